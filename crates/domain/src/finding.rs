@@ -1,0 +1,34 @@
+use serde::{Deserialize, Serialize};
+
+/// What a finding does to the gate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FindingStatus {
+    /// Fails the gate.
+    Fail,
+    /// Makes the gate inconclusive.
+    Inconclusive,
+    /// The check could not run.
+    Error,
+    /// Told, but changes nothing.
+    Warn,
+    /// Told for the record (a cured trust flag, say).
+    Note,
+}
+
+/// One thing the gate has to say, with a stable code that a waiver can name.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Finding {
+    /// Stable kebab-case code, named for the fault.
+    pub code: String,
+    /// Id of the check it came from; empty for findings about the policy itself.
+    pub check: String,
+    /// Its effect.
+    pub status: FindingStatus,
+    /// What was found, with figures.
+    pub message: String,
+    /// What to do next.
+    pub remediation: String,
+    /// The owner of the waiver that covers it, if one does.
+    pub waived_by: Option<String>,
+}

@@ -1,0 +1,31 @@
+//! The words proofmark speaks: pure data, no tensors, no I/O.
+//!
+//! Every other crate may depend on this one; this one depends on none of ours.
+
+mod epsilon;
+mod finding;
+mod modality;
+mod nearest;
+mod norm;
+mod query;
+mod report;
+mod sample;
+mod seed;
+mod trust;
+mod verdict;
+
+pub use epsilon::{Epsilon, EpsilonError};
+pub use finding::{Finding, FindingStatus};
+pub use modality::{Bounds, BoundsError, Kind, Modality};
+pub use nearest::nearest;
+pub use norm::{Norm, NormError};
+pub use query::QueryCount;
+pub use report::{
+    AttackSummary, BudgetRecord, ClassSummary, CleanSummary, Coupling, CurvePoint, DataFacts,
+    Interval, ModelFacts, Observation, REPORT_SCHEMA, Report, Role, RunMeta, RunOutcome, RunStatus,
+    SampleRecord, Shard, ThreatRecord, ToolFacts, WorstCase,
+};
+pub use sample::SampleId;
+pub use seed::Seed;
+pub use trust::{TrustCode, TrustFlag};
+pub use verdict::Verdict;

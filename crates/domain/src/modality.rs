@@ -1,0 +1,138 @@
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// What kind of signal a block of features is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Pixels, per-sample shape `[c, h, w]`.
+    Image,
+    /// A waveform, per-sample shape `[samples]`.
+    Audio,
+    /// Columns of a table, per-sample shape `[features]`.
+    Table,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Image => "image",
+            Self::Audio => "audio",
+            Self::Table => "table",
+        })
+    }
+}
+
+/// The values features may take, in data units: one pair for all, or one pair per feature.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Bounds {
+    low: Vec<f32>,
+    high: Vec<f32>,
+}
+
+/// Why a pair is no bounds.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum BoundsError {
+    /// A bound is NaN or infinite, or low is not below high.
+    #[error("bounds {low},{high}{at}; expected two finite numbers, the first below the second", at = feature.map_or_else(String::new, |i| format!(" of feature {i}")))]
+    Pair {
+        /// The lower bound given.
+        low: f32,
+        /// The upper bound given.
+        high: f32,
+        /// Which feature, where bounds are per feature.
+        feature: Option<usize>,
+    },
+    /// As many lows as highs are needed, and at least one.
+    #[error("bounds with {low} lower and {high} upper values; expected as many of each, at least one")]
+    Lengths {
+        /// Lower bounds given.
+        low: usize,
+        /// Upper bounds given.
+        high: usize,
+    },
+}
+
+impl Bounds {
+    /// The same bounds for every feature.
+    pub fn uniform(low: f32, high: f32) -> Result<Self, BoundsError> {
+        check(low, high, None)?;
+        Ok(Self { low: vec![low], high: vec![high] })
+    }
+
+    /// One pair per feature.
+    pub fn per_feature(low: Vec<f32>, high: Vec<f32>) -> Result<Self, BoundsError> {
+        if low.len() != high.len() || low.is_empty() {
+            return Err(BoundsError::Lengths { low: low.len(), high: high.len() });
+        }
+        for (i, (l, h)) in low.iter().zip(&high).enumerate() {
+            check(*l, *h, Some(i))?;
+        }
+        Ok(Self { low, high })
+    }
+
+    /// Lower bound of a feature.
+    pub fn low(&self, feature: usize) -> f32 {
+        self.low[if self.low.len() == 1 { 0 } else { feature }]
+    }
+
+    /// Upper bound of a feature.
+    pub fn high(&self, feature: usize) -> f32 {
+        self.high[if self.high.len() == 1 { 0 } else { feature }]
+    }
+
+    /// How many features these bounds are for; `None` if for any number.
+    pub fn features(&self) -> Option<usize> {
+        (self.low.len() > 1).then_some(self.low.len())
+    }
+
+    /// The widest range of any feature: the Linf budget that allows everything.
+    pub fn widest(&self) -> f32 {
+        self.low.iter().zip(&self.high).map(|(l, h)| h - l).fold(0.0, f32::max)
+    }
+}
+
+fn check(low: f32, high: f32, feature: Option<usize>) -> Result<(), BoundsError> {
+    if low.is_finite() && high.is_finite() && low < high {
+        Ok(())
+    } else {
+        Err(BoundsError::Pair { low, high, feature })
+    }
+}
+
+/// One input of a model: its name, kind, per-sample shape and the values it may take.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Modality {
+    /// Name on the command line (`--eps audio=0.01`).
+    pub name: String,
+    /// What kind of signal.
+    pub kind: Kind,
+    /// Shape of one sample.
+    pub shape: Vec<usize>,
+    /// Values its features may take.
+    pub bounds: Bounds,
+}
+
+impl Modality {
+    /// Number of features of one sample.
+    pub fn features(&self) -> usize {
+        self.shape.iter().product()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_are_checked() {
+        assert!(Bounds::uniform(0.0, 1.0).is_ok());
+        for (l, h) in [(1.0, 0.0), (0.0, 0.0), (f32::NAN, 1.0), (0.0, f32::INFINITY)] {
+            assert!(Bounds::uniform(l, h).is_err());
+        }
+        let b = Bounds::per_feature(vec![0.0, -1.0], vec![1.0, 3.0]).unwrap();
+        assert_eq!((b.low(1), b.high(1), b.widest(), b.features()), (-1.0, 3.0, 4.0, Some(2)));
+        assert!(Bounds::per_feature(vec![0.0], vec![]).is_err());
+    }
+}

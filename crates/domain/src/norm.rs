@@ -1,0 +1,103 @@
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::nearest;
+
+/// The size of a perturbation: which norm of `x - x0` the budget bounds.
+///
+/// ```
+/// use proofmark_domain::Norm;
+/// assert_eq!("linf".parse::<Norm>().unwrap(), Norm::Linf);
+/// assert_eq!(Norm::L2.to_string(), "l2");
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Norm {
+    /// Largest absolute change of any feature.
+    Linf,
+    /// Euclidean length of the change.
+    L2,
+    /// Sum of absolute changes.
+    L1,
+    /// Number of features changed.
+    L0,
+}
+
+impl Norm {
+    /// Every norm, in the order they are listed to users.
+    pub const ALL: [Self; 4] = [Self::Linf, Self::L2, Self::L1, Self::L0];
+
+    /// The norm's name on the command line, in policies and in reports.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Linf => "linf",
+            Self::L2 => "l2",
+            Self::L1 => "l1",
+            Self::L0 => "l0",
+        }
+    }
+
+    /// The norm of a perturbation, computed in `f64`.
+    pub fn of(self, delta: impl Iterator<Item = f64>) -> f64 {
+        match self {
+            // `f64::max` would drop a NaN; a NaN perturbation must never look small.
+            Self::Linf => delta.fold(0.0, |m, d| {
+                if d.is_nan() || m.is_nan() {
+                    f64::NAN
+                } else {
+                    m.max(d.abs())
+                }
+            }),
+            Self::L2 => delta.map(|d| d * d).sum::<f64>().sqrt(),
+            Self::L1 => delta.map(f64::abs).sum(),
+            Self::L0 => delta.filter(|d| *d != 0.0).count() as f64,
+        }
+    }
+}
+
+impl fmt::Display for Norm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// A name that is no norm.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown norm `{given}`{hint}; expected one of linf, l2, l1, l0", hint = nearest::hint(.given, Norm::ALL.map(Norm::as_str)))]
+pub struct NormError {
+    given: String,
+}
+
+impl FromStr for Norm {
+    type Err = NormError;
+
+    fn from_str(s: &str) -> Result<Self, NormError> {
+        let name = s.trim().to_ascii_lowercase();
+        Self::ALL
+            .into_iter()
+            .find(|n| n.as_str() == name)
+            .ok_or_else(|| NormError { given: s.to_owned() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn norms_of_a_small_vector() {
+        let d = [3.0, 0.0, -4.0];
+        let of = |n: Norm| n.of(d.into_iter());
+        assert_eq!((of(Norm::Linf), of(Norm::L2), of(Norm::L1), of(Norm::L0)), (4.0, 5.0, 7.0, 2.0));
+        assert!(Norm::Linf.of([f64::NAN, 1.0].into_iter()).is_nan());
+        assert!(Norm::Linf.of([1.0, f64::NAN, 1.0].into_iter()).is_nan());
+    }
+
+    #[test]
+    fn a_misspelt_norm_names_the_nearest() {
+        let e = "linff".parse::<Norm>().unwrap_err().to_string();
+        assert!(e.contains("did you mean `linf`"), "{e}");
+    }
+}

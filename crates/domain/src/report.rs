@@ -1,0 +1,398 @@
+//! The attack report, `proofmark/report/1`: what a run measured, sample by sample.
+//!
+//! Every figure in it follows from `samples` (the gate crate computes them), so shards merge by
+//! concatenating samples and computing again.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::{Norm, SampleId, TrustFlag};
+
+/// The schema name every attack report carries.
+pub const REPORT_SCHEMA: &str = "proofmark/report/1";
+
+/// A two-sided interval, both ends in the unit of what it bounds.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(from = "[f64; 2]", into = "[f64; 2]")]
+pub struct Interval {
+    /// Lower end.
+    pub low: f64,
+    /// Upper end.
+    pub high: f64,
+}
+
+impl From<[f64; 2]> for Interval {
+    fn from([low, high]: [f64; 2]) -> Self {
+        Self { low, high }
+    }
+}
+
+impl From<Interval> for [f64; 2] {
+    fn from(i: Interval) -> Self {
+        [i.low, i.high]
+    }
+}
+
+/// One attack run, whole.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// [`REPORT_SCHEMA`].
+    pub schema: String,
+    /// Which proofmark made it.
+    pub tool: ToolFacts,
+    /// Every resolved parameter of the run.
+    pub config: Map<String, Value>,
+    /// The model attacked.
+    pub model: ModelFacts,
+    /// The data it was attacked on.
+    pub data: DataFacts,
+    /// What happens between data units and the model (scale, mean, std).
+    pub preprocessing: Map<String, Value>,
+    /// The device it ran on.
+    pub device: String,
+    /// Rows per model call; results on the CPU are bit-identical for equal tiles.
+    pub tile: usize,
+    /// The seed of every random number.
+    pub seed: u64,
+    /// Wall-clock seconds (summed over shards when merged).
+    pub seconds: f64,
+    /// Which part of the samples this is, if the run was sharded.
+    pub shard: Option<Shard>,
+    /// Accuracy without attack.
+    pub clean: CleanSummary,
+    /// One entry per attack and budget.
+    pub attacks: Vec<AttackSummary>,
+    /// A sample counts as robust only if no attack at any budget up to the largest broke it.
+    pub worst_case: WorstCase,
+    /// Robust accuracy against budget, from the worst case at each.
+    pub curve: Vec<CurvePoint>,
+    /// The same by true class.
+    pub per_class: Vec<ClassSummary>,
+    /// Reasons not to trust the figures.
+    pub trust: Vec<TrustFlag>,
+    /// Every sample; empty when they are in `samples_file`.
+    pub samples: Vec<SampleRecord>,
+    /// Name of the `.jsonl` beside the report that holds the samples (above 10,000 of them).
+    pub samples_file: Option<String>,
+}
+
+/// Which proofmark made a report.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToolFacts {
+    /// `proofmark`.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+}
+
+/// What is known of the model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelFacts {
+    /// Its name on the command line or in the policy.
+    pub name: String,
+    /// Digest over its weights (and graph and external data where it has them), hex.
+    pub sha256: String,
+    /// Where it came from, if known.
+    pub origin: Option<String>,
+    /// Number of classes.
+    pub classes: usize,
+}
+
+/// What is known of the data.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DataFacts {
+    /// Its name on the command line or in the policy.
+    pub name: String,
+    /// Digest of the source file or set, hex.
+    pub sha256: String,
+    /// Samples in the full set.
+    pub total: usize,
+    /// Samples the whole run covers (all shards together).
+    pub planned: usize,
+    /// `[low, high]` of each modality's values, by modality name.
+    pub bounds: Map<String, Value>,
+}
+
+/// Shard `index` of `count`, from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shard {
+    /// Which one, from 0.
+    pub index: usize,
+    /// Of how many.
+    pub count: usize,
+}
+
+/// Accuracy without attack.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct CleanSummary {
+    /// Samples classified as labelled.
+    pub correct: usize,
+    /// Samples in all.
+    pub n: usize,
+    /// Samples whose scores were not finite: neither right nor wrong.
+    pub invalid: usize,
+    /// `correct / n`.
+    pub accuracy: f64,
+    /// Clopper–Pearson at 95 %; invalid samples widen it both ways.
+    pub ci95: Interval,
+}
+
+/// What a run was there for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// An attack that was asked for.
+    Attack,
+    /// A gradient-free baseline; counts towards the worst case, and must not beat the gradient attacks.
+    Baseline,
+    /// An unbounded attack run only to test the attack itself; never counts towards the worst case.
+    Probe,
+}
+
+/// How the budgets of several modalities bind together.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Coupling {
+    /// Each modality may use its whole budget.
+    #[default]
+    Independent,
+    /// One budget shared by all: `(sum_i (|d_i| / eps_i)^q)^(1/q) <= 1`.
+    Shared {
+        /// The exponent, at least 1.
+        q: f64,
+    },
+}
+
+/// The budget of one modality.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BudgetRecord {
+    /// The modality's name.
+    pub modality: String,
+    /// Its norm.
+    pub norm: Norm,
+    /// Its epsilon, in data units.
+    pub eps: f64,
+}
+
+/// The threat model of one run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ThreatRecord {
+    /// Norm of the first modality that may change.
+    pub norm: Norm,
+    /// Its epsilon, in data units.
+    pub eps: f64,
+    /// Epsilon as it was written (`8/255`).
+    pub text: String,
+    /// Every modality's budget; epsilon 0 means frozen.
+    pub budgets: Vec<BudgetRecord>,
+    /// How the budgets bind together.
+    pub coupling: Coupling,
+}
+
+/// What identifies one attack run inside a report.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunMeta {
+    /// Unique in the report: `pgd@linf:0.1`.
+    pub key: String,
+    /// The attack's id: `pgd`.
+    pub id: String,
+    /// What the run was there for.
+    pub role: Role,
+    /// Whether the attack follows gradients.
+    pub gradient: bool,
+    /// What it was allowed to change.
+    pub threat: ThreatRecord,
+    /// Every resolved parameter of the attack.
+    pub parameters: Map<String, Value>,
+    /// Wall-clock seconds; 0 where no clock was handed in.
+    pub seconds: f64,
+}
+
+/// One attack at one budget: its facts and its figures.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AttackSummary {
+    /// The attack's id: `pgd`.
+    pub id: String,
+    /// Unique in the report: `pgd@linf:0.1`.
+    pub key: String,
+    /// What the run was there for.
+    pub role: Role,
+    /// Whether the attack follows gradients.
+    pub gradient: bool,
+    /// What it was allowed to change.
+    pub threat: ThreatRecord,
+    /// Every resolved parameter of the attack.
+    pub parameters: Map<String, Value>,
+    /// Samples right without attack and not broken by this run.
+    pub correct: usize,
+    /// Samples in all.
+    pub n: usize,
+    /// Samples this run could not judge.
+    pub invalid: usize,
+    /// `correct / n`.
+    pub robust_accuracy: f64,
+    /// Clopper–Pearson at 95 %; invalid samples widen it both ways.
+    pub ci95: Interval,
+    /// Broken samples over samples attacked; absent when none was.
+    pub attack_success_rate: Option<f64>,
+    /// Sample-forwards.
+    pub forward: u64,
+    /// Sample-backwards.
+    pub backward: u64,
+    /// Wall-clock seconds.
+    pub seconds: f64,
+}
+
+impl AttackSummary {
+    /// The facts without the figures.
+    pub fn meta(&self) -> RunMeta {
+        RunMeta {
+            key: self.key.clone(),
+            id: self.id.clone(),
+            role: self.role,
+            gradient: self.gradient,
+            threat: self.threat.clone(),
+            parameters: self.parameters.clone(),
+            seconds: self.seconds,
+        }
+    }
+}
+
+/// Robust accuracy over all attacks and baselines.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct WorstCase {
+    /// The largest epsilon of the first modality that changes.
+    pub eps: f64,
+    /// Samples right without attack and broken by nothing.
+    pub correct: usize,
+    /// Samples in all.
+    pub n: usize,
+    /// Samples that could not be judged.
+    pub invalid: usize,
+    /// `correct / n`.
+    pub robust_accuracy: f64,
+    /// Clopper–Pearson at 95 %; invalid samples widen it both ways.
+    pub ci95: Interval,
+    /// Broken samples over samples right without attack; absent when none was.
+    pub attack_success_rate: Option<f64>,
+}
+
+/// One point of the accuracy-against-budget curve.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct CurvePoint {
+    /// The norm.
+    pub norm: Norm,
+    /// The budget; 0 is the clean accuracy.
+    pub eps: f64,
+    /// Samples broken by nothing up to this budget.
+    pub correct: usize,
+    /// Samples in all.
+    pub n: usize,
+    /// `correct / n`.
+    pub robust_accuracy: f64,
+    /// Clopper–Pearson at 95 %.
+    pub ci95: Interval,
+}
+
+/// The figures of one true class.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ClassSummary {
+    /// The class.
+    pub label: usize,
+    /// Samples of it.
+    pub n: usize,
+    /// Right without attack.
+    pub clean_correct: usize,
+    /// Recall without attack, with its interval; absent for an empty class.
+    pub clean_ci95: Option<Interval>,
+    /// Right under the worst case.
+    pub robust_correct: usize,
+    /// Recall under the worst case, with its interval; absent for an empty class.
+    pub robust_ci95: Option<Interval>,
+}
+
+/// What became of one sample in one run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RunStatus {
+    /// Attacked and not broken.
+    Robust,
+    /// Broken by a point that was re-measured: inside bounds and budget, and misclassified.
+    Broken,
+    /// Non-finite scores or gradients: neither broken nor robust.
+    Invalid,
+    /// Not attacked: already wrong without attack.
+    Misclassified,
+    /// Not attacked by this run (a probe takes a subset only).
+    Skipped,
+    /// The query budget or the time ran out before the attack was done.
+    Stopped,
+}
+
+/// One sample in one run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunOutcome {
+    /// The run's key.
+    pub run: String,
+    /// What became of it.
+    pub status: RunStatus,
+    /// The prediction on the adversarial, if broken.
+    pub adv_pred: Option<usize>,
+    /// Gauge of the adversarial: at most 1 means allowed; computed in `f64`.
+    pub gauge: Option<f64>,
+    /// Its distance in the run's norm, data units.
+    pub distance: Option<f64>,
+    /// Sample-forwards spent.
+    pub forward: u64,
+    /// Sample-backwards spent.
+    pub backward: u64,
+}
+
+/// A fact seen on one sample that a trust rule counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Observation {
+    /// A gradient attack met exactly zero gradients on at least half of its steps and did not break the sample.
+    ZeroGradient,
+    /// A gradient held NaN or infinity.
+    NonFiniteGradient,
+    /// The scores held NaN or infinity.
+    NonFiniteScores,
+    /// The same input gave other scores the second time.
+    OutputChanged,
+    /// The scores lie in `[0, 1]` and sum to 1.
+    ProbabilityRow,
+    /// The top two logits are so far apart that `f32` cross-entropy has no gradient left.
+    SaturatedLogits,
+    /// Scores on the gradient path differ from those on the plain path.
+    TrackedMismatch,
+    /// An adversarial seen on the path was not confirmed when re-measured.
+    WitnessRejected,
+}
+
+/// One sample of the run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SampleRecord {
+    /// Its place in the full set.
+    pub id: SampleId,
+    /// The label it was judged against.
+    pub label: usize,
+    /// The prediction without attack; absent if the scores were not finite.
+    pub clean_pred: Option<usize>,
+    /// The prediction under the worst case: on the adversarial if broken, else the clean one.
+    pub adv_pred: Option<usize>,
+    /// Whether the clean prediction is the label.
+    pub clean_correct: bool,
+    /// Key of the run that broke it with the smallest budget (the first on ties).
+    pub broken_by: Option<String>,
+    /// Gauge of that adversarial.
+    pub gauge: Option<f64>,
+    /// Distance of that adversarial, data units.
+    pub distance: Option<f64>,
+    /// Norm the distance is in.
+    pub norm: Option<Norm>,
+    /// What was seen on it that trust rules count, sorted.
+    pub observed: Vec<Observation>,
+    /// One entry per run, in the order of `attacks`.
+    pub runs: Vec<RunOutcome>,
+}

@@ -1,0 +1,116 @@
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Why a robustness figure must not be trusted as it stands.
+///
+/// A code can take a pass away, never a failure: a re-measured adversarial is proof whatever the gradients.
+/// Names are stable; policies accept them by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TrustCode {
+    /// Gradients were exactly zero where the attack needed them.
+    ZeroGradients,
+    /// Gradients held NaN or infinity.
+    NonFiniteGradients,
+    /// Scores held NaN or infinity.
+    NonFiniteScores,
+    /// The same input gave different outputs.
+    RandomisedOutputs,
+    /// The outputs look like probabilities, not logits.
+    ProbabilitiesAsLogits,
+    /// Logits so far apart that cross-entropy has no gradient left in `f32`.
+    SaturatedLogits,
+    /// The scores used for gradients are not the scores used for decisions.
+    TrackedLogitsDiffer,
+    /// A baseline without gradients broke samples that the gradient attacks did not.
+    BaselineBeatsGradient,
+    /// The same attack found less with a larger budget.
+    LargerEpsilonFindsLess,
+    /// With no budget limit the attack still did not bring accuracy to chance.
+    UnboundedAttackFails,
+    /// An adversarial was seen on the path and not confirmed at the end.
+    SilentSuccess,
+}
+
+impl TrustCode {
+    /// Every code, in the order they are listed to users.
+    pub const ALL: [Self; 11] = [
+        Self::ZeroGradients,
+        Self::NonFiniteGradients,
+        Self::NonFiniteScores,
+        Self::RandomisedOutputs,
+        Self::ProbabilitiesAsLogits,
+        Self::SaturatedLogits,
+        Self::TrackedLogitsDiffer,
+        Self::BaselineBeatsGradient,
+        Self::LargerEpsilonFindsLess,
+        Self::UnboundedAttackFails,
+        Self::SilentSuccess,
+    ];
+
+    /// The stable kebab-case name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ZeroGradients => "zero-gradients",
+            Self::NonFiniteGradients => "non-finite-gradients",
+            Self::NonFiniteScores => "non-finite-scores",
+            Self::RandomisedOutputs => "randomised-outputs",
+            Self::ProbabilitiesAsLogits => "probabilities-as-logits",
+            Self::SaturatedLogits => "saturated-logits",
+            Self::TrackedLogitsDiffer => "tracked-logits-differ",
+            Self::BaselineBeatsGradient => "baseline-beats-gradient",
+            Self::LargerEpsilonFindsLess => "larger-epsilon-finds-less",
+            Self::UnboundedAttackFails => "unbounded-attack-fails",
+            Self::SilentSuccess => "silent-success",
+        }
+    }
+
+    /// What a user can do about it.
+    pub const fn remediation(self) -> &'static str {
+        match self {
+            Self::ZeroGradients => {
+                "attack through the layer that kills the gradient (a straight-through estimate), or add attacks that need no gradient"
+            }
+            Self::NonFiniteGradients => "find the operation whose derivative is not finite (sqrt or log at 0, a division by 0) and guard it",
+            Self::NonFiniteScores => "fix the model: it returns NaN or infinity on inputs inside its bounds",
+            Self::RandomisedOutputs => "evaluate the model in inference mode, or wrap it in EOT so that attack and judge average over its randomness",
+            Self::ProbabilitiesAsLogits => "hand over the logits, before the softmax",
+            Self::SaturatedLogits => "add an attack with a scale-free loss (--loss dlr or margin), or undo the scaling of the logits",
+            Self::TrackedLogitsDiffer => "make the gradient path and the decision path the same network in the same mode",
+            Self::BaselineBeatsGradient => "the gradients mislead the attack: add score- or decision-based attacks before believing the number",
+            Self::LargerEpsilonFindsLess => "give the attack more steps and restarts",
+            Self::UnboundedAttackFails => "the attack cannot follow this model's gradients at all: look for masking, quantisation or a wrong loss",
+            Self::SilentSuccess => "the model answered differently when asked again: see randomised-outputs and tracked-logits-differ",
+        }
+    }
+}
+
+impl fmt::Display for TrustCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// One trust code raised by a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrustFlag {
+    /// What is wrong.
+    pub code: TrustCode,
+    /// The evidence, with figures.
+    pub message: String,
+    /// Whether something in the run already made up for it; a cured flag is a note.
+    pub cured: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_match_their_serialised_form() {
+        for code in TrustCode::ALL {
+            assert_eq!(serde_json::to_string(&code).unwrap(), format!("\"{code}\""));
+        }
+    }
+}

@@ -1,1 +1,37 @@
-//! TODO
+//! The attack engine: everything about running an attack that is not the attack.
+//!
+//! An attack is a [`Stepper`]: one immutable configuration, one explicit state, one method that proposes.
+//! It never judges, logs, stops or compacts. The [`Oracle`] is its only way to the model; it counts every
+//! sample-forward and watches every point that passes, so the best point seen can not be lost. The executor
+//! ([`run`]) drops rows that are done, refills the batch, restarts what survives, and has the [`Judge`]
+//! measure every returned point again.
+
+mod attack;
+mod checkpoint;
+mod error;
+mod executor;
+mod goal;
+mod job;
+mod judge;
+mod loss;
+mod observer;
+mod oracle;
+mod outcome;
+mod preflight;
+mod rows;
+mod stepper;
+
+pub use attack::{Access, Attack, BuildError, Entry, Meta, Needs};
+pub use checkpoint::Checkpoint;
+pub use error::EngineError;
+pub use executor::{resume, run};
+pub use goal::{Goal, predict};
+pub use job::{Job, Samples};
+pub use judge::{Judge, Rule};
+pub use loss::{Focus, Loss};
+pub use observer::{Event, Observer, Silent};
+pub use oracle::Oracle;
+pub use outcome::{Outcome, Outcomes, Point};
+pub use preflight::{Clean, preflight};
+pub use rows::Rows;
+pub use stepper::{Aim, Stepper};

@@ -1,1 +1,17 @@
-//! TODO
+//! Threat models: what an attacker may change, and by how much.
+//!
+//! A threat model is the unit ball of a gauge: a point `x` is allowed around `x0` exactly when
+//! `gauge(x, x0) <= 1` and every feature stays inside its bounds. [`Threat`] is the description on the
+//! host, [`Region`] the same set made concrete for the rows of one [`Batch`] on a device, and [`row`]
+//! the exact arithmetic for a single sample.
+
+mod batch;
+mod columns;
+mod region;
+pub mod row;
+mod threat;
+
+pub use batch::{Batch, BatchError, host, index};
+pub use columns::{Column, Columns, LoadError, Saved, append, load, prefixed, save, select};
+pub use region::Region;
+pub use threat::{Budget, Radius, Threat, ThreatError};

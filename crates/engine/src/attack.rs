@@ -1,0 +1,149 @@
+use std::fmt::Debug;
+
+use proofmark_domain::{Norm, Role};
+use proofmark_model::{DecisionModel, GradientModel, ScoreModel};
+use serde_json::{Map, Value};
+
+use crate::{EngineError, Job, Outcomes};
+
+/// What an attack needs of a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Needs {
+    /// Decisions only.
+    Decisions,
+    /// Scores.
+    Scores,
+    /// Gradients with respect to the input.
+    Gradients,
+}
+
+impl Needs {
+    /// The word for it in lists and messages.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Decisions => "decisions",
+            Self::Scores => "scores",
+            Self::Gradients => "gradients",
+        }
+    }
+}
+
+/// What is known of an attack before it runs.
+#[derive(Debug, Clone, Copy)]
+pub struct Meta {
+    /// Its id on the command line and in policies.
+    pub id: &'static str,
+    /// One line for lists.
+    pub summary: &'static str,
+    /// Whether it is a real attack or a baseline that a real attack must beat.
+    pub role: Role,
+    /// What it needs of a model.
+    pub needs: Needs,
+    /// The norms it works in.
+    pub norms: &'static [Norm],
+    /// Where it comes from.
+    pub reference: &'static str,
+}
+
+/// What a model gives, by the most it gives.
+#[derive(Clone, Copy)]
+pub enum Access<'a> {
+    /// Decisions only.
+    Decisions(&'a dyn DecisionModel),
+    /// Scores too.
+    Scores(&'a dyn ScoreModel),
+    /// Gradients too.
+    Gradients(&'a dyn GradientModel),
+}
+
+impl<'a> Access<'a> {
+    /// The model as one that decides.
+    pub fn decisions(self) -> &'a dyn DecisionModel {
+        match self {
+            Self::Decisions(m) => m,
+            Self::Scores(m) => m,
+            Self::Gradients(m) => m,
+        }
+    }
+
+    /// The model as one that scores, or an error naming the attack.
+    pub fn scores(self, attack: &str) -> Result<&'a dyn ScoreModel, EngineError> {
+        match self {
+            Self::Decisions(_) => Err(self.missing(attack, Needs::Scores)),
+            Self::Scores(m) => Ok(m),
+            Self::Gradients(m) => Ok(m),
+        }
+    }
+
+    /// The model as one that gives gradients, or an error naming the attack.
+    pub fn gradients(self, attack: &str) -> Result<&'a dyn GradientModel, EngineError> {
+        match self {
+            Self::Gradients(m) => Ok(m),
+            _ => Err(self.missing(attack, Needs::Gradients)),
+        }
+    }
+
+    fn missing(self, attack: &str, needs: Needs) -> EngineError {
+        let gives = match self {
+            Self::Decisions(_) => Needs::Decisions,
+            Self::Scores(_) => Needs::Scores,
+            Self::Gradients(_) => Needs::Gradients,
+        };
+        EngineError::Access { attack: attack.to_owned(), needs: needs.as_str(), gives: gives.as_str() }
+    }
+}
+
+/// An attack with its parameters fixed: the object-safe door.
+pub trait Attack: Send + Sync + Debug {
+    /// What is known of it.
+    fn meta(&self) -> &'static Meta;
+
+    /// Every resolved parameter, for the report.
+    fn parameters(&self) -> Map<String, Value>;
+
+    /// Runs it.
+    fn run(&self, access: Access<'_>, job: &Job<'_>) -> Result<Outcomes, EngineError>;
+
+    /// Refuses norms the attack does not work in, before the first query.
+    fn check(&self, job: &Job<'_>) -> Result<(), EngineError> {
+        let meta = self.meta();
+        for budget in job.threat.budgets() {
+            if !meta.norms.contains(&budget.norm) {
+                let supported: Vec<&str> = meta.norms.iter().map(|n| n.as_str()).collect();
+                return Err(EngineError::Norm {
+                    attack: meta.id.to_owned(),
+                    norm: budget.norm,
+                    supported: supported.join(", "),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Why parameters do not make an attack.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("attack `{attack}`: {problem}")]
+pub struct BuildError {
+    /// The attack's id.
+    pub attack: String,
+    /// The parameter at fault, if one is.
+    pub field: Option<String>,
+    /// What is wrong and what was expected.
+    pub problem: String,
+}
+
+/// How an attack is listed and made from a table of parameters.
+#[derive(Clone, Copy)]
+pub struct Entry {
+    /// What is known of it.
+    pub meta: &'static Meta,
+    /// Makes it from parameters; missing ones take their defaults, unknown ones are errors.
+    pub build: fn(&toml::Table) -> Result<Box<dyn Attack>, BuildError>,
+}
+
+impl Debug for Entry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Entry").field(&self.meta.id).finish()
+    }
+}

@@ -1,0 +1,53 @@
+use proofmark_domain::Norm;
+use proofmark_model::ModelError;
+use proofmark_threat::{BatchError, LoadError};
+
+/// What can stop an attack run.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum EngineError {
+    /// The model or the device failed.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// Points of the wrong shape were proposed.
+    #[error(transparent)]
+    Batch(#[from] BatchError),
+    /// The attack cannot work in this norm.
+    #[error("attack `{attack}` does not support norm {norm}; it supports {supported}")]
+    Norm {
+        /// The attack's id.
+        attack: String,
+        /// The norm asked for.
+        norm: Norm,
+        /// What it supports.
+        supported: String,
+    },
+    /// The model gives less than the attack needs.
+    #[error("attack `{attack}` needs {needs}; this model gives {gives}")]
+    Access {
+        /// The attack's id.
+        attack: String,
+        /// What it needs.
+        needs: &'static str,
+        /// What the model gives.
+        gives: &'static str,
+    },
+    /// A parameter of the run is out of range.
+    #[error("{name} = {given}; expected {expected}")]
+    Parameter {
+        /// The parameter's name.
+        name: &'static str,
+        /// The value given.
+        given: String,
+        /// What was expected.
+        expected: String,
+    },
+    /// A checkpoint cannot be read, or is not of this run.
+    #[error("checkpoint: {0}")]
+    Checkpoint(String),
+}
+
+impl From<LoadError> for EngineError {
+    fn from(e: LoadError) -> Self {
+        Self::Checkpoint(e.to_string())
+    }
+}

@@ -1,0 +1,395 @@
+use std::collections::{BTreeMap, VecDeque};
+
+use burn::tensor::Tensor;
+use proofmark_domain::{Observation, QueryCount, RunStatus};
+use proofmark_model::{DecisionModel, guarded};
+use proofmark_stats::random::attack_code;
+use proofmark_threat::{Saved, append, host, index, load, save, select};
+
+use crate::checkpoint::Checkpoint;
+use crate::judge::Candidate;
+use crate::{Aim, EngineError, Event, Job, Oracle, Outcome, Outcomes, Rows, Stepper};
+
+/// Share of the batch that must be free before waiting rows are let in: refilling one row at a time costs
+/// more than the places it fills.
+const REFILL: usize = 4;
+
+/// Runs an attack on every row of `job`.
+///
+/// Each restart is a round over the rows not yet broken; within a round the batch is kept full. At the end of
+/// a round the judge measures what was found, and what is rejected goes on to the next.
+pub fn run<M, S>(model: &M, stepper: &S, job: &Job<'_>) -> Result<Outcomes, EngineError>
+where
+    M: DecisionModel + ?Sized,
+    S: Stepper<M>,
+{
+    Execution::new(model, stepper, job)?.go()
+}
+
+/// Goes on from a checkpoint of the same attack on the same job.
+pub fn resume<M, S>(
+    model: &M,
+    stepper: &S,
+    job: &Job<'_>,
+    checkpoint: Checkpoint,
+) -> Result<Outcomes, EngineError>
+where
+    M: DecisionModel + ?Sized,
+    S: Stepper<M>,
+{
+    let mut execution = Execution::new(model, stepper, job)?;
+    execution.restore(checkpoint)?;
+    execution.go()
+}
+
+/// A point waiting for the judge.
+struct Waiting {
+    candidate: Candidate,
+    /// Whether the oracle saw it succeed: a rejection is then worth telling.
+    seen: bool,
+}
+
+struct Execution<'a, M: ?Sized, S: Stepper<M>>
+where
+    M: DecisionModel,
+{
+    oracle: Oracle<'a, M>,
+    stepper: &'a S,
+    job: &'a Job<'a>,
+    attack: u32,
+    round: u32,
+    pending: VecDeque<usize>,
+    active: Option<(Rows, S::State)>,
+    waiting: Vec<Waiting>,
+    /// By place in the job.
+    outcomes: Vec<Outcome>,
+    /// From place in the samples to place in the job.
+    place: BTreeMap<usize, usize>,
+}
+
+impl<'a, M, S> Execution<'a, M, S>
+where
+    M: DecisionModel + ?Sized,
+    S: Stepper<M>,
+{
+    fn new(model: &'a M, stepper: &'a S, job: &'a Job<'a>) -> Result<Self, EngineError> {
+        job.check()?;
+        let outcome = |row: &usize| Outcome {
+            row: *row,
+            status: RunStatus::Robust,
+            point: None,
+            queries: QueryCount::default(),
+            observed: Vec::new(),
+        };
+        Ok(Self {
+            oracle: Oracle::new(model, job.goal, stepper.aim(), job.tile, job.samples.len()),
+            stepper,
+            job,
+            attack: attack_code(stepper.id()),
+            round: 0,
+            pending: job.rows.iter().copied().collect(),
+            active: None,
+            waiting: Vec::new(),
+            outcomes: job.rows.iter().map(outcome).collect(),
+            place: job.rows.iter().enumerate().map(|(i, r)| (*r, i)).collect(),
+        })
+    }
+
+    fn go(mut self) -> Result<Outcomes, EngineError> {
+        loop {
+            self.job.observer.event(Event::Round {
+                restart: self.round,
+                rows: self.pending.len() + self.active.as_ref().map_or(0, |(r, _)| r.len()),
+            });
+            // Device work outside the model can fail too (memory, a lost device): same boundary.
+            let ended = guarded("device", || Ok(self.one_round()))??;
+            if !ended {
+                return Ok(self.stopped());
+            }
+            self.judge()?;
+            self.round += 1;
+            if self.round >= self.stepper.restarts() {
+                break;
+            }
+            let again = |o: &&Outcome| match self.stepper.aim() {
+                Aim::Within => o.status == RunStatus::Robust,
+                Aim::Minimise => matches!(o.status, RunStatus::Robust | RunStatus::Broken),
+            };
+            self.pending = self.outcomes.iter().filter(again).map(|o| o.row).collect();
+            if self.pending.is_empty() {
+                break;
+            }
+        }
+        Ok(self.finish(None))
+    }
+
+    /// One restart of every pending row; `false` if it was stopped before the end.
+    fn one_round(&mut self) -> Result<bool, EngineError> {
+        loop {
+            self.refill()?;
+            let Some((mut rows, mut state)) = self.active.take() else { return Ok(true) };
+            if (self.job.stop)() {
+                self.active = Some((rows, state));
+                return Ok(false);
+            }
+            self.stepper.step(&mut self.oracle, &mut rows, &mut state)?;
+            rows.advance_step();
+            self.active = self.retire(rows, state)?;
+            self.job.observer.event(Event::Step {
+                active: self.active.as_ref().map_or(0, |(r, _)| r.len()),
+                done: self.waiting.len(),
+            });
+        }
+    }
+
+    /// Lets waiting rows in where there is room.
+    fn refill(&mut self) -> Result<(), EngineError> {
+        let active = self.active.as_ref().map_or(0, |(r, _)| r.len());
+        let room = self.job.batch - active.min(self.job.batch);
+        let due = if self.job.compaction { room * REFILL >= self.job.batch } else { active == 0 };
+        if !due || room == 0 || self.pending.is_empty() {
+            return Ok(());
+        }
+        let fresh: Vec<usize> = self.pending.drain(..room.min(self.pending.len())).collect();
+        let device = self.oracle.device().clone();
+        let mut rows = Rows::new(self.job, &fresh, self.round, self.attack, &device)?;
+        let mut state = self.stepper.start(&mut self.oracle, &mut rows)?;
+        match &mut self.active {
+            None => self.active = Some((rows, state)),
+            Some((r, s)) => {
+                append(r, &mut rows);
+                append(s, &mut state);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes out the rows that are done.
+    fn retire(
+        &mut self,
+        mut rows: Rows,
+        mut state: S::State,
+    ) -> Result<Option<(Rows, S::State)>, EngineError> {
+        let steps = u64::from(self.stepper.steps());
+        let flags = Flags::read(&rows);
+        let samples = rows.samples();
+        let n = rows.len();
+        let over: Vec<bool> = (0..n).map(|i| rows.steps()[i] >= steps).collect();
+        let spent: Vec<bool> = samples
+            .iter()
+            .map(|s| self.job.forwards.is_some_and(|limit| self.oracle.spent(*s).forward >= limit))
+            .collect();
+        // Within a budget the first witness ends the row; its exact gauge decides whether it is one.
+        let early = self.job.compaction && self.stepper.aim() == Aim::Within;
+        let leaves: Vec<usize> = (0..n)
+            .filter(|i| over[*i] || spent[*i] || (self.job.compaction && flags.invalid[*i]) || (early && flags.found[*i]))
+            .collect();
+        if leaves.is_empty() {
+            return Ok(Some((rows, state)));
+        }
+        let at = index(&leaves, self.oracle.device());
+        let best = rows.watch.best.select(&at).to_host();
+        let last = self.stepper.last(&state).map(|b| b.select(&at).to_host());
+        let mut gone = vec![false; n];
+        let mut refuted = Vec::new();
+        for (k, &i) in leaves.iter().enumerate() {
+            let row = samples[i];
+            let point = |host: &[Vec<f32>]| -> Vec<Vec<f32>> {
+                host.iter()
+                    .zip(self.job.samples.modalities.iter())
+                    .map(|(v, m)| v[k * m.features()..(k + 1) * m.features()].to_vec())
+                    .collect()
+            };
+            let witness = flags.found[i].then(|| point(&best)).filter(|x| self.allowed(row, x));
+            if flags.found[i] && witness.is_none() {
+                refuted.push(i);
+                if !(over[i] || spent[i]) {
+                    continue;
+                }
+            }
+            gone[i] = true;
+            let outcome = &mut self.outcomes[self.place[&row]];
+            if flags.zero[i] && witness.is_none() {
+                add(&mut outcome.observed, Observation::ZeroGradient);
+            }
+            if flags.invalid[i] && witness.is_none() {
+                let what = if flags.by_gradient[i] {
+                    Observation::NonFiniteGradient
+                } else {
+                    Observation::NonFiniteScores
+                };
+                add(&mut outcome.observed, what);
+                outcome.status = RunStatus::Invalid;
+                continue;
+            }
+            if spent[i] && !over[i] && witness.is_none() {
+                outcome.status = RunStatus::Stopped;
+                continue;
+            }
+            let seen = witness.is_some();
+            if let Some(x) = witness.or_else(|| last.as_ref().map(|l| point(l))) {
+                self.waiting.push(Waiting { candidate: Candidate { row, x }, seen });
+            }
+        }
+        if !refuted.is_empty() {
+            // Too far by the exact gauge: the row goes on as if nothing had been found.
+            let mask: Vec<f32> = (0..n).map(|i| f32::from(u8::from(refuted.contains(&i)))).collect();
+            let device = rows.watch.found.device();
+            let mask = Tensor::<1>::from_floats(mask.as_slice(), &device).greater_scalar(0.5);
+            rows.watch.found = rows.watch.found.clone().mask_fill(mask.clone(), 0.0);
+            rows.watch.gauge = rows.watch.gauge.clone().mask_fill(mask, f32::MAX);
+        }
+        let stays: Vec<usize> = (0..n).filter(|i| !gone[*i]).collect();
+        if stays.is_empty() {
+            return Ok(None);
+        }
+        if stays.len() < n {
+            select(&mut rows, &stays);
+            select(&mut state, &stays);
+        }
+        Ok(Some((rows, state)))
+    }
+
+    /// Whether a point is inside bounds and (for attacks that must be) within the budget, in `f64`.
+    fn allowed(&self, row: usize, x: &[Vec<f32>]) -> bool {
+        let x0 = self.job.samples.sample(row);
+        let gauge = self.job.threat.gauge(&self.job.samples.modalities, row, x, &x0);
+        match self.stepper.aim() {
+            Aim::Within => gauge.is_some_and(|g| g <= 1.0),
+            Aim::Minimise => gauge.is_some(),
+        }
+    }
+
+    /// Has this round's points measured again.
+    fn judge(&mut self) -> Result<(), EngineError> {
+        let mut waiting = std::mem::take(&mut self.waiting);
+        // Rows leave in an order that depends on the batch; the judge sees them by sample.
+        waiting.sort_by_key(|w| w.candidate.row);
+        let (candidates, seen): (Vec<Candidate>, Vec<bool>) =
+            waiting.into_iter().map(|w| (w.candidate, w.seen)).unzip();
+        let points = self.job.judge.measure(&mut self.oracle, self.job, &candidates)?;
+        for ((candidate, seen), point) in candidates.iter().zip(seen).zip(points) {
+            let outcome = &mut self.outcomes[self.place[&candidate.row]];
+            let Some(point) = point else {
+                if seen {
+                    add(&mut outcome.observed, Observation::WitnessRejected);
+                }
+                continue;
+            };
+            if outcome.point.as_ref().is_none_or(|p| point.gauge < p.gauge) {
+                if point.gauge <= 1.0 {
+                    outcome.status = RunStatus::Broken;
+                }
+                outcome.point = Some(point);
+            }
+        }
+        let broken = self.outcomes.iter().filter(|o| o.status == RunStatus::Broken).count();
+        self.job.observer.event(Event::Judged { broken });
+        Ok(())
+    }
+
+    fn finish(mut self, checkpoint: Option<Checkpoint>) -> Outcomes {
+        for o in &mut self.outcomes {
+            o.queries = self.oracle.spent(o.row);
+            if o.status == RunStatus::Broken {
+                // Proof is proof: what the gradients did on the way no longer matters for this row.
+                o.observed.retain(|x| *x != Observation::ZeroGradient);
+            }
+        }
+        Outcomes { rows: self.outcomes, checkpoint }
+    }
+
+    fn stopped(mut self) -> Outcomes {
+        let active = self.active.take().map(|(mut rows, mut state)| {
+            [save(&mut rows), save(&mut state)]
+                .map(|m| m.into_iter().map(|(k, v)| (k, v.into())).collect())
+        });
+        let checkpoint = Checkpoint {
+            attack: self.stepper.id().to_owned(),
+            round: self.round,
+            pending: self.pending.iter().copied().collect(),
+            active,
+            waiting: self
+                .waiting
+                .iter()
+                .map(|w| (w.candidate.row, w.candidate.x.clone(), w.seen))
+                .collect(),
+            outcomes: self.outcomes.clone(),
+            ledger: self.oracle.ledger_mut().clone(),
+        };
+        for o in &mut self.outcomes {
+            if o.status == RunStatus::Robust {
+                o.status = RunStatus::Stopped;
+            }
+        }
+        self.finish(Some(checkpoint))
+    }
+
+    fn restore(&mut self, c: Checkpoint) -> Result<(), EngineError> {
+        let rows: Vec<usize> = c.outcomes.iter().map(|o| o.row).collect();
+        if c.attack != self.stepper.id() || rows != self.job.rows || c.ledger.len() != self.job.samples.len() {
+            return Err(EngineError::Checkpoint(format!(
+                "of attack `{}` on {} rows of {} samples; expected `{}` on the same {} of {}",
+                c.attack,
+                rows.len(),
+                c.ledger.len(),
+                self.stepper.id(),
+                self.job.rows.len(),
+                self.job.samples.len(),
+            )));
+        }
+        self.round = c.round;
+        self.pending = c.pending.into();
+        self.waiting = c
+            .waiting
+            .into_iter()
+            .map(|(row, x, seen)| Waiting { candidate: Candidate { row, x }, seen })
+            .collect();
+        self.outcomes = c.outcomes;
+        if let Some(saved) = c.active {
+            let [saved_rows, saved_state] = saved.map(|m: BTreeMap<String, _>| {
+                m.into_iter().map(|(k, v)| (k, Saved::from(v))).collect()
+            });
+            // One row's worth of fresh state has the right columns to load into.
+            let device = self.oracle.device().clone();
+            let mut rows = Rows::new(self.job, &self.job.rows[..1], self.round, self.attack, &device)?;
+            let mut state = self.stepper.start(&mut self.oracle, &mut rows)?;
+            load(&mut rows, &saved_rows, &device)?;
+            load(&mut state, &saved_state, &device)?;
+            self.active = Some((rows, state));
+        }
+        *self.oracle.ledger_mut() = c.ledger;
+        Ok(())
+    }
+}
+
+/// What the oracle has marked, read back in one go.
+struct Flags {
+    found: Vec<bool>,
+    invalid: Vec<bool>,
+    by_gradient: Vec<bool>,
+    /// At least half of the gradients were exactly zero.
+    zero: Vec<bool>,
+}
+
+impl Flags {
+    fn read(rows: &Rows) -> Self {
+        let w = &rows.watch;
+        let columns = [&w.found, &w.invalid, &w.zero, &w.gradients].map(Clone::clone);
+        let all = host(&Tensor::stack::<2>(columns.to_vec(), 0));
+        let n = rows.len();
+        let [found, invalid, zero, gradients] = [0, 1, 2, 3].map(|c| &all[c * n..(c + 1) * n]);
+        Self {
+            found: found.iter().map(|v| *v > 0.5).collect(),
+            invalid: invalid.iter().map(|v| *v > 0.5).collect(),
+            by_gradient: invalid.iter().map(|v| *v > 1.5).collect(),
+            zero: zero.iter().zip(gradients).map(|(z, g)| *g > 0.0 && 2.0 * z >= *g).collect(),
+        }
+    }
+}
+
+fn add(observed: &mut Vec<Observation>, what: Observation) {
+    if let Err(at) = observed.binary_search(&what) {
+        observed.insert(at, what);
+    }
+}

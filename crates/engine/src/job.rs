@@ -1,0 +1,146 @@
+use std::sync::Arc;
+
+use proofmark_domain::{Modality, Seed};
+use proofmark_threat::Threat;
+
+use crate::{EngineError, Goal, Judge, Observer};
+
+/// The samples of a run, on the host.
+#[derive(Debug, Clone)]
+pub struct Samples {
+    /// The model's inputs.
+    pub modalities: Arc<[Modality]>,
+    /// Per modality: `n * features` values in C order, data units.
+    pub values: Vec<Vec<f32>>,
+    /// The class each sample is judged against.
+    pub labels: Vec<usize>,
+    /// The class each sample is to be taken for, if targeted.
+    pub targets: Option<Vec<usize>>,
+    /// The key of each sample's random streams.
+    pub keys: Vec<u64>,
+}
+
+impl Samples {
+    /// Number of samples.
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+
+    /// The values of sample `i`, one slice per modality.
+    pub fn sample(&self, i: usize) -> Vec<&[f32]> {
+        self.values
+            .iter()
+            .zip(self.modalities.iter())
+            .map(|(v, m)| &v[i * m.features()..(i + 1) * m.features()])
+            .collect()
+    }
+
+    /// The values of samples `at` side by side, per modality.
+    pub fn gather(&self, at: &[usize]) -> Vec<Vec<f32>> {
+        self.values
+            .iter()
+            .zip(self.modalities.iter())
+            .map(|(v, m)| {
+                let f = m.features();
+                at.iter().flat_map(|i| v[i * f..(i + 1) * f].iter().copied()).collect()
+            })
+            .collect()
+    }
+}
+
+/// One attack run: what to attack, within what, and how the engine goes about it.
+#[derive(Clone, Copy)]
+pub struct Job<'a> {
+    /// The samples.
+    pub samples: &'a Samples,
+    /// Which of them to attack (places in `samples`).
+    pub rows: &'a [usize],
+    /// What may change, by how much.
+    pub threat: &'a Threat,
+    /// What an adversarial is.
+    pub goal: Goal,
+    /// The run's seed.
+    pub seed: Seed,
+    /// Rows at work at once, at least 1. Changes speed and memory, never a result.
+    pub batch: usize,
+    /// Rows per model call; tails are padded with copies. `None` sends whatever is at work in one call.
+    ///
+    /// On the CPU a row's bits depend on the shape of the batch it is computed in, so results repeat
+    /// bit for bit only for equal tiles.
+    pub tile: Option<usize>,
+    /// Whether rows that are already broken leave at once (and others take their place).
+    pub compaction: bool,
+    /// Sample-forwards one row may spend on its attack; a row that reaches it is stopped.
+    pub forwards: Option<u64>,
+    /// How returned points are measured again.
+    pub judge: Judge,
+    /// Asked between steps; `true` ends the run with a checkpoint.
+    pub stop: &'a (dyn Fn() -> bool + Sync),
+    /// Told about progress.
+    pub observer: &'a dyn Observer,
+}
+
+impl std::fmt::Debug for Job<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Job")
+            .field("rows", &self.rows.len())
+            .field("threat", self.threat)
+            .field("goal", &self.goal)
+            .field("seed", &self.seed)
+            .field("batch", &self.batch)
+            .field("tile", &self.tile)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'a> Job<'a> {
+    /// The default tile: large enough that convolutions on the CPU run near their best rate, small enough
+    /// that a handful of surviving rows does not pay for many copies.
+    pub const TILE: usize = 32;
+
+    /// A job over all samples with the usual settings: batch 64, tiles of 32, compaction on, one judge draw.
+    pub fn new(samples: &'a Samples, rows: &'a [usize], threat: &'a Threat, observer: &'a dyn Observer) -> Self {
+        Self {
+            samples,
+            rows,
+            threat,
+            goal: Goal::Untargeted,
+            seed: Seed(0),
+            batch: 64,
+            tile: Some(Self::TILE),
+            compaction: true,
+            forwards: None,
+            judge: Judge::default(),
+            stop: &|| false,
+            observer,
+        }
+    }
+
+    pub(crate) fn check(&self) -> Result<(), EngineError> {
+        let zero = |name, expected: &str| {
+            Err(EngineError::Parameter { name, given: "0".into(), expected: expected.into() })
+        };
+        if self.batch == 0 {
+            return zero("batch-size", "at least 1 row");
+        }
+        if self.tile == Some(0) {
+            return zero("tile", "at least 1 row");
+        }
+        if self.judge.draws == 0 {
+            return zero("judge draws", "at least 1");
+        }
+        if self.goal == Goal::Targeted && self.samples.targets.is_none() {
+            return Err(EngineError::Parameter {
+                name: "goal",
+                given: "targeted".into(),
+                expected: "a target class per sample".into(),
+            });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,53 @@
+use proofmark_threat::BatchError;
+
+/// What can go wrong between a question and a model's answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ModelError {
+    /// The model (or the device under it) panicked; the process goes on.
+    #[error("model `{model}` panicked: {message}")]
+    Panicked {
+        /// The model's name.
+        model: String,
+        /// The panic's message.
+        message: String,
+    },
+    /// The output has the wrong shape.
+    #[error("model `{model}` returned shape {given:?} for {rows} rows; expected [{rows}, {classes}]")]
+    OutputShape {
+        /// The model's name.
+        model: String,
+        /// The shape returned.
+        given: Vec<usize>,
+        /// Rows asked.
+        rows: usize,
+        /// Classes declared.
+        classes: usize,
+    },
+    /// The gradient of the input did not come back: the output does not depend on the input.
+    #[error("model `{model}` gives no gradient for input `{modality}`: its output does not depend on it through differentiable operations")]
+    NoGradient {
+        /// The model's name.
+        model: String,
+        /// The input.
+        modality: String,
+    },
+    /// The inputs do not fit the model.
+    #[error(transparent)]
+    Batch(#[from] BatchError),
+    /// The model's description contradicts itself.
+    #[error("model `{model}`: {problem}")]
+    Signature {
+        /// The model's name.
+        model: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// Weights could not be read or written.
+    #[error("weights {file}: {problem}")]
+    Weights {
+        /// The file, or `(embedded)`.
+        file: String,
+        /// What is wrong and what was expected.
+        problem: String,
+    },
+}

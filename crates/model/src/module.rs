@@ -1,0 +1,191 @@
+//! The adapter from a Burn module, or a closure, to a model that can be attacked.
+
+use std::fmt;
+use std::sync::Arc;
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+use proofmark_domain::{Bounds, Kind, Modality};
+
+use crate::access::{DecisionModel, Features, Signature};
+use crate::{ModelError, Network, Query, boundary, digest};
+
+type Forward = dyn Fn(&[Tensor<2>]) -> Tensor<2> + Send + Sync;
+type Tap = dyn Fn(&[Tensor<2>], &str) -> Tensor<2> + Send + Sync;
+
+/// A Burn module or closure as a model: blocks `[rows, features]` in, logits `[rows, classes]` out.
+///
+/// A module is put into evaluation mode (`valid()`), so that BatchNorm uses its running statistics, Dropout
+/// is off and only the input's gradient is computed. A closure is taken as it is; if its answer depends on
+/// whether it is being differentiated, the run raises `tracked-logits-differ`.
+pub struct BurnModel {
+    signature: Signature,
+    forward: Box<Forward>,
+    taps: Vec<String>,
+    tap: Option<Box<Tap>>,
+}
+
+impl fmt::Debug for BurnModel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BurnModel").field("signature", &self.signature).finish_non_exhaustive()
+    }
+}
+
+/// Rows `[n, c*h*w]` as images `[n, c, h, w]`.
+pub fn image(rows: &Tensor<2>, [c, h, w]: [usize; 3]) -> Tensor<4> {
+    rows.clone().reshape([rows.dims()[0], c, h, w])
+}
+
+/// Rows `[n, samples]` as one-channel waveforms `[n, 1, samples]`.
+pub fn waveform(rows: &Tensor<2>) -> Tensor<3> {
+    rows.clone().unsqueeze_dim(1)
+}
+
+impl BurnModel {
+    /// A module over images `[n, c, h, w]` with values in `bounds`.
+    pub fn images<M: Module + Sync + 'static>(
+        module: &M,
+        shape: [usize; 3],
+        classes: usize,
+        bounds: Bounds,
+        forward: impl Fn(&M, Tensor<4>) -> Tensor<2> + Send + Sync + 'static,
+    ) -> Result<Self, ModelError> {
+        let modality = Modality { name: "image".into(), kind: Kind::Image, shape: shape.into(), bounds };
+        Self::module(module, vec![modality], classes, move |m, x| forward(m, image(&x[0], shape)))
+    }
+
+    /// A module over waveforms `[n, samples]` with values in `bounds` (usually −1 to 1).
+    pub fn waveforms<M: Module + Sync + 'static>(
+        module: &M,
+        samples: usize,
+        classes: usize,
+        bounds: Bounds,
+        forward: impl Fn(&M, Tensor<2>) -> Tensor<2> + Send + Sync + 'static,
+    ) -> Result<Self, ModelError> {
+        let modality = Modality { name: "audio".into(), kind: Kind::Audio, shape: vec![samples], bounds };
+        Self::module(module, vec![modality], classes, move |m, x| forward(m, x[0].clone()))
+    }
+
+    /// A module over table rows `[n, features]`, bounds per feature or one for all.
+    pub fn tables<M: Module + Sync + 'static>(
+        module: &M,
+        features: usize,
+        classes: usize,
+        bounds: Bounds,
+        forward: impl Fn(&M, Tensor<2>) -> Tensor<2> + Send + Sync + 'static,
+    ) -> Result<Self, ModelError> {
+        let modality = Modality { name: "table".into(), kind: Kind::Table, shape: vec![features], bounds };
+        Self::module(module, vec![modality], classes, move |m, x| forward(m, x[0].clone()))
+    }
+
+    /// A module over any inputs: `forward` gets one block `[n, features]` per modality and may reshape it
+    /// ([`image`], [`waveform`]).
+    pub fn module<M: Module + Sync + 'static>(
+        module: &M,
+        modalities: Vec<Modality>,
+        classes: usize,
+        forward: impl Fn(&M, &[Tensor<2>]) -> Tensor<2> + Send + Sync + 'static,
+    ) -> Result<Self, ModelError> {
+        let module = module.valid();
+        let device = module.devices().first().cloned().unwrap_or_default().without_autodiff();
+        let sha256 = digest::digest_module(&module, &modalities, classes);
+        let forward: Box<Forward> = Box::new(move |x| forward(&module, x));
+        Self::checked("burn-module", modalities, classes, device, sha256, forward)
+    }
+
+    /// A closure over any inputs, on `device`. Its digest is taken from its answers
+    /// ([`crate::digest_behaviour`]), since its weights cannot be seen.
+    pub fn closure(
+        modalities: Vec<Modality>,
+        classes: usize,
+        device: &Device,
+        forward: impl Fn(&[Tensor<2>]) -> Tensor<2> + Send + Sync + 'static,
+    ) -> Result<Self, ModelError> {
+        let device = device.clone().without_autodiff();
+        let mut model =
+            Self::checked("closure", modalities, classes, device, String::new(), Box::new(forward))?;
+        model.signature.sha256 = digest::digest_behaviour(&model)?;
+        Ok(model)
+    }
+
+    /// The same model under another name (in messages and reports).
+    #[must_use]
+    pub fn named(mut self, name: impl Into<String>) -> Self {
+        self.signature.name = name.into();
+        self
+    }
+
+    /// The same model with layers that can be read: `read` returns `[rows, width]` for a name in `names`.
+    #[must_use]
+    pub fn with_taps(
+        mut self,
+        names: impl IntoIterator<Item = impl Into<String>>,
+        read: impl Fn(&[Tensor<2>], &str) -> Tensor<2> + Send + Sync + 'static,
+    ) -> Self {
+        self.taps = names.into_iter().map(Into::into).collect();
+        self.tap = Some(Box::new(read));
+        self
+    }
+
+    fn checked(
+        name: &str,
+        modalities: Vec<Modality>,
+        classes: usize,
+        device: Device,
+        sha256: String,
+        forward: Box<Forward>,
+    ) -> Result<Self, ModelError> {
+        let modalities: Arc<[Modality]> = modalities.into();
+        let problem = if classes < 2 {
+            Some(format!("{classes} classes; expected at least 2"))
+        } else if modalities.is_empty() {
+            Some("no inputs; expected at least one".to_owned())
+        } else {
+            modalities.iter().find_map(|m| {
+                if m.features() == 0 {
+                    return Some(format!("input `{}` of shape {:?} has no features", m.name, m.shape));
+                }
+                m.bounds.features().filter(|f| *f != m.features()).map(|f| {
+                    format!("input `{}` has {} features but bounds for {f}", m.name, m.features())
+                })
+            })
+        };
+        if let Some(problem) = problem {
+            return Err(ModelError::Signature { model: name.to_owned(), problem });
+        }
+        let signature = Signature { name: name.to_owned(), modalities, classes, sha256, device };
+        Ok(Self { signature, forward, taps: Vec::new(), tap: None })
+    }
+}
+
+impl Network for BurnModel {
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn forward(&self, query: &Query) -> Result<Tensor<2>, ModelError> {
+        Ok((self.forward)(query.x.blocks()))
+    }
+}
+
+impl Features for BurnModel {
+    fn taps(&self) -> Vec<String> {
+        self.taps.clone()
+    }
+
+    fn features(&self, query: &Query, taps: &[&str]) -> Result<Vec<Tensor<2>>, ModelError> {
+        let name = &DecisionModel::signature(self).name;
+        taps.iter()
+            .map(|tap| {
+                let read = self.tap.as_ref().filter(|_| self.taps.iter().any(|t| t == tap));
+                let Some(read) = read else {
+                    return Err(ModelError::Signature {
+                        model: name.clone(),
+                        problem: format!("no layer `{tap}`; it has {}", self.taps.join(", ")),
+                    });
+                };
+                boundary::guarded(name, || Ok(read(query.x.blocks(), tap)))
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,85 @@
+use burn::tensor::Tensor;
+use proofmark_threat::Batch;
+
+use crate::access::{DecisionModel, Gradient, GradientModel, Objective, Output, ScoreModel, Signature};
+use crate::{ModelError, Query, boundary};
+
+/// A forward pass on tensors, in evaluation mode: all that a differentiable model needs to write.
+///
+/// The blocks of `query.x` may be tracked by autodiff; the gradient flows as the tensor operations let it.
+/// Every `Network` is a [`DecisionModel`], a [`ScoreModel`] and a [`GradientModel`].
+pub trait Network: Send + Sync {
+    /// What is known of it before asking.
+    fn signature(&self) -> &Signature;
+
+    /// Logits `[q, classes]`. A panic in here is caught and becomes an error.
+    fn forward(&self, query: &Query) -> Result<Tensor<2>, ModelError>;
+
+    /// Sample-forwards one point costs.
+    fn cost(&self) -> u64 {
+        1
+    }
+}
+
+fn checked_forward(network: &impl Network, query: &Query) -> Result<Tensor<2>, ModelError> {
+    let signature = Network::signature(network);
+    let scores = network.forward(query)?;
+    let (rows, classes) = (query.len(), signature.classes);
+    if scores.dims() == [rows, classes] {
+        Ok(scores)
+    } else {
+        Err(ModelError::OutputShape {
+            model: signature.name.clone(),
+            given: scores.dims().to_vec(),
+            rows,
+            classes,
+        })
+    }
+}
+
+impl<N: Network> DecisionModel for N {
+    fn signature(&self) -> &Signature {
+        Network::signature(self)
+    }
+
+    fn decide(&self, query: &Query) -> Result<Output, ModelError> {
+        self.scores(query).map(Output::Scores)
+    }
+
+    fn cost(&self) -> u64 {
+        Network::cost(self)
+    }
+}
+
+impl<N: Network> ScoreModel for N {
+    fn scores(&self, query: &Query) -> Result<Tensor<2>, ModelError> {
+        boundary::guarded(&Network::signature(self).name, || checked_forward(self, query))
+    }
+}
+
+impl<N: Network> GradientModel for N {
+    fn gradient(&self, query: &Query, objective: &Objective<'_>) -> Result<Gradient, ModelError> {
+        let signature = Network::signature(self);
+        boundary::guarded(&signature.name, || {
+            let x = query.x.map(|b| b.autodiff().require_grad());
+            let tracked = query.with_x(x);
+            let scores = checked_forward(self, &tracked)?;
+            let loss = objective(&scores, &tracked.x);
+            let plain = (scores.inner(), loss.clone().inner());
+            // A constant output has no graph: its gradient is zero everywhere, and the trust checks say so.
+            if !loss.is_tracked() {
+                let gradient = query.x.map(|b| b.zeros_like());
+                return Ok(Gradient { scores: plain.0, loss: plain.1, gradient });
+            }
+            let gradients = loss.sum().backward();
+            let blocks = tracked
+                .x
+                .blocks()
+                .iter()
+                .map(|b| b.grad(&gradients).unwrap_or_else(|| b.clone().inner().zeros_like()))
+                .collect();
+            let gradient = Batch::new(query.x.modalities().clone(), blocks)?;
+            Ok(Gradient { scores: plain.0, loss: plain.1, gradient })
+        })
+    }
+}

@@ -1,0 +1,45 @@
+use proofmark_threat::Batch;
+
+/// What a model is asked: points, and for each the row of the attack it belongs to.
+///
+/// There may be more points than rows (random draws, targets, candidate steps) or fewer.
+#[derive(Debug, Clone)]
+pub struct Query {
+    /// The points, `[q, features]` per modality, in data units.
+    pub x: Batch,
+    /// For each point, the row it belongs to.
+    pub owner: Vec<usize>,
+    /// For each point, the key of its sample's random streams.
+    pub key: Vec<u64>,
+    /// For each point, which random draw of the model it is (expectation over transformations).
+    pub draw: Vec<u32>,
+}
+
+impl Query {
+    /// One point per row, first draw.
+    pub fn one_per_row(x: Batch, key: &[u64]) -> Self {
+        let n = x.rows();
+        Self { x, owner: (0..n).collect(), key: key.to_vec(), draw: vec![0; n] }
+    }
+
+    /// Number of points.
+    pub fn len(&self) -> usize {
+        self.owner.len()
+    }
+
+    /// Whether there is no point.
+    pub fn is_empty(&self) -> bool {
+        self.owner.is_empty()
+    }
+
+    /// Whether point `i` belongs to row `i` for every row of `rows`.
+    pub fn is_one_per_row(&self, rows: usize) -> bool {
+        self.len() == rows && self.owner.iter().enumerate().all(|(i, o)| i == *o)
+    }
+
+    /// The same question asked of other points.
+    #[must_use]
+    pub fn with_x(&self, x: Batch) -> Self {
+        Self { x, owner: self.owner.clone(), key: self.key.clone(), draw: self.draw.clone() }
+    }
+}

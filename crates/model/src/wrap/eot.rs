@@ -1,0 +1,114 @@
+use burn::tensor::{Tensor, TensorData};
+use proofmark_domain::{Modality, Seed};
+use proofmark_stats::random::{Purpose, Stream, StreamKey};
+use proofmark_threat::{Batch, index};
+use sha2::{Digest, Sha256};
+
+use crate::access::Signature;
+use crate::{ModelError, Network, Query};
+
+/// A random change of the input whose expectation a model is judged under.
+pub trait Transform: Send + Sync {
+    /// Changes each row of `x` by its own stream. Differentiable in `x`.
+    fn apply(&self, x: Tensor<2>, modality: &Modality, streams: &mut [Stream]) -> Tensor<2>;
+
+    /// Name and parameters, for the digest and the report.
+    fn describe(&self) -> String;
+}
+
+/// Adds Gaussian noise (randomised smoothing's transform).
+#[derive(Debug, Clone, Copy)]
+pub struct GaussianNoise {
+    /// Standard deviation, data units.
+    pub sigma: f32,
+}
+
+impl Transform for GaussianNoise {
+    fn apply(&self, x: Tensor<2>, modality: &Modality, streams: &mut [Stream]) -> Tensor<2> {
+        let features = modality.features();
+        let noise: Vec<f32> = streams
+            .iter_mut()
+            .flat_map(|s| (0..features).map(|_| self.sigma * s.normal()).collect::<Vec<_>>())
+            .collect();
+        let noise = TensorData::new(noise, [streams.len(), features]);
+        let device = x.device();
+        x + Tensor::from_data(noise, &device)
+    }
+
+    fn describe(&self) -> String {
+        format!("gaussian-noise(sigma={})", self.sigma)
+    }
+}
+
+/// Expectation over transformations: the mean logits over `draws` transformed copies of each point.
+///
+/// The draws of a sample follow from (seed, sample, draw) alone, so the averaged model is a fixed function:
+/// attack and judge see the same one, and it repeats. Source: Athalye et al., "Synthesizing Robust
+/// Adversarial Examples", ICML 2018, eq. 2.
+#[derive(Debug)]
+pub struct Eot<N, T> {
+    inner: N,
+    transform: T,
+    draws: u32,
+    seed: Seed,
+    signature: Signature,
+}
+
+impl<N: Network, T: Transform> Eot<N, T> {
+    /// Wraps `inner`; `draws` is at least 1.
+    pub fn new(inner: N, transform: T, draws: u32, seed: Seed) -> Result<Self, ModelError> {
+        let mut signature = inner.signature().clone();
+        if draws == 0 {
+            return Err(ModelError::Signature {
+                model: signature.name,
+                problem: "0 draws of an expectation over transformations; expected at least 1".into(),
+            });
+        }
+        let digest = Sha256::new()
+            .chain_update(&signature.sha256)
+            .chain_update(format!("eot({},{draws},{seed})", transform.describe()))
+            .finalize();
+        signature.sha256 = digest.iter().map(|b| format!("{b:02x}")).collect();
+        Ok(Self { inner, transform, draws, seed, signature })
+    }
+}
+
+impl<N: Network, T: Transform> Network for Eot<N, T> {
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn forward(&self, query: &Query) -> Result<Tensor<2>, ModelError> {
+        let (n, k) = (query.len(), self.draws as usize);
+        // Copies of one point lie together: [p0 d0, p0 d1, …, p1 d0, …].
+        let owners: Vec<usize> = (0..n * k).map(|i| i / k).collect();
+        let mut streams: Vec<Stream> = (0..n * k)
+            .map(|i| {
+                let mut key = StreamKey::new(self.seed, query.key[i / k], Purpose::Transform);
+                key.step = query.draw[i / k];
+                key.draw = (i % k) as u32;
+                Stream::new(&key)
+            })
+            .collect();
+        let copies = query.x.select(&index(&owners, &query.x.device().inner()));
+        let blocks = copies
+            .blocks()
+            .iter()
+            .zip(copies.modalities().iter())
+            .map(|(b, m)| self.transform.apply(b.clone(), m, &mut streams))
+            .collect();
+        let inner = Query {
+            x: Batch::new(copies.modalities().clone(), blocks)?,
+            owner: owners.iter().map(|o| query.owner[*o]).collect(),
+            key: owners.iter().map(|o| query.key[*o]).collect(),
+            draw: (0..n * k).map(|i| (i % k) as u32).collect(),
+        };
+        let scores = self.inner.forward(&inner)?;
+        let classes = scores.dims()[1];
+        Ok(scores.reshape([n, k, classes]).mean_dim(1).squeeze_dim::<2>(1))
+    }
+
+    fn cost(&self) -> u64 {
+        self.inner.cost() * u64::from(self.draws)
+    }
+}

@@ -1,0 +1,82 @@
+use burn::tensor::{Tensor, TensorData};
+use proofmark_domain::Kind;
+use sha2::{Digest, Sha256};
+
+use crate::access::Signature;
+use crate::{ModelError, Network, Query};
+
+/// A model behind the preprocessing it was trained with: `(x * scale - mean) / std`.
+///
+/// Attack, bounds and epsilon stay in data units; the gradient passes through.
+#[derive(Debug)]
+pub struct Normalise<N> {
+    inner: N,
+    signature: Signature,
+    /// Per modality: scale, then mean and std per feature, `[1, features]`.
+    maps: Vec<(f32, Tensor<2>, Tensor<2>)>,
+}
+
+impl<N: Network> Normalise<N> {
+    /// Wraps `inner`. `mean` and `std` hold one value, one per channel of an image, or one per feature;
+    /// they apply to every modality alike.
+    pub fn new(inner: N, scale: f32, mean: &[f32], std: &[f32]) -> Result<Self, ModelError> {
+        let mut signature = inner.signature().clone();
+        let error = |problem| ModelError::Signature { model: inner.signature().name.clone(), problem };
+        if !(scale.is_finite() && scale != 0.0) {
+            return Err(error(format!("scale {scale}; expected a finite number other than 0")));
+        }
+        if let Some(m) = mean.iter().find(|m| !m.is_finite()) {
+            return Err(error(format!("mean {m}; expected finite numbers")));
+        }
+        if let Some(s) = std.iter().find(|s| !(s.is_finite() && **s > 0.0)) {
+            return Err(error(format!("std {s}; expected finite numbers above 0")));
+        }
+        let mut maps = Vec::new();
+        for m in signature.modalities.iter() {
+            let features = m.features();
+            let channels = if m.kind == Kind::Image { m.shape[0] } else { features };
+            let spread = |v: &[f32], what: &str| {
+                if v.len() == 1 {
+                    Ok(vec![v[0]; features])
+                } else if v.len() == channels {
+                    Ok(v.iter().flat_map(|x| vec![*x; features / channels]).collect())
+                } else {
+                    Err(error(format!(
+                        "{} values of {what} for input `{}`; expected 1 or {channels}",
+                        v.len(),
+                        m.name
+                    )))
+                }
+            };
+            let tensor = |v: Vec<f32>| {
+                Tensor::<2>::from_data(TensorData::new(v, [1, features]), &signature.device)
+            };
+            maps.push((scale, tensor(spread(mean, "mean")?), tensor(spread(std, "std")?)));
+        }
+        let digest = Sha256::new()
+            .chain_update(&signature.sha256)
+            .chain_update(format!("scale={scale};mean={mean:?};std={std:?}"))
+            .finalize();
+        signature.sha256 = digest.iter().map(|b| format!("{b:02x}")).collect();
+        Ok(Self { inner, signature, maps })
+    }
+}
+
+impl<N: Network> Network for Normalise<N> {
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn forward(&self, query: &Query) -> Result<Tensor<2>, ModelError> {
+        let mut maps = self.maps.iter();
+        let x = query.x.map(|b| {
+            let (scale, mean, std) = maps.next().expect("one map per modality");
+            (b.mul_scalar(*scale) - mean.clone()) / std.clone()
+        });
+        self.inner.forward(&query.with_x(x))
+    }
+
+    fn cost(&self) -> u64 {
+        self.inner.cost()
+    }
+}

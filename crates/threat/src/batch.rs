@@ -1,0 +1,180 @@
+use std::ops::Range;
+use std::sync::Arc;
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use proofmark_domain::Modality;
+
+/// Rows of samples on a device: one block of `[rows, features]` per modality, in data units.
+///
+/// The product of modalities is the input space; every block has the same number of rows.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    modalities: Arc<[Modality]>,
+    blocks: Vec<Tensor<2>>,
+}
+
+/// Why blocks do not make a batch.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BatchError {
+    /// As many blocks as modalities are needed, at least one.
+    #[error("{blocks} blocks for {modalities} modalities; expected one block each, at least one")]
+    Count {
+        /// Blocks given.
+        blocks: usize,
+        /// Modalities declared.
+        modalities: usize,
+    },
+    /// A block has the wrong shape.
+    #[error("block `{modality}` has shape [{}, {}]; expected [{}, {}]", given[0], given[1], expected[0], expected[1])]
+    Shape {
+        /// The modality's name.
+        modality: String,
+        /// Rows and features given.
+        given: [usize; 2],
+        /// Rows and features expected.
+        expected: [usize; 2],
+    },
+}
+
+/// An index tensor from host indices.
+pub fn index(indices: &[usize], device: &Device) -> Tensor<1, Int> {
+    let values: Vec<i64> = indices.iter().map(|i| *i as i64).collect();
+    let n = values.len();
+    Tensor::from_data(TensorData::new(values, [n]), device)
+}
+
+impl Batch {
+    /// A batch from one block `[rows, features]` per modality.
+    pub fn new(modalities: Arc<[Modality]>, blocks: Vec<Tensor<2>>) -> Result<Self, BatchError> {
+        if blocks.len() != modalities.len() || blocks.is_empty() {
+            return Err(BatchError::Count { blocks: blocks.len(), modalities: modalities.len() });
+        }
+        let rows = blocks[0].dims()[0];
+        for (block, modality) in blocks.iter().zip(modalities.iter()) {
+            let expected = [rows, modality.features()];
+            if block.dims() != expected {
+                return Err(BatchError::Shape {
+                    modality: modality.name.clone(),
+                    given: block.dims(),
+                    expected,
+                });
+            }
+        }
+        Ok(Self { modalities, blocks })
+    }
+
+    /// A batch from host rows: per modality, `rows * features` values in C order.
+    pub fn from_host(
+        modalities: Arc<[Modality]>,
+        values: Vec<Vec<f32>>,
+        device: &Device,
+    ) -> Result<Self, BatchError> {
+        let blocks = values
+            .into_iter()
+            .zip(modalities.iter())
+            .map(|(v, m)| {
+                let features = m.features().max(1);
+                let rows = v.len() / features;
+                Tensor::from_data(TensorData::new(v, [rows, features]), device)
+            })
+            .collect();
+        Self::new(modalities, blocks)
+    }
+
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.blocks[0].dims()[0]
+    }
+
+    /// The modalities, in block order.
+    pub fn modalities(&self) -> &Arc<[Modality]> {
+        &self.modalities
+    }
+
+    /// The blocks, in modality order.
+    pub fn blocks(&self) -> &[Tensor<2>] {
+        &self.blocks
+    }
+
+    /// The blocks, to be replaced by blocks of the same features (columns only).
+    pub(crate) fn blocks_mut(&mut self) -> &mut [Tensor<2>] {
+        &mut self.blocks
+    }
+
+    /// The blocks by value.
+    pub fn into_blocks(self) -> Vec<Tensor<2>> {
+        self.blocks
+    }
+
+    /// The device the blocks are on.
+    pub fn device(&self) -> Device {
+        self.blocks[0].device()
+    }
+
+    /// The rows at `indices`, in that order; indices may repeat.
+    #[must_use]
+    pub fn select(&self, indices: &Tensor<1, Int>) -> Self {
+        self.map(|b| b.select(0, indices.clone()))
+    }
+
+    /// A contiguous range of rows.
+    #[must_use]
+    pub fn slice(&self, rows: Range<usize>) -> Self {
+        self.map(|b| b.slice([rows.clone()]))
+    }
+
+    /// These rows followed by those of `others`.
+    #[must_use]
+    pub fn cat(parts: &[&Self]) -> Self {
+        let blocks = (0..parts[0].blocks.len())
+            .map(|i| Tensor::cat(parts.iter().map(|p| p.blocks[i].clone()).collect(), 0))
+            .collect();
+        Self { modalities: parts[0].modalities.clone(), blocks }
+    }
+
+    /// The same rows with every block passed through `f`, which keeps the features.
+    #[must_use]
+    pub fn map(&self, f: impl FnMut(Tensor<2>) -> Tensor<2>) -> Self {
+        Self {
+            modalities: self.modalities.clone(),
+            blocks: self.blocks.iter().cloned().map(f).collect(),
+        }
+    }
+
+    /// Block by block combination of two batches of the same rows.
+    #[must_use]
+    pub fn zip(&self, other: &Self, mut f: impl FnMut(Tensor<2>, Tensor<2>) -> Tensor<2>) -> Self {
+        Self {
+            modalities: self.modalities.clone(),
+            blocks: self
+                .blocks
+                .iter()
+                .zip(&other.blocks)
+                .map(|(a, b)| f(a.clone(), b.clone()))
+                .collect(),
+        }
+    }
+
+    /// `other`'s rows where `mask` (`[rows]`) is set, else these.
+    #[must_use]
+    pub fn replace_rows(&self, mask: &Tensor<1, burn::tensor::Bool>, other: &Self) -> Self {
+        self.zip(other, |a, b| {
+            let shape = a.dims();
+            a.mask_where(mask.clone().unsqueeze_dim::<2>(1).expand(shape), b)
+        })
+    }
+
+    /// Values of every block on the host, `rows * features` each, in C order.
+    pub fn to_host(&self) -> Vec<Vec<f32>> {
+        self.blocks.iter().map(host).collect()
+    }
+}
+
+/// A float tensor's values on the host, whatever float type the device keeps.
+///
+/// # Panics
+///
+/// If the device cannot be read (lost, out of memory); callers run inside a boundary that catches it.
+pub fn host<const D: usize>(tensor: &Tensor<D>) -> Vec<f32> {
+    tensor.try_to_vec_as::<f32>().expect("the device can be read")
+}

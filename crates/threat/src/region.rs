@@ -1,0 +1,481 @@
+use std::sync::Arc;
+
+use burn::tensor::{Bool, Device, Tensor, TensorData};
+use proofmark_domain::{Coupling, Modality, Norm};
+use proofmark_stats::random::{Stream, StreamKey};
+use rayon::prelude::*;
+
+use crate::batch::{Batch, host};
+use crate::columns::{Column, Columns};
+use crate::row;
+use crate::threat::Threat;
+
+/// The set each row of a running attack may move in: ball, bounds and mask, made concrete.
+///
+/// Bounds, mask and (for Linf) the ball are merged into one interval per feature, so that an Linf step is
+/// two elementwise clamps on the device. L2, L1 and L0 steps are computed row by row on the host, in `f64`
+/// ([`row`]): exact projections need sorting, which burn does on the host on every backend anyway.
+#[derive(Debug, Clone)]
+pub struct Region {
+    modalities: Arc<[Modality]>,
+    coupling: Coupling,
+    parts: Vec<Part>,
+}
+
+#[derive(Debug, Clone)]
+struct Part {
+    norm: Norm,
+    /// Clean rows `[rows, features]`.
+    x0: Tensor<2>,
+    lower: Tensor<2>,
+    upper: Tensor<2>,
+    /// Budget of each row; the exact value beside its `f32` copy on the device.
+    eps: Vec<f64>,
+    eps_f32: Tensor<1>,
+}
+
+/// How far each row steps.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// Step length per row, in units of its budget (1 = all of epsilon).
+    pub size: Vec<f32>,
+    /// Share of the features an L1 step is spread over, per row, in `[0, 1]`; at least one feature moves.
+    pub spread: Vec<f32>,
+}
+
+impl Region {
+    /// The region around rows of a set.
+    ///
+    /// `values` are the clean rows per modality (`rows * features`, C order), `samples` their places in the
+    /// set (for per-sample budgets).
+    pub fn new(
+        threat: &Threat,
+        modalities: &Arc<[Modality]>,
+        values: &[Vec<f32>],
+        samples: &[usize],
+        device: &Device,
+    ) -> Self {
+        let parts = threat
+            .budgets()
+            .iter()
+            .zip(modalities.iter())
+            .zip(values)
+            .map(|((budget, modality), x0)| {
+                let features = modality.features();
+                let eps: Vec<f64> = samples.iter().map(|i| budget.radius.of(*i)).collect();
+                let mut lower = vec![0.0; x0.len()];
+                let mut upper = vec![0.0; x0.len()];
+                for (i, x) in x0.iter().enumerate() {
+                    let (r, f) = (i / features, i % features);
+                    let free = eps[r] > 0.0 && budget.mask.as_ref().is_none_or(|m| m[f]);
+                    let (lo, hi) =
+                        if free { (modality.bounds.low(f), modality.bounds.high(f)) } else { (*x, *x) };
+                    // A clean value outside the stated bounds was refused when the data were read.
+                    let (lo, hi) = (lo.min(*x), hi.max(*x));
+                    (lower[i], upper[i]) = if budget.norm == Norm::Linf {
+                        row::linf_bounds(*x, lo, hi, eps[r])
+                    } else {
+                        (lo, hi)
+                    };
+                }
+                let matrix = |v: Vec<f32>| {
+                    Tensor::<2>::from_data(TensorData::new(v, [samples.len(), features]), device)
+                };
+                let narrow: Vec<f32> = eps.iter().map(|e| *e as f32).collect();
+                Part {
+                    norm: budget.norm,
+                    x0: matrix(x0.clone()),
+                    lower: matrix(lower),
+                    upper: matrix(upper),
+                    eps_f32: Tensor::from_data(TensorData::new(narrow, [samples.len()]), device),
+                    eps,
+                }
+            })
+            .collect();
+        Self { modalities: modalities.clone(), coupling: threat.coupling(), parts }
+    }
+
+    /// The clean rows.
+    pub fn x0(&self) -> Batch {
+        self.batch(self.parts.iter().map(|p| p.x0.clone()).collect())
+    }
+
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.parts[0].eps.len()
+    }
+
+    /// The norm of each modality, in order.
+    pub fn norms(&self) -> impl Iterator<Item = Norm> + '_ {
+        self.parts.iter().map(|p| p.norm)
+    }
+
+    /// The largest distance the boundary of the region has from the clean row in Euclidean terms, per row:
+    /// what a step "as long as the budget" means for a shared budget.
+    fn reach(&self, r: usize) -> f64 {
+        self.parts
+            .iter()
+            .map(|p| {
+                let f = p.x0.dims()[1] as f64;
+                match p.norm {
+                    Norm::Linf => p.eps[r] * p.eps[r] * f,
+                    _ => p.eps[r] * p.eps[r],
+                }
+            })
+            .sum::<f64>()
+            .sqrt()
+    }
+
+    /// The gauge of each row of `x` in `f32`, `[rows]`: at most 1 inside the budgets (bounds apart).
+    ///
+    /// For watching a running attack; what is reported is [`Threat::gauge`], in `f64`.
+    pub fn gauge(&self, x: &Batch) -> Tensor<1> {
+        let shares = self.parts.iter().zip(x.blocks()).map(|(p, b)| {
+            let d = b.clone() - p.x0.clone();
+            let size: Tensor<2> = match p.norm {
+                Norm::Linf => d.abs().max_dim(1),
+                Norm::L2 => d.square().sum_dim(1).sqrt(),
+                Norm::L1 => d.abs().sum_dim(1),
+                Norm::L0 => d.not_equal_scalar(0.0).float().sum_dim(1),
+            };
+            // A frozen row (epsilon 0) has gauge 0 where it stayed and a huge one where it moved.
+            size.squeeze_dim::<1>(1) / p.eps_f32.clone().clamp_min(1e-30)
+        });
+        match self.coupling {
+            Coupling::Independent => shares.reduce(Tensor::max_pair).expect("at least one modality"),
+            Coupling::Shared { q } => shares
+                .map(|s| s.powf_scalar(q))
+                .reduce(|a, b| a + b)
+                .expect("at least one modality")
+                .powf_scalar(1.0 / q),
+        }
+    }
+
+    /// Which rows of `x` lie inside bounds and mask (and are not NaN), `[rows]`.
+    pub fn inside(&self, x: &Batch) -> Tensor<1, Bool> {
+        self.parts
+            .iter()
+            .zip(x.blocks())
+            .map(|(p, b)| {
+                let ok = b
+                    .clone()
+                    .greater_equal(p.lower.clone())
+                    .bool_and(b.clone().lower_equal(p.upper.clone()));
+                ok.all_dim(1).squeeze_dim::<1>(1)
+            })
+            .reduce(Tensor::bool_and)
+            .expect("at least one modality")
+    }
+
+    /// The region's rows at `owners` (which may repeat), for queries that are not one per row.
+    #[must_use]
+    pub fn at(&self, owners: &[usize]) -> Self {
+        let mut copy = self.clone();
+        crate::columns::select(&mut copy, owners);
+        copy
+    }
+
+    /// The nearest allowed point to each row of `x`, in the Euclidean sense.
+    pub fn project(&self, x: &Batch) -> Batch {
+        self.on_host_unless_linf(x, None, |p, b| {
+            b.max_pair(p.lower.clone()).min_pair(p.upper.clone())
+        })
+    }
+
+    /// One ascent step: from `x` along the steepest direction for the gradient-like `direction`, then back
+    /// into the region.
+    ///
+    /// Steepest means: Linf moves every feature by its sign, L2 along the unit vector, L1 spreads the step
+    /// over the largest components that can still move ([`Step::spread`]), L0 moves every feature by its
+    /// share of the range before the projection keeps the best. A shared budget steps along the plain
+    /// gradient of all modalities together.
+    pub fn advance(&self, x: &Batch, direction: &Batch, step: &Step) -> Batch {
+        let mut block = 0;
+        self.on_host_unless_linf(x, Some((direction, step)), |p, b| {
+            let size = Tensor::<1>::from_data(
+                TensorData::new(step.size.clone(), [step.size.len()]),
+                &b.device(),
+            );
+            let by = (size * p.eps_f32.clone()).unsqueeze_dim::<2>(1);
+            let g = direction.blocks()[block].clone();
+            block += 1;
+            (b + g.sign() * by).max_pair(p.lower.clone()).min_pair(p.upper.clone())
+        })
+    }
+
+    /// A random allowed point per row: uniform in the Linf cube (then clipped to the bounds), in the L2 or
+    /// L1 ball (then projected), or on a random set of features for L0.
+    pub fn random(&self, keys: &[StreamKey]) -> Batch {
+        self.rows_on_host(&self.x0(), None, |r, parts| {
+            let mut stream = Stream::new(&keys[r]);
+            for p in &mut *parts {
+                random_in_ball(p, &mut stream);
+            }
+        })
+    }
+
+    /// Adds to each feature of each row what `noise` returns, then projects: how noise baselines draw.
+    pub fn perturb(&self, keys: &[StreamKey], noise: impl Fn(&mut Draw<'_>, &mut Stream) + Sync) -> Batch {
+        self.rows_on_host(&self.x0(), None, |r, parts| {
+            let mut stream = Stream::new(&keys[r]);
+            for p in &mut *parts {
+                let mut draw = Draw { norm: p.norm, eps: p.eps, x: p.x, lower: p.lower, upper: p.upper };
+                noise(&mut draw, &mut stream);
+            }
+        })
+    }
+
+    /// Runs Linf modalities with independent budgets through `on_device`, everything else row by row.
+    fn on_host_unless_linf(
+        &self,
+        x: &Batch,
+        ascent: Option<(&Batch, &Step)>,
+        mut on_device: impl FnMut(&Part, Tensor<2>) -> Tensor<2>,
+    ) -> Batch {
+        let all_linf = self.parts.iter().all(|p| p.norm == Norm::Linf);
+        if all_linf && self.coupling == Coupling::Independent {
+            let blocks =
+                self.parts.iter().zip(x.blocks()).map(|(p, b)| on_device(p, b.clone())).collect();
+            return self.batch(blocks);
+        }
+        self.rows_on_host(x, ascent, |_, _| {})
+    }
+
+    /// Row by row on the host: ascent (if any), then `change`, then the exact projection.
+    fn rows_on_host(
+        &self,
+        x: &Batch,
+        ascent: Option<(&Batch, &Step)>,
+        change: impl Fn(usize, &mut [HostPart<'_>]) + Sync,
+    ) -> Batch {
+        let n = self.rows();
+        let device = x.device();
+        let mut xs = x.to_host();
+        let gradients = ascent.map(|(g, _)| g.to_host());
+        let fixed: Vec<[Vec<f32>; 3]> =
+            self.parts.iter().map(|p| [host(&p.x0), host(&p.lower), host(&p.upper)]).collect();
+        let widths: Vec<usize> = self.parts.iter().map(|p| p.x0.dims()[1]).collect();
+
+        // One mutable slice per modality and row, regrouped by row.
+        let mut by_row: Vec<Vec<&mut [f32]>> = (0..n).map(|_| Vec::new()).collect();
+        for (values, width) in xs.iter_mut().zip(&widths) {
+            for (row, slice) in by_row.iter_mut().zip(values.chunks_mut(*width)) {
+                row.push(slice);
+            }
+        }
+        by_row.into_par_iter().enumerate().for_each(|(r, slices)| {
+            let mut parts: Vec<HostPart<'_>> = slices
+                .into_iter()
+                .enumerate()
+                .map(|(m, x)| {
+                    let at = r * widths[m]..(r + 1) * widths[m];
+                    HostPart {
+                        norm: self.parts[m].norm,
+                        eps: self.parts[m].eps[r],
+                        x,
+                        x0: &fixed[m][0][at.clone()],
+                        lower: &fixed[m][1][at.clone()],
+                        upper: &fixed[m][2][at.clone()],
+                        gradient: gradients.as_ref().map(|g| &g[m][at]),
+                    }
+                })
+                .collect();
+            if let Some((_, step)) = ascent {
+                self.ascend(r, &mut parts, f64::from(step.size[r]), step.spread[r]);
+            }
+            change(r, &mut parts);
+            self.settle(&mut parts);
+        });
+        let blocks = xs
+            .into_iter()
+            .zip(&widths)
+            .map(|(v, w)| Tensor::from_data(TensorData::new(v, [n, *w]), &device))
+            .collect();
+        self.batch(blocks)
+    }
+
+    fn ascend(&self, r: usize, parts: &mut [HostPart<'_>], size: f64, spread: f32) {
+        match self.coupling {
+            Coupling::Independent => {
+                for p in parts {
+                    ascend_one(p, size, spread);
+                }
+            }
+            Coupling::Shared { .. } => {
+                // The plain gradient keeps the fixed points right: the exact projection finds how to
+                // divide the budget, which a per-modality sign step would not.
+                let squares = |p: &HostPart<'_>| {
+                    p.gradient.map_or(0.0, |g| g.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>())
+                };
+                let norm =
+                    parts.iter().filter(|p| p.eps > 0.0).map(squares).sum::<f64>().sqrt();
+                if norm > 0.0 && norm.is_finite() {
+                    let by = size * self.reach(r) / norm;
+                    for p in parts.iter_mut().filter(|p| p.eps > 0.0) {
+                        add_scaled(p, by);
+                    }
+                }
+            }
+        }
+    }
+
+    fn settle(&self, parts: &mut [HostPart<'_>]) {
+        match self.coupling {
+            Coupling::Independent => {
+                for p in parts {
+                    row::project(p.norm, p.x, p.x0, p.lower, p.upper, p.eps);
+                }
+            }
+            Coupling::Shared { q } => {
+                let mut shared: Vec<row::Part<'_>> = parts
+                    .iter_mut()
+                    .map(|p| row::Part {
+                        norm: p.norm,
+                        x: p.x,
+                        x0: p.x0,
+                        lower: p.lower,
+                        upper: p.upper,
+                        eps: p.eps,
+                    })
+                    .collect();
+                row::project_shared(&mut shared, q).expect("Threat::new refuses l0 and bad exponents");
+            }
+        }
+    }
+
+    fn batch(&self, blocks: Vec<Tensor<2>>) -> Batch {
+        Batch::new(self.modalities.clone(), blocks).expect("blocks keep the shapes they came with")
+    }
+}
+
+impl Columns for Region {
+    fn columns(&mut self) -> Vec<(String, Column<'_>)> {
+        let mut all = Vec::new();
+        for (i, p) in self.parts.iter_mut().enumerate() {
+            all.push((format!("{i}.x0"), Column::Matrix(&mut p.x0)));
+            all.push((format!("{i}.lower"), Column::Matrix(&mut p.lower)));
+            all.push((format!("{i}.upper"), Column::Matrix(&mut p.upper)));
+            all.push((format!("{i}.eps"), Column::Real(&mut p.eps)));
+            all.push((format!("{i}.eps_f32"), Column::Vector(&mut p.eps_f32)));
+        }
+        all
+    }
+}
+
+/// One row of one modality, on the host.
+struct HostPart<'a> {
+    norm: Norm,
+    eps: f64,
+    x: &'a mut [f32],
+    x0: &'a [f32],
+    lower: &'a [f32],
+    upper: &'a [f32],
+    gradient: Option<&'a [f32]>,
+}
+
+/// One row of one modality, for a noise to change.
+#[derive(Debug)]
+pub struct Draw<'a> {
+    /// The modality's norm.
+    pub norm: Norm,
+    /// The row's budget, data units.
+    pub eps: f64,
+    /// The values, clean at first.
+    pub x: &'a mut [f32],
+    /// Lowest allowed value of each feature.
+    pub lower: &'a [f32],
+    /// Highest allowed value of each feature.
+    pub upper: &'a [f32],
+}
+
+fn ascend_one(p: &mut HostPart<'_>, size: f64, spread: f32) {
+    let Some(g) = p.gradient else { return };
+    if p.eps == 0.0 || g.iter().any(|v| !v.is_finite()) {
+        return;
+    }
+    match p.norm {
+        Norm::Linf => {
+            let by = (size * p.eps) as f32;
+            for (x, g) in p.x.iter_mut().zip(g) {
+                // `signum` of +0 is +1; a zero gradient moves nothing.
+                if *g != 0.0 {
+                    *x += g.signum() * by;
+                }
+            }
+        }
+        Norm::L2 => {
+            let norm = g.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
+            if norm > 0.0 {
+                add_scaled(p, size * p.eps / norm);
+            }
+        }
+        Norm::L1 => {
+            let moves = |i: usize| (g[i] > 0.0 && p.x[i] < p.upper[i]) || (g[i] < 0.0 && p.x[i] > p.lower[i]);
+            let mut order: Vec<usize> = (0..g.len()).filter(|i| moves(*i)).collect();
+            if order.is_empty() {
+                return;
+            }
+            let k = ((f64::from(spread) * g.len() as f64).ceil() as usize).clamp(1, order.len());
+            // Ties go to the lower feature, so that the choice does not depend on the sort.
+            order.select_nth_unstable_by(k - 1, |a, b| g[*b].abs().total_cmp(&g[*a].abs()).then(a.cmp(b)));
+            let by = (size * p.eps / k as f64) as f32;
+            for i in &order[..k] {
+                p.x[*i] += g[*i].signum() * by;
+            }
+        }
+        Norm::L0 => {
+            for i in 0..g.len() {
+                if g[i] != 0.0 {
+                    p.x[i] += g[i].signum() * size as f32 * (p.upper[i] - p.lower[i]);
+                }
+            }
+        }
+    }
+}
+
+fn add_scaled(p: &mut HostPart<'_>, by: f64) {
+    if let Some(g) = p.gradient {
+        for (x, g) in p.x.iter_mut().zip(g) {
+            *x = (f64::from(*x) + by * f64::from(*g)) as f32;
+        }
+    }
+}
+
+fn random_in_ball(p: &mut HostPart<'_>, stream: &mut Stream) {
+    let f = p.x.len();
+    match p.norm {
+        Norm::Linf => {
+            for x in p.x.iter_mut() {
+                *x += (p.eps as f32) * stream.uniform().mul_add(2.0, -1.0);
+            }
+        }
+        Norm::L2 => {
+            // A normal direction times U^(1/f) is uniform in the ball.
+            let direction: Vec<f64> = (0..f).map(|_| f64::from(stream.normal())).collect();
+            let norm = direction.iter().map(|v| v * v).sum::<f64>().sqrt().max(f64::MIN_POSITIVE);
+            let radius = p.eps * stream.uniform_f64().powf(1.0 / f as f64) / norm;
+            for (x, d) in p.x.iter_mut().zip(direction) {
+                *x += (radius * d) as f32;
+            }
+        }
+        Norm::L1 => {
+            // f of f+1 exponentials over their sum are uniform in the simplex; random signs unfold it.
+            let e: Vec<f64> = (0..=f).map(|_| -(1.0 - stream.uniform_f64()).ln()).collect();
+            let total = e.iter().sum::<f64>().max(f64::MIN_POSITIVE);
+            for (x, e) in p.x.iter_mut().zip(e) {
+                let sign = if stream.next_u32() & 1 == 0 { 1.0 } else { -1.0 };
+                *x += (sign * p.eps * e / total) as f32;
+            }
+        }
+        Norm::L0 => {
+            let k = (p.eps as usize).min(f);
+            let mut order: Vec<usize> = (0..f).collect();
+            for i in 0..k {
+                let j = i + stream.below((f - i) as u32) as usize;
+                order.swap(i, j);
+                let c = order[i];
+                p.x[c] = p.lower[c] + stream.uniform() * (p.upper[c] - p.lower[c]);
+            }
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! One sample's geometry on the host: exact Euclidean projections in `f64`, one file per norm.
+//!
+//! The feasible set of a sample `x0` is `{ x : norm(x - x0) <= eps, lower <= x <= upper }`. Box and mask are
+//! already merged into `lower <= x0 <= upper`: a frozen feature has `lower = upper = x0`. So `x0` is always
+//! feasible, and every feature has a *pull* `|x - x0|` (how far it wants to go) and a *room* (how far the box
+//! lets it go that way). All four projections are functions of pull and room alone.
+//!
+//! # Contract of [`project`] and [`project_shared`]
+//! * Inside: [`distance`] (the shared gauge) of the result is at most `eps` (1), and the box holds, on the `f32`
+//!   values that are returned, not only on paper.
+//! * Nearest: each feature is within about two `f32` steps of the true Euclidean projection.
+//! * Idempotent: a point that is already inside comes back bit for bit.
+//! * A NaN feature stays NaN and takes no budget; an infinite one is read as a very large number. Such a row is
+//!   the caller's to mark invalid; here it must only not panic and not spoil its neighbours.
+//!
+//! ```
+//! use proofmark_domain::Norm;
+//! # use proofmark_threat::row;
+//! let mut x = [3.0, 4.0];
+//! row::project(Norm::L1, &mut x, &[0.0; 2], &[-9.0; 2], &[9.0; 2], 2.0);
+//! assert_eq!(x, [0.5, 1.5]); // both move by the same 2.5: soft thresholding, not rescaling
+//! ```
+
+mod ascent;
+mod crossing;
+mod l0;
+mod l1;
+mod l2;
+mod linf;
+mod multiplier;
+mod point;
+#[cfg(test)]
+mod reference;
+mod shared;
+
+use proofmark_domain::Norm;
+
+pub use ascent::ascent;
+pub use linf::linf_bounds;
+pub use shared::{Part, SharedError, project_shared, shared_gauge};
+
+use point::Point;
+
+/// Projects `x` (in place) onto the ball of radius `eps` around `x0` in `norm`, intersected with `[lower, upper]`.
+///
+/// An `eps` of zero (or below, or NaN) returns `x0` itself; a huge one only clips to the box. `L0` is not convex:
+/// its projection is one of the nearest points, ties going to the lower feature index.
+///
+/// # Panics
+/// When the four slices differ in length.
+pub fn project(norm: Norm, x: &mut [f32], x0: &[f32], lower: &[f32], upper: &[f32], eps: f64) {
+    let mut point = Point::new(x, x0, lower, upper);
+    if eps.is_nan() || eps <= 0.0 {
+        point.reset();
+        return;
+    }
+    match norm {
+        Norm::Linf => linf::project(&mut point, eps),
+        Norm::L2 => l2::project(&mut point, eps),
+        Norm::L1 => l1::project(&mut point, eps),
+        Norm::L0 => l0::project(&mut point, eps),
+    }
+}
+
+/// The norm of `x - x0` in `f64`; NaN if any feature is NaN (for `L0` a NaN feature counts as changed).
+///
+/// Sums run in eight fixed lanes, so the value never depends on anything but the two slices. It may differ from a
+/// plain left-to-right sum in the last bits: judge a point with this function, it is what [`project`] promises on.
+///
+/// # Panics
+/// When the two slices differ in length.
+pub fn distance(norm: Norm, x: &[f32], x0: &[f32]) -> f64 {
+    assert_eq!(x.len(), x0.len(), "a sample and its origin have the same features");
+    match norm {
+        Norm::Linf => linf::distance(x, x0),
+        Norm::L2 => point::sum_of(x, x0, |d| d * d).sqrt(),
+        Norm::L1 => point::sum_of(x, x0, f64::abs),
+        Norm::L0 => point::sum_of(x, x0, |d| f64::from(u8::from(d != 0.0))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ORIGIN: [f32; 5] = [0.5, 0.5, 0.25, 0.0, 1.0];
+    const LOW: [f32; 5] = [0.0; 5];
+    const HIGH: [f32; 5] = [1.0; 5];
+
+    fn at(norm: Norm, x: [f32; 5], eps: f64) -> [f32; 5] {
+        let mut x = x;
+        project(norm, &mut x, &ORIGIN, &LOW, &HIGH, eps);
+        x
+    }
+
+    #[test]
+    fn no_budget_is_the_origin_and_a_huge_one_the_box() {
+        let x = [7.0, 0.75, -1.0, 0.5, 1.0];
+        for norm in Norm::ALL {
+            for eps in [0.0, -1.0, f64::NAN, 1e-320] {
+                assert_eq!(at(norm, x, eps), ORIGIN, "{norm} {eps}");
+            }
+            for eps in [99.0, 1e300, f64::INFINITY] {
+                assert_eq!(at(norm, x, eps), [1.0, 0.75, 0.0, 0.5, 1.0], "{norm} {eps}");
+            }
+        }
+    }
+
+    #[test]
+    fn nan_stays_and_leaves_the_rest_alone() {
+        for norm in Norm::ALL {
+            for eps in [0.0, 0.3, 1.0, 9.0] {
+                let with = at(norm, [0.9, f32::NAN, 0.1, 0.6, 0.9], eps);
+                let without = at(norm, [0.9, 0.5, 0.1, 0.6, 0.9], eps);
+                assert!(with[1].is_nan(), "{norm} {eps}");
+                for i in [0, 2, 3, 4] {
+                    assert_eq!(with[i], without[i], "{norm} {eps}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn infinities_neither_panic_nor_hang_nor_leave_the_ball() {
+        let unbounded = [[f32::NEG_INFINITY; 5], [f32::INFINITY; 5]];
+        for [low, high] in [[LOW, HIGH], unbounded] {
+            for norm in Norm::ALL {
+                for eps in [1e-3, 0.5, 2.0, 1e20] {
+                    let mut x = [f32::INFINITY, f32::NEG_INFINITY, 0.3, f32::MAX, 1.5];
+                    project(norm, &mut x, &ORIGIN, &low, &high, eps);
+                    let far = distance(norm, &x, &ORIGIN);
+                    assert!(far <= eps, "{norm} {eps}: {far} {x:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn large_rows_keep_the_contract() {
+        // 150,528 features: rounding errors are many, sums are long.
+        let n = 150_528;
+        let noise = |i: usize, k: usize| ((i * k) % 1009) as f32 / 1009.0;
+        let x0: Vec<f32> = (0..n).map(|i| noise(i, 7919)).collect();
+        let start: Vec<f32> = (0..n).map(|i| x0[i] + noise(i, 104_729) - 0.5).collect();
+        let (low, high) = (vec![0.0; n], vec![1.0; n]);
+        for (norm, eps) in [(Norm::Linf, 8.0 / 255.0), (Norm::L2, 3.0), (Norm::L1, 900.0), (Norm::L0, 700.0)] {
+            let mut x = start.clone();
+            project(norm, &mut x, &x0, &low, &high, eps);
+            let far = distance(norm, &x, &x0);
+            assert!(far <= eps && far >= eps * (1.0 - 1e-6), "{norm}: {far} of {eps}");
+            assert!(x.iter().all(|x| (0.0..=1.0).contains(x)));
+            let once = reference::bits(&x);
+            project(norm, &mut x, &x0, &low, &high, eps);
+            assert_eq!(reference::bits(&x), once, "{norm}");
+            // Any other order of summation agrees that it is inside.
+            let plain = norm.of(x.iter().zip(&x0).map(|(x, o)| f64::from(*x) - f64::from(*o)));
+            assert!(plain <= eps * (1.0 + 1e-12), "{norm}: {plain}");
+        }
+    }
+
+    #[test]
+    fn distances_of_a_small_vector() {
+        let of = |norm| distance(norm, &[4.0, 1.0, -3.0], &[1.0, 1.0, 1.0]);
+        assert_eq!(Norm::ALL.map(of), [4.0, 5.0, 7.0, 2.0]);
+    }
+}

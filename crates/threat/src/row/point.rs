@@ -1,0 +1,218 @@
+//! A sample with its origin and box, and the three passes that every projection is made of: sum, write, nudge.
+
+use proofmark_domain::Norm;
+
+/// Independent running sums: the additions need not wait for each other, and the order is the same everywhere.
+const LANES: usize = 8;
+
+/// What a nudged distance aims below its budget, relative: ten times the rounding error of a sum over a million
+/// features, a thousandth of what one `f32` step can express.
+const SLACK: f64 = 1e-12;
+
+/// Stands in for an infinite pull: beyond any difference of two finite `f32`, its square is far from overflow.
+const FAR: f64 = 1e39;
+
+/// One sample while it is being projected.
+pub(super) struct Point<'a> {
+    pub(super) x: &'a mut [f32],
+    pub(super) x0: &'a [f32],
+    pub(super) lower: &'a [f32],
+    pub(super) upper: &'a [f32],
+}
+
+impl<'a> Point<'a> {
+    pub(super) fn new(
+        x: &'a mut [f32],
+        x0: &'a [f32],
+        lower: &'a [f32],
+        upper: &'a [f32],
+    ) -> Self {
+        let n = x.len();
+        assert!(
+            x0.len() == n && lower.len() == n && upper.len() == n,
+            "a sample, its origin and its box have the same features"
+        );
+        Self {
+            x,
+            x0,
+            lower,
+            upper,
+        }
+    }
+
+    /// Back to the origin; NaN stays where it is, it must not be laundered into a valid row.
+    pub(super) fn reset(&mut self) {
+        for (x, &x0) in self.x.iter_mut().zip(self.x0) {
+            *x = if x.is_nan() { *x } else { x0 };
+        }
+    }
+
+    /// Clips to the box alone.
+    pub(super) fn clip(&mut self) {
+        for ((x, &lo), &hi) in self.x.iter_mut().zip(self.lower).zip(self.upper) {
+            *x = clamp(*x, lo, hi);
+        }
+    }
+
+    /// Pull and room of every feature, in order.
+    pub(super) fn features(&self) -> impl Iterator<Item = (f64, f64)> {
+        let boxes = self.lower.iter().zip(self.upper);
+        (self.x.iter().zip(self.x0))
+            .zip(boxes)
+            .map(|((&x, &x0), (&lo, &hi))| pull_and_room(x, x0, lo, hi))
+    }
+
+    /// `K` sums over the features of `term(pull, room)`, in the lanes of [`sum_of`].
+    #[inline]
+    pub(super) fn sum<const K: usize>(&self, term: impl Fn(f64, f64) -> [f64; K]) -> [f64; K] {
+        let mut acc = [[0.0; LANES]; K];
+        let (x, x_tail) = self.x.as_chunks::<LANES>();
+        let (x0, x0_tail) = self.x0.as_chunks::<LANES>();
+        let (lo, lo_tail) = self.lower.as_chunks::<LANES>();
+        let (hi, hi_tail) = self.upper.as_chunks::<LANES>();
+        let mut add = |lane: usize, x: f32, x0: f32, lo: f32, hi: f32| {
+            let (pull, room) = pull_and_room(x, x0, lo, hi);
+            for (a, t) in acc.iter_mut().zip(term(pull, room)) {
+                a[lane] += t;
+            }
+        };
+        for (((x, x0), lo), hi) in x.iter().zip(x0).zip(lo).zip(hi) {
+            for l in 0..LANES {
+                add(l, x[l], x0[l], lo[l], hi[l]);
+            }
+        }
+        for l in 0..x_tail.len() {
+            add(l, x_tail[l], x0_tail[l], lo_tail[l], hi_tail[l]);
+        }
+        acc.map(|lanes| lanes.iter().sum())
+    }
+
+    /// Writes `x = x0 ± step(pull, room)`, rounded to the nearest `f32` in the box.
+    #[inline]
+    pub(super) fn write(&mut self, step: impl Fn(f64, f64) -> f64) {
+        let boxes = self.lower.iter().zip(self.upper);
+        for ((x, &x0), (&lo, &hi)) in self.x.iter_mut().zip(self.x0).zip(boxes) {
+            let (pull, room) = pull_and_room(*x, x0, lo, hi);
+            let d = step(pull, room);
+            let moved = (f64::from(x0) + d.copysign(f64::from(*x) - f64::from(x0))) as f32;
+            // A feature that does not move keeps x0's own bits (-0.0 too).
+            let moved = if d > 0.0 { clamp(moved, lo, hi) } else { x0 };
+            *x = if x.is_nan() { *x } else { moved };
+        }
+    }
+
+    /// The norm the point would have if it were only clipped to the box (NaN features left out).
+    pub(super) fn clipped(&self, norm: Norm) -> f64 {
+        let step = |u: f64, c: f64| if u < c { u } else { c };
+        let total = |[sum]: [f64; 1]| sum;
+        match norm {
+            Norm::Linf => self.features().fold(0.0, |m, (u, c)| m.max(step(u, c))),
+            Norm::L2 => total(self.sum(|u, c| [step(u, c) * step(u, c)])).sqrt(),
+            Norm::L1 => total(self.sum(|u, c| [step(u, c)])),
+            Norm::L0 => total(self.sum(|u, c| [f64::from(u8::from(step(u, c) > 0.0))])),
+        }
+    }
+
+    /// The norm of `x - x0` as [`super::distance`] computes it, but with NaN features left out.
+    pub(super) fn moved(&self, norm: Norm) -> f64 {
+        let finite = |d: f64| if d.is_nan() { 0.0 } else { d };
+        match norm {
+            Norm::L2 => sum_of(self.x, self.x0, |d| finite(d * d)).sqrt(),
+            Norm::L1 => sum_of(self.x, self.x0, |d| finite(d.abs())),
+            Norm::L0 => sum_of(self.x, self.x0, |d| f64::from(u8::from(finite(d) != 0.0))),
+            // A maximum that passes NaN by.
+            Norm::Linf => self.features().fold(0.0, |m, (pull, _)| m.max(pull)),
+        }
+    }
+
+    /// Takes back what rounding to `f32` put outside an `L1` or `L2` ball.
+    ///
+    /// Features go one `f32` step towards `x0`, in order, until the sum is inside again. Rounding errors mostly
+    /// cancel, so a few hundred steps serve a large image, and no feature ends more than about two steps from
+    /// where it should be. Scaling the whole difference would do nothing: the excess is less than one step.
+    pub(super) fn nudge(&mut self, norm: Norm, eps: f64) {
+        // The share of one feature in the sum that is bounded.
+        let share = |d: f64| if norm == Norm::L2 { d * d } else { d.abs() };
+        let aim = eps * (1.0 - SLACK);
+        // One sweep undoes all rounding; the rest is for sums whose own error is larger than the slack.
+        for _ in 0..16 {
+            let size = self.moved(norm);
+            if size <= eps {
+                return;
+            }
+            // With NaN or infinity in `x0` itself there is nothing to repair.
+            let mut excess = share(size) - share(aim);
+            for (x, &x0) in self.x.iter_mut().zip(self.x0) {
+                if excess <= 0.0 {
+                    break;
+                }
+                if x.is_nan() || *x == x0 {
+                    continue;
+                }
+                // A step of the larger end: at x = 1e-20 one of x itself would not shorten the way to x0 = 1.
+                let far = x.abs().max(x0.abs());
+                let step = far - far.next_down();
+                let nearer = if *x > x0 { (*x - step).max(x0) } else { (*x + step).min(x0) };
+                let (o, before, after) = (f64::from(x0), f64::from(*x), f64::from(nearer));
+                excess -= share(before - o) - share(after - o);
+                *x = nearer;
+            }
+        }
+        if self.moved(norm) > eps {
+            self.reset();
+        }
+    }
+}
+
+/// `f(x - x0)` summed in eight fixed lanes.
+#[inline]
+pub(super) fn sum_of(x: &[f32], x0: &[f32], f: impl Fn(f64) -> f64) -> f64 {
+    let mut acc = [0.0; LANES];
+    let (x, x_tail) = x.as_chunks::<LANES>();
+    let (x0, x0_tail) = x0.as_chunks::<LANES>();
+    for (x, x0) in x.iter().zip(x0) {
+        for l in 0..LANES {
+            acc[l] += f(f64::from(x[l]) - f64::from(x0[l]));
+        }
+    }
+    for ((a, &x), &x0) in acc.iter_mut().zip(x_tail).zip(x0_tail) {
+        *a += f(f64::from(x) - f64::from(x0));
+    }
+    acc.iter().sum()
+}
+
+/// `Σ g²` in the same lanes.
+pub(super) fn sum_squares(g: &[f32]) -> f64 {
+    let mut acc = [0.0; LANES];
+    let (chunks, tail) = g.as_chunks::<LANES>();
+    for g in chunks {
+        for l in 0..LANES {
+            acc[l] += f64::from(g[l]) * f64::from(g[l]);
+        }
+    }
+    for (a, &g) in acc.iter_mut().zip(tail) {
+        *a += f64::from(g) * f64::from(g);
+    }
+    acc.iter().sum()
+}
+
+/// How far a feature wants to go from `x0`, and how far the box lets it go in that direction.
+#[inline]
+fn pull_and_room(x: f32, x0: f32, lower: f32, upper: f32) -> (f64, f64) {
+    let origin = f64::from(x0);
+    let d = f64::from(x) - origin;
+    let room = if d > 0.0 {
+        f64::from(upper) - origin
+    } else {
+        origin - f64::from(lower)
+    };
+    let pull = if d.abs() > FAR { FAR } else { d.abs() };
+    (if pull.is_nan() { 0.0 } else { pull }, room)
+}
+
+/// `f32::clamp` that never panics: NaN stays NaN, and where the bounds disagree the upper one wins.
+#[inline]
+pub(super) fn clamp(x: f32, lo: f32, hi: f32) -> f32 {
+    let x = if x < lo { lo } else { x };
+    if x > hi { hi } else { x }
+}

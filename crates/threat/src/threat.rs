@@ -1,0 +1,346 @@
+use std::sync::Arc;
+
+use crate::row;
+use proofmark_domain::{BudgetRecord, Coupling, Epsilon, Modality, Norm, ThreatRecord, nearest};
+
+/// How far each sample may be changed.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Radius {
+    /// The same budget for every sample.
+    Uniform(Epsilon),
+    /// One budget per sample of the set, in its order; finite and not negative.
+    PerSample(Arc<[f64]>),
+}
+
+impl Radius {
+    /// The budget of sample `i`.
+    pub fn of(&self, i: usize) -> f64 {
+        match self {
+            Self::Uniform(e) => e.get(),
+            Self::PerSample(v) => v[i],
+        }
+    }
+}
+
+/// What may change in one modality.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Budget {
+    /// The modality's name.
+    pub modality: String,
+    /// How its change is measured.
+    pub norm: Norm,
+    /// How much of it is allowed, in data units; 0 freezes the modality.
+    pub radius: Radius,
+    /// Which features may change; all when absent.
+    pub mask: Option<Arc<[bool]>>,
+}
+
+/// A threat model: one budget per modality and how they bind together.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Threat {
+    budgets: Vec<Budget>,
+    coupling: Coupling,
+}
+
+/// Why budgets do not fit a model's inputs.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum ThreatError {
+    /// A budget names a modality the model does not have.
+    #[error("no input `{given}`{hint}; the model's inputs are {known}")]
+    Unknown {
+        /// The name given.
+        given: String,
+        /// The nearest known name, as a phrase.
+        hint: String,
+        /// All known names.
+        known: String,
+    },
+    /// A modality has no budget, or two.
+    #[error("input `{modality}` has {count} budgets; expected exactly one (epsilon 0 freezes it)")]
+    Count {
+        /// The modality's name.
+        modality: String,
+        /// How many budgets named it.
+        count: usize,
+    },
+    /// A mask is not as long as the modality has features.
+    #[error("the mask of `{modality}` has {given} entries; expected one per feature, {expected}")]
+    Mask {
+        /// The modality's name.
+        modality: String,
+        /// Entries given.
+        given: usize,
+        /// Features expected.
+        expected: usize,
+    },
+    /// Per-sample budgets do not fit the samples.
+    #[error("per-sample epsilon of `{modality}`: {problem}")]
+    PerSample {
+        /// The modality's name.
+        modality: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A shared budget needs convex balls.
+    #[error("input `{modality}` has norm l0 in a shared budget; expected linf, l2 or l1 (an l0 ball has no unique projection)")]
+    SharedL0 {
+        /// The modality's name.
+        modality: String,
+    },
+    /// The exponent of a shared budget.
+    #[error("shared budget with exponent {q}; expected a finite number of at least 1")]
+    Exponent {
+        /// The exponent given.
+        q: f64,
+    },
+}
+
+impl Threat {
+    /// Checks `budgets` against the model's `modalities` and orders them likewise.
+    ///
+    /// `samples` is how many samples per-sample budgets must cover.
+    pub fn new(
+        modalities: &[Modality],
+        mut budgets: Vec<Budget>,
+        coupling: Coupling,
+        samples: usize,
+    ) -> Result<Self, ThreatError> {
+        for b in &budgets {
+            if !modalities.iter().any(|m| m.name == b.modality) {
+                let names = || modalities.iter().map(|m| m.name.as_str());
+                return Err(ThreatError::Unknown {
+                    given: b.modality.clone(),
+                    hint: nearest(&b.modality, names())
+                        .map_or_else(String::new, |n| format!(" (did you mean `{n}`?)")),
+                    known: names().collect::<Vec<_>>().join(", "),
+                });
+            }
+        }
+        if let Coupling::Shared { q } = coupling
+            && !(q.is_finite() && q >= 1.0)
+        {
+            return Err(ThreatError::Exponent { q });
+        }
+        let mut ordered = Vec::with_capacity(modalities.len());
+        for m in modalities {
+            let mut mine: Vec<Budget> =
+                budgets.extract_if(.., |b| b.modality == m.name).collect();
+            let (Some(budget), true) = (mine.pop(), mine.is_empty()) else {
+                let count = if mine.is_empty() { 0 } else { mine.len() + 1 };
+                return Err(ThreatError::Count { modality: m.name.clone(), count });
+            };
+            check(&budget, m, &coupling, samples)?;
+            ordered.push(budget);
+        }
+        Ok(Self { budgets: ordered, coupling })
+    }
+
+    /// The same norm and epsilon for every modality, all features free, budgets independent.
+    pub fn uniform(modalities: &[Modality], norm: Norm, eps: &Epsilon) -> Self {
+        let budgets = modalities
+            .iter()
+            .map(|m| Budget {
+                modality: m.name.clone(),
+                norm,
+                radius: Radius::Uniform(eps.clone()),
+                mask: None,
+            })
+            .collect();
+        Self { budgets, coupling: Coupling::Independent }
+    }
+
+    /// No limit but the bounds: every free feature may take any value in its range.
+    ///
+    /// Frozen modalities and masked features stay frozen.
+    #[must_use]
+    pub fn unbounded(&self, modalities: &[Modality]) -> Self {
+        let budgets = self
+            .budgets
+            .iter()
+            .zip(modalities)
+            .map(|(b, m)| {
+                let frozen = matches!(&b.radius, Radius::Uniform(e) if e.get() == 0.0);
+                let widest = f64::from(m.bounds.widest());
+                Budget {
+                    norm: Norm::Linf,
+                    radius: if frozen {
+                        b.radius.clone()
+                    } else {
+                        Radius::Uniform(Epsilon::new(widest).expect("bounds are finite"))
+                    },
+                    ..b.clone()
+                }
+            })
+            .collect();
+        Self { budgets, coupling: Coupling::Independent }
+    }
+
+    /// One budget per modality, in the model's order.
+    pub fn budgets(&self) -> &[Budget] {
+        &self.budgets
+    }
+
+    /// How the budgets bind together.
+    pub const fn coupling(&self) -> Coupling {
+        self.coupling
+    }
+
+    /// The budget reports lead with: the first that is not frozen, else the first.
+    pub fn leading(&self) -> &Budget {
+        let moves = |b: &&Budget| !matches!(&b.radius, Radius::Uniform(e) if e.get() == 0.0);
+        self.budgets.iter().find(moves).unwrap_or(&self.budgets[0])
+    }
+
+    /// The gauge of sample `i` moved from `x0` to `x` (one slice per modality), in `f64`; `None` where a
+    /// value is outside its bounds, masked and changed, or not a number. At most 1 means allowed.
+    pub fn gauge(
+        &self,
+        modalities: &[Modality],
+        i: usize,
+        x: &[Vec<f32>],
+        x0: &[&[f32]],
+    ) -> Option<f64> {
+        let mut shares = Vec::with_capacity(self.budgets.len());
+        for (((b, m), x), x0) in self.budgets.iter().zip(modalities).zip(x).zip(x0) {
+            for (f, (v, v0)) in x.iter().zip(*x0).enumerate() {
+                let masked = b.mask.as_ref().is_some_and(|mask| !mask[f]);
+                let in_bounds = *v >= m.bounds.low(f).min(*v0) && *v <= m.bounds.high(f).max(*v0);
+                if !in_bounds || (masked && v != v0) {
+                    return None;
+                }
+            }
+            let distance = row::distance(b.norm, x, x0);
+            let eps = b.radius.of(i);
+            shares.push(if distance == 0.0 { 0.0 } else { distance / eps });
+        }
+        Some(match self.coupling {
+            Coupling::Independent => shares.into_iter().fold(0.0, f64::max),
+            Coupling::Shared { q } => {
+                shares.iter().map(|s| s.powf(q)).sum::<f64>().powf(1.0 / q)
+            }
+        })
+    }
+
+    /// The distance reports give: of the leading modality, in its norm, data units.
+    pub fn distance(&self, x: &[Vec<f32>], x0: &[&[f32]]) -> f64 {
+        let lead = self.leading();
+        let at = self.budgets.iter().position(|b| b.modality == lead.modality).unwrap_or(0);
+        row::distance(lead.norm, &x[at], x0[at])
+    }
+
+    /// The threat model as reports write it down; per-sample budgets are given by their largest.
+    pub fn record(&self) -> ThreatRecord {
+        let eps = |b: &Budget| match &b.radius {
+            Radius::Uniform(e) => (e.get(), e.to_string()),
+            Radius::PerSample(v) => {
+                let max = v.iter().copied().fold(0.0, f64::max);
+                (max, format!("per-sample, at most {max}"))
+            }
+        };
+        let lead = self.leading();
+        let (value, text) = eps(lead);
+        ThreatRecord {
+            norm: lead.norm,
+            eps: value,
+            text,
+            budgets: self
+                .budgets
+                .iter()
+                .map(|b| BudgetRecord {
+                    modality: b.modality.clone(),
+                    norm: b.norm,
+                    eps: eps(b).0,
+                })
+                .collect(),
+            coupling: self.coupling,
+        }
+    }
+}
+
+fn check(b: &Budget, m: &Modality, coupling: &Coupling, samples: usize) -> Result<(), ThreatError> {
+    if let Some(mask) = &b.mask
+        && mask.len() != m.features()
+    {
+        return Err(ThreatError::Mask {
+            modality: m.name.clone(),
+            given: mask.len(),
+            expected: m.features(),
+        });
+    }
+    if let Radius::PerSample(v) = &b.radius {
+        let problem = if v.len() != samples {
+            Some(format!("{} values for {samples} samples", v.len()))
+        } else {
+            v.iter()
+                .position(|e| !(e.is_finite() && *e >= 0.0))
+                .map(|i| format!("value {} of sample {i}; expected a finite number of at least 0", v[i]))
+        };
+        if let Some(problem) = problem {
+            return Err(ThreatError::PerSample { modality: m.name.clone(), problem });
+        }
+    }
+    if matches!(coupling, Coupling::Shared { .. }) && b.norm == Norm::L0 {
+        return Err(ThreatError::SharedL0 { modality: m.name.clone() });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proofmark_domain::{Bounds, Kind};
+
+    fn modality(name: &str) -> Modality {
+        Modality {
+            name: name.into(),
+            kind: Kind::Table,
+            shape: vec![3],
+            bounds: Bounds::uniform(0.0, 1.0).unwrap(),
+        }
+    }
+
+    fn budget(name: &str, norm: Norm) -> Budget {
+        Budget {
+            modality: name.into(),
+            norm,
+            radius: Radius::Uniform(Epsilon::new(0.1).unwrap()),
+            mask: None,
+        }
+    }
+
+    #[test]
+    fn budgets_are_matched_to_inputs() {
+        let inputs = [modality("image"), modality("audio")];
+        let both = vec![budget("audio", Norm::L2), budget("image", Norm::Linf)];
+        let t = Threat::new(&inputs, both, Coupling::Independent, 1).unwrap();
+        assert_eq!(t.budgets()[0].modality, "image");
+
+        let error = |budgets, coupling| {
+            Threat::new(&inputs, budgets, coupling, 1).unwrap_err().to_string()
+        };
+        let e = error(vec![budget("imgae", Norm::L2)], Coupling::Independent);
+        assert!(e.contains("did you mean `image`"), "{e}");
+        let e = error(vec![budget("image", Norm::L2)], Coupling::Independent);
+        assert!(e.contains("`audio` has 0 budgets"), "{e}");
+        let twice = vec![budget("image", Norm::L2), budget("image", Norm::L1), budget("audio", Norm::L2)];
+        let e = error(twice, Coupling::Independent);
+        assert!(e.contains("has 2 budgets"), "{e}");
+        let l0 = vec![budget("image", Norm::L0), budget("audio", Norm::L2)];
+        assert!(error(l0, Coupling::Shared { q: 2.0 }).contains("l0"));
+        let ok = vec![budget("image", Norm::L1), budget("audio", Norm::L2)];
+        assert!(error(ok, Coupling::Shared { q: 0.5 }).contains("exponent 0.5"));
+    }
+
+    #[test]
+    fn masks_and_per_sample_budgets_are_checked() {
+        let inputs = [modality("x")];
+        let mut b = budget("x", Norm::L2);
+        b.mask = Some([true].into());
+        assert!(Threat::new(&inputs, vec![b.clone()], Coupling::Independent, 2).is_err());
+        b.mask = None;
+        b.radius = Radius::PerSample([0.1, f64::NAN].into());
+        assert!(Threat::new(&inputs, vec![b.clone()], Coupling::Independent, 2).is_err());
+        b.radius = Radius::PerSample([0.1].into());
+        assert!(Threat::new(&inputs, vec![b], Coupling::Independent, 2).is_err());
+    }
+}

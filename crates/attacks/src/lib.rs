@@ -1,1 +1,44 @@
-//! TODO
+//! Attacks, one file each.
+//!
+//! To add one: write a file in `gradient/` or `baseline/` (or a new family) with the headings of the others,
+//! end it with its `ENTRY`, and list that in [`ALL`]. CONTRIBUTING.md walks through a real one.
+
+pub mod baseline;
+mod config;
+pub mod gradient;
+pub mod loss;
+pub mod update;
+
+use proofmark_engine::{Attack, BuildError, Entry};
+
+/// Every attack, in the order they are listed to users.
+pub const ALL: &[Entry] = &[
+    gradient::fgsm::ENTRY,
+    gradient::r_fgsm::ENTRY,
+    gradient::bim::ENTRY,
+    gradient::pgd::ENTRY,
+    gradient::mi_fgsm::ENTRY,
+    gradient::adam_pgd::ENTRY,
+    baseline::uniform_noise::ENTRY,
+    baseline::gaussian_noise::ENTRY,
+    baseline::salt_and_pepper::ENTRY,
+];
+
+/// Every id, for lists and hints.
+pub fn ids() -> Vec<&'static str> {
+    ALL.iter().map(|e| e.meta.id).collect()
+}
+
+/// Makes the attack `id` from a table of parameters.
+pub fn build(id: &str, parameters: &toml::Table) -> Result<Box<dyn Attack>, BuildError> {
+    let Some(entry) = ALL.iter().find(|e| e.meta.id == id) else {
+        let hint = proofmark_domain::nearest(id, ids())
+            .map_or_else(String::new, |n| format!(" (did you mean `{n}`?)"));
+        return Err(BuildError {
+            attack: id.to_owned(),
+            field: None,
+            problem: format!("no such attack{hint}; `proofmark list attacks` names them all"),
+        });
+    };
+    (entry.build)(parameters)
+}

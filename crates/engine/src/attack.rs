@@ -89,7 +89,11 @@ impl<'a> Access<'a> {
             Self::Scores(_) => Needs::Scores,
             Self::Gradients(_) => Needs::Gradients,
         };
-        EngineError::Access { attack: attack.to_owned(), needs: needs.as_str(), gives: gives.as_str() }
+        EngineError::Access {
+            attack: attack.to_owned(),
+            needs: needs.as_str(),
+            gives: gives.as_str(),
+        }
     }
 }
 

@@ -61,6 +61,7 @@ impl Checkpoint {
 
     /// A checkpoint from bytes.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, EngineError> {
-        postcard::from_bytes(bytes).map_err(|e| EngineError::Checkpoint(format!("not readable: {e}")))
+        postcard::from_bytes(bytes)
+            .map_err(|e| EngineError::Checkpoint(format!("not readable: {e}")))
     }
 }

@@ -127,7 +127,9 @@ where
     fn one_round(&mut self) -> Result<bool, EngineError> {
         loop {
             self.refill()?;
-            let Some((mut rows, mut state)) = self.active.take() else { return Ok(true) };
+            let Some((mut rows, mut state)) = self.active.take() else {
+                return Ok(true);
+            };
             if (self.job.stop)() {
                 self.active = Some((rows, state));
                 return Ok(false);
@@ -146,7 +148,11 @@ where
     fn refill(&mut self) -> Result<(), EngineError> {
         let active = self.active.as_ref().map_or(0, |(r, _)| r.len());
         let room = self.job.batch - active.min(self.job.batch);
-        let due = if self.job.compaction { room * REFILL >= self.job.batch } else { active == 0 };
+        let due = if self.job.compaction {
+            room * REFILL >= self.job.batch
+        } else {
+            active == 0
+        };
         if !due || room == 0 || self.pending.is_empty() {
             return Ok(());
         }
@@ -177,12 +183,21 @@ where
         let over: Vec<bool> = (0..n).map(|i| rows.steps()[i] >= steps).collect();
         let spent: Vec<bool> = samples
             .iter()
-            .map(|s| self.job.forwards.is_some_and(|limit| self.oracle.spent(*s).forward >= limit))
+            .map(|s| {
+                self.job
+                    .forwards
+                    .is_some_and(|limit| self.oracle.spent(*s).forward >= limit)
+            })
             .collect();
         // Within a budget the first witness ends the row; its exact gauge decides whether it is one.
         let early = self.job.compaction && self.stepper.aim() == Aim::Within;
         let leaves: Vec<usize> = (0..n)
-            .filter(|i| over[*i] || spent[*i] || (self.job.compaction && flags.invalid[*i]) || (early && flags.found[*i]))
+            .filter(|i| {
+                over[*i]
+                    || spent[*i]
+                    || (self.job.compaction && flags.invalid[*i])
+                    || (early && flags.found[*i])
+            })
             .collect();
         if leaves.is_empty() {
             return Ok(Some((rows, state)));
@@ -200,7 +215,9 @@ where
                     .map(|(v, m)| v[k * m.features()..(k + 1) * m.features()].to_vec())
                     .collect()
             };
-            let witness = flags.found[i].then(|| point(&best)).filter(|x| self.allowed(row, x));
+            let witness = flags.found[i]
+                .then(|| point(&best))
+                .filter(|x| self.allowed(row, x));
             if flags.found[i] && witness.is_none() {
                 refuted.push(i);
                 if !(over[i] || spent[i]) {
@@ -228,12 +245,17 @@ where
             }
             let seen = witness.is_some();
             if let Some(x) = witness.or_else(|| last.as_ref().map(|l| point(l))) {
-                self.waiting.push(Waiting { candidate: Candidate { row, x }, seen });
+                self.waiting.push(Waiting {
+                    candidate: Candidate { row, x },
+                    seen,
+                });
             }
         }
         if !refuted.is_empty() {
             // Too far by the exact gauge: the row goes on as if nothing had been found.
-            let mask: Vec<f32> = (0..n).map(|i| f32::from(u8::from(refuted.contains(&i)))).collect();
+            let mask: Vec<f32> = (0..n)
+                .map(|i| f32::from(u8::from(refuted.contains(&i))))
+                .collect();
             let device = rows.watch.found.device();
             let mask = Tensor::<1>::from_floats(mask.as_slice(), &device).greater_scalar(0.5);
             rows.watch.found = rows.watch.found.clone().mask_fill(mask.clone(), 0.0);
@@ -253,7 +275,10 @@ where
     /// Whether a point is inside bounds and (for attacks that must be) within the budget, in `f64`.
     fn allowed(&self, row: usize, x: &[Vec<f32>]) -> bool {
         let x0 = self.job.samples.sample(row);
-        let gauge = self.job.threat.gauge(&self.job.samples.modalities, row, x, &x0);
+        let gauge = self
+            .job
+            .threat
+            .gauge(&self.job.samples.modalities, row, x, &x0);
         match self.stepper.aim() {
             Aim::Within => gauge.is_some_and(|g| g <= 1.0),
             Aim::Minimise => gauge.is_some(),
@@ -267,7 +292,10 @@ where
         waiting.sort_by_key(|w| w.candidate.row);
         let (candidates, seen): (Vec<Candidate>, Vec<bool>) =
             waiting.into_iter().map(|w| (w.candidate, w.seen)).unzip();
-        let points = self.job.judge.measure(&mut self.oracle, self.job, &candidates)?;
+        let points = self
+            .job
+            .judge
+            .measure(&mut self.oracle, self.job, &candidates)?;
         for ((candidate, seen), point) in candidates.iter().zip(seen).zip(points) {
             let outcome = &mut self.outcomes[self.place[&candidate.row]];
             let Some(point) = point else {
@@ -283,7 +311,11 @@ where
                 outcome.point = Some(point);
             }
         }
-        let broken = self.outcomes.iter().filter(|o| o.status == RunStatus::Broken).count();
+        let broken = self
+            .outcomes
+            .iter()
+            .filter(|o| o.status == RunStatus::Broken)
+            .count();
         self.job.observer.event(Event::Judged { broken });
         Ok(())
     }
@@ -296,7 +328,10 @@ where
                 o.observed.retain(|x| *x != Observation::ZeroGradient);
             }
         }
-        Outcomes { rows: self.outcomes, checkpoint }
+        Outcomes {
+            rows: self.outcomes,
+            checkpoint,
+        }
     }
 
     fn stopped(mut self) -> Outcomes {
@@ -327,7 +362,10 @@ where
 
     fn restore(&mut self, c: Checkpoint) -> Result<(), EngineError> {
         let rows: Vec<usize> = c.outcomes.iter().map(|o| o.row).collect();
-        if c.attack != self.stepper.id() || rows != self.job.rows || c.ledger.len() != self.job.samples.len() {
+        if c.attack != self.stepper.id()
+            || rows != self.job.rows
+            || c.ledger.len() != self.job.samples.len()
+        {
             return Err(EngineError::Checkpoint(format!(
                 "of attack `{}` on {} rows of {} samples; expected `{}` on the same {} of {}",
                 c.attack,
@@ -343,7 +381,10 @@ where
         self.waiting = c
             .waiting
             .into_iter()
-            .map(|(row, x, seen)| Waiting { candidate: Candidate { row, x }, seen })
+            .map(|(row, x, seen)| Waiting {
+                candidate: Candidate { row, x },
+                seen,
+            })
             .collect();
         self.outcomes = c.outcomes;
         if let Some(saved) = c.active {
@@ -352,7 +393,13 @@ where
             });
             // One row's worth of fresh state has the right columns to load into.
             let device = self.oracle.device().clone();
-            let mut rows = Rows::new(self.job, &self.job.rows[..1], self.round, self.attack, &device)?;
+            let mut rows = Rows::new(
+                self.job,
+                &self.job.rows[..1],
+                self.round,
+                self.attack,
+                &device,
+            )?;
             let mut state = self.stepper.start(&mut self.oracle, &mut rows)?;
             load(&mut rows, &saved_rows, &device)?;
             load(&mut state, &saved_state, &device)?;
@@ -383,7 +430,11 @@ impl Flags {
             found: found.iter().map(|v| *v > 0.5).collect(),
             invalid: invalid.iter().map(|v| *v > 0.5).collect(),
             by_gradient: invalid.iter().map(|v| *v > 1.5).collect(),
-            zero: zero.iter().zip(gradients).map(|(z, g)| *g > 0.0 && 2.0 * z >= *g).collect(),
+            zero: zero
+                .iter()
+                .zip(gradients)
+                .map(|(z, g)| *g > 0.0 && 2.0 * z >= *g)
+                .collect(),
         }
     }
 }

@@ -47,7 +47,9 @@ impl Samples {
             .zip(self.modalities.iter())
             .map(|(v, m)| {
                 let f = m.features();
-                at.iter().flat_map(|i| v[i * f..(i + 1) * f].iter().copied()).collect()
+                at.iter()
+                    .flat_map(|i| v[i * f..(i + 1) * f].iter().copied())
+                    .collect()
             })
             .collect()
     }
@@ -104,7 +106,12 @@ impl<'a> Job<'a> {
     pub const TILE: usize = 32;
 
     /// A job over all samples with the usual settings: batch 64, tiles of 32, compaction on, one judge draw.
-    pub fn new(samples: &'a Samples, rows: &'a [usize], threat: &'a Threat, observer: &'a dyn Observer) -> Self {
+    pub fn new(
+        samples: &'a Samples,
+        rows: &'a [usize],
+        threat: &'a Threat,
+        observer: &'a dyn Observer,
+    ) -> Self {
         Self {
             samples,
             rows,
@@ -123,7 +130,11 @@ impl<'a> Job<'a> {
 
     pub(crate) fn check(&self) -> Result<(), EngineError> {
         let zero = |name, expected: &str| {
-            Err(EngineError::Parameter { name, given: "0".into(), expected: expected.into() })
+            Err(EngineError::Parameter {
+                name,
+                given: "0".into(),
+                expected: expected.into(),
+            })
         };
         if self.batch == 0 {
             return zero("batch-size", "at least 1 row");

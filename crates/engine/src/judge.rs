@@ -27,7 +27,10 @@ pub struct Judge {
 
 impl Default for Judge {
     fn default() -> Self {
-        Self { draws: 1, rule: Rule::Majority }
+        Self {
+            draws: 1,
+            rule: Rule::Majority,
+        }
     }
 }
 

@@ -38,26 +38,41 @@ impl Focus {
     #[must_use]
     pub fn at(&self, at: &[usize]) -> Self {
         let pick = |v: &Vec<usize>| at.iter().map(|i| v[*i]).collect();
-        Self { label: pick(&self.label), target: self.target.as_ref().map(pick) }
+        Self {
+            label: pick(&self.label),
+            target: self.target.as_ref().map(pick),
+        }
     }
 
     /// `[q, 1]` column of class indices on the scores' device.
     pub fn column(scores: &Tensor<2>, classes: &[usize]) -> Tensor<2, Int> {
         let values: Vec<i64> = classes.iter().map(|c| *c as i64).collect();
-        Tensor::from_data(TensorData::new(values, [classes.len(), 1]), &scores.device().inner())
+        Tensor::from_data(
+            TensorData::new(values, [classes.len(), 1]),
+            &scores.device().inner(),
+        )
     }
 
     /// The score of each point's class, `[q]`.
     pub fn score(scores: &Tensor<2>, classes: &[usize]) -> Tensor<1> {
-        scores.clone().gather(1, Self::column(scores, classes)).squeeze_dim::<1>(1)
+        scores
+            .clone()
+            .gather(1, Self::column(scores, classes))
+            .squeeze_dim::<1>(1)
     }
 
     /// The largest score of any other class, `[q]`.
     pub fn rival(scores: &Tensor<2>, classes: &[usize]) -> Tensor<1> {
         let n = scores.dims()[1] as i64;
         let all = Tensor::<1, Int>::arange(0..n, &scores.device().inner()).unsqueeze::<2>();
-        let own = Self::column(scores, classes).expand(scores.dims()).equal(all.expand(scores.dims()));
-        scores.clone().mask_fill(own, f32::NEG_INFINITY).max_dim(1).squeeze_dim::<1>(1)
+        let own = Self::column(scores, classes)
+            .expand(scores.dims())
+            .equal(all.expand(scores.dims()));
+        scores
+            .clone()
+            .mask_fill(own, f32::NEG_INFINITY)
+            .max_dim(1)
+            .squeeze_dim::<1>(1)
     }
 
     /// `z_class - max_{i != class} z_i`, `[q]`: negative where another class wins.

@@ -24,8 +24,20 @@ pub struct Oracle<'a, M: ?Sized> {
 }
 
 impl<'a, M: DecisionModel + ?Sized> Oracle<'a, M> {
-    pub(crate) fn new(model: &'a M, goal: Goal, aim: Aim, tile: Option<usize>, samples: usize) -> Self {
-        Self { model, goal, aim, tile, ledger: vec![QueryCount::default(); samples] }
+    pub(crate) fn new(
+        model: &'a M,
+        goal: Goal,
+        aim: Aim,
+        tile: Option<usize>,
+        samples: usize,
+    ) -> Self {
+        Self {
+            model,
+            goal,
+            aim,
+            tile,
+            ledger: vec![QueryCount::default(); samples],
+        }
     }
 
     /// What is known of the model.
@@ -52,7 +64,11 @@ impl<'a, M: DecisionModel + ?Sized> Oracle<'a, M> {
     }
 
     /// Decisions for the judge: counted, not watched. `samples` are places in the samples.
-    pub(crate) fn remeasure(&mut self, samples: &[usize], query: &Query) -> Result<Output, EngineError> {
+    pub(crate) fn remeasure(
+        &mut self,
+        samples: &[usize],
+        query: &Query,
+    ) -> Result<Output, EngineError> {
         let output = self.in_tiles(query, |m, q| m.decide(q), cat_outputs)?;
         self.count(samples, 1, 0);
         Ok(output)
@@ -70,7 +86,10 @@ impl<'a, M: DecisionModel + ?Sized> Oracle<'a, M> {
     fn count(&mut self, samples: &[usize], forward: u64, backward: u64) {
         let cost = self.model.cost();
         for s in samples {
-            self.ledger[*s] += QueryCount { forward: forward * cost, backward: backward * cost };
+            self.ledger[*s] += QueryCount {
+                forward: forward * cost,
+                backward: backward * cost,
+            };
         }
     }
 
@@ -92,7 +111,10 @@ impl<'a, M: DecisionModel + ?Sized> Oracle<'a, M> {
             answers.push(if to - from == tile {
                 ask(self.model, &part(query, from, to))?
             } else {
-                let at: Vec<usize> = (from..to).chain(std::iter::repeat(from)).take(tile).collect();
+                let at: Vec<usize> = (from..to)
+                    .chain(std::iter::repeat(from))
+                    .take(tile)
+                    .collect();
                 ask(self.model, &pick(query, &at))?
             });
         }
@@ -102,9 +124,17 @@ impl<'a, M: DecisionModel + ?Sized> Oracle<'a, M> {
     /// Keeps the best point of each row, marks rows whose scores are not finite.
     fn watch(&self, rows: &mut Rows, query: &Query, output: &Output) {
         let identity = query.is_one_per_row(rows.len());
-        let focus = if identity { rows.focus() } else { rows.focus().at(&query.owner) };
+        let focus = if identity {
+            rows.focus()
+        } else {
+            rows.focus().at(&query.owner)
+        };
         let met = self.goal.met(output, &focus);
-        let region = if identity { None } else { Some(rows.region().at(&query.owner)) };
+        let region = if identity {
+            None
+        } else {
+            Some(rows.region().at(&query.owner))
+        };
         let region = region.as_ref().unwrap_or_else(|| rows.region());
         let gauge = region.gauge(&query.x);
         let mut ok = met.bool_and(region.inside(&query.x));
@@ -117,7 +147,9 @@ impl<'a, M: DecisionModel + ?Sized> Oracle<'a, M> {
         };
         if identity {
             let better = ok.bool_and(rows.watch.improved_by(&gauge, self.aim));
-            let unsound = sound.lower_scalar(0.5).bool_and(rows.watch.found.clone().lower_scalar(0.5));
+            let unsound = sound
+                .lower_scalar(0.5)
+                .bool_and(rows.watch.found.clone().lower_scalar(0.5));
             rows.watch.take(&better, &query.x, gauge);
             rows.watch.invalid = rows.watch.invalid.clone().mask_fill(unsound, 1.0);
             return;
@@ -140,10 +172,19 @@ impl<'a, M: DecisionModel + ?Sized> Oracle<'a, M> {
         }
         let device = query.x.device();
         let column = |v: Vec<f32>| Tensor::<1>::from_floats(v.as_slice(), &device);
-        let any = column(best.iter().map(|b| f32::from(u8::from(b.is_some()))).collect());
-        let at = index(&best.iter().map(|b| b.unwrap_or(0)).collect::<Vec<_>>(), &device);
+        let any = column(
+            best.iter()
+                .map(|b| f32::from(u8::from(b.is_some())))
+                .collect(),
+        );
+        let at = index(
+            &best.iter().map(|b| b.unwrap_or(0)).collect::<Vec<_>>(),
+            &device,
+        );
         let gauge = gauge.select(0, at.clone());
-        let better = any.greater_scalar(0.5).bool_and(rows.watch.improved_by(&gauge, self.aim));
+        let better = any
+            .greater_scalar(0.5)
+            .bool_and(rows.watch.improved_by(&gauge, self.aim));
         rows.watch.take(&better, &query.x.select(&at), gauge);
         let unsound = column(unsound)
             .greater_scalar(0.5)
@@ -167,7 +208,12 @@ impl<M: GradientModel + ?Sized> Oracle<'_, M> {
     ///
     /// A gradient that is not finite is handed out as zero and its row marked invalid; exact zeros are
     /// counted.
-    pub fn gradient(&mut self, rows: &mut Rows, x: &Batch, loss: &dyn Loss) -> Result<Gradient, EngineError> {
+    pub fn gradient(
+        &mut self,
+        rows: &mut Rows,
+        x: &Batch,
+        loss: &dyn Loss,
+    ) -> Result<Gradient, EngineError> {
         let query = Query::one_per_row(x.clone(), &rows.keys().to_vec());
         let mut answer = self.gradient_of(rows, &query, loss)?;
         let watch = &mut rows.watch;
@@ -180,8 +226,10 @@ impl<M: GradientModel + ?Sized> Oracle<'_, M> {
         let bad = size.clone().is_finite().bool_not();
         let unbroken = watch.found.clone().lower_scalar(0.5);
         let untouched = watch.invalid.clone().lower_scalar(0.5);
-        watch.invalid =
-            watch.invalid.clone().mask_fill(bad.clone().bool_and(unbroken).bool_and(untouched), 2.0);
+        watch.invalid = watch
+            .invalid
+            .clone()
+            .mask_fill(bad.clone().bool_and(unbroken).bool_and(untouched), 2.0);
         watch.gradients = watch.gradients.clone() + 1.0;
         watch.zero = watch.zero.clone() + size.equal_scalar(0.0).float();
         if bad.clone().any().into_scalar::<bool>() {
@@ -192,7 +240,12 @@ impl<M: GradientModel + ?Sized> Oracle<'_, M> {
     }
 
     /// The same at any points (several per row: targets, classes, draws).
-    pub fn gradient_of(&mut self, rows: &mut Rows, query: &Query, loss: &dyn Loss) -> Result<Gradient, EngineError> {
+    pub fn gradient_of(
+        &mut self,
+        rows: &mut Rows,
+        query: &Query,
+        loss: &dyn Loss,
+    ) -> Result<Gradient, EngineError> {
         let answer = self.in_tiles(
             query,
             |m, q| {
@@ -200,9 +253,11 @@ impl<M: GradientModel + ?Sized> Oracle<'_, M> {
                 m.gradient(q, &|scores, x| loss.per_sample(scores, x, &focus))
             },
             |parts: Vec<Gradient>, n| Gradient {
-                scores: Tensor::cat(parts.iter().map(|p| p.scores.clone()).collect(), 0).slice([0..n]),
+                scores: Tensor::cat(parts.iter().map(|p| p.scores.clone()).collect(), 0)
+                    .slice([0..n]),
                 loss: Tensor::cat(parts.iter().map(|p| p.loss.clone()).collect(), 0).slice([0..n]),
-                gradient: Batch::cat(&parts.iter().map(|p| &p.gradient).collect::<Vec<_>>()).slice(0..n),
+                gradient: Batch::cat(&parts.iter().map(|p| &p.gradient).collect::<Vec<_>>())
+                    .slice(0..n),
             },
         )?;
         self.count(&owners(rows, query), 1, 1);

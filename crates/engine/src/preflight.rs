@@ -43,7 +43,12 @@ pub fn preflight<M: GradientModel + ?Sized>(
         let [first, second, tracked] = three.map(|t| host(&t));
         for (i, row) in chunk.iter().enumerate() {
             let at = i * classes..(i + 1) * classes;
-            all.push(observe(*row, &first[at.clone()], &second[at.clone()], &tracked[at]));
+            all.push(observe(
+                *row,
+                &first[at.clone()],
+                &second[at.clone()],
+                &tracked[at],
+            ));
         }
     }
     Ok(all)
@@ -88,7 +93,12 @@ fn observe(row: usize, first: &[f32], second: &[f32], tracked: &[f32]) -> Clean 
         }
     }
     observed.sort_unstable();
-    Clean { row, scores: first.to_vec(), pred, observed }
+    Clean {
+        row,
+        scores: first.to_vec(),
+        pred,
+        observed,
+    }
 }
 
 fn differ(a: &[f32], b: &[f32]) -> bool {

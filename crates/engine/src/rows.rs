@@ -77,7 +77,13 @@ impl Rows {
         device: &Device,
     ) -> Result<Self, EngineError> {
         let values = job.samples.gather(samples);
-        let region = Region::new(job.threat, &job.samples.modalities, &values, samples, device);
+        let region = Region::new(
+            job.threat,
+            &job.samples.modalities,
+            &values,
+            samples,
+            device,
+        );
         let x0 = Batch::from_host(job.samples.modalities.clone(), values, device)?;
         let column = |f: &dyn Fn(usize) -> u64| samples.iter().map(|s| f(*s)).collect::<Vec<u64>>();
         Ok(Self {
@@ -122,6 +128,11 @@ impl Rows {
         &self.step
     }
 
+    /// The restart these rows are in, from 0: rows of one batch are always in the same.
+    pub fn restart(&self) -> u64 {
+        self.restart.first().copied().unwrap_or(0)
+    }
+
     /// The set each row may move in.
     pub const fn region(&self) -> &Region {
         &self.region
@@ -142,7 +153,11 @@ impl Rows {
             .map(|i| {
                 let mut key = StreamKey::new(self.seed, self.key[i], purpose);
                 key.attack = self.attack;
-                key.target = if self.target[i] == NONE { 0 } else { self.target[i] as u32 + 1 };
+                key.target = if self.target[i] == NONE {
+                    0
+                } else {
+                    self.target[i] as u32 + 1
+                };
                 key.restart = self.restart[i] as u32;
                 key.step = self.step[i] as u32;
                 key.draw = draw;
@@ -173,7 +188,10 @@ impl Columns for Rows {
         all.push(("gauge".into(), Column::Vector(&mut self.watch.gauge)));
         all.push(("found".into(), Column::Vector(&mut self.watch.found)));
         all.push(("invalid".into(), Column::Vector(&mut self.watch.invalid)));
-        all.push(("gradients".into(), Column::Vector(&mut self.watch.gradients)));
+        all.push((
+            "gradients".into(),
+            Column::Vector(&mut self.watch.gradients),
+        ));
         all.push(("zero".into(), Column::Vector(&mut self.watch.zero)));
         all
     }

@@ -40,7 +40,11 @@ pub trait Stepper<M: DecisionModel + ?Sized>: Send + Sync + Debug {
     }
 
     /// The state of fresh rows.
-    fn start(&self, oracle: &mut Oracle<'_, M>, rows: &mut Rows) -> Result<Self::State, EngineError>;
+    fn start(
+        &self,
+        oracle: &mut Oracle<'_, M>,
+        rows: &mut Rows,
+    ) -> Result<Self::State, EngineError>;
 
     /// One step of every row (rows may be at different steps: [`Rows::steps`]).
     fn step(

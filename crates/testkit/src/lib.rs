@@ -1,1 +1,15 @@
-//! TODO
+//! Models with known answers, for tests.
+//!
+//! * [`linear`]: linear classifiers, whose exact distance to the boundary is known in every norm
+//!   ([`linear_distance`]), so an attack can be held against the truth: just above it must break every row, just
+//!   below it none.
+//! * [`masked`]: deliberately broken wrappers (gradient killers, quantisers, softmax outputs…) that a trustworthy
+//!   evaluation must see through.
+
+pub mod linear;
+mod linear_distance;
+pub mod masked;
+
+pub use linear_distance::{
+    JointCoupling, JointPart, joint_distance, linear_distance, linear_gain,
+};

@@ -47,7 +47,10 @@ impl Batch {
     /// A batch from one block `[rows, features]` per modality.
     pub fn new(modalities: Arc<[Modality]>, blocks: Vec<Tensor<2>>) -> Result<Self, BatchError> {
         if blocks.len() != modalities.len() || blocks.is_empty() {
-            return Err(BatchError::Count { blocks: blocks.len(), modalities: modalities.len() });
+            return Err(BatchError::Count {
+                blocks: blocks.len(),
+                modalities: modalities.len(),
+            });
         }
         let rows = blocks[0].dims()[0];
         for (block, modality) in blocks.iter().zip(modalities.iter()) {
@@ -129,7 +132,10 @@ impl Batch {
         let blocks = (0..parts[0].blocks.len())
             .map(|i| Tensor::cat(parts.iter().map(|p| p.blocks[i].clone()).collect(), 0))
             .collect();
-        Self { modalities: parts[0].modalities.clone(), blocks }
+        Self {
+            modalities: parts[0].modalities.clone(),
+            blocks,
+        }
     }
 
     /// The same rows with every block passed through `f`, which keeps the features.
@@ -176,5 +182,7 @@ impl Batch {
 ///
 /// If the device cannot be read (lost, out of memory); callers run inside a boundary that catches it.
 pub fn host<const D: usize>(tensor: &Tensor<D>) -> Vec<f32> {
-    tensor.try_to_vec_as::<f32>().expect("the device can be read")
+    tensor
+        .try_to_vec_as::<f32>()
+        .expect("the device can be read")
 }

@@ -37,19 +37,28 @@ impl Columns for () {
 impl Columns for Batch {
     fn columns(&mut self) -> Vec<(String, Column<'_>)> {
         let names: Vec<String> = self.modalities().iter().map(|m| m.name.clone()).collect();
-        names.into_iter().zip(self.blocks_mut().iter_mut().map(Column::Matrix)).collect()
+        names
+            .into_iter()
+            .zip(self.blocks_mut().iter_mut().map(Column::Matrix))
+            .collect()
     }
 }
 
 impl<C: Columns> Columns for Vec<C> {
     fn columns(&mut self) -> Vec<(String, Column<'_>)> {
-        self.iter_mut().enumerate().flat_map(|(i, c)| prefixed(&i.to_string(), c)).collect()
+        self.iter_mut()
+            .enumerate()
+            .flat_map(|(i, c)| prefixed(&i.to_string(), c))
+            .collect()
     }
 }
 
 /// The columns of a part, its name before theirs.
 pub fn prefixed<'a>(prefix: &str, part: &'a mut impl Columns) -> Vec<(String, Column<'a>)> {
-    part.columns().into_iter().map(|(name, c)| (format!("{prefix}.{name}"), c)).collect()
+    part.columns()
+        .into_iter()
+        .map(|(name, c)| (format!("{prefix}.{name}"), c))
+        .collect()
 }
 
 /// Keeps the rows at `keep`, in that order.
@@ -75,8 +84,12 @@ pub fn select(state: &mut impl Columns, keep: &[usize]) {
 pub fn append<C: Columns>(state: &mut C, fresh: &mut C) {
     for ((_, a), (_, b)) in state.columns().into_iter().zip(fresh.columns()) {
         match (a, b) {
-            (Column::Matrix(a), Column::Matrix(b)) => *a = Tensor::cat(vec![a.clone(), b.clone()], 0),
-            (Column::Vector(a), Column::Vector(b)) => *a = Tensor::cat(vec![a.clone(), b.clone()], 0),
+            (Column::Matrix(a), Column::Matrix(b)) => {
+                *a = Tensor::cat(vec![a.clone(), b.clone()], 0)
+            }
+            (Column::Vector(a), Column::Vector(b)) => {
+                *a = Tensor::cat(vec![a.clone(), b.clone()], 0)
+            }
             (Column::Count(a), Column::Count(b)) => a.append(b),
             (Column::Real(a), Column::Real(b)) => a.append(b),
             // The list of columns is a constant of the type.
@@ -114,7 +127,11 @@ pub fn save(state: &mut impl Columns) -> BTreeMap<String, Saved> {
         Column::Count(v) => Saved::Count(v.clone()),
         Column::Real(v) => Saved::Real(v.clone()),
     };
-    state.columns().into_iter().map(|(name, c)| (name, saved(c))).collect()
+    state
+        .columns()
+        .into_iter()
+        .map(|(name, c)| (name, saved(c)))
+        .collect()
 }
 
 /// Puts saved columns into a state of the same type (its present rows are dropped).
@@ -124,11 +141,16 @@ pub fn load(
     device: &Device,
 ) -> Result<(), LoadError> {
     for (name, column) in state.columns() {
-        let error = |problem| LoadError { column: name.clone(), problem };
+        let error = |problem| LoadError {
+            column: name.clone(),
+            problem,
+        };
         let value = saved.get(&name).ok_or_else(|| error("is missing"))?;
         match (column, value) {
             (Column::Matrix(t), Saved::Float(shape, v)) => {
-                let [n, f] = shape[..] else { return Err(error("is no matrix")) };
+                let [n, f] = shape[..] else {
+                    return Err(error("is no matrix"));
+                };
                 if f != t.dims()[1] || n * f != v.len() {
                     return Err(error("has another number of features"));
                 }

@@ -13,5 +13,5 @@ mod threat;
 
 pub use batch::{Batch, BatchError, host, index};
 pub use columns::{Column, Columns, LoadError, Saved, append, load, prefixed, save, select};
-pub use region::Region;
+pub use region::{Draw, Region, Step};
 pub use threat::{Budget, Radius, Threat, ThreatError};

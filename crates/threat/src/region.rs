@@ -68,8 +68,11 @@ impl Region {
                 for (i, x) in x0.iter().enumerate() {
                     let (r, f) = (i / features, i % features);
                     let free = eps[r] > 0.0 && budget.mask.as_ref().is_none_or(|m| m[f]);
-                    let (lo, hi) =
-                        if free { (modality.bounds.low(f), modality.bounds.high(f)) } else { (*x, *x) };
+                    let (lo, hi) = if free {
+                        (modality.bounds.low(f), modality.bounds.high(f))
+                    } else {
+                        (*x, *x)
+                    };
                     // A clean value outside the stated bounds was refused when the data were read.
                     let (lo, hi) = (lo.min(*x), hi.max(*x));
                     (lower[i], upper[i]) = if budget.norm == Norm::Linf {
@@ -92,7 +95,11 @@ impl Region {
                 }
             })
             .collect();
-        Self { modalities: modalities.clone(), coupling: threat.coupling(), parts }
+        Self {
+            modalities: modalities.clone(),
+            coupling: threat.coupling(),
+            parts,
+        }
     }
 
     /// The clean rows.
@@ -108,6 +115,12 @@ impl Region {
     /// The norm of each modality, in order.
     pub fn norms(&self) -> impl Iterator<Item = Norm> + '_ {
         self.parts.iter().map(|p| p.norm)
+    }
+
+    /// The budget of each row in the modality reports lead with: the first with any budget at all.
+    pub fn leading_eps(&self) -> &[f64] {
+        let moves = |p: &&Part| p.eps.iter().any(|e| *e > 0.0);
+        &self.parts.iter().find(moves).unwrap_or(&self.parts[0]).eps
     }
 
     /// The largest distance the boundary of the region has from the clean row in Euclidean terms, per row:
@@ -142,7 +155,9 @@ impl Region {
             size.squeeze_dim::<1>(1) / p.eps_f32.clone().clamp_min(1e-30)
         });
         match self.coupling {
-            Coupling::Independent => shares.reduce(Tensor::max_pair).expect("at least one modality"),
+            Coupling::Independent => shares
+                .reduce(Tensor::max_pair)
+                .expect("at least one modality"),
             Coupling::Shared { q } => shares
                 .map(|s| s.powf_scalar(q))
                 .reduce(|a, b| a + b)
@@ -187,8 +202,8 @@ impl Region {
     ///
     /// Steepest means: Linf moves every feature by its sign, L2 along the unit vector, L1 spreads the step
     /// over the largest components that can still move ([`Step::spread`]), L0 moves every feature by its
-    /// share of the range before the projection keeps the best. A shared budget steps along the plain
-    /// gradient of all modalities together.
+    /// share of the range before the projection keeps the best. Under a shared budget each modality steps so
+    /// within its share, and the shares move towards the best ones for this gradient.
     pub fn advance(&self, x: &Batch, direction: &Batch, step: &Step) -> Batch {
         let mut block = 0;
         self.on_host_unless_linf(x, Some((direction, step)), |p, b| {
@@ -199,8 +214,31 @@ impl Region {
             let by = (size * p.eps_f32.clone()).unsqueeze_dim::<2>(1);
             let g = direction.blocks()[block].clone();
             block += 1;
-            (b + g.sign() * by).max_pair(p.lower.clone()).min_pair(p.upper.clone())
+            (b + g.sign() * by)
+                .max_pair(p.lower.clone())
+                .min_pair(p.upper.clone())
         })
+    }
+
+    /// Adds `direction` itself (entries of about ±1, as Adam gives) and projects.
+    ///
+    /// Scaled so that a direction of all ±1 has the step's length in the modality's norm: by epsilon for
+    /// Linf and L0, over the root of the features for L2, over their number for L1.
+    pub fn shift(&self, x: &Batch, direction: &Batch, step: &Step) -> Batch {
+        let mut parts = self.parts.iter();
+        let moved = x.zip(direction, |x, d| {
+            let p = parts.next().expect("one part per modality");
+            let f = d.dims()[1] as f32;
+            let scale = match p.norm {
+                Norm::Linf | Norm::L0 => 1.0,
+                Norm::L2 => f.sqrt().recip(),
+                Norm::L1 => f.recip(),
+            };
+            let by: Vec<f32> = step.size.iter().map(|s| s * scale).collect();
+            let by = Tensor::<1>::from_floats(by.as_slice(), &d.device()) * p.eps_f32.clone();
+            x + d * by.unsqueeze_dim::<2>(1)
+        });
+        self.project(&moved)
     }
 
     /// A random allowed point per row: uniform in the Linf cube (then clipped to the bounds), in the L2 or
@@ -215,11 +253,21 @@ impl Region {
     }
 
     /// Adds to each feature of each row what `noise` returns, then projects: how noise baselines draw.
-    pub fn perturb(&self, keys: &[StreamKey], noise: impl Fn(&mut Draw<'_>, &mut Stream) + Sync) -> Batch {
+    pub fn perturb(
+        &self,
+        keys: &[StreamKey],
+        noise: impl Fn(&mut Draw<'_>, &mut Stream) + Sync,
+    ) -> Batch {
         self.rows_on_host(&self.x0(), None, |r, parts| {
             let mut stream = Stream::new(&keys[r]);
             for p in &mut *parts {
-                let mut draw = Draw { norm: p.norm, eps: p.eps, x: p.x, lower: p.lower, upper: p.upper };
+                let mut draw = Draw {
+                    norm: p.norm,
+                    eps: p.eps,
+                    x: p.x,
+                    lower: p.lower,
+                    upper: p.upper,
+                };
                 noise(&mut draw, &mut stream);
             }
         })
@@ -234,8 +282,12 @@ impl Region {
     ) -> Batch {
         let all_linf = self.parts.iter().all(|p| p.norm == Norm::Linf);
         if all_linf && self.coupling == Coupling::Independent {
-            let blocks =
-                self.parts.iter().zip(x.blocks()).map(|(p, b)| on_device(p, b.clone())).collect();
+            let blocks = self
+                .parts
+                .iter()
+                .zip(x.blocks())
+                .map(|(p, b)| on_device(p, b.clone()))
+                .collect();
             return self.batch(blocks);
         }
         self.rows_on_host(x, ascent, |_, _| {})
@@ -252,8 +304,11 @@ impl Region {
         let device = x.device();
         let mut xs = x.to_host();
         let gradients = ascent.map(|(g, _)| g.to_host());
-        let fixed: Vec<[Vec<f32>; 3]> =
-            self.parts.iter().map(|p| [host(&p.x0), host(&p.lower), host(&p.upper)]).collect();
+        let fixed: Vec<[Vec<f32>; 3]> = self
+            .parts
+            .iter()
+            .map(|p| [host(&p.x0), host(&p.lower), host(&p.upper)])
+            .collect();
         let widths: Vec<usize> = self.parts.iter().map(|p| p.x0.dims()[1]).collect();
 
         // One mutable slice per modality and row, regrouped by row.
@@ -295,28 +350,48 @@ impl Region {
     }
 
     fn ascend(&self, r: usize, parts: &mut [HostPart<'_>], size: f64, spread: f32) {
-        match self.coupling {
-            Coupling::Independent => {
-                for p in parts {
-                    ascend_one(p, size, spread);
-                }
-            }
-            Coupling::Shared { .. } => {
-                // The plain gradient keeps the fixed points right: the exact projection finds how to
-                // divide the budget, which a per-modality sign step would not.
-                let squares = |p: &HostPart<'_>| {
-                    p.gradient.map_or(0.0, |g| g.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>())
-                };
-                let norm =
-                    parts.iter().filter(|p| p.eps > 0.0).map(squares).sum::<f64>().sqrt();
-                if norm > 0.0 && norm.is_finite() {
-                    let by = size * self.reach(r) / norm;
-                    for p in parts.iter_mut().filter(|p| p.eps > 0.0) {
-                        add_scaled(p, by);
-                    }
-                }
+        let shares = match self.coupling {
+            Coupling::Independent => None,
+            Coupling::Shared { q } => self.shares(r, parts, size, q),
+        };
+        for (i, p) in parts.iter_mut().enumerate() {
+            ascend_one(p, size, spread);
+            if let Some(share) = shares.as_ref().map(|s| s[i]) {
+                row::project(p.norm, p.x, p.x0, p.lower, p.upper, p.eps * share);
             }
         }
+    }
+
+    /// How a step divides a shared budget: from the shares in use towards those of the best point for this
+    /// gradient, four times as fast as the step itself. `None` where there is no gradient to go by.
+    ///
+    /// The best point, `argmax <g, d>` over budget and bounds, is the projection of a point far along the
+    /// gradient. Both sets of shares lie in the (convex) shared budget, so any mean of them does.
+    fn shares(&self, r: usize, parts: &[HostPart<'_>], size: f64, q: f64) -> Option<Vec<f64>> {
+        const FAR: f64 = 300.0;
+        let squares = |p: &HostPart<'_>| {
+            p.gradient.map_or(0.0, |g| g.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>())
+        };
+        let norm = parts.iter().map(squares).sum::<f64>().sqrt();
+        if !(norm > 0.0 && norm.is_finite()) {
+            return None;
+        }
+        let by = FAR * self.reach(r) / norm;
+        let mut far: Vec<Vec<f32>> = parts.iter().map(|p| p.x0.to_vec()).collect();
+        for (x, p) in far.iter_mut().zip(parts) {
+            add_scaled(x, p.gradient?, by);
+        }
+        let mut best: Vec<row::Part<'_>> =
+            parts.iter().zip(&mut far).map(|(p, x)| p.row_part(x)).collect();
+        row::project_shared(&mut best, q).expect("Threat::new refuses l0 and bad exponents");
+        let pace = (4.0 * size).min(1.0);
+        let share = |p: &HostPart<'_>, x: &[f32]| {
+            if p.eps > 0.0 { row::distance(p.norm, x, p.x0) / p.eps } else { 0.0 }
+        };
+        let mean = |p: &HostPart<'_>, x: &Vec<f32>| {
+            (1.0 - pace) * share(p, p.x).min(1.0) + pace * share(p, x)
+        };
+        Some(parts.iter().zip(&far).map(|(p, x)| mean(p, x)).collect())
     }
 
     fn settle(&self, parts: &mut [HostPart<'_>]) {
@@ -338,7 +413,8 @@ impl Region {
                         eps: p.eps,
                     })
                     .collect();
-                row::project_shared(&mut shared, q).expect("Threat::new refuses l0 and bad exponents");
+                row::project_shared(&mut shared, q)
+                    .expect("Threat::new refuses l0 and bad exponents");
             }
         }
     }
@@ -371,6 +447,13 @@ struct HostPart<'a> {
     lower: &'a [f32],
     upper: &'a [f32],
     gradient: Option<&'a [f32]>,
+}
+
+impl HostPart<'_> {
+    /// Another point of the same row, as the projections take it.
+    fn row_part<'b>(&'b self, x: &'b mut [f32]) -> row::Part<'b> {
+        row::Part { norm: self.norm, x, x0: self.x0, lower: self.lower, upper: self.upper, eps: self.eps }
+    }
 }
 
 /// One row of one modality, for a noise to change.
@@ -406,18 +489,22 @@ fn ascend_one(p: &mut HostPart<'_>, size: f64, spread: f32) {
         Norm::L2 => {
             let norm = g.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
             if norm > 0.0 {
-                add_scaled(p, size * p.eps / norm);
+                add_scaled(p.x, g, size * p.eps / norm);
             }
         }
         Norm::L1 => {
-            let moves = |i: usize| (g[i] > 0.0 && p.x[i] < p.upper[i]) || (g[i] < 0.0 && p.x[i] > p.lower[i]);
+            let moves = |i: usize| {
+                (g[i] > 0.0 && p.x[i] < p.upper[i]) || (g[i] < 0.0 && p.x[i] > p.lower[i])
+            };
             let mut order: Vec<usize> = (0..g.len()).filter(|i| moves(*i)).collect();
             if order.is_empty() {
                 return;
             }
             let k = ((f64::from(spread) * g.len() as f64).ceil() as usize).clamp(1, order.len());
             // Ties go to the lower feature, so that the choice does not depend on the sort.
-            order.select_nth_unstable_by(k - 1, |a, b| g[*b].abs().total_cmp(&g[*a].abs()).then(a.cmp(b)));
+            order.select_nth_unstable_by(k - 1, |a, b| {
+                g[*b].abs().total_cmp(&g[*a].abs()).then(a.cmp(b))
+            });
             let by = (size * p.eps / k as f64) as f32;
             for i in &order[..k] {
                 p.x[*i] += g[*i].signum() * by;
@@ -433,11 +520,9 @@ fn ascend_one(p: &mut HostPart<'_>, size: f64, spread: f32) {
     }
 }
 
-fn add_scaled(p: &mut HostPart<'_>, by: f64) {
-    if let Some(g) = p.gradient {
-        for (x, g) in p.x.iter_mut().zip(g) {
-            *x = (f64::from(*x) + by * f64::from(*g)) as f32;
-        }
+fn add_scaled(x: &mut [f32], g: &[f32], by: f64) {
+    for (x, g) in x.iter_mut().zip(g) {
+        *x = (f64::from(*x) + by * f64::from(*g)) as f32;
     }
 }
 
@@ -452,7 +537,12 @@ fn random_in_ball(p: &mut HostPart<'_>, stream: &mut Stream) {
         Norm::L2 => {
             // A normal direction times U^(1/f) is uniform in the ball.
             let direction: Vec<f64> = (0..f).map(|_| f64::from(stream.normal())).collect();
-            let norm = direction.iter().map(|v| v * v).sum::<f64>().sqrt().max(f64::MIN_POSITIVE);
+            let norm = direction
+                .iter()
+                .map(|v| v * v)
+                .sum::<f64>()
+                .sqrt()
+                .max(f64::MIN_POSITIVE);
             let radius = p.eps * stream.uniform_f64().powf(1.0 / f as f64) / norm;
             for (x, d) in p.x.iter_mut().zip(direction) {
                 *x += (radius * d) as f32;
@@ -460,10 +550,16 @@ fn random_in_ball(p: &mut HostPart<'_>, stream: &mut Stream) {
         }
         Norm::L1 => {
             // f of f+1 exponentials over their sum are uniform in the simplex; random signs unfold it.
-            let e: Vec<f64> = (0..=f).map(|_| -(1.0 - stream.uniform_f64()).ln()).collect();
+            let e: Vec<f64> = (0..=f)
+                .map(|_| -(1.0 - stream.uniform_f64()).ln())
+                .collect();
             let total = e.iter().sum::<f64>().max(f64::MIN_POSITIVE);
             for (x, e) in p.x.iter_mut().zip(e) {
-                let sign = if stream.next_u32() & 1 == 0 { 1.0 } else { -1.0 };
+                let sign = if stream.next_u32() & 1 == 0 {
+                    1.0
+                } else {
+                    -1.0
+                };
                 *x += (sign * p.eps * e / total) as f32;
             }
         }

@@ -82,7 +82,9 @@ pub enum ThreatError {
         problem: String,
     },
     /// A shared budget needs convex balls.
-    #[error("input `{modality}` has norm l0 in a shared budget; expected linf, l2 or l1 (an l0 ball has no unique projection)")]
+    #[error(
+        "input `{modality}` has norm l0 in a shared budget; expected linf, l2 or l1 (an l0 ball has no unique projection)"
+    )]
     SharedL0 {
         /// The modality's name.
         modality: String,
@@ -123,16 +125,21 @@ impl Threat {
         }
         let mut ordered = Vec::with_capacity(modalities.len());
         for m in modalities {
-            let mut mine: Vec<Budget> =
-                budgets.extract_if(.., |b| b.modality == m.name).collect();
+            let mut mine: Vec<Budget> = budgets.extract_if(.., |b| b.modality == m.name).collect();
             let (Some(budget), true) = (mine.pop(), mine.is_empty()) else {
                 let count = if mine.is_empty() { 0 } else { mine.len() + 1 };
-                return Err(ThreatError::Count { modality: m.name.clone(), count });
+                return Err(ThreatError::Count {
+                    modality: m.name.clone(),
+                    count,
+                });
             };
             check(&budget, m, &coupling, samples)?;
             ordered.push(budget);
         }
-        Ok(Self { budgets: ordered, coupling })
+        Ok(Self {
+            budgets: ordered,
+            coupling,
+        })
     }
 
     /// The same norm and epsilon for every modality, all features free, budgets independent.
@@ -146,7 +153,10 @@ impl Threat {
                 mask: None,
             })
             .collect();
-        Self { budgets, coupling: Coupling::Independent }
+        Self {
+            budgets,
+            coupling: Coupling::Independent,
+        }
     }
 
     /// No limit but the bounds: every free feature may take any value in its range.
@@ -172,7 +182,10 @@ impl Threat {
                 }
             })
             .collect();
-        Self { budgets, coupling: Coupling::Independent }
+        Self {
+            budgets,
+            coupling: Coupling::Independent,
+        }
     }
 
     /// One budget per modality, in the model's order.
@@ -215,16 +228,18 @@ impl Threat {
         }
         Some(match self.coupling {
             Coupling::Independent => shares.into_iter().fold(0.0, f64::max),
-            Coupling::Shared { q } => {
-                shares.iter().map(|s| s.powf(q)).sum::<f64>().powf(1.0 / q)
-            }
+            Coupling::Shared { q } => shares.iter().map(|s| s.powf(q)).sum::<f64>().powf(1.0 / q),
         })
     }
 
     /// The distance reports give: of the leading modality, in its norm, data units.
     pub fn distance(&self, x: &[Vec<f32>], x0: &[&[f32]]) -> f64 {
         let lead = self.leading();
-        let at = self.budgets.iter().position(|b| b.modality == lead.modality).unwrap_or(0);
+        let at = self
+            .budgets
+            .iter()
+            .position(|b| b.modality == lead.modality)
+            .unwrap_or(0);
         row::distance(lead.norm, &x[at], x0[at])
     }
 
@@ -273,14 +288,24 @@ fn check(b: &Budget, m: &Modality, coupling: &Coupling, samples: usize) -> Resul
         } else {
             v.iter()
                 .position(|e| !(e.is_finite() && *e >= 0.0))
-                .map(|i| format!("value {} of sample {i}; expected a finite number of at least 0", v[i]))
+                .map(|i| {
+                    format!(
+                        "value {} of sample {i}; expected a finite number of at least 0",
+                        v[i]
+                    )
+                })
         };
         if let Some(problem) = problem {
-            return Err(ThreatError::PerSample { modality: m.name.clone(), problem });
+            return Err(ThreatError::PerSample {
+                modality: m.name.clone(),
+                problem,
+            });
         }
     }
     if matches!(coupling, Coupling::Shared { .. }) && b.norm == Norm::L0 {
-        return Err(ThreatError::SharedL0 { modality: m.name.clone() });
+        return Err(ThreatError::SharedL0 {
+            modality: m.name.clone(),
+        });
     }
     Ok(())
 }
@@ -316,13 +341,19 @@ mod tests {
         assert_eq!(t.budgets()[0].modality, "image");
 
         let error = |budgets, coupling| {
-            Threat::new(&inputs, budgets, coupling, 1).unwrap_err().to_string()
+            Threat::new(&inputs, budgets, coupling, 1)
+                .unwrap_err()
+                .to_string()
         };
         let e = error(vec![budget("imgae", Norm::L2)], Coupling::Independent);
         assert!(e.contains("did you mean `image`"), "{e}");
         let e = error(vec![budget("image", Norm::L2)], Coupling::Independent);
         assert!(e.contains("`audio` has 0 budgets"), "{e}");
-        let twice = vec![budget("image", Norm::L2), budget("image", Norm::L1), budget("audio", Norm::L2)];
+        let twice = vec![
+            budget("image", Norm::L2),
+            budget("image", Norm::L1),
+            budget("audio", Norm::L2),
+        ];
         let e = error(twice, Coupling::Independent);
         assert!(e.contains("has 2 budgets"), "{e}");
         let l0 = vec![budget("image", Norm::L0), budget("audio", Norm::L2)];

@@ -46,6 +46,7 @@ pub fn ascent(norm: Norm, g: &mut [f32]) {
 }
 
 #[cfg(test)]
+#[allow(clippy::float_cmp, reason = "hand-computed values are exact")]
 mod tests {
     use super::*;
 

@@ -39,6 +39,7 @@ pub(super) fn crossing(mut lo: f64, mut hi: f64, f: impl Fn(f64) -> f64) -> (f64
 }
 
 #[cfg(test)]
+#[allow(clippy::float_cmp, reason = "hand-computed values are exact")]
 mod tests {
     use std::cell::Cell;
 

@@ -33,6 +33,7 @@ pub(super) fn project(point: &mut Point<'_>, eps: f64) {
 }
 
 #[cfg(test)]
+#[allow(clippy::float_cmp, reason = "hand-computed values are exact")]
 mod tests {
     use proofmark_domain::Norm;
     use proptest::prelude::*;

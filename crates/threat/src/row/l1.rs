@@ -112,6 +112,7 @@ fn sampled_median(open: &[Ramp], lo: f64, hi: f64) -> f64 {
 }
 
 #[cfg(test)]
+#[allow(clippy::float_cmp, reason = "hand-computed values are exact")]
 mod tests {
     use proptest::prelude::*;
 
@@ -151,7 +152,8 @@ mod tests {
         // Magnitudes over 60 binades, where a sampled median separates badly and midpoints do too.
         let x: Vec<f32> = (0..n).map(|i| 2.0_f32.powf(30.0 - i as f32 * 60.0 / n as f32)).collect();
         let room: Vec<f32> = x.iter().enumerate().map(|(i, x)| x * [0.3, 2.0, 0.01][i % 3]).collect();
-        let case = reference::Case { x: x.clone(), x0: vec![0.0; n], lower: vec![0.0; n], upper: room.clone(), eps: 1000.0 };
+        let case =
+            reference::Case { x: x.clone(), x0: vec![0.0; n], lower: vec![0.0; n], upper: room.clone(), eps: 1000.0 };
         let got = project(&x, &case.x0, &case.lower, &room, 1000.0);
         for (a, b) in got.iter().zip(case.exact(Norm::L1)) {
             assert!((f64::from(*a) - b).abs() < 1e-4, "{a} {b}");

@@ -41,6 +41,7 @@ fn multiplier(point: &Point<'_>, eps: f64) -> f64 {
 }
 
 #[cfg(test)]
+#[allow(clippy::float_cmp, reason = "hand-computed values are exact")]
 mod tests {
     use proptest::prelude::*;
 
@@ -61,7 +62,10 @@ mod tests {
         // The box stops the first feature at 0.3, the second gets what is left of 0.5² - 0.3².
         reference::assert_near(&project(&[10.0, 1.0], &[0.0; 2], &[0.0; 2], &[0.3, 9.0], 0.5), &[0.3, 0.4]);
         // Around another origin, with one feature frozen.
-        reference::assert_near(&project(&[1.0, 0.2, 0.9], &[0.4, 0.2, 0.1], &[0.0, 0.2, 0.0], &[1.0, 0.2, 1.0], 0.1), &[0.46, 0.2, 0.18]);
+        reference::assert_near(
+            &project(&[1.0, 0.2, 0.9], &[0.4, 0.2, 0.1], &[0.0, 0.2, 0.0], &[1.0, 0.2, 1.0], 0.1),
+            &[0.46, 0.2, 0.18],
+        );
     }
 
     #[test]

@@ -41,10 +41,7 @@ pub fn linf_bounds(x0: f32, lower: f32, upper: f32, eps: f64) -> (f32, f32) {
     }
     let lo = -reach(-x0, eps);
     let hi = reach(x0, eps);
-    (
-        if lower > lo { lower } else { lo },
-        if upper < hi { upper } else { hi },
-    )
+    (if lower > lo { lower } else { lo }, if upper < hi { upper } else { hi })
 }
 
 /// The largest `f32` at most `eps` above `x0`.
@@ -68,6 +65,7 @@ fn within(x: f32, x0: f32, eps: f64) -> bool {
 }
 
 #[cfg(test)]
+#[allow(clippy::float_cmp, reason = "hand-computed values are exact")]
 mod tests {
     use proofmark_domain::Norm;
     use proptest::prelude::*;

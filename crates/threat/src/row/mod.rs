@@ -80,6 +80,7 @@ pub fn distance(norm: Norm, x: &[f32], x0: &[f32]) -> f64 {
 }
 
 #[cfg(test)]
+#[allow(clippy::float_cmp, reason = "hand-computed values are exact")]
 mod tests {
     use super::*;
 

@@ -21,23 +21,13 @@ pub(super) struct Point<'a> {
 }
 
 impl<'a> Point<'a> {
-    pub(super) fn new(
-        x: &'a mut [f32],
-        x0: &'a [f32],
-        lower: &'a [f32],
-        upper: &'a [f32],
-    ) -> Self {
+    pub(super) fn new(x: &'a mut [f32], x0: &'a [f32], lower: &'a [f32], upper: &'a [f32]) -> Self {
         let n = x.len();
         assert!(
             x0.len() == n && lower.len() == n && upper.len() == n,
             "a sample, its origin and its box have the same features"
         );
-        Self {
-            x,
-            x0,
-            lower,
-            upper,
-        }
+        Self { x, x0, lower, upper }
     }
 
     /// Back to the origin; NaN stays where it is, it must not be laundered into a valid row.
@@ -57,9 +47,7 @@ impl<'a> Point<'a> {
     /// Pull and room of every feature, in order.
     pub(super) fn features(&self) -> impl Iterator<Item = (f64, f64)> {
         let boxes = self.lower.iter().zip(self.upper);
-        (self.x.iter().zip(self.x0))
-            .zip(boxes)
-            .map(|((&x, &x0), (&lo, &hi))| pull_and_room(x, x0, lo, hi))
+        (self.x.iter().zip(self.x0)).zip(boxes).map(|((&x, &x0), (&lo, &hi))| pull_and_room(x, x0, lo, hi))
     }
 
     /// `K` sums over the features of `term(pull, room)`, in the lanes of [`sum_of`].
@@ -146,7 +134,8 @@ impl<'a> Point<'a> {
                 if excess <= 0.0 {
                     break;
                 }
-                if x.is_nan() || *x == x0 {
+                let d = f64::from(*x) - f64::from(x0);
+                if d.is_nan() || d == 0.0 {
                     continue;
                 }
                 // A step of the larger end: at x = 1e-20 one of x itself would not shorten the way to x0 = 1.
@@ -201,11 +190,7 @@ pub(super) fn sum_squares(g: &[f32]) -> f64 {
 fn pull_and_room(x: f32, x0: f32, lower: f32, upper: f32) -> (f64, f64) {
     let origin = f64::from(x0);
     let d = f64::from(x) - origin;
-    let room = if d > 0.0 {
-        f64::from(upper) - origin
-    } else {
-        origin - f64::from(lower)
-    };
+    let room = if d > 0.0 { f64::from(upper) - origin } else { origin - f64::from(lower) };
     let pull = if d.abs() > FAR { FAR } else { d.abs() };
     (if pull.is_nan() { 0.0 } else { pull }, room)
 }

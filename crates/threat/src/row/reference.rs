@@ -45,8 +45,9 @@ impl Case {
                 .collect()
         };
         let fits = |d: &[f64]| norm.of(d.iter().copied()) <= eps;
-        let (mut lo, mut hi) = (0.0, 1.0);
+        let (mut lo, mut hi) = (0.0, 0.0);
         if !fits(&at(0.0)) {
+            hi = 1.0;
             while !fits(&at(hi)) && hi < 1e300 {
                 hi *= 2.0;
             }
@@ -54,8 +55,6 @@ impl Case {
                 let mid = f64::midpoint(lo, hi);
                 if fits(&at(mid)) { hi = mid } else { lo = mid }
             }
-        } else {
-            hi = 0.0;
         }
         at(hi).iter().zip(&self.x0).map(|(d, &o)| f64::from(o) + d).collect()
     }
@@ -69,22 +68,19 @@ impl Case {
         };
         let mut points = Vec::new();
         for round in 0..24 {
-            let mut z: Vec<f32> = self.x0.clone();
-            for i in 0..z.len() {
-                if uniform() < 0.7 {
-                    z[i] = (self.lower[i] + uniform() * (self.upper[i] - self.lower[i])).clamp(self.lower[i], self.upper[i]);
-                }
-            }
+            let boxes = || self.lower.iter().zip(&self.upper);
+            let mut z: Vec<f32> = (self.x0.iter().zip(boxes()))
+                .map(|(&o, (&lo, &hi))| if uniform() < 0.7 { (lo + uniform() * (hi - lo)).clamp(lo, hi) } else { o })
+                .collect();
             let far = distance(norm, &z, &self.x0);
+            if far > eps && norm == Norm::L0 {
+                continue;
+            }
             if far > eps {
-                if norm == Norm::L0 {
-                    continue;
-                }
                 let scale = eps / far * if round % 2 == 0 { 0.999_999 } else { 0.7 };
-                for i in 0..z.len() {
-                    let o = f64::from(self.x0[i]);
-                    z[i] = (o + (f64::from(z[i]) - o) * scale) as f32;
-                    z[i] = z[i].clamp(self.lower[i], self.upper[i]);
+                for ((z, &o), (&lo, &hi)) in z.iter_mut().zip(&self.x0).zip(boxes()) {
+                    let o = f64::from(o);
+                    *z = ((o + (f64::from(*z) - o) * scale) as f32).clamp(lo, hi);
                 }
             }
             if distance(norm, &z, &self.x0) <= eps {

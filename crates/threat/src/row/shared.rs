@@ -63,10 +63,8 @@ impl Error for SharedError {}
 ///
 /// Zero out of zero is zero, anything else out of zero is infinite. NaN distances give NaN.
 pub fn shared_gauge(parts: impl IntoIterator<Item = (f64, f64)>, q: f64) -> f64 {
-    let total: f64 = parts
-        .into_iter()
-        .map(|(distance, eps)| if distance == 0.0 { 0.0 } else { (distance / eps).powf(q) })
-        .sum();
+    let total: f64 =
+        parts.into_iter().map(|(distance, eps)| if distance == 0.0 { 0.0 } else { (distance / eps).powf(q) }).sum();
     total.powf(1.0 / q)
 }
 
@@ -94,7 +92,9 @@ pub fn project_shared(parts: &mut [Part<'_>], q: f64) -> Result<(), SharedError>
         }
     }
     if gauge(&open, q, |s| s.point.clipped(s.norm)) <= 1.0 {
-        open.iter_mut().for_each(|s| s.point.clip());
+        for s in &mut open {
+            s.point.clip();
+        }
         return Ok(());
     }
     // Alone, a part has the whole budget: exactly 1, where a search would stop a last bit short.
@@ -192,6 +192,7 @@ impl Offer {
 }
 
 #[cfg(test)]
+#[allow(clippy::float_cmp, reason = "hand-computed values are exact")]
 mod tests {
     use proptest::prelude::*;
 

@@ -1,0 +1,50 @@
+//! Gaussian noise.
+//!
+//! # Idea
+//! Noise of the kind sensors make, as strong as the budget lets it be.
+//!
+//! # Maths
+//! Linf: `x + N(0, (ε/2)²)` clipped; L2, L1: a normal direction scaled to length `ε`, projected; L0: the `⌊ε⌋` largest of small normal changes.
+//!
+//! # Reference
+//! Foolbox, `L2AdditiveGaussianNoiseAttack`.
+//!
+//! # Divergences
+//! Projected exactly on ball ∩ bounds instead of clipped.
+//!
+//! # Cost
+//! `draws` forwards per surviving sample, and one to judge what was found; no gradients.
+//!
+//! # When it fails
+//! Nearly always, in high dimension: that is its use. A gradient attack that finds less is broken.
+//!
+//! # Example
+//! ```
+//! let table: toml::Table = "draws = 3".parse().unwrap();
+//! assert!(proofmark_attacks::build("gaussian-noise", &table).is_ok());
+//! ```
+
+use proofmark_domain::{Norm, Role};
+use proofmark_engine::{Entry, Meta, Needs};
+
+use super::{Draws, NoiseKind};
+use crate::config::read;
+
+const META: Meta = Meta {
+    id: "gaussian-noise",
+    summary: "baseline: Gaussian noise as large as the budget allows",
+    role: Role::Baseline,
+    needs: Needs::Decisions,
+    norms: &Norm::ALL,
+    reference: "Foolbox additive noise attacks",
+};
+
+/// This baseline in the list of attacks.
+pub const ENTRY: Entry = Entry {
+    meta: &META,
+    build: |table| {
+        Ok(Box::new(
+            read::<Draws>(META.id, table)?.build(&META, NoiseKind::Gaussian)?,
+        ))
+    },
+};

@@ -1,0 +1,8 @@
+//! Attacks without any knowledge of the model: what a "strong" attack must beat.
+
+pub mod gaussian_noise;
+mod noise;
+pub mod salt_and_pepper;
+pub mod uniform_noise;
+
+pub use noise::{Draws, Noise, NoiseKind};

@@ -1,0 +1,50 @@
+//! Uniform noise.
+//!
+//! # Idea
+//! Try random points of the ball: what anybody could do without looking at the model.
+//!
+//! # Maths
+//! Linf: `x + U[-ε, ε]` per feature, clipped to the bounds; L2 and L1: uniform in the ball, projected; L0: random values on `⌊ε⌋` random features.
+//!
+//! # Reference
+//! Foolbox, `LinfAdditiveUniformNoiseAttack` and its L2 sibling.
+//!
+//! # Divergences
+//! Uniform in the ball for L2 and L1 where Foolbox scales a uniform cube to the sphere.
+//!
+//! # Cost
+//! `draws` forwards per surviving sample, and one to judge what was found; no gradients.
+//!
+//! # When it fails
+//! Nearly always, in high dimension: that is its use. A gradient attack that finds less is broken.
+//!
+//! # Example
+//! ```
+//! let table: toml::Table = "draws = 3".parse().unwrap();
+//! assert!(proofmark_attacks::build("uniform-noise", &table).is_ok());
+//! ```
+
+use proofmark_domain::{Norm, Role};
+use proofmark_engine::{Entry, Meta, Needs};
+
+use super::{Draws, NoiseKind};
+use crate::config::read;
+
+const META: Meta = Meta {
+    id: "uniform-noise",
+    summary: "baseline: uniform points of the ball",
+    role: Role::Baseline,
+    needs: Needs::Decisions,
+    norms: &Norm::ALL,
+    reference: "Foolbox additive noise attacks",
+};
+
+/// This baseline in the list of attacks.
+pub const ENTRY: Entry = Entry {
+    meta: &META,
+    build: |table| {
+        Ok(Box::new(
+            read::<Draws>(META.id, table)?.build(&META, NoiseKind::Uniform)?,
+        ))
+    },
+};

@@ -1,0 +1,69 @@
+//! From a table of parameters to a checked configuration.
+
+use proofmark_engine::BuildError;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+/// Reads a configuration; unknown and ill-typed fields are errors that name the field.
+pub(crate) fn read<C: DeserializeOwned + Serialize + Default>(
+    attack: &str,
+    parameters: &toml::Table,
+) -> Result<C, BuildError> {
+    let known: Vec<String> = written(&C::default()).keys().cloned().collect();
+    for field in parameters.keys() {
+        if !known.contains(field) {
+            let hint = proofmark_domain::nearest(field, known.iter().map(String::as_str))
+                .map_or_else(String::new, |n| format!(" (did you mean `{n}`?)"));
+            return Err(BuildError {
+                attack: attack.to_owned(),
+                field: Some(field.clone()),
+                problem: format!(
+                    "no parameter `{field}`{hint}; it takes {}",
+                    known.join(", ")
+                ),
+            });
+        }
+    }
+    parameters.clone().try_into().map_err(|e: toml::de::Error| {
+        let message = e.message().trim().to_owned();
+        let field = parameters.iter().find_map(|(k, v)| {
+            let one: toml::Table = [(k.clone(), v.clone())].into_iter().collect();
+            one.try_into::<C>().is_err().then(|| k.clone())
+        });
+        BuildError {
+            attack: attack.to_owned(),
+            problem: match &field {
+                Some(f) => format!("{f} = {}: {message}", parameters[f]),
+                None => message,
+            },
+            field,
+        }
+    })
+}
+
+/// A configuration as the report writes it down.
+pub(crate) fn written(config: &impl Serialize) -> Map<String, Value> {
+    match serde_json::to_value(config) {
+        Ok(Value::Object(map)) => map,
+        _ => Map::new(),
+    }
+}
+
+/// Refuses a value out of range.
+pub(crate) fn require(
+    ok: bool,
+    attack: &str,
+    field: &str,
+    given: impl std::fmt::Display,
+    expected: &str,
+) -> Result<(), BuildError> {
+    if ok {
+        return Ok(());
+    }
+    Err(BuildError {
+        attack: attack.to_owned(),
+        field: Some(field.to_owned()),
+        problem: format!("{field} = {given}; expected {expected}"),
+    })
+}

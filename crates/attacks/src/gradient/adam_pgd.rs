@@ -1,0 +1,138 @@
+//! PGD with Adam's direction.
+//!
+//! # Idea
+//! Scale each feature's step by its own gradient history; features with small but steady gradients move too.
+//!
+//! # Maths
+//! `x_{k+1} = P(x_k + α m̂ / (sqrt(v̂) + 1e-8))`, moments per feature, `α = 2.5 ε / steps` unless given. For L2
+//! and L1 the step is scaled by `1/sqrt(d)` and `1/d`, so that a direction of all ±1 has length `α`.
+//!
+//! # Reference
+//! The optimiser: Kingma and Ba, 2015. As an attack: Uesato et al., "Adversarial Risk and the Dangers of
+//! Evaluating Against Weak Attacks", ICML 2018.
+//!
+//! # Divergences
+//! Foolbox normalises L2 and L1 gradients before Adam; Adam's direction does not depend on that scale, so it
+//! is left out.
+//!
+//! # Cost
+//! As PGD: per restart `steps` forwards and backwards, and one forward to judge. Memory: two further copies
+//! of the batch.
+//!
+//! # When it fails
+//! With few steps the moments have not settled; sign steps get further.
+//!
+//! # Example
+//! ```
+//! assert!(proofmark_attacks::build("adam-pgd", &toml::Table::new()).is_ok());
+//! ```
+
+use proofmark_domain::{Norm, Role};
+use proofmark_engine::{BuildError, Entry, Meta, Needs};
+use serde::{Deserialize, Serialize};
+
+use super::{Ascent, Start};
+use crate::config::{read, require, written};
+use crate::loss::LossKind;
+use crate::update::Adam;
+
+/// Parameters of Adam-PGD.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Steps per restart, 1 or more; 40.
+    pub steps: u32,
+    /// Restarts, 1 or more; 1.
+    pub restarts: u32,
+    /// Step length in data units (of the first modality that may change), above 0; 2.5·eps/steps.
+    pub step_size: Option<f64>,
+    /// Decay of the mean, in [0, 1); 0.9.
+    pub beta1: f32,
+    /// Decay of the mean square, in [0, 1); 0.999.
+    pub beta2: f32,
+    /// Loss: `ce`, `margin` or `dlr`; `ce`.
+    pub loss: LossKind,
+    /// Whether the first try begins at a random point of the ball (later ones always do); true.
+    pub random_start: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            steps: 40,
+            restarts: 1,
+            step_size: None,
+            beta1: 0.9,
+            beta2: 0.999,
+            loss: LossKind::Ce,
+            random_start: true,
+        }
+    }
+}
+
+const META: Meta = Meta {
+    id: "adam-pgd",
+    summary: "PGD along Adam's direction",
+    role: Role::Attack,
+    needs: Needs::Gradients,
+    norms: &[Norm::Linf, Norm::L2, Norm::L1],
+    reference: "Uesato et al. 2018, arXiv:1802.05666",
+};
+
+impl Config {
+    /// The attack with these parameters, or what is wrong with them.
+    pub fn build(self) -> Result<Ascent, BuildError> {
+        require(self.steps >= 1, META.id, "steps", self.steps, "at least 1")?;
+        require(
+            self.restarts >= 1,
+            META.id,
+            "restarts",
+            self.restarts,
+            "at least 1",
+        )?;
+        if let Some(s) = self.step_size {
+            require(
+                s.is_finite() && s > 0.0,
+                META.id,
+                "step_size",
+                s,
+                "a finite number above 0, data units",
+            )?;
+        }
+        for (field, beta) in [("beta1", self.beta1), ("beta2", self.beta2)] {
+            require(
+                (0.0..1.0).contains(&beta),
+                META.id,
+                field,
+                beta,
+                "a number from 0 to below 1",
+            )?;
+        }
+        Ok(Ascent {
+            meta: &META,
+            parameters: written(&self),
+            loss: self.loss.loss(),
+            updates: vec![Box::new(Adam {
+                beta1: self.beta1,
+                beta2: self.beta2,
+            })],
+            steps: self.steps,
+            restarts: self.restarts,
+            start: if self.random_start {
+                Start::Random
+            } else {
+                Start::Clean
+            },
+            step: 2.5 / f64::from(self.steps),
+            step_size: self.step_size,
+            l1_spread: 0.0,
+            plain: true,
+        })
+    }
+}
+
+/// Adam-PGD in the list of attacks.
+pub const ENTRY: Entry = Entry {
+    meta: &META,
+    build: |table| Ok(Box::new(read::<Config>(META.id, table)?.build()?)),
+};

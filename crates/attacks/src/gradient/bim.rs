@@ -1,0 +1,100 @@
+//! Basic iterative method.
+//!
+//! # Idea
+//! FGSM in small steps from the clean sample, no randomness: the same attack gives the same point for every
+//! seed.
+//!
+//! # Maths
+//! `x₀ = x`, `x_{k+1} = P(x_k + α u(∇ℓ(x_k)))`, `α = ε / steps` unless given.
+//!
+//! # Reference
+//! Kurakin et al., "Adversarial examples in the physical world", 2017, section 2.2.
+//!
+//! # Divergences
+//! The paper fixes α = 1/255 and derives the number of steps from epsilon; here steps are given (10) and α
+//! follows. L2 and L1 are offered.
+//!
+//! # Cost
+//! `steps` forwards and backwards, and one forward to judge.
+//!
+//! # When it fails
+//! Where the clean sample sits on a flat or misleading spot of the loss: PGD's random starts leave it.
+//!
+//! # Example
+//! ```
+//! assert!(proofmark_attacks::build("bim", &toml::Table::new()).is_ok());
+//! ```
+
+use proofmark_domain::{Norm, Role};
+use proofmark_engine::{BuildError, Entry, Meta, Needs};
+use serde::{Deserialize, Serialize};
+
+use super::{Ascent, Start};
+use crate::config::{read, require, written};
+use crate::loss::LossKind;
+
+/// Parameters of BIM.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Steps, 1 or more; 10.
+    pub steps: u32,
+    /// Step length in data units (of the first modality that may change), above 0; eps/steps.
+    pub step_size: Option<f64>,
+    /// Loss: `ce`, `margin` or `dlr`; `ce`.
+    pub loss: LossKind,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            steps: 10,
+            step_size: None,
+            loss: LossKind::Ce,
+        }
+    }
+}
+
+const META: Meta = Meta {
+    id: "bim",
+    summary: "basic iterative method: small steps from the clean sample",
+    role: Role::Attack,
+    needs: Needs::Gradients,
+    norms: &[Norm::Linf, Norm::L2, Norm::L1],
+    reference: "Kurakin et al. 2017, arXiv:1607.02533",
+};
+
+impl Config {
+    /// The attack with these parameters, or what is wrong with them.
+    pub fn build(self) -> Result<Ascent, BuildError> {
+        require(self.steps >= 1, META.id, "steps", self.steps, "at least 1")?;
+        if let Some(s) = self.step_size {
+            require(
+                s.is_finite() && s > 0.0,
+                META.id,
+                "step_size",
+                s,
+                "a finite number above 0, data units",
+            )?;
+        }
+        Ok(Ascent {
+            meta: &META,
+            parameters: written(&self),
+            loss: self.loss.loss(),
+            updates: Vec::new(),
+            steps: self.steps,
+            restarts: 1,
+            start: Start::Clean,
+            step: 1.0 / f64::from(self.steps),
+            step_size: self.step_size,
+            l1_spread: 0.0,
+            plain: false,
+        })
+    }
+}
+
+/// BIM in the list of attacks.
+pub const ENTRY: Entry = Entry {
+    meta: &META,
+    build: |table| Ok(Box::new(read::<Config>(META.id, table)?.build()?)),
+};

@@ -1,0 +1,35 @@
+//! What gradient attacks climb, one file each.
+
+mod cross_entropy;
+mod dlr;
+mod margin;
+
+pub use cross_entropy::CrossEntropy;
+pub use dlr::Dlr;
+pub use margin::Margin;
+use proofmark_engine::Loss;
+use serde::{Deserialize, Serialize};
+
+/// The losses by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LossKind {
+    /// [`CrossEntropy`].
+    #[default]
+    Ce,
+    /// [`Margin`].
+    Margin,
+    /// [`Dlr`].
+    Dlr,
+}
+
+impl LossKind {
+    /// The loss of this name.
+    pub fn loss(self) -> Box<dyn Loss> {
+        match self {
+            Self::Ce => Box::new(CrossEntropy),
+            Self::Margin => Box::new(Margin),
+            Self::Dlr => Box::new(Dlr),
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! Attacks on linear models, whose exact distance to the boundary is known: just above it every row must
+//! break, just below it none can.
+
+use burn::tensor::Device;
+use proofmark_domain::{Coupling, Epsilon, Norm, RunStatus};
+use proofmark_engine::{Access, Goal, Job, Outcomes, Samples, Silent};
+use proofmark_testkit::JointCoupling;
+use proofmark_testkit::linear::Linear;
+use proofmark_threat::{Budget, Radius, Threat};
+
+struct Case {
+    linear: Linear,
+    samples: Samples,
+}
+
+impl Case {
+    fn new(widths: &[usize], classes: usize, n: usize, seed: u64) -> Self {
+        let linear = Linear::new(widths, classes, seed);
+        let (values, labels) = linear.samples(n, seed);
+        let samples = Samples {
+            modalities: linear.modalities.clone().into(),
+            values,
+            labels,
+            targets: None,
+            keys: (0..n as u64).collect(),
+        };
+        Self { linear, samples }
+    }
+
+    fn attack(&self, id: &str, parameters: &str, threat: &Threat) -> Outcomes {
+        let model = self.linear.model(&Device::flex()).unwrap();
+        let attack = proofmark_attacks::build(id, &parameters.parse().unwrap()).unwrap();
+        let rows: Vec<usize> = (0..self.samples.len()).collect();
+        let mut job = Job::new(&self.samples, &rows, threat, &Silent);
+        if self.samples.targets.is_some() {
+            job.goal = Goal::Targeted;
+        }
+        attack.run(Access::Gradients(&model), &job).unwrap()
+    }
+
+    /// Each row's exact distance and the class there.
+    fn exact(&self, norm: Norm) -> Vec<(f64, usize)> {
+        (0..self.samples.len())
+            .map(|i| {
+                let row = self.samples.sample(i)[0];
+                self.linear.distance(norm, row, self.samples.labels[i]).expect("reachable")
+            })
+            .collect()
+    }
+
+    /// Every row's budget at `factor` times its own exact distance.
+    fn at(&self, norm: Norm, factor: f64) -> Threat {
+        let eps: Vec<f64> = self.exact(norm).iter().map(|(d, _)| factor * d).collect();
+        let budget = Budget { modality: "x".into(), norm, radius: Radius::PerSample(eps.into()), mask: None };
+        Threat::new(&self.linear.modalities, vec![budget], Coupling::Independent, self.samples.len()).unwrap()
+    }
+}
+
+fn broken(outcomes: &Outcomes) -> usize {
+    outcomes.rows.iter().filter(|o| o.status == RunStatus::Broken).count()
+}
+
+#[test]
+fn pgd_breaks_every_row_just_above_the_exact_distance_and_none_below() {
+    for (seed, classes) in [(1, 2), (2, 3), (3, 10)] {
+        for norm in [Norm::Linf, Norm::L2, Norm::L1] {
+            let mut case = Case::new(&[20], classes, 40, seed);
+            // Towards the class that is nearest in this norm: which class that is, is not PGD's to know.
+            case.samples.targets = Some(case.exact(norm).iter().map(|(_, c)| *c).collect());
+            let parameters = "steps = 100\nrandom_start = false\nloss = \"margin\"";
+            let above = case.attack("pgd", parameters, &case.at(norm, 1.01));
+            assert_eq!(broken(&above), 40, "{norm} above, {classes} classes");
+            for o in &above.rows {
+                let p = o.point.as_ref().unwrap();
+                assert!(p.gauge <= 1.0 && p.gauge > 0.98, "{norm} {}", p.gauge);
+            }
+            case.samples.targets = None;
+            let below = case.attack("pgd", "steps = 100\nrestarts = 3", &case.at(norm, 0.99));
+            assert_eq!(broken(&below), 0, "{norm} below, {classes} classes");
+        }
+    }
+}
+
+#[test]
+fn pgd_with_random_starts_needs_no_hint() {
+    for norm in [Norm::Linf, Norm::L2, Norm::L1] {
+        let case = Case::new(&[20], 10, 40, 4);
+        let parameters = "steps = 100\nrestarts = 10\nloss = \"margin\"";
+        let found = broken(&case.attack("pgd", parameters, &case.at(norm, 1.05)));
+        // A random L1 start spreads the budget over features that one-at-a-time steps must empty again.
+        let enough = if norm == Norm::L1 { 30 } else { 38 };
+        assert!(found >= enough, "{norm}: {found} of 40 at 1.05 times the exact distance");
+    }
+}
+
+#[test]
+fn every_gradient_attack_breaks_two_classes_in_linf_just_above_and_never_below() {
+    // With two classes the sign of the gradient never changes: even one step is exact.
+    let case = Case::new(&[30], 2, 30, 7);
+    for id in ["fgsm", "r-fgsm", "bim", "pgd", "mi-fgsm", "adam-pgd"] {
+        // Adam needs a few steps for its moments, and its steps are not signs.
+        let parameters = if id == "adam-pgd" { "steps = 200" } else { "" };
+        let above = case.attack(id, parameters, &case.at(Norm::Linf, 1.01));
+        // R-FGSM's random half step is only undone where it went the right way: it has no such promise.
+        if id != "r-fgsm" {
+            assert_eq!(broken(&above), 30, "{id}");
+        }
+        assert_eq!(broken(&case.attack(id, parameters, &case.at(Norm::Linf, 0.99))), 0, "{id}");
+    }
+}
+
+#[test]
+fn noise_finds_no_more_than_is_there() {
+    let case = Case::new(&[10], 3, 30, 5);
+    for id in ["uniform-noise", "gaussian-noise", "salt-and-pepper"] {
+        for norm in Norm::ALL {
+            let below = case.attack(id, "draws = 20", &case.at(norm, 0.99));
+            assert_eq!(broken(&below), 0, "{id} {norm}");
+        }
+        let wide = case.attack(id, "draws = 50", &case.at(Norm::Linf, 10.0));
+        assert!(broken(&wide) > 10, "{id} finds what is easy: {}", broken(&wide));
+    }
+}
+
+fn joint(case: &Case, norms: [Norm; 2], eps: [f64; 2], factor: &[f64], coupling: Coupling) -> Threat {
+    let budgets = (0..2)
+        .map(|m| Budget {
+            modality: format!("m{m}"),
+            norm: norms[m],
+            radius: Radius::PerSample(factor.iter().map(|f| f * eps[m]).collect()),
+            mask: None,
+        })
+        .collect();
+    Threat::new(&case.linear.modalities, budgets, coupling, factor.len()).unwrap()
+}
+
+#[test]
+fn the_product_ball_breaks_exactly_the_rows_it_should() {
+    let case = Case::new(&[12, 8], 2, 25, 11);
+    let pairs = [
+        ([Norm::Linf, Norm::L2], [0.1, 0.4]),
+        ([Norm::L2, Norm::L1], [0.3, 0.8]),
+        ([Norm::Linf, Norm::Linf], [0.05, 0.2]),
+    ];
+    let couplings = [
+        (Coupling::Independent, JointCoupling::Independent),
+        (Coupling::Shared { q: 1.0 }, JointCoupling::Shared { q: 1.0 }),
+        (Coupling::Shared { q: 2.0 }, JointCoupling::Shared { q: 2.0 }),
+    ];
+    for (norms, eps) in pairs {
+        for (coupling, exact) in couplings {
+            let gauges: Vec<f64> = (0..25)
+                .map(|i| {
+                    let budgets = [(norms[0], eps[0]), (norms[1], eps[1])];
+                    let row = case.samples.sample(i);
+                    case.linear.joint_gauge(&budgets, exact, &row, case.samples.labels[i]).unwrap()
+                })
+                .collect();
+            let at = |f: f64| {
+                let factors: Vec<f64> = gauges.iter().map(|g| f * g).collect();
+                broken(&case.attack(
+                    "pgd",
+                    "steps = 300\nrandom_start = false\nloss = \"margin\"",
+                    &joint(&case, norms, eps, &factors, coupling),
+                ))
+            };
+            assert_eq!(at(1.01), 25, "{norms:?} {coupling:?} above");
+            assert_eq!(at(0.99), 0, "{norms:?} {coupling:?} below");
+        }
+    }
+}
+
+#[test]
+fn one_step_equals_the_hand_computed_point() {
+    // z = (x·w, 0) with w = (1, -2, 0): label 0 wins, the margin falls along -w.
+    let linear = Linear {
+        modalities: Linear::new(&[3], 2, 0).modalities,
+        weights: vec![vec![vec![1.0, 0.0], vec![-2.0, 0.0], vec![0.0, 0.0]]],
+        classes: 2,
+    };
+    let samples = Samples {
+        modalities: linear.modalities.clone().into(),
+        values: vec![vec![0.9, 0.4, 0.5]],
+        labels: vec![0],
+        targets: None,
+        keys: vec![0],
+    };
+    let case = Case { linear, samples };
+    let eps = |norm, e: f64| {
+        let e: Epsilon = Epsilon::new(e).unwrap();
+        Threat::uniform(&case.linear.modalities, norm, &e)
+    };
+    let point = |outcomes: Outcomes| outcomes.rows[0].point.clone().expect("broken").x[0].clone();
+    let close = |a: &[f32], b: &[f32]| {
+        assert!(a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-6), "{a:?} {b:?}");
+    };
+    // Linf 0.1: both weighted features move against the margin 0.9 - 0.8 = 0.1; the third has no gradient.
+    close(&point(case.attack("fgsm", "loss = \"margin\"", &eps(Norm::Linf, 0.1))), &[0.8, 0.5, 0.5]);
+    close(
+        &point(case.attack("pgd", "steps = 1\nstep_size = 0.1\nrandom_start = false", &eps(Norm::Linf, 0.1))),
+        &[0.8, 0.5, 0.5],
+    );
+    // L2 0.1: along (-1, 2, 0) / sqrt(5).
+    let u = 0.1 / 5.0_f32.sqrt();
+    close(&point(case.attack("fgsm", "loss = \"margin\"", &eps(Norm::L2, 0.1))), &[0.9 - u, 0.4 + 2.0 * u, 0.5]);
+    // L1 0.1: all of it on the heaviest feature.
+    close(&point(case.attack("fgsm", "loss = \"margin\"", &eps(Norm::L1, 0.1))), &[0.9, 0.5, 0.5]);
+    // R-FGSM with no random part is FGSM.
+    close(&point(case.attack("r-fgsm", "alpha = 0.0", &eps(Norm::Linf, 0.1))), &[0.8, 0.5, 0.5]);
+}
+
+#[test]
+fn targeted_attacks_reach_their_target_or_nothing() {
+    let mut case = Case::new(&[20], 5, 20, 9);
+    case.samples.targets = Some(case.samples.labels.iter().map(|l| (l + 1) % 5).collect());
+    let model = case.linear.model(&Device::flex()).unwrap();
+    let rows: Vec<usize> = (0..20).collect();
+    let threat = Threat::uniform(&case.linear.modalities, Norm::Linf, &Epsilon::new(0.5).unwrap());
+    let mut job = Job::new(&case.samples, &rows, &threat, &Silent);
+    job.goal = Goal::Targeted;
+    for loss in ["ce", "margin", "dlr"] {
+        let table = format!("steps = 50\nloss = \"{loss}\"").parse().unwrap();
+        let attack = proofmark_attacks::build("pgd", &table).unwrap();
+        let outcomes = attack.run(Access::Gradients(&model), &job).unwrap();
+        assert!(broken(&outcomes) >= 15, "{loss}: {}", broken(&outcomes));
+        for o in outcomes.rows.iter().filter(|o| o.status == RunStatus::Broken) {
+            assert_eq!(Some(o.point.as_ref().unwrap().pred), case.samples.targets.as_ref().map(|t| t[o.row]));
+        }
+    }
+}

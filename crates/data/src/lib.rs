@@ -1,1 +1,29 @@
-//! TODO
+//! Files to host arrays: npz, IDX, CSV and the shipped digits. Nothing else in proofmark reads a data
+//! file, and nothing here knows a tensor.
+//!
+//! [`open`] turns a name or path into a [`Dataset`] that has been checked: finite values inside stated
+//! bounds, one label and one distinct id per row. Every fault of a file is a [`DataError`] that names
+//! the file, the field, what it holds and what was expected.
+//!
+//! A file is never believed about sizes: what it announces is compared with what it can hold before
+//! memory is taken.
+
+mod array;
+mod column;
+mod csv;
+mod dataset;
+mod digits;
+mod error;
+mod idx;
+mod npy;
+pub mod npz;
+mod open;
+mod source;
+mod subset;
+mod whole;
+
+pub use column::Column;
+pub use dataset::Dataset;
+pub use digits::SHIPPED;
+pub use error::DataError;
+pub use open::{Options, open};

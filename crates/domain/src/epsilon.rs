@@ -55,6 +55,13 @@ impl Epsilon {
     }
 }
 
+/// Zero: nothing may change.
+impl Default for Epsilon {
+    fn default() -> Self {
+        Self { value: 0.0, text: "0".to_owned() }
+    }
+}
+
 impl FromStr for Epsilon {
     type Err = EpsilonError;
 

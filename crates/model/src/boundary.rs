@@ -15,7 +15,10 @@ pub fn inside_boundary() -> bool {
 }
 
 /// Runs a model or device call; a panic inside becomes [`ModelError::Panicked`].
-pub fn guarded<T>(model: &str, call: impl FnOnce() -> Result<T, ModelError>) -> Result<T, ModelError> {
+pub fn guarded<T>(
+    model: &str,
+    call: impl FnOnce() -> Result<T, ModelError>,
+) -> Result<T, ModelError> {
     let before = INSIDE.replace(true);
     // Whatever a panicking call left half-done is dropped with it: callers keep no reference into it.
     let result = catch_unwind(AssertUnwindSafe(call));
@@ -26,6 +29,9 @@ pub fn guarded<T>(model: &str, call: impl FnOnce() -> Result<T, ModelError>) -> 
             .map(ToString::to_string)
             .or_else(|| payload.downcast_ref::<String>().cloned())
             .unwrap_or_else(|| "(no message)".to_owned());
-        Err(ModelError::Panicked { model: model.to_owned(), message })
+        Err(ModelError::Panicked {
+            model: model.to_owned(),
+            message,
+        })
     })
 }

@@ -12,7 +12,10 @@ use crate::{ModelError, Query, ScoreModel};
 /// Hex sha256 over a module's parameters: path, shape, dtype and bytes of each, in visiting order, plus its
 /// input and output description.
 pub fn digest_module(module: &impl Module, modalities: &[Modality], classes: usize) -> String {
-    let mut hasher = Hasher { path: Vec::new(), hash: Sha256::new() };
+    let mut hasher = Hasher {
+        path: Vec::new(),
+        hash: Sha256::new(),
+    };
     describe(&mut hasher.hash, modalities, classes);
     module.visit(&mut hasher);
     hex(&hasher.hash.finalize())
@@ -69,7 +72,11 @@ struct Hasher {
 
 impl Hasher {
     fn add(&mut self, shape: &[usize], data: &TensorData) {
-        self.hash.update(format!("{}:{shape:?}:{:?};", self.path.join("."), data.dtype()));
+        self.hash.update(format!(
+            "{}:{shape:?}:{:?};",
+            self.path.join("."),
+            data.dtype()
+        ));
         self.hash.update(data.as_bytes());
     }
 }

@@ -12,7 +12,9 @@ pub enum ModelError {
         message: String,
     },
     /// The output has the wrong shape.
-    #[error("model `{model}` returned shape {given:?} for {rows} rows; expected [{rows}, {classes}]")]
+    #[error(
+        "model `{model}` returned shape {given:?} for {rows} rows; expected [{rows}, {classes}]"
+    )]
     OutputShape {
         /// The model's name.
         model: String,
@@ -24,7 +26,9 @@ pub enum ModelError {
         classes: usize,
     },
     /// The gradient of the input did not come back: the output does not depend on the input.
-    #[error("model `{model}` gives no gradient for input `{modality}`: its output does not depend on it through differentiable operations")]
+    #[error(
+        "model `{model}` gives no gradient for input `{modality}`: its output does not depend on it through differentiable operations"
+    )]
     NoGradient {
         /// The model's name.
         model: String,

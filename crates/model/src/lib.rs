@@ -15,7 +15,9 @@ mod weights;
 /// Models made of models.
 pub mod wrap;
 
-pub use access::{DecisionModel, Features, Gradient, GradientModel, Objective, Output, ScoreModel, Signature};
+pub use access::{
+    DecisionModel, Features, Gradient, GradientModel, Objective, Output, ScoreModel, Signature,
+};
 pub use boundary::{guarded, inside_boundary};
 pub use digest::{digest_behaviour, digest_module};
 pub use error::ModelError;

@@ -27,7 +27,9 @@ pub struct BurnModel {
 
 impl fmt::Debug for BurnModel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BurnModel").field("signature", &self.signature).finish_non_exhaustive()
+        f.debug_struct("BurnModel")
+            .field("signature", &self.signature)
+            .finish_non_exhaustive()
     }
 }
 
@@ -50,8 +52,15 @@ impl BurnModel {
         bounds: Bounds,
         forward: impl Fn(&M, Tensor<4>) -> Tensor<2> + Send + Sync + 'static,
     ) -> Result<Self, ModelError> {
-        let modality = Modality { name: "image".into(), kind: Kind::Image, shape: shape.into(), bounds };
-        Self::module(module, vec![modality], classes, move |m, x| forward(m, image(&x[0], shape)))
+        let modality = Modality {
+            name: "image".into(),
+            kind: Kind::Image,
+            shape: shape.into(),
+            bounds,
+        };
+        Self::module(module, vec![modality], classes, move |m, x| {
+            forward(m, image(&x[0], shape))
+        })
     }
 
     /// A module over waveforms `[n, samples]` with values in `bounds` (usually −1 to 1).
@@ -62,8 +71,15 @@ impl BurnModel {
         bounds: Bounds,
         forward: impl Fn(&M, Tensor<2>) -> Tensor<2> + Send + Sync + 'static,
     ) -> Result<Self, ModelError> {
-        let modality = Modality { name: "audio".into(), kind: Kind::Audio, shape: vec![samples], bounds };
-        Self::module(module, vec![modality], classes, move |m, x| forward(m, x[0].clone()))
+        let modality = Modality {
+            name: "audio".into(),
+            kind: Kind::Audio,
+            shape: vec![samples],
+            bounds,
+        };
+        Self::module(module, vec![modality], classes, move |m, x| {
+            forward(m, x[0].clone())
+        })
     }
 
     /// A module over table rows `[n, features]`, bounds per feature or one for all.
@@ -74,8 +90,15 @@ impl BurnModel {
         bounds: Bounds,
         forward: impl Fn(&M, Tensor<2>) -> Tensor<2> + Send + Sync + 'static,
     ) -> Result<Self, ModelError> {
-        let modality = Modality { name: "table".into(), kind: Kind::Table, shape: vec![features], bounds };
-        Self::module(module, vec![modality], classes, move |m, x| forward(m, x[0].clone()))
+        let modality = Modality {
+            name: "table".into(),
+            kind: Kind::Table,
+            shape: vec![features],
+            bounds,
+        };
+        Self::module(module, vec![modality], classes, move |m, x| {
+            forward(m, x[0].clone())
+        })
     }
 
     /// A module over any inputs: `forward` gets one block `[n, features]` per modality and may reshape it
@@ -87,7 +110,12 @@ impl BurnModel {
         forward: impl Fn(&M, &[Tensor<2>]) -> Tensor<2> + Send + Sync + 'static,
     ) -> Result<Self, ModelError> {
         let module = module.valid();
-        let device = module.devices().first().cloned().unwrap_or_default().without_autodiff();
+        let device = module
+            .devices()
+            .first()
+            .cloned()
+            .unwrap_or_default()
+            .without_autodiff();
         let sha256 = digest::digest_module(&module, &modalities, classes);
         let forward: Box<Forward> = Box::new(move |x| forward(&module, x));
         Self::checked("burn-module", modalities, classes, device, sha256, forward)
@@ -102,8 +130,14 @@ impl BurnModel {
         forward: impl Fn(&[Tensor<2>]) -> Tensor<2> + Send + Sync + 'static,
     ) -> Result<Self, ModelError> {
         let device = device.clone().without_autodiff();
-        let mut model =
-            Self::checked("closure", modalities, classes, device, String::new(), Box::new(forward))?;
+        let mut model = Self::checked(
+            "closure",
+            modalities,
+            classes,
+            device,
+            String::new(),
+            Box::new(forward),
+        )?;
         model.signature.sha256 = digest::digest_behaviour(&model)?;
         Ok(model)
     }
@@ -143,18 +177,39 @@ impl BurnModel {
         } else {
             modalities.iter().find_map(|m| {
                 if m.features() == 0 {
-                    return Some(format!("input `{}` of shape {:?} has no features", m.name, m.shape));
+                    return Some(format!(
+                        "input `{}` of shape {:?} has no features",
+                        m.name, m.shape
+                    ));
                 }
                 m.bounds.features().filter(|f| *f != m.features()).map(|f| {
-                    format!("input `{}` has {} features but bounds for {f}", m.name, m.features())
+                    format!(
+                        "input `{}` has {} features but bounds for {f}",
+                        m.name,
+                        m.features()
+                    )
                 })
             })
         };
         if let Some(problem) = problem {
-            return Err(ModelError::Signature { model: name.to_owned(), problem });
+            return Err(ModelError::Signature {
+                model: name.to_owned(),
+                problem,
+            });
         }
-        let signature = Signature { name: name.to_owned(), modalities, classes, sha256, device };
-        Ok(Self { signature, forward, taps: Vec::new(), tap: None })
+        let signature = Signature {
+            name: name.to_owned(),
+            modalities,
+            classes,
+            sha256,
+            device,
+        };
+        Ok(Self {
+            signature,
+            forward,
+            taps: Vec::new(),
+            tap: None,
+        })
     }
 }
 
@@ -177,7 +232,10 @@ impl Features for BurnModel {
         let name = &DecisionModel::signature(self).name;
         taps.iter()
             .map(|tap| {
-                let read = self.tap.as_ref().filter(|_| self.taps.iter().any(|t| t == tap));
+                let read = self
+                    .tap
+                    .as_ref()
+                    .filter(|_| self.taps.iter().any(|t| t == tap));
                 let Some(read) = read else {
                     return Err(ModelError::Signature {
                         model: name.clone(),

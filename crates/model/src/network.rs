@@ -1,7 +1,9 @@
 use burn::tensor::Tensor;
 use proofmark_threat::Batch;
 
-use crate::access::{DecisionModel, Gradient, GradientModel, Objective, Output, ScoreModel, Signature};
+use crate::access::{
+    DecisionModel, Gradient, GradientModel, Objective, Output, ScoreModel, Signature,
+};
 use crate::{ModelError, Query, boundary};
 
 /// A forward pass on tensors, in evaluation mode: all that a differentiable model needs to write.
@@ -53,7 +55,9 @@ impl<N: Network> DecisionModel for N {
 
 impl<N: Network> ScoreModel for N {
     fn scores(&self, query: &Query) -> Result<Tensor<2>, ModelError> {
-        boundary::guarded(&Network::signature(self).name, || checked_forward(self, query))
+        boundary::guarded(&Network::signature(self).name, || {
+            checked_forward(self, query)
+        })
     }
 }
 
@@ -69,17 +73,28 @@ impl<N: Network> GradientModel for N {
             // A constant output has no graph: its gradient is zero everywhere, and the trust checks say so.
             if !loss.is_tracked() {
                 let gradient = query.x.map(|b| b.zeros_like());
-                return Ok(Gradient { scores: plain.0, loss: plain.1, gradient });
+                return Ok(Gradient {
+                    scores: plain.0,
+                    loss: plain.1,
+                    gradient,
+                });
             }
             let gradients = loss.sum().backward();
             let blocks = tracked
                 .x
                 .blocks()
                 .iter()
-                .map(|b| b.grad(&gradients).unwrap_or_else(|| b.clone().inner().zeros_like()))
+                .map(|b| {
+                    b.grad(&gradients)
+                        .unwrap_or_else(|| b.clone().inner().zeros_like())
+                })
                 .collect();
             let gradient = Batch::new(query.x.modalities().clone(), blocks)?;
-            Ok(Gradient { scores: plain.0, loss: plain.1, gradient })
+            Ok(Gradient {
+                scores: plain.0,
+                loss: plain.1,
+                gradient,
+            })
         })
     }
 }

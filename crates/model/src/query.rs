@@ -19,7 +19,12 @@ impl Query {
     /// One point per row, first draw.
     pub fn one_per_row(x: Batch, key: &[u64]) -> Self {
         let n = x.rows();
-        Self { x, owner: (0..n).collect(), key: key.to_vec(), draw: vec![0; n] }
+        Self {
+            x,
+            owner: (0..n).collect(),
+            key: key.to_vec(),
+            draw: vec![0; n],
+        }
     }
 
     /// Number of points.
@@ -40,6 +45,11 @@ impl Query {
     /// The same question asked of other points.
     #[must_use]
     pub fn with_x(&self, x: Batch) -> Self {
-        Self { x, owner: self.owner.clone(), key: self.key.clone(), draw: self.draw.clone() }
+        Self {
+            x,
+            owner: self.owner.clone(),
+            key: self.key.clone(),
+            draw: self.draw.clone(),
+        }
     }
 }

@@ -14,31 +14,49 @@ use crate::{ModelError, boundary};
 pub fn load_weights<M: Module>(module: &mut M, file: &Path) -> Result<(), ModelError> {
     let name = file.display().to_string();
     if !file.is_file() {
-        return Err(ModelError::Weights { file: name, problem: "no such file".into() });
+        return Err(ModelError::Weights {
+            file: name,
+            problem: "no such file".into(),
+        });
     }
     load(module, SafetensorsStore::from_file(file), name)
 }
 
 /// Loads safetensors weights from memory (a model embedded in the binary).
 pub fn load_weights_from<M: Module>(module: &mut M, bytes: &[u8]) -> Result<(), ModelError> {
-    load(module, SafetensorsStore::from_bytes(Some(bytes.to_vec())), "(embedded)".to_owned())
+    load(
+        module,
+        SafetensorsStore::from_bytes(Some(bytes.to_vec())),
+        "(embedded)".to_owned(),
+    )
 }
 
 /// Writes a module's weights as safetensors.
 pub fn save_weights<M: Module>(module: &M, file: &Path) -> Result<(), ModelError> {
     let mut store = SafetensorsStore::from_file(file).overwrite(true);
-    module.save_into(&mut store).map_err(|e| ModelError::Weights {
-        file: file.display().to_string(),
-        problem: e.to_string(),
-    })
+    module
+        .save_into(&mut store)
+        .map_err(|e| ModelError::Weights {
+            file: file.display().to_string(),
+            problem: e.to_string(),
+        })
 }
 
-fn load<M: Module>(module: &mut M, store: SafetensorsStore, file: String) -> Result<(), ModelError> {
-    let problem = |problem: String| ModelError::Weights { file: file.clone(), problem };
+fn load<M: Module>(
+    module: &mut M,
+    store: SafetensorsStore,
+    file: String,
+) -> Result<(), ModelError> {
+    let problem = |problem: String| ModelError::Weights {
+        file: file.clone(),
+        problem,
+    };
     // The store is third-party code fed with a user's file: a panic in it is an error about that file.
     let result = boundary::guarded(&file, || {
         let mut store = store.allow_partial(false);
-        module.load_from(&mut store).map_err(|e| problem(e.to_string()))
+        module
+            .load_from(&mut store)
+            .map_err(|e| problem(e.to_string()))
     })?;
     if result.missing.is_empty() {
         Ok(())

@@ -10,6 +10,4 @@ pub mod linear;
 mod linear_distance;
 pub mod masked;
 
-pub use linear_distance::{
-    JointCoupling, JointPart, joint_distance, linear_distance, linear_gain,
-};
+pub use linear_distance::{JointCoupling, JointPart, joint_distance, linear_distance, linear_gain};

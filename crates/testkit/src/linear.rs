@@ -25,7 +25,11 @@ impl Linear {
             .iter()
             .enumerate()
             .map(|(i, w)| Modality {
-                name: if widths.len() == 1 { "x".into() } else { format!("m{i}") },
+                name: if widths.len() == 1 {
+                    "x".into()
+                } else {
+                    format!("m{i}")
+                },
                 kind: Kind::Table,
                 shape: vec![*w],
                 bounds: Bounds::uniform(0.0, 1.0).expect("0 is below 1"),
@@ -36,10 +40,16 @@ impl Linear {
             .enumerate()
             .map(|(m, width)| {
                 let mut stream = stream(seed, m as u64);
-                (0..*width).map(|_| (0..classes).map(|_| stream.normal()).collect()).collect()
+                (0..*width)
+                    .map(|_| (0..classes).map(|_| stream.normal()).collect())
+                    .collect()
             })
             .collect();
-        Self { modalities, weights, classes }
+        Self {
+            modalities,
+            weights,
+            classes,
+        }
     }
 
     /// The classifier as a model on `device`.
@@ -70,7 +80,9 @@ impl Linear {
             .enumerate()
             .map(|(m, modality)| {
                 let mut stream = stream(seed ^ 0x5eed, m as u64);
-                (0..n * modality.features()).map(|_| stream.uniform()).collect()
+                (0..n * modality.features())
+                    .map(|_| stream.uniform())
+                    .collect()
             })
             .collect();
         let labels = (0..n).map(|i| self.decide(&self.row(&values, i))).collect();
@@ -112,7 +124,8 @@ impl Linear {
         self.rivals(label)
             .filter_map(|c| {
                 let w = self.towards(0, label, c);
-                linear_distance(norm, &w, scores[label] - scores[c], row, &low, &high).map(|d| (d, c))
+                linear_distance(norm, &w, scores[label] - scores[c], row, &low, &high)
+                    .map(|d| (d, c))
             })
             .min_by(|a, b| a.0.total_cmp(&b.0))
     }
@@ -152,7 +165,10 @@ impl Linear {
 
     /// `w_c - w_label` of one modality.
     fn towards(&self, modality: usize, label: usize, c: usize) -> Vec<f64> {
-        self.weights[modality].iter().map(|w| f64::from(w[c]) - f64::from(w[label])).collect()
+        self.weights[modality]
+            .iter()
+            .map(|w| f64::from(w[c]) - f64::from(w[label]))
+            .collect()
     }
 }
 

@@ -20,8 +20,13 @@ pub enum Mask {
 
 impl Mask {
     /// Every kind.
-    pub const ALL: [Self; 5] =
-        [Self::GradientKiller, Self::Quantiser, Self::Softmax, Self::ScaledLogits, Self::DropoutOn];
+    pub const ALL: [Self; 5] = [
+        Self::GradientKiller,
+        Self::Quantiser,
+        Self::Softmax,
+        Self::ScaledLogits,
+        Self::DropoutOn,
+    ];
 }
 
 /// A model behind a [`Mask`].
@@ -37,7 +42,11 @@ impl<N: Network> Masked<N> {
     pub fn new(inner: N, mask: Mask) -> Self {
         let mut signature = inner.signature().clone();
         signature.name = format!("{}+{mask:?}", signature.name);
-        Self { inner, mask, signature }
+        Self {
+            inner,
+            mask,
+            signature,
+        }
     }
 }
 
@@ -50,16 +59,23 @@ impl<N: Network> Network for Masked<N> {
     }
 
     fn forward(&self, query: &Query) -> Result<Tensor<2>, ModelError> {
-        let through = |f: &dyn Fn(Tensor<2>) -> Tensor<2>| self.inner.forward(&query.with_x(query.x.map(f)));
+        let through =
+            |f: &dyn Fn(Tensor<2>) -> Tensor<2>| self.inner.forward(&query.with_x(query.x.map(f)));
         match self.mask {
             Mask::GradientKiller => through(&|x| x.detach()),
             Mask::Quantiser => through(&|x| (x * 255.0).round() / 255.0),
             Mask::Softmax => Ok(activation::softmax(self.inner.forward(query)?, 1)),
             Mask::ScaledLogits => Ok(self.inner.forward(query)? * 1000.0),
             Mask::DropoutOn => through(&|x| {
-                #[expect(clippy::disallowed_methods, reason = "an uncontrolled random model is the point")]
-                let keep =
-                    Tensor::<2>::random(x.dims(), Distribution::Bernoulli(1.0 - DROPPED), &x.device());
+                #[expect(
+                    clippy::disallowed_methods,
+                    reason = "an uncontrolled random model is the point"
+                )]
+                let keep = Tensor::<2>::random(
+                    x.dims(),
+                    Distribution::Bernoulli(1.0 - DROPPED),
+                    &x.device(),
+                );
                 x * keep / (1.0 - DROPPED)
             }),
         }

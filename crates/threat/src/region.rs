@@ -370,7 +370,9 @@ impl Region {
     fn shares(&self, r: usize, parts: &[HostPart<'_>], size: f64, q: f64) -> Option<Vec<f64>> {
         const FAR: f64 = 300.0;
         let squares = |p: &HostPart<'_>| {
-            p.gradient.map_or(0.0, |g| g.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>())
+            p.gradient.map_or(0.0, |g| {
+                g.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>()
+            })
         };
         let norm = parts.iter().map(squares).sum::<f64>().sqrt();
         if !(norm > 0.0 && norm.is_finite()) {
@@ -381,12 +383,19 @@ impl Region {
         for (x, p) in far.iter_mut().zip(parts) {
             add_scaled(x, p.gradient?, by);
         }
-        let mut best: Vec<row::Part<'_>> =
-            parts.iter().zip(&mut far).map(|(p, x)| p.row_part(x)).collect();
+        let mut best: Vec<row::Part<'_>> = parts
+            .iter()
+            .zip(&mut far)
+            .map(|(p, x)| p.row_part(x))
+            .collect();
         row::project_shared(&mut best, q).expect("Threat::new refuses l0 and bad exponents");
         let pace = (4.0 * size).min(1.0);
         let share = |p: &HostPart<'_>, x: &[f32]| {
-            if p.eps > 0.0 { row::distance(p.norm, x, p.x0) / p.eps } else { 0.0 }
+            if p.eps > 0.0 {
+                row::distance(p.norm, x, p.x0) / p.eps
+            } else {
+                0.0
+            }
         };
         let mean = |p: &HostPart<'_>, x: &Vec<f32>| {
             (1.0 - pace) * share(p, p.x).min(1.0) + pace * share(p, x)
@@ -452,7 +461,14 @@ struct HostPart<'a> {
 impl HostPart<'_> {
     /// Another point of the same row, as the projections take it.
     fn row_part<'b>(&'b self, x: &'b mut [f32]) -> row::Part<'b> {
-        row::Part { norm: self.norm, x, x0: self.x0, lower: self.lower, upper: self.upper, eps: self.eps }
+        row::Part {
+            norm: self.norm,
+            x,
+            x0: self.x0,
+            lower: self.lower,
+            upper: self.upper,
+            eps: self.eps,
+        }
     }
 }
 

@@ -213,7 +213,7 @@ impl Threat {
         x: &[Vec<f32>],
         x0: &[&[f32]],
     ) -> Option<f64> {
-        let mut shares = Vec::with_capacity(self.budgets.len());
+        let mut moved = Vec::with_capacity(self.budgets.len());
         for (((b, m), x), x0) in self.budgets.iter().zip(modalities).zip(x).zip(x0) {
             for (f, (v, v0)) in x.iter().zip(*x0).enumerate() {
                 let masked = b.mask.as_ref().is_some_and(|mask| !mask[f]);
@@ -222,13 +222,14 @@ impl Threat {
                     return None;
                 }
             }
-            let distance = row::distance(b.norm, x, x0);
-            let eps = b.radius.of(i);
-            shares.push(if distance == 0.0 { 0.0 } else { distance / eps });
+            moved.push((row::distance(b.norm, x, x0), b.radius.of(i)));
         }
         Some(match self.coupling {
-            Coupling::Independent => shares.into_iter().fold(0.0, f64::max),
-            Coupling::Shared { q } => shares.iter().map(|s| s.powf(q)).sum::<f64>().powf(1.0 / q),
+            Coupling::Independent => moved
+                .into_iter()
+                .map(|(d, eps)| if d == 0.0 { 0.0 } else { d / eps })
+                .fold(0.0, f64::max),
+            Coupling::Shared { q } => row::shared_gauge(moved, q),
         })
     }
 

@@ -28,7 +28,11 @@ impl Transform for GaussianNoise {
         let features = modality.features();
         let noise: Vec<f32> = streams
             .iter_mut()
-            .flat_map(|s| (0..features).map(|_| self.sigma * s.normal()).collect::<Vec<_>>())
+            .flat_map(|s| {
+                (0..features)
+                    .map(|_| self.sigma * s.normal())
+                    .collect::<Vec<_>>()
+            })
             .collect();
         let noise = TensorData::new(noise, [streams.len(), features]);
         let device = x.device();
@@ -61,7 +65,8 @@ impl<N: Network, T: Transform> Eot<N, T> {
         if draws == 0 {
             return Err(ModelError::Signature {
                 model: signature.name,
-                problem: "0 draws of an expectation over transformations; expected at least 1".into(),
+                problem: "0 draws of an expectation over transformations; expected at least 1"
+                    .into(),
             });
         }
         let digest = Sha256::new()
@@ -69,7 +74,13 @@ impl<N: Network, T: Transform> Eot<N, T> {
             .chain_update(format!("eot({},{draws},{seed})", transform.describe()))
             .finalize();
         signature.sha256 = digest.iter().map(|b| format!("{b:02x}")).collect();
-        Ok(Self { inner, transform, draws, seed, signature })
+        Ok(Self {
+            inner,
+            transform,
+            draws,
+            seed,
+            signature,
+        })
     }
 }
 
@@ -105,7 +116,10 @@ impl<N: Network, T: Transform> Network for Eot<N, T> {
         };
         let scores = self.inner.forward(&inner)?;
         let classes = scores.dims()[1];
-        Ok(scores.reshape([n, k, classes]).mean_dim(1).squeeze_dim::<2>(1))
+        Ok(scores
+            .reshape([n, k, classes])
+            .mean_dim(1)
+            .squeeze_dim::<2>(1))
     }
 
     fn cost(&self) -> u64 {

@@ -21,9 +21,14 @@ impl<N: Network> Normalise<N> {
     /// they apply to every modality alike.
     pub fn new(inner: N, scale: f32, mean: &[f32], std: &[f32]) -> Result<Self, ModelError> {
         let mut signature = inner.signature().clone();
-        let error = |problem| ModelError::Signature { model: inner.signature().name.clone(), problem };
+        let error = |problem| ModelError::Signature {
+            model: inner.signature().name.clone(),
+            problem,
+        };
         if !(scale.is_finite() && scale != 0.0) {
-            return Err(error(format!("scale {scale}; expected a finite number other than 0")));
+            return Err(error(format!(
+                "scale {scale}; expected a finite number other than 0"
+            )));
         }
         if let Some(m) = mean.iter().find(|m| !m.is_finite()) {
             return Err(error(format!("mean {m}; expected finite numbers")));
@@ -34,12 +39,18 @@ impl<N: Network> Normalise<N> {
         let mut maps = Vec::new();
         for m in signature.modalities.iter() {
             let features = m.features();
-            let channels = if m.kind == Kind::Image { m.shape[0] } else { features };
+            let channels = if m.kind == Kind::Image {
+                m.shape[0]
+            } else {
+                features
+            };
             let spread = |v: &[f32], what: &str| {
                 if v.len() == 1 {
                     Ok(vec![v[0]; features])
                 } else if v.len() == channels {
-                    Ok(v.iter().flat_map(|x| vec![*x; features / channels]).collect())
+                    Ok(v.iter()
+                        .flat_map(|x| vec![*x; features / channels])
+                        .collect())
                 } else {
                     Err(error(format!(
                         "{} values of {what} for input `{}`; expected 1 or {channels}",
@@ -51,14 +62,22 @@ impl<N: Network> Normalise<N> {
             let tensor = |v: Vec<f32>| {
                 Tensor::<2>::from_data(TensorData::new(v, [1, features]), &signature.device)
             };
-            maps.push((scale, tensor(spread(mean, "mean")?), tensor(spread(std, "std")?)));
+            maps.push((
+                scale,
+                tensor(spread(mean, "mean")?),
+                tensor(spread(std, "std")?),
+            ));
         }
         let digest = Sha256::new()
             .chain_update(&signature.sha256)
             .chain_update(format!("scale={scale};mean={mean:?};std={std:?}"))
             .finalize();
         signature.sha256 = digest.iter().map(|b| format!("{b:02x}")).collect();
-        Ok(Self { inner, signature, maps })
+        Ok(Self {
+            inner,
+            signature,
+            maps,
+        })
     }
 }
 

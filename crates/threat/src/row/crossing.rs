@@ -16,7 +16,11 @@ pub(super) fn crossing(mut lo: f64, mut hi: f64, f: impl Fn(f64) -> f64) -> (f64
             break;
         }
         let secant = lo + (hi - lo) * (at_lo / (at_lo - at_hi));
-        let mid = if step % 3 == 2 || !(lo < secant && secant < hi) { f64::midpoint(lo, hi) } else { secant };
+        let mid = if step % 3 == 2 || !(lo < secant && secant < hi) {
+            f64::midpoint(lo, hi)
+        } else {
+            secant
+        };
         if mid <= lo || mid >= hi {
             break;
         }

@@ -49,19 +49,34 @@ mod tests {
     #[test]
     fn hand_computed() {
         let (x0, lo, hi) = ([0.0; 4], [-1.0; 4], [1.0; 4]);
-        assert_eq!(project(&[0.25, -0.5, 0.125, 0.0], &x0, &lo, &hi, 2.0), [0.25, -0.5, 0.0, 0.0]);
-        assert_eq!(project(&[0.25, -0.5, 0.125, 0.0], &x0, &lo, &hi, 1.9), [0.0, -0.5, 0.0, 0.0]);
+        assert_eq!(
+            project(&[0.25, -0.5, 0.125, 0.0], &x0, &lo, &hi, 2.0),
+            [0.25, -0.5, 0.0, 0.0]
+        );
+        assert_eq!(
+            project(&[0.25, -0.5, 0.125, 0.0], &x0, &lo, &hi, 1.9),
+            [0.0, -0.5, 0.0, 0.0]
+        );
         assert_eq!(project(&[0.25, -0.5, 0.125, 0.0], &x0, &lo, &hi, 0.9), x0);
         // Ties go to the lower index.
-        assert_eq!(project(&[0.5, -0.5, 0.5, 0.5], &x0, &lo, &hi, 2.0), [0.5, -0.5, 0.0, 0.0]);
+        assert_eq!(
+            project(&[0.5, -0.5, 0.5, 0.5], &x0, &lo, &hi, 2.0),
+            [0.5, -0.5, 0.0, 0.0]
+        );
     }
 
     #[test]
     fn the_reduction_decides_not_the_pull_nor_the_move() {
         // Pull 3 with room 0.1 reduces by 0.59; pull 0.8 with room 1 by 0.64.
-        assert_eq!(project(&[3.0, 0.8], &[0.0; 2], &[0.0; 2], &[0.1, 1.0], 1.0), [0.0, 0.8]);
+        assert_eq!(
+            project(&[3.0, 0.8], &[0.0; 2], &[0.0; 2], &[0.1, 1.0], 1.0),
+            [0.0, 0.8]
+        );
         // Equal moves of 0.5: the stronger pull loses more if it stays.
-        assert_eq!(project(&[0.6, 2.0], &[0.0; 2], &[0.0; 2], &[0.5, 0.5], 1.0), [0.0, 0.5]);
+        assert_eq!(
+            project(&[0.6, 2.0], &[0.0; 2], &[0.0; 2], &[0.5, 0.5], 1.0),
+            [0.0, 0.5]
+        );
     }
 
     proptest! {

@@ -20,7 +20,11 @@ pub(super) fn project(point: &mut Point<'_>, eps: f64) {
         point.clip();
         return;
     }
-    let ramps = point.features().filter(|&(u, c)| u > 0.0 && c > 0.0).map(|(pull, room)| Ramp { pull, room }).collect();
+    let ramps = point
+        .features()
+        .filter(|&(u, c)| u > 0.0 && c > 0.0)
+        .map(|(pull, room)| Ramp { pull, room })
+        .collect();
     let lambda = threshold(ramps, eps);
     point.write(|u, c| if u - lambda < c { u - lambda } else { c });
     point.nudge(Norm::L1, eps);
@@ -76,19 +80,35 @@ fn threshold(mut open: Vec<Ramp>, eps: f64) -> f64 {
             break;
         }
         // The midpoint is for breakpoints so unlucky that the sampled median hardly separates them.
-        let pivot = if slow { lo + (hi - lo) / 2.0 } else { sampled_median(&open, lo, hi) };
-        let spent = full + (sloped - slopes * pivot) + open.iter().map(|r| r.at(pivot)).sum::<f64>();
+        let pivot = if slow {
+            lo + (hi - lo) / 2.0
+        } else {
+            sampled_median(&open, lo, hi)
+        };
+        let spent =
+            full + (sloped - slopes * pivot) + open.iter().map(|r| r.at(pivot)).sum::<f64>();
         if spent > eps {
             lo = pivot;
         } else {
             hi = pivot;
         }
         let before = open.len();
-        slow = !slow && before > 64 && open.iter().filter(|r| r.pull <= lo || r.meets_box() >= hi).count() * 8 < before;
+        slow = !slow
+            && before > 64
+            && open
+                .iter()
+                .filter(|r| r.pull <= lo || r.meets_box() >= hi)
+                .count()
+                * 8
+                < before;
     }
     let lambda = (full + sloped - eps) / slopes;
     // Without slope the sum is flat (up to rounding) and every threshold in the bracket does.
-    if lambda.is_nan() { hi } else { lambda.max(lo).min(hi) }
+    if lambda.is_nan() {
+        hi
+    } else {
+        lambda.max(lo).min(hi)
+    }
 }
 
 /// A breakpoint strictly inside the bracket, near the middle of those of the open ramps.
@@ -129,31 +149,63 @@ mod tests {
     fn hand_computed() {
         let (lo, hi) = ([-9.0; 3], [9.0; 3]);
         // Threshold 2.5; the smallest feature stays.
-        assert_eq!(project(&[3.0, -4.0, 1.0], &[0.0; 3], &lo, &hi, 2.0), [0.5, -1.5, 0.0]);
+        assert_eq!(
+            project(&[3.0, -4.0, 1.0], &[0.0; 3], &lo, &hi, 2.0),
+            [0.5, -1.5, 0.0]
+        );
         // One feature takes everything.
-        assert_eq!(project(&[0.0, 5.0, 1.0], &[0.0; 3], &lo, &hi, 0.5), [0.0, 0.5, 0.0]);
+        assert_eq!(
+            project(&[0.0, 5.0, 1.0], &[0.0; 3], &lo, &hi, 0.5),
+            [0.0, 0.5, 0.0]
+        );
         // Ties share.
-        assert_eq!(project(&[1.0, -1.0, 1.0], &[0.0; 3], &lo, &hi, 0.75), [0.25, -0.25, 0.25]);
+        assert_eq!(
+            project(&[1.0, -1.0, 1.0], &[0.0; 3], &lo, &hi, 0.75),
+            [0.25, -0.25, 0.25]
+        );
         // The box stops the first at 0.25; threshold 3.5 leaves 0.5 for the second.
-        assert_eq!(project(&[8.0, 4.0, 1.0], &[0.0; 3], &lo, &[0.25, 9.0, 9.0], 0.75), [0.25, 0.5, 0.0]);
+        assert_eq!(
+            project(&[8.0, 4.0, 1.0], &[0.0; 3], &lo, &[0.25, 9.0, 9.0], 0.75),
+            [0.25, 0.5, 0.0]
+        );
     }
 
     #[test]
     fn clipping_first_would_be_wrong() {
         // Clip to (1, 1, 0.9) and thresholding ties the first two; the true pull is 10 against 1.
-        assert_eq!(project(&[10.0, 1.0, 0.9], &[0.0; 3], &[0.0; 3], &[1.0; 3], 0.5), [0.5, 0.0, 0.0]);
+        assert_eq!(
+            project(&[10.0, 1.0, 0.9], &[0.0; 3], &[0.0; 3], &[1.0; 3], 0.5),
+            [0.5, 0.0, 0.0]
+        );
     }
 
     #[test]
     fn the_threshold_of_many_equal_and_of_geometric_breakpoints() {
         let n = 5000;
-        let equal = project(&vec![1.0; n], &vec![0.0; n], &vec![0.0; n], &vec![1.0; n], 50.0);
+        let equal = project(
+            &vec![1.0; n],
+            &vec![0.0; n],
+            &vec![0.0; n],
+            &vec![1.0; n],
+            50.0,
+        );
         reference::assert_near(&equal, &vec![0.01; n]);
         // Magnitudes over 60 binades, where a sampled median separates badly and midpoints do too.
-        let x: Vec<f32> = (0..n).map(|i| 2.0_f32.powf(30.0 - i as f32 * 60.0 / n as f32)).collect();
-        let room: Vec<f32> = x.iter().enumerate().map(|(i, x)| x * [0.3, 2.0, 0.01][i % 3]).collect();
-        let case =
-            reference::Case { x: x.clone(), x0: vec![0.0; n], lower: vec![0.0; n], upper: room.clone(), eps: 1000.0 };
+        let x: Vec<f32> = (0..n)
+            .map(|i| 2.0_f32.powf(30.0 - i as f32 * 60.0 / n as f32))
+            .collect();
+        let room: Vec<f32> = x
+            .iter()
+            .enumerate()
+            .map(|(i, x)| x * [0.3, 2.0, 0.01][i % 3])
+            .collect();
+        let case = reference::Case {
+            x: x.clone(),
+            x0: vec![0.0; n],
+            lower: vec![0.0; n],
+            upper: room.clone(),
+            eps: 1000.0,
+        };
         let got = project(&x, &case.x0, &case.lower, &room, 1000.0);
         for (a, b) in got.iter().zip(case.exact(Norm::L1)) {
             assert!((f64::from(*a) - b).abs() < 1e-4, "{a} {b}");

@@ -28,7 +28,13 @@ pub(super) fn project(point: &mut Point<'_>, eps: f64) {
 fn multiplier(point: &Point<'_>, eps: f64) -> f64 {
     let mut mu = 0.0;
     loop {
-        let [saturated, free] = point.sum(|u, c| if mu * u < c { [0.0, u * u] } else { [c * c, 0.0] });
+        let [saturated, free] = point.sum(|u, c| {
+            if mu * u < c {
+                [0.0, u * u]
+            } else {
+                [c * c, 0.0]
+            }
+        });
         // With nothing free the budget is spent to within rounding.
         let next = ((eps * eps - saturated).max(0.0) / free).sqrt();
         // Also false for 0/0: once the saturated set stands still, so does `mu`, bit for bit.
@@ -57,13 +63,28 @@ mod tests {
     #[test]
     fn hand_computed() {
         // The ball alone is a rescaling; 0.5 of a 3-4-5 triangle.
-        reference::assert_near(&project(&[3.0, -4.0], &[0.0; 2], &[-9.0; 2], &[9.0; 2], 0.5), &[0.3, -0.4]);
-        assert_eq!(project(&[2.0, 0.0], &[0.0; 2], &[-9.0; 2], &[9.0; 2], 0.5), [0.5, 0.0]);
+        reference::assert_near(
+            &project(&[3.0, -4.0], &[0.0; 2], &[-9.0; 2], &[9.0; 2], 0.5),
+            &[0.3, -0.4],
+        );
+        assert_eq!(
+            project(&[2.0, 0.0], &[0.0; 2], &[-9.0; 2], &[9.0; 2], 0.5),
+            [0.5, 0.0]
+        );
         // The box stops the first feature at 0.3, the second gets what is left of 0.5² - 0.3².
-        reference::assert_near(&project(&[10.0, 1.0], &[0.0; 2], &[0.0; 2], &[0.3, 9.0], 0.5), &[0.3, 0.4]);
+        reference::assert_near(
+            &project(&[10.0, 1.0], &[0.0; 2], &[0.0; 2], &[0.3, 9.0], 0.5),
+            &[0.3, 0.4],
+        );
         // Around another origin, with one feature frozen.
         reference::assert_near(
-            &project(&[1.0, 0.2, 0.9], &[0.4, 0.2, 0.1], &[0.0, 0.2, 0.0], &[1.0, 0.2, 1.0], 0.1),
+            &project(
+                &[1.0, 0.2, 0.9],
+                &[0.4, 0.2, 0.1],
+                &[0.0, 0.2, 0.0],
+                &[1.0, 0.2, 1.0],
+                0.1,
+            ),
             &[0.46, 0.2, 0.18],
         );
     }
@@ -89,7 +110,13 @@ mod tests {
         let n = 200;
         let room: Vec<f32> = (0..n).map(|k| 0.5_f32.powf(k as f32 / 4.0)).collect();
         let x = project(&vec![1e6; n], &vec![0.0; n], &vec![0.0; n], &room, 0.01);
-        let case = reference::Case { x: vec![1e6; n], x0: vec![0.0; n], lower: vec![0.0; n], upper: room, eps: 0.01 };
+        let case = reference::Case {
+            x: vec![1e6; n],
+            x0: vec![0.0; n],
+            lower: vec![0.0; n],
+            upper: room,
+            eps: 0.01,
+        };
         reference::assert_near(&x, &case.exact(Norm::L2));
     }
 

@@ -41,7 +41,10 @@ pub fn linf_bounds(x0: f32, lower: f32, upper: f32, eps: f64) -> (f32, f32) {
     }
     let lo = -reach(-x0, eps);
     let hi = reach(x0, eps);
-    (if lower > lo { lower } else { lo }, if upper < hi { upper } else { hi })
+    (
+        if lower > lo { lower } else { lo },
+        if upper < hi { upper } else { hi },
+    )
 }
 
 /// The largest `f32` at most `eps` above `x0`.
@@ -49,7 +52,11 @@ pub fn linf_bounds(x0: f32, lower: f32, upper: f32, eps: f64) -> (f32, f32) {
 fn reach(x0: f32, eps: f64) -> f32 {
     // Rounding is monotone, so `near` cannot fall short of a float that fits; it can be one step too far.
     let near = (f64::from(x0) + eps) as f32;
-    if within(near, x0, eps) { near } else { near.next_down() }
+    if within(near, x0, eps) {
+        near
+    } else {
+        near.next_down()
+    }
 }
 
 /// Whether `x - x0 <= eps` in exact arithmetic.
@@ -76,19 +83,39 @@ mod tests {
     #[test]
     fn a_clamp_to_ball_and_box() {
         let mut x = [0.0, 1.0, 0.55, 0.9, -3.0];
-        row::project(Norm::Linf, &mut x, &[0.5, 0.5, 0.5, 0.9, 0.25], &[0.0; 5], &[1.0, 1.0, 1.0, 0.9, 1.0], 0.125);
+        row::project(
+            Norm::Linf,
+            &mut x,
+            &[0.5, 0.5, 0.5, 0.9, 0.25],
+            &[0.0; 5],
+            &[1.0, 1.0, 1.0, 0.9, 1.0],
+            0.125,
+        );
         assert_eq!(x, [0.375, 0.625, 0.55, 0.9, 0.125]);
     }
 
     #[test]
     fn bounds_are_the_last_floats_inside() {
         // 8/255 is no binary fraction, and 1 + 8/255 rounds up.
-        for x0 in [0.0_f32, 0.1, 0.3, 0.7, 1.0, -0.2, 1e-30, 1e30, f32::from_bits(1)] {
+        for x0 in [
+            0.0_f32,
+            0.1,
+            0.3,
+            0.7,
+            1.0,
+            -0.2,
+            1e-30,
+            1e30,
+            f32::from_bits(1),
+        ] {
             for eps in [8.0 / 255.0, 0.1, 1e-9, 1e-42, 3e4] {
                 let (lo, hi) = linf_bounds(x0, f32::MIN, f32::MAX, eps);
                 let inside = |x: f32| within(x, x0, eps) && within(-x, -x0, eps);
                 assert!(inside(lo) && inside(hi), "{x0} {eps}: [{lo}, {hi}]");
-                assert!(!inside(lo.next_down()) && !inside(hi.next_up()), "{x0} {eps}: [{lo}, {hi}] could be wider");
+                assert!(
+                    !inside(lo.next_down()) && !inside(hi.next_up()),
+                    "{x0} {eps}: [{lo}, {hi}] could be wider"
+                );
             }
         }
     }
@@ -107,14 +134,20 @@ mod tests {
         assert_eq!(linf_bounds(0.5, 0.0, 1.0, 0.0), (0.5, 0.5));
         assert_eq!(linf_bounds(0.5, 0.0, 1.0, f64::NAN), (0.5, 0.5));
         assert_eq!(linf_bounds(0.5, 0.0, 1.0, f64::INFINITY), (0.0, 1.0));
-        assert_eq!(linf_bounds(0.5, f32::NEG_INFINITY, f32::INFINITY, 1e300), (f32::MIN, f32::MAX));
+        assert_eq!(
+            linf_bounds(0.5, f32::NEG_INFINITY, f32::INFINITY, 1e300),
+            (f32::MIN, f32::MAX)
+        );
     }
 
     #[test]
     fn distance_never_hides_a_nan() {
         assert!(distance(&[f32::NAN, 1.0], &[0.0, 0.0]).is_nan());
         assert!(distance(&[1.0, f32::NAN, 2.0], &[0.0; 3]).is_nan());
-        assert_eq!(distance(&[1.0, -3.0], &[0.0, 0.5]).to_bits(), 3.5_f64.to_bits());
+        assert_eq!(
+            distance(&[1.0, -3.0], &[0.0, 0.5]).to_bits(),
+            3.5_f64.to_bits()
+        );
     }
 
     proptest! {

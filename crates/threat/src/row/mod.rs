@@ -21,7 +21,6 @@
 //! assert_eq!(x, [0.5, 1.5]); // both move by the same 2.5: soft thresholding, not rescaling
 //! ```
 
-mod ascent;
 mod crossing;
 mod l0;
 mod l1;
@@ -35,7 +34,6 @@ mod shared;
 
 use proofmark_domain::Norm;
 
-pub use ascent::ascent;
 pub use linf::linf_bounds;
 pub use shared::{Part, SharedError, project_shared, shared_gauge};
 
@@ -70,7 +68,11 @@ pub fn project(norm: Norm, x: &mut [f32], x0: &[f32], lower: &[f32], upper: &[f3
 /// # Panics
 /// When the two slices differ in length.
 pub fn distance(norm: Norm, x: &[f32], x0: &[f32]) -> f64 {
-    assert_eq!(x.len(), x0.len(), "a sample and its origin have the same features");
+    assert_eq!(
+        x.len(),
+        x0.len(),
+        "a sample and its origin have the same features"
+    );
     match norm {
         Norm::Linf => linf::distance(x, x0),
         Norm::L2 => point::sum_of(x, x0, |d| d * d).sqrt(),
@@ -104,6 +106,16 @@ mod tests {
             for eps in [99.0, 1e300, f64::INFINITY] {
                 assert_eq!(at(norm, x, eps), [1.0, 0.75, 0.0, 0.5, 1.0], "{norm} {eps}");
             }
+        }
+    }
+
+    #[test]
+    fn a_point_inside_is_not_even_recomputed() {
+        // x0 + (x - x0) would round 1e-30 away.
+        for norm in Norm::ALL {
+            let mut x = [1e-30, 0.1];
+            project(norm, &mut x, &[1e10, 0.1], &[-1e11; 2], &[1e11; 2], 1e11);
+            assert_eq!(x, [1e-30, 0.1], "{norm}");
         }
     }
 
@@ -144,17 +156,28 @@ mod tests {
         let x0: Vec<f32> = (0..n).map(|i| noise(i, 7919)).collect();
         let start: Vec<f32> = (0..n).map(|i| x0[i] + noise(i, 104_729) - 0.5).collect();
         let (low, high) = (vec![0.0; n], vec![1.0; n]);
-        for (norm, eps) in [(Norm::Linf, 8.0 / 255.0), (Norm::L2, 3.0), (Norm::L1, 900.0), (Norm::L0, 700.0)] {
+        for (norm, eps) in [
+            (Norm::Linf, 8.0 / 255.0),
+            (Norm::L2, 3.0),
+            (Norm::L1, 900.0),
+            (Norm::L0, 700.0),
+        ] {
             let mut x = start.clone();
             project(norm, &mut x, &x0, &low, &high, eps);
             let far = distance(norm, &x, &x0);
-            assert!(far <= eps && far >= eps * (1.0 - 1e-6), "{norm}: {far} of {eps}");
+            assert!(
+                far <= eps && far >= eps * (1.0 - 1e-6),
+                "{norm}: {far} of {eps}"
+            );
             assert!(x.iter().all(|x| (0.0..=1.0).contains(x)));
             let once = reference::bits(&x);
             project(norm, &mut x, &x0, &low, &high, eps);
             assert_eq!(reference::bits(&x), once, "{norm}");
             // Any other order of summation agrees that it is inside.
-            let plain = norm.of(x.iter().zip(&x0).map(|(x, o)| f64::from(*x) - f64::from(*o)));
+            let plain = norm.of(x
+                .iter()
+                .zip(&x0)
+                .map(|(x, o)| f64::from(*x) - f64::from(*o)));
             assert!(plain <= eps * (1.0 + 1e-12), "{norm}: {plain}");
         }
     }

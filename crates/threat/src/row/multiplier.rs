@@ -72,11 +72,21 @@ fn linf(moving: impl Iterator<Item = (f64, f64)>) -> Vec<Piece> {
     // From the farthest stop inwards, so that the sums are of what is still moving beyond.
     let (mut pieces, mut a, mut b) = (Vec::with_capacity(stops.len() + 1), 0.0, 0.0);
     for (stop, u) in stops {
-        pieces.push(Piece { radius: stop, start: 0.0, a, b });
+        pieces.push(Piece {
+            radius: stop,
+            start: 0.0,
+            a,
+            b,
+        });
         a += u;
         b += 1.0;
     }
-    pieces.push(Piece { radius: 0.0, start: 0.0, a, b });
+    pieces.push(Piece {
+        radius: 0.0,
+        start: 0.0,
+        a,
+        b,
+    });
     pieces.reverse();
     pieces
 }
@@ -89,13 +99,27 @@ fn l2(moving: impl Iterator<Item = (f64, f64)>) -> Vec<Piece> {
     for (i, (_, u, _)) in order.iter().enumerate().rev() {
         free[i] = free[i + 1] + u * u;
     }
-    let mut pieces = vec![Piece { radius: 0.0, start: 0.0, a: 0.0, b: free[0] }];
+    let mut pieces = vec![Piece {
+        radius: 0.0,
+        start: 0.0,
+        a: 0.0,
+        b: free[0],
+    }];
     let mut saturated = 0.0;
     // Beyond mu = 1 nothing is pulled any farther.
-    for (i, (mu, _, c)) in order.iter().enumerate().take_while(|(_, (mu, ..))| *mu < 1.0) {
+    for (i, (mu, _, c)) in order
+        .iter()
+        .enumerate()
+        .take_while(|(_, (mu, ..))| *mu < 1.0)
+    {
         saturated += c * c;
         let radius = (saturated + mu * mu * free[i + 1]).sqrt();
-        pieces.push(Piece { radius, start: *mu, a: saturated, b: free[i + 1] });
+        pieces.push(Piece {
+            radius,
+            start: *mu,
+            a: saturated,
+            b: free[i + 1],
+        });
     }
     pieces
 }
@@ -107,12 +131,22 @@ fn l1(moving: impl Iterator<Item = (f64, f64)>) -> Vec<Piece> {
     bends.sort_unstable_by(|x, y| y.0.total_cmp(&x.0));
     let (mut radius, mut slope) = (0.0, 0.0);
     let mut last = bends.first().map_or(0.0, |b| b.0);
-    let mut pieces = vec![Piece { radius, start: last, a: 0.0, b: 0.0 }];
+    let mut pieces = vec![Piece {
+        radius,
+        start: last,
+        a: 0.0,
+        b: 0.0,
+    }];
     for (threshold, turn) in bends {
         radius += slope * (last - threshold);
         slope += turn;
         last = threshold;
-        pieces.push(Piece { radius, start: threshold, a: 0.0, b: slope });
+        pieces.push(Piece {
+            radius,
+            start: threshold,
+            a: 0.0,
+            b: slope,
+        });
     }
     pieces
 }

@@ -27,7 +27,12 @@ impl<'a> Point<'a> {
             x0.len() == n && lower.len() == n && upper.len() == n,
             "a sample, its origin and its box have the same features"
         );
-        Self { x, x0, lower, upper }
+        Self {
+            x,
+            x0,
+            lower,
+            upper,
+        }
     }
 
     /// Back to the origin; NaN stays where it is, it must not be laundered into a valid row.
@@ -47,7 +52,9 @@ impl<'a> Point<'a> {
     /// Pull and room of every feature, in order.
     pub(super) fn features(&self) -> impl Iterator<Item = (f64, f64)> {
         let boxes = self.lower.iter().zip(self.upper);
-        (self.x.iter().zip(self.x0)).zip(boxes).map(|((&x, &x0), (&lo, &hi))| pull_and_room(x, x0, lo, hi))
+        (self.x.iter().zip(self.x0))
+            .zip(boxes)
+            .map(|((&x, &x0), (&lo, &hi))| pull_and_room(x, x0, lo, hi))
     }
 
     /// `K` sums over the features of `term(pull, room)`, in the lanes of [`sum_of`].
@@ -141,7 +148,11 @@ impl<'a> Point<'a> {
                 // A step of the larger end: at x = 1e-20 one of x itself would not shorten the way to x0 = 1.
                 let far = x.abs().max(x0.abs());
                 let step = far - far.next_down();
-                let nearer = if *x > x0 { (*x - step).max(x0) } else { (*x + step).min(x0) };
+                let nearer = if *x > x0 {
+                    (*x - step).max(x0)
+                } else {
+                    (*x + step).min(x0)
+                };
                 let (o, before, after) = (f64::from(x0), f64::from(*x), f64::from(nearer));
                 excess -= share(before - o) - share(after - o);
                 *x = nearer;
@@ -190,7 +201,11 @@ pub(super) fn sum_squares(g: &[f32]) -> f64 {
 fn pull_and_room(x: f32, x0: f32, lower: f32, upper: f32) -> (f64, f64) {
     let origin = f64::from(x0);
     let d = f64::from(x) - origin;
-    let room = if d > 0.0 { f64::from(upper) - origin } else { origin - f64::from(lower) };
+    let room = if d > 0.0 {
+        f64::from(upper) - origin
+    } else {
+        origin - f64::from(lower)
+    };
     let pull = if d.abs() > FAR { FAR } else { d.abs() };
     (if pull.is_nan() { 0.0 } else { pull }, room)
 }

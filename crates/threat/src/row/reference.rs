@@ -32,7 +32,8 @@ impl Case {
         let at = |m: f64| -> Vec<f64> {
             (0..self.x.len())
                 .map(|i| {
-                    let [x, o, lo, hi] = [self.x[i], self.x0[i], self.lower[i], self.upper[i]].map(f64::from);
+                    let [x, o, lo, hi] =
+                        [self.x[i], self.x0[i], self.lower[i], self.upper[i]].map(f64::from);
                     let v = x - o;
                     let d = match norm {
                         Norm::Linf => v.clamp(-eps, eps),
@@ -56,21 +57,33 @@ impl Case {
                 if fits(&at(mid)) { hi = mid } else { lo = mid }
             }
         }
-        at(hi).iter().zip(&self.x0).map(|(d, &o)| f64::from(o) + d).collect()
+        at(hi)
+            .iter()
+            .zip(&self.x0)
+            .map(|(d, &o)| f64::from(o) + d)
+            .collect()
     }
 
     /// Points of the feasible set, some on its boundary, from a fixed little generator.
     pub(super) fn feasible(&self, norm: Norm, eps: f64) -> Vec<Vec<f32>> {
         let mut state = 0x9E37_79B9_7F4A_7C15_u64;
         let mut uniform = move || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             (state >> 40) as f32 / (1_u32 << 24) as f32
         };
         let mut points = Vec::new();
         for round in 0..24 {
             let boxes = || self.lower.iter().zip(&self.upper);
             let mut z: Vec<f32> = (self.x0.iter().zip(boxes()))
-                .map(|(&o, (&lo, &hi))| if uniform() < 0.7 { (lo + uniform() * (hi - lo)).clamp(lo, hi) } else { o })
+                .map(|(&o, (&lo, &hi))| {
+                    if uniform() < 0.7 {
+                        (lo + uniform() * (hi - lo)).clamp(lo, hi)
+                    } else {
+                        o
+                    }
+                })
                 .collect();
             let far = distance(norm, &z, &self.x0);
             if far > eps && norm == Norm::L0 {
@@ -95,10 +108,17 @@ impl Case {
 /// inside, on the edge and far outside.
 pub(super) fn case() -> impl Strategy<Value = Case> {
     let free = (-1.0_f32..1.0, 0.0_f32..1.0, 0.0_f32..1.0, -3.0_f32..3.0);
-    let grid = (-2_i8..=2, 0_i8..=3, 0_i8..=3, -6_i8..=6)
-        .prop_map(|(o, a, b, v)| (f32::from(o) / 4.0, f32::from(a) / 4.0, f32::from(b) / 4.0, f32::from(v) / 4.0));
+    let grid = (-2_i8..=2, 0_i8..=3, 0_i8..=3, -6_i8..=6).prop_map(|(o, a, b, v)| {
+        (
+            f32::from(o) / 4.0,
+            f32::from(a) / 4.0,
+            f32::from(b) / 4.0,
+            f32::from(v) / 4.0,
+        )
+    });
     let frozen = (-1.0_f32..1.0, -3.0_f32..3.0).prop_map(|(o, v)| (o, 0.0, 0.0, v));
-    let tiny = (0_u32..9, 0_u32..9).prop_map(|(o, v)| (f32::from_bits(o), 1.0, 1.0, f32::from_bits(v)));
+    let tiny =
+        (0_u32..9, 0_u32..9).prop_map(|(o, v)| (f32::from_bits(o), 1.0, 1.0, f32::from_bits(v)));
     let large = (-3e4_f32..3e4, 0.0_f32..9.0, 0.0_f32..9.0, -9.0_f32..9.0);
     let feature = prop_oneof![6 => free, 6 => grid, 2 => frozen, 1 => tiny, 1 => large];
     let eps = prop_oneof![
@@ -120,31 +140,56 @@ pub(super) fn check_laws(norm: Norm, case: &Case) -> Result<(), TestCaseError> {
     check_box(&got, &case.lower, &case.upper)?;
     let far = distance(norm, &got, &case.x0);
     prop_assert!(far <= case.eps, "{far} > {}: {got:?}", case.eps);
-    let again = Case { x: got.clone(), ..case.clone() }.project(norm, case.eps);
+    let again = Case {
+        x: got.clone(),
+        ..case.clone()
+    }
+    .project(norm, case.eps);
     prop_assert_eq!(bits(&again), bits(&got));
     if norm != Norm::L0 {
         for (i, (a, b)) in got.iter().zip(case.exact(norm)).enumerate() {
             let scale = 1.0 + case.x0[i].abs().max(b.abs() as f32);
-            prop_assert!((f64::from(*a) - b).abs() <= 1e-5 * f64::from(scale), "feature {i}: {a}, not {b}");
+            prop_assert!(
+                (f64::from(*a) - b).abs() <= 1e-5 * f64::from(scale),
+                "feature {i}: {a}, not {b}"
+            );
             // The claim of the module: two f32 steps.
-            prop_assert!((f64::from(*a) - b).abs() <= 4e-7 * f64::from(scale), "feature {i}: {a}, not {b} (steps)");
+            prop_assert!(
+                (f64::from(*a) - b).abs() <= 4e-7 * f64::from(scale),
+                "feature {i}: {a}, not {b} (steps)"
+            );
         }
     }
     let own = squared_distance(&got, &case.x);
     // Two f32 steps of each feature, to first order: what rounding may cost beside a feature of 30,000.
-    let steps: f64 = (0..got.len()).map(|i| 8e-7 * f64::from((got[i] - case.x[i]).abs() * case.x0[i].abs())).sum();
+    let steps: f64 = (0..got.len())
+        .map(|i| 8e-7 * f64::from((got[i] - case.x[i]).abs() * case.x0[i].abs()))
+        .sum();
     for z in case.feasible(norm, case.eps) {
-        let kept = Case { x: z.clone(), ..case.clone() }.project(norm, case.eps);
+        let kept = Case {
+            x: z.clone(),
+            ..case.clone()
+        }
+        .project(norm, case.eps);
         prop_assert_eq!(bits(&kept), bits(&z), "a point inside was moved");
         let other = squared_distance(&z, &case.x);
-        prop_assert!(norm == Norm::L0 || own <= other + steps + 1e-5, "{z:?} is nearer: {other} < {own}");
+        prop_assert!(
+            norm == Norm::L0 || own <= other + steps + 1e-5,
+            "{z:?} is nearer: {other} < {own}"
+        );
     }
     Ok(())
 }
 
 pub(super) fn check_box(x: &[f32], lower: &[f32], upper: &[f32]) -> Result<(), TestCaseError> {
     for i in 0..x.len() {
-        prop_assert!(lower[i] <= x[i] && x[i] <= upper[i], "feature {i}: {} not in [{}, {}]", x[i], lower[i], upper[i]);
+        prop_assert!(
+            lower[i] <= x[i] && x[i] <= upper[i],
+            "feature {i}: {} not in [{}, {}]",
+            x[i],
+            lower[i],
+            upper[i]
+        );
     }
     Ok(())
 }
@@ -154,12 +199,18 @@ pub(super) fn bits(x: &[f32]) -> Vec<u32> {
 }
 
 pub(super) fn squared_distance(x: &[f32], y: &[f32]) -> f64 {
-    x.iter().zip(y).map(|(x, y)| (f64::from(*x) - f64::from(*y)).powi(2)).sum()
+    x.iter()
+        .zip(y)
+        .map(|(x, y)| (f64::from(*x) - f64::from(*y)).powi(2))
+        .sum()
 }
 
 pub(super) fn assert_near(got: &[f32], want: &[f64]) {
     for (a, b) in got.iter().zip(want) {
-        assert!((f64::from(*a) - b).abs() <= 4e-7 * b.abs().max(1.0), "{got:?}, not {want:?}");
+        assert!(
+            (f64::from(*a) - b).abs() <= 4e-7 * b.abs().max(1.0),
+            "{got:?}, not {want:?}"
+        );
     }
     assert_eq!(got.len(), want.len());
 }

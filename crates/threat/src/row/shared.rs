@@ -51,8 +51,13 @@ pub enum SharedError {
 impl fmt::Display for SharedError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::L0 => f.write_str("an l0 budget cannot be shared with other modalities: use independent budgets"),
-            Self::Exponent(q) => write!(f, "a shared budget needs an exponent of at least 1, not {q}"),
+            Self::L0 => f.write_str(
+                "an l0 budget cannot be shared with other modalities: use independent budgets",
+            ),
+            Self::Exponent(q) => write!(
+                f,
+                "a shared budget needs an exponent of at least 1, not {q}"
+            ),
         }
     }
 }
@@ -63,8 +68,16 @@ impl Error for SharedError {}
 ///
 /// Zero out of zero is zero, anything else out of zero is infinite. NaN distances give NaN.
 pub fn shared_gauge(parts: impl IntoIterator<Item = (f64, f64)>, q: f64) -> f64 {
-    let total: f64 =
-        parts.into_iter().map(|(distance, eps)| if distance == 0.0 { 0.0 } else { (distance / eps).powf(q) }).sum();
+    let total: f64 = parts
+        .into_iter()
+        .map(|(distance, eps)| {
+            if distance == 0.0 {
+                0.0
+            } else {
+                (distance / eps).powf(q)
+            }
+        })
+        .sum();
     total.powf(1.0 / q)
 }
 
@@ -88,7 +101,11 @@ pub fn project_shared(parts: &mut [Part<'_>], q: f64) -> Result<(), SharedError>
         if part.eps.is_nan() || part.eps <= 0.0 {
             point.reset();
         } else {
-            open.push(Share { norm: part.norm, point, eps: part.eps });
+            open.push(Share {
+                norm: part.norm,
+                point,
+                eps: part.eps,
+            });
         }
     }
     if gauge(&open, q, |s| s.point.clipped(s.norm)) <= 1.0 {
@@ -98,7 +115,11 @@ pub fn project_shared(parts: &mut [Part<'_>], q: f64) -> Result<(), SharedError>
         return Ok(());
     }
     // Alone, a part has the whole budget: exactly 1, where a search would stop a last bit short.
-    let shares = if open.len() == 1 { vec![1.0] } else { shares(&open, q) };
+    let shares = if open.len() == 1 {
+        vec![1.0]
+    } else {
+        shares(&open, q)
+    };
     // The shares add up to one, each part is inside its own: only a last bit of `powf` can be too much.
     let mut slack = 0.0;
     loop {
@@ -144,7 +165,11 @@ fn shares(open: &[Share<'_>], q: f64) -> Vec<f64> {
     let spent = |shares: &[f64]| shares.iter().map(|s| s.powf(q)).sum::<f64>();
     // At equal shares each part names its price: at twice the highest nobody takes more, however it is rounded.
     let equal = (offers.len() as f64).powf(-1.0 / q);
-    let top = offers.iter().fold(0.0_f64, |top, o| top.max(o.price(equal, q))).max(f64::MIN_POSITIVE) * 2.0;
+    let top = offers
+        .iter()
+        .fold(0.0_f64, |top, o| top.max(o.price(equal, q)))
+        .max(f64::MIN_POSITIVE)
+        * 2.0;
     // Below it the parts can be satisfied and take less than equal shares, so the other end has to be looked for.
     let mut low = top / 8.0;
     while low > 0.0 && spent(&at(low)) < 1.0 {
@@ -159,7 +184,13 @@ fn shares(open: &[Share<'_>], q: f64) -> Vec<f64> {
     let (cheap, dear) = crossing(low.ln(), top.ln(), over);
     let (most, least) = (at(cheap.exp()), at(dear.exp()));
     // Where a share jumps with the price (to within what f64 can tell), everything between is optimal at that price.
-    let between = |t: f64| -> Vec<f64> { least.iter().zip(&most).map(|(l, m)| l + t * (m - l)).collect() };
+    let between = |t: f64| -> Vec<f64> {
+        least
+            .iter()
+            .zip(&most)
+            .map(|(l, m)| l + t * (m - l))
+            .collect()
+    };
     between(crossing(0.0, 1.0, |t| 1.0 - spent(&between(t))).0)
 }
 
@@ -205,20 +236,42 @@ mod tests {
         let mut refs: Vec<Part<'_>> = parts
             .iter()
             .zip(&mut xs)
-            .map(|((norm, c), x)| Part { norm: *norm, x, x0: &c.x0, lower: &c.lower, upper: &c.upper, eps: c.eps })
+            .map(|((norm, c), x)| Part {
+                norm: *norm,
+                x,
+                x0: &c.x0,
+                lower: &c.lower,
+                upper: &c.upper,
+                eps: c.eps,
+            })
             .collect();
         project_shared(&mut refs, q).unwrap();
         xs
     }
 
     fn gauge(parts: &[(Norm, Case)], xs: &[Vec<f32>], q: f64) -> f64 {
-        shared_gauge(parts.iter().zip(xs).map(|((n, c), x)| (distance(*n, x, &c.x0), c.eps)), q)
+        shared_gauge(
+            parts
+                .iter()
+                .zip(xs)
+                .map(|((n, c), x)| (distance(*n, x, &c.x0), c.eps)),
+            q,
+        )
     }
 
     /// An unbounded part around zero.
     fn free(norm: Norm, x: &[f32], eps: f64) -> (Norm, Case) {
         let n = x.len();
-        (norm, Case { x: x.to_vec(), x0: vec![0.0; n], lower: vec![-99.0; n], upper: vec![99.0; n], eps })
+        (
+            norm,
+            Case {
+                x: x.to_vec(),
+                x0: vec![0.0; n],
+                lower: vec![-99.0; n],
+                upper: vec![99.0; n],
+                eps,
+            },
+        )
     }
 
     /// Two parts, the split by ternary search (the objective is convex in the first share), each by long bisection.
@@ -230,7 +283,10 @@ mod tests {
         };
         let cost = |s: f64| -> f64 {
             let squared = |(d, (_, c)): (&Vec<f64>, &(Norm, Case))| -> f64 {
-                d.iter().zip(&c.x).map(|(d, &x)| (d - f64::from(x)).powi(2)).sum()
+                d.iter()
+                    .zip(&c.x)
+                    .map(|(d, &x)| (d - f64::from(x)).powi(2))
+                    .sum()
             };
             at(s).iter().zip(parts).map(squared).sum()
         };
@@ -244,14 +300,26 @@ mod tests {
 
     #[test]
     fn two_l2_parts_of_equal_scale_are_one_ball() {
-        let xs = project(&[free(Norm::L2, &[3.0], 0.5), free(Norm::L2, &[0.0, 4.0], 0.5)], 2.0);
+        let xs = project(
+            &[
+                free(Norm::L2, &[3.0], 0.5),
+                free(Norm::L2, &[0.0, 4.0], 0.5),
+            ],
+            2.0,
+        );
         reference::assert_near(&xs[0], &[0.3]);
         reference::assert_near(&xs[1], &[0.0, 0.4]);
     }
 
     #[test]
     fn two_l1_parts_of_equal_scale_are_one_ball_with_one_threshold() {
-        let xs = project(&[free(Norm::L1, &[3.0, 1.0], 2.0), free(Norm::L1, &[-4.0], 2.0)], 1.0);
+        let xs = project(
+            &[
+                free(Norm::L1, &[3.0, 1.0], 2.0),
+                free(Norm::L1, &[-4.0], 2.0),
+            ],
+            1.0,
+        );
         reference::assert_near(&xs[0], &[0.5, 0.0]);
         reference::assert_near(&xs[1], &[-1.5]);
     }
@@ -259,26 +327,123 @@ mod tests {
     #[test]
     fn the_scale_of_a_part_is_its_exchange_rate() {
         // Minimise (d-4)² + (e-4)² on |d|/1 + |e|/2 <= 1, all spent: e = 2 - 2d gives d = 0 (slope 2(d-4) + 4(2d+2) = 0).
-        let xs = project(&[free(Norm::Linf, &[4.0], 1.0), free(Norm::Linf, &[4.0], 2.0)], 1.0);
+        let xs = project(
+            &[free(Norm::Linf, &[4.0], 1.0), free(Norm::Linf, &[4.0], 2.0)],
+            1.0,
+        );
         reference::assert_near(&xs[0], &[0.0]);
         reference::assert_near(&xs[1], &[2.0]);
         // A weaker pull on the second: d = 0.6 at pulls (2, 1.8): slope 2(d-2) + 4(2d-0.2) = 0 at d = 0.48.
-        let xs = project(&[free(Norm::L2, &[2.0], 1.0), free(Norm::L1, &[1.8], 2.0)], 1.0);
+        let xs = project(
+            &[free(Norm::L2, &[2.0], 1.0), free(Norm::L1, &[1.8], 2.0)],
+            1.0,
+        );
         reference::assert_near(&xs[0], &[0.48]);
         reference::assert_near(&xs[1], &[1.04]);
+    }
+
+    /// Against the slow reference, to 1e-5.
+    fn check_slow(parts: &[(Norm, Case); 2], q: f64) {
+        for (x, want) in project(parts, q).iter().zip(slow(parts, q)) {
+            for (x, want) in x.iter().zip(want) {
+                assert!(
+                    (f64::from(*x) - want).abs() <= 1e-5 * (1.0 + want.abs()),
+                    "{x}, not {want}"
+                );
+            }
+        }
+    }
+
+    fn boxed(norm: Norm, features: &[(f32, f32, f32)], eps: f64) -> (Norm, Case) {
+        let of = |f: fn(&(f32, f32, f32)) -> f32| features.iter().map(f).collect::<Vec<f32>>();
+        (
+            norm,
+            Case {
+                x: of(|f| f.0),
+                x0: vec![0.0; features.len()],
+                lower: of(|f| f.1),
+                upper: of(|f| f.2),
+                eps,
+            },
+        )
+    }
+
+    #[test]
+    fn a_share_that_jumps_with_the_price_is_blended() {
+        // At eps 1e-40 no two prices in f64 tell nothing from everything; the other part must not pay for that.
+        let other = boxed(
+            Norm::Linf,
+            &[(1.725_762_4, 0.0, 0.391_327_47)],
+            0.933_835_658_502_882_5,
+        );
+        let parts = [
+            boxed(Norm::Linf, &[(0.756_915_4, 0.0, 0.825_244_4)], 1e-40),
+            other,
+        ];
+        check_slow(&parts, 1.0);
+        let size = gauge(&parts, &project(&parts, 1.0), 1.0);
+        assert!(size > 0.999, "nothing is left unspent: {size}");
+        // The same at the highest price, whose logarithm does not round back to itself.
+        let other = boxed(
+            Norm::L2,
+            &[(0.577_870_8, 0.0, 0.705_98)],
+            2.434_872_453_593_954,
+        );
+        for x in [0.5, 0.7, 0.3, 0.023_112_286] {
+            check_slow(
+                &[
+                    boxed(Norm::Linf, &[(x, 0.0, 0.856_086_3)], 1e-40),
+                    other.clone(),
+                ],
+                1.0,
+            );
+        }
+    }
+
+    #[test]
+    fn a_free_pull_of_next_to_nothing_does_not_set_the_price() {
+        // The denormal stays free when the other feature is full: r² - c² is rounding and so would mu be.
+        let whole = boxed(
+            Norm::L2,
+            &[(-0.849_092, -0.795_364_1, 0.0), (1e-45, -1.0, 1.0)],
+            2.398_684_774_730_177,
+        );
+        check_slow(
+            &[
+                boxed(
+                    Norm::Linf,
+                    &[(-4.011_574_3, -3.223_180_8, 0.0)],
+                    2.132_412_073_755_586,
+                ),
+                whole,
+            ],
+            1.0,
+        );
     }
 
     #[test]
     fn degenerate_parts() {
         // A part without budget goes home, the other gets everything; no part at all is no work.
-        let parts = [free(Norm::L2, &[1.0, 1.0], 0.0), free(Norm::Linf, &[1.0, -2.0], 0.25)];
+        let parts = [
+            free(Norm::L2, &[1.0, 1.0], 0.0),
+            free(Norm::Linf, &[1.0, -2.0], 0.25),
+        ];
         assert_eq!(project(&parts, 2.0), [vec![0.0, 0.0], vec![0.25, -0.25]]);
         assert_eq!(project(&[], 2.0), Vec::<Vec<f32>>::new());
-        assert_eq!(project(&[free(Norm::L1, &[], 1.0)], 1.0), [Vec::<f32>::new()]);
+        assert_eq!(
+            project(&[free(Norm::L1, &[], 1.0)], 1.0),
+            [Vec::<f32>::new()]
+        );
         // One part alone is the plain projection.
-        assert_eq!(project(&[free(Norm::L1, &[3.0, -4.0], 2.0)], 3.0), [[0.5, -1.5]]);
+        assert_eq!(
+            project(&[free(Norm::L1, &[3.0, -4.0], 2.0)], 3.0),
+            [[0.5, -1.5]]
+        );
         // NaN stays, infinity is far.
-        let parts = [free(Norm::L2, &[f32::NAN, 3.0], 1.0), free(Norm::L2, &[f32::NEG_INFINITY], 1.0)];
+        let parts = [
+            free(Norm::L2, &[f32::NAN, 3.0], 1.0),
+            free(Norm::L2, &[f32::NEG_INFINITY], 1.0),
+        ];
         let xs = project(&parts, 2.0);
         assert!(xs[0][0].is_nan() && xs[1][0] < -0.999, "{xs:?}");
     }
@@ -287,18 +452,34 @@ mod tests {
     fn refusals() {
         let parts = |q: f64, norm: Norm| {
             let mut x = [1.0];
-            project_shared(&mut [Part { norm, x: &mut x, x0: &[0.0], lower: &[0.0], upper: &[1.0], eps: 1.0 }], q)
+            project_shared(
+                &mut [Part {
+                    norm,
+                    x: &mut x,
+                    x0: &[0.0],
+                    lower: &[0.0],
+                    upper: &[1.0],
+                    eps: 1.0,
+                }],
+                q,
+            )
         };
         assert_eq!(parts(2.0, Norm::L0), Err(SharedError::L0));
         for q in [0.5, -1.0, f64::INFINITY, f64::NAN] {
-            assert!(matches!(parts(q, Norm::L2), Err(SharedError::Exponent(_))), "{q}");
+            assert!(
+                matches!(parts(q, Norm::L2), Err(SharedError::Exponent(_))),
+                "{q}"
+            );
         }
         assert!(parts(1.0, Norm::L2).is_ok());
     }
 
     #[test]
     fn gauge_of_nothing_out_of_nothing() {
-        assert_eq!(shared_gauge([(0.0, 0.0), (3.0, 5.0), (4.0, 5.0)], 2.0).to_bits(), 1.0_f64.to_bits());
+        assert_eq!(
+            shared_gauge([(0.0, 0.0), (3.0, 5.0), (4.0, 5.0)], 2.0).to_bits(),
+            1.0_f64.to_bits()
+        );
         assert!(shared_gauge([(1e-9, 0.0)], 2.0).is_infinite());
         assert!(shared_gauge([(f64::NAN, 1.0)], 2.0).is_nan());
     }

@@ -1,0 +1,283 @@
+//! One array of a file, still in the file's own bytes: what npz and IDX have in common.
+
+use ndarray::{ArrayD, IxDyn, ShapeBuilder};
+use proofmark_domain::SampleId;
+
+use crate::DataError;
+
+/// What kind of element an array has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Element {
+    Unsigned,
+    Signed,
+    Float,
+    /// Fixed-width bytes, padded with zeros (`S`).
+    Bytes,
+    /// Fixed-width UCS-4, padded with zeros (`U`).
+    Text,
+    /// Anything else: Python objects, records, dates, complex numbers.
+    Other,
+}
+
+/// An element type as a file states it.
+#[derive(Debug, Clone)]
+pub(crate) struct Dtype {
+    pub(crate) element: Element,
+    /// Bytes of one element.
+    pub(crate) size: usize,
+    pub(crate) big_endian: bool,
+    /// As the file writes it, for messages.
+    pub(crate) text: String,
+}
+
+/// An array whose bytes are exactly as many as its shape and type need.
+pub(crate) struct Array<'a> {
+    /// The file as given, for messages.
+    file: &'a str,
+    pub(crate) name: String,
+    pub(crate) dtype: Dtype,
+    pub(crate) shape: Vec<usize>,
+    /// First index fastest, as in Fortran.
+    fortran: bool,
+    bytes: &'a [u8],
+}
+
+/// The bytes an array of this shape needs; `None` if the number does not fit.
+pub(crate) fn bytes_needed(shape: &[usize], size: usize) -> Option<u128> {
+    shape
+        .iter()
+        .try_fold(size as u128, |all, n| all.checked_mul(*n as u128))
+}
+
+impl<'a> Array<'a> {
+    /// Checks the announced shape against the bytes that are there.
+    pub(crate) fn new(
+        file: &'a str,
+        name: &str,
+        dtype: Dtype,
+        shape: Vec<usize>,
+        fortran: bool,
+        bytes: &'a [u8],
+    ) -> Result<Self, DataError> {
+        let needed = bytes_needed(&shape, dtype.size);
+        if needed != Some(bytes.len() as u128) {
+            let needed = needed.map_or_else(|| "more".to_owned(), |n| n.to_string());
+            return Err(DataError::Corrupt {
+                file: file.to_owned(),
+                part: format!("array `{name}`"),
+                problem: format!(
+                    "announces shape {shape:?} of {}, {needed} bytes, and holds {}; expected the same: the file is truncated or damaged",
+                    dtype.text,
+                    bytes.len()
+                ),
+            });
+        }
+        Ok(Self {
+            file,
+            name: name.to_owned(),
+            dtype,
+            shape,
+            fortran,
+            bytes,
+        })
+    }
+
+    /// Whether its values need bounds that somebody states.
+    pub(crate) fn is_float(&self) -> bool {
+        self.dtype.element == Element::Float
+    }
+
+    pub(crate) fn wrong_dtype(&self, expected: &'static str) -> DataError {
+        DataError::Dtype {
+            file: self.file.to_owned(),
+            array: self.name.clone(),
+            dtype: self.dtype.text.clone(),
+            expected,
+        }
+    }
+
+    pub(crate) fn wrong_shape(&self, expected: impl Into<String>) -> DataError {
+        DataError::Shape {
+            file: self.file.to_owned(),
+            array: self.name.clone(),
+            shape: self.shape.clone(),
+            expected: expected.into(),
+        }
+    }
+
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "takes texts, numbers and errors alike"
+    )]
+    pub(crate) fn wrong_value(
+        &self,
+        place: String,
+        value: impl ToString,
+        expected: impl Into<String>,
+    ) -> DataError {
+        DataError::Value {
+            file: self.file.to_owned(),
+            at: format!("`{}`, {place}", self.name),
+            value: value.to_string(),
+            expected: expected.into(),
+        }
+    }
+
+    /// Unsigned bytes over 255, so `[0, 1]`; 16-bit integers over 32768, so `[-1, 1]`; floating-point
+    /// numbers as they are, rounded to `f32`. Row-major. `None` for any other type.
+    pub(crate) fn data_units(&self) -> Option<Vec<f32>> {
+        match (self.dtype.element, self.dtype.size) {
+            (Element::Unsigned, 1) => Some(self.each(|[v]| f32::from(v) / 255.0)),
+            (Element::Signed, 2) => {
+                Some(self.each(|v| f32::from(i16::from_le_bytes(v)) / 32_768.0))
+            }
+            (Element::Float, 4) => Some(self.each(f32::from_le_bytes)),
+            (Element::Float, 8) => Some(self.each(|v| f64::from_le_bytes(v) as f32)),
+            _ => None,
+        }
+    }
+
+    /// Whole or floating-point numbers as they are. `None` for any other type.
+    pub(crate) fn plain_numbers(&self) -> Option<Vec<f32>> {
+        match self.dtype.element {
+            Element::Float => self.data_units(),
+            _ => Some(self.integers()?.into_iter().map(|v| v as f32).collect()),
+        }
+    }
+
+    /// Integers of any width. `None` for any other type.
+    pub(crate) fn integers(&self) -> Option<Vec<i128>> {
+        let signed = self.dtype.element == Element::Signed;
+        if !signed && self.dtype.element != Element::Unsigned {
+            return None;
+        }
+        Some(match (signed, self.dtype.size) {
+            (true, 1) => self.each(|v| i8::from_le_bytes(v).into()),
+            (true, 2) => self.each(|v| i16::from_le_bytes(v).into()),
+            (true, 4) => self.each(|v| i32::from_le_bytes(v).into()),
+            (true, 8) => self.each(|v| i64::from_le_bytes(v).into()),
+            (false, 1) => self.each(|v| u8::from_le_bytes(v).into()),
+            (false, 2) => self.each(|v| u16::from_le_bytes(v).into()),
+            (false, 4) => self.each(|v| u32::from_le_bytes(v).into()),
+            (false, 8) => self.each(|v| u64::from_le_bytes(v).into()),
+            _ => return None,
+        })
+    }
+
+    /// Class labels: one whole number of at least 0 per sample.
+    pub(crate) fn labels(&self) -> Result<Vec<usize>, DataError> {
+        let values = self
+            .integers()
+            .ok_or_else(|| self.wrong_dtype("integers, such as i64 or u8"))?;
+        self.one_axis()?;
+        values
+            .into_iter()
+            .enumerate()
+            .map(|(row, v)| {
+                usize::try_from(v)
+                    .map_err(|_| self.wrong_value(format!("row {row}"), v, "a class, 0 or greater"))
+            })
+            .collect()
+    }
+
+    /// Sample ids: one name or whole number of at least 0 per sample.
+    pub(crate) fn ids(&self) -> Result<Vec<SampleId>, DataError> {
+        self.one_axis()?;
+        if let Some(numbers) = self.integers() {
+            return numbers
+                .into_iter()
+                .enumerate()
+                .map(|(row, v)| {
+                    u64::try_from(v).map(SampleId::Row).map_err(|_| {
+                        self.wrong_value(format!("row {row}"), v, "a number of at least 0, or text")
+                    })
+                })
+                .collect();
+        }
+        if self.dtype.size == 0 {
+            // A zero-width text type can only hold empty names.
+            return Err(self.wrong_dtype("text of at least one character"));
+        }
+        let decode: fn(&[u8], bool) -> Option<String> = match self.dtype.element {
+            Element::Bytes => bytes_to_name,
+            Element::Text => ucs4_to_name,
+            _ => return Err(self.wrong_dtype("integers or text (`U` or `S`)")),
+        };
+        self.bytes
+            .chunks_exact(self.dtype.size)
+            .enumerate()
+            .map(|(row, cell)| match decode(cell, self.dtype.big_endian) {
+                Some(name) if !name.is_empty() => Ok(SampleId::Name(name)),
+                Some(_) => Err(self.wrong_value(format!("row {row}"), "an empty id", "some text")),
+                None => {
+                    Err(self.wrong_value(format!("row {row}"), "damaged text", "valid Unicode"))
+                }
+            })
+            .collect()
+    }
+
+    /// Budgets: one finite number of at least 0 per sample.
+    pub(crate) fn budgets(&self) -> Result<Vec<f32>, DataError> {
+        let values = self
+            .plain_numbers()
+            .ok_or_else(|| self.wrong_dtype("f32, f64 or integers"))?;
+        self.one_axis()?;
+        match values.iter().position(|v| !(v.is_finite() && *v >= 0.0)) {
+            None => Ok(values),
+            Some(row) => Err(self.wrong_value(
+                format!("row {row}"),
+                values[row],
+                "a finite epsilon of at least 0",
+            )),
+        }
+    }
+
+    fn one_axis(&self) -> Result<(), DataError> {
+        if self.shape.len() == 1 {
+            Ok(())
+        } else {
+            Err(self.wrong_shape("[n], one entry per sample"))
+        }
+    }
+
+    /// Every element in row-major order, from its bytes in little-endian order.
+    fn each<const N: usize, T: Clone>(&self, convert: impl Fn([u8; N]) -> T) -> Vec<T> {
+        let (cells, _) = self.bytes.as_chunks::<N>();
+        let values = cells.iter().map(|cell| {
+            let mut cell = *cell;
+            if self.dtype.big_endian {
+                cell.reverse();
+            }
+            convert(cell)
+        });
+        if self.fortran && self.shape.len() > 1 {
+            let shape = IxDyn(&self.shape).f();
+            match ArrayD::from_shape_vec(shape, values.clone().collect()) {
+                Ok(array) => return array.iter().cloned().collect(),
+                // `new` has checked that the shape fits the bytes.
+                Err(e) => unreachable!("{e}"),
+            }
+        }
+        values.collect()
+    }
+}
+
+fn bytes_to_name(cell: &[u8], _: bool) -> Option<String> {
+    let name = String::from_utf8(cell.to_vec()).ok()?;
+    Some(name.trim_end_matches('\0').to_owned())
+}
+
+fn ucs4_to_name(cell: &[u8], big_endian: bool) -> Option<String> {
+    let (cells, _) = cell.as_chunks::<4>();
+    let name: Option<String> = cells
+        .iter()
+        .map(|c| {
+            char::from_u32(if big_endian {
+                u32::from_be_bytes(*c)
+            } else {
+                u32::from_le_bytes(*c)
+            })
+        })
+        .collect();
+    Some(name?.trim_end_matches('\0').to_owned())
+}

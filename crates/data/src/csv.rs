@@ -1,0 +1,171 @@
+//! CSV: a header row, then one sample per line.
+//!
+//! The column `label` or `y` (or the one named) holds labels, `id` holds ids, and all others are the
+//! features of one table called `x`, in order.
+
+use std::collections::HashSet;
+
+use csv::{ReaderBuilder, StringRecord, Trim};
+use proofmark_domain::{Kind, Modality, SampleId, nearest};
+
+use crate::dataset::Parts;
+use crate::source::{Source, sha256};
+use crate::{Column, DataError, Dataset, Options};
+
+pub(crate) fn read(source: &Source, options: &Options) -> Result<Dataset, DataError> {
+    let bytes = source
+        .bytes
+        .strip_prefix(b"\xef\xbb\xbf")
+        .unwrap_or(&source.bytes);
+    // Flexible, so that a ragged line is ours to report, with its number.
+    let mut reader = ReaderBuilder::new()
+        .trim(Trim::All)
+        .flexible(true)
+        .from_reader(bytes);
+    let header = reader.headers().map_err(|e| source.corrupt("header", e))?;
+    let columns = Columns::find(source, header, options)?;
+    let bounds = options.bounds.clone().ok_or_else(|| DataError::NoBounds {
+        file: source.file.clone(),
+        array: "x".to_owned(),
+        also: "",
+    })?;
+
+    let (mut values, mut labels, mut ids) = (Vec::new(), Vec::new(), Vec::new());
+    let mut lines = Vec::new();
+    for record in reader.records() {
+        let record = record.map_err(|e| source.corrupt("table", e))?;
+        let line = record.position().map_or(0, csv::Position::line);
+        if record.len() != columns.names.len() {
+            return Err(source.corrupt(
+                format!("line {line}"),
+                format!(
+                    "has {} cells; expected {}, as the header",
+                    record.len(),
+                    columns.names.len()
+                ),
+            ));
+        }
+        let wrong = |column: usize, expected: &str| DataError::Value {
+            file: source.file.clone(),
+            at: format!("`{}`, line {line}", columns.names[column]),
+            value: match &record[column] {
+                "" => "an empty cell".to_owned(),
+                text => format!("`{text}`"),
+            },
+            expected: expected.to_owned(),
+        };
+        for column in &columns.features {
+            let value: f32 = record[*column]
+                .parse()
+                .map_err(|_| wrong(*column, "a number"))?;
+            values.push(value);
+        }
+        if let Some(column) = columns.label {
+            let label = record[column]
+                .parse()
+                .map_err(|_| wrong(column, "a class: a whole number, 0 or greater"))?;
+            labels.push(label);
+        }
+        if let Some(column) = columns.id {
+            if record[column].is_empty() {
+                return Err(wrong(column, "an id"));
+            }
+            ids.push(record[column].to_owned());
+        }
+        lines.push(line);
+    }
+
+    let modality = Modality {
+        name: "x".to_owned(),
+        kind: Kind::Table,
+        shape: vec![columns.features.len()],
+        bounds,
+    };
+    let table = Column::checked(&source.file, modality, values, |row, feature| {
+        let name = &columns.names[columns.features[feature]];
+        format!("`{name}`, line {}", lines[row])
+    })?;
+    let parts = Parts {
+        name: source.name.clone(),
+        sha256: sha256(&[&source.bytes]),
+        modalities: vec![table],
+        labels: columns.label.map(|_| labels),
+        ids: columns.id.map(|_| sample_ids(ids)),
+        eps: None,
+    };
+    Dataset::assemble(&source.file, parts)
+}
+
+/// Numbers if all are numbers as we would write them, else names.
+fn sample_ids(texts: Vec<String>) -> Vec<SampleId> {
+    let number = |text: &String| text.parse().ok().filter(|n: &u64| n.to_string() == *text);
+    let numbers: Option<Vec<u64>> = texts.iter().map(number).collect();
+    match numbers {
+        Some(numbers) => numbers.into_iter().map(SampleId::Row).collect(),
+        None => texts.into_iter().map(SampleId::Name).collect(),
+    }
+}
+
+/// What each column of the table is for.
+struct Columns {
+    names: Vec<String>,
+    label: Option<usize>,
+    id: Option<usize>,
+    features: Vec<usize>,
+}
+
+impl Columns {
+    fn find(source: &Source, header: &StringRecord, options: &Options) -> Result<Self, DataError> {
+        let names: Vec<String> = header.iter().map(str::to_owned).collect();
+        let bad = |problem: String| source.corrupt("header", problem);
+        if names.iter().all(|n| n.parse::<f64>().is_ok()) && !names.is_empty() {
+            return Err(bad(
+                "holds only numbers; expected the names of the columns".to_owned()
+            ));
+        }
+        let mut seen = HashSet::new();
+        if let Some(twice) = names.iter().find(|n| !seen.insert(n.as_str())) {
+            return Err(bad(format!(
+                "names `{twice}` twice; expected distinct names"
+            )));
+        }
+        let place = |name: &str| names.iter().position(|n| n == name);
+        let label = match (&options.label_column, place("label"), place("y")) {
+            (Some(name), ..) => Some(place(name).ok_or_else(|| DataError::Missing {
+                file: source.file.clone(),
+                what: format!("column `{name}`"),
+                has: nearest(name, names.iter().map(String::as_str)).map_or_else(
+                    || format!("{} others", names.len()),
+                    |n| format!("`{n}`; is that the one?"),
+                ),
+            })?),
+            (None, Some(_), Some(_)) => {
+                return Err(bad(
+                    "has both `label` and `y`; expected one, or the name of the label column"
+                        .to_owned(),
+                ));
+            }
+            (None, label, y) => label.or(y),
+        };
+        let id = place("id").filter(|id| Some(*id) != label);
+        let features: Vec<usize> = (0..names.len())
+            .filter(|column| Some(*column) != label && Some(*column) != id)
+            .collect();
+        if features.is_empty() {
+            return Err(DataError::Missing {
+                file: source.file.clone(),
+                what: "column of features".to_owned(),
+                has: match names.len() {
+                    0 => "no header row".to_owned(),
+                    _ => format!("`{}`", names.join("`, `")),
+                },
+            });
+        }
+        Ok(Self {
+            names,
+            label,
+            id,
+            features,
+        })
+    }
+}

@@ -1,0 +1,208 @@
+use std::collections::HashMap;
+use std::ops::Range;
+
+use ndarray::{Array1, Axis};
+use proofmark_domain::{SampleId, Seed};
+
+use crate::{Column, DataError, subset};
+
+/// A checked data set on the host, or some of its rows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Dataset {
+    /// The shipped name, or the file's name without its folder.
+    pub name: String,
+    /// SHA-256, in hex, over the bytes of the file; for IDX over the images' file followed by the
+    /// labels'; for a shipped set over the shipped file.
+    pub sha256: String,
+    /// At least one, all with the same rows.
+    pub modalities: Vec<Column>,
+    /// Class of each row, where the set has labels.
+    pub labels: Option<Vec<usize>>,
+    /// Which sample each row is; distinct.
+    pub ids: Vec<SampleId>,
+    /// Rows in the source before any limit, range or shard (for a shipped split: rows of the split).
+    pub total: usize,
+    /// Place of each row in the seeded, class-stratified order of the whole set ([`Dataset::ranked`]).
+    pub rank: Vec<u64>,
+    /// The set's own budget of each row, in data units, where it has them.
+    pub eps: Option<Array1<f32>>,
+}
+
+/// What a format has read, before the rows are checked against each other.
+pub(crate) struct Parts {
+    pub(crate) name: String,
+    pub(crate) sha256: String,
+    pub(crate) modalities: Vec<Column>,
+    pub(crate) labels: Option<Vec<usize>>,
+    pub(crate) ids: Option<Vec<SampleId>>,
+    pub(crate) eps: Option<Vec<f32>>,
+}
+
+impl Dataset {
+    /// Checks that there are rows, that all parts have as many, and that ids are distinct; ranks with
+    /// seed 0.
+    pub(crate) fn assemble(file: &str, parts: Parts) -> Result<Self, DataError> {
+        let empty = || DataError::Empty {
+            file: file.to_owned(),
+        };
+        let first = parts.modalities.first().ok_or_else(empty)?;
+        let rows = first.values.nrows();
+        if rows == 0 {
+            return Err(empty());
+        }
+        let lengths = parts
+            .modalities
+            .iter()
+            .map(|c| (c.modality.name.as_str(), c.values.nrows()))
+            .chain(parts.labels.iter().map(|l| ("y", l.len())))
+            .chain(parts.ids.iter().map(|i| ("id", i.len())))
+            .chain(parts.eps.iter().map(|e| ("eps", e.len())));
+        for (name, length) in lengths {
+            if length != rows {
+                return Err(DataError::Length {
+                    file: file.to_owned(),
+                    first: first.modality.name.clone(),
+                    first_len: rows,
+                    second: name.to_owned(),
+                    second_len: length,
+                });
+            }
+        }
+        let ids = match parts.ids {
+            Some(ids) => {
+                check_distinct(file, &ids)?;
+                ids
+            }
+            None => (0..rows as u64).map(SampleId::Row).collect(),
+        };
+        let set = Self {
+            name: parts.name,
+            sha256: parts.sha256,
+            modalities: parts.modalities,
+            labels: parts.labels,
+            ids,
+            total: rows,
+            rank: Vec::new(),
+            eps: parts.eps.map(Array1::from),
+        };
+        Ok(set.ranked(Seed(0)))
+    }
+
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Whether there are no rows: only a part of a set can be so.
+    pub fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+
+    /// The largest label plus one; 0 without labels.
+    pub fn classes(&self) -> usize {
+        let labels = self.labels.iter().flatten();
+        labels.max().map_or(0, |most| most.saturating_add(1))
+    }
+
+    /// Checks that every label is one of a model's `classes`.
+    pub fn check_labels(&self, classes: usize) -> Result<(), DataError> {
+        let labels = self.labels.iter().flatten();
+        match labels.enumerate().find(|(_, label)| **label >= classes) {
+            None => Ok(()),
+            Some((row, label)) => Err(DataError::Label {
+                file: self.name.clone(),
+                id: self.ids[row].to_string(),
+                label: *label,
+                most: classes.saturating_sub(1),
+                classes,
+            }),
+        }
+    }
+
+    /// The same rows, ranked by `seed`: random within a class, and such that the first `m` hold of
+    /// every class less than one row more or fewer than its share. Depends on seed, ids and labels.
+    ///
+    /// Rank the whole set: of a part it would be the order of that part.
+    #[must_use]
+    pub fn ranked(mut self, seed: Seed) -> Self {
+        self.rank = subset::ranks(&self.ids, self.labels.as_deref(), seed);
+        self
+    }
+
+    /// The first `n` rows of the order of [`Dataset::ranked`], kept as they stand in the source: a
+    /// larger `n` holds every smaller one. All rows if there are no more than `n`, none for 0.
+    #[must_use]
+    pub fn limit(&self, n: usize, seed: Seed) -> Self {
+        let rank = subset::ranks(&self.ids, self.labels.as_deref(), seed);
+        let keep: Vec<usize> = (0..self.len())
+            .filter(|row| rank[*row] < n as u64)
+            .collect();
+        let mut part = self.select(&keep);
+        part.rank = keep.iter().map(|row| rank[*row]).collect();
+        part
+    }
+
+    /// Rows as they stand, from 0. Fails where the range is empty or goes past the end.
+    pub fn range(&self, rows: Range<usize>) -> Result<Self, DataError> {
+        if rows.is_empty() || rows.end > self.len() {
+            return Err(DataError::Range {
+                file: self.name.clone(),
+                start: rows.start,
+                end: rows.end,
+                rows: self.len(),
+            });
+        }
+        Ok(self.select(&rows.collect::<Vec<_>>()))
+    }
+
+    /// Shard `index` (from 0) of `count`: the rows whose rank leaves `index` when divided by `count`.
+    /// Shards are disjoint and together everything. Empty where `index` is not below `count`.
+    #[must_use]
+    pub fn shard(&self, index: usize, count: usize) -> Self {
+        let mine = |row: &usize| self.rank[*row].checked_rem(count as u64) == Some(index as u64);
+        self.select(&(0..self.len()).filter(mine).collect::<Vec<_>>())
+    }
+
+    /// These rows, in this order, with their ids and ranks.
+    ///
+    /// # Panics
+    /// Where a row is not below [`Dataset::len`].
+    #[must_use]
+    pub fn select(&self, rows: &[usize]) -> Self {
+        Self {
+            name: self.name.clone(),
+            sha256: self.sha256.clone(),
+            modalities: self
+                .modalities
+                .iter()
+                .map(|column| Column {
+                    modality: column.modality.clone(),
+                    values: column.values.select(Axis(0), rows),
+                })
+                .collect(),
+            labels: self
+                .labels
+                .as_ref()
+                .map(|labels| rows.iter().map(|row| labels[*row]).collect()),
+            ids: rows.iter().map(|row| self.ids[*row].clone()).collect(),
+            total: self.total,
+            rank: rows.iter().map(|row| self.rank[*row]).collect(),
+            eps: self.eps.as_ref().map(|eps| eps.select(Axis(0), rows)),
+        }
+    }
+}
+
+fn check_distinct(file: &str, ids: &[SampleId]) -> Result<(), DataError> {
+    let mut seen = HashMap::new();
+    for (row, id) in ids.iter().enumerate() {
+        if let Some(first) = seen.insert(id, row) {
+            return Err(DataError::DuplicateId {
+                file: file.to_owned(),
+                id: id.to_string(),
+                first,
+                second: row,
+            });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,147 @@
+//! IDX, the format of MNIST: a magic that states type and rank, big-endian sizes, then the elements.
+//! Plain or gzipped; images in one file, labels in another.
+//!
+//! **Reference.** Y. `LeCun`, C. Cortes, C. Burges: *The MNIST database*, "the IDX file format".
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use flate2::read::MultiGzDecoder;
+
+use crate::array::{Array, Dtype, Element, bytes_needed};
+use crate::dataset::Parts;
+use crate::source::{Source, sha256};
+use crate::{Column, DataError, Dataset, Options};
+
+/// Images from `source`; labels from the file that `options` names, else from the one that stands
+/// beside the images under the usual name, if it does.
+pub(crate) fn read(path: &Path, source: &Source, options: &Options) -> Result<Dataset, DataError> {
+    let unpacked = unpack(source)?;
+    let images = parse(source, "x", &unpacked)?;
+    if images.shape.len() == 1 {
+        return Err(images.wrong_shape(
+            "[n, h, w], [n, c, h, w] or [n, features]; this looks like a file of labels, give the images",
+        ));
+    }
+    let column = Column::from_array(&source.file, &images, options.bounds.clone(), "")?;
+
+    let beside = options.labels.clone().or_else(|| labels_beside(path));
+    let label_source = beside.map(|p| Source::read(&p)).transpose()?;
+    let labels = label_source
+        .as_ref()
+        .map(|source| parse(source, "y", &unpack(source)?)?.labels())
+        .transpose()?;
+
+    let mut hashed = vec![source.bytes.as_slice()];
+    hashed.extend(label_source.iter().map(|s| s.bytes.as_slice()));
+    let parts = Parts {
+        name: source.name.clone(),
+        sha256: sha256(&hashed),
+        modalities: vec![column],
+        labels,
+        ids: None,
+        eps: None,
+    };
+    Dataset::assemble(&source.file, parts)
+}
+
+/// `train-labels-idx1-ubyte.gz` for `train-images-idx3-ubyte.gz`, if it exists, packed or not.
+fn labels_beside(images: &Path) -> Option<PathBuf> {
+    let name = images.file_name()?.to_str()?;
+    let labels = ["images-idx3", "images.idx3", "images-idx4", "images.idx4"]
+        .iter()
+        .find(|part| name.contains(*part))
+        .map(|part| {
+            let mark = &part[6..=6];
+            name.replace(part, &format!("labels{mark}idx1"))
+        })?;
+    let plain = labels.strip_suffix(".gz").unwrap_or(&labels);
+    [labels.clone(), plain.to_owned(), format!("{plain}.gz")]
+        .into_iter()
+        .map(|name| images.with_file_name(name))
+        .find(|path| path.is_file())
+}
+
+/// The file's bytes, or what its gzip holds: at most one byte more than its header announces.
+fn unpack(source: &Source) -> Result<Vec<u8>, DataError> {
+    if !source.bytes.starts_with(&[0x1f, 0x8b]) {
+        return Ok(source.bytes.clone());
+    }
+    let broken = |e| source.corrupt("gzip", format!("cannot be unpacked: {e}"));
+    let mut gzip = MultiGzDecoder::new(source.bytes.as_slice());
+    let mut bytes = Vec::new();
+    // Magic and, for the highest rank, 255 sizes.
+    gzip.by_ref()
+        .take(4 + 255 * 4)
+        .read_to_end(&mut bytes)
+        .map_err(broken)?;
+    let header = Header::parse(source, &bytes)?;
+    let declared = header.declared();
+    match declared {
+        Some(declared) if declared <= u128::from(source.allowed()) => {
+            let left = (declared as u64 + 1).saturating_sub(bytes.len() as u64);
+            gzip.take(left).read_to_end(&mut bytes).map_err(broken)?;
+            Ok(bytes)
+        }
+        _ => Err(source.too_large("its header", declared.unwrap_or(u128::MAX))),
+    }
+}
+
+fn parse<'a>(source: &'a Source, name: &str, bytes: &'a [u8]) -> Result<Array<'a>, DataError> {
+    let header = Header::parse(source, bytes)?;
+    let data = &bytes[header.length..];
+    Array::new(&source.file, name, header.dtype, header.shape, false, data)
+}
+
+struct Header {
+    dtype: Dtype,
+    shape: Vec<usize>,
+    length: usize,
+}
+
+impl Header {
+    fn parse(source: &Source, bytes: &[u8]) -> Result<Self, DataError> {
+        let bad = |problem: String| source.corrupt("IDX header", problem);
+        let short = || {
+            bad(format!(
+                "is truncated: the file holds {} bytes",
+                bytes.len()
+            ))
+        };
+        let ([zero, zero2, code, rank], mut rest) = bytes.split_first_chunk().ok_or_else(short)?;
+        let (element, size, text) = match (zero, zero2, code) {
+            (0, 0, 0x08) => (Element::Unsigned, 1, "u8"),
+            (0, 0, 0x09) => (Element::Signed, 1, "i8"),
+            (0, 0, 0x0b) => (Element::Signed, 2, "i16"),
+            (0, 0, 0x0c) => (Element::Signed, 4, "i32"),
+            (0, 0, 0x0d) => (Element::Float, 4, "f32"),
+            (0, 0, 0x0e) => (Element::Float, 8, "f64"),
+            _ => {
+                return Err(bad(format!(
+                    "begins {zero:02x} {zero2:02x} {code:02x}; expected 00 00 and a type of 08, 09, 0b, 0c, 0d or 0e"
+                )));
+            }
+        };
+        let mut shape = Vec::new();
+        for _ in 0..*rank {
+            let (axis, after) = rest.split_first_chunk().ok_or_else(short)?;
+            shape.push(u32::from_be_bytes(*axis) as usize);
+            rest = after;
+        }
+        Ok(Self {
+            dtype: Dtype {
+                element,
+                size,
+                big_endian: true,
+                text: text.to_owned(),
+            },
+            shape,
+            length: bytes.len() - rest.len(),
+        })
+    }
+
+    /// Bytes of the whole file, header included, by its own word.
+    fn declared(&self) -> Option<u128> {
+        bytes_needed(&self.shape, self.dtype.size)?.checked_add(self.length as u128)
+    }
+}

@@ -1,0 +1,256 @@
+//! npz: a zip archive of .npy arrays, as `numpy.savez` and `numpy.savez_compressed` write it.
+//!
+//! Read by [`crate::open`]: every array is a modality under its own name, in the archive's order,
+//! except
+//!
+//! | array | holds |
+//! |---|---|
+//! | `y` | labels, integers `[n]` |
+//! | `id` | ids, integers or text `[n]` |
+//! | `eps` | a budget per sample, `[n]`, in data units |
+//! | `bounds` | `[2]` (low, high) or `[2, features]`, for every floating-point modality |
+//! | `bounds_NAME` | the same for the modality `NAME` |
+//! | `group_*` | other facts about samples; not read here |
+//!
+//! Written by [`write()`].
+
+use std::io::{self, BufWriter, Cursor, Read, Write};
+use std::path::Path;
+
+use ndarray::ArrayViewD;
+use proofmark_domain::{Bounds, SampleId};
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, ZipArchive, ZipWriter};
+
+use crate::array::Array;
+use crate::dataset::Parts;
+use crate::source::{Source, sha256};
+use crate::whole::write_whole;
+use crate::{Column, DataError, Dataset, Options, npy};
+
+const ALSO: &str = ", or an array `bounds` of shape [2] to the file";
+
+/// One array to write.
+#[derive(Debug, Clone)]
+pub enum NpzArray<'a> {
+    /// 32-bit floating-point numbers.
+    F32(ArrayViewD<'a, f32>),
+    /// 64-bit integers.
+    I64(ArrayViewD<'a, i64>),
+    /// Sample ids, one axis: `i64` if all are rows, else text.
+    Ids(&'a [SampleId]),
+}
+
+/// Writes arrays under their names, whole or not at all: `numpy.load` and [`crate::open`] read them
+/// back. The same arrays give the same bytes.
+pub fn write(path: &Path, arrays: &[(&str, NpzArray<'_>)]) -> Result<(), DataError> {
+    write_whole(path, |file| {
+        let mut zip = ZipWriter::new(BufWriter::new(file));
+        for (name, array) in arrays {
+            let (header, size) = array.header();
+            // Found noise does not compress, and stored entries can be mapped into memory.
+            let options = SimpleFileOptions::DEFAULT
+                .compression_method(CompressionMethod::Stored)
+                .large_file(size > u64::from(u32::MAX / 2));
+            zip.start_file(format!("{name}.npy"), options)?;
+            let mut entry = BufWriter::new(&mut zip);
+            entry.write_all(&header)?;
+            array.write_data(&mut entry)?;
+            entry.flush()?;
+        }
+        zip.finish()?.flush()
+    })
+}
+
+impl NpzArray<'_> {
+    /// The header, and about how many bytes of data follow it.
+    fn header(&self) -> (Vec<u8>, u64) {
+        match self {
+            Self::F32(a) => (npy::header("<f4", a.shape()), 4 * a.len() as u64),
+            Self::I64(a) => (npy::header("<i8", a.shape()), 8 * a.len() as u64),
+            Self::Ids(ids) => {
+                let (descr, width) = match rows(ids) {
+                    Some(_) => ("<i8".to_owned(), 8),
+                    None => (format!("<U{}", width(ids)), 4 * width(ids)),
+                };
+                let header = npy::header(&descr, &[ids.len()]);
+                (header, (width * ids.len()) as u64)
+            }
+        }
+    }
+
+    fn write_data(&self, to: &mut impl Write) -> io::Result<()> {
+        match self {
+            Self::F32(a) => a.iter().try_for_each(|v| to.write_all(&v.to_le_bytes())),
+            Self::I64(a) => a.iter().try_for_each(|v| to.write_all(&v.to_le_bytes())),
+            Self::Ids(ids) => match rows(ids) {
+                Some(rows) => rows.iter().try_for_each(|v| to.write_all(&v.to_le_bytes())),
+                None => write_names(ids, to),
+            },
+        }
+    }
+}
+
+fn rows(ids: &[SampleId]) -> Option<Vec<i64>> {
+    ids.iter()
+        .map(|id| match id {
+            SampleId::Row(row) => i64::try_from(*row).ok(),
+            SampleId::Name(_) => None,
+        })
+        .collect()
+}
+
+/// The longest id, in characters; numpy has no text of width 0.
+fn width(ids: &[SampleId]) -> usize {
+    let widths = ids.iter().map(|id| id.to_string().chars().count());
+    widths.max().unwrap_or(0).max(1)
+}
+
+fn write_names(ids: &[SampleId], to: &mut impl Write) -> io::Result<()> {
+    let width = width(ids);
+    for id in ids {
+        let name = id.to_string();
+        let padded = name.chars().chain(std::iter::repeat('\0')).take(width);
+        for c in padded {
+            to.write_all(&u32::from(c).to_le_bytes())?;
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn read(source: &Source, options: &Options) -> Result<Dataset, DataError> {
+    let entries = unpack(source)?;
+    let mut arrays = Vec::new();
+    for (name, bytes) in &entries {
+        arrays.push(npy::parse(source, name, bytes)?);
+    }
+    let has = arrays
+        .iter()
+        .map(|a| format!("`{}`", a.name))
+        .collect::<Vec<_>>()
+        .join(", ");
+    let (facts, data): (Vec<_>, Vec<_>) = arrays.into_iter().partition(|a| is_fact(&a.name));
+    if data.is_empty() {
+        return Err(DataError::Missing {
+            file: source.file.clone(),
+            what: "array `x`, nor any other that holds data".to_owned(),
+            has: if has.is_empty() {
+                "no arrays".to_owned()
+            } else {
+                has
+            },
+        });
+    }
+    let fact = |name: &str| facts.iter().find(|a| a.name == name);
+    for own in facts.iter().filter_map(|a| a.name.strip_prefix("bounds_")) {
+        if !data.iter().any(|a| a.name == own) {
+            return Err(DataError::Missing {
+                file: source.file.clone(),
+                what: format!("array `{own}`, though it has `bounds_{own}`"),
+                has,
+            });
+        }
+    }
+    // Where some modalities need bounds, common bounds are for those and not for pixels and sound.
+    let any_float = data.iter().any(Array::is_float);
+    let common = match (&options.bounds, fact("bounds")) {
+        (Some(bounds), _) => Some(bounds.clone()),
+        (None, Some(array)) => Some(bounds(source, array)?),
+        (None, None) => None,
+    };
+    let mut modalities = Vec::new();
+    for array in &data {
+        let own = fact(&format!("bounds_{}", array.name));
+        let stated = match own {
+            Some(own) if options.bounds.is_none() => Some(bounds(source, own)?),
+            _ if any_float && !array.is_float() => None,
+            _ => common.clone(),
+        };
+        modalities.push(Column::from_array(&source.file, array, stated, ALSO)?);
+    }
+    let parts = Parts {
+        name: source.name.clone(),
+        sha256: sha256(&[&source.bytes]),
+        modalities,
+        labels: fact("y").map(Array::labels).transpose()?,
+        ids: fact("id").map(Array::ids).transpose()?,
+        eps: fact("eps").map(Array::budgets).transpose()?,
+    };
+    Dataset::assemble(&source.file, parts)
+}
+
+/// Whether an array says something about the samples rather than being their data.
+fn is_fact(name: &str) -> bool {
+    matches!(name, "y" | "id" | "bounds" | "eps") || name.starts_with("bounds_")
+}
+
+/// Every entry but the groups, with what each announces checked before it is unpacked.
+fn unpack(source: &Source) -> Result<Vec<(String, Vec<u8>)>, DataError> {
+    if source.bytes.is_empty() {
+        return Err(source.corrupt(
+            "archive",
+            "is an empty file; expected what `numpy.savez` writes",
+        ));
+    }
+    let mut zip = ZipArchive::new(Cursor::new(source.bytes.as_slice()))
+        .map_err(|e| source.corrupt("archive", format!("{e}; it is truncated or no npz")))?;
+    let mut left = source.allowed();
+    let mut entries = Vec::new();
+    for i in 0..zip.len() {
+        let entry = zip
+            .by_index(i)
+            .map_err(|e| source.corrupt(format!("entry {i}"), e))?;
+        let name = entry
+            .name()
+            .map_err(|e| source.corrupt(format!("entry {i}"), e))?
+            .into_owned();
+        let part = format!("entry `{name}`");
+        let Some(name) = name.strip_suffix(".npy").map(str::to_owned) else {
+            return Err(source.corrupt(part, "is no array; expected only names ending in .npy"));
+        };
+        if name.starts_with("group_") {
+            continue;
+        }
+        let declared = entry.size();
+        if declared > left {
+            return Err(source.too_large(part, declared.into()));
+        }
+        left -= declared;
+        // No capacity is taken on the word of the archive: the buffer grows with what is there.
+        let mut bytes = Vec::new();
+        entry
+            .take(declared.saturating_add(1))
+            .read_to_end(&mut bytes)
+            .map_err(|e| source.corrupt(part.clone(), format!("cannot be unpacked: {e}")))?;
+        if bytes.len() as u64 != declared {
+            return Err(source.corrupt(
+                part,
+                format!(
+                    "announces {declared} bytes and holds {} or more; expected the same",
+                    bytes.len()
+                ),
+            ));
+        }
+        entries.push((name, bytes));
+    }
+    Ok(entries)
+}
+
+/// `[2]` or `[2, ...]`: low and high, for all features or for each.
+fn bounds(source: &Source, array: &Array<'_>) -> Result<Bounds, DataError> {
+    let values = array
+        .plain_numbers()
+        .ok_or_else(|| array.wrong_dtype("f32, f64 or integers"))?;
+    if array.shape.first() != Some(&2) || values.is_empty() {
+        return Err(array.wrong_shape("[2], low and high, or [2, features]"));
+    }
+    let (low, high) = values.split_at(values.len() / 2);
+    let bounds = match (low, high) {
+        ([low], [high]) => Bounds::uniform(*low, *high),
+        _ => Bounds::per_feature(low.to_vec(), high.to_vec()),
+    };
+    bounds.map_err(|e| DataError::Bounds {
+        file: source.file.clone(),
+        source: e,
+    })
+}

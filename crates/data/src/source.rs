@@ -1,0 +1,74 @@
+use std::fmt::Write as _;
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+use crate::DataError;
+
+/// A file in memory, with the names that messages and reports call it.
+pub(crate) struct Source {
+    /// The path as given: for messages.
+    pub(crate) file: String,
+    /// Its last component: for reports, which carry no machine's paths.
+    pub(crate) name: String,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Source {
+    pub(crate) fn read(path: &Path) -> Result<Self, DataError> {
+        let file = path.display().to_string();
+        let bytes = std::fs::read(path).map_err(|source| DataError::Read {
+            file: file.clone(),
+            source,
+        })?;
+        let name = path
+            .file_name()
+            .map_or_else(|| file.clone(), |n| n.to_string_lossy().into_owned());
+        Ok(Self { file, name, bytes })
+    }
+
+    /// The most bytes that will be unpacked from this file: beyond them it is taken for a bomb.
+    ///
+    /// Deflate reaches a factor of about 1000 on zeros; images and sound stay far below 100. The
+    /// constant lets small files of constant data through.
+    pub(crate) fn allowed(&self) -> u64 {
+        const ALWAYS: u64 = 1 << 28;
+        const FACTOR: u64 = 100;
+        ALWAYS.saturating_add(FACTOR.saturating_mul(self.bytes.len() as u64))
+    }
+
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "takes texts, numbers and errors alike"
+    )]
+    pub(crate) fn corrupt(&self, part: impl Into<String>, problem: impl ToString) -> DataError {
+        DataError::Corrupt {
+            file: self.file.clone(),
+            part: part.into(),
+            problem: problem.to_string(),
+        }
+    }
+
+    pub(crate) fn too_large(&self, part: impl Into<String>, declared: u128) -> DataError {
+        DataError::TooLarge {
+            file: self.file.clone(),
+            part: part.into(),
+            declared,
+            allowed: self.allowed(),
+            size: self.bytes.len() as u64,
+        }
+    }
+}
+
+/// SHA-256 in lower-case hex over the given pieces, one after the other.
+pub(crate) fn sha256(pieces: &[&[u8]]) -> String {
+    let mut hasher = Sha256::new();
+    for piece in pieces {
+        hasher.update(piece);
+    }
+    hasher.finalize().iter().fold(String::new(), |mut hex, b| {
+        // Writing to a String cannot fail.
+        let _ = write!(hex, "{b:02x}");
+        hex
+    })
+}

@@ -1,0 +1,89 @@
+use proofmark_data::Options;
+use proofmark_domain::{Bounds, Kind, SampleId};
+
+use crate::make::*;
+
+#[test]
+fn a_table_with_labels_and_ids() {
+    let file = b"\xef\xbb\xbfage, label ,id,income\n0.5,1,7,0.25\n\n1,0,8,\"0\"\r\n";
+    let set = open_as("a.csv", file, &unit()).unwrap();
+    let column = &set.modalities[0];
+    assert_eq!(
+        (column.modality.kind, column.modality.name.as_str()),
+        (Kind::Table, "x")
+    );
+    assert_eq!(column.modality.shape, [2]);
+    assert_eq!(
+        column.values.iter().copied().collect::<Vec<_>>(),
+        [0.5, 0.25, 1.0, 0.0]
+    );
+    assert_eq!(set.labels, Some(vec![1, 0]));
+    assert_eq!(set.ids, [SampleId::Row(7), SampleId::Row(8)]);
+}
+
+#[test]
+fn label_columns_and_ids_by_name() {
+    let options = Options {
+        label_column: Some("b".into()),
+        ..unit()
+    };
+    let set = open_as("a.csv", b"a,b,id\n0,1,u1\n1,0,07\n", &options).unwrap();
+    assert_eq!(set.labels, Some(vec![1, 0]));
+    assert_eq!(set.ids, ["u1", "07"].map(|n| SampleId::Name(n.into())));
+    assert_eq!(open_as("a.csv", b"a\n0\n", &unit()).unwrap().labels, None);
+}
+
+#[test]
+fn bounds_per_column() {
+    let bounds = |n: usize| Options {
+        bounds: Some(Bounds::per_feature(vec![0.0; n], vec![9.0; n]).unwrap()),
+        ..Options::default()
+    };
+    assert!(open_as("a.csv", b"a,b\n1,9\n", &bounds(2)).is_ok());
+    assert_says(
+        &refusal("a.csv", b"a,b\n1,9\n", &bounds(3)),
+        &["for 3 features", "expected 2"],
+    );
+}
+
+#[test]
+fn wrong_tables_are_named_by_line_and_column() {
+    for (file, words) in [
+        ("", vec!["no column of features", "no header row"]),
+        ("a,b\n", vec!["no samples"]),
+        ("label,id\n1,2\n", vec!["no column of features", "`label`"]),
+        ("0.1,0.2\n0.3,0.4\n", vec!["header", "only numbers"]),
+        ("a,a\n0,0\n", vec!["`a` twice"]),
+        ("a,b\n0,1\n0\n", vec!["line 3", "1 cells", "expected 2"]),
+        ("a,b\n0,1\n0,1,2\n", vec!["line 3", "3 cells", "expected 2"]),
+        ("a,b\n0,1\n\"1\n0\",x\n", vec!["`a`", "line 3", "a number"]),
+        ("a,b\n0,x\n", vec!["`b`", "line 2", "`x`", "a number"]),
+        ("a,b\n0,\n", vec!["`b`", "line 2", "an empty cell"]),
+        ("a,b\n0,nan\n", vec!["`b`", "line 2", "NaN", "finite"]),
+        ("a,b\n0,1e99\n", vec!["`b`", "line 2", "inf", "finite"]),
+        ("a,b\n0,1\n0,2\n", vec!["`b`", "line 3", "2", "bounds 0,1"]),
+        ("a,y\n0,-1\n", vec!["`y`", "line 2", "`-1`", "a class"]),
+        (
+            "a,y\n0,1.0\n",
+            vec!["`y`", "line 2", "`1.0`", "whole number"],
+        ),
+        ("a,y,label\n0,1,1\n", vec!["`label` and `y`"]),
+        ("a,id\n0,x\n0,x\n", vec!["rows 0 and 1", "`x`", "distinct"]),
+        ("a,id\n0,\n", vec!["`id`", "line 2", "empty cell"]),
+    ] {
+        assert_says(&refusal("a.csv", file.as_bytes(), &unit()), &words);
+    }
+    assert_says(&refusal("a.csv", b"a\n\xff\n", &unit()), &["UTF-8"]);
+    assert_says(
+        &refusal("a.csv", b"a\n0\n", &Options::default()),
+        &["--bounds LO,HI"],
+    );
+    let options = Options {
+        label_column: Some("targt".into()),
+        ..unit()
+    };
+    assert_says(
+        &refusal("a.csv", b"a,target\n0,1\n", &options),
+        &["`targt`", "`target`"],
+    );
+}

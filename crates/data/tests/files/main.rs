@@ -1,0 +1,8 @@
+//! Data files of every format as users have them: good, wrong, damaged and hostile.
+
+mod csv;
+mod hostile;
+mod idx;
+mod make;
+mod npz;
+mod parts;

@@ -1,0 +1,747 @@
+//! The executor's promises, and its shape held against three attacks of other families than gradient ascent:
+//! a minimum-norm attack (`DeepFool`), a score-based random search and a decision-based boundary walk.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use burn::tensor::{Device, Tensor, TensorData};
+use proofmark_domain::{Epsilon, Norm, Observation, RunStatus};
+use proofmark_engine::{
+    Aim, Checkpoint, EngineError, Event, Focus, Job, Loss, Observer, Oracle, Outcomes, Rows,
+    Samples, Silent, Stepper, resume, run,
+};
+use proofmark_model::{
+    BurnModel, DecisionModel, GradientModel, ModelError, Network, Output, Query, ScoreModel,
+    Signature,
+};
+use proofmark_stats::random::{Purpose, Stream};
+use proofmark_testkit::linear::Linear;
+use proofmark_threat::{Batch, Column, Columns, Step, Threat, prefixed};
+
+struct Case {
+    linear: Linear,
+    samples: Samples,
+    rows: Vec<usize>,
+}
+
+fn case(classes: usize, n: usize, seed: u64) -> Case {
+    let linear = Linear::new(&[16], classes, seed);
+    let (values, labels) = linear.samples(n, seed);
+    let samples = Samples {
+        modalities: linear.modalities.clone().into(),
+        values,
+        labels,
+        targets: None,
+        keys: (0..n as u64).collect(),
+    };
+    Case {
+        linear,
+        samples,
+        rows: (0..n).collect(),
+    }
+}
+
+impl Case {
+    fn model(&self) -> BurnModel {
+        self.linear.model(&Device::flex()).unwrap()
+    }
+
+    fn threat(&self, norm: Norm, eps: f64) -> Threat {
+        Threat::uniform(&self.linear.modalities, norm, &Epsilon::new(eps).unwrap())
+    }
+
+    fn job<'a>(&'a self, threat: &'a Threat) -> Job<'a> {
+        Job::new(&self.samples, &self.rows, threat, &Silent)
+    }
+}
+
+/// `z_class - z_label` of the class in the query's draw column: how `DeepFool` asks for Jacobian rows.
+#[derive(Debug)]
+struct Against(usize);
+
+impl Loss for Against {
+    fn per_sample(&self, scores: &Tensor<2>, _: &Batch, focus: &Focus) -> Tensor<1> {
+        let other = vec![self.0; focus.label().len()];
+        Focus::score(scores, &other) - Focus::score(scores, focus.label())
+    }
+}
+
+/// Moosavi-Dezfooli et al. 2016, for L2, minimum norm.
+#[derive(Debug)]
+struct DeepFool;
+
+#[derive(Debug)]
+struct Position(Batch);
+
+impl Columns for Position {
+    fn columns(&mut self) -> Vec<(String, Column<'_>)> {
+        prefixed("x", &mut self.0)
+    }
+}
+
+fn host(t: &Tensor<2>) -> Vec<f32> {
+    proofmark_threat::host(t)
+}
+
+impl<M: GradientModel + ?Sized> Stepper<M> for DeepFool {
+    type State = Position;
+
+    fn id(&self) -> &str {
+        "deepfool"
+    }
+
+    fn steps(&self) -> u32 {
+        10
+    }
+
+    fn aim(&self) -> Aim {
+        Aim::Minimise
+    }
+
+    fn start(&self, _: &mut Oracle<'_, M>, rows: &mut Rows) -> Result<Position, EngineError> {
+        Ok(Position(rows.region().x0()))
+    }
+
+    fn step(
+        &self,
+        oracle: &mut Oracle<'_, M>,
+        rows: &mut Rows,
+        s: &mut Position,
+    ) -> Result<(), EngineError> {
+        let classes = oracle.signature().classes;
+        let query = Query::one_per_row(s.0.clone(), rows.keys());
+        let (n, f) = (rows.len(), s.0.blocks()[0].dims()[1]);
+        let mut best = vec![(f64::INFINITY, vec![0.0_f32; f]); n];
+        for class in 0..classes {
+            let answer = oracle.gradient_of(rows, &query, &Against(class))?;
+            let (g, l) = (
+                host(&answer.gradient.blocks()[0]),
+                proofmark_threat::host(&answer.loss),
+            );
+            for i in 0..n {
+                let w = &g[i * f..(i + 1) * f];
+                let square: f64 = w.iter().map(|v| f64::from(*v).powi(2)).sum();
+                let distance = f64::from(l[i]).abs() / square.sqrt();
+                if square > 0.0 && distance < best[i].0 {
+                    let by = 1.02 * (f64::from(l[i]).abs() + 1e-4) / square;
+                    best[i] = (
+                        distance,
+                        w.iter().map(|v| (f64::from(*v) * by) as f32).collect(),
+                    );
+                }
+            }
+        }
+        let step: Vec<f32> = best.into_iter().flat_map(|(_, d)| d).collect();
+        let step = Tensor::from_data(TensorData::new(step, [n, f]), oracle.device());
+        s.0 = s.0.map(|x| (x + step.clone()).clamp(0.0, 1.0));
+        Ok(())
+    }
+
+    fn last(&self, s: &Position) -> Option<Batch> {
+        Some(s.0.clone())
+    }
+}
+
+#[test]
+fn deepfool_reaches_the_exact_distance_on_the_same_executor() {
+    let case = case(4, 25, 3);
+    let model = case.model();
+    let threat = case.threat(Norm::L2, 100.0);
+    let outcomes = run(&model, &DeepFool, &case.job(&threat)).unwrap();
+    let mut ratios = Vec::new();
+    for o in &outcomes.rows {
+        let point = o.point.as_ref().expect("a linear model always gives way");
+        let (exact, _) = case
+            .linear
+            .distance(
+                Norm::L2,
+                case.samples.sample(o.row)[0],
+                case.samples.labels[o.row],
+            )
+            .unwrap();
+        ratios.push(point.distance / exact);
+        // Ten steps of four Jacobian rows, and the judge.
+        assert_eq!(o.queries.forward, 41);
+    }
+    ratios.sort_by(f64::total_cmp);
+    assert!(
+        ratios[0] >= 0.999,
+        "nothing is nearer than the exact distance: {}",
+        ratios[0]
+    );
+    assert!(ratios[12] < 1.1, "median {}", ratios[12]);
+}
+
+/// Random search on scores: keep a random step if the margin falls.
+#[derive(Debug)]
+struct RandomSearch;
+
+#[derive(Debug)]
+struct Search {
+    x: Batch,
+    margin: Tensor<1>,
+}
+
+impl Columns for Search {
+    fn columns(&mut self) -> Vec<(String, Column<'_>)> {
+        let mut all = prefixed("x", &mut self.x);
+        all.push(("margin".into(), Column::Vector(&mut self.margin)));
+        all
+    }
+}
+
+impl<M: ScoreModel + ?Sized> Stepper<M> for RandomSearch {
+    type State = Search;
+
+    fn id(&self) -> &str {
+        "random-search"
+    }
+
+    fn steps(&self) -> u32 {
+        60
+    }
+
+    fn start(&self, oracle: &mut Oracle<'_, M>, rows: &mut Rows) -> Result<Search, EngineError> {
+        let x = rows.region().x0();
+        let query = Query::one_per_row(x.clone(), rows.keys());
+        let scores = oracle.scores(rows, &query)?;
+        Ok(Search {
+            x,
+            margin: Focus::margin(&scores, rows.focus().label()),
+        })
+    }
+
+    fn step(
+        &self,
+        oracle: &mut Oracle<'_, M>,
+        rows: &mut Rows,
+        s: &mut Search,
+    ) -> Result<(), EngineError> {
+        let keys = rows.streams(Purpose::Direction, 0);
+        let noise = s.x.map(|b| {
+            let [n, f] = b.dims();
+            let v: Vec<f32> = keys
+                .iter()
+                .flat_map(|k| {
+                    let mut stream = Stream::new(k);
+                    (0..f).map(|_| stream.normal()).collect::<Vec<_>>()
+                })
+                .collect();
+            Tensor::from_data(TensorData::new(v, [n, f]), &b.device())
+        });
+        let step = Step {
+            size: vec![0.5; rows.len()],
+            spread: vec![1.0; rows.len()],
+        };
+        let tried = rows.region().advance(&s.x, &noise, &step);
+        let scores = oracle.scores(rows, &Query::one_per_row(tried.clone(), rows.keys()))?;
+        let margin = Focus::margin(&scores, rows.focus().label());
+        let better = margin.clone().lower(s.margin.clone());
+        s.x = s.x.replace_rows(&better, &tried);
+        s.margin = s.margin.clone().mask_where(better, margin);
+        Ok(())
+    }
+}
+
+/// Walks towards the clean sample along the line from a random adversarial, on labels alone.
+#[derive(Debug)]
+struct BoundaryWalk;
+
+#[derive(Debug)]
+struct Walk {
+    adversarial: Batch,
+    /// Share of the way from the clean sample known to be adversarial.
+    high: Vec<f64>,
+    low: Vec<f64>,
+}
+
+impl Columns for Walk {
+    fn columns(&mut self) -> Vec<(String, Column<'_>)> {
+        let mut all = prefixed("adversarial", &mut self.adversarial);
+        all.push(("high".into(), Column::Real(&mut self.high)));
+        all.push(("low".into(), Column::Real(&mut self.low)));
+        all
+    }
+}
+
+impl<M: DecisionModel + ?Sized> Stepper<M> for BoundaryWalk {
+    type State = Walk;
+
+    fn id(&self) -> &str {
+        "boundary-walk"
+    }
+
+    fn steps(&self) -> u32 {
+        30
+    }
+
+    fn aim(&self) -> Aim {
+        Aim::Minimise
+    }
+
+    fn start(&self, oracle: &mut Oracle<'_, M>, rows: &mut Rows) -> Result<Walk, EngineError> {
+        let mut found = rows.region().x0();
+        let mut have = Tensor::<1>::zeros([rows.len()], oracle.device());
+        for draw in 0..20 {
+            let x = rows.region().random(&rows.streams(Purpose::Start, draw));
+            let Output::Labels(labels) = oracle.decide_at(rows, &x)? else {
+                panic!("labels only")
+            };
+            let own: Vec<i64> = rows.focus().label().iter().map(|l| *l as i64).collect();
+            let own = Tensor::from_data(TensorData::new(own, [rows.len()]), oracle.device());
+            let hit = labels
+                .not_equal(own)
+                .bool_and(have.clone().lower_scalar(0.5));
+            found = found.replace_rows(&hit, &x);
+            have = have.mask_fill(hit, 1.0);
+        }
+        Ok(Walk {
+            adversarial: found,
+            high: vec![1.0; rows.len()],
+            low: vec![0.0; rows.len()],
+        })
+    }
+
+    fn step(
+        &self,
+        oracle: &mut Oracle<'_, M>,
+        rows: &mut Rows,
+        s: &mut Walk,
+    ) -> Result<(), EngineError> {
+        let middle: Vec<f32> = s
+            .high
+            .iter()
+            .zip(&s.low)
+            .map(|(h, l)| (f64::midpoint(*h, *l)) as f32)
+            .collect();
+        let m = Tensor::<1>::from_floats(middle.as_slice(), oracle.device()).unsqueeze_dim::<2>(1);
+        let x = rows
+            .region()
+            .x0()
+            .zip(&s.adversarial, |a, b| a.clone() + (b - a) * m.clone());
+        let Output::Labels(labels) = oracle.decide_at(rows, &x)? else {
+            panic!("labels only")
+        };
+        let labels = proofmark_threat::host(&labels.float());
+        for (i, own) in rows.focus().label().iter().enumerate() {
+            let end = if labels[i] as usize == *own {
+                &mut s.low[i]
+            } else {
+                &mut s.high[i]
+            };
+            *end = f64::from(middle[i]);
+        }
+        Ok(())
+    }
+}
+
+/// Only tells the winner.
+struct LabelsOnly(BurnModel);
+
+impl DecisionModel for LabelsOnly {
+    fn signature(&self) -> &Signature {
+        DecisionModel::signature(&self.0)
+    }
+
+    fn decide(&self, query: &Query) -> Result<Output, ModelError> {
+        Ok(Output::Labels(
+            self.0.scores(query)?.argmax(1).squeeze_dim::<1>(1),
+        ))
+    }
+}
+
+#[test]
+fn score_and_decision_based_attacks_run_on_the_same_executor() {
+    let case = case(3, 20, 5);
+    let wide = case.threat(Norm::Linf, 0.5);
+    let searched = run(&case.model(), &RandomSearch, &case.job(&wide)).unwrap();
+    let broken = searched
+        .rows
+        .iter()
+        .filter(|o| o.status == RunStatus::Broken)
+        .count();
+    assert!(broken >= 15, "random search broke {broken} of 20");
+
+    let all = case.threat(Norm::L2, 4.0);
+    let walked = run(&LabelsOnly(case.model()), &BoundaryWalk, &case.job(&all)).unwrap();
+    let found: Vec<_> = walked
+        .rows
+        .iter()
+        .filter_map(|o| o.point.as_ref().map(|p| (o, p)))
+        .collect();
+    assert!(found.len() >= 15, "the walk found {}", found.len());
+    for (o, p) in found {
+        let (exact, _) = case
+            .linear
+            .distance(
+                Norm::L2,
+                case.samples.sample(o.row)[0],
+                case.samples.labels[o.row],
+            )
+            .unwrap();
+        assert!(p.distance >= exact * 0.999 && p.distance < 4.0);
+        assert_eq!(o.queries.forward, 20 + 30 + 1);
+    }
+}
+
+/// Plain Linf ascent on the margin with random starts, to test the executor with.
+#[derive(Debug, Clone, Copy)]
+struct Climb {
+    steps: u32,
+    restarts: u32,
+}
+
+#[derive(Debug)]
+struct MarginLoss;
+
+impl Loss for MarginLoss {
+    fn per_sample(&self, scores: &Tensor<2>, _: &Batch, focus: &Focus) -> Tensor<1> {
+        Focus::margin(scores, focus.label()).neg()
+    }
+}
+
+impl<M: GradientModel + ?Sized> Stepper<M> for Climb {
+    type State = Position;
+
+    fn id(&self) -> &str {
+        "climb"
+    }
+
+    fn steps(&self) -> u32 {
+        self.steps
+    }
+
+    fn restarts(&self) -> u32 {
+        self.restarts
+    }
+
+    fn start(&self, _: &mut Oracle<'_, M>, rows: &mut Rows) -> Result<Position, EngineError> {
+        Ok(Position(
+            rows.region().random(&rows.streams(Purpose::Start, 0)),
+        ))
+    }
+
+    fn step(
+        &self,
+        oracle: &mut Oracle<'_, M>,
+        rows: &mut Rows,
+        s: &mut Position,
+    ) -> Result<(), EngineError> {
+        let g = oracle.gradient(rows, &s.0, &MarginLoss)?.gradient;
+        let step = Step {
+            size: vec![2.5 / self.steps as f32; rows.len()],
+            spread: vec![0.0; rows.len()],
+        };
+        s.0 = rows.region().advance(&s.0, &g, &step);
+        Ok(())
+    }
+
+    fn last(&self, s: &Position) -> Option<Batch> {
+        Some(s.0.clone())
+    }
+}
+
+const CLIMB: Climb = Climb {
+    steps: 12,
+    restarts: 3,
+};
+
+/// What must not depend on how the engine goes about it.
+fn results(outcomes: &Outcomes) -> Vec<(usize, RunStatus, Option<Vec<u32>>, Option<u64>)> {
+    outcomes
+        .rows
+        .iter()
+        .map(|o| {
+            let bits = o
+                .point
+                .as_ref()
+                .map(|p| p.x[0].iter().map(|v| v.to_bits()).collect());
+            (
+                o.row,
+                o.status,
+                bits,
+                o.point.as_ref().map(|p| p.gauge.to_bits()),
+            )
+        })
+        .collect()
+}
+
+#[test]
+fn batch_size_compaction_and_threads_change_nothing() {
+    let case = case(10, 70, 8);
+    let model = case.model();
+    let threat = case.threat(Norm::Linf, 0.06);
+    let reference = run(&model, &CLIMB, &case.job(&threat)).unwrap();
+    let broken = reference
+        .rows
+        .iter()
+        .filter(|o| o.status == RunStatus::Broken)
+        .count();
+    assert!(
+        (10..60).contains(&broken),
+        "a mixed set is needed: {broken}"
+    );
+    for compaction in [true, false] {
+        let mut counts = Vec::new();
+        for batch in [1, 7, 64, 512] {
+            for threads in [1, 2] {
+                let mut job = case.job(&threat);
+                job.batch = batch;
+                job.compaction = compaction;
+                let pool = rayon::ThreadPoolBuilder::new()
+                    .num_threads(threads)
+                    .build()
+                    .unwrap();
+                let outcomes = pool.install(|| run(&model, &CLIMB, &job)).unwrap();
+                assert_eq!(
+                    results(&outcomes),
+                    results(&reference),
+                    "batch {batch} compaction {compaction}"
+                );
+                counts.push(outcomes.rows.iter().map(|o| o.queries).collect::<Vec<_>>());
+            }
+        }
+        assert!(
+            counts.windows(2).all(|w| w[0] == w[1]),
+            "query counts, compaction {compaction}"
+        );
+    }
+}
+
+#[test]
+fn a_row_alone_is_the_row_among_others() {
+    let case = case(10, 40, 8);
+    let model = case.model();
+    let threat = case.threat(Norm::L2, 0.25);
+    let all = results(&run(&model, &CLIMB, &case.job(&threat)).unwrap());
+    for row in [0, 13, 39] {
+        let rows = [row];
+        let mut job = case.job(&threat);
+        job.rows = &rows;
+        assert_eq!(results(&run(&model, &CLIMB, &job).unwrap())[0], all[row]);
+    }
+}
+
+#[test]
+fn a_stopped_run_goes_on_to_the_same_end() {
+    let case = case(10, 50, 2);
+    let model = case.model();
+    let threat = case.threat(Norm::Linf, 0.05);
+    let whole = run(&model, &CLIMB, &case.job(&threat)).unwrap();
+    for stop_at in [0, 1, 5, 20, 33] {
+        let asked = AtomicUsize::new(0);
+        let stop = || asked.fetch_add(1, Ordering::Relaxed) >= stop_at;
+        let mut job = case.job(&threat);
+        job.batch = 16;
+        job.stop = &stop;
+        let part = run(&model, &CLIMB, &job).unwrap();
+        let checkpoint = part.checkpoint.expect("it was stopped");
+        assert!(part.rows.iter().any(|o| o.status == RunStatus::Stopped));
+        let saved = Checkpoint::from_bytes(&checkpoint.to_bytes()).unwrap();
+        job.stop = &|| false;
+        let rest = resume(&model, &CLIMB, &job, saved).unwrap();
+        assert_eq!(results(&rest), results(&whole), "stopped at {stop_at}");
+        let queries = |o: &Outcomes| o.rows.iter().map(|r| r.queries).collect::<Vec<_>>();
+        assert_eq!(queries(&rest), queries(&whole));
+    }
+    assert!(Checkpoint::from_bytes(&[1, 2, 3]).is_err());
+}
+
+#[test]
+fn an_exhausted_budget_freezes_its_row_and_no_other() {
+    let case = case(10, 30, 4);
+    let model = case.model();
+    let threat = case.threat(Norm::Linf, 0.001);
+    let mut job = case.job(&threat);
+    job.forwards = Some(5);
+    let outcomes = run(&model, &CLIMB, &job).unwrap();
+    for o in &outcomes.rows {
+        assert_eq!((o.status, o.queries.forward), (RunStatus::Stopped, 5));
+    }
+}
+
+/// Answers NaN for samples whose first feature is above one half.
+struct SometimesNan(BurnModel);
+
+impl Network for SometimesNan {
+    fn signature(&self) -> &Signature {
+        DecisionModel::signature(&self.0)
+    }
+
+    fn forward(&self, query: &Query) -> Result<Tensor<2>, ModelError> {
+        let first = query.x.blocks()[0].clone().slice([0..query.len(), 0..1]);
+        // log of a negative number.
+        let poison = (first.neg() + 0.5).log() * 0.0;
+        Ok(self.0.forward(query)? + poison)
+    }
+}
+
+#[test]
+fn a_row_with_non_finite_scores_is_invalid_and_spoils_no_other() {
+    let mut case = case(3, 40, 6);
+    for i in 0..40 {
+        case.samples.values[0][i * 16] = if i % 2 == 0 { 0.9 } else { 0.1 };
+        let row: Vec<&[f32]> = case.samples.sample(i);
+        let scores = case.linear.scores(&row);
+        case.samples.labels[i] = (0..3)
+            .max_by(|a, b| scores[*a].total_cmp(&scores[*b]))
+            .unwrap();
+    }
+    let threat = case.threat(Norm::Linf, 0.02);
+    let clean = run(&case.model(), &CLIMB, &case.job(&threat)).unwrap();
+    let outcomes = run(&SometimesNan(case.model()), &CLIMB, &case.job(&threat)).unwrap();
+    for (o, c) in outcomes.rows.iter().zip(&clean.rows) {
+        if o.row % 2 == 0 {
+            assert_eq!(o.status, RunStatus::Invalid);
+            assert!(o.observed.contains(&Observation::NonFiniteScores));
+        } else {
+            assert_eq!(o.status, c.status);
+        }
+    }
+}
+
+/// Says another class exactly once per point set: what a random model does to an attack.
+struct Fickle {
+    inner: BurnModel,
+    calls: AtomicUsize,
+}
+
+impl Network for Fickle {
+    fn signature(&self) -> &Signature {
+        DecisionModel::signature(&self.inner)
+    }
+
+    fn forward(&self, query: &Query) -> Result<Tensor<2>, ModelError> {
+        let scores = self.inner.forward(query)?;
+        // The third call lies; the judge asks again and is told the truth.
+        Ok(if self.calls.fetch_add(1, Ordering::Relaxed) == 2 {
+            scores.neg()
+        } else {
+            scores
+        })
+    }
+}
+
+#[test]
+fn an_adversarial_that_is_not_confirmed_is_never_broken_and_is_told() {
+    let case = case(3, 10, 9);
+    let threat = case.threat(Norm::Linf, 1e-5);
+    let model = Fickle {
+        inner: case.model(),
+        calls: AtomicUsize::new(0),
+    };
+    let climb = Climb {
+        steps: 5,
+        restarts: 1,
+    };
+    let outcomes = run(&model, &climb, &case.job(&threat)).unwrap();
+    assert!(outcomes.rows.iter().all(|o| o.status == RunStatus::Robust));
+    let told = |o: &proofmark_engine::Outcome| o.observed.contains(&Observation::WitnessRejected);
+    assert!(outcomes.rows.iter().any(told));
+}
+
+#[test]
+fn an_adversarial_on_the_path_is_always_returned() {
+    /// Walks through the adversarial region and comes back to the clean sample.
+    #[derive(Debug)]
+    struct ThereAndBack;
+    impl<M: GradientModel + ?Sized> Stepper<M> for ThereAndBack {
+        type State = Position;
+        fn id(&self) -> &str {
+            "there-and-back"
+        }
+        fn steps(&self) -> u32 {
+            7
+        }
+        fn start(&self, _: &mut Oracle<'_, M>, rows: &mut Rows) -> Result<Position, EngineError> {
+            Ok(Position(rows.region().x0()))
+        }
+        fn step(
+            &self,
+            oracle: &mut Oracle<'_, M>,
+            rows: &mut Rows,
+            s: &mut Position,
+        ) -> Result<(), EngineError> {
+            let g = oracle.gradient(rows, &s.0, &MarginLoss)?.gradient;
+            let size = rows
+                .steps()
+                .iter()
+                .map(|k| if *k < 3 { 1.0 } else { -1.0 })
+                .collect();
+            let step = Step {
+                size,
+                spread: vec![0.0; rows.len()],
+            };
+            s.0 = rows.region().advance(&s.0, &g, &step);
+            Ok(())
+        }
+        fn last(&self, s: &Position) -> Option<Batch> {
+            Some(s.0.clone())
+        }
+    }
+    let case = case(3, 20, 1);
+    let threat = case.threat(Norm::Linf, 0.5);
+    for compaction in [true, false] {
+        let mut job = case.job(&threat);
+        job.compaction = compaction;
+        let outcomes = run(&case.model(), &ThereAndBack, &job).unwrap();
+        assert!(
+            outcomes
+                .rows
+                .iter()
+                .all(|o| o.status == RunStatus::Broken && o.observed.is_empty())
+        );
+    }
+}
+
+#[test]
+fn observers_are_told_and_change_nothing() {
+    #[derive(Default)]
+    struct Log(Mutex<Vec<Event>>);
+    impl Observer for Log {
+        fn event(&self, event: Event) {
+            self.0.lock().unwrap().push(event);
+        }
+    }
+    let case = case(3, 20, 1);
+    let threat = case.threat(Norm::Linf, 0.02);
+    let log = Log::default();
+    let mut job = case.job(&threat);
+    job.observer = &log;
+    let seen = run(&case.model(), &CLIMB, &job).unwrap();
+    let unseen = run(&case.model(), &CLIMB, &case.job(&threat)).unwrap();
+    assert_eq!(results(&seen), results(&unseen));
+    let events = log.0.into_inner().unwrap();
+    assert_eq!(
+        events[0],
+        Event::Round {
+            restart: 0,
+            rows: 20
+        }
+    );
+    assert!(matches!(events.last(), Some(Event::Judged { .. })));
+}
+
+#[test]
+fn a_panic_in_a_model_is_an_error_that_names_it() {
+    let case = case(2, 3, 1);
+    let modalities = case.linear.modalities.clone();
+    let signature = DecisionModel::signature(&case.model()).clone();
+    struct Broken(Signature);
+    impl Network for Broken {
+        fn signature(&self) -> &Signature {
+            &self.0
+        }
+        fn forward(&self, _: &Query) -> Result<Tensor<2>, ModelError> {
+            panic!("shapes do not fit")
+        }
+    }
+    let threat = Threat::uniform(&modalities, Norm::Linf, &Epsilon::new(0.1).unwrap());
+    let error = run(&Broken(signature), &CLIMB, &case.job(&threat))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("`linear` panicked: shapes do not fit"),
+        "{error}"
+    );
+}

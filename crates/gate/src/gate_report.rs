@@ -1,0 +1,79 @@
+use proofmark_domain::{Finding, Interval, Verdict};
+use serde::{Deserialize, Serialize};
+
+use crate::Date;
+
+/// The schema name every gate report carries.
+pub const GATE_SCHEMA: &str = "proofmark/gate/1";
+
+/// What the gate says: `proofmark/gate/1`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GateReport {
+    /// [`GATE_SCHEMA`].
+    pub schema: String,
+    /// Error, else fail, else inconclusive, else pass, over what each check [counts as](CheckResult::counts_as).
+    pub verdict: Verdict,
+    /// The policy that was held against the evidence.
+    pub policy: PolicyFacts,
+    /// The day waivers and accepts were held against.
+    pub date: Date,
+    /// One entry per check, in the order of the policy.
+    pub checks: Vec<CheckResult>,
+    /// Everything there is to say, check by check, then about the policy.
+    pub findings: Vec<Finding>,
+}
+
+/// Which policy it was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyFacts {
+    /// SHA-256 of its file, hex.
+    pub sha256: String,
+}
+
+/// What became of one check.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CheckResult {
+    /// Its id.
+    pub id: String,
+    /// Its kind.
+    pub kind: String,
+    /// The worst verdict of its comparisons.
+    pub verdict: Verdict,
+    /// What it does to the gate, after waivers and `on_fail`, `on_inconclusive = "warn"`.
+    pub counts_as: Verdict,
+    /// The whole requirement.
+    pub requirement: String,
+    /// The figure of the comparison that decided; absent without evidence, or where it is 0 out of 0.
+    pub observed: Option<f64>,
+    /// Its interval.
+    pub ci: Option<Interval>,
+    /// Its threshold.
+    pub threshold: Option<f64>,
+    /// Samples it rests on.
+    pub n: Option<u64>,
+    /// Further samples that would settle it, if it is undecided and some number would.
+    pub needed: Option<u64>,
+    /// Each comparison by itself.
+    pub comparisons: Vec<ComparisonResult>,
+    /// Name of the evidence file; absent without evidence.
+    pub evidence: Option<String>,
+}
+
+/// What became of one comparison of a requirement.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ComparisonResult {
+    /// The comparison: `robust_accuracy >= 0.45`.
+    pub requirement: String,
+    /// Its verdict; a pass that cannot be trusted is inconclusive.
+    pub verdict: Verdict,
+    /// The figure; absent where it is 0 out of 0.
+    pub observed: Option<f64>,
+    /// Its interval at the check's level.
+    pub ci: Interval,
+    /// The threshold.
+    pub threshold: f64,
+    /// Samples it rests on.
+    pub n: u64,
+    /// Further samples of the set that would settle it, at the rate seen so far.
+    pub needed: Option<u64>,
+}

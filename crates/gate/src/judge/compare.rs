@@ -1,0 +1,85 @@
+use proofmark_domain::{Report, Verdict};
+
+use crate::ComparisonResult;
+use crate::metric::Counts;
+use crate::policy::Comparison;
+
+/// Measures one comparison: passes if the lower end of the interval reaches the threshold, fails if the upper end misses it.
+pub(super) fn measure(comparison: &Comparison, level: f64, report: &Report) -> ComparisonResult {
+    let Comparison { metric, threshold } = comparison;
+    let counts = Counts::of(metric, report);
+    let estimate = counts.estimate(metric, level);
+    let verdict = if estimate.n > 0 && estimate.ci.low >= *threshold {
+        Verdict::Pass
+    } else if estimate.ci.high < *threshold {
+        Verdict::Fail
+    } else {
+        Verdict::Inconclusive
+    };
+    let needed = if verdict == Verdict::Inconclusive {
+        needed(comparison, level, &counts)
+    } else {
+        None
+    };
+    ComparisonResult {
+        requirement: comparison.to_string(),
+        verdict,
+        observed: estimate.observed,
+        ci: estimate.ci,
+        threshold: *threshold,
+        n: estimate.n,
+        needed,
+    }
+}
+
+/// Further samples of the whole set: one more sample of a class costs as many more as the class is rare.
+fn needed(comparison: &Comparison, level: f64, counts: &Counts) -> Option<u64> {
+    let Comparison { metric, threshold } = comparison;
+    match counts.proportion(metric) {
+        Some(share) => proofmark_stats::samples_to_settle(share.hits, share.n, *threshold, level)
+            .map(|more| (more as f64 * counts.n() as f64 / share.n as f64).ceil() as u64),
+        None => counts.further(metric, *threshold, level),
+    }
+}
+
+/// The figures in one clause: `robust_accuracy is 0.580 [0.549, 0.611] over 1000 samples`.
+pub(super) fn figures(comparison: &Comparison, result: &ComparisonResult, level: f64) -> String {
+    let observed = result
+        .observed
+        .map_or_else(|| "not defined (0 of 0)".to_owned(), |o| format!("{o:.3}"));
+    format!(
+        "{} is {observed} [{:.3}, {:.3}] at {} % over {} samples",
+        comparison.metric,
+        result.ci.low,
+        result.ci.high,
+        // Rounded, so that 0.95 reads 95 and not 94.99999999999999.
+        (level * 1e8).round() / 1e6,
+        result.n
+    )
+}
+
+/// What would settle an undecided comparison.
+pub(super) fn settling(
+    comparison: &Comparison,
+    result: &ComparisonResult,
+    report: &Report,
+) -> String {
+    let left = report.data.total.saturating_sub(report.samples.len()) as u64;
+    let unjudged = Counts::of(&comparison.metric, report).unjudged();
+    let open = if unjudged > 0 {
+        format!("{unjudged} samples could not be judged and hold the interval open; ")
+    } else {
+        String::new()
+    };
+    let more = match result.needed {
+        Some(needed) if needed <= left => {
+            format!("about {needed} further samples would settle it at the rate seen so far (the set has {left} more)")
+        }
+        Some(needed) => format!(
+            "about {needed} further samples would settle it, but the set has only {left} more: this set cannot settle it"
+        ),
+        None if unjudged > 0 => "this set cannot settle it while they are not judged".to_owned(),
+        None => "no number of further samples would settle it at the rate seen so far: this set cannot settle it".to_owned(),
+    };
+    format!("{open}{more}")
+}

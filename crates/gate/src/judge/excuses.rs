@@ -1,0 +1,129 @@
+use proofmark_domain::{Finding, FindingStatus};
+
+use crate::policy::{Excuse, Policy};
+use crate::{Date, FindingCode};
+
+/// The waivers and accepts of a policy on one day, and which of them were needed.
+pub(super) struct Excuses<'a> {
+    policy: &'a Policy,
+    today: Date,
+    waived: Vec<bool>,
+    accepted: Vec<bool>,
+}
+
+impl<'a> Excuses<'a> {
+    pub(super) fn new(policy: &'a Policy, today: Date) -> Self {
+        Self {
+            policy,
+            today,
+            waived: vec![false; policy.waivers.len()],
+            accepted: vec![false; policy.accepts.len()],
+        }
+    }
+
+    /// The owner of a waiver that holds today and covers the finding.
+    pub(super) fn waiver(&mut self, check: &str, code: FindingCode) -> Option<&'a str> {
+        let mut owner = None;
+        for (waiver, used) in self.policy.waivers.iter().zip(&mut self.waived) {
+            if holds(&waiver.excuse, self.today) && waiver.excuse.covers(check, code) {
+                *used = true;
+                owner = owner.or(Some(waiver.owner.as_str()));
+            }
+        }
+        owner
+    }
+
+    /// The accept that holds today and covers the flag.
+    pub(super) fn accept(&mut self, check: &str, code: FindingCode) -> Option<&'a Excuse> {
+        let mut found = None;
+        for (accept, used) in self.policy.accepts.iter().zip(&mut self.accepted) {
+            if holds(&accept.excuse, self.today) && accept.excuse.covers(check, code) {
+                *used = true;
+                found = found.or(Some(&accept.excuse));
+            }
+        }
+        found
+    }
+
+    /// Excuses that are past their day, or that nothing needed: they warn, and what they were for stands by itself.
+    pub(super) fn leftovers(&self) -> Vec<Finding> {
+        let waivers = self
+            .policy
+            .waivers
+            .iter()
+            .map(|w| &w.excuse)
+            .zip(&self.waived);
+        let accepts = self
+            .policy
+            .accepts
+            .iter()
+            .map(|a| &a.excuse)
+            .zip(&self.accepted);
+        waivers
+            .filter_map(|(e, used)| {
+                self.leftover(
+                    e,
+                    *used,
+                    "waiver",
+                    FindingCode::ExpiredWaiver,
+                    FindingCode::UnmatchedWaiver,
+                )
+            })
+            .chain(accepts.filter_map(|(e, used)| {
+                self.leftover(
+                    e,
+                    *used,
+                    "accept",
+                    FindingCode::ExpiredAccept,
+                    FindingCode::UnmatchedAccept,
+                )
+            }))
+            .collect()
+    }
+
+    fn leftover(
+        &self,
+        excuse: &Excuse,
+        used: bool,
+        word: &str,
+        expired: FindingCode,
+        unmatched: FindingCode,
+    ) -> Option<Finding> {
+        let target = excuse.target();
+        let (code, message, remediation) = if !holds(excuse, self.today) {
+            let message = format!(
+                "the {word} of `{target}` expired on {} (today is {})",
+                excuse.expires, self.today
+            );
+            (
+                expired,
+                message,
+                format!(
+                    "fix what it was for ({}), or renew it with a new day",
+                    excuse.reason
+                ),
+            )
+        } else if !used {
+            (
+                unmatched,
+                format!("the {word} of `{target}` covers nothing that was found"),
+                format!("remove the {word}"),
+            )
+        } else {
+            return None;
+        };
+        Some(Finding {
+            code: code.to_string(),
+            check: excuse.check.clone().unwrap_or_default(),
+            status: FindingStatus::Warn,
+            message,
+            remediation,
+            waived_by: None,
+        })
+    }
+}
+
+/// An excuse holds through its last day.
+fn holds(excuse: &Excuse, today: Date) -> bool {
+    today <= excuse.expires
+}

@@ -1,0 +1,120 @@
+use proofmark_domain::{Coupling, REPORT_SCHEMA, Report, Role, RunMeta, ThreatRecord};
+
+use crate::policy::{Budgets, Check, DataRef, Job, ModelRef, Policy, ThreatSpec};
+
+/// Whether a report is the evidence a check asks for; if not, what is amiss.
+///
+/// Re-judging takes files from a folder, and a stale or partial one must never pass for the real thing.
+pub(super) fn fits(policy: &Policy, check: &Check, report: &Report) -> Result<(), String> {
+    same("schema", REPORT_SCHEMA, &report.schema)?;
+    same("model", check.model.name(), &report.model.name)?;
+    same("data", check.data.name(), &report.data.name)?;
+    if let ModelRef::Entry(entry) = &check.model
+        && let Some(digest) = &entry.sha256
+    {
+        same(
+            "model sha256",
+            digest,
+            &report.model.sha256.to_ascii_lowercase(),
+        )?;
+    }
+    if let DataRef::Entry(entry) = &check.data
+        && let Some(digest) = &entry.sha256
+    {
+        same(
+            "data sha256",
+            digest,
+            &report.data.sha256.to_ascii_lowercase(),
+        )?;
+    }
+    same("seed", &policy.seed.to_string(), &report.seed.to_string())?;
+    if let Some(shard) = report.shard {
+        return Err(format!(
+            "it is shard {} of {} only; merge the shards first",
+            shard.index, shard.count
+        ));
+    }
+    if report.samples.len() != report.data.planned {
+        return Err(format!(
+            "it holds {} of {} planned samples",
+            report.samples.len(),
+            report.data.planned
+        ));
+    }
+    if report.samples.is_empty() {
+        return Err("it holds no samples".to_owned());
+    }
+    for comparison in &check.require.comparisons {
+        if let Some(class) = comparison.metric.class()
+            && class >= report.model.classes
+        {
+            return Err(format!(
+                "`{}` asks for class {class}, the model has {}",
+                comparison.metric, report.model.classes
+            ));
+        }
+    }
+    let runs: Vec<RunMeta> = report
+        .attacks
+        .iter()
+        .map(proofmark_domain::AttackSummary::meta)
+        .collect();
+    ran(&Job::of(check, policy.seed), &runs)
+}
+
+fn same(what: &str, asked: &str, found: &str) -> Result<(), String> {
+    if asked == found {
+        Ok(())
+    } else {
+        Err(format!(
+            "{what} is `{found}`, the policy asks for `{asked}`"
+        ))
+    }
+}
+
+/// Every attack asked for ran as an attack with the threat asked for, as often as it was asked for.
+fn ran(job: &Job, runs: &[RunMeta]) -> Result<(), String> {
+    let Some(threat) = &job.threat else {
+        return Ok(());
+    };
+    for attack in &job.attacks {
+        let asked = job.attacks.iter().filter(|a| a.id == attack.id).count();
+        // A policy may ask for a baseline by name.
+        let found = runs
+            .iter()
+            .filter(|r| r.id == attack.id && r.role != Role::Probe && matches(threat, &r.threat))
+            .count();
+        if found < asked {
+            let (norm, eps) = threat.leading();
+            return Err(format!(
+                "it has {found} of {asked} runs of `{}` under {norm} {eps}",
+                attack.id
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn matches(asked: &ThreatSpec, ran: &ThreatRecord) -> bool {
+    // Text keeps seventeen digits, but not every reader of JSON does.
+    let equal = |a: f64, b: f64| (a - b).abs() <= 1e-12 * a.abs().max(b.abs());
+    match &asked.budgets {
+        Budgets::All { norm, eps } => ran.norm == *norm && equal(ran.eps, eps.get()),
+        Budgets::PerModality(each) => {
+            let coupled = match (asked.coupling, ran.coupling) {
+                (Coupling::Independent, Coupling::Independent) => true,
+                (Coupling::Shared { q: a }, Coupling::Shared { q: b }) => equal(a, b),
+                _ => false,
+            };
+            let free = ran.budgets.iter().filter(|b| b.eps > 0.0).count();
+            let asked_free = each.iter().filter(|m| m.eps.get() > 0.0);
+            coupled
+                && free == asked_free.clone().count()
+                && asked_free.clone().all(|m| {
+                    ran.budgets.iter().any(|b| {
+                        b.modality == m.name && b.norm == m.norm && equal(b.eps, m.eps.get())
+                    })
+                })
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! Evidence times policy gives findings and a verdict: pure, so evidence can be judged again without a model.
+
+mod compare;
+mod excuses;
+mod fit;
+mod gate;
+
+#[cfg(test)]
+mod tests;
+
+pub use gate::{Evidence, evidence_file, judge};

@@ -1,0 +1,496 @@
+use proofmark_domain::RunStatus::{Broken, Robust, Stopped};
+use proofmark_domain::{Finding, FindingStatus, Observation, Report, RunStatus, Shard, Verdict};
+use proptest::prelude::*;
+
+use super::*;
+use crate::trust::fixture::{attack, report, sample};
+use crate::{Date, GateReport, Known, Policy, render};
+
+const KNOWN: Known<'_> = Known {
+    attacks: &["pgd", "fgsm"],
+    models: &["digits-robust"],
+    data: &["digits"],
+};
+
+/// A policy of one check with further lines inside it and after it.
+fn policy(require: &str, inside: &str, after: &str) -> Policy {
+    let text = format!(
+        "schema = \"proofmark/policy/1\"\n[[check]]\nid = \"linf\"\nkind = \"robustness\"\nmodel = \"digits-robust\"\ndata = \"digits\"\n\
+         threat = {{ norm = \"linf\", eps = 0.1 }}\nattacks = [\"pgd\"]\nrequire = \"{require}\"\n{inside}\n{after}"
+    );
+    Policy::parse(text.as_bytes(), &KNOWN).unwrap_or_else(|e| panic!("{e}"))
+}
+
+fn today() -> Date {
+    Date::new(2026, 6, 15).unwrap()
+}
+
+/// `robust` of `n` samples hold, the rest are broken.
+fn measured(robust: u64, n: u64) -> Report {
+    statuses(n, |i| if i < robust { Robust } else { Broken })
+}
+
+fn statuses(n: u64, status: impl Fn(u64) -> RunStatus) -> Report {
+    report(
+        vec![attack("pgd", 0.1)],
+        (0..n).map(|i| sample(i, &[status(i)])).collect(),
+    )
+}
+
+/// The same, with a trust flag that nothing cures.
+fn masked(mut report: Report) -> Report {
+    for s in &mut report.samples {
+        s.observed = vec![Observation::OutputChanged];
+    }
+    report
+}
+
+fn run(policy: &Policy, report: Report) -> GateReport {
+    judge(
+        policy,
+        Evidence::from([("linf".to_owned(), Ok(report))]),
+        today(),
+    )
+}
+
+fn found<'a>(gate: &'a GateReport, code: &str) -> &'a Finding {
+    gate.findings
+        .iter()
+        .find(|f| f.code == code)
+        .unwrap_or_else(|| panic!("no {code} in {:?}", gate.findings))
+}
+
+#[test]
+fn a_threshold_is_judged_on_the_interval() {
+    // 580 of 1000: [0.5487, 0.6108] at 95 %.
+    for (threshold, verdict) in [
+        (0.54, Verdict::Pass),
+        (0.5487, Verdict::Pass),
+        (0.5488, Verdict::Inconclusive),
+        (0.58, Verdict::Inconclusive),
+        (0.6108, Verdict::Inconclusive),
+        (0.6109, Verdict::Fail),
+        (0.70, Verdict::Fail),
+    ] {
+        let gate = run(
+            &policy(&format!("robust_accuracy >= {threshold}"), "", ""),
+            measured(580, 1000),
+        );
+        assert_eq!(
+            (gate.verdict, gate.checks[0].verdict),
+            (verdict, verdict),
+            "{threshold}"
+        );
+        assert_eq!(
+            (gate.checks[0].n, gate.checks[0].observed),
+            (Some(1000), Some(0.58))
+        );
+        assert_eq!(gate.findings.is_empty(), verdict == Verdict::Pass);
+    }
+}
+
+#[test]
+fn an_undecided_figure_says_what_would_settle_it() {
+    let gate = run(
+        &policy("robust_accuracy >= 0.56", "", ""),
+        measured(580, 1000),
+    );
+    let needed = gate.checks[0].needed.unwrap();
+    let message = &found(&gate, "requirement-undecided").message;
+    assert!(
+        needed > 797
+            && message.contains(&format!("about {needed} further samples"))
+            && message.contains("only 797 more"),
+        "{message}"
+    );
+
+    let gate = run(
+        &policy("robust_accuracy >= 0.549", "", ""),
+        measured(580, 1000),
+    );
+    let message = &found(&gate, "requirement-undecided").message;
+    assert!(
+        gate.checks[0].needed.unwrap() <= 797 && message.contains("the set has 797 more"),
+        "{message}"
+    );
+
+    let gate = run(
+        &policy("robust_accuracy >= 0.58", "", ""),
+        measured(580, 1000),
+    );
+    assert_eq!(gate.checks[0].needed, None);
+    assert!(
+        found(&gate, "requirement-undecided")
+            .message
+            .contains("no number of further samples")
+    );
+}
+
+#[test]
+fn unjudged_samples_are_neither_robust_nor_broken() {
+    let half = statuses(1000, |i| {
+        if i < 580 {
+            Robust
+        } else if i < 700 {
+            Stopped
+        } else {
+            Broken
+        }
+    });
+    assert_eq!(
+        run(&policy("robust_accuracy >= 0.54", "", ""), half.clone()).verdict,
+        Verdict::Pass
+    );
+    let gate = run(&policy("robust_accuracy >= 0.65", "", ""), half.clone());
+    assert_eq!(gate.verdict, Verdict::Inconclusive);
+    assert!(
+        found(&gate, "requirement-undecided")
+            .message
+            .contains("120 samples could not be judged")
+    );
+    assert_eq!(
+        run(&policy("robust_accuracy >= 0.75", "", ""), half).verdict,
+        Verdict::Fail
+    );
+}
+
+#[test]
+fn trust_takes_a_pass_and_never_a_failure() {
+    let of = |threshold: f64| {
+        run(
+            &policy(&format!("robust_accuracy >= {threshold}"), "", ""),
+            masked(measured(580, 1000)),
+        )
+    };
+    assert_eq!(of(0.5).verdict, Verdict::Inconclusive);
+    assert_eq!(
+        found(&of(0.5), "randomised-outputs").status,
+        FindingStatus::Inconclusive
+    );
+    assert_eq!(of(0.7).verdict, Verdict::Fail);
+    assert_eq!(
+        found(&of(0.7), "randomised-outputs").status,
+        FindingStatus::Warn
+    );
+}
+
+#[test]
+fn warn_and_waivers_do_not_let_an_untrusted_figure_through() {
+    let waiver = "[[waiver]]\nfinding = \"requirement-undecided\"\nreason = \"r\"\nowner = \"o\"\nexpires = 2027-01-01";
+    let p = policy(
+        "robust_accuracy >= 0.56",
+        "on_inconclusive = \"warn\"",
+        waiver,
+    );
+    assert_eq!(run(&p, measured(580, 1000)).verdict, Verdict::Pass);
+    assert_eq!(
+        run(&p, masked(measured(580, 1000))).verdict,
+        Verdict::Inconclusive
+    );
+    assert_eq!(
+        run(&p, masked(measured(900, 1000))).verdict,
+        Verdict::Inconclusive
+    );
+}
+
+#[test]
+fn an_accepted_code_is_a_note_until_it_expires() {
+    let accept = |day: &str| {
+        format!(
+            "[[accept]]\ncode = \"linf/randomised-outputs\"\nreason = \"by design\"\nexpires = {day}"
+        )
+    };
+    let gate = run(
+        &policy("robust_accuracy >= 0.5", "", &accept("2026-06-15")),
+        masked(measured(580, 1000)),
+    );
+    assert_eq!(
+        (gate.verdict, found(&gate, "randomised-outputs").status),
+        (Verdict::Pass, FindingStatus::Note)
+    );
+    let gate = run(
+        &policy("robust_accuracy >= 0.5", "", &accept("2026-06-14")),
+        masked(measured(580, 1000)),
+    );
+    assert_eq!(
+        (gate.verdict, found(&gate, "expired-accept").status),
+        (Verdict::Inconclusive, FindingStatus::Warn)
+    );
+    let gate = run(
+        &policy("robust_accuracy >= 0.5", "", &accept("2026-06-15")),
+        measured(580, 1000),
+    );
+    assert_eq!(
+        (gate.verdict, found(&gate, "unmatched-accept").status),
+        (Verdict::Pass, FindingStatus::Warn)
+    );
+}
+
+#[test]
+fn a_waived_failure_no_longer_fails() {
+    let waiver = |code: &str, day: &str| {
+        format!(
+            "[[waiver]]\nfinding = \"{code}\"\nreason = \"r\"\nowner = \"vision team\"\nexpires = {day}"
+        )
+    };
+    let of = |w: String, robust| {
+        run(
+            &policy("robust_accuracy >= 0.7", "", &w),
+            measured(robust, 1000),
+        )
+    };
+    for code in ["requirement-missed", "linf/requirement-missed"] {
+        let gate = of(waiver(code, "2026-06-15"), 580);
+        assert_eq!(
+            (gate.verdict, gate.checks[0].verdict),
+            (Verdict::Pass, Verdict::Fail)
+        );
+        assert_eq!(
+            found(&gate, "requirement-missed").waived_by.as_deref(),
+            Some("vision team")
+        );
+    }
+    let gate = of(waiver("requirement-missed", "2026-06-14"), 580);
+    assert_eq!(
+        (gate.verdict, found(&gate, "expired-waiver").status),
+        (Verdict::Fail, FindingStatus::Warn)
+    );
+    assert_eq!(found(&gate, "requirement-missed").waived_by, None);
+    let gate = of(waiver("requirement-missed", "2026-06-15"), 900);
+    assert_eq!(
+        (gate.verdict, found(&gate, "unmatched-waiver").status),
+        (Verdict::Pass, FindingStatus::Warn)
+    );
+}
+
+#[test]
+fn warn_tells_and_lets_pass() {
+    let gate = run(
+        &policy("robust_accuracy >= 0.7", "on_fail = \"warn\"", ""),
+        measured(580, 1000),
+    );
+    assert_eq!(
+        (
+            gate.verdict,
+            gate.checks[0].verdict,
+            gate.checks[0].counts_as
+        ),
+        (Verdict::Pass, Verdict::Fail, Verdict::Pass)
+    );
+    assert_eq!(
+        found(&gate, "requirement-missed").status,
+        FindingStatus::Warn
+    );
+    // The undecided comparison still counts.
+    let gate = run(
+        &policy(
+            "robust_accuracy >= 0.7, robust_accuracy(pgd) >= 0.58",
+            "on_fail = \"warn\"",
+            "",
+        ),
+        measured(580, 1000),
+    );
+    assert_eq!(
+        (gate.verdict, gate.checks[0].verdict),
+        (Verdict::Inconclusive, Verdict::Fail)
+    );
+}
+
+#[test]
+fn the_worst_comparison_decides() {
+    let gate = run(
+        &policy(
+            "accuracy >= 0.9, robust_accuracy >= 0.58, robust_recall(3) >= 0.99",
+            "",
+            "",
+        ),
+        measured(580, 1000),
+    );
+    let verdicts: Vec<_> = gate.checks[0]
+        .comparisons
+        .iter()
+        .map(|c| c.verdict)
+        .collect();
+    assert_eq!(
+        verdicts,
+        [Verdict::Pass, Verdict::Inconclusive, Verdict::Fail]
+    );
+    assert_eq!(
+        (gate.verdict, gate.checks[0].threshold, gate.checks[0].n),
+        (Verdict::Fail, Some(0.99), Some(100))
+    );
+}
+
+#[test]
+fn what_could_not_run_is_an_error_whatever_else_was_found() {
+    let p = policy("robust_accuracy >= 0.7", "", "");
+    let none = judge(&p, Evidence::new(), today());
+    assert_eq!(
+        (none.verdict, found(&none, "missing-evidence").status),
+        (Verdict::Error, FindingStatus::Error)
+    );
+    let crashed = judge(
+        &p,
+        Evidence::from([("linf".to_owned(), Err("the model panicked".to_owned()))]),
+        today(),
+    );
+    assert!(
+        crashed.verdict == Verdict::Error
+            && found(&crashed, "check-not-run")
+                .message
+                .contains("the model panicked")
+    );
+
+    let two = policy(
+        "robust_accuracy >= 0.7",
+        "",
+        "[[check]]\nid = \"clean\"\nkind = \"clean\"\nmodel = \"digits-robust\"\ndata = \"digits\"\nrequire = \"accuracy >= 0.5\"",
+    );
+    let gate = run(&two, measured(580, 1000));
+    assert_eq!(
+        (gate.verdict, gate.checks[0].verdict, gate.checks[1].verdict),
+        (Verdict::Error, Verdict::Fail, Verdict::Error)
+    );
+}
+
+#[test]
+fn evidence_of_another_run_is_refused() {
+    type Spoil = fn(&mut Report);
+    let cases: [(&str, Spoil); 9] = [
+        ("model is `other`", |r| r.model.name = "other".into()),
+        ("data is `other`", |r| r.data.name = "other".into()),
+        ("seed is `9`", |r| r.seed = 9),
+        ("shard 1 of 3", |r| {
+            r.shard = Some(Shard { index: 1, count: 3 });
+        }),
+        ("holds 1000 of 1500", |r| r.data.planned = 1500),
+        ("0 of 1 runs of `pgd` under linf 0.1", |r| {
+            r.attacks[0].threat.eps = 0.01;
+        }),
+        ("0 of 1 runs of `pgd`", |r| r.attacks.clear()),
+        ("schema is", |r| r.schema = "proofmark/report/0".into()),
+        ("class 3, the model has 2", |r| r.model.classes = 2),
+    ];
+    let p = policy("robust_recall(3) >= 0.1", "", "");
+    assert_eq!(run(&p, measured(580, 1000)).verdict, Verdict::Pass);
+    for (message, spoil) in cases {
+        let mut r = measured(580, 1000);
+        spoil(&mut r);
+        let gate = run(&p, r);
+        let told = &found(&gate, "mismatched-evidence").message;
+        assert!(
+            gate.verdict == Verdict::Error && told.contains(message),
+            "{told}"
+        );
+    }
+}
+
+#[test]
+fn figures_are_taken_from_the_samples() {
+    let mut forged = masked(measured(580, 1000));
+    forged.worst_case.correct = 1000;
+    forged.trust.clear();
+    assert_eq!(
+        run(&policy("robust_accuracy >= 0.9", "", ""), forged.clone()).verdict,
+        Verdict::Fail
+    );
+    assert_eq!(
+        run(&policy("robust_accuracy >= 0.1", "", ""), forged).verdict,
+        Verdict::Inconclusive
+    );
+}
+
+#[test]
+fn evidence_without_a_check_warns() {
+    let evidence = Evidence::from([
+        ("linf".to_owned(), Ok(measured(580, 1000))),
+        ("old".to_owned(), Err(String::new())),
+    ]);
+    let gate = judge(&policy("robust_accuracy >= 0.5", "", ""), evidence, today());
+    assert_eq!(
+        (gate.verdict, found(&gate, "unplanned-evidence").status),
+        (Verdict::Pass, FindingStatus::Warn)
+    );
+}
+
+#[test]
+fn the_gate_as_people_and_machines_see_it() {
+    let waiver = "[[waiver]]\nfinding = \"requirement-missed\"\nreason = \"r\"\nowner = \"vision team\"\nexpires = 2027-01-01";
+    let gate = run(
+        &policy("robust_accuracy >= 0.7, accuracy >= 0.9", "", waiver),
+        masked(measured(580, 1000)),
+    );
+    let table = (render::find("table").unwrap().gate)(&gate, false);
+    let expected = "\
+verdict             check  requirement             observed  interval        n
+fail                linf   robust_accuracy >= 0.7  0.580     [0.549, 0.611]  1000
+inconclusive        linf   accuracy >= 0.9         1.000     [0.996, 1.000]  1000
+
+findings
+  fail (waived by vision team) linf/requirement-missed: robust_accuracy is 0.580 [0.549, 0.611] at 95 % over 1000 samples; the whole interval is below 0.7
+    next: improve the model, or state a threshold it can hold
+  inconclusive linf/randomised-outputs: the same input gave other scores the second time on 1000 of 1000 samples (100.0 %)
+    next: evaluate the model in inference mode, or wrap it in EOT so that attack and judge average over its randomness
+
+verdict: inconclusive
+";
+    let squeezed = |t: &str| {
+        t.lines()
+            .map(|l| {
+                l.split("  ")
+                    .filter(|p| !p.is_empty())
+                    .collect::<Vec<_>>()
+                    .join("  ")
+            })
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
+    assert_eq!(squeezed(&table), squeezed(expected), "{table}");
+    assert!(!table.contains('\u{1b}'));
+
+    let json = (render::find("json").unwrap().gate)(&gate, true);
+    let back: GateReport = serde_json::from_str(&json).unwrap();
+    assert_eq!(
+        (
+            back.verdict,
+            back.findings.len(),
+            back.checks[0].id.as_str()
+        ),
+        (gate.verdict, 2, "linf")
+    );
+    let value: serde_json::Value = serde_json::from_str(&json).unwrap();
+    for key in [
+        "id",
+        "kind",
+        "verdict",
+        "observed",
+        "ci",
+        "threshold",
+        "evidence",
+    ] {
+        assert!(!value["checks"][0][key].is_null(), "{key}");
+    }
+    assert_eq!(value["checks"][0]["evidence"], "linf.json");
+    assert_eq!(
+        (&value["schema"], &value["verdict"]),
+        (&"proofmark/gate/1".into(), &"inconclusive".into())
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    /// A higher threshold never brings a better verdict.
+    #[test]
+    fn judging_is_monotone_in_the_threshold(robust in 0_u64..=60, stopped in 0_u64..10, low in 0_u32..=100, step in 0_u32..50, shaken: bool) {
+        let evidence = statuses(70, |i| if i < robust { Robust } else if i < robust + stopped { Stopped } else { Broken });
+        let evidence = if shaken { masked(evidence) } else { evidence };
+        let rank = |percent: u32| match run(&policy(&format!("robust_accuracy >= {percent} %"), "", ""), evidence.clone()).verdict {
+            Verdict::Pass => 0,
+            Verdict::Inconclusive => 1,
+            _ => 2,
+        };
+        prop_assert!(rank(low) <= rank((low + step).min(100)));
+        prop_assert!(!shaken || rank(low) > 0);
+    }
+}

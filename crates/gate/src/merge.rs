@@ -1,0 +1,485 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use proofmark_domain::{AttackSummary, REPORT_SCHEMA, Report, RunMeta, SampleId};
+use serde_json::{Map, Value};
+
+use crate::summary::{apart, summarise};
+
+/// What a shard may differ in without its samples differing (DESIGN: a row's result depends on seed and sample id alone).
+const FREE_CONFIG: [&str; 7] = [
+    "shard",
+    "seconds",
+    "out",
+    "save",
+    "batch_size",
+    "batch-size",
+    "threads",
+];
+
+/// Missing shards named one by one in an error.
+const NAMED: usize = 8;
+
+/// Why reports are not the shards of one run.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MergeError {
+    /// Nothing to merge.
+    #[error("no report to merge")]
+    Empty,
+    /// A fact that all shards of one run share is not shared.
+    #[error(
+        "report {index}: {field} is {given}, but report 1 has {expected}; only shards of one run can be merged"
+    )]
+    Differs {
+        /// Which report, from 1, in the order given.
+        index: usize,
+        /// The field that differs.
+        field: String,
+        /// The value of the first report.
+        expected: String,
+        /// The value of this one.
+        given: String,
+    },
+    /// A report of another schema.
+    #[error("report {index}: schema is `{given}`; expected `{REPORT_SCHEMA}`")]
+    Schema {
+        /// Which report, from 1.
+        index: usize,
+        /// Its schema.
+        given: String,
+    },
+    /// Several reports, and one of them does not say which shard it is.
+    #[error(
+        "report {index} is not a shard (it has no `shard`): several whole runs cannot be merged"
+    )]
+    NotAShard {
+        /// Which report, from 1.
+        index: usize,
+    },
+    /// A shard number at or above the number of shards.
+    #[error("report {index}: shard {shard} of {count} does not exist; shards count from 0")]
+    NoSuchShard {
+        /// Which report, from 1.
+        index: usize,
+        /// Its shard.
+        shard: usize,
+        /// Of how many.
+        count: usize,
+    },
+    /// The same shard twice.
+    #[error("report {index}: shard {shard} was given before")]
+    SameShard {
+        /// Which report, from 1.
+        index: usize,
+        /// The shard.
+        shard: usize,
+    },
+    /// Some shards were not given.
+    #[error("missing shards of {count}: {missing}")]
+    MissingShards {
+        /// Which, from 0.
+        missing: String,
+        /// Of how many.
+        count: usize,
+    },
+    /// A sample in two reports.
+    #[error("sample `{id}` is in more than one report")]
+    SameSample {
+        /// The sample.
+        id: SampleId,
+    },
+    /// Together the reports do not hold as many samples as the run planned.
+    #[error("the reports hold {found} samples, the run planned {planned}")]
+    SampleCount {
+        /// Samples found.
+        found: usize,
+        /// Samples planned.
+        planned: usize,
+    },
+    /// The samples of a report are in a file beside it and were not loaded.
+    #[error("report {index}: its samples are in `{file}` and were not loaded")]
+    SamplesElsewhere {
+        /// Which report, from 1.
+        index: usize,
+        /// The file named.
+        file: String,
+    },
+}
+
+/// Puts the shards of one run together and computes every figure, interval and flag again.
+///
+/// What comes out equals the report of the unsharded run, seconds aside (they are summed). A single unsharded report comes
+/// back as it was, recomputed.
+pub fn merge(reports: Vec<Report>) -> Result<Report, MergeError> {
+    let Some(first) = reports.first() else {
+        return Err(MergeError::Empty);
+    };
+    for (i, report) in reports.iter().enumerate() {
+        well_formed(i + 1, report)?;
+        alike(i + 1, first, report)?;
+    }
+    complete(&reports)?;
+
+    let planned = first.data.planned;
+    let seconds = reports.iter().map(|r| r.seconds).sum();
+    let mut runs: Vec<RunMeta> = first.attacks.iter().map(AttackSummary::meta).collect();
+    for (i, run) in runs.iter_mut().enumerate() {
+        run.seconds = reports.iter().map(|r| r.attacks[i].seconds).sum();
+    }
+    let mut parts = reports.into_iter().map(apart);
+    let Some((mut head, _, mut samples)) = parts.next() else {
+        return Err(MergeError::Empty);
+    };
+    samples.extend(parts.flat_map(|(_, _, s)| s));
+
+    let mut seen = BTreeSet::new();
+    if let Some(twice) = samples.iter().find(|s| !seen.insert(&s.id)) {
+        return Err(MergeError::SameSample {
+            id: twice.id.clone(),
+        });
+    }
+    if samples.len() != planned {
+        return Err(MergeError::SampleCount {
+            found: samples.len(),
+            planned,
+        });
+    }
+    head.seconds = seconds;
+    head.shard = None;
+    if let Some(shard) = head.config.get_mut("shard") {
+        *shard = Value::Null;
+    }
+    Ok(summarise(head, runs, samples))
+}
+
+fn well_formed(index: usize, report: &Report) -> Result<(), MergeError> {
+    if report.schema != REPORT_SCHEMA {
+        return Err(MergeError::Schema {
+            index,
+            given: report.schema.clone(),
+        });
+    }
+    match &report.samples_file {
+        Some(file) if report.samples.is_empty() => Err(MergeError::SamplesElsewhere {
+            index,
+            file: file.clone(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Names the first fact in which a report differs from the first.
+fn alike(index: usize, first: &Report, report: &Report) -> Result<(), MergeError> {
+    let expected = facts(first);
+    let given = facts(report);
+    let names: BTreeSet<&String> = expected.keys().chain(given.keys()).collect();
+    for name in names {
+        let (e, g) = (expected.get(name), given.get(name));
+        if e != g {
+            let show = |v: Option<&Value>| v.map_or_else(|| "absent".to_owned(), Value::to_string);
+            return Err(MergeError::Differs {
+                index,
+                field: name.clone(),
+                expected: show(e),
+                given: show(g),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Everything the shards of one run have in common, by field name.
+fn facts(report: &Report) -> BTreeMap<String, Value> {
+    let mut facts = BTreeMap::from([
+        (
+            "tool.version".to_owned(),
+            Value::from(report.tool.version.as_str()),
+        ),
+        (
+            "model.sha256".to_owned(),
+            Value::from(report.model.sha256.as_str()),
+        ),
+        (
+            "model.classes".to_owned(),
+            Value::from(report.model.classes),
+        ),
+        (
+            "data.sha256".to_owned(),
+            Value::from(report.data.sha256.as_str()),
+        ),
+        ("data.total".to_owned(), Value::from(report.data.total)),
+        ("data.planned".to_owned(), Value::from(report.data.planned)),
+        (
+            "data.bounds".to_owned(),
+            Value::Object(report.data.bounds.clone()),
+        ),
+        (
+            "preprocessing".to_owned(),
+            Value::Object(report.preprocessing.clone()),
+        ),
+        ("device".to_owned(), Value::from(report.device.as_str())),
+        ("tile".to_owned(), Value::from(report.tile)),
+        ("seed".to_owned(), Value::from(report.seed)),
+        (
+            "attacks".to_owned(),
+            report.attacks.iter().map(|a| a.key.as_str()).collect(),
+        ),
+    ]);
+    for (key, value) in &report.config {
+        if !FREE_CONFIG.contains(&key.as_str()) {
+            facts.insert(format!("config.{key}"), value.clone());
+        }
+    }
+    for run in &report.attacks {
+        facts.insert(format!("attacks.{}", run.key), run_facts(run));
+    }
+    facts
+}
+
+fn run_facts(run: &AttackSummary) -> Value {
+    let text = |v: &dyn std::fmt::Debug| Value::from(format!("{v:?}"));
+    Value::Object(Map::from_iter([
+        ("id".to_owned(), Value::from(run.id.as_str())),
+        ("role".to_owned(), text(&run.role)),
+        ("gradient".to_owned(), Value::from(run.gradient)),
+        ("threat".to_owned(), text(&run.threat)),
+        (
+            "parameters".to_owned(),
+            Value::Object(run.parameters.clone()),
+        ),
+    ]))
+}
+
+fn complete(reports: &[Report]) -> Result<(), MergeError> {
+    if let [whole] = reports
+        && whole.shard.is_none()
+    {
+        return Ok(());
+    }
+    let mut given = BTreeSet::new();
+    let mut count = None;
+    for (i, report) in reports.iter().enumerate() {
+        let index = i + 1;
+        let Some(shard) = report.shard else {
+            return Err(MergeError::NotAShard { index });
+        };
+        let expected = *count.get_or_insert(shard.count);
+        if shard.count != expected {
+            let field = "shard.count".to_owned();
+            return Err(MergeError::Differs {
+                index,
+                field,
+                expected: expected.to_string(),
+                given: shard.count.to_string(),
+            });
+        }
+        if shard.index >= shard.count {
+            return Err(MergeError::NoSuchShard {
+                index,
+                shard: shard.index,
+                count: shard.count,
+            });
+        }
+        if !given.insert(shard.index) {
+            return Err(MergeError::SameShard {
+                index,
+                shard: shard.index,
+            });
+        }
+    }
+    let count = count.unwrap_or(0);
+    if given.len() < count {
+        // A file may claim any number of shards: name a few, never list them all.
+        let named: Vec<String> = (0..count)
+            .filter(|i| !given.contains(i))
+            .take(NAMED)
+            .map(|i| i.to_string())
+            .collect();
+        let more = count - given.len() - named.len();
+        let tail = if more > 0 {
+            format!(" and {more} more")
+        } else {
+            String::new()
+        };
+        return Err(MergeError::MissingShards {
+            missing: format!("{}{tail}", named.join(", ")),
+            count,
+        });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proofmark_domain::RunStatus::{Broken, Robust, Stopped};
+    use proofmark_domain::Shard;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::trust::fixture::{attack, head, noise, report, sample, wrong};
+
+    fn whole(n: u64) -> Report {
+        let status = |i: u64| {
+            [
+                [Broken, Broken],
+                [Robust, Broken],
+                [Robust, Robust],
+                [Stopped, Robust],
+            ][(i % 4) as usize]
+        };
+        let rows = (0..n)
+            .map(|i| {
+                if i % 7 == 3 {
+                    wrong(sample(i, &status(i)))
+                } else {
+                    sample(i, &status(i))
+                }
+            })
+            .collect();
+        report(vec![attack("pgd", 0.1), noise(0.1)], rows)
+    }
+
+    fn shards(whole: &Report, count: usize) -> Vec<Report> {
+        (0..count)
+            .map(|index| {
+                let (mut head, runs, samples) = apart(whole.clone());
+                head.shard = Some(Shard { index, count });
+                head.config
+                    .insert("shard".into(), Value::from(format!("{index}/{count}")));
+                let part = samples
+                    .into_iter()
+                    .enumerate()
+                    .filter(|(i, _)| i % count == index)
+                    .map(|(_, s)| s)
+                    .collect();
+                summarise(head, runs, part)
+            })
+            .collect()
+    }
+
+    proptest! {
+        #[test]
+        fn merged_shards_equal_the_whole_run(n in 0_u64..60, count in 1_usize..5, turn in 0_usize..5) {
+            let whole = whole(n);
+            let mut parts = shards(&whole, count);
+            parts.rotate_left(turn % count);
+            let mut merged = merge(parts).unwrap();
+            prop_assert_eq!(merged.seconds.to_bits(), (whole.seconds * count as f64).to_bits());
+            merged.seconds = whole.seconds;
+            for (m, w) in merged.attacks.iter_mut().zip(&whole.attacks) {
+                prop_assert_eq!(m.seconds.to_bits(), (w.seconds * count as f64).to_bits());
+                m.seconds = w.seconds;
+            }
+            prop_assert_eq!(merged, whole);
+        }
+    }
+
+    #[test]
+    fn a_whole_report_comes_back_as_it_was() {
+        let whole = whole(20);
+        assert_eq!(merge(vec![whole.clone()]).unwrap(), whole);
+    }
+
+    #[test]
+    fn missing_shards_are_named() {
+        let mut parts = shards(&whole(20), 4);
+        parts.remove(1);
+        parts.remove(2);
+        assert_eq!(
+            merge(parts).unwrap_err().to_string(),
+            "missing shards of 4: 1, 3"
+        );
+
+        let mut absurd = shards(&whole(20), 1);
+        absurd[0].shard = Some(Shard {
+            index: 3,
+            count: usize::MAX,
+        });
+        assert!(
+            merge(absurd)
+                .unwrap_err()
+                .to_string()
+                .starts_with(&format!("missing shards of {}: 0, 1, 2, 4", usize::MAX))
+        );
+    }
+
+    #[test]
+    fn what_differs_is_named_with_both_values() {
+        type Break = fn(&mut Report);
+        let cases: [(&str, Break); 9] = [
+            ("seed is 7, but report 1 has 0", |r| r.seed = 7),
+            ("tile is 32, but report 1 has 64", |r| r.tile = 32),
+            ("model.sha256 is \"x\"", |r| r.model.sha256 = "x".into()),
+            ("data.sha256 is \"x\"", |r| r.data.sha256 = "x".into()),
+            ("config.limit is 5", |r| {
+                drop(r.config.insert("limit".into(), Value::from(5)));
+            }),
+            ("config.new is true, but report 1 has absent", |r| {
+                drop(r.config.insert("new".into(), Value::from(true)));
+            }),
+            ("attacks is ", |r| drop(r.attacks.pop())),
+            ("attacks.pgd@linf:0.1 is ", |r| {
+                r.attacks[0].threat.eps = 0.2;
+            }),
+            ("schema is `other`", |r| r.schema = "other".into()),
+        ];
+        for (message, spoil) in cases {
+            let mut parts = shards(&whole(20), 2);
+            spoil(&mut parts[1]);
+            let error = merge(parts).unwrap_err().to_string();
+            assert!(
+                error.starts_with("report 2: ") && error.contains(message),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn other_refusals() {
+        assert_eq!(merge(vec![]).unwrap_err(), MergeError::Empty);
+        assert_eq!(
+            merge(vec![whole(5), whole(5)]).unwrap_err(),
+            MergeError::NotAShard { index: 1 }
+        );
+        let parts = shards(&whole(20), 2);
+        assert_eq!(
+            merge(vec![parts[0].clone(), parts[0].clone()]).unwrap_err(),
+            MergeError::SameShard { index: 2, shard: 0 }
+        );
+        let mut beyond = parts.clone();
+        beyond[1].shard = Some(Shard { index: 2, count: 2 });
+        assert_eq!(
+            merge(beyond).unwrap_err(),
+            MergeError::NoSuchShard {
+                index: 2,
+                shard: 2,
+                count: 2
+            }
+        );
+        let mut twice = parts.clone();
+        let stolen = parts[0].samples[0].clone();
+        twice[1].samples[0] = stolen;
+        assert_eq!(
+            merge(twice).unwrap_err(),
+            MergeError::SameSample {
+                id: SampleId::Row(0)
+            }
+        );
+        let mut few = parts.clone();
+        few[0].samples.pop();
+        assert_eq!(
+            merge(few).unwrap_err(),
+            MergeError::SampleCount {
+                found: 19,
+                planned: 20
+            }
+        );
+        let mut elsewhere = parts;
+        elsewhere[1].samples.clear();
+        elsewhere[1].samples_file = Some("samples.jsonl".into());
+        assert!(matches!(
+            merge(elsewhere).unwrap_err(),
+            MergeError::SamplesElsewhere { index: 2, .. }
+        ));
+        assert_eq!(head(5).data.planned, 5);
+    }
+}

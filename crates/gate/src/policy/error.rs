@@ -1,0 +1,135 @@
+use std::fmt::Write as _;
+use std::ops::Range;
+
+/// Characters of a source line that an error shows before and after the fault.
+const SHOWN: usize = 100;
+
+/// What is wrong with a policy, and where.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.text())]
+pub struct PolicyError {
+    /// Line, from 1.
+    pub line: usize,
+    /// Column in characters, from 1.
+    pub column: usize,
+    /// The field at fault, such as `check "linf".require`; empty for the file as a whole.
+    pub field: String,
+    /// What is wrong and what was expected, with the nearest name where one is close.
+    pub message: String,
+    /// The line at fault.
+    pub source_line: String,
+    /// Byte range in the file.
+    pub span: Range<usize>,
+    /// How many characters of the line to underline.
+    underline: usize,
+}
+
+impl PolicyError {
+    /// An error at a byte range of the source (clamped to it).
+    pub(crate) fn at(
+        source: &str,
+        span: Range<usize>,
+        field: impl Into<String>,
+        message: impl Into<String>,
+    ) -> Self {
+        let start = floor(source, span.start);
+        let end = floor(source, span.end).max(start);
+        let line_start = source[..start].rfind('\n').map_or(0, |i| i + 1);
+        let line_end = source[start..]
+            .find('\n')
+            .map_or(source.len(), |i| start + i);
+        let column = source[line_start..start].chars().count() + 1;
+        Self {
+            line: source[..start].bytes().filter(|b| *b == b'\n').count() + 1,
+            column,
+            field: field.into(),
+            message: message.into(),
+            source_line: source[line_start..line_end]
+                .trim_end_matches('\r')
+                .to_owned(),
+            underline: source[start..end.min(line_end)]
+                .trim_end()
+                .chars()
+                .count()
+                .max(1),
+            span: start..end,
+        }
+    }
+
+    fn text(&self) -> String {
+        let mut text = format!("line {}, column {}: ", self.line, self.column);
+        if !self.field.is_empty() {
+            let _ = write!(text, "{}: ", printable(&self.field));
+        }
+        text.push_str(&printable(&self.message));
+        // A fault far into a long line shows its surroundings only.
+        let skipped = (self.column - 1).saturating_sub(SHOWN);
+        let shown: String = self
+            .source_line
+            .chars()
+            .skip(skipped)
+            .take(2 * SHOWN)
+            .collect();
+        let number = self.line.to_string();
+        let pad = " ".repeat(number.len());
+        let indent = " ".repeat(self.column - 1 - skipped);
+        let carets = "^".repeat(self.underline.min(SHOWN));
+        let _ = write!(
+            text,
+            "\n{pad} |\n{number} | {}\n{pad} | {indent}{carets}",
+            printable(&shown)
+        );
+        text
+    }
+}
+
+/// A policy is foreign text: its control characters must not reach a terminal.
+fn printable(text: &str) -> String {
+    text.chars()
+        .map(|c| {
+            if c == '\t' {
+                ' '
+            } else if c.is_control() && c != '\n' {
+                '\u{fffd}'
+            } else {
+                c
+            }
+        })
+        .collect()
+}
+
+fn floor(source: &str, at: usize) -> usize {
+    (0..=at.min(source.len()))
+        .rev()
+        .find(|i| source.is_char_boundary(*i))
+        .unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn points_at_the_place() {
+        let e = PolicyError::at("a = 1\nbé = \"x\"\n", 12..15, "b", "no");
+        assert_eq!((e.line, e.column), (2, 6));
+        assert_eq!(
+            e.to_string(),
+            "line 2, column 6: b: no\n  |\n2 | bé = \"x\"\n  |      ^^^"
+        );
+    }
+
+    #[test]
+    fn any_span_of_any_text_is_survived() {
+        let text = "é\u{1b}[31m\r\n\n";
+        for start in 0..text.len() + 3 {
+            for end in 0..text.len() + 3 {
+                assert!(
+                    !PolicyError::at(text, start..end, "", "m")
+                        .to_string()
+                        .contains('\u{1b}')
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,149 @@
+use super::error::PolicyError;
+use super::file::Known;
+use super::reader::{Field, hint};
+
+/// Which model a check is about.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ModelRef {
+    /// A model that ships with proofmark, by name.
+    Shipped(String),
+    /// A `[[model]]` of the policy.
+    Entry(ModelEntry),
+}
+
+impl ModelRef {
+    /// Its name in the policy and in reports.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Shipped(name) => name,
+            Self::Entry(entry) => &entry.name,
+        }
+    }
+}
+
+/// One `[[model]]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModelEntry {
+    /// What checks call it.
+    pub name: String,
+    /// The file, relative to the policy.
+    pub path: String,
+    /// The digest it must have, lowercase hex.
+    pub sha256: Option<String>,
+    /// What happens between data units and the model.
+    pub preprocess: Preprocess,
+    /// What its outputs are.
+    pub output: OutputKind,
+}
+
+/// What happens to data between their own units and the model: `(x * scale - mean) / std`, per channel.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Preprocess {
+    /// Factor; absent means 1.
+    pub scale: Option<f64>,
+    /// Subtracted; one value for all channels or one each; empty means 0.
+    pub mean: Vec<f64>,
+    /// Divided by; one value for all channels or one each; empty means 1.
+    pub std: Vec<f64>,
+}
+
+/// What the outputs of a model are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OutputKind {
+    /// Scores before any softmax.
+    #[default]
+    Logits,
+    /// Probabilities, after a softmax.
+    Probabilities,
+}
+
+pub(super) fn entry(field: &Field<'_>, known: &Known<'_>) -> Result<ModelEntry, PolicyError> {
+    let s = field.section(&["name", "path", "sha256", "preprocess", "output"])?;
+    let name = s.need("name")?;
+    let text = name.text()?;
+    if known.models.contains(&text.as_str()) {
+        return Err(name.error(format!(
+            "`{text}` is the name of a shipped model; choose another"
+        )));
+    }
+    Ok(ModelEntry {
+        name: text,
+        path: s.need("path")?.text()?,
+        sha256: s.maybe("sha256", Field::sha256)?,
+        preprocess: s.maybe("preprocess", preprocess)?.unwrap_or_default(),
+        output: s
+            .maybe("output", |f| {
+                f.word(&[
+                    ("logits", OutputKind::Logits),
+                    ("probabilities", OutputKind::Probabilities),
+                ])
+            })?
+            .unwrap_or_default(),
+    })
+}
+
+fn preprocess(field: &Field<'_>) -> Result<Preprocess, PolicyError> {
+    let s = field.section(&["scale", "mean", "std"])?;
+    let nonzero = |f: &Field<'_>| match f.number()? {
+        0.0 => Err(f.error("must not be 0")),
+        x => Ok(x),
+    };
+    let positive = |f: &Field<'_>| match f.number()? {
+        x if x > 0.0 => Ok(x),
+        x => Err(f.error(format!("expected a number above 0, found {x}"))),
+    };
+    let scale = s.maybe("scale", nonzero)?;
+    let mean = s
+        .maybe("mean", |f| channels(f, Field::number))?
+        .unwrap_or_default();
+    let std = s
+        .maybe("std", |f| channels(f, positive))?
+        .unwrap_or_default();
+    if mean.len() > 1 && std.len() > 1 && mean.len() != std.len() {
+        return Err(s.error(format!(
+            "mean has {} values and std {}; expected as many of each",
+            mean.len(),
+            std.len()
+        )));
+    }
+    Ok(Preprocess { scale, mean, std })
+}
+
+/// One number for all channels, or a list with one each.
+fn channels<'a>(
+    field: &Field<'a>,
+    read: impl Fn(&Field<'a>) -> Result<f64, PolicyError>,
+) -> Result<Vec<f64>, PolicyError> {
+    if !field.node.get_ref().is_array() {
+        return Ok(vec![read(field)?]);
+    }
+    let items = field.items()?;
+    if items.is_empty() {
+        return Err(field.error("must not be empty"));
+    }
+    items.iter().map(read).collect()
+}
+
+/// Finds the model a check names.
+pub(super) fn find(
+    field: &Field<'_>,
+    entries: &[ModelEntry],
+    known: &Known<'_>,
+) -> Result<ModelRef, PolicyError> {
+    let name = field.string()?;
+    if let Some(entry) = entries.iter().find(|e| e.name == name) {
+        return Ok(ModelRef::Entry(entry.clone()));
+    }
+    if known.models.contains(&name) {
+        return Ok(ModelRef::Shipped(name.to_owned()));
+    }
+    let names: Vec<&str> = entries
+        .iter()
+        .map(|e| e.name.as_str())
+        .chain(known.models.iter().copied())
+        .collect();
+    Err(field.error(format!(
+        "no [[model]] is called `{name}`{}, and no shipped one",
+        hint(name, &names)
+    )))
+}

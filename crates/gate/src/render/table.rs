@@ -1,0 +1,300 @@
+use std::fmt::Write as _;
+
+use comfy_table::Table;
+use comfy_table::presets::NOTHING;
+use proofmark_domain::{AttackSummary, FindingStatus, Interval, Report, Role, Verdict};
+
+use super::Entry;
+use crate::GateReport;
+
+/// For people: aligned columns, then what was found and what to do next.
+pub(super) const ENTRY: Entry = Entry {
+    id: "table",
+    description: "aligned text for a terminal",
+    gate,
+    report,
+};
+
+fn gate(report: &GateReport, colour: bool) -> String {
+    let mut table = columns(&[
+        "verdict",
+        "check",
+        "requirement",
+        "observed",
+        "interval",
+        "n",
+    ]);
+    for check in &report.checks {
+        let verdict = |v: Verdict| {
+            if v == Verdict::Pass || check.counts_as == v || check.counts_as != Verdict::Pass {
+                v.to_string()
+            } else {
+                format!("{v} (let through)")
+            }
+        };
+        if check.comparisons.is_empty() {
+            let none = || "-".to_owned();
+            table.add_row([
+                verdict(check.verdict),
+                plain(&check.id),
+                plain(&check.requirement),
+                none(),
+                none(),
+                none(),
+            ]);
+        }
+        for c in &check.comparisons {
+            let observed = c
+                .observed
+                .map_or_else(|| "-".to_owned(), |o| format!("{o:.3}"));
+            let row = [
+                verdict(c.verdict),
+                plain(&check.id),
+                plain(&c.requirement),
+                observed,
+                interval(c.ci),
+                c.n.to_string(),
+            ];
+            table.add_row(row);
+        }
+    }
+    let mut text = lines(&table);
+    if !report.findings.is_empty() {
+        text.push_str("\nfindings\n");
+    }
+    for finding in &report.findings {
+        let place = if finding.check.is_empty() {
+            "policy".to_owned()
+        } else {
+            plain(&finding.check)
+        };
+        let word = status(finding.status);
+        let waived = finding
+            .waived_by
+            .as_ref()
+            .map_or_else(String::new, |o| format!(" (waived by {})", plain(o)));
+        let _ = writeln!(
+            text,
+            "  {}{waived} {place}/{}: {}",
+            paint(word, shade(finding.status), colour),
+            plain(&finding.code),
+            plain(&finding.message)
+        );
+        let _ = writeln!(text, "    next: {}", plain(&finding.remediation));
+    }
+    let _ = writeln!(
+        text,
+        "\nverdict: {}",
+        paint(&report.verdict.to_string(), tone(report.verdict), colour)
+    );
+    text
+}
+
+fn report(report: &Report, colour: bool) -> String {
+    let mut text = format!(
+        "{} on {}: {} of {} samples, {}, seed {}\n\n",
+        plain(&report.model.name),
+        plain(&report.data.name),
+        report.clean.n,
+        report.data.total,
+        plain(&report.device),
+        report.seed
+    );
+    let mut table = columns(&[
+        "attack",
+        "threat",
+        "accuracy",
+        "95 % interval",
+        "success",
+        "forward",
+        "backward",
+    ]);
+    let blank = String::new;
+    let clean = &report.clean;
+    table.add_row([
+        "clean".to_owned(),
+        blank(),
+        percent(clean.accuracy),
+        interval(clean.ci95),
+        blank(),
+        blank(),
+        blank(),
+    ]);
+    for a in &report.attacks {
+        table.add_row([
+            format!("{}{}", plain(&a.id), role(a)),
+            format!("{} {}", a.threat.norm, plain(&a.threat.text)),
+            percent(a.robust_accuracy),
+            interval(a.ci95),
+            success(a.attack_success_rate),
+            a.forward.to_string(),
+            a.backward.to_string(),
+        ]);
+    }
+    let worst = &report.worst_case;
+    if !report.attacks.is_empty() {
+        let accuracy = percent(worst.robust_accuracy);
+        table.add_row([
+            "worst case".to_owned(),
+            blank(),
+            accuracy,
+            interval(worst.ci95),
+            success(worst.attack_success_rate),
+            blank(),
+            blank(),
+        ]);
+    }
+    text.push_str(&lines(&table));
+    if worst.invalid > 0 {
+        let _ = writeln!(
+            text,
+            "\n{} of {} samples could not be judged; the interval counts them both ways",
+            worst.invalid, worst.n
+        );
+    }
+    if !report.trust.is_empty() {
+        text.push_str("\ntrust\n");
+    }
+    for flag in &report.trust {
+        let (word, shade) = if flag.cured {
+            ("note", DIM)
+        } else {
+            ("do not trust", YELLOW)
+        };
+        let _ = writeln!(
+            text,
+            "  {} {}: {}",
+            paint(word, shade, colour),
+            flag.code,
+            plain(&flag.message)
+        );
+        if !flag.cured {
+            let _ = writeln!(text, "    next: {}", flag.code.remediation());
+        }
+    }
+    text
+}
+
+fn columns(names: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(NOTHING).set_header(names.to_vec());
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table
+}
+
+fn lines(table: &Table) -> String {
+    table
+        .lines()
+        .fold(String::new(), |text, line| text + line.trim_end() + "\n")
+}
+
+fn interval(ci: Interval) -> String {
+    format!("[{:.3}, {:.3}]", ci.low, ci.high)
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.1} %", 100.0 * share)
+}
+
+fn success(rate: Option<f64>) -> String {
+    rate.map_or_else(|| "-".to_owned(), percent)
+}
+
+const fn role(attack: &AttackSummary) -> &'static str {
+    match attack.role {
+        Role::Attack => "",
+        Role::Baseline => " (baseline)",
+        Role::Probe => " (probe)",
+    }
+}
+
+const fn status(status: FindingStatus) -> &'static str {
+    match status {
+        FindingStatus::Fail => "fail",
+        FindingStatus::Inconclusive => "inconclusive",
+        FindingStatus::Error => "error",
+        FindingStatus::Warn => "warn",
+        FindingStatus::Note => "note",
+    }
+}
+
+const RED: &str = "31";
+const GREEN: &str = "32";
+const YELLOW: &str = "33";
+const DIM: &str = "2";
+
+const fn shade(status: FindingStatus) -> &'static str {
+    match status {
+        FindingStatus::Fail | FindingStatus::Error => RED,
+        FindingStatus::Inconclusive | FindingStatus::Warn => YELLOW,
+        FindingStatus::Note => DIM,
+    }
+}
+
+const fn tone(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Pass => GREEN,
+        Verdict::Fail | Verdict::Error => RED,
+        Verdict::Inconclusive => YELLOW,
+    }
+}
+
+fn paint(text: &str, code: &str, colour: bool) -> String {
+    if colour {
+        format!("\u{1b}[{code}m{text}\u{1b}[0m")
+    } else {
+        text.to_owned()
+    }
+}
+
+/// Names and reasons are foreign text: their control characters must not reach a terminal.
+fn plain(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proofmark_domain::RunStatus::{Broken, Robust};
+    use proofmark_domain::{Observation, SampleRecord};
+
+    use super::*;
+    use crate::trust::fixture::{attack, noise, sample};
+
+    #[test]
+    fn an_attack_report_as_people_see_it() {
+        let row = |i: u64| {
+            let observed = if i == 30 {
+                vec![Observation::ZeroGradient]
+            } else {
+                vec![]
+            };
+            SampleRecord {
+                observed,
+                ..sample(i, &[if i < 10 { Broken } else { Robust }, Robust])
+            }
+        };
+        let r = crate::trust::fixture::report(
+            vec![attack("pgd", 0.1), noise(0.1)],
+            (0..40).map(row).collect(),
+        );
+        let expected = "\
+digits-robust on digits: 40 of 1797 samples, cpu, seed 0
+
+attack            threat    accuracy  95 % interval   success  forward  backward
+clean                       100.0 %   [0.912, 1.000]
+pgd               linf 0.1  75.0 %    [0.588, 0.873]  25.0 %   400      200
+noise (baseline)  linf 0.1  100.0 %   [0.912, 1.000]  0.0 %    400      200
+worst case                  75.0 %    [0.588, 0.873]  25.0 %
+
+trust
+  do not trust zero-gradients: gradients were exactly zero on at least half of the steps on 1 of 30 samples (3.3 %) that no attack broke
+    next: attack through the layer that kills the gradient (a straight-through estimate), or add attacks that need no gradient
+";
+        assert_eq!(report(&r, false), expected);
+        assert!(report(&r, true).contains("\u{1b}[33mdo not trust\u{1b}[0m"));
+    }
+}

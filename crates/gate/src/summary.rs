@@ -1,0 +1,504 @@
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
+
+use proofmark_domain::{
+    AttackSummary, ClassSummary, CleanSummary, CurvePoint, DataFacts, ModelFacts, Norm, QueryCount,
+    REPORT_SCHEMA, Report, Role, RunMeta, RunOutcome, RunStatus, SampleRecord, Shard, ToolFacts,
+    WorstCase,
+};
+use serde_json::{Map, Value};
+
+use crate::proportion::Proportion;
+use crate::standing::{self, Standing};
+use crate::trust;
+
+/// Classes listed even if no sample has them; a report that claims more lists the classes it met.
+const LISTED_CLASSES: usize = 10_000;
+
+/// What a report says about a run besides its figures.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ReportHead {
+    /// Which proofmark made it.
+    pub tool: ToolFacts,
+    /// Every resolved parameter of the run.
+    pub config: Map<String, Value>,
+    /// The model attacked.
+    pub model: ModelFacts,
+    /// The data it was attacked on.
+    pub data: DataFacts,
+    /// What happens between data units and the model.
+    pub preprocessing: Map<String, Value>,
+    /// The device it ran on.
+    pub device: String,
+    /// Rows per model call.
+    pub tile: usize,
+    /// The seed of every random number.
+    pub seed: u64,
+    /// Wall-clock seconds; 0 where no clock was handed in.
+    pub seconds: f64,
+    /// Which part of the samples this is, if the run was sharded.
+    pub shard: Option<Shard>,
+}
+
+/// Takes a report apart into what [`summarise`] made it from.
+pub(crate) fn apart(report: Report) -> (ReportHead, Vec<RunMeta>, Vec<SampleRecord>) {
+    let runs = report.attacks.iter().map(AttackSummary::meta).collect();
+    let head = ReportHead {
+        tool: report.tool,
+        config: report.config,
+        model: report.model,
+        data: report.data,
+        preprocessing: report.preprocessing,
+        device: report.device,
+        tile: report.tile,
+        seed: report.seed,
+        seconds: report.seconds,
+        shard: report.shard,
+    };
+    (head, runs, report.samples)
+}
+
+/// Computes every figure, interval and trust flag of a report from what the runs left on each sample.
+///
+/// * `runs` are the attacks, baselines and probes; `samples` carry one [`RunOutcome`] per run, found by its key
+///   (one that is missing counts as [`RunStatus::Skipped`], one of an unknown run is dropped). What a sample says about
+///   the worst case (`broken_by`, `gauge`, `distance`, `norm`, `adv_pred`) is filled in here.
+/// * Robust in a run means right without attack and [`RunStatus::Robust`]. A misclassified sample is not correct.
+///   An invalid, stopped or skipped one is neither: the point estimate counts it as not correct, and the interval runs
+///   from "none of these held" to "all of them did".
+/// * A probe (unbounded, on a subset) counts neither for the worst case nor for the curve, and its own figures are over
+///   the samples it took.
+/// * On the curve, a sample broken at some budget is broken at every larger budget of the same norm.
+///
+/// ```
+/// # use proofmark_domain::*;
+/// # use proofmark_gate::{ReportHead, summarise};
+/// # let head = ReportHead {
+/// #     tool: ToolFacts { name: "proofmark".into(), version: "0".into() }, config: Default::default(),
+/// #     model: ModelFacts { name: "m".into(), sha256: "00".into(), origin: None, classes: 2 },
+/// #     data: DataFacts { name: "d".into(), sha256: "00".into(), total: 1, planned: 1, bounds: Default::default() },
+/// #     preprocessing: Default::default(), device: "cpu".into(), tile: 64, seed: 0, seconds: 0.0, shard: None };
+/// let sample = SampleRecord {
+///     id: SampleId::Row(0), label: 1, clean_pred: Some(1), adv_pred: None, clean_correct: true,
+///     broken_by: None, gauge: None, distance: None, norm: None, observed: vec![], runs: vec![],
+/// };
+/// let report = summarise(head, vec![], vec![sample]);
+/// assert_eq!((report.clean.correct, report.clean.n), (1, 1));
+/// ```
+pub fn summarise(head: ReportHead, runs: Vec<RunMeta>, mut samples: Vec<SampleRecord>) -> Report {
+    samples.sort_by(|a, b| a.id.cmp(&b.id));
+    for sample in &mut samples {
+        align(sample, &runs);
+        fill_worst(sample, &runs);
+        sample.observed.sort_unstable();
+        sample.observed.dedup();
+    }
+    let clean = clean(&samples);
+    Report {
+        schema: REPORT_SCHEMA.to_owned(),
+        clean,
+        worst_case: worst_case(&runs, &samples, clean.correct),
+        curve: curve(&runs, &samples, &clean),
+        per_class: per_class(&runs, &samples, head.model.classes),
+        trust: trust::flags(&runs, &samples, head.model.classes),
+        attacks: runs
+            .into_iter()
+            .enumerate()
+            .map(|(i, run)| attack(i, run, &samples))
+            .collect(),
+        tool: head.tool,
+        config: head.config,
+        model: head.model,
+        data: head.data,
+        preprocessing: head.preprocessing,
+        device: head.device,
+        tile: head.tile,
+        seed: head.seed,
+        seconds: head.seconds,
+        shard: head.shard,
+        samples,
+        samples_file: None,
+    }
+}
+
+/// Puts the outcomes of a sample in the order of the runs, so that everything below can go by index.
+fn align(sample: &mut SampleRecord, runs: &[RunMeta]) {
+    if sample.runs.len() == runs.len() && sample.runs.iter().zip(runs).all(|(o, r)| o.run == r.key)
+    {
+        return;
+    }
+    let mut by_key: BTreeMap<String, RunOutcome> = std::mem::take(&mut sample.runs)
+        .into_iter()
+        .rev()
+        .map(|o| (o.run.clone(), o))
+        .collect();
+    sample.runs = runs
+        .iter()
+        .map(|r| {
+            by_key.remove(&r.key).unwrap_or_else(|| RunOutcome {
+                run: r.key.clone(),
+                status: RunStatus::Skipped,
+                adv_pred: None,
+                gauge: None,
+                distance: None,
+                forward: 0,
+                backward: 0,
+            })
+        })
+        .collect();
+}
+
+fn fill_worst(sample: &mut SampleRecord, runs: &[RunMeta]) {
+    let breaker = runs
+        .iter()
+        .zip(&sample.runs)
+        .filter(|(run, outcome)| run.role != Role::Probe && outcome.status == RunStatus::Broken)
+        .min_by(|a, b| a.0.threat.eps.total_cmp(&b.0.threat.eps));
+    if let Some((run, outcome)) = breaker {
+        sample.broken_by = Some(run.key.clone());
+        sample.adv_pred = outcome.adv_pred;
+        sample.gauge = outcome.gauge;
+        sample.distance = outcome.distance;
+        sample.norm = Some(run.threat.norm);
+    } else {
+        sample.broken_by = None;
+        sample.adv_pred = sample.clean_pred;
+        sample.gauge = None;
+        sample.distance = None;
+        sample.norm = None;
+    }
+}
+
+/// How many samples the predicate calls robust, how many it leaves open, of how many.
+fn count(samples: &[SampleRecord], standing: impl Fn(&SampleRecord) -> Standing) -> (usize, usize) {
+    samples
+        .iter()
+        .fold((0, 0), |(correct, open), s| match standing(s) {
+            Standing::Robust => (correct + 1, open),
+            Standing::Unjudged => (correct, open + 1),
+            Standing::Broken | Standing::Misclassified => (correct, open),
+        })
+}
+
+fn clean(samples: &[SampleRecord]) -> CleanSummary {
+    let (correct, invalid) = count(samples, |s| standing::over(s, &[], |_| true));
+    let share = Proportion::new(correct, invalid, samples.len());
+    CleanSummary {
+        correct,
+        n: samples.len(),
+        invalid,
+        accuracy: share.point(),
+        ci95: share.ci95(),
+    }
+}
+
+fn attack(index: usize, run: RunMeta, samples: &[SampleRecord]) -> AttackSummary {
+    let (mut correct, mut invalid, mut broken, mut tried, mut n) = (0, 0, 0, 0, 0);
+    let mut queries = QueryCount::default();
+    for sample in samples {
+        let outcome = &sample.runs[index];
+        queries += QueryCount {
+            forward: outcome.forward,
+            backward: outcome.backward,
+        };
+        if outcome.status == RunStatus::Skipped && run.role == Role::Probe {
+            continue;
+        }
+        n += 1;
+        tried += usize::from(!matches!(
+            outcome.status,
+            RunStatus::Misclassified | RunStatus::Skipped
+        ));
+        match outcome.status {
+            RunStatus::Robust => correct += usize::from(sample.clean_correct),
+            RunStatus::Broken => broken += 1,
+            RunStatus::Invalid | RunStatus::Stopped | RunStatus::Skipped => {
+                invalid += usize::from(sample.clean_correct || sample.clean_pred.is_none());
+            }
+            RunStatus::Misclassified => {}
+        }
+    }
+    let share = Proportion::new(correct, invalid, n);
+    AttackSummary {
+        id: run.id,
+        key: run.key,
+        role: run.role,
+        gradient: run.gradient,
+        threat: run.threat,
+        parameters: run.parameters,
+        correct,
+        n,
+        invalid,
+        robust_accuracy: share.point(),
+        ci95: share.ci95(),
+        attack_success_rate: ratio(broken, tried),
+        forward: queries.forward,
+        backward: queries.backward,
+        seconds: run.seconds,
+    }
+}
+
+fn ratio(part: usize, whole: usize) -> Option<f64> {
+    (whole > 0).then(|| part as f64 / whole as f64)
+}
+
+fn worst_case(runs: &[RunMeta], samples: &[SampleRecord], clean_correct: usize) -> WorstCase {
+    let (correct, invalid) = count(samples, |s| standing::worst(s, runs));
+    let broken = samples
+        .iter()
+        .filter(|s| s.clean_correct && s.broken_by.is_some())
+        .count();
+    let share = Proportion::new(correct, invalid, samples.len());
+    WorstCase {
+        eps: runs
+            .iter()
+            .filter(|r| r.role != Role::Probe)
+            .map(|r| r.threat.eps)
+            .fold(0.0, f64::max),
+        correct,
+        n: samples.len(),
+        invalid,
+        robust_accuracy: share.point(),
+        ci95: share.ci95(),
+        attack_success_rate: ratio(broken, clean_correct),
+    }
+}
+
+fn curve(runs: &[RunMeta], samples: &[SampleRecord], clean: &CleanSummary) -> Vec<CurvePoint> {
+    let mut budgets: Vec<(Norm, f64)> = runs
+        .iter()
+        .filter(|r| r.role != Role::Probe)
+        .map(|r| (r.threat.norm, r.threat.eps))
+        .collect();
+    let order = |a: &(Norm, f64), b: &(Norm, f64)| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1));
+    budgets.sort_by(order);
+    budgets.dedup_by(|a, b| order(a, b) == Ordering::Equal);
+
+    let mut points = Vec::new();
+    let mut started = None;
+    for (norm, eps) in budgets {
+        if started != Some(norm) {
+            started = Some(norm);
+            points.push(CurvePoint {
+                norm,
+                eps: 0.0,
+                correct: clean.correct,
+                n: clean.n,
+                robust_accuracy: clean.accuracy,
+                ci95: clean.ci95,
+            });
+        }
+        let (correct, open) = count(samples, |s| {
+            standing::over(s, runs, |r| r.threat.norm == norm && r.threat.eps <= eps)
+        });
+        let share = Proportion::new(correct, open, samples.len());
+        points.push(CurvePoint {
+            norm,
+            eps,
+            correct,
+            n: samples.len(),
+            robust_accuracy: share.point(),
+            ci95: share.ci95(),
+        });
+    }
+    points
+}
+
+fn per_class(runs: &[RunMeta], samples: &[SampleRecord], classes: usize) -> Vec<ClassSummary> {
+    let mut groups: BTreeMap<usize, Vec<&SampleRecord>> = BTreeMap::new();
+    for sample in samples {
+        groups.entry(sample.label).or_default().push(sample);
+    }
+    let listed = if classes <= LISTED_CLASSES {
+        classes
+    } else {
+        0
+    };
+    let labels: BTreeSet<usize> = (0..listed).chain(groups.keys().copied()).collect();
+    labels
+        .into_iter()
+        .map(|label| {
+            let group = groups.get(&label).map_or(&[][..], Vec::as_slice);
+            let share = |standing: &dyn Fn(&SampleRecord) -> Standing| {
+                let tally = |want| group.iter().filter(|s| standing(s) == want).count();
+                Proportion::new(
+                    tally(Standing::Robust),
+                    tally(Standing::Unjudged),
+                    group.len(),
+                )
+            };
+            let clean = share(&|s| standing::over(s, &[], |_| true));
+            let robust = share(&|s| standing::worst(s, runs));
+            ClassSummary {
+                label,
+                n: group.len(),
+                clean_correct: clean.hits as usize,
+                clean_ci95: (!group.is_empty()).then(|| clean.ci95()),
+                robust_correct: robust.hits as usize,
+                robust_ci95: (!group.is_empty()).then(|| robust.ci95()),
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proofmark_domain::Observation;
+    use proofmark_domain::RunStatus::{Broken, Invalid, Misclassified, Robust, Skipped, Stopped};
+
+    use super::*;
+    use crate::trust::fixture::{attack, head, noise, probe, report, sample, threat, wrong};
+
+    #[test]
+    fn statuses_by_hand() {
+        let mut blind = sample(6, &[Invalid, Invalid]);
+        (blind.clean_pred, blind.clean_correct) = (None, false);
+        let rows = vec![
+            sample(0, &[Robust, Robust]),
+            sample(1, &[Broken, Robust]),
+            sample(2, &[Invalid, Robust]),
+            sample(3, &[Stopped, Broken]),
+            sample(4, &[Robust, Skipped]),
+            wrong(sample(5, &[Robust, Robust])),
+            blind,
+            sample(7, &[Robust, Misclassified]),
+        ];
+        let r = report(vec![attack("pgd", 0.1), noise(0.1)], rows);
+        assert_eq!((r.clean.correct, r.clean.invalid, r.clean.n), (6, 1, 8));
+        let pgd = &r.attacks[0];
+        assert_eq!(
+            (pgd.correct, pgd.invalid, pgd.n, pgd.forward, pgd.backward),
+            (3, 3, 8, 80, 40)
+        );
+        assert_eq!(pgd.attack_success_rate, Some(1.0 / 7.0));
+        assert_eq!(pgd.ci95, Proportion::new(3, 3, 8).ci95());
+        assert_eq!((r.attacks[1].correct, r.attacks[1].invalid), (3, 2));
+        assert_eq!(
+            (r.worst_case.correct, r.worst_case.invalid, r.worst_case.n),
+            (1, 3, 8),
+            "0 held; 2, 4 and 6 are open"
+        );
+        assert_eq!(r.worst_case.attack_success_rate, Some(2.0 / 6.0));
+        assert_eq!(
+            (
+                r.per_class.len(),
+                r.per_class[6].n,
+                r.per_class[9].robust_ci95
+            ),
+            (10, 1, None)
+        );
+    }
+
+    #[test]
+    fn the_smallest_budget_breaks_it_and_the_first_on_ties() {
+        let runs = vec![
+            attack("pgd", 0.3),
+            attack("fgsm", 0.1),
+            attack("bim", 0.1),
+            probe("pgd"),
+        ];
+        let r = report(
+            runs,
+            vec![
+                sample(1, &[Broken, Broken, Broken, Broken]),
+                sample(0, &[Robust, Robust, Robust, Broken]),
+            ],
+        );
+        let (zero, one) = (&r.samples[0], &r.samples[1]);
+        assert_eq!(
+            (zero.id.key(), zero.broken_by.as_deref(), zero.adv_pred),
+            (0, None, Some(0))
+        );
+        assert_eq!(
+            (one.broken_by.as_deref(), one.adv_pred, one.gauge, one.norm),
+            (Some("fgsm@linf:0.1"), Some(2), Some(0.75), Some(Norm::Linf))
+        );
+        assert!(r.worst_case.eps < 0.31, "the probe does not count");
+    }
+
+    #[test]
+    fn the_curve_falls_and_ends_at_the_worst_case() {
+        let mut l2 = attack("pgd", 0.2);
+        l2.key = "pgd@l2:0.2".into();
+        l2.threat = threat(Norm::L2, 0.2);
+        let runs = vec![attack("pgd", 0.3), attack("pgd", 0.1), l2];
+        // The second is broken at the small budget only: it stays broken at the large one.
+        let rows = vec![
+            sample(0, &[Broken, Robust, Robust]),
+            sample(1, &[Robust, Broken, Robust]),
+            sample(2, &[Robust, Robust, Robust]),
+        ];
+        let r = report(runs, rows);
+        let points: Vec<_> = r.curve.iter().map(|p| (p.norm, p.eps, p.correct)).collect();
+        assert_eq!(
+            points,
+            [
+                (Norm::Linf, 0.0, 3),
+                (Norm::Linf, 0.1, 2),
+                (Norm::Linf, 0.3, 1),
+                (Norm::L2, 0.0, 3),
+                (Norm::L2, 0.2, 3)
+            ]
+        );
+        assert_eq!(r.worst_case.correct, 1);
+    }
+
+    #[test]
+    fn a_probe_is_counted_over_what_it_took() {
+        let r = report(
+            vec![probe("pgd")],
+            (0..20)
+                .map(|i| sample(i, &[if i < 8 { Broken } else { Skipped }]))
+                .collect(),
+        );
+        assert_eq!(
+            (r.attacks[0].n, r.attacks[0].correct, r.attacks[0].invalid),
+            (8, 0, 0)
+        );
+        assert_eq!((r.worst_case.correct, r.curve.len()), (20, 0));
+    }
+
+    #[test]
+    fn missing_outcomes_are_not_robust_and_order_does_not_matter() {
+        let mut rows = vec![sample(0, &[Robust]), sample(1, &[Robust, Robust])];
+        rows[0].observed = vec![
+            Observation::WitnessRejected,
+            Observation::ZeroGradient,
+            Observation::WitnessRejected,
+        ];
+        let r = report(vec![attack("pgd", 0.1), noise(0.1)], rows);
+        assert_eq!(
+            (
+                r.worst_case.correct,
+                r.worst_case.invalid,
+                r.samples[0].runs[1].status
+            ),
+            (1, 1, Skipped)
+        );
+        assert_eq!(
+            r.samples[0].observed,
+            [Observation::ZeroGradient, Observation::WitnessRejected]
+        );
+        let mut shuffled = r.clone();
+        shuffled.samples.reverse();
+        shuffled.samples.iter_mut().for_each(|s| s.runs.reverse());
+        let (h, runs, samples) = apart(shuffled);
+        assert_eq!(summarise(h, runs, samples), r);
+    }
+
+    #[test]
+    fn nothing_at_all_is_a_report_too() {
+        let r = summarise(head(0), vec![], vec![]);
+        assert_eq!(
+            (
+                r.clean.n,
+                r.clean.accuracy,
+                r.worst_case.attack_success_rate
+            ),
+            (0, 0.0, None)
+        );
+        let mut absurd = head(0);
+        absurd.model.classes = usize::MAX;
+        assert_eq!(summarise(absurd, vec![], vec![]).per_class, []);
+    }
+}

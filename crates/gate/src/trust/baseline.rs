@@ -1,0 +1,124 @@
+use proofmark_domain::{Role, TrustCode, TrustFlag};
+
+use super::evidence::{Evidence, same_threat, share};
+
+/// One sample in 200 (0.5 %), at least one: `AutoAttack` warns from 0.2 points of *net* accuracy on, but here samples are
+/// counted one by one, and a random baseline now and then hits one that a short gradient attack missed.
+const ONE_IN: usize = 200;
+
+/// At some threat a baseline without gradients broke samples that no gradient attack broke.
+pub(crate) fn rule(evidence: &Evidence<'_>) -> Option<TrustFlag> {
+    let n = evidence.samples.len();
+    let mut worst: Option<(usize, String)> = None;
+    for (b, baseline) in evidence
+        .runs
+        .iter()
+        .enumerate()
+        .filter(|(_, r)| r.role == Role::Baseline)
+    {
+        let rivals: Vec<usize> = evidence
+            .gradient_attacks()
+            .filter(|&r| same_threat(&evidence.runs[r].threat, &baseline.threat))
+            .collect();
+        if rivals.is_empty() {
+            continue;
+        }
+        let missed = (0..n)
+            .filter(|&s| evidence.broken_by_any(s, &[b]) && !evidence.broken_by_any(s, &rivals))
+            .count();
+        if missed > 0 && missed * ONE_IN > n && worst.as_ref().is_none_or(|(m, _)| missed > *m) {
+            let names: Vec<_> = rivals
+                .iter()
+                .map(|&r| evidence.runs[r].key.as_str())
+                .collect();
+            worst = Some((
+                missed,
+                format!(
+                    "{} broke {} that {} did not",
+                    baseline.key,
+                    share(missed, n),
+                    names.join(", ")
+                ),
+            ));
+        }
+    }
+    worst.map(|(_, message)| TrustFlag {
+        code: TrustCode::BaselineBeatsGradient,
+        message,
+        cured: false,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proofmark_domain::RunStatus::{Broken, Robust};
+    use proofmark_domain::SampleRecord;
+
+    use super::*;
+    use crate::trust::fixture::{attack, noise, report, sample};
+
+    fn samples(n: u64, missed: u64) -> Vec<SampleRecord> {
+        (0..n)
+            .map(|i| {
+                sample(
+                    i,
+                    if i < missed {
+                        &[Robust, Broken]
+                    } else {
+                        &[Broken, Robust]
+                    },
+                )
+            })
+            .collect()
+    }
+
+    #[test]
+    fn more_than_one_in_two_hundred_raises_it() {
+        let runs = || vec![attack("pgd", 0.1), noise(0.1)];
+        assert_eq!(report(runs(), samples(400, 2)).trust, [], "exactly 0.5 %");
+        let flags = report(runs(), samples(400, 3)).trust;
+        assert_eq!(flags[0].code, TrustCode::BaselineBeatsGradient);
+        assert!(
+            flags[0]
+                .message
+                .contains("noise@linf:0.1 broke 3 of 400 samples (0.8 %) that pgd@linf:0.1"),
+            "{}",
+            flags[0].message
+        );
+    }
+
+    #[test]
+    fn one_sample_of_a_few_raises_it() {
+        assert_eq!(
+            report(vec![attack("pgd", 0.1), noise(0.1)], samples(20, 1))
+                .trust
+                .len(),
+            1
+        );
+    }
+
+    #[test]
+    fn silent_at_another_threat_or_without_a_rival() {
+        assert_eq!(
+            report(vec![attack("pgd", 0.1), noise(0.2)], samples(20, 5)).trust,
+            []
+        );
+        let alone = (0..20).map(|i| sample(i, &[Broken])).collect();
+        assert_eq!(report(vec![noise(0.1)], alone).trust, []);
+    }
+
+    #[test]
+    fn silent_when_another_gradient_attack_broke_the_same_samples() {
+        let rows = (0..20)
+            .map(|i| sample(i, &[Robust, Broken, Broken]))
+            .collect();
+        assert_eq!(
+            report(
+                vec![attack("fgsm", 0.1), attack("pgd", 0.1), noise(0.1)],
+                rows
+            )
+            .trust,
+            []
+        );
+    }
+}

@@ -1,0 +1,146 @@
+//! Small runs and samples for the tests of this crate.
+
+use proofmark_domain::{
+    BudgetRecord, Coupling, DataFacts, ModelFacts, Norm, Report, Role, RunMeta, RunOutcome,
+    RunStatus, SampleId, SampleRecord, ThreatRecord, ToolFacts,
+};
+use serde_json::{Map, Value};
+
+use crate::summary::{ReportHead, summarise};
+
+pub(crate) fn threat(norm: Norm, eps: f64) -> ThreatRecord {
+    ThreatRecord {
+        norm,
+        eps,
+        text: eps.to_string(),
+        budgets: vec![BudgetRecord {
+            modality: "image".into(),
+            norm,
+            eps,
+        }],
+        coupling: Coupling::Independent,
+    }
+}
+
+fn run(id: &str, eps: f64, role: Role, gradient: bool) -> RunMeta {
+    RunMeta {
+        key: format!("{id}@linf:{eps}"),
+        id: id.into(),
+        role,
+        gradient,
+        threat: threat(Norm::Linf, eps),
+        parameters: Map::new(),
+        seconds: 0.5,
+    }
+}
+
+/// A gradient attack under Linf.
+pub(crate) fn attack(id: &str, eps: f64) -> RunMeta {
+    run(id, eps, Role::Attack, true)
+}
+
+/// A baseline without gradients.
+pub(crate) fn noise(eps: f64) -> RunMeta {
+    run("noise", eps, Role::Baseline, false)
+}
+
+/// An unbounded run of a gradient attack.
+pub(crate) fn probe(id: &str) -> RunMeta {
+    RunMeta {
+        key: format!("{id}@unbounded"),
+        ..run(id, 1.0, Role::Probe, true)
+    }
+}
+
+/// The same run with one parameter more.
+pub(crate) fn with(mut run: RunMeta, name: &str, value: impl Into<Value>) -> RunMeta {
+    run.parameters.insert(name.into(), value.into());
+    run
+}
+
+/// A sample of class `row % 10` that is right without attack. Its outcomes carry no keys yet: [`report`] gives them those of
+/// the runs in order.
+pub(crate) fn sample(row: u64, statuses: &[RunStatus]) -> SampleRecord {
+    let label = (row % 10) as usize;
+    let outcome = |status: &RunStatus| RunOutcome {
+        run: String::new(),
+        status: *status,
+        adv_pred: (*status == RunStatus::Broken).then_some((label + 1) % 10),
+        gauge: (*status == RunStatus::Broken).then_some(0.75),
+        distance: (*status == RunStatus::Broken).then_some(0.075),
+        forward: 10,
+        backward: 5,
+    };
+    SampleRecord {
+        id: SampleId::Row(row),
+        label,
+        clean_pred: Some(label),
+        adv_pred: None,
+        clean_correct: true,
+        broken_by: None,
+        gauge: None,
+        distance: None,
+        norm: None,
+        observed: vec![],
+        runs: statuses.iter().map(outcome).collect(),
+    }
+}
+
+/// The same sample, wrong without attack in every run.
+pub(crate) fn wrong(mut sample: SampleRecord) -> SampleRecord {
+    sample.clean_correct = false;
+    sample.clean_pred = Some((sample.label + 1) % 10);
+    for outcome in &mut sample.runs {
+        *outcome = RunOutcome {
+            status: RunStatus::Misclassified,
+            adv_pred: None,
+            gauge: None,
+            distance: None,
+            ..outcome.clone()
+        };
+    }
+    sample
+}
+
+/// The head of a report on `n` samples of a set of 1,797.
+pub(crate) fn head(n: usize) -> ReportHead {
+    ReportHead {
+        tool: ToolFacts {
+            name: "proofmark".into(),
+            version: "0.1.0".into(),
+        },
+        config: Map::from_iter([
+            ("shard".to_owned(), Value::Null),
+            ("limit".to_owned(), Value::from(n)),
+        ]),
+        model: ModelFacts {
+            name: "digits-robust".into(),
+            sha256: "ab".repeat(32),
+            origin: None,
+            classes: 10,
+        },
+        data: DataFacts {
+            name: "digits".into(),
+            sha256: "cd".repeat(32),
+            total: 1797,
+            planned: n,
+            bounds: Map::new(),
+        },
+        preprocessing: Map::new(),
+        device: "cpu".into(),
+        tile: 64,
+        seed: 0,
+        seconds: 1.5,
+        shard: None,
+    }
+}
+
+/// The report on these runs and samples.
+pub(crate) fn report(runs: Vec<RunMeta>, mut samples: Vec<SampleRecord>) -> Report {
+    for sample in &mut samples {
+        for (outcome, run) in sample.runs.iter_mut().zip(&runs) {
+            outcome.run.clone_from(&run.key);
+        }
+    }
+    summarise(head(samples.len()), runs, samples)
+}

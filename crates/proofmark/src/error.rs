@@ -1,0 +1,57 @@
+use proofmark_data::DataError;
+use proofmark_engine::{BuildError, EngineError};
+use proofmark_model::ModelError;
+use proofmark_threat::ThreatError;
+
+/// What can stop a run before it has measured anything.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The data could not be read or are not usable.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The model failed.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The attack engine failed.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// An attack's parameters are wrong.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// The threat model does not fit the model's inputs.
+    #[error(transparent)]
+    Threat(#[from] ThreatError),
+    /// A number is out of range.
+    #[error("{0}")]
+    Parameter(String),
+    /// Data and model do not belong together.
+    #[error("data `{data}` and model `{model}` do not fit: {problem}")]
+    Mismatch {
+        /// The data's name.
+        data: String,
+        /// The model's name.
+        model: String,
+        /// What does not fit.
+        problem: String,
+    },
+    /// There is no such model.
+    #[error(
+        "no model `{given}`{hint}; shipped models are {known}, and a Burn module is attacked through the library"
+    )]
+    UnknownModel {
+        /// The name given.
+        given: String,
+        /// The nearest known name, as a phrase.
+        hint: String,
+        /// The known names.
+        known: String,
+    },
+    /// There is no such device in this build.
+    #[error("device `{given}`: {problem}")]
+    Device {
+        /// The name given.
+        given: String,
+        /// What is wrong.
+        problem: String,
+    },
+}

@@ -1,0 +1,92 @@
+//! From a data set on the host to the samples a model can be attacked on.
+
+use proofmark_data::{DataError, Dataset};
+use proofmark_engine::Samples;
+use proofmark_model::Signature;
+
+use crate::RunError;
+
+/// Matches the columns of `data` to the inputs of a model: by position where there is one of each, by name
+/// otherwise. Shapes, bounds and labels must fit.
+pub(crate) fn samples(data: &Dataset, signature: &Signature) -> Result<Samples, RunError> {
+    let mismatch = |problem: String| RunError::Mismatch {
+        data: data.name.clone(),
+        model: signature.name.clone(),
+        problem,
+    };
+    let inputs = &signature.modalities;
+    if data.modalities.len() != inputs.len() {
+        return Err(mismatch(format!(
+            "the set has {} arrays ({}) and the model {} inputs ({})",
+            data.modalities.len(),
+            names(data.modalities.iter().map(|c| c.modality.name.as_str())),
+            inputs.len(),
+            names(inputs.iter().map(|m| m.name.as_str())),
+        )));
+    }
+    let mut values = Vec::with_capacity(inputs.len());
+    for input in inputs.iter() {
+        let column = if inputs.len() == 1 {
+            &data.modalities[0]
+        } else {
+            data.modalities
+                .iter()
+                .find(|c| c.modality.name == input.name)
+                .ok_or_else(|| {
+                    mismatch(format!(
+                        "no array `{}` for the model's input of that name",
+                        input.name
+                    ))
+                })?
+        };
+        let (given, expected) = (column.modality.features(), input.features());
+        if given != expected {
+            return Err(mismatch(format!(
+                "array `{}` has samples of shape {:?} ({given} values); input `{}` takes {:?} ({expected})",
+                column.modality.name, column.modality.shape, input.name, input.shape
+            )));
+        }
+        for (row, sample) in column.values.rows().into_iter().enumerate() {
+            for (f, v) in sample.iter().enumerate() {
+                let (low, high) = (input.bounds.low(f), input.bounds.high(f));
+                if !(low..=high).contains(v) {
+                    return Err(mismatch(format!(
+                        "value {v} of sample {} in array `{}` lies outside the model's bounds {low},{high}",
+                        data.ids[row], column.modality.name
+                    )));
+                }
+            }
+        }
+        values.push(column.values.iter().copied().collect());
+    }
+    data.check_labels(signature.classes)?;
+    let labels = data.labels.clone().unwrap_or_default();
+    let keys = data
+        .ids
+        .iter()
+        .map(proofmark_domain::SampleId::key)
+        .collect();
+    Ok(Samples {
+        modalities: inputs.clone(),
+        values,
+        labels,
+        targets: None,
+        keys,
+    })
+}
+
+/// Labels are needed unless the model's own predictions stand in for them.
+pub(crate) fn require_labels(data: &Dataset) -> Result<(), DataError> {
+    if data.labels.is_some() {
+        return Ok(());
+    }
+    Err(DataError::Missing {
+        file: data.name.clone(),
+        what: "labels".to_owned(),
+        has: "inputs only (name the labels, or judge against the model's own with `--labels predicted`)".to_owned(),
+    })
+}
+
+fn names<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    names.collect::<Vec<_>>().join(", ")
+}

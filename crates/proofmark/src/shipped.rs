@@ -1,0 +1,129 @@
+//! The shipped models: two small convolutional nets on the shipped digits, embedded in the library.
+//!
+//! `digits-standard` was trained as usual, `digits-robust` adversarially (PGD in Linf). They share one
+//! architecture, [`DigitsNet`], so that what differs between them is the training alone.
+//! `examples/train_digits.rs` makes both from a seed; `datasets/digits/README.md` has their accuracy.
+
+use burn::module::Module;
+use burn::nn::conv::{Conv2d, Conv2dConfig};
+use burn::nn::{Initializer, Linear, LinearConfig, PaddingConfig2d};
+use burn::tensor::activation::relu;
+use burn::tensor::{Device, Tensor};
+use proofmark_domain::Bounds;
+use proofmark_model::{BurnModel, ModelError, image, load_weights_from};
+
+/// The shipped models by name.
+pub const NAMES: [&str; 2] = ["digits-standard", "digits-robust"];
+
+/// The weights of [`NAMES`], in their order.
+const WEIGHTS: [&[u8]; 2] = [
+    include_bytes!("../../../datasets/digits/digits-standard.safetensors"),
+    include_bytes!("../../../datasets/digits/digits-robust.safetensors"),
+];
+
+/// Channels, height and width of a digit.
+const SHAPE: [usize; 3] = [1, 8, 8];
+const CLASSES: usize = 10;
+/// Layers that can be read, from the input on.
+const TAPS: [&str; 3] = ["conv1", "conv2", "hidden"];
+
+/// The net of both shipped models: two convolutions 3 × 3 (16 channels; 32 at half the side) and one hidden
+/// layer of 128, each with a ReLU. 71,754 weights.
+#[derive(Module, Debug)]
+pub struct DigitsNet {
+    conv1: Conv2d,
+    conv2: Conv2d,
+    hidden: Linear,
+    out: Linear,
+}
+
+impl DigitsNet {
+    /// The net with every weight 0: to be loaded or initialised before it is of use.
+    pub fn new(device: &Device) -> Self {
+        // Burn's own initialisers draw from a global generator; nothing here may depend on one.
+        let conv = |channels, stride| {
+            Conv2dConfig::new(channels, [3, 3])
+                .with_stride([stride; 2])
+                .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
+                .with_initializer(Initializer::Zeros)
+                .init(device)
+        };
+        let dense = |from, to| {
+            LinearConfig::new(from, to)
+                .with_initializer(Initializer::Zeros)
+                .init(device)
+        };
+        Self {
+            conv1: conv([1, 16], 1),
+            conv2: conv([16, 32], 2),
+            hidden: dense(32 * 4 * 4, 128),
+            out: dense(128, CLASSES),
+        }
+    }
+
+    /// Logits `[n, 10]` of images `[n, 1, 8, 8]` with values in `[0, 1]`.
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<2> {
+        self.out.forward(self.hidden(self.conv2(self.conv1(x))))
+    }
+
+    /// `[n, 16, 8, 8]`, after the ReLU.
+    fn conv1(&self, x: Tensor<4>) -> Tensor<4> {
+        relu(self.conv1.forward(x))
+    }
+
+    /// `[n, 32, 4, 4]`, after the ReLU.
+    fn conv2(&self, conv1: Tensor<4>) -> Tensor<4> {
+        relu(self.conv2.forward(conv1))
+    }
+
+    /// `[n, 128]`, after the ReLU.
+    fn hidden(&self, conv2: Tensor<4>) -> Tensor<2> {
+        relu(self.hidden.forward(conv2.flatten(1, 3)))
+    }
+
+    /// The layer `name` of [`TAPS`], after its ReLU, as `[n, width]`.
+    fn tap(&self, name: &str, x: Tensor<4>) -> Tensor<2> {
+        let conv1 = self.conv1(x);
+        if name == "conv1" {
+            return conv1.flatten(1, 3);
+        }
+        let conv2 = self.conv2(conv1);
+        if name == "conv2" {
+            return conv2.flatten(1, 3);
+        }
+        self.hidden(conv2)
+    }
+}
+
+/// A net of this architecture as a model over images `[1, 8, 8]` with values in `[0, 1]`.
+///
+/// Its layers `conv1` (1,024 wide), `conv2` (512) and `hidden` (128) can be read after their ReLU.
+pub fn wrap(net: &DigitsNet, name: &str) -> Result<BurnModel, ModelError> {
+    let bounds = Bounds::uniform(0.0, 1.0).map_err(|e| ModelError::Signature {
+        model: name.to_owned(),
+        problem: e.to_string(),
+    })?;
+    let read = net.valid();
+    let model = BurnModel::images(net, SHAPE, CLASSES, bounds, |net: &DigitsNet, x| {
+        net.forward(x)
+    })?;
+    Ok(model
+        .named(name)
+        .with_taps(TAPS, move |x, tap| read.tap(tap, image(&x[0], SHAPE))))
+}
+
+/// The shipped model `name` on `device`; `None` where no shipped model has that name.
+///
+/// ```
+/// use burn::tensor::Device;
+/// use proofmark::{burn, shipped};
+/// let robust = shipped::model("digits-robust", &Device::flex()).expect("it is shipped")?;
+/// assert!(shipped::model("digits", &Device::flex()).is_none());
+/// # drop(robust);
+/// # Ok::<(), proofmark_model::ModelError>(())
+/// ```
+pub fn model(name: &str, device: &Device) -> Option<Result<BurnModel, ModelError>> {
+    let at = NAMES.iter().position(|n| *n == name)?;
+    let mut net = DigitsNet::new(device);
+    Some(load_weights_from(&mut net, WEIGHTS[at]).and_then(|()| wrap(&net, name)))
+}

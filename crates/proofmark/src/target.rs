@@ -1,0 +1,56 @@
+//! Which class an attack wants a sample taken for.
+
+use std::str::FromStr;
+
+use crate::RunError;
+
+/// How targets are chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// The class with the lowest clean score.
+    LeastLikely,
+    /// The class after the label, wrapping around.
+    Next,
+    /// Always this class; samples of the class itself are left alone.
+    Class(usize),
+}
+
+impl Target {
+    /// The target of one sample.
+    pub(crate) fn of(self, label: usize, scores: &[f32]) -> usize {
+        match self {
+            Self::LeastLikely => (0..scores.len())
+                .filter(|c| *c != label)
+                .min_by(|a, b| scores[*a].total_cmp(&scores[*b]))
+                .unwrap_or(label),
+            Self::Next => (label + 1) % scores.len(),
+            Self::Class(c) => c,
+        }
+    }
+}
+
+impl FromStr for Target {
+    type Err = RunError;
+
+    fn from_str(s: &str) -> Result<Self, RunError> {
+        match s {
+            "least-likely" => Ok(Self::LeastLikely),
+            "next" => Ok(Self::Next),
+            _ => s.parse().map(Self::Class).map_err(|_| {
+                RunError::Parameter(format!(
+                    "target `{s}`; expected least-likely, next or the number of a class"
+                ))
+            }),
+        }
+    }
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::LeastLikely => f.write_str("least-likely"),
+            Self::Next => f.write_str("next"),
+            Self::Class(c) => c.fmt(f),
+        }
+    }
+}

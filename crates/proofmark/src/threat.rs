@@ -1,0 +1,72 @@
+//! What a run may change, before it is known which model and data it is for.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use proofmark_data::Dataset;
+use proofmark_domain::{Coupling, Epsilon, Modality, Norm};
+use proofmark_threat::{Budget, Radius, Threat};
+
+use crate::RunError;
+
+/// A threat model by name of input, to be fitted to a model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ThreatPlan {
+    /// Norm of the inputs not named in `inputs`.
+    pub norm: Norm,
+    /// Epsilon of the inputs not named in `inputs`, data units; 0 freezes.
+    pub eps: Epsilon,
+    /// Norm and epsilon by input, where they differ.
+    pub inputs: BTreeMap<String, (Norm, Epsilon)>,
+    /// Features that may change, by input; all where absent.
+    pub masks: BTreeMap<String, Arc<[bool]>>,
+    /// How budgets of several inputs bind together.
+    pub coupling: Coupling,
+    /// Whether the data's own per-sample epsilons (an npz's `eps`) replace `eps`.
+    pub per_sample: bool,
+}
+
+impl ThreatPlan {
+    /// One norm and epsilon for every input.
+    pub fn new(norm: Norm, eps: Epsilon) -> Self {
+        Self {
+            norm,
+            eps,
+            inputs: BTreeMap::new(),
+            masks: BTreeMap::new(),
+            coupling: Coupling::Independent,
+            per_sample: false,
+        }
+    }
+
+    /// The threat model for these inputs and samples.
+    pub(crate) fn fit(&self, modalities: &[Modality], data: &Dataset) -> Result<Threat, RunError> {
+        let mut named: BTreeMap<&str, (Norm, Epsilon)> = modalities
+            .iter()
+            .map(|m| (m.name.as_str(), (self.norm, self.eps.clone())))
+            .collect();
+        for (name, budget) in &self.inputs {
+            // An unknown name stays in the list, so that the check below can say so.
+            named.insert(name, budget.clone());
+        }
+        let budgets = named
+            .into_iter()
+            .map(|(name, (norm, eps))| {
+                let own = self.per_sample && !self.inputs.contains_key(name);
+                let radius = match (&data.eps, own) {
+                    (Some(eps), true) => {
+                        Radius::PerSample(eps.iter().map(|e| f64::from(*e)).collect())
+                    }
+                    _ => Radius::Uniform(eps),
+                };
+                Budget {
+                    modality: name.to_owned(),
+                    norm,
+                    radius,
+                    mask: self.masks.get(name).cloned(),
+                }
+            })
+            .collect();
+        Ok(Threat::new(modalities, budgets, self.coupling, data.len())?)
+    }
+}

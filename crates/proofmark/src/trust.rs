@@ -1,0 +1,99 @@
+//! The runs every evaluation makes beside the attacks it was asked for, to find out whether it can be trusted.
+
+use proofmark_data::Dataset;
+use proofmark_domain::{Modality, Role};
+use proofmark_engine::{Attack, Needs};
+use proofmark_threat::Threat;
+use serde_json::Value;
+
+use crate::{RunError, RunPlan};
+
+/// At most this many samples are attacked without limit, the first in the seeded stratified order.
+const PROBED: usize = 128;
+
+/// Fewer steps than this are no search: the unbounded probe then uses PGD with twice as many.
+const FEW_STEPS: u64 = 10;
+
+/// A run nobody asked for.
+pub(crate) struct TrustRun {
+    pub(crate) attack: Box<dyn Attack>,
+    pub(crate) role: Role,
+    pub(crate) threat: Threat,
+    pub(crate) label: String,
+}
+
+/// Samples whose rank is below this are probed; known before sharding, so shards agree on it.
+pub(crate) fn probed_ranks(data: &Dataset) -> u64 {
+    let mut ranks = data.rank.clone();
+    ranks.sort_unstable();
+    ranks.get(PROBED).copied().unwrap_or(u64::MAX)
+}
+
+/// A gradient-free baseline at every budget (unless one was asked for) and one gradient attack without limit.
+pub(crate) fn runs(
+    plan: &RunPlan<'_>,
+    threats: &[Threat],
+    modalities: &[Modality],
+) -> Result<Vec<TrustRun>, RunError> {
+    let mut runs = Vec::new();
+    if !plan.attacks.iter().any(|a| a.meta().role == Role::Baseline) {
+        for (threat, asked) in threats.iter().zip(&plan.threats) {
+            runs.push(TrustRun {
+                attack: proofmark_attacks::build("salt-and-pepper", &toml::Table::new())?,
+                role: Role::Baseline,
+                threat: threat.clone(),
+                label: asked.eps.to_string(),
+            });
+        }
+    }
+    if let Some(attack) = strongest(plan.attacks)? {
+        runs.push(TrustRun {
+            attack,
+            role: Role::Probe,
+            threat: threats[0].unbounded(modalities),
+            label: "unbounded".into(),
+        });
+    }
+    Ok(runs)
+}
+
+/// The gradient attack with the most steps, made anew without an absolute step size (which would be tiny
+/// without a budget).
+fn strongest(attacks: &[Box<dyn Attack>]) -> Result<Option<Box<dyn Attack>>, RunError> {
+    let steps = |a: &dyn Attack| {
+        a.parameters()
+            .get("steps")
+            .and_then(Value::as_u64)
+            .unwrap_or(1)
+    };
+    let Some(best) = attacks
+        .iter()
+        .filter(|a| a.meta().needs == Needs::Gradients)
+        // The first of equals, so that the choice does not depend on how ties are broken.
+        .rev()
+        .max_by_key(|a| steps(a.as_ref()))
+    else {
+        return Ok(None);
+    };
+    let known = proofmark_attacks::ALL
+        .iter()
+        .any(|e| e.meta.id == best.meta().id);
+    if !known || steps(best.as_ref()) < FEW_STEPS {
+        let table = [(
+            "steps".to_owned(),
+            toml::Value::Integer(2 * FEW_STEPS as i64),
+        )]
+        .into_iter()
+        .collect();
+        return Ok(Some(proofmark_attacks::build("pgd", &table)?));
+    }
+    let mut table = toml::Table::new();
+    for (name, value) in best.parameters() {
+        if name != "step_size"
+            && let Ok(value) = toml::Value::try_from(value)
+        {
+            table.insert(name, value);
+        }
+    }
+    Ok(Some(proofmark_attacks::build(best.meta().id, &table)?))
+}

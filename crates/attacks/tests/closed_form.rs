@@ -43,7 +43,9 @@ impl Case {
         (0..self.samples.len())
             .map(|i| {
                 let row = self.samples.sample(i)[0];
-                self.linear.distance(norm, row, self.samples.labels[i]).expect("reachable")
+                self.linear
+                    .distance(norm, row, self.samples.labels[i])
+                    .expect("reachable")
             })
             .collect()
     }
@@ -51,13 +53,28 @@ impl Case {
     /// Every row's budget at `factor` times its own exact distance.
     fn at(&self, norm: Norm, factor: f64) -> Threat {
         let eps: Vec<f64> = self.exact(norm).iter().map(|(d, _)| factor * d).collect();
-        let budget = Budget { modality: "x".into(), norm, radius: Radius::PerSample(eps.into()), mask: None };
-        Threat::new(&self.linear.modalities, vec![budget], Coupling::Independent, self.samples.len()).unwrap()
+        let budget = Budget {
+            modality: "x".into(),
+            norm,
+            radius: Radius::PerSample(eps.into()),
+            mask: None,
+        };
+        Threat::new(
+            &self.linear.modalities,
+            vec![budget],
+            Coupling::Independent,
+            self.samples.len(),
+        )
+        .unwrap()
     }
 }
 
 fn broken(outcomes: &Outcomes) -> usize {
-    outcomes.rows.iter().filter(|o| o.status == RunStatus::Broken).count()
+    outcomes
+        .rows
+        .iter()
+        .filter(|o| o.status == RunStatus::Broken)
+        .count()
 }
 
 #[test]
@@ -89,7 +106,10 @@ fn pgd_with_random_starts_needs_no_hint() {
         let found = broken(&case.attack("pgd", parameters, &case.at(norm, 1.05)));
         // A random L1 start spreads the budget over features that one-at-a-time steps must empty again.
         let enough = if norm == Norm::L1 { 30 } else { 38 };
-        assert!(found >= enough, "{norm}: {found} of 40 at 1.05 times the exact distance");
+        assert!(
+            found >= enough,
+            "{norm}: {found} of 40 at 1.05 times the exact distance"
+        );
     }
 }
 
@@ -105,7 +125,11 @@ fn every_gradient_attack_breaks_two_classes_in_linf_just_above_and_never_below()
         if id != "r-fgsm" {
             assert_eq!(broken(&above), 30, "{id}");
         }
-        assert_eq!(broken(&case.attack(id, parameters, &case.at(Norm::Linf, 0.99))), 0, "{id}");
+        assert_eq!(
+            broken(&case.attack(id, parameters, &case.at(Norm::Linf, 0.99))),
+            0,
+            "{id}"
+        );
     }
 }
 
@@ -118,11 +142,21 @@ fn noise_finds_no_more_than_is_there() {
             assert_eq!(broken(&below), 0, "{id} {norm}");
         }
         let wide = case.attack(id, "draws = 50", &case.at(Norm::Linf, 10.0));
-        assert!(broken(&wide) > 10, "{id} finds what is easy: {}", broken(&wide));
+        assert!(
+            broken(&wide) > 10,
+            "{id} finds what is easy: {}",
+            broken(&wide)
+        );
     }
 }
 
-fn joint(case: &Case, norms: [Norm; 2], eps: [f64; 2], factor: &[f64], coupling: Coupling) -> Threat {
+fn joint(
+    case: &Case,
+    norms: [Norm; 2],
+    eps: [f64; 2],
+    factor: &[f64],
+    coupling: Coupling,
+) -> Threat {
     let budgets = (0..2)
         .map(|m| Budget {
             modality: format!("m{m}"),
@@ -144,8 +178,14 @@ fn the_product_ball_breaks_exactly_the_rows_it_should() {
     ];
     let couplings = [
         (Coupling::Independent, JointCoupling::Independent),
-        (Coupling::Shared { q: 1.0 }, JointCoupling::Shared { q: 1.0 }),
-        (Coupling::Shared { q: 2.0 }, JointCoupling::Shared { q: 2.0 }),
+        (
+            Coupling::Shared { q: 1.0 },
+            JointCoupling::Shared { q: 1.0 },
+        ),
+        (
+            Coupling::Shared { q: 2.0 },
+            JointCoupling::Shared { q: 2.0 },
+        ),
     ];
     for (norms, eps) in pairs {
         for (coupling, exact) in couplings {
@@ -153,7 +193,9 @@ fn the_product_ball_breaks_exactly_the_rows_it_should() {
                 .map(|i| {
                     let budgets = [(norms[0], eps[0]), (norms[1], eps[1])];
                     let row = case.samples.sample(i);
-                    case.linear.joint_gauge(&budgets, exact, &row, case.samples.labels[i]).unwrap()
+                    case.linear
+                        .joint_gauge(&budgets, exact, &row, case.samples.labels[i])
+                        .unwrap()
                 })
                 .collect();
             let at = |f: f64| {
@@ -192,21 +234,40 @@ fn one_step_equals_the_hand_computed_point() {
     };
     let point = |outcomes: Outcomes| outcomes.rows[0].point.clone().expect("broken").x[0].clone();
     let close = |a: &[f32], b: &[f32]| {
-        assert!(a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-6), "{a:?} {b:?}");
+        assert!(
+            a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-6),
+            "{a:?} {b:?}"
+        );
     };
     // Linf 0.1: both weighted features move against the margin 0.9 - 0.8 = 0.1; the third has no gradient.
-    close(&point(case.attack("fgsm", "loss = \"margin\"", &eps(Norm::Linf, 0.1))), &[0.8, 0.5, 0.5]);
     close(
-        &point(case.attack("pgd", "steps = 1\nstep_size = 0.1\nrandom_start = false", &eps(Norm::Linf, 0.1))),
+        &point(case.attack("fgsm", "loss = \"margin\"", &eps(Norm::Linf, 0.1))),
+        &[0.8, 0.5, 0.5],
+    );
+    close(
+        &point(case.attack(
+            "pgd",
+            "steps = 1\nstep_size = 0.1\nrandom_start = false",
+            &eps(Norm::Linf, 0.1),
+        )),
         &[0.8, 0.5, 0.5],
     );
     // L2 0.1: along (-1, 2, 0) / sqrt(5).
     let u = 0.1 / 5.0_f32.sqrt();
-    close(&point(case.attack("fgsm", "loss = \"margin\"", &eps(Norm::L2, 0.1))), &[0.9 - u, 0.4 + 2.0 * u, 0.5]);
+    close(
+        &point(case.attack("fgsm", "loss = \"margin\"", &eps(Norm::L2, 0.1))),
+        &[0.9 - u, 0.4 + 2.0 * u, 0.5],
+    );
     // L1 0.1: all of it on the heaviest feature.
-    close(&point(case.attack("fgsm", "loss = \"margin\"", &eps(Norm::L1, 0.1))), &[0.9, 0.5, 0.5]);
+    close(
+        &point(case.attack("fgsm", "loss = \"margin\"", &eps(Norm::L1, 0.1))),
+        &[0.9, 0.5, 0.5],
+    );
     // R-FGSM with no random part is FGSM.
-    close(&point(case.attack("r-fgsm", "alpha = 0.0", &eps(Norm::Linf, 0.1))), &[0.8, 0.5, 0.5]);
+    close(
+        &point(case.attack("r-fgsm", "alpha = 0.0", &eps(Norm::Linf, 0.1))),
+        &[0.8, 0.5, 0.5],
+    );
 }
 
 #[test]
@@ -215,7 +276,11 @@ fn targeted_attacks_reach_their_target_or_nothing() {
     case.samples.targets = Some(case.samples.labels.iter().map(|l| (l + 1) % 5).collect());
     let model = case.linear.model(&Device::flex()).unwrap();
     let rows: Vec<usize> = (0..20).collect();
-    let threat = Threat::uniform(&case.linear.modalities, Norm::Linf, &Epsilon::new(0.5).unwrap());
+    let threat = Threat::uniform(
+        &case.linear.modalities,
+        Norm::Linf,
+        &Epsilon::new(0.5).unwrap(),
+    );
     let mut job = Job::new(&case.samples, &rows, &threat, &Silent);
     job.goal = Goal::Targeted;
     for loss in ["ce", "margin", "dlr"] {
@@ -223,8 +288,15 @@ fn targeted_attacks_reach_their_target_or_nothing() {
         let attack = proofmark_attacks::build("pgd", &table).unwrap();
         let outcomes = attack.run(Access::Gradients(&model), &job).unwrap();
         assert!(broken(&outcomes) >= 15, "{loss}: {}", broken(&outcomes));
-        for o in outcomes.rows.iter().filter(|o| o.status == RunStatus::Broken) {
-            assert_eq!(Some(o.point.as_ref().unwrap().pred), case.samples.targets.as_ref().map(|t| t[o.row]));
+        for o in outcomes
+            .rows
+            .iter()
+            .filter(|o| o.status == RunStatus::Broken)
+        {
+            assert_eq!(
+                Some(o.point.as_ref().unwrap().pred),
+                case.samples.targets.as_ref().map(|t| t[o.row])
+            );
         }
     }
 }

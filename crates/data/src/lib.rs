@@ -26,4 +26,5 @@ pub use column::Column;
 pub use dataset::Dataset;
 pub use digits::SHIPPED;
 pub use error::DataError;
+pub use ndarray;
 pub use open::{Options, open};

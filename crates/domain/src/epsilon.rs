@@ -24,7 +24,9 @@ pub struct Epsilon {
 
 /// Why a text or number is not a budget.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("epsilon `{given}` {problem}; expected a number at least 0 such as 0.03 or 8/255, in data units")]
+#[error(
+    "epsilon `{given}` {problem}; expected a number at least 0 such as 0.03 or 8/255, in data units"
+)]
 pub struct EpsilonError {
     given: String,
     problem: &'static str,
@@ -51,14 +53,20 @@ impl Epsilon {
         } else {
             return Ok(Self { value, text });
         };
-        Err(EpsilonError { given: text, problem })
+        Err(EpsilonError {
+            given: text,
+            problem,
+        })
     }
 }
 
 /// Zero: nothing may change.
 impl Default for Epsilon {
     fn default() -> Self {
-        Self { value: 0.0, text: "0".to_owned() }
+        Self {
+            value: 0.0,
+            text: "0".to_owned(),
+        }
     }
 }
 
@@ -67,7 +75,10 @@ impl FromStr for Epsilon {
 
     fn from_str(s: &str) -> Result<Self, EpsilonError> {
         let text = s.trim().to_owned();
-        let bad = |problem| EpsilonError { given: s.to_owned(), problem };
+        let bad = |problem| EpsilonError {
+            given: s.to_owned(),
+            problem,
+        };
         let number = |t: &str| t.trim().parse::<f64>().map_err(|_| bad("is not a number"));
         let value = match text.split_once('/') {
             Some((_, d)) if number(d)? == 0.0 => return Err(bad("divides by zero")),

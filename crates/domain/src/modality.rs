@@ -45,7 +45,9 @@ pub enum BoundsError {
         feature: Option<usize>,
     },
     /// As many lows as highs are needed, and at least one.
-    #[error("bounds with {low} lower and {high} upper values; expected as many of each, at least one")]
+    #[error(
+        "bounds with {low} lower and {high} upper values; expected as many of each, at least one"
+    )]
     Lengths {
         /// Lower bounds given.
         low: usize,
@@ -58,13 +60,19 @@ impl Bounds {
     /// The same bounds for every feature.
     pub fn uniform(low: f32, high: f32) -> Result<Self, BoundsError> {
         check(low, high, None)?;
-        Ok(Self { low: vec![low], high: vec![high] })
+        Ok(Self {
+            low: vec![low],
+            high: vec![high],
+        })
     }
 
     /// One pair per feature.
     pub fn per_feature(low: Vec<f32>, high: Vec<f32>) -> Result<Self, BoundsError> {
         if low.len() != high.len() || low.is_empty() {
-            return Err(BoundsError::Lengths { low: low.len(), high: high.len() });
+            return Err(BoundsError::Lengths {
+                low: low.len(),
+                high: high.len(),
+            });
         }
         for (i, (l, h)) in low.iter().zip(&high).enumerate() {
             check(*l, *h, Some(i))?;
@@ -89,7 +97,11 @@ impl Bounds {
 
     /// The widest range of any feature: the Linf budget that allows everything.
     pub fn widest(&self) -> f32 {
-        self.low.iter().zip(&self.high).map(|(l, h)| h - l).fold(0.0, f32::max)
+        self.low
+            .iter()
+            .zip(&self.high)
+            .map(|(l, h)| h - l)
+            .fold(0.0, f32::max)
     }
 }
 
@@ -128,11 +140,19 @@ mod tests {
     #[test]
     fn bounds_are_checked() {
         assert!(Bounds::uniform(0.0, 1.0).is_ok());
-        for (l, h) in [(1.0, 0.0), (0.0, 0.0), (f32::NAN, 1.0), (0.0, f32::INFINITY)] {
+        for (l, h) in [
+            (1.0, 0.0),
+            (0.0, 0.0),
+            (f32::NAN, 1.0),
+            (0.0, f32::INFINITY),
+        ] {
             assert!(Bounds::uniform(l, h).is_err());
         }
         let b = Bounds::per_feature(vec![0.0, -1.0], vec![1.0, 3.0]).unwrap();
-        assert_eq!((b.low(1), b.high(1), b.widest(), b.features()), (-1.0, 3.0, 4.0, Some(2)));
+        assert_eq!(
+            (b.low(1), b.high(1), b.widest(), b.features()),
+            (-1.0, 3.0, 4.0, Some(2))
+        );
         assert!(Bounds::per_feature(vec![0.0], vec![]).is_err());
     }
 }

@@ -78,7 +78,9 @@ impl FromStr for Norm {
         Self::ALL
             .into_iter()
             .find(|n| n.as_str() == name)
-            .ok_or_else(|| NormError { given: s.to_owned() })
+            .ok_or_else(|| NormError {
+                given: s.to_owned(),
+            })
     }
 }
 
@@ -90,7 +92,10 @@ mod tests {
     fn norms_of_a_small_vector() {
         let d = [3.0, 0.0, -4.0];
         let of = |n: Norm| n.of(d.into_iter());
-        assert_eq!((of(Norm::Linf), of(Norm::L2), of(Norm::L1), of(Norm::L0)), (4.0, 5.0, 7.0, 2.0));
+        assert_eq!(
+            (of(Norm::Linf), of(Norm::L2), of(Norm::L1), of(Norm::L0)),
+            (4.0, 5.0, 7.0, 2.0)
+        );
         assert!(Norm::Linf.of([f64::NAN, 1.0].into_iter()).is_nan());
         assert!(Norm::Linf.of([1.0, f64::NAN, 1.0].into_iter()).is_nan());
     }

@@ -72,16 +72,32 @@ impl TrustCode {
             Self::ZeroGradients => {
                 "attack through the layer that kills the gradient (a straight-through estimate), or add attacks that need no gradient"
             }
-            Self::NonFiniteGradients => "find the operation whose derivative is not finite (sqrt or log at 0, a division by 0) and guard it",
-            Self::NonFiniteScores => "fix the model: it returns NaN or infinity on inputs inside its bounds",
-            Self::RandomisedOutputs => "evaluate the model in inference mode, or wrap it in EOT so that attack and judge average over its randomness",
+            Self::NonFiniteGradients => {
+                "find the operation whose derivative is not finite (sqrt or log at 0, a division by 0) and guard it"
+            }
+            Self::NonFiniteScores => {
+                "fix the model: it returns NaN or infinity on inputs inside its bounds"
+            }
+            Self::RandomisedOutputs => {
+                "evaluate the model in inference mode, or wrap it in EOT so that attack and judge average over its randomness"
+            }
             Self::ProbabilitiesAsLogits => "hand over the logits, before the softmax",
-            Self::SaturatedLogits => "add an attack with a scale-free loss (--loss dlr or margin), or undo the scaling of the logits",
-            Self::TrackedLogitsDiffer => "make the gradient path and the decision path the same network in the same mode",
-            Self::BaselineBeatsGradient => "the gradients mislead the attack: add score- or decision-based attacks before believing the number",
+            Self::SaturatedLogits => {
+                "add an attack with a scale-free loss (--loss dlr or margin), or undo the scaling of the logits"
+            }
+            Self::TrackedLogitsDiffer => {
+                "make the gradient path and the decision path the same network in the same mode"
+            }
+            Self::BaselineBeatsGradient => {
+                "the gradients mislead the attack: add score- or decision-based attacks before believing the number"
+            }
             Self::LargerEpsilonFindsLess => "give the attack more steps and restarts",
-            Self::UnboundedAttackFails => "the attack cannot follow this model's gradients at all: look for masking, quantisation or a wrong loss",
-            Self::SilentSuccess => "the model answered differently when asked again: see randomised-outputs and tracked-logits-differ",
+            Self::UnboundedAttackFails => {
+                "the attack cannot follow this model's gradients at all: look for masking, quantisation or a wrong loss"
+            }
+            Self::SilentSuccess => {
+                "the model answered differently when asked again: see randomised-outputs and tracked-logits-differ"
+            }
         }
     }
 }

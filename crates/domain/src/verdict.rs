@@ -57,7 +57,10 @@ mod tests {
 
     #[test]
     fn precedence_in_a_mixed_run() {
-        assert_eq!(Verdict::of_all([Pass, Inconclusive, Fail, Error]).exit_code(), 2);
+        assert_eq!(
+            Verdict::of_all([Pass, Inconclusive, Fail, Error]).exit_code(),
+            2
+        );
         assert_eq!(Verdict::of_all([Pass, Inconclusive, Fail]).exit_code(), 1);
         assert_eq!(Verdict::of_all([Pass, Inconclusive]).exit_code(), 3);
         assert_eq!(Verdict::of_all([Pass]).exit_code(), 0);

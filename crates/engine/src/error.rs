@@ -41,6 +41,9 @@ pub enum EngineError {
         /// What was expected.
         expected: String,
     },
+    /// The run was stopped before the clean samples were known.
+    #[error("stopped before the clean samples were measured")]
+    Stopped,
     /// A checkpoint cannot be read, or is not of this run.
     #[error("checkpoint: {0}")]
     Checkpoint(String),

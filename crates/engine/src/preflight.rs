@@ -38,6 +38,9 @@ pub fn preflight<M: GradientModel + ?Sized>(
     let mut all = Vec::with_capacity(job.rows.len());
     let at_once = job.batch.max(job.tile.unwrap_or(1));
     for chunk in job.rows.chunks(at_once) {
+        if (job.stop)() {
+            return Err(EngineError::Stopped);
+        }
         let three = guarded("device", || Ok(ask(&mut oracle, job, chunk, &device)))??;
         let classes = model.signature().classes;
         let [first, second, tracked] = three.map(|t| host(&t));

@@ -26,7 +26,7 @@ mod trust;
 pub use date::{Date, DateError};
 pub use finding_code::{FindingCode, FindingCodeError};
 pub use gate_report::{CheckResult, ComparisonResult, GATE_SCHEMA, GateReport, PolicyFacts};
-pub use judge::{Evidence, evidence_file, judge};
+pub use judge::{Assessment, Evidence, assess, evidence_file, judge};
 pub use merge::{MergeError, merge};
 pub use metric::Metric;
 pub use policy::{

@@ -55,7 +55,7 @@ pub enum Metric {
 
 impl Metric {
     /// The names a requirement may use, as they are written.
-    pub(crate) const NAMES: [&'static str; 12] = [
+    pub const NAMES: [&'static str; 12] = [
         "robust_accuracy",
         "accuracy",
         "precision",

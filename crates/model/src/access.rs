@@ -17,6 +17,8 @@ pub struct Signature {
     pub classes: usize,
     /// Hex sha256 over weights (modules, files) or behaviour (closures).
     pub sha256: String,
+    /// Number of parameters, where they can be seen.
+    pub parameters: Option<usize>,
     /// The device it runs on; points are put there before it is asked.
     pub device: Device,
 }

@@ -117,8 +117,11 @@ impl BurnModel {
             .unwrap_or_default()
             .without_autodiff();
         let sha256 = digest::digest_module(&module, &modalities, classes);
+        let parameters = module.num_params();
         let forward: Box<Forward> = Box::new(move |x| forward(&module, x));
-        Self::checked("burn-module", modalities, classes, device, sha256, forward)
+        let mut model = Self::checked("burn-module", modalities, classes, device, sha256, forward)?;
+        model.signature.parameters = Some(parameters);
+        Ok(model)
     }
 
     /// A closure over any inputs, on `device`. Its digest is taken from its answers
@@ -202,6 +205,7 @@ impl BurnModel {
             modalities,
             classes,
             sha256,
+            parameters: None,
             device,
         };
         Ok(Self {

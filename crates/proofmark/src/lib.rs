@@ -1,7 +1,23 @@
-//! proofmark tests machine-learning models for adversarial robustness.
+//! proofmark tests machine-learning models for adversarial robustness: it attacks a model, measures every point it
+//! returns again, and says pass, fail or cannot tell with an interval.
+//!
+//! Four lines to a gated model:
+//!
+//! ```
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let model = proofmark::model("digits-robust", &proofmark::device("cpu")?)?;
+//! let data = proofmark::open("digits")?.limit(60, Default::default());
+//! let result = proofmark::evaluate(&model, &data).linf(0.05).attacks(["fgsm", "pgd"]).run()?;
+//! result.robust_accuracy().at_least(0.45, 0.95)?;
+//! # Ok(()) }
+//! ```
+//!
+//! Your own Burn module becomes a model through [`BurnModel`]; [`RunPlan`] is the same run with every setting
+//! open; [`Gate`] carries out a policy.
 
 mod device;
 mod error;
+mod evaluate;
 mod gate;
 mod model;
 mod run;
@@ -14,8 +30,23 @@ mod trust;
 pub use burn;
 pub use device::{DEVICES, device};
 pub use error::RunError;
+pub use evaluate::{Evaluate, Evaluation, Measured, Shortfall, evaluate};
 pub use gate::{Gate, GateError, GateOptions};
 pub use model::model;
+pub use proofmark_attacks as attacks;
+pub use proofmark_data as data;
+pub use proofmark_data::{DataError, Dataset};
+pub use proofmark_domain as domain;
+pub use proofmark_engine as engine;
+pub use proofmark_gate as policy;
+pub use proofmark_model as models;
+pub use proofmark_model::BurnModel;
+pub use proofmark_threat as threats;
 pub use run::{Labels, Measurement, Progress, RunPlan, Settings};
 pub use target::Target;
 pub use threat::ThreatPlan;
+
+/// Opens a data set: a shipped one by name (`digits`, `digits:train`) or a file.
+pub fn open(spec: &str) -> Result<Dataset, DataError> {
+    proofmark_data::open(spec, &proofmark_data::Options::default())
+}

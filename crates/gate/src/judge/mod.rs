@@ -1,5 +1,6 @@
 //! Evidence times policy gives findings and a verdict: pure, so evidence can be judged again without a model.
 
+mod assess;
 mod compare;
 mod excuses;
 mod fit;
@@ -8,4 +9,5 @@ mod gate;
 #[cfg(test)]
 mod tests;
 
+pub use assess::{Assessment, assess};
 pub use gate::{Evidence, evidence_file, judge};

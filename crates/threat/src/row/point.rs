@@ -181,21 +181,6 @@ pub(super) fn sum_of(x: &[f32], x0: &[f32], f: impl Fn(f64) -> f64) -> f64 {
     acc.iter().sum()
 }
 
-/// `Σ g²` in the same lanes.
-pub(super) fn sum_squares(g: &[f32]) -> f64 {
-    let mut acc = [0.0; LANES];
-    let (chunks, tail) = g.as_chunks::<LANES>();
-    for g in chunks {
-        for l in 0..LANES {
-            acc[l] += f64::from(g[l]) * f64::from(g[l]);
-        }
-    }
-    for (a, &g) in acc.iter_mut().zip(tail) {
-        *a += f64::from(g) * f64::from(g);
-    }
-    acc.iter().sum()
-}
-
 /// How far a feature wants to go from `x0`, and how far the box lets it go in that direction.
 #[inline]
 fn pull_and_room(x: f32, x0: f32, lower: f32, upper: f32) -> (f64, f64) {

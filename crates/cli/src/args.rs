@@ -1,0 +1,278 @@
+//! What can be typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use proofmark::domain::Shard;
+
+/// Attacks machine-learning models and says pass, fail or cannot tell, with evidence anyone can check.
+#[derive(Debug, Parser)]
+#[command(name = "proofmark", version, max_term_width = 100)]
+#[command(after_help = "\
+Exit codes: 0 pass or measured · 1 findings · 2 usage, policy or input error · 3 inconclusive · 130 interrupted
+
+Examples:
+  proofmark list attacks
+  proofmark attack digits-robust --data digits --attack pgd --norm linf --eps 0.1
+  proofmark gate examples/gate/robust.toml")]
+pub(crate) struct Cli {
+    /// No progress and no tables, only results asked for and errors
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Name what there is: attacks, metrics, formats, devices, models, data, trust codes
+    List(List),
+    /// Show a model's inputs, classes, digest and what access it allows
+    Inspect(Inspect),
+    /// Attack a model on a data set and report its robust accuracy
+    Attack(Box<Attack>),
+    /// Carry out a policy and judge the result
+    Gate(Gate),
+    /// Put the reports of shards together, computing every figure again
+    Merge(Merge),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  proofmark list attacks\n  proofmark list")]
+pub(crate) struct List {
+    /// What to list; everything if absent
+    #[arg(value_enum)]
+    pub(crate) what: Option<What>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum What {
+    Attacks,
+    Probes,
+    Plants,
+    Metrics,
+    Formats,
+    Devices,
+    Models,
+    Data,
+    Trust,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  proofmark inspect digits-robust\n  proofmark inspect digits-robust --format json"
+)]
+pub(crate) struct Inspect {
+    /// A shipped model by name
+    pub(crate) model: String,
+    /// How to write it
+    #[arg(long, value_enum, default_value = "text")]
+    pub(crate) format: InspectFormat,
+    /// Device to load it on: auto, cpu, wgpu or cuda
+    #[arg(long, default_value = "auto")]
+    pub(crate) device: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum InspectFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Epsilon is in data units (pixels in [0, 1]); 8/255 is understood. Every run also makes its trust checks: a gradient-free
+baseline at each budget and one unbounded attack.
+
+Examples:
+  proofmark attack digits-robust --data digits --attack pgd --norm linf --eps 0.1 --out report.json
+  proofmark attack digits-standard --data digits --attack fgsm,pgd --norm l2 --eps 0.5,1,2 --steps 50 --restarts 3
+  proofmark attack digits-robust --data digits --attack pgd --set pgd.loss=dlr --norm linf --eps 0.1 --fail-under 0.5
+  proofmark attack digits-robust --data my.npz --bounds 0,1 --attack pgd --norm linf --eps 8/255 --save adversarials.npz")]
+pub(crate) struct Attack {
+    /// A shipped model by name
+    pub(crate) model: String,
+    /// A shipped set by name, or an .npz, .csv or IDX file (gz too)
+    #[arg(long, value_name = "SET")]
+    pub(crate) data: String,
+    /// Attacks by id, separated by commas
+    #[arg(long, value_name = "ID[,ID…]", required = true, value_delimiter = ',')]
+    pub(crate) attack: Vec<String>,
+    /// Norm of the budget: linf, l2, l1 or l0; MOD=NORM for one of several inputs
+    #[arg(long, value_name = "[MOD=]NORM", required = true)]
+    pub(crate) norm: Vec<String>,
+    /// Budgets in data units; several make a curve; MOD=EPS for one of several inputs
+    #[arg(long, value_name = "[MOD=]F[,F…]", required = true)]
+    pub(crate) eps: Vec<String>,
+    /// One budget shared by all inputs: exponent q of (sum (d/eps)^q)^(1/q) <= 1
+    #[arg(long, value_name = "Q")]
+    pub(crate) shared: Option<f64>,
+    /// Take each sample's epsilon from the set's array `eps`
+    #[arg(long)]
+    pub(crate) per_sample_eps: bool,
+    /// Inputs that may not change
+    #[arg(long, value_name = "MOD")]
+    pub(crate) freeze: Vec<String>,
+    /// Lowest and highest value the data may take, for float data that do not say
+    #[arg(long, value_name = "LO,HI", allow_hyphen_values = true)]
+    pub(crate) bounds: Option<String>,
+    /// The model was trained on (x * scale - mean) / std: scale
+    #[arg(long, value_name = "F", allow_hyphen_values = true)]
+    pub(crate) scale: Option<f32>,
+    /// … mean, one value or one per channel
+    #[arg(
+        long,
+        value_name = "F[,F…]",
+        value_delimiter = ',',
+        allow_hyphen_values = true
+    )]
+    pub(crate) mean: Vec<f32>,
+    /// … standard deviation, one value or one per channel
+    #[arg(long, value_name = "F[,F…]", value_delimiter = ',')]
+    pub(crate) std: Vec<f32>,
+    /// Steps of every attack that has steps
+    #[arg(long, value_name = "N")]
+    pub(crate) steps: Option<u32>,
+    /// Step size in data units, of every attack that has one
+    #[arg(long, value_name = "F")]
+    pub(crate) step_size: Option<f64>,
+    /// Restarts of every attack that has restarts
+    #[arg(long, value_name = "N")]
+    pub(crate) restarts: Option<u32>,
+    /// Loss of every attack that has one: ce, margin or dlr
+    #[arg(long, value_name = "LOSS")]
+    pub(crate) loss: Option<String>,
+    /// Reach a class instead of leaving one: least-likely, next or the number of a class
+    #[arg(long, value_name = "CLASS")]
+    pub(crate) targeted: Option<String>,
+    /// One parameter of one attack
+    #[arg(long, value_name = "ID.FIELD=V")]
+    pub(crate) set: Vec<String>,
+    /// A seeded, class-stratified subset of this many samples
+    #[arg(long, value_name = "N", conflicts_with = "range")]
+    pub(crate) limit: Option<usize>,
+    /// Rows A to B as they stand, B not included
+    #[arg(long, value_name = "A..B")]
+    pub(crate) range: Option<String>,
+    /// Judge against the data's labels or the model's own clean predictions
+    #[arg(long, value_enum, default_value = "given")]
+    pub(crate) labels: LabelsArg,
+    /// Column of a CSV file that holds the labels
+    #[arg(long, value_name = "COL")]
+    pub(crate) label_column: Option<String>,
+    /// Seed of every random number
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Samples at work at once: speed and memory, never results
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    pub(crate) batch_size: usize,
+    /// Keep broken samples at work instead of dropping them (same results, slower)
+    #[arg(long)]
+    pub(crate) no_compaction: bool,
+    /// Sample-forwards one attack may spend on one sample
+    #[arg(long, value_name = "N")]
+    pub(crate) forwards: Option<u64>,
+    /// auto, cpu, wgpu or cuda
+    #[arg(long, default_value = "auto")]
+    pub(crate) device: String,
+    /// Run the I-th of N parts, from 0
+    #[arg(long, value_name = "I/N", value_parser = shard)]
+    pub(crate) shard: Option<Shard>,
+    /// Exit 1 if worst-case robust accuracy is below this at 95 % confidence, 3 if that cannot be told
+    #[arg(long, value_name = "F")]
+    pub(crate) fail_under: Option<f64>,
+    /// Write the report here (JSON)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// Write the adversarials here (npz)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) save: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LabelsArg {
+    Given,
+    Predicted,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  proofmark gate examples/gate/robust.toml
+  proofmark gate policy.toml --out-dir gate-run
+  proofmark gate policy.toml --out-dir part --shard 0/3        # … 1/3, 2/3, then:
+  proofmark gate policy.toml --from-evidence part              # judge without running anything
+  proofmark gate policy.toml --format json > gate.json")]
+pub(crate) struct Gate {
+    /// The policy file
+    pub(crate) policy: PathBuf,
+    /// Folder for gate.json and the evidence of each check; made if absent
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out_dir: Option<PathBuf>,
+    /// Also print the result to standard output in this format
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) format: Option<String>,
+    /// Only measure the I-th of N parts of each check's samples; judge later with --from-evidence
+    #[arg(long, value_name = "I/N", value_parser = shard, requires = "out_dir")]
+    pub(crate) shard: Option<Shard>,
+    /// Take over checks already measured in this folder
+    #[arg(long, value_name = "DIR", conflicts_with = "from_evidence")]
+    pub(crate) resume: Option<PathBuf>,
+    /// Judge the evidence in this folder; nothing is run
+    #[arg(long, value_name = "DIR", conflicts_with = "shard")]
+    pub(crate) from_evidence: Option<PathBuf>,
+    /// Stop measuring after this many seconds; samples not done count as not judged
+    #[arg(long, value_name = "S")]
+    pub(crate) time_budget: Option<f64>,
+    /// Samples at work at once
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    pub(crate) batch_size: usize,
+    /// auto, cpu, wgpu or cuda
+    #[arg(long, default_value = "auto")]
+    pub(crate) device: String,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  proofmark merge part-0.json part-1.json part-2.json --out whole.json"
+)]
+pub(crate) struct Merge {
+    /// Reports of all shards of one run
+    #[arg(required = true)]
+    pub(crate) reports: Vec<PathBuf>,
+    /// Write the whole report here
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+}
+
+fn shard(text: &str) -> Result<Shard, String> {
+    let expected = || format!("`{text}`; expected I/N with I below N, such as 0/3");
+    let (i, n) = text.split_once('/').ok_or_else(expected)?;
+    let (Ok(index), Ok(count)) = (i.parse(), n.parse()) else {
+        return Err(expected());
+    };
+    if index < count {
+        Ok(Shard { index, count })
+    } else {
+        Err(expected())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        use clap::CommandFactory as _;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn shards_are_checked() {
+        assert_eq!(shard("1/3"), Ok(Shard { index: 1, count: 3 }));
+        for bad in ["", "1", "3/3", "a/3", "1/0", "-1/3"] {
+            assert!(shard(bad).is_err(), "{bad}");
+        }
+    }
+}

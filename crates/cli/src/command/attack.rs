@@ -1,0 +1,385 @@
+use std::collections::BTreeMap;
+
+use proofmark::data::npz::{self, NpzArray};
+use proofmark::data::{self, Dataset, Options};
+use proofmark::domain::{Bounds, Coupling, Epsilon, Norm, Seed};
+use proofmark::engine;
+use proofmark::models::{GradientModel, wrap::Normalise};
+use proofmark::policy::{Metric, assess};
+use proofmark::{Labels, Measurement, RunPlan, Settings, ThreatPlan};
+use serde_json::{Map, Value, json};
+
+use super::{colour, renderer};
+use crate::args::{Attack, LabelsArg};
+use crate::clock;
+use crate::failure::Failure;
+use crate::output;
+use crate::progress::Shown;
+use crate::signals;
+
+/// Confidence of `--fail-under`.
+const LEVEL: f64 = 0.95;
+
+/// `proofmark attack`.
+pub(crate) fn run(args: &Attack, quiet: bool) -> Result<u8, Failure> {
+    if let Some(f) = args.fail_under.filter(|f| !(0.0..=1.0).contains(f)) {
+        return Err(Failure(format!(
+            "--fail-under {f}; expected a share from 0 to 1"
+        )));
+    }
+    let attacks = attacks(args)?;
+    let threats = threats(args)?;
+    let (model, preprocessing) = model(args)?;
+    let data = dataset(args)?;
+    for path in args.out.iter().chain(&args.save) {
+        output::check_writable(path)?;
+    }
+    signals::listen()?;
+    let shown = Shown::new(quiet);
+    let mut plan = RunPlan::new(model.as_ref(), &data, &attacks, threats);
+    plan.labels = match args.labels {
+        LabelsArg::Given => Labels::Given,
+        LabelsArg::Predicted => Labels::Predicted,
+    };
+    plan.target = args.targeted.as_deref().map(str::parse).transpose()?;
+    plan.settings = Settings {
+        seed: Seed(args.seed),
+        batch: args.batch_size,
+        compaction: !args.no_compaction,
+        forwards: args.forwards,
+        ..Settings::default()
+    };
+    plan.shard = args.shard;
+    plan.preprocessing = preprocessing;
+    plan.stop = &signals::interrupted;
+    plan.clock = &clock::seconds;
+    plan.progress = &shown;
+    let measured = plan.run();
+    shown.finish();
+    if signals::interrupted() {
+        return Ok(130);
+    }
+    let measured = measured?;
+    if let Some(path) = &args.save {
+        save(path, &data, &measured)?;
+    }
+    if let Some(path) = &args.out {
+        output::write_report(path, &measured.report)?;
+    }
+    if !quiet {
+        eprintln!(
+            "{}",
+            (renderer("table")?.report)(&measured.report, colour())
+        );
+    }
+    let Some(threshold) = args.fail_under else {
+        return Ok(0);
+    };
+    let assessment = assess(&measured.report, Metric::RobustAccuracy, threshold, LEVEL);
+    eprintln!("{}: {}", assessment.verdict, assessment.message);
+    Ok(assessment.verdict.exit_code())
+}
+
+/// The attacks asked for, with the shared flags given to each that knows them.
+fn attacks(args: &Attack) -> Result<Vec<Box<dyn engine::Attack>>, Failure> {
+    let mut tables: BTreeMap<&str, toml::Table> = BTreeMap::new();
+    for id in &args.attack {
+        tables.insert(id, toml::Table::new());
+    }
+    let shared = [
+        ("steps", args.steps.map(|v| toml::Value::Integer(v.into()))),
+        ("step_size", args.step_size.map(toml::Value::Float)),
+        (
+            "restarts",
+            args.restarts.map(|v| toml::Value::Integer(v.into())),
+        ),
+        ("loss", args.loss.clone().map(toml::Value::String)),
+    ];
+    for (field, value) in shared {
+        let Some(value) = value else { continue };
+        let mut taken = false;
+        for (id, table) in &mut tables {
+            let known = proofmark::attacks::build(id, &toml::Table::new())?.parameters();
+            if known.contains_key(field) {
+                table.insert(field.to_owned(), value.clone());
+                taken = true;
+            }
+        }
+        if !taken {
+            let flag = field.replace('_', "-");
+            return Err(Failure(format!(
+                "--{flag}: none of {} has {field}",
+                args.attack.join(", ")
+            )));
+        }
+    }
+    for assignment in &args.set {
+        let expected = || {
+            Failure(format!(
+                "--set {assignment}; expected ID.FIELD=VALUE, such as pgd.loss=dlr"
+            ))
+        };
+        let (path, value) = assignment.split_once('=').ok_or_else(expected)?;
+        let (id, field) = path.split_once('.').ok_or_else(expected)?;
+        let table = tables.get_mut(id).ok_or_else(|| {
+            Failure(format!(
+                "--set {assignment}: attack `{id}` is not among {}",
+                args.attack.join(", ")
+            ))
+        })?;
+        // A bare word is a string; anything else is read as TOML.
+        let value = format!("v = {value}")
+            .parse::<toml::Table>()
+            .ok()
+            .and_then(|mut t| t.remove("v"))
+            .unwrap_or_else(|| toml::Value::String(value.to_owned()));
+        table.insert(field.to_owned(), value);
+    }
+    args.attack
+        .iter()
+        .map(|id| Ok(proofmark::attacks::build(id, &tables[id.as_str()])?))
+        .collect()
+}
+
+/// `[MOD=]VALUE` arguments: the value for every input, and those for single ones.
+struct PerInput<'a> {
+    all: Option<&'a str>,
+    each: BTreeMap<&'a str, &'a str>,
+}
+
+impl<'a> PerInput<'a> {
+    fn read(flag: &str, given: &'a [String]) -> Result<Self, Failure> {
+        let mut read = Self {
+            all: None,
+            each: BTreeMap::new(),
+        };
+        for text in given {
+            let twice = match text.split_once('=') {
+                Some((input, value)) => read.each.insert(input, value).is_some(),
+                None => read.all.replace(text).is_some(),
+            };
+            if twice {
+                return Err(Failure(format!(
+                    "--{flag} {text}: given twice for the same input"
+                )));
+            }
+        }
+        Ok(read)
+    }
+}
+
+/// One threat model per place in the lists of epsilons.
+fn threats(args: &Attack) -> Result<Vec<ThreatPlan>, Failure> {
+    let norms = PerInput::read("norm", &args.norm)?;
+    let eps = PerInput::read("eps", &args.eps)?;
+    let list = |text: &str| -> Result<Vec<Epsilon>, Failure> {
+        text.split(',')
+            .map(|e| e.parse().map_err(|e| Failure(format!("--eps: {e}"))))
+            .collect()
+    };
+    let all = eps.all.map(list).transpose()?;
+    let each: BTreeMap<&str, Vec<Epsilon>> = eps
+        .each
+        .iter()
+        .map(|(input, text)| Ok((*input, list(text)?)))
+        .collect::<Result<_, Failure>>()?;
+    let count = all
+        .iter()
+        .chain(each.values())
+        .map(Vec::len)
+        .max()
+        .unwrap_or(0);
+    if let Some(odd) = all
+        .iter()
+        .chain(each.values())
+        .find(|l| l.len() != 1 && l.len() != count)
+    {
+        return Err(Failure(format!(
+            "--eps: lists of {} and {count} budgets; expected as many for every input, or one",
+            odd.len()
+        )));
+    }
+    let parse = |text: &str| {
+        text.parse::<Norm>()
+            .map_err(|e| Failure(format!("--norm: {e}")))
+    };
+    let norm_of = |input: &str| match norms.each.get(input).or(norms.all.as_ref()) {
+        Some(text) => parse(text),
+        None => Err(Failure(format!(
+            "--norm: none for input `{input}`; add --norm {input}=linf"
+        ))),
+    };
+    let at = |l: &Vec<Epsilon>, k: usize| l[if l.len() == 1 { 0 } else { k }].clone();
+    (0..count)
+        .map(|k| {
+            let norm = norms.all.map_or(Ok(Norm::Linf), parse)?;
+            // Without a budget for all, inputs that are not named may not change.
+            let mut plan = ThreatPlan::new(
+                norm,
+                all.as_ref().map_or_else(Epsilon::default, |l| at(l, k)),
+            );
+            for (input, budgets) in &each {
+                plan.inputs
+                    .insert((*input).to_owned(), (norm_of(input)?, at(budgets, k)));
+            }
+            for (input, text) in norms.each.iter().filter(|(i, _)| !each.contains_key(*i)) {
+                plan.inputs
+                    .insert((*input).to_owned(), (parse(text)?, plan.eps.clone()));
+            }
+            for input in &args.freeze {
+                plan.inputs
+                    .insert(input.clone(), (Norm::Linf, Epsilon::default()));
+            }
+            if let Some(q) = args.shared {
+                plan.coupling = Coupling::Shared { q };
+            }
+            plan.per_sample = args.per_sample_eps;
+            Ok(plan)
+        })
+        .collect()
+}
+
+type Loaded = (Box<dyn GradientModel>, Map<String, Value>);
+
+fn model(args: &Attack) -> Result<Loaded, Failure> {
+    let device = proofmark::device(&args.device)?;
+    let model = proofmark::model(&args.model, &device)?;
+    if args.scale.is_none() && args.mean.is_empty() && args.std.is_empty() {
+        return Ok((Box::new(model), Map::new()));
+    }
+    let scale = args.scale.unwrap_or(1.0);
+    let or = |v: &Vec<f32>, default| {
+        if v.is_empty() {
+            vec![default]
+        } else {
+            v.clone()
+        }
+    };
+    let (mean, std) = (or(&args.mean, 0.0), or(&args.std, 1.0));
+    let mut facts = Map::new();
+    facts.insert("scale".into(), json!(scale));
+    facts.insert("mean".into(), json!(mean));
+    facts.insert("std".into(), json!(std));
+    Ok((Box::new(Normalise::new(model, scale, &mean, &std)?), facts))
+}
+
+fn dataset(args: &Attack) -> Result<Dataset, Failure> {
+    let bounds = match &args.bounds {
+        None => None,
+        Some(text) => {
+            let expected = || {
+                Failure(format!(
+                    "--bounds {text}; expected two numbers, such as 0,1"
+                ))
+            };
+            let (lo, hi) = text.split_once(',').ok_or_else(expected)?;
+            let (Ok(lo), Ok(hi)) = (lo.trim().parse(), hi.trim().parse()) else {
+                return Err(expected());
+            };
+            Some(Bounds::uniform(lo, hi).map_err(|e| Failure(format!("--bounds: {e}")))?)
+        }
+    };
+    let options = Options {
+        bounds,
+        label_column: args.label_column.clone(),
+        ..Options::default()
+    };
+    let data = data::open(&args.data, &options)?.ranked(Seed(args.seed));
+    let data = match (args.limit, &args.range) {
+        (Some(0), _) => return Err(Failure("--limit 0; expected at least 1 sample".into())),
+        (Some(n), _) => data.limit(n, Seed(args.seed)),
+        (None, Some(text)) => {
+            let expected = || {
+                Failure(format!(
+                    "--range {text}; expected A..B with A below B, such as 0..100"
+                ))
+            };
+            let (a, b) = text.split_once("..").ok_or_else(expected)?;
+            let (Ok(a), Ok(b)) = (a.parse(), b.parse()) else {
+                return Err(expected());
+            };
+            data.range(a..b)?
+        }
+        (None, None) => data,
+    };
+    if args.per_sample_eps && data.eps.is_none() {
+        return Err(Failure(format!(
+            "--per-sample-eps: {} has no array `eps`",
+            args.data
+        )));
+    }
+    Ok(data)
+}
+
+/// Every sample of the report: its adversarial where it was broken, else itself.
+fn save(path: &std::path::Path, data: &Dataset, measured: &Measurement) -> Result<(), Failure> {
+    let report = &measured.report;
+    let place: BTreeMap<_, _> = data.ids.iter().enumerate().map(|(i, id)| (id, i)).collect();
+    let n = report.samples.len();
+    let column = |f: &dyn Fn(usize) -> i64| ndarray_of((0..n).map(f).collect::<Vec<i64>>(), &[n]);
+    let labels = column(&|i| report.samples[i].label as i64)?;
+    let preds = column(&|i| report.samples[i].adv_pred.map_or(-1, |p| p as i64))?;
+    let broken = column(&|i| i64::from(report.samples[i].broken_by.is_some()))?;
+    let ids: Vec<_> = report.samples.iter().map(|s| s.id.clone()).collect();
+    let mut blocks = Vec::new();
+    for (m, input) in data.modalities.iter().enumerate() {
+        let mut values = Vec::with_capacity(n * input.modality.features());
+        for (sample, adversarial) in report.samples.iter().zip(&measured.adversarials) {
+            match adversarial {
+                Some(x) => values.extend_from_slice(&x[m]),
+                None => values.extend(input.values.row(place[&sample.id]).iter().copied()),
+            }
+        }
+        let shape: Vec<usize> = std::iter::once(n)
+            .chain(input.modality.shape.iter().copied())
+            .collect();
+        let b = &input.modality.bounds;
+        let bounds: Vec<f32> = match b.features() {
+            None => vec![b.low(0), b.high(0)],
+            Some(f) => (0..f)
+                .map(|i| b.low(i))
+                .chain((0..f).map(|i| b.high(i)))
+                .collect(),
+        };
+        let bounds_shape = if bounds.len() == 2 {
+            vec![2]
+        } else {
+            vec![2, bounds.len() / 2]
+        };
+        blocks.push((
+            input.modality.name.clone(),
+            ndarray_of(values, &shape)?,
+            format!("bounds_{}", input.modality.name),
+            ndarray_of(bounds, &bounds_shape)?,
+        ));
+    }
+    let mut arrays: Vec<(&str, NpzArray<'_>)> = Vec::new();
+    for (name, values, bounds_name, bounds) in &blocks {
+        arrays.push((name, NpzArray::F32(values.view())));
+        arrays.push((bounds_name, NpzArray::F32(bounds.view())));
+    }
+    arrays.push(("y", NpzArray::I64(labels.view())));
+    arrays.push(("id", NpzArray::Ids(&ids)));
+    // Read back as a set these two are passed over: their names say they are about groups of samples.
+    arrays.push(("group_adv_pred", NpzArray::I64(preds.view())));
+    arrays.push(("group_broken", NpzArray::I64(broken.view())));
+    Ok(npz::write(path, &arrays)?)
+}
+
+fn ndarray_of<T>(values: Vec<T>, shape: &[usize]) -> Result<data::ndarray::ArrayD<T>, Failure> {
+    Ok(data::ndarray::ArrayD::from_shape_vec(shape, values)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_of_budgets_are_zipped() {
+        let all = ["0.1,0.2".to_owned()];
+        let read = PerInput::read("eps", &all).unwrap_or_else(|e| panic!("{e:?}"));
+        assert_eq!(read.all, Some("0.1,0.2"));
+        let twice = ["a=1".to_owned(), "a=2".to_owned()];
+        assert!(PerInput::read("eps", &twice).is_err());
+    }
+}

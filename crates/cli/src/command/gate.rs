@@ -1,0 +1,170 @@
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use proofmark::domain::{Report, Shard};
+use proofmark::policy::{Evidence, GateReport, evidence_file, judge, merge};
+use proofmark::{Gate, GateOptions};
+
+use super::{colour, renderer};
+use crate::args;
+use crate::clock;
+use crate::failure::Failure;
+use crate::output;
+use crate::progress::Shown;
+use crate::signals;
+
+/// `proofmark gate`.
+pub(crate) fn run(args: &args::Gate, quiet: bool) -> Result<u8, Failure> {
+    let format = args.format.as_deref().map(renderer).transpose()?;
+    if args.batch_size == 0 {
+        return Err(Failure("--batch-size 0; expected at least 1".into()));
+    }
+    if let Some(s) = args.time_budget.filter(|s| !(s.is_finite() && *s > 0.0)) {
+        return Err(Failure(format!(
+            "--time-budget {s}; expected a number of seconds above 0"
+        )));
+    }
+    let file = args.policy.display();
+    let source = fs::read(&args.policy).map_err(|e| Failure(format!("{file}: {e}")))?;
+    let folder = args.policy.parent().unwrap_or(Path::new(""));
+    let device = proofmark::device(&args.device)?;
+    let gate =
+        Gate::prepare(&source, folder, &device).map_err(|e| Failure(format!("{file}: {e}")))?;
+    if let Some(dir) = &args.out_dir {
+        fs::create_dir_all(dir)
+            .map_err(|e| Failure(format!("cannot make {}: {e}", dir.display())))?;
+        output::check_writable(&dir.join("gate.json"))?;
+    }
+    let evidence = match &args.from_evidence {
+        Some(dir) => read_evidence(&gate, dir)?,
+        None => measure(args, &gate, quiet)?,
+    };
+    if signals::interrupted() {
+        return Ok(130);
+    }
+    if args.shard.is_some() {
+        let failed: Vec<&String> = evidence.values().filter_map(|e| e.as_ref().err()).collect();
+        if !failed.is_empty() {
+            let failed: Vec<&str> = failed.iter().map(|e| e.as_str()).collect();
+            return Err(Failure(failed.join("\n")));
+        }
+        if !quiet {
+            eprintln!("measured one part; when all are there, judge them with --from-evidence");
+        }
+        return Ok(0);
+    }
+    let report = judge(gate.policy(), evidence, clock::today());
+    tell(args, format, &report, quiet)
+}
+
+fn tell(
+    args: &args::Gate,
+    format: Option<&proofmark::policy::render::Entry>,
+    report: &GateReport,
+    quiet: bool,
+) -> Result<u8, Failure> {
+    if let Some(dir) = &args.out_dir {
+        output::write(
+            &dir.join("gate.json"),
+            (renderer("json")?.gate)(report, false).as_bytes(),
+        )?;
+    }
+    if !quiet {
+        eprintln!("{}", (renderer("table")?.gate)(report, colour()));
+    }
+    if let Some(format) = format {
+        println!("{}", (format.gate)(report, false));
+    }
+    Ok(report.verdict.exit_code())
+}
+
+fn measure(args: &args::Gate, gate: &Gate, quiet: bool) -> Result<Evidence, Failure> {
+    signals::listen()?;
+    let shown = Shown::new(quiet);
+    let began = clock::seconds();
+    let stop = || {
+        signals::interrupted()
+            || args
+                .time_budget
+                .is_some_and(|s| clock::seconds() - began > s)
+    };
+    let options = GateOptions {
+        batch: args.batch_size,
+        shard: args.shard,
+        stop: &stop,
+        clock: &clock::seconds,
+        progress: &shown,
+    };
+    let earlier = args
+        .resume
+        .as_ref()
+        .map_or_else(BTreeMap::new, |dir| earlier(gate, dir, args.shard));
+    let mut unwritten = None;
+    let evidence = gate.run(&options, &earlier, &mut |check, result| {
+        // Each check's evidence is kept as soon as it is there: a later crash loses nothing.
+        if let (Some(dir), Ok(report), false) = (&args.out_dir, result, signals::interrupted()) {
+            let path = dir.join(file_name(check, args.shard));
+            if let Err(e) = output::write_report(&path, report) {
+                unwritten = Some(e);
+            }
+        }
+    });
+    shown.finish();
+    match unwritten {
+        Some(e) => Err(e),
+        None => Ok(evidence),
+    }
+}
+
+fn file_name(check: &str, shard: Option<Shard>) -> String {
+    match shard {
+        None => evidence_file(check),
+        Some(Shard { index, count }) => format!("{check}.shard-{index}-of-{count}.json"),
+    }
+}
+
+/// Evidence of an earlier run; whatever cannot be read is measured again.
+fn earlier(gate: &Gate, dir: &Path, shard: Option<Shard>) -> BTreeMap<String, Report> {
+    gate.policy()
+        .checks
+        .iter()
+        .filter_map(|c| {
+            let report = output::read_report(&dir.join(file_name(&c.id, shard))).ok()?;
+            Some((c.id.clone(), report))
+        })
+        .collect()
+}
+
+/// The evidence of every check in a folder, shards merged. What is not there stays out: judging fails closed.
+fn read_evidence(gate: &Gate, dir: &Path) -> Result<Evidence, Failure> {
+    let names = |e: std::io::Error| Failure(format!("{}: {e}", dir.display()));
+    let mut files: Vec<String> = fs::read_dir(dir)
+        .map_err(names)?
+        .filter_map(Result::ok)
+        .map(|e| e.file_name().to_string_lossy().into_owned())
+        .collect();
+    files.sort();
+    let mut evidence = Evidence::new();
+    for check in &gate.policy().checks {
+        let prefix = format!("{}.shard-", check.id);
+        let whole = evidence_file(&check.id);
+        let parts: Vec<&String> = files
+            .iter()
+            .filter(|f| f.starts_with(&prefix) && f.ends_with(".json"))
+            .collect();
+        let result = if files.contains(&whole) {
+            output::read_report(&dir.join(&whole)).map_err(|e| e.0)
+        } else if parts.is_empty() {
+            continue;
+        } else {
+            parts
+                .iter()
+                .map(|f| output::read_report(&dir.join(f)).map_err(|e| e.0))
+                .collect::<Result<Vec<_>, _>>()
+                .and_then(|parts| merge(parts).map_err(|e| e.to_string()))
+        };
+        evidence.insert(check.id.clone(), result);
+    }
+    Ok(evidence)
+}

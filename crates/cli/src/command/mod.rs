@@ -1,0 +1,30 @@
+//! One file per command.
+
+pub(crate) mod attack;
+pub(crate) mod gate;
+pub(crate) mod inspect;
+pub(crate) mod list;
+pub(crate) mod merge;
+
+use std::io::IsTerminal as _;
+
+use proofmark::policy::render;
+
+use crate::failure::Failure;
+
+/// Whether text on standard error may carry colour.
+pub(crate) fn colour() -> bool {
+    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+}
+
+/// A renderer by name.
+pub(crate) fn renderer(name: &str) -> Result<&'static render::Entry, Failure> {
+    render::find(name).map_err(|nearest| {
+        let hint = nearest.map_or_else(String::new, |n| format!(" (did you mean `{n}`?)"));
+        let known: Vec<&str> = render::ALL.iter().map(|e| e.id).collect();
+        Failure(format!(
+            "unknown format `{name}`{hint}; this version writes {}",
+            known.join(", ")
+        ))
+    })
+}

@@ -1,0 +1,55 @@
+//! The proofmark command line: the only place that prints, reads the clock and exits.
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "printing is what the command line is for"
+)]
+
+mod args;
+mod clock;
+mod command;
+mod failure;
+mod output;
+mod progress;
+mod signals;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Cli, Command};
+use failure::Failure;
+
+fn main() -> ExitCode {
+    quiet_caught_panics();
+    let cli = Cli::parse();
+    let result = match cli.command {
+        Command::List(list) => command::list::run(&list),
+        Command::Inspect(inspect) => command::inspect::run(&inspect),
+        Command::Attack(attack) => command::attack::run(&attack, cli.quiet),
+        Command::Gate(gate) => command::gate::run(&gate, cli.quiet),
+        Command::Merge(merge) => command::merge::run(&merge, cli.quiet),
+    };
+    match result {
+        // An interrupted run has no result, whatever it had measured.
+        _ if signals::interrupted() => {
+            eprintln!("interrupted: nothing was written");
+            ExitCode::from(130)
+        }
+        Ok(code) => ExitCode::from(code),
+        Err(Failure(message)) => {
+            eprintln!("error: {message}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// A panic inside a model becomes an error that is told; telling it twice would only frighten.
+fn quiet_caught_panics() {
+    let default = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        if !proofmark::models::inside_boundary() {
+            default(info);
+        }
+    }));
+}

@@ -1,0 +1,99 @@
+//! Progress on standard error: bars on a terminal, otherwise a line every 30 seconds.
+
+use std::io::IsTerminal as _;
+use std::sync::Mutex;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use proofmark::Progress;
+use proofmark::engine::{Event, Observer};
+
+use crate::clock;
+
+/// Seconds between lines where there is no terminal.
+const EVERY: f64 = 30.0;
+
+/// Shows how far a run is.
+pub(crate) struct Shown {
+    quiet: bool,
+    terminal: bool,
+    state: Mutex<State>,
+}
+
+struct State {
+    bar: ProgressBar,
+    run: String,
+    total: usize,
+    told: f64,
+}
+
+impl Shown {
+    /// Says nothing if `quiet`.
+    pub(crate) fn new(quiet: bool) -> Self {
+        let state = State {
+            bar: ProgressBar::hidden(),
+            run: String::new(),
+            total: 0,
+            told: clock::seconds(),
+        };
+        Self {
+            quiet,
+            terminal: std::io::stderr().is_terminal(),
+            state: Mutex::new(state),
+        }
+    }
+
+    /// Takes the bar away.
+    pub(crate) fn finish(&self) {
+        self.lock().bar.finish_and_clear();
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl Progress for Shown {
+    fn begin(&self, run: &str, samples: usize) {
+        let mut state = self.lock();
+        state.bar.finish_and_clear();
+        run.clone_into(&mut state.run);
+        state.total = samples;
+        state.bar = if self.quiet || !self.terminal {
+            ProgressBar::hidden()
+        } else {
+            let style = ProgressStyle::with_template(
+                "{prefix:24} {bar:30} {pos}/{len} samples {elapsed} {msg}",
+            )
+            .unwrap_or_else(|_| ProgressStyle::default_bar());
+            ProgressBar::new(samples as u64)
+                .with_style(style)
+                .with_prefix(run.to_owned())
+        };
+    }
+}
+
+impl Observer for Shown {
+    fn event(&self, event: Event) {
+        let mut state = self.lock();
+        match event {
+            Event::Round { restart, .. } if restart > 0 => {
+                state.bar.set_message(format!("restart {}", restart + 1));
+            }
+            Event::Step { active, done } => {
+                state.bar.set_position(done as u64);
+                let now = clock::seconds();
+                if !self.quiet && !self.terminal && now - state.told >= EVERY {
+                    state.told = now;
+                    eprintln!(
+                        "{}: {done} done and {active} at work, of {} samples",
+                        state.run, state.total
+                    );
+                }
+            }
+            Event::Judged { broken } => state.bar.set_message(format!("{broken} broken")),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,49 @@
+use proofmark_domain::{Report, Verdict};
+
+use super::compare::{figures, measure, settling};
+use crate::metric::Metric;
+use crate::policy::Comparison;
+
+/// One requirement held against one report, without a policy.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Assessment {
+    /// What it comes to, trust included.
+    pub verdict: Verdict,
+    /// The figures, and where it does not pass, why and what to do next.
+    pub message: String,
+}
+
+/// Asks whether `metric` is at least `threshold` (in `[0, 1]`) with confidence `level` (in `(0, 1)`).
+///
+/// The same rules as a policy's: the interval decides, and a trust flag that is not cured can only take a pass
+/// away. For assertions in tests and for `--fail-under`.
+pub fn assess(report: &Report, metric: Metric, threshold: f64, level: f64) -> Assessment {
+    let comparison = Comparison { metric, threshold };
+    let result = measure(&comparison, level, report);
+    let mut message = format!(
+        "{} (required: {comparison})",
+        figures(&comparison, &result, level)
+    );
+    let shaken: Vec<_> = report.trust.iter().filter(|f| !f.cured).collect();
+    let verdict = match result.verdict {
+        Verdict::Pass if !shaken.is_empty() => Verdict::Inconclusive,
+        other => other,
+    };
+    match result.verdict {
+        Verdict::Fail => message += "; the whole interval is below the threshold",
+        Verdict::Inconclusive => {
+            message += "; the threshold lies inside the interval; ";
+            message += &settling(&comparison, &result, report);
+        }
+        Verdict::Pass | Verdict::Error => {}
+    }
+    for flag in shaken {
+        message += &format!(
+            "\n  {}: {}\n    what to do: {}",
+            flag.code,
+            flag.message,
+            flag.code.remediation()
+        );
+    }
+    Assessment { verdict, message }
+}

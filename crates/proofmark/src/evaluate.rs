@@ -1,0 +1,221 @@
+//! The call for library users: evaluate a model, assert on the result.
+
+use std::fmt;
+
+use proofmark_data::Dataset;
+use proofmark_domain::{Epsilon, Norm, Report, Seed, Verdict};
+use proofmark_engine::Attack;
+use proofmark_gate::{Metric, assess};
+use proofmark_model::GradientModel;
+
+use crate::{RunError, RunPlan, Settings, ThreatPlan};
+
+/// Begins an evaluation of `model` on `data`.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let model = proofmark::model("digits-robust", &proofmark::device("cpu")?)?;
+/// let data = proofmark::open("digits")?.limit(60, Default::default());
+/// let result = proofmark::evaluate(&model, &data).linf(0.05).attacks(["fgsm", "pgd"]).run()?;
+/// result.robust_accuracy().at_least(0.45, 0.95)?;
+/// # Ok(()) }
+/// ```
+pub fn evaluate<'a, M: GradientModel>(model: &'a M, data: &'a Dataset) -> Evaluate<'a> {
+    Evaluate {
+        model,
+        data,
+        threats: Vec::new(),
+        attacks: Vec::new(),
+        problem: None,
+        settings: Settings::default(),
+    }
+}
+
+/// An evaluation being described; [`Evaluate::run`] makes it. Mistakes are told there.
+pub struct Evaluate<'a> {
+    model: &'a dyn GradientModel,
+    data: &'a Dataset,
+    threats: Vec<ThreatPlan>,
+    attacks: Vec<Box<dyn Attack>>,
+    problem: Option<RunError>,
+    settings: Settings,
+}
+
+impl Evaluate<'_> {
+    /// Allows every input to change by at most `eps` per feature, data units. Several budgets make a curve.
+    #[must_use]
+    pub fn linf(self, eps: f64) -> Self {
+        self.norm(Norm::Linf, eps)
+    }
+
+    /// Allows a change of Euclidean length at most `eps`, data units.
+    #[must_use]
+    pub fn l2(self, eps: f64) -> Self {
+        self.norm(Norm::L2, eps)
+    }
+
+    /// Allows a change of absolute sum at most `eps`, data units.
+    #[must_use]
+    pub fn l1(self, eps: f64) -> Self {
+        self.norm(Norm::L1, eps)
+    }
+
+    /// Allows what `threat` allows (several inputs, shared budgets, masks).
+    #[must_use]
+    pub fn threat(mut self, threat: ThreatPlan) -> Self {
+        self.threats.push(threat);
+        self
+    }
+
+    /// Attacks by id, with their default parameters.
+    #[must_use]
+    pub fn attacks(mut self, ids: impl IntoIterator<Item = &'static str>) -> Self {
+        for id in ids {
+            self = self.attack(id, "");
+        }
+        self
+    }
+
+    /// One attack by id with parameters as TOML: `.attack("pgd", "steps = 100\nloss = \"dlr\"")`.
+    #[must_use]
+    pub fn attack(mut self, id: &str, parameters: &str) -> Self {
+        let built = parameters
+            .parse()
+            .map_err(|e| RunError::Parameter(format!("parameters of attack `{id}`: {e}")))
+            .and_then(|table| Ok(proofmark_attacks::build(id, &table)?));
+        match built {
+            Ok(attack) => self.attacks.push(attack),
+            Err(e) => self.problem = self.problem.or(Some(e)),
+        }
+        self
+    }
+
+    /// An attack of your own.
+    #[must_use]
+    pub fn with(mut self, attack: impl Attack + 'static) -> Self {
+        self.attacks.push(Box::new(attack));
+        self
+    }
+
+    /// Seed of every random number; 0 by default.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.settings.seed = Seed(seed);
+        self
+    }
+
+    /// Rows at work at once; 64 by default. Changes speed and memory, never a result.
+    #[must_use]
+    pub fn batch_size(mut self, rows: usize) -> Self {
+        self.settings.batch = rows;
+        self
+    }
+
+    /// Makes the evaluation.
+    pub fn run(self) -> Result<Evaluation, RunError> {
+        if let Some(problem) = self.problem {
+            return Err(problem);
+        }
+        if self.attacks.is_empty() {
+            return Err(RunError::Parameter(
+                "no attack; name some, as in `.attacks([\"fgsm\", \"pgd\"])`".into(),
+            ));
+        }
+        let mut plan = RunPlan::new(self.model, self.data, &self.attacks, self.threats);
+        plan.settings = self.settings;
+        Ok(Evaluation {
+            report: plan.run()?.report,
+        })
+    }
+
+    fn norm(mut self, norm: Norm, eps: f64) -> Self {
+        match Epsilon::new(eps) {
+            Ok(eps) => self.threats.push(ThreatPlan::new(norm, eps)),
+            Err(e) => self.problem = self.problem.or(Some(RunError::Parameter(e.to_string()))),
+        }
+        self
+    }
+}
+
+/// A finished evaluation.
+#[derive(Debug, Clone)]
+pub struct Evaluation {
+    report: Report,
+}
+
+impl Evaluation {
+    /// Everything that was measured.
+    pub fn report(&self) -> &Report {
+        &self.report
+    }
+
+    /// Accuracy without attack.
+    pub fn clean_accuracy(&self) -> Measured<'_> {
+        Measured {
+            report: &self.report,
+            metric: Metric::Accuracy,
+        }
+    }
+
+    /// Accuracy under the worst case of all attacks, at the largest budget.
+    pub fn robust_accuracy(&self) -> Measured<'_> {
+        Measured {
+            report: &self.report,
+            metric: Metric::RobustAccuracy,
+        }
+    }
+
+    /// Accuracy under one attack, by id.
+    pub fn robust_accuracy_under(&self, attack: &str) -> Measured<'_> {
+        Measured {
+            report: &self.report,
+            metric: Metric::RobustAccuracyOf(attack.to_owned()),
+        }
+    }
+}
+
+/// A measured figure to assert on.
+#[derive(Debug, Clone)]
+pub struct Measured<'a> {
+    report: &'a Report,
+    metric: Metric,
+}
+
+impl Measured<'_> {
+    /// Holds if the lower end of the interval at confidence `level` reaches `threshold` and nothing says the
+    /// figure cannot be trusted. The error is the assertion message.
+    pub fn at_least(&self, threshold: f64, level: f64) -> Result<(), Shortfall> {
+        let assessment = assess(self.report, self.metric.clone(), threshold, level);
+        if assessment.verdict == Verdict::Pass {
+            return Ok(());
+        }
+        Err(Shortfall {
+            verdict: assessment.verdict,
+            message: format!(
+                "{} of `{}` on `{}` ({} samples): {}",
+                assessment.verdict,
+                self.report.model.name,
+                self.report.data.name,
+                self.report.clean.n,
+                assessment.message
+            ),
+        })
+    }
+}
+
+/// A requirement that was not shown to hold.
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Shortfall {
+    /// Fail if it is missed, inconclusive if it cannot be told.
+    pub verdict: Verdict,
+    /// Figures, reason and what to do next.
+    pub message: String,
+}
+
+/// Readable where a test prints an error with `{:?}`.
+impl fmt::Debug for Shortfall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}

@@ -1,0 +1,390 @@
+//! Trains the two shipped models, `digits-standard` and `digits-robust`, from a seed.
+//!
+//! ```text
+//! cargo run -p proofmark --example train_digits -- OUT_DIR [--seed N]
+//! ```
+//!
+//! Writes `digits-standard.safetensors` and `digits-robust.safetensors` into `OUT_DIR` and prints what both
+//! keep of the test split under attack. Seed 1 gives the shipped files, bit for bit on the same kind of
+//! processor: every random number is counter-based and keyed by what it is for.
+//!
+//! Both models have the same net, data, augmentation, optimiser and number of epochs. The robust one replaces
+//! every training image by the worst one that projected gradient descent finds within [`EPS`] of it (Madry et
+//! al., "Towards Deep Learning Models Resistant to Adversarial Attacks", ICLR 2018).
+
+// An example talks to whoever runs it.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::optim::{AdamConfig, GradientsParams};
+use burn::tensor::activation::log_softmax;
+use burn::tensor::{Device, Tensor, TensorData};
+use proofmark::burn;
+use proofmark::shipped::{self, DigitsNet};
+use proofmark_data::{Dataset, Options};
+use proofmark_domain::{Epsilon, Norm, RunStatus, Seed};
+use proofmark_engine::{Access, Job, Samples, Silent, preflight};
+use proofmark_model::{BurnModel, DecisionModel, save_weights};
+use proofmark_stats::clopper_pearson;
+use proofmark_stats::random::{Purpose, Stream, StreamKey, attack_code};
+use proofmark_threat::{Threat, host};
+
+/// The Linf budget of training and evaluation, in units of `[0, 1]`: a grey level of the digits is 1/16.
+const EPS: f32 = 0.1;
+
+const SIDE: usize = 8;
+const PIXELS: usize = SIDE * SIDE;
+const CLASSES: usize = 10;
+
+/// How a model is trained.
+struct Recipe {
+    name: &'static str,
+    epochs: u32,
+    /// Images per step.
+    batch: usize,
+    /// Largest learning rate of Adam; it falls to 0 along a cosine.
+    rate: f64,
+    /// Steps of the attack on each training image, each `2.5 * eps / steps` long; 0 trains on the image itself.
+    steps: u32,
+    /// Epochs over which the budget grows from 0 to [`EPS`]: a net that starts at the full budget may never
+    /// leave "every class is equally likely".
+    ramp: u32,
+}
+
+const STANDARD: Recipe = Recipe {
+    name: shipped::NAMES[0],
+    epochs: 60,
+    batch: 64,
+    rate: 2e-3,
+    steps: 0,
+    ramp: 0,
+};
+
+const ROBUST: Recipe = Recipe {
+    name: shipped::NAMES[1],
+    epochs: 60,
+    batch: 64,
+    rate: 2e-3,
+    steps: 7,
+    ramp: 10,
+};
+
+/// Share of the weights' running average that each step keeps: the average is what is shipped.
+const KEEP: f32 = 0.995;
+
+fn env(name: &str, default: f64) -> f64 {
+    std::env::var(name)
+        .ok()
+        .and_then(|v| v.parse().ok())
+        .unwrap_or(default)
+}
+fn eps() -> f32 {
+    env("EPS", EPS as f64) as f32
+}
+
+fn main() -> ExitCode {
+    let Some((out, seed)) = arguments() else {
+        eprintln!("usage: train_digits OUT_DIR [--seed N]");
+        return ExitCode::from(2);
+    };
+    match run(&out, seed) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("error: {e}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn arguments() -> Option<(PathBuf, Seed)> {
+    let (mut out, mut seed) = (None, 1);
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        if argument == "--seed" {
+            seed = arguments.next()?.parse().ok()?;
+        } else if argument.starts_with('-') || out.replace(argument.into()).is_some() {
+            return None;
+        }
+    }
+    Some((out?, Seed(seed)))
+}
+
+fn run(out: &std::path::Path, seed: Seed) -> Result<(), Box<dyn Error>> {
+    std::fs::create_dir_all(out)?;
+    let device = Device::flex();
+    let train = proofmark_data::open("digits:train", &Options::default())?;
+    let test = proofmark_data::open("digits", &Options::default())?;
+    let only = std::env::var("ONLY").unwrap_or_default();
+    for recipe in [STANDARD, ROBUST] {
+        if !only.is_empty() && !recipe.name.ends_with(&only) {
+            continue;
+        }
+        let recipe = Recipe {
+            epochs: env("EPOCHS", recipe.epochs as f64) as u32,
+            batch: env("BATCH", recipe.batch as f64) as usize,
+            rate: env("RATE", recipe.rate),
+            ..recipe
+        };
+        let t = std::time::Instant::now();
+        let net = fit(&recipe, &train, seed, &device)?;
+        println!("train {:?}", t.elapsed());
+        let model = shipped::wrap(&net, recipe.name)?;
+        println!("{}  sha256 {}", recipe.name, model.signature().sha256);
+        measure(&model, &test)?;
+        println!("all {:?}", t.elapsed());
+        save_weights(&net, &out.join(format!("{}.safetensors", recipe.name)))?;
+    }
+    Ok(())
+}
+
+/// Trains a net by `recipe` and returns the running average of its weights, untracked.
+fn fit(recipe: &Recipe, data: &Dataset, seed: Seed, device: &Device) -> Result<DigitsNet, String> {
+    let labels = data
+        .labels
+        .as_deref()
+        .ok_or("the training set has no labels")?;
+    let key = |sample, step, purpose| StreamKey {
+        attack: attack_code(recipe.name),
+        step,
+        ..StreamKey::new(seed, sample, purpose)
+    };
+    let mut net = started(DigitsNet::new(&device.clone().autodiff()), |at| {
+        Stream::new(&key(at, 0, Purpose::Data))
+    });
+    let mut average = weights(&net);
+    let mut optimiser = AdamConfig::new().init();
+    let per_epoch = data.len().div_ceil(recipe.batch);
+    for epoch in 0..recipe.epochs {
+        let mut order: Vec<usize> = (0..data.len()).collect();
+        let mut shuffle = Stream::new(&key(0, epoch, Purpose::Subset));
+        for last in (1..order.len()).rev() {
+            order.swap(last, shuffle.below(last as u32 + 1) as usize);
+        }
+        let budget =
+            eps() * (f32::from(epoch as u16 + 1) / f32::from(recipe.ramp.max(1) as u16)).min(1.0);
+        let mut total = 0.0;
+        for (step, rows) in order.chunks(recipe.batch).enumerate() {
+            let mut images = Vec::with_capacity(rows.len() * PIXELS);
+            let mut noise = Vec::with_capacity(rows.len() * PIXELS);
+            for row in rows {
+                let image: Vec<f32> = data.modalities[0].values.row(*row).to_vec();
+                let mut transform = Stream::new(&key(*row as u64, epoch, Purpose::Transform));
+                images.extend(augmented(&image, &mut transform));
+                let mut start = Stream::new(&key(*row as u64, epoch, Purpose::Start));
+                noise.extend((0..PIXELS).map(|_| 2.0 * start.uniform() - 1.0));
+            }
+            let shape = [rows.len(), 1, SIDE, SIDE];
+            let clean = Tensor::<4>::from_data(TensorData::new(images, shape), device);
+            let wanted = one_hot(rows.iter().map(|row| labels[*row]), device);
+            let x = if recipe.steps == 0 {
+                clean
+            } else {
+                let noise = Tensor::<4>::from_data(TensorData::new(noise, shape), device);
+                worst(&net.valid(), &clean, noise, &wanted, budget, recipe.steps)
+            };
+            let loss = cross_entropy(net.forward(x.autodiff()), wanted.autodiff()).mean();
+            total += host(&loss.clone().inner())[0];
+            let gradients = GradientsParams::from_grads(loss.backward(), &net);
+            let done = (epoch as usize * per_epoch + step) as f64
+                / (recipe.epochs as usize * per_epoch) as f64;
+            let rate = recipe.rate * 0.5 * (1.0 + (std::f64::consts::PI * done).cos());
+            net = optimiser.step(rate, net, gradients);
+            let now = weights(&net);
+            // At first the average would remember little but the start.
+            let keep = KEEP.min(done as f32 * 10.0);
+            for (a, w) in average.iter_mut().flatten().zip(now.iter().flatten()) {
+                *a = keep * *a + (1.0 - keep) * w;
+            }
+        }
+        if epoch % 10 == 9 {
+            println!(
+                "{} epoch {}: loss {:.4}",
+                recipe.name,
+                epoch + 1,
+                total / per_epoch as f32
+            );
+        }
+    }
+    Ok(with_weights(net.valid(), average))
+}
+
+/// Images `[n, 1, 8, 8]` near `clean` (Linf at most `eps`, values in `[0, 1]`) on which the net is as wrong as
+/// `steps` projected gradient steps from `clean + eps * noise` can make it.
+fn worst(
+    net: &DigitsNet,
+    clean: &Tensor<4>,
+    noise: Tensor<4>,
+    wanted: &Tensor<2>,
+    eps: f32,
+    steps: u32,
+) -> Tensor<4> {
+    let low = (clean.clone() - eps).clamp_min(0.0);
+    let high = (clean.clone() + eps).clamp_max(1.0);
+    let inside = |x: Tensor<4>| x.max_pair(low.clone()).min_pair(high.clone());
+    let step = 2.5 * eps / steps as f32;
+    let mut x = inside(clean.clone() + noise * eps);
+    for _ in 0..steps {
+        let tracked = x.clone().autodiff().require_grad();
+        let loss = cross_entropy(net.forward(tracked.clone()), wanted.clone().autodiff()).sum();
+        let Some(gradient) = tracked.grad(&loss.backward()) else {
+            return x;
+        };
+        x = inside(x + gradient.sign() * step);
+    }
+    x
+}
+
+/// Cross-entropy of logits `[n, 10]` against one-hot rows `[n, 10]`: `[n, 1]`, in nats.
+fn cross_entropy(logits: Tensor<2>, wanted: Tensor<2>) -> Tensor<2> {
+    -(log_softmax(logits, 1) * wanted).sum_dim(1)
+}
+
+fn one_hot(labels: impl ExactSizeIterator<Item = usize>, device: &Device) -> Tensor<2> {
+    let n = labels.len();
+    let mut values = vec![0.0_f32; n * CLASSES];
+    for (row, label) in labels.enumerate() {
+        values[row * CLASSES + label] = 1.0;
+    }
+    Tensor::from_data(TensorData::new(values, [n, CLASSES]), device)
+}
+
+/// An image moved by at most one pixel each way, at even odds; what comes in from outside is blank.
+fn augmented(image: &[f32], stream: &mut Stream) -> Vec<f32> {
+    let move_it = stream.uniform() < env("SHIFT", 0.5) as f32;
+    let mut shift = || stream.below(3) as usize;
+    let (down, right) = if move_it { (shift(), shift()) } else { (1, 1) };
+    let at = |y: usize, x: usize| {
+        // One is added so that moving to the left needs no negative numbers.
+        let (y, x) = ((y + down).checked_sub(1)?, (x + right).checked_sub(1)?);
+        (y < SIDE && x < SIDE).then(|| image[y * SIDE + x])
+    };
+    (0..PIXELS)
+        .map(|i| at(i / SIDE, i % SIDE).unwrap_or(0.0))
+        .collect()
+}
+
+/// Every weight tensor of the net, in the order it is visited.
+fn weights(net: &DigitsNet) -> Vec<Vec<f32>> {
+    struct Read(Vec<Vec<f32>>);
+    impl ModuleVisitor for Read {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            self.0.push(host(&param.val().inner()));
+        }
+    }
+    let mut read = Read(Vec::new());
+    net.visit(&mut read);
+    read.0
+}
+
+/// The net with other weights, in the order of [`weights`].
+fn with_weights(net: DigitsNet, values: Vec<Vec<f32>>) -> DigitsNet {
+    struct Write(std::vec::IntoIter<Vec<f32>>);
+    impl ModuleMapper for Write {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            let Some(values) = self.0.next() else {
+                return param;
+            };
+            param.map(|old| Tensor::from_data(TensorData::new(values, old.dims()), &old.device()))
+        }
+    }
+    net.map(&mut Write(values.into_iter()))
+}
+
+/// The net with He's initial weights, `N(0, 2 / inputs)`, and zero biases; one stream per tensor.
+fn started(net: DigitsNet, stream: impl Fn(u64) -> Stream) -> DigitsNet {
+    struct Start<F>(F, u64);
+    impl<F: Fn(u64) -> Stream> ModuleMapper for Start<F> {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            let mut stream = (self.0)(self.1);
+            self.1 += 1;
+            param.map(|old| {
+                let shape = old.dims();
+                // A convolution's weights are [out, in, h, w], a dense layer's [in, out].
+                let inputs = match D {
+                    1 => return old,
+                    2 => shape[0],
+                    _ => shape[1..].iter().product(),
+                };
+                let scale = (2.0 / inputs as f32).sqrt();
+                let values = (0..shape.iter().product()).map(|_| scale * stream.normal());
+                let data = TensorData::new(values.collect::<Vec<f32>>(), shape);
+                Tensor::from_data(data, &old.device()).require_grad()
+            })
+        }
+    }
+    net.map(&mut Start(stream, 0))
+}
+
+/// Prints the accuracy on `data`: clean, and under attacks of growing strength at [`EPS`].
+fn measure(model: &BurnModel, data: &Dataset) -> Result<(), Box<dyn Error>> {
+    let labels = data.labels.clone().ok_or("the test set has no labels")?;
+    let samples = Samples {
+        modalities: model.signature().modalities.clone(),
+        values: vec![data.modalities[0].values.iter().copied().collect()],
+        keys: data
+            .ids
+            .iter()
+            .map(proofmark_domain::SampleId::key)
+            .collect(),
+        labels,
+        targets: None,
+    };
+    let eps = Epsilon::new(f64::from(eps()))?;
+    let threat = Threat::uniform(&samples.modalities, Norm::Linf, &eps);
+    let all: Vec<usize> = (0..samples.len()).collect();
+    let clean = preflight(model, &Job::new(&samples, &all, &threat, &Silent))?;
+    let right: Vec<usize> = clean
+        .iter()
+        .filter(|c| c.pred == Some(samples.labels[c.row]))
+        .map(|c| c.row)
+        .collect();
+    report("clean", right.len(), samples.len());
+    let job = Job::new(&samples, &right, &threat, &Silent);
+    let mut left = right.clone();
+    let (st, re) = (env("STEPS", 100.), env("RESTARTS", 5.));
+    for (title, id, parameters) in [
+        ("FGSM", "fgsm", String::new()),
+        (
+            "PGD-100 x 5, cross-entropy",
+            "pgd",
+            format!("steps = {st}\nrestarts = {re}"),
+        ),
+        (
+            "PGD-100 x 5, margin",
+            "pgd",
+            format!("steps = {st}\nrestarts = {re}\nloss = \"margin\""),
+        ),
+        (
+            "PGD-100 x 5, DLR",
+            "pgd",
+            format!("steps = {st}\nrestarts = {re}\nloss = \"dlr\""),
+        ),
+    ] {
+        let attack = proofmark_attacks::build(id, &parameters.parse()?)?;
+        let outcomes = attack.run(Access::Gradients(model), &job)?;
+        let kept: Vec<usize> = outcomes
+            .rows
+            .iter()
+            .filter(|o| o.status == RunStatus::Robust)
+            .map(|o| o.row)
+            .collect();
+        report(title, kept.len(), samples.len());
+        left.retain(|row| kept.contains(row));
+    }
+    report("worst of these", left.len(), samples.len());
+    Ok(())
+}
+
+fn report(title: &str, correct: usize, n: usize) {
+    let interval = clopper_pearson(correct as u64, n as u64, 0.95);
+    println!(
+        "  {title:<28} {correct:>4} of {n}  {:5.1} %  [{:.1}, {:.1}]",
+        100.0 * correct as f64 / n as f64,
+        100.0 * interval.low,
+        100.0 * interval.high
+    );
+}

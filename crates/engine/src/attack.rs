@@ -97,13 +97,16 @@ impl<'a> Access<'a> {
     }
 }
 
+/// Resolved parameters by name, as a report writes them down.
+pub type Parameters = Map<String, Value>;
+
 /// An attack with its parameters fixed: the object-safe door.
 pub trait Attack: Send + Sync + Debug {
     /// What is known of it.
     fn meta(&self) -> &'static Meta;
 
     /// Every resolved parameter, for the report.
-    fn parameters(&self) -> Map<String, Value>;
+    fn parameters(&self) -> Parameters;
 
     /// Runs it.
     fn run(&self, access: Access<'_>, job: &Job<'_>) -> Result<Outcomes, EngineError>;

@@ -21,7 +21,7 @@ mod preflight;
 mod rows;
 mod stepper;
 
-pub use attack::{Access, Attack, BuildError, Entry, Meta, Needs};
+pub use attack::{Access, Attack, BuildError, Entry, Meta, Needs, Parameters};
 pub use checkpoint::Checkpoint;
 pub use error::EngineError;
 pub use executor::{resume, run};
@@ -33,5 +33,7 @@ pub use observer::{Event, Observer, Silent};
 pub use oracle::Oracle;
 pub use outcome::{Outcome, Outcomes, Point};
 pub use preflight::{Clean, preflight};
+/// Counter-based random numbers, keyed by sample: the only source of randomness in an attack.
+pub use proofmark_stats::random;
 pub use rows::Rows;
 pub use stepper::{Aim, Stepper};

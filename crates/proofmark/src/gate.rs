@@ -76,6 +76,19 @@ pub struct GateOptions<'a> {
     pub progress: &'a dyn Progress,
 }
 
+/// All samples, nobody watching, no clock.
+impl Default for GateOptions<'_> {
+    fn default() -> Self {
+        Self {
+            batch: Settings::default().batch,
+            shard: None,
+            stop: &|| false,
+            clock: &|| 0.0,
+            progress: &proofmark_engine::Silent,
+        }
+    }
+}
+
 impl Gate {
     /// Reads a policy and finds everything it names; paths are relative to `folder`.
     pub fn prepare(source: &[u8], folder: &Path, device: &Device) -> Result<Self, GateError> {

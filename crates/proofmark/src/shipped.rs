@@ -28,7 +28,7 @@ const CLASSES: usize = 10;
 const TAPS: [&str; 3] = ["conv1", "conv2", "hidden"];
 
 /// The net of both shipped models: two convolutions 3 × 3 (16 channels; 32 at half the side) and one hidden
-/// layer of 128, each with a ReLU. 71,754 weights.
+/// layer of 128, each with a `ReLU`. 71,754 weights.
 #[derive(Module, Debug)]
 pub struct DigitsNet {
     conv1: Conv2d,
@@ -66,22 +66,22 @@ impl DigitsNet {
         self.out.forward(self.hidden(self.conv2(self.conv1(x))))
     }
 
-    /// `[n, 16, 8, 8]`, after the ReLU.
+    /// `[n, 16, 8, 8]`, after the `ReLU`.
     fn conv1(&self, x: Tensor<4>) -> Tensor<4> {
         relu(self.conv1.forward(x))
     }
 
-    /// `[n, 32, 4, 4]`, after the ReLU.
+    /// `[n, 32, 4, 4]`, after the `ReLU`.
     fn conv2(&self, conv1: Tensor<4>) -> Tensor<4> {
         relu(self.conv2.forward(conv1))
     }
 
-    /// `[n, 128]`, after the ReLU.
+    /// `[n, 128]`, after the `ReLU`.
     fn hidden(&self, conv2: Tensor<4>) -> Tensor<2> {
         relu(self.hidden.forward(conv2.flatten(1, 3)))
     }
 
-    /// The layer `name` of [`TAPS`], after its ReLU, as `[n, width]`.
+    /// The layer `name` of [`TAPS`], after its `ReLU`, as `[n, width]`.
     fn tap(&self, name: &str, x: Tensor<4>) -> Tensor<2> {
         let conv1 = self.conv1(x);
         if name == "conv1" {
@@ -97,7 +97,7 @@ impl DigitsNet {
 
 /// A net of this architecture as a model over images `[1, 8, 8]` with values in `[0, 1]`.
 ///
-/// Its layers `conv1` (1,024 wide), `conv2` (512) and `hidden` (128) can be read after their ReLU.
+/// Its layers `conv1` (1,024 wide), `conv2` (512) and `hidden` (128) can be read after their `ReLU`.
 pub fn wrap(net: &DigitsNet, name: &str) -> Result<BurnModel, ModelError> {
     let bounds = Bounds::uniform(0.0, 1.0).map_err(|e| ModelError::Signature {
         model: name.to_owned(),
@@ -126,4 +126,59 @@ pub fn model(name: &str, device: &Device) -> Option<Result<BurnModel, ModelError
     let at = NAMES.iter().position(|n| *n == name)?;
     let mut net = DigitsNet::new(device);
     Some(load_weights_from(&mut net, WEIGHTS[at]).and_then(|()| wrap(&net, name)))
+}
+
+#[cfg(test)]
+mod tests {
+    use proofmark_model::{DecisionModel, Features, Query, ScoreModel};
+    use proofmark_threat::Batch;
+
+    use super::*;
+
+    /// What `examples/train_digits.rs` prints with seed 1.
+    const SHA256: [&str; 2] = [
+        "52784ec2a32a1cd12c9d5e96bbb60443fbfc74d45835ba85af964018c5c51897",
+        "55e9cfb8379c342d1257593d2983b6ead29fcb7f0d184571aad7f708a287ee55",
+    ];
+
+    fn query(model: &BurnModel, rows: usize) -> Query {
+        let values = (0..rows * 64).map(|i| (i % 17) as f32 / 16.0).collect();
+        let signature = model.signature();
+        let modalities = signature.modalities.clone();
+        let x = Batch::from_host(modalities, vec![values], &signature.device).unwrap();
+        let keys: Vec<u64> = (0..rows as u64).collect();
+        Query::one_per_row(x, &keys)
+    }
+
+    #[test]
+    fn both_load_and_are_the_ones_that_were_published() {
+        for (name, sha256) in NAMES.iter().zip(SHA256) {
+            let model = model(name, &Device::flex()).unwrap().unwrap();
+            assert_eq!(model.signature().sha256, sha256, "{name}");
+            assert_eq!(model.signature().name, *name);
+            assert_eq!(model.scores(&query(&model, 3)).unwrap().dims(), [3, 10]);
+        }
+        assert!(model("digits", &Device::flex()).is_none());
+    }
+
+    #[test]
+    fn each_is_at_most_300_kilobytes() {
+        assert!(WEIGHTS.iter().all(|w| w.len() <= 300_000));
+    }
+
+    #[test]
+    fn named_layers_can_be_read_and_lead_to_the_logits() {
+        let model = model("digits-robust", &Device::flex()).unwrap().unwrap();
+        let query = query(&model, 3);
+        assert_eq!(model.taps(), TAPS);
+        let read = model.features(&query, &TAPS).unwrap();
+        let widths: Vec<[usize; 2]> = read.iter().map(Tensor::dims).collect();
+        assert_eq!(widths, [[3, 1024], [3, 512], [3, 128]]);
+
+        let mut net = DigitsNet::new(&Device::flex());
+        load_weights_from(&mut net, WEIGHTS[1]).unwrap();
+        let from_hidden = net.out.forward(read[2].clone()).into_data();
+        assert_eq!(from_hidden, model.scores(&query).unwrap().into_data());
+        assert!(model.features(&query, &["conv3"]).is_err());
+    }
 }

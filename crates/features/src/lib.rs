@@ -1,0 +1,1 @@
+//! Nothing but dependencies: one feature set for everything under burn (see `Cargo.toml`).

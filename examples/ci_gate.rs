@@ -1,0 +1,64 @@
+//! A gate as a program: carry out a policy, print the result, exit with its code.
+//!
+//! ```text
+//! cargo run -p proofmark --example ci_gate -- examples/gate/robust.toml 2026-11-21
+//! ```
+//!
+//! The date decides which waivers have expired; it is handed in, so that judging the same evidence twice gives
+//! the same answer.
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program talks to whoever runs it"
+)]
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use proofmark::policy::{judge, render};
+use proofmark::{Gate, GateOptions};
+
+fn main() -> ExitCode {
+    match gate() {
+        Ok(code) => ExitCode::from(code),
+        Err(e) => {
+            eprintln!("error: {e}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn gate() -> Result<u8, Box<dyn Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let policy: PathBuf = arguments
+        .next()
+        .ok_or("usage: ci_gate POLICY.toml YYYY-MM-DD")?
+        .into();
+    let today = arguments
+        .next()
+        .ok_or("usage: ci_gate POLICY.toml YYYY-MM-DD")?
+        .parse()?;
+
+    let device = proofmark::device("auto")?;
+    let folder = policy.parent().map(PathBuf::from).unwrap_or_default();
+    let gate = Gate::prepare(&std::fs::read(&policy)?, &folder, &device)?;
+    let evidence = gate.run(
+        &GateOptions::default(),
+        &Default::default(),
+        &mut |check, result| {
+            println!(
+                "{check}: {}",
+                if result.is_ok() {
+                    "measured"
+                } else {
+                    "could not run"
+                }
+            );
+        },
+    );
+    let report = judge(gate.policy(), evidence, today);
+    let table = render::find("table").map_err(|_| "no table renderer")?;
+    println!("{}", (table.gate)(&report, false));
+    Ok(report.verdict.exit_code())
+}

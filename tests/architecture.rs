@@ -1,0 +1,248 @@
+//! The house keeps its shape: dependency edges, registered files and their headings, as ARCHITECTURE.md says.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// `cargo tree` of a package, one `name version features` per line.
+fn tree(arguments: &[&str]) -> String {
+    let output = Command::new(env!("CARGO"))
+        .args(["tree", "--offline", "--prefix", "none", "--no-dedupe"])
+        .args(arguments)
+        .current_dir(root())
+        .output()
+        .expect("cargo runs");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).expect("cargo writes UTF-8")
+}
+
+fn dependencies(package: &str) -> BTreeSet<String> {
+    tree(&["-p", package, "-e", "normal"])
+        .lines()
+        .filter_map(|l| l.split_whitespace().next().map(str::to_owned))
+        .collect()
+}
+
+#[test]
+fn the_ground_floor_and_the_gate_never_see_burn() {
+    for package in [
+        "proofmark-domain",
+        "proofmark-stats",
+        "proofmark-data",
+        "proofmark-gate",
+    ] {
+        let burn: Vec<String> = dependencies(package)
+            .into_iter()
+            .filter(|d| d.starts_with("burn") || d.starts_with("cubecl"))
+            .collect();
+        assert!(burn.is_empty(), "{package} depends on {burn:?}");
+    }
+}
+
+#[test]
+fn lower_floors_know_nothing_of_higher_ones() {
+    let forbidden: [(&str, &[&str]); 6] = [
+        (
+            "proofmark-domain",
+            &["proofmark-stats", "proofmark-data", "proofmark-threat"],
+        ),
+        (
+            "proofmark-threat",
+            &["proofmark-model", "proofmark-engine", "proofmark-attacks"],
+        ),
+        (
+            "proofmark-model",
+            &["proofmark-engine", "proofmark-attacks", "proofmark-gate"],
+        ),
+        (
+            "proofmark-engine",
+            &[
+                "proofmark-attacks",
+                "proofmark-gate",
+                "proofmark-data",
+                "proofmark",
+            ],
+        ),
+        (
+            "proofmark-attacks",
+            &["proofmark-gate", "proofmark-data", "proofmark"],
+        ),
+        (
+            "proofmark-gate",
+            &["proofmark-engine", "proofmark-attacks", "proofmark"],
+        ),
+    ];
+    for (package, above) in forbidden {
+        let has = dependencies(package);
+        for name in above {
+            assert!(!has.contains(*name), "{package} depends on {name}");
+        }
+    }
+}
+
+#[test]
+fn no_library_enables_a_backend_by_default() {
+    for package in [
+        "proofmark-threat",
+        "proofmark-model",
+        "proofmark-engine",
+        "proofmark-attacks",
+    ] {
+        assert!(
+            !dependencies(package).contains("burn-flex"),
+            "{package} brings a backend"
+        );
+    }
+}
+
+#[test]
+fn running_and_testing_share_one_build_of_burn() {
+    // What differs between the two selections must not lie under burn: see crates/features.
+    let set = |arguments: &[&str]| -> BTreeSet<String> {
+        let mut all = arguments.to_vec();
+        all.extend(["-f", "{p} {f}"]);
+        tree(&all)
+            .lines()
+            .map(|l| l.replace(" (*)", "").replace(" (proc-macro)", ""))
+            .collect()
+    };
+    let run = set(&["-p", "proofmark-cli", "-e", "normal,build"]);
+    let test = set(&["--workspace", "-e", "normal,build,dev"]);
+    let name = |l: &String| l.split_whitespace().take(2).collect::<Vec<_>>().join(" ");
+    let under_burn: BTreeSet<String> = set(&["-p", "proofmark-engine", "-e", "normal,build"])
+        .iter()
+        .map(name)
+        .collect();
+    let differ: Vec<&String> = run
+        .iter()
+        .filter(|l| under_burn.contains(&name(l)) && !test.contains(*l))
+        .collect();
+    assert!(
+        differ.is_empty(),
+        "other features when run than when tested: {differ:#?}"
+    );
+}
+
+fn files(folder: &str) -> Vec<(String, String)> {
+    let mut all: Vec<(String, String)> = fs::read_dir(root().join(folder))
+        .unwrap_or_else(|e| panic!("{folder}: {e}"))
+        .map(|e| e.expect("readable").path())
+        .filter(|p| p.extension().is_some_and(|e| e == "rs"))
+        .map(|p| {
+            let name = p
+                .file_stem()
+                .expect("a file")
+                .to_string_lossy()
+                .into_owned();
+            (name, fs::read_to_string(&p).expect("readable"))
+        })
+        .collect();
+    all.sort();
+    all
+}
+
+#[test]
+fn every_attack_is_registered_and_has_its_headings() {
+    let registry = fs::read_to_string(root().join("crates/attacks/src/lib.rs")).expect("readable");
+    let mut registered = 0;
+    for family in ["gradient", "baseline"] {
+        for (name, text) in files(&format!("crates/attacks/src/{family}")) {
+            if !text.contains("pub const ENTRY: Entry") {
+                // Machinery shared by a family, or its mod.rs: no entry, no id.
+                assert!(
+                    !text.contains("const META"),
+                    "{family}/{name}.rs describes an attack and has no ENTRY"
+                );
+                continue;
+            }
+            registered += 1;
+            assert!(
+                registry.contains(&format!("{family}::{name}::ENTRY")),
+                "{family}/{name}.rs is not in ALL"
+            );
+            let headings = [
+                "Idea",
+                "Maths",
+                "Reference",
+                "Divergences",
+                "Cost",
+                "When it fails",
+                "Example",
+            ];
+            let mut at = 0;
+            for heading in headings {
+                let found = text[at..].find(&format!("//! # {heading}\n"));
+                at += found.unwrap_or_else(|| {
+                    panic!("{family}/{name}.rs has no `# {heading}` in its place")
+                });
+            }
+        }
+    }
+    assert_eq!(registered, proofmark::attacks::ALL.len());
+}
+
+#[test]
+fn every_renderer_is_registered() {
+    let registry =
+        fs::read_to_string(root().join("crates/gate/src/render/registry.rs")).expect("readable");
+    for (name, text) in files("crates/gate/src/render") {
+        if text.contains("ENTRY: Entry") && name != "registry" {
+            assert!(
+                registry.contains(&format!("{name}::ENTRY")),
+                "render/{name}.rs is not in ALL"
+            );
+        }
+    }
+}
+
+#[test]
+fn nothing_is_unsafe_and_nothing_prints_below_the_command_line() {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).expect("readable");
+    for lint in [
+        "unsafe_code = \"deny\"",
+        "print_stdout = \"warn\"",
+        "print_stderr = \"warn\"",
+    ] {
+        assert!(manifest.contains(lint), "{lint}");
+    }
+    for crate_folder in fs::read_dir(root().join("crates")).expect("readable") {
+        let manifest = crate_folder.expect("readable").path().join("Cargo.toml");
+        let text = fs::read_to_string(&manifest).expect("readable");
+        assert!(
+            text.contains("[lints]\nworkspace = true"),
+            "{} has its own lints",
+            manifest.display()
+        );
+    }
+}
+
+#[test]
+fn every_invariant_names_a_test_that_exists() {
+    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).expect("readable");
+    let mut named = 0;
+    for line in text.lines().filter(|l| l.contains("(test: `")) {
+        for reference in line.split("(test: `").skip(1) {
+            let name = reference.split('`').next().expect("split gives one");
+            let (file, test) = name
+                .split_once("::")
+                .unwrap_or_else(|| panic!("`{name}` is not FILE::TEST"));
+            let source =
+                fs::read_to_string(root().join(file)).unwrap_or_else(|e| panic!("{file}: {e}"));
+            assert!(
+                source.contains(&format!("fn {test}(")),
+                "{file} has no test {test}"
+            );
+            named += 1;
+        }
+    }
+    assert!(named >= 12, "only {named} invariants name their test");
+}

@@ -1,0 +1,121 @@
+//! Models that only look robust: none may pass, each must carry its code, and where the threshold is provably
+//! missed the verdict is fail whatever the flags say.
+
+use proofmark::domain::{Epsilon, Norm, Report, TrustCode, Verdict};
+use proofmark::policy::{Metric, assess};
+use proofmark::{Dataset, RunPlan, Settings, ThreatPlan};
+use proofmark_testkit::masked::{Mask, Masked};
+
+const EPS: f64 = 0.15;
+
+fn data() -> Dataset {
+    proofmark::open("digits")
+        .unwrap()
+        .limit(120, Default::default())
+}
+
+fn report(mask: Mask, attacks: &[(&str, &str)]) -> Report {
+    let inner = proofmark::model("digits-standard", &proofmark::device("cpu").unwrap()).unwrap();
+    let model = Masked::new(inner, mask);
+    let data = data();
+    let built: Vec<_> = attacks
+        .iter()
+        .map(|(id, p)| proofmark::attacks::build(id, &p.parse().unwrap()).unwrap())
+        .collect();
+    let threat = ThreatPlan::new(Norm::Linf, Epsilon::new(EPS).unwrap());
+    let mut plan = RunPlan::new(&model, &data, &built, vec![threat]);
+    plan.settings = Settings::default();
+    plan.run().unwrap().report
+}
+
+fn codes(report: &Report) -> Vec<TrustCode> {
+    report
+        .trust
+        .iter()
+        .filter(|f| !f.cured)
+        .map(|f| f.code)
+        .collect()
+}
+
+const PGD: [(&str, &str); 1] = [("pgd", "steps = 40")];
+
+#[test]
+fn no_masked_model_passes_and_each_carries_its_code() {
+    let expected = [
+        (Mask::GradientKiller, TrustCode::ZeroGradients),
+        (Mask::Quantiser, TrustCode::ZeroGradients),
+        (Mask::Softmax, TrustCode::ProbabilitiesAsLogits),
+        (Mask::ScaledLogits, TrustCode::SaturatedLogits),
+        (Mask::DropoutOn, TrustCode::RandomisedOutputs),
+    ];
+    for (mask, code) in expected {
+        let report = report(mask, &PGD);
+        assert!(
+            codes(&report).contains(&code),
+            "{mask:?} carries {:?}",
+            codes(&report)
+        );
+        // Even a threshold far below what was measured is not passed.
+        let easy = assess(&report, Metric::RobustAccuracy, 0.0001, 0.95);
+        assert_ne!(easy.verdict, Verdict::Pass, "{mask:?}: {}", easy.message);
+    }
+}
+
+#[test]
+fn what_is_provably_broken_fails_whatever_the_flags() {
+    // Gradients do flow through the softmax, and a scale-free loss does not care about a factor of 1000.
+    let proofs = [
+        (Mask::Softmax, ("pgd", "steps = 40\nloss = \"margin\"")),
+        (Mask::ScaledLogits, ("pgd", "steps = 40\nloss = \"dlr\"")),
+        (Mask::DropoutOn, ("pgd", "steps = 40")),
+    ];
+    for (mask, attack) in proofs {
+        let report = report(mask, &[attack]);
+        let high = report.worst_case.ci95.high;
+        assert!(high < 0.9, "{mask:?} was broken: {:?}", report.worst_case);
+        let missed = assess(&report, Metric::RobustAccuracy, 0.9, 0.95);
+        assert_eq!(
+            missed.verdict,
+            Verdict::Fail,
+            "{mask:?}: {}",
+            missed.message
+        );
+    }
+}
+
+#[test]
+fn a_cured_flag_is_a_note() {
+    // Cross-entropy saturates on scaled logits; the DLR run beside it makes up for that.
+    let report = report(
+        Mask::ScaledLogits,
+        &[("pgd", "steps = 40"), ("pgd", "steps = 40\nloss = \"dlr\"")],
+    );
+    assert!(
+        !codes(&report).contains(&TrustCode::SaturatedLogits),
+        "{:?}",
+        report.trust
+    );
+    assert!(
+        !codes(&report).contains(&TrustCode::ZeroGradients),
+        "{:?}",
+        report.trust
+    );
+}
+
+#[test]
+fn an_honest_model_carries_no_flag() {
+    for name in ["digits-standard", "digits-robust"] {
+        let model = proofmark::model(name, &proofmark::device("cpu").unwrap()).unwrap();
+        let data = data();
+        let result = proofmark::evaluate(&model, &data)
+            .linf(EPS)
+            .attacks(["pgd"])
+            .run()
+            .unwrap();
+        assert!(
+            result.report().trust.is_empty(),
+            "{name}: {:?}",
+            result.report().trust
+        );
+    }
+}

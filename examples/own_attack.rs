@@ -37,7 +37,7 @@ impl Columns for Position {
 impl<M: GradientModel + ?Sized> Stepper<M> for Halving {
     type State = Position;
 
-    fn id(&self) -> &str {
+    fn id(&self) -> &'static str {
         META.id
     }
 

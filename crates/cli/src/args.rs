@@ -96,8 +96,13 @@ pub(crate) struct Attack {
     #[arg(long, value_name = "SET")]
     pub(crate) data: String,
     /// Attacks by id, separated by commas
-    #[arg(long, value_name = "ID[,ID…]", required = true, value_delimiter = ',')]
-    pub(crate) attack: Vec<String>,
+    #[arg(
+        long = "attack",
+        value_name = "ID[,ID…]",
+        required = true,
+        value_delimiter = ','
+    )]
+    pub(crate) attacks: Vec<String>,
     /// Norm of the budget: linf, l2, l1 or l0; MOD=NORM for one of several inputs
     #[arg(long, value_name = "[MOD=]NORM", required = true)]
     pub(crate) norm: Vec<String>,

@@ -24,7 +24,10 @@ fn main() -> ExitCode {
     quiet_caught_panics();
     let cli = Cli::parse();
     let result = match cli.command {
-        Command::List(list) => command::list::run(&list),
+        Command::List(list) => {
+            command::list::run(&list);
+            Ok(0)
+        }
         Command::Inspect(inspect) => command::inspect::run(&inspect),
         Command::Attack(attack) => command::attack::run(&attack, cli.quiet),
         Command::Gate(gate) => command::gate::run(&gate, cli.quiet),

@@ -136,7 +136,7 @@ where
             }
             self.stepper.step(&mut self.oracle, &mut rows, &mut state)?;
             rows.advance_step();
-            self.active = self.retire(rows, state)?;
+            self.active = self.retire(rows, state);
             self.job.observer.event(Event::Step {
                 active: self.active.as_ref().map_or(0, |(r, _)| r.len()),
                 done: self.waiting.len(),
@@ -171,105 +171,104 @@ where
     }
 
     /// Takes out the rows that are done.
-    fn retire(
-        &mut self,
-        mut rows: Rows,
-        mut state: S::State,
-    ) -> Result<Option<(Rows, S::State)>, EngineError> {
-        let steps = u64::from(self.stepper.steps());
+    fn retire(&mut self, mut rows: Rows, mut state: S::State) -> Option<(Rows, S::State)> {
         let flags = Flags::read(&rows);
-        let samples = rows.samples();
-        let n = rows.len();
-        let over: Vec<bool> = (0..n).map(|i| rows.steps()[i] >= steps).collect();
-        let spent: Vec<bool> = samples
-            .iter()
-            .map(|s| {
-                self.job
-                    .forwards
-                    .is_some_and(|limit| self.oracle.spent(*s).forward >= limit)
-            })
+        let done: Vec<Done> = (0..rows.len())
+            .map(|i| self.done(&rows, &flags, i))
             .collect();
-        // Within a budget the first witness ends the row; its exact gauge decides whether it is one.
-        let early = self.job.compaction && self.stepper.aim() == Aim::Within;
-        let leaves: Vec<usize> = (0..n)
-            .filter(|i| {
-                over[*i]
-                    || spent[*i]
-                    || (self.job.compaction && flags.invalid[*i])
-                    || (early && flags.found[*i])
-            })
-            .collect();
+        let leaves: Vec<usize> = (0..rows.len()).filter(|i| done[*i] != Done::No).collect();
         if leaves.is_empty() {
-            return Ok(Some((rows, state)));
+            return Some((rows, state));
         }
         let at = index(&leaves, self.oracle.device());
         let best = rows.watch.best.select(&at).to_host();
         let last = self.stepper.last(&state).map(|b| b.select(&at).to_host());
-        let mut gone = vec![false; n];
-        let mut refuted = Vec::new();
+        let samples = rows.samples();
+        let mut gone = vec![false; rows.len()];
+        let mut refuted = vec![false; rows.len()];
         for (k, &i) in leaves.iter().enumerate() {
-            let row = samples[i];
-            let point = |host: &[Vec<f32>]| -> Vec<Vec<f32>> {
-                host.iter()
-                    .zip(self.job.samples.modalities.iter())
-                    .map(|(v, m)| v[k * m.features()..(k + 1) * m.features()].to_vec())
-                    .collect()
-            };
+            // Seen to succeed, but only if the exact gauge agrees.
             let witness = flags.found[i]
-                .then(|| point(&best))
-                .filter(|x| self.allowed(row, x));
-            if flags.found[i] && witness.is_none() {
-                refuted.push(i);
-                if !(over[i] || spent[i]) {
-                    continue;
-                }
+                .then(|| self.point(&best, k))
+                .filter(|x| self.allowed(samples[i], x));
+            refuted[i] = flags.found[i] && witness.is_none();
+            if refuted[i] && done[i] == Done::Found {
+                continue;
             }
             gone[i] = true;
-            let outcome = &mut self.outcomes[self.place[&row]];
-            if flags.zero[i] && witness.is_none() {
-                add(&mut outcome.observed, Observation::ZeroGradient);
-            }
-            if flags.invalid[i] && witness.is_none() {
-                let what = if flags.by_gradient[i] {
-                    Observation::NonFiniteGradient
-                } else {
-                    Observation::NonFiniteScores
-                };
-                add(&mut outcome.observed, what);
-                outcome.status = RunStatus::Invalid;
-                continue;
-            }
-            if spent[i] && !over[i] && witness.is_none() {
-                outcome.status = RunStatus::Stopped;
-                continue;
-            }
-            let seen = witness.is_some();
-            if let Some(x) = witness.or_else(|| last.as_ref().map(|l| point(l))) {
-                self.waiting.push(Waiting {
-                    candidate: Candidate { row, x },
-                    seen,
-                });
-            }
+            let last = last.as_ref().map(|l| self.point(l, k));
+            self.leave(samples[i], done[i], witness, last, flags.of(i));
         }
-        if !refuted.is_empty() {
-            // Too far by the exact gauge: the row goes on as if nothing had been found.
-            let mask: Vec<f32> = (0..n)
-                .map(|i| f32::from(u8::from(refuted.contains(&i))))
-                .collect();
-            let device = rows.watch.found.device();
-            let mask = Tensor::<1>::from_floats(mask.as_slice(), &device).greater_scalar(0.5);
-            rows.watch.found = rows.watch.found.clone().mask_fill(mask.clone(), 0.0);
-            rows.watch.gauge = rows.watch.gauge.clone().mask_fill(mask, f32::MAX);
+        if refuted.contains(&true) {
+            rows.watch.forget(&refuted);
         }
-        let stays: Vec<usize> = (0..n).filter(|i| !gone[*i]).collect();
+        let stays: Vec<usize> = (0..rows.len()).filter(|i| !gone[*i]).collect();
         if stays.is_empty() {
-            return Ok(None);
+            return None;
         }
-        if stays.len() < n {
+        if stays.len() < rows.len() {
             select(&mut rows, &stays);
             select(&mut state, &stays);
         }
-        Ok(Some((rows, state)))
+        Some((rows, state))
+    }
+
+    /// Whether row `i` is done, and why.
+    fn done(&self, rows: &Rows, flags: &Flags, i: usize) -> Done {
+        let spent = self.oracle.spent(rows.samples()[i]).forward;
+        if rows.steps()[i] >= u64::from(self.stepper.steps()) {
+            Done::Over
+        } else if self.job.forwards.is_some_and(|limit| spent >= limit) {
+            Done::Spent
+        } else if self.job.compaction && flags.invalid[i] {
+            Done::Invalid
+        } else if self.job.compaction && flags.found[i] && self.stepper.aim() == Aim::Within {
+            Done::Found
+        } else {
+            Done::No
+        }
+    }
+
+    /// Row `k` of host values, one vector per modality.
+    fn point(&self, values: &[Vec<f32>], k: usize) -> Vec<Vec<f32>> {
+        values
+            .iter()
+            .zip(self.job.samples.modalities.iter())
+            .map(|(v, m)| v[k * m.features()..(k + 1) * m.features()].to_vec())
+            .collect()
+    }
+
+    /// Writes down what became of a row that leaves.
+    fn leave(
+        &mut self,
+        row: usize,
+        done: Done,
+        witness: Option<Vec<Vec<f32>>>,
+        last: Option<Vec<Vec<f32>>>,
+        flags: RowFlags,
+    ) {
+        let outcome = &mut self.outcomes[self.place[&row]];
+        if let Some(x) = witness {
+            self.waiting.push(Waiting {
+                candidate: Candidate { row, x },
+                seen: true,
+            });
+            return;
+        }
+        if flags.zero {
+            add(&mut outcome.observed, Observation::ZeroGradient);
+        }
+        if let Some(what) = flags.invalid {
+            add(&mut outcome.observed, what);
+            outcome.status = RunStatus::Invalid;
+        } else if done == Done::Spent {
+            outcome.status = RunStatus::Stopped;
+        } else if let Some(x) = last {
+            self.waiting.push(Waiting {
+                candidate: Candidate { row, x },
+                seen: false,
+            });
+        }
     }
 
     /// Whether a point is inside bounds and (for attacks that must be) within the budget, in `f64`.
@@ -410,6 +409,21 @@ where
     }
 }
 
+/// Why a row is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Done {
+    /// It is not.
+    No,
+    /// Its steps are over.
+    Over,
+    /// Its query budget is spent.
+    Spent,
+    /// Something was not finite.
+    Invalid,
+    /// An adversarial was found.
+    Found,
+}
+
 /// What the oracle has marked, read back in one go.
 struct Flags {
     found: Vec<bool>,
@@ -417,6 +431,13 @@ struct Flags {
     by_gradient: Vec<bool>,
     /// At least half of the gradients were exactly zero.
     zero: Vec<bool>,
+}
+
+/// The marks of one row that its outcome keeps.
+#[derive(Clone, Copy)]
+struct RowFlags {
+    invalid: Option<Observation>,
+    zero: bool,
 }
 
 impl Flags {
@@ -435,6 +456,18 @@ impl Flags {
                 .zip(gradients)
                 .map(|(z, g)| *g > 0.0 && 2.0 * z >= *g)
                 .collect(),
+        }
+    }
+
+    fn of(&self, i: usize) -> RowFlags {
+        let what = if self.by_gradient[i] {
+            Observation::NonFiniteGradient
+        } else {
+            Observation::NonFiniteScores
+        };
+        RowFlags {
+            invalid: self.invalid[i].then_some(what),
+            zero: self.zero[i],
         }
     }
 }

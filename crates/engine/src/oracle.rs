@@ -52,7 +52,7 @@ impl<'a, M: DecisionModel + ?Sized> Oracle<'a, M> {
 
     /// The model's decisions at the points of `query`.
     pub fn decide(&mut self, rows: &mut Rows, query: &Query) -> Result<Output, EngineError> {
-        let output = self.in_tiles(query, |m, q| m.decide(q), cat_outputs)?;
+        let output = self.in_tiles(query, M::decide, cat_outputs)?;
         self.count(&owners(rows, query), 1, 0);
         self.watch(rows, query, &output);
         Ok(output)
@@ -60,7 +60,7 @@ impl<'a, M: DecisionModel + ?Sized> Oracle<'a, M> {
 
     /// One point per row.
     pub fn decide_at(&mut self, rows: &mut Rows, x: &Batch) -> Result<Output, EngineError> {
-        self.decide(rows, &Query::one_per_row(x.clone(), &rows.keys().to_vec()))
+        self.decide(rows, &Query::one_per_row(x.clone(), rows.keys()))
     }
 
     /// Decisions for the judge: counted, not watched. `samples` are places in the samples.
@@ -69,7 +69,7 @@ impl<'a, M: DecisionModel + ?Sized> Oracle<'a, M> {
         samples: &[usize],
         query: &Query,
     ) -> Result<Output, EngineError> {
-        let output = self.in_tiles(query, |m, q| m.decide(q), cat_outputs)?;
+        let output = self.in_tiles(query, M::decide, cat_outputs)?;
         self.count(samples, 1, 0);
         Ok(output)
     }
@@ -196,7 +196,7 @@ impl<'a, M: DecisionModel + ?Sized> Oracle<'a, M> {
 impl<M: ScoreModel + ?Sized> Oracle<'_, M> {
     /// Scores `[q, classes]` at the points of `query`.
     pub fn scores(&mut self, rows: &mut Rows, query: &Query) -> Result<Tensor<2>, EngineError> {
-        let scores = self.in_tiles(query, |m, q| m.scores(q), cat_rows)?;
+        let scores = self.in_tiles(query, M::scores, cat_rows)?;
         self.count(&owners(rows, query), 1, 0);
         self.watch(rows, query, &Output::Scores(scores.clone()));
         Ok(scores)
@@ -214,7 +214,7 @@ impl<M: GradientModel + ?Sized> Oracle<'_, M> {
         x: &Batch,
         loss: &dyn Loss,
     ) -> Result<Gradient, EngineError> {
-        let query = Query::one_per_row(x.clone(), &rows.keys().to_vec());
+        let query = Query::one_per_row(x.clone(), rows.keys());
         let mut answer = self.gradient_of(rows, &query, loss)?;
         let watch = &mut rows.watch;
         let mut sums = answer.gradient.blocks().iter().map(|g| {
@@ -254,8 +254,8 @@ impl<M: GradientModel + ?Sized> Oracle<'_, M> {
             },
             |parts: Vec<Gradient>, n| Gradient {
                 scores: Tensor::cat(parts.iter().map(|p| p.scores.clone()).collect(), 0)
-                    .slice([0..n]),
-                loss: Tensor::cat(parts.iter().map(|p| p.loss.clone()).collect(), 0).slice([0..n]),
+                    .slice(0..n),
+                loss: Tensor::cat(parts.iter().map(|p| p.loss.clone()).collect(), 0).slice(0..n),
                 gradient: Batch::cat(&parts.iter().map(|p| &p.gradient).collect::<Vec<_>>())
                     .slice(0..n),
             },
@@ -290,7 +290,7 @@ fn pick(query: &Query, at: &[usize]) -> Query {
 }
 
 fn cat_rows(parts: Vec<Tensor<2>>, n: usize) -> Tensor<2> {
-    Tensor::cat(parts, 0).slice([0..n])
+    Tensor::cat(parts, 0).slice(0..n)
 }
 
 fn cat_outputs(parts: Vec<Output>, n: usize) -> Output {
@@ -305,7 +305,7 @@ fn cat_outputs(parts: Vec<Output>, n: usize) -> Output {
         }
     }
     if scores.is_empty() {
-        Output::Labels(Tensor::cat(labels, 0).slice([0..n]))
+        Output::Labels(Tensor::cat(labels, 0).slice(0..n))
     } else {
         Output::Scores(cat_rows(scores, n))
     }

@@ -107,8 +107,9 @@ fn observe(row: usize, first: &[f32], second: &[f32], tracked: &[f32]) -> Clean 
 fn differ(a: &[f32], b: &[f32]) -> bool {
     let norm = |v: &mut dyn Iterator<Item = f32>| v.map(|x| x * x).sum::<f32>().sqrt();
     let apart = norm(&mut a.iter().zip(b).map(|(x, y)| x - y));
-    // Written so that a NaN counts as a difference.
-    !(apart <= SAME * norm(&mut a.iter().copied()).max(f32::MIN_POSITIVE))
+    let allowed = SAME * norm(&mut a.iter().copied()).max(f32::MIN_POSITIVE);
+    // A NaN is a difference.
+    apart.is_nan() || apart > allowed
 }
 
 /// Any objective would do: only the scores of the gradient path are looked at.

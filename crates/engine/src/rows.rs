@@ -58,6 +58,15 @@ impl Watch {
         self.found = self.found.clone().mask_fill(better.clone(), 1.0);
     }
 
+    /// Takes back what was found of the rows where `refuted` is set: they go on as if nothing had been.
+    pub(crate) fn forget(&mut self, refuted: &[bool]) {
+        let mask: Vec<f32> = refuted.iter().map(|r| f32::from(u8::from(*r))).collect();
+        let mask =
+            Tensor::<1>::from_floats(mask.as_slice(), &self.found.device()).greater_scalar(0.5);
+        self.found = self.found.clone().mask_fill(mask.clone(), 0.0);
+        self.gauge = self.gauge.clone().mask_fill(mask, f32::MAX);
+    }
+
     /// Which rows a new adversarial of this gauge would improve.
     pub(crate) fn improved_by(&self, gauge: &Tensor<1>, aim: Aim) -> Tensor<1, Bool> {
         match aim {

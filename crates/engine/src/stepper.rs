@@ -24,7 +24,7 @@ pub trait Stepper<M: DecisionModel + ?Sized>: Send + Sync + Debug {
     type State: Columns;
 
     /// Id: keys its random streams.
-    fn id(&self) -> &str;
+    fn id(&self) -> &'static str;
 
     /// Steps per restart, at least 1.
     fn steps(&self) -> u32;

@@ -86,7 +86,7 @@ fn host(t: &Tensor<2>) -> Vec<f32> {
 impl<M: GradientModel + ?Sized> Stepper<M> for DeepFool {
     type State = Position;
 
-    fn id(&self) -> &str {
+    fn id(&self) -> &'static str {
         "deepfool"
     }
 
@@ -150,7 +150,10 @@ fn deepfool_reaches_the_exact_distance_on_the_same_executor() {
     let outcomes = run(&model, &DeepFool, &case.job(&threat)).unwrap();
     let mut ratios = Vec::new();
     for o in &outcomes.rows {
-        let point = o.point.as_ref().expect("a linear model always gives way");
+        // Ten steps of four Jacobian rows, and the judge of what was found or reached last.
+        assert_eq!(o.queries.forward, 41);
+        // The bare step knows nothing of bounds: where they stop it short it may not get there.
+        let Some(point) = &o.point else { continue };
         let (exact, _) = case
             .linear
             .distance(
@@ -160,8 +163,6 @@ fn deepfool_reaches_the_exact_distance_on_the_same_executor() {
             )
             .unwrap();
         ratios.push(point.distance / exact);
-        // Ten steps of four Jacobian rows, and the judge.
-        assert_eq!(o.queries.forward, 41);
     }
     ratios.sort_by(f64::total_cmp);
     assert!(
@@ -169,7 +170,8 @@ fn deepfool_reaches_the_exact_distance_on_the_same_executor() {
         "nothing is nearer than the exact distance: {}",
         ratios[0]
     );
-    assert!(ratios[12] < 1.1, "median {}", ratios[12]);
+    assert!(ratios.len() >= 22, "found {} of 25", ratios.len());
+    assert!(ratios[11] < 1.1, "median {}", ratios[11]);
 }
 
 /// Random search on scores: keep a random step if the margin falls.
@@ -193,7 +195,7 @@ impl Columns for Search {
 impl<M: ScoreModel + ?Sized> Stepper<M> for RandomSearch {
     type State = Search;
 
-    fn id(&self) -> &str {
+    fn id(&self) -> &'static str {
         "random-search"
     }
 
@@ -267,7 +269,7 @@ impl Columns for Walk {
 impl<M: DecisionModel + ?Sized> Stepper<M> for BoundaryWalk {
     type State = Walk;
 
-    fn id(&self) -> &str {
+    fn id(&self) -> &'static str {
         "boundary-walk"
     }
 
@@ -403,7 +405,7 @@ impl Loss for MarginLoss {
 impl<M: GradientModel + ?Sized> Stepper<M> for Climb {
     type State = Position;
 
-    fn id(&self) -> &str {
+    fn id(&self) -> &'static str {
         "climb"
     }
 
@@ -446,8 +448,11 @@ const CLIMB: Climb = Climb {
     restarts: 3,
 };
 
+/// Row, status, and the bits of point and gauge.
+type Bits = (usize, RunStatus, Option<Vec<u32>>, Option<u64>);
+
 /// What must not depend on how the engine goes about it.
-fn results(outcomes: &Outcomes) -> Vec<(usize, RunStatus, Option<Vec<u32>>, Option<u64>)> {
+fn results(outcomes: &Outcomes) -> Vec<Bits> {
     outcomes
         .rows
         .iter()
@@ -647,7 +652,7 @@ fn an_adversarial_on_the_path_is_always_returned() {
     struct ThereAndBack;
     impl<M: GradientModel + ?Sized> Stepper<M> for ThereAndBack {
         type State = Position;
-        fn id(&self) -> &str {
+        fn id(&self) -> &'static str {
             "there-and-back"
         }
         fn steps(&self) -> u32 {
@@ -724,9 +729,6 @@ fn observers_are_told_and_change_nothing() {
 
 #[test]
 fn a_panic_in_a_model_is_an_error_that_names_it() {
-    let case = case(2, 3, 1);
-    let modalities = case.linear.modalities.clone();
-    let signature = DecisionModel::signature(&case.model()).clone();
     struct Broken(Signature);
     impl Network for Broken {
         fn signature(&self) -> &Signature {
@@ -736,6 +738,9 @@ fn a_panic_in_a_model_is_an_error_that_names_it() {
             panic!("shapes do not fit")
         }
     }
+    let case = case(2, 3, 1);
+    let modalities = case.linear.modalities.clone();
+    let signature = DecisionModel::signature(&case.model()).clone();
     let threat = Threat::uniform(&modalities, Norm::Linf, &Epsilon::new(0.1).unwrap());
     let error = run(&Broken(signature), &CLIMB, &case.job(&threat))
         .unwrap_err()

@@ -1,5 +1,7 @@
 //! What identifies a model: its weights, or for a closure what it does.
 
+use std::fmt::Write as _;
+
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Bool, Int, Tensor, TensorData};
 use proofmark_domain::{Modality, Seed};
@@ -61,8 +63,21 @@ fn describe(hash: &mut Sha256, modalities: &[Modality], classes: usize) {
     hash.update(format!("classes:{classes};"));
 }
 
+/// The digest of a model that is another one behind some change.
+pub(crate) fn derived(inner: &str, change: &str) -> String {
+    hex(&Sha256::new()
+        .chain_update(inner)
+        .chain_update(change)
+        .finalize())
+}
+
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
+    let mut text = String::with_capacity(2 * bytes.len());
+    for b in bytes {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{b:02x}");
+    }
+    text
 }
 
 struct Hasher {

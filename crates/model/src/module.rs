@@ -15,7 +15,7 @@ type Tap = dyn Fn(&[Tensor<2>], &str) -> Tensor<2> + Send + Sync;
 
 /// A Burn module or closure as a model: blocks `[rows, features]` in, logits `[rows, classes]` out.
 ///
-/// A module is put into evaluation mode (`valid()`), so that BatchNorm uses its running statistics, Dropout
+/// A module is put into evaluation mode (`valid()`), so that `BatchNorm` uses its running statistics, `Dropout`
 /// is off and only the input's gradient is computed. A closure is taken as it is; if its answer depends on
 /// whether it is being differentiated, the run raises `tracked-logits-differ`.
 pub struct BurnModel {

@@ -19,7 +19,7 @@ pub fn load_weights<M: Module>(module: &mut M, file: &Path) -> Result<(), ModelE
             problem: "no such file".into(),
         });
     }
-    load(module, SafetensorsStore::from_file(file), name)
+    load(module, SafetensorsStore::from_file(file), &name)
 }
 
 /// Loads safetensors weights from memory (a model embedded in the binary).
@@ -27,7 +27,7 @@ pub fn load_weights_from<M: Module>(module: &mut M, bytes: &[u8]) -> Result<(), 
     load(
         module,
         SafetensorsStore::from_bytes(Some(bytes.to_vec())),
-        "(embedded)".to_owned(),
+        "(embedded)",
     )
 }
 
@@ -42,17 +42,13 @@ pub fn save_weights<M: Module>(module: &M, file: &Path) -> Result<(), ModelError
         })
 }
 
-fn load<M: Module>(
-    module: &mut M,
-    store: SafetensorsStore,
-    file: String,
-) -> Result<(), ModelError> {
+fn load<M: Module>(module: &mut M, store: SafetensorsStore, file: &str) -> Result<(), ModelError> {
     let problem = |problem: String| ModelError::Weights {
-        file: file.clone(),
+        file: file.to_owned(),
         problem,
     };
     // The store is third-party code fed with a user's file: a panic in it is an error about that file.
-    let result = boundary::guarded(&file, || {
+    let result = boundary::guarded(file, || {
         let mut store = store.allow_partial(false);
         module
             .load_from(&mut store)

@@ -54,8 +54,16 @@ impl burn::module::ModuleMapper for Fill {
     ) -> burn::module::Param<Tensor<D>> {
         let shape = param.val().shape();
         let device = param.val().device();
+        // Scales and variances must be positive; weights may be anything.
+        let one = |s: &mut Stream| {
+            if D == 1 {
+                0.5 + s.uniform()
+            } else {
+                0.3 * s.normal()
+            }
+        };
         let values: Vec<f32> = (0..shape.num_elements())
-            .map(|_| 0.3 * self.stream.normal())
+            .map(|_| one(&mut self.stream))
             .collect();
         param.map(|_| Tensor::from_data(TensorData::new(values, shape), &device))
     }

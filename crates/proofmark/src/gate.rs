@@ -150,7 +150,7 @@ impl Gate {
                 ..Settings::default()
             };
             plan.shard = options.shard;
-            plan.preprocessing = check.preprocessing.clone();
+            plan.preprocessing.clone_from(&check.preprocessing);
             plan.stop = &stop;
             plan.clock = options.clock;
             plan.progress = &meter;

@@ -20,6 +20,7 @@ mod error;
 mod evaluate;
 mod gate;
 mod model;
+mod record;
 mod run;
 mod samples;
 pub mod shipped;

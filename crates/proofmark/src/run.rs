@@ -1,20 +1,16 @@
 //! One run: a model, a data set, attacks and budgets in; a report out.
 
-use std::collections::BTreeMap;
-
 use proofmark_data::Dataset;
 use proofmark_domain::{
-    DataFacts, Epsilon, ModelFacts, Norm, Observation, Report, Role, RunMeta, RunOutcome,
-    RunStatus, SampleRecord, Seed, Shard, ToolFacts,
+    DataFacts, Epsilon, ModelFacts, Norm, Report, Role, RunStatus, Seed, Shard, ToolFacts,
 };
-use proofmark_engine::{
-    Access, Attack, Clean, Goal, Job, Judge, Needs, Observer, Outcome, Point, Samples, preflight,
-};
-use proofmark_gate::{ReportHead, summarise};
+use proofmark_engine::{Access, Attack, Clean, Goal, Job, Judge, Observer, Samples, preflight};
+use proofmark_gate::ReportHead;
 use proofmark_model::GradientModel;
 use proofmark_threat::Threat;
 use serde_json::{Map, Value, json};
 
+use crate::record::{self, Record, Run};
 use crate::{RunError, Target, ThreatPlan, device, samples, trust};
 
 /// What labels samples are judged against.
@@ -138,7 +134,6 @@ impl<'a> RunPlan<'a> {
     /// Makes the run.
     pub fn run(&self) -> Result<Measurement, RunError> {
         let began = (self.clock)();
-        let signature = self.model.signature();
         if self.labels == Labels::Given {
             samples::require_labels(self.data)?;
         }
@@ -147,136 +142,123 @@ impl<'a> RunPlan<'a> {
                 "attacks need at least one budget".into(),
             ));
         }
-        let probed = trust::probed_ranks(self.data);
-        let data = match self.shard {
-            None => self.data.clone(),
-            Some(Shard { index, count }) if index < count => self.data.shard(index, count),
-            Some(s) => {
-                return Err(RunError::Parameter(format!(
-                    "shard {}/{}; expected the first below the second",
-                    s.index, s.count
-                )));
-            }
-        };
+        let signature = self.model.signature();
+        let data = self.part()?;
         let mut samples = samples::samples(&data, signature)?;
-        if self.labels == Labels::Predicted {
-            samples.labels = vec![0; data.len()];
-        }
         let threats: Vec<Threat> = self
             .threats
             .iter()
             .map(|t| t.fit(&signature.modalities, &data))
             .collect::<Result<_, _>>()?;
-        let all: Vec<usize> = (0..data.len()).collect();
         let exact = device::is_exact(&signature.device);
         let tile = self.settings.tile.or_else(|| exact.then_some(Job::TILE));
 
-        let clean = if data.is_empty() {
-            Vec::new()
-        } else {
-            self.progress.begin("clean", data.len());
-            let still = Threat::uniform(&signature.modalities, Norm::Linf, &Epsilon::default());
-            preflight(
-                self.model,
-                &self.job(&samples, &all, &still, tile, Goal::Untargeted),
-            )?
-        };
-        if self.labels == Labels::Predicted {
-            for c in &clean {
-                samples.labels[c.row] = c.pred.unwrap_or(0);
-            }
-        }
+        let clean = self.clean(&mut samples, tile)?;
         let right: Vec<usize> = clean
             .iter()
             .filter(|c| c.pred == Some(samples.labels[c.row]))
             .map(|c| c.row)
             .collect();
         let (goal, attacked) = self.aim(&mut samples, &clean, &right)?;
+        let probed = trust::probed_ranks(self.data);
+        let probes: Vec<usize> = right
+            .iter()
+            .copied()
+            .filter(|r| data.rank[*r] < probed)
+            .collect();
 
-        let mut runs = Vec::new();
-        for (plan, threat) in self.threats.iter().zip(&threats) {
-            for attack in self.attacks {
-                runs.push(Run::asked(attack.as_ref(), threat, &plan.eps.to_string()));
-            }
-        }
-        let extra = if self.settings.trust && !self.attacks.is_empty() {
-            trust::runs(self, &threats, &signature.modalities)?
-        } else {
-            Vec::new()
+        let extra = self.trust_runs(&threats)?;
+        let runs = self.runs(&threats, &extra);
+        let target = |run: &Run<'_>| match run.role {
+            Role::Probe => (&probes, Goal::Untargeted),
+            Role::Attack | Role::Baseline => (&attacked, goal),
         };
-        runs.extend(
-            extra
-                .iter()
-                .map(|e| Run::trust(e.attack.as_ref(), e.role, &e.threat, &e.label)),
-        );
-        unique_keys(&mut runs);
         // Every attack refuses what it cannot do before the first one has cost anything.
         for run in &runs {
+            let (rows, goal) = target(run);
             run.attack
-                .check(&self.job(&samples, &attacked, &run.threat, tile, goal))?;
+                .check(&self.job(&samples, rows, &run.threat, tile, goal))?;
         }
-
-        let mut records = self.records(&data, &samples, &clean);
-        let mut best: Vec<Option<(f64, Point)>> = vec![None; data.len()];
-        let mut zero = vec![(0_usize, 0_usize); data.len()];
-        let mut metas = Vec::new();
+        let mut record = Record::new(&data, &samples, &clean);
         for run in &runs {
             let started = (self.clock)();
-            let probe = run.role == Role::Probe;
-            let rows: Vec<usize> = if probe {
-                right
-                    .iter()
-                    .copied()
-                    .filter(|r| data.rank[*r] < probed)
-                    .collect()
-            } else {
-                attacked.clone()
-            };
-            let goal = if probe { Goal::Untargeted } else { goal };
+            let (rows, goal) = target(run);
             self.progress.begin(&run.key, rows.len());
+            let job = self.job(&samples, rows, &run.threat, tile, goal);
             let outcomes = if rows.is_empty() {
                 Vec::new()
             } else {
-                run.attack
-                    .run(
-                        Access::Gradients(self.model),
-                        &self.job(&samples, &rows, &run.threat, tile, goal),
-                    )?
-                    .rows
+                run.attack.run(Access::Gradients(self.model), &job)?.rows
             };
-            let mut by_row: BTreeMap<usize, Outcome> =
-                outcomes.into_iter().map(|o| (o.row, o)).collect();
-            for (row, record) in records.iter_mut().enumerate() {
-                let outcome = by_row.remove(&row);
-                if let Some(o) = &outcome {
-                    self.note(run, o, record, &mut best[row], &mut zero[row]);
-                }
-                record.runs.push(run_outcome(run, outcome, record, probe));
-            }
-            metas.push(run.meta((self.clock)() - started));
+            record.add(run, outcomes, (self.clock)() - started);
         }
-        for (record, (seen, of)) in records.iter_mut().zip(zero) {
-            // Zero gradients only matter if no attack had better ones.
-            if of > 0 && seen == of {
-                observe(record, Observation::ZeroGradient);
-            }
-        }
+        Ok(record.finish(self.head(&data, tile, (self.clock)() - began)))
+    }
 
-        let head = self.head(&data, tile, (self.clock)() - began);
-        let order: Vec<_> = {
-            let mut order: Vec<usize> = (0..records.len()).collect();
-            order.sort_by(|a, b| records[*a].id.cmp(&records[*b].id));
-            order
-        };
-        let report = summarise(head, metas, records);
-        let adversarials = order
-            .into_iter()
-            .map(|row| best[row].take().map(|(_, point)| point.x))
-            .collect();
-        Ok(Measurement {
-            report,
-            adversarials,
-        })
+    /// The samples of this shard.
+    fn part(&self) -> Result<Dataset, RunError> {
+        match self.shard {
+            None => Ok(self.data.clone()),
+            Some(Shard { index, count }) if index < count => Ok(self.data.shard(index, count)),
+            Some(Shard { index, count }) => Err(RunError::Parameter(format!(
+                "shard {index}/{count}; expected the first below the second"
+            ))),
+        }
+    }
+
+    /// Every sample before any attack; sets labels where the model's own predictions stand in for them.
+    fn clean(&self, samples: &mut Samples, tile: Option<usize>) -> Result<Vec<Clean>, RunError> {
+        let n = samples.keys.len();
+        if self.labels == Labels::Predicted {
+            samples.labels = vec![0; n];
+        }
+        if n == 0 {
+            return Ok(Vec::new());
+        }
+        self.progress.begin("clean", n);
+        let all: Vec<usize> = (0..n).collect();
+        let still = Threat::uniform(&samples.modalities, Norm::Linf, &Epsilon::default());
+        let clean = preflight(
+            self.model,
+            &self.job(samples, &all, &still, tile, Goal::Untargeted),
+        )?;
+        if self.labels == Labels::Predicted {
+            for c in &clean {
+                samples.labels[c.row] = c.pred.unwrap_or(0);
+            }
+        }
+        Ok(clean)
+    }
+
+    fn trust_runs(&self, threats: &[Threat]) -> Result<Vec<trust::TrustRun>, RunError> {
+        if self.settings.trust && !self.attacks.is_empty() {
+            trust::runs(self, threats, &self.model.signature().modalities)
+        } else {
+            Ok(Vec::new())
+        }
+    }
+
+    /// Every attack at every budget, then the runs nobody asked for.
+    fn runs<'b>(&'b self, threats: &[Threat], extra: &'b [trust::TrustRun]) -> Vec<Run<'b>> {
+        let mut runs = Vec::new();
+        for (plan, threat) in self.threats.iter().zip(threats) {
+            for attack in self.attacks {
+                let role = attack.meta().role;
+                runs.push(Run::new(
+                    attack.as_ref(),
+                    role,
+                    threat,
+                    &plan.eps.to_string(),
+                ));
+            }
+        }
+        runs.extend(
+            extra
+                .iter()
+                .map(|e| Run::new(e.attack.as_ref(), e.role, &e.threat, &e.label)),
+        );
+        record::unique_keys(&mut runs);
+        runs
     }
 
     /// Whether `report` is what this plan would measure (an earlier, finished run of it).
@@ -364,52 +346,6 @@ impl<'a> RunPlan<'a> {
         Ok((Goal::Targeted, attacked))
     }
 
-    fn records(&self, data: &Dataset, samples: &Samples, clean: &[Clean]) -> Vec<SampleRecord> {
-        clean
-            .iter()
-            .map(|c| SampleRecord {
-                id: data.ids[c.row].clone(),
-                label: samples.labels[c.row],
-                clean_pred: c.pred,
-                adv_pred: None,
-                clean_correct: c.pred == Some(samples.labels[c.row]),
-                broken_by: None,
-                gauge: None,
-                distance: None,
-                norm: None,
-                observed: c.observed.clone(),
-                runs: Vec::new(),
-            })
-            .collect()
-    }
-
-    fn note(
-        &self,
-        run: &Run<'_>,
-        outcome: &Outcome,
-        record: &mut SampleRecord,
-        best: &mut Option<(f64, Point)>,
-        zero: &mut (usize, usize),
-    ) {
-        let asked_gradient = run.role == Role::Attack && run.gradient;
-        for o in &outcome.observed {
-            if *o != Observation::ZeroGradient {
-                observe(record, *o);
-            }
-        }
-        if asked_gradient {
-            zero.1 += 1;
-            zero.0 += usize::from(outcome.observed.contains(&Observation::ZeroGradient));
-        }
-        let eps = run.threat.record().eps;
-        if let (RunStatus::Broken, Some(point), true) =
-            (outcome.status, &outcome.point, run.role != Role::Probe)
-            && best.as_ref().is_none_or(|(e, _)| eps < *e)
-        {
-            *best = Some((eps, point.clone()));
-        }
-    }
-
     fn head(&self, data: &Dataset, tile: Option<usize>, seconds: f64) -> ReportHead {
         let signature = self.model.signature();
         let bounds = signature
@@ -465,101 +401,5 @@ impl<'a> RunPlan<'a> {
             seconds,
             shard: self.shard,
         }
-    }
-}
-
-/// One attack at one budget.
-struct Run<'a> {
-    key: String,
-    attack: &'a dyn Attack,
-    role: Role,
-    gradient: bool,
-    threat: Threat,
-    text: String,
-}
-
-impl<'a> Run<'a> {
-    fn asked(attack: &'a dyn Attack, threat: &Threat, text: &str) -> Self {
-        Self::trust(attack, attack.meta().role, threat, text)
-    }
-
-    fn trust(attack: &'a dyn Attack, role: Role, threat: &Threat, text: &str) -> Self {
-        let meta = attack.meta();
-        let norm = threat.record().norm;
-        let at = if role == Role::Probe {
-            text.to_owned()
-        } else {
-            format!("{norm}:{text}")
-        };
-        Self {
-            key: format!("{}@{at}", meta.id),
-            attack,
-            role,
-            gradient: meta.needs == Needs::Gradients,
-            threat: threat.clone(),
-            text: text.to_owned(),
-        }
-    }
-
-    fn meta(&self, seconds: f64) -> RunMeta {
-        let mut threat = self.threat.record();
-        if self.role == Role::Probe {
-            threat.text.clone_from(&self.text);
-        }
-        RunMeta {
-            key: self.key.clone(),
-            id: self.attack.meta().id.to_owned(),
-            role: self.role,
-            gradient: self.gradient,
-            threat,
-            parameters: self.attack.parameters(),
-            seconds,
-        }
-    }
-}
-
-/// The same attack may be asked for twice with different parameters: later ones get a number.
-fn unique_keys(runs: &mut [Run<'_>]) {
-    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
-    for run in runs {
-        let n = seen.entry(run.key.clone()).or_default();
-        *n += 1;
-        if *n > 1 {
-            run.key = format!("{}#{n}", run.key);
-        }
-    }
-}
-
-fn run_outcome(
-    run: &Run<'_>,
-    outcome: Option<Outcome>,
-    record: &SampleRecord,
-    probe: bool,
-) -> RunOutcome {
-    let untouched = match record.clean_pred {
-        None => RunStatus::Invalid,
-        Some(_) if !record.clean_correct => RunStatus::Misclassified,
-        Some(_) if probe => RunStatus::Skipped,
-        // Already of the target class: this attack has nothing to do here, and did nothing.
-        Some(_) => RunStatus::Robust,
-    };
-    let point = outcome
-        .as_ref()
-        .filter(|o| o.status == RunStatus::Broken)
-        .and_then(|o| o.point.as_ref());
-    RunOutcome {
-        run: run.key.clone(),
-        status: outcome.as_ref().map_or(untouched, |o| o.status),
-        adv_pred: point.map(|p| p.pred),
-        gauge: point.map(|p| p.gauge),
-        distance: point.map(|p| p.distance),
-        forward: outcome.as_ref().map_or(0, |o| o.queries.forward),
-        backward: outcome.as_ref().map_or(0, |o| o.queries.backward),
-    }
-}
-
-fn observe(record: &mut SampleRecord, what: Observation) {
-    if let Err(at) = record.observed.binary_search(&what) {
-        record.observed.insert(at, what);
     }
 }

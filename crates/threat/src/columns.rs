@@ -85,10 +85,10 @@ pub fn append<C: Columns>(state: &mut C, fresh: &mut C) {
     for ((_, a), (_, b)) in state.columns().into_iter().zip(fresh.columns()) {
         match (a, b) {
             (Column::Matrix(a), Column::Matrix(b)) => {
-                *a = Tensor::cat(vec![a.clone(), b.clone()], 0)
+                *a = Tensor::cat(vec![a.clone(), b.clone()], 0);
             }
             (Column::Vector(a), Column::Vector(b)) => {
-                *a = Tensor::cat(vec![a.clone(), b.clone()], 0)
+                *a = Tensor::cat(vec![a.clone(), b.clone()], 0);
             }
             (Column::Count(a), Column::Count(b)) => a.append(b),
             (Column::Real(a), Column::Real(b)) => a.append(b),

@@ -527,10 +527,8 @@ fn ascend_one(p: &mut HostPart<'_>, size: f64, spread: f32) {
             }
         }
         Norm::L0 => {
-            for i in 0..g.len() {
-                if g[i] != 0.0 {
-                    p.x[i] += g[i].signum() * size as f32 * (p.upper[i] - p.lower[i]);
-                }
+            for (i, g) in g.iter().enumerate().filter(|(_, g)| **g != 0.0) {
+                p.x[i] += g.signum() * size as f32 * (p.upper[i] - p.lower[i]);
             }
         }
     }

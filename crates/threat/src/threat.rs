@@ -284,9 +284,7 @@ fn check(b: &Budget, m: &Modality, coupling: &Coupling, samples: usize) -> Resul
         });
     }
     if let Radius::PerSample(v) = &b.radius {
-        let problem = if v.len() != samples {
-            Some(format!("{} values for {samples} samples", v.len()))
-        } else {
+        let problem = if v.len() == samples {
             v.iter()
                 .position(|e| !(e.is_finite() && *e >= 0.0))
                 .map(|i| {
@@ -295,6 +293,8 @@ fn check(b: &Budget, m: &Modality, coupling: &Coupling, samples: usize) -> Resul
                         v[i]
                     )
                 })
+        } else {
+            Some(format!("{} values for {samples} samples", v.len()))
         };
         if let Some(problem) = problem {
             return Err(ThreatError::PerSample {

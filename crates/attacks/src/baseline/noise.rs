@@ -59,7 +59,7 @@ pub struct Noise {
 impl<M: DecisionModel + ?Sized> Stepper<M> for Noise {
     type State = ();
 
-    fn id(&self) -> &str {
+    fn id(&self) -> &'static str {
         self.meta.id
     }
 

@@ -92,7 +92,7 @@ impl Ascent {
 impl<M: GradientModel + ?Sized> Stepper<M> for Ascent {
     type State = State;
 
-    fn id(&self) -> &str {
+    fn id(&self) -> &'static str {
         self.meta.id
     }
 

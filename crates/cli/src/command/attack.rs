@@ -83,7 +83,7 @@ pub(crate) fn run(args: &Attack, quiet: bool) -> Result<u8, Failure> {
 /// The attacks asked for, with the shared flags given to each that knows them.
 fn attacks(args: &Attack) -> Result<Vec<Box<dyn engine::Attack>>, Failure> {
     let mut tables: BTreeMap<&str, toml::Table> = BTreeMap::new();
-    for id in &args.attack {
+    for id in &args.attacks {
         tables.insert(id, toml::Table::new());
     }
     let shared = [
@@ -109,7 +109,7 @@ fn attacks(args: &Attack) -> Result<Vec<Box<dyn engine::Attack>>, Failure> {
             let flag = field.replace('_', "-");
             return Err(Failure(format!(
                 "--{flag}: none of {} has {field}",
-                args.attack.join(", ")
+                args.attacks.join(", ")
             )));
         }
     }
@@ -124,7 +124,7 @@ fn attacks(args: &Attack) -> Result<Vec<Box<dyn engine::Attack>>, Failure> {
         let table = tables.get_mut(id).ok_or_else(|| {
             Failure(format!(
                 "--set {assignment}: attack `{id}` is not among {}",
-                args.attack.join(", ")
+                args.attacks.join(", ")
             ))
         })?;
         // A bare word is a string; anything else is read as TOML.

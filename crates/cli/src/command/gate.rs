@@ -151,7 +151,9 @@ fn read_evidence(gate: &Gate, dir: &Path) -> Result<Evidence, Failure> {
         let whole = evidence_file(&check.id);
         let parts: Vec<&String> = files
             .iter()
-            .filter(|f| f.starts_with(&prefix) && f.ends_with(".json"))
+            .filter(|f| {
+                f.starts_with(&prefix) && Path::new(f).extension().is_some_and(|e| e == "json")
+            })
             .collect();
         let result = if files.contains(&whole) {
             output::read_report(&dir.join(&whole)).map_err(|e| e.0)

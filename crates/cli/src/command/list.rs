@@ -3,10 +3,9 @@ use proofmark::domain::TrustCode;
 use proofmark::policy::{Metric, render};
 
 use crate::args::{List, What};
-use crate::failure::Failure;
 
 /// `proofmark list`.
-pub(crate) fn run(args: &List) -> Result<u8, Failure> {
+pub(crate) fn run(args: &List) {
     let all: Vec<What> = match args.what {
         Some(what) => vec![what],
         None => What::value_variants().to_vec(),
@@ -23,7 +22,6 @@ pub(crate) fn run(args: &List) -> Result<u8, Failure> {
             println!("  {name:24} {text}");
         }
     }
-    Ok(0)
 }
 
 fn lines(what: What) -> Vec<(String, String)> {

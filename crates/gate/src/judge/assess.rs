@@ -1,3 +1,5 @@
+use std::fmt::Write as _;
+
 use proofmark_domain::{Report, Verdict};
 
 use super::compare::{figures, measure, settling};
@@ -38,7 +40,9 @@ pub fn assess(report: &Report, metric: Metric, threshold: f64, level: f64) -> As
         Verdict::Pass | Verdict::Error => {}
     }
     for flag in shaken {
-        message += &format!(
+        // Writing to a string cannot fail.
+        let _ = write!(
+            message,
             "\n  {}: {}\n    what to do: {}",
             flag.code,
             flag.message,

@@ -2,9 +2,9 @@ use burn::tensor::{Tensor, TensorData};
 use proofmark_domain::{Modality, Seed};
 use proofmark_stats::random::{Purpose, Stream, StreamKey};
 use proofmark_threat::{Batch, index};
-use sha2::{Digest, Sha256};
 
 use crate::access::Signature;
+use crate::digest::derived;
 use crate::{ModelError, Network, Query};
 
 /// A random change of the input whose expectation a model is judged under.
@@ -69,11 +69,8 @@ impl<N: Network, T: Transform> Eot<N, T> {
                     .into(),
             });
         }
-        let digest = Sha256::new()
-            .chain_update(&signature.sha256)
-            .chain_update(format!("eot({},{draws},{seed})", transform.describe()))
-            .finalize();
-        signature.sha256 = digest.iter().map(|b| format!("{b:02x}")).collect();
+        let change = format!("eot({},{draws},{seed})", transform.describe());
+        signature.sha256 = derived(&signature.sha256, &change);
         Ok(Self {
             inner,
             transform,

@@ -1,8 +1,8 @@
 use burn::tensor::{Tensor, TensorData};
 use proofmark_domain::Kind;
-use sha2::{Digest, Sha256};
 
 use crate::access::Signature;
+use crate::digest::derived;
 use crate::{ModelError, Network, Query};
 
 /// A model behind the preprocessing it was trained with: `(x * scale - mean) / std`.
@@ -68,11 +68,8 @@ impl<N: Network> Normalise<N> {
                 tensor(spread(std, "std")?),
             ));
         }
-        let digest = Sha256::new()
-            .chain_update(&signature.sha256)
-            .chain_update(format!("scale={scale};mean={mean:?};std={std:?}"))
-            .finalize();
-        signature.sha256 = digest.iter().map(|b| format!("{b:02x}")).collect();
+        let change = format!("scale={scale};mean={mean:?};std={std:?}");
+        signature.sha256 = derived(&signature.sha256, &change);
         Ok(Self {
             inner,
             signature,

@@ -135,7 +135,7 @@ fn attacks(args: &Attack) -> Result<Vec<Box<dyn engine::Attack>>, Failure> {
             .unwrap_or_else(|| toml::Value::String(value.to_owned()));
         table.insert(field.to_owned(), value);
     }
-    args.attack
+    args.attacks
         .iter()
         .map(|id| Ok(proofmark::attacks::build(id, &tables[id.as_str()])?))
         .collect()

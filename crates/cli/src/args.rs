@@ -80,7 +80,9 @@ pub(crate) enum InspectFormat {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(
+    allow_negative_numbers = true,
+    after_help = "\
 Epsilon is in data units (pixels in [0, 1]); 8/255 is understood. Every run also makes its trust checks: a gradient-free
 baseline at each budget and one unbounded attack.
 
@@ -88,7 +90,8 @@ Examples:
   proofmark attack digits-robust --data digits --attack pgd --norm linf --eps 0.1 --out report.json
   proofmark attack digits-standard --data digits --attack fgsm,pgd --norm l2 --eps 0.5,1,2 --steps 50 --restarts 3
   proofmark attack digits-robust --data digits --attack pgd --set pgd.loss=dlr --norm linf --eps 0.1 --fail-under 0.5
-  proofmark attack digits-robust --data my.npz --bounds 0,1 --attack pgd --norm linf --eps 8/255 --save adversarials.npz")]
+  proofmark attack digits-robust --data my.npz --bounds 0,1 --attack pgd --norm linf --eps 8/255 --save adversarials.npz"
+)]
 pub(crate) struct Attack {
     /// A shipped model by name
     pub(crate) model: String,
@@ -107,7 +110,12 @@ pub(crate) struct Attack {
     #[arg(long, value_name = "[MOD=]NORM", required = true)]
     pub(crate) norm: Vec<String>,
     /// Budgets in data units; several make a curve; MOD=EPS for one of several inputs
-    #[arg(long, value_name = "[MOD=]F[,F…]", required = true)]
+    #[arg(
+        long,
+        value_name = "[MOD=]F[,F…]",
+        required = true,
+        allow_hyphen_values = true
+    )]
     pub(crate) eps: Vec<String>,
     /// One budget shared by all inputs: exponent q of (sum (d/eps)^q)^(1/q) <= 1
     #[arg(long, value_name = "Q")]
@@ -201,13 +209,16 @@ pub(crate) enum LabelsArg {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(
+    allow_negative_numbers = true,
+    after_help = "\
 Examples:
   proofmark gate examples/gate/robust.toml
   proofmark gate policy.toml --out-dir gate-run
   proofmark gate policy.toml --out-dir part --shard 0/3        # … 1/3, 2/3, then:
   proofmark gate policy.toml --from-evidence part              # judge without running anything
-  proofmark gate policy.toml --format json > gate.json")]
+  proofmark gate policy.toml --format json > gate.json"
+)]
 pub(crate) struct Gate {
     /// The policy file
     pub(crate) policy: PathBuf,

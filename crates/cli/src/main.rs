@@ -1,9 +1,4 @@
 //! The proofmark command line: the only place that prints, reads the clock and exits.
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "printing is what the command line is for"
-)]
 
 mod args;
 mod clock;
@@ -23,25 +18,20 @@ use failure::Failure;
 fn main() -> ExitCode {
     quiet_caught_panics();
     let cli = Cli::parse();
-    let result = match cli.command {
-        Command::List(list) => {
-            command::list::run(&list);
-            Ok(0)
-        }
+    let listening = signals::listen().map_err(Failure::from);
+    let result = listening.and_then(|()| match cli.command {
+        Command::List(list) => command::list::run(&list),
         Command::Inspect(inspect) => command::inspect::run(&inspect),
         Command::Attack(attack) => command::attack::run(&attack, cli.quiet),
         Command::Gate(gate) => command::gate::run(&gate, cli.quiet),
         Command::Merge(merge) => command::merge::run(&merge, cli.quiet),
-    };
+    });
     match result {
-        // An interrupted run has no result, whatever it had measured.
-        _ if signals::interrupted() => {
-            eprintln!("interrupted: nothing was written");
-            ExitCode::from(130)
-        }
         Ok(code) => ExitCode::from(code),
+        // What an interrupted run could not do is nobody's error.
+        Err(_) if signals::interrupted() => ExitCode::from(signals::INTERRUPTED),
         Err(Failure(message)) => {
-            eprintln!("error: {message}");
+            output::tell(&format!("error: {message}"));
             ExitCode::from(2)
         }
     }

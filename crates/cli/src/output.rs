@@ -1,9 +1,10 @@
-//! Files, whole or not at all.
+//! Files, whole or not at all, and the two streams.
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use proofmark::data::write_whole;
 use proofmark::domain::{Report, SampleRecord};
 
 use crate::failure::Failure;
@@ -11,26 +12,47 @@ use crate::failure::Failure;
 /// Reports above this many samples keep them in a file of their own.
 const SAMPLES_INLINE: usize = 10_000;
 
-/// Refuses an output path before any work is done for it: its folder must exist and take files.
-pub(crate) fn check_writable(path: &Path) -> Result<(), Failure> {
-    if path.is_dir() {
-        return Err(Failure(format!(
-            "--out {}: is a folder; expected the name of a file",
-            path.display()
-        )));
+/// Text for people, on standard error. Where nobody reads it, there is nobody to tell.
+pub(crate) fn tell(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// A result, on standard output. A reader that has seen enough (`| head`) is no error.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure(format!("cannot write to standard output: {e}")))
+        }
+        _ => Ok(()),
     }
-    let folder = folder_of(path);
-    tempfile::Builder::new()
+}
+
+/// Where the value of an output flag leads. Refused before any work is done for it: its folder must exist and
+/// take files, and what is there already must be an ordinary file, as it is replaced (`/dev/null` would be, too).
+pub(crate) fn target(flag: &str, path: &Path) -> Result<PathBuf, Failure> {
+    let refused = |problem: &str| Failure(format!("{flag} {}: {problem}", path.display()));
+    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+    if target.is_dir() {
+        return Err(refused("it is a folder; expected the name of a file"));
+    }
+    if target.exists() && !target.is_file() {
+        return Err(refused(
+            "it is a device or pipe; expected the name of a file",
+        ));
+    }
+    let folder = folder_of(&target);
+    let probe = tempfile::Builder::new()
         .prefix(".proofmark-")
-        .tempfile_in(&folder)
-        .map(drop)
-        .map_err(|e| {
-            Failure(format!(
-                "cannot write {}: {e} (folder {})",
-                path.display(),
-                folder.display()
-            ))
-        })
+        .tempfile_in(&folder);
+    match probe {
+        Ok(_) => Ok(target),
+        Err(e) => Err(refused(&format!(
+            "cannot write to folder {}: {}",
+            folder.display(),
+            e.kind()
+        ))),
+    }
 }
 
 fn folder_of(path: &Path) -> PathBuf {
@@ -40,23 +62,9 @@ fn folder_of(path: &Path) -> PathBuf {
     }
 }
 
-/// Writes beside the target and renames into place.
+/// Writes a file whole or not at all.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let told = |e: &dyn std::fmt::Display| Failure(format!("cannot write {}: {e}", path.display()));
-    let mut file = tempfile::Builder::new()
-        .prefix(".proofmark-")
-        .tempfile_in(folder_of(path))
-        .map_err(|e| told(&e))?;
-    file.write_all(bytes).map_err(|e| told(&e))?;
-    file.as_file().sync_all().map_err(|e| told(&e))?;
-    #[cfg(unix)]
-    {
-        // Temporary files are private; a report is an ordinary file.
-        use std::os::unix::fs::PermissionsExt as _;
-        let _ = fs::set_permissions(file.path(), fs::Permissions::from_mode(0o644));
-    }
-    file.persist(path).map_err(|e| told(&e.error))?;
-    Ok(())
+    Ok(write_whole(path, |file| file.write_all(bytes))?)
 }
 
 /// Writes a report, its samples beside it where there are many.
@@ -85,7 +93,8 @@ pub(crate) fn write_report(path: &Path, report: &Report) -> Result<(), Failure> 
 /// Reads a report back, with the samples beside it.
 pub(crate) fn read_report(path: &Path) -> Result<Report, Failure> {
     let told = |e: &dyn std::fmt::Display| Failure(format!("{}: {e}", path.display()));
-    let text = fs::read(path).map_err(|e| told(&e))?;
+    let text =
+        fs::read(path).map_err(|e| told(&format!("cannot be read: {e}; expected a report")))?;
     let mut report: Report =
         serde_json::from_slice(&text).map_err(|e| told(&format!("not a proofmark report: {e}")))?;
     if let Some(name) = report.samples_file.take() {

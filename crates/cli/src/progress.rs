@@ -8,6 +8,7 @@ use proofmark::Progress;
 use proofmark::engine::{Event, Observer};
 
 use crate::clock;
+use crate::output;
 
 /// Seconds between lines where there is no terminal.
 const EVERY: f64 = 30.0;
@@ -86,10 +87,10 @@ impl Observer for Shown {
                 let now = clock::seconds();
                 if !self.quiet && !self.terminal && now - state.told >= EVERY {
                     state.told = now;
-                    eprintln!(
+                    output::tell(&format!(
                         "{}: {done} done and {active} at work, of {} samples",
                         state.run, state.total
-                    );
+                    ));
                 }
             }
             Event::Judged { broken } => state.bar.set_message(format!("{broken} broken")),

@@ -8,13 +8,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use signal_hook::consts::TERM_SIGNALS;
 use signal_hook::flag;
 
+/// The exit code of a run that was interrupted.
+pub(crate) const INTERRUPTED: u8 = 130;
+
 static ASKED: LazyLock<Arc<AtomicBool>> = LazyLock::new(|| Arc::new(AtomicBool::new(false)));
 
 /// Begins to listen. Outputs are renamed into place in one go, so an end at any moment leaves none half-written.
 pub(crate) fn listen() -> io::Result<()> {
     for signal in TERM_SIGNALS {
         // Registered first, so that it only acts on the second signal.
-        flag::register_conditional_shutdown(*signal, 130, Arc::clone(&ASKED))?;
+        flag::register_conditional_shutdown(*signal, INTERRUPTED.into(), Arc::clone(&ASKED))?;
         flag::register(*signal, Arc::clone(&ASKED))?;
     }
     Ok(())

@@ -28,3 +28,4 @@ pub use digits::SHIPPED;
 pub use error::DataError;
 pub use ndarray;
 pub use open::{Options, open};
+pub use whole::write_whole;

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::DataError;
 
 /// Writes a file whole or not at all: into a temporary file beside it, renamed when complete.
-pub(crate) fn write_whole(
+pub fn write_whole(
     path: &Path,
     fill: impl FnOnce(&mut File) -> io::Result<()>,
 ) -> Result<(), DataError> {

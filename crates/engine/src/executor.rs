@@ -156,7 +156,21 @@ where
         if !due || room == 0 || self.pending.is_empty() {
             return Ok(());
         }
-        let fresh: Vec<usize> = self.pending.drain(..room.min(self.pending.len())).collect();
+        let mut fresh: Vec<usize> = Vec::with_capacity(room);
+        while fresh.len() < room {
+            let Some(row) = self.pending.pop_front() else {
+                break;
+            };
+            // An earlier round and its judging may have spent all a row has.
+            if self.exhausted(row) {
+                self.outcomes[self.place[&row]].status = RunStatus::Stopped;
+            } else {
+                fresh.push(row);
+            }
+        }
+        if fresh.is_empty() {
+            return Ok(());
+        }
         let device = self.oracle.device().clone();
         let mut rows = Rows::new(self.job, &fresh, self.round, self.attack, &device)?;
         let mut state = self.stepper.start(&mut self.oracle, &mut rows)?;
@@ -215,10 +229,9 @@ where
 
     /// Whether row `i` is done, and why.
     fn done(&self, rows: &Rows, flags: &Flags, i: usize) -> Done {
-        let spent = self.oracle.spent(rows.samples()[i]).forward;
         if rows.steps()[i] >= u64::from(self.stepper.steps()) {
             Done::Over
-        } else if self.job.forwards.is_some_and(|limit| spent >= limit) {
+        } else if self.exhausted(rows.sample(i)) {
             Done::Spent
         } else if self.job.compaction && flags.invalid[i] {
             Done::Invalid
@@ -227,6 +240,13 @@ where
         } else {
             Done::No
         }
+    }
+
+    /// Whether a row has spent the forwards it may.
+    fn exhausted(&self, row: usize) -> bool {
+        self.job
+            .forwards
+            .is_some_and(|limit| self.oracle.spent(row).forward >= limit)
     }
 
     /// Row `k` of host values, one vector per modality.

@@ -127,6 +127,11 @@ impl Rows {
         self.sample.iter().map(|s| *s as usize).collect()
     }
 
+    /// Row `i`'s place in the samples.
+    pub fn sample(&self, i: usize) -> usize {
+        self.sample[i] as usize
+    }
+
     /// The key of each row's random streams.
     pub fn keys(&self) -> &[u64] {
         &self.key

@@ -565,6 +565,23 @@ fn an_exhausted_budget_freezes_its_row_and_no_other() {
     }
 }
 
+#[test]
+fn a_budget_spent_between_restarts_stops_the_row_before_the_next() {
+    let case = case(10, 30, 4);
+    let model = case.model();
+    let threat = case.threat(Norm::Linf, 0.001);
+    let mut job = case.job(&threat);
+    // One round of five steps and its judging: nothing is left for the second.
+    job.forwards = Some(6);
+    let climb = Climb {
+        steps: 5,
+        restarts: 3,
+    };
+    for o in &run(&model, &climb, &job).unwrap().rows {
+        assert_eq!((o.status, o.queries.forward), (RunStatus::Stopped, 6));
+    }
+}
+
 /// Answers NaN for samples whose first feature is above one half.
 struct SometimesNan(BurnModel);
 

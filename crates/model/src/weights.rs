@@ -31,14 +31,22 @@ pub fn load_weights_from<M: Module>(module: &mut M, bytes: &[u8]) -> Result<(), 
     )
 }
 
-/// Writes a module's weights as safetensors.
+/// Writes a module's weights as safetensors, whole or not at all.
 pub fn save_weights<M: Module>(module: &M, file: &Path) -> Result<(), ModelError> {
-    let mut store = SafetensorsStore::from_file(file).overwrite(true);
-    module
-        .save_into(&mut store)
-        .map_err(|e| ModelError::Weights {
-            file: file.display().to_string(),
-            problem: e.to_string(),
+    let problem = |e: &dyn std::fmt::Display| ModelError::Weights {
+        file: file.display().to_string(),
+        problem: e.to_string(),
+    };
+    let mut store = SafetensorsStore::from_bytes(None);
+    module.save_into(&mut store).map_err(|e| problem(&e))?;
+    let bytes = store.get_bytes().map_err(|e| problem(&e))?;
+    let part = file.with_extension("part");
+    std::fs::write(&part, bytes)
+        .and_then(|()| std::fs::rename(&part, file))
+        .map_err(|e| {
+            // Nothing is to be left behind; that it cannot be removed either changes nothing.
+            let _ = std::fs::remove_file(&part);
+            problem(&e)
         })
 }
 

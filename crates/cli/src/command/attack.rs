@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use proofmark::data::npz::{self, NpzArray};
 use proofmark::data::{self, Dataset, Options};
@@ -27,14 +28,28 @@ pub(crate) fn run(args: &Attack, quiet: bool) -> Result<u8, Failure> {
             "--fail-under {f}; expected a share from 0 to 1"
         )));
     }
+    let at_least_one = [
+        ("batch-size", Some(args.batch_size as u64)),
+        ("forwards", args.forwards),
+    ];
+    if let Some((flag, _)) = at_least_one.iter().find(|(_, n)| *n == Some(0)) {
+        return Err(Failure(format!("--{flag} 0; expected at least 1")));
+    }
     let attacks = attacks(args)?;
     let threats = threats(args)?;
     let (model, preprocessing) = model(args)?;
     let data = dataset(args)?;
-    for path in args.out.iter().chain(&args.save) {
-        output::check_writable(path)?;
+    let target = |flag, path: &Option<PathBuf>| {
+        let target = path.as_deref().map(|p| output::target(flag, p));
+        target.transpose()
+    };
+    let (out, saved) = (target("--out", &args.out)?, target("--save", &args.save)?);
+    if let (Some(path), true) = (&out, out == saved) {
+        return Err(Failure(format!(
+            "--out and --save are both {}; expected two files",
+            path.display()
+        )));
     }
-    signals::listen()?;
     let shown = Shown::new(quiet);
     let mut plan = RunPlan::new(model.as_ref(), &data, &attacks, threats);
     plan.labels = match args.labels {
@@ -57,26 +72,24 @@ pub(crate) fn run(args: &Attack, quiet: bool) -> Result<u8, Failure> {
     let measured = plan.run();
     shown.finish();
     if signals::interrupted() {
-        return Ok(130);
+        output::tell("interrupted: nothing was written");
+        return Ok(signals::INTERRUPTED);
     }
     let measured = measured?;
-    if let Some(path) = &args.save {
+    if let Some(path) = &saved {
         save(path, &data, &measured)?;
     }
-    if let Some(path) = &args.out {
+    if let Some(path) = &out {
         output::write_report(path, &measured.report)?;
     }
     if !quiet {
-        eprintln!(
-            "{}",
-            (renderer("table")?.report)(&measured.report, colour())
-        );
+        output::tell(&(renderer("table")?.report)(&measured.report, colour()));
     }
     let Some(threshold) = args.fail_under else {
         return Ok(0);
     };
     let assessment = assess(&measured.report, Metric::RobustAccuracy, threshold, LEVEL);
-    eprintln!("{}: {}", assessment.verdict, assessment.message);
+    output::tell(&format!("{}: {}", assessment.verdict, assessment.message));
     Ok(assessment.verdict.exit_code())
 }
 
@@ -279,6 +292,14 @@ fn dataset(args: &Attack) -> Result<Dataset, Failure> {
             Some(Bounds::uniform(lo, hi).map_err(|e| Failure(format!("--bounds: {e}")))?)
         }
     };
+    if let Some(column) = &args.label_column
+        && !args.data.to_ascii_lowercase().ends_with(".csv")
+    {
+        return Err(Failure(format!(
+            "--label-column {column}: {} has no columns; expected a .csv file",
+            args.data
+        )));
+    }
     let options = Options {
         bounds,
         label_column: args.label_column.clone(),
@@ -312,7 +333,7 @@ fn dataset(args: &Attack) -> Result<Dataset, Failure> {
 }
 
 /// Every sample of the report: its adversarial where it was broken, else itself.
-fn save(path: &std::path::Path, data: &Dataset, measured: &Measurement) -> Result<(), Failure> {
+fn save(path: &Path, data: &Dataset, measured: &Measurement) -> Result<(), Failure> {
     let report = &measured.report;
     let place: BTreeMap<_, _> = data.ids.iter().enumerate().map(|(i, id)| (id, i)).collect();
     let n = report.samples.len();

@@ -26,22 +26,39 @@ pub(crate) fn run(args: &args::Gate, quiet: bool) -> Result<u8, Failure> {
         )));
     }
     let file = args.policy.display();
-    let source = fs::read(&args.policy).map_err(|e| Failure(format!("{file}: {e}")))?;
+    let source = fs::read(&args.policy).map_err(|e| {
+        Failure(format!(
+            "{file}: cannot be read: {e}; expected a policy file"
+        ))
+    })?;
     let folder = args.policy.parent().unwrap_or(Path::new(""));
     let device = proofmark::device(&args.device)?;
     let gate =
         Gate::prepare(&source, folder, &device).map_err(|e| Failure(format!("{file}: {e}")))?;
+    let kept = args.from_evidence.as_deref();
+    let kept = kept.map(|dir| read_evidence(&gate, dir)).transpose()?;
     if let Some(dir) = &args.out_dir {
-        fs::create_dir_all(dir)
-            .map_err(|e| Failure(format!("cannot make {}: {e}", dir.display())))?;
-        output::check_writable(&dir.join("gate.json"))?;
+        fs::create_dir_all(dir).map_err(|e| {
+            Failure(format!(
+                "--out-dir {}: cannot be made: {e}; expected a folder",
+                dir.display()
+            ))
+        })?;
+        output::target("--out-dir", &dir.join("gate.json"))?;
     }
-    let evidence = match &args.from_evidence {
-        Some(dir) => read_evidence(&gate, dir)?,
+    let evidence = match kept {
+        Some(evidence) => evidence,
         None => measure(args, &gate, quiet)?,
     };
     if signals::interrupted() {
-        return Ok(130);
+        output::tell(&match &args.out_dir {
+            Some(dir) => format!(
+                "interrupted: what checks had finished is in {} and can be taken over with --resume",
+                dir.display()
+            ),
+            None => "interrupted: nothing was written".to_owned(),
+        });
+        return Ok(signals::INTERRUPTED);
     }
     if args.shard.is_some() {
         let failed: Vec<&String> = evidence.values().filter_map(|e| e.as_ref().err()).collect();
@@ -50,7 +67,7 @@ pub(crate) fn run(args: &args::Gate, quiet: bool) -> Result<u8, Failure> {
             return Err(Failure(failed.join("\n")));
         }
         if !quiet {
-            eprintln!("measured one part; when all are there, judge them with --from-evidence");
+            output::tell("measured one part; when all are there, judge them with --from-evidence");
         }
         return Ok(0);
     }
@@ -71,16 +88,22 @@ fn tell(
         )?;
     }
     if !quiet {
-        eprintln!("{}", (renderer("table")?.gate)(report, colour()));
+        output::tell(&(renderer("table")?.gate)(report, colour()));
     }
     if let Some(format) = format {
-        println!("{}", (format.gate)(report, false));
+        output::print(&(format.gate)(report, false))?;
     }
     Ok(report.verdict.exit_code())
 }
 
 fn measure(args: &args::Gate, gate: &Gate, quiet: bool) -> Result<Evidence, Failure> {
-    signals::listen()?;
+    // A name mistyped would cost the whole measurement again.
+    if let Some(dir) = args.resume.as_deref().filter(|d| !d.is_dir()) {
+        return Err(Failure(format!(
+            "--resume {}: is no folder; expected one with evidence",
+            dir.display()
+        )));
+    }
     let shown = Shown::new(quiet);
     let began = clock::seconds();
     let stop = || {
@@ -138,7 +161,12 @@ fn earlier(gate: &Gate, dir: &Path, shard: Option<Shard>) -> BTreeMap<String, Re
 
 /// The evidence of every check in a folder, shards merged. What is not there stays out: judging fails closed.
 fn read_evidence(gate: &Gate, dir: &Path) -> Result<Evidence, Failure> {
-    let names = |e: std::io::Error| Failure(format!("{}: {e}", dir.display()));
+    let names = |e: std::io::Error| {
+        Failure(format!(
+            "--from-evidence {}: cannot be read: {e}; expected a folder with evidence",
+            dir.display()
+        ))
+    };
     let mut files: Vec<String> = fs::read_dir(dir)
         .map_err(names)?
         .filter_map(Result::ok)

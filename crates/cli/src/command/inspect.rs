@@ -3,6 +3,7 @@ use serde_json::json;
 
 use crate::args::{Inspect, InspectFormat};
 use crate::failure::Failure;
+use crate::output;
 
 /// `proofmark inspect`.
 pub(crate) fn run(args: &Inspect) -> Result<u8, Failure> {
@@ -20,27 +21,30 @@ pub(crate) fn run(args: &Inspect) -> Result<u8, Failure> {
             "access": ["decisions", "scores", "gradients", "features"],
             "layers": model.taps(),
         });
-        println!("{}", serde_json::to_string_pretty(&value)?);
+        output::print(&serde_json::to_string_pretty(&value)?)?;
         return Ok(0);
     }
-    println!("model      {}", signature.name);
-    println!("kind       Burn module");
-    println!("sha256     {}", signature.sha256);
+    let mut lines = vec![
+        format!("model      {}", signature.name),
+        "kind       Burn module".to_owned(),
+        format!("sha256     {}", signature.sha256),
+    ];
     if let Some(parameters) = signature.parameters {
-        println!("parameters {parameters}");
+        lines.push(format!("parameters {parameters}"));
     }
-    println!("classes    {}", signature.classes);
+    lines.push(format!("classes    {}", signature.classes));
     for m in signature.modalities.iter() {
-        println!(
+        lines.push(format!(
             "input      {} ({}, shape {:?}, values {}..{})",
             m.name,
             m.kind,
             m.shape,
             m.bounds.low(0),
             m.bounds.high(0)
-        );
+        ));
     }
-    println!("access     decisions, scores, gradients, features");
-    println!("layers     {}", model.taps().join(", "));
+    lines.push("access     decisions, scores, gradients, features".to_owned());
+    lines.push(format!("layers     {}", model.taps().join(", ")));
+    output::print(&lines.join("\n"))?;
     Ok(0)
 }

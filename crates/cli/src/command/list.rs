@@ -3,25 +3,27 @@ use proofmark::domain::TrustCode;
 use proofmark::policy::{Metric, render};
 
 use crate::args::{List, What};
+use crate::failure::Failure;
+use crate::output;
 
 /// `proofmark list`.
-pub(crate) fn run(args: &List) {
+pub(crate) fn run(args: &List) -> Result<u8, Failure> {
+    let mut text = Vec::new();
     let all: Vec<What> = match args.what {
         Some(what) => vec![what],
         None => What::value_variants().to_vec(),
     };
     for what in &all {
         if all.len() > 1 {
-            println!(
-                "{}:",
-                what.to_possible_value()
-                    .map_or_else(String::new, |v| v.get_name().to_owned())
-            );
+            let name = what.to_possible_value();
+            text.push(name.map_or_else(String::new, |v| format!("{}:", v.get_name())));
         }
-        for (name, text) in lines(*what) {
-            println!("  {name:24} {text}");
+        for (name, about) in lines(*what) {
+            text.push(format!("  {name:24} {about}").trim_end().to_owned());
         }
     }
+    output::print(&text.join("\n"))?;
+    Ok(0)
 }
 
 fn lines(what: What) -> Vec<(String, String)> {

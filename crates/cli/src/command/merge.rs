@@ -4,19 +4,24 @@ use super::{colour, renderer};
 use crate::args::Merge;
 use crate::failure::Failure;
 use crate::output;
+use crate::signals;
 
 /// `proofmark merge`.
 pub(crate) fn run(args: &Merge, quiet: bool) -> Result<u8, Failure> {
-    output::check_writable(&args.out)?;
+    let out = output::target("--out", &args.out)?;
     let parts = args
         .reports
         .iter()
         .map(|p| output::read_report(p))
         .collect::<Result<Vec<_>, _>>()?;
     let whole = merge(parts)?;
-    output::write_report(&args.out, &whole)?;
+    if signals::interrupted() {
+        output::tell("interrupted: nothing was written");
+        return Ok(signals::INTERRUPTED);
+    }
+    output::write_report(&out, &whole)?;
     if !quiet {
-        eprintln!("{}", (renderer("table")?.report)(&whole, colour()));
+        output::tell(&(renderer("table")?.report)(&whole, colour()));
     }
     Ok(0)
 }

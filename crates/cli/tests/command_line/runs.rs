@@ -1,0 +1,321 @@
+use proofmark::data::{Options, open};
+use proofmark::domain::Report;
+
+use crate::harness::{Folder, attack, run};
+
+fn report(path: &std::path::Path) -> Report {
+    serde_json::from_slice(&std::fs::read(path).expect("a report")).expect("its schema")
+}
+
+#[test]
+fn a_report_has_every_field_scripts_depend_on() {
+    let folder = Folder::new();
+    let out = folder.path("report.json").display().to_string();
+    assert_eq!(
+        attack(
+            "digits",
+            &["--attack", "fgsm,pgd", "--limit", "30", "--out", &out]
+        )
+        .code,
+        0
+    );
+    let value: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&out).expect("a report")).expect("JSON");
+    let has = |value: &serde_json::Value, fields: &[&str]| {
+        for f in fields {
+            assert!(value.get(f).is_some(), "no `{f}` in {value}");
+        }
+    };
+    has(
+        &value,
+        &[
+            "schema",
+            "tool",
+            "config",
+            "model",
+            "data",
+            "preprocessing",
+            "device",
+            "seed",
+            "seconds",
+        ],
+    );
+    has(
+        &value,
+        &[
+            "clean",
+            "attacks",
+            "worst_case",
+            "curve",
+            "per_class",
+            "trust",
+            "samples",
+        ],
+    );
+    assert_eq!(value["schema"], "proofmark/report/1");
+    has(&value["clean"], &["correct", "n", "accuracy", "ci95"]);
+    let figures = [
+        "id",
+        "threat",
+        "correct",
+        "n",
+        "robust_accuracy",
+        "ci95",
+        "attack_success_rate",
+    ];
+    has(&value["attacks"][0], &figures);
+    has(&value["attacks"][0], &["forward", "backward", "seconds"]);
+    has(&value["attacks"][0]["threat"], &["norm", "eps"]);
+    let sample = [
+        "id",
+        "label",
+        "clean_pred",
+        "adv_pred",
+        "clean_correct",
+        "broken_by",
+        "gauge",
+        "distance",
+        "norm",
+    ];
+    has(&value["samples"][0], &sample);
+    assert_eq!(folder.names(), ["report.json"]);
+}
+
+#[test]
+fn saved_adversarials_are_a_data_set_inside_the_budget() {
+    let folder = Folder::new();
+    let out = folder.path("adversarials.npz").display().to_string();
+    let ran = attack(
+        "digits",
+        &[
+            "--attack", "pgd", "--eps", "0.3", "--limit", "40", "--save", &out,
+        ],
+    );
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let saved = open(&out, &Options::default()).expect("a set");
+    let clean = proofmark::open("digits").expect("shipped");
+    assert_eq!(saved.len(), 40);
+    let mut moved = 0;
+    for (row, id) in saved.ids.iter().enumerate() {
+        let origin = clean
+            .ids
+            .iter()
+            .position(|i| i == id)
+            .expect("the same ids");
+        let pairs = saved.modalities[0].values.row(row);
+        let largest = pairs
+            .iter()
+            .zip(clean.modalities[0].values.row(origin))
+            .map(|(a, b)| (f64::from(*a) - f64::from(*b)).abs())
+            .fold(0.0, f64::max);
+        assert!(largest <= 0.3);
+        moved += usize::from(largest > 0.0);
+    }
+    assert!(moved > 5, "{moved} were broken");
+    // And it can be attacked again.
+    assert_eq!(attack(&out, &[]).code, 0);
+}
+
+#[test]
+fn shards_merge_to_the_whole() {
+    let folder = Folder::new();
+    let path = |name: &str| folder.path(name).display().to_string();
+    let base = ["--attack", "pgd", "--steps", "10", "--limit", "60", "--out"];
+    let go = |out: &str, more: &[&str]| {
+        let mut arguments = base.to_vec();
+        arguments.push(out);
+        arguments.extend(more);
+        assert_eq!(attack("digits", &arguments).code, 0);
+    };
+    go(&path("whole.json"), &[]);
+    let parts: Vec<String> = (0..3).map(|i| path(&format!("part-{i}.json"))).collect();
+    for (i, part) in parts.iter().enumerate() {
+        go(part, &["--shard", &format!("{i}/3")]);
+    }
+    let merged = path("merged.json");
+    let ran = run(&["merge", &parts[2], &parts[0], &parts[1], "--out", &merged]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let plain = |name: &str| {
+        let mut r = report(&folder.path(name));
+        r.seconds = 0.0;
+        r.shard = None;
+        for a in &mut r.attacks {
+            a.seconds = 0.0;
+        }
+        r
+    };
+    assert_eq!(plain("merged.json"), plain("whole.json"));
+
+    let missing = run(&["merge", &parts[0], &parts[1], "--out", &path("short.json")]);
+    assert_eq!(missing.code, 2);
+    assert!(!folder.path("short.json").exists());
+}
+
+#[test]
+fn a_gate_can_be_sharded_resumed_and_judged_again() {
+    let folder = Folder::new();
+    let dir = |name: &str| folder.path(name).display().to_string();
+    let policy = "examples/gate/few.toml";
+    for i in 0..2 {
+        let shard = format!("{i}/2");
+        assert_eq!(
+            run(&[
+                "gate",
+                policy,
+                "--out-dir",
+                &dir("parts"),
+                "--shard",
+                &shard
+            ])
+            .code,
+            0
+        );
+    }
+    let judged = run(&[
+        "gate",
+        policy,
+        "--from-evidence",
+        &dir("parts"),
+        "--quiet",
+        "--format",
+        "json",
+    ]);
+    let whole = run(&[
+        "gate",
+        policy,
+        "--out-dir",
+        &dir("whole"),
+        "--quiet",
+        "--format",
+        "json",
+    ]);
+    assert_eq!((judged.code, whole.code), (3, 3));
+    let verdict = |text: &str| {
+        let value: serde_json::Value = serde_json::from_str(text).expect("JSON");
+        (
+            value["checks"][0]["observed"].clone(),
+            value["checks"][0]["ci"].clone(),
+        )
+    };
+    assert_eq!(verdict(&judged.out), verdict(&whole.out));
+    assert!(folder.path("whole/gate.json").exists() && folder.path("whole/robust.json").exists());
+
+    // Evidence already there is taken over: the file it is written to again is the same.
+    let before = std::fs::read(folder.path("whole/robust.json")).expect("evidence");
+    assert_eq!(
+        run(&[
+            "gate",
+            policy,
+            "--resume",
+            &dir("whole"),
+            "--out-dir",
+            &dir("whole")
+        ])
+        .code,
+        3
+    );
+    assert_eq!(
+        before,
+        std::fs::read(folder.path("whole/robust.json")).expect("evidence")
+    );
+
+    // Without evidence a check is an error, never silence.
+    std::fs::create_dir(folder.path("empty")).expect("a folder");
+    assert_eq!(
+        run(&["gate", policy, "--from-evidence", &dir("empty")]).code,
+        2
+    );
+}
+
+#[test]
+fn limits_nest_and_ranges_are_taken_as_they_stand() {
+    let folder = Folder::new();
+    let ids = |name: &str, more: &[&str]| -> Vec<String> {
+        let out = folder.path(name).display().to_string();
+        let mut arguments = more.to_vec();
+        arguments.extend(["--out", &out]);
+        assert_eq!(attack("digits", &arguments).code, 0);
+        report(&folder.path(name))
+            .samples
+            .iter()
+            .map(|s| s.id.to_string())
+            .collect()
+    };
+    let (small, large) = (
+        ids("a.json", &["--limit", "20"]),
+        ids("b.json", &["--limit", "50"]),
+    );
+    assert!(small.iter().all(|i| large.contains(i)));
+    assert_ne!(small, ids("c.json", &["--limit", "20", "--seed", "7"]));
+    assert_eq!(ids("d.json", &["--range", "10..15"]).len(), 5);
+}
+
+#[test]
+fn targets_predicted_labels_and_parameters_reach_the_run() {
+    let folder = Folder::new();
+    let run = |name: &str, more: &[&str]| -> Report {
+        let out = folder.path(name).display().to_string();
+        let mut arguments = vec![
+            "--limit", "40", "--attack", "pgd", "--eps", "0.4", "--out", &out,
+        ];
+        arguments.extend(more);
+        let ran = attack("digits", &arguments);
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        report(&folder.path(name))
+    };
+    let targeted = run("targeted.json", &["--targeted", "3"]);
+    let reached: Vec<usize> = targeted
+        .samples
+        .iter()
+        .filter(|s| s.broken_by.as_deref().is_some_and(|b| b.starts_with("pgd")))
+        .filter_map(|s| s.adv_pred)
+        .collect();
+    assert!(
+        !reached.is_empty() && reached.iter().all(|p| *p == 3),
+        "{reached:?}"
+    );
+    let predicted = run("predicted.json", &["--labels", "predicted"]);
+    assert_eq!(predicted.clean.correct, 40);
+    let set = run(
+        "set.json",
+        &[
+            "--set",
+            "pgd.loss=dlr",
+            "--set",
+            "pgd.restarts=2",
+            "--steps",
+            "7",
+        ],
+    );
+    let p = &set.attacks[0].parameters;
+    assert_eq!(
+        (
+            p["loss"].as_str(),
+            p["restarts"].as_u64(),
+            p["steps"].as_u64()
+        ),
+        (Some("dlr"), Some(2), Some(7))
+    );
+    // A curve never rises with the budget.
+    let out = folder.path("curve.json").display().to_string();
+    let flags = [
+        "--limit",
+        "40",
+        "--attack",
+        "pgd",
+        "--norm",
+        "l2",
+        "--eps",
+        "0.2,0.5,1",
+        "--out",
+        &out,
+    ];
+    assert_eq!(attack("digits", &flags).code, 0);
+    let curve = report(&folder.path("curve.json")).curve;
+    assert_eq!(curve.len(), 4);
+    assert!(
+        curve
+            .windows(2)
+            .all(|w| w[0].robust_accuracy >= w[1].robust_accuracy)
+    );
+}

@@ -1,0 +1,216 @@
+//! The region on the device is the threat model on the host: same gauge, same membership, and whatever a step
+//! or a random start returns lies inside, masks and frozen inputs included.
+
+use std::sync::Arc;
+
+use burn::tensor::Device;
+use proofmark_domain::{Bounds, Coupling, Epsilon, Kind, Modality, Norm, Seed};
+use proofmark_stats::random::{Purpose, Stream, StreamKey};
+use proofmark_threat::{
+    Batch, Budget, Radius, Region, Step, Threat, append, host, load, save, select,
+};
+use proptest::prelude::*;
+
+const ROWS: usize = 5;
+
+fn modalities() -> Arc<[Modality]> {
+    let modality = |name: &str, features, bounds| Modality {
+        name: name.into(),
+        kind: Kind::Table,
+        shape: vec![features],
+        bounds,
+    };
+    let per_feature =
+        Bounds::per_feature(vec![0.0, -2.0, 0.5, 0.0], vec![1.0, 2.0, 0.75, 10.0]).unwrap();
+    vec![
+        modality("a", 6, Bounds::uniform(0.0, 1.0).unwrap()),
+        modality("b", 4, per_feature),
+    ]
+    .into()
+}
+
+/// Values inside the bounds, from a seed.
+fn values(modalities: &[Modality], seed: u64) -> Vec<Vec<f32>> {
+    modalities
+        .iter()
+        .enumerate()
+        .map(|(m, modality)| {
+            let mut stream = Stream::new(&StreamKey::new(Seed(seed), m as u64, Purpose::Data));
+            (0..ROWS * modality.features())
+                .map(|i| {
+                    let (lo, hi) = (
+                        modality.bounds.low(i % modality.features()),
+                        modality.bounds.high(i % modality.features()),
+                    );
+                    lo + stream.uniform() * (hi - lo)
+                })
+                .collect()
+        })
+        .collect()
+}
+
+fn row(values: &[Vec<f32>], modalities: &[Modality], r: usize) -> Vec<Vec<f32>> {
+    values
+        .iter()
+        .zip(modalities)
+        .map(|(v, m)| v[r * m.features()..(r + 1) * m.features()].to_vec())
+        .collect()
+}
+
+fn threat(norms: [Norm; 2], coupling: Coupling, mask: bool, scale: f64) -> Threat {
+    let modalities = modalities();
+    // One radius per row; the third may not move at all.
+    let radii = [0.1, 0.5, 0.0, 2.0, 30.0].map(|r| r * scale);
+    let radii = radii.map(|r| {
+        if norms.contains(&Norm::L0) {
+            r.ceil()
+        } else {
+            r
+        }
+    });
+    let budget = |i: usize, name: &str| Budget {
+        modality: name.into(),
+        norm: norms[i],
+        radius: Radius::PerSample(radii.to_vec().into()),
+        mask: (mask && i == 0).then(|| [true, false, true, true, false, true].into()),
+    };
+    Threat::new(
+        &modalities,
+        vec![budget(0, "a"), budget(1, "b")],
+        coupling,
+        ROWS,
+    )
+    .unwrap()
+}
+
+fn check_inside(threat: &Threat, region: &Region, x: &Batch, x0: &[Vec<f32>]) {
+    let modalities = modalities();
+    let x_host = x.to_host();
+    let device_gauge = host(&region.gauge(x));
+    let inside = host(&region.inside(x).float());
+    for r in 0..ROWS {
+        let (point, origin) = (row(&x_host, &modalities, r), row(x0, &modalities, r));
+        let origin: Vec<&[f32]> = origin.iter().map(Vec::as_slice).collect();
+        let gauge = threat
+            .gauge(&modalities, r, &point, &origin)
+            .expect("inside bounds and mask");
+        assert!(gauge <= 1.0, "row {r} has gauge {gauge}");
+        assert!(
+            (f64::from(device_gauge[r]) - gauge).abs() < 1e-4,
+            "{} and {gauge}",
+            device_gauge[r]
+        );
+        assert_eq!(inside[r], 1.0);
+    }
+}
+
+fn norm() -> impl Strategy<Value = Norm> {
+    prop::sample::select(&Norm::ALL[..])
+}
+
+fn convex() -> impl Strategy<Value = Norm> {
+    prop::sample::select(&[Norm::Linf, Norm::L2, Norm::L1][..])
+}
+
+fn steps_stay_inside(threat: &Threat, seed: u64, size: f32) {
+    let modalities = modalities();
+    let x0 = values(&modalities, seed);
+    let samples: Vec<usize> = (0..ROWS).collect();
+    let device = Device::flex();
+    let region = Region::new(threat, &modalities, &x0, &samples, &device);
+    let keys: Vec<StreamKey> = (0..ROWS as u64)
+        .map(|r| StreamKey::new(Seed(seed), r, Purpose::Start))
+        .collect();
+    let start = region.random(&keys);
+    check_inside(threat, &region, &start, &x0);
+    let far = values(&modalities, seed + 1);
+    let far = Batch::from_host(modalities.clone(), far, &device)
+        .unwrap()
+        .map(|b| b * 3.0 - 1.0);
+    let projected = region.project(&far);
+    check_inside(threat, &region, &projected, &x0);
+    assert_eq!(
+        region.project(&projected).to_host(),
+        projected.to_host(),
+        "idempotent"
+    );
+    let step = Step {
+        size: vec![size; ROWS],
+        spread: vec![0.3; ROWS],
+    };
+    let mut x = start;
+    for _ in 0..3 {
+        x = region.advance(&x, &far, &step);
+        check_inside(threat, &region, &x, &x0);
+        x = region.shift(&x, &far, &step);
+        check_inside(threat, &region, &x, &x0);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn independent_budgets(a in norm(), b in norm(), mask: bool, seed in 0..1000_u64, size in 0.01..3.0_f32, scale in 0.05..2.0) {
+        steps_stay_inside(&threat([a, b], Coupling::Independent, mask, scale), seed, size);
+    }
+
+    #[test]
+    fn one_shared_budget(a in convex(), b in convex(), mask: bool, seed in 0..1000_u64, size in 0.01..3.0_f32, q in 1.0..4.0_f64) {
+        steps_stay_inside(&threat([a, b], Coupling::Shared { q }, mask, 0.5), seed, size);
+    }
+}
+
+#[test]
+fn outside_is_seen_as_outside() {
+    let modalities = modalities();
+    let x0 = values(&modalities, 3);
+    let threat = threat([Norm::L2, Norm::L1], Coupling::Independent, true, 1.0);
+    let origin = row(&x0, &modalities, 1);
+    let slices: Vec<&[f32]> = origin.iter().map(Vec::as_slice).collect();
+    let gauge = |change: &dyn Fn(&mut Vec<Vec<f32>>)| {
+        let mut x = origin.clone();
+        change(&mut x);
+        threat.gauge(&modalities, 1, &x, &slices)
+    };
+    assert_eq!(gauge(&|_| {}), Some(0.0));
+    assert_eq!(gauge(&|x| x[0][0] = 1.5), None, "above its bound");
+    assert_eq!(gauge(&|x| x[0][1] += 0.01), None, "masked");
+    assert_eq!(gauge(&|x| x[1][2] = f32::NAN), None, "not a number");
+    // Row 1 has radius 0.5: a change of 1 in one feature of "b" is twice the budget.
+    let moved = gauge(&|x| x[1][3] += if x[1][3] > 5.0 { -1.0 } else { 1.0 });
+    assert!((moved.unwrap() - 2.0).abs() < 1e-6);
+}
+
+#[test]
+fn columns_select_append_save_and_load() {
+    let modalities = modalities();
+    let x0 = values(&modalities, 5);
+    let threat = threat([Norm::Linf, Norm::L2], Coupling::Independent, false, 1.0);
+    let device = Device::flex();
+    let region = Region::new(&threat, &modalities, &x0, &[0, 1, 2, 3, 4], &device);
+    let mut front = region.clone();
+    let mut back = region.clone();
+    select(&mut front, &[0, 1]);
+    select(&mut back, &[2, 3, 4]);
+    append(&mut front, &mut back);
+    assert_eq!(save(&mut front), save(&mut region.clone()));
+    let saved = save(&mut region.clone());
+    let mut fresh = Region::new(
+        &threat,
+        &modalities,
+        &row(&x0, &modalities, 0),
+        &[0],
+        &device,
+    );
+    load(&mut fresh, &saved, &device).unwrap();
+    assert_eq!(save(&mut fresh), saved);
+    let mut short = saved;
+    short.remove("0.x0");
+    assert!(
+        load(&mut fresh, &short, &device)
+            .unwrap_err()
+            .to_string()
+            .contains("0.x0")
+    );
+}

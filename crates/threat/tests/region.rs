@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use burn::tensor::Device;
-use proofmark_domain::{Bounds, Coupling, Epsilon, Kind, Modality, Norm, Seed};
+use proofmark_domain::{Bounds, Coupling, Kind, Modality, Norm, Seed};
 use proofmark_stats::random::{Purpose, Stream, StreamKey};
 use proofmark_threat::{
     Batch, Budget, Radius, Region, Step, Threat, append, host, load, save, select,

@@ -62,6 +62,34 @@ fn no_masked_model_passes_and_each_carries_its_code() {
 }
 
 #[test]
+fn a_model_that_answers_otherwise_when_it_is_differentiated_is_told() {
+    use proofmark::BurnModel;
+    use proofmark::models::DecisionModel;
+    let inner = proofmark::model("digits-standard", &proofmark::device("cpu").unwrap()).unwrap();
+    let signature = DecisionModel::signature(&inner).clone();
+    // Plain points see one network, tracked points another: what dropout in training mode does.
+    let model = BurnModel::closure(signature.modalities.to_vec(), 10, &signature.device, |x| {
+        let pixels = x[0].clone().slice([0..x[0].dims()[0], 0..10]);
+        if pixels.is_autodiff() {
+            pixels
+        } else {
+            pixels * 2.0
+        }
+    })
+    .unwrap();
+    let result = proofmark::evaluate(&model, &data())
+        .linf(EPS)
+        .attacks(["fgsm"])
+        .run()
+        .unwrap();
+    assert!(
+        codes(result.report()).contains(&TrustCode::TrackedLogitsDiffer),
+        "{:?}",
+        result.report().trust
+    );
+}
+
+#[test]
 fn what_is_provably_broken_fails_whatever_the_flags() {
     // Gradients do flow through the softmax, and a scale-free loss does not care about a factor of 1000.
     let proofs = [

@@ -67,3 +67,19 @@ pub(crate) fn require(
         problem: format!("{field} = {given}; expected {expected}"),
     })
 }
+
+/// Refuses a count below 1.
+pub(crate) fn at_least_one(attack: &str, field: &str, given: u32) -> Result<(), BuildError> {
+    require(given >= 1, attack, field, given, "at least 1")
+}
+
+/// Refuses a step size that does not step.
+pub(crate) fn steps_forward(attack: &str, step_size: Option<f64>) -> Result<(), BuildError> {
+    match step_size {
+        Some(s) => {
+            let expected = "a finite number above 0, data units";
+            require(s.is_finite() && s > 0.0, attack, "step_size", s, expected)
+        }
+        None => Ok(()),
+    }
+}

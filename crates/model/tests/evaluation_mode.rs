@@ -273,3 +273,59 @@ fn named_layers_can_be_read() {
             .contains("no layer `smu`")
     );
 }
+
+/// A linear layer over whatever it is given.
+#[derive(Module, Debug)]
+struct Head {
+    out: Linear,
+}
+
+impl Head {
+    fn new(width: usize) -> Self {
+        let head = Self {
+            out: LinearConfig::new(width, 2).init(&Device::flex()),
+        };
+        head.map(&mut Fill {
+            stream: Stream::new(&StreamKey::new(Seed(4), 0, Purpose::Data)),
+        })
+    }
+}
+
+#[test]
+fn waveforms_tables_and_several_inputs_are_models_too() {
+    let bounds = || Bounds::uniform(-1.0, 1.0).unwrap();
+    let wave =
+        BurnModel::waveforms(&Head::new(20), 20, 2, bounds(), |m, x| m.out.forward(x)).unwrap();
+    let table = BurnModel::tables(&Head::new(5), 5, 2, bounds(), |m, x| m.out.forward(x)).unwrap();
+    let inputs = [&wave, &table].map(|m| DecisionModel::signature(m).modalities[0].clone());
+    let both = BurnModel::module(&Head::new(25), inputs.to_vec(), 2, |m, x| {
+        m.out
+            .forward(Tensor::cat(vec![x[0].clone(), x[1].clone()], 1))
+    })
+    .unwrap();
+    assert_eq!(DecisionModel::signature(&both).parameters, Some(25 * 2 + 2));
+    let modalities = DecisionModel::signature(&both).modalities.clone();
+    let x = Batch::from_host(
+        modalities,
+        vec![vec![0.5; 60], vec![0.25; 15]],
+        &Device::flex(),
+    )
+    .unwrap();
+    let answer = both
+        .gradient(&Query::one_per_row(x, &[0, 1, 2]), &first_class)
+        .unwrap();
+    for block in answer.gradient.blocks() {
+        assert!(
+            host(block).iter().any(|g| *g != 0.0),
+            "a gradient for every input"
+        );
+    }
+    for model in [&wave, &table] {
+        let answer = model.gradient(&points(model, 3), &first_class).unwrap();
+        assert_eq!(answer.scores.dims(), [3, 2]);
+    }
+    // What contradicts itself is refused.
+    assert!(BurnModel::tables(&Head::new(5), 5, 1, bounds(), |m, x| m.out.forward(x)).is_err());
+    let four = Bounds::per_feature(vec![0.0; 4], vec![1.0; 4]).unwrap();
+    assert!(BurnModel::tables(&Head::new(5), 5, 2, four, |m, x| m.out.forward(x)).is_err());
+}

@@ -10,7 +10,7 @@ use proofmark_threat::Draw;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::config::{require, written};
+use crate::config::{at_least_one, written};
 
 /// Parameters of every noise baseline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,7 +28,7 @@ impl Default for Draws {
 
 impl Draws {
     pub(super) fn build(self, meta: &'static Meta, kind: NoiseKind) -> Result<Noise, BuildError> {
-        require(self.draws >= 1, meta.id, "draws", self.draws, "at least 1")?;
+        at_least_one(meta.id, "draws", self.draws)?;
         Ok(Noise {
             meta,
             draws: self.draws,

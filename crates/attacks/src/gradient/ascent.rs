@@ -6,8 +6,11 @@ use proofmark_engine::{
 use proofmark_model::GradientModel;
 use proofmark_stats::random::{Purpose, Stream};
 use proofmark_threat::{Batch, Column, Columns, Step, prefixed};
+use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::config::written;
+use crate::loss::LossKind;
 use crate::update::Update;
 
 /// Where a row begins.
@@ -70,6 +73,28 @@ impl Columns for State {
 }
 
 impl Ascent {
+    /// The plainest ascent: from the clean sample, once, all of epsilon spread over the steps, no updates.
+    pub(crate) fn new(
+        meta: &'static Meta,
+        config: &impl Serialize,
+        loss: LossKind,
+        steps: u32,
+    ) -> Self {
+        Self {
+            meta,
+            parameters: written(config),
+            loss: loss.loss(),
+            updates: Vec::new(),
+            steps,
+            restarts: 1,
+            start: Start::Clean,
+            step: 1.0 / f64::from(steps),
+            step_size: None,
+            l1_spread: 0.0,
+            plain: false,
+        }
+    }
+
     fn step_of(&self, rows: &Rows) -> Step {
         let size = match self.step_size {
             None => vec![self.step as f32; rows.len()],

@@ -29,8 +29,8 @@ use proofmark_domain::{Norm, Role};
 use proofmark_engine::{BuildError, Entry, Meta, Needs};
 use serde::{Deserialize, Serialize};
 
-use super::{Ascent, Start};
-use crate::config::{read, require, written};
+use super::Ascent;
+use crate::config::{at_least_one, read, steps_forward};
 use crate::loss::LossKind;
 
 /// Parameters of BIM.
@@ -67,28 +67,11 @@ const META: Meta = Meta {
 impl Config {
     /// The attack with these parameters, or what is wrong with them.
     pub fn build(self) -> Result<Ascent, BuildError> {
-        require(self.steps >= 1, META.id, "steps", self.steps, "at least 1")?;
-        if let Some(s) = self.step_size {
-            require(
-                s.is_finite() && s > 0.0,
-                META.id,
-                "step_size",
-                s,
-                "a finite number above 0, data units",
-            )?;
-        }
+        at_least_one(META.id, "steps", self.steps)?;
+        steps_forward(META.id, self.step_size)?;
         Ok(Ascent {
-            meta: &META,
-            parameters: written(&self),
-            loss: self.loss.loss(),
-            updates: Vec::new(),
-            steps: self.steps,
-            restarts: 1,
-            start: Start::Clean,
-            step: 1.0 / f64::from(self.steps),
             step_size: self.step_size,
-            l1_spread: 0.0,
-            plain: false,
+            ..Ascent::new(&META, &self, self.loss, self.steps)
         })
     }
 }

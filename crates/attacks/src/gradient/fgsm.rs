@@ -29,8 +29,8 @@ use proofmark_domain::{Norm, Role};
 use proofmark_engine::{BuildError, Entry, Meta, Needs};
 use serde::{Deserialize, Serialize};
 
-use super::{Ascent, Start};
-use crate::config::{read, written};
+use super::Ascent;
+use crate::config::read;
 use crate::loss::LossKind;
 
 /// Parameters of FGSM.
@@ -53,19 +53,7 @@ const META: Meta = Meta {
 impl Config {
     /// The attack with these parameters.
     pub fn build(self) -> Result<Ascent, BuildError> {
-        Ok(Ascent {
-            meta: &META,
-            parameters: written(&self),
-            loss: self.loss.loss(),
-            updates: Vec::new(),
-            steps: 1,
-            restarts: 1,
-            start: Start::Clean,
-            step: 1.0,
-            step_size: None,
-            l1_spread: 0.0,
-            plain: false,
-        })
+        Ok(Ascent::new(&META, &self, self.loss, 1))
     }
 }
 

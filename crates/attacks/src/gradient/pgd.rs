@@ -38,7 +38,7 @@ use proofmark_engine::{BuildError, Entry, Meta, Needs};
 use serde::{Deserialize, Serialize};
 
 use super::{Ascent, Start};
-use crate::config::{read, require, written};
+use crate::config::{at_least_one, read, require, steps_forward};
 use crate::loss::LossKind;
 
 /// Parameters of PGD.
@@ -84,23 +84,9 @@ const META: Meta = Meta {
 impl Config {
     /// The attack with these parameters, or what is wrong with them.
     pub fn build(self) -> Result<Ascent, BuildError> {
-        require(self.steps >= 1, META.id, "steps", self.steps, "at least 1")?;
-        require(
-            self.restarts >= 1,
-            META.id,
-            "restarts",
-            self.restarts,
-            "at least 1",
-        )?;
-        if let Some(s) = self.step_size {
-            require(
-                s.is_finite() && s > 0.0,
-                META.id,
-                "step_size",
-                s,
-                "a finite number above 0, data units",
-            )?;
-        }
+        at_least_one(META.id, "steps", self.steps)?;
+        at_least_one(META.id, "restarts", self.restarts)?;
+        steps_forward(META.id, self.step_size)?;
         let spread = self.l1_spread;
         require(
             (0.0..=1.0).contains(&spread),
@@ -110,11 +96,6 @@ impl Config {
             "a share from 0 to 1",
         )?;
         Ok(Ascent {
-            meta: &META,
-            parameters: written(&self),
-            loss: self.loss.loss(),
-            updates: Vec::new(),
-            steps: self.steps,
             restarts: self.restarts,
             start: if self.random_start {
                 Start::Random
@@ -124,7 +105,7 @@ impl Config {
             step: 2.5 / f64::from(self.steps),
             step_size: self.step_size,
             l1_spread: spread,
-            plain: false,
+            ..Ascent::new(&META, &self, self.loss, self.steps)
         })
     }
 }

@@ -31,7 +31,7 @@ use proofmark_engine::{BuildError, Entry, Meta, Needs};
 use serde::{Deserialize, Serialize};
 
 use super::{Ascent, Start};
-use crate::config::{read, require, written};
+use crate::config::{at_least_one, read, require};
 use crate::loss::LossKind;
 
 /// Parameters of R-FGSM.
@@ -75,25 +75,12 @@ impl Config {
             self.alpha,
             "a share from 0 to below 1",
         )?;
-        require(
-            self.restarts >= 1,
-            META.id,
-            "restarts",
-            self.restarts,
-            "at least 1",
-        )?;
+        at_least_one(META.id, "restarts", self.restarts)?;
         Ok(Ascent {
-            meta: &META,
-            parameters: written(&self),
-            loss: self.loss.loss(),
-            updates: Vec::new(),
-            steps: 1,
             restarts: self.restarts,
             start: Start::RandomSign(self.alpha),
             step: f64::from(1.0 - self.alpha),
-            step_size: None,
-            l1_spread: 0.0,
-            plain: false,
+            ..Ascent::new(&META, &self, self.loss, 1)
         })
     }
 }

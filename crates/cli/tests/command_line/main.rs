@@ -1,7 +1,10 @@
 //! The command line as scripts see it: exit codes, files, messages.
 
 mod bad_input;
+mod crafted;
 mod exit_codes;
 mod harness;
+mod outputs;
+mod policies;
 mod runs;
 mod signals;

@@ -1,0 +1,251 @@
+//! Where results go: files whole or not at all, the two streams, and readers that go away.
+
+use std::process::Stdio;
+
+use proofmark::data::{Options, open};
+use proofmark::domain::{Norm, Report};
+use serde_json::{Value, json};
+
+use crate::harness::{Folder, attack, command, run};
+
+fn parsed(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|e| panic!("{e}: {text}"))
+}
+
+fn text_of(path: &str) -> String {
+    std::fs::read_to_string(path).expect("a file")
+}
+
+#[test]
+fn every_list_and_both_forms_of_inspect_name_what_there_is() {
+    let whole = run(&["list"]);
+    assert_eq!((whole.code, whole.err.as_str()), (0, ""));
+    for (what, name) in [
+        ("attacks", "mi-fgsm"),
+        ("probes", "not in this version"),
+        ("plants", "not in this version"),
+        ("metrics", "min_robust_recall"),
+        ("formats", "json"),
+        ("devices", "wgpu"),
+        ("models", "digits-robust"),
+        ("data", "digits:train"),
+        ("trust", "zero-gradients"),
+    ] {
+        let part = run(&["list", what]);
+        assert!(part.code == 0 && part.out.contains(name), "{what}");
+        assert!(whole.out.contains(&part.out), "{what}");
+    }
+
+    let model = parsed(&run(&["inspect", "digits-robust", "--format", "json"]).out);
+    assert_eq!(model["name"], "digits-robust");
+    assert_eq!(model["inputs"][0]["shape"], json!([1, 8, 8]));
+    assert_eq!(model["access"][2], "gradients");
+    let digest = model["sha256"].as_str().expect("a digest");
+    assert_eq!(digest.len(), 64);
+    let text = run(&["inspect", "digits-robust"]).out;
+    assert!(text.contains(digest) && text.contains("71754"), "{text}");
+}
+
+#[test]
+fn a_report_repeats_what_was_resolved() {
+    let folder = Folder::new();
+    let out = folder.path("r.json").display().to_string();
+    let what = "--attack pgd --eps 8/255 --limit 20 --steps 3 --seed 5 --scale 2 --mean 0.5 --out";
+    let mut arguments: Vec<&str> = what.split(' ').collect();
+    arguments.push(&out);
+    assert_eq!(attack("digits", &arguments).code, 0);
+    let report = parsed(&text_of(&out));
+    assert_eq!(report["tool"]["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(report["seed"], 5);
+    assert_eq!(report["device"], "cpu");
+    assert_eq!(report["preprocessing"]["scale"], 2.0);
+    assert_eq!(report["data"]["bounds"]["image"], json!([0.0, 1.0]));
+    for what in ["model", "data"] {
+        let digest = report[what]["sha256"].as_str();
+        assert_eq!(digest.map(str::len), Some(64), "{what}");
+    }
+    let pgd = &report["attacks"][0];
+    assert_eq!(pgd["id"], "pgd");
+    assert_eq!(pgd["threat"]["text"], "8/255");
+    assert_eq!(pgd["parameters"]["steps"], 3);
+    for figure in [
+        "correct",
+        "n",
+        "robust_accuracy",
+        "ci95",
+        "attack_success_rate",
+    ] {
+        assert!(report["worst_case"].get(figure).is_some(), "{figure}");
+    }
+    assert_eq!(report["curve"][0]["eps"], 0.0);
+    assert_eq!(report["per_class"].as_array().map(Vec::len), Some(10));
+    let read: Report = serde_json::from_value(report).expect("its own schema");
+    assert_eq!(read.samples.len(), 20);
+}
+
+#[test]
+fn saved_points_lie_inside_the_budget_of_every_norm_and_inside_the_bounds() {
+    let folder = Folder::new();
+    let clean = open("digits", &Options::default()).expect("shipped");
+    let (out, save) = (folder.path("r.json"), folder.path("a.npz"));
+    let (out, save) = (out.display().to_string(), save.display().to_string());
+    let norms = [(Norm::Linf, "0.2"), (Norm::L2, "1.5"), (Norm::L1, "8")];
+    for (norm, eps) in norms {
+        let what = format!("--attack pgd --steps 10 --limit 30 --norm {norm} --eps {eps}");
+        let mut arguments: Vec<&str> = what.split(' ').collect();
+        arguments.extend(["--out", &out, "--save", &save]);
+        let ran = attack("digits", &arguments);
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        let report: Report = serde_json::from_str(&text_of(&out)).expect("its schema");
+        let saved = open(&save, &Options::default()).expect("a set");
+        let eps: f64 = eps.parse().expect("a number");
+        let mut broken = 0;
+        for (row, sample) in report.samples.iter().enumerate() {
+            assert_eq!(saved.ids[row], sample.id);
+            let origin = clean.ids.iter().position(|i| *i == sample.id);
+            let origin = origin.expect("the same ids");
+            let point = saved.modalities[0].values.row(row);
+            assert!(point.iter().all(|v| (0.0..=1.0).contains(v)));
+            let origin = clean.modalities[0].values.row(origin);
+            let deltas = point.iter().zip(origin);
+            let moved = norm.of(deltas.map(|(a, b)| f64::from(*a) - f64::from(*b)));
+            assert!(moved <= eps, "{norm}: {moved}");
+            assert_eq!(moved > 0.0, sample.broken_by.is_some(), "{norm}");
+            assert!(sample.gauge.is_none_or(|g| g <= 1.0), "{norm}");
+            let told = sample.distance.unwrap_or(moved);
+            assert!((told - moved).abs() < 1e-6, "{norm}: {told} and {moved}");
+            broken += usize::from(sample.broken_by.is_some());
+        }
+        assert!(broken > 3, "{norm}: {broken}");
+        let labels = saved.labels.expect("labels");
+        assert!(
+            labels
+                .iter()
+                .zip(&report.samples)
+                .all(|(l, s)| *l == s.label)
+        );
+    }
+}
+
+#[test]
+fn files_that_would_overwrite_each_other_or_a_device_are_refused() {
+    let folder = Folder::new();
+    let one = folder.path("one").display().to_string();
+    let ran = attack("digits", &["--out", &one, "--save", &one]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.err.contains("--out and --save are both"), "{}", ran.err);
+    let nowhere = folder.path("no/a.npz").display().to_string();
+    let ran = attack("digits", &["--save", &nowhere]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.err.contains("--save"), "{}", ran.err);
+    assert!(folder.names().is_empty());
+
+    #[cfg(unix)]
+    {
+        let pipe = folder.path("pipe").display().to_string();
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.expect("mkfifo runs").success());
+        let ran = attack("digits", &["--out", &pipe]);
+        assert_eq!(ran.code, 2);
+        for word in ["--out", "device or pipe"] {
+            assert!(ran.err.contains(word), "no `{word}` in: {}", ran.err);
+        }
+        assert_eq!(folder.names(), ["pipe"]);
+    }
+}
+
+#[test]
+fn a_file_already_there_is_replaced_and_kept_where_the_run_is_refused() {
+    let folder = Folder::new();
+    let out = folder.put("r.json", b"old");
+    assert_eq!(attack("digits", &["--eps", "nan", "--out", &out]).code, 2);
+    assert_eq!(text_of(&out), "old");
+    assert_eq!(attack("digits", &["--limit", "20", "--out", &out]).code, 0);
+    parsed(&text_of(&out));
+    assert_eq!(folder.names(), ["r.json"]);
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_panic() {
+    let list = "list";
+    let attack =
+        "attack digits-robust --data digits --attack fgsm --norm linf --eps 0.1 --limit 20";
+    let gate = "gate examples/gate/few.toml --format json";
+    for (line, code) in [(list, 0), (attack, 0), (gate, 3)] {
+        let arguments: Vec<&str> = line.split(' ').collect();
+        for of_errors in [false, true] {
+            // A pipe whose reading end is closed before anything is written.
+            let (reader, writer) = std::io::pipe().expect("a pipe");
+            drop(reader);
+            let mut command = command(&arguments);
+            if of_errors {
+                command.stderr(writer).stdout(Stdio::null());
+            } else {
+                command.stdout(writer).stderr(Stdio::piped());
+            }
+            let ended = command.output().expect("it runs");
+            assert_eq!(ended.status.code(), Some(code), "{line}");
+            let told = String::from_utf8_lossy(&ended.stderr).into_owned();
+            assert!(!told.contains("panicked"), "{told}");
+        }
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_full_disk_under_standard_output_is_an_error() {
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full");
+    let ended = command(&["list"]).stdout(full.expect("it opens")).output();
+    let ended = ended.expect("it runs");
+    assert_eq!(ended.status.code(), Some(2));
+    let told = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert!(told.contains("standard output"), "{told}");
+    assert!(!told.contains("panicked"), "{told}");
+}
+
+#[test]
+fn text_is_plain_where_no_terminal_reads_it_and_absent_where_nobody_wants_it() {
+    for line in ["gate examples/gate/few.toml", "gate --help", "gate --nope"] {
+        let arguments: Vec<&str> = line.split(' ').collect();
+        for colour in ["", "1"] {
+            let ended = command(&arguments).env("NO_COLOR", colour).output();
+            let ended = ended.expect("it runs");
+            let escape = [ended.stdout, ended.stderr].concat().contains(&0x1b);
+            assert!(!escape, "{line}");
+        }
+    }
+    let quiet = run(&["gate", "examples/gate/few.toml", "--quiet"]);
+    assert_eq!((quiet.code, quiet.out + &quiet.err), (3, String::new()));
+}
+
+#[test]
+fn values_out_of_range_are_told_with_their_flag() {
+    let cases: [(&str, &[&str]); 16] = [
+        ("--eps -1", &["--eps", "negative"]),
+        ("--eps -8/255", &["--eps", "-8/255"]),
+        ("--attack pgd --steps -1", &["--steps", "-1"]),
+        (
+            "--attack pgd --step-size -0.1",
+            &["step_size = -0.1", "above 0"],
+        ),
+        ("--fail-under -1", &["--fail-under -1", "0 to 1"]),
+        ("--limit -1", &["--limit", "-1"]),
+        ("--targeted -1", &["-1", "least-likely"]),
+        ("--bounds 1,0", &["--bounds", "1,0"]),
+        ("--bounds nan,1", &["--bounds", "NaN"]),
+        ("--forwards 0", &["--forwards 0"]),
+        ("--label-column y", &["--label-column y", ".csv"]),
+        ("--per-sample-eps", &["--per-sample-eps", "`eps`"]),
+        ("--shard 3/3", &["--shard", "3/3", "below N"]),
+        ("--range 5", &["--range 5", "A..B"]),
+        ("--range 0..9999", &["0..9999", "0..899"]),
+        ("--set fgsm.loss", &["--set fgsm.loss", "ID.FIELD=VALUE"]),
+    ];
+    for (line, words) in cases {
+        let ran = attack("digits", &line.split(' ').collect::<Vec<_>>());
+        assert_eq!(ran.code, 2, "{line}");
+        for word in words {
+            assert!(ran.err.contains(word), "no `{word}` in: {}", ran.err);
+        }
+    }
+}

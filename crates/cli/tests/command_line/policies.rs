@@ -1,0 +1,218 @@
+//! Gates in parts, from evidence, held to digests, and stopped halfway.
+
+use serde_json::Value;
+
+use crate::harness::{Folder, run};
+
+/// Two checks that pass, on a few samples.
+const POLICY: &str = r#"schema = "proofmark/policy/1"
+seed = 3
+
+[[model]]
+name = "mine"
+path = "digits-robust"
+sha256 = "MODEL"
+
+[[check]]
+id = "clean"
+kind = "clean"
+model = "mine"
+data = "digits"
+limit = 60
+require = "accuracy >= 0.80"
+
+[[check]]
+id = "robust"
+kind = "robustness"
+model = "mine"
+data = "digits"
+limit = 60
+threat = { norm = "linf", eps = "0.1" }
+attacks = ["fgsm", { id = "pgd", steps = 10 }]
+require = "robust_accuracy >= 0.60"
+"#;
+
+fn digest(model: &str) -> String {
+    let model = run(&["inspect", model, "--format", "json"]);
+    let model: Value = serde_json::from_str(&model.out).expect("JSON");
+    model["sha256"].as_str().expect("a digest").to_owned()
+}
+
+fn policy(folder: &Folder) -> String {
+    let text = POLICY.replace("MODEL", &digest("digits-robust"));
+    folder.put("policy.toml", text.as_bytes())
+}
+
+/// Exit code and JSON of a gate.
+fn judged(arguments: &[&str]) -> (i32, Value) {
+    let ran = run(&[&["gate", "--quiet", "--format", "json"], arguments].concat());
+    assert_eq!(ran.err, "");
+    let report = serde_json::from_str(&ran.out).expect("JSON alone");
+    (ran.code, report)
+}
+
+/// Exit 2 before anything is measured or made.
+fn refused(folder: &Folder, arguments: &[&str], words: &[&str]) {
+    let before = folder.names();
+    let ran = run(&[&["gate"], arguments].concat());
+    assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{}", ran.err);
+    for word in words {
+        assert!(ran.err.contains(word), "no `{word}` in: {}", ran.err);
+    }
+    assert_eq!(folder.names(), before);
+}
+
+#[test]
+fn three_shards_judged_together_are_the_whole_gate() {
+    let folder = Folder::new();
+    let policy = policy(&folder);
+    let parts = folder.path("parts").display().to_string();
+    let whole = folder.path("whole").display().to_string();
+    for shard in ["2/3", "0/3", "1/3"] {
+        let ran = run(&["gate", &policy, "--out-dir", &parts, "--shard", shard]);
+        assert_eq!((ran.code, ran.out.as_str()), (0, ""), "{}", ran.err);
+    }
+    let together = judged(&[&policy, "--from-evidence", &parts]);
+    let unsharded = judged(&[&policy, "--out-dir", &whole]);
+    assert_eq!(together, unsharded);
+
+    // What scripts read.
+    let (code, report) = unsharded;
+    assert_eq!((code, report["verdict"].as_str()), (0, Some("pass")));
+    let policy_digest = report["policy"]["sha256"].as_str();
+    assert_eq!(policy_digest.map(str::len), Some(64));
+    assert!(report["findings"].is_array());
+    let fields = "id kind verdict observed ci threshold evidence";
+    for field in fields.split(' ') {
+        assert!(report["checks"][1].get(field).is_some(), "no `{field}`");
+    }
+    let kept = std::fs::read(folder.path("whole/gate.json")).expect("kept");
+    assert_eq!(serde_json::from_slice::<Value>(&kept).ok(), Some(report));
+
+    // A part that is missing makes no smaller whole.
+    let gone = folder.path("parts/robust.shard-1-of-3.json");
+    std::fs::remove_file(gone).expect("it is there");
+    let (code, report) = judged(&[&policy, "--from-evidence", &parts]);
+    assert_eq!((code, report["verdict"].as_str()), (2, Some("error")));
+}
+
+#[test]
+fn finished_checks_are_taken_over_and_others_measured_again() {
+    let folder = Folder::new();
+    let policy = policy(&folder);
+    let dir = folder.path("run").display().to_string();
+    let first = judged(&[&policy, "--out-dir", &dir]);
+    let file = |check: &str| folder.path(&format!("run/{check}.json"));
+    let read = |check: &str| std::fs::read_to_string(file(check)).expect("evidence");
+    let clean = read("clean");
+    // One is damaged, as if its disk had been: it alone is measured again.
+    std::fs::write(file("robust"), "{").expect("writable");
+    let again = judged(&[&policy, "--resume", &dir, "--out-dir", &dir]);
+    assert_eq!(again, first);
+    assert_eq!(read("clean"), clean);
+    assert!(read("robust").len() > 1_000);
+
+    // Evidence of another run is none: it is not the policy's seed.
+    let other = clean.replace("\"seed\": 3", "\"seed\": 4");
+    assert_ne!(other, clean);
+    std::fs::write(file("clean"), other).expect("writable");
+    assert_eq!(judged(&[&policy, "--resume", &dir]), first);
+    assert_ne!(judged(&[&policy, "--from-evidence", &dir]).0, 0);
+}
+
+#[test]
+fn another_model_than_was_reviewed_stops_the_gate_before_it_runs() {
+    let folder = Folder::new();
+    let (found, expected) = (digest("digits-robust"), digest("digits-standard"));
+    let text = POLICY.replace("MODEL", &expected);
+    let policy = folder.put("p.toml", text.as_bytes());
+    let dir = folder.path("run").display().to_string();
+    let words = ["p.toml", "model `mine`", "sha256", &found, &expected];
+    refused(&folder, &[&policy, "--out-dir", &dir], &words);
+}
+
+#[test]
+fn time_that_runs_out_never_passes() {
+    let folder = Folder::new();
+    let (code, report) = judged(&[&policy(&folder), "--time-budget", "0.001"]);
+    assert_ne!(code, 0);
+    assert_ne!(report["verdict"], "pass");
+}
+
+#[test]
+fn folders_and_formats_that_are_none_are_named_and_nothing_is_made() {
+    let folder = Folder::new();
+    let policy = policy(&folder);
+    let file = folder.put("file", b"");
+    let here = folder.path("").display().to_string();
+    let none = folder.path("none").display().to_string();
+    let new = folder.path("new").display().to_string();
+    let cases: [(&[&str], &[&str]); 9] = [
+        (
+            &[&policy, "--from-evidence", &none, "--out-dir", &new],
+            &["--from-evidence", "none"],
+        ),
+        (&[&policy, "--resume", &none], &["--resume", "none"]),
+        (&[&policy, "--resume", &file], &["--resume", "file"]),
+        (&[&policy, "--out-dir", &file], &["--out-dir", "file"]),
+        (&[&policy, "--shard", "0/3"], &["--out-dir"]),
+        (&[&policy, "--format", "jsno"], &["did you mean `json`"]),
+        (&[&policy, "--time-budget", "-1"], &["--time-budget -1"]),
+        (&[&here], &["expected a policy file"]),
+        (&[&none], &["none", "expected a policy file"]),
+    ];
+    for (arguments, words) in cases {
+        refused(&folder, arguments, words);
+    }
+}
+
+#[test]
+#[cfg(unix)]
+fn an_interrupted_gate_keeps_only_whole_evidence() {
+    use std::process::{Command, Stdio};
+    use std::thread::sleep;
+    use std::time::Duration;
+
+    let folder = Folder::new();
+    let long = POLICY
+        .replace("MODEL", &digest("digits-robust"))
+        .replace("steps = 10", "steps = 1000000");
+    let policy = folder.put("p.toml", long.as_bytes());
+    let dir = folder.path("run").display().to_string();
+    let mut child = crate::harness::command(&["gate", &policy, "--out-dir", &dir])
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    // The first check's evidence shows that the second is at work.
+    let clean = folder.path("run/clean.json");
+    for _ in 0..200 {
+        if clean.exists() {
+            break;
+        }
+        sleep(Duration::from_millis(50));
+    }
+    sleep(Duration::from_millis(300));
+    let killed = Command::new("kill")
+        .args(["-TERM", &child.id().to_string()])
+        .status();
+    assert!(killed.expect("kill runs").success());
+    for _ in 0..200 {
+        if child.try_wait().expect("a child").is_some() {
+            break;
+        }
+        sleep(Duration::from_millis(50));
+    }
+    // Ten seconds have been enough, or it never ends.
+    let _ = child.kill();
+    let ended = child.wait_with_output().expect("it ended");
+    assert_eq!(ended.status.code(), Some(130));
+    let told = String::from_utf8(ended.stderr).expect("UTF-8");
+    assert!(told.contains("--resume"), "{told}");
+    let names: Vec<_> = std::fs::read_dir(folder.path("run"))
+        .expect("a folder")
+        .map(|e| e.expect("an entry").file_name())
+        .collect();
+    assert_eq!(names, ["clean.json"]);
+    let kept = std::fs::read(clean).expect("evidence");
+    serde_json::from_slice::<Value>(&kept).expect("whole");
+}

@@ -131,6 +131,26 @@ fn a_cured_flag_is_a_note() {
 }
 
 #[test]
+fn a_budget_of_nothing_raises_no_flag() {
+    let model = proofmark::model("digits-robust", &proofmark::device("cpu").unwrap()).unwrap();
+    let data = data();
+    let result = proofmark::evaluate(&model, &data)
+        .linf(0.0)
+        .attacks(["pgd"])
+        .run()
+        .unwrap();
+    assert!(
+        result.report().trust.is_empty(),
+        "{:?}",
+        result.report().trust
+    );
+    assert_eq!(
+        result.report().worst_case.correct,
+        result.report().clean.correct
+    );
+}
+
+#[test]
 fn an_honest_model_carries_no_flag() {
     for name in ["digits-standard", "digits-robust"] {
         let model = proofmark::model(name, &proofmark::device("cpu").unwrap()).unwrap();

@@ -32,7 +32,13 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
 /// take files, and what is there already must be an ordinary file, as it is replaced (`/dev/null` would be, too).
 pub(crate) fn target(flag: &str, path: &Path) -> Result<PathBuf, Failure> {
     let refused = |problem: &str| Failure(format!("{flag} {}: {problem}", path.display()));
-    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+    // One file has one name, so that two flags cannot mean the same one.
+    let target = fs::canonicalize(path).unwrap_or_else(|_| {
+        match (fs::canonicalize(folder_of(path)), path.file_name()) {
+            (Ok(folder), Some(name)) => folder.join(name),
+            _ => path.to_path_buf(),
+        }
+    });
     if target.is_dir() {
         return Err(refused("it is a folder; expected the name of a file"));
     }

@@ -48,7 +48,7 @@ pub fn device(name: &str) -> Result<Device, RunError> {
 }
 
 /// The name a report gives a device.
-pub(crate) fn describe(device: &Device) -> String {
+pub fn describe(device: &Device) -> String {
     let text = format!("{device:?}").to_ascii_lowercase();
     ["cuda", "wgpu", "flex"]
         .into_iter()

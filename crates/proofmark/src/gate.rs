@@ -151,6 +151,7 @@ impl Gate {
             };
             plan.shard = options.shard;
             plan.preprocessing.clone_from(&check.preprocessing);
+            plan.selection.insert("limit".to_owned(), json!(check.job.limit));
             plan.stop = &stop;
             plan.clock = options.clock;
             plan.progress = &meter;

@@ -29,7 +29,7 @@ mod threat;
 mod trust;
 
 pub use burn;
-pub use device::{DEVICES, device};
+pub use device::{DEVICES, describe, device};
 pub use error::RunError;
 pub use evaluate::{Evaluate, Evaluation, Measured, Shortfall, evaluate};
 pub use gate::{Gate, GateError, GateOptions};

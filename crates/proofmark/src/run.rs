@@ -86,6 +86,8 @@ pub struct RunPlan<'a> {
     pub shard: Option<Shard>,
     /// What happens between data units and the model, for the report.
     pub preprocessing: Map<String, Value>,
+    /// How the samples were chosen (limit, range), for the report.
+    pub selection: Map<String, Value>,
     /// Where the model came from, for the report.
     pub origin: Option<String>,
     /// Asked between steps; `true` ends the run, and samples not done are reported as stopped.
@@ -124,6 +126,7 @@ impl<'a> RunPlan<'a> {
             settings: Settings::default(),
             shard: None,
             preprocessing: Map::new(),
+            selection: Map::new(),
             origin: None,
             stop: &|| false,
             clock: &|| 0.0,
@@ -378,8 +381,8 @@ impl<'a> RunPlan<'a> {
                 version: env!("CARGO_PKG_VERSION").into(),
             },
             config: match config {
-                Value::Object(map) => map,
-                _ => Map::new(),
+                Value::Object(map) => map.into_iter().chain(self.selection.clone()).collect(),
+                _ => self.selection.clone(),
             },
             model: ModelFacts {
                 name: signature.name.clone(),

@@ -46,11 +46,15 @@ pub(crate) fn runs(
             });
         }
     }
+    // Where nothing may change, taking the limit away changes nothing either.
+    let Some(moving) = threats.iter().find(|t| t.record().eps > 0.0) else {
+        return Ok(runs);
+    };
     if let Some(attack) = strongest(plan.attacks)? {
         runs.push(TrustRun {
             attack,
             role: Role::Probe,
-            threat: threats[0].unbounded(modalities),
+            threat: moving.unbounded(modalities),
             label: "unbounded".into(),
         });
     }

@@ -66,6 +66,8 @@ pub(crate) fn run(args: &Attack, quiet: bool) -> Result<u8, Failure> {
     };
     plan.shard = args.shard;
     plan.preprocessing = preprocessing;
+    plan.selection.insert("limit".to_owned(), json!(args.limit));
+    plan.selection.insert("range".to_owned(), json!(args.range));
     plan.stop = &signals::interrupted;
     plan.clock = &clock::seconds;
     plan.progress = &shown;

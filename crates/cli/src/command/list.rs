@@ -53,7 +53,7 @@ fn lines(what: What) -> Vec<(String, String)> {
             .iter()
             .map(|d| {
                 let state = match proofmark::device(d) {
-                    Ok(device) => format!("{device:?}"),
+                    Ok(device) => format!("here: {}", proofmark::describe(&device)),
                     Err(e) => e.to_string(),
                 };
                 own(d, &state)

@@ -5,6 +5,9 @@ use proofmark::data::npz::{self, NpzArray};
 
 use crate::harness::{Folder, attack};
 
+/// What one npz is to hold, by name.
+type Arrays<'a> = Vec<(&'a str, NpzArray<'a>)>;
+
 /// Exit 2, every word told, and nothing written: no report, no adversarials, no temporary file.
 fn refused(folder: &Folder, data: &str, words: &[&str]) {
     let out = folder.path("report.json").display().to_string();
@@ -32,7 +35,7 @@ fn wrong_types_and_ranks_are_named() {
     let (floats, table) = (zeros::<f32>(&[2]), zeros::<i64>(&[2, 1]));
     let below = ArrayD::from_shape_vec(vec![2], vec![0_i64, -1]).expect("a shape");
     let (x, y) = (NpzArray::F32(pixels.view()), NpzArray::I64(labels.view()));
-    let cases: [(&str, Vec<(&str, NpzArray<'_>)>, &[&str]); 7] = [
+    let cases: [(&str, Arrays<'_>, &[&str]); 7] = [
         (
             "whole.npz",
             vec![("x", NpzArray::I64(whole.view())), ("y", y.clone())],

@@ -131,9 +131,13 @@ fn saved_points_lie_inside_the_budget_of_every_norm_and_inside_the_bounds() {
 fn files_that_would_overwrite_each_other_or_a_device_are_refused() {
     let folder = Folder::new();
     let one = folder.path("one").display().to_string();
-    let ran = attack("digits", &["--out", &one, "--save", &one]);
-    assert_eq!(ran.code, 2);
-    assert!(ran.err.contains("--out and --save are both"), "{}", ran.err);
+    let other_way = folder.path("./one").display().to_string();
+    for two in [&one, &other_way] {
+        let ran = attack("digits", &["--out", &one, "--save", two]);
+        assert_eq!(ran.code, 2);
+        let told = ran.err.contains("--out and --save are both");
+        assert!(told, "{}", ran.err);
+    }
     let nowhere = folder.path("no/a.npz").display().to_string();
     let ran = attack("digits", &["--save", &nowhere]);
     assert_eq!(ran.code, 2);

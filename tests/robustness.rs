@@ -51,6 +51,17 @@ fn the_assertion_message_says_what_is_wrong_and_what_to_do() {
 }
 
 #[test]
+fn an_attack_that_did_not_run_is_no_evidence() {
+    let result = evaluated("digits-robust");
+    let error = result
+        .robust_accuracy_under("pdg")
+        .at_least(0.1, 0.95)
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("no attack `pdg` was run"), "{error}");
+}
+
+#[test]
 fn five_lines_from_a_model_to_a_verdict() {
     // The promise is about what a user types: count it where it is documented.
     let documented = include_str!("../crates/proofmark/src/lib.rs");

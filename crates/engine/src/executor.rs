@@ -104,7 +104,7 @@ where
             // Device work outside the model can fail too (memory, a lost device): same boundary.
             let ended = guarded("device", || Ok(self.one_round()))??;
             if !ended {
-                return Ok(self.stopped());
+                return self.stopped();
             }
             self.judge()?;
             self.round += 1;
@@ -136,9 +136,10 @@ where
             }
             self.stepper.step(&mut self.oracle, &mut rows, &mut state)?;
             rows.advance_step();
+            let active = rows.len();
             self.active = self.retire(rows, state);
             self.job.observer.event(Event::Step {
-                active: self.active.as_ref().map_or(0, |(r, _)| r.len()),
+                active,
                 done: self.waiting.len(),
             });
         }
@@ -163,7 +164,7 @@ where
             };
             // An earlier round and its judging may have spent all a row has.
             if self.exhausted(row) {
-                self.outcomes[self.place[&row]].status = RunStatus::Stopped;
+                self.end(row, RunStatus::Stopped);
             } else {
                 fresh.push(row);
             }
@@ -258,6 +259,14 @@ where
             .collect()
     }
 
+    /// Ends a row without a result, unless an earlier round has proven it broken.
+    fn end(&mut self, row: usize, status: RunStatus) {
+        let outcome = &mut self.outcomes[self.place[&row]];
+        if outcome.status != RunStatus::Broken {
+            outcome.status = status;
+        }
+    }
+
     /// Writes down what became of a row that leaves.
     fn leave(
         &mut self,
@@ -280,9 +289,9 @@ where
         }
         if let Some(what) = flags.invalid {
             add(&mut outcome.observed, what);
-            outcome.status = RunStatus::Invalid;
+            self.end(row, RunStatus::Invalid);
         } else if done == Done::Spent {
-            outcome.status = RunStatus::Stopped;
+            self.end(row, RunStatus::Stopped);
         } else if let Some(x) = last {
             self.waiting.push(Waiting {
                 candidate: Candidate { row, x },
@@ -353,7 +362,7 @@ where
         }
     }
 
-    fn stopped(mut self) -> Outcomes {
+    fn stopped(mut self) -> Result<Outcomes, EngineError> {
         let active = self.active.take().map(|(mut rows, mut state)| {
             [save(&mut rows), save(&mut state)]
                 .map(|m| m.into_iter().map(|(k, v)| (k, v.into())).collect())
@@ -371,12 +380,14 @@ where
             outcomes: self.outcomes.clone(),
             ledger: self.oracle.ledger_mut().clone(),
         };
+        // What was found before the stop is proof all the same.
+        self.judge()?;
         for o in &mut self.outcomes {
             if o.status == RunStatus::Robust {
                 o.status = RunStatus::Stopped;
             }
         }
-        self.finish(Some(checkpoint))
+        Ok(self.finish(Some(checkpoint)))
     }
 
     fn restore(&mut self, c: Checkpoint) -> Result<(), EngineError> {

@@ -11,7 +11,7 @@ pub enum Event {
     },
     /// A step was made.
     Step {
-        /// Rows at work.
+        /// Rows that made it.
         active: usize,
         /// Rows done in this round.
         done: usize,

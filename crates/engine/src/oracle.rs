@@ -216,8 +216,17 @@ impl<M: GradientModel + ?Sized> Oracle<'_, M> {
     ) -> Result<Gradient, EngineError> {
         let query = Query::one_per_row(x.clone(), rows.keys());
         let mut answer = self.gradient_of(rows, &query, loss)?;
+        // What may not change has no say in whether the attack has anything to go by.
+        let free = rows.region().free(&answer.gradient);
+        let moves: Vec<f32> = rows
+            .region()
+            .leading_eps()
+            .iter()
+            .map(|e| f32::from(u8::from(*e > 0.0)))
+            .collect();
+        let moves = Tensor::<1>::from_floats(moves.as_slice(), self.device());
         let watch = &mut rows.watch;
-        let mut sums = answer.gradient.blocks().iter().map(|g| {
+        let mut sums = free.blocks().iter().map(|g| {
             // The sum is NaN or infinite as soon as one entry is, and zero only if all are.
             g.clone().abs().sum_dim(1).squeeze_dim::<1>(1)
         });
@@ -230,7 +239,8 @@ impl<M: GradientModel + ?Sized> Oracle<'_, M> {
             .invalid
             .clone()
             .mask_fill(bad.clone().bool_and(unbroken).bool_and(untouched), 2.0);
-        watch.gradients = watch.gradients.clone() + 1.0;
+        // A row that may not move at all proves nothing about gradients.
+        watch.gradients = watch.gradients.clone() + moves;
         watch.zero = watch.zero.clone() + size.equal_scalar(0.0).float();
         if bad.clone().any().into_scalar::<bool>() {
             let zeros = answer.gradient.map(|g| g.zeros_like());

@@ -69,10 +69,12 @@ impl Watch {
 
     /// Which rows a new adversarial of this gauge would improve.
     pub(crate) fn improved_by(&self, gauge: &Tensor<1>, aim: Aim) -> Tensor<1, Bool> {
-        match aim {
+        let better = match aim {
             Aim::Within => self.found.clone().lower_scalar(0.5),
             Aim::Minimise => gauge.clone().lower(self.gauge.clone()),
-        }
+        };
+        // A row that was not finite is done, whether or not it has left yet.
+        better.bool_and(self.invalid.clone().lower_scalar(0.5))
     }
 }
 

@@ -112,6 +112,23 @@ impl Gate {
         &self.policy
     }
 
+    /// Turns evidence that is not of this policy as it stands (another attack parameter, other samples, another
+    /// model) into an error: judging then fails closed.
+    pub fn refuse_stale(&self, evidence: &mut Evidence) {
+        for check in &self.checks {
+            let Some(found) = evidence.get_mut(&check.job.check) else {
+                continue;
+            };
+            if found
+                .as_ref()
+                .is_ok_and(|r| !check.plan(Settings::default().batch).made_or_stopped(r))
+            {
+                *found =
+                    Err("the evidence was measured for another policy, model or data".to_owned());
+            }
+        }
+    }
+
     /// Measures every check that `earlier` does not already hold, telling `done` of each as it ends.
     ///
     /// A check that fails to run is told like any other: its evidence is the error, and judging fails closed.
@@ -138,20 +155,8 @@ impl Gate {
         };
         let mut evidence = Evidence::new();
         for check in &self.checks {
-            let mut plan = RunPlan::new(
-                check.model.as_ref(),
-                &check.data,
-                &check.attacks,
-                check.threats.clone(),
-            );
-            plan.settings = Settings {
-                seed: check.job.seed,
-                batch: options.batch,
-                ..Settings::default()
-            };
+            let mut plan = check.plan(options.batch);
             plan.shard = options.shard;
-            plan.preprocessing.clone_from(&check.preprocessing);
-            plan.selection.insert("limit".to_owned(), json!(check.job.limit));
             plan.stop = &stop;
             plan.clock = options.clock;
             plan.progress = &meter;
@@ -163,6 +168,27 @@ impl Gate {
             evidence.insert(check.job.check.clone(), report);
         }
         evidence
+    }
+}
+
+impl Prepared {
+    /// The run this check asks for.
+    fn plan(&self, batch: usize) -> RunPlan<'_> {
+        let mut plan = RunPlan::new(
+            self.model.as_ref(),
+            &self.data,
+            &self.attacks,
+            self.threats.clone(),
+        );
+        plan.settings = Settings {
+            seed: self.job.seed,
+            batch,
+            ..Settings::default()
+        };
+        plan.preprocessing.clone_from(&self.preprocessing);
+        plan.selection
+            .insert("limit".to_owned(), json!(self.job.limit));
+        plan
     }
 }
 
@@ -182,6 +208,16 @@ fn prepare(
     for spec in &job.attacks {
         let attack = proofmark_attacks::build(&spec.id, &spec.parameters)
             .map_err(|e| policy.attack_error(spec, e.field.as_deref(), e.problem))?;
+        let norms = attack.meta().norms;
+        let asked = job.threat.iter().map(|t| t.leading().0);
+        if let Some(norm) = asked.into_iter().find(|n| !norms.contains(n)) {
+            let known: Vec<&str> = norms.iter().map(|n| n.as_str()).collect();
+            let problem = format!(
+                "does not support norm {norm}; it supports {}",
+                known.join(", ")
+            );
+            return Err(policy.attack_error(spec, None, problem).into());
+        }
         attacks.push(attack);
     }
     let threats: Vec<ThreatPlan> = job.threat.iter().map(threat).collect();

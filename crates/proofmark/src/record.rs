@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use proofmark_data::Dataset;
-use proofmark_domain::{Observation, Role, RunMeta, RunOutcome, RunStatus, SampleRecord};
+use proofmark_domain::{
+    Observation, Role, RunMeta, RunOutcome, RunStatus, SampleRecord, ThreatRecord,
+};
 use proofmark_engine::{Attack, Clean, Needs, Outcome, Point, Samples};
 use proofmark_gate::{ReportHead, summarise};
 use proofmark_threat::Threat;
@@ -17,18 +19,22 @@ pub(crate) struct Run<'a> {
     pub(crate) role: Role,
     pub(crate) threat: Threat,
     gradient: bool,
-    text: String,
+    record: ThreatRecord,
 }
 
 impl<'a> Run<'a> {
-    /// `text` is epsilon as it was written, or what a probe is called.
-    pub(crate) fn new(attack: &'a dyn Attack, role: Role, threat: &Threat, text: &str) -> Self {
+    /// `whole` describes the threat over all shards; a probe is named by what it is.
+    pub(crate) fn new(
+        attack: &'a dyn Attack,
+        role: Role,
+        threat: &Threat,
+        whole: ThreatRecord,
+    ) -> Self {
         let meta = attack.meta();
-        let norm = threat.record().norm;
         let at = if role == Role::Probe {
-            text.to_owned()
+            whole.text.clone()
         } else {
-            format!("{norm}:{text}")
+            format!("{}:{}", whole.norm, whole.text)
         };
         Self {
             key: format!("{}@{at}", meta.id),
@@ -36,21 +42,17 @@ impl<'a> Run<'a> {
             role,
             gradient: meta.needs == Needs::Gradients,
             threat: threat.clone(),
-            text: text.to_owned(),
+            record: whole,
         }
     }
 
     fn meta(&self, seconds: f64) -> RunMeta {
-        let mut threat = self.threat.record();
-        if self.role == Role::Probe {
-            threat.text.clone_from(&self.text);
-        }
         RunMeta {
             key: self.key.clone(),
             id: self.attack.meta().id.to_owned(),
             role: self.role,
             gradient: self.gradient,
-            threat,
+            threat: self.record.clone(),
             parameters: self.attack.parameters(),
             seconds,
         }
@@ -127,7 +129,7 @@ impl Record {
             self.zero[row].0 += usize::from(outcome.observed.contains(&Observation::ZeroGradient));
             self.zero[row].1 += 1;
         }
-        let eps = run.threat.record().eps;
+        let eps = run.record.eps;
         if let (RunStatus::Broken, Some(point), true) =
             (outcome.status, &outcome.point, run.role != Role::Probe)
             && self.best[row].as_ref().is_none_or(|(e, _)| eps < *e)

@@ -2,7 +2,8 @@
 
 use proofmark_data::Dataset;
 use proofmark_domain::{
-    DataFacts, Epsilon, ModelFacts, Norm, Report, Role, RunStatus, Seed, Shard, ToolFacts,
+    DataFacts, Epsilon, ModelFacts, Norm, Report, Role, RunStatus, SampleRecord, Seed, Shard,
+    ThreatRecord, ToolFacts,
 };
 use proofmark_engine::{Access, Attack, Clean, Goal, Job, Judge, Observer, Samples, preflight};
 use proofmark_gate::ReportHead;
@@ -170,8 +171,9 @@ impl<'a> RunPlan<'a> {
             .filter(|r| data.rank[*r] < probed)
             .collect();
 
-        let extra = self.trust_runs(&threats)?;
-        let runs = self.runs(&threats, &extra);
+        let whole = self.whole_threats()?;
+        let extra = self.trust_runs(&threats, &whole)?;
+        let runs = self.runs(&threats, &whole, &extra);
         let target = |run: &Run<'_>| match run.role {
             Role::Probe => (&probes, Goal::Untargeted),
             Role::Attack | Role::Baseline => (&attacked, goal),
@@ -233,67 +235,88 @@ impl<'a> RunPlan<'a> {
         Ok(clean)
     }
 
-    fn trust_runs(&self, threats: &[Threat]) -> Result<Vec<trust::TrustRun>, RunError> {
+    fn trust_runs(
+        &self,
+        threats: &[Threat],
+        whole: &[ThreatRecord],
+    ) -> Result<Vec<trust::TrustRun>, RunError> {
         if self.settings.trust && !self.attacks.is_empty() {
-            trust::runs(self, threats, &self.model.signature().modalities)
+            trust::runs(self, threats, whole, &self.model.signature().modalities)
         } else {
             Ok(Vec::new())
         }
     }
 
     /// Every attack at every budget, then the runs nobody asked for.
-    fn runs<'b>(&'b self, threats: &[Threat], extra: &'b [trust::TrustRun]) -> Vec<Run<'b>> {
+    fn runs<'b>(
+        &'b self,
+        threats: &[Threat],
+        whole: &[ThreatRecord],
+        extra: &'b [trust::TrustRun],
+    ) -> Vec<Run<'b>> {
         let mut runs = Vec::new();
-        for (plan, threat) in self.threats.iter().zip(threats) {
+        for (threat, whole) in threats.iter().zip(whole) {
             for attack in self.attacks {
                 let role = attack.meta().role;
-                runs.push(Run::new(
-                    attack.as_ref(),
-                    role,
-                    threat,
-                    &plan.eps.to_string(),
-                ));
+                runs.push(Run::new(attack.as_ref(), role, threat, whole.clone()));
             }
         }
         runs.extend(
             extra
                 .iter()
-                .map(|e| Run::new(e.attack.as_ref(), e.role, &e.threat, &e.label)),
+                .map(|e| Run::new(e.attack.as_ref(), e.role, &e.threat, e.record.clone())),
         );
         record::unique_keys(&mut runs);
         runs
     }
 
-    /// Whether `report` is what this plan would measure (an earlier, finished run of it).
+    /// Each threat model over the samples of all shards, as reports write it down.
+    fn whole_threats(&self) -> Result<Vec<ThreatRecord>, RunError> {
+        let modalities = &self.model.signature().modalities;
+        self.threats
+            .iter()
+            .map(|t| Ok(t.fit(modalities, self.data)?.record()))
+            .collect()
+    }
+
+    /// Whether `report` is what this plan would measure: an earlier, finished run of it.
     pub fn made(&self, report: &Report) -> bool {
+        let stopped = |s: &SampleRecord| s.runs.iter().any(|r| r.status == RunStatus::Stopped);
+        self.made_or_stopped(report) && !report.samples.iter().any(stopped)
+    }
+
+    /// The same, finished or not.
+    pub fn made_or_stopped(&self, report: &Report) -> bool {
         let signature = self.model.signature();
-        let asked: Vec<(String, Map<String, Value>, f64)> = self
-            .threats
+        let Ok(whole) = self.whole_threats() else {
+            return false;
+        };
+        let asked: Vec<_> = whole
             .iter()
             .flat_map(|t| {
-                let eps = t
-                    .fit(&signature.modalities, self.data)
-                    .map_or(f64::NAN, |t| t.record().eps);
                 self.attacks
                     .iter()
-                    .map(move |a| (a.meta().id.to_owned(), a.parameters(), eps))
+                    .map(|a| (a.meta().id, a.parameters(), t.clone()))
             })
             .collect();
-        let made = report
-            .attacks
-            .iter()
-            .map(|a| (a.id.clone(), a.parameters.clone(), a.threat.eps));
-        let complete = report
-            .samples
-            .iter()
-            .all(|s| s.runs.iter().all(|r| r.status != RunStatus::Stopped));
+        let made = report.attacks.iter().take(asked.len());
+        let made: Vec<_> = made
+            .map(|a| (a.id.as_str(), a.parameters.clone(), a.threat.clone()))
+            .collect();
+        // The samples are those of the plan, one by one: a count could be that of others.
+        let Ok(part) = self.part() else { return false };
+        let mut ids: Vec<_> = part.ids.iter().collect();
+        ids.sort();
         report.model.sha256 == signature.sha256
+            && report.model.name == signature.name
             && report.data.sha256 == self.data.sha256
+            && report.data.name == self.data.name
             && report.data.planned == self.data.len()
             && report.seed == self.settings.seed.0
             && report.shard == self.shard
-            && complete
-            && made.take(asked.len()).collect::<Vec<_>>() == asked
+            && report.preprocessing == self.preprocessing
+            && made == asked
+            && report.samples.iter().map(|s| &s.id).eq(ids)
     }
 
     fn job<'b>(

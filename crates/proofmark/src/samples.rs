@@ -57,6 +57,18 @@ pub(crate) fn samples(data: &Dataset, signature: &Signature) -> Result<Samples, 
                 }
             }
         }
+        let (own, theirs) = (&column.modality.bounds, &input.bounds);
+        let differ = |f: &usize| own.low(*f) != theirs.low(*f) || own.high(*f) != theirs.high(*f);
+        if let Some(f) = (0..expected).find(differ) {
+            return Err(mismatch(format!(
+                "array `{}` states bounds {},{} and the model takes {},{} (feature {f}): an attack would leave one of them",
+                column.modality.name,
+                own.low(f),
+                own.high(f),
+                theirs.low(f),
+                theirs.high(f)
+            )));
+        }
         values.push(column.values.iter().copied().collect());
     }
     data.check_labels(signature.classes)?;

@@ -1,7 +1,7 @@
 //! The runs every evaluation makes beside the attacks it was asked for, to find out whether it can be trusted.
 
 use proofmark_data::Dataset;
-use proofmark_domain::{Modality, Role};
+use proofmark_domain::{Modality, Role, ThreatRecord};
 use proofmark_engine::{Attack, Needs};
 use proofmark_threat::Threat;
 use serde_json::Value;
@@ -19,7 +19,7 @@ pub(crate) struct TrustRun {
     pub(crate) attack: Box<dyn Attack>,
     pub(crate) role: Role,
     pub(crate) threat: Threat,
-    pub(crate) label: String,
+    pub(crate) record: ThreatRecord,
 }
 
 /// Samples whose rank is below this are probed; known before sharding, so shards agree on it.
@@ -33,36 +33,36 @@ pub(crate) fn probed_ranks(data: &Dataset) -> u64 {
 pub(crate) fn runs(
     plan: &RunPlan<'_>,
     threats: &[Threat],
+    whole: &[ThreatRecord],
     modalities: &[Modality],
 ) -> Result<Vec<TrustRun>, RunError> {
     let mut runs = Vec::new();
     if !plan.attacks.iter().any(|a| a.meta().role == Role::Baseline) {
-        for (threat, asked) in threats.iter().zip(&plan.threats) {
+        for (threat, whole) in threats.iter().zip(whole) {
             runs.push(TrustRun {
                 attack: proofmark_attacks::build("salt-and-pepper", &toml::Table::new())?,
                 role: Role::Baseline,
                 threat: threat.clone(),
-                label: asked.eps.to_string(),
+                record: whole.clone(),
             });
         }
     }
-    // Where nothing may change, taking the limit away changes nothing either.
-    let Some(moving) = threats.iter().find(|t| t.record().eps > 0.0) else {
-        return Ok(runs);
-    };
     if let Some(attack) = strongest(plan.attacks)? {
+        let threat = Threat::unbounded(modalities);
+        let mut record = threat.record();
+        "unbounded".clone_into(&mut record.text);
         runs.push(TrustRun {
             attack,
             role: Role::Probe,
-            threat: moving.unbounded(modalities),
-            label: "unbounded".into(),
+            threat,
+            record,
         });
     }
     Ok(runs)
 }
 
-/// The gradient attack with the most steps, made anew without an absolute step size (which would be tiny
-/// without a budget).
+/// The gradient attack with the most steps, made anew from the clean sample, once, without an absolute step
+/// size (which would be tiny without a budget).
 fn strongest(attacks: &[Box<dyn Attack>]) -> Result<Option<Box<dyn Attack>>, RunError> {
     let steps = |a: &dyn Attack| {
         a.parameters()
@@ -83,19 +83,22 @@ fn strongest(attacks: &[Box<dyn Attack>]) -> Result<Option<Box<dyn Attack>>, Run
         .iter()
         .any(|e| e.meta.id == best.meta().id);
     if !known || steps(best.as_ref()) < FEW_STEPS {
-        let table = [(
-            "steps".to_owned(),
-            toml::Value::Integer(2 * FEW_STEPS as i64),
-        )]
-        .into_iter()
-        .collect();
+        let table = format!("steps = {}\nrandom_start = false", 2 * FEW_STEPS);
+        let table = table
+            .parse()
+            .map_err(|e| RunError::Parameter(format!("{e}")))?;
         return Ok(Some(proofmark_attacks::build("pgd", &table)?));
     }
     let mut table = toml::Table::new();
     for (name, value) in best.parameters() {
-        if name != "step_size"
-            && let Ok(value) = toml::Value::try_from(value)
-        {
+        // Without a limit a random start alone breaks most samples, gradients or not.
+        let value = match name.as_str() {
+            "step_size" => continue,
+            "random_start" => Value::Bool(false),
+            "restarts" => Value::from(1),
+            _ => value,
+        };
+        if let Ok(value) = toml::Value::try_from(value) {
             table.insert(name, value);
         }
     }

@@ -117,10 +117,16 @@ impl Region {
         self.parts.iter().map(|p| p.norm)
     }
 
-    /// The budget of each row in the modality reports lead with: the first with any budget at all.
-    pub fn leading_eps(&self) -> &[f64] {
-        let moves = |p: &&Part| p.eps.iter().any(|e| *e > 0.0);
-        &self.parts.iter().find(moves).unwrap_or(&self.parts[0]).eps
+    /// The budget of each row in the first modality that may change in that row; 0 where none may.
+    pub fn leading_eps(&self) -> Vec<f64> {
+        let of = |r: usize| {
+            self.parts
+                .iter()
+                .map(|p| p.eps[r])
+                .find(|e| *e > 0.0)
+                .unwrap_or(0.0)
+        };
+        (0..self.rows()).map(of).collect()
     }
 
     /// The largest distance the boundary of the region has from the clean row in Euclidean terms, per row:
@@ -180,6 +186,16 @@ impl Region {
             })
             .reduce(Tensor::bool_and)
             .expect("at least one modality")
+    }
+
+    /// `direction` with zeros where a feature may not change.
+    #[must_use]
+    pub fn free(&self, direction: &Batch) -> Batch {
+        let mut parts = self.parts.iter();
+        direction.map(|d| {
+            let p = parts.next().expect("one part per modality");
+            d * p.upper.clone().greater(p.lower.clone()).float()
+        })
     }
 
     /// The region's rows at `owners` (which may repeat), for queries that are not one per row.

@@ -159,26 +159,17 @@ impl Threat {
         }
     }
 
-    /// No limit but the bounds: every free feature may take any value in its range.
-    ///
-    /// Frozen modalities and masked features stay frozen.
-    #[must_use]
-    pub fn unbounded(&self, modalities: &[Modality]) -> Self {
-        let budgets = self
-            .budgets
+    /// No limit but the bounds: every feature of every modality may take any value in its range.
+    pub fn unbounded(modalities: &[Modality]) -> Self {
+        let budgets = modalities
             .iter()
-            .zip(modalities)
-            .map(|(b, m)| {
-                let frozen = matches!(&b.radius, Radius::Uniform(e) if e.get() == 0.0);
+            .map(|m| {
                 let widest = f64::from(m.bounds.widest());
                 Budget {
+                    modality: m.name.clone(),
                     norm: Norm::Linf,
-                    radius: if frozen {
-                        b.radius.clone()
-                    } else {
-                        Radius::Uniform(Epsilon::new(widest).expect("bounds are finite"))
-                    },
-                    ..b.clone()
+                    radius: Radius::Uniform(Epsilon::new(widest).expect("bounds are finite")),
+                    mask: None,
                 }
             })
             .collect();

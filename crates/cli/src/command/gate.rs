@@ -36,7 +36,10 @@ pub(crate) fn run(args: &args::Gate, quiet: bool) -> Result<u8, Failure> {
     let gate =
         Gate::prepare(&source, folder, &device).map_err(|e| Failure(format!("{file}: {e}")))?;
     let kept = args.from_evidence.as_deref();
-    let kept = kept.map(|dir| read_evidence(&gate, dir)).transpose()?;
+    let mut kept = kept.map(|dir| read_evidence(&gate, dir)).transpose()?;
+    if let Some(evidence) = &mut kept {
+        gate.refuse_stale(evidence);
+    }
     if let Some(dir) = &args.out_dir {
         fs::create_dir_all(dir).map_err(|e| {
             Failure(format!(

@@ -219,6 +219,15 @@ fn a_gate_can_be_sharded_resumed_and_judged_again() {
         std::fs::read(folder.path("whole/robust.json")).expect("evidence")
     );
 
+    // Evidence of another policy is none: here the attack was weaker than the policy now asks for.
+    let changed = std::fs::read_to_string(crate::harness::root().join(policy)).expect("a policy");
+    let changed = folder.put(
+        "changed.toml",
+        changed.replace("steps = 50", "steps = 60").as_bytes(),
+    );
+    let stale = run(&["gate", &changed, "--from-evidence", &dir("whole")]);
+    assert_eq!(stale.code, 2, "{}", stale.err);
+
     // Without evidence a check is an error, never silence.
     std::fs::create_dir(folder.path("empty")).expect("a folder");
     assert_eq!(

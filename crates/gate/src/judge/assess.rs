@@ -20,6 +20,19 @@ pub struct Assessment {
 /// The same rules as a policy's: the interval decides, and a trust flag that is not cured can only take a pass
 /// away. For assertions in tests and for `--fail-under`.
 pub fn assess(report: &Report, metric: Metric, threshold: f64, level: f64) -> Assessment {
+    if let Metric::RobustAccuracyOf(id) = &metric
+        && !report.attacks.iter().any(|a| a.id == *id)
+    {
+        let known: Vec<&str> = report.attacks.iter().map(|a| a.id.as_str()).collect();
+        let message = format!(
+            "no attack `{id}` was run; those run are {}",
+            known.join(", ")
+        );
+        return Assessment {
+            verdict: Verdict::Error,
+            message,
+        };
+    }
     let comparison = Comparison { metric, threshold };
     let result = measure(&comparison, level, report);
     let mut message = format!(

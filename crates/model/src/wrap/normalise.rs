@@ -2,12 +2,12 @@ use burn::tensor::{Tensor, TensorData};
 use proofmark_domain::Kind;
 
 use crate::access::Signature;
-use crate::digest::derived;
 use crate::{ModelError, Network, Query};
 
 /// A model behind the preprocessing it was trained with: `(x * scale - mean) / std`.
 ///
-/// Attack, bounds and epsilon stay in data units; the gradient passes through.
+/// Attack, bounds and epsilon stay in data units; the gradient passes through. The digest stays the inner
+/// model's: reports write the preprocessing down beside it.
 #[derive(Debug)]
 pub struct Normalise<N> {
     inner: N,
@@ -20,7 +20,7 @@ impl<N: Network> Normalise<N> {
     /// Wraps `inner`. `mean` and `std` hold one value, one per channel of an image, or one per feature;
     /// they apply to every modality alike.
     pub fn new(inner: N, scale: f32, mean: &[f32], std: &[f32]) -> Result<Self, ModelError> {
-        let mut signature = inner.signature().clone();
+        let signature = inner.signature().clone();
         let error = |problem| ModelError::Signature {
             model: inner.signature().name.clone(),
             problem,
@@ -68,8 +68,6 @@ impl<N: Network> Normalise<N> {
                 tensor(spread(std, "std")?),
             ));
         }
-        let change = format!("scale={scale};mean={mean:?};std={std:?}");
-        signature.sha256 = derived(&signature.sha256, &change);
         Ok(Self {
             inner,
             signature,

@@ -105,7 +105,7 @@ pub struct Measurement {
     /// Its report.
     pub report: Report,
     /// The adversarial of each broken sample, at the smallest budget that broke it, in the order of the
-    /// report's samples.
+    /// report's samples; per input, in the model's order.
     pub adversarials: Vec<Option<Vec<Vec<f32>>>>,
 }
 

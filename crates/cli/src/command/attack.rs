@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 
 use proofmark::data::npz::{self, NpzArray};
 use proofmark::data::{self, Dataset, Options};
-use proofmark::domain::{Bounds, Coupling, Epsilon, Norm, Seed};
+use proofmark::domain::{Bounds, Coupling, Epsilon, Modality, Norm, Seed};
 use proofmark::engine;
 use proofmark::models::{GradientModel, wrap::Normalise};
 use proofmark::policy::{Metric, assess};
@@ -79,7 +79,7 @@ pub(crate) fn run(args: &Attack, quiet: bool) -> Result<u8, Failure> {
     }
     let measured = measured?;
     if let Some(path) = &saved {
-        save(path, &data, &measured)?;
+        save(path, &data, &measured, &model.signature().modalities)?;
     }
     if let Some(path) = &out {
         output::write_report(path, &measured.report)?;
@@ -335,7 +335,12 @@ fn dataset(args: &Attack) -> Result<Dataset, Failure> {
 }
 
 /// Every sample of the report: its adversarial where it was broken, else itself.
-fn save(path: &Path, data: &Dataset, measured: &Measurement) -> Result<(), Failure> {
+fn save(
+    path: &Path,
+    data: &Dataset,
+    measured: &Measurement,
+    inputs: &[Modality],
+) -> Result<(), Failure> {
     let report = &measured.report;
     let place: BTreeMap<_, _> = data.ids.iter().enumerate().map(|(i, id)| (id, i)).collect();
     let n = report.samples.len();
@@ -345,7 +350,12 @@ fn save(path: &Path, data: &Dataset, measured: &Measurement) -> Result<(), Failu
     let broken = column(&|i| i64::from(report.samples[i].broken_by.is_some()))?;
     let ids: Vec<_> = report.samples.iter().map(|s| s.id.clone()).collect();
     let mut blocks = Vec::new();
-    for (m, input) in data.modalities.iter().enumerate() {
+    for input in &data.modalities {
+        // Adversarials come in the model's order; a single input is matched whatever its name.
+        let m = inputs
+            .iter()
+            .position(|i| i.name == input.modality.name)
+            .unwrap_or(0);
         let mut values = Vec::with_capacity(n * input.modality.features());
         for (sample, adversarial) in report.samples.iter().zip(&measured.adversarials) {
             match adversarial {

@@ -136,6 +136,12 @@ pub(super) fn read(
 /// An id names the evidence file and, with a code behind a slash, what a waiver covers.
 fn id(field: &Field<'_>) -> Result<String, PolicyError> {
     let text = field.text()?;
+    // Both name other files in the folder of evidence.
+    if text == "gate" || text.contains(".shard-") {
+        return Err(
+            field.error("`gate` and names with `.shard-` are taken by files of the gate itself")
+        );
+    }
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if text.len() <= 100
         && text.chars().all(plain)

@@ -112,11 +112,6 @@ impl Region {
         self.parts[0].eps.len()
     }
 
-    /// The norm of each modality, in order.
-    pub fn norms(&self) -> impl Iterator<Item = Norm> + '_ {
-        self.parts.iter().map(|p| p.norm)
-    }
-
     /// The budget of each row in the first modality that may change in that row; 0 where none may.
     pub fn leading_eps(&self) -> Vec<f64> {
         let of = |r: usize| {

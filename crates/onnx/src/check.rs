@@ -1,0 +1,419 @@
+//! Checks of single operators, for the tests of the operators' files.
+//!
+//! A gradient is checked against central differences computed in `f64` on the device, so that what is compared is
+//! the derivative and not the rounding of the probe.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use burn::tensor::{Device, TensorData};
+
+use crate::array::Array;
+use crate::graph::Graph;
+use crate::load::Scope;
+use crate::proto::{AttributeProto, GraphProto, NodeProto, TensorProto, ValueInfoProto};
+use crate::tensor::{Tensor, in_double};
+use crate::value::Value;
+
+/// The newest operator set there are rules for.
+pub(crate) const NEWEST: i64 = 22;
+
+/// One operator with its attributes and inputs.
+pub(crate) struct Case {
+    node: NodeProto,
+    opset: i64,
+    inputs: Vec<Input>,
+}
+
+enum Input {
+    /// Differentiated.
+    Tracked(Vec<usize>, Vec<f64>),
+    /// Given on the host.
+    Host(Array),
+}
+
+impl Case {
+    /// An operator of the newest version with one output.
+    pub(crate) fn new(op: &str) -> Self {
+        Self {
+            node: NodeProto {
+                op_type: op.into(),
+                output: vec!["out0".into()],
+                ..Default::default()
+            },
+            opset: NEWEST,
+            inputs: Vec::new(),
+        }
+    }
+
+    /// As of another version of the operator set.
+    pub(crate) fn opset(mut self, opset: i64) -> Self {
+        self.opset = opset;
+        self
+    }
+
+    /// With so many outputs.
+    pub(crate) fn outputs(mut self, n: usize) -> Self {
+        self.node.output = (0..n).map(|i| format!("out{i}")).collect();
+        self
+    }
+
+    fn attribute(mut self, attribute: AttributeProto) -> Self {
+        self.node.attribute.push(attribute);
+        self
+    }
+
+    /// With a whole number.
+    pub(crate) fn int(self, name: &str, i: i64) -> Self {
+        self.attribute(AttributeProto {
+            name: name.into(),
+            i,
+            r#type: 2,
+            ..Default::default()
+        })
+    }
+
+    /// With a list of whole numbers.
+    pub(crate) fn ints(self, name: &str, ints: &[i64]) -> Self {
+        self.attribute(AttributeProto {
+            name: name.into(),
+            ints: ints.to_vec(),
+            r#type: 7,
+            ..Default::default()
+        })
+    }
+
+    /// With a number.
+    pub(crate) fn float(self, name: &str, f: f32) -> Self {
+        self.attribute(AttributeProto {
+            name: name.into(),
+            f,
+            r#type: 1,
+            ..Default::default()
+        })
+    }
+
+    /// With a text.
+    pub(crate) fn text(self, name: &str, s: &str) -> Self {
+        self.attribute(AttributeProto {
+            name: name.into(),
+            s: s.as_bytes().to_vec().into(),
+            r#type: 3,
+            ..Default::default()
+        })
+    }
+
+    /// With a constant (`data_type` as in ONNX).
+    pub(crate) fn tensor(self, name: &str, t: TensorProto) -> Self {
+        self.attribute(AttributeProto {
+            name: name.into(),
+            t: Some(t),
+            r#type: 4,
+            ..Default::default()
+        })
+    }
+
+    /// With a differentiated input of these values.
+    pub(crate) fn tracked(mut self, shape: &[usize], values: Vec<f64>) -> Self {
+        self.name(true);
+        self.inputs.push(Input::Tracked(shape.to_vec(), values));
+        self
+    }
+
+    /// With a differentiated input of scattered values between `low` and `high`: no two alike, none at an end.
+    pub(crate) fn scattered(self, shape: &[usize], low: f64, high: f64) -> Self {
+        let n: usize = shape.iter().product();
+        let salt = self.inputs.len() as f64 * 0.37;
+        // Multiples of the golden ratio's fraction are spread evenly.
+        let values = (0..n)
+            .map(|i| {
+                let u = ((i as f64 + 1.0) * 0.618_033_988_749_894_9 + salt).fract();
+                low + (high - low) * (0.02 + 0.96 * u)
+            })
+            .collect();
+        self.tracked(shape, values)
+    }
+
+    /// With an input on the host.
+    pub(crate) fn host(mut self, array: Array) -> Self {
+        self.name(true);
+        self.inputs.push(Input::Host(array));
+        self
+    }
+
+    /// With an input left out.
+    pub(crate) fn absent(mut self) -> Self {
+        self.name(false);
+        self
+    }
+
+    fn name(&mut self, given: bool) {
+        let name = if given {
+            format!("in{}", self.inputs.len())
+        } else {
+            String::new()
+        };
+        self.node.input.push(name);
+    }
+
+    fn build(&self, device: &Device) -> Result<Graph, String> {
+        let info = |name: &String| ValueInfoProto {
+            name: name.clone(),
+            r#type: None,
+        };
+        let graph = GraphProto {
+            input: self
+                .node
+                .input
+                .iter()
+                .filter(|n| !n.is_empty())
+                .map(info)
+                .collect(),
+            output: self.node.output.iter().map(info).collect(),
+            node: vec![self.node.clone()],
+            ..Default::default()
+        };
+        let opsets = BTreeMap::from([(String::new(), self.opset)]);
+        let scope = Scope {
+            folder: None,
+            opsets: &opsets,
+            device,
+            loaded: RefCell::new(0),
+        };
+        // Host inputs that an operator wants to know when it is built are constants.
+        let fixed = self
+            .inputs
+            .iter()
+            .enumerate()
+            .filter_map(|(i, x)| match x {
+                Input::Host(a) => Some((format!("in{i}"), a.clone())),
+                Input::Tracked(..) => None,
+            })
+            .collect();
+        Graph::build(&graph, &fixed, Vec::new(), &scope).map_err(|e| e.problem)
+    }
+
+    /// Runs it; what comes out, on the host.
+    pub(crate) fn run(&self) -> Result<Vec<Array>, String> {
+        let device = Device::flex();
+        let graph = self.build(&device)?;
+        let inputs = self
+            .inputs
+            .iter()
+            .filter_map(|x| match x {
+                Input::Tracked(shape, v) => Some(plain(shape, v, &device).map(Value::Device)),
+                Input::Host(_) => None,
+            })
+            .collect::<Result<_, _>>()?;
+        let plan = graph.plan(&graph.outputs);
+        graph
+            .run(&plan, inputs, &device, 1, &mut |_, _| {})
+            .map_err(|e| e.problem)?
+            .into_iter()
+            .map(Value::host)
+            .collect()
+    }
+
+    /// The sum of all outputs, each element with a weight of its own, at the tracked inputs moved to `values`.
+    fn objective(&self, values: &[Vec<f64>], device: &Device) -> f64 {
+        let graph = self.build(device).expect("the operator can be built");
+        let mut values = values.iter();
+        let inputs = self
+            .inputs
+            .iter()
+            .filter_map(|x| match x {
+                Input::Tracked(shape, _) => Some(Value::Device(
+                    plain(shape, values.next().unwrap(), device).unwrap(),
+                )),
+                Input::Host(_) => None,
+            })
+            .collect();
+        let plan = graph.plan(&graph.outputs);
+        let outputs = graph
+            .run(&plan, inputs, device, 1, &mut |_, _| {})
+            .unwrap_or_else(|e| panic!("{e}"));
+        outputs
+            .into_iter()
+            .enumerate()
+            .map(|(k, v)| {
+                let v = v.host().unwrap().to_f64().unwrap();
+                v.iter()
+                    .enumerate()
+                    .map(|(i, x)| weight(k, i) * x)
+                    .sum::<f64>()
+            })
+            .sum()
+    }
+
+    /// The gradient of [`Self::objective`], by autodiff.
+    fn derivative(&self, device: &Device) -> Vec<Vec<f64>> {
+        let graph = self.build(device).expect("the operator can be built");
+        let tracked: Vec<burn::tensor::Tensor<1>> = self
+            .inputs
+            .iter()
+            .filter_map(|x| match x {
+                Input::Tracked(shape, v) => {
+                    let flat = plain(shape, v, device).unwrap();
+                    let flat = flat.reshape(&[v.len()]).unwrap().into_burn::<1>();
+                    Some(flat.autodiff().require_grad())
+                }
+                Input::Host(_) => None,
+            })
+            .collect();
+        let mut flats = tracked.iter();
+        let inputs = self
+            .inputs
+            .iter()
+            .filter_map(|x| match x {
+                Input::Tracked(shape, _) => {
+                    let t = Tensor::from_burn(flats.next().unwrap().clone());
+                    Some(Value::Device(t.reshape(shape).unwrap()))
+                }
+                Input::Host(_) => None,
+            })
+            .collect();
+        let plan = graph.plan(&graph.outputs);
+        let outputs = graph
+            .run(&plan, inputs, device, 1, &mut |_, _| {})
+            .unwrap_or_else(|e| panic!("{e}"));
+        let mut total: Option<burn::tensor::Tensor<1>> = None;
+        for (k, value) in outputs.into_iter().enumerate() {
+            let Value::Device(t) = value else { continue };
+            let n: usize = t.shape().iter().product();
+            let w: Vec<f64> = (0..n).map(|i| weight(k, i)).collect();
+            let w = plain(&[n], &w, device).unwrap();
+            let sum = t
+                .reshape(&[n])
+                .unwrap()
+                .mul(w)
+                .unwrap()
+                .into_burn::<1>()
+                .sum();
+            total = Some(match total {
+                Some(t) => t + sum,
+                None => sum,
+            });
+        }
+        let total = total.expect("an output on the device");
+        if !total.is_tracked() {
+            return self.zeros();
+        }
+        let gradients = total.backward();
+        tracked
+            .iter()
+            .zip(self.zeros())
+            .map(|(t, zeros)| {
+                t.grad(&gradients).map_or(zeros, |g| {
+                    Tensor::from_burn(g).download().unwrap().to_f64().unwrap()
+                })
+            })
+            .collect()
+    }
+
+    fn tracked_values(&self) -> Vec<Vec<f64>> {
+        self.inputs
+            .iter()
+            .filter_map(|x| match x {
+                Input::Tracked(_, v) => Some(v.clone()),
+                Input::Host(_) => None,
+            })
+            .collect()
+    }
+
+    fn zeros(&self) -> Vec<Vec<f64>> {
+        self.tracked_values()
+            .iter()
+            .map(|v| vec![0.0; v.len()])
+            .collect()
+    }
+
+    /// Asserts that the gradient of every tracked input agrees with central differences in `f64`: to 1e-6 when it is
+    /// computed in `f64`, to 1e-3 in `f32`, relative to the largest.
+    #[track_caller]
+    pub(crate) fn assert_gradient(&self) {
+        const STEP: f64 = 1e-5;
+        let device = Device::flex();
+        let (double, probes) = in_double(|| {
+            let values = self.tracked_values();
+            let mut probes = self.zeros();
+            for k in 0..values.len() {
+                for i in 0..values[k].len() {
+                    let at = |d: f64| {
+                        let mut moved = values.clone();
+                        moved[k][i] += d;
+                        self.objective(&moved, &device)
+                    };
+                    probes[k][i] = (at(STEP) - at(-STEP)) / (2.0 * STEP);
+                }
+            }
+            (self.derivative(&device), probes)
+        });
+        let single = self.derivative(&device);
+        let size = probes.iter().flatten().fold(1e-3f64, |m, x| m.max(x.abs()));
+        for (k, probe) in probes.iter().enumerate() {
+            for (i, p) in probe.iter().enumerate() {
+                let (d, s) = (double[k][i], single[k][i]);
+                assert!(
+                    (d - p).abs() <= 1e-6 * size.max(1.0),
+                    "{}: input {k}, element {i}: {d} in f64; differences say {p}",
+                    self.node.op_type
+                );
+                assert!(
+                    (s - p).abs() <= 1e-3 * size,
+                    "{}: input {k}, element {i}: {s} in f32; differences say {p}",
+                    self.node.op_type
+                );
+            }
+        }
+    }
+}
+
+/// Weights that no symmetry of an operator cancels.
+fn weight(output: usize, element: usize) -> f64 {
+    let u = ((element as f64 + 1.0) * 0.754_877_666_246_693 + output as f64 * 0.29).fract();
+    0.5 + u
+}
+
+fn plain(shape: &[usize], values: &[f64], device: &Device) -> Result<Tensor, String> {
+    let n = values.len();
+    // Exactly the given values in double precision, rounded once in single.
+    let probe = Tensor::full(&[1], 0.0, device)?.into_burn::<1>();
+    let flat = if probe.dtype() == burn::tensor::DType::F64 {
+        burn::tensor::Tensor::<1>::from_data(
+            TensorData::new(values.to_vec(), [n]),
+            (device, burn::tensor::DType::F64),
+        )
+    } else {
+        let v: Vec<f32> = values.iter().map(|x| *x as f32).collect();
+        burn::tensor::Tensor::<1>::from_data(TensorData::new(v, [n]), device)
+    };
+    Tensor::from_burn(flat).reshape(shape)
+}
+
+#[test]
+fn rank_zero_lives_on_the_device() {
+    let device = Device::flex();
+    let a = Tensor::upload(vec![2.0], &[], crate::DType::F32, &device).unwrap();
+    let b = Tensor::upload(vec![3.0, 4.0], &[2], crate::DType::F32, &device).unwrap();
+    assert_eq!(a.shape(), Vec::<usize>::new());
+    let c = a.clone().mul(b).unwrap().download().unwrap();
+    assert_eq!(c, Array::new([2], vec![6.0f32, 8.0]));
+    let d = a.clone().add(a).unwrap().relu();
+    assert_eq!(d.shape(), Vec::<usize>::new());
+    assert_eq!(d.download().unwrap(), Array::new(vec![], vec![4.0f32]));
+}
+
+#[test]
+fn a_gradient_is_checked() {
+    Case::new("Relu")
+        .scattered(&[2, 3], -1.0, 1.0)
+        .assert_gradient();
+    Case::new("Add")
+        .scattered(&[2, 3], -1.0, 1.0)
+        .scattered(&[3], -1.0, 1.0)
+        .assert_gradient();
+    Case::new("Add")
+        .scattered(&[2, 3], -1.0, 1.0)
+        .scattered(&[], -1.0, 1.0)
+        .assert_gradient();
+}

@@ -1,0 +1,478 @@
+//! A graph made ready to run: names resolved to slots, operators found, attributes read, constants computed.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use burn::tensor::Device;
+
+use crate::array::Array;
+use crate::load::Scope;
+use crate::node::{Args, NodeSpec, OpResult, Run};
+use crate::op::Entry;
+use crate::proto::{GraphProto, NodeProto};
+use crate::room;
+use crate::value::Value;
+
+/// Where a value is kept while a graph runs.
+pub(crate) type Slot = usize;
+
+/// Elements of all constants computed ahead of time (1 GiB of `f32`).
+const FOLDED: usize = 1 << 28;
+/// Elements alive at once while a file is tried out (2 GiB of `f32`).
+const ALIVE_WHILE_LOADING: usize = 1 << 29;
+
+/// One operation, ready to run.
+pub(crate) struct Node {
+    pub(crate) name: String,
+    pub(crate) op: String,
+    pub(crate) opset: i64,
+    pub(crate) entry: &'static Entry,
+    pub(crate) inputs: Vec<Option<Slot>>,
+    pub(crate) outputs: Vec<Option<Slot>>,
+    /// What is done to inputs so that a node written for one sample serves many (see [`crate::batch`]).
+    pub(crate) fixes: Vec<Fix>,
+    run: Run,
+}
+
+/// A change of a node's input that makes it serve a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fix {
+    /// The input is a list of sizes; this entry is the number of samples.
+    Entry {
+        /// Which input.
+        input: usize,
+        /// Which entry.
+        index: usize,
+    },
+    /// The input is the same for every sample and has to be repeated along this axis.
+    Repeat {
+        /// Which input.
+        input: usize,
+        /// Which axis.
+        axis: usize,
+    },
+}
+
+/// Which node failed, and how.
+#[derive(Debug, Clone)]
+pub(crate) struct Failure {
+    pub(crate) node: String,
+    pub(crate) op: String,
+    pub(crate) opset: i64,
+    pub(crate) problem: String,
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "node `{}` ({}, opset {}): {}",
+            self.node, self.op, self.opset, self.problem
+        )
+    }
+}
+
+/// A graph, ready to run.
+pub(crate) struct Graph {
+    pub(crate) nodes: Vec<Node>,
+    /// Per slot, its value if it is known before the graph runs.
+    pub(crate) known: Vec<Option<Value>>,
+    pub(crate) inputs: Vec<Slot>,
+    pub(crate) outputs: Vec<Slot>,
+    pub(crate) names: BTreeMap<String, Slot>,
+}
+
+/// Which nodes to run for some slots, and which of their inputs are used for the last time.
+pub(crate) struct Plan {
+    steps: Vec<(usize, Vec<bool>)>,
+    wanted: Vec<Slot>,
+}
+
+/// The names a node reads: its inputs, then what its branches read from outside, in order of appearance.
+pub(crate) fn captured(node: &NodeProto) -> Vec<String> {
+    let mut found = Vec::new();
+    for graph in node.attribute.iter().filter_map(|a| a.g.as_ref()) {
+        free_names(graph, &mut found);
+    }
+    found
+}
+
+fn free_names(graph: &GraphProto, found: &mut Vec<String>) {
+    let mut own: BTreeSet<&str> = graph.input.iter().map(|v| v.name.as_str()).collect();
+    own.extend(graph.initializer.iter().map(|t| t.name.as_str()));
+    own.extend(
+        graph
+            .node
+            .iter()
+            .flat_map(|n| n.output.iter().map(String::as_str)),
+    );
+    let inner = graph.node.iter().flat_map(|n| {
+        let mut read = n.input.clone();
+        read.extend(captured(n));
+        read
+    });
+    let outputs = graph.output.iter().map(|o| o.name.clone());
+    for name in inner.chain(outputs) {
+        if !name.is_empty() && !own.contains(name.as_str()) && !found.contains(&name) {
+            found.push(name);
+        }
+    }
+}
+
+impl Graph {
+    /// Builds a graph. `fixed` are inputs made constants; `captures` are values of the graph around it, with those known now.
+    pub(crate) fn build(
+        proto: &GraphProto,
+        fixed: &BTreeMap<String, Array>,
+        captures: Vec<(String, Option<Value>)>,
+        scope: &Scope<'_>,
+    ) -> Result<Self, Failure> {
+        let whole = |problem: String| Failure {
+            node: proto.name.clone(),
+            op: "graph".into(),
+            opset: scope.opset("").unwrap_or(0),
+            problem,
+        };
+        let mut graph = Self {
+            nodes: Vec::with_capacity(proto.node.len()),
+            known: Vec::new(),
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            names: BTreeMap::new(),
+        };
+        for constant in &proto.initializer {
+            let value = scope
+                .array(constant)
+                .map_err(|e| whole(format!("constant `{}`: {e}", constant.name)))?;
+            graph
+                .define(&constant.name, Some(value.into()))
+                .map_err(whole)?;
+        }
+        for input in &proto.input {
+            // Up to IR version 3 constants were listed among the inputs, too.
+            if let Some(slot) = graph.names.get(&input.name) {
+                if graph.known[*slot].is_none() {
+                    return Err(whole(format!("input `{}` is listed twice", input.name)));
+                }
+                continue;
+            }
+            let value = fixed.get(&input.name).cloned().map(Value::from);
+            let is_fixed = value.is_some();
+            let slot = graph.define(&input.name, value).map_err(whole)?;
+            if !is_fixed {
+                graph.inputs.push(slot);
+            }
+        }
+        for (name, value) in captures {
+            let slot = graph.define(&name, value).map_err(whole)?;
+            graph.inputs.push(slot);
+        }
+        let mut folded = 0;
+        for at in order(proto).map_err(whole)? {
+            graph.add(&proto.node[at], scope, &mut folded)?;
+        }
+        for output in &proto.output {
+            let slot = graph
+                .names
+                .get(&output.name)
+                .ok_or_else(|| whole(format!("output `{}` is computed by no node", output.name)))?;
+            graph.outputs.push(*slot);
+        }
+        Ok(graph)
+    }
+
+    fn define(&mut self, name: &str, value: Option<Value>) -> OpResult<Slot> {
+        let slot = self.known.len();
+        if self.names.insert(name.to_owned(), slot).is_some() {
+            return Err(format!("value `{name}` is defined twice"));
+        }
+        self.known.push(value);
+        Ok(slot)
+    }
+
+    fn add(
+        &mut self,
+        proto: &NodeProto,
+        scope: &Scope<'_>,
+        folded: &mut usize,
+    ) -> Result<(), Failure> {
+        let op = if matches!(proto.domain.as_str(), "" | "ai.onnx") {
+            proto.op_type.clone()
+        } else {
+            format!("{}.{}", proto.domain, proto.op_type)
+        };
+        let opset = scope.opset(&proto.domain).unwrap_or(0);
+        let failure = |problem: String| Failure {
+            node: name_of(proto),
+            op: op.clone(),
+            opset,
+            problem,
+        };
+        let entry = crate::op::find(&proto.domain, &proto.op_type)
+            .ok_or_else(|| failure("this operator is not supported".into()))?;
+        let mut inputs = Vec::new();
+        for name in proto.input.iter().chain(&captured(proto)) {
+            inputs.push(if name.is_empty() {
+                None
+            } else {
+                Some(*self.names.get(name).ok_or_else(|| {
+                    failure(format!("input `{name}` is computed by no earlier node"))
+                })?)
+            });
+        }
+        let known: Vec<Option<Value>> = inputs
+            .iter()
+            .map(|s| s.and_then(|s| self.known[s].clone()))
+            .collect();
+        let spec = NodeSpec {
+            proto,
+            opset,
+            known: &known,
+            scope,
+        };
+        let run = (entry.build)(&spec).map_err(failure)?;
+        let mut outputs = Vec::new();
+        for name in &proto.output {
+            outputs.push(if name.is_empty() {
+                None
+            } else {
+                Some(self.define(name, None).map_err(failure)?)
+            });
+        }
+        let node = Node {
+            name: name_of(proto),
+            op,
+            opset,
+            entry,
+            inputs,
+            outputs,
+            fixes: Vec::new(),
+            run,
+        };
+        let constant = node
+            .inputs
+            .iter()
+            .all(|s| s.is_none_or(|s| self.known[s].is_some()));
+        if constant && entry.pure && *folded < FOLDED {
+            let mut args = Args {
+                values: known,
+                device: scope.device,
+            };
+            // What cannot be computed now may sit in a branch that is never taken: it fails when it runs.
+            if let Ok(values) = room::while_loading(|| node.call(&mut args)) {
+                for (slot, value) in node.outputs.iter().zip(values) {
+                    if let Some(slot) = slot {
+                        *folded += value.shape().iter().product::<usize>();
+                        self.known[*slot] = Some(value);
+                    }
+                }
+                return Ok(());
+            }
+        }
+        self.nodes.push(node);
+        Ok(())
+    }
+
+    /// What has to run for `wanted`.
+    pub(crate) fn plan(&self, wanted: &[Slot]) -> Plan {
+        let mut needed = vec![false; self.known.len()];
+        for slot in wanted {
+            needed[*slot] = true;
+        }
+        // A slot used later (or wanted) must survive.
+        let mut later = needed.clone();
+        let mut steps = Vec::new();
+        for (at, node) in self.nodes.iter().enumerate().rev() {
+            if !node.outputs.iter().flatten().any(|s| needed[*s]) {
+                continue;
+            }
+            let mut last = vec![false; node.inputs.len()];
+            // Backwards, so that of two uses in one node the second is the last.
+            for (i, slot) in node.inputs.iter().enumerate().rev() {
+                if let Some(slot) = slot {
+                    needed[*slot] = true;
+                    last[i] = !std::mem::replace(&mut later[*slot], true);
+                }
+            }
+            steps.push((at, last));
+        }
+        steps.reverse();
+        Plan {
+            steps,
+            wanted: wanted.to_vec(),
+        }
+    }
+
+    /// Runs a plan. `batch`: how many samples there are, where nodes were written for one. `seen` is shown every
+    /// value as it is computed.
+    pub(crate) fn run(
+        &self,
+        plan: &Plan,
+        inputs: Vec<Value>,
+        device: &Device,
+        batch: usize,
+        seen: &mut dyn FnMut(Slot, &Value),
+    ) -> Result<Vec<Value>, Failure> {
+        let mut table: Vec<Option<Value>> = vec![None; self.known.len()];
+        for (slot, value) in self.inputs.iter().zip(inputs) {
+            seen(*slot, &value);
+            table[*slot] = Some(value);
+        }
+        for (at, last) in &plan.steps {
+            let node = &self.nodes[*at];
+            let values = node
+                .inputs
+                .iter()
+                .zip(last)
+                .map(|(slot, last)| {
+                    let slot = (*slot)?;
+                    match &self.known[slot] {
+                        Some(value) => Some(value.clone()),
+                        None if *last => table[slot].take(),
+                        None => table[slot].clone(),
+                    }
+                })
+                .collect();
+            let mut args = Args { values, device };
+            let outputs = node
+                .fix(&mut args, batch)
+                .and_then(|()| node.call(&mut args))
+                .map_err(|problem| node.failure(problem))?;
+            drop(args);
+            for (slot, value) in node.outputs.iter().zip(outputs) {
+                if let Some(slot) = slot {
+                    seen(*slot, &value);
+                    table[*slot] = Some(value);
+                }
+            }
+            if room::loading() {
+                let alive: usize = table
+                    .iter()
+                    .flatten()
+                    .map(|v| v.shape().iter().product::<usize>())
+                    .sum();
+                if alive > ALIVE_WHILE_LOADING {
+                    return Err(node.failure("too much memory is needed for one sample".into()));
+                }
+            }
+        }
+        plan.wanted
+            .iter()
+            .map(|slot| {
+                self.known[*slot]
+                    .clone()
+                    .or_else(|| table[*slot].clone())
+                    .ok_or_else(|| Failure {
+                        node: self.name(*slot).to_owned(),
+                        op: "output".into(),
+                        opset: 0,
+                        problem: "no node gave it a value".into(),
+                    })
+            })
+            .collect()
+    }
+
+    /// The name of a slot's value.
+    pub(crate) fn name(&self, slot: Slot) -> &str {
+        self.names
+            .iter()
+            .find(|(_, s)| **s == slot)
+            .map_or("", |(n, _)| n)
+    }
+}
+
+impl Node {
+    /// Computes the outputs. A panic in the device's code becomes an error that names the node.
+    fn call(&self, args: &mut Args<'_>) -> OpResult<Vec<Value>> {
+        catch_unwind(AssertUnwindSafe(|| (self.run)(args))).unwrap_or_else(|payload| {
+            let message = payload
+                .downcast_ref::<&str>()
+                .map(ToString::to_string)
+                .or_else(|| payload.downcast_ref::<String>().cloned())
+                .unwrap_or_else(|| "(no message)".to_owned());
+            Err(format!("it panicked: {message}"))
+        })
+    }
+
+    fn fix(&self, args: &mut Args<'_>, batch: usize) -> OpResult<()> {
+        for fix in &self.fixes {
+            match *fix {
+                Fix::Entry { input, index } => {
+                    let mut list = args.ints(input)?;
+                    list[index] = batch as i64;
+                    args.values[input] = Some(Array::list(list).into());
+                }
+                Fix::Repeat { input, axis } => {
+                    let tensor = args.tensor(input)?;
+                    let mut shape = tensor.shape();
+                    shape[axis] = batch;
+                    args.values[input] = Some(tensor.expand(&shape)?.into());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn failure(&self, problem: String) -> Failure {
+        Failure {
+            node: self.name.clone(),
+            op: self.op.clone(),
+            opset: self.opset,
+            problem,
+        }
+    }
+}
+
+/// A node's name, or its first output's.
+pub(crate) fn name_of(node: &NodeProto) -> String {
+    if node.name.is_empty() {
+        node.output.first().cloned().unwrap_or_default()
+    } else {
+        node.name.clone()
+    }
+}
+
+/// The nodes in an order in which every value is computed before it is read; as they stand, where possible.
+fn order(graph: &GraphProto) -> OpResult<Vec<usize>> {
+    let producer: BTreeMap<&str, usize> = graph
+        .node
+        .iter()
+        .enumerate()
+        .flat_map(|(i, n)| n.output.iter().map(move |o| (o.as_str(), i)))
+        .filter(|(name, _)| !name.is_empty())
+        .collect();
+    let mut waiting = vec![0usize; graph.node.len()];
+    let mut readers: Vec<Vec<usize>> = vec![Vec::new(); graph.node.len()];
+    for (i, node) in graph.node.iter().enumerate() {
+        for name in node.input.iter().chain(&captured(node)) {
+            if let Some(from) = producer.get(name.as_str()) {
+                waiting[i] += 1;
+                readers[*from].push(i);
+            }
+        }
+    }
+    let mut ready: BinaryHeap<Reverse<usize>> = (0..graph.node.len())
+        .filter(|i| waiting[*i] == 0)
+        .map(Reverse)
+        .collect();
+    let mut sorted = Vec::with_capacity(graph.node.len());
+    while let Some(Reverse(i)) = ready.pop() {
+        sorted.push(i);
+        for reader in &readers[i] {
+            waiting[*reader] -= 1;
+            if waiting[*reader] == 0 {
+                ready.push(Reverse(*reader));
+            }
+        }
+    }
+    if sorted.len() == graph.node.len() {
+        Ok(sorted)
+    } else {
+        let stuck = waiting.iter().position(|w| *w > 0).unwrap_or(0);
+        Err(format!(
+            "node `{}` is part of a cycle",
+            name_of(&graph.node[stuck])
+        ))
+    }
+}

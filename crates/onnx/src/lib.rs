@@ -1,0 +1,23 @@
+//! ONNX files run at run time on any Burn device, with gradients.
+
+mod array;
+#[cfg(test)]
+mod check;
+mod dtype;
+mod error;
+mod graph;
+mod load;
+mod node;
+mod op;
+mod proto;
+mod room;
+mod session;
+mod tensor;
+mod value;
+
+pub use array::{Array, Data};
+pub use dtype::DType;
+pub use error::OnnxError;
+pub use load::OnnxFile;
+pub use op::Gradient;
+pub use session::{Declared, Dim, Session};

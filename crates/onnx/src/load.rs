@@ -1,0 +1,430 @@
+//! From a file to a graph: the protobuf, constants inside and beside the file, operator sets, the digest.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Component, Path, PathBuf};
+
+use burn::tensor::Device;
+use half::{bf16, f16};
+use prost::Message;
+use prost::bytes::Bytes;
+use sha2::{Digest, Sha256};
+
+use crate::array::{Array, Data};
+use crate::dtype::DType;
+use crate::error::OnnxError;
+use crate::graph::{Failure, Graph, captured};
+use crate::node::{NodeSpec, OpResult};
+use crate::proto::{GraphProto, ModelProto, TensorProto, ValueInfoProto};
+use crate::room;
+use crate::session::Declared;
+
+/// Protobuf's own limit for one message.
+const LARGEST: u64 = 2 << 30;
+
+/// An ONNX file, decoded and not yet built for a device.
+pub struct OnnxFile {
+    pub(crate) name: String,
+    pub(crate) folder: Option<PathBuf>,
+    pub(crate) proto: ModelProto,
+    pub(crate) opsets: BTreeMap<String, i64>,
+    /// Inputs made constants.
+    pub(crate) fixed: BTreeMap<String, Array>,
+    /// Hex sha256 over the file and, where there is any, its external data.
+    pub(crate) sha256: String,
+}
+
+impl OnnxFile {
+    /// Reads a file.
+    pub fn open(path: &Path) -> Result<Self, OnnxError> {
+        let name = path.display().to_string();
+        let problem = |problem: String| OnnxError::File {
+            file: name.clone(),
+            problem,
+        };
+        let about = fs::metadata(path).map_err(|e| problem(format!("cannot be read: {e}")))?;
+        if !about.is_file() {
+            return Err(problem("is not a file; expected an .onnx file".into()));
+        }
+        if about.len() > LARGEST {
+            return Err(problem(format!(
+                "is {} bytes large; an ONNX file holds at most 2 GiB (weights beyond that are external data)",
+                about.len()
+            )));
+        }
+        let bytes = fs::read(path).map_err(|e| problem(format!("cannot be read: {e}")))?;
+        let folder = path.parent().map(|p| {
+            if p.as_os_str().is_empty() {
+                Path::new(".")
+            } else {
+                p
+            }
+        });
+        Self::decode(&name, bytes, folder)
+    }
+
+    /// Reads a model from memory. `folder` is where external data may lie; without it there must be none.
+    pub fn decode(name: &str, bytes: Vec<u8>, folder: Option<&Path>) -> Result<Self, OnnxError> {
+        let problem = |problem: String| OnnxError::File {
+            file: name.to_owned(),
+            problem,
+        };
+        let mut sha256 = hex(&Sha256::digest(&bytes));
+        let proto = ModelProto::decode(Bytes::from(bytes))
+            .map_err(|e| problem(format!("is not a well-formed ONNX file: {e}")))?;
+        let graph = proto
+            .graph
+            .as_ref()
+            .ok_or_else(|| problem("is not an ONNX model: it has no graph".into()))?;
+        if !graph.sparse_initializer.is_empty() {
+            return Err(problem(
+                "has sparse constants, which are not supported".into(),
+            ));
+        }
+        let mut opsets = BTreeMap::new();
+        for set in &proto.opset_import {
+            let domain = if set.domain == "ai.onnx" {
+                ""
+            } else {
+                set.domain.as_str()
+            };
+            opsets.insert(domain.to_owned(), set.version);
+        }
+        if !opsets.contains_key("") {
+            return Err(problem(
+                "names no version of ONNX's operator set (opset_import); expected one".into(),
+            ));
+        }
+        let mut beside = BTreeSet::new();
+        locations(graph, &mut beside);
+        if !beside.is_empty() {
+            let mut hash = Sha256::new();
+            hash.update(&sha256);
+            for location in beside {
+                let path = external_path(folder, &location).map_err(problem)?;
+                let mut file = fs::File::open(&path)
+                    .map_err(|e| problem(format!("external data {}: {e}", path.display())))?;
+                let digest = digest(&mut file)
+                    .map_err(|e| problem(format!("external data {}: {e}", path.display())))?;
+                hash.update(format!("{location}:{digest};"));
+            }
+            sha256 = hex(&hash.finalize());
+        }
+        Ok(Self {
+            name: name.to_owned(),
+            folder: folder.map(Path::to_path_buf),
+            proto,
+            opsets,
+            fixed: BTreeMap::new(),
+            sha256,
+        })
+    }
+
+    pub(crate) fn graph(&self) -> &GraphProto {
+        self.proto.graph.as_ref().expect("checked by decode")
+    }
+
+    /// Makes an input a constant (a state, a sample rate).
+    pub fn fix(&mut self, input: &str, value: Array) -> Result<(), OnnxError> {
+        let known: Vec<String> = self
+            .declared_inputs()
+            .iter()
+            .map(|v| v.name.clone())
+            .collect();
+        if !known.iter().any(|n| n == input) {
+            return Err(self.problem(format!(
+                "has no input `{input}`; its inputs are {}",
+                known.join(", ")
+            )));
+        }
+        self.fixed.insert(input.to_owned(), value);
+        Ok(())
+    }
+
+    /// The inputs to be given: neither constants nor fixed.
+    pub fn inputs(&self) -> Vec<Declared> {
+        self.declared_inputs()
+            .into_iter()
+            .map(Declared::of)
+            .collect()
+    }
+
+    /// The inputs of the graph that are neither constants nor fixed.
+    pub(crate) fn declared_inputs(&self) -> Vec<&ValueInfoProto> {
+        let graph = self.graph();
+        graph
+            .input
+            .iter()
+            .filter(|v| !graph.initializer.iter().any(|t| t.name == v.name))
+            .filter(|v| !self.fixed.contains_key(&v.name))
+            .collect()
+    }
+
+    /// The graph, ready to run on a device.
+    pub(crate) fn build(&self, device: &Device) -> Result<Graph, OnnxError> {
+        let scope = Scope {
+            folder: self.folder.as_deref(),
+            opsets: &self.opsets,
+            device,
+            loaded: RefCell::new(0),
+        };
+        Graph::build(self.graph(), &self.fixed, Vec::new(), &scope).map_err(|e| self.failure(e))
+    }
+
+    pub(crate) fn failure(&self, e: Failure) -> OnnxError {
+        OnnxError::Node {
+            file: self.name.clone(),
+            node: e.node,
+            op: e.op,
+            opset: e.opset,
+            problem: e.problem,
+        }
+    }
+
+    pub(crate) fn problem(&self, problem: impl Into<String>) -> OnnxError {
+        OnnxError::File {
+            file: self.name.clone(),
+            problem: problem.into(),
+        }
+    }
+}
+
+/// What building a graph, or a branch inside it, needs to know of the file around it.
+pub(crate) struct Scope<'a> {
+    pub(crate) folder: Option<&'a Path>,
+    pub(crate) opsets: &'a BTreeMap<String, i64>,
+    pub(crate) device: &'a Device,
+    /// Elements of all constants read so far: the same few external bytes may be pointed at many times.
+    pub(crate) loaded: RefCell<usize>,
+}
+
+/// Elements of all constants of a file (16 GiB of `f32`).
+const ALL_CONSTANTS: usize = 1 << 32;
+
+impl Scope<'_> {
+    /// The version of an operator set.
+    pub(crate) fn opset(&self, domain: &str) -> Option<i64> {
+        let domain = if domain == "ai.onnx" { "" } else { domain };
+        self.opsets.get(domain).copied()
+    }
+
+    /// A constant of the file.
+    pub(crate) fn array(&self, proto: &TensorProto) -> OpResult<Array> {
+        let array = read_array(proto, self.folder)?;
+        let mut loaded = self.loaded.borrow_mut();
+        *loaded += array.len();
+        if *loaded > ALL_CONSTANTS {
+            return Err(format!(
+                "all constants together have more than {ALL_CONSTANTS} elements"
+            ));
+        }
+        Ok(array)
+    }
+
+    /// A branch of a node.
+    pub(crate) fn branch(&self, proto: &GraphProto, node: &NodeSpec<'_>) -> OpResult<Graph> {
+        let known = node.known.iter().skip(node.declared()).cloned();
+        let captures = captured(node.proto).into_iter().zip(known).collect();
+        Graph::build(proto, &BTreeMap::new(), captures, self).map_err(|e| e.to_string())
+    }
+}
+
+fn locations(graph: &GraphProto, found: &mut BTreeSet<String>) {
+    let mut see = |t: &TensorProto| {
+        if t.data_location == 1 {
+            if let Some(e) = t.external_data.iter().find(|e| e.key == "location") {
+                found.insert(e.value.clone());
+            }
+        }
+    };
+    graph.initializer.iter().for_each(&mut see);
+    for attribute in graph.node.iter().flat_map(|n| &n.attribute) {
+        attribute.t.iter().for_each(&mut see);
+    }
+    for inner in graph
+        .node
+        .iter()
+        .flat_map(|n| &n.attribute)
+        .filter_map(|a| a.g.as_ref())
+    {
+        locations(inner, found);
+    }
+}
+
+/// The file that external data names, which must lie in the model's folder, links followed.
+fn external_path(folder: Option<&Path>, location: &str) -> OpResult<PathBuf> {
+    let folder = folder.ok_or("external data, and no folder to look for it in")?;
+    let relative = Path::new(location);
+    let plain = relative
+        .components()
+        .all(|c| matches!(c, Component::Normal(_) | Component::CurDir));
+    if location.is_empty() || !plain {
+        return Err(format!(
+            "external data `{location}` leaves the model's folder; expected a path inside it"
+        ));
+    }
+    let missing = |e: std::io::Error| format!("external data `{location}`: {e}");
+    let root = folder.canonicalize().map_err(missing)?;
+    let path = folder.join(relative).canonicalize().map_err(missing)?;
+    if path.starts_with(&root) {
+        Ok(path)
+    } else {
+        Err(format!(
+            "external data `{location}` leaves the model's folder through a link; expected a file inside it"
+        ))
+    }
+}
+
+fn external_bytes(proto: &TensorProto, folder: Option<&Path>, expected: usize) -> OpResult<Bytes> {
+    let entry = |key: &str| {
+        proto
+            .external_data
+            .iter()
+            .find(|e| e.key == key)
+            .map(|e| e.value.as_str())
+    };
+    let number = |key: &str| {
+        entry(key)
+            .map(|v| {
+                v.parse::<u64>()
+                    .map_err(|_| format!("external data: {key} `{v}` is not a number"))
+            })
+            .transpose()
+    };
+    let location = entry("location").ok_or("external data without a location")?;
+    let path = external_path(folder, location)?;
+    let fail = |e: std::io::Error| format!("external data `{location}`: {e}");
+    let mut file = fs::File::open(&path).map_err(fail)?;
+    let size = file.metadata().map_err(fail)?.len();
+    let offset = number("offset")?.unwrap_or(0);
+    let length = number("length")?.unwrap_or_else(|| size.saturating_sub(offset));
+    if length != expected as u64 || offset.checked_add(length).is_none_or(|end| end > size) {
+        return Err(format!(
+            "external data `{location}`: {length} bytes from {offset} of {size}; expected {expected} bytes inside the file"
+        ));
+    }
+    file.seek(SeekFrom::Start(offset)).map_err(fail)?;
+    let mut bytes = vec![0; expected];
+    file.read_exact(&mut bytes).map_err(fail)?;
+    Ok(bytes.into())
+}
+
+impl Array {
+    /// Reads a constant as an ONNX file stores it (a `TensorProto`), external data excluded.
+    pub fn from_onnx(bytes: &[u8]) -> Result<Self, String> {
+        let proto = TensorProto::decode(bytes).map_err(|e| e.to_string())?;
+        read_array(&proto, None)
+    }
+}
+
+/// A constant; sizes are checked before memory is taken.
+pub(crate) fn read_array(proto: &TensorProto, folder: Option<&Path>) -> OpResult<Array> {
+    let dtype = DType::from_onnx(proto.data_type)?;
+    let shape: Vec<usize> = proto
+        .dims
+        .iter()
+        .map(|d| usize::try_from(*d).map_err(|_| format!("dimension {d}; expected 0 or more")))
+        .collect::<Result<_, _>>()?;
+    let count = room::elements(&shape)?;
+    let raw = if proto.data_location == 1 {
+        let size = dtype
+            .size()
+            .ok_or("strings cannot be external data")?
+            .checked_mul(count)
+            .ok_or("too large")?;
+        Some(external_bytes(proto, folder, size)?)
+    } else {
+        proto.raw_data.clone()
+    };
+    let data = match raw {
+        Some(bytes) => from_bytes(dtype, &bytes, count)?,
+        None => from_fields(dtype, proto),
+    };
+    Array::try_new(shape, data)
+}
+
+fn from_bytes(dtype: DType, bytes: &[u8], count: usize) -> OpResult<Data> {
+    let size = dtype.size().ok_or("strings cannot be raw data")?;
+    if count.checked_mul(size) != Some(bytes.len()) {
+        return Err(format!(
+            "{} bytes of data; expected {count} elements of {size} bytes",
+            bytes.len()
+        ));
+    }
+    macro_rules! little {
+        ($variant:ident, $type:ty, $size:literal) => {
+            Data::$variant(
+                bytes
+                    .chunks_exact($size)
+                    .map(|b| <$type>::from_le_bytes(b.try_into().expect("a chunk of that size")))
+                    .collect(),
+            )
+        };
+    }
+    Ok(match dtype {
+        DType::Bool => Data::Bool(bytes.iter().map(|b| *b != 0).collect()),
+        DType::I8 => little!(I8, i8, 1),
+        DType::U8 => Data::U8(bytes.to_vec()),
+        DType::I16 => little!(I16, i16, 2),
+        DType::U16 => little!(U16, u16, 2),
+        DType::F16 => little!(F16, f16, 2),
+        DType::BF16 => little!(BF16, bf16, 2),
+        DType::I32 => little!(I32, i32, 4),
+        DType::U32 => little!(U32, u32, 4),
+        DType::F32 => little!(F32, f32, 4),
+        DType::I64 => little!(I64, i64, 8),
+        DType::U64 => little!(U64, u64, 8),
+        DType::F64 => little!(F64, f64, 8),
+        DType::Text => unreachable!("has no size"),
+    })
+}
+
+/// Small types share the `int32_data` field; half floats are their bits there.
+fn from_fields(dtype: DType, proto: &TensorProto) -> Data {
+    let ints = &proto.int32_data;
+    match dtype {
+        DType::Bool => Data::Bool(ints.iter().map(|i| *i != 0).collect()),
+        DType::I8 => Data::I8(ints.iter().map(|i| *i as i8).collect()),
+        DType::U8 => Data::U8(ints.iter().map(|i| *i as u8).collect()),
+        DType::I16 => Data::I16(ints.iter().map(|i| *i as i16).collect()),
+        DType::U16 => Data::U16(ints.iter().map(|i| *i as u16).collect()),
+        DType::F16 => Data::F16(ints.iter().map(|i| f16::from_bits(*i as u16)).collect()),
+        DType::BF16 => Data::BF16(ints.iter().map(|i| bf16::from_bits(*i as u16)).collect()),
+        DType::I32 => Data::I32(ints.clone()),
+        DType::U32 => Data::U32(proto.uint64_data.iter().map(|i| *i as u32).collect()),
+        DType::F32 => Data::F32(proto.float_data.clone()),
+        DType::I64 => Data::I64(proto.int64_data.clone()),
+        DType::U64 => Data::U64(proto.uint64_data.clone()),
+        DType::F64 => Data::F64(proto.double_data.clone()),
+        DType::Text => Data::Text(
+            proto
+                .string_data
+                .iter()
+                .map(|s| String::from_utf8_lossy(s).into_owned())
+                .collect(),
+        ),
+    }
+}
+
+fn digest(file: &mut fs::File) -> std::io::Result<String> {
+    let mut hash = Sha256::new();
+    let mut block = vec![0; 1 << 16];
+    loop {
+        match file.read(&mut block)? {
+            0 => return Ok(hex(&hash.finalize())),
+            n => hash.update(&block[..n]),
+        }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(2 * bytes.len());
+    for b in bytes {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{b:02x}");
+    }
+    text
+}

@@ -1,0 +1,679 @@
+//! Tensors of any rank on a Burn device, through the dispatch layer (Burn's own `Tensor` fixes the rank at compile time).
+//!
+//! Everything on a device is `f32`: integers and booleans that depend on the model's input live there as whole
+//! numbers, with the type they stand for beside them (`dtype`). They are exact up to 2^24. Constants, shapes and
+//! indices are [`crate::array::Array`]s on the host and keep their own types.
+//!
+//! Binary operations broadcast as ONNX does (NumPy's rules). Gradients flow as Burn's autodiff lets them.
+
+use burn::backend::ops::{ActivationOps, BoolTensorOps, FloatTensorOps, IntTensorOps};
+use burn::backend::{
+    BoolDType, Dispatch, DispatchTensor, FloatDType, IntDType, Scalar, Shape, Slice, TensorMetadata,
+};
+use burn::tensor::{Bool, Device, Int, TensorData};
+
+use crate::array::{Array, Data};
+use crate::dtype::DType;
+use crate::room;
+
+#[cfg(test)]
+thread_local! {
+    static DOUBLE: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// Runs `work` with everything on the device in `f64`: the probes that gradients are checked against.
+#[cfg(test)]
+pub(crate) fn in_double<T>(work: impl FnOnce() -> T) -> T {
+    let before = DOUBLE.replace(true);
+    let result = work();
+    DOUBLE.set(before);
+    result
+}
+
+/// The type of everything on the device.
+fn float() -> FloatDType {
+    #[cfg(test)]
+    if DOUBLE.get() {
+        return FloatDType::F64;
+    }
+    FloatDType::F32
+}
+
+/// A tensor of any rank.
+#[derive(Debug, Clone)]
+pub(crate) struct Tensor {
+    inner: DispatchTensor,
+    dtype: DType,
+}
+
+/// A yes or no per element, on the device; only to choose with.
+#[derive(Debug, Clone)]
+pub(crate) struct Mask(DispatchTensor);
+
+/// Whole numbers on the device; only to index with.
+#[derive(Debug, Clone)]
+pub(crate) struct Indices(DispatchTensor);
+
+/// The shape two shapes broadcast to.
+pub(crate) fn broadcast(a: &[usize], b: &[usize]) -> Result<Vec<usize>, String> {
+    let rank = a.len().max(b.len());
+    let dim = |s: &[usize], i: usize| (i + s.len()).checked_sub(rank).map_or(1, |own| s[own]);
+    (0..rank)
+        .map(|i| match (dim(a, i), dim(b, i)) {
+            (x, y) if x == y => Ok(x),
+            (1, y) => Ok(y),
+            (x, 1) => Ok(x),
+            _ => Err(format!("shapes {a:?} and {b:?} do not broadcast")),
+        })
+        .collect()
+}
+
+/// The shape several shapes broadcast to.
+pub(crate) fn broadcast_all<'a>(
+    shapes: impl IntoIterator<Item = &'a [usize]>,
+) -> Result<Vec<usize>, String> {
+    shapes
+        .into_iter()
+        .try_fold(Vec::new(), |a, b| broadcast(&a, b))
+}
+
+macro_rules! unary {
+    ($($(#[$doc:meta])* $name:ident => $trait:ident::$op:ident;)*) => {$(
+        $(#[$doc])*
+        pub(crate) fn $name(self) -> Self {
+            self.with(|t| <Dispatch as $trait<Dispatch>>::$op(t))
+        }
+    )*};
+}
+
+macro_rules! binary {
+    ($($(#[$doc:meta])* $name:ident => $op:ident;)*) => {$(
+        $(#[$doc])*
+        pub(crate) fn $name(self, other: Self) -> Result<Self, String> {
+            let dtype = self.dtype;
+            let (a, b) = Self::paired(self, other)?;
+            Ok(Self { inner: <Dispatch as FloatTensorOps<Dispatch>>::$op(a, b), dtype })
+        }
+    )*};
+}
+
+macro_rules! scalar {
+    ($($(#[$doc:meta])* $name:ident => $op:ident;)*) => {$(
+        $(#[$doc])*
+        pub(crate) fn $name(self, value: f64) -> Self {
+            self.with(|t| <Dispatch as FloatTensorOps<Dispatch>>::$op(t, Scalar::Float(value)))
+        }
+    )*};
+}
+
+macro_rules! compare {
+    ($($(#[$doc:meta])* $name:ident => $op:ident;)*) => {$(
+        $(#[$doc])*
+        pub(crate) fn $name(self, other: Self) -> Result<Mask, String> {
+            let (a, b) = Self::paired(self, other)?;
+            Ok(Mask(<Dispatch as FloatTensorOps<Dispatch>>::$op(a, b, BoolDType::Native)))
+        }
+    )*};
+}
+
+macro_rules! compare_scalar {
+    ($($(#[$doc:meta])* $name:ident => $op:ident;)*) => {$(
+        $(#[$doc])*
+        pub(crate) fn $name(self, value: f64) -> Mask {
+            Mask(<Dispatch as FloatTensorOps<Dispatch>>::$op(
+                self.inner, Scalar::Float(value), BoolDType::Native,
+            ))
+        }
+    )*};
+}
+
+impl Tensor {
+    /// From the dispatch layer.
+    pub(crate) fn from_dispatch(inner: DispatchTensor) -> Self {
+        Self {
+            inner,
+            dtype: DType::F32,
+        }
+    }
+
+    /// To the dispatch layer.
+    pub(crate) fn into_dispatch(self) -> DispatchTensor {
+        self.inner
+    }
+
+    /// A change through the dispatch layer; the type it stands for stays.
+    pub(crate) fn with(self, f: impl FnOnce(DispatchTensor) -> DispatchTensor) -> Self {
+        Self {
+            inner: f(self.inner),
+            dtype: self.dtype,
+        }
+    }
+
+    /// A Burn tensor of a known rank.
+    pub(crate) fn from_burn<const D: usize>(tensor: burn::tensor::Tensor<D>) -> Self {
+        Self::from_dispatch(tensor.into_dispatch())
+    }
+
+    /// As a Burn tensor of rank `D`, which must be this tensor's.
+    pub(crate) fn into_burn<const D: usize>(self) -> burn::tensor::Tensor<D> {
+        burn::tensor::Tensor::from_dispatch(self.inner)
+    }
+
+    /// Host values put on a device.
+    pub(crate) fn upload(
+        values: Vec<f32>,
+        shape: &[usize],
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Self, String> {
+        room::elements(shape)?;
+        let wide = matches!(float(), FloatDType::F64);
+        let shape = Shape::from(shape.to_vec());
+        let data = if wide {
+            TensorData::new(values.into_iter().map(f64::from).collect(), shape)
+        } else {
+            TensorData::new(values, shape)
+        };
+        Ok(Self {
+            inner: <Dispatch as FloatTensorOps<Dispatch>>::float_from_data(
+                data,
+                device.as_dispatch(),
+            ),
+            dtype,
+        })
+    }
+
+    /// The same value everywhere.
+    pub(crate) fn full(shape: &[usize], value: f64, device: &Device) -> Result<Self, String> {
+        room::elements(shape)?;
+        Ok(Self::from_dispatch(<Dispatch as FloatTensorOps<
+            Dispatch,
+        >>::float_full(
+            Shape::from(shape.to_vec()),
+            Scalar::Float(value),
+            device.as_dispatch(),
+            FloatDType::F32,
+        )))
+    }
+
+    /// Copies the values to the host, as the type they stand for. Cuts the gradient.
+    pub(crate) fn download(self) -> Result<Array, String> {
+        let (shape, dtype) = (self.shape(), self.dtype);
+        let flat = self.reshape(&[shape.iter().product()])?;
+        let data = flat.into_burn::<1>().into_data();
+        let unreadable = |e| format!("values cannot be read back: {e:?}");
+        let values: Data = if data.dtype() == burn::tensor::DType::F64 {
+            data.to_vec::<f64>().map_err(unreadable)?.into()
+        } else {
+            data.to_vec::<f32>().map_err(unreadable)?.into()
+        };
+        let array = Array::try_new(shape, values)?;
+        // Probes in double precision keep it.
+        if dtype == DType::F32 {
+            Ok(array)
+        } else {
+            array.cast(dtype)
+        }
+    }
+
+    /// Length of each dimension; none for a scalar.
+    pub(crate) fn shape(&self) -> Vec<usize> {
+        self.inner.shape().to_vec()
+    }
+
+    /// Number of dimensions.
+    pub(crate) fn rank(&self) -> usize {
+        self.inner.shape().num_dims()
+    }
+
+    /// The type the numbers stand for.
+    pub(crate) fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// The same numbers, standing for another type (which they must fit: see the Cast operator).
+    pub(crate) fn typed(mut self, dtype: DType) -> Self {
+        self.dtype = dtype;
+        self
+    }
+
+    /// Both with the same rank, ready for an elementwise operation of the dispatch layer.
+    fn paired(a: Self, b: Self) -> Result<(DispatchTensor, DispatchTensor), String> {
+        let (sa, sb) = (a.inner.shape(), b.inner.shape());
+        if sa.as_slice() == sb.as_slice() {
+            return Ok((a.inner, b.inner));
+        }
+        room::elements(&broadcast(&sa, &sb)?)?;
+        let rank = sa.num_dims().max(sb.num_dims());
+        Ok((a.at_rank(rank).inner, b.at_rank(rank).inner))
+    }
+
+    /// With ones put before its shape up to `rank`.
+    pub(crate) fn at_rank(self, rank: usize) -> Self {
+        let shape = self.inner.shape();
+        let own = shape.num_dims();
+        if own >= rank {
+            return self;
+        }
+        let mut wide = vec![1; rank - own];
+        wide.extend_from_slice(shape.as_slice());
+        self.with(|t| <Dispatch as FloatTensorOps<Dispatch>>::float_reshape(t, Shape::from(wide)))
+    }
+
+    binary! {
+        add => float_add;
+        sub => float_sub;
+        mul => float_mul;
+        div => float_div;
+        /// The remainder with the divisor's sign, as Python's `%`.
+        remainder => float_remainder;
+        powf => float_powf;
+    }
+
+    scalar! {
+        add_scalar => float_add_scalar;
+        sub_scalar => float_sub_scalar;
+        mul_scalar => float_mul_scalar;
+        div_scalar => float_div_scalar;
+        powf_scalar => float_powf_scalar;
+        clamp_min => float_clamp_min;
+        clamp_max => float_clamp_max;
+    }
+
+    compare! {
+        equal => float_equal;
+        greater => float_greater;
+        greater_equal => float_greater_equal;
+        lower => float_lower;
+        lower_equal => float_lower_equal;
+    }
+
+    compare_scalar! {
+        equal_scalar => float_equal_elem;
+        not_equal_scalar => float_not_equal_elem;
+        greater_scalar => float_greater_elem;
+        greater_equal_scalar => float_greater_equal_elem;
+        lower_scalar => float_lower_elem;
+        lower_equal_scalar => float_lower_equal_elem;
+    }
+
+    unary! {
+        neg => FloatTensorOps::float_neg;
+        recip => FloatTensorOps::float_recip;
+        exp => FloatTensorOps::float_exp;
+        log => FloatTensorOps::float_log;
+        log1p => FloatTensorOps::float_log1p;
+        sqrt => FloatTensorOps::float_sqrt;
+        abs => FloatTensorOps::float_abs;
+        sin => FloatTensorOps::float_sin;
+        cos => FloatTensorOps::float_cos;
+        tan => FloatTensorOps::float_tan;
+        sinh => FloatTensorOps::float_sinh;
+        cosh => FloatTensorOps::float_cosh;
+        tanh => FloatTensorOps::float_tanh;
+        asin => FloatTensorOps::float_asin;
+        acos => FloatTensorOps::float_acos;
+        atan => FloatTensorOps::float_atan;
+        asinh => FloatTensorOps::float_asinh;
+        acosh => FloatTensorOps::float_acosh;
+        atanh => FloatTensorOps::float_atanh;
+        erf => FloatTensorOps::float_erf;
+        sign => FloatTensorOps::float_sign;
+        floor => FloatTensorOps::float_floor;
+        ceil => FloatTensorOps::float_ceil;
+        /// To the nearest whole number, halves to the even one.
+        round => FloatTensorOps::float_round;
+        trunc => FloatTensorOps::float_trunc;
+        relu => ActivationOps::relu;
+        sigmoid => ActivationOps::sigmoid;
+        /// Values without a gradient.
+        detach => FloatTensorOps::float_detach;
+    }
+
+    /// The larger of both, element by element.
+    pub(crate) fn maximum(self, other: Self) -> Result<Self, String> {
+        let larger = self
+            .clone()
+            .greater_equal(other.clone())?
+            .or(self.clone().is_nan())?;
+        larger.choose(self, other)
+    }
+
+    /// The smaller of both, element by element.
+    pub(crate) fn minimum(self, other: Self) -> Result<Self, String> {
+        let smaller = self
+            .clone()
+            .lower_equal(other.clone())?
+            .or(self.clone().is_nan())?;
+        smaller.choose(self, other)
+    }
+
+    /// Where it is NaN.
+    pub(crate) fn is_nan(self) -> Mask {
+        Mask(<Dispatch as FloatTensorOps<Dispatch>>::float_is_nan(
+            self.inner,
+            BoolDType::Native,
+        ))
+    }
+
+    /// Where it is infinite.
+    pub(crate) fn is_inf(self) -> Mask {
+        Mask(<Dispatch as FloatTensorOps<Dispatch>>::float_is_inf(
+            self.inner,
+            BoolDType::Native,
+        ))
+    }
+
+    /// Where it is not zero.
+    pub(crate) fn truth(self) -> Mask {
+        self.not_equal_scalar(0.0)
+    }
+
+    /// As whole numbers to index with.
+    pub(crate) fn indices(self) -> Indices {
+        Indices(<Dispatch as FloatTensorOps<Dispatch>>::float_into_int(
+            self.inner,
+            IntDType::I32,
+        ))
+    }
+
+    /// The same elements in another shape of as many.
+    pub(crate) fn reshape(self, shape: &[usize]) -> Result<Self, String> {
+        let own = self.inner.shape();
+        if own.as_slice() == shape {
+            return Ok(self);
+        }
+        if own.num_elements() != room::elements(shape)? {
+            return Err(format!(
+                "{:?} cannot be reshaped to {shape:?}",
+                self.shape()
+            ));
+        }
+        let shape = Shape::from(shape.to_vec());
+        Ok(self.with(|t| <Dispatch as FloatTensorOps<Dispatch>>::float_reshape(t, shape)))
+    }
+
+    /// Dimensions in another order: dimension `i` of the result is `axes[i]` of this one.
+    pub(crate) fn permute(self, axes: &[usize]) -> Self {
+        if axes.iter().enumerate().all(|(i, a)| i == *a) {
+            return self;
+        }
+        self.with(|t| <Dispatch as FloatTensorOps<Dispatch>>::float_permute(t, axes))
+    }
+
+    /// Repeated along dimensions of length 1 to `shape`; new leading dimensions are added as needed.
+    pub(crate) fn expand(self, shape: &[usize]) -> Result<Self, String> {
+        let own = self.shape();
+        if own == shape {
+            return Ok(self);
+        }
+        room::elements(shape)?;
+        if broadcast(&own, shape)? != shape {
+            return Err(format!("{own:?} cannot be expanded to {shape:?}"));
+        }
+        let shape = Shape::from(shape.to_vec());
+        Ok(self
+            .at_rank(shape.num_dims())
+            .with(|t| <Dispatch as FloatTensorOps<Dispatch>>::float_expand(t, shape)))
+    }
+
+    /// `start..end` along `axis`, every `step`-th (a step below 0 runs backwards from the last one); `start < end`.
+    pub(crate) fn slice(self, axis: usize, start: usize, end: usize, step: isize) -> Self {
+        let shape = self.inner.shape();
+        if start == 0 && end == shape[axis] && step == 1 {
+            return self;
+        }
+        let slices: Vec<Slice> = (0..shape.num_dims())
+            .map(|i| {
+                if i == axis {
+                    Slice::new(start as isize, Some(end as isize), step)
+                } else {
+                    Slice::new(0, Some(shape[i] as isize), 1)
+                }
+            })
+            .collect();
+        self.with(|t| <Dispatch as FloatTensorOps<Dispatch>>::float_slice(t, &slices))
+    }
+
+    /// `length` elements along `axis` from `start` on.
+    pub(crate) fn narrow(self, axis: usize, start: usize, length: usize) -> Self {
+        self.slice(axis, start, start + length, 1)
+    }
+
+    /// In the opposite order along each of `axes`.
+    pub(crate) fn flip(self, axes: &[usize]) -> Self {
+        self.with(|t| <Dispatch as FloatTensorOps<Dispatch>>::float_flip(t, axes))
+    }
+
+    /// One after another along `axis`; empty parts are left out.
+    pub(crate) fn cat(parts: Vec<Self>, axis: usize) -> Result<Self, String> {
+        let dtype = parts.first().ok_or("nothing to concatenate")?.dtype;
+        let shapes: Vec<Vec<usize>> = parts.iter().map(Self::shape).collect();
+        for s in &shapes {
+            let fits = s.len() == shapes[0].len()
+                && (0..s.len()).all(|i| i == axis || s[i] == shapes[0][i]);
+            if !fits {
+                return Err(format!(
+                    "shapes {:?} and {s:?} cannot be concatenated along {axis}",
+                    shapes[0]
+                ));
+            }
+        }
+        let mut shape = shapes[0].clone();
+        shape[axis] = shapes.iter().map(|s| s[axis]).sum();
+        room::elements(&shape)?;
+        let mut full: Vec<Self> = Vec::new();
+        for (part, s) in parts.into_iter().zip(&shapes) {
+            if s[axis] > 0 || full.is_empty() {
+                full.push(part);
+            }
+        }
+        if full.len() > 1 && full[0].shape()[axis] == 0 {
+            full.remove(0);
+        }
+        if full.len() == 1 {
+            return Ok(full.remove(0));
+        }
+        let inner: Vec<DispatchTensor> = full.into_iter().map(Self::into_dispatch).collect();
+        Ok(Self {
+            inner: <Dispatch as FloatTensorOps<Dispatch>>::float_cat(inner, axis),
+            dtype,
+        })
+    }
+
+    /// The entries `indices` (rank 1, each below the length) along `axis`.
+    pub(crate) fn select(self, axis: usize, indices: Indices) -> Self {
+        self.with(|t| <Dispatch as FloatTensorOps<Dispatch>>::float_select(t, axis, indices.0))
+    }
+
+    /// Element by element along `axis`: `out[.., i, ..] = self[.., indices[.., i, ..], ..]`.
+    pub(crate) fn gather(self, axis: usize, indices: Indices) -> Self {
+        self.with(|t| <Dispatch as FloatTensorOps<Dispatch>>::float_gather(axis, t, indices.0))
+    }
+
+    /// The sum along `axes`, which keep length 1.
+    pub(crate) fn sum(self, axes: &[usize]) -> Self {
+        axes.iter().fold(self, |t, axis| {
+            t.with(|t| <Dispatch as FloatTensorOps<Dispatch>>::float_sum_dim(t, *axis))
+        })
+    }
+
+    /// The mean along `axes`, which keep length 1.
+    pub(crate) fn mean(self, axes: &[usize]) -> Self {
+        axes.iter().fold(self, |t, axis| {
+            t.with(|t| <Dispatch as FloatTensorOps<Dispatch>>::float_mean_dim(t, *axis))
+        })
+    }
+
+    /// The product along `axes`, which keep length 1.
+    pub(crate) fn prod(self, axes: &[usize]) -> Self {
+        axes.iter().fold(self, |t, axis| {
+            t.with(|t| <Dispatch as FloatTensorOps<Dispatch>>::float_prod_dim(t, *axis))
+        })
+    }
+
+    /// The largest along `axes`, which keep length 1.
+    pub(crate) fn max(self, axes: &[usize]) -> Self {
+        axes.iter().fold(self, |t, axis| {
+            t.with(|t| <Dispatch as FloatTensorOps<Dispatch>>::float_max_dim(t, *axis))
+        })
+    }
+
+    /// The smallest along `axes`, which keep length 1.
+    pub(crate) fn min(self, axes: &[usize]) -> Self {
+        axes.iter().fold(self, |t, axis| {
+            t.with(|t| <Dispatch as FloatTensorOps<Dispatch>>::float_min_dim(t, *axis))
+        })
+    }
+
+    /// Where the largest (first of several) is along `axis`, which keeps length 1; numbers standing for `int64`.
+    pub(crate) fn argmax(self, axis: usize) -> Self {
+        Indices(<Dispatch as FloatTensorOps<Dispatch>>::float_argmax(
+            self.inner,
+            axis,
+            IntDType::I32,
+        ))
+        .numbers(DType::I64)
+    }
+
+    /// Where the smallest (first of several) is along `axis`, which keeps length 1; numbers standing for `int64`.
+    pub(crate) fn argmin(self, axis: usize) -> Self {
+        Indices(<Dispatch as FloatTensorOps<Dispatch>>::float_argmin(
+            self.inner,
+            axis,
+            IntDType::I32,
+        ))
+        .numbers(DType::I64)
+    }
+
+    /// Running sum along `axis`.
+    pub(crate) fn cumsum(self, axis: usize) -> Self {
+        self.with(|t| <Dispatch as FloatTensorOps<Dispatch>>::float_cumsum(t, axis))
+    }
+
+    /// Matrix product over the last two dimensions; the leading ones broadcast. Both ranks at least 2.
+    pub(crate) fn matmul(self, other: Self) -> Result<Self, String> {
+        let (sa, sb) = (self.shape(), other.shape());
+        let (ra, rb) = (sa.len(), sb.len());
+        if ra < 2 || rb < 2 || sa[ra - 1] != sb[rb - 2] {
+            return Err(format!(
+                "matrices of shape {sa:?} and {sb:?} cannot be multiplied"
+            ));
+        }
+        let mut shape = broadcast(&sa[..ra - 2], &sb[..rb - 2])?;
+        shape.extend([sa[ra - 2], sb[rb - 1]]);
+        room::elements(&shape)?;
+        let (rank, dtype) = (ra.max(rb), self.dtype);
+        Ok(Self {
+            inner: <Dispatch as FloatTensorOps<Dispatch>>::float_matmul(
+                self.at_rank(rank).inner,
+                other.at_rank(rank).inner,
+            ),
+            dtype,
+        })
+    }
+}
+
+impl Mask {
+    /// 1 where yes, 0 where no, standing for `bool`.
+    pub(crate) fn numbers(self) -> Tensor {
+        Tensor {
+            inner: <Dispatch as BoolTensorOps<Dispatch>>::bool_into_float(self.0, float()),
+            dtype: DType::Bool,
+        }
+    }
+
+    fn paired(self, other: Self) -> Result<(DispatchTensor, DispatchTensor), String> {
+        let (sa, sb) = (self.0.shape(), other.0.shape());
+        if sa.as_slice() == sb.as_slice() {
+            return Ok((self.0, other.0));
+        }
+        let shape = broadcast(&sa, &sb)?;
+        Ok((self.expand(&shape)?.0, other.expand(&shape)?.0))
+    }
+
+    /// Repeated along dimensions of length 1 to `shape`.
+    pub(crate) fn expand(self, shape: &[usize]) -> Result<Self, String> {
+        room::elements(shape)?;
+        let own = self.0.shape();
+        if own.as_slice() == shape {
+            return Ok(self);
+        }
+        let mut wide = vec![1; shape.len().saturating_sub(own.num_dims())];
+        wide.extend_from_slice(own.as_slice());
+        let wide = <Dispatch as BoolTensorOps<Dispatch>>::bool_reshape(self.0, Shape::from(wide));
+        Ok(Self(<Dispatch as BoolTensorOps<Dispatch>>::bool_expand(
+            wide,
+            Shape::from(shape.to_vec()),
+        )))
+    }
+
+    /// Where both are.
+    pub(crate) fn and(self, other: Self) -> Result<Self, String> {
+        let (a, b) = self.paired(other)?;
+        Ok(Self(<Dispatch as BoolTensorOps<Dispatch>>::bool_and(a, b)))
+    }
+
+    /// Where either is.
+    pub(crate) fn or(self, other: Self) -> Result<Self, String> {
+        let (a, b) = self.paired(other)?;
+        Ok(Self(<Dispatch as BoolTensorOps<Dispatch>>::bool_or(a, b)))
+    }
+
+    /// Where it is not.
+    pub(crate) fn not(self) -> Self {
+        Self(<Dispatch as BoolTensorOps<Dispatch>>::bool_not(self.0))
+    }
+
+    /// `yes` where the mask is set, `no` elsewhere; all three broadcast.
+    pub(crate) fn choose(self, yes: Tensor, no: Tensor) -> Result<Tensor, String> {
+        let shape = broadcast_all([self.0.shape().as_slice(), &yes.shape(), &no.shape()])?;
+        let dtype = yes.dtype;
+        let (mask, yes, no) = (
+            self.expand(&shape)?,
+            yes.expand(&shape)?,
+            no.expand(&shape)?,
+        );
+        Ok(Tensor {
+            inner: <Dispatch as FloatTensorOps<Dispatch>>::float_mask_where(
+                no.inner, mask.0, yes.inner,
+            ),
+            dtype,
+        })
+    }
+}
+
+impl Indices {
+    /// From host integers (not negative), rank 1.
+    pub(crate) fn upload(values: &[usize], shape: &[usize], device: &Device) -> Self {
+        let values: Vec<i32> = values.iter().map(|i| *i as i32).collect();
+        let flat = burn::tensor::Tensor::<1, Int>::from_data(
+            TensorData::new(values, [shape.iter().product::<usize>()]),
+            device,
+        );
+        Self(<Dispatch as IntTensorOps<Dispatch>>::int_reshape(
+            flat.into_dispatch(),
+            Shape::from(shape.to_vec()),
+        ))
+    }
+
+    /// As numbers standing for `dtype`.
+    pub(crate) fn numbers(self, dtype: DType) -> Tensor {
+        Tensor {
+            inner: <Dispatch as IntTensorOps<Dispatch>>::int_into_float(self.0, float()),
+            dtype,
+        }
+    }
+
+    /// To the dispatch layer.
+    pub(crate) fn into_dispatch(self) -> DispatchTensor {
+        self.0
+    }
+}
+
+/// A mask from the dispatch layer.
+impl From<burn::tensor::Tensor<1, Bool>> for Mask {
+    fn from(tensor: burn::tensor::Tensor<1, Bool>) -> Self {
+        Self(tensor.into_dispatch())
+    }
+}

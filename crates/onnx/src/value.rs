@@ -1,0 +1,73 @@
+use burn::tensor::Device;
+
+use crate::array::Array;
+use crate::dtype::DType;
+use crate::tensor::Tensor;
+
+/// What flows along an edge of the graph.
+#[derive(Debug, Clone)]
+pub(crate) enum Value {
+    /// On the host, with its own type: constants, shapes, indices, whatever does not depend on the model's
+    /// floating-point input.
+    Host(Array),
+    /// On the device, possibly tracked by autodiff.
+    Device(Tensor),
+    /// Several values.
+    Sequence(Vec<Value>),
+    /// An optional without a value.
+    Nothing,
+}
+
+impl Value {
+    /// Length of each dimension.
+    pub(crate) fn shape(&self) -> Vec<usize> {
+        match self {
+            Self::Host(a) => a.shape().to_vec(),
+            Self::Device(t) => t.shape(),
+            Self::Sequence(v) => vec![v.len()],
+            Self::Nothing => vec![0],
+        }
+    }
+
+    /// The type of its elements.
+    pub(crate) fn dtype(&self) -> DType {
+        match self {
+            Self::Host(a) => a.dtype(),
+            Self::Device(t) => t.dtype(),
+            Self::Sequence(v) => v.first().map_or(DType::F32, Self::dtype),
+            Self::Nothing => DType::F32,
+        }
+    }
+
+    /// On the device; a host array is put there once and kept.
+    pub(crate) fn device(self, device: &Device) -> Result<Tensor, String> {
+        match self {
+            Self::Host(a) => a.on(device),
+            Self::Device(t) => Ok(t),
+            Self::Sequence(_) => Err("a sequence where a tensor is expected".into()),
+            Self::Nothing => Err("an empty optional where a tensor is expected".into()),
+        }
+    }
+
+    /// On the host; a tensor is copied there, and its gradient is cut.
+    pub(crate) fn host(self) -> Result<Array, String> {
+        match self {
+            Self::Host(a) => Ok(a),
+            Self::Device(t) => t.download(),
+            Self::Sequence(_) => Err("a sequence where a tensor is expected".into()),
+            Self::Nothing => Err("an empty optional where a tensor is expected".into()),
+        }
+    }
+}
+
+impl From<Array> for Value {
+    fn from(a: Array) -> Self {
+        Self::Host(a)
+    }
+}
+
+impl From<Tensor> for Value {
+    fn from(t: Tensor) -> Self {
+        Self::Device(t)
+    }
+}

@@ -6,13 +6,15 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
+use burn::backend::Dispatch;
+use burn::backend::ops::FloatTensorOps;
 use burn::tensor::{Device, TensorData};
 
 use crate::array::Array;
 use crate::graph::Graph;
 use crate::load::Scope;
 use crate::proto::{AttributeProto, GraphProto, NodeProto, TensorProto, ValueInfoProto};
-use crate::tensor::{Tensor, in_double};
+use crate::tensor::{Tensor, in_double, is_double};
 use crate::value::Value;
 
 /// The newest operator set there are rules for.
@@ -377,17 +379,13 @@ fn weight(output: usize, element: usize) -> f64 {
 fn plain(shape: &[usize], values: &[f64], device: &Device) -> Result<Tensor, String> {
     let n = values.len();
     // Exactly the given values in double precision, rounded once in single.
-    let probe = Tensor::full(&[1], 0.0, device)?.into_burn::<1>();
-    let flat = if probe.dtype() == burn::tensor::DType::F64 {
-        burn::tensor::Tensor::<1>::from_data(
-            TensorData::new(values.to_vec(), [n]),
-            (device, burn::tensor::DType::F64),
-        )
+    let data = if is_double() {
+        TensorData::new(values.to_vec(), [n])
     } else {
-        let v: Vec<f32> = values.iter().map(|x| *x as f32).collect();
-        burn::tensor::Tensor::<1>::from_data(TensorData::new(v, [n]), device)
+        TensorData::new(values.iter().map(|x| *x as f32).collect::<Vec<_>>(), [n])
     };
-    Tensor::from_burn(flat).reshape(shape)
+    let flat = <Dispatch as FloatTensorOps<Dispatch>>::float_from_data(data, device.as_dispatch());
+    Tensor::from_dispatch(flat).reshape(shape)
 }
 
 #[test]

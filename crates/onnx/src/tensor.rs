@@ -30,6 +30,12 @@ pub(crate) fn in_double<T>(work: impl FnOnce() -> T) -> T {
     result
 }
 
+/// Whether everything on the device is in `f64`.
+#[cfg(test)]
+pub(crate) fn is_double() -> bool {
+    DOUBLE.get()
+}
+
 /// The type of everything on the device.
 fn float() -> FloatDType {
     #[cfg(test)]

@@ -9,8 +9,8 @@ use burn::tensor::Device;
 use crate::array::Array;
 use crate::load::Scope;
 use crate::node::{Args, NodeSpec, OpResult, Run};
-use crate::op::Entry;
-use crate::proto::{GraphProto, NodeProto};
+use crate::op::{Entry, Gradient};
+use crate::proto::{AttributeProto, GraphProto, NodeProto};
 use crate::room;
 use crate::value::Value;
 
@@ -28,6 +28,8 @@ pub(crate) struct Node {
     pub(crate) op: String,
     pub(crate) opset: i64,
     pub(crate) entry: &'static Entry,
+    /// Its attributes, constants and branches left out.
+    pub(crate) attributes: Vec<AttributeProto>,
     pub(crate) inputs: Vec<Option<Slot>>,
     pub(crate) outputs: Vec<Option<Slot>>,
     /// What is done to inputs so that a node written for one sample serves many (see [`crate::batch`]).
@@ -38,12 +40,14 @@ pub(crate) struct Node {
 /// A change of a node's input that makes it serve a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fix {
-    /// The input is a list of sizes; this entry is the number of samples.
+    /// The input is a list of sizes; this entry is the number of samples times `inner`.
     Entry {
         /// Which input.
         input: usize,
         /// Which entry.
         index: usize,
+        /// Elements of one sample along that dimension.
+        inner: usize,
     },
     /// The input is the same for every sample and has to be repeated along this axis.
     Repeat {
@@ -53,6 +57,22 @@ pub(crate) enum Fix {
         axis: usize,
     },
 }
+
+/// Yes-or-no questions of the values: zero is their derivative wherever they have one, and what they choose between
+/// has its own.
+const MASKS: [&str; 11] = [
+    "Equal",
+    "Greater",
+    "GreaterOrEqual",
+    "Less",
+    "LessOrEqual",
+    "And",
+    "Or",
+    "Xor",
+    "Not",
+    "IsNaN",
+    "IsInf",
+];
 
 /// Which node failed, and how.
 #[derive(Debug, Clone)]
@@ -85,7 +105,8 @@ pub(crate) struct Graph {
 
 /// Which nodes to run for some slots, and which of their inputs are used for the last time.
 pub(crate) struct Plan {
-    steps: Vec<(usize, Vec<bool>)>,
+    /// Nodes in order, each with whether each of its inputs is read for the last time.
+    pub(crate) steps: Vec<(usize, Vec<bool>)>,
     wanted: Vec<Slot>,
 }
 
@@ -245,6 +266,7 @@ impl Graph {
             op,
             opset,
             entry,
+            attributes: plain_attributes(proto),
             inputs,
             outputs,
             fixes: Vec::new(),
@@ -373,6 +395,57 @@ impl Graph {
             .collect()
     }
 
+    /// The names of all values that nodes or inputs give.
+    pub(crate) fn value_names(&self) -> Vec<String> {
+        let mut named: Vec<(Slot, &String)> = self
+            .names
+            .iter()
+            .filter(|(_, s)| self.known[**s].is_none())
+            .map(|(n, s)| (*s, n))
+            .collect();
+        named.sort();
+        named.into_iter().map(|(_, n)| n.clone()).collect()
+    }
+
+    /// Elements of all floating-point constants that nodes read.
+    pub(crate) fn parameters(&self) -> usize {
+        let read: BTreeSet<Slot> = self
+            .nodes
+            .iter()
+            .flat_map(|n| n.inputs.iter().flatten().copied())
+            .collect();
+        read.into_iter()
+            .filter_map(|s| self.known[s].as_ref())
+            .filter(|v| v.dtype().is_float())
+            .map(|v| v.shape().iter().product::<usize>())
+            .sum()
+    }
+
+    /// The nodes of a plan on the way from the inputs whose derivative is not the true one, or zero because
+    /// values are rounded, as `name (operator)`.
+    pub(crate) fn rough(&self, plan: &Plan) -> Vec<String> {
+        let mut depends: BTreeSet<Slot> = self.inputs.iter().copied().collect();
+        let mut rough = Vec::new();
+        for (at, _) in &plan.steps {
+            let node = &self.nodes[*at];
+            let moved = node.inputs.iter().flatten().any(|s| depends.contains(s));
+            // Sizes do not depend on the values.
+            if !moved || matches!(node.op.as_str(), "Shape" | "Size") {
+                continue;
+            }
+            depends.extend(node.outputs.iter().flatten());
+            let rounds = match node.entry.gradient {
+                Gradient::Exact => false,
+                Gradient::Zero => !MASKS.contains(&node.op.as_str()),
+                Gradient::StraightThrough | Gradient::None => true,
+            };
+            if rounds {
+                rough.push(format!("{} ({})", node.name, node.op));
+            }
+        }
+        rough
+    }
+
     /// The name of a slot's value.
     pub(crate) fn name(&self, slot: Slot) -> &str {
         self.names
@@ -398,9 +471,13 @@ impl Node {
     fn fix(&self, args: &mut Args<'_>, batch: usize) -> OpResult<()> {
         for fix in &self.fixes {
             match *fix {
-                Fix::Entry { input, index } => {
+                Fix::Entry {
+                    input,
+                    index,
+                    inner,
+                } => {
                     let mut list = args.ints(input)?;
-                    list[index] = batch as i64;
+                    list[index] = (batch * inner) as i64;
                     args.values[input] = Some(Array::list(list).into());
                 }
                 Fix::Repeat { input, axis } => {
@@ -414,6 +491,22 @@ impl Node {
         Ok(())
     }
 
+    /// A whole number among its attributes.
+    pub(crate) fn int(&self, name: &str, default: i64) -> i64 {
+        self.attributes
+            .iter()
+            .find(|a| a.name == name)
+            .map_or(default, |a| a.i)
+    }
+
+    /// A list of whole numbers among its attributes.
+    pub(crate) fn ints(&self, name: &str) -> Option<&[i64]> {
+        self.attributes
+            .iter()
+            .find(|a| a.name == name)
+            .map(|a| a.ints.as_slice())
+    }
+
     pub(crate) fn failure(&self, problem: String) -> Failure {
         Failure {
             node: self.name.clone(),
@@ -422,6 +515,11 @@ impl Node {
             problem,
         }
     }
+}
+
+fn plain_attributes(node: &NodeProto) -> Vec<AttributeProto> {
+    let plain = |a: &&AttributeProto| a.t.is_none() && a.g.is_none();
+    node.attribute.iter().filter(plain).cloned().collect()
 }
 
 /// A node's name, or its first output's.

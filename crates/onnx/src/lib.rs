@@ -22,6 +22,6 @@ pub use array::{Array, Data};
 pub use dtype::DType;
 pub use error::OnnxError;
 pub use load::OnnxFile;
-pub use model::{BatchMode, OnnxModel, OnnxOptions, declared_modalities};
+pub use model::{BatchMode, Layout, OnnxModel, OnnxOptions, declared_modalities};
 pub use op::Gradient;
 pub use session::{Declared, Dim, Session};

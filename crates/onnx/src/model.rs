@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor as Burn};
-use proofmark_domain::Modality;
+use proofmark_domain::{Modality, TrustCode, TrustFlag};
 use proofmark_model::{DecisionModel, Features, ModelError, Network, Query, Signature, guarded};
 
 use crate::batch::{Carried, analyse};
@@ -18,9 +19,32 @@ use crate::session::{Declared, Dim};
 use crate::tensor::Tensor;
 use crate::value::Value;
 
+/// The order of an image's axes in a model's input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// `[c, h, w]`, as PyTorch exports.
+    Nchw,
+    /// `[h, w, c]`, as TensorFlow exports.
+    Nhwc,
+}
+
+impl FromStr for Layout {
+    type Err = String;
+
+    fn from_str(s: &str) -> Result<Self, String> {
+        match s {
+            "nchw" => Ok(Self::Nchw),
+            "nhwc" => Ok(Self::Nhwc),
+            _ => Err(format!("layout `{s}`; expected nchw or nhwc")),
+        }
+    }
+}
+
 /// What is said of a model beyond its file.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct OnnxOptions {
+    /// How the model wants images; default: what its declared shape says of the data's.
+    pub layout: Option<Layout>,
     /// The output with one score per class; default: the first.
     pub output: Option<String>,
     /// Whether that output holds probabilities: their logarithm is attacked where no softmax is found to go behind.
@@ -115,7 +139,7 @@ impl OnnxModel {
         let inputs = matched(&file, &declared, inputs)?;
         let mut ports = Vec::new();
         for (declared, modality) in declared.iter().zip(&inputs) {
-            ports.push(port(&file, declared, modality)?);
+            ports.push(port(&file, declared, modality, options.layout)?);
         }
         let size = chunk(&file, &declared, &ports)?;
         let output = output_slot(&file, &graph, options)?;
@@ -127,6 +151,7 @@ impl OnnxModel {
             sha256: file.sha256.clone(),
             parameters: Some(parameters),
             device,
+            stated: Vec::new(),
         };
         let plan = graph.plan(&[output]);
         let mut model = Self {
@@ -143,6 +168,7 @@ impl OnnxModel {
             file,
         };
         room::while_loading(|| model.settle(size, options))?;
+        model.signature.stated = model.stated();
         Ok(model)
     }
 
@@ -423,6 +449,34 @@ impl OnnxModel {
         self
     }
 
+    /// What a report has to say about this model before anything is measured.
+    fn stated(&self) -> Vec<TrustFlag> {
+        let mut flags = Vec::new();
+        if let (true, Some(note)) = (self.scores.cured, &self.scores.note) {
+            flags.push(TrustFlag {
+                code: TrustCode::ProbabilitiesAsLogits,
+                message: note.clone(),
+                cured: true,
+            });
+        }
+        let rough = self.approximate_gradients();
+        if !rough.is_empty() {
+            let shown = rough.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
+            let more = match rough.len() {
+                0..=3 => String::new(),
+                n => format!(" and {} more", n - 3),
+            };
+            flags.push(TrustFlag {
+                code: TrustCode::ApproximateGradients,
+                message: format!(
+                    "gradients pass straight through, or stop, where values are rounded: {shown}{more}"
+                ),
+                cured: false,
+            });
+        }
+        flags
+    }
+
     /// How many samples go through the graph at once, and why.
     pub fn batch_mode(&self) -> &BatchMode {
         &self.mode
@@ -536,7 +590,12 @@ fn matched(
 }
 
 /// How the samples of a modality become an input.
-fn port(file: &OnnxFile, declared: &Declared, modality: &Modality) -> Result<Port, OnnxError> {
+fn port(
+    file: &OnnxFile,
+    declared: &Declared,
+    modality: &Modality,
+    layout: Option<Layout>,
+) -> Result<Port, OnnxError> {
     let problem = |p: String| file.problem(format!("input `{}`: {p}", declared.name));
     if let Some(dtype) = declared.dtype
         && !dtype.is_float()
@@ -586,12 +645,25 @@ fn port(file: &OnnxFile, declared: &Declared, modality: &Modality) -> Result<Por
                 _ => true,
             })
     };
-    if fits(&given) {
+    // Channels come first or last in the data; a layout that is stated says where the model wants them.
+    let moved = layout.is_some_and(|l| {
+        let few = |n: usize| matches!(n, 1 | 3 | 4);
+        let first = given.len() == 3 && few(given[0]) && !few(given[2]);
+        let last = given.len() == 3 && few(given[2]) && !few(given[0]);
+        (l == Layout::Nhwc && !last) || (l == Layout::Nchw && last && !first)
+    });
+    if fits(&given) && !moved {
         return Ok(straight(given.clone(), true));
     }
-    // [c, h, w] against [h, w, c], and the other way round.
     if let [a, b, c] = *given.as_slice() {
-        for (order, shape) in [(vec![1, 2, 0], [b, c, a]), (vec![2, 0, 1], [c, a, b])] {
+        let to_last = (vec![1, 2, 0], [b, c, a]);
+        let to_first = (vec![2, 0, 1], [c, a, b]);
+        let allowed = match layout {
+            None => vec![to_last, to_first],
+            Some(Layout::Nhwc) => vec![to_last],
+            Some(Layout::Nchw) => vec![to_first],
+        };
+        for (order, shape) in allowed {
             if fits(&shape) {
                 return Ok(Port {
                     given: given.clone(),

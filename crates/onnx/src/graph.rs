@@ -2,11 +2,11 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use burn::tensor::Device;
+use proofmark_model::{ModelError, guarded};
 
-use crate::array::Array;
+use crate::array::{Array, Data};
 use crate::load::Scope;
 use crate::node::{Args, NodeSpec, OpResult, Run};
 use crate::op::{Entry, Gradient};
@@ -252,6 +252,11 @@ impl Graph {
             known: &known,
             scope,
         };
+        if let Some(branch) = taken(&spec)
+            && self.inline(proto, branch, scope, folded)?
+        {
+            return Ok(());
+        }
         let run = (entry.build)(&spec).map_err(failure)?;
         let mut outputs = Vec::new();
         for name in &proto.output {
@@ -294,6 +299,50 @@ impl Graph {
         }
         self.nodes.push(node);
         Ok(())
+    }
+
+    /// Puts the nodes of a branch that is certainly taken in the place of its `If`, unless a name in it is taken:
+    /// its constants are then computed ahead of time, and samples can be followed through it.
+    fn inline(
+        &mut self,
+        proto: &NodeProto,
+        branch: &GraphProto,
+        scope: &Scope<'_>,
+        folded: &mut usize,
+    ) -> Result<bool, Failure> {
+        let constants = branch.initializer.iter().map(|t| &t.name);
+        let computed = branch.node.iter().flat_map(|n| &n.output);
+        let mut own = BTreeSet::new();
+        let free = constants
+            .chain(computed)
+            .filter(|n| !n.is_empty())
+            .all(|n| !self.names.contains_key(n) && own.insert(n));
+        if !free || branch.output.len() < proto.output.len() {
+            return Ok(false);
+        }
+        let failure = |problem: String| Failure {
+            node: name_of(proto),
+            op: proto.op_type.clone(),
+            opset: scope.opset("").unwrap_or(0),
+            problem,
+        };
+        for constant in &branch.initializer {
+            let value = scope.array(constant).map_err(failure)?;
+            self.define(&constant.name, Some(value.into()))
+                .map_err(failure)?;
+        }
+        for at in order(branch).map_err(failure)? {
+            self.add(&branch.node[at], scope, folded)?;
+        }
+        for (name, inner) in proto.output.iter().zip(&branch.output) {
+            let slot = *self.names.get(&inner.name).ok_or_else(|| {
+                failure(format!("output `{}` is computed by no node", inner.name))
+            })?;
+            if !name.is_empty() && self.names.insert(name.clone(), slot).is_some() {
+                return Err(failure(format!("value `{name}` is defined twice")));
+            }
+        }
+        Ok(true)
     }
 
     /// What has to run for `wanted`.
@@ -458,13 +507,11 @@ impl Graph {
 impl Node {
     /// Computes the outputs. A panic in the device's code becomes an error that names the node.
     fn call(&self, args: &mut Args<'_>) -> OpResult<Vec<Value>> {
-        catch_unwind(AssertUnwindSafe(|| (self.run)(args))).unwrap_or_else(|payload| {
-            let message = payload
-                .downcast_ref::<&str>()
-                .map(ToString::to_string)
-                .or_else(|| payload.downcast_ref::<String>().cloned())
-                .unwrap_or_else(|| "(no message)".to_owned());
-            Err(format!("it panicked: {message}"))
+        guarded(&self.name, || Ok((self.run)(args))).unwrap_or_else(|e| {
+            Err(match e {
+                ModelError::Panicked { message, .. } => format!("it panicked: {message}"),
+                other => other.to_string(),
+            })
         })
     }
 
@@ -515,6 +562,25 @@ impl Node {
             problem,
         }
     }
+}
+
+/// The branch of an `If` whose condition is known.
+fn taken<'a>(spec: &NodeSpec<'a>) -> Option<&'a GraphProto> {
+    let plain = matches!(spec.proto.domain.as_str(), "" | "ai.onnx");
+    if !plain || spec.proto.op_type != "If" {
+        return None;
+    }
+    let condition = match spec.constant(0)?.data() {
+        Data::Bool(v) => *v.first()?,
+        _ => return None,
+    };
+    let name = if condition {
+        "then_branch"
+    } else {
+        "else_branch"
+    };
+    let branch = spec.attribute(name)?.g.as_ref()?;
+    branch.input.is_empty().then_some(branch)
 }
 
 fn plain_attributes(node: &NodeProto) -> Vec<AttributeProto> {

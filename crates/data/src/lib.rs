@@ -20,6 +20,7 @@ pub mod npz;
 mod open;
 mod source;
 mod subset;
+mod typed;
 mod whole;
 
 pub use column::Column;

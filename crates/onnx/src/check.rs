@@ -188,7 +188,8 @@ impl Case {
             .iter()
             .enumerate()
             .filter_map(|(i, x)| match x {
-                Input::Host(a) => Some((format!("in{i}"), a.clone())),
+                // A copy of its own: what is kept on the device is of one precision.
+                Input::Host(a) => Some((format!("in{i}"), Array::new(a.shape(), a.data().clone()))),
                 Input::Tracked(..) => None,
             })
             .collect();

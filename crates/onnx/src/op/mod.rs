@@ -2,7 +2,11 @@
 
 use crate::node::{NodeSpec, OpResult, Run};
 
-mod elementwise;
+mod activation;
+mod arithmetic;
+mod bits;
+mod numbers;
+mod unary;
 
 /// What the derivative of an operator is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +68,12 @@ impl Entry {
 }
 
 /// Every operator of ONNX's own domain.
-pub(crate) const ALL: &[&[Entry]] = &[elementwise::ENTRIES];
+pub(crate) const ALL: &[&[Entry]] = &[
+    arithmetic::ENTRIES,
+    bits::ENTRIES,
+    unary::ENTRIES,
+    activation::ENTRIES,
+];
 
 /// The operator of that name. Domains other than ONNX's own have none.
 pub(crate) fn find(domain: &str, name: &str) -> Option<&'static Entry> {

@@ -5,7 +5,9 @@ use crate::node::{NodeSpec, OpResult, Run};
 mod activation;
 mod arithmetic;
 mod bits;
+mod compare;
 mod numbers;
+mod reduce;
 mod unary;
 
 /// What the derivative of an operator is.
@@ -69,10 +71,12 @@ impl Entry {
 
 /// Every operator of ONNX's own domain.
 pub(crate) const ALL: &[&[Entry]] = &[
+    activation::ENTRIES,
     arithmetic::ENTRIES,
     bits::ENTRIES,
+    compare::ENTRIES,
+    reduce::ENTRIES,
     unary::ENTRIES,
-    activation::ENTRIES,
 ];
 
 /// The operator of that name. Domains other than ONNX's own have none.

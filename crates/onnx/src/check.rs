@@ -188,7 +188,8 @@ impl Case {
             .iter()
             .enumerate()
             .filter_map(|(i, x)| match x {
-                Input::Host(a) => Some((format!("in{i}"), a.clone())),
+                // A copy of its own: what is kept on the device is of one precision.
+                Input::Host(a) => Some((format!("in{i}"), Array::new(a.shape(), a.data().clone()))),
                 Input::Tracked(..) => None,
             })
             .collect();
@@ -312,6 +313,11 @@ impl Case {
             .collect()
     }
 
+    /// The gradients of the tracked inputs, by autodiff, of the sum of all outputs times their [`weight`]s.
+    pub(crate) fn gradient(&self) -> Vec<Vec<f64>> {
+        self.derivative(&Device::flex())
+    }
+
     fn tracked_values(&self) -> Vec<Vec<f64>> {
         self.inputs
             .iter()
@@ -371,7 +377,7 @@ impl Case {
 }
 
 /// Weights that no symmetry of an operator cancels.
-fn weight(output: usize, element: usize) -> f64 {
+pub(crate) fn weight(output: usize, element: usize) -> f64 {
     let u = ((element as f64 + 1.0) * 0.754_877_666_246_693 + output as f64 * 0.29).fract();
     0.5 + u
 }

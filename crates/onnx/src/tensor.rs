@@ -198,7 +198,7 @@ impl Tensor {
             Shape::from(shape.to_vec()),
             Scalar::Float(value),
             device.as_dispatch(),
-            FloatDType::F32,
+            float(),
         )))
     }
 
@@ -629,6 +629,14 @@ impl Mask {
     /// Where it is not.
     pub(crate) fn not(self) -> Self {
         Self(<Dispatch as BoolTensorOps<Dispatch>>::bool_not(self.0))
+    }
+
+    /// `value` where the mask is set, the tensor elsewhere; the mask is expanded to its shape.
+    pub(crate) fn fill(self, tensor: Tensor, value: f64) -> Result<Tensor, String> {
+        let mask = self.expand(&tensor.shape())?;
+        Ok(tensor.with(|t| {
+            <Dispatch as FloatTensorOps<Dispatch>>::float_mask_fill(t, mask.0, Scalar::Float(value))
+        }))
     }
 
     /// `yes` where the mask is set, `no` elsewhere; all three broadcast.

@@ -2,7 +2,13 @@
 
 use crate::node::{NodeSpec, OpResult, Run};
 
-mod elementwise;
+mod activation;
+mod arithmetic;
+mod bits;
+mod compare;
+mod numbers;
+mod reduce;
+mod unary;
 
 /// What the derivative of an operator is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +70,14 @@ impl Entry {
 }
 
 /// Every operator of ONNX's own domain.
-pub(crate) const ALL: &[&[Entry]] = &[elementwise::ENTRIES];
+pub(crate) const ALL: &[&[Entry]] = &[
+    activation::ENTRIES,
+    arithmetic::ENTRIES,
+    bits::ENTRIES,
+    compare::ENTRIES,
+    reduce::ENTRIES,
+    unary::ENTRIES,
+];
 
 /// The operator of that name. Domains other than ONNX's own have none.
 pub(crate) fn find(domain: &str, name: &str) -> Option<&'static Entry> {

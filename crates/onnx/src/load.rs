@@ -16,7 +16,8 @@ use sha2::{Digest, Sha256};
 use crate::array::{Array, Data};
 use crate::dtype::DType;
 use crate::error::OnnxError;
-use crate::graph::{Failure, Graph, captured};
+use crate::function;
+use crate::graph::{Failure, Graph, NOT_SUPPORTED, captured};
 use crate::node::{NodeSpec, OpResult};
 use crate::proto::{GraphProto, ModelProto, TensorProto, ValueInfoProto};
 use crate::room;
@@ -73,8 +74,9 @@ impl OnnxFile {
             problem,
         };
         let mut sha256 = hex(&Sha256::digest(&bytes));
-        let proto = ModelProto::decode(Bytes::from(bytes))
+        let mut proto = ModelProto::decode(Bytes::from(bytes))
             .map_err(|e| problem(format!("is not a well-formed ONNX file: {e}")))?;
+        function::expand(&mut proto).map_err(problem)?;
         let graph = proto
             .graph
             .as_ref()
@@ -182,6 +184,11 @@ impl OnnxFile {
             .collect()
     }
 
+    /// The outputs.
+    pub fn outputs(&self) -> Vec<Declared> {
+        self.graph().output.iter().map(Declared::of).collect()
+    }
+
     /// The inputs of the graph that are neither constants nor fixed.
     pub(crate) fn declared_inputs(&self) -> Vec<&ValueInfoProto> {
         let graph = self.graph();
@@ -201,7 +208,17 @@ impl OnnxFile {
             device,
             loaded: RefCell::new(0),
         };
-        Graph::build(self.graph(), &self.fixed, Vec::new(), &scope).map_err(|e| self.failure(e))
+        Graph::build(self.graph(), &self.fixed, Vec::new(), &scope).map_err(|e| {
+            // Inside branches it is part of a longer sentence.
+            if e.problem.contains(NOT_SUPPORTED) {
+                OnnxError::Unsupported {
+                    file: self.name.clone(),
+                    nodes: self.unsupported().iter().map(ToString::to_string).collect(),
+                }
+            } else {
+                self.failure(e)
+            }
+        })
     }
 
     pub(crate) fn failure(&self, e: Failure) -> OnnxError {

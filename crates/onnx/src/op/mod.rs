@@ -2,7 +2,16 @@
 
 use crate::node::{NodeSpec, OpResult, Run};
 
+mod average_pool;
+mod batch_norm;
+mod conv;
+mod conv_integer;
+mod conv_transpose;
 mod elementwise;
+mod matmul;
+mod max_pool;
+mod norm;
+mod window;
 
 /// What the derivative of an operator is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +73,17 @@ impl Entry {
 }
 
 /// Every operator of ONNX's own domain.
-pub(crate) const ALL: &[&[Entry]] = &[elementwise::ENTRIES];
+pub(crate) const ALL: &[&[Entry]] = &[
+    average_pool::ENTRIES,
+    batch_norm::ENTRIES,
+    conv::ENTRIES,
+    conv_integer::ENTRIES,
+    conv_transpose::ENTRIES,
+    elementwise::ENTRIES,
+    matmul::ENTRIES,
+    max_pool::ENTRIES,
+    norm::ENTRIES,
+];
 
 /// The operator of that name. Domains other than ONNX's own have none.
 pub(crate) fn find(domain: &str, name: &str) -> Option<&'static Entry> {

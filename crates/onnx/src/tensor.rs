@@ -580,6 +580,30 @@ impl Tensor {
     }
 }
 
+/// What sliding windows and recurrences need.
+impl Tensor {
+    /// With so many copies of `value` before and after each dimension.
+    pub(crate) fn padded(self, pads: &[(usize, usize)], value: f64) -> Result<Self, String> {
+        if pads.iter().all(|p| *p == (0, 0)) {
+            return Ok(self);
+        }
+        let shape: Vec<usize> = self
+            .shape()
+            .iter()
+            .zip(pads)
+            .map(|(d, (before, after))| d.saturating_add(*before).saturating_add(*after))
+            .collect();
+        room::elements(&shape)?;
+        let mode = burn::backend::ops::PadMode::Constant(value as f32);
+        Ok(self.with(|t| <Dispatch as FloatTensorOps<Dispatch>>::float_pad(t, pads, mode)))
+    }
+
+    /// The last two dimensions exchanged.
+    pub(crate) fn transposed(self) -> Self {
+        self.with(<Dispatch as FloatTensorOps<Dispatch>>::float_transpose)
+    }
+}
+
 impl Mask {
     /// 1 where yes, 0 where no, standing for `bool`.
     pub(crate) fn numbers(self) -> Tensor {
@@ -682,6 +706,22 @@ impl Indices {
     /// To the dispatch layer.
     pub(crate) fn into_dispatch(self) -> DispatchTensor {
         self.0
+    }
+}
+
+/// What pooling does with the places of its largest elements.
+impl Indices {
+    /// From the dispatch layer.
+    pub(crate) fn from_dispatch(inner: DispatchTensor) -> Self {
+        Self(inner)
+    }
+
+    /// The same indices in another shape of as many.
+    pub(crate) fn reshape(self, shape: &[usize]) -> Self {
+        Self(<Dispatch as IntTensorOps<Dispatch>>::int_reshape(
+            self.0,
+            Shape::from(shape.to_vec()),
+        ))
     }
 }
 

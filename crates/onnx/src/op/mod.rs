@@ -4,11 +4,20 @@ use crate::node::{NodeSpec, OpResult, Run};
 
 mod activation;
 mod arithmetic;
+mod average_pool;
+mod batch_norm;
 mod bits;
 mod compare;
+mod conv;
+mod conv_integer;
+mod conv_transpose;
+mod matmul;
+mod max_pool;
+mod norm;
 mod numbers;
 mod reduce;
 mod unary;
+mod window;
 
 /// What the derivative of an operator is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,8 +82,16 @@ impl Entry {
 pub(crate) const ALL: &[&[Entry]] = &[
     activation::ENTRIES,
     arithmetic::ENTRIES,
+    average_pool::ENTRIES,
+    batch_norm::ENTRIES,
     bits::ENTRIES,
     compare::ENTRIES,
+    conv::ENTRIES,
+    conv_integer::ENTRIES,
+    conv_transpose::ENTRIES,
+    matmul::ENTRIES,
+    max_pool::ENTRIES,
+    norm::ENTRIES,
     reduce::ENTRIES,
     unary::ENTRIES,
 ];

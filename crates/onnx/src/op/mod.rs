@@ -3,6 +3,11 @@
 use crate::node::{NodeSpec, OpResult, Run};
 
 mod elementwise;
+mod layout;
+mod pad;
+mod rearrange;
+mod shape;
+mod slice;
 
 /// What the derivative of an operator is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +61,12 @@ impl Entry {
         self
     }
 
+    /// The same, asking for single values on the device (a condition) to know what to do.
+    pub(crate) const fn asking(mut self) -> Self {
+        self.reads_back = true;
+        self
+    }
+
     /// The same, not to be computed ahead of time.
     pub(crate) const fn impure(mut self) -> Self {
         self.pure = false;
@@ -64,7 +75,13 @@ impl Entry {
 }
 
 /// Every operator of ONNX's own domain.
-pub(crate) const ALL: &[&[Entry]] = &[elementwise::ENTRIES];
+pub(crate) const ALL: &[&[Entry]] = &[
+    elementwise::ENTRIES,
+    pad::ENTRIES,
+    rearrange::ENTRIES,
+    shape::ENTRIES,
+    slice::ENTRIES,
+];
 
 /// The operator of that name. Domains other than ONNX's own have none.
 pub(crate) fn find(domain: &str, name: &str) -> Option<&'static Entry> {

@@ -3,9 +3,11 @@
 use crate::node::{NodeSpec, OpResult, Run};
 
 mod elementwise;
+mod gather;
 mod layout;
 mod pad;
 mod rearrange;
+mod scatter;
 mod shape;
 mod slice;
 
@@ -77,6 +79,8 @@ impl Entry {
 /// Every operator of ONNX's own domain.
 pub(crate) const ALL: &[&[Entry]] = &[
     elementwise::ENTRIES,
+    gather::ENTRIES,
+    scatter::ENTRIES,
     pad::ENTRIES,
     rearrange::ENTRIES,
     shape::ENTRIES,

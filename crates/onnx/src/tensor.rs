@@ -605,6 +605,18 @@ impl Tensor {
 }
 
 impl Mask {
+    /// From the host.
+    pub(crate) fn upload(values: Vec<bool>, shape: &[usize], device: &Device) -> Self {
+        let flat = burn::tensor::Tensor::<1, Bool>::from_data(
+            TensorData::new(values, [shape.iter().product::<usize>()]),
+            device,
+        );
+        Self(<Dispatch as BoolTensorOps<Dispatch>>::bool_reshape(
+            flat.into_dispatch(),
+            Shape::from(shape.to_vec()),
+        ))
+    }
+
     /// 1 where yes, 0 where no, standing for `bool`.
     pub(crate) fn numbers(self) -> Tensor {
         Tensor {

@@ -11,11 +11,18 @@ mod compare;
 mod conv;
 mod conv_integer;
 mod conv_transpose;
+mod gather;
+mod layout;
 mod matmul;
 mod max_pool;
 mod norm;
 mod numbers;
+mod pad;
+mod rearrange;
 mod reduce;
+mod scatter;
+mod shape;
+mod slice;
 mod unary;
 mod window;
 
@@ -71,6 +78,12 @@ impl Entry {
         self
     }
 
+    /// The same, asking for single values on the device (a condition) to know what to do.
+    pub(crate) const fn asking(mut self) -> Self {
+        self.reads_back = true;
+        self
+    }
+
     /// The same, not to be computed ahead of time.
     pub(crate) const fn impure(mut self) -> Self {
         self.pure = false;
@@ -89,10 +102,16 @@ pub(crate) const ALL: &[&[Entry]] = &[
     conv::ENTRIES,
     conv_integer::ENTRIES,
     conv_transpose::ENTRIES,
+    gather::ENTRIES,
     matmul::ENTRIES,
     max_pool::ENTRIES,
     norm::ENTRIES,
+    pad::ENTRIES,
+    rearrange::ENTRIES,
     reduce::ENTRIES,
+    scatter::ENTRIES,
+    shape::ENTRIES,
+    slice::ENTRIES,
     unary::ENTRIES,
 ];
 

@@ -6,7 +6,10 @@ mod activation;
 mod arithmetic;
 mod bits;
 mod compare;
+mod constant;
+mod convert;
 mod numbers;
+mod order;
 mod reduce;
 mod unary;
 
@@ -75,6 +78,9 @@ pub(crate) const ALL: &[&[Entry]] = &[
     arithmetic::ENTRIES,
     bits::ENTRIES,
     compare::ENTRIES,
+    constant::ENTRIES,
+    convert::ENTRIES,
+    order::ENTRIES,
     reduce::ENTRIES,
     unary::ENTRIES,
 ];

@@ -8,15 +8,18 @@ mod average_pool;
 mod batch_norm;
 mod bits;
 mod compare;
+mod constant;
 mod conv;
 mod conv_integer;
 mod conv_transpose;
+mod convert;
 mod gather;
 mod layout;
 mod matmul;
 mod max_pool;
 mod norm;
 mod numbers;
+mod order;
 mod pad;
 mod rearrange;
 mod reduce;
@@ -99,13 +102,16 @@ pub(crate) const ALL: &[&[Entry]] = &[
     batch_norm::ENTRIES,
     bits::ENTRIES,
     compare::ENTRIES,
+    constant::ENTRIES,
     conv::ENTRIES,
     conv_integer::ENTRIES,
     conv_transpose::ENTRIES,
+    convert::ENTRIES,
     gather::ENTRIES,
     matmul::ENTRIES,
     max_pool::ENTRIES,
     norm::ENTRIES,
+    order::ENTRIES,
     pad::ENTRIES,
     rearrange::ENTRIES,
     reduce::ENTRIES,

@@ -552,6 +552,35 @@ impl Tensor {
         .numbers(DType::I64)
     }
 
+    /// Where the elements along `axis` are, in their order; of equal ones the first comes first. At most 2^24 of them.
+    pub(crate) fn order(self, axis: usize, descending: bool) -> Result<Indices, String> {
+        let n = self.shape()[axis];
+        let wide = IntDType::I64;
+        let (sorted, at) = <Dispatch as FloatTensorOps<Dispatch>>::float_sort_with_indices(
+            self.detach().inner,
+            axis,
+            descending,
+            wide,
+        );
+        if n < 2 {
+            return Ok(Indices(at));
+        }
+        // Devices sort equal elements in any order. Which run of equal elements one is in, times the length, plus
+        // where it was, is a number of its own for each; sorting those puts every run in order.
+        let sorted = Self::from_dispatch(sorted);
+        let first = sorted.clone().narrow(axis, 0, 1);
+        let before = Self::cat(vec![first, sorted.clone().narrow(axis, 0, n - 1)], axis)?;
+        let run = sorted.equal(before)?.not().numbers().cumsum(axis);
+        let run = <Dispatch as FloatTensorOps<Dispatch>>::float_into_int(run.inner, wide);
+        let length = Scalar::Int(n as i64);
+        let key = <Dispatch as IntTensorOps<Dispatch>>::int_mul_scalar(run, length);
+        let key = <Dispatch as IntTensorOps<Dispatch>>::int_add(key, at);
+        let key = <Dispatch as IntTensorOps<Dispatch>>::int_sort(key, axis, false);
+        Ok(Indices(
+            <Dispatch as IntTensorOps<Dispatch>>::int_remainder_scalar(key, length),
+        ))
+    }
+
     /// Running sum along `axis`.
     pub(crate) fn cumsum(self, axis: usize) -> Self {
         self.with(|t| <Dispatch as FloatTensorOps<Dispatch>>::float_cumsum(t, axis))
@@ -580,7 +609,43 @@ impl Tensor {
     }
 }
 
+/// What sliding windows and recurrences need.
+impl Tensor {
+    /// With so many copies of `value` before and after each dimension.
+    pub(crate) fn padded(self, pads: &[(usize, usize)], value: f64) -> Result<Self, String> {
+        if pads.iter().all(|p| *p == (0, 0)) {
+            return Ok(self);
+        }
+        let shape: Vec<usize> = self
+            .shape()
+            .iter()
+            .zip(pads)
+            .map(|(d, (before, after))| d.saturating_add(*before).saturating_add(*after))
+            .collect();
+        room::elements(&shape)?;
+        let mode = burn::backend::ops::PadMode::Constant(value as f32);
+        Ok(self.with(|t| <Dispatch as FloatTensorOps<Dispatch>>::float_pad(t, pads, mode)))
+    }
+
+    /// The last two dimensions exchanged.
+    pub(crate) fn transposed(self) -> Self {
+        self.with(<Dispatch as FloatTensorOps<Dispatch>>::float_transpose)
+    }
+}
+
 impl Mask {
+    /// From the host.
+    pub(crate) fn upload(values: Vec<bool>, shape: &[usize], device: &Device) -> Self {
+        let flat = burn::tensor::Tensor::<1, Bool>::from_data(
+            TensorData::new(values, [shape.iter().product::<usize>()]),
+            device,
+        );
+        Self(<Dispatch as BoolTensorOps<Dispatch>>::bool_reshape(
+            flat.into_dispatch(),
+            Shape::from(shape.to_vec()),
+        ))
+    }
+
     /// 1 where yes, 0 where no, standing for `bool`.
     pub(crate) fn numbers(self) -> Tensor {
         Tensor {
@@ -671,6 +736,23 @@ impl Indices {
         ))
     }
 
+    /// The first `length` along `axis`.
+    pub(crate) fn head(self, axis: usize, length: usize) -> Self {
+        let slices: Vec<Slice> = self
+            .0
+            .shape()
+            .iter()
+            .enumerate()
+            .map(|(i, d)| {
+                let end = if i == axis { length } else { *d };
+                Slice::new(0, Some(end as isize), 1)
+            })
+            .collect();
+        Self(<Dispatch as IntTensorOps<Dispatch>>::int_slice(
+            self.0, &slices,
+        ))
+    }
+
     /// As numbers standing for `dtype`.
     pub(crate) fn numbers(self, dtype: DType) -> Tensor {
         Tensor {
@@ -682,6 +764,22 @@ impl Indices {
     /// To the dispatch layer.
     pub(crate) fn into_dispatch(self) -> DispatchTensor {
         self.0
+    }
+}
+
+/// What pooling does with the places of its largest elements.
+impl Indices {
+    /// From the dispatch layer.
+    pub(crate) fn from_dispatch(inner: DispatchTensor) -> Self {
+        Self(inner)
+    }
+
+    /// The same indices in another shape of as many.
+    pub(crate) fn reshape(self, shape: &[usize]) -> Self {
+        Self(<Dispatch as IntTensorOps<Dispatch>>::int_reshape(
+            self.0,
+            Shape::from(shape.to_vec()),
+        ))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Data files of every format as users have them: good, wrong, damaged and hostile.
 
+mod cifar;
 mod csv;
 mod hostile;
 mod idx;

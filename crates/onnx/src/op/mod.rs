@@ -4,11 +4,30 @@ use crate::node::{NodeSpec, OpResult, Run};
 
 mod activation;
 mod arithmetic;
+mod average_pool;
+mod batch_norm;
 mod bits;
 mod compare;
+mod constant;
+mod conv;
+mod conv_integer;
+mod conv_transpose;
+mod convert;
+mod gather;
+mod layout;
+mod matmul;
+mod max_pool;
+mod norm;
 mod numbers;
+mod order;
+mod pad;
+mod rearrange;
 mod reduce;
+mod scatter;
+mod shape;
+mod slice;
 mod unary;
+mod window;
 
 /// What the derivative of an operator is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +81,12 @@ impl Entry {
         self
     }
 
+    /// The same, asking for single values on the device (a condition) to know what to do.
+    pub(crate) const fn asking(mut self) -> Self {
+        self.reads_back = true;
+        self
+    }
+
     /// The same, not to be computed ahead of time.
     pub(crate) const fn impure(mut self) -> Self {
         self.pure = false;
@@ -73,9 +98,26 @@ impl Entry {
 pub(crate) const ALL: &[&[Entry]] = &[
     activation::ENTRIES,
     arithmetic::ENTRIES,
+    average_pool::ENTRIES,
+    batch_norm::ENTRIES,
     bits::ENTRIES,
     compare::ENTRIES,
+    constant::ENTRIES,
+    conv::ENTRIES,
+    conv_integer::ENTRIES,
+    conv_transpose::ENTRIES,
+    convert::ENTRIES,
+    gather::ENTRIES,
+    matmul::ENTRIES,
+    max_pool::ENTRIES,
+    norm::ENTRIES,
+    order::ENTRIES,
+    pad::ENTRIES,
+    rearrange::ENTRIES,
     reduce::ENTRIES,
+    scatter::ENTRIES,
+    shape::ENTRIES,
+    slice::ENTRIES,
     unary::ENTRIES,
 ];
 

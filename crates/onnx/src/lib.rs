@@ -5,6 +5,7 @@ mod array;
 mod check;
 mod dtype;
 mod error;
+mod function;
 mod graph;
 mod load;
 mod node;
@@ -12,6 +13,8 @@ mod op;
 mod proto;
 mod room;
 mod session;
+#[cfg(test)]
+mod sketch;
 mod tensor;
 mod value;
 

@@ -2,12 +2,14 @@
 
 use crate::node::{NodeSpec, OpResult, Run};
 
+mod control;
 mod elementwise;
 mod gather;
 mod layout;
 mod pad;
 mod rearrange;
 mod scatter;
+mod sequence;
 mod shape;
 mod slice;
 
@@ -78,11 +80,13 @@ impl Entry {
 
 /// Every operator of ONNX's own domain.
 pub(crate) const ALL: &[&[Entry]] = &[
+    control::ENTRIES,
     elementwise::ENTRIES,
     gather::ENTRIES,
     scatter::ENTRIES,
     pad::ENTRIES,
     rearrange::ENTRIES,
+    sequence::ENTRIES,
     shape::ENTRIES,
     slice::ENTRIES,
 ];

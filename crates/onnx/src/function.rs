@@ -135,24 +135,17 @@ impl<'a> Inliner<'a> {
             return Err(format!("functions are nested more than {DEEPEST} deep"));
         }
         self.check(function, node)?;
-        self.bytes = function.node.iter().fold(self.bytes, |n, node| {
-            n.saturating_add(prost::Message::encoded_len(node))
-        });
-        self.nodes += 1;
-        if self.bytes > MOST_BYTES || self.nodes > MOST {
-            return Err(format!(
-                "with its functions written out the model is larger than {MOST_BYTES} bytes or {MOST} nodes"
-            ));
-        }
+        // An empty body is work, too.
+        self.count()?;
         self.uses += 1;
+        let short: String = name.chars().take(40).collect();
         let mut scope = Renaming {
-            prefix: format!("{name}#{}/", self.uses),
+            prefix: format!("{short}#{}/", self.uses),
+            taken: &self.taken,
             names: vec![BTreeMap::new()],
             attributes: attributes(function, node),
+            bytes: self.bytes,
         };
-        while self.taken.iter().any(|n| n.starts_with(&scope.prefix)) {
-            scope.prefix.insert(0, '#');
-        }
         for (i, inner) in function.input.iter().enumerate() {
             let outer = node.input.get(i).cloned().unwrap_or_default();
             scope.names[0].insert(inner.clone(), outer);

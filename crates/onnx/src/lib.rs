@@ -7,6 +7,8 @@ mod dtype;
 mod error;
 mod function;
 mod graph;
+#[cfg(test)]
+mod hostile;
 mod load;
 mod node;
 mod op;

@@ -283,13 +283,16 @@ fn external_path(folder: Option<&Path>, location: &str) -> OpResult<PathBuf> {
     let missing = |e: std::io::Error| format!("external data `{location}`: {e}");
     let root = folder.canonicalize().map_err(missing)?;
     let path = folder.join(relative).canonicalize().map_err(missing)?;
-    if path.starts_with(&root) {
-        Ok(path)
-    } else {
-        Err(format!(
+    if !path.starts_with(&root) {
+        return Err(format!(
             "external data `{location}` leaves the model's folder through a link; expected a file inside it"
-        ))
+        ));
     }
+    // Opening a pipe would wait for ever.
+    if !path.is_file() {
+        return Err(format!("external data `{location}` is not a file"));
+    }
+    Ok(path)
 }
 
 fn external_bytes(proto: &TensorProto, folder: Option<&Path>, expected: usize) -> OpResult<Bytes> {

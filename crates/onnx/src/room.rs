@@ -25,17 +25,15 @@ pub(crate) fn refuel() {
     ROUNDS.set(ROUNDS_WHILE_LOADING);
 }
 
-/// Asked before round `i` of a loop, which a few bytes can make endless.
-pub(crate) fn round(i: u64) -> Result<(), String> {
+/// Asked before round `i` of a loop, which a few bytes can make endless. `size`: how many values its body has.
+pub(crate) fn round(i: u64, size: usize) -> Result<(), String> {
     if loading() {
-        let left = ROUNDS.get();
-        ROUNDS.set(left.saturating_sub(1));
+        let left = ROUNDS.get().saturating_sub(1 + size as u64 / 16);
+        ROUNDS.set(left);
         return if left > 0 {
             Ok(())
         } else {
-            Err(format!(
-                "more than {ROUNDS_WHILE_LOADING} rounds of loops while the file is tried out"
-            ))
+            Err("too many rounds of loops while the file is tried out".into())
         };
     }
     if i < ROUNDS_WHILE_RUNNING {

@@ -170,7 +170,7 @@ fn loop_(node: &NodeSpec<'_>) -> OpResult<Run> {
         let mut scans = vec![Vec::new(); scanned];
         let (mut i, mut kept) = (0u64, 0usize);
         while go && trips.is_none_or(|n| i < n) {
-            room::round(i)?;
+            room::round(i, body.graph.known.len())?;
             let number = Array::try_new(Vec::new(), vec![i as i64])?;
             let mut own = vec![
                 number.into(),
@@ -251,7 +251,7 @@ fn scan(node: &NodeSpec<'_>) -> OpResult<Run> {
         let mut stacked_rounds = vec![Vec::new(); stacks];
         let mut kept = 0usize;
         for i in 0..length {
-            room::round(i as u64)?;
+            room::round(i as u64, body.graph.known.len())?;
             let mut own = std::mem::take(&mut state);
             for ((value, at, shape), backwards) in inputs.iter().zip(&backwards) {
                 let mut cuts: Vec<Cut> = shape.iter().map(|n| Cut::all(*n)).collect();

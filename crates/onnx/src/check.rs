@@ -126,6 +126,11 @@ impl Case {
         })
     }
 
+    /// With a graph.
+    pub(crate) fn graph(self, name: &str, g: GraphProto) -> Self {
+        self.attribute(crate::sketch::branch(name, g))
+    }
+
     /// With a differentiated input of these values.
     pub(crate) fn tracked(mut self, shape: &[usize], values: Vec<f64>) -> Self {
         self.name(true);

@@ -7,7 +7,10 @@ mod check;
 mod classifier;
 mod dtype;
 mod error;
+mod function;
 mod graph;
+#[cfg(test)]
+mod hostile;
 mod load;
 mod model;
 mod node;
@@ -15,6 +18,8 @@ mod op;
 pub mod proto;
 mod room;
 mod session;
+#[cfg(test)]
+mod sketch;
 mod tensor;
 mod value;
 

@@ -9,6 +9,7 @@ mod batch_norm;
 mod bits;
 mod compare;
 mod constant;
+mod control;
 mod conv;
 mod conv_integer;
 mod conv_transpose;
@@ -24,6 +25,7 @@ mod pad;
 mod rearrange;
 mod reduce;
 mod scatter;
+mod sequence;
 mod shape;
 mod slice;
 mod unary;
@@ -103,6 +105,7 @@ pub(crate) const ALL: &[&[Entry]] = &[
     bits::ENTRIES,
     compare::ENTRIES,
     constant::ENTRIES,
+    control::ENTRIES,
     conv::ENTRIES,
     conv_integer::ENTRIES,
     conv_transpose::ENTRIES,
@@ -116,6 +119,7 @@ pub(crate) const ALL: &[&[Entry]] = &[
     rearrange::ENTRIES,
     reduce::ENTRIES,
     scatter::ENTRIES,
+    sequence::ENTRIES,
     shape::ENTRIES,
     slice::ENTRIES,
     unary::ENTRIES,

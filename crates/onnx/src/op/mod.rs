@@ -2,15 +2,22 @@
 
 use crate::node::{NodeSpec, OpResult, Run};
 
+mod activation;
 mod average_pool;
 mod batch_norm;
 mod conv;
 mod conv_integer;
 mod conv_transpose;
+mod einsum;
 mod elementwise;
+mod grid;
+mod interpolation;
 mod matmul;
 mod max_pool;
 mod norm;
+mod recurrent;
+mod resize;
+mod signal;
 mod window;
 
 /// What the derivative of an operator is.
@@ -79,10 +86,15 @@ pub(crate) const ALL: &[&[Entry]] = &[
     conv::ENTRIES,
     conv_integer::ENTRIES,
     conv_transpose::ENTRIES,
+    einsum::ENTRIES,
     elementwise::ENTRIES,
+    grid::ENTRIES,
     matmul::ENTRIES,
     max_pool::ENTRIES,
     norm::ENTRIES,
+    recurrent::ENTRIES,
+    resize::ENTRIES,
+    signal::ENTRIES,
 ];
 
 /// The operator of that name. Domains other than ONNX's own have none.

@@ -14,7 +14,11 @@ mod conv;
 mod conv_integer;
 mod conv_transpose;
 mod convert;
+mod einsum;
+mod gate_function;
 mod gather;
+mod grid;
+mod interpolation;
 mod layout;
 mod matmul;
 mod max_pool;
@@ -23,10 +27,13 @@ mod numbers;
 mod order;
 mod pad;
 mod rearrange;
+mod recurrent;
 mod reduce;
+mod resize;
 mod scatter;
 mod sequence;
 mod shape;
+mod signal;
 mod slice;
 mod unary;
 mod window;
@@ -110,17 +117,22 @@ pub(crate) const ALL: &[&[Entry]] = &[
     conv_integer::ENTRIES,
     conv_transpose::ENTRIES,
     convert::ENTRIES,
+    einsum::ENTRIES,
     gather::ENTRIES,
+    grid::ENTRIES,
     matmul::ENTRIES,
     max_pool::ENTRIES,
     norm::ENTRIES,
     order::ENTRIES,
     pad::ENTRIES,
     rearrange::ENTRIES,
+    recurrent::ENTRIES,
     reduce::ENTRIES,
+    resize::ENTRIES,
     scatter::ENTRIES,
     sequence::ENTRIES,
     shape::ENTRIES,
+    signal::ENTRIES,
     slice::ENTRIES,
     unary::ENTRIES,
 ];

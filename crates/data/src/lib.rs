@@ -21,6 +21,7 @@ pub mod npz;
 mod open;
 mod source;
 mod subset;
+mod typed;
 mod whole;
 
 pub use column::Column;

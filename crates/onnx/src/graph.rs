@@ -7,6 +7,7 @@ use burn::tensor::Device;
 use proofmark_model::{ModelError, guarded};
 
 use crate::array::{Array, Data};
+use crate::inspect::operator;
 use crate::load::Scope;
 use crate::node::{Args, NodeSpec, OpResult, Run};
 use crate::op::{Entry, Gradient};
@@ -17,6 +18,8 @@ use crate::value::Value;
 /// Where a value is kept while a graph runs.
 pub(crate) type Slot = usize;
 
+/// What is said of a node whose operator is not known.
+pub(crate) const NOT_SUPPORTED: &str = "this operator is not supported";
 /// Elements of all constants computed ahead of time (1 GiB of `f32`).
 const FOLDED: usize = 1 << 28;
 /// Elements alive at once while a file is tried out (2 GiB of `f32`).
@@ -237,11 +240,7 @@ impl Graph {
         scope: &Scope<'_>,
         folded: &mut usize,
     ) -> Result<(), Failure> {
-        let op = if matches!(proto.domain.as_str(), "" | "ai.onnx") {
-            proto.op_type.clone()
-        } else {
-            format!("{}.{}", proto.domain, proto.op_type)
-        };
+        let op = operator(proto);
         let opset = scope.opset(&proto.domain).unwrap_or(0);
         let failure = |problem: String| Failure {
             node: name_of(proto),
@@ -250,7 +249,7 @@ impl Graph {
             problem,
         };
         let entry = crate::op::find(&proto.domain, &proto.op_type)
-            .ok_or_else(|| failure("this operator is not supported".into()))?;
+            .ok_or_else(|| failure(NOT_SUPPORTED.into()))?;
         let mut inputs = Vec::new();
         for name in proto.input.iter().chain(&captured(proto)) {
             inputs.push(if name.is_empty() {

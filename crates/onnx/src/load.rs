@@ -16,7 +16,8 @@ use sha2::{Digest, Sha256};
 use crate::array::{Array, Data};
 use crate::dtype::DType;
 use crate::error::OnnxError;
-use crate::graph::{Failure, Graph, captured, free};
+use crate::function;
+use crate::graph::{Failure, Graph, NOT_SUPPORTED, captured, free};
 use crate::node::{NodeSpec, OpResult};
 use crate::proto::{GraphProto, ModelProto, TensorProto, ValueInfoProto};
 use crate::room;
@@ -75,7 +76,7 @@ impl OnnxFile {
         let mut sha256 = hex(&Sha256::digest(&bytes));
         let mut proto = ModelProto::decode(Bytes::from(bytes))
             .map_err(|e| problem(format!("is not a well-formed ONNX file: {e}")))?;
-        crate::function::inline(&mut proto).map_err(problem)?;
+        function::inline(&mut proto).map_err(problem)?;
         let graph = proto
             .graph
             .as_ref()
@@ -183,6 +184,11 @@ impl OnnxFile {
             .collect()
     }
 
+    /// The outputs.
+    pub fn outputs(&self) -> Vec<Declared> {
+        self.graph().output.iter().map(Declared::of).collect()
+    }
+
     /// The inputs of the graph that are neither constants nor fixed.
     pub(crate) fn declared_inputs(&self) -> Vec<&ValueInfoProto> {
         let graph = self.graph();
@@ -203,7 +209,17 @@ impl OnnxFile {
             loaded: RefCell::new(0),
         };
         room::refuel();
-        Graph::build(self.graph(), &self.fixed, Vec::new(), &scope).map_err(|e| self.failure(e))
+        Graph::build(self.graph(), &self.fixed, Vec::new(), &scope).map_err(|e| {
+            // Inside branches it is part of a longer sentence.
+            if e.problem.contains(NOT_SUPPORTED) {
+                OnnxError::Unsupported {
+                    file: self.name.clone(),
+                    nodes: self.unsupported().iter().map(ToString::to_string).collect(),
+                }
+            } else {
+                self.failure(e)
+            }
+        })
     }
 
     pub(crate) fn failure(&self, e: Failure) -> OnnxError {

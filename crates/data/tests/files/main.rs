@@ -7,3 +7,4 @@ mod idx;
 mod make;
 mod npz;
 mod parts;
+mod typed;

@@ -12,6 +12,7 @@ data with `/` replaced by `__`, four samples in each:
 | `scores` | f64 `[n, classes]`: the output; where the model ends in Softmax, what goes into that Softmax |
 | `gradient` | f64, as `x`: of sum_ij w_ij scores_ij, with w_ij = 0.5 + frac((i C + j + 1) 0.754877666246693) |
 | `output`, `output_gradient` | the same for the declared output, whatever it ends in |
+| `single` | f64, one number: by how much PyTorch's own single precision is off the gradient, relative to its largest |
 
 Scores before a softmax because those are what an attack climbs: behind it the gradient of a confident sample is zero
 in single precision. Samples are computed one at a time, so a fixed batch of one does not matter.
@@ -24,6 +25,7 @@ from pathlib import Path
 try:
     import numpy as np
     import onnx
+    import onnx.version_converter
     import torch
     from onnx2torch import convert
 
@@ -60,12 +62,15 @@ MODELS = [
 
 
 def images(data, path, shape, rng):
-    """Four samples; real digits where the model reads digits, noise in its range where not."""
+    """Four samples; real digits where the model reads digits, noise in its range where not.
+
+    A little noise on the digits, too: a flat background ties under a max pool, and a tie has no one gradient."""
     file = data / "datasets" / "eran100" / "mnist_test.csv"
     if np.prod(shape) == 784 and file.is_file() and "vnn" not in path.parts:
         pixels = np.loadtxt(file, delimiter=",")[:ROWS, 1:].reshape(ROWS, *shape)
         low, high = zoo.about(zoo.RANGES, path, (0, 1))
-        return (low + (high - low) * pixels / 255).astype(np.float32)
+        pixels = pixels / 255 * 0.95 + 0.05 * rng.random(pixels.shape)
+        return (low + (high - low) * pixels).astype(np.float32)
     return zoo.inputs(data, path, shape, ROWS, rng)
 
 
@@ -82,6 +87,32 @@ def before_softmax(model):
     return cut
 
 
+def prepared(model):
+    """The same model in what onnx2torch knows: weights are no inputs, none is quantised, no padding is worked out,
+    operators are at least those of opset 9."""
+    model = onnx.version_converter.convert_version(model, 9) if model.opset_import[0].version < 9 else model
+    known = {i.name: i for i in model.graph.initializer}
+    for extra in [i for i in model.graph.input if i.name in known]:
+        model.graph.input.remove(extra)
+    for node in [n for n in model.graph.node if n.op_type == "DequantizeLinear"]:
+        value, scale, zero = (onnx.numpy_helper.to_array(known[n]) for n in node.input)
+        assert scale.size == 1
+        value = (value.astype(np.float32) - np.float32(zero)) * scale.reshape(())
+        model.graph.initializer.append(onnx.numpy_helper.from_array(value.astype(np.float32), node.output[0]))
+        model.graph.node.remove(node)
+    for node in model.graph.node:
+        pad = next((a for a in node.attribute if a.name == "auto_pad" and a.s == b"SAME_UPPER"), None)
+        if pad is not None:
+            about = {a.name: list(a.ints) for a in node.attribute}
+            assert set(about.get("strides", [1])) == set(about.get("dilations", [1])) == {1}, node.name
+            node.attribute.remove(pad)
+            for old in [a for a in node.attribute if a.name == "pads"]:
+                node.attribute.remove(old)
+            ends = [(k - 1) // 2 for k in about["kernel_shape"]] + [k // 2 for k in about["kernel_shape"]]
+            node.attribute.append(onnx.helper.make_attribute("pads", ends))
+    return model
+
+
 def doubled(model):
     """Converted to PyTorch, in double precision: float constants of the graph, too."""
     net = convert(model).double().eval()
@@ -92,14 +123,14 @@ def doubled(model):
     return net
 
 
-def gradient(model, x):
+def gradient(model, x, kind=torch.float64):
     """Scores and gradient of the objective, sample by sample."""
-    net = doubled(model)
+    net = doubled(model) if kind == torch.float64 else convert(model).eval()
     scores, gradients = [], []
     for i in range(len(x)):
-        one = torch.from_numpy(x[i : i + 1]).double().requires_grad_()
+        one = torch.from_numpy(x[i : i + 1]).to(kind).requires_grad_()
         y = net(one).reshape(1, -1)
-        assert y.dtype == torch.float64
+        assert y.dtype == kind
         weights = torch.from_numpy(common.objective_weights(len(x), y.shape[1])[i : i + 1])
         gradients.append(torch.autograd.grad((y * weights).sum(), one)[0].numpy())
         scores.append(y.detach().numpy())
@@ -111,11 +142,7 @@ def one(data, name, target):
     path = data / name
     sess = common.session(path)
     (given,) = sess.get_inputs()
-    model = onnx.load(str(path))
-    # Old files list their weights among the inputs, which onnx2torch takes for inputs.
-    weights = {i.name for i in model.graph.initializer}
-    for extra in [i for i in model.graph.input if i.name in weights]:
-        model.graph.input.remove(extra)
+    model = prepared(onnx.load(str(path)))
     x = images(data, path, zoo.sample_shape(path, given.shape), np.random.default_rng(sum(name.encode())))
     output, output_gradient = gradient(model, x)
     wanted = next(iter(common.run(sess, {given.name: x}).values()))
@@ -124,10 +151,14 @@ def one(data, name, target):
     cut = before_softmax(model)
     scores, grad = gradient(cut, x) if cut is not None else (output, output_gradient)
     assert np.isfinite(grad).all() and np.abs(grad).max() > 0
-    arrays = {"x": x, "scores": scores, "gradient": grad, "output": output, "output_gradient": output_gradient}
+    single = np.abs(gradient(model if cut is None else cut, x, torch.float32)[1] - grad).max() / np.abs(grad).max()
+    arrays = {
+        "x": x, "scores": scores, "gradient": grad, "output": output, "output_gradient": output_gradient,
+        "single": np.array([single]),
+    }  # fmt: skip
     np.savez(target / (name.replace("/", "__") + ".npz"), **arrays)
     ending = " before the Softmax" if cut is not None else ""
-    return f"{name}: x {list(x.shape)}, scores {list(scores.shape)}{ending}, largest gradient {np.abs(grad).max():.3g}, from onnxruntime {error:.1e}"
+    return f"{name}: x {list(x.shape)}, scores {list(scores.shape)}{ending}, largest gradient {np.abs(grad).max():.3g} ({single:.0e} off in single precision), from onnxruntime {error:.1e}"
 
 
 def main():

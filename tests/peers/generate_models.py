@@ -38,7 +38,7 @@ import digits
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 MODELS = GOLDEN / "models"
-NEWEST = 26  # the newest opset that PyTorch's exporter writes and onnxruntime runs without a warning
+NEWEST = 26  # the newest opset that onnxruntime 1.31 runs; PyTorch's exporter writes later ones
 
 
 # --- the nets ------------------------------------------------------------------------------------------------------

@@ -4,13 +4,18 @@ use crate::node::{NodeSpec, OpResult, Run};
 
 mod activation;
 mod arithmetic;
+mod axis;
 mod bits;
 mod compare;
 mod constant;
 mod convert;
+mod extreme;
 mod numbers;
 mod order;
+mod quantise;
+mod quantised_matmul;
 mod reduce;
+mod softmax;
 mod unary;
 
 /// What the derivative of an operator is.
@@ -76,12 +81,17 @@ impl Entry {
 pub(crate) const ALL: &[&[Entry]] = &[
     activation::ENTRIES,
     arithmetic::ENTRIES,
+    axis::ENTRIES,
     bits::ENTRIES,
     compare::ENTRIES,
     constant::ENTRIES,
     convert::ENTRIES,
+    extreme::ENTRIES,
     order::ENTRIES,
+    quantise::ENTRIES,
+    quantised_matmul::ENTRIES,
     reduce::ENTRIES,
+    softmax::ENTRIES,
     unary::ENTRIES,
 ];
 

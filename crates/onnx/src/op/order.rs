@@ -142,12 +142,11 @@ fn unique(node: &NodeSpec<'_>) -> OpResult<Run> {
     let sorted = node.flag("sorted", true)?;
     run(move |x| {
         let mut a = x.array(0)?;
-        let at = match named {
-            Some(named) => axis(named, a.shape().len())?,
-            None => {
-                a = a.reshape(&[a.len()])?;
-                0
-            }
+        let at = if let Some(named) = named {
+            axis(named, a.shape().len())?
+        } else {
+            a = a.reshape(&[a.len()])?;
+            0
         };
         let keys = Key::all(&a)?;
         let (own, steps) = (a.shape().to_vec(), strides(a.shape()));

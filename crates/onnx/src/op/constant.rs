@@ -114,7 +114,7 @@ fn eye_like(node: &NodeSpec<'_>) -> OpResult<Run> {
             return Err(format!("{} dimensions; expected 2", shape.len()));
         };
         let mut all = vec![0i128; room::elements(&shape)?];
-        for row in 0..rows {
+        for row in 0..rows.min(all.len()) {
             let column = (row as i64).checked_add(k).map(usize::try_from);
             if let Some(Ok(column)) = column
                 && column < columns

@@ -4,6 +4,7 @@
 use super::{Entry, Gradient};
 use crate::dtype::DType;
 use crate::node::{NodeSpec, OpResult, Run, axis, one, run};
+use crate::room;
 use crate::tensor::Tensor;
 use crate::value::Value;
 
@@ -194,7 +195,7 @@ fn dynamic_quantize(_: &NodeSpec<'_>) -> OpResult<Run> {
     run(|x| {
         let t = x.tensor(0)?;
         let shape = t.shape();
-        let n: usize = shape.iter().product();
+        let n = room::elements(&shape)?;
         if n == 0 {
             return Err("no values to fit a scale to".into());
         }

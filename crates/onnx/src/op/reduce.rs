@@ -3,7 +3,9 @@
 use super::Entry;
 use super::numbers::{Numbers, offsets, strides};
 use crate::array::Array;
+use crate::dtype::DType;
 use crate::node::{Args, NodeSpec, OpResult, Run, axes, one, run};
+use crate::room;
 use crate::tensor::Tensor;
 
 /// How a group of elements becomes one.
@@ -15,6 +17,8 @@ struct Reduction {
     floats: fn(&[f64]) -> f64,
     /// Along the middle one of three dimensions, which keeps length 1.
     device: fn(Tensor) -> OpResult<Tensor>,
+    /// Whether whole numbers make whole numbers.
+    whole: bool,
 }
 
 /// Which axes are reduced.
@@ -68,6 +72,14 @@ fn split(list: &[usize], reduced: &[bool], which: bool) -> Vec<usize> {
         .collect()
 }
 
+/// What a reduction makes of no elements.
+fn of_nothing(op: Reduction, dtype: DType) -> f64 {
+    match (op.ints, dtype.range()) {
+        (Some(f), Some((low, high))) => (f(&[]) as f64).clamp(low, high),
+        _ => (op.floats)(&[]),
+    }
+}
+
 fn on_host(a: &Array, reduced: &[bool], shape: &[usize], op: Reduction) -> OpResult<Array> {
     fn grouped<T: Copy>(v: &[T], kept: &[usize], inner: &[usize], f: fn(&[T]) -> T) -> Vec<T> {
         let mut group = Vec::with_capacity(inner.len());
@@ -86,6 +98,11 @@ fn on_host(a: &Array, reduced: &[bool], shape: &[usize], op: Reduction) -> OpRes
             &split(&steps, reduced, which),
         )
     };
+    let count = room::elements(shape)?;
+    if a.is_empty() {
+        let all = vec![of_nothing(op, a.dtype()); count];
+        return Numbers::Floats(all).stored(shape, a.dtype());
+    }
     let (kept, inner) = (block(false), block(true));
     let all = match (Numbers::of(a)?, op.ints) {
         (Numbers::Ints(v), Some(f)) => Numbers::Ints(grouped(&v, &kept, &inner, f)),
@@ -105,15 +122,11 @@ fn on_device(
     let (own, dtype) = (t.shape(), t.dtype());
     let dims: Vec<usize> = (0..own.len()).collect();
     let inner = split(&dims, reduced, true);
-    let n: usize = inner.iter().map(|d| own[*d]).product();
-    let count: usize = shape.iter().product();
-    if n == 0 || count == 0 {
-        let mut empty = (op.floats)(&[]);
-        if let (Some(f), Some((low, high))) = (op.ints, dtype.range()) {
-            empty = (f(&[]) as f64).clamp(low, high);
-        }
-        return Ok(Tensor::full(shape, empty, device)?.typed(dtype));
+    let count = room::elements(shape)?;
+    if own.contains(&0) {
+        return Ok(Tensor::full(shape, of_nothing(op, dtype), device)?.typed(dtype));
     }
+    let n: usize = inner.iter().map(|d| own[*d]).product();
     let first = inner.first().copied().unwrap_or(0);
     let adjacent = inner.windows(2).all(|w| w[1] == w[0] + 1);
     let (t, outer) = if adjacent {
@@ -123,8 +136,9 @@ fn on_device(
         (t.permute(&order), count)
     };
     let result = (op.device)(t.reshape(&[outer, n, count / outer])?)?.reshape(shape)?;
-    Ok(if dtype.is_int() {
-        result.trunc()
+    // Only what is not whole by itself: there is no way back through rounding.
+    Ok(if dtype.is_int() && !op.whole {
+        result.detach().trunc()
     } else {
         result
     })
@@ -152,6 +166,7 @@ fn sum(node: &NodeSpec<'_>) -> OpResult<Run> {
         ints: Some(|v| v.iter().sum()),
         floats: total,
         device: |t| Ok(t.sum(&[1])),
+        whole: true,
     };
     reduce(node, op)
 }
@@ -161,6 +176,7 @@ fn mean(node: &NodeSpec<'_>) -> OpResult<Run> {
         ints: Some(|v| v.iter().sum::<i128>() / (v.len() as i128).max(1)),
         floats: |v| total(v) / v.len() as f64,
         device: |t| Ok(t.mean(&[1])),
+        whole: false,
     };
     reduce(node, op)
 }
@@ -177,6 +193,7 @@ fn max(node: &NodeSpec<'_>) -> OpResult<Run> {
             )
         },
         device: |t| Ok(t.max(&[1])),
+        whole: true,
     };
     reduce(node, op)
 }
@@ -193,6 +210,7 @@ fn min(node: &NodeSpec<'_>) -> OpResult<Run> {
             )
         },
         device: |t| Ok(t.min(&[1])),
+        whole: true,
     };
     reduce(node, op)
 }
@@ -202,6 +220,7 @@ fn prod(node: &NodeSpec<'_>) -> OpResult<Run> {
         ints: Some(|v| v.iter().fold(1, |p, x| p.wrapping_mul(*x))),
         floats: |v| v.iter().product(),
         device: |t| Ok(t.prod(&[1])),
+        whole: true,
     };
     reduce(node, op)
 }
@@ -211,6 +230,7 @@ fn l1(node: &NodeSpec<'_>) -> OpResult<Run> {
         ints: Some(|v| v.iter().map(|x| x.abs()).sum()),
         floats: |v| v.iter().map(|x| x.abs()).sum(),
         device: |t| Ok(t.abs().sum(&[1])),
+        whole: true,
     };
     reduce(node, op)
 }
@@ -230,6 +250,7 @@ fn l2(node: &NodeSpec<'_>) -> OpResult<Run> {
             let root = zero.clone().fill(square, 1.0)?.sqrt();
             zero.fill(root, 0.0)
         },
+        whole: false,
     };
     reduce(node, op)
 }
@@ -242,6 +263,7 @@ fn sum_square(node: &NodeSpec<'_>) -> OpResult<Run> {
         }),
         floats: squares,
         device: |t| Ok(t.clone().mul(t)?.sum(&[1])),
+        whole: true,
     };
     reduce(node, op)
 }
@@ -251,6 +273,7 @@ fn log_sum(node: &NodeSpec<'_>) -> OpResult<Run> {
         ints: None,
         floats: |v| total(v).ln(),
         device: |t| Ok(t.sum(&[1]).log()),
+        whole: false,
     };
     reduce(node, op)
 }
@@ -272,6 +295,7 @@ fn log_sum_exp(node: &NodeSpec<'_>) -> OpResult<Run> {
             let rest = t.sub(largest.clone())?.exp().sum(&[1]).log();
             rest.add(largest)
         },
+        whole: false,
     };
     reduce(node, op)
 }
@@ -439,6 +463,10 @@ mod tests {
             .tracked(&[0, 3], vec![])
             .host(list(&[1]));
         assert_eq!(computed(&c).shape(), [0, 1]);
+        let c = Case::new("ReduceMax")
+            .host(Array::new([0], Vec::<i8>::new()))
+            .int("keepdims", 0);
+        assert_eq!(computed(&c), Array::new([], vec![i8::MIN]));
         let c = Case::new("ReduceMax").tracked(&[], vec![2.5]);
         assert_eq!(computed(&c), Array::new([], vec![2.5f32]));
     }
@@ -463,6 +491,12 @@ mod tests {
                     .int("axes", 0)
                     .scattered(&[2], 0.0, 1.0),
                 "not a list of integers",
+            ),
+            (
+                Case::new("ReduceSum")
+                    .host(Array::new([1 << 50, 0], Vec::<f32>::new()))
+                    .host(list(&[1])),
+                "more than",
             ),
             (
                 Case::new("MeanVarianceNormalization").scattered(&[2], 0.0, 1.0),

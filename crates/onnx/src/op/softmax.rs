@@ -7,6 +7,7 @@ use burn::tensor::Device;
 use super::{Entry, Gradient};
 use crate::dtype::DType;
 use crate::node::{NodeSpec, OpResult, Run, axis, one, run};
+use crate::room;
 use crate::tensor::Tensor;
 
 /// An operator along one axis. Before version 13 it works on the value as a matrix, whose columns are all the
@@ -20,7 +21,7 @@ fn along(node: &NodeSpec<'_>, f: fn(Tensor, usize, &Device) -> OpResult<Tensor>)
         let rank = shape.len();
         // A matrix of one column may be asked for.
         if flat && usize::try_from(named) == Ok(rank) {
-            let n = shape.iter().product();
+            let n = room::elements(&shape)?;
             return one(f(t.reshape(&[n, 1])?, 1, x.device)?.reshape(&shape)?);
         }
         if rank == 0 {

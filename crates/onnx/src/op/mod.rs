@@ -5,6 +5,7 @@ use crate::node::{NodeSpec, OpResult, Run};
 mod activation;
 mod arithmetic;
 mod average_pool;
+mod axis;
 mod batch_norm;
 mod bits;
 mod compare;
@@ -15,6 +16,7 @@ mod conv_integer;
 mod conv_transpose;
 mod convert;
 mod einsum;
+mod extreme;
 mod gate_function;
 mod gather;
 mod grid;
@@ -26,6 +28,8 @@ mod norm;
 mod numbers;
 mod order;
 mod pad;
+mod quantise;
+mod quantised_matmul;
 mod rearrange;
 mod recurrent;
 mod reduce;
@@ -35,6 +39,7 @@ mod sequence;
 mod shape;
 mod signal;
 mod slice;
+mod softmax;
 mod unary;
 mod window;
 
@@ -108,6 +113,7 @@ pub(crate) const ALL: &[&[Entry]] = &[
     activation::ENTRIES,
     arithmetic::ENTRIES,
     average_pool::ENTRIES,
+    axis::ENTRIES,
     batch_norm::ENTRIES,
     bits::ENTRIES,
     compare::ENTRIES,
@@ -118,6 +124,7 @@ pub(crate) const ALL: &[&[Entry]] = &[
     conv_transpose::ENTRIES,
     convert::ENTRIES,
     einsum::ENTRIES,
+    extreme::ENTRIES,
     gather::ENTRIES,
     grid::ENTRIES,
     matmul::ENTRIES,
@@ -125,6 +132,8 @@ pub(crate) const ALL: &[&[Entry]] = &[
     norm::ENTRIES,
     order::ENTRIES,
     pad::ENTRIES,
+    quantise::ENTRIES,
+    quantised_matmul::ENTRIES,
     rearrange::ENTRIES,
     recurrent::ENTRIES,
     reduce::ENTRIES,
@@ -134,6 +143,7 @@ pub(crate) const ALL: &[&[Entry]] = &[
     shape::ENTRIES,
     signal::ENTRIES,
     slice::ENTRIES,
+    softmax::ENTRIES,
     unary::ENTRIES,
 ];
 

@@ -10,6 +10,7 @@ mod conv_integer;
 mod conv_transpose;
 mod einsum;
 mod elementwise;
+mod equation;
 mod grid;
 mod interpolation;
 mod matmul;

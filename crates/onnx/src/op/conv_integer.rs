@@ -121,7 +121,7 @@ mod tests {
         let x = Case::new("QLinearConv").tracked(&[1, 1, 3], vec![2.0, 6.0, 2000.0]);
         let weight = |i: f64| 0.5 + ((i + 1.0) * 0.754_877_666_246_693).fract();
         let expected: Vec<f64> = (0..2)
-            .map(|i| f64::from(i))
+            .map(f64::from)
             .map(|i| 0.25 * weight(i) - 1.5 * weight(i + 3.0))
             .chain([0.0])
             .collect();

@@ -115,7 +115,7 @@ impl Sampler {
                     .map(|k| {
                         let k = f64::from(k);
                         let distance = t.clone().sub_scalar(k).abs();
-                        weighed(floor.clone().add_scalar(k), Some(cubic(distance, k)?))
+                        weighed(floor.clone().add_scalar(k), Some(cubic(&distance, k)?))
                     })
                     .collect()
             }
@@ -124,7 +124,7 @@ impl Sampler {
 }
 
 /// The weight of an element at this distance; `k` is -1 or 2 for the two further ones.
-fn cubic(t: Tensor, k: f64) -> OpResult<Tensor> {
+fn cubic(t: &Tensor, k: f64) -> OpResult<Tensor> {
     const A: f64 = -0.75;
     let polynomial = |c: [f64; 4]| -> OpResult<Tensor> {
         let y = t.clone().mul_scalar(c[3]).add_scalar(c[2]);
@@ -166,7 +166,7 @@ fn grid_sample(node: &NodeSpec<'_>) -> OpResult<Run> {
         let (input, grid) = (x.tensor(0)?, x.tensor(1)?);
         let (shape, places) = (input.shape(), grid.shape());
         let n = shape.len().saturating_sub(2);
-        if n == 0
+        if !(1..=3).contains(&n)
             || places.len() != n + 2
             || places[n + 1] != n
             || places[0] != shape[0]

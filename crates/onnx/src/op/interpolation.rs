@@ -10,6 +10,8 @@ use crate::tensor::{Indices, Tensor};
 
 /// From this length on the few inputs of an output are picked; below it a small matrix is faster.
 const LONG: usize = 64;
+/// No axis is made longer.
+const LONGEST: usize = 1 << 24;
 
 /// To which whole coordinate a coordinate belongs.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -80,14 +82,13 @@ impl Axis {
         let (x, scale) = (at as f64, self.scale);
         let (input, output) = (self.input as f64, self.output as f64);
         match style.coordinates {
-            Coordinates::HalfPixel => (x + 0.5) / scale - 0.5,
+            Coordinates::PytorchHalfPixel if self.output == 1 => -0.5,
+            Coordinates::HalfPixel | Coordinates::PytorchHalfPixel => (x + 0.5) / scale - 0.5,
             Coordinates::HalfPixelSymmetric => {
                 // Outputs are rounded down; what is lost is shared by both ends.
                 let adjustment = output / (scale * input);
                 input / 2.0 * (1.0 - adjustment) + (x + 0.5) / scale - 0.5
             }
-            Coordinates::PytorchHalfPixel if self.output == 1 => -0.5,
-            Coordinates::PytorchHalfPixel => (x + 0.5) / scale - 0.5,
             Coordinates::AlignCorners => {
                 let length = scale * input;
                 if self.output == 1 || length == 1.0 {
@@ -120,27 +121,30 @@ impl Axis {
             .collect()
     }
 
-    /// Which inputs make which output: for each, places and weights.
-    fn taps(&self, style: &Style) -> Vec<Vec<(usize, f64)>> {
-        (0..self.output)
-            .map(|o| self.taps_of(self.coordinate(o, style), style))
-            .collect()
+    /// Which inputs make which output: places and weights, as many for every output, one after another; and how many.
+    fn taps(&self, style: &Style) -> (Vec<(usize, f64)>, usize) {
+        let mut all = Vec::new();
+        for o in 0..self.output {
+            self.add_taps(self.coordinate(o, style), style, &mut all);
+        }
+        let count = all.len() / self.output.max(1);
+        (all, count)
     }
 
-    fn taps_of(&self, x: f64, style: &Style) -> Vec<(usize, f64)> {
+    fn add_taps(&self, x: f64, style: &Style, all: &mut Vec<(usize, f64)>) {
         let last = self.input as f64 - 1.0;
         let inside = |at: f64| at.clamp(0.0, last) as usize;
         let (support, cubic) = match style.kernel {
             Kernel::Nearest(rounding) => {
                 let at = match rounding {
-                    Rounding::Floor => x.floor(),
                     Rounding::Ceil => x.ceil(),
                     Rounding::PreferFloor => (x - 0.5).ceil(),
                     Rounding::PreferCeil => (x + 0.5).floor(),
                     Rounding::BySize if self.scale < 1.0 => x.ceil(),
-                    Rounding::BySize => x.floor(),
+                    Rounding::Floor | Rounding::BySize => x.floor(),
                 };
-                return vec![(inside(at), 1.0)];
+                all.push((inside(at), 1.0));
+                return;
             }
             Kernel::Linear => (1.0, None),
             Kernel::Cubic(a) => (2.0, Some(a)),
@@ -163,25 +167,25 @@ impl Axis {
         // As many places for every output: they are stored in columns.
         let first = x.floor() - reach.ceil() + 1.0;
         let count = 2 * reach.ceil() as usize;
-        let mut taps: Vec<(usize, f64)> = (0..count)
-            .map(|k| {
-                let at = first + k as f64;
-                let excluded = style.exclude_outside && (at < 0.0 || at > last);
-                let w = if excluded {
-                    0.0
-                } else {
-                    weight((at - x) * scale)
-                };
-                (inside(at), w)
-            })
-            .collect();
+        let start = all.len();
+        all.extend((0..count).map(|k| {
+            let at = first + k as f64;
+            let excluded = style.exclude_outside && (at < 0.0 || at > last);
+            let w = if excluded {
+                0.0
+            } else {
+                weight((at - x) * scale)
+            };
+            (inside(at), w)
+        }));
         if style.antialias || style.exclude_outside {
-            let sum: f64 = taps.iter().map(|t| t.1).sum();
+            let sum: f64 = all[start..].iter().map(|t| t.1).sum();
             if sum != 0.0 {
-                taps.iter_mut().for_each(|t| t.1 /= sum);
+                for tap in &mut all[start..] {
+                    tap.1 /= sum;
+                }
             }
         }
-        taps
     }
 
     /// Prepares the axis.
@@ -189,50 +193,48 @@ impl Axis {
         if self.input == 0 || self.output == 0 {
             return Err(format!("length {} resized to {}", self.input, self.output));
         }
-        // Antialiasing reads many inputs for an output.
-        if style.antialias && self.scale * (1u32 << 20) as f64 <= 1.0 {
-            return Err(format!("a scale of {}", self.scale));
+        if self.output > LONGEST {
+            return Err(format!(
+                "length {} resized to {}; at most {LONGEST}",
+                self.input, self.output
+            ));
         }
-        room::elements(&[self.output, self.input.min(LONG)])?;
-        let taps = self.taps(style);
-        if taps
-            .iter()
-            .all(|t| t.iter().filter(|t| t.1 != 0.0).count() == 1)
-        {
-            let pick: Vec<usize> = taps
-                .iter()
-                .filter_map(|t| t.iter().find(|t| t.1 != 0.0))
-                .map(|t| t.0)
-                .collect();
-            let exact = taps.iter().flatten().all(|t| t.1 == 0.0 || t.1 == 1.0);
-            if exact && pick.iter().copied().eq(0..self.input) {
+        let (taps, count) = self.taps(style);
+        let rows = || taps.chunks(count);
+        // Where every output is one input.
+        let picked: Vec<usize> = rows()
+            .map_while(|row| {
+                let mut used = row.iter().filter(|t| t.1 != 0.0);
+                let only = used.next().filter(|t| t.1 == 1.0)?;
+                used.next().is_none().then_some(only.0)
+            })
+            .collect();
+        if picked.len() == self.output {
+            if picked.iter().copied().eq(0..self.input) {
                 return Ok(Plan::Same);
             }
-            if exact {
-                let times = self.output / self.input;
-                let repeated = self.output % self.input == 0
-                    && pick.iter().enumerate().all(|(o, i)| o / times == *i);
-                return Ok(if repeated {
-                    Plan::Repeat(times)
-                } else {
-                    Plan::Pick(pick)
-                });
-            }
+            let times = self.output / self.input;
+            let repeated = self.output.is_multiple_of(self.input)
+                && picked.iter().enumerate().all(|(o, i)| o / times == *i);
+            return Ok(if repeated {
+                Plan::Repeat(times)
+            } else {
+                Plan::Pick(picked)
+            });
         }
-        let count = taps[0].len();
         if self.input >= LONG && count <= 4 {
             return (0..count)
                 .map(|k| {
-                    let places = taps.iter().map(|t| t[k].0).collect();
-                    let weights: Vec<f32> = taps.iter().map(|t| t[k].1 as f32).collect();
+                    let places = rows().map(|row| row[k].0).collect();
+                    let weights: Vec<f32> = rows().map(|row| row[k].1 as f32).collect();
                     Ok((places, Array::try_new([self.output, 1], weights)?))
                 })
                 .collect::<OpResult<_>>()
                 .map(Plan::Few);
         }
         let mut matrix = vec![0.0; room::elements(&[self.output, self.input])?];
-        for (o, taps) in taps.iter().enumerate() {
-            for (i, w) in taps {
+        for (o, row) in rows().enumerate() {
+            for (i, w) in row {
                 matrix[o * self.input + i] += w;
             }
         }
@@ -242,7 +244,7 @@ impl Axis {
 
     /// The places of the inputs, where each output is one input.
     pub(super) fn places(&self, style: &Style) -> Vec<usize> {
-        self.taps(style).iter().map(|t| t[0].0).collect()
+        self.taps(style).0.iter().map(|t| t.0).collect()
     }
 }
 

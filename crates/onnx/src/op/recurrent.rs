@@ -48,6 +48,22 @@ struct Layer {
     wants_steps: bool,
 }
 
+/// The inputs of a layer.
+struct Given {
+    /// `[steps * batch, features]`.
+    input: Tensor,
+    w: Tensor,
+    r: Tensor,
+    bias: Option<Tensor>,
+    masks: Option<Tensor>,
+    first_hidden: Tensor,
+    first_cell: Option<Tensor>,
+    peepholes: Option<Tensor>,
+    /// Steps, batch, features, hidden.
+    sizes: [usize; 4],
+    dtype: DType,
+}
+
 /// What one direction computes with.
 struct Direction<'a> {
     functions: &'a [Activation],
@@ -106,7 +122,8 @@ impl Layer {
         }
     }
 
-    fn apply(&self, x: &mut Args<'_>) -> OpResult<Vec<Value>> {
+    /// Takes and checks the inputs.
+    fn given(&self, x: &mut Args<'_>) -> OpResult<Given> {
         let device = x.device;
         let (input, w, r) = (x.tensor(0)?, x.tensor(1)?, x.tensor(2)?);
         let dtype = input.dtype();
@@ -137,11 +154,9 @@ impl Layer {
         if let Some(b) = &bias {
             expect(b, &[count, 2 * gates * hidden], "the bias")?;
         }
-        let lengths = x.ints_opt(4)?;
-        let masks = masks(lengths, steps, batch, device)?;
+        let masks = masks(x.ints_opt(4)?, steps, batch, device)?;
         let mut start = |i: usize| -> OpResult<Tensor> {
-            let given = x.tensor_opt(i)?;
-            let state = match given {
+            let state = match x.tensor_opt(i)? {
                 Some(t) if self.batch_first && t.rank() == 3 => t.permute(&[1, 0, 2]),
                 Some(t) => t,
                 None => return Tensor::full(&[count, batch, hidden], 0.0, device),
@@ -158,54 +173,81 @@ impl Layer {
         if let Some(p) = &peepholes {
             expect(p, &[count, 3 * hidden], "the peepholes")?;
         }
-        let flat = input.reshape(&[steps * batch, features])?;
-        let (mut all, mut hiddens, mut cells) = (Vec::new(), Vec::new(), Vec::new());
-        for (d, (backwards, functions)) in self.directions.iter().enumerate() {
-            let of = |t: &Tensor, shape: &[usize]| t.clone().narrow(0, d, 1).reshape(shape);
-            let width = gates * hidden;
-            let mut input = flat
-                .clone()
-                .matmul(of(&w, &[width, features])?.transposed())?;
-            let mut late_bias = None;
-            if let Some(b) = &bias {
-                let b = of(b, &[1, 2 * width])?;
-                let (mut ours, states) = (b.clone().narrow(1, 0, width), b.narrow(1, width, width));
-                if self.cell
-                    == (Cell::Gru {
-                        linear_before_reset: true,
-                    })
-                {
-                    let early = states.clone().narrow(1, 0, 2 * hidden);
-                    let none = Tensor::full(&[1, hidden], 0.0, device)?;
-                    ours = ours.add(Tensor::cat(vec![early, none], 1)?)?;
-                    late_bias = Some(states.narrow(1, 2 * hidden, hidden));
-                } else {
-                    ours = ours.add(states)?;
+        Ok(Given {
+            input: input.reshape(&[steps * batch, features])?,
+            w,
+            r,
+            bias,
+            masks,
+            first_hidden,
+            first_cell,
+            peepholes,
+            sizes: [steps, batch, features, hidden],
+            dtype,
+        })
+    }
+
+    /// What the `d`-th direction computes with, and its first state.
+    fn direction(
+        &self,
+        given: &Given,
+        d: usize,
+        device: &Device,
+    ) -> OpResult<(Direction<'_>, State)> {
+        let [steps, batch, features, hidden] = given.sizes;
+        let of = |t: &Tensor, shape: &[usize]| t.clone().narrow(0, d, 1).reshape(shape);
+        let width = self.cell.gates() * hidden;
+        let w = of(&given.w, &[width, features])?.transposed();
+        let mut input = given.input.clone().matmul(w)?;
+        let mut late_bias = None;
+        if let Some(b) = &given.bias {
+            let b = of(b, &[1, 2 * width])?;
+            let (inputs, states) = (b.clone().narrow(1, 0, width), b.narrow(1, width, width));
+            let early = if matches!(
+                self.cell,
+                Cell::Gru {
+                    linear_before_reset: true
                 }
-                input = input.add(ours)?;
+            ) {
+                // The reset gate comes between the last part and the rest.
+                late_bias = Some(states.clone().narrow(1, 2 * hidden, hidden));
+                let none = Tensor::full(&[1, hidden], 0.0, device)?;
+                Tensor::cat(vec![states.narrow(1, 0, 2 * hidden), none], 1)?
+            } else {
+                states
+            };
+            input = input.add(inputs.add(early)?)?;
+        }
+        let peepholes = match &given.peepholes {
+            Some(p) => {
+                let p = of(p, &[1, 3 * hidden])?;
+                Some([0, 1, 2].map(|i| p.clone().narrow(1, i * hidden, hidden)))
             }
-            let peepholes = match &peepholes {
-                Some(p) => {
-                    let p = of(p, &[1, 3 * hidden])?;
-                    Some([0, 1, 2].map(|i| p.clone().narrow(1, i * hidden, hidden)))
-                }
-                None => None,
-            };
-            let direction = Direction {
-                functions,
-                input: input.reshape(&[steps, batch, width])?,
-                weights: of(&r, &[width, hidden])?.transposed(),
-                late_bias,
-                peepholes,
-            };
-            let start = State {
-                hidden: of(&first_hidden, &[batch, hidden])?,
-                cell: first_cell
-                    .as_ref()
-                    .map(|c| of(c, &[batch, hidden]))
-                    .transpose()?,
-            };
-            let (seen, last) = self.unrolled(&direction, *backwards, start, masks.as_ref())?;
+            None => None,
+        };
+        let first = |t: &Tensor| of(t, &[batch, hidden]);
+        let state = State {
+            hidden: first(&given.first_hidden)?,
+            cell: given.first_cell.as_ref().map(first).transpose()?,
+        };
+        let direction = Direction {
+            functions: &self.directions[d].1,
+            input: input.reshape(&[steps, batch, width])?,
+            weights: of(&given.r, &[width, hidden])?.transposed(),
+            late_bias,
+            peepholes,
+        };
+        Ok((direction, state))
+    }
+
+    fn apply(&self, x: &mut Args<'_>) -> OpResult<Vec<Value>> {
+        let given = self.given(x)?;
+        let [steps, batch, _, hidden] = given.sizes;
+        let (mut all, mut hiddens, mut cells) = (Vec::new(), Vec::new(), Vec::new());
+        for (d, (backwards, _)) in self.directions.iter().enumerate() {
+            let (direction, start) = self.direction(&given, d, x.device)?;
+            let masks = given.masks.as_ref();
+            let (seen, last) = self.unrolled(&direction, *backwards, start, masks)?;
             if self.wants_steps {
                 all.push(Tensor::cat(seen, 0)?.reshape(&[steps, 1, batch, hidden])?);
             }
@@ -214,31 +256,23 @@ impl Layer {
                 cells.push(c.reshape(&[1, batch, hidden])?);
             }
         }
-        let all = if self.wants_steps {
-            let y = Tensor::cat(all, 1)?;
+        let joined = |parts: Vec<Tensor>, axis: usize, batch_first: &[usize]| -> OpResult<Value> {
+            if parts.is_empty() {
+                return Ok(Value::Nothing);
+            }
+            let y = Tensor::cat(parts, axis)?.typed(given.dtype);
             let y = if self.batch_first {
-                y.permute(&[2, 0, 1, 3])
+                y.permute(batch_first)
             } else {
                 y
             };
-            y.typed(dtype).into()
-        } else {
-            Value::Nothing
+            Ok(y.into())
         };
-        let last = |parts: Vec<Tensor>| -> OpResult<Value> {
-            let y = Tensor::cat(parts, 0)?;
-            let y = if self.batch_first {
-                y.permute(&[1, 0, 2])
-            } else {
-                y
-            };
-            Ok(y.typed(dtype).into())
-        };
-        let mut outputs = vec![all, last(hiddens)?];
-        if !cells.is_empty() {
-            outputs.push(last(cells)?);
-        }
-        Ok(outputs)
+        Ok(vec![
+            joined(all, 1, &[2, 0, 1, 3])?,
+            joined(hiddens, 0, &[1, 0, 2])?,
+            joined(cells, 0, &[1, 0, 2])?,
+        ])
     }
 
     fn steps_first(&self, x: Tensor) -> OpResult<Tensor> {
@@ -296,91 +330,6 @@ impl Layer {
             seen.reverse();
         }
         Ok((seen, state))
-    }
-
-    fn step(&self, d: &Direction<'_>, input: Tensor, state: State) -> OpResult<State> {
-        let h = state.hidden;
-        let size = h.shape()[1];
-        let f = d.functions;
-        match self.cell {
-            Cell::Rnn => {
-                let sum = input.add(h.matmul(d.weights.clone())?)?;
-                Ok(State {
-                    hidden: f[0].of(self.clipped(sum))?,
-                    cell: None,
-                })
-            }
-            Cell::Gru {
-                linear_before_reset,
-            } => {
-                let early = input.clone().narrow(1, 0, 2 * size);
-                let late = input.narrow(1, 2 * size, size);
-                let (from_state, gates) = if linear_before_reset {
-                    let all = h.clone().matmul(d.weights.clone())?;
-                    let mut late = all.clone().narrow(1, 2 * size, size);
-                    if let Some(b) = &d.late_bias {
-                        late = late.add(b.clone())?;
-                    }
-                    (Some(late), early.add(all.narrow(1, 0, 2 * size))?)
-                } else {
-                    let weights = d.weights.clone().narrow(1, 0, 2 * size);
-                    (None, early.add(h.clone().matmul(weights)?)?)
-                };
-                let gates = f[0].of(self.clipped(gates))?;
-                let update = gates.clone().narrow(1, 0, size);
-                let reset = gates.narrow(1, size, size);
-                let from_state = match from_state {
-                    Some(s) => s.mul(reset)?,
-                    None => {
-                        let weights = d.weights.clone().narrow(1, 2 * size, size);
-                        reset.mul(h.clone())?.matmul(weights)?
-                    }
-                };
-                let new = f[1].of(self.clipped(late.add(from_state)?))?;
-                // (1 - z) new + z h
-                let hidden = new.clone().add(h.sub(new)?.mul(update)?)?;
-                Ok(State { hidden, cell: None })
-            }
-            Cell::Lstm { input_forget } => {
-                let c = state.cell.ok_or("a state without a cell")?;
-                let sums = input.add(h.matmul(d.weights.clone())?)?;
-                let part = |t: &Tensor, i: usize| t.clone().narrow(1, i * size, size);
-                // Input, output, forget, cell.
-                let (let_in, forget, out) = match &d.peepholes {
-                    None => {
-                        let gates = f[0].of(self.clipped(sums.clone().narrow(1, 0, 3 * size)))?;
-                        (part(&gates, 0), part(&gates, 2), Some(part(&gates, 1)))
-                    }
-                    Some([pi, _, pf]) => {
-                        let gate = |i: usize, p: &Tensor| -> OpResult<Tensor> {
-                            let seen = p.clone().mul(c.clone())?;
-                            f[0].of(self.clipped(part(&sums, i).add(seen)?))
-                        };
-                        (gate(0, pi)?, gate(2, pf)?, None)
-                    }
-                };
-                let forget = if input_forget {
-                    let_in.clone().neg().add_scalar(1.0)
-                } else {
-                    forget
-                };
-                let new = f[1].of(self.clipped(part(&sums, 3)))?;
-                let c = forget.mul(c)?.add(let_in.mul(new)?)?;
-                let out = match (out, &d.peepholes) {
-                    (None, Some([_, po, _])) => {
-                        let seen = po.clone().mul(c.clone())?;
-                        f[0].of(self.clipped(part(&sums, 1).add(seen)?))?
-                    }
-                    (Some(out), _) => out,
-                    (None, None) => return Err("no output gate".into()),
-                };
-                let hidden = out.mul(f[2].of(c.clone())?)?;
-                Ok(State {
-                    hidden,
-                    cell: Some(c),
-                })
-            }
-        }
     }
 }
 
@@ -457,5 +406,6 @@ pub(super) const ENTRIES: &[Entry] = &[
     Entry::new("LSTM", lstm),
 ];
 
+mod step;
 #[cfg(test)]
 mod tests;

@@ -11,7 +11,6 @@ use crate::array::Array;
 use crate::dtype::DType;
 use crate::node::{Args, NodeSpec, OpResult, Run, axis, one, run};
 use crate::room;
-use crate::tensor::Tensor;
 
 /// Which transform: so many inputs, each of one or two parts, of a signal of length `n`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

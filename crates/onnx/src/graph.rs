@@ -113,16 +113,28 @@ pub(crate) struct Plan {
     wanted: Vec<Slot>,
 }
 
-/// The names a node reads: its inputs, then what its branches read from outside, in order of appearance.
+/// What a node's branches read from outside, in order of appearance.
 pub(crate) fn captured(node: &NodeProto) -> Vec<String> {
-    let mut found = Vec::new();
+    let (mut found, mut seen) = (Vec::new(), BTreeSet::new());
     for graph in node.attribute.iter().filter_map(|a| a.g.as_ref()) {
-        free_names(graph, &mut found);
+        for name in free_names(graph) {
+            if seen.insert(name) {
+                found.push(name.to_owned());
+            }
+        }
     }
     found
 }
 
-fn free_names(graph: &GraphProto, found: &mut Vec<String>) {
+/// The names a branch reads from outside.
+pub(crate) fn free(graph: &GraphProto) -> BTreeSet<String> {
+    free_names(graph)
+        .into_iter()
+        .map(ToOwned::to_owned)
+        .collect()
+}
+
+fn free_names(graph: &GraphProto) -> Vec<&str> {
     let mut own: BTreeSet<&str> = graph.input.iter().map(|v| v.name.as_str()).collect();
     own.extend(graph.initializer.iter().map(|t| t.name.as_str()));
     own.extend(
@@ -132,16 +144,18 @@ fn free_names(graph: &GraphProto, found: &mut Vec<String>) {
             .flat_map(|n| n.output.iter().map(String::as_str)),
     );
     let inner = graph.node.iter().flat_map(|n| {
-        let mut read = n.input.clone();
-        read.extend(captured(n));
+        let mut read: Vec<&str> = n.input.iter().map(String::as_str).collect();
+        for graph in n.attribute.iter().filter_map(|a| a.g.as_ref()) {
+            read.extend(free_names(graph));
+        }
         read
     });
-    let outputs = graph.output.iter().map(|o| o.name.clone());
-    for name in inner.chain(outputs) {
-        if !name.is_empty() && !own.contains(name.as_str()) && !found.contains(&name) {
-            found.push(name);
-        }
-    }
+    let outputs = graph.output.iter().map(|o| o.name.as_str());
+    // What was found is not the branch's own a second time.
+    inner
+        .chain(outputs)
+        .filter(|name| !name.is_empty() && own.insert(name))
+        .collect()
 }
 
 impl Graph {
@@ -189,7 +203,12 @@ impl Graph {
             }
         }
         for (name, value) in captures {
-            let slot = graph.define(&name, value).map_err(whole)?;
+            let slot = if name.is_empty() {
+                graph.known.push(None);
+                graph.known.len() - 1
+            } else {
+                graph.define(&name, value).map_err(whole)?
+            };
             graph.inputs.push(slot);
         }
         let mut folded = 0;
@@ -289,7 +308,7 @@ impl Graph {
             if let Ok(values) = room::while_loading(|| node.call(&mut args)) {
                 for (slot, value) in node.outputs.iter().zip(values) {
                     if let Some(slot) = slot {
-                        *folded += value.shape().iter().product::<usize>();
+                        *folded += value.elements();
                         self.known[*slot] = Some(value);
                     }
                 }
@@ -417,11 +436,7 @@ impl Graph {
                 }
             }
             if room::loading() {
-                let alive: usize = table
-                    .iter()
-                    .flatten()
-                    .map(|v| v.shape().iter().product::<usize>())
-                    .sum();
+                let alive: usize = table.iter().flatten().map(Value::elements).sum();
                 if alive > ALIVE_WHILE_LOADING {
                     return Err(node.failure("too much memory is needed for one sample".into()));
                 }

@@ -9,6 +9,8 @@ mod dtype;
 mod error;
 mod function;
 mod graph;
+#[cfg(test)]
+mod hostile;
 mod inspect;
 mod load;
 mod model;
@@ -18,6 +20,8 @@ pub mod proto;
 mod room;
 mod rows;
 mod session;
+#[cfg(test)]
+mod sketch;
 mod tensor;
 mod value;
 

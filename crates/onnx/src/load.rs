@@ -17,7 +17,7 @@ use crate::array::{Array, Data};
 use crate::dtype::DType;
 use crate::error::OnnxError;
 use crate::function;
-use crate::graph::{Failure, Graph, NOT_SUPPORTED, captured};
+use crate::graph::{Failure, Graph, NOT_SUPPORTED, captured, free};
 use crate::node::{NodeSpec, OpResult};
 use crate::proto::{GraphProto, ModelProto, TensorProto, ValueInfoProto};
 use crate::room;
@@ -76,7 +76,7 @@ impl OnnxFile {
         let mut sha256 = hex(&Sha256::digest(&bytes));
         let mut proto = ModelProto::decode(Bytes::from(bytes))
             .map_err(|e| problem(format!("is not a well-formed ONNX file: {e}")))?;
-        function::expand(&mut proto).map_err(problem)?;
+        function::inline(&mut proto).map_err(problem)?;
         let graph = proto
             .graph
             .as_ref()
@@ -208,6 +208,7 @@ impl OnnxFile {
             device,
             loaded: RefCell::new(0),
         };
+        room::refuel();
         Graph::build(self.graph(), &self.fixed, Vec::new(), &scope).map_err(|e| {
             // Inside branches it is part of a longer sentence.
             if e.problem.contains(NOT_SUPPORTED) {
@@ -271,10 +272,22 @@ impl Scope<'_> {
         Ok(array)
     }
 
-    /// A branch of a node.
+    /// A branch of a node. Its inputs are its own, then one for each value that any of the node's branches captures;
+    /// those that only the others read have no name in it, so that it may use the name for something else.
     pub(crate) fn branch(&self, proto: &GraphProto, node: &NodeSpec<'_>) -> OpResult<Graph> {
+        let read = free(proto);
         let known = node.known.iter().skip(node.declared()).cloned();
-        let captures = captured(node.proto).into_iter().zip(known).collect();
+        let captures = captured(node.proto)
+            .into_iter()
+            .map(|name| {
+                if read.contains(&name) {
+                    name
+                } else {
+                    String::new()
+                }
+            })
+            .zip(known)
+            .collect();
         Graph::build(proto, &BTreeMap::new(), captures, self).map_err(|e| e.to_string())
     }
 }
@@ -316,13 +329,16 @@ fn external_path(folder: Option<&Path>, location: &str) -> OpResult<PathBuf> {
     let missing = |e: std::io::Error| format!("external data `{location}`: {e}");
     let root = folder.canonicalize().map_err(missing)?;
     let path = folder.join(relative).canonicalize().map_err(missing)?;
-    if path.starts_with(&root) {
-        Ok(path)
-    } else {
-        Err(format!(
+    if !path.starts_with(&root) {
+        return Err(format!(
             "external data `{location}` leaves the model's folder through a link; expected a file inside it"
-        ))
+        ));
     }
+    // Opening a pipe would wait for ever.
+    if !path.is_file() {
+        return Err(format!("external data `{location}` is not a file"));
+    }
+    Ok(path)
 }
 
 fn external_bytes(proto: &TensorProto, folder: Option<&Path>, expected: usize) -> OpResult<Bytes> {

@@ -209,9 +209,9 @@ impl Tensor {
         let data = flat.into_burn::<1>().into_data();
         let unreadable = |e| format!("values cannot be read back: {e:?}");
         let values: Data = if data.dtype() == burn::tensor::DType::F64 {
-            data.to_vec::<f64>().map_err(unreadable)?.into()
+            data.try_to_vec::<f64>().map_err(unreadable)?.into()
         } else {
-            data.to_vec::<f32>().map_err(unreadable)?.into()
+            data.try_to_vec::<f32>().map_err(unreadable)?.into()
         };
         let array = Array::try_new(shape, values)?;
         // Probes in double precision keep it.

@@ -4,6 +4,7 @@ use super::Entry;
 use crate::array::Array;
 use crate::dtype::DType;
 use crate::node::{Args, NodeSpec, OpResult, Run, one, run};
+use crate::room;
 use crate::tensor::Tensor;
 use crate::value::Value;
 
@@ -89,7 +90,7 @@ fn dropout(node: &NodeSpec<'_>) -> OpResult<Run> {
             return one(value);
         }
         let (shape, dtype) = (value.shape(), value.dtype());
-        let mask = Array::try_new(shape.clone(), vec![true; shape.iter().product()])?;
+        let mask = Array::try_new(shape.clone(), vec![true; room::elements(&shape)?])?;
         // Up to version 9 the mask had the type of the value.
         let mask = if typed { mask.cast(dtype)? } else { mask };
         Ok(vec![value, mask.into()])
@@ -123,10 +124,7 @@ mod tests {
 
     #[test]
     fn gradients() {
-        for to in [F32, I32, U8, BOOL, F16] {
-            if to == F16 {
-                continue;
-            }
+        for to in [F32, I32, U8, BOOL] {
             Case::new("Cast")
                 .int("to", to)
                 .scattered(&[5], -3.0, 3.0)

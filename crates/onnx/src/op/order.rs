@@ -7,6 +7,7 @@ use super::numbers::{Numbers, offsets, strides};
 use crate::array::{Array, Data};
 use crate::dtype::DType;
 use crate::node::{NodeSpec, OpResult, Run, axis, one, run};
+use crate::room;
 use crate::value::Value;
 
 /// NaN is larger than every number, as devices sort it.
@@ -28,7 +29,13 @@ fn host_top(a: &Array, at: usize, k: usize, largest: bool) -> OpResult<Vec<Value
     let mut shape = own.to_vec();
     shape[at] = k;
     let out_steps = strides(&shape);
-    let count = shape.iter().product();
+    let count = room::elements(&shape)?;
+    if count == 0 {
+        return Ok(vec![
+            a.pick(&[], shape.clone()).into(),
+            Array::try_new(shape, Vec::<i64>::new())?.into(),
+        ]);
+    }
     let (mut from, mut indices) = (vec![0; count], vec![0i64; count]);
     for (start, out) in offsets(&outer, &steps)
         .into_iter()
@@ -142,17 +149,16 @@ fn unique(node: &NodeSpec<'_>) -> OpResult<Run> {
     let sorted = node.flag("sorted", true)?;
     run(move |x| {
         let mut a = x.array(0)?;
-        let at = match named {
-            Some(named) => axis(named, a.shape().len())?,
-            None => {
-                a = a.reshape(&[a.len()])?;
-                0
-            }
+        let at = if let Some(named) = named {
+            axis(named, a.shape().len())?
+        } else {
+            a = a.reshape(&[a.len()])?;
+            0
         };
         let keys = Key::all(&a)?;
         let (own, steps) = (a.shape().to_vec(), strides(a.shape()));
         let mut rest = own.clone();
-        rest[at] = 1;
+        rest[at] = rest[at].min(1);
         let rest = offsets(&rest, &steps);
         let compare = |p: usize, q: usize| {
             rest.iter()
@@ -160,6 +166,7 @@ fn unique(node: &NodeSpec<'_>) -> OpResult<Run> {
                 .find(|o| o.is_ne())
                 .unwrap_or(Ordering::Equal)
         };
+        room::elements(&[own[at]])?;
         let mut order: Vec<usize> = (0..own[at]).collect();
         order.sort_by(|p, q| compare(*p, *q));
         // Runs of equal ones; the sort is stable, so each run begins with its first.
@@ -181,10 +188,10 @@ fn unique(node: &NodeSpec<'_>) -> OpResult<Run> {
         }
         let mut shape = own.clone();
         shape[at] = runs.len();
-        let mut from = vec![0; shape.iter().product()];
+        let mut from = vec![0; room::elements(&shape)?];
         let out_steps = strides(&shape);
         let mut out = shape.clone();
-        out[at] = 1;
+        out[at] = out[at].min(1);
         for (source, target) in rest.iter().zip(offsets(&out, &out_steps)) {
             for (which, run) in runs.iter().enumerate() {
                 from[target + which * out_steps[at]] = source + run[0] * steps[at];
@@ -328,6 +335,23 @@ mod tests {
         let c = Case::new("Unique").host(Array::new([3], text));
         let expected = vec!["a".to_owned(), "b".to_owned()];
         assert_eq!(c.run().unwrap(), [Array::new([2], expected)]);
+    }
+
+    #[test]
+    fn empty_values_may_claim_any_length() {
+        let empty = || Array::new([1 << 60, 0, 1 << 60], Vec::<i64>::new());
+        let c = Case::new("TopK")
+            .outputs(2)
+            .int("axis", 1)
+            .host(empty())
+            .host(list(&[0]));
+        assert_eq!(c.run().unwrap()[1], empty());
+        let c = Case::new("Unique").int("axis", 1).host(empty());
+        assert_eq!(c.run().unwrap()[0], empty());
+        let c = Case::new("Unique").int("axis", 0).host(empty());
+        assert!(c.run().unwrap_err().contains("more than"));
+        let c = Case::new("NonZero").host(empty());
+        assert_eq!(c.run().unwrap()[0].shape(), [3, 0]);
     }
 
     #[test]

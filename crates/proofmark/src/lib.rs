@@ -18,6 +18,7 @@
 mod device;
 mod error;
 mod evaluate;
+mod falsify;
 mod gate;
 mod model;
 mod record;
@@ -32,6 +33,7 @@ pub use burn;
 pub use device::{DEVICES, describe, device};
 pub use error::RunError;
 pub use evaluate::{Evaluate, Evaluation, Measured, Shortfall, evaluate};
+pub use falsify::{Counterexample, Falsified, Falsify};
 pub use gate::{Gate, GateError, GateOptions};
 pub use model::model;
 pub use proofmark_attacks as attacks;

@@ -3,7 +3,11 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use proofmark::ModelSource;
 use proofmark::domain::Shard;
+use proofmark::onnx::OnnxOptions;
+
+use crate::failure::Failure;
 
 /// Attacks machine-learning models and says pass, fail or cannot tell, with evidence anyone can check.
 #[derive(Debug, Parser)]
@@ -90,10 +94,11 @@ Examples:
   proofmark attack digits-robust --data digits --attack pgd --norm linf --eps 0.1 --out report.json
   proofmark attack digits-standard --data digits --attack fgsm,pgd --norm l2 --eps 0.5,1,2 --steps 50 --restarts 3
   proofmark attack digits-robust --data digits --attack pgd --set pgd.loss=dlr --norm linf --eps 0.1 --fail-under 0.5
+  proofmark attack model.onnx --data images.npz --scale 255 --attack pgd --norm linf --eps 8/255
   proofmark attack digits-robust --data my.npz --bounds 0,1 --attack pgd --norm linf --eps 8/255 --save adversarials.npz"
 )]
 pub(crate) struct Attack {
-    /// A shipped model by name
+    /// An .onnx file, or a shipped model by name
     pub(crate) model: String,
     /// A shipped set by name, or an .npz, .csv or IDX file (gz too)
     #[arg(long, value_name = "SET")]
@@ -143,6 +148,8 @@ pub(crate) struct Attack {
     /// … standard deviation, one value or one per channel
     #[arg(long, value_name = "F[,F…]", value_delimiter = ',')]
     pub(crate) std: Vec<f32>,
+    #[command(flatten)]
+    pub(crate) onnx: Onnx,
     /// Steps of every attack that has steps
     #[arg(long, value_name = "N")]
     pub(crate) steps: Option<u32>,
@@ -200,6 +207,73 @@ pub(crate) struct Attack {
     /// Write the adversarials here (npz)
     #[arg(long, value_name = "FILE")]
     pub(crate) save: Option<PathBuf>,
+}
+
+/// What may be said of an ONNX model beyond its file.
+#[derive(Debug, Args, Default)]
+pub(crate) struct Onnx {
+    /// The ONNX model wants images as nchw or nhwc; default: as its declared shape says
+    #[arg(long, value_name = "LAYOUT", help_heading = "ONNX models")]
+    pub(crate) layout: Option<String>,
+    /// The output (or inner value) with one score per class; default: the first output
+    #[arg(long, value_name = "NAME", help_heading = "ONNX models")]
+    pub(crate) output: Option<String>,
+    /// What that output holds; a Softmax at its end is seen and gone behind in either case
+    #[arg(
+        long,
+        value_enum,
+        default_value = "logits",
+        help_heading = "ONNX models"
+    )]
+    pub(crate) output_kind: OutputKindArg,
+    /// An input that is a constant, the same number everywhere (a sample rate, a state of zeros)
+    #[arg(
+        long,
+        value_name = "INPUT=NUMBER",
+        allow_hyphen_values = true,
+        help_heading = "ONNX models"
+    )]
+    pub(crate) fix: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Default)]
+pub(crate) enum OutputKindArg {
+    #[default]
+    Logits,
+    Probabilities,
+}
+
+impl Onnx {
+    /// The model as it is to be opened.
+    pub(crate) fn source(&self, spec: &str) -> Result<ModelSource, Failure> {
+        let mut source = ModelSource::new(spec);
+        source.onnx = OnnxOptions {
+            layout: self
+                .layout
+                .as_deref()
+                .map(str::parse)
+                .transpose()
+                .map_err(|e| Failure(format!("--layout: {e}")))?,
+            output: self.output.clone(),
+            probabilities: self.output_kind == OutputKindArg::Probabilities,
+            raw: false,
+        };
+        for text in &self.fix {
+            let expected = || {
+                Failure(format!(
+                    "--fix {text}; expected INPUT=NUMBER, such as sr=16000"
+                ))
+            };
+            let (input, number) = text.split_once('=').ok_or_else(expected)?;
+            let number: f64 = number.parse().map_err(|_| expected())?;
+            if source.fixed.insert(input.to_owned(), number).is_some() {
+                return Err(Failure(format!(
+                    "--fix {text}: given twice for the same input"
+                )));
+            }
+        }
+        Ok(source)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -96,6 +96,9 @@ pub struct ModelFacts {
     pub origin: Option<String>,
     /// Number of classes.
     pub classes: usize,
+    /// Trust codes that follow from what the model is, before anything is measured; none if absent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stated: Vec<TrustFlag>,
 }
 
 /// What is known of the data.

@@ -31,11 +31,14 @@ pub enum TrustCode {
     UnboundedAttackFails,
     /// An adversarial was seen on the path and not confirmed at the end.
     SilentSuccess,
+    /// Somewhere between input and scores the derivative is not the true one: values are rounded or quantised
+    /// there, and the gradient goes straight through, or stops.
+    ApproximateGradients,
 }
 
 impl TrustCode {
     /// Every code, in the order they are listed to users.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::ZeroGradients,
         Self::NonFiniteGradients,
         Self::NonFiniteScores,
@@ -47,6 +50,7 @@ impl TrustCode {
         Self::LargerEpsilonFindsLess,
         Self::UnboundedAttackFails,
         Self::SilentSuccess,
+        Self::ApproximateGradients,
     ];
 
     /// The stable kebab-case name.
@@ -63,6 +67,7 @@ impl TrustCode {
             Self::LargerEpsilonFindsLess => "larger-epsilon-finds-less",
             Self::UnboundedAttackFails => "unbounded-attack-fails",
             Self::SilentSuccess => "silent-success",
+            Self::ApproximateGradients => "approximate-gradients",
         }
     }
 
@@ -97,6 +102,9 @@ impl TrustCode {
             }
             Self::SilentSuccess => {
                 "the model answered differently when asked again: see randomised-outputs and tracked-logits-differ"
+            }
+            Self::ApproximateGradients => {
+                "attack the model before it was quantised or rounded as well, add attacks that need no gradient, or accept this code with a reason"
             }
         }
     }

@@ -31,7 +31,7 @@ pub use merge::{MergeError, merge};
 pub use metric::Metric;
 pub use policy::{
     Accept, AttackSpec, Budgets, Check, CheckKind, Comparison, DataBounds, DataEntry, DataRef,
-    Effect, Excuse, Job, Known, Limits, ModalityBudget, ModelEntry, ModelRef, OutputKind,
+    Effect, Excuse, Job, Known, Layout, Limits, ModalityBudget, ModelEntry, ModelRef, OutputKind,
     POLICY_SCHEMA, Policy, PolicyError, Preprocess, Requirement, ThreatSpec, Waiver,
 };
 pub use summary::{ReportHead, summarise};

@@ -75,7 +75,7 @@ pub(crate) fn apart(report: Report) -> (ReportHead, Vec<RunMeta>, Vec<SampleReco
 /// # use proofmark_gate::{ReportHead, summarise};
 /// # let head = ReportHead {
 /// #     tool: ToolFacts { name: "proofmark".into(), version: "0".into() }, config: Default::default(),
-/// #     model: ModelFacts { name: "m".into(), sha256: "00".into(), origin: None, classes: 2 },
+/// #     model: ModelFacts { name: "m".into(), sha256: "00".into(), origin: None, classes: 2, stated: vec![] },
 /// #     data: DataFacts { name: "d".into(), sha256: "00".into(), total: 1, planned: 1, bounds: Default::default() },
 /// #     preprocessing: Default::default(), device: "cpu".into(), tile: 64, seed: 0, seconds: 0.0, shard: None };
 /// let sample = SampleRecord {
@@ -100,7 +100,7 @@ pub fn summarise(head: ReportHead, runs: Vec<RunMeta>, mut samples: Vec<SampleRe
         worst_case: worst_case(&runs, &samples, clean.correct),
         curve: curve(&runs, &samples, &clean),
         per_class: per_class(&runs, &samples, head.model.classes),
-        trust: trust::flags(&runs, &samples, head.model.classes),
+        trust: trust::flags(&runs, &samples, &head.model),
         attacks: runs
             .into_iter()
             .enumerate()

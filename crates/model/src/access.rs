@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use burn::tensor::{Device, Int, Tensor};
-use proofmark_domain::Modality;
+use proofmark_domain::{Modality, TrustFlag};
 use proofmark_threat::Batch;
 
 use crate::{ModelError, Query};
@@ -21,6 +21,8 @@ pub struct Signature {
     pub parameters: Option<usize>,
     /// The device it runs on; points are put there before it is asked.
     pub device: Device,
+    /// Trust codes that follow from what it is, before anything is measured.
+    pub stated: Vec<TrustFlag>,
 }
 
 /// A model's answer.

@@ -207,6 +207,7 @@ impl BurnModel {
             sha256,
             parameters: None,
             device,
+            stated: Vec::new(),
         };
         Ok(Self {
             signature,

@@ -23,6 +23,20 @@ pub trait Network: Send + Sync {
     }
 }
 
+impl<N: Network + ?Sized> Network for Box<N> {
+    fn signature(&self) -> &Signature {
+        Network::signature(self.as_ref())
+    }
+
+    fn forward(&self, query: &Query) -> Result<Tensor<2>, ModelError> {
+        self.as_ref().forward(query)
+    }
+
+    fn cost(&self) -> u64 {
+        Network::cost(self.as_ref())
+    }
+}
+
 fn checked_forward(network: &impl Network, query: &Query) -> Result<Tensor<2>, ModelError> {
     let signature = Network::signature(network);
     let scores = network.forward(query)?;

@@ -2,15 +2,15 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use burn::tensor::Device;
+use proofmark_model::{ModelError, guarded};
 
-use crate::array::Array;
+use crate::array::{Array, Data};
 use crate::load::Scope;
 use crate::node::{Args, NodeSpec, OpResult, Run};
-use crate::op::Entry;
-use crate::proto::{GraphProto, NodeProto};
+use crate::op::{Entry, Gradient};
+use crate::proto::{AttributeProto, GraphProto, NodeProto};
 use crate::room;
 use crate::value::Value;
 
@@ -28,6 +28,8 @@ pub(crate) struct Node {
     pub(crate) op: String,
     pub(crate) opset: i64,
     pub(crate) entry: &'static Entry,
+    /// Its attributes, constants and branches left out.
+    pub(crate) attributes: Vec<AttributeProto>,
     pub(crate) inputs: Vec<Option<Slot>>,
     pub(crate) outputs: Vec<Option<Slot>>,
     /// What is done to inputs so that a node written for one sample serves many (see [`crate::batch`]).
@@ -38,12 +40,14 @@ pub(crate) struct Node {
 /// A change of a node's input that makes it serve a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fix {
-    /// The input is a list of sizes; this entry is the number of samples.
+    /// The input is a list of sizes; this entry is the number of samples times `inner`.
     Entry {
         /// Which input.
         input: usize,
         /// Which entry.
         index: usize,
+        /// Elements of one sample along that dimension.
+        inner: usize,
     },
     /// The input is the same for every sample and has to be repeated along this axis.
     Repeat {
@@ -53,6 +57,22 @@ pub(crate) enum Fix {
         axis: usize,
     },
 }
+
+/// Yes-or-no questions of the values: zero is their derivative wherever they have one, and what they choose between
+/// has its own.
+const MASKS: [&str; 11] = [
+    "Equal",
+    "Greater",
+    "GreaterOrEqual",
+    "Less",
+    "LessOrEqual",
+    "And",
+    "Or",
+    "Xor",
+    "Not",
+    "IsNaN",
+    "IsInf",
+];
 
 /// Which node failed, and how.
 #[derive(Debug, Clone)]
@@ -85,7 +105,8 @@ pub(crate) struct Graph {
 
 /// Which nodes to run for some slots, and which of their inputs are used for the last time.
 pub(crate) struct Plan {
-    steps: Vec<(usize, Vec<bool>)>,
+    /// Nodes in order, each with whether each of its inputs is read for the last time.
+    pub(crate) steps: Vec<(usize, Vec<bool>)>,
     wanted: Vec<Slot>,
 }
 
@@ -231,6 +252,11 @@ impl Graph {
             known: &known,
             scope,
         };
+        if let Some(branch) = taken(&spec)
+            && self.inline(proto, branch, scope, folded)?
+        {
+            return Ok(());
+        }
         let run = (entry.build)(&spec).map_err(failure)?;
         let mut outputs = Vec::new();
         for name in &proto.output {
@@ -245,6 +271,7 @@ impl Graph {
             op,
             opset,
             entry,
+            attributes: plain_attributes(proto),
             inputs,
             outputs,
             fixes: Vec::new(),
@@ -272,6 +299,50 @@ impl Graph {
         }
         self.nodes.push(node);
         Ok(())
+    }
+
+    /// Puts the nodes of a branch that is certainly taken in the place of its `If`, unless a name in it is taken:
+    /// its constants are then computed ahead of time, and samples can be followed through it.
+    fn inline(
+        &mut self,
+        proto: &NodeProto,
+        branch: &GraphProto,
+        scope: &Scope<'_>,
+        folded: &mut usize,
+    ) -> Result<bool, Failure> {
+        let constants = branch.initializer.iter().map(|t| &t.name);
+        let computed = branch.node.iter().flat_map(|n| &n.output);
+        let mut own = BTreeSet::new();
+        let free = constants
+            .chain(computed)
+            .filter(|n| !n.is_empty())
+            .all(|n| !self.names.contains_key(n) && own.insert(n));
+        if !free || branch.output.len() < proto.output.len() {
+            return Ok(false);
+        }
+        let failure = |problem: String| Failure {
+            node: name_of(proto),
+            op: proto.op_type.clone(),
+            opset: scope.opset("").unwrap_or(0),
+            problem,
+        };
+        for constant in &branch.initializer {
+            let value = scope.array(constant).map_err(failure)?;
+            self.define(&constant.name, Some(value.into()))
+                .map_err(failure)?;
+        }
+        for at in order(branch).map_err(failure)? {
+            self.add(&branch.node[at], scope, folded)?;
+        }
+        for (name, inner) in proto.output.iter().zip(&branch.output) {
+            let slot = *self.names.get(&inner.name).ok_or_else(|| {
+                failure(format!("output `{}` is computed by no node", inner.name))
+            })?;
+            if !name.is_empty() && self.names.insert(name.clone(), slot).is_some() {
+                return Err(failure(format!("value `{name}` is defined twice")));
+            }
+        }
+        Ok(true)
     }
 
     /// What has to run for `wanted`.
@@ -373,6 +444,57 @@ impl Graph {
             .collect()
     }
 
+    /// The names of all values that nodes or inputs give.
+    pub(crate) fn value_names(&self) -> Vec<String> {
+        let mut named: Vec<(Slot, &String)> = self
+            .names
+            .iter()
+            .filter(|(_, s)| self.known[**s].is_none())
+            .map(|(n, s)| (*s, n))
+            .collect();
+        named.sort();
+        named.into_iter().map(|(_, n)| n.clone()).collect()
+    }
+
+    /// Elements of all floating-point constants that nodes read.
+    pub(crate) fn parameters(&self) -> usize {
+        let read: BTreeSet<Slot> = self
+            .nodes
+            .iter()
+            .flat_map(|n| n.inputs.iter().flatten().copied())
+            .collect();
+        read.into_iter()
+            .filter_map(|s| self.known[s].as_ref())
+            .filter(|v| v.dtype().is_float())
+            .map(|v| v.shape().iter().product::<usize>())
+            .sum()
+    }
+
+    /// The nodes of a plan on the way from the inputs whose derivative is not the true one, or zero because
+    /// values are rounded, as `name (operator)`.
+    pub(crate) fn rough(&self, plan: &Plan) -> Vec<String> {
+        let mut depends: BTreeSet<Slot> = self.inputs.iter().copied().collect();
+        let mut rough = Vec::new();
+        for (at, _) in &plan.steps {
+            let node = &self.nodes[*at];
+            let moved = node.inputs.iter().flatten().any(|s| depends.contains(s));
+            // Sizes do not depend on the values.
+            if !moved || matches!(node.op.as_str(), "Shape" | "Size") {
+                continue;
+            }
+            depends.extend(node.outputs.iter().flatten());
+            let rounds = match node.entry.gradient {
+                Gradient::Exact => false,
+                Gradient::Zero => !MASKS.contains(&node.op.as_str()),
+                Gradient::StraightThrough | Gradient::None => true,
+            };
+            if rounds {
+                rough.push(format!("{} ({})", node.name, node.op));
+            }
+        }
+        rough
+    }
+
     /// The name of a slot's value.
     pub(crate) fn name(&self, slot: Slot) -> &str {
         self.names
@@ -385,22 +507,24 @@ impl Graph {
 impl Node {
     /// Computes the outputs. A panic in the device's code becomes an error that names the node.
     fn call(&self, args: &mut Args<'_>) -> OpResult<Vec<Value>> {
-        catch_unwind(AssertUnwindSafe(|| (self.run)(args))).unwrap_or_else(|payload| {
-            let message = payload
-                .downcast_ref::<&str>()
-                .map(ToString::to_string)
-                .or_else(|| payload.downcast_ref::<String>().cloned())
-                .unwrap_or_else(|| "(no message)".to_owned());
-            Err(format!("it panicked: {message}"))
+        guarded(&self.name, || Ok((self.run)(args))).unwrap_or_else(|e| {
+            Err(match e {
+                ModelError::Panicked { message, .. } => format!("it panicked: {message}"),
+                other => other.to_string(),
+            })
         })
     }
 
     fn fix(&self, args: &mut Args<'_>, batch: usize) -> OpResult<()> {
         for fix in &self.fixes {
             match *fix {
-                Fix::Entry { input, index } => {
+                Fix::Entry {
+                    input,
+                    index,
+                    inner,
+                } => {
                     let mut list = args.ints(input)?;
-                    list[index] = batch as i64;
+                    list[index] = (batch * inner) as i64;
                     args.values[input] = Some(Array::list(list).into());
                 }
                 Fix::Repeat { input, axis } => {
@@ -414,6 +538,22 @@ impl Node {
         Ok(())
     }
 
+    /// A whole number among its attributes.
+    pub(crate) fn int(&self, name: &str, default: i64) -> i64 {
+        self.attributes
+            .iter()
+            .find(|a| a.name == name)
+            .map_or(default, |a| a.i)
+    }
+
+    /// A list of whole numbers among its attributes.
+    pub(crate) fn ints(&self, name: &str) -> Option<&[i64]> {
+        self.attributes
+            .iter()
+            .find(|a| a.name == name)
+            .map(|a| a.ints.as_slice())
+    }
+
     pub(crate) fn failure(&self, problem: String) -> Failure {
         Failure {
             node: self.name.clone(),
@@ -422,6 +562,30 @@ impl Node {
             problem,
         }
     }
+}
+
+/// The branch of an `If` whose condition is known.
+fn taken<'a>(spec: &NodeSpec<'a>) -> Option<&'a GraphProto> {
+    let plain = matches!(spec.proto.domain.as_str(), "" | "ai.onnx");
+    if !plain || spec.proto.op_type != "If" {
+        return None;
+    }
+    let condition = match spec.constant(0)?.data() {
+        Data::Bool(v) => *v.first()?,
+        _ => return None,
+    };
+    let name = if condition {
+        "then_branch"
+    } else {
+        "else_branch"
+    };
+    let branch = spec.attribute(name)?.g.as_ref()?;
+    branch.input.is_empty().then_some(branch)
+}
+
+fn plain_attributes(node: &NodeProto) -> Vec<AttributeProto> {
+    let plain = |a: &&AttributeProto| a.t.is_none() && a.g.is_none();
+    node.attribute.iter().filter(plain).cloned().collect()
 }
 
 /// A node's name, or its first output's.

@@ -20,7 +20,7 @@ use crate::graph::{Failure, Graph, captured};
 use crate::node::{NodeSpec, OpResult};
 use crate::proto::{GraphProto, ModelProto, TensorProto, ValueInfoProto};
 use crate::room;
-use crate::session::Declared;
+use crate::session::{Declared, Dim};
 
 /// Protobuf's own limit for one message.
 const LARGEST: u64 = 2 << 30;
@@ -142,6 +142,36 @@ impl OnnxFile {
         }
         self.fixed.insert(input.to_owned(), value);
         Ok(())
+    }
+
+    /// Makes an input a constant that holds the same number everywhere; dimensions left open have length 1.
+    pub fn fix_number(&mut self, input: &str, number: f64) -> Result<(), OnnxError> {
+        let declared = self.inputs().into_iter().find(|d| d.name == input);
+        let shape: Vec<usize> = declared
+            .as_ref()
+            .and_then(|d| d.shape.as_ref())
+            .map(|dims| {
+                dims.iter()
+                    .map(|d| if let Dim::Fixed(n) = d { *n } else { 1 })
+                    .collect()
+            })
+            .unwrap_or_default();
+        let dtype = declared.and_then(|d| d.dtype).unwrap_or(DType::F32);
+        let value = room::elements(&shape)
+            .and_then(|n| Array::try_new(shape, vec![number; n]))
+            .and_then(|a| a.cast(dtype))
+            .map_err(|e| self.problem(format!("input `{input}`: {e}")))?;
+        self.fix(input, value)
+    }
+
+    /// The file's name, for messages.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Hex sha256 over the file and, where there is any, its external data.
+    pub fn sha256(&self) -> &str {
+        &self.sha256
     }
 
     /// The inputs to be given: neither constants nor fixed.

@@ -1,6 +1,7 @@
 use proofmark_data::DataError;
 use proofmark_engine::{BuildError, EngineError};
 use proofmark_model::ModelError;
+use proofmark_onnx::OnnxError;
 use proofmark_threat::ThreatError;
 
 /// What can stop a run before it has measured anything.
@@ -12,6 +13,9 @@ pub enum RunError {
     /// The model failed.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// An ONNX file cannot be read or run.
+    #[error(transparent)]
+    Onnx(#[from] OnnxError),
     /// The attack engine failed.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -36,7 +40,7 @@ pub enum RunError {
     },
     /// There is no such model.
     #[error(
-        "no model `{given}`{hint}; shipped models are {known}, and a Burn module is attacked through the library"
+        "no model `{given}`{hint}; expected an .onnx file or a shipped model ({known}); a Burn module is attacked through the library"
     )]
     UnknownModel {
         /// The name given.

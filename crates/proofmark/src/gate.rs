@@ -12,10 +12,12 @@ use proofmark_gate::{
     Budgets, DataBounds, DataRef, Evidence, Job, Known, ModelRef, OutputKind, Policy, PolicyError,
     ThreatSpec,
 };
-use proofmark_model::{GradientModel, wrap::Normalise};
+use proofmark_model::GradientModel;
+use proofmark_onnx::{Layout, OnnxOptions};
 use serde_json::{Map, json};
 
-use crate::{Progress, RunError, RunPlan, Settings, ThreatPlan, model, shipped};
+use crate::model::{ModelSource, OpenModel, Preprocess};
+use crate::{Progress, RunError, RunPlan, Settings, ThreatPlan, shipped};
 
 /// Why a gate cannot begin: nothing has run.
 #[derive(Debug, thiserror::Error)]
@@ -202,8 +204,11 @@ fn prepare(
         check: job.check.clone(),
         source: Box::new(source),
     };
-    let (model, preprocessing) = find_model(&job, folder, device, &fault)?;
     let data = find_data(&job, folder, &fault)?;
+    let OpenModel {
+        model,
+        preprocessing,
+    } = find_model(&job, &data, folder, device, &fault)?;
     let mut attacks = Vec::new();
     for spec in &job.attacks {
         let attack = proofmark_attacks::build(&spec.id, &spec.parameters)
@@ -238,30 +243,47 @@ fn prepare(
     })
 }
 
-type Found = (Box<dyn GradientModel>, Map<String, serde_json::Value>);
-
 fn find_model(
     job: &Job,
+    data: &Dataset,
     folder: &Path,
     device: &Device,
     fault: &dyn Fn(RunError) -> GateError,
-) -> Result<Found, GateError> {
+) -> Result<OpenModel, GateError> {
     let entry = match &job.model {
         ModelRef::Shipped(name) => {
-            return Ok((Box::new(model(name, device).map_err(fault)?), Map::new()));
+            return ModelSource::new(name).open(data, device).map_err(fault);
         }
         ModelRef::Entry(entry) => entry,
     };
     // A shipped model may be given another name, a digest to hold it to, or preprocessing.
-    let path = if shipped::NAMES.contains(&entry.path.as_str()) {
+    let spec = if shipped::NAMES.contains(&entry.path.as_str()) {
         entry.path.clone()
     } else {
         folder.join(&entry.path).display().to_string()
     };
-    let found = model(&path, device)
-        .map_err(fault)?
-        .named(entry.name.clone());
-    let sha256 = &proofmark_model::DecisionModel::signature(&found).sha256;
+    let narrow = |v: &[f64]| v.iter().map(|x| *x as f32).collect();
+    let source = ModelSource {
+        spec,
+        name: Some(entry.name.clone()),
+        preprocess: Preprocess {
+            scale: entry.preprocess.scale.map(|s| s as f32),
+            mean: narrow(&entry.preprocess.mean),
+            std: narrow(&entry.preprocess.std),
+        },
+        onnx: OnnxOptions {
+            layout: entry.layout.map(|l| match l {
+                proofmark_gate::Layout::Nchw => Layout::Nchw,
+                proofmark_gate::Layout::Nhwc => Layout::Nhwc,
+            }),
+            output: entry.output_name.clone(),
+            probabilities: entry.output == OutputKind::Probabilities,
+            raw: false,
+        },
+        fixed: entry.fix.iter().cloned().collect(),
+    };
+    let found = source.open(data, device).map_err(fault)?;
+    let sha256 = &found.model.signature().sha256;
     if let Some(expected) = entry.sha256.as_ref().filter(|e| *e != sha256) {
         return Err(GateError::Digest {
             what: "model",
@@ -270,36 +292,7 @@ fn find_model(
             expected: expected.clone(),
         });
     }
-    if entry.output == OutputKind::Probabilities {
-        return Err(fault(RunError::Parameter(format!(
-            "model `{}` with output = \"probabilities\": this version attacks logits only; hand over the model without its softmax",
-            entry.name
-        ))));
-    }
-    let p = &entry.preprocess;
-    if *p == proofmark_gate::Preprocess::default() {
-        return Ok((Box::new(found), Map::new()));
-    }
-    let narrow = |v: &[f64], default: f32| -> Vec<f32> {
-        if v.is_empty() {
-            vec![default]
-        } else {
-            v.iter().map(|x| *x as f32).collect()
-        }
-    };
-    let scale = p.scale.unwrap_or(1.0);
-    let mut facts = Map::new();
-    facts.insert("scale".into(), json!(scale));
-    facts.insert("mean".into(), json!(p.mean));
-    facts.insert("std".into(), json!(p.std));
-    let wrapped = Normalise::new(
-        found,
-        scale as f32,
-        &narrow(&p.mean, 0.0),
-        &narrow(&p.std, 1.0),
-    )
-    .map_err(|e| fault(e.into()))?;
-    Ok((Box::new(wrapped), facts))
+    Ok(found)
 }
 
 fn find_data(

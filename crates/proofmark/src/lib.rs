@@ -12,7 +12,8 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Your own Burn module becomes a model through [`BurnModel`]; [`RunPlan`] is the same run with every setting
+//! Your own Burn module becomes a model through [`BurnModel`], an ONNX file through [`ModelSource`] or
+//! [`onnx::OnnxModel`]; [`RunPlan`] is the same run with every setting
 //! open; [`Gate`] carries out a policy.
 
 mod device;
@@ -35,7 +36,7 @@ pub use error::RunError;
 pub use evaluate::{Evaluate, Evaluation, Measured, Shortfall, evaluate};
 pub use falsify::{Counterexample, Falsified, Falsify};
 pub use gate::{Gate, GateError, GateOptions};
-pub use model::model;
+pub use model::{ModelSource, OpenModel, Preprocess, model};
 pub use proofmark_attacks as attacks;
 pub use proofmark_data as data;
 pub use proofmark_data::{DataError, Dataset};
@@ -44,6 +45,7 @@ pub use proofmark_engine as engine;
 pub use proofmark_gate as policy;
 pub use proofmark_model as models;
 pub use proofmark_model::BurnModel;
+pub use proofmark_onnx as onnx;
 pub use proofmark_threat as threats;
 pub use run::{Labels, Measurement, Progress, RunPlan, Settings};
 pub use target::Target;

@@ -412,6 +412,7 @@ impl<'a> RunPlan<'a> {
                 sha256: signature.sha256.clone(),
                 origin: self.origin.clone(),
                 classes: signature.classes,
+                stated: signature.stated.clone(),
             },
             data: DataFacts {
                 name: data.name.clone(),

@@ -5,10 +5,11 @@ use proofmark::data::npz::{self, NpzArray};
 use proofmark::data::{self, Dataset, Options};
 use proofmark::domain::{Bounds, Coupling, Epsilon, Modality, Norm, Seed};
 use proofmark::engine;
-use proofmark::models::{GradientModel, wrap::Normalise};
 use proofmark::policy::{Metric, assess};
-use proofmark::{Labels, Measurement, RunPlan, Settings, ThreatPlan};
-use serde_json::{Map, Value, json};
+use proofmark::{
+    Labels, Measurement, ModelSource, OpenModel, Preprocess, RunPlan, Settings, ThreatPlan,
+};
+use serde_json::json;
 
 use super::{colour, renderer};
 use crate::args::{Attack, LabelsArg};
@@ -37,8 +38,11 @@ pub(crate) fn run(args: &Attack, quiet: bool) -> Result<u8, Failure> {
     }
     let attacks = attacks(args)?;
     let threats = threats(args)?;
-    let (model, preprocessing) = model(args)?;
     let data = dataset(args)?;
+    let OpenModel {
+        model,
+        preprocessing,
+    } = model(args, &data)?;
     let target = |flag, path: &Option<PathBuf>| {
         let target = path.as_deref().map(|p| output::target(flag, p));
         target.transpose()
@@ -254,28 +258,18 @@ fn threats(args: &Attack) -> Result<Vec<ThreatPlan>, Failure> {
         .collect()
 }
 
-type Loaded = (Box<dyn GradientModel>, Map<String, Value>);
-
-fn model(args: &Attack) -> Result<Loaded, Failure> {
+/// The model, for samples like those of the set.
+fn model(args: &Attack, data: &Dataset) -> Result<OpenModel, Failure> {
     let device = proofmark::device(&args.device)?;
-    let model = proofmark::model(&args.model, &device)?;
-    if args.scale.is_none() && args.mean.is_empty() && args.std.is_empty() {
-        return Ok((Box::new(model), Map::new()));
-    }
-    let scale = args.scale.unwrap_or(1.0);
-    let or = |v: &Vec<f32>, default| {
-        if v.is_empty() {
-            vec![default]
-        } else {
-            v.clone()
-        }
+    let source = ModelSource {
+        preprocess: Preprocess {
+            scale: args.scale,
+            mean: args.mean.clone(),
+            std: args.std.clone(),
+        },
+        ..args.onnx.source(&args.model)?
     };
-    let (mean, std) = (or(&args.mean, 0.0), or(&args.std, 1.0));
-    let mut facts = Map::new();
-    facts.insert("scale".into(), json!(scale));
-    facts.insert("mean".into(), json!(mean));
-    facts.insert("std".into(), json!(std));
-    Ok((Box::new(Normalise::new(model, scale, &mean, &std)?), facts))
+    Ok(source.open(data, &device)?)
 }
 
 fn dataset(args: &Attack) -> Result<Dataset, Failure> {

@@ -34,6 +34,21 @@ pub struct ModelEntry {
     pub preprocess: Preprocess,
     /// What its outputs are.
     pub output: OutputKind,
+    /// Which of its outputs (or inner values) holds the scores; absent means the first output.
+    pub output_name: Option<String>,
+    /// How it wants images; absent means as its declared shape says.
+    pub layout: Option<Layout>,
+    /// Inputs that are constants, the same number everywhere.
+    pub fix: Vec<(String, f64)>,
+}
+
+/// The order of an image's axes in a model's input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// `[c, h, w]`.
+    Nchw,
+    /// `[h, w, c]`.
+    Nhwc,
 }
 
 /// What happens to data between their own units and the model: `(x * scale - mean) / std`, per channel.
@@ -58,7 +73,16 @@ pub enum OutputKind {
 }
 
 pub(super) fn entry(field: &Field<'_>, known: &Known<'_>) -> Result<ModelEntry, PolicyError> {
-    let s = field.section(&["name", "path", "sha256", "preprocess", "output"])?;
+    let s = field.section(&[
+        "name",
+        "path",
+        "sha256",
+        "preprocess",
+        "output",
+        "output_name",
+        "layout",
+        "fix",
+    ])?;
     let name = s.need("name")?;
     let text = name.text()?;
     if known.models.contains(&text.as_str()) {
@@ -79,7 +103,25 @@ pub(super) fn entry(field: &Field<'_>, known: &Known<'_>) -> Result<ModelEntry, 
                 ])
             })?
             .unwrap_or_default(),
+        output_name: s.maybe("output_name", Field::text)?,
+        layout: s.maybe("layout", |f| {
+            f.word(&[("nchw", Layout::Nchw), ("nhwc", Layout::Nhwc)])
+        })?,
+        fix: s.maybe("fix", fixed)?.unwrap_or_default(),
     })
+}
+
+fn fixed(field: &Field<'_>) -> Result<Vec<(String, f64)>, PolicyError> {
+    let section = field.open_section()?;
+    section
+        .table
+        .keys()
+        .map(|key| {
+            let name = key.get_ref().to_string();
+            let number = section.need(&name)?.number()?;
+            Ok((name, number))
+        })
+        .collect()
 }
 
 fn preprocess(field: &Field<'_>) -> Result<Preprocess, PolicyError> {

@@ -118,6 +118,7 @@ pub(crate) fn head(n: usize) -> ReportHead {
             sha256: "ab".repeat(32),
             origin: None,
             classes: 10,
+            stated: Vec::new(),
         },
         data: DataFacts {
             name: "digits".into(),

@@ -10,6 +10,7 @@ mod observed;
 mod probabilities;
 mod registry;
 mod saturated;
+mod stated;
 mod unbounded;
 mod zero_gradients;
 

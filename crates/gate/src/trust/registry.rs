@@ -1,16 +1,23 @@
-use proofmark_domain::{RunMeta, SampleRecord, TrustCode, TrustFlag};
+use proofmark_domain::{ModelFacts, RunMeta, SampleRecord, TrustCode, TrustFlag};
 
 use super::evidence::Evidence;
 use super::{
-    baseline, larger_epsilon, observed, probabilities, saturated, unbounded, zero_gradients,
+    baseline, larger_epsilon, observed, probabilities, saturated, stated, unbounded, zero_gradients,
 };
 
-/// Every flag the runs raise, at most one per code, in the order of [`TrustCode::ALL`].
-pub(crate) fn flags(runs: &[RunMeta], samples: &[SampleRecord], classes: usize) -> Vec<TrustFlag> {
-    let evidence = Evidence::new(runs, samples, classes);
+/// Every flag the runs raise, at most one per code, in the order of [`TrustCode::ALL`]. What the model states of
+/// itself is told where nothing measured says more.
+pub(crate) fn flags(
+    runs: &[RunMeta],
+    samples: &[SampleRecord],
+    model: &ModelFacts,
+) -> Vec<TrustFlag> {
+    let evidence = Evidence::new(runs, samples, model.classes);
     TrustCode::ALL
         .into_iter()
-        .filter_map(|code| rule(code, &evidence))
+        .filter_map(|code| {
+            rule(code, &evidence).or_else(|| stated::rule(code, &model.stated, &evidence))
+        })
         .collect()
 }
 
@@ -27,5 +34,7 @@ fn rule(code: TrustCode, evidence: &Evidence<'_>) -> Option<TrustFlag> {
         TrustCode::BaselineBeatsGradient => baseline::rule(evidence),
         TrustCode::LargerEpsilonFindsLess => larger_epsilon::rule(evidence),
         TrustCode::UnboundedAttackFails => unbounded::rule(evidence),
+        // Known from the model alone.
+        TrustCode::ApproximateGradients => None,
     }
 }

@@ -44,6 +44,8 @@ impl<N: Network> Normalise<N> {
             } else {
                 features
             };
+            // Images as files have them, `[h, w, c]`, told apart by the number of values.
+            let last = m.shape.last().copied().filter(|_| m.shape.len() == 3);
             let spread = |v: &[f32], what: &str| {
                 if v.len() == 1 {
                     Ok(vec![v[0]; features])
@@ -51,6 +53,8 @@ impl<N: Network> Normalise<N> {
                     Ok(v.iter()
                         .flat_map(|x| vec![*x; features / channels])
                         .collect())
+                } else if Some(v.len()) == last {
+                    Ok((0..features).map(|f| v[f % v.len()]).collect())
                 } else {
                     Err(error(format!(
                         "{} values of {what} for input `{}`; expected 1 or {channels}",

@@ -1,0 +1,43 @@
+use proofmark_domain::{TrustCode, TrustFlag};
+
+use super::evidence::Evidence;
+
+/// What the model states of itself: a quantised layer, a softmax that was gone behind.
+///
+/// Such facts are about gradients; silent where no run followed any.
+pub(crate) fn rule(
+    code: TrustCode,
+    stated: &[TrustFlag],
+    evidence: &Evidence<'_>,
+) -> Option<TrustFlag> {
+    let flag = stated.iter().find(|f| f.code == code)?;
+    evidence.follows_gradients().then(|| flag.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use proofmark_domain::RunStatus::Robust;
+
+    use super::*;
+    use crate::summarise;
+    use crate::trust::fixture::{attack, head, noise, sample};
+
+    fn flag(cured: bool) -> TrustFlag {
+        TrustFlag {
+            code: TrustCode::ApproximateGradients,
+            message: "node `q` (QuantizeLinear)".into(),
+            cured,
+        }
+    }
+
+    #[test]
+    fn told_where_gradients_were_followed_and_nowhere_else() {
+        let report = |run| {
+            let mut head = head(1);
+            head.model.stated = vec![flag(false)];
+            summarise(head, vec![run], vec![sample(0, &[Robust])])
+        };
+        assert_eq!(report(attack("pgd", 0.1)).trust, [flag(false)]);
+        assert_eq!(report(noise(0.1)).trust, []);
+    }
+}

@@ -1,0 +1,793 @@
+//! An ONNX file as a model that can be attacked.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use burn::tensor::{Device, Tensor as Burn};
+use proofmark_domain::{Modality, TrustCode, TrustFlag};
+use proofmark_model::{DecisionModel, Features, ModelError, Network, Query, Signature, guarded};
+
+use crate::batch::{Carried, analyse};
+use crate::classifier::{Scores, scores_of};
+use crate::error::OnnxError;
+use crate::graph::{Fix, Graph, Plan, Slot};
+use crate::load::OnnxFile;
+use crate::room;
+use crate::session::{Declared, Dim};
+use crate::tensor::Tensor;
+use crate::value::Value;
+
+/// The order of an image's axes in a model's input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// `[c, h, w]`, as PyTorch exports.
+    Nchw,
+    /// `[h, w, c]`, as TensorFlow exports.
+    Nhwc,
+}
+
+impl FromStr for Layout {
+    type Err = String;
+
+    fn from_str(s: &str) -> Result<Self, String> {
+        match s {
+            "nchw" => Ok(Self::Nchw),
+            "nhwc" => Ok(Self::Nhwc),
+            _ => Err(format!("layout `{s}`; expected nchw or nhwc")),
+        }
+    }
+}
+
+/// What is said of a model beyond its file.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct OnnxOptions {
+    /// How the model wants images; default: what its declared shape says of the data's.
+    pub layout: Option<Layout>,
+    /// The output with one score per class; default: the first.
+    pub output: Option<String>,
+    /// Whether that output holds probabilities: their logarithm is attacked where no softmax is found to go behind.
+    pub probabilities: bool,
+    /// Values the scores may be regression targets instead of classes: any number of outputs is accepted, untouched.
+    pub raw: bool,
+}
+
+/// How many samples go through the graph at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BatchMode {
+    /// All together: the file leaves their number open.
+    Open,
+    /// All together, though the file was exported for one: so many nodes are changed for it.
+    Rebatched {
+        /// Nodes changed.
+        nodes: usize,
+    },
+    /// So many at a time.
+    Chunks {
+        /// How many.
+        size: usize,
+        /// Why not all together.
+        why: String,
+    },
+}
+
+impl fmt::Display for BatchMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Open => f.write_str("any number of samples together"),
+            Self::Rebatched { nodes } => write!(
+                f,
+                "any number of samples together (exported for one; {nodes} nodes changed, confirmed on three samples)"
+            ),
+            Self::Chunks { size: 1, why } => write!(f, "one sample at a time: {why}"),
+            Self::Chunks { size, why } => write!(f, "{size} samples at a time: {why}"),
+        }
+    }
+}
+
+/// One input that samples come through.
+struct Port {
+    /// Per sample, as the data have it.
+    given: Vec<usize>,
+    /// Order of the data's axes that the model wants.
+    order: Vec<usize>,
+    /// Per sample, as the model wants it.
+    wanted: Vec<usize>,
+    /// Whether the model's input has an axis for the samples.
+    batched: bool,
+}
+
+/// An ONNX model bound to its inputs: blocks `[n, features]` in, scores `[n, classes]` out, with gradients.
+pub struct OnnxModel {
+    signature: Signature,
+    file: OnnxFile,
+    graph: Graph,
+    ports: Vec<Port>,
+    scores: Scores,
+    plan: Plan,
+    mode: BatchMode,
+    /// Where the samples lie, where that was worked out.
+    carried: BTreeMap<Slot, Carried>,
+}
+
+impl fmt::Debug for OnnxModel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OnnxModel")
+            .field("signature", &self.signature)
+            .field("mode", &self.mode)
+            .finish_non_exhaustive()
+    }
+}
+
+impl OnnxModel {
+    /// Binds a file to its inputs. `inputs` describe the samples in data units, one per input of the model that is
+    /// not fixed ([`OnnxFile::fix`]): a single one whatever its name, several by name. Images may come as
+    /// `[c, h, w]` or `[h, w, c]`; the model's declared shape says what it wants.
+    ///
+    /// The model is tried out on three samples: an operator that fails, an output that holds no score per class,
+    /// shapes that do not fit are errors here, not in the middle of an attack.
+    pub fn new(
+        file: OnnxFile,
+        inputs: &[Modality],
+        options: &OnnxOptions,
+        device: &Device,
+    ) -> Result<Self, OnnxError> {
+        let device = device.clone().without_autodiff();
+        let graph = file.build(&device)?;
+        let declared = file.inputs();
+        let inputs = matched(&file, &declared, inputs)?;
+        let mut ports = Vec::new();
+        for (declared, modality) in declared.iter().zip(&inputs) {
+            ports.push(port(&file, declared, modality, options.layout)?);
+        }
+        let size = chunk(&file, &declared, &ports)?;
+        let output = output_slot(&file, &graph, options)?;
+        let parameters = graph.parameters();
+        let signature = Signature {
+            name: file.name.clone(),
+            modalities: inputs.into(),
+            classes: 0,
+            sha256: file.sha256.clone(),
+            parameters: Some(parameters),
+            device,
+            stated: Vec::new(),
+        };
+        let plan = graph.plan(&[output]);
+        let mut model = Self {
+            signature,
+            graph,
+            ports,
+            scores: Scores::untouched(output),
+            plan,
+            mode: BatchMode::Chunks {
+                size: size.unwrap_or(1),
+                why: String::new(),
+            },
+            carried: BTreeMap::new(),
+            file,
+        };
+        room::while_loading(|| model.settle(size, options))?;
+        model.signature.stated = model.stated();
+        Ok(model)
+    }
+
+    /// Finds the scores and the way samples go through together.
+    fn settle(&mut self, size: Option<usize>, options: &OnnxOptions) -> Result<(), OnnxError> {
+        let one = self.probe(size.unwrap_or(1));
+        let mut shapes: Vec<Option<Vec<usize>>> = vec![None; self.graph.known.len()];
+        for (slot, known) in self.graph.known.iter().enumerate() {
+            shapes[slot] = known.as_ref().map(Value::shape);
+        }
+        let whole = self.graph.plan(&[self.scores.slot]);
+        self.quietly(|m| {
+            m.run_traced(&whole, &one, &mut |slot, v| shapes[slot] = Some(v.shape()))
+        })?;
+        let rows = size.unwrap_or(1);
+        self.scores = scores_of(&self.graph, &shapes, self.scores.slot, rows, options)
+            .map_err(|e| self.file.problem(e))?;
+        self.signature.classes = self.scores.classes;
+        self.plan = self.graph.plan(&[self.scores.slot]);
+
+        if size.is_none() && self.confirmed(BatchMode::Open).is_ok() {
+            return Ok(());
+        }
+        let why = match size {
+            Some(n) if n > 1 => "the file fixes that number".to_owned(),
+            _ if self.ports.iter().any(|p| !p.batched) => {
+                "the model's input has no axis for the samples".to_owned()
+            }
+            _ => {
+                let inputs: Vec<(Slot, Carried)> = self
+                    .graph
+                    .inputs
+                    .iter()
+                    .map(|s| (*s, Carried { axis: 0, inner: 1 }))
+                    .collect();
+                match analyse(&self.graph, &self.plan, &shapes, &inputs) {
+                    Ok(found) => {
+                        let nodes = found.fixes.len();
+                        for (at, fixes) in found.fixes {
+                            self.graph.nodes[at].fixes = fixes;
+                        }
+                        self.carried = found.carried;
+                        let mode = match (size, nodes) {
+                            (None, 0) => BatchMode::Open,
+                            _ => BatchMode::Rebatched { nodes },
+                        };
+                        match self.confirmed(mode) {
+                            Ok(()) => return Ok(()),
+                            Err(e) => {
+                                self.carried.clear();
+                                for node in &mut self.graph.nodes {
+                                    node.fixes.clear();
+                                }
+                                e
+                            }
+                        }
+                    }
+                    Err(e) => e,
+                }
+            }
+        };
+        self.mode = BatchMode::Chunks {
+            size: size.unwrap_or(1),
+            why,
+        };
+        // What one sample gives was seen above; several have to work, too.
+        let three = self.probe(3);
+        self.quietly(|m| m.run_scores(&three))?;
+        Ok(())
+    }
+
+    /// Takes over a mode if three samples together give what they give alone.
+    fn confirmed(&mut self, mode: BatchMode) -> Result<(), String> {
+        let chunks = BatchMode::Chunks {
+            size: 1,
+            why: String::new(),
+        };
+        let three = self.probe(3);
+        // Alone, nodes stay as they were exported.
+        let fixes: Vec<Vec<Fix>> = self
+            .graph
+            .nodes
+            .iter_mut()
+            .map(|n| std::mem::take(&mut n.fixes))
+            .collect();
+        self.mode = chunks.clone();
+        let alone = self
+            .quietly(|m| m.run_scores(&three))
+            .map_err(|e| e.to_string());
+        for (node, fixes) in self.graph.nodes.iter_mut().zip(fixes) {
+            node.fixes = fixes;
+        }
+        self.mode = mode;
+        let together = self
+            .quietly(|m| m.run_scores(&three))
+            .map_err(|e| e.to_string());
+        let equal = alone.and_then(|a| {
+            let together = together.map_err(|e| format!("three samples together fail: {e}"))?;
+            let values = |t: Burn<2>| t.into_data().to_vec::<f32>().unwrap_or_default();
+            let (a, b) = (values(a), values(together));
+            let size = a.iter().fold(0f32, |m, x| m.max(x.abs()));
+            let close = a.len() == b.len()
+                && a.iter().zip(&b).all(|(x, y)| {
+                    (x - y).abs() <= 1e-4 * size + 1e-5 || x == y || (x.is_nan() && y.is_nan())
+                });
+            close
+                .then_some(())
+                .ok_or_else(|| "three samples together give other scores than alone".to_owned())
+        });
+        if equal.is_err() {
+            self.mode = chunks;
+        }
+        equal
+    }
+
+    /// So many different samples inside the bounds.
+    fn probe(&self, rows: usize) -> Vec<Burn<2>> {
+        let block = |m: &Modality| {
+            let f = m.features();
+            let values: Vec<f32> = (0..rows * f)
+                .map(|i| {
+                    let (row, feature) = (i / f, i % f);
+                    // Multiples of the golden ratio's fraction: spread, the same every time.
+                    let u =
+                        ((feature * 7 + row * 131 + 1) as f64 * 0.618_033_988_749_894_9).fract();
+                    let (low, high) = (m.bounds.low(feature), m.bounds.high(feature));
+                    low + (high - low) * u as f32
+                })
+                .collect();
+            Burn::<1>::from_data(values.as_slice(), &self.signature.device).reshape([rows, f])
+        };
+        self.signature.modalities.iter().map(block).collect()
+    }
+
+    fn quietly<T>(&self, call: impl FnOnce(&Self) -> Result<T, OnnxError>) -> Result<T, OnnxError> {
+        let mut failed = None;
+        let result = guarded(&self.file.name, || {
+            call(self).map_err(|e| {
+                let error = ModelError::Signature {
+                    model: self.file.name.clone(),
+                    problem: e.to_string(),
+                };
+                failed = Some(e);
+                error
+            })
+        });
+        result.map_err(|e| failed.unwrap_or_else(|| self.file.problem(e.to_string())))
+    }
+
+    /// The rows of blocks as the graph's inputs.
+    fn feed(&self, blocks: &[Burn<2>]) -> Result<Vec<Value>, OnnxError> {
+        self.ports
+            .iter()
+            .zip(blocks)
+            .zip(&self.file.inputs())
+            .map(|((port, block), declared)| {
+                let n = block.dims()[0];
+                let mut given = vec![n];
+                given.extend(&port.given);
+                let mut order = vec![0];
+                order.extend(port.order.iter().map(|a| a + 1));
+                let mut wanted = if port.batched { vec![n] } else { Vec::new() };
+                wanted.extend(&port.wanted);
+                let tensor = Tensor::from_burn(block.clone())
+                    .reshape(&given)
+                    .map(|t| t.permute(&order))
+                    .and_then(|t| t.reshape(&wanted))
+                    .map_err(|e| self.file.problem(format!("input `{}`: {e}", declared.name)))?;
+                Ok(tensor
+                    .typed(declared.dtype.unwrap_or(crate::DType::F32))
+                    .into())
+            })
+            .collect()
+    }
+
+    fn run_traced(
+        &self,
+        plan: &Plan,
+        blocks: &[Burn<2>],
+        seen: &mut dyn FnMut(Slot, &Value),
+    ) -> Result<Vec<Value>, OnnxError> {
+        let rows = blocks.first().map_or(0, |b| b.dims()[0]);
+        let inputs = self.feed(blocks)?;
+        self.graph
+            .run(plan, inputs, &self.signature.device, rows, seen)
+            .map_err(|e| self.file.failure(e))
+    }
+
+    /// Values of slots, each `[n, width]`, the samples together or in chunks.
+    fn run_slots(
+        &self,
+        plan: &Plan,
+        slots: &[Slot],
+        blocks: &[Burn<2>],
+    ) -> Result<Vec<Burn<2>>, OnnxError> {
+        let rows = blocks.first().map_or(0, |b| b.dims()[0]);
+        let BatchMode::Chunks { size, .. } = self.mode else {
+            let values = self.run_traced(plan, blocks, &mut |_, _| {})?;
+            return values
+                .into_iter()
+                .zip(slots)
+                .map(|(v, slot)| self.rows(v, *slot, rows))
+                .collect();
+        };
+        let mut parts: Vec<Vec<Burn<2>>> = vec![Vec::new(); slots.len()];
+        for start in (0..rows).step_by(size) {
+            let end = rows.min(start + size);
+            let chunk: Vec<Burn<2>> = blocks
+                .iter()
+                .map(|b| {
+                    let part = b.clone().slice([start..end]);
+                    if end - start == size {
+                        return part;
+                    }
+                    // A last chunk that is not full is filled up with its last row.
+                    let last = b.clone().slice([end - 1..end]);
+                    let mut rows = vec![part];
+                    rows.extend(vec![last; size - (end - start)]);
+                    Burn::cat(rows, 0)
+                })
+                .collect();
+            let values = self.run_traced(plan, &chunk, &mut |_, _| {})?;
+            for ((part, v), slot) in parts.iter_mut().zip(values).zip(slots) {
+                let rows = self.rows(v, *slot, size)?;
+                part.push(rows.slice([0..end - start]));
+            }
+        }
+        Ok(parts.into_iter().map(|p| Burn::cat(p, 0)).collect())
+    }
+
+    /// A value as `[n, width]`.
+    fn rows(&self, value: Value, slot: Slot, rows: usize) -> Result<Burn<2>, OnnxError> {
+        let problem = |e: String| {
+            self.file
+                .problem(format!("value `{}`: {e}", self.graph.name(slot)))
+        };
+        let tensor = value.device(&self.signature.device).map_err(problem)?;
+        let shape = tensor.shape();
+        let count: usize = shape.iter().product();
+        if rows == 0 || !count.is_multiple_of(rows) {
+            return Err(problem(format!("has shape {shape:?} for {rows} samples")));
+        }
+        let place = self
+            .carried
+            .get(&slot)
+            .copied()
+            .unwrap_or(Carried { axis: 0, inner: 1 });
+        let mut order: Vec<usize> = (0..shape.len()).collect();
+        if place.axis > 0 && place.inner == 1 {
+            order.remove(place.axis);
+            order.insert(0, place.axis);
+        }
+        let batched = self.ports.iter().any(|p| p.batched);
+        let leading = shape.first().copied().unwrap_or(1);
+        if rows > 1 && batched && place.axis == 0 && !leading.is_multiple_of(rows) {
+            return Err(problem(format!(
+                "has shape {shape:?} for {rows} samples: they do not lie along its first axis"
+            )));
+        }
+        tensor
+            .permute(&order)
+            .reshape(&[rows, count / rows])
+            .map(Tensor::into_burn::<2>)
+            .map_err(problem)
+    }
+
+    fn run_scores(&self, blocks: &[Burn<2>]) -> Result<Burn<2>, OnnxError> {
+        let raw = self
+            .run_slots(&self.plan, &[self.scores.slot], blocks)?
+            .remove(0);
+        Ok(self.scores.finish(raw))
+    }
+
+    /// The same model under another name (in messages and reports).
+    #[must_use]
+    pub fn named(mut self, name: impl Into<String>) -> Self {
+        self.signature.name = name.into();
+        self
+    }
+
+    /// What a report has to say about this model before anything is measured.
+    fn stated(&self) -> Vec<TrustFlag> {
+        let mut flags = Vec::new();
+        if let (true, Some(note)) = (self.scores.cured, &self.scores.note) {
+            flags.push(TrustFlag {
+                code: TrustCode::ProbabilitiesAsLogits,
+                message: note.clone(),
+                cured: true,
+            });
+        }
+        let rough = self.approximate_gradients();
+        if !rough.is_empty() {
+            let shown = rough.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
+            let more = match rough.len() {
+                0..=3 => String::new(),
+                n => format!(" and {} more", n - 3),
+            };
+            flags.push(TrustFlag {
+                code: TrustCode::ApproximateGradients,
+                message: format!(
+                    "gradients pass straight through, or stop, where values are rounded: {shown}{more}"
+                ),
+                cured: false,
+            });
+        }
+        flags
+    }
+
+    /// How many samples go through the graph at once, and why.
+    pub fn batch_mode(&self) -> &BatchMode {
+        &self.mode
+    }
+
+    /// Where the scores come from, in a sentence, if they are not the model's output as it stands.
+    pub fn scores_note(&self) -> Option<&str> {
+        self.scores.note.as_deref()
+    }
+
+    /// Whether probabilities were avoided: the scores are those before the softmax.
+    pub fn cured_probabilities(&self) -> bool {
+        self.scores.cured
+    }
+
+    /// The nodes between input and scores whose derivative is replaced, zero or cut, as `name (operator)`.
+    pub fn approximate_gradients(&self) -> Vec<String> {
+        self.graph.rough(&self.plan)
+    }
+
+    fn failed(&self, e: &OnnxError) -> ModelError {
+        ModelError::Signature {
+            model: self.signature.name.clone(),
+            problem: e.to_string(),
+        }
+    }
+}
+
+impl Network for OnnxModel {
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn forward(&self, query: &Query) -> Result<Burn<2>, ModelError> {
+        self.run_scores(query.x.blocks())
+            .map_err(|e| self.failed(&e))
+    }
+}
+
+impl Features for OnnxModel {
+    fn taps(&self) -> Vec<String> {
+        self.graph.value_names()
+    }
+
+    fn features(&self, query: &Query, taps: &[&str]) -> Result<Vec<Burn<2>>, ModelError> {
+        let slots: Vec<Slot> = taps
+            .iter()
+            .map(|tap| {
+                self.graph.names.get(*tap).copied().ok_or_else(|| {
+                    let near = proofmark_domain::nearest(
+                        tap,
+                        self.graph
+                            .names
+                            .keys()
+                            .map(String::as_str)
+                            .collect::<Vec<_>>(),
+                    );
+                    let hint = near.map_or_else(String::new, |n| format!(" (did you mean `{n}`?)"));
+                    ModelError::Signature {
+                        model: self.signature.name.clone(),
+                        problem: format!("has no value `{tap}`{hint}"),
+                    }
+                })
+            })
+            .collect::<Result<_, _>>()?;
+        let plan = self.graph.plan(&slots);
+        guarded(&DecisionModel::signature(self).name, || {
+            self.run_slots(&plan, &slots, query.x.blocks())
+                .map_err(|e| self.failed(&e))
+        })
+    }
+}
+
+/// The modality for each input of the model, under the input's name.
+fn matched(
+    file: &OnnxFile,
+    declared: &[Declared],
+    given: &[Modality],
+) -> Result<Vec<Modality>, OnnxError> {
+    let names = || {
+        let list: Vec<&str> = declared.iter().map(|d| d.name.as_str()).collect();
+        list.join(", ")
+    };
+    if let ([d], [m]) = (declared, given) {
+        return Ok(vec![Modality {
+            name: d.name.clone(),
+            ..m.clone()
+        }]);
+    }
+    if let Some(m) = given
+        .iter()
+        .find(|m| declared.iter().all(|d| d.name != m.name))
+    {
+        return Err(file.problem(format!(
+            "has no input `{}`; its inputs are {}",
+            m.name,
+            names()
+        )));
+    }
+    declared
+        .iter()
+        .map(|d| {
+            given.iter().find(|m| m.name == d.name).cloned().ok_or_else(|| {
+                file.problem(format!(
+                    "input `{}` is given no data; give an array of that name, or fix it (--fix {}=VALUE)",
+                    d.name, d.name
+                ))
+            })
+        })
+        .collect()
+}
+
+/// How the samples of a modality become an input.
+fn port(
+    file: &OnnxFile,
+    declared: &Declared,
+    modality: &Modality,
+    layout: Option<Layout>,
+) -> Result<Port, OnnxError> {
+    let problem = |p: String| file.problem(format!("input `{}`: {p}", declared.name));
+    if let Some(dtype) = declared.dtype
+        && !dtype.is_float()
+    {
+        return Err(problem(format!(
+            "is {dtype}; only floating-point inputs can be attacked (fix it with --fix {}=VALUE)",
+            declared.name
+        )));
+    }
+    let given = modality.shape.clone();
+    let features = modality.features();
+    let straight = |wanted: Vec<usize>, batched| Port {
+        order: (0..given.len()).collect(),
+        given: given.clone(),
+        wanted,
+        batched,
+    };
+    let Some(dims) = &declared.shape else {
+        return Ok(straight(given.clone(), true));
+    };
+    let fixed: Option<Vec<usize>> = dims
+        .iter()
+        .map(|d| match d {
+            Dim::Fixed(n) => Some(*n),
+            _ => None,
+        })
+        .collect();
+    if let Some(all) = &fixed
+        && all.iter().product::<usize>() == features
+        && all.first() != Some(&1)
+    {
+        return Ok(straight(all.clone(), false));
+    }
+    let Some(sample) = dims.get(1..) else {
+        return Err(problem(
+            "is a single number; expected an axis of samples".into(),
+        ));
+    };
+    let shown = || {
+        let list: Vec<String> = sample.iter().map(ToString::to_string).collect();
+        list.join(", ")
+    };
+    let fits = |shape: &[usize]| {
+        shape.len() == sample.len()
+            && shape.iter().zip(sample).all(|(n, d)| match d {
+                Dim::Fixed(m) => n == m,
+                _ => true,
+            })
+    };
+    // Channels come first or last in the data; a layout that is stated says where the model wants them.
+    let moved = layout.is_some_and(|l| {
+        let few = |n: usize| matches!(n, 1 | 3 | 4);
+        let first = given.len() == 3 && few(given[0]) && !few(given[2]);
+        let last = given.len() == 3 && few(given[2]) && !few(given[0]);
+        (l == Layout::Nhwc && !last) || (l == Layout::Nchw && last && !first)
+    });
+    if fits(&given) && !moved {
+        return Ok(straight(given.clone(), true));
+    }
+    if let [a, b, c] = *given.as_slice() {
+        let to_last = (vec![1, 2, 0], [b, c, a]);
+        let to_first = (vec![2, 0, 1], [c, a, b]);
+        let allowed = match layout {
+            None => vec![to_last, to_first],
+            Some(Layout::Nhwc) => vec![to_last],
+            Some(Layout::Nchw) => vec![to_first],
+        };
+        for (order, shape) in allowed {
+            if fits(&shape) {
+                return Ok(Port {
+                    given: given.clone(),
+                    order,
+                    wanted: shape.to_vec(),
+                    batched: true,
+                });
+            }
+        }
+    }
+    let known: usize = sample
+        .iter()
+        .map(|d| if let Dim::Fixed(n) = d { *n } else { 1 })
+        .product();
+    let free = sample
+        .iter()
+        .filter(|d| !matches!(d, Dim::Fixed(_)))
+        .count();
+    if known == 0 || !features.is_multiple_of(known) || (free == 0 && features != known) {
+        return Err(problem(format!(
+            "takes samples of shape [{}]; the data have shape {given:?} ({features} values)",
+            shown()
+        )));
+    }
+    if free > 1 {
+        return Err(problem(format!(
+            "takes samples of shape [{}], which data of shape {given:?} do not settle",
+            shown()
+        )));
+    }
+    let wanted = sample
+        .iter()
+        .map(|d| match d {
+            Dim::Fixed(n) => *n,
+            _ => features / known,
+        })
+        .collect();
+    Ok(straight(wanted, true))
+}
+
+/// How many samples the file takes at a time, if it says so.
+fn chunk(
+    file: &OnnxFile,
+    declared: &[Declared],
+    ports: &[Port],
+) -> Result<Option<usize>, OnnxError> {
+    let mut size = None;
+    for (d, port) in declared.iter().zip(ports) {
+        let own = match d.shape.as_deref().and_then(<[Dim]>::first) {
+            Some(Dim::Fixed(n)) if port.batched => Some(*n),
+            _ if !port.batched => Some(1),
+            _ => None,
+        };
+        match (size, own) {
+            (Some(a), Some(b)) if a != b => {
+                return Err(file.problem(format!(
+                    "input `{}` takes {b} samples at a time and another one {a}",
+                    d.name
+                )));
+            }
+            (_, Some(b)) => size = Some(b),
+            _ => {}
+        }
+    }
+    Ok(size)
+}
+
+fn output_slot(file: &OnnxFile, graph: &Graph, options: &OnnxOptions) -> Result<Slot, OnnxError> {
+    let Some(name) = &options.output else {
+        return graph
+            .outputs
+            .first()
+            .copied()
+            .ok_or_else(|| file.problem("has no outputs"));
+    };
+    graph.names.get(name).copied().ok_or_else(|| {
+        let list: Vec<&str> = file
+            .graph()
+            .output
+            .iter()
+            .map(|o| o.name.as_str())
+            .collect();
+        file.problem(format!(
+            "has no value `{name}`; its outputs are {}",
+            list.join(", ")
+        ))
+    })
+}
+
+/// The modalities of a model's inputs as the file declares them, with `bounds` for all: for models that are asked
+/// without a data set. Free dimensions other than the first are an error.
+pub fn declared_modalities(
+    file: &OnnxFile,
+    bounds: &proofmark_domain::Bounds,
+) -> Result<Arc<[Modality]>, OnnxError> {
+    file.inputs()
+        .into_iter()
+        .map(|d| {
+            let dims = d.shape.clone().unwrap_or_default();
+            let sample = if dims.len() > 1 {
+                &dims[1..]
+            } else {
+                &dims[..]
+            };
+            let shape = sample
+                .iter()
+                .map(|dim| match dim {
+                    Dim::Fixed(n) => Ok(*n),
+                    other => Err(file.problem(format!(
+                        "input `{}` leaves dimension {other} open; data are needed to settle it",
+                        d.name
+                    ))),
+                })
+                .collect::<Result<Vec<usize>, _>>()?;
+            Ok(Modality {
+                name: d.name,
+                kind: if shape.len() == 3 {
+                    proofmark_domain::Kind::Image
+                } else {
+                    proofmark_domain::Kind::Table
+                },
+                shape,
+                bounds: bounds.clone(),
+            })
+        })
+        .collect()
+}

@@ -3,6 +3,7 @@
 //! It can say that there is one and show it; it can never say that there is none.
 
 mod climb;
+mod model;
 mod property;
 mod schedule;
 mod search;

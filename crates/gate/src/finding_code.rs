@@ -137,6 +137,7 @@ mod tests {
                 "larger-epsilon-finds-less",
                 "unbounded-attack-fails",
                 "silent-success",
+                "approximate-gradients",
             ]
         );
         for code in FindingCode::all() {

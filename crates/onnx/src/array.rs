@@ -207,6 +207,43 @@ impl Array {
         Self::new(shape, data)
     }
 
+    /// The elements of several arrays of one type, one array after another, as a list.
+    pub(crate) fn chain(parts: &[Self]) -> Result<Self, String> {
+        let dtype = parts.first().ok_or("nothing to concatenate")?.dtype();
+        if let Some(other) = parts.iter().find(|p| p.dtype() != dtype) {
+            return Err(format!(
+                "values of type {dtype} and {} together",
+                other.dtype()
+            ));
+        }
+        let total = parts
+            .iter()
+            .try_fold(0usize, |n, p| n.checked_add(p.len()))
+            .ok_or("too many elements")?;
+        room::elements(&[total])?;
+        macro_rules! chained {
+            ($($variant:ident),*) => {
+                match dtype {$(
+                    DType::$variant => Data::$variant(
+                        parts
+                            .iter()
+                            .filter_map(|p| match p.data() {
+                                Data::$variant(v) => Some(v),
+                                _ => None,
+                            })
+                            .flatten()
+                            .cloned()
+                            .collect(),
+                    ),
+                )*}
+            };
+        }
+        let data = chained!(
+            Bool, I8, I16, I32, I64, U8, U16, U32, U64, F16, BF16, F32, F64, Text
+        );
+        Self::try_new([total], data)
+    }
+
     /// The elements as `f64` (booleans as 0 and 1); strings are an error. 64-bit integers beyond 2^53 are rounded.
     pub fn to_f64(&self) -> Result<Vec<f64>, String> {
         Ok(match self.data() {
@@ -326,6 +363,11 @@ impl Array {
     /// The same values on a device, put there at the first call and kept.
     pub(crate) fn on(&self, device: &Device) -> Result<Tensor, String> {
         let upload = || Tensor::upload(self.to_f32()?, &self.shape, self.dtype(), device);
+        // Gradient checks compute in two precisions; what is kept is in the usual one.
+        #[cfg(test)]
+        if crate::tensor::is_double() {
+            return upload();
+        }
         match self.uploaded.get() {
             Some((there, tensor)) if there == device => Ok(tensor.clone()),
             Some(_) => upload(),

@@ -11,6 +11,7 @@ use burn::backend::ops::FloatTensorOps;
 use burn::tensor::{Device, TensorData};
 
 use crate::array::Array;
+use crate::dtype::DType;
 use crate::graph::Graph;
 use crate::load::Scope;
 use crate::proto::{AttributeProto, GraphProto, NodeProto, TensorProto, ValueInfoProto};
@@ -21,12 +22,15 @@ use crate::value::Value;
 pub(crate) const NEWEST: i64 = 22;
 
 /// One operator with its attributes and inputs.
+#[derive(Clone)]
 pub(crate) struct Case {
     node: NodeProto,
     opset: i64,
     inputs: Vec<Input>,
+    labels: BTreeMap<usize, DType>,
 }
 
+#[derive(Clone)]
 enum Input {
     /// Differentiated.
     Tracked(Vec<usize>, Vec<f64>),
@@ -45,7 +49,14 @@ impl Case {
             },
             opset: NEWEST,
             inputs: Vec::new(),
+            labels: BTreeMap::new(),
         }
+    }
+
+    /// With what the numbers of an input on the device stand for, when it is run.
+    pub(crate) fn label(mut self, input: usize, dtype: DType) -> Self {
+        self.labels.insert(input, dtype);
+        self
     }
 
     /// As of another version of the operator set.
@@ -188,7 +199,8 @@ impl Case {
             .iter()
             .enumerate()
             .filter_map(|(i, x)| match x {
-                Input::Host(a) => Some((format!("in{i}"), a.clone())),
+                // A reshaped array has not been uploaded yet: in which precision it is depends on the run.
+                Input::Host(a) => Some((format!("in{i}"), a.reshape(a.shape()).ok()?)),
                 Input::Tracked(..) => None,
             })
             .collect();
@@ -202,8 +214,12 @@ impl Case {
         let inputs = self
             .inputs
             .iter()
-            .filter_map(|x| match x {
-                Input::Tracked(shape, v) => Some(plain(shape, v, &device).map(Value::Device)),
+            .enumerate()
+            .filter_map(|(i, x)| match x {
+                Input::Tracked(shape, v) => Some(plain(shape, v, &device).map(|t| {
+                    let label = self.labels.get(&i).copied().unwrap_or(t.dtype());
+                    Value::Device(t.typed(label))
+                })),
                 Input::Host(_) => None,
             })
             .collect::<Result<_, _>>()?;
@@ -312,6 +328,11 @@ impl Case {
             .collect()
     }
 
+    /// The gradients of the tracked inputs, by autodiff, of the sum of all outputs times their [`weight`]s.
+    pub(crate) fn gradient(&self) -> Vec<Vec<f64>> {
+        self.derivative(&Device::flex())
+    }
+
     fn tracked_values(&self) -> Vec<Vec<f64>> {
         self.inputs
             .iter()
@@ -371,7 +392,7 @@ impl Case {
 }
 
 /// Weights that no symmetry of an operator cancels.
-fn weight(output: usize, element: usize) -> f64 {
+pub(crate) fn weight(output: usize, element: usize) -> f64 {
     let u = ((element as f64 + 1.0) * 0.754_877_666_246_693 + output as f64 * 0.29).fract();
     0.5 + u
 }

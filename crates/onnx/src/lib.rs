@@ -12,7 +12,7 @@ mod load;
 mod model;
 mod node;
 mod op;
-mod proto;
+pub mod proto;
 mod room;
 mod session;
 mod tensor;

@@ -1,201 +1,204 @@
 //! The messages of an ONNX file (`onnx.proto3`), as far as they are read.
 //!
 //! Written by hand for prost's derive: no schema file and no build step. Unknown fields are skipped; packed and
-//! unpacked lists are both read; nesting is limited by prost (100 deep).
+//! unpacked lists are both read; nesting is limited by prost (100 deep). Public so that small models can be
+//! written from Rust; the fields are those of `onnx.proto3`.
 
-use prost::Message;
-use prost::bytes::Bytes;
+#![allow(missing_docs)]
+
+pub use prost::Message;
+pub use prost::bytes::Bytes;
 
 /// A whole file.
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct ModelProto {
+pub struct ModelProto {
     #[prost(int64, optional, tag = "1")]
-    pub(crate) ir_version: Option<i64>,
+    pub ir_version: Option<i64>,
     #[prost(string, tag = "2")]
-    pub(crate) producer_name: String,
+    pub producer_name: String,
     #[prost(string, tag = "3")]
-    pub(crate) producer_version: String,
+    pub producer_version: String,
     #[prost(message, optional, tag = "7")]
-    pub(crate) graph: Option<GraphProto>,
+    pub graph: Option<GraphProto>,
     #[prost(message, repeated, tag = "8")]
-    pub(crate) opset_import: Vec<OperatorSetIdProto>,
+    pub opset_import: Vec<OperatorSetIdProto>,
     #[prost(message, repeated, tag = "25")]
-    pub(crate) functions: Vec<FunctionProto>,
+    pub functions: Vec<FunctionProto>,
 }
 
 /// Which version of an operator set the model was written for.
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct OperatorSetIdProto {
+pub struct OperatorSetIdProto {
     #[prost(string, tag = "1")]
-    pub(crate) domain: String,
+    pub domain: String,
     #[prost(int64, tag = "2")]
-    pub(crate) version: i64,
+    pub version: i64,
 }
 
 /// A graph, of the model or of a node's branch.
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct GraphProto {
+pub struct GraphProto {
     #[prost(message, repeated, tag = "1")]
-    pub(crate) node: Vec<NodeProto>,
+    pub node: Vec<NodeProto>,
     #[prost(string, tag = "2")]
-    pub(crate) name: String,
+    pub name: String,
     #[prost(message, repeated, tag = "5")]
-    pub(crate) initializer: Vec<TensorProto>,
+    pub initializer: Vec<TensorProto>,
     #[prost(message, repeated, tag = "11")]
-    pub(crate) input: Vec<ValueInfoProto>,
+    pub input: Vec<ValueInfoProto>,
     #[prost(message, repeated, tag = "12")]
-    pub(crate) output: Vec<ValueInfoProto>,
+    pub output: Vec<ValueInfoProto>,
     #[prost(message, repeated, tag = "15")]
-    pub(crate) sparse_initializer: Vec<SparseTensorProto>,
+    pub sparse_initializer: Vec<SparseTensorProto>,
 }
 
 /// A sparse constant; only its presence is looked at.
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct SparseTensorProto {
+pub struct SparseTensorProto {
     #[prost(message, optional, tag = "1")]
-    pub(crate) values: Option<TensorProto>,
+    pub values: Option<TensorProto>,
 }
 
 /// A function of the model: a node by its name stands for its body.
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct FunctionProto {
+pub struct FunctionProto {
     #[prost(string, tag = "1")]
-    pub(crate) name: String,
+    pub name: String,
     #[prost(string, repeated, tag = "4")]
-    pub(crate) input: Vec<String>,
+    pub input: Vec<String>,
     #[prost(string, repeated, tag = "5")]
-    pub(crate) output: Vec<String>,
+    pub output: Vec<String>,
     #[prost(string, repeated, tag = "6")]
-    pub(crate) attribute: Vec<String>,
+    pub attribute: Vec<String>,
     #[prost(message, repeated, tag = "7")]
-    pub(crate) node: Vec<NodeProto>,
+    pub node: Vec<NodeProto>,
     #[prost(message, repeated, tag = "9")]
-    pub(crate) opset_import: Vec<OperatorSetIdProto>,
+    pub opset_import: Vec<OperatorSetIdProto>,
     #[prost(string, tag = "10")]
-    pub(crate) domain: String,
+    pub domain: String,
     #[prost(message, repeated, tag = "11")]
-    pub(crate) attribute_proto: Vec<AttributeProto>,
+    pub attribute_proto: Vec<AttributeProto>,
 }
 
 /// One operation.
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct NodeProto {
+pub struct NodeProto {
     #[prost(string, repeated, tag = "1")]
-    pub(crate) input: Vec<String>,
+    pub input: Vec<String>,
     #[prost(string, repeated, tag = "2")]
-    pub(crate) output: Vec<String>,
+    pub output: Vec<String>,
     #[prost(string, tag = "3")]
-    pub(crate) name: String,
+    pub name: String,
     #[prost(string, tag = "4")]
-    pub(crate) op_type: String,
+    pub op_type: String,
     #[prost(message, repeated, tag = "5")]
-    pub(crate) attribute: Vec<AttributeProto>,
+    pub attribute: Vec<AttributeProto>,
     #[prost(string, tag = "7")]
-    pub(crate) domain: String,
+    pub domain: String,
 }
 
 /// One attribute of an operation.
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct AttributeProto {
+pub struct AttributeProto {
     #[prost(string, tag = "1")]
-    pub(crate) name: String,
+    pub name: String,
     #[prost(float, tag = "2")]
-    pub(crate) f: f32,
+    pub f: f32,
     #[prost(int64, tag = "3")]
-    pub(crate) i: i64,
+    pub i: i64,
     #[prost(bytes = "bytes", tag = "4")]
-    pub(crate) s: Bytes,
+    pub s: Bytes,
     #[prost(message, optional, tag = "5")]
-    pub(crate) t: Option<TensorProto>,
+    pub t: Option<TensorProto>,
     #[prost(message, optional, tag = "6")]
-    pub(crate) g: Option<GraphProto>,
+    pub g: Option<GraphProto>,
     #[prost(float, repeated, tag = "7")]
-    pub(crate) floats: Vec<f32>,
+    pub floats: Vec<f32>,
     #[prost(int64, repeated, tag = "8")]
-    pub(crate) ints: Vec<i64>,
+    pub ints: Vec<i64>,
     #[prost(bytes = "bytes", repeated, tag = "9")]
-    pub(crate) strings: Vec<Bytes>,
+    pub strings: Vec<Bytes>,
     #[prost(int32, tag = "20")]
-    pub(crate) r#type: i32,
+    pub r#type: i32,
     #[prost(string, tag = "21")]
-    pub(crate) ref_attr_name: String,
+    pub ref_attr_name: String,
 }
 
 /// A constant.
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct TensorProto {
+pub struct TensorProto {
     #[prost(int64, repeated, tag = "1")]
-    pub(crate) dims: Vec<i64>,
+    pub dims: Vec<i64>,
     #[prost(int32, tag = "2")]
-    pub(crate) data_type: i32,
+    pub data_type: i32,
     #[prost(float, repeated, tag = "4")]
-    pub(crate) float_data: Vec<f32>,
+    pub float_data: Vec<f32>,
     #[prost(int32, repeated, tag = "5")]
-    pub(crate) int32_data: Vec<i32>,
+    pub int32_data: Vec<i32>,
     #[prost(bytes = "bytes", repeated, tag = "6")]
-    pub(crate) string_data: Vec<Bytes>,
+    pub string_data: Vec<Bytes>,
     #[prost(int64, repeated, tag = "7")]
-    pub(crate) int64_data: Vec<i64>,
+    pub int64_data: Vec<i64>,
     #[prost(string, tag = "8")]
-    pub(crate) name: String,
+    pub name: String,
     #[prost(bytes = "bytes", optional, tag = "9")]
-    pub(crate) raw_data: Option<Bytes>,
+    pub raw_data: Option<Bytes>,
     #[prost(double, repeated, tag = "10")]
-    pub(crate) double_data: Vec<f64>,
+    pub double_data: Vec<f64>,
     #[prost(uint64, repeated, tag = "11")]
-    pub(crate) uint64_data: Vec<u64>,
+    pub uint64_data: Vec<u64>,
     #[prost(message, repeated, tag = "13")]
-    pub(crate) external_data: Vec<StringStringEntryProto>,
+    pub external_data: Vec<StringStringEntryProto>,
     #[prost(int32, tag = "14")]
-    pub(crate) data_location: i32,
+    pub data_location: i32,
 }
 
 /// A pair of strings.
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct StringStringEntryProto {
+pub struct StringStringEntryProto {
     #[prost(string, tag = "1")]
-    pub(crate) key: String,
+    pub key: String,
     #[prost(string, tag = "2")]
-    pub(crate) value: String,
+    pub value: String,
 }
 
 /// The name and type of an input or output.
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct ValueInfoProto {
+pub struct ValueInfoProto {
     #[prost(string, tag = "1")]
-    pub(crate) name: String,
+    pub name: String,
     #[prost(message, optional, tag = "2")]
-    pub(crate) r#type: Option<TypeProto>,
+    pub r#type: Option<TypeProto>,
 }
 
 /// A type. Sequences, maps and optionals are told apart by their presence only.
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct TypeProto {
+pub struct TypeProto {
     #[prost(message, optional, tag = "1")]
-    pub(crate) tensor_type: Option<TensorTypeProto>,
+    pub tensor_type: Option<TensorTypeProto>,
 }
 
 /// The type of a tensor.
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct TensorTypeProto {
+pub struct TensorTypeProto {
     #[prost(int32, tag = "1")]
-    pub(crate) elem_type: i32,
+    pub elem_type: i32,
     #[prost(message, optional, tag = "2")]
-    pub(crate) shape: Option<TensorShapeProto>,
+    pub shape: Option<TensorShapeProto>,
 }
 
 /// A declared shape.
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct TensorShapeProto {
+pub struct TensorShapeProto {
     #[prost(message, repeated, tag = "1")]
-    pub(crate) dim: Vec<DimensionProto>,
+    pub dim: Vec<DimensionProto>,
 }
 
 /// A declared dimension: a number, a name, or neither.
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct DimensionProto {
+pub struct DimensionProto {
     #[prost(int64, optional, tag = "1")]
-    pub(crate) dim_value: Option<i64>,
+    pub dim_value: Option<i64>,
     #[prost(string, optional, tag = "2")]
-    pub(crate) dim_param: Option<String>,
+    pub dim_param: Option<String>,
 }

@@ -27,20 +27,19 @@ pub(crate) fn loading() -> bool {
     LIMIT.get() == WHILE_LOADING
 }
 
+/// Product of the other dimensions of a shape with a zero in it: nobody has to think about overflow.
+const AROUND_ZERO: usize = 1 << 48;
+
 /// The number of elements of a shape, if there is room for that many.
 pub(crate) fn elements(shape: &[usize]) -> Result<usize, String> {
-    // A zero anywhere makes the value empty, whatever the other dimensions claim.
-    if shape.contains(&0) {
-        return Ok(0);
-    }
+    // A zero anywhere makes the value empty, whatever the other dimensions claim (within reason).
+    let empty = shape.contains(&0);
+    let limit = if empty { AROUND_ZERO } else { LIMIT.get() };
     shape
         .iter()
+        .filter(|d| **d != 0)
         .try_fold(1usize, |n, d| n.checked_mul(*d))
-        .filter(|n| *n <= LIMIT.get())
-        .ok_or_else(|| {
-            format!(
-                "a value of shape {shape:?} has more than {} elements",
-                LIMIT.get()
-            )
-        })
+        .filter(|n| *n <= limit)
+        .map(|n| if empty { 0 } else { n })
+        .ok_or_else(|| format!("a value of shape {shape:?} has more than {limit} elements"))
 }

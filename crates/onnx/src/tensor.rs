@@ -198,7 +198,7 @@ impl Tensor {
             Shape::from(shape.to_vec()),
             Scalar::Float(value),
             device.as_dispatch(),
-            FloatDType::F32,
+            float(),
         )))
     }
 
@@ -580,7 +580,43 @@ impl Tensor {
     }
 }
 
+/// What sliding windows and recurrences need.
+impl Tensor {
+    /// With so many copies of `value` before and after each dimension.
+    pub(crate) fn padded(self, pads: &[(usize, usize)], value: f64) -> Result<Self, String> {
+        if pads.iter().all(|p| *p == (0, 0)) {
+            return Ok(self);
+        }
+        let shape: Vec<usize> = self
+            .shape()
+            .iter()
+            .zip(pads)
+            .map(|(d, (before, after))| d.saturating_add(*before).saturating_add(*after))
+            .collect();
+        room::elements(&shape)?;
+        let mode = burn::backend::ops::PadMode::Constant(value as f32);
+        Ok(self.with(|t| <Dispatch as FloatTensorOps<Dispatch>>::float_pad(t, pads, mode)))
+    }
+
+    /// The last two dimensions exchanged.
+    pub(crate) fn transposed(self) -> Self {
+        self.with(<Dispatch as FloatTensorOps<Dispatch>>::float_transpose)
+    }
+}
+
 impl Mask {
+    /// From the host.
+    pub(crate) fn upload(values: Vec<bool>, shape: &[usize], device: &Device) -> Self {
+        let flat = burn::tensor::Tensor::<1, Bool>::from_data(
+            TensorData::new(values, [shape.iter().product::<usize>()]),
+            device,
+        );
+        Self(<Dispatch as BoolTensorOps<Dispatch>>::bool_reshape(
+            flat.into_dispatch(),
+            Shape::from(shape.to_vec()),
+        ))
+    }
+
     /// 1 where yes, 0 where no, standing for `bool`.
     pub(crate) fn numbers(self) -> Tensor {
         Tensor {
@@ -631,6 +667,14 @@ impl Mask {
         Self(<Dispatch as BoolTensorOps<Dispatch>>::bool_not(self.0))
     }
 
+    /// `value` where the mask is set, the tensor elsewhere; the mask is expanded to its shape.
+    pub(crate) fn fill(self, tensor: Tensor, value: f64) -> Result<Tensor, String> {
+        let mask = self.expand(&tensor.shape())?;
+        Ok(tensor.with(|t| {
+            <Dispatch as FloatTensorOps<Dispatch>>::float_mask_fill(t, mask.0, Scalar::Float(value))
+        }))
+    }
+
     /// `yes` where the mask is set, `no` elsewhere; all three broadcast.
     pub(crate) fn choose(self, yes: Tensor, no: Tensor) -> Result<Tensor, String> {
         let shape = broadcast_all([self.0.shape().as_slice(), &yes.shape(), &no.shape()])?;
@@ -674,6 +718,22 @@ impl Indices {
     /// To the dispatch layer.
     pub(crate) fn into_dispatch(self) -> DispatchTensor {
         self.0
+    }
+}
+
+/// What pooling does with the places of its largest elements.
+impl Indices {
+    /// From the dispatch layer.
+    pub(crate) fn from_dispatch(inner: DispatchTensor) -> Self {
+        Self(inner)
+    }
+
+    /// The same indices in another shape of as many.
+    pub(crate) fn reshape(self, shape: &[usize]) -> Self {
+        Self(<Dispatch as IntTensorOps<Dispatch>>::int_reshape(
+            self.0,
+            Shape::from(shape.to_vec()),
+        ))
     }
 }
 

@@ -5,9 +5,11 @@
 //!   below it none.
 //! * [`masked`]: deliberately broken wrappers (gradient killers, quantisers, softmax outputs…) that a trustworthy
 //!   evaluation must see through.
+//! * [`onnx`]: small ONNX files, written from Rust.
 
 pub mod linear;
 mod linear_distance;
 pub mod masked;
+pub mod onnx;
 
 pub use linear_distance::{JointCoupling, JointPart, joint_distance, linear_distance, linear_gain};

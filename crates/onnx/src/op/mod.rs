@@ -2,7 +2,29 @@
 
 use crate::node::{NodeSpec, OpResult, Run};
 
-mod elementwise;
+mod activation;
+mod arithmetic;
+mod average_pool;
+mod batch_norm;
+mod bits;
+mod compare;
+mod conv;
+mod conv_integer;
+mod conv_transpose;
+mod gather;
+mod layout;
+mod matmul;
+mod max_pool;
+mod norm;
+mod numbers;
+mod pad;
+mod rearrange;
+mod reduce;
+mod scatter;
+mod shape;
+mod slice;
+mod unary;
+mod window;
 
 /// What the derivative of an operator is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +78,12 @@ impl Entry {
         self
     }
 
+    /// The same, asking for single values on the device (a condition) to know what to do.
+    pub(crate) const fn asking(mut self) -> Self {
+        self.reads_back = true;
+        self
+    }
+
     /// The same, not to be computed ahead of time.
     pub(crate) const fn impure(mut self) -> Self {
         self.pure = false;
@@ -64,7 +92,28 @@ impl Entry {
 }
 
 /// Every operator of ONNX's own domain.
-pub(crate) const ALL: &[&[Entry]] = &[elementwise::ENTRIES];
+pub(crate) const ALL: &[&[Entry]] = &[
+    activation::ENTRIES,
+    arithmetic::ENTRIES,
+    average_pool::ENTRIES,
+    batch_norm::ENTRIES,
+    bits::ENTRIES,
+    compare::ENTRIES,
+    conv::ENTRIES,
+    conv_integer::ENTRIES,
+    conv_transpose::ENTRIES,
+    gather::ENTRIES,
+    matmul::ENTRIES,
+    max_pool::ENTRIES,
+    norm::ENTRIES,
+    pad::ENTRIES,
+    rearrange::ENTRIES,
+    reduce::ENTRIES,
+    scatter::ENTRIES,
+    shape::ENTRIES,
+    slice::ENTRIES,
+    unary::ENTRIES,
+];
 
 /// The operator of that name. Domains other than ONNX's own have none.
 pub(crate) fn find(domain: &str, name: &str) -> Option<&'static Entry> {

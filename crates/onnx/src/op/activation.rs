@@ -1,0 +1,465 @@
+//! Activation functions of one element, and the softmax family.
+//!
+//! At a kink the derivative is PyTorch's.
+
+use std::f64::consts::{FRAC_1_SQRT_2, PI};
+
+use burn::backend::Dispatch;
+use burn::backend::ops::ActivationOps;
+use burn::tensor::Device;
+
+use super::numbers::Numbers;
+use super::{Entry, Gradient};
+use crate::array::Array;
+use crate::dtype::DType;
+use crate::node::{NodeSpec, OpResult, Run, axis, one, run};
+use crate::tensor::{Tensor, broadcast};
+
+fn each(f: impl Fn(Tensor) -> OpResult<Tensor> + Send + Sync + 'static) -> OpResult<Run> {
+    run(move |x| one(f(x.tensor(0)?)?))
+}
+
+fn relu(_: &NodeSpec<'_>) -> OpResult<Run> {
+    run(|x| {
+        if x.all_host() {
+            let a = x.array(0)?;
+            let all = match Numbers::of(&a)? {
+                Numbers::Ints(v) => Numbers::Ints(v.into_iter().map(|x| x.max(0)).collect()),
+                Numbers::Floats(v) => Numbers::Floats(
+                    v.into_iter()
+                        .map(|x| if x < 0.0 { 0.0 } else { x })
+                        .collect(),
+                ),
+            };
+            return one(all.stored(a.shape(), a.dtype())?);
+        }
+        one(x.tensor(0)?.relu())
+    })
+}
+
+/// Multiples of `slope` below zero.
+fn bent(t: Tensor, slope: impl FnOnce(Tensor) -> OpResult<Tensor>) -> OpResult<Tensor> {
+    let below = t.clone().lower_equal_scalar(0.0);
+    below.choose(slope(t.clone())?, t)
+}
+
+fn leaky_relu(node: &NodeSpec<'_>) -> OpResult<Run> {
+    let alpha = node.float("alpha", 0.01)?;
+    each(move |t| bent(t, |t| Ok(t.mul_scalar(alpha))))
+}
+
+fn prelu(_: &NodeSpec<'_>) -> OpResult<Run> {
+    run(|x| {
+        let (t, slope) = (x.tensor(0)?, x.tensor(1)?);
+        let (shape, own) = (t.shape(), slope.shape());
+        if broadcast(&shape, &own)? != shape {
+            return Err(format!(
+                "a slope of shape {own:?} cannot be expanded to {shape:?}"
+            ));
+        }
+        one(bent(t, |t| t.mul(slope))?)
+    })
+}
+
+/// `scale * (exp(t / width) - 1)` below zero, the positive part times `above` on top. The exponential never sees a
+/// positive number: its derivative there would be infinite, and infinity times zero is not a number.
+fn exponential(t: Tensor, above: f64, scale: f64, width: f64) -> OpResult<Tensor> {
+    let mut below = t.clone().clamp_max(0.0);
+    if width != 1.0 {
+        below = below.div_scalar(width);
+    }
+    let below = below.exp().sub_scalar(1.0).mul_scalar(scale);
+    let mut positive = t.relu();
+    if above != 1.0 {
+        positive = positive.mul_scalar(above);
+    }
+    positive.add(below)
+}
+
+fn elu(node: &NodeSpec<'_>) -> OpResult<Run> {
+    let alpha = node.float("alpha", 1.0)?;
+    each(move |t| exponential(t, 1.0, alpha, 1.0))
+}
+
+fn celu(node: &NodeSpec<'_>) -> OpResult<Run> {
+    let alpha = node.float("alpha", 1.0)?;
+    if alpha == 0.0 {
+        return Err("attribute `alpha` is 0, which divides".into());
+    }
+    each(move |t| exponential(t, 1.0, alpha, alpha))
+}
+
+fn selu(node: &NodeSpec<'_>) -> OpResult<Run> {
+    let alpha = node.float("alpha", 1.673_263_2)?;
+    let gamma = node.float("gamma", 1.050_701)?;
+    each(move |t| exponential(t, gamma, alpha * gamma, 1.0))
+}
+
+/// Composed, because the fused one's derivative is that of an approximation on some devices.
+fn gelu(node: &NodeSpec<'_>) -> OpResult<Run> {
+    match node.text("approximate", "none")?.as_str() {
+        "none" => each(|t| {
+            let cdf = t.clone().mul_scalar(FRAC_1_SQRT_2).erf().add_scalar(1.0);
+            t.mul_scalar(0.5).mul(cdf)
+        }),
+        "tanh" => each(|t| {
+            let square = t.clone().mul(t.clone())?;
+            let bent = square.mul_scalar(0.044_715).add_scalar(1.0);
+            let inner = t.clone().mul_scalar((2.0 / PI).sqrt()).mul(bent)?;
+            t.mul_scalar(0.5).mul(inner.tanh().add_scalar(1.0))
+        }),
+        other => Err(format!(
+            "attribute `approximate` is `{other}`; expected none or tanh"
+        )),
+    }
+}
+
+fn ramp(t: Tensor, alpha: f64, beta: f64) -> Tensor {
+    t.mul_scalar(alpha)
+        .add_scalar(beta)
+        .clamp_min(0.0)
+        .clamp_max(1.0)
+}
+
+fn hard_sigmoid(node: &NodeSpec<'_>) -> OpResult<Run> {
+    let alpha = node.float("alpha", 0.2)?;
+    let beta = node.float("beta", 0.5)?;
+    each(move |t| Ok(ramp(t, alpha, beta)))
+}
+
+fn hard_swish(_: &NodeSpec<'_>) -> OpResult<Run> {
+    each(|t| ramp(t.clone(), 1.0 / 6.0, 0.5).mul(t))
+}
+
+/// `log(1 + exp(t))`, which would overflow as written.
+fn softplus(t: Tensor) -> Tensor {
+    t.neg()
+        .with(<Dispatch as ActivationOps<Dispatch>>::log_sigmoid)
+        .neg()
+}
+
+fn softsign(t: Tensor) -> OpResult<Tensor> {
+    let size = t.clone().abs().add_scalar(1.0);
+    t.div(size)
+}
+
+fn thresholded_relu(node: &NodeSpec<'_>) -> OpResult<Run> {
+    let alpha = node.float("alpha", 1.0)?;
+    each(move |t| {
+        let below = t.clone().lower_equal_scalar(alpha);
+        below.fill(t, 0.0)
+    })
+}
+
+fn mish(t: Tensor) -> OpResult<Tensor> {
+    softplus(t.clone()).tanh().mul(t)
+}
+
+fn swish(node: &NodeSpec<'_>) -> OpResult<Run> {
+    let alpha = node.float("alpha", 1.0)?;
+    each(move |t| {
+        let inner = if alpha == 1.0 {
+            t.clone()
+        } else {
+            t.clone().mul_scalar(alpha)
+        };
+        inner.sigmoid().mul(t)
+    })
+}
+
+fn shrink(node: &NodeSpec<'_>) -> OpResult<Run> {
+    let bias = node.float("bias", 0.0)?;
+    let lambda = node.float("lambd", 0.5)?;
+    run(move |x| {
+        if x.all_host() {
+            let a = x.array(0)?;
+            let all = a
+                .to_f64()?
+                .into_iter()
+                .map(|v| match v {
+                    v if v < -lambda => v + bias,
+                    v if v > lambda => v - bias,
+                    _ => 0.0,
+                })
+                .collect();
+            return one(Numbers::Floats(all).stored(a.shape(), a.dtype())?);
+        }
+        let t = x.tensor(0)?;
+        let (below, above) = (
+            t.clone().lower_scalar(-lambda),
+            t.clone().greater_scalar(lambda),
+        );
+        let between = below.clone().or(above)?.not();
+        let moved = below.choose(t.clone().add_scalar(bias), t.sub_scalar(bias))?;
+        one(between.fill(moved, 0.0)?)
+    })
+}
+
+/// An operator along one axis. Before version 13 it works on the value as a matrix, whose columns are all the
+/// dimensions from the axis on.
+fn along(node: &NodeSpec<'_>, f: fn(Tensor, usize, &Device) -> OpResult<Tensor>) -> OpResult<Run> {
+    let flat = node.opset < 13;
+    let named = node.int("axis", if flat { 1 } else { -1 })?;
+    run(move |x| {
+        let t = x.tensor(0)?;
+        let shape = t.shape();
+        let rank = shape.len();
+        // A matrix of one column may be asked for.
+        if flat && usize::try_from(named) == Ok(rank) {
+            let n = shape.iter().product();
+            return one(f(t.reshape(&[n, 1])?, 1, x.device)?.reshape(&shape)?);
+        }
+        if rank == 0 {
+            axis(named, 1)?;
+            return one(f(t.reshape(&[1])?, 0, x.device)?.reshape(&[])?);
+        }
+        let at = axis(named, rank)?;
+        if shape.contains(&0) {
+            return one(t);
+        }
+        if !flat || at == rank - 1 {
+            return one(f(t, at, x.device)?);
+        }
+        let rows = shape[..at].iter().product();
+        let columns = shape[at..].iter().product();
+        one(f(t.reshape(&[rows, columns])?, 1, x.device)?.reshape(&shape)?)
+    })
+}
+
+fn softmax(node: &NodeSpec<'_>) -> OpResult<Run> {
+    along(node, |t, at, _| {
+        Ok(t.with(|t| <Dispatch as ActivationOps<Dispatch>>::softmax(t, at)))
+    })
+}
+
+fn log_softmax(node: &NodeSpec<'_>) -> OpResult<Run> {
+    along(node, |t, at, _| {
+        Ok(t.with(|t| <Dispatch as ActivationOps<Dispatch>>::log_softmax(t, at)))
+    })
+}
+
+/// 1 at the first largest, 0 elsewhere.
+fn hardmax(node: &NodeSpec<'_>) -> OpResult<Run> {
+    along(node, |t, at, device| {
+        let (dtype, rank) = (t.dtype(), t.rank());
+        let mut shape = vec![1; rank];
+        shape[at] = t.shape()[at];
+        let places = (0..shape[at]).map(|i| i as f32).collect();
+        let places = Tensor::upload(places, &shape, DType::F32, device)?;
+        let first = t.detach().argmax(at);
+        Ok(places.equal(first)?.numbers().typed(dtype))
+    })
+}
+
+/// The operators of this file.
+pub(super) const ENTRIES: &[Entry] = &[
+    Entry::new("Relu", relu),
+    Entry::new("LeakyRelu", leaky_relu),
+    Entry::new("PRelu", prelu),
+    Entry::new("Elu", elu),
+    Entry::new("Celu", celu),
+    Entry::new("Selu", selu),
+    Entry::new("Gelu", gelu),
+    Entry::new("HardSigmoid", hard_sigmoid),
+    Entry::new("HardSwish", hard_swish),
+    Entry::new("Sigmoid", |_| each(|t| Ok(t.sigmoid()))),
+    Entry::new("Softplus", |_| each(|t| Ok(softplus(t)))),
+    Entry::new("Softsign", |_| each(softsign)),
+    Entry::new("Tanh", |_| each(|t| Ok(t.tanh()))),
+    Entry::new("ThresholdedRelu", thresholded_relu),
+    Entry::new("Mish", |_| each(mish)),
+    Entry::new("Swish", swish),
+    Entry::new("Shrink", shrink),
+    Entry::new("Softmax", softmax),
+    Entry::new("LogSoftmax", log_softmax),
+    Entry::new("Hardmax", hardmax).gradient(Gradient::Zero),
+];
+
+#[cfg(test)]
+mod tests {
+    use crate::array::Array;
+    use crate::check::Case;
+
+    fn computed(case: &Case) -> Array {
+        case.run().unwrap().remove(0)
+    }
+
+    fn close(case: &Case, expected: &[f64]) {
+        let v = computed(case).to_f64().unwrap();
+        assert_eq!(v.len(), expected.len());
+        for (a, b) in v.iter().zip(expected) {
+            assert!((a - b).abs() <= 1e-6 * b.abs().max(1.0), "{v:?}");
+        }
+    }
+
+    #[test]
+    fn gradients() {
+        for op in [
+            "Relu",
+            "LeakyRelu",
+            "Elu",
+            "Celu",
+            "Selu",
+            "Gelu",
+            "HardSigmoid",
+            "HardSwish",
+            "Sigmoid",
+            "Softplus",
+            "Softsign",
+            "Tanh",
+            "ThresholdedRelu",
+            "Mish",
+            "Swish",
+            "Shrink",
+        ] {
+            Case::new(op)
+                .scattered(&[3, 5], -4.0, 4.0)
+                .assert_gradient();
+        }
+        for op in [
+            "LeakyRelu",
+            "Elu",
+            "Celu",
+            "HardSigmoid",
+            "ThresholdedRelu",
+            "Swish",
+        ] {
+            Case::new(op)
+                .float("alpha", 0.6)
+                .scattered(&[9], -3.0, 3.0)
+                .assert_gradient();
+        }
+        Case::new("Gelu")
+            .text("approximate", "tanh")
+            .scattered(&[9], -3.0, 3.0)
+            .assert_gradient();
+        Case::new("Selu")
+            .float("alpha", 1.5)
+            .float("gamma", 0.7)
+            .scattered(&[9], -3.0, 3.0)
+            .assert_gradient();
+        Case::new("HardSigmoid")
+            .float("alpha", 0.4)
+            .float("beta", 0.1)
+            .scattered(&[9], -3.0, 3.0)
+            .assert_gradient();
+        Case::new("Shrink")
+            .float("lambd", 1.0)
+            .float("bias", 0.3)
+            .scattered(&[9], -3.0, 3.0)
+            .assert_gradient();
+        Case::new("PRelu")
+            .scattered(&[2, 3, 2], -1.0, 1.0)
+            .scattered(&[3, 1], 0.1, 0.9)
+            .assert_gradient();
+    }
+
+    #[test]
+    fn gradients_along_an_axis() {
+        for op in ["Softmax", "LogSoftmax", "Hardmax"] {
+            for axis in [-1, 0, 1] {
+                for opset in [11, 13] {
+                    Case::new(op)
+                        .opset(opset)
+                        .int("axis", axis)
+                        .scattered(&[2, 3, 2], -3.0, 3.0)
+                        .assert_gradient();
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn gradients_are_finite_far_out() {
+        for op in ["Elu", "Celu", "Selu", "Softplus", "Mish", "Gelu", "Swish"] {
+            Case::new(op)
+                .tracked(&[4], vec![-200.0, -30.0, 30.0, 200.0])
+                .assert_gradient();
+        }
+        for op in ["Softmax", "LogSoftmax"] {
+            Case::new(op)
+                .tracked(&[3], vec![-2000.0, 1999.5, 2000.0])
+                .assert_gradient();
+        }
+        // No kink where a composition may have made one.
+        for op in ["Softplus", "Mish", "Gelu"] {
+            Case::new(op).tracked(&[1], vec![0.0]).assert_gradient();
+        }
+    }
+
+    #[test]
+    fn values() {
+        let at = |op: &str| Case::new(op).tracked(&[3], vec![-2.0, 0.0, 1.5]);
+        close(&at("Celu"), &[(-2.0f64).exp() - 1.0, 0.0, 1.5]);
+        close(&at("Softsign"), &[-2.0 / 3.0, 0.0, 0.6]);
+        close(
+            &at("Mish"),
+            &[
+                -2.0 * (-2.0f64).exp().ln_1p().tanh(),
+                0.0,
+                1.5 * 1.5f64.exp().ln_1p().tanh(),
+            ],
+        );
+        close(
+            &at("Swish").float("alpha", 0.5),
+            &[
+                -2.0 / (1.0 + 1f64.exp()),
+                0.0,
+                1.5 / (1.0 + (-0.75f64).exp()),
+            ],
+        );
+        close(&at("HardSwish"), &[-2.0 / 6.0, 0.0, 1.125]);
+        let shrink = |c: Case| c.float("lambd", 1.0).float("bias", 0.5);
+        close(&shrink(at("Shrink")), &[-1.5, 0.0, 1.0]);
+        let ints = Array::new([3], vec![-2i32, 1, 4]);
+        let c = shrink(Case::new("Shrink")).host(ints.clone());
+        assert_eq!(computed(&c), Array::new([3], vec![-1i32, 0, 3]));
+        let c = Case::new("Relu").host(ints);
+        assert_eq!(computed(&c), Array::new([3], vec![0i32, 1, 4]));
+    }
+
+    #[test]
+    fn axes_before_and_since_version_13() {
+        let values = vec![1.0, 2.0, 3.0, 4.0];
+        let of = |opset: i64| {
+            Case::new("Softmax")
+                .opset(opset)
+                .tracked(&[1, 2, 2], values.clone())
+        };
+        let e: Vec<f64> = values.iter().map(|v| v.exp()).collect();
+        let all: f64 = e.iter().sum();
+        close(&of(11), &e.iter().map(|v| v / all).collect::<Vec<_>>());
+        let (p, q) = (1.0 / (1.0 + 1f64.exp()), 1.0 / (1.0 + (-1f64).exp()));
+        close(&of(13), &[p, q, p, q]);
+        let c = Case::new("Hardmax").tracked(&[2, 3], vec![1.0, 3.0, 3.0, 5.0, 0.0, 5.0]);
+        close(&c, &[0.0, 1.0, 0.0, 1.0, 0.0, 0.0]);
+        let c = c.int("axis", 0);
+        close(&c, &[0.0, 1.0, 0.0, 1.0, 0.0, 1.0]);
+        for op in ["Softmax", "LogSoftmax", "Hardmax"] {
+            let c = Case::new(op).tracked(&[2, 0], vec![]);
+            assert_eq!(computed(&c).shape(), [2, 0]);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_computed_is_said() {
+        let c = Case::new("Softmax")
+            .int("axis", 2)
+            .scattered(&[2, 3], 0.0, 1.0);
+        assert_eq!(c.run().unwrap_err(), "axis 2 of a value with 2 dimensions");
+        let c = Case::new("Gelu")
+            .text("approximate", "no")
+            .scattered(&[2], 0.0, 1.0);
+        assert!(c.run().unwrap_err().contains("expected none or tanh"));
+        let c = Case::new("Celu")
+            .float("alpha", 0.0)
+            .scattered(&[2], 0.0, 1.0);
+        assert!(c.run().unwrap_err().contains("alpha"));
+        let c = Case::new("PRelu")
+            .scattered(&[3], 0.0, 1.0)
+            .scattered(&[2, 3], 0.0, 1.0);
+        assert!(c.run().unwrap_err().contains("cannot be expanded"));
+        let c = Case::new("Elu").int("alpha", 1).scattered(&[2], 0.0, 1.0);
+        assert_eq!(c.run().unwrap_err(), "attribute `alpha` is not a number");
+    }
+}

@@ -1,0 +1,587 @@
+//! Arithmetic of two or more values, and clipping.
+
+use super::Entry;
+use super::numbers::{Numbers, aligned, zip};
+use crate::array::Array;
+use crate::node::{Args, NodeSpec, OpResult, Run, one, run};
+use crate::tensor::{Tensor, broadcast};
+use crate::value::Value;
+
+/// Input `i`, if it is a single host number that does not raise the rank of a value with `rank` dimensions: most
+/// constants in a model are, and a scalar operation is cheaper than a broadcast.
+fn scalar(x: &Args<'_>, i: usize, rank: usize) -> OpResult<Option<f64>> {
+    match x.peek(i)? {
+        Value::Host(a) if a.len() == 1 && a.shape().len() <= rank => Ok(Some(a.to_f64()?[0])),
+        _ => Ok(None),
+    }
+}
+
+/// An operator of two values: how it is computed on host integers, host floating point and the device, and with
+/// one side a number.
+struct Binary {
+    ints: fn(i128, i128) -> OpResult<i128>,
+    floats: fn(f64, f64) -> f64,
+    device: fn(Tensor, Tensor) -> OpResult<Tensor>,
+    right: Option<fn(Tensor, f64) -> Tensor>,
+    left: Option<fn(f64, Tensor) -> Tensor>,
+}
+
+fn binary(op: Binary) -> OpResult<Run> {
+    run(move |x| {
+        if x.all_host() {
+            return one(zip(&x.array(0)?, &x.array(1)?, op.ints, op.floats)?);
+        }
+        if let Some(f) = op.right {
+            let rank = x.peek(0)?.shape().len();
+            if let Some(value) = scalar(x, 1, rank)? {
+                return one(f(x.tensor(0)?, value));
+            }
+        }
+        if let Some(f) = op.left {
+            let rank = x.peek(1)?.shape().len();
+            if let Some(value) = scalar(x, 0, rank)? {
+                return one(f(value, x.tensor(1)?));
+            }
+        }
+        let a = x.tensor(0)?;
+        one((op.device)(a, x.tensor(1)?)?)
+    })
+}
+
+fn add(_: &NodeSpec<'_>) -> OpResult<Run> {
+    binary(Binary {
+        ints: |a, b| Ok(a + b),
+        floats: |a, b| a + b,
+        device: Tensor::add,
+        right: Some(Tensor::add_scalar),
+        left: Some(|a, b| b.add_scalar(a)),
+    })
+}
+
+fn sub(_: &NodeSpec<'_>) -> OpResult<Run> {
+    binary(Binary {
+        ints: |a, b| Ok(a - b),
+        floats: |a, b| a - b,
+        device: Tensor::sub,
+        right: Some(Tensor::sub_scalar),
+        left: Some(|a, b| b.neg().add_scalar(a)),
+    })
+}
+
+fn mul(_: &NodeSpec<'_>) -> OpResult<Run> {
+    binary(Binary {
+        ints: |a, b| Ok(a * b),
+        floats: |a, b| a * b,
+        device: Tensor::mul,
+        right: Some(Tensor::mul_scalar),
+        left: Some(|a, b| b.mul_scalar(a)),
+    })
+}
+
+/// Integers are divided towards zero, on the device as well.
+fn whole(t: Tensor) -> Tensor {
+    if t.dtype().is_int() {
+        t.detach().trunc()
+    } else {
+        t
+    }
+}
+
+fn div(_: &NodeSpec<'_>) -> OpResult<Run> {
+    binary(Binary {
+        ints: |a, b| a.checked_div(b).ok_or_else(|| "division by zero".into()),
+        floats: |a, b| a / b,
+        device: |a, b| Ok(whole(a.div(b)?)),
+        right: Some(|a, b| whole(a.div_scalar(b))),
+        left: None,
+    })
+}
+
+/// With the divisor's sign (as Python's `%`), or with `fmod` the dividend's (as C's).
+fn modulo(node: &NodeSpec<'_>) -> OpResult<Run> {
+    if node.flag("fmod", false)? {
+        return binary(Binary {
+            ints: |a, b| a.checked_rem(b).ok_or_else(|| "division by zero".into()),
+            floats: |a, b| a % b,
+            // The remainder of the sizes is that of the dividend up to its sign.
+            device: |a, b| a.clone().abs().remainder(b.abs())?.mul(a.sign()),
+            right: None,
+            left: None,
+        });
+    }
+    binary(Binary {
+        ints: |a, b| {
+            let r = a.checked_rem(b).ok_or("division by zero")?;
+            Ok(if r != 0 && (r < 0) != (b < 0) {
+                r + b
+            } else {
+                r
+            })
+        },
+        floats: |a, b| {
+            let r = a % b;
+            if r != 0.0 && (r < 0.0) != (b < 0.0) {
+                r + b
+            } else {
+                r
+            }
+        },
+        device: Tensor::remainder,
+        right: None,
+        left: None,
+    })
+}
+
+/// Powers of integers are computed as integers, exactly but for wrapping; a negative exponent leaves zero of all
+/// but 1 and -1.
+fn int_power(base: i128, exponent: i128) -> i128 {
+    if exponent < 0 {
+        return match base {
+            1 => 1,
+            -1 if exponent % 2 == 0 => 1,
+            -1 => -1,
+            _ => 0,
+        };
+    }
+    let (mut result, mut square, mut left) = (1i128, base, exponent);
+    while left > 0 {
+        if left % 2 == 1 {
+            result = result.wrapping_mul(square);
+        }
+        square = square.wrapping_mul(square);
+        left /= 2;
+    }
+    result
+}
+
+fn host_power(base: &Array, exponent: &Array) -> OpResult<Array> {
+    let dtype = base.dtype();
+    let (shape, both) = aligned(&[base.clone(), exponent.clone()])?;
+    let numbers = match (Numbers::of(&both[0])?, Numbers::of(&both[1])?) {
+        (Numbers::Ints(p), Numbers::Ints(q)) => {
+            Numbers::Ints(p.into_iter().zip(q).map(|(x, y)| int_power(x, y)).collect())
+        }
+        (p, q) => Numbers::Floats(
+            p.floats()
+                .into_iter()
+                .zip(q.floats())
+                .map(|(x, y)| x.powf(y))
+                .collect(),
+        ),
+    };
+    numbers.stored(&shape, dtype)
+}
+
+/// A power whose derivative is 0 where the exponent is 0 (not `0 / 0` at a base of 0), and for the exponent 0 where
+/// the base is 0 (not `0 * log 0`).
+fn device_power(base: Tensor, exponent: Tensor) -> OpResult<Tensor> {
+    let shape = broadcast(&base.shape(), &exponent.shape())?;
+    let (base, exponent) = (base.expand(&shape)?, exponent.expand(&shape)?);
+    let flat = exponent.clone().equal_scalar(0.0);
+    let exponent = flat.clone().fill(exponent, 1.0)?;
+    let zero = base.clone().equal_scalar(0.0);
+    let still = base.clone().powf(exponent.clone().detach())?;
+    let moving = zero.clone().fill(base, 1.0)?.powf(exponent)?;
+    flat.fill(zero.choose(still, moving)?, 1.0)
+}
+
+/// The result has the type of the base.
+fn pow(_: &NodeSpec<'_>) -> OpResult<Run> {
+    run(|x| {
+        if x.all_host() {
+            return one(host_power(&x.array(0)?, &x.array(1)?)?);
+        }
+        let dtype = x.peek(0)?.dtype();
+        let rank = x.peek(0)?.shape().len();
+        let power = if let Some(exponent) = scalar(x, 1, rank)? {
+            x.tensor(0)?.powf_scalar(exponent)
+        } else {
+            let fixed = match x.peek(1)? {
+                Value::Host(a) => !a.to_f64()?.contains(&0.0),
+                _ => false,
+            };
+            let base = x.tensor(0)?;
+            let exponent = x.tensor(1)?;
+            if fixed {
+                base.powf(exponent)?
+            } else {
+                device_power(base, exponent)?
+            }
+        };
+        one(whole(power.typed(dtype)))
+    })
+}
+
+/// The larger (or smaller) of both. Where they are equal each gets half of the gradient, as in PyTorch.
+fn extreme(a: Tensor, b: Tensor, larger: bool) -> OpResult<Tensor> {
+    let ties = a.clone().equal(b.clone())?;
+    let wins = if larger {
+        a.clone().greater(b.clone())
+    } else {
+        a.clone().lower(b.clone())
+    }?;
+    let wins = wins.or(a.clone().is_nan())?;
+    let half = a.clone().mul_scalar(0.5).add(b.clone().mul_scalar(0.5))?;
+    ties.choose(half, wins.choose(a, b)?)
+}
+
+/// An operator of any number of values.
+fn fold(
+    ints: fn(i128, i128) -> OpResult<i128>,
+    floats: fn(f64, f64) -> f64,
+    device: fn(Tensor, Tensor) -> OpResult<Tensor>,
+    last: fn(Value, usize) -> OpResult<Value>,
+) -> OpResult<Run> {
+    run(move |x| {
+        let n = x.len();
+        if n == 0 {
+            return Err("no inputs; expected at least one".into());
+        }
+        let total: Value = if x.all_host() {
+            let mut total = x.array(0)?;
+            for i in 1..n {
+                total = zip(&total, &x.array(i)?, ints, floats)?;
+            }
+            total.into()
+        } else {
+            let mut total = x.tensor(0)?;
+            for i in 1..n {
+                total = device(total, x.tensor(i)?)?;
+            }
+            total.into()
+        };
+        one(last(total, n)?)
+    })
+}
+
+fn sum(_: &NodeSpec<'_>) -> OpResult<Run> {
+    fold(
+        |a, b| Ok(a + b),
+        |a, b| a + b,
+        Tensor::add,
+        |total, _| Ok(total),
+    )
+}
+
+fn mean(_: &NodeSpec<'_>) -> OpResult<Run> {
+    fold(
+        |a, b| Ok(a + b),
+        |a, b| a + b,
+        Tensor::add,
+        |total, n| match total {
+            Value::Device(t) => Ok(t.div_scalar(n as f64).into()),
+            other => {
+                let total = other.host()?;
+                let all = total.to_f64()?.into_iter().map(|v| v / n as f64).collect();
+                Ok(Numbers::Floats(all)
+                    .stored(total.shape(), total.dtype())?
+                    .into())
+            }
+        },
+    )
+}
+
+/// The largest (or smallest), NaN if any is NaN.
+fn limit(x: &mut Args<'_>, larger: bool) -> OpResult<Option<Tensor>> {
+    // A value and a number: clipping.
+    if x.len() != 2 {
+        return Ok(None);
+    }
+    for (value, bound) in [(0, 1), (1, 0)] {
+        let rank = x.peek(value)?.shape().len();
+        if let (Value::Device(_), Some(number)) = (x.peek(value)?, scalar(x, bound, rank)?) {
+            if number.is_nan() {
+                return Ok(None);
+            }
+            let t = x.tensor(value)?;
+            return Ok(Some(if larger {
+                t.clamp_min(number)
+            } else {
+                t.clamp_max(number)
+            }));
+        }
+    }
+    Ok(None)
+}
+
+fn max(_: &NodeSpec<'_>) -> OpResult<Run> {
+    let general = fold(
+        |a, b| Ok(a.max(b)),
+        |a, b| if a > b || a.is_nan() { a } else { b },
+        |a, b| extreme(a, b, true),
+        |total, _| Ok(total),
+    )?;
+    run(move |x| match limit(x, true)? {
+        Some(t) => one(t),
+        None => general(x),
+    })
+}
+
+fn min(_: &NodeSpec<'_>) -> OpResult<Run> {
+    let general = fold(
+        |a, b| Ok(a.min(b)),
+        |a, b| if a < b || a.is_nan() { a } else { b },
+        |a, b| extreme(a, b, false),
+        |total, _| Ok(total),
+    )?;
+    run(move |x| match limit(x, false)? {
+        Some(t) => one(t),
+        None => general(x),
+    })
+}
+
+/// Bounds are attributes before version 11, inputs since. Where they cross, the upper one holds.
+fn clip(node: &NodeSpec<'_>) -> OpResult<Run> {
+    if node.opset < 11 {
+        let low = node.float_opt("min")?;
+        let high = node.float_opt("max")?;
+        return run(move |x| {
+            let mut t = x.tensor(0)?;
+            if let Some(low) = low {
+                t = t.clamp_min(low);
+            }
+            if let Some(high) = high {
+                t = t.clamp_max(high);
+            }
+            one(t)
+        });
+    }
+    run(|x| {
+        if x.all_host() {
+            let mut a = x.array(0)?;
+            let shape = a.shape().to_vec();
+            if let Some(low) = x.array_opt(1)? {
+                a = zip(&a, &low, |v, b| Ok(v.max(b)), f64::max)?;
+            }
+            if let Some(high) = x.array_opt(2)? {
+                a = zip(&a, &high, |v, b| Ok(v.min(b)), f64::min)?;
+            }
+            // A bound may be written as `[1]`, which broadcasts a scalar to it.
+            return one(a.reshape(&shape)?);
+        }
+        let mut t = x.tensor(0)?;
+        let shape = t.shape();
+        for (i, lower) in [(1, true), (2, false)] {
+            if !x.has(i) {
+                continue;
+            }
+            t = if matches!(x.peek(i)?, Value::Host(_)) {
+                let bound = x.scalar_opt(i)?.ok_or("a bound is missing")?;
+                if lower {
+                    t.clamp_min(bound)
+                } else {
+                    t.clamp_max(bound)
+                }
+            } else {
+                let bound = x.tensor(i)?;
+                extreme(t, bound, lower)?
+            };
+        }
+        one(t.reshape(&shape)?)
+    })
+}
+
+/// The operators of this file.
+pub(super) const ENTRIES: &[Entry] = &[
+    Entry::new("Add", add),
+    Entry::new("Sub", sub),
+    Entry::new("Mul", mul),
+    Entry::new("Div", div),
+    Entry::new("Mod", modulo),
+    Entry::new("Pow", pow),
+    Entry::new("Sum", sum),
+    Entry::new("Mean", mean),
+    Entry::new("Max", max),
+    Entry::new("Min", min),
+    Entry::new("Clip", clip),
+];
+
+#[cfg(test)]
+mod tests {
+    use crate::array::Array;
+    use crate::check::Case;
+
+    fn computed(case: &Case) -> Array {
+        case.run().unwrap().remove(0)
+    }
+
+    fn number(v: f32) -> Array {
+        Array::new([], vec![v])
+    }
+
+    #[test]
+    fn gradients() {
+        for op in ["Add", "Sub", "Mul", "Div", "Max", "Min", "Sum", "Mean"] {
+            Case::new(op)
+                .scattered(&[2, 3], -1.0, 1.0)
+                .scattered(&[3], 0.5, 2.0)
+                .assert_gradient();
+            for swapped in [false, true] {
+                let value = |c: Case| c.scattered(&[2, 3], 0.5, 2.0);
+                let case = Case::new(op);
+                let case = if swapped {
+                    value(case.host(number(1.25)))
+                } else {
+                    value(case).host(number(1.25))
+                };
+                case.assert_gradient();
+            }
+        }
+        for op in ["Max", "Min", "Sum", "Mean"] {
+            Case::new(op).scattered(&[4], -1.0, 1.0).assert_gradient();
+            Case::new(op)
+                .scattered(&[2, 2], -1.0, 1.0)
+                .scattered(&[2], -1.0, 1.0)
+                .scattered(&[2, 1], -1.0, 1.0)
+                .assert_gradient();
+        }
+    }
+
+    #[test]
+    fn gradients_of_remainders_and_powers() {
+        for fmod in [0, 1] {
+            Case::new("Mod")
+                .int("fmod", fmod)
+                .scattered(&[5], -3.0, 3.0)
+                .tracked(&[5], vec![0.7, -0.9, 1.1, 0.8, -1.3])
+                .assert_gradient();
+        }
+        for exponent in [0.0, 1.0, 2.0, 3.0, -1.0, 0.5, -2.5] {
+            Case::new("Pow")
+                .scattered(&[2, 3], 0.5, 2.0)
+                .host(number(exponent))
+                .assert_gradient();
+        }
+        Case::new("Pow")
+            .scattered(&[2, 3], 0.5, 2.0)
+            .scattered(&[3], -1.0, 2.0)
+            .assert_gradient();
+        Case::new("Pow")
+            .tracked(&[3], vec![0.0, 0.0, -1.5])
+            .host(Array::new([3], vec![0i64, 2, 3]))
+            .assert_gradient();
+    }
+
+    #[test]
+    fn gradients_of_clip() {
+        Case::new("Clip")
+            .scattered(&[7], -2.0, 2.0)
+            .host(number(-0.7))
+            .host(number(0.9))
+            .assert_gradient();
+        Case::new("Clip")
+            .opset(6 + 1)
+            .float("min", -0.7)
+            .float("max", 0.9)
+            .scattered(&[7], -2.0, 2.0)
+            .assert_gradient();
+        Case::new("Clip")
+            .scattered(&[7], -2.0, 2.0)
+            .absent()
+            .tracked(&[], vec![0.4])
+            .assert_gradient();
+    }
+
+    #[test]
+    fn integers_are_exact() {
+        let pair = |op: &str, a: Vec<i64>, b: Vec<i64>| {
+            computed(&Case::new(op).host(Array::list(a)).host(Array::list(b)))
+        };
+        let big = (1i64 << 53) + 1;
+        assert_eq!(pair("Add", vec![big], vec![0]), Array::list(vec![big]));
+        assert_eq!(
+            pair("Add", vec![i64::MAX], vec![1]),
+            Array::list(vec![i64::MIN])
+        );
+        assert_eq!(
+            pair("Mul", vec![i64::MAX], vec![3]),
+            Array::list(vec![i64::MAX.wrapping_mul(3)])
+        );
+        assert_eq!(
+            pair("Div", vec![-7, 7, i64::MIN], vec![2, -2, -1]),
+            Array::list(vec![-3, -3, i64::MIN])
+        );
+        assert_eq!(
+            pair("Mod", vec![-7, 7, -7], vec![3, -3, -3]),
+            Array::list(vec![2, -2, -1])
+        );
+        assert_eq!(
+            pair("Pow", vec![3, -2, 2, 2], vec![39, 3, -1, 64]),
+            Array::list(vec![3i64.pow(39), -8, 0, 0])
+        );
+        assert_eq!(
+            pair("Max", vec![big, -1], vec![0]),
+            Array::list(vec![big, 0])
+        );
+        let c = Case::new("Sub")
+            .host(Array::new([2], vec![3u8, 1]))
+            .host(Array::new([1], vec![2u8]));
+        assert_eq!(computed(&c), Array::new([2], vec![1u8, 255]));
+        let c = Case::new("Mod")
+            .int("fmod", 1)
+            .host(Array::list(vec![-7]))
+            .host(Array::list(vec![3]));
+        assert_eq!(computed(&c), Array::list(vec![-1]));
+        let c = Case::new("Pow")
+            .host(Array::list(vec![2, 3]))
+            .host(Array::new([], vec![0.5f32]));
+        assert_eq!(computed(&c), Array::list(vec![1, 1]));
+    }
+
+    #[test]
+    fn device_and_host_agree() {
+        let (a, b) = (vec![-7.5, 7.25, -3.0, 2.0], vec![2.0, -3.0, -1.5, 0.5]);
+        let host = |v: &[f64]| Array::new([4], v.iter().map(|x| *x as f32).collect::<Vec<_>>());
+        for op in ["Add", "Sub", "Mul", "Div", "Mod", "Max", "Min", "Mean"] {
+            for fmod in [0, 1] {
+                let case = || Case::new(op).int("fmod", fmod);
+                let there = case().tracked(&[4], a.clone()).tracked(&[4], b.clone());
+                let here = case().host(host(&a)).host(host(&b));
+                assert_eq!(computed(&there), computed(&here), "{op}");
+            }
+        }
+    }
+
+    #[test]
+    fn infinities_and_crossed_bounds() {
+        let c = Case::new("Max")
+            .tracked(&[3], vec![f64::NAN, 1.0, f64::INFINITY])
+            .tracked(&[3], vec![0.0, f64::NAN, f64::INFINITY]);
+        let v = computed(&c).to_f64().unwrap();
+        assert!(v[0].is_nan() && v[1].is_nan() && v[2] == f64::INFINITY);
+        let c = Case::new("Clip")
+            .tracked(&[2], vec![-1.0, 5.0])
+            .host(number(3.0))
+            .host(number(2.0));
+        assert_eq!(computed(&c), Array::new([2], vec![2.0f32, 2.0]));
+        let c = Case::new("Clip")
+            .host(Array::new([3], vec![-9i8, 0, 9]))
+            .host(Array::new([], vec![-3i8]));
+        assert_eq!(computed(&c), Array::new([3], vec![-3i8, 0, 9]));
+        let c = Case::new("Add").tracked(&[0, 2], vec![]).host(number(1.0));
+        assert_eq!(computed(&c), Array::new([0, 2], Vec::<f32>::new()));
+    }
+
+    #[test]
+    fn what_cannot_be_computed_is_said() {
+        let problem = |c: Case| c.run().unwrap_err();
+        let ints = |v: &[i64]| Array::list(v.to_vec());
+        for op in ["Div", "Mod"] {
+            let c = Case::new(op).host(ints(&[1])).host(ints(&[0]));
+            assert_eq!(problem(c), "division by zero");
+        }
+        let c = Case::new("Add").host(ints(&[1, 2])).host(ints(&[1, 2, 3]));
+        assert_eq!(problem(c), "shapes [2] and [3] do not broadcast");
+        let c = Case::new("Add")
+            .scattered(&[2], 0.0, 1.0)
+            .scattered(&[3], 0.0, 1.0);
+        assert_eq!(problem(c), "shapes [2] and [3] do not broadcast");
+        let c = Case::new("Add").host(ints(&[1])).host(number(1.0));
+        assert!(problem(c).contains("types int64 and float32"));
+        let c = Case::new("Add").host(ints(&[1]));
+        assert_eq!(problem(c), "input 1 is missing");
+        assert!(problem(Case::new("Max")).contains("at least one"));
+        let c = Case::new("Mod").float("fmod", 1.0).host(ints(&[1]));
+        assert_eq!(problem(c), "attribute `fmod` is not an integer");
+    }
+}

@@ -1,0 +1,216 @@
+//! Normalisation by the statistics of the training data.
+
+use super::Entry;
+use crate::array::Array;
+use crate::dtype::DType;
+use crate::node::{Args, NodeSpec, OpResult, Run, one, run};
+use crate::tensor::Tensor;
+use crate::value::Value;
+
+/// Inputs of a higher rank compute their factor when they run.
+const RANKS: std::ops::RangeInclusive<usize> = 2..=5;
+
+/// One value per channel, for an input of `rank` dimensions.
+fn wide(channels: usize, rank: usize) -> Vec<usize> {
+    let mut shape = vec![1; rank];
+    shape[usize::from(rank > 1)] = channels;
+    shape
+}
+
+/// Factor and offset from scale, bias, mean and variance, all known now; per rank.
+fn folded(node: &NodeSpec<'_>, epsilon: f64) -> OpResult<Option<Vec<(Array, Array)>>> {
+    let mut known = Vec::new();
+    for i in 1..5 {
+        let Some(array) = node.constant(i) else {
+            return Ok(None);
+        };
+        known.push(array.to_f64()?);
+    }
+    let n = known[0].len();
+    if let Some(other) = known.iter().find(|v| v.len() != n) {
+        return Err(format!("statistics of {n} and {} channels", other.len()));
+    }
+    let (scale, bias, mean, variance) = (&known[0], &known[1], &known[2], &known[3]);
+    let factor: Vec<f64> = (0..n)
+        .map(|c| scale[c] / (variance[c] + epsilon).sqrt())
+        .collect();
+    let offset = Array::new(
+        [n],
+        (0..n)
+            .map(|c| (bias[c] - mean[c] * factor[c]) as f32)
+            .collect::<Vec<_>>(),
+    );
+    let factor = Array::new([n], factor.iter().map(|f| *f as f32).collect::<Vec<_>>());
+    RANKS
+        .map(|rank| {
+            let shape = wide(n, rank);
+            Ok((factor.reshape(&shape)?, offset.reshape(&shape)?))
+        })
+        .collect::<OpResult<_>>()
+        .map(Some)
+}
+
+/// Scale, bias, mean and variance of an input of shape `[batch, channels, ..]`.
+fn statistics(x: &mut Args<'_>, shape: &[usize]) -> OpResult<[Tensor; 4]> {
+    let channels = shape.get(1).copied().unwrap_or(1);
+    let wide = wide(channels, shape.len());
+    let mut one = |i: usize| {
+        let t = x.tensor(i)?;
+        if t.shape() != [channels] {
+            return Err(format!(
+                "input {i} has shape {:?}; expected one value for each of {channels} channels",
+                t.shape()
+            ));
+        }
+        t.reshape(&wide)
+    };
+    Ok([one(1)?, one(2)?, one(3)?, one(4)?])
+}
+
+fn normalised(
+    x: Tensor,
+    scale: Tensor,
+    bias: Tensor,
+    mean: Tensor,
+    variance: Tensor,
+    epsilon: f64,
+) -> OpResult<Tensor> {
+    let factor = scale.div(variance.add_scalar(epsilon).sqrt())?;
+    let offset = bias.sub(mean.mul(factor.clone())?)?;
+    x.mul(factor)?.add(offset)
+}
+
+fn batch_norm(node: &NodeSpec<'_>) -> OpResult<Run> {
+    let epsilon = node.float("epsilon", 1e-5)?;
+    let momentum = node.float("momentum", 0.9)?;
+    if node.opset < 9 && !node.flag("spatial", true)? {
+        return Err("attribute `spatial` is 0, which newer versions do not have".into());
+    }
+    if node.flag("training_mode", false)? {
+        return training(epsilon, momentum);
+    }
+    if (1..node.outputs()).any(|i| node.wants(i)) {
+        return Err("outputs beyond the first are for training only".into());
+    }
+    let folded = folded(node, epsilon)?;
+    run(move |x| {
+        let input = x.tensor(0)?;
+        let shape = input.shape();
+        let ready = folded
+            .as_ref()
+            .and_then(|f| f.get(shape.len().checked_sub(*RANKS.start())?));
+        if let Some((factor, offset)) = ready {
+            if factor.shape()[1] != shape[1] {
+                return Err(format!(
+                    "statistics of {} channels for an input of shape {shape:?}",
+                    factor.shape()[1]
+                ));
+            }
+            let scaled = input.mul(factor.on(x.device)?)?;
+            return one(scaled.add(offset.on(x.device)?)?);
+        }
+        if shape.is_empty() {
+            return Err("an input without dimensions".into());
+        }
+        let [scale, bias, mean, variance] = statistics(x, &shape)?;
+        one(normalised(input, scale, bias, mean, variance, epsilon)?)
+    })
+}
+
+/// By the statistics of the batch itself; those known so far move towards them.
+fn training(epsilon: f64, momentum: f64) -> OpResult<Run> {
+    run(move |x| {
+        let input = x.tensor(0)?;
+        let shape = input.shape();
+        if shape.len() < 2 || shape.contains(&0) {
+            return Err(format!("an input of shape {shape:?} has no statistics"));
+        }
+        let [scale, bias, old_mean, old_variance] = statistics(x, &shape)?;
+        let axes: Vec<usize> = (0..shape.len()).filter(|i| *i != 1).collect();
+        let mean = input.clone().mean(&axes);
+        let centred = input.clone().sub(mean.clone())?;
+        let variance = centred.clone().mul(centred)?.mean(&axes);
+        let moved = |old: Tensor, new: Tensor| -> OpResult<Value> {
+            let new = new.mul_scalar(1.0 - momentum);
+            let t = old.mul_scalar(momentum).add(new)?;
+            Ok(t.reshape(&[shape[1]])?.typed(DType::F32).into())
+        };
+        let means = moved(old_mean, mean.clone())?;
+        let variances = moved(old_variance, variance.clone())?;
+        let y = normalised(input, scale, bias, mean, variance, epsilon)?;
+        Ok(vec![y.into(), means, variances])
+    })
+}
+
+/// The operators of this file.
+pub(super) const ENTRIES: &[Entry] = &[Entry::new("BatchNormalization", batch_norm)];
+
+#[cfg(test)]
+mod tests {
+    use crate::array::Array;
+    use crate::check::Case;
+
+    fn list(v: &[f32]) -> Array {
+        Array::new([v.len()], v.to_vec())
+    }
+
+    #[test]
+    fn known_statistics_are_folded() {
+        let case = |shape: &[usize], n: usize| {
+            Case::new("BatchNormalization")
+                .tracked(shape, (0..n).map(|i| i as f64).collect())
+                .float("epsilon", 0.0)
+                .host(list(&[2.0, 1.0]))
+                .host(list(&[0.5, -1.0]))
+                .host(list(&[1.0, 0.0]))
+                .host(list(&[4.0, 0.25]))
+        };
+        for opset in [7, 9, 14, 22] {
+            let y = case(&[1, 2, 2], 4).opset(opset).run().unwrap();
+            assert_eq!(y[0].to_f64().unwrap(), [-0.5, 0.5, 3.0, 5.0]);
+        }
+        // As many dimensions as nothing is prepared for.
+        let y = case(&[1, 2, 1, 1, 1, 2], 4).run().unwrap();
+        assert_eq!(y[0].to_f64().unwrap(), [-0.5, 0.5, 3.0, 5.0]);
+        let e = case(&[1, 3, 1], 3).run().unwrap_err();
+        assert!(e.contains("2 channels"), "{e}");
+        let e = case(&[3], 3).run().unwrap_err();
+        assert!(e.contains("1 channels"), "{e}");
+    }
+
+    #[test]
+    fn gradients() {
+        Case::new("BatchNormalization")
+            .scattered(&[2, 2, 3], -1.0, 1.0)
+            .host(list(&[2.0, 1.0]))
+            .host(list(&[0.5, -1.0]))
+            .host(list(&[1.0, 0.0]))
+            .host(list(&[4.0, 0.25]))
+            .assert_gradient();
+        let all = Case::new("BatchNormalization")
+            .scattered(&[2, 2, 3], -1.0, 1.0)
+            .scattered(&[2], -1.0, 1.0)
+            .scattered(&[2], -1.0, 1.0)
+            .scattered(&[2], -1.0, 1.0)
+            .scattered(&[2], 0.5, 1.0);
+        all.assert_gradient();
+        Case::new("BatchNormalization")
+            .int("training_mode", 1)
+            .scattered(&[2, 2, 3], -1.0, 1.0)
+            .scattered(&[2], -1.0, 1.0)
+            .scattered(&[2], -1.0, 1.0)
+            .scattered(&[2], -1.0, 1.0)
+            .scattered(&[2], 0.5, 1.0)
+            .outputs(3)
+            .assert_gradient();
+    }
+
+    #[test]
+    fn what_training_alone_has_is_an_error() {
+        let e = Case::new("BatchNormalization")
+            .outputs(3)
+            .run()
+            .unwrap_err();
+        assert!(e.contains("training"), "{e}");
+    }
+}

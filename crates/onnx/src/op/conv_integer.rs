@@ -1,0 +1,134 @@
+//! Convolution of quantised values: whole numbers, computed as floating point on the device.
+
+use super::conv::Convolution;
+use super::{Entry, Gradient};
+use crate::dtype::DType;
+use crate::node::{Args, NodeSpec, OpResult, Run, one, run};
+use crate::tensor::Tensor;
+
+/// A scale or zero point, ready to be combined with a value of `rank` dimensions along `axis`.
+fn along(t: Tensor, axis: usize, rank: usize) -> OpResult<Tensor> {
+    let n: usize = t.shape().iter().product();
+    let mut shape = vec![1; rank];
+    if n != 1 {
+        shape[axis] = n;
+    }
+    t.reshape(&shape)
+}
+
+/// Input `i` minus its zero point, input `zero`.
+fn centred(x: &mut Args<'_>, i: usize, zero: usize, axis: usize) -> OpResult<Tensor> {
+    let value = x.tensor(i)?;
+    match x.tensor_opt(zero)? {
+        Some(z) => {
+            let rank = value.rank();
+            if rank <= axis {
+                return Err(format!("input {i} has {rank} dimensions"));
+            }
+            value.sub(along(z, axis, rank)?)
+        }
+        None => Ok(value),
+    }
+}
+
+fn conv_integer(node: &NodeSpec<'_>) -> OpResult<Run> {
+    let convolution = Convolution::read(node)?;
+    run(move |x| {
+        let input = centred(x, 0, 2, 1)?;
+        let w = centred(x, 1, 3, 0)?;
+        one(convolution.apply(input, w, None)?.typed(DType::I32))
+    })
+}
+
+/// To the nearest whole number (halves to the even one) and into the range of a type; the gradient is that of the
+/// identity inside the range.
+fn quantised(x: Tensor, zero: Tensor, dtype: DType) -> OpResult<Tensor> {
+    let (low, high) = dtype
+        .range()
+        .ok_or_else(|| format!("a zero point of type {dtype}"))?;
+    let moved = x.add(zero)?;
+    let clamped = moved.clamp_min(low).clamp_max(high);
+    let step = clamped.clone().round().sub(clamped.clone())?.detach();
+    Ok(clamped.add(step)?.typed(dtype))
+}
+
+fn qlinear_conv(node: &NodeSpec<'_>) -> OpResult<Run> {
+    let convolution = Convolution::read(node)?;
+    run(move |x| {
+        let input = centred(x, 0, 2, 1)?;
+        let w = centred(x, 3, 5, 0)?;
+        let (x_scale, w_scale, y_scale) = (x.tensor(1)?, x.tensor(4)?, x.tensor(6)?);
+        let dtype = x.peek(7)?.dtype();
+        let zero = x.tensor(7)?;
+        let y = convolution.apply(input, w, x.tensor_opt(8)?)?;
+        let rank = y.rank();
+        let scale = along(x_scale, 1, rank)?
+            .mul(along(w_scale, 1, rank)?)?
+            .div(along(y_scale, 1, rank)?)?;
+        one(quantised(y.mul(scale)?, along(zero, 1, rank)?, dtype)?)
+    })
+}
+
+/// The operators of this file.
+pub(super) const ENTRIES: &[Entry] = &[
+    Entry::new("ConvInteger", conv_integer),
+    Entry::new("QLinearConv", qlinear_conv).gradient(Gradient::StraightThrough),
+];
+
+#[cfg(test)]
+mod tests {
+    use crate::array::Array;
+    use crate::check::Case;
+    use crate::dtype::DType;
+
+    #[test]
+    fn zero_points_are_taken_off_first() {
+        let y = Case::new("ConvInteger")
+            .host(Array::new([1, 1, 3], vec![3u8, 4, 5]))
+            .host(Array::new([1, 1, 2], vec![2u8, 3]))
+            .host(Array::new([], vec![3u8]))
+            .host(Array::new([1], vec![1u8]))
+            .ints("pads", &[1, 0])
+            .run()
+            .unwrap();
+        // Padding is the zero point: nothing.
+        assert_eq!(y[0], Array::new([1, 1, 3], vec![0i32, 2, 5]));
+    }
+
+    #[test]
+    fn gradients() {
+        Case::new("ConvInteger")
+            .scattered(&[1, 2, 4], 0.0, 9.0)
+            .host(Array::new([1, 2, 2], vec![2u8, 3, 5, 7]))
+            .host(Array::new([], vec![3u8]))
+            .assert_gradient();
+    }
+
+    fn quantised(x: Case) -> Case {
+        let scale = |s: f32| Array::new([], vec![s]);
+        x.host(scale(0.5))
+            .host(Array::new([], vec![0u8]))
+            .host(Array::new([2, 1, 1], vec![1i8, -3]))
+            .host(Array::new([2], vec![1.0f32, 2.0]))
+            .host(Array::new([2], vec![0i8, 0]))
+            .host(scale(2.0))
+            .host(Array::new([], vec![10u8]))
+    }
+
+    #[test]
+    fn results_are_rounded_and_stay_in_range() {
+        let x = Case::new("QLinearConv").host(Array::new([1, 1, 3], vec![2u8, 6, 200]));
+        let y = quantised(x).run().unwrap();
+        assert_eq!(y[0].dtype(), DType::U8);
+        // 0.25 x: 0.5 and 1.5 go to the even one.
+        assert_eq!(y[0].to_f64().unwrap(), [10.0, 12.0, 60.0, 7.0, 1.0, 0.0]);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_an_error() {
+        let x = Case::new("QLinearConv").host(Array::new([1, 2, 3], vec![2u8; 6]));
+        assert!(quantised(x).run().unwrap_err().contains("groups"));
+        let x = Case::new("QLinearConv").host(Array::new([1], vec![2u8]));
+        assert!(!quantised(x).run().unwrap_err().contains("panicked"));
+    }
+}

@@ -1,0 +1,471 @@
+//! Elements chosen by index: Gather, `GatherElements`, `GatherND`, Compress.
+//!
+//! Indices on the host become one list of positions in the data laid flat, so that every form is a selection whose
+//! gradient is exact. Indices on the device (whole numbers that depend on the model's input) stay there; those
+//! outside the data are moved to its nearest entry, since nothing on the device can refuse them.
+
+use super::Entry;
+use super::layout::{Cut, along, cut, empty, inside, picked, reshaped, strides};
+use crate::array::Array;
+use crate::node::{NodeSpec, OpResult, Run, axis, one, run};
+use crate::room;
+use crate::tensor::{Indices, Tensor};
+use crate::value::Value;
+
+/// Indices on the device: negative ones counted from the end, then kept inside.
+pub(super) fn wrapped(indices: Tensor, length: usize) -> OpResult<Tensor> {
+    if length == 0 {
+        return Err("indices into nothing".into());
+    }
+    if indices.dtype().is_float() {
+        return Err(format!("indices of type {}", indices.dtype()));
+    }
+    let n = length as f64;
+    let from_end = indices.clone().add_scalar(n);
+    let counted = indices
+        .clone()
+        .lower_scalar(0.0)
+        .choose(from_end, indices)?;
+    Ok(counted.clamp_min(0.0).clamp_max(n - 1.0))
+}
+
+/// Indices on the host, each inside.
+fn all_inside(indices: &Array, length: usize) -> OpResult<Vec<usize>> {
+    indices
+        .to_ints()?
+        .into_iter()
+        .map(|i| inside(i, length))
+        .collect()
+}
+
+/// The elements of `value`, laid flat, at these positions.
+pub(super) fn chosen(
+    value: Value,
+    from: &[usize],
+    shape: &[usize],
+    device: &burn::tensor::Device,
+) -> OpResult<Value> {
+    room::elements(shape)?;
+    match value {
+        Value::Host(a) => Ok(a.pick(from, shape).into()),
+        other => Ok(picked(other.device(device)?, from, shape, device)?.into()),
+    }
+}
+
+fn gather(node: &NodeSpec<'_>) -> OpResult<Run> {
+    let at = node.int("axis", 0)?;
+    run(move |x| {
+        let (value, indices) = (x.take(0)?, x.take(1)?);
+        let own = value.shape();
+        let at = axis(at, own.len())?;
+        let mut shape = own[..at].to_vec();
+        shape.extend(indices.shape());
+        shape.extend_from_slice(&own[at + 1..]);
+        let elements = room::elements(&shape)?;
+        let indices = match indices {
+            Value::Device(t) => {
+                let data = value.device(x.device)?;
+                if elements == 0 {
+                    return one(empty(&shape, data.dtype(), x.device)?);
+                }
+                let n = t.shape().iter().product();
+                let list = wrapped(t, own[at])?.reshape(&[n])?.indices();
+                return one(data.select(at, list).reshape(&shape)?);
+            }
+            other => other.host()?,
+        };
+        let list = all_inside(&indices, own[at])?;
+        let part = match list.as_slice() {
+            // One entry is a slice, which copies nothing.
+            [i] => {
+                let mut cuts: Vec<Cut> = own.iter().map(|n| Cut::all(*n)).collect();
+                cuts[at] = Cut::part(*i, 1);
+                cut(value, &cuts, x.device)?
+            }
+            list => along(value, at, list, x.device)?,
+        };
+        one(reshaped(part, &shape)?)
+    })
+}
+
+/// Positions, in data of shape `own` laid flat, of `indices` along one axis: each index's other coordinates are those
+/// of its own place.
+pub(super) fn element_positions(own: &[usize], indices: &Array, at: usize) -> OpResult<Vec<usize>> {
+    let shape = indices.shape();
+    let fits = shape.len() == own.len() && (0..own.len()).all(|i| i == at || shape[i] <= own[i]);
+    if !fits {
+        return Err(format!(
+            "indices of shape {shape:?} along dimension {at} of {own:?}"
+        ));
+    }
+    let strides = strides(own);
+    let mut place = vec![0usize; shape.len()];
+    let mut positions = Vec::with_capacity(indices.len());
+    for i in all_inside(indices, own[at])? {
+        let others: usize = (0..own.len())
+            .filter(|k| *k != at)
+            .map(|k| place[k] * strides[k])
+            .sum();
+        positions.push(others + i * strides[at]);
+        for k in (0..shape.len()).rev() {
+            place[k] += 1;
+            if place[k] < shape[k] {
+                break;
+            }
+            place[k] = 0;
+        }
+    }
+    Ok(positions)
+}
+
+/// The same for indices on the device; exact up to 2^24 positions.
+pub(super) fn device_positions(
+    own: &[usize],
+    indices: Tensor,
+    at: usize,
+    device: &burn::tensor::Device,
+) -> OpResult<Indices> {
+    let shape = indices.shape();
+    let others = element_positions(
+        own,
+        &Array::try_new(shape.clone(), vec![0i64; room::elements(&shape)?])?,
+        at,
+    )?;
+    let others = others.into_iter().map(|i| i as f32).collect();
+    let others = Tensor::upload(others, &shape, indices.dtype(), device)?;
+    let own_part = wrapped(indices, own[at])?.mul_scalar(strides(own)[at] as f64);
+    let n = room::elements(&shape)?;
+    Ok(own_part.add(others)?.reshape(&[n])?.indices())
+}
+
+fn gather_elements(node: &NodeSpec<'_>) -> OpResult<Run> {
+    let at = node.int("axis", 0)?;
+    run(move |x| {
+        let (value, indices) = (x.take(0)?, x.take(1)?);
+        let own = value.shape();
+        let at = axis(at, own.len())?;
+        match indices {
+            Value::Device(t) => {
+                let shape = t.shape();
+                if shape.len() != own.len() {
+                    return Err(format!("indices of shape {shape:?} into {own:?}"));
+                }
+                let cuts: Vec<Cut> = (0..own.len())
+                    .map(|i| match (i == at, shape[i] <= own[i]) {
+                        (true, _) => Ok(Cut::all(own[i])),
+                        (false, true) => Ok(Cut::part(0, shape[i])),
+                        (false, false) => Err(format!("indices of shape {shape:?} into {own:?}")),
+                    })
+                    .collect::<OpResult<_>>()?;
+                let data = cut(value, &cuts, x.device)?.device(x.device)?;
+                if shape.contains(&0) {
+                    return one(empty(&shape, data.dtype(), x.device)?);
+                }
+                one(data.gather(at, wrapped(t, own[at])?.indices()))
+            }
+            other => {
+                let indices = other.host()?;
+                let from = element_positions(&own, &indices, at)?;
+                one(chosen(value, &from, indices.shape(), x.device)?)
+            }
+        }
+    })
+}
+
+/// How index tuples point into data: the last dimension of the indices holds one coordinate for each dimension after
+/// the first `batch` ones.
+pub(super) struct Tuples {
+    /// Number of tuples.
+    count: usize,
+    /// Coordinates in each.
+    width: usize,
+    /// Tuples in each of the `batch` dimensions' entries.
+    per_batch: usize,
+    /// Elements each tuple points to.
+    pub(super) block: usize,
+    /// The shape of those.
+    pub(super) inner: Vec<usize>,
+    /// The dimensions pointed into.
+    dims: Vec<usize>,
+}
+
+impl Tuples {
+    pub(super) fn new(own: &[usize], indices: &[usize], batch: i64) -> OpResult<Self> {
+        let refuse = || {
+            format!(
+                "index tuples of shape {indices:?} into {own:?}, the first {batch} dimensions shared"
+            )
+        };
+        let batch = usize::try_from(batch).map_err(|_| refuse())?;
+        let [lead @ .., width] = indices else {
+            return Err(refuse());
+        };
+        let last = batch.checked_add(*width).ok_or_else(refuse)?;
+        if *width == 0 || last > own.len() || lead.len() < batch || lead[..batch] != own[..batch] {
+            return Err(refuse());
+        }
+        Ok(Self {
+            count: room::elements(lead)?,
+            width: *width,
+            per_batch: room::elements(&lead[batch..])?,
+            block: room::elements(&own[last..])?,
+            inner: own[last..].to_vec(),
+            dims: own[batch..last].to_vec(),
+        })
+    }
+
+    /// The number of the block each tuple points to.
+    pub(super) fn blocks(&self, indices: &Array) -> OpResult<Vec<usize>> {
+        let list = indices.to_ints()?;
+        let (strides, all) = (strides(&self.dims), self.dims.iter().product::<usize>());
+        (0..self.count)
+            .map(|t| {
+                let tuple = &list[t * self.width..(t + 1) * self.width];
+                let mut block = t / self.per_batch * all;
+                for ((i, n), stride) in tuple.iter().zip(&self.dims).zip(&strides) {
+                    block += inside(*i, *n)? * stride;
+                }
+                Ok(block)
+            })
+            .collect()
+    }
+
+    /// The same for indices on the device; exact up to 2^24 blocks.
+    pub(super) fn device_blocks(
+        &self,
+        indices: Tensor,
+        device: &burn::tensor::Device,
+    ) -> OpResult<Tensor> {
+        let (strides, all) = (strides(&self.dims), self.dims.iter().product::<usize>());
+        let tuples = indices.reshape(&[self.count, self.width])?;
+        let starts = (0..self.count).map(|t| (t / self.per_batch * all) as f32);
+        let mut blocks =
+            Tensor::upload(starts.collect(), &[self.count, 1], tuples.dtype(), device)?;
+        for (k, (n, stride)) in self.dims.iter().zip(&strides).enumerate() {
+            let column = wrapped(tuples.clone().narrow(1, k, 1), *n)?;
+            blocks = blocks.add(column.mul_scalar(*stride as f64))?;
+        }
+        blocks.reshape(&[self.count])
+    }
+}
+
+fn gather_nd(node: &NodeSpec<'_>) -> OpResult<Run> {
+    let batch = node.int("batch_dims", 0)?;
+    run(move |x| {
+        let (value, indices) = (x.take(0)?, x.take(1)?);
+        let (own, pointing) = (value.shape(), indices.shape());
+        let tuples = Tuples::new(&own, &pointing, batch)?;
+        let mut shape = pointing[..pointing.len() - 1].to_vec();
+        shape.extend_from_slice(&tuples.inner);
+        if room::elements(&shape)? == 0 {
+            return one(chosen(value, &[], &shape, x.device)?);
+        }
+        let all = room::elements(&own)? / tuples.block;
+        let part = match indices {
+            Value::Device(t) => {
+                let blocks = tuples.device_blocks(t, x.device)?.indices();
+                let data = value.device(x.device)?.reshape(&[all, tuples.block])?;
+                data.select(0, blocks).into()
+            }
+            other => {
+                let blocks = tuples.blocks(&other.host()?)?;
+                along(reshaped(value, &[all, tuples.block])?, 0, &blocks, x.device)?
+            }
+        };
+        one(reshaped(part, &shape)?)
+    })
+}
+
+fn compress(node: &NodeSpec<'_>) -> OpResult<Run> {
+    let at = node.int_opt("axis")?;
+    run(move |x| {
+        let keep = x.array(1)?;
+        if keep.shape().len() != 1 {
+            return Err(format!(
+                "a condition of shape {:?}; expected a list",
+                keep.shape()
+            ));
+        }
+        let mut value = x.take(0)?;
+        let at = match at {
+            Some(at) => axis(at, value.shape().len())?,
+            None => {
+                let n = room::elements(&value.shape())?;
+                value = reshaped(value, &[n])?;
+                0
+            }
+        };
+        let n = value.shape()[at];
+        let kept: Vec<usize> = keep
+            .to_ints()?
+            .iter()
+            .enumerate()
+            .filter(|(_, k)| **k != 0)
+            .map(|(i, _)| i)
+            .collect();
+        if kept.last().is_some_and(|i| *i >= n) {
+            return Err(format!("{} conditions for {n} entries", keep.len()));
+        }
+        one(along(value, at, &kept, x.device)?)
+    })
+}
+
+/// The operators of this file.
+pub(super) const ENTRIES: &[Entry] = &[
+    Entry::new("Gather", gather),
+    Entry::new("GatherElements", gather_elements),
+    Entry::new("GatherND", gather_nd),
+    // How many elements come out depends on the condition.
+    Entry::new("Compress", compress).asking(),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::Tuples;
+    use crate::check::Case;
+    use crate::{Array, DType};
+
+    fn ints(shape: &[usize], v: &[i64]) -> Array {
+        Array::new(shape, v.to_vec())
+    }
+
+    #[test]
+    fn gradients() {
+        for (axis, shape, list) in [
+            (0, vec![2, 2], vec![0, -1, 1, 1]),
+            (-1, vec![], vec![1]),
+            (1, vec![3], vec![3, 3, -4]),
+        ] {
+            Case::new("Gather")
+                .int("axis", axis)
+                .scattered(&[3, 4], -1.0, 1.0)
+                .host(ints(&shape, &list))
+                .assert_gradient();
+        }
+        Case::new("GatherElements")
+            .int("axis", 1)
+            .scattered(&[3, 2, 2], -1.0, 1.0)
+            .host(ints(&[2, 3, 1], &[0, 1, 1, -1, 0, 0]))
+            .assert_gradient();
+        Case::new("GatherND")
+            .scattered(&[2, 3, 2], -1.0, 1.0)
+            .host(ints(&[3, 2], &[0, 2, 1, -1, 0, 2]))
+            .assert_gradient();
+        Case::new("GatherND")
+            .int("batch_dims", 1)
+            .scattered(&[2, 3, 2], -1.0, 1.0)
+            .host(ints(&[2, 2, 1], &[0, 2, 1, 1]))
+            .assert_gradient();
+        Case::new("Compress")
+            .int("axis", 1)
+            .scattered(&[2, 3], -1.0, 1.0)
+            .host(Array::new([3], vec![true, false, true]))
+            .assert_gradient();
+        Case::new("Compress")
+            .scattered(&[2, 3], -1.0, 1.0)
+            .host(Array::new([4], vec![false, true, false, true]))
+            .assert_gradient();
+    }
+
+    /// Indices that live on the device give what the same indices give on the host.
+    #[test]
+    fn indices_on_the_device() {
+        for (case, shape, list) in [
+            (Case::new("Gather").int("axis", 1), vec![2], vec![2, -3]),
+            (Case::new("Gather"), vec![], vec![1]),
+            (
+                Case::new("GatherElements").int("axis", 0),
+                vec![2, 3, 1],
+                vec![1, 0, -1, 0, 0, 1],
+            ),
+            (Case::new("GatherND"), vec![2, 3], vec![1, -1, 0, 0, 1, 1]),
+            (
+                Case::new("GatherND").int("batch_dims", 1),
+                vec![2, 2],
+                vec![-1, 0, 0, 1],
+            ),
+        ] {
+            let data = case.scattered(&[2, 3, 2], -1.0, 1.0);
+            let host = data.clone().host(ints(&shape, &list)).run().unwrap();
+            let values = list.iter().map(|i| *i as f64).collect();
+            let device = data.tracked(&shape, values).label(1, DType::I64);
+            assert_eq!(host, device.run().unwrap());
+        }
+    }
+
+    #[test]
+    fn values() {
+        let words = ["a", "b", "c"].map(str::to_owned).to_vec();
+        let got = Case::new("Gather")
+            .host(Array::new([3], words))
+            .host(ints(&[1, 2], &[-1, 0]))
+            .run()
+            .unwrap();
+        let want = vec!["c".to_owned(), "a".into()];
+        assert_eq!(got, [Array::new([1, 2], want)]);
+        let none = Case::new("Gather")
+            .tracked(&[2, 2], vec![0.0; 4])
+            .host(ints(&[0], &[]))
+            .run()
+            .unwrap();
+        assert_eq!(none[0].shape(), [0, 2]);
+        let empty = Case::new("GatherND")
+            .tracked(&[2, 2], vec![0.0; 4])
+            .host(ints(&[0, 1], &[]))
+            .run()
+            .unwrap();
+        assert_eq!(empty[0].shape(), [0, 2]);
+        assert_eq!(Tuples::new(&[2, 3], &[4, 1], 0).unwrap().block, 3);
+    }
+
+    #[test]
+    fn mistakes_are_sentences() {
+        let x = || Array::new([2, 3], vec![0.0f32; 6]);
+        let wrong = [
+            Case::new("Gather").host(x()).host(ints(&[1], &[2])),
+            Case::new("Gather").host(x()).host(ints(&[1], &[i64::MIN])),
+            Case::new("Gather")
+                .int("axis", 2)
+                .host(x())
+                .host(ints(&[1], &[0])),
+            Case::new("Gather").host(x()).host(x()),
+            Case::new("Gather").host(x()),
+            Case::new("Gather")
+                .host(Array::new([], vec![1.0f32]))
+                .host(ints(&[1], &[0])),
+            Case::new("GatherElements").host(x()).host(ints(&[1], &[0])),
+            Case::new("GatherElements")
+                .host(x())
+                .host(ints(&[1, 4], &[0; 4])),
+            Case::new("GatherElements")
+                .host(x())
+                .host(ints(&[1, 1], &[2])),
+            Case::new("GatherND").host(x()).host(ints(&[1, 3], &[0; 3])),
+            Case::new("GatherND").host(x()).host(ints(&[], &[0])),
+            Case::new("GatherND").host(x()).host(ints(&[1, 2], &[0, 3])),
+            Case::new("GatherND")
+                .int("batch_dims", 1)
+                .host(x())
+                .host(ints(&[1, 1], &[0])),
+            Case::new("GatherND")
+                .int("batch_dims", i64::MAX)
+                .host(x())
+                .host(ints(&[1, 1], &[0])),
+            Case::new("GatherND")
+                .int("batch_dims", -1)
+                .host(x())
+                .host(ints(&[1, 1], &[0])),
+            Case::new("Compress")
+                .int("axis", 0)
+                .host(x())
+                .host(Array::new([3], vec![false, false, true])),
+            Case::new("Compress")
+                .host(x())
+                .host(Array::new([1, 1], vec![true])),
+        ];
+        for (i, case) in wrong.iter().enumerate() {
+            let problem = case.run().unwrap_err();
+            assert!(!problem.contains("panic"), "case {i}: {problem}");
+        }
+    }
+}

@@ -1,0 +1,677 @@
+//! Reductions along axes, and what is made of them.
+
+use super::numbers::{Numbers, offsets, strides};
+use super::{Entry, Gradient};
+use crate::array::Array;
+use crate::node::{Args, NodeSpec, OpResult, Run, axes, axis, one, run};
+use crate::tensor::Tensor;
+
+/// How a group of elements becomes one.
+#[derive(Clone, Copy)]
+struct Reduction {
+    /// Of host integers; floating point is used where there is none.
+    ints: Option<fn(&[i128]) -> i128>,
+    /// Of host floating point. What it makes of nothing is the result for empty groups.
+    floats: fn(&[f64]) -> f64,
+    /// Along the middle one of three dimensions, which keeps length 1.
+    device: fn(Tensor) -> OpResult<Tensor>,
+}
+
+/// Which axes are reduced.
+struct Axes {
+    listed: Option<Vec<i64>>,
+    none_is_none: bool,
+    keep: bool,
+}
+
+impl Axes {
+    fn of(node: &NodeSpec<'_>) -> OpResult<Self> {
+        Ok(Self {
+            listed: node.ints("axes")?,
+            none_is_none: node.flag("noop_with_empty_axes", false)?,
+            keep: node.flag("keepdims", true)?,
+        })
+    }
+
+    /// Which dimensions are reduced: listed by an attribute (up to version 17, ReduceSum's up to 12) or an input.
+    fn reduced(&self, x: &mut Args<'_>, rank: usize) -> OpResult<Vec<bool>> {
+        let listed = match x.ints_opt(1)? {
+            Some(list) => list,
+            None => self.listed.clone().unwrap_or_default(),
+        };
+        if listed.is_empty() {
+            return Ok(vec![!self.none_is_none; rank]);
+        }
+        let mut reduced = vec![false; rank];
+        for at in axes(&listed, rank)? {
+            reduced[at] = true;
+        }
+        Ok(reduced)
+    }
+
+    fn shape(&self, shape: &[usize], reduced: &[bool]) -> Vec<usize> {
+        shape
+            .iter()
+            .zip(reduced)
+            .filter(|(_, r)| self.keep || !**r)
+            .map(|(d, r)| if *r { 1 } else { *d })
+            .collect()
+    }
+}
+
+/// The entries of `list` whose dimension is (or is not) reduced.
+fn split(list: &[usize], reduced: &[bool], which: bool) -> Vec<usize> {
+    list.iter()
+        .zip(reduced)
+        .filter(|(_, r)| **r == which)
+        .map(|(v, _)| *v)
+        .collect()
+}
+
+fn on_host(a: &Array, reduced: &[bool], shape: &[usize], op: Reduction) -> OpResult<Array> {
+    fn grouped<T: Copy>(v: &[T], kept: &[usize], inner: &[usize], f: fn(&[T]) -> T) -> Vec<T> {
+        let mut group = Vec::with_capacity(inner.len());
+        kept.iter()
+            .map(|at| {
+                group.clear();
+                group.extend(inner.iter().map(|i| v[at + i]));
+                f(&group)
+            })
+            .collect()
+    }
+    let steps = strides(a.shape());
+    let block = |which| {
+        offsets(
+            &split(a.shape(), reduced, which),
+            &split(&steps, reduced, which),
+        )
+    };
+    let (kept, inner) = (block(false), block(true));
+    let all = match (Numbers::of(a)?, op.ints) {
+        (Numbers::Ints(v), Some(f)) => Numbers::Ints(grouped(&v, &kept, &inner, f)),
+        (v, _) => Numbers::Floats(grouped(&v.floats(), &kept, &inner, op.floats)),
+    };
+    all.stored(shape, a.dtype())
+}
+
+/// The device reduces one dimension at a time: those to be reduced are brought side by side and made one.
+fn on_device(
+    t: Tensor,
+    reduced: &[bool],
+    shape: &[usize],
+    op: Reduction,
+    device: &burn::tensor::Device,
+) -> OpResult<Tensor> {
+    let (own, dtype) = (t.shape(), t.dtype());
+    let dims: Vec<usize> = (0..own.len()).collect();
+    let inner = split(&dims, reduced, true);
+    let n: usize = inner.iter().map(|d| own[*d]).product();
+    let count: usize = shape.iter().product();
+    if n == 0 || count == 0 {
+        let mut empty = (op.floats)(&[]);
+        if let (Some(f), Some((low, high))) = (op.ints, dtype.range()) {
+            empty = (f(&[]) as f64).clamp(low, high);
+        }
+        return Ok(Tensor::full(shape, empty, device)?.typed(dtype));
+    }
+    let first = inner.first().copied().unwrap_or(0);
+    let adjacent = inner.windows(2).all(|w| w[1] == w[0] + 1);
+    let (t, outer) = if adjacent {
+        (t, own[..first].iter().product())
+    } else {
+        let order = [split(&dims, reduced, false), inner].concat();
+        (t.permute(&order), count)
+    };
+    let result = (op.device)(t.reshape(&[outer, n, count / outer])?)?.reshape(shape)?;
+    Ok(if dtype.is_int() {
+        result.trunc()
+    } else {
+        result
+    })
+}
+
+fn reduce(node: &NodeSpec<'_>, op: Reduction) -> OpResult<Run> {
+    let which = Axes::of(node)?;
+    run(move |x| {
+        let own = x.peek(0)?.shape();
+        let reduced = which.reduced(x, own.len())?;
+        let shape = which.shape(&own, &reduced);
+        if x.all_host() {
+            return one(on_host(&x.array(0)?, &reduced, &shape, op)?);
+        }
+        one(on_device(x.tensor(0)?, &reduced, &shape, op, x.device)?)
+    })
+}
+
+fn total(v: &[f64]) -> f64 {
+    v.iter().sum()
+}
+
+fn sum(node: &NodeSpec<'_>) -> OpResult<Run> {
+    let op = Reduction {
+        ints: Some(|v| v.iter().sum()),
+        floats: total,
+        device: |t| Ok(t.sum(&[1])),
+    };
+    reduce(node, op)
+}
+
+fn mean(node: &NodeSpec<'_>) -> OpResult<Run> {
+    let op = Reduction {
+        ints: Some(|v| v.iter().sum::<i128>() / (v.len() as i128).max(1)),
+        floats: |v| total(v) / v.len() as f64,
+        device: |t| Ok(t.mean(&[1])),
+    };
+    reduce(node, op)
+}
+
+fn max(node: &NodeSpec<'_>) -> OpResult<Run> {
+    let op = Reduction {
+        ints: Some(|v| v.iter().copied().max().unwrap_or(i128::MIN)),
+        floats: |v| {
+            v.iter().fold(
+                f64::NEG_INFINITY,
+                |m, x| {
+                    if *x > m || x.is_nan() { *x } else { m }
+                },
+            )
+        },
+        device: |t| Ok(t.max(&[1])),
+    };
+    reduce(node, op)
+}
+
+fn min(node: &NodeSpec<'_>) -> OpResult<Run> {
+    let op = Reduction {
+        ints: Some(|v| v.iter().copied().min().unwrap_or(i128::MAX)),
+        floats: |v| {
+            v.iter().fold(
+                f64::INFINITY,
+                |m, x| {
+                    if *x < m || x.is_nan() { *x } else { m }
+                },
+            )
+        },
+        device: |t| Ok(t.min(&[1])),
+    };
+    reduce(node, op)
+}
+
+fn prod(node: &NodeSpec<'_>) -> OpResult<Run> {
+    let op = Reduction {
+        ints: Some(|v| v.iter().fold(1, |p, x| p.wrapping_mul(*x))),
+        floats: |v| v.iter().product(),
+        device: |t| Ok(t.prod(&[1])),
+    };
+    reduce(node, op)
+}
+
+fn l1(node: &NodeSpec<'_>) -> OpResult<Run> {
+    let op = Reduction {
+        ints: Some(|v| v.iter().map(|x| x.abs()).sum()),
+        floats: |v| v.iter().map(|x| x.abs()).sum(),
+        device: |t| Ok(t.abs().sum(&[1])),
+    };
+    reduce(node, op)
+}
+
+fn squares(v: &[f64]) -> f64 {
+    v.iter().map(|x| x * x).sum()
+}
+
+fn l2(node: &NodeSpec<'_>) -> OpResult<Run> {
+    let op = Reduction {
+        ints: None,
+        floats: |v| squares(v).sqrt(),
+        // The derivative at zero is taken to be zero, as in PyTorch; the root's own would be infinite.
+        device: |t| {
+            let square = t.clone().mul(t)?.sum(&[1]);
+            let zero = square.clone().equal_scalar(0.0);
+            let root = zero.clone().fill(square, 1.0)?.sqrt();
+            zero.fill(root, 0.0)
+        },
+    };
+    reduce(node, op)
+}
+
+fn sum_square(node: &NodeSpec<'_>) -> OpResult<Run> {
+    let op = Reduction {
+        ints: Some(|v| {
+            v.iter()
+                .fold(0, |s: i128, x| s.wrapping_add(x.wrapping_mul(*x)))
+        }),
+        floats: squares,
+        device: |t| Ok(t.clone().mul(t)?.sum(&[1])),
+    };
+    reduce(node, op)
+}
+
+fn log_sum(node: &NodeSpec<'_>) -> OpResult<Run> {
+    let op = Reduction {
+        ints: None,
+        floats: |v| total(v).ln(),
+        device: |t| Ok(t.sum(&[1]).log()),
+    };
+    reduce(node, op)
+}
+
+/// The largest is taken out, so that no exponential overflows.
+fn log_sum_exp(node: &NodeSpec<'_>) -> OpResult<Run> {
+    let op = Reduction {
+        ints: None,
+        floats: |v| {
+            let largest = v.iter().fold(f64::MIN, |m, x| m.max(*x)).min(f64::MAX);
+            v.iter().map(|x| (x - largest).exp()).sum::<f64>().ln() + largest
+        },
+        // An infinity is not taken out: infinity less infinity is not a number.
+        device: |t| {
+            let largest = t.clone().detach().max(&[1]);
+            let largest = largest
+                .clamp_min(f64::from(f32::MIN))
+                .clamp_max(f64::from(f32::MAX));
+            let rest = t.sub(largest.clone())?.exp().sum(&[1]).log();
+            rest.add(largest)
+        },
+    };
+    reduce(node, op)
+}
+
+/// Where the largest (or smallest) is: the first of several, or the last where asked for.
+fn arg(node: &NodeSpec<'_>, largest: bool) -> OpResult<Run> {
+    let named = node.int("axis", 0)?;
+    let keep = node.flag("keepdims", true)?;
+    let last = node.flag("select_last_index", false)?;
+    run(move |x| {
+        let own = x.peek(0)?.shape();
+        let at = axis(named, own.len())?;
+        let n = own[at];
+        if n == 0 {
+            return Err(format!("axis {named} has no elements to choose from"));
+        }
+        let mut shape = own.clone();
+        if keep {
+            shape[at] = 1;
+        } else {
+            shape.remove(at);
+        }
+        if x.all_host() {
+            let a = x.array(0)?;
+            let reduced: Vec<bool> = (0..own.len()).map(|d| d == at).collect();
+            let steps = strides(&own);
+            let kept = offsets(
+                &split(&own, &reduced, false),
+                &split(&steps, &reduced, false),
+            );
+            let v = Numbers::of(&a)?;
+            let better = |p: usize, q: usize| match &v {
+                Numbers::Ints(v) => (v[p].cmp(&v[q])).is_gt() == largest && v[p] != v[q],
+                Numbers::Floats(v) => {
+                    if v[q].is_nan() {
+                        false
+                    } else {
+                        v[p].is_nan() || if largest { v[p] > v[q] } else { v[p] < v[q] }
+                    }
+                }
+            };
+            let found: Vec<i64> = kept
+                .iter()
+                .map(|from| {
+                    (1..n).fold(0, |best, i| {
+                        let (p, q) = (from + i * steps[at], from + best * steps[at]);
+                        let wins = if last { !better(q, p) } else { better(p, q) };
+                        if wins { i } else { best }
+                    }) as i64
+                })
+                .collect();
+            return one(Array::try_new(shape, found)?);
+        }
+        let mut t = x.tensor(0)?.detach();
+        if shape.contains(&0) {
+            return one(Array::try_new(shape, Vec::<i64>::new())?);
+        }
+        if last {
+            t = t.flip(&[at]);
+        }
+        let found = if largest { t.argmax(at) } else { t.argmin(at) };
+        let found = if last {
+            found.neg().add_scalar((n - 1) as f64)
+        } else {
+            found
+        };
+        one(found.reshape(&shape)?)
+    })
+}
+
+/// Running sums, without the element itself where `exclusive`, from the end where `reverse`.
+fn cumulative(node: &NodeSpec<'_>) -> OpResult<Run> {
+    let exclusive = node.flag("exclusive", false)?;
+    let reverse = node.flag("reverse", false)?;
+    run(move |x| {
+        let own = x.peek(0)?.shape();
+        let named = match x.ints(1)?.as_slice() {
+            [a] => *a,
+            list => return Err(format!("{} axes; expected one", list.len())),
+        };
+        let at = axis(named, own.len())?;
+        let n = own[at];
+        if own.contains(&0) {
+            return one(x.take(0)?);
+        }
+        if x.all_host() {
+            let a = x.array(0)?;
+            let steps = strides(&own);
+            let mut outer = own.clone();
+            outer[at] = 1;
+            let starts = offsets(&outer, &steps);
+            let from =
+                |start: usize, i: usize| start + if reverse { n - 1 - i } else { i } * steps[at];
+            macro_rules! summed {
+                ($v:expr, $zero:expr) => {{
+                    let mut v = $v;
+                    for start in &starts {
+                        let mut total = $zero;
+                        for i in 0..n {
+                            let here = &mut v[from(*start, i)];
+                            let with = total + *here;
+                            *here = if exclusive { total } else { with };
+                            total = with;
+                        }
+                    }
+                    v
+                }};
+            }
+            let all = match Numbers::of(&a)? {
+                Numbers::Ints(v) => Numbers::Ints(summed!(v, 0i128)),
+                Numbers::Floats(v) => Numbers::Floats(summed!(v, 0.0f64)),
+            };
+            return one(all.stored(&own, a.dtype())?);
+        }
+        let mut t = x.tensor(0)?;
+        if reverse {
+            t = t.flip(&[at]);
+        }
+        // Shifted rather than the element subtracted again, which would lose digits.
+        if exclusive {
+            let mut first = own.clone();
+            first[at] = 1;
+            let zero = Tensor::full(&first, 0.0, x.device)?.typed(t.dtype());
+            t = Tensor::cat(vec![zero, t], at)?.narrow(at, 0, n);
+        }
+        t = t.cumsum(at);
+        if reverse {
+            t = t.flip(&[at]);
+        }
+        one(t)
+    })
+}
+
+/// To mean 0 and variance 1 along axes.
+fn mean_variance(node: &NodeSpec<'_>) -> OpResult<Run> {
+    const EPSILON: f64 = 1e-9;
+    /// So small that its root does not change the divisor, and the root's derivative stays finite.
+    const SMALLEST: f64 = 1e-30;
+    let listed = node.ints("axes")?.unwrap_or_else(|| vec![0, 2, 3]);
+    run(move |x| {
+        let t = x.tensor(0)?;
+        let over = axes(&listed, t.rank())?;
+        if t.shape().contains(&0) {
+            return one(t);
+        }
+        let mean = t.clone().mean(&over);
+        let t = t.sub(mean)?;
+        let variance = t.clone().mul(t.clone())?.mean(&over);
+        let deviation = variance.clamp_min(SMALLEST).sqrt().add_scalar(EPSILON);
+        one(t.div(deviation)?)
+    })
+}
+
+/// The operators of this file.
+pub(super) const ENTRIES: &[Entry] = &[
+    Entry::new("ReduceSum", sum),
+    Entry::new("ReduceMean", mean),
+    Entry::new("ReduceMax", max),
+    Entry::new("ReduceMin", min),
+    Entry::new("ReduceProd", prod),
+    Entry::new("ReduceL1", l1),
+    Entry::new("ReduceL2", l2),
+    Entry::new("ReduceLogSum", log_sum),
+    Entry::new("ReduceLogSumExp", log_sum_exp),
+    Entry::new("ReduceSumSquare", sum_square),
+    Entry::new("ArgMax", |n| arg(n, true)).gradient(Gradient::Zero),
+    Entry::new("ArgMin", |n| arg(n, false)).gradient(Gradient::Zero),
+    Entry::new("CumSum", cumulative),
+    Entry::new("MeanVarianceNormalization", mean_variance),
+];
+
+#[cfg(test)]
+mod tests {
+    use crate::array::Array;
+    use crate::check::Case;
+
+    const OPS: [&str; 10] = [
+        "ReduceSum",
+        "ReduceMean",
+        "ReduceMax",
+        "ReduceMin",
+        "ReduceProd",
+        "ReduceL1",
+        "ReduceL2",
+        "ReduceLogSum",
+        "ReduceLogSumExp",
+        "ReduceSumSquare",
+    ];
+
+    fn computed(case: &Case) -> Array {
+        case.run().unwrap().remove(0)
+    }
+
+    fn list(v: &[i64]) -> Array {
+        Array::list(v.to_vec())
+    }
+
+    #[test]
+    fn gradients() {
+        for op in OPS {
+            let case = || Case::new(op).scattered(&[2, 3, 2, 2], 0.2, 2.0);
+            case().assert_gradient();
+            case().host(list(&[1])).int("keepdims", 0).assert_gradient();
+            case().host(list(&[-1, 2])).assert_gradient();
+            case().host(list(&[0, 2])).assert_gradient();
+            case().opset(11).ints("axes", &[0, 3]).assert_gradient();
+            case()
+                .host(list(&[]))
+                .int("noop_with_empty_axes", 1)
+                .assert_gradient();
+        }
+        Case::new("ReduceProd")
+            .tracked(&[4], vec![2.0, 0.0, -1.5, 3.0])
+            .assert_gradient();
+        Case::new("ReduceL2")
+            .tracked(&[2, 2], vec![0.0, 0.0, 3.0, 4.0])
+            .int("keepdims", 0);
+        Case::new("ReduceLogSumExp")
+            .tracked(&[3], vec![-2000.0, 1999.5, 2000.0])
+            .assert_gradient();
+    }
+
+    #[test]
+    fn the_derivative_of_a_length_at_zero_is_zero() {
+        let gradient = Case::new("ReduceL2")
+            .tracked(&[2], vec![0.0, 0.0])
+            .gradient();
+        assert_eq!(gradient, [[0.0, 0.0]]);
+    }
+
+    #[test]
+    fn gradients_of_running_sums_and_normalisation() {
+        for (exclusive, reverse) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+            for axis in [0, -1] {
+                Case::new("CumSum")
+                    .int("exclusive", exclusive)
+                    .int("reverse", reverse)
+                    .scattered(&[3, 4], -1.0, 1.0)
+                    .host(list(&[axis]))
+                    .assert_gradient();
+            }
+        }
+        Case::new("MeanVarianceNormalization")
+            .scattered(&[2, 2, 2, 3], -1.0, 1.0)
+            .assert_gradient();
+        Case::new("MeanVarianceNormalization")
+            .ints("axes", &[-1])
+            .scattered(&[2, 5], -1.0, 1.0)
+            .assert_gradient();
+        for last in [0, 1] {
+            Case::new("ArgMax")
+                .int("select_last_index", last)
+                .scattered(&[3, 4], -1.0, 1.0)
+                .assert_gradient();
+        }
+    }
+
+    #[test]
+    fn host_and_device_agree() {
+        let values = [3.0f32, 1.0, 2.0, 7.0, 5.0, 4.0, 0.5, 6.0];
+        let wide: Vec<f64> = values.iter().map(|v| f64::from(*v)).collect();
+        for op in OPS {
+            for axes in [&[0, 2][..], &[1], &[]] {
+                let there = Case::new(op).tracked(&[2, 2, 2], wide.clone());
+                let here = Case::new(op).host(Array::new([2, 2, 2], values.to_vec()));
+                let there = computed(&there.host(list(axes)));
+                let here = computed(&here.host(list(axes)));
+                assert_eq!(there.shape(), here.shape());
+                for (a, b) in there.to_f64().unwrap().iter().zip(here.to_f64().unwrap()) {
+                    assert!((a - b).abs() <= 1e-5 * b.abs(), "{op}: {a} {b}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn integers_are_exact() {
+        let big = (1i64 << 53) + 1;
+        let of = |op: &str| computed(&Case::new(op).host(list(&[big, -2, 1])).int("keepdims", 0));
+        let one = |v: i64| Array::new([], vec![v]);
+        assert_eq!(of("ReduceSum"), one(big - 1));
+        assert_eq!(of("ReduceMax"), one(big));
+        assert_eq!(of("ReduceMin"), one(-2));
+        assert_eq!(of("ReduceProd"), one(-2 * big));
+        assert_eq!(of("ReduceL1"), one(big + 3));
+        assert_eq!(of("ReduceMean"), one((big - 1) / 3));
+        assert_eq!(of("ReduceSumSquare"), one(big.wrapping_mul(big) + 5));
+        let flags = Array::new([2, 2], vec![true, false, false, false]);
+        let c = Case::new("ReduceMax").host(flags).host(list(&[1]));
+        assert_eq!(computed(&c), Array::new([2, 1], vec![true, false]));
+    }
+
+    #[test]
+    fn empty_groups() {
+        let of = |op: &str| {
+            let c = Case::new(op).tracked(&[2, 0], vec![]).host(list(&[1]));
+            let d = Case::new(op)
+                .host(Array::new([2, 0], Vec::<f32>::new()))
+                .host(list(&[1]));
+            let (there, here) = (computed(&c), computed(&d));
+            assert_eq!(there.shape(), [2, 1]);
+            let (there, here) = (there.to_f64().unwrap()[1], here.to_f64().unwrap()[1]);
+            assert!(there == here || (there.is_nan() && here.is_nan()), "{op}");
+            there
+        };
+        assert_eq!(of("ReduceSum"), 0.0);
+        assert_eq!(of("ReduceProd"), 1.0);
+        assert_eq!(of("ReduceMax"), f64::NEG_INFINITY);
+        assert_eq!(of("ReduceMin"), f64::INFINITY);
+        assert!(of("ReduceMean").is_nan());
+        assert_eq!(of("ReduceLogSumExp"), f64::NEG_INFINITY);
+        let c = Case::new("ReduceSum")
+            .tracked(&[0, 3], vec![])
+            .host(list(&[1]));
+        assert_eq!(computed(&c).shape(), [0, 1]);
+        let c = Case::new("ReduceMax").tracked(&[], vec![2.5]);
+        assert_eq!(computed(&c), Array::new([], vec![2.5f32]));
+    }
+
+    #[test]
+    fn the_first_or_the_last_of_several() {
+        let values = vec![2.0, 5.0, 5.0, 1.0, 5.0, 1.0];
+        for (op, last, expected) in [
+            ("ArgMax", 0, 1),
+            ("ArgMax", 1, 4),
+            ("ArgMin", 0, 3),
+            ("ArgMin", 1, 5),
+        ] {
+            let case = || Case::new(op).int("select_last_index", last);
+            let there = case().tracked(&[6], values.clone());
+            let here = case().host(Array::new([6], values.clone()));
+            let ints = case().host(list(&[2, 5, 5, 1, 5, 1]));
+            for c in [there, here, ints] {
+                assert_eq!(computed(&c), list(&[expected]), "{op} {last}");
+            }
+        }
+    }
+
+    #[test]
+    fn running_sums() {
+        for (exclusive, reverse, expected) in [
+            (0, 0, [1, 3, 6]),
+            (1, 0, [0, 1, 3]),
+            (0, 1, [6, 5, 3]),
+            (1, 1, [5, 3, 0]),
+        ] {
+            let case = || {
+                Case::new("CumSum")
+                    .int("exclusive", exclusive)
+                    .int("reverse", reverse)
+            };
+            let here = case().host(list(&[1, 2, 3])).host(list(&[-1]));
+            assert_eq!(computed(&here), list(&expected));
+            let there = case()
+                .tracked(&[3], vec![1.0, 2.0, 3.0])
+                .host(Array::new([], vec![0i32]));
+            let expected = expected.map(|v| v as f32).to_vec();
+            assert_eq!(computed(&there), Array::new([3], expected));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_computed_is_said() {
+        for (c, part) in [
+            (
+                Case::new("ReduceSum")
+                    .scattered(&[2], 0.0, 1.0)
+                    .host(list(&[1])),
+                "axis 1 of a value with 1 dimensions",
+            ),
+            (
+                Case::new("ReduceMax")
+                    .scattered(&[2], 0.0, 1.0)
+                    .host(list(&[0, -1])),
+                "named twice",
+            ),
+            (
+                Case::new("ReduceMax")
+                    .int("axes", 0)
+                    .scattered(&[2], 0.0, 1.0),
+                "not a list of integers",
+            ),
+            (
+                Case::new("ArgMax").tracked(&[2, 0], vec![]).int("axis", 1),
+                "no elements",
+            ),
+            (Case::new("ArgMax").tracked(&[], vec![1.0]), "axis 0"),
+            (
+                Case::new("CumSum")
+                    .scattered(&[2], 0.0, 1.0)
+                    .host(list(&[0, 0])),
+                "2 axes; expected one",
+            ),
+            (
+                Case::new("MeanVarianceNormalization").scattered(&[2], 0.0, 1.0),
+                "axis 2",
+            ),
+        ] {
+            let problem = c.run().unwrap_err();
+            assert!(problem.contains(part), "{problem}");
+        }
+    }
+}

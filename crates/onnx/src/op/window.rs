@@ -1,0 +1,287 @@
+//! Sliding windows, as convolution and pooling have them: which elements each one covers.
+
+use crate::node::{NodeSpec, OpResult};
+use crate::room;
+use crate::tensor::Tensor;
+
+/// No size in a file may be larger; sums and products of two then fit.
+const LARGEST: usize = i32::MAX as usize;
+
+/// How much is put around the input.
+#[derive(Debug, Clone)]
+pub(super) enum Padding {
+    /// So much: all beginnings, then all ends. None when it is left out.
+    Given(Option<Vec<usize>>),
+    /// As much as makes the output `input / stride`, rounded up; an odd one at the end.
+    SameUpper,
+    /// The same with an odd one at the beginning.
+    SameLower,
+}
+
+/// The attributes that convolution and pooling share.
+#[derive(Debug, Clone)]
+pub(super) struct Windows {
+    pub(super) kernel: Option<Vec<usize>>,
+    pub(super) strides: Option<Vec<usize>>,
+    pub(super) dilations: Option<Vec<usize>>,
+    pub(super) padding: Padding,
+    ceil: bool,
+}
+
+/// The windows along one axis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Span {
+    pub(super) input: usize,
+    pub(super) kernel: usize,
+    pub(super) stride: usize,
+    pub(super) dilation: usize,
+    /// What the file asks to be put before and after the input.
+    pub(super) begin: usize,
+    pub(super) end: usize,
+    /// What has to be put after it for the last window to fit: more than `end` when sizes are rounded up.
+    pub(super) reach: usize,
+    /// Number of windows.
+    pub(super) output: usize,
+}
+
+fn sizes(node: &NodeSpec<'_>, name: &str, least: usize) -> OpResult<Option<Vec<usize>>> {
+    let list = node.sizes(name)?;
+    for i in list.iter().flatten() {
+        if *i < least || *i > LARGEST {
+            return Err(format!(
+                "attribute `{name}` holds {i}; expected {least} to {LARGEST}"
+            ));
+        }
+    }
+    Ok(list)
+}
+
+/// The list, or `default` for every axis.
+pub(super) fn per_axis(
+    list: Option<&Vec<usize>>,
+    default: usize,
+    axes: usize,
+    name: &str,
+) -> OpResult<Vec<usize>> {
+    match list {
+        None => Ok(vec![default; axes]),
+        Some(l) if l.len() == axes => Ok(l.clone()),
+        Some(l) => Err(format!(
+            "attribute `{name}` has {} entries; expected {axes}",
+            l.len()
+        )),
+    }
+}
+
+impl Windows {
+    /// Reads and checks the attributes.
+    pub(super) fn read(node: &NodeSpec<'_>) -> OpResult<Self> {
+        let pads = sizes(node, "pads", 0)?;
+        let padding = match node.text("auto_pad", "NOTSET")?.as_str() {
+            "NOTSET" | "" => Padding::Given(pads),
+            "VALID" => Padding::Given(None),
+            "SAME_UPPER" => Padding::SameUpper,
+            "SAME_LOWER" => Padding::SameLower,
+            other => {
+                return Err(format!(
+                    "attribute `auto_pad` is `{other}`; expected NOTSET, VALID, SAME_UPPER or SAME_LOWER"
+                ));
+            }
+        };
+        Ok(Self {
+            kernel: sizes(node, "kernel_shape", 1)?,
+            strides: sizes(node, "strides", 1)?,
+            dilations: sizes(node, "dilations", 1)?,
+            padding,
+            ceil: node.flag("ceil_mode", false)?,
+        })
+    }
+
+    /// Reads and checks the attributes of a pooling operator, which has to name its kernel.
+    pub(super) fn pooling(node: &NodeSpec<'_>) -> OpResult<(Self, Vec<usize>)> {
+        let windows = Self::read(node)?;
+        let kernel = windows
+            .kernel
+            .clone()
+            .ok_or("attribute `kernel_shape` is missing")?;
+        Ok((windows, kernel))
+    }
+
+    /// The windows over an input of these lengths.
+    pub(super) fn spans(&self, input: &[usize], kernel: &[usize]) -> OpResult<Vec<Span>> {
+        let n = input.len();
+        if kernel.len() != n {
+            return Err(format!(
+                "a kernel with {} dimensions over an input with {n}",
+                kernel.len()
+            ));
+        }
+        if !(1..=3).contains(&n) {
+            return Err(format!(
+                "windows over {n} dimensions; only 1, 2 and 3 are supported"
+            ));
+        }
+        let strides = per_axis(self.strides.as_ref(), 1, n, "strides")?;
+        let dilations = per_axis(self.dilations.as_ref(), 1, n, "dilations")?;
+        let pads = match &self.padding {
+            Padding::Given(pads) => Some(per_axis(pads.as_ref(), 0, 2 * n, "pads")?),
+            _ => None,
+        };
+        (0..n)
+            .map(|i| {
+                let (stride, dilation) = (strides[i], dilations[i]);
+                if kernel[i] == 0 || kernel[i] > LARGEST || input[i] > LARGEST {
+                    return Err(format!(
+                        "a kernel of length {} over an input of length {}",
+                        kernel[i], input[i]
+                    ));
+                }
+                let extent = (kernel[i] - 1) * dilation + 1;
+                let (begin, end) = match &pads {
+                    Some(pads) => (pads[i], pads[i + n]),
+                    None => {
+                        let output = input[i].div_ceil(stride);
+                        let covered = output.saturating_sub(1) * stride + extent;
+                        let total = covered.saturating_sub(input[i]);
+                        match self.padding {
+                            Padding::SameUpper => (total / 2, total - total / 2),
+                            _ => (total - total / 2, total / 2),
+                        }
+                    }
+                };
+                let padded = input[i] + begin + end;
+                let Some(spare) = padded.checked_sub(extent) else {
+                    return Err(format!(
+                        "a kernel that spans {extent} elements over an input of {padded} (padding included)"
+                    ));
+                };
+                let mut output = spare / stride + 1;
+                let mut reach = end;
+                if self.ceil && spare % stride != 0 {
+                    // A last window must start on the input or the padding before it.
+                    let last = output * stride;
+                    if last < input[i] + begin {
+                        output += 1;
+                        reach = last + extent - input[i] - begin;
+                    }
+                }
+                Ok(Span {
+                    input: input[i],
+                    kernel: kernel[i],
+                    stride,
+                    dilation,
+                    begin,
+                    end,
+                    reach,
+                    output,
+                })
+            })
+            .collect()
+    }
+}
+
+impl Span {
+    /// The padding that both sides share, which Burn applies itself.
+    pub(super) fn even(&self) -> usize {
+        self.begin.min(self.reach)
+    }
+
+    /// The whole axis as one window of its own per element: what an axis that is not there looks like.
+    pub(super) const fn none() -> Self {
+        Self {
+            input: 1,
+            kernel: 1,
+            stride: 1,
+            dilation: 1,
+            begin: 0,
+            end: 0,
+            reach: 0,
+            output: 1,
+        }
+    }
+
+    /// One window per element.
+    pub(super) const fn every(input: usize) -> Self {
+        Self {
+            input,
+            output: input,
+            ..Self::none()
+        }
+    }
+}
+
+/// Puts `value` around the last dimensions, where the two sides differ: only what is missing from even padding.
+pub(super) fn evened(x: Tensor, spans: &[Span], value: f64) -> OpResult<Tensor> {
+    let mut pads = vec![(0, 0); x.rank() - spans.len()];
+    pads.extend(
+        spans
+            .iter()
+            .map(|s| (s.begin - s.even(), s.reach - s.even())),
+    );
+    x.padded(&pads, value)
+}
+
+/// Batch, channels and the lengths of the other dimensions.
+pub(super) fn spatial(shape: &[usize]) -> OpResult<(usize, usize, &[usize])> {
+    match shape {
+        [batch, channels, rest @ ..] if !rest.is_empty() => Ok((*batch, *channels, rest)),
+        _ => Err(format!(
+            "an input of shape {shape:?}; expected batch, channels and at least one more dimension"
+        )),
+    }
+}
+
+/// The shape of the output, if there is room for it, and whether it is empty.
+pub(super) fn shape(batch: usize, channels: usize, spans: &[Span]) -> OpResult<(Vec<usize>, bool)> {
+    let mut shape = vec![batch, channels];
+    shape.extend(spans.iter().map(|s| s.output));
+    let empty = room::elements(&shape)? == 0;
+    Ok((shape, empty))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn windows(padding: Padding, stride: usize, ceil: bool) -> Windows {
+        Windows {
+            kernel: None,
+            strides: Some(vec![stride]),
+            dilations: None,
+            padding,
+            ceil,
+        }
+    }
+
+    #[test]
+    fn the_odd_one_is_where_it_belongs() {
+        let upper = windows(Padding::SameUpper, 2, false)
+            .spans(&[6], &[3])
+            .unwrap()[0];
+        assert_eq!((upper.begin, upper.end, upper.output), (0, 1, 3));
+        let lower = windows(Padding::SameLower, 2, false)
+            .spans(&[6], &[3])
+            .unwrap()[0];
+        assert_eq!((lower.begin, lower.end, lower.output), (1, 0, 3));
+    }
+
+    #[test]
+    fn a_last_window_does_not_start_in_the_padding_after() {
+        let given = Padding::Given(Some(vec![1, 1]));
+        // Starts at 0, 2, 4 of 1 + 5 + 1; 6 would be past the input.
+        let s = windows(given.clone(), 2, true).spans(&[5], &[2]).unwrap()[0];
+        assert_eq!((s.output, s.reach), (3, 1));
+        let s = windows(given.clone(), 2, true).spans(&[6], &[3]).unwrap()[0];
+        assert_eq!((s.output, s.reach), (4, 2));
+        let s = windows(given, 2, false).spans(&[6], &[3]).unwrap()[0];
+        assert_eq!((s.output, s.reach), (3, 1));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_an_error() {
+        let w = windows(Padding::Given(None), 1, false);
+        assert!(w.spans(&[2], &[3]).unwrap_err().contains("spans 3"));
+        assert!(w.spans(&[2, 2], &[1]).unwrap_err().contains("a kernel"));
+        assert!(w.spans(&[2, 2], &[1, 1]).unwrap_err().contains("strides"));
+    }
+}

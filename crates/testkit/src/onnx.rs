@@ -1,0 +1,167 @@
+//! Small ONNX files, written from Rust.
+//!
+//! ```
+//! use proofmark_testkit::onnx::{Attr, OnnxWriter};
+//! let bytes = OnnxWriter::new(17)
+//!     .input("x", &[1, 4])
+//!     .constant("w", &[4, 2], &[1.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 1.0])
+//!     .node("MatMul", &["x", "w"], &["y"], &[])
+//!     .node("Softmax", &["y"], &["p"], &[("axis", Attr::Int(1))])
+//!     .output("p")
+//!     .bytes();
+//! assert!(!bytes.is_empty());
+//! ```
+
+use proofmark_onnx::proto::{
+    AttributeProto, DimensionProto, GraphProto, Message as _, ModelProto, NodeProto,
+    OperatorSetIdProto, TensorProto, TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto,
+};
+
+/// An attribute's value.
+#[derive(Debug, Clone)]
+pub enum Attr {
+    /// A whole number.
+    Int(i64),
+    /// A list of whole numbers.
+    Ints(Vec<i64>),
+    /// A number.
+    Float(f32),
+    /// A text.
+    Text(&'static str),
+}
+
+/// An ONNX file in the making; nodes must be given in order.
+#[derive(Debug, Clone)]
+pub struct OnnxWriter {
+    model: ModelProto,
+    graph: GraphProto,
+}
+
+impl OnnxWriter {
+    /// An empty model for this version of the operator set.
+    pub fn new(opset: i64) -> Self {
+        Self {
+            model: ModelProto {
+                ir_version: Some(8),
+                producer_name: "testkit".into(),
+                opset_import: vec![OperatorSetIdProto {
+                    domain: String::new(),
+                    version: opset,
+                }],
+                ..Default::default()
+            },
+            graph: GraphProto::default(),
+        }
+    }
+
+    /// A `float32` input; a dimension of 0 or less is left open.
+    #[must_use]
+    pub fn input(mut self, name: &str, shape: &[i64]) -> Self {
+        self.graph.input.push(value(name, Some(shape)));
+        self
+    }
+
+    /// An output.
+    #[must_use]
+    pub fn output(mut self, name: &str) -> Self {
+        self.graph.output.push(value(name, None));
+        self
+    }
+
+    /// A `float32` constant.
+    #[must_use]
+    pub fn constant(mut self, name: &str, shape: &[i64], values: &[f32]) -> Self {
+        self.graph.initializer.push(TensorProto {
+            name: name.into(),
+            dims: shape.to_vec(),
+            data_type: 1,
+            float_data: values.to_vec(),
+            ..Default::default()
+        });
+        self
+    }
+
+    /// An `int64` constant, `[n]`.
+    #[must_use]
+    pub fn integers(mut self, name: &str, values: &[i64]) -> Self {
+        self.graph.initializer.push(TensorProto {
+            name: name.into(),
+            dims: vec![values.len() as i64],
+            data_type: 7,
+            int64_data: values.to_vec(),
+            ..Default::default()
+        });
+        self
+    }
+
+    /// An `int8` constant without dimensions.
+    #[must_use]
+    pub fn int8(mut self, name: &str, number: i8) -> Self {
+        self.graph.initializer.push(TensorProto {
+            name: name.into(),
+            data_type: 3,
+            int32_data: vec![number.into()],
+            ..Default::default()
+        });
+        self
+    }
+
+    /// A node; `""` leaves an input out.
+    #[must_use]
+    pub fn node(
+        mut self,
+        op: &str,
+        inputs: &[&str],
+        outputs: &[&str],
+        attributes: &[(&str, Attr)],
+    ) -> Self {
+        let list = |names: &[&str]| names.iter().map(ToString::to_string).collect();
+        self.graph.node.push(NodeProto {
+            name: format!("{op}_{}", self.graph.node.len()),
+            op_type: op.into(),
+            input: list(inputs),
+            output: list(outputs),
+            attribute: attributes.iter().map(attribute).collect(),
+            ..Default::default()
+        });
+        self
+    }
+
+    /// The file.
+    pub fn bytes(mut self) -> Vec<u8> {
+        self.model.graph = Some(self.graph);
+        self.model.encode_to_vec()
+    }
+}
+
+fn attribute((name, value): &(&str, Attr)) -> AttributeProto {
+    let mut a = AttributeProto {
+        name: (*name).into(),
+        ..Default::default()
+    };
+    match value {
+        Attr::Float(f) => (a.r#type, a.f) = (1, *f),
+        Attr::Int(i) => (a.r#type, a.i) = (2, *i),
+        Attr::Text(s) => (a.r#type, a.s) = (3, s.as_bytes().to_vec().into()),
+        Attr::Ints(list) => (a.r#type, a.ints) = (7, list.clone()),
+    }
+    a
+}
+
+fn value(name: &str, shape: Option<&[i64]>) -> ValueInfoProto {
+    let dim = |d: &i64| DimensionProto {
+        dim_value: (*d > 0).then_some(*d),
+        dim_param: None,
+    };
+    ValueInfoProto {
+        name: name.into(),
+        r#type: Some(TypeProto {
+            tensor_type: Some(TensorTypeProto {
+                elem_type: 1,
+                shape: shape.map(|s| TensorShapeProto {
+                    dim: s.iter().map(dim).collect(),
+                }),
+            }),
+        }),
+    }
+}

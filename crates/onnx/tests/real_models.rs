@@ -84,7 +84,10 @@ fn every_model_loads_and_takes_samples_together() {
             Ok(model) => {
                 let mode = model.batch_mode().to_string();
                 let note = model.scores_note().unwrap_or_default();
-                eprintln!("{name}: {mode}. {note} {}", model.approximate_gradients().join(", "));
+                eprintln!(
+                    "{name}: {mode}. {note} {}",
+                    model.approximate_gradients().join(", ")
+                );
                 if matches!(model.batch_mode(), BatchMode::Chunks { .. }) {
                     wrong.push(format!("{name}: {mode}"));
                 }

@@ -6,3 +6,4 @@ mod idx;
 mod make;
 mod npz;
 mod parts;
+mod vnnlib;

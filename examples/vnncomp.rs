@@ -1,7 +1,7 @@
 //! The search for counterexamples against the instances of VNN-COMP whose answer is known.
 //!
 //! ```text
-//! cargo run -p proofmark --example vnncomp -- [--timeout SECONDS] [--only TEXT] [FOLDER]
+//! cargo run -p proofmark --example vnncomp -- [--timeout SECONDS] [--seed S] [--only TEXT] [FOLDER]
 //! ```
 //!
 //! FOLDER holds `instances.csv` (benchmark, model, vnnlib, verdict, …) and the files it names; `../shared/data/vnn`
@@ -21,6 +21,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use proofmark::data::vnnlib;
+use proofmark::domain::Seed;
 use proofmark::engine::Access;
 use proofmark::{Falsified, Falsify, ModelSource};
 
@@ -56,12 +57,13 @@ fn main() -> ExitCode {
 }
 
 fn compare() -> Result<bool, Box<dyn Error>> {
-    let (mut timeout, mut only, mut folder) = (60.0, String::new(), None);
+    let (mut timeout, mut seed, mut only, mut folder) = (60.0, 0, String::new(), None);
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().ok_or(format!("{argument} needs a value"));
         match argument.as_str() {
             "--timeout" => timeout = value()?.parse()?,
+            "--seed" => seed = value()?.parse()?,
             "--only" => only = value()?,
             _ => folder = Some(PathBuf::from(argument)),
         }
@@ -86,7 +88,7 @@ fn compare() -> Result<bool, Box<dyn Error>> {
             verdict: cells[3].to_owned(),
         };
         let began = Instant::now();
-        let result = search(&instance, timeout);
+        let result = search(&instance, timeout, seed);
         let seconds = began.elapsed().as_secs_f64();
         let tally = tallies.entry(instance.benchmark.clone()).or_default();
         tell(&instance, &result, seconds);
@@ -110,13 +112,14 @@ fn compare() -> Result<bool, Box<dyn Error>> {
     Ok(tallies.values().all(|t| t.unsat.1 == 0 && t.failed == 0))
 }
 
-fn search(instance: &Instance, timeout: f64) -> Result<Falsified, Box<dyn Error>> {
+fn search(instance: &Instance, timeout: f64, seed: u64) -> Result<Falsified, Box<dyn Error>> {
     let began = Instant::now();
     let spec = vnnlib::open(&instance.property)?;
     let source = ModelSource::new(instance.model.display().to_string());
     let opened = source.open_property(&spec, &proofmark::device("cpu")?)?;
     let stop = || began.elapsed().as_secs_f64() >= timeout;
     let mut search = Falsify::new(Access::Gradients(opened.model.as_ref()), &spec);
+    search.seed = Seed(seed);
     search.levels = None;
     search.stop = &stop;
     Ok(search.run()?)

@@ -23,6 +23,7 @@ fn main() -> ExitCode {
         Command::List(list) => command::list::run(&list),
         Command::Inspect(inspect) => command::inspect::run(&inspect),
         Command::Attack(attack) => command::attack::run(&attack, cli.quiet),
+        Command::Falsify(falsify) => command::falsify::run(&falsify, cli.quiet),
         Command::Gate(gate) => command::gate::run(&gate, cli.quiet),
         Command::Merge(merge) => command::merge::run(&merge, cli.quiet),
     });

@@ -102,7 +102,7 @@ Examples:
 pub(crate) struct Attack {
     /// An .onnx file, or a shipped model by name
     pub(crate) model: String,
-    /// A shipped set by name, or an .npz, .csv or IDX file (gz too)
+    /// A shipped set by name, or an .npz, .csv, IDX (gz too) or CIFAR .bin file
     #[arg(long, value_name = "SET")]
     pub(crate) data: String,
     /// Attacks by id, separated by commas

@@ -1,13 +1,16 @@
 //! One array of a file, still in the file's own bytes: what npz and IDX have in common.
 
+use half::f16;
 use ndarray::{ArrayD, IxDyn, ShapeBuilder};
 use proofmark_domain::SampleId;
 
 use crate::DataError;
+use crate::typed::AnyArray;
 
 /// What kind of element an array has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Element {
+    Bool,
     Unsigned,
     Signed,
     Float,
@@ -194,26 +197,70 @@ impl<'a> Array<'a> {
                 })
                 .collect();
         }
-        if self.dtype.size == 0 {
-            // A zero-width text type can only hold empty names.
-            return Err(self.wrong_dtype("text of at least one character"));
+        if !matches!(self.dtype.element, Element::Bytes | Element::Text) {
+            return Err(self.wrong_dtype("integers or text (`U` or `S`)"));
         }
-        let decode: fn(&[u8], bool) -> Option<String> = match self.dtype.element {
-            Element::Bytes => bytes_to_name,
-            Element::Text => ucs4_to_name,
-            _ => return Err(self.wrong_dtype("integers or text (`U` or `S`)")),
-        };
-        self.bytes
-            .chunks_exact(self.dtype.size)
+        self.texts()?
+            .into_iter()
             .enumerate()
-            .map(|(row, cell)| match decode(cell, self.dtype.big_endian) {
-                Some(name) if !name.is_empty() => Ok(SampleId::Name(name)),
-                Some(_) => Err(self.wrong_value(format!("row {row}"), "an empty id", "some text")),
-                None => {
-                    Err(self.wrong_value(format!("row {row}"), "damaged text", "valid Unicode"))
+            .map(|(row, name)| {
+                if name.is_empty() {
+                    Err(self.wrong_value(format!("row {row}"), "an empty id", "some text"))
+                } else {
+                    Ok(SampleId::Name(name))
                 }
             })
             .collect()
+    }
+
+    /// The elements of an array of text.
+    fn texts(&self) -> Result<Vec<String>, DataError> {
+        if self.dtype.size == 0 {
+            // A zero-width text type can only hold empty texts, and any number of them in no bytes.
+            return Err(self.wrong_dtype("text of at least one character"));
+        }
+        let decode = if self.dtype.element == Element::Bytes {
+            bytes_to_text
+        } else {
+            ucs4_to_text
+        };
+        let cells = self.bytes.chunks_exact(self.dtype.size);
+        let texts: Result<Vec<String>, DataError> = cells
+            .enumerate()
+            .map(|(row, cell)| {
+                decode(cell, self.dtype.big_endian).ok_or_else(|| {
+                    self.wrong_value(format!("row {row}"), "damaged text", "valid Unicode")
+                })
+            })
+            .collect();
+        Ok(self.row_major(texts?))
+    }
+
+    /// The array with the element type it has.
+    pub(crate) fn any(&self) -> Result<AnyArray, DataError> {
+        let (element, size) = (self.dtype.element, self.dtype.size);
+        Ok(match (element, size) {
+            (Element::Bool, _) => self.shaped(self.each(|[v]| v != 0))?.into(),
+            (Element::Signed, 1) => self.shaped(self.each(i8::from_le_bytes))?.into(),
+            (Element::Signed, 2) => self.shaped(self.each(i16::from_le_bytes))?.into(),
+            (Element::Signed, 4) => self.shaped(self.each(i32::from_le_bytes))?.into(),
+            (Element::Signed, 8) => self.shaped(self.each(i64::from_le_bytes))?.into(),
+            (Element::Unsigned, 1) => self.shaped(self.each(u8::from_le_bytes))?.into(),
+            (Element::Unsigned, 2) => self.shaped(self.each(u16::from_le_bytes))?.into(),
+            (Element::Unsigned, 4) => self.shaped(self.each(u32::from_le_bytes))?.into(),
+            (Element::Unsigned, 8) => self.shaped(self.each(u64::from_le_bytes))?.into(),
+            (Element::Float, 2) => self.shaped(self.each(f16::from_le_bytes))?.into(),
+            (Element::Float, 4) => self.shaped(self.each(f32::from_le_bytes))?.into(),
+            (Element::Float, 8) => self.shaped(self.each(f64::from_le_bytes))?.into(),
+            (Element::Bytes | Element::Text, _) => self.shaped(self.texts()?)?.into(),
+            _ => return Err(self.wrong_dtype("bool, integers, f16, f32, f64 or text")),
+        })
+    }
+
+    fn shaped<T>(&self, values: Vec<T>) -> Result<ArrayD<T>, DataError> {
+        // What is left to fail: an empty array whose other axes are too long for any memory.
+        ArrayD::from_shape_vec(IxDyn(&self.shape), values)
+            .map_err(|_| self.wrong_shape("axes whose product fits into memory"))
     }
 
     /// Budgets: one finite number of at least 0 per sample.
@@ -250,26 +297,30 @@ impl<'a> Array<'a> {
             }
             convert(cell)
         });
-        if self.fortran && self.shape.len() > 1 {
-            let shape = IxDyn(&self.shape).f();
-            match ArrayD::from_shape_vec(shape, values.clone().collect()) {
-                Ok(array) => return array.iter().cloned().collect(),
-                // `new` has checked that the shape fits the bytes.
-                Err(e) => unreachable!("{e}"),
-            }
+        self.row_major(values.collect())
+    }
+
+    /// Elements in the order of the file, put in row-major order.
+    fn row_major<T: Clone>(&self, values: Vec<T>) -> Vec<T> {
+        if !self.fortran || values.len() <= 1 {
+            return values;
         }
-        values.collect()
+        match ArrayD::from_shape_vec(IxDyn(&self.shape).f(), values) {
+            Ok(array) => array.iter().cloned().collect(),
+            // `new` has checked that the shape fits the bytes, which are not none.
+            Err(e) => unreachable!("{e}"),
+        }
     }
 }
 
-fn bytes_to_name(cell: &[u8], _: bool) -> Option<String> {
-    let name = String::from_utf8(cell.to_vec()).ok()?;
-    Some(name.trim_end_matches('\0').to_owned())
+fn bytes_to_text(cell: &[u8], _: bool) -> Option<String> {
+    let text = String::from_utf8(cell.to_vec()).ok()?;
+    Some(text.trim_end_matches('\0').to_owned())
 }
 
-fn ucs4_to_name(cell: &[u8], big_endian: bool) -> Option<String> {
+fn ucs4_to_text(cell: &[u8], big_endian: bool) -> Option<String> {
     let (cells, _) = cell.as_chunks::<4>();
-    let name: Option<String> = cells
+    let text: Option<String> = cells
         .iter()
         .map(|c| {
             char::from_u32(if big_endian {
@@ -279,5 +330,5 @@ fn ucs4_to_name(cell: &[u8], big_endian: bool) -> Option<String> {
             })
         })
         .collect();
-    Some(name?.trim_end_matches('\0').to_owned())
+    Some(text?.trim_end_matches('\0').to_owned())
 }

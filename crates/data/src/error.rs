@@ -29,7 +29,7 @@ pub enum DataError {
     },
     /// A file whose name ends in nothing we know.
     #[error(
-        "{file}: unknown kind of data file{hint}; expected a name ending in .npz, .csv, .idx or -ubyte (the last two also with .gz)"
+        "{file}: unknown kind of data file{hint}; expected a name ending in .npz, .csv, .bin (CIFAR), .idx or -ubyte (the last two also with .gz)"
     )]
     Format {
         /// The path as given.

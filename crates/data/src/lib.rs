@@ -1,4 +1,4 @@
-//! Files to host arrays: npz, IDX, CSV and the shipped digits; properties as [`vnnlib`]. Nothing else in
+//! Files to host arrays: npz, IDX, CSV, CIFAR and the shipped digits; properties as [`vnnlib`]. Nothing else in
 //! proofmark reads a data file, and nothing here knows a tensor.
 //!
 //! [`open`] turns a name or path into a [`Dataset`] that has been checked: finite values inside stated
@@ -9,6 +9,7 @@
 //! memory is taken.
 
 mod array;
+mod cifar;
 mod column;
 mod csv;
 mod dataset;
@@ -20,6 +21,7 @@ pub mod npz;
 mod open;
 mod source;
 mod subset;
+mod typed;
 pub mod vnnlib;
 mod whole;
 

@@ -6,13 +6,15 @@ use crate::DataError;
 use crate::array::{Array, Dtype, Element};
 use crate::source::Source;
 
-const MAGIC: &[u8] = b"\x93NUMPY";
+/// How every .npy file begins.
+pub(crate) const MAGIC: &[u8] = b"\x93NUMPY";
 
-/// An array from the bytes of one .npy file or archive entry.
+/// An array from the bytes of one .npy file or archive entry. `expected` are the types that would do.
 pub(crate) fn parse<'a>(
     source: &'a Source,
     name: &str,
     bytes: &'a [u8],
+    expected: &'static str,
 ) -> Result<Array<'a>, DataError> {
     let (header, data) =
         split(bytes).map_err(|problem| source.corrupt(format!("array `{name}`"), problem))?;
@@ -26,7 +28,7 @@ pub(crate) fn parse<'a>(
             file: source.file.clone(),
             array: name.to_owned(),
             dtype: dtype.text,
-            expected: "u8, i16, f32 or f64 for data, integers for labels, integers or text for ids",
+            expected,
         });
     }
     Array::new(
@@ -94,6 +96,7 @@ fn dtype(descr: &str) -> Dtype {
     let mut letters = rest.chars();
     let letter = letters.next();
     let (element, size) = match (letter, letters.as_str().parse::<u32>()) {
+        (Some('b'), Ok(1)) => (Element::Bool, 1),
         (Some('u'), Ok(n @ (1 | 2 | 4 | 8))) => (Element::Unsigned, n),
         (Some('i'), Ok(n @ (1 | 2 | 4 | 8))) => (Element::Signed, n),
         (Some('f'), Ok(n @ (2 | 4 | 8 | 16))) => (Element::Float, n),

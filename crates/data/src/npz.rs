@@ -12,13 +12,12 @@
 //! | `bounds_NAME` | the same for the modality `NAME` |
 //! | `group_*` | other facts about samples; not read here |
 //!
-//! Written by [`write()`].
+//! Read by [`arrays()`]: every array as it stands. Written by [`write()`].
 
-use std::io::{self, BufWriter, Cursor, Read, Write};
+use std::io::{BufWriter, Cursor, Read, Write};
 use std::path::Path;
 
-use ndarray::ArrayViewD;
-use proofmark_domain::{Bounds, SampleId};
+use proofmark_domain::Bounds;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
@@ -28,18 +27,13 @@ use crate::source::{Source, sha256};
 use crate::whole::write_whole;
 use crate::{Column, DataError, Dataset, Options, npy};
 
-const ALSO: &str = ", or an array `bounds` of shape [2] to the file";
+pub use crate::typed::{AnyArray, NpzArray};
 
-/// One array to write.
-#[derive(Debug, Clone)]
-pub enum NpzArray<'a> {
-    /// 32-bit floating-point numbers.
-    F32(ArrayViewD<'a, f32>),
-    /// 64-bit integers.
-    I64(ArrayViewD<'a, i64>),
-    /// Sample ids, one axis: `i64` if all are rows, else text.
-    Ids(&'a [SampleId]),
-}
+/// The types that a set's arrays may have.
+const SET: &str = "u8, i16, f32 or f64 for data, integers for labels, integers or text for ids";
+/// The types that any array may have.
+const ANY: &str = "bool, integers, f16, f32, f64 or text (`U` or `S`)";
+const ALSO: &str = ", or an array `bounds` of shape [2] to the file";
 
 /// Writes arrays under their names, whole or not at all: `numpy.load` and [`crate::open`] read them
 /// back. The same arrays give the same bytes.
@@ -62,67 +56,32 @@ pub fn write(path: &Path, arrays: &[(&str, NpzArray<'_>)]) -> Result<(), DataErr
     })
 }
 
-impl NpzArray<'_> {
-    /// The header, and about how many bytes of data follow it.
-    fn header(&self) -> (Vec<u8>, u64) {
-        match self {
-            Self::F32(a) => (npy::header("<f4", a.shape()), 4 * a.len() as u64),
-            Self::I64(a) => (npy::header("<i8", a.shape()), 8 * a.len() as u64),
-            Self::Ids(ids) => {
-                let (descr, width) = match rows(ids) {
-                    Some(_) => ("<i8".to_owned(), 8),
-                    None => (format!("<U{}", width(ids)), 4 * width(ids)),
-                };
-                let header = npy::header(&descr, &[ids.len()]);
-                (header, (width * ids.len()) as u64)
-            }
-        }
+/// Reads every array of an .npz file under its name, or the array of a single .npy file under the file's name
+/// without its ending, each with the element type it has there, row by row whatever its order in the file.
+pub fn arrays(path: &Path) -> Result<Vec<(String, AnyArray)>, DataError> {
+    let source = Source::read(path)?;
+    let any = |name: &str, bytes: &[u8]| npy::parse(&source, name, bytes, ANY)?.any();
+    if source.bytes.starts_with(npy::MAGIC) {
+        let name = path.file_stem().unwrap_or_default().to_string_lossy();
+        return Ok(vec![(
+            name.clone().into_owned(),
+            any(&name, &source.bytes)?,
+        )]);
     }
-
-    fn write_data(&self, to: &mut impl Write) -> io::Result<()> {
-        match self {
-            Self::F32(a) => a.iter().try_for_each(|v| to.write_all(&v.to_le_bytes())),
-            Self::I64(a) => a.iter().try_for_each(|v| to.write_all(&v.to_le_bytes())),
-            Self::Ids(ids) => match rows(ids) {
-                Some(rows) => rows.iter().try_for_each(|v| to.write_all(&v.to_le_bytes())),
-                None => write_names(ids, to),
-            },
-        }
-    }
-}
-
-fn rows(ids: &[SampleId]) -> Option<Vec<i64>> {
-    ids.iter()
-        .map(|id| match id {
-            SampleId::Row(row) => i64::try_from(*row).ok(),
-            SampleId::Name(_) => None,
+    unpack(&source, |_| true)?
+        .into_iter()
+        .map(|(name, bytes)| {
+            let array = any(&name, &bytes)?;
+            Ok((name, array))
         })
         .collect()
 }
 
-/// The longest id, in characters; numpy has no text of width 0.
-fn width(ids: &[SampleId]) -> usize {
-    let widths = ids.iter().map(|id| id.to_string().chars().count());
-    widths.max().unwrap_or(0).max(1)
-}
-
-fn write_names(ids: &[SampleId], to: &mut impl Write) -> io::Result<()> {
-    let width = width(ids);
-    for id in ids {
-        let name = id.to_string();
-        let padded = name.chars().chain(std::iter::repeat('\0')).take(width);
-        for c in padded {
-            to.write_all(&u32::from(c).to_le_bytes())?;
-        }
-    }
-    Ok(())
-}
-
 pub(crate) fn read(source: &Source, options: &Options) -> Result<Dataset, DataError> {
-    let entries = unpack(source)?;
+    let entries = unpack(source, |name| !is_group(name))?;
     let mut arrays = Vec::new();
     for (name, bytes) in &entries {
-        arrays.push(npy::parse(source, name, bytes)?);
+        arrays.push(npy::parse(source, name, bytes, SET)?);
     }
     let has = arrays
         .iter()
@@ -179,13 +138,20 @@ pub(crate) fn read(source: &Source, options: &Options) -> Result<Dataset, DataEr
     Dataset::assemble(&source.file, parts)
 }
 
-/// Whether an array says something about the samples rather than being their data.
-fn is_fact(name: &str) -> bool {
-    matches!(name, "y" | "id" | "bounds" | "eps") || name.starts_with("bounds_")
+/// Whether an array of this name says something about the samples rather than being their data.
+pub fn is_fact(name: &str) -> bool {
+    matches!(name, "y" | "id" | "bounds" | "eps") || name.starts_with("bounds_") || is_group(name)
 }
 
-/// Every entry but the groups, with what each announces checked before it is unpacked.
-fn unpack(source: &Source) -> Result<Vec<(String, Vec<u8>)>, DataError> {
+fn is_group(name: &str) -> bool {
+    name.starts_with("group_")
+}
+
+/// The entries that are wanted, with what each announces checked before it is unpacked.
+fn unpack(
+    source: &Source,
+    wanted: impl Fn(&str) -> bool,
+) -> Result<Vec<(String, Vec<u8>)>, DataError> {
     if source.bytes.is_empty() {
         return Err(source.corrupt(
             "archive",
@@ -208,7 +174,7 @@ fn unpack(source: &Source) -> Result<Vec<(String, Vec<u8>)>, DataError> {
         let Some(name) = name.strip_suffix(".npy").map(str::to_owned) else {
             return Err(source.corrupt(part, "is no array; expected only names ending in .npy"));
         };
-        if name.starts_with("group_") {
+        if !wanted(&name) {
             continue;
         }
         let declared = entry.size();

@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use proofmark_domain::{Bounds, nearest};
 
 use crate::source::Source;
-use crate::{DataError, Dataset, csv, digits, idx, npz};
+use crate::{DataError, Dataset, cifar, csv, digits, idx, npz};
 
 /// What a user says about a set beyond its name.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -19,7 +19,7 @@ pub struct Options {
 
 /// Opens a shipped set by name, or a file by path, and checks it.
 ///
-/// The format follows from the name: `.npz`, `.csv`, IDX as `.idx`, `.idx3` or `-ubyte`, also with
+/// The format follows from the name: `.npz`, `.csv`, CIFAR as `.bin`, IDX as `.idx`, `.idx3` or `-ubyte`, also with
 /// `.gz`. The set is ranked with seed 0.
 ///
 /// ```
@@ -41,6 +41,7 @@ pub fn open(spec: &str, options: &Options) -> Result<Dataset, DataError> {
         Format::Npz => npz::read(&source, options),
         Format::Csv => csv::read(&source, options),
         Format::Idx => idx::read(path, &source, options),
+        Format::Cifar => cifar::read(&source, options),
     }
 }
 
@@ -49,6 +50,7 @@ enum Format {
     Npz,
     Csv,
     Idx,
+    Cifar,
 }
 
 impl Format {
@@ -64,6 +66,7 @@ impl Format {
             match ending {
                 "npz" => Some(Self::Npz),
                 "csv" => Some(Self::Csv),
+                "bin" => Some(Self::Cifar),
                 _ => None,
             }
         }
@@ -85,7 +88,7 @@ fn unknown(spec: &str, path: &Path) -> DataError {
         };
     }
     let ending = path.extension().map(|e| e.to_string_lossy().into_owned());
-    let near = ending.and_then(|e| nearest(&e, ["npz", "csv", "idx"]));
+    let near = ending.and_then(|e| nearest(&e, ["npz", "csv", "idx", "bin"]));
     let hint = near.map_or_else(String::new, |e| format!(" (did you mean .{e}?)"));
     DataError::Format { file, hint }
 }

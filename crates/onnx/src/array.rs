@@ -224,17 +224,16 @@ impl Array {
         macro_rules! chained {
             ($($variant:ident),*) => {
                 match dtype {$(
-                    DType::$variant => Data::$variant(
-                        parts
+                    DType::$variant => {
+                        let slices: Vec<_> = parts
                             .iter()
                             .filter_map(|p| match p.data() {
-                                Data::$variant(v) => Some(v),
+                                Data::$variant(v) => Some(v.as_slice()),
                                 _ => None,
                             })
-                            .flatten()
-                            .cloned()
-                            .collect(),
-                    ),
+                            .collect();
+                        Data::$variant(slices.concat())
+                    }
                 )*}
             };
         }

@@ -116,6 +116,26 @@ impl Case {
         })
     }
 
+    /// With a list of texts.
+    pub(crate) fn texts(self, name: &str, texts: &[&str]) -> Self {
+        self.attribute(AttributeProto {
+            name: name.into(),
+            strings: texts.iter().map(|s| s.as_bytes().to_vec().into()).collect(),
+            r#type: 8,
+            ..Default::default()
+        })
+    }
+
+    /// With a list of numbers.
+    pub(crate) fn floats(self, name: &str, floats: &[f32]) -> Self {
+        self.attribute(AttributeProto {
+            name: name.into(),
+            floats: floats.to_vec(),
+            r#type: 6,
+            ..Default::default()
+        })
+    }
+
     /// With a constant (`data_type` as in ONNX).
     pub(crate) fn tensor(self, name: &str, t: TensorProto) -> Self {
         self.attribute(AttributeProto {
@@ -124,6 +144,11 @@ impl Case {
             r#type: 4,
             ..Default::default()
         })
+    }
+
+    /// With a graph.
+    pub(crate) fn graph(self, name: &str, g: GraphProto) -> Self {
+        self.attribute(crate::sketch::branch(name, g))
     }
 
     /// With a differentiated input of these values.

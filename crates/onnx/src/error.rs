@@ -10,7 +10,10 @@ pub enum OnnxError {
         problem: String,
     },
     /// Operators that are not supported, all of them at once.
-    #[error("{file}: {} (`proofmark inspect {file}` lists every operator)", .nodes.join("; "))]
+    #[error(
+        "{file}: operators that are not supported: {} (`proofmark inspect {file}` lists every operator)",
+        .nodes.join("; ")
+    )]
     Unsupported {
         /// The file.
         file: String,

@@ -7,6 +7,7 @@ use burn::tensor::Device;
 use proofmark_model::{ModelError, guarded};
 
 use crate::array::{Array, Data};
+use crate::inspect::operator;
 use crate::load::Scope;
 use crate::node::{Args, NodeSpec, OpResult, Run};
 use crate::op::{Entry, Gradient};
@@ -17,6 +18,8 @@ use crate::value::Value;
 /// Where a value is kept while a graph runs.
 pub(crate) type Slot = usize;
 
+/// What is said of a node whose operator is not known.
+pub(crate) const NOT_SUPPORTED: &str = "this operator is not supported";
 /// Elements of all constants computed ahead of time (1 GiB of `f32`).
 const FOLDED: usize = 1 << 28;
 /// Elements alive at once while a file is tried out (2 GiB of `f32`).
@@ -110,16 +113,28 @@ pub(crate) struct Plan {
     wanted: Vec<Slot>,
 }
 
-/// The names a node reads: its inputs, then what its branches read from outside, in order of appearance.
+/// What a node's branches read from outside, in order of appearance.
 pub(crate) fn captured(node: &NodeProto) -> Vec<String> {
-    let mut found = Vec::new();
+    let (mut found, mut seen) = (Vec::new(), BTreeSet::new());
     for graph in node.attribute.iter().filter_map(|a| a.g.as_ref()) {
-        free_names(graph, &mut found);
+        for name in free_names(graph) {
+            if seen.insert(name) {
+                found.push(name.to_owned());
+            }
+        }
     }
     found
 }
 
-fn free_names(graph: &GraphProto, found: &mut Vec<String>) {
+/// The names a branch reads from outside.
+pub(crate) fn free(graph: &GraphProto) -> BTreeSet<String> {
+    free_names(graph)
+        .into_iter()
+        .map(ToOwned::to_owned)
+        .collect()
+}
+
+fn free_names(graph: &GraphProto) -> Vec<&str> {
     let mut own: BTreeSet<&str> = graph.input.iter().map(|v| v.name.as_str()).collect();
     own.extend(graph.initializer.iter().map(|t| t.name.as_str()));
     own.extend(
@@ -129,16 +144,18 @@ fn free_names(graph: &GraphProto, found: &mut Vec<String>) {
             .flat_map(|n| n.output.iter().map(String::as_str)),
     );
     let inner = graph.node.iter().flat_map(|n| {
-        let mut read = n.input.clone();
-        read.extend(captured(n));
+        let mut read: Vec<&str> = n.input.iter().map(String::as_str).collect();
+        for graph in n.attribute.iter().filter_map(|a| a.g.as_ref()) {
+            read.extend(free_names(graph));
+        }
         read
     });
-    let outputs = graph.output.iter().map(|o| o.name.clone());
-    for name in inner.chain(outputs) {
-        if !name.is_empty() && !own.contains(name.as_str()) && !found.contains(&name) {
-            found.push(name);
-        }
-    }
+    let outputs = graph.output.iter().map(|o| o.name.as_str());
+    // What was found is not the branch's own a second time.
+    inner
+        .chain(outputs)
+        .filter(|name| !name.is_empty() && own.insert(name))
+        .collect()
 }
 
 impl Graph {
@@ -186,7 +203,12 @@ impl Graph {
             }
         }
         for (name, value) in captures {
-            let slot = graph.define(&name, value).map_err(whole)?;
+            let slot = if name.is_empty() {
+                graph.known.push(None);
+                graph.known.len() - 1
+            } else {
+                graph.define(&name, value).map_err(whole)?
+            };
             graph.inputs.push(slot);
         }
         let mut folded = 0;
@@ -218,11 +240,7 @@ impl Graph {
         scope: &Scope<'_>,
         folded: &mut usize,
     ) -> Result<(), Failure> {
-        let op = if matches!(proto.domain.as_str(), "" | "ai.onnx") {
-            proto.op_type.clone()
-        } else {
-            format!("{}.{}", proto.domain, proto.op_type)
-        };
+        let op = operator(proto);
         let opset = scope.opset(&proto.domain).unwrap_or(0);
         let failure = |problem: String| Failure {
             node: name_of(proto),
@@ -231,7 +249,7 @@ impl Graph {
             problem,
         };
         let entry = crate::op::find(&proto.domain, &proto.op_type)
-            .ok_or_else(|| failure("this operator is not supported".into()))?;
+            .ok_or_else(|| failure(NOT_SUPPORTED.into()))?;
         let mut inputs = Vec::new();
         for name in proto.input.iter().chain(&captured(proto)) {
             inputs.push(if name.is_empty() {
@@ -290,7 +308,7 @@ impl Graph {
             if let Ok(values) = room::while_loading(|| node.call(&mut args)) {
                 for (slot, value) in node.outputs.iter().zip(values) {
                     if let Some(slot) = slot {
-                        *folded += value.shape().iter().product::<usize>();
+                        *folded += value.elements();
                         self.known[*slot] = Some(value);
                     }
                 }
@@ -418,11 +436,7 @@ impl Graph {
                 }
             }
             if room::loading() {
-                let alive: usize = table
-                    .iter()
-                    .flatten()
-                    .map(|v| v.shape().iter().product::<usize>())
-                    .sum();
+                let alive: usize = table.iter().flatten().map(Value::elements).sum();
                 if alive > ALIVE_WHILE_LOADING {
                     return Err(node.failure("too much memory is needed for one sample".into()));
                 }

@@ -7,20 +7,28 @@ mod check;
 mod classifier;
 mod dtype;
 mod error;
+mod function;
 mod graph;
+#[cfg(test)]
+mod hostile;
+mod inspect;
 mod load;
 mod model;
 mod node;
 mod op;
 pub mod proto;
 mod room;
+mod rows;
 mod session;
+#[cfg(test)]
+mod sketch;
 mod tensor;
 mod value;
 
 pub use array::{Array, Data};
 pub use dtype::DType;
 pub use error::OnnxError;
+pub use inspect::{OperatorUse, Summary, Support, UnsupportedNode};
 pub use load::OnnxFile;
 pub use model::{BatchMode, Layout, OnnxModel, OnnxOptions, declared_modalities};
 pub use op::Gradient;

@@ -16,7 +16,8 @@ use sha2::{Digest, Sha256};
 use crate::array::{Array, Data};
 use crate::dtype::DType;
 use crate::error::OnnxError;
-use crate::graph::{Failure, Graph, captured};
+use crate::function;
+use crate::graph::{Failure, Graph, NOT_SUPPORTED, captured, free};
 use crate::node::{NodeSpec, OpResult};
 use crate::proto::{GraphProto, ModelProto, TensorProto, ValueInfoProto};
 use crate::room;
@@ -73,8 +74,9 @@ impl OnnxFile {
             problem,
         };
         let mut sha256 = hex(&Sha256::digest(&bytes));
-        let proto = ModelProto::decode(Bytes::from(bytes))
+        let mut proto = ModelProto::decode(Bytes::from(bytes))
             .map_err(|e| problem(format!("is not a well-formed ONNX file: {e}")))?;
+        function::inline(&mut proto).map_err(problem)?;
         let graph = proto
             .graph
             .as_ref()
@@ -182,6 +184,11 @@ impl OnnxFile {
             .collect()
     }
 
+    /// The outputs.
+    pub fn outputs(&self) -> Vec<Declared> {
+        self.graph().output.iter().map(Declared::of).collect()
+    }
+
     /// The inputs of the graph that are neither constants nor fixed.
     pub(crate) fn declared_inputs(&self) -> Vec<&ValueInfoProto> {
         let graph = self.graph();
@@ -201,7 +208,18 @@ impl OnnxFile {
             device,
             loaded: RefCell::new(0),
         };
-        Graph::build(self.graph(), &self.fixed, Vec::new(), &scope).map_err(|e| self.failure(e))
+        room::refuel();
+        Graph::build(self.graph(), &self.fixed, Vec::new(), &scope).map_err(|e| {
+            // Inside branches it is part of a longer sentence.
+            if e.problem.contains(NOT_SUPPORTED) {
+                OnnxError::Unsupported {
+                    file: self.name.clone(),
+                    nodes: self.unsupported().iter().map(ToString::to_string).collect(),
+                }
+            } else {
+                self.failure(e)
+            }
+        })
     }
 
     pub(crate) fn failure(&self, e: Failure) -> OnnxError {
@@ -254,10 +272,22 @@ impl Scope<'_> {
         Ok(array)
     }
 
-    /// A branch of a node.
+    /// A branch of a node. Its inputs are its own, then one for each value that any of the node's branches captures;
+    /// those that only the others read have no name in it, so that it may use the name for something else.
     pub(crate) fn branch(&self, proto: &GraphProto, node: &NodeSpec<'_>) -> OpResult<Graph> {
+        let read = free(proto);
         let known = node.known.iter().skip(node.declared()).cloned();
-        let captures = captured(node.proto).into_iter().zip(known).collect();
+        let captures = captured(node.proto)
+            .into_iter()
+            .map(|name| {
+                if read.contains(&name) {
+                    name
+                } else {
+                    String::new()
+                }
+            })
+            .zip(known)
+            .collect();
         Graph::build(proto, &BTreeMap::new(), captures, self).map_err(|e| e.to_string())
     }
 }
@@ -299,13 +329,16 @@ fn external_path(folder: Option<&Path>, location: &str) -> OpResult<PathBuf> {
     let missing = |e: std::io::Error| format!("external data `{location}`: {e}");
     let root = folder.canonicalize().map_err(missing)?;
     let path = folder.join(relative).canonicalize().map_err(missing)?;
-    if path.starts_with(&root) {
-        Ok(path)
-    } else {
-        Err(format!(
+    if !path.starts_with(&root) {
+        return Err(format!(
             "external data `{location}` leaves the model's folder through a link; expected a file inside it"
-        ))
+        ));
     }
+    // Opening a pipe would wait for ever.
+    if !path.is_file() {
+        return Err(format!("external data `{location}` is not a file"));
+    }
+    Ok(path)
 }
 
 fn external_bytes(proto: &TensorProto, folder: Option<&Path>, expected: usize) -> OpResult<Bytes> {

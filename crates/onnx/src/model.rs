@@ -267,7 +267,7 @@ impl OnnxModel {
             .map_err(|e| e.to_string());
         let equal = alone.and_then(|a| {
             let together = together.map_err(|e| format!("three samples together fail: {e}"))?;
-            let values = |t: Burn<2>| t.into_data().to_vec::<f32>().unwrap_or_default();
+            let values = |t: Burn<2>| t.into_data().try_to_vec::<f32>().unwrap_or_default();
             let (a, b) = (values(a), values(together));
             let size = a.iter().fold(0f32, |m, x| m.max(x.abs()));
             let close = a.len() == b.len()

@@ -10,8 +10,37 @@ const WHILE_RUNNING: usize = 1 << 31;
 /// Elements of one value while a file is loaded and tried out (512 MiB of `f32`).
 const WHILE_LOADING: usize = 1 << 27;
 
+/// Rounds of one loop while a model runs.
+const ROUNDS_WHILE_RUNNING: u64 = 1 << 24;
+/// Rounds of all loops of a file together while it is loaded and tried out.
+const ROUNDS_WHILE_LOADING: u64 = 1 << 18;
+
 thread_local! {
     static LIMIT: Cell<usize> = const { Cell::new(WHILE_RUNNING) };
+    static ROUNDS: Cell<u64> = const { Cell::new(ROUNDS_WHILE_LOADING) };
+}
+
+/// A new file: its loops may turn again.
+pub(crate) fn refuel() {
+    ROUNDS.set(ROUNDS_WHILE_LOADING);
+}
+
+/// Asked before round `i` of a loop, which a few bytes can make endless. `size`: how many values its body has.
+pub(crate) fn round(i: u64, size: usize) -> Result<(), String> {
+    if loading() {
+        let left = ROUNDS.get().saturating_sub(1 + size as u64 / 16);
+        ROUNDS.set(left);
+        return if left > 0 {
+            Ok(())
+        } else {
+            Err("too many rounds of loops while the file is tried out".into())
+        };
+    }
+    if i < ROUNDS_WHILE_RUNNING {
+        Ok(())
+    } else {
+        Err(format!("more than {ROUNDS_WHILE_RUNNING} rounds of a loop"))
+    }
 }
 
 /// Runs `work` under the tighter limit that holds before a file is trusted.

@@ -1,11 +1,14 @@
 //! A model as a function of named arrays: what `infer` runs, whatever the model is.
 
+use std::collections::BTreeMap;
+
 use burn::tensor::Device;
+use proofmark_domain::nearest;
 
 use crate::array::Array;
 use crate::dtype::DType;
 use crate::error::OnnxError;
-use crate::graph::{Graph, Plan};
+use crate::graph::{Graph, Plan, Slot};
 use crate::load::OnnxFile;
 use crate::proto::ValueInfoProto;
 use crate::value::Value;
@@ -42,7 +45,18 @@ impl std::fmt::Display for Dim {
     }
 }
 
+/// A declared shape, as messages show it.
+fn shown(dims: &[Dim]) -> String {
+    let list: Vec<String> = dims.iter().map(ToString::to_string).collect();
+    format!("[{}]", list.join(", "))
+}
+
 impl Declared {
+    /// The declared shape, such as `[N, 3, 32, 32]`; `?` if none is declared.
+    pub fn shape_text(&self) -> String {
+        self.shape.as_deref().map_or_else(|| "?".to_owned(), shown)
+    }
+
     pub(crate) fn of(info: &ValueInfoProto) -> Self {
         let tensor = info.r#type.as_ref().and_then(|t| t.tensor_type.as_ref());
         Self {
@@ -63,12 +77,29 @@ impl Declared {
     }
 }
 
-/// A model on a device, asked with arrays by name.
+/// What comes back under one name.
+struct Wanted {
+    declared: Declared,
+    slot: Slot,
+}
+
+/// A model on a device, asked with one array per input.
 pub struct Session {
     file: OnnxFile,
     graph: Graph,
+    wanted: Vec<Wanted>,
     plan: Plan,
     device: Device,
+}
+
+/// How rows go through the model.
+struct Slices {
+    /// How many there are.
+    rows: usize,
+    /// How many at a time.
+    size: usize,
+    /// Which inputs are cut; the others are the same for all rows.
+    cut: Vec<bool>,
 }
 
 impl Session {
@@ -76,12 +107,65 @@ impl Session {
     pub fn new(file: OnnxFile, device: &Device) -> Result<Self, OnnxError> {
         let graph = file.build(device)?;
         let plan = graph.plan(&graph.outputs);
+        let wanted = file
+            .outputs()
+            .into_iter()
+            .zip(&graph.outputs)
+            .map(|(declared, slot)| Wanted {
+                declared,
+                slot: *slot,
+            })
+            .collect();
         Ok(Self {
             file,
             graph,
+            wanted,
             plan,
             device: device.clone(),
         })
+    }
+
+    /// Also gives a value inside the model: by its own name, or all that the node of that name computes.
+    pub fn watch(&mut self, name: &str) -> Result<(), OnnxError> {
+        let values = if self.graph.names.contains_key(name) {
+            vec![name.to_owned()]
+        } else {
+            self.computed_by(name).ok_or_else(|| {
+                let values = self.graph.names.keys().map(String::as_str);
+                let near = nearest(name, values)
+                    .map_or_else(String::new, |n| format!(" (did you mean `{n}`?)"));
+                self.file
+                    .problem(format!("has no value or node `{name}`{near}"))
+            })?
+        };
+        for value in values {
+            if self.wanted.iter().any(|w| w.declared.name == value) {
+                continue;
+            }
+            self.wanted.push(Wanted {
+                slot: self.graph.names[&value],
+                declared: Declared {
+                    name: value,
+                    dtype: None,
+                    shape: None,
+                },
+            });
+        }
+        let slots: Vec<Slot> = self.wanted.iter().map(|w| w.slot).collect();
+        self.plan = self.graph.plan(&slots);
+        Ok(())
+    }
+
+    /// The names of the values that a node computes, if there is one of that name.
+    fn computed_by(&self, node: &str) -> Option<Vec<String>> {
+        if let Some(node) = self.graph.nodes.iter().find(|n| n.name == node) {
+            let slots = node.outputs.iter().flatten();
+            return Some(slots.map(|s| self.graph.name(*s).to_owned()).collect());
+        }
+        // It may have been computed ahead of time.
+        let node = self.file.graph().node.iter().find(|n| n.name == node)?;
+        let known = |o: &&String| self.graph.names.contains_key(*o);
+        Some(node.output.iter().filter(known).cloned().collect())
     }
 
     /// The inputs to be given.
@@ -89,48 +173,163 @@ impl Session {
         self.file.inputs()
     }
 
-    /// The outputs that come back.
+    /// What comes back: the model's outputs, then what is watched.
     pub fn outputs(&self) -> Vec<Declared> {
-        self.file.graph().output.iter().map(Declared::of).collect()
+        self.wanted.iter().map(|w| w.declared.clone()).collect()
     }
 
     /// Runs the model on one array per input, in their order.
+    ///
+    /// A model exported for a fixed number of rows (usually one) takes any number: they go through so many at a
+    /// time, and the results are put together along their first axis. Inputs without that axis are given to each.
     pub fn run(&self, inputs: &[Array]) -> Result<Vec<Array>, OnnxError> {
-        let declared = self.inputs();
-        if declared.len() != inputs.len() {
+        let Some(slices) = self.slices(inputs)? else {
+            return self.run_once(inputs);
+        };
+        let mut parts: Vec<Vec<Array>> = vec![Vec::new(); self.wanted.len()];
+        for start in (0..slices.rows).step_by(slices.size) {
+            let slice: Vec<Array> = inputs
+                .iter()
+                .zip(&slices.cut)
+                .map(|(array, cut)| {
+                    if *cut {
+                        array.rows(start, start + slices.size)
+                    } else {
+                        array.clone()
+                    }
+                })
+                .collect();
+            let left = slices.rows - start;
+            for ((array, parts), wanted) in self
+                .run_once(&slice)?
+                .into_iter()
+                .zip(&mut parts)
+                .zip(&self.wanted)
+            {
+                if left >= slices.size || self.graph.known[wanted.slot].is_some() {
+                    parts.push(array);
+                } else if array.shape().first() == Some(&slices.size) {
+                    parts.push(array.rows(0, left));
+                } else {
+                    return Err(self.file.problem(format!(
+                        "output `{}` has shape {:?} for {} rows, so the last {left} cannot be told apart; give a multiple of {} rows",
+                        wanted.declared.name,
+                        array.shape(),
+                        slices.size,
+                        slices.size
+                    )));
+                }
+            }
+        }
+        parts
+            .iter()
+            .zip(&self.wanted)
+            .map(|(parts, wanted)| {
+                // Constants are the same for all rows.
+                if self.graph.known[wanted.slot].is_some() {
+                    return Ok(parts[0].clone());
+                }
+                Array::joined(parts).map_err(|e| {
+                    self.file
+                        .problem(format!("output `{}` {e}", wanted.declared.name))
+                })
+            })
+            .collect()
+    }
+
+    /// Checks the arrays against what is declared; the slices they go through in, if not all at once.
+    fn slices(&self, given: &[Array]) -> Result<Option<Slices>, OnnxError> {
+        let inputs = self.inputs();
+        if inputs.len() != given.len() {
             return Err(self.file.problem(format!(
                 "{} arrays for {} inputs",
-                inputs.len(),
-                declared.len()
+                given.len(),
+                inputs.len()
             )));
         }
-        let mut values = Vec::new();
-        for (input, array) in declared.iter().zip(inputs) {
-            if input.dtype.is_some_and(|d| d != array.dtype()) {
-                return Err(self.file.problem(format!(
-                    "input `{}` is {}; expected {}",
-                    input.name,
-                    array.dtype(),
-                    input.dtype.unwrap_or(DType::F32)
+        let mut named: BTreeMap<&str, (usize, &str)> = BTreeMap::new();
+        let mut rows: Option<(usize, usize, &str)> = None;
+        for (input, array) in inputs.iter().zip(given) {
+            let problem = |p: String| self.file.problem(format!("input `{}` {p}", input.name));
+            if let Some(dtype) = input.dtype.filter(|d| *d != array.dtype()) {
+                return Err(problem(format!(
+                    "is given {}; expected {dtype}",
+                    array.dtype()
                 )));
             }
-            values.push(if array.dtype().is_float() {
-                let tensor = array
-                    .on(&self.device)
-                    .map_err(|e| self.file.problem(format!("input `{}`: {e}", input.name)))?;
-                Value::Device(tensor)
-            } else {
-                Value::Host(array.clone())
-            });
+            let Some(dims) = &input.shape else { continue };
+            let wrong = |why: &str| {
+                problem(format!(
+                    "is given shape {:?}; expected {}{why}",
+                    array.shape(),
+                    shown(dims)
+                ))
+            };
+            if dims.len() != array.shape().len() {
+                return Err(wrong(""));
+            }
+            for (axis, (dim, n)) in dims.iter().zip(array.shape()).enumerate() {
+                match dim {
+                    Dim::Fixed(m) if m == n => {}
+                    Dim::Fixed(size) if axis == 0 => match rows {
+                        _ if *n == 0 => return Err(wrong("")),
+                        None => rows = Some((*n, *size, &input.name)),
+                        Some((all, each, _)) if (all, each) == (*n, *size) => {}
+                        Some((all, _, other)) => {
+                            return Err(wrong(&format!(", as `{other}` has {all} rows")));
+                        }
+                    },
+                    Dim::Fixed(_) => return Err(wrong("")),
+                    Dim::Named(name) => match named.get(name.as_str()) {
+                        None => _ = named.insert(name, (*n, &input.name)),
+                        Some((m, _)) if m == n => {}
+                        Some((m, other)) => {
+                            return Err(wrong(&format!(" with {name} = {m}, as in `{other}`")));
+                        }
+                    },
+                    Dim::Free => {}
+                }
+            }
         }
+        let Some((rows, size, _)) = rows else {
+            return Ok(None);
+        };
+        let cut = inputs
+            .iter()
+            .zip(given)
+            .map(|(input, array)| {
+                let declared = input.shape.as_ref().and_then(|s| s.first());
+                let fixed = matches!(declared, Some(Dim::Fixed(n)) if *n != size);
+                array.shape().first() == Some(&rows) && !fixed
+            })
+            .collect();
+        Ok(Some(Slices { rows, size, cut }))
+    }
+
+    fn run_once(&self, inputs: &[Array]) -> Result<Vec<Array>, OnnxError> {
+        let values = self
+            .inputs()
+            .iter()
+            .zip(inputs)
+            .map(|(input, array)| {
+                if array.dtype().is_float() {
+                    array
+                        .on(&self.device)
+                        .map(Value::Device)
+                        .map_err(|e| self.file.problem(format!("input `{}`: {e}", input.name)))
+                } else {
+                    Ok(Value::Host(array.clone()))
+                }
+            })
+            .collect::<Result<_, _>>()?;
         let outputs = self
             .graph
             .run(&self.plan, values, &self.device, 1, &mut |_, _| {})
             .map_err(|e| self.file.failure(e))?;
         outputs
             .into_iter()
-            .zip(self.outputs())
-            .map(|(value, declared)| {
+            .zip(&self.wanted)
+            .map(|(value, Wanted { declared, .. })| {
                 value
                     .host()
                     .and_then(|a| a.cast(declared.dtype.unwrap_or(a.dtype())))

@@ -209,9 +209,9 @@ impl Tensor {
         let data = flat.into_burn::<1>().into_data();
         let unreadable = |e| format!("values cannot be read back: {e:?}");
         let values: Data = if data.dtype() == burn::tensor::DType::F64 {
-            data.to_vec::<f64>().map_err(unreadable)?.into()
+            data.try_to_vec::<f64>().map_err(unreadable)?.into()
         } else {
-            data.to_vec::<f32>().map_err(unreadable)?.into()
+            data.try_to_vec::<f32>().map_err(unreadable)?.into()
         };
         let array = Array::try_new(shape, values)?;
         // Probes in double precision keep it.
@@ -552,6 +552,35 @@ impl Tensor {
         .numbers(DType::I64)
     }
 
+    /// Where the elements along `axis` are, in their order; of equal ones the first comes first. At most 2^24 of them.
+    pub(crate) fn order(self, axis: usize, descending: bool) -> Result<Indices, String> {
+        let n = self.shape()[axis];
+        let wide = IntDType::I64;
+        let (sorted, at) = <Dispatch as FloatTensorOps<Dispatch>>::float_sort_with_indices(
+            self.detach().inner,
+            axis,
+            descending,
+            wide,
+        );
+        if n < 2 {
+            return Ok(Indices(at));
+        }
+        // Devices sort equal elements in any order. Which run of equal elements one is in, times the length, plus
+        // where it was, is a number of its own for each; sorting those puts every run in order.
+        let sorted = Self::from_dispatch(sorted);
+        let first = sorted.clone().narrow(axis, 0, 1);
+        let before = Self::cat(vec![first, sorted.clone().narrow(axis, 0, n - 1)], axis)?;
+        let run = sorted.equal(before)?.not().numbers().cumsum(axis);
+        let run = <Dispatch as FloatTensorOps<Dispatch>>::float_into_int(run.inner, wide);
+        let length = Scalar::Int(n as i64);
+        let key = <Dispatch as IntTensorOps<Dispatch>>::int_mul_scalar(run, length);
+        let key = <Dispatch as IntTensorOps<Dispatch>>::int_add(key, at);
+        let key = <Dispatch as IntTensorOps<Dispatch>>::int_sort(key, axis, false);
+        Ok(Indices(
+            <Dispatch as IntTensorOps<Dispatch>>::int_remainder_scalar(key, length),
+        ))
+    }
+
     /// Running sum along `axis`.
     pub(crate) fn cumsum(self, axis: usize) -> Self {
         self.with(|t| <Dispatch as FloatTensorOps<Dispatch>>::float_cumsum(t, axis))
@@ -704,6 +733,23 @@ impl Indices {
         Self(<Dispatch as IntTensorOps<Dispatch>>::int_reshape(
             flat.into_dispatch(),
             Shape::from(shape.to_vec()),
+        ))
+    }
+
+    /// The first `length` along `axis`.
+    pub(crate) fn head(self, axis: usize, length: usize) -> Self {
+        let slices: Vec<Slice> = self
+            .0
+            .shape()
+            .iter()
+            .enumerate()
+            .map(|(i, d)| {
+                let end = if i == axis { length } else { *d };
+                Slice::new(0, Some(end as isize), 1)
+            })
+            .collect();
+        Self(<Dispatch as IntTensorOps<Dispatch>>::int_slice(
+            self.0, &slices,
         ))
     }
 

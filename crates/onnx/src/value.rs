@@ -29,6 +29,17 @@ impl Value {
         }
     }
 
+    /// Number of elements, those of everything in a sequence together.
+    pub(crate) fn elements(&self) -> usize {
+        match self {
+            Self::Host(a) => a.len(),
+            Self::Device(t) => t.shape().iter().product(),
+            // An empty entry takes room, too.
+            Self::Sequence(v) => v.iter().map(|v| 1 + v.elements()).sum(),
+            Self::Nothing => 0,
+        }
+    }
+
     /// The type of its elements.
     pub(crate) fn dtype(&self) -> DType {
         match self {

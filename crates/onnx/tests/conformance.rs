@@ -20,7 +20,20 @@ const OUT_OF_SCOPE: &[(&str, &str)] = &[
 ];
 
 /// Cases that fail, each with the reason. A case listed here that passes is an error, too.
-const KNOWN: &[(&str, &str)] = &[];
+const KNOWN: &[(&str, &str)] = &[
+    (
+        "test_cast_BFLOAT16_to_FLOAT",
+        "its arrays are uint16 where its model declares bfloat16",
+    ),
+    (
+        "test_cast_FLOAT_to_BFLOAT16",
+        "its arrays are uint16 where its model declares bfloat16",
+    ),
+    (
+        "test_qlinearmatmul_2D_int8_float32",
+        "it expects a value below int8 to wrap; the operator is defined to saturate",
+    ),
+];
 
 fn folder() -> Option<PathBuf> {
     let root = std::env::var_os("PROOFMARK_DATA").map_or_else(

@@ -1,5 +1,6 @@
 //! Whatever the bytes, an answer or an error: never a panic.
 
+use proofmark_data::npz::arrays;
 use proofmark_data::{Options, open};
 use proptest::prelude::*;
 
@@ -40,6 +41,9 @@ fn try_in(folder: &Folder, name: &str, bytes: &[u8]) {
         if let Err(e) = open(&path, &options) {
             assert!(e.to_string().contains(name), "{e}");
         }
+    }
+    if let Err(e) = arrays(&folder.path(name)) {
+        assert!(e.to_string().contains(name), "{e}");
     }
 }
 

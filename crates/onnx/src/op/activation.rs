@@ -1,18 +1,15 @@
-//! Activation functions of one element, and the softmax family.
+//! Activation functions of one element.
 //!
-//! At a kink the derivative is PyTorch's.
+//! At a kink the derivative is `PyTorch`'s.
 
 use std::f64::consts::{FRAC_1_SQRT_2, PI};
 
 use burn::backend::Dispatch;
 use burn::backend::ops::ActivationOps;
-use burn::tensor::Device;
 
+use super::Entry;
 use super::numbers::Numbers;
-use super::{Entry, Gradient};
-use crate::array::Array;
-use crate::dtype::DType;
-use crate::node::{NodeSpec, OpResult, Run, axis, one, run};
+use crate::node::{NodeSpec, OpResult, Run, one, run};
 use crate::tensor::{Tensor, broadcast};
 
 fn each(f: impl Fn(Tensor) -> OpResult<Tensor> + Send + Sync + 'static) -> OpResult<Run> {
@@ -195,62 +192,6 @@ fn shrink(node: &NodeSpec<'_>) -> OpResult<Run> {
     })
 }
 
-/// An operator along one axis. Before version 13 it works on the value as a matrix, whose columns are all the
-/// dimensions from the axis on.
-fn along(node: &NodeSpec<'_>, f: fn(Tensor, usize, &Device) -> OpResult<Tensor>) -> OpResult<Run> {
-    let flat = node.opset < 13;
-    let named = node.int("axis", if flat { 1 } else { -1 })?;
-    run(move |x| {
-        let t = x.tensor(0)?;
-        let shape = t.shape();
-        let rank = shape.len();
-        // A matrix of one column may be asked for.
-        if flat && usize::try_from(named) == Ok(rank) {
-            let n = shape.iter().product();
-            return one(f(t.reshape(&[n, 1])?, 1, x.device)?.reshape(&shape)?);
-        }
-        if rank == 0 {
-            axis(named, 1)?;
-            return one(f(t.reshape(&[1])?, 0, x.device)?.reshape(&[])?);
-        }
-        let at = axis(named, rank)?;
-        if shape.contains(&0) {
-            return one(t);
-        }
-        if !flat || at == rank - 1 {
-            return one(f(t, at, x.device)?);
-        }
-        let rows = shape[..at].iter().product();
-        let columns = shape[at..].iter().product();
-        one(f(t.reshape(&[rows, columns])?, 1, x.device)?.reshape(&shape)?)
-    })
-}
-
-fn softmax(node: &NodeSpec<'_>) -> OpResult<Run> {
-    along(node, |t, at, _| {
-        Ok(t.with(|t| <Dispatch as ActivationOps<Dispatch>>::softmax(t, at)))
-    })
-}
-
-fn log_softmax(node: &NodeSpec<'_>) -> OpResult<Run> {
-    along(node, |t, at, _| {
-        Ok(t.with(|t| <Dispatch as ActivationOps<Dispatch>>::log_softmax(t, at)))
-    })
-}
-
-/// 1 at the first largest, 0 elsewhere.
-fn hardmax(node: &NodeSpec<'_>) -> OpResult<Run> {
-    along(node, |t, at, device| {
-        let (dtype, rank) = (t.dtype(), t.rank());
-        let mut shape = vec![1; rank];
-        shape[at] = t.shape()[at];
-        let places = (0..shape[at]).map(|i| i as f32).collect();
-        let places = Tensor::upload(places, &shape, DType::F32, device)?;
-        let first = t.detach().argmax(at);
-        Ok(places.equal(first)?.numbers().typed(dtype))
-    })
-}
-
 /// The operators of this file.
 pub(super) const ENTRIES: &[Entry] = &[
     Entry::new("Relu", relu),
@@ -270,9 +211,6 @@ pub(super) const ENTRIES: &[Entry] = &[
     Entry::new("Mish", |_| each(mish)),
     Entry::new("Swish", swish),
     Entry::new("Shrink", shrink),
-    Entry::new("Softmax", softmax),
-    Entry::new("LogSoftmax", log_softmax),
-    Entry::new("Hardmax", hardmax).gradient(Gradient::Zero),
 ];
 
 #[cfg(test)]
@@ -355,30 +293,10 @@ mod tests {
     }
 
     #[test]
-    fn gradients_along_an_axis() {
-        for op in ["Softmax", "LogSoftmax", "Hardmax"] {
-            for axis in [-1, 0, 1] {
-                for opset in [11, 13] {
-                    Case::new(op)
-                        .opset(opset)
-                        .int("axis", axis)
-                        .scattered(&[2, 3, 2], -3.0, 3.0)
-                        .assert_gradient();
-                }
-            }
-        }
-    }
-
-    #[test]
     fn gradients_are_finite_far_out() {
         for op in ["Elu", "Celu", "Selu", "Softplus", "Mish", "Gelu", "Swish"] {
             Case::new(op)
                 .tracked(&[4], vec![-200.0, -30.0, 30.0, 200.0])
-                .assert_gradient();
-        }
-        for op in ["Softmax", "LogSoftmax"] {
-            Case::new(op)
-                .tracked(&[3], vec![-2000.0, 1999.5, 2000.0])
                 .assert_gradient();
         }
         // No kink where a composition may have made one.
@@ -419,34 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn axes_before_and_since_version_13() {
-        let values = vec![1.0, 2.0, 3.0, 4.0];
-        let of = |opset: i64| {
-            Case::new("Softmax")
-                .opset(opset)
-                .tracked(&[1, 2, 2], values.clone())
-        };
-        let e: Vec<f64> = values.iter().map(|v| v.exp()).collect();
-        let all: f64 = e.iter().sum();
-        close(&of(11), &e.iter().map(|v| v / all).collect::<Vec<_>>());
-        let (p, q) = (1.0 / (1.0 + 1f64.exp()), 1.0 / (1.0 + (-1f64).exp()));
-        close(&of(13), &[p, q, p, q]);
-        let c = Case::new("Hardmax").tracked(&[2, 3], vec![1.0, 3.0, 3.0, 5.0, 0.0, 5.0]);
-        close(&c, &[0.0, 1.0, 0.0, 1.0, 0.0, 0.0]);
-        let c = c.int("axis", 0);
-        close(&c, &[0.0, 1.0, 0.0, 1.0, 0.0, 1.0]);
-        for op in ["Softmax", "LogSoftmax", "Hardmax"] {
-            let c = Case::new(op).tracked(&[2, 0], vec![]);
-            assert_eq!(computed(&c).shape(), [2, 0]);
-        }
-    }
-
-    #[test]
     fn what_cannot_be_computed_is_said() {
-        let c = Case::new("Softmax")
-            .int("axis", 2)
-            .scattered(&[2, 3], 0.0, 1.0);
-        assert_eq!(c.run().unwrap_err(), "axis 2 of a value with 2 dimensions");
         let c = Case::new("Gelu")
             .text("approximate", "no")
             .scattered(&[2], 0.0, 1.0);

@@ -112,7 +112,8 @@ fn means(x: Tensor, spans: &[Span], counted: Counted, device: &Device) -> OpResu
         return x.reshape(&shape);
     }
     // What a backend does itself, in one call.
-    let plain = |s: &Span| s.begin == s.end && s.reach == s.end && s.dilation == 1;
+    let plain =
+        |s: &Span| s.even() == s.begin && s.begin == s.end && s.reach == s.end && s.dilation == 1;
     let plane = match spans {
         [w] => Some([Span::none(), *w]),
         [h, w] => Some([*h, *w]),

@@ -51,14 +51,23 @@ fn folded(node: &NodeSpec<'_>, epsilon: f64) -> OpResult<Option<Vec<(Array, Arra
 }
 
 /// Scale, bias, mean and variance of an input of shape `[batch, channels, ..]`.
-fn statistics(x: &mut Args<'_>, shape: &[usize]) -> OpResult<[Tensor; 4]> {
-    let channels = shape.get(1).copied().unwrap_or(1);
-    let wide = wide(channels, shape.len());
+fn statistics(x: &mut Args<'_>, shape: &[usize], by_channel: bool) -> OpResult<[Tensor; 4]> {
+    let channels = [shape.get(1).copied().unwrap_or(1)];
+    let expected = if by_channel {
+        &channels[..]
+    } else {
+        &shape[1..]
+    };
+    let wide = if by_channel {
+        wide(channels[0], shape.len())
+    } else {
+        expected.to_vec()
+    };
     let mut one = |i: usize| {
         let t = x.tensor(i)?;
-        if t.shape() != [channels] {
+        if t.shape() != expected {
             return Err(format!(
-                "input {i} has shape {:?}; expected one value for each of {channels} channels",
+                "input {i} has shape {:?}; expected {expected:?}",
                 t.shape()
             ));
         }
@@ -83,16 +92,19 @@ fn normalised(
 fn batch_norm(node: &NodeSpec<'_>) -> OpResult<Run> {
     let epsilon = node.float("epsilon", 1e-5)?;
     let momentum = node.float("momentum", 0.9)?;
-    if node.opset < 9 && !node.flag("spatial", true)? {
-        return Err("attribute `spatial` is 0, which newer versions do not have".into());
-    }
+    // At first there could be statistics for every element of a sample.
+    let by_channel = node.opset >= 9 || node.flag("spatial", true)?;
     if node.flag("training_mode", false)? {
         return training(epsilon, momentum);
     }
     if (1..node.outputs()).any(|i| node.wants(i)) {
         return Err("outputs beyond the first are for training only".into());
     }
-    let folded = folded(node, epsilon)?;
+    let folded = if by_channel {
+        folded(node, epsilon)?
+    } else {
+        None
+    };
     run(move |x| {
         let input = x.tensor(0)?;
         let shape = input.shape();
@@ -112,7 +124,7 @@ fn batch_norm(node: &NodeSpec<'_>) -> OpResult<Run> {
         if shape.is_empty() {
             return Err("an input without dimensions".into());
         }
-        let [scale, bias, mean, variance] = statistics(x, &shape)?;
+        let [scale, bias, mean, variance] = statistics(x, &shape, by_channel)?;
         one(normalised(input, scale, bias, mean, variance, epsilon)?)
     })
 }
@@ -125,7 +137,7 @@ fn training(epsilon: f64, momentum: f64) -> OpResult<Run> {
         if shape.len() < 2 || shape.contains(&0) {
             return Err(format!("an input of shape {shape:?} has no statistics"));
         }
-        let [scale, bias, old_mean, old_variance] = statistics(x, &shape)?;
+        let [scale, bias, old_mean, old_variance] = statistics(x, &shape, true)?;
         let axes: Vec<usize> = (0..shape.len()).filter(|i| *i != 1).collect();
         let mean = input.clone().mean(&axes);
         let centred = input.clone().sub(mean.clone())?;
@@ -175,7 +187,23 @@ mod tests {
         let e = case(&[1, 3, 1], 3).run().unwrap_err();
         assert!(e.contains("2 channels"), "{e}");
         let e = case(&[3], 3).run().unwrap_err();
-        assert!(e.contains("1 channels"), "{e}");
+        assert!(e.contains("expected [1]"), "{e}");
+    }
+
+    #[test]
+    fn every_element_may_have_statistics_of_its_own() {
+        let y = Case::new("BatchNormalization")
+            .opset(7)
+            .int("spatial", 0)
+            .float("epsilon", 0.0)
+            .tracked(&[2, 1, 2], vec![1.0, 2.0, 3.0, 4.0])
+            .host(Array::new([1, 2], vec![1.0f32, 2.0]))
+            .host(Array::new([1, 2], vec![0.0f32, 0.0]))
+            .host(Array::new([1, 2], vec![1.0f32, 0.0]))
+            .host(Array::new([1, 2], vec![1.0f32, 4.0]))
+            .run()
+            .unwrap();
+        assert_eq!(y[0].to_f64().unwrap(), [0.0, 2.0, 2.0, 4.0]);
     }
 
     #[test]

@@ -36,13 +36,14 @@ pub(super) fn strides(shape: &[usize]) -> Vec<usize> {
 fn offsets(lists: &[Vec<usize>]) -> Vec<usize> {
     let mut all = vec![0usize];
     for list in lists {
-        all = match list.as_slice() {
-            [0] => all,
-            list => all
-                .iter()
-                .flat_map(|a| list.iter().map(|b| a.saturating_add(*b)))
-                .collect(),
-        };
+        if list.as_slice() == [0] {
+            continue;
+        }
+        let mut next = Vec::with_capacity(all.len() * list.len());
+        for a in &all {
+            next.extend(list.iter().map(|b| a.saturating_add(*b)));
+        }
+        all = next;
     }
     all
 }

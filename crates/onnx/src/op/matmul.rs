@@ -54,7 +54,7 @@ fn shapes(a: &[usize], b: &[usize]) -> OpResult<Shapes> {
     })
 }
 
-/// The product of two tensors, as NumPy has it.
+/// The product of two tensors; leading dimensions broadcast.
 pub(super) fn product(a: Tensor, b: Tensor, device: &Device) -> OpResult<Tensor> {
     let (sa, sb) = (a.shape(), b.shape());
     let s = shapes(&sa, &sb)?;

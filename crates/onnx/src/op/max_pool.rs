@@ -294,6 +294,16 @@ mod tests {
     }
 
     #[test]
+    fn a_window_may_lie_in_the_padding() {
+        let far = |c: Case| c.ints("pads", &[2, 2]).ints("strides", &[2]);
+        let y = far(case(&[1, 1, 3], &[2])).run().unwrap();
+        assert_eq!(y[0].shape(), [1, 1, 3]);
+        assert_eq!(y[0].to_f64().unwrap()[0], f64::NEG_INFINITY);
+        let g = far(case(&[1, 1, 3], &[2])).gradients();
+        assert_eq!(g[0].iter().filter(|g| **g != 0.0).count(), 2);
+    }
+
+    #[test]
     fn whole_numbers_stay_what_they_are() {
         let y = Case::new("MaxPool")
             .host(Array::new([1, 1, 3], vec![-3i8, -5, -4]))

@@ -5,24 +5,42 @@ use crate::node::{NodeSpec, OpResult, Run};
 mod activation;
 mod arithmetic;
 mod average_pool;
+mod axis;
 mod batch_norm;
 mod bits;
 mod compare;
+mod constant;
+mod control;
 mod conv;
 mod conv_integer;
 mod conv_transpose;
+mod convert;
+mod einsum;
+mod equation;
+mod extreme;
+mod gate_function;
 mod gather;
+mod grid;
+mod interpolation;
 mod layout;
 mod matmul;
 mod max_pool;
 mod norm;
 mod numbers;
+mod order;
 mod pad;
+mod quantise;
+mod quantised_matmul;
 mod rearrange;
+mod recurrent;
 mod reduce;
+mod resize;
 mod scatter;
+mod sequence;
 mod shape;
+mod signal;
 mod slice;
+mod softmax;
 mod unary;
 mod window;
 
@@ -96,22 +114,37 @@ pub(crate) const ALL: &[&[Entry]] = &[
     activation::ENTRIES,
     arithmetic::ENTRIES,
     average_pool::ENTRIES,
+    axis::ENTRIES,
     batch_norm::ENTRIES,
     bits::ENTRIES,
     compare::ENTRIES,
+    constant::ENTRIES,
+    control::ENTRIES,
     conv::ENTRIES,
     conv_integer::ENTRIES,
     conv_transpose::ENTRIES,
+    convert::ENTRIES,
+    einsum::ENTRIES,
+    extreme::ENTRIES,
     gather::ENTRIES,
+    grid::ENTRIES,
     matmul::ENTRIES,
     max_pool::ENTRIES,
     norm::ENTRIES,
+    order::ENTRIES,
     pad::ENTRIES,
+    quantise::ENTRIES,
+    quantised_matmul::ENTRIES,
     rearrange::ENTRIES,
+    recurrent::ENTRIES,
     reduce::ENTRIES,
+    resize::ENTRIES,
     scatter::ENTRIES,
+    sequence::ENTRIES,
     shape::ENTRIES,
+    signal::ENTRIES,
     slice::ENTRIES,
+    softmax::ENTRIES,
     unary::ENTRIES,
 ];
 

@@ -158,7 +158,7 @@ fn lrn(node: &NodeSpec<'_>) -> OpResult<Run> {
     let size = node.int_opt("size")?.ok_or("attribute `size` is missing")?;
     let size = usize::try_from(size)
         .ok()
-        .filter(|s| *s > 0 && *s <= i32::MAX as usize)
+        .filter(|s| *s > 0 && i32::try_from(*s).is_ok())
         .ok_or_else(|| format!("attribute `size` is {size}; expected at least 1"))?;
     run(move |x| {
         let input = x.tensor(0)?;

@@ -90,15 +90,19 @@ fn half<T>(v: Vec<f64>, f: fn(f64) -> T) -> Vec<T> {
 
 /// Distance in memory between neighbours along each dimension.
 pub(super) fn strides(shape: &[usize]) -> Vec<usize> {
-    let mut strides = vec![1; shape.len()];
+    let mut strides = vec![1usize; shape.len()];
     for i in (1..shape.len()).rev() {
-        strides[i - 1] = strides[i] * shape[i];
+        // Of an empty value the other dimensions may be anything.
+        strides[i - 1] = strides[i].saturating_mul(shape[i]);
     }
     strides
 }
 
 /// Where in memory the elements of a block of `dims` are, row by row.
 pub(super) fn offsets(dims: &[usize], strides: &[usize]) -> Vec<usize> {
+    if dims.contains(&0) {
+        return Vec::new();
+    }
     let mut found = vec![0];
     for (dim, stride) in dims.iter().zip(strides) {
         found = found

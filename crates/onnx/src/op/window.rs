@@ -137,16 +137,15 @@ impl Windows {
                     ));
                 }
                 let extent = (kernel[i] - 1) * dilation + 1;
-                let (begin, end) = match &pads {
-                    Some(pads) => (pads[i], pads[i + n]),
-                    None => {
-                        let output = input[i].div_ceil(stride);
-                        let covered = output.saturating_sub(1) * stride + extent;
-                        let total = covered.saturating_sub(input[i]);
-                        match self.padding {
-                            Padding::SameUpper => (total / 2, total - total / 2),
-                            _ => (total - total / 2, total / 2),
-                        }
+                let (begin, end) = if let Some(pads) = &pads {
+                    (pads[i], pads[i + n])
+                } else {
+                    let output = input[i].div_ceil(stride);
+                    let covered = output.saturating_sub(1) * stride + extent;
+                    let total = covered.saturating_sub(input[i]);
+                    match self.padding {
+                        Padding::SameUpper => (total / 2, total - total / 2),
+                        _ => (total - total / 2, total / 2),
                     }
                 };
                 let padded = input[i] + begin + end;
@@ -181,9 +180,11 @@ impl Windows {
 }
 
 impl Span {
-    /// The padding that both sides share, which Burn applies itself.
+    /// The padding that both sides share, which Burn applies itself; none where a window could lie in it altogether.
     pub(super) fn even(&self) -> usize {
-        self.begin.min(self.reach)
+        let shared = self.begin.min(self.reach);
+        let touches = shared <= (self.kernel - 1) * self.dilation && self.dilation <= self.input;
+        if touches { shared } else { 0 }
     }
 
     /// The whole axis as one window of its own per element: what an axis that is not there looks like.

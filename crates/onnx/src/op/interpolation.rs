@@ -1,0 +1,329 @@
+//! Interpolation along one axis: which inputs make an output, and how much each of them counts.
+
+use burn::tensor::Device;
+
+use crate::array::Array;
+use crate::dtype::DType;
+use crate::node::OpResult;
+use crate::room;
+use crate::tensor::{Indices, Tensor};
+
+/// From this length on the few inputs of an output are picked; below it a small matrix is faster.
+const LONG: usize = 64;
+/// No axis is made longer.
+const LONGEST: usize = 1 << 24;
+
+/// To which whole coordinate a coordinate belongs.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Rounding {
+    Floor,
+    Ceil,
+    PreferFloor,
+    PreferCeil,
+    /// Down where the output is larger, up where it is smaller: what old versions did.
+    BySize,
+}
+
+/// How inputs are combined.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Kernel {
+    Nearest(Rounding),
+    Linear,
+    Cubic(f64),
+}
+
+/// Which coordinate of the input a coordinate of the output has.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Coordinates {
+    HalfPixel,
+    HalfPixelSymmetric,
+    PytorchHalfPixel,
+    AlignCorners,
+    Asymmetric,
+    HalfPixelForNearest,
+    Crop,
+}
+
+/// What an operator asks for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Style {
+    pub(super) kernel: Kernel,
+    pub(super) coordinates: Coordinates,
+    pub(super) exclude_outside: bool,
+    pub(super) antialias: bool,
+}
+
+/// One axis to be resized.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Axis {
+    pub(super) input: usize,
+    pub(super) output: usize,
+    pub(super) scale: f64,
+    /// The part of the input that is cropped to.
+    pub(super) crop: (f64, f64),
+}
+
+/// How an axis is computed.
+#[derive(Debug)]
+pub(super) enum Plan {
+    Same,
+    /// Every element so often.
+    Repeat(usize),
+    /// These elements.
+    Pick(Vec<usize>),
+    /// The same number of inputs for every output: their places, and their weights `[output, 1]`.
+    Few(Vec<(Vec<usize>, Array)>),
+    /// `[output, input]`.
+    Matrix(Array),
+}
+
+impl Axis {
+    fn coordinate(&self, at: usize, style: &Style) -> f64 {
+        let (x, scale) = (at as f64, self.scale);
+        let (input, output) = (self.input as f64, self.output as f64);
+        match style.coordinates {
+            Coordinates::PytorchHalfPixel if self.output == 1 => -0.5,
+            Coordinates::HalfPixel | Coordinates::PytorchHalfPixel => (x + 0.5) / scale - 0.5,
+            Coordinates::HalfPixelSymmetric => {
+                // Outputs are rounded down; what is lost is shared by both ends.
+                let adjustment = output / (scale * input);
+                input / 2.0 * (1.0 - adjustment) + (x + 0.5) / scale - 0.5
+            }
+            Coordinates::AlignCorners => {
+                let length = scale * input;
+                if self.output == 1 || length == 1.0 {
+                    0.0
+                } else {
+                    x * (input - 1.0) / (length - 1.0)
+                }
+            }
+            Coordinates::Asymmetric => x / scale,
+            Coordinates::HalfPixelForNearest => (x + 0.5) / scale,
+            Coordinates::Crop => {
+                let (start, end) = self.crop;
+                let last = input - 1.0;
+                if self.output == 1 {
+                    0.5 * (start + end) * last
+                } else {
+                    start * last + x * (end - start) * last / (output - 1.0)
+                }
+            }
+        }
+    }
+
+    /// Which outputs lie outside of the input when cropping.
+    pub(super) fn outside(&self, style: &Style) -> Vec<bool> {
+        (0..self.output)
+            .map(|o| {
+                let x = self.coordinate(o, style);
+                style.coordinates == Coordinates::Crop && (x < 0.0 || x > (self.input - 1) as f64)
+            })
+            .collect()
+    }
+
+    /// Which inputs make which output: places and weights, as many for every output, one after another; and how many.
+    fn taps(&self, style: &Style) -> (Vec<(usize, f64)>, usize) {
+        let mut all = Vec::new();
+        for o in 0..self.output {
+            self.add_taps(self.coordinate(o, style), style, &mut all);
+        }
+        let count = all.len() / self.output.max(1);
+        (all, count)
+    }
+
+    fn add_taps(&self, x: f64, style: &Style, all: &mut Vec<(usize, f64)>) {
+        let last = self.input as f64 - 1.0;
+        let inside = |at: f64| at.clamp(0.0, last) as usize;
+        let (support, cubic) = match style.kernel {
+            Kernel::Nearest(rounding) => {
+                let at = match rounding {
+                    Rounding::Ceil => x.ceil(),
+                    Rounding::PreferFloor => (x - 0.5).ceil(),
+                    Rounding::PreferCeil => (x + 0.5).floor(),
+                    Rounding::BySize if self.scale < 1.0 => x.ceil(),
+                    Rounding::Floor | Rounding::BySize => x.floor(),
+                };
+                all.push((inside(at), 1.0));
+                return;
+            }
+            Kernel::Linear => (1.0, None),
+            Kernel::Cubic(a) => (2.0, Some(a)),
+        };
+        let weight = |t: f64| {
+            let t = t.abs();
+            match cubic {
+                None => (1.0 - t).max(0.0),
+                Some(a) if t <= 1.0 => ((a + 2.0) * t - (a + 3.0)) * t * t + 1.0,
+                Some(a) if t < 2.0 => ((a * t - 5.0 * a) * t + 8.0 * a) * t - 4.0 * a,
+                Some(_) => 0.0,
+            }
+        };
+        let scale = if style.antialias {
+            self.scale.min(1.0)
+        } else {
+            1.0
+        };
+        let reach = support / scale;
+        // As many places for every output: they are stored in columns.
+        let first = x.floor() - reach.ceil() + 1.0;
+        let count = 2 * reach.ceil() as usize;
+        let start = all.len();
+        all.extend((0..count).map(|k| {
+            let at = first + k as f64;
+            let excluded = style.exclude_outside && (at < 0.0 || at > last);
+            let w = if excluded {
+                0.0
+            } else {
+                weight((at - x) * scale)
+            };
+            (inside(at), w)
+        }));
+        if style.antialias || style.exclude_outside {
+            let sum: f64 = all[start..].iter().map(|t| t.1).sum();
+            if sum != 0.0 {
+                for tap in &mut all[start..] {
+                    tap.1 /= sum;
+                }
+            }
+        }
+    }
+
+    /// Prepares the axis.
+    pub(super) fn plan(&self, style: &Style) -> OpResult<Plan> {
+        if self.input == 0 || self.output == 0 {
+            return Err(format!("length {} resized to {}", self.input, self.output));
+        }
+        if self.output > LONGEST {
+            return Err(format!(
+                "length {} resized to {}; at most {LONGEST}",
+                self.input, self.output
+            ));
+        }
+        let (taps, count) = self.taps(style);
+        let rows = || taps.chunks(count);
+        // Where every output is one input.
+        let picked: Vec<usize> = rows()
+            .map_while(|row| {
+                let mut used = row.iter().filter(|t| t.1 != 0.0);
+                let only = used.next().filter(|t| t.1 == 1.0)?;
+                used.next().is_none().then_some(only.0)
+            })
+            .collect();
+        if picked.len() == self.output {
+            if picked.iter().copied().eq(0..self.input) {
+                return Ok(Plan::Same);
+            }
+            let times = self.output / self.input;
+            let repeated = self.output.is_multiple_of(self.input)
+                && picked.iter().enumerate().all(|(o, i)| o / times == *i);
+            return Ok(if repeated {
+                Plan::Repeat(times)
+            } else {
+                Plan::Pick(picked)
+            });
+        }
+        if self.input >= LONG && count <= 4 {
+            return (0..count)
+                .map(|k| {
+                    let places = rows().map(|row| row[k].0).collect();
+                    let weights: Vec<f32> = rows().map(|row| row[k].1 as f32).collect();
+                    Ok((places, Array::try_new([self.output, 1], weights)?))
+                })
+                .collect::<OpResult<_>>()
+                .map(Plan::Few);
+        }
+        let mut matrix = vec![0.0; room::elements(&[self.output, self.input])?];
+        for (o, row) in rows().enumerate() {
+            for (i, w) in row {
+                matrix[o * self.input + i] += w;
+            }
+        }
+        let matrix: Vec<f32> = matrix.into_iter().map(|w: f64| w as f32).collect();
+        Array::try_new([self.output, self.input], matrix).map(Plan::Matrix)
+    }
+
+    /// The places of the inputs, where each output is one input.
+    pub(super) fn places(&self, style: &Style) -> Vec<usize> {
+        self.taps(style).0.iter().map(|t| t.0).collect()
+    }
+}
+
+impl Plan {
+    /// Resizes dimension `axis`.
+    pub(super) fn apply(&self, x: Tensor, axis: usize, device: &Device) -> OpResult<Tensor> {
+        let mut shape = x.shape();
+        let dtype = x.dtype();
+        let input = shape[axis];
+        let before: usize = shape[..axis].iter().product();
+        let after: usize = shape[axis + 1..].iter().product();
+        let pick = |x: Tensor, places: &[usize]| {
+            x.select(1, Indices::upload(places, &[places.len()], device))
+        };
+        let y = match self {
+            Self::Same => return Ok(x),
+            Self::Repeat(times) => {
+                shape[axis] = input * times;
+                x.reshape(&[before, input, 1, after])?
+                    .expand(&[before, input, *times, after])?
+            }
+            Self::Pick(places) => {
+                shape[axis] = places.len();
+                room::elements(&shape)?;
+                pick(x.reshape(&[before, input, after])?, places)
+            }
+            Self::Few(taps) => {
+                let x = x.reshape(&[before, input, after])?;
+                let mut sum: Option<Tensor> = None;
+                for (places, weights) in taps {
+                    shape[axis] = places.len();
+                    room::elements(&shape)?;
+                    let part = pick(x.clone(), places).mul(weights.on(device)?)?;
+                    sum = Some(match sum {
+                        Some(sum) => sum.add(part)?,
+                        None => part,
+                    });
+                }
+                sum.ok_or("no inputs for an output")?
+            }
+            Self::Matrix(weights) => {
+                shape[axis] = weights.shape()[0];
+                let w = weights.on(device)?;
+                if after == 1 {
+                    x.reshape(&[before, input])?.matmul(w.transposed())?
+                } else {
+                    w.matmul(x.reshape(&[before, input, after])?)?
+                }
+            }
+        };
+        Ok(y.reshape(&shape)?.typed(dtype))
+    }
+}
+
+/// A value that is 1 where an output lies outside along any axis, and nothing where none does.
+pub(super) fn outside(axes: &[Vec<bool>]) -> OpResult<Option<Array>> {
+    if !axes.iter().flatten().any(|o| *o) {
+        return Ok(None);
+    }
+    let shape: Vec<usize> = axes.iter().map(Vec::len).collect();
+    let n = room::elements(&shape)?;
+    let values: Vec<bool> = (0..n)
+        .map(|at| {
+            let mut rest = at;
+            axes.iter().rev().any(|a| {
+                let here = rest % a.len();
+                rest /= a.len();
+                a[here]
+            })
+        })
+        .collect();
+    let values: Vec<f32> = values.into_iter().map(|o| f32::from(u8::from(o))).collect();
+    Array::try_new(shape, values).map(Some)
+}
+
+/// Elsewhere than outside, `x`; there, `value`.
+pub(super) fn filled(x: Tensor, outside: &Array, value: f64, device: &Device) -> OpResult<Tensor> {
+    let mask = outside.on(device)?.truth();
+    let value = Tensor::upload(vec![value as f32], &[], DType::F32, device)?;
+    let dtype = x.dtype();
+    Ok(mask.choose(value.at_rank(x.rank()), x)?.typed(dtype))
+}

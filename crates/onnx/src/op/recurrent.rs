@@ -1,0 +1,411 @@
+//! Recurrent layers: RNN, GRU and LSTM.
+//!
+//! What the input contributes is one product of matrices for all steps; each step then adds what the state
+//! contributes.
+
+use burn::tensor::Device;
+
+use super::Entry;
+use super::gate_function::Activation;
+use crate::array::Array;
+use crate::dtype::DType;
+use crate::node::{Args, NodeSpec, OpResult, Run, run};
+use crate::tensor::Tensor;
+use crate::value::Value;
+
+/// Which layer it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cell {
+    Rnn,
+    Gru {
+        /// Whether the state is multiplied by its weights before the reset gate or after it.
+        linear_before_reset: bool,
+    },
+    Lstm {
+        /// Whether what is forgotten is what is not let in.
+        input_forget: bool,
+    },
+}
+
+impl Cell {
+    fn gates(self) -> usize {
+        match self {
+            Self::Rnn => 1,
+            Self::Gru { .. } => 3,
+            Self::Lstm { .. } => 4,
+        }
+    }
+}
+
+struct Layer {
+    cell: Cell,
+    /// Per direction, whether it runs backwards, and its functions.
+    directions: Vec<(bool, Vec<Activation>)>,
+    hidden: Option<usize>,
+    clip: Option<f64>,
+    /// Whether the batch comes before the steps.
+    batch_first: bool,
+    wants_steps: bool,
+}
+
+/// The inputs of a layer.
+struct Given {
+    /// `[steps * batch, features]`.
+    input: Tensor,
+    w: Tensor,
+    r: Tensor,
+    bias: Option<Tensor>,
+    masks: Option<Tensor>,
+    first_hidden: Tensor,
+    first_cell: Option<Tensor>,
+    peepholes: Option<Tensor>,
+    /// Steps, batch, features, hidden.
+    sizes: [usize; 4],
+    dtype: DType,
+}
+
+/// What one direction computes with.
+struct Direction<'a> {
+    functions: &'a [Activation],
+    /// What the input contributes to each step, `[steps, batch, gates * hidden]`.
+    input: Tensor,
+    /// `[hidden, gates * hidden]`.
+    weights: Tensor,
+    /// The state's bias of the last gate, where it cannot be added beforehand.
+    late_bias: Option<Tensor>,
+    /// Input, output and forget, each `[1, hidden]`.
+    peepholes: Option<[Tensor; 3]>,
+}
+
+/// The state after a step.
+#[derive(Clone)]
+struct State {
+    hidden: Tensor,
+    cell: Option<Tensor>,
+}
+
+impl Layer {
+    fn read(node: &NodeSpec<'_>, cell: Cell, defaults: &[Activation]) -> OpResult<Self> {
+        let backwards: &[bool] = match node.text("direction", "forward")?.as_str() {
+            "forward" => &[false],
+            "reverse" => &[true],
+            "bidirectional" => &[false, true],
+            other => {
+                return Err(format!(
+                    "attribute `direction` is `{other}`; expected forward, reverse or bidirectional"
+                ));
+            }
+        };
+        let functions = Activation::read(node, backwards.len(), defaults)?;
+        let layout = node.int("layout", 0)?;
+        if !(0..=1).contains(&layout) {
+            return Err(format!("attribute `layout` is {layout}; expected 0 or 1"));
+        }
+        let hidden = node
+            .int_opt("hidden_size")?
+            .map(|h| usize::try_from(h).map_err(|_| format!("attribute `hidden_size` is {h}")))
+            .transpose()?;
+        Ok(Self {
+            cell,
+            directions: backwards.iter().copied().zip(functions).collect(),
+            hidden,
+            clip: node.float_opt("clip")?.filter(|c| *c > 0.0),
+            batch_first: layout == 1,
+            wants_steps: node.wants(0),
+        })
+    }
+
+    fn clipped(&self, x: Tensor) -> Tensor {
+        match self.clip {
+            Some(c) => x.clamp_min(-c).clamp_max(c),
+            None => x,
+        }
+    }
+
+    /// Takes and checks the inputs.
+    fn given(&self, x: &mut Args<'_>) -> OpResult<Given> {
+        let device = x.device;
+        let (input, w, r) = (x.tensor(0)?, x.tensor(1)?, x.tensor(2)?);
+        let dtype = input.dtype();
+        let input = self.steps_first(input)?;
+        let [steps, batch, features] = *input.shape() else {
+            return Err(format!("an input of shape {:?}", input.shape()));
+        };
+        let (count, gates) = (self.directions.len(), self.cell.gates());
+        let hidden = *r.shape().last().unwrap_or(&0);
+        expect(&w, &[count, gates * hidden, features], "the weights")?;
+        expect(
+            &r,
+            &[count, gates * hidden, hidden],
+            "the recurrent weights",
+        )?;
+        if self.hidden.is_some_and(|h| h != hidden) {
+            return Err(format!(
+                "attribute `hidden_size` does not fit weights for {hidden}"
+            ));
+        }
+        if steps == 0 || batch == 0 || hidden == 0 || features == 0 {
+            return Err(format!(
+                "an input of shape {:?} to a state of {hidden}",
+                input.shape()
+            ));
+        }
+        let bias = x.tensor_opt(3)?;
+        if let Some(b) = &bias {
+            expect(b, &[count, 2 * gates * hidden], "the bias")?;
+        }
+        let masks = masks(x.ints_opt(4)?, steps, batch, device)?;
+        let mut start = |i: usize| -> OpResult<Tensor> {
+            let state = match x.tensor_opt(i)? {
+                Some(t) if self.batch_first && t.rank() == 3 => t.permute(&[1, 0, 2]),
+                Some(t) => t,
+                None => return Tensor::full(&[count, batch, hidden], 0.0, device),
+            };
+            expect(&state, &[count, batch, hidden], "the initial state")?;
+            Ok(state)
+        };
+        let first_hidden = start(5)?;
+        let (first_cell, peepholes) = if matches!(self.cell, Cell::Lstm { .. }) {
+            (Some(start(6)?), x.tensor_opt(7)?)
+        } else {
+            (None, None)
+        };
+        if let Some(p) = &peepholes {
+            expect(p, &[count, 3 * hidden], "the peepholes")?;
+        }
+        Ok(Given {
+            input: input.reshape(&[steps * batch, features])?,
+            w,
+            r,
+            bias,
+            masks,
+            first_hidden,
+            first_cell,
+            peepholes,
+            sizes: [steps, batch, features, hidden],
+            dtype,
+        })
+    }
+
+    /// What the `d`-th direction computes with, and its first state.
+    fn direction(
+        &self,
+        given: &Given,
+        d: usize,
+        device: &Device,
+    ) -> OpResult<(Direction<'_>, State)> {
+        let [steps, batch, features, hidden] = given.sizes;
+        let of = |t: &Tensor, shape: &[usize]| t.clone().narrow(0, d, 1).reshape(shape);
+        let width = self.cell.gates() * hidden;
+        let w = of(&given.w, &[width, features])?.transposed();
+        let mut input = given.input.clone().matmul(w)?;
+        let mut late_bias = None;
+        if let Some(b) = &given.bias {
+            let b = of(b, &[1, 2 * width])?;
+            let (inputs, states) = (b.clone().narrow(1, 0, width), b.narrow(1, width, width));
+            let early = if matches!(
+                self.cell,
+                Cell::Gru {
+                    linear_before_reset: true
+                }
+            ) {
+                // The reset gate comes between the last part and the rest.
+                late_bias = Some(states.clone().narrow(1, 2 * hidden, hidden));
+                let none = Tensor::full(&[1, hidden], 0.0, device)?;
+                Tensor::cat(vec![states.narrow(1, 0, 2 * hidden), none], 1)?
+            } else {
+                states
+            };
+            input = input.add(inputs.add(early)?)?;
+        }
+        let peepholes = match &given.peepholes {
+            Some(p) => {
+                let p = of(p, &[1, 3 * hidden])?;
+                Some([0, 1, 2].map(|i| p.clone().narrow(1, i * hidden, hidden)))
+            }
+            None => None,
+        };
+        let first = |t: &Tensor| of(t, &[batch, hidden]);
+        let state = State {
+            hidden: first(&given.first_hidden)?,
+            cell: given.first_cell.as_ref().map(first).transpose()?,
+        };
+        let direction = Direction {
+            functions: &self.directions[d].1,
+            input: input.reshape(&[steps, batch, width])?,
+            weights: of(&given.r, &[width, hidden])?.transposed(),
+            late_bias,
+            peepholes,
+        };
+        Ok((direction, state))
+    }
+
+    fn apply(&self, x: &mut Args<'_>) -> OpResult<Vec<Value>> {
+        let given = self.given(x)?;
+        let [steps, batch, _, hidden] = given.sizes;
+        let (mut all, mut hiddens, mut cells) = (Vec::new(), Vec::new(), Vec::new());
+        for (d, (backwards, _)) in self.directions.iter().enumerate() {
+            let (direction, start) = self.direction(&given, d, x.device)?;
+            let masks = given.masks.as_ref();
+            let (seen, last) = self.unrolled(&direction, *backwards, start, masks)?;
+            if self.wants_steps {
+                all.push(Tensor::cat(seen, 0)?.reshape(&[steps, 1, batch, hidden])?);
+            }
+            hiddens.push(last.hidden.reshape(&[1, batch, hidden])?);
+            if let Some(c) = last.cell {
+                cells.push(c.reshape(&[1, batch, hidden])?);
+            }
+        }
+        let joined = |parts: Vec<Tensor>, axis: usize, batch_first: &[usize]| -> OpResult<Value> {
+            if parts.is_empty() {
+                return Ok(Value::Nothing);
+            }
+            let y = Tensor::cat(parts, axis)?.typed(given.dtype);
+            let y = if self.batch_first {
+                y.permute(batch_first)
+            } else {
+                y
+            };
+            Ok(y.into())
+        };
+        Ok(vec![
+            joined(all, 1, &[2, 0, 1, 3])?,
+            joined(hiddens, 0, &[1, 0, 2])?,
+            joined(cells, 0, &[1, 0, 2])?,
+        ])
+    }
+
+    fn steps_first(&self, x: Tensor) -> OpResult<Tensor> {
+        if x.rank() != 3 {
+            return Err(format!(
+                "an input of shape {:?}; expected steps, batch and features",
+                x.shape()
+            ));
+        }
+        Ok(if self.batch_first {
+            x.permute(&[1, 0, 2])
+        } else {
+            x
+        })
+    }
+
+    /// The state after each step, in the order of the input, and the last one.
+    fn unrolled(
+        &self,
+        direction: &Direction<'_>,
+        backwards: bool,
+        mut state: State,
+        masks: Option<&Tensor>,
+    ) -> OpResult<(Vec<Tensor>, State)> {
+        let shape = direction.input.shape();
+        let (steps, batch) = (shape[0], shape[1]);
+        let mut seen = Vec::with_capacity(if self.wants_steps { steps } else { 0 });
+        for k in 0..steps {
+            let at = if backwards { steps - 1 - k } else { k };
+            let input = direction
+                .input
+                .clone()
+                .narrow(0, at, 1)
+                .reshape(&[batch, shape[2]])?;
+            let mut next = self.step(direction, input, state.clone())?;
+            let mut shown = next.hidden.clone();
+            if let Some(masks) = masks {
+                // Past its end a sequence keeps its state and shows zeros.
+                let mask = masks.clone().narrow(0, at, 1).reshape(&[batch, 1])?;
+                let lasts = mask.clone().truth();
+                let kept = |new: Tensor, old: Tensor| lasts.clone().choose(new, old);
+                next.hidden = kept(next.hidden, state.hidden)?;
+                next.cell = match (next.cell, state.cell) {
+                    (Some(new), Some(old)) => Some(kept(new, old)?),
+                    _ => None,
+                };
+                shown = shown.mul(mask)?;
+            }
+            if self.wants_steps {
+                seen.push(shown);
+            }
+            state = next;
+        }
+        if backwards {
+            seen.reverse();
+        }
+        Ok((seen, state))
+    }
+}
+
+fn expect(t: &Tensor, shape: &[usize], what: &str) -> OpResult<()> {
+    if t.shape() == shape {
+        Ok(())
+    } else {
+        Err(format!(
+            "{what} have shape {:?}; expected {shape:?}",
+            t.shape()
+        ))
+    }
+}
+
+/// 1 while a sequence lasts, 0 after it, `[steps, batch, 1]`; nothing when all last to the end.
+fn masks(
+    lengths: Option<Vec<i64>>,
+    steps: usize,
+    batch: usize,
+    device: &Device,
+) -> OpResult<Option<Tensor>> {
+    let Some(lengths) = lengths else {
+        return Ok(None);
+    };
+    if lengths.len() != batch {
+        return Err(format!("{} lengths for {batch} sequences", lengths.len()));
+    }
+    if let Some(l) = lengths.iter().find(|l| **l < 0 || **l > steps as i64) {
+        return Err(format!("a sequence of {l} steps of {steps}"));
+    }
+    if lengths.iter().all(|l| *l == steps as i64) {
+        return Ok(None);
+    }
+    let values: Vec<f32> = (0..steps as i64)
+        .flat_map(|t| lengths.iter().map(move |l| f32::from(u8::from(t < *l))))
+        .collect();
+    let mask = Array::try_new([steps, batch, 1], values)?;
+    Tensor::upload(mask.to_f32()?, mask.shape(), DType::F32, device).map(Some)
+}
+
+fn layer(node: &NodeSpec<'_>, cell: Cell, defaults: &[Activation]) -> OpResult<Run> {
+    let layer = Layer::read(node, cell, defaults)?;
+    run(move |x| layer.apply(x))
+}
+
+fn rnn(node: &NodeSpec<'_>) -> OpResult<Run> {
+    layer(node, Cell::Rnn, &[Activation::Tanh])
+}
+
+fn gru(node: &NodeSpec<'_>) -> OpResult<Run> {
+    let linear_before_reset = node.flag("linear_before_reset", false)?;
+    layer(
+        node,
+        Cell::Gru {
+            linear_before_reset,
+        },
+        &[Activation::Sigmoid, Activation::Tanh],
+    )
+}
+
+fn lstm(node: &NodeSpec<'_>) -> OpResult<Run> {
+    let input_forget = node.flag("input_forget", false)?;
+    layer(
+        node,
+        Cell::Lstm { input_forget },
+        &[Activation::Sigmoid, Activation::Tanh, Activation::Tanh],
+    )
+}
+
+/// The operators of this file.
+pub(super) const ENTRIES: &[Entry] = &[
+    Entry::new("RNN", rnn),
+    Entry::new("GRU", gru),
+    Entry::new("LSTM", lstm),
+];
+
+mod step;
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,7 @@
 //! The search for counterexamples on networks whose satisfiable region is known exactly.
 
+use std::fmt::Write as _;
+
 use burn::tensor::{Device, Tensor, TensorData, activation::relu};
 use proofmark::data::vnnlib::{self, Spec};
 use proofmark::domain::{Bounds, Kind, Modality, Seed};
@@ -46,12 +48,13 @@ fn matrix(values: &[f32], rows: usize, columns: usize) -> Tensor<2> {
 fn within(bounds: &[(f64, f64)], outputs: usize, assertion: &str) -> Spec {
     let mut text = String::new();
     for (i, (low, high)) in bounds.iter().enumerate() {
-        text += &format!(
-            "(declare-const X_{i} Real)(assert (>= X_{i} {low:?}))(assert (<= X_{i} {high:?}))\n"
+        let _ = writeln!(
+            text,
+            "(declare-const X_{i} Real)(assert (>= X_{i} {low:?}))(assert (<= X_{i} {high:?}))"
         );
     }
     for j in 0..outputs {
-        text += &format!("(declare-const Y_{j} Real)\n");
+        let _ = writeln!(text, "(declare-const Y_{j} Real)");
     }
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("p.vnnlib");
@@ -188,7 +191,7 @@ fn a_binarised_network_without_gradients_is_searched_all_the_same() {
 
 #[test]
 fn of_several_cases_the_satisfiable_one_is_found() {
-    let model = network(&[2], 2, |x| x.square());
+    let model = network(&[2], 2, |x| x.clone() * x);
     let unit = [(-1.0, 1.0); 2];
     // Squares are neither negative nor above 1; the third case wants both in a small ring around 0.25.
     let spec = within(
@@ -209,7 +212,7 @@ fn of_several_cases_the_satisfiable_one_is_found() {
         "{point:?}"
     );
     // Two hundred cases, more than rows at a time; the last alone can be met.
-    let mut cases: Vec<String> = (1..200).map(|i| format!("(>= Y_0 {}.5)", i)).collect();
+    let mut cases: Vec<String> = (1..200).map(|i| format!("(>= Y_0 {i}.5)")).collect();
     cases.push("(and (>= Y_0 0.7) (<= Y_1 0.1))".into());
     let spec = within(&unit, 2, &format!("(assert (or {}))", cases.join(" ")));
     assert_eq!(found(&model, &spec, 4).case, 199);

@@ -313,10 +313,10 @@ pub(crate) struct Falsify {
     /// auto, cpu, wgpu or cuda
     #[arg(long, default_value = "auto")]
     pub(crate) device: String,
-    /// The output that holds the Y_j; default: the first
+    /// The output that the property is about; default: the first
     #[arg(long, value_name = "NAME", help_heading = "ONNX models")]
     pub(crate) output: Option<String>,
-    /// An input that is a constant, the same number everywhere, and none of the X_i
+    /// An input that is a constant, the same number everywhere, and not in the property
     #[arg(
         long,
         value_name = "INPUT=NUMBER",

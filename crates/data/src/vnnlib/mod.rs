@@ -10,7 +10,7 @@
 //! refused, as is everything else.
 //!
 //! **Reference.** S. Demarchi, D. Guidotti, L. Pulina, A. Tacchella: *Supporting standardization of neural networks
-//! verification with VNN-LIB and CoCoNet*, 2023; the benchmarks of VNN-COMP.
+//! verification with VNN-LIB and `CoCoNet`*, 2023; the benchmarks of VNN-COMP.
 
 mod cases;
 mod formula;

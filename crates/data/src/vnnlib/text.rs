@@ -183,7 +183,7 @@ impl<'a> Forms<'a> {
         let word = &rest[..length];
         let text = std::str::from_utf8(word)
             .map_err(|_| Fault::new(self.line, "bytes that are not UTF-8; expected text"))?;
-        self.line += word.iter().filter(|b| **b == b'\n').count();
+        self.line += text.matches('\n').count();
         self.at += length;
         Ok(text.to_owned())
     }

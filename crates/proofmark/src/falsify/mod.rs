@@ -10,6 +10,7 @@ mod search;
 mod shake;
 mod space;
 mod start;
+mod witness;
 
 use std::fmt::Write as _;
 

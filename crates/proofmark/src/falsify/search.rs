@@ -3,13 +3,11 @@
 use std::sync::Arc;
 
 use burn::tensor::{Tensor, TensorData};
-use proofmark_domain::{Observation, QueryCount, RunStatus};
+use proofmark_domain::{Modality, Observation, QueryCount, RunStatus};
 use proofmark_engine::{Access, Job, Outcomes, Samples, run as run_engine};
-use proofmark_model::{
-    DecisionModel, GradientModel, ModelError, Query, ScoreModel, Signature, guarded,
-};
+use proofmark_model::{DecisionModel, GradientModel, ModelError, Query, ScoreModel, Signature};
 use proofmark_stats::random::{Purpose, Stream, StreamKey};
-use proofmark_threat::{Batch, Threat, host};
+use proofmark_threat::Threat;
 
 use super::climb::Climb;
 use super::property::{Near, Nearness, Property, Rows, Satisfied};
@@ -22,31 +20,29 @@ use crate::{RunError, device};
 
 /// Numbers that constraints may take on the device: 256 MB.
 const MOST_COEFFICIENTS: usize = 1 << 26;
-/// Points asked about to make a counterexample clearer, and how clear it should be.
-const POLISH: (usize, u32, f64) = (8, 30, 1e-3);
 
 /// The model in cube coordinates.
-enum Cube<'a> {
+pub(super) enum Cube<'a> {
     Scores(Boxed<'a, dyn ScoreModel + 'a>),
     Gradients(Boxed<'a, dyn GradientModel + 'a>),
 }
 
 impl Cube<'_> {
-    fn signature(&self) -> &Signature {
+    pub(super) fn signature(&self) -> &Signature {
         match self {
             Self::Scores(m) => m.signature(),
             Self::Gradients(m) => m.signature(),
         }
     }
 
-    fn outside(&self, query: &Query) -> Result<Query, ModelError> {
+    pub(super) fn outside(&self, query: &Query) -> Result<Query, ModelError> {
         match self {
             Self::Scores(m) => m.outside(query),
             Self::Gradients(m) => m.outside(query),
         }
     }
 
-    fn exact(&self, case: usize, x: &[f32]) -> Vec<f64> {
+    pub(super) fn exact(&self, case: usize, x: &[f32]) -> Vec<f64> {
         match self {
             Self::Scores(m) => m.exact(case, x),
             Self::Gradients(m) => m.exact(case, x),
@@ -54,11 +50,25 @@ impl Cube<'_> {
     }
 }
 
-struct Search<'a> {
-    plan: &'a Falsify<'a>,
-    cube: Cube<'a>,
+/// One run to be made.
+pub(super) struct Attempt {
+    pub(super) name: String,
+    pub(super) recipe: Recipe,
+    /// The case each row tries.
+    pub(super) cases: Vec<usize>,
+    /// Where each row begins.
+    pub(super) starts: Vec<Start>,
+    /// The rows' given points, in the cube.
+    pub(super) values: Vec<f32>,
+    /// The margin asked for.
+    pub(super) slack: f64,
+}
+
+pub(super) struct Search<'a> {
+    pub(super) plan: &'a Falsify<'a>,
+    pub(super) cube: Cube<'a>,
     property: Arc<Property>,
-    shape: Shape,
+    pub(super) shape: Shape,
     threat: Threat,
     /// The nearest each case has come.
     reached: Vec<f32>,
@@ -67,7 +77,7 @@ struct Search<'a> {
     /// Rows begun so far: keeps their random streams apart.
     rows: u32,
     runs: usize,
-    queries: QueryCount,
+    pub(super) queries: QueryCount,
 }
 
 pub(super) fn run(plan: &Falsify<'_>) -> Result<Falsified, RunError> {
@@ -106,7 +116,7 @@ impl<'a> Search<'a> {
     fn new(plan: &'a Falsify<'a>) -> Result<Self, RunError> {
         let (spec, cases) = (plan.spec, plan.spec.cases.as_slice());
         let signature = plan.model.decisions().signature();
-        let inputs: usize = signature.modalities.iter().map(|m| m.features()).sum();
+        let inputs: usize = signature.modalities.iter().map(Modality::features).sum();
         let problem = if spec.inputs != inputs {
             Some(format!(
                 "the property has {} inputs X_i; the model takes {inputs}",
@@ -171,7 +181,18 @@ impl<'a> Search<'a> {
             }
         }
         let values = vec![0.0; cases.len() * self.shape.inputs];
-        let outcomes = self.carry_out(level, recipe, cases.clone(), starts, values, self.slack)?;
+        let method = match recipe.method {
+            Method::Climb { .. } => "climb",
+            Method::Shake => "shake",
+        };
+        let outcomes = self.carry_out(Attempt {
+            name: format!("level {level} {method}"),
+            recipe,
+            cases: cases.clone(),
+            starts,
+            values,
+            slack: self.slack,
+        })?;
         self.learn(&cases, &outcomes, recipe);
         for outcome in outcomes.rows {
             let Some(point) = outcome
@@ -204,45 +225,35 @@ impl<'a> Search<'a> {
     }
 
     /// Runs a recipe on the attack engine.
-    fn carry_out(
-        &mut self,
-        level: u32,
-        recipe: Recipe,
-        cases: Vec<usize>,
-        starts: Vec<Start>,
-        values: Vec<f32>,
-        slack: f64,
-    ) -> Result<Outcomes, RunError> {
-        let n = cases.len();
-        let keys = (0..n)
-            .map(|i| key(cases[i], self.rows.wrapping_add(i as u32)))
-            .collect();
-        self.rows = self.rows.wrapping_add(n as u32);
+    pub(super) fn carry_out(&mut self, attempt: Attempt) -> Result<Outcomes, RunError> {
+        let n = attempt.cases.len();
+        let rows = self.rows;
+        self.rows = rows.wrapping_add(n as u32);
+        let serial = |i: usize| rows.wrapping_add(i as u32);
+        let keys = attempt
+            .cases
+            .iter()
+            .enumerate()
+            .map(|(i, case)| key(*case, serial(i)));
         let signature = self.cube.signature();
         let samples = Samples {
             modalities: signature.modalities.clone(),
-            values: vec![values],
+            keys: keys.collect(),
+            values: vec![attempt.values],
             labels: (0..n).collect(),
             targets: None,
-            keys,
         };
         let all: Vec<usize> = (0..n).collect();
         let rows = Rows {
             property: self.property.clone(),
-            cases,
+            cases: attempt.cases,
         };
         let goal = Satisfied {
             rows: rows.clone(),
-            slack,
+            slack: attempt.slack,
         };
+        self.plan.progress.begin(&attempt.name, n);
         let batch = n.min(self.shape.rows());
-        let name = match recipe.method {
-            Method::Climb { .. } => "climb",
-            Method::Shake => "shake",
-        };
-        self.plan
-            .progress
-            .begin(&format!("level {level} {name}"), n);
         let job = Job {
             goal: &goal,
             seed: self.plan.seed,
@@ -252,61 +263,38 @@ impl<'a> Search<'a> {
             stop: self.plan.stop,
             ..Job::new(&samples, &all, &self.threat, self.plan.progress)
         };
-        let weights = |salt: u32, width: usize, draw: &dyn Fn(&mut Stream) -> f32| {
-            self.draws(&samples.keys, salt, width, draw)
-        };
-        let near = Near {
-            by: match recipe.weighing {
-                Weighing::Worst => Nearness::Worst,
-                Weighing::Soft => Nearness::Soft,
-                Weighing::Random => Nearness::Hinges(weights(
-                    1,
-                    self.shape.constraints,
-                    // Exponential: now and then one constraint stands out.
-                    &|s| -(1.0 - s.uniform()).ln(),
-                )),
-            },
-            rows: rows.clone(),
-        };
-        let outcomes = match recipe.method {
-            Method::Climb {
-                direction,
-                scatter,
-                lengths,
-            } => {
-                let outputs = self.plan.spec.outputs;
+        let recipe = attempt.recipe;
+        let near = self.near(recipe.weighing, rows, &samples.keys);
+        let outcomes = match (recipe.method, &self.cube) {
+            (
+                Method::Climb {
+                    direction,
+                    scatter,
+                    lengths,
+                },
+                Cube::Gradients(m),
+            ) => {
                 let climb = Climb {
-                    scatter: (scatter > 0).then(|| {
-                        let by = weights(2, outputs, &|s| s.uniform().mul_add(2.0, -1.0));
-                        (
-                            Near {
-                                rows,
-                                by: Nearness::Towards(by),
-                            },
-                            scatter,
-                        )
-                    }),
+                    scatter: (scatter > 0).then(|| (self.elsewhere(&near, &samples.keys), scatter)),
                     near,
-                    starts,
+                    starts: attempt.starts,
                     draws: recipe.draws,
                     updates: direction.updates(),
                     plain: direction == Direction::Adam,
                     steps: recipe.steps,
                     lengths,
                 };
-                match &self.cube {
-                    Cube::Gradients(m) => run_engine(m, &climb, &job)?,
-                    Cube::Scores(_) => unreachable!("schedules without gradients do not climb"),
-                }
+                run_engine(m, &climb, &job)?
             }
-            Method::Shake => {
+            // Without gradients no schedule climbs.
+            (_, cube) => {
                 let shake = Shake {
                     near,
-                    starts,
+                    starts: attempt.starts,
                     draws: recipe.draws,
                     steps: recipe.steps,
                 };
-                match &self.cube {
+                match cube {
                     Cube::Gradients(m) => run_engine(m, &shake, &job)?,
                     Cube::Scores(m) => run_engine(m, &shake, &job)?,
                 }
@@ -316,6 +304,29 @@ impl<'a> Search<'a> {
             self.queries += outcome.queries;
         }
         Ok(outcomes)
+    }
+
+    /// What rows climb.
+    fn near(&self, weighing: Weighing, rows: Rows, keys: &[u64]) -> Near {
+        let by = match weighing {
+            Weighing::Worst => Nearness::Worst,
+            Weighing::Soft => Nearness::Soft,
+            Weighing::Random => {
+                // Exponential: now and then one constraint stands out.
+                let weight = |s: &mut Stream| -(1.0 - s.uniform()).ln();
+                Nearness::Hinges(self.draws(keys, 1, self.shape.constraints, &weight))
+            }
+        };
+        Near { rows, by }
+    }
+
+    /// A random direction of the outputs for each row.
+    fn elsewhere(&self, near: &Near, keys: &[u64]) -> Near {
+        let entry = |s: &mut Stream| s.uniform().mul_add(2.0, -1.0);
+        Near {
+            rows: near.rows.clone(),
+            by: Nearness::Towards(self.draws(keys, 2, self.plan.spec.outputs, &entry)),
+        }
     }
 
     /// Random numbers per row, `[rows, width]`.
@@ -355,88 +366,5 @@ impl<'a> Search<'a> {
                 self.shape.gradients = false;
             }
         }
-    }
-
-    /// A forward pass of its own, outside the engine: the counterexample, or how far it falls short.
-    fn measure(&mut self, case: usize, u: &[f32]) -> Result<Result<Counterexample, f64>, RunError> {
-        let of = &self.plan.spec.cases[case];
-        let inner = self.plan.model.scores("falsify")?;
-        let signature = inner.signature();
-        let (x, y) = guarded("device", || {
-            let cube = self.cube.signature();
-            let at = Batch::from_host(cube.modalities.clone(), vec![u.to_vec()], &cube.device)?;
-            let blocks = self
-                .cube
-                .outside(&Query::one_per_row(at, &[key(case, 0)]))?
-                .x
-                .to_host();
-            let x: Vec<f32> = blocks.iter().flatten().copied().collect();
-            // From the host again, as anyone would who reads the numbers from a file.
-            let plain = Batch::from_host(signature.modalities.clone(), blocks, &signature.device)?;
-            let scores = inner.scores(&Query::one_per_row(plain, &[0]))?;
-            Ok((x, host(&scores)))
-        })?;
-        self.queries += QueryCount {
-            forward: inner.cost(),
-            backward: 0,
-        };
-        let written = self.cube.exact(case, &x);
-        let same = written.iter().zip(&x).all(|(w, x)| *w as f32 == *x);
-        let margin = of.margin(&y);
-        let sound = y.iter().all(|y| y.is_finite()) && of.satisfied(&y);
-        if !(sound && same && of.inputs.contains(&written)) {
-            return Ok(Err(if margin.is_finite() {
-                margin.abs()
-            } else {
-                0.0
-            }));
-        }
-        Ok(Ok(Counterexample {
-            case,
-            x: written,
-            y,
-            margin,
-        }))
-    }
-
-    /// Moves a counterexample away from the edge, so that it holds in other arithmetic too; keeps it where that
-    /// does not succeed.
-    fn polish(&mut self, u: &[f32], mut point: Counterexample) -> Result<Counterexample, RunError> {
-        let (rows, steps, clear) = POLISH;
-        let mut u = u.to_vec();
-        while self.shape.gradients && !(self.plan.stop)() {
-            let size = point
-                .y
-                .iter()
-                .fold(1.0_f64, |a, y| a.max(f64::from(y.abs())));
-            if point.margin >= clear * size {
-                break;
-            }
-            let recipe = Recipe {
-                weighing: Weighing::Worst,
-                method: Method::Climb {
-                    direction: Direction::Sign,
-                    scatter: 0,
-                    lengths: (0.05, 1e-4),
-                },
-                start: Start::Given,
-                draws: 1,
-                steps,
-            };
-            let asked = (4.0 * point.margin).clamp(1e-6 * size, clear * size);
-            let values = u.iter().copied().cycle().take(rows * u.len()).collect();
-            let starts = vec![Start::Given; rows];
-            let outcomes =
-                self.carry_out(0, recipe, vec![point.case; rows], starts, values, asked)?;
-            let Some(better) = outcomes.rows.into_iter().find_map(|o| o.point) else {
-                break;
-            };
-            let moved = better.x.into_iter().flatten().collect::<Vec<f32>>();
-            match self.measure(point.case, &moved)? {
-                Ok(clearer) if clearer.margin > point.margin => (u, point) = (moved, clearer),
-                _ => break,
-            }
-        }
-        Ok(point)
     }
 }

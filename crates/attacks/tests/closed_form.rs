@@ -33,7 +33,7 @@ impl Case {
         let rows: Vec<usize> = (0..self.samples.len()).collect();
         let mut job = Job::new(&self.samples, &rows, threat, &Silent);
         if self.samples.targets.is_some() {
-            job.goal = Goal::Targeted;
+            job.goal = &Goal::Targeted;
         }
         attack.run(Access::Gradients(&model), &job).unwrap()
     }
@@ -282,7 +282,7 @@ fn targeted_attacks_reach_their_target_or_nothing() {
         &Epsilon::new(0.5).unwrap(),
     );
     let mut job = Job::new(&case.samples, &rows, &threat, &Silent);
-    job.goal = Goal::Targeted;
+    job.goal = &Goal::Targeted;
     for loss in ["ce", "margin", "dlr"] {
         let table = format!("steps = 50\nloss = \"{loss}\"").parse().unwrap();
         let attack = proofmark_attacks::build("pgd", &table).unwrap();

@@ -38,6 +38,8 @@ pub(crate) enum Command {
     Infer(Infer),
     /// Attack a model on a data set and report its robust accuracy
     Attack(Box<Attack>),
+    /// Search for a counterexample to a property: prints sat or unknown
+    Falsify(Falsify),
     /// Carry out a policy and judge the result
     Gate(Gate),
     /// Put the reports of shards together, computing every figure again
@@ -349,6 +351,48 @@ pub(crate) fn fixed(given: &[String]) -> Result<BTreeMap<String, f64>, Failure> 
 pub(crate) enum LabelsArg {
     Given,
     Predicted,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    allow_negative_numbers = true,
+    after_help = "\
+Prints `sat` where an input within the property's bounds gives outputs that satisfy it, measured again by a forward pass
+of its own, else `unknown`. It never says that there is no such input. X_i are the model's inputs in their declared order,
+flat; Y_j its outputs as they stand in the file.
+
+Examples:
+  proofmark falsify model.onnx property.vnnlib
+  proofmark falsify model.onnx property.vnnlib.gz --timeout 300 --seed 1 --out counterexample.txt"
+)]
+pub(crate) struct Falsify {
+    /// An .onnx file, or a shipped model by name
+    pub(crate) model: String,
+    /// The property, VNN-LIB 1.0 (gz too)
+    pub(crate) spec: PathBuf,
+    /// Give up after this many seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 60.0)]
+    pub(crate) timeout: f64,
+    /// Seed of every random number
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Write the result here as VNN-COMP does: `sat` and the point, or `unknown`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// auto, cpu, wgpu or cuda
+    #[arg(long, default_value = "auto")]
+    pub(crate) device: String,
+    /// The output that the property is about; default: the first
+    #[arg(long, value_name = "NAME", help_heading = "ONNX models")]
+    pub(crate) output: Option<String>,
+    /// An input that is a constant, the same number everywhere, and not in the property
+    #[arg(
+        long,
+        value_name = "INPUT=NUMBER",
+        allow_hyphen_values = true,
+        help_heading = "ONNX models"
+    )]
+    pub(crate) fix: Vec<String>,
 }
 
 #[derive(Debug, Args)]

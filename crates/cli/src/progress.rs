@@ -15,6 +15,8 @@ const EVERY: f64 = 30.0;
 
 /// Shows how far a run is.
 pub(crate) struct Shown {
+    /// What is counted.
+    unit: &'static str,
     quiet: bool,
     terminal: bool,
     state: Mutex<State>,
@@ -30,6 +32,11 @@ struct State {
 impl Shown {
     /// Says nothing if `quiet`.
     pub(crate) fn new(quiet: bool) -> Self {
+        Self::counting(quiet, "samples")
+    }
+
+    /// The same where a run is over something other than samples.
+    pub(crate) fn counting(quiet: bool, unit: &'static str) -> Self {
         let state = State {
             bar: ProgressBar::hidden(),
             run: String::new(),
@@ -37,6 +44,7 @@ impl Shown {
             told: clock::seconds(),
         };
         Self {
+            unit,
             quiet,
             terminal: std::io::stderr().is_terminal(),
             state: Mutex::new(state),
@@ -64,9 +72,10 @@ impl Progress for Shown {
         state.bar = if self.quiet || !self.terminal {
             ProgressBar::hidden()
         } else {
-            let style = ProgressStyle::with_template(
-                "{prefix:24} {bar:30} {pos}/{len} samples {elapsed} {msg}",
-            )
+            let style = ProgressStyle::with_template(&format!(
+                "{{prefix:24}} {{bar:30}} {{pos}}/{{len}} {} {{elapsed}} {{msg}}",
+                self.unit
+            ))
             .unwrap_or_else(|_| ProgressStyle::default_bar());
             ProgressBar::new(samples as u64)
                 .with_style(style)
@@ -88,8 +97,8 @@ impl Observer for Shown {
                 if !self.quiet && !self.terminal && now - state.told >= EVERY {
                     state.told = now;
                     output::tell(&format!(
-                        "{}: {done} done and {active} at work, of {} samples",
-                        state.run, state.total
+                        "{}: {done} done and {active} at work, of {} {}",
+                        state.run, state.total, self.unit
                     ));
                 }
             }

@@ -1,5 +1,5 @@
-//! Files to host arrays: npz, IDX, CSV, CIFAR and the shipped digits. Nothing else in proofmark reads a data
-//! file, and nothing here knows a tensor.
+//! Files to host arrays: npz, IDX, CSV, CIFAR and the shipped digits; properties as [`vnnlib`]. Nothing else in
+//! proofmark reads a data file, and nothing here knows a tensor.
 //!
 //! [`open`] turns a name or path into a [`Dataset`] that has been checked: finite values inside stated
 //! bounds, one label and one distinct id per row. Every fault of a file is a [`DataError`] that names
@@ -22,6 +22,7 @@ mod open;
 mod source;
 mod subset;
 mod typed;
+pub mod vnnlib;
 mod whole;
 
 pub use column::Column;

@@ -80,6 +80,7 @@ where
             point: None,
             queries: QueryCount::default(),
             observed: Vec::new(),
+            reached: None,
         };
         Ok(Self {
             oracle: Oracle::new(model, job.goal, stepper.aim(), job.tile, job.samples.len()),
@@ -103,10 +104,18 @@ where
             });
             // Device work outside the model can fail too (memory, a lost device): same boundary.
             let ended = guarded("device", || Ok(self.one_round()))??;
-            if !ended {
+            if ended == Ended::Stopped {
                 return self.stopped();
             }
             self.judge()?;
+            if self.job.enough.is_some_and(|n| self.broken() >= n) {
+                self.leave_the_rest();
+                break;
+            }
+            if ended == Ended::Enough {
+                // The judge disagreed: the round goes on.
+                continue;
+            }
             self.round += 1;
             if self.round >= self.stepper.restarts() {
                 break;
@@ -123,16 +132,16 @@ where
         Ok(self.finish(None))
     }
 
-    /// One restart of every pending row; `false` if it was stopped before the end.
-    fn one_round(&mut self) -> Result<bool, EngineError> {
+    /// One restart of every pending row, or as much of it as there is need and time for.
+    fn one_round(&mut self) -> Result<Ended, EngineError> {
         loop {
             self.refill()?;
             let Some((mut rows, mut state)) = self.active.take() else {
-                return Ok(true);
+                return Ok(Ended::Over);
             };
             if (self.job.stop)() {
                 self.active = Some((rows, state));
-                return Ok(false);
+                return Ok(Ended::Stopped);
             }
             self.stepper.step(&mut self.oracle, &mut rows, &mut state)?;
             rows.advance_step();
@@ -142,6 +151,25 @@ where
                 active,
                 done: self.waiting.len(),
             });
+            let seen = self.waiting.iter().filter(|w| w.seen).count();
+            if seen > 0 && self.job.enough.is_some_and(|n| self.broken() + seen >= n) {
+                return Ok(Ended::Enough);
+            }
+        }
+    }
+
+    /// Rows the judge has confirmed.
+    fn broken(&self) -> usize {
+        let broken = |o: &&Outcome| o.status == RunStatus::Broken;
+        self.outcomes.iter().filter(broken).count()
+    }
+
+    /// What nobody waits for any more was not shown to be robust.
+    fn leave_the_rest(&mut self) {
+        for o in &mut self.outcomes {
+            if o.status == RunStatus::Robust {
+                o.status = RunStatus::Stopped;
+            }
         }
     }
 
@@ -198,6 +226,7 @@ where
         let at = index(&leaves, self.oracle.device());
         let best = rows.watch.best.select(&at).to_host();
         let last = self.stepper.last(&state).map(|b| b.select(&at).to_host());
+        let reached = self.stepper.reached(&state).map(|r| host(&r.select(0, at)));
         let samples = rows.samples();
         let mut gone = vec![false; rows.len()];
         let mut refuted = vec![false; rows.len()];
@@ -211,6 +240,11 @@ where
                 continue;
             }
             gone[i] = true;
+            if let Some(reached) = &reached {
+                let best = &mut self.outcomes[self.place[&samples[i]]].reached;
+                // `max` passes a NaN by.
+                *best = Some(best.unwrap_or(f32::NEG_INFINITY).max(reached[k]));
+            }
             let last = last.as_ref().map(|l| self.point(l, k));
             self.leave(samples[i], done[i], witness, last, flags.of(i));
         }
@@ -339,11 +373,7 @@ where
                 outcome.point = Some(point);
             }
         }
-        let broken = self
-            .outcomes
-            .iter()
-            .filter(|o| o.status == RunStatus::Broken)
-            .count();
+        let broken = self.broken();
         self.job.observer.event(Event::Judged { broken });
         Ok(())
     }
@@ -382,11 +412,7 @@ where
         };
         // What was found before the stop is proof all the same.
         self.judge()?;
-        for o in &mut self.outcomes {
-            if o.status == RunStatus::Robust {
-                o.status = RunStatus::Stopped;
-            }
-        }
+        self.leave_the_rest();
         Ok(self.finish(Some(checkpoint)))
     }
 
@@ -438,6 +464,17 @@ where
         *self.oracle.ledger_mut() = c.ledger;
         Ok(())
     }
+}
+
+/// How a round ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    /// Every row came to its end.
+    Over,
+    /// As many were seen to succeed as are enough.
+    Enough,
+    /// It was asked to.
+    Stopped,
 }
 
 /// Why a row is done.

@@ -1,9 +1,36 @@
+use std::fmt::Debug;
+
 use burn::tensor::{Bool, Int, Tensor, TensorData};
 use proofmark_model::Output;
 
 use crate::Focus;
 
-/// What an adversarial is.
+/// What success is: judged on a model's answers, never on a loss.
+///
+/// [`Goal`] is the one of classifiers. What a sample's label means is the criterion's business: a class here, the
+/// place of an alternative where a property is to be satisfied.
+pub trait Criterion: Send + Sync + Debug {
+    /// Whether each point of a query succeeds, on the device, `[q]`. Answers that are not finite never do.
+    ///
+    /// It watches a running attack and may err by rounding; [`Criterion::met_by`] decides.
+    fn met(&self, output: &Output, focus: &Focus) -> Tensor<1, Bool>;
+
+    /// Whether one point's scores succeed, exactly: what the judge goes by.
+    fn met_by(&self, scores: &[f32], label: usize, target: Option<usize>) -> bool;
+
+    /// The same of a decision. Criteria that need scores are never met by one.
+    fn met_by_class(&self, class: i64, label: usize, target: Option<usize>) -> bool {
+        let _ = (class, label, target);
+        false
+    }
+
+    /// Whether it needs a target per sample.
+    fn targeted(&self) -> bool {
+        false
+    }
+}
+
+/// What an adversarial is, for a classifier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Goal {
     /// Any class but the label wins, strictly.
@@ -27,9 +54,9 @@ pub fn predict(scores: &[f32]) -> Option<usize> {
     Some(best)
 }
 
-impl Goal {
-    /// Whether one row of scores meets the goal. A tie is not enough, nor is anything not finite.
-    pub fn met_by(self, scores: &[f32], label: usize, target: Option<usize>) -> bool {
+impl Criterion for Goal {
+    /// A tie is not enough, nor is anything not finite.
+    fn met_by(&self, scores: &[f32], label: usize, target: Option<usize>) -> bool {
         if scores.iter().any(|s| !s.is_finite()) {
             return false;
         }
@@ -47,8 +74,18 @@ impl Goal {
         }
     }
 
-    /// The same for every point of a query, on the device: `[q]`.
-    pub fn met(self, output: &Output, focus: &Focus) -> Tensor<1, Bool> {
+    fn met_by_class(&self, class: i64, label: usize, target: Option<usize>) -> bool {
+        match (self, target) {
+            (Self::Targeted, Some(t)) => class == t as i64,
+            _ => class != label as i64,
+        }
+    }
+
+    fn targeted(&self) -> bool {
+        *self == Self::Targeted
+    }
+
+    fn met(&self, output: &Output, focus: &Focus) -> Tensor<1, Bool> {
         match output {
             Output::Labels(labels) => {
                 let device = labels.device();

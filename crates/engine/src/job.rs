@@ -3,7 +3,7 @@ use std::sync::Arc;
 use proofmark_domain::{Modality, Seed};
 use proofmark_threat::Threat;
 
-use crate::{EngineError, Goal, Judge, Observer};
+use crate::{Criterion, EngineError, Goal, Judge, Observer};
 
 /// The samples of a run, on the host.
 #[derive(Debug, Clone)]
@@ -12,7 +12,7 @@ pub struct Samples {
     pub modalities: Arc<[Modality]>,
     /// Per modality: `n * features` values in C order, data units.
     pub values: Vec<Vec<f32>>,
-    /// The class each sample is judged against.
+    /// What each sample is judged against: its class, or whatever the [`Criterion`] numbers.
     pub labels: Vec<usize>,
     /// The class each sample is to be taken for, if targeted.
     pub targets: Option<Vec<usize>>,
@@ -64,8 +64,8 @@ pub struct Job<'a> {
     pub rows: &'a [usize],
     /// What may change, by how much.
     pub threat: &'a Threat,
-    /// What an adversarial is.
-    pub goal: Goal,
+    /// What success is.
+    pub goal: &'a dyn Criterion,
     /// The run's seed.
     pub seed: Seed,
     /// Rows at work at once, at least 1. Changes speed and memory, never a result.
@@ -79,6 +79,8 @@ pub struct Job<'a> {
     pub compaction: bool,
     /// Sample-forwards one row may spend on its attack; a row that reaches it is stopped.
     pub forwards: Option<u64>,
+    /// Broken rows that are enough: once so many are confirmed the run ends and the others are stopped.
+    pub enough: Option<usize>,
     /// How returned points are measured again.
     pub judge: Judge,
     /// Asked between steps; `true` ends the run with a checkpoint.
@@ -116,12 +118,13 @@ impl<'a> Job<'a> {
             samples,
             rows,
             threat,
-            goal: Goal::Untargeted,
+            goal: &Goal::Untargeted,
             seed: Seed(0),
             batch: 64,
             tile: Some(Self::TILE),
             compaction: true,
             forwards: None,
+            enough: None,
             judge: Judge::default(),
             stop: &|| false,
             observer,
@@ -142,10 +145,13 @@ impl<'a> Job<'a> {
         if self.tile == Some(0) {
             return zero("tile", "at least 1 row");
         }
+        if self.enough == Some(0) {
+            return zero("enough", "at least 1 row");
+        }
         if self.judge.draws == 0 {
             return zero("judge draws", "at least 1");
         }
-        if self.goal == Goal::Targeted && self.samples.targets.is_none() {
+        if self.goal.targeted() && self.samples.targets.is_none() {
             return Err(EngineError::Parameter {
                 name: "goal",
                 given: "targeted".into(),

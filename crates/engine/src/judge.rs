@@ -119,10 +119,7 @@ fn judged(output: &Output, job: &Job<'_>, rows: &[usize]) -> Vec<(bool, Option<u
                 .map(|l| l as i64)
                 .enumerate()
                 .map(|(i, l)| {
-                    let met = match (job.goal, target(i)) {
-                        (crate::Goal::Targeted, Some(t)) => l == t as i64,
-                        _ => l != label(i) as i64,
-                    };
+                    let met = job.goal.met_by_class(l, label(i), target(i));
                     (met, usize::try_from(l).ok())
                 })
                 .collect()

@@ -25,7 +25,7 @@ pub use attack::{Access, Attack, BuildError, Entry, Meta, Needs, Parameters};
 pub use checkpoint::Checkpoint;
 pub use error::EngineError;
 pub use executor::{resume, run};
-pub use goal::{Goal, predict};
+pub use goal::{Criterion, Goal, predict};
 pub use job::{Job, Samples};
 pub use judge::{Judge, Rule};
 pub use loss::{Focus, Loss};

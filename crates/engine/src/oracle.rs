@@ -6,7 +6,7 @@ use proofmark_model::{
 use proofmark_threat::{Batch, host, index};
 
 use crate::rows::Rows;
-use crate::{Aim, EngineError, Goal, Loss};
+use crate::{Aim, Criterion, EngineError, Loss};
 
 /// How far past 1 the `f32` gauge of a point may be for the exact gauge to be worth computing.
 const GAUGE_SLACK: f32 = 1e-4;
@@ -16,7 +16,7 @@ const GAUGE_SLACK: f32 = 1e-4;
 #[derive(Debug)]
 pub struct Oracle<'a, M: ?Sized> {
     model: &'a M,
-    goal: Goal,
+    goal: &'a dyn Criterion,
     aim: Aim,
     tile: Option<usize>,
     /// By place in the samples.
@@ -26,7 +26,7 @@ pub struct Oracle<'a, M: ?Sized> {
 impl<'a, M: DecisionModel + ?Sized> Oracle<'a, M> {
     pub(crate) fn new(
         model: &'a M,
-        goal: Goal,
+        goal: &'a dyn Criterion,
         aim: Aim,
         tile: Option<usize>,
         samples: usize,

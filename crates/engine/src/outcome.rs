@@ -30,6 +30,9 @@ pub struct Outcome {
     pub queries: QueryCount,
     /// What was seen that trust rules count, sorted.
     pub observed: Vec<Observation>,
+    /// The best value it reached of what the attack climbs, over all restarts that came to their end; `None`
+    /// where the attack does not say ([`Stepper::reached`](crate::Stepper::reached)).
+    pub reached: Option<f32>,
 }
 
 /// What became of every row of a job, in the job's order.

@@ -2,7 +2,7 @@ use burn::tensor::{Bool, Device, Tensor};
 use proofmark_stats::random::{Purpose, StreamKey};
 use proofmark_threat::{Batch, Column, Columns, Region, prefixed};
 
-use crate::{Aim, EngineError, Focus, Goal, Job};
+use crate::{Aim, EngineError, Focus, Job};
 
 /// No target class.
 const NONE: u64 = u64::MAX;
@@ -101,8 +101,8 @@ impl Rows {
             sample: column(&|s| s as u64),
             key: column(&|s| job.samples.keys[s]),
             label: column(&|s| job.samples.labels[s] as u64),
-            target: column(&|s| match (&job.samples.targets, job.goal) {
-                (Some(t), Goal::Targeted) => t[s] as u64,
+            target: column(&|s| match &job.samples.targets {
+                Some(t) if job.goal.targeted() => t[s] as u64,
                 _ => NONE,
             }),
             restart: vec![u64::from(restart); samples.len()],

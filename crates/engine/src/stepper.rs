@@ -1,5 +1,6 @@
 use std::fmt::Debug;
 
+use burn::tensor::Tensor;
 use proofmark_model::DecisionModel;
 use proofmark_threat::{Batch, Columns};
 
@@ -53,6 +54,12 @@ pub trait Stepper<M: DecisionModel + ?Sized>: Send + Sync + Debug {
         rows: &mut Rows,
         state: &mut Self::State,
     ) -> Result<(), EngineError>;
+
+    /// The best value each row has reached of what it climbs, `[rows]`, for whoever plans the next run.
+    fn reached(&self, state: &Self::State) -> Option<Tensor<1>> {
+        let _ = state;
+        None
+    }
 
     /// The last point of each row that the oracle has not been asked about; the judge looks at it.
     fn last(&self, state: &Self::State) -> Option<Batch> {

@@ -19,6 +19,7 @@
 mod device;
 mod error;
 mod evaluate;
+mod falsify;
 mod gate;
 mod model;
 mod record;
@@ -33,6 +34,7 @@ pub use burn;
 pub use device::{DEVICES, describe, device};
 pub use error::RunError;
 pub use evaluate::{Evaluate, Evaluation, Measured, Shortfall, evaluate};
+pub use falsify::{Counterexample, Falsified, Falsify};
 pub use gate::{Gate, GateError, GateOptions};
 pub use model::{ModelSource, OpenModel, Preprocess, model};
 pub use proofmark_attacks as attacks;

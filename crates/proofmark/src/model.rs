@@ -68,7 +68,16 @@ impl ModelSource {
     pub fn open(&self, data: &Dataset, device: &Device) -> Result<OpenModel, RunError> {
         let modalities: Vec<Modality> =
             data.modalities.iter().map(|c| c.modality.clone()).collect();
-        let network = self.network(&modalities, device)?;
+        self.open_for(&modalities, device)
+    }
+
+    /// The same for samples described by their inputs alone.
+    pub(crate) fn open_for(
+        &self,
+        modalities: &[Modality],
+        device: &Device,
+    ) -> Result<OpenModel, RunError> {
+        let network = self.network(modalities, device)?;
         let p = &self.preprocess;
         if *p == Preprocess::default() {
             return Ok(OpenModel {
@@ -115,16 +124,19 @@ impl ModelSource {
         Ok(Box::new(model.named(name)))
     }
 
-    /// The ONNX file, inputs fixed; an error where `spec` does not name one.
-    pub fn onnx_file(&self) -> Result<OnnxFile, RunError> {
-        let path = Path::new(&self.spec);
-        if !path
+    /// Whether `spec` names an ONNX file.
+    pub(crate) fn is_onnx(&self) -> bool {
+        Path::new(&self.spec)
             .extension()
             .is_some_and(|e| e.eq_ignore_ascii_case("onnx"))
-        {
+    }
+
+    /// The ONNX file, inputs fixed; an error where `spec` does not name one.
+    pub fn onnx_file(&self) -> Result<OnnxFile, RunError> {
+        if !self.is_onnx() {
             return Err(unknown(&self.spec));
         }
-        let mut file = OnnxFile::open(path)?;
+        let mut file = OnnxFile::open(Path::new(&self.spec))?;
         for (input, number) in &self.fixed {
             file.fix_number(input, *number)?;
         }

@@ -182,14 +182,14 @@ impl<'a> RunPlan<'a> {
         for run in &runs {
             let (rows, goal) = target(run);
             run.attack
-                .check(&self.job(&samples, rows, &run.threat, tile, goal))?;
+                .check(&self.job(&samples, rows, &run.threat, tile, &goal))?;
         }
         let mut record = Record::new(&data, &samples, &clean);
         for run in &runs {
             let started = (self.clock)();
             let (rows, goal) = target(run);
             self.progress.begin(&run.key, rows.len());
-            let job = self.job(&samples, rows, &run.threat, tile, goal);
+            let job = self.job(&samples, rows, &run.threat, tile, &goal);
             let outcomes = if rows.is_empty() {
                 Vec::new()
             } else {
@@ -225,7 +225,7 @@ impl<'a> RunPlan<'a> {
         let still = Threat::uniform(&samples.modalities, Norm::Linf, &Epsilon::default());
         let clean = preflight(
             self.model,
-            &self.job(samples, &all, &still, tile, Goal::Untargeted),
+            &self.job(samples, &all, &still, tile, &Goal::Untargeted),
         )?;
         if self.labels == Labels::Predicted {
             for c in &clean {
@@ -325,7 +325,7 @@ impl<'a> RunPlan<'a> {
         rows: &'b [usize],
         threat: &'b Threat,
         tile: Option<usize>,
-        goal: Goal,
+        goal: &'b Goal,
     ) -> Job<'b> {
         Job {
             goal,

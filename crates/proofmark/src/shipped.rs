@@ -9,7 +9,7 @@ use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{Initializer, Linear, LinearConfig, PaddingConfig2d};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
-use proofmark_domain::Bounds;
+use proofmark_domain::{Bounds, Kind, Modality};
 use proofmark_model::{BurnModel, ModelError, image, load_weights_from};
 
 /// The shipped models by name.
@@ -110,6 +110,16 @@ pub fn wrap(net: &DigitsNet, name: &str) -> Result<BurnModel, ModelError> {
     Ok(model
         .named(name)
         .with_taps(TAPS, move |x, tap| read.tap(tap, image(&x[0], SHAPE))))
+}
+
+/// What the shipped models take.
+pub(crate) fn modality() -> Modality {
+    Modality {
+        name: "image".into(),
+        kind: Kind::Image,
+        shape: SHAPE.into(),
+        bounds: Bounds::uniform(0.0, 1.0).expect("0 is below 1"),
+    }
 }
 
 /// The shipped model `name` on `device`; `None` where no shipped model has that name.

@@ -3,6 +3,7 @@
 mod bad_input;
 mod crafted;
 mod exit_codes;
+mod falsify;
 mod harness;
 mod infer;
 mod inspect;

@@ -8,3 +8,4 @@ mod make;
 mod npz;
 mod parts;
 mod typed;
+mod vnnlib;

@@ -1,0 +1,80 @@
+use std::io::Write as _;
+
+use proofmark::data::{vnnlib, write_whole};
+use proofmark::domain::Seed;
+use proofmark::engine::Access;
+use proofmark::{Falsified, Falsify};
+
+use crate::args::{self, Onnx};
+use crate::clock;
+use crate::failure::Failure;
+use crate::output;
+use crate::progress::Shown;
+use crate::signals;
+
+/// `proofmark falsify`.
+pub(crate) fn run(args: &args::Falsify, quiet: bool) -> Result<u8, Failure> {
+    let began = clock::seconds();
+    let seconds = args.timeout;
+    if !(seconds.is_finite() && seconds > 0.0) {
+        return Err(Failure(format!(
+            "--timeout {seconds}; expected a number of seconds above 0"
+        )));
+    }
+    let out = args.out.as_deref();
+    let out = out.map(|p| output::target("--out", p)).transpose()?;
+    let spec = vnnlib::open(&args.spec)?;
+    let said = Onnx {
+        output: args.output.clone(),
+        fix: args.fix.clone(),
+        ..Onnx::default()
+    };
+    let device = proofmark::device(&args.device)?;
+    let opened = said.source(&args.model)?.open_property(&spec, &device)?;
+    let shown = Shown::counting(quiet, "starts");
+    let late = || signals::interrupted() || clock::seconds() - began >= seconds;
+    let mut search = Falsify::new(Access::Gradients(opened.model.as_ref()), &spec);
+    search.seed = Seed(args.seed);
+    search.levels = None;
+    search.stop = &late;
+    search.progress = &shown;
+    let result = search.run();
+    shown.finish();
+    if signals::interrupted() {
+        output::tell("interrupted: nothing was written");
+        return Ok(signals::INTERRUPTED);
+    }
+    let result = result?;
+    let text = match &result.counterexample {
+        Some(found) => found.to_text(),
+        None => "unknown\n".to_owned(),
+    };
+    if let Some(path) = &out {
+        write_whole(path, |file| file.write_all(text.as_bytes()))?;
+    }
+    output::print(text.lines().next().unwrap_or_default())?;
+    if !quiet {
+        output::tell(&told(&result, spec.cases.len(), clock::seconds() - began));
+    }
+    Ok(0)
+}
+
+/// What was found, or how near it came, in a sentence.
+fn told(result: &Falsified, cases: usize, seconds: f64) -> String {
+    let spent = format!(
+        "{} forwards and {} backwards in {seconds:.1} s",
+        result.queries.forward, result.queries.backward
+    );
+    let nearest = match (&result.counterexample, result.nearest) {
+        (Some(found), _) => {
+            return format!(
+                "counterexample to case {} of {cases}, margin {:.3e}: {spent}",
+                found.case + 1,
+                found.margin
+            );
+        }
+        (None, Some(nearest)) => format!("; the nearest point misses by {:.3e}", -nearest),
+        (None, None) => String::new(),
+    };
+    format!("no counterexample found{nearest}: {spent}. That is no proof that there is none")
+}

@@ -1,0 +1,149 @@
+//! VNN-LIB 1.0: a property of a network as constraints on its inputs `X_i` and outputs `Y_j`.
+//!
+//! A file states what a *counterexample* is: an input within bounds whose outputs satisfy linear constraints, with
+//! `and` and `or` in any nesting. Reading it gives that statement in disjunctive normal form: a list of [`Case`]s,
+//! each an input box and a conjunction of `sum a_j Y_j <= b`. Whoever satisfies one case has satisfied the file.
+//!
+//! What is understood: `declare-const` and `declare-fun` of `X_i` and `Y_j` as `Real`; `assert` over `and`, `or`,
+//! `<=`, `>=`, `<`, `>` and `=`; terms of numbers, variables, `+`, `-`, `*` and `/` that are linear. A constraint is
+//! either a bound on one input or linear in the outputs; one that ties inputs together, or inputs to outputs, is
+//! refused, as is everything else.
+//!
+//! **Reference.** S. Demarchi, D. Guidotti, L. Pulina, A. Tacchella: *Supporting standardization of neural networks
+//! verification with VNN-LIB and `CoCoNet`*, 2023; the benchmarks of VNN-COMP.
+
+mod cases;
+mod formula;
+mod linear;
+mod text;
+
+use std::io::Read as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use flate2::read::MultiGzDecoder;
+
+use crate::DataError;
+use crate::source::{Source, sha256};
+
+/// A property: what a counterexample must satisfy, as alternatives.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Spec {
+    /// The file's name, without its folder.
+    pub name: String,
+    /// Hex sha256 over the file as it lies on the disk.
+    pub sha256: String,
+    /// Number of inputs, at least 1.
+    pub inputs: usize,
+    /// Number of outputs, at least 1.
+    pub outputs: usize,
+    /// The alternatives, in the order of the file, at least one.
+    pub cases: Vec<Case>,
+}
+
+/// One alternative: every input within its bounds and every constraint satisfied.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Case {
+    /// Where the inputs may be; shared by the cases that do not differ in it.
+    pub inputs: Arc<InputBox>,
+    /// What the outputs must satisfy, all of it; none if any output will do.
+    pub constraints: Vec<Constraint>,
+}
+
+/// Bounds of every input; ends included. An input with equal bounds is fixed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct InputBox {
+    /// Lowest value of each input.
+    pub low: Vec<f64>,
+    /// Highest value of each input, at least the lowest.
+    pub high: Vec<f64>,
+}
+
+impl InputBox {
+    /// Whether a point lies inside, ends included. A NaN does not.
+    pub fn contains(&self, x: &[f64]) -> bool {
+        let inside = |((x, low), high): ((&f64, &f64), &f64)| low <= x && x <= high;
+        x.len() == self.low.len() && x.iter().zip(&self.low).zip(&self.high).all(inside)
+    }
+}
+
+/// `sum a_j Y_j <= b`, or `<` if strict.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Constraint {
+    /// Output and coefficient, by rising output; no coefficient is 0.
+    pub terms: Vec<(usize, f64)>,
+    /// The right-hand side.
+    pub at_most: f64,
+    /// Whether equality is not enough.
+    pub strict: bool,
+}
+
+impl Constraint {
+    /// `sum a_j Y_j - b`, in `f64`: positive where it is violated.
+    pub fn violation(&self, outputs: &[f32]) -> f64 {
+        let sum: f64 = self
+            .terms
+            .iter()
+            .map(|(j, a)| a * f64::from(outputs[*j]))
+            .sum();
+        sum - self.at_most
+    }
+
+    /// Whether it holds. Outputs that are not numbers satisfy nothing.
+    pub fn holds(&self, outputs: &[f32]) -> bool {
+        let violation = self.violation(outputs);
+        violation < 0.0 || (violation == 0.0 && !self.strict)
+    }
+}
+
+impl Case {
+    /// How far the outputs are from violating a constraint: the smallest `b - sum a_j Y_j`, negative where one is
+    /// violated. Infinite without constraints.
+    pub fn margin(&self, outputs: &[f32]) -> f64 {
+        self.constraints
+            .iter()
+            .map(|c| -c.violation(outputs))
+            .fold(
+                f64::INFINITY,
+                |a, b| if b < a || b.is_nan() { b } else { a },
+            )
+    }
+
+    /// Whether the outputs satisfy every constraint.
+    pub fn satisfied(&self, outputs: &[f32]) -> bool {
+        self.constraints.iter().all(|c| c.holds(outputs))
+    }
+}
+
+/// Opens a `.vnnlib` file, also gzipped.
+pub fn open(path: &Path) -> Result<Spec, DataError> {
+    let source = Source::read(path)?;
+    let text = unpack(&source)?;
+    let fault = |f: text::Fault| source.corrupt(format!("line {}", f.line), f.problem);
+    let statement = formula::read(text.as_deref().unwrap_or(&source.bytes)).map_err(fault)?;
+    let cases = cases::cases(&statement).map_err(fault)?;
+    Ok(Spec {
+        name: source.name.clone(),
+        sha256: sha256(&[&source.bytes]),
+        inputs: statement.inputs,
+        outputs: statement.outputs,
+        cases,
+    })
+}
+
+/// What a gzip holds; `None` for a plain file.
+fn unpack(source: &Source) -> Result<Option<Vec<u8>>, DataError> {
+    if !source.bytes.starts_with(&[0x1f, 0x8b]) {
+        return Ok(None);
+    }
+    let mut text = Vec::new();
+    let allowed = source.allowed();
+    MultiGzDecoder::new(source.bytes.as_slice())
+        .take(allowed + 1)
+        .read_to_end(&mut text)
+        .map_err(|e| source.corrupt("gzip", format!("cannot be unpacked: {e}")))?;
+    if text.len() as u64 > allowed {
+        return Err(source.too_large("gzip", text.len() as u128));
+    }
+    Ok(Some(text))
+}

@@ -1,0 +1,100 @@
+//! The search for a counterexample to a property: a point in an input box whose outputs satisfy a case.
+//!
+//! It can say that there is one and show it; it can never say that there is none.
+
+mod climb;
+mod model;
+mod property;
+mod schedule;
+mod search;
+mod shake;
+mod space;
+mod start;
+mod witness;
+
+use std::fmt::Write as _;
+
+use proofmark_data::vnnlib::Spec;
+use proofmark_domain::{QueryCount, Seed};
+use proofmark_engine::{Access, Silent};
+
+use crate::{Progress, RunError};
+
+/// A search, described.
+pub struct Falsify<'a> {
+    /// The model; with gradients it is climbed, with scores alone it is searched at random.
+    pub model: Access<'a>,
+    /// The property.
+    pub spec: &'a Spec,
+    /// Seed of every random number.
+    pub seed: Seed,
+    /// Levels of effort, each about twice as long as the one before up to the fifth; `None` goes on until
+    /// `stop` says so.
+    pub levels: Option<u32>,
+    /// Asked between steps; `true` ends the search.
+    pub stop: &'a (dyn Fn() -> bool + Sync),
+    /// Who watches.
+    pub progress: &'a dyn Progress,
+}
+
+/// A point that satisfies a case, measured again by a forward pass of its own.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Counterexample {
+    /// The case, by its place in the property.
+    pub case: usize,
+    /// The inputs, within the bounds of the case in 64 bits; rounded to 32 they are what the model was given.
+    pub x: Vec<f64>,
+    /// The model's outputs there.
+    pub y: Vec<f32>,
+    /// How far the outputs are from violating the case ([`proofmark_data::vnnlib::Case::margin`]), at least 0.
+    pub margin: f64,
+}
+
+impl Counterexample {
+    /// The point as VNN-COMP writes it: `sat`, then `((X_0 v) … (Y_m v))`, one pair per line.
+    pub fn to_text(&self) -> String {
+        let mut text = String::from("sat\n(");
+        let y = self.y.iter().map(|y| f64::from(*y));
+        let names = (0..self.x.len()).map(|i| format!("X_{i}"));
+        let names = names.chain((0..self.y.len()).map(|j| format!("Y_{j}")));
+        for (k, (name, v)) in names.zip(self.x.iter().copied().chain(y)).enumerate() {
+            let gap = if k == 0 { "" } else { "\n" };
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{gap}({name} {v:?})");
+        }
+        text.push_str(")\n");
+        text
+    }
+}
+
+/// What a search came to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Falsified {
+    /// The counterexample, if one was found. None is no proof that there is none.
+    pub counterexample: Option<Counterexample>,
+    /// Without one: how near the search came, in units of the largest coefficient; negative.
+    pub nearest: Option<f32>,
+    /// Levels of effort that were completed.
+    pub levels: u32,
+    /// Forwards and backwards spent, in points.
+    pub queries: QueryCount,
+}
+
+impl<'a> Falsify<'a> {
+    /// A search with seed 0, four levels, nobody watching and nobody stopping it.
+    pub fn new(model: Access<'a>, spec: &'a Spec) -> Self {
+        Self {
+            model,
+            spec,
+            seed: Seed(0),
+            levels: Some(4),
+            stop: &|| false,
+            progress: &Silent,
+        }
+    }
+
+    /// Makes the search.
+    pub fn run(&self) -> Result<Falsified, RunError> {
+        search::run(self)
+    }
+}

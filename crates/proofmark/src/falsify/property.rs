@@ -1,0 +1,193 @@
+//! A property on the device: how far each point is from a case, whether it satisfies it, and what to climb.
+
+use std::sync::Arc;
+
+use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
+use proofmark_data::vnnlib::Case;
+use proofmark_engine::{Criterion, Focus, Loss};
+use proofmark_model::Output;
+use proofmark_threat::{Batch, index};
+
+/// Violation of a constraint that is not there: cases have as many as the longest one.
+const NEVER: f32 = -1e30;
+
+/// The constraints of every case as tensors.
+#[derive(Debug)]
+pub(super) struct Property {
+    cases: Vec<Case>,
+    /// `[cases, constraints, outputs]`
+    coefficients: Tensor<3>,
+    /// Right-hand sides, rounded down: what holds in `f32` holds, but for the rounding of the sum.
+    at_most: Tensor<2>,
+    /// One over the largest coefficient: constraints of different scale count alike in a loss.
+    scale: Tensor<2>,
+    /// 1 where equality is not enough.
+    strict: Tensor<2>,
+    constraints: usize,
+}
+
+impl Property {
+    /// Numbers on the device that the constraints of `cases` take.
+    pub(super) fn size(cases: &[Case], outputs: usize) -> usize {
+        let most = cases.iter().map(|c| c.constraints.len()).max().unwrap_or(0);
+        cases.len().saturating_mul(most).saturating_mul(outputs)
+    }
+
+    pub(super) fn new(cases: &[Case], outputs: usize, device: &Device) -> Self {
+        let most = cases.iter().map(|c| c.constraints.len()).max().unwrap_or(0);
+        let (n, k) = (cases.len(), most.max(1));
+        let mut coefficients = vec![0.0_f32; n * k * outputs];
+        let (mut at_most, mut scale) = (vec![-NEVER; n * k], vec![1.0_f32; n * k]);
+        let mut strict = vec![0.0_f32; n * k];
+        for (c, case) in cases.iter().enumerate() {
+            for (i, constraint) in case.constraints.iter().enumerate() {
+                let at = c * k + i;
+                for (j, a) in &constraint.terms {
+                    coefficients[at * outputs + j] = *a as f32;
+                }
+                let rounded = constraint.at_most as f32;
+                at_most[at] = if f64::from(rounded) > constraint.at_most {
+                    rounded.next_down()
+                } else {
+                    rounded
+                };
+                let largest = constraint
+                    .terms
+                    .iter()
+                    .map(|(_, a)| a.abs())
+                    .fold(0.0, f64::max);
+                scale[at] = largest.recip() as f32;
+                strict[at] = f32::from(u8::from(constraint.strict));
+            }
+        }
+        let matrix = |v: Vec<f32>| Tensor::<2>::from_data(TensorData::new(v, [n, k]), device);
+        Self {
+            cases: cases.to_vec(),
+            coefficients: Tensor::from_data(TensorData::new(coefficients, [n, k, outputs]), device),
+            at_most: matrix(at_most),
+            scale: matrix(scale),
+            strict: matrix(strict),
+            constraints: k,
+        }
+    }
+
+    /// Constraints of the longest case, at least 1.
+    pub(super) fn constraints(&self) -> usize {
+        self.constraints
+    }
+
+    pub(super) fn case(&self, case: usize) -> &Case {
+        &self.cases[case]
+    }
+
+    /// `sum a_j y_j - b` per point and constraint, `[q, constraints]`.
+    fn violations(&self, scores: &Tensor<2>, cases: &Tensor<1, Int>) -> Tensor<2> {
+        let coefficients = self.coefficients.clone().select(0, cases.clone());
+        let sum = (coefficients * scores.clone().unsqueeze_dim::<3>(1)).sum_dim(2);
+        sum.squeeze_dim::<2>(2) - self.at_most.clone().select(0, cases.clone())
+    }
+}
+
+/// The rows of one run against a property: a row's label is its place here.
+#[derive(Debug, Clone)]
+pub(super) struct Rows {
+    pub(super) property: Arc<Property>,
+    /// The case each row is to satisfy.
+    pub(super) cases: Vec<usize>,
+}
+
+impl Rows {
+    fn of(&self, labels: &[usize], device: &Device) -> Tensor<1, Int> {
+        let cases: Vec<usize> = labels.iter().map(|l| self.cases[*l]).collect();
+        index(&cases, device)
+    }
+
+    /// Per point and constraint how far it is violated, in units of its largest coefficient.
+    fn scaled(&self, scores: &Tensor<2>, focus: &Focus) -> Tensor<2> {
+        let cases = self.of(focus.label(), &scores.device().inner());
+        self.property.violations(scores, &cases) * self.property.scale.clone().select(0, cases)
+    }
+}
+
+/// Success: the row's case is satisfied, with room to spare where that is asked for.
+#[derive(Debug)]
+pub(super) struct Satisfied {
+    pub(super) rows: Rows,
+    /// The margin every constraint must have.
+    pub(super) slack: f64,
+}
+
+impl Criterion for Satisfied {
+    fn met(&self, output: &Output, focus: &Focus) -> Tensor<1, Bool> {
+        let Output::Scores(scores) = output else {
+            unreachable!("a property is asked of scores")
+        };
+        let device = scores.device();
+        let cases = self.rows.of(focus.label(), &device);
+        let property = &self.rows.property;
+        let over = property.violations(scores, &cases) + self.slack as f32;
+        let strict = property.strict.clone().select(0, cases).greater_scalar(0.5);
+        let holds = over
+            .clone()
+            .lower_scalar(0.0)
+            .bool_or(over.equal_scalar(0.0).bool_and(strict.bool_not()));
+        let finite = scores.clone().is_finite().all_dim(1);
+        holds.all_dim(1).bool_and(finite).squeeze_dim::<1>(1)
+    }
+
+    fn met_by(&self, scores: &[f32], label: usize, _: Option<usize>) -> bool {
+        let case = self.rows.property.case(self.rows.cases[label]);
+        scores.iter().all(|s| s.is_finite())
+            && case.satisfied(scores)
+            && case.margin(scores) >= self.slack
+    }
+}
+
+/// How the violations of several constraints become one number to climb.
+#[derive(Debug, Clone)]
+pub(super) enum Nearness {
+    /// The worst one alone: exact, but blind to the others.
+    Worst,
+    /// A softmax-weighted mean: nearly the worst, with a say for those close to it.
+    Soft,
+    /// The sum of what is violated, each constraint weighted per row, `[rows, constraints]`.
+    Hinges(Tensor<2>),
+    /// Any outputs in this direction, `[rows, outputs]`: says nothing of the property, only leads somewhere else.
+    Towards(Tensor<2>),
+}
+
+/// What a row climbs.
+#[derive(Debug, Clone)]
+pub(super) struct Near {
+    pub(super) rows: Rows,
+    pub(super) by: Nearness,
+}
+
+impl Loss for Near {
+    fn per_sample(&self, scores: &Tensor<2>, _: &Batch, focus: &Focus) -> Tensor<1> {
+        let rows = || index(focus.label(), &scores.device().inner());
+        let climbed = match &self.by {
+            Nearness::Worst => self.rows.scaled(scores, focus).max_dim(1).neg(),
+            Nearness::Soft => {
+                let over = self.rows.scaled(scores, focus);
+                // Weights are read off the plain values; a tenth of the worst violation is the temperature.
+                let plain = over.clone().inner();
+                let worst = plain.clone().max_dim(1);
+                let heat = worst.clone().abs().mul_scalar(0.1).clamp_min(1e-6);
+                let weight = ((plain - worst) / heat).exp();
+                let weight = weight.clone() / weight.sum_dim(1);
+                (over * weight).sum_dim(1).neg()
+            }
+            Nearness::Hinges(weights) => {
+                let over = self.rows.scaled(scores, focus);
+                // Just beyond a constraint its pull is gone; a hundredth keeps it from crossing back.
+                let hinge = over.clone().clamp_min(0.0) + over.clamp(-1.0, 1.0).mul_scalar(0.01);
+                (hinge * weights.clone().select(0, rows())).sum_dim(1).neg()
+            }
+            Nearness::Towards(directions) => {
+                (scores.clone() * directions.clone().select(0, rows())).sum_dim(1)
+            }
+        };
+        climbed.squeeze_dim::<1>(1)
+    }
+}

@@ -1,0 +1,196 @@
+//! What is tried, in which order: levels of growing effort.
+
+use proofmark_attacks::update::{Adam, Momentum, Update};
+
+use super::start::Start;
+
+/// Inputs up to which a box can be sampled densely.
+const FEW: usize = 16;
+
+/// What the schedule goes by.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shape {
+    pub(super) inputs: usize,
+    /// Constraints of the longest case.
+    pub(super) constraints: usize,
+    /// Whether there are gradients to follow.
+    pub(super) gradients: bool,
+}
+
+impl Shape {
+    pub(super) fn few(&self) -> bool {
+        self.inputs <= FEW
+    }
+
+    /// Rows per run: small networks cost little more for many.
+    pub(super) fn rows(&self) -> usize {
+        if self.few() { 256 } else { 64 }
+    }
+}
+
+/// How violations become one number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Weighing {
+    Worst,
+    Soft,
+    /// Hinges with random weights per row.
+    Random,
+}
+
+/// How gradients become directions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Direction {
+    Sign,
+    Momentum,
+    Adam,
+}
+
+impl Direction {
+    pub(super) fn updates(self) -> Vec<Box<dyn Update>> {
+        match self {
+            Self::Sign => Vec::new(),
+            Self::Momentum => vec![Box::new(Momentum { decay: 0.9 })],
+            Self::Adam => vec![Box::new(Adam {
+                beta1: 0.9,
+                beta2: 0.99,
+            })],
+        }
+    }
+}
+
+/// How a run searches.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Method {
+    /// [`super::climb::Climb`]
+    Climb {
+        direction: Direction,
+        /// Steps towards random outputs before the climb.
+        scatter: u32,
+        /// First and last step, in half widths.
+        lengths: (f32, f32),
+    },
+    /// [`super::shake::Shake`]
+    Shake,
+}
+
+/// One run of a level.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Recipe {
+    pub(super) weighing: Weighing,
+    pub(super) method: Method,
+    pub(super) start: Start,
+    /// Points drawn per row, of which the best is the start.
+    pub(super) draws: u32,
+    pub(super) steps: u32,
+}
+
+/// The runs of a level; later levels take more steps and draws, without end.
+pub(super) fn level(level: u32, shape: Shape) -> Vec<Recipe> {
+    let steps = 40 << level.saturating_sub(1).min(4);
+    let draws = if shape.few() { 16 << level.min(5) } else { 1 };
+    let climb = |weighing, direction, scatter, lengths, start| Recipe {
+        weighing,
+        method: Method::Climb {
+            direction,
+            scatter,
+            lengths,
+        },
+        start,
+        draws: if start == Start::Inside { draws } else { 1 },
+        steps,
+    };
+    let shake = |weighing, steps| Recipe {
+        weighing,
+        method: Method::Shake,
+        start: Start::Inside,
+        draws,
+        steps,
+    };
+    let (worst, soft, random) = (Weighing::Worst, Weighing::Soft, Weighing::Random);
+    if !shape.gradients {
+        let weighing = if level % 2 == 1 && shape.constraints > 1 {
+            random
+        } else {
+            worst
+        };
+        return vec![shake(weighing, 4 * steps)];
+    }
+    if level == 0 {
+        // Most of what can be found is found here.
+        return vec![Recipe {
+            steps: 20,
+            ..climb(worst, Direction::Sign, 0, (1.0, 0.05), Start::Inside)
+        }];
+    }
+    // With one constraint all weighings are the same.
+    let other = |w| if shape.constraints > 1 { w } else { worst };
+    vec![
+        climb(worst, Direction::Momentum, 5, (0.5, 0.01), Start::Inside),
+        climb(other(soft), Direction::Adam, 0, (0.2, 0.005), Start::Inside),
+        climb(
+            other(random),
+            Direction::Sign,
+            0,
+            (0.25, 0.01),
+            Start::Corner,
+        ),
+        climb(other(soft), Direction::Sign, 10, (1.0, 0.01), Start::Inside),
+        shake(worst, steps),
+    ]
+}
+
+/// Which case each of `rows` rows tries: half of them go to all in turn, the other half to the nearest three.
+///
+/// `order` is the cases from the nearest on; `turn` moves on the window where there are more cases than rows.
+pub(super) fn allot(order: &[usize], rows: usize, turn: usize) -> Vec<usize> {
+    const NEAREST: usize = 3;
+    let n = order.len();
+    let near = order[..n.min(NEAREST)]
+        .iter()
+        .copied()
+        .cycle()
+        .take(rows / 2);
+    let all = (0..n)
+        .cycle()
+        .skip(turn * (rows - rows / 2) % n)
+        .take(rows - rows / 2);
+    near.chain(all).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_go_to_every_case_and_mostly_to_the_nearest() {
+        let rows = allot(&[4, 2, 0, 1, 3], 20, 0);
+        let of = |case: usize| rows.iter().filter(|c| **c == case).count();
+        assert_eq!([0, 1, 2, 3, 4].map(of), [5, 2, 5, 2, 6]);
+        assert_eq!(allot(&[0], 4, 7), [0; 4]);
+        // More cases than rows: all have their turn.
+        let order: Vec<usize> = (0..100).collect();
+        let mut seen: Vec<usize> = (0..20).flat_map(|turn| allot(&order, 10, turn)).collect();
+        seen.sort_unstable();
+        seen.dedup();
+        assert_eq!(seen, order);
+    }
+
+    #[test]
+    fn effort_grows_and_never_ends() {
+        let shape = Shape {
+            inputs: 784,
+            constraints: 1,
+            gradients: true,
+        };
+        let steps = |l| level(l, shape).iter().map(|r| r.steps).sum::<u32>();
+        assert!(steps(0) < steps(1) && steps(1) < steps(3) && steps(u32::MAX) >= steps(5));
+        let blind = level(
+            3,
+            Shape {
+                gradients: false,
+                ..shape
+            },
+        );
+        assert!(blind.iter().all(|r| r.method == Method::Shake));
+    }
+}

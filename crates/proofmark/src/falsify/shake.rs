@@ -1,0 +1,187 @@
+//! Random search towards a property, without gradients.
+//!
+//! # Idea
+//! Change some inputs of the best point at random and keep what is no worse. Alternately: send a stretch of inputs
+//! to the ends of their ranges (piecewise-linear networks are extreme at corners), or move some a little, by a
+//! length that grows with success and shrinks without.
+//!
+//! # Maths
+//! Per step `L` proposals from `u`: even ones set `m` neighbouring features to `±1`, odd ones add
+//! `s N(0, 1)` to each feature with probability `m/n`; `m` falls geometrically from `n/2` to 1 over the steps. The
+//! best proposal is taken if its loss is at least that of `u`. `s` is multiplied by 1.5 after a gain and by 0.9
+//! otherwise, within `[1e-4, 1]`, and begins again at 0.5 when it reaches the bottom.
+//!
+//! # Reference
+//! Andriushchenko et al., "Square Attack", ECCV 2020 (stretches at the ends, shrinking); Rechenberg 1973 (the length
+//! that follows success).
+//!
+//! # Divergences
+//! The square is a stretch of the flat input, since a property says nothing of its shape. Ties are accepted: on the
+//! plateaus of binarised networks that is the only way to get anywhere.
+//!
+//! # Cost
+//! Per row `draws` forwards, then `L` forwards per step.
+//!
+//! # When it fails
+//! With thousands of inputs that must all change at once it is slow.
+
+use burn::tensor::Tensor;
+use proofmark_engine::{EngineError, Loss, Oracle, Rows, Stepper};
+use proofmark_model::{Query, ScoreModel};
+use proofmark_stats::random::{Purpose, Stream};
+use proofmark_threat::{Batch, Column, Columns, host, index, prefixed};
+
+use super::property::Near;
+use super::start::{Start, begin, best_of, pick, sign};
+
+/// Proposals per row and step.
+const PROPOSALS: usize = 4;
+
+/// A random search with everything fixed.
+#[derive(Debug)]
+pub(super) struct Shake {
+    /// What it climbs.
+    pub(super) near: Near,
+    /// Where each row begins, by its label.
+    pub(super) starts: Vec<Start>,
+    /// Points drawn per row, of which the best is the start.
+    pub(super) draws: u32,
+    /// Steps, at least 1.
+    pub(super) steps: u32,
+}
+
+/// The best point of each row, and how far it is moved.
+#[derive(Debug)]
+pub(super) struct State {
+    x: Batch,
+    most: Tensor<1>,
+    length: Vec<f64>,
+}
+
+impl Columns for State {
+    fn columns(&mut self) -> Vec<(String, Column<'_>)> {
+        let mut all = prefixed("x", &mut self.x);
+        all.push(("most".into(), Column::Vector(&mut self.most)));
+        all.push(("length".into(), Column::Real(&mut self.length)));
+        all
+    }
+}
+
+impl Shake {
+    /// Features to change at a step, of `inputs`.
+    fn share(&self, step: u64, inputs: usize) -> usize {
+        let way = step as f64 / f64::from(self.steps);
+        let most = inputs as f64 / 2.0;
+        (most.powf(1.0 - way) as usize).clamp(1, inputs)
+    }
+}
+
+/// Changes `x` in place.
+fn propose(x: &mut [f32], kind: usize, features: usize, length: f64, stream: &mut Stream) {
+    let n = x.len();
+    if kind.is_multiple_of(2) {
+        let from = stream.below((n - features + 1) as u32) as usize;
+        // All to one end, or each to its own.
+        let one = sign(stream);
+        let same = stream.next_u32() & 1 == 0;
+        for x in &mut x[from..from + features] {
+            *x = if same { one } else { sign(stream) };
+        }
+        return;
+    }
+    let probability = features as f32 / n as f32;
+    // One feature moves whatever the others do.
+    let always = stream.below(n as u32) as usize;
+    for (i, x) in x.iter_mut().enumerate() {
+        if i == always || stream.uniform() < probability {
+            *x = (*x + length as f32 * stream.normal()).clamp(-1.0, 1.0);
+        }
+    }
+}
+
+impl<M: ScoreModel + ?Sized> Stepper<M> for Shake {
+    type State = State;
+
+    fn id(&self) -> &'static str {
+        "shake"
+    }
+
+    fn steps(&self) -> u32 {
+        self.steps
+    }
+
+    fn start(&self, oracle: &mut Oracle<'_, M>, rows: &mut Rows) -> Result<State, EngineError> {
+        let x = begin(oracle, rows, &self.starts, self.draws, &self.near)?;
+        let query = Query::one_per_row(x.clone(), rows.keys());
+        let scores = oracle.scores(rows, &query)?;
+        let most = self.near.per_sample(&scores, &x, &rows.focus());
+        Ok(State {
+            x,
+            most,
+            length: vec![0.5; rows.len()],
+        })
+    }
+
+    fn step(
+        &self,
+        oracle: &mut Oracle<'_, M>,
+        rows: &mut Rows,
+        state: &mut State,
+    ) -> Result<(), EngineError> {
+        let inputs = state.x.blocks()[0].dims()[1];
+        let from = host(&state.x.blocks()[0]);
+        let streams = rows.streams(Purpose::Noise, 0);
+        let mut values = Vec::with_capacity(from.len() * PROPOSALS);
+        let mut owner = Vec::with_capacity(rows.len() * PROPOSALS);
+        for (r, key) in streams.iter().enumerate() {
+            let mut stream = Stream::new(key);
+            let features = self.share(rows.steps()[r], inputs);
+            for kind in 0..PROPOSALS {
+                let at = values.len();
+                values.extend_from_slice(&from[r * inputs..(r + 1) * inputs]);
+                propose(
+                    &mut values[at..],
+                    kind,
+                    features,
+                    state.length[r],
+                    &mut stream,
+                );
+                owner.push(r);
+            }
+        }
+        let modalities = state.x.modalities().clone();
+        let x = Batch::from_host(modalities, vec![values], oracle.device())?;
+        let query = Query {
+            key: owner.iter().map(|r| rows.keys()[*r]).collect(),
+            draw: vec![0; owner.len()],
+            owner,
+            x,
+        };
+        let scores = oracle.scores(rows, &query)?;
+        let loss = self
+            .near
+            .per_sample(&scores, &query.x, &rows.focus().at(&query.owner));
+        let at = best_of(&host(&loss), PROPOSALS);
+        let reached = pick(&loss, &at);
+        let gained = host(&reached.clone().greater(state.most.clone()).float());
+        let kept = reached.clone().greater_equal(state.most.clone());
+        let proposed = query.x.select(&index(&at, oracle.device()));
+        state.x = state.x.replace_rows(&kept, &proposed);
+        state.most = state.most.clone().mask_where(kept, reached);
+        for (length, gained) in state.length.iter_mut().zip(gained) {
+            *length = if gained > 0.5 {
+                (*length * 1.5).min(1.0)
+            } else {
+                *length * 0.9
+            };
+            if *length < 1e-4 {
+                *length = 0.5;
+            }
+        }
+        Ok(())
+    }
+
+    fn reached(&self, state: &State) -> Option<Tensor<1>> {
+        Some(state.most.clone())
+    }
+}

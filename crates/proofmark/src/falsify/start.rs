@@ -1,0 +1,106 @@
+//! Where rows begin in the cube, and the choice of the best of several draws.
+
+use burn::tensor::Tensor;
+use proofmark_engine::{EngineError, Loss, Oracle, Rows};
+use proofmark_model::{Query, ScoreModel};
+use proofmark_stats::random::{Purpose, Stream};
+use proofmark_threat::{Batch, host, index};
+
+/// Where a row begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Start {
+    /// At its clean point: the middle of the box, or wherever the run was told to begin.
+    Given,
+    /// At a uniform point of the box.
+    Inside,
+    /// At a random corner.
+    Corner,
+}
+
+impl Start {
+    fn draw(self, given: &[f32], stream: &mut Stream) -> Vec<f32> {
+        match self {
+            Self::Given => given.to_vec(),
+            Self::Inside => given
+                .iter()
+                .map(|_| stream.uniform().mul_add(2.0, -1.0))
+                .collect(),
+            Self::Corner => given.iter().map(|_| sign(stream)).collect(),
+        }
+    }
+}
+
+/// A fair sign.
+pub(super) fn sign(stream: &mut Stream) -> f32 {
+    if stream.next_u32() & 1 == 0 {
+        1.0
+    } else {
+        -1.0
+    }
+}
+
+/// A start for each row: of `draws` points, all of which the oracle sees, the one with the largest loss.
+pub(super) fn begin<M: ScoreModel + ?Sized>(
+    oracle: &mut Oracle<'_, M>,
+    rows: &mut Rows,
+    starts: &[Start],
+    draws: u32,
+    loss: &dyn Loss,
+) -> Result<Batch, EngineError> {
+    let x0 = rows.region().x0();
+    let given = host(&x0.blocks()[0]);
+    let inputs = x0.blocks()[0].dims()[1];
+    let (draws, n) = (draws.max(1), rows.len());
+    let labels = rows.focus().label().to_vec();
+    // Draw by draw, so that one draw is one point per row.
+    let mut best: Option<(Batch, Tensor<1>)> = None;
+    for draw in 0..draws {
+        let streams = rows.streams(Purpose::Start, draw);
+        let values = (0..n)
+            .flat_map(|r| {
+                let given = &given[r * inputs..(r + 1) * inputs];
+                starts[labels[r]].draw(given, &mut Stream::new(&streams[r]))
+            })
+            .collect();
+        let x = Batch::from_host(x0.modalities().clone(), vec![values], oracle.device())?;
+        if draws == 1 {
+            return Ok(x);
+        }
+        let query = Query::one_per_row(x.clone(), rows.keys());
+        let scores = oracle.scores(rows, &query)?;
+        let value = loss.per_sample(&scores, &x, &rows.focus());
+        best = Some(match best {
+            None => (x, value),
+            Some((x_best, most)) => {
+                let better = value.clone().greater(most.clone());
+                (
+                    x_best.replace_rows(&better, &x),
+                    most.mask_where(better, value),
+                )
+            }
+        });
+    }
+    Ok(best.map_or(x0, |(x, _)| x))
+}
+
+/// Of several points per row, `[rows * each]` with those of a row together, the place of each row's best.
+pub(super) fn best_of(values: &[f32], each: usize) -> Vec<usize> {
+    values
+        .chunks(each)
+        .enumerate()
+        .map(|(r, values)| {
+            let best = values
+                .iter()
+                .enumerate()
+                .fold((0, f32::NEG_INFINITY), |best, (i, v)| {
+                    if *v > best.1 { (i, *v) } else { best }
+                });
+            r * each + best.0
+        })
+        .collect()
+}
+
+/// The rows of `values` at `at`.
+pub(super) fn pick(values: &Tensor<1>, at: &[usize]) -> Tensor<1> {
+    values.clone().select(0, index(at, &values.device()))
+}

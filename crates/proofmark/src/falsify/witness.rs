@@ -1,0 +1,112 @@
+//! What is found, looked at again: the check of a counterexample, and its way off the edge.
+
+use proofmark_domain::QueryCount;
+use proofmark_model::{Query, guarded};
+use proofmark_threat::{Batch, host};
+
+use super::Counterexample;
+use super::schedule::{Direction, Method, Recipe, Weighing};
+use super::search::{Attempt, Search};
+use super::space::key;
+use super::start::Start;
+use crate::RunError;
+
+/// Steps to make a counterexample clearer, and the margin that is clear enough, as a share of the largest output.
+const POLISH: (u32, f64) = (30, 1e-3);
+
+impl Search<'_> {
+    /// A forward pass of its own, outside the engine: the counterexample, or how far it falls short.
+    pub(super) fn measure(
+        &mut self,
+        case: usize,
+        u: &[f32],
+    ) -> Result<Result<Counterexample, f64>, RunError> {
+        let of = &self.plan.spec.cases[case];
+        let inner = self.plan.model.scores("falsify")?;
+        let signature = inner.signature();
+        let (x, y) = guarded("device", || {
+            let cube = self.cube.signature();
+            let at = Batch::from_host(cube.modalities.clone(), vec![u.to_vec()], &cube.device)?;
+            let blocks = self
+                .cube
+                .outside(&Query::one_per_row(at, &[key(case, 0)]))?
+                .x
+                .to_host();
+            let x: Vec<f32> = blocks.iter().flatten().copied().collect();
+            // From the host again, as anyone would who reads the numbers from a file.
+            let plain = Batch::from_host(signature.modalities.clone(), blocks, &signature.device)?;
+            let scores = inner.scores(&Query::one_per_row(plain, &[0]))?;
+            Ok((x, host(&scores)))
+        })?;
+        self.queries += QueryCount {
+            forward: inner.cost(),
+            backward: 0,
+        };
+        let written = self.cube.exact(case, &x);
+        let same = written.iter().zip(&x).all(|(w, x)| *w as f32 == *x);
+        let margin = of.margin(&y);
+        let sound = y.iter().all(|y| y.is_finite()) && of.satisfied(&y);
+        if !(sound && same && of.inputs.contains(&written)) {
+            return Ok(Err(if margin.is_finite() {
+                margin.abs()
+            } else {
+                0.0
+            }));
+        }
+        Ok(Ok(Counterexample {
+            case,
+            x: written,
+            y,
+            margin,
+        }))
+    }
+
+    /// Moves a counterexample away from the edge, so that it holds in other arithmetic too; keeps it where that
+    /// does not succeed.
+    pub(super) fn polish(
+        &mut self,
+        u: &[f32],
+        mut point: Counterexample,
+    ) -> Result<Counterexample, RunError> {
+        let (steps, clear) = POLISH;
+        let mut u = u.to_vec();
+        while self.shape.gradients && !(self.plan.stop)() {
+            let size = point
+                .y
+                .iter()
+                .fold(1.0_f64, |a, y| a.max(f64::from(y.abs())));
+            if point.margin >= clear * size {
+                break;
+            }
+            let recipe = Recipe {
+                weighing: Weighing::Worst,
+                method: Method::Climb {
+                    direction: Direction::Sign,
+                    scatter: 0,
+                    lengths: (0.05, 1e-4),
+                },
+                start: Start::Given,
+                draws: 1,
+                steps,
+            };
+            let asked = (4.0 * point.margin).clamp(1e-6 * size, clear * size);
+            let outcomes = self.carry_out(Attempt {
+                name: "clearing the edge".to_owned(),
+                recipe,
+                cases: vec![point.case],
+                starts: vec![Start::Given],
+                values: u.clone(),
+                slack: asked,
+            })?;
+            let Some(better) = outcomes.rows.into_iter().find_map(|o| o.point) else {
+                break;
+            };
+            let moved = better.x.into_iter().flatten().collect::<Vec<f32>>();
+            match self.measure(point.case, &moved)? {
+                Ok(clearer) if clearer.margin > point.margin => (u, point) = (moved, clearer),
+                _ => break,
+            }
+        }
+        Ok(point)
+    }
+}

@@ -159,10 +159,7 @@ fn loop_(node: &NodeSpec<'_>) -> OpResult<Run> {
                 ));
             }
         };
-        let mut go = match x.has(1) {
-            true => truth(x.take(1)?)?,
-            false => true,
-        };
+        let mut go = if x.has(1) { truth(x.take(1)?)? } else { true };
         let mut state = (2..declared)
             .map(|i| x.take(i))
             .collect::<OpResult<Vec<_>>>()?;

@@ -287,13 +287,12 @@ fn compress(node: &NodeSpec<'_>) -> OpResult<Run> {
             ));
         }
         let mut value = x.take(0)?;
-        let at = match at {
-            Some(at) => axis(at, value.shape().len())?,
-            None => {
-                let n = room::elements(&value.shape())?;
-                value = reshaped(value, &[n])?;
-                0
-            }
+        let at = if let Some(at) = at {
+            axis(at, value.shape().len())?
+        } else {
+            let n = room::elements(&value.shape())?;
+            value = reshaped(value, &[n])?;
+            0
         };
         let n = value.shape()[at];
         let kept: Vec<usize> = keep

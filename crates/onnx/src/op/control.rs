@@ -355,6 +355,37 @@ mod tests {
         }
     }
 
+    /// Running sums of rows, or of columns, from either end, put together in either order.
+    #[test]
+    fn scans_run_both_ways() {
+        let body = graph(
+            vec![node("Add", &["s", "x"], &["t"])],
+            &["s", "x"],
+            &["t", "t"],
+        );
+        for (axis, direction, order, last, all) in [
+            (0, 0, 0, [4.0, 6.0], [1.0, 2.0, 4.0, 6.0]),
+            (0, 1, 0, [4.0, 6.0], [3.0, 4.0, 4.0, 6.0]),
+            (0, 0, 1, [4.0, 6.0], [4.0, 6.0, 1.0, 2.0]),
+            (-1, 0, 0, [3.0, 7.0], [1.0, 3.0, 3.0, 7.0]),
+            (-1, 1, 1, [3.0, 7.0], [3.0, 7.0, 2.0, 4.0]),
+        ] {
+            let got = Case::new("Scan")
+                .graph("body", body.clone())
+                .int("num_scan_inputs", 1)
+                .ints("scan_input_axes", &[axis])
+                .ints("scan_input_directions", &[direction])
+                .ints("scan_output_directions", &[order])
+                .outputs(2)
+                .host(Array::new([2], vec![0.0f32; 2]))
+                .tracked(&[2, 2], vec![1.0, 2.0, 3.0, 4.0])
+                .run()
+                .unwrap();
+            let numbers: Vec<_> = got.iter().map(|a| a.to_f64().unwrap()).collect();
+            assert_eq!(numbers, [last.to_vec(), all.to_vec()]);
+        }
+    }
+
     #[test]
     fn branches_read_different_values_from_outside() {
         // One branch defines a name that only the other one reads from outside.

@@ -56,10 +56,7 @@ fn within(bounds: &[(f64, f64)], outputs: usize, assertion: &str) -> Spec {
     for j in 0..outputs {
         let _ = writeln!(text, "(declare-const Y_{j} Real)");
     }
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("p.vnnlib");
-    std::fs::write(&path, text + assertion).unwrap();
-    vnnlib::open(&path).unwrap()
+    vnnlib::parse("property", text + assertion).unwrap()
 }
 
 fn search(model: &BurnModel, spec: &Spec, levels: u32) -> Falsified {
@@ -260,6 +257,17 @@ fn inputs_that_cannot_move_stay_where_they_are_in_64_bits() {
 }
 
 #[test]
+fn a_point_that_does_not_stand_up_alone_is_none() {
+    // Says what is wanted as long as others are asked about beside it.
+    let model = network(&[2], 2, |x| match x.dims()[0] {
+        1 => x.zeros_like(),
+        _ => x.zeros_like().add_scalar(1.0),
+    });
+    let spec = within(&[(0.0, 1.0); 2], 2, "(assert (>= Y_0 0.5))");
+    not_found(&model, &spec, 2);
+}
+
+#[test]
 fn several_inputs_are_one_after_the_other() {
     let model = network(&[1, 2], 2, |x| {
         let one = x.clone().slice([0..x.dims()[0], 0..1]);
@@ -341,7 +349,7 @@ fn models_that_do_not_fit_are_refused() {
     says(
         &within(&unit[..2], 2, ""),
         Access::Gradients(&model),
-        &["p.vnnlib", "2 inputs", "takes 3"],
+        &["property", "2 inputs", "takes 3"],
     );
     says(
         &within(&unit, 3, ""),

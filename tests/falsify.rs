@@ -189,19 +189,22 @@ fn a_binarised_network_without_gradients_is_searched_all_the_same() {
 
 #[test]
 fn gradients_that_lead_astray_do_not_hide_a_point() {
-    // A slope leads to the corner of -1; what counts is how many inputs are above 0.9, and that has no slope.
-    let model = network(&[12], 2, |x| {
-        let counted = (x.clone() - 0.9).sign().sum_dim(1);
-        Tensor::cat(
-            vec![
-                counted - x.clone().sum_dim(1).mul_scalar(0.01),
-                x.sum_dim(1),
-            ],
-            1,
-        )
+    // What counts is how many inputs are beyond 0.9 on their side, which has no slope; the slope there is takes all
+    // inputs the same way, up or down, and their sides alternate.
+    let n = 24;
+    let sides: Vec<f32> = (0..n)
+        .map(|i| if i % 2 == 0 { 1.0 } else { -1.0 })
+        .collect();
+    let model = network(&[n], 2, move |x| {
+        let counted = (x.clone() * matrix(&sides, 1, n) - 0.9).sign().sum_dim(1);
+        let y = counted - x.sum_dim(1).mul_scalar(0.01);
+        Tensor::cat(vec![y.clone(), y.zeros_like()], 1)
     });
-    let unit = [(-1.0, 1.0); 12];
-    found(&model, &within(&unit, 2, "(assert (>= Y_0 11.8))"), 3);
+    found(
+        &model,
+        &within(&[(-1.0, 1.0); 24], 2, "(assert (>= Y_0 23.8))"),
+        4,
+    );
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What can be typed.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -31,8 +32,10 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Name what there is: attacks, metrics, formats, devices, models, data, trust codes
     List(List),
-    /// Show a model's inputs, classes, digest and what access it allows
+    /// Show a model's inputs, outputs, operators, digest and what access it allows
     Inspect(Inspect),
+    /// Run a model on arrays from an .npz file, and compare what comes out
+    Infer(Infer),
     /// Attack a model on a data set and report its robust accuracy
     Attack(Box<Attack>),
     /// Search for a counterexample to a property: prints sat or unknown
@@ -65,11 +68,25 @@ pub(crate) enum What {
 }
 
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  proofmark inspect digits-robust\n  proofmark inspect digits-robust --format json"
-)]
+#[command(after_help = "\
+Keys of an ONNX file in JSON (null: unknown or none):
+  name, kind (\"onnx\"), sha256, producer, ir_version, opsets {domain: version}, parameters
+  inputs, outputs        [{name, dtype, shape}]; a dimension is a length, a name or null
+  supported, problem     whether it can be run here, and why not
+  operators              [{name, domain, opset, count, supported, gradient, reads_back}]
+                         gradient: exact, zero, straight-through or none; reads_back: computed on the host
+  unsupported            [{node, operator, opset}]: all of them, also inside branches, loops and functions
+  access, no_access      what attacks may ask for, or why nothing
+  classes, batch, scores, approximate_gradients, layers
+                         of a classifier: how samples go through, where the scores are taken from, nodes whose
+                         derivative is replaced, zero or cut, inner values that can be read
+
+Examples:
+  proofmark inspect model.onnx
+  proofmark inspect model.onnx --format json
+  proofmark inspect digits-robust")]
 pub(crate) struct Inspect {
-    /// A shipped model by name
+    /// An .onnx file, or a shipped model by name
     pub(crate) model: String,
     /// How to write it
     #[arg(long, value_enum, default_value = "text")]
@@ -77,12 +94,57 @@ pub(crate) struct Inspect {
     /// Device to load it on: auto, cpu, wgpu or cuda
     #[arg(long, default_value = "auto")]
     pub(crate) device: String,
+    /// An input of an ONNX model that is a constant, the same number everywhere
+    #[arg(long, value_name = "INPUT=NUMBER", allow_hyphen_values = true)]
+    pub(crate) fix: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum InspectFormat {
     Text,
     Json,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Arrays are named as the model's inputs and outputs; a model with one input also takes `x`, or the only array. float64 is
+converted to float32, and int32 and int64 to each other where they fit; any other type must be the model's. A model
+exported for one row takes any number of them.
+
+Examples:
+  proofmark infer model.onnx --data in.npz --out out.npz
+  proofmark infer model.onnx --data in.npz --expect reference.npz --tol 1e-3
+  proofmark infer vad.onnx --data speech.npz --fix sr=16000 --node /encoder/Relu_output_0 --out out.npz
+  proofmark infer digits-robust --data images.npz --out logits.npz")]
+pub(crate) struct Infer {
+    /// An .onnx file, or a shipped model by name
+    pub(crate) model: String,
+    /// An .npz file with an array per input (or a single .npy)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) data: PathBuf,
+    /// Write the outputs here (npz)
+    #[arg(long, value_name = "FILE", required_unless_present = "expect")]
+    pub(crate) out: Option<PathBuf>,
+    /// Compare the outputs with those of this .npz file, by name; exit 1 if one does not agree
+    #[arg(long, value_name = "FILE")]
+    pub(crate) expect: Option<PathBuf>,
+    /// Allowed deviation: F times the largest element of the reference, plus F/10
+    #[arg(
+        long,
+        value_name = "F",
+        default_value_t = 1e-4,
+        allow_negative_numbers = true
+    )]
+    pub(crate) tol: f64,
+    /// Also give these inner values, by their own names or those of the nodes that compute them
+    #[arg(long, value_name = "NAME[,NAME…]", value_delimiter = ',')]
+    pub(crate) node: Vec<String>,
+    /// An input of an ONNX model that is a constant, the same number everywhere (a sample rate, a state of zeros)
+    #[arg(long, value_name = "INPUT=NUMBER", allow_hyphen_values = true)]
+    pub(crate) fix: Vec<String>,
+    /// auto, cpu, wgpu or cuda
+    #[arg(long, default_value = "auto")]
+    pub(crate) device: String,
 }
 
 #[derive(Debug, Args)]
@@ -260,22 +322,29 @@ impl Onnx {
             probabilities: self.output_kind == OutputKindArg::Probabilities,
             raw: false,
         };
-        for text in &self.fix {
-            let expected = || {
-                Failure(format!(
-                    "--fix {text}; expected INPUT=NUMBER, such as sr=16000"
-                ))
-            };
-            let (input, number) = text.split_once('=').ok_or_else(expected)?;
-            let number: f64 = number.parse().map_err(|_| expected())?;
-            if source.fixed.insert(input.to_owned(), number).is_some() {
-                return Err(Failure(format!(
-                    "--fix {text}: given twice for the same input"
-                )));
-            }
-        }
+        source.fixed = fixed(&self.fix)?;
         Ok(source)
     }
+}
+
+/// The values of `--fix`: inputs that are constants.
+pub(crate) fn fixed(given: &[String]) -> Result<BTreeMap<String, f64>, Failure> {
+    let mut fixed = BTreeMap::new();
+    for text in given {
+        let expected = || {
+            Failure(format!(
+                "--fix {text}; expected INPUT=NUMBER, such as sr=16000"
+            ))
+        };
+        let (input, number) = text.split_once('=').ok_or_else(expected)?;
+        let number: f64 = number.parse().map_err(|_| expected())?;
+        if fixed.insert(input.to_owned(), number).is_some() {
+            return Err(Failure(format!(
+                "--fix {text}: given twice for the same input"
+            )));
+        }
+    }
+    Ok(fixed)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

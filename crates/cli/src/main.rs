@@ -1,8 +1,10 @@
 //! The proofmark command line: the only place that prints, reads the clock and exits.
 
 mod args;
+mod arrays;
 mod clock;
 mod command;
+mod expect;
 mod failure;
 mod output;
 mod progress;
@@ -22,6 +24,7 @@ fn main() -> ExitCode {
     let result = listening.and_then(|()| match cli.command {
         Command::List(list) => command::list::run(&list),
         Command::Inspect(inspect) => command::inspect::run(&inspect),
+        Command::Infer(infer) => command::infer::run(&infer, cli.quiet),
         Command::Attack(attack) => command::attack::run(&attack, cli.quiet),
         Command::Falsify(falsify) => command::falsify::run(&falsify, cli.quiet),
         Command::Gate(gate) => command::gate::run(&gate, cli.quiet),

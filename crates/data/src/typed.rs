@@ -56,7 +56,7 @@ macro_rules! every_type {
         #[allow(missing_docs)]
         pub enum NpzArray<'a> {
             $($variant(ArrayViewD<'a, $type>),)*
-            /// Of fixed width: trailing zero characters are lost, as NumPy has it.
+            /// Of fixed width: trailing zero characters are lost, as in `NumPy`.
             Text(ArrayViewD<'a, String>),
             /// Sample ids, one axis: `i64` if all are rows, else text.
             Ids(&'a [SampleId]),
@@ -69,7 +69,7 @@ macro_rules! every_type {
         })*
 
         impl AnyArray {
-            /// NumPy's name of the element type: `float32`, `int64`, `bool`, `str`.
+            /// `NumPy`'s name of the element type: `float32`, `int64`, `bool`, `str`.
             pub fn dtype(&self) -> &'static str {
                 match self {
                     $(Self::$variant(_) => $name,)*

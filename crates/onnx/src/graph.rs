@@ -299,7 +299,7 @@ impl Graph {
             .inputs
             .iter()
             .all(|s| s.is_none_or(|s| self.known[s].is_some()));
-        if constant && entry.pure && *folded < FOLDED {
+        if constant && *folded < FOLDED {
             let mut args = Args {
                 values: known,
                 device: scope.device,

@@ -197,11 +197,6 @@ impl<'a> NodeSpec<'a> {
         crate::graph::captured(self.proto)
     }
 
-    /// Whether input `i` is given.
-    pub(crate) fn has(&self, i: usize) -> bool {
-        self.proto.input.get(i).is_some_and(|n| !n.is_empty())
-    }
-
     /// Input `i`, if it is a constant known now.
     pub(crate) fn constant(&self, i: usize) -> Option<&'a Array> {
         match self.known.get(i) {

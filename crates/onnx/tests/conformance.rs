@@ -15,7 +15,7 @@ const OUT_OF_SCOPE: &[(&str, &str)] = &[
     ("FLOAT8", "8-bit floats"),
     ("INT4", "4-bit integers"),
     ("_opt", "optional values"),
-    ("_seq", "sequences"),
+    ("if_seq", "sequences"),
     ("e4m3fn", "8-bit floats"),
 ];
 

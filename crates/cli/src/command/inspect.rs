@@ -1,29 +1,61 @@
-use proofmark::models::{DecisionModel as _, Features as _};
-use serde_json::json;
+use proofmark::burn::tensor::Device;
+use proofmark::domain::Bounds;
+use proofmark::models::{BurnModel, DecisionModel as _, Features as _};
+use proofmark::onnx::{
+    DType, Declared, Dim, Gradient, OnnxFile, OnnxModel, OnnxOptions, OperatorUse, Summary,
+    declared_modalities,
+};
+use proofmark::{ModelSource, shipped};
+use serde_json::{Value, json};
 
-use crate::args::{Inspect, InspectFormat};
+use crate::args::{Inspect, InspectFormat, fixed};
 use crate::failure::Failure;
 use crate::output;
+
+/// What a model allows that gives scores and gradients and can be looked into.
+const ACCESS: [&str; 4] = ["decisions", "scores", "gradients", "features"];
 
 /// `proofmark inspect`.
 pub(crate) fn run(args: &Inspect) -> Result<u8, Failure> {
     let device = proofmark::device(&args.device)?;
-    let model = proofmark::model(&args.model, &device)?;
-    let signature = model.signature();
-    if args.format == InspectFormat::Json {
-        let value = json!({
-            "name": signature.name,
-            "kind": "burn-module",
-            "sha256": signature.sha256,
-            "parameters": signature.parameters,
-            "classes": signature.classes,
-            "inputs": signature.modalities.as_ref(),
-            "access": ["decisions", "scores", "gradients", "features"],
-            "layers": model.taps(),
-        });
-        output::print(&serde_json::to_string_pretty(&value)?)?;
-        return Ok(0);
+    let mut source = ModelSource::new(&args.model);
+    source.fixed = fixed(&args.fix)?;
+    let (value, lines) = if let Some(model) = shipped::model(&args.model, &device) {
+        let model = model?;
+        if !source.fixed.is_empty() {
+            return Err(Failure(format!(
+                "--fix: model `{}` is no ONNX file, and its only input is the data",
+                args.model
+            )));
+        }
+        (module_json(&model), module_text(&model))
+    } else {
+        let seen = Seen::new(source.onnx_file()?, &device)?;
+        (seen.json(), seen.text())
+    };
+    match args.format {
+        InspectFormat::Json => output::print(&serde_json::to_string_pretty(&value)?)?,
+        InspectFormat::Text => output::print(&lines.join("\n"))?,
     }
+    Ok(0)
+}
+
+fn module_json(model: &BurnModel) -> Value {
+    let signature = model.signature();
+    json!({
+        "name": signature.name,
+        "kind": "burn-module",
+        "sha256": signature.sha256,
+        "parameters": signature.parameters,
+        "classes": signature.classes,
+        "inputs": signature.modalities.as_ref(),
+        "access": ACCESS,
+        "layers": model.taps(),
+    })
+}
+
+fn module_text(model: &BurnModel) -> Vec<String> {
+    let signature = model.signature();
     let mut lines = vec![
         format!("model      {}", signature.name),
         "kind       Burn module".to_owned(),
@@ -43,8 +75,201 @@ pub(crate) fn run(args: &Inspect) -> Result<u8, Failure> {
             m.bounds.high(0)
         ));
     }
-    lines.push("access     decisions, scores, gradients, features".to_owned());
+    lines.push(format!("access     {}", ACCESS.join(", ")));
     lines.push(format!("layers     {}", model.taps().join(", ")));
-    output::print(&lines.join("\n"))?;
-    Ok(0)
+    lines
+}
+
+/// What was found out about an ONNX file.
+struct Seen {
+    summary: Summary,
+    /// Why it cannot be run.
+    problem: Option<String>,
+    /// The file as a classifier, or why it is none.
+    model: Result<OnnxModel, String>,
+}
+
+impl Seen {
+    fn new(file: OnnxFile, device: &Device) -> Result<Self, Failure> {
+        let summary = file.summary();
+        let problem = file.check(device).err().map(|e| e.to_string());
+        // Any bounds will do to find out how the model takes samples.
+        let bounds = Bounds::uniform(0.0, 1.0)?;
+        let model = match &problem {
+            Some(problem) => Err(problem.clone()),
+            None => declared_modalities(&file, &bounds)
+                .and_then(|m| OnnxModel::new(file, &m, &OnnxOptions::default(), device))
+                .map_err(|e| e.to_string()),
+        };
+        Ok(Self {
+            summary,
+            problem,
+            model,
+        })
+    }
+
+    /// The keys are described in the command's help.
+    fn json(&self) -> Value {
+        let s = &self.summary;
+        let model = self.model.as_ref().ok();
+        json!({
+            "name": s.name,
+            "kind": "onnx",
+            "sha256": s.sha256,
+            "producer": s.producer,
+            "ir_version": s.ir_version,
+            "opsets": s.opsets,
+            "parameters": s.parameters,
+            "inputs": s.inputs.iter().map(declared).collect::<Vec<_>>(),
+            "outputs": s.outputs.iter().map(declared).collect::<Vec<_>>(),
+            "supported": self.problem.is_none(),
+            "problem": self.problem,
+            "operators": s.operators.iter().map(operator).collect::<Vec<_>>(),
+            "unsupported": s.unsupported.iter().map(|u| json!({
+                "node": u.node,
+                "operator": u.operator,
+                "opset": u.opset,
+            })).collect::<Vec<_>>(),
+            "access": if model.is_some() { &ACCESS[..] } else { &[] },
+            "no_access": self.model.as_ref().err(),
+            "classes": model.map(|m| m.signature().classes),
+            "batch": model.map(|m| m.batch_mode().to_string()),
+            "scores": model.and_then(OnnxModel::scores_note),
+            "approximate_gradients": model.map(OnnxModel::approximate_gradients),
+            "layers": model.map(OnnxModel::taps),
+        })
+    }
+
+    fn text(&self) -> Vec<String> {
+        let s = &self.summary;
+        let mut lines = vec![
+            format!("model      {}", s.name),
+            format!("kind       ONNX file{}", made_by(s)),
+            format!("sha256     {}", s.sha256),
+            format!("parameters {}", s.parameters),
+        ];
+        for (what, list) in [("input ", &s.inputs), ("output", &s.outputs)] {
+            for d in list {
+                let dtype = d.dtype.map_or("another type", |t| t.name());
+                lines.push(format!(
+                    "{what}     {} ({dtype}, {})",
+                    d.name,
+                    d.shape_text()
+                ));
+            }
+        }
+        lines.extend(table(&s.operators));
+        for node in &s.unsupported {
+            lines.push(format!("unsupported {node}"));
+        }
+        match &self.model {
+            Ok(model) => {
+                lines.push(format!("classes    {}", model.signature().classes));
+                lines.push(format!("batch      {}", model.batch_mode()));
+                if let Some(note) = model.scores_note() {
+                    lines.push(format!("scores     {note}"));
+                }
+                let rough = model.approximate_gradients();
+                if !rough.is_empty() {
+                    lines.push(format!(
+                        "gradients  replaced, zero or cut at {}",
+                        rough.join(", ")
+                    ));
+                }
+                lines.push(format!("access     {}", ACCESS.join(", ")));
+                lines.push(format!(
+                    "layers     {} inner values (--format json names them)",
+                    model.taps().len()
+                ));
+            }
+            Err(_) if !s.unsupported.is_empty() && self.problem.is_some() => {
+                lines.push(
+                    "access     none: it cannot be run without what is unsupported".to_owned(),
+                );
+            }
+            Err(why) if self.problem.is_some() => {
+                lines.push(format!("access     none: it cannot be run: {why}"));
+            }
+            Err(why) => lines.push(format!(
+                "access     runs (proofmark infer), and is no classifier as it stands: {why}"
+            )),
+        }
+        lines
+    }
+}
+
+fn made_by(s: &Summary) -> String {
+    let producer = s.producer.as_ref().map(|p| format!("by {p}"));
+    let ir = s.ir_version.map(|v| format!("IR version {v}"));
+    let sets = s.opsets.iter().map(|(d, v)| format!("{d} opset {v}"));
+    let all: Vec<String> = producer.into_iter().chain(ir).chain(sets).collect();
+    if all.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", all.join(", "))
+    }
+}
+
+/// A dimension is its length, its name, or null.
+fn declared(d: &Declared) -> Value {
+    let dim = |dim: &Dim| match dim {
+        Dim::Fixed(n) => json!(n),
+        Dim::Named(name) => json!(name),
+        Dim::Free => Value::Null,
+    };
+    json!({
+        "name": d.name,
+        "dtype": d.dtype.map(DType::name),
+        "shape": d.shape.as_ref().map(|s| s.iter().map(dim).collect::<Vec<_>>()),
+    })
+}
+
+const fn gradient(gradient: Gradient) -> &'static str {
+    match gradient {
+        Gradient::Exact => "exact",
+        Gradient::Zero => "zero",
+        Gradient::StraightThrough => "straight-through",
+        Gradient::None => "none",
+    }
+}
+
+fn operator(o: &OperatorUse) -> Value {
+    json!({
+        "name": o.name,
+        "domain": o.domain,
+        "opset": o.opset,
+        "count": o.count,
+        "supported": o.support.is_some(),
+        "gradient": o.support.map(|s| gradient(s.gradient)),
+        "reads_back": o.support.map(|s| s.reads_back),
+    })
+}
+
+fn table(operators: &[OperatorUse]) -> Vec<String> {
+    let name = |o: &OperatorUse| {
+        if o.domain == "ai.onnx" {
+            o.name.clone()
+        } else {
+            format!("{}.{}", o.domain, o.name)
+        }
+    };
+    let width = operators.iter().map(|o| name(o).len()).max().unwrap_or(0);
+    operators
+        .iter()
+        .map(|o| {
+            let about = match o.support {
+                None => "not supported".to_owned(),
+                Some(s) => format!(
+                    "gradient {}{}",
+                    gradient(s.gradient),
+                    if s.reads_back {
+                        ", computed on the host"
+                    } else {
+                        ""
+                    }
+                ),
+            };
+            format!("operator   {:width$} {:>5} × {about}", name(o), o.count)
+        })
+        .collect()
 }

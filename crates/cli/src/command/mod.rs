@@ -3,6 +3,7 @@
 pub(crate) mod attack;
 pub(crate) mod falsify;
 pub(crate) mod gate;
+pub(crate) mod infer;
 pub(crate) mod inspect;
 pub(crate) mod list;
 pub(crate) mod merge;

@@ -35,7 +35,9 @@ fn fail_under_is_judged_on_the_interval() {
 
 #[test]
 fn help_has_examples_and_unknown_words_name_the_nearest() {
-    for command in ["list", "inspect", "attack", "falsify", "gate", "merge"] {
+    for command in [
+        "list", "inspect", "infer", "attack", "falsify", "gate", "merge",
+    ] {
         let help = run(&[command, "--help"]);
         assert_eq!(help.code, 0);
         assert!(help.out.contains("Example"), "{command}");

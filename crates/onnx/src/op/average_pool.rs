@@ -315,7 +315,16 @@ mod tests {
             line(|c| padded(c).int("count_include_pad", 1)),
             [1.0, third(14.0)]
         );
+        let uneven = |c: Case| c.ints("pads", &[0, 1]);
+        assert_eq!(line(uneven), [third(7.0), 6.0]);
+        assert_eq!(
+            line(|c| uneven(c).int("count_include_pad", 1)),
+            [third(7.0), 4.0]
+        );
         // What lies past the padding is never counted.
+        let last = |c: Case| padded(c).int("ceil_mode", 1);
+        assert_eq!(line(last)[2], 8.0);
+        assert_eq!(line(|c| last(c).int("count_include_pad", 1))[2], 4.0);
         let past = |c: Case| c.ints("pads", &[1, 0]).int("ceil_mode", 1);
         assert_eq!(line(past), [1.5, third(14.0)]);
         assert_eq!(

@@ -353,6 +353,16 @@ mod tests {
     }
 
     #[test]
+    fn an_output_that_is_left_out_has_dots_first_and_letters_in_order() {
+        let shape = |equation: &str, shapes: &[&[usize]]| {
+            case(equation, shapes).run().unwrap()[0].shape().to_vec()
+        };
+        assert_eq!(shape("ba", &[&[2, 3]]), [3, 2]);
+        assert_eq!(shape("...i,i", &[&[2, 3, 4], &[4]]), [2, 3]);
+        assert_eq!(shape("b...,a", &[&[2, 3, 4], &[5]]), [3, 4, 5, 2]);
+    }
+
+    #[test]
     fn what_does_not_fit_is_an_error() {
         let e = |equation: &str, shapes: &[&[usize]]| case(equation, shapes).run().unwrap_err();
         assert!(e("ij->k", &[&[2, 3]]).contains("output"));

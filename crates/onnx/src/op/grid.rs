@@ -339,6 +339,9 @@ mod tests {
         // Half a cell outside is reflected onto the last cell, one and a half onto the one before.
         assert_eq!(at("nearest", "reflection", 0, 1.25), 8.0);
         assert_eq!(at("nearest", "reflection", 0, 1.75), 4.0);
+        // Reflected at one end, then at both.
+        assert_eq!(at("nearest", "reflection", 0, 2.75), 1.0);
+        assert_eq!(at("nearest", "reflection", 0, 4.75), 8.0);
         assert_eq!(at("nearest", "zeros", 0, 1.5), 0.0);
         assert_eq!(at("cubic", "border", 0, -0.75), 1.0);
     }

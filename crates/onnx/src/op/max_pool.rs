@@ -299,7 +299,7 @@ mod tests {
         let y = far(case(&[1, 1, 3], &[2])).run().unwrap();
         assert_eq!(y[0].shape(), [1, 1, 3]);
         assert_eq!(y[0].to_f64().unwrap()[0], f64::NEG_INFINITY);
-        let g = far(case(&[1, 1, 3], &[2])).gradients();
+        let g = far(case(&[1, 1, 3], &[2])).gradient();
         assert_eq!(g[0].iter().filter(|g| **g != 0.0).count(), 2);
     }
 

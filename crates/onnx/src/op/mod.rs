@@ -65,8 +65,6 @@ pub(crate) struct Entry {
     pub(crate) gradient: Gradient,
     /// Whether values on the device are copied to the host to compute it.
     pub(crate) reads_back: bool,
-    /// Whether the same inputs always give the same outputs (random operators do not).
-    pub(crate) pure: bool,
     /// Reads the node's attributes.
     pub(crate) build: fn(&NodeSpec<'_>) -> OpResult<Run>,
 }
@@ -78,7 +76,6 @@ impl Entry {
             name,
             gradient: Gradient::Exact,
             reads_back: false,
-            pure: true,
             build,
         }
     }
@@ -99,12 +96,6 @@ impl Entry {
     /// The same, asking for single values on the device (a condition) to know what to do.
     pub(crate) const fn asking(mut self) -> Self {
         self.reads_back = true;
-        self
-    }
-
-    /// The same, not to be computed ahead of time.
-    pub(crate) const fn impure(mut self) -> Self {
-        self.pure = false;
         self
     }
 }

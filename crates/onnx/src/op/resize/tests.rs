@@ -82,6 +82,30 @@ fn long_axes_agree_with_short_ones() {
 }
 
 #[test]
+fn the_nearest_is_what_the_mode_says() {
+    let expected: [(&str, f32, &[f64]); 6] = [
+        ("round_prefer_floor", 2.0, &[1.0, 1.0, 2.0, 2.0, 3.0, 3.0]),
+        ("round_prefer_ceil", 2.0, &[1.0, 2.0, 2.0, 3.0, 3.0, 3.0]),
+        ("round_prefer_floor", 1.5, &[1.0, 2.0, 2.0, 3.0]),
+        ("round_prefer_ceil", 1.5, &[1.0, 2.0, 2.0, 3.0]),
+        ("floor", 1.5, &[1.0, 1.0, 2.0, 3.0]),
+        ("ceil", 1.5, &[1.0, 2.0, 3.0, 3.0]),
+    ];
+    for (mode, scale, expected) in expected {
+        let on_device = Case::new("Resize").tracked(&[1, 3], vec![1.0, 2.0, 3.0]);
+        let on_host = Case::new("Resize").host(Array::new([1, 3], vec![1i32, 2, 3]));
+        for x in [on_device, on_host] {
+            let y = scaled(x, &[1.0, scale])
+                .text("coordinate_transformation_mode", "asymmetric")
+                .text("nearest_mode", mode)
+                .run()
+                .unwrap();
+            assert_eq!(y[0].to_f64().unwrap(), expected, "{mode}");
+        }
+    }
+}
+
+#[test]
 fn old_versions_round_by_size() {
     let line = |scale: f32, opset: i64| {
         Case::new("Resize")

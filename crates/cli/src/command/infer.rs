@@ -1,0 +1,235 @@
+use std::path::Path;
+
+use proofmark::burn::tensor::Device;
+use proofmark::data::npz::{self, AnyArray, NpzArray};
+use proofmark::models::{BurnModel, DecisionModel as _, Features as _, Query, ScoreModel as _};
+use proofmark::onnx::{Array, DType, Declared, Dim, Session};
+use proofmark::threats::Batch;
+use proofmark::{ModelSource, shipped};
+
+use crate::args::{Infer, fixed};
+use crate::arrays::{assign, hint, plain, written};
+use crate::expect::compare;
+use crate::failure::Failure;
+use crate::output;
+use crate::signals;
+
+/// Rows of a shipped model at a time.
+const ROWS: usize = 256;
+
+/// `proofmark infer`.
+pub(crate) fn run(args: &Infer, quiet: bool) -> Result<u8, Failure> {
+    if !(args.tol.is_finite() && args.tol >= 0.0) {
+        return Err(Failure(format!(
+            "--tol {}; expected a number of at least 0",
+            args.tol
+        )));
+    }
+    let out = args.out.as_deref();
+    let out = out.map(|p| output::target("--out", p)).transpose()?;
+    let device = proofmark::device(&args.device)?;
+    let model = Model::open(args, &device)?;
+    let data = npz::arrays(&args.data)?;
+    let expected = args.expect.as_deref().map(npz::arrays).transpose()?;
+    let names = model.outputs();
+    if let (Some(expected), Some(path)) = (&expected, &args.expect) {
+        check_names(path, expected, &names)?;
+    }
+    let (inputs, notes) = assign(&args.data.display().to_string(), data, &model.inputs())?;
+    if !quiet {
+        for note in notes {
+            output::tell(&format!("note: {note}"));
+        }
+    }
+    let outputs: Vec<(String, Array)> = names.into_iter().zip(model.run(&inputs)?).collect();
+    if signals::interrupted() {
+        output::tell("interrupted: nothing was written");
+        return Ok(signals::INTERRUPTED);
+    }
+    if let Some(path) = &out {
+        write(path, &outputs)?;
+        if !quiet {
+            for (name, array) in &outputs {
+                output::tell(&format!("`{name}`: {} {:?}", array.dtype(), array.shape()));
+            }
+        }
+    }
+    match expected {
+        Some(expected) => judge(&outputs, &expected, args.tol),
+        None => Ok(0),
+    }
+}
+
+/// A model and the inner values asked for.
+enum Model {
+    Onnx(Box<Session>),
+    Shipped(Box<BurnModel>, Vec<String>),
+}
+
+impl Model {
+    fn open(args: &Infer, device: &Device) -> Result<Self, Failure> {
+        let mut source = ModelSource::new(&args.model);
+        source.fixed = fixed(&args.fix)?;
+        if let Some(model) = shipped::model(&args.model, device) {
+            let model = model?;
+            if !source.fixed.is_empty() {
+                return Err(Failure(format!(
+                    "--fix: model `{}` is no ONNX file, and its only input is the data",
+                    args.model
+                )));
+            }
+            let taps = model.taps();
+            if let Some(node) = args.node.iter().find(|n| !taps.contains(n)) {
+                return Err(Failure(format!(
+                    "--node {node}: model `{}` has no such layer{}; its layers are {}",
+                    args.model,
+                    hint(node, taps.iter().map(String::as_str)),
+                    taps.join(", ")
+                )));
+            }
+            return Ok(Self::Shipped(Box::new(model), args.node.clone()));
+        }
+        let mut session = Session::new(source.onnx_file()?, device)?;
+        for node in &args.node {
+            session
+                .watch(node)
+                .map_err(|e| Failure(format!("--node: {e}")))?;
+        }
+        Ok(Self::Onnx(Box::new(session)))
+    }
+
+    fn inputs(&self) -> Vec<Declared> {
+        match self {
+            Self::Onnx(session) => session.inputs(),
+            Self::Shipped(model, _) => {
+                let modalities = model.signature().modalities.iter();
+                modalities
+                    .map(|m| Declared {
+                        name: m.name.clone(),
+                        dtype: Some(DType::F32),
+                        shape: Some(
+                            std::iter::once(Dim::Free)
+                                .chain(m.shape.iter().map(|n| Dim::Fixed(*n)))
+                                .collect(),
+                        ),
+                    })
+                    .collect()
+            }
+        }
+    }
+
+    fn outputs(&self) -> Vec<String> {
+        match self {
+            Self::Onnx(session) => session.outputs().into_iter().map(|d| d.name).collect(),
+            Self::Shipped(_, taps) => {
+                let mut names = vec!["logits".to_owned()];
+                names.extend(taps.iter().cloned());
+                names
+            }
+        }
+    }
+
+    fn run(&self, inputs: &[Array]) -> Result<Vec<Array>, Failure> {
+        match self {
+            Self::Onnx(session) => Ok(session.run(inputs)?),
+            Self::Shipped(model, taps) => run_shipped(model, taps, &inputs[0]),
+        }
+    }
+}
+
+fn run_shipped(model: &BurnModel, taps: &[String], x: &Array) -> Result<Vec<Array>, Failure> {
+    let signature = model.signature();
+    let modality = &signature.modalities[0];
+    let rows = x.shape().first().copied().unwrap_or(0);
+    if rows == 0 || x.shape()[1..] != modality.shape {
+        return Err(Failure(format!(
+            "input `{}` is given shape {:?}; expected rows of shape {:?}",
+            modality.name,
+            x.shape(),
+            modality.shape
+        )));
+    }
+    let values = x.to_f32()?;
+    let taps: Vec<&str> = taps.iter().map(String::as_str).collect();
+    let mut all: Vec<Vec<f32>> = vec![Vec::new(); 1 + taps.len()];
+    for part in values.chunks(ROWS * modality.features()) {
+        let count = part.len() / modality.features();
+        let batch = Batch::from_host(
+            signature.modalities.clone(),
+            vec![part.to_vec()],
+            &signature.device,
+        )?;
+        let query = Query::one_per_row(batch, &(0..count as u64).collect::<Vec<_>>());
+        let mut tensors = vec![model.scores(&query)?];
+        if !taps.is_empty() {
+            tensors.extend(model.features(&query, &taps)?);
+        }
+        for (all, tensor) in all.iter_mut().zip(tensors) {
+            let values = tensor.into_data().try_to_vec::<f32>();
+            all.extend(values.map_err(|e| Failure(format!("{e:?}")))?);
+        }
+    }
+    all.into_iter()
+        .map(|values| Ok(Array::try_new([rows, values.len() / rows], values)?))
+        .collect()
+}
+
+fn check_names(
+    path: &Path,
+    expected: &[(String, AnyArray)],
+    outputs: &[String],
+) -> Result<(), Failure> {
+    let known = || outputs.iter().map(String::as_str);
+    let list = known()
+        .map(|n| format!("`{n}`"))
+        .collect::<Vec<_>>()
+        .join(", ");
+    let unknown = expected.iter().find(|(name, _)| !outputs.contains(name));
+    match unknown {
+        Some((name, _)) => Err(Failure(format!(
+            "{}: array `{name}` is no output of the model{}; its outputs are {list}",
+            path.display(),
+            hint(name, known())
+        ))),
+        None if expected.is_empty() => Err(Failure(format!(
+            "{}: holds no arrays; expected some of {list}",
+            path.display()
+        ))),
+        None => Ok(()),
+    }
+}
+
+fn write(path: &Path, outputs: &[(String, Array)]) -> Result<(), Failure> {
+    let arrays = outputs
+        .iter()
+        .map(|(name, array)| Ok((name.as_str(), written(array)?)))
+        .collect::<Result<Vec<_>, Failure>>()?;
+    let views: Vec<(&str, NpzArray<'_>)> = arrays.iter().map(|(n, a)| (*n, a.view())).collect();
+    Ok(npz::write(path, &views)?)
+}
+
+/// A line per output: 0 where all that have a reference agree with it, else 1.
+fn judge(
+    outputs: &[(String, Array)],
+    expected: &[(String, AnyArray)],
+    tol: f64,
+) -> Result<u8, Failure> {
+    let (mut lines, mut code) = (Vec::new(), 0);
+    for (name, array) in outputs {
+        let Some((_, reference)) = expected.iter().find(|(n, _)| n == name) else {
+            lines.push(format!("{name}: no reference"));
+            continue;
+        };
+        let compared = compare(array, &plain(reference)?, tol)
+            .map_err(|e| Failure(format!("output `{name}` cannot be compared: {e}")))?;
+        let verdict = if compared.agrees {
+            "agrees"
+        } else {
+            code = 1;
+            "does not agree"
+        };
+        lines.push(format!("{name}: {verdict}: {}", compared.told));
+    }
+    output::print(&lines.join("\n"))?;
+    Ok(code)
+}

@@ -117,8 +117,31 @@ impl Case {
 
 /// Opens a `.vnnlib` file, also gzipped.
 pub fn open(path: &Path) -> Result<Spec, DataError> {
-    let source = Source::read(path)?;
-    let text = unpack(&source)?;
+    read(&Source::read(path)?)
+}
+
+/// Reads a property from memory; `name` is what messages call it.
+///
+/// ```
+/// use proofmark_data::vnnlib;
+/// let text = "(declare-const X_0 Real) (assert (and (>= X_0 0) (<= X_0 1)))
+///             (declare-const Y_0 Real) (declare-const Y_1 Real)
+///             (assert (or (>= Y_0 Y_1) (<= Y_1 0.5)))";
+/// let spec = vnnlib::parse("example", text)?;
+/// assert_eq!((spec.inputs, spec.outputs, spec.cases.len()), (1, 2, 2));
+/// assert!(spec.cases[1].satisfied(&[0.0, 0.25]));
+/// # Ok::<(), proofmark_data::DataError>(())
+/// ```
+pub fn parse(name: &str, text: impl Into<Vec<u8>>) -> Result<Spec, DataError> {
+    read(&Source {
+        file: name.to_owned(),
+        name: name.to_owned(),
+        bytes: text.into(),
+    })
+}
+
+fn read(source: &Source) -> Result<Spec, DataError> {
+    let text = unpack(source)?;
     let fault = |f: text::Fault| source.corrupt(format!("line {}", f.line), f.problem);
     let statement = formula::read(text.as_deref().unwrap_or(&source.bytes)).map_err(fault)?;
     let cases = cases::cases(&statement).map_err(fault)?;

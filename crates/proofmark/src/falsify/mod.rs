@@ -21,6 +21,22 @@ use proofmark_engine::{Access, Silent};
 use crate::{Progress, RunError};
 
 /// A search, described.
+///
+/// ```
+/// use proofmark::burn::tensor::Device;
+/// use proofmark::{BurnModel, Falsify, data::vnnlib, domain::{Bounds, Kind, Modality}, engine::Access};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let inputs = Modality { name: "x".into(), kind: Kind::Table, shape: vec![2], bounds: Bounds::uniform(0.0, 1.0)? };
+/// let squares = BurnModel::closure(vec![inputs], 2, &Device::flex(), |x| x[0].clone() * x[0].clone())?;
+/// let spec = vnnlib::parse("a ring", "
+///     (declare-const X_0 Real) (assert (<= X_0 1)) (assert (>= X_0 0))
+///     (declare-const X_1 Real) (assert (<= X_1 1)) (assert (>= X_1 0))
+///     (declare-const Y_0 Real) (declare-const Y_1 Real)
+///     (assert (and (>= (+ Y_0 Y_1) 1) (<= (+ Y_0 Y_1) 1.01)))")?;
+/// let found = Falsify::new(Access::Gradients(&squares), &spec).run()?.counterexample.expect("there is one");
+/// assert!((1.0..1.01).contains(&(found.x[0].powi(2) + found.x[1].powi(2))));
+/// # Ok(()) }
+/// ```
 pub struct Falsify<'a> {
     /// The model; with gradients it is climbed, with scores alone it is searched at random.
     pub model: Access<'a>,

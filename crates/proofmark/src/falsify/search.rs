@@ -21,6 +21,9 @@ use crate::{RunError, device};
 /// Numbers that constraints may take on the device: 256 MB.
 const MOST_COEFFICIENTS: usize = 1 << 26;
 
+/// Values that the starts of one run may hold.
+const MOST_VALUES: usize = 1 << 25;
+
 /// The model in cube coordinates.
 pub(super) enum Cube<'a> {
     Scores(Boxed<'a, dyn ScoreModel + 'a>),
@@ -216,8 +219,10 @@ impl<'a> Search<'a> {
         let n = self.reached.len();
         self.runs += 1;
         if level == 0 {
-            let rows = self.shape.rows().max(n);
-            return (0..n).cycle().take(rows - rows % n).collect();
+            // All cases in one run, as long as the rows fit into memory; the others have their turn later.
+            let most = (MOST_VALUES / self.shape.inputs.max(1)).max(self.shape.rows());
+            let rows = self.shape.rows().max(n).min(most);
+            return (0..n).cycle().take(rows - rows % n.min(rows)).collect();
         }
         let mut order: Vec<usize> = (0..n).collect();
         order.sort_by(|a, b| self.reached[*b].total_cmp(&self.reached[*a]).then(a.cmp(b)));

@@ -305,7 +305,7 @@ impl Graph {
                 device: scope.device,
             };
             // What cannot be computed now may sit in a branch that is never taken: it fails when it runs.
-            if let Ok(values) = room::while_loading(|| node.call(&mut args)) {
+            if let Ok(values) = room::while_folding(|| node.call(&mut args)) {
                 for (slot, value) in node.outputs.iter().zip(values) {
                     if let Some(slot) = slot {
                         *folded += value.elements();

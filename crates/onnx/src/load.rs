@@ -294,10 +294,10 @@ impl Scope<'_> {
 
 fn locations(graph: &GraphProto, found: &mut BTreeSet<String>) {
     let mut see = |t: &TensorProto| {
-        if t.data_location == 1 {
-            if let Some(e) = t.external_data.iter().find(|e| e.key == "location") {
-                found.insert(e.value.clone());
-            }
+        if t.data_location == 1
+            && let Some(e) = t.external_data.iter().find(|e| e.key == "location")
+        {
+            found.insert(e.value.clone());
         }
     };
     graph.initializer.iter().for_each(&mut see);

@@ -146,3 +146,14 @@ pub(crate) fn find(domain: &str, name: &str) -> Option<&'static Entry> {
     }
     ALL.iter().flat_map(|f| f.iter()).find(|e| e.name == name)
 }
+
+/// The names of all operators, in alphabetical order.
+///
+/// ```
+/// assert!(proofmark_onnx::operators().contains(&"Conv"));
+/// ```
+pub fn operators() -> Vec<&'static str> {
+    let mut names: Vec<_> = ALL.iter().flat_map(|f| f.iter()).map(|e| e.name).collect();
+    names.sort_unstable();
+    names
+}

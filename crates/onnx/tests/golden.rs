@@ -18,11 +18,14 @@ fn golden() -> PathBuf {
 
 /// Every model with its values: those of `tests/golden`, and the twins of the shipped nets.
 fn models() -> Vec<(String, PathBuf, BTreeMap<String, AnyArray>)> {
-    let mut paths: Vec<PathBuf> = [golden().join("models"), golden().join("../../datasets/digits")]
-        .iter()
-        .flat_map(|f| fs::read_dir(f).unwrap().map(|e| e.unwrap().path()))
-        .filter(|p| p.extension().is_some_and(|e| e == "onnx"))
-        .collect();
+    let mut paths: Vec<PathBuf> = [
+        golden().join("models"),
+        golden().join("../../datasets/digits"),
+    ]
+    .iter()
+    .flat_map(|f| fs::read_dir(f).unwrap().map(|e| e.unwrap().path()))
+    .filter(|p| p.extension().is_some_and(|e| e == "onnx"))
+    .collect();
     paths.sort();
     paths
         .into_iter()
@@ -63,14 +66,21 @@ fn tolerance(name: &str) -> f32 {
 
 fn close(given: &[f32], expected: &[f32], relative: f32, absolute: f32) -> Result<(), String> {
     if given.len() != expected.len() {
-        return Err(format!("{} values; expected {}", given.len(), expected.len()));
+        return Err(format!(
+            "{} values; expected {}",
+            given.len(),
+            expected.len()
+        ));
     }
     let size = expected.iter().fold(0f32, |m, x| m.max(x.abs()));
     let worst = given
         .iter()
         .zip(expected)
         .map(|(a, b)| if a == b { 0.0 } else { (a - b).abs() })
-        .fold(0f32, |m, d| if d.is_nan() { f32::INFINITY } else { m.max(d) });
+        .fold(
+            0f32,
+            |m, d| if d.is_nan() { f32::INFINITY } else { m.max(d) },
+        );
     if worst <= relative * size + absolute {
         Ok(())
     } else {
@@ -84,7 +94,10 @@ fn head(a: &Array, rows: usize) -> Array {
     let width: usize = shape[1..].iter().product();
     shape[0] = rows;
     let numbers = a.to_f64().unwrap()[..rows * width].to_vec();
-    Array::try_new(shape, numbers).unwrap().cast(a.dtype()).unwrap()
+    Array::try_new(shape, numbers)
+        .unwrap()
+        .cast(a.dtype())
+        .unwrap()
 }
 
 fn opened(path: &Path, values: &BTreeMap<String, AnyArray>) -> OnnxFile {
@@ -102,8 +115,8 @@ fn outputs_are_those_of_onnxruntime() {
     let mut wrong = Vec::new();
     for (name, path, values) in models() {
         let mut check = || -> Result<(), String> {
-            let session = Session::new(opened(&path, &values), &Device::flex())
-                .map_err(|e| e.to_string())?;
+            let session =
+                Session::new(opened(&path, &values), &Device::flex()).map_err(|e| e.to_string())?;
             let inputs: Vec<Array> = session
                 .inputs()
                 .iter()
@@ -111,7 +124,11 @@ fn outputs_are_those_of_onnxruntime() {
                 .collect();
             let all = inputs[0].shape()[0];
             // An `If` on the data is right for one sample at a time only.
-            let counts = if name.starts_with("branch") { vec![1] } else { vec![1, all] };
+            let counts = if name.starts_with("branch") {
+                vec![1]
+            } else {
+                vec![1, all]
+            };
             for rows in counts {
                 let inputs: Vec<Array> = inputs.iter().map(|a| head(a, rows)).collect();
                 let outputs = session.run(&inputs).map_err(|e| e.to_string())?;
@@ -170,7 +187,11 @@ fn scores_and_gradients_are_those_of_pytorch() {
                     let shape = array.shape()[1..].to_vec();
                     Modality {
                         name: d.name,
-                        kind: if shape.len() == 3 { Kind::Image } else { Kind::Table },
+                        kind: if shape.len() == 3 {
+                            Kind::Image
+                        } else {
+                            Kind::Table
+                        },
                         shape,
                         bounds: Bounds::uniform(-10.0, 10.0).unwrap(),
                     }
@@ -189,7 +210,9 @@ fn scores_and_gradients_are_those_of_pytorch() {
                 .collect();
             let rows = blocks[0].len() / modalities[0].features();
             // The samples are given under the model's own names and bounds.
-            let own = proofmark_model::DecisionModel::signature(&model).modalities.clone();
+            let own = proofmark_model::DecisionModel::signature(&model)
+                .modalities
+                .clone();
             let x = Batch::from_host(own, blocks, &device).map_err(|e| e.to_string())?;
             let keys: Vec<u64> = (0..rows as u64).collect();
             let query = Query::one_per_row(x, &keys);
@@ -208,7 +231,11 @@ fn scores_and_gradients_are_those_of_pytorch() {
                 scores.clone()
             };
             close(&told, &expected, tolerance(&name), 1e-5).map_err(|e| format!("scores {e}"))?;
-            let golden = if values.contains_key("scores") { "scores-grad:" } else { "grad:" };
+            let golden = if values.contains_key("scores") {
+                "scores-grad:"
+            } else {
+                "grad:"
+            };
             if !values.keys().any(|k| k.starts_with(golden)) {
                 return Ok(());
             }
@@ -225,7 +252,9 @@ fn scores_and_gradients_are_those_of_pytorch() {
                         })
                         .collect();
                     let w = burn::tensor::Tensor::<1>::from_data(w.as_slice(), &scores.device());
-                    (scores.clone() * w.reshape([n, c])).sum_dim(1).squeeze_dim(1)
+                    (scores.clone() * w.reshape([n, c]))
+                        .sum_dim(1)
+                        .squeeze_dim(1)
                 })
                 .map_err(|e| e.to_string())?;
             for (m, block) in modalities.iter().zip(gradient.gradient.blocks()) {
@@ -233,8 +262,13 @@ fn scores_and_gradients_are_those_of_pytorch() {
                     continue;
                 };
                 compared += 1;
-                close(&host(block), &floats(expected), tolerance(&name).max(1e-3), 1e-7)
-                    .map_err(|e| format!("gradient of `{}`: {e}", m.name))?;
+                close(
+                    &host(block),
+                    &floats(expected),
+                    tolerance(&name).max(1e-3),
+                    1e-7,
+                )
+                .map_err(|e| format!("gradient of `{}`: {e}", m.name))?;
             }
             Ok(())
         };

@@ -4,6 +4,7 @@ use crate::node::{NodeSpec, OpResult, Run};
 
 mod activation;
 mod arithmetic;
+mod attention;
 mod average_pool;
 mod axis;
 mod batch_norm;
@@ -113,6 +114,7 @@ impl Entry {
 pub(crate) const ALL: &[&[Entry]] = &[
     activation::ENTRIES,
     arithmetic::ENTRIES,
+    attention::ENTRIES,
     average_pool::ENTRIES,
     axis::ENTRIES,
     batch_norm::ENTRIES,

@@ -17,7 +17,7 @@ mod conv_integer;
 mod conv_transpose;
 mod convert;
 mod einsum;
-mod equation;
+pub(crate) mod equation;
 mod extreme;
 mod gate_function;
 mod gather;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use proofmark::domain::{Report, TrustCode, Verdict};
-use proofmark::models::{DecisionModel as _, GradientModel, Query};
+use proofmark::models::{GradientModel, Query};
 use proofmark::policy::{GateReport, judge};
 use proofmark::threats::{Batch, host};
 use proofmark::{Dataset, Gate, GateOptions, ModelSource};

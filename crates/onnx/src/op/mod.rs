@@ -4,6 +4,7 @@ use crate::node::{NodeSpec, OpResult, Run};
 
 mod activation;
 mod arithmetic;
+mod attention;
 mod average_pool;
 mod axis;
 mod batch_norm;
@@ -16,7 +17,7 @@ mod conv_integer;
 mod conv_transpose;
 mod convert;
 mod einsum;
-mod equation;
+pub(crate) mod equation;
 mod extreme;
 mod gate_function;
 mod gather;
@@ -104,6 +105,7 @@ impl Entry {
 pub(crate) const ALL: &[&[Entry]] = &[
     activation::ENTRIES,
     arithmetic::ENTRIES,
+    attention::ENTRIES,
     average_pool::ENTRIES,
     axis::ENTRIES,
     batch_norm::ENTRIES,

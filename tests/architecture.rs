@@ -50,7 +50,17 @@ fn the_ground_floor_and_the_gate_never_see_burn() {
 
 #[test]
 fn lower_floors_know_nothing_of_higher_ones() {
-    let forbidden: [(&str, &[&str]); 6] = [
+    let forbidden: [(&str, &[&str]); 7] = [
+        (
+            "proofmark-onnx",
+            &[
+                "proofmark-engine",
+                "proofmark-attacks",
+                "proofmark-gate",
+                "proofmark-data",
+                "proofmark",
+            ],
+        ),
         (
             "proofmark-domain",
             &["proofmark-stats", "proofmark-data", "proofmark-threat"],

@@ -17,6 +17,8 @@ use crate::node::axes;
 mod moved;
 mod rule;
 
+pub(crate) use rule::pointwise;
+
 /// Where the samples lie in a value: along `axis`, which has `outer * samples * inner` elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Carried {

@@ -524,21 +524,28 @@ impl Graph {
         rough
     }
 
-    /// The conditions of `If` nodes that are the same whatever the inputs hold: those that come from sizes.
+    /// The conditions of `If` nodes that are the same whatever the inputs hold: those that come from sizes which do not
+    /// themselves come from the data, as the number of elements above zero does.
     pub(crate) fn steady_conditions(&self) -> BTreeSet<Slot> {
         let mut moving: BTreeSet<Slot> = self.inputs.iter().copied().collect();
-        let mut alone: BTreeSet<Slot> = BTreeSet::new();
+        let mut sized: BTreeSet<Slot> = BTreeSet::new();
+        let mut steady: BTreeSet<Slot> = BTreeSet::new();
         for node in &self.nodes {
-            if node.moved_by(&moving) {
-                moving.extend(node.outputs.iter().flatten());
+            let any = |of: &BTreeSet<Slot>| node.inputs.iter().flatten().any(|s| of.contains(s));
+            let outputs = node.outputs.iter().flatten();
+            if any(&sized) || node.sized_by(&moving) {
+                sized.extend(outputs.clone());
+                moving.extend(outputs);
+            } else if node.moved_by(&moving) {
+                moving.extend(outputs);
             } else if let [Some(only)] = node.outputs.as_slice() {
-                alone.insert(*only);
+                steady.insert(*only);
             }
         }
         let conditions = self.nodes.iter().filter(|n| n.op == "If");
         conditions
             .filter_map(|n| n.inputs.first().copied().flatten())
-            .filter(|s| alone.contains(s))
+            .filter(|s| steady.contains(s))
             .collect()
     }
 
@@ -590,6 +597,21 @@ impl Node {
     fn moved_by(&self, slots: &BTreeSet<Slot>) -> bool {
         !matches!(self.op.as_str(), "Shape" | "Size")
             && self.inputs.iter().flatten().any(|s| slots.contains(s))
+    }
+
+    /// Whether the sizes of its outputs may depend on the values of any of these: said of every operator that computes
+    /// on the host or holds a graph, and of those whose further inputs may be sizes, places or numbers of anything.
+    fn sized_by(&self, slots: &BTreeSet<Slot>) -> bool {
+        let moved = |from: usize| {
+            let read = self.inputs.iter().skip(from).flatten();
+            read.into_iter().any(|s| slots.contains(s))
+        };
+        let inner = matches!(self.op.as_str(), "If" | "Loop" | "Scan");
+        let operands = matches!(
+            self.op.as_str(),
+            "MatMul" | "Gemm" | "Einsum" | "Concat" | "Gather" | "Conv" | "Attention"
+        ) || crate::batch::pointwise(&self.op);
+        ((self.entry.reads_back || inner) && moved(0)) || (!operands && moved(1))
     }
 
     /// A whole number among its attributes.

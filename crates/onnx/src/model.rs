@@ -12,6 +12,7 @@ use proofmark_model::{DecisionModel, Features, ModelError, Network, Query, Signa
 use crate::array::Array;
 use crate::batch::{Batching, Carried, Choices, analyse};
 use crate::classifier::{Scores, scores_of};
+use crate::dtype::DType;
 use crate::error::OnnxError;
 use crate::graph::{Fix, Graph, Plan, Slot};
 use crate::load::OnnxFile;
@@ -92,6 +93,10 @@ const CONFIRMATIONS: usize = 4;
 
 /// One input that samples come through.
 struct Port {
+    /// The input's name.
+    name: String,
+    /// The input's type.
+    dtype: DType,
     /// Per sample, as the data have it.
     given: Vec<usize>,
     /// Order of the data's axes that the model wants.
@@ -385,8 +390,7 @@ impl OnnxModel {
         self.ports
             .iter()
             .zip(blocks)
-            .zip(&self.file.inputs())
-            .map(|((port, block), declared)| {
+            .map(|(port, block)| {
                 let n = block.dims()[0];
                 let mut given = vec![n];
                 given.extend(&port.given);
@@ -398,10 +402,8 @@ impl OnnxModel {
                     .reshape(&given)
                     .map(|t| t.permute(&order))
                     .and_then(|t| t.reshape(&wanted))
-                    .map_err(|e| self.file.problem(format!("input `{}`: {e}", declared.name)))?;
-                Ok(tensor
-                    .typed(declared.dtype.unwrap_or(crate::DType::F32))
-                    .into())
+                    .map_err(|e| self.file.problem(format!("input `{}`: {e}", port.name)))?;
+                Ok(tensor.typed(port.dtype).into())
             })
             .collect()
     }
@@ -670,6 +672,17 @@ fn matched(
         .collect()
 }
 
+/// Whether the model wants an image's channels at the other end. They come first or last in the data; a layout that
+/// is stated says where the model wants them.
+fn turned(given: &[usize], layout: Option<Layout>) -> bool {
+    layout.is_some_and(|l| {
+        let few = |n: usize| matches!(n, 1 | 3 | 4);
+        let first = given.len() == 3 && few(given[0]) && !few(given[2]);
+        let last = given.len() == 3 && few(given[2]) && !few(given[0]);
+        (l == Layout::Nhwc && !last) || (l == Layout::Nchw && last && !first)
+    })
+}
+
 /// How the samples of a modality become an input.
 fn port(
     file: &OnnxFile,
@@ -688,7 +701,10 @@ fn port(
     }
     let given = modality.shape.clone();
     let features = modality.features();
+    let dtype = declared.dtype.unwrap_or(DType::F32);
     let straight = |wanted: Vec<usize>, batched| Port {
+        name: declared.name.clone(),
+        dtype,
         order: (0..given.len()).collect(),
         given: given.clone(),
         wanted,
@@ -726,14 +742,7 @@ fn port(
                 _ => true,
             })
     };
-    // Channels come first or last in the data; a layout that is stated says where the model wants them.
-    let moved = layout.is_some_and(|l| {
-        let few = |n: usize| matches!(n, 1 | 3 | 4);
-        let first = given.len() == 3 && few(given[0]) && !few(given[2]);
-        let last = given.len() == 3 && few(given[2]) && !few(given[0]);
-        (l == Layout::Nhwc && !last) || (l == Layout::Nchw && last && !first)
-    });
-    if fits(&given) && !moved {
+    if fits(&given) && !turned(&given, layout) {
         return Ok(straight(given.clone(), true));
     }
     if let [a, b, c] = *given.as_slice() {
@@ -747,6 +756,8 @@ fn port(
         for (order, shape) in allowed {
             if fits(&shape) {
                 return Ok(Port {
+                    name: declared.name.clone(),
+                    dtype,
                     given: given.clone(),
                     order,
                     wanted: shape.to_vec(),

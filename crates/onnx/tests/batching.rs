@@ -968,3 +968,62 @@ fn a_branch_chosen_by_the_data_is_taken_sample_by_sample() {
     let bytes = with(&bytes, |graph| graph.node.insert(2, choice));
     one_by_one(&bytes, &[4], "node `choice` (If): no rule");
 }
+
+/// Of `[1, 4]`, whether a number that `nodes` find out on the host is above two.
+fn on_a_count(nodes: impl FnOnce(OnnxWriter) -> OnnxWriter) -> Vec<u8> {
+    let writer = net(&[1, 4])
+        .constant("zero", &[], &[0.0])
+        .weight("w", &[4, 2])
+        .integers("two", &[2])
+        .integers("all", &[0, 1])
+        .integers("from", &[0])
+        .node("Greater", &["x", "zero"], &["above"], &[])
+        .node("NonZero", &["above"], &["places"], &[]);
+    let bytes = nodes(writer)
+        .node("Greater", &["count", "two"], &["many"], &[])
+        .node("MatMul", &["z", "w"], &["y"], &[])
+        .output("y")
+        .bytes();
+    let choice = branches("many", ("Relu", &["x"]), ("Neg", &["x"]));
+    with(&bytes, |graph| {
+        graph.node.insert(graph.node.len() - 1, choice);
+    })
+}
+
+#[test]
+fn a_size_that_comes_from_the_data_decides_nothing_in_advance() {
+    let flag = [("keepdims", Attr::Int(0))];
+    for bytes in [
+        on_a_count(|w| w.node("Size", &["places"], &["count"], &[])),
+        on_a_count(|w| w.node("ReduceSum", &["places", "all"], &["count"], &flag)),
+        on_a_count(|w| {
+            w.node("Add", &["places", "two"], &["more"], &[])
+                .node("Shape", &["more"], &["sizes"], &[])
+                .node("ReduceMax", &["sizes"], &["count"], &flag)
+        }),
+        on_a_count(|w| {
+            // As many elements of `x` as its largest has a place.
+            w.node(
+                "ReduceMax",
+                &["places"],
+                &["end"],
+                &[("keepdims", Attr::Int(1))],
+            )
+            .node("Flatten", &["end"], &["row"], &[])
+            .integers("flat", &[-1])
+            .node("Reshape", &["row", "flat"], &["stop"], &[])
+            .node("Reshape", &["x", "flat"], &["list"], &[])
+            .node("Slice", &["list", "from", "stop"], &["part"], &[])
+            .node("Size", &["part"], &["count"], &[])
+        }),
+    ] {
+        let model = model(&bytes, &[4]);
+        assert!(matches!(
+            model.batch_mode(),
+            BatchMode::Chunks { size: 1, .. }
+        ));
+        let samples = numbers(SAMPLES * 4, 1.0);
+        let scores = host(&model.scores(&query(&model, &samples)).unwrap());
+        close(&scores, &alone(&bytes, &[4], &samples));
+    }
+}

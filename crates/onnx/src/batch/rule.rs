@@ -52,7 +52,7 @@ impl Seen<'_> {
             "Shape" | "Size" => Ok((Vec::new(), Vec::new())),
             "QuantizeLinear" | "DequantizeLinear" => to(self.only_first()?),
             op if op.starts_with("Reduce") || op == "ArgMax" || op == "ArgMin" => self.reduce(),
-            op if POINTWISE.contains(&op) => self.pointwise(),
+            op if pointwise(op) => self.pointwise(),
             _ => Err("no rule says how it treats samples side by side".into()),
         }
     }
@@ -326,6 +326,11 @@ impl Seen<'_> {
         }
         to(c)
     }
+}
+
+/// Whether an operator treats every element alike, broadcasting its inputs.
+pub(crate) fn pointwise(op: &str) -> bool {
+    POINTWISE.contains(&op)
 }
 
 /// Operators that treat every element alike, broadcasting their inputs.

@@ -7,6 +7,7 @@ mod falsify;
 mod harness;
 mod infer;
 mod inspect;
+mod onnx_attack;
 mod onnx_file;
 mod outputs;
 mod policies;

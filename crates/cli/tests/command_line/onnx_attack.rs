@@ -1,0 +1,119 @@
+//! `attack` on ONNX files: what is measured, and what is refused before anything is.
+
+use crate::harness::{Folder, Ran, run};
+use crate::onnx_file::{FLOAT, OnnxFile};
+
+fn attack(model: &str, more: &[&str]) -> Ran {
+    let mut arguments = vec![
+        "attack", model, "--data", "digits", "--attack", "pgd", "--norm", "linf", "--eps", "0.15",
+        "--steps", "10", "--limit", "60",
+    ];
+    arguments.extend(more);
+    run(&arguments)
+}
+
+fn report(folder: &Folder) -> serde_json::Value {
+    let bytes = std::fs::read(folder.path("report.json")).expect("a report");
+    serde_json::from_slice(&bytes).expect("JSON")
+}
+
+#[test]
+fn a_softmax_twin_is_attacked_before_its_softmax_and_says_so() {
+    let folder = Folder::new();
+    let out = folder.path("report.json").display().to_string();
+    let mut counts = Vec::new();
+    for twin in ["digits-standard.onnx", "digits-standard-softmax.onnx"] {
+        let ran = attack(&format!("datasets/digits/{twin}"), &["--out", &out]);
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        let report = report(&folder);
+        counts.push(report["worst_case"]["correct"].clone());
+        let cured = twin.contains("softmax");
+        let flags = report["trust"].as_array().expect("flags");
+        assert_eq!(flags.len(), usize::from(cured), "{flags:?}");
+        if cured {
+            assert_eq!(flags[0]["code"], "probabilities-as-logits");
+            assert_eq!(flags[0]["cured"], true);
+            assert_eq!(report["model"]["stated"], report["trust"]);
+        }
+    }
+    assert_eq!(counts[0], counts[1]);
+}
+
+#[test]
+fn preprocessing_happens_before_the_model_and_is_reported() {
+    let folder = Folder::new();
+    let out = folder.path("report.json").display().to_string();
+    // Twice the values, minus their mean, over a half, is what it was.
+    let same = ["--scale", "2", "--mean", "0.0", "--std", "2", "--out", &out];
+    let ran = attack("datasets/digits/digits-robust.onnx", &same);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let with = report(&folder);
+    assert_eq!(with["preprocessing"]["scale"], 2.0);
+    let ran = attack("datasets/digits/digits-robust.onnx", &["--out", &out]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert_eq!(with["worst_case"], report(&folder)["worst_case"]);
+}
+
+#[test]
+fn what_cannot_be_attacked_is_refused_with_what_is_expected() {
+    let folder = Folder::new();
+    let linear = |op: &str| {
+        OnnxFile::default()
+            .input("x", FLOAT, "N,1,8,8")
+            .output("y", FLOAT, "N,1,8,8")
+            .node(op, "x", "y")
+            .bytes()
+    };
+    let picture = folder.put("picture.onnx", &linear("Relu"));
+    let strange = folder.put("strange.onnx", &linear("NoSuchOperator"));
+    let noise = folder.put("noise.onnx", b"this is no model");
+    let twin = "datasets/digits/digits-robust.onnx";
+    let before = folder.names();
+    let out = folder.path("report.json").display().to_string();
+    let cases: [(&str, &[&str], &[&str]); 9] = [
+        (
+            &picture,
+            &[],
+            &["picture.onnx", "`y`", "one score per class"],
+        ),
+        (
+            &strange,
+            &[],
+            &["strange.onnx", "NoSuchOperator", "opset 17"],
+        ),
+        (&noise, &[], &["noise.onnx", "well-formed"]),
+        ("nowhere.onnx", &[], &["nowhere.onnx", "cannot be read"]),
+        (twin, &["--output", "nothing"], &["`nothing`"]),
+        (twin, &["--fix", "sr=16000"], &["no input `sr`"]),
+        (twin, &["--fix", "sr"], &["--fix sr", "INPUT=NUMBER"]),
+        (twin, &["--layout", "chwn"], &["chwn", "nchw or nhwc"]),
+        ("digits-robust", &["--layout", "nhwc"], &["no ONNX file"]),
+    ];
+    for (model, more, words) in cases {
+        let mut more = more.to_vec();
+        more.extend(["--out", &out]);
+        let ran = attack(model, &more);
+        assert_eq!(ran.code, 2, "{model}: {}", ran.err);
+        for word in words {
+            assert!(ran.err.contains(word), "no `{word}` in: {}", ran.err);
+        }
+        assert!(!ran.err.contains("panicked"), "{}", ran.err);
+        assert_eq!(folder.names(), before, "something was left behind");
+    }
+}
+
+#[test]
+fn a_shape_that_is_not_the_datas_names_both() {
+    let folder = Folder::new();
+    let bytes = OnnxFile::default()
+        .input("x", FLOAT, "1,3,32,32")
+        .output("y", FLOAT, "")
+        .node("Relu", "x", "y")
+        .bytes();
+    let model = folder.put("large.onnx", &bytes);
+    let ran = attack(&model, &[]);
+    assert_eq!(ran.code, 2, "{}", ran.err);
+    for word in ["`x`", "3, 32, 32", "[1, 8, 8]"] {
+        assert!(ran.err.contains(word), "no `{word}` in: {}", ran.err);
+    }
+}

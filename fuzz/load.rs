@@ -4,7 +4,7 @@ use burn::tensor::Device;
 use proofmark_onnx::{OnnxError, OnnxFile, Session};
 
 /// Reads a model from untrusted bytes and builds it: an error is fine, a panic or a heap of memory is not.
-pub fn load(bytes: &[u8]) -> Result<Session, OnnxError> {
+pub(crate) fn load(bytes: &[u8]) -> Result<Session, OnnxError> {
     let file = OnnxFile::decode("untrusted", bytes.to_vec(), None)?;
     Session::new(file, &Device::flex())
 }

@@ -56,7 +56,12 @@ pub(crate) fn compare(given: &Array, reference: &Array, tol: f64) -> Result<Comp
     }
     let near = largest <= allowed;
     let spot = match at {
-        Some(i) if !near => format!(" at {}: {} instead of {}", place(i, given), a[i], b[i]),
+        Some(i) if !near => format!(
+            " at {}: {} instead of {}",
+            place(i, given),
+            number(a[i], given),
+            number(b[i], reference)
+        ),
         _ => String::new(),
     };
     let mut told = vec![format!(
@@ -99,6 +104,14 @@ fn largest_at(row: &[f64]) -> Option<usize> {
         }
     }
     (!row.is_empty()).then_some(at)
+}
+
+/// An element in the digits of its own type.
+fn number(x: f64, of: &Array) -> String {
+    match of.data() {
+        Data::F32(_) => (x as f32).to_string(),
+        _ => x.to_string(),
+    }
 }
 
 /// The indices of an element.

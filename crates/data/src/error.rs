@@ -9,7 +9,7 @@ use proofmark_domain::BoundsError;
 pub enum DataError {
     /// Neither a shipped set nor a file.
     #[error(
-        "unknown data set `{given}`{hint}; expected a shipped set ({shipped}) or the path of an .npz, .csv or IDX file"
+        "unknown data set `{given}`{hint}; expected a shipped set ({shipped}) or the path of an .npz, .csv, IDX or CIFAR file"
     )]
     Unknown {
         /// What was asked for.

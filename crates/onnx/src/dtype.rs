@@ -57,7 +57,7 @@ impl DType {
         })
     }
 
-    /// ONNX's name (`float`, `int64`, …) in NumPy's spelling.
+    /// ONNX's name (`float`, `int64`, …) in the spelling of `NumPy`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Bool => "bool",

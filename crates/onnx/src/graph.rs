@@ -43,14 +43,14 @@ pub(crate) struct Node {
 /// A change of a node's input that makes it serve a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fix {
-    /// The input is a list of sizes; this entry is the number of samples times `inner`.
+    /// The input is a list of sizes; this entry is the number of samples times `each`.
     Entry {
         /// Which input.
         input: usize,
         /// Which entry.
         index: usize,
         /// Elements of one sample along that dimension.
-        inner: usize,
+        each: usize,
     },
     /// The input is the same for every sample and has to be repeated along this axis.
     Repeat {
@@ -104,6 +104,8 @@ pub(crate) struct Graph {
     pub(crate) inputs: Vec<Slot>,
     pub(crate) outputs: Vec<Slot>,
     pub(crate) names: BTreeMap<String, Slot>,
+    /// Values that are known whatever node computes them.
+    pinned: BTreeMap<String, Array>,
 }
 
 /// Which nodes to run for some slots, and which of their inputs are used for the last time.
@@ -111,6 +113,14 @@ pub(crate) struct Plan {
     /// Nodes in order, each with whether each of its inputs is read for the last time.
     pub(crate) steps: Vec<(usize, Vec<bool>)>,
     wanted: Vec<Slot>,
+}
+
+impl Plan {
+    /// Whether one of its nodes gives a slot its value.
+    pub(crate) fn computes(&self, graph: &Graph, slot: Slot) -> bool {
+        let gives = |at: usize| graph.nodes[at].outputs.contains(&Some(slot));
+        self.steps.iter().any(|(at, _)| gives(*at))
+    }
 }
 
 /// What a node's branches read from outside, in order of appearance.
@@ -159,7 +169,7 @@ fn free_names(graph: &GraphProto) -> Vec<&str> {
 }
 
 impl Graph {
-    /// Builds a graph. `fixed` are inputs made constants; `captures` are values of the graph around it, with those known now.
+    /// Builds a graph. `fixed` are inputs, or outputs of nodes, made constants; `captures` are values of the graph around it, with those known now.
     pub(crate) fn build(
         proto: &GraphProto,
         fixed: &BTreeMap<String, Array>,
@@ -178,6 +188,7 @@ impl Graph {
             inputs: Vec::new(),
             outputs: Vec::new(),
             names: BTreeMap::new(),
+            pinned: fixed.clone(),
         };
         for constant in &proto.initializer {
             let value = scope
@@ -248,6 +259,12 @@ impl Graph {
             opset,
             problem,
         };
+        if let [output] = proto.output.as_slice()
+            && let Some(value) = self.pinned.get(output).cloned()
+        {
+            self.define(output, Some(value.into())).map_err(failure)?;
+            return Ok(());
+        }
         let entry = crate::op::find(&proto.domain, &proto.op_type)
             .ok_or_else(|| failure(NOT_SUPPORTED.into()))?;
         let mut inputs = Vec::new();
@@ -305,7 +322,7 @@ impl Graph {
                 device: scope.device,
             };
             // What cannot be computed now may sit in a branch that is never taken: it fails when it runs.
-            if let Ok(values) = room::while_loading(|| node.call(&mut args)) {
+            if let Ok(values) = room::while_folding(|| node.call(&mut args)) {
                 for (slot, value) in node.outputs.iter().zip(values) {
                     if let Some(slot) = slot {
                         *folded += value.elements();
@@ -491,9 +508,7 @@ impl Graph {
         let mut rough = Vec::new();
         for (at, _) in &plan.steps {
             let node = &self.nodes[*at];
-            let moved = node.inputs.iter().flatten().any(|s| depends.contains(s));
-            // Sizes do not depend on the values.
-            if !moved || matches!(node.op.as_str(), "Shape" | "Size") {
+            if !node.moved_by(&depends) {
                 continue;
             }
             depends.extend(node.outputs.iter().flatten());
@@ -507,6 +522,24 @@ impl Graph {
             }
         }
         rough
+    }
+
+    /// The conditions of `If` nodes that are the same whatever the inputs hold: those that come from sizes.
+    pub(crate) fn steady_conditions(&self) -> BTreeSet<Slot> {
+        let mut moving: BTreeSet<Slot> = self.inputs.iter().copied().collect();
+        let mut alone: BTreeSet<Slot> = BTreeSet::new();
+        for node in &self.nodes {
+            if node.moved_by(&moving) {
+                moving.extend(node.outputs.iter().flatten());
+            } else if let [Some(only)] = node.outputs.as_slice() {
+                alone.insert(*only);
+            }
+        }
+        let conditions = self.nodes.iter().filter(|n| n.op == "If");
+        conditions
+            .filter_map(|n| n.inputs.first().copied().flatten())
+            .filter(|s| alone.contains(s))
+            .collect()
     }
 
     /// The name of a slot's value.
@@ -532,24 +565,31 @@ impl Node {
     fn fix(&self, args: &mut Args<'_>, batch: usize) -> OpResult<()> {
         for fix in &self.fixes {
             match *fix {
-                Fix::Entry {
-                    input,
-                    index,
-                    inner,
-                } => {
+                Fix::Entry { input, index, each } => {
                     let mut list = args.ints(input)?;
-                    list[index] = (batch * inner) as i64;
+                    let entry = list
+                        .get_mut(index)
+                        .ok_or("its list of sizes is too short")?;
+                    *entry = (batch * each) as i64;
                     args.values[input] = Some(Array::list(list).into());
                 }
                 Fix::Repeat { input, axis } => {
                     let tensor = args.tensor(input)?;
                     let mut shape = tensor.shape();
-                    shape[axis] = batch;
+                    *shape
+                        .get_mut(axis)
+                        .ok_or("an input has too few dimensions")? = batch;
                     args.values[input] = Some(tensor.expand(&shape)?.into());
                 }
             }
         }
         Ok(())
+    }
+
+    /// Whether its outputs depend on the values of any of these. Sizes do not.
+    fn moved_by(&self, slots: &BTreeSet<Slot>) -> bool {
+        !matches!(self.op.as_str(), "Shape" | "Size")
+            && self.inputs.iter().flatten().any(|s| slots.contains(s))
     }
 
     /// A whole number among its attributes.
@@ -566,6 +606,14 @@ impl Node {
             .iter()
             .find(|a| a.name == name)
             .map(|a| a.ints.as_slice())
+    }
+
+    /// A text among its attributes.
+    pub(crate) fn text(&self, name: &str) -> String {
+        self.attributes
+            .iter()
+            .find(|a| a.name == name)
+            .map_or_else(String::new, |a| String::from_utf8_lossy(&a.s).into_owned())
     }
 
     pub(crate) fn failure(&self, problem: String) -> Failure {

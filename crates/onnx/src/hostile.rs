@@ -20,9 +20,10 @@ use crate::tensor::Tensor;
 use crate::value::Value;
 
 /// Longest that anything here may take, with room for a busy machine.
-const QUICK: Duration = Duration::from_secs(60);
+const QUICK: Duration = Duration::from_mins(1);
 
 /// Decodes a file, builds its graph and tries it out once on zeros, as a file is before it is trusted.
+#[allow(clippy::disallowed_methods)] // how long it takes is what is tested
 fn attempt_in(bytes: Vec<u8>, folder: Option<&Path>) -> Result<(), String> {
     let began = Instant::now();
     let device = Device::flex();
@@ -343,7 +344,7 @@ fn branches_nested_deep() {
 }
 
 /// One operator asked for 2^40 elements, of a constant and of an input.
-fn enormous(op: NodeProto, constants: &[(&str, Array)]) {
+fn enormous(op: &NodeProto, constants: &[(&str, Array)]) {
     for given in [true, false] {
         let mut g = graph(vec![op.clone()], &[], &["y"]);
         for (name, array) in constants {
@@ -363,16 +364,19 @@ const HUGE: i64 = 1 << 40;
 
 #[test]
 fn an_enormous_expand() {
-    enormous(node("Expand", &["x", "n"], &["y"]), &[("n", list(&[HUGE]))]);
+    enormous(
+        &node("Expand", &["x", "n"], &["y"]),
+        &[("n", list(&[HUGE]))],
+    );
     let many = [("n", list(&[1 << 20, 1 << 20]))];
-    enormous(node("Expand", &["x", "n"], &["y"]), &many);
+    enormous(&node("Expand", &["x", "n"], &["y"]), &many);
 }
 
 #[test]
 fn an_enormous_tile() {
-    enormous(node("Tile", &["x", "n"], &["y"]), &[("n", list(&[HUGE]))]);
+    enormous(&node("Tile", &["x", "n"], &["y"]), &[("n", list(&[HUGE]))]);
     enormous(
-        node("Tile", &["x", "n"], &["y"]),
+        &node("Tile", &["x", "n"], &["y"]),
         &[("n", list(&[i64::MAX]))],
     );
 }
@@ -382,11 +386,11 @@ fn an_enormous_pad() {
     for mode in ["constant", "edge", "reflect", "wrap"] {
         for n in [HUGE, i64::MAX] {
             let pad = node("Pad", &["x", "n"], &["y"]).text("mode", mode);
-            enormous(pad, &[("n", list(&[n, n]))]);
+            enormous(&pad, &[("n", list(&[n, n]))]);
         }
     }
     enormous(
-        node("CenterCropPad", &["x", "n"], &["y"]),
+        &node("CenterCropPad", &["x", "n"], &["y"]),
         &[("n", list(&[HUGE]))],
     );
 }
@@ -394,7 +398,7 @@ fn an_enormous_pad() {
 #[test]
 fn an_enormous_constant_of_shape() {
     enormous(
-        node("ConstantOfShape", &["n"], &["y"]),
+        &node("ConstantOfShape", &["n"], &["y"]),
         &[("n", list(&[1 << 20, 1 << 20]))],
     );
 }
@@ -402,11 +406,11 @@ fn an_enormous_constant_of_shape() {
 #[test]
 fn an_enormous_range() {
     enormous(
-        node("Range", &["a", "n", "b"], &["y"]),
+        &node("Range", &["a", "n", "b"], &["y"]),
         &[("a", int(0)), ("n", int(HUGE)), ("b", int(1))],
     );
     enormous(
-        node("Range", &["a", "n", "b"], &["y"]),
+        &node("Range", &["a", "n", "b"], &["y"]),
         &[
             ("a", Array::new([], vec![0.0f32])),
             ("n", Array::new([], vec![1.0f32])),
@@ -418,7 +422,7 @@ fn an_enormous_range() {
 #[test]
 fn an_enormous_one_hot() {
     enormous(
-        node("OneHot", &["i", "n", "v"], &["y"]),
+        &node("OneHot", &["i", "n", "v"], &["y"]),
         &[
             ("i", list(&[0])),
             ("n", int(HUGE)),
@@ -431,10 +435,10 @@ fn an_enormous_one_hot() {
 fn enormous_blocks_and_splits() {
     let four = Array::new([1, 1, 1, 1], vec![1.0f32]);
     let blocks = |op: &str| node(op, &["k"], &["y"]).int("blocksize", 1 << 32);
-    enormous(blocks("DepthToSpace"), &[("k", four.clone())]);
-    enormous(blocks("SpaceToDepth"), &[("k", four)]);
+    enormous(&blocks("DepthToSpace"), &[("k", four.clone())]);
+    enormous(&blocks("SpaceToDepth"), &[("k", four)]);
     enormous(
-        node("Split", &["x", "n"], &["y"]),
+        &node("Split", &["x", "n"], &["y"]),
         &[("n", list(&[i64::MAX]))],
     );
 }

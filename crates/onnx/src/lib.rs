@@ -31,5 +31,5 @@ pub use error::OnnxError;
 pub use inspect::{OperatorUse, Summary, Support, UnsupportedNode};
 pub use load::OnnxFile;
 pub use model::{BatchMode, Layout, OnnxModel, OnnxOptions, declared_modalities};
-pub use op::Gradient;
+pub use op::{Gradient, operators};
 pub use session::{Declared, Dim, Session};

@@ -202,6 +202,17 @@ impl OnnxFile {
 
     /// The graph, ready to run on a device.
     pub(crate) fn build(&self, device: &Device) -> Result<Graph, OnnxError> {
+        self.build_with(device, &BTreeMap::new())
+    }
+
+    /// The graph with some values of it known.
+    pub(crate) fn build_with(
+        &self,
+        device: &Device,
+        pins: &BTreeMap<String, Array>,
+    ) -> Result<Graph, OnnxError> {
+        let mut known = self.fixed.clone();
+        known.extend(pins.iter().map(|(n, a)| (n.clone(), a.clone())));
         let scope = Scope {
             folder: self.folder.as_deref(),
             opsets: &self.opsets,
@@ -209,7 +220,7 @@ impl OnnxFile {
             loaded: RefCell::new(0),
         };
         room::refuel();
-        Graph::build(self.graph(), &self.fixed, Vec::new(), &scope).map_err(|e| {
+        Graph::build(self.graph(), &known, Vec::new(), &scope).map_err(|e| {
             // Inside branches it is part of a longer sentence.
             if e.problem.contains(NOT_SUPPORTED) {
                 OnnxError::Unsupported {
@@ -294,10 +305,10 @@ impl Scope<'_> {
 
 fn locations(graph: &GraphProto, found: &mut BTreeSet<String>) {
     let mut see = |t: &TensorProto| {
-        if t.data_location == 1 {
-            if let Some(e) = t.external_data.iter().find(|e| e.key == "location") {
-                found.insert(e.value.clone());
-            }
+        if t.data_location == 1
+            && let Some(e) = t.external_data.iter().find(|e| e.key == "location")
+        {
+            found.insert(e.value.clone());
         }
     };
     graph.initializer.iter().for_each(&mut see);

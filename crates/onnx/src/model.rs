@@ -9,7 +9,8 @@ use burn::tensor::{Device, Tensor as Burn};
 use proofmark_domain::{Modality, TrustCode, TrustFlag};
 use proofmark_model::{DecisionModel, Features, ModelError, Network, Query, Signature, guarded};
 
-use crate::batch::{Carried, analyse};
+use crate::array::Array;
+use crate::batch::{Batching, Carried, Choices, analyse};
 use crate::classifier::{Scores, scores_of};
 use crate::error::OnnxError;
 use crate::graph::{Fix, Graph, Plan, Slot};
@@ -85,6 +86,9 @@ impl fmt::Display for BatchMode {
         }
     }
 }
+
+/// How many readings of a graph are confirmed on three samples before they are taken one by one.
+const CONFIRMATIONS: usize = 4;
 
 /// One input that samples come through.
 struct Port {
@@ -174,16 +178,8 @@ impl OnnxModel {
 
     /// Finds the scores and the way samples go through together.
     fn settle(&mut self, size: Option<usize>, options: &OnnxOptions) -> Result<(), OnnxError> {
-        let one = self.probe(size.unwrap_or(1));
-        let mut shapes: Vec<Option<Vec<usize>>> = vec![None; self.graph.known.len()];
-        for (slot, known) in self.graph.known.iter().enumerate() {
-            shapes[slot] = known.as_ref().map(Value::shape);
-        }
-        let whole = self.graph.plan(&[self.scores.slot]);
-        self.quietly(|m| {
-            m.run_traced(&whole, &one, &mut |slot, v| shapes[slot] = Some(v.shape()))
-        })?;
         let rows = size.unwrap_or(1);
+        let shapes = self.pinned(rows, options)?;
         self.scores = scores_of(&self.graph, &shapes, self.scores.slot, rows, options)
             .map_err(|e| self.file.problem(e))?;
         self.signature.classes = self.scores.classes;
@@ -197,47 +193,113 @@ impl OnnxModel {
             _ if self.ports.iter().any(|p| !p.batched) => {
                 "the model's input has no axis for the samples".to_owned()
             }
-            _ => {
-                let inputs: Vec<(Slot, Carried)> = self
-                    .graph
-                    .inputs
-                    .iter()
-                    .map(|s| (*s, Carried { axis: 0, inner: 1 }))
-                    .collect();
-                match analyse(&self.graph, &self.plan, &shapes, &inputs) {
-                    Ok(found) => {
-                        let nodes = found.fixes.len();
-                        for (at, fixes) in found.fixes {
-                            self.graph.nodes[at].fixes = fixes;
-                        }
-                        self.carried = found.carried;
-                        let mode = match (size, nodes) {
-                            (None, 0) => BatchMode::Open,
-                            _ => BatchMode::Rebatched { nodes },
-                        };
-                        match self.confirmed(mode) {
-                            Ok(()) => return Ok(()),
-                            Err(e) => {
-                                self.carried.clear();
-                                for node in &mut self.graph.nodes {
-                                    node.fixes.clear();
-                                }
-                                e
-                            }
-                        }
-                    }
-                    Err(e) => e,
-                }
-            }
+            _ => match self.rebatched(size, &shapes) {
+                Ok(()) => return Ok(()),
+                Err(why) => why,
+            },
         };
-        self.mode = BatchMode::Chunks {
-            size: size.unwrap_or(1),
-            why,
-        };
+        self.mode = BatchMode::Chunks { size: rows, why };
         // What one sample gives was seen above; several have to work, too.
         let three = self.probe(3);
         self.quietly(|m| m.run_scores(&three))?;
         Ok(())
+    }
+
+    /// Runs the first samples and gives the shapes seen, with every `If` decided whose condition is the same for all
+    /// samples.
+    ///
+    /// Such a condition comes from sizes. An exporter that asked for the length of an axis meant the model as it is
+    /// for a batch of the size it was exported with, and that model is what is attacked: so what the condition was
+    /// for that size is right by definition, also where more samples go through at once and their number would be
+    /// taken for a size. The branch then stands in the place of the `If`, and samples can be followed through it.
+    fn pinned(
+        &mut self,
+        rows: usize,
+        options: &OnnxOptions,
+    ) -> Result<Vec<Option<Vec<usize>>>, OnnxError> {
+        let probe = self.probe(rows);
+        let mut pins: BTreeMap<String, Array> = BTreeMap::new();
+        loop {
+            let conditions = self.graph.steady_conditions();
+            let mut shapes: Vec<Option<Vec<usize>>> = self
+                .graph
+                .known
+                .iter()
+                .map(|known| known.as_ref().map(Value::shape))
+                .collect();
+            let mut found = Vec::new();
+            let whole = self.graph.plan(&[self.scores.slot]);
+            self.quietly(|m| {
+                m.run_traced(&whole, &probe, &mut |slot, value| {
+                    shapes[slot] = Some(value.shape());
+                    if let (true, Value::Host(a)) = (conditions.contains(&slot), value) {
+                        found.push((slot, a.clone()));
+                    }
+                })
+            })?;
+            let before = pins.len();
+            for (slot, condition) in found {
+                // A branch's value goes by two names once the branch is in place.
+                let names = self.graph.names.iter().filter(|(_, s)| **s == slot);
+                pins.extend(names.map(|(n, _)| (n.clone(), condition.clone())));
+            }
+            // Branches may bring conditions of their own; they nest no deeper than files do.
+            if pins.len() == before {
+                return Ok(shapes);
+            }
+            self.graph = self.file.build_with(&self.signature.device, &pins)?;
+            self.scores = Scores::untouched(output_slot(&self.file, &self.graph, options)?);
+        }
+    }
+
+    /// Changes the graph so that all samples go through together, though it was exported for one; or says why not.
+    fn rebatched(
+        &mut self,
+        size: Option<usize>,
+        shapes: &[Option<Vec<usize>>],
+    ) -> Result<(), String> {
+        let inputs: Vec<(Slot, Carried)> = self
+            .graph
+            .inputs
+            .iter()
+            .map(|s| (*s, Carried::own(0)))
+            .collect();
+        let (mut choices, mut confirmations) = (Choices::default(), 0);
+        let mut problem = None;
+        loop {
+            let result =
+                analyse(&self.graph, &self.plan, shapes, &inputs, &mut choices).and_then(|found| {
+                    confirmations += 1;
+                    self.take_over(found, size)
+                });
+            let Err(e) = result else { return Ok(()) };
+            // What is wrong with the likeliest reading is what there is to say.
+            let first = problem.get_or_insert(e);
+            if confirmations == CONFIRMATIONS || !choices.advance() {
+                return Err(first.clone());
+            }
+        }
+    }
+
+    /// Makes the changes that were found, if they are confirmed.
+    fn take_over(&mut self, found: Batching, size: Option<usize>) -> Result<(), String> {
+        let nodes = found.fixes.len();
+        for (at, fixes) in found.fixes {
+            self.graph.nodes[at].fixes = fixes;
+        }
+        self.carried = found.carried;
+        let mode = match (size, nodes) {
+            (None, 0) => BatchMode::Open,
+            _ => BatchMode::Rebatched { nodes },
+        };
+        let confirmed = self.confirmed(mode);
+        if confirmed.is_err() {
+            self.carried.clear();
+            for node in &mut self.graph.nodes {
+                node.fixes.clear();
+            }
+        }
+        confirmed
     }
 
     /// Takes over a mode if three samples together give what they give alone.
@@ -408,31 +470,50 @@ impl OnnxModel {
         let tensor = value.device(&self.signature.device).map_err(problem)?;
         let shape = tensor.shape();
         let count: usize = shape.iter().product();
-        if rows == 0 || !count.is_multiple_of(rows) {
+        let flat = |t: Tensor, width: usize| {
+            t.reshape(&[rows, width])
+                .map(Tensor::into_burn::<2>)
+                .map_err(problem)
+        };
+        if self.carried.is_empty() {
+            if rows == 0 || !count.is_multiple_of(rows) {
+                return Err(problem(format!("has shape {shape:?} for {rows} samples")));
+            }
+            let batched = self.ports.iter().any(|p| p.batched);
+            let leading = shape.first().copied().unwrap_or(1);
+            if rows > 1 && batched && !leading.is_multiple_of(rows) {
+                return Err(problem(format!(
+                    "has shape {shape:?} for {rows} samples: they do not lie along its first axis"
+                )));
+            }
+            return flat(tensor, count / rows);
+        }
+        let Some(c) = self.carried.get(&slot) else {
+            // The same for every sample; or not followed, where it does not lead to the scores.
+            if self.graph.known[slot].is_none() && !self.plan.computes(&self.graph, slot) {
+                return Err(problem(
+                    "does not lead to the scores, and where the samples lie in it is not known"
+                        .into(),
+                ));
+            }
+            let repeated = tensor
+                .reshape(&[1, count])
+                .and_then(|t| t.expand(&[rows, count]));
+            return flat(repeated.map_err(problem)?, count);
+        };
+        let expected = c.outer * rows * c.inner;
+        if shape.get(c.axis) != Some(&expected) {
             return Err(problem(format!("has shape {shape:?} for {rows} samples")));
         }
-        let place = self
-            .carried
-            .get(&slot)
-            .copied()
-            .unwrap_or(Carried { axis: 0, inner: 1 });
-        let mut order: Vec<usize> = (0..shape.len()).collect();
-        if place.axis > 0 && place.inner == 1 {
-            order.remove(place.axis);
-            order.insert(0, place.axis);
-        }
-        let batched = self.ports.iter().any(|p| p.batched);
-        let leading = shape.first().copied().unwrap_or(1);
-        if rows > 1 && batched && place.axis == 0 && !leading.is_multiple_of(rows) {
-            return Err(problem(format!(
-                "has shape {shape:?} for {rows} samples: they do not lie along its first axis"
-            )));
-        }
-        tensor
-            .permute(&order)
-            .reshape(&[rows, count / rows])
-            .map(Tensor::into_burn::<2>)
-            .map_err(problem)
+        // The samples to the front: what one sample alone has stays in its order.
+        let before: usize = shape[..c.axis].iter().product();
+        let after: usize = shape[c.axis + 1..].iter().product();
+        let split = [before * c.outer, rows, c.inner * after];
+        let front = tensor
+            .reshape(&split)
+            .map(|t| t.permute(&[1, 0, 2]))
+            .map_err(problem)?;
+        flat(front, split[0] * split[2])
     }
 
     fn run_scores(&self, blocks: &[Burn<2>]) -> Result<Burn<2>, OnnxError> {

@@ -10,6 +10,9 @@ const WHILE_RUNNING: usize = 1 << 31;
 /// Elements of one value while a file is loaded and tried out (512 MiB of `f32`).
 const WHILE_LOADING: usize = 1 << 27;
 
+/// Elements of one value computed ahead of time (128 MiB of `f32`): larger ones are left to when they are needed.
+const WHILE_FOLDING: usize = 1 << 25;
+
 /// Rounds of one loop while a model runs.
 const ROUNDS_WHILE_RUNNING: u64 = 1 << 24;
 /// Rounds of all loops of a file together while it is loaded and tried out.
@@ -45,7 +48,16 @@ pub(crate) fn round(i: u64, size: usize) -> Result<(), String> {
 
 /// Runs `work` under the tighter limit that holds before a file is trusted.
 pub(crate) fn while_loading<T>(work: impl FnOnce() -> T) -> T {
-    let before = LIMIT.replace(WHILE_LOADING);
+    under(WHILE_LOADING, work)
+}
+
+/// Runs `work` under the limit for what is computed ahead of time.
+pub(crate) fn while_folding<T>(work: impl FnOnce() -> T) -> T {
+    under(WHILE_FOLDING, work)
+}
+
+fn under<T>(limit: usize, work: impl FnOnce() -> T) -> T {
+    let before = LIMIT.replace(limit);
     let result = work();
     LIMIT.set(before);
     result
@@ -53,7 +65,7 @@ pub(crate) fn while_loading<T>(work: impl FnOnce() -> T) -> T {
 
 /// Whether a file is being tried out.
 pub(crate) fn loading() -> bool {
-    LIMIT.get() == WHILE_LOADING
+    LIMIT.get() <= WHILE_LOADING
 }
 
 /// Product of the other dimensions of a shape with a zero in it: nobody has to think about overflow.

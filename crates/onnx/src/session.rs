@@ -292,7 +292,7 @@ impl Session {
             }
         }
         let Some((rows, size, _)) = rows else {
-            return Ok(None);
+            return Ok(self.beside_a_fixed_state(&inputs, given));
         };
         let cut = inputs
             .iter()
@@ -304,6 +304,32 @@ impl Session {
             })
             .collect();
         Ok(Some(Slices { rows, size, cut }))
+    }
+
+    /// A state that was fixed is that of one row, wherever its own shape is left open: rows then go one at a time.
+    fn beside_a_fixed_state(&self, inputs: &[Declared], given: &[Array]) -> Option<Slices> {
+        let open = |d: &Dim| !matches!(d, Dim::Fixed(_));
+        let state = self
+            .file
+            .graph()
+            .input
+            .iter()
+            .filter(|v| self.file.fixed.contains_key(&v.name))
+            .any(|v| Declared::of(v).shape.is_some_and(|s| s.iter().any(open)));
+        if !state {
+            return None;
+        }
+        let leading = |d: &Declared| d.shape.as_ref().and_then(|s| s.first()).is_none_or(open);
+        let rows = inputs
+            .iter()
+            .zip(given)
+            .find_map(|(d, a)| a.shape().first().copied().filter(|_| leading(d)))?;
+        let cut = inputs
+            .iter()
+            .zip(given)
+            .map(|(d, a)| leading(d) && a.shape().first() == Some(&rows))
+            .collect();
+        (rows > 1).then_some(Slices { rows, size: 1, cut })
     }
 
     fn run_once(&self, inputs: &[Array]) -> Result<Vec<Array>, OnnxError> {

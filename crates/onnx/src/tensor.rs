@@ -4,7 +4,7 @@
 //! numbers, with the type they stand for beside them (`dtype`). They are exact up to 2^24. Constants, shapes and
 //! indices are [`crate::array::Array`]s on the host and keep their own types.
 //!
-//! Binary operations broadcast as ONNX does (NumPy's rules). Gradients flow as Burn's autodiff lets them.
+//! Binary operations broadcast as ONNX does (the rules of `NumPy`). Gradients flow as Burn's autodiff lets them.
 
 use burn::backend::ops::{ActivationOps, BoolTensorOps, FloatTensorOps, IntTensorOps};
 use burn::backend::{
@@ -355,6 +355,7 @@ impl Tensor {
     }
 
     /// Where it is NaN.
+    #[allow(clippy::wrong_self_convention)] // by value, as every operation here
     pub(crate) fn is_nan(self) -> Mask {
         Mask(<Dispatch as FloatTensorOps<Dispatch>>::float_is_nan(
             self.inner,
@@ -363,6 +364,7 @@ impl Tensor {
     }
 
     /// Where it is infinite.
+    #[allow(clippy::wrong_self_convention)] // by value, as every operation here
     pub(crate) fn is_inf(self) -> Mask {
         Mask(<Dispatch as FloatTensorOps<Dispatch>>::float_is_inf(
             self.inner,

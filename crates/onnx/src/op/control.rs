@@ -159,10 +159,7 @@ fn loop_(node: &NodeSpec<'_>) -> OpResult<Run> {
                 ));
             }
         };
-        let mut go = match x.has(1) {
-            true => truth(x.take(1)?)?,
-            false => true,
-        };
+        let mut go = if x.has(1) { truth(x.take(1)?)? } else { true };
         let mut state = (2..declared)
             .map(|i| x.take(i))
             .collect::<OpResult<Vec<_>>>()?;
@@ -355,6 +352,37 @@ mod tests {
                 .scattered(&[2], -1.0, 1.0)
                 .scattered(&[2, 4], -1.0, 1.0)
                 .assert_gradient();
+        }
+    }
+
+    /// Running sums of rows, or of columns, from either end, put together in either order.
+    #[test]
+    fn scans_run_both_ways() {
+        let body = graph(
+            vec![node("Add", &["s", "x"], &["t"])],
+            &["s", "x"],
+            &["t", "t"],
+        );
+        for (axis, direction, order, last, all) in [
+            (0, 0, 0, [4.0, 6.0], [1.0, 2.0, 4.0, 6.0]),
+            (0, 1, 0, [4.0, 6.0], [3.0, 4.0, 4.0, 6.0]),
+            (0, 0, 1, [4.0, 6.0], [4.0, 6.0, 1.0, 2.0]),
+            (-1, 0, 0, [3.0, 7.0], [1.0, 3.0, 3.0, 7.0]),
+            (-1, 1, 1, [3.0, 7.0], [3.0, 7.0, 2.0, 4.0]),
+        ] {
+            let got = Case::new("Scan")
+                .graph("body", body.clone())
+                .int("num_scan_inputs", 1)
+                .ints("scan_input_axes", &[axis])
+                .ints("scan_input_directions", &[direction])
+                .ints("scan_output_directions", &[order])
+                .outputs(2)
+                .host(Array::new([2], vec![0.0f32; 2]))
+                .tracked(&[2, 2], vec![1.0, 2.0, 3.0, 4.0])
+                .run()
+                .unwrap();
+            let numbers: Vec<_> = got.iter().map(|a| a.to_f64().unwrap()).collect();
+            assert_eq!(numbers, [last.to_vec(), all.to_vec()]);
         }
     }
 

@@ -6,7 +6,7 @@ use crate::node::OpResult;
 
 /// A dimension: a letter, or one that dots stand for, counted from the last (as broadcasting does).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Label {
+pub(crate) enum Label {
     Dots(usize),
     Letter(char),
 }
@@ -15,7 +15,7 @@ pub(super) enum Label {
 type Term = Vec<Option<char>>;
 
 /// Which indices the operands and the output have.
-pub(super) struct Equation {
+pub(crate) struct Equation {
     inputs: Vec<Term>,
     output: Option<Term>,
 }
@@ -42,7 +42,7 @@ fn term(text: &str) -> OpResult<Term> {
 
 impl Equation {
     /// Reads an equation such as `ij,jk->ik`.
-    pub(super) fn parse(text: &str) -> OpResult<Self> {
+    pub(crate) fn parse(text: &str) -> OpResult<Self> {
         let text: String = text.chars().filter(|c| !c.is_whitespace()).collect();
         let (inputs, output) = match text.split_once("->") {
             Some((inputs, output)) => (inputs, Some(term(output)?)),
@@ -55,7 +55,7 @@ impl Equation {
     }
 
     /// The labels of every operand and of the output, for operands of these shapes.
-    pub(super) fn labels(&self, shapes: &[Vec<usize>]) -> OpResult<(Vec<Vec<Label>>, Vec<Label>)> {
+    pub(crate) fn labels(&self, shapes: &[Vec<usize>]) -> OpResult<(Vec<Vec<Label>>, Vec<Label>)> {
         if shapes.len() != self.inputs.len() {
             return Err(format!(
                 "{} inputs; the equation has {}",
@@ -112,7 +112,7 @@ fn spread(term: &Term, dots: usize) -> Vec<Label> {
 }
 
 /// The length of each index; those of length 1 broadcast.
-pub(super) fn sizes(
+pub(crate) fn sizes(
     labels: &[Vec<Label>],
     shapes: &[Vec<usize>],
 ) -> OpResult<BTreeMap<Label, usize>> {

@@ -287,13 +287,12 @@ fn compress(node: &NodeSpec<'_>) -> OpResult<Run> {
             ));
         }
         let mut value = x.take(0)?;
-        let at = match at {
-            Some(at) => axis(at, value.shape().len())?,
-            None => {
-                let n = room::elements(&value.shape())?;
-                value = reshaped(value, &[n])?;
-                0
-            }
+        let at = if let Some(at) = at {
+            axis(at, value.shape().len())?
+        } else {
+            let n = room::elements(&value.shape())?;
+            value = reshaped(value, &[n])?;
+            0
         };
         let n = value.shape()[at];
         let kept: Vec<usize> = keep
@@ -415,6 +414,27 @@ mod tests {
             .run()
             .unwrap();
         assert_eq!(empty[0].shape(), [0, 2]);
+        let numbers = vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
+        for (case, keep, want) in [
+            (
+                Case::new("Compress"),
+                vec![false, true, false, true],
+                vec![2.0, 4.0],
+            ),
+            (
+                Case::new("Compress").int("axis", -1),
+                vec![true, false, true],
+                vec![1.0, 3.0, 4.0, 6.0],
+            ),
+        ] {
+            let keep = Array::new([keep.len()], keep);
+            let host = case.clone().host(Array::new([2, 3], numbers.clone()));
+            let device = case.tracked(&[2, 3], numbers.clone());
+            for case in [host, device] {
+                let got = case.host(keep.clone()).run().unwrap();
+                assert_eq!(got[0].to_f64().unwrap(), want);
+            }
+        }
         assert_eq!(Tuples::new(&[2, 3], &[4, 1], 0).unwrap().block, 3);
     }
 

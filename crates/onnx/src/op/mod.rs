@@ -4,6 +4,7 @@ use crate::node::{NodeSpec, OpResult, Run};
 
 mod activation;
 mod arithmetic;
+mod attention;
 mod average_pool;
 mod axis;
 mod batch_norm;
@@ -16,7 +17,7 @@ mod conv_integer;
 mod conv_transpose;
 mod convert;
 mod einsum;
-mod equation;
+pub(crate) mod equation;
 mod extreme;
 mod gate_function;
 mod gather;
@@ -104,6 +105,7 @@ impl Entry {
 pub(crate) const ALL: &[&[Entry]] = &[
     activation::ENTRIES,
     arithmetic::ENTRIES,
+    attention::ENTRIES,
     average_pool::ENTRIES,
     axis::ENTRIES,
     batch_norm::ENTRIES,
@@ -145,4 +147,15 @@ pub(crate) fn find(domain: &str, name: &str) -> Option<&'static Entry> {
         return None;
     }
     ALL.iter().flat_map(|f| f.iter()).find(|e| e.name == name)
+}
+
+/// The names of all operators, in alphabetical order.
+///
+/// ```
+/// assert!(proofmark_onnx::operators().contains(&"Conv"));
+/// ```
+pub fn operators() -> Vec<&'static str> {
+    let mut names: Vec<_> = ALL.iter().flat_map(|f| f.iter()).map(|e| e.name).collect();
+    names.sort_unstable();
+    names
 }

@@ -98,7 +98,7 @@ fn constant(
             let Some(fill) = fill else {
                 return Ok(a.pick(&map, shape).into());
             };
-            let fill = single(fill.host()?)?.cast(a.dtype())?;
+            let fill = single(&fill.host()?)?.cast(a.dtype())?;
             for at in &mut map {
                 *at = (*at).min(a.len());
             }
@@ -109,7 +109,7 @@ fn constant(
             let dtype = inner.dtype();
             let outer = match fill {
                 Some(Value::Device(t)) => t.reshape(&[])?.expand(shape)?,
-                Some(v) => Tensor::full(shape, single(v.host()?)?.to_f64()?[0], device)?,
+                Some(v) => Tensor::full(shape, single(&v.host()?)?.to_f64()?[0], device)?,
                 None => Tensor::full(shape, 0.0, device)?,
             };
             if own.contains(&0) {
@@ -132,7 +132,7 @@ fn constant(
     }
 }
 
-fn single(fill: Array) -> OpResult<Array> {
+fn single(fill: &Array) -> OpResult<Array> {
     if fill.len() == 1 {
         fill.reshape(&[1])
     } else {
@@ -201,15 +201,12 @@ fn pad(node: &NodeSpec<'_>) -> OpResult<Run> {
     let fixed = node.ints("pads")?;
     let number = node.float("value", 0.0)?;
     run(move |x| {
-        let (pads, on, fill) = match &fixed {
-            Some(pads) => {
-                let fill = Array::try_new([1], vec![number])?;
-                (pads.clone(), None, Some(fill.into()))
-            }
-            None => {
-                let fill = if x.has(2) { Some(x.take(2)?) } else { None };
-                (x.ints(1)?, x.ints_opt(3)?, fill)
-            }
+        let (pads, on, fill) = if let Some(pads) = &fixed {
+            let fill = Array::try_new([1], vec![number])?;
+            (pads.clone(), None, Some(fill.into()))
+        } else {
+            let fill = if x.has(2) { Some(x.take(2)?) } else { None };
+            (x.ints(1)?, x.ints_opt(3)?, fill)
         };
         let value = x.take(0)?;
         let around = surroundings(&pads, on.as_deref(), value.shape().len())?;

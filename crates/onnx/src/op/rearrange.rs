@@ -36,7 +36,7 @@ fn depth_to_space(node: &NodeSpec<'_>) -> OpResult<Run> {
     run(move |x| {
         let value = x.take(0)?;
         let [n, c, h, w] = image(&value)?;
-        if c % (b * b) != 0 {
+        if !c.is_multiple_of(b * b) {
             return Err(format!("{c} channels; expected a multiple of {}", b * b));
         }
         let d = c / (b * b);
@@ -55,7 +55,7 @@ fn space_to_depth(node: &NodeSpec<'_>) -> OpResult<Run> {
     run(move |x| {
         let value = x.take(0)?;
         let [n, c, h, w] = image(&value)?;
-        if h % b != 0 || w % b != 0 {
+        if !h.is_multiple_of(b) || !w.is_multiple_of(b) {
             return Err(format!("an image of {h} by {w}; expected multiples of {b}"));
         }
         let (h, w) = (h / b, w / b);

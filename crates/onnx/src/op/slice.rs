@@ -69,7 +69,7 @@ fn slice(node: &NodeSpec<'_>) -> OpResult<Run> {
 
 /// The lengths of equal parts; the last is shorter where `n` is not a multiple and `uneven` parts are allowed.
 pub(super) fn equal_parts(n: usize, parts: usize, uneven: bool) -> OpResult<Vec<usize>> {
-    if parts == 0 || (!uneven && n % parts != 0) {
+    if parts == 0 || (!uneven && !n.is_multiple_of(parts)) {
         return Err(format!(
             "{n} entries cannot be split into {parts} equal parts"
         ));

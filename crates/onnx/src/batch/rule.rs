@@ -1,0 +1,403 @@
+//! Operators that compute: where the samples lie in what they give.
+
+use super::{Carried, Choices, Rule, Seen, length_at, to};
+use crate::graph::Fix;
+use crate::node::axis;
+use crate::op::equation::Equation;
+
+impl Seen<'_> {
+    /// What this node makes of the samples.
+    pub(super) fn rule(&self, choices: &mut Choices) -> Rule {
+        match self.node.op.as_str() {
+            "Conv"
+            | "ConvTranspose"
+            | "MaxPool"
+            | "AveragePool"
+            | "LpPool"
+            | "GlobalAveragePool"
+            | "GlobalMaxPool"
+            | "GlobalLpPool"
+            | "BatchNormalization"
+            | "InstanceNormalization"
+            | "GroupNormalization"
+            | "LRN"
+            | "DepthToSpace"
+            | "SpaceToDepth"
+            | "ConvInteger"
+            | "QLinearConv"
+            | "Upsample" => self.leading(),
+            "Resize" => self.resize(),
+            "Softmax" | "LogSoftmax" | "Hardmax" | "LayerNormalization" | "RMSNormalization"
+            | "LpNormalization" | "CumSum" | "TopK" => self.along_another_axis(),
+            "MatMul" | "MatMulInteger" => self.matmul(),
+            "Gemm" => self.gemm(),
+            "Einsum" => self.einsum(),
+            "Attention" => self.attention(),
+            "RotaryEmbedding" => self.rotary(),
+            "Transpose" => self.transpose(),
+            "Reshape" => self.reshape(choices),
+            "Flatten" => self.flatten(),
+            "Squeeze" => self.squeeze(),
+            "Unsqueeze" => self.unsqueeze(),
+            "Concat" => self.concat(),
+            "Slice" => self.slice(),
+            "Split" => self.split(),
+            "Gather" => self.gather(),
+            "Pad" => self.pad(),
+            "Expand" => self.expand(),
+            "Tile" => self.tile(),
+            "Trilu" => self.triangle(),
+            "LSTM" | "GRU" | "RNN" => self.recurrent(),
+            // What it says of the sizes holds for all samples alike.
+            "Shape" | "Size" => Ok((Vec::new(), Vec::new())),
+            "QuantizeLinear" | "DequantizeLinear" => to(self.only_first()?),
+            op if op.starts_with("Reduce") || op == "ArgMax" || op == "ArgMin" => self.reduce(),
+            op if POINTWISE.contains(&op) => self.pointwise(),
+            _ => Err("no rule says how it treats samples side by side".into()),
+        }
+    }
+
+    /// Samples along axis 0 in, samples along axis 0 out.
+    fn leading(&self) -> Rule {
+        match self.only_first()? {
+            c if c.axis == 0 => to(c),
+            c => Err(format!("samples lie along axis {}; expected 0", c.axis)),
+        }
+    }
+
+    fn resize(&self) -> Rule {
+        let (outputs, mut fixes) = self.leading()?;
+        if let Some(list) = self.shape(3)
+            && list == [self.rank()]
+            && self.node.ints("axes").is_none()
+        {
+            fixes.push(Fix::Entry {
+                input: 3,
+                index: 0,
+                each: outputs[0].each(),
+            });
+        }
+        Ok((outputs, fixes))
+    }
+
+    fn along_another_axis(&self) -> Rule {
+        let c = self.only_first()?;
+        let op = self.node.op.as_str();
+        let softmax = matches!(op, "Softmax" | "LogSoftmax" | "Hardmax");
+        let old = softmax && self.node.opset < 13;
+        let default = if old { 1 } else { -1 };
+        let given = if op == "CumSum" {
+            *self
+                .list(1)
+                .as_deref()
+                .and_then(<[i64]>::first)
+                .ok_or("its axis is not constant")?
+        } else {
+            self.node.int("axis", default)
+        };
+        let at = axis(given, self.rank())?;
+        // These take all axes from theirs on together.
+        let onwards = old || matches!(op, "LayerNormalization" | "RMSNormalization");
+        if c.axis == at || (onwards && c.axis > at) {
+            return Err(format!(
+                "it mixes along axis {}, where the samples lie",
+                c.axis
+            ));
+        }
+        to(c)
+    }
+
+    fn pointwise(&self) -> Rule {
+        let rank = self.out_shape()?.len();
+        let mut place: Option<Carried> = None;
+        for i in 0..self.node.inputs.len() {
+            if let (Some(c), Some(shape)) = (self.carried(i), self.shape(i)) {
+                let c = c.at(c.axis + rank - shape.len());
+                if place.is_some_and(|p| p != c) {
+                    return Err("its inputs hold the samples along different axes".into());
+                }
+                place = Some(c);
+            }
+        }
+        let place = place.ok_or("no input depends on the sample")?;
+        for i in 0..self.node.inputs.len() {
+            if let (None, Some(shape)) = (self.carried(i), self.shape(i))
+                && length_at(shape, rank, place.axis) > 1
+            {
+                return Err("a constant differs along the axis of the samples".into());
+            }
+        }
+        to(place)
+    }
+
+    fn matmul(&self) -> Rule {
+        let (Some(a), Some(b)) = (self.shape(0), self.shape(1)) else {
+            return Err("its shapes were not seen".into());
+        };
+        let summed = || Err("it sums over the axis of the samples".into());
+        // A vector is a row or a column that the product does not keep.
+        match (a.len(), b.len(), self.carried(0), self.carried(1)) {
+            (2.., 1, Some(c), None) => {
+                return if c.axis + 1 == a.len() {
+                    summed()
+                } else {
+                    to(c)
+                };
+            }
+            (1, 2.., None, Some(c)) => {
+                return match b.len() - c.axis {
+                    1 => to(c.at(c.axis - 1)),
+                    2 => summed(),
+                    _ => to(c),
+                };
+            }
+            (2.., 2.., ..) => {}
+            _ => return Err("one of its inputs is a vector".into()),
+        }
+        let rank = a.len().max(b.len());
+        let widened = |c: Carried, own: usize| c.at(c.axis + rank - own);
+        let (ca, cb) = (
+            self.carried(0).map(|c| widened(c, a.len())),
+            self.carried(1).map(|c| widened(c, b.len())),
+        );
+        match (ca, cb) {
+            (Some(x), Some(y)) if x == y && x.axis + 2 < rank => to(x),
+            (Some(_), Some(_)) => {
+                Err("both matrices depend on the sample in different ways".into())
+            }
+            (Some(x), None) if x.axis + 1 == rank => summed(),
+            (None, Some(y)) if y.axis + 2 == rank => summed(),
+            (Some(x), None) if x.axis + 2 == rank || length_at(b, rank, x.axis) == 1 => to(x),
+            (None, Some(y)) if y.axis + 1 == rank || length_at(a, rank, y.axis) == 1 => to(y),
+            _ => Err("a constant matrix differs along the axis of the samples".into()),
+        }
+    }
+
+    fn gemm(&self) -> Rule {
+        let c = self.only_first()?;
+        let rows = usize::from(self.node.int("transA", 0) != 0);
+        if c.axis != rows {
+            return Err("it sums over the axis of the samples".into());
+        }
+        if self.shape(2).is_some_and(|s| length_at(s, 2, 0) > 1) {
+            return Err("its bias differs along the axis of the samples".into());
+        }
+        to(c.at(0))
+    }
+
+    fn reduce(&self) -> Rule {
+        let c = self.only_first()?;
+        let arg = self.node.op.starts_with("Arg");
+        let gone = if arg {
+            vec![axis(self.node.int("axis", 0), self.rank())?]
+        } else {
+            match self.axes(1)? {
+                Some(list) if !list.is_empty() => list,
+                _ if self.node.int("noop_with_empty_axes", 0) != 0 => return to(c),
+                _ => return Err("it takes all elements together".into()),
+            }
+        };
+        if gone.contains(&c.axis) {
+            return Err("it takes the samples together".into());
+        }
+        let before = gone.iter().filter(|a| **a < c.axis).count();
+        let dropped = if self.node.int("keepdims", 1) == 0 {
+            before
+        } else {
+            0
+        };
+        to(c.at(c.axis - dropped))
+    }
+
+    fn recurrent(&self) -> Rule {
+        let first = self.node.int("layout", 0) != 0;
+        let (x, y, h) = if first { (0, 0, 0) } else { (1, 2, 1) };
+        let c = self
+            .carried(0)
+            .filter(|c| c.axis == x)
+            .ok_or_else(|| format!("samples do not lie along axis {x} of its input"))?;
+        let mut fixes = Vec::new();
+        for i in 1..self.node.inputs.len() {
+            let given = self.node.inputs[i].is_some();
+            match (i, self.carried(i)) {
+                (5 | 6, None) if given && c.each() != 1 => {
+                    return Err("its state would have to be repeated in blocks".into());
+                }
+                (5 | 6, None) if given => fixes.push(Fix::Repeat { input: i, axis: h }),
+                (5 | 6, Some(state)) if state == c.at(h) => {}
+                (4, _) if given => return Err("its sequence lengths are baked in".into()),
+                (_, Some(_)) => return Err("a parameter depends on the sample".into()),
+                _ => {}
+            }
+        }
+        Ok((vec![c.at(y), c.at(h)], fixes))
+    }
+
+    /// The index along which the samples lie has to be in the output and in every operand that differs from sample
+    /// to sample, once; in the others it may have length 1 at most.
+    fn einsum(&self) -> Rule {
+        let shapes: Vec<Vec<usize>> = (0..self.node.inputs.len())
+            .map(|i| self.shape(i).map(<[usize]>::to_vec))
+            .collect::<Option<_>>()
+            .ok_or("its shapes were not seen")?;
+        let equation = Equation::parse(&self.node.text("equation"))?;
+        let (labels, output) = equation.labels(&shapes)?;
+        let mut found = None;
+        for (i, own) in labels.iter().enumerate() {
+            if let Some(c) = self.carried(i) {
+                let here = (own[c.axis], c.outer, c.inner);
+                if found.is_some_and(|f| f != here) {
+                    return Err("its inputs hold the samples along different indices".into());
+                }
+                found = Some(here);
+            }
+        }
+        let (label, outer, inner) = found.ok_or("no input depends on the sample")?;
+        for (i, own) in labels.iter().enumerate() {
+            let times = own.iter().filter(|l| **l == label).count();
+            if self.carried(i).is_some() {
+                if times != 1 {
+                    return Err("it takes a diagonal along the samples".into());
+                }
+            } else if own
+                .iter()
+                .zip(&shapes[i])
+                .any(|(l, d)| *l == label && *d > 1)
+            {
+                return Err("a constant differs along the axis of the samples".into());
+            }
+        }
+        let axis = output
+            .iter()
+            .position(|l| *l == label)
+            .ok_or("it sums over the axis of the samples")?;
+        to(Carried { axis, outer, inner })
+    }
+
+    /// Each sample attends to itself: all that differs has the samples along the first axis, and the rest is repeated.
+    fn attention(&self) -> Rule {
+        let mut place = None;
+        for i in 0..self.node.inputs.len() {
+            let Some(c) = self.carried(i) else { continue };
+            let rank = self.shape(i).map_or(0, <[usize]>::len);
+            // A mask broadcasts from the right; what else there is has one row per sample.
+            if c.axis != 0 || (i == 3 && rank != 4) || place.is_some_and(|p| p != c) {
+                return Err("its inputs hold the samples along different axes".into());
+            }
+            place = Some(c);
+        }
+        let place = place.ok_or("no input depends on the sample")?;
+        let mut fixes = Vec::new();
+        for i in 0..self.node.inputs.len() {
+            if self.carried(i).is_some() || self.node.inputs[i].is_none() {
+                continue;
+            }
+            match i {
+                3 | 6 => {
+                    let rank = self.shape(i).map_or(0, <[usize]>::len);
+                    let full = if i == 3 { 4 } else { 1 };
+                    if self.shape(i).is_some_and(|s| rank == full && s[0] > 1) {
+                        return Err("a constant differs along the axis of the samples".into());
+                    }
+                }
+                _ if place.each() != 1 => {
+                    return Err("a constant would have to be repeated in blocks".into());
+                }
+                _ => fixes.push(Fix::Repeat { input: i, axis: 0 }),
+            }
+        }
+        Ok((vec![place], fixes))
+    }
+
+    fn rotary(&self) -> Rule {
+        let c = self.only_first()?;
+        if c.axis != 0 {
+            return Err(format!("samples lie along axis {}; expected 0", c.axis));
+        }
+        for i in [1, 2, 3] {
+            let tables = self.shape(3).is_some() && i < 3;
+            if !tables
+                && self
+                    .shape(i)
+                    .is_some_and(|s| s.first().is_some_and(|n| *n > 1))
+            {
+                return Err("a constant differs along the axis of the samples".into());
+            }
+        }
+        to(c)
+    }
+}
+
+/// Operators that treat every element alike, broadcasting their inputs.
+const POINTWISE: &[&str] = &[
+    "Abs",
+    "Acos",
+    "Acosh",
+    "Add",
+    "And",
+    "Asin",
+    "Asinh",
+    "Atan",
+    "Atanh",
+    "BitwiseAnd",
+    "BitwiseNot",
+    "BitwiseOr",
+    "BitwiseXor",
+    "Cast",
+    "CastLike",
+    "Ceil",
+    "Celu",
+    "Clip",
+    "Cos",
+    "Cosh",
+    "Div",
+    "Dropout",
+    "Elu",
+    "Equal",
+    "Erf",
+    "Exp",
+    "Floor",
+    "Gelu",
+    "Greater",
+    "GreaterOrEqual",
+    "HardSigmoid",
+    "HardSwish",
+    "Identity",
+    "IsInf",
+    "IsNaN",
+    "LeakyRelu",
+    "Less",
+    "LessOrEqual",
+    "Log",
+    "Max",
+    "Mean",
+    "Min",
+    "Mish",
+    "Mod",
+    "Mul",
+    "Neg",
+    "Not",
+    "Or",
+    "PRelu",
+    "Pow",
+    "Reciprocal",
+    "Relu",
+    "Round",
+    "Selu",
+    "Shrink",
+    "Sigmoid",
+    "Sign",
+    "Sin",
+    "Sinh",
+    "Softplus",
+    "Softsign",
+    "Sqrt",
+    "Sub",
+    "Sum",
+    "Swish",
+    "Tan",
+    "Tanh",
+    "ThresholdedRelu",
+    "Where",
+    "Xor",
+];

@@ -1,0 +1,807 @@
+//! Attention as one node, and the rotation by position that goes before it.
+
+use std::sync::{Mutex, PoisonError};
+
+use burn::backend::Dispatch;
+use burn::backend::ops::ActivationOps;
+use burn::tensor::Device;
+
+use super::Entry;
+use super::gather::wrapped;
+use super::matmul::product;
+use crate::array::Array;
+use crate::dtype::DType;
+use crate::node::{Args, NodeSpec, OpResult, Run, one, run};
+use crate::room;
+use crate::tensor::{Indices, Mask, Tensor, broadcast};
+use crate::value::Value;
+
+/// A number of heads; 0 is as good as none.
+fn heads(node: &NodeSpec<'_>, name: &str) -> OpResult<Option<usize>> {
+    match node.int(name, 0)? {
+        0 => Ok(None),
+        n => usize::try_from(n)
+            .map(Some)
+            .map_err(|_| format!("attribute `{name}` is {n}; expected at least 1")),
+    }
+}
+
+/// With the heads as a dimension of their own: `[batch, length, heads * size]` as `[batch, heads, length, size]`.
+fn by_head(t: Tensor, heads: Option<usize>, what: &str) -> OpResult<Tensor> {
+    let shape = t.shape();
+    match *shape.as_slice() {
+        [_, _, _, _] => Ok(t),
+        [batch, length, width] => {
+            let heads = heads.ok_or_else(|| {
+                format!("the {what} has 3 dimensions, and no number of heads is given")
+            })?;
+            if width % heads != 0 {
+                return Err(format!("the {what} is {width} wide; it has {heads} heads"));
+            }
+            Ok(t.reshape(&[batch, length, heads, width / heads])?
+                .permute(&[0, 2, 1, 3]))
+        }
+        _ => Err(format!(
+            "the {what} has shape {shape:?}; expected 3 or 4 dimensions"
+        )),
+    }
+}
+
+/// 0, 1, 2 and so on, as a row or a column.
+fn counted(n: usize, shape: &[usize], device: &Device) -> OpResult<Tensor> {
+    room::elements(&[n])?;
+    Tensor::upload(
+        (0..n).map(|i| i as f32).collect(),
+        shape,
+        DType::I64,
+        device,
+    )
+}
+
+/// Which keys later than a query there are, of the lengths last asked for.
+#[derive(Default)]
+struct Later(Mutex<Option<([usize; 3], Array)>>);
+
+impl Later {
+    /// The mask `[queries, keys]`, where the first query stands after `before` keys.
+    fn mask(&self, key: [usize; 3], device: &Device) -> OpResult<Mask> {
+        let [queries, keys, before] = key;
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.as_ref().is_none_or(|(k, _)| *k != key) {
+            let mut later = Vec::with_capacity(room::elements(&[queries, keys])?);
+            for i in 0..queries {
+                later.extend((0..keys).map(|j| j > before + i));
+            }
+            *kept = Some((key, Array::try_new([queries, keys], later)?));
+        }
+        let array = kept.as_ref().map(|(_, a)| a.clone());
+        drop(kept);
+        // It was put there just now.
+        Ok(array.ok_or("no mask")?.on(device)?.truth())
+    }
+}
+
+/// Queries, keys and values of checked shapes, heads a dimension, earlier keys and values put before.
+struct Operands {
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    batch: usize,
+    /// Heads of the queries, and of the keys and values.
+    heads: [usize; 2],
+    /// Number of queries and of keys.
+    length: [usize; 2],
+    /// Numbers per head in the query and in the value.
+    size: [usize; 2],
+    /// Keys there were before.
+    before: usize,
+    has_past: bool,
+}
+
+impl Operands {
+    fn read(x: &mut Args<'_>, q_heads: Option<usize>, kv_heads: Option<usize>) -> OpResult<Self> {
+        let query = by_head(x.tensor(0)?, q_heads, "query")?;
+        let mut key = by_head(x.tensor(1)?, kv_heads, "key")?;
+        let mut value = by_head(x.tensor(2)?, kv_heads, "value")?;
+        let fresh = key.shape()[2];
+        let has_past = x.has(4);
+        if let Some(past) = x.tensor_opt(4)? {
+            key = Tensor::cat(vec![past, key], 2).map_err(|e| format!("the past key: {e}"))?;
+        }
+        if let Some(past) = x.tensor_opt(5)? {
+            value =
+                Tensor::cat(vec![past, value], 2).map_err(|e| format!("the past value: {e}"))?;
+        }
+        let (q, k, v) = (query.shape(), key.shape(), value.shape());
+        if k[0] != q[0] || v[0] != q[0] || k[1] != v[1] || k[2] != v[2] || k[3] != q[3] {
+            return Err(format!(
+                "queries, keys and values of shapes {q:?}, {k:?} and {v:?} do not fit"
+            ));
+        }
+        if k[1] == 0 || q[1] % k[1] != 0 {
+            return Err(format!(
+                "{} heads of queries cannot share {} heads of keys",
+                q[1], k[1]
+            ));
+        }
+        if q[3] == 0 {
+            return Err("the heads hold no numbers".into());
+        }
+        Ok(Self {
+            batch: q[0],
+            heads: [q[1], k[1]],
+            length: [q[2], k[2]],
+            size: [q[3], v[3]],
+            before: k[2] - fresh,
+            has_past,
+            query,
+            key,
+            value,
+        })
+    }
+
+    /// Queries whose heads share those of a key, one after another as rows of one matrix.
+    fn rows(&self) -> usize {
+        self.heads[0] / self.heads[1] * self.length[0]
+    }
+}
+
+/// The attributes that say how scores become weights.
+struct Weighting {
+    causal: bool,
+    scale: Option<f64>,
+    softcap: f64,
+    /// Whether a mask shorter than the keys is made longer.
+    short: bool,
+    later: Later,
+}
+
+impl Weighting {
+    /// Which scores do not count, and what is added to the others.
+    fn masks(
+        &self,
+        x: &mut Args<'_>,
+        o: &Operands,
+    ) -> OpResult<(Option<Mask>, Option<Tensor>, bool)> {
+        let device = x.device;
+        let scores = [o.batch, o.heads[0], o.length[0], o.length[1]];
+        let (mut blocked, mut bias, mut may_block_all) = (None, None, false);
+        let block = |blocked: Option<Mask>, more: Mask| match blocked {
+            Some(m) => m.or(more),
+            None => Ok(more),
+        };
+        if let Some(mut mask) = x.tensor_opt(3)? {
+            may_block_all = true;
+            let yes_or_no = mask.dtype() == DType::Bool;
+            let own = mask.shape();
+            let missing = own.last().map_or(0, |n| o.length[1].saturating_sub(*n));
+            if self.short && missing > 0 {
+                let mut pads = vec![(0, 0); own.len()];
+                pads[own.len() - 1].1 = missing;
+                // What the mask does not reach does not count.
+                let value = if yes_or_no { 0.0 } else { f64::NEG_INFINITY };
+                mask = mask.padded(&pads, value)?;
+            }
+            let own = mask.shape();
+            if broadcast(&own, &scores)? != scores {
+                return Err(format!(
+                    "a mask of shape {own:?} for scores of shape {scores:?}"
+                ));
+            }
+            if yes_or_no {
+                blocked = Some(mask.truth().not());
+            } else {
+                bias = Some(mask);
+            }
+        }
+        let full = x.tensor_opt(6)?;
+        if let Some(full) = &full {
+            may_block_all = true;
+            let n = full.shape().iter().product();
+            if n != o.batch && n != 1 {
+                return Err(format!("{n} lengths of keys for a batch of {}", o.batch));
+            }
+            let keys = counted(o.length[1], &[1, 1, 1, o.length[1]], device)?;
+            let full = full.clone().reshape(&[n, 1, 1, 1])?;
+            blocked = Some(block(blocked, keys.greater_equal(full)?)?);
+        }
+        if self.causal {
+            match full {
+                // The queries are the last of the keys that are filled.
+                Some(full) if !o.has_past => {
+                    let n = full.shape().iter().product();
+                    let rows = counted(o.length[0], &[1, 1, o.length[0], 1], device)?;
+                    let last = full
+                        .reshape(&[n, 1, 1, 1])?
+                        .sub_scalar(o.length[0] as f64)
+                        .add(rows)?;
+                    let keys = counted(o.length[1], &[1, 1, 1, o.length[1]], device)?;
+                    blocked = Some(block(blocked, keys.greater(last)?)?);
+                }
+                _ if o.length[1] > o.before + 1 => {
+                    let key = [o.length[0], o.length[1], o.before];
+                    blocked = Some(block(blocked, self.later.mask(key, device)?)?);
+                }
+                _ => {}
+            }
+        }
+        Ok((blocked, bias, may_block_all))
+    }
+
+    /// The weights of the values, and what `mode` asks for of the way to them.
+    fn weights(
+        &self,
+        x: &mut Args<'_>,
+        o: &Operands,
+        mode: Option<i64>,
+    ) -> OpResult<(Tensor, Option<Tensor>)> {
+        let shape = [o.batch, o.heads[0], o.length[0], o.length[1]];
+        let scale = self
+            .scale
+            .unwrap_or_else(|| 1.0 / (o.size[0] as f64).sqrt());
+        let rows = [o.batch, o.heads[1], o.rows(), o.size[0]];
+        let mut told = None;
+        let mut tell = |step: i64, t: &Tensor| {
+            if mode == Some(step) {
+                told = Some(t.clone());
+            }
+        };
+        let query = o.query.clone().mul_scalar(scale).reshape(&rows)?;
+        let mut scores = product(query, o.key.clone().transposed(), x.device)?.reshape(&shape)?;
+        tell(0, &scores);
+        if self.softcap > 0.0 {
+            // Before the mask: after it, what does not count would count a little.
+            scores = scores
+                .div_scalar(self.softcap)
+                .tanh()
+                .mul_scalar(self.softcap);
+        }
+        tell(1, &scores);
+        let (blocked, bias, may_block_all) = self.masks(x, o)?;
+        if let Some(bias) = bias {
+            scores = scores.add(bias)?;
+        }
+        if let Some(blocked) = blocked {
+            scores = blocked.fill(scores, f64::NEG_INFINITY)?;
+        }
+        tell(2, &scores);
+        if !shape.contains(&0) {
+            let lost = if may_block_all {
+                let largest = scores.clone().detach().max(&[3]);
+                let lost = largest.equal_scalar(f64::NEG_INFINITY);
+                scores = lost.clone().fill(scores, 0.0)?;
+                Some(lost)
+            } else {
+                None
+            };
+            scores = scores.with(|t| <Dispatch as ActivationOps<Dispatch>>::softmax(t, 3));
+            if let Some(lost) = lost {
+                // A query for which no key counts gets zeros.
+                scores = lost.fill(scores, 0.0)?;
+            }
+        }
+        tell(3, &scores);
+        Ok((scores, told))
+    }
+}
+
+fn attention(node: &NodeSpec<'_>) -> OpResult<Run> {
+    let (q_heads, kv_heads) = (heads(node, "q_num_heads")?, heads(node, "kv_num_heads")?);
+    let mode = node.int("qk_matmul_output_mode", 0)?;
+    if !(0..=3).contains(&mode) {
+        return Err(format!(
+            "attribute `qk_matmul_output_mode` is {mode}; expected 0 to 3"
+        ));
+    }
+    for name in ["left_window_size", "right_window_size"] {
+        let size = node.int(name, -1)?;
+        if size >= 0 {
+            return Err(format!(
+                "attribute `{name}` is {size}; windows are not supported"
+            ));
+        }
+    }
+    let weighting = Weighting {
+        causal: node.flag("is_causal", false)?,
+        scale: node.float_opt("scale")?,
+        softcap: node.float("softcap", 0.0)?,
+        short: node.opset >= 24,
+        later: Later::default(),
+    };
+    let mode = node.wants(3).then_some(mode);
+    let present = [node.wants(1), node.wants(2)];
+    run(move |x| {
+        let flat = x.peek(0)?.shape().len() == 3;
+        let o = Operands::read(x, q_heads, kv_heads)?;
+        let (weights, told) = weighting.weights(x, &o, mode)?;
+        let rows = [o.batch, o.heads[1], o.rows(), o.length[1]];
+        let kept = |t: &Tensor, wanted: bool| wanted.then(|| t.clone());
+        let (keys, values) = (kept(&o.key, present[0]), kept(&o.value, present[1]));
+        let y = product(weights.reshape(&rows)?, o.value, x.device)?;
+        let [queries, size] = [o.length[0], o.size[1]];
+        let mut y = y.reshape(&[o.batch, o.heads[0], queries, size])?;
+        if flat {
+            let width = o.heads[0] * size;
+            y = y
+                .permute(&[0, 2, 1, 3])
+                .reshape(&[o.batch, queries, width])?;
+        }
+        let or_nothing = |t: Option<Tensor>| t.map_or(Value::Nothing, Value::from);
+        Ok(vec![
+            y.into(),
+            or_nothing(keys),
+            or_nothing(values),
+            or_nothing(told),
+        ])
+    })
+}
+
+/// The rows of a table of angles that belong to the positions: `[batch or 1, length, 1, half]`.
+fn angles(
+    table: Tensor,
+    places: Option<&Value>,
+    batch: usize,
+    length: usize,
+    half: usize,
+    device: &Device,
+) -> OpResult<Tensor> {
+    let shape = table.shape();
+    let fits = match places {
+        Some(_) => shape.len() == 2 && shape[1] == half,
+        None => shape.len() == 3 && shape[1..] == [length, half] && [1, batch].contains(&shape[0]),
+    };
+    if !fits {
+        return Err(format!(
+            "a table of shape {shape:?} for {length} positions and {half} angles"
+        ));
+    }
+    let Some(places) = places else {
+        return table.reshape(&[shape[0], length, 1, half]);
+    };
+    let own = places.shape();
+    if own.len() != 2 || own[1] != length || ![1, batch].contains(&own[0]) {
+        return Err(format!(
+            "positions of shape {own:?}; expected [{batch}, {length}]"
+        ));
+    }
+    let rows = room::elements(&own)?;
+    let indices = match places {
+        Value::Device(t) => wrapped(t.clone(), shape[0])?.reshape(&[rows])?.indices(),
+        other => {
+            let list = other.clone().host()?.to_ints()?;
+            let inside = |i: &i64| {
+                usize::try_from(*i)
+                    .ok()
+                    .filter(|i| *i < shape[0])
+                    .ok_or_else(|| format!("position {i} in a table of {}", shape[0]))
+            };
+            let list: Vec<usize> = list.iter().map(inside).collect::<OpResult<_>>()?;
+            Indices::upload(&list, &[rows], device)
+        }
+    };
+    table.select(0, indices).reshape(&[own[0], length, 1, half])
+}
+
+fn rotary(node: &NodeSpec<'_>) -> OpResult<Run> {
+    let interleaved = node.flag("interleaved", false)?;
+    let heads = heads(node, "num_heads")?;
+    let part = node.int("rotary_embedding_dim", 0)?;
+    let part = usize::try_from(part)
+        .map_err(|_| format!("attribute `rotary_embedding_dim` is {part}; expected 0 or more"))?;
+    run(move |x| {
+        let input = x.tensor(0)?;
+        let shape = input.shape();
+        // [batch, length, heads, size]
+        let input = match *shape.as_slice() {
+            [_, _, _, _] => input.permute(&[0, 2, 1, 3]),
+            _ => by_head(input, heads, "input")?.permute(&[0, 2, 1, 3]),
+        };
+        let wide = input.shape();
+        let (batch, length, size) = (wide[0], wide[1], wide[3]);
+        let part = if part == 0 { size } else { part };
+        if part > size || part % 2 != 0 || wide.contains(&0) {
+            return Err(format!(
+                "{part} numbers of a head of {size} are turned, in an input of shape {shape:?}; expected an even number"
+            ));
+        }
+        let places = if x.has(3) { Some(x.take(3)?) } else { None };
+        let half = part / 2;
+        let (cos, sin) = (x.tensor(1)?, x.tensor(2)?);
+        let rows = |t| angles(t, places.as_ref(), batch, length, half, x.device);
+        let (cos, sin) = (rows(cos)?, rows(sin)?);
+        let turned = input.clone().narrow(3, 0, part);
+        let (a, b) = if interleaved {
+            (
+                turned.clone().slice(3, 0, part, 2),
+                turned.slice(3, 1, part, 2),
+            )
+        } else {
+            (
+                turned.clone().narrow(3, 0, half),
+                turned.narrow(3, half, half),
+            )
+        };
+        let real = a
+            .clone()
+            .mul(cos.clone())?
+            .sub(b.clone().mul(sin.clone())?)?;
+        let imaginary = a.mul(sin)?.add(b.mul(cos)?)?;
+        let mut y = if interleaved {
+            let column = [batch, length, wide[2], half, 1];
+            Tensor::cat(vec![real.reshape(&column)?, imaginary.reshape(&column)?], 4)?
+                .reshape(&[batch, length, wide[2], part])?
+        } else {
+            Tensor::cat(vec![real, imaginary], 3)?
+        };
+        if part < size {
+            y = Tensor::cat(vec![y, input.narrow(3, part, size - part)], 3)?;
+        }
+        one(if shape.len() == 4 {
+            y.permute(&[0, 2, 1, 3])
+        } else {
+            y.reshape(&shape)?
+        })
+    })
+}
+
+/// The operators of this file.
+pub(super) const ENTRIES: &[Entry] = &[
+    Entry::new("Attention", attention),
+    Entry::new("RotaryEmbedding", rotary),
+];
+
+#[cfg(test)]
+mod tests {
+    use crate::array::Array;
+    use crate::check::Case;
+
+    /// Scattered numbers of `n` elements.
+    fn numbers(n: usize, salt: f64) -> Vec<f64> {
+        (0..n)
+            .map(|i| 2.0 * ((i as f64 + 1.0) * 0.618_033_988_749_894_9 + salt).fract() - 1.0)
+            .collect()
+    }
+
+    /// One head, by the definition: `bias(i, j)` is added, minus infinity included.
+    fn by_definition(
+        [q, k, v]: [&[f64]; 3],
+        size: usize,
+        scale: f64,
+        cap: f64,
+        bias: &dyn Fn(usize, usize) -> f64,
+    ) -> Vec<f64> {
+        let (keys, width) = (k.len() / size, v.len() * size / k.len());
+        let mut y = Vec::new();
+        for (i, query) in q.chunks(size).enumerate() {
+            let scores: Vec<f64> = (0..keys)
+                .map(|j| {
+                    let dot: f64 = (0..size).map(|d| query[d] * k[j * size + d]).sum();
+                    let s = dot * scale;
+                    (if cap > 0.0 { cap * (s / cap).tanh() } else { s }) + bias(i, j)
+                })
+                .collect();
+            let e: Vec<f64> = scores.iter().map(|s| s.exp()).collect();
+            let sum: f64 = e.iter().sum();
+            for d in 0..width {
+                let total: f64 = (0..keys).map(|j| e[j] * v[j * width + d]).sum();
+                y.push(if sum > 0.0 { total / sum } else { 0.0 });
+            }
+        }
+        y
+    }
+
+    fn close(given: &Array, shape: &[usize], expected: &[f64]) {
+        assert_eq!(given.shape(), shape);
+        let given = given.to_f64().unwrap();
+        for (a, b) in given.iter().zip(expected) {
+            assert!((a - b).abs() < 1e-5, "{given:?}\n{expected:?}");
+        }
+    }
+
+    /// Two heads of two numbers, three queries, four keys.
+    fn four_dimensions() -> (Case, [Vec<f64>; 3]) {
+        let (q, k, v) = (numbers(12, 0.1), numbers(16, 0.2), numbers(24, 0.3));
+        let case = Case::new("Attention")
+            .opset(24)
+            .tracked(&[1, 2, 3, 2], q.clone())
+            .tracked(&[1, 2, 4, 2], k.clone())
+            .tracked(&[1, 2, 4, 3], v.clone());
+        (case, [q, k, v])
+    }
+
+    fn expected(
+        [q, k, v]: &[Vec<f64>; 3],
+        scale: f64,
+        cap: f64,
+        bias: &dyn Fn(usize, usize) -> f64,
+    ) -> Vec<f64> {
+        (0..2)
+            .flat_map(|h| {
+                let parts = [&q[h * 6..][..6], &k[h * 8..][..8], &v[h * 12..][..12]];
+                by_definition(parts, 2, scale, cap, bias)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn values_are_those_of_the_definition() {
+        let (case, qkv) = four_dimensions();
+        let root = 1.0 / 2f64.sqrt();
+        let none = |_: usize, _: usize| 0.0;
+        let y = case.run().unwrap().remove(0);
+        close(&y, &[1, 2, 3, 3], &expected(&qkv, root, 0.0, &none));
+        let y = case.clone().float("scale", 3.0).float("softcap", 0.5);
+        let y = y.run().unwrap().remove(0);
+        close(&y, &[1, 2, 3, 3], &expected(&qkv, 3.0, 0.5, &none));
+        let later = |i: usize, j: usize| if j > i { f64::NEG_INFINITY } else { 0.0 };
+        let y = case.clone().int("is_causal", 1).run().unwrap().remove(0);
+        close(&y, &[1, 2, 3, 3], &expected(&qkv, root, 0.0, &later));
+        // A mask of numbers, and one of yes and no with a query that sees nothing.
+        let bias: Vec<f64> = numbers(12, 0.7);
+        let mask = Array::new([3, 4], bias.iter().map(|b| *b as f32).collect::<Vec<_>>());
+        let y = case.clone().float("softcap", 0.5).host(mask);
+        let y = y.run().unwrap().remove(0);
+        let added = |i: usize, j: usize| bias[i * 4 + j];
+        close(&y, &[1, 2, 3, 3], &expected(&qkv, root, 0.5, &added));
+        let seen: Vec<bool> = (0..12).map(|i| i / 4 != 1 && i % 3 != 0).collect();
+        let y = case.clone().host(Array::new([3, 4], seen.clone()));
+        let y = y.run().unwrap().remove(0);
+        let hidden = |i: usize, j: usize| {
+            if seen[i * 4 + j] {
+                0.0
+            } else {
+                f64::NEG_INFINITY
+            }
+        };
+        close(&y, &[1, 2, 3, 3], &expected(&qkv, root, 0.0, &hidden));
+    }
+
+    #[test]
+    fn masks_and_caches_shorter_than_the_keys() {
+        let (case, qkv) = four_dimensions();
+        let root = 1.0 / 2f64.sqrt();
+        let reach =
+            |n: usize| move |_: usize, j: usize| if j < n { 0.0 } else { f64::NEG_INFINITY };
+        // What a mask does not reach does not count.
+        for mask in [
+            Array::new([3, 2], vec![true; 6]),
+            Array::new([1, 3, 2], vec![0f32; 6]),
+        ] {
+            let y = case.clone().host(mask).run().unwrap().remove(0);
+            close(&y, &[1, 2, 3, 3], &expected(&qkv, root, 0.0, &reach(2)));
+        }
+        // Before version 24 a mask of one key is for all of them.
+        let y = case
+            .clone()
+            .opset(23)
+            .host(Array::new([3, 1], vec![true; 3]));
+        let y = y.run().unwrap().remove(0);
+        close(&y, &[1, 2, 3, 3], &expected(&qkv, root, 0.0, &reach(4)));
+        // A cache with three keys in it; the last query is the third of them.
+        let cached = case.absent().absent().absent();
+        let cached = cached.host(Array::new([1], vec![3i64]));
+        let y = cached.run().unwrap().remove(0);
+        close(&y, &[1, 2, 3, 3], &expected(&qkv, root, 0.0, &reach(3)));
+        let y = cached.int("is_causal", 1).run().unwrap().remove(0);
+        let later = |i: usize, j: usize| if j > i { f64::NEG_INFINITY } else { 0.0 };
+        close(&y, &[1, 2, 3, 3], &expected(&qkv, root, 0.0, &later));
+    }
+
+    #[test]
+    fn heads_in_the_width_share_keys() {
+        // Four heads of queries, two of keys, two samples: as if every head of keys were there twice.
+        let (q, k, v) = (numbers(48, 0.1), numbers(32, 0.2), numbers(16, 0.3));
+        let case = Case::new("Attention")
+            .opset(23)
+            .int("q_num_heads", 4)
+            .int("kv_num_heads", 2)
+            .tracked(&[2, 3, 8], q.clone())
+            .tracked(&[2, 4, 4], k.clone())
+            .tracked(&[2, 4, 2], v.clone());
+        let mut y = vec![0.0; 24];
+        for (b, h) in (0..8).map(|i| (i / 4, i % 4)) {
+            let head = |t: &[f64], rows: usize, wide: usize, at: usize, size: usize| -> Vec<f64> {
+                (0..rows)
+                    .flat_map(|i| t[(b * rows + i) * wide + at * size..][..size].to_vec())
+                    .collect()
+            };
+            let (hq, hk) = (head(&q, 3, 8, h, 2), head(&k, 4, 4, h / 2, 2));
+            let hv = head(&v, 4, 2, h / 2, 1);
+            let own = by_definition([&hq, &hk, &hv], 2, 1.0 / 2f64.sqrt(), 0.0, &|_, _| 0.0);
+            for i in 0..3 {
+                y[(b * 3 + i) * 4 + h] = own[i];
+            }
+        }
+        close(&case.run().unwrap()[0], &[2, 3, 4], &y);
+    }
+
+    #[test]
+    fn what_was_there_before_comes_first() {
+        // Keys and values given in two parts, the queries standing after the first.
+        let (q, k, v) = (numbers(4, 0.1), numbers(8, 0.2), numbers(8, 0.3));
+        let case = Case::new("Attention")
+            .opset(23)
+            .outputs(4)
+            .int("is_causal", 1)
+            .int("qk_matmul_output_mode", 3)
+            .tracked(&[1, 1, 2, 2], q.clone())
+            .tracked(&[1, 1, 2, 2], k[4..].to_vec())
+            .tracked(&[1, 1, 2, 2], v[4..].to_vec())
+            .absent()
+            .tracked(&[1, 1, 2, 2], k[..4].to_vec())
+            .tracked(&[1, 1, 2, 2], v[..4].to_vec());
+        let later = |i: usize, j: usize| if j > i + 2 { f64::NEG_INFINITY } else { 0.0 };
+        let y = by_definition([&q, &k, &v], 2, 1.0 / 2f64.sqrt(), 0.0, &later);
+        let outputs = case.run().unwrap();
+        close(&outputs[0], &[1, 1, 2, 2], &y);
+        close(&outputs[1], &[1, 1, 4, 2], &k);
+        close(&outputs[2], &[1, 1, 4, 2], &v);
+        let weights = outputs[3].to_f64().unwrap();
+        assert_eq!(weights[3], 0.0);
+        assert!((weights[..4].iter().sum::<f64>() - 1.0).abs() < 1e-6);
+        case.assert_gradient();
+    }
+
+    #[test]
+    fn scores_are_told_at_every_step() {
+        let told = |mode: i64| {
+            let case = Case::new("Attention")
+                .opset(24)
+                .outputs(4)
+                .int("qk_matmul_output_mode", mode)
+                .float("softcap", 2.0)
+                .float("scale", 1.0)
+                .tracked(&[1, 1, 1, 1], vec![2.0])
+                .tracked(&[1, 1, 2, 1], vec![1.0, -1.0])
+                .tracked(&[1, 1, 2, 1], vec![1.0, 2.0])
+                .host(Array::new([1, 2], vec![0.25f32, 0.0]));
+            case.run().unwrap()[3].to_f64().unwrap()
+        };
+        let t = 2.0 * 1f64.tanh();
+        let e = [(t + 0.25).exp(), (-t).exp()];
+        let p = [e[0] / (e[0] + e[1]), e[1] / (e[0] + e[1])];
+        for (mode, expected) in [[2.0, -2.0], [t, -t], [t + 0.25, -t], p].iter().enumerate() {
+            close(&Array::new([2], told(mode as i64)), &[2], expected);
+        }
+    }
+
+    #[test]
+    fn gradients_of_attention() {
+        let (case, _) = four_dimensions();
+        case.assert_gradient();
+        case.clone()
+            .int("is_causal", 1)
+            .float("softcap", 0.7)
+            .assert_gradient();
+        case.clone()
+            .scattered(&[1, 2, 3, 4], -1.0, 1.0)
+            .assert_gradient();
+        let seen: Vec<bool> = (0..12).map(|i| i / 4 != 1 && i % 3 != 0).collect();
+        case.host(Array::new([3, 4], seen)).assert_gradient();
+        for mode in 0..4 {
+            Case::new("Attention")
+                .opset(24)
+                .outputs(4)
+                .int("q_num_heads", 4)
+                .int("kv_num_heads", 2)
+                .int("qk_matmul_output_mode", mode)
+                .scattered(&[2, 2, 8], -1.0, 1.0)
+                .scattered(&[2, 3, 4], -1.0, 1.0)
+                .scattered(&[2, 3, 2], -1.0, 1.0)
+                .assert_gradient();
+        }
+    }
+
+    #[test]
+    fn attention_that_does_not_fit_is_refused() {
+        let of = |q: &[usize], k: &[usize], v: &[usize]| {
+            Case::new("Attention")
+                .scattered(q, 0.0, 1.0)
+                .scattered(k, 0.0, 1.0)
+                .scattered(v, 0.0, 1.0)
+        };
+        let says = |case: &Case, part: &str| {
+            let e = case.run().unwrap_err();
+            assert!(e.contains(part), "{e}");
+        };
+        let fits = of(&[1, 2, 3, 2], &[1, 2, 4, 2], &[1, 2, 4, 2]);
+        says(
+            &of(&[1, 3, 4], &[1, 3, 4], &[1, 3, 4]),
+            "no number of heads",
+        );
+        let wide = of(&[1, 3, 4], &[1, 3, 4], &[1, 3, 4])
+            .int("q_num_heads", 3)
+            .int("kv_num_heads", 3);
+        says(&wide, "4 wide; it has 3 heads");
+        says(&of(&[2, 2], &[2, 2], &[2, 2]), "expected 3 or 4 dimensions");
+        says(
+            &of(&[1, 2, 3, 2], &[1, 2, 4, 3], &[1, 2, 4, 2]),
+            "do not fit",
+        );
+        says(
+            &of(&[1, 3, 3, 2], &[1, 2, 4, 2], &[1, 2, 4, 2]),
+            "cannot share",
+        );
+        says(
+            &fits.clone().int("qk_matmul_output_mode", 4),
+            "expected 0 to 3",
+        );
+        says(&fits.clone().int("left_window_size", 2), "windows");
+        says(&fits.clone().int("q_num_heads", -1), "expected at least 1");
+        says(&fits.clone().scattered(&[5, 4], 0.0, 1.0), "shapes");
+        let mask = fits.clone().scattered(&[2, 1, 1, 3, 4], 0.0, 1.0);
+        says(&mask, "a mask of shape");
+        says(&fits.absent().scattered(&[2], 0.0, 1.0), "the past key");
+        // Nothing to attend to.
+        let y = of(&[1, 1, 2, 2], &[1, 1, 0, 2], &[1, 1, 0, 2])
+            .run()
+            .unwrap();
+        close(&y[0], &[1, 1, 2, 2], &[0.0; 4]);
+    }
+
+    /// A pair of numbers at a position, turned by the angle whose sine and cosine are given.
+    #[test]
+    fn pairs_are_turned() {
+        let angle = |i: usize| 0.3 + i as f64;
+        let table = |f: fn(f64) -> f64| -> Vec<f64> { (0..6).map(|i| f(angle(i))).collect() };
+        let places = Array::new([1, 2], vec![2i64, 0]);
+        let input = numbers(10, 0.4);
+        for interleaved in [0, 1] {
+            // One head of five numbers, of which four are turned, at places 2 and 0 of three.
+            let case = Case::new("RotaryEmbedding")
+                .opset(23)
+                .int("interleaved", interleaved)
+                .int("rotary_embedding_dim", 4)
+                .int("num_heads", 1)
+                .tracked(&[1, 2, 5], input.clone())
+                .tracked(&[3, 2], table(f64::cos))
+                .tracked(&[3, 2], table(f64::sin))
+                .host(places.clone());
+            let mut y = input.clone();
+            for (row, place) in [2, 0].into_iter().enumerate() {
+                for i in 0..2 {
+                    let (s, c) = angle(place * 2 + i).sin_cos();
+                    let (a, b) = if interleaved == 1 {
+                        (2 * i, 2 * i + 1)
+                    } else {
+                        (i, i + 2)
+                    };
+                    let (a, b) = (row * 5 + a, row * 5 + b);
+                    y[a] = c * input[a] - s * input[b];
+                    y[b] = s * input[a] + c * input[b];
+                }
+            }
+            close(&case.run().unwrap()[0], &[1, 2, 5], &y);
+            case.assert_gradient();
+        }
+        // Heads as a dimension of their own, and the angles of each sample given.
+        let case = Case::new("RotaryEmbedding")
+            .opset(23)
+            .scattered(&[2, 3, 2, 4], -1.0, 1.0)
+            .scattered(&[2, 2, 2], -1.0, 1.0)
+            .scattered(&[2, 2, 2], -1.0, 1.0);
+        assert_eq!(case.run().unwrap()[0].shape(), [2, 3, 2, 4]);
+        case.assert_gradient();
+    }
+
+    #[test]
+    fn rotations_that_do_not_fit_are_refused() {
+        let of = |input: &[usize], table: &[usize]| {
+            Case::new("RotaryEmbedding")
+                .scattered(input, 0.0, 1.0)
+                .scattered(table, 0.0, 1.0)
+                .scattered(table, 0.0, 1.0)
+        };
+        let says = |case: &Case, part: &str| {
+            let e = case.run().unwrap_err();
+            assert!(e.contains(part), "{e}");
+        };
+        says(&of(&[1, 2, 4], &[1, 2, 2]), "no number of heads");
+        says(&of(&[1, 1, 2, 3], &[1, 2, 1]), "an even number");
+        says(&of(&[1, 1, 2, 4], &[1, 3, 2]), "a table of shape");
+        let far = of(&[1, 1, 2, 4], &[3, 2]).host(Array::new([1, 2], vec![0i64, 3]));
+        says(&far, "position 3 in a table of 3");
+        let odd = of(&[1, 1, 2, 4], &[3, 2]).host(Array::new([1, 3], vec![0i64; 3]));
+        says(&odd, "positions of shape");
+    }
+}

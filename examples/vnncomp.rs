@@ -4,9 +4,10 @@
 //! cargo run -p proofmark --example vnncomp -- [--timeout SECONDS] [--seed S] [--only TEXT] [FOLDER]
 //! ```
 //!
-//! FOLDER holds `instances.csv` (benchmark, model, vnnlib, verdict, …) and the files it names; `../shared/data/vnn`
-//! if absent. `--only` keeps the instances whose line contains TEXT. Prints a line per instance on standard error
-//! and a table on standard output; exits 1 if a point was found where verifiers have proven that there is none.
+//! FOLDER holds `instances.csv` (benchmark, model, vnnlib, verdict, …) and the files it names; the folder `vnn` of
+//! `../shared/data` (or `$PROOFMARK_DATA`) if absent. `--only` keeps the instances whose line contains TEXT. Prints a
+//! line per instance on standard error and a table on standard output; exits 1 if a point was found where verifiers
+//! have proven that there is none.
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -68,7 +69,11 @@ fn compare() -> Result<bool, Box<dyn Error>> {
             _ => folder = Some(PathBuf::from(argument)),
         }
     }
-    let usual = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/vnn");
+    let usual = || {
+        let data = std::env::var_os("PROOFMARK_DATA").map(PathBuf::from);
+        let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
+        data.unwrap_or_else(beside).join("vnn")
+    };
     let folder = folder.unwrap_or_else(usual);
     let table = folder.join("instances.csv");
     if !table.is_file() {

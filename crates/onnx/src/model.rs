@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::str::FromStr;
-use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor as Burn};
 use proofmark_domain::{Modality, TrustCode, TrustFlag};
@@ -12,35 +10,13 @@ use proofmark_model::{DecisionModel, Features, ModelError, Network, Query, Signa
 use crate::array::Array;
 use crate::batch::{Batching, Carried, Choices, analyse};
 use crate::classifier::{Scores, scores_of};
-use crate::dtype::DType;
 use crate::error::OnnxError;
 use crate::graph::{Fix, Graph, Plan, Slot};
 use crate::load::OnnxFile;
+use crate::port::{Layout, Port, chunk, matched, port};
 use crate::room;
-use crate::session::{Declared, Dim};
 use crate::tensor::Tensor;
 use crate::value::Value;
-
-/// The order of an image's axes in a model's input.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Layout {
-    /// `[c, h, w]`, as PyTorch exports.
-    Nchw,
-    /// `[h, w, c]`, as TensorFlow exports.
-    Nhwc,
-}
-
-impl FromStr for Layout {
-    type Err = String;
-
-    fn from_str(s: &str) -> Result<Self, String> {
-        match s {
-            "nchw" => Ok(Self::Nchw),
-            "nhwc" => Ok(Self::Nhwc),
-            _ => Err(format!("layout `{s}`; expected nchw or nhwc")),
-        }
-    }
-}
 
 /// What is said of a model beyond its file.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -51,7 +27,7 @@ pub struct OnnxOptions {
     pub output: Option<String>,
     /// Whether that output holds probabilities: their logarithm is attacked where no softmax is found to go behind.
     pub probabilities: bool,
-    /// Values the scores may be regression targets instead of classes: any number of outputs is accepted, untouched.
+    /// Whether the outputs are taken as they stand, any number of them, classes or not (properties are about those).
     pub raw: bool,
 }
 
@@ -90,22 +66,6 @@ impl fmt::Display for BatchMode {
 
 /// How many readings of a graph are confirmed on three samples before they are taken one by one.
 const CONFIRMATIONS: usize = 4;
-
-/// One input that samples come through.
-struct Port {
-    /// The input's name.
-    name: String,
-    /// The input's type.
-    dtype: DType,
-    /// Per sample, as the data have it.
-    given: Vec<usize>,
-    /// Order of the data's axes that the model wants.
-    order: Vec<usize>,
-    /// Per sample, as the model wants it.
-    wanted: Vec<usize>,
-    /// Whether the model's input has an axis for the samples.
-    batched: bool,
-}
 
 /// An ONNX model bound to its inputs: blocks `[n, features]` in, scores `[n, classes]` out, with gradients.
 pub struct OnnxModel {
@@ -391,19 +351,8 @@ impl OnnxModel {
             .iter()
             .zip(blocks)
             .map(|(port, block)| {
-                let n = block.dims()[0];
-                let mut given = vec![n];
-                given.extend(&port.given);
-                let mut order = vec![0];
-                order.extend(port.order.iter().map(|a| a + 1));
-                let mut wanted = if port.batched { vec![n] } else { Vec::new() };
-                wanted.extend(&port.wanted);
-                let tensor = Tensor::from_burn(block.clone())
-                    .reshape(&given)
-                    .map(|t| t.permute(&order))
-                    .and_then(|t| t.reshape(&wanted))
-                    .map_err(|e| self.file.problem(format!("input `{}`: {e}", port.name)))?;
-                Ok(tensor.typed(port.dtype).into())
+                port.feed(block)
+                    .map_err(|e| self.file.problem(format!("input `{}`: {e}", port.name)))
             })
             .collect()
     }
@@ -443,12 +392,12 @@ impl OnnxModel {
             let chunk: Vec<Burn<2>> = blocks
                 .iter()
                 .map(|b| {
-                    let part = b.clone().slice([start..end]);
+                    let part = b.clone().slice(start..end);
                     if end - start == size {
                         return part;
                     }
                     // A last chunk that is not full is filled up with its last row.
-                    let last = b.clone().slice([end - 1..end]);
+                    let last = b.clone().slice(end - 1..end);
                     let mut rows = vec![part];
                     rows.extend(vec![last; size - (end - start)]);
                     Burn::cat(rows, 0)
@@ -457,7 +406,7 @@ impl OnnxModel {
             let values = self.run_traced(plan, &chunk, &mut |_, _| {})?;
             for ((part, v), slot) in parts.iter_mut().zip(values).zip(slots) {
                 let rows = self.rows(v, *slot, size)?;
-                part.push(rows.slice([0..end - start]));
+                part.push(rows.slice(0..end - start));
             }
         }
         Ok(parts.into_iter().map(|p| Burn::cat(p, 0)).collect())
@@ -633,196 +582,6 @@ impl Features for OnnxModel {
     }
 }
 
-/// The modality for each input of the model, under the input's name.
-fn matched(
-    file: &OnnxFile,
-    declared: &[Declared],
-    given: &[Modality],
-) -> Result<Vec<Modality>, OnnxError> {
-    let names = || {
-        let list: Vec<&str> = declared.iter().map(|d| d.name.as_str()).collect();
-        list.join(", ")
-    };
-    if let ([d], [m]) = (declared, given) {
-        return Ok(vec![Modality {
-            name: d.name.clone(),
-            ..m.clone()
-        }]);
-    }
-    if let Some(m) = given
-        .iter()
-        .find(|m| declared.iter().all(|d| d.name != m.name))
-    {
-        return Err(file.problem(format!(
-            "has no input `{}`; its inputs are {}",
-            m.name,
-            names()
-        )));
-    }
-    declared
-        .iter()
-        .map(|d| {
-            given.iter().find(|m| m.name == d.name).cloned().ok_or_else(|| {
-                file.problem(format!(
-                    "input `{}` is given no data; give an array of that name, or fix it (--fix {}=VALUE)",
-                    d.name, d.name
-                ))
-            })
-        })
-        .collect()
-}
-
-/// Whether the model wants an image's channels at the other end. They come first or last in the data; a layout that
-/// is stated says where the model wants them.
-fn turned(given: &[usize], layout: Option<Layout>) -> bool {
-    layout.is_some_and(|l| {
-        let few = |n: usize| matches!(n, 1 | 3 | 4);
-        let first = given.len() == 3 && few(given[0]) && !few(given[2]);
-        let last = given.len() == 3 && few(given[2]) && !few(given[0]);
-        (l == Layout::Nhwc && !last) || (l == Layout::Nchw && last && !first)
-    })
-}
-
-/// How the samples of a modality become an input.
-fn port(
-    file: &OnnxFile,
-    declared: &Declared,
-    modality: &Modality,
-    layout: Option<Layout>,
-) -> Result<Port, OnnxError> {
-    let problem = |p: String| file.problem(format!("input `{}`: {p}", declared.name));
-    if let Some(dtype) = declared.dtype
-        && !dtype.is_float()
-    {
-        return Err(problem(format!(
-            "is {dtype}; only floating-point inputs can be attacked (fix it with --fix {}=VALUE)",
-            declared.name
-        )));
-    }
-    let given = modality.shape.clone();
-    let features = modality.features();
-    let dtype = declared.dtype.unwrap_or(DType::F32);
-    let straight = |wanted: Vec<usize>, batched| Port {
-        name: declared.name.clone(),
-        dtype,
-        order: (0..given.len()).collect(),
-        given: given.clone(),
-        wanted,
-        batched,
-    };
-    let Some(dims) = &declared.shape else {
-        return Ok(straight(given.clone(), true));
-    };
-    let fixed: Option<Vec<usize>> = dims
-        .iter()
-        .map(|d| match d {
-            Dim::Fixed(n) => Some(*n),
-            _ => None,
-        })
-        .collect();
-    if let Some(all) = &fixed
-        && all.iter().product::<usize>() == features
-        && all.first() != Some(&1)
-    {
-        return Ok(straight(all.clone(), false));
-    }
-    let Some(sample) = dims.get(1..) else {
-        return Err(problem(
-            "is a single number; expected an axis of samples".into(),
-        ));
-    };
-    let shown = || {
-        let list: Vec<String> = sample.iter().map(ToString::to_string).collect();
-        list.join(", ")
-    };
-    let fits = |shape: &[usize]| {
-        shape.len() == sample.len()
-            && shape.iter().zip(sample).all(|(n, d)| match d {
-                Dim::Fixed(m) => n == m,
-                _ => true,
-            })
-    };
-    if fits(&given) && !turned(&given, layout) {
-        return Ok(straight(given.clone(), true));
-    }
-    if let [a, b, c] = *given.as_slice() {
-        let to_last = (vec![1, 2, 0], [b, c, a]);
-        let to_first = (vec![2, 0, 1], [c, a, b]);
-        let allowed = match layout {
-            None => vec![to_last, to_first],
-            Some(Layout::Nhwc) => vec![to_last],
-            Some(Layout::Nchw) => vec![to_first],
-        };
-        for (order, shape) in allowed {
-            if fits(&shape) {
-                return Ok(Port {
-                    name: declared.name.clone(),
-                    dtype,
-                    given: given.clone(),
-                    order,
-                    wanted: shape.to_vec(),
-                    batched: true,
-                });
-            }
-        }
-    }
-    let known: usize = sample
-        .iter()
-        .map(|d| if let Dim::Fixed(n) = d { *n } else { 1 })
-        .product();
-    let free = sample
-        .iter()
-        .filter(|d| !matches!(d, Dim::Fixed(_)))
-        .count();
-    if known == 0 || !features.is_multiple_of(known) || (free == 0 && features != known) {
-        return Err(problem(format!(
-            "takes samples of shape [{}]; the data have shape {given:?} ({features} values)",
-            shown()
-        )));
-    }
-    if free > 1 {
-        return Err(problem(format!(
-            "takes samples of shape [{}], which data of shape {given:?} do not settle",
-            shown()
-        )));
-    }
-    let wanted = sample
-        .iter()
-        .map(|d| match d {
-            Dim::Fixed(n) => *n,
-            _ => features / known,
-        })
-        .collect();
-    Ok(straight(wanted, true))
-}
-
-/// How many samples the file takes at a time, if it says so.
-fn chunk(
-    file: &OnnxFile,
-    declared: &[Declared],
-    ports: &[Port],
-) -> Result<Option<usize>, OnnxError> {
-    let mut size = None;
-    for (d, port) in declared.iter().zip(ports) {
-        let own = match d.shape.as_deref().and_then(<[Dim]>::first) {
-            Some(Dim::Fixed(n)) if port.batched => Some(*n),
-            _ if !port.batched => Some(1),
-            _ => None,
-        };
-        match (size, own) {
-            (Some(a), Some(b)) if a != b => {
-                return Err(file.problem(format!(
-                    "input `{}` takes {b} samples at a time and another one {a}",
-                    d.name
-                )));
-            }
-            (_, Some(b)) => size = Some(b),
-            _ => {}
-        }
-    }
-    Ok(size)
-}
-
 fn output_slot(file: &OnnxFile, graph: &Graph, options: &OnnxOptions) -> Result<Slot, OnnxError> {
     let Some(name) = &options.output else {
         return graph
@@ -843,43 +602,4 @@ fn output_slot(file: &OnnxFile, graph: &Graph, options: &OnnxOptions) -> Result<
             list.join(", ")
         ))
     })
-}
-
-/// The modalities of a model's inputs as the file declares them, with `bounds` for all: for models that are asked
-/// without a data set. Free dimensions other than the first are an error.
-pub fn declared_modalities(
-    file: &OnnxFile,
-    bounds: &proofmark_domain::Bounds,
-) -> Result<Arc<[Modality]>, OnnxError> {
-    file.inputs()
-        .into_iter()
-        .map(|d| {
-            let dims = d.shape.clone().unwrap_or_default();
-            let sample = if dims.len() > 1 {
-                &dims[1..]
-            } else {
-                &dims[..]
-            };
-            let shape = sample
-                .iter()
-                .map(|dim| match dim {
-                    Dim::Fixed(n) => Ok(*n),
-                    other => Err(file.problem(format!(
-                        "input `{}` leaves dimension {other} open; data are needed to settle it",
-                        d.name
-                    ))),
-                })
-                .collect::<Result<Vec<usize>, _>>()?;
-            Ok(Modality {
-                name: d.name,
-                kind: if shape.len() == 3 {
-                    proofmark_domain::Kind::Image
-                } else {
-                    proofmark_domain::Kind::Table
-                },
-                shape,
-                bounds: bounds.clone(),
-            })
-        })
-        .collect()
 }

@@ -60,7 +60,7 @@ impl Cnn {
             .forward(activation::relu(self.hidden.forward(x.flatten::<2>(1, 3))))
     }
 
-    /// The same network as a file, as PyTorch would export it.
+    /// The same network as a file, as `PyTorch` would export it.
     fn onnx(&self) -> Vec<u8> {
         fn values<const D: usize>(t: Tensor<D>) -> (Vec<i64>, Vec<f32>) {
             let shape = t.dims().iter().map(|d| *d as i64).collect();
@@ -156,10 +156,10 @@ fn networks(c: &mut Criterion) {
     let mut group = c.benchmark_group("cnn-batch-64");
     group.sample_size(20);
     group.bench_function("forward/burn", |b| {
-        b.iter(|| black_box(by_hand.scores(&query)))
+        b.iter(|| black_box(by_hand.scores(&query)));
     });
     group.bench_function("forward/onnx", |b| {
-        b.iter(|| black_box(by_file.scores(&query)))
+        b.iter(|| black_box(by_file.scores(&query)));
     });
     let sum = |scores: &Tensor<2>, _: &Batch| scores.clone().sum_dim(1).squeeze_dim(1);
     group.bench_function("gradient/burn", |b| {
@@ -187,8 +187,13 @@ fn nodes(c: &mut Criterion) {
         bounds: images().bounds,
     };
     let file = OnnxFile::decode("chain.onnx", bytes, None).expect("a file");
-    let model =
-        OnnxModel::new(file, &[table.clone()], &OnnxOptions::default(), &device).expect("a model");
+    let model = OnnxModel::new(
+        file,
+        std::slice::from_ref(&table),
+        &OnnxOptions::default(),
+        &device,
+    )
+    .expect("a model");
     let x = Batch::from_host(vec![table].into(), vec![vec![0.5; 4]], &device).expect("a batch");
     let query = Query::one_per_row(x, &[0]);
     let mut group = c.benchmark_group("chain-1000");

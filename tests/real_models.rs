@@ -1,5 +1,9 @@
 //! Models and data with a known state, from `../shared/data` (or `$PROOFMARK_DATA`): their clean accuracy comes out
 //! through our own reading of both.
+#![expect(
+    clippy::print_stderr,
+    reason = "a test that is skipped says so, and figures are shown"
+)]
 
 use std::path::{Path, PathBuf};
 

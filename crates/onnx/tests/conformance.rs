@@ -3,6 +3,10 @@
 //! operator can).
 //!
 //! The cases are in `../shared/data` (or `$PROOFMARK_DATA`), not in this repository.
+#![expect(
+    clippy::print_stderr,
+    reason = "a test that is skipped says so, and figures are shown"
+)]
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,9 @@
-//! Small models as PyTorch and its neighbours export them, against what onnxruntime and PyTorch say of them
+//! Small models as `PyTorch` and its neighbours export them, against what onnxruntime and `PyTorch` say of them
 //! (`tests/golden/README.md`): outputs together and alone, gradients, how samples go through.
+#![expect(
+    clippy::print_stderr,
+    reason = "a test that is skipped says so, and figures are shown"
+)]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,7 +12,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use proofmark_data::npz::AnyArray;
 use proofmark_domain::{Bounds, Kind, Modality};
-use proofmark_model::{GradientModel, Query, ScoreModel};
+use proofmark_model::{DecisionModel, GradientModel, Query, ScoreModel};
 use proofmark_onnx::{Array, BatchMode, OnnxFile, OnnxModel, OnnxOptions, Session};
 use proofmark_threat::{Batch, host};
 
@@ -169,6 +173,42 @@ const NO_CLASSIFIER: [&str; 2] = ["segmenter", "tokens"];
 /// Models whose samples cannot go through together, with the reason's beginning.
 const ONE_BY_ONE: [&str; 1] = ["branch"];
 
+/// A classifier, and the golden samples as a question to it.
+fn bound(path: &Path, values: &BTreeMap<String, AnyArray>) -> Result<(OnnxModel, Query), String> {
+    let file = opened(path, values);
+    let given = |name: &str| to_array(&values[&format!("in:{name}")]);
+    let modality = |name: String| {
+        let shape = given(&name).shape()[1..].to_vec();
+        Modality {
+            kind: if shape.len() == 3 {
+                Kind::Image
+            } else {
+                Kind::Table
+            },
+            name,
+            shape,
+            bounds: Bounds::uniform(-10.0, 10.0).unwrap(),
+        }
+    };
+    let modalities: Vec<Modality> = file
+        .inputs()
+        .into_iter()
+        .map(|d| modality(d.name))
+        .collect();
+    let device = Device::flex();
+    let model = OnnxModel::new(file, &modalities, &OnnxOptions::default(), &device)
+        .map_err(|e| e.to_string())?;
+    let blocks: Vec<Vec<f32>> = modalities
+        .iter()
+        .map(|m| given(&m.name).to_f32().unwrap())
+        .collect();
+    let rows = blocks[0].len() / modalities[0].features();
+    let own = DecisionModel::signature(&model).modalities.clone();
+    let x = Batch::from_host(own, blocks, &device).map_err(|e| e.to_string())?;
+    let keys: Vec<u64> = (0..rows as u64).collect();
+    Ok((model, Query::one_per_row(x, &keys)))
+}
+
 #[test]
 fn scores_and_gradients_are_those_of_pytorch() {
     let mut wrong = Vec::new();
@@ -178,44 +218,13 @@ fn scores_and_gradients_are_those_of_pytorch() {
             continue;
         }
         let mut check = || -> Result<(), String> {
-            let file = opened(&path, &values);
-            let modalities: Vec<Modality> = file
-                .inputs()
-                .into_iter()
-                .map(|d| {
-                    let array = to_array(&values[&format!("in:{}", d.name)]);
-                    let shape = array.shape()[1..].to_vec();
-                    Modality {
-                        name: d.name,
-                        kind: if shape.len() == 3 {
-                            Kind::Image
-                        } else {
-                            Kind::Table
-                        },
-                        shape,
-                        bounds: Bounds::uniform(-10.0, 10.0).unwrap(),
-                    }
-                })
-                .collect();
-            let device = Device::flex();
-            let model = OnnxModel::new(file, &modalities, &OnnxOptions::default(), &device)
-                .map_err(|e| e.to_string())?;
+            let (model, query) = bound(&path, &values)?;
+            let modalities = DecisionModel::signature(&model).modalities.clone();
             let alone = ONE_BY_ONE.iter().any(|n| name.starts_with(n));
             if alone != matches!(model.batch_mode(), BatchMode::Chunks { .. }) {
                 return Err(format!("{}", model.batch_mode()));
             }
-            let blocks: Vec<Vec<f32>> = modalities
-                .iter()
-                .map(|m| floats(&values[&format!("in:{}", m.name)]))
-                .collect();
-            let rows = blocks[0].len() / modalities[0].features();
-            // The samples are given under the model's own names and bounds.
-            let own = proofmark_model::DecisionModel::signature(&model)
-                .modalities
-                .clone();
-            let x = Batch::from_host(own, blocks, &device).map_err(|e| e.to_string())?;
-            let keys: Vec<u64> = (0..rows as u64).collect();
-            let query = Query::one_per_row(x, &keys);
+            let rows = query.len();
             let scores = host(&model.scores(&query).map_err(|e| e.to_string())?);
             let classes = scores.len() / rows;
             let expected = values.get("scores").or_else(|| {

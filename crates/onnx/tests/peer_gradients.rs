@@ -1,9 +1,13 @@
-//! Gradients of whole real models against PyTorch in double precision.
+//! Gradients of whole real models against `PyTorch` in double precision.
 //!
 //! ```text
 //! python tests/peers/torch_gradients.py        # needs onnx2torch and ../shared/data (or $PROOFMARK_DATA)
 //! cargo test --workspace --test peer_gradients
 //! ```
+#![expect(
+    clippy::print_stderr,
+    reason = "a test that is skipped says so, and figures are shown"
+)]
 
 use std::collections::BTreeMap;
 use std::fs;

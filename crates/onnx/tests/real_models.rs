@@ -1,4 +1,8 @@
 //! The real models of `../shared/data` (or `$PROOFMARK_DATA`): every one loads, and says how its samples go through.
+#![expect(
+    clippy::print_stderr,
+    reason = "a test that is skipped says so, and figures are shown"
+)]
 
 use std::fs;
 use std::path::{Path, PathBuf};

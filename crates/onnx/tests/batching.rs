@@ -1002,19 +1002,13 @@ fn a_size_that_comes_from_the_data_decides_nothing_in_advance() {
                 .node("ReduceMax", &["sizes"], &["count"], &flag)
         }),
         on_a_count(|w| {
-            // As many elements of `x` as its largest has a place.
-            w.node(
-                "ReduceMax",
-                &["places"],
-                &["end"],
-                &[("keepdims", Attr::Int(1))],
-            )
-            .node("Flatten", &["end"], &["row"], &[])
-            .integers("flat", &[-1])
-            .node("Reshape", &["row", "flat"], &["stop"], &[])
-            .node("Reshape", &["x", "flat"], &["list"], &[])
-            .node("Slice", &["list", "from", "stop"], &["part"], &[])
-            .node("Size", &["part"], &["count"], &[])
+            // As many elements of `x` as there are before its largest.
+            w.node("ArgMax", &["x"], &["row"], &[("axis", Attr::Int(1))])
+                .integers("flat", &[-1])
+                .node("Reshape", &["row", "flat"], &["stop"], &[])
+                .node("Reshape", &["x", "flat"], &["list"], &[])
+                .node("Slice", &["list", "from", "stop"], &["part"], &[])
+                .node("Size", &["part"], &["count"], &[])
         }),
     ] {
         let model = model(&bytes, &[4]);

@@ -1,19 +1,22 @@
 //! A graph made ready to run: names resolved to slots, operators found, attributes read, constants computed.
 
+mod depend;
+mod plan;
+mod run;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
-
-use burn::tensor::Device;
-use proofmark_model::{ModelError, guarded};
 
 use crate::array::{Array, Data};
 use crate::inspect::operator;
 use crate::load::Scope;
 use crate::node::{Args, NodeSpec, OpResult, Run};
-use crate::op::{Entry, Gradient};
+use crate::op::Entry;
 use crate::proto::{AttributeProto, GraphProto, NodeProto};
 use crate::room;
 use crate::value::Value;
+
+pub(crate) use plan::Plan;
 
 /// Where a value is kept while a graph runs.
 pub(crate) type Slot = usize;
@@ -22,8 +25,6 @@ pub(crate) type Slot = usize;
 pub(crate) const NOT_SUPPORTED: &str = "this operator is not supported";
 /// Elements of all constants computed ahead of time (1 GiB of `f32`).
 const FOLDED: usize = 1 << 28;
-/// Elements alive at once while a file is tried out (2 GiB of `f32`).
-const ALIVE_WHILE_LOADING: usize = 1 << 29;
 
 /// One operation, ready to run.
 pub(crate) struct Node {
@@ -61,22 +62,6 @@ pub(crate) enum Fix {
     },
 }
 
-/// Yes-or-no questions of the values: zero is their derivative wherever they have one, and what they choose between
-/// has its own.
-const MASKS: [&str; 11] = [
-    "Equal",
-    "Greater",
-    "GreaterOrEqual",
-    "Less",
-    "LessOrEqual",
-    "And",
-    "Or",
-    "Xor",
-    "Not",
-    "IsNaN",
-    "IsInf",
-];
-
 /// Which node failed, and how.
 #[derive(Debug, Clone)]
 pub(crate) struct Failure {
@@ -106,21 +91,6 @@ pub(crate) struct Graph {
     pub(crate) names: BTreeMap<String, Slot>,
     /// Values that are known whatever node computes them.
     pinned: BTreeMap<String, Array>,
-}
-
-/// Which nodes to run for some slots, and which of their inputs are used for the last time.
-pub(crate) struct Plan {
-    /// Nodes in order, each with whether each of its inputs is read for the last time.
-    pub(crate) steps: Vec<(usize, Vec<bool>)>,
-    wanted: Vec<Slot>,
-}
-
-impl Plan {
-    /// Whether one of its nodes gives a slot its value.
-    pub(crate) fn computes(&self, graph: &Graph, slot: Slot) -> bool {
-        let gives = |at: usize| graph.nodes[at].outputs.contains(&Some(slot));
-        self.steps.iter().any(|(at, _)| gives(*at))
-    }
 }
 
 /// What a node's branches read from outside, in order of appearance.
@@ -380,101 +350,6 @@ impl Graph {
         Ok(true)
     }
 
-    /// What has to run for `wanted`.
-    pub(crate) fn plan(&self, wanted: &[Slot]) -> Plan {
-        let mut needed = vec![false; self.known.len()];
-        for slot in wanted {
-            needed[*slot] = true;
-        }
-        // A slot used later (or wanted) must survive.
-        let mut later = needed.clone();
-        let mut steps = Vec::new();
-        for (at, node) in self.nodes.iter().enumerate().rev() {
-            if !node.outputs.iter().flatten().any(|s| needed[*s]) {
-                continue;
-            }
-            let mut last = vec![false; node.inputs.len()];
-            // Backwards, so that of two uses in one node the second is the last.
-            for (i, slot) in node.inputs.iter().enumerate().rev() {
-                if let Some(slot) = slot {
-                    needed[*slot] = true;
-                    last[i] = !std::mem::replace(&mut later[*slot], true);
-                }
-            }
-            steps.push((at, last));
-        }
-        steps.reverse();
-        Plan {
-            steps,
-            wanted: wanted.to_vec(),
-        }
-    }
-
-    /// Runs a plan. `batch`: how many samples there are, where nodes were written for one. `seen` is shown every
-    /// value as it is computed.
-    pub(crate) fn run(
-        &self,
-        plan: &Plan,
-        inputs: Vec<Value>,
-        device: &Device,
-        batch: usize,
-        seen: &mut dyn FnMut(Slot, &Value),
-    ) -> Result<Vec<Value>, Failure> {
-        let mut table: Vec<Option<Value>> = vec![None; self.known.len()];
-        for (slot, value) in self.inputs.iter().zip(inputs) {
-            seen(*slot, &value);
-            table[*slot] = Some(value);
-        }
-        for (at, last) in &plan.steps {
-            let node = &self.nodes[*at];
-            let values = node
-                .inputs
-                .iter()
-                .zip(last)
-                .map(|(slot, last)| {
-                    let slot = (*slot)?;
-                    match &self.known[slot] {
-                        Some(value) => Some(value.clone()),
-                        None if *last => table[slot].take(),
-                        None => table[slot].clone(),
-                    }
-                })
-                .collect();
-            let mut args = Args { values, device };
-            let outputs = node
-                .fix(&mut args, batch)
-                .and_then(|()| node.call(&mut args))
-                .map_err(|problem| node.failure(problem))?;
-            drop(args);
-            for (slot, value) in node.outputs.iter().zip(outputs) {
-                if let Some(slot) = slot {
-                    seen(*slot, &value);
-                    table[*slot] = Some(value);
-                }
-            }
-            if room::loading() {
-                let alive: usize = table.iter().flatten().map(Value::elements).sum();
-                if alive > ALIVE_WHILE_LOADING {
-                    return Err(node.failure("too much memory is needed for one sample".into()));
-                }
-            }
-        }
-        plan.wanted
-            .iter()
-            .map(|slot| {
-                self.known[*slot]
-                    .clone()
-                    .or_else(|| table[*slot].clone())
-                    .ok_or_else(|| Failure {
-                        node: self.name(*slot).to_owned(),
-                        op: "output".into(),
-                        opset: 0,
-                        problem: "no node gave it a value".into(),
-                    })
-            })
-            .collect()
-    }
-
     /// The names of all values that nodes or inputs give.
     pub(crate) fn value_names(&self) -> Vec<String> {
         let mut named: Vec<(Slot, &String)> = self
@@ -501,54 +376,6 @@ impl Graph {
             .sum()
     }
 
-    /// The nodes of a plan on the way from the inputs whose derivative is not the true one, or zero because
-    /// values are rounded, as `name (operator)`.
-    pub(crate) fn rough(&self, plan: &Plan) -> Vec<String> {
-        let mut depends: BTreeSet<Slot> = self.inputs.iter().copied().collect();
-        let mut rough = Vec::new();
-        for (at, _) in &plan.steps {
-            let node = &self.nodes[*at];
-            if !node.moved_by(&depends) {
-                continue;
-            }
-            depends.extend(node.outputs.iter().flatten());
-            let rounds = match node.entry.gradient {
-                Gradient::Exact => false,
-                Gradient::Zero => !MASKS.contains(&node.op.as_str()),
-                Gradient::StraightThrough | Gradient::None => true,
-            };
-            if rounds {
-                rough.push(format!("{} ({})", node.name, node.op));
-            }
-        }
-        rough
-    }
-
-    /// The conditions of `If` nodes that are the same whatever the inputs hold: those that come from sizes which do not
-    /// themselves come from the data, as the number of elements above zero does.
-    pub(crate) fn steady_conditions(&self) -> BTreeSet<Slot> {
-        let mut moving: BTreeSet<Slot> = self.inputs.iter().copied().collect();
-        let mut sized: BTreeSet<Slot> = BTreeSet::new();
-        let mut steady: BTreeSet<Slot> = BTreeSet::new();
-        for node in &self.nodes {
-            let any = |of: &BTreeSet<Slot>| node.inputs.iter().flatten().any(|s| of.contains(s));
-            let outputs = node.outputs.iter().flatten();
-            if any(&sized) || node.sized_by(&moving) {
-                sized.extend(outputs.clone());
-                moving.extend(outputs);
-            } else if node.moved_by(&moving) {
-                moving.extend(outputs);
-            } else if let [Some(only)] = node.outputs.as_slice() {
-                steady.insert(*only);
-            }
-        }
-        let conditions = self.nodes.iter().filter(|n| n.op == "If");
-        conditions
-            .filter_map(|n| n.inputs.first().copied().flatten())
-            .filter(|s| steady.contains(s))
-            .collect()
-    }
-
     /// The name of a slot's value.
     pub(crate) fn name(&self, slot: Slot) -> &str {
         self.names
@@ -559,61 +386,6 @@ impl Graph {
 }
 
 impl Node {
-    /// Computes the outputs. A panic in the device's code becomes an error that names the node.
-    fn call(&self, args: &mut Args<'_>) -> OpResult<Vec<Value>> {
-        guarded(&self.name, || Ok((self.run)(args))).unwrap_or_else(|e| {
-            Err(match e {
-                ModelError::Panicked { message, .. } => format!("it panicked: {message}"),
-                other => other.to_string(),
-            })
-        })
-    }
-
-    fn fix(&self, args: &mut Args<'_>, batch: usize) -> OpResult<()> {
-        for fix in &self.fixes {
-            match *fix {
-                Fix::Entry { input, index, each } => {
-                    let mut list = args.ints(input)?;
-                    let entry = list
-                        .get_mut(index)
-                        .ok_or("its list of sizes is too short")?;
-                    *entry = (batch * each) as i64;
-                    args.values[input] = Some(Array::list(list).into());
-                }
-                Fix::Repeat { input, axis } => {
-                    let tensor = args.tensor(input)?;
-                    let mut shape = tensor.shape();
-                    *shape
-                        .get_mut(axis)
-                        .ok_or("an input has too few dimensions")? = batch;
-                    args.values[input] = Some(tensor.expand(&shape)?.into());
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether its outputs depend on the values of any of these. Sizes do not.
-    fn moved_by(&self, slots: &BTreeSet<Slot>) -> bool {
-        !matches!(self.op.as_str(), "Shape" | "Size")
-            && self.inputs.iter().flatten().any(|s| slots.contains(s))
-    }
-
-    /// Whether the sizes of its outputs may depend on the values of any of these: said of every operator that computes
-    /// on the host or holds a graph, and of those whose further inputs may be sizes, places or numbers of anything.
-    fn sized_by(&self, slots: &BTreeSet<Slot>) -> bool {
-        let moved = |from: usize| {
-            let read = self.inputs.iter().skip(from).flatten();
-            read.into_iter().any(|s| slots.contains(s))
-        };
-        let inner = matches!(self.op.as_str(), "If" | "Loop" | "Scan");
-        let operands = matches!(
-            self.op.as_str(),
-            "MatMul" | "Gemm" | "Einsum" | "Concat" | "Gather" | "Conv" | "Attention"
-        ) || crate::batch::pointwise(&self.op);
-        ((self.entry.reads_back || inner) && moved(0)) || (!operands && moved(1))
-    }
-
     /// A whole number among its attributes.
     pub(crate) fn int(&self, name: &str, default: i64) -> i64 {
         self.attributes

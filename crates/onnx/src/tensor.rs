@@ -6,15 +6,21 @@
 //!
 //! Binary operations broadcast as ONNX does (the rules of `NumPy`). Gradients flow as Burn's autodiff lets them.
 
-use burn::backend::ops::{ActivationOps, BoolTensorOps, FloatTensorOps, IntTensorOps};
+mod indices;
+mod mask;
+
+use burn::backend::ops::{ActivationOps, FloatTensorOps};
 use burn::backend::{
-    BoolDType, Dispatch, DispatchTensor, FloatDType, IntDType, Scalar, Shape, Slice, TensorMetadata,
+    BoolDType, Dispatch, DispatchTensor, FloatDType, Scalar, Shape, Slice, TensorMetadata,
 };
-use burn::tensor::{Bool, Device, Int, TensorData};
+use burn::tensor::{Device, TensorData};
 
 use crate::array::{Array, Data};
 use crate::dtype::DType;
 use crate::room;
+
+pub(crate) use indices::Indices;
+pub(crate) use mask::Mask;
 
 #[cfg(test)]
 thread_local! {
@@ -51,14 +57,6 @@ pub(crate) struct Tensor {
     inner: DispatchTensor,
     dtype: DType,
 }
-
-/// A yes or no per element, on the device; only to choose with.
-#[derive(Debug, Clone)]
-pub(crate) struct Mask(DispatchTensor);
-
-/// Whole numbers on the device; only to index with.
-#[derive(Debug, Clone)]
-pub(crate) struct Indices(DispatchTensor);
 
 /// The shape two shapes broadcast to.
 pub(crate) fn broadcast(a: &[usize], b: &[usize]) -> Result<Vec<usize>, String> {
@@ -377,14 +375,6 @@ impl Tensor {
         self.not_equal_scalar(0.0)
     }
 
-    /// As whole numbers to index with.
-    pub(crate) fn indices(self) -> Indices {
-        Indices(<Dispatch as FloatTensorOps<Dispatch>>::float_into_int(
-            self.inner,
-            IntDType::I32,
-        ))
-    }
-
     /// The same elements in another shape of as many.
     pub(crate) fn reshape(self, shape: &[usize]) -> Result<Self, String> {
         let own = self.inner.shape();
@@ -489,16 +479,6 @@ impl Tensor {
         })
     }
 
-    /// The entries `indices` (rank 1, each below the length) along `axis`.
-    pub(crate) fn select(self, axis: usize, indices: Indices) -> Self {
-        self.with(|t| <Dispatch as FloatTensorOps<Dispatch>>::float_select(t, axis, indices.0))
-    }
-
-    /// Element by element along `axis`: `out[.., i, ..] = self[.., indices[.., i, ..], ..]`.
-    pub(crate) fn gather(self, axis: usize, indices: Indices) -> Self {
-        self.with(|t| <Dispatch as FloatTensorOps<Dispatch>>::float_gather(axis, t, indices.0))
-    }
-
     /// The sum along `axes`, which keep length 1.
     pub(crate) fn sum(self, axes: &[usize]) -> Self {
         axes.iter().fold(self, |t, axis| {
@@ -532,55 +512,6 @@ impl Tensor {
         axes.iter().fold(self, |t, axis| {
             t.with(|t| <Dispatch as FloatTensorOps<Dispatch>>::float_min_dim(t, *axis))
         })
-    }
-
-    /// Where the largest (first of several) is along `axis`, which keeps length 1; numbers standing for `int64`.
-    pub(crate) fn argmax(self, axis: usize) -> Self {
-        Indices(<Dispatch as FloatTensorOps<Dispatch>>::float_argmax(
-            self.inner,
-            axis,
-            IntDType::I32,
-        ))
-        .numbers(DType::I64)
-    }
-
-    /// Where the smallest (first of several) is along `axis`, which keeps length 1; numbers standing for `int64`.
-    pub(crate) fn argmin(self, axis: usize) -> Self {
-        Indices(<Dispatch as FloatTensorOps<Dispatch>>::float_argmin(
-            self.inner,
-            axis,
-            IntDType::I32,
-        ))
-        .numbers(DType::I64)
-    }
-
-    /// Where the elements along `axis` are, in their order; of equal ones the first comes first. At most 2^24 of them.
-    pub(crate) fn order(self, axis: usize, descending: bool) -> Result<Indices, String> {
-        let n = self.shape()[axis];
-        let wide = IntDType::I64;
-        let (sorted, at) = <Dispatch as FloatTensorOps<Dispatch>>::float_sort_with_indices(
-            self.detach().inner,
-            axis,
-            descending,
-            wide,
-        );
-        if n < 2 {
-            return Ok(Indices(at));
-        }
-        // Devices sort equal elements in any order. Which run of equal elements one is in, times the length, plus
-        // where it was, is a number of its own for each; sorting those puts every run in order.
-        let sorted = Self::from_dispatch(sorted);
-        let first = sorted.clone().narrow(axis, 0, 1);
-        let before = Self::cat(vec![first, sorted.clone().narrow(axis, 0, n - 1)], axis)?;
-        let run = sorted.equal(before)?.not().numbers().cumsum(axis);
-        let run = <Dispatch as FloatTensorOps<Dispatch>>::float_into_int(run.inner, wide);
-        let length = Scalar::Int(n as i64);
-        let key = <Dispatch as IntTensorOps<Dispatch>>::int_mul_scalar(run, length);
-        let key = <Dispatch as IntTensorOps<Dispatch>>::int_add(key, at);
-        let key = <Dispatch as IntTensorOps<Dispatch>>::int_sort(key, axis, false);
-        Ok(Indices(
-            <Dispatch as IntTensorOps<Dispatch>>::int_remainder_scalar(key, length),
-        ))
     }
 
     /// Running sum along `axis`.
@@ -632,162 +563,5 @@ impl Tensor {
     /// The last two dimensions exchanged.
     pub(crate) fn transposed(self) -> Self {
         self.with(<Dispatch as FloatTensorOps<Dispatch>>::float_transpose)
-    }
-}
-
-impl Mask {
-    /// From the host.
-    pub(crate) fn upload(values: Vec<bool>, shape: &[usize], device: &Device) -> Self {
-        let flat = burn::tensor::Tensor::<1, Bool>::from_data(
-            TensorData::new(values, [shape.iter().product::<usize>()]),
-            device,
-        );
-        Self(<Dispatch as BoolTensorOps<Dispatch>>::bool_reshape(
-            flat.into_dispatch(),
-            Shape::from(shape.to_vec()),
-        ))
-    }
-
-    /// 1 where yes, 0 where no, standing for `bool`.
-    pub(crate) fn numbers(self) -> Tensor {
-        Tensor {
-            inner: <Dispatch as BoolTensorOps<Dispatch>>::bool_into_float(self.0, float()),
-            dtype: DType::Bool,
-        }
-    }
-
-    fn paired(self, other: Self) -> Result<(DispatchTensor, DispatchTensor), String> {
-        let (sa, sb) = (self.0.shape(), other.0.shape());
-        if sa.as_slice() == sb.as_slice() {
-            return Ok((self.0, other.0));
-        }
-        let shape = broadcast(&sa, &sb)?;
-        Ok((self.expand(&shape)?.0, other.expand(&shape)?.0))
-    }
-
-    /// Repeated along dimensions of length 1 to `shape`.
-    pub(crate) fn expand(self, shape: &[usize]) -> Result<Self, String> {
-        room::elements(shape)?;
-        let own = self.0.shape();
-        if own.as_slice() == shape {
-            return Ok(self);
-        }
-        let mut wide = vec![1; shape.len().saturating_sub(own.num_dims())];
-        wide.extend_from_slice(own.as_slice());
-        let wide = <Dispatch as BoolTensorOps<Dispatch>>::bool_reshape(self.0, Shape::from(wide));
-        Ok(Self(<Dispatch as BoolTensorOps<Dispatch>>::bool_expand(
-            wide,
-            Shape::from(shape.to_vec()),
-        )))
-    }
-
-    /// Where both are.
-    pub(crate) fn and(self, other: Self) -> Result<Self, String> {
-        let (a, b) = self.paired(other)?;
-        Ok(Self(<Dispatch as BoolTensorOps<Dispatch>>::bool_and(a, b)))
-    }
-
-    /// Where either is.
-    pub(crate) fn or(self, other: Self) -> Result<Self, String> {
-        let (a, b) = self.paired(other)?;
-        Ok(Self(<Dispatch as BoolTensorOps<Dispatch>>::bool_or(a, b)))
-    }
-
-    /// Where it is not.
-    pub(crate) fn not(self) -> Self {
-        Self(<Dispatch as BoolTensorOps<Dispatch>>::bool_not(self.0))
-    }
-
-    /// `value` where the mask is set, the tensor elsewhere; the mask is expanded to its shape.
-    pub(crate) fn fill(self, tensor: Tensor, value: f64) -> Result<Tensor, String> {
-        let mask = self.expand(&tensor.shape())?;
-        Ok(tensor.with(|t| {
-            <Dispatch as FloatTensorOps<Dispatch>>::float_mask_fill(t, mask.0, Scalar::Float(value))
-        }))
-    }
-
-    /// `yes` where the mask is set, `no` elsewhere; all three broadcast.
-    pub(crate) fn choose(self, yes: Tensor, no: Tensor) -> Result<Tensor, String> {
-        let shape = broadcast_all([self.0.shape().as_slice(), &yes.shape(), &no.shape()])?;
-        let dtype = yes.dtype;
-        let (mask, yes, no) = (
-            self.expand(&shape)?,
-            yes.expand(&shape)?,
-            no.expand(&shape)?,
-        );
-        Ok(Tensor {
-            inner: <Dispatch as FloatTensorOps<Dispatch>>::float_mask_where(
-                no.inner, mask.0, yes.inner,
-            ),
-            dtype,
-        })
-    }
-}
-
-impl Indices {
-    /// From host integers (not negative), rank 1.
-    pub(crate) fn upload(values: &[usize], shape: &[usize], device: &Device) -> Self {
-        let values: Vec<i32> = values.iter().map(|i| *i as i32).collect();
-        let flat = burn::tensor::Tensor::<1, Int>::from_data(
-            TensorData::new(values, [shape.iter().product::<usize>()]),
-            device,
-        );
-        Self(<Dispatch as IntTensorOps<Dispatch>>::int_reshape(
-            flat.into_dispatch(),
-            Shape::from(shape.to_vec()),
-        ))
-    }
-
-    /// The first `length` along `axis`.
-    pub(crate) fn head(self, axis: usize, length: usize) -> Self {
-        let slices: Vec<Slice> = self
-            .0
-            .shape()
-            .iter()
-            .enumerate()
-            .map(|(i, d)| {
-                let end = if i == axis { length } else { *d };
-                Slice::new(0, Some(end as isize), 1)
-            })
-            .collect();
-        Self(<Dispatch as IntTensorOps<Dispatch>>::int_slice(
-            self.0, &slices,
-        ))
-    }
-
-    /// As numbers standing for `dtype`.
-    pub(crate) fn numbers(self, dtype: DType) -> Tensor {
-        Tensor {
-            inner: <Dispatch as IntTensorOps<Dispatch>>::int_into_float(self.0, float()),
-            dtype,
-        }
-    }
-
-    /// To the dispatch layer.
-    pub(crate) fn into_dispatch(self) -> DispatchTensor {
-        self.0
-    }
-}
-
-/// What pooling does with the places of its largest elements.
-impl Indices {
-    /// From the dispatch layer.
-    pub(crate) fn from_dispatch(inner: DispatchTensor) -> Self {
-        Self(inner)
-    }
-
-    /// The same indices in another shape of as many.
-    pub(crate) fn reshape(self, shape: &[usize]) -> Self {
-        Self(<Dispatch as IntTensorOps<Dispatch>>::int_reshape(
-            self.0,
-            Shape::from(shape.to_vec()),
-        ))
-    }
-}
-
-/// A mask from the dispatch layer.
-impl From<burn::tensor::Tensor<1, Bool>> for Mask {
-    fn from(tensor: burn::tensor::Tensor<1, Bool>) -> Self {
-        Self(tensor.into_dispatch())
     }
 }

@@ -17,6 +17,11 @@ use proofmark_onnx::proto::{
     OperatorSetIdProto, TensorProto, TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto,
 };
 
+/// ONNX's number for `float32` elements.
+pub const FLOAT: i32 = 1;
+/// ONNX's number for `int64` elements.
+pub const INT64: i32 = 7;
+
 /// An attribute's value.
 #[derive(Debug, Clone)]
 pub enum Attr {
@@ -57,14 +62,35 @@ impl OnnxWriter {
     /// A `float32` input; a dimension of 0 or less is left open.
     #[must_use]
     pub fn input(mut self, name: &str, shape: &[i64]) -> Self {
-        self.graph.input.push(value(name, Some(shape)));
+        let dims = shape
+            .iter()
+            .map(|d| dimension((*d > 0).then_some(*d), None));
+        self.graph
+            .input
+            .push(value(name, FLOAT, Some(dims.collect())));
         self
     }
 
-    /// An output.
+    /// An input of any element type: `"N,3"` has a named dimension and a fixed one, `"?"` a free one, `""` none.
+    #[must_use]
+    pub fn input_of(mut self, name: &str, elem_type: i32, dims: &str) -> Self {
+        let dims = Some(dimensions(dims));
+        self.graph.input.push(value(name, elem_type, dims));
+        self
+    }
+
+    /// A `float32` output whose shape is not declared.
     #[must_use]
     pub fn output(mut self, name: &str) -> Self {
-        self.graph.output.push(value(name, None));
+        self.graph.output.push(value(name, FLOAT, None));
+        self
+    }
+
+    /// An output of any element type, its dimensions as of an [input](Self::input_of).
+    #[must_use]
+    pub fn output_of(mut self, name: &str, elem_type: i32, dims: &str) -> Self {
+        let dims = Some(dimensions(dims));
+        self.graph.output.push(value(name, elem_type, dims));
         self
     }
 
@@ -74,7 +100,7 @@ impl OnnxWriter {
         self.graph.initializer.push(TensorProto {
             name: name.into(),
             dims: shape.to_vec(),
-            data_type: 1,
+            data_type: FLOAT,
             float_data: values.to_vec(),
             ..Default::default()
         });
@@ -87,7 +113,7 @@ impl OnnxWriter {
         self.graph.initializer.push(TensorProto {
             name: name.into(),
             dims: vec![values.len() as i64],
-            data_type: 7,
+            data_type: INT64,
             int64_data: values.to_vec(),
             ..Default::default()
         });
@@ -106,7 +132,7 @@ impl OnnxWriter {
         self
     }
 
-    /// A node; `""` leaves an input out.
+    /// A node, named after its operator and its place (`Relu_0`); `""` leaves an input out.
     #[must_use]
     pub fn node(
         mut self,
@@ -148,19 +174,29 @@ fn attribute((name, value): &(&str, Attr)) -> AttributeProto {
     a
 }
 
-fn value(name: &str, shape: Option<&[i64]>) -> ValueInfoProto {
-    let dim = |d: &i64| DimensionProto {
-        dim_value: (*d > 0).then_some(*d),
-        dim_param: None,
-    };
+fn dimensions(text: &str) -> Vec<DimensionProto> {
+    let dims = text.split(',').filter(|d| !d.is_empty());
+    dims.map(|d| match d.parse() {
+        Ok(number) => dimension(Some(number), None),
+        Err(_) => dimension(None, (d != "?").then_some(d)),
+    })
+    .collect()
+}
+
+fn dimension(number: Option<i64>, name: Option<&str>) -> DimensionProto {
+    DimensionProto {
+        dim_value: number,
+        dim_param: name.map(str::to_owned),
+    }
+}
+
+fn value(name: &str, elem_type: i32, dims: Option<Vec<DimensionProto>>) -> ValueInfoProto {
     ValueInfoProto {
         name: name.into(),
         r#type: Some(TypeProto {
             tensor_type: Some(TensorTypeProto {
-                elem_type: 1,
-                shape: shape.map(|s| TensorShapeProto {
-                    dim: s.iter().map(dim).collect(),
-                }),
+                elem_type,
+                shape: dims.map(|dim| TensorShapeProto { dim }),
             }),
         }),
     }

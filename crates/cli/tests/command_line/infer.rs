@@ -2,9 +2,9 @@
 
 use proofmark::data::ndarray::{ArrayD, IxDyn};
 use proofmark::data::npz::{AnyArray, NpzArray, arrays, write};
+use proofmark_testkit::onnx::{FLOAT, INT64, OnnxWriter};
 
 use crate::harness::{Folder, Ran, run};
-use crate::onnx_file::{FLOAT, INT64, OnnxFile};
 
 fn array<T>(shape: &[usize], values: &[T]) -> AnyArray
 where
@@ -24,21 +24,21 @@ fn npz(folder: &Folder, name: &str, all: &[(&str, AnyArray)]) -> String {
 
 /// `sum = x + y`, `z = relu(sum)`; `x` has rows of two, `rows` at a time.
 fn sum(rows: &str) -> Vec<u8> {
-    OnnxFile::default()
-        .input("x_in", FLOAT, &format!("{rows},2"))
-        .input("y_in", FLOAT, "2")
-        .node("Add", "x_in,y_in", "sum")
-        .node("Relu", "sum", "z")
-        .output("z", FLOAT, &format!("{rows},2"))
+    OnnxWriter::new(17)
+        .input_of("x_in", FLOAT, &format!("{rows},2"))
+        .input_of("y_in", FLOAT, "2")
+        .node("Add", &["x_in", "y_in"], &["sum"], &[])
+        .node("Relu", &["sum"], &["z"], &[])
+        .output_of("z", FLOAT, &format!("{rows},2"))
         .bytes()
 }
 
 /// `y = relu(x_in)`.
 fn relu(elem_type: i32, dims: &str) -> Vec<u8> {
-    OnnxFile::default()
-        .input("x_in", elem_type, dims)
-        .node("Relu", "x_in", "y")
-        .output("y", elem_type, dims)
+    OnnxWriter::new(17)
+        .input_of("x_in", elem_type, dims)
+        .node("Relu", &["x_in"], &["y"], &[])
+        .output_of("y", elem_type, dims)
         .bytes()
 }
 
@@ -113,10 +113,10 @@ fn every_type_goes_in_and_comes_out() {
         (16, array(&[2], &half)),
     ];
     for (elem_type, given) in all {
-        let model = OnnxFile::default()
-            .input("a", elem_type, "2")
-            .node("Identity", "a", "b")
-            .output("b", elem_type, "2");
+        let model = OnnxWriter::new(17)
+            .input_of("a", elem_type, "2")
+            .node("Identity", &["a"], &["b"], &[])
+            .output_of("b", elem_type, "2");
         let model = folder.put("same.onnx", &model.bytes());
         let data = npz(&folder, "in.npz", &[("a", given.clone())]);
         let ran = infer(&folder, &model, &data, &[]);
@@ -128,10 +128,10 @@ fn every_type_goes_in_and_comes_out() {
         (INT64, array(&[], &[7_i32]), array(&[], &[7_i64])),
         (6, array(&[], &[7_i64]), array(&[], &[7_i32])),
     ] {
-        let model = OnnxFile::default()
-            .input("a", elem_type, "")
-            .node("Identity", "a", "b")
-            .output("b", elem_type, "");
+        let model = OnnxWriter::new(17)
+            .input_of("a", elem_type, "")
+            .node("Identity", &["a"], &["b"], &[])
+            .output_of("b", elem_type, "");
         let model = folder.put("number.onnx", &model.bytes());
         let data = npz(&folder, "in.npz", &[("a", given)]);
         let ran = infer(&folder, &model, &data, &[]);
@@ -261,10 +261,10 @@ fn arrays_that_do_not_fit_are_named() {
     for (all, words) in cases {
         refused(&folder, &model, &npz(&folder, "in.npz", all), &[], words);
     }
-    let ints = OnnxFile::default()
-        .input("a", 6, "1")
-        .node("Identity", "a", "b")
-        .output("b", 6, "1");
+    let ints = OnnxWriter::new(17)
+        .input_of("a", 6, "1")
+        .node("Identity", &["a"], &["b"], &[])
+        .output_of("b", 6, "1");
     let ints = folder.put("ints.onnx", &ints.bytes());
     let data = npz(&folder, "in.npz", &[("a", array(&[1], &[1_i64 << 31]))]);
     let words = ["`a`", "int64", "2147483648", "does not fit int32"];
@@ -321,17 +321,17 @@ fn what_cannot_be_run_is_named() {
     );
     let text = folder.put("text.onnx", b"no model");
     refused(&folder, &text, &data, &[], &["text.onnx", "ONNX"]);
-    let strange = OnnxFile::default()
-        .input("x", FLOAT, "2")
-        .node("Strange", "x", "a")
-        .node("Relu", "a", "b")
-        .node("Stranger", "b", "c")
-        .output("c", FLOAT, "2");
+    let strange = OnnxWriter::new(17)
+        .input_of("x", FLOAT, "2")
+        .node("Strange", &["x"], &["a"], &[])
+        .node("Relu", &["a"], &["b"], &[])
+        .node("Stranger", &["b"], &["c"], &[])
+        .output_of("c", FLOAT, "2");
     let strange = folder.put("strange.onnx", &strange.bytes());
     let words = [
         "strange.onnx",
-        "`node_a` (Strange, opset 17)",
-        "`node_c` (Stranger, opset 17)",
+        "`Strange_0` (Strange, opset 17)",
+        "`Stranger_2` (Stranger, opset 17)",
     ];
     refused(&folder, &strange, &data, &[], &words);
 }
@@ -349,7 +349,7 @@ fn inputs_can_be_constants() {
         &folder,
         &model,
         &data,
-        &["--fix", "y_in=0.5", "--node", "node_sum"],
+        &["--fix", "y_in=0.5", "--node", "Add_0"],
     );
     assert_eq!(ran.code, 0, "{}", ran.err);
     let expected = [

@@ -1,9 +1,9 @@
 //! What an ONNX file holds, and what it allows.
 
+use proofmark_testkit::onnx::{FLOAT, INT64, OnnxWriter};
 use serde_json::{Value, json};
 
 use crate::harness::{Folder, run};
-use crate::onnx_file::{FLOAT, INT64, OnnxFile};
 
 fn inspect(path: &str, more: &[&str]) -> Value {
     let mut arguments = vec!["inspect", path, "--format", "json"];
@@ -26,13 +26,13 @@ fn says(text: &str, words: &[&str]) {
 }
 
 /// A linear classifier of three classes with a softmax on top.
-fn classifier(rows: &str, width: &str) -> OnnxFile {
-    OnnxFile::default()
-        .input("x", FLOAT, &format!("{rows},{width}"))
+fn classifier(rows: &str, width: &str) -> OnnxWriter {
+    OnnxWriter::new(17)
+        .input_of("x", FLOAT, &format!("{rows},{width}"))
         .constant("w", &[2, 3], &[1.0, 0.0, 0.5, 0.0, 1.0, 0.25])
-        .node("MatMul", "x,w", "scores")
-        .node("Softmax", "scores", "p")
-        .output("p", FLOAT, &format!("{rows},3"))
+        .node("MatMul", &["x", "w"], &["scores"], &[])
+        .node("Softmax", &["scores"], &["p"], &[])
+        .output_of("p", FLOAT, &format!("{rows},3"))
 }
 
 #[test]
@@ -43,7 +43,7 @@ fn a_classifier_is_summed_up() {
     for (key, value) in [
         ("kind", json!("onnx")),
         ("name", json!(path)),
-        ("producer", json!("tests")),
+        ("producer", json!("testkit")),
         ("ir_version", json!(8)),
         ("opsets", json!({"ai.onnx": 17})),
         ("parameters", json!(6)),
@@ -67,7 +67,7 @@ fn a_classifier_is_summed_up() {
         ("batch", json!("any number of samples together")),
         (
             "scores",
-            json!("the scores are those before the Softmax (node `node_p`)"),
+            json!("the scores are those before the Softmax (node `Softmax_1`)"),
         ),
         ("approximate_gradients", json!([])),
         ("layers", json!(["x", "scores", "p"])),
@@ -103,20 +103,20 @@ fn a_classifier_is_summed_up() {
 #[test]
 fn unsupported_operators_are_listed_and_no_error() {
     let folder = Folder::new();
-    let file = OnnxFile::default()
-        .input("x", FLOAT, "2")
-        .node("Strange", "x", "a")
-        .node("Relu", "a", "b")
-        .node("Stranger", "b", "c")
-        .output("c", FLOAT, "2");
+    let file = OnnxWriter::new(17)
+        .input_of("x", FLOAT, "2")
+        .node("Strange", &["x"], &["a"], &[])
+        .node("Relu", &["a"], &["b"], &[])
+        .node("Stranger", &["b"], &["c"], &[])
+        .output_of("c", FLOAT, "2");
     let path = folder.put("a.onnx", &file.bytes());
     let seen = inspect(&path, &[]);
     assert_eq!(seen["supported"], false);
     assert_eq!(
         seen["unsupported"],
         json!([
-            {"node": "node_a", "operator": "Strange", "opset": 17},
-            {"node": "node_c", "operator": "Stranger", "opset": 17},
+            {"node": "Strange_0", "operator": "Strange", "opset": 17},
+            {"node": "Stranger_2", "operator": "Stranger", "opset": 17},
         ])
     );
     assert_eq!(
@@ -130,8 +130,8 @@ fn unsupported_operators_are_listed_and_no_error() {
     );
     assert_eq!(strange["gradient"], Value::Null);
     let words = [
-        "node `node_a` (Strange, opset 17)",
-        "`node_c`",
+        "node `Strange_0` (Strange, opset 17)",
+        "`Stranger_2`",
         "not supported",
         "cannot be run",
     ];
@@ -142,10 +142,10 @@ fn unsupported_operators_are_listed_and_no_error() {
 fn what_is_no_classifier_is_told_why() {
     let folder = Folder::new();
     let open = folder.put("open.onnx", &classifier("N", "?").bytes());
-    let whole = OnnxFile::default()
-        .input("x", INT64, "1")
-        .node("Identity", "x", "y")
-        .output("y", INT64, "1");
+    let whole = OnnxWriter::new(17)
+        .input_of("x", INT64, "1")
+        .node("Identity", &["x"], &["y"], &[])
+        .output_of("y", INT64, "1");
     let whole = folder.put("whole.onnx", &whole.bytes());
     for (path, why) in [(open, "data are needed to settle it"), (whole, "int64")] {
         let seen = inspect(&path, &[]);
@@ -162,9 +162,9 @@ fn what_is_no_classifier_is_told_why() {
 fn fixed_inputs_are_none() {
     let folder = Folder::new();
     let file = classifier("N", "2")
-        .input("extra", FLOAT, "3")
-        .node("Add", "p,extra", "q")
-        .output("q", FLOAT, "N,3");
+        .input_of("extra", FLOAT, "3")
+        .node("Add", &["p", "extra"], &["q"], &[])
+        .output_of("q", FLOAT, "N,3");
     let path = folder.put("a.onnx", &file.bytes());
     let seen = inspect(&path, &["--fix", "extra=0"]);
     assert_eq!(seen["inputs"].as_array().map(Vec::len), Some(1));

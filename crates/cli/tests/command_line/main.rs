@@ -8,7 +8,6 @@ mod harness;
 mod infer;
 mod inspect;
 mod onnx_attack;
-mod onnx_file;
 mod outputs;
 mod policies;
 mod runs;

@@ -1,7 +1,8 @@
 //! `attack` on ONNX files: what is measured, and what is refused before anything is.
 
+use proofmark_testkit::onnx::{FLOAT, OnnxWriter};
+
 use crate::harness::{Folder, Ran, run};
-use crate::onnx_file::{FLOAT, OnnxFile};
 
 fn attack(model: &str, more: &[&str]) -> Ran {
     let mut arguments = vec![
@@ -58,10 +59,10 @@ fn preprocessing_happens_before_the_model_and_is_reported() {
 fn what_cannot_be_attacked_is_refused_with_what_is_expected() {
     let folder = Folder::new();
     let linear = |op: &str| {
-        OnnxFile::default()
-            .input("x", FLOAT, "N,1,8,8")
-            .output("y", FLOAT, "N,1,8,8")
-            .node(op, "x", "y")
+        OnnxWriter::new(17)
+            .input_of("x", FLOAT, "N,1,8,8")
+            .output_of("y", FLOAT, "N,1,8,8")
+            .node(op, &["x"], &["y"], &[])
             .bytes()
     };
     let picture = folder.put("picture.onnx", &linear("Relu"));
@@ -105,10 +106,10 @@ fn what_cannot_be_attacked_is_refused_with_what_is_expected() {
 #[test]
 fn a_shape_that_is_not_the_datas_names_both() {
     let folder = Folder::new();
-    let bytes = OnnxFile::default()
-        .input("x", FLOAT, "1,3,32,32")
-        .output("y", FLOAT, "")
-        .node("Relu", "x", "y")
+    let bytes = OnnxWriter::new(17)
+        .input_of("x", FLOAT, "1,3,32,32")
+        .output_of("y", FLOAT, "")
+        .node("Relu", &["x"], &["y"], &[])
         .bytes();
     let model = folder.put("large.onnx", &bytes);
     let ran = attack(&model, &[]);

@@ -8,6 +8,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 use crate::array::{Array, Data};
+use crate::dtype::DType;
 use crate::inspect::operator;
 use crate::load::Scope;
 use crate::node::{Args, NodeSpec, OpResult, Run};
@@ -392,6 +393,11 @@ impl Node {
             .iter()
             .find(|a| a.name == name)
             .map_or(default, |a| a.i)
+    }
+
+    /// Whether it cuts numbers off to whole ones: a Cast has the derivative of the identity otherwise.
+    pub(crate) fn casts_to_int(&self) -> bool {
+        self.op == "Cast" && DType::from_onnx(self.int("to", 1) as i32).is_ok_and(DType::is_int)
     }
 
     /// A list of whole numbers among its attributes.

@@ -34,7 +34,7 @@ impl Graph {
             }
             depends.extend(node.outputs.iter().flatten());
             let rounds = match node.entry.gradient {
-                Gradient::Exact => false,
+                Gradient::Exact => node.casts_to_int(),
                 Gradient::Zero => !MASKS.contains(&node.op.as_str()),
                 Gradient::StraightThrough | Gradient::None => true,
             };

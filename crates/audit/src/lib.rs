@@ -15,6 +15,7 @@ mod error;
 mod figure;
 mod groups;
 pub mod metric;
+pub mod robustness;
 mod settings;
 mod table;
 

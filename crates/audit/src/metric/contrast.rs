@@ -2,7 +2,7 @@
 
 use super::{Contrast, Entry, Of, Rows, Statistic};
 use crate::figure::{Basis, Comparison, Estimate, Family, Figure, Form, LeftOut, Part, Reason};
-use crate::{Groups, Settings};
+use crate::{Group, Groups, Settings};
 
 /// A statistic of every group: what can be estimated, and what cannot.
 pub(crate) struct Parts {
@@ -65,6 +65,18 @@ impl Statistic {
             left_out,
             overall,
         }
+    }
+}
+
+/// A group with fewer members than the policy asks for.
+pub(crate) fn too_few(group: &Group, n: u64, settings: &Settings) -> LeftOut {
+    LeftOut {
+        group: group.name.clone(),
+        persons: group.cell.all().n,
+        reason: Reason::TooFew {
+            n,
+            min_n: settings.min_n.max(1),
+        },
     }
 }
 

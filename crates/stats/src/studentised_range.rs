@@ -13,8 +13,8 @@ use crate::normal::{density, normal_critical, normal_tail};
 
 /// The chance that the range of `k` standard normal variables exceeds `q`; 0 below two variables.
 pub fn range_tail(q: f64, k: usize) -> f64 {
-    /// Beyond these the density adds less than 1e-18.
-    const LIMIT: i32 = 9;
+    /// Beyond these the density adds less than 1e-22.
+    const LIMIT: i32 = 10;
     /// Steps to the unit.
     const FINE: i32 = 12;
     if k < 2 {

@@ -3,10 +3,13 @@
 //! An audit reads a table: decisions, scores, labels, weights, and the attributes that make groups. Whoever ran the
 //! model made the table; any model in any language will do.
 //!
-//! * [`Columns`] makes a [`Table`] from arrays.
-//! * [`Groups`] divides it by an attribute or by several together.
+//! * [`Table::csv`] and [`Table::npz`] read a table, [`Options`] says what its columns are for; [`Columns`] makes one
+//!   from arrays.
+//! * [`measure`] gives every figure that the table's columns allow; [`Settings`] says how.
+//! * [`Groups`] divides a table by an attribute or by several together.
 //! * [`metric`] has every metric; each gives [`Figure`]s: a value or the reason why there is none, and what it is
 //!   made of.
+//! * [`robustness`] joins an attack report with the groups of its samples.
 //!
 //! No tensors, no clock, no printing, no random numbers but keyed ones.
 
@@ -14,6 +17,7 @@ mod cell;
 mod error;
 mod figure;
 mod groups;
+mod measure;
 pub mod metric;
 pub mod robustness;
 mod settings;
@@ -25,5 +29,6 @@ pub use figure::{
     Basis, Combine, Comparison, Estimate, Family, Figure, Form, LeftOut, Mean, Part, Reason,
 };
 pub use groups::{Group, Groups, JOIN};
+pub use measure::{Measured, Refused, Skipped, measure};
 pub use settings::Settings;
-pub use table::{Coded, Columns, Numbers, Outcome, Table, UNKNOWN};
+pub use table::{Coded, Columns, Filter, Numbers, Options, Outcome, Relation, Table, UNKNOWN};

@@ -1,10 +1,21 @@
 //! Tables of decisions, by the role of each column.
 
 mod arrays;
+mod binary;
 mod coded;
+mod csv;
+mod field;
+mod filter;
+mod load;
+mod npz;
+mod options;
 
 pub use arrays::Columns;
 pub use coded::{Coded, UNKNOWN};
+pub use filter::{Filter, Relation};
+pub use options::Options;
+
+use coded::Coder;
 
 use std::sync::OnceLock;
 

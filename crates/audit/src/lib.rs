@@ -10,6 +10,7 @@
 //! * [`metric`] has every metric; each gives [`Figure`]s: a value or the reason why there is none, and what it is
 //!   made of.
 //! * [`robustness`] joins an attack report with the groups of its samples.
+//! * [`synthetic`] makes populations whose gaps are known.
 //!
 //! No tensors, no clock, no printing, no random numbers but keyed ones.
 
@@ -21,6 +22,7 @@ mod measure;
 pub mod metric;
 pub mod robustness;
 mod settings;
+pub mod synthetic;
 mod table;
 
 pub use cell::{Cell, Share, Tally};

@@ -7,7 +7,7 @@
 //! `broken / (right without attack)`, by weight.
 //!
 //! # Reference
-//! Nanda et al., "Fairness Through Robustness: Investigating Robustness Disparity in Deep Learning", FAccT 2021.
+//! Nanda et al., "Fairness Through Robustness: Investigating Robustness Disparity in Deep Learning", FACCT 2021.
 //!
 //! # Divergences
 //! The paper measures distances to the boundary; here it is the share within the budget of the attack report, over

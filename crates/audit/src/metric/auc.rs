@@ -9,7 +9,7 @@
 //! that of positives above negative `j`, it is the sum of the variances of the two means.
 //!
 //! # Reference
-//! Hanley and McNeil, Radiology 1982; `DeLong`, `DeLong` and Clarke-Pearson, Biometrics 1988; Borkan et al., "Nuanced
+//! Hanley and `McNeil`, Radiology 1982; `DeLong`, `DeLong` and Clarke-Pearson, Biometrics 1988; Borkan et al., "Nuanced
 //! Metrics for Measuring Unintended Bias", WWW 2019 (subgroup AUC).
 //!
 //! # Divergences

@@ -9,7 +9,7 @@
 //!
 //! # Reference
 //! Naeini, Cooper and Hauskrecht, "Obtaining Well Calibrated Probabilities Using Bayesian Binning", AAAI 2015; Pleiss
-//! et al., "On Fairness and Calibration", NeurIPS 2017.
+//! et al., "On Fairness and Calibration", NIPS 2017.
 //!
 //! # Divergences
 //! A score on the edge of two bins falls into the upper one, 1 into the last.
@@ -155,7 +155,7 @@ mod tests {
         );
         assert_eq!(
             ece(rows, 2).expect("there are rows").value,
-            (0.375 + 0.25) / 2.0
+            f64::midpoint(0.375, 0.25)
         );
         let bins = curve(rows, 10);
         assert_eq!((bins.len(), bins[1].score), (10, None));

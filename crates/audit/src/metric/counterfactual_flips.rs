@@ -7,12 +7,12 @@
 //! # Maths
 //! For two variants `u` and `v`, over the ids that have both: `counterfactual_flip_rate` is the share whose decisions
 //! differ, its headline the share of ids whose variants do not all agree. `counterfactual_gap` is
-//! `P(Ŷ_u = 1) - P(Ŷ_v = 1)` over the same ids, with McNemar's variance; the headline is the farthest pair, unsigned.
+//! `P(Ŷ_u = 1) - P(Ŷ_v = 1)` over the same ids, with `McNemar`'s variance; the headline is the farthest pair, unsigned.
 //! `counterfactual_score_shift` is the mean of `|S_u - S_v|`, its headline that of the largest less the smallest score.
 //!
 //! # Reference
-//! Kusner et al., "Counterfactual Fairness", NeurIPS 2017; Garg et al., "Counterfactual Fairness in Text Classification
-//! through Robustness", AIES 2019; McNemar, Psychometrika 1947.
+//! Kusner et al., "Counterfactual Fairness", NIPS 2017; Garg et al., "Counterfactual Fairness in Text Classification
+//! through Robustness", AIES 2019; `McNemar`, Psychometrika 1947.
 //!
 //! # Divergences
 //! Flipping a column is not a counterfactual in the causal sense of Kusner et al.: what the group has caused elsewhere
@@ -245,7 +245,9 @@ fn shift(table: &Table, ids: &mut dyn Iterator<Item = Vec<usize>>) -> Option<Est
 
 fn mean(values: &[(f64, f64)]) -> Option<Mean> {
     let mut denominator = Tally::default();
-    values.iter().for_each(|v| denominator.count(v.0));
+    for v in values {
+        denominator.count(v.0);
+    }
     if denominator.n == 0 {
         return None;
     }

@@ -10,7 +10,7 @@
 //! `((FPR(a) - FPR(r)) + (TPR(a) - TPR(r))) / 2`, signed; the headline is the farthest, unsigned.
 //!
 //! # Reference
-//! Hardt, Price and Srebro, "Equality of Opportunity in Supervised Learning", NeurIPS 2016; Bellamy et al., "AI Fairness
+//! Hardt, Price and Srebro, "Equality of Opportunity in Supervised Learning", NIPS 2016; Bellamy et al., "AI Fairness
 //! 360", arXiv:1810.01943 (average odds).
 //!
 //! # Divergences
@@ -178,7 +178,7 @@ fn to_reference(entry: &'static Entry, groups: &Groups<'_>, settings: &Settings)
     }
     let blank = blank(entry, groups, left_out);
     let of = |parts: &[Part], at: usize| parts.iter().find(|p| p.group == Some(at)).cloned();
-    let (Some(t0), Some(f0)) = (of(&tpr.parts, reference), of(&fpr.parts, reference)) else {
+    let (Some(t0), Some(f0)) = (of(&tpr.known, reference), of(&fpr.known, reference)) else {
         return vec![Figure {
             comparison: Comparison::MostToReference,
             value: Err(Reason::NothingToCompareWith),
@@ -187,7 +187,7 @@ fn to_reference(entry: &'static Entry, groups: &Groups<'_>, settings: &Settings)
     };
     let others: Vec<(Part, Part)> = (0..groups.groups().len())
         .filter(|at| *at != reference)
-        .filter_map(|at| of(&tpr.parts, at).zip(of(&fpr.parts, at)))
+        .filter_map(|at| of(&tpr.known, at).zip(of(&fpr.known, at)))
         .collect();
     let signed =
         |(t, f): &(Part, Part)| f64::midpoint(t.value() - t0.value(), f.value() - f0.value());

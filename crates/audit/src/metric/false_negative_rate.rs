@@ -7,7 +7,7 @@
 //! `FN / (TP + FN) = P(Ŷ = 0 | Y = 1, A = a)`, by weight.
 //!
 //! # Reference
-//! Hardt, Price and Srebro, NeurIPS 2016; Saleiro et al., "Aequitas", arXiv:1811.05577.
+//! Hardt, Price and Srebro, NIPS 2016; Saleiro et al., "Aequitas", arXiv:1811.05577.
 //!
 //! # Divergences
 //! A group without positives is not estimable; aequitas makes a disparity over 0 equal 10.

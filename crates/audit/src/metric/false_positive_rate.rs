@@ -8,7 +8,7 @@
 //! `FP / (FP + TN) = P(Ŷ = 1 | Y = 0, A = a)`, by weight.
 //!
 //! # Reference
-//! Angwin et al., "Machine Bias", ProPublica 2016; Hardt, Price and Srebro, NeurIPS 2016.
+//! Angwin et al., "Machine Bias", `ProPublica` 2016; Hardt, Price and Srebro, NIPS 2016.
 //!
 //! # Divergences
 //! A group without negatives is not estimable; fairlearn makes its rate 0.

@@ -77,8 +77,8 @@ fn to_highest(
     let parts = statistic.parts(groups, settings);
     let blank = blank(entry, groups, parts.left_out.clone());
     let mut all = Vec::new();
-    if let Some((highest, _)) = extremes(&parts.parts).filter(|_| parts.parts.len() > 1) {
-        for part in &parts.parts {
+    if let Some((highest, _)) = extremes(&parts.known).filter(|_| parts.known.len() > 1) {
+        for part in &parts.known {
             all.push(Figure {
                 comparison: Comparison::GroupToHighest,
                 groups: vec![part.name.clone(), highest.name.clone()],

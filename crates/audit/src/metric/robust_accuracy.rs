@@ -7,7 +7,7 @@
 //! `(right and not broken) / n`, by weight.
 //!
 //! # Reference
-//! Nanda et al., "Fairness Through Robustness: Investigating Robustness Disparity in Deep Learning", FAccT 2021.
+//! Nanda et al., "Fairness Through Robustness: Investigating Robustness Disparity in Deep Learning", FACCT 2021.
 //!
 //! # Divergences
 //! None from the report's own robust accuracy but the samples that could not be judged: they are left out here and

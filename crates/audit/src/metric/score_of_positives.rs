@@ -9,7 +9,7 @@
 //!
 //! # Reference
 //! Kleinberg, Mullainathan and Raghavan, ITCS 2017, condition (C); Pleiss et al., "On Fairness and Calibration",
-//! NeurIPS 2017.
+//! NIPS 2017.
 //!
 //! # Divergences
 //! None; AIF360 gives the sums (`num_generalized_true_positives`), which are this times the positives.

@@ -77,7 +77,7 @@ fn shortfall(entry: &'static Entry, groups: &Groups<'_>, settings: &Settings) ->
         ),
         ..blank.clone()
     };
-    let parts = parts.parts;
+    let parts = parts.known;
     let mut all: Vec<Figure> = parts
         .iter()
         .map(|p| figure(Comparison::GroupToOverall, vec![p.clone()], p))

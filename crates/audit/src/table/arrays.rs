@@ -193,10 +193,10 @@ impl Table {
         self.distinct_ids(&at)?;
         let mut names: Vec<&str> = self.attributes.iter().map(Coded::name).collect();
         names.sort_unstable();
-        if let Some(twice) = names.windows(2).find(|w| w[0] == w[1]) {
+        if let Some([twice, _]) = names.array_windows().find(|[a, b]| a == b) {
             return Err(AuditError::Option {
                 option: "groups",
-                value: format!("`{}` stands there twice", twice[0]),
+                value: format!("`{twice}` stands there twice"),
                 expected: "distinct attributes".to_owned(),
             });
         }

@@ -30,13 +30,12 @@ impl Binary {
     pub(crate) fn push(&mut self, field: Field<'_>) -> Result<(), String> {
         let text = field.text();
         let known = self.seen.iter().find(|(t, _)| *t == *text);
-        let value = match known {
-            Some((_, value)) => *value,
-            None => {
-                let value = self.classify(field)?;
-                self.seen.push((text.into_owned(), value));
-                value
-            }
+        let value = if let Some((_, value)) = known {
+            *value
+        } else {
+            let value = self.classify(field)?;
+            self.seen.push((text.into_owned(), value));
+            value
         };
         self.values.push(value);
         Ok(())

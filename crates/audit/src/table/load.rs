@@ -235,7 +235,7 @@ impl<'o> Loader<'o> {
         for Slot { name, sink, .. } in self.slots {
             match sink {
                 Sink::Decision(binary) => {
-                    table.decision = Some(values(&table.source, name, binary)?)
+                    table.decision = Some(values(&table.source, name, binary)?);
                 }
                 Sink::Label(binary) => table.label = Some(values(&table.source, name, binary)?),
                 Sink::Score(values) => table.score = Some(values),

@@ -172,6 +172,7 @@ impl Table {
     }
 
     /// These rows in this order, repeated where they are repeated: what resampling needs.
+    #[must_use]
     pub fn take(&self, rows: &[u32]) -> Self {
         fn pick<T: Copy>(values: Option<&Vec<T>>, rows: &[u32]) -> Option<Vec<T>> {
             values.map(|v| rows.iter().map(|r| v[*r as usize]).collect())

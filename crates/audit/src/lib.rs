@@ -5,6 +5,7 @@
 //!
 //! * [`Columns`] makes a [`Table`] from arrays.
 //! * [`Groups`] divides it by an attribute or by several together.
+//! * [`judge`] holds figures against requirements, each by its interval, all of them together.
 //! * [`metric`] has every metric; each gives [`Figure`]s: a value or the reason why there is none, and what it is
 //!   made of.
 //!
@@ -12,8 +13,10 @@
 
 mod cell;
 mod error;
+mod evidence;
 mod figure;
 mod groups;
+mod judge;
 pub mod metric;
 mod settings;
 mod table;
@@ -24,5 +27,6 @@ pub use figure::{
     Basis, Combine, Comparison, Estimate, Family, Figure, Form, LeftOut, Mean, Part, Reason,
 };
 pub use groups::{Group, Groups, JOIN};
+pub use judge::{By, Judgement, Relation, Requirement, Ruling, judge};
 pub use settings::Settings;
 pub use table::{Coded, Columns, Numbers, Outcome, Table, UNKNOWN};

@@ -7,6 +7,7 @@
 //!   from arrays.
 //! * [`measure`] gives every figure that the table's columns allow; [`Settings`] says how.
 //! * [`Groups`] divides a table by an attribute or by several together.
+//! * [`judge()`] holds figures against requirements, each by its interval, all of them together.
 //! * [`metric`] has every metric; each gives [`Figure`]s: a value or the reason why there is none, and what it is
 //!   made of.
 //! * [`robustness`] joins an attack report with the groups of its samples.
@@ -16,8 +17,10 @@
 
 mod cell;
 mod error;
+mod evidence;
 mod figure;
 mod groups;
+mod judge;
 mod measure;
 pub mod metric;
 pub mod robustness;
@@ -31,6 +34,7 @@ pub use figure::{
     Basis, Combine, Comparison, Estimate, Family, Figure, Form, LeftOut, Mean, Part, Reason,
 };
 pub use groups::{Group, Groups, JOIN};
+pub use judge::{By, Judgement, Relation as Side, Requirement, Ruling, judge};
 pub use measure::{Measured, Refused, Skipped, measure};
 pub use settings::Settings;
 pub use table::{Coded, Columns, Filter, Numbers, Options, Outcome, Relation, Table, UNKNOWN};

@@ -5,7 +5,7 @@
 //! **Reference.** Newcombe, Statistics in Medicine 17 (1998) 873-890, method 10.
 //!
 //! **When it fails.** With a handful of expected events in one small group and a level far above 95 %, Wilson's lower
-//! limit is too high: simultaneous intervals are made of mid-P limits instead ([`crate::Arm`]).
+//! limit is too high: simultaneous intervals are made of other limits ([`crate::Arm`]).
 
 use proofmark_domain::Interval;
 

@@ -23,8 +23,8 @@
 //!
 //! **Why this.** Family-wise false alarms of equal groups of 30, nominally 5 %, and the width for two groups over
 //! Newcombe's: see `tests/simulation.rs`. Sidak over all pairs is the same at two groups and 3 % wider at ten; a keyed
-//! bootstrap of max T breaks where a group has no event. Wilson's limits instead of mid-P ones alarm too often (9 %
-//! at a rate of 0.005 with 30 of one group and 1000 of the other).
+//! bootstrap of max T breaks where a group has no event. Wilson's limits alarm too often (9 % at a rate of 0.005
+//! with 30 of one group and 1000 of the other).
 //!
 //! **Reference.** Agresti, Bini, Bertaccini and Ryu, Biometrics 64 (2008): studentised range with score intervals;
 //! Hayter, Annals of Statistics 12 (1984); Sidak, JASA 62 (1967); Royen, Far East J. Theor. Stat. 48 (2014); Berger,
@@ -104,7 +104,9 @@ impl Pair {
         }
     }
 
-    fn scaled(&self, factor: f64) -> Self {
+    /// The same estimates from `factor` times as many.
+    #[must_use]
+    pub fn scaled(&self, factor: f64) -> Self {
         Self {
             first: self.first.scaled(factor),
             second: self.second.scaled(factor),
@@ -168,28 +170,32 @@ impl Contrasts {
 
     /// The interval of the largest difference, or of the smallest ratio, of level `level`.
     pub fn extreme(&self, scale: Scale, level: f64) -> Interval {
-        self.extreme_at(scale, self.critical(level), normal_critical(level))
+        self.extreme_of_many(scale, level, level)
     }
 
-    /// The same with `all` as the critical value for all contrasts, `one` as that for one.
-    fn extreme_at(&self, scale: Scale, all: f64, one: f64) -> Interval {
+    /// The same where this set is one of several and the largest (smallest) of all is asked for: `near` is the level of
+    /// the end nearer to equality, which guards against chance in any set, `far` that of the other, which only the
+    /// truly largest can miss.
+    pub fn extreme_of_many(&self, scale: Scale, near: f64, far: f64) -> Interval {
+        let (near, far) = (self.critical(near), normal_critical(far));
         match scale {
             Scale::Difference => Interval {
-                low: self.nearest(scale, all),
-                high: self.farthest(scale, one),
+                low: self.nearest(scale, near).max(0.0),
+                high: self.farthest(scale, far),
             },
             Scale::Ratio => Interval {
-                low: self.farthest(scale, one),
-                high: self.nearest(scale, all),
+                low: self.farthest(scale, far),
+                high: self.nearest(scale, near).min(1.0),
             },
         }
     }
 
-    /// The end nearer to equality: what the most certain contrast shows at least.
+    /// The end nearer to equality: what the most certain contrast shows at least; beyond equality if none
+    /// is certain.
     fn nearest(&self, scale: Scale, z: f64) -> f64 {
         let mut end = match scale {
-            Scale::Difference => 0.0_f64,
-            Scale::Ratio => 1.0,
+            Scale::Difference => f64::NEG_INFINITY,
+            Scale::Ratio => f64::INFINITY,
         };
         self.each(scale, z, |i| {
             end = match scale {
@@ -236,26 +242,41 @@ impl Contrasts {
     pub fn p_value(&self, scale: Scale, null: f64) -> f64 {
         /// Beyond 8 standard errors there is nothing to tell apart.
         const MOST: f64 = 8.0;
+        // How far beyond the null the nearer end is; falls as z grows.
         let beyond = |z: f64| match scale {
-            Scale::Difference => self.nearest(scale, z) > null,
-            Scale::Ratio => self.nearest(scale, z) < null,
+            Scale::Difference => self.nearest(scale, z) - null,
+            Scale::Ratio => null - self.nearest(scale, z),
         };
-        let (mut low, mut high) = (0.0, MOST);
-        if self.is_empty() || !beyond(1e-9) {
+        let (mut low, mut high) = (1e-9, MOST);
+        if self.is_empty() {
             return 1.0;
         }
-        if beyond(MOST) {
+        let (mut f_low, mut f_high) = (beyond(low), beyond(high));
+        // Not a number: nothing is known.
+        if f_low.is_nan() || f_low <= 0.0 {
+            return 1.0;
+        }
+        if f_high > 0.0 {
             return self.tail(MOST);
         }
-        for _ in 0..32 {
-            let middle = f64::midpoint(low, high);
-            if beyond(middle) {
-                low = middle;
+        for _ in 0..60 {
+            let mut middle = (low * f_high - high * f_low) / (f_high - f_low);
+            if !(middle > low && middle < high) {
+                middle = f64::midpoint(low, high);
+            }
+            let f = beyond(middle);
+            if f > 0.0 {
+                (low, f_low) = (middle, f);
+                f_high *= 0.5;
             } else {
-                high = middle;
+                (high, f_high) = (middle, f);
+                f_low *= 0.5;
+            }
+            if high - low < 1e-9 || f.abs() < 1e-13 {
+                break;
             }
         }
-        self.tail(high)
+        self.tail(f64::midpoint(low, high))
     }
 
     /// The same estimates from `factor` times as many.

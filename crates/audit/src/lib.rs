@@ -10,6 +10,7 @@
 //! * [`judge()`] holds figures against requirements, each by its interval, all of them together.
 //! * [`metric`] has every metric; each gives [`Figure`]s: a value or the reason why there is none, and what it is
 //!   made of.
+//! * [`report()`] measures, judges and writes it all down; [`render`] shows it as a table, JSON or a chart.
 //! * [`robustness`] joins an attack report with the groups of its samples.
 //! * [`synthetic`] makes populations whose gaps are known.
 //!
@@ -23,6 +24,8 @@ mod groups;
 mod judge;
 mod measure;
 pub mod metric;
+pub mod render;
+pub mod report;
 pub mod robustness;
 mod settings;
 pub mod synthetic;
@@ -36,5 +39,6 @@ pub use figure::{
 pub use groups::{Group, Groups, JOIN};
 pub use judge::{By, Judgement, Relation as Side, Requirement, Ruling, judge};
 pub use measure::{Measured, Refused, Skipped, measure};
+pub use report::{Asked, AuditReport, report};
 pub use settings::Settings;
 pub use table::{Coded, Columns, Filter, Numbers, Options, Outcome, Relation, Table, UNKNOWN};

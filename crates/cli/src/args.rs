@@ -1,5 +1,7 @@
 //! What can be typed.
 
+pub(crate) mod audit;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -40,6 +42,8 @@ pub(crate) enum Command {
     Attack(Box<Attack>),
     /// Search for a counterexample to a property: prints sat or unknown
     Falsify(Falsify),
+    /// Compare groups of a table of decisions, and judge the differences
+    Audit(Box<audit::Audit>),
     /// Carry out a policy and judge the result
     Gate(Gate),
     /// Put the reports of shards together, computing every figure again

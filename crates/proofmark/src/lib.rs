@@ -38,6 +38,7 @@ pub use falsify::{Counterexample, Falsified, Falsify};
 pub use gate::{Gate, GateError, GateOptions};
 pub use model::{ModelSource, OpenModel, Preprocess, model};
 pub use proofmark_attacks as attacks;
+pub use proofmark_audit as audit;
 pub use proofmark_data as data;
 pub use proofmark_data::{DataError, Dataset};
 pub use proofmark_domain as domain;

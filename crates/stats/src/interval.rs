@@ -65,9 +65,18 @@ pub fn wilson(correct: u64, n: u64, level: f64) -> Interval {
     let centre = p + z2 / (2.0 * n);
     let half = (z2 * (p * (1.0 - p) + z2 / (4.0 * n)) / n).sqrt();
     let scale = 1.0 + z2 / n;
+    // At the ends of the range the limit is the end, whatever rounding makes of it.
     Interval {
-        low: ((centre - half) / scale).max(0.0),
-        high: ((centre + half) / scale).min(1.0),
+        low: if correct == 0 {
+            0.0
+        } else {
+            ((centre - half) / scale).max(0.0)
+        },
+        high: if p == 1.0 {
+            1.0
+        } else {
+            ((centre + half) / scale).min(1.0)
+        },
     }
 }
 

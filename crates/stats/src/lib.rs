@@ -1,13 +1,41 @@
 //! Statistics and random numbers: pure functions of numbers, no tensors, no clock, no global state.
 //!
 //! * [`random`]: every random number proofmark uses, counter-based and keyed by sample.
-//! * [`clopper_pearson`], [`wilson`]: intervals for a rate that was counted.
-//! * [`samples_to_settle`]: how much more data an undecided threshold needs.
+//! * [`clopper_pearson`], [`wilson`], [`mid_p`]: intervals for a rate that was counted.
+//! * [`newcombe`], [`newcombe_ratio`]: intervals for two rates compared; [`mover_difference`] and [`mover_ratio`] for
+//!   any two estimates with limits.
+//! * [`Contrasts`]: many groups compared at once, and the two furthest apart.
+//! * [`permutation_p`], [`fisher_exact`], [`standard_deviations`]: tests; [`holm`], [`benjamini_hochberg`]: many of them.
+//! * [`samples_to_settle`], [`further_to_settle`]: how much more data an undecided threshold needs.
 
+mod arm;
 mod beta;
+mod fisher;
 mod interval;
+mod mid_p;
+mod mover;
+mod multiplicity;
+mod newcombe;
+mod normal;
+mod permutation;
 pub mod random;
 mod settle;
+mod simultaneous;
+mod studentised_range;
+mod two_sd;
 
+pub use arm::{Arm, effective_sample_size};
+pub use fisher::fisher_exact;
 pub use interval::{clopper_pearson, clopper_pearson_lower, clopper_pearson_upper, wilson};
-pub use settle::samples_to_settle;
+pub use mid_p::mid_p;
+pub use mover::{mover_difference, mover_ratio};
+pub use multiplicity::{benjamini_hochberg, holm};
+pub use newcombe::{newcombe, newcombe_ratio};
+pub use normal::{normal_critical, normal_tail};
+pub use permutation::{
+    hand_out, largest_difference, permutation_p, permutation_p_of_counts, shuffle,
+};
+pub use settle::{further_to_settle, samples_to_settle};
+pub use simultaneous::{Contrasts, Pair, Scale, sidak_level, sidak_p};
+pub use studentised_range::{range_critical, range_tail};
+pub use two_sd::{standard_deviations, standard_deviations_from_share};

@@ -44,6 +44,10 @@ pub enum Purpose {
     Transform = 7,
     /// Making data.
     Data = 8,
+    /// Shuffling labels under a null hypothesis.
+    Permute = 9,
+    /// Drawing rows with replacement.
+    Bootstrap = 10,
 }
 
 /// Everything that fixes a stream. Two keys that differ in any field have unrelated streams.

@@ -57,12 +57,64 @@ pub fn samples_to_settle(correct: u64, n: u64, threshold: f64, level: f64) -> Op
     Some(closed)
 }
 
+/// How many further samples, spread as the `n` there are, would settle a question that `settled` answers for
+/// `factor` times as many of the same estimates.
+///
+/// `Some(0)` if it is settled already. `None` if more than ten million would be needed or there is nothing to grow.
+/// Estimates are taken to stay as they are, so this is a guide, not a promise: the largest of many differences is
+/// likely to shrink as data grow, and then takes more.
+///
+/// ```
+/// // Settled from two and a half times as many on.
+/// assert_eq!(proofmark_stats::further_to_settle(100, |factor| factor >= 2.5), Some(150));
+/// ```
+pub fn further_to_settle(n: u64, settled: impl Fn(f64) -> bool) -> Option<u64> {
+    if settled(1.0) {
+        return Some(0);
+    }
+    if n == 0 {
+        return None;
+    }
+    let with = |further: u64| settled(1.0 + further as f64 / n as f64);
+    if !with(MOST) {
+        return None;
+    }
+    let (mut open, mut closed) = (0, 1);
+    while !with(closed) {
+        open = closed;
+        closed = (closed * 4).min(MOST);
+    }
+    while closed - open > 1 {
+        // To one in two hundred: more is not known.
+        if (closed - open) * 200 < closed {
+            break;
+        }
+        let middle = u64::midpoint(open, closed);
+        if with(middle) {
+            closed = middle;
+        } else {
+            open = middle;
+        }
+    }
+    Some(closed)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
     use crate::clopper_pearson;
+
+    #[test]
+    fn further_samples_are_found_or_never() {
+        assert_eq!(further_to_settle(10, |f| f >= 1.0), Some(0));
+        assert_eq!(further_to_settle(10, |_| false), None);
+        assert_eq!(further_to_settle(0, |f| f > 1.0), None);
+        assert_eq!(further_to_settle(10, |f| f >= 1.1), Some(1));
+        let many = further_to_settle(1000, |f| f >= 778.0).unwrap();
+        assert!((777_000..782_000).contains(&many), "{many}");
+    }
 
     /// By the normal approximation: 60 % against 50 % needs n = (1.96/0.1)^2 * 0.24 = 92 at least.
     #[test]

@@ -44,7 +44,13 @@ fn lines(what: What) -> Vec<(String, String)> {
             })
             .collect(),
         What::Probes | What::Plants => vec![own("(none)", "not in this version")],
-        What::Metrics => Metric::NAMES.iter().map(|n| own(n, "")).collect(),
+        What::Metrics => {
+            let of_gate = Metric::NAMES.iter().map(|n| own(n, ""));
+            let of_audit = proofmark::audit::metric::all();
+            of_gate
+                .chain(of_audit.map(|e| own(e.id, &format!("audit: {}", e.definition))))
+                .collect()
+        }
         What::Formats => render::ALL
             .iter()
             .map(|e| own(e.id, e.description))

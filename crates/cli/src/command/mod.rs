@@ -1,6 +1,7 @@
 //! One file per command.
 
 pub(crate) mod attack;
+pub(crate) mod audit;
 pub(crate) mod falsify;
 pub(crate) mod gate;
 pub(crate) mod infer;

@@ -36,7 +36,7 @@ fn fail_under_is_judged_on_the_interval() {
 #[test]
 fn help_has_examples_and_unknown_words_name_the_nearest() {
     for command in [
-        "list", "inspect", "infer", "attack", "falsify", "gate", "merge",
+        "list", "inspect", "infer", "attack", "falsify", "audit", "gate", "merge",
     ] {
         let help = run(&[command, "--help"]);
         assert_eq!(help.code, 0);

@@ -1,5 +1,6 @@
 //! The command line as scripts see it: exit codes, files, messages.
 
+mod audit;
 mod bad_input;
 mod crafted;
 mod exit_codes;

@@ -1,0 +1,212 @@
+use std::io;
+
+use proofmark_data::DataError;
+
+/// What is wrong with a table, or with what was asked of it.
+///
+/// Every message names the file, the place, what stands there and what was expected.
+#[derive(Debug, thiserror::Error)]
+pub enum AuditError {
+    /// An npz file that cannot be read as one.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// A file that cannot be read.
+    #[error("{file}: cannot be read: {source}")]
+    Read {
+        /// The path as given.
+        file: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// A header that names no usable columns.
+    #[error("{file}: header: {problem}")]
+    Header {
+        /// The path as given.
+        file: String,
+        /// What is wrong, and what was expected.
+        problem: String,
+    },
+    /// A line that breaks the rules of the format: ragged, or not text.
+    #[error("{file}: line {line}: {problem}")]
+    Line {
+        /// The path as given.
+        file: String,
+        /// Its number, from 1.
+        line: u64,
+        /// What is wrong, and what was expected.
+        problem: String,
+    },
+    /// A column that the table does not have.
+    #[error("{file}: has no column `{name}`{hint}")]
+    Column {
+        /// The path as given.
+        file: String,
+        /// The name asked for.
+        name: String,
+        /// The nearest name, or the names there are.
+        hint: String,
+    },
+    /// A name that several columns bear.
+    #[error(
+        "{file}: the header names `{name}` {times} times; say which one with `{name}#1` to `{name}#{times}`"
+    )]
+    Twice {
+        /// The path as given.
+        file: String,
+        /// The name.
+        name: String,
+        /// How often it stands in the header.
+        times: usize,
+    },
+    /// A value that may not stand where it stands.
+    #[error("{file}: `{column}`, {at}: {value}; expected {expected}")]
+    Value {
+        /// The path as given.
+        file: String,
+        /// The column.
+        column: String,
+        /// The line or row.
+        at: String,
+        /// The value.
+        value: String,
+        /// What would do.
+        expected: String,
+    },
+    /// A favourable value that no row holds.
+    #[error(
+        "{file}: `{column}` never holds {stated}, the value stated as favourable{hint}; it holds {seen}"
+    )]
+    NeverFavourable {
+        /// The path as given.
+        file: String,
+        /// The column.
+        column: String,
+        /// The values stated.
+        stated: String,
+        /// The nearest value, if any is near.
+        hint: String,
+        /// The values it does hold.
+        seen: String,
+    },
+    /// Columns of different lengths.
+    #[error(
+        "{file}: `{first}` has {first_len} rows and `{second}` has {second_len}; expected as many of each"
+    )]
+    Length {
+        /// The name of the table.
+        file: String,
+        /// One column.
+        first: String,
+        /// Its rows.
+        first_len: usize,
+        /// The other.
+        second: String,
+        /// Its rows.
+        second_len: usize,
+    },
+    /// Weights that weigh nothing.
+    #[error("{file}: all {rows} weights in `{column}` are 0; expected at least one above 0")]
+    AllZero {
+        /// The path as given.
+        file: String,
+        /// The column of weights.
+        column: String,
+        /// Rows there are.
+        rows: usize,
+    },
+    /// No rows, or none left by the filters.
+    #[error("{file}: {problem}")]
+    Empty {
+        /// The path as given.
+        file: String,
+        /// Why there are none.
+        problem: String,
+    },
+    /// An option that cannot be followed.
+    #[error("{option}: {value}; expected {expected}")]
+    Option {
+        /// Its name.
+        option: &'static str,
+        /// What was given.
+        value: String,
+        /// What would do.
+        expected: String,
+    },
+    /// A value that an attribute does not take.
+    #[error("`{attribute}` never takes the value `{value}`{hint}")]
+    Level {
+        /// The attribute.
+        attribute: String,
+        /// The value asked for.
+        value: String,
+        /// The nearest value, or the values it takes.
+        hint: String,
+    },
+    /// An attribute that divides nobody from anybody.
+    #[error("`{attribute}` {problem}; expected at least two groups")]
+    OneGroup {
+        /// The attribute.
+        attribute: String,
+        /// What it holds.
+        problem: String,
+    },
+    /// An attribute all of whose groups but one, or all, are too small to be reported.
+    #[error(
+        "`{attribute}`: of {groups} groups {left} {have} at least {min_n} members (the largest has {largest}); expected two or more: lower `min_n`, merge groups, or bring more data"
+    )]
+    NoGroupLeft {
+        /// The attribute.
+        attribute: String,
+        /// Groups there are.
+        groups: usize,
+        /// Groups that are large enough.
+        left: usize,
+        /// `has` or `have`.
+        have: &'static str,
+        /// The policy.
+        min_n: u64,
+        /// Members of the largest.
+        largest: u64,
+    },
+    /// A metric nobody has heard of.
+    #[error("unknown metric `{given}`{hint}")]
+    Metric {
+        /// What was asked for.
+        given: String,
+        /// The nearest id, if any is near.
+        hint: String,
+    },
+    /// A metric asked for by name of a table that cannot give it.
+    #[error("`{metric}` needs {needs}, which the table does not have")]
+    Needs {
+        /// The metric.
+        metric: &'static str,
+        /// What is missing.
+        needs: String,
+    },
+    /// A report that cannot be joined with the groups of its samples.
+    #[error("report: {0}")]
+    Report(String),
+}
+
+impl AuditError {
+    /// `" (did you mean `x`?)"`, or what there is to choose from.
+    pub(crate) fn hint<'a>(
+        given: &str,
+        names: impl IntoIterator<Item = &'a str> + Clone,
+    ) -> String {
+        /// Names listed in a message before it says how many more there are.
+        const LISTED: usize = 12;
+        if let Some(near) = proofmark_domain::nearest(given, names.clone()) {
+            return format!(" (did you mean `{near}`?)");
+        }
+        let all: Vec<&str> = names.into_iter().collect();
+        let more = all.len().saturating_sub(LISTED);
+        let listed: Vec<String> = all.iter().take(LISTED).map(|n| format!("`{n}`")).collect();
+        match (listed.is_empty(), more) {
+            (true, _) => "; it has none".to_owned(),
+            (_, 0) => format!("; it has {}", listed.join(", ")),
+            _ => format!("; it has {} and {more} more", listed.join(", ")),
+        }
+    }
+}

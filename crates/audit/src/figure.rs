@@ -1,0 +1,341 @@
+//! A figure: one number of one metric, or why there is none, and what an interval on it needs.
+
+use std::fmt;
+
+use crate::metric::Rows;
+use crate::{Share, Table, Tally};
+
+/// Why a figure cannot be estimated.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Reason {
+    /// Fewer in the denominator than the policy asks for, or nobody.
+    TooFew {
+        /// Those there are.
+        n: u64,
+        /// Those there should be.
+        min_n: u64,
+    },
+    /// Fewer than two groups have an estimate.
+    NoTwoGroups {
+        /// Groups that have one.
+        left: usize,
+    },
+    /// The rate that is divided by is 0.
+    DividesByZero,
+    /// The overall figure or the reference group has no estimate.
+    NothingToCompareWith,
+    /// Anything else, in words.
+    Undefined(&'static str),
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooFew { n: 0, .. } => f.write_str("nobody in the denominator"),
+            Self::TooFew { n, min_n } => write!(f, "{n} in the denominator, fewer than {min_n}"),
+            Self::NoTwoGroups { left } => {
+                write!(f, "{left} groups can be estimated, fewer than 2")
+            }
+            Self::DividesByZero => f.write_str("the rate divided by is 0"),
+            Self::NothingToCompareWith => {
+                f.write_str("what it is compared with cannot be estimated")
+            }
+            Self::Undefined(why) => f.write_str(why),
+        }
+    }
+}
+
+/// A mean-like estimate of one group.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Mean {
+    /// The estimate.
+    pub value: f64,
+    /// The variance of the estimate; none where only resampling gives one.
+    pub variance: Option<f64>,
+    /// The smallest of the denominators it rests on.
+    pub denominator: Tally,
+}
+
+/// The weighted mean over those rows for which `value` gives one, with its variance.
+pub(crate) fn mean_of(
+    rows: Rows<'_>,
+    value: impl Fn(&Table, usize) -> Option<f64>,
+) -> Result<Mean, Reason> {
+    let mut denominator = Tally::default();
+    let mut sum = 0.0;
+    for (row, weight) in rows.weighted() {
+        if let Some(v) = value(rows.table, row) {
+            denominator.count(weight);
+            sum += weight * v;
+        }
+    }
+    if denominator.n == 0 {
+        return Err(Reason::TooFew { n: 0, min_n: 1 });
+    }
+    let mean = sum / denominator.weight;
+    let mut squares = 0.0;
+    for (row, weight) in rows.weighted() {
+        if let Some(v) = value(rows.table, row) {
+            squares += (weight * (v - mean)).powi(2);
+        }
+    }
+    Ok(Mean {
+        value: mean,
+        variance: variance(squares, denominator),
+        denominator,
+    })
+}
+
+/// The variance of a weighted mean from `sum of (w (v - mean))^2`; none from fewer than two.
+pub(crate) fn variance(squares: f64, denominator: Tally) -> Option<f64> {
+    let n = denominator.n as f64;
+    (n > 1.0).then(|| squares / denominator.weight.powi(2) * n / (n - 1.0))
+}
+
+/// What one group's estimate is made of.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Estimate {
+    /// A proportion.
+    Share(Share),
+    /// Anything else.
+    Mean(Mean),
+}
+
+impl Estimate {
+    /// Its value; none where nobody is in the denominator.
+    pub fn value(&self) -> Option<f64> {
+        match self {
+            Self::Share(share) => share.value(),
+            Self::Mean(mean) => Some(mean.value),
+        }
+    }
+
+    /// What it rests on.
+    pub fn denominator(&self) -> Tally {
+        match self {
+            Self::Share(share) => share.denominator,
+            Self::Mean(mean) => mean.denominator,
+        }
+    }
+}
+
+/// One group's part in a figure.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Part {
+    /// The group's place among its [`crate::Groups`]; none for all together.
+    pub group: Option<usize>,
+    /// Its name, `overall` for all together.
+    pub name: String,
+    /// Its estimate.
+    pub estimate: Estimate,
+}
+
+impl Part {
+    /// The value of the estimate, which [`crate::metric`] has made sure of.
+    pub fn value(&self) -> f64 {
+        self.estimate.value().unwrap_or(f64::NAN)
+    }
+}
+
+/// How parts make a figure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// The part itself.
+    Plain,
+    /// The first less what it is compared with; between groups, the largest less the smallest.
+    Difference,
+    /// The same without its sign; of several parts the largest.
+    Distance,
+    /// The first over what it is compared with; between groups, the smallest over the largest.
+    Ratio,
+    /// The same or its inverse, whichever is at most 1; of several parts the smallest.
+    Closeness,
+    /// The exponential of the part, which is the logarithm of a ratio and bears its variance.
+    Exponential,
+    /// The same or its inverse, whichever is at most 1; of several parts the smallest.
+    ExponentialCloseness,
+    /// Persons of the group times what it is compared with less the group's rate; of several parts the largest.
+    Persons,
+}
+
+/// How the families of a figure become one number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Combine {
+    /// The largest.
+    Largest,
+    /// The smallest.
+    Smallest,
+    /// Their mean.
+    Mean,
+}
+
+/// One rate over the groups that a figure compares.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Family {
+    /// The rate: `tpr`.
+    pub rate: &'static str,
+    /// The groups that have an estimate.
+    pub parts: Vec<Part>,
+    /// What each is compared with; none if with each other. All together contains every group.
+    pub against: Option<Part>,
+}
+
+/// What a figure is made of: all that an interval can be computed from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Basis {
+    /// How parts make a number.
+    pub form: Form,
+    /// How families make the figure; there is mostly one family.
+    pub combine: Combine,
+    /// The rates. Empty: the figure is no contrast of estimates, and only resampling gives an interval.
+    pub families: Vec<Family>,
+}
+
+impl Basis {
+    /// Nothing to go by but resampling.
+    pub fn resample() -> Self {
+        Self {
+            form: Form::Plain,
+            combine: Combine::Largest,
+            families: Vec::new(),
+        }
+    }
+
+    /// One family.
+    pub fn of(form: Form, family: Family) -> Self {
+        Self {
+            form,
+            combine: Combine::Largest,
+            families: vec![family],
+        }
+    }
+}
+
+/// What a figure compares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Comparison {
+    /// One group, for itself.
+    Group,
+    /// All groups together.
+    Overall,
+    /// One group with another.
+    Pair,
+    /// One group with all together.
+    GroupToOverall,
+    /// One group with the reference.
+    GroupToReference,
+    /// One group with the group of the highest rate.
+    GroupToHighest,
+    /// The headline: all groups, the two furthest apart.
+    Between,
+    /// The headline: the group furthest from all together.
+    MostToOverall,
+    /// The headline: the group furthest from the reference.
+    MostToReference,
+    /// The headline: one number for the table or the grouping as a whole.
+    Whole,
+}
+
+impl Comparison {
+    /// Whether a policy that names the metric means this figure.
+    pub fn is_headline(self) -> bool {
+        matches!(
+            self,
+            Self::Between | Self::MostToOverall | Self::MostToReference | Self::Whole
+        )
+    }
+}
+
+/// A group that a figure leaves out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LeftOut {
+    /// Its name.
+    pub group: String,
+    /// Its members.
+    pub persons: u64,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// One number of one metric.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Figure {
+    /// The metric's id.
+    pub metric: &'static str,
+    /// The attribute, or attributes joined by ` & `; empty for the table as a whole.
+    pub attribute: String,
+    /// What is compared.
+    pub comparison: Comparison,
+    /// The groups compared: the first less (over) the second.
+    pub groups: Vec<String>,
+    /// The value, or why there is none. Never a stand-in such as 0, 1 or 10.
+    pub value: Result<f64, Reason>,
+    /// Persons in the denominators of those groups.
+    pub n: Vec<u64>,
+    /// What it is made of.
+    pub basis: Basis,
+    /// Groups it leaves out.
+    pub left_out: Vec<LeftOut>,
+    /// Persons left out: members of those groups, and those whose group is unknown.
+    pub persons_left_out: u64,
+    /// Persons in all.
+    pub persons: u64,
+}
+
+impl Figure {
+    /// The value, if there is one.
+    pub fn value(&self) -> Option<f64> {
+        self.value.as_ref().ok().copied()
+    }
+
+    /// The share of persons it leaves out.
+    pub fn share_left_out(&self) -> f64 {
+        if self.persons == 0 {
+            return 0.0;
+        }
+        self.persons_left_out as f64 / self.persons as f64
+    }
+
+    /// Every pair of groups of a figure between groups, one figure each: signed differences (the first less the
+    /// second, in the order of the groups), or ratios (first over second). Empty for any other figure.
+    pub fn pairs(&self) -> Vec<Self> {
+        let [family] = self.basis.families.as_slice() else {
+            return Vec::new();
+        };
+        if self.comparison != Comparison::Between {
+            return Vec::new();
+        }
+        let mut pairs = Vec::new();
+        for (i, a) in family.parts.iter().enumerate() {
+            for b in &family.parts[i + 1..] {
+                pairs.push(self.pair(family.rate, a, b));
+            }
+        }
+        pairs
+    }
+
+    fn pair(&self, rate: &'static str, a: &Part, b: &Part) -> Self {
+        let value = match self.basis.form {
+            Form::Ratio | Form::Closeness if b.value() == 0.0 => Err(Reason::DividesByZero),
+            Form::Ratio | Form::Closeness => Ok(a.value() / b.value()),
+            _ => Ok(a.value() - b.value()),
+        };
+        let family = Family {
+            rate,
+            parts: vec![a.clone()],
+            against: Some(b.clone()),
+        };
+        Self {
+            metric: self.metric,
+            attribute: self.attribute.clone(),
+            comparison: Comparison::Pair,
+            groups: vec![a.name.clone(), b.name.clone()],
+            value,
+            n: vec![a.estimate.denominator().n, b.estimate.denominator().n],
+            basis: Basis::of(self.basis.form, family),
+            left_out: Vec::new(),
+            persons_left_out: self.persons_left_out,
+            persons: self.persons,
+        }
+    }
+}

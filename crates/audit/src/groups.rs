@@ -1,0 +1,322 @@
+//! One grouping of a table: by an attribute, or by several together.
+
+use crate::table::{Coded, UNKNOWN};
+use crate::{AuditError, Cell, Settings, Table, Tally};
+
+/// One group of a grouping.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Group {
+    /// Its value, or its values joined by ` & `.
+    pub name: String,
+    /// Its members by decision and label.
+    pub cell: Cell,
+}
+
+/// A table divided into groups.
+#[derive(Debug, Clone)]
+pub struct Groups<'a> {
+    table: &'a Table,
+    attribute: String,
+    all: Vec<Group>,
+    overall: Cell,
+    unknown: Tally,
+    reference: Option<usize>,
+    of: Vec<u32>,
+    /// Rows by group, and where each group begins; the unknown come last.
+    order: Vec<u32>,
+    starts: Vec<usize>,
+}
+
+/// Between the names of attributes and of their values in an intersection.
+pub const JOIN: &str = " & ";
+
+impl<'a> Groups<'a> {
+    /// By the attributes at these places of the table; groups that nobody belongs to do not come into being.
+    ///
+    /// # Panics
+    /// If a place is not one of the table's attributes.
+    pub fn new(
+        table: &'a Table,
+        attributes: &[usize],
+        settings: &Settings,
+    ) -> Result<Self, AuditError> {
+        let coded: Vec<&Coded> = attributes.iter().map(|a| &table.attributes()[*a]).collect();
+        let (names, of) = product(table.rows(), &coded);
+        let attribute = join(coded.iter().map(|c| c.name()));
+        let mut groups = Self::assemble(table, attribute, names, of);
+        groups.reference = groups.find_reference(&coded, settings)?;
+        groups.refuse_too_few(settings)?;
+        Ok(groups)
+    }
+
+    /// The same grouping with its rows dealt out anew: `of` gives the group of each row, [`UNKNOWN`] for none. What
+    /// a permutation test needs.
+    #[must_use]
+    pub fn dealt(&self, of: Vec<u32>) -> Self {
+        let names = self.all.iter().map(|g| g.name.clone()).collect();
+        let mut dealt = Self::assemble(self.table, self.attribute.clone(), names, of);
+        dealt.reference = self.reference;
+        dealt
+    }
+
+    fn assemble(table: &'a Table, attribute: String, names: Vec<String>, of: Vec<u32>) -> Self {
+        let (decision, label) = (table.decision(), table.label());
+        let mut cells = vec![Cell::default(); names.len()];
+        let mut counts = vec![0_usize; names.len() + 2];
+        let mut unknown = Tally::default();
+        for (row, group) in of.iter().enumerate() {
+            let weight = table.weight(row);
+            if *group == UNKNOWN {
+                unknown.count(weight);
+                continue;
+            }
+            counts[*group as usize + 1] += 1;
+            cells[*group as usize].count(
+                decision.is_some_and(|d| d[row]),
+                label.is_some_and(|l| l[row]),
+                weight,
+            );
+        }
+        let mut starts = counts;
+        for i in 1..starts.len() {
+            starts[i] += starts[i - 1];
+        }
+        let mut next = starts.clone();
+        let mut order = vec![0; of.len()];
+        let last = names.len();
+        for (row, group) in of.iter().enumerate() {
+            let group = if *group == UNKNOWN {
+                last
+            } else {
+                *group as usize
+            };
+            order[next[group]] = row as u32;
+            next[group] += 1;
+        }
+        let overall = cells.iter().fold(Cell::default(), |a, c| a + *c);
+        let groups = names.into_iter().zip(cells);
+        Self {
+            table,
+            attribute,
+            all: groups.map(|(name, cell)| Group { name, cell }).collect(),
+            overall,
+            unknown,
+            reference: None,
+            of,
+            order,
+            starts,
+        }
+    }
+
+    fn find_reference(
+        &self,
+        coded: &[&Coded],
+        settings: &Settings,
+    ) -> Result<Option<usize>, AuditError> {
+        let mut values = Vec::new();
+        for column in coded {
+            let stated = settings.reference.iter().find(|r| r.0 == column.name());
+            let Some((_, value)) = stated else {
+                return Ok(None);
+            };
+            if !column.levels().contains(value) {
+                return Err(AuditError::Level {
+                    attribute: column.name().to_owned(),
+                    value: value.clone(),
+                    hint: AuditError::hint(value, column.levels().iter().map(String::as_str)),
+                });
+            }
+            values.push(value.as_str());
+        }
+        let name = join(values.into_iter());
+        Ok(self.all.iter().position(|g| g.name == name))
+    }
+
+    fn refuse_too_few(&self, settings: &Settings) -> Result<(), AuditError> {
+        if self.all.len() < 2 {
+            let problem = match self.all.first() {
+                None => "is unknown in every row".to_owned(),
+                Some(only) => format!("holds only `{}`", only.name),
+            };
+            return Err(AuditError::OneGroup {
+                attribute: self.attribute.clone(),
+                problem,
+            });
+        }
+        let sizes = || self.all.iter().map(|g| g.cell.all().n);
+        let left = sizes().filter(|n| *n >= settings.min_n).count();
+        if left < 2 {
+            return Err(AuditError::NoGroupLeft {
+                attribute: self.attribute.clone(),
+                groups: self.all.len(),
+                left,
+                have: if left == 1 { "has" } else { "have" },
+                min_n: settings.min_n,
+                largest: sizes().max().unwrap_or(0),
+            });
+        }
+        Ok(())
+    }
+
+    /// The table.
+    pub fn table(&self) -> &'a Table {
+        self.table
+    }
+
+    /// The attribute, or attributes joined by ` & `.
+    pub fn attribute(&self) -> &str {
+        &self.attribute
+    }
+
+    /// Every group, in order.
+    pub fn groups(&self) -> &[Group] {
+        &self.all
+    }
+
+    /// All groups together, without the unknown.
+    pub fn overall(&self) -> &Cell {
+        &self.overall
+    }
+
+    /// Those whose group is unknown.
+    pub fn unknown(&self) -> Tally {
+        self.unknown
+    }
+
+    /// The group named as reference, if one is.
+    pub fn reference(&self) -> Option<usize> {
+        self.reference
+    }
+
+    /// The group of each row, or [`UNKNOWN`].
+    pub fn of(&self) -> &[u32] {
+        &self.of
+    }
+
+    /// The rows of a group, in the order of the table.
+    pub fn rows(&self, group: usize) -> &[u32] {
+        &self.order[self.starts[group]..self.starts[group + 1]]
+    }
+
+    /// The rows of all groups, group by group.
+    pub fn known(&self) -> &[u32] {
+        &self.order[..self.starts[self.all.len()]]
+    }
+}
+
+fn join<'s>(names: impl Iterator<Item = &'s str>) -> String {
+    names.collect::<Vec<_>>().join(JOIN)
+}
+
+/// The combinations that occur, in the order of their levels, and the place of each row's among them.
+fn product(rows: usize, coded: &[&Coded]) -> (Vec<String>, Vec<u32>) {
+    let mut keys: Vec<u64> = Vec::with_capacity(rows);
+    for row in 0..rows {
+        let key = coded.iter().try_fold(0_u64, |key, c| {
+            let code = c.codes()[row];
+            if code == UNKNOWN {
+                return None;
+            }
+            // Attributes have at most a few thousand levels: see `MOST_LEVELS`.
+            key.checked_mul(c.levels().len() as u64)?
+                .checked_add(u64::from(code))
+        });
+        keys.push(key.unwrap_or(u64::MAX));
+    }
+    let mut present = keys.clone();
+    present.sort_unstable();
+    present.dedup();
+    if present.last() == Some(&u64::MAX) {
+        present.pop();
+    }
+    let name = |mut key: u64| {
+        let mut parts = Vec::new();
+        for c in coded.iter().rev() {
+            let levels = c.levels().len() as u64;
+            parts.push(c.levels()[(key % levels) as usize].as_str());
+            key /= levels;
+        }
+        join(parts.into_iter().rev())
+    };
+    let of = keys
+        .iter()
+        .map(|k| present.binary_search(k).map_or(UNKNOWN, |at| at as u32))
+        .collect();
+    (present.iter().map(|k| name(*k)).collect(), of)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Columns;
+
+    fn settings() -> Settings {
+        Settings {
+            min_n: 1,
+            ..Settings::default()
+        }
+    }
+
+    #[test]
+    fn intersections_hold_only_who_is_there() {
+        let table = Columns::new("t")
+            .decision([true, false, true, true])
+            .attribute("a", ["x", "x", "y", "y"])
+            .coded(Coded::new("b", [Some("1"), Some("2"), Some("1"), None]))
+            .build()
+            .expect("fits");
+        let groups = Groups::new(&table, &[0, 1], &settings()).expect("three groups");
+        let names: Vec<&str> = groups.groups().iter().map(|g| g.name.as_str()).collect();
+        assert_eq!(names, ["x & 1", "x & 2", "y & 1"]);
+        assert_eq!(groups.attribute(), "a & b");
+        assert_eq!((groups.unknown().n, groups.overall().all().n), (1, 3));
+        assert_eq!(groups.of(), [0, 1, 2, UNKNOWN]);
+        assert_eq!((groups.rows(1), groups.known()), (&[1][..], &[0, 1, 2][..]));
+    }
+
+    #[test]
+    fn a_reference_that_is_no_value_names_the_nearest() {
+        let table = Columns::new("t")
+            .decision([true, false])
+            .attribute("sex", ["Male", "Female"])
+            .build()
+            .expect("fits");
+        let with = |value: &str| {
+            let settings = Settings {
+                reference: vec![("sex".to_owned(), value.to_owned())],
+                ..settings()
+            };
+            Groups::new(&table, &[0], &settings).map(|g| g.reference())
+        };
+        assert_eq!(with("Male").expect("a value"), Some(1));
+        let message = with("male").expect_err("not a value").to_string();
+        assert_eq!(
+            message,
+            "`sex` never takes the value `male` (did you mean `Male`?)"
+        );
+    }
+
+    #[test]
+    fn one_group_and_no_group_left_are_errors() {
+        let table = Columns::new("t")
+            .decision([true, false, true])
+            .attribute("one", ["a", "a", "a"])
+            .attribute("few", ["a", "a", "b"])
+            .build()
+            .expect("fits");
+        let message = |at: usize, min_n: u64| {
+            let settings = Settings {
+                min_n,
+                ..settings()
+            };
+            Groups::new(&table, &[at], &settings)
+                .expect_err("too few")
+                .to_string()
+        };
+        assert_eq!(
+            message(0, 1),
+            "`one` holds only `a`; expected at least two groups"
+        );
+        assert!(message(1, 2).starts_with("`few`: of 2 groups 1 has at least 2 members"));
+    }
+}

@@ -1,0 +1,258 @@
+//! Judging: what a table says about a requirement, and what it cannot say.
+//!
+//! # Idea
+//! A policy requires `disparity <= tolerance` (or `>=`, for ratios). The requirement is missed when the whole interval
+//! lies beyond the tolerance, met when the whole interval lies within it, and otherwise the table cannot tell.
+//!
+//! # Maths
+//! The `m` figures a policy gates by their interval are one family: each is held at Sidak's `level^(1/m)`, so that the
+//! chance of *any* false fail, and of any false pass, is at most `1 - level` together. Figures that are not gated are
+//! exploratory: they get an interval of their own at `level`, a p-value of the groups being equal, and the p-values of
+//! all of them are adjusted together after Benjamini and Hochberg. They decide nothing.
+//!
+//! `judge = point` compares the value itself, as published rules do (four fifths, impact-ratio tables). It is a rule
+//! about a number, not evidence about a model: of two truly equal groups of 30 it calls more than half unfair.
+//!
+//! # Reference
+//! Sidak, JASA 62 (1967); Benjamini and Hochberg, JRSS B 57 (1995); the four-fifths rule: 29 CFR 1607.4 D.
+
+use proofmark_domain::{Interval, Verdict};
+use proofmark_stats::{benjamini_hochberg, further_to_settle, sidak_level, sidak_p};
+
+use crate::evidence::Evidence;
+use crate::{Comparison, Figure};
+
+/// Which side of the tolerance is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Relation {
+    /// The figure is at most the tolerance: differences, distances, indices.
+    AtMost,
+    /// The figure is at least the tolerance: ratios.
+    AtLeast,
+}
+
+/// What is held against the tolerance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum By {
+    /// The interval: pass and fail are statements with a confidence.
+    #[default]
+    Interval,
+    /// The value, as published point rules do: says nothing about chance.
+    Point,
+}
+
+/// One requirement of a policy on one metric.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Requirement {
+    /// The metric's id.
+    pub metric: String,
+    /// The attribute, or attributes joined as in the figures; none for every one.
+    pub attribute: Option<String>,
+    /// Which side.
+    pub relation: Relation,
+    /// The tolerance.
+    pub tolerance: f64,
+    /// What is held against it.
+    pub by: By,
+}
+
+impl Requirement {
+    /// Whether it gates the figure: the headline of its metric.
+    pub fn gates(&self, figure: &Figure) -> bool {
+        figure.comparison.is_headline()
+            && self.metric == figure.metric
+            && self
+                .attribute
+                .as_ref()
+                .is_none_or(|a| *a == figure.attribute)
+    }
+
+    fn passes(&self, i: Interval) -> bool {
+        match self.relation {
+            Relation::AtMost => i.high <= self.tolerance,
+            Relation::AtLeast => i.low >= self.tolerance,
+        }
+    }
+
+    fn fails(&self, i: Interval) -> bool {
+        match self.relation {
+            Relation::AtMost => i.low > self.tolerance,
+            Relation::AtLeast => i.high < self.tolerance,
+        }
+    }
+
+    /// Pass, fail or inconclusive, given an interval or (`low == high`) a value.
+    pub fn verdict(&self, i: Interval) -> Verdict {
+        if self.passes(i) {
+            Verdict::Pass
+        } else if self.fails(i) {
+            Verdict::Fail
+        } else {
+            Verdict::Inconclusive
+        }
+    }
+}
+
+/// What one requirement comes to on one figure.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ruling {
+    /// The requirement's place in the policy.
+    pub requirement: usize,
+    /// Pass, fail or inconclusive. A figure that cannot be estimated, or has no interval, is inconclusive.
+    pub verdict: Verdict,
+    /// The interval at the family's level; none for a point rule, or where there is none.
+    pub interval: Option<Interval>,
+    /// Where inconclusive: about how many more persons, spread over the groups as those there are, would settle it if
+    /// the estimates stayed. None if no number would, or more than ten million.
+    pub needed: Option<u64>,
+}
+
+/// What is said of one figure.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Judgement {
+    /// The interval of the figure by itself at the policy's level; none if it is not estimable or has none.
+    pub interval: Option<Interval>,
+    /// The chance of such a figure: if the truth were the tolerance where it is gated (the strictest if more than
+    /// one), else if the groups were equal.
+    pub p_value: Option<f64>,
+    /// Adjusted for the figures gated (Sidak), or for the exploratory ones (Benjamini-Hochberg).
+    pub p_adjusted: Option<f64>,
+    /// One for every requirement that gates it; none: it is exploratory.
+    pub rulings: Vec<Ruling>,
+}
+
+impl Judgement {
+    /// Whether no requirement gates it.
+    pub fn is_exploratory(&self) -> bool {
+        self.rulings.is_empty()
+    }
+}
+
+/// Judges figures, in their order. `level` is the confidence of the family, in `(0, 1)`; `error` gives the standard error
+/// of a figure whose parts do not give one (see [`crate::resample`]), or none.
+pub fn judge(
+    figures: &[Figure],
+    requirements: &[Requirement],
+    level: f64,
+    error: &dyn Fn(&Figure) -> Option<f64>,
+) -> Vec<Judgement> {
+    let evidence: Vec<Option<Evidence>> = figures
+        .iter()
+        .map(|f| {
+            let parts = Evidence::of(f, picked_among(f, figures));
+            parts.or_else(|| Evidence::resampled(f.value()?, error(f)?))
+        })
+        .collect();
+    let by_interval = |r: &Requirement, f: &Figure| r.by == By::Interval && r.gates(f);
+    let family = figures
+        .iter()
+        .zip(&evidence)
+        .filter(|(f, e)| e.is_some() && requirements.iter().any(|r| by_interval(r, f)))
+        .count();
+    let family_level = sidak_level(level, family);
+    let mut judgements: Vec<Judgement> = figures
+        .iter()
+        .zip(&evidence)
+        .map(|(figure, evidence)| {
+            let evidence = evidence.as_ref();
+            let gating = || {
+                requirements
+                    .iter()
+                    .enumerate()
+                    .filter(|(_, r)| r.gates(figure))
+            };
+            let rulings: Vec<Ruling> = gating()
+                .map(|(at, r)| rule(at, r, figure, evidence, family_level))
+                .collect();
+            let tested = |r: &&Requirement| r.by == By::Interval;
+            let at_tolerance = gating().map(|(_, r)| r).filter(tested);
+            let p_value = evidence.and_then(|e| {
+                if rulings.is_empty() {
+                    return e.p_value(e.equality());
+                }
+                at_tolerance
+                    .filter_map(|r| e.p_value(r.tolerance))
+                    .reduce(f64::min)
+            });
+            Judgement {
+                interval: evidence.map(|e| e.interval(level)),
+                p_value,
+                p_adjusted: p_value.map(|p| sidak_p(p, family)),
+                rulings,
+            }
+        })
+        .collect();
+    let exploratory = |j: &Judgement| match j.p_value {
+        Some(p) if j.is_exploratory() => p,
+        _ => f64::NAN,
+    };
+    let p: Vec<f64> = judgements.iter().map(exploratory).collect();
+    for (judgement, adjusted) in judgements.iter_mut().zip(benjamini_hochberg(&p)) {
+        if !adjusted.is_nan() {
+            judgement.p_adjusted = Some(adjusted);
+        }
+    }
+    judgements
+}
+
+fn rule(
+    at: usize,
+    requirement: &Requirement,
+    figure: &Figure,
+    evidence: Option<&Evidence>,
+    level: f64,
+) -> Ruling {
+    let open = Ruling {
+        requirement: at,
+        verdict: Verdict::Inconclusive,
+        interval: None,
+        needed: None,
+    };
+    match (requirement.by, evidence) {
+        (By::Point, _) => match figure.value() {
+            Some(v) => Ruling {
+                verdict: requirement.verdict(Interval { low: v, high: v }),
+                ..open
+            },
+            None => open,
+        },
+        (By::Interval, None) => open,
+        (By::Interval, Some(evidence)) => {
+            let interval = evidence.interval(level);
+            let verdict = requirement.verdict(interval);
+            let settled = |factor: f64| {
+                requirement.verdict(evidence.scaled(factor).interval(level))
+                    != Verdict::Inconclusive
+            };
+            let undecided = verdict == Verdict::Inconclusive;
+            Ruling {
+                verdict,
+                interval: Some(interval),
+                needed: undecided
+                    .then(|| further_to_settle(figure.persons, settled))
+                    .flatten(),
+                ..open
+            }
+        }
+    }
+}
+
+/// The number of groups among which the one it is compared with was picked as the highest; 0 if it was not picked.
+fn picked_among(figure: &Figure, figures: &[Figure]) -> usize {
+    if figure.comparison != Comparison::GroupToHighest {
+        return 0;
+    }
+    let same = figures.iter().filter(|f| {
+        f.comparison == figure.comparison
+            && f.metric == figure.metric
+            && f.attribute == figure.attribute
+    });
+    let mut names: Vec<&str> = same.flat_map(|f| &f.groups).map(String::as_str).collect();
+    names.sort_unstable();
+    names.dedup();
+    names.len()
+}
+
+#[cfg(test)]
+#[path = "judge_tests.rs"]
+mod tests;

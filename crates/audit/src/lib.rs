@@ -1,0 +1,44 @@
+//! Bias audits of decision tables: group metrics, and with each figure what an interval on it needs.
+//!
+//! An audit reads a table: decisions, scores, labels, weights, and the attributes that make groups. Whoever ran the
+//! model made the table; any model in any language will do.
+//!
+//! * [`Table::csv`] and [`Table::npz`] read a table, [`Options`] says what its columns are for; [`Columns`] makes one
+//!   from arrays.
+//! * [`measure`] gives every figure that the table's columns allow; [`Settings`] says how.
+//! * [`Groups`] divides a table by an attribute or by several together.
+//! * [`judge()`] holds figures against requirements, each by its interval, all of them together.
+//! * [`metric`] has every metric; each gives [`Figure`]s: a value or the reason why there is none, and what it is
+//!   made of.
+//! * [`report()`] measures, judges and writes it all down; [`render`] shows it as a table, JSON or a chart.
+//! * [`robustness`] joins an attack report with the groups of its samples.
+//! * [`synthetic`] makes populations whose gaps are known.
+//!
+//! No tensors, no clock, no printing, no random numbers but keyed ones.
+
+mod cell;
+mod error;
+mod evidence;
+mod figure;
+mod groups;
+mod judge;
+mod measure;
+pub mod metric;
+pub mod render;
+pub mod report;
+pub mod robustness;
+mod settings;
+pub mod synthetic;
+mod table;
+
+pub use cell::{Cell, Share, Tally};
+pub use error::AuditError;
+pub use figure::{
+    Basis, Combine, Comparison, Estimate, Family, Figure, Form, LeftOut, Mean, Part, Reason,
+};
+pub use groups::{Group, Groups, JOIN};
+pub use judge::{By, Judgement, Relation as Side, Requirement, Ruling, judge};
+pub use measure::{Measured, Refused, Skipped, measure};
+pub use report::{Asked, AuditReport, report};
+pub use settings::Settings;
+pub use table::{Coded, Columns, Filter, Numbers, Options, Outcome, Relation, Table, UNKNOWN};

@@ -1,0 +1,305 @@
+//! The contrasts that every statistic has.
+
+use super::{Contrast, Entry, Of, Rows, Statistic};
+use crate::figure::{Basis, Comparison, Estimate, Family, Figure, Form, LeftOut, Part, Reason};
+use crate::{Group, Groups, Settings};
+
+/// A statistic of every group: what can be estimated, and what cannot.
+pub(crate) struct Parts {
+    pub(crate) known: Vec<Part>,
+    pub(crate) left_out: Vec<LeftOut>,
+    pub(crate) overall: Result<Part, Reason>,
+}
+
+impl Statistic {
+    fn estimate(
+        &self,
+        at: Option<usize>,
+        groups: &Groups<'_>,
+        settings: &Settings,
+    ) -> Result<Estimate, Reason> {
+        let cell = at.map_or(groups.overall(), |g| &groups.groups()[g].cell);
+        let rows = Rows {
+            table: groups.table(),
+            rows: at.map_or(groups.known(), |g| groups.rows(g)),
+        };
+        let estimate = match self.of {
+            Of::Cell(share) => Estimate::Share(share(cell)),
+            Of::Share(share) => Estimate::Share(share(rows)),
+            Of::Mean(mean) => Estimate::Mean(mean(rows, settings)?),
+        };
+        let n = estimate.denominator().n;
+        if n == 0 || n < settings.min_n {
+            return Err(Reason::TooFew {
+                n,
+                min_n: settings.min_n.max(1),
+            });
+        }
+        Ok(estimate)
+    }
+
+    /// Of every group and of all together.
+    pub(crate) fn parts(&self, groups: &Groups<'_>, settings: &Settings) -> Parts {
+        let (mut known, mut left_out) = (Vec::new(), Vec::new());
+        for (at, group) in groups.groups().iter().enumerate() {
+            match self.estimate(Some(at), groups, settings) {
+                Ok(estimate) => known.push(Part {
+                    group: Some(at),
+                    name: group.name.clone(),
+                    estimate,
+                }),
+                Err(reason) => left_out.push(LeftOut {
+                    group: group.name.clone(),
+                    persons: group.cell.all().n,
+                    reason,
+                }),
+            }
+        }
+        let overall = self.estimate(None, groups, settings).map(|estimate| Part {
+            group: None,
+            name: "overall".to_owned(),
+            estimate,
+        });
+        Parts {
+            known,
+            left_out,
+            overall,
+        }
+    }
+}
+
+/// A group with fewer members than the policy asks for.
+pub(crate) fn too_few(group: &Group, n: u64, settings: &Settings) -> LeftOut {
+    LeftOut {
+        group: group.name.clone(),
+        persons: group.cell.all().n,
+        reason: Reason::TooFew {
+            n,
+            min_n: settings.min_n.max(1),
+        },
+    }
+}
+
+/// A figure of a grouping without groups, value or basis yet.
+pub(crate) fn blank(entry: &'static Entry, groups: &Groups<'_>, left_out: Vec<LeftOut>) -> Figure {
+    let unknown = groups.unknown().n;
+    let persons_left_out = unknown + left_out.iter().map(|l| l.persons).sum::<u64>();
+    Figure {
+        metric: entry.id,
+        attribute: groups.attribute().to_owned(),
+        comparison: Comparison::Whole,
+        groups: Vec::new(),
+        value: Err(Reason::NothingToCompareWith),
+        n: Vec::new(),
+        basis: Basis::resample(),
+        left_out,
+        persons_left_out,
+        persons: groups.overall().all().n + unknown,
+    }
+}
+
+pub(crate) fn figures(
+    entry: &'static Entry,
+    statistic: &Statistic,
+    contrast: Contrast,
+    groups: &Groups<'_>,
+    settings: &Settings,
+) -> Vec<Figure> {
+    let parts = statistic.parts(groups, settings);
+    let figure = blank(entry, groups, parts.left_out.clone());
+    match contrast {
+        Contrast::Plain => plain(statistic, parts, groups, &figure),
+        Contrast::Difference => vec![between(statistic.id, Form::Difference, parts, figure)],
+        Contrast::Ratio => vec![between(statistic.id, Form::Ratio, parts, figure)],
+        Contrast::DifferenceToOverall | Contrast::RatioToOverall => {
+            let against = parts.overall.clone();
+            let ratio = contrast == Contrast::RatioToOverall;
+            let to = [Comparison::GroupToOverall, Comparison::MostToOverall];
+            compared(statistic.id, ratio, &parts.known, against, to, &figure)
+        }
+        Contrast::DifferenceToReference | Contrast::RatioToReference => {
+            let Some(reference) = groups.reference() else {
+                return Vec::new();
+            };
+            let ratio = contrast == Contrast::RatioToReference;
+            let mut parts = parts.known;
+            let at = parts.iter().position(|p| p.group == Some(reference));
+            let against = at.map_or(Err(Reason::NothingToCompareWith), |at| Ok(parts.remove(at)));
+            let to = [Comparison::GroupToReference, Comparison::MostToReference];
+            compared(statistic.id, ratio, &parts, against, to, &figure)
+        }
+    }
+}
+
+/// Each group in the order of the groups, the left out among them, and all together.
+fn plain(statistic: &Statistic, parts: Parts, groups: &Groups<'_>, blank: &Figure) -> Vec<Figure> {
+    let one = |part: Part, comparison| Figure {
+        comparison,
+        groups: vec![part.name.clone()],
+        value: Ok(part.value()),
+        n: vec![part.estimate.denominator().n],
+        basis: Basis::of(
+            Form::Plain,
+            Family {
+                rate: statistic.id,
+                parts: vec![part],
+                against: None,
+            },
+        ),
+        ..blank.clone()
+    };
+    let none = |name: &str, reason: Reason, comparison| Figure {
+        comparison,
+        groups: vec![name.to_owned()],
+        n: vec![match reason {
+            Reason::TooFew { n, .. } => n,
+            _ => 0,
+        }],
+        value: Err(reason),
+        ..blank.clone()
+    };
+    let mut with = parts.known.into_iter().peekable();
+    let mut without = parts.left_out.into_iter();
+    let mut all = Vec::new();
+    for at in 0..groups.groups().len() {
+        if let Some(part) = with.next_if(|p| p.group == Some(at)) {
+            all.push(one(part, Comparison::Group));
+        } else if let Some(left) = without.next() {
+            all.push(none(&left.group, left.reason, Comparison::Group));
+        }
+    }
+    all.push(match parts.overall {
+        Ok(part) => one(part, Comparison::Overall),
+        Err(reason) => none("overall", reason, Comparison::Overall),
+    });
+    all
+}
+
+/// The first of the largest and the first of the smallest: ties go to the order of the groups.
+pub(crate) fn extremes(parts: &[Part]) -> Option<(&Part, &Part)> {
+    let (first, rest) = parts.split_first()?;
+    let mut ends = (first, first);
+    for part in rest {
+        if part.value() > ends.0.value() {
+            ends.0 = part;
+        }
+        if part.value() < ends.1.value() {
+            ends.1 = part;
+        }
+    }
+    Some(ends)
+}
+
+/// Largest less smallest, or smallest over largest.
+pub(crate) fn between(rate: &'static str, form: Form, parts: Parts, blank: Figure) -> Figure {
+    let parts = parts.known;
+    let mut figure = Figure {
+        comparison: Comparison::Between,
+        ..blank
+    };
+    if parts.len() < 2 {
+        figure.value = Err(Reason::NoTwoGroups { left: parts.len() });
+        return figure;
+    }
+    if let Some((high, low)) = extremes(&parts) {
+        let (value, ends) = match form {
+            Form::Ratio => (quotient(low.value(), high.value()), [low, high]),
+            _ => (Ok(high.value() - low.value()), [high, low]),
+        };
+        figure.value = value;
+        figure.groups = ends.map(|p| p.name.clone()).to_vec();
+        figure.n = ends.map(|p| p.estimate.denominator().n).to_vec();
+    }
+    let family = Family {
+        rate,
+        parts,
+        against: None,
+    };
+    figure.basis = Basis::of(form, family);
+    figure
+}
+
+/// A ratio of two figures that are at least 0.
+pub(crate) fn quotient(a: f64, b: f64) -> Result<f64, Reason> {
+    if b == 0.0 {
+        Err(Reason::DividesByZero)
+    } else {
+        Ok(a / b)
+    }
+}
+
+/// Every part with one other, then the farthest of them.
+fn compared(
+    rate: &'static str,
+    ratio: bool,
+    parts: &[Part],
+    against: Result<Part, Reason>,
+    [each, most]: [Comparison; 2],
+    blank: &Figure,
+) -> Vec<Figure> {
+    let Ok(against) = against else {
+        return vec![Figure {
+            comparison: most,
+            ..blank.clone()
+        }];
+    };
+    let figure = |comparison, form, parts: Vec<Part>, of: &Part, value| Figure {
+        comparison,
+        groups: vec![of.name.clone(), against.name.clone()],
+        value,
+        n: [of, &against].map(|p| p.estimate.denominator().n).to_vec(),
+        basis: Basis::of(
+            form,
+            Family {
+                rate,
+                parts,
+                against: Some(against.clone()),
+            },
+        ),
+        ..blank.clone()
+    };
+    let (form, far) = if ratio {
+        (Form::Ratio, Form::Closeness)
+    } else {
+        (Form::Difference, Form::Distance)
+    };
+    let value = |part: &Part| {
+        if ratio {
+            quotient(part.value(), against.value())
+        } else {
+            Ok(part.value() - against.value())
+        }
+    };
+    // How far from fair: 0 is not at all.
+    let distance = |v: f64| if ratio { 1.0 - closeness(v) } else { v.abs() };
+    let mut all: Vec<Figure> = parts
+        .iter()
+        .map(|p| figure(each, form, vec![p.clone()], p, value(p)))
+        .collect();
+    let mut farthest: Option<(f64, &Part)> = None;
+    for part in parts {
+        if let Ok(v) = value(part)
+            && farthest.is_none_or(|f| distance(v) > distance(f.0))
+        {
+            farthest = Some((v, part));
+        }
+    }
+    all.push(match (farthest, parts.first()) {
+        (Some((v, part)), _) => {
+            let v = if ratio { closeness(v) } else { v.abs() };
+            figure(most, far, parts.to_vec(), part, Ok(v))
+        }
+        (None, Some(part)) => figure(most, far, parts.to_vec(), part, value(part)),
+        (None, None) => Figure {
+            comparison: most,
+            value: Err(Reason::NoTwoGroups { left: 0 }),
+            ..blank.clone()
+        },
+    });
+    all
+}
+
+/// A ratio or its inverse, whichever is at most 1.
+pub(crate) fn closeness(ratio: f64) -> f64 {
+    if ratio > 1.0 { 1.0 / ratio } else { ratio }
+}

@@ -1,0 +1,279 @@
+//! What a metric is, and what it needs.
+
+use crate::figure::Mean;
+use crate::{Cell, Figure, Groups, Reason, Settings, Share, Table};
+
+/// A column that a metric cannot do without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// Decisions.
+    Decision,
+    /// Labels.
+    Label,
+    /// Scores.
+    Score,
+    /// Scores that all lie in `[0, 1]`.
+    Probability,
+    /// True values of a regression.
+    Target,
+    /// A stratum.
+    Stratum,
+    /// Features.
+    Features,
+    /// Row ids and variants.
+    Pairs,
+    /// Outcomes under attack.
+    Outcome,
+}
+
+impl Need {
+    /// What it is called in a message, and where it comes from.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::Decision => "decisions (`decision`, or `score` with `threshold`)",
+            Self::Label => "labels (`label`)",
+            Self::Score => "scores (`score`)",
+            Self::Probability => "scores between 0 and 1 (`score`)",
+            Self::Target => "true values (`target`)",
+            Self::Stratum => "a stratum (`stratum`)",
+            Self::Features => "features (`features`)",
+            Self::Pairs => "pairs (`id` and `variant`)",
+            Self::Outcome => "outcomes under attack (an attack report)",
+        }
+    }
+
+    /// Whether the table has it.
+    pub fn is_met(self, table: &Table) -> bool {
+        match self {
+            Self::Decision => table.decision().is_some(),
+            Self::Label => table.label().is_some(),
+            Self::Score => table.score().is_some(),
+            Self::Probability => table.scores_are_probabilities(),
+            Self::Target => table.target().is_some(),
+            Self::Stratum => table.stratum().is_some(),
+            Self::Features => !table.features().is_empty(),
+            Self::Pairs => table.id().is_some() && table.variant().is_some(),
+            Self::Outcome => table.outcome().is_some(),
+        }
+    }
+}
+
+/// The value a fair model would have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ideal {
+    /// None in itself: a rate of a group.
+    None,
+    /// 0: a gap; the larger, the less fair.
+    Zero,
+    /// 1: a ratio; the smaller, the less fair.
+    One,
+}
+
+/// Some rows of a table, all of one group or all that are known.
+#[derive(Debug, Clone, Copy)]
+pub struct Rows<'a> {
+    /// The table.
+    pub table: &'a Table,
+    /// The rows.
+    pub rows: &'a [u32],
+}
+
+impl<'a> Rows<'a> {
+    /// Row numbers with their weights; rows that weigh nothing are passed over.
+    pub fn weighted(self) -> impl Iterator<Item = (usize, f64)> + 'a {
+        let table = self.table;
+        self.rows
+            .iter()
+            .map(|r| *r as usize)
+            .map(move |r| (r, table.weight(r)))
+            .filter(|(_, w)| *w > 0.0)
+    }
+}
+
+/// How a statistic is computed.
+#[derive(Clone, Copy)]
+pub(crate) enum Of {
+    /// From the counts of a group.
+    Cell(fn(&Cell) -> Share),
+    /// A proportion counted row by row.
+    Share(fn(Rows<'_>) -> Share),
+    /// From the rows of a group.
+    Mean(fn(Rows<'_>, &Settings) -> Result<Mean, Reason>),
+}
+
+/// One number per group.
+#[derive(Clone, Copy)]
+pub struct Statistic {
+    /// Its id, from which those of its contrasts are made.
+    pub id: &'static str,
+    pub(crate) of: Of,
+}
+
+/// How a statistic is contrasted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Contrast {
+    /// Not at all: each group, and all together.
+    Plain,
+    /// Largest less smallest.
+    Difference,
+    /// Smallest over largest.
+    Ratio,
+    /// Group less all together.
+    DifferenceToOverall,
+    /// Group over all together.
+    RatioToOverall,
+    /// Group less reference.
+    DifferenceToReference,
+    /// Group over reference.
+    RatioToReference,
+}
+
+#[derive(Clone, Copy)]
+pub(crate) enum Run {
+    Contrast(&'static Statistic, Contrast),
+    Groups(fn(&'static Entry, &Groups<'_>, &Settings) -> Vec<Figure>),
+    Table(fn(&'static Entry, &Table, &Settings) -> Vec<Figure>),
+}
+
+/// A metric in the list.
+#[derive(Clone, Copy)]
+pub struct Entry {
+    /// Its id.
+    pub id: &'static str,
+    /// Other names it is known by.
+    pub aliases: &'static [&'static str],
+    /// Columns it cannot do without.
+    pub needs: &'static [Need],
+    /// What it is, as a formula.
+    pub definition: &'static str,
+    /// What the sign or side of its figures says.
+    pub sign: &'static str,
+    /// Where it comes from.
+    pub source: &'static str,
+    /// The value a fair model would have.
+    pub ideal: Ideal,
+    pub(crate) run: Run,
+}
+
+impl std::fmt::Debug for Entry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Entry")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Entry {
+    /// The columns it needs and the table lacks.
+    pub fn missing(&self, table: &Table) -> Vec<Need> {
+        let missing = self.needs.iter().copied().filter(|n| !n.is_met(table));
+        missing.collect()
+    }
+
+    /// Whether it is of the table as a whole rather than of a grouping.
+    pub fn is_of_table(&self) -> bool {
+        matches!(self.run, Run::Table(_))
+    }
+
+    /// Its figures over one grouping; none if it is of the table as a whole, or if the table lacks a column.
+    pub fn figures(&'static self, groups: &Groups<'_>, settings: &Settings) -> Vec<Figure> {
+        if !self.missing(groups.table()).is_empty() {
+            return Vec::new();
+        }
+        match self.run {
+            Run::Contrast(statistic, contrast) => {
+                super::contrast::figures(self, statistic, contrast, groups, settings)
+            }
+            Run::Groups(run) => run(self, groups, settings),
+            Run::Table(_) => Vec::new(),
+        }
+    }
+
+    /// Its figures of a table as a whole; none if it is of groupings, or if the table lacks a column.
+    pub fn table_figures(&'static self, table: &Table, settings: &Settings) -> Vec<Figure> {
+        match self.run {
+            Run::Table(run) if self.missing(table).is_empty() => run(self, table, settings),
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// The entries of a statistic: itself and its six contrasts. `known` gives other names of the differences and ratios.
+macro_rules! entries {
+    (
+        $statistic:ident, $id:literal, needs: $needs:expr, definition: $definition:literal, source: $source:literal
+        $(, plain: $plain:expr)?
+        $(, difference: $difference:expr)?
+        $(, ratio: $ratio:expr)?
+        $(, difference_to_reference: $to_reference:expr)?
+        $(, ratio_to_reference: $ratio_to_reference:expr)?
+        $(,)?
+    ) => {
+        [
+            $crate::metric::entry::entry!(
+                $statistic, $id, "", Plain, $needs, $source, None, [$($plain)?],
+                $definition, "none: one number per group"
+            ),
+            $crate::metric::entry::entry!(
+                $statistic, $id, "_difference", Difference, $needs, $source, Zero, [$($difference)?],
+                concat!("largest less smallest over the groups of ", $definition),
+                "never negative; the groups named are the largest, then the smallest"
+            ),
+            $crate::metric::entry::entry!(
+                $statistic, $id, "_ratio", Ratio, $needs, $source, One, [$($ratio)?],
+                concat!("smallest over largest over the groups of ", $definition),
+                "at most 1; the groups named are the smallest, then the largest"
+            ),
+            $crate::metric::entry::entry!(
+                $statistic, $id, "_difference_to_overall", DifferenceToOverall, $needs, $source, Zero, [],
+                concat!("group less all groups together of ", $definition, "; the headline is the farthest, unsigned"),
+                "positive: the group has more than all together"
+            ),
+            $crate::metric::entry::entry!(
+                $statistic, $id, "_ratio_to_overall", RatioToOverall, $needs, $source, One, [],
+                concat!("group over all groups together of ", $definition, "; the headline is the farthest from 1, inverted if above it"),
+                "above 1: the group has more than all together"
+            ),
+            $crate::metric::entry::entry!(
+                $statistic, $id, "_difference_to_reference", DifferenceToReference, $needs, $source, Zero, [$($to_reference)?],
+                concat!("group less reference group of ", $definition, "; the headline is the farthest, unsigned"),
+                "positive: the group has more than the reference"
+            ),
+            $crate::metric::entry::entry!(
+                $statistic, $id, "_ratio_to_reference", RatioToReference, $needs, $source, One, [$($ratio_to_reference)?],
+                concat!("group over reference group of ", $definition, "; the headline is the farthest from 1, inverted if above it"),
+                "above 1: the group has more than the reference"
+            ),
+        ]
+    };
+}
+
+macro_rules! entry {
+    (@aliases) => { &[] };
+    (@aliases $aliases:expr) => { $aliases };
+    (
+        $statistic:ident, $id:literal, $tail:literal, $contrast:ident, $needs:expr, $source:literal, $ideal:ident,
+        [$($aliases:expr)?], $definition:expr, $sign:literal
+    ) => {
+        $crate::metric::Entry {
+            id: concat!($id, $tail),
+            aliases: $crate::metric::entry::entry!(@aliases $($aliases)?),
+            needs: $needs,
+            definition: $definition,
+            sign: $sign,
+            source: $source,
+            ideal: $crate::metric::Ideal::$ideal,
+            run: $crate::metric::Run::Contrast(&$statistic, $crate::metric::Contrast::$contrast),
+        }
+    };
+}
+
+/// The entries of a statistic of either sign: itself and its three differences.
+macro_rules! differences {
+    ($($all:tt)*) => {{
+        const ALL: [$crate::metric::Entry; 7] = $crate::metric::entry::entries!($($all)*);
+        [ALL[0], ALL[1], ALL[3], ALL[5]]
+    }};
+}
+
+pub(crate) use {differences, entries, entry};

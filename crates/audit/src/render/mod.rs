@@ -1,0 +1,20 @@
+//! An audit report as people and machines want it.
+
+mod json;
+mod svg;
+mod table;
+
+pub use json::json;
+pub use svg::svg;
+pub use table::table;
+
+/// The rates that are shown where there is no room for all.
+const SHOWN: &[&str] = &[
+    "selection_rate",
+    "scoring_rate",
+    "tpr",
+    "fpr",
+    "ppv",
+    "accuracy",
+    "base_rate",
+];

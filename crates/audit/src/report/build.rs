@@ -1,0 +1,427 @@
+//! From figures and judgements to the report.
+
+use proofmark_domain::Verdict;
+
+use super::suppress::{Hidden, OVERALL};
+use super::{
+    AUDIT_SCHEMA, AttributeFacts, AuditReport, Ends, Gate, GroupFacts, LeftOutGroup, Metric, Rate,
+    RefusedGroups, SettingFacts, SkippedMetric, Status, TableFacts,
+};
+use crate::judge::Relation;
+use crate::metric::{self, Ideal};
+use crate::{
+    AuditError, By, Cell, Comparison, Estimate, Figure, Groups, Judgement, Measured, Requirement,
+    Settings, Table, judge, measure,
+};
+
+/// The level of the intervals that every figure has by itself.
+const SHOWN: f64 = 0.95;
+
+/// What is asked of an audit beyond the figures.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Asked {
+    /// Requirements, judged as one family.
+    pub requirements: Vec<Requirement>,
+    /// Their confidence together, between 0 and 1; 0.95.
+    pub level: f64,
+    /// Cells below this many persons are not shown; 0, all are.
+    pub suppress: u64,
+    /// The proofmark that makes the report.
+    pub version: String,
+}
+
+impl Default for Asked {
+    fn default() -> Self {
+        Self {
+            requirements: Vec::new(),
+            level: SHOWN,
+            suppress: 0,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+}
+
+/// Measures, judges and reports.
+pub fn report(
+    table: &Table,
+    settings: &Settings,
+    asked: &Asked,
+) -> Result<AuditReport, AuditError> {
+    let asked = Asked {
+        requirements: checked(table, asked)?,
+        ..asked.clone()
+    };
+    let measured = measure(table, settings)?;
+    for requirement in &asked.requirements {
+        if !measured.figures.iter().any(|f| requirement.gates(f)) {
+            let expected = if requirement.metric.ends_with("_to_reference") {
+                "a reference group for an attribute"
+            } else {
+                "a metric of these groups"
+            };
+            return Err(AuditError::Option {
+                option: "metric",
+                value: format!("`{}` has no figure here", requirement.metric),
+                expected: expected.to_owned(),
+            });
+        }
+    }
+    let none = |_: &Figure| None;
+    let judged = judge(&measured.figures, &asked.requirements, asked.level, &none);
+    let shown = judge(&measured.figures, &[], SHOWN, &none);
+    let hidden = Hidden::new(asked.suppress, &measured.groupings, &measured.figures);
+    let writer = Writer {
+        measured: &measured,
+        judged: &judged,
+        shown: &shown,
+        hidden: &hidden,
+        asked: &asked,
+    };
+    Ok(writer.write(table, settings))
+}
+
+/// The requirements by the metrics' own ids, refused where they could never be judged.
+fn checked(table: &Table, asked: &Asked) -> Result<Vec<Requirement>, AuditError> {
+    let wrong = |value: String, expected: &str| {
+        Err(AuditError::Option {
+            option: "metric",
+            value,
+            expected: expected.to_owned(),
+        })
+    };
+    if !(asked.level > 0.0 && asked.level < 1.0) {
+        return Err(AuditError::Option {
+            option: "level",
+            value: asked.level.to_string(),
+            expected: "a confidence between 0 and 1, such as 0.95".to_owned(),
+        });
+    }
+    let mut all: Vec<Requirement> = Vec::new();
+    for requirement in &asked.requirements {
+        let entry = metric::find(&requirement.metric)?;
+        let missing = entry.missing(table);
+        if !missing.is_empty() {
+            let needs: Vec<&str> = missing.iter().map(|n| n.describe()).collect();
+            return Err(AuditError::Needs {
+                metric: entry.id,
+                needs: needs.join(" and "),
+            });
+        }
+        let text = text(requirement);
+        let expected = match (entry.ideal, requirement.relation) {
+            (Ideal::None, _) => {
+                return wrong(
+                    format!("`{text}` is about a rate of one group"),
+                    "a metric that compares groups, such as its `_difference` or `_ratio`",
+                );
+            }
+            (Ideal::Zero, Relation::AtLeast) => "`<=`: the larger it is, the less fair",
+            (Ideal::One, Relation::AtMost) => "`>=`: the smaller it is, the less fair",
+            _ => "",
+        };
+        if !expected.is_empty() {
+            return wrong(format!("`{text}`"), expected);
+        }
+        if !(requirement.tolerance.is_finite() && requirement.tolerance >= 0.0) {
+            return wrong(format!("`{text}`"), "a finite tolerance of at least 0");
+        }
+        let requirement = Requirement {
+            metric: entry.id.to_owned(),
+            ..requirement.clone()
+        };
+        if all.iter().any(|r| {
+            r.metric == requirement.metric
+                && r.attribute == requirement.attribute
+                && r.by == requirement.by
+        }) {
+            return wrong(
+                format!("`{text}`: a second requirement on the metric"),
+                "one",
+            );
+        }
+        all.push(requirement);
+    }
+    Ok(all)
+}
+
+/// `metric<=F` or `metric>=F`.
+pub fn requirement(given: &str, by: By) -> Result<Requirement, AuditError> {
+    let relations = [("<=", Relation::AtMost), (">=", Relation::AtLeast)];
+    let parsed = relations.into_iter().find_map(|(sign, relation)| {
+        let (metric, tolerance) = given.split_once(sign)?;
+        let tolerance: f64 = tolerance.trim().parse().ok()?;
+        Some(Requirement {
+            metric: metric.trim().to_owned(),
+            attribute: None,
+            relation,
+            tolerance,
+            by,
+        })
+    });
+    parsed.ok_or_else(|| AuditError::Option {
+        option: "metric",
+        value: format!("`{given}`"),
+        expected: "METRIC<=NUMBER or METRIC>=NUMBER, such as impact_ratio>=0.8".to_owned(),
+    })
+}
+
+/// A requirement as it is typed.
+fn text(requirement: &Requirement) -> String {
+    let relation = match requirement.relation {
+        Relation::AtMost => "<=",
+        Relation::AtLeast => ">=",
+    };
+    format!("{}{relation}{}", requirement.metric, requirement.tolerance)
+}
+
+struct Writer<'a> {
+    measured: &'a Measured<'a>,
+    judged: &'a [Judgement],
+    shown: &'a [Judgement],
+    hidden: &'a Hidden,
+    asked: &'a Asked,
+}
+
+/// Whether a figure is a number of one group rather than a comparison.
+fn is_rate(figure: &Figure) -> bool {
+    matches!(figure.comparison, Comparison::Group | Comparison::Overall)
+}
+
+impl Writer<'_> {
+    fn write(&self, table: &Table, settings: &Settings) -> AuditReport {
+        let gates = self.gates();
+        let verdicts = gates.iter().map(|g| g.verdict);
+        AuditReport {
+            schema: AUDIT_SCHEMA.to_owned(),
+            version: self.asked.version.clone(),
+            table: TableFacts {
+                name: table.source().to_owned(),
+                rows: table.rows() as u64,
+                filtered: table.filtered(),
+                weighted: table.weights().is_some(),
+            },
+            settings: SettingFacts {
+                level: self.asked.level,
+                min_n: settings.min_n,
+                intersections: settings.intersections as u64,
+                reference: settings
+                    .reference
+                    .iter()
+                    .map(|(column, value)| format!("{column}={value}"))
+                    .collect(),
+                suppress: self.asked.suppress,
+            },
+            verdict: (!gates.is_empty()).then(|| Verdict::of_all(verdicts)),
+            gates,
+            metrics: self.metrics(),
+            groups: self
+                .measured
+                .groupings
+                .iter()
+                .flat_map(|g| self.groups(g, table))
+                .collect(),
+            attributes: self.attributes(),
+            skipped: self
+                .measured
+                .skipped
+                .iter()
+                .map(|s| SkippedMetric {
+                    metric: s.metric.to_owned(),
+                    needs: s.needs.iter().map(|n| n.describe().to_owned()).collect(),
+                })
+                .collect(),
+            refused: self
+                .measured
+                .refused
+                .iter()
+                .map(|r| RefusedGroups {
+                    attribute: r.attribute.clone(),
+                    reason: if self.asked.suppress > 1 {
+                        "too few members".to_owned()
+                    } else {
+                        r.reason.clone()
+                    },
+                })
+                .collect(),
+        }
+    }
+
+    fn gates(&self) -> Vec<Gate> {
+        let mut gates = Vec::new();
+        for (figure, judgement) in self.measured.figures.iter().zip(self.judged) {
+            let hidden = self.hidden.figure(figure);
+            for ruling in &judgement.rulings {
+                let requirement = &self.asked.requirements[ruling.requirement];
+                let no_interval = (requirement.by == By::Interval && ruling.interval.is_none())
+                    .then(|| "its parts give no interval".to_owned());
+                gates.push(Gate {
+                    requirement: text(requirement),
+                    metric: figure.metric.to_owned(),
+                    attribute: figure.attribute.clone(),
+                    judge: match requirement.by {
+                        By::Interval => "interval",
+                        By::Point => "point",
+                    }
+                    .to_owned(),
+                    value: figure.value().filter(|_| !hidden),
+                    interval: ruling.interval.map(Ends::from).filter(|_| !hidden),
+                    verdict: ruling.verdict,
+                    needed: ruling.needed.filter(|_| !hidden),
+                    reason: match &figure.value {
+                        _ if hidden => Some("suppressed".to_owned()),
+                        Err(reason) => Some(self.hidden.reason(reason)),
+                        Ok(_) => no_interval,
+                    },
+                });
+            }
+        }
+        gates
+    }
+
+    fn metrics(&self) -> Vec<Metric> {
+        let figures = self.measured.figures.iter().enumerate();
+        figures
+            .filter(|(_, f)| !is_rate(f))
+            .map(|(at, figure)| self.metric(figure, &self.judged[at], &self.shown[at]))
+            .collect()
+    }
+
+    fn metric(&self, figure: &Figure, judged: &Judgement, shown: &Judgement) -> Metric {
+        let hidden = self.hidden.figure(figure);
+        let status = if !judged.is_exploratory() {
+            Verdict::of_all(judged.rulings.iter().map(|r| r.verdict)).into()
+        } else if hidden {
+            Status::Suppressed
+        } else if figure.value.is_err() {
+            Status::NotEstimable
+        } else {
+            Status::Exploratory
+        };
+        let secret = figure
+            .left_out
+            .iter()
+            .any(|l| self.hidden.some_but_few(l.persons))
+            || self.hidden.some_but_few(figure.persons_left_out);
+        Metric {
+            metric: figure.metric.to_owned(),
+            attribute: figure.attribute.clone(),
+            headline: figure.comparison.is_headline(),
+            groups: figure.groups.clone(),
+            value: figure.value().filter(|_| !hidden),
+            ci95: shown.interval.map(Ends::from).filter(|_| !hidden),
+            p_value: judged.p_value.filter(|_| !hidden),
+            p_adjusted: judged.p_adjusted.filter(|_| !hidden),
+            status,
+            reason: match &figure.value {
+                _ if hidden => Some("suppressed".to_owned()),
+                Ok(_) => None,
+                Err(reason) => Some(self.hidden.reason(reason)),
+            },
+            n: if hidden { Vec::new() } else { figure.n.clone() },
+            left_out: figure
+                .left_out
+                .iter()
+                .map(|l| LeftOutGroup {
+                    group: l.group.clone(),
+                    persons: Some(l.persons).filter(|n| {
+                        !self.hidden.few(*n) && !self.hidden.group(&figure.attribute, &l.group)
+                    }),
+                    reason: self.hidden.reason(&l.reason),
+                })
+                .collect(),
+            persons_left_out: Some(figure.persons_left_out).filter(|_| !secret),
+            share_left_out: Some(figure.share_left_out()).filter(|_| !secret),
+        }
+    }
+
+    fn groups(&self, grouping: &Groups<'_>, table: &Table) -> Vec<GroupFacts> {
+        let mut all = Vec::new();
+        for group in grouping.groups() {
+            all.push(self.group(grouping, &group.name, &group.cell, false, table));
+        }
+        let overall = grouping.overall();
+        all.push(self.group(grouping, OVERALL, overall, true, table));
+        all
+    }
+
+    fn group(
+        &self,
+        grouping: &Groups<'_>,
+        name: &str,
+        cell: &Cell,
+        overall: bool,
+        table: &Table,
+    ) -> GroupFacts {
+        let attribute = grouping.attribute();
+        let comparison = if overall {
+            Comparison::Overall
+        } else {
+            Comparison::Group
+        };
+        let secret = !overall && self.hidden.group(attribute, name);
+        let matrix_of_any = || {
+            let cells = grouping.groups().iter().map(|g| &g.cell);
+            cells.into_iter().any(|c| self.hidden.matrix(c))
+        };
+        let matrix_hidden = secret || self.hidden.matrix(cell) || (overall && matrix_of_any());
+        let rate_hidden = |rate: &str| secret || self.hidden.rate(attribute, name, rate);
+        let decided = table.decision().is_some();
+        let labelled = table.label().is_some();
+        let counted = |shown: bool, n: u64| shown.then_some(n);
+        let matrix = decided && labelled && !matrix_hidden;
+        let rates = self.measured.figures.iter().zip(self.shown);
+        GroupFacts {
+            attribute: attribute.to_owned(),
+            group: name.to_owned(),
+            overall,
+            n: counted(!secret, cell.all().n),
+            weight: (table.weights().is_some() && !secret).then(|| cell.all().weight),
+            favourable: counted(
+                decided && !rate_hidden("selection_rate"),
+                cell.favourable().n,
+            ),
+            positives: counted(labelled && !rate_hidden("base_rate"), cell.positives().n),
+            tp: counted(matrix, cell.tp.n),
+            fp: counted(matrix, cell.fp.n),
+            fn_: counted(matrix, cell.fn_.n),
+            tn: counted(matrix, cell.tn.n),
+            rates: rates
+                .filter(|(f, _)| f.comparison == comparison && f.attribute == attribute)
+                .filter(|(f, _)| f.groups.first().is_some_and(|g| g == name))
+                .map(|(f, shown)| self.rate(f, shown, rate_hidden(f.metric)))
+                .collect(),
+        }
+    }
+
+    fn rate(&self, figure: &Figure, shown: &Judgement, hidden: bool) -> Rate {
+        let n = figure.n.first().copied();
+        let parts = figure.basis.families.iter().flat_map(|f| &f.parts);
+        Rate {
+            metric: figure.metric.to_owned(),
+            value: figure.value().filter(|_| !hidden),
+            ci95: shown.interval.map(Ends::from).filter(|_| !hidden),
+            n: n.filter(|n| !hidden && !self.hidden.some_but_few(*n)),
+            reason: match &figure.value {
+                Ok(_) if hidden => Some("suppressed".to_owned()),
+                Ok(_) => None,
+                Err(reason) => Some(self.hidden.reason(reason)),
+            },
+            share: parts
+                .into_iter()
+                .any(|p| matches!(p.estimate, Estimate::Share(_))),
+        }
+    }
+
+    fn attributes(&self) -> Vec<AttributeFacts> {
+        let groupings = self.measured.groupings.iter();
+        groupings
+            .map(|g| AttributeFacts {
+                attribute: g.attribute().to_owned(),
+                groups: g.groups().len() as u64,
+                unknown: Some(g.unknown().n).filter(|n| !self.hidden.some_but_few(*n)),
+                reference: g.reference().map(|at| g.groups()[at].name.clone()),
+                suppressed: self.hidden.groups_of(g.attribute()),
+            })
+            .collect()
+    }
+}

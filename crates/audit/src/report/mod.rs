@@ -1,0 +1,288 @@
+//! The audit report, `proofmark/audit/1`: every figure with its interval, and what every group is made of.
+
+mod build;
+mod suppress;
+
+pub use build::{Asked, report, requirement};
+
+use proofmark_domain::{Interval, Verdict};
+use serde::{Deserialize, Serialize};
+
+/// The schema name every audit report carries.
+pub const AUDIT_SCHEMA: &str = "proofmark/audit/1";
+
+/// The ends of an interval; an end that is infinite is none. In JSON `[low, high]`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(from = "[Option<f64>; 2]", into = "[Option<f64>; 2]")]
+pub struct Ends {
+    /// Lower end.
+    pub low: Option<f64>,
+    /// Upper end.
+    pub high: Option<f64>,
+}
+
+impl From<[Option<f64>; 2]> for Ends {
+    fn from([low, high]: [Option<f64>; 2]) -> Self {
+        Self { low, high }
+    }
+}
+
+impl From<Ends> for [Option<f64>; 2] {
+    fn from(ends: Ends) -> Self {
+        [ends.low, ends.high]
+    }
+}
+
+impl From<Interval> for Ends {
+    fn from(i: Interval) -> Self {
+        let end = |v: f64| v.is_finite().then_some(v);
+        Self {
+            low: end(i.low),
+            high: end(i.high),
+        }
+    }
+}
+
+/// What came of a figure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Status {
+    /// Every requirement on it holds.
+    Pass,
+    /// A requirement on it is missed.
+    Fail,
+    /// There is a requirement, and the table cannot tell.
+    Inconclusive,
+    /// No requirement is on it: it decides nothing.
+    Exploratory,
+    /// It cannot be estimated, and no requirement is on it; `reason` says why.
+    NotEstimable,
+    /// It was estimated, and would say too much about too few.
+    Suppressed,
+}
+
+impl Status {
+    /// Its name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Fail => "fail",
+            Self::Inconclusive => "inconclusive",
+            Self::Exploratory => "exploratory",
+            Self::NotEstimable => "not estimable",
+            Self::Suppressed => "suppressed",
+        }
+    }
+}
+
+impl From<Verdict> for Status {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Pass => Self::Pass,
+            Verdict::Fail => Self::Fail,
+            Verdict::Inconclusive | Verdict::Error => Self::Inconclusive,
+        }
+    }
+}
+
+/// What an audit found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AuditReport {
+    /// [`AUDIT_SCHEMA`].
+    pub schema: String,
+    /// The proofmark that made it.
+    pub version: String,
+    /// What was audited.
+    pub table: TableFacts,
+    /// How.
+    pub settings: SettingFacts,
+    /// What the requirements come to; none if there were none.
+    pub verdict: Option<Verdict>,
+    /// Every requirement on every attribute.
+    pub gates: Vec<Gate>,
+    /// Every comparison of groups.
+    pub metrics: Vec<Metric>,
+    /// Every group, attribute by attribute, and all together.
+    pub groups: Vec<GroupFacts>,
+    /// Every attribute and intersection.
+    pub attributes: Vec<AttributeFacts>,
+    /// Metrics left out for want of a column.
+    pub skipped: Vec<SkippedMetric>,
+    /// Intersections left out for want of members.
+    pub refused: Vec<RefusedGroups>,
+}
+
+/// What was audited.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TableFacts {
+    /// Its name, as given.
+    pub name: String,
+    /// Rows audited.
+    pub rows: u64,
+    /// Rows that filters left out.
+    pub filtered: u64,
+    /// Whether rows are weighted.
+    pub weighted: bool,
+}
+
+/// How an audit was made.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SettingFacts {
+    /// Confidence with which requirements are judged, all together.
+    pub level: f64,
+    /// Least persons in a metric's own denominator.
+    pub min_n: u64,
+    /// Attributes taken together at most.
+    pub intersections: u64,
+    /// `COL=V`: the groups that others are compared with.
+    pub reference: Vec<String>,
+    /// Cells below this many persons are not shown; 0: all are.
+    pub suppress: u64,
+}
+
+/// One requirement on one attribute.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Gate {
+    /// `metric<=tolerance` or `metric>=tolerance`.
+    pub requirement: String,
+    /// The metric's id.
+    pub metric: String,
+    /// The attribute; empty for the table as a whole.
+    pub attribute: String,
+    /// `interval` or `point`.
+    pub judge: String,
+    /// The value held against the tolerance.
+    pub value: Option<f64>,
+    /// At the level of all requirements together; none for a point rule.
+    pub interval: Option<Ends>,
+    /// Pass, fail or inconclusive.
+    pub verdict: Verdict,
+    /// Where inconclusive: about how many more persons would settle it.
+    pub needed: Option<u64>,
+    /// Why there is nothing to judge.
+    pub reason: Option<String>,
+}
+
+/// One comparison of groups.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Metric {
+    /// The metric's id.
+    pub metric: String,
+    /// The attribute, or attributes joined by ` & `; empty for the table as a whole.
+    pub attribute: String,
+    /// Whether it is what a requirement on the metric means.
+    pub headline: bool,
+    /// The groups compared.
+    pub groups: Vec<String>,
+    /// The value; none if it cannot be estimated or is suppressed.
+    pub value: Option<f64>,
+    /// Its interval at 95 %.
+    pub ci95: Option<Ends>,
+    /// The chance of such a figure if the groups were equal, or at the tolerance where it is gated.
+    pub p_value: Option<f64>,
+    /// Adjusted for all exploratory figures together, or for all gated ones.
+    pub p_adjusted: Option<f64>,
+    /// What came of it.
+    pub status: Status,
+    /// Why there is no value.
+    pub reason: Option<String>,
+    /// Persons in the denominators of those groups.
+    pub n: Vec<u64>,
+    /// Groups left out.
+    pub left_out: Vec<LeftOutGroup>,
+    /// Persons left out: members of those groups, and those whose group is unknown.
+    pub persons_left_out: Option<u64>,
+    /// Their share of all.
+    pub share_left_out: Option<f64>,
+}
+
+/// A group that a figure leaves out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LeftOutGroup {
+    /// Its name.
+    pub group: String,
+    /// Its members; none if suppressed.
+    pub persons: Option<u64>,
+    /// Why.
+    pub reason: String,
+}
+
+/// One group.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GroupFacts {
+    /// The attribute.
+    pub attribute: String,
+    /// Its name.
+    pub group: String,
+    /// Whether it is all groups together.
+    pub overall: bool,
+    /// Its members; none if suppressed, as every count below may be.
+    pub n: Option<u64>,
+    /// What they weigh; none without weights.
+    pub weight: Option<f64>,
+    /// Favourable decisions.
+    pub favourable: Option<u64>,
+    /// Positive labels.
+    pub positives: Option<u64>,
+    /// Favourable decision, positive label.
+    pub tp: Option<u64>,
+    /// Favourable decision, negative label.
+    pub fp: Option<u64>,
+    /// Unfavourable decision, positive label.
+    #[serde(rename = "fn")]
+    pub fn_: Option<u64>,
+    /// Unfavourable decision, negative label.
+    pub tn: Option<u64>,
+    /// Its rates and means.
+    pub rates: Vec<Rate>,
+}
+
+/// One number of one group.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Rate {
+    /// The metric's id.
+    pub metric: String,
+    /// Its value; none if it cannot be estimated or is suppressed.
+    pub value: Option<f64>,
+    /// Its interval at 95 %, by itself.
+    pub ci95: Option<Ends>,
+    /// Persons in its denominator.
+    pub n: Option<u64>,
+    /// Why there is no value.
+    pub reason: Option<String>,
+    /// Whether it is a share of persons, between 0 and 1.
+    pub share: bool,
+}
+
+/// One attribute or intersection.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AttributeFacts {
+    /// Its name.
+    pub attribute: String,
+    /// Groups.
+    pub groups: u64,
+    /// Persons whose group is unknown; none if suppressed.
+    pub unknown: Option<u64>,
+    /// The group that others are compared with.
+    pub reference: Option<String>,
+    /// Groups whose counts are suppressed.
+    pub suppressed: Vec<String>,
+}
+
+/// A metric left out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SkippedMetric {
+    /// Its id.
+    pub metric: String,
+    /// What the table lacks.
+    pub needs: Vec<String>,
+}
+
+/// An intersection left out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RefusedGroups {
+    /// Its attributes.
+    pub attribute: String,
+    /// Why.
+    pub reason: String,
+}

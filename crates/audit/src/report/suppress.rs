@@ -1,0 +1,171 @@
+//! What a report that is to be shared does not show.
+//!
+//! A count below `k` is not shown, nor what it could be computed from: the figures that rest on it, the other cells of
+//! its confusion matrix, and the same figure of all together. Groups are hidden until those hidden together hold `k`
+//! persons, so that the total gives none of them away.
+//!
+//! **When it fails.** Several attributes of one table, and several reports of it, can still be subtracted from each
+//! other; a tolerance that fails says that much about the groups.
+
+use std::collections::BTreeSet;
+
+use crate::metric::{self, Need};
+use crate::{Cell, Comparison, Estimate, Figure, Groups, Reason};
+
+/// The name of all groups together in a figure.
+pub(super) const OVERALL: &str = "overall";
+
+type Key = (String, String, String);
+
+/// What is hidden.
+#[derive(Debug, Default)]
+pub(super) struct Hidden {
+    k: u64,
+    groups: BTreeSet<(String, String)>,
+    rates: BTreeSet<Key>,
+}
+
+impl Hidden {
+    pub(super) fn new(k: u64, groupings: &[Groups<'_>], figures: &[Figure]) -> Self {
+        let mut hidden = Self {
+            k,
+            ..Self::default()
+        };
+        if k < 2 {
+            return hidden;
+        }
+        for grouping in groupings {
+            hidden.small_groups(grouping);
+        }
+        let single = |f: &&Figure| f.comparison == Comparison::Group && f.value.is_ok();
+        let mut metrics = BTreeSet::new();
+        for figure in figures.iter().filter(single) {
+            let grouping = groupings.iter().find(|g| g.attribute() == figure.attribute);
+            let Some(group) = figure.groups.first() else {
+                continue;
+            };
+            let cell = grouping
+                .and_then(|g| g.groups().iter().find(|one| one.name == *group))
+                .map(|g| &g.cell);
+            if hidden.says_too_much(figure, group, cell) {
+                hidden.rates.insert(key(figure, group, figure.metric));
+                metrics.insert(figure.metric);
+            }
+        }
+        for figure in figures {
+            if figure.comparison == Comparison::Overall && metrics.contains(figure.metric) {
+                hidden.rates.insert(key(figure, OVERALL, figure.metric));
+            }
+        }
+        hidden
+    }
+
+    fn small_groups(&mut self, grouping: &Groups<'_>) {
+        let unknown = grouping.unknown().n;
+        let mut sizes: Vec<(u64, &str)> = grouping
+            .groups()
+            .iter()
+            .map(|g| (g.cell.all().n, g.name.as_str()))
+            .collect();
+        sizes.sort_unstable();
+        let mut together = if unknown < self.k { unknown } else { 0 };
+        for (n, name) in sizes {
+            if n >= self.k && (together == 0 || together >= self.k) {
+                break;
+            }
+            together += n;
+            let attribute = grouping.attribute().to_owned();
+            self.groups.insert((attribute, name.to_owned()));
+        }
+    }
+
+    fn says_too_much(&self, figure: &Figure, group: &str, cell: Option<&Cell>) -> bool {
+        if self.group(&figure.attribute, group) {
+            return true;
+        }
+        let of_matrix = metric::find(figure.metric).is_ok_and(|e| {
+            [Need::Decision, Need::Label]
+                .iter()
+                .all(|n| e.needs.contains(n))
+        });
+        if of_matrix && cell.is_some_and(|c| self.matrix(c)) {
+            return true;
+        }
+        let parts = figure.basis.families.iter().flat_map(|f| &f.parts);
+        parts.into_iter().any(|p| match p.estimate {
+            Estimate::Share(s) => {
+                let others = s.denominator.n.saturating_sub(s.numerator.n);
+                self.few(s.numerator.n) || self.few(others)
+            }
+            Estimate::Mean(m) => self.few(m.denominator.n),
+        })
+    }
+
+    /// Whether so many are too few to be shown.
+    pub(super) fn few(&self, n: u64) -> bool {
+        self.k > 1 && n < self.k
+    }
+
+    /// The same where nobody is no secret.
+    pub(super) fn some_but_few(&self, n: u64) -> bool {
+        n > 0 && self.few(n)
+    }
+
+    /// Whether a cell of the confusion matrix is too small for the matrix to be shown.
+    pub(super) fn matrix(&self, cell: &Cell) -> bool {
+        [cell.tp, cell.fp, cell.fn_, cell.tn]
+            .iter()
+            .any(|c| self.few(c.n))
+    }
+
+    /// Whether the group's counts are hidden.
+    pub(super) fn group(&self, attribute: &str, group: &str) -> bool {
+        self.groups
+            .contains(&(attribute.to_owned(), group.to_owned()))
+    }
+
+    /// The groups hidden of an attribute.
+    pub(super) fn groups_of(&self, attribute: &str) -> Vec<String> {
+        let of = self.groups.iter().filter(|g| g.0 == attribute);
+        of.map(|g| g.1.clone()).collect()
+    }
+
+    /// Whether the group's rate is hidden.
+    pub(super) fn rate(&self, attribute: &str, group: &str, rate: &str) -> bool {
+        let key = (attribute.to_owned(), group.to_owned(), rate.to_owned());
+        self.rates.contains(&key)
+    }
+
+    /// Whether a comparison is hidden, as a rate it is made of is.
+    pub(super) fn figure(&self, figure: &Figure) -> bool {
+        let named = |name: &String| figure.groups.is_empty() || figure.groups.contains(name);
+        // What says nothing of its parts is hidden with any rate of the groups it names.
+        let of_named = |r: &Key| r.0 == figure.attribute && figure.groups.contains(&r.1);
+        if figure.basis.families.is_empty() && self.rates.iter().any(of_named) {
+            return true;
+        }
+        figure.basis.families.iter().any(|family| {
+            let parts = family.parts.iter().chain(&family.against);
+            parts
+                .into_iter()
+                .any(|p| named(&p.name) && self.rate(&figure.attribute, &p.name, family.rate))
+        })
+    }
+
+    /// Why there is no value, without saying how few too few are.
+    pub(super) fn reason(&self, reason: &Reason) -> String {
+        match reason {
+            Reason::TooFew { n, min_n } if self.some_but_few(*n) => {
+                format!(
+                    "too few in the denominator, fewer than {}",
+                    self.k.max(*min_n)
+                )
+            }
+            _ => reason.to_string(),
+        }
+    }
+}
+
+fn key(figure: &Figure, group: &str, rate: &str) -> Key {
+    (figure.attribute.clone(), group.to_owned(), rate.to_owned())
+}

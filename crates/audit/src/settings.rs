@@ -1,0 +1,45 @@
+/// What an audit holds to, beyond the table.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// Least persons in a metric's own denominator (positives for a true-positive rate) for a group's figure to be
+    /// estimated, 0 or more; 10. Nobody is always too few.
+    pub min_n: u64,
+    /// `(attribute, value)`: the groups that others are compared with; none.
+    pub reference: Vec<(String, String)>,
+    /// Attributes taken together at most, 1 or more; 1, each by itself.
+    pub intersections: usize,
+    /// Metrics by id or alias; empty for all that the table's columns allow.
+    pub metrics: Vec<String>,
+    /// Bins of the reliability curve, 1 or more; 10.
+    pub bins: usize,
+    /// The alpha of the generalised entropy index; 2.
+    pub alpha: f64,
+    /// Pseudo-counts that smooth differential fairness, above 0; 1.
+    pub concentration: f64,
+    /// Neighbours of the consistency, 1 or more; 5.
+    pub neighbours: usize,
+    /// Whether features are divided by their standard deviation before neighbours are sought; true.
+    pub standardise: bool,
+    /// Distances the consistency may compute; above it, persons are drawn at random; 400,000,000.
+    pub distances: u64,
+    /// The seed of that draw; 0.
+    pub seed: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            min_n: 10,
+            reference: Vec::new(),
+            intersections: 1,
+            metrics: Vec::new(),
+            bins: 10,
+            alpha: 2.0,
+            concentration: 1.0,
+            neighbours: 5,
+            standardise: true,
+            distances: 400_000_000,
+            seed: 0,
+        }
+    }
+}

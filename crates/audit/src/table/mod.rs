@@ -1,0 +1,206 @@
+//! Tables of decisions, by the role of each column.
+
+mod arrays;
+mod binary;
+mod coded;
+mod csv;
+mod field;
+mod filter;
+mod load;
+mod npz;
+mod options;
+
+pub use arrays::Columns;
+pub use coded::{Coded, UNKNOWN};
+pub use filter::{Filter, Relation};
+pub use options::Options;
+
+use coded::Coder;
+
+use std::sync::OnceLock;
+
+/// What became of a sample under attack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Wrong without attack.
+    Wrong,
+    /// Right without attack, and broken.
+    Broken,
+    /// Right without attack, and not broken.
+    Robust,
+}
+
+/// A column of numbers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Numbers {
+    /// Its name.
+    pub name: String,
+    /// One per row, all finite.
+    pub values: Vec<f64>,
+}
+
+/// One person, or one decision, per row; columns by what they are for. Checked: all columns have the same length,
+/// numbers are finite, weights at least 0 and not all 0.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Table {
+    pub(crate) source: String,
+    pub(crate) rows: usize,
+    pub(crate) filtered: u64,
+    pub(crate) decision: Option<Vec<bool>>,
+    pub(crate) score: Option<Vec<f64>>,
+    pub(crate) label: Option<Vec<bool>>,
+    pub(crate) target: Option<Vec<f64>>,
+    pub(crate) weights: Option<Vec<f64>>,
+    pub(crate) attributes: Vec<Coded>,
+    pub(crate) stratum: Option<Coded>,
+    pub(crate) features: Vec<Numbers>,
+    pub(crate) id: Option<Coded>,
+    pub(crate) variant: Option<Coded>,
+    pub(crate) outcome: Option<Vec<Outcome>>,
+    median: OnceLock<Option<f64>>,
+}
+
+impl Table {
+    /// Where it came from, for messages.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// Rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Rows that the filters left out.
+    pub fn filtered(&self) -> u64 {
+        self.filtered
+    }
+
+    /// Whether each decision is the favourable one.
+    pub fn decision(&self) -> Option<&[bool]> {
+        self.decision.as_deref()
+    }
+
+    /// Scores, greater for more likely positive; for a regression the predictions.
+    pub fn score(&self) -> Option<&[f64]> {
+        self.score.as_deref()
+    }
+
+    /// Whether each true label is the positive one.
+    pub fn label(&self) -> Option<&[bool]> {
+        self.label.as_deref()
+    }
+
+    /// The true values of a regression.
+    pub fn target(&self) -> Option<&[f64]> {
+        self.target.as_deref()
+    }
+
+    /// Weights; every row weighs 1 if there are none.
+    pub fn weights(&self) -> Option<&[f64]> {
+        self.weights.as_deref()
+    }
+
+    /// The weight of a row.
+    pub fn weight(&self, row: usize) -> f64 {
+        self.weights.as_ref().map_or(1.0, |w| w[row])
+    }
+
+    /// Sensitive attributes.
+    pub fn attributes(&self) -> &[Coded] {
+        &self.attributes
+    }
+
+    /// What decisions are conditioned on.
+    pub fn stratum(&self) -> Option<&Coded> {
+        self.stratum.as_ref()
+    }
+
+    /// What makes two persons alike.
+    pub fn features(&self) -> &[Numbers] {
+        &self.features
+    }
+
+    /// Row ids.
+    pub fn id(&self) -> Option<&Coded> {
+        self.id.as_ref()
+    }
+
+    /// Which variant of its id each row is, in a paired table.
+    pub fn variant(&self) -> Option<&Coded> {
+        self.variant.as_ref()
+    }
+
+    /// What became of each row under attack.
+    pub fn outcome(&self) -> Option<&[Outcome]> {
+        self.outcome.as_deref()
+    }
+
+    /// Whether every score lies in `[0, 1]`.
+    pub fn scores_are_probabilities(&self) -> bool {
+        self.score
+            .as_ref()
+            .is_some_and(|s| s.iter().all(|v| (0.0..=1.0).contains(v)))
+    }
+
+    /// The median of all scores by weight: half of the weight lies below it; midway between two scores where both would
+    /// do.
+    pub fn score_median(&self) -> Option<f64> {
+        *self.median.get_or_init(|| {
+            let score = self.score.as_ref()?;
+            let mut sorted: Vec<(f64, f64)> = score
+                .iter()
+                .enumerate()
+                .map(|(row, s)| (*s, self.weight(row)))
+                .filter(|(_, w)| *w > 0.0)
+                .collect();
+            sorted.sort_by(|a, b| a.0.total_cmp(&b.0));
+            let half = sorted.iter().map(|s| s.1).sum::<f64>() / 2.0;
+            let mut below = 0.0;
+            for (at, (score, weight)) in sorted.iter().enumerate() {
+                below += weight;
+                if below > half {
+                    return Some(*score);
+                }
+                if below == half {
+                    let next = sorted.get(at + 1).map_or(*score, |n| n.0);
+                    return Some(f64::midpoint(*score, next));
+                }
+            }
+            None
+        })
+    }
+
+    /// These rows in this order, repeated where they are repeated: what resampling needs.
+    #[must_use]
+    pub fn take(&self, rows: &[u32]) -> Self {
+        fn pick<T: Copy>(values: Option<&Vec<T>>, rows: &[u32]) -> Option<Vec<T>> {
+            values.map(|v| rows.iter().map(|r| v[*r as usize]).collect())
+        }
+        let coded = |c: &Option<Coded>| c.as_ref().map(|c| c.take(rows));
+        Self {
+            source: self.source.clone(),
+            rows: rows.len(),
+            filtered: self.filtered,
+            decision: pick(self.decision.as_ref(), rows),
+            score: pick(self.score.as_ref(), rows),
+            label: pick(self.label.as_ref(), rows),
+            target: pick(self.target.as_ref(), rows),
+            weights: pick(self.weights.as_ref(), rows),
+            attributes: self.attributes.iter().map(|a| a.take(rows)).collect(),
+            stratum: coded(&self.stratum),
+            features: self
+                .features
+                .iter()
+                .map(|f| Numbers {
+                    name: f.name.clone(),
+                    values: rows.iter().map(|r| f.values[*r as usize]).collect(),
+                })
+                .collect(),
+            id: coded(&self.id),
+            variant: coded(&self.variant),
+            outcome: pick(self.outcome.as_ref(), rows),
+            median: OnceLock::new(),
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! One group's estimate and its limits at any critical value: what differences and ratios are made of.
+//!
+//! **Rates** take limits half-way between mid-P and Clopper and Pearson's (see [`crate::mid_p`] for why), of fractional
+//! counts where there are weights.
+//! **Means** take Student's: `value -+ t se`, cut off at their range, where `t` leaves as much as a normal variable does
+//! beyond `z`.
+//!
+//! **Weights.** Kish's effective sample size `(sum w)^2 / sum w^2` stands for `n`, and the weighted rate times it for
+//! the count (Kish, *Survey Sampling*, 1965). That is right for weights that have nothing to do with the outcome, and
+//! on the safe side for weights made to match known totals; it knows nothing of clusters.
+
+use proofmark_domain::Interval;
+use statrs::distribution::{ContinuousCDF, StudentsT};
+
+use crate::mid_p::half_way_limits;
+use crate::normal_tail;
+
+/// Beyond this many degrees of freedom Student's distribution is the normal one for any purpose here.
+const NORMAL_FROM: f64 = 1e5;
+
+/// A group's estimate, independent of the other groups'.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Arm {
+    value: f64,
+    kind: Kind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Kind {
+    Rate {
+        n: f64,
+    },
+    Mean {
+        variance: f64,
+        n: f64,
+        range: Interval,
+    },
+}
+
+impl Arm {
+    /// A rate: `successes` of `n`, fractional where there are weights. `None` if it makes no sense or nobody was
+    /// counted.
+    pub fn rate(successes: f64, n: f64) -> Option<Self> {
+        let sound = n > 0.0 && n.is_finite() && successes >= 0.0;
+        // Sums of weights are off by rounding.
+        let value = successes / n;
+        (sound && value <= 1.0 + 1e-9).then_some(Self {
+            value: value.min(1.0),
+            kind: Kind::Rate { n },
+        })
+    }
+
+    /// A rate of weighted rows: the weights of the successes, of all, and the squares of all.
+    pub fn weighted_rate(successes: f64, weight: f64, squares: f64) -> Option<Self> {
+        let n = effective_sample_size(weight, squares)?;
+        Self::rate(successes / weight * n, n)
+    }
+
+    /// A mean, or what behaves like one: its value, the variance *of that estimate*, the (effective) sample size it
+    /// rests on, and the range it cannot leave.
+    ///
+    /// A variance of 0 is no certainty: such an estimate is held to have been able to miss what is as rare as a count
+    /// of 0 of `n` leaves open.
+    pub fn mean(value: f64, variance: f64, n: f64, range: Interval) -> Option<Self> {
+        let sound = value.is_finite() && variance >= 0.0 && n > 0.0 && range.low <= range.high;
+        (sound && value >= range.low - 1e-9 && value <= range.high + 1e-9).then_some(Self {
+            value: value.clamp(range.low, range.high),
+            kind: Kind::Mean { variance, n, range },
+        })
+    }
+
+    /// The estimate.
+    pub fn value(&self) -> f64 {
+        self.value
+    }
+
+    /// The (effective) sample size.
+    pub fn n(&self) -> f64 {
+        match self.kind {
+            Kind::Rate { n } | Kind::Mean { n, .. } => n,
+        }
+    }
+
+    /// The limits that a normal variable's `-z` and `z` stand for.
+    pub fn limits(&self, z: f64) -> Interval {
+        match self.kind {
+            Kind::Rate { n } => half_way_limits((self.value * n).min(n), n, z),
+            Kind::Mean { variance, n, range } => {
+                let half = if variance > 0.0 {
+                    student(z, n - 1.0) * variance.sqrt()
+                } else if z > 0.0 {
+                    (range.high - range.low) * half_way_limits(0.0, n, z).high
+                } else {
+                    0.0
+                };
+                Interval {
+                    low: (self.value - half).max(range.low),
+                    high: (self.value + half).min(range.high),
+                }
+            }
+        }
+    }
+
+    /// The same estimate from `factor` times as many.
+    #[must_use]
+    pub fn scaled(&self, factor: f64) -> Self {
+        let kind = match self.kind {
+            Kind::Rate { n } => Kind::Rate { n: n * factor },
+            Kind::Mean { variance, n, range } => Kind::Mean {
+                variance: variance / factor,
+                n: n * factor,
+                range,
+            },
+        };
+        Self { kind, ..*self }
+    }
+
+    pub(crate) fn limited(&self, z: f64) -> (f64, Interval) {
+        (self.value, self.limits(z))
+    }
+}
+
+/// Kish's effective sample size of weights with this sum and this sum of squares.
+///
+/// ```
+/// assert_eq!(proofmark_stats::effective_sample_size(4.0, 10.0), Some(1.6)); // weights 1 and 3
+/// assert_eq!(proofmark_stats::effective_sample_size(0.0, 0.0), None);
+/// ```
+pub fn effective_sample_size(weight: f64, squares: f64) -> Option<f64> {
+    let n = weight * weight / squares;
+    (weight > 0.0 && squares > 0.0 && n.is_finite()).then_some(n)
+}
+
+/// Student's quantile with the tail of `z`; infinite where there is no degree of freedom.
+fn student(z: f64, freedom: f64) -> f64 {
+    if freedom >= NORMAL_FROM || z == 0.0 {
+        return z;
+    }
+    if freedom < 1.0 {
+        return f64::INFINITY;
+    }
+    // statrs loses far quantiles of many degrees of freedom; there is nothing beyond this to tell apart.
+    match StudentsT::new(0.0, 1.0, freedom) {
+        Ok(t) => (-t.inverse_cdf(normal_tail(z).max(1e-15))).max(z),
+        Err(_) => f64::INFINITY,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::normal_critical;
+
+    const UNIT: Interval = Interval {
+        low: 0.0,
+        high: 1.0,
+    };
+    const LINE: Interval = Interval {
+        low: f64::NEG_INFINITY,
+        high: f64::INFINITY,
+    };
+
+    /// Student's quantiles, any table: 12.706, 2.228, 1.984; 0.9995 of 10 degrees: 4.587.
+    #[test]
+    fn students_quantiles() {
+        let z = normal_critical(0.95);
+        for (freedom, t) in [(1.0, 12.706), (10.0, 2.228), (100.0, 1.984)] {
+            assert!((student(z, freedom) - t).abs() < 6e-4);
+        }
+        assert!((student(normal_critical(0.999), 10.0) - 4.587).abs() < 6e-4);
+        assert_eq!((student(z, 0.0), student(z, 1e6)), (f64::INFINITY, z));
+        assert!(student(8.0, 50.0).is_finite());
+    }
+
+    #[test]
+    fn means_are_student_and_stay_in_range() {
+        let z = normal_critical(0.95);
+        let arm = Arm::mean(0.9, 0.01, 11.0, UNIT).unwrap();
+        let i = arm.limits(z);
+        assert!(
+            (i.low - (0.9 - 0.2228)).abs() < 1e-4 && i.high == 1.0,
+            "{i:?}"
+        );
+        assert!(Arm::mean(2.0, 0.01, 11.0, UNIT).is_none());
+        assert!(Arm::mean(0.5, f64::NAN, 11.0, UNIT).is_none());
+    }
+
+    #[test]
+    fn no_variance_is_no_certainty() {
+        let z = normal_critical(0.95);
+        let i = Arm::mean(1.0, 0.0, 10.0, UNIT).unwrap().limits(z);
+        assert!((i.low - (0.025_f64 / 0.75).powf(0.1)).abs() < 1e-9 && i.high == 1.0);
+        let i = Arm::mean(1.0, 0.0, 10.0, LINE).unwrap().limits(z);
+        assert!(i.low.is_infinite() && i.high.is_infinite());
+    }
+
+    #[test]
+    fn nonsense_is_none() {
+        for (x, n) in [
+            (1.0, 0.0),
+            (-1.0, 2.0),
+            (3.0, 2.0),
+            (f64::NAN, 1.0),
+            (1.0, f64::NAN),
+        ] {
+            assert_eq!(Arm::rate(x, n), None);
+        }
+        assert_eq!(Arm::weighted_rate(0.0, 0.0, 0.0), None);
+    }
+
+    proptest! {
+        #[test]
+        fn equal_weights_are_counts(n in 1_u32..500, part in 0.0..=1.0_f64, w in 0.01..50.0_f64) {
+            let n = f64::from(n);
+            let x = (part * n).floor();
+            let (a, b) = (Arm::rate(x, n).unwrap(), Arm::weighted_rate(x * w, n * w, n * w * w).unwrap());
+            let (i, j) = (a.limits(1.96), b.limits(1.96));
+            prop_assert!((i.low - j.low).abs() < 1e-6 && (i.high - j.high).abs() < 1e-6);
+        }
+
+        #[test]
+        fn more_narrow(n in 3_u32..300, part in 0.0..=1.0_f64, factor in 1.0..50.0_f64) {
+            let n = f64::from(n);
+            let rate = Arm::rate((part * n).floor(), n).unwrap();
+            let mean = Arm::mean(part, 0.25 / n, n, UNIT).unwrap();
+            for arm in [rate, mean] {
+                let (i, j) = (arm.limits(1.96), arm.scaled(factor).limits(1.96));
+                prop_assert!(i.low <= j.low + 1e-9 && j.high <= i.high + 1e-9);
+            }
+        }
+    }
+}

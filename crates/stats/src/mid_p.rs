@@ -1,0 +1,297 @@
+//! Mid-P limits of a rate, and limits half-way from there to Clopper and Pearson's.
+//!
+//! **Maths.** The lower limit is the `p` with `P(X > x) + c P(X = x) = alpha / 2`, the upper limit mirrors it. Clopper and
+//! Pearson take `c = 1` and never fall below the level; mid-P takes `c = 1/2` and averages it. The tails are beta
+//! functions, so a count may be fractional (effective sample sizes of weighted data). From a variance of 2,500 on they
+//! are Lugannani and Rice's, good to 1e-6 of the interval's width and as fast for ten million as for ten thousand.
+//!
+//! **Why not Wilson** where groups are compared ([`crate::Arm`]): far out in the tails, where simultaneous intervals live,
+//! Wilson's lower limit of a count with an expectation below one is exceeded ten times too often, this one hardly.
+//!
+//! **Why `c = 3/4` there.** With mid-P two equal groups of 100 are called unequal in 5.6 % of runs at worst and ten groups
+//! in 5.0 %; with Clopper and Pearson in 3.5 %, and intervals are 11 % wider than Newcombe's at 30. Half-way the
+//! worst is 5.2 % (30 at a rate of one half, by whole numbers) and the width 6 % more at 30, 1 % at 1000.
+//!
+//! **Reference.** Lancaster, JASA 56 (1961); Berry and Armitage, The Statistician 44 (1995). Fractional counts:
+//! Korn and Graubard, Survey Methodology 24 (1998). Lugannani and Rice, Advances in Applied Probability 12 (1980).
+
+use proofmark_domain::Interval;
+use statrs::function::gamma::ln_gamma;
+
+use crate::normal::density;
+use crate::{beta, normal_critical, normal_tail};
+
+/// The two-sided mid-P interval of level `level` for `successes` of `n`, which need not be whole.
+///
+/// A count that is negative or above `n`, an empty sample, a level outside `(0, 1)` or a NaN makes no statement: the
+/// interval is `[0, 1]`.
+///
+/// ```
+/// let i = proofmark_stats::mid_p(0.0, 10.0, 0.95);
+/// // Half of (1 - p)^10 is 0.025.
+/// assert!((i.high - (1.0 - 0.05_f64.powf(0.1))).abs() < 1e-9 && i.low == 0.0);
+/// ```
+pub fn mid_p(successes: f64, n: f64, level: f64) -> Interval {
+    if level > 0.0 && level < 1.0 {
+        limits(successes, n, normal_critical(level), MID_P)
+    } else {
+        ANYTHING
+    }
+}
+
+const ANYTHING: Interval = Interval {
+    low: 0.0,
+    high: 1.0,
+};
+
+/// How much of the chance of the count seen is added to the tail.
+const MID_P: f64 = 0.5;
+
+/// Half-way between mid-P and Clopper-Pearson: what groups are compared by.
+const HALF_WAY: f64 = 0.75;
+
+/// Limits half-way between mid-P and Clopper-Pearson, with the tail that a normal variable leaves beyond `z`.
+pub(crate) fn half_way_limits(successes: f64, n: f64, z: f64) -> Interval {
+    limits(successes, n, z, HALF_WAY)
+}
+
+fn limits(successes: f64, n: f64, z: f64, share: f64) -> Interval {
+    if !(n > 0.0 && n.is_finite() && successes >= 0.0 && successes <= n && z >= 0.0) {
+        return ANYTHING;
+    }
+    let tail = Tail::new(z, share);
+    Interval {
+        low: tail.lower(successes, n),
+        high: 1.0 - tail.lower(n - successes, n),
+    }
+}
+
+/// Which tail is looked for.
+#[derive(Clone, Copy)]
+struct Tail {
+    z: f64,
+    tail: f64,
+    log: f64,
+    share: f64,
+}
+
+impl Tail {
+    fn new(z: f64, share: f64) -> Self {
+        let tail = normal_tail(z);
+        Self {
+            z,
+            tail,
+            log: tail.ln(),
+            share,
+        }
+    }
+
+    fn lower(self, x: f64, n: f64) -> f64 {
+        /// From this variance on the approximation is as good as exact.
+        const ENOUGH: f64 = 2500.0;
+        let rate = x / n;
+        if x <= 0.0 {
+            return 0.0;
+        }
+        if x >= n {
+            return (self.tail / self.share).powf(1.0 / n).min(1.0);
+        }
+        let near = |p: f64| self.approximate(x, n, p);
+        // Wilson's limit, and below it by as much again.
+        let z2 = self.z * self.z;
+        let wilson = (x + z2 / 2.0 - self.z * (x * (1.0 - rate) + z2 / 4.0).sqrt()) / (n + z2);
+        let guess = root(near, (2.0 * wilson - rate).max(0.5 * wilson), wilson, rate);
+        if x * (1.0 - rate) >= ENOUGH {
+            return guess;
+        }
+        let choose = ln_gamma(n + 1.0) - ln_gamma(x + 1.0) - ln_gamma(n - x + 1.0);
+        let exact = |p: f64| {
+            let seen = (choose + x * p.ln() + (n - x) * (-p).ln_1p()).exp();
+            let beyond = beta::regularised(x, n - x + 1.0, p) - (1.0 - self.share) * seen;
+            beyond.max(f64::MIN_POSITIVE).ln() - self.log
+        };
+        root(exact, guess * 0.998, guess * 1.002, rate)
+    }
+
+    /// Lugannani and Rice's tail of a count on a lattice.
+    fn approximate(self, x: f64, n: f64, p: f64) -> f64 {
+        let rate = x / n;
+        let (right, wrong) = ((rate / p).ln(), ((1.0 - rate) / (1.0 - p)).ln());
+        let r = (2.0 * (x * right + (n - x) * wrong)).max(0.0).sqrt();
+        let deviation = (x * (1.0 - rate)).sqrt();
+        let s = right - wrong;
+        // At the rate itself both terms of the correction grow without bound, and cancel.
+        let skew = if r < 1e-4 {
+            0.0
+        } else {
+            0.5 / (deviation * (0.5 * s).tanh()) - 1.0 / r
+        };
+        let whole = (self.share - MID_P) / deviation;
+        let beyond = normal_tail(r) + density(r) * (skew + whole);
+        beyond.max(f64::MIN_POSITIVE).ln() - self.log
+    }
+}
+
+/// The root of a rising function below `most`, from a guess at a bracket; `most` if there is none. Regula falsi
+/// (Illinois).
+fn root(f: impl Fn(f64) -> f64, low: f64, high: f64, most: f64) -> f64 {
+    let (mut a, mut b) = (low, high.min(most));
+    let (mut fa, mut fb) = (f(a), f(b));
+    for _ in 0..1000 {
+        if fb >= 0.0 {
+            break;
+        }
+        if b >= most {
+            return most;
+        }
+        (a, fa) = (b, fb);
+        b = (b * 1.05).min(most);
+        fb = f(b);
+    }
+    for _ in 0..1000 {
+        if fa < 0.0 || a < f64::MIN_POSITIVE {
+            break;
+        }
+        (b, fb) = (a, fa);
+        a *= 0.7;
+        fa = f(a);
+    }
+    for _ in 0..60 {
+        if b - a <= 1e-14 * b {
+            break;
+        }
+        let mut middle = (a * fb - b * fa) / (fb - fa);
+        if !(middle > a && middle < b) {
+            middle = f64::midpoint(a, b);
+        }
+        let at = f(middle);
+        if at.abs() < 1e-12 {
+            return middle;
+        }
+        if at < 0.0 {
+            (a, fa) = (middle, at);
+            fb *= 0.5;
+        } else {
+            (b, fb) = (middle, at);
+            fa *= 0.5;
+        }
+    }
+    f64::midpoint(a, b)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::clopper_pearson;
+
+    /// Computed apart: bisection on scipy 1.17.1's binomial distribution.
+    #[test]
+    fn golden_values() {
+        for (x, n, level, low, high) in GOLDEN {
+            let i = mid_p(x, n, level);
+            assert!((i.low - low).abs() < 1e-9, "{x}/{n}: {i:?}");
+            assert!((i.high - high).abs() < 1e-9, "{x}/{n}: {i:?}");
+        }
+    }
+
+    const GOLDEN: [(f64, f64, f64, f64, f64); 5] = [
+        (1.0, 30.0, 0.95, 0.001_667_279_966, 0.153_609_241_192),
+        (26.0, 50.0, 0.95, 0.382_354_273_698, 0.655_388_742_657),
+        (7371.0, 10_000.0, 0.95, 0.728_403_780_416, 0.745_658_988_733),
+        (3.0, 30.0, 0.999, 0.006_454_973_629, 0.372_831_508_070),
+        (0.0, 20.0, 0.99, 0.0, 0.205_671_765_276),
+    ];
+
+    #[test]
+    fn nonsense_makes_no_statement() {
+        for (x, n, level) in [
+            (0.0, 0.0, 0.95),
+            (3.0, 2.0, 0.95),
+            (-1.0, 2.0, 0.95),
+            (f64::NAN, 2.0, 0.95),
+            (1.0, f64::INFINITY, 0.95),
+            (1.0, 2.0, 1.0),
+            (1.0, 2.0, f64::NAN),
+        ] {
+            assert_eq!(
+                mid_p(x, n, level),
+                Interval {
+                    low: 0.0,
+                    high: 1.0
+                }
+            );
+        }
+    }
+
+    /// Where the approximation takes over nothing jumps.
+    #[test]
+    fn the_approximation_is_the_beta_function() {
+        for (rate, z) in [
+            (0.5, 1.96),
+            (0.3, 3.2),
+            (0.05, 3.2),
+            (0.05, 6.0),
+            (0.9, 1.0),
+            (0.01, 3.2),
+        ] {
+            let n: f64 = 2501.0 / (rate * (1.0 - rate));
+            let x = n * rate;
+            let tail = Tail::new(z, HALF_WAY);
+            let got = tail.lower(x, n);
+            let seen = (ln_gamma(n + 1.0) - ln_gamma(x + 1.0) - ln_gamma(n - x + 1.0)
+                + x * got.ln()
+                + (n - x) * (-got).ln_1p())
+            .exp();
+            let beyond = beta::regularised(x, n - x + 1.0, got) - 0.25 * seen;
+            assert!(
+                (beyond / tail.tail - 1.0).abs() < 2e-4,
+                "{rate} {z}: {beyond} {}",
+                tail.tail
+            );
+        }
+    }
+
+    /// With all of the chance of the count seen it is Clopper and Pearson's interval.
+    #[test]
+    fn all_of_it_is_clopper_and_pearson() {
+        for (x, n) in [(1_u64, 30_u64), (9, 30), (30, 30), (0, 10), (950, 1000)] {
+            let (i, j) = (
+                limits(x as f64, n as f64, normal_critical(0.95), 1.0),
+                clopper_pearson(x, n, 0.95),
+            );
+            assert!(
+                (i.low - j.low).abs() < 1e-10 && (i.high - j.high).abs() < 1e-10,
+                "{x} {n}"
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn within_clopper_and_pearson_and_around_the_rate(
+            n in 1_u64..3000,
+            part in 0.0..=1.0_f64,
+            level in 0.5..0.9999_f64,
+        ) {
+            let x = (part * n as f64) as u64;
+            let (exact, mid) = (clopper_pearson(x, n, level), mid_p(x as f64, n as f64, level));
+            let rate = x as f64 / n as f64;
+            prop_assert!(exact.low <= mid.low + 1e-9 && mid.high <= exact.high + 1e-9);
+            prop_assert!(mid.low <= rate + 1e-12 && rate <= mid.high + 1e-12);
+        }
+
+        #[test]
+        fn fractional_counts_are_in_order(x in 0.0..50.0_f64, more in 0.0..5.0_f64, z in 0.1..6.0_f64) {
+            let (a, b) = (half_way_limits(x, 60.0, z), half_way_limits(x + more, 60.0, z));
+            prop_assert!(a.low <= b.low + 1e-9 && a.high <= b.high + 1e-9);
+        }
+
+        #[test]
+        fn mirrored(x in 0.0..40.0_f64, z in 0.1..6.0_f64) {
+            let (a, b) = (half_way_limits(x, 40.0, z), half_way_limits(40.0 - x, 40.0, z));
+            prop_assert!((a.low - (1.0 - b.high)).abs() < 1e-9);
+        }
+    }
+}

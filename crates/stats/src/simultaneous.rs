@@ -1,0 +1,310 @@
+//! Intervals for differences and ratios of many groups at once, and for the two furthest apart.
+//!
+//! **Maths.** Every contrast takes MOVER's limits ([`crate::mover_difference`], [`crate::mover_ratio`]) from the groups'
+//! own ([`Arm`]), at one critical value for all of them:
+//!
+//! * all pairs of `k` groups: `q / sqrt 2`, where the range of `k` normal variables exceeds `q` with probability
+//!   `1 - level`. By Hayter's theorem that holds for unequal variances too, and for ratios as for differences: with the
+//!   groups' true rates divided out, the contrast `a / b` is a difference again. For two groups it is 1.96.
+//! * `m` groups with one other group, or with all together: Sidak's `level^(1/m)`.
+//!
+//! **The furthest apart.** The largest difference `D = max |d|` is bounded
+//!
+//! * below by the largest lower limit of any contrast *at the critical value for all*, since any may be the highest by
+//!   chance;
+//! * above by the largest upper limit of any contrast *at the value for one*: it is too small only if that of the truly
+//!   largest contrast is, which is one fixed contrast (intersection-union).
+//!
+//! The smallest ratio mirrors it. A bootstrap of max - min does not do this: the maximum of noisy rates is biased
+//! upwards, and percentiles of it cover the truth in as little as none of the runs.
+//!
+//! **Several sets** (true- and false-positive rates): the side that guards against chance takes `level^(1/m)`; by Royen's
+//! Gaussian correlation inequality that holds whatever their dependence.
+//!
+//! **Why this.** Family-wise false alarms of equal groups of 30, nominally 5 %, and the width for two groups over
+//! Newcombe's: see `tests/simulation.rs`. Sidak over all pairs is the same at two groups and 3 % wider at ten; a keyed
+//! bootstrap of max T breaks where a group has no event. Wilson's limits alarm too often (9 % at a rate of 0.005
+//! with 30 of one group and 1000 of the other).
+//!
+//! **Reference.** Agresti, Bini, Bertaccini and Ryu, Biometrics 64 (2008): studentised range with score intervals;
+//! Hayter, Annals of Statistics 12 (1984); Sidak, JASA 62 (1967); Royen, Far East J. Theor. Stat. 48 (2014); Berger,
+//! Technometrics 24 (1982).
+
+use std::f64::consts::SQRT_2;
+
+use proofmark_domain::Interval;
+
+use crate::{
+    Arm, mover_difference, mover_ratio, normal_critical, normal_tail, range_critical, range_tail,
+};
+
+/// How two estimates are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scale {
+    /// The first less the second. The figure of many: the largest, without its sign.
+    Difference,
+    /// The first over the second. The figure of many: the smallest, or the inverse of the largest if that is smaller.
+    Ratio,
+}
+
+/// One group and what it is compared with.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Pair {
+    /// The group.
+    pub first: Arm,
+    /// The other group; where the group is compared with everybody, all but the group itself.
+    pub second: Arm,
+    /// The share of everybody that the group is, where it is compared with everybody; else 0.
+    pub share: f64,
+}
+
+impl Pair {
+    /// A group with another.
+    pub fn new(first: Arm, second: Arm) -> Self {
+        Self {
+            first,
+            second,
+            share: 0.0,
+        }
+    }
+
+    /// The difference or ratio; a ratio by 0 is infinite, 0 by 0 is not a number.
+    pub fn value(&self, scale: Scale) -> f64 {
+        let (a, b) = (self.first.value(), self.second.value());
+        match scale {
+            Scale::Difference => self.to_all(scale, a - b),
+            Scale::Ratio => self.to_all(scale, a / b),
+        }
+    }
+
+    /// The interval at the critical value `z`.
+    pub fn interval(&self, scale: Scale, z: f64) -> Interval {
+        self.between(scale, self.first.limited(z), self.second.limited(z))
+    }
+
+    fn between(&self, scale: Scale, a: (f64, Interval), b: (f64, Interval)) -> Interval {
+        let i = match scale {
+            Scale::Difference => mover_difference(a, b),
+            Scale::Ratio => mover_ratio(a, b),
+        };
+        Interval {
+            low: self.to_all(scale, i.low),
+            high: self.to_all(scale, i.high),
+        }
+    }
+
+    /// From a comparison with the others to one with everybody: all = share x group + (1 - share) x others.
+    fn to_all(&self, scale: Scale, v: f64) -> f64 {
+        let others = 1.0 - self.share;
+        match scale {
+            Scale::Difference => others * v,
+            Scale::Ratio if self.share == 0.0 => v,
+            Scale::Ratio if v.is_infinite() => 1.0 / self.share,
+            Scale::Ratio => v / (self.share * v + others),
+        }
+    }
+
+    /// The same estimates from `factor` times as many.
+    #[must_use]
+    pub fn scaled(&self, factor: f64) -> Self {
+        Self {
+            first: self.first.scaled(factor),
+            second: self.second.scaled(factor),
+            ..*self
+        }
+    }
+}
+
+/// One rate of several groups, and which of them are compared.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Contrasts {
+    /// Each group with each other.
+    Within(Vec<Arm>),
+    /// Each group with one other, or with everybody.
+    Against(Vec<Pair>),
+}
+
+impl Contrasts {
+    /// Whether there is nothing to compare.
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Self::Within(arms) => arms.len() < 2,
+            Self::Against(pairs) => pairs.is_empty(),
+        }
+    }
+
+    /// The critical value at which all contrasts together hold the level.
+    pub fn critical(&self, level: f64) -> f64 {
+        match self {
+            Self::Within(arms) => range_critical(1.0 - level, arms.len()) / SQRT_2,
+            Self::Against(pairs) => normal_critical(sidak_level(level, pairs.len())),
+        }
+    }
+
+    /// The chance that some contrast lies further than `z` standard errors from the truth.
+    pub fn tail(&self, z: f64) -> f64 {
+        match self {
+            Self::Within(arms) => range_tail(z * SQRT_2, arms.len()),
+            Self::Against(pairs) => sidak_p(2.0 * normal_tail(z), pairs.len()),
+        }
+    }
+
+    /// Every contrast's interval, all of them right together with probability `level`: each pair once, the first
+    /// group with the second, third, ...; or each group with its other.
+    pub fn intervals(&self, scale: Scale, level: f64) -> Vec<Interval> {
+        let z = self.critical(level);
+        let mut all = Vec::new();
+        self.each(scale, z, |i| all.push(i));
+        all
+    }
+
+    /// The contrasts' values in the same order.
+    pub fn values(&self, scale: Scale) -> Vec<f64> {
+        match self {
+            Self::Within(arms) => pairs(arms)
+                .map(|(a, b)| Pair::new(*a, *b).value(scale))
+                .collect(),
+            Self::Against(pairs) => pairs.iter().map(|p| p.value(scale)).collect(),
+        }
+    }
+
+    /// The interval of the largest difference, or of the smallest ratio, of level `level`.
+    pub fn extreme(&self, scale: Scale, level: f64) -> Interval {
+        self.extreme_of_many(scale, level, level)
+    }
+
+    /// The same where this set is one of several and the largest (smallest) of all is asked for: `near` is the level of
+    /// the end nearer to equality, which guards against chance in any set, `far` that of the other, which only the
+    /// truly largest can miss.
+    pub fn extreme_of_many(&self, scale: Scale, near: f64, far: f64) -> Interval {
+        let (near, far) = (self.critical(near), normal_critical(far));
+        match scale {
+            Scale::Difference => Interval {
+                low: self.nearest(scale, near).max(0.0),
+                high: self.farthest(scale, far),
+            },
+            Scale::Ratio => Interval {
+                low: self.farthest(scale, far),
+                high: self.nearest(scale, near).min(1.0),
+            },
+        }
+    }
+
+    /// The end nearer to equality: what the most certain contrast shows at least; beyond equality if none
+    /// is certain.
+    fn nearest(&self, scale: Scale, z: f64) -> f64 {
+        let mut end = match scale {
+            Scale::Difference => f64::NEG_INFINITY,
+            Scale::Ratio => f64::INFINITY,
+        };
+        self.each(scale, z, |i| {
+            end = match scale {
+                Scale::Difference => end.max(i.low).max(-i.high),
+                Scale::Ratio => end.min(i.high).min(1.0 / i.low),
+            }
+        });
+        end
+    }
+
+    /// The end further from equality: what the least certain contrast shows at most.
+    fn farthest(&self, scale: Scale, z: f64) -> f64 {
+        let mut end = match scale {
+            Scale::Difference => 0.0_f64,
+            Scale::Ratio => 1.0,
+        };
+        self.each(scale, z, |i| {
+            end = match scale {
+                Scale::Difference => end.max(i.high).max(-i.low),
+                Scale::Ratio => end.min(i.low).min(1.0 / i.high),
+            }
+        });
+        end
+    }
+
+    fn each(&self, scale: Scale, z: f64, mut see: impl FnMut(Interval)) {
+        match self {
+            Self::Within(arms) => {
+                // Limits are dear, pairs are many.
+                let limited: Vec<_> = arms.iter().map(|a| a.limited(z)).collect();
+                for (a, b) in pairs(&limited) {
+                    see(match scale {
+                        Scale::Difference => mover_difference(*a, *b),
+                        Scale::Ratio => mover_ratio(*a, *b),
+                    });
+                }
+            }
+            Self::Against(pairs) => pairs.iter().for_each(|p| see(p.interval(scale, z))),
+        }
+    }
+
+    /// The chance, were the figure `null`, of one as far beyond it: the level at which the interval's nearer end
+    /// would just touch `null` is one less this.
+    pub fn p_value(&self, scale: Scale, null: f64) -> f64 {
+        /// Beyond 8 standard errors there is nothing to tell apart.
+        const MOST: f64 = 8.0;
+        // How far beyond the null the nearer end is; falls as z grows.
+        let beyond = |z: f64| match scale {
+            Scale::Difference => self.nearest(scale, z) - null,
+            Scale::Ratio => null - self.nearest(scale, z),
+        };
+        let (mut low, mut high) = (1e-9, MOST);
+        if self.is_empty() {
+            return 1.0;
+        }
+        let (mut f_low, mut f_high) = (beyond(low), beyond(high));
+        // Not a number: nothing is known.
+        if f_low.is_nan() || f_low <= 0.0 {
+            return 1.0;
+        }
+        if f_high > 0.0 {
+            return self.tail(MOST);
+        }
+        for _ in 0..60 {
+            let mut middle = (low * f_high - high * f_low) / (f_high - f_low);
+            if !(middle > low && middle < high) {
+                middle = f64::midpoint(low, high);
+            }
+            let f = beyond(middle);
+            if f > 0.0 {
+                (low, f_low) = (middle, f);
+                f_high *= 0.5;
+            } else {
+                (high, f_high) = (middle, f);
+                f_low *= 0.5;
+            }
+            if high - low < 1e-9 || f.abs() < 1e-13 {
+                break;
+            }
+        }
+        self.tail(f64::midpoint(low, high))
+    }
+
+    /// The same estimates from `factor` times as many.
+    #[must_use]
+    pub fn scaled(&self, factor: f64) -> Self {
+        match self {
+            Self::Within(arms) => Self::Within(arms.iter().map(|a| a.scaled(factor)).collect()),
+            Self::Against(pairs) => Self::Against(pairs.iter().map(|p| p.scaled(factor)).collect()),
+        }
+    }
+}
+
+fn pairs<T>(all: &[T]) -> impl Iterator<Item = (&T, &T)> {
+    all.iter()
+        .enumerate()
+        .flat_map(move |(i, a)| all[i + 1..].iter().map(move |b| (a, b)))
+}
+
+/// The level that each of `m` statements needs for all to hold at `level` (Sidak).
+pub fn sidak_level(level: f64, m: usize) -> f64 {
+    level.powf(1.0 / m.max(1) as f64)
+}
+
+/// The chance that the smallest of `m` p-values is at most `p` (Sidak).
+pub fn sidak_p(p: f64, m: usize) -> f64 {
+    -(m as f64 * (-p.min(1.0)).ln_1p()).exp_m1()
+}
+
+#[cfg(test)]
+#[path = "simultaneous_tests.rs"]
+mod tests;

@@ -191,16 +191,16 @@ pub enum AuditError {
 
 impl AuditError {
     /// `" (did you mean `x`?)"`, or what there is to choose from.
-    pub(crate) fn hint<'a>(
-        given: &str,
-        names: impl IntoIterator<Item = &'a str> + Clone,
-    ) -> String {
+    pub(crate) fn hint<'a>(given: &str, names: impl IntoIterator<Item = &'a str>) -> String {
         /// Names listed in a message before it says how many more there are.
         const LISTED: usize = 12;
-        if let Some(near) = proofmark_domain::nearest(given, names.clone()) {
-            return format!(" (did you mean `{near}`?)");
-        }
+        // Nothing is nearer than the same name in other letters.
         let all: Vec<&str> = names.into_iter().collect();
+        let small: Vec<String> = all.iter().map(|n| n.to_ascii_lowercase()).collect();
+        let near = proofmark_domain::nearest(given, small.iter().map(String::as_str));
+        if let Some(at) = near.and_then(|near| small.iter().position(|n| n == near)) {
+            return format!(" (did you mean `{}`?)", all[at]);
+        }
         let more = all.len().saturating_sub(LISTED);
         let listed: Vec<String> = all.iter().take(LISTED).map(|n| format!("`{n}`")).collect();
         match (listed.is_empty(), more) {

@@ -1,0 +1,291 @@
+//! Bad input is met with a message that names the file, the place, what stands there and what was expected.
+
+use proofmark_audit::{Columns, Options, Settings, Table, measure};
+
+fn options() -> Options {
+    Options {
+        decision: Some("hired".to_owned()),
+        groups: vec!["sex".to_owned()],
+        ..Options::default()
+    }
+}
+
+fn read(text: &[u8], options: &Options) -> Result<Table, String> {
+    Table::csv_from(text, "t.csv", options).map_err(|e| e.to_string())
+}
+
+fn error(text: &str, options: &Options) -> String {
+    read(text.as_bytes(), options).expect_err(text)
+}
+
+#[test]
+fn columns_that_are_not_there() {
+    let text = "sex,hired,Age\nf,1,3\nm,0,4\n";
+    let with = |change: fn(&mut Options)| {
+        let mut options = options();
+        change(&mut options);
+        error(text, &options)
+    };
+    assert_eq!(
+        with(|o| o.groups = vec!["sexx".to_owned()]),
+        "t.csv: has no column `sexx` (did you mean `sex`?)"
+    );
+    assert_eq!(
+        with(|o| o.groups = vec!["ethnicity".to_owned()]),
+        "t.csv: has no column `ethnicity`; it has `sex`, `hired`, `Age`"
+    );
+    assert_eq!(
+        with(|o| o.filters = vec!["agee>3".parse().expect("well-formed")]),
+        "t.csv: has no column `agee` (did you mean `Age`?)"
+    );
+    assert!(with(|o| o.decision = None).starts_with("decision: no column given"));
+    assert!(with(|o| o.threshold = Some(1.0)).starts_with("threshold: given together with"));
+    assert!(
+        with(|o| o.variant = Some("Age".to_owned())).starts_with("variant: given without `id`")
+    );
+    assert!(
+        with(|o| o.bins = vec![("sex".to_owned(), vec![2.0, 1.0])])
+            .starts_with("bins: `sex`: [2.0, 1.0]")
+    );
+    assert!(
+        with(|o| o.bins = vec![("age".to_owned(), vec![2.0])])
+            .starts_with("bins: `age`; expected one of")
+    );
+}
+
+#[test]
+fn doubled_headers_are_told_apart_or_refused() {
+    let text = "sex,hired,hired,x,x\nf,1,0,1,1\nm,0,1,1,1\n";
+    assert_eq!(
+        error(text, &options()),
+        "t.csv: the header names `hired` 2 times; say which one with `hired#1` to `hired#2`"
+    );
+    for (name, first) in [("hired#1", true), ("hired#2", false)] {
+        let options = Options {
+            decision: Some(name.to_owned()),
+            ..options()
+        };
+        let table = read(text.as_bytes(), &options).expect("told apart");
+        assert_eq!(table.decision().map(|d| d[0]), Some(first));
+    }
+    let third = Options {
+        decision: Some("hired#3".to_owned()),
+        ..options()
+    };
+    assert!(error(text, &third).contains("has no column `hired#3`"));
+}
+
+#[test]
+fn broken_lines_are_named() {
+    assert_eq!(
+        error("sex,hired\nf,1\nm\n", &options()),
+        "t.csv: line 3: has 1 cells; expected 2, as the header"
+    );
+    assert_eq!(
+        error("sex,hired\n\"f\nx\",1\nm,0,0\n", &options()),
+        "t.csv: line 4: has 3 cells; expected 2, as the header"
+    );
+    let latin = read(b"sex,hired\nf,1\n\xe9,0\n", &options()).expect_err("not UTF-8");
+    assert_eq!(
+        latin,
+        "t.csv: line 3: is not UTF-8 in cell 1; expected UTF-8 text"
+    );
+    let unused = read(b"sex,hired,note\nf,1,a\nm,0,\xff\n", &options()).expect_err("not UTF-8");
+    assert_eq!(
+        unused,
+        "t.csv: line 3: is not UTF-8 in cell 3; expected UTF-8 text"
+    );
+    assert!(error("", &options()).contains("holds nothing"));
+    assert!(error("sex,hired\n", &options()).contains("holds no rows"));
+    assert!(error("1,2\n3,4\n", &options()).contains("header: holds only numbers"));
+    let headerless = Options {
+        columns: ["sex", "age", "hired"].map(str::to_owned).to_vec(),
+        ..options()
+    };
+    assert_eq!(
+        error("f,1\n", &headerless),
+        "t.csv: line 1: has 2 cells; expected 3, as columns were named"
+    );
+    let missing = Table::csv(std::path::Path::new("no such file.csv"), &options());
+    assert!(
+        missing
+            .expect_err("absent")
+            .to_string()
+            .starts_with("no such file.csv: cannot be read")
+    );
+}
+
+#[test]
+fn values_that_may_not_stand_there() {
+    assert_eq!(
+        error("sex,hired\nf,1\nm,2\n", &options()),
+        "t.csv: `hired`, line 3: `2`; expected 1 or 0 (or -1), true or false, yes or no; else say which value is favourable"
+    );
+    assert!(
+        error("sex,hired\nf,\n", &options()).starts_with("t.csv: `hired`, line 2: an empty cell;")
+    );
+    let stated = Options {
+        favourable: vec!["yes".to_owned()],
+        unfavourable: vec!["no".to_owned()],
+        ..options()
+    };
+    assert_eq!(
+        error("sex,hired\nf,yes\nm,maybe\n", &stated),
+        "t.csv: `hired`, line 3: `maybe`; expected one of the stated values: `yes`, `no`"
+    );
+    let never = Options {
+        favourable: vec![">50K".to_owned()],
+        ..options()
+    };
+    assert_eq!(
+        error("sex,hired\nf,>50K.\nm,>50K.\n", &never),
+        "t.csv: `hired` never holds `>50K`, the value stated as favourable (did you mean `>50K.`?); it holds `>50K.`"
+    );
+    for score in ["NaN", "inf", "high", ""] {
+        let scored = Options {
+            score: Some("s".to_owned()),
+            ..options()
+        };
+        let message = error(&format!("sex,hired,s\nf,1,0.5\nm,0,{score}\n"), &scored);
+        assert!(message.starts_with("t.csv: `s`, line 3: "), "{message}");
+        assert!(message.ends_with("; expected a finite number"), "{message}");
+    }
+    let weighted = Options {
+        weights: Some("w".to_owned()),
+        ..options()
+    };
+    assert_eq!(
+        error("sex,hired,w\nf,1,1\nm,0,-1\n", &weighted),
+        "t.csv: `w`, line 3: `-1`; expected a finite weight of at least 0"
+    );
+    assert_eq!(
+        error("sex,hired,w\nf,1,0\nm,0,0\n", &weighted),
+        "t.csv: all 2 weights in `weights` are 0; expected at least one above 0"
+    );
+    let binned = Options {
+        bins: vec![("sex".to_owned(), vec![1.0])],
+        ..options()
+    };
+    assert_eq!(
+        error("sex,hired\nf,1\n", &binned),
+        "t.csv: `sex`, line 2: `f`; expected a number, as it is cut into bins"
+    );
+}
+
+#[test]
+fn filters_that_leave_nobody_and_ids_that_repeat() {
+    let nobody = Options {
+        filters: vec!["sex=x".parse().expect("well-formed")],
+        ..options()
+    };
+    assert_eq!(
+        error("sex,hired\nf,1\nm,0\n", &nobody),
+        "t.csv: none of its 2 rows passes the filters; expected at least one"
+    );
+    let ids = Options {
+        id: Some("id".to_owned()),
+        ..options()
+    };
+    assert_eq!(
+        error("sex,hired,id\nf,1,7\nm,0,8\nm,0,7\n", &ids),
+        "t.csv: `id`, line 4: `7` again, first at line 2; expected each id once; name the column of variants if the table is paired"
+    );
+    let paired = Options {
+        variant: Some("sex".to_owned()),
+        groups: Vec::new(),
+        ..ids
+    };
+    assert!(read(b"sex,hired,id\nf,1,7\nm,0,7\n", &paired).is_ok());
+    assert!(error("sex,hired,id\nf,1,7\nf,0,7\n", &paired).contains("each id once per variant"));
+}
+
+#[test]
+fn groups_that_are_none() {
+    let table = |sex: &[&'static str]| {
+        Columns::new("t")
+            .decision((0..sex.len()).map(|i| i % 2 == 0))
+            .attribute("sex", sex.iter().copied())
+            .build()
+            .expect("fits")
+    };
+    let message = |sex: &[&'static str], settings: &Settings| {
+        measure(&table(sex), settings)
+            .expect_err("refused")
+            .to_string()
+    };
+    let settings = Settings {
+        min_n: 2,
+        ..Settings::default()
+    };
+    assert_eq!(
+        message(&["f", "f"], &settings),
+        "`sex` holds only `f`; expected at least two groups"
+    );
+    assert!(
+        message(&["f", "f", "m"], &settings)
+            .starts_with("`sex`: of 2 groups 1 has at least 2 members")
+    );
+    let all = message(&["f", "m"], &settings);
+    assert!(
+        all.starts_with("`sex`: of 2 groups 0 have at least 2 members (the largest has 1)"),
+        "{all}"
+    );
+    let reference = |attribute: &str, value: &str| Settings {
+        reference: vec![(attribute.to_owned(), value.to_owned())],
+        ..settings.clone()
+    };
+    let four = ["f", "f", "m", "m"];
+    assert!(
+        message(&four, &reference("sx", "f")).starts_with("reference: `sx` (did you mean `sex`?)")
+    );
+    assert!(message(&four, &reference("sex", "x")).starts_with("`sex` never takes the value `x`"));
+    let metrics = |id: &str| Settings {
+        metrics: vec![id.to_owned()],
+        ..settings.clone()
+    };
+    assert_eq!(
+        message(&four, &metrics("tpr_diference")),
+        "unknown metric `tpr_diference` (did you mean `tpr_difference`?)"
+    );
+    assert_eq!(
+        message(&four, &metrics("tpr_difference")),
+        "`tpr_difference` needs labels (`label`), which the table does not have"
+    );
+    assert!(message(&four, &metrics("disparate_impact")).starts_with("reference: not given"));
+}
+
+/// A group with one member is left out and counted, not fatal, while two others stand.
+#[test]
+fn a_group_of_one_is_left_out_by_name() {
+    let sex = ["f", "f", "m", "m", "x"];
+    let table = Columns::new("t")
+        .decision([true, false, true, true, true])
+        .attribute("sex", sex)
+        .build()
+        .expect("fits");
+    let settings = Settings {
+        min_n: 2,
+        ..Settings::default()
+    };
+    let measured = measure(&table, &settings).expect("two groups stand");
+    let figure = |id: &str| {
+        let mut all = measured.figures.iter().filter(|f| f.metric == id);
+        all.next().expect("measured").clone()
+    };
+    let gap = figure("selection_rate_difference");
+    assert_eq!(
+        (gap.value(), gap.left_out[0].group.as_str()),
+        (Some(0.5), "x")
+    );
+    assert_eq!((gap.persons_left_out, gap.persons), (1, 5));
+    assert_eq!(
+        gap.left_out[0].reason.to_string(),
+        "1 in the denominator, fewer than 2"
+    );
+    assert!(
+        measured
+            .skipped
+            .iter()
+            .any(|s| s.metric == "tpr_difference")
+    );
+}

@@ -1,0 +1,273 @@
+//! What files look like in the wild: headerless, dotted labels, deciles, unknown values, npz, weights, bins.
+
+use std::path::{Path, PathBuf};
+
+use ndarray::{arr1, arr2};
+use proofmark_audit::{Figure, Options, Settings, Table, measure};
+use proofmark_data::npz::{AnyArray, write};
+
+fn all(names: &[&str]) -> Vec<String> {
+    names.iter().map(|n| (*n).to_owned()).collect()
+}
+
+fn some(name: &str) -> Option<String> {
+    Some(name.to_owned())
+}
+
+fn headline<'f>(figures: &'f [Figure], id: &str, attribute: &str) -> &'f Figure {
+    let found = figures
+        .iter()
+        .find(|f| f.metric == id && f.attribute == attribute && f.comparison.is_headline());
+    found.expect("measured")
+}
+
+fn group(figures: &[Figure], id: &str, name: &str) -> f64 {
+    let found = figures
+        .iter()
+        .find(|f| f.metric == id && f.groups == [name]);
+    found.expect("measured").value().expect("estimable")
+}
+
+fn shared(name: &str) -> Option<PathBuf> {
+    let root = std::env::var_os("PROOFMARK_DATA").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data"),
+        PathBuf::from,
+    );
+    let path = root.join("datasets/tabular").join(name);
+    if path.exists() {
+        return Some(path);
+    }
+    eprintln!("SKIPPED: no ../shared/data (or $PROOFMARK_DATA)");
+    None
+}
+
+const ADULT: [&str; 15] = [
+    "age",
+    "workclass",
+    "fnlwgt",
+    "education",
+    "education-num",
+    "marital-status",
+    "occupation",
+    "relationship",
+    "race",
+    "sex",
+    "capital-gain",
+    "capital-loss",
+    "hours-per-week",
+    "country",
+    "income",
+];
+
+#[test]
+fn bins_filters_unknown_values_and_one_against_the_rest() {
+    let text = "age,race,hired\n20,a,1\n25,b,0\n44,?,1\n45,c,0\n70,a,1\n,b,1\n30,a,0\n";
+    let options = Options {
+        decision: some("hired"),
+        groups: all(&["age", "race"]),
+        bins: vec![("age".to_owned(), vec![25.0, 45.0])],
+        against_rest: vec![("race".to_owned(), "a".to_owned())],
+        filters: vec!["age!=30".parse().expect("well-formed")],
+        ..Options::default()
+    };
+    let table = Table::csv_from(text.as_bytes(), "t", &options).expect("reads");
+    assert_eq!((table.rows(), table.filtered()), (6, 1));
+    let [age, race] = table.attributes() else {
+        panic!("two attributes");
+    };
+    assert_eq!(age.levels(), ["< 25", "25 to < 45", "45 or more"]);
+    let values: Vec<Option<&str>> = (0..6).map(|r| age.value(r)).collect();
+    let [low, mid, high] = ["< 25", "25 to < 45", "45 or more"].map(Some);
+    assert_eq!(values, [low, mid, mid, high, high, None]);
+    let values: Vec<Option<&str>> = (0..6).map(|r| race.value(r)).collect();
+    let (a, rest) = (Some("a"), Some("not a"));
+    assert_eq!(values, [a, rest, None, rest, a, rest]);
+    let settings = Settings {
+        min_n: 1,
+        intersections: 2,
+        ..Settings::default()
+    };
+    let measured = measure(&table, &settings).expect("measures");
+    let names: Vec<&str> = measured.groupings.iter().map(|g| g.attribute()).collect();
+    assert_eq!(names, ["age", "race", "age & race"]);
+    let gap = headline(&measured.figures, "selection_rate_difference", "age & race");
+    assert_eq!((gap.persons_left_out, gap.persons), (2, 6));
+}
+
+#[test]
+fn several_values_of_a_column_are_any_of_them() {
+    let text = "age,race,hired\n20,a,1\n25,b,0\n44,c,1\n45,b,0\n";
+    let options = Options {
+        decision: some("hired"),
+        groups: all(&["race"]),
+        filters: ["race=a", "race=b", "age<45"]
+            .map(|f| f.parse().expect("well-formed"))
+            .to_vec(),
+        ..Options::default()
+    };
+    let table = Table::csv_from(text.as_bytes(), "t", &options).expect("reads");
+    assert_eq!((table.rows(), table.filtered()), (2, 2));
+}
+
+#[test]
+fn an_npz_is_a_table_too() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("t.npz");
+    let arrays = [
+        ("y", AnyArray::from(arr1(&[1_i64, 0, 1, 0]).into_dyn())),
+        (
+            "yhat",
+            AnyArray::from(arr1(&[true, true, false, false]).into_dyn()),
+        ),
+        (
+            "sex",
+            AnyArray::from(arr1(&["f", "m", "f", "m"].map(str::to_owned)).into_dyn()),
+        ),
+        (
+            "age",
+            AnyArray::from(arr1(&[f64::NAN, 20.0, 30.0, 40.0]).into_dyn()),
+        ),
+        (
+            "x",
+            AnyArray::from(arr2(&[[0.0_f32, 1.0], [2.0, 3.0], [4.0, 5.0], [6.0, 7.0]]).into_dyn()),
+        ),
+        ("odd", AnyArray::from(arr1(&[1_u8, 2, 3]).into_dyn())),
+    ];
+    let views: Vec<(&str, _)> = arrays.iter().map(|(n, a)| (*n, a.view())).collect();
+    write(&path, &views).expect("writes");
+    let options = Options {
+        decision: some("yhat"),
+        label: some("y"),
+        groups: all(&["sex", "age"]),
+        features: all(&["x"]),
+        ..Options::default()
+    };
+    let table = Table::npz(&path, &options).expect("reads");
+    assert_eq!(table.label(), Some(&[true, false, true, false][..]));
+    assert_eq!(table.decision(), Some(&[true, true, false, false][..]));
+    assert_eq!(
+        (
+            table.attributes()[1].value(0),
+            table.attributes()[1].value(1)
+        ),
+        (None, Some("20"))
+    );
+    assert_eq!(
+        (table.features().len(), table.features()[1].values[3]),
+        (2, 7.0)
+    );
+    let odd = Options {
+        weights: some("odd"),
+        ..options
+    };
+    let message = Table::npz(&path, &odd).expect_err("ragged").to_string();
+    assert!(
+        message.ends_with("`yhat` has 4 rows and `odd` has 3; expected as many of each"),
+        "{message}"
+    );
+}
+
+/// The published rates: 44.9 against 23.5 % labelled higher risk and did not re-offend, 28.0 against 47.7 % the other way.
+#[test]
+fn compas_comes_out_as_published() {
+    let Some(path) = shared("compas-scores-two-years.csv") else {
+        return;
+    };
+    let options = Options {
+        score: some("decile_score#1"),
+        threshold: Some(5.0),
+        label: some("two_year_recid"),
+        groups: all(&["race"]),
+        ..Options::default()
+    };
+    let table = Table::csv(&path, &options).expect("reads");
+    assert_eq!(table.rows(), 7214);
+    let measured = measure(&table, &Settings::default()).expect("measures");
+    let rate = |id: &str, race: &str| (group(&measured.figures, id, race) * 1000.0).round() / 10.0;
+    let (black, white) = ("African-American", "Caucasian");
+    assert_eq!([rate("fpr", black), rate("fpr", white)], [44.8, 23.5]);
+    assert_eq!([rate("fnr", black), rate("fnr", white)], [28.0, 47.7]);
+    assert_eq!([rate("ppv", black), rate("ppv", white)], [63.0, 59.1]);
+    // Eleven Native Americans and thirty-one Asians: too few of one sort or the other for some rates.
+    let gap = headline(&measured.figures, "fpr_difference", "race");
+    assert!(
+        gap.left_out.iter().any(|l| l.group == "Native American"),
+        "{gap:?}"
+    );
+}
+
+/// AIF360's published figures on Adult's test labels.
+#[test]
+fn adult_is_headerless_and_its_differential_fairness_is_as_published() {
+    let Some(path) = shared("adult-test.csv") else {
+        return;
+    };
+    let mut options = Options {
+        columns: all(&ADULT),
+        label: some("income"),
+        groups: all(&["race", "sex", "country"]),
+        favourable: all(&[">50K."]),
+        // What is unknown is not the United States either.
+        unknown: Vec::new(),
+        against_rest: [("race", "White"), ("country", "United-States")]
+            .map(|(a, v)| (a.to_owned(), v.to_owned()))
+            .to_vec(),
+        ..Options::default()
+    };
+    let settings = Settings {
+        min_n: 1,
+        intersections: 3,
+        ..Settings::default()
+    };
+    for want in [1.536_790_146_536_23, 2.063_813_731_996_515] {
+        let table = Table::csv(&path, &options).expect("reads");
+        assert_eq!(table.rows(), 16281);
+        let measured = measure(&table, &settings).expect("measures");
+        let id = "label_differential_fairness";
+        let got = headline(&measured.figures, id, "race & sex & country").value();
+        assert!(
+            got.is_some_and(|g| (g - want).abs() < 1e-10),
+            "{got:?}, expected {want}"
+        );
+        options.against_rest.remove(0);
+    }
+    options.favourable = all(&[">50K"]);
+    let message = Table::csv(&path, &options).expect_err("dotted").to_string();
+    assert!(
+        message.contains("`>50K` (not met yet) or `<=50K.`: this is a third value"),
+        "{message}"
+    );
+}
+
+#[test]
+fn german_credit_has_classes_1_and_2() {
+    let Some(path) = shared("german.csv") else {
+        return;
+    };
+    let names: Vec<String> = (1..=20)
+        .map(|i| format!("a{i}"))
+        .chain(["class".to_owned()])
+        .collect();
+    let options = Options {
+        columns: names,
+        label: some("class"),
+        groups: all(&["a13"]),
+        bins: vec![("a13".to_owned(), vec![25.0])],
+        favourable: all(&["1"]),
+        ..Options::default()
+    };
+    let table = Table::csv(&path, &options).expect("reads");
+    let positive = table
+        .label()
+        .expect("labels")
+        .iter()
+        .filter(|l| **l)
+        .count();
+    assert_eq!((table.rows(), positive), (1000, 700));
+    let measured = measure(&table, &Settings::default()).expect("measures");
+    assert!(
+        headline(&measured.figures, "base_rate_difference", "a13")
+            .value()
+            .is_some_and(|v| v > 0.1)
+    );
+}

@@ -11,8 +11,7 @@
 
 use proofmark_domain::Interval;
 use proofmark_stats::{
-    Arm, Contrasts, Pair, Scale, normal_critical, normal_tail, range_critical, range_tail,
-    sidak_level, sidak_p,
+    Arm, Contrasts, Pair, Scale, normal_critical, normal_tail, range_critical, sidak_level, sidak_p,
 };
 
 use crate::{Combine, Comparison, Estimate, Family, Figure, Form, Share, Tally};
@@ -122,6 +121,7 @@ impl Evidence {
         }
     }
 
+    #[allow(clippy::needless_pass_by_value)] // an iterator, cloned for either end
     fn combined(&self, parts: impl Iterator<Item = Interval> + Clone) -> Interval {
         let end = |of: fn(&Interval) -> f64| {
             let ends = parts.clone().map(|i| of(&i));

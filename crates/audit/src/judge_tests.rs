@@ -94,7 +94,7 @@ fn needed_settles_it() {
     ] {
         let judged = judge(
             &figures(&table(&groups), &[&requirement.metric]),
-            &[requirement.clone()],
+            std::slice::from_ref(&requirement),
             0.95,
             &|_| None,
         );
@@ -258,6 +258,7 @@ fn a_family_at_its_tolerances_is_seldom_judged_wrongly() {
 
 #[test]
 #[ignore = "minutes: 2,000 runs"]
+#[expect(clippy::print_stdout, reason = "the figures are what it is run for")]
 fn a_family_at_its_tolerances_in_full() {
     let runs = 2000;
     let counts = at_tolerance(runs);

@@ -1,6 +1,14 @@
 //! What `tests/peers/fairness_agrees.py` wrote down of fairlearn, AIF360 and others comes out here, to 1e-9.
 //!
 //! Skipped where nothing was written, or where the data are absent.
+#![allow(
+    clippy::print_stderr,
+    clippy::type_complexity,
+    clippy::unnecessary_wraps,
+    clippy::redundant_closure_for_method_calls,
+    clippy::redundant_closure,
+    reason = "a test that is skipped says so; the rest are tables"
+)]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,12 @@
 //! What files look like in the wild: headerless, dotted labels, deciles, unknown values, npz, weights, bins.
+#![allow(
+    clippy::print_stderr,
+    clippy::type_complexity,
+    clippy::unnecessary_wraps,
+    clippy::redundant_closure_for_method_calls,
+    clippy::redundant_closure,
+    reason = "a test that is skipped says so; the rest are tables"
+)]
 
 use std::path::{Path, PathBuf};
 

@@ -75,6 +75,7 @@ mod tests {
         }
     }
 
+    #[allow(clippy::unreadable_literal)] // as printed by the source
     const FISHER_GOLDEN: [([[u64; 2]; 2], f64); 6] = [
         ([[8, 2], [1, 5]], 3.49650349650350e-02),
         ([[10, 90], [20, 80]], 7.34275897213764e-02),

@@ -94,7 +94,7 @@ impl Pair {
     }
 
     /// From a comparison with the others to one with everybody: all = share x group + (1 - share) x others.
-    fn to_all(&self, scale: Scale, v: f64) -> f64 {
+    fn to_all(self, scale: Scale, v: f64) -> f64 {
         let others = 1.0 - self.share;
         match scale {
             Scale::Difference => others * v,

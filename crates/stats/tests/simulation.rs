@@ -3,6 +3,12 @@
 //!
 //! The ordinary tests draw 200 runs of each setting; `cargo test -p proofmark-stats --release -- --ignored --nocapture`
 //! draws 2,000 and prints the figures.
+#![allow(
+    clippy::print_stdout,
+    clippy::type_complexity,
+    clippy::same_item_push,
+    reason = "figures are what it is run for; settings are tables"
+)]
 
 use proofmark_domain::{Interval, Seed};
 use proofmark_stats::random::{Purpose, Stream, StreamKey};

@@ -24,9 +24,12 @@ pub(crate) fn run(args: &Audit, quiet: bool) -> Result<u8, Failure> {
         JudgeArg::Interval => By::Interval,
         JudgeArg::Point => By::Point,
     };
-    let requirements = args.metrics.iter().map(|m| requirement(m, by));
+    let requirements = args
+        .metrics
+        .iter()
+        .map(|m| requirement(m, by).map_err(Failure::from));
     let asked = Asked {
-        requirements: requirements.collect::<Result<_, _>>()?,
+        requirements: requirements.collect::<Result<_, Failure>>()?,
         level: args.level,
         suppress: args.suppress,
         ..Asked::default()
@@ -59,7 +62,9 @@ pub(crate) fn run(args: &Audit, quiet: bool) -> Result<u8, Failure> {
     if !quiet {
         output::tell(render::table(&report, command::colour()).trim_end());
     }
-    Ok(report.verdict.map_or(0, |v| v.exit_code()))
+    Ok(report
+        .verdict
+        .map_or(0, proofmark::domain::Verdict::exit_code))
 }
 
 fn options(args: &Audit) -> Result<Options, Failure> {
@@ -73,7 +78,10 @@ fn options(args: &Audit) -> Result<Options, Failure> {
         })?;
         bins.push((column, numbers));
     }
-    let filters = args.filters.iter().map(|f| f.parse());
+    let filters = args
+        .filters
+        .iter()
+        .map(|f| f.parse().map_err(Failure::from));
     Ok(Options {
         columns: args.columns.clone(),
         decision: args.decision.clone(),
@@ -84,7 +92,7 @@ fn options(args: &Audit) -> Result<Options, Failure> {
         weights: args.weights.clone(),
         groups: args.groups.clone(),
         stratum: args.stratum.clone(),
-        filters: filters.collect::<Result<_, _>>()?,
+        filters: filters.collect::<Result<_, Failure>>()?,
         bins,
         favourable: args.favourable.clone(),
         positive: args.positive.clone(),

@@ -299,6 +299,7 @@ fn metrics_are_listed() {
 
 /// The published picture: false-positive rates differ by race, significantly.
 #[test]
+#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
 fn compas() {
     let table = root().join("../shared/data/datasets/tabular/compas-scores-two-years.csv");
     if !table.exists() {

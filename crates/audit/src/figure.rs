@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use crate::{Share, Tally};
+use crate::metric::Rows;
+use crate::{Share, Table, Tally};
 
 /// Why a figure cannot be estimated.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,6 +54,42 @@ pub struct Mean {
     pub variance: Option<f64>,
     /// The smallest of the denominators it rests on.
     pub denominator: Tally,
+}
+
+/// The weighted mean over those rows for which `value` gives one, with its variance.
+pub(crate) fn mean_of(
+    rows: Rows<'_>,
+    value: impl Fn(&Table, usize) -> Option<f64>,
+) -> Result<Mean, Reason> {
+    let mut denominator = Tally::default();
+    let mut sum = 0.0;
+    for (row, weight) in rows.weighted() {
+        if let Some(v) = value(rows.table, row) {
+            denominator.count(weight);
+            sum += weight * v;
+        }
+    }
+    if denominator.n == 0 {
+        return Err(Reason::TooFew { n: 0, min_n: 1 });
+    }
+    let mean = sum / denominator.weight;
+    let mut squares = 0.0;
+    for (row, weight) in rows.weighted() {
+        if let Some(v) = value(rows.table, row) {
+            squares += (weight * (v - mean)).powi(2);
+        }
+    }
+    Ok(Mean {
+        value: mean,
+        variance: variance(squares, denominator),
+        denominator,
+    })
+}
+
+/// The variance of a weighted mean from `sum of (w (v - mean))^2`; none from fewer than two.
+pub(crate) fn variance(squares: f64, denominator: Tally) -> Option<f64> {
+    let n = denominator.n as f64;
+    (n > 1.0).then(|| squares / denominator.weight.powi(2) * n / (n - 1.0))
 }
 
 /// What one group's estimate is made of.
@@ -107,12 +144,18 @@ pub enum Form {
     Plain,
     /// The first less what it is compared with; between groups, the largest less the smallest.
     Difference,
-    /// The same without its sign.
+    /// The same without its sign; of several parts the largest.
     Distance,
     /// The first over what it is compared with; between groups, the smallest over the largest.
     Ratio,
-    /// The same or its inverse, whichever is at most 1.
+    /// The same or its inverse, whichever is at most 1; of several parts the smallest.
     Closeness,
+    /// The exponential of the part, which is the logarithm of a ratio and bears its variance.
+    Exponential,
+    /// The same or its inverse, whichever is at most 1; of several parts the smallest.
+    ExponentialCloseness,
+    /// Persons of the group times what it is compared with less the group's rate; of several parts the largest.
+    Persons,
 }
 
 /// How the families of a figure become one number.

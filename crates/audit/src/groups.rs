@@ -17,7 +17,7 @@ pub struct Group {
 pub struct Groups<'a> {
     table: &'a Table,
     attribute: String,
-    groups: Vec<Group>,
+    all: Vec<Group>,
     overall: Cell,
     unknown: Tally,
     reference: Option<usize>,
@@ -51,8 +51,9 @@ impl<'a> Groups<'a> {
 
     /// The same grouping with its rows dealt out anew: `of` gives the group of each row, [`UNKNOWN`] for none. What
     /// a permutation test needs.
+    #[must_use]
     pub fn dealt(&self, of: Vec<u32>) -> Self {
-        let names = self.groups.iter().map(|g| g.name.clone()).collect();
+        let names = self.all.iter().map(|g| g.name.clone()).collect();
         let mut dealt = Self::assemble(self.table, self.attribute.clone(), names, of);
         dealt.reference = self.reference;
         dealt
@@ -97,7 +98,7 @@ impl<'a> Groups<'a> {
         Self {
             table,
             attribute,
-            groups: groups.map(|(name, cell)| Group { name, cell }).collect(),
+            all: groups.map(|(name, cell)| Group { name, cell }).collect(),
             overall,
             unknown,
             reference: None,
@@ -128,12 +129,12 @@ impl<'a> Groups<'a> {
             values.push(value.as_str());
         }
         let name = join(values.into_iter());
-        Ok(self.groups.iter().position(|g| g.name == name))
+        Ok(self.all.iter().position(|g| g.name == name))
     }
 
     fn refuse_too_few(&self, settings: &Settings) -> Result<(), AuditError> {
-        if self.groups.len() < 2 {
-            let problem = match self.groups.first() {
+        if self.all.len() < 2 {
+            let problem = match self.all.first() {
                 None => "is unknown in every row".to_owned(),
                 Some(only) => format!("holds only `{}`", only.name),
             };
@@ -142,12 +143,12 @@ impl<'a> Groups<'a> {
                 problem,
             });
         }
-        let sizes = || self.groups.iter().map(|g| g.cell.all().n);
+        let sizes = || self.all.iter().map(|g| g.cell.all().n);
         let left = sizes().filter(|n| *n >= settings.min_n).count();
         if left < 2 {
             return Err(AuditError::NoGroupLeft {
                 attribute: self.attribute.clone(),
-                groups: self.groups.len(),
+                groups: self.all.len(),
                 left,
                 have: if left == 1 { "has" } else { "have" },
                 min_n: settings.min_n,
@@ -169,7 +170,7 @@ impl<'a> Groups<'a> {
 
     /// Every group, in order.
     pub fn groups(&self) -> &[Group] {
-        &self.groups
+        &self.all
     }
 
     /// All groups together, without the unknown.
@@ -199,7 +200,7 @@ impl<'a> Groups<'a> {
 
     /// The rows of all groups, group by group.
     pub fn known(&self) -> &[u32] {
-        &self.order[..self.starts[self.groups.len()]]
+        &self.order[..self.starts[self.all.len()]]
     }
 }
 

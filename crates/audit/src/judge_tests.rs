@@ -41,7 +41,7 @@ fn at_most(metric: &str, tolerance: f64) -> Requirement {
     Requirement {
         metric: metric.to_owned(),
         attribute: None,
-        relation: Relation::AtMost,
+        bound: Bound::AtMost,
         tolerance,
         by: By::Interval,
     }
@@ -49,7 +49,7 @@ fn at_most(metric: &str, tolerance: f64) -> Requirement {
 
 fn at_least(metric: &str, tolerance: f64) -> Requirement {
     Requirement {
-        relation: Relation::AtLeast,
+        bound: Bound::AtLeast,
         ..at_most(metric, tolerance)
     }
 }
@@ -232,11 +232,7 @@ fn at_tolerance(runs: u64) -> [u64; 3] {
         count[0] += u64::from(said.contains(&Verdict::Fail));
         count[1] += u64::from(said.contains(&Verdict::Pass));
         let strict = requirements.clone().map(|r| Requirement {
-            tolerance: if r.relation == Relation::AtMost {
-                0.0
-            } else {
-                1.0
-            },
+            tolerance: if r.bound == Bound::AtMost { 0.0 } else { 1.0 },
             ..r
         });
         count[2] += u64::from(verdicts(&equal, &strict).contains(&Verdict::Fail));
@@ -247,7 +243,7 @@ fn at_tolerance(runs: u64) -> [u64; 3] {
 
 #[test]
 fn a_family_at_its_tolerances_is_seldom_judged_wrongly() {
-    let runs = 200;
+    let runs = 100;
     for count in at_tolerance(runs) {
         assert!(
             clopper_pearson_lower(count, runs, 0.99) <= 0.05,

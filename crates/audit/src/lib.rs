@@ -3,11 +3,15 @@
 //! An audit reads a table: decisions, scores, labels, weights, and the attributes that make groups. Whoever ran the
 //! model made the table; any model in any language will do.
 //!
-//! * [`Columns`] makes a [`Table`] from arrays.
-//! * [`Groups`] divides it by an attribute or by several together.
+//! * [`Table::csv`] and [`Table::npz`] read a table, [`Options`] says what its columns are for; [`Columns`] makes one
+//!   from arrays.
+//! * [`measure`] gives every figure that the table's columns allow; [`Settings`] says how.
+//! * [`Groups`] divides a table by an attribute or by several together.
 //! * [`judge`] holds figures against requirements, each by its interval, all of them together.
 //! * [`metric`] has every metric; each gives [`Figure`]s: a value or the reason why there is none, and what it is
 //!   made of.
+//! * [`robustness`] joins an attack report with the groups of its samples.
+//! * [`synthetic`] makes populations whose gaps are known.
 //!
 //! No tensors, no clock, no printing, no random numbers but keyed ones.
 
@@ -17,8 +21,12 @@ mod evidence;
 mod figure;
 mod groups;
 mod judge;
+mod measure;
 pub mod metric;
+mod piece;
+pub mod robustness;
 mod settings;
+pub mod synthetic;
 mod table;
 
 pub use cell::{Cell, Share, Tally};
@@ -27,6 +35,7 @@ pub use figure::{
     Basis, Combine, Comparison, Estimate, Family, Figure, Form, LeftOut, Mean, Part, Reason,
 };
 pub use groups::{Group, Groups, JOIN};
-pub use judge::{By, Judgement, Relation, Requirement, Ruling, judge};
+pub use judge::{Bound, By, Judgement, Requirement, Ruling, judge};
+pub use measure::{Measured, Refused, Skipped, measure};
 pub use settings::Settings;
-pub use table::{Coded, Columns, Numbers, Outcome, Table, UNKNOWN};
+pub use table::{Coded, Columns, Filter, Numbers, Options, Outcome, Relation, Table, UNKNOWN};

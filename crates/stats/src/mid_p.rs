@@ -107,7 +107,7 @@ impl Tail {
         let choose = ln_gamma(n + 1.0) - ln_gamma(x + 1.0) - ln_gamma(n - x + 1.0);
         let exact = |p: f64| {
             let seen = (choose + x * p.ln() + (n - x) * (-p).ln_1p()).exp();
-            let beyond = beta::regularised(x, n - x + 1.0, p) - (1.0 - self.share) * seen;
+            let beyond = beta::regularised_to(x, n - x + 1.0, p, 1e-14) - (1.0 - self.share) * seen;
             beyond.max(f64::MIN_POSITIVE).ln() - self.log
         };
         root(exact, guess * 0.998, guess * 1.002, rate)
@@ -165,7 +165,7 @@ fn root(f: impl Fn(f64) -> f64, low: f64, high: f64, most: f64) -> f64 {
             middle = f64::midpoint(a, b);
         }
         let at = f(middle);
-        if at.abs() < 1e-12 {
+        if at.abs() < 1e-11 {
             return middle;
         }
         if at < 0.0 {

@@ -177,7 +177,11 @@ impl Contrasts {
     /// the end nearer to equality, which guards against chance in any set, `far` that of the other, which only the
     /// truly largest can miss.
     pub fn extreme_of_many(&self, scale: Scale, near: f64, far: f64) -> Interval {
-        let (near, far) = (self.critical(near), normal_critical(far));
+        self.extreme_at(scale, self.critical(near), normal_critical(far))
+    }
+
+    /// The same at these critical values: [`Self::critical`] is dear where it is asked for again and again.
+    pub fn extreme_at(&self, scale: Scale, near: f64, far: f64) -> Interval {
         match scale {
             Scale::Difference => Interval {
                 low: self.nearest(scale, near).max(0.0),

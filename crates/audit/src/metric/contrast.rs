@@ -2,11 +2,11 @@
 
 use super::{Contrast, Entry, Of, Rows, Statistic};
 use crate::figure::{Basis, Comparison, Estimate, Family, Figure, Form, LeftOut, Part, Reason};
-use crate::{Groups, Settings};
+use crate::{Group, Groups, Settings};
 
 /// A statistic of every group: what can be estimated, and what cannot.
 pub(crate) struct Parts {
-    pub(crate) parts: Vec<Part>,
+    pub(crate) known: Vec<Part>,
     pub(crate) left_out: Vec<LeftOut>,
     pub(crate) overall: Result<Part, Reason>,
 }
@@ -40,10 +40,10 @@ impl Statistic {
 
     /// Of every group and of all together.
     pub(crate) fn parts(&self, groups: &Groups<'_>, settings: &Settings) -> Parts {
-        let (mut parts, mut left_out) = (Vec::new(), Vec::new());
+        let (mut known, mut left_out) = (Vec::new(), Vec::new());
         for (at, group) in groups.groups().iter().enumerate() {
             match self.estimate(Some(at), groups, settings) {
-                Ok(estimate) => parts.push(Part {
+                Ok(estimate) => known.push(Part {
                     group: Some(at),
                     name: group.name.clone(),
                     estimate,
@@ -61,10 +61,22 @@ impl Statistic {
             estimate,
         });
         Parts {
-            parts,
+            known,
             left_out,
             overall,
         }
+    }
+}
+
+/// A group with fewer members than the policy asks for.
+pub(crate) fn too_few(group: &Group, n: u64, settings: &Settings) -> LeftOut {
+    LeftOut {
+        group: group.name.clone(),
+        persons: group.cell.all().n,
+        reason: Reason::TooFew {
+            n,
+            min_n: settings.min_n.max(1),
+        },
     }
 }
 
@@ -103,18 +115,18 @@ pub(crate) fn figures(
             let against = parts.overall.clone();
             let ratio = contrast == Contrast::RatioToOverall;
             let to = [Comparison::GroupToOverall, Comparison::MostToOverall];
-            compared(statistic.id, ratio, parts.parts, against, to, &figure)
+            compared(statistic.id, ratio, &parts.known, against, to, &figure)
         }
         Contrast::DifferenceToReference | Contrast::RatioToReference => {
             let Some(reference) = groups.reference() else {
                 return Vec::new();
             };
             let ratio = contrast == Contrast::RatioToReference;
-            let mut parts = parts.parts;
+            let mut parts = parts.known;
             let at = parts.iter().position(|p| p.group == Some(reference));
             let against = at.map_or(Err(Reason::NothingToCompareWith), |at| Ok(parts.remove(at)));
             let to = [Comparison::GroupToReference, Comparison::MostToReference];
-            compared(statistic.id, ratio, parts, against, to, &figure)
+            compared(statistic.id, ratio, &parts, against, to, &figure)
         }
     }
 }
@@ -146,7 +158,7 @@ fn plain(statistic: &Statistic, parts: Parts, groups: &Groups<'_>, blank: &Figur
         value: Err(reason),
         ..blank.clone()
     };
-    let mut with = parts.parts.into_iter().peekable();
+    let mut with = parts.known.into_iter().peekable();
     let mut without = parts.left_out.into_iter();
     let mut all = Vec::new();
     for at in 0..groups.groups().len() {
@@ -180,7 +192,7 @@ pub(crate) fn extremes(parts: &[Part]) -> Option<(&Part, &Part)> {
 
 /// Largest less smallest, or smallest over largest.
 pub(crate) fn between(rate: &'static str, form: Form, parts: Parts, blank: Figure) -> Figure {
-    let parts = parts.parts;
+    let parts = parts.known;
     let mut figure = Figure {
         comparison: Comparison::Between,
         ..blank
@@ -220,19 +232,16 @@ pub(crate) fn quotient(a: f64, b: f64) -> Result<f64, Reason> {
 fn compared(
     rate: &'static str,
     ratio: bool,
-    parts: Vec<Part>,
+    parts: &[Part],
     against: Result<Part, Reason>,
     [each, most]: [Comparison; 2],
     blank: &Figure,
 ) -> Vec<Figure> {
-    let against = match against {
-        Ok(against) => against,
-        Err(_) => {
-            return vec![Figure {
-                comparison: most,
-                ..blank.clone()
-            }];
-        }
+    let Ok(against) = against else {
+        return vec![Figure {
+            comparison: most,
+            ..blank.clone()
+        }];
     };
     let figure = |comparison, form, parts: Vec<Part>, of: &Part, value| Figure {
         comparison,
@@ -268,7 +277,7 @@ fn compared(
         .map(|p| figure(each, form, vec![p.clone()], p, value(p)))
         .collect();
     let mut farthest: Option<(f64, &Part)> = None;
-    for part in &parts {
+    for part in parts {
         if let Ok(v) = value(part)
             && farthest.is_none_or(|f| distance(v) > distance(f.0))
         {
@@ -278,9 +287,9 @@ fn compared(
     all.push(match (farthest, parts.first()) {
         (Some((v, part)), _) => {
             let v = if ratio { closeness(v) } else { v.abs() };
-            figure(most, far, parts.clone(), part, Ok(v))
+            figure(most, far, parts.to_vec(), part, Ok(v))
         }
-        (None, Some(part)) => figure(most, far, parts.clone(), part, value(part)),
+        (None, Some(part)) => figure(most, far, parts.to_vec(), part, value(part)),
         (None, None) => Figure {
             comparison: most,
             value: Err(Reason::NoTwoGroups { left: 0 }),

@@ -268,4 +268,12 @@ macro_rules! entry {
     };
 }
 
-pub(crate) use {entries, entry};
+/// The entries of a statistic of either sign: itself and its three differences.
+macro_rules! differences {
+    ($($all:tt)*) => {{
+        const ALL: [$crate::metric::Entry; 7] = $crate::metric::entry::entries!($($all)*);
+        [ALL[0], ALL[1], ALL[3], ALL[5]]
+    }};
+}
+
+pub(crate) use {differences, entries, entry};

@@ -7,7 +7,7 @@
 //! `TP / (TP + FN) = P(Ŷ = 1 | Y = 1, A = a)`, by weight.
 //!
 //! # Reference
-//! Hardt, Price and Srebro, "Equality of Opportunity in Supervised Learning", NeurIPS 2016, definition 2.2.
+//! Hardt, Price and Srebro, "Equality of Opportunity in Supervised Learning", NIPS 2016, definition 2.2.
 //!
 //! # Divergences
 //! A group without positives is not estimable. fairlearn makes its rate 0, and the largest difference up to 1.

@@ -190,16 +190,54 @@ impl Table {
                 rows: self.rows,
             });
         }
+        self.distinct_ids(&at)?;
         let mut names: Vec<&str> = self.attributes.iter().map(Coded::name).collect();
         names.sort_unstable();
-        if let Some(twice) = names.windows(2).find(|w| w[0] == w[1]) {
+        if let Some([twice, _]) = names.array_windows().find(|[a, b]| a == b) {
             return Err(AuditError::Option {
                 option: "groups",
-                value: format!("`{}` stands there twice", twice[0]),
+                value: format!("`{twice}` stands there twice"),
                 expected: "distinct attributes".to_owned(),
             });
         }
         Ok(self)
+    }
+
+    /// An id stands once, or in a paired table once per variant.
+    fn distinct_ids(&self, at: &impl Fn(usize) -> String) -> Result<(), AuditError> {
+        let Some(id) = &self.id else {
+            return Ok(());
+        };
+        let key = |row: &u32| {
+            let variant = self.variant.as_ref().map(|v| v.codes()[*row as usize]);
+            (id.codes()[*row as usize], variant, *row)
+        };
+        let mut order: Vec<u32> = (0..self.rows as u32).collect();
+        order.sort_unstable_by_key(key);
+        let same = |w: &&[u32]| {
+            let (a, b) = (key(&w[0]), key(&w[1]));
+            (a.0, a.1) == (b.0, b.1)
+        };
+        let Some(twice) = order.windows(2).find(same) else {
+            return Ok(());
+        };
+        let row = twice[1] as usize;
+        let once = if self.variant.is_some() {
+            "each id once per variant"
+        } else {
+            "each id once; name the column of variants if the table is paired"
+        };
+        Err(AuditError::Value {
+            file: self.source.clone(),
+            column: id.name().to_owned(),
+            at: at(row),
+            value: format!(
+                "`{}` again, first at {}",
+                id.value(row).unwrap_or(""),
+                at(twice[0] as usize)
+            ),
+            expected: once.to_owned(),
+        })
     }
 
     fn same_length(&self) -> Result<usize, AuditError> {

@@ -1,10 +1,23 @@
 //! Tables of decisions, by the role of each column.
 
 mod arrays;
+mod binary;
 mod coded;
+mod csv;
+mod field;
+mod filter;
+mod load;
+mod npz;
+mod options;
 
 pub use arrays::Columns;
 pub use coded::{Coded, UNKNOWN};
+pub use filter::{Filter, Relation};
+pub use options::Options;
+
+use coded::Coder;
+
+use std::sync::OnceLock;
 
 /// What became of a sample under attack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,8 +28,6 @@ pub enum Outcome {
     Broken,
     /// Right without attack, and not broken.
     Robust,
-    /// Not judged: scores that are not finite, or attacked by nothing.
-    Unjudged,
 }
 
 /// A column of numbers.
@@ -46,6 +57,7 @@ pub struct Table {
     pub(crate) id: Option<Coded>,
     pub(crate) variant: Option<Coded>,
     pub(crate) outcome: Option<Vec<Outcome>>,
+    median: OnceLock<Option<f64>>,
 }
 
 impl Table {
@@ -131,7 +143,36 @@ impl Table {
             .is_some_and(|s| s.iter().all(|v| (0.0..=1.0).contains(v)))
     }
 
+    /// The median of all scores by weight: half of the weight lies below it; midway between two scores where both would
+    /// do.
+    pub fn score_median(&self) -> Option<f64> {
+        *self.median.get_or_init(|| {
+            let score = self.score.as_ref()?;
+            let mut sorted: Vec<(f64, f64)> = score
+                .iter()
+                .enumerate()
+                .map(|(row, s)| (*s, self.weight(row)))
+                .filter(|(_, w)| *w > 0.0)
+                .collect();
+            sorted.sort_by(|a, b| a.0.total_cmp(&b.0));
+            let half = sorted.iter().map(|s| s.1).sum::<f64>() / 2.0;
+            let mut below = 0.0;
+            for (at, (score, weight)) in sorted.iter().enumerate() {
+                below += weight;
+                if below > half {
+                    return Some(*score);
+                }
+                if below == half {
+                    let next = sorted.get(at + 1).map_or(*score, |n| n.0);
+                    return Some(f64::midpoint(*score, next));
+                }
+            }
+            None
+        })
+    }
+
     /// These rows in this order, repeated where they are repeated: what resampling needs.
+    #[must_use]
     pub fn take(&self, rows: &[u32]) -> Self {
         fn pick<T: Copy>(values: Option<&Vec<T>>, rows: &[u32]) -> Option<Vec<T>> {
             values.map(|v| rows.iter().map(|r| v[*r as usize]).collect())
@@ -159,6 +200,7 @@ impl Table {
             id: coded(&self.id),
             variant: coded(&self.variant),
             outcome: pick(self.outcome.as_ref(), rows),
+            median: OnceLock::new(),
         }
     }
 }

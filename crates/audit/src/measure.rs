@@ -1,0 +1,215 @@
+//! Everything a table and its settings allow, in one go.
+
+use crate::figure::Figure;
+use crate::metric::{self, Entry, Need};
+use crate::table::Coded;
+use crate::{AuditError, Groups, Settings, Table};
+
+/// A metric that was left out, and the columns it would need.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Skipped {
+    /// Its id.
+    pub metric: &'static str,
+    /// What the table lacks.
+    pub needs: Vec<Need>,
+}
+
+/// An intersection that was left out, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// Its attributes, joined by ` & `.
+    pub attribute: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// What an audit measured.
+#[derive(Debug, Clone)]
+pub struct Measured<'a> {
+    /// The groupings: each attribute, then the intersections of two, of three and so on.
+    pub groupings: Vec<Groups<'a>>,
+    /// Figures in the order of the groupings, and within each in that of the metrics; those of the table as a whole
+    /// last.
+    pub figures: Vec<Figure>,
+    /// Metrics left out for want of a column.
+    pub skipped: Vec<Skipped>,
+    /// Intersections left out for want of members.
+    pub refused: Vec<Refused>,
+}
+
+/// Measures every metric of the settings, or all that the table's columns allow, over every grouping.
+pub fn measure<'a>(table: &'a Table, settings: &Settings) -> Result<Measured<'a>, AuditError> {
+    check(table, settings)?;
+    let (entries, skipped) = entries(table, settings)?;
+    let (groupings, refused) = groupings(table, settings)?;
+    let mut figures = Vec::new();
+    for groups in &groupings {
+        for entry in &entries {
+            figures.extend(entry.figures(groups, settings));
+        }
+    }
+    for entry in &entries {
+        figures.extend(entry.table_figures(table, settings));
+    }
+    if !settings.metrics.is_empty() {
+        for entry in entries {
+            if figures.iter().all(|f| f.metric != entry.id) {
+                let (value, expected) = if entry.id.ends_with("_to_reference") {
+                    (
+                        "not given",
+                        "the group to compare with, for every attribute",
+                    )
+                } else {
+                    ("no groups given", "at least one attribute")
+                };
+                return Err(AuditError::Option {
+                    option: if entry.id.ends_with("_to_reference") {
+                        "reference"
+                    } else {
+                        "groups"
+                    },
+                    value: format!("{value}, and `{}` asked for", entry.id),
+                    expected: expected.to_owned(),
+                });
+            }
+        }
+    }
+    Ok(Measured {
+        groupings,
+        figures,
+        skipped,
+        refused,
+    })
+}
+
+fn check(table: &Table, settings: &Settings) -> Result<(), AuditError> {
+    let wrong = |option, value: String, expected: &str| {
+        Err(AuditError::Option {
+            option,
+            value,
+            expected: expected.to_owned(),
+        })
+    };
+    if settings.bins == 0 || settings.neighbours == 0 || settings.intersections == 0 {
+        let value = "0 of `bins`, `neighbours` or `intersections`".to_owned();
+        return wrong("settings", value, "at least 1");
+    }
+    if !settings.alpha.is_finite() {
+        return wrong("alpha", settings.alpha.to_string(), "a finite number");
+    }
+    if !(settings.concentration.is_finite() && settings.concentration >= 0.0) {
+        return wrong(
+            "concentration",
+            settings.concentration.to_string(),
+            "a finite number of at least 0",
+        );
+    }
+    if table.variant().is_some() && !table.attributes().is_empty() {
+        let value = "given for a paired table, whose rows are not independent".to_owned();
+        return wrong(
+            "groups",
+            value,
+            "no groups, or a filter that keeps one variant and no `variant`",
+        );
+    }
+    if table.variant().is_none() && table.attributes().is_empty() {
+        return wrong("groups", "none given".to_owned(), "at least one attribute");
+    }
+    for (attribute, _) in &settings.reference {
+        if table.attributes().iter().all(|a| a.name() != attribute) {
+            let names = table.attributes().iter().map(Coded::name);
+            let value = format!("`{attribute}`{}", AuditError::hint(attribute, names));
+            return wrong("reference", value, "one of the groups");
+        }
+    }
+    Ok(())
+}
+
+type Entries = (Vec<&'static Entry>, Vec<Skipped>);
+
+fn entries(table: &Table, settings: &Settings) -> Result<Entries, AuditError> {
+    let (mut entries, mut skipped) = (Vec::new(), Vec::new());
+    if settings.metrics.is_empty() {
+        for entry in metric::all() {
+            let needs = entry.missing(table);
+            if needs.is_empty() {
+                entries.push(entry);
+            } else {
+                skipped.push(Skipped {
+                    metric: entry.id,
+                    needs,
+                });
+            }
+        }
+        return Ok((entries, skipped));
+    }
+    for id in &settings.metrics {
+        let entry = metric::find(id)?;
+        let missing = entry.missing(table);
+        if !missing.is_empty() {
+            let needs: Vec<&str> = missing.iter().map(|n| n.describe()).collect();
+            return Err(AuditError::Needs {
+                metric: entry.id,
+                needs: needs.join(" and "),
+            });
+        }
+        if entries.iter().all(|e: &&Entry| e.id != entry.id) {
+            entries.push(entry);
+        }
+    }
+    Ok((entries, skipped))
+}
+
+type Groupings<'a> = (Vec<Groups<'a>>, Vec<Refused>);
+
+fn groupings<'a>(table: &'a Table, settings: &Settings) -> Result<Groupings<'a>, AuditError> {
+    let (mut all, mut refused) = (Vec::new(), Vec::new());
+    let most = settings.intersections.min(table.attributes().len());
+    for size in 1..=most {
+        for set in subsets(table.attributes().len(), size) {
+            match Groups::new(table, &set, settings) {
+                Ok(groups) => all.push(groups),
+                Err(error) if size == 1 => return Err(error),
+                Err(error) => refused.push(Refused {
+                    attribute: set
+                        .iter()
+                        .map(|a| table.attributes()[*a].name())
+                        .collect::<Vec<_>>()
+                        .join(crate::JOIN),
+                    reason: error.to_string(),
+                }),
+            }
+        }
+    }
+    Ok((all, refused))
+}
+
+/// All sets of `size` of the numbers below `n`, in order.
+fn subsets(n: usize, size: usize) -> Vec<Vec<usize>> {
+    if size == 0 {
+        return vec![Vec::new()];
+    }
+    let mut all = Vec::new();
+    for mut set in subsets(n, size - 1) {
+        let from = set.last().map_or(0, |l| l + 1);
+        for next in from..n {
+            set.push(next);
+            all.push(set.clone());
+            set.pop();
+        }
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::subsets;
+
+    #[test]
+    fn subsets_come_once_and_in_order() {
+        assert_eq!(subsets(3, 1), [[0], [1], [2]]);
+        assert_eq!(subsets(3, 2), [[0, 1], [0, 2], [1, 2]]);
+        assert_eq!(subsets(3, 3), [[0, 1, 2]]);
+        assert_eq!(subsets(2, 3), Vec::<Vec<usize>>::new());
+    }
+}

@@ -1,0 +1,163 @@
+//! Calibration: whether a score means the same in every group.
+//!
+//! # Idea
+//! Of those who score 0.7, seven in ten should be positive, whatever their group.
+//!
+//! # Maths
+//! Scores in `[0, 1]` fall into equal bins; ECE is the mean over persons of `|mean score - share of positives|` of
+//! their bin. [`curve`] gives the bins. The calibration gap is `mean score - base rate`, all bins as one, signed.
+//!
+//! # Reference
+//! Naeini, Cooper and Hauskrecht, "Obtaining Well Calibrated Probabilities Using Bayesian Binning", AAAI 2015; Pleiss
+//! et al., "On Fairness and Calibration", NIPS 2017.
+//!
+//! # Divergences
+//! A score on the edge of two bins falls into the upper one, 1 into the last.
+//!
+//! # Cost
+//! One pass over the rows per group.
+//!
+//! # When it fails
+//! ECE is never negative and grows as a group shrinks, by about `sqrt(bins / n)` of noise: a small group looks badly
+//! calibrated when it is not. Compare groups of like size, or by resampling.
+//!
+//! # Example
+//! ```
+//! use proofmark_audit::{Columns, Groups, Settings, metric};
+//! let table = Columns::new("t")
+//!     .score([0.5, 0.5, 0.5, 0.5, 0.75, 0.75, 0.75, 0.75])
+//!     .label([true, false, true, false, true, true, false, false])
+//!     .attribute("sex", ["f", "f", "f", "f", "m", "m", "m", "m"])
+//!     .build()?;
+//! let settings = Settings { min_n: 1, ..Settings::default() };
+//! let groups = Groups::new(&table, &[0], &settings)?;
+//! let figures = metric::find("ece")?.figures(&groups, &settings);
+//! assert_eq!((figures[0].value(), figures[1].value()), (Some(0.0), Some(0.25)));
+//! # Ok::<(), proofmark_audit::AuditError>(())
+//! ```
+
+use super::entry::{differences, entries};
+use super::{Entry, Need, Of, Rows, Statistic};
+use crate::figure::mean_of;
+use crate::{Mean, Reason, Share, Tally};
+
+/// Expected calibration error.
+static ECE: Statistic = Statistic {
+    id: "ece",
+    of: Of::Mean(|rows, settings| ece(rows, settings.bins)),
+};
+
+/// Mean score less base rate.
+static GAP: Statistic = Statistic {
+    id: "calibration_gap",
+    of: Of::Mean(|rows, _| mean_of(rows, |t, r| Some(t.score()?[r] - f64::from(t.label()?[r])))),
+};
+
+/// Calibration errors in the list of metrics.
+pub(crate) static ENTRIES: &[Entry] = &entries!(
+    ECE, "ece",
+    needs: &[Need::Probability, Need::Label],
+    definition: "mean distance of score and share of positives, bin by bin",
+    source: "Naeini et al. 2015",
+    plain: &["expected_calibration_error"],
+);
+
+/// Calibration gaps in the list of metrics.
+pub(crate) static GAP_ENTRIES: &[Entry] = &differences!(
+    GAP, "calibration_gap",
+    needs: &[Need::Probability, Need::Label],
+    definition: "mean score less share of positives",
+    source: "Pleiss et al. 2017, arXiv:1709.02012",
+    plain: &["calibration_in_the_large"],
+);
+
+/// One bin of a reliability curve.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Bin {
+    /// Lower edge, within.
+    pub low: f64,
+    /// Upper edge, without but for the last bin.
+    pub high: f64,
+    /// Positives among those in the bin.
+    pub positives: Share,
+    /// Their mean score; none in an empty bin.
+    pub score: Option<f64>,
+}
+
+/// The reliability curve of some rows: one entry per bin, empty ones included; no bins without scores and labels.
+pub fn curve(rows: Rows<'_>, bins: usize) -> Vec<Bin> {
+    let (Some(score), Some(label)) = (rows.table.score(), rows.table.label()) else {
+        return Vec::new();
+    };
+    let width = 1.0 / bins.max(1) as f64;
+    let mut all = vec![(Share::default(), 0.0); bins.max(1)];
+    for (row, weight) in rows.weighted() {
+        let at = ((score[row] / width) as usize).min(all.len() - 1);
+        let (share, sum) = &mut all[at];
+        share.denominator.count(weight);
+        if label[row] {
+            share.numerator.count(weight);
+        }
+        *sum += weight * score[row];
+    }
+    let bin = |(at, (positives, sum)): (usize, (Share, f64))| Bin {
+        low: at as f64 * width,
+        high: (at + 1) as f64 * width,
+        positives,
+        score: (positives.denominator.weight > 0.0).then(|| sum / positives.denominator.weight),
+    };
+    all.into_iter().enumerate().map(bin).collect()
+}
+
+fn ece(rows: Rows<'_>, bins: usize) -> Result<Mean, Reason> {
+    let mut all = Tally::default();
+    let mut sum = 0.0;
+    for bin in curve(rows, bins) {
+        if let (Some(score), Some(positives)) = (bin.score, bin.positives.value()) {
+            sum += bin.positives.denominator.weight * (score - positives).abs();
+            all = all + bin.positives.denominator;
+        }
+    }
+    if all.n == 0 {
+        return Err(Reason::TooFew { n: 0, min_n: 1 });
+    }
+    Ok(Mean {
+        value: sum / all.weight,
+        variance: None,
+        denominator: all,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Columns;
+
+    #[test]
+    fn a_curve_by_hand() {
+        let table = Columns::new("t")
+            .score([0.0, 0.25, 0.5, 1.0])
+            .label([false, true, true, false])
+            .build()
+            .expect("fits");
+        let rows = Rows {
+            table: &table,
+            rows: &[0, 1, 2, 3],
+        };
+        let bins = curve(rows, 2);
+        assert_eq!(
+            (bins[0].score, bins[0].positives.value()),
+            (Some(0.125), Some(0.5))
+        );
+        assert_eq!(
+            (bins[1].score, bins[1].positives.value()),
+            (Some(0.75), Some(0.5))
+        );
+        assert_eq!(
+            ece(rows, 2).expect("there are rows").value,
+            f64::midpoint(0.375, 0.25)
+        );
+        let bins = curve(rows, 10);
+        assert_eq!((bins.len(), bins[1].score), (10, None));
+    }
+}

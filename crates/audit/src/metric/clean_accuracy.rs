@@ -1,0 +1,60 @@
+//! Clean accuracy by group, of the samples of an attack report.
+//!
+//! # Idea
+//! The same samples without attack, to set robust accuracy against. Works for any number of classes.
+//!
+//! # Maths
+//! `(right without attack) / n`, by weight.
+//!
+//! # Reference
+//! Buolamwini and Gebru, "Gender Shades", FAT* 2018.
+//!
+//! # Divergences
+//! None.
+//!
+//! # Cost
+//! One pass over the rows; the attack was paid for before.
+//!
+//! # When it fails
+//! As accuracy.
+//!
+//! # Example
+//! ```
+//! use proofmark_audit::{Columns, Groups, Outcome::{Broken, Robust, Wrong}, Settings, metric};
+//! let table = Columns::new("t")
+//!     .outcome([Broken, Robust, Wrong, Robust, Broken, Broken, Robust, Wrong])
+//!     .attribute("sex", ["f", "f", "f", "f", "m", "m", "m", "m"])
+//!     .build()?;
+//! let settings = Settings { min_n: 1, ..Settings::default() };
+//! let groups = Groups::new(&table, &[0], &settings)?;
+//! let figures = metric::find("clean_accuracy_difference")?.figures(&groups, &settings);
+//! assert_eq!(figures[0].value(), Some(0.0));
+//! # Ok::<(), proofmark_audit::AuditError>(())
+//! ```
+
+use super::entry::entries;
+use super::{Entry, Need, Of, Statistic};
+use crate::{Outcome, robustness};
+
+/// Samples right without attack / samples.
+pub(crate) static STATISTIC: Statistic = Statistic {
+    id: "clean_accuracy",
+    of: Of::Share(|rows| {
+        robustness::share(
+            rows,
+            |o| o != Outcome::Wrong,
+            |o| {
+                _ = o;
+                true
+            },
+        )
+    }),
+};
+
+/// Clean accuracy by group, of the samples of an attack report in the list of metrics.
+pub(crate) static ENTRIES: &[Entry] = &entries!(
+    STATISTIC, "clean_accuracy",
+    needs: &[Need::Outcome],
+    definition: "samples right without attack / samples",
+    source: "Buolamwini and Gebru 2018",
+);

@@ -1,0 +1,107 @@
+//! Conditional demographic disparity: whether a group has a larger part of the refusals than of the acceptances.
+//!
+//! # Idea
+//! The measure that European courts' "particular disadvantage" comes to: of those refused, how many are of the group,
+//! against how many of those accepted, stratum by stratum.
+//!
+//! # Maths
+//! `DD_s(a) = P(A = a | Ŷ = 0, s) - P(A = a | Ŷ = 1, s)`; `CDD(a) = sum_s n_s DD_s(a) / sum_s n_s`, `n_s` persons of the
+//! stratum. The headline is the largest.
+//!
+//! # Reference
+//! Wachter, Mittelstadt and Russell, "Why fairness cannot be automated", Computer Law & Security Review 2021.
+//!
+//! # Divergences
+//! Strata without refusals or without acceptances say nothing and are left out; a division by zero in other tools.
+//! AIF360's function of this name averages over the groups themselves and has no strata.
+//!
+//! # Cost
+//! One pass over the rows; groups times strata.
+//!
+//! # When it fails
+//! Over all groups it sums to 0: one group's disparity is the others' advantage. Small groups have small disparities
+//! whatever their rates.
+//!
+//! # Example
+//! ```
+//! use proofmark_audit::{Columns, Groups, Settings, metric};
+//! let table = Columns::new("t")
+//!     .decision([true, true, false, false, true, false, false, false])
+//!     .attribute("sex", ["f", "f", "f", "f", "m", "m", "m", "m"])
+//!     .stratum("s", ["a", "a", "a", "a", "a", "a", "a", "a"])
+//!     .build()?;
+//! let settings = Settings { min_n: 1, ..Settings::default() };
+//! let groups = Groups::new(&table, &[0], &settings)?;
+//! let figures = metric::find("conditional_demographic_disparity")?.figures(&groups, &settings);
+//! assert_eq!(figures[0].value(), Some(2.0 / 5.0 - 2.0 / 3.0));
+//! # Ok::<(), proofmark_audit::AuditError>(())
+//! ```
+
+use super::contrast::{blank, too_few};
+use super::strata::cells;
+use super::{Entry, Ideal, Need, Run};
+use crate::figure::{Comparison, Figure, Reason};
+use crate::{Cell, Groups, Settings};
+
+/// Conditional demographic disparity in the list of metrics.
+pub(crate) static ENTRIES: &[Entry] = &[Entry {
+    id: "conditional_demographic_disparity",
+    aliases: &[],
+    needs: &[Need::Decision, Need::Stratum],
+    definition: "the group's part of the refusals less its part of the acceptances, averaged over strata by their size; the headline is the largest",
+    sign: "positive: the group has more than its part of the refusals",
+    source: "Wachter et al. 2021, arXiv:2005.05906",
+    ideal: Ideal::Zero,
+    run: Run::Groups(disparity),
+}];
+
+fn disparity(entry: &'static Entry, groups: &Groups<'_>, settings: &Settings) -> Vec<Figure> {
+    // Per stratum: all of it, its refusals and its acceptances.
+    let strata: Vec<(Vec<Cell>, Cell)> = cells(groups)
+        .into_iter()
+        .map(|s| {
+            let all = s.iter().fold(Cell::default(), |a, c| a + *c);
+            (s, all)
+        })
+        .filter(|(_, all)| all.favourable().weight > 0.0 && all.unfavourable().weight > 0.0)
+        .collect();
+    let total: f64 = strata.iter().map(|s| s.1.all().weight).sum();
+    let (mut left_out, mut values) = (Vec::new(), Vec::new());
+    for (at, group) in groups.groups().iter().enumerate() {
+        let n = strata.iter().map(|s| s.0[at].all().n).sum();
+        if n < settings.min_n.max(1) {
+            left_out.push(too_few(group, n, settings));
+            continue;
+        }
+        let sum: f64 = strata
+            .iter()
+            .map(|(cells, all)| {
+                let refused = cells[at].unfavourable().weight / all.unfavourable().weight;
+                let accepted = cells[at].favourable().weight / all.favourable().weight;
+                all.all().weight * (refused - accepted)
+            })
+            .sum();
+        values.push((group.name.clone(), sum / total, n));
+    }
+    let blank = blank(entry, groups, left_out);
+    let figure = |comparison, (name, value, n): &(String, f64, u64)| Figure {
+        comparison,
+        groups: vec![name.clone()],
+        value: Ok(*value),
+        n: vec![*n],
+        ..blank.clone()
+    };
+    let mut all: Vec<Figure> = values
+        .iter()
+        .map(|v| figure(Comparison::Group, v))
+        .collect();
+    let most = values.iter().reduce(|a, b| if b.1 > a.1 { b } else { a });
+    all.push(match most {
+        Some(most) if values.len() > 1 => figure(Comparison::Whole, most),
+        _ => Figure {
+            value: Err(Reason::NoTwoGroups { left: values.len() }),
+            ..blank.clone()
+        },
+    });
+    all
+}

@@ -1,0 +1,56 @@
+//! False-negative rate: how often those who deserve a favourable decision do not get it.
+//!
+//! # Idea
+//! Where the positive decision is a help (a loan, a treatment), this is the share of those entitled who go without.
+//!
+//! # Maths
+//! `FN / (TP + FN) = P(Ŷ = 0 | Y = 1, A = a)`, by weight.
+//!
+//! # Reference
+//! Hardt, Price and Srebro, NIPS 2016; Saleiro et al., "Aequitas", arXiv:1811.05577.
+//!
+//! # Divergences
+//! A group without positives is not estimable; aequitas makes a disparity over 0 equal 10.
+//!
+//! # Cost
+//! One pass over the rows.
+//!
+//! # When it fails
+//! As the true-positive rate.
+//!
+//! # Example
+//! ```
+//! use proofmark_audit::{Columns, Groups, Settings, metric};
+//! let table = Columns::new("t")
+//!     .decision([true, true, false, false, true, false, false, false])
+//!     .label([true, false, true, false, true, true, false, false])
+//!     .attribute("sex", ["f", "f", "f", "f", "m", "m", "m", "m"])
+//!     .build()?;
+//! let settings = Settings { min_n: 1, ..Settings::default() };
+//! let groups = Groups::new(&table, &[0], &settings)?;
+//! let figures = metric::find("fnr")?.figures(&groups, &settings);
+//! assert_eq!(figures[0].value(), Some(0.5));
+//! # Ok::<(), proofmark_audit::AuditError>(())
+//! ```
+
+use super::entry::entries;
+use super::{Entry, Need, Of, Statistic};
+use crate::Share;
+
+/// False negatives / positives.
+pub(crate) static STATISTIC: Statistic = Statistic {
+    id: "fnr",
+    of: Of::Cell(|c| Share {
+        numerator: c.fn_,
+        denominator: c.positives(),
+    }),
+};
+
+/// False-negative rate in the list of metrics.
+pub(crate) static ENTRIES: &[Entry] = &entries!(
+    STATISTIC, "fnr",
+    needs: &[Need::Decision, Need::Label],
+    definition: "false negatives / positives",
+    source: "Hardt et al. 2016; Saleiro et al. 2018, arXiv:1811.05577",
+    plain: &["false_negative_rate", "miss_rate"],
+);

@@ -1,0 +1,197 @@
+//! Generalised entropy index: how unequally decisions deal out benefits, among persons and among groups.
+//!
+//! # Idea
+//! Every person gets a benefit: 1 if decided as labelled, 2 if favoured without deserving it, 0 if deserving and refused.
+//! An index of inequality over persons splits into a part between groups and a part within them.
+//!
+//! # Maths
+//! `b = Ŷ - Y + 1`, mean `μ`: `GEI(α) = mean((b/μ)^α - 1) / (α(α - 1))`; at `α = 1` the mean of `(b/μ) ln(b/μ)`, at `α = 0`
+//! the mean of `-ln(b/μ)`. The part between groups is the index of the same persons with everyone's benefit replaced by
+//! the mean of their group. The coefficient of variation is `sqrt(2 GEI(2))`.
+//!
+//! # Reference
+//! Speicher et al., "A Unified Approach to Quantifying Algorithmic Unfairness", KDD 2018; Shorrocks, Econometrica 1980.
+//!
+//! # Divergences
+//! Weights count; AIF360 leaves them out of this. At `α = 0` AIF360 divides by `μ` once too often, and one refused
+//! person makes it infinite: here that is not estimable. AIF360's part between two named groups keeps persons of other
+//! groups with a benefit of 0; here persons of unknown group are left out.
+//!
+//! # Cost
+//! One pass over the rows.
+//!
+//! # When it fails
+//! It weighs a wrong refusal and a wrong favour by one scale, which is a choice, and small groups hardly show in the part
+//! between groups: it can vanish while a small group is treated badly.
+//!
+//! # Example
+//! ```
+//! use proofmark_audit::{Columns, Settings, metric};
+//! let table = Columns::new("t")
+//!     .decision([true, true, false, false, true, false, false, false])
+//!     .label([true, false, true, false, true, true, false, false])
+//!     .build()?;
+//! let settings = Settings { min_n: 1, ..Settings::default() };
+//! let figures = metric::find("generalized_entropy_index")?.table_figures(&table, &settings);
+//! assert_eq!(figures[0].value(), Some(0.234_693_877_551_020_34));
+//! # Ok::<(), proofmark_audit::AuditError>(())
+//! ```
+
+use super::contrast::blank;
+use super::{Entry, Ideal, Need, Rows, Run};
+use crate::figure::{Basis, Comparison, Figure, Reason};
+use crate::{Cell, Groups, Settings, Table, Tally};
+
+pub(super) const NEEDS: &[Need] = &[Need::Decision, Need::Label];
+
+/// Generalised entropy in the list of metrics.
+pub(crate) static ENTRIES: &[Entry] = &[
+    Entry {
+        id: "generalized_entropy_index",
+        aliases: &[],
+        needs: NEEDS,
+        definition: "inequality of benefits (decision - label + 1) over persons, at the alpha of the settings",
+        sign: "0 where all benefits are equal, else positive",
+        source: "Speicher et al. 2018, arXiv:1807.00787",
+        ideal: Ideal::Zero,
+        run: Run::Table(|entry, table, settings| vec![whole(entry, table, settings.alpha)]),
+    },
+    Entry {
+        id: "coefficient_of_variation",
+        aliases: &[],
+        needs: NEEDS,
+        definition: "standard deviation of benefits over their mean: sqrt(2 GEI(2))",
+        sign: "0 where all benefits are equal, else positive",
+        source: "Speicher et al. 2018, arXiv:1807.00787",
+        ideal: Ideal::Zero,
+        run: Run::Table(|entry, table, _| {
+            let mut figure = whole(entry, table, 2.0);
+            figure.value = figure.value.map(|v| (2.0 * v).sqrt());
+            vec![figure]
+        }),
+    },
+    Entry {
+        id: "between_group_generalized_entropy",
+        aliases: &["between_group_generalized_entropy_index"],
+        needs: NEEDS,
+        definition: "the generalised entropy index with every benefit replaced by the mean of its group",
+        sign: "0 where all groups have the same mean benefit, else positive",
+        source: "Speicher et al. 2018, arXiv:1807.00787",
+        ideal: Ideal::Zero,
+        run: Run::Groups(|entry, groups, settings| {
+            vec![parted(entry, groups, settings, settings.alpha)]
+        }),
+    },
+];
+
+/// Benefits 1, 2 and 0, and how much each weighs.
+fn benefits(cell: &Cell) -> [(f64, Tally); 3] {
+    [(1.0, cell.correct()), (2.0, cell.fp), (0.0, cell.fn_)]
+}
+
+/// The index of benefits with their weights.
+fn index(benefits: &[(f64, f64)], alpha: f64) -> Result<f64, Reason> {
+    let weight: f64 = benefits.iter().map(|b| b.1).sum();
+    let mean = benefits.iter().map(|b| b.0 * b.1).sum::<f64>() / weight;
+    if mean.is_nan() {
+        return Err(Reason::TooFew { n: 0, min_n: 1 });
+    }
+    if mean == 0.0 {
+        return Err(Reason::Undefined("nobody has any benefit"));
+    }
+    let term = |b: f64| {
+        let r = b / mean;
+        if alpha == 1.0 {
+            if r == 0.0 { 0.0 } else { r * r.ln() }
+        } else if alpha == 0.0 {
+            -r.ln()
+        } else {
+            (r.powf(alpha) - 1.0) / (alpha * (alpha - 1.0))
+        }
+    };
+    let there = benefits.iter().filter(|b| b.1 > 0.0);
+    let value = there.map(|b| b.1 * term(b.0)).sum::<f64>() / weight;
+    if value.is_finite() {
+        // Rounding must not make equality negative.
+        Ok(value.max(0.0))
+    } else {
+        Err(Reason::Undefined(
+            "somebody has no benefit, and the index is infinite at this alpha",
+        ))
+    }
+}
+
+/// Of a table as a whole.
+pub(super) fn whole(entry: &'static Entry, table: &Table, alpha: f64) -> Figure {
+    let rows: Vec<u32> = (0..table.rows() as u32).collect();
+    let mut cell = Cell::default();
+    if let (Some(decision), Some(label)) = (table.decision(), table.label()) {
+        for (row, weight) in (Rows { table, rows: &rows }).weighted() {
+            cell.count(decision[row], label[row], weight);
+        }
+    }
+    Figure {
+        metric: entry.id,
+        attribute: String::new(),
+        comparison: Comparison::Whole,
+        groups: Vec::new(),
+        value: index(&benefits(&cell).map(|(b, t)| (b, t.weight)), alpha),
+        n: vec![cell.all().n],
+        basis: Basis::resample(),
+        left_out: Vec::new(),
+        persons_left_out: 0,
+        persons: cell.all().n,
+    }
+}
+
+/// The part between groups.
+pub(super) fn parted(
+    entry: &'static Entry,
+    groups: &Groups<'_>,
+    settings: &Settings,
+    alpha: f64,
+) -> Figure {
+    let (mut means, mut left_out, mut n) = (Vec::new(), Vec::new(), 0);
+    for group in groups.groups() {
+        let all = group.cell.all();
+        if all.n == 0 || all.n < settings.min_n {
+            left_out.push(super::contrast::too_few(group, all.n, settings));
+            continue;
+        }
+        let sum: f64 = benefits(&group.cell)
+            .iter()
+            .map(|(b, t)| b * t.weight)
+            .sum();
+        means.push((sum / all.weight, all.weight));
+        n += all.n;
+    }
+    let value = if means.len() < 2 {
+        Err(Reason::NoTwoGroups { left: means.len() })
+    } else {
+        index(&means, alpha)
+    };
+    Figure {
+        value,
+        n: vec![n],
+        ..blank(entry, groups, left_out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_index_at_every_alpha() {
+        let b = [(1.0, 6.0), (2.0, 2.0), (0.0, 2.0)];
+        assert!((index(&b, 2.0).expect("defined") - 0.2).abs() < 1e-15);
+        assert!((index(&b, 1.0).expect("defined") - 0.4 * std::f64::consts::LN_2).abs() < 1e-15);
+        assert!(index(&b, 0.0).is_err() && index(&b, -1.0).is_err());
+        let b = [(1.0, 2.0), (2.0, 2.0)];
+        assert!(
+            (index(&b, 0.0).expect("defined") - (1.5_f64.ln() - 0.5 * 2_f64.ln())).abs() < 1e-15
+        );
+        assert!(index(&[(0.0, 3.0)], 2.0).is_err() && index(&[], 2.0).is_err());
+        assert_eq!(index(&[(1.0, 3.0)], 1.0), Ok(0.0));
+    }
+}

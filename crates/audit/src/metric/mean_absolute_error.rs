@@ -1,0 +1,54 @@
+//! Mean absolute error of a regression.
+//!
+//! # Idea
+//! How far off predictions are for a group, in the unit of what is predicted.
+//!
+//! # Maths
+//! Mean of `|prediction - truth|` over the group, by weight.
+//!
+//! # Reference
+//! Agarwal, Dudík and Wu, "Fair Regression: Quantitative Definitions and Reduction-Based Algorithms", ICML 2019
+//! (bounded group loss).
+//!
+//! # Divergences
+//! None.
+//!
+//! # Cost
+//! One pass over the rows per group.
+//!
+//! # When it fails
+//! Groups whose values are larger have larger errors under an equally good model: mind the scale.
+//!
+//! # Example
+//! ```
+//! use proofmark_audit::{Columns, Groups, Settings, metric};
+//! let table = Columns::new("t")
+//!     .score([1.0, 2.0, 3.0, 4.0, 1.0, 2.0, 3.0, 4.0])
+//!     .target([1.0, 2.0, 3.0, 2.0, 2.0, 3.0, 4.0, 5.0])
+//!     .attribute("sex", ["f", "f", "f", "f", "m", "m", "m", "m"])
+//!     .build()?;
+//! let settings = Settings { min_n: 1, ..Settings::default() };
+//! let groups = Groups::new(&table, &[0], &settings)?;
+//! let figures = metric::find("mae_difference")?.figures(&groups, &settings);
+//! assert_eq!(figures[0].value(), Some(0.5));
+//! # Ok::<(), proofmark_audit::AuditError>(())
+//! ```
+
+use super::entry::entries;
+use super::{Entry, Need, Of, Statistic};
+use crate::figure::mean_of;
+
+/// Mean absolute distance of prediction and truth.
+pub(crate) static STATISTIC: Statistic = Statistic {
+    id: "mae",
+    of: Of::Mean(|rows, _| mean_of(rows, |t, r| Some((t.score()?[r] - t.target()?[r]).abs()))),
+};
+
+/// Mean absolute error of a regression in the list of metrics.
+pub(crate) static ENTRIES: &[Entry] = &entries!(
+    STATISTIC, "mae",
+    needs: &[Need::Score, Need::Target],
+    definition: "mean absolute distance of prediction and truth",
+    source: "Agarwal et al. 2019, arXiv:1905.12843",
+    plain: &["mean_absolute_error"],
+);

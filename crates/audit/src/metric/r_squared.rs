@@ -1,0 +1,71 @@
+//! Coefficient of determination of a regression, by group.
+//!
+//! # Idea
+//! How much of the spread within a group the predictions explain: 1 is all, 0 no more than the group's mean would.
+//!
+//! # Maths
+//! `1 - sum w (truth - prediction)^2 / sum w (truth - mean)^2`, the mean being that of the group.
+//!
+//! # Reference
+//! Kvålseth, "Cautionary Note about R²", The American Statistician 1985.
+//!
+//! # Divergences
+//! A group whose true values are all the same is not estimable; scikit-learn makes it 0, or 1 if all are predicted
+//! exactly.
+//!
+//! # Cost
+//! Two passes over the rows per group.
+//!
+//! # When it fails
+//! It is relative to the group's own spread: a homogeneous group has a low value at the same absolute error.
+//!
+//! # Example
+//! ```
+//! use proofmark_audit::{Columns, Groups, Settings, metric};
+//! let table = Columns::new("t")
+//!     .score([1.0, 2.0, 3.0, 4.0, 1.0, 2.0, 3.0, 4.0])
+//!     .target([1.0, 2.0, 3.0, 4.0, 2.0, 1.0, 3.0, 4.0])
+//!     .attribute("sex", ["f", "f", "f", "f", "m", "m", "m", "m"])
+//!     .build()?;
+//! let settings = Settings { min_n: 1, ..Settings::default() };
+//! let groups = Groups::new(&table, &[0], &settings)?;
+//! let figures = metric::find("r2")?.figures(&groups, &settings);
+//! assert_eq!((figures[0].value(), figures[1].value()), (Some(1.0), Some(0.6)));
+//! # Ok::<(), proofmark_audit::AuditError>(())
+//! ```
+
+use super::entry::differences;
+use super::{Entry, Need, Of, Rows, Statistic};
+use crate::figure::mean_of;
+use crate::{Mean, Reason};
+
+/// Coefficient of determination.
+pub(crate) static STATISTIC: Statistic = Statistic {
+    id: "r2",
+    of: Of::Mean(|rows, _| determination(rows)),
+};
+
+/// Coefficients of determination in the list of metrics.
+pub(crate) static ENTRIES: &[Entry] = &differences!(
+    STATISTIC, "r2",
+    needs: &[Need::Score, Need::Target],
+    definition: "share of the spread of true values that predictions explain",
+    source: "Kvålseth 1985",
+    plain: &["r_squared"],
+);
+
+fn determination(rows: Rows<'_>) -> Result<Mean, Reason> {
+    let mean = mean_of(rows, |t, r| Some(t.target()?[r]))?;
+    let spread = mean_of(rows, |t, r| Some((t.target()?[r] - mean.value).powi(2)))?;
+    if spread.value == 0.0 {
+        return Err(Reason::Undefined(
+            "all true values of the group are the same",
+        ));
+    }
+    let error = mean_of(rows, |t, r| Some((t.target()?[r] - t.score()?[r]).powi(2)))?;
+    Ok(Mean {
+        value: 1.0 - error.value / spread.value,
+        variance: None,
+        denominator: mean.denominator,
+    })
+}

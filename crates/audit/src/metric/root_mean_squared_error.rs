@@ -1,0 +1,64 @@
+//! Root mean squared error of a regression.
+//!
+//! # Idea
+//! The mean squared error in the unit of what is predicted.
+//!
+//! # Maths
+//! Square root of the mean of `(prediction - truth)^2` over the group, by weight; its variance by the delta method.
+//!
+//! # Reference
+//! Agarwal, Dudík and Wu, "Fair Regression: Quantitative Definitions and Reduction-Based Algorithms", ICML 2019
+//! (bounded group loss).
+//!
+//! # Divergences
+//! None.
+//!
+//! # Cost
+//! One pass over the rows per group.
+//!
+//! # When it fails
+//! As the mean squared error; and the delta method says nothing where the error is 0.
+//!
+//! # Example
+//! ```
+//! use proofmark_audit::{Columns, Groups, Settings, metric};
+//! let table = Columns::new("t")
+//!     .score([1.0, 2.0, 3.0, 4.0, 1.0, 2.0, 3.0, 4.0])
+//!     .target([1.0, 2.0, 3.0, 2.0, 2.0, 3.0, 4.0, 5.0])
+//!     .attribute("sex", ["f", "f", "f", "f", "m", "m", "m", "m"])
+//!     .build()?;
+//! let settings = Settings { min_n: 1, ..Settings::default() };
+//! let groups = Groups::new(&table, &[0], &settings)?;
+//! let figures = metric::find("rmse")?.figures(&groups, &settings);
+//! assert_eq!(figures[0].value(), Some(1.0));
+//! # Ok::<(), proofmark_audit::AuditError>(())
+//! ```
+
+use super::entry::entries;
+use super::{Entry, Need, Of, Statistic};
+use crate::Mean;
+use crate::figure::mean_of;
+
+/// Root of the mean squared distance of prediction and truth.
+pub(crate) static STATISTIC: Statistic = Statistic {
+    id: "rmse",
+    of: Of::Mean(|rows, _| {
+        let mean = mean_of(rows, |t, r| Some((t.score()?[r] - t.target()?[r]).powi(2)))?;
+        let value = mean.value.sqrt();
+        let variance = mean.variance.filter(|_| value > 0.0);
+        Ok(Mean {
+            value,
+            variance: variance.map(|v| v / (4.0 * mean.value)),
+            ..mean
+        })
+    }),
+};
+
+/// Root mean squared error of a regression in the list of metrics.
+pub(crate) static ENTRIES: &[Entry] = &entries!(
+    STATISTIC, "rmse",
+    needs: &[Need::Score, Need::Target],
+    definition: "root of the mean squared distance of prediction and truth",
+    source: "Agarwal et al. 2019, arXiv:1905.12843",
+    plain: &["root_mean_squared_error"],
+);

@@ -1,0 +1,54 @@
+//! Generalised false-positive rate: the mean score of those who do not deserve a favourable decision.
+//!
+//! # Idea
+//! Balance for the negative class: the undeserving should be scored alike in every group.
+//!
+//! # Maths
+//! `E[S | Y = 0, A = a]`, by weight.
+//!
+//! # Reference
+//! Kleinberg, Mullainathan and Raghavan, ITCS 2017, condition (B); Pleiss et al., "On Fairness and Calibration",
+//! NIPS 2017.
+//!
+//! # Divergences
+//! None; AIF360 gives the sums (`num_generalized_false_positives`), which are this times the negatives.
+//!
+//! # Cost
+//! One pass over the rows per group.
+//!
+//! # When it fails
+//! As the generalised true-positive rate.
+//!
+//! # Example
+//! ```
+//! use proofmark_audit::{Columns, Groups, Settings, metric};
+//! let table = Columns::new("t")
+//!     .score([0.5, 0.25, 0.5, 0.25, 0.75, 0.75, 0.25, 0.25])
+//!     .label([true, false, true, false, true, true, false, false])
+//!     .attribute("sex", ["f", "f", "f", "f", "m", "m", "m", "m"])
+//!     .build()?;
+//! let settings = Settings { min_n: 1, ..Settings::default() };
+//! let groups = Groups::new(&table, &[0], &settings)?;
+//! let figures = metric::find("generalized_fpr")?.figures(&groups, &settings);
+//! assert_eq!(figures[0].value(), Some(0.25));
+//! # Ok::<(), proofmark_audit::AuditError>(())
+//! ```
+
+use super::entry::entries;
+use super::{Entry, Need, Of, Statistic};
+use crate::figure::mean_of;
+
+/// Mean score of the negatives.
+pub(crate) static STATISTIC: Statistic = Statistic {
+    id: "generalized_fpr",
+    of: Of::Mean(|rows, _| mean_of(rows, |t, r| (!t.label()?[r]).then_some(t.score()?[r]))),
+};
+
+/// Generalised false-positive rate in the list of metrics.
+pub(crate) static ENTRIES: &[Entry] = &entries!(
+    STATISTIC, "generalized_fpr",
+    needs: &[Need::Score, Need::Label],
+    definition: "mean score of the negatives",
+    source: "Kleinberg et al. 2017, arXiv:1609.05807; Pleiss et al. 2017, arXiv:1709.02012",
+    difference: &["balance_for_negatives"],
+);

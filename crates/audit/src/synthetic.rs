@@ -1,0 +1,153 @@
+//! Populations with planted gaps: tables whose truth is known.
+//!
+//! Each person is drawn by a stream of their own, so that the first `n` of a larger population are the population of `n`.
+
+use proofmark_domain::Seed;
+use proofmark_stats::random::{Purpose, Stream, StreamKey};
+
+use crate::{Columns, Table};
+
+/// One group of a population: how many, how often positive, and how they are decided.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stratum {
+    /// Its name.
+    pub name: &'static str,
+    /// Its part of the population, 0 to 1; the parts are taken in proportion.
+    pub part: f64,
+    /// Share of positive labels, 0 to 1.
+    pub base_rate: f64,
+    /// Share of favourable decisions among its positives, 0 to 1.
+    pub tpr: f64,
+    /// Share of favourable decisions among its negatives, 0 to 1.
+    pub fpr: f64,
+}
+
+impl Stratum {
+    /// True share of favourable decisions.
+    pub fn selection_rate(&self) -> f64 {
+        self.base_rate * self.tpr + (1.0 - self.base_rate) * self.fpr
+    }
+
+    /// True share of positives among favourable decisions.
+    pub fn ppv(&self) -> f64 {
+        self.base_rate * self.tpr / self.selection_rate()
+    }
+}
+
+/// A population. Besides their `group`, persons have a `region`, `north` or `south`, that nothing depends on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Population {
+    /// Its groups.
+    pub groups: Vec<Stratum>,
+    /// The seed of every draw.
+    pub seed: Seed,
+}
+
+/// One person.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Person {
+    /// Their group.
+    pub group: &'static str,
+    /// Their region.
+    pub region: &'static str,
+    /// Whether they are positive.
+    pub label: bool,
+    /// Whether the decision is favourable.
+    pub decision: bool,
+    /// A score: at least 0.5 if and only if the decision is favourable.
+    pub score: f64,
+}
+
+impl Population {
+    /// Three groups of 60, 30 and 10 %, base rate 0.4. Planted: a true-positive rate 0.1 lower for `b`, a false-positive
+    /// rate 0.1 higher for `c`; so a gap of selection rates of 0.1 between `b` (0.40) and `c` (0.50).
+    ///
+    /// ```
+    /// use proofmark_audit::synthetic::Population;
+    /// let rates: Vec<f64> = Population::planted(7).groups.iter().map(|g| g.selection_rate()).collect();
+    /// assert!((rates[1] - 0.40).abs() < 1e-12 && (rates[2] - 0.50).abs() < 1e-12);
+    /// ```
+    pub fn planted(seed: u64) -> Self {
+        let group = |name, part, tpr, fpr| Stratum {
+            name,
+            part,
+            base_rate: 0.4,
+            tpr,
+            fpr,
+        };
+        Self {
+            groups: vec![
+                group("a", 0.6, 0.8, 0.2),
+                group("b", 0.3, 0.7, 0.2),
+                group("c", 0.1, 0.8, 0.3),
+            ],
+            seed: Seed(seed),
+        }
+    }
+
+    /// The clean twin: the same groups without any gap.
+    pub fn equal(seed: u64) -> Self {
+        let mut population = Self::planted(seed);
+        for group in &mut population.groups {
+            (group.tpr, group.fpr) = (0.8, 0.2);
+        }
+        population
+    }
+
+    /// True largest less smallest of something that groups have.
+    ///
+    /// ```
+    /// use proofmark_audit::synthetic::{Population, Stratum};
+    /// assert!((Population::planted(0).gap(|g| g.tpr) - 0.1).abs() < 1e-12);
+    /// assert_eq!(Population::equal(0).gap(Stratum::selection_rate), 0.0);
+    /// ```
+    pub fn gap(&self, of: impl Fn(&Stratum) -> f64) -> f64 {
+        let values = self.groups.iter().map(of);
+        let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| {
+            (l.min(v), h.max(v))
+        });
+        if high < low { 0.0 } else { high - low }
+    }
+
+    /// The person of this number; none if there are no groups.
+    pub fn person(&self, number: u64) -> Option<Person> {
+        let mut stream = Stream::new(&StreamKey::new(self.seed, number, Purpose::Data));
+        let total: f64 = self.groups.iter().map(|g| g.part).sum();
+        let mut at = stream.uniform_f64() * total;
+        let mut group = self.groups.first()?;
+        for next in &self.groups {
+            group = next;
+            if at < next.part {
+                break;
+            }
+            at -= next.part;
+        }
+        let region = if stream.uniform_f64() < 0.5 {
+            "north"
+        } else {
+            "south"
+        };
+        let label = stream.uniform_f64() < group.base_rate;
+        let rate = if label { group.tpr } else { group.fpr };
+        let decision = stream.uniform_f64() < rate;
+        Some(Person {
+            group: group.name,
+            region,
+            label,
+            decision,
+            score: stream.uniform_f64() / 2.0 + if decision { 0.5 } else { 0.0 },
+        })
+    }
+
+    /// The first `n` persons as a table with the attributes `group` and `region`.
+    pub fn table(&self, n: u64) -> Result<Table, crate::AuditError> {
+        let people: Vec<Person> = (0..n).filter_map(|i| self.person(i)).collect();
+        Columns::new("a synthetic population")
+            .decision(people.iter().map(|p| p.decision))
+            .label(people.iter().map(|p| p.label))
+            .score(people.iter().map(|p| p.score))
+            .attribute("group", people.iter().map(|p| p.group))
+            .attribute("region", people.iter().map(|p| p.region))
+            .build()
+    }
+}

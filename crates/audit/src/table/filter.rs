@@ -1,0 +1,116 @@
+//! Rows to keep.
+
+use std::str::FromStr;
+
+use super::field::Field;
+use crate::AuditError;
+
+/// How a cell is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Relation {
+    /// `=`: the same text, or the same number.
+    Is,
+    /// `!=`.
+    IsNot,
+    /// `<`.
+    Below,
+    /// `<=`.
+    AtMost,
+    /// `>`.
+    Above,
+    /// `>=`.
+    AtLeast,
+}
+
+/// One condition on a row: `race=White`, `age>=25`.
+///
+/// Several `=` of one column mean any of them; all else means all of them.
+///
+/// ```
+/// use proofmark_audit::{Filter, Relation};
+/// let filter: Filter = "age>=25".parse()?;
+/// assert_eq!((filter.column.as_str(), filter.relation), ("age", Relation::AtLeast));
+/// # Ok::<(), proofmark_audit::AuditError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Filter {
+    /// The column.
+    pub column: String,
+    /// How.
+    pub relation: Relation,
+    /// With what.
+    pub value: String,
+}
+
+impl FromStr for Filter {
+    type Err = AuditError;
+
+    fn from_str(text: &str) -> Result<Self, AuditError> {
+        let wrong = || AuditError::Option {
+            option: "where",
+            value: format!("`{text}`"),
+            expected: "COLUMN=VALUE, or `!=`, `<`, `<=`, `>` or `>=` in its place".to_owned(),
+        };
+        let at = text.find(['=', '!', '<', '>']).ok_or_else(wrong)?;
+        let (column, rest) = text.split_at(at);
+        let relations = [
+            ("!=", Relation::IsNot),
+            ("<=", Relation::AtMost),
+            (">=", Relation::AtLeast),
+            ("=", Relation::Is),
+            ("<", Relation::Below),
+            (">", Relation::Above),
+        ];
+        let found = relations
+            .iter()
+            .find_map(|(sign, r)| Some((*r, rest.strip_prefix(sign)?)));
+        let (relation, value) = found.ok_or_else(wrong)?;
+        let (column, value) = (column.trim(), value.trim());
+        let text_only = matches!(relation, Relation::Is | Relation::IsNot);
+        if column.is_empty() || !text_only && value.parse::<f64>().is_err() {
+            return Err(wrong());
+        }
+        Ok(Self {
+            column: column.to_owned(),
+            relation,
+            value: value.to_owned(),
+        })
+    }
+}
+
+impl Filter {
+    /// Whether a cell passes; a cell that is no number passes no comparison of numbers.
+    pub(crate) fn passes(&self, field: Field<'_>) -> bool {
+        let ordered = |f: fn(f64, f64) -> bool| {
+            let numbers = field.number().zip(self.value.parse().ok());
+            numbers.is_some_and(|(a, b)| f(a, b))
+        };
+        match self.relation {
+            Relation::Is => field.is(&self.value),
+            Relation::IsNot => !field.is(&self.value),
+            Relation::Below => ordered(|a, b| a < b),
+            Relation::AtMost => ordered(|a, b| a <= b),
+            Relation::Above => ordered(|a, b| a > b),
+            Relation::AtLeast => ordered(|a, b| a >= b),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_relation_is_read() {
+        let filter = |text: &str| text.parse::<Filter>().expect("well-formed");
+        let passes = |text: &str, cell: &str| filter(text).passes(Field::Text(cell));
+        assert!(passes("a=x", "x") && !passes("a=x", "y") && passes("a!=x", "y"));
+        assert!(passes("a=1", "1.0") && !passes("a!=1", "1.0"));
+        assert!(passes("a<=2", "2") && !passes("a<2", "2") && passes("a>=-2", "-2"));
+        assert!(passes("a>1", "1.5") && !passes("a>1", "many"));
+        assert!(passes("a = b = c", "b = c"));
+        for text in ["a", "=1", "a<b", "a!1"] {
+            assert!(text.parse::<Filter>().is_err(), "{text}");
+        }
+    }
+}

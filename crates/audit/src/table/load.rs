@@ -1,0 +1,370 @@
+//! Rows to columns, in one pass: only what some option asks for is kept.
+
+use super::binary::Binary;
+use super::field::Field;
+use super::{Coded, Coder, Filter, Numbers, Options, Relation, Table, UNKNOWN};
+use crate::AuditError;
+use crate::groups::JOIN;
+
+/// Values an attribute may take before it is taken for no attribute.
+const MOST_LEVELS: usize = 4096;
+
+/// What a column is for.
+enum Sink {
+    Decision(Binary),
+    Label(Binary),
+    Score(Vec<f64>),
+    Target(Vec<f64>),
+    Weights(Vec<f64>),
+    Feature(Vec<f64>),
+    Attribute(Levels),
+    Id(Coder),
+    Variant(Coder),
+}
+
+/// Coded values, cut into bins where they are numbers to be binned.
+enum Levels {
+    Names(Coder),
+    Bins { cuts: Vec<f64>, codes: Vec<u32> },
+}
+
+impl Levels {
+    fn new(cuts: Option<&[f64]>) -> Self {
+        match cuts {
+            None => Self::Names(Coder::default()),
+            Some(cuts) => Self::Bins {
+                cuts: cuts.to_vec(),
+                codes: Vec::new(),
+            },
+        }
+    }
+
+    fn push(&mut self, field: Field<'_>, unknown: &[String]) -> Result<(), String> {
+        let text = field.text();
+        let known = !text.is_empty() && !unknown.iter().any(|u| *u == *text);
+        match self {
+            Self::Names(coder) => {
+                coder.push(known.then_some(&text));
+                if coder.levels() > MOST_LEVELS {
+                    return Err(format!(
+                        "at most {MOST_LEVELS} different values; cut numbers into bins"
+                    ));
+                }
+            }
+            Self::Bins { codes, .. } if !known => codes.push(UNKNOWN),
+            Self::Bins { cuts, codes } => {
+                let number = field.number().filter(|n| !n.is_nan());
+                let number = number.ok_or("a number, as it is cut into bins")?;
+                codes.push(cuts.partition_point(|c| *c <= number) as u32);
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(self, name: String) -> Coded {
+        match self {
+            Self::Names(coder) => coder.finish(name),
+            Self::Bins { cuts, codes } => Coded::ordered(name, bin_names(&cuts), codes),
+        }
+    }
+}
+
+fn bin_names(cuts: &[f64]) -> Vec<String> {
+    let mut names: Vec<String> = cuts
+        .windows(2)
+        .map(|w| format!("{} to < {}", w[0], w[1]))
+        .collect();
+    if let (Some(first), Some(last)) = (cuts.first(), cuts.last()) {
+        names.insert(0, format!("< {first}"));
+        names.push(format!("{last} or more"));
+    }
+    names
+}
+
+struct Slot {
+    name: String,
+    place: usize,
+    sink: Sink,
+}
+
+/// Takes rows and makes a table of them.
+pub(crate) struct Loader<'o> {
+    options: &'o Options,
+    source: String,
+    /// `line` or `row`.
+    unit: &'static str,
+    slots: Vec<Slot>,
+    filters: Vec<(usize, &'o Filter)>,
+    /// Columns of the stratum, each with its values so far.
+    strata: Vec<Slot>,
+    /// Where each row came from; kept only where ids may turn out to be doubled.
+    lines: Option<Vec<u64>>,
+    filtered: u64,
+}
+
+impl<'o> Loader<'o> {
+    pub(crate) fn new(
+        source: &str,
+        unit: &'static str,
+        names: &[String],
+        options: &'o Options,
+    ) -> Result<Self, AuditError> {
+        options.check()?;
+        let find = |name: &str| find(source, names, name);
+        let mut slots = Vec::new();
+        let mut add = |name: &str, sink: Sink| -> Result<(), AuditError> {
+            let place = find(name)?;
+            let name = name.to_owned();
+            slots.push(Slot { name, place, sink });
+            Ok(())
+        };
+        if let Some(name) = &options.decision {
+            add(
+                name,
+                Sink::Decision(Binary::new(&options.favourable, &options.unfavourable)),
+            )?;
+        }
+        if let Some(name) = &options.label {
+            let positive = if options.positive.is_empty() {
+                Binary::new(&options.favourable, &options.unfavourable)
+            } else {
+                Binary::new(&options.positive, &[])
+            };
+            add(name, Sink::Label(positive))?;
+        }
+        let numbers = [
+            (&options.score, Sink::Score(Vec::new())),
+            (&options.target, Sink::Target(Vec::new())),
+            (&options.weights, Sink::Weights(Vec::new())),
+            (&options.id, Sink::Id(Coder::default())),
+            (&options.variant, Sink::Variant(Coder::default())),
+        ];
+        for (name, sink) in numbers {
+            if let Some(name) = name {
+                add(name, sink)?;
+            }
+        }
+        for name in &options.groups {
+            add(name, Sink::Attribute(Levels::new(options.cuts(name))))?;
+        }
+        for name in &options.features {
+            add(name, Sink::Feature(Vec::new()))?;
+        }
+        let mut strata = Vec::new();
+        for name in &options.stratum {
+            strata.push(Slot {
+                name: name.clone(),
+                place: find(name)?,
+                sink: Sink::Attribute(Levels::new(options.cuts(name))),
+            });
+        }
+        let mut filters = Vec::new();
+        for filter in &options.filters {
+            filters.push((find(&filter.column)?, filter));
+        }
+        Ok(Self {
+            options,
+            source: source.to_owned(),
+            unit,
+            slots,
+            filters,
+            strata,
+            lines: options.id.as_ref().map(|_| Vec::new()),
+            filtered: 0,
+        })
+    }
+
+    /// Columns that are needed at all.
+    pub(crate) fn places(&self) -> Vec<usize> {
+        let slots = self.slots.iter().chain(&self.strata).map(|s| s.place);
+        slots.chain(self.filters.iter().map(|f| f.0)).collect()
+    }
+
+    fn keeps<'a>(&self, cell: &impl Fn(usize) -> Field<'a>) -> bool {
+        let any_of = |place: usize| {
+            let mut of_column = self
+                .filters
+                .iter()
+                .filter(|f| f.0 == place && f.1.relation == Relation::Is);
+            of_column.any(|f| f.1.passes(cell(place)))
+        };
+        self.filters
+            .iter()
+            .all(|(place, filter)| match filter.relation {
+                Relation::Is => any_of(*place),
+                _ => filter.passes(cell(*place)),
+            })
+    }
+
+    /// One more row.
+    pub(crate) fn push<'a>(
+        &mut self,
+        line: u64,
+        cell: impl Fn(usize) -> Field<'a>,
+    ) -> Result<(), AuditError> {
+        if !self.keeps(&cell) {
+            self.filtered += 1;
+            return Ok(());
+        }
+        let unknown = &self.options.unknown;
+        for slot in self.slots.iter_mut().chain(&mut self.strata) {
+            let field = cell(slot.place);
+            slot.sink
+                .push(field, unknown)
+                .map_err(|expected| AuditError::Value {
+                    file: self.source.clone(),
+                    column: slot.name.clone(),
+                    at: format!("{} {line}", self.unit),
+                    value: field.shown(),
+                    expected,
+                })?;
+        }
+        if let Some(lines) = &mut self.lines {
+            lines.push(line);
+        }
+        Ok(())
+    }
+
+    /// The table.
+    pub(crate) fn finish(self) -> Result<Table, AuditError> {
+        let mut table = Table {
+            source: self.source,
+            filtered: self.filtered,
+            ..Table::default()
+        };
+        for Slot { name, sink, .. } in self.slots {
+            match sink {
+                Sink::Decision(binary) => {
+                    table.decision = Some(values(&table.source, name, binary)?);
+                }
+                Sink::Label(binary) => table.label = Some(values(&table.source, name, binary)?),
+                Sink::Score(values) => table.score = Some(values),
+                Sink::Target(values) => table.target = Some(values),
+                Sink::Weights(values) => table.weights = Some(values),
+                Sink::Feature(values) => table.features.push(Numbers { name, values }),
+                Sink::Attribute(levels) => table.attributes.push(levels.finish(name)),
+                Sink::Id(coder) => table.id = Some(coder.finish(name)),
+                Sink::Variant(coder) => table.variant = Some(coder.finish(name)),
+            }
+        }
+        let strata = self.strata.into_iter().filter_map(|s| match s.sink {
+            Sink::Attribute(levels) => Some(levels.finish(s.name)),
+            _ => None,
+        });
+        table.stratum = together(strata.collect());
+        if let (Some(threshold), Some(score)) = (self.options.threshold, &table.score) {
+            table.decision = Some(score.iter().map(|s| *s >= threshold).collect());
+        }
+        for (column, level) in &self.options.against_rest {
+            for attribute in &mut table.attributes {
+                if attribute.name() == column {
+                    let reduced = attribute.clone().against_rest(level);
+                    *attribute = reduced.ok_or_else(|| AuditError::Level {
+                        attribute: column.clone(),
+                        value: level.clone(),
+                        hint: AuditError::hint(
+                            level,
+                            attribute.levels().iter().map(String::as_str),
+                        ),
+                    })?;
+                }
+            }
+        }
+        let (lines, unit) = (self.lines.unwrap_or_default(), self.unit);
+        table.checked(|row| match lines.get(row) {
+            Some(line) => format!("{unit} {line}"),
+            None => format!("row {row}"),
+        })
+    }
+}
+
+impl Sink {
+    fn push(&mut self, field: Field<'_>, unknown: &[String]) -> Result<(), String> {
+        match self {
+            Self::Decision(binary) | Self::Label(binary) => binary.push(field)?,
+            Self::Score(values) | Self::Target(values) | Self::Feature(values) => {
+                let number = field.number().filter(|n| n.is_finite());
+                values.push(number.ok_or("a finite number")?);
+            }
+            Self::Weights(values) => {
+                let number = field.number().filter(|n| n.is_finite() && *n >= 0.0);
+                values.push(number.ok_or("a finite weight of at least 0")?);
+            }
+            Self::Attribute(levels) => levels.push(field, unknown)?,
+            Self::Id(coder) | Self::Variant(coder) => {
+                let text = field.text();
+                if text.is_empty() {
+                    return Err("a value in every row".to_owned());
+                }
+                coder.push(Some(&text));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn values(file: &str, column: String, binary: Binary) -> Result<Vec<bool>, AuditError> {
+    match binary.never() {
+        None => Ok(binary.values),
+        Some((stated, hint, seen)) => Err(AuditError::NeverFavourable {
+            file: file.to_owned(),
+            column,
+            stated,
+            hint,
+            seen,
+        }),
+    }
+}
+
+/// Several columns as one; unknown where any is.
+fn together(mut columns: Vec<Coded>) -> Option<Coded> {
+    if columns.len() < 2 {
+        return columns.pop();
+    }
+    let name = columns
+        .iter()
+        .map(Coded::name)
+        .collect::<Vec<_>>()
+        .join(JOIN);
+    let value = |row| {
+        let parts: Option<Vec<&str>> = columns.iter().map(|c| c.value(row)).collect();
+        parts.map(|p| p.join(JOIN))
+    };
+    let mut coder = Coder::default();
+    for row in 0..columns[0].len() {
+        coder.push(value(row).as_deref());
+    }
+    Some(coder.finish(name))
+}
+
+/// The place of a column, by its name or by `NAME#K`, the K-th of that name.
+fn find(source: &str, names: &[String], name: &str) -> Result<usize, AuditError> {
+    let places = |name: &str| -> Vec<usize> {
+        let all = names.iter().enumerate();
+        all.filter(|(_, n)| *n == name).map(|(at, _)| at).collect()
+    };
+    let found = places(name);
+    match found.as_slice() {
+        [one] => return Ok(*one),
+        [] => {}
+        _ => {
+            return Err(AuditError::Twice {
+                file: source.to_owned(),
+                name: name.to_owned(),
+                times: found.len(),
+            });
+        }
+    }
+    if let Some((stem, number)) = name.rsplit_once('#')
+        && let Ok(number) = number.parse::<usize>()
+        && let Some(at) = number.checked_sub(1)
+        && let Some(place) = places(stem).get(at)
+    {
+        return Ok(*place);
+    }
+    Err(AuditError::Column {
+        file: source.to_owned(),
+        name: name.to_owned(),
+        hint: AuditError::hint(name, names.iter().map(String::as_str)),
+    })
+}

@@ -1,0 +1,164 @@
+//! What the columns of a file are for.
+
+use super::Filter;
+use crate::AuditError;
+
+/// Names the columns of a file by role. A name that stands in the header several times is told apart by its place among
+/// them: `decile_score#1`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Options {
+    /// Names of the columns of a file without a header; empty if its first row is one.
+    pub columns: Vec<String>,
+    /// Decisions.
+    pub decision: Option<String>,
+    /// Scores, greater for more likely positive; for a regression the predictions.
+    pub score: Option<String>,
+    /// Decides by score: at or above it is favourable. Instead of `decision`.
+    pub threshold: Option<f64>,
+    /// True labels.
+    pub label: Option<String>,
+    /// True values of a regression.
+    pub target: Option<String>,
+    /// Weights, at least 0.
+    pub weights: Option<String>,
+    /// Sensitive attributes.
+    pub groups: Vec<String>,
+    /// What decisions are conditioned on; several columns are taken together.
+    pub stratum: Vec<String>,
+    /// What makes two persons alike; numbers. In an npz also the name of an array of two axes.
+    pub features: Vec<String>,
+    /// Row ids.
+    pub id: Option<String>,
+    /// Which variant of its id a row is: makes a paired table.
+    pub variant: Option<String>,
+    /// Rows to keep: those that pass for every column filtered by, one value of several being enough.
+    pub filters: Vec<Filter>,
+    /// Numeric attributes (or strata) cut at these values, ascending; a value on a cut belongs above it.
+    pub bins: Vec<(String, Vec<f64>)>,
+    /// Attributes reduced to one value against all others.
+    pub against_rest: Vec<(String, String)>,
+    /// Values of `decision` (and of `label`, unless `positive` says otherwise) that count as favourable; by default 1,
+    /// true and yes.
+    pub favourable: Vec<String>,
+    /// All other values there may be; by default one other, whatever it is, or 0, -1, false and no.
+    pub unfavourable: Vec<String>,
+    /// Values of `label` that count as positive, if not those of `favourable`.
+    pub positive: Vec<String>,
+    /// Texts that stand for an unknown value of an attribute or a stratum; an empty cell always does.
+    pub unknown: Vec<String>,
+    /// What stands between the cells of a CSV; `,`.
+    pub delimiter: u8,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            columns: Vec::new(),
+            decision: None,
+            score: None,
+            threshold: None,
+            label: None,
+            target: None,
+            weights: None,
+            groups: Vec::new(),
+            stratum: Vec::new(),
+            features: Vec::new(),
+            id: None,
+            variant: None,
+            filters: Vec::new(),
+            bins: Vec::new(),
+            against_rest: Vec::new(),
+            favourable: Vec::new(),
+            unfavourable: Vec::new(),
+            positive: Vec::new(),
+            unknown: ["?", "NA", "N/A", "NaN", "nan", "null"]
+                .map(str::to_owned)
+                .to_vec(),
+            delimiter: b',',
+        }
+    }
+}
+
+impl Options {
+    /// Refuses what contradicts itself before a file is opened.
+    pub(crate) fn check(&self) -> Result<(), AuditError> {
+        let wrong = |option, value: String, expected: &str| {
+            Err(AuditError::Option {
+                option,
+                value,
+                expected: expected.to_owned(),
+            })
+        };
+        if let Some(threshold) = self.threshold {
+            if self.decision.is_some() {
+                let value = "given together with `decision`".to_owned();
+                return wrong("threshold", value, "one of the two");
+            }
+            if self.score.is_none() {
+                return wrong(
+                    "threshold",
+                    threshold.to_string(),
+                    "a `score` to go with it",
+                );
+            }
+            if threshold.is_nan() {
+                return wrong("threshold", threshold.to_string(), "a number");
+            }
+        }
+        if self.variant.is_some() && self.id.is_none() {
+            let value = "given without `id`".to_owned();
+            return wrong(
+                "variant",
+                value,
+                "the column that says which rows are the same person",
+            );
+        }
+        for (column, cuts) in &self.bins {
+            let ascending = cuts.windows(2).all(|w| w[0] < w[1]);
+            if cuts.is_empty() || !ascending || cuts.iter().any(|c| !c.is_finite()) {
+                return wrong(
+                    "bins",
+                    format!("`{column}`: {cuts:?}"),
+                    "ascending finite numbers",
+                );
+            }
+            if !self.groups.contains(column) && !self.stratum.contains(column) {
+                return wrong(
+                    "bins",
+                    format!("`{column}`"),
+                    "one of `groups` or `stratum`",
+                );
+            }
+        }
+        for (column, level) in &self.against_rest {
+            if !self.groups.contains(column) {
+                let value = format!("`{column}={level}`");
+                return wrong("against_rest", value, "one of `groups`");
+            }
+        }
+        let both = self
+            .favourable
+            .iter()
+            .find(|v| self.unfavourable.contains(v));
+        if let Some(both) = both {
+            let value = format!("`{both}` is stated as unfavourable too");
+            return wrong("favourable", value, "distinct values");
+        }
+        let any = [&self.decision, &self.score, &self.label, &self.target];
+        if any.iter().all(|c| c.is_none()) {
+            let value = "no column given".to_owned();
+            return wrong(
+                "decision",
+                value,
+                "a `decision`, a `score`, a `label` or a `target`",
+            );
+        }
+        Ok(())
+    }
+
+    /// The cuts of a column, if it is binned.
+    pub(crate) fn cuts(&self, column: &str) -> Option<&[f64]> {
+        let found = self.bins.iter().find(|b| b.0 == column);
+        found.map(|b| b.1.as_slice())
+    }
+}

@@ -1,0 +1,211 @@
+//! What `tests/peers/fairness_agrees.py` wrote down of fairlearn, AIF360 and others comes out here, to 1e-9.
+//!
+//! Skipped where nothing was written, or where the data are absent.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use proofmark_audit::{
+    Comparison, Estimate, Figure, Measured, Options, Settings, Table, measure, metric,
+};
+
+const TOLERANCE: f64 = 1e-9;
+
+fn folder(variable: &str, default: &str) -> PathBuf {
+    std::env::var_os(variable).map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join(default),
+        PathBuf::from,
+    )
+}
+
+fn some(name: &str) -> Option<String> {
+    Some(name.to_owned())
+}
+
+fn all(names: &[&str]) -> Vec<String> {
+    names.iter().map(|n| (*n).to_owned()).collect()
+}
+
+fn table(name: &str, written: &Path, data: &Path) -> Table {
+    let adult = |weights: Option<String>| Options {
+        decision: some("decision"),
+        label: some("income"),
+        score: some("score"),
+        weights,
+        groups: all(&["race", "sex"]),
+        stratum: all(&["education"]),
+        favourable: all(&["1"]),
+        positive: all(&[">50K."]),
+        ..Options::default()
+    };
+    let (path, options) = match name {
+        "compas" => (
+            data.join("datasets/tabular/compas-scores-two-years.csv"),
+            Options {
+                score: some("decile_score#1"),
+                threshold: Some(5.0),
+                label: some("two_year_recid"),
+                groups: all(&["race", "sex", "age_cat"]),
+                ..Options::default()
+            },
+        ),
+        "adult" => (written.join("adult.csv"), adult(None)),
+        "adult-weighted" => (written.join("adult.csv"), adult(some("weight"))),
+        "foulds" => (
+            written.join("foulds.csv"),
+            Options {
+                decision: some("decision"),
+                label: some("label"),
+                groups: all(&["race", "sex", "country"]),
+                ..Options::default()
+            },
+        ),
+        "neighbours" => (
+            written.join("neighbours.csv"),
+            Options {
+                decision: some("decision"),
+                features: all(&["a", "b", "c"]),
+                // No groups matter here; every row has one.
+                groups: all(&["decision"]),
+                ..Options::default()
+            },
+        ),
+        other => panic!("unknown table {other}"),
+    };
+    Table::csv(&path, &options).unwrap_or_else(|e| panic!("{e}"))
+}
+
+fn settings(name: &str) -> Settings {
+    let reference = |pairs: &[(&str, &str)]| {
+        pairs
+            .iter()
+            .map(|(a, v)| ((*a).to_owned(), (*v).to_owned()))
+            .collect()
+    };
+    Settings {
+        min_n: 1,
+        intersections: if name == "foulds" { 3 } else { 1 },
+        standardise: false,
+        reference: match name {
+            "compas" => reference(&[("race", "Caucasian"), ("sex", "Male")]),
+            "adult" | "adult-weighted" => reference(&[("race", "White"), ("sex", "Male")]),
+            _ => Vec::new(),
+        },
+        ..Settings::default()
+    }
+}
+
+/// The figure that a line means: a group's, else the headline.
+fn find<'f>(figures: &'f [Figure], id: &str, attribute: &str, group: &str) -> Option<&'f Figure> {
+    let matches = |f: &&Figure| {
+        let its = f.groups.first().is_some_and(|g| g == group) && !f.comparison.is_headline();
+        f.metric == id
+            && f.attribute == attribute
+            && if group.is_empty() {
+                f.comparison.is_headline()
+            } else {
+                its
+            }
+    };
+    figures.iter().find(matches)
+}
+
+fn value(
+    measured: &Measured<'_>,
+    table: &Table,
+    id: &str,
+    attribute: &str,
+    group: &str,
+) -> Option<f64> {
+    // What regressions are measured by, peers take of scores against labels.
+    if matches!(id.split('_').next(), Some("mae" | "mse" | "rmse")) {
+        let settings = settings("");
+        let label = table.label()?.iter().map(|l| f64::from(*l));
+        let mut columns = proofmark_audit::Columns::new("errors")
+            .score(table.score()?.iter().copied())
+            .target(label);
+        if let Some(weights) = table.weights() {
+            columns = columns.weights(weights.iter().copied());
+        }
+        for coded in table.attributes() {
+            columns = columns.coded(coded.clone());
+        }
+        let errors = columns.build().ok()?;
+        let at = errors
+            .attributes()
+            .iter()
+            .position(|a| a.name() == attribute)?;
+        let groups = proofmark_audit::Groups::new(&errors, &[at], &settings).ok()?;
+        let figures = metric::find(id).ok()?.figures(&groups, &settings);
+        return find(&figures, id, attribute, group)?.value();
+    }
+    if id == "mantel_haenszel_log_variance" {
+        let figure = find(
+            &measured.figures,
+            "mantel_haenszel_odds_ratio",
+            attribute,
+            group,
+        )?;
+        return match figure.basis.families[0].parts[0].estimate {
+            Estimate::Mean(mean) => mean.variance,
+            Estimate::Share(_) => None,
+        };
+    }
+    let id = metric::find(id).unwrap_or_else(|e| panic!("{e}")).id;
+    find(&measured.figures, id, attribute, group)?.value()
+}
+
+#[test]
+fn peers_agree() {
+    let written = folder("PROOFMARK_PEER_FAIRNESS", "../../target/peer-fairness");
+    let data = folder("PROOFMARK_DATA", "../../../shared/data");
+    let Ok(lines) = std::fs::read_to_string(written.join("values.tsv")) else {
+        eprintln!(
+            "SKIPPED: nothing in {}; run tests/peers/fairness_agrees.py",
+            written.display()
+        );
+        return;
+    };
+    if !data.join("datasets/tabular").is_dir() {
+        eprintln!("SKIPPED: no ../shared/data (or $PROOFMARK_DATA)");
+        return;
+    }
+    let mut by_table: BTreeMap<&str, Vec<Vec<&str>>> = BTreeMap::new();
+    for line in lines.lines() {
+        let fields: Vec<&str> = line.split('\t').collect();
+        by_table.entry(fields[0]).or_default().push(fields);
+    }
+    let (mut compared, mut worst, mut wrong) = (0, 0.0_f64, Vec::new());
+    for (name, lines) in by_table {
+        let table = table(name, &written, &data);
+        let settings = settings(name);
+        let measured = measure(&table, &settings).unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert!(
+            measured
+                .figures
+                .iter()
+                .all(|f| f.comparison != Comparison::Pair || f.groups.len() == 2)
+        );
+        for fields in lines {
+            let [_, id, attribute, group, want] = fields[..] else {
+                panic!("{fields:?}");
+            };
+            let want: f64 = want.parse().expect("a number");
+            compared += 1;
+            let got = value(&measured, &table, id, attribute, group);
+            let off = got.map_or(f64::INFINITY, |g| (g - want).abs() / want.abs().max(1.0));
+            if off > TOLERANCE {
+                wrong.push(format!(
+                    "{name} {id} {attribute} {group}: {got:?}, the peer {want}"
+                ));
+            } else {
+                worst = worst.max(off);
+            }
+        }
+    }
+    eprintln!(
+        "{compared} figures compared, {} differ, the others by at most {worst:e}",
+        wrong.len()
+    );
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

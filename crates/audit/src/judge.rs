@@ -129,7 +129,7 @@ impl Judgement {
 }
 
 /// Judges figures, in their order. `level` is the confidence of the family, in `(0, 1)`; `error` gives the standard error
-/// of a figure whose parts do not give one (see [`crate::resample`]), or none.
+/// of a figure whose parts do not give one (by resampling, say), or none.
 pub fn judge(
     figures: &[Figure],
     requirements: &[Requirement],

@@ -265,3 +265,64 @@ fn a_family_at_its_tolerances_in_full() {
         );
     }
 }
+
+/// Every metric there is: where the parts say enough, the interval holds the value and grows with the level.
+#[test]
+fn every_form_of_figure_has_an_interval_around_its_value() {
+    let table = crate::synthetic::Population::planted(3)
+        .table(1500)
+        .expect("a table");
+    let region = |at: usize| {
+        (
+            "region".to_owned(),
+            table.attributes()[at].levels()[0].clone(),
+        )
+    };
+    let at = table
+        .attributes()
+        .iter()
+        .position(|a| a.name() == "region")
+        .expect("a region");
+    let settings = Settings {
+        reference: vec![region(at)],
+        ..Settings::default()
+    };
+    let measured = crate::measure(&table, &settings).expect("measured");
+    let mut forms = std::collections::BTreeSet::new();
+    let mut without = std::collections::BTreeSet::new();
+    for figure in &measured.figures {
+        let Some(value) = figure.value() else {
+            continue;
+        };
+        let Some(evidence) = Evidence::of(figure, picked_among(figure, &measured.figures)) else {
+            without.insert(figure.metric);
+            continue;
+        };
+        forms.insert(format!("{:?}", figure.basis.form));
+        let (i, wide) = (evidence.interval(0.95), evidence.interval(0.99));
+        assert!(
+            i.low <= value + 1e-9 && value <= i.high + 1e-9,
+            "{} {:?} {value} {i:?}",
+            figure.metric,
+            figure.comparison
+        );
+        assert!(
+            wide.low <= i.low + 1e-9 && i.high <= wide.high + 1e-9,
+            "{} {i:?} {wide:?}",
+            figure.metric
+        );
+        if let Some(equal) = evidence.equality() {
+            let (p, out) = (
+                evidence.p_value(equal),
+                i.low > equal + 1e-9 || i.high < equal - 1e-9,
+            );
+            assert!(
+                (p < 0.05) == out || (p - 0.05).abs() < 1e-3,
+                "{} {p} {i:?}",
+                figure.metric
+            );
+        }
+    }
+    println!("without: {without:?}");
+    assert!(forms.len() >= 6, "{forms:?}");
+}

@@ -11,6 +11,7 @@
 //! * [`metric`] has every metric; each gives [`Figure`]s: a value or the reason why there is none, and what it is
 //!   made of.
 //! * [`robustness`] joins an attack report with the groups of its samples.
+//! * [`scan`] looks for subgroups that nobody named.
 //! * [`synthetic`] makes populations whose gaps are known.
 //!
 //! No tensors, no clock, no printing, no random numbers but keyed ones.
@@ -25,6 +26,7 @@ mod measure;
 pub mod metric;
 mod piece;
 pub mod robustness;
+mod scan;
 mod settings;
 pub mod synthetic;
 mod table;
@@ -37,5 +39,6 @@ pub use figure::{
 pub use groups::{Group, Groups, JOIN};
 pub use judge::{Bound, By, Judgement, Requirement, Ruling, judge};
 pub use measure::{Measured, Refused, Skipped, measure};
+pub use scan::{Scan, ScanSettings, Subgroup, Target, scan};
 pub use settings::Settings;
 pub use table::{Coded, Columns, Filter, Numbers, Options, Outcome, Relation, Table, UNKNOWN};

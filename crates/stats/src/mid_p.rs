@@ -70,7 +70,7 @@ fn limits(successes: f64, n: f64, z: f64, share: f64) -> Interval {
 #[derive(Clone, Copy)]
 struct Tail {
     z: f64,
-    tail: f64,
+    chance: f64,
     log: f64,
     share: f64,
 }
@@ -80,7 +80,7 @@ impl Tail {
         let tail = normal_tail(z);
         Self {
             z,
-            tail,
+            chance: tail,
             log: tail.ln(),
             share,
         }
@@ -94,7 +94,7 @@ impl Tail {
             return 0.0;
         }
         if x >= n {
-            return (self.tail / self.share).powf(1.0 / n).min(1.0);
+            return (self.chance / self.share).powf(1.0 / n).min(1.0);
         }
         let near = |p: f64| self.approximate(x, n, p);
         // Wilson's limit, and below it by as much again.
@@ -246,9 +246,9 @@ mod tests {
             .exp();
             let beyond = beta::regularised(x, n - x + 1.0, got) - 0.25 * seen;
             assert!(
-                (beyond / tail.tail - 1.0).abs() < 2e-4,
+                (beyond / tail.chance - 1.0).abs() < 2e-4,
                 "{rate} {z}: {beyond} {}",
-                tail.tail
+                tail.chance
             );
         }
     }

@@ -10,7 +10,7 @@
 //!
 //! **Why `c = 3/4` there.** With mid-P two equal groups of 100 are called unequal in 5.6 % of runs at worst and ten groups
 //! in 5.0 %; with Clopper and Pearson in 3.5 %, and intervals are 11 % wider than Newcombe's at 30. Half-way the
-//! worst is 5.2 % (30 at a rate of one half, by whole numbers) and the width 6 % more at 30, 1 % at 1000.
+//! worst is 5.2 % (30 at a rate of one half, by whole numbers) and the width at most 8 % more at 30, 4 % at 100, 1 % at 1000.
 //!
 //! **Reference.** Lancaster, JASA 56 (1961); Berry and Armitage, The Statistician 44 (1995). Fractional counts:
 //! Korn and Graubard, Survey Methodology 24 (1998). Lugannani and Rice, Advances in Applied Probability 12 (1980).

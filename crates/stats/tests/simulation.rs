@@ -274,12 +274,15 @@ fn two_groups_exactly() {
                         0.0
                     };
                 }
-                // Counts are whole: 5 % cannot be met exactly, and 5.7 % is what the worst lattice gives.
+                // Counts are whole: 5 % cannot be met exactly; the worst of these is 5.2 %.
                 assert!(
-                    fail < 0.057 && pass < 0.057,
+                    fail < 0.053 && pass < 0.053,
                     "{n} {m} {p} {tolerance}: {fail} {pass}"
                 );
-                assert!(fail + pass < 0.07, "{n} {m} {p} {tolerance}: {fail} {pass}");
+                assert!(
+                    fail + pass < 0.053,
+                    "{n} {m} {p} {tolerance}: {fail} {pass}"
+                );
             }
         }
     }

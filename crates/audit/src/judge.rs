@@ -19,12 +19,12 @@
 use proofmark_domain::{Interval, Verdict};
 use proofmark_stats::{benjamini_hochberg, further_to_settle, sidak_level, sidak_p};
 
-use crate::evidence::Evidence;
-use crate::{Comparison, Figure};
+use crate::Figure;
+use crate::evidence::{Evidence, picked_among};
 
 /// Which side of the tolerance is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Relation {
+pub enum Bound {
     /// The figure is at most the tolerance: differences, distances, indices.
     AtMost,
     /// The figure is at least the tolerance: ratios.
@@ -49,7 +49,7 @@ pub struct Requirement {
     /// The attribute, or attributes joined as in the figures; none for every one.
     pub attribute: Option<String>,
     /// Which side.
-    pub relation: Relation,
+    pub bound: Bound,
     /// The tolerance.
     pub tolerance: f64,
     /// What is held against it.
@@ -68,16 +68,16 @@ impl Requirement {
     }
 
     fn passes(&self, i: Interval) -> bool {
-        match self.relation {
-            Relation::AtMost => i.high <= self.tolerance,
-            Relation::AtLeast => i.low >= self.tolerance,
+        match self.bound {
+            Bound::AtMost => i.high <= self.tolerance,
+            Bound::AtLeast => i.low >= self.tolerance,
         }
     }
 
     fn fails(&self, i: Interval) -> bool {
-        match self.relation {
-            Relation::AtMost => i.low > self.tolerance,
-            Relation::AtLeast => i.high < self.tolerance,
+        match self.bound {
+            Bound::AtMost => i.low > self.tolerance,
+            Bound::AtLeast => i.high < self.tolerance,
         }
     }
 
@@ -112,8 +112,8 @@ pub struct Ruling {
 pub struct Judgement {
     /// The interval of the figure by itself at the policy's level; none if it is not estimable or has none.
     pub interval: Option<Interval>,
-    /// The chance of such a figure: if the truth were the tolerance where it is gated (the strictest if more than
-    /// one), else if the groups were equal.
+    /// The chance of such a figure: if the truth were the tolerance where it is gated (the least if more than one),
+    /// else if the groups were equal; none for a rate by itself.
     pub p_value: Option<f64>,
     /// Adjusted for the figures gated (Sidak), or for the exploratory ones (Benjamini-Hochberg).
     pub p_adjusted: Option<f64>,
@@ -129,7 +129,7 @@ impl Judgement {
 }
 
 /// Judges figures, in their order. `level` is the confidence of the family, in `(0, 1)`; `error` gives the standard error
-/// of a figure whose parts do not give one, or none.
+/// of a figure whose parts do not give one (by resampling, say), or none.
 pub fn judge(
     figures: &[Figure],
     requirements: &[Requirement],
@@ -168,10 +168,10 @@ pub fn judge(
             let at_tolerance = gating().map(|(_, r)| r).filter(tested);
             let p_value = evidence.and_then(|e| {
                 if rulings.is_empty() {
-                    return e.p_value(e.equality());
+                    return e.equality().map(|equal| e.p_value(equal));
                 }
                 at_tolerance
-                    .filter_map(|r| e.p_value(r.tolerance))
+                    .map(|r| e.p_value(r.tolerance))
                     .reduce(f64::min)
             });
             Judgement {
@@ -196,14 +196,14 @@ pub fn judge(
 }
 
 fn rule(
-    at: usize,
+    place: usize,
     requirement: &Requirement,
     figure: &Figure,
     evidence: Option<&Evidence>,
     level: f64,
 ) -> Ruling {
     let open = Ruling {
-        requirement: at,
+        requirement: place,
         verdict: Verdict::Inconclusive,
         interval: None,
         needed: None,
@@ -218,10 +218,11 @@ fn rule(
         },
         (By::Interval, None) => open,
         (By::Interval, Some(evidence)) => {
-            let interval = evidence.interval(level);
+            let at = evidence.criticals(level);
+            let interval = evidence.interval_at(&at);
             let verdict = requirement.verdict(interval);
             let settled = |factor: f64| {
-                requirement.verdict(evidence.scaled(factor).interval(level))
+                requirement.verdict(evidence.scaled(factor).interval_at(&at))
                     != Verdict::Inconclusive
             };
             let undecided = verdict == Verdict::Inconclusive;
@@ -235,22 +236,6 @@ fn rule(
             }
         }
     }
-}
-
-/// The number of groups among which the one it is compared with was picked as the highest; 0 if it was not picked.
-fn picked_among(figure: &Figure, figures: &[Figure]) -> usize {
-    if figure.comparison != Comparison::GroupToHighest {
-        return 0;
-    }
-    let same = figures.iter().filter(|f| {
-        f.comparison == figure.comparison
-            && f.metric == figure.metric
-            && f.attribute == figure.attribute
-    });
-    let mut names: Vec<&str> = same.flat_map(|f| &f.groups).map(String::as_str).collect();
-    names.sort_unstable();
-    names.dedup();
-    names.len()
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@
 //!   made of.
 //! * [`report()`] measures, judges and writes it all down; [`render`] shows it as a table, JSON or a chart.
 //! * [`robustness`] joins an attack report with the groups of its samples.
+//! * [`scan()`] looks for subgroups that nobody named.
 //! * [`synthetic`] makes populations whose gaps are known.
 //!
 //! No tensors, no clock, no printing, no random numbers but keyed ones.
@@ -24,9 +25,11 @@ mod groups;
 mod judge;
 mod measure;
 pub mod metric;
+mod piece;
 pub mod render;
 pub mod report;
 pub mod robustness;
+mod scan;
 mod settings;
 pub mod synthetic;
 mod table;
@@ -37,8 +40,9 @@ pub use figure::{
     Basis, Combine, Comparison, Estimate, Family, Figure, Form, LeftOut, Mean, Part, Reason,
 };
 pub use groups::{Group, Groups, JOIN};
-pub use judge::{By, Judgement, Relation as Side, Requirement, Ruling, judge};
+pub use judge::{Bound, By, Judgement, Requirement, Ruling, judge};
 pub use measure::{Measured, Refused, Skipped, measure};
 pub use report::{Asked, AuditReport, report};
+pub use scan::{Scan, ScanSettings, Subgroup, Target, scan};
 pub use settings::Settings;
 pub use table::{Coded, Columns, Filter, Numbers, Options, Outcome, Relation, Table, UNKNOWN};

@@ -185,7 +185,7 @@ fn groupings<'a>(table: &'a Table, settings: &Settings) -> Result<Groupings<'a>,
 }
 
 /// All sets of `size` of the numbers below `n`, in order.
-fn subsets(n: usize, size: usize) -> Vec<Vec<usize>> {
+pub(crate) fn subsets(n: usize, size: usize) -> Vec<Vec<usize>> {
     if size == 0 {
         return vec![Vec::new()];
     }

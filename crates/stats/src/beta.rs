@@ -9,6 +9,11 @@ use statrs::function::gamma::ln_gamma;
 ///
 /// Relative error about 1e-13 for small parameters, 1e-8 at ten million, in the lower tail.
 pub(crate) fn regularised(a: f64, b: f64, x: f64) -> f64 {
+    regularised_to(a, b, x, 1e-16)
+}
+
+/// The same, the fraction broken off where a term changes it by less than `change` of itself.
+pub(crate) fn regularised_to(a: f64, b: f64, x: f64, change: f64) -> f64 {
     if x <= 0.0 {
         return 0.0;
     }
@@ -18,14 +23,14 @@ pub(crate) fn regularised(a: f64, b: f64, x: f64) -> f64 {
     let front = (ln_gamma(a + b) - ln_gamma(a) - ln_gamma(b) + a * x.ln() + b * (-x).ln_1p()).exp();
     // The fraction converges fast left of the mean; the other side is its mirror image.
     if x < (a + 1.0) / (a + b + 2.0) {
-        front * fraction(a, b, x) / a
+        front * fraction(a, b, x, change) / a
     } else {
-        1.0 - front * fraction(b, a, 1.0 - x) / b
+        1.0 - front * fraction(b, a, 1.0 - x, change) / b
     }
 }
 
 /// The continued fraction DLMF 8.17.22 by Lentz's method.
-fn fraction(a: f64, b: f64, x: f64) -> f64 {
+fn fraction(a: f64, b: f64, x: f64, least: f64) -> f64 {
     // Lentz: a zero denominator is replaced by something tiny.
     let nonzero = |v: f64| if v.abs() < 1e-300 { 1e-300 } else { v };
     let terms = 200 + 10 * a.max(b).sqrt() as u64;
@@ -43,7 +48,7 @@ fn fraction(a: f64, b: f64, x: f64) -> f64 {
             change = c * d;
             h *= change;
         }
-        if (change - 1.0).abs() < 1e-16 {
+        if (change - 1.0).abs() < least {
             break;
         }
     }

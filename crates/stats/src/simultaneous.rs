@@ -72,8 +72,8 @@ impl Pair {
     pub fn value(&self, scale: Scale) -> f64 {
         let (a, b) = (self.first.value(), self.second.value());
         match scale {
-            Scale::Difference => self.to_all(scale, a - b),
-            Scale::Ratio => self.to_all(scale, a / b),
+            Scale::Difference => self.whole(scale, a - b),
+            Scale::Ratio => self.whole(scale, a / b),
         }
     }
 
@@ -88,13 +88,13 @@ impl Pair {
             Scale::Ratio => mover_ratio(a, b),
         };
         Interval {
-            low: self.to_all(scale, i.low),
-            high: self.to_all(scale, i.high),
+            low: self.whole(scale, i.low),
+            high: self.whole(scale, i.high),
         }
     }
 
     /// From a comparison with the others to one with everybody: all = share x group + (1 - share) x others.
-    fn to_all(self, scale: Scale, v: f64) -> f64 {
+    fn whole(&self, scale: Scale, v: f64) -> f64 {
         let others = 1.0 - self.share;
         match scale {
             Scale::Difference => others * v,
@@ -177,7 +177,11 @@ impl Contrasts {
     /// the end nearer to equality, which guards against chance in any set, `far` that of the other, which only the
     /// truly largest can miss.
     pub fn extreme_of_many(&self, scale: Scale, near: f64, far: f64) -> Interval {
-        let (near, far) = (self.critical(near), normal_critical(far));
+        self.extreme_at(scale, self.critical(near), normal_critical(far))
+    }
+
+    /// The same at these critical values: [`Self::critical`] is dear where it is asked for again and again.
+    pub fn extreme_at(&self, scale: Scale, near: f64, far: f64) -> Interval {
         match scale {
             Scale::Difference => Interval {
                 low: self.nearest(scale, near).max(0.0),

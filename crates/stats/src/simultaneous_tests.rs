@@ -10,7 +10,7 @@ fn arms(counts: &[(u32, u32)]) -> Vec<Arm> {
         .collect()
 }
 
-/// Two groups: a little wider than Newcombe's, never more than 8 % (the arms are mid-P, not Wilson).
+/// Two groups: a little wider than Newcombe's, never more than 8 % (see `mid_p.rs` for why).
 #[test]
 fn two_groups_are_about_newcombes() {
     for (a, b) in [

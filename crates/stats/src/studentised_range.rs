@@ -16,7 +16,7 @@ pub fn range_tail(q: f64, k: usize) -> f64 {
     /// Beyond these the density adds less than 1e-22.
     const LIMIT: i32 = 10;
     /// Steps to the unit.
-    const FINE: i32 = 12;
+    const FINE: i32 = 8;
     if k < 2 {
         return 0.0;
     }
@@ -66,7 +66,7 @@ pub fn range_critical(tail: f64, k: usize) -> f64 {
             q = f64::midpoint(low, high);
         }
         let f = above(q);
-        if f.abs() < 1e-12 || high - low < 1e-13 {
+        if f.abs() < 1e-11 || high - low < 1e-13 {
             return q;
         }
         if f > 0.0 {

@@ -9,6 +9,8 @@
     clippy::same_item_push,
     reason = "figures are what it is run for; settings are tables"
 )]
+// The figures of the long runs are for reading.
+#![allow(clippy::print_stdout)]
 
 use proofmark_domain::{Interval, Seed};
 use proofmark_stats::random::{Purpose, Stream, StreamKey};
@@ -54,6 +56,9 @@ fn contrasts(counts: &[(u32, u32)]) -> Contrasts {
     let arm = |(x, n): &(u32, u32)| Arm::rate(f64::from(*x), f64::from(*n)).expect("a rate");
     Contrasts::Within(counts.iter().map(arm).collect())
 }
+
+/// Successes and sizes.
+type Counts = [(u32, u32)];
 
 /// Half of the groups at one rate, half at the other; or one apart from all others.
 fn settings(k: usize, sizes: &[u32], low: f64, high: f64) -> Vec<Setting> {
@@ -207,7 +212,7 @@ fn chance_is_not_called_a_gap_in_full() {
 fn two_groups_are_hardly_wider_than_newcombes() {
     for n in [30, 100, 1000] {
         for (low, high) in [(0.05, 0.05), (0.3, 0.3), (0.3, 0.4), (0.5, 0.5), (0.6, 0.9)] {
-            let median = |width: &dyn Fn(&[(u32, u32)]) -> f64| {
+            let median = |width: &dyn Fn(&Counts) -> f64| {
                 let setting = &settings(2, &[n], low, high)[0];
                 let mut all: Vec<f64> = (0..201).map(|run| width(&setting.draw(run))).collect();
                 all.sort_by(f64::total_cmp);
@@ -274,12 +279,15 @@ fn two_groups_exactly() {
                         0.0
                     };
                 }
-                // Counts are whole: 5 % cannot be met exactly, and 5.7 % is what the worst lattice gives.
+                // Counts are whole: 5 % cannot be met exactly; the worst of these is 5.2 %.
                 assert!(
-                    fail < 0.057 && pass < 0.057,
+                    fail < 0.053 && pass < 0.053,
                     "{n} {m} {p} {tolerance}: {fail} {pass}"
                 );
-                assert!(fail + pass < 0.07, "{n} {m} {p} {tolerance}: {fail} {pass}");
+                assert!(
+                    fail + pass < 0.053,
+                    "{n} {m} {p} {tolerance}: {fail} {pass}"
+                );
             }
         }
     }
@@ -287,9 +295,9 @@ fn two_groups_exactly() {
 
 /// The chances of 0 to n successes.
 fn binomial(n: u32, p: f64) -> Vec<f64> {
-    let mut weights = vec![1.0_f64];
+    let mut weights = vec![0.0_f64; n as usize + 1];
+    weights[0] = 1.0;
     for _ in 0..n {
-        weights.push(0.0);
         for i in (0..weights.len()).rev() {
             weights[i] = weights[i] * (1.0 - p) + if i > 0 { weights[i - 1] * p } else { 0.0 };
         }

@@ -7,7 +7,7 @@ use super::{
     AUDIT_SCHEMA, AttributeFacts, AuditReport, Ends, Gate, GroupFacts, LeftOutGroup, Metric, Rate,
     RefusedGroups, SettingFacts, SkippedMetric, Status, TableFacts,
 };
-use crate::judge::Relation;
+use crate::judge::Bound;
 use crate::metric::{self, Ideal};
 use crate::{
     AuditError, By, Cell, Comparison, Estimate, Figure, Groups, Judgement, Measured, Requirement,
@@ -108,15 +108,15 @@ fn checked(table: &Table, asked: &Asked) -> Result<Vec<Requirement>, AuditError>
             });
         }
         let text = text(requirement);
-        let expected = match (entry.ideal, requirement.relation) {
+        let expected = match (entry.ideal, requirement.bound) {
             (Ideal::None, _) => {
                 return wrong(
                     format!("`{text}` is about a rate of one group"),
                     "a metric that compares groups, such as its `_difference` or `_ratio`",
                 );
             }
-            (Ideal::Zero, Relation::AtLeast) => "`<=`: the larger it is, the less fair",
-            (Ideal::One, Relation::AtMost) => "`>=`: the smaller it is, the less fair",
+            (Ideal::Zero, Bound::AtLeast) => "`<=`: the larger it is, the less fair",
+            (Ideal::One, Bound::AtMost) => "`>=`: the smaller it is, the less fair",
             _ => "",
         };
         if !expected.is_empty() {
@@ -146,14 +146,14 @@ fn checked(table: &Table, asked: &Asked) -> Result<Vec<Requirement>, AuditError>
 
 /// `metric<=F` or `metric>=F`.
 pub fn requirement(given: &str, by: By) -> Result<Requirement, AuditError> {
-    let relations = [("<=", Relation::AtMost), (">=", Relation::AtLeast)];
-    let parsed = relations.into_iter().find_map(|(sign, relation)| {
+    let bounds = [("<=", Bound::AtMost), (">=", Bound::AtLeast)];
+    let parsed = bounds.into_iter().find_map(|(sign, bound)| {
         let (metric, tolerance) = given.split_once(sign)?;
         let tolerance: f64 = tolerance.trim().parse().ok()?;
         Some(Requirement {
             metric: metric.trim().to_owned(),
             attribute: None,
-            relation,
+            bound,
             tolerance,
             by,
         })
@@ -167,11 +167,11 @@ pub fn requirement(given: &str, by: By) -> Result<Requirement, AuditError> {
 
 /// A requirement as it is typed.
 fn text(requirement: &Requirement) -> String {
-    let relation = match requirement.relation {
-        Relation::AtMost => "<=",
-        Relation::AtLeast => ">=",
+    let sign = match requirement.bound {
+        Bound::AtMost => "<=",
+        Bound::AtLeast => ">=",
     };
-    format!("{}{relation}{}", requirement.metric, requirement.tolerance)
+    format!("{}{sign}{}", requirement.metric, requirement.tolerance)
 }
 
 struct Writer<'a> {

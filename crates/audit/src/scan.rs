@@ -1,0 +1,380 @@
+//! A scan for subgroups that nobody named.
+//!
+//! # Idea
+//! Bias may sit where two or three columns meet. Every combination of values of up to `depth` columns is looked at, and
+//! the subgroups whose rate is furthest from that of everybody else are reported, with the chance of finding one as
+//! extreme *anywhere* were the outcome unrelated to all columns.
+//!
+//! # Maths
+//! A subgroup with `x` of `n` against `y` of `m` others scores the log likelihood ratio of two rates against one,
+//! `l(x, n) + l(y, m) - l(x + y, n + m)` with `l(x, n) = x ln(x / n) + (n - x) ln(1 - x / n)`. The outcomes are then
+//! dealt to the rows at random, again and again, and the largest score anywhere is noted each time: of `k` of `draws`
+//! at least as large, `p = (k + 1) / (draws + 1)`. That holds for all subgroups together, whatever their overlap.
+//! Rows that agree in every column are one cell, and what a cell gets is hypergeometric: a deal costs what the cells
+//! cost, not the rows.
+//!
+//! # Reference
+//! Kulldorff, Communications in Statistics 26 (1997); Zhang and Neill, arXiv:1611.08292; max-T: Westfall and Young,
+//! *Resampling-Based Multiple Testing* (1993); Phipson and Smyth, Stat. Appl. Genet. Mol. Biol. 9 (2010).
+//!
+//! # Divergences
+//! Bias scan (MDSS) searches unions of values by ascent and may miss the best one; here single values are enumerated
+//! and nothing is missed, but a subgroup such as *Asian or Black* is not seen as one.
+//!
+//! # Cost
+//! Draws times the cells of all subgroups.
+//!
+//! # When it fails
+//! It is exploratory: it tests for any relation at all, tolerates nothing, and says nothing of a cause. Persons are
+//! counted, not weighed. Rows whose value is unknown in a column belong to no subgroup of that column.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proofmark_domain::Seed;
+use proofmark_stats::hand_out;
+use proofmark_stats::random::{Purpose, Stream, StreamKey, attack_code};
+
+use crate::{AuditError, Coded, Table, UNKNOWN};
+
+/// What is counted, among whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Target {
+    /// Favourable decisions among all.
+    Selected,
+    /// Favourable decisions among those labelled positive.
+    TruePositive,
+    /// Favourable decisions among those labelled negative.
+    FalsePositive,
+    /// Decisions that are not as labelled, among all.
+    Wrong,
+}
+
+impl Target {
+    /// Its name in a report.
+    pub fn id(self) -> &'static str {
+        match self {
+            Self::Selected => "selection_rate",
+            Self::TruePositive => "tpr",
+            Self::FalsePositive => "fpr",
+            Self::Wrong => "error_rate",
+        }
+    }
+
+    /// Per row whether it counts; none for a row that is not among them.
+    fn of(self, table: &Table) -> Option<Vec<Option<bool>>> {
+        let decision = table.decision()?;
+        if self == Self::Selected {
+            return Some(decision.iter().map(|d| Some(*d)).collect());
+        }
+        let one = |(d, l): (&bool, &bool)| match self {
+            Self::Selected => Some(*d),
+            Self::TruePositive => l.then_some(*d),
+            Self::FalsePositive => (!l).then_some(*d),
+            Self::Wrong => Some(d != l),
+        };
+        Some(decision.iter().zip(table.label()?).map(one).collect())
+    }
+}
+
+/// How a scan is done.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ScanSettings {
+    /// Columns that a subgroup is made of at most, 1 or more; 2.
+    pub depth: usize,
+    /// Least persons in a subgroup and outside it, 1 or more; 30.
+    pub min_n: u64,
+    /// Random deals; 999.
+    pub draws: u32,
+    /// Their seed; 0.
+    pub seed: u64,
+    /// Subgroups reported at most; 10.
+    pub most: usize,
+}
+
+impl Default for ScanSettings {
+    fn default() -> Self {
+        Self {
+            depth: 2,
+            min_n: 30,
+            draws: 999,
+            seed: 0,
+            most: 10,
+        }
+    }
+}
+
+/// One subgroup.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Subgroup {
+    /// Column and value, in the order of the columns.
+    pub conditions: Vec<(String, String)>,
+    /// Those that count, and all, in the subgroup.
+    pub inside: (u64, u64),
+    /// The same of everybody else.
+    pub outside: (u64, u64),
+    /// The log likelihood ratio.
+    pub score: f64,
+    /// The chance of a score as large anywhere, were the outcome unrelated to every column.
+    pub p_value: f64,
+}
+
+/// What a scan found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scan {
+    /// What was counted.
+    pub target: Target,
+    /// Subgroups looked at; those with the same members are one.
+    pub looked_at: usize,
+    /// The highest scores, highest first; ties go to fewer conditions, then to the order of columns and values.
+    pub found: Vec<Subgroup>,
+}
+
+/// Rows that agree in every column.
+struct Cells {
+    sizes: Vec<u64>,
+    counts: Vec<u64>,
+    codes: Vec<Vec<u32>>,
+}
+
+/// A subgroup by its columns and codes, and the cells that it is made of.
+struct Candidate {
+    conditions: Vec<(usize, u32)>,
+    cells: Vec<usize>,
+    n: u64,
+}
+
+/// Scans the attributes of a table. An error where it lacks the decisions or labels, or where there is too much to look
+/// at.
+pub fn scan(table: &Table, target: Target, settings: &ScanSettings) -> Result<Scan, AuditError> {
+    let outcome = target.of(table).ok_or_else(|| AuditError::Needs {
+        metric: target.id(),
+        needs: "decisions, and labels for anything but the selection rate".to_owned(),
+    })?;
+    let columns = table.attributes();
+    let cells = cells(columns, &outcome);
+    let candidates = candidates(columns, &cells, settings)?;
+    let (x, n) = (
+        cells.counts.iter().sum::<u64>(),
+        cells.sizes.iter().sum::<u64>(),
+    );
+    let seen: Vec<f64> = candidates
+        .iter()
+        .map(|c| score(c, &cells.counts, x, n))
+        .collect();
+    // The largest score of each deal.
+    let mut largest: Vec<f64> = (0..settings.draws)
+        .map(|draw| {
+            let key = StreamKey {
+                attack: attack_code(target.id()),
+                draw,
+                ..StreamKey::new(Seed(settings.seed), 0, Purpose::Permute)
+            };
+            let dealt = hand_out(x, &cells.sizes, &mut Stream::new(&key));
+            candidates
+                .iter()
+                .map(|c| score(c, &dealt, x, n))
+                .fold(0.0, f64::max)
+        })
+        .collect();
+    largest.sort_by(f64::total_cmp);
+    let p = |score: f64| {
+        // Sums in another order differ in their last digits: that is a tie.
+        let below = largest.partition_point(|l| *l < score - 1e-9);
+        (largest.len() - below + 1) as f64 / (largest.len() + 1) as f64
+    };
+    let mut order: Vec<usize> = (0..candidates.len()).collect();
+    // The sort is stable, and candidates come with fewer conditions first.
+    order.sort_by(|a, b| seen[*b].total_cmp(&seen[*a]));
+    let found = order.iter().take(settings.most).map(|at| {
+        let candidate = &candidates[*at];
+        let inside = candidate.cells.iter().map(|c| cells.counts[*c]).sum();
+        let name = |(column, code): &(usize, u32)| {
+            let column = &columns[*column];
+            (
+                column.name().to_owned(),
+                column.levels()[*code as usize].clone(),
+            )
+        };
+        Subgroup {
+            conditions: candidate.conditions.iter().map(name).collect(),
+            inside: (inside, candidate.n),
+            outside: (x - inside, n - candidate.n),
+            score: seen[*at],
+            p_value: p(seen[*at]),
+        }
+    });
+    Ok(Scan {
+        target,
+        looked_at: candidates.len(),
+        found: found.collect(),
+    })
+}
+
+fn cells(columns: &[Coded], outcome: &[Option<bool>]) -> Cells {
+    let mut all: BTreeMap<Vec<u32>, (u64, u64)> = BTreeMap::new();
+    for (row, counts) in outcome.iter().enumerate() {
+        if let Some(counts) = counts {
+            let cell = all
+                .entry(columns.iter().map(|c| c.codes()[row]).collect())
+                .or_default();
+            cell.0 += u64::from(*counts);
+            cell.1 += 1;
+        }
+    }
+    Cells {
+        counts: all.values().map(|c| c.0).collect(),
+        sizes: all.values().map(|c| c.1).collect(),
+        codes: all.into_keys().collect(),
+    }
+}
+
+/// Every subgroup that is large enough and leaves enough outside, by the number of its conditions.
+fn candidates(
+    columns: &[Coded],
+    cells: &Cells,
+    settings: &ScanSettings,
+) -> Result<Vec<Candidate>, AuditError> {
+    /// More would take hours.
+    const MOST: usize = 100_000;
+    let n: u64 = cells.sizes.iter().sum();
+    let (mut all, mut members) = (Vec::new(), BTreeSet::new());
+    for set in
+        (1..=settings.depth.max(1)).flat_map(|size| crate::measure::subsets(columns.len(), size))
+    {
+        let mut groups: BTreeMap<Vec<u32>, Vec<usize>> = BTreeMap::new();
+        for (at, codes) in cells.codes.iter().enumerate() {
+            let key: Vec<u32> = set.iter().map(|c| codes[*c]).collect();
+            if !key.contains(&UNKNOWN) {
+                groups.entry(key).or_default().push(at);
+            }
+        }
+        for (key, group) in groups {
+            let size: u64 = group.iter().map(|c| cells.sizes[*c]).sum();
+            let enough = size >= settings.min_n.max(1) && n - size >= settings.min_n.max(1);
+            if enough && members.insert(group.clone()) {
+                all.push(Candidate {
+                    conditions: set.iter().copied().zip(key).collect(),
+                    cells: group,
+                    n: size,
+                });
+            }
+        }
+        if all.len() > MOST {
+            return Err(AuditError::Option {
+                option: "depth",
+                value: format!(
+                    "{} with these columns makes more than {MOST} subgroups",
+                    settings.depth
+                ),
+                expected: "fewer columns, coarser bins, a smaller depth or a larger `min_n`"
+                    .to_owned(),
+            });
+        }
+    }
+    Ok(all)
+}
+
+fn score(candidate: &Candidate, counts: &[u64], x: u64, n: u64) -> f64 {
+    let inside: u64 = candidate.cells.iter().map(|c| counts[*c]).sum();
+    likelihood(inside, candidate.n) + likelihood(x - inside, n - candidate.n) - likelihood(x, n)
+}
+
+/// The largest log likelihood of `x` of `n`.
+fn likelihood(x: u64, n: u64) -> f64 {
+    let part = |k: u64| {
+        if k == 0 {
+            0.0
+        } else {
+            k as f64 * (k as f64 / n as f64).ln()
+        }
+    };
+    part(x) + part(n - x)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Columns;
+
+    /// Three columns of 2, 3 and 4 values and fair coins; where `planted`, one cell of two columns is favoured.
+    fn table(seed: u64, rows: usize, planted: bool) -> Table {
+        let mut stream = Stream::new(&StreamKey::new(Seed(seed), 0, Purpose::Data));
+        let mut decision = Vec::new();
+        let mut codes: [Vec<String>; 3] = Default::default();
+        for _ in 0..rows {
+            let drawn = [2, 3, 4].map(|k| stream.below(k));
+            let p = if planted && drawn[0] == 1 && drawn[2] == 2 {
+                0.7
+            } else {
+                0.5
+            };
+            decision.push(stream.uniform_f64() < p);
+            for (column, code) in codes.iter_mut().zip(drawn) {
+                column.push(code.to_string());
+            }
+        }
+        let mut columns = Columns::new("t").decision(decision);
+        for (name, codes) in ["a", "b", "c"].into_iter().zip(&codes) {
+            columns = columns.attribute(name, codes.iter().map(String::as_str));
+        }
+        columns.build().expect("a table")
+    }
+
+    #[test]
+    fn finds_what_was_planted() {
+        let found = scan(
+            &table(1, 2000, true),
+            Target::Selected,
+            &ScanSettings::default(),
+        )
+        .expect("a scan");
+        let first = &found.found[0];
+        let want = [("a", "1"), ("c", "2")].map(|(c, v)| (c.to_owned(), v.to_owned()));
+        assert_eq!(first.conditions, want);
+        assert_eq!(first.p_value, 0.001);
+        // 2 + 3 + 4 single values and 6 + 8 + 12 pairs; "a = 0" and "a = 1" are not each other.
+        assert_eq!(found.looked_at, 35);
+        assert_eq!(first.inside.1 + first.outside.1, 2000);
+        let rate = first.inside.0 as f64 / first.inside.1 as f64;
+        assert!((0.6..0.8).contains(&rate), "{rate}");
+    }
+
+    /// Of 100 tables without any relation at most 5 % should alarm: the 99.9 % point of 100 at .05 is 12.
+    #[test]
+    fn seldom_finds_what_is_not_there() {
+        let settings = ScanSettings {
+            draws: 99,
+            ..ScanSettings::default()
+        };
+        let alarms = (0..100)
+            .filter(|seed| {
+                let found = scan(&table(100 + seed, 400, false), Target::Selected, &settings)
+                    .expect("a scan");
+                found.found[0].p_value <= 0.05
+            })
+            .count();
+        assert!(alarms <= 12, "{alarms}");
+    }
+
+    #[test]
+    fn the_score_is_the_likelihood_ratio() {
+        // 8 of 10 against 1 of 6: G = 2 x score.
+        let candidate = Candidate {
+            conditions: vec![],
+            cells: vec![0],
+            n: 10,
+        };
+        let got = score(&candidate, &[8, 1], 9, 16);
+        let l = |x: f64, n: f64| x * (x / n).ln() + (n - x) * (1.0 - x / n).ln();
+        assert!((got - (l(8.0, 10.0) + l(1.0, 6.0) - l(9.0, 16.0))).abs() < 1e-12);
+        assert_eq!(likelihood(0, 5), 0.0);
+    }
+
+    #[test]
+    fn labels_are_needed_for_errors_and_the_same_seed_says_the_same() {
+        let t = table(2, 300, false);
+        assert!(scan(&t, Target::Wrong, &ScanSettings::default()).is_err());
+        let again = || scan(&t, Target::Selected, &ScanSettings::default()).expect("a scan");
+        assert_eq!(again(), again());
+    }
+}

@@ -1,5 +1,10 @@
 //! Every planted gap is found to size, and the clean twin has none; a stream of rows is read in bounded memory.
 
+#![expect(
+    clippy::print_stderr,
+    reason = "a test that is skipped or measures says so"
+)]
+
 use std::io::Read;
 
 use proofmark_audit::synthetic::{Population, Stratum};
@@ -12,6 +17,8 @@ fn headline<'f>(figures: &'f [Figure], id: &str, attribute: &str) -> &'f Figure 
     found.expect("measured")
 }
 
+type Rate = fn(&Stratum) -> f64;
+
 /// Within five standard errors of the truth. A largest less smallest of equal rates is off by noise only upwards.
 #[test]
 fn planted_gaps_come_out_and_the_twin_has_none() {
@@ -21,7 +28,7 @@ fn planted_gaps_come_out_and_the_twin_has_none() {
     for population in [Population::planted(1), Population::equal(1)] {
         let table = population.table(N).expect("makes a table");
         let measured = measure(&table, &Settings::default()).expect("measures");
-        let truths: [(&str, fn(&Stratum) -> f64); 5] = [
+        let truths: [(&str, Rate); 5] = [
             ("selection_rate_difference", Stratum::selection_rate),
             ("tpr_difference", |g| g.tpr),
             ("fpr_difference", |g| g.fpr),

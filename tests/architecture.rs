@@ -38,6 +38,7 @@ fn the_ground_floor_and_the_gate_never_see_burn() {
         "proofmark-domain",
         "proofmark-stats",
         "proofmark-data",
+        "proofmark-audit",
         "proofmark-gate",
     ] {
         let burn: Vec<String> = dependencies(package)
@@ -85,6 +86,10 @@ fn lower_floors_know_nothing_of_higher_ones() {
         (
             "proofmark-attacks",
             &["proofmark-gate", "proofmark-data", "proofmark"],
+        ),
+        (
+            "proofmark-audit",
+            &["proofmark-gate", "proofmark-engine", "proofmark"],
         ),
         (
             "proofmark-gate",

@@ -165,7 +165,7 @@ pub enum Combine {
     Largest,
     /// The smallest.
     Smallest,
-    /// Their mean.
+    /// Their mean, group by group: a sign or an inverse is dropped, and the farthest group taken, only after it.
     Mean,
 }
 

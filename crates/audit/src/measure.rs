@@ -1,7 +1,7 @@
 //! Everything a table and its settings allow, in one go.
 
 use crate::figure::Figure;
-use crate::metric::{self, Entry, Need};
+use crate::metric::{self, Entry, Last, Need};
 use crate::table::Coded;
 use crate::{AuditError, Groups, Settings, Table};
 
@@ -44,8 +44,9 @@ pub fn measure<'a>(table: &'a Table, settings: &Settings) -> Result<Measured<'a>
     let (groupings, refused) = groupings(table, settings)?;
     let mut figures = Vec::new();
     for groups in &groupings {
+        let mut last = Last::default();
         for entry in &entries {
-            figures.extend(entry.figures(groups, settings));
+            figures.extend(entry.figures_after(groups, settings, &mut last));
         }
     }
     for entry in &entries {

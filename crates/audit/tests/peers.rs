@@ -9,6 +9,10 @@
     clippy::redundant_closure,
     reason = "a test that is skipped says so; the rest are tables"
 )]
+#![expect(
+    clippy::print_stderr,
+    reason = "a test that is skipped or measures says so"
+)]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -26,19 +30,15 @@ fn folder(variable: &str, default: &str) -> PathBuf {
     )
 }
 
-fn some(name: &str) -> Option<String> {
-    Some(name.to_owned())
-}
-
 fn all(names: &[&str]) -> Vec<String> {
     names.iter().map(|n| (*n).to_owned()).collect()
 }
 
 fn table(name: &str, written: &Path, data: &Path) -> Table {
     let adult = |weights: Option<String>| Options {
-        decision: some("decision"),
-        label: some("income"),
-        score: some("score"),
+        decision: Some("decision".to_owned()),
+        label: Some("income".to_owned()),
+        score: Some("score".to_owned()),
         weights,
         groups: all(&["race", "sex"]),
         stratum: all(&["education"]),
@@ -50,20 +50,20 @@ fn table(name: &str, written: &Path, data: &Path) -> Table {
         "compas" => (
             data.join("datasets/tabular/compas-scores-two-years.csv"),
             Options {
-                score: some("decile_score#1"),
+                score: Some("decile_score#1".to_owned()),
                 threshold: Some(5.0),
-                label: some("two_year_recid"),
+                label: Some("two_year_recid".to_owned()),
                 groups: all(&["race", "sex", "age_cat"]),
                 ..Options::default()
             },
         ),
         "adult" => (written.join("adult.csv"), adult(None)),
-        "adult-weighted" => (written.join("adult.csv"), adult(some("weight"))),
+        "adult-weighted" => (written.join("adult.csv"), adult(Some("weight".to_owned()))),
         "foulds" => (
             written.join("foulds.csv"),
             Options {
-                decision: some("decision"),
-                label: some("label"),
+                decision: Some("decision".to_owned()),
+                label: Some("label".to_owned()),
                 groups: all(&["race", "sex", "country"]),
                 ..Options::default()
             },
@@ -71,7 +71,7 @@ fn table(name: &str, written: &Path, data: &Path) -> Table {
         "neighbours" => (
             written.join("neighbours.csv"),
             Options {
-                decision: some("decision"),
+                decision: Some("decision".to_owned()),
                 features: all(&["a", "b", "c"]),
                 // No groups matter here; every row has one.
                 groups: all(&["decision"]),

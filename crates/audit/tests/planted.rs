@@ -7,6 +7,10 @@
     clippy::redundant_closure,
     reason = "a test that is skipped says so; the rest are tables"
 )]
+#![expect(
+    clippy::print_stderr,
+    reason = "a test that is skipped or measures says so"
+)]
 
 use std::io::Read;
 
@@ -20,6 +24,8 @@ fn headline<'f>(figures: &'f [Figure], id: &str, attribute: &str) -> &'f Figure 
     found.expect("measured")
 }
 
+type Rate = fn(&Stratum) -> f64;
+
 /// Within five standard errors of the truth. A largest less smallest of equal rates is off by noise only upwards.
 #[test]
 fn planted_gaps_come_out_and_the_twin_has_none() {
@@ -29,7 +35,7 @@ fn planted_gaps_come_out_and_the_twin_has_none() {
     for population in [Population::planted(1), Population::equal(1)] {
         let table = population.table(N).expect("makes a table");
         let measured = measure(&table, &Settings::default()).expect("measures");
-        let truths: [(&str, fn(&Stratum) -> f64); 5] = [
+        let truths: [(&str, Rate); 5] = [
             ("selection_rate_difference", Stratum::selection_rate),
             ("tpr_difference", |g| g.tpr),
             ("fpr_difference", |g| g.fpr),

@@ -7,19 +7,19 @@
     clippy::redundant_closure,
     reason = "a test that is skipped says so; the rest are tables"
 )]
+#![expect(
+    clippy::print_stderr,
+    reason = "a test that is skipped or measures says so"
+)]
 
 use std::path::{Path, PathBuf};
 
 use ndarray::{arr1, arr2};
-use proofmark_audit::{Figure, Options, Settings, Table, measure};
+use proofmark_audit::{Figure, Groups, Options, Settings, Table, measure};
 use proofmark_data::npz::{AnyArray, write};
 
 fn all(names: &[&str]) -> Vec<String> {
     names.iter().map(|n| (*n).to_owned()).collect()
-}
-
-fn some(name: &str) -> Option<String> {
-    Some(name.to_owned())
 }
 
 fn headline<'f>(figures: &'f [Figure], id: &str, attribute: &str) -> &'f Figure {
@@ -71,7 +71,7 @@ const ADULT: [&str; 15] = [
 fn bins_filters_unknown_values_and_one_against_the_rest() {
     let text = "age,race,hired\n20,a,1\n25,b,0\n44,?,1\n45,c,0\n70,a,1\n,b,1\n30,a,0\n";
     let options = Options {
-        decision: some("hired"),
+        decision: Some("hired".to_owned()),
         groups: all(&["age", "race"]),
         bins: vec![("age".to_owned(), vec![25.0, 45.0])],
         against_rest: vec![("race".to_owned(), "a".to_owned())],
@@ -96,7 +96,7 @@ fn bins_filters_unknown_values_and_one_against_the_rest() {
         ..Settings::default()
     };
     let measured = measure(&table, &settings).expect("measures");
-    let names: Vec<&str> = measured.groupings.iter().map(|g| g.attribute()).collect();
+    let names: Vec<&str> = measured.groupings.iter().map(Groups::attribute).collect();
     assert_eq!(names, ["age", "race", "age & race"]);
     let gap = headline(&measured.figures, "selection_rate_difference", "age & race");
     assert_eq!((gap.persons_left_out, gap.persons), (2, 6));
@@ -106,7 +106,7 @@ fn bins_filters_unknown_values_and_one_against_the_rest() {
 fn several_values_of_a_column_are_any_of_them() {
     let text = "age,race,hired\n20,a,1\n25,b,0\n44,c,1\n45,b,0\n";
     let options = Options {
-        decision: some("hired"),
+        decision: Some("hired".to_owned()),
         groups: all(&["race"]),
         filters: ["race=a", "race=b", "age<45"]
             .map(|f| f.parse().expect("well-formed"))
@@ -144,8 +144,8 @@ fn an_npz_is_a_table_too() {
     let views: Vec<(&str, _)> = arrays.iter().map(|(n, a)| (*n, a.view())).collect();
     write(&path, &views).expect("writes");
     let options = Options {
-        decision: some("yhat"),
-        label: some("y"),
+        decision: Some("yhat".to_owned()),
+        label: Some("y".to_owned()),
         groups: all(&["sex", "age"]),
         features: all(&["x"]),
         ..Options::default()
@@ -165,7 +165,7 @@ fn an_npz_is_a_table_too() {
         (2, 7.0)
     );
     let odd = Options {
-        weights: some("odd"),
+        weights: Some("odd".to_owned()),
         ..options
     };
     let message = Table::npz(&path, &odd).expect_err("ragged").to_string();
@@ -182,9 +182,9 @@ fn compas_comes_out_as_published() {
         return;
     };
     let options = Options {
-        score: some("decile_score#1"),
+        score: Some("decile_score#1".to_owned()),
         threshold: Some(5.0),
-        label: some("two_year_recid"),
+        label: Some("two_year_recid".to_owned()),
         groups: all(&["race"]),
         ..Options::default()
     };
@@ -212,7 +212,7 @@ fn adult_is_headerless_and_its_differential_fairness_is_as_published() {
     };
     let mut options = Options {
         columns: all(&ADULT),
-        label: some("income"),
+        label: Some("income".to_owned()),
         groups: all(&["race", "sex", "country"]),
         favourable: all(&[">50K."]),
         // What is unknown is not the United States either.
@@ -258,7 +258,7 @@ fn german_credit_has_classes_1_and_2() {
         .collect();
     let options = Options {
         columns: names,
-        label: some("class"),
+        label: Some("class".to_owned()),
         groups: all(&["a13"]),
         bins: vec![("a13".to_owned(), vec![25.0])],
         favourable: all(&["1"]),

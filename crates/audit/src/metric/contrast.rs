@@ -4,7 +4,25 @@ use super::{Contrast, Entry, Of, Rows, Statistic};
 use crate::figure::{Basis, Comparison, Estimate, Family, Figure, Form, LeftOut, Part, Reason};
 use crate::{Group, Groups, Settings};
 
+/// The statistic computed last: its seven entries stand next to each other in the list of metrics.
+#[derive(Default)]
+pub(crate) struct Last(Option<(&'static str, Parts)>);
+
+impl Last {
+    fn parts(&mut self, statistic: &Statistic, groups: &Groups<'_>, settings: &Settings) -> Parts {
+        match &self.0 {
+            Some((id, parts)) if *id == statistic.id => parts.clone(),
+            _ => {
+                let parts = statistic.parts(groups, settings);
+                self.0 = Some((statistic.id, parts.clone()));
+                parts
+            }
+        }
+    }
+}
+
 /// A statistic of every group: what can be estimated, and what cannot.
+#[derive(Clone)]
 pub(crate) struct Parts {
     pub(crate) known: Vec<Part>,
     pub(crate) left_out: Vec<LeftOut>,
@@ -104,8 +122,9 @@ pub(crate) fn figures(
     contrast: Contrast,
     groups: &Groups<'_>,
     settings: &Settings,
+    last: &mut Last,
 ) -> Vec<Figure> {
-    let parts = statistic.parts(groups, settings);
+    let parts = last.parts(statistic, groups, settings);
     let figure = blank(entry, groups, parts.left_out.clone());
     match contrast {
         Contrast::Plain => plain(statistic, parts, groups, &figure),

@@ -1,5 +1,6 @@
 //! What a metric is, and what it needs.
 
+use super::contrast::Last;
 use crate::figure::Mean;
 use crate::{Cell, Figure, Groups, Reason, Settings, Share, Table};
 
@@ -177,12 +178,22 @@ impl Entry {
 
     /// Its figures over one grouping; none if it is of the table as a whole, or if the table lacks a column.
     pub fn figures(&'static self, groups: &Groups<'_>, settings: &Settings) -> Vec<Figure> {
+        self.figures_after(groups, settings, &mut Last::default())
+    }
+
+    /// The same, with what was computed last over the same grouping.
+    pub(crate) fn figures_after(
+        &'static self,
+        groups: &Groups<'_>,
+        settings: &Settings,
+        last: &mut Last,
+    ) -> Vec<Figure> {
         if !self.missing(groups.table()).is_empty() {
             return Vec::new();
         }
         match self.run {
             Run::Contrast(statistic, contrast) => {
-                super::contrast::figures(self, statistic, contrast, groups, settings)
+                super::contrast::figures(self, statistic, contrast, groups, settings, last)
             }
             Run::Groups(run) => run(self, groups, settings),
             Run::Table(_) => Vec::new(),

@@ -55,4 +55,5 @@ mod true_positive_rate;
 pub use entry::{Contrast, Entry, Ideal, Need, Rows, Statistic};
 pub use registry::{all, find};
 
+pub(crate) use contrast::Last;
 pub(crate) use entry::{Of, Run};

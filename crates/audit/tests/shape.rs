@@ -1,0 +1,343 @@
+//! The crate keeps its shape: every metric file is registered, has its page, and its figures keep the promises.
+
+use std::fs;
+use std::path::Path;
+
+use proofmark_audit::synthetic::Population;
+use proofmark_audit::{
+    Columns, Comparison, Figure, Form, Groups, Outcome, Settings, Table, measure, metric,
+};
+
+#[test]
+fn every_metric_file_is_registered_and_has_its_page() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/metric");
+    let registry = fs::read_to_string(folder.join("registry.rs")).expect("readable");
+    let mut files = 0;
+    for entry in fs::read_dir(&folder).expect("readable") {
+        let path = entry.expect("readable").path();
+        let text = fs::read_to_string(&path).expect("readable");
+        let name = path
+            .file_stem()
+            .expect("a file")
+            .to_string_lossy()
+            .into_owned();
+        let lists =
+            text.matches("_ENTRIES: &[Entry]").count() + text.matches(" ENTRIES: &[Entry]").count();
+        if lists == 0 {
+            continue;
+        }
+        files += 1;
+        let listed = registry.matches(&format!("super::{name}::")).count();
+        assert_eq!(
+            listed, lists,
+            "{name}.rs has {lists} lists of entries, the registry {listed}"
+        );
+        let mut at = 0;
+        for heading in [
+            "Idea",
+            "Maths",
+            "Reference",
+            "Divergences",
+            "Cost",
+            "When it fails",
+            "Example",
+        ] {
+            let found = text[at..].find(&format!("//! # {heading}\n"));
+            at += found.unwrap_or_else(|| panic!("{name}.rs has no `# {heading}` in its place"));
+        }
+    }
+    assert!(files >= 40, "{files}");
+}
+
+/// A table with every column a metric may need but pairs.
+fn everything() -> Table {
+    let people: Vec<_> = (0..400)
+        .filter_map(|i| Population::planted(9).person(i))
+        .collect();
+    let outcome = people
+        .iter()
+        .map(|p| match (p.label == p.decision, p.score < 0.3) {
+            (false, _) => Outcome::Wrong,
+            (true, true) => Outcome::Broken,
+            (true, false) => Outcome::Robust,
+        });
+    Columns::new("everything")
+        .decision(people.iter().map(|p| p.decision))
+        .label(people.iter().map(|p| p.label))
+        .score(people.iter().map(|p| p.score))
+        .target(people.iter().map(|p| f64::from(p.label)))
+        .weights((0..400).map(|i| 0.5 + f64::from(i % 3)))
+        .attribute("group", people.iter().map(|p| p.group))
+        .attribute("region", people.iter().map(|p| p.region))
+        .stratum(
+            "half",
+            (0..400).map(|i| if i < 200 { "first" } else { "second" }),
+        )
+        .feature("score", people.iter().map(|p| p.score))
+        .outcome(outcome)
+        .build()
+        .expect("fits")
+}
+
+fn settings() -> Settings {
+    Settings {
+        reference: vec![("group".to_owned(), "a".to_owned())],
+        intersections: 2,
+        ..Settings::default()
+    }
+}
+
+/// The number that the parts of a basis make.
+fn again(figure: &Figure) -> Option<f64> {
+    let one = |family: &proofmark_audit::Family| {
+        let against = family.against.as_ref().map(proofmark_audit::Part::value);
+        let values: Vec<f64> = family
+            .parts
+            .iter()
+            .map(proofmark_audit::Part::value)
+            .collect();
+        let low = values.iter().copied().fold(f64::INFINITY, f64::min);
+        let high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let close = |r: f64| if r > 1.0 { 1.0 / r } else { r };
+        let most = |f: &dyn Fn(f64) -> f64| {
+            values
+                .iter()
+                .map(|v| f(*v))
+                .fold(f64::NEG_INFINITY, f64::max)
+        };
+        let least =
+            |f: &dyn Fn(f64) -> f64| values.iter().map(|v| f(*v)).fold(f64::INFINITY, f64::min);
+        match (figure.basis.form, against) {
+            (Form::Plain, _) => values[0],
+            (Form::Difference, None) => high - low,
+            (Form::Difference, Some(a)) => values[0] - a,
+            (Form::Distance, a) => most(&|v| (v - a.unwrap_or(0.0)).abs()),
+            (Form::Ratio, None) => low / high,
+            (Form::Ratio, Some(a)) => values[0] / a,
+            (Form::Closeness, a) => least(&|v| close(v / a.unwrap_or(1.0))),
+            (Form::Exponential, _) => values[0].exp(),
+            (Form::ExponentialCloseness, _) => least(&|v| close(v.exp())),
+            (Form::Persons, a) => family
+                .parts
+                .iter()
+                .map(|p| p.estimate.denominator().weight * (a.unwrap_or(0.0) - p.value()))
+                .fold(f64::NEG_INFINITY, f64::max),
+        }
+    };
+    let values: Vec<f64> = figure.basis.families.iter().map(one).collect();
+    if values.is_empty() {
+        return None;
+    }
+    Some(match figure.basis.combine {
+        proofmark_audit::Combine::Largest => {
+            values.iter().copied().fold(f64::NEG_INFINITY, f64::max)
+        }
+        proofmark_audit::Combine::Smallest => values.iter().copied().fold(f64::INFINITY, f64::min),
+        proofmark_audit::Combine::Mean => values.iter().sum::<f64>() / values.len() as f64,
+    })
+}
+
+/// An interval is computed from the basis: it must be of the same number.
+#[test]
+fn the_basis_of_a_figure_makes_its_value() {
+    let table = everything();
+    let measured = measure(&table, &settings()).expect("measures");
+    let mut made = 0;
+    for figure in &measured.figures {
+        // The mean of two signed differences is taken before its size.
+        if figure.metric == "average_odds_difference_to_reference"
+            && figure.comparison.is_headline()
+        {
+            continue;
+        }
+        if let (Some(value), Some(again)) = (figure.value(), again(figure)) {
+            assert!((value - again).abs() < 1e-12, "{figure:#?}: {again}");
+            made += 1;
+        }
+    }
+    assert!(made > 500, "{made}");
+}
+
+#[test]
+fn every_metric_that_has_its_columns_has_a_finite_headline() {
+    let table = everything();
+    let measured = measure(&table, &settings()).expect("measures");
+    for entry in metric::all() {
+        if measured.skipped.iter().any(|s| s.metric == entry.id) {
+            assert!(
+                entry.id.starts_with("counterfactual"),
+                "{} skipped",
+                entry.id
+            );
+            continue;
+        }
+        let own: Vec<&Figure> = measured
+            .figures
+            .iter()
+            .filter(|f| f.metric == entry.id)
+            .collect();
+        assert!(
+            own.iter().any(|f| f.value().is_some_and(f64::is_finite)),
+            "{}",
+            entry.id
+        );
+        let plain = own.iter().all(|f| !f.comparison.is_headline());
+        assert_eq!(plain, entry.ideal == metric::Ideal::None, "{}", entry.id);
+    }
+}
+
+/// No figure depends on the order of the rows, but by rounding.
+#[test]
+fn the_order_of_rows_is_nothing() {
+    let table = everything();
+    let order: Vec<u32> = (0..400).map(|i| (i * 171 + 5) % 400).collect();
+    let shuffled = table.take(&order);
+    let (a, b) = (
+        measure(&table, &settings()),
+        measure(&shuffled, &settings()),
+    );
+    let (a, b) = (a.expect("measures"), b.expect("measures"));
+    assert_eq!(a.figures.len(), b.figures.len());
+    for (x, y) in a.figures.iter().zip(&b.figures) {
+        assert_eq!((x.metric, &x.groups, &x.n), (y.metric, &y.groups, &y.n));
+        let same = match (x.value(), y.value()) {
+            (Some(x), Some(y)) => (x - y).abs() < 1e-12,
+            (x, y) => x == y,
+        };
+        assert!(same, "{x:?} and {y:?}");
+    }
+}
+
+/// Weights that are all the same change no figure but those counted in persons.
+#[test]
+fn equal_weights_are_no_weights() {
+    let table = everything();
+    let people = table.rows();
+    let with = |weight: Option<f64>| {
+        let mut columns = Columns::new("t")
+            .decision(table.decision().expect("there").iter().copied())
+            .label(table.label().expect("there").iter().copied())
+            .score(table.score().expect("there").iter().copied())
+            .coded(table.attributes()[0].clone());
+        if let Some(weight) = weight {
+            columns = columns.weights(std::iter::repeat_n(weight, people));
+        }
+        columns.build().expect("fits")
+    };
+    let (plain, weighted) = (with(None), with(Some(0.25)));
+    let settings = Settings::default();
+    let (a, b) = (measure(&plain, &settings), measure(&weighted, &settings));
+    let (a, b) = (a.expect("measures"), b.expect("measures"));
+    for (x, y) in a.figures.iter().zip(&b.figures) {
+        // Smoothing adds persons, and a shortfall is counted in what persons weigh.
+        if x.metric.contains("differential_fairness") || x.metric == "selection_shortfall" {
+            continue;
+        }
+        let same = x
+            .value()
+            .zip(y.value())
+            .is_none_or(|(x, y)| (x - y).abs() < 1e-12);
+        assert!(same && x.n == y.n, "{x:?} and {y:?}");
+    }
+}
+
+#[test]
+fn pairs_are_the_signed_differences_of_a_headline() {
+    let table = everything();
+    let groups = Groups::new(&table, &[0], &Settings::default()).expect("groups");
+    let figures = metric::find("tpr_difference")
+        .expect("there")
+        .figures(&groups, &Settings::default());
+    let pairs = figures[0].pairs();
+    assert_eq!(pairs.len(), 3);
+    assert!(
+        pairs
+            .iter()
+            .all(|p| p.comparison == Comparison::Pair && p.groups.len() == 2)
+    );
+    let widest = pairs
+        .iter()
+        .filter_map(Figure::value)
+        .fold(0.0, |m: f64, v| m.max(v.abs()));
+    assert_eq!(figures[0].value(), Some(widest));
+    assert!(
+        metric::find("tpr")
+            .expect("there")
+            .figures(&groups, &Settings::default())[0]
+            .pairs()
+            .is_empty()
+    );
+}
+
+/// Three variants: who has two of them counts for that pair, who has one for none.
+#[test]
+fn flips_are_counted_over_those_who_have_both() {
+    let rows = [
+        ("1", "f", true, 0.9),
+        ("1", "m", false, 0.4),
+        ("1", "x", true, 0.8),
+        ("2", "f", true, 0.7),
+        ("2", "m", true, 0.7),
+        ("3", "f", false, 0.1),
+        ("3", "x", true, 0.6),
+        ("4", "m", true, 0.6),
+    ];
+    let table = Columns::new("paired")
+        .id(rows.iter().map(|r| r.0))
+        .variant("sex", rows.iter().map(|r| r.1))
+        .decision(rows.iter().map(|r| r.2))
+        .score(rows.iter().map(|r| r.3))
+        .build()
+        .expect("fits");
+    let settings = Settings {
+        min_n: 1,
+        ..Settings::default()
+    };
+    let measured = measure(&table, &settings).expect("measures");
+    let values = |id: &str| -> Vec<(String, Option<f64>, u64)> {
+        let own = measured.figures.iter().filter(|f| f.metric == id);
+        own.map(|f| (f.groups.join("-"), f.value(), f.n[0]))
+            .collect()
+    };
+    let pair = |name: &str, value: f64, n| (name.to_owned(), Some(value), n);
+    assert_eq!(
+        values("counterfactual_flip_rate"),
+        [
+            pair("f-m", 0.5, 2),
+            pair("f-x", 0.5, 2),
+            pair("m-x", 1.0, 1),
+            pair("", 2.0 / 3.0, 3)
+        ]
+    );
+    assert_eq!(
+        values("counterfactual_gap"),
+        [
+            pair("f-m", 0.5, 2),
+            pair("f-x", -0.5, 2),
+            pair("m-x", -1.0, 1),
+            pair("m-x", 1.0, 1)
+        ]
+    );
+    let shift = values("counterfactual_score_shift");
+    let near = |got: &(String, Option<f64>, u64), want: f64| {
+        assert!(
+            got.1.is_some_and(|g| (g - want).abs() < 1e-12),
+            "{got:?}, expected {want}"
+        );
+    };
+    near(&shift[0], 0.25);
+    near(&shift[3], (0.5 + 0.0 + 0.5) / 3.0);
+    assert!(measured.skipped.iter().any(|s| s.metric == "tpr"));
+    let mut grouped = Columns::new("paired")
+        .id(["1", "1"])
+        .variant("sex", ["f", "m"])
+        .decision([true, false]);
+    grouped = grouped.attribute("race", ["a", "b"]);
+    let message = measure(&grouped.build().expect("fits"), &settings)
+        .expect_err("refused")
+        .to_string();
+    assert!(
+        message.starts_with("groups: given for a paired table"),
+        "{message}"
+    );
+}

@@ -9,8 +9,6 @@
     clippy::same_item_push,
     reason = "figures are what it is run for; settings are tables"
 )]
-// The figures of the long runs are for reading.
-#![allow(clippy::print_stdout)]
 
 use proofmark_domain::{Interval, Seed};
 use proofmark_stats::random::{Purpose, Stream, StreamKey};

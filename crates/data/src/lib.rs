@@ -31,4 +31,5 @@ pub use digits::SHIPPED;
 pub use error::DataError;
 pub use ndarray;
 pub use open::{Options, open};
+pub use source::sha256_of;
 pub use whole::write_whole;

@@ -178,7 +178,7 @@ fn notes(report: &AuditReport, text: &mut String) {
         let _ = writeln!(
             text,
             "\nleft out of some or all figures, fewer than {} in the denominator: {}",
-            report.settings.min_n,
+            report.settings.measured.min_n,
             told.join(", ")
         );
     }

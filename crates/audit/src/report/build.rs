@@ -4,11 +4,11 @@ use proofmark_domain::Verdict;
 
 use super::suppress::{Hidden, OVERALL};
 use super::{
-    AUDIT_SCHEMA, AttributeFacts, AuditReport, Ends, Gate, GroupFacts, LeftOutGroup, Metric, Rate,
-    RefusedGroups, SettingFacts, SkippedMetric, Status, TableFacts,
+    AUDIT_SCHEMA, AttributeFacts, AuditReport, Ends, Gate, GroupFacts, LeftOutGroup, Metric,
+    NO_INTERVAL, Rate, RefusedGroups, SUPPRESSED, SettingFacts, SkippedMetric, Status, TableFacts,
 };
-use crate::judge::Bound;
-use crate::metric::{self, Ideal};
+use crate::judge::judge_among;
+use crate::metric;
 use crate::{
     AuditError, By, Cell, Comparison, Estimate, Figure, Groups, Judgement, Measured, Requirement,
     Settings, Table, judge, measure,
@@ -24,6 +24,8 @@ pub struct Asked {
     pub requirements: Vec<Requirement>,
     /// Their confidence together, between 0 and 1; 0.95.
     pub level: f64,
+    /// Figures of the same family that are judged in other reports, as one policy may gate several tables; 0.
+    pub elsewhere: usize,
     /// Cells below this many persons are not shown; 0, all are.
     pub suppress: u64,
     /// The proofmark that makes the report.
@@ -35,6 +37,7 @@ impl Default for Asked {
         Self {
             requirements: Vec::new(),
             level: SHOWN,
+            elsewhere: 0,
             suppress: 0,
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }
@@ -67,8 +70,18 @@ pub fn report(
         }
     }
     let none = |_: &Figure| None;
-    let judged = judge(&measured.figures, &asked.requirements, asked.level, &none);
-    let shown = judge(&measured.figures, &[], SHOWN, &none);
+    let judged = judge_among(
+        &measured.figures,
+        &asked.requirements,
+        asked.level,
+        asked.elsewhere,
+        &none,
+    );
+    let shown = if asked.level.to_bits() == SHOWN.to_bits() {
+        judged.clone()
+    } else {
+        judge(&measured.figures, &[], SHOWN, &none)
+    };
     let hidden = Hidden::new(asked.suppress, &measured.groupings, &measured.figures);
     let writer = Writer {
         measured: &measured,
@@ -107,71 +120,20 @@ fn checked(table: &Table, asked: &Asked) -> Result<Vec<Requirement>, AuditError>
                 needs: needs.join(" and "),
             });
         }
-        let text = text(requirement);
-        let expected = match (entry.ideal, requirement.bound) {
-            (Ideal::None, _) => {
-                return wrong(
-                    format!("`{text}` is about a rate of one group"),
-                    "a metric that compares groups, such as its `_difference` or `_ratio`",
-                );
-            }
-            (Ideal::Zero, Bound::AtLeast) => "`<=`: the larger it is, the less fair",
-            (Ideal::One, Bound::AtMost) => "`>=`: the smaller it is, the less fair",
-            _ => "",
-        };
-        if !expected.is_empty() {
-            return wrong(format!("`{text}`"), expected);
-        }
-        if !(requirement.tolerance.is_finite() && requirement.tolerance >= 0.0) {
-            return wrong(format!("`{text}`"), "a finite tolerance of at least 0");
-        }
-        let requirement = Requirement {
-            metric: entry.id.to_owned(),
-            ..requirement.clone()
-        };
+        let requirement = requirement.checked()?;
         if all.iter().any(|r| {
             r.metric == requirement.metric
                 && r.attribute == requirement.attribute
                 && r.by == requirement.by
         }) {
             return wrong(
-                format!("`{text}`: a second requirement on the metric"),
+                format!("`{requirement}`: a second requirement on the metric"),
                 "one",
             );
         }
         all.push(requirement);
     }
     Ok(all)
-}
-
-/// `metric<=F` or `metric>=F`.
-pub fn requirement(given: &str, by: By) -> Result<Requirement, AuditError> {
-    let bounds = [("<=", Bound::AtMost), (">=", Bound::AtLeast)];
-    let parsed = bounds.into_iter().find_map(|(sign, bound)| {
-        let (metric, tolerance) = given.split_once(sign)?;
-        let tolerance: f64 = tolerance.trim().parse().ok()?;
-        Some(Requirement {
-            metric: metric.trim().to_owned(),
-            attribute: None,
-            bound,
-            tolerance,
-            by,
-        })
-    });
-    parsed.ok_or_else(|| AuditError::Option {
-        option: "metric",
-        value: format!("`{given}`"),
-        expected: "METRIC<=NUMBER or METRIC>=NUMBER, such as impact_ratio>=0.8".to_owned(),
-    })
-}
-
-/// A requirement as it is typed.
-fn text(requirement: &Requirement) -> String {
-    let sign = match requirement.bound {
-        Bound::AtMost => "<=",
-        Bound::AtLeast => ">=",
-    };
-    format!("{}{sign}{}", requirement.metric, requirement.tolerance)
 }
 
 struct Writer<'a> {
@@ -191,6 +153,8 @@ impl Writer<'_> {
     fn write(&self, table: &Table, settings: &Settings) -> AuditReport {
         let gates = self.gates();
         let verdicts = gates.iter().map(|g| g.verdict);
+        let together = |j: &&Judgement| j.rulings.iter().any(|r| r.interval.is_some());
+        let own_family = self.judged.iter().filter(together).count();
         AuditReport {
             schema: AUDIT_SCHEMA.to_owned(),
             version: self.asked.version.clone(),
@@ -199,17 +163,13 @@ impl Writer<'_> {
                 rows: table.rows() as u64,
                 filtered: table.filtered(),
                 weighted: table.weights().is_some(),
+                origin: table.origin().cloned(),
             },
             settings: SettingFacts {
                 level: self.asked.level,
-                min_n: settings.min_n,
-                intersections: settings.intersections as u64,
-                reference: settings
-                    .reference
-                    .iter()
-                    .map(|(column, value)| format!("{column}={value}"))
-                    .collect(),
+                family: (own_family + self.asked.elsewhere) as u64,
                 suppress: self.asked.suppress,
+                measured: settings.clone(),
             },
             verdict: (!gates.is_empty()).then(|| Verdict::of_all(verdicts)),
             gates,
@@ -253,22 +213,19 @@ impl Writer<'_> {
             for ruling in &judgement.rulings {
                 let requirement = &self.asked.requirements[ruling.requirement];
                 let no_interval = (requirement.by == By::Interval && ruling.interval.is_none())
-                    .then(|| "its parts give no interval".to_owned());
+                    .then(|| NO_INTERVAL.to_owned());
                 gates.push(Gate {
-                    requirement: text(requirement),
+                    requirement: requirement.to_string(),
                     metric: figure.metric.to_owned(),
                     attribute: figure.attribute.clone(),
-                    judge: match requirement.by {
-                        By::Interval => "interval",
-                        By::Point => "point",
-                    }
-                    .to_owned(),
+                    judge: requirement.by.as_str().to_owned(),
                     value: figure.value().filter(|_| !hidden),
                     interval: ruling.interval.map(Ends::from).filter(|_| !hidden),
+                    family: ruling.interval.is_some(),
                     verdict: ruling.verdict,
                     needed: ruling.needed.filter(|_| !hidden),
                     reason: match &figure.value {
-                        _ if hidden => Some("suppressed".to_owned()),
+                        _ if hidden => Some(SUPPRESSED.to_owned()),
                         Err(reason) => Some(self.hidden.reason(reason)),
                         Ok(_) => no_interval,
                     },
@@ -313,7 +270,7 @@ impl Writer<'_> {
             p_adjusted: judged.p_adjusted.filter(|_| !hidden),
             status,
             reason: match &figure.value {
-                _ if hidden => Some("suppressed".to_owned()),
+                _ if hidden => Some(SUPPRESSED.to_owned()),
                 Ok(_) => None,
                 Err(reason) => Some(self.hidden.reason(reason)),
             },
@@ -331,6 +288,9 @@ impl Writer<'_> {
                 .collect(),
             persons_left_out: Some(figure.persons_left_out).filter(|_| !secret),
             share_left_out: Some(figure.share_left_out()).filter(|_| !secret),
+            persons: Some(figure.persons).filter(|_| !secret),
+            basis: (figure.comparison.is_headline() && !hidden && figure.value.is_ok())
+                .then(|| figure.basis.clone()),
         }
     }
 

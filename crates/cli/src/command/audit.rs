@@ -1,6 +1,5 @@
 use proofmark::audit::{
-    Asked, By, Options, Settings, Table, render, report,
-    report::{AuditReport, requirement},
+    Asked, AuditReport, By, Options, Requirement, Settings, Table, render, report,
 };
 
 use crate::args::audit::{Audit, JudgeArg};
@@ -24,10 +23,10 @@ pub(crate) fn run(args: &Audit, quiet: bool) -> Result<u8, Failure> {
         JudgeArg::Interval => By::Interval,
         JudgeArg::Point => By::Point,
     };
-    let requirements = args
-        .metrics
-        .iter()
-        .map(|m| requirement(m, by).map_err(Failure::from));
+    let requirements = args.metrics.iter().map(|m| {
+        let requirement: Requirement = m.parse()?;
+        Ok(Requirement { by, ..requirement })
+    });
     let asked = Asked {
         requirements: requirements.collect::<Result<_, Failure>>()?,
         level: args.level,
@@ -41,15 +40,7 @@ pub(crate) fn run(args: &Audit, quiet: bool) -> Result<u8, Failure> {
         ..Settings::default()
     };
     let options = options(args)?;
-    let npz = args
-        .table
-        .extension()
-        .is_some_and(|e| e.eq_ignore_ascii_case("npz"));
-    let table = if npz {
-        Table::npz(&args.table, &options)?
-    } else {
-        Table::csv(&args.table, &options)?
-    };
+    let table = Table::open(&args.table, &options)?;
     let report: AuditReport = report(&table, &settings, &asked)?;
     // Both texts are made before either is written.
     let (json, svg) = (render::json(&report), render::svg(&report));

@@ -42,6 +42,12 @@ impl From<Ends> for [Option<f64>; 2] {
     }
 }
 
+impl From<Ends> for Interval {
+    fn from(ends: Ends) -> Self {
+        Self::from([ends.low, ends.high])
+    }
+}
+
 impl From<Interval> for Ends {
     fn from(i: Interval) -> Self {
         let end = |v: f64| v.is_finite().then_some(v);

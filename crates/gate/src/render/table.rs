@@ -52,7 +52,7 @@ fn gate(report: &GateReport, colour: bool) -> String {
                 plain(&check.id),
                 plain(&c.requirement),
                 observed,
-                interval(c.ci),
+                c.ci.map_or_else(|| "-".to_owned(), interval),
                 c.n.to_string(),
             ];
             table.add_row(row);
@@ -191,6 +191,7 @@ fn lines(table: &Table) -> String {
 }
 
 fn interval(ci: Interval) -> String {
+    // An end that is infinite reads `inf`.
     format!("[{:.3}, {:.3}]", ci.low, ci.high)
 }
 

@@ -51,7 +51,7 @@ fn the_ground_floor_and_the_gate_never_see_burn() {
 
 #[test]
 fn lower_floors_know_nothing_of_higher_ones() {
-    let forbidden: [(&str, &[&str]); 7] = [
+    let forbidden: [(&str, &[&str]); 8] = [
         (
             "proofmark-onnx",
             &[

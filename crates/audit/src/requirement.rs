@@ -66,7 +66,8 @@ impl FromStr for Requirement {
                         (metric.trim(), Some(attribute.trim().to_owned()))
                     }
                 };
-                Some(Self {
+                let plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-');
+                metric.chars().all(plain).then(|| Self {
                     metric: metric.to_owned(),
                     attribute,
                     bound,

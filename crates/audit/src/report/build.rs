@@ -57,15 +57,10 @@ pub fn report(
     let measured = measure(table, settings)?;
     for requirement in &asked.requirements {
         if !measured.figures.iter().any(|f| requirement.gates(f)) {
-            let expected = if requirement.metric.ends_with("_to_reference") {
-                "a reference group for an attribute"
-            } else {
-                "a metric of these groups"
-            };
             return Err(AuditError::Option {
                 option: "metric",
-                value: format!("`{}` has no figure here", requirement.metric),
-                expected: expected.to_owned(),
+                value: format!("`{requirement}` has no figure here"),
+                expected: what_has_figures(requirement, &measured),
             });
         }
     }
@@ -91,6 +86,20 @@ pub fn report(
         asked: &asked,
     };
     Ok(writer.write(table, settings))
+}
+
+fn what_has_figures(requirement: &Requirement, measured: &Measured<'_>) -> String {
+    let attributes = || measured.groupings.iter().map(Groups::attribute);
+    match &requirement.attribute {
+        Some(given) if attributes().all(|a| a != given) => {
+            let hint = AuditError::hint(given, attributes());
+            format!("an attribute of this audit for `{given}`{hint}")
+        }
+        _ if requirement.metric.ends_with("_to_reference") => {
+            "a reference group for an attribute".to_owned()
+        }
+        _ => "a metric of these groups".to_owned(),
+    }
 }
 
 /// The requirements by the metrics' own ids, refused where they could never be judged.

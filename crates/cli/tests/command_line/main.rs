@@ -2,6 +2,7 @@
 
 mod audit;
 mod bad_input;
+mod bias_gate;
 mod crafted;
 mod exit_codes;
 mod falsify;

@@ -238,12 +238,12 @@ fn bins(field: &Field<'_>) -> Result<Vec<(String, Vec<f64>)>, PolicyError> {
 
 /// `{ race = "White" }`
 fn references(field: &Field<'_>) -> Result<Vec<(String, String)>, PolicyError> {
-    by_column(field, |f| f.text())
+    by_column(field, Field::text)
 }
 
-fn by_column<T>(
-    field: &Field<'_>,
-    read: impl Fn(&Field<'_>) -> Result<T, PolicyError>,
+fn by_column<'a, T>(
+    field: &Field<'a>,
+    read: impl Fn(&Field<'a>) -> Result<T, PolicyError>,
 ) -> Result<Vec<(String, T)>, PolicyError> {
     let section = field.open_section()?;
     let names = section.table.keys().map(|k| k.get_ref().to_string());

@@ -65,7 +65,7 @@ pub struct Check {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Task {
     /// A model on data, attacked or not.
-    Attack(AttackTask),
+    Attack(Box<AttackTask>),
     /// A table of decisions.
     Audit(Box<AuditTask>),
 }
@@ -122,7 +122,7 @@ pub(super) fn read(
     fixed_sampling(&s)?;
     let task = match kind {
         CheckKind::Robustness | CheckKind::Clean => {
-            Task::Attack(attack_task::read(&s, kind, models, sets, known)?)
+            Task::Attack(Box::new(attack_task::read(&s, kind, models, sets, known)?))
         }
         CheckKind::Bias => Task::Audit(Box::new(audit_task::read(&s, sets)?)),
     };

@@ -12,7 +12,7 @@ fn root() -> PathBuf {
 /// `cargo tree` of a package, one `name version features` per line.
 fn tree(arguments: &[&str]) -> String {
     let output = Command::new(env!("CARGO"))
-        .args(["tree", "--offline", "--prefix", "none", "--no-dedupe"])
+        .args(["tree", "--offline", "--prefix", "none"])
         .args(arguments)
         .current_dir(root())
         .output()

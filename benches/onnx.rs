@@ -5,15 +5,13 @@
 //! cargo bench -p proofmark --bench onnx
 //! ```
 
+mod cnn;
+
 use std::hint::black_box;
 
+use cnn::Cnn;
 use criterion::{Criterion, criterion_group, criterion_main};
 use proofmark::BurnModel;
-use proofmark::burn::module::Module;
-use proofmark::burn::nn::conv::{Conv2d, Conv2dConfig};
-use proofmark::burn::nn::{Linear, LinearConfig, PaddingConfig2d};
-use proofmark::burn::tensor::module::max_pool2d;
-use proofmark::burn::tensor::ops::MaxPoolOptions;
 use proofmark::burn::tensor::{Device, Tensor, activation};
 use proofmark::domain::{Bounds, Kind, Modality};
 use proofmark::models::{GradientModel, Query, ScoreModel};
@@ -26,40 +24,7 @@ const FEATURES: usize = 3 * 32 * 32;
 /// Nodes of the chain that the interpreter's own cost is measured on.
 const CHAIN: usize = 1000;
 
-/// The network of `overhead.rs`: 3-32-32-64-64 3x3 convolutions, two poolings, two dense layers.
-#[derive(Module, Debug)]
-struct Cnn {
-    convs: Vec<Conv2d>,
-    hidden: Linear,
-    out: Linear,
-}
-
 impl Cnn {
-    fn new(device: &Device) -> Self {
-        let conv = |from, to| {
-            Conv2dConfig::new([from, to], [3, 3])
-                .with_padding(PaddingConfig2d::Same)
-                .init(device)
-        };
-        Self {
-            convs: vec![conv(3, 32), conv(32, 32), conv(32, 64), conv(64, 64)],
-            hidden: LinearConfig::new(64 * 8 * 8, 128).init(device),
-            out: LinearConfig::new(128, 10).init(device),
-        }
-    }
-
-    fn forward(&self, x: Tensor<4>) -> Tensor<2> {
-        let mut x = x;
-        for (i, conv) in self.convs.iter().enumerate() {
-            x = activation::relu(conv.forward(x));
-            if i % 2 == 1 {
-                x = max_pool2d(x, MaxPoolOptions::new([2, 2]));
-            }
-        }
-        self.out
-            .forward(activation::relu(self.hidden.forward(x.flatten::<2>(1, 3))))
-    }
-
     /// The same network as a file, as `PyTorch` would export it.
     fn onnx(&self) -> Vec<u8> {
         fn values<const D: usize>(t: Tensor<D>) -> (Vec<i64>, Vec<f32>) {

@@ -5,17 +5,15 @@
 //! cargo bench -p proofmark --bench overhead
 //! ```
 
+mod cnn;
+
 use std::hint::black_box;
 
+use cnn::Cnn;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use proofmark::BurnModel;
 use proofmark::attacks;
-use proofmark::burn::module::Module;
-use proofmark::burn::nn::conv::{Conv2d, Conv2dConfig};
-use proofmark::burn::nn::{Linear, LinearConfig, PaddingConfig2d};
-use proofmark::burn::tensor::module::max_pool2d;
-use proofmark::burn::tensor::ops::MaxPoolOptions;
-use proofmark::burn::tensor::{Device, Tensor, activation};
+use proofmark::burn::tensor::{Device, Tensor};
 use proofmark::domain::{Bounds, Epsilon, Norm, Seed};
 use proofmark::engine::{Access, Job, Samples, Silent, predict};
 use proofmark::models::{DecisionModel, GradientModel, Query, ScoreModel};
@@ -24,41 +22,6 @@ use proofmark::threats::{Batch, Threat, host};
 const ROWS: usize = 64;
 const STEPS: usize = 10;
 const FEATURES: usize = 3 * 32 * 32;
-
-/// 3-32-32-64-64 3x3 convolutions, two poolings, two dense layers, 32x32 colour images.
-#[derive(Module, Debug)]
-struct Cnn {
-    convs: Vec<Conv2d>,
-    hidden: Linear,
-    out: Linear,
-}
-
-impl Cnn {
-    fn new(device: &Device) -> Self {
-        let conv = |from, to| {
-            Conv2dConfig::new([from, to], [3, 3])
-                .with_padding(PaddingConfig2d::Same)
-                .init(device)
-        };
-        Self {
-            convs: vec![conv(3, 32), conv(32, 32), conv(32, 64), conv(64, 64)],
-            hidden: LinearConfig::new(64 * 8 * 8, 128).init(device),
-            out: LinearConfig::new(128, 10).init(device),
-        }
-    }
-
-    fn forward(&self, x: Tensor<4>) -> Tensor<2> {
-        let mut x = x;
-        for (i, conv) in self.convs.iter().enumerate() {
-            x = activation::relu(conv.forward(x));
-            if i % 2 == 1 {
-                x = max_pool2d(x, MaxPoolOptions::new([2, 2]));
-            }
-        }
-        self.out
-            .forward(activation::relu(self.hidden.forward(x.flatten::<2>(1, 3))))
-    }
-}
 
 fn model() -> BurnModel {
     let net = Cnn::new(&Device::flex());

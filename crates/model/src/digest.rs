@@ -71,7 +71,8 @@ pub(crate) fn derived(inner: &str, change: &str) -> String {
         .finalize())
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Bytes in lower-case hex.
+pub fn hex(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(2 * bytes.len());
     for b in bytes {
         // Writing to a string cannot fail.

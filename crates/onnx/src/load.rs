@@ -2,13 +2,13 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 use std::fs;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Component, Path, PathBuf};
 
 use burn::tensor::Device;
 use half::{bf16, f16};
+use proofmark_model::hex;
 use prost::Message;
 use prost::bytes::Bytes;
 use sha2::{Digest, Sha256};
@@ -492,13 +492,4 @@ fn digest(file: &mut fs::File) -> std::io::Result<String> {
             n => hash.update(&block[..n]),
         }
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(2 * bytes.len());
-    for b in bytes {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{b:02x}");
-    }
-    text
 }

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::config::written;
 use crate::loss::LossKind;
-use crate::update::Update;
+use crate::update::{self, Update};
 
 /// Where a row begins.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -145,8 +145,7 @@ impl<M: GradientModel + ?Sized> Stepper<M> for Ascent {
                 },
             ),
         };
-        let memories = self.updates.iter().map(|u| u.memories()).sum();
-        let memory = (0..memories).map(|_| x0.map(|b| b.zeros_like())).collect();
+        let memory = update::memory(&self.updates, &x0);
         Ok(State { x, memory })
     }
 
@@ -156,15 +155,8 @@ impl<M: GradientModel + ?Sized> Stepper<M> for Ascent {
         rows: &mut Rows,
         state: &mut State,
     ) -> Result<(), EngineError> {
-        let mut direction = oracle
-            .gradient(rows, &state.x, self.loss.as_ref())?
-            .gradient;
-        let mut memory = state.memory.as_mut_slice();
-        for update in &self.updates {
-            let (mine, rest) = memory.split_at_mut(update.memories());
-            direction = update.apply(direction, mine, rows);
-            memory = rest;
-        }
+        let answer = oracle.gradient(rows, &state.x, self.loss.as_ref())?;
+        let direction = update::apply(&self.updates, answer.gradient, &mut state.memory, rows);
         let step = self.step_of(rows);
         let region = rows.region();
         state.x = if self.plain {

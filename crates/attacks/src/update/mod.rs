@@ -18,3 +18,25 @@ pub trait Update: Send + Sync + Debug {
     /// The direction for `gradient`, updating the memory.
     fn apply(&self, gradient: Batch, memory: &mut [Batch], rows: &Rows) -> Batch;
 }
+
+/// The memory that a chain of updates begins with, for points such as `x`: all zero, one update's after the other's.
+pub fn memory(chain: &[Box<dyn Update>], x: &Batch) -> Vec<Batch> {
+    let kept = chain.iter().map(|u| u.memories()).sum();
+    (0..kept).map(|_| x.map(|b| b.zeros_like())).collect()
+}
+
+/// The direction that a chain of updates makes of `gradient`, each with its own part of the memory.
+pub fn apply(
+    chain: &[Box<dyn Update>],
+    gradient: Batch,
+    mut memory: &mut [Batch],
+    rows: &Rows,
+) -> Batch {
+    let mut direction = gradient;
+    for update in chain {
+        let (own, rest) = memory.split_at_mut(update.memories());
+        direction = update.apply(direction, own, rows);
+        memory = rest;
+    }
+    direction
+}

@@ -28,7 +28,7 @@
 //! Where gradients vanish or mislead: [`super::shake::Shake`] needs none.
 
 use burn::tensor::{Tensor, TensorData};
-use proofmark_attacks::update::Update;
+use proofmark_attacks::update::{self, Update};
 use proofmark_engine::{EngineError, Oracle, Rows, Stepper};
 use proofmark_model::GradientModel;
 use proofmark_stats::random::{Purpose, Stream};
@@ -154,12 +154,10 @@ impl<M: GradientModel + ?Sized> Stepper<M> for Climb {
                 x = rows.region().advance(&x, &gradient, &step);
             }
         }
-        let zeros = || x.map(|b| b.zeros_like());
-        let memories = self.updates.iter().map(|u| u.memories()).sum();
         Ok(State {
-            memory: (0..memories).map(|_| zeros()).collect(),
+            memory: update::memory(&self.updates, &x),
             best: x.clone(),
-            best_gradient: zeros(),
+            best_gradient: x.map(|b| b.zeros_like()),
             most: Tensor::zeros([rows.len()], oracle.device()).full_like(f32::MIN),
             x,
         })
@@ -183,14 +181,8 @@ impl<M: GradientModel + ?Sized> Stepper<M> for Climb {
             state.x = state.x.replace_rows(&back, &state.best);
             gradient = gradient.replace_rows(&back, &state.best_gradient);
         }
-        let mut direction = gradient;
-        let mut memory = state.memory.as_mut_slice();
-        for update in &self.updates {
-            let (mine, rest) = memory.split_at_mut(update.memories());
-            direction = update.apply(direction, mine, rows);
-            memory = rest;
-        }
-        direction = kicked(direction, rows);
+        let direction = update::apply(&self.updates, gradient, &mut state.memory, rows);
+        let direction = kicked(direction, rows);
         let step = Step {
             size: self.lengths(rows),
             spread: vec![0.0; rows.len()],

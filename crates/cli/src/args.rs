@@ -98,9 +98,8 @@ pub(crate) struct Inspect {
     /// Device to load it on: auto, cpu, wgpu or cuda
     #[arg(long, default_value = "auto")]
     pub(crate) device: String,
-    /// An input of an ONNX model that is a constant, the same number everywhere
-    #[arg(long, value_name = "INPUT=NUMBER", allow_hyphen_values = true)]
-    pub(crate) fix: Vec<String>,
+    #[command(flatten)]
+    pub(crate) fixed: Fixed,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -143,9 +142,8 @@ pub(crate) struct Infer {
     /// Also give these inner values, by their own names or those of the nodes that compute them
     #[arg(long, value_name = "NAME[,NAME…]", value_delimiter = ',')]
     pub(crate) node: Vec<String>,
-    /// An input of an ONNX model that is a constant, the same number everywhere (a sample rate, a state of zeros)
-    #[arg(long, value_name = "INPUT=NUMBER", allow_hyphen_values = true)]
-    pub(crate) fix: Vec<String>,
+    #[command(flatten)]
+    pub(crate) fixed: Fixed,
     /// auto, cpu, wgpu or cuda
     #[arg(long, default_value = "auto")]
     pub(crate) device: String,
@@ -294,14 +292,8 @@ pub(crate) struct Onnx {
         help_heading = "ONNX models"
     )]
     pub(crate) output_kind: OutputKindArg,
-    /// An input that is a constant, the same number everywhere (a sample rate, a state of zeros)
-    #[arg(
-        long,
-        value_name = "INPUT=NUMBER",
-        allow_hyphen_values = true,
-        help_heading = "ONNX models"
-    )]
-    pub(crate) fix: Vec<String>,
+    #[command(flatten)]
+    pub(crate) fixed: Fixed,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Default)]
@@ -326,29 +318,54 @@ impl Onnx {
             probabilities: self.output_kind == OutputKindArg::Probabilities,
             raw: false,
         };
-        source.fixed = fixed(&self.fix)?;
+        source.fixed = self.fixed.values()?;
         Ok(source)
     }
 }
 
-/// The values of `--fix`: inputs that are constants.
-pub(crate) fn fixed(given: &[String]) -> Result<BTreeMap<String, f64>, Failure> {
-    let mut fixed = BTreeMap::new();
-    for text in given {
-        let expected = || {
-            Failure(format!(
-                "--fix {text}; expected INPUT=NUMBER, such as sr=16000"
-            ))
-        };
-        let (input, number) = text.split_once('=').ok_or_else(expected)?;
-        let number: f64 = number.parse().map_err(|_| expected())?;
-        if fixed.insert(input.to_owned(), number).is_some() {
-            return Err(Failure(format!(
-                "--fix {text}: given twice for the same input"
-            )));
+/// Inputs that are constants.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Fixed {
+    /// An input of an ONNX model that is a constant, the same number everywhere (a sample rate, a state of zeros)
+    #[arg(
+        long,
+        value_name = "INPUT=NUMBER",
+        allow_hyphen_values = true,
+        help_heading = "ONNX models"
+    )]
+    pub(crate) fix: Vec<String>,
+}
+
+impl Fixed {
+    /// By the input's name.
+    pub(crate) fn values(&self) -> Result<BTreeMap<String, f64>, Failure> {
+        let mut fixed = BTreeMap::new();
+        for text in &self.fix {
+            let expected = || {
+                Failure(format!(
+                    "--fix {text}; expected INPUT=NUMBER, such as sr=16000"
+                ))
+            };
+            let (input, number) = text.split_once('=').ok_or_else(expected)?;
+            let number: f64 = number.parse().map_err(|_| expected())?;
+            if fixed.insert(input.to_owned(), number).is_some() {
+                return Err(Failure(format!(
+                    "--fix {text}: given twice for the same input"
+                )));
+            }
         }
+        Ok(fixed)
     }
-    Ok(fixed)
+
+    /// Refuses them for a shipped model.
+    pub(crate) fn refuse(&self, model: &str) -> Result<(), Failure> {
+        if self.fix.is_empty() {
+            return Ok(());
+        }
+        Err(Failure(format!(
+            "--fix: model `{model}` is no ONNX file, and its only input is the data"
+        )))
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -389,14 +406,8 @@ pub(crate) struct Falsify {
     /// The output that the property is about; default: the first
     #[arg(long, value_name = "NAME", help_heading = "ONNX models")]
     pub(crate) output: Option<String>,
-    /// An input that is a constant, the same number everywhere, and not in the property
-    #[arg(
-        long,
-        value_name = "INPUT=NUMBER",
-        allow_hyphen_values = true,
-        help_heading = "ONNX models"
-    )]
-    pub(crate) fix: Vec<String>,
+    #[command(flatten)]
+    pub(crate) fixed: Fixed,
 }
 
 #[derive(Debug, Args)]

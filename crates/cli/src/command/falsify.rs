@@ -26,7 +26,7 @@ pub(crate) fn run(args: &args::Falsify, quiet: bool) -> Result<u8, Failure> {
     let spec = vnnlib::open(&args.spec)?;
     let said = Onnx {
         output: args.output.clone(),
-        fix: args.fix.clone(),
+        fixed: args.fixed.clone(),
         ..Onnx::default()
     };
     let device = proofmark::device(&args.device)?;

@@ -7,7 +7,7 @@ use proofmark::onnx::{Array, DType, Declared, Dim, Session};
 use proofmark::threats::Batch;
 use proofmark::{ModelSource, shipped};
 
-use crate::args::{Infer, fixed};
+use crate::args::Infer;
 use crate::arrays::{assign, hint, plain, written};
 use crate::expect::compare;
 use crate::failure::Failure;
@@ -69,15 +69,10 @@ enum Model {
 impl Model {
     fn open(args: &Infer, device: &Device) -> Result<Self, Failure> {
         let mut source = ModelSource::new(&args.model);
-        source.fixed = fixed(&args.fix)?;
+        source.fixed = args.fixed.values()?;
         if let Some(model) = shipped::model(&args.model, device) {
             let model = model?;
-            if !source.fixed.is_empty() {
-                return Err(Failure(format!(
-                    "--fix: model `{}` is no ONNX file, and its only input is the data",
-                    args.model
-                )));
-            }
+            args.fixed.refuse(&args.model)?;
             let taps = model.taps();
             if let Some(node) = args.node.iter().find(|n| !taps.contains(n)) {
                 return Err(Failure(format!(

@@ -8,7 +8,7 @@ use proofmark::onnx::{
 use proofmark::{ModelSource, shipped};
 use serde_json::{Value, json};
 
-use crate::args::{Inspect, InspectFormat, fixed};
+use crate::args::{Inspect, InspectFormat};
 use crate::failure::Failure;
 use crate::output;
 
@@ -19,15 +19,10 @@ const ACCESS: [&str; 4] = ["decisions", "scores", "gradients", "features"];
 pub(crate) fn run(args: &Inspect) -> Result<u8, Failure> {
     let device = proofmark::device(&args.device)?;
     let mut source = ModelSource::new(&args.model);
-    source.fixed = fixed(&args.fix)?;
+    source.fixed = args.fixed.values()?;
     let (value, lines) = if let Some(model) = shipped::model(&args.model, &device) {
         let model = model?;
-        if !source.fixed.is_empty() {
-            return Err(Failure(format!(
-                "--fix: model `{}` is no ONNX file, and its only input is the data",
-                args.model
-            )));
-        }
+        args.fixed.refuse(&args.model)?;
         (module_json(&model), module_text(&model))
     } else {
         let seen = Seen::new(source.onnx_file()?, &device)?;

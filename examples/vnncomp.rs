@@ -69,17 +69,11 @@ fn compare() -> Result<bool, Box<dyn Error>> {
             _ => folder = Some(PathBuf::from(argument)),
         }
     }
-    let usual = || {
-        let data = std::env::var_os("PROOFMARK_DATA").map(PathBuf::from);
-        let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
-        data.unwrap_or_else(beside).join("vnn")
-    };
-    let folder = folder.unwrap_or_else(usual);
-    let table = folder.join("instances.csv");
-    if !table.is_file() {
-        eprintln!("skipped: there is no {}", table.display());
+    let Some(folder) = folder.or_else(|| proofmark_testkit::shared("vnn")) else {
+        eprintln!("skipped: there is no ../shared/data/vnn (or $PROOFMARK_DATA)");
         return Ok(true);
-    }
+    };
+    let table = folder.join("instances.csv");
     let mut tallies: BTreeMap<String, Tally> = BTreeMap::new();
     for line in std::fs::read_to_string(&table)?.lines().skip(1) {
         if !line.contains(&only) {

@@ -5,18 +5,10 @@
     reason = "a test that is skipped says so, and figures are shown"
 )]
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use proofmark::data::Options;
 use proofmark::{Labels, ModelSource, Preprocess, RunPlan, Settings};
-
-fn data() -> Option<PathBuf> {
-    let root = std::env::var_os("PROOFMARK_DATA").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data"),
-        PathBuf::from,
-    );
-    root.is_dir().then_some(root)
-}
 
 /// Clean accuracy in percent of a model over a whole set.
 fn accuracy(source: &ModelSource, set: &Path) -> f64 {
@@ -35,7 +27,7 @@ fn accuracy(source: &ModelSource, set: &Path) -> f64 {
 
 #[test]
 fn clean_accuracies_are_those_that_were_published() {
-    let Some(root) = data() else {
+    let Some(root) = proofmark_testkit::shared("") else {
         eprintln!("SKIPPED: no ../shared/data (or $PROOFMARK_DATA)");
         return;
     };

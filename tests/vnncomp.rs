@@ -9,16 +9,11 @@ use proofmark::engine::Access;
 use proofmark::{Falsified, Falsify, ModelSource};
 
 fn folder() -> Option<PathBuf> {
-    let root = std::env::var_os("PROOFMARK_DATA").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data"),
-        PathBuf::from,
-    );
-    let folder = root.join("vnn");
-    if !folder.is_dir() {
+    let found = proofmark_testkit::shared("vnn");
+    if found.is_none() {
         eprintln!("SKIPPED: no ../shared/data/vnn (or $PROOFMARK_DATA)");
-        return None;
     }
-    Some(folder)
+    found
 }
 
 /// Every instance of a verdict, searched.

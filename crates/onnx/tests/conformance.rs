@@ -9,7 +9,7 @@
 )]
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use burn::tensor::Device;
 use proofmark_onnx::{Array, DType, Data, OnnxFile, Session};
@@ -34,15 +34,6 @@ const KNOWN: &[(&str, &str)] = &[
         "it expects a value below int8 to wrap; the operator is defined to saturate",
     ),
 ];
-
-fn folder() -> Option<PathBuf> {
-    let root = std::env::var_os("PROOFMARK_DATA").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data"),
-        PathBuf::from,
-    );
-    let cases = root.join("onnx_node_tests");
-    cases.is_dir().then_some(cases)
-}
 
 fn tensors(set: &Path, prefix: &str) -> Result<Vec<Array>, String> {
     (0..)
@@ -143,7 +134,7 @@ fn case(folder: &Path, known: bool) -> Result<(), String> {
 
 #[test]
 fn operators_conform() {
-    let Some(folder) = folder() else {
+    let Some(folder) = proofmark_testkit::shared("onnx_node_tests") else {
         eprintln!(
             "SKIPPED: no conformance cases (../shared/data/onnx_node_tests or $PROOFMARK_DATA)"
         );

@@ -20,9 +20,10 @@ use proofmark_model::{DecisionModel, GradientModel, Query};
 use proofmark_onnx::{OnnxFile, OnnxModel, OnnxOptions};
 use proofmark_threat::{Batch, host};
 
-fn folder(variable: &str, default: &str) -> Option<PathBuf> {
-    let path = std::env::var_os(variable).map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join(default),
+/// What `tests/peers/torch_gradients.py` wrote.
+fn peers() -> Option<PathBuf> {
+    let path = std::env::var_os("PROOFMARK_PEER_GRADIENTS").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/peer-gradients"),
         PathBuf::from,
     );
     path.is_dir().then_some(path)
@@ -49,10 +50,7 @@ fn off(given: &[f32], expected: &[f64]) -> f64 {
 
 #[test]
 fn gradients_of_real_models_are_those_of_pytorch() {
-    let (Some(data), Some(peers)) = (
-        folder("PROOFMARK_DATA", "../../../shared/data"),
-        folder("PROOFMARK_PEER_GRADIENTS", "../../target/peer-gradients"),
-    ) else {
+    let (Some(data), Some(peers)) = (proofmark_testkit::shared(""), peers()) else {
         eprintln!(
             "SKIPPED: no ../shared/data, or no target/peer-gradients (tests/peers/torch_gradients.py)"
         );

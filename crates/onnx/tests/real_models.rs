@@ -11,14 +11,6 @@ use burn::tensor::Device;
 use proofmark_domain::Bounds;
 use proofmark_onnx::{BatchMode, OnnxFile, OnnxModel, OnnxOptions, declared_modalities};
 
-fn data() -> Option<PathBuf> {
-    let root = std::env::var_os("PROOFMARK_DATA").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data"),
-        PathBuf::from,
-    );
-    root.is_dir().then_some(root)
-}
-
 fn onnx_files(folder: &Path, found: &mut Vec<PathBuf>) {
     let mut entries: Vec<PathBuf> = fs::read_dir(folder)
         .into_iter()
@@ -38,7 +30,7 @@ fn onnx_files(folder: &Path, found: &mut Vec<PathBuf>) {
 
 #[test]
 fn every_model_loads_and_takes_samples_together() {
-    let Some(root) = data() else {
+    let Some(root) = proofmark_testkit::shared("") else {
         eprintln!("SKIPPED: no ../shared/data (or $PROOFMARK_DATA)");
         return;
     };

@@ -6,10 +6,13 @@
 //! * [`masked`]: deliberately broken wrappers (gradient killers, quantisers, softmax outputs…) that a trustworthy
 //!   evaluation must see through.
 //! * [`onnx`]: small ONNX files, written from Rust.
+//! * [`shared()`]: real models and data, where they are.
 
 pub mod linear;
 mod linear_distance;
 pub mod masked;
 pub mod onnx;
+mod shared;
 
 pub use linear_distance::{JointCoupling, JointPart, joint_distance, linear_distance, linear_gain};
+pub use shared::shared;

@@ -416,6 +416,26 @@ impl Case {
     }
 }
 
+/// The first output of a case.
+pub(crate) fn computed(case: &Case) -> Array {
+    case.run().unwrap().remove(0)
+}
+
+/// Whole numbers in a row.
+pub(crate) fn list(v: &[i64]) -> Array {
+    Array::list(v.to_vec())
+}
+
+/// One number.
+pub(crate) fn number(v: f32) -> Array {
+    Array::new([], vec![v])
+}
+
+/// One byte.
+pub(crate) fn byte(v: u8) -> Array {
+    Array::new([], vec![v])
+}
+
 /// Weights that no symmetry of an operator cancels.
 pub(crate) fn weight(output: usize, element: usize) -> f64 {
     let u = ((element as f64 + 1.0) * 0.754_877_666_246_693 + output as f64 * 0.29).fract();

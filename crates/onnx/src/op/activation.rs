@@ -216,11 +216,7 @@ pub(super) const ENTRIES: &[Entry] = &[
 #[cfg(test)]
 mod tests {
     use crate::array::Array;
-    use crate::check::Case;
-
-    fn computed(case: &Case) -> Array {
-        case.run().unwrap().remove(0)
-    }
+    use crate::check::{Case, computed};
 
     fn close(case: &Case, expected: &[f64]) {
         let v = computed(case).to_f64().unwrap();

@@ -143,15 +143,7 @@ pub(super) const ENTRIES: &[Entry] = &[
 #[cfg(test)]
 mod tests {
     use crate::array::Array;
-    use crate::check::Case;
-
-    fn computed(case: &Case) -> Array {
-        case.run().unwrap().remove(0)
-    }
-
-    fn list(v: &[i64]) -> Array {
-        Array::list(v.to_vec())
-    }
+    use crate::check::{Case, computed, list};
 
     #[test]
     fn gradients() {

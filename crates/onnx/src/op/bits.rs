@@ -62,14 +62,10 @@ pub(super) const ENTRIES: &[Entry] = &[
 #[cfg(test)]
 mod tests {
     use crate::array::Array;
-    use crate::check::Case;
+    use crate::check::{Case, computed};
 
     fn bytes(v: &[u8]) -> Array {
         Array::new([v.len()], v.to_vec())
-    }
-
-    fn computed(case: &Case) -> Array {
-        case.run().unwrap().remove(0)
     }
 
     #[test]

@@ -262,11 +262,7 @@ pub(super) const ENTRIES: &[Entry] = &[
 #[cfg(test)]
 mod tests {
     use crate::array::Array;
-    use crate::check::Case;
-
-    fn computed(case: &Case) -> Array {
-        case.run().unwrap().remove(0)
-    }
+    use crate::check::{Case, computed};
 
     const OPS: [&str; 5] = ["Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"];
 

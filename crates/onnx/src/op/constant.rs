@@ -198,20 +198,8 @@ pub(super) const ENTRIES: &[Entry] = &[
 #[cfg(test)]
 mod tests {
     use crate::array::Array;
-    use crate::check::Case;
+    use crate::check::{Case, computed, list, number};
     use crate::proto::TensorProto;
-
-    fn list(v: &[i64]) -> Array {
-        Array::list(v.to_vec())
-    }
-
-    fn computed(case: &Case) -> Array {
-        case.run().unwrap().remove(0)
-    }
-
-    fn number(v: f32) -> Array {
-        Array::new([], vec![v])
-    }
 
     #[test]
     fn constants() {

@@ -108,7 +108,7 @@ pub(super) const ENTRIES: &[Entry] = &[
 #[cfg(test)]
 mod tests {
     use crate::array::{Array, Data};
-    use crate::check::Case;
+    use crate::check::{Case, computed};
 
     const F32: i64 = 1;
     const U8: i64 = 2;
@@ -117,10 +117,6 @@ mod tests {
     const I64: i64 = 7;
     const BOOL: i64 = 9;
     const F16: i64 = 10;
-
-    fn computed(case: &Case) -> Array {
-        case.run().unwrap().remove(0)
-    }
 
     #[test]
     fn gradients() {

@@ -130,15 +130,7 @@ pub(super) const ENTRIES: &[Entry] = &[
 #[cfg(test)]
 mod tests {
     use crate::array::Array;
-    use crate::check::{Case, weight};
-
-    fn computed(case: &Case) -> Array {
-        case.run().unwrap().remove(0)
-    }
-
-    fn number(v: f32) -> Array {
-        Array::new([], vec![v])
-    }
+    use crate::check::{Case, computed, number, weight};
 
     #[test]
     fn gradients() {

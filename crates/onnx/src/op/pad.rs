@@ -250,11 +250,7 @@ pub(super) const ENTRIES: &[Entry] = &[
 #[cfg(test)]
 mod tests {
     use crate::Array;
-    use crate::check::Case;
-
-    fn list(v: &[i64]) -> Array {
-        Array::list(v.to_vec())
-    }
+    use crate::check::{Case, list};
 
     fn numbers(case: &Case) -> Vec<f64> {
         case.run().unwrap()[0].to_f64().unwrap()

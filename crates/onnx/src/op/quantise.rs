@@ -227,19 +227,7 @@ pub(super) const ENTRIES: &[Entry] = &[
 #[cfg(test)]
 mod tests {
     use crate::array::Array;
-    use crate::check::{Case, weight};
-
-    fn number(v: f32) -> Array {
-        Array::new([], vec![v])
-    }
-
-    fn byte(v: u8) -> Array {
-        Array::new([], vec![v])
-    }
-
-    fn computed(case: &Case) -> Array {
-        case.run().unwrap().remove(0)
-    }
+    use crate::check::{Case, byte, computed, number, weight};
 
     fn floats(v: &[f32]) -> Array {
         Array::new([v.len()], v.to_vec())

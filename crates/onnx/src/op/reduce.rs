@@ -338,7 +338,7 @@ pub(super) const ENTRIES: &[Entry] = &[
 #[cfg(test)]
 mod tests {
     use crate::array::Array;
-    use crate::check::Case;
+    use crate::check::{Case, computed, list};
 
     const OPS: [&str; 10] = [
         "ReduceSum",
@@ -352,14 +352,6 @@ mod tests {
         "ReduceLogSumExp",
         "ReduceSumSquare",
     ];
-
-    fn computed(case: &Case) -> Array {
-        case.run().unwrap().remove(0)
-    }
-
-    fn list(v: &[i64]) -> Array {
-        Array::list(v.to_vec())
-    }
 
     #[test]
     fn gradients() {

@@ -246,11 +246,7 @@ pub(super) const ENTRIES: &[Entry] = &[
 #[cfg(test)]
 mod tests {
     use crate::Array;
-    use crate::check::Case;
-
-    fn list(v: &[i64]) -> Array {
-        Array::list(v.to_vec())
-    }
+    use crate::check::{Case, list};
 
     #[test]
     fn gradients() {

@@ -161,11 +161,7 @@ pub(super) const ENTRIES: &[Entry] = &[
 #[cfg(test)]
 mod tests {
     use crate::Array;
-    use crate::check::Case;
-
-    fn list(v: &[i64]) -> Array {
-        Array::list(v.to_vec())
-    }
+    use crate::check::{Case, list};
 
     fn sliced(case: Case, start: i64, end: i64, step: i64) -> Array {
         case.host(list(&[start]))

@@ -116,11 +116,7 @@ pub(super) const ENTRIES: &[Entry] = &[
 #[cfg(test)]
 mod tests {
     use crate::array::Array;
-    use crate::check::Case;
-
-    fn computed(case: &Case) -> Array {
-        case.run().unwrap().remove(0)
-    }
+    use crate::check::{Case, computed};
 
     #[test]
     fn gradients() {

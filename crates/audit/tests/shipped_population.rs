@@ -7,6 +7,9 @@ use proofmark_audit::synthetic::{Population, Stratum};
 use proofmark_audit::{Asked, By, Options, Settings, Table, report};
 use proofmark_domain::Verdict;
 
+/// A true rate of a group.
+type Rate = fn(&Stratum) -> f64;
+
 fn path() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../datasets/population/population.csv")
 }
@@ -67,7 +70,7 @@ fn each_planted_gap_gets_the_verdict_that_its_size_allows() {
 #[test]
 fn the_truth_lies_in_the_intervals() {
     let report = audit(&[]);
-    let truth: [(&str, fn(&Stratum) -> f64); 5] = [
+    let truth: [(&str, Rate); 5] = [
         ("tpr", |g| g.tpr),
         ("fpr", |g| g.fpr),
         ("selection_rate", Stratum::selection_rate),

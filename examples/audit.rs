@@ -70,7 +70,7 @@ fn gap(decided: &Decided, metric: &str) -> Result<Option<f64>, Box<dyn Error>> {
         .figures
         .iter()
         .filter(|f| f.comparison.is_headline());
-    Ok(headlines.next().and_then(|f| f.value()))
+    Ok(headlines.next().and_then(Figure::value))
 }
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -10,7 +10,7 @@
 use std::error::Error;
 
 use proofmark::audit::{
-    Asked, AuditReport, By, Columns, Settings, measure, render, report, report::requirement,
+    Asked, AuditReport, By, Columns, Figure, Settings, measure, render, report, report::requirement,
 };
 use proofmark::domain::Verdict;
 

@@ -2,6 +2,8 @@
 //!
 //! Each person is drawn by a stream of their own, so that the first `n` of a larger population are the population of `n`.
 
+use std::fmt::Write as _;
+
 use proofmark_domain::Seed;
 use proofmark_stats::random::{Purpose, Stream, StreamKey};
 
@@ -85,6 +87,35 @@ impl Population {
         }
     }
 
+    /// The population of `datasets/population`, of which its file holds the first 6,000. Three groups of 60, 39 and
+    /// 1 %, base rate 0.4. Planted: a true-positive rate 0.2 lower for `b`, and a false-positive rate 0.15 higher for
+    /// `c`, which is too small to show it.
+    ///
+    /// ```
+    /// use proofmark_audit::synthetic::Population;
+    /// let people = Population::shipped();
+    /// assert!((people.gap(|g| g.tpr) - 0.20).abs() < 1e-12);
+    /// assert!((people.gap(|g| g.fpr) - 0.15).abs() < 1e-12);
+    /// assert!((people.gap(|g| g.selection_rate()) - 0.17).abs() < 1e-12);
+    /// ```
+    pub fn shipped() -> Self {
+        let group = |name, part, tpr, fpr| Stratum {
+            name,
+            part,
+            base_rate: 0.4,
+            tpr,
+            fpr,
+        };
+        Self {
+            groups: vec![
+                group("a", 0.60, 0.8, 0.20),
+                group("b", 0.39, 0.6, 0.20),
+                group("c", 0.01, 0.8, 0.35),
+            ],
+            seed: Seed(1),
+        }
+    }
+
     /// The clean twin: the same groups without any gap.
     pub fn equal(seed: u64) -> Self {
         let mut population = Self::planted(seed);
@@ -149,5 +180,28 @@ impl Population {
             .attribute("group", people.iter().map(|p| p.group))
             .attribute("region", people.iter().map(|p| p.region))
             .build()
+    }
+
+    /// The first `n` persons as the text of a CSV: `id,group,region,label,decision,score`. Scores are cut after four
+    /// digits, never rounded: they stay on their side of 0.5.
+    ///
+    /// ```
+    /// use proofmark_audit::synthetic::Population;
+    /// let text = Population::shipped().csv(2);
+    /// assert_eq!(text.lines().next(), Some("id,group,region,label,decision,score"));
+    /// assert_eq!(text.lines().count(), 3);
+    /// ```
+    pub fn csv(&self, n: u64) -> String {
+        let mut text = "id,group,region,label,decision,score\n".to_owned();
+        for (id, p) in (0..n).filter_map(|id| Some((id, self.person(id)?))) {
+            let (label, decision) = (u8::from(p.label), u8::from(p.decision));
+            let score = (p.score * 1e4).floor() / 1e4;
+            let _ = writeln!(
+                text,
+                "{id},{},{},{label},{decision},{score:.4}",
+                p.group, p.region
+            );
+        }
+        text
     }
 }

@@ -1,0 +1,169 @@
+//! The figures of `docs/audit.md` on COMPAS, Adult and German credit; skipped where `../shared/data` (or
+//! `$PROOFMARK_DATA`) does not hold them.
+#![expect(clippy::print_stderr, reason = "a test that is skipped says so")]
+
+use std::path::{Path, PathBuf};
+
+use proofmark_audit::report::{AuditReport, requirement};
+use proofmark_audit::{Asked, By, Options, Settings, Table, render, report};
+use proofmark_domain::Verdict;
+
+const PAGE: &str = include_str!("../../../docs/audit.md");
+const CHART: &str = include_str!("../../../docs/compas.svg");
+
+fn find(file: &str) -> Option<PathBuf> {
+    let root = std::env::var_os("PROOFMARK_DATA").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data"),
+        PathBuf::from,
+    );
+    let path = root.join("datasets/tabular").join(file);
+    if !path.is_file() {
+        eprintln!("SKIPPED: no {} (or $PROOFMARK_DATA)", path.display());
+        return None;
+    }
+    Some(path)
+}
+
+fn all(names: &str) -> Vec<String> {
+    names.split(',').map(str::to_owned).collect()
+}
+
+fn audit(path: &Path, options: &Options, requirements: &[&str]) -> AuditReport {
+    let asked = Asked {
+        requirements: requirements
+            .iter()
+            .map(|r| requirement(r, By::Interval).expect("a requirement"))
+            .collect(),
+        ..Asked::default()
+    };
+    let table = Table::csv(path, options).expect("reads");
+    report(&table, &Settings::default(), &asked).expect("measures")
+}
+
+fn compas(filters: &[&str]) -> Options {
+    Options {
+        score: Some("decile_score#1".to_owned()),
+        threshold: Some(5.0),
+        label: Some("two_year_recid".to_owned()),
+        groups: all("race"),
+        filters: filters
+            .iter()
+            .map(|f| f.parse().expect("a filter"))
+            .collect(),
+        ..Options::default()
+    }
+}
+
+const RACES: [&str; 2] = ["race=African-American", "race=Caucasian"];
+const PROPUBLICA: [&str; 5] = [
+    "days_b_screening_arrest>=-30",
+    "days_b_screening_arrest<=30",
+    "is_recid!=-1",
+    "c_charge_degree!=O",
+    "score_text!=N/A",
+];
+const REQUIRED: [&str; 3] = [
+    "fpr_difference<=0.1",
+    "fnr_difference<=0.1",
+    "ppv_difference<=0.1",
+];
+
+/// Every line of the audit's judgement stands on the page as it is printed.
+fn told(report: &AuditReport) {
+    let text = render::table(report, false);
+    let gates = text.lines().filter(|l| l.contains("  interval  "));
+    for line in gates {
+        assert!(PAGE.contains(line.trim_end()), "not on the page: {line}");
+    }
+}
+
+#[test]
+fn the_published_picture_of_compas_comes_out() {
+    let Some(path) = find("compas-scores-two-years.csv") else {
+        return;
+    };
+    let report = audit(&path, &compas(&RACES), &REQUIRED);
+    let rate = |group: &str, metric: &str| {
+        let facts = report.groups.iter().find(|g| g.group == group);
+        let rates = &facts.expect("a group").rates;
+        let found = rates.iter().find(|r| r.metric == metric);
+        found.expect("measured").value.expect("estimable")
+    };
+    // In per cent, as published.
+    for (group, metric, published) in [
+        ("African-American", "fpr", 44.85),
+        ("Caucasian", "fpr", 23.45),
+        ("African-American", "fnr", 27.99),
+        ("Caucasian", "fnr", 47.72),
+        ("African-American", "ppv", 63.0),
+        ("Caucasian", "ppv", 59.0),
+    ] {
+        let got = 100.0 * rate(group, metric);
+        let within = if metric == "ppv" { 0.5 } else { 0.005 };
+        assert!(
+            (got - published).abs() <= within + 1e-9,
+            "{group} {metric}: {got}"
+        );
+    }
+    let verdicts: Vec<Verdict> = report.gates.iter().map(|g| g.verdict).collect();
+    assert_eq!(verdicts, [Verdict::Fail, Verdict::Fail, Verdict::Pass]);
+    told(&report);
+
+    // The chart is of this audit, under the name the page gives the file.
+    let mut named = report;
+    named.table.name = "compas-scores-two-years.csv".to_owned();
+    assert!(render::svg(&named) == CHART, "docs/compas.svg is another");
+}
+
+#[test]
+fn propublicas_filters_leave_as_many_rows() {
+    let Some(path) = find("compas-scores-two-years.csv") else {
+        return;
+    };
+    let everybody = audit(&path, &compas(&PROPUBLICA), &[]);
+    assert_eq!(everybody.table.rows, 6172);
+    let filters = [&RACES[..], &PROPUBLICA].concat();
+    let report = audit(&path, &compas(&filters), &REQUIRED);
+    let verdicts: Vec<Verdict> = report.gates.iter().map(|g| g.verdict).collect();
+    assert_eq!(
+        verdicts,
+        [Verdict::Fail, Verdict::Fail, Verdict::Inconclusive]
+    );
+    told(&report);
+}
+
+#[test]
+fn adult_and_german_credit_come_out_as_told() {
+    if let Some(path) = find("adult-test.csv") {
+        let options = Options {
+            columns: all(
+                "age,workclass,fnlwgt,education,education_num,marital_status,occupation,relationship,race,sex,\
+                 capital_gain,capital_loss,hours_per_week,native_country,income",
+            ),
+            decision: Some("income".to_owned()),
+            favourable: all(">50K."),
+            groups: all("sex,race"),
+            ..Options::default()
+        };
+        let report = audit(&path, &options, &["impact_ratio>=0.8"]);
+        assert_eq!(report.verdict, Some(Verdict::Fail));
+        told(&report);
+    }
+    if let Some(path) = find("german.csv") {
+        let options = Options {
+            columns: all(
+                "status,duration,history,purpose,amount,savings,employment,rate,personal,debtors,residence,property,\
+                 age,plans,housing,credits,job,liable,telephone,foreign,class",
+            ),
+            decision: Some("class".to_owned()),
+            favourable: all("1"),
+            groups: all("age,foreign"),
+            bins: vec![("age".to_owned(), vec![26.0])],
+            ..Options::default()
+        };
+        let report = audit(&path, &options, &["selection_rate_difference<=0.1"]);
+        assert_eq!(report.verdict, Some(Verdict::Inconclusive));
+        assert_eq!(report.groups[0].n, Some(190));
+        told(&report);
+    }
+}

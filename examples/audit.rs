@@ -1,0 +1,102 @@
+//! A bias audit as a test of one's own: decisions and groups as arrays, requirements, an assertion whose message is the
+//! whole audit.
+//!
+//! ```text
+//! cargo run -p proofmark --example audit
+//! ```
+//!
+//! In a crate of your own, [`audit`] goes into a `#[test]` as it stands.
+
+use std::error::Error;
+
+use proofmark::audit::{
+    Asked, AuditReport, By, Columns, Figure, Settings, measure, render, report, report::requirement,
+};
+use proofmark::domain::Verdict;
+
+/// What your model decided about whom, and what was right.
+struct Decided {
+    sex: Vec<&'static str>,
+    approved: Vec<bool>,
+    repaid: Vec<bool>,
+}
+
+/// 800 applications. Of those who repay, 60 % of the women are approved and 80 % of the men; of the others a fifth.
+fn decided() -> Decided {
+    let mut all = Decided {
+        sex: Vec::new(),
+        approved: Vec::new(),
+        repaid: Vec::new(),
+    };
+    for (sex, of_five) in [("woman", 3), ("man", 4)] {
+        for person in 0..400 {
+            let repays = person % 2 == 0;
+            let approved = (person / 2) % 5 < if repays { of_five } else { 1 };
+            all.sex.push(sex);
+            all.repaid.push(repays);
+            all.approved.push(approved);
+        }
+    }
+    all
+}
+
+/// Measures and judges: everything that is written down of an audit.
+fn audit(decided: &Decided, requirements: &[&str]) -> Result<AuditReport, Box<dyn Error>> {
+    let table = Columns::new("loans")
+        .decision(decided.approved.iter().copied())
+        .label(decided.repaid.iter().copied())
+        .attribute("sex", decided.sex.iter().copied())
+        .build()?;
+    let mut asked = Asked::default();
+    for text in requirements {
+        asked.requirements.push(requirement(text, By::Interval)?);
+    }
+    Ok(report(&table, &Settings::default(), &asked)?)
+}
+
+/// One figure by itself, without a judgement: measure, and look it up.
+fn gap(decided: &Decided, metric: &str) -> Result<Option<f64>, Box<dyn Error>> {
+    let table = Columns::new("loans")
+        .decision(decided.approved.iter().copied())
+        .label(decided.repaid.iter().copied())
+        .attribute("sex", decided.sex.iter().copied())
+        .build()?;
+    let settings = Settings {
+        metrics: vec![metric.to_owned()],
+        ..Settings::default()
+    };
+    let measured = measure(&table, &settings)?;
+    let mut headlines = measured
+        .figures
+        .iter()
+        .filter(|f| f.comparison.is_headline());
+    Ok(headlines.next().and_then(Figure::value))
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let decided = decided();
+
+    // A requirement that the table meets: the wrongly approved.
+    let fair = audit(&decided, &["fpr_difference<=0.1"])?;
+    assert_eq!(
+        fair.verdict,
+        Some(Verdict::Pass),
+        "{}",
+        render::table(&fair, false)
+    );
+
+    // One that it misses, and the group that comes off worse.
+    let unfair = audit(&decided, &["equal_opportunity_difference<=0.05"])?;
+    assert_eq!(unfair.verdict, Some(Verdict::Fail));
+    let gate = &unfair.gates[0];
+    assert_eq!(gate.metric, "tpr_difference");
+    assert!(gate.value.is_some_and(|gap| (gap - 0.2).abs() < 1e-12));
+
+    // And one that eight hundred rows cannot settle: it says how many more would.
+    let open = audit(&decided, &["selection_rate_difference<=0.07"])?;
+    assert_eq!(open.verdict, Some(Verdict::Inconclusive));
+    assert!(open.gates[0].needed.is_some_and(|more| more > 800));
+
+    assert_eq!(gap(&decided, "fpr_difference")?, Some(0.0));
+    Ok(())
+}

@@ -4,22 +4,23 @@
 //! A figure between groups is bounded by the simultaneous intervals of its contrasts, a figure of several rates by those
 //! of its rates: see [`proofmark_stats::Contrasts`]. A group compared with everybody is compared with everybody else and
 //! scaled, since it is itself among everybody. Of several contrasts the nearer end holds at Sidak's level for all of
-//! them, the farther one at the level of one. A figure without parts takes a standard error from resampling.
+//! them, the farther one at the level of one. Logarithms of ratios take the ratios' ends, indices of inequality the ends of
+//! their range ([`crate::inequality`]).
 //!
 //! # When it fails
-//! Means (AUC, errors, calibration) are held to be normal: few rows in a group are few rows. A variance of 0 says
-//! nothing.
+//! Means (AUC, errors) are held to be normal: few rows in a group are few rows. A variance of 0 of a mean without bounds
+//! says nothing, and the interval is infinite; there is none from one person.
 
 use std::f64::consts::SQRT_2;
 
 use proofmark_domain::Interval;
 use proofmark_stats::{
-    Contrasts, Scale, normal_critical, normal_tail, range_critical, range_tail, sidak_level,
-    sidak_p,
+    Arm, Contrasts, Scale, joint_critical, normal_critical, normal_tail, range_critical,
+    range_tail, sidak_level, sidak_p,
 };
 
 use crate::piece::{Piece, arm};
-use crate::{Combine, Comparison, Family, Figure, Form, Part};
+use crate::{Combine, Comparison, Family, Figure, Form, Part, inequality};
 
 /// Everything an interval on a figure is computed from.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,14 +44,27 @@ enum Shape {
     Extreme(Vec<Contrasts>),
     /// The farthest of many contrasts, each a mean over rates; with its sign, or without.
     Farthest(Vec<Vec<Piece>>, bool),
-    /// An estimate and its standard error.
-    Resampled(f64, f64),
+    /// The logarithm of a smallest ratio, with its sign changed.
+    Logarithm(Box<Evidence>),
+    /// The first less the second, however they go together.
+    Less(Box<[Evidence; 2]>),
+    /// The mean of estimates, each with the sign of a contrast.
+    Leaning(Vec<(Arm, Piece)>),
+    /// An index of inequality over persons: its rates, alpha, and whether it is the root of twice the index.
+    Entropy {
+        errors: Arm,
+        favours: Option<Arm>,
+        alpha: f64,
+        root: bool,
+    },
+    /// An index of inequality between groups: mean benefits, weights, alpha.
+    EntropyBetween(Vec<Arm>, Vec<f64>, f64),
 }
 
 /// The critical values of an interval.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Criticals {
-    /// For all contrasts together, rate by rate.
+    /// For all contrasts together, rate by rate; for a mean of signed estimates, that of the mean and that of the signs.
     near: Vec<f64>,
     /// For one.
     far: f64,
@@ -58,15 +72,22 @@ pub(crate) struct Criticals {
 
 impl Evidence {
     /// Of a figure; `picked` is the number of groups among which what it is compared with was picked as the highest, 0
-    /// if it was not. `None` where its parts do not say enough.
+    /// if it was not. `None` where it has no value, or a variance is wanting.
     pub(crate) fn of(figure: &Figure, picked: usize) -> Option<Self> {
         figure.value()?;
         let (form, families) = (figure.basis.form, &figure.basis.families);
+        if let Some(shape) = special(form, families) {
+            return Some(Self {
+                scale: Scale::Difference,
+                combine: figure.basis.combine,
+                shape: shape?,
+            });
+        }
         let scale = match form {
             Form::Ratio | Form::Closeness | Form::Exponential | Form::ExponentialCloseness => {
                 Scale::Ratio
             }
-            Form::Plain | Form::Difference | Form::Distance | Form::Persons => Scale::Difference,
+            _ => Scale::Difference,
         };
         let within = |f: &Family| f.against.is_none() && f.parts.len() > 1;
         let shape = match form {
@@ -79,6 +100,7 @@ impl Evidence {
             Form::Distance | Form::Closeness | Form::ExponentialCloseness => {
                 Shape::Farthest(across(families, form)?, false)
             }
+            Form::Largest => Shape::Farthest(across(families, form)?, true),
             Form::Persons if figure.comparison.is_headline() => {
                 Shape::Farthest(across(families, form)?, true)
             }
@@ -95,19 +117,10 @@ impl Evidence {
         })
     }
 
-    /// Of a figure that resampling gave a standard error.
-    pub(crate) fn resampled(value: f64, standard_error: f64) -> Option<Self> {
-        (value.is_finite() && standard_error.is_finite() && standard_error > 0.0).then_some(Self {
-            scale: Scale::Difference,
-            combine: Combine::Largest,
-            shape: Shape::Resampled(value, standard_error),
-        })
-    }
-
     /// The value that equal groups have; none for a rate by itself, or an index.
     pub(crate) fn equality(&self) -> Option<f64> {
         match (&self.shape, self.scale) {
-            (Shape::One { plain: true, .. } | Shape::Resampled(..), _) => None,
+            (Shape::One { plain: true, .. } | Shape::Entropy { .. }, _) => None,
             (_, Scale::Difference) => Some(0.0),
             (_, Scale::Ratio) => Some(1.0),
         }
@@ -147,7 +160,21 @@ impl Evidence {
                     sidak_level(level, one),
                 )
             }
-            Shape::Resampled(..) => (Vec::new(), level),
+            Shape::Logarithm(ratio) => return ratio.criticals(level),
+            Shape::Less(two) => {
+                let each = f64::midpoint(1.0, level);
+                let near = two.iter().flat_map(|e| e.criticals(each).near);
+                (near.collect(), each)
+            }
+            Shape::Leaning(parts) => {
+                let signs = normal_critical(sidak_level(level, parts.len()));
+                (vec![normal_critical(level), signs], level)
+            }
+            Shape::Entropy { .. } => (Vec::new(), level),
+            Shape::EntropyBetween(means, ..) => (
+                vec![joint_critical(level, means.len().saturating_sub(1))],
+                level,
+            ),
         };
         Criticals {
             near,
@@ -183,10 +210,44 @@ impl Evidence {
                     },
                 }
             }
-            Shape::Resampled(value, error) => Interval {
-                low: value - at.far * error,
-                high: value + at.far * error,
-            },
+            Shape::Logarithm(ratio) => {
+                let i = ratio.interval_at(at);
+                Interval {
+                    // Not minus 0.
+                    low: (-i.high.ln()).max(0.0),
+                    high: -i.low.ln(),
+                }
+            }
+            Shape::Less(two) => {
+                let (first, second) = at.near.split_at(at.near.len() / 2);
+                let [i, j] = [(&two[0], first), (&two[1], second)].map(|(e, near)| {
+                    e.interval_at(&Criticals {
+                        near: near.to_vec(),
+                        far: at.far,
+                    })
+                });
+                Interval {
+                    low: i.low - j.high,
+                    high: i.high - j.low,
+                }
+            }
+            Shape::Leaning(parts) => leaning(parts, at.near[0], at.near[1]),
+            Shape::Entropy {
+                errors,
+                favours,
+                alpha,
+                root,
+            } => {
+                let i = inequality::over_persons(*errors, *favours, *alpha, at.far);
+                let of = |v: f64| if *root { (2.0 * v).sqrt() } else { v };
+                Interval {
+                    low: of(i.low),
+                    high: of(i.high),
+                }
+            }
+            Shape::EntropyBetween(means, weights, alpha) => {
+                inequality::between(means, weights, *alpha, at.near[0], at.far)
+            }
         }
     }
 
@@ -252,30 +313,21 @@ impl Evidence {
                 );
                 sidak_p(2.0 * normal_tail(z), contrasts.iter().map(Vec::len).sum())
             }
-            Shape::Extreme(sets) if self.combine == Combine::Mean => {
-                // By the logarithm of the chance, which is what matters in the tail.
-                let p = |log: f64| 10_f64.powf(log);
-                let (mut low, mut high) = (-15.0, 0.0);
-                for _ in 0..36 {
-                    let middle = f64::midpoint(low, high);
-                    if beyond(self.interval(1.0 - p(middle))) {
-                        high = middle;
-                    } else {
-                        low = middle;
-                    }
-                }
-                debug_assert!(!sets.is_empty());
-                p(high)
+            Shape::Extreme(_) if self.combine == Combine::Mean => {
+                touching(|level| beyond(self.interval(level)))
             }
+            Shape::Logarithm(ratio) => ratio.p_value((-null).exp()),
+            Shape::EntropyBetween(..) => touching(|level| self.interval(level).low > null),
+            Shape::Less(_) | Shape::Leaning(_) | Shape::Entropy { .. } => touching(|level| {
+                let i = self.interval(level);
+                i.low > null || i.high < null
+            }),
             Shape::Extreme(sets) => {
                 let least = sets
                     .iter()
                     .map(|s| s.p_value(self.scale, null))
                     .fold(1.0, f64::min);
                 sidak_p(least, sets.len())
-            }
-            Shape::Resampled(value, error) => {
-                (2.0 * normal_tail((value - null).abs() / error)).min(1.0)
             }
         }
     }
@@ -297,7 +349,31 @@ impl Evidence {
             Shape::Farthest(contrasts, signed) => {
                 Shape::Farthest(contrasts.iter().map(more).collect(), *signed)
             }
-            Shape::Resampled(value, error) => Shape::Resampled(*value, error / factor.sqrt()),
+            Shape::Logarithm(ratio) => Shape::Logarithm(Box::new(ratio.scaled(factor))),
+            Shape::Less(two) => {
+                Shape::Less(Box::new([0, 1].map(|at: usize| two[at].scaled(factor))))
+            }
+            Shape::Leaning(parts) => Shape::Leaning(
+                parts
+                    .iter()
+                    .map(|(arm, lean)| (arm.scaled(factor), lean.scaled(factor)))
+                    .collect(),
+            ),
+            Shape::Entropy {
+                errors,
+                favours,
+                alpha,
+                root,
+            } => Shape::Entropy {
+                errors: errors.scaled(factor),
+                favours: favours.map(|f| f.scaled(factor)),
+                alpha: *alpha,
+                root: *root,
+            },
+            Shape::EntropyBetween(means, weights, alpha) => {
+                let means = means.iter().map(|m| m.scaled(factor)).collect();
+                Shape::EntropyBetween(means, weights.clone(), *alpha)
+            }
         };
         Self {
             shape,
@@ -323,6 +399,110 @@ fn least(beyond: impl Fn(f64) -> bool) -> f64 {
         }
     }
     low
+}
+
+/// One less the level at which an interval would just touch: by the logarithm of the chance, which is what matters in the
+/// tail.
+fn touching(beyond: impl Fn(f64) -> bool) -> f64 {
+    let p = |log: f64| 10_f64.powf(log);
+    let (mut low, mut high) = (-15.0, 0.0);
+    for _ in 0..36 {
+        let middle = f64::midpoint(low, high);
+        if beyond(1.0 - p(middle)) {
+            high = middle;
+        } else {
+            low = middle;
+        }
+    }
+    p(high)
+}
+
+/// The shapes of forms that are no plain contrast; `Some(None)` where a variance is wanting.
+fn special(form: Form, families: &[Family]) -> Option<Option<Shape>> {
+    let logarithm = |families: &[Family]| {
+        let sets = families.iter().map(|f| groups(f, Scale::Ratio));
+        Some(Evidence {
+            scale: Scale::Ratio,
+            combine: Combine::Smallest,
+            shape: Shape::Extreme(sets.collect::<Option<_>>()?),
+        })
+    };
+    let arms = |family: &Family| {
+        let arms = family
+            .parts
+            .iter()
+            .map(|p| arm(&p.estimate, Scale::Difference));
+        arms.collect::<Option<Vec<Arm>>>()
+    };
+    Some(match (form, families) {
+        (Form::LogRatio, _) => logarithm(families).map(|e| Shape::Logarithm(Box::new(e))),
+        (Form::LogRatioDifference, _) => {
+            let (first, second) = families.split_at(families.len() / 2);
+            let one = |families| {
+                Some(Evidence {
+                    scale: Scale::Difference,
+                    combine: Combine::Largest,
+                    shape: Shape::Logarithm(Box::new(logarithm(families)?)),
+                })
+            };
+            one(first)
+                .zip(one(second))
+                .map(|(a, b)| Shape::Less(Box::new([a, b])))
+        }
+        (Form::Leaning, [changes, leans]) => {
+            let leans = leans
+                .parts
+                .iter()
+                .map(|p| Piece::of(Form::Difference, &p.estimate, leans.against.as_ref()));
+            arms(changes)
+                .zip(leans.collect::<Option<Vec<_>>>())
+                .map(|(arms, leans)| Shape::Leaning(arms.into_iter().zip(leans).collect()))
+        }
+        (Form::Entropy { alpha, root }, [errors, favours]) => {
+            let one = |family: &Family| arms(family)?.first().copied();
+            one(errors).map(|errors| Shape::Entropy {
+                errors,
+                // None where there are no errors.
+                favours: one(favours),
+                alpha,
+                root,
+            })
+        }
+        (Form::EntropyBetween { alpha }, [family]) => arms(family).map(|means| {
+            let weights = family.parts.iter().map(|p| p.estimate.denominator().weight);
+            Shape::EntropyBetween(means, weights.collect(), alpha)
+        }),
+        _ => return None,
+    })
+}
+
+/// The interval of the mean of estimates that each take the sign of a contrast, at `z`; where the contrast's own interval
+/// at `signs` holds 0 either sign is possible.
+fn leaning(parts: &[(Arm, Piece)], z: f64, signs: f64) -> Interval {
+    let (mut least, mut most) = (0.0, 0.0);
+    let (mut below, mut above) = (0.0_f64, 0.0_f64);
+    for (arm, lean) in parts {
+        let (value, i) = (arm.value(), arm.limits(z));
+        let lean = lean.interval(Scale::Difference, signs);
+        let (down, up) = (value - i.low, i.high - value);
+        // A sum's distances add up as squares (MOVER); what a sign may change adds up as it is.
+        let (low, high, down, up) = if lean.low > 0.0 {
+            (value, value, down, up)
+        } else if lean.high < 0.0 {
+            (-value, -value, up, down)
+        } else {
+            (-value.abs(), value.abs(), down.max(up), down.max(up))
+        };
+        least += low;
+        most += high;
+        below += down * down;
+        above += up * up;
+    }
+    let n = parts.len() as f64;
+    Interval {
+        low: (least - below.sqrt()) / n,
+        high: (most + above.sqrt()) / n,
+    }
 }
 
 /// Every group of a rate, to be compared with every other.

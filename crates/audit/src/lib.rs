@@ -22,6 +22,7 @@ mod error;
 mod evidence;
 mod figure;
 mod groups;
+mod inequality;
 mod judge;
 mod measure;
 pub mod metric;
@@ -37,7 +38,7 @@ mod table;
 pub use cell::{Cell, Share, Tally};
 pub use error::AuditError;
 pub use figure::{
-    Basis, Combine, Comparison, Estimate, Family, Figure, Form, LeftOut, Mean, Part, Reason,
+    Basis, Combine, Comparison, Estimate, Family, Figure, Folded, Form, LeftOut, Mean, Part, Reason,
 };
 pub use groups::{Group, Groups, JOIN};
 pub use judge::{Bound, By, Judgement, Requirement, Ruling, judge};

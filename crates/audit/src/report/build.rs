@@ -66,9 +66,8 @@ pub fn report(
             });
         }
     }
-    let none = |_: &Figure| None;
-    let judged = judge(&measured.figures, &asked.requirements, asked.level, &none);
-    let shown = judge(&measured.figures, &[], SHOWN, &none);
+    let judged = judge(&measured.figures, &asked.requirements, asked.level);
+    let shown = judge(&measured.figures, &[], SHOWN);
     let hidden = Hidden::new(asked.suppress, &measured.groupings, &measured.figures);
     let writer = Writer {
         measured: &measured,

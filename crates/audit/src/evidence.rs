@@ -15,8 +15,8 @@ use std::f64::consts::SQRT_2;
 
 use proofmark_domain::Interval;
 use proofmark_stats::{
-    Arm, Contrasts, Scale, joint_critical, normal_critical, normal_tail, range_critical,
-    range_tail, sidak_level, sidak_p,
+    Arm, Contrasts, Scale, joint_critical, joint_tail, normal_critical, normal_tail,
+    range_critical, range_tail, sidak_level, sidak_p,
 };
 
 use crate::piece::{Piece, arm};
@@ -245,9 +245,10 @@ impl Evidence {
                     high: of(i.high),
                 }
             }
-            Shape::EntropyBetween(means, weights, alpha) => {
-                inequality::between(means, weights, *alpha, at.near[0], at.far)
-            }
+            Shape::EntropyBetween(means, weights, alpha) => Interval {
+                low: inequality::least_between(means, weights, *alpha, at.near[0]),
+                high: inequality::most_between(means, weights, *alpha, at.far),
+            },
         }
     }
 
@@ -317,7 +318,10 @@ impl Evidence {
                 touching(|level| beyond(self.interval(level)))
             }
             Shape::Logarithm(ratio) => ratio.p_value((-null).exp()),
-            Shape::EntropyBetween(..) => touching(|level| self.interval(level).low > null),
+            Shape::EntropyBetween(means, weights, alpha) => {
+                let z = least(|z| inequality::beyond(means, weights, *alpha, z, null));
+                joint_tail(z, means.len().saturating_sub(1))
+            }
             Shape::Less(_) | Shape::Leaning(_) | Shape::Entropy { .. } => touching(|level| {
                 let i = self.interval(level);
                 i.low > null || i.high < null

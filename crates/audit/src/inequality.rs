@@ -73,24 +73,35 @@ pub(crate) fn over_persons(errors: Arm, favours: Option<Arm>, alpha: f64, z: f64
     }
 }
 
-/// The interval between groups from their mean benefits and weights: its lower end at `near`, its upper one at `far`.
-pub(crate) fn between(means: &[Arm], weights: &[f64], alpha: f64, near: f64, far: f64) -> Interval {
-    let of = |t: &[f64], g: &mut [f64]| {
-        let groups: Vec<(f64, f64)> = t.iter().copied().zip(weights.iter().copied()).collect();
-        let (value, changes) = index(&groups, alpha);
-        for (g, change) in g.iter_mut().zip(changes) {
-            *g = change[1];
-        }
-        value
-    };
-    let lower = Region::new(means, near);
-    Interval {
-        low: if lower.holds_a_common_value() {
-            0.0
-        } else {
-            lower.least(&of)
-        },
-        high: Region::new(means, far).most(&of),
+fn of_groups(t: &[f64], weights: &[f64], alpha: f64, g: &mut [f64]) -> f64 {
+    let groups: Vec<(f64, f64)> = t.iter().copied().zip(weights.iter().copied()).collect();
+    let (value, changes) = index(&groups, alpha);
+    for (g, change) in g.iter_mut().zip(changes) {
+        *g = change[1];
+    }
+    value
+}
+
+/// The least index between groups, from their mean benefits and weights, over their region at `z`.
+pub(crate) fn least_between(means: &[Arm], weights: &[f64], alpha: f64, z: f64) -> f64 {
+    let region = Region::new(means, z);
+    if region.holds_a_common_value() {
+        return 0.0;
+    }
+    region.least(&|t, g| of_groups(t, weights, alpha, g))
+}
+
+/// The most.
+pub(crate) fn most_between(means: &[Arm], weights: &[f64], alpha: f64, z: f64) -> f64 {
+    Region::new(means, z).most(&|t, g| of_groups(t, weights, alpha, g))
+}
+
+/// Whether the least is above `null`.
+pub(crate) fn beyond(means: &[Arm], weights: &[f64], alpha: f64, z: f64, null: f64) -> bool {
+    if null > 0.0 {
+        least_between(means, weights, alpha, z) > null
+    } else {
+        !Region::new(means, z).holds_a_common_value()
     }
 }
 
@@ -118,7 +129,10 @@ mod tests {
         let pair = proofmark_stats::Pair::new(a, b);
         let ratio = pair.interval(proofmark_stats::Scale::Ratio, Z);
         for alpha in [0.0, 0.5, 1.0, 2.0] {
-            let found = between(&[a, b], &[3.0, 1.0], alpha, Z, Z);
+            let found = Interval {
+                low: least_between(&[a, b], &[3.0, 1.0], alpha, Z),
+                high: most_between(&[a, b], &[3.0, 1.0], alpha, Z),
+            };
             let at = |r: f64| index(&[(r, 3.0), (1.0, 1.0)], alpha).0;
             assert!(
                 (found.low - at(ratio.low)).abs() < 1e-7,

@@ -116,7 +116,7 @@ impl Region {
 
     fn lowest(&self, f: &Gradient<'_>) -> f64 {
         /// Places to start from besides the way down from the middle.
-        const STARTS: usize = 6;
+        const STARTS: usize = 2;
         let k = self.axes.len();
         let mut gradient = vec![0.0; k];
         let middle = vec![0.0; k];
@@ -145,9 +145,9 @@ impl Region {
     /// Goes down over the ball of which the region is the image.
     fn descend(&self, f: &Gradient<'_>, mut value: f64, mut x: Vec<f64>) -> f64 {
         /// Relative gain below which there is nothing more to gain.
-        const GAIN: f64 = 1e-11;
+        const GAIN: f64 = 1e-9;
         let mut gradient = vec![0.0; x.len()];
-        for _ in 0..200 {
+        for _ in 0..60 {
             f(&self.point(&x), &mut gradient);
             let toward: Vec<f64> = (0..x.len())
                 .map(|a| {
@@ -162,7 +162,7 @@ impl Region {
             };
             let mut step = 1.0;
             let mut next = None;
-            while step > 1e-4 {
+            while step > 1e-2 {
                 let between = x.iter().zip(&toward).map(|(x, d)| x + step * (d - x));
                 if let Some(y) = normalised(between.collect()) {
                     let there = f(&self.point(&y), &mut gradient);

@@ -173,9 +173,9 @@ mod tests {
                     b[at].0 += by;
                     index(&b, alpha).0
                 };
-                for at in 0..b.len() {
+                for (at, change) in changes.iter().enumerate() {
                     let slope = (moved(at, h) - moved(at, -h)) / (2.0 * h);
-                    prop_assert!((slope - changes[at][1]).abs() < 1e-5 * (1.0 + slope.abs()));
+                    prop_assert!((slope - change[1]).abs() < 1e-5 * (1.0 + slope.abs()));
                 }
                 // From one part to another.
                 let shifted = |by: f64| {

@@ -20,6 +20,7 @@
 mod cell;
 mod error;
 mod evidence;
+mod evidence_shape;
 mod figure;
 mod groups;
 mod inequality;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use proofmark_audit::synthetic::Population;
 use proofmark_audit::{
-    Columns, Comparison, Figure, Form, Groups, Outcome, Settings, Table, measure, metric,
+    Columns, Comparison, Figure, Form, Groups, Outcome, Settings, Table, judge, measure, metric,
 };
 
 #[test]
@@ -235,6 +235,27 @@ fn every_metric_that_has_its_columns_has_a_finite_headline() {
         );
         let plain = own.iter().all(|f| !f.comparison.is_headline());
         assert_eq!(plain, entry.ideal == metric::Ideal::None, "{}", entry.id);
+    }
+}
+
+/// Every figure that has a value has an interval, and the value lies within.
+#[test]
+fn every_figure_has_an_interval() {
+    let table = everything();
+    let measured = measure(&table, &settings()).expect("measures");
+    for (figure, judged) in measured
+        .figures
+        .iter()
+        .zip(judge(&measured.figures, &[], 0.95))
+    {
+        let Some(value) = figure.value() else {
+            continue;
+        };
+        let i = judged
+            .interval
+            .unwrap_or_else(|| panic!("no interval: {figure:#?}"));
+        let holds = i.low <= value + 1e-9 && value <= i.high + 1e-9;
+        assert!(holds, "{value} beyond {i:?}: {figure:#?}");
     }
 }
 

@@ -228,6 +228,15 @@ impl Arm {
     pub(crate) fn limited(&self, z: f64) -> (f64, Interval) {
         (self.value, self.limits(z))
     }
+
+    /// How much of the distance to the lower limit at `z` is no chance but what chance adds on average: it does not
+    /// cancel against other estimates' errors.
+    pub(crate) fn bias(&self, z: f64) -> f64 {
+        match self.kind {
+            Kind::Folded { noise, .. } => noise.mean.min(noise.most(z)).min(self.value),
+            _ => 0.0,
+        }
+    }
 }
 
 /// Kish's effective sample size of weights with this sum and this sum of squares.

@@ -109,7 +109,9 @@ impl Region {
     pub fn most(&self, f: &Gradient<'_>) -> f64 {
         -self.lowest(&|t, g| {
             let value = f(t, g);
-            g.iter_mut().for_each(|g| *g = -*g);
+            for g in g.iter_mut() {
+                *g = -*g;
+            }
             -value
         })
     }
@@ -196,7 +198,9 @@ fn normalised(mut x: Vec<f64>) -> Option<Vec<f64>> {
     if !(size > 0.0 && size.is_finite()) {
         return None;
     }
-    x.iter_mut().for_each(|x| *x /= size);
+    for x in &mut x {
+        *x /= size;
+    }
     Some(x)
 }
 

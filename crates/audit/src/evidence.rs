@@ -407,3 +407,26 @@ pub(crate) fn picked_among(figure: &Figure, figures: &[Figure]) -> usize {
     names.dedup();
     names.len()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A sign that is certain turns an estimate's limits round.
+    #[test]
+    fn a_certain_lean_turns_limits_round() {
+        let arm = |x| Arm::rate(x, 200.0).expect("a rate");
+        let (lean, i) = (
+            |x| Piece::Pair(proofmark_stats::Pair::new(arm(x), arm(100.0))),
+            arm(2.0).limits(1.96),
+        );
+        let near = |a: f64, b: f64| (a - b).abs() < 1e-12;
+        let up = leaning(&[(arm(2.0), lean(180.0))], 1.96, 2.5);
+        let down = leaning(&[(arm(2.0), lean(20.0))], 1.96, 2.5);
+        assert!(near(up.low, i.low) && near(up.high, i.high), "{up:?}");
+        assert!(
+            near(down.low, -i.high) && near(down.high, -i.low),
+            "{down:?}"
+        );
+    }
+}

@@ -247,6 +247,47 @@ fn a_family_at_its_tolerances_in_full() {
     }
 }
 
+/// The nearer end of the farthest of many is at the level that all of them hold together.
+#[test]
+fn the_farthest_of_four_is_held_at_sidaks_level() {
+    let all = figures(
+        &table(&[(30, 100), (35, 100), (40, 100), (52, 100), (33, 100)]),
+        &["selection_rate_difference_to_reference"],
+    );
+    let (headline, each) = all.split_last().expect("figures");
+    let low = |f: &Figure| {
+        let i = Evidence::of(f, 0)
+            .expect("evidence")
+            .interval(sidak_level(0.95, each.len()));
+        i.low.max(-i.high)
+    };
+    let nearest = each.iter().map(low).fold(0.0, f64::max);
+    let found = Evidence::of(headline, 0).expect("evidence").interval(0.95);
+    assert!(each.len() == 4 && nearest > 0.0 && (found.low - nearest).abs() < 1e-9);
+}
+
+/// However decisions and labels go together: each of the two at half the chance.
+#[test]
+fn a_difference_of_two_indices_is_bonferronis() {
+    let all = figures(
+        &table(&[(300, 1000), (500, 1000)]),
+        &[
+            "differential_fairness",
+            "label_differential_fairness",
+            "differential_fairness_bias_amplification",
+        ],
+    );
+    let [first, second, both] = [0, 1, 2].map(|at: usize| {
+        let level = if at < 2 { 0.975 } else { 0.95 };
+        Evidence::of(&all[at], 0).expect("evidence").interval(level)
+    });
+    assert!(
+        (both.low - (first.low - second.high)).abs() < 1e-9,
+        "{both:?}"
+    );
+    assert!((both.high - (first.high - second.low)).abs() < 1e-9);
+}
+
 /// Every metric there is has an interval, which holds the value and grows with the level.
 #[test]
 fn every_form_of_figure_has_an_interval_around_its_value() {

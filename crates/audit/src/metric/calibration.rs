@@ -197,4 +197,22 @@ mod tests {
         let bins = curve(rows, 10);
         assert_eq!((bins.len(), bins[1].score), (10, None));
     }
+
+    /// Nobody of two is positive: one of four in the variance, (1/4)(3/4) / 2.
+    #[test]
+    fn a_bin_without_positives_is_no_certainty() {
+        let table = Columns::new("t")
+            .score([0.05, 0.05])
+            .label([false, false])
+            .build()
+            .expect("fits");
+        let rows = Rows {
+            table: &table,
+            rows: &[0, 1],
+        };
+        let folded = ece(rows, 10).expect("there are rows");
+        assert!((folded.variance - 3.0 / 32.0).abs() < 1e-15, "{folded:?}");
+        let mean = (2.0 / std::f64::consts::PI * 3.0 / 32.0).sqrt();
+        assert!((folded.noise.mean - mean).abs() < 1e-15);
+    }
 }

@@ -357,6 +357,13 @@ fn fairness() -> Vec<Case> {
             one,
         )
     };
+    let high: fn(&mut Stream) -> Table = |s| {
+        people(
+            s,
+            &[(80, [0.9, 0.0, 0.0, 0.1]), (120, [0.7, 0.0, 0.0, 0.3])],
+            one,
+        )
+    };
     let equal: fn(&mut Stream) -> Table = |s| people(s, &[(50, [0.1, 0.1, 0.1, 0.7]); 5], one);
     let weighted: fn(&mut Stream) -> Table =
         |s| people(s, &[(50, [0.3, 0.1, 0.1, 0.5]); 5], uneven);
@@ -364,6 +371,13 @@ fn fairness() -> Vec<Case> {
     let truth = (smooth(0.45, 120.0) / smooth(0.3, 80.0)).ln();
     vec![
         case("apart", "differential_fairness", apart, truth),
+        // Refusals decide.
+        case(
+            "apart, high",
+            "differential_fairness",
+            high,
+            (smooth(0.3, 120.0) / smooth(0.1, 80.0)).ln(),
+        ),
         case("five equal", "differential_fairness", equal, 0.0),
         case(
             "five equal, weighted",

@@ -12,9 +12,8 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use proofmark_audit::report::requirement;
 use proofmark_audit::synthetic::Population;
-use proofmark_audit::{Asked, By, Options, Settings, Table, measure, report};
+use proofmark_audit::{Asked, Options, Settings, Table, measure, report};
 
 const ROWS: u64 = 1_000_000;
 
@@ -55,7 +54,7 @@ fn million(criterion: &mut Criterion) {
     let asked = Asked {
         requirements: ["tpr_difference<=0.05", "fpr_difference<=0.05"]
             .iter()
-            .map(|r| requirement(r, By::Interval).expect("a requirement"))
+            .map(|r| r.parse().expect("a requirement"))
             .collect(),
         ..Asked::default()
     };

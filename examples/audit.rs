@@ -9,9 +9,7 @@
 
 use std::error::Error;
 
-use proofmark::audit::{
-    Asked, AuditReport, By, Columns, Figure, Settings, measure, render, report, report::requirement,
-};
+use proofmark::audit::{Asked, AuditReport, Columns, Figure, Settings, measure, render, report};
 use proofmark::domain::Verdict;
 
 /// What your model decided about whom, and what was right.
@@ -49,7 +47,7 @@ fn audit(decided: &Decided, requirements: &[&str]) -> Result<AuditReport, Box<dy
         .build()?;
     let mut asked = Asked::default();
     for text in requirements {
-        asked.requirements.push(requirement(text, By::Interval)?);
+        asked.requirements.push(text.parse()?);
     }
     Ok(report(&table, &Settings::default(), &asked)?)
 }

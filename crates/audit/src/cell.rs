@@ -60,11 +60,11 @@ impl Share {
         (self.denominator.weight > 0.0).then(|| self.numerator.weight / self.denominator.weight)
     }
 
-    /// Successes and trials for an interval: the counts as they are without weights, else the effective sample
-    /// size times the weighted proportion.
-    pub fn counts(&self) -> (f64, f64) {
-        let n = self.denominator.effective();
-        (self.value().unwrap_or(0.0) * n, n)
+    /// The proportion with `concentration` pseudo-counts of at least 0, half of them in the numerator; none where there is
+    /// nothing to divide by.
+    pub fn smoothed(&self, concentration: f64) -> Option<f64> {
+        let all = self.denominator.weight + concentration;
+        (all > 0.0).then(|| (self.numerator.weight + concentration / 2.0) / all)
     }
 }
 

@@ -4,110 +4,47 @@
 //! A figure between groups is bounded by the simultaneous intervals of its contrasts, a figure of several rates by those
 //! of its rates: see [`proofmark_stats::Contrasts`]. A group compared with everybody is compared with everybody else and
 //! scaled, since it is itself among everybody. Of several contrasts the nearer end holds at Sidak's level for all of
-//! them, the farther one at the level of one. A figure without parts takes a standard error from resampling.
+//! them, the farther one at the level of one. Logarithms of ratios take the ratios' ends, indices of inequality the ends of
+//! their range ([`crate::inequality`]).
 //!
 //! # When it fails
-//! Means (AUC, errors, calibration) are held to be normal: few rows in a group are few rows. A variance of 0 says
-//! nothing.
+//! Means (AUC, errors) are held to be normal: few rows in a group are few rows. A variance of 0 of a mean without bounds
+//! says nothing, and the interval is infinite; there is none from one person.
 
 use std::f64::consts::SQRT_2;
 
 use proofmark_domain::Interval;
 use proofmark_stats::{
-    Contrasts, Scale, normal_critical, normal_tail, range_critical, range_tail, sidak_level,
-    sidak_p,
+    Arm, Contrasts, Scale, joint_critical, joint_tail, normal_critical, normal_tail,
+    range_critical, range_tail, sidak_level, sidak_p,
 };
 
-use crate::piece::{Piece, arm};
-use crate::{Combine, Comparison, Family, Figure, Form, Part};
+use crate::evidence_shape::Shape;
+use crate::piece::Piece;
+use crate::{Combine, Comparison, Figure, inequality};
 
 /// Everything an interval on a figure is computed from.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Evidence {
-    scale: Scale,
-    combine: Combine,
-    shape: Shape,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-enum Shape {
-    /// One estimate or contrast per rate.
-    One {
-        pieces: Vec<Piece>,
-        /// What it is compared with was picked as the highest of so many; 0 if it was not.
-        picked: usize,
-        /// No contrast: there is no value that equal groups have.
-        plain: bool,
-    },
-    /// The two furthest apart of many groups, per rate.
-    Extreme(Vec<Contrasts>),
-    /// The farthest of many contrasts, each a mean over rates; with its sign, or without.
-    Farthest(Vec<Vec<Piece>>, bool),
-    /// An estimate and its standard error.
-    Resampled(f64, f64),
+    pub(crate) scale: Scale,
+    pub(crate) combine: Combine,
+    pub(crate) shape: Shape,
 }
 
 /// The critical values of an interval.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Criticals {
-    /// For all contrasts together, rate by rate.
+    /// For all contrasts together, rate by rate; for a mean of signed estimates, that of the mean and that of the signs.
     near: Vec<f64>,
     /// For one.
     far: f64,
 }
 
 impl Evidence {
-    /// Of a figure; `picked` is the number of groups among which what it is compared with was picked as the highest, 0
-    /// if it was not. `None` where its parts do not say enough.
-    pub(crate) fn of(figure: &Figure, picked: usize) -> Option<Self> {
-        figure.value()?;
-        let (form, families) = (figure.basis.form, &figure.basis.families);
-        let scale = match form {
-            Form::Ratio | Form::Closeness | Form::Exponential | Form::ExponentialCloseness => {
-                Scale::Ratio
-            }
-            Form::Plain | Form::Difference | Form::Distance | Form::Persons => Scale::Difference,
-        };
-        let within = |f: &Family| f.against.is_none() && f.parts.len() > 1;
-        let shape = match form {
-            Form::Difference | Form::Ratio if families.iter().any(within) => Shape::Extreme(
-                families
-                    .iter()
-                    .map(|f| groups(f, scale))
-                    .collect::<Option<_>>()?,
-            ),
-            Form::Distance | Form::Closeness | Form::ExponentialCloseness => {
-                Shape::Farthest(across(families, form)?, false)
-            }
-            Form::Persons if figure.comparison.is_headline() => {
-                Shape::Farthest(across(families, form)?, true)
-            }
-            _ => Shape::One {
-                pieces: across(families, form)?.into_iter().next()?,
-                picked,
-                plain: form == Form::Plain,
-            },
-        };
-        Some(Self {
-            scale,
-            combine: figure.basis.combine,
-            shape,
-        })
-    }
-
-    /// Of a figure that resampling gave a standard error.
-    pub(crate) fn resampled(value: f64, standard_error: f64) -> Option<Self> {
-        (value.is_finite() && standard_error.is_finite() && standard_error > 0.0).then_some(Self {
-            scale: Scale::Difference,
-            combine: Combine::Largest,
-            shape: Shape::Resampled(value, standard_error),
-        })
-    }
-
     /// The value that equal groups have; none for a rate by itself, or an index.
     pub(crate) fn equality(&self) -> Option<f64> {
         match (&self.shape, self.scale) {
-            (Shape::One { plain: true, .. } | Shape::Resampled(..), _) => None,
+            (Shape::One { plain: true, .. } | Shape::Entropy { .. }, _) => None,
             (_, Scale::Difference) => Some(0.0),
             (_, Scale::Ratio) => Some(1.0),
         }
@@ -137,7 +74,17 @@ impl Evidence {
                 } else {
                     level
                 };
-                (sets.iter().map(|s| s.critical(near)).collect(), far)
+                let mut all: Vec<f64> = Vec::with_capacity(sets.len());
+                for (at, set) in sets.iter().enumerate() {
+                    // Dear, and mostly the same for every rate.
+                    let same = at > 0 && size(set) == size(&sets[at - 1]);
+                    all.push(if same {
+                        all[at - 1]
+                    } else {
+                        set.critical(near)
+                    });
+                }
+                (all, far)
             }
             Shape::Farthest(contrasts, _) => {
                 let pieces = contrasts.iter().map(Vec::len).sum();
@@ -147,7 +94,21 @@ impl Evidence {
                     sidak_level(level, one),
                 )
             }
-            Shape::Resampled(..) => (Vec::new(), level),
+            Shape::Logarithm(ratio) => return ratio.criticals(level),
+            Shape::Less(two) => {
+                let each = f64::midpoint(1.0, level);
+                let near = two.iter().flat_map(|e| e.criticals(each).near);
+                (near.collect(), each)
+            }
+            Shape::Leaning(parts) => {
+                let signs = normal_critical(sidak_level(level, parts.len()));
+                (vec![normal_critical(level), signs], level)
+            }
+            Shape::Entropy { .. } => (Vec::new(), level),
+            Shape::EntropyBetween(means, ..) => (
+                vec![joint_critical(level, means.len().saturating_sub(1))],
+                level,
+            ),
         };
         Criticals {
             near,
@@ -183,9 +144,44 @@ impl Evidence {
                     },
                 }
             }
-            Shape::Resampled(value, error) => Interval {
-                low: value - at.far * error,
-                high: value + at.far * error,
+            Shape::Logarithm(ratio) => {
+                let i = ratio.interval_at(at);
+                Interval {
+                    // Not minus 0.
+                    low: (-i.high.ln()).max(0.0),
+                    high: -i.low.ln(),
+                }
+            }
+            Shape::Less(two) => {
+                let (first, second) = at.near.split_at(at.near.len() / 2);
+                let [i, j] = [(&two[0], first), (&two[1], second)].map(|(e, near)| {
+                    e.interval_at(&Criticals {
+                        near: near.to_vec(),
+                        far: at.far,
+                    })
+                });
+                Interval {
+                    low: i.low - j.high,
+                    high: i.high - j.low,
+                }
+            }
+            Shape::Leaning(parts) => leaning(parts, at.near[0], at.near[1]),
+            Shape::Entropy {
+                errors,
+                favours,
+                alpha,
+                root,
+            } => {
+                let i = inequality::over_persons(*errors, *favours, *alpha, at.far);
+                let of = |v: f64| if *root { (2.0 * v).sqrt() } else { v };
+                Interval {
+                    low: of(i.low),
+                    high: of(i.high),
+                }
+            }
+            Shape::EntropyBetween(means, weights, alpha) => Interval {
+                low: inequality::least_between(means, weights, *alpha, at.near[0]),
+                high: inequality::most_between(means, weights, *alpha, at.far),
             },
         }
     }
@@ -252,30 +248,24 @@ impl Evidence {
                 );
                 sidak_p(2.0 * normal_tail(z), contrasts.iter().map(Vec::len).sum())
             }
-            Shape::Extreme(sets) if self.combine == Combine::Mean => {
-                // By the logarithm of the chance, which is what matters in the tail.
-                let p = |log: f64| 10_f64.powf(log);
-                let (mut low, mut high) = (-15.0, 0.0);
-                for _ in 0..36 {
-                    let middle = f64::midpoint(low, high);
-                    if beyond(self.interval(1.0 - p(middle))) {
-                        high = middle;
-                    } else {
-                        low = middle;
-                    }
-                }
-                debug_assert!(!sets.is_empty());
-                p(high)
+            Shape::Extreme(_) if self.combine == Combine::Mean => {
+                touching(|level| beyond(self.interval(level)))
             }
+            Shape::Logarithm(ratio) => ratio.p_value((-null).exp()),
+            Shape::EntropyBetween(means, weights, alpha) => {
+                let z = least(|z| inequality::beyond(means, weights, *alpha, z, null));
+                joint_tail(z, means.len().saturating_sub(1))
+            }
+            Shape::Less(_) | Shape::Leaning(_) | Shape::Entropy { .. } => touching(|level| {
+                let i = self.interval(level);
+                i.low > null || i.high < null
+            }),
             Shape::Extreme(sets) => {
                 let least = sets
                     .iter()
                     .map(|s| s.p_value(self.scale, null))
                     .fold(1.0, f64::min);
                 sidak_p(least, sets.len())
-            }
-            Shape::Resampled(value, error) => {
-                (2.0 * normal_tail((value - null).abs() / error)).min(1.0)
             }
         }
     }
@@ -297,7 +287,31 @@ impl Evidence {
             Shape::Farthest(contrasts, signed) => {
                 Shape::Farthest(contrasts.iter().map(more).collect(), *signed)
             }
-            Shape::Resampled(value, error) => Shape::Resampled(*value, error / factor.sqrt()),
+            Shape::Logarithm(ratio) => Shape::Logarithm(Box::new(ratio.scaled(factor))),
+            Shape::Less(two) => {
+                Shape::Less(Box::new([0, 1].map(|at: usize| two[at].scaled(factor))))
+            }
+            Shape::Leaning(parts) => Shape::Leaning(
+                parts
+                    .iter()
+                    .map(|(arm, lean)| (arm.scaled(factor), lean.scaled(factor)))
+                    .collect(),
+            ),
+            Shape::Entropy {
+                errors,
+                favours,
+                alpha,
+                root,
+            } => Shape::Entropy {
+                errors: errors.scaled(factor),
+                favours: favours.map(|f| f.scaled(factor)),
+                alpha: *alpha,
+                root: *root,
+            },
+            Shape::EntropyBetween(means, weights, alpha) => {
+                let means = means.iter().map(|m| m.scaled(factor)).collect();
+                Shape::EntropyBetween(means, weights.clone(), *alpha)
+            }
         };
         Self {
             shape,
@@ -325,26 +339,56 @@ fn least(beyond: impl Fn(f64) -> bool) -> f64 {
     low
 }
 
-/// Every group of a rate, to be compared with every other.
-fn groups(family: &Family, scale: Scale) -> Option<Contrasts> {
-    let arms = family.parts.iter().map(|p| arm(&p.estimate, scale));
-    Some(Contrasts::Within(arms.collect::<Option<_>>()?)).filter(|c| !c.is_empty())
+/// One less the level at which an interval would just touch: by the logarithm of the chance, which is what matters in the
+/// tail.
+fn touching(beyond: impl Fn(f64) -> bool) -> f64 {
+    let p = |log: f64| 10_f64.powf(log);
+    let (mut low, mut high) = (-15.0, 0.0);
+    for _ in 0..24 {
+        let middle = f64::midpoint(low, high);
+        if beyond(1.0 - p(middle)) {
+            high = middle;
+        } else {
+            low = middle;
+        }
+    }
+    p(high)
 }
 
-/// The contrasts of families that list the same groups in the same order: per group, the pieces of every rate.
-fn across(families: &[Family], form: Form) -> Option<Vec<Vec<Piece>>> {
-    let first = families.first()?;
-    if first.parts.is_empty() {
-        return None;
-    }
-    let at = |group: usize| {
-        let one = |f: &Family| {
-            let part: &Part = f.parts.get(group)?;
-            Piece::of(form, &part.estimate, f.against.as_ref())
+/// The interval of the mean of estimates that each take the sign of a contrast, at `z`; where the contrast's own interval
+/// at `signs` holds 0 either sign is possible.
+fn leaning(parts: &[(Arm, Piece)], z: f64, signs: f64) -> Interval {
+    let (mut least, mut most) = (0.0, 0.0);
+    let (mut below, mut above) = (0.0_f64, 0.0_f64);
+    for (arm, lean) in parts {
+        let (value, i) = (arm.value(), arm.limits(z));
+        let lean = lean.interval(Scale::Difference, signs);
+        let (down, up) = (value - i.low, i.high - value);
+        // A sum's distances add up as squares (MOVER); what a sign may change adds up as it is.
+        let (low, high, down, up) = if lean.low > 0.0 {
+            (value, value, down, up)
+        } else if lean.high < 0.0 {
+            (-value, -value, up, down)
+        } else {
+            (-value.abs(), value.abs(), down.max(up), down.max(up))
         };
-        families.iter().map(one).collect::<Option<Vec<_>>>()
-    };
-    (0..first.parts.len()).map(at).collect()
+        least += low;
+        most += high;
+        below += down * down;
+        above += up * up;
+    }
+    let n = parts.len() as f64;
+    Interval {
+        low: (least - below.sqrt()) / n,
+        high: (most + above.sqrt()) / n,
+    }
+}
+
+fn size(contrasts: &Contrasts) -> usize {
+    match contrasts {
+        Contrasts::Within(arms) => arms.len(),
+        Contrasts::Against(pairs) => pairs.len(),
+    }
 }
 
 /// The number of groups among which the one that a figure compares with was picked as the highest; 0 if it was not
@@ -362,4 +406,27 @@ pub(crate) fn picked_among(figure: &Figure, figures: &[Figure]) -> usize {
     names.sort_unstable();
     names.dedup();
     names.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A sign that is certain turns an estimate's limits round.
+    #[test]
+    fn a_certain_lean_turns_limits_round() {
+        let arm = |x| Arm::rate(x, 200.0).expect("a rate");
+        let (lean, i) = (
+            |x| Piece::Pair(proofmark_stats::Pair::new(arm(x), arm(100.0))),
+            arm(2.0).limits(1.96),
+        );
+        let near = |a: f64, b: f64| (a - b).abs() < 1e-12;
+        let up = leaning(&[(arm(2.0), lean(180.0))], 1.96, 2.5);
+        let down = leaning(&[(arm(2.0), lean(20.0))], 1.96, 2.5);
+        assert!(near(up.low, i.low) && near(up.high, i.high), "{up:?}");
+        assert!(
+            near(down.low, -i.high) && near(down.high, -i.low),
+            "{down:?}"
+        );
+    }
 }

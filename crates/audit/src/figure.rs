@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use proofmark_domain::Interval;
+use proofmark_stats::Noise;
 use serde::{Deserialize, Serialize};
 
 use crate::metric::Rows;
@@ -52,15 +54,55 @@ impl fmt::Display for Reason {
 pub struct Mean {
     /// The estimate.
     pub value: f64,
-    /// The variance of the estimate; none where only resampling gives one.
+    /// The variance of the estimate; none where one person is all there is.
     pub variance: Option<f64>,
     /// The smallest of the denominators it rests on.
     pub denominator: Tally,
+    /// What it cannot leave.
+    pub range: Interval,
 }
 
-/// The weighted mean over those rows for which `value` gives one, with its variance.
+/// Any number.
+pub(crate) const LINE: Interval = Interval {
+    low: f64::NEG_INFINITY,
+    high: f64::INFINITY,
+};
+
+/// Any number of at least 0.
+pub(crate) const POSITIVE: Interval = Interval {
+    low: 0.0,
+    high: f64::INFINITY,
+};
+
+/// From 0 to 1.
+pub(crate) const UNIT: Interval = Interval {
+    low: 0.0,
+    high: 1.0,
+};
+
+/// From -1 to 1.
+pub(crate) const SIGNED_UNIT: Interval = Interval {
+    low: -1.0,
+    high: 1.0,
+};
+
+/// A mean of absolute values that are themselves estimated: too large by chance, never too small on average.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Folded {
+    /// The estimate, at least 0.
+    pub value: f64,
+    /// Its variance, were the signs known.
+    pub variance: f64,
+    /// The most that chance adds to it.
+    pub noise: Noise,
+    /// What it rests on.
+    pub denominator: Tally,
+}
+
+/// The weighted mean over those rows for which `value` gives one, with its variance; `range` holds every value.
 pub(crate) fn mean_of(
     rows: Rows<'_>,
+    range: Interval,
     value: impl Fn(&Table, usize) -> Option<f64>,
 ) -> Result<Mean, Reason> {
     let mut denominator = Tally::default();
@@ -85,6 +127,7 @@ pub(crate) fn mean_of(
         value: mean,
         variance: variance(squares, denominator),
         denominator,
+        range,
     })
 }
 
@@ -100,6 +143,10 @@ pub(crate) fn variance(squares: f64, denominator: Tally) -> Option<f64> {
 pub enum Estimate {
     /// A proportion.
     Share(Share),
+    /// A proportion drawn towards one half by so many pseudo-counts.
+    Smoothed(Share, f64),
+    /// A mean of absolute values.
+    Folded(Folded),
     /// Anything else.
     Mean(Mean),
 }
@@ -109,6 +156,8 @@ impl Estimate {
     pub fn value(&self) -> Option<f64> {
         match self {
             Self::Share(share) => share.value(),
+            Self::Smoothed(share, concentration) => share.smoothed(*concentration),
+            Self::Folded(folded) => Some(folded.value),
             Self::Mean(mean) => Some(mean.value),
         }
     }
@@ -116,7 +165,8 @@ impl Estimate {
     /// What it rests on.
     pub fn denominator(&self) -> Tally {
         match self {
-            Self::Share(share) => share.denominator,
+            Self::Share(share) | Self::Smoothed(share, _) => share.denominator,
+            Self::Folded(folded) => folded.denominator,
             Self::Mean(mean) => mean.denominator,
         }
     }
@@ -141,7 +191,7 @@ impl Part {
 }
 
 /// How parts make a figure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Form {
     /// The part itself.
@@ -160,6 +210,27 @@ pub enum Form {
     ExponentialCloseness,
     /// Persons of the group times what it is compared with less the group's rate; of several parts the largest.
     Persons,
+    /// Of several parts the largest, with its sign.
+    Largest,
+    /// The logarithm of the largest over the smallest part, in the family where that is most.
+    LogRatio,
+    /// The same of the first half of the families less that of the second.
+    LogRatioDifference,
+    /// The mean of the first family's parts, each with the sign of its group's contrast in the second: minus where that
+    /// is not positive.
+    Leaning,
+    /// The generalised entropy of benefits, from the share of errors and, of those, the share of undeserved favours.
+    Entropy {
+        /// Its alpha.
+        alpha: f64,
+        /// Whether the figure is the root of twice the index.
+        root: bool,
+    },
+    /// The generalised entropy between groups, from their mean benefits and weights.
+    EntropyBetween {
+        /// Its alpha.
+        alpha: f64,
+    },
 }
 
 /// How the families of a figure become one number.
@@ -193,27 +264,28 @@ pub struct Basis {
     pub form: Form,
     /// How families make the figure; there is mostly one family.
     pub combine: Combine,
-    /// The rates. Empty: the figure is no contrast of estimates, and only resampling gives an interval.
+    /// The rates; none where the figure has no value.
     pub families: Vec<Family>,
 }
 
 impl Basis {
-    /// Nothing to go by but resampling.
-    pub fn resample() -> Self {
+    /// Of a figure without value.
+    pub fn nothing() -> Self {
+        Self::several(Form::Plain, Vec::new())
+    }
+
+    /// Families of which the form says how they make the figure.
+    pub fn several(form: Form, families: Vec<Family>) -> Self {
         Self {
-            form: Form::Plain,
+            form,
             combine: Combine::Largest,
-            families: Vec::new(),
+            families,
         }
     }
 
     /// One family.
     pub fn of(form: Form, family: Family) -> Self {
-        Self {
-            form,
-            combine: Combine::Largest,
-            families: vec![family],
-        }
+        Self::several(form, vec![family])
     }
 }
 

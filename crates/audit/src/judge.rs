@@ -128,31 +128,17 @@ impl Judgement {
     }
 }
 
-/// Judges figures, in their order. `level` is the confidence of the family, in `(0, 1)`; `error` gives the standard error
-/// of a figure whose parts do not give one (by resampling, say), or none.
+/// Judges figures, in their order. `level` is the confidence of the family, in `(0, 1)`; `elsewhere` counts the figures of
+/// the family that are judged elsewhere: one policy may gate several tables.
 pub fn judge(
     figures: &[Figure],
     requirements: &[Requirement],
     level: f64,
-    error: &dyn Fn(&Figure) -> Option<f64>,
-) -> Vec<Judgement> {
-    judge_among(figures, requirements, level, 0, error)
-}
-
-/// The same, with so many figures of the family judged elsewhere: one policy may gate several tables.
-pub(crate) fn judge_among(
-    figures: &[Figure],
-    requirements: &[Requirement],
-    level: f64,
     elsewhere: usize,
-    error: &dyn Fn(&Figure) -> Option<f64>,
 ) -> Vec<Judgement> {
     let evidence: Vec<Option<Evidence>> = figures
         .iter()
-        .map(|f| {
-            let parts = Evidence::of(f, picked_among(f, figures));
-            parts.or_else(|| Evidence::resampled(f.value()?, error(f)?))
-        })
+        .map(|f| Evidence::of(f, picked_among(f, figures)))
         .collect();
     let by_interval = |r: &Requirement, f: &Figure| r.by == By::Interval && r.gates(f);
     let family = figures

@@ -59,9 +59,7 @@ const RATIO: &str = "selection_rate_ratio";
 
 fn verdicts(groups: &[(usize, usize)], requirements: &[Requirement]) -> Vec<Verdict> {
     let ids: Vec<&str> = requirements.iter().map(|r| r.metric.as_str()).collect();
-    let judged = judge(&figures(&table(groups), &ids), requirements, 0.95, &|_| {
-        None
-    });
+    let judged = judge(&figures(&table(groups), &ids), requirements, 0.95, 0);
     judged
         .iter()
         .flat_map(|j| &j.rulings)
@@ -96,7 +94,7 @@ fn needed_settles_it() {
             &figures(&table(&groups), &[&requirement.metric]),
             std::slice::from_ref(&requirement),
             0.95,
-            &|_| None,
+            0,
         );
         let ruling = &judged[0].rulings[0];
         assert_eq!(ruling.verdict, Verdict::Inconclusive, "{requirement:?}");
@@ -117,7 +115,7 @@ fn on_the_tolerance_no_number_settles_it() {
         &figures(&table(&[(10, 40), (14, 40)]), &[DIFFERENCE]),
         &[at_most(DIFFERENCE, 0.1)],
         0.95,
-        &|_| None,
+        0,
     );
     assert_eq!(judged[0].rulings[0].needed, None);
 }
@@ -134,7 +132,7 @@ fn a_point_rule_is_a_rule_about_a_number() {
         &figures(&table(&[(10, 30), (13, 30)]), &[RATIO]),
         &[four_fifths],
         0.95,
-        &|_| None,
+        0,
     );
     assert_eq!(
         (judged[0].rulings[0].interval, judged[0].p_value),
@@ -151,14 +149,14 @@ fn the_gated_share_one_level_and_the_rest_decides_nothing() {
         &[DIFFERENCE, "tpr_difference", RATIO],
     );
     let both = [at_most(DIFFERENCE, 0.05), at_most("tpr_difference", 0.05)];
-    let judged = judge(&all, &both, 0.95, &|_| None);
+    let judged = judge(&all, &both, 0.95, 0);
     for j in &judged[..2] {
         let (own, family) = (j.interval.unwrap(), j.rulings[0].interval.unwrap());
         assert!(family.low < own.low && own.high < family.high);
         assert!(j.p_adjusted.unwrap() >= j.p_value.unwrap());
     }
     assert!(judged[2].is_exploratory() && judged[2].p_value.unwrap() < 0.05);
-    let alone = judge(&all, &both[..1], 0.95, &|_| None);
+    let alone = judge(&all, &both[..1], 0.95, 0);
     assert_eq!(alone[0].rulings[0].interval, alone[0].interval);
     // The p-value at the tolerance says the same as the interval.
     assert_eq!(
@@ -175,7 +173,7 @@ fn exploratory_figures_are_one_benjamini_hochberg_family() {
         "selection_rate",
     ];
     let all = figures(&table(&[(300, 1000), (340, 1000), (420, 1000)]), &ids);
-    let judged = judge(&all, &[], 0.95, &|_| None);
+    let judged = judge(&all, &[], 0.95, 0);
     let p: Vec<f64> = judged.iter().filter_map(|j| j.p_value).collect();
     let q: Vec<f64> = judged.iter().filter_map(|j| j.p_adjusted).collect();
     assert_eq!(q, benjamini_hochberg(&p));
@@ -190,24 +188,9 @@ fn exploratory_figures_are_one_benjamini_hochberg_family() {
 fn what_cannot_be_estimated_is_inconclusive() {
     let mut all = figures(&table(&[(10, 40), (11, 40)]), &[DIFFERENCE]);
     all[0].value = Err(Reason::NothingToCompareWith);
-    let judged = judge(&all, &[at_most(DIFFERENCE, 0.1)], 0.95, &|_| None);
+    let judged = judge(&all, &[at_most(DIFFERENCE, 0.1)], 0.95, 0);
     assert_eq!(judged[0].rulings[0].verdict, Verdict::Inconclusive);
     assert_eq!((judged[0].interval, judged[0].p_value), (None, None));
-}
-
-#[test]
-fn a_standard_error_will_do_where_there_are_no_parts() {
-    let mut all = figures(&table(&[(10, 40), (20, 40)]), &[DIFFERENCE]);
-    all[0].basis = crate::Basis::resample();
-    let judged = |error| {
-        judge(&all, &[at_most(DIFFERENCE, 0.1)], 0.95, &move |_| error)
-            .remove(0)
-            .rulings[0]
-            .verdict
-    };
-    assert_eq!(judged(Some(0.01)), Verdict::Fail);
-    assert_eq!(judged(Some(0.2)), Verdict::Inconclusive);
-    assert_eq!(judged(None), Verdict::Inconclusive);
 }
 
 /// Four gated figures of five groups exactly at their tolerances, from tables to verdicts: any false fail, any false
@@ -267,7 +250,48 @@ fn a_family_at_its_tolerances_in_full() {
     }
 }
 
-/// Every metric there is: where the parts say enough, the interval holds the value and grows with the level.
+/// The nearer end of the farthest of many is at the level that all of them hold together.
+#[test]
+fn the_farthest_of_four_is_held_at_sidaks_level() {
+    let all = figures(
+        &table(&[(30, 100), (35, 100), (40, 100), (52, 100), (33, 100)]),
+        &["selection_rate_difference_to_reference"],
+    );
+    let (headline, each) = all.split_last().expect("figures");
+    let low = |f: &Figure| {
+        let i = Evidence::of(f, 0)
+            .expect("evidence")
+            .interval(sidak_level(0.95, each.len()));
+        i.low.max(-i.high)
+    };
+    let nearest = each.iter().map(low).fold(0.0, f64::max);
+    let found = Evidence::of(headline, 0).expect("evidence").interval(0.95);
+    assert!(each.len() == 4 && nearest > 0.0 && (found.low - nearest).abs() < 1e-9);
+}
+
+/// However decisions and labels go together: each of the two at half the chance.
+#[test]
+fn a_difference_of_two_indices_is_bonferronis() {
+    let all = figures(
+        &table(&[(300, 1000), (500, 1000)]),
+        &[
+            "differential_fairness",
+            "label_differential_fairness",
+            "differential_fairness_bias_amplification",
+        ],
+    );
+    let [first, second, both] = [0, 1, 2].map(|at: usize| {
+        let level = if at < 2 { 0.975 } else { 0.95 };
+        Evidence::of(&all[at], 0).expect("evidence").interval(level)
+    });
+    assert!(
+        (both.low - (first.low - second.high)).abs() < 1e-9,
+        "{both:?}"
+    );
+    assert!((both.high - (first.high - second.low)).abs() < 1e-9);
+}
+
+/// Every metric there is has an interval, which holds the value and grows with the level.
 #[test]
 fn every_form_of_figure_has_an_interval_around_its_value() {
     let table = crate::synthetic::Population::planted(3)
@@ -290,15 +314,12 @@ fn every_form_of_figure_has_an_interval_around_its_value() {
     };
     let measured = crate::measure(&table, &settings).expect("measured");
     let mut forms = std::collections::BTreeSet::new();
-    let mut without = std::collections::BTreeSet::new();
     for figure in &measured.figures {
         let Some(value) = figure.value() else {
             continue;
         };
-        let Some(evidence) = Evidence::of(figure, picked_among(figure, &measured.figures)) else {
-            without.insert(figure.metric);
-            continue;
-        };
+        let evidence = Evidence::of(figure, picked_among(figure, &measured.figures));
+        let evidence = evidence.unwrap_or_else(|| panic!("no interval: {figure:?}"));
         forms.insert(format!("{:?}", figure.basis.form));
         let (i, wide) = (evidence.interval(0.95), evidence.interval(0.99));
         assert!(
@@ -324,19 +345,5 @@ fn every_form_of_figure_has_an_interval_around_its_value() {
             );
         }
     }
-    // Indices of the table as a whole, and what is no mean: resampling only.
-    let resampled = |m: &&str| {
-        [
-            "entropy",
-            "theil",
-            "variation",
-            "differential",
-            "ece",
-            "amplification",
-        ]
-        .iter()
-        .any(|r| m.contains(r))
-    };
-    assert!(without.iter().all(resampled), "{without:?}");
     assert!(forms.len() >= 6, "{forms:?}");
 }

@@ -20,8 +20,10 @@
 mod cell;
 mod error;
 mod evidence;
+mod evidence_shape;
 mod figure;
 mod groups;
+mod inequality;
 mod judge;
 mod measure;
 pub mod metric;
@@ -38,7 +40,7 @@ mod table;
 pub use cell::{Cell, Share, Tally};
 pub use error::AuditError;
 pub use figure::{
-    Basis, Combine, Comparison, Estimate, Family, Figure, Form, LeftOut, Mean, Part, Reason,
+    Basis, Combine, Comparison, Estimate, Family, Figure, Folded, Form, LeftOut, Mean, Part, Reason,
 };
 pub use groups::{Group, Groups, JOIN};
 pub use judge::{Bound, By, Judgement, Requirement, Ruling, judge};

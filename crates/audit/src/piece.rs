@@ -3,6 +3,7 @@
 use proofmark_domain::Interval;
 use proofmark_stats::{Arm, Pair, Scale};
 
+use crate::figure::LINE;
 use crate::{Estimate, Form, Mean, Part, Share, Tally};
 
 /// What a figure, or one of its contrasts, is made of.
@@ -70,7 +71,9 @@ impl Piece {
 }
 
 fn pair(first: Arm, estimate: &Estimate, against: &Part, scale: Scale) -> Option<Pair> {
-    if against.group.is_some() {
+    // What everybody without the group would have is not to be had from a mean of absolute values; that the group is among
+    // everybody makes the two go together, and the interval as of independent ones too wide rather than too narrow.
+    if against.group.is_some() || matches!(estimate, Estimate::Folded(_)) {
         return Some(Pair::new(first, arm(&against.estimate, scale)?));
     }
     let share = estimate.denominator().weight / against.estimate.denominator().weight;
@@ -89,16 +92,25 @@ pub(crate) fn arm(estimate: &Estimate, scale: Scale) -> Option<Arm> {
             numerator,
             denominator,
         }) => Arm::weighted_rate(numerator.weight, denominator.weight, denominator.square),
+        Estimate::Smoothed(share, concentration) => Arm::smoothed(
+            share.numerator.weight,
+            share.denominator.weight,
+            share.denominator.square,
+            *concentration,
+        ),
+        Estimate::Folded(folded) => Arm::folded(
+            folded.value,
+            folded.variance,
+            folded.denominator.effective(),
+            folded.noise,
+        ),
         Estimate::Mean(mean) => {
             let low = match scale {
-                Scale::Difference => f64::NEG_INFINITY,
+                Scale::Difference => mean.range.low,
                 // Only what is never negative has ratios.
-                Scale::Ratio => 0.0,
+                Scale::Ratio => mean.range.low.max(0.0),
             };
-            let range = Interval {
-                low,
-                high: f64::INFINITY,
-            };
+            let range = Interval { low, ..mean.range };
             Arm::mean(
                 mean.value,
                 mean.variance?,
@@ -134,6 +146,7 @@ fn others(all: &Estimate, group: &Estimate) -> Option<Estimate> {
                 value: (a.value - share * g.value) / rest,
                 variance: Some(variance),
                 denominator: less(a.denominator, g.denominator),
+                range: LINE,
             }))
         }
         _ => None,

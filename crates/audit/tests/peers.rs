@@ -156,7 +156,7 @@ fn value(
         )?;
         return match figure.basis.families[0].parts[0].estimate {
             Estimate::Mean(mean) => mean.variance,
-            Estimate::Share(_) => None,
+            _ => None,
         };
     }
     let id = metric::find(id).unwrap_or_else(|e| panic!("{e}")).id;

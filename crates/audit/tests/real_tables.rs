@@ -4,8 +4,8 @@
 
 use std::path::{Path, PathBuf};
 
-use proofmark_audit::report::{AuditReport, requirement};
-use proofmark_audit::{Asked, By, Options, Settings, Table, render, report};
+use proofmark_audit::report::AuditReport;
+use proofmark_audit::{Asked, Options, Settings, Table, render, report};
 use proofmark_domain::Verdict;
 
 const PAGE: &str = include_str!("../../../docs/audit.md");
@@ -32,7 +32,7 @@ fn audit(path: &Path, options: &Options, requirements: &[&str]) -> AuditReport {
     let asked = Asked {
         requirements: requirements
             .iter()
-            .map(|r| requirement(r, By::Interval).expect("a requirement"))
+            .map(|r| r.parse().expect("a requirement"))
             .collect(),
         ..Asked::default()
     };

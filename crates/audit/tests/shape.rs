@@ -5,7 +5,7 @@ use std::path::Path;
 
 use proofmark_audit::synthetic::Population;
 use proofmark_audit::{
-    Columns, Comparison, Figure, Form, Groups, Outcome, Settings, Table, measure, metric,
+    Columns, Comparison, Figure, Form, Groups, Outcome, Settings, Table, judge, measure, metric,
 };
 
 #[test]
@@ -122,9 +122,57 @@ fn again(figure: &Figure) -> Option<f64> {
                 .iter()
                 .map(|p| p.estimate.denominator().weight * (a.unwrap_or(0.0) - p.value()))
                 .fold(f64::NEG_INFINITY, f64::max),
+            (Form::Largest, _) => high,
+            (Form::LogRatio, _) => (high / low).ln(),
+            (Form::EntropyBetween { alpha: 2.0 }, _) => {
+                let sum = |f: &dyn Fn(f64) -> f64| -> f64 {
+                    let part =
+                        |p: &proofmark_audit::Part| p.estimate.denominator().weight * f(p.value());
+                    family.parts.iter().map(part).sum()
+                };
+                let mean = sum(&|v| v) / sum(&|_| 1.0);
+                (sum(&|v| (v / mean).powi(2)) / sum(&|_| 1.0) - 1.0) / 2.0
+            }
+            (form, _) => panic!("{form:?} is no form of one family"),
         }
     };
-    let values: Vec<f64> = figure.basis.families.iter().map(one).collect();
+    let families = figure.basis.families.as_slice();
+    match (figure.basis.form, families) {
+        (Form::LogRatioDifference, [a, b, c, d]) => {
+            let log = |f: &proofmark_audit::Family| {
+                let values = || f.parts.iter().map(proofmark_audit::Part::value);
+                let low = values().fold(f64::INFINITY, f64::min);
+                (values().fold(0.0, f64::max) / low).ln()
+            };
+            return Some(log(a).max(log(b)) - log(c).max(log(d)));
+        }
+        (Form::Leaning, [changes, leans]) => {
+            let base = leans.against.as_ref()?.value();
+            let signed = changes
+                .parts
+                .iter()
+                .zip(&leans.parts)
+                .map(|(change, lean)| {
+                    let up = lean.value() > base;
+                    if up { change.value() } else { -change.value() }
+                });
+            return Some(signed.sum::<f64>() / changes.parts.len() as f64);
+        }
+        (Form::Entropy { alpha: 2.0, root }, [errors, favours]) => {
+            let (e, s) = (errors.parts[0].value(), favours.parts[0].value());
+            let shift = e * (2.0 * s - 1.0);
+            let index = (e - shift * shift) / (1.0 + shift).powi(2) / 2.0;
+            return Some(if root { (2.0 * index).sqrt() } else { index });
+        }
+        // The bounds are what is tested of another alpha.
+        (Form::Entropy { .. } | Form::EntropyBetween { .. }, [_, ..])
+            if figure.metric.contains("theil") =>
+        {
+            return None;
+        }
+        _ => {}
+    }
+    let values: Vec<f64> = families.iter().map(one).collect();
     if values.is_empty() {
         return None;
     }
@@ -150,6 +198,10 @@ fn the_basis_of_a_figure_makes_its_value() {
         {
             continue;
         }
+        assert!(
+            figure.value().is_none() || !figure.basis.families.is_empty(),
+            "{figure:?}"
+        );
         if let (Some(value), Some(again)) = (figure.value(), again(figure)) {
             assert!((value - again).abs() < 1e-12, "{figure:#?}: {again}");
             made += 1;
@@ -183,6 +235,27 @@ fn every_metric_that_has_its_columns_has_a_finite_headline() {
         );
         let plain = own.iter().all(|f| !f.comparison.is_headline());
         assert_eq!(plain, entry.ideal == metric::Ideal::None, "{}", entry.id);
+    }
+}
+
+/// Every figure that has a value has an interval, and the value lies within.
+#[test]
+fn every_figure_has_an_interval() {
+    let table = everything();
+    let measured = measure(&table, &settings()).expect("measures");
+    for (figure, judged) in measured
+        .figures
+        .iter()
+        .zip(judge(&measured.figures, &[], 0.95, 0))
+    {
+        let Some(value) = figure.value() else {
+            continue;
+        };
+        let i = judged
+            .interval
+            .unwrap_or_else(|| panic!("no interval: {figure:#?}"));
+        let holds = i.low <= value + 1e-9 && value <= i.high + 1e-9;
+        assert!(holds, "{value} beyond {i:?}: {figure:#?}");
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use proofmark_audit::report::{AuditReport, requirement};
+use proofmark_audit::report::AuditReport;
 use proofmark_audit::synthetic::{Population, Stratum};
-use proofmark_audit::{Asked, By, Options, Settings, Table, report};
+use proofmark_audit::{Asked, Options, Settings, Table, report};
 use proofmark_domain::Verdict;
 
 /// A true rate of a group.
@@ -26,7 +26,7 @@ fn audit(requirements: &[&str]) -> AuditReport {
     let asked = Asked {
         requirements: requirements
             .iter()
-            .map(|r| requirement(r, By::Interval).expect("a requirement"))
+            .map(|r| r.parse().expect("a requirement"))
             .collect(),
         ..Asked::default()
     };
@@ -114,7 +114,7 @@ fn other_seeds_are_judged_alike() {
     let asked = Asked {
         requirements: requirements
             .iter()
-            .map(|r| requirement(r, By::Interval).expect("a requirement"))
+            .map(|r| r.parse().expect("a requirement"))
             .collect(),
         ..Asked::default()
     };

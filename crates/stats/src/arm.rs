@@ -4,12 +4,18 @@
 //! counts where there are weights.
 //! **Means** take Student's: `value -+ t se`, cut off at their range, where `t` leaves as much as a normal variable does
 //! beyond `z`.
+//! **Smoothed rates** `(p W + c/2) / (W + c)` take the limits of `p`, smoothed likewise.
+//! **Means of absolute values** `sum w |g|` of estimates `g` are too large by chance and never too small on average: the
+//! sum of `w |error|` is the most by which they can be, by the triangle inequality. Their lower limit is as far as that
+//! noise may reach, by the Wilson-Hilferty quantile of the gamma distribution of its mean and variance; the upper one is
+//! Student's.
 //!
 //! **Weights.** Kish's effective sample size `(sum w)^2 / sum w^2` stands for `n`, and the weighted rate times it for
-//! the count (Kish, *Survey Sampling*, 1965). That is right for weights that have nothing to do with the outcome, and
+//! the count (Kish, *Survey Sampling*, 1965; Wilson and Hilferty, PNAS 17 (1931) for the quantile). That is right for weights that have nothing to do with the outcome, and
 //! on the safe side for weights made to match known totals; it knows nothing of clusters.
 
 use proofmark_domain::Interval;
+use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
 use crate::mid_p::half_way_limits;
@@ -35,6 +41,43 @@ enum Kind {
         n: f64,
         range: Interval,
     },
+    Smoothed {
+        rate: f64,
+        n: f64,
+        weight: f64,
+        concentration: f64,
+    },
+    Folded {
+        variance: f64,
+        n: f64,
+        noise: Noise,
+    },
+}
+
+/// What chance adds to a mean of absolute values.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Noise {
+    /// Its mean, at least 0.
+    pub mean: f64,
+    /// Its variance, at least 0.
+    pub variance: f64,
+}
+
+impl Noise {
+    /// What it exceeds as seldom as a normal variable exceeds `z`.
+    fn most(self, z: f64) -> f64 {
+        if self.mean <= 0.0 {
+            return z * self.variance.sqrt();
+        }
+        let shape = self.mean * self.mean / self.variance;
+        let third = 1.0 / (9.0 * shape);
+        self.mean * (1.0 - third + z * third.sqrt()).max(0.0).powi(3)
+    }
+}
+
+/// A weighted rate drawn towards one half by `concentration` pseudo-counts.
+fn smooth(rate: f64, weight: f64, concentration: f64) -> f64 {
+    (rate * weight + concentration / 2.0) / (weight + concentration)
 }
 
 impl Arm {
@@ -69,6 +112,32 @@ impl Arm {
         })
     }
 
+    /// A smoothed rate: the weights of the successes, of all, and the squares of all, and pseudo-counts of at least 0,
+    /// half of them successes.
+    pub fn smoothed(successes: f64, weight: f64, squares: f64, concentration: f64) -> Option<Self> {
+        let plain = Self::weighted_rate(successes, weight, squares)?;
+        let sound = concentration >= 0.0 && concentration.is_finite();
+        sound.then_some(Self {
+            value: smooth(plain.value, weight, concentration),
+            kind: Kind::Smoothed {
+                rate: plain.value,
+                n: plain.n(),
+                weight,
+                concentration,
+            },
+        })
+    }
+
+    /// A mean of absolute values of estimates, at least 0: its value, its variance were their signs known, the
+    /// (effective) sample size, and what chance adds to it at most.
+    pub fn folded(value: f64, variance: f64, n: f64, noise: Noise) -> Option<Self> {
+        let sound = value.is_finite() && value >= 0.0 && variance >= 0.0 && n > 0.0;
+        (sound && noise.mean >= 0.0 && noise.variance >= 0.0).then_some(Self {
+            value,
+            kind: Kind::Folded { variance, n, noise },
+        })
+    }
+
     /// The estimate.
     pub fn value(&self) -> f64 {
         self.value
@@ -77,7 +146,10 @@ impl Arm {
     /// The (effective) sample size.
     pub fn n(&self) -> f64 {
         match self.kind {
-            Kind::Rate { n } | Kind::Mean { n, .. } => n,
+            Kind::Rate { n }
+            | Kind::Mean { n, .. }
+            | Kind::Smoothed { n, .. }
+            | Kind::Folded { n, .. } => n,
         }
     }
 
@@ -98,25 +170,73 @@ impl Arm {
                     high: (self.value + half).min(range.high),
                 }
             }
+            Kind::Smoothed {
+                rate,
+                n,
+                weight,
+                concentration,
+            } => {
+                let i = half_way_limits((rate * n).min(n), n, z);
+                Interval {
+                    low: smooth(i.low, weight, concentration),
+                    high: smooth(i.high, weight, concentration),
+                }
+            }
+            Kind::Folded { variance, n, noise } => Interval {
+                low: (self.value - noise.most(z)).max(0.0),
+                high: self.value + student(z, n - 1.0) * variance.sqrt(),
+            },
         }
     }
 
     /// The same estimate from `factor` times as many.
     #[must_use]
     pub fn scaled(&self, factor: f64) -> Self {
+        let mut value = self.value;
         let kind = match self.kind {
             Kind::Rate { n } => Kind::Rate { n: n * factor },
+            Kind::Smoothed {
+                rate,
+                n,
+                weight,
+                concentration,
+            } => {
+                value = smooth(rate, weight * factor, concentration);
+                Kind::Smoothed {
+                    rate,
+                    n: n * factor,
+                    weight: weight * factor,
+                    concentration,
+                }
+            }
+            Kind::Folded { variance, n, noise } => Kind::Folded {
+                variance: variance / factor,
+                n: n * factor,
+                noise: Noise {
+                    mean: noise.mean / factor.sqrt(),
+                    variance: noise.variance / factor,
+                },
+            },
             Kind::Mean { variance, n, range } => Kind::Mean {
                 variance: variance / factor,
                 n: n * factor,
                 range,
             },
         };
-        Self { kind, ..*self }
+        Self { value, kind }
     }
 
     pub(crate) fn limited(&self, z: f64) -> (f64, Interval) {
         (self.value, self.limits(z))
+    }
+
+    /// How much of the distance to the lower limit at `z` is no chance but what chance adds on average: it does not
+    /// cancel against other estimates' errors.
+    pub(crate) fn bias(&self, z: f64) -> f64 {
+        match self.kind {
+            Kind::Folded { noise, .. } => noise.mean.min(noise.most(z)).min(self.value),
+            _ => 0.0,
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! * [`newcombe`], [`newcombe_ratio`]: intervals for two rates compared; [`mover_difference`] and [`mover_ratio`] for
 //!   any two estimates with limits.
 //! * [`Contrasts`]: many groups compared at once, and the two furthest apart.
+//! * [`Region`]: the range of any function of several estimates.
 //! * [`permutation_p`], [`fisher_exact`], [`standard_deviations`]: tests; [`holm`], [`benjamini_hochberg`]: many of them.
 //! * [`samples_to_settle`], [`further_to_settle`]: how much more data an undecided threshold needs.
 
@@ -19,12 +20,13 @@ mod newcombe;
 mod normal;
 mod permutation;
 pub mod random;
+mod region;
 mod settle;
 mod simultaneous;
 mod studentised_range;
 mod two_sd;
 
-pub use arm::{Arm, effective_sample_size};
+pub use arm::{Arm, Noise, effective_sample_size};
 pub use fisher::fisher_exact;
 pub use interval::{clopper_pearson, clopper_pearson_lower, clopper_pearson_upper, wilson};
 pub use mid_p::mid_p;
@@ -35,6 +37,7 @@ pub use normal::{normal_critical, normal_tail};
 pub use permutation::{
     hand_out, largest_difference, permutation_p, permutation_p_of_counts, shuffle,
 };
+pub use region::{Gradient, Region, joint_critical, joint_tail};
 pub use settle::{further_to_settle, samples_to_settle};
 pub use simultaneous::{Contrasts, Pair, Scale, sidak_level, sidak_p};
 pub use studentised_range::{range_critical, range_tail};

@@ -8,6 +8,9 @@
 //!   groups' true rates divided out, the contrast `a / b` is a difference again. For two groups it is 1.96.
 //! * `m` groups with one other group, or with all together: Sidak's `level^(1/m)`.
 //!
+//! An estimate that chance only makes larger ([`Arm::folded`]) is taken less what it adds on average, where its lower limit
+//! counts: only the rest of the distance is chance that may cancel.
+//!
 //! **The furthest apart.** The largest difference `D = max |d|` is bounded
 //!
 //! * below by the largest lower limit of any contrast *at the critical value for all*, since any may be the highest by
@@ -79,14 +82,7 @@ impl Pair {
 
     /// The interval at the critical value `z`.
     pub fn interval(&self, scale: Scale, z: f64) -> Interval {
-        self.between(scale, self.first.limited(z), self.second.limited(z))
-    }
-
-    fn between(&self, scale: Scale, a: (f64, Interval), b: (f64, Interval)) -> Interval {
-        let i = match scale {
-            Scale::Difference => mover_difference(a, b),
-            Scale::Ratio => mover_ratio(a, b),
-        };
+        let i = Limits::new(&self.first, z).against(Limits::new(&self.second, z), scale);
         Interval {
             low: self.whole(scale, i.low),
             high: self.whole(scale, i.high),
@@ -229,12 +225,9 @@ impl Contrasts {
         match self {
             Self::Within(arms) => {
                 // Limits are dear, pairs are many.
-                let limited: Vec<_> = arms.iter().map(|a| a.limited(z)).collect();
-                for (a, b) in pairs(&limited) {
-                    see(match scale {
-                        Scale::Difference => mover_difference(*a, *b),
-                        Scale::Ratio => mover_ratio(*a, *b),
-                    });
+                let limits: Vec<_> = arms.iter().map(|a| Limits::new(a, z)).collect();
+                for (a, b) in pairs(&limits) {
+                    see(a.against(*b, scale));
                 }
             }
             Self::Against(pairs) => pairs.iter().for_each(|p| see(p.interval(scale, z))),
@@ -289,6 +282,36 @@ impl Contrasts {
         match self {
             Self::Within(arms) => Self::Within(arms.iter().map(|a| a.scaled(factor)).collect()),
             Self::Against(pairs) => Self::Against(pairs.iter().map(|p| p.scaled(factor)).collect()),
+        }
+    }
+}
+
+/// An estimate's limits, and what its errors are centred on towards either of them.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    below: f64,
+    above: f64,
+    ends: Interval,
+}
+
+impl Limits {
+    fn new(arm: &Arm, z: f64) -> Self {
+        let (above, ends) = arm.limited(z);
+        Self {
+            below: above - arm.bias(z),
+            above,
+            ends,
+        }
+    }
+
+    fn against(self, other: Self, scale: Scale) -> Interval {
+        let mover = |a: f64, b: f64| match scale {
+            Scale::Difference => mover_difference((a, self.ends), (b, other.ends)),
+            Scale::Ratio => mover_ratio((a, self.ends), (b, other.ends)),
+        };
+        Interval {
+            low: mover(self.below, other.above).low,
+            high: mover(self.above, other.below).high,
         }
     }
 }

@@ -39,7 +39,7 @@
 
 use super::entry::entries;
 use super::{Entry, Need, Of, Rows, Statistic};
-use crate::figure::variance;
+use crate::figure::{UNIT, variance};
 use crate::{Mean, Reason, Tally};
 
 /// Area under the ROC curve.
@@ -120,6 +120,7 @@ fn area(rows: Rows<'_>) -> Result<Mean, Reason> {
         value,
         variance: variances.0.zip(variances.1).map(|(a, b)| a + b),
         denominator: fewer,
+        range: UNIT,
     })
 }
 

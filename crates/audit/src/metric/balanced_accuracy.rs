@@ -36,6 +36,7 @@
 
 use super::entry::entries;
 use super::{Entry, Need, Of, Rows, Statistic};
+use crate::figure::UNIT;
 use crate::{Cell, Mean, Reason, Share};
 
 /// Mean of true-positive and true-negative rate.
@@ -80,5 +81,6 @@ fn balanced(rows: Rows<'_>) -> Result<Mean, Reason> {
         value: f64::midpoint(p, q),
         variance: Some((variance(tpr, p) + variance(tnr, q)) / 4.0),
         denominator: fewer.denominator,
+        range: UNIT,
     })
 }

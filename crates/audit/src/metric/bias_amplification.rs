@@ -9,6 +9,12 @@
 //! (`P(A = a, Y = 1) > P(A = a) P(Y = 1)`) and of `-Δ(a)` where it does not, with
 //! `Δ(a) = P(Ŷ = 1 | A = a) - P(Y = 1 | A = a)`.
 //!
+//! `Δ(a)` is the mean of `Ŷ - Y` over the same persons, whose variance knows how decisions and labels go together. Where
+//! the interval of `P(Y = 1 | A = a) - P(Y = 1)` does not say on which side of 0 it lies, all groups' intervals taken
+//! together, either sign of `Δ(a)` is reckoned with. The interval of the difference of two `ε` goes from the lower limit
+//! of the first less the upper of the second to the reverse, each of level `1 - α/2` (Bonferroni): that holds however
+//! decisions and labels go together.
+//!
 //! # Reference
 //! Foulds et al., "An Intersectional Definition of Fairness", ICDE 2020; Wang and Russakovsky, "Directional Bias
 //! Amplification", ICML 2021, `BiasAmp` from attribute to task.
@@ -21,7 +27,8 @@
 //!
 //! # When it fails
 //! Labels that are biased themselves make a faithful copy look fair. A model that favours everybody more moves every
-//! `Δ(a)`: with groups on both sides it cancels, with most on one side it does not.
+//! `Δ(a)`: with groups on both sides it cancels, with most on one side it does not. Where labels hardly go with the
+//! groups the sign is chance, and the interval widens by what it may change.
 //!
 //! # Example
 //! ```
@@ -39,10 +46,12 @@
 //! ```
 
 use super::contrast::{blank, too_few};
-use super::differential_fairness::epsilon;
+use super::differential_fairness::{DECISIONS, LABELS, epsilon};
 use super::{Entry, Ideal, Need, Run};
-use crate::figure::{Basis, Comparison, Figure, Reason};
-use crate::{Cell, Groups, Settings};
+use crate::figure::{
+    Basis, Comparison, Estimate, Family, Figure, Form, Mean, Part, Reason, SIGNED_UNIT, variance,
+};
+use crate::{Cell, Groups, Settings, Share};
 
 const NEEDS: &[Need] = &[Need::Decision, Need::Label];
 
@@ -71,48 +80,126 @@ pub(crate) static ENTRIES: &[Entry] = &[
 ];
 
 fn differential(entry: &'static Entry, groups: &Groups<'_>, settings: &Settings) -> Vec<Figure> {
-    let decisions = epsilon(entry, Cell::favourable, groups, settings);
-    let labels = epsilon(entry, Cell::positives, groups, settings);
+    let decisions = epsilon(entry, &DECISIONS, groups, settings);
+    let labels = epsilon(entry, &LABELS, groups, settings);
     let value = match (decisions.value, labels.value) {
         (Ok(d), Ok(l)) => Ok(d - l),
         (Err(e), _) | (_, Err(e)) => Err(e),
+    };
+    let families = [decisions.basis.families, labels.basis.families].concat();
+    let basis = if value.is_ok() {
+        Basis::several(Form::LogRatioDifference, families)
+    } else {
+        Basis::nothing()
     };
     vec![Figure {
         value,
         comparison: Comparison::Whole,
         groups: Vec::new(),
         n: vec![groups.overall().all().n],
-        basis: Basis::resample(),
+        basis,
         ..blank(entry, groups, decisions.left_out)
     }]
 }
 
 fn directional(entry: &'static Entry, groups: &Groups<'_>, settings: &Settings) -> Vec<Figure> {
     let (mut sum, mut kept, mut left_out) = (0.0, Vec::new(), Vec::new());
-    for group in groups.groups() {
+    for (at, group) in groups.groups().iter().enumerate() {
         let all = group.cell.all();
         if all.n == 0 || all.n < settings.min_n {
             left_out.push(too_few(group, all.n, settings));
         } else {
-            kept.push(&group.cell);
+            kept.push((at, group));
         }
     }
-    let total = kept.iter().fold(Cell::default(), |a, c| a + **c);
+    let total = kept.iter().fold(Cell::default(), |a, g| a + g.1.cell);
     let base = total.positives().weight / total.all().weight;
-    for cell in &kept {
-        let all = cell.all().weight;
-        let labels = cell.positives().weight / all;
-        let change = cell.favourable().weight / all - labels;
-        sum += if labels > base { change } else { -change };
+    let (mut changes, mut leans) = (Vec::new(), Vec::new());
+    for (at, group) in &kept {
+        let change = change(&group.cell);
+        let labels = share(&group.cell);
+        let up = labels.value().is_some_and(|labels| labels > base);
+        sum += if up { change.value } else { -change.value };
+        let part = |estimate| Part {
+            group: Some(*at),
+            name: group.name.clone(),
+            estimate,
+        };
+        changes.push(part(Estimate::Mean(change)));
+        leans.push(part(Estimate::Share(labels)));
     }
-    let value = if kept.len() < 2 {
-        Err(Reason::NoTwoGroups { left: kept.len() })
+    let (value, basis) = if kept.len() < 2 {
+        let left = kept.len();
+        (Err(Reason::NoTwoGroups { left }), Basis::nothing())
     } else {
-        Ok(sum / kept.len() as f64)
+        let all = Part {
+            group: None,
+            name: "overall".to_owned(),
+            estimate: Estimate::Share(share(&total)),
+        };
+        let family = |rate, parts, against| Family {
+            rate,
+            parts,
+            against,
+        };
+        let families = vec![
+            family(entry.id, changes, None),
+            family("base_rate", leans, Some(all)),
+        ];
+        (
+            Ok(sum / kept.len() as f64),
+            Basis::several(Form::Leaning, families),
+        )
     };
     vec![Figure {
         value,
         n: vec![total.all().n],
+        basis,
         ..blank(entry, groups, left_out)
     }]
+}
+
+/// The share of positives.
+fn share(cell: &Cell) -> Share {
+    Share {
+        numerator: cell.positives(),
+        denominator: cell.all(),
+    }
+}
+
+/// The mean of decision less label: 1 for an undeserved favour, -1 for an undeserved refusal.
+fn change(cell: &Cell) -> Mean {
+    let denominator = cell.all();
+    let value = (cell.fp.weight - cell.fn_.weight) / denominator.weight;
+    let squares = [(cell.fp, 1.0), (cell.fn_, -1.0), (cell.correct(), 0.0)]
+        .map(|(tally, change)| tally.square * (change - value).powi(2));
+    Mean {
+        value,
+        variance: variance(squares.iter().sum(), denominator),
+        denominator,
+        range: SIGNED_UNIT,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Changes 1, 1, -1, 0, 0: mean 1/5, sum of squares 3 - 5/25 = 14/5; variance of the mean 14/5 / (4 x 5).
+    #[test]
+    fn a_change_by_hand() {
+        let mut cell = Cell::default();
+        for (decision, label) in [
+            (true, false),
+            (true, false),
+            (false, true),
+            (true, true),
+            (false, false),
+        ] {
+            cell.count(decision, label, 3.0);
+        }
+        let mean = change(&cell);
+        assert!((mean.value - 0.2).abs() < 1e-15);
+        assert!((mean.variance.expect("enough") - 0.14).abs() < 1e-15);
+    }
 }

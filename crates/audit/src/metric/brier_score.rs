@@ -36,13 +36,13 @@
 
 use super::entry::entries;
 use super::{Entry, Need, Of, Statistic};
-use crate::figure::mean_of;
+use crate::figure::{UNIT, mean_of};
 
 /// Mean squared distance of score and label.
 pub(crate) static STATISTIC: Statistic = Statistic {
     id: "brier_score",
     of: Of::Mean(|rows, _| {
-        mean_of(rows, |t, r| {
+        mean_of(rows, UNIT, |t, r| {
             let (p, y) = (t.score()?[r], t.label()?[r]);
             Some((p - f64::from(y)).powi(2))
         })

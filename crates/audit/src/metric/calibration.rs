@@ -7,8 +7,16 @@
 //! Scores in `[0, 1]` fall into equal bins; ECE is the mean over persons of `|mean score - share of positives|` of
 //! their bin. [`curve`] gives the bins. The calibration gap is `mean score - base rate`, all bins as one, signed.
 //!
+//! **The interval of ECE.** With `g` the true gaps, `ε` the errors of the observed ones and `w` the bins' shares,
+//! `ECE observed <= sum w |g| + sum w |ε|`: the lower limit is the figure less what the second sum, of independent
+//! half-normal variables of variance `p (1 - p) / n`, seldom exceeds, and never below 0. `sum w s (g + ε)` with the signs
+//! `s` of the true gaps is at most the figure, and normal: the upper limit is the usual one. A model that is perfectly
+//! calibrated in truth has an interval above 0 as seldom as the level says.
+//!
 //! # Reference
-//! Naeini, Cooper and Hauskrecht, "Obtaining Well Calibrated Probabilities Using Bayesian Binning", AAAI 2015; Pleiss
+//! Naeini, Cooper and Hauskrecht, "Obtaining Well Calibrated Probabilities Using Bayesian Binning", AAAI 2015; Bröcker
+//! and Smith, "Increasing the Reliability of Reliability Diagrams", Weather and Forecasting 2007, for what a calibrated
+//! model shows by chance; Pleiss
 //! et al., "On Fairness and Calibration", NIPS 2017.
 //!
 //! # Divergences
@@ -19,7 +27,8 @@
 //!
 //! # When it fails
 //! ECE is never negative and grows as a group shrinks, by about `sqrt(bins / n)` of noise: a small group looks badly
-//! calibrated when it is not. Compare groups of like size, or by resampling.
+//! calibrated when it is not. The interval knows that; the figure does not. Where every bin is far off, the noise that the
+//! lower limit allows for cancels in truth, and the limit is lower than it need be. The interval is about these bins.
 //!
 //! # Example
 //! ```
@@ -36,21 +45,29 @@
 //! # Ok::<(), proofmark_audit::AuditError>(())
 //! ```
 
+use std::f64::consts::FRAC_2_PI;
+
+use proofmark_stats::Noise;
+
 use super::entry::{differences, entries};
 use super::{Entry, Need, Of, Rows, Statistic};
-use crate::figure::mean_of;
-use crate::{Mean, Reason, Share, Tally};
+use crate::figure::{SIGNED_UNIT, mean_of};
+use crate::{Folded, Reason, Share, Tally};
 
 /// Expected calibration error.
 static ECE: Statistic = Statistic {
     id: "ece",
-    of: Of::Mean(|rows, settings| ece(rows, settings.bins)),
+    of: Of::Folded(|rows, settings| ece(rows, settings.bins)),
 };
 
 /// Mean score less base rate.
 static GAP: Statistic = Statistic {
     id: "calibration_gap",
-    of: Of::Mean(|rows, _| mean_of(rows, |t, r| Some(t.score()?[r] - f64::from(t.label()?[r])))),
+    of: Of::Mean(|rows, _| {
+        mean_of(rows, SIGNED_UNIT, |t, r| {
+            Some(t.score()?[r] - f64::from(t.label()?[r]))
+        })
+    }),
 };
 
 /// Calibration errors in the list of metrics.
@@ -109,21 +126,41 @@ pub fn curve(rows: Rows<'_>, bins: usize) -> Vec<Bin> {
     all.into_iter().enumerate().map(bin).collect()
 }
 
-fn ece(rows: Rows<'_>, bins: usize) -> Result<Mean, Reason> {
+fn ece(rows: Rows<'_>, bins: usize) -> Result<Folded, Reason> {
     let mut all = Tally::default();
     let mut sum = 0.0;
+    // Of `weight x gap^2`, `weight x error` and `weight^2 x error^2`.
+    let (mut squares, mut errors, mut variances) = (0.0, 0.0, 0.0);
     for bin in curve(rows, bins) {
         if let (Some(score), Some(positives)) = (bin.score, bin.positives.value()) {
-            sum += bin.positives.denominator.weight * (score - positives).abs();
-            all = all + bin.positives.denominator;
+            let tally = bin.positives.denominator;
+            let gap = (score - positives).abs();
+            sum += tally.weight * gap;
+            squares += tally.weight * gap * gap;
+            // A bin of few may have no positive at all; that is no certainty.
+            let n = tally.effective();
+            let p = (positives * n + 1.0) / (n + 2.0);
+            let variance = p * (1.0 - p) / n;
+            errors += tally.weight * variance.sqrt();
+            variances += tally.weight * tally.weight * variance;
+            all = all + tally;
         }
     }
     if all.n == 0 {
         return Err(Reason::TooFew { n: 0, min_n: 1 });
     }
-    Ok(Mean {
-        value: sum / all.weight,
-        variance: None,
+    let value = sum / all.weight;
+    // Which bins persons fall into is chance as well.
+    let of_bins = (squares / all.weight - value * value).max(0.0) / all.effective();
+    let of_gaps = variances / (all.weight * all.weight);
+    // A half-normal variable has the mean sqrt(2 / pi), and the variance 1 - 2 / pi.
+    Ok(Folded {
+        value,
+        variance: of_gaps + of_bins,
+        noise: Noise {
+            mean: FRAC_2_PI.sqrt() * errors / all.weight,
+            variance: (1.0 - FRAC_2_PI) * of_gaps + of_bins,
+        },
         denominator: all,
     })
 }
@@ -159,5 +196,23 @@ mod tests {
         );
         let bins = curve(rows, 10);
         assert_eq!((bins.len(), bins[1].score), (10, None));
+    }
+
+    /// Nobody of two is positive: one of four in the variance, (1/4)(3/4) / 2.
+    #[test]
+    fn a_bin_without_positives_is_no_certainty() {
+        let table = Columns::new("t")
+            .score([0.05, 0.05])
+            .label([false, false])
+            .build()
+            .expect("fits");
+        let rows = Rows {
+            table: &table,
+            rows: &[0, 1],
+        };
+        let folded = ece(rows, 10).expect("there are rows");
+        assert!((folded.variance - 3.0 / 32.0).abs() < 1e-15, "{folded:?}");
+        let mean = (2.0 / std::f64::consts::PI * 3.0 / 32.0).sqrt();
+        assert!((folded.noise.mean - mean).abs() < 1e-15);
     }
 }

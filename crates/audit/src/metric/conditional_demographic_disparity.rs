@@ -6,7 +6,8 @@
 //!
 //! # Maths
 //! `DD_s(a) = P(A = a | Ŷ = 0, s) - P(A = a | Ŷ = 1, s)`; `CDD(a) = sum_s n_s DD_s(a) / sum_s n_s`, `n_s` persons of the
-//! stratum. The headline is the largest.
+//! stratum. The headline is the largest. Given how many are refused and accepted, both parts are binomial shares, apart
+//! from each other: the variance is `sum_s n_s^2 (p (1 - p) / refused + q (1 - q) / accepted) / (sum_s n_s)^2`.
 //!
 //! # Reference
 //! Wachter, Mittelstadt and Russell, "Why fairness cannot be automated", Computer Law & Security Review 2021.
@@ -40,8 +41,10 @@
 use super::contrast::{blank, too_few};
 use super::strata::cells;
 use super::{Entry, Ideal, Need, Run};
-use crate::figure::{Comparison, Figure, Reason};
-use crate::{Cell, Groups, Settings};
+use crate::figure::{
+    Basis, Comparison, Estimate, Family, Figure, Form, Mean, Part, Reason, SIGNED_UNIT,
+};
+use crate::{Cell, Groups, Settings, Tally};
 
 /// Conditional demographic disparity in the list of metrics.
 pub(crate) static ENTRIES: &[Entry] = &[Entry {
@@ -66,40 +69,68 @@ fn disparity(entry: &'static Entry, groups: &Groups<'_>, settings: &Settings) ->
         .filter(|(_, all)| all.favourable().weight > 0.0 && all.unfavourable().weight > 0.0)
         .collect();
     let total: f64 = strata.iter().map(|s| s.1.all().weight).sum();
-    let (mut left_out, mut values) = (Vec::new(), Vec::new());
+    let (mut left_out, mut parts) = (Vec::new(), Vec::new());
     for (at, group) in groups.groups().iter().enumerate() {
         let n = strata.iter().map(|s| s.0[at].all().n).sum();
         if n < settings.min_n.max(1) {
             left_out.push(too_few(group, n, settings));
             continue;
         }
-        let sum: f64 = strata
-            .iter()
-            .map(|(cells, all)| {
-                let refused = cells[at].unfavourable().weight / all.unfavourable().weight;
-                let accepted = cells[at].favourable().weight / all.favourable().weight;
-                all.all().weight * (refused - accepted)
-            })
-            .sum();
-        values.push((group.name.clone(), sum / total, n));
+        let (mut sum, mut variance) = (0.0, 0.0);
+        let mut denominator = Tally::default();
+        for (cells, all) in &strata {
+            let of = |part: Tally, all: Tally| {
+                let p = part.weight / all.weight;
+                (p, p * (1.0 - p) / all.effective())
+            };
+            let (refused, of_refused) = of(cells[at].unfavourable(), all.unfavourable());
+            let (accepted, of_accepted) = of(cells[at].favourable(), all.favourable());
+            let weight = all.all().weight;
+            sum += weight * (refused - accepted);
+            variance += weight.powi(2) * (of_refused + of_accepted);
+            denominator = denominator + cells[at].all();
+        }
+        let mean = Mean {
+            value: sum / total,
+            variance: Some(variance / total.powi(2)),
+            denominator,
+            range: SIGNED_UNIT,
+        };
+        parts.push(Part {
+            group: Some(at),
+            name: group.name.clone(),
+            estimate: Estimate::Mean(mean),
+        });
     }
     let blank = blank(entry, groups, left_out);
-    let figure = |comparison, (name, value, n): &(String, f64, u64)| Figure {
+    let figure = |comparison, form, parts: Vec<Part>, of: &Part| Figure {
         comparison,
-        groups: vec![name.clone()],
-        value: Ok(*value),
-        n: vec![*n],
+        groups: vec![of.name.clone()],
+        value: Ok(of.value()),
+        n: vec![of.estimate.denominator().n],
+        basis: Basis::of(
+            form,
+            Family {
+                rate: entry.id,
+                parts,
+                against: None,
+            },
+        ),
         ..blank.clone()
     };
-    let mut all: Vec<Figure> = values
+    let mut all: Vec<Figure> = parts
         .iter()
-        .map(|v| figure(Comparison::Group, v))
+        .map(|p| figure(Comparison::Group, Form::Plain, vec![p.clone()], p))
         .collect();
-    let most = values.iter().reduce(|a, b| if b.1 > a.1 { b } else { a });
+    let most = parts
+        .iter()
+        .reduce(|a, b| if b.value() > a.value() { b } else { a });
     all.push(match most {
-        Some(most) if values.len() > 1 => figure(Comparison::Whole, most),
+        Some(most) if parts.len() > 1 => {
+            figure(Comparison::Whole, Form::Largest, parts.clone(), most)
+        }
         _ => Figure {
-            value: Err(Reason::NoTwoGroups { left: values.len() }),
+            value: Err(Reason::NoTwoGroups { left: parts.len() }),
             ..blank.clone()
         },
     });

@@ -42,7 +42,9 @@
 use super::contrast::blank;
 use super::strata::cells;
 use super::{Entry, Ideal, Need, Run};
-use crate::figure::{Basis, Comparison, Estimate, Family, Figure, Form, Mean, Part, Reason};
+use crate::figure::{
+    Basis, Comparison, Estimate, Family, Figure, Form, Mean, Part, Reason, SIGNED_UNIT,
+};
 use crate::{Cell, Groups, Settings, Share, Tally};
 
 /// Conditional demographic parity in the list of metrics.
@@ -165,6 +167,7 @@ fn difference(
         value: sum / all.weight,
         variance: Some(variance / all.weight.powi(2)),
         denominator: all,
+        range: SIGNED_UNIT,
     };
     Ok((mean, [of_a.n, of_b.n]))
 }

@@ -8,8 +8,14 @@
 //! by its standard deviation unless told otherwise, the person itself not among its neighbours. Persons as near as the
 //! `k`-th share the places that are left: the figure does not depend on the order of the rows.
 //!
+//! As decisions are 0 or 1, the figure is 1 less the share `T` of pairs (a person and a neighbour) whose decisions differ.
+//! Two pairs go together where they share a person. With `c_e` a pair's weight times (1 if its decisions differ, else 0,
+//! less `T`), the variance is the sum of `c_e c_f` over all pairs `e`, `f` that share a person, over the squared weight of
+//! all: the sum over persons of the squared sum of their pairs' `c`, less the sum of `c^2`, which that counts twice.
+//!
 //! # Reference
-//! Zemel et al., "Learning Fair Representations", ICML 2013, section 5.
+//! Zemel et al., "Learning Fair Representations", ICML 2013, section 5; for the variance Fafchamps and Gubert, Journal of
+//! Development Economics 83 (2007), and Aronow, Samii and Assenova, Political Analysis 23 (2015).
 //!
 //! # Divergences
 //! AIF360 counts the person itself as a neighbour (its figure is nearer 1), breaks ties by the order of its tree, and
@@ -21,7 +27,9 @@
 //!
 //! # When it fails
 //! It trusts the features: if they carry the group, neighbours are of one's own group and bias goes unseen. A constant
-//! decision is perfectly consistent.
+//! decision is perfectly consistent. The interval takes persons' decisions as apart from each other and leaves the features
+//! as they are; where few regions hold all disagreement it is wider than it need be. Neighbours come nearer as rows grow:
+//! the interval is about tables of this size.
 //!
 //! # Example
 //! ```
@@ -36,12 +44,14 @@
 //! # Ok::<(), proofmark_audit::AuditError>(())
 //! ```
 
+use std::cmp::Ordering;
+
 use proofmark_domain::Seed;
 use proofmark_stats::random::{Purpose, Stream, StreamKey};
 
 use super::{Entry, Ideal, Need, Run};
-use crate::figure::{Basis, Comparison, Figure, Reason};
-use crate::{Settings, Table};
+use crate::figure::{Basis, Comparison, Estimate, Family, Figure, Form, Mean, Part, Reason, UNIT};
+use crate::{Settings, Table, Tally};
 
 /// Consistency in the list of metrics.
 pub(crate) static ENTRIES: &[Entry] = &[Entry {
@@ -61,7 +71,7 @@ fn consistency(entry: &'static Entry, table: &Table, settings: &Settings) -> Vec
         .filter(|r| table.weight(*r) > 0.0)
         .collect();
     let asked = asked(&rows, settings);
-    let value = match table.decision() {
+    let mean = match table.decision() {
         Some(_) if rows.len() <= k => {
             Err(Reason::Undefined("no more rows than neighbours asked for"))
         }
@@ -71,14 +81,27 @@ fn consistency(entry: &'static Entry, table: &Table, settings: &Settings) -> Vec
         }
         None => Err(Reason::NothingToCompareWith),
     };
+    let basis = |mean: &Mean| {
+        let part = Part {
+            group: None,
+            name: "all".to_owned(),
+            estimate: Estimate::Mean(*mean),
+        };
+        let family = Family {
+            rate: entry.id,
+            parts: vec![part],
+            against: None,
+        };
+        Basis::of(Form::Plain, family)
+    };
     vec![Figure {
         metric: entry.id,
         attribute: String::new(),
         comparison: Comparison::Whole,
         groups: Vec::new(),
-        value,
+        basis: mean.as_ref().map_or_else(|_| Basis::nothing(), basis),
+        value: mean.map(|m| m.value),
         n: vec![asked.len() as u64],
-        basis: Basis::resample(),
         left_out: Vec::new(),
         persons_left_out: (rows.len() - asked.len()) as u64,
         persons: rows.len() as u64,
@@ -131,8 +154,9 @@ fn measure(
     points: &[Vec<f64>],
     asked: &[usize],
     k: usize,
-) -> f64 {
-    let (mut sum, mut weights) = (0.0, 0.0);
+) -> Mean {
+    let (mut sum, mut denominator) = (0.0, Tally::default());
+    let mut pairs = Pairs::new(rows.len());
     let mut distances: Vec<(f64, usize)> = Vec::with_capacity(rows.len());
     for i in asked {
         distances.clear();
@@ -158,9 +182,65 @@ fn measure(
         let mean = (near_yes + (k as f64 - nearer) * tied_yes / tied) / k as f64;
         let weight = table.weight(rows[*i]);
         sum += weight * (f64::from(decision[rows[*i]]) - mean).abs();
-        weights += weight;
+        denominator.count(weight);
+        let own = decision[rows[*i]];
+        for (distance, j) in &distances {
+            let part = match distance.total_cmp(&farthest) {
+                Ordering::Less => 1.0 / k as f64,
+                Ordering::Equal => (k as f64 - nearer) / (tied * k as f64),
+                Ordering::Greater => continue,
+            };
+            pairs.count(*i, *j, weight * part, own != decision[rows[*j]]);
+        }
     }
-    1.0 - sum / weights
+    Mean {
+        value: 1.0 - sum / denominator.weight,
+        variance: pairs.variance(sum, denominator.weight),
+        denominator,
+        range: UNIT,
+    }
+}
+
+/// Pairs of neighbours, by what they add to the persons in them.
+struct Pairs {
+    /// Per person, the weight of the pairs they are in, and of those of them that disagree.
+    persons: Vec<[f64; 2]>,
+    /// Sums of squares of the pairs' weights: of all, and of those that disagree.
+    squares: [f64; 2],
+}
+
+impl Pairs {
+    fn new(persons: usize) -> Self {
+        Self {
+            persons: vec![[0.0; 2]; persons],
+            squares: [0.0; 2],
+        }
+    }
+
+    fn count(&mut self, i: usize, j: usize, weight: f64, disagree: bool) {
+        let disagreeing = if disagree { weight } else { 0.0 };
+        for person in [i, j] {
+            self.persons[person][0] += weight;
+            self.persons[person][1] += disagreeing;
+        }
+        self.squares[0] += weight * weight;
+        self.squares[1] += disagreeing * disagreeing;
+    }
+
+    /// Of the mean disagreement, where `sum` of `weight` disagree.
+    fn variance(&self, sum: f64, weight: f64) -> Option<f64> {
+        let mean = sum / weight;
+        let of_persons: f64 = self
+            .persons
+            .iter()
+            .map(|[all, disagreeing]| (disagreeing - mean * all).powi(2))
+            .sum();
+        let [all, disagreeing] = self.squares;
+        let of_pairs = disagreeing * (1.0 - 2.0 * mean) + all * mean * mean;
+        // Each pair is in the sum over persons twice; more than half of that sum it cannot be but by chance.
+        let variance = (of_persons - of_pairs).max(of_persons / 2.0) / (weight * weight);
+        (self.persons.len() > 1).then_some(variance)
+    }
 }
 
 #[cfg(test)]

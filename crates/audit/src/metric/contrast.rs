@@ -44,6 +44,7 @@ impl Statistic {
         let estimate = match self.of {
             Of::Cell(share) => Estimate::Share(share(cell)),
             Of::Share(share) => Estimate::Share(share(rows)),
+            Of::Folded(folded) => Estimate::Folded(folded(rows, settings)?),
             Of::Mean(mean) => Estimate::Mean(mean(rows, settings)?),
         };
         let n = estimate.denominator().n;
@@ -109,7 +110,7 @@ pub(crate) fn blank(entry: &'static Entry, groups: &Groups<'_>, left_out: Vec<Le
         groups: Vec::new(),
         value: Err(Reason::NothingToCompareWith),
         n: Vec::new(),
-        basis: Basis::resample(),
+        basis: Basis::nothing(),
         left_out,
         persons_left_out,
         persons: groups.overall().all().n + unknown,

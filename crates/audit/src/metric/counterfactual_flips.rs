@@ -39,9 +39,12 @@
 //! # Ok::<(), proofmark_audit::AuditError>(())
 //! ```
 
+use proofmark_domain::Interval;
+
 use super::{Entry, Ideal, Need, Run};
 use crate::figure::{
-    Basis, Comparison, Estimate, Family, Figure, Form, Mean, Part, Reason, variance,
+    Basis, Comparison, Estimate, Family, Figure, Form, Mean, POSITIVE, Part, Reason, SIGNED_UNIT,
+    variance,
 };
 use crate::{Coded, Settings, Share, Table, Tally, UNKNOWN};
 
@@ -133,7 +136,7 @@ fn blank(entry: &'static Entry, table: &Table) -> Figure {
         groups: Vec::new(),
         value: Err(Reason::TooFew { n: 0, min_n: 1 }),
         n: Vec::new(),
-        basis: Basis::resample(),
+        basis: Basis::nothing(),
         left_out: Vec::new(),
         persons_left_out: 0,
         persons: table.id().map_or(0, |i| i.levels().len() as u64),
@@ -164,7 +167,7 @@ fn filled(blank: &Figure, name: String, estimate: Estimate, settings: &Settings)
         basis: if value.is_ok() {
             Basis::of(Form::Plain, family)
         } else {
-            Basis::resample()
+            Basis::nothing()
         },
         value,
         persons_left_out,
@@ -240,10 +243,10 @@ fn shift(table: &Table, ids: &mut dyn Iterator<Item = Vec<usize>>) -> Option<Est
             (table.weight(rows[0]), high - low)
         })
         .collect();
-    mean(&ranges).map(Estimate::Mean)
+    mean(&ranges, POSITIVE).map(Estimate::Mean)
 }
 
-fn mean(values: &[(f64, f64)]) -> Option<Mean> {
+fn mean(values: &[(f64, f64)], range: Interval) -> Option<Mean> {
     let mut denominator = Tally::default();
     for v in values {
         denominator.count(v.0);
@@ -257,6 +260,7 @@ fn mean(values: &[(f64, f64)]) -> Option<Mean> {
         value,
         variance: variance(squares, denominator),
         denominator,
+        range,
     })
 }
 
@@ -282,7 +286,7 @@ fn gaps(entry: &'static Entry, table: &Table, settings: &Settings) -> Vec<Figure
             })
             .collect();
         let name = figure.groups.join(" less ");
-        let figure = match mean(&differences) {
+        let figure = match mean(&differences, SIGNED_UNIT) {
             Some(mean) => filled(&figure, name, Estimate::Mean(mean), settings),
             None => figure,
         };
@@ -304,7 +308,7 @@ fn gaps(entry: &'static Entry, table: &Table, settings: &Settings) -> Vec<Figure
             basis: if figure.value.is_ok() {
                 Basis::of(Form::Distance, family)
             } else {
-                Basis::resample()
+                Basis::nothing()
             },
             value: figure.value.map(f64::abs),
             ..figure

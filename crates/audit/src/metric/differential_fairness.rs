@@ -6,10 +6,12 @@
 //!
 //! # Maths
 //! `p(a) = (favourable + c/2) / (n + c)` with `c` the concentration of the settings; `ε` is the largest over pairs of
-//! groups of `|ln p(a) - ln p(b)|` and `|ln(1 - p(a)) - ln(1 - p(b))|`. Of decisions, and of labels.
+//! groups of `|ln p(a) - ln p(b)|` and `|ln(1 - p(a)) - ln(1 - p(b))|`. Of decisions, and of labels. Its interval is that
+//! of the smallest ratio of any two groups' smoothed rates, both outcomes in one family, on the scale of logarithms.
 //!
 //! # Reference
-//! Foulds, Islam, Keya and Pan, "An Intersectional Definition of Fairness", ICDE 2020, equation 7.
+//! Foulds, Islam, Keya and Pan, "An Intersectional Definition of Fairness", ICDE 2020, equation 7. The interval: that of
+//! simultaneous ratios, [`proofmark_stats::Contrasts`].
 //!
 //! # Divergences
 //! None from AIF360's; groups that nobody belongs to are not there. `min_n` applies as everywhere: set it to 1 to have
@@ -20,7 +22,9 @@
 //!
 //! # When it fails
 //! It is a maximum over ever more groups: it rises with their number under no difference at all, and smoothing pulls the
-//! smallest groups towards one half.
+//! smallest groups towards one half. The interval is about rates smoothed as these are, at these sizes: groups of equal
+//! rates and very unequal sizes are smoothed to rates that differ a little. Without smoothing (a concentration of 0) the
+//! upper limit is infinite where a rate may be 0 or 1.
 //!
 //! # Example
 //! ```
@@ -38,8 +42,8 @@
 
 use super::contrast::{blank, too_few};
 use super::{Entry, Ideal, Need, Run};
-use crate::figure::{Comparison, Figure, Reason};
-use crate::{Cell, Groups, Settings, Tally};
+use crate::figure::{Basis, Comparison, Estimate, Family, Figure, Form, Part, Reason};
+use crate::{Cell, Groups, Settings, Share, Tally};
 
 /// Differential fairness in the list of metrics.
 pub(crate) static ENTRIES: &[Entry] = &[
@@ -51,7 +55,7 @@ pub(crate) static ENTRIES: &[Entry] = &[
         sign: "never negative",
         source: "Foulds et al. 2020, arXiv:1807.08362",
         ideal: Ideal::Zero,
-        run: Run::Groups(|e, g, s| vec![epsilon(e, Cell::favourable, g, s)]),
+        run: Run::Groups(|e, g, s| vec![epsilon(e, &DECISIONS, g, s)]),
     },
     Entry {
         id: "label_differential_fairness",
@@ -61,26 +65,60 @@ pub(crate) static ENTRIES: &[Entry] = &[
         sign: "never negative",
         source: "Foulds et al. 2020, arXiv:1807.08362",
         ideal: Ideal::Zero,
-        run: Run::Groups(|e, g, s| vec![epsilon(e, Cell::positives, g, s)]),
+        run: Run::Groups(|e, g, s| vec![epsilon(e, &LABELS, g, s)]),
     },
 ];
 
-/// The figure for the counts that `of` gives.
+/// Something that is one of two, with the rate that it is known by.
+pub(super) struct Outcomes {
+    rate: &'static str,
+    of: [fn(&Cell) -> Tally; 2],
+}
+
+/// Favourable and unfavourable decisions.
+pub(super) static DECISIONS: Outcomes = Outcomes {
+    rate: "selection_rate",
+    of: [Cell::favourable, Cell::unfavourable],
+};
+
+/// Positive and negative labels.
+pub(super) static LABELS: Outcomes = Outcomes {
+    rate: "base_rate",
+    of: [Cell::positives, Cell::negatives],
+};
+
+/// The figure of these outcomes.
 pub(super) fn epsilon(
     entry: &'static Entry,
-    of: fn(&Cell) -> Tally,
+    outcomes: &Outcomes,
     groups: &Groups<'_>,
     settings: &Settings,
 ) -> Figure {
     let c = settings.concentration;
     let (mut rates, mut left_out) = (Vec::new(), Vec::new());
-    for group in groups.groups() {
+    let mut families = outcomes.of.map(|_| Family {
+        rate: outcomes.rate,
+        parts: Vec::new(),
+        against: None,
+    });
+    for (at, group) in groups.groups().iter().enumerate() {
         let all = group.cell.all();
         if all.n == 0 || all.n < settings.min_n {
             left_out.push(too_few(group, all.n, settings));
             continue;
         }
-        let p = (of(&group.cell).weight + c / 2.0) / (all.weight + c);
+        let shares = outcomes.of.map(|of| Share {
+            numerator: of(&group.cell),
+            denominator: all,
+        });
+        for (family, share) in families.iter_mut().zip(shares) {
+            family.parts.push(Part {
+                group: Some(at),
+                name: group.name.clone(),
+                estimate: Estimate::Smoothed(share, c),
+            });
+        }
+        let p = shares[0].smoothed(c).unwrap_or(f64::NAN);
         rates.push((p, &group.name, all.n));
     }
     let mut figure = Figure {
@@ -99,6 +137,7 @@ pub(super) fn epsilon(
     }
     let value = (high.0.ln() - low.0.ln()).max((1.0 - low.0).ln() - (1.0 - high.0).ln());
     figure.value = if value.is_finite() {
+        figure.basis = Basis::several(Form::LogRatio, families.into());
         Ok(value)
     } else {
         Err(Reason::Undefined("a rate of 0 or 1, and no smoothing"))

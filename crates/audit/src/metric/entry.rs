@@ -1,7 +1,7 @@
 //! What a metric is, and what it needs.
 
 use super::contrast::Last;
-use crate::figure::Mean;
+use crate::figure::{Folded, Mean};
 use crate::{Cell, Figure, Groups, Reason, Settings, Share, Table};
 
 /// A column that a metric cannot do without.
@@ -98,6 +98,8 @@ pub(crate) enum Of {
     Cell(fn(&Cell) -> Share),
     /// A proportion counted row by row.
     Share(fn(Rows<'_>) -> Share),
+    /// A mean of absolute values, from the rows of a group.
+    Folded(fn(Rows<'_>, &Settings) -> Result<Folded, Reason>),
     /// From the rows of a group.
     Mean(fn(Rows<'_>, &Settings) -> Result<Mean, Reason>),
 }

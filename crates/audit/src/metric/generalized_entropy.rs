@@ -9,8 +9,15 @@
 //! the mean of `-ln(b/μ)`. The part between groups is the index of the same persons with everyone's benefit replaced by
 //! the mean of their group. The coefficient of variation is `sqrt(2 GEI(2))`.
 //!
+//! **Intervals** are ranges over a region ([`proofmark_stats::Region`]). Over persons the index depends on two rates: the
+//! share of errors, and the share of undeserved favours among errors; they are binomial, apart from each other. Between
+//! groups it depends on the groups' mean benefits; the upper limit is at one normal variable's critical value, since
+//! means up to an inequality are a convex set, the lower one at that of as many as there are groups, less one. It is above
+//! 0 just where Cochran's test calls the means unequal.
+//!
 //! # Reference
-//! Speicher et al., "A Unified Approach to Quantifying Algorithmic Unfairness", KDD 2018; Shorrocks, Econometrica 1980.
+//! Speicher et al., "A Unified Approach to Quantifying Algorithmic Unfairness", KDD 2018; Shorrocks, Econometrica 1980; Cochran,
+//! Biometrics 10 (1954).
 //!
 //! # Divergences
 //! Weights count; AIF360 leaves them out of this. At `α = 0` AIF360 divides by `μ` once too often, and one refused
@@ -22,7 +29,8 @@
 //!
 //! # When it fails
 //! It weighs a wrong refusal and a wrong favour by one scale, which is a choice, and small groups hardly show in the part
-//! between groups: it can vanish while a small group is treated badly.
+//! between groups: it can vanish while a small group is treated badly. The groups' parts of the population are taken as
+//! known. At `α <= 0` the upper limit over persons is infinite: there may be a person without benefit.
 //!
 //! # Example
 //! ```
@@ -37,10 +45,14 @@
 //! # Ok::<(), proofmark_audit::AuditError>(())
 //! ```
 
+use proofmark_domain::Interval;
+
 use super::contrast::blank;
 use super::{Entry, Ideal, Need, Rows, Run};
-use crate::figure::{Basis, Comparison, Figure, Reason};
-use crate::{Cell, Groups, Settings, Table, Tally};
+use crate::figure::{
+    Basis, Comparison, Estimate, Family, Figure, Form, Mean, Part, Reason, variance,
+};
+use crate::{Cell, Groups, Settings, Share, Table, Tally};
 
 pub(super) const NEEDS: &[Need] = &[Need::Decision, Need::Label];
 
@@ -67,6 +79,9 @@ pub(crate) static ENTRIES: &[Entry] = &[
         run: Run::Table(|entry, table, _| {
             let mut figure = whole(entry, table, 2.0);
             figure.value = figure.value.map(|v| (2.0 * v).sqrt());
+            if let Form::Entropy { root, .. } = &mut figure.basis.form {
+                *root = true;
+            }
             vec![figure]
         }),
     },
@@ -89,6 +104,17 @@ fn benefits(cell: &Cell) -> [(f64, Tally); 3] {
     [(1.0, cell.correct()), (2.0, cell.fp), (0.0, cell.fn_)]
 }
 
+/// What a benefit adds to the index, by what it is over the mean.
+pub(crate) fn term(r: f64, alpha: f64) -> f64 {
+    if alpha == 1.0 {
+        if r == 0.0 { 0.0 } else { r * r.ln() }
+    } else if alpha == 0.0 {
+        -r.ln()
+    } else {
+        (r.powf(alpha) - 1.0) / (alpha * (alpha - 1.0))
+    }
+}
+
 /// The index of benefits with their weights.
 fn index(benefits: &[(f64, f64)], alpha: f64) -> Result<f64, Reason> {
     let weight: f64 = benefits.iter().map(|b| b.1).sum();
@@ -99,18 +125,8 @@ fn index(benefits: &[(f64, f64)], alpha: f64) -> Result<f64, Reason> {
     if mean == 0.0 {
         return Err(Reason::Undefined("nobody has any benefit"));
     }
-    let term = |b: f64| {
-        let r = b / mean;
-        if alpha == 1.0 {
-            if r == 0.0 { 0.0 } else { r * r.ln() }
-        } else if alpha == 0.0 {
-            -r.ln()
-        } else {
-            (r.powf(alpha) - 1.0) / (alpha * (alpha - 1.0))
-        }
-    };
     let there = benefits.iter().filter(|b| b.1 > 0.0);
-    let value = there.map(|b| b.1 * term(b.0)).sum::<f64>() / weight;
+    let value = there.map(|b| b.1 * term(b.0 / mean, alpha)).sum::<f64>() / weight;
     if value.is_finite() {
         // Rounding must not make equality negative.
         Ok(value.max(0.0))
@@ -118,6 +134,22 @@ fn index(benefits: &[(f64, f64)], alpha: f64) -> Result<f64, Reason> {
         Err(Reason::Undefined(
             "somebody has no benefit, and the index is infinite at this alpha",
         ))
+    }
+}
+
+fn mean_benefit(cell: &Cell) -> Mean {
+    let denominator = cell.all();
+    let all = benefits(cell);
+    let value = all.iter().map(|(b, t)| b * t.weight).sum::<f64>() / denominator.weight;
+    let squares = all.map(|(b, t)| t.square * (b - value).powi(2));
+    Mean {
+        value,
+        variance: variance(squares.iter().sum(), denominator),
+        denominator,
+        range: Interval {
+            low: 0.0,
+            high: 2.0,
+        },
     }
 }
 
@@ -130,14 +162,37 @@ pub(super) fn whole(entry: &'static Entry, table: &Table, alpha: f64) -> Figure 
             cell.count(decision[row], label[row], weight);
         }
     }
+    let value = index(&benefits(&cell).map(|(b, t)| (b, t.weight)), alpha);
+    let errors = cell.fp + cell.fn_;
+    let family = |rate, numerator, denominator| Family {
+        rate,
+        parts: vec![Part {
+            group: None,
+            name: "all".to_owned(),
+            estimate: Estimate::Share(Share {
+                numerator,
+                denominator,
+            }),
+        }],
+        against: None,
+    };
+    let families = vec![
+        family("error_rate", errors, cell.all()),
+        family("favours_among_errors", cell.fp, errors),
+    ];
+    let basis = if value.is_ok() {
+        Basis::several(Form::Entropy { alpha, root: false }, families)
+    } else {
+        Basis::nothing()
+    };
     Figure {
         metric: entry.id,
         attribute: String::new(),
         comparison: Comparison::Whole,
         groups: Vec::new(),
-        value: index(&benefits(&cell).map(|(b, t)| (b, t.weight)), alpha),
+        value,
         n: vec![cell.all().n],
-        basis: Basis::resample(),
+        basis,
         left_out: Vec::new(),
         persons_left_out: 0,
         persons: cell.all().n,
@@ -151,28 +206,41 @@ pub(super) fn parted(
     settings: &Settings,
     alpha: f64,
 ) -> Figure {
-    let (mut means, mut left_out, mut n) = (Vec::new(), Vec::new(), 0);
-    for group in groups.groups() {
+    let (mut parts, mut left_out, mut n) = (Vec::<Part>::new(), Vec::new(), 0);
+    for (at, group) in groups.groups().iter().enumerate() {
         let all = group.cell.all();
         if all.n == 0 || all.n < settings.min_n {
             left_out.push(super::contrast::too_few(group, all.n, settings));
             continue;
         }
-        let sum: f64 = benefits(&group.cell)
-            .iter()
-            .map(|(b, t)| b * t.weight)
-            .sum();
-        means.push((sum / all.weight, all.weight));
+        parts.push(Part {
+            group: Some(at),
+            name: group.name.clone(),
+            estimate: Estimate::Mean(mean_benefit(&group.cell)),
+        });
         n += all.n;
     }
+    let weighted = |p: &Part| (p.value(), p.estimate.denominator().weight);
+    let means: Vec<(f64, f64)> = parts.iter().map(weighted).collect();
     let value = if means.len() < 2 {
         Err(Reason::NoTwoGroups { left: means.len() })
     } else {
         index(&means, alpha)
     };
+    let basis = if value.is_ok() {
+        let family = Family {
+            rate: "mean_benefit",
+            parts,
+            against: None,
+        };
+        Basis::of(Form::EntropyBetween { alpha }, family)
+    } else {
+        Basis::nothing()
+    };
     Figure {
         value,
         n: vec![n],
+        basis,
         ..blank(entry, groups, left_out)
     }
 }

@@ -40,7 +40,7 @@ use super::contrast::{blank, closeness, too_few};
 use super::strata::cells;
 use super::{Entry, Ideal, Need, Run};
 use crate::figure::{
-    Basis, Comparison, Estimate, Family, Figure, Form, LeftOut, Mean, Part, Reason,
+    Basis, Comparison, Estimate, Family, Figure, Form, LINE, LeftOut, Mean, Part, Reason,
 };
 use crate::{Cell, Groups, Settings, Tally};
 
@@ -180,6 +180,7 @@ fn common(cells: &[Vec<Cell>], group: usize, reference: usize) -> Result<Mean, R
         value: (r / s).ln(),
         variance: Some(pr / (2.0 * r * r) + mixed / (2.0 * r * s) + qs / (2.0 * s * s)),
         denominator: all,
+        range: LINE,
     })
 }
 

@@ -36,12 +36,16 @@
 
 use super::entry::entries;
 use super::{Entry, Need, Of, Statistic};
-use crate::figure::mean_of;
+use crate::figure::{POSITIVE, mean_of};
 
 /// Mean squared distance of prediction and truth.
 pub(crate) static STATISTIC: Statistic = Statistic {
     id: "mse",
-    of: Of::Mean(|rows, _| mean_of(rows, |t, r| Some((t.score()?[r] - t.target()?[r]).powi(2)))),
+    of: Of::Mean(|rows, _| {
+        mean_of(rows, POSITIVE, |t, r| {
+            Some((t.score()?[r] - t.target()?[r]).powi(2))
+        })
+    }),
 };
 
 /// Mean squared error of a regression in the list of metrics.

@@ -28,7 +28,7 @@ mod false_discovery_rate;
 mod false_negative_rate;
 mod false_omission_rate;
 mod false_positive_rate;
-mod generalized_entropy;
+pub(crate) mod generalized_entropy;
 mod impact_ratio;
 mod log_loss;
 mod mantel_haenszel;

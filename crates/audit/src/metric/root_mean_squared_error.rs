@@ -37,13 +37,15 @@
 use super::entry::entries;
 use super::{Entry, Need, Of, Statistic};
 use crate::Mean;
-use crate::figure::mean_of;
+use crate::figure::{POSITIVE, mean_of};
 
 /// Root of the mean squared distance of prediction and truth.
 pub(crate) static STATISTIC: Statistic = Statistic {
     id: "rmse",
     of: Of::Mean(|rows, _| {
-        let mean = mean_of(rows, |t, r| Some((t.score()?[r] - t.target()?[r]).powi(2)))?;
+        let mean = mean_of(rows, POSITIVE, |t, r| {
+            Some((t.score()?[r] - t.target()?[r]).powi(2))
+        })?;
         let value = mean.value.sqrt();
         let variance = mean.variance.filter(|_| value > 0.0);
         Ok(Mean {

@@ -3,8 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{AuditReport, Ends, Gate, Metric};
-use crate::judge::judge_among;
-use crate::{AuditError, By, Comparison, Figure, Reason, Requirement, metric};
+use crate::{AuditError, By, Comparison, Figure, Reason, Requirement, judge, metric};
 
 impl AuditReport {
     /// How many of its figures these requirements judge together by their intervals.
@@ -57,7 +56,7 @@ impl AuditReport {
         let hidden = family_of(&taken);
         let together = elsewhere.unwrap_or(0) + hidden;
         let mut gates = Vec::new();
-        let judged = judge_among(&figures, requirements, level, together, &|_| None);
+        let judged = judge(&figures, requirements, level, together);
         for (figure, judgement) in figures.iter().zip(&judged) {
             for ruling in &judgement.rulings {
                 let requirement = &requirements[ruling.requirement];
@@ -142,7 +141,7 @@ fn figure(told: &Metric) -> Result<Figure, AuditError> {
         // Which reason it was is for the report to tell.
         value: told.value.ok_or(Reason::NothingToCompareWith),
         n: told.n.clone(),
-        basis: told.basis.clone().unwrap_or_else(crate::Basis::resample),
+        basis: told.basis.clone().unwrap_or_else(crate::Basis::nothing),
         left_out: Vec::new(),
         persons_left_out: told.persons_left_out.unwrap_or(0),
         persons: told.persons.unwrap_or(0),

@@ -7,7 +7,6 @@ use super::{
     AUDIT_SCHEMA, AttributeFacts, AuditReport, Ends, Gate, GroupFacts, LeftOutGroup, Metric,
     NO_INTERVAL, Rate, RefusedGroups, SUPPRESSED, SettingFacts, SkippedMetric, Status, TableFacts,
 };
-use crate::judge::judge_among;
 use crate::metric;
 use crate::{
     AuditError, By, Cell, Comparison, Estimate, Figure, Groups, Judgement, Measured, Requirement,
@@ -64,18 +63,16 @@ pub fn report(
             });
         }
     }
-    let none = |_: &Figure| None;
-    let judged = judge_among(
+    let judged = judge(
         &measured.figures,
         &asked.requirements,
         asked.level,
         asked.elsewhere,
-        &none,
     );
     let shown = if asked.level.to_bits() == SHOWN.to_bits() {
         judged.clone()
     } else {
-        judge(&measured.figures, &[], SHOWN, &none)
+        judge(&measured.figures, &[], SHOWN, 0)
     };
     let hidden = Hidden::new(asked.suppress, &measured.groupings, &measured.figures);
     let writer = Writer {

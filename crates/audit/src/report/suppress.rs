@@ -93,11 +93,11 @@ impl Hidden {
         }
         let parts = figure.basis.families.iter().flat_map(|f| &f.parts);
         parts.into_iter().any(|p| match p.estimate {
-            Estimate::Share(s) => {
+            Estimate::Share(s) | Estimate::Smoothed(s, _) => {
                 let others = s.denominator.n.saturating_sub(s.numerator.n);
                 self.few(s.numerator.n) || self.few(others)
             }
-            Estimate::Mean(m) => self.few(m.denominator.n),
+            Estimate::Folded(_) | Estimate::Mean(_) => self.few(p.estimate.denominator().n),
         })
     }
 

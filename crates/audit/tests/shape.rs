@@ -5,7 +5,8 @@ use std::path::Path;
 
 use proofmark_audit::synthetic::Population;
 use proofmark_audit::{
-    Columns, Comparison, Figure, Form, Groups, Outcome, Settings, Table, judge, measure, metric,
+    Asked, AuditReport, Bound, By, Columns, Comparison, Figure, Form, Groups, Outcome, Requirement,
+    Settings, Table, judge, measure, metric, render, report,
 };
 
 #[test]
@@ -257,6 +258,40 @@ fn every_figure_has_an_interval() {
         let holds = i.low <= value + 1e-9 && value <= i.high + 1e-9;
         assert!(holds, "{value} beyond {i:?}: {figure:#?}");
     }
+}
+
+/// Every headline that can be gated is judged from the report's own text as it was from the table.
+#[test]
+fn every_headline_is_judged_again_from_its_text() {
+    let fair = |m: &&metric::Entry| m.ideal != metric::Ideal::None;
+    let requirements = metric::all().filter(fair).map(|entry| Requirement {
+        metric: entry.id.to_owned(),
+        attribute: None,
+        bound: if entry.ideal == metric::Ideal::One {
+            Bound::AtLeast
+        } else {
+            Bound::AtMost
+        },
+        tolerance: 0.3,
+        by: By::Interval,
+    });
+    let (table, settings) = (everything(), settings());
+    let measured = measure(&table, &settings).expect("measures");
+    let there = |r: &Requirement| measured.figures.iter().any(|f| r.gates(f));
+    let asked = Asked {
+        requirements: requirements.filter(there).collect(),
+        ..Asked::default()
+    };
+    let told = report(&table, &settings, &asked).expect("measures");
+    let read: AuditReport = serde_json::from_str(&render::json(&told)).expect("reads back");
+    let again = read
+        .judged_again(&asked.requirements, asked.level, Some(0))
+        .expect("there");
+    assert!(told.gates.len() > 100, "{}", told.gates.len());
+    for gate in &told.gates {
+        assert!(again.contains(gate), "{gate:#?}");
+    }
+    assert_eq!(again.len(), told.gates.len());
 }
 
 /// No figure depends on the order of the rows, but by rounding.

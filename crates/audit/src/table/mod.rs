@@ -16,7 +16,10 @@ pub use filter::{Filter, Relation};
 pub use options::Options;
 
 use coded::Coder;
+pub(crate) use field::Field;
+pub(crate) use load::Loader;
 
+use std::collections::HashSet;
 use std::sync::OnceLock;
 
 /// What became of a sample under attack.
@@ -46,6 +49,10 @@ pub struct Table {
     pub(crate) source: String,
     pub(crate) rows: usize,
     pub(crate) filtered: u64,
+    /// Which rows of the source these are, where they are not all of them; ascending but for tables that were resampled.
+    pub(crate) kept: Option<Vec<u32>>,
+    /// Ids of rows that the filters left out, where the table only gives groups.
+    pub(crate) dropped: HashSet<String>,
     pub(crate) decision: Option<Vec<bool>>,
     pub(crate) score: Option<Vec<f64>>,
     pub(crate) label: Option<Vec<bool>>,
@@ -74,6 +81,30 @@ impl Table {
     /// Rows that the filters left out.
     pub fn filtered(&self) -> u64 {
         self.filtered
+    }
+
+    /// The place of a row in its source, before any filter.
+    pub fn source_row(&self, row: u32) -> u32 {
+        self.kept.as_ref().map_or(row, |k| k[row as usize])
+    }
+
+    /// Where a row of the source stands here: none inside if the filters left it out, none at all if it never was.
+    pub(crate) fn place(&self, source: u32) -> Option<Option<u32>> {
+        let met = self.rows as u64 + self.filtered;
+        let place = match &self.kept {
+            None => Some(source),
+            Some(kept) => kept.binary_search(&source).ok().map(|at| at as u32),
+        };
+        (u64::from(source) < met).then_some(place)
+    }
+
+    /// What a row is called: its id, else its place in its source.
+    pub fn row_name(&self, row: usize) -> String {
+        let id = self.id.as_ref().and_then(|id| id.value(row));
+        id.map_or_else(
+            || self.source_row(row as u32).to_string(),
+            ToOwned::to_owned,
+        )
     }
 
     /// Whether each decision is the favourable one.
@@ -182,6 +213,8 @@ impl Table {
             source: self.source.clone(),
             rows: rows.len(),
             filtered: self.filtered,
+            kept: Some(rows.iter().map(|r| self.source_row(*r)).collect()),
+            dropped: self.dropped.clone(),
             decision: pick(self.decision.as_ref(), rows),
             score: pick(self.score.as_ref(), rows),
             label: pick(self.label.as_ref(), rows),

@@ -127,6 +127,9 @@ pub enum AuditError {
         /// What is missing.
         needs: String,
     },
+    /// Somebody asked for an end.
+    #[error("stopped before the end")]
+    Stopped,
     /// A report that cannot be joined with the groups of its samples.
     #[error("report: {0}")]
     Report(String),

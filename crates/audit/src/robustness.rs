@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use proofmark_domain::{Report, Role, RunStatus, SampleRecord};
 
 use crate::metric::Rows;
-use crate::table::{Field, Loader};
+use crate::table::{Field, Loader, Place};
 use crate::{AuditError, Coded, Columns, Options, Outcome, Share, Table, UNKNOWN};
 
 /// The same samples clean and under attack, with their groups.
@@ -48,7 +48,14 @@ pub fn carried(report: &Report, options: &Options) -> Result<Table, AuditError> 
     names.extend(attributes.iter().map(|a| (*a).to_owned()));
     let mut options = Options {
         // The first of that name, whatever the attributes are called.
-        id: Some(if attributes.contains("id") { "id#1" } else { "id" }.to_owned()),
+        id: Some(
+            if attributes.contains("id") {
+                "id#1"
+            } else {
+                "id"
+            }
+            .to_owned(),
+        ),
         groups_only: true,
         ..options.clone()
     };
@@ -97,7 +104,7 @@ pub fn join(
     let mut samples = Vec::new();
     let (mut unjudged, mut filtered) = (0, 0);
     for sample in &report.samples {
-        let Some(row) = places.row(sample, groups)? else {
+        let Place::Row(row) = places.row(sample, groups)? else {
             filtered += 1;
             continue;
         };
@@ -188,13 +195,12 @@ impl<'a> Places<'a> {
         Self { by_id }
     }
 
-    /// None for a sample that the filters leave out.
-    fn row(&self, sample: &SampleRecord, groups: &Table) -> Result<Option<u32>, AuditError> {
+    fn row(&self, sample: &SampleRecord, groups: &Table) -> Result<Place, AuditError> {
         let id = sample.id.to_string();
         let found = match &self.by_id {
             Some(places) => match places.get(id.as_str()) {
-                Some(row) => Some(Some(*row)),
-                None => groups.dropped.contains(&id).then_some(None),
+                Some(row) => Some(Place::Row(*row)),
+                None => groups.dropped.contains(&id).then_some(Place::LeftOut),
             },
             None => id.parse().ok().and_then(|row| groups.place(row)),
         };

@@ -60,7 +60,10 @@ impl Dataset {
             .chain(parts.labels.iter().map(|l| ("y", l.len())))
             .chain(parts.ids.iter().map(|i| ("id", i.len())))
             .chain(parts.eps.iter().map(|e| ("eps", e.len())));
-        let groups = parts.groups.iter().map(|g| (format!("group_{}", g.0), g.1.len()));
+        let groups = parts
+            .groups
+            .iter()
+            .map(|g| (format!("group_{}", g.0), g.1.len()));
         let groups: Vec<(String, usize)> = groups.collect();
         let lengths = lengths.chain(groups.iter().map(|(name, n)| (name.as_str(), *n)));
         for (name, length) in lengths {

@@ -150,7 +150,8 @@ pub(crate) fn read(source: &Source, options: &Options) -> Result<Dataset, DataEr
 
 /// Whether an array of this name says something about the samples rather than being their data.
 pub fn is_fact(name: &str) -> bool {
-    matches!(name, "y" | "id" | "bounds" | "eps") || name.starts_with("bounds_")
+    matches!(name, "y" | "id" | "bounds" | "eps")
+        || name.starts_with("bounds_")
         || name.starts_with(GROUP)
 }
 
@@ -167,9 +168,7 @@ fn group_values(array: &AnyArray) -> Option<Vec<String>> {
     if array.shape().len() != 1 {
         return None;
     }
-    Some(texts!(
-        Bool, I8, I16, I32, I64, U8, U16, U32, U64, Text
-    ))
+    Some(texts!(Bool, I8, I16, I32, I64, U8, U16, U32, U64, Text))
 }
 
 /// The entries that are wanted, with what each announces checked before it is unpacked.

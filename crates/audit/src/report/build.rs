@@ -4,11 +4,13 @@ use proofmark_domain::Verdict;
 
 use super::suppress::{Hidden, OVERALL};
 use super::{
-    AUDIT_SCHEMA, AttributeFacts, AuditReport, Ends, Gate, GroupFacts, LeftOutGroup, Metric, Rate,
-    RefusedGroups, SettingFacts, SkippedMetric, Status, TableFacts,
+    AUDIT_SCHEMA, AttackFacts, AttributeFacts, AuditReport, Ends, Gate, GroupFacts, LeftOutGroup,
+    Metric, PairFacts, Rate, RefusedGroups, SettingFacts, SkippedMetric, Status, TableFacts,
+    attack,
 };
 use crate::judge::Bound;
 use crate::metric::{self, Ideal};
+use crate::robustness::Attacked;
 use crate::{
     AuditError, By, Cell, Comparison, Estimate, Figure, Groups, Judgement, Measured, Requirement,
     Settings, Table, judge, measure,
@@ -47,11 +49,33 @@ pub fn report(
     settings: &Settings,
     asked: &Asked,
 ) -> Result<AuditReport, AuditError> {
+    assemble(table, None, settings, asked)
+}
+
+/// The same of samples clean and under attack. What rests on decisions is there twice: an attribute `sex` has a twin
+/// `sex under attack`, and a requirement on such a metric is one on both.
+pub fn report_attacked(
+    attacked: &Attacked,
+    settings: &Settings,
+    asked: &Asked,
+) -> Result<AuditReport, AuditError> {
+    assemble(&attacked.clean, Some(attacked), settings, asked)
+}
+
+fn assemble(
+    table: &Table,
+    attacked: Option<&Attacked>,
+    settings: &Settings,
+    asked: &Asked,
+) -> Result<AuditReport, AuditError> {
     let asked = Asked {
         requirements: checked(table, asked)?,
         ..asked.clone()
     };
-    let measured = measure(table, settings)?;
+    let mut measured = measure(table, settings)?;
+    if let Some(attacked) = attacked {
+        attack::extend(&mut measured, attacked, settings)?;
+    }
     for requirement in &asked.requirements {
         if !measured.figures.iter().any(|f| requirement.gates(f)) {
             let expected = if requirement.metric.ends_with("_to_reference") {
@@ -71,6 +95,8 @@ pub fn report(
     let shown = judge(&measured.figures, &[], SHOWN, &none);
     let hidden = Hidden::new(asked.suppress, &measured.groupings, &measured.figures);
     let writer = Writer {
+        attack: attacked.map(AttackFacts::new),
+        pairs: PairFacts::new(table, |n| hidden.few(n))?,
         measured: &measured,
         judged: &judged,
         shown: &shown,
@@ -175,6 +201,8 @@ fn text(requirement: &Requirement) -> String {
 }
 
 struct Writer<'a> {
+    attack: Option<AttackFacts>,
+    pairs: Option<PairFacts>,
     measured: &'a Measured<'a>,
     judged: &'a [Judgement],
     shown: &'a [Judgement],
@@ -188,6 +216,20 @@ fn is_rate(figure: &Figure) -> bool {
 }
 
 impl Writer<'_> {
+    /// What is said of a figure: one that rests on an attack not to be trusted does not pass.
+    fn ruled(&self, figure: &Figure, verdict: Verdict) -> (Verdict, Option<String>) {
+        let distrust = self.attack.iter().flat_map(|a| &a.distrust);
+        let codes: Vec<&str> = distrust.map(String::as_str).collect();
+        if verdict == Verdict::Pass && !codes.is_empty() && attack::rests_on_attack(figure) {
+            let why = format!(
+                "the attack report is not to be trusted: {}",
+                codes.join(", ")
+            );
+            return (Verdict::Inconclusive, Some(why));
+        }
+        (verdict, None)
+    }
+
     fn write(&self, table: &Table, settings: &Settings) -> AuditReport {
         let gates = self.gates();
         let verdicts = gates.iter().map(|g| g.verdict);
@@ -210,6 +252,10 @@ impl Writer<'_> {
                     .map(|(column, value)| format!("{column}={value}"))
                     .collect(),
                 suppress: self.asked.suppress,
+                neighbours: settings.neighbours as u64,
+                alpha: settings.alpha,
+                score_bins: settings.bins as u64,
+                seed: settings.seed,
             },
             verdict: (!gates.is_empty()).then(|| Verdict::of_all(verdicts)),
             gates,
@@ -243,6 +289,11 @@ impl Writer<'_> {
                     },
                 })
                 .collect(),
+            attack: self.attack.clone(),
+            pairs: self.pairs.clone(),
+            scan: Vec::new(),
+            samples: Vec::new(),
+            samples_file: None,
         }
     }
 
@@ -254,6 +305,7 @@ impl Writer<'_> {
                 let requirement = &self.asked.requirements[ruling.requirement];
                 let no_interval = (requirement.by == By::Interval && ruling.interval.is_none())
                     .then(|| "its parts give no interval".to_owned());
+                let (verdict, distrust) = self.ruled(figure, ruling.verdict);
                 gates.push(Gate {
                     requirement: text(requirement),
                     metric: figure.metric.to_owned(),
@@ -265,12 +317,12 @@ impl Writer<'_> {
                     .to_owned(),
                     value: figure.value().filter(|_| !hidden),
                     interval: ruling.interval.map(Ends::from).filter(|_| !hidden),
-                    verdict: ruling.verdict,
+                    verdict,
                     needed: ruling.needed.filter(|_| !hidden),
                     reason: match &figure.value {
                         _ if hidden => Some("suppressed".to_owned()),
                         Err(reason) => Some(self.hidden.reason(reason)),
-                        Ok(_) => no_interval,
+                        Ok(_) => distrust.or(no_interval),
                     },
                 });
             }
@@ -289,7 +341,8 @@ impl Writer<'_> {
     fn metric(&self, figure: &Figure, judged: &Judgement, shown: &Judgement) -> Metric {
         let hidden = self.hidden.figure(figure);
         let status = if !judged.is_exploratory() {
-            Verdict::of_all(judged.rulings.iter().map(|r| r.verdict)).into()
+            let rulings = judged.rulings.iter();
+            Verdict::of_all(rulings.map(|r| self.ruled(figure, r.verdict).0)).into()
         } else if hidden {
             Status::Suppressed
         } else if figure.value.is_err() {
@@ -358,7 +411,7 @@ impl Writer<'_> {
         } else {
             Comparison::Group
         };
-        let secret = !overall && self.hidden.group(attribute, name);
+        let secret = self.hidden.whole(attribute) || !overall && self.hidden.group(attribute, name);
         let matrix_of_any = || {
             let cells = grouping.groups().iter().map(|g| &g.cell);
             cells.into_iter().any(|c| self.hidden.matrix(c))

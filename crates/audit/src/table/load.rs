@@ -237,12 +237,10 @@ impl<'o> Loader<'o> {
         let unknown = &self.options.unknown;
         for slot in self.slots.iter_mut().chain(&mut self.strata) {
             let field = cell(slot.place);
-            slot.sink
-                .push(field, unknown)
-                .map_err(|expected| {
-                    let at = format!("{} {line}", self.unit);
-                    AuditError::value(&self.source, &slot.name, &at, field.shown(), expected)
-                })?;
+            slot.sink.push(field, unknown).map_err(|expected| {
+                let at = format!("{} {line}", self.unit);
+                AuditError::value(&self.source, &slot.name, &at, field.shown(), expected)
+            })?;
         }
         if let Some(lines) = &mut self.lines {
             lines.push(line);

@@ -33,6 +33,14 @@ pub enum Outcome {
     Robust,
 }
 
+/// Where a row of a source stands in a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    Row(u32),
+    /// A filter has left it out.
+    LeftOut,
+}
+
 /// A column of numbers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Numbers {
@@ -88,12 +96,13 @@ impl Table {
         self.kept.as_ref().map_or(row, |k| k[row as usize])
     }
 
-    /// Where a row of the source stands here: none inside if the filters left it out, none at all if it never was.
-    pub(crate) fn place(&self, source: u32) -> Option<Option<u32>> {
+    /// Where a row of the source stands here; none if there never was one.
+    pub(crate) fn place(&self, source: u32) -> Option<Place> {
         let met = self.rows as u64 + self.filtered;
-        let place = match &self.kept {
-            None => Some(source),
-            Some(kept) => kept.binary_search(&source).ok().map(|at| at as u32),
+        let place = match self.kept.as_ref().map(|k| k.binary_search(&source)) {
+            None => Place::Row(source),
+            Some(Ok(at)) => Place::Row(at as u32),
+            Some(Err(_)) => Place::LeftOut,
         };
         (u64::from(source) < met).then_some(place)
     }

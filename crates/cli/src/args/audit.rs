@@ -12,24 +12,57 @@ Every figure has an interval; figures with a --metric are judged together at --l
 requirement that the table cannot settle is inconclusive, with about how many more rows would settle it. `proofmark list
 metrics` names the metrics. Favourable is 1, true or yes, unless --favourable says otherwise.
 
+With --report, groups are compared clean and under attack. The samples' groups stand in TABLE, which needs no decisions,
+in a row per sample: found by --id, else by a column `id`, else by the row. Without TABLE they are those that the set
+had (arrays `group_*` of an .npz). Rates of decisions need a favourable class: class 1 of two, else --favourable CLASS. A
+requirement on such a rate is one on the clean decisions and on those under attack.
+
 Examples:
   proofmark audit loans.csv --groups sex,race --decision approved
   proofmark audit loans.csv --groups age --bins age=25,45 --decision approved --metric 'impact_ratio>=0.8'
   proofmark audit scores.csv --groups race --score risk --threshold 5 --label recid --metric 'fpr_difference<=0.1'
   proofmark audit adult.data --columns age,work,sex,income --groups sex --decision income --favourable '>50K'
-  proofmark audit loans.csv --groups sex --decision approved --suppress 10 --out report.json --chart rates.svg"
+  proofmark audit loans.csv --groups sex --decision approved --suppress 10 --out report.json --chart rates.svg
+  proofmark audit loans.csv --groups sex,race,age --bins age=25,45 --decision approved --scan 3
+  proofmark audit twins.csv --paired person,sex --decision approved --metric 'counterfactual_flip_rate<=0.02'
+  proofmark audit people.csv --report attack.json --groups sex --metric 'robust_accuracy_difference<=0.1'"
 )]
 pub(crate) struct Audit {
-    /// A table of decisions, one row per person: .csv or .npz
-    pub(crate) table: PathBuf,
+    /// A table of decisions, one row per person: .csv or .npz; with --report, of the samples' groups
+    #[arg(required_unless_present = "report")]
+    pub(crate) table: Option<PathBuf>,
     /// Columns of sensitive attributes
     #[arg(
         long,
         value_name = "COL[,COL…]",
-        required = true,
+        required_unless_present_any = ["paired", "report"],
         value_delimiter = ','
     )]
     pub(crate) groups: Vec<String>,
+    /// An attack report (JSON): which groups are easier to attack
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = [
+            "decision", "score", "threshold", "label", "target", "stratum", "features", "paired", "positive",
+            "unfavourable",
+        ]
+    )]
+    pub(crate) report: Option<PathBuf>,
+    /// Only this run of the attack report, by its key; all but probes if absent
+    #[arg(long, value_name = "KEY", requires = "report")]
+    pub(crate) attack: Option<String>,
+    /// Columns that make a paired table: the person, and the variant a row is of; each person once per variant
+    #[arg(
+        long,
+        value_name = "ID,VARIANT",
+        value_delimiter = ',',
+        conflicts_with_all = ["groups", "id"]
+    )]
+    pub(crate) paired: Vec<String>,
+    /// Column of row ids; the row, from 0, if absent
+    #[arg(long, value_name = "COL")]
+    pub(crate) id: Option<String>,
     /// Column of decisions
     #[arg(long, value_name = "COL")]
     pub(crate) decision: Option<String>,
@@ -56,6 +89,18 @@ pub(crate) struct Audit {
     /// Columns that decisions may depend on: conditional parity and Mantel-Haenszel
     #[arg(long, value_name = "COL[,COL…]", value_delimiter = ',')]
     pub(crate) stratum: Vec<String>,
+    /// Columns of numbers that make two persons alike: consistency
+    #[arg(long, value_name = "COL[,COL…]", value_delimiter = ',')]
+    pub(crate) features: Vec<String>,
+    /// Neighbours that consistency compares a person with
+    #[arg(long, value_name = "K", default_value_t = 5)]
+    pub(crate) neighbours: usize,
+    /// The alpha of generalised entropy
+    #[arg(long, value_name = "F", default_value_t = 2.0)]
+    pub(crate) alpha: f64,
+    /// Bins of the scores, for calibration
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub(crate) score_bins: usize,
     /// The group that others are compared with
     #[arg(long, value_name = "COL=V")]
     pub(crate) reference: Vec<String>,
@@ -65,12 +110,21 @@ pub(crate) struct Audit {
     /// Keep rows of this value (also !=, <, <=, >, >=); several values of a column: any of them
     #[arg(long = "where", value_name = "COL=V")]
     pub(crate) filters: Vec<String>,
+    /// One value of an attribute against all others
+    #[arg(long, value_name = "COL=V")]
+    pub(crate) against_rest: Vec<String>,
     /// Names of the columns of a file without a header
-    #[arg(long, value_name = "A,B,…", value_delimiter = ',')]
+    #[arg(long, value_name = "A,B,…", value_delimiter = ',', requires = "table")]
     pub(crate) columns: Vec<String>,
-    /// A value of decisions and labels that is favourable
+    /// What stands between the cells of a .csv
+    #[arg(long, value_name = "C", default_value = ",", value_parser = delimiter)]
+    pub(crate) delimiter: u8,
+    /// A value of decisions and labels that is favourable; with --report a class
     #[arg(long, value_name = "V", allow_hyphen_values = true)]
     pub(crate) favourable: Vec<String>,
+    /// A value of decisions and labels that is not; needed where there are several
+    #[arg(long, value_name = "V", allow_hyphen_values = true)]
+    pub(crate) unfavourable: Vec<String>,
     /// A value of labels that is positive, if not that of --favourable
     #[arg(long, value_name = "V", allow_hyphen_values = true)]
     pub(crate) positive: Vec<String>,
@@ -86,6 +140,24 @@ pub(crate) struct Audit {
     /// Least persons in a metric's own denominator
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub(crate) min_n: u64,
+    /// Scan for subgroups that nobody named, made of up to DEPTH of the groups' columns (2 if not said): decides nothing
+    #[arg(
+        long,
+        value_name = "DEPTH",
+        num_args = 0..=1,
+        default_missing_value = "2",
+        conflicts_with = "paired"
+    )]
+    pub(crate) scan: Option<usize>,
+    /// Least persons in a subgroup of the scan, and outside it
+    #[arg(long, value_name = "N", default_value_t = 30)]
+    pub(crate) scan_min_n: u64,
+    /// Random deals that the scan is compared with
+    #[arg(long, value_name = "N", default_value_t = 999)]
+    pub(crate) scan_draws: u32,
+    /// Seed of everything drawn at random
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    pub(crate) seed: u64,
     /// Confidence of all requirements together
     #[arg(long, value_name = "F", default_value_t = 0.95)]
     pub(crate) level: f64,
@@ -98,6 +170,24 @@ pub(crate) struct Audit {
     /// Show no cell of fewer than this many persons, nor what gives it away
     #[arg(long, value_name = "K", default_value_t = 0)]
     pub(crate) suppress: u64,
+    /// Rows that the report repeats: none, what they are called, or all that was audited of them
+    #[arg(long, value_enum, default_value = "none")]
+    pub(crate) samples: SamplesArg,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SamplesArg {
+    None,
+    Ids,
+    Full,
+}
+
+fn delimiter(text: &str) -> Result<u8, String> {
+    match text.as_bytes() {
+        _ if text == "\\t" => Ok(b'\t'),
+        [one] if *one != b'"' && !matches!(one, b'\r' | b'\n') => Ok(*one),
+        _ => Err("expected one character, such as `;` or `\\t`".to_owned()),
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -123,7 +123,8 @@ fn facts_and_groups_are_read() {
     assert_eq!(set.ids, ["a", "b\u{e9}"].map(|n| SampleId::Name(n.into())));
     assert_eq!(set.eps, Some(Array1::from(vec![0.0, 0.5])));
     // Names and whole numbers are groups; all else is passed over, as it always was.
-    let group = |name: &str, values: [&str; 2]| (name.to_owned(), values.map(str::to_owned).to_vec());
+    let group =
+        |name: &str, values: [&str; 2]| (name.to_owned(), values.map(str::to_owned).to_vec());
     let both = [group("age", ["40", "30"]), group("site", ["n", "m"])];
     assert_eq!(set.groups, both);
     let last = set.range(1..2).unwrap();

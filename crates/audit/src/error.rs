@@ -95,7 +95,7 @@ pub enum AuditError {
     },
     /// An attribute all of whose groups but one, or all, are too small to be reported.
     #[error(
-        "`{attribute}`: of {groups} groups {left} {have} at least {min_n} members (the largest has {largest}); expected two or more: lower `min_n`, merge groups, or bring more data"
+        "`{attribute}`: of {groups} groups {left} {have} at least {min_n} members (the largest has {largest}); expected two or more: lower `min_n` (`--min-n`), merge groups, or bring more data"
     )]
     NoGroupLeft {
         /// The attribute.

@@ -108,7 +108,7 @@ fn groups(report: &AuditReport, attribute: &AttributeFacts, text: &mut String) {
         column(&plain(&attribute.attribute), &|g| plain(&g.group)),
         column("n", &|g| count(g.n)),
     ];
-    for rate in SHOWN {
+    for rate in SHOWN.iter().filter(|r| has_room(report, r)) {
         if rows.iter().any(|g| rate_of(g, rate).is_some()) {
             columns.push(column(rate, &|g| {
                 let shown = rate_of(g, rate).and_then(|r| Some((r.value?, r.ci95)));
@@ -132,6 +132,12 @@ fn groups(report: &AuditReport, attribute: &AttributeFacts, text: &mut String) {
     most(report, attribute, &rows, text);
 }
 
+/// Whether there is room for a rate: beside the decisions not for the scores above their median.
+fn has_room(report: &AuditReport, rate: &str) -> bool {
+    let decided = || report.groups.iter().any(|g| g.favourable.is_some());
+    rate != "scoring_rate" || !decided()
+}
+
 /// One sentence: which two groups differ most, and in what; where there was an attack, which is easier to attack.
 fn most(
     report: &AuditReport,
@@ -143,7 +149,7 @@ fn most(
     let gaps = report.metrics.iter().filter(|m| {
         let rate = m.metric.strip_suffix("_difference").unwrap_or_default();
         // Base rates say who was in the table, not what was decided.
-        let shown = SHOWN.contains(&rate) && rate != "base_rate";
+        let shown = SHOWN.contains(&rate) && rate != "base_rate" && has_room(report, rate);
         shown && m.attribute == attribute.attribute && m.headline && m.value.is_some()
     });
     let gaps: Vec<&Metric> = gaps.collect();
@@ -185,13 +191,20 @@ fn most(
     }
 }
 
-/// Whether there is room for a figure: those gated, and of those that are not the ones that have no like.
-fn worth(m: &Metric) -> bool {
+/// Whether there is room for a figure: those gated, and of those that are not the ones that have no like and, if they
+/// are between groups, an interval.
+fn worth(report: &AuditReport, m: &Metric) -> bool {
     let gated = matches!(m.status, Status::Pass | Status::Fail | Status::Inconclusive);
     let common = match metric::find(&m.metric).map(|e| e.run) {
-        Ok(Run::Contrast(statistic, Contrast::Difference)) => SHOWN.contains(&statistic.id),
+        Ok(Run::Contrast(statistic, Contrast::Difference)) => {
+            SHOWN.contains(&statistic.id) && has_room(report, statistic.id)
+        }
         Ok(Run::Contrast(..)) => false,
-        _ => m.status != Status::NotEstimable,
+        _ if m.metric.starts_with("scoring_") => has_room(report, "scoring_rate"),
+        _ => {
+            let grouped = report.attributes.iter().any(|a| a.attribute == m.attribute);
+            m.status != Status::NotEstimable && (m.ci95.is_some() || !grouped)
+        }
     };
     m.headline && (gated || common)
 }
@@ -199,7 +212,7 @@ fn worth(m: &Metric) -> bool {
 fn figures(report: &AuditReport, attribute: &str, colour: bool, text: &mut String) {
     let own = report.metrics.iter().filter(|m| m.attribute == attribute);
     let own: Vec<&Metric> = own.collect();
-    let shown: Vec<&&Metric> = own.iter().filter(|m| worth(m)).collect();
+    let shown: Vec<&&Metric> = own.iter().filter(|m| worth(report, m)).collect();
     if shown.is_empty() {
         return;
     }

@@ -235,7 +235,7 @@ impl Table {
         let once = if self.variant.is_some() {
             "each id once per variant"
         } else {
-            "each id once; name the column of variants if the table is paired"
+            "each id once; name the column of variants if the table is paired (`--paired`)"
         };
         let value = format!(
             "`{}` again, first at {}",

@@ -56,7 +56,7 @@ fn check_header(file: &str, names: &[String]) -> Result<(), AuditError> {
         return Err(AuditError::Data(DataError::Corrupt {
             file: file.to_owned(),
             part: "header".to_owned(),
-            problem: "holds only numbers; expected the names of the columns: name them if the file has no header"
+            problem: "holds only numbers; expected the names of the columns: name them if the file has no header (`--columns`)"
                 .to_owned(),
         }));
     }

@@ -49,7 +49,7 @@ impl Levels {
                 coder.push(known.then_some(&text));
                 if coder.levels() > MOST_LEVELS {
                     return Err(format!(
-                        "at most {MOST_LEVELS} different values; cut numbers into bins"
+                        "at most {MOST_LEVELS} different values; cut numbers into bins (`--bins`)"
                     ));
                 }
             }

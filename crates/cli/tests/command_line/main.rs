@@ -1,6 +1,8 @@
 //! The command line as scripts see it: exit codes, files, messages.
 
 mod audit;
+mod audit_attack;
+mod audit_rows;
 mod bad_input;
 mod crafted;
 mod exit_codes;

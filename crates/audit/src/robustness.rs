@@ -44,18 +44,14 @@ pub fn carried(report: &Report, options: &Options) -> Result<Table, AuditError> 
                 .to_owned(),
         ));
     }
-    let mut names = vec!["id".to_owned()];
+    let mut id = "id".to_owned();
+    while attributes.contains(id.as_str()) {
+        id.push('_');
+    }
+    let mut names = vec![id.clone()];
     names.extend(attributes.iter().map(|a| (*a).to_owned()));
     let mut options = Options {
-        // The first of that name, whatever the attributes are called.
-        id: Some(
-            if attributes.contains("id") {
-                "id#1"
-            } else {
-                "id"
-            }
-            .to_owned(),
-        ),
+        id: Some(id),
         groups_only: true,
         ..options.clone()
     };

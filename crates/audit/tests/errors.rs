@@ -188,7 +188,7 @@ fn filters_that_leave_nobody_and_ids_that_repeat() {
     };
     assert_eq!(
         error("sex,hired,id\nf,1,7\nm,0,8\nm,0,7\n", &ids),
-        "t.csv: `id`, line 4: `7` again, first at line 2; expected each id once; name the column of variants if the table is paired"
+        "t.csv: `id`, line 4: `7` again, first at line 2; expected each id once; name the column of variants if the table is paired (`--paired`)"
     );
     let paired = Options {
         variant: Some("sex".to_owned()),

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use proofmark::domain::{Report, TrustCode, Verdict};
 use proofmark::models::{GradientModel, Query};
-use proofmark::policy::{GateReport, judge};
+use proofmark::policy::{GateReport, Record, judge};
 use proofmark::threats::{Batch, host};
 use proofmark::{Dataset, Gate, GateOptions, ModelSource};
 
@@ -39,9 +39,11 @@ require = "robust_accuracy >= 0.5"
     let device = proofmark::device("cpu").unwrap();
     let gate = Gate::prepare(policy.as_bytes(), root(), &device).unwrap();
     let evidence = gate.run(&GateOptions::default(), &Default::default(), &mut |_, _| {});
-    let measured = evidence["c"].clone().unwrap();
+    let Ok(Record::Attack(measured)) = evidence["c"].clone() else {
+        panic!("not a model's")
+    };
     let today = "2026-01-01".parse().unwrap();
-    (judge(gate.policy(), evidence, today), measured)
+    (judge(gate.policy(), evidence, today), *measured)
 }
 
 /// What each sample came to: the part of a report that two twins must share.

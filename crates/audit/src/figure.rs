@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::metric::Rows;
 use crate::{Share, Table, Tally};
 
@@ -46,7 +48,7 @@ impl fmt::Display for Reason {
 }
 
 /// A mean-like estimate of one group.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Mean {
     /// The estimate.
     pub value: f64,
@@ -93,7 +95,8 @@ pub(crate) fn variance(squares: f64, denominator: Tally) -> Option<f64> {
 }
 
 /// What one group's estimate is made of.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Estimate {
     /// A proportion.
     Share(Share),
@@ -120,7 +123,7 @@ impl Estimate {
 }
 
 /// One group's part in a figure.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Part {
     /// The group's place among its [`crate::Groups`]; none for all together.
     pub group: Option<usize>,
@@ -138,7 +141,8 @@ impl Part {
 }
 
 /// How parts make a figure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Form {
     /// The part itself.
     Plain,
@@ -159,7 +163,8 @@ pub enum Form {
 }
 
 /// How the families of a figure become one number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Combine {
     /// The largest.
     Largest,
@@ -170,9 +175,10 @@ pub enum Combine {
 }
 
 /// One rate over the groups that a figure compares.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Family {
-    /// The rate: `tpr`.
+    /// The rate: `tpr`. Not read back: no interval depends on it.
+    #[serde(skip_deserializing)]
     pub rate: &'static str,
     /// The groups that have an estimate.
     pub parts: Vec<Part>,
@@ -181,7 +187,7 @@ pub struct Family {
 }
 
 /// What a figure is made of: all that an interval can be computed from.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Basis {
     /// How parts make a number.
     pub form: Form,

@@ -100,7 +100,7 @@ pub struct Ruling {
     pub requirement: usize,
     /// Pass, fail or inconclusive. A figure that cannot be estimated, or has no interval, is inconclusive.
     pub verdict: Verdict,
-    /// The interval at the family's level; none for a point rule, or where there is none.
+    /// The interval at the family's level; none for a point rule, or where there is none. What has one is of the family.
     pub interval: Option<Interval>,
     /// Where inconclusive: about how many more persons, spread over the groups as those there are, would settle it if
     /// the estimates stayed. None if no number would, or more than ten million.
@@ -136,6 +136,17 @@ pub fn judge(
     level: f64,
     error: &dyn Fn(&Figure) -> Option<f64>,
 ) -> Vec<Judgement> {
+    judge_among(figures, requirements, level, 0, error)
+}
+
+/// The same, with so many figures of the family judged elsewhere: one policy may gate several tables.
+pub(crate) fn judge_among(
+    figures: &[Figure],
+    requirements: &[Requirement],
+    level: f64,
+    elsewhere: usize,
+    error: &dyn Fn(&Figure) -> Option<f64>,
+) -> Vec<Judgement> {
     let evidence: Vec<Option<Evidence>> = figures
         .iter()
         .map(|f| {
@@ -148,7 +159,8 @@ pub fn judge(
         .iter()
         .zip(&evidence)
         .filter(|(f, e)| e.is_some() && requirements.iter().any(|r| by_interval(r, f)))
-        .count();
+        .count()
+        + elsewhere;
     let family_level = sidak_level(level, family);
     let mut judgements: Vec<Judgement> = figures
         .iter()

@@ -28,6 +28,7 @@ pub mod metric;
 mod piece;
 pub mod render;
 pub mod report;
+mod requirement;
 pub mod robustness;
 mod scan;
 mod settings;
@@ -45,4 +46,6 @@ pub use measure::{Measured, Refused, Skipped, measure};
 pub use report::{Asked, AuditReport, report, report_attacked};
 pub use scan::{Scan, ScanSettings, Subgroup, Target, scan};
 pub use settings::Settings;
-pub use table::{Coded, Columns, Filter, Numbers, Options, Outcome, Relation, Table, UNKNOWN};
+pub use table::{
+    Coded, Columns, Filter, Numbers, Options, Origin, Outcome, Relation, Table, UNKNOWN,
+};

@@ -21,6 +21,10 @@ pub struct Attacked {
     pub filtered: usize,
     /// The model attacked.
     pub model: String,
+    /// Its digest, hex.
+    pub model_sha256: String,
+    /// The digest of the set it was attacked on, hex.
+    pub data_sha256: String,
     /// Keys of the runs that count.
     pub runs: Vec<String>,
     /// The class that is a favourable decision, if one is.
@@ -135,7 +139,9 @@ pub fn join(
                 .decision(samples.iter().map(|s| pred(s.0) == Some(class)))
                 .label(samples.iter().map(|s| s.0.label == class));
         }
-        columns.build()
+        let mut table = columns.build()?;
+        table.origin.clone_from(&groups.origin);
+        Ok::<Table, AuditError>(table)
     };
     let attacked = |sample: &SampleRecord| match run {
         None => sample.adv_pred.or(sample.clean_pred),
@@ -155,6 +161,8 @@ pub fn join(
         unjudged,
         filtered,
         model: report.model.name.clone(),
+        model_sha256: report.model.sha256.clone(),
+        data_sha256: report.data.sha256.clone(),
         runs: counted.map(|a| a.key.clone()).collect(),
         favourable,
         distrust: uncured.map(|t| t.code.to_string()).collect(),

@@ -1,5 +1,7 @@
+use serde::{Deserialize, Serialize};
+
 /// What an audit holds to, beyond the table.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
     /// Least persons in a metric's own denominator (positives for a true-positive rate) for a group's figure to be
     /// estimated, 0 or more; 10. Nobody is always too few.

@@ -4,8 +4,11 @@ use std::fs;
 use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
+use proofmark::audit::report::AUDIT_SCHEMA;
+use proofmark::audit::{AuditReport, render};
 use proofmark::data::write_whole;
 use proofmark::domain::{Report, SampleRecord};
+use proofmark::policy::Record;
 use serde::Serialize;
 
 use crate::failure::Failure;
@@ -107,11 +110,43 @@ pub(crate) fn write_beside<S: Serialize>(
     Ok(name)
 }
 
+/// Writes the evidence of one check.
+pub(crate) fn write_record(path: &Path, record: &Record) -> Result<(), Failure> {
+    match record {
+        Record::Attack(report) => write_report(path, report),
+        Record::Audit(report) => write(path, render::json(report).as_bytes()),
+    }
+}
+
+/// Reads the evidence of one check back, of the kind that its schema says.
+pub(crate) fn read_record(path: &Path) -> Result<Record, Failure> {
+    #[derive(serde::Deserialize)]
+    struct Head {
+        schema: String,
+    }
+    let text = read(path)?;
+    let head: Result<Head, _> = serde_json::from_slice(&text);
+    if head.is_ok_and(|h| h.schema == AUDIT_SCHEMA) {
+        let report: AuditReport = serde_json::from_slice(&text)
+            .map_err(|e| Failure(format!("{}: not a proofmark audit: {e}", path.display())))?;
+        return Ok(report.into());
+    }
+    Ok(read_report(path)?.into())
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    fs::read(path).map_err(|e| {
+        Failure(format!(
+            "{}: cannot be read: {e}; expected a report",
+            path.display()
+        ))
+    })
+}
+
 /// Reads a report back, with the samples beside it.
 pub(crate) fn read_report(path: &Path) -> Result<Report, Failure> {
     let told = |e: &dyn std::fmt::Display| Failure(format!("{}: {e}", path.display()));
-    let text =
-        fs::read(path).map_err(|e| told(&format!("cannot be read: {e}; expected a report")))?;
+    let text = read(path)?;
     let mut report: Report =
         serde_json::from_slice(&text).map_err(|e| told(&format!("not a proofmark report: {e}")))?;
     if let Some(name) = report.samples_file.take() {

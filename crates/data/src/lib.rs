@@ -33,4 +33,5 @@ pub use error::DataError;
 pub use ndarray;
 pub use open::{Options, open};
 pub use records::{Records, stream};
+pub use source::sha256_of;
 pub use whole::write_whole;

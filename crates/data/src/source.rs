@@ -1,4 +1,5 @@
 use std::fmt::Write as _;
+use std::io::Read as _;
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
@@ -66,6 +67,27 @@ pub(crate) fn sha256(pieces: &[&[u8]]) -> String {
     for piece in pieces {
         hasher.update(piece);
     }
+    hex(hasher)
+}
+
+/// SHA-256 of a file in lower-case hex; the file is never in memory as a whole.
+pub fn sha256_of(path: &Path) -> Result<String, DataError> {
+    let told = |source| DataError::Read {
+        file: path.display().to_string(),
+        source,
+    };
+    let mut file = std::fs::File::open(path).map_err(told)?;
+    let mut hasher = Sha256::new();
+    let mut piece = vec![0; 1 << 16];
+    loop {
+        match file.read(&mut piece).map_err(told)? {
+            0 => return Ok(hex(hasher)),
+            n => hasher.update(&piece[..n]),
+        }
+    }
+}
+
+fn hex(hasher: Sha256) -> String {
     hasher.finalize().iter().fold(String::new(), |mut hex, b| {
         // Writing to a String cannot fail.
         let _ = write!(hex, "{b:02x}");

@@ -13,9 +13,9 @@ use crate::{Norm, SampleId, TrustFlag};
 /// The schema name every attack report carries.
 pub const REPORT_SCHEMA: &str = "proofmark/report/1";
 
-/// A two-sided interval, both ends in the unit of what it bounds.
+/// A two-sided interval, both ends in the unit of what it bounds. In JSON `[low, high]`; an end that is infinite is null.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(from = "[f64; 2]", into = "[f64; 2]")]
+#[serde(from = "[Option<f64>; 2]", into = "[Option<f64>; 2]")]
 pub struct Interval {
     /// Lower end.
     pub low: f64,
@@ -29,9 +29,18 @@ impl From<[f64; 2]> for Interval {
     }
 }
 
-impl From<Interval> for [f64; 2] {
+impl From<[Option<f64>; 2]> for Interval {
+    fn from([low, high]: [Option<f64>; 2]) -> Self {
+        Self {
+            low: low.unwrap_or(f64::NEG_INFINITY),
+            high: high.unwrap_or(f64::INFINITY),
+        }
+    }
+}
+
+impl From<Interval> for [Option<f64>; 2] {
     fn from(i: Interval) -> Self {
-        [i.low, i.high]
+        [i.low, i.high].map(|end| end.is_finite().then_some(end))
     }
 }
 

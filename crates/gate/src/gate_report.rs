@@ -62,18 +62,18 @@ pub struct CheckResult {
 /// What became of one comparison of a requirement.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ComparisonResult {
-    /// The comparison: `robust_accuracy >= 0.45`.
+    /// The comparison: `robust_accuracy >= 0.45`, `fpr_difference(race)<=0.1`.
     pub requirement: String,
     /// Its verdict; a pass that cannot be trusted is inconclusive.
     pub verdict: Verdict,
     /// The figure; absent where it is 0 out of 0.
     pub observed: Option<f64>,
-    /// Its interval at the check's level.
-    pub ci: Interval,
+    /// Its interval at the check's level, or at that of all bias checks together; absent where there is none.
+    pub ci: Option<Interval>,
     /// The threshold.
     pub threshold: f64,
-    /// Samples it rests on.
+    /// Samples it rests on; for a table its rows.
     pub n: u64,
-    /// Further samples of the set that would settle it, at the rate seen so far.
+    /// Further samples (rows of a table) that would settle it, at the rate seen so far.
     pub needed: Option<u64>,
 }

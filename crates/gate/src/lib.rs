@@ -26,12 +26,13 @@ mod trust;
 pub use date::{Date, DateError};
 pub use finding_code::{FindingCode, FindingCodeError};
 pub use gate_report::{CheckResult, ComparisonResult, GATE_SCHEMA, GateReport, PolicyFacts};
-pub use judge::{Assessment, Evidence, assess, evidence_file, judge};
+pub use judge::{Assessment, Evidence, Record, assess, evidence_file, judge};
 pub use merge::{MergeError, merge};
 pub use metric::Metric;
 pub use policy::{
-    Accept, AttackSpec, Budgets, Check, CheckKind, Comparison, DataBounds, DataEntry, DataRef,
-    Effect, Excuse, Job, Known, Layout, Limits, ModalityBudget, ModelEntry, ModelRef, OutputKind,
-    POLICY_SCHEMA, Policy, PolicyError, Preprocess, Requirement, ThreatSpec, Waiver,
+    Accept, AttackSpec, AttackTask, AuditTask, Budgets, Check, CheckKind, Comparison, DataBounds,
+    DataEntry, DataRef, Effect, Excuse, Job, Known, Layout, Limits, ModalityBudget, ModelEntry,
+    ModelRef, OutputKind, POLICY_SCHEMA, Policy, PolicyError, Preprocess, Requirement, Task,
+    ThreatSpec, Waiver,
 };
 pub use summary::{ReportHead, summarise};

@@ -3,7 +3,7 @@
 mod json;
 mod svg;
 mod table;
-mod text;
+pub mod text;
 
 pub use json::json;
 pub use svg::svg;

@@ -3,10 +3,10 @@ use std::fmt::Write as _;
 use proofmark_domain::Verdict;
 
 use super::SHOWN;
-use super::text::{chance, count, ends, grid, grids, number, plain};
+use super::text::{grid, grids, plain};
 use crate::AuditReport;
 use crate::metric::{self, Contrast, Run};
-use crate::report::{AttributeFacts, Gate, GroupFacts, Metric, Rate, Status};
+use crate::report::{AttributeFacts, Ends, Gate, GroupFacts, Metric, Rate, Status};
 
 /// Subgroups of a scan that are shown.
 const FOUND: usize = 5;
@@ -373,7 +373,7 @@ fn notes(report: &AuditReport, text: &mut String) {
         let _ = writeln!(
             text,
             "\nleft out of some or all figures, fewer than {} in the denominator: {}",
-            report.settings.min_n,
+            report.settings.measured.min_n,
             told.join(", ")
         );
     }
@@ -404,5 +404,28 @@ fn notes(report: &AuditReport, text: &mut String) {
     }
     if !needs.is_empty() && report.attack.is_none() && report.pairs.is_none() {
         let _ = writeln!(text, "\nmore could be measured with {}", needs.join(", "));
+    }
+}
+
+fn ends(ci: Option<Ends>) -> String {
+    let end = |v: Option<f64>, none: &str| v.map_or_else(|| none.to_owned(), |v| format!("{v:.3}"));
+    ci.map_or_else(String::new, |c| {
+        format!("[{}, {}]", end(c.low, "-inf"), end(c.high, "inf"))
+    })
+}
+
+fn number(value: Option<f64>) -> String {
+    value.map_or_else(|| "-".to_owned(), |v| format!("{v:.3}"))
+}
+
+fn count(n: Option<u64>) -> String {
+    n.map_or_else(|| "-".to_owned(), |n| n.to_string())
+}
+
+fn chance(p: Option<f64>) -> String {
+    match p {
+        None => "-".to_owned(),
+        Some(p) if p < 0.0001 => "<0.0001".to_owned(),
+        Some(p) => format!("{p:.4}"),
     }
 }

@@ -1,15 +1,13 @@
-//! Text that lines up.
+//! Text for a terminal that lines up and does nothing else.
 
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
-
-use crate::report::Ends;
 
 /// Characters of a line of several columns, where the columns can be dealt to several tables.
 const WIDEST: usize = 100;
 
 /// Aligned columns under a header, two spaces apart.
-pub(super) fn grid(header: &[&str], rows: Vec<Vec<String>>) -> String {
+pub fn grid(header: &[&str], rows: Vec<Vec<String>>) -> String {
     let mut table = Table::new();
     table.load_style(NOTHING).set_header(header.to_vec());
     for column in table.column_iter_mut() {
@@ -49,31 +47,8 @@ pub(super) fn grids(columns: &[(String, Vec<String>)]) -> Vec<String> {
     tables.into_iter().map(one).collect()
 }
 
-pub(super) fn ends(ci: Option<Ends>) -> String {
-    let end = |v: Option<f64>, none: &str| v.map_or_else(|| none.to_owned(), |v| format!("{v:.3}"));
-    ci.map_or_else(String::new, |c| {
-        format!("[{}, {}]", end(c.low, "-inf"), end(c.high, "inf"))
-    })
-}
-
-pub(super) fn number(value: Option<f64>) -> String {
-    value.map_or_else(|| "-".to_owned(), |v| format!("{v:.3}"))
-}
-
-pub(super) fn count(n: Option<u64>) -> String {
-    n.map_or_else(|| "-".to_owned(), |n| n.to_string())
-}
-
-pub(super) fn chance(p: Option<f64>) -> String {
-    match p {
-        None => "-".to_owned(),
-        Some(p) if p < 0.0001 => "<0.0001".to_owned(),
-        Some(p) => format!("{p:.4}"),
-    }
-}
-
 /// Names are foreign text: their control characters must not reach a terminal.
-pub(super) fn plain(text: &str) -> String {
+pub fn plain(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() { '\u{fffd}' } else { c })
         .collect()

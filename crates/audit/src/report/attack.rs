@@ -1,5 +1,6 @@
 //! The same groups clean and under attack, side by side.
 
+use proofmark_domain::Verdict;
 use serde::{Deserialize, Serialize};
 
 use crate::metric::{self, Need};
@@ -14,6 +15,10 @@ pub const UNDER_ATTACK: &str = "under attack";
 pub struct AttackFacts {
     /// The model attacked.
     pub model: String,
+    /// Its digest, hex.
+    pub model_sha256: String,
+    /// The digest of the set it was attacked on, hex.
+    pub data_sha256: String,
     /// Keys of the runs that count.
     pub runs: Vec<String>,
     /// The class that is a favourable decision; none: there are only outcomes.
@@ -28,12 +33,31 @@ impl AttackFacts {
     pub(super) fn new(attacked: &Attacked) -> Self {
         Self {
             model: attacked.model.clone(),
+            model_sha256: attacked.model_sha256.clone(),
+            data_sha256: attacked.data_sha256.clone(),
             runs: attacked.runs.clone(),
             favourable: attacked.favourable.map(|c| c as u64),
             unjudged: attacked.unjudged as u64,
             distrust: attacked.distrust.clone(),
         }
     }
+}
+
+/// What is said of a figure: one that rests on an attack not to be trusted does not pass, and why.
+pub(super) fn ruled(
+    attack: Option<&AttackFacts>,
+    figure: &Figure,
+    verdict: Verdict,
+) -> (Verdict, Option<String>) {
+    let distrust = attack.map_or(&[][..], |a| &a.distrust);
+    if verdict == Verdict::Pass && !distrust.is_empty() && rests_on_attack(figure) {
+        let why = format!(
+            "the attack report is not to be trusted: {}",
+            distrust.join(", ")
+        );
+        return (Verdict::Inconclusive, Some(why));
+    }
+    (verdict, None)
 }
 
 /// An attribute as it is called under attack; none: the table as a whole.
@@ -67,7 +91,7 @@ pub(super) fn extend<'a>(
 }
 
 /// Whether the figure says something about the attack.
-pub(super) fn rests_on_attack(figure: &Figure) -> bool {
+fn rests_on_attack(figure: &Figure) -> bool {
     figure.attribute.ends_with(UNDER_ATTACK)
         || needs(figure, Need::Outcome) && !figure.metric.starts_with("clean_")
 }

@@ -5,11 +5,11 @@ use proofmark_domain::Verdict;
 use super::suppress::{Hidden, OVERALL};
 use super::{
     AUDIT_SCHEMA, AttackFacts, AttributeFacts, AuditReport, Ends, Gate, GroupFacts, LeftOutGroup,
-    Metric, PairFacts, Rate, RefusedGroups, SettingFacts, SkippedMetric, Status, TableFacts,
-    attack,
+    Metric, NO_INTERVAL, PairFacts, Rate, RefusedGroups, SUPPRESSED, SettingFacts, SkippedMetric,
+    Status, TableFacts, attack,
 };
-use crate::judge::Bound;
-use crate::metric::{self, Ideal};
+use crate::judge::judge_among;
+use crate::metric;
 use crate::robustness::Attacked;
 use crate::{
     AuditError, By, Cell, Comparison, Estimate, Figure, Groups, Judgement, Measured, Requirement,
@@ -26,6 +26,8 @@ pub struct Asked {
     pub requirements: Vec<Requirement>,
     /// Their confidence together, between 0 and 1; 0.95.
     pub level: f64,
+    /// Figures of the same family that are judged in other reports, as one policy may gate several tables; 0.
+    pub elsewhere: usize,
     /// Cells below this many persons are not shown; 0, all are.
     pub suppress: u64,
     /// The proofmark that makes the report.
@@ -37,6 +39,7 @@ impl Default for Asked {
         Self {
             requirements: Vec::new(),
             level: SHOWN,
+            elsewhere: 0,
             suppress: 0,
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }
@@ -78,21 +81,26 @@ fn assemble(
     }
     for requirement in &asked.requirements {
         if !measured.figures.iter().any(|f| requirement.gates(f)) {
-            let expected = if requirement.metric.ends_with("_to_reference") {
-                "a reference group for an attribute"
-            } else {
-                "a metric of these groups"
-            };
             return Err(AuditError::Option {
                 option: "metric",
-                value: format!("`{}` has no figure here", requirement.metric),
-                expected: expected.to_owned(),
+                value: format!("`{requirement}` has no figure here"),
+                expected: what_has_figures(requirement, &measured),
             });
         }
     }
     let none = |_: &Figure| None;
-    let judged = judge(&measured.figures, &asked.requirements, asked.level, &none);
-    let shown = judge(&measured.figures, &[], SHOWN, &none);
+    let judged = judge_among(
+        &measured.figures,
+        &asked.requirements,
+        asked.level,
+        asked.elsewhere,
+        &none,
+    );
+    let shown = if asked.level.to_bits() == SHOWN.to_bits() {
+        judged.clone()
+    } else {
+        judge(&measured.figures, &[], SHOWN, &none)
+    };
     let hidden = Hidden::new(asked.suppress, &measured.groupings, &measured.figures);
     let writer = Writer {
         attack: attacked.map(AttackFacts::new),
@@ -104,6 +112,20 @@ fn assemble(
         asked: &asked,
     };
     Ok(writer.write(table, settings))
+}
+
+fn what_has_figures(requirement: &Requirement, measured: &Measured<'_>) -> String {
+    let attributes = || measured.groupings.iter().map(Groups::attribute);
+    match &requirement.attribute {
+        Some(given) if attributes().all(|a| a != given) => {
+            let hint = AuditError::hint(given, attributes());
+            format!("an attribute of this audit for `{given}`{hint}")
+        }
+        _ if requirement.metric.ends_with("_to_reference") => {
+            "a reference group for an attribute".to_owned()
+        }
+        _ => "a metric of these groups".to_owned(),
+    }
 }
 
 /// The requirements by the metrics' own ids, refused where they could never be judged.
@@ -133,71 +155,20 @@ fn checked(table: &Table, asked: &Asked) -> Result<Vec<Requirement>, AuditError>
                 needs: needs.join(" and "),
             });
         }
-        let text = text(requirement);
-        let expected = match (entry.ideal, requirement.bound) {
-            (Ideal::None, _) => {
-                return wrong(
-                    format!("`{text}` is about a rate of one group"),
-                    "a metric that compares groups, such as its `_difference` or `_ratio`",
-                );
-            }
-            (Ideal::Zero, Bound::AtLeast) => "`<=`: the larger it is, the less fair",
-            (Ideal::One, Bound::AtMost) => "`>=`: the smaller it is, the less fair",
-            _ => "",
-        };
-        if !expected.is_empty() {
-            return wrong(format!("`{text}`"), expected);
-        }
-        if !(requirement.tolerance.is_finite() && requirement.tolerance >= 0.0) {
-            return wrong(format!("`{text}`"), "a finite tolerance of at least 0");
-        }
-        let requirement = Requirement {
-            metric: entry.id.to_owned(),
-            ..requirement.clone()
-        };
+        let requirement = requirement.checked()?;
         if all.iter().any(|r| {
             r.metric == requirement.metric
                 && r.attribute == requirement.attribute
                 && r.by == requirement.by
         }) {
             return wrong(
-                format!("`{text}`: a second requirement on the metric"),
+                format!("`{requirement}`: a second requirement on the metric"),
                 "one",
             );
         }
         all.push(requirement);
     }
     Ok(all)
-}
-
-/// `metric<=F` or `metric>=F`.
-pub fn requirement(given: &str, by: By) -> Result<Requirement, AuditError> {
-    let bounds = [("<=", Bound::AtMost), (">=", Bound::AtLeast)];
-    let parsed = bounds.into_iter().find_map(|(sign, bound)| {
-        let (metric, tolerance) = given.split_once(sign)?;
-        let tolerance: f64 = tolerance.trim().parse().ok()?;
-        Some(Requirement {
-            metric: metric.trim().to_owned(),
-            attribute: None,
-            bound,
-            tolerance,
-            by,
-        })
-    });
-    parsed.ok_or_else(|| AuditError::Option {
-        option: "metric",
-        value: format!("`{given}`"),
-        expected: "METRIC<=NUMBER or METRIC>=NUMBER, such as impact_ratio>=0.8".to_owned(),
-    })
-}
-
-/// A requirement as it is typed.
-fn text(requirement: &Requirement) -> String {
-    let sign = match requirement.bound {
-        Bound::AtMost => "<=",
-        Bound::AtLeast => ">=",
-    };
-    format!("{}{sign}{}", requirement.metric, requirement.tolerance)
 }
 
 struct Writer<'a> {
@@ -216,23 +187,11 @@ fn is_rate(figure: &Figure) -> bool {
 }
 
 impl Writer<'_> {
-    /// What is said of a figure: one that rests on an attack not to be trusted does not pass.
-    fn ruled(&self, figure: &Figure, verdict: Verdict) -> (Verdict, Option<String>) {
-        let distrust = self.attack.iter().flat_map(|a| &a.distrust);
-        let codes: Vec<&str> = distrust.map(String::as_str).collect();
-        if verdict == Verdict::Pass && !codes.is_empty() && attack::rests_on_attack(figure) {
-            let why = format!(
-                "the attack report is not to be trusted: {}",
-                codes.join(", ")
-            );
-            return (Verdict::Inconclusive, Some(why));
-        }
-        (verdict, None)
-    }
-
     fn write(&self, table: &Table, settings: &Settings) -> AuditReport {
         let gates = self.gates();
         let verdicts = gates.iter().map(|g| g.verdict);
+        let together = |j: &&Judgement| j.rulings.iter().any(|r| r.interval.is_some());
+        let own_family = self.judged.iter().filter(together).count();
         AuditReport {
             schema: AUDIT_SCHEMA.to_owned(),
             version: self.asked.version.clone(),
@@ -241,21 +200,13 @@ impl Writer<'_> {
                 rows: table.rows() as u64,
                 filtered: table.filtered(),
                 weighted: table.weights().is_some(),
+                origin: table.origin().cloned(),
             },
             settings: SettingFacts {
                 level: self.asked.level,
-                min_n: settings.min_n,
-                intersections: settings.intersections as u64,
-                reference: settings
-                    .reference
-                    .iter()
-                    .map(|(column, value)| format!("{column}={value}"))
-                    .collect(),
+                family: (own_family + self.asked.elsewhere) as u64,
                 suppress: self.asked.suppress,
-                neighbours: settings.neighbours as u64,
-                alpha: settings.alpha,
-                score_bins: settings.bins as u64,
-                seed: settings.seed,
+                measured: settings.clone(),
             },
             verdict: (!gates.is_empty()).then(|| Verdict::of_all(verdicts)),
             gates,
@@ -304,23 +255,21 @@ impl Writer<'_> {
             for ruling in &judgement.rulings {
                 let requirement = &self.asked.requirements[ruling.requirement];
                 let no_interval = (requirement.by == By::Interval && ruling.interval.is_none())
-                    .then(|| "its parts give no interval".to_owned());
-                let (verdict, distrust) = self.ruled(figure, ruling.verdict);
+                    .then(|| NO_INTERVAL.to_owned());
+                let attack = self.attack.as_ref();
+                let (verdict, distrust) = attack::ruled(attack, figure, ruling.verdict);
                 gates.push(Gate {
-                    requirement: text(requirement),
+                    requirement: requirement.to_string(),
                     metric: figure.metric.to_owned(),
                     attribute: figure.attribute.clone(),
-                    judge: match requirement.by {
-                        By::Interval => "interval",
-                        By::Point => "point",
-                    }
-                    .to_owned(),
+                    judge: requirement.by.as_str().to_owned(),
                     value: figure.value().filter(|_| !hidden),
                     interval: ruling.interval.map(Ends::from).filter(|_| !hidden),
+                    family: ruling.interval.is_some(),
                     verdict,
                     needed: ruling.needed.filter(|_| !hidden),
                     reason: match &figure.value {
-                        _ if hidden => Some("suppressed".to_owned()),
+                        _ if hidden => Some(SUPPRESSED.to_owned()),
                         Err(reason) => Some(self.hidden.reason(reason)),
                         Ok(_) => distrust.or(no_interval),
                     },
@@ -342,7 +291,10 @@ impl Writer<'_> {
         let hidden = self.hidden.figure(figure);
         let status = if !judged.is_exploratory() {
             let rulings = judged.rulings.iter();
-            Verdict::of_all(rulings.map(|r| self.ruled(figure, r.verdict).0)).into()
+            Verdict::of_all(
+                rulings.map(|r| attack::ruled(self.attack.as_ref(), figure, r.verdict).0),
+            )
+            .into()
         } else if hidden {
             Status::Suppressed
         } else if figure.value.is_err() {
@@ -366,7 +318,7 @@ impl Writer<'_> {
             p_adjusted: judged.p_adjusted.filter(|_| !hidden),
             status,
             reason: match &figure.value {
-                _ if hidden => Some("suppressed".to_owned()),
+                _ if hidden => Some(SUPPRESSED.to_owned()),
                 Ok(_) => None,
                 Err(reason) => Some(self.hidden.reason(reason)),
             },
@@ -384,6 +336,9 @@ impl Writer<'_> {
                 .collect(),
             persons_left_out: Some(figure.persons_left_out).filter(|_| !secret),
             share_left_out: Some(figure.share_left_out()).filter(|_| !secret),
+            persons: Some(figure.persons).filter(|_| !secret),
+            basis: (figure.comparison.is_headline() && !hidden && figure.value.is_ok())
+                .then(|| figure.basis.clone()),
         }
     }
 

@@ -1,5 +1,6 @@
 //! The audit report, `proofmark/audit/1`: every figure with its interval, and what every group is made of.
 
+mod again;
 mod attack;
 mod build;
 mod pairs;
@@ -8,7 +9,7 @@ mod scan;
 mod suppress;
 
 pub use attack::{AttackFacts, UNDER_ATTACK};
-pub use build::{Asked, report, report_attacked, requirement};
+pub use build::{Asked, report, report_attacked};
 pub use pairs::PairFacts;
 pub use samples::{Detail, SampleFacts, samples};
 pub use scan::{ScanFacts, SubgroupFacts};
@@ -16,8 +17,16 @@ pub use scan::{ScanFacts, SubgroupFacts};
 use proofmark_domain::{Interval, Verdict};
 use serde::{Deserialize, Serialize};
 
+use crate::{Basis, Origin, Settings};
+
 /// The schema name every audit report carries.
 pub const AUDIT_SCHEMA: &str = "proofmark/audit/1";
+
+/// The reason of what is suppressed.
+pub(crate) const SUPPRESSED: &str = "suppressed";
+
+/// The reason of what can be measured and not be judged.
+const NO_INTERVAL: &str = "its parts give no interval";
 
 /// The ends of an interval; an end that is infinite is none. In JSON `[low, high]`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -38,6 +47,12 @@ impl From<[Option<f64>; 2]> for Ends {
 impl From<Ends> for [Option<f64>; 2] {
     fn from(ends: Ends) -> Self {
         [ends.low, ends.high]
+    }
+}
+
+impl From<Ends> for Interval {
+    fn from(ends: Ends) -> Self {
+        Self::from([ends.low, ends.high])
     }
 }
 
@@ -146,6 +161,8 @@ pub struct TableFacts {
     pub filtered: u64,
     /// Whether rows are weighted.
     pub weighted: bool,
+    /// The file, its digest, and how its columns were read; none for a table of arrays.
+    pub origin: Option<Origin>,
 }
 
 /// How an audit was made.
@@ -153,22 +170,13 @@ pub struct TableFacts {
 pub struct SettingFacts {
     /// Confidence with which requirements are judged, all together.
     pub level: f64,
-    /// Least persons in a metric's own denominator.
-    pub min_n: u64,
-    /// Attributes taken together at most.
-    pub intersections: u64,
-    /// `COL=V`: the groups that others are compared with.
-    pub reference: Vec<String>,
+    /// Figures judged together by their intervals, those of other tables of the same policy included.
+    pub family: u64,
     /// Cells below this many persons are not shown; 0: all are.
     pub suppress: u64,
-    /// Neighbours of the consistency.
-    pub neighbours: u64,
-    /// The alpha of the generalised entropy index.
-    pub alpha: f64,
-    /// Bins of the reliability curve.
-    pub score_bins: u64,
-    /// The seed of every draw.
-    pub seed: u64,
+    /// How figures were measured.
+    #[serde(flatten)]
+    pub measured: Settings,
 }
 
 /// One requirement on one attribute.
@@ -186,6 +194,8 @@ pub struct Gate {
     pub value: Option<f64>,
     /// At the level of all requirements together; none for a point rule.
     pub interval: Option<Ends>,
+    /// Whether it is one of the figures judged together.
+    pub family: bool,
     /// Pass, fail or inconclusive.
     pub verdict: Verdict,
     /// Where inconclusive: about how many more persons would settle it.
@@ -225,6 +235,17 @@ pub struct Metric {
     pub persons_left_out: Option<u64>,
     /// Their share of all.
     pub share_left_out: Option<f64>,
+    /// Persons in all, whom the figure leaves out included.
+    pub persons: Option<u64>,
+    /// What a headline is made of: all that its interval is computed from, at any level.
+    pub basis: Option<Basis>,
+}
+
+impl Metric {
+    /// Whether it was measured and is not told.
+    pub fn is_suppressed(&self) -> bool {
+        self.reason.as_deref() == Some(SUPPRESSED)
+    }
 }
 
 /// A group that a figure leaves out.

@@ -1,6 +1,9 @@
 //! Rows to keep.
 
+use std::fmt;
 use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
 
 use super::field::Field;
 use crate::AuditError;
@@ -22,6 +25,16 @@ pub enum Relation {
     AtLeast,
 }
 
+/// How relations are written; the longer signs first, as the shorter ones begin them.
+const SIGNS: [(&str, Relation); 6] = [
+    ("!=", Relation::IsNot),
+    ("<=", Relation::AtMost),
+    (">=", Relation::AtLeast),
+    ("=", Relation::Is),
+    ("<", Relation::Below),
+    (">", Relation::Above),
+];
+
 /// One condition on a row: `race=White`, `age>=25`.
 ///
 /// Several `=` of one column mean any of them; all else means all of them.
@@ -32,7 +45,8 @@ pub enum Relation {
 /// assert_eq!((filter.column.as_str(), filter.relation), ("age", Relation::AtLeast));
 /// # Ok::<(), proofmark_audit::AuditError>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Filter {
     /// The column.
     pub column: String,
@@ -40,6 +54,28 @@ pub struct Filter {
     pub relation: Relation,
     /// With what.
     pub value: String,
+}
+
+impl fmt::Display for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = SIGNS.iter().find(|s| s.1 == self.relation);
+        let sign = sign.map_or("=", |s| s.0);
+        write!(f, "{}{sign}{}", self.column, self.value)
+    }
+}
+
+impl From<Filter> for String {
+    fn from(filter: Filter) -> Self {
+        filter.to_string()
+    }
+}
+
+impl TryFrom<String> for Filter {
+    type Error = AuditError;
+
+    fn try_from(text: String) -> Result<Self, AuditError> {
+        text.parse()
+    }
 }
 
 impl FromStr for Filter {
@@ -53,15 +89,7 @@ impl FromStr for Filter {
         };
         let at = text.find(['=', '!', '<', '>']).ok_or_else(wrong)?;
         let (column, rest) = text.split_at(at);
-        let relations = [
-            ("!=", Relation::IsNot),
-            ("<=", Relation::AtMost),
-            (">=", Relation::AtLeast),
-            ("=", Relation::Is),
-            ("<", Relation::Below),
-            (">", Relation::Above),
-        ];
-        let found = relations
+        let found = SIGNS
             .iter()
             .find_map(|(sign, r)| Some((*r, rest.strip_prefix(sign)?)));
         let (relation, value) = found.ok_or_else(wrong)?;

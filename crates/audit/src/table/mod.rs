@@ -8,11 +8,13 @@ mod field;
 mod filter;
 mod load;
 mod npz;
+mod open;
 mod options;
 
 pub use arrays::Columns;
 pub use coded::{Coded, UNKNOWN};
 pub use filter::{Filter, Relation};
+pub use open::Origin;
 pub use options::Options;
 
 use coded::Coder;
@@ -55,6 +57,7 @@ pub struct Numbers {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Table {
     pub(crate) source: String,
+    pub(crate) origin: Option<Origin>,
     pub(crate) rows: usize,
     pub(crate) filtered: u64,
     /// Which rows of the source these are, where they are not all of them; ascending but for tables that were resampled.
@@ -79,6 +82,11 @@ impl Table {
     /// Where it came from, for messages.
     pub fn source(&self) -> &str {
         &self.source
+    }
+
+    /// The file it was read from, and how; none for a table of arrays.
+    pub fn origin(&self) -> Option<&Origin> {
+        self.origin.as_ref()
     }
 
     /// Rows.
@@ -220,6 +228,7 @@ impl Table {
         let coded = |c: &Option<Coded>| c.as_ref().map(|c| c.take(rows));
         Self {
             source: self.source.clone(),
+            origin: self.origin.clone(),
             rows: rows.len(),
             filtered: self.filtered,
             kept: Some(rows.iter().map(|r| self.source_row(*r)).collect()),

@@ -1,11 +1,14 @@
 //! What the columns of a file are for.
 
+use serde::{Deserialize, Serialize};
+
 use super::Filter;
 use crate::AuditError;
 
 /// Names the columns of a file by role. A name that stands in the header several times is told apart by its place among
 /// them: `decile_score#1`.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Options {
     /// Names of the columns of a file without a header; empty if its first row is one.
     pub columns: Vec<String>,
@@ -50,6 +53,7 @@ pub struct Options {
     pub delimiter: u8,
     /// The table only says to which groups the samples of an attack report belong. They are found by `id`, else by a
     /// column of that name, else by their row.
+    #[serde(default)]
     pub groups_only: bool,
 }
 

@@ -1,9 +1,11 @@
 use std::path::Path;
 
 use proofmark::Progress as _;
-use proofmark::audit::report::{self, AuditReport, Detail, SampleFacts, requirement};
+use proofmark::audit::report::{self, AuditReport, Detail, SampleFacts};
 use proofmark::audit::robustness::{self, Attacked};
-use proofmark::audit::{self, Asked, By, Options, ScanSettings, Settings, Table, Target, render};
+use proofmark::audit::{
+    self, Asked, By, Options, Requirement, ScanSettings, Settings, Table, Target, render,
+};
 use proofmark::engine::{Event, Observer as _};
 
 use crate::args::audit::{Audit, JudgeArg, SamplesArg};
@@ -87,18 +89,8 @@ enum Audited {
 
 fn audited(args: &Audit) -> Result<Audited, Failure> {
     let options = options(args)?;
-    let read = |path: &Path| {
-        let npz = path
-            .extension()
-            .is_some_and(|e| e.eq_ignore_ascii_case("npz"));
-        if npz {
-            Table::npz(path, &options)
-        } else {
-            Table::csv(path, &options)
-        }
-    };
     let Some(report) = &args.report else {
-        let table = args.table.as_deref().map(read);
+        let table = args.table.as_deref().map(|t| Table::open(t, &options));
         let table = table.ok_or_else(|| Failure("expected a table of decisions".to_owned()))?;
         return Ok(Audited::Table(table?));
     };
@@ -122,7 +114,7 @@ fn audited(args: &Audit) -> Result<Audited, Failure> {
                 "--groups: none given; expected columns of the table".to_owned(),
             ));
         }
-        Some(path) => read(path)?,
+        Some(path) => Table::open(path, &options)?,
         None => robustness::carried(&attack, &options)?,
     };
     let joined = robustness::join(&attack, &groups, favourable, args.attack.as_deref())?;
@@ -134,10 +126,10 @@ fn asked(args: &Audit) -> Result<Asked, Failure> {
         JudgeArg::Interval => By::Interval,
         JudgeArg::Point => By::Point,
     };
-    let requirements = args
-        .metrics
-        .iter()
-        .map(|m| requirement(m, by).map_err(Failure::from));
+    let requirements = args.metrics.iter().map(|m| {
+        let requirement: Requirement = m.parse()?;
+        Ok(Requirement { by, ..requirement })
+    });
     Ok(Asked {
         requirements: requirements.collect::<Result<_, Failure>>()?,
         level: args.level,

@@ -2,8 +2,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use proofmark::domain::{Report, Shard};
-use proofmark::policy::{Evidence, GateReport, evidence_file, judge, merge};
+use proofmark::domain::Shard;
+use proofmark::policy::{Evidence, GateReport, Record, Task, evidence_file, judge, merge};
 use proofmark::{Gate, GateOptions};
 
 use super::{colour, renderer};
@@ -129,9 +129,13 @@ fn measure(args: &args::Gate, gate: &Gate, quiet: bool) -> Result<Evidence, Fail
     let mut unwritten = None;
     let evidence = gate.run(&options, &earlier, &mut |check, result| {
         // Each check's evidence is kept as soon as it is there: a later crash loses nothing.
-        if let (Some(dir), Ok(report), false) = (&args.out_dir, result, signals::interrupted()) {
-            let path = dir.join(file_name(check, args.shard));
-            if let Err(e) = output::write_report(&path, report) {
+        if let (Some(dir), Ok(record), false) = (&args.out_dir, result, signals::interrupted()) {
+            let path = dir.join(file_name(
+                check,
+                args.shard,
+                matches!(record, Record::Audit(_)),
+            ));
+            if let Err(e) = output::write_record(&path, record) {
                 unwritten = Some(e);
             }
         }
@@ -143,21 +147,23 @@ fn measure(args: &args::Gate, gate: &Gate, quiet: bool) -> Result<Evidence, Fail
     }
 }
 
-fn file_name(check: &str, shard: Option<Shard>) -> String {
-    match shard {
+/// A table is not divided: its evidence is whole whatever the shard.
+fn file_name(check: &str, shard: Option<Shard>, whole: bool) -> String {
+    match shard.filter(|_| !whole) {
         None => evidence_file(check),
         Some(Shard { index, count }) => format!("{check}.shard-{index}-of-{count}.json"),
     }
 }
 
 /// Evidence of an earlier run; whatever cannot be read is measured again.
-fn earlier(gate: &Gate, dir: &Path, shard: Option<Shard>) -> BTreeMap<String, Report> {
+fn earlier(gate: &Gate, dir: &Path, shard: Option<Shard>) -> BTreeMap<String, Record> {
     gate.policy()
         .checks
         .iter()
         .filter_map(|c| {
-            let report = output::read_report(&dir.join(file_name(&c.id, shard))).ok()?;
-            Some((c.id.clone(), report))
+            let whole = matches!(c.task, Task::Audit(_));
+            let record = output::read_record(&dir.join(file_name(&c.id, shard, whole))).ok()?;
+            Some((c.id.clone(), record))
         })
         .collect()
 }
@@ -187,7 +193,7 @@ fn read_evidence(gate: &Gate, dir: &Path) -> Result<Evidence, Failure> {
             })
             .collect();
         let result = if files.contains(&whole) {
-            output::read_report(&dir.join(&whole)).map_err(|e| e.0)
+            output::read_record(&dir.join(&whole)).map_err(|e| e.0)
         } else if parts.is_empty() {
             continue;
         } else {
@@ -196,6 +202,7 @@ fn read_evidence(gate: &Gate, dir: &Path) -> Result<Evidence, Failure> {
                 .map(|f| output::read_report(&dir.join(f)).map_err(|e| e.0))
                 .collect::<Result<Vec<_>, _>>()
                 .and_then(|parts| merge(parts).map_err(|e| e.to_string()))
+                .map(Record::from)
         };
         evidence.insert(check.id.clone(), result);
     }

@@ -320,7 +320,10 @@ fn neighbours_and_other_settings_are_told_in_the_report() {
     let report = audit(&["--features", "age,score", "--neighbours", "3"]);
     let three = headline(&report, "consistency").value.expect("a value");
     assert_eq!(
-        (report.settings.neighbours, report.settings.alpha),
+        (
+            report.settings.measured.neighbours,
+            report.settings.measured.alpha
+        ),
         (3, 2.0)
     );
     let five = headline(&audit(&["--features", "age,score"]), "consistency").value;

@@ -4,6 +4,7 @@ mod audit;
 mod audit_attack;
 mod audit_rows;
 mod bad_input;
+mod bias_gate;
 mod crafted;
 mod exit_codes;
 mod falsify;

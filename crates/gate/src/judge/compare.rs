@@ -1,4 +1,4 @@
-use proofmark_domain::{Report, Verdict};
+use proofmark_domain::{Interval, Report, Verdict};
 
 use crate::ComparisonResult;
 use crate::metric::Counts;
@@ -25,7 +25,7 @@ pub(super) fn measure(comparison: &Comparison, level: f64, report: &Report) -> C
         requirement: comparison.to_string(),
         verdict,
         observed: estimate.observed,
-        ci: estimate.ci,
+        ci: Some(estimate.ci),
         threshold: *threshold,
         n: estimate.n,
         needed,
@@ -42,18 +42,26 @@ fn needed(comparison: &Comparison, level: f64, counts: &Counts) -> Option<u64> {
     }
 }
 
+/// A level in percent, rounded, so that 0.95 reads 95 and not 94.99999999999999.
+pub(super) fn percent(level: f64) -> f64 {
+    (level * 1e8).round() / 1e6
+}
+
 /// The figures in one clause: `robust_accuracy is 0.580 [0.549, 0.611] over 1000 samples`.
 pub(super) fn figures(comparison: &Comparison, result: &ComparisonResult, level: f64) -> String {
     let observed = result
         .observed
         .map_or_else(|| "not defined (0 of 0)".to_owned(), |o| format!("{o:.3}"));
+    let ci = result.ci.unwrap_or(Interval {
+        low: 0.0,
+        high: 1.0,
+    });
     format!(
         "{} is {observed} [{:.3}, {:.3}] at {} % over {} samples",
         comparison.metric,
-        result.ci.low,
-        result.ci.high,
-        // Rounded, so that 0.95 reads 95 and not 94.99999999999999.
-        (level * 1e8).round() / 1e6,
+        ci.low,
+        ci.high,
+        percent(level),
         result.n
     )
 }

@@ -1,15 +1,15 @@
 use proofmark_domain::{Coupling, REPORT_SCHEMA, Report, Role, RunMeta, ThreatRecord};
 
-use crate::policy::{Budgets, Check, DataRef, Job, ModelRef, Policy, ThreatSpec};
+use crate::policy::{AttackTask, Budgets, DataRef, ModelRef, Policy, ThreatSpec};
 
 /// Whether a report is the evidence a check asks for; if not, what is amiss.
 ///
 /// Re-judging takes files from a folder, and a stale or partial one must never pass for the real thing.
-pub(super) fn fits(policy: &Policy, check: &Check, report: &Report) -> Result<(), String> {
+pub(super) fn fits(policy: &Policy, task: &AttackTask, report: &Report) -> Result<(), String> {
     same("schema", REPORT_SCHEMA, &report.schema)?;
-    same("model", check.model.name(), &report.model.name)?;
-    same("data", check.data.name(), &report.data.name)?;
-    if let ModelRef::Entry(entry) = &check.model
+    same("model", task.model.name(), &report.model.name)?;
+    same("data", task.data.name(), &report.data.name)?;
+    if let ModelRef::Entry(entry) = &task.model
         && let Some(digest) = &entry.sha256
     {
         same(
@@ -18,7 +18,7 @@ pub(super) fn fits(policy: &Policy, check: &Check, report: &Report) -> Result<()
             &report.model.sha256.to_ascii_lowercase(),
         )?;
     }
-    if let DataRef::Entry(entry) = &check.data
+    if let DataRef::Entry(entry) = &task.data
         && let Some(digest) = &entry.sha256
     {
         same(
@@ -44,7 +44,7 @@ pub(super) fn fits(policy: &Policy, check: &Check, report: &Report) -> Result<()
     if report.samples.is_empty() {
         return Err("it holds no samples".to_owned());
     }
-    for comparison in &check.require.comparisons {
+    for comparison in &task.require.comparisons {
         if let Some(class) = comparison.metric.class()
             && class >= report.model.classes
         {
@@ -59,10 +59,10 @@ pub(super) fn fits(policy: &Policy, check: &Check, report: &Report) -> Result<()
         .iter()
         .map(proofmark_domain::AttackSummary::meta)
         .collect();
-    ran(&Job::of(check, policy.seed), &runs)
+    ran(task, &runs)
 }
 
-fn same(what: &str, asked: &str, found: &str) -> Result<(), String> {
+pub(super) fn same(what: &str, asked: &str, found: &str) -> Result<(), String> {
     if asked == found {
         Ok(())
     } else {
@@ -73,12 +73,12 @@ fn same(what: &str, asked: &str, found: &str) -> Result<(), String> {
 }
 
 /// Every attack asked for ran as an attack with the threat asked for, as often as it was asked for.
-fn ran(job: &Job, runs: &[RunMeta]) -> Result<(), String> {
-    let Some(threat) = &job.threat else {
+fn ran(task: &AttackTask, runs: &[RunMeta]) -> Result<(), String> {
+    let Some(threat) = &task.threat else {
         return Ok(());
     };
-    for attack in &job.attacks {
-        let asked = job.attacks.iter().filter(|a| a.id == attack.id).count();
+    for attack in &task.attacks {
+        let asked = task.attacks.iter().filter(|a| a.id == attack.id).count();
         // A policy may ask for a baseline by name.
         let found = runs
             .iter()

@@ -48,7 +48,7 @@ fn masked(mut report: Report) -> Report {
 fn run(policy: &Policy, report: Report) -> GateReport {
     judge(
         policy,
-        Evidence::from([("linf".to_owned(), Ok(report))]),
+        Evidence::from([("linf".to_owned(), Ok(report.into()))]),
         today(),
     )
 }
@@ -403,7 +403,7 @@ fn figures_are_taken_from_the_samples() {
 #[test]
 fn evidence_without_a_check_warns() {
     let evidence = Evidence::from([
-        ("linf".to_owned(), Ok(measured(580, 1000))),
+        ("linf".to_owned(), Ok(measured(580, 1000).into())),
         ("old".to_owned(), Err(String::new())),
     ]);
     let gate = judge(&policy("robust_accuracy >= 0.5", "", ""), evidence, today());

@@ -1,11 +1,10 @@
-use super::attacks::{self, AttackSpec};
-use super::data::{self, DataEntry, DataRef};
+use super::attack_task::{self, AttackTask};
+use super::audit_task::{self, AuditTask};
+use super::data::DataEntry;
 use super::error::PolicyError;
 use super::file::Known;
-use super::model::{self, ModelEntry, ModelRef};
+use super::model::ModelEntry;
 use super::reader::{Field, Section};
-use super::requirement::{self, Requirement};
-use super::threat::{self, ThreatSpec};
 
 /// What kind of measurement a check needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +13,8 @@ pub enum CheckKind {
     Robustness,
     /// Accuracy without attack.
     Clean,
+    /// Decisions of a table, group by group.
+    Bias,
 }
 
 impl CheckKind {
@@ -22,6 +23,15 @@ impl CheckKind {
         match self {
             Self::Robustness => "robustness",
             Self::Clean => "clean",
+            Self::Bias => "bias",
+        }
+    }
+
+    /// The fields that only checks of some kinds have.
+    const fn own_fields(self) -> &'static [&'static str] {
+        match self {
+            Self::Robustness | Self::Clean => attack_task::FIELDS,
+            Self::Bias => audit_task::FIELDS,
         }
     }
 }
@@ -41,44 +51,60 @@ pub enum Effect {
 pub struct Check {
     /// Unique in the policy, and fit for a file name.
     pub id: String,
-    /// What is measured.
-    pub kind: CheckKind,
-    /// The model.
-    pub model: ModelRef,
-    /// The data.
-    pub data: DataRef,
-    /// What attacks may change; absent for a clean check.
-    pub threat: Option<ThreatSpec>,
-    /// The attacks; none for a clean check.
-    pub attacks: Vec<AttackSpec>,
-    /// What must hold.
-    pub require: Requirement,
+    /// What is measured, and what must hold.
+    pub task: Task,
     /// Confidence of every interval, between 0 and 1.
     pub level: f64,
     /// Effect of a missed requirement.
     pub on_fail: Effect,
     /// Effect of samples that cannot tell. A figure that cannot be trusted is never let through by this.
     pub on_inconclusive: Effect,
-    /// At most this many samples, a seeded, class-stratified subset.
-    pub limit: Option<u64>,
 }
 
-const FIELDS: [&str; 14] = [
+/// What a check measures, and what must hold.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Task {
+    /// A model on data, attacked or not.
+    Attack(Box<AttackTask>),
+    /// A table of decisions.
+    Audit(Box<AuditTask>),
+}
+
+impl Task {
+    /// The kind of check it is.
+    pub const fn kind(&self) -> CheckKind {
+        match self {
+            Self::Attack(task) if task.threat.is_some() => CheckKind::Robustness,
+            Self::Attack(_) => CheckKind::Clean,
+            Self::Audit(_) => CheckKind::Bias,
+        }
+    }
+
+    /// The requirement as it is told.
+    pub fn requirement(&self) -> String {
+        match self {
+            Self::Attack(task) => task.require.to_string(),
+            Self::Audit(task) => {
+                let all: Vec<String> = task.require.iter().map(ToString::to_string).collect();
+                all.join(", ")
+            }
+        }
+    }
+}
+
+/// The fields of every check.
+const COMMON: [&str; 7] = [
     "id",
     "kind",
-    "model",
-    "data",
-    "threat",
-    "attacks",
-    "probes",
-    "metrics",
     "require",
     "level",
     "on_fail",
     "on_inconclusive",
     "sampling",
-    "limit",
 ];
+
+/// Fields of kinds that are still to come.
+const LATER: [&str; 1] = ["probes"];
 
 const EFFECTS: [(&str, Effect); 2] = [("deny", Effect::Deny), ("warn", Effect::Warn)];
 
@@ -88,36 +114,20 @@ pub(super) fn read(
     sets: &[DataEntry],
     known: &Known<'_>,
 ) -> Result<Check, PolicyError> {
-    let mut s = field.section(&FIELDS)?;
+    let mut s = field.open_section()?;
     let id = id(&s.need("id")?)?;
     s.path = format!("check \"{id}\"");
     let kind = kind(&s.need("kind")?)?;
-    for name in ["probes", "metrics"] {
-        if let Some(f) = s.get(name) {
-            return Err(f.error(format!(
-                "a check of kind \"{}\" has no {name}",
-                kind.as_str()
-            )));
-        }
-    }
-    let (threat, attacks) = match kind {
-        CheckKind::Robustness => (
-            Some(threat::read(&s.need("threat")?)?),
-            attacks::read(&s.need("attacks")?, known)?,
-        ),
-        CheckKind::Clean => {
-            if let Some(f) = s.get("threat").or_else(|| s.get("attacks")) {
-                return Err(f.error("a check of kind \"clean\" runs no attack; for attacks, use kind = \"robustness\""));
-            }
-            (None, Vec::new())
-        }
-    };
-    let ids: Vec<&str> = attacks.iter().map(|a| a.id.as_str()).collect();
+    fields(&s, kind)?;
     fixed_sampling(&s)?;
+    let task = match kind {
+        CheckKind::Robustness | CheckKind::Clean => {
+            Task::Attack(Box::new(attack_task::read(&s, kind, models, sets, known)?))
+        }
+        CheckKind::Bias => Task::Audit(Box::new(audit_task::read(&s, sets)?)),
+    };
     Ok(Check {
-        model: model::find(&s.need("model")?, models, known)?,
-        data: data::find(&s.need("data")?, sets, known)?,
-        require: requirement::read(&s.need("require")?, &ids, kind == CheckKind::Robustness)?,
+        task,
         level: s.maybe("level", level)?.unwrap_or(0.95),
         on_fail: s
             .maybe("on_fail", |f| f.word(&EFFECTS))?
@@ -125,12 +135,23 @@ pub(super) fn read(
         on_inconclusive: s
             .maybe("on_inconclusive", |f| f.word(&EFFECTS))?
             .unwrap_or_default(),
-        limit: s.maybe("limit", |f| f.whole(1))?,
         id,
-        kind,
-        threat,
-        attacks,
     })
+}
+
+/// Only what a check of this kind has. A field of another kind is told apart from one that nobody knows.
+fn fields(s: &Section<'_>, kind: CheckKind) -> Result<(), PolicyError> {
+    let own: Vec<&'static str> = COMMON.iter().chain(kind.own_fields()).copied().collect();
+    let others = [attack_task::FIELDS, audit_task::FIELDS, &LATER].concat();
+    for name in others.into_iter().filter(|n| !own.contains(n)) {
+        if let Some(f) = s.get(name) {
+            return Err(f.error(format!(
+                "a check of kind \"{}\" has no {name}",
+                kind.as_str()
+            )));
+        }
+    }
+    s.only(&own)
 }
 
 /// An id names the evidence file and, with a code behind a slash, what a waiver covers.
@@ -159,14 +180,16 @@ fn kind(field: &Field<'_>) -> Result<CheckKind, PolicyError> {
     let kinds = [
         ("robustness", Some(CheckKind::Robustness)),
         ("clean", Some(CheckKind::Clean)),
+        ("bias", Some(CheckKind::Bias)),
         ("backdoor", None),
-        ("bias", None),
         ("baseline", None),
         ("limits", None),
     ];
     field.word(&kinds)?.ok_or_else(|| {
         let word = field.string().unwrap_or_default();
-        field.error(format!("this version cannot run checks of kind \"{word}\"; it runs \"robustness\" and \"clean\""))
+        field.error(format!(
+            "this version cannot run checks of kind \"{word}\"; it runs \"robustness\", \"clean\" and \"bias\""
+        ))
     })
 }
 

@@ -4,7 +4,9 @@
 //! check them. Serde is not used here: its errors name neither the field nor the place of a value inside an
 //! attack's table.
 
+mod attack_task;
 mod attacks;
+mod audit_task;
 mod check;
 mod data;
 mod error;
@@ -19,8 +21,10 @@ mod threat;
 #[cfg(test)]
 mod tests;
 
+pub use attack_task::AttackTask;
 pub use attacks::AttackSpec;
-pub use check::{Check, CheckKind, Effect};
+pub use audit_task::AuditTask;
+pub use check::{Check, CheckKind, Effect, Task};
 pub use data::{DataBounds, DataEntry, DataRef};
 pub use error::PolicyError;
 pub use excuse::{Accept, Excuse, Waiver};

@@ -115,17 +115,18 @@ fn every_field_arrives() {
     assert!(matches!(&p.data[1].bounds, Some(DataBounds::PerModality(all)) if all.len() == 2));
 
     let jobs = p.plan();
+    let tasks: Vec<&AttackTask> = jobs.iter().map(|j| attacked(&j.task)).collect();
     assert_eq!(
         jobs.iter().map(|j| j.check.as_str()).collect::<Vec<_>>(),
         ["linf", "joint", "clean"]
     );
     assert_eq!(
-        (jobs[0].model.name(), jobs[0].limit, jobs[0].seed.0),
+        (tasks[0].model.name(), tasks[0].limit, jobs[0].seed.0),
         ("digits-robust", Some(500), 7)
     );
-    let (norm, eps) = jobs[0].threat.as_ref().unwrap().leading();
+    let (norm, eps) = tasks[0].threat.as_ref().unwrap().leading();
     assert_eq!((norm, eps.to_string().as_str()), (Norm::Linf, "8/255"));
-    let pgd = &jobs[0].attacks[1];
+    let pgd = &tasks[0].attacks[1];
     assert_eq!(
         (
             pgd.id.as_str(),
@@ -134,10 +135,10 @@ fn every_field_arrives() {
         ),
         ("pgd", Some(40), 3)
     );
-    let joint = jobs[1].threat.as_ref().unwrap();
+    let joint = tasks[1].threat.as_ref().unwrap();
     assert_eq!(joint.coupling, Coupling::Shared { q: 1.0 });
     assert_eq!(joint.leading().1.get().to_bits(), 0.03_f64.to_bits());
-    assert!(jobs[2].threat.is_none() && jobs[2].attacks.is_empty());
+    assert!(tasks[2].threat.is_none() && tasks[2].attacks.is_empty());
 
     let (linf, clean) = (&p.checks[0], &p.checks[2]);
     assert_eq!(
@@ -149,7 +150,7 @@ fn every_field_arrives() {
         (0.95, Effect::Deny, Effect::Deny)
     );
     assert_eq!(
-        clean.require.comparisons[1].metric,
+        attacked(&clean.task).require.comparisons[1].metric,
         Metric::MinRecall { robust: false }
     );
     assert!(
@@ -164,6 +165,13 @@ fn every_field_arrives() {
     );
     assert_eq!(p.accepts[0].excuse.target(), "randomised-outputs");
     assert_eq!(p.sha256().len(), 64);
+}
+
+fn attacked(task: &Task) -> &AttackTask {
+    match task {
+        Task::Attack(task) => task,
+        Task::Audit(_) => panic!("not a model's"),
+    }
 }
 
 /// Where in [`FULL`] a line that starts with this text is, from 1.
@@ -457,7 +465,7 @@ fn excuses_and_requirements_point_at_their_line() {
 
 #[test]
 fn what_this_version_cannot_do_is_said() {
-    for kind in ["backdoor", "bias", "baseline", "limits"] {
+    for kind in ["backdoor", "baseline", "limits"] {
         broken(
             "kind = \"clean\"",
             &format!("kind = \"{kind}\""),
@@ -567,7 +575,7 @@ fn files_that_are_no_policy() {
 #[test]
 fn an_attack_that_cannot_be_built_is_pointed_at() {
     let p = parse(FULL).unwrap();
-    let pgd = &p.checks[0].attacks[1];
+    let pgd = &attacked(&p.checks[0].task).attacks[1];
     let line = line_of(FULL, "attacks");
     let source = FULL.lines().nth(line - 1).unwrap();
     let at = |parameter| p.attack_error(pgd, parameter, "no");
@@ -603,4 +611,172 @@ proptest! {
         let text = FULL.replacen("robust_accuracy >= 45 %", &require, 1);
         let _ = Policy::parse(text.as_bytes(), &KNOWN).map_err(|e| e.to_string());
     }
+}
+
+/// A bias check that uses every field it has.
+const AUDIT: &str = r#"schema = "proofmark/policy/1"
+
+[[data]]
+name = "loans"
+path = "loans.csv"
+
+[[check]]
+id = "fair"
+kind = "bias"
+data = "loans"
+groups = ["sex", "age"]
+columns = ["sex", "age", "approved", "risk", "repaid", "weight", "job", "row", "twin"]
+decision = "approved"
+score = "risk"
+label = "repaid"
+target = "risk"
+weights = "weight"
+stratum = "job"
+features = ["risk"]
+paired = ["row", "twin"]
+reference = { sex = "m" }
+bins = { age = [25, 45.5] }
+where = ["job!=none", "age>=18"]
+favourable = "yes"
+positive = ["1", "2"]
+intersections = 2
+min_n = 20
+neighbours = 7
+metrics = ["demographic_parity_difference", "auc_difference"]
+require = "impact_ratio(sex & age) >= 0.8 and tpr_difference <= 0.1, fpr_difference <= 0.2"
+judge = "point"
+suppress = 5
+level = 0.9
+"#;
+
+#[test]
+fn every_field_of_an_audit_arrives() {
+    let p = parse(AUDIT).unwrap();
+    let Task::Audit(task) = &p.checks[0].task else {
+        panic!("not an audit")
+    };
+    assert_eq!(
+        (p.checks[0].level, p.checks[0].task.kind()),
+        (0.9, CheckKind::Bias)
+    );
+    let requirements: Vec<String> = task.require.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        requirements,
+        [
+            "impact_ratio(sex & age)>=0.8",
+            "tpr_difference<=0.1",
+            "fpr_difference<=0.2"
+        ]
+    );
+    assert_eq!(p.checks[0].task.requirement(), requirements.join(", "));
+    assert!(
+        task.require
+            .iter()
+            .all(|r| r.by == proofmark_audit::By::Point)
+    );
+    let o = &task.options;
+    let text = |t: &Option<String>| t.clone().unwrap_or_default();
+    let one_each = [
+        &o.decision,
+        &o.score,
+        &o.label,
+        &o.target,
+        &o.weights,
+        &o.id,
+        &o.variant,
+    ];
+    assert_eq!(
+        one_each.map(text),
+        [
+            "approved", "risk", "repaid", "risk", "weight", "row", "twin"
+        ]
+    );
+    assert_eq!(
+        (o.groups.len(), o.columns.len(), o.filters.len()),
+        (2, 9, 2)
+    );
+    assert_eq!(o.bins, [("age".to_owned(), vec![25.0, 45.5])]);
+    assert_eq!(
+        (&o.favourable[..], &o.positive[..]),
+        (
+            &["yes".to_owned()][..],
+            &["1".to_owned(), "2".to_owned()][..]
+        )
+    );
+    let m = &task.settings;
+    assert_eq!(
+        (m.intersections, m.min_n, m.neighbours, task.suppress),
+        (2, 20, 7, 5)
+    );
+    assert_eq!(m.reference, [("sex".to_owned(), "m".to_owned())]);
+    assert_eq!(
+        m.metrics,
+        [
+            "impact_ratio",
+            "tpr_difference",
+            "fpr_difference",
+            "selection_rate_difference",
+            "auc_difference"
+        ]
+    );
+}
+
+#[test]
+fn faults_of_an_audit_are_told_at_their_line() {
+    for (from, to, line, message) in [
+        (
+            "impact_ratio(",
+            "impact_rato(",
+            "require",
+            "did you mean `impact_ratio`",
+        ),
+        ("0.8 and tpr", "0.8 or tpr", "require", "METRIC<=NUMBER"),
+        (">= 0.8", ">= nan", "require", "a finite tolerance"),
+        (
+            "tpr_difference <= 0.1",
+            "tpr_difference >= 0.1",
+            "require",
+            "the larger it is",
+        ),
+        (
+            "\"demographic_parity_difference\"",
+            "\"dpd\"",
+            "metrics",
+            "unknown metric `dpd`",
+        ),
+        ("[25, 45.5]", "25", "bins", "expected an array"),
+        ("age>=18", "age", "where", "COLUMN=VALUE"),
+        (
+            "judge = \"point\"",
+            "judge = \"pint\"",
+            "judge",
+            "did you mean `point`",
+        ),
+        ("suppress = 5", "suppress = -5", "suppress", "at least 0"),
+        (
+            "suppress = 5",
+            "supress = 5",
+            "supress",
+            "did you mean `suppress`",
+        ),
+        (
+            "suppress = 5",
+            "attacks = []",
+            "attacks",
+            "a check of kind \"bias\" has no attacks",
+        ),
+    ] {
+        let text = AUDIT.replacen(from, to, 1);
+        assert_ne!(text, AUDIT, "{from}");
+        let error = parse(&text).expect_err(message);
+        assert!(error.to_string().contains(message), "{error}");
+        assert_eq!(error.line, line_of(&text, line), "{error}");
+    }
+    let error = parse(&AUDIT.replace("groups = [\"sex\", \"age\"]\n", "")).map(|_| ());
+    // A paired table has its variants.
+    assert!(error.is_ok());
+    let text = AUDIT
+        .replace("groups = [\"sex\", \"age\"]\n", "")
+        .replace("paired = [\"row\", \"twin\"]\n", "");
+    assert!(parse(&text).is_err_and(|e| e.to_string().contains("missing field `groups`")));
 }

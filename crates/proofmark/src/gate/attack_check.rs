@@ -1,62 +1,26 @@
-//! A policy, carried out: every check measured, each leaving one evidence record.
+//! A model on data, attacked or not: what a check of kind `robustness` or `clean` needs.
 
-use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use burn::tensor::Device;
 use proofmark_data::{Dataset, Options};
-use proofmark_domain::{Epsilon, Norm, Report, Shard};
-use proofmark_engine::{Attack, Event, Observer};
+use proofmark_domain::{Epsilon, Norm, Seed};
+use proofmark_engine::Attack;
 use proofmark_gate::{
-    Budgets, DataBounds, DataRef, Evidence, Job, Known, ModelRef, OutputKind, Policy, PolicyError,
-    ThreatSpec,
+    AttackTask, Budgets, DataBounds, DataRef, ModelRef, OutputKind, Policy, ThreatSpec,
 };
 use proofmark_model::GradientModel;
 use proofmark_onnx::{Layout, OnnxOptions};
 use serde_json::{Map, json};
 
+use super::GateError;
 use crate::model::{ModelSource, OpenModel, Preprocess};
-use crate::{Progress, RunError, RunPlan, Settings, ThreatPlan, shipped};
+use crate::{RunError, RunPlan, Settings, ThreatPlan, shipped};
 
-/// Why a gate cannot begin: nothing has run.
-#[derive(Debug, thiserror::Error)]
-pub enum GateError {
-    /// The policy is wrong, at a line.
-    #[error(transparent)]
-    Policy(#[from] PolicyError),
-    /// What it names cannot be had.
-    #[error("check `{check}`: {source}")]
-    Check {
-        /// The check's id.
-        check: String,
-        /// What is wrong.
-        source: Box<RunError>,
-    },
-    /// A file is not the one the policy was written for.
-    #[error(
-        "{what} `{name}` has sha256 {found}; the policy expects {expected}: it is another file than the one that was reviewed"
-    )]
-    Digest {
-        /// `model` or `data`.
-        what: &'static str,
-        /// Its name.
-        name: String,
-        /// The digest found.
-        found: String,
-        /// The digest expected.
-        expected: String,
-    },
-}
-
-/// A policy whose every part was found and checked, ready to run.
-pub struct Gate {
-    policy: Policy,
-    checks: Vec<Prepared>,
-}
-
-struct Prepared {
-    job: Job,
+/// Everything a run of attacks needs, found and checked.
+pub(super) struct AttackCheck {
+    seed: Seed,
+    limit: Option<u64>,
     model: Box<dyn GradientModel>,
     data: Dataset,
     attacks: Vec<Box<dyn Attack>>,
@@ -64,118 +28,9 @@ struct Prepared {
     preprocessing: Map<String, serde_json::Value>,
 }
 
-/// How a gate run goes about it.
-pub struct GateOptions<'a> {
-    /// Rows at work at once.
-    pub batch: usize,
-    /// Which part of each check's samples to run.
-    pub shard: Option<Shard>,
-    /// Asked between steps; `true` ends the run.
-    pub stop: &'a (dyn Fn() -> bool + Sync),
-    /// Seconds since some fixed moment.
-    pub clock: &'a (dyn Fn() -> f64 + Sync),
-    /// Who watches.
-    pub progress: &'a dyn Progress,
-}
-
-/// All samples, nobody watching, no clock.
-impl Default for GateOptions<'_> {
-    fn default() -> Self {
-        Self {
-            batch: Settings::default().batch,
-            shard: None,
-            stop: &|| false,
-            clock: &|| 0.0,
-            progress: &proofmark_engine::Silent,
-        }
-    }
-}
-
-impl Gate {
-    /// Reads a policy and finds everything it names; paths are relative to `folder`.
-    pub fn prepare(source: &[u8], folder: &Path, device: &Device) -> Result<Self, GateError> {
-        let ids = proofmark_attacks::ids();
-        let known = Known {
-            attacks: &ids,
-            models: &shipped::NAMES,
-            data: &proofmark_data::SHIPPED,
-        };
-        let policy = Policy::parse(source, &known)?;
-        let checks = policy
-            .plan()
-            .into_iter()
-            .map(|job| prepare(&policy, job, folder, device))
-            .collect::<Result<_, _>>()?;
-        Ok(Self { policy, checks })
-    }
-
-    /// The checked policy.
-    pub fn policy(&self) -> &Policy {
-        &self.policy
-    }
-
-    /// Turns evidence that is not of this policy as it stands (another attack parameter, other samples, another
-    /// model) into an error: judging then fails closed.
-    pub fn refuse_stale(&self, evidence: &mut Evidence) {
-        for check in &self.checks {
-            let Some(found) = evidence.get_mut(&check.job.check) else {
-                continue;
-            };
-            if found
-                .as_ref()
-                .is_ok_and(|r| !check.plan(Settings::default().batch).made_or_stopped(r))
-            {
-                *found =
-                    Err("the evidence was measured for another policy, model or data".to_owned());
-            }
-        }
-    }
-
-    /// Measures every check that `earlier` does not already hold, telling `done` of each as it ends.
-    ///
-    /// A check that fails to run is told like any other: its evidence is the error, and judging fails closed.
-    pub fn run(
-        &self,
-        options: &GateOptions<'_>,
-        earlier: &BTreeMap<String, Report>,
-        done: &mut dyn FnMut(&str, &Result<Report, String>),
-    ) -> Evidence {
-        let began = (options.clock)();
-        let meter = Meter {
-            inner: options.progress,
-            forwards: AtomicU64::new(0),
-        };
-        let limits = &self.policy.limits;
-        let stop = || {
-            (options.stop)()
-                || limits
-                    .seconds
-                    .is_some_and(|s| (options.clock)() - began > s)
-                || limits
-                    .forwards
-                    .is_some_and(|f| meter.forwards.load(Ordering::Relaxed) > f)
-        };
-        let mut evidence = Evidence::new();
-        for check in &self.checks {
-            let mut plan = check.plan(options.batch);
-            plan.shard = options.shard;
-            plan.stop = &stop;
-            plan.clock = options.clock;
-            plan.progress = &meter;
-            let report = match earlier.get(&check.job.check) {
-                Some(report) if plan.made(report) => Ok(report.clone()),
-                _ => plan.run().map(|m| m.report).map_err(|e| e.to_string()),
-            };
-            done(&check.job.check, &report);
-            evidence.insert(check.job.check.clone(), report);
-        }
-        evidence
-    }
-}
-
-impl Prepared {
+impl AttackCheck {
     /// The run this check asks for.
-    fn plan(&self, batch: usize) -> RunPlan<'_> {
+    pub(super) fn plan(&self, batch: usize) -> RunPlan<'_> {
         let mut plan = RunPlan::new(
             self.model.as_ref(),
             &self.data,
@@ -183,38 +38,38 @@ impl Prepared {
             self.threats.clone(),
         );
         plan.settings = Settings {
-            seed: self.job.seed,
+            seed: self.seed,
             batch,
             ..Settings::default()
         };
         plan.preprocessing.clone_from(&self.preprocessing);
-        plan.selection
-            .insert("limit".to_owned(), json!(self.job.limit));
+        plan.selection.insert("limit".to_owned(), json!(self.limit));
         plan
     }
 }
 
-fn prepare(
+pub(super) fn prepare(
     policy: &Policy,
-    job: Job,
+    check: &str,
+    task: &AttackTask,
     folder: &Path,
     device: &Device,
-) -> Result<Prepared, GateError> {
+) -> Result<AttackCheck, GateError> {
     let fault = |source: RunError| GateError::Check {
-        check: job.check.clone(),
+        check: check.to_owned(),
         source: Box::new(source),
     };
-    let data = find_data(&job, folder, &fault)?;
+    let data = find_data(task, policy.seed, folder, &fault)?;
     let OpenModel {
         model,
         preprocessing,
-    } = find_model(&job, &data, folder, device, &fault)?;
+    } = find_model(task, &data, folder, device, &fault)?;
     let mut attacks = Vec::new();
-    for spec in &job.attacks {
+    for spec in &task.attacks {
         let attack = proofmark_attacks::build(&spec.id, &spec.parameters)
             .map_err(|e| policy.attack_error(spec, e.field.as_deref(), e.problem))?;
         let norms = attack.meta().norms;
-        let asked = job.threat.iter().map(|t| t.leading().0);
+        let asked = task.threat.iter().map(|t| t.leading().0);
         if let Some(norm) = asked.into_iter().find(|n| !norms.contains(n)) {
             let known: Vec<&str> = norms.iter().map(|n| n.as_str()).collect();
             let problem = format!(
@@ -225,7 +80,7 @@ fn prepare(
         }
         attacks.push(attack);
     }
-    let threats: Vec<ThreatPlan> = job.threat.iter().map(threat).collect();
+    let threats: Vec<ThreatPlan> = task.threat.iter().map(threat).collect();
     // Everything that can be refused is refused before the first check has cost anything.
     crate::samples::samples(&data, model.signature()).map_err(&fault)?;
     crate::samples::require_labels(&data).map_err(|e| fault(e.into()))?;
@@ -233,8 +88,9 @@ fn prepare(
         t.fit(&model.signature().modalities, &data)
             .map_err(&fault)?;
     }
-    Ok(Prepared {
-        job,
+    Ok(AttackCheck {
+        seed: policy.seed,
+        limit: task.limit,
         model,
         data,
         attacks,
@@ -244,13 +100,13 @@ fn prepare(
 }
 
 fn find_model(
-    job: &Job,
+    task: &AttackTask,
     data: &Dataset,
     folder: &Path,
     device: &Device,
     fault: &dyn Fn(RunError) -> GateError,
 ) -> Result<OpenModel, GateError> {
-    let entry = match &job.model {
+    let entry = match &task.model {
         ModelRef::Shipped(name) => {
             return ModelSource::new(name).open(data, device).map_err(fault);
         }
@@ -296,12 +152,13 @@ fn find_model(
 }
 
 fn find_data(
-    job: &Job,
+    task: &AttackTask,
+    run: Seed,
     folder: &Path,
     fault: &dyn Fn(RunError) -> GateError,
 ) -> Result<Dataset, GateError> {
     let broken = |e: proofmark_data::DataError| fault(e.into());
-    let mut data = match &job.data {
+    let mut data = match &task.data {
         DataRef::Shipped(name) => {
             proofmark_data::open(name, &Options::default()).map_err(broken)?
         }
@@ -341,7 +198,7 @@ fn find_data(
                     expected: expected.clone(),
                 });
             }
-            let seed = proofmark_domain::Seed(entry.seed.unwrap_or(job.seed.0));
+            let seed = Seed(entry.seed.unwrap_or(run.0));
             if let Some(range) = &entry.range {
                 data = data
                     .range(range.start as usize..range.end as usize)
@@ -353,8 +210,8 @@ fn find_data(
             data
         }
     };
-    if let Some(limit) = job.limit {
-        data = data.limit(limit as usize, job.seed);
+    if let Some(limit) = task.limit {
+        data = data.limit(limit as usize, run);
     }
     Ok(data)
 }
@@ -374,26 +231,5 @@ fn threat(spec: &ThreatSpec) -> ThreatPlan {
             coupling: spec.coupling,
             ..ThreatPlan::new(Norm::Linf, Epsilon::default())
         },
-    }
-}
-
-/// Counts what is asked of models, for `[limits] forwards`.
-struct Meter<'a> {
-    inner: &'a dyn Progress,
-    forwards: AtomicU64,
-}
-
-impl Observer for Meter<'_> {
-    fn event(&self, event: Event) {
-        if let Event::Step { active, .. } = event {
-            self.forwards.fetch_add(active as u64, Ordering::Relaxed);
-        }
-        self.inner.event(event);
-    }
-}
-
-impl Progress for Meter<'_> {
-    fn begin(&self, run: &str, samples: usize) {
-        self.inner.begin(run, samples);
     }
 }

@@ -1,0 +1,119 @@
+//! Requirements as they are written, and what can be said of them before there is a table.
+//!
+//! ```text
+//! requirement = metric [ "(" attribute ")" ] ( "<=" | ">=" ) number
+//! ```
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::metric::{self, Ideal};
+use crate::{AuditError, Bound, By, Requirement};
+
+impl Bound {
+    /// Its sign.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AtMost => "<=",
+            Self::AtLeast => ">=",
+        }
+    }
+}
+
+impl By {
+    /// Its name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Interval => "interval",
+            Self::Point => "point",
+        }
+    }
+}
+
+impl fmt::Display for Requirement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.metric)?;
+        if let Some(attribute) = &self.attribute {
+            write!(f, "({attribute})")?;
+        }
+        write!(f, "{}{}", self.bound.as_str(), self.tolerance)
+    }
+}
+
+/// Judged by its interval; whether the metric exists is for [`Requirement::checked`].
+///
+/// ```
+/// use proofmark_audit::Requirement;
+/// let requirement: Requirement = "fpr_difference(race) <= 0.1".parse()?;
+/// assert_eq!((requirement.metric.as_str(), requirement.attribute.as_deref()), ("fpr_difference", Some("race")));
+/// assert_eq!(requirement.to_string(), "fpr_difference(race)<=0.1");
+/// # Ok::<(), proofmark_audit::AuditError>(())
+/// ```
+impl FromStr for Requirement {
+    type Err = AuditError;
+
+    fn from_str(text: &str) -> Result<Self, AuditError> {
+        let parsed = [Bound::AtMost, Bound::AtLeast]
+            .into_iter()
+            .find_map(|bound| {
+                let (left, tolerance) = text.rsplit_once(bound.as_str())?;
+                let tolerance: f64 = tolerance.trim().parse().ok()?;
+                let left = left.trim();
+                let (metric, attribute) = match left.strip_suffix(')') {
+                    None => (left, None),
+                    Some(open) => {
+                        let (metric, attribute) = open.split_once('(')?;
+                        (metric.trim(), Some(attribute.trim().to_owned()))
+                    }
+                };
+                let plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-');
+                metric.chars().all(plain).then(|| Self {
+                    metric: metric.to_owned(),
+                    attribute,
+                    bound,
+                    tolerance,
+                    by: By::Interval,
+                })
+            });
+        parsed.ok_or_else(|| AuditError::Option {
+            option: "metric",
+            value: format!("`{text}`"),
+            expected: "METRIC<=NUMBER or METRIC>=NUMBER, such as impact_ratio>=0.8".to_owned(),
+        })
+    }
+}
+
+impl Requirement {
+    /// By the metric's own id. Refuses what could be asked of no table: an unknown metric, a rate of one group, a bound
+    /// on the unfair side, a tolerance that is no number of at least 0.
+    pub fn checked(&self) -> Result<Self, AuditError> {
+        let entry = metric::find(&self.metric)?;
+        let wrong = |value: String, expected: &str| {
+            Err(AuditError::Option {
+                option: "metric",
+                value,
+                expected: expected.to_owned(),
+            })
+        };
+        match (entry.ideal, self.bound) {
+            (Ideal::None, _) => wrong(
+                format!("`{self}` is about a rate of one group"),
+                "a metric that compares groups, such as its `_difference` or `_ratio`",
+            ),
+            (Ideal::Zero, Bound::AtLeast) => {
+                wrong(format!("`{self}`"), "`<=`: the larger it is, the less fair")
+            }
+            (Ideal::One, Bound::AtMost) => wrong(
+                format!("`{self}`"),
+                "`>=`: the smaller it is, the less fair",
+            ),
+            _ if !(self.tolerance.is_finite() && self.tolerance >= 0.0) => {
+                wrong(format!("`{self}`"), "a finite tolerance of at least 0")
+            }
+            _ => Ok(Self {
+                metric: entry.id.to_owned(),
+                ..self.clone()
+            }),
+        }
+    }
+}

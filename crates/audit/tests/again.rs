@@ -1,0 +1,129 @@
+//! A report judged again from its own text comes to what the table came to.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use proofmark_audit::report::AuditReport;
+use proofmark_audit::synthetic::Population;
+use proofmark_audit::{Asked, Requirement, Settings, Table, render, report};
+use proofmark_domain::Verdict;
+
+fn table() -> Table {
+    Population::planted(3).table(3000).unwrap()
+}
+
+fn requirements(texts: &[&str]) -> Vec<Requirement> {
+    texts.iter().map(|t| t.parse().unwrap()).collect()
+}
+
+const ALL: [&str; 5] = [
+    "selection_rate_difference<=0.1",
+    "impact_ratio>=0.8",
+    "equalized_odds_difference<=0.15",
+    "fpr_difference(group)<=0.2",
+    "shortfall<=40",
+];
+
+fn audited(texts: &[&str], suppress: u64, elsewhere: usize) -> AuditReport {
+    let asked = Asked {
+        requirements: requirements(texts),
+        suppress,
+        elsewhere,
+        ..Asked::default()
+    };
+    let settings = Settings {
+        metrics: ALL
+            .iter()
+            .map(|t| t.split(['<', '>', '(']).next().unwrap_or(t).to_owned())
+            .chain(["tpr", "tpr_difference", "selection_rate"].map(str::to_owned))
+            .collect(),
+        ..Settings::default()
+    };
+    let report = report(&table(), &settings, &asked).unwrap();
+    serde_json::from_str(&render::json(&report)).unwrap()
+}
+
+#[test]
+fn text_and_table_come_to_the_same() {
+    for (suppress, elsewhere) in [(0, 0), (0, 7), (40, 0), (40, 7)] {
+        let told = audited(&ALL, suppress, elsewhere);
+        let again = told
+            .judged_again(&requirements(&ALL), 0.95, Some(elsewhere))
+            .unwrap();
+        let sorted = |mut gates: Vec<proofmark_audit::report::Gate>| {
+            gates.sort_by_key(|g| (g.metric.clone(), g.attribute.clone(), g.requirement.clone()));
+            gates
+        };
+        assert_eq!(
+            sorted(again),
+            sorted(told.gates.clone()),
+            "{suppress} {elsewhere}"
+        );
+        let family = told.family(&requirements(&ALL)).unwrap();
+        assert_eq!((family + elsewhere) as u64, told.settings.family);
+    }
+}
+
+#[test]
+fn a_report_that_was_asked_nothing_can_be_asked_later() {
+    let unasked = audited(&[], 0, 0);
+    assert_eq!((unasked.verdict, unasked.gates.len()), (None, 0));
+    let later = unasked
+        .judged_again(&requirements(&ALL), 0.95, Some(0))
+        .unwrap();
+    let mut at_once = audited(&ALL, 0, 0).gates;
+    at_once.sort_by_key(|g| (g.metric.clone(), g.attribute.clone()));
+    let mut later = later;
+    later.sort_by_key(|g| (g.metric.clone(), g.attribute.clone()));
+    assert_eq!(later, at_once);
+}
+
+/// The tolerance and the family decide, not what was decided before.
+#[test]
+fn another_tolerance_and_a_larger_family_count() {
+    let told = audited(&["selection_rate_difference(group)<=0.1"], 0, 0);
+    let verdict = |text: &str, elsewhere: usize| {
+        let gates = told
+            .judged_again(&requirements(&[text]), 0.95, Some(elsewhere))
+            .unwrap();
+        assert_eq!(gates.len(), 1);
+        (gates[0].verdict, gates[0].interval.unwrap())
+    };
+    let (strict, narrow) = verdict("selection_rate_difference(group)<=0", 0);
+    let (loose, wide) = verdict("selection_rate_difference(group)<=0.9", 50);
+    assert_eq!((strict, loose), (Verdict::Fail, Verdict::Pass));
+    assert!(wide.low < narrow.low && wide.high > narrow.high);
+}
+
+/// What is not told cannot be judged in another way than it was.
+#[test]
+fn what_is_suppressed_is_taken_over_or_refused() {
+    let text = ["tpr_difference(region)<=0.1"];
+    let told = audited(&text, 400, 0);
+    assert!(
+        told.metrics
+            .iter()
+            .any(proofmark_audit::report::Metric::is_suppressed)
+    );
+    let hidden = told
+        .gates
+        .iter()
+        .find(|g| g.reason.as_deref() == Some("suppressed"));
+    assert!(hidden.is_some_and(|g| g.value.is_none() && g.interval.is_none()));
+    let again = |texts: &[&str], level, elsewhere| {
+        told.judged_again(&requirements(texts), level, elsewhere)
+            .map_err(|e| e.to_string())
+    };
+    assert_eq!(again(&text, 0.95, Some(0)).unwrap(), told.gates);
+    for (texts, level, elsewhere, says) in [
+        (
+            ["tpr_difference(region)<=0.2"],
+            0.95,
+            0,
+            "was not asked for it",
+        ),
+        (text, 0.99, 0, "audit the table again"),
+        (text, 0.95, 1, "with 2"),
+    ] {
+        let error = again(&texts, level, Some(elsewhere)).unwrap_err();
+        assert!(error.contains(says), "{error}");
+    }
+}

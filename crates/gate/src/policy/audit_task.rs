@@ -1,0 +1,253 @@
+use proofmark_audit::{AuditError, By, Options, Requirement, Settings};
+
+use super::data::DataEntry;
+use super::error::PolicyError;
+use super::reader::{Field, Section, hint};
+
+/// A table of decisions: what a check of kind `bias` is about. No model runs; whoever decided made the table.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AuditTask {
+    /// The table.
+    pub data: DataEntry,
+    /// What its columns are for.
+    pub options: Options,
+    /// How figures are measured.
+    pub settings: Settings,
+    /// Cells below this many persons are not told; 0: all are.
+    pub suppress: u64,
+    /// What must hold; at least one requirement, each of another metric or attribute.
+    pub require: Vec<Requirement>,
+}
+
+pub(super) const FIELDS: &[&str] = &[
+    "data",
+    "metrics",
+    "groups",
+    "decision",
+    "score",
+    "threshold",
+    "label",
+    "target",
+    "weights",
+    "stratum",
+    "features",
+    "paired",
+    "reference",
+    "bins",
+    "where",
+    "columns",
+    "favourable",
+    "positive",
+    "judge",
+    "intersections",
+    "min_n",
+    "neighbours",
+    "suppress",
+];
+
+pub(super) fn read(s: &Section<'_>, sets: &[DataEntry]) -> Result<AuditTask, PolicyError> {
+    let by = s.maybe("judge", |f| {
+        f.word(&[("interval", By::Interval), ("point", By::Point)])
+    })?;
+    let require = requirements(&s.need("require")?, by.unwrap_or_default())?;
+    let column = |name| s.maybe(name, Field::text);
+    let list = |name| Ok::<_, PolicyError>(s.maybe(name, texts)?.unwrap_or_default());
+    let (id, variant) = s.maybe("paired", paired)?.unzip();
+    let options = Options {
+        columns: list("columns")?,
+        decision: column("decision")?,
+        score: column("score")?,
+        threshold: s.maybe("threshold", Field::number)?,
+        label: column("label")?,
+        target: column("target")?,
+        weights: column("weights")?,
+        groups: list("groups")?,
+        stratum: list("stratum")?,
+        features: list("features")?,
+        id,
+        variant,
+        filters: s.maybe("where", filters)?.unwrap_or_default(),
+        bins: s.maybe("bins", bins)?.unwrap_or_default(),
+        favourable: list("favourable")?,
+        positive: list("positive")?,
+        ..Options::default()
+    };
+    if options.groups.is_empty() && options.variant.is_none() {
+        return Err(s.error("missing field `groups`"));
+    }
+    let default = Settings::default();
+    let whole = |name: &str, least, otherwise: usize| {
+        Ok::<_, PolicyError>(
+            s.maybe(name, |f| f.whole(least))?
+                .map_or(otherwise, |n| usize::try_from(n).unwrap_or(usize::MAX)),
+        )
+    };
+    let settings = Settings {
+        min_n: s.maybe("min_n", |f| f.whole(0))?.unwrap_or(default.min_n),
+        reference: s.maybe("reference", references)?.unwrap_or_default(),
+        intersections: whole("intersections", 1, default.intersections)?,
+        neighbours: whole("neighbours", 1, default.neighbours)?,
+        metrics: s
+            .maybe("metrics", |f| metrics(f, &require))?
+            .unwrap_or_default(),
+        ..default
+    };
+    Ok(AuditTask {
+        data: table(&s.need("data")?, sets)?,
+        options,
+        settings,
+        suppress: s.maybe("suppress", |f| f.whole(0))?.unwrap_or(0),
+        require,
+    })
+}
+
+/// The `[[data]]` that is the table. What belongs to data that models are attacked on has no meaning for it.
+fn table(field: &Field<'_>, sets: &[DataEntry]) -> Result<DataEntry, PolicyError> {
+    let name = field.string()?;
+    let Some(entry) = sets.iter().find(|e| e.name == name) else {
+        let names: Vec<&str> = sets.iter().map(|e| e.name.as_str()).collect();
+        return Err(field.error(format!(
+            "no [[data]] is called `{name}`{}",
+            hint(name, &names)
+        )));
+    };
+    let stray = [
+        ("meta", entry.meta.is_some()),
+        ("bounds", entry.bounds.is_some()),
+        ("limit", entry.limit.is_some()),
+        ("range", entry.range.is_some()),
+        ("seed", entry.seed.is_some()),
+    ];
+    match stray.iter().find(|s| s.1) {
+        None => Ok(entry.clone()),
+        Some((what, _)) => Err(field.error(format!(
+            "[[data]] `{name}` has {what}, which a table of decisions does not take; use `where` in the check to choose rows"
+        ))),
+    }
+}
+
+/// `REQUIREMENT { ("," | "and") REQUIREMENT }`; a comma between brackets is part of an attribute's name.
+fn requirements(field: &Field<'_>, by: By) -> Result<Vec<Requirement>, PolicyError> {
+    let mut all: Vec<Requirement> = Vec::new();
+    for (at, part) in parts(field.string()?) {
+        let wrong = |e: AuditError| {
+            let text = e.to_string();
+            let text = text.strip_prefix("metric: ").unwrap_or(&text);
+            field.error_inside(at, part.len().max(1), text)
+        };
+        let parsed: Requirement = part.parse().map_err(wrong)?;
+        let requirement = Requirement {
+            by,
+            ..parsed.checked().map_err(wrong)?
+        };
+        let same = |r: &Requirement| {
+            r.metric == requirement.metric && r.attribute == requirement.attribute
+        };
+        if all.iter().any(same) {
+            return Err(field.error_inside(
+                at,
+                part.len(),
+                format!("`{requirement}` is a second requirement on the metric; expected one"),
+            ));
+        }
+        all.push(requirement);
+    }
+    Ok(all)
+}
+
+/// The requirements in a text, each with the byte it begins at.
+fn parts(text: &str) -> Vec<(usize, &str)> {
+    let mut all = Vec::new();
+    let (mut start, mut depth) = (0, 0_usize);
+    for (at, c) in text.char_indices() {
+        match c {
+            '(' => depth += 1,
+            ')' => depth = depth.saturating_sub(1),
+            ',' if depth == 0 => {
+                all.push((start, at));
+                start = at + 1;
+            }
+            c if depth == 0 && c.is_whitespace() => {
+                let rest = &text[at + c.len_utf8()..];
+                if rest.starts_with("and") && rest[3..].starts_with(char::is_whitespace) {
+                    all.push((start, at));
+                    start = at + c.len_utf8() + 3;
+                }
+            }
+            _ => {}
+        }
+    }
+    all.push((start, text.len()));
+    let trimmed = |(from, to): (usize, usize)| {
+        let raw = &text[from..to];
+        (from + raw.len() - raw.trim_start().len(), raw.trim())
+    };
+    all.into_iter().map(trimmed).collect()
+}
+
+/// Metrics to measure; those that are required are measured in any case.
+fn metrics(field: &Field<'_>, require: &[Requirement]) -> Result<Vec<String>, PolicyError> {
+    let mut all: Vec<String> = require.iter().map(|r| r.metric.clone()).collect();
+    for item in items(field)? {
+        let entry =
+            proofmark_audit::metric::find(&item.text()?).map_err(|e| item.error(e.to_string()))?;
+        all.push(entry.id.to_owned());
+    }
+    Ok(all)
+}
+
+/// One text, or several.
+fn texts(field: &Field<'_>) -> Result<Vec<String>, PolicyError> {
+    items(field)?.iter().map(Field::text).collect()
+}
+
+fn items<'a>(field: &Field<'a>) -> Result<Vec<Field<'a>>, PolicyError> {
+    if field.node.get_ref().is_str() {
+        Ok(vec![field.clone()])
+    } else {
+        field.items()
+    }
+}
+
+fn filters(field: &Field<'_>) -> Result<Vec<proofmark_audit::Filter>, PolicyError> {
+    let one = |item: &Field<'_>| {
+        item.text()?
+            .parse()
+            .map_err(|e: AuditError| item.error(e.to_string()))
+    };
+    items(field)?.iter().map(one).collect()
+}
+
+/// The columns that say which rows are the same person, and which variant of them each is.
+fn paired(field: &Field<'_>) -> Result<(String, String), PolicyError> {
+    match field.items()?.as_slice() {
+        [id, variant] => Ok((id.text()?, variant.text()?)),
+        items => Err(field.error(format!(
+            "expected two columns, [id, variant], found {}",
+            items.len()
+        ))),
+    }
+}
+
+/// `{ age = [25, 45] }`
+fn bins(field: &Field<'_>) -> Result<Vec<(String, Vec<f64>)>, PolicyError> {
+    by_column(field, |cuts| {
+        cuts.items()?.iter().map(Field::number).collect()
+    })
+}
+
+/// `{ race = "White" }`
+fn references(field: &Field<'_>) -> Result<Vec<(String, String)>, PolicyError> {
+    by_column(field, Field::text)
+}
+
+fn by_column<'a, T>(
+    field: &Field<'a>,
+    read: impl Fn(&Field<'a>) -> Result<T, PolicyError>,
+) -> Result<Vec<(String, T)>, PolicyError> {
+    let section = field.open_section()?;
+    let names = section.table.keys().map(|k| k.get_ref().to_string());
+    names
+        .map(|name| Ok((name.clone(), read(&section.need(&name)?)?)))
+        .collect()
+}

@@ -1,0 +1,77 @@
+//! A table of decisions: what a check of kind `bias` needs.
+
+use std::path::Path;
+
+use proofmark_audit::{Asked, AuditError, AuditReport, Settings, Table, report};
+use proofmark_gate::{AuditTask, Check};
+
+use super::GateError;
+
+/// A table, read, with what is asked of it.
+pub(super) struct AuditCheck {
+    table: Table,
+    settings: Settings,
+    asked: Asked,
+    /// Figures it judges by their intervals.
+    pub(super) family: usize,
+    /// Those of the other checks.
+    pub(super) elsewhere: usize,
+}
+
+/// Reads the table. What can be refused is refused here: the figures that are required are measured once.
+pub(super) fn prepare(
+    check: &Check,
+    task: &AuditTask,
+    folder: &Path,
+) -> Result<AuditCheck, GateError> {
+    let fault = |e: AuditError| GateError::Table {
+        check: check.id.clone(),
+        source: Box::new(e),
+    };
+    let table = Table::open(&folder.join(&task.data.path), &task.options).map_err(fault)?;
+    if let (Some(expected), Some(origin)) = (&task.data.sha256, table.origin())
+        && *expected != origin.sha256
+    {
+        return Err(GateError::Digest {
+            what: "data",
+            name: task.data.name.clone(),
+            found: origin.sha256.clone(),
+            expected: expected.clone(),
+        });
+    }
+    let asked = Asked {
+        requirements: task.require.clone(),
+        level: check.level,
+        suppress: task.suppress,
+        ..Asked::default()
+    };
+    let required = Settings {
+        metrics: task.require.iter().map(|r| r.metric.clone()).collect(),
+        ..task.settings.clone()
+    };
+    let first = report(&table, &required, &asked).map_err(fault)?;
+    Ok(AuditCheck {
+        table,
+        settings: task.settings.clone(),
+        asked,
+        family: first.settings.family as usize,
+        elsewhere: 0,
+    })
+}
+
+impl AuditCheck {
+    pub(super) fn run(&self) -> Result<AuditReport, String> {
+        let asked = Asked {
+            elsewhere: self.elsewhere,
+            ..self.asked.clone()
+        };
+        report(&self.table, &self.settings, &asked).map_err(|e| e.to_string())
+    }
+
+    /// Whether a report is of this table, read and measured in this way.
+    pub(super) fn made(&self, report: &AuditReport) -> bool {
+        report.table.origin.as_ref() == self.table.origin()
+            && report.settings.measured == self.settings
+            && report.settings.suppress == self.asked.suppress
+    }
+}

@@ -267,11 +267,21 @@ fn scans(report: &AuditReport, text: &mut String) {
                 chance(Some(s.p_value)),
             ]
         });
+        let rows: Vec<Vec<String>> = rows.collect();
+        if rows.is_empty() {
+            let what = if scan.suppressed > 0 {
+                "every subgroup found is suppressed"
+            } else {
+                "no subgroup is large enough"
+            };
+            let _ = writeln!(text, "\nscan of {}: {what}", scan.target);
+            continue;
+        }
         let header = ["subgroup", "n", &scan.target, "all others", "p"];
-        let _ = write!(text, "\n{}", grid(&header, rows.collect()));
+        let _ = write!(text, "\n{}", grid(&header, rows));
         let _ = writeln!(
             text,
-            "  the furthest of {} subgroups of at least {} by {} {}; p is the chance of one as far anywhere",
+            "  the furthest of {} subgroups of at least {} by {} {}; p: the chance of one as far anywhere by luck; decides nothing",
             scan.looked_at,
             scan.min_n,
             if scan.depth == 1 {

@@ -102,6 +102,7 @@ fn assemble(
         judge(&measured.figures, &[], SHOWN, &none)
     };
     let hidden = Hidden::new(asked.suppress, &measured.groupings, &measured.figures);
+    hidden.refuse_nothing_left(table, &measured.groupings)?;
     let writer = Writer {
         attack: attacked.map(AttackFacts::new),
         pairs: PairFacts::new(table, |n| hidden.few(n))?,

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 
 use super::attack::under_attack;
 use crate::metric::{self, Need};
-use crate::{Cell, Comparison, Estimate, Figure, Groups, Reason};
+use crate::{AuditError, Cell, Coded, Comparison, Estimate, Figure, Groups, Reason, Table};
 
 /// The name of all groups together in a figure.
 pub(super) const OVERALL: &str = "overall";
@@ -71,6 +71,36 @@ impl Hidden {
             }
         }
         hidden
+    }
+
+    /// An intersection of small groups may well be hidden as a whole; an attribute that was asked for may not.
+    pub(super) fn refuse_nothing_left(
+        &self,
+        table: &Table,
+        groupings: &[Groups<'_>],
+    ) -> Result<(), AuditError> {
+        for attribute in table.attributes().iter().map(Coded::name) {
+            let Some(grouping) = groupings.iter().find(|g| g.attribute() == attribute) else {
+                continue;
+            };
+            if grouping
+                .groups()
+                .iter()
+                .all(|g| self.group(attribute, &g.name))
+            {
+                let sizes = grouping.groups().iter().map(|g| g.cell.all().n);
+                return Err(AuditError::Option {
+                    option: "suppress",
+                    value: format!(
+                        "cells below {} leave no group of `{attribute}` (the largest has {} members)",
+                        self.k,
+                        sizes.max().unwrap_or(0)
+                    ),
+                    expected: "a smaller number, or fewer and larger groups".to_owned(),
+                });
+            }
+        }
+        Ok(())
     }
 
     /// A gap between variants is a difference of flips, and hidden with them.

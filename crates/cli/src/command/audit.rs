@@ -49,7 +49,7 @@ pub(crate) fn run(args: &Audit, quiet: bool) -> Result<u8, Failure> {
     };
     let audited = audited(args)?;
     let (table, attacked) = match &audited {
-        Audited::Table(table) => (table, None),
+        Audited::Table(table) => (table.as_ref(), None),
         Audited::Attack(attacked) => (&attacked.clean, Some(attacked.as_ref())),
     };
     // Refused before anything is computed for it.
@@ -83,16 +83,17 @@ pub(crate) fn run(args: &Audit, quiet: bool) -> Result<u8, Failure> {
 
 /// What there is to audit.
 enum Audited {
-    Table(Table),
+    Table(Box<Table>),
     Attack(Box<Attacked>),
 }
 
 fn audited(args: &Audit) -> Result<Audited, Failure> {
     let options = options(args)?;
     let Some(report) = &args.report else {
-        let table = args.table.as_deref().map(|t| Table::open(t, &options));
-        let table = table.ok_or_else(|| Failure("expected a table of decisions".to_owned()))?;
-        return Ok(Audited::Table(table?));
+        let Some(path) = args.table.as_deref() else {
+            return Err(Failure("expected a table of decisions".to_owned()));
+        };
+        return Ok(Audited::Table(Box::new(Table::open(path, &options)?)));
     };
     let favourable = match args.favourable.as_slice() {
         [] => None,

@@ -2,6 +2,7 @@
 
 mod audit;
 mod audit_attack;
+mod audit_bad_input;
 mod audit_rows;
 mod bad_input;
 mod bias_gate;

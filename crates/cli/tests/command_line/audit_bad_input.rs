@@ -63,136 +63,109 @@ fn bad_input_is_refused_with_2_and_nothing_is_written() {
     assert_eq!(audit("nowhere.csv", &ROLES).code, 2);
 }
 
+const DECIDED: &str = "--groups g --decision d";
+
 /// Every fault of a table is told with its place and what would do, and nothing is written.
+fn refused(cases: &[(&[u8], &str, &str)]) {
+    for (text, arguments, told) in cases {
+        let folder = Folder::new();
+        let table = folder.put("t.csv", text);
+        let out = folder.path("r.json").display().to_string();
+        let chart = folder.path("r.svg").display().to_string();
+        let arguments: Vec<&str> = arguments.split(' ').collect();
+        let files = ["--out", &out, "--chart", &chart];
+        let ran = audit(&table, &[&arguments[..], &files].concat());
+        assert_eq!(ran.code, 2, "{told}: {}", ran.err);
+        assert!(ran.err.contains(told), "{told}: {}", ran.err);
+        assert_eq!(folder.names(), ["t.csv"], "{told}");
+    }
+}
+
 #[test]
-fn bad_tables_are_told() {
-    let decided: &[&str] = &["--groups", "g", "--decision", "d"];
-    let labelled: &[&str] = &[
-        "--groups",
-        "g",
-        "--decision",
-        "d",
-        "--label",
-        "l",
-        "--favourable",
-        "yes",
-        "--unfavourable",
-        "no",
-    ];
-    let scored: &[&str] = &["--groups", "g", "--score", "s"];
-    let weighted: &[&str] = &["--groups", "g", "--decision", "d", "--weights", "w"];
-    let hidden: &[&str] = &["--groups", "g", "--decision", "d", "--suppress", "13"];
-    let rows = |row: &str| row.repeat(12);
-    let cases: [(&str, String, &[&str], &str); 14] = [
+fn values_that_will_not_do_are_told() {
+    let labelled = "--groups g --decision d --label l --favourable yes --unfavourable no";
+    let (scored, weighted) = (
+        "--groups g --score s",
+        "--groups g --decision d --weights w",
+    );
+    refused(&[
         (
-            "unknown column",
-            "g,dd\na,1\n".into(),
-            decided,
-            "no column `d`",
-        ),
-        (
-            "third value",
-            "g,d\na,1\nb,0\na,2\n".into(),
-            decided,
+            b"g,d\na,1\nb,0\na,2\n",
+            DECIDED,
             "`d`, line 4: `2`; expected 1 or 0",
         ),
         (
-            "outside the stated",
-            "g,d,l\na,yes,yes\nb,no,maybe\n".into(),
+            b"g,d,l\na,yes,yes\nb,no,maybe\n",
             labelled,
             "`l`, line 3: `maybe`; expected one of the stated values: `yes`, `no`",
         ),
         (
-            "NaN",
-            "g,s\na,0.5\nb,NaN\n".into(),
+            b"g,s\na,0.5\nb,NaN\n",
             scored,
             "`s`, line 3: `NaN`; expected a finite number",
         ),
+        (b"g,s\na,inf\nb,1\n", scored, "`s`, line 2: `inf`"),
         (
-            "infinite",
-            "g,s\na,inf\nb,1\n".into(),
-            scored,
-            "`s`, line 2",
-        ),
-        (
-            "one member",
-            format!("g,d\n{}b,0\n", rows("a,1\n")),
-            decided,
-            "`g`: of 2 groups 1 has at least 10 members",
-        ),
-        (
-            "one group",
-            rows("g,d\n")
-                .replacen("g,d\n", "a,1\n", 12)
-                .replacen("a,1\n", "g,d\n", 1),
-            decided,
-            "`g` holds only `a`",
-        ),
-        (
-            "negative weight",
-            "g,d,w\na,1,1\nb,0,-1\n".into(),
+            b"g,d,w\na,1,1\nb,0,-1\n",
             weighted,
             "`w`, line 3: `-1`; expected a finite weight",
         ),
+        (b"g,d,w\na,1,0\nb,0,0\n", weighted, "all 2 weights"),
+    ]);
+}
+
+#[test]
+fn files_that_are_no_tables_are_told() {
+    refused(&[
+        (b"g,dd\na,1\n", DECIDED, "no column `d`"),
         (
-            "no weight",
-            "g,d,w\na,1,0\nb,0,0\n".into(),
-            weighted,
-            "all 2 weights",
-        ),
-        (
-            "ragged",
-            "g,d\na,1\nb\n".into(),
-            decided,
+            b"g,d\na,1\nb\n",
+            DECIDED,
             "line 3: has 1 cells; expected 2, as the header",
         ),
         (
-            "twice",
-            "g,d,d\na,1,0\n".into(),
-            decided,
+            b"g,d\na,1\n\xe9,0\n",
+            DECIDED,
+            "line 3: is not UTF-8 in cell 1",
+        ),
+        (
+            b"g,d,d\na,1,0\n",
+            DECIDED,
             "names `d` 2 times; say which one with `d#1`",
         ),
         (
-            "no header",
-            "1,0\n0,1\n".into(),
-            decided,
+            b"1,0\n0,1\n",
+            DECIDED,
             "name them if the file has no header (`--columns`)",
         ),
-        ("nothing", String::new(), decided, "holds nothing"),
+        (b"", DECIDED, "holds nothing"),
+    ]);
+}
+
+#[test]
+fn groups_that_are_too_small_are_told() {
+    let rows = |row: &str| row.repeat(12);
+    let one_member = format!("g,d\n{}b,0\n", rows("a,1\n"));
+    let one_group = format!("g,d\n{}", rows("a,1\n"));
+    let two = format!("g,d\n{}{}", rows("a,1\n"), rows("b,0\n"));
+    refused(&[
         (
-            "suppressed",
-            format!("g,d\n{}{}", rows("a,1\n"), rows("b,0\n")),
-            hidden,
+            one_member.as_bytes(),
+            DECIDED,
+            "`g`: of 2 groups 1 has at least 10 members",
+        ),
+        (one_group.as_bytes(), DECIDED, "`g` holds only `a`"),
+        (
+            two.as_bytes(),
+            "--groups g --decision d --suppress 13",
             "suppress: cells below 13 leave no group of `g` (the largest has 12 members)",
         ),
-    ];
-    for (what, text, arguments, told) in cases {
-        let folder = Folder::new();
-        let table = folder.put("t.csv", text.as_bytes());
-        let out = folder.path("r.json").display().to_string();
-        let ran = audit(
-            &table,
-            &[arguments, &["--out", &out, "--samples", "none"]].concat(),
-        );
-        assert_eq!(ran.code, 2, "{what}: {}", ran.err);
-        assert!(ran.err.contains(told), "{what}: {}", ran.err);
-        assert_eq!(folder.names(), ["t.csv"], "{what}");
-    }
+    ]);
     let folder = Folder::new();
-    let latin = folder.put("t.csv", b"g,d\na,1\n\xe9,0\n");
-    let ran = audit(&latin, decided);
-    assert_eq!(ran.code, 2);
-    assert!(
-        ran.err.contains("line 3: is not UTF-8 in cell 1"),
-        "{}",
-        ran.err
+    let semicolons = folder.put("s.csv", two.replace(',', ";").as_bytes());
+    let ran = audit(
+        &semicolons,
+        &["--groups", "g", "--decision", "d", "--delimiter", ";"],
     );
-    let semicolons = folder.put(
-        "s.csv",
-        format!("g;d\n{}{}", rows("a;1\n"), rows("b;0\n")).as_bytes(),
-    );
-    assert_eq!(
-        audit(&semicolons, &[decided, &["--delimiter", ";"]].concat()).code,
-        0
-    );
+    assert_eq!(ran.code, 0, "{}", ran.err);
 }

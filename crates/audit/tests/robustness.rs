@@ -185,6 +185,29 @@ fn groups_that_travel_with_the_samples() {
     assert!(carried(&six(), &Options::default()).is_err());
 }
 
+/// Without ids a sample stands in its own row of the file, whatever the filters leave of it.
+#[test]
+fn rows_keep_their_place_under_filters() {
+    let options = Options {
+        groups: vec!["sex".to_owned()],
+        filters: "site!=x".parse().into_iter().collect(),
+        groups_only: true,
+        ..Options::default()
+    };
+    let text = "sex,site\nf,n\nf,n\nm,x\nm,n\nf,x\nm,n\n";
+    let groups = Table::csv_from(text.as_bytes(), "groups", &options).expect("reads");
+    let names: Vec<String> = (0..4).map(|row| groups.row_name(row)).collect();
+    assert_eq!(names, ["0", "1", "3", "5"]);
+    let joined = join(&six(), &groups, None, None).expect("joins");
+    assert_eq!((joined.filtered, joined.unjudged), (2, 0));
+    let sex: Vec<_> = (0..4)
+        .map(|row| joined.clean.attributes()[0].value(row))
+        .collect();
+    assert_eq!(sex, [Some("f"), Some("f"), Some("m"), Some("m")]);
+    let short = Table::csv_from(&text.as_bytes()[..29], "groups", &options).expect("reads");
+    assert!(join(&six(), &short, None, None).is_err());
+}
+
 /// 60 samples a group, 45 of them right without attack; of `m` 20 are broken, of `f` as many as said.
 fn sixty(broken: u64) -> AuditReport {
     let sample = |at: u64| {

@@ -95,16 +95,16 @@ mod tests {
     #[test]
     fn flips_and_ids_that_stand_alone_are_counted() {
         let table = Columns::new("t")
-            .decision([true, false, true, true, true, false, true])
-            .id(["a", "a", "b", "b", "c", "d", "d"])
-            .variant("sex", ["f", "m", "f", "m", "f", "f", "m"])
+            .decision([true, false, true, true, true, true, false, true])
+            .id(["a", "a", "b", "b", "c", "d", "d", "d"])
+            .variant("sex", ["f", "m", "f", "m", "f", "f", "m", "x"])
             .build()
             .expect("fits");
         let facts =
             |few: fn(u64) -> bool| PairFacts::new(&table, few).expect("pairs").expect("paired");
         let all = facts(|_| false);
         assert_eq!((all.ids, all.alone, all.flipped), (3, Some(1), Some(2)));
-        assert_eq!(all.variants, ["f", "m"]);
+        assert_eq!(all.variants, ["f", "m", "x"]);
         let shared = facts(|n| n < 3);
         assert_eq!((shared.alone, shared.flipped), (None, None));
     }

@@ -1,5 +1,3 @@
-use std::io;
-
 use proofmark_data::DataError;
 
 /// What is wrong with a table, or with what was asked of it.
@@ -7,35 +5,10 @@ use proofmark_data::DataError;
 /// Every message names the file, the place, what stands there and what was expected.
 #[derive(Debug, thiserror::Error)]
 pub enum AuditError {
-    /// An npz file that cannot be read as one.
+    /// A file that breaks the rules of its format, a value that may not stand where it stands, columns of different
+    /// lengths.
     #[error(transparent)]
     Data(#[from] DataError),
-    /// A file that cannot be read.
-    #[error("{file}: cannot be read: {source}")]
-    Read {
-        /// The path as given.
-        file: String,
-        /// Why.
-        source: io::Error,
-    },
-    /// A header that names no usable columns.
-    #[error("{file}: header: {problem}")]
-    Header {
-        /// The path as given.
-        file: String,
-        /// What is wrong, and what was expected.
-        problem: String,
-    },
-    /// A line that breaks the rules of the format: ragged, or not text.
-    #[error("{file}: line {line}: {problem}")]
-    Line {
-        /// The path as given.
-        file: String,
-        /// Its number, from 1.
-        line: u64,
-        /// What is wrong, and what was expected.
-        problem: String,
-    },
     /// A column that the table does not have.
     #[error("{file}: has no column `{name}`{hint}")]
     Column {
@@ -58,20 +31,6 @@ pub enum AuditError {
         /// How often it stands in the header.
         times: usize,
     },
-    /// A value that may not stand where it stands.
-    #[error("{file}: `{column}`, {at}: {value}; expected {expected}")]
-    Value {
-        /// The path as given.
-        file: String,
-        /// The column.
-        column: String,
-        /// The line or row.
-        at: String,
-        /// The value.
-        value: String,
-        /// What would do.
-        expected: String,
-    },
     /// A favourable value that no row holds.
     #[error(
         "{file}: `{column}` never holds {stated}, the value stated as favourable{hint}; it holds {seen}"
@@ -87,22 +46,6 @@ pub enum AuditError {
         hint: String,
         /// The values it does hold.
         seen: String,
-    },
-    /// Columns of different lengths.
-    #[error(
-        "{file}: `{first}` has {first_len} rows and `{second}` has {second_len}; expected as many of each"
-    )]
-    Length {
-        /// The name of the table.
-        file: String,
-        /// One column.
-        first: String,
-        /// Its rows.
-        first_len: usize,
-        /// The other.
-        second: String,
-        /// Its rows.
-        second_len: usize,
     },
     /// Weights that weigh nothing.
     #[error("{file}: all {rows} weights in `{column}` are 0; expected at least one above 0")]
@@ -152,7 +95,7 @@ pub enum AuditError {
     },
     /// An attribute all of whose groups but one, or all, are too small to be reported.
     #[error(
-        "`{attribute}`: of {groups} groups {left} {have} at least {min_n} members (the largest has {largest}); expected two or more: lower `min_n`, merge groups, or bring more data"
+        "`{attribute}`: of {groups} groups {left} {have} at least {min_n} members (the largest has {largest}); expected two or more: lower `min_n` (`--min-n`), merge groups, or bring more data"
     )]
     NoGroupLeft {
         /// The attribute.
@@ -184,12 +127,31 @@ pub enum AuditError {
         /// What is missing.
         needs: String,
     },
+    /// Somebody asked for an end.
+    #[error("stopped before the end")]
+    Stopped,
     /// A report that cannot be joined with the groups of its samples.
     #[error("report: {0}")]
     Report(String),
 }
 
 impl AuditError {
+    /// A value that may not stand where it stands.
+    pub(crate) fn value(
+        file: &str,
+        column: &str,
+        at: &str,
+        value: String,
+        expected: impl Into<String>,
+    ) -> Self {
+        Self::Data(DataError::Value {
+            file: file.to_owned(),
+            at: format!("`{column}`, {at}"),
+            value,
+            expected: expected.into(),
+        })
+    }
+
     /// `" (did you mean `x`?)"`, or what there is to choose from.
     pub(crate) fn hint<'a>(given: &str, names: impl IntoIterator<Item = &'a str>) -> String {
         /// Names listed in a message before it says how many more there are.

@@ -59,6 +59,11 @@ impl<'a> Groups<'a> {
         dealt
     }
 
+    /// The same under another name.
+    pub(crate) fn renamed(self, attribute: String) -> Self {
+        Self { attribute, ..self }
+    }
+
     fn assemble(table: &'a Table, attribute: String, names: Vec<String>, of: Vec<u32>) -> Self {
         let (decision, label) = (table.decision(), table.label());
         let mut cells = vec![Cell::default(); names.len()];

@@ -45,7 +45,7 @@ pub use figure::{
 pub use groups::{Group, Groups, JOIN};
 pub use judge::{Bound, By, Judgement, Requirement, Ruling, judge};
 pub use measure::{Measured, Refused, Skipped, measure};
-pub use report::{Asked, AuditReport, report};
+pub use report::{Asked, AuditReport, report, report_attacked};
 pub use scan::{Scan, ScanSettings, Subgroup, Target, scan};
 pub use settings::Settings;
 pub use table::{

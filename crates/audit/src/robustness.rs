@@ -1,11 +1,12 @@
 //! Robustness bias: an attack report, sample by sample, joined with the groups of its samples.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use proofmark_domain::{Report, Role, RunStatus, SampleRecord};
 
 use crate::metric::Rows;
-use crate::{AuditError, Coded, Columns, Outcome, Share, Table, UNKNOWN};
+use crate::table::{Field, Loader, Place};
+use crate::{AuditError, Coded, Columns, Options, Outcome, Share, Table, UNKNOWN};
 
 /// The same samples clean and under attack, with their groups.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,6 +17,60 @@ pub struct Attacked {
     pub attacked: Table,
     /// Samples left out because the report could not judge them.
     pub unjudged: usize,
+    /// Samples left out because the filters of their table leave them out.
+    pub filtered: usize,
+    /// The model attacked.
+    pub model: String,
+    /// Its digest, hex.
+    pub model_sha256: String,
+    /// The digest of the set it was attacked on, hex.
+    pub data_sha256: String,
+    /// Keys of the runs that count.
+    pub runs: Vec<String>,
+    /// The class that is a favourable decision, if one is.
+    pub favourable: Option<usize>,
+    /// Codes of what keeps the report's figures from being trusted.
+    pub distrust: Vec<String>,
+}
+
+/// The groups that the samples of a report carry themselves, as a table to [`join`] it with: those the options name, or
+/// all.
+pub fn carried(report: &Report, options: &Options) -> Result<Table, AuditError> {
+    refuse_absent(report)?;
+    let attributes: BTreeSet<&str> = report
+        .samples
+        .iter()
+        .flat_map(|s| s.groups.keys().map(String::as_str))
+        .collect();
+    if attributes.is_empty() {
+        return Err(AuditError::Report(
+            "its samples carry no groups; expected a table that gives them, or an attack on a set with arrays `group_*`"
+                .to_owned(),
+        ));
+    }
+    let mut id = "id".to_owned();
+    while attributes.contains(id.as_str()) {
+        id.push('_');
+    }
+    let mut names = vec![id.clone()];
+    names.extend(attributes.iter().map(|a| (*a).to_owned()));
+    let mut options = Options {
+        id: Some(id),
+        groups_only: true,
+        ..options.clone()
+    };
+    if options.groups.is_empty() {
+        options.groups = names[1..].to_vec();
+    }
+    let mut loader = Loader::new("report", "sample", &names, &options)?;
+    for (row, sample) in report.samples.iter().enumerate() {
+        let id = sample.id.to_string();
+        loader.push(row as u64, |place| {
+            let group = || sample.groups.get(&names[place]).map_or("", String::as_str);
+            Field::Text(if place == 0 { &id } else { group() }.trim())
+        })?;
+    }
+    loader.finish()
 }
 
 /// Joins the samples of a report with their groups.
@@ -30,15 +85,7 @@ pub fn join(
     favourable: Option<usize>,
     run: Option<&str>,
 ) -> Result<Attacked, AuditError> {
-    if let Some(file) = report
-        .samples_file
-        .as_ref()
-        .filter(|_| report.samples.is_empty())
-    {
-        return Err(AuditError::Report(format!(
-            "its samples are in `{file}`; read them into the report first"
-        )));
-    }
+    refuse_absent(report)?;
     if let Some(run) = run.filter(|r| report.attacks.iter().all(|a| a.key != **r)) {
         return Err(AuditError::Report(format!(
             "has no run `{run}`{}",
@@ -55,16 +102,32 @@ pub fn join(
     let places = Places::new(groups);
     let mut rows = Vec::new();
     let mut samples = Vec::new();
+    let (mut unjudged, mut filtered) = (0, 0);
     for sample in &report.samples {
-        let row = places.row(sample, groups)?;
-        if let Some(outcome) = outcome(report, sample, run) {
-            rows.push(row);
-            samples.push((sample, outcome));
+        let Place::Row(row) = places.row(sample, groups)? else {
+            filtered += 1;
+            continue;
+        };
+        match outcome(report, sample, run) {
+            None => unjudged += 1,
+            Some(outcome) => {
+                rows.push(row);
+                samples.push((sample, outcome));
+            }
         }
     }
-    let unjudged = report.samples.len() - samples.len();
+    if samples.is_empty() && unjudged > 0 {
+        return Err(AuditError::Report(format!(
+            "none of its {unjudged} samples was judged{}; expected at least one",
+            run.map_or_else(String::new, |r| format!(" by `{r}`"))
+        )));
+    }
+    let ids: Vec<String> = samples.iter().map(|s| s.0.id.to_string()).collect();
     let build = |pred: &dyn Fn(&SampleRecord) -> Option<usize>| {
-        let mut columns = Columns::new(groups.source()).outcome(samples.iter().map(|s| s.1));
+        let mut columns = Columns::new(groups.source())
+            .filtered(filtered as u64)
+            .id(ids.iter().map(String::as_str))
+            .outcome(samples.iter().map(|s| s.1));
         for attribute in groups.attributes() {
             columns = columns.coded(attribute.take(&rows));
         }
@@ -76,7 +139,9 @@ pub fn join(
                 .decision(samples.iter().map(|s| pred(s.0) == Some(class)))
                 .label(samples.iter().map(|s| s.0.label == class));
         }
-        columns.build()
+        let mut table = columns.build()?;
+        table.origin.clone_from(&groups.origin);
+        Ok::<Table, AuditError>(table)
     };
     let attacked = |sample: &SampleRecord| match run {
         None => sample.adv_pred.or(sample.clean_pred),
@@ -85,11 +150,34 @@ pub fn join(
             outcome.and_then(|r| r.adv_pred).or(sample.clean_pred)
         }
     };
+    let counted = report.attacks.iter().filter(|a| match run {
+        Some(run) => a.key == run,
+        None => a.role != Role::Probe,
+    });
+    let uncured = report.trust.iter().filter(|t| !t.cured);
     Ok(Attacked {
         clean: build(&|s| s.clean_pred)?,
         attacked: build(&attacked)?,
         unjudged,
+        filtered,
+        model: report.model.name.clone(),
+        model_sha256: report.model.sha256.clone(),
+        data_sha256: report.data.sha256.clone(),
+        runs: counted.map(|a| a.key.clone()).collect(),
+        favourable,
+        distrust: uncured.map(|t| t.code.to_string()).collect(),
     })
+}
+
+/// Samples that are in a file of their own have to be read first.
+fn refuse_absent(report: &Report) -> Result<(), AuditError> {
+    let elsewhere = report.samples_file.as_ref();
+    match elsewhere.filter(|_| report.samples.is_empty()) {
+        None => Ok(()),
+        Some(file) => Err(AuditError::Report(format!(
+            "its samples are in `{file}`; read them into the report first"
+        ))),
+    }
 }
 
 /// Where each sample stands in the table of groups.
@@ -111,13 +199,16 @@ impl<'a> Places<'a> {
         Self { by_id }
     }
 
-    fn row(&self, sample: &SampleRecord, groups: &Table) -> Result<u32, AuditError> {
+    fn row(&self, sample: &SampleRecord, groups: &Table) -> Result<Place, AuditError> {
         let id = sample.id.to_string();
-        let row = match &self.by_id {
-            Some(places) => places.get(id.as_str()).copied(),
-            None => id.parse().ok().filter(|r| (*r as usize) < groups.rows()),
+        let found = match &self.by_id {
+            Some(places) => match places.get(id.as_str()) {
+                Some(row) => Some(Place::Row(*row)),
+                None => groups.dropped.contains(&id).then_some(Place::LeftOut),
+            },
+            None => id.parse().ok().and_then(|row| groups.place(row)),
         };
-        row.ok_or_else(|| {
+        found.ok_or_else(|| {
             AuditError::Report(format!(
                 "sample {id} has no row in {}; expected the groups of every sample, by `id` or by row",
                 groups.source()

@@ -34,7 +34,7 @@ use proofmark_domain::Seed;
 use proofmark_stats::hand_out;
 use proofmark_stats::random::{Purpose, Stream, StreamKey, attack_code};
 
-use crate::{AuditError, Coded, Table, UNKNOWN};
+use crate::{AuditError, Coded, Outcome, Table, UNKNOWN};
 
 /// What is counted, among whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,9 +47,20 @@ pub enum Target {
     FalsePositive,
     /// Decisions that are not as labelled, among all.
     Wrong,
+    /// Samples broken by an attack, among those that were right without it.
+    Broken,
 }
 
 impl Target {
+    /// Every target.
+    pub const ALL: [Self; 5] = [
+        Self::Selected,
+        Self::TruePositive,
+        Self::FalsePositive,
+        Self::Wrong,
+        Self::Broken,
+    ];
+
     /// Its name in a report.
     pub fn id(self) -> &'static str {
         match self {
@@ -57,17 +68,31 @@ impl Target {
             Self::TruePositive => "tpr",
             Self::FalsePositive => "fpr",
             Self::Wrong => "error_rate",
+            Self::Broken => "attack_success_rate",
+        }
+    }
+
+    /// Whether the table has what it takes.
+    pub fn is_met(self, table: &Table) -> bool {
+        match self {
+            Self::Selected => table.decision().is_some(),
+            Self::Broken => table.outcome().is_some(),
+            _ => table.decision().is_some() && table.label().is_some(),
         }
     }
 
     /// Per row whether it counts; none for a row that is not among them.
-    fn of(self, table: &Table) -> Option<Vec<Option<bool>>> {
+    pub(crate) fn of(self, table: &Table) -> Option<Vec<Option<bool>>> {
+        if self == Self::Broken {
+            let broken = |o: &Outcome| (*o != Outcome::Wrong).then_some(*o == Outcome::Broken);
+            return Some(table.outcome()?.iter().map(broken).collect());
+        }
         let decision = table.decision()?;
         if self == Self::Selected {
             return Some(decision.iter().map(|d| Some(*d)).collect());
         }
         let one = |(d, l): (&bool, &bool)| match self {
-            Self::Selected => Some(*d),
+            Self::Selected | Self::Broken => Some(*d),
             Self::TruePositive => l.then_some(*d),
             Self::FalsePositive => (!l).then_some(*d),
             Self::Wrong => Some(d != l),
@@ -144,12 +169,26 @@ struct Candidate {
 }
 
 /// Scans the attributes of a table. An error where it lacks the decisions or labels, or where there is too much to look
-/// at.
-pub fn scan(table: &Table, target: Target, settings: &ScanSettings) -> Result<Scan, AuditError> {
+/// at. `watch` is told how many deals are done, and ends the scan, with an error, by saying no.
+pub fn scan(
+    table: &Table,
+    target: Target,
+    settings: &ScanSettings,
+    watch: &dyn Fn(u32) -> bool,
+) -> Result<Scan, AuditError> {
     let outcome = target.of(table).ok_or_else(|| AuditError::Needs {
         metric: target.id(),
-        needs: "decisions, and labels for anything but the selection rate".to_owned(),
+        needs:
+            "decisions, and labels for anything but the selection rate (or outcomes under attack)"
+                .to_owned(),
     })?;
+    if settings.depth == 0 || settings.draws == 0 {
+        return Err(AuditError::Option {
+            option: "scan",
+            value: "0 columns or 0 draws".to_owned(),
+            expected: "at least 1".to_owned(),
+        });
+    }
     let columns = table.attributes();
     let cells = cells(columns, &outcome);
     let candidates = candidates(columns, &cells, settings)?;
@@ -162,20 +201,20 @@ pub fn scan(table: &Table, target: Target, settings: &ScanSettings) -> Result<Sc
         .map(|c| score(c, &cells.counts, x, n))
         .collect();
     // The largest score of each deal.
-    let mut largest: Vec<f64> = (0..settings.draws)
-        .map(|draw| {
-            let key = StreamKey {
-                attack: attack_code(target.id()),
-                draw,
-                ..StreamKey::new(Seed(settings.seed), 0, Purpose::Permute)
-            };
-            let dealt = hand_out(x, &cells.sizes, &mut Stream::new(&key));
-            candidates
-                .iter()
-                .map(|c| score(c, &dealt, x, n))
-                .fold(0.0, f64::max)
-        })
-        .collect();
+    let deal = |draw: u32| {
+        if !watch(draw) {
+            return Err(AuditError::Stopped);
+        }
+        let key = StreamKey {
+            attack: attack_code(target.id()),
+            draw,
+            ..StreamKey::new(Seed(settings.seed), 0, Purpose::Permute)
+        };
+        let dealt = hand_out(x, &cells.sizes, &mut Stream::new(&key));
+        let scores = candidates.iter().map(|c| score(c, &dealt, x, n));
+        Ok(scores.fold(0.0, f64::max))
+    };
+    let mut largest: Vec<f64> = (0..settings.draws).map(deal).collect::<Result<_, _>>()?;
     largest.sort_by(f64::total_cmp);
     let p = |score: f64| {
         // Sums in another order differ in their last digits: that is a tie.
@@ -238,8 +277,8 @@ fn candidates(
     const MOST: usize = 100_000;
     let n: u64 = cells.sizes.iter().sum();
     let (mut all, mut members) = (Vec::new(), BTreeSet::new());
-    for set in
-        (1..=settings.depth.max(1)).flat_map(|size| crate::measure::subsets(columns.len(), size))
+    for set in (1..=settings.depth.min(columns.len()))
+        .flat_map(|size| crate::measure::subsets(columns.len(), size))
     {
         let mut groups: BTreeMap<Vec<u32>, Vec<usize>> = BTreeMap::new();
         for (at, codes) in cells.codes.iter().enumerate() {
@@ -326,6 +365,7 @@ mod tests {
             &table(1, 2000, true),
             Target::Selected,
             &ScanSettings::default(),
+            &|_| true,
         )
         .expect("a scan");
         let first = &found.found[0];
@@ -348,8 +388,13 @@ mod tests {
         };
         let alarms = (0..100)
             .filter(|seed| {
-                let found = scan(&table(100 + seed, 400, false), Target::Selected, &settings)
-                    .expect("a scan");
+                let found = scan(
+                    &table(100 + seed, 400, false),
+                    Target::Selected,
+                    &settings,
+                    &|_| true,
+                )
+                .expect("a scan");
                 found.found[0].p_value <= 0.05
             })
             .count();
@@ -373,8 +418,13 @@ mod tests {
     #[test]
     fn labels_are_needed_for_errors_and_the_same_seed_says_the_same() {
         let t = table(2, 300, false);
-        assert!(scan(&t, Target::Wrong, &ScanSettings::default()).is_err());
-        let again = || scan(&t, Target::Selected, &ScanSettings::default()).expect("a scan");
+        assert!(scan(&t, Target::Wrong, &ScanSettings::default(), &|_| true).is_err());
+        let again =
+            || scan(&t, Target::Selected, &ScanSettings::default(), &|_| true).expect("a scan");
         assert_eq!(again(), again());
+        let stopped = scan(&t, Target::Selected, &ScanSettings::default(), &|done| {
+            done < 5
+        });
+        assert!(matches!(stopped, Err(AuditError::Stopped)));
     }
 }

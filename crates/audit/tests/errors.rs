@@ -119,7 +119,7 @@ fn broken_lines_are_named() {
 fn values_that_may_not_stand_there() {
     assert_eq!(
         error("sex,hired\nf,1\nm,2\n", &options()),
-        "t.csv: `hired`, line 3: `2`; expected 1 or 0 (or -1), true or false, yes or no; else say which value is favourable"
+        "t.csv: `hired`, line 3: `2`; expected 1 or 0 (or -1), true or false, yes or no; else say which value is favourable (`--favourable`)"
     );
     assert!(
         error("sex,hired\nf,\n", &options()).starts_with("t.csv: `hired`, line 2: an empty cell;")
@@ -188,7 +188,7 @@ fn filters_that_leave_nobody_and_ids_that_repeat() {
     };
     assert_eq!(
         error("sex,hired,id\nf,1,7\nm,0,8\nm,0,7\n", &ids),
-        "t.csv: `id`, line 4: `7` again, first at line 2; expected each id once; name the column of variants if the table is paired"
+        "t.csv: `id`, line 4: `7` again, first at line 2; expected each id once; name the column of variants if the table is paired (`--paired`)"
     );
     let paired = Options {
         variant: Some("sex".to_owned()),

@@ -1,8 +1,11 @@
 //! Robustness bias: a report's samples joined with their groups.
 
 use proofmark_audit::Outcome::{Broken, Robust, Wrong};
-use proofmark_audit::robustness::join;
-use proofmark_audit::{Coded, Columns, Figure, Settings, Table, measure};
+use proofmark_audit::report::AuditReport;
+use proofmark_audit::robustness::{carried, join};
+use proofmark_audit::{
+    Asked, Coded, Columns, Figure, Options, Settings, Table, measure, render, report_attacked,
+};
 use proofmark_domain::Report;
 use serde_json::{Value, json};
 
@@ -145,4 +148,139 @@ fn samples_are_found_by_id_or_refused() {
         "report: has no run `pgd@0.2` (did you mean `pgd@0.1`?)"
     );
     assert!(join(&six(), &groups(), Some(2), None).is_err());
+}
+
+/// What the samples carry themselves does as well as a table, filters and all.
+#[test]
+fn groups_that_travel_with_the_samples() {
+    let mut report = six();
+    for (sample, sex) in report.samples.iter_mut().zip(["f", "f", "f", "m", "m", ""]) {
+        sample.groups.insert("sex".to_owned(), sex.to_owned());
+        let id = format!("p{}", sample.label);
+        sample.groups.insert("id".to_owned(), id);
+    }
+    let all = carried(&report, &Options::default()).expect("carried");
+    let names: Vec<&str> = all.attributes().iter().map(Coded::name).collect();
+    assert_eq!(names, ["id", "sex"]);
+    assert_eq!(all.attributes()[1].value(5), None, "unknown");
+    let by_sex = |filter: &str| Options {
+        groups: vec!["sex".to_owned()],
+        filters: filter.parse().into_iter().collect(),
+        ..Options::default()
+    };
+    let men = carried(&report, &by_sex("sex=m")).expect("carried");
+    let joined = join(&report, &men, None, None).expect("joins");
+    assert_eq!((joined.filtered, joined.unjudged), (4, 1));
+    assert_eq!((joined.clean.rows(), joined.clean.filtered()), (1, 4));
+    assert_eq!(joined.clean.row_name(0), "3");
+    let near = carried(
+        &report,
+        &Options {
+            groups: vec!["sxe".to_owned()],
+            ..Options::default()
+        },
+    );
+    let told = near.expect_err("no such group").to_string();
+    assert_eq!(told, "report: has no column `sxe` (did you mean `sex`?)");
+    assert!(carried(&six(), &Options::default()).is_err());
+}
+
+/// Without ids a sample stands in its own row of the file, whatever the filters leave of it.
+#[test]
+fn rows_keep_their_place_under_filters() {
+    let options = Options {
+        groups: vec!["sex".to_owned()],
+        filters: "site!=x".parse().into_iter().collect(),
+        groups_only: true,
+        ..Options::default()
+    };
+    let text = "sex,site\nf,n\nf,n\nm,x\nm,n\nf,x\nm,n\n";
+    let groups = Table::csv_from(text.as_bytes(), "groups", &options).expect("reads");
+    let names: Vec<String> = (0..4).map(|row| groups.row_name(row)).collect();
+    assert_eq!(names, ["0", "1", "3", "5"]);
+    let joined = join(&six(), &groups, None, None).expect("joins");
+    assert_eq!((joined.filtered, joined.unjudged), (2, 0));
+    let sex: Vec<_> = (0..4)
+        .map(|row| joined.clean.attributes()[0].value(row))
+        .collect();
+    assert_eq!(sex, [Some("f"), Some("f"), Some("m"), Some("m")]);
+    let short = Table::csv_from(&text.as_bytes()[..29], "groups", &options).expect("reads");
+    assert!(join(&six(), &short, None, None).is_err());
+}
+
+/// 60 samples a group, 45 of them right without attack; of `m` 20 are broken, of `f` as many as said.
+fn sixty(broken: u64) -> AuditReport {
+    let sample = |at: u64| {
+        let breaks = at % 60 < if at < 60 { broken } else { 20 };
+        let (clean, run) = match at % 60 {
+            45.. => (0, (None, "misclassified")),
+            _ if breaks => (1, (Some(0), "broken")),
+            _ => (1, (None, "robust")),
+        };
+        (at, 1, Some(clean), [run, run])
+    };
+    let samples: Vec<Sample> = (0..120).map(sample).collect();
+    let groups = Columns::new("groups")
+        .attribute("sex", (0..120).map(|at| if at < 60 { "f" } else { "m" }))
+        .build()
+        .expect("fits");
+    let joined = join(&report(&samples), &groups, None, None).expect("joins");
+    let asked = Asked {
+        suppress: 10,
+        ..Asked::default()
+    };
+    report_attacked(&joined, &Settings::default(), &asked).expect("reports")
+}
+
+/// Broken is what is right without attack and not under it: with few of them, neither side of the difference is shown.
+#[test]
+fn few_broken_are_not_given_away() {
+    let told = |report: &AuditReport, rate: &str, attribute: &str, group: &str| {
+        let is =
+            |g: &&proofmark_audit::report::GroupFacts| g.attribute == attribute && g.group == group;
+        let facts = report.groups.iter().find(is).expect("listed");
+        facts
+            .rates
+            .iter()
+            .find(|r| r.metric == rate)
+            .and_then(|r| r.value)
+    };
+    let (many, few) = (sixty(15), sixty(4));
+    for (rate, attribute, group) in [
+        ("attack_success_rate", "sex", "f"),
+        ("attack_success_rate", "sex", "overall"),
+        ("robust_accuracy", "sex", "f"),
+        ("robust_accuracy", "sex", "overall"),
+        ("selection_rate", "sex under attack", "f"),
+        ("selection_rate", "sex under attack", "m"),
+    ] {
+        let shown = told(&many, rate, attribute, group);
+        assert!(shown.is_some(), "{rate} {attribute} {group}");
+        let hidden = told(&few, rate, attribute, group);
+        assert_eq!(hidden, None, "{rate} {attribute} {group}");
+    }
+    for m in few
+        .metrics
+        .iter()
+        .filter(|m| m.attribute.ends_with("under attack"))
+    {
+        assert!(
+            m.value.is_none() && m.ci95.is_none() && m.n.is_empty(),
+            "{}",
+            m.metric
+        );
+    }
+    let counts = few
+        .groups
+        .iter()
+        .filter(|g| g.attribute == "sex under attack");
+    assert!(
+        counts.clone().count() == 3
+            && counts
+                .clone()
+                .all(|g| g.favourable.is_none() && g.tp.is_none())
+    );
+    let text = render::json(&few);
+    assert!(!text.contains("0.6833"), "41 of 60");
+    assert!(!text.contains("0.55,"), "66 of 120");
 }

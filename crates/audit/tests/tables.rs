@@ -242,7 +242,7 @@ fn adult_is_headerless_and_its_differential_fairness_is_as_published() {
     options.favourable = all(&[">50K"]);
     let message = Table::csv(&path, &options).expect_err("dotted").to_string();
     assert!(
-        message.contains("`>50K` (not met yet) or `<=50K.`: this is a third value"),
+        message.contains("`>50K` (not met yet; did you mean `>50K.`?) or `<=50K.`"),
         "{message}"
     );
 }

@@ -1,7 +1,7 @@
 //! Files, whole or not at all, and the two streams.
 
 use std::fs;
-use std::io::{self, Write as _};
+use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
 use proofmark::audit::report::AUDIT_SCHEMA;
@@ -9,11 +9,12 @@ use proofmark::audit::{AuditReport, render};
 use proofmark::data::write_whole;
 use proofmark::domain::{Report, SampleRecord};
 use proofmark::policy::Record;
+use serde::Serialize;
 
 use crate::failure::Failure;
 
 /// Reports above this many samples keep them in a file of their own.
-const SAMPLES_INLINE: usize = 10_000;
+pub(crate) const SAMPLES_INLINE: usize = 10_000;
 
 /// Text for people, on standard error. Where nobody reads it, there is nobody to tell.
 pub(crate) fn tell(text: &str) {
@@ -80,23 +81,33 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
 pub(crate) fn write_report(path: &Path, report: &Report) -> Result<(), Failure> {
     let mut report = report.clone();
     if report.samples.len() > SAMPLES_INLINE {
-        let name = format!(
-            "{}.samples.jsonl",
-            path.file_stem()
-                .map_or_else(|| "report".into(), |s| s.to_string_lossy())
-        );
-        let mut lines = Vec::new();
-        for sample in &report.samples {
-            serde_json::to_writer(&mut lines, sample)?;
-            lines.push(b'\n');
-        }
-        write(&folder_of(path).join(&name), &lines)?;
+        report.samples_file = Some(write_beside(path, &report.samples)?);
         report.samples = Vec::new();
-        report.samples_file = Some(name);
     }
     let mut text = serde_json::to_vec_pretty(&report)?;
     text.push(b'\n');
     write(path, &text)
+}
+
+/// Writes samples to a file beside a report, one to a line, and returns its name.
+pub(crate) fn write_beside<S: Serialize>(
+    path: &Path,
+    samples: impl IntoIterator<Item = S>,
+) -> Result<String, Failure> {
+    let name = format!(
+        "{}.samples.jsonl",
+        path.file_stem()
+            .map_or_else(|| "report".into(), |s| s.to_string_lossy())
+    );
+    write_whole(&folder_of(path).join(&name), |file| {
+        let mut lines = BufWriter::new(file);
+        for sample in samples {
+            serde_json::to_writer(&mut lines, &sample)?;
+            lines.write_all(b"\n")?;
+        }
+        lines.flush()
+    })?;
+    Ok(name)
 }
 
 /// Writes the evidence of one check.

@@ -60,6 +60,7 @@ pub(crate) fn read(source: &Source, options: &Options) -> Result<Dataset, DataEr
         labels: Some(labels),
         ids: None,
         eps: None,
+        groups: Vec::new(),
     };
     Dataset::assemble(&source.file, parts)
 }

@@ -5,25 +5,15 @@
 
 use std::collections::HashSet;
 
-use csv::{ReaderBuilder, StringRecord, Trim};
 use proofmark_domain::{Kind, Modality, SampleId, nearest};
 
 use crate::dataset::Parts;
 use crate::source::{Source, sha256};
-use crate::{Column, DataError, Dataset, Options};
+use crate::{Column, DataError, Dataset, Options, Records};
 
 pub(crate) fn read(source: &Source, options: &Options) -> Result<Dataset, DataError> {
-    let bytes = source
-        .bytes
-        .strip_prefix(b"\xef\xbb\xbf")
-        .unwrap_or(&source.bytes);
-    // Flexible, so that a ragged line is ours to report, with its number.
-    let mut reader = ReaderBuilder::new()
-        .trim(Trim::All)
-        .flexible(true)
-        .from_reader(bytes);
-    let header = reader.headers().map_err(|e| source.corrupt("header", e))?;
-    let columns = Columns::find(source, header, options)?;
+    let mut records = Records::headed(source.bytes.as_slice(), &source.file, b',')?;
+    let columns = Columns::find(source, records.names(), options)?;
     let bounds = options.bounds.clone().ok_or_else(|| DataError::NoBounds {
         file: source.file.clone(),
         array: "x".to_owned(),
@@ -32,23 +22,11 @@ pub(crate) fn read(source: &Source, options: &Options) -> Result<Dataset, DataEr
 
     let (mut values, mut labels, mut ids) = (Vec::new(), Vec::new(), Vec::new());
     let mut lines = Vec::new();
-    for record in reader.records() {
-        let record = record.map_err(|e| source.corrupt("table", e))?;
-        let line = record.position().map_or(0, csv::Position::line);
-        if record.len() != columns.names.len() {
-            return Err(source.corrupt(
-                format!("line {line}"),
-                format!(
-                    "has {} cells; expected {}, as the header",
-                    record.len(),
-                    columns.names.len()
-                ),
-            ));
-        }
+    while let Some((line, record)) = records.next_record()? {
         let wrong = |column: usize, expected: &str| DataError::Value {
             file: source.file.clone(),
             at: format!("`{}`, line {line}", columns.names[column]),
-            value: match &record[column] {
+            value: match record[column].trim() {
                 "" => "an empty cell".to_owned(),
                 text => format!("`{text}`"),
             },
@@ -56,21 +34,24 @@ pub(crate) fn read(source: &Source, options: &Options) -> Result<Dataset, DataEr
         };
         for column in &columns.features {
             let value: f32 = record[*column]
+                .trim()
                 .parse()
                 .map_err(|_| wrong(*column, "a number"))?;
             values.push(value);
         }
         if let Some(column) = columns.label {
             let label = record[column]
+                .trim()
                 .parse()
                 .map_err(|_| wrong(column, "a class: a whole number, 0 or greater"))?;
             labels.push(label);
         }
         if let Some(column) = columns.id {
-            if record[column].is_empty() {
+            let id = record[column].trim();
+            if id.is_empty() {
                 return Err(wrong(column, "an id"));
             }
-            ids.push(record[column].to_owned());
+            ids.push(id.to_owned());
         }
         lines.push(line);
     }
@@ -92,6 +73,7 @@ pub(crate) fn read(source: &Source, options: &Options) -> Result<Dataset, DataEr
         labels: columns.label.map(|_| labels),
         ids: columns.id.map(|_| sample_ids(ids)),
         eps: None,
+        groups: Vec::new(),
     };
     Dataset::assemble(&source.file, parts)
 }
@@ -115,8 +97,8 @@ struct Columns {
 }
 
 impl Columns {
-    fn find(source: &Source, header: &StringRecord, options: &Options) -> Result<Self, DataError> {
-        let names: Vec<String> = header.iter().map(str::to_owned).collect();
+    fn find(source: &Source, header: &[String], options: &Options) -> Result<Self, DataError> {
+        let names = header.to_vec();
         let bad = |problem: String| source.corrupt("header", problem);
         if names.iter().all(|n| n.parse::<f64>().is_ok()) && !names.is_empty() {
             return Err(bad(

@@ -26,6 +26,8 @@ pub struct Dataset {
     pub rank: Vec<u64>,
     /// The set's own budget of each row, in data units, where it has them.
     pub eps: Option<Array1<f32>>,
+    /// Groups of the rows, by attribute: `(attribute, value of each row)`.
+    pub groups: Vec<(String, Vec<String>)>,
 }
 
 /// What a format has read, before the rows are checked against each other.
@@ -36,6 +38,7 @@ pub(crate) struct Parts {
     pub(crate) labels: Option<Vec<usize>>,
     pub(crate) ids: Option<Vec<SampleId>>,
     pub(crate) eps: Option<Vec<f32>>,
+    pub(crate) groups: Vec<(String, Vec<String>)>,
 }
 
 impl Dataset {
@@ -57,6 +60,12 @@ impl Dataset {
             .chain(parts.labels.iter().map(|l| ("y", l.len())))
             .chain(parts.ids.iter().map(|i| ("id", i.len())))
             .chain(parts.eps.iter().map(|e| ("eps", e.len())));
+        let groups = parts
+            .groups
+            .iter()
+            .map(|g| (format!("group_{}", g.0), g.1.len()));
+        let groups: Vec<(String, usize)> = groups.collect();
+        let lengths = lengths.chain(groups.iter().map(|(name, n)| (name.as_str(), *n)));
         for (name, length) in lengths {
             if length != rows {
                 return Err(DataError::Length {
@@ -84,6 +93,7 @@ impl Dataset {
             total: rows,
             rank: Vec::new(),
             eps: parts.eps.map(Array1::from),
+            groups: parts.groups,
         };
         Ok(set.ranked(Seed(0)))
     }
@@ -188,6 +198,14 @@ impl Dataset {
             total: self.total,
             rank: rows.iter().map(|row| self.rank[*row]).collect(),
             eps: self.eps.as_ref().map(|eps| eps.select(Axis(0), rows)),
+            groups: self
+                .groups
+                .iter()
+                .map(|(name, all)| {
+                    let values = rows.iter().map(|row| all[*row].clone());
+                    (name.clone(), values.collect())
+                })
+                .collect(),
         }
     }
 }

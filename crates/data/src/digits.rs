@@ -91,6 +91,7 @@ fn whole(name: &str) -> Result<Dataset, DataError> {
         labels: Some(labels),
         ids: None,
         eps: None,
+        groups: Vec::new(),
     };
     Dataset::assemble(name, parts)
 }

@@ -41,6 +41,7 @@ pub(crate) fn read(path: &Path, source: &Source, options: &Options) -> Result<Da
         labels,
         ids: None,
         eps: None,
+        groups: Vec::new(),
     };
     Dataset::assemble(&source.file, parts)
 }

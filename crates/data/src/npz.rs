@@ -10,7 +10,7 @@
 //! | `eps` | a budget per sample, `[n]`, in data units |
 //! | `bounds` | `[2]` (low, high) or `[2, features]`, for every floating-point modality |
 //! | `bounds_NAME` | the same for the modality `NAME` |
-//! | `group_*` | other facts about samples; not read here |
+//! | `group_*` | groups of the samples: text, integers or booleans `[n]`; arrays of other types are passed over |
 //!
 //! Read by [`arrays()`]: every array as it stands. Written by [`write()`].
 
@@ -33,6 +33,8 @@ pub use crate::typed::{AnyArray, NpzArray};
 const SET: &str = "u8, i16, f32 or f64 for data, integers for labels, integers or text for ids";
 /// The types that any array may have.
 const ANY: &str = "bool, integers, f16, f32, f64 or text (`U` or `S`)";
+/// What the names of arrays of groups begin with.
+pub const GROUP: &str = "group_";
 const ALSO: &str = ", or an array `bounds` of shape [2] to the file";
 
 /// Writes arrays under their names, whole or not at all: `numpy.load` and [`crate::open`] read them
@@ -78,10 +80,17 @@ pub fn arrays(path: &Path) -> Result<Vec<(String, AnyArray)>, DataError> {
 }
 
 pub(crate) fn read(source: &Source, options: &Options) -> Result<Dataset, DataError> {
-    let entries = unpack(source, |name| !is_group(name))?;
-    let mut arrays = Vec::new();
+    let entries = unpack(source, |_| true)?;
+    let (mut arrays, mut groups) = (Vec::new(), Vec::new());
     for (name, bytes) in &entries {
-        arrays.push(npy::parse(source, name, bytes, SET)?);
+        match name.strip_prefix(GROUP) {
+            None => arrays.push(npy::parse(source, name, bytes, SET)?),
+            Some(group) => {
+                let array = npy::parse(source, name, bytes, ANY).and_then(|a| a.any());
+                let values = array.ok().and_then(|a| group_values(&a));
+                groups.extend(values.map(|v| (group.to_owned(), v)));
+            }
+        }
     }
     let has = arrays
         .iter()
@@ -134,17 +143,32 @@ pub(crate) fn read(source: &Source, options: &Options) -> Result<Dataset, DataEr
         labels: fact("y").map(Array::labels).transpose()?,
         ids: fact("id").map(Array::ids).transpose()?,
         eps: fact("eps").map(Array::budgets).transpose()?,
+        groups,
     };
     Dataset::assemble(&source.file, parts)
 }
 
 /// Whether an array of this name says something about the samples rather than being their data.
 pub fn is_fact(name: &str) -> bool {
-    matches!(name, "y" | "id" | "bounds" | "eps") || name.starts_with("bounds_") || is_group(name)
+    matches!(name, "y" | "id" | "bounds" | "eps")
+        || name.starts_with("bounds_")
+        || name.starts_with(GROUP)
 }
 
-fn is_group(name: &str) -> bool {
-    name.starts_with("group_")
+/// One name per sample; none where the array is of no type that names groups.
+fn group_values(array: &AnyArray) -> Option<Vec<String>> {
+    macro_rules! texts {
+        ($($variant:ident),*) => {
+            match array {
+                $(AnyArray::$variant(a) => a.iter().map(ToString::to_string).collect(),)*
+                AnyArray::F16(_) | AnyArray::F32(_) | AnyArray::F64(_) => return None,
+            }
+        };
+    }
+    if array.shape().len() != 1 {
+        return None;
+    }
+    Some(texts!(Bool, I8, I16, I32, I64, U8, U16, U32, U64, Text))
 }
 
 /// The entries that are wanted, with what each announces checked before it is unpacked.

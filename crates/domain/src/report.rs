@@ -3,6 +3,8 @@
 //! Every figure in it follows from `samples` (the gate crate computes them), so shards merge by
 //! concatenating samples and computing again.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -407,4 +409,7 @@ pub struct SampleRecord {
     pub observed: Vec<Observation>,
     /// One entry per run, in the order of `attacks`.
     pub runs: Vec<RunOutcome>,
+    /// Its group by attribute, where the set says so.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub groups: BTreeMap<String, String>,
 }

@@ -80,7 +80,7 @@ pub(crate) fn apart(report: Report) -> (ReportHead, Vec<RunMeta>, Vec<SampleReco
 /// #     preprocessing: Default::default(), device: "cpu".into(), tile: 64, seed: 0, seconds: 0.0, shard: None };
 /// let sample = SampleRecord {
 ///     id: SampleId::Row(0), label: 1, clean_pred: Some(1), adv_pred: None, clean_correct: true,
-///     broken_by: None, gauge: None, distance: None, norm: None, observed: vec![], runs: vec![],
+///     broken_by: None, gauge: None, distance: None, norm: None, observed: vec![], runs: vec![], groups: Default::default(),
 /// };
 /// let report = summarise(head, vec![], vec![sample]);
 /// assert_eq!((report.clean.correct, report.clean.n), (1, 1));

@@ -95,6 +95,11 @@ impl Record {
             norm: None,
             observed: c.observed.clone(),
             runs: Vec::new(),
+            groups: data
+                .groups
+                .iter()
+                .map(|(attribute, values)| (attribute.clone(), values[c.row].clone()))
+                .collect(),
         };
         Self {
             samples: clean.iter().map(sample).collect(),

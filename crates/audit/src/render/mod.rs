@@ -3,6 +3,7 @@
 mod json;
 mod svg;
 mod table;
+pub mod text;
 
 pub use json::json;
 pub use svg::svg;
@@ -10,6 +11,9 @@ pub use table::table;
 
 /// The rates that are shown where there is no room for all.
 const SHOWN: &[&str] = &[
+    "clean_accuracy",
+    "robust_accuracy",
+    "attack_success_rate",
     "selection_rate",
     "scoring_rate",
     "tpr",

@@ -1,12 +1,15 @@
 use std::fmt::Write as _;
 
-use comfy_table::Table;
-use comfy_table::presets::NOTHING;
 use proofmark_domain::Verdict;
 
 use super::SHOWN;
+use super::text::{grid, grids, plain};
 use crate::AuditReport;
-use crate::report::{AttributeFacts, Ends, GroupFacts, Metric, Status};
+use crate::metric::{self, Contrast, Run};
+use crate::report::{AttributeFacts, Ends, Gate, GroupFacts, Metric, Rate, Status};
+
+/// Subgroups of a scan that are shown.
+const FOUND: usize = 5;
 
 /// Aligned text for a terminal: the groups, the figures between them, and what the requirements come to; `true` asks
 /// for colour.
@@ -20,38 +23,105 @@ pub fn table(report: &AuditReport, colour: bool) -> String {
         text.push_str(", weighted");
     }
     text.push('\n');
+    origin(report, &mut text);
     for attribute in &report.attributes {
         groups(report, attribute, &mut text);
+        figures(report, &attribute.attribute, colour, &mut text);
     }
-    figures(report, &mut text);
-    gates(report, colour, &mut text);
+    let mut others: Vec<&str> = report
+        .metrics
+        .iter()
+        .map(|m| m.attribute.as_str())
+        .collect();
+    others.dedup();
+    others.retain(|o| report.attributes.iter().all(|a| a.attribute != **o));
+    for attribute in others {
+        figures(report, attribute, colour, &mut text);
+    }
+    scans(report, &mut text);
     notes(report, &mut text);
+    gates(report, colour, &mut text);
     text
+}
+
+/// Where the rows come from, if not from a plain table.
+fn origin(report: &AuditReport, text: &mut String) {
+    if let Some(attack) = &report.attack {
+        let runs: Vec<String> = attack.runs.iter().map(|r| plain(r)).collect();
+        let _ = writeln!(
+            text,
+            "samples of {} under {}",
+            plain(&attack.model),
+            runs.join(", ")
+        );
+        if attack.unjudged > 0 {
+            let _ = writeln!(
+                text,
+                "{} samples could not be judged and are left out",
+                attack.unjudged
+            );
+        }
+        match attack.favourable {
+            Some(class) => {
+                let _ = writeln!(text, "a decision for class {class} is favourable");
+            }
+            None => text.push_str(
+                "no class is favourable: outcomes only (a favourable class would add the rates of decisions)\n",
+            ),
+        }
+    }
+    if let Some(pairs) = &report.pairs {
+        let variants: Vec<String> = pairs.variants.iter().map(|v| plain(v)).collect();
+        let _ = writeln!(
+            text,
+            "{} ids paired by {} ({}); the decisions of {} differ",
+            pairs.ids,
+            plain(&pairs.variant),
+            variants.join(", "),
+            pairs
+                .flipped
+                .map_or_else(|| "some (not shown)".to_owned(), |n| n.to_string())
+        );
+        if pairs.alone != Some(0) {
+            let _ = writeln!(
+                text,
+                "{} ids have one variant only and are left out",
+                pairs
+                    .alone
+                    .map_or_else(|| "a few".to_owned(), |n| n.to_string())
+            );
+        }
+    }
 }
 
 fn groups(report: &AuditReport, attribute: &AttributeFacts, text: &mut String) {
     let own = |g: &&GroupFacts| g.attribute == attribute.attribute;
     let rows: Vec<&GroupFacts> = report.groups.iter().filter(own).collect();
-    let has = |rate: &&&str| {
-        rows.iter()
-            .any(|g| g.rates.iter().any(|r| r.metric == **rate))
+    let rate_of = |group: &'_ GroupFacts, rate: &str| -> Option<Rate> {
+        group.rates.iter().find(|r| r.metric == rate).cloned()
     };
-    let shown: Vec<&str> = SHOWN.iter().filter(has).copied().collect();
-    let mut header = vec![plain(&attribute.attribute), "n".to_owned()];
-    header.extend(shown.iter().map(|s| (*s).to_owned()));
-    let mut table = columns(&header);
-    for group in rows {
-        let mut row = vec![plain(&group.group), count(group.n)];
-        row.extend(shown.iter().map(|rate| {
-            let rate = group.rates.iter().find(|r| r.metric == *rate);
-            match rate.and_then(|r| Some((r.value?, r.ci95))) {
-                Some((value, ci)) => format!("{value:.3} {}", ends(ci)),
-                None => "-".to_owned(),
-            }
-        }));
-        table.add_row(row);
+    let column = |name: &str, cell: &dyn Fn(&GroupFacts) -> String| {
+        let cells = rows.iter().map(|g| cell(g));
+        (name.to_owned(), cells.collect::<Vec<String>>())
+    };
+    let mut columns = vec![
+        column(&plain(&attribute.attribute), &|g| plain(&g.group)),
+        column("n", &|g| count(g.n)),
+    ];
+    for rate in SHOWN.iter().filter(|r| has_room(report, r)) {
+        if rows.iter().any(|g| rate_of(g, rate).is_some()) {
+            columns.push(column(rate, &|g| {
+                let shown = rate_of(g, rate).and_then(|r| Some((r.value?, r.ci95)));
+                shown.map_or_else(
+                    || "-".to_owned(),
+                    |(value, ci)| format!("{value:.3} {}", ends(ci)),
+                )
+            }));
+        }
     }
-    let _ = write!(text, "\n{}", lines(&table));
+    for grid in grids(&columns) {
+        let _ = write!(text, "\n{grid}");
+    }
     match attribute.unknown {
         Some(0) => {}
         Some(n) => {
@@ -59,38 +129,172 @@ fn groups(report: &AuditReport, attribute: &AttributeFacts, text: &mut String) {
         }
         None => text.push_str("  some whose group is unknown are left out\n"),
     }
+    most(report, attribute, &rows, text);
 }
 
-fn figures(report: &AuditReport, text: &mut String) {
-    let worth = |m: &&Metric| {
-        let far = m.metric.ends_with("_to_overall");
-        m.headline && (!far || !matches!(m.status, Status::Exploratory | Status::NotEstimable))
+/// Whether there is room for a rate: beside the decisions not for the scores above their median.
+fn has_room(report: &AuditReport, rate: &str) -> bool {
+    let decided = || report.groups.iter().any(|g| g.favourable.is_some());
+    rate != "scoring_rate" || !decided()
+}
+
+/// One sentence: which two groups differ most, and in what; where there was an attack, which is easier to attack.
+fn most(
+    report: &AuditReport,
+    attribute: &AttributeFacts,
+    groups: &[&GroupFacts],
+    text: &mut String,
+) {
+    let attacked = |m: &&Metric| m.metric == "attack_success_rate_difference";
+    let gaps = report.metrics.iter().filter(|m| {
+        let rate = m.metric.strip_suffix("_difference").unwrap_or_default();
+        // Base rates say who was in the table, not what was decided.
+        let shown = SHOWN.contains(&rate) && rate != "base_rate" && has_room(report, rate);
+        shown && m.attribute == attribute.attribute && m.headline && m.value.is_some()
+    });
+    let gaps: Vec<&Metric> = gaps.collect();
+    let low = |m: &Metric| m.ci95.and_then(|c| c.low).unwrap_or(0.0);
+    let sure = gaps.iter().filter(|m| low(m) > 0.0);
+    let farthest = sure.clone().max_by(|a, b| low(a).total_cmp(&low(b)));
+    let tell = |m: &Metric, words: &str, text: &mut String| {
+        let rate = m.metric.strip_suffix("_difference").unwrap_or_default();
+        let [high, low] = m.groups.as_slice() else {
+            return;
+        };
+        let of = |name: &str| {
+            let group = groups.iter().find(|g| g.group == name && !g.overall);
+            number(group.and_then(|g| g.rates.iter().find(|r| r.metric == rate)?.value))
+        };
+        let _ = writeln!(
+            text,
+            "  {}: {rate} {} against {}, a difference of {} {}",
+            words
+                .replace("{high}", &plain(high))
+                .replace("{low}", &plain(low)),
+            of(high),
+            of(low),
+            number(m.value),
+            ends(m.ci95)
+        );
     };
-    let names = [
-        "metric",
-        "attribute",
-        "groups",
-        "value",
-        "95 % interval",
-        "p",
-        "adjusted",
-        "status",
-    ];
-    let mut table = columns(&names.map(str::to_owned));
-    for m in report.metrics.iter().filter(worth) {
+    match farthest {
+        Some(m) => tell(m, "{high} and {low} differ most", text),
+        None if gaps.is_empty() => {}
+        None => text.push_str("  no difference between these groups is beyond chance\n"),
+    }
+    if let Some(gap) = gaps.iter().find(|m| attacked(m)) {
+        if low(gap) > 0.0 {
+            tell(gap, "{high} is easier to attack than {low}", text);
+        } else {
+            text.push_str("  no group is shown to be easier to attack than another\n");
+        }
+    }
+}
+
+/// Whether there is room for a figure: those gated, and of those that are not the ones that have no like and, if they
+/// are between groups, an interval.
+fn worth(report: &AuditReport, m: &Metric) -> bool {
+    let gated = matches!(m.status, Status::Pass | Status::Fail | Status::Inconclusive);
+    let common = match metric::find(&m.metric).map(|e| e.run) {
+        Ok(Run::Contrast(statistic, Contrast::Difference)) => {
+            SHOWN.contains(&statistic.id) && has_room(report, statistic.id)
+        }
+        Ok(Run::Contrast(..)) => false,
+        _ if m.metric.starts_with("scoring_") => has_room(report, "scoring_rate"),
+        _ => {
+            let grouped = report.attributes.iter().any(|a| a.attribute == m.attribute);
+            m.status != Status::NotEstimable && (m.ci95.is_some() || !grouped)
+        }
+    };
+    m.headline && (gated || common)
+}
+
+fn figures(report: &AuditReport, attribute: &str, colour: bool, text: &mut String) {
+    let own = report.metrics.iter().filter(|m| m.attribute == attribute);
+    let own: Vec<&Metric> = own.collect();
+    let shown: Vec<&&Metric> = own.iter().filter(|m| worth(report, m)).collect();
+    if shown.is_empty() {
+        return;
+    }
+    let rows = shown.iter().map(|m| {
         let groups: Vec<String> = m.groups.iter().map(|g| plain(g)).collect();
-        table.add_row([
+        vec![
             m.metric.clone(),
-            plain(&m.attribute),
             groups.join(", "),
             number(m.value),
             m.ci95.map_or_else(|| "-".to_owned(), |c| ends(Some(c))),
-            chance(m.p_value),
             chance(m.p_adjusted),
-            m.status.as_str().to_owned(),
-        ]);
+            match m.status {
+                Status::Exploratory => String::new(),
+                Status::Pass => paint("pass", Verdict::Pass, colour),
+                Status::Fail => paint("fail", Verdict::Fail, colour),
+                Status::Inconclusive => paint("inconclusive", Verdict::Inconclusive, colour),
+                other => other.as_str().to_owned(),
+            },
+        ]
+    });
+    let of = if attribute.is_empty() {
+        "whole table".to_owned()
+    } else {
+        plain(attribute)
+    };
+    let header = [
+        of.as_str(),
+        "groups",
+        "value",
+        "95 % interval",
+        "adjusted p",
+        "",
+    ];
+    let _ = write!(text, "\n{}", grid(&header, rows.collect()));
+    let more = own.len() - shown.len();
+    if more > 0 {
+        let _ = writeln!(
+            text,
+            "  the report has {more} more, of every pair and of other metrics"
+        );
     }
-    let _ = write!(text, "\n{}", lines(&table));
+}
+
+fn scans(report: &AuditReport, text: &mut String) {
+    for scan in &report.scan {
+        let rows = scan.found.iter().take(FOUND).map(|s| {
+            vec![
+                plain(&s.conditions.join(", ")),
+                s.n.to_string(),
+                format!("{:.3}", s.rate),
+                format!("{:.3}", s.others_rate),
+                chance(Some(s.p_value)),
+            ]
+        });
+        let rows: Vec<Vec<String>> = rows.collect();
+        if rows.is_empty() {
+            let what = if scan.suppressed > 0 {
+                "every subgroup found is suppressed"
+            } else {
+                "no subgroup is large enough"
+            };
+            let _ = writeln!(text, "\nscan of {}: {what}", scan.target);
+            continue;
+        }
+        let header = ["subgroup", "n", &scan.target, "all others", "p"];
+        let _ = write!(text, "\n{}", grid(&header, rows));
+        let _ = writeln!(
+            text,
+            "  the furthest of {} subgroups of at least {} by {} {}; p: the chance of one as far anywhere by luck; decides nothing",
+            scan.looked_at,
+            scan.min_n,
+            if scan.depth == 1 {
+                "one column of"
+            } else {
+                "columns of"
+            },
+            plain(&scan.columns.join(", "))
+        );
+        if scan.suppressed > 0 {
+            let _ = writeln!(text, "  {} of the furthest are suppressed", scan.suppressed);
+        }
+    }
 }
 
 fn gates(report: &AuditReport, colour: bool, text: &mut String) {
@@ -104,57 +308,58 @@ fn gates(report: &AuditReport, colour: bool, text: &mut String) {
         "judged by",
         "value",
         "interval",
-        "further",
     ];
-    let mut table = columns(&names.map(str::to_owned));
-    for g in &report.gates {
-        table.add_row([
+    let rows = report.gates.iter().map(|g| {
+        vec![
             g.verdict.to_string(),
             plain(&g.requirement),
             plain(&g.attribute),
             g.judge.clone(),
             number(g.value),
             g.interval.map_or_else(|| "-".to_owned(), |i| ends(Some(i))),
-            count(g.needed),
-        ]);
-    }
-    let _ = write!(text, "\n{}", lines(&table));
+        ]
+    });
+    let _ = write!(text, "\n{}", grid(&names, rows.collect()));
     for g in &report.gates {
-        if let Some(reason) = &g.reason {
-            let _ = writeln!(text, "  {}: {}", plain(&g.requirement), plain(reason));
-        }
-        if g.verdict == Verdict::Inconclusive && g.interval.is_some() {
-            let settles = g.needed.map_or_else(
-                || "no number of further rows like these would settle it".to_owned(),
-                |n| format!("about {n} further rows would settle it"),
-            );
-            let _ = writeln!(
-                text,
-                "  {} ({}): cannot tell; {settles}",
-                plain(&g.requirement),
-                plain(&g.attribute)
-            );
+        if let Some(said) = said(g) {
+            let name = format!("{} {}", plain(&g.requirement), plain(&g.attribute));
+            let _ = writeln!(text, "  {}: {said}", name.trim_end());
         }
     }
     if report.gates.iter().any(|g| g.judge == "point") {
         text.push_str("  a point rule compares the value alone and says nothing of chance\n");
     }
-    let word = verdict.to_string();
+    let _ = writeln!(
+        text,
+        "\nverdict: {} (at {} %, all requirements together)",
+        paint(&verdict.to_string(), verdict, colour),
+        100.0 * report.settings.level
+    );
+}
+
+/// What is to be said of one requirement beyond its figures.
+fn said(gate: &Gate) -> Option<String> {
+    if let Some(reason) = &gate.reason {
+        return Some(plain(reason));
+    }
+    let open = gate.verdict == Verdict::Inconclusive && gate.interval.is_some();
+    open.then(|| match gate.needed {
+        None => "cannot tell; no number of further rows like these would settle it".to_owned(),
+        Some(n) => format!("cannot tell; about {n} further rows would settle it"),
+    })
+}
+
+fn paint(word: &str, verdict: Verdict, colour: bool) -> String {
     let shade = match verdict {
         Verdict::Pass => "32",
         Verdict::Fail | Verdict::Error => "31",
         Verdict::Inconclusive => "33",
     };
-    let word = if colour {
+    if colour {
         format!("\u{1b}[{shade}m{word}\u{1b}[0m")
     } else {
-        word
-    };
-    let _ = writeln!(
-        text,
-        "\nverdict: {word} (at {} %, all requirements together)",
-        100.0 * report.settings.level
-    );
+        word.to_owned()
+    }
 }
 
 fn notes(report: &AuditReport, text: &mut String) {
@@ -185,7 +390,7 @@ fn notes(report: &AuditReport, text: &mut String) {
     for refused in &report.refused {
         let _ = writeln!(
             text,
-            "{} left out: {}",
+            "\n{} left out: {}",
             plain(&refused.attribute),
             plain(&refused.reason)
         );
@@ -193,32 +398,23 @@ fn notes(report: &AuditReport, text: &mut String) {
     if report.settings.suppress > 1 {
         let _ = writeln!(
             text,
-            "cells below {} persons are suppressed",
+            "\ncells below {} persons are suppressed, and what gives them away",
             report.settings.suppress
         );
     }
-    if !report.skipped.is_empty() {
-        let _ = writeln!(
-            text,
-            "{} metrics need columns that the table lacks (the report names them)",
-            report.skipped.len()
-        );
+    let mut needs: Vec<&str> = Vec::new();
+    for need in report.skipped.iter().flat_map(|s| &s.needs) {
+        // What only an attack report or a paired table has is no want of a table.
+        if !need.contains("attack report")
+            && !need.contains("variant")
+            && !needs.contains(&need.as_str())
+        {
+            needs.push(need);
+        }
     }
-}
-
-fn columns(names: &[String]) -> Table {
-    let mut table = Table::new();
-    table.load_style(NOTHING).set_header(names.to_vec());
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
+    if !needs.is_empty() && report.attack.is_none() && report.pairs.is_none() {
+        let _ = writeln!(text, "\nmore could be measured with {}", needs.join(", "));
     }
-    table
-}
-
-fn lines(table: &Table) -> String {
-    table
-        .lines()
-        .fold(String::new(), |text, line| text + line.trim_end() + "\n")
 }
 
 fn ends(ci: Option<Ends>) -> String {
@@ -242,11 +438,4 @@ fn chance(p: Option<f64>) -> String {
         Some(p) if p < 0.0001 => "<0.0001".to_owned(),
         Some(p) => format!("{p:.4}"),
     }
-}
-
-/// Names are foreign text: their control characters must not reach a terminal.
-fn plain(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect()
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{AuditReport, Ends, Gate, Metric};
+use super::{AuditReport, Ends, Gate, Metric, attack};
 use crate::{AuditError, By, Comparison, Figure, Reason, Requirement, judge, metric};
 
 impl AuditReport {
@@ -61,6 +61,9 @@ impl AuditReport {
             for ruling in &judgement.rulings {
                 let requirement = &requirements[ruling.requirement];
                 let judged = ruling.interval.is_some();
+                let (verdict, distrust) =
+                    attack::ruled(self.attack.as_ref(), figure, ruling.verdict);
+                let why = self.why(figure, requirement.by == By::Interval && !judged);
                 gates.push(Gate {
                     requirement: requirement.to_string(),
                     metric: figure.metric.to_owned(),
@@ -69,9 +72,9 @@ impl AuditReport {
                     value: figure.value(),
                     interval: ruling.interval.map(Ends::from),
                     family: judged,
-                    verdict: ruling.verdict,
+                    verdict,
                     needed: ruling.needed,
-                    reason: self.why(figure, requirement.by == By::Interval && !judged),
+                    reason: distrust.or(why),
                 });
             }
         }

@@ -4,10 +4,12 @@ use proofmark_domain::Verdict;
 
 use super::suppress::{Hidden, OVERALL};
 use super::{
-    AUDIT_SCHEMA, AttributeFacts, AuditReport, Ends, Gate, GroupFacts, LeftOutGroup, Metric,
-    NO_INTERVAL, Rate, RefusedGroups, SUPPRESSED, SettingFacts, SkippedMetric, Status, TableFacts,
+    AUDIT_SCHEMA, AttackFacts, AttributeFacts, AuditReport, Ends, Gate, GroupFacts, LeftOutGroup,
+    Metric, NO_INTERVAL, PairFacts, Rate, RefusedGroups, SUPPRESSED, SettingFacts, SkippedMetric,
+    Status, TableFacts, attack,
 };
 use crate::metric;
+use crate::robustness::Attacked;
 use crate::{
     AuditError, By, Cell, Comparison, Estimate, Figure, Groups, Judgement, Measured, Requirement,
     Settings, Table, judge, measure,
@@ -49,11 +51,33 @@ pub fn report(
     settings: &Settings,
     asked: &Asked,
 ) -> Result<AuditReport, AuditError> {
+    assemble(table, None, settings, asked)
+}
+
+/// The same of samples clean and under attack. What rests on decisions is there twice: an attribute `sex` has a twin
+/// `sex under attack`, and a requirement on such a metric is one on both.
+pub fn report_attacked(
+    attacked: &Attacked,
+    settings: &Settings,
+    asked: &Asked,
+) -> Result<AuditReport, AuditError> {
+    assemble(&attacked.clean, Some(attacked), settings, asked)
+}
+
+fn assemble(
+    table: &Table,
+    attacked: Option<&Attacked>,
+    settings: &Settings,
+    asked: &Asked,
+) -> Result<AuditReport, AuditError> {
     let asked = Asked {
         requirements: checked(table, asked)?,
         ..asked.clone()
     };
-    let measured = measure(table, settings)?;
+    let mut measured = measure(table, settings)?;
+    if let Some(attacked) = attacked {
+        attack::extend(&mut measured, attacked, settings)?;
+    }
     for requirement in &asked.requirements {
         if !measured.figures.iter().any(|f| requirement.gates(f)) {
             return Err(AuditError::Option {
@@ -75,7 +99,10 @@ pub fn report(
         judge(&measured.figures, &[], SHOWN, 0)
     };
     let hidden = Hidden::new(asked.suppress, &measured.groupings, &measured.figures);
+    hidden.refuse_nothing_left(table, &measured.groupings)?;
     let writer = Writer {
+        attack: attacked.map(AttackFacts::new),
+        pairs: PairFacts::new(table, |n| hidden.few(n))?,
         measured: &measured,
         judged: &judged,
         shown: &shown,
@@ -143,6 +170,8 @@ fn checked(table: &Table, asked: &Asked) -> Result<Vec<Requirement>, AuditError>
 }
 
 struct Writer<'a> {
+    attack: Option<AttackFacts>,
+    pairs: Option<PairFacts>,
     measured: &'a Measured<'a>,
     judged: &'a [Judgement],
     shown: &'a [Judgement],
@@ -209,6 +238,11 @@ impl Writer<'_> {
                     },
                 })
                 .collect(),
+            attack: self.attack.clone(),
+            pairs: self.pairs.clone(),
+            scan: Vec::new(),
+            samples: Vec::new(),
+            samples_file: None,
         }
     }
 
@@ -220,6 +254,8 @@ impl Writer<'_> {
                 let requirement = &self.asked.requirements[ruling.requirement];
                 let no_interval = (requirement.by == By::Interval && ruling.interval.is_none())
                     .then(|| NO_INTERVAL.to_owned());
+                let attack = self.attack.as_ref();
+                let (verdict, distrust) = attack::ruled(attack, figure, ruling.verdict);
                 gates.push(Gate {
                     requirement: requirement.to_string(),
                     metric: figure.metric.to_owned(),
@@ -228,12 +264,12 @@ impl Writer<'_> {
                     value: figure.value().filter(|_| !hidden),
                     interval: ruling.interval.map(Ends::from).filter(|_| !hidden),
                     family: ruling.interval.is_some(),
-                    verdict: ruling.verdict,
+                    verdict,
                     needed: ruling.needed.filter(|_| !hidden),
                     reason: match &figure.value {
                         _ if hidden => Some(SUPPRESSED.to_owned()),
                         Err(reason) => Some(self.hidden.reason(reason)),
-                        Ok(_) => no_interval,
+                        Ok(_) => distrust.or(no_interval),
                     },
                 });
             }
@@ -252,7 +288,11 @@ impl Writer<'_> {
     fn metric(&self, figure: &Figure, judged: &Judgement, shown: &Judgement) -> Metric {
         let hidden = self.hidden.figure(figure);
         let status = if !judged.is_exploratory() {
-            Verdict::of_all(judged.rulings.iter().map(|r| r.verdict)).into()
+            let rulings = judged.rulings.iter();
+            Verdict::of_all(
+                rulings.map(|r| attack::ruled(self.attack.as_ref(), figure, r.verdict).0),
+            )
+            .into()
         } else if hidden {
             Status::Suppressed
         } else if figure.value.is_err() {
@@ -324,7 +364,7 @@ impl Writer<'_> {
         } else {
             Comparison::Group
         };
-        let secret = !overall && self.hidden.group(attribute, name);
+        let secret = self.hidden.whole(attribute) || !overall && self.hidden.group(attribute, name);
         let matrix_of_any = || {
             let cells = grouping.groups().iter().map(|g| &g.cell);
             cells.into_iter().any(|c| self.hidden.matrix(c))

@@ -1,10 +1,18 @@
 //! The audit report, `proofmark/audit/1`: every figure with its interval, and what every group is made of.
 
 mod again;
+mod attack;
 mod build;
+mod pairs;
+mod samples;
+mod scan;
 mod suppress;
 
-pub use build::{Asked, report};
+pub use attack::{AttackFacts, UNDER_ATTACK};
+pub use build::{Asked, report, report_attacked};
+pub use pairs::PairFacts;
+pub use samples::{Detail, SampleFacts, samples};
+pub use scan::{ScanFacts, SubgroupFacts};
 
 use proofmark_domain::{Interval, Verdict};
 use serde::{Deserialize, Serialize};
@@ -125,6 +133,21 @@ pub struct AuditReport {
     pub skipped: Vec<SkippedMetric>,
     /// Intersections left out for want of members.
     pub refused: Vec<RefusedGroups>,
+    /// The attack whose samples were audited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attack: Option<AttackFacts>,
+    /// The pairs of a paired table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pairs: Option<PairFacts>,
+    /// Scans for subgroups, which decide nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scan: Vec<ScanFacts>,
+    /// The rows, where they were asked for and are few.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub samples: Vec<SampleFacts>,
+    /// Name of the `.jsonl` beside the report that holds the rows where they are many.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub samples_file: Option<String>,
 }
 
 /// What was audited.

@@ -9,8 +9,9 @@
 
 use std::collections::BTreeSet;
 
+use super::attack::under_attack;
 use crate::metric::{self, Need};
-use crate::{Cell, Comparison, Estimate, Figure, Groups, Reason};
+use crate::{AuditError, Cell, Coded, Comparison, Estimate, Figure, Groups, Reason, Table};
 
 /// The name of all groups together in a figure.
 pub(super) const OVERALL: &str = "overall";
@@ -23,6 +24,10 @@ pub(super) struct Hidden {
     k: u64,
     groups: BTreeSet<(String, String)>,
     rates: BTreeSet<Key>,
+    /// Attributes of which nothing is shown.
+    whole: BTreeSet<String>,
+    /// Figures of the table as a whole that are hidden, by metric.
+    of_table: BTreeSet<&'static str>,
 }
 
 impl Hidden {
@@ -50,14 +55,63 @@ impl Hidden {
             if hidden.says_too_much(figure, group, cell) {
                 hidden.rates.insert(key(figure, group, figure.metric));
                 metrics.insert(figure.metric);
+                if figure.metric == "attack_success_rate" {
+                    // Right without attack less robust is broken; so is what the decisions under attack lack.
+                    hidden.rates.insert(key(figure, group, "robust_accuracy"));
+                    metrics.insert("robust_accuracy");
+                    hidden.whole.insert(under_attack(&figure.attribute));
+                    hidden.whole.insert(under_attack(""));
+                }
             }
         }
+        hidden.pairs(figures);
         for figure in figures {
             if figure.comparison == Comparison::Overall && metrics.contains(figure.metric) {
                 hidden.rates.insert(key(figure, OVERALL, figure.metric));
             }
         }
         hidden
+    }
+
+    /// An intersection of small groups may well be hidden as a whole; an attribute that was asked for may not.
+    pub(super) fn refuse_nothing_left(
+        &self,
+        table: &Table,
+        groupings: &[Groups<'_>],
+    ) -> Result<(), AuditError> {
+        for attribute in table.attributes().iter().map(Coded::name) {
+            let Some(grouping) = groupings.iter().find(|g| g.attribute() == attribute) else {
+                continue;
+            };
+            if grouping
+                .groups()
+                .iter()
+                .all(|g| self.group(attribute, &g.name))
+            {
+                let sizes = grouping.groups().iter().map(|g| g.cell.all().n);
+                return Err(AuditError::Option {
+                    option: "suppress",
+                    value: format!(
+                        "cells below {} leave no group of `{attribute}` (the largest has {} members)",
+                        self.k,
+                        sizes.max().unwrap_or(0)
+                    ),
+                    expected: "a smaller number, or fewer and larger groups".to_owned(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// A gap between variants is a difference of flips, and hidden with them.
+    fn pairs(&mut self, figures: &[Figure]) {
+        let flips = figures
+            .iter()
+            .filter(|f| f.metric == "counterfactual_flip_rate");
+        if flips.into_iter().any(|f| self.small_parts(f)) {
+            self.of_table
+                .extend(["counterfactual_flip_rate", "counterfactual_gap"]);
+        }
     }
 
     fn small_groups(&mut self, grouping: &Groups<'_>) {
@@ -91,6 +145,10 @@ impl Hidden {
         if of_matrix && cell.is_some_and(|c| self.matrix(c)) {
             return true;
         }
+        self.small_parts(figure)
+    }
+
+    fn small_parts(&self, figure: &Figure) -> bool {
         let parts = figure.basis.families.iter().flat_map(|f| &f.parts);
         parts.into_iter().any(|p| match p.estimate {
             Estimate::Share(s) | Estimate::Smoothed(s, _) => {
@@ -130,14 +188,25 @@ impl Hidden {
         of.map(|g| g.1.clone()).collect()
     }
 
+    /// Whether nothing of the attribute is shown.
+    pub(super) fn whole(&self, attribute: &str) -> bool {
+        self.whole.contains(attribute)
+    }
+
     /// Whether the group's rate is hidden.
     pub(super) fn rate(&self, attribute: &str, group: &str, rate: &str) -> bool {
+        if self.whole(attribute) {
+            return true;
+        }
         let key = (attribute.to_owned(), group.to_owned(), rate.to_owned());
         self.rates.contains(&key)
     }
 
     /// Whether a comparison is hidden, as a rate it is made of is.
     pub(super) fn figure(&self, figure: &Figure) -> bool {
+        if self.whole(&figure.attribute) || self.of_table.contains(figure.metric) {
+            return true;
+        }
         let named = |name: &String| figure.groups.is_empty() || figure.groups.contains(name);
         // What says nothing of its parts is hidden with any rate of the groups it names.
         let of_named = |r: &Key| r.0 == figure.attribute && figure.groups.contains(&r.1);

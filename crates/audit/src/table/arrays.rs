@@ -1,5 +1,7 @@
 //! Tables from arrays of the caller.
 
+use proofmark_data::DataError;
+
 use super::{Coded, Numbers, Outcome, Table};
 use crate::AuditError;
 
@@ -128,6 +130,13 @@ impl Columns {
         self
     }
 
+    /// Rows that somebody has left out already.
+    #[must_use]
+    pub(crate) fn filtered(mut self, rows: u64) -> Self {
+        self.table.filtered = rows;
+        self
+    }
+
     /// The table, if its columns fit together.
     pub fn build(self) -> Result<Table, AuditError> {
         self.table.checked(|row| format!("row {row}"))
@@ -169,16 +178,17 @@ impl Table {
         for (column, values) in numbers {
             let fine = |v: f64| v.is_finite() && (column != "weights" || v >= 0.0);
             if let Some(row) = values.iter().position(|v| !fine(*v)) {
-                return Err(AuditError::Value {
-                    file: self.source.clone(),
-                    column: column.to_owned(),
-                    at: at(row),
-                    value: values[row].to_string(),
-                    expected: match column {
-                        "weights" => "a finite weight of at least 0".to_owned(),
-                        _ => "a finite number".to_owned(),
-                    },
-                });
+                let expected = match column {
+                    "weights" => "a finite weight of at least 0",
+                    _ => "a finite number",
+                };
+                return Err(AuditError::value(
+                    &self.source,
+                    column,
+                    &at(row),
+                    values[row].to_string(),
+                    expected,
+                ));
             }
         }
         if let Some(weights) = &self.weights
@@ -225,19 +235,20 @@ impl Table {
         let once = if self.variant.is_some() {
             "each id once per variant"
         } else {
-            "each id once; name the column of variants if the table is paired"
+            "each id once; name the column of variants if the table is paired (`--paired`)"
         };
-        Err(AuditError::Value {
-            file: self.source.clone(),
-            column: id.name().to_owned(),
-            at: at(row),
-            value: format!(
-                "`{}` again, first at {}",
-                id.value(row).unwrap_or(""),
-                at(twice[0] as usize)
-            ),
-            expected: once.to_owned(),
-        })
+        let value = format!(
+            "`{}` again, first at {}",
+            id.value(row).unwrap_or(""),
+            at(twice[0] as usize)
+        );
+        Err(AuditError::value(
+            &self.source,
+            id.name(),
+            &at(row),
+            value,
+            once,
+        ))
     }
 
     fn same_length(&self) -> Result<usize, AuditError> {
@@ -268,13 +279,13 @@ impl Table {
         };
         match columns.iter().find(|c| c.1 != first.1) {
             None => Ok(first.1),
-            Some(other) => Err(AuditError::Length {
+            Some(other) => Err(AuditError::Data(DataError::Length {
                 file: self.source.clone(),
                 first: first.0.to_owned(),
                 first_len: first.1,
                 second: other.0.to_owned(),
                 second_len: other.1,
-            }),
+            })),
         }
     }
 }

@@ -64,10 +64,16 @@ impl Binary {
             Some((other, _)) if field.is(other) => Ok(false),
             Some((other, _)) => {
                 let met = self.seen.iter().any(|(_, v)| *v);
+                let text = field.text();
+                let near = nearest(&self.favourable[0], [&*text]);
+                let note = match near {
+                    _ if met => String::new(),
+                    None => " (not met yet)".to_owned(),
+                    Some(near) => format!(" (not met yet; did you mean `{near}`?)"),
+                };
                 Err(format!(
-                    "{}{} or `{other}`: this is a third value; say which ones count as unfavourable",
-                    list(&self.favourable),
-                    if met { "" } else { " (not met yet)" }
+                    "{}{note} or `{other}`: this is a third value; say which ones count as unfavourable (`--unfavourable`)",
+                    list(&self.favourable)
                 ))
             }
         }
@@ -82,14 +88,16 @@ impl Binary {
         }
         if !is(&NO) {
             return Err(
-                "1 or 0 (or -1), true or false, yes or no; else say which value is favourable"
+                "1 or 0 (or -1), true or false, yes or no; else say which value is favourable (`--favourable`)"
                     .to_owned(),
             );
         }
         match self.seen.iter().find(|(_, v)| !v) {
-            Some((other, _)) if other.to_ascii_lowercase() != text && !field.is(other) => Err(
-                format!("`{other}` as before: this is a third value; say which one is favourable"),
-            ),
+            Some((other, _)) if other.to_ascii_lowercase() != text && !field.is(other) => {
+                Err(format!(
+                    "`{other}` as before: this is a third value; say which one is favourable (`--favourable`)"
+                ))
+            }
             _ => Ok(false),
         }
     }
@@ -161,10 +169,8 @@ mod tests {
         let dotted = read(&[">50K"], &[], &["<=50K."]);
         assert!(dotted.is_err_and(|e| e.starts_with("never `>50K`: `<=50K.`")));
         let third = read(&[">50K"], &[], &["<=50K.", ">50K."]);
-        assert!(
-            third.is_err_and(
-                |e| e.contains("`>50K` (not met yet) or `<=50K.`: this is a third value")
-            )
-        );
+        assert!(third.is_err_and(|e| e.contains(
+            "`>50K` (not met yet; did you mean `>50K.`?) or `<=50K.`: this is a third value"
+        )));
     }
 }

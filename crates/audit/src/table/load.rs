@@ -1,5 +1,7 @@
 //! Rows to columns, in one pass: only what some option asks for is kept.
 
+use std::collections::HashSet;
+
 use super::binary::Binary;
 use super::field::Field;
 use super::{Coded, Coder, Filter, Numbers, Options, Relation, Table, UNKNOWN};
@@ -47,7 +49,7 @@ impl Levels {
                 coder.push(known.then_some(&text));
                 if coder.levels() > MOST_LEVELS {
                     return Err(format!(
-                        "at most {MOST_LEVELS} different values; cut numbers into bins"
+                        "at most {MOST_LEVELS} different values; cut numbers into bins (`--bins`)"
                     ));
                 }
             }
@@ -99,6 +101,13 @@ pub(crate) struct Loader<'o> {
     strata: Vec<Slot>,
     /// Where each row came from; kept only where ids may turn out to be doubled.
     lines: Option<Vec<u64>>,
+    /// Rows met, kept or not.
+    met: u32,
+    /// The rows kept, by their place among those met; none as long as every row is.
+    kept: Option<Vec<u32>>,
+    /// Ids of the rows left out, where they are asked for.
+    id: Option<usize>,
+    dropped: HashSet<String>,
     filtered: u64,
 }
 
@@ -132,11 +141,14 @@ impl<'o> Loader<'o> {
             };
             add(name, Sink::Label(positive))?;
         }
+        let ids = names.iter().filter(|n| *n == "id").count();
+        let by_name = (options.groups_only && ids == 1).then(|| "id".to_owned());
+        let id = options.id.clone().or(by_name);
         let numbers = [
             (&options.score, Sink::Score(Vec::new())),
             (&options.target, Sink::Target(Vec::new())),
             (&options.weights, Sink::Weights(Vec::new())),
-            (&options.id, Sink::Id(Coder::default())),
+            (&id, Sink::Id(Coder::default())),
             (&options.variant, Sink::Variant(Coder::default())),
         ];
         for (name, sink) in numbers {
@@ -169,7 +181,14 @@ impl<'o> Loader<'o> {
             slots,
             filters,
             strata,
-            lines: options.id.as_ref().map(|_| Vec::new()),
+            lines: id.as_ref().map(|_| Vec::new()),
+            met: 0,
+            kept: None,
+            id: match &id {
+                Some(id) if options.groups_only => Some(find(id)?),
+                _ => None,
+            },
+            dropped: HashSet::new(),
             filtered: 0,
         })
     }
@@ -202,22 +221,26 @@ impl<'o> Loader<'o> {
         line: u64,
         cell: impl Fn(usize) -> Field<'a>,
     ) -> Result<(), AuditError> {
+        let row = self.met;
+        self.met = self.met.saturating_add(1);
         if !self.keeps(&cell) {
             self.filtered += 1;
+            self.kept.get_or_insert_with(|| (0..row).collect());
+            if let Some(id) = self.id {
+                self.dropped.insert(cell(id).text().into_owned());
+            }
             return Ok(());
+        }
+        if let Some(kept) = &mut self.kept {
+            kept.push(row);
         }
         let unknown = &self.options.unknown;
         for slot in self.slots.iter_mut().chain(&mut self.strata) {
             let field = cell(slot.place);
-            slot.sink
-                .push(field, unknown)
-                .map_err(|expected| AuditError::Value {
-                    file: self.source.clone(),
-                    column: slot.name.clone(),
-                    at: format!("{} {line}", self.unit),
-                    value: field.shown(),
-                    expected,
-                })?;
+            slot.sink.push(field, unknown).map_err(|expected| {
+                let at = format!("{} {line}", self.unit);
+                AuditError::value(&self.source, &slot.name, &at, field.shown(), expected)
+            })?;
         }
         if let Some(lines) = &mut self.lines {
             lines.push(line);
@@ -230,6 +253,8 @@ impl<'o> Loader<'o> {
         let mut table = Table {
             source: self.source,
             filtered: self.filtered,
+            kept: self.kept,
+            dropped: self.dropped,
             ..Table::default()
         };
         for Slot { name, sink, .. } in self.slots {

@@ -18,7 +18,10 @@ pub use open::Origin;
 pub use options::Options;
 
 use coded::Coder;
+pub(crate) use field::Field;
+pub(crate) use load::Loader;
 
+use std::collections::HashSet;
 use std::sync::OnceLock;
 
 /// What became of a sample under attack.
@@ -30,6 +33,14 @@ pub enum Outcome {
     Broken,
     /// Right without attack, and not broken.
     Robust,
+}
+
+/// Where a row of a source stands in a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    Row(u32),
+    /// A filter has left it out.
+    LeftOut,
 }
 
 /// A column of numbers.
@@ -49,6 +60,10 @@ pub struct Table {
     pub(crate) origin: Option<Origin>,
     pub(crate) rows: usize,
     pub(crate) filtered: u64,
+    /// Which rows of the source these are, where they are not all of them; ascending but for tables that were resampled.
+    pub(crate) kept: Option<Vec<u32>>,
+    /// Ids of rows that the filters left out, where the table only gives groups.
+    pub(crate) dropped: HashSet<String>,
     pub(crate) decision: Option<Vec<bool>>,
     pub(crate) score: Option<Vec<f64>>,
     pub(crate) label: Option<Vec<bool>>,
@@ -82,6 +97,31 @@ impl Table {
     /// Rows that the filters left out.
     pub fn filtered(&self) -> u64 {
         self.filtered
+    }
+
+    /// The place of a row in its source, before any filter.
+    pub fn source_row(&self, row: u32) -> u32 {
+        self.kept.as_ref().map_or(row, |k| k[row as usize])
+    }
+
+    /// Where a row of the source stands here; none if there never was one.
+    pub(crate) fn place(&self, source: u32) -> Option<Place> {
+        let met = self.rows as u64 + self.filtered;
+        let place = match self.kept.as_ref().map(|k| k.binary_search(&source)) {
+            None => Place::Row(source),
+            Some(Ok(at)) => Place::Row(at as u32),
+            Some(Err(_)) => Place::LeftOut,
+        };
+        (u64::from(source) < met).then_some(place)
+    }
+
+    /// What a row is called: its id, else its place in its source.
+    pub fn row_name(&self, row: usize) -> String {
+        let id = self.id.as_ref().and_then(|id| id.value(row));
+        id.map_or_else(
+            || self.source_row(row as u32).to_string(),
+            ToOwned::to_owned,
+        )
     }
 
     /// Whether each decision is the favourable one.
@@ -191,6 +231,8 @@ impl Table {
             origin: self.origin.clone(),
             rows: rows.len(),
             filtered: self.filtered,
+            kept: Some(rows.iter().map(|r| self.source_row(*r)).collect()),
+            dropped: self.dropped.clone(),
             decision: pick(self.decision.as_ref(), rows),
             score: pick(self.score.as_ref(), rows),
             label: pick(self.label.as_ref(), rows),

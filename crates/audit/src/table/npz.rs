@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
+use proofmark_data::DataError;
 use proofmark_data::ndarray::{ArrayD, Axis};
-use proofmark_data::npz::{AnyArray, arrays};
+use proofmark_data::npz::{AnyArray, GROUP, arrays};
 
 use super::field::Field;
 use super::load::Loader;
@@ -55,17 +56,26 @@ impl Table {
                 columns.extend(split);
             }
         }
+        // Sets name their groups `group_sex`; either name will do.
+        for name in &options.groups {
+            let long = format!("{GROUP}{name}");
+            if !names.contains(name)
+                && let Some(at) = names.iter().position(|n| *n == long)
+            {
+                names[at].clone_from(name);
+            }
+        }
         let mut loader = Loader::new(&file, "row", &names, &options)?;
         let places = loader.places();
         let rows = places.first().map_or(0, |p| columns[*p].len());
         if let Some(other) = places.iter().find(|p| columns[**p].len() != rows) {
-            return Err(AuditError::Length {
+            return Err(AuditError::Data(DataError::Length {
                 first: names[places[0]].clone(),
                 first_len: rows,
                 second: names[*other].clone(),
                 second_len: columns[*other].len(),
                 file,
-            });
+            }));
         }
         for row in 0..rows {
             loader.push(row as u64, |place| columns[place].field(row))?;

@@ -51,6 +51,10 @@ pub struct Options {
     pub unknown: Vec<String>,
     /// What stands between the cells of a CSV; `,`.
     pub delimiter: u8,
+    /// The table only says to which groups the samples of an attack report belong. They are found by `id`, else by a
+    /// column of that name, else by their row.
+    #[serde(default)]
+    pub groups_only: bool,
 }
 
 impl Default for Options {
@@ -78,6 +82,7 @@ impl Default for Options {
                 .map(str::to_owned)
                 .to_vec(),
             delimiter: b',',
+            groups_only: false,
         }
     }
 }
@@ -148,7 +153,7 @@ impl Options {
             return wrong("favourable", value, "distinct values");
         }
         let any = [&self.decision, &self.score, &self.label, &self.target];
-        if any.iter().all(|c| c.is_none()) {
+        if !self.groups_only && any.iter().all(|c| c.is_none()) {
             let value = "no column given".to_owned();
             return wrong(
                 "decision",

@@ -1,10 +1,17 @@
-use proofmark::audit::{
-    Asked, AuditReport, By, Options, Requirement, Settings, Table, render, report,
-};
+use std::path::Path;
 
-use crate::args::audit::{Audit, JudgeArg};
+use proofmark::Progress as _;
+use proofmark::audit::report::{self, AuditReport, Detail, SampleFacts};
+use proofmark::audit::robustness::{self, Attacked};
+use proofmark::audit::{
+    self, Asked, By, Options, Requirement, ScanSettings, Settings, Table, Target, render,
+};
+use proofmark::engine::{Event, Observer as _};
+
+use crate::args::audit::{Audit, JudgeArg, SamplesArg};
 use crate::failure::Failure;
-use crate::{command, output};
+use crate::progress::Shown;
+use crate::{command, output, signals};
 
 /// `proofmark audit`.
 pub(crate) fn run(args: &Audit, quiet: bool) -> Result<u8, Failure> {
@@ -19,33 +26,49 @@ pub(crate) fn run(args: &Audit, quiet: bool) -> Result<u8, Failure> {
             "--out and --chart name the same file; expected two".to_owned(),
         ));
     }
-    let by = match args.judge {
-        JudgeArg::Interval => By::Interval,
-        JudgeArg::Point => By::Point,
+    let rows = match args.samples {
+        SamplesArg::None => Detail::None,
+        SamplesArg::Ids => Detail::Ids,
+        SamplesArg::Full => Detail::Full,
     };
-    let requirements = args.metrics.iter().map(|m| {
-        let requirement: Requirement = m.parse()?;
-        Ok(Requirement { by, ..requirement })
-    });
-    let asked = Asked {
-        requirements: requirements.collect::<Result<_, Failure>>()?,
-        level: args.level,
-        suppress: args.suppress,
-        ..Asked::default()
-    };
+    if rows != Detail::None && out.is_none() {
+        return Err(Failure(
+            "--samples: no --out to write them to; expected --out FILE".to_owned(),
+        ));
+    }
+    let asked = asked(args)?;
     let settings = Settings {
         min_n: args.min_n,
         reference: pairs("--reference", &args.reference)?,
         intersections: args.intersections,
+        bins: args.score_bins,
+        alpha: args.alpha,
+        neighbours: args.neighbours,
+        seed: args.seed,
         ..Settings::default()
     };
-    let options = options(args)?;
-    let table = Table::open(&args.table, &options)?;
-    let report: AuditReport = report(&table, &settings, &asked)?;
-    // Both texts are made before either is written.
-    let (json, svg) = (render::json(&report), render::svg(&report));
+    let audited = audited(args)?;
+    let (table, attacked) = match &audited {
+        Audited::Table(table) => (table.as_ref(), None),
+        Audited::Attack(attacked) => (&attacked.clean, Some(attacked.as_ref())),
+    };
+    // Refused before anything is computed for it.
+    let rows = report::samples(table, attacked, rows, args.suppress)?;
+    let mut report: AuditReport = match attacked {
+        None => audit::report(table, &settings, &asked)?,
+        Some(attacked) => audit::report_attacked(attacked, &settings, &asked)?,
+    };
+    if let Some(depth) = args.scan {
+        scan_into(&mut report, table, depth, args, quiet)?;
+    }
+    if signals::interrupted() {
+        output::tell("interrupted: nothing was written");
+        return Ok(signals::INTERRUPTED);
+    }
+    // Every text is made before any is written.
+    let svg = render::svg(&report);
     if let Some(path) = &out {
-        output::write(path, json.as_bytes())?;
+        write(path, &mut report, table, rows)?;
     }
     if let Some(path) = &chart {
         output::write(path, svg.as_bytes())?;
@@ -56,6 +79,128 @@ pub(crate) fn run(args: &Audit, quiet: bool) -> Result<u8, Failure> {
     Ok(report
         .verdict
         .map_or(0, proofmark::domain::Verdict::exit_code))
+}
+
+/// What there is to audit.
+enum Audited {
+    Table(Box<Table>),
+    Attack(Box<Attacked>),
+}
+
+fn audited(args: &Audit) -> Result<Audited, Failure> {
+    let options = options(args)?;
+    let Some(report) = &args.report else {
+        let Some(path) = args.table.as_deref() else {
+            return Err(Failure("expected a table of decisions".to_owned()));
+        };
+        return Ok(Audited::Table(Box::new(Table::open(path, &options)?)));
+    };
+    let favourable = match args.favourable.as_slice() {
+        [] => None,
+        [one] => Some(one.parse().map_err(|_| {
+            Failure(format!(
+                "--favourable {one}; with --report expected a class, counted from 0"
+            ))
+        })?),
+        _ => {
+            return Err(Failure(
+                "--favourable: given more than once; with --report expected one class".to_owned(),
+            ));
+        }
+    };
+    let attack = output::read_report(report)?;
+    let groups = match args.table.as_deref() {
+        Some(_) if args.groups.is_empty() => {
+            return Err(Failure(
+                "--groups: none given; expected columns of the table".to_owned(),
+            ));
+        }
+        Some(path) => Table::open(path, &options)?,
+        None => robustness::carried(&attack, &options)?,
+    };
+    let joined = robustness::join(&attack, &groups, favourable, args.attack.as_deref())?;
+    Ok(Audited::Attack(Box::new(joined)))
+}
+
+fn asked(args: &Audit) -> Result<Asked, Failure> {
+    let by = match args.judge {
+        JudgeArg::Interval => By::Interval,
+        JudgeArg::Point => By::Point,
+    };
+    let requirements = args.metrics.iter().map(|m| {
+        let requirement: Requirement = m.parse()?;
+        Ok(Requirement { by, ..requirement })
+    });
+    Ok(Asked {
+        requirements: requirements.collect::<Result<_, Failure>>()?,
+        level: args.level,
+        suppress: args.suppress,
+        ..Asked::default()
+    })
+}
+
+/// Scans for everything that the table has the columns for.
+fn scan_into(
+    report: &mut AuditReport,
+    table: &Table,
+    depth: usize,
+    args: &Audit,
+    quiet: bool,
+) -> Result<(), Failure> {
+    let settings = ScanSettings {
+        depth,
+        min_n: args.scan_min_n,
+        draws: args.scan_draws,
+        seed: args.seed,
+        ..ScanSettings::default()
+    };
+    let targets: Vec<Target> = Target::ALL
+        .into_iter()
+        .filter(|t| t.is_met(table))
+        .collect();
+    if targets.is_empty() {
+        return Err(Failure(
+            "--scan: the table has no decisions; expected --decision, or --score with --threshold"
+                .to_owned(),
+        ));
+    }
+    let shown = Shown::counting(quiet, "deals");
+    for target in targets {
+        shown.begin(&format!("scan {}", target.id()), settings.draws as usize);
+        let found = audit::scan(table, target, &settings, &|done| {
+            let done = done as usize;
+            shown.event(Event::Step { active: 1, done });
+            !signals::interrupted()
+        });
+        if signals::interrupted() {
+            break;
+        }
+        match found {
+            Ok(found) => report.add_scan(table, &found, &settings),
+            Err(e) => {
+                shown.finish();
+                return Err(e.into());
+            }
+        }
+    }
+    shown.finish();
+    Ok(())
+}
+
+/// The report, and its rows in it or beside it.
+fn write(
+    path: &Path,
+    report: &mut AuditReport,
+    table: &Table,
+    rows: impl Iterator<Item = SampleFacts>,
+) -> Result<(), Failure> {
+    let mut rows = rows.peekable();
+    if rows.peek().is_some() && table.rows() > output::SAMPLES_INLINE {
+        report.samples_file = Some(output::write_beside(path, rows)?);
+    } else {
+        report.samples = rows.collect();
+    }
+    output::write(path, render::json(report).as_bytes())
 }
 
 fn options(args: &Audit) -> Result<Options, Failure> {
@@ -73,6 +218,16 @@ fn options(args: &Audit) -> Result<Options, Failure> {
         .filters
         .iter()
         .map(|f| f.parse().map_err(Failure::from));
+    let (id, variant) = match args.paired.as_slice() {
+        [] => (args.id.clone(), None),
+        [id, variant] => (Some(id.clone()), Some(variant.clone())),
+        given => {
+            return Err(Failure(format!(
+                "--paired {}; expected ID,VARIANT: the column of persons and that of their variants",
+                given.join(",")
+            )));
+        }
+    };
     Ok(Options {
         columns: args.columns.clone(),
         decision: args.decision.clone(),
@@ -83,10 +238,17 @@ fn options(args: &Audit) -> Result<Options, Failure> {
         weights: args.weights.clone(),
         groups: args.groups.clone(),
         stratum: args.stratum.clone(),
+        features: args.features.clone(),
+        id,
+        variant,
         filters: filters.collect::<Result<_, Failure>>()?,
         bins,
         favourable: args.favourable.clone(),
+        against_rest: pairs("--against-rest", &args.against_rest)?,
+        unfavourable: args.unfavourable.clone(),
         positive: args.positive.clone(),
+        delimiter: args.delimiter,
+        groups_only: args.report.is_some(),
         ..Options::default()
     })
 }

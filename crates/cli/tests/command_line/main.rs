@@ -1,6 +1,9 @@
 //! The command line as scripts see it: exit codes, files, messages.
 
 mod audit;
+mod audit_attack;
+mod audit_bad_input;
+mod audit_rows;
 mod bad_input;
 mod bias_gate;
 mod crafted;

@@ -86,7 +86,7 @@ fn orders_of_bytes_and_axes_do_not_matter() {
 }
 
 #[test]
-fn facts_are_read_and_groups_are_left_alone() {
+fn facts_and_groups_are_read() {
     let names: Vec<u8> = "a\0b\u{e9}"
         .chars()
         .flat_map(|c| u32::from(c).to_le_bytes())
@@ -102,6 +102,10 @@ fn facts_are_read_and_groups_are_left_alone() {
         ("eps", npy("<f4", false, "(2,)", &f32s(&[0.0, 0.5]))),
         ("bounds", npy("<i8", false, "(2, 2)", &i64s(&[0, -3, 1, 5]))),
         ("group_sex", npy("|O", false, "(2,)", &[])),
+        ("group_age", npy("|u1", false, "(2,)", &[40, 30])),
+        ("group_site", npy("|S1", false, "(2,)", b"nm")),
+        ("group_risk", npy("<f4", false, "(2,)", &f32s(&[0.5, 0.25]))),
+        ("group_map", npy("|u1", false, "(2, 1)", &[1, 2])),
     ]);
     let set = open_as("a.npz", &file, &Options::default()).unwrap();
     let names: Vec<_> = set
@@ -118,6 +122,21 @@ fn facts_are_read_and_groups_are_left_alone() {
     assert_eq!((set.labels.clone(), set.classes()), (Some(vec![3, 1]), 4));
     assert_eq!(set.ids, ["a", "b\u{e9}"].map(|n| SampleId::Name(n.into())));
     assert_eq!(set.eps, Some(Array1::from(vec![0.0, 0.5])));
+    // Names and whole numbers are groups; all else is passed over, as it always was.
+    let group =
+        |name: &str, values: [&str; 2]| (name.to_owned(), values.map(str::to_owned).to_vec());
+    let both = [group("age", ["40", "30"]), group("site", ["n", "m"])];
+    assert_eq!(set.groups, both);
+    let last = set.range(1..2).unwrap();
+    assert_eq!(last.groups[0].1, ["30"]);
+    let short = zipped(&[
+        ("image", npy("|u1", false, "(2, 1, 1)", &[0, 255])),
+        ("group_age", npy("|u1", false, "(1,)", &[40])),
+    ]);
+    assert_says(
+        &refusal("a.npz", &short, &Options::default()),
+        &["`image` has 2 rows", "`group_age` has 1"],
+    );
 }
 
 #[test]

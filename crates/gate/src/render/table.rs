@@ -1,7 +1,6 @@
 use std::fmt::Write as _;
 
-use comfy_table::Table;
-use comfy_table::presets::NOTHING;
+use proofmark_audit::render::text::{grid, plain};
 use proofmark_domain::{AttackSummary, FindingStatus, Interval, Report, Role, Verdict};
 
 use super::Entry;
@@ -16,14 +15,15 @@ pub(super) const ENTRY: Entry = Entry {
 };
 
 fn gate(report: &GateReport, colour: bool) -> String {
-    let mut table = columns(&[
+    let header = [
         "verdict",
         "check",
         "requirement",
         "observed",
         "interval",
         "n",
-    ]);
+    ];
+    let mut rows = Vec::new();
     for check in &report.checks {
         let verdict = |v: Verdict| {
             if v == Verdict::Pass || check.counts_as == v || check.counts_as != Verdict::Pass {
@@ -34,7 +34,7 @@ fn gate(report: &GateReport, colour: bool) -> String {
         };
         if check.comparisons.is_empty() {
             let none = || "-".to_owned();
-            table.add_row([
+            rows.push(vec![
                 verdict(check.verdict),
                 plain(&check.id),
                 plain(&check.requirement),
@@ -55,10 +55,10 @@ fn gate(report: &GateReport, colour: bool) -> String {
                 c.ci.map_or_else(|| "-".to_owned(), interval),
                 c.n.to_string(),
             ];
-            table.add_row(row);
+            rows.push(row.to_vec());
         }
     }
-    let mut text = lines(&table);
+    let mut text = grid(&header, rows);
     if !report.findings.is_empty() {
         text.push_str("\nfindings\n");
     }
@@ -100,7 +100,7 @@ fn report(report: &Report, colour: bool) -> String {
         plain(&report.device),
         report.seed
     );
-    let mut table = columns(&[
+    let header = [
         "attack",
         "threat",
         "accuracy",
@@ -108,10 +108,11 @@ fn report(report: &Report, colour: bool) -> String {
         "success",
         "forward",
         "backward",
-    ]);
+    ];
+    let mut rows = Vec::new();
     let blank = String::new;
     let clean = &report.clean;
-    table.add_row([
+    rows.push(vec![
         "clean".to_owned(),
         blank(),
         percent(clean.accuracy),
@@ -121,7 +122,7 @@ fn report(report: &Report, colour: bool) -> String {
         blank(),
     ]);
     for a in &report.attacks {
-        table.add_row([
+        rows.push(vec![
             format!("{}{}", plain(&a.id), role(a)),
             format!("{} {}", a.threat.norm, plain(&a.threat.text)),
             percent(a.robust_accuracy),
@@ -134,7 +135,7 @@ fn report(report: &Report, colour: bool) -> String {
     let worst = &report.worst_case;
     if !report.attacks.is_empty() {
         let accuracy = percent(worst.robust_accuracy);
-        table.add_row([
+        rows.push(vec![
             "worst case".to_owned(),
             blank(),
             accuracy,
@@ -144,7 +145,7 @@ fn report(report: &Report, colour: bool) -> String {
             blank(),
         ]);
     }
-    text.push_str(&lines(&table));
+    text.push_str(&grid(&header, rows));
     if worst.invalid > 0 {
         let _ = writeln!(
             text,
@@ -173,21 +174,6 @@ fn report(report: &Report, colour: bool) -> String {
         }
     }
     text
-}
-
-fn columns(names: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_style(NOTHING).set_header(names.to_vec());
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
-    }
-    table
-}
-
-fn lines(table: &Table) -> String {
-    table
-        .lines()
-        .fold(String::new(), |text, line| text + line.trim_end() + "\n")
 }
 
 fn interval(ci: Interval) -> String {
@@ -248,13 +234,6 @@ fn paint(text: &str, code: &str, colour: bool) -> String {
     } else {
         text.to_owned()
     }
-}
-
-/// Names and reasons are foreign text: their control characters must not reach a terminal.
-fn plain(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect()
 }
 
 #[cfg(test)]

@@ -83,6 +83,7 @@ pub(crate) fn sample(row: u64, statuses: &[RunStatus]) -> SampleRecord {
         norm: None,
         observed: vec![],
         runs: statuses.iter().map(outcome).collect(),
+        groups: std::collections::BTreeMap::new(),
     }
 }
 

@@ -1,0 +1,78 @@
+//! Text for a terminal that lines up and does nothing else.
+
+use comfy_table::Table;
+use comfy_table::presets::NOTHING;
+
+/// Characters of a line of several columns, where the columns can be dealt to several tables.
+const WIDEST: usize = 100;
+
+/// Aligned columns under a header, two spaces apart.
+pub fn grid(header: &[&str], rows: Vec<Vec<String>>) -> String {
+    let mut table = Table::new();
+    table.load_style(NOTHING).set_header(header.to_vec());
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table.add_rows(rows);
+    let lines = table.lines();
+    lines.fold(String::new(), |text, line| text + line.trim_end() + "\n")
+}
+
+/// The same below each other where there is no room for all columns: the first stands in every one.
+pub(super) fn grids(columns: &[(String, Vec<String>)]) -> Vec<String> {
+    let width = |(name, cells): &(String, Vec<String>)| {
+        let all = cells.iter().chain([name]).map(|c| c.chars().count());
+        2 + all.max().unwrap_or(0)
+    };
+    let Some((first, others)) = columns.split_first() else {
+        return Vec::new();
+    };
+    let mut tables: Vec<Vec<&(String, Vec<String>)>> = Vec::new();
+    let mut left = 0;
+    for column in others {
+        match tables.last_mut() {
+            Some(table) if width(column) <= left => table.push(column),
+            _ => {
+                tables.push(vec![first, column]);
+                left = WIDEST.saturating_sub(width(first));
+            }
+        }
+        left = left.saturating_sub(width(column));
+    }
+    let one = |table: Vec<&(String, Vec<String>)>| {
+        let header: Vec<&str> = table.iter().map(|c| c.0.as_str()).collect();
+        let rows = (0..first.1.len()).map(|row| table.iter().map(|c| c.1[row].clone()).collect());
+        grid(&header, rows.collect())
+    };
+    tables.into_iter().map(one).collect()
+}
+
+/// Names are foreign text: their control characters must not reach a terminal.
+pub fn plain(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::grids;
+
+    #[test]
+    fn what_does_not_fit_goes_below() {
+        let column = |name: &str, width: usize| (name.to_owned(), vec!["x".repeat(width)]);
+        let columns = [
+            column("who", 18),
+            column("a", 38),
+            column("b", 38),
+            column("c", 38),
+        ];
+        let tables = grids(&columns);
+        assert_eq!(tables.len(), 2);
+        assert!(tables[0].starts_with("who") && tables[1].starts_with("who"));
+        assert!(tables[0].contains('b') && tables[1].contains('c') && !tables[1].contains('b'));
+        let widest = tables.iter().flat_map(|t| t.lines()).map(str::len).max();
+        assert_eq!(widest, Some(98));
+        assert!(grids(&[]).is_empty());
+    }
+}

@@ -1,0 +1,133 @@
+//! The rows behind the figures.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::pairs;
+use crate::robustness::Attacked;
+use crate::{AuditError, Outcome, Table};
+
+/// How much of each row a report repeats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Detail {
+    /// Nothing: a report that can be shared.
+    #[default]
+    None,
+    /// What it is called.
+    Ids,
+    /// All that was audited.
+    Full,
+}
+
+/// One row, or one id of a paired table.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct SampleFacts {
+    /// Its id, else its place in its source, from 0, before any filter.
+    pub id: String,
+    /// Its group by attribute; none where it is unknown.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub groups: BTreeMap<String, Option<String>>,
+    /// Which variant of its id it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
+    /// Its stratum.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stratum: Option<String>,
+    /// Whether the decision is the favourable one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<bool>,
+    /// The same under attack.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attacked_decision: Option<bool>,
+    /// Its score.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub score: Option<f64>,
+    /// Whether its label is the positive one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<bool>,
+    /// Its true value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<f64>,
+    /// What it weighs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<f64>,
+    /// `wrong` without attack, `broken` by it, or `robust`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<String>,
+    /// In a paired table: whether the decisions of its id differ.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flipped: Option<bool>,
+}
+
+/// The rows of a table, one by one; of a paired table, if only ids are asked for, its ids. Refused together with the
+/// suppression of cells below `suppress`, since rows give away what is suppressed.
+pub fn samples<'a>(
+    table: &'a Table,
+    attacked: Option<&'a Attacked>,
+    detail: Detail,
+    suppress: u64,
+) -> Result<Box<dyn Iterator<Item = SampleFacts> + 'a>, AuditError> {
+    if detail != Detail::None && suppress > 1 {
+        return Err(AuditError::Option {
+            option: "samples",
+            value: format!("given together with the suppression of cells below {suppress}"),
+            expected: "one of the two: rows give away what is suppressed".to_owned(),
+        });
+    }
+    let ids = pairs::ids(table);
+    Ok(match (detail, ids) {
+        (Detail::None, _) => Box::new(std::iter::empty()),
+        (Detail::Ids, Some(ids)) => Box::new(ids.into_iter().map(|id| SampleFacts {
+            id: id.name.to_owned(),
+            flipped: id.flipped,
+            ..SampleFacts::default()
+        })),
+        (Detail::Ids, None) => Box::new((0..table.rows()).map(|row| SampleFacts {
+            id: table.row_name(row),
+            ..SampleFacts::default()
+        })),
+        (Detail::Full, ids) => {
+            let flips: BTreeMap<&str, Option<bool>> = ids
+                .into_iter()
+                .flatten()
+                .map(|i| (i.name, i.flipped))
+                .collect();
+            Box::new((0..table.rows()).map(move |row| {
+                let mut sample = full(table, row);
+                sample.flipped = flips.get(sample.id.as_str()).copied().flatten();
+                let under = attacked.and_then(|a| a.attacked.decision());
+                sample.attacked_decision = under.map(|d| d[row]);
+                sample
+            }))
+        }
+    })
+}
+
+fn full(table: &Table, row: usize) -> SampleFacts {
+    let owned = |value: Option<&str>| value.map(str::to_owned);
+    SampleFacts {
+        id: table.row_name(row),
+        groups: table
+            .attributes()
+            .iter()
+            .map(|a| (a.name().to_owned(), owned(a.value(row))))
+            .collect(),
+        variant: table.variant().and_then(|v| owned(v.value(row))),
+        stratum: table.stratum().and_then(|s| owned(s.value(row))),
+        decision: table.decision().map(|d| d[row]),
+        score: table.score().map(|s| s[row]),
+        label: table.label().map(|l| l[row]),
+        target: table.target().map(|t| t[row]),
+        weight: table.weights().map(|w| w[row]),
+        outcome: table.outcome().map(|o| {
+            match o[row] {
+                Outcome::Wrong => "wrong",
+                Outcome::Broken => "broken",
+                Outcome::Robust => "robust",
+            }
+            .to_owned()
+        }),
+        ..SampleFacts::default()
+    }
+}

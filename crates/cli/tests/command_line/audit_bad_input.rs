@@ -1,0 +1,171 @@
+//! `proofmark audit`: what is refused, and how it is told.
+
+use crate::audit::{ROLES, audit, loans, with};
+use crate::harness::Folder;
+
+#[test]
+fn bad_input_is_refused_with_2_and_nothing_is_written() {
+    let folder = Folder::new();
+    let table = folder.put("t.csv", loans(60, 140).as_bytes());
+    let ragged = folder.put("ragged.csv", b"sex,approved\nf,1\nm\n");
+    let out = folder.path("r.json").display().to_string();
+    let chart = folder.path("r.svg").display().to_string();
+    let before = folder.names();
+    let cases: [(&str, &[&str], &str); 12] = [
+        (
+            &table,
+            &["--groups", "sxe", "--decision", "approved"],
+            "did you mean `sex`?",
+        ),
+        (&table, &["--groups", "sex"], "expected"),
+        (&table, &["--groups", "repaid", "--decision", "sex"], "sex"),
+        (
+            &ragged,
+            &["--groups", "sex", "--decision", "approved"],
+            "line 3",
+        ),
+        (&table, &with(&["--reference", "sex=male"]), "sex"),
+        (&table, &with(&["--where", "sex=x"]), "rows"),
+        (&table, &with(&["--bins", "sex"]), "COL=V"),
+        (
+            &table,
+            &with(&["--metric", "impact_ratoi>=0.8"]),
+            "did you mean `impact_ratio`?",
+        ),
+        (
+            &table,
+            &with(&["--metric", "impact_ratio<=0.8"]),
+            "expected `>=`",
+        ),
+        (
+            &table,
+            &with(&["--metric", "tpr_difference<=0.1"]),
+            "needs labels",
+        ),
+        (
+            &table,
+            &with(&["--metric", "selection_rate<=0.1"]),
+            "rate of one group",
+        ),
+        (&table, &with(&["--level", "1.5"]), "level"),
+    ];
+    for (table, arguments, told) in cases {
+        let ran = audit(
+            table,
+            &[arguments, &["--out", &out, "--chart", &chart]].concat(),
+        );
+        assert_eq!(ran.code, 2, "{arguments:?}: {}", ran.err);
+        assert!(ran.err.contains(told), "{arguments:?}: {}", ran.err);
+        assert_eq!(folder.names(), before, "{arguments:?}");
+    }
+    let twice = audit(&table, &with(&["--out", &out, "--chart", &out]));
+    assert_eq!(twice.code, 2);
+    assert_eq!(audit("nowhere.csv", &ROLES).code, 2);
+}
+
+const DECIDED: &str = "--groups g --decision d";
+
+/// Every fault of a table is told with its place and what would do, and nothing is written.
+fn refused(cases: &[(&[u8], &str, &str)]) {
+    for (text, arguments, told) in cases {
+        let folder = Folder::new();
+        let table = folder.put("t.csv", text);
+        let out = folder.path("r.json").display().to_string();
+        let chart = folder.path("r.svg").display().to_string();
+        let arguments: Vec<&str> = arguments.split(' ').collect();
+        let files = ["--out", &out, "--chart", &chart];
+        let ran = audit(&table, &[&arguments[..], &files].concat());
+        assert_eq!(ran.code, 2, "{told}: {}", ran.err);
+        assert!(ran.err.contains(told), "{told}: {}", ran.err);
+        assert_eq!(folder.names(), ["t.csv"], "{told}");
+    }
+}
+
+#[test]
+fn values_that_will_not_do_are_told() {
+    let labelled = "--groups g --decision d --label l --favourable yes --unfavourable no";
+    let (scored, weighted) = (
+        "--groups g --score s",
+        "--groups g --decision d --weights w",
+    );
+    refused(&[
+        (
+            b"g,d\na,1\nb,0\na,2\n",
+            DECIDED,
+            "`d`, line 4: `2`; expected 1 or 0",
+        ),
+        (
+            b"g,d,l\na,yes,yes\nb,no,maybe\n",
+            labelled,
+            "`l`, line 3: `maybe`; expected one of the stated values: `yes`, `no`",
+        ),
+        (
+            b"g,s\na,0.5\nb,NaN\n",
+            scored,
+            "`s`, line 3: `NaN`; expected a finite number",
+        ),
+        (b"g,s\na,inf\nb,1\n", scored, "`s`, line 2: `inf`"),
+        (
+            b"g,d,w\na,1,1\nb,0,-1\n",
+            weighted,
+            "`w`, line 3: `-1`; expected a finite weight",
+        ),
+        (b"g,d,w\na,1,0\nb,0,0\n", weighted, "all 2 weights"),
+    ]);
+}
+
+#[test]
+fn files_that_are_no_tables_are_told() {
+    refused(&[
+        (b"g,dd\na,1\n", DECIDED, "no column `d`"),
+        (
+            b"g,d\na,1\nb\n",
+            DECIDED,
+            "line 3: has 1 cells; expected 2, as the header",
+        ),
+        (
+            b"g,d\na,1\n\xe9,0\n",
+            DECIDED,
+            "line 3: is not UTF-8 in cell 1",
+        ),
+        (
+            b"g,d,d\na,1,0\n",
+            DECIDED,
+            "names `d` 2 times; say which one with `d#1`",
+        ),
+        (
+            b"1,0\n0,1\n",
+            DECIDED,
+            "name them if the file has no header (`--columns`)",
+        ),
+        (b"", DECIDED, "holds nothing"),
+    ]);
+}
+
+#[test]
+fn groups_that_are_too_small_are_told() {
+    let rows = |row: &str| row.repeat(12);
+    let one_member = format!("g,d\n{}b,0\n", rows("a,1\n"));
+    let one_group = format!("g,d\n{}", rows("a,1\n"));
+    let two = format!("g,d\n{}{}", rows("a,1\n"), rows("b,0\n"));
+    refused(&[
+        (
+            one_member.as_bytes(),
+            DECIDED,
+            "`g`: of 2 groups 1 has at least 10 members",
+        ),
+        (one_group.as_bytes(), DECIDED, "`g` holds only `a`"),
+        (
+            two.as_bytes(),
+            "--groups g --decision d --suppress 13",
+            "suppress: cells below 13 leave no group of `g` (the largest has 12 members)",
+        ),
+    ]);
+    let folder = Folder::new();
+    let semicolons = folder.put("s.csv", two.replace(',', ";").as_bytes());
+    let ran = audit(
+        &semicolons,
+        &["--groups", "g", "--decision", "d", "--delimiter", ";"],
+    );
+    assert_eq!(ran.code, 0, "{}", ran.err);
+}

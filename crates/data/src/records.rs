@@ -1,0 +1,123 @@
+//! CSV, streamed: one record at a time, each with its line.
+
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::path::Path;
+
+use csv::{ErrorKind, Position, Reader, ReaderBuilder, StringRecord};
+
+use crate::DataError;
+
+/// The records of a CSV: UTF-8, all as long as the header (or the names given in its place).
+///
+/// ```
+/// use proofmark_data::Records;
+/// let mut records = Records::headed("sex, age\nf,\"3\"\n".as_bytes(), "t.csv", b',')?;
+/// assert_eq!(records.names(), ["sex", "age"]);
+/// while let Some((line, record)) = records.next_record()? {
+///     assert_eq!((line, &record[1]), (2, "3"));
+/// }
+/// # Ok::<(), proofmark_data::DataError>(())
+/// ```
+pub struct Records<R> {
+    file: String,
+    reader: Reader<R>,
+    record: StringRecord,
+    names: Vec<String>,
+    headed: bool,
+}
+
+impl<R: Read> Records<R> {
+    /// The first record names the columns: no names where there is none. `file` is for messages.
+    pub fn headed(from: R, file: &str, delimiter: u8) -> Result<Self, DataError> {
+        let mut records = Self::new(from, file, delimiter);
+        let header = records.reader.read_record(&mut records.record);
+        if header.map_err(|e| failure(file, e))? {
+            let clean = |n: &str| n.trim_start_matches('\u{feff}').trim().to_owned();
+            records.names = records.record.iter().map(clean).collect();
+        }
+        Ok(records)
+    }
+
+    /// Every record is data, and the columns have these names.
+    pub fn named(from: R, file: &str, delimiter: u8, names: &[String]) -> Self {
+        let mut records = Self::new(from, file, delimiter);
+        (records.names, records.headed) = (names.to_vec(), false);
+        records
+    }
+
+    fn new(from: R, file: &str, delimiter: u8) -> Self {
+        // Flexible, so that a ragged line is ours to report, with its number.
+        let reader = ReaderBuilder::new()
+            .has_headers(false)
+            .flexible(true)
+            .delimiter(delimiter)
+            .from_reader(from);
+        Self {
+            file: file.to_owned(),
+            reader,
+            record: StringRecord::new(),
+            names: Vec::new(),
+            headed: true,
+        }
+    }
+
+    /// The columns, without spaces around their names.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// The next record, as many cells as there are names and with the spaces around them, and the line it begins on,
+    /// from 1.
+    pub fn next_record(&mut self) -> Result<Option<(u64, &StringRecord)>, DataError> {
+        let read = self.reader.read_record(&mut self.record);
+        if !read.map_err(|e| failure(&self.file, e))? {
+            return Ok(None);
+        }
+        let line = self.record.position().map_or(0, Position::line);
+        if self.record.len() != self.names.len() {
+            let like = if self.headed {
+                "as the header"
+            } else {
+                "as columns were named"
+            };
+            return Err(DataError::Corrupt {
+                file: self.file.clone(),
+                part: format!("line {line}"),
+                problem: format!(
+                    "has {} cells; expected {}, {like}",
+                    self.record.len(),
+                    self.names.len()
+                ),
+            });
+        }
+        Ok(Some((line, &self.record)))
+    }
+}
+
+/// A file to be streamed. A message names it as it is given here.
+pub fn stream(path: &Path) -> Result<BufReader<File>, DataError> {
+    let open = File::open(path).map_err(|source| DataError::Read {
+        file: path.display().to_string(),
+        source,
+    })?;
+    Ok(BufReader::with_capacity(1 << 16, open))
+}
+
+fn failure(file: &str, error: csv::Error) -> DataError {
+    let part = format!("line {}", error.position().map_or(0, Position::line));
+    let file = file.to_owned();
+    let problem = match error.into_kind() {
+        ErrorKind::Io(source) => return DataError::Read { file, source },
+        ErrorKind::Utf8 { err, .. } => format!(
+            "is not UTF-8 in cell {}; expected UTF-8 text",
+            err.field() + 1
+        ),
+        other => format!("{other:?}"),
+    };
+    DataError::Corrupt {
+        file,
+        part,
+        problem,
+    }
+}

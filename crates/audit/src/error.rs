@@ -32,9 +32,7 @@ pub enum AuditError {
         times: usize,
     },
     /// A favourable value that no row holds.
-    #[error(
-        "{file}: `{column}` never holds {stated}, the value stated as favourable{hint}; it holds {seen}"
-    )]
+    #[error("{file}: `{column}` never holds {stated}, the value stated as favourable{seen}")]
     NeverFavourable {
         /// The path as given.
         file: String,
@@ -42,9 +40,7 @@ pub enum AuditError {
         column: String,
         /// The values stated.
         stated: String,
-        /// The nearest value, if any is near.
-        hint: String,
-        /// The values it does hold.
+        /// The nearest value, if any is near, and the values it does hold.
         seen: String,
     },
     /// Weights that weigh nothing.

@@ -113,17 +113,46 @@ fn what_is_suppressed_is_taken_over_or_refused() {
             .map_err(|e| e.to_string())
     };
     assert_eq!(again(&text, 0.95, Some(0)).unwrap(), told.gates);
+    assert!(told.metrics.iter().all(|m| m.basis.is_none()));
     for (texts, level, elsewhere, says) in [
         (
             ["tpr_difference(region)<=0.2"],
             0.95,
             0,
-            "was not asked for it",
+            "was not asked for `tpr_difference(region)<=0.2`",
         ),
-        (text, 0.99, 0, "audit the table again"),
-        (text, 0.95, 1, "with 2"),
+        (text, 0.99, 0, "asked for is 0.99 with 1"),
+        (text, 0.95, 1, "asked for is 0.95 with 2"),
     ] {
         let error = again(&texts, level, Some(elsewhere)).unwrap_err();
         assert!(error.contains(says), "{error}");
     }
+}
+
+/// Nothing in a report for sharing says how the groups that it hides came to be what they are.
+#[test]
+fn what_is_made_of_a_hidden_group_is_hidden() {
+    let table = Population::shipped().table(6000).unwrap();
+    let asked = Asked {
+        suppress: 60,
+        ..Asked::default()
+    };
+    let told = report(&table, &Settings::default(), &asked).unwrap();
+    let hidden = |name: &str| {
+        let attribute = told.attributes.iter().find(|a| a.attribute == "group");
+        attribute.is_some_and(|a| a.suppressed.iter().any(|s| s == name))
+    };
+    assert!(hidden("b") && hidden("c") && !hidden("a"));
+    let of_groups = told.metrics.iter().filter(|m| m.attribute == "group");
+    for metric in of_groups.filter(|m| m.headline) {
+        assert!(metric.groups.iter().all(|g| !hidden(g)), "{metric:?}");
+        assert!(metric.value.is_none() && metric.n.is_empty(), "{metric:?}");
+    }
+    let of_regions = told.metrics.iter().filter(|m| m.attribute == "region");
+    assert!(
+        of_regions
+            .filter(|m| m.headline && m.value.is_some())
+            .count()
+            > 20
+    );
 }

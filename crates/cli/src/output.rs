@@ -114,8 +114,19 @@ pub(crate) fn write_beside<S: Serialize>(
 pub(crate) fn write_record(path: &Path, record: &Record) -> Result<(), Failure> {
     match record {
         Record::Attack(report) => write_report(path, report),
-        Record::Audit(report) => write(path, render::json(report).as_bytes()),
+        Record::Audit(report) => write_audit(path, report),
     }
+}
+
+/// Writes an audit, its rows beside it where there are many.
+fn write_audit(path: &Path, report: &AuditReport) -> Result<(), Failure> {
+    if report.samples.len() <= SAMPLES_INLINE {
+        return write(path, render::json(report).as_bytes());
+    }
+    let mut report = report.clone();
+    report.samples_file = Some(write_beside(path, &report.samples)?);
+    report.samples = Vec::new();
+    write(path, render::json(&report).as_bytes())
 }
 
 /// Reads the evidence of one check back, of the kind that its schema says.

@@ -107,10 +107,7 @@ fn bar(body: &mut String, top: f64, group: &GroupFacts, rate: &Rate) {
         place(value) - LEFT
     );
     if let Some(ends) = rate.ci95 {
-        let (low, high) = (
-            place(ends.low.unwrap_or(0.0)),
-            place(ends.high.unwrap_or(1.0)),
-        );
+        let (low, high) = (place(ends.low), place(ends.high));
         let (over, under) = (middle - 5.0, middle + 5.0);
         let _ = writeln!(
             body,

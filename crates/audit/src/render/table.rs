@@ -1,12 +1,12 @@
 use std::fmt::Write as _;
 
-use proofmark_domain::Verdict;
+use proofmark_domain::{Interval, Verdict};
 
 use super::SHOWN;
 use super::text::{grid, grids, plain};
 use crate::AuditReport;
 use crate::metric::{self, Contrast, Run};
-use crate::report::{AttributeFacts, Ends, Gate, GroupFacts, Metric, Rate, Status};
+use crate::report::{AttributeFacts, Gate, GroupFacts, Metric, Rate, Status};
 
 /// Subgroups of a scan that are shown.
 const FOUND: usize = 5;
@@ -153,7 +153,7 @@ fn most(
         shown && m.attribute == attribute.attribute && m.headline && m.value.is_some()
     });
     let gaps: Vec<&Metric> = gaps.collect();
-    let low = |m: &Metric| m.ci95.and_then(|c| c.low).unwrap_or(0.0);
+    let low = |m: &Metric| m.ci95.map_or(0.0, |c| c.low);
     let sure = gaps.iter().filter(|m| low(m) > 0.0);
     let farthest = sure.clone().max_by(|a, b| low(a).total_cmp(&low(b)));
     let tell = |m: &Metric, words: &str, text: &mut String| {
@@ -417,11 +417,9 @@ fn notes(report: &AuditReport, text: &mut String) {
     }
 }
 
-fn ends(ci: Option<Ends>) -> String {
-    let end = |v: Option<f64>, none: &str| v.map_or_else(|| none.to_owned(), |v| format!("{v:.3}"));
-    ci.map_or_else(String::new, |c| {
-        format!("[{}, {}]", end(c.low, "-inf"), end(c.high, "inf"))
-    })
+fn ends(ci: Option<Interval>) -> String {
+    // An end that is infinite reads `inf`.
+    ci.map_or_else(String::new, |c| format!("[{:.3}, {:.3}]", c.low, c.high))
 }
 
 fn number(value: Option<f64>) -> String {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{AuditReport, Ends, Gate, Metric, attack};
+use super::{AuditReport, Gate, Metric, attack};
 use crate::{AuditError, By, Comparison, Figure, Reason, Requirement, judge, metric};
 
 impl AuditReport {
@@ -15,48 +15,39 @@ impl AuditReport {
     /// Holds its headlines against requirements, as [`super::report()`] held those of the table; `elsewhere` counts the
     /// figures of the same family in other reports.
     ///
-    /// What a report suppresses cannot be computed again. Its gate is taken over, and must be of the same requirement,
-    /// level and family; with `elsewhere` none it is taken over as it is.
+    /// A report that suppresses cells does not tell what its figures are made of. Its gates are taken over, and must be
+    /// of the same requirements, level and family; with `elsewhere` none they are taken over as they are.
     pub fn judged_again(
         &self,
         requirements: &[Requirement],
         level: f64,
         elsewhere: Option<usize>,
     ) -> Result<Vec<Gate>, AuditError> {
-        let requirements = &requirements
+        let requirements: Vec<Requirement> = requirements
             .iter()
             .map(Requirement::checked)
-            .collect::<Result<Vec<_>, _>>()?;
-        let mut figures = Vec::new();
-        let mut secret = Vec::new();
-        for requirement in requirements {
-            let mut any = false;
-            for metric in self.metrics.iter().filter(|m| m.headline) {
-                let figure = figure(metric)?;
-                if !requirement.gates(&figure) {
-                    continue;
-                }
-                any = true;
-                if metric.is_suppressed() {
-                    secret.push((requirement, figure));
-                } else if !figures.contains(&figure) {
-                    figures.push(figure);
-                }
-            }
-            if !any {
-                return Err(AuditError::Report(format!(
-                    "it has no figure for `{requirement}`"
-                )));
-            }
+            .collect::<Result<_, _>>()?;
+        if self.settings.suppress > 1 {
+            return self.taken_over(&requirements, level, elsewhere);
         }
-        let taken = secret
+        let figures: Vec<Figure> = self
+            .metrics
             .iter()
-            .map(|(requirement, figure)| self.suppressed(requirement, figure))
-            .collect::<Result<Vec<Gate>, _>>()?;
-        let hidden = family_of(&taken);
-        let together = elsewhere.unwrap_or(0) + hidden;
+            .filter(|m| m.headline)
+            .map(figure)
+            .collect::<Result<_, _>>()?;
+        if let Some(missing) = requirements
+            .iter()
+            .find(|r| !figures.iter().any(|f| r.gates(f)))
+        {
+            return Err(AuditError::Report(format!(
+                "it has no figure for `{missing}`"
+            )));
+        }
+        let gated = |f: &Figure| requirements.iter().any(|r| r.gates(f));
+        let figures: Vec<Figure> = figures.into_iter().filter(gated).collect();
         let mut gates = Vec::new();
-        let judged = judge(&figures, requirements, level, together);
+        let judged = judge(&figures, &requirements, level, elsewhere.unwrap_or(0));
         for (figure, judgement) in figures.iter().zip(&judged) {
             for ruling in &judgement.rulings {
                 let requirement = &requirements[ruling.requirement];
@@ -70,7 +61,7 @@ impl AuditReport {
                     attribute: figure.attribute.clone(),
                     judge: requirement.by.as_str().to_owned(),
                     value: figure.value(),
-                    interval: ruling.interval.map(Ends::from),
+                    interval: ruling.interval,
                     family: judged,
                     verdict,
                     needed: ruling.needed,
@@ -78,36 +69,41 @@ impl AuditReport {
                 });
             }
         }
-        let family = family_of(&gates) + together;
-        let same = self.settings.family == family as u64 && same_number(self.settings.level, level);
-        if hidden > 0 && elsewhere.is_some() && !same {
-            return Err(AuditError::Report(format!(
-                "what it suppresses was judged at {} with {} figures together, and is asked for at {level} with {family}: audit the table again",
-                self.settings.level, self.settings.family
-            )));
-        }
-        gates.extend(taken);
-        let order = |g: &Gate| {
-            let own = |m: &Metric| m.metric == g.metric && m.attribute == g.attribute;
-            self.metrics.iter().position(|m| m.headline && own(m))
-        };
-        gates.sort_by_key(order);
         Ok(gates)
     }
 
-    fn suppressed(&self, requirement: &Requirement, figure: &Figure) -> Result<Gate, AuditError> {
-        let text = requirement.to_string();
-        let found = self.gates.iter().find(|g| {
-            g.requirement == text
-                && g.metric == figure.metric
-                && g.attribute == figure.attribute
-                && g.judge == requirement.by.as_str()
-        });
-        found.cloned().ok_or_else(|| {
-            AuditError::Report(format!(
-                "suppresses what `{text}` is about, and was not asked for it: audit the table again"
-            ))
-        })
+    fn taken_over(
+        &self,
+        requirements: &[Requirement],
+        level: f64,
+        elsewhere: Option<usize>,
+    ) -> Result<Vec<Gate>, AuditError> {
+        let is =
+            |g: &Gate, r: &Requirement| g.requirement == r.to_string() && g.judge == r.by.as_str();
+        if let Some(missing) = requirements
+            .iter()
+            .find(|r| !self.gates.iter().any(|g| is(g, r)))
+        {
+            return Err(AuditError::Report(format!(
+                "it suppresses cells, and was not asked for `{missing}`: audit the table again"
+            )));
+        }
+        let asked = |g: &&Gate| requirements.iter().any(|r| is(g, r));
+        let gates: Vec<Gate> = self.gates.iter().filter(asked).cloned().collect();
+        let Some(elsewhere) = elsewhere else {
+            return Ok(gates);
+        };
+        let family = family_of(&gates) + elsewhere;
+        // Text keeps seventeen digits, but not every reader of JSON does.
+        let same_level = (self.settings.level - level).abs() <= 1e-12;
+        if same_level && self.settings.family == family as u64 {
+            Ok(gates)
+        } else {
+            Err(AuditError::Report(format!(
+                "it suppresses cells, and was judged at {} with {} figures together; asked for is {level} with {family}: audit the table again",
+                self.settings.level, self.settings.family
+            )))
+        }
     }
 
     /// Why there is nothing to judge.
@@ -127,11 +123,6 @@ fn family_of(gates: &[Gate]) -> usize {
         .map(|g| (g.metric.as_str(), g.attribute.as_str()))
         .collect();
     figures.len()
-}
-
-fn same_number(a: f64, b: f64) -> bool {
-    // Text keeps seventeen digits, but not every reader of JSON does.
-    (a - b).abs() <= 1e-12
 }
 
 /// The figure that a report tells of; all that judging asks for.

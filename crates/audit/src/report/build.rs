@@ -4,9 +4,9 @@ use proofmark_domain::Verdict;
 
 use super::suppress::{Hidden, OVERALL};
 use super::{
-    AUDIT_SCHEMA, AttackFacts, AttributeFacts, AuditReport, Ends, Gate, GroupFacts, LeftOutGroup,
-    Metric, NO_INTERVAL, PairFacts, Rate, RefusedGroups, SUPPRESSED, SettingFacts, SkippedMetric,
-    Status, TableFacts, attack,
+    AUDIT_SCHEMA, AttackFacts, AttributeFacts, AuditReport, Gate, GroupFacts, LeftOutGroup, Metric,
+    NO_INTERVAL, PairFacts, Rate, RefusedGroups, SUPPRESSED, SettingFacts, SkippedMetric, Status,
+    TableFacts, attack,
 };
 use crate::metric;
 use crate::robustness::Attacked;
@@ -262,7 +262,7 @@ impl Writer<'_> {
                     attribute: figure.attribute.clone(),
                     judge: requirement.by.as_str().to_owned(),
                     value: figure.value().filter(|_| !hidden),
-                    interval: ruling.interval.map(Ends::from).filter(|_| !hidden),
+                    interval: ruling.interval.filter(|_| !hidden),
                     family: ruling.interval.is_some(),
                     verdict,
                     needed: ruling.needed.filter(|_| !hidden),
@@ -309,9 +309,14 @@ impl Writer<'_> {
             metric: figure.metric.to_owned(),
             attribute: figure.attribute.clone(),
             headline: figure.comparison.is_headline(),
-            groups: figure.groups.clone(),
+            // Which are the furthest apart says something of each.
+            groups: if hidden && figure.comparison.is_headline() {
+                Vec::new()
+            } else {
+                figure.groups.clone()
+            },
             value: figure.value().filter(|_| !hidden),
-            ci95: shown.interval.map(Ends::from).filter(|_| !hidden),
+            ci95: shown.interval.filter(|_| !hidden),
             p_value: judged.p_value.filter(|_| !hidden),
             p_adjusted: judged.p_adjusted.filter(|_| !hidden),
             status,
@@ -335,8 +340,10 @@ impl Writer<'_> {
             persons_left_out: Some(figure.persons_left_out).filter(|_| !secret),
             share_left_out: Some(figure.share_left_out()).filter(|_| !secret),
             persons: Some(figure.persons).filter(|_| !secret),
-            basis: (figure.comparison.is_headline() && !hidden && figure.value.is_ok())
-                .then(|| figure.basis.clone()),
+            basis: (figure.comparison.is_headline()
+                && self.asked.suppress <= 1
+                && figure.value.is_ok())
+            .then(|| figure.basis.clone()),
         }
     }
 
@@ -405,7 +412,7 @@ impl Writer<'_> {
         Rate {
             metric: figure.metric.to_owned(),
             value: figure.value().filter(|_| !hidden),
-            ci95: shown.interval.map(Ends::from).filter(|_| !hidden),
+            ci95: shown.interval.filter(|_| !hidden),
             n: n.filter(|n| !hidden && !self.hidden.some_but_few(*n)),
             reason: match &figure.value {
                 Ok(_) if hidden => Some("suppressed".to_owned()),

@@ -28,44 +28,6 @@ pub(crate) const SUPPRESSED: &str = "suppressed";
 /// The reason of what can be measured and not be judged.
 const NO_INTERVAL: &str = "its parts give no interval";
 
-/// The ends of an interval; an end that is infinite is none. In JSON `[low, high]`.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(from = "[Option<f64>; 2]", into = "[Option<f64>; 2]")]
-pub struct Ends {
-    /// Lower end.
-    pub low: Option<f64>,
-    /// Upper end.
-    pub high: Option<f64>,
-}
-
-impl From<[Option<f64>; 2]> for Ends {
-    fn from([low, high]: [Option<f64>; 2]) -> Self {
-        Self { low, high }
-    }
-}
-
-impl From<Ends> for [Option<f64>; 2] {
-    fn from(ends: Ends) -> Self {
-        [ends.low, ends.high]
-    }
-}
-
-impl From<Ends> for Interval {
-    fn from(ends: Ends) -> Self {
-        Self::from([ends.low, ends.high])
-    }
-}
-
-impl From<Interval> for Ends {
-    fn from(i: Interval) -> Self {
-        let end = |v: f64| v.is_finite().then_some(v);
-        Self {
-            low: end(i.low),
-            high: end(i.high),
-        }
-    }
-}
-
 /// What came of a figure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -193,7 +155,7 @@ pub struct Gate {
     /// The value held against the tolerance.
     pub value: Option<f64>,
     /// At the level of all requirements together; none for a point rule.
-    pub interval: Option<Ends>,
+    pub interval: Option<Interval>,
     /// Whether it is one of the figures judged together.
     pub family: bool,
     /// Pass, fail or inconclusive.
@@ -218,7 +180,7 @@ pub struct Metric {
     /// The value; none if it cannot be estimated or is suppressed.
     pub value: Option<f64>,
     /// Its interval at 95 %.
-    pub ci95: Option<Ends>,
+    pub ci95: Option<Interval>,
     /// The chance of such a figure if the groups were equal, or at the tolerance where it is gated.
     pub p_value: Option<f64>,
     /// Adjusted for all exploratory figures together, or for all gated ones.
@@ -237,7 +199,7 @@ pub struct Metric {
     pub share_left_out: Option<f64>,
     /// Persons in all, whom the figure leaves out included.
     pub persons: Option<u64>,
-    /// What a headline is made of: all that its interval is computed from, at any level.
+    /// What a headline is made of: all that its interval is computed from, at any level. None where cells are suppressed.
     pub basis: Option<Basis>,
 }
 
@@ -297,7 +259,7 @@ pub struct Rate {
     /// Its value; none if it cannot be estimated or is suppressed.
     pub value: Option<f64>,
     /// Its interval at 95 %, by itself.
-    pub ci95: Option<Ends>,
+    pub ci95: Option<Interval>,
     /// Persons in its denominator.
     pub n: Option<u64>,
     /// Why there is no value.

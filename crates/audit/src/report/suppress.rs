@@ -150,13 +150,17 @@ impl Hidden {
 
     fn small_parts(&self, figure: &Figure) -> bool {
         let parts = figure.basis.families.iter().flat_map(|f| &f.parts);
-        parts.into_iter().any(|p| match p.estimate {
+        parts.into_iter().any(|p| self.small(&p.estimate))
+    }
+
+    fn small(&self, estimate: &Estimate) -> bool {
+        match estimate {
             Estimate::Share(s) | Estimate::Smoothed(s, _) => {
                 let others = s.denominator.n.saturating_sub(s.numerator.n);
                 self.few(s.numerator.n) || self.few(others)
             }
-            Estimate::Folded(_) | Estimate::Mean(_) => self.few(p.estimate.denominator().n),
-        })
+            Estimate::Folded(_) | Estimate::Mean(_) => self.few(estimate.denominator().n),
+        }
     }
 
     /// Whether so many are too few to be shown.
@@ -202,22 +206,21 @@ impl Hidden {
         self.rates.contains(&key)
     }
 
-    /// Whether a comparison is hidden, as a rate it is made of is.
+    /// Whether a comparison is hidden, as a rate or a group it is made of is. The value of one that names its groups is
+    /// theirs alone; one that names none is made of all.
     pub(super) fn figure(&self, figure: &Figure) -> bool {
         if self.whole(&figure.attribute) || self.of_table.contains(figure.metric) {
             return true;
         }
         let named = |name: &String| figure.groups.is_empty() || figure.groups.contains(name);
-        // What says nothing of its parts is hidden with any rate of the groups it names.
-        let of_named = |r: &Key| r.0 == figure.attribute && figure.groups.contains(&r.1);
-        if figure.basis.families.is_empty() && self.rates.iter().any(of_named) {
-            return true;
-        }
         figure.basis.families.iter().any(|family| {
             let parts = family.parts.iter().chain(&family.against);
-            parts
-                .into_iter()
-                .any(|p| named(&p.name) && self.rate(&figure.attribute, &p.name, family.rate))
+            parts.into_iter().any(|p| {
+                named(&p.name)
+                    && (self.rate(&figure.attribute, &p.name, family.rate)
+                        || self.group(&figure.attribute, &p.name)
+                        || self.small(&p.estimate))
+            })
         })
     }
 

@@ -335,8 +335,7 @@ fn values(file: &str, column: String, binary: Binary) -> Result<Vec<bool>, Audit
             file: file.to_owned(),
             column,
             stated,
-            hint,
-            seen,
+            seen: format!("{hint}; it holds {seen}"),
         }),
     }
 }

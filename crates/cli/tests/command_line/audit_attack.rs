@@ -291,7 +291,7 @@ fn distrust_takes_a_pass_away_and_nothing_else() {
     assert!(!err.contains("would settle it"), "{err}");
     let (code, err, _) = audit("clean_accuracy_difference<=0.9");
     assert_eq!(code, 0, "{err}");
-    let low = |g: &Gate| g.interval.and_then(|i| i.low);
+    let low = |g: &Gate| g.interval.map(|i| i.low);
     let (code, err, gates) = audit("attack_success_rate_difference<=0");
     assert_eq!(
         code,

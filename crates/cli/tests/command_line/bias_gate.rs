@@ -242,6 +242,32 @@ fn suppressed_evidence_is_judged_as_it_was() {
     assert_eq!(judged(&[&policy, "--from-evidence", &out]), (code, report));
 }
 
+/// The rows go with the evidence where they are asked for, and never with what is suppressed.
+#[test]
+fn rows_go_with_the_evidence_if_they_are_asked_for() {
+    for (samples, first) in [
+        ("none", Value::Null),
+        ("ids", serde_json::json!({ "id": "0" })),
+    ] {
+        let asked = POLICY.replace("groups", &format!("samples = \"{samples}\"\ngroups"));
+        let (kept, policy) = folder(&asked);
+        let out = kept.path("out").display().to_string();
+        assert_eq!(judged(&[&policy, "--out-dir", &out]).0, 0);
+        let text = std::fs::read_to_string(kept.path("out/sex.json")).expect("evidence");
+        let evidence: Value = serde_json::from_str(&text).expect("JSON");
+        assert_eq!(evidence["samples"][0], first, "{samples}");
+    }
+    let both = POLICY.replace("groups", "samples = \"full\"\nsuppress = 5\ngroups");
+    let (_kept, policy) = folder(&both);
+    let ran = run(&["gate", &policy]);
+    assert_eq!(ran.code, 2);
+    assert!(
+        ran.err.contains("rows give away what is suppressed"),
+        "{}",
+        ran.err
+    );
+}
+
 #[test]
 fn faults_are_found_before_anything_runs() {
     let swap = |from: &str, to: &str| POLICY.replace(from, to);

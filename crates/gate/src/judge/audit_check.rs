@@ -2,7 +2,7 @@ use std::fmt::Write as _;
 
 use proofmark_audit::report::{AUDIT_SCHEMA, Gate};
 use proofmark_audit::{AuditReport, Requirement};
-use proofmark_domain::{Finding, Interval, Verdict};
+use proofmark_domain::{Finding, Verdict};
 
 use super::compare::percent;
 use super::excuses::Excuses;
@@ -63,7 +63,7 @@ pub(super) fn judge(
             .to_string(),
             verdict: gate.verdict,
             observed: gate.value,
-            ci: gate.interval.map(Interval::from),
+            ci: gate.interval,
             threshold: requirement.tolerance,
             n: report.table.rows,
             needed: gate.needed,

@@ -1,3 +1,4 @@
+use proofmark_audit::report::Detail;
 use proofmark_audit::{AuditError, By, Options, Requirement, Settings};
 
 use super::data::DataEntry;
@@ -15,6 +16,8 @@ pub struct AuditTask {
     pub settings: Settings,
     /// Cells below this many persons are not told; 0: all are.
     pub suppress: u64,
+    /// How much of each row the evidence repeats.
+    pub samples: Detail,
     /// What must hold; at least one requirement, each of another metric or attribute.
     pub require: Vec<Requirement>,
 }
@@ -33,16 +36,28 @@ pub(super) const FIELDS: &[&str] = &[
     "features",
     "paired",
     "reference",
+    "against_rest",
     "bins",
     "where",
     "columns",
+    "delimiter",
     "favourable",
+    "unfavourable",
     "positive",
     "judge",
     "intersections",
     "min_n",
     "neighbours",
+    "alpha",
+    "score_bins",
     "suppress",
+    "samples",
+];
+
+const DETAILS: [(&str, Detail); 3] = [
+    ("none", Detail::None),
+    ("ids", Detail::Ids),
+    ("full", Detail::Full),
 ];
 
 pub(super) fn read(s: &Section<'_>, sets: &[DataEntry]) -> Result<AuditTask, PolicyError> {
@@ -68,8 +83,11 @@ pub(super) fn read(s: &Section<'_>, sets: &[DataEntry]) -> Result<AuditTask, Pol
         variant,
         filters: s.maybe("where", filters)?.unwrap_or_default(),
         bins: s.maybe("bins", bins)?.unwrap_or_default(),
+        against_rest: s.maybe("against_rest", by_name)?.unwrap_or_default(),
         favourable: list("favourable")?,
+        unfavourable: list("unfavourable")?,
         positive: list("positive")?,
+        delimiter: s.maybe("delimiter", delimiter)?.unwrap_or(b','),
         ..Options::default()
     };
     if options.groups.is_empty() && options.variant.is_none() {
@@ -84,9 +102,11 @@ pub(super) fn read(s: &Section<'_>, sets: &[DataEntry]) -> Result<AuditTask, Pol
     };
     let settings = Settings {
         min_n: s.maybe("min_n", |f| f.whole(0))?.unwrap_or(default.min_n),
-        reference: s.maybe("reference", references)?.unwrap_or_default(),
+        reference: s.maybe("reference", by_name)?.unwrap_or_default(),
         intersections: whole("intersections", 1, default.intersections)?,
         neighbours: whole("neighbours", 1, default.neighbours)?,
+        alpha: s.maybe("alpha", Field::number)?.unwrap_or(default.alpha),
+        bins: whole("score_bins", 1, default.bins)?,
         metrics: s
             .maybe("metrics", |f| metrics(f, &require))?
             .unwrap_or_default(),
@@ -96,6 +116,9 @@ pub(super) fn read(s: &Section<'_>, sets: &[DataEntry]) -> Result<AuditTask, Pol
         data: table(&s.need("data")?, sets)?,
         options,
         settings,
+        samples: s
+            .maybe("samples", |f| f.word(&DETAILS))?
+            .unwrap_or_default(),
         suppress: s.maybe("suppress", |f| f.whole(0))?.unwrap_or(0),
         require,
     })
@@ -229,6 +252,14 @@ fn paired(field: &Field<'_>) -> Result<(String, String), PolicyError> {
     }
 }
 
+/// What stands between the cells of a CSV.
+fn delimiter(field: &Field<'_>) -> Result<u8, PolicyError> {
+    match field.string()?.as_bytes() {
+        [one] if !matches!(one, b'"' | b'\r' | b'\n') => Ok(*one),
+        _ => Err(field.error("expected one character, such as \";\" or \"\\t\"")),
+    }
+}
+
 /// `{ age = [25, 45] }`
 fn bins(field: &Field<'_>) -> Result<Vec<(String, Vec<f64>)>, PolicyError> {
     by_column(field, |cuts| {
@@ -237,7 +268,7 @@ fn bins(field: &Field<'_>) -> Result<Vec<(String, Vec<f64>)>, PolicyError> {
 }
 
 /// `{ race = "White" }`
-fn references(field: &Field<'_>) -> Result<Vec<(String, String)>, PolicyError> {
+fn by_name(field: &Field<'_>) -> Result<Vec<(String, String)>, PolicyError> {
     by_column(field, Field::text)
 }
 

@@ -638,6 +638,11 @@ reference = { sex = "m" }
 bins = { age = [25, 45.5] }
 where = ["job!=none", "age>=18"]
 favourable = "yes"
+unfavourable = ["no", "never"]
+against_rest = { age = "25 to 45.5" }
+delimiter = ";"
+alpha = 1
+score_bins = 20
 positive = ["1", "2"]
 intersections = 2
 min_n = 20
@@ -645,6 +650,7 @@ neighbours = 7
 metrics = ["demographic_parity_difference", "auc_difference"]
 require = "impact_ratio(sex & age) >= 0.8 and tpr_difference <= 0.1, fpr_difference <= 0.2"
 judge = "point"
+samples = "ids"
 suppress = 5
 level = 0.9
 "#;
@@ -703,7 +709,14 @@ fn every_field_of_an_audit_arrives() {
             &["1".to_owned(), "2".to_owned()][..]
         )
     );
+    assert_eq!((o.unfavourable.len(), o.delimiter), (2, b';'));
+    assert_eq!(
+        o.against_rest,
+        [("age".to_owned(), "25 to 45.5".to_owned())]
+    );
+    assert_eq!(task.samples, proofmark_audit::report::Detail::Ids);
     let m = &task.settings;
+    assert_eq!((m.alpha, m.bins), (1.0, 20));
     assert_eq!(
         (m.intersections, m.min_n, m.neighbours, task.suppress),
         (2, 20, 7, 5)
@@ -753,6 +766,18 @@ fn faults_of_an_audit_are_told_at_their_line() {
             "did you mean `point`",
         ),
         ("suppress = 5", "suppress = -5", "suppress", "at least 0"),
+        (
+            "delimiter = \";\"",
+            "delimiter = \";;\"",
+            "delimiter",
+            "one character",
+        ),
+        (
+            "samples = \"ids\"",
+            "samples = \"some\"",
+            "samples",
+            "unknown value `some`",
+        ),
         (
             "suppress = 5",
             "supress = 5",

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use proofmark_audit::report::{Detail, samples};
 use proofmark_audit::{Asked, AuditError, AuditReport, Settings, Table, report};
 use proofmark_gate::{AuditTask, Check};
 
@@ -12,6 +13,7 @@ pub(super) struct AuditCheck {
     table: Table,
     settings: Settings,
     asked: Asked,
+    samples: Detail,
     /// Figures it judges by their intervals.
     pub(super) family: usize,
     /// Those of the other checks.
@@ -49,11 +51,14 @@ pub(super) fn prepare(
         metrics: task.require.iter().map(|r| r.metric.clone()).collect(),
         ..task.settings.clone()
     };
+    // Rows and suppression exclude each other.
+    drop(samples(&table, None, task.samples, task.suppress).map_err(fault)?);
     let first = report(&table, &required, &asked).map_err(fault)?;
     Ok(AuditCheck {
         table,
         settings: task.settings.clone(),
         asked,
+        samples: task.samples,
         family: first.settings.family as usize,
         elsewhere: 0,
     })
@@ -65,7 +70,12 @@ impl AuditCheck {
             elsewhere: self.elsewhere,
             ..self.asked.clone()
         };
-        report(&self.table, &self.settings, &asked).map_err(|e| e.to_string())
+        let all = report(&self.table, &self.settings, &asked).and_then(|mut report| {
+            let rows = samples(&self.table, None, self.samples, self.asked.suppress)?;
+            report.samples = rows.collect();
+            Ok(report)
+        });
+        all.map_err(|e| e.to_string())
     }
 
     /// Whether a report is of this table, read and measured in this way.

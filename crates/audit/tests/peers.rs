@@ -1,18 +1,13 @@
 //! What `tests/peers/fairness_agrees.py` wrote down of fairlearn, AIF360 and others comes out here, to 1e-9.
 //!
 //! Skipped where nothing was written, or where the data are absent.
-#![allow(
-    clippy::print_stderr,
-    clippy::type_complexity,
-    clippy::unnecessary_wraps,
-    clippy::redundant_closure_for_method_calls,
-    clippy::redundant_closure,
-    reason = "a test that is skipped says so; the rest are tables"
-)]
+#![allow(clippy::print_stderr, reason = "what was compared is said")]
 #![expect(
     clippy::print_stderr,
     reason = "a test that is skipped or measures says so"
 )]
+
+mod common;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -23,9 +18,10 @@ use proofmark_audit::{
 
 const TOLERANCE: f64 = 1e-9;
 
-fn folder(variable: &str, default: &str) -> PathBuf {
-    std::env::var_os(variable).map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join(default),
+/// Where the script writes.
+fn written() -> PathBuf {
+    std::env::var_os("PROOFMARK_PEER_FAIRNESS").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/peer-fairness"),
         PathBuf::from,
     )
 }
@@ -48,7 +44,7 @@ fn table(name: &str, written: &Path, data: &Path) -> Table {
     };
     let (path, options) = match name {
         "compas" => (
-            data.join("datasets/tabular/compas-scores-two-years.csv"),
+            data.join("compas-scores-two-years.csv"),
             Options {
                 score: Some("decile_score#1".to_owned()),
                 threshold: Some(5.0),
@@ -165,8 +161,7 @@ fn value(
 
 #[test]
 fn peers_agree() {
-    let written = folder("PROOFMARK_PEER_FAIRNESS", "../../target/peer-fairness");
-    let data = folder("PROOFMARK_DATA", "../../../shared/data");
+    let written = written();
     let Ok(lines) = std::fs::read_to_string(written.join("values.tsv")) else {
         eprintln!(
             "SKIPPED: nothing in {}; run tests/peers/fairness_agrees.py",
@@ -174,10 +169,9 @@ fn peers_agree() {
         );
         return;
     };
-    if !data.join("datasets/tabular").is_dir() {
-        eprintln!("SKIPPED: no ../shared/data (or $PROOFMARK_DATA)");
+    let Some(data) = common::tabular("") else {
         return;
-    }
+    };
     let mut by_table: BTreeMap<&str, Vec<Vec<&str>>> = BTreeMap::new();
     for line in lines.lines() {
         let fields: Vec<&str> = line.split('\t').collect();

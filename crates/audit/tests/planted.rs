@@ -1,12 +1,4 @@
 //! Every planted gap is found to size, and the clean twin has none; a stream of rows is read in bounded memory.
-#![allow(
-    clippy::print_stderr,
-    clippy::type_complexity,
-    clippy::unnecessary_wraps,
-    clippy::redundant_closure_for_method_calls,
-    clippy::redundant_closure,
-    reason = "a test that is skipped says so; the rest are tables"
-)]
 #![expect(
     clippy::print_stderr,
     reason = "a test that is skipped or measures says so"

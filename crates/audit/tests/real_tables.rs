@@ -1,8 +1,8 @@
 //! The figures of `docs/audit.md` on COMPAS, Adult and German credit; skipped where `../shared/data` (or
 //! `$PROOFMARK_DATA`) does not hold them.
-#![expect(clippy::print_stderr, reason = "a test that is skipped says so")]
+mod common;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use proofmark_audit::report::AuditReport;
 use proofmark_audit::{Asked, Options, Settings, Table, render, report};
@@ -10,19 +10,6 @@ use proofmark_domain::Verdict;
 
 const PAGE: &str = include_str!("../../../docs/audit.md");
 const CHART: &str = include_str!("../../../docs/compas.svg");
-
-fn find(file: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("PROOFMARK_DATA").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data"),
-        PathBuf::from,
-    );
-    let path = root.join("datasets/tabular").join(file);
-    if !path.is_file() {
-        eprintln!("SKIPPED: no {} (or $PROOFMARK_DATA)", path.display());
-        return None;
-    }
-    Some(path)
-}
 
 fn all(names: &str) -> Vec<String> {
     names.split(',').map(str::to_owned).collect()
@@ -79,7 +66,7 @@ fn told(report: &AuditReport) {
 
 #[test]
 fn the_published_picture_of_compas_comes_out() {
-    let Some(path) = find("compas-scores-two-years.csv") else {
+    let Some(path) = common::tabular("compas-scores-two-years.csv") else {
         return;
     };
     let report = audit(&path, &compas(&RACES), &REQUIRED);
@@ -117,7 +104,7 @@ fn the_published_picture_of_compas_comes_out() {
 
 #[test]
 fn propublicas_filters_leave_as_many_rows() {
-    let Some(path) = find("compas-scores-two-years.csv") else {
+    let Some(path) = common::tabular("compas-scores-two-years.csv") else {
         return;
     };
     let everybody = audit(&path, &compas(&PROPUBLICA), &[]);
@@ -134,7 +121,7 @@ fn propublicas_filters_leave_as_many_rows() {
 
 #[test]
 fn adult_and_german_credit_come_out_as_told() {
-    if let Some(path) = find("adult-test.csv") {
+    if let Some(path) = common::tabular("adult-test.csv") {
         let options = Options {
             columns: all(
                 "age,workclass,fnlwgt,education,education_num,marital_status,occupation,relationship,race,sex,\
@@ -149,7 +136,7 @@ fn adult_and_german_credit_come_out_as_told() {
         assert_eq!(report.verdict, Some(Verdict::Fail));
         told(&report);
     }
-    if let Some(path) = find("german.csv") {
+    if let Some(path) = common::tabular("german.csv") {
         let options = Options {
             columns: all(
                 "status,duration,history,purpose,amount,savings,employment,rate,personal,debtors,residence,property,\

@@ -1,18 +1,6 @@
 //! What files look like in the wild: headerless, dotted labels, deciles, unknown values, npz, weights, bins.
-#![allow(
-    clippy::print_stderr,
-    clippy::type_complexity,
-    clippy::unnecessary_wraps,
-    clippy::redundant_closure_for_method_calls,
-    clippy::redundant_closure,
-    reason = "a test that is skipped says so; the rest are tables"
-)]
-#![expect(
-    clippy::print_stderr,
-    reason = "a test that is skipped or measures says so"
-)]
 
-use std::path::{Path, PathBuf};
+mod common;
 
 use ndarray::{arr1, arr2};
 use proofmark_audit::{Figure, Groups, Options, Settings, Table, measure};
@@ -34,19 +22,6 @@ fn group(figures: &[Figure], id: &str, name: &str) -> f64 {
         .iter()
         .find(|f| f.metric == id && f.groups == [name]);
     found.expect("measured").value().expect("estimable")
-}
-
-fn shared(name: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("PROOFMARK_DATA").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data"),
-        PathBuf::from,
-    );
-    let path = root.join("datasets/tabular").join(name);
-    if path.exists() {
-        return Some(path);
-    }
-    eprintln!("SKIPPED: no ../shared/data (or $PROOFMARK_DATA)");
-    None
 }
 
 const ADULT: [&str; 15] = [
@@ -178,7 +153,7 @@ fn an_npz_is_a_table_too() {
 /// The published rates: 44.9 against 23.5 % labelled higher risk and did not re-offend, 28.0 against 47.7 % the other way.
 #[test]
 fn compas_comes_out_as_published() {
-    let Some(path) = shared("compas-scores-two-years.csv") else {
+    let Some(path) = common::tabular("compas-scores-two-years.csv") else {
         return;
     };
     let options = Options {
@@ -207,7 +182,7 @@ fn compas_comes_out_as_published() {
 /// AIF360's published figures on Adult's test labels.
 #[test]
 fn adult_is_headerless_and_its_differential_fairness_is_as_published() {
-    let Some(path) = shared("adult-test.csv") else {
+    let Some(path) = common::tabular("adult-test.csv") else {
         return;
     };
     let mut options = Options {
@@ -249,7 +224,7 @@ fn adult_is_headerless_and_its_differential_fairness_is_as_published() {
 
 #[test]
 fn german_credit_has_classes_1_and_2() {
-    let Some(path) = shared("german.csv") else {
+    let Some(path) = common::tabular("german.csv") else {
         return;
     };
     let names: Vec<String> = (1..=20)

@@ -36,6 +36,17 @@ impl Stratum {
     }
 }
 
+/// A stratum whose base rate is 0.4.
+fn stratum(name: &'static str, part: f64, tpr: f64, fpr: f64) -> Stratum {
+    Stratum {
+        name,
+        part,
+        base_rate: 0.4,
+        tpr,
+        fpr,
+    }
+}
+
 /// A population. Besides their `group`, persons have a `region`, `north` or `south`, that nothing depends on.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Population {
@@ -70,18 +81,11 @@ impl Population {
     /// assert!((rates[1] - 0.40).abs() < 1e-12 && (rates[2] - 0.50).abs() < 1e-12);
     /// ```
     pub fn planted(seed: u64) -> Self {
-        let group = |name, part, tpr, fpr| Stratum {
-            name,
-            part,
-            base_rate: 0.4,
-            tpr,
-            fpr,
-        };
         Self {
             groups: vec![
-                group("a", 0.6, 0.8, 0.2),
-                group("b", 0.3, 0.7, 0.2),
-                group("c", 0.1, 0.8, 0.3),
+                stratum("a", 0.6, 0.8, 0.2),
+                stratum("b", 0.3, 0.7, 0.2),
+                stratum("c", 0.1, 0.8, 0.3),
             ],
             seed: Seed(seed),
         }
@@ -99,18 +103,11 @@ impl Population {
     /// assert!((people.gap(|g| g.selection_rate()) - 0.17).abs() < 1e-12);
     /// ```
     pub fn shipped() -> Self {
-        let group = |name, part, tpr, fpr| Stratum {
-            name,
-            part,
-            base_rate: 0.4,
-            tpr,
-            fpr,
-        };
         Self {
             groups: vec![
-                group("a", 0.60, 0.8, 0.20),
-                group("b", 0.39, 0.6, 0.20),
-                group("c", 0.01, 0.8, 0.35),
+                stratum("a", 0.60, 0.8, 0.20),
+                stratum("b", 0.39, 0.6, 0.20),
+                stratum("c", 0.01, 0.8, 0.35),
             ],
             seed: Seed(1),
         }

@@ -14,6 +14,16 @@ fn path() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../datasets/population/population.csv")
 }
 
+fn asked(requirements: &[&str]) -> Asked {
+    let parsed = requirements
+        .iter()
+        .map(|r| r.parse().expect("a requirement"));
+    Asked {
+        requirements: parsed.collect(),
+        ..Asked::default()
+    }
+}
+
 fn audit(requirements: &[&str]) -> AuditReport {
     let options = Options {
         decision: Some("decision".to_owned()),
@@ -23,14 +33,7 @@ fn audit(requirements: &[&str]) -> AuditReport {
         ..Options::default()
     };
     let table = Table::csv(&path(), &options).expect("reads");
-    let asked = Asked {
-        requirements: requirements
-            .iter()
-            .map(|r| r.parse().expect("a requirement"))
-            .collect(),
-        ..Asked::default()
-    };
-    report(&table, &Settings::default(), &asked).expect("measures")
+    report(&table, &Settings::default(), &asked(requirements)).expect("measures")
 }
 
 #[test]
@@ -110,14 +113,7 @@ fn the_truth_lies_in_the_intervals() {
 #[test]
 fn other_seeds_are_judged_alike() {
     const SEEDS: u64 = 40;
-    let requirements = ["tpr_difference<=0.1", "fpr_difference<=0.1"];
-    let asked = Asked {
-        requirements: requirements
-            .iter()
-            .map(|r| r.parse().expect("a requirement"))
-            .collect(),
-        ..Asked::default()
-    };
+    let asked = asked(&["tpr_difference<=0.1", "fpr_difference<=0.1"]);
     let settings = Settings {
         metrics: ["tpr_difference", "fpr_difference"]
             .map(str::to_owned)

@@ -2,7 +2,7 @@
 //! all metrics that its columns allow, measuring four of them, judging and writing down.
 //!
 //! ```text
-//! cargo bench -p proofmark-audit --bench audit
+//! cargo bench --workspace --bench audit
 //! ```
 //!
 //! Against fairlearn on the same table: `tests/peers/fairlearn_speed.py`.
@@ -12,8 +12,8 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use proofmark_audit::synthetic::Population;
-use proofmark_audit::{Asked, Options, Settings, Table, measure, report};
+use proofmark::audit::synthetic::Population;
+use proofmark::audit::{Asked, Options, Settings, Table, measure, report};
 
 const ROWS: u64 = 1_000_000;
 

@@ -95,6 +95,10 @@ fn check(table: &Table, settings: &Settings) -> Result<(), AuditError> {
         let value = "0 of `bins`, `neighbours` or `intersections`".to_owned();
         return wrong("settings", value, "at least 1");
     }
+    if settings.bins > Settings::MOST_BINS {
+        let expected = format!("1 to {}", Settings::MOST_BINS);
+        return wrong("score_bins", settings.bins.to_string(), &expected);
+    }
     if !settings.alpha.is_finite() {
         return wrong("alpha", settings.alpha.to_string(), "a finite number");
     }

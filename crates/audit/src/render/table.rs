@@ -154,8 +154,12 @@ fn most(
     });
     let gaps: Vec<&Metric> = gaps.collect();
     let low = |m: &Metric| m.ci95.map_or(0.0, |c| c.low);
-    let sure = gaps.iter().filter(|m| low(m) > 0.0);
-    let farthest = sure.clone().max_by(|a, b| low(a).total_cmp(&low(b)));
+    // Each interval is a figure's own: the farthest of several lies beyond 0 by luck more often than 1 in 20 times.
+    // What is beyond chance is for the chances that are adjusted for all of them. Those of what is gated are of the
+    // tolerance: there the interval, widened for all figures that are gated, has to do.
+    let sure = |m: &&&Metric| low(m) > 0.0 && beyond_chance(report, m) == Some(true);
+    let farthest = gaps.iter().filter(sure);
+    let farthest = farthest.max_by(|a, b| low(a).total_cmp(&low(b)));
     let tell = |m: &Metric, words: &str, text: &mut String| {
         let rate = m.metric.strip_suffix("_difference").unwrap_or_default();
         let [high, low] = m.groups.as_slice() else {
@@ -179,16 +183,33 @@ fn most(
     };
     match farthest {
         Some(m) => tell(m, "{high} and {low} differ most", text),
-        None if gaps.is_empty() => {}
+        // Of a figure that only a point rule gates nothing is known of chance, nor where it is not told.
+        None if gaps.is_empty() || gaps.iter().any(|m| beyond_chance(report, m).is_none()) => {}
         None => text.push_str("  no difference between these groups is beyond chance\n"),
     }
     if let Some(gap) = gaps.iter().find(|m| attacked(m)) {
-        if low(gap) > 0.0 {
+        if sure(&gap) {
             tell(gap, "{high} is easier to attack than {low}", text);
-        } else {
+        } else if beyond_chance(report, gap).is_some() {
             text.push_str("  no group is shown to be easier to attack than another\n");
         }
     }
+}
+
+/// Whether a difference is more than luck, however many were looked at; none where that is not known.
+fn beyond_chance(report: &AuditReport, m: &Metric) -> Option<bool> {
+    /// The chance that is still luck.
+    const LUCK: f64 = 0.05;
+    if m.status == Status::Exploratory {
+        return m.p_adjusted.map(|p| p <= LUCK);
+    }
+    let own = report
+        .gates
+        .iter()
+        .filter(|g| g.metric == m.metric && g.attribute == m.attribute);
+    own.filter_map(|g| g.interval)
+        .map(|i| i.low > 0.0)
+        .reduce(|a, b| a && b)
 }
 
 /// Whether there is room for a figure: those gated, and of those that are not the ones that have no like and, if they

@@ -108,9 +108,13 @@ fn values_that_will_not_do_are_told() {
         (
             b"g,d,w\na,1,1\nb,0,-1\n",
             weighted,
-            "`w`, line 3: `-1`; expected a finite weight",
+            "`w`, line 3: `-1`; expected a weight of 0, or of 1e-30 to 1e30",
         ),
-        (b"g,d,w\na,1,0\nb,0,0\n", weighted, "all 2 weights"),
+        (
+            b"g,d,w\na,1,0\nb,0,0\n",
+            weighted,
+            "all 2 weights in `w` are 0",
+        ),
     ]);
 }
 
@@ -152,9 +156,9 @@ fn groups_that_are_too_small_are_told() {
         (
             one_member.as_bytes(),
             DECIDED,
-            "`g`: of 2 groups 1 has at least 10 members",
+            "t.csv: `g`: of 2 groups 1 has at least 10 members",
         ),
-        (one_group.as_bytes(), DECIDED, "`g` holds only `a`"),
+        (one_group.as_bytes(), DECIDED, "t.csv: `g` holds only `a`"),
         (
             two.as_bytes(),
             "--groups g --decision d --suppress 13",

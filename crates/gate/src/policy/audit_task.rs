@@ -106,9 +106,7 @@ pub(super) fn read(s: &Section<'_>, sets: &[DataEntry]) -> Result<AuditTask, Pol
         intersections: whole("intersections", 1, default.intersections)?,
         neighbours: whole("neighbours", 1, default.neighbours)?,
         alpha: s.maybe("alpha", Field::number)?.unwrap_or(default.alpha),
-        bins: s
-            .maybe("score_bins", score_bins)?
-            .unwrap_or(default.bins),
+        bins: s.maybe("score_bins", score_bins)?.unwrap_or(default.bins),
         metrics: s
             .maybe("metrics", |f| metrics(f, &require))?
             .unwrap_or_default(),

@@ -401,7 +401,7 @@ fn attributes_of_many_groups_list_headlines_only() {
     let figures = |groups: usize| {
         let names: Vec<String> = (0..groups).map(|g| format!("g{g:03}")).collect();
         let table = Columns::new("t")
-            .decision((0..groups * 20).map(|row| row / groups % 3 == 0))
+            .decision((0..groups * 20).map(|row| (row / groups).is_multiple_of(3)))
             .attribute(
                 "g",
                 (0..groups * 20).map(|row| names[row % groups].as_str()),

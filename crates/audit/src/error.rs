@@ -72,8 +72,10 @@ pub enum AuditError {
         expected: String,
     },
     /// A value that an attribute does not take.
-    #[error("`{attribute}` never takes the value `{value}`{hint}")]
+    #[error("{file}: `{attribute}` never takes the value `{value}`{hint}")]
     Level {
+        /// The path as given.
+        file: String,
         /// The attribute.
         attribute: String,
         /// The value asked for.
@@ -82,18 +84,32 @@ pub enum AuditError {
         hint: String,
     },
     /// An attribute that divides nobody from anybody.
-    #[error("`{attribute}` {problem}; expected at least two groups")]
+    #[error("{file}: `{attribute}` {problem}; expected at least two groups")]
     OneGroup {
+        /// The path as given.
+        file: String,
         /// The attribute.
         attribute: String,
         /// What it holds.
         problem: String,
     },
+    /// Groups that could not be told apart by their names.
+    #[error("{file}: `{attribute}` {problem}; expected another name")]
+    Name {
+        /// The path as given.
+        file: String,
+        /// The attribute.
+        attribute: String,
+        /// Which name, and what else bears it.
+        problem: String,
+    },
     /// An attribute all of whose groups but one, or all, are too small to be reported.
     #[error(
-        "`{attribute}`: of {groups} groups {left} {have} at least {min_n} members (the largest has {largest}); expected two or more: lower `min_n` (`--min-n`), merge groups, or bring more data"
+        "{file}: `{attribute}`: of {groups} groups {left} {have} at least {min_n} members (the largest has {largest}); expected two or more: lower `min_n` (`--min-n`), merge groups, or bring more data"
     )]
     NoGroupLeft {
+        /// The path as given.
+        file: String,
         /// The attribute.
         attribute: String,
         /// Groups there are.

@@ -30,6 +30,9 @@ pub struct Groups<'a> {
 /// Between the names of attributes and of their values in an intersection.
 pub const JOIN: &str = " & ";
 
+/// What all groups together are called.
+const OVERALL: &str = "overall";
+
 impl<'a> Groups<'a> {
     /// By the attributes at these places of the table; groups that nobody belongs to do not come into being.
     ///
@@ -46,6 +49,7 @@ impl<'a> Groups<'a> {
         let mut groups = Self::assemble(table, attribute, names, of);
         groups.reference = groups.find_reference(&coded, settings)?;
         groups.refuse_too_few(settings)?;
+        groups.refuse_same_names()?;
         Ok(groups)
     }
 
@@ -126,6 +130,7 @@ impl<'a> Groups<'a> {
             };
             if !column.levels().contains(value) {
                 return Err(AuditError::Level {
+                    file: self.table.source().to_owned(),
                     attribute: column.name().to_owned(),
                     value: value.clone(),
                     hint: AuditError::hint(value, column.levels().iter().map(String::as_str)),
@@ -144,6 +149,7 @@ impl<'a> Groups<'a> {
                 Some(only) => format!("holds only `{}`", only.name),
             };
             return Err(AuditError::OneGroup {
+                file: self.table.source().to_owned(),
                 attribute: self.attribute.clone(),
                 problem,
             });
@@ -152,6 +158,7 @@ impl<'a> Groups<'a> {
         let left = sizes().filter(|n| *n >= settings.min_n).count();
         if left < 2 {
             return Err(AuditError::NoGroupLeft {
+                file: self.table.source().to_owned(),
                 attribute: self.attribute.clone(),
                 groups: self.all.len(),
                 left,
@@ -161,6 +168,25 @@ impl<'a> Groups<'a> {
             });
         }
         Ok(())
+    }
+
+    /// Figures name groups: two of one name, or one called as all together are, would be taken for each other.
+    fn refuse_same_names(&self) -> Result<(), AuditError> {
+        let mut names: Vec<&str> = self.all.iter().map(|g| g.name.as_str()).collect();
+        names.sort_unstable();
+        let twice = names.array_windows().find(|[a, b]| a == b);
+        let problem = match twice {
+            Some([twice, _]) => format!("has two groups called `{twice}`"),
+            None if names.contains(&OVERALL) => {
+                format!("has a group called `{OVERALL}`, as all groups together are called")
+            }
+            None => return Ok(()),
+        };
+        Err(AuditError::Name {
+            file: self.table.source().to_owned(),
+            attribute: self.attribute.clone(),
+            problem,
+        })
     }
 
     /// The table.
@@ -297,7 +323,7 @@ mod tests {
         let message = with("male").expect_err("not a value").to_string();
         assert_eq!(
             message,
-            "`sex` never takes the value `male` (did you mean `Male`?)"
+            "t: `sex` never takes the value `male` (did you mean `Male`?)"
         );
     }
 
@@ -320,8 +346,8 @@ mod tests {
         };
         assert_eq!(
             message(0, 1),
-            "`one` holds only `a`; expected at least two groups"
+            "t: `one` holds only `a`; expected at least two groups"
         );
-        assert!(message(1, 2).starts_with("`few`: of 2 groups 1 has at least 2 members"));
+        assert!(message(1, 2).starts_with("t: `few`: of 2 groups 1 has at least 2 members"));
     }
 }

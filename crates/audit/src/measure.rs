@@ -1,6 +1,8 @@
 //! Everything a table and its settings allow, in one go.
 
-use crate::figure::Figure;
+use std::collections::HashSet;
+
+use crate::figure::{Comparison, Figure};
 use crate::metric::{self, Entry, Last, Need};
 use crate::table::Coded;
 use crate::{AuditError, Groups, Settings, Table};
@@ -46,7 +48,8 @@ pub fn measure<'a>(table: &'a Table, settings: &Settings) -> Result<Measured<'a>
     for groups in &groupings {
         let mut last = Last::default();
         for entry in &entries {
-            figures.extend(entry.figures_after(groups, settings, &mut last));
+            let own = entry.figures_after(groups, settings, &mut last);
+            figures.extend(own.into_iter().filter(|f| is_listed(f, groups)));
         }
     }
     for entry in &entries {
@@ -83,6 +86,15 @@ pub fn measure<'a>(table: &'a Table, settings: &Settings) -> Result<Measured<'a>
     })
 }
 
+/// Groups of an attribute up to which each of them is compared with another, in figures of their own. Above it there would
+/// be more than anybody reads; the headlines are over all groups however many.
+pub(crate) const MOST_LISTED: usize = 50;
+
+fn is_listed(figure: &Figure, groups: &Groups<'_>) -> bool {
+    let own = matches!(figure.comparison, Comparison::Group | Comparison::Overall);
+    own || figure.comparison.is_headline() || groups.groups().len() <= MOST_LISTED
+}
+
 fn check(table: &Table, settings: &Settings) -> Result<(), AuditError> {
     let wrong = |option, value: String, expected: &str| {
         Err(AuditError::Option {
@@ -94,6 +106,10 @@ fn check(table: &Table, settings: &Settings) -> Result<(), AuditError> {
     if settings.bins == 0 || settings.neighbours == 0 || settings.intersections == 0 {
         let value = "0 of `bins`, `neighbours` or `intersections`".to_owned();
         return wrong("settings", value, "at least 1");
+    }
+    if settings.bins > Settings::MOST_BINS {
+        let expected = format!("1 to {}", Settings::MOST_BINS);
+        return wrong("score_bins", settings.bins.to_string(), &expected);
     }
     if !settings.alpha.is_finite() {
         return wrong("alpha", settings.alpha.to_string(), "a finite number");
@@ -166,23 +182,35 @@ type Groupings<'a> = (Vec<Groups<'a>>, Vec<Refused>);
 fn groupings<'a>(table: &'a Table, settings: &Settings) -> Result<Groupings<'a>, AuditError> {
     let (mut all, mut refused) = (Vec::new(), Vec::new());
     let most = settings.intersections.min(table.attributes().len());
+    let mut names: HashSet<String> = HashSet::new();
     for size in 1..=most {
         for set in subsets(table.attributes().len(), size) {
+            let of = set.iter().map(|a| table.attributes()[*a].name());
+            let attribute = of.collect::<Vec<_>>().join(crate::JOIN);
+            if !names.insert(attribute.clone()) {
+                return Err(AuditError::Option {
+                    option: "groups",
+                    value: format!("`{attribute}` is an intersection and one of the groups"),
+                    expected: "attributes that can be told apart by their names".to_owned(),
+                });
+            }
             match Groups::new(table, &set, settings) {
                 Ok(groups) => all.push(groups),
                 Err(error) if size == 1 => return Err(error),
                 Err(error) => refused.push(Refused {
-                    attribute: set
-                        .iter()
-                        .map(|a| table.attributes()[*a].name())
-                        .collect::<Vec<_>>()
-                        .join(crate::JOIN),
-                    reason: error.to_string(),
+                    attribute,
+                    reason: without_file(table, &error),
                 }),
             }
         }
     }
     Ok((all, refused))
+}
+
+/// What a report says of it: the report names the file already.
+fn without_file(table: &Table, error: &AuditError) -> String {
+    let (text, file) = (error.to_string(), format!("{}: ", table.source()));
+    text.strip_prefix(&file).unwrap_or(&text).to_owned()
 }
 
 /// All sets of `size` of the numbers below `n`, in order.

@@ -12,7 +12,7 @@ pub struct Settings {
     pub intersections: usize,
     /// Metrics by id or alias; empty for all that the table's columns allow.
     pub metrics: Vec<String>,
-    /// Bins of the reliability curve, 1 or more; 10.
+    /// Bins of the reliability curve, 1 to [`Settings::MOST_BINS`]; 10.
     pub bins: usize,
     /// The alpha of the generalised entropy index; 2.
     pub alpha: f64,
@@ -26,6 +26,11 @@ pub struct Settings {
     pub distances: u64,
     /// The seed of that draw; 0.
     pub seed: u64,
+}
+
+impl Settings {
+    /// Bins of the reliability curve at most: finer ones hold nobody, and every group has all of them.
+    pub const MOST_BINS: usize = 1000;
 }
 
 impl Default for Settings {

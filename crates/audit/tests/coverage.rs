@@ -7,9 +7,11 @@
     reason = "figures are what the long version is run for"
 )]
 
-use proofmark_audit::{
-    Bound, By, Columns, Figure, Groups, Requirement, Settings, Table, judge, metric,
-};
+#[path = "coverage/draw.rs"]
+mod draw;
+
+use draw::{Cells, one, people, placed, regression, scored, stratified, uneven};
+use proofmark_audit::{Bound, By, Figure, Groups, Requirement, Settings, Table, judge, metric};
 use proofmark_domain::Seed;
 use proofmark_stats::clopper_pearson_lower;
 use proofmark_stats::random::{Purpose, Stream, StreamKey};
@@ -87,41 +89,6 @@ impl Case {
         }
         found
     }
-}
-
-/// Shares of (decision, label): true and false positives, false and true negatives.
-type Cells = [f64; 4];
-
-/// Groups of so many persons with these shares, and of these weights.
-fn people(stream: &mut Stream, groups: &[(usize, Cells)], weight: fn(&mut Stream) -> f64) -> Table {
-    let mut rows = Vec::new();
-    for (group, (n, cells)) in groups.iter().enumerate() {
-        for _ in 0..*n {
-            let mut at = stream.uniform_f64();
-            let mut cell = 0;
-            while cell < 3 && at >= cells[cell] {
-                at -= cells[cell];
-                cell += 1;
-            }
-            rows.push((group, cell < 2, cell == 0 || cell == 2, weight(stream)));
-        }
-    }
-    let names: Vec<String> = rows.iter().map(|r| format!("g{}", r.0)).collect();
-    Columns::new("t")
-        .decision(rows.iter().map(|r| r.1))
-        .label(rows.iter().map(|r| r.2))
-        .weights(rows.iter().map(|r| r.3))
-        .attribute("a", names.iter().map(String::as_str))
-        .build()
-        .expect("fits")
-}
-
-fn one(_: &mut Stream) -> f64 {
-    1.0
-}
-
-fn uneven(stream: &mut Stream) -> f64 {
-    0.5 + 2.0 * stream.uniform_f64()
 }
 
 /// The index of parts of a population with their benefits.
@@ -203,24 +170,6 @@ fn between() -> Vec<Case> {
     ]
 }
 
-/// Truth `x + noise`, prediction `slope x`; the slope and the noise of each group.
-fn regression(stream: &mut Stream, groups: &[(usize, f64, f64)]) -> Table {
-    let mut rows = Vec::new();
-    for (group, (n, slope, noise)) in groups.iter().enumerate() {
-        for _ in 0..*n {
-            let x = f64::from(stream.normal());
-            rows.push((group, slope * x, x + noise * f64::from(stream.normal())));
-        }
-    }
-    let names: Vec<String> = rows.iter().map(|r| format!("g{}", r.0)).collect();
-    Columns::new("t")
-        .score(rows.iter().map(|r| r.1))
-        .target(rows.iter().map(|r| r.2))
-        .attribute("a", names.iter().map(String::as_str))
-        .build()
-        .expect("fits")
-}
-
 fn determination() -> Vec<Case> {
     // Spread 1 + noise^2, error (1 - slope)^2 + noise^2.
     let truth = |slope: f64, noise: f64| {
@@ -240,26 +189,6 @@ fn determination() -> Vec<Case> {
             truth(1.0, 0.5) - truth(0.8, 1.0),
         ),
     ]
-}
-
-type Chance = fn(f64) -> f64;
-
-/// Scores even in `[0, 1]`; the chance of a positive given the score, of each group.
-fn scored(stream: &mut Stream, groups: &[(usize, Chance)]) -> Table {
-    let mut rows = Vec::new();
-    for (group, (n, chance)) in groups.iter().enumerate() {
-        for _ in 0..*n {
-            let score = stream.uniform_f64();
-            rows.push((group, score, stream.uniform_f64() < chance(score)));
-        }
-    }
-    let names: Vec<String> = rows.iter().map(|r| format!("g{}", r.0)).collect();
-    Columns::new("t")
-        .score(rows.iter().map(|r| r.1))
-        .label(rows.iter().map(|r| r.2))
-        .attribute("a", names.iter().map(String::as_str))
-        .build()
-        .expect("fits")
 }
 
 fn calibration() -> Vec<Case> {
@@ -283,22 +212,6 @@ fn calibration() -> Vec<Case> {
             0.0,
         ),
     ]
-}
-
-/// Features of two dimensions and the chance of a favourable decision there.
-fn placed(stream: &mut Stream, n: usize, chance: fn(f64, f64) -> f64) -> Table {
-    let rows: Vec<(f64, f64, bool)> = (0..n)
-        .map(|_| {
-            let (x, y) = (stream.uniform_f64(), stream.uniform_f64());
-            (x, y, stream.uniform_f64() < chance(x, y))
-        })
-        .collect();
-    Columns::new("t")
-        .decision(rows.iter().map(|r| r.2))
-        .feature("x", rows.iter().map(|r| r.0))
-        .feature("y", rows.iter().map(|r| r.1))
-        .build()
-        .expect("fits")
 }
 
 fn consistency() -> Vec<Case> {
@@ -387,32 +300,6 @@ fn fairness() -> Vec<Case> {
         ),
         case("apart", "label_differential_fairness", apart, truth),
     ]
-}
-
-/// Groups by stratum: persons and selection rate.
-fn stratified(stream: &mut Stream, strata: &[&[(usize, f64)]]) -> Table {
-    let mut rows = Vec::new();
-    for (stratum, groups) in strata.iter().enumerate() {
-        // How many of a stratum are of a group is chance: decisions are what is given.
-        let all: usize = groups.iter().map(|g| g.0).sum();
-        for _ in 0..all {
-            let mut at = stream.below(all as u32) as usize;
-            let mut group = 0;
-            while at >= groups[group].0 {
-                at -= groups[group].0;
-                group += 1;
-            }
-            rows.push((stratum, group, stream.uniform_f64() < groups[group].1));
-        }
-    }
-    let strata: Vec<String> = rows.iter().map(|r| format!("s{}", r.0)).collect();
-    let groups: Vec<String> = rows.iter().map(|r| format!("g{}", r.1)).collect();
-    Columns::new("t")
-        .decision(rows.iter().map(|r| r.2))
-        .stratum("s", strata.iter().map(String::as_str))
-        .attribute("a", groups.iter().map(String::as_str))
-        .build()
-        .expect("fits")
 }
 
 fn conditional() -> Vec<Case> {

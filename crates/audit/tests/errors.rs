@@ -156,11 +156,11 @@ fn values_that_may_not_stand_there() {
     };
     assert_eq!(
         error("sex,hired,w\nf,1,1\nm,0,-1\n", &weighted),
-        "t.csv: `w`, line 3: `-1`; expected a finite weight of at least 0"
+        "t.csv: `w`, line 3: `-1`; expected a weight of 0, or of 1e-30 to 1e30"
     );
     assert_eq!(
         error("sex,hired,w\nf,1,0\nm,0,0\n", &weighted),
-        "t.csv: all 2 weights in `weights` are 0; expected at least one above 0"
+        "t.csv: all 2 weights in `w` are 0; expected at least one above 0"
     );
     let binned = Options {
         bins: vec![("sex".to_owned(), vec![1.0])],
@@ -219,15 +219,15 @@ fn groups_that_are_none() {
     };
     assert_eq!(
         message(&["f", "f"], &settings),
-        "`sex` holds only `f`; expected at least two groups"
+        "t: `sex` holds only `f`; expected at least two groups"
     );
     assert!(
         message(&["f", "f", "m"], &settings)
-            .starts_with("`sex`: of 2 groups 1 has at least 2 members")
+            .starts_with("t: `sex`: of 2 groups 1 has at least 2 members")
     );
     let all = message(&["f", "m"], &settings);
     assert!(
-        all.starts_with("`sex`: of 2 groups 0 have at least 2 members (the largest has 1)"),
+        all.starts_with("t: `sex`: of 2 groups 0 have at least 2 members (the largest has 1)"),
         "{all}"
     );
     let reference = |attribute: &str, value: &str| Settings {
@@ -238,7 +238,9 @@ fn groups_that_are_none() {
     assert!(
         message(&four, &reference("sx", "f")).starts_with("reference: `sx` (did you mean `sex`?)")
     );
-    assert!(message(&four, &reference("sex", "x")).starts_with("`sex` never takes the value `x`"));
+    assert!(
+        message(&four, &reference("sex", "x")).starts_with("t: `sex` never takes the value `x`")
+    );
     let metrics = |id: &str| Settings {
         metrics: vec![id.to_owned()],
         ..settings.clone()
@@ -288,4 +290,137 @@ fn a_group_of_one_is_left_out_by_name() {
             .iter()
             .any(|s| s.metric == "tpr_difference")
     );
+}
+
+/// Weights that no sum of squares could hold.
+#[test]
+fn weights_beyond_all_numbers() {
+    let weighted = Options {
+        weights: Some("w".to_owned()),
+        ..options()
+    };
+    for weight in ["1e308", "1e-308", "1e31", "9e-31", "inf"] {
+        let message = error(&format!("sex,hired,w\nf,1,1\nm,0,{weight}\n"), &weighted);
+        assert!(
+            message.ends_with("; expected a weight of 0, or of 1e-30 to 1e30"),
+            "{message}"
+        );
+    }
+    assert!(read(b"sex,hired,w\nf,1,1e30\nm,0,1e-30\nm,0,0\n", &weighted).is_ok());
+    let arrays = Columns::new("t")
+        .decision([true, false])
+        .weights([1.0, 1e300]);
+    let message = arrays.build().expect_err("refused").to_string();
+    assert!(
+        message.starts_with("t: `weights`, row 1: 1000"),
+        "{message}"
+    );
+}
+
+#[test]
+fn names_that_would_be_taken_for_each_other() {
+    let refused = |columns: Columns, intersections: usize| {
+        let settings = Settings {
+            min_n: 1,
+            intersections,
+            ..Settings::default()
+        };
+        let table = columns
+            .decision([true, false, true, false])
+            .build()
+            .expect("fits");
+        measure(&table, &settings).map(|m| m.refused)
+    };
+    let both = || {
+        Columns::new("t")
+            .attribute("a", ["x", "x", "y", "y"])
+            .attribute("b", ["u", "v", "u", "v"])
+            .attribute("a & b", ["m", "n", "n", "m"])
+    };
+    assert!(refused(both(), 1).is_ok());
+    let message = refused(both(), 2).expect_err("refused").to_string();
+    assert_eq!(
+        message,
+        "groups: `a & b` is an intersection and one of the groups; expected attributes that can be told apart by their names"
+    );
+    let overall = Columns::new("t").attribute("g", ["overall", "b", "b", "overall"]);
+    let message = refused(overall, 1).expect_err("refused").to_string();
+    assert_eq!(
+        message,
+        "t: `g` has a group called `overall`, as all groups together are called; expected another name"
+    );
+    let joined = Columns::new("t")
+        .attribute("g", ["x", "x & y", "x", "x & y"])
+        .attribute("h", ["y & z", "z", "y & z", "z"]);
+    let left_out = refused(joined, 2).expect("each by itself");
+    assert_eq!(left_out.len(), 1);
+    assert!(
+        left_out[0]
+            .reason
+            .starts_with("`g & h` has two groups called `x & y & z`"),
+        "{left_out:?}"
+    );
+}
+
+#[test]
+fn settings_beyond_their_bounds() {
+    let table = Columns::new("t")
+        .decision((0..4).map(|i| i < 2))
+        .attribute("g", ["a", "b", "a", "b"])
+        .build()
+        .expect("fits");
+    let settings = Settings {
+        bins: 1_000_000_000,
+        min_n: 1,
+        ..Settings::default()
+    };
+    let message = measure(&table, &settings).expect_err("refused").to_string();
+    assert_eq!(message, "score_bins: 1000000000; expected 1 to 1000");
+    for threshold in [f64::INFINITY, f64::NAN] {
+        let options = Options {
+            decision: None,
+            score: Some("hired".to_owned()),
+            threshold: Some(threshold),
+            ..options()
+        };
+        assert!(error("sex,hired\nf,1\n", &options).contains("expected a finite number"));
+    }
+    let nameless = Options {
+        groups: vec!["sex".to_owned(), String::new()],
+        ..options()
+    };
+    assert_eq!(
+        error("sex,hired\nf,1\n", &nameless),
+        "groups: an empty name; expected the name of a column"
+    );
+}
+
+/// Headlines are over all groups however many; single comparisons are for attributes that can be read.
+#[test]
+fn attributes_of_many_groups_list_headlines_only() {
+    let figures = |groups: usize| {
+        let names: Vec<String> = (0..groups).map(|g| format!("g{g:03}")).collect();
+        let table = Columns::new("t")
+            .decision((0..groups * 20).map(|row| (row / groups).is_multiple_of(3)))
+            .attribute(
+                "g",
+                (0..groups * 20).map(|row| names[row % groups].as_str()),
+            )
+            .build()
+            .expect("fits");
+        let measured = measure(&table, &Settings::default()).expect("measured");
+        let of = |headline: bool| {
+            let all = measured.figures.iter();
+            all.filter(|f| f.metric == "selection_rate_difference_to_overall")
+                .filter(|f| f.comparison.is_headline() == headline)
+                .count()
+        };
+        let rates = measured
+            .figures
+            .iter()
+            .filter(|f| f.metric == "selection_rate");
+        (of(true), of(false), rates.count())
+    };
+    assert_eq!(figures(50), (1, 50, 51));
+    assert_eq!(figures(51), (1, 0, 52));
 }

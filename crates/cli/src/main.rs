@@ -36,7 +36,7 @@ fn main() -> ExitCode {
         // What an interrupted run could not do is nobody's error.
         Err(_) if signals::interrupted() => ExitCode::from(signals::INTERRUPTED),
         Err(Failure(message)) => {
-            output::tell(&format!("error: {message}"));
+            output::tell_error(&message);
             ExitCode::from(2)
         }
     }

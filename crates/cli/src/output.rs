@@ -21,6 +21,12 @@ pub(crate) fn tell(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
+/// An error, on standard error. It may quote a file: what steers a terminal is not let through, line ends apart.
+pub(crate) fn tell_error(message: &str) {
+    let lines: Vec<String> = message.lines().map(render::text::plain).collect();
+    tell(&format!("error: {}", lines.join("\n")));
+}
+
 /// A result, on standard output. A reader that has seen enough (`| head`) is no error.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
@@ -94,12 +100,8 @@ pub(crate) fn write_beside<S: Serialize>(
     path: &Path,
     samples: impl IntoIterator<Item = S>,
 ) -> Result<String, Failure> {
-    let name = format!(
-        "{}.samples.jsonl",
-        path.file_stem()
-            .map_or_else(|| "report".into(), |s| s.to_string_lossy())
-    );
-    write_whole(&folder_of(path).join(&name), |file| {
+    let beside = samples_of(path);
+    write_whole(&beside, |file| {
         let mut lines = BufWriter::new(file);
         for sample in samples {
             serde_json::to_writer(&mut lines, &sample)?;
@@ -107,7 +109,15 @@ pub(crate) fn write_beside<S: Serialize>(
         }
         lines.flush()
     })?;
-    Ok(name)
+    let name = beside.file_name().unwrap_or_default();
+    Ok(name.to_string_lossy().into_owned())
+}
+
+/// Where the samples of a report go if there are too many for it.
+pub(crate) fn samples_of(report: &Path) -> PathBuf {
+    let stem = report.file_stem();
+    let stem = stem.map_or_else(|| "report".into(), |s| s.to_string_lossy());
+    folder_of(report).join(format!("{stem}.samples.jsonl"))
 }
 
 /// Writes the evidence of one check.

@@ -8,10 +8,12 @@ use std::collections::HashSet;
 use proofmark_domain::{Kind, Modality, SampleId, nearest};
 
 use crate::dataset::Parts;
+use crate::records::refuse_packed;
 use crate::source::{Source, sha256};
 use crate::{Column, DataError, Dataset, Options, Records};
 
 pub(crate) fn read(source: &Source, options: &Options) -> Result<Dataset, DataError> {
+    refuse_packed(&source.file, &source.bytes)?;
     let mut records = Records::headed(source.bytes.as_slice(), &source.file, b',')?;
     let columns = Columns::find(source, records.names(), options)?;
     let bounds = options.bounds.clone().ok_or_else(|| DataError::NoBounds {

@@ -1,7 +1,7 @@
 //! CSV, streamed: one record at a time, each with its line.
 
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{BufRead as _, BufReader, Read};
 use std::path::Path;
 
 use csv::{ErrorKind, Position, Reader, ReaderBuilder, StringRecord};
@@ -101,7 +101,37 @@ pub fn stream(path: &Path) -> Result<BufReader<File>, DataError> {
         file: path.display().to_string(),
         source,
     })?;
-    Ok(BufReader::with_capacity(1 << 16, open))
+    let mut reader = BufReader::with_capacity(1 << 16, open);
+    let file = path.display().to_string();
+    match reader.fill_buf() {
+        Ok(head) => refuse_packed(&file, head)?,
+        Err(source) => return Err(DataError::Read { file, source }),
+    }
+    Ok(reader)
+}
+
+/// Refuses what is no text by how it begins: that it is not UTF-8 would be true, and no help.
+pub(crate) fn refuse_packed(file: &str, head: &[u8]) -> Result<(), DataError> {
+    const PACKED: [(&[u8], &str); 4] = [
+        (
+            b"\x1f\x8b",
+            "is compressed (gzip); expected text: unpack it",
+        ),
+        (
+            b"PK\x03\x04",
+            "is a zip archive, as .npz and .xlsx are; expected text",
+        ),
+        (b"\xff\xfe", "is UTF-16; expected UTF-8 text"),
+        (b"\xfe\xff", "is UTF-16; expected UTF-8 text"),
+    ];
+    match PACKED.iter().find(|(magic, _)| head.starts_with(magic)) {
+        None => Ok(()),
+        Some((_, problem)) => Err(DataError::Corrupt {
+            file: file.to_owned(),
+            part: "content".to_owned(),
+            problem: (*problem).to_owned(),
+        }),
+    }
 }
 
 fn failure(file: &str, error: csv::Error) -> DataError {
@@ -119,5 +149,24 @@ fn failure(file: &str, error: csv::Error) -> DataError {
         file,
         part,
         problem,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::refuse_packed;
+
+    #[test]
+    fn what_is_packed_is_called_by_its_name() {
+        let told = |head: &[u8]| refuse_packed("t.csv", head).map_err(|e| e.to_string());
+        let gzip = told(b"\x1f\x8b\x08").expect_err("refused");
+        assert_eq!(
+            gzip,
+            "t.csv: content: is compressed (gzip); expected text: unpack it"
+        );
+        assert!(told(b"PK\x03\x04").is_err_and(|e| e.contains("zip archive")));
+        assert!(told(b"\xff\xfea\0").is_err_and(|e| e.contains("UTF-16")));
+        assert_eq!(told(b"sex,age\n"), Ok(()));
+        assert_eq!(told(b""), Ok(()));
     }
 }

@@ -1,6 +1,7 @@
 //! An audit report as people and machines want it.
 
 mod json;
+mod most;
 mod svg;
 mod table;
 pub mod text;

@@ -1,6 +1,7 @@
 use std::fmt::Write as _;
 
 use super::SHOWN;
+use super::text::steers;
 use crate::AuditReport;
 use crate::report::{GroupFacts, Rate};
 
@@ -147,7 +148,7 @@ fn escape(text: &str) -> String {
             '"' => safe.push_str("&quot;"),
             '\'' => safe.push_str("&#39;"),
             '\u{fffe}' | '\u{ffff}' => safe.push('\u{fffd}'),
-            c if c.is_control() => safe.push('\u{fffd}'),
+            c if steers(c) => safe.push('\u{fffd}'),
             c => safe.push(c),
         }
     }
@@ -161,7 +162,7 @@ mod tests {
     /// Names are foreign text: none may end an element or steer a terminal.
     #[test]
     fn hostile_names_stay_text() {
-        let sex = ["<script>\u{1b}[2J", "b & \"c\""];
+        let sex = ["<script>\u{1b}[2J", "b & \"c\"\u{202e}"];
         let table = Columns::new("t<x>")
             .decision((0..80).map(|i| i % 3 == 0))
             .attribute("s", (0..80).map(|i| sex[i % 2]))
@@ -170,8 +171,8 @@ mod tests {
         let report = report(&table, &Settings::default(), &Asked::default()).expect("two groups");
         let svg = render::svg(&report);
         assert!(svg.contains("&lt;script&gt;\u{fffd}[2J") && !svg.contains("<script"));
-        assert!(svg.contains("b &amp; &quot;c&quot;") && svg.contains("t&lt;x&gt;"));
-        assert!(!render::table(&report, true).contains('\u{1b}'));
+        assert!(svg.contains("b &amp; &quot;c&quot;\u{fffd}") && svg.contains("t&lt;x&gt;"));
+        assert!(!render::table(&report, true).contains(['\u{1b}', '\u{202e}']));
         assert!(render::json(&report).ends_with("}\n"));
     }
 

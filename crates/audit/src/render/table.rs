@@ -3,8 +3,10 @@ use std::fmt::Write as _;
 use proofmark_domain::{Interval, Verdict};
 
 use super::SHOWN;
+use super::most::most;
 use super::text::{grid, grids, plain};
 use crate::AuditReport;
+use crate::measure::MOST_LISTED;
 use crate::metric::{self, Contrast, Run};
 use crate::report::{AttributeFacts, Gate, GroupFacts, Metric, Rate, Status};
 
@@ -129,66 +131,19 @@ fn groups(report: &AuditReport, attribute: &AttributeFacts, text: &mut String) {
         }
         None => text.push_str("  some whose group is unknown are left out\n"),
     }
+    if attribute.groups > MOST_LISTED as u64 {
+        let _ = writeln!(
+            text,
+            "  more than {MOST_LISTED} groups: how each compares with all together, the highest or a reference is not listed"
+        );
+    }
     most(report, attribute, &rows, text);
 }
 
 /// Whether there is room for a rate: beside the decisions not for the scores above their median.
-fn has_room(report: &AuditReport, rate: &str) -> bool {
+pub(super) fn has_room(report: &AuditReport, rate: &str) -> bool {
     let decided = || report.groups.iter().any(|g| g.favourable.is_some());
     rate != "scoring_rate" || !decided()
-}
-
-/// One sentence: which two groups differ most, and in what; where there was an attack, which is easier to attack.
-fn most(
-    report: &AuditReport,
-    attribute: &AttributeFacts,
-    groups: &[&GroupFacts],
-    text: &mut String,
-) {
-    let attacked = |m: &&Metric| m.metric == "attack_success_rate_difference";
-    let gaps = report.metrics.iter().filter(|m| {
-        let rate = m.metric.strip_suffix("_difference").unwrap_or_default();
-        // Base rates say who was in the table, not what was decided.
-        let shown = SHOWN.contains(&rate) && rate != "base_rate" && has_room(report, rate);
-        shown && m.attribute == attribute.attribute && m.headline && m.value.is_some()
-    });
-    let gaps: Vec<&Metric> = gaps.collect();
-    let low = |m: &Metric| m.ci95.map_or(0.0, |c| c.low);
-    let sure = gaps.iter().filter(|m| low(m) > 0.0);
-    let farthest = sure.clone().max_by(|a, b| low(a).total_cmp(&low(b)));
-    let tell = |m: &Metric, words: &str, text: &mut String| {
-        let rate = m.metric.strip_suffix("_difference").unwrap_or_default();
-        let [high, low] = m.groups.as_slice() else {
-            return;
-        };
-        let of = |name: &str| {
-            let group = groups.iter().find(|g| g.group == name && !g.overall);
-            number(group.and_then(|g| g.rates.iter().find(|r| r.metric == rate)?.value))
-        };
-        let _ = writeln!(
-            text,
-            "  {}: {rate} {} against {}, a difference of {} {}",
-            words
-                .replace("{high}", &plain(high))
-                .replace("{low}", &plain(low)),
-            of(high),
-            of(low),
-            number(m.value),
-            ends(m.ci95)
-        );
-    };
-    match farthest {
-        Some(m) => tell(m, "{high} and {low} differ most", text),
-        None if gaps.is_empty() => {}
-        None => text.push_str("  no difference between these groups is beyond chance\n"),
-    }
-    if let Some(gap) = gaps.iter().find(|m| attacked(m)) {
-        if low(gap) > 0.0 {
-            tell(gap, "{high} is easier to attack than {low}", text);
-        } else {
-            text.push_str("  no group is shown to be easier to attack than another\n");
-        }
-    }
 }
 
 /// Whether there is room for a figure: those gated, and of those that are not the ones that have no like and, if they
@@ -417,12 +372,12 @@ fn notes(report: &AuditReport, text: &mut String) {
     }
 }
 
-fn ends(ci: Option<Interval>) -> String {
+pub(super) fn ends(ci: Option<Interval>) -> String {
     // An end that is infinite reads `inf`.
     ci.map_or_else(String::new, |c| format!("[{:.3}, {:.3}]", c.low, c.high))
 }
 
-fn number(value: Option<f64>) -> String {
+pub(super) fn number(value: Option<f64>) -> String {
     value.map_or_else(|| "-".to_owned(), |v| format!("{v:.3}"))
 }
 

@@ -47,11 +47,18 @@ pub(super) fn grids(columns: &[(String, Vec<String>)]) -> Vec<String> {
     tables.into_iter().map(one).collect()
 }
 
-/// Names are foreign text: their control characters must not reach a terminal.
+/// Names are foreign text: what steers a terminal must not reach one.
 pub fn plain(text: &str) -> String {
     text.chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .map(|c| if steers(c) { '\u{fffd}' } else { c })
         .collect()
+}
+
+/// Whether a character does something other than stand there: controls, ends of lines, and what turns the direction of
+/// the text around it.
+pub(super) fn steers(c: char) -> bool {
+    let turns = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    c.is_control() || turns || matches!(c, '\u{2028}' | '\u{2029}')
 }
 
 #[cfg(test)]

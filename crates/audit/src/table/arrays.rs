@@ -5,6 +5,14 @@ use proofmark_data::DataError;
 use super::{Coded, Numbers, Outcome, Table};
 use crate::AuditError;
 
+/// What a weight may be.
+pub(super) const WEIGHTS: &str = "a weight of 0, or of 1e-30 to 1e30";
+
+/// Whether a weight may be that: sums, squares and their quotients of others would leave the numbers there are.
+pub(super) fn weighs(weight: f64) -> bool {
+    weight == 0.0 || (1e-30..=1e30).contains(&weight)
+}
+
 /// Columns handed in one by one, checked together by [`Columns::build`].
 ///
 /// ```
@@ -56,7 +64,7 @@ impl Columns {
         self
     }
 
-    /// Weights, at least 0.
+    /// Weights: 0, or 1e-30 to 1e30.
     #[must_use]
     pub fn weights(mut self, values: impl IntoIterator<Item = f64>) -> Self {
         self.table.weights = Some(values.into_iter().collect());
@@ -139,13 +147,18 @@ impl Columns {
 
     /// The table, if its columns fit together.
     pub fn build(self) -> Result<Table, AuditError> {
-        self.table.checked(|row| format!("row {row}"))
+        self.table.checked("weights", |row| format!("row {row}"))
     }
 }
 
 impl Table {
     /// The one door: lengths, numbers, weights and names of columns hold for every table there is.
-    pub(crate) fn checked(mut self, at: impl Fn(usize) -> String) -> Result<Self, AuditError> {
+    /// `weights` is what the column of weights is called.
+    pub(crate) fn checked(
+        mut self,
+        weights: &str,
+        at: impl Fn(usize) -> String,
+    ) -> Result<Self, AuditError> {
         self.rows = self.same_length()?;
         if self.rows == 0 {
             return Err(AuditError::Empty {
@@ -162,11 +175,7 @@ impl Table {
                 file: self.source,
             });
         }
-        let numbers = [
-            ("score", &self.score),
-            ("target", &self.target),
-            ("weights", &self.weights),
-        ];
+        let numbers = [("score", &self.score), ("target", &self.target)];
         let numbers = numbers
             .into_iter()
             .filter_map(|(n, v)| v.as_deref().map(|v| (n, v)))
@@ -175,30 +184,26 @@ impl Table {
                     .iter()
                     .map(|f| (f.name.as_str(), f.values.as_slice())),
             );
+        let refused = |column: &str, values: &[f64], row: usize, expected| {
+            let value = values[row].to_string();
+            AuditError::value(&self.source, column, &at(row), value, expected)
+        };
         for (column, values) in numbers {
-            let fine = |v: f64| v.is_finite() && (column != "weights" || v >= 0.0);
-            if let Some(row) = values.iter().position(|v| !fine(*v)) {
-                let expected = match column {
-                    "weights" => "a finite weight of at least 0",
-                    _ => "a finite number",
-                };
-                return Err(AuditError::value(
-                    &self.source,
-                    column,
-                    &at(row),
-                    values[row].to_string(),
-                    expected,
-                ));
+            if let Some(row) = values.iter().position(|v| !v.is_finite()) {
+                return Err(refused(column, values, row, "a finite number"));
             }
         }
-        if let Some(weights) = &self.weights
-            && weights.iter().all(|w| *w == 0.0)
-        {
-            return Err(AuditError::AllZero {
-                file: self.source,
-                column: "weights".to_owned(),
-                rows: self.rows,
-            });
+        if let Some(values) = &self.weights {
+            if let Some(row) = values.iter().position(|w| !weighs(*w)) {
+                return Err(refused(weights, values, row, WEIGHTS));
+            }
+            if values.iter().all(|w| *w == 0.0) {
+                return Err(AuditError::AllZero {
+                    file: self.source,
+                    column: weights.to_owned(),
+                    rows: self.rows,
+                });
+            }
         }
         self.distinct_ids(&at)?;
         let mut names: Vec<&str> = self.attributes.iter().map(Coded::name).collect();

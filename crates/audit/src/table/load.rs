@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use super::arrays::{WEIGHTS, weighs};
 use super::binary::Binary;
 use super::field::Field;
 use super::{Coded, Coder, Filter, Numbers, Options, Relation, Table, UNKNOWN};
@@ -285,6 +286,7 @@ impl<'o> Loader<'o> {
                 if attribute.name() == column {
                     let reduced = attribute.clone().against_rest(level);
                     *attribute = reduced.ok_or_else(|| AuditError::Level {
+                        file: table.source.clone(),
                         attribute: column.clone(),
                         value: level.clone(),
                         hint: AuditError::hint(
@@ -296,10 +298,11 @@ impl<'o> Loader<'o> {
             }
         }
         let (lines, unit) = (self.lines.unwrap_or_default(), self.unit);
-        table.checked(|row| match lines.get(row) {
+        let at = |row| match lines.get(row) {
             Some(line) => format!("{unit} {line}"),
             None => format!("row {row}"),
-        })
+        };
+        table.checked(self.options.weights.as_deref().unwrap_or("weights"), at)
     }
 }
 
@@ -312,8 +315,8 @@ impl Sink {
                 values.push(number.ok_or("a finite number")?);
             }
             Self::Weights(values) => {
-                let number = field.number().filter(|n| n.is_finite() && *n >= 0.0);
-                values.push(number.ok_or("a finite weight of at least 0")?);
+                let number = field.number().filter(|n| weighs(*n));
+                values.push(number.ok_or(WEIGHTS)?);
             }
             Self::Attribute(levels) => levels.push(field, unknown)?,
             Self::Id(coder) | Self::Variant(coder) => {

@@ -53,7 +53,7 @@ pub struct Numbers {
 }
 
 /// One person, or one decision, per row; columns by what they are for. Checked: all columns have the same length,
-/// numbers are finite, weights at least 0 and not all 0.
+/// numbers are finite, weights 0 or 1e-30 to 1e30 and not all 0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Table {
     pub(crate) source: String,

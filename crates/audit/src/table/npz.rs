@@ -43,6 +43,7 @@ impl Table {
         let file = path.display().to_string();
         let mut options = options.clone();
         let (mut names, mut columns) = (Vec::new(), Vec::new());
+        let mut others: Vec<(String, Vec<usize>)> = Vec::new();
         for (name, array) in arrays(path)? {
             if array.shape().len() == 1 {
                 names.push(name);
@@ -54,6 +55,8 @@ impl Table {
                 options.features.splice(at..=at, own.clone());
                 names.extend(own);
                 columns.extend(split);
+            } else {
+                others.push((name, array.shape().to_vec()));
             }
         }
         // Sets name their groups `group_sex`; either name will do.
@@ -65,7 +68,8 @@ impl Table {
                 names[at].clone_from(name);
             }
         }
-        let mut loader = Loader::new(&file, "row", &names, &options)?;
+        let loader = Loader::new(&file, "row", &names, &options);
+        let mut loader = loader.map_err(|error| wrong_shape(error, &others))?;
         let places = loader.places();
         let rows = places.first().map_or(0, |p| columns[*p].len());
         if let Some(other) = places.iter().find(|p| columns[**p].len() != rows) {
@@ -81,6 +85,22 @@ impl Table {
             loader.push(row as u64, |place| columns[place].field(row))?;
         }
         loader.finish()
+    }
+}
+
+/// A column that is there, and is no column.
+fn wrong_shape(error: AuditError, others: &[(String, Vec<usize>)]) -> AuditError {
+    match error {
+        AuditError::Column { file, name, hint } => match others.iter().find(|o| o.0 == name) {
+            None => AuditError::Column { file, name, hint },
+            Some((_, shape)) => AuditError::Data(DataError::Shape {
+                file,
+                array: name,
+                shape: shape.clone(),
+                expected: "one axis, a value per row".to_owned(),
+            }),
+        },
+        other => other,
     }
 }
 

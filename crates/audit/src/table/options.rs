@@ -22,7 +22,7 @@ pub struct Options {
     pub label: Option<String>,
     /// True values of a regression.
     pub target: Option<String>,
-    /// Weights, at least 0.
+    /// Weights: 0, or 1e-30 to 1e30.
     pub weights: Option<String>,
     /// Sensitive attributes.
     pub groups: Vec<String>,
@@ -109,8 +109,29 @@ impl Options {
                     "a `score` to go with it",
                 );
             }
-            if threshold.is_nan() {
-                return wrong("threshold", threshold.to_string(), "a number");
+            if !threshold.is_finite() {
+                return wrong("threshold", threshold.to_string(), "a finite number");
+            }
+        }
+        let one = [
+            ("decision", &self.decision),
+            ("score", &self.score),
+            ("label", &self.label),
+            ("target", &self.target),
+            ("weights", &self.weights),
+            ("id", &self.id),
+            ("variant", &self.variant),
+        ];
+        let several = [
+            ("groups", &self.groups),
+            ("stratum", &self.stratum),
+            ("features", &self.features),
+        ];
+        let one = one.map(|(option, name)| (option, name.as_slice()));
+        let several = several.map(|(option, names)| (option, names.as_slice()));
+        for (option, names) in one.into_iter().chain(several) {
+            if names.iter().any(String::is_empty) {
+                return wrong(option, "an empty name".to_owned(), "the name of a column");
             }
         }
         if self.variant.is_some() && self.id.is_none() {

@@ -121,7 +121,7 @@ pub(crate) struct Audit {
         help_heading = "Measuring"
     )]
     pub(crate) alpha: f64,
-    /// Bins of the scores, for calibration
+    /// Bins of the scores, for calibration; at most 1000
     #[arg(
         long,
         value_name = "N",

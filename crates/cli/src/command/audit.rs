@@ -1,4 +1,4 @@
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use proofmark::Progress as _;
 use proofmark::audit::report::{self, AuditReport, Detail, SampleFacts};
@@ -15,17 +15,7 @@ use crate::{command, output, signals};
 
 /// `proofmark audit`.
 pub(crate) fn run(args: &Audit, quiet: bool) -> Result<u8, Failure> {
-    let target = |flag: &str, path: &Option<std::path::PathBuf>| {
-        let path = path.as_deref();
-        path.map(|p| output::target(flag, p)).transpose()
-    };
-    let out = target("--out", &args.out)?;
-    let chart = target("--chart", &args.chart)?;
-    if out.is_some() && out == chart {
-        return Err(Failure(
-            "--out and --chart name the same file; expected two".to_owned(),
-        ));
-    }
+    let (out, chart) = targets(args)?;
     let rows = match args.samples {
         SamplesArg::None => Detail::None,
         SamplesArg::Ids => Detail::Ids,
@@ -79,6 +69,57 @@ pub(crate) fn run(args: &Audit, quiet: bool) -> Result<u8, Failure> {
     Ok(report
         .verdict
         .map_or(0, proofmark::domain::Verdict::exit_code))
+}
+
+/// Where the report and the chart go: nowhere that something is read from, and not to one file.
+fn targets(args: &Audit) -> Result<(Option<PathBuf>, Option<PathBuf>), Failure> {
+    let target = |flag: &str, path: &Option<PathBuf>| {
+        let path = path.as_deref();
+        path.map(|p| output::target(flag, p)).transpose()
+    };
+    let out = target("--out", &args.out)?;
+    let chart = target("--chart", &args.chart)?;
+    if out.is_some() && out == chart {
+        return Err(Failure(
+            "--out and --chart name the same file; expected two".to_owned(),
+        ));
+    }
+    let samples = |report: Option<&Path>| report.map(output::samples_of);
+    // Beside the report only if its rows are asked for.
+    let rows = samples(out.as_deref()).filter(|_| args.samples != SamplesArg::None);
+    let read = [
+        ("the table", args.table.clone()),
+        ("the attack report", args.report.clone()),
+        (
+            "the samples of the attack report",
+            samples(args.report.as_deref()),
+        ),
+    ];
+    let written = [
+        ("--out", out.clone()),
+        ("--chart", chart.clone()),
+        ("--samples", rows.clone()),
+    ];
+    for (flag, to) in &written {
+        for (what, from) in &read {
+            // One file has one name here, as targets have theirs.
+            let from = from.as_ref().and_then(|f| f.canonicalize().ok());
+            if let (Some(to), Some(from)) = (to, from)
+                && *to == from
+            {
+                return Err(Failure(format!(
+                    "{flag} {}: {what} would be written over; expected another file",
+                    to.display()
+                )));
+            }
+        }
+    }
+    if rows.is_some() && rows == chart {
+        return Err(Failure(
+            "--chart names the file of the report's rows; expected another".to_owned(),
+        ));
+    }
+    Ok((out, chart))
 }
 
 /// What there is to audit.

@@ -1,5 +1,8 @@
 //! `proofmark audit`: what is refused, and how it is told.
 
+use proofmark::data::ndarray::{Array1, Array2};
+use proofmark::data::npz::{self, NpzArray};
+
 use crate::audit::{ROLES, audit, loans, with};
 use crate::harness::Folder;
 
@@ -108,9 +111,13 @@ fn values_that_will_not_do_are_told() {
         (
             b"g,d,w\na,1,1\nb,0,-1\n",
             weighted,
-            "`w`, line 3: `-1`; expected a finite weight",
+            "`w`, line 3: `-1`; expected a weight of 0, or of 1e-30 to 1e30",
         ),
-        (b"g,d,w\na,1,0\nb,0,0\n", weighted, "all 2 weights"),
+        (
+            b"g,d,w\na,1,0\nb,0,0\n",
+            weighted,
+            "all 2 weights in `w` are 0",
+        ),
     ]);
 }
 
@@ -152,9 +159,9 @@ fn groups_that_are_too_small_are_told() {
         (
             one_member.as_bytes(),
             DECIDED,
-            "`g`: of 2 groups 1 has at least 10 members",
+            "t.csv: `g`: of 2 groups 1 has at least 10 members",
         ),
-        (one_group.as_bytes(), DECIDED, "`g` holds only `a`"),
+        (one_group.as_bytes(), DECIDED, "t.csv: `g` holds only `a`"),
         (
             two.as_bytes(),
             "--groups g --decision d --suppress 13",
@@ -168,4 +175,122 @@ fn groups_that_are_too_small_are_told() {
         &["--groups", "g", "--decision", "d", "--delimiter", ";"],
     );
     assert_eq!(ran.code, 0, "{}", ran.err);
+}
+
+#[test]
+fn options_that_no_table_could_follow_are_told() {
+    let table: &[u8] = b"g,d,w\na,1,1\nb,0,1e308\n";
+    refused(&[
+        (
+            table,
+            "--groups g --decision d --score-bins 1000000000",
+            "score_bins: 1000000000; expected 1 to 1000",
+        ),
+        (
+            table,
+            "--groups g, --decision d",
+            "groups: an empty name; expected the name of a column",
+        ),
+        (
+            table,
+            "--groups g --score d --threshold inf",
+            "threshold: inf; expected a finite number",
+        ),
+        (
+            table,
+            "--groups g --decision d --weights w",
+            "`w`, line 3: `1e308`; expected a weight of 0, or of 1e-30 to 1e30",
+        ),
+        (
+            b"g,d\noverall,1\nb,0\n",
+            "--groups g --decision d --min-n 1",
+            "`g` has a group called `overall`",
+        ),
+        (
+            b"\x1f\x8b\x08\0\0",
+            DECIDED,
+            "is compressed (gzip); expected text: unpack it",
+        ),
+    ]);
+}
+
+/// Two axes are no column, and it is not said that there is no such array.
+#[test]
+fn an_array_of_two_axes_is_told_by_its_shape() {
+    let folder = Folder::new();
+    let table = folder.path("t.npz");
+    let square = Array2::<f32>::zeros((2, 2)).into_dyn();
+    let line = Array1::<f32>::zeros(2).into_dyn();
+    npz::write(
+        &table,
+        &[
+            ("decision", NpzArray::F32(square.view())),
+            ("g", NpzArray::F32(line.view())),
+        ],
+    )
+    .expect("writable");
+    let ran = audit(
+        &table.display().to_string(),
+        &["--groups", "g", "--decision", "decision"],
+    );
+    assert_eq!(ran.code, 2, "{}", ran.err);
+    assert!(
+        ran.err
+            .contains("array `decision` has shape [2, 2]; expected one axis, a value per row"),
+        "{}",
+        ran.err
+    );
+}
+
+/// A header is foreign text: what steers a terminal must not reach one, in errors as little as in tables.
+#[test]
+fn names_in_errors_steer_no_terminal() {
+    let folder = Folder::new();
+    let text = "g\u{1b}[2J,d\u{202e}\na,1\nb,0\n";
+    let table = folder.put("t.csv", text.as_bytes());
+    let ran = audit(&table, &["--groups", "nobody", "--decision", "none"]);
+    assert_eq!(ran.code, 2, "{}", ran.err);
+    assert!(
+        ran.err.contains("`g\u{fffd}[2J`, `d\u{fffd}`") && !ran.err.contains('\u{1b}'),
+        "{:?}",
+        ran.err
+    );
+}
+
+#[test]
+fn nothing_that_is_read_is_written_over() {
+    let folder = Folder::new();
+    let text = loans(60, 140);
+    let table = folder.put("t.csv", text.as_bytes());
+    let rows = folder.put("r.samples.jsonl", text.as_bytes());
+    let out = folder.path("r.json").display().to_string();
+    let other = folder.path(".").join("t.csv").display().to_string();
+    let before = folder.names();
+    let cases: [(&str, &[&str], &str); 4] = [
+        (&table, &["--out", &table], "--out"),
+        (&table, &["--out", &other], "--out"),
+        (&table, &["--out", &out, "--chart", &table], "--chart"),
+        (&rows, &["--out", &out, "--samples", "ids"], "--samples"),
+    ];
+    for (read, more, flag) in cases {
+        let ran = audit(read, &with(more));
+        assert_eq!(ran.code, 2, "{more:?}: {}", ran.err);
+        let told = ran.err.contains(flag) && ran.err.contains("the table would be written over");
+        assert!(told, "{more:?}: {}", ran.err);
+        assert_eq!(folder.names(), before, "{more:?}");
+        let now = std::fs::read_to_string(read).expect("still there");
+        assert!(now == text, "{more:?}");
+    }
+    let report = folder.put("a.json", b"{}");
+    let samples = folder.put("a.samples.jsonl", b"");
+    for (more, what) in [
+        (["--out", &report], "the attack report would"),
+        (["--chart", &report], "the attack report would"),
+        (["--out", &samples], "the samples of the attack report"),
+    ] {
+        let attacked = ["--groups", "sex", "--report", &report];
+        let ran = audit(&table, &[&attacked[..], &more[..]].concat());
+        assert_eq!(ran.code, 2, "{more:?}: {}", ran.err);
+        assert!(ran.err.contains(what), "{more:?}: {}", ran.err);
+    }
 }

@@ -106,7 +106,7 @@ pub(super) fn read(s: &Section<'_>, sets: &[DataEntry]) -> Result<AuditTask, Pol
         intersections: whole("intersections", 1, default.intersections)?,
         neighbours: whole("neighbours", 1, default.neighbours)?,
         alpha: s.maybe("alpha", Field::number)?.unwrap_or(default.alpha),
-        bins: whole("score_bins", 1, default.bins)?,
+        bins: s.maybe("score_bins", score_bins)?.unwrap_or(default.bins),
         metrics: s
             .maybe("metrics", |f| metrics(f, &require))?
             .unwrap_or_default(),
@@ -248,6 +248,18 @@ fn paired(field: &Field<'_>) -> Result<(String, String), PolicyError> {
         items => Err(field.error(format!(
             "expected two columns, [id, variant], found {}",
             items.len()
+        ))),
+    }
+}
+
+/// Bins of the scores, no more than an audit takes.
+fn score_bins(field: &Field<'_>) -> Result<usize, PolicyError> {
+    let bins = field.whole(1)?;
+    match usize::try_from(bins) {
+        Ok(n) if n <= Settings::MOST_BINS => Ok(n),
+        _ => Err(field.error(format!(
+            "expected a whole number of at most {}, found {bins}",
+            Settings::MOST_BINS
         ))),
     }
 }

@@ -758,6 +758,12 @@ fn faults_of_an_audit_are_told_at_their_line() {
             "unknown metric `dpd`",
         ),
         ("[25, 45.5]", "25", "bins", "expected an array"),
+        (
+            "score_bins = 20",
+            "score_bins = 1001",
+            "score_bins",
+            "at most 1000, found 1001",
+        ),
         ("age>=18", "age", "where", "COLUMN=VALUE"),
         (
             "judge = \"point\"",

@@ -76,22 +76,18 @@ fn origin(report: &AuditReport, text: &mut String) {
         let variants: Vec<String> = pairs.variants.iter().map(|v| plain(v)).collect();
         let _ = writeln!(
             text,
-            "{} ids paired by {} ({}); the decisions of {} differ",
-            pairs.ids,
+            "{} paired by {} ({}); the decisions of {} differ",
+            pairs
+                .ids
+                .map_or_else(|| "ids".to_owned(), |n| format!("{n} ids")),
             plain(&pairs.variant),
             variants.join(", "),
             pairs
                 .flipped
                 .map_or_else(|| "some (not shown)".to_owned(), |n| n.to_string())
         );
-        if pairs.alone != Some(0) {
-            let _ = writeln!(
-                text,
-                "{} ids have one variant only and are left out",
-                pairs
-                    .alone
-                    .map_or_else(|| "a few".to_owned(), |n| n.to_string())
-            );
+        if let Some(alone) = pairs.alone.filter(|n| *n > 0) {
+            let _ = writeln!(text, "{alone} ids have one variant only and are left out");
         }
     }
 }

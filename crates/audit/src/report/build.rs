@@ -2,6 +2,7 @@
 
 use proofmark_domain::Verdict;
 
+use super::counts::Kind;
 use super::suppress::{Hidden, OVERALL};
 use super::{
     AUDIT_SCHEMA, AttackFacts, AttributeFacts, AuditReport, Gate, GroupFacts, LeftOutGroup, Metric,
@@ -11,8 +12,8 @@ use super::{
 use crate::metric;
 use crate::robustness::Attacked;
 use crate::{
-    AuditError, By, Cell, Comparison, Estimate, Figure, Groups, Judgement, Measured, Requirement,
-    Settings, Table, judge, measure,
+    AuditError, By, Cell, Comparison, Estimate, Figure, Groups, Judgement, Measured, Part,
+    Requirement, Settings, Table, judge, measure,
 };
 
 /// The level of the intervals that every figure has by itself.
@@ -87,7 +88,7 @@ fn assemble(
             });
         }
     }
-    let judged = judge(
+    let mut judged = judge(
         &measured.figures,
         &asked.requirements,
         asked.level,
@@ -98,11 +99,21 @@ fn assemble(
     } else {
         judge(&measured.figures, &[], SHOWN, 0)
     };
-    let hidden = Hidden::new(asked.suppress, &measured.groupings, &measured.figures);
+    let hidden = Hidden::new(
+        asked.suppress,
+        table,
+        attacked.map(|a| &a.attacked),
+        &measured.groupings,
+        &measured.figures,
+        settings.intersections,
+    );
+    if asked.suppress > 1 {
+        adjust_among_shown(&mut judged, &measured.figures, &hidden, &asked);
+    }
     hidden.refuse_nothing_left(table, &measured.groupings)?;
     let writer = Writer {
         attack: attacked.map(AttackFacts::new),
-        pairs: PairFacts::new(table, |n| hidden.few(n))?,
+        pairs: PairFacts::new(table, hidden.pairs())?,
         measured: &measured,
         judged: &judged,
         shown: &shown,
@@ -110,6 +121,21 @@ fn assemble(
         asked: &asked,
     };
     Ok(writer.write(table, settings))
+}
+
+/// Adjusted p-values depend on all p-values of their family: of the exploratory ones those that are shown are one.
+fn adjust_among_shown(
+    judged: &mut [Judgement],
+    figures: &[Figure],
+    hidden: &Hidden,
+    asked: &Asked,
+) {
+    let exploratory = |at: &usize| judged[*at].is_exploratory() && !hidden.figure(&figures[*at]);
+    let places: Vec<usize> = (0..figures.len()).filter(exploratory).collect();
+    let shown: Vec<Figure> = places.iter().map(|at| figures[*at].clone()).collect();
+    for (at, again) in places.into_iter().zip(judge(&shown, &[], asked.level, 0)) {
+        judged[at].p_adjusted = again.p_adjusted;
+    }
 }
 
 fn what_has_figures(requirement: &Requirement, measured: &Measured<'_>) -> String {
@@ -167,6 +193,10 @@ fn checked(table: &Table, asked: &Asked) -> Result<Vec<Requirement>, AuditError>
         all.push(requirement);
     }
     Ok(all)
+}
+
+fn shown_if<T: Clone>(shown: bool, all: &[T]) -> Vec<T> {
+    if shown { all.to_vec() } else { Vec::new() }
 }
 
 struct Writer<'a> {
@@ -281,6 +311,8 @@ impl Writer<'_> {
         let figures = self.measured.figures.iter().enumerate();
         figures
             .filter(|(_, f)| !is_rate(f))
+            // Which pairs can be estimated says something of each.
+            .filter(|(_, f)| f.comparison.is_headline() || !self.hidden.figure(f))
             .map(|(at, figure)| self.metric(figure, &self.judged[at], &self.shown[at]))
             .collect()
     }
@@ -300,21 +332,14 @@ impl Writer<'_> {
         } else {
             Status::Exploratory
         };
-        let secret = figure
-            .left_out
-            .iter()
-            .any(|l| self.hidden.some_but_few(l.persons))
-            || self.hidden.some_but_few(figure.persons_left_out);
+        let secret = hidden || self.hidden.anything(&figure.attribute);
+        let left_out = figure.left_out.iter().filter(|_| !secret);
         Metric {
             metric: figure.metric.to_owned(),
             attribute: figure.attribute.clone(),
             headline: figure.comparison.is_headline(),
             // Which are the furthest apart says something of each.
-            groups: if hidden && figure.comparison.is_headline() {
-                Vec::new()
-            } else {
-                figure.groups.clone()
-            },
+            groups: shown_if(!hidden, &figure.groups),
             value: figure.value().filter(|_| !hidden),
             ci95: shown.interval.filter(|_| !hidden),
             p_value: judged.p_value.filter(|_| !hidden),
@@ -325,21 +350,17 @@ impl Writer<'_> {
                 Ok(_) => None,
                 Err(reason) => Some(self.hidden.reason(reason)),
             },
-            n: if hidden { Vec::new() } else { figure.n.clone() },
-            left_out: figure
-                .left_out
-                .iter()
+            n: shown_if(!hidden, &figure.n),
+            left_out: left_out
                 .map(|l| LeftOutGroup {
                     group: l.group.clone(),
-                    persons: Some(l.persons).filter(|n| {
-                        !self.hidden.few(*n) && !self.hidden.group(&figure.attribute, &l.group)
-                    }),
+                    persons: Some(l.persons),
                     reason: self.hidden.reason(&l.reason),
                 })
                 .collect(),
-            persons_left_out: Some(figure.persons_left_out).filter(|_| !secret),
-            share_left_out: Some(figure.share_left_out()).filter(|_| !secret),
-            persons: Some(figure.persons).filter(|_| !secret),
+            persons_left_out: (!secret).then_some(figure.persons_left_out),
+            share_left_out: (!secret).then(|| figure.share_left_out()),
+            persons: (!secret).then_some(figure.persons),
             basis: (figure.comparison.is_headline()
                 && self.asked.suppress <= 1
                 && figure.value.is_ok())
@@ -371,29 +392,29 @@ impl Writer<'_> {
         } else {
             Comparison::Group
         };
-        let secret = self.hidden.whole(attribute) || !overall && self.hidden.group(attribute, name);
-        let matrix_of_any = || {
-            let cells = grouping.groups().iter().map(|g| &g.cell);
-            cells.into_iter().any(|c| self.hidden.matrix(c))
+        let shown = |kind| {
+            if overall {
+                !self.hidden.total(attribute, kind)
+            } else {
+                !self.hidden.counts(attribute, name, kind)
+            }
         };
-        let matrix_hidden = secret || self.hidden.matrix(cell) || (overall && matrix_of_any());
-        let rate_hidden = |rate: &str| secret || self.hidden.rate(attribute, name, rate);
         let decided = table.decision().is_some();
         let labelled = table.label().is_some();
+        let matrix = decided && labelled && shown(Kind::Joint);
         let counted = |shown: bool, n: u64| shown.then_some(n);
-        let matrix = decided && labelled && !matrix_hidden;
         let rates = self.measured.figures.iter().zip(self.shown);
         GroupFacts {
             attribute: attribute.to_owned(),
             group: name.to_owned(),
             overall,
-            n: counted(!secret, cell.all().n),
-            weight: (table.weights().is_some() && !secret).then(|| cell.all().weight),
+            n: counted(shown(Kind::Size), cell.all().n),
+            weight: (table.weights().is_some() && shown(Kind::Size)).then(|| cell.all().weight),
             favourable: counted(
-                decided && !rate_hidden("selection_rate"),
+                decided && shown(self.hidden.kind_of_decisions(attribute)),
                 cell.favourable().n,
             ),
-            positives: counted(labelled && !rate_hidden("base_rate"), cell.positives().n),
+            positives: counted(labelled && shown(Kind::Label), cell.positives().n),
             tp: counted(matrix, cell.tp.n),
             fp: counted(matrix, cell.fp.n),
             fn_: counted(matrix, cell.fn_.n),
@@ -401,27 +422,26 @@ impl Writer<'_> {
             rates: rates
                 .filter(|(f, _)| f.comparison == comparison && f.attribute == attribute)
                 .filter(|(f, _)| f.groups.first().is_some_and(|g| g == name))
-                .map(|(f, shown)| self.rate(f, shown, rate_hidden(f.metric)))
+                .map(|(f, shown)| self.rate(f, shown))
                 .collect(),
         }
     }
 
-    fn rate(&self, figure: &Figure, shown: &Judgement, hidden: bool) -> Rate {
-        let n = figure.n.first().copied();
+    fn rate(&self, figure: &Figure, shown: &Judgement) -> Rate {
+        let hidden = self.hidden.figure(figure);
         let parts = figure.basis.families.iter().flat_map(|f| &f.parts);
+        let share = |p: &Part| matches!(p.estimate, Estimate::Share(_));
         Rate {
             metric: figure.metric.to_owned(),
             value: figure.value().filter(|_| !hidden),
             ci95: shown.interval.filter(|_| !hidden),
-            n: n.filter(|n| !hidden && !self.hidden.some_but_few(*n)),
+            n: figure.n.first().copied().filter(|_| !hidden),
             reason: match &figure.value {
-                Ok(_) if hidden => Some("suppressed".to_owned()),
+                _ if hidden => Some(SUPPRESSED.to_owned()),
                 Ok(_) => None,
                 Err(reason) => Some(self.hidden.reason(reason)),
             },
-            share: parts
-                .into_iter()
-                .any(|p| matches!(p.estimate, Estimate::Share(_))),
+            share: !hidden && parts.into_iter().any(share),
         }
     }
 
@@ -431,9 +451,14 @@ impl Writer<'_> {
             .map(|g| AttributeFacts {
                 attribute: g.attribute().to_owned(),
                 groups: g.groups().len() as u64,
-                unknown: Some(g.unknown().n).filter(|n| !self.hidden.some_but_few(*n)),
+                unknown: (!self.hidden.total(g.attribute(), Kind::Size)).then_some(g.unknown().n),
                 reference: g.reference().map(|at| g.groups()[at].name.clone()),
-                suppressed: self.hidden.groups_of(g.attribute()),
+                suppressed: g
+                    .groups()
+                    .iter()
+                    .filter(|one| self.hidden.group(g.attribute(), &one.name))
+                    .map(|one| one.name.clone())
+                    .collect(),
             })
             .collect()
     }

@@ -3,6 +3,7 @@
 mod again;
 mod attack;
 mod build;
+mod counts;
 mod pairs;
 mod samples;
 mod scan;

@@ -11,8 +11,8 @@ pub struct PairFacts {
     pub variant: String,
     /// The variants there are.
     pub variants: Vec<String>,
-    /// Ids that have at least two of them: what the figures are about.
-    pub ids: u64,
+    /// Ids that have at least two of them: what the figures are about; none if suppressed.
+    pub ids: Option<u64>,
     /// Ids that have one variant only, and are left out; none if suppressed.
     pub alone: Option<u64>,
     /// Ids whose decisions differ between variants; none without decisions, or if suppressed.
@@ -52,11 +52,9 @@ pub(super) fn ids(table: &Table) -> Option<Vec<Id<'_>>> {
 }
 
 impl PairFacts {
-    /// Refused where no id has two variants. `few` says which counts are not shown.
-    pub(super) fn new(
-        table: &Table,
-        few: impl Fn(u64) -> bool,
-    ) -> Result<Option<Self>, AuditError> {
+    /// Refused where no id has two variants. Where too few are alone or flipped, nothing is counted: rows less pairs
+    /// are those alone.
+    pub(super) fn new(table: &Table, hidden: bool) -> Result<Option<Self>, AuditError> {
         let (Some(all), Some(variant)) = (ids(table), table.variant()) else {
             return Ok(None);
         };
@@ -76,20 +74,68 @@ impl PairFacts {
         }
         let flipped = paired.filter(|i| i.flipped == Some(true)).count() as u64;
         let alone = all.len() as u64 - count;
-        let shown = !few(flipped) && !few(count - flipped) && table.decision().is_some();
+        let decided = table.decision().is_some();
         Ok(Some(Self {
             variant: variant.name().to_owned(),
             variants: variant.levels().to_vec(),
-            ids: count,
-            alone: Some(alone).filter(|n| *n == 0 || !few(*n)),
-            flipped: shown.then_some(flipped),
+            ids: (!hidden).then_some(count),
+            alone: (!hidden).then_some(alone),
+            flipped: (!hidden && decided).then_some(flipped),
         }))
     }
 }
 
+/// Whether some ids are alone, and fewer than `k`, or whether of any two variants fewer than `k` ids are decided alike,
+/// in favour of the one, or in favour of the other: the rate is the sum of both directions and the gap their difference.
+pub(super) fn few(table: &Table, k: u64) -> bool {
+    let (Some(id), Some(variant)) = (table.id(), table.variant()) else {
+        return false;
+    };
+    let many = variant.levels().len();
+    let mut seen: Vec<Vec<Option<bool>>> = vec![vec![None; many]; id.levels().len()];
+    for (row, code) in id.codes().iter().enumerate() {
+        let v = variant.codes()[row];
+        if *code != UNKNOWN && v != UNKNOWN && table.weight(row) > 0.0 {
+            seen[*code as usize][v as usize] = Some(table.decision().is_some_and(|d| d[row]));
+        }
+    }
+    let alone = seen.iter().filter(|id| id.iter().flatten().count() == 1);
+    let alone = alone.count() as u64;
+    if alone > 0 && alone < k {
+        return true;
+    }
+    // One at odds with all others is told by what every two variants say, and by the headline over all.
+    let flips = |id: &&Vec<Option<bool>>| {
+        let mut of = id.iter().flatten();
+        let first = of.next();
+        of.any(|d| Some(d) != first)
+    };
+    let paired = seen.iter().filter(|id| id.iter().flatten().count() > 1);
+    let flipped = paired.clone().filter(flips).count() as u64;
+    let decided = table.decision().is_some();
+    if decided && (flipped < k || (paired.count() as u64 - flipped) < k) {
+        return true;
+    }
+    (0..many).any(|u| {
+        (u + 1..many).any(|v| {
+            let mut counts = [0_u64; 3];
+            for id in &seen {
+                match (id[u], id[v]) {
+                    (Some(u), Some(v)) if u == v => counts[0] += 1,
+                    (Some(u), Some(_)) => counts[1 + usize::from(u)] += 1,
+                    _ => {}
+                }
+            }
+            // Without decisions all are alike.
+            let counts = if decided { &counts[..] } else { &counts[..1] };
+            counts.iter().any(|n| *n < k)
+        })
+    })
+}
+
 #[cfg(test)]
 mod tests {
-    use super::PairFacts;
+    use super::{PairFacts, few};
     use crate::Columns;
 
     #[test]
@@ -100,13 +146,39 @@ mod tests {
             .variant("sex", ["f", "m", "f", "m", "f", "f", "m", "x"])
             .build()
             .expect("fits");
-        let facts =
-            |few: fn(u64) -> bool| PairFacts::new(&table, few).expect("pairs").expect("paired");
-        let all = facts(|_| false);
-        assert_eq!((all.ids, all.alone, all.flipped), (3, Some(1), Some(2)));
+        let facts = |hidden| {
+            PairFacts::new(&table, hidden)
+                .expect("pairs")
+                .expect("paired")
+        };
+        let all = facts(false);
+        assert_eq!(
+            (all.ids, all.alone, all.flipped),
+            (Some(3), Some(1), Some(2))
+        );
         assert_eq!(all.variants, ["f", "m", "x"]);
-        let shared = facts(|n| n < 3);
-        assert_eq!((shared.alone, shared.flipped), (None, None));
+        let shared = facts(true);
+        assert_eq!(
+            (shared.ids, shared.alone, shared.flipped),
+            (None, None, None)
+        );
+    }
+
+    /// Sixteen flips and a gap of four hundredths are ten one way and six the other.
+    #[test]
+    fn either_direction_may_be_few() {
+        let (mut ids, mut decisions) = (Vec::new(), Vec::new());
+        for id in 0..100 {
+            ids.extend([id.to_string(), id.to_string()]);
+            decisions.extend([!(10..50).contains(&id), !(16..50).contains(&id) && id >= 10]);
+        }
+        let table = Columns::new("t")
+            .decision(decisions)
+            .id(ids.iter().map(String::as_str))
+            .variant("sex", ["f", "m"].into_iter().cycle().take(200))
+            .build()
+            .expect("fits");
+        assert!(!few(&table, 6) && few(&table, 7));
     }
 
     #[test]
@@ -117,7 +189,7 @@ mod tests {
             .variant("sex", ["f", "m"])
             .build()
             .expect("fits");
-        let told = PairFacts::new(&table, |_| false)
+        let told = PairFacts::new(&table, false)
             .expect_err("no pairs")
             .to_string();
         assert_eq!(

@@ -1,11 +1,10 @@
 //! Subgroups that nobody named, as a report shows them.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
-use super::AuditReport;
-use crate::{Coded, Scan, ScanSettings, Subgroup, Table};
+use super::counts::{Counts, Kind};
+use super::{AuditReport, GroupFacts};
+use crate::{Coded, Scan, ScanSettings, Subgroup, Table, Target};
 
 /// One scan: exploratory, whatever it finds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -22,9 +21,9 @@ pub struct ScanFacts {
     pub draws: u64,
     /// Their seed.
     pub seed: u64,
-    /// Subgroups looked at.
+    /// Subgroups looked at; 0 if suppressed.
     pub looked_at: u64,
-    /// Found, and suppressed.
+    /// Found, and suppressed: all or none.
     pub suppressed: u64,
     /// Those furthest from everybody else, furthest first.
     pub found: Vec<SubgroupFacts>,
@@ -52,11 +51,9 @@ pub struct SubgroupFacts {
 impl AuditReport {
     /// Adds what a scan of the table found. What the report suppresses stays so.
     pub fn add_scan(&mut self, table: &Table, scan: &Scan, settings: &ScanSettings) {
-        let (shown, hidden): (Vec<&Subgroup>, Vec<&Subgroup>) = scan
-            .found
-            .iter()
-            .partition(|s| self.may_show(table, scan, s));
+        let shown = self.may_tell(table, scan.target, settings.depth);
         let attributes = table.attributes().iter().map(Coded::name);
+        let found = scan.found.iter().filter(|_| shown);
         self.scan.push(ScanFacts {
             target: scan.target.id().to_owned(),
             columns: attributes.map(str::to_owned).collect(),
@@ -64,42 +61,33 @@ impl AuditReport {
             min_n: settings.min_n,
             draws: settings.draws.into(),
             seed: settings.seed,
-            looked_at: scan.looked_at as u64,
-            suppressed: hidden.len() as u64,
-            found: shown.into_iter().map(facts).collect(),
+            looked_at: if shown { scan.looked_at as u64 } else { 0 },
+            suppressed: if shown { 0 } else { scan.found.len() as u64 },
+            found: found.map(facts).collect(),
         });
     }
 
-    /// A subgroup is shown if every cell of the table of its columns could be: else sums and differences of what is
-    /// shown would give a small one away.
-    fn may_show(&self, table: &Table, scan: &Scan, subgroup: &Subgroup) -> bool {
+    /// A scan is told if the report tells all that it counts, and no combination of its columns has too few: sums and
+    /// differences of subgroups would give them away, and its p-values rest on all of them.
+    fn may_tell(&self, table: &Table, target: Target, depth: usize) -> bool {
         let k = self.settings.suppress;
         if k < 2 {
             return true;
         }
-        let secret = |(column, value): &(String, String)| {
-            let of = self.attributes.iter().find(|a| a.attribute == *column);
-            of.is_some_and(|a| a.unknown.is_none() || a.suppressed.contains(value))
+        let kind = match target {
+            Target::Selected => Kind::Decision,
+            _ => Kind::Joint,
         };
-        if subgroup.conditions.iter().any(secret) {
-            return false;
-        }
-        let Some(outcome) = scan.target.of(table) else {
-            return false;
+        let (decided, labelled) = (table.decision().is_some(), table.label().is_some());
+        let told = |g: &GroupFacts| {
+            g.n.is_some()
+                && (!decided || g.favourable.is_some())
+                && (kind == Kind::Decision || !(decided && labelled) || g.tp.is_some())
         };
-        let columns: Vec<&Coded> = table
-            .attributes()
-            .iter()
-            .filter(|a| subgroup.conditions.iter().any(|c| c.0 == a.name()))
-            .collect();
-        let mut cells: BTreeMap<Vec<u32>, [u64; 2]> = BTreeMap::new();
-        for (row, counts) in outcome.iter().enumerate() {
-            if let Some(counts) = counts {
-                let key = columns.iter().map(|c| c.codes()[row]).collect();
-                cells.entry(key).or_default()[usize::from(*counts)] += 1;
-            }
-        }
-        cells.values().flatten().all(|n| *n >= k)
+        self.groups.iter().all(told)
+            && !Counts::new(k, table, None)
+                .few_together(depth)
+                .any(|few| few == kind)
     }
 }
 

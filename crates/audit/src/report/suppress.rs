@@ -1,37 +1,61 @@
 //! What a report that is to be shared does not show.
 //!
-//! A count below `k` is not shown, nor what it could be computed from: the figures that rest on it, the other cells of
-//! its confusion matrix, and the same figure of all together. Groups are hidden until those hidden together hold `k`
-//! persons, so that the total gives none of them away.
+//! A count below `k` is not shown, nor anything it could be computed from. One question decides: of which kinds does a
+//! set of rows have a count that is too small ([`Counts::few`])? It is asked of every group, of the rows whose group is
+//! unknown, and of every subgroup of a scan.
 //!
-//! **When it fails.** Several attributes of one table, and several reports of it, can still be subtracted from each
-//! other; a tolerance that fails says that much about the groups.
+//! * **One attribute.** Groups are hidden until those hidden together hold `k` persons and leave a choice, so that the
+//!   total gives none of them away. Of a group that is shown, a kind of counts (decisions, labels, both together and so
+//!   on) is hidden with all that rests on it. Where any group hides a kind, no total and no comparison of all groups
+//!   tells of it, its interval and p-value included; two groups that are shown are still compared.
+//! * **Several attributes.** Sums over one give the totals of the others, so a kind that one group hides is hidden
+//!   everywhere. An attribute with a group too small is not shown at all.
+//! * **Intersections** are all shown or, where one has a count too small, none.
+//!
+//! **When it fails.** Attributes that are made of one another (a region and its country), and several reports of one
+//! table, can be subtracted from each other. Cells of more columns than the report combines are not looked at. A
+//! verdict is one bit about its figure.
 
 use std::collections::BTreeSet;
 
 use super::attack::under_attack;
+use super::counts::{Counts, Kind};
 use crate::metric::{self, Need};
-use crate::{AuditError, Cell, Coded, Comparison, Estimate, Figure, Groups, Reason, Table};
+use crate::{AuditError, Comparison, Estimate, Figure, Groups, Reason, Table, UNKNOWN};
 
 /// The name of all groups together in a figure.
 pub(super) const OVERALL: &str = "overall";
-
-type Key = (String, String, String);
 
 /// What is hidden.
 #[derive(Debug, Default)]
 pub(super) struct Hidden {
     k: u64,
+    /// Attributes and intersections as the table has them: a twin under attack is hidden with its own.
+    clean: BTreeSet<String>,
+    /// Groups of which nothing is shown, not even how many they are, by attribute.
     groups: BTreeSet<(String, String)>,
-    rates: BTreeSet<Key>,
-    /// Attributes of which nothing is shown.
+    /// Kinds hidden of a group that is shown.
+    counts: BTreeSet<(String, String, Kind)>,
+    /// Groupings of which nothing is shown.
     whole: BTreeSet<String>,
-    /// Figures of the table as a whole that are hidden, by metric.
-    of_table: BTreeSet<&'static str>,
+    /// Kinds of which something is hidden, and therefore every total.
+    kinds: BTreeSet<Kind>,
+    /// Whether of a kind that is hidden somewhere other groups are still shown: there is but one attribute.
+    alone: bool,
+    /// Whether flips are hidden, and the shifts of scores.
+    pairs: bool,
+    shifts: bool,
 }
 
 impl Hidden {
-    pub(super) fn new(k: u64, groupings: &[Groups<'_>], figures: &[Figure]) -> Self {
+    pub(super) fn new(
+        k: u64,
+        table: &Table,
+        attacked: Option<&Table>,
+        groupings: &[Groups<'_>],
+        figures: &[Figure],
+        intersections: usize,
+    ) -> Self {
         let mut hidden = Self {
             k,
             ..Self::default()
@@ -39,78 +63,134 @@ impl Hidden {
         if k < 2 {
             return hidden;
         }
-        for grouping in groupings {
-            hidden.small_groups(grouping);
+        let counts = Counts::new(k, table, attacked);
+        hidden.pairs = super::pairs::few(table, k);
+        hidden.shifts = hidden.pairs || counts.graded();
+        let twins: BTreeSet<String> = match attacked {
+            Some(_) => groupings
+                .iter()
+                .map(|g| under_attack(g.attribute()))
+                .collect(),
+            None => BTreeSet::new(),
+        };
+        let names = groupings.iter().map(|g| g.attribute().to_owned());
+        hidden.clean = names.filter(|name| !twins.contains(name)).collect();
+        hidden.alone = table.attributes().len() == 1;
+        let (attributes, crossed): (Vec<&Groups<'_>>, Vec<&Groups<'_>>) = groupings
+            .iter()
+            .filter(|g| hidden.clean.contains(g.attribute()))
+            .partition(|g| is_attribute(table, g.attribute()));
+        let mut any = false;
+        for grouping in attributes {
+            any |= hidden.attribute(&counts, grouping, figures);
         }
-        let single = |f: &&Figure| f.comparison == Comparison::Group && f.value.is_ok();
-        let mut metrics = BTreeSet::new();
-        for figure in figures.iter().filter(single) {
-            let grouping = groupings.iter().find(|g| g.attribute() == figure.attribute);
-            let Some(group) = figure.groups.first() else {
-                continue;
-            };
-            let cell = grouping
-                .and_then(|g| g.groups().iter().find(|one| one.name == *group))
-                .map(|g| &g.cell);
-            if hidden.says_too_much(figure, group, cell) {
-                hidden.rates.insert(key(figure, group, figure.metric));
-                metrics.insert(figure.metric);
-                if figure.metric == "attack_success_rate" {
-                    // Right without attack less robust is broken; so is what the decisions under attack lack.
-                    hidden.rates.insert(key(figure, group, "robust_accuracy"));
-                    metrics.insert("robust_accuracy");
-                    hidden.whole.insert(under_attack(&figure.attribute));
-                    hidden.whole.insert(under_attack(""));
-                }
-            }
-        }
-        hidden.pairs(figures);
-        for figure in figures {
-            if figure.comparison == Comparison::Overall && metrics.contains(figure.metric) {
-                hidden.rates.insert(key(figure, OVERALL, figure.metric));
-            }
+        let small = |g: &&Groups<'_>| {
+            let mut of = (0..g.groups().len()).map(|at| hidden.few_of(&counts, g, at, figures));
+            of.any(|few| !few.is_empty())
+        };
+        if any
+            || !crossed.is_empty() && counts.few_together(intersections).next().is_some()
+            || crossed.iter().any(small)
+        {
+            let names = crossed.iter().map(|g| g.attribute().to_owned());
+            hidden.whole.extend(names);
         }
         hidden
     }
 
-    /// An intersection of small groups may well be hidden as a whole; an attribute that was asked for may not.
-    pub(super) fn refuse_nothing_left(
-        &self,
-        table: &Table,
-        groupings: &[Groups<'_>],
-    ) -> Result<(), AuditError> {
-        for attribute in table.attributes().iter().map(Coded::name) {
-            let Some(grouping) = groupings.iter().find(|g| g.attribute() == attribute) else {
-                continue;
-            };
-            if grouping
-                .groups()
-                .iter()
-                .all(|g| self.group(attribute, &g.name))
-            {
-                let sizes = grouping.groups().iter().map(|g| g.cell.all().n);
-                return Err(AuditError::Option {
-                    option: "suppress",
-                    value: format!(
-                        "cells below {} leave no group of `{attribute}` (the largest has {} members)",
-                        self.k,
-                        sizes.max().unwrap_or(0)
-                    ),
-                    expected: "a smaller number, or fewer and larger groups".to_owned(),
-                });
-            }
+    /// Hides what is to be hidden of an attribute; whether there was anything.
+    fn attribute(
+        &mut self,
+        counts: &Counts<'_>,
+        grouping: &Groups<'_>,
+        figures: &[Figure],
+    ) -> bool {
+        let name = grouping.attribute();
+        let unknown = Self::of_unknown(counts, grouping);
+        let few: Vec<BTreeSet<Kind>> = (0..grouping.groups().len())
+            .map(|at| self.few_of(counts, grouping, at, figures))
+            .collect();
+        let of_size = unknown.contains(&Kind::Size) || few.iter().any(|f| f.contains(&Kind::Size));
+        if of_size && !self.alone {
+            self.whole.insert(name.to_owned());
+            return true;
         }
-        Ok(())
+        if of_size {
+            self.small_groups(grouping);
+            self.kinds.extend(Kind::ALL);
+        }
+        self.kinds.extend(few.iter().flatten().chain(&unknown));
+        for (group, few) in grouping.groups().iter().zip(&few) {
+            let each = few
+                .iter()
+                .map(|kind| (name.to_owned(), group.name.clone(), *kind));
+            self.counts.extend(each);
+        }
+        !unknown.is_empty() || few.iter().any(|f| !f.is_empty())
     }
 
-    /// A gap between variants is a difference of flips, and hidden with them.
-    fn pairs(&mut self, figures: &[Figure]) {
-        let flips = figures
-            .iter()
-            .filter(|f| f.metric == "counterfactual_flip_rate");
-        if flips.into_iter().any(|f| self.small_parts(f)) {
-            self.of_table
-                .extend(["counterfactual_flip_rate", "counterfactual_gap"]);
+    fn of_unknown(counts: &Counts<'_>, grouping: &Groups<'_>) -> BTreeSet<Kind> {
+        if grouping.unknown().n == 0 {
+            return BTreeSet::new();
+        }
+        let of = grouping.of().iter().enumerate();
+        let rows: Vec<u32> = of
+            .filter(|(_, g)| **g == UNKNOWN)
+            .map(|(row, _)| row as u32)
+            .collect();
+        counts.few(&rows)
+    }
+
+    /// Of which kinds a group has too few, by its rows and by what the figures of it alone rest on.
+    fn few_of(
+        &self,
+        counts: &Counts<'_>,
+        grouping: &Groups<'_>,
+        at: usize,
+        figures: &[Figure],
+    ) -> BTreeSet<Kind> {
+        let mut few = counts.few(grouping.rows(at));
+        let name = &grouping.groups()[at].name;
+        let attribute = grouping.attribute();
+        let own = |f: &&Figure| {
+            f.comparison == Comparison::Group
+                && self.base(&f.attribute) == attribute
+                && f.groups.first() == Some(name)
+        };
+        for figure in figures.iter().filter(own) {
+            let parts = figure.basis.families.iter().flat_map(|f| &f.parts);
+            let short = matches!(&figure.value, Err(Reason::TooFew { n, .. }) if *n < self.k);
+            if short || parts.into_iter().any(|p| self.small(&p.estimate)) {
+                few.insert(self.kind(figure));
+            }
+        }
+        few
+    }
+
+    /// What a figure tells of: all that an attack changes belongs together.
+    fn kind(&self, figure: &Figure) -> Kind {
+        if self.base(&figure.attribute) == figure.attribute {
+            Kind::of(figure.metric)
+        } else {
+            Kind::Joint
+        }
+    }
+
+    /// The attribute that one under attack is a twin of.
+    fn base<'n>(&self, attribute: &'n str) -> &'n str {
+        match attribute.strip_suffix(super::UNDER_ATTACK) {
+            Some(of) if !self.clean.contains(attribute) => of.trim_end(),
+            _ => attribute,
+        }
+    }
+
+    fn small(&self, estimate: &Estimate) -> bool {
+        match estimate {
+            Estimate::Share(s) | Estimate::Smoothed(s, _) => {
+                let others = s.denominator.n.saturating_sub(s.numerator.n);
+                s.numerator.n.min(others) < self.k
+            }
+            Estimate::Folded(_) | Estimate::Mean(_) => estimate.denominator().n < self.k,
         }
     }
 
@@ -122,112 +202,136 @@ impl Hidden {
             .map(|g| (g.cell.all().n, g.name.as_str()))
             .collect();
         sizes.sort_unstable();
-        let mut together = if unknown < self.k { unknown } else { 0 };
+        let (mut together, mut hidden) = if unknown > 0 && unknown < self.k {
+            (unknown, 1)
+        } else {
+            (0, 0)
+        };
         for (n, name) in sizes {
-            if n >= self.k && (together == 0 || together >= self.k) {
+            // As many persons as groups are one each.
+            if n >= self.k && (hidden == 0 || (together >= self.k && together > hidden)) {
                 break;
             }
             together += n;
+            hidden += 1;
             let attribute = grouping.attribute().to_owned();
             self.groups.insert((attribute, name.to_owned()));
         }
     }
 
-    fn says_too_much(&self, figure: &Figure, group: &str, cell: Option<&Cell>) -> bool {
-        if self.group(&figure.attribute, group) {
-            return true;
-        }
-        let of_matrix = metric::find(figure.metric).is_ok_and(|e| {
-            [Need::Decision, Need::Label]
-                .iter()
-                .all(|n| e.needs.contains(n))
-        });
-        if of_matrix && cell.is_some_and(|c| self.matrix(c)) {
-            return true;
-        }
-        self.small_parts(figure)
-    }
-
-    fn small_parts(&self, figure: &Figure) -> bool {
-        let parts = figure.basis.families.iter().flat_map(|f| &f.parts);
-        parts.into_iter().any(|p| self.small(&p.estimate))
-    }
-
-    fn small(&self, estimate: &Estimate) -> bool {
-        match estimate {
-            Estimate::Share(s) | Estimate::Smoothed(s, _) => {
-                let others = s.denominator.n.saturating_sub(s.numerator.n);
-                self.few(s.numerator.n) || self.few(others)
-            }
-            Estimate::Folded(_) | Estimate::Mean(_) => self.few(estimate.denominator().n),
-        }
-    }
-
-    /// Whether so many are too few to be shown.
-    pub(super) fn few(&self, n: u64) -> bool {
-        self.k > 1 && n < self.k
-    }
-
-    /// The same where nobody is no secret.
-    pub(super) fn some_but_few(&self, n: u64) -> bool {
-        n > 0 && self.few(n)
-    }
-
-    /// Whether a cell of the confusion matrix is too small for the matrix to be shown.
-    pub(super) fn matrix(&self, cell: &Cell) -> bool {
-        [cell.tp, cell.fp, cell.fn_, cell.tn]
+    /// An intersection of small groups may well be hidden as a whole, and one attribute of several; not all of them.
+    pub(super) fn refuse_nothing_left(
+        &self,
+        table: &Table,
+        groupings: &[Groups<'_>],
+    ) -> Result<(), AuditError> {
+        let attributes = groupings
             .iter()
-            .any(|c| self.few(c.n))
-    }
-
-    /// Whether the group's counts are hidden.
-    pub(super) fn group(&self, attribute: &str, group: &str) -> bool {
-        self.groups
-            .contains(&(attribute.to_owned(), group.to_owned()))
-    }
-
-    /// The groups hidden of an attribute.
-    pub(super) fn groups_of(&self, attribute: &str) -> Vec<String> {
-        let of = self.groups.iter().filter(|g| g.0 == attribute);
-        of.map(|g| g.1.clone()).collect()
-    }
-
-    /// Whether nothing of the attribute is shown.
-    pub(super) fn whole(&self, attribute: &str) -> bool {
-        self.whole.contains(attribute)
-    }
-
-    /// Whether the group's rate is hidden.
-    pub(super) fn rate(&self, attribute: &str, group: &str, rate: &str) -> bool {
-        if self.whole(attribute) {
-            return true;
+            .filter(|g| is_attribute(table, g.attribute()));
+        let mut left = attributes
+            .clone()
+            .flat_map(|g| g.groups().iter().map(move |one| (g, one)));
+        let Some(first) = attributes.clone().next() else {
+            return Ok(());
+        };
+        if left.any(|(g, one)| !self.group(g.attribute(), &one.name)) {
+            return Ok(());
         }
-        let key = (attribute.to_owned(), group.to_owned(), rate.to_owned());
-        self.rates.contains(&key)
-    }
-
-    /// Whether a comparison is hidden, as a rate or a group it is made of is. The value of one that names its groups is
-    /// theirs alone; one that names none is made of all.
-    pub(super) fn figure(&self, figure: &Figure) -> bool {
-        if self.whole(&figure.attribute) || self.of_table.contains(figure.metric) {
-            return true;
-        }
-        let named = |name: &String| figure.groups.is_empty() || figure.groups.contains(name);
-        figure.basis.families.iter().any(|family| {
-            let parts = family.parts.iter().chain(&family.against);
-            parts.into_iter().any(|p| {
-                named(&p.name)
-                    && (self.rate(&figure.attribute, &p.name, family.rate)
-                        || self.group(&figure.attribute, &p.name)
-                        || self.small(&p.estimate))
-            })
+        let attribute = first.attribute();
+        let sizes = first.groups().iter().map(|g| g.cell.all().n);
+        let most = sizes.max().unwrap_or(0);
+        let (value, expected) = if attributes.count() > 1 {
+            (
+                format!(
+                    "every attribute has a group below {}, or as few whose group is unknown",
+                    self.k
+                ),
+                "a smaller number, fewer and larger groups, or one attribute at a time",
+            )
+        } else {
+            (
+                format!(
+                    "cells below {} leave no group of `{attribute}` (the largest has {most} members)",
+                    self.k
+                ),
+                "a smaller number, or fewer and larger groups",
+            )
+        };
+        Err(AuditError::Option {
+            option: "suppress",
+            value,
+            expected: expected.to_owned(),
         })
+    }
+
+    /// Whether what all groups of the attribute have together is hidden.
+    pub(super) fn total(&self, attribute: &str, kind: Kind) -> bool {
+        self.whole.contains(self.base(attribute)) || self.kinds.contains(&kind)
+    }
+
+    /// Whether nothing of the group is shown, not even how many they are.
+    pub(super) fn group(&self, attribute: &str, group: &str) -> bool {
+        let attribute = self.base(attribute);
+        self.whole.contains(attribute)
+            || self
+                .groups
+                .contains(&(attribute.to_owned(), group.to_owned()))
+    }
+
+    /// Whether a kind of counts of the group is hidden.
+    pub(super) fn counts(&self, attribute: &str, group: &str, kind: Kind) -> bool {
+        if self.group(attribute, group) {
+            return true;
+        }
+        if !self.alone {
+            return self.kinds.contains(&kind);
+        }
+        let key = (self.base(attribute).to_owned(), group.to_owned(), kind);
+        self.counts.contains(&key)
+    }
+
+    /// What counts of favourable decisions tell of.
+    pub(super) fn kind_of_decisions(&self, attribute: &str) -> Kind {
+        if self.base(attribute) == attribute {
+            Kind::Decision
+        } else {
+            Kind::Joint
+        }
+    }
+
+    /// Whether ids and flips of a paired table are hidden.
+    pub(super) fn pairs(&self) -> bool {
+        self.pairs
+    }
+
+    /// Whether anything at all is hidden of the attribute.
+    pub(super) fn anything(&self, attribute: &str) -> bool {
+        !self.kinds.is_empty() || self.whole.contains(self.base(attribute))
+    }
+
+    /// Whether a figure is hidden, with its interval and all else that is said of it.
+    pub(super) fn figure(&self, figure: &Figure) -> bool {
+        if metric::find(figure.metric).is_ok_and(|e| e.needs.contains(&Need::Pairs)) {
+            return if figure.metric == "counterfactual_score_shift" {
+                self.shifts
+            } else {
+                self.pairs
+            };
+        }
+        let (attribute, kind) = (&figure.attribute, self.kind(figure));
+        match figure.comparison {
+            Comparison::Group | Comparison::Pair | Comparison::GroupToReference => {
+                let mut groups = figure.groups.iter();
+                groups.any(|g| self.counts(attribute, g, kind))
+            }
+            _ => self.total(attribute, kind),
+        }
     }
 
     /// Why there is no value, without saying how few too few are.
     pub(super) fn reason(&self, reason: &Reason) -> String {
         match reason {
-            Reason::TooFew { n, min_n } if self.some_but_few(*n) => {
+            Reason::TooFew { n, min_n } if self.k > 1 && *n < self.k => {
                 format!(
                     "too few in the denominator, fewer than {}",
                     self.k.max(*min_n)
@@ -238,6 +342,6 @@ impl Hidden {
     }
 }
 
-fn key(figure: &Figure, group: &str, rate: &str) -> Key {
-    (figure.attribute.clone(), group.to_owned(), rate.to_owned())
+fn is_attribute(table: &Table, name: &str) -> bool {
+    table.attributes().iter().any(|a| a.name() == name)
 }

@@ -1,0 +1,387 @@
+//! Nobody who reads a shared report can tell a count that it hides: for tables of all kinds another table exists that
+//! gives the very same report and has another count there.
+
+use proofmark_audit::Outcome::{Broken, Robust, Wrong};
+use proofmark_audit::robustness::Attacked;
+use proofmark_audit::{
+    Asked, Columns, ScanSettings, Settings, Table, Target, render, report, report_attacked, scan,
+};
+use proptest::prelude::*;
+
+/// A kind of table: so many cells, and the report of so many persons in each.
+struct Kind {
+    cells: usize,
+    report: fn(&[u64]) -> Option<String>,
+    /// Sets of cells whose sums are counts that a report could tell, after the cells of their group.
+    counts: fn() -> Vec<[Vec<usize>; 2]>,
+}
+
+const K: u64 = 4;
+
+fn asked() -> Asked {
+    Asked {
+        suppress: K,
+        ..Asked::default()
+    }
+}
+
+/// Rates, comparisons and indices of every kind; all metrics would take minutes.
+const OF_TABLES: &[&str] = &[
+    "selection_rate",
+    "base_rate",
+    "tpr",
+    "accuracy",
+    "mean_score",
+    "selection_rate_difference",
+    "tpr_difference",
+    "generalized_entropy_index",
+];
+
+fn settings(intersections: usize, metrics: &[&str]) -> Settings {
+    Settings {
+        metrics: metrics.iter().map(|m| (*m).to_owned()).collect(),
+        min_n: 1,
+        intersections,
+        ..Settings::default()
+    }
+}
+
+/// The cell of each person.
+fn rows(cells: &[u64]) -> Vec<usize> {
+    let each = cells.iter().enumerate();
+    each.flat_map(|(cell, n)| vec![cell; *n as usize]).collect()
+}
+
+/// Bits of a cell: the last is the label, the one before it the decision, the rest is the group.
+fn decided(cells: &[u64], attributes: &[(&str, fn(usize) -> &'static str)]) -> Option<Table> {
+    let rows = rows(cells);
+    let bit = |at: usize| move |cell: &usize| cell >> at & 1 == 1;
+    let mut columns = Columns::new("t")
+        .decision(rows.iter().map(bit(1)))
+        .score(rows.iter().map(|c| f64::from(u8::from(bit(1)(c)))))
+        .label(rows.iter().map(bit(0)));
+    for (name, value) in attributes {
+        columns = columns.attribute(*name, rows.iter().map(|c| value(*c >> 2)));
+    }
+    columns.build().ok()
+}
+
+fn one(cells: &[u64]) -> Option<String> {
+    let table = decided(cells, &[("g", |g| ["a", "b", "c"][g])])?;
+    Some(render::json(
+        &report(&table, &settings(1, OF_TABLES), &asked()).ok()?,
+    ))
+}
+
+const TWO: [(&str, fn(usize) -> &'static str); 2] =
+    [("g", |g| ["a", "b"][g & 1]), ("h", |g| ["x", "y"][g >> 1])];
+
+fn two(cells: &[u64]) -> Option<String> {
+    let table = decided(cells, &TWO)?;
+    Some(render::json(
+        &report(&table, &settings(1, OF_TABLES), &asked()).ok()?,
+    ))
+}
+
+fn crossed(cells: &[u64]) -> Option<String> {
+    let table = decided(cells, &TWO)?;
+    Some(render::json(
+        &report(&table, &settings(2, OF_TABLES), &asked()).ok()?,
+    ))
+}
+
+fn scanned(cells: &[u64]) -> Option<String> {
+    let table = decided(cells, &TWO)?;
+    let mut told = report(&table, &settings(1, OF_TABLES), &asked()).ok()?;
+    for target in Target::ALL.into_iter().filter(|t| t.is_met(&table)) {
+        let settings = ScanSettings {
+            min_n: 1,
+            draws: 9,
+            ..ScanSettings::default()
+        };
+        told.add_scan(
+            &table,
+            &scan(&table, target, &settings, &|_| true).ok()?,
+            &settings,
+        );
+    }
+    Some(render::json(&told))
+}
+
+/// Ids decided alike for, alike against, for the first, for the second; and two by two those that are alone.
+fn paired(cells: &[u64]) -> Option<String> {
+    let (mut ids, mut variants, mut decisions) = (Vec::new(), Vec::new(), Vec::new());
+    for (at, cell) in rows(cells).into_iter().enumerate() {
+        let alone = cell == 4;
+        for v in 0..2 {
+            ids.push(format!("{at:04}{}", if alone { v } else { 2 }));
+            variants.push(["f", "m"][v]);
+            decisions.push([true, false, v == 0, v == 1, true][cell]);
+        }
+    }
+    let table = Columns::new("t")
+        .score(decisions.iter().map(|d| f64::from(u8::from(*d))))
+        .decision(decisions)
+        .id(ids.iter().map(String::as_str))
+        .variant("sex", variants)
+        .build()
+        .ok()?;
+    Some(render::json(
+        &report(
+            &table,
+            &settings(
+                1,
+                &[
+                    "counterfactual_flip_rate",
+                    "counterfactual_gap",
+                    "counterfactual_score_shift",
+                ],
+            ),
+            &asked(),
+        )
+        .ok()?,
+    ))
+}
+
+/// Per group and label the wrong, the broken and the robust.
+fn attacked(cells: &[u64]) -> Option<String> {
+    let rows = rows(cells);
+    let outcome = |c: &usize| [Wrong, Broken, Robust][c % 3];
+    let label = |c: &usize| c / 3 % 2 == 1;
+    let table = |right: fn(usize) -> bool| {
+        Columns::new("t")
+            .decision(rows.iter().map(|c| label(c) == right(c % 3)))
+            .label(rows.iter().map(label))
+            .outcome(rows.iter().map(outcome))
+            .attribute("g", rows.iter().map(|c| ["a", "b"][c / 6]))
+            .build()
+            .ok()
+    };
+    let attacked = Attacked {
+        clean: table(|outcome| outcome > 0)?,
+        attacked: table(|outcome| outcome > 1)?,
+        unjudged: 0,
+        filtered: 0,
+        model: String::new(),
+        model_sha256: String::new(),
+        data_sha256: String::new(),
+        runs: Vec::new(),
+        favourable: Some(1),
+        distrust: Vec::new(),
+    };
+    Some(render::json(
+        &report_attacked(
+            &attacked,
+            &settings(
+                1,
+                &[
+                    "selection_rate",
+                    "base_rate",
+                    "tpr",
+                    "clean_accuracy",
+                    "robust_accuracy",
+                    "attack_success_rate",
+                ],
+            ),
+            &asked(),
+        )
+        .ok()?,
+    ))
+}
+
+/// What is counted in the cells for which `group` holds: all, by decision, by label, and by both.
+fn of_group(cells: usize, group: impl Fn(usize) -> bool) -> Vec<[Vec<usize>; 2]> {
+    let own: Vec<usize> = (0..cells).filter(|c| group(c >> 2)).collect();
+    let with = |mask: usize, bits: usize| own.iter().copied().filter(move |c| c & mask == bits);
+    let mut all = vec![own.clone()];
+    for mask in [1, 2, 3] {
+        let bits = (0..4).filter(|bits| bits & !mask == 0);
+        all.extend(bits.map(|bits| with(mask, bits).collect()));
+    }
+    all.into_iter().map(|count| [own.clone(), count]).collect()
+}
+
+fn by_two() -> Vec<[Vec<usize>; 2]> {
+    let halves = (0..2).flat_map(|at| (0..2).map(move |v| (at, v)));
+    halves
+        .flat_map(|(at, v)| of_group(16, |g| g >> at & 1 == v))
+        .collect()
+}
+
+fn by_both() -> Vec<[Vec<usize>; 2]> {
+    let quarters = (0..4).flat_map(|one| of_group(16, |g| g == one));
+    by_two().into_iter().chain(quarters).collect()
+}
+
+const KINDS: [Kind; 6] = [
+    Kind {
+        cells: 12,
+        report: one,
+        counts: || (0..3).flat_map(|one| of_group(12, |g| g == one)).collect(),
+    },
+    Kind {
+        cells: 16,
+        report: two,
+        counts: by_two,
+    },
+    Kind {
+        cells: 16,
+        report: crossed,
+        counts: by_both,
+    },
+    Kind {
+        cells: 16,
+        report: scanned,
+        counts: by_both,
+    },
+    Kind {
+        cells: 5,
+        report: paired,
+        counts: || {
+            let counts = [vec![2], vec![3], vec![2, 3], vec![4]];
+            // That nobody is alone is no secret.
+            counts
+                .map(|count| {
+                    [
+                        if count == [4] {
+                            vec![4]
+                        } else {
+                            vec![0, 1, 2, 3]
+                        },
+                        count,
+                    ]
+                })
+                .into()
+        },
+    },
+    Kind {
+        cells: 12,
+        report: attacked,
+        counts: || {
+            let groups = (0..2).flat_map(|g| {
+                let cells = move |f: fn(usize) -> bool| {
+                    (6 * g..6 * g + 6).filter(|c| f(c % 6)).collect::<Vec<_>>()
+                };
+                [
+                    cells(|_| true),
+                    cells(|c| c < 3),
+                    cells(|c| c >= 3),
+                    cells(|c| c % 3 == 0),
+                    cells(|c| c % 3 == 1),
+                    cells(|c| c % 3 == 2),
+                    cells(|c| c == 0),
+                    cells(|c| c == 3),
+                    cells(|c| c < 2),
+                    cells(|c| (3..5).contains(&c)),
+                ]
+                .map(|count| [cells(|_| true), count])
+            });
+            groups.collect()
+        },
+    },
+];
+
+/// A table that gives the same report and differs in the sum of `count`, one or two persons having moved.
+fn another(kind: &Kind, cells: &[u64], told: &str, count: &[usize]) -> bool {
+    let sum = |cells: &[u64]| count.iter().map(|c| cells[*c]).sum::<u64>();
+    let moves = || (0..kind.cells).flat_map(|from| (0..kind.cells).map(move |to| (from, to)));
+    let moved = |cells: &[u64], (from, to): (usize, usize)| {
+        let mut other = cells.to_vec();
+        other[from] = other[from].checked_sub(1)?;
+        other[to] += 1;
+        Some(other)
+    };
+    let same =
+        |other: &[u64]| sum(other) != sum(cells) && (kind.report)(other).as_deref() == Some(told);
+    let singles: Vec<Vec<u64>> = moves().filter_map(|m| moved(cells, m)).collect();
+    if singles.iter().any(|other| same(other)) {
+        return true;
+    }
+    // A second move that undoes the first elsewhere keeps the margins.
+    moves().any(|(from, to)| {
+        let Some(other) = moved(cells, (from, to)) else {
+            return false;
+        };
+        let back = (0..kind.cells).map(|at| (at + to, at + from));
+        let inside = |m: &(usize, usize)| m.0 < kind.cells && m.1 < kind.cells;
+        sum(&other) != sum(cells)
+            && back
+                .filter(inside)
+                .filter_map(|m| moved(&other, m))
+                .any(|o| same(&o))
+    })
+}
+
+fn check(kind: &Kind, cells: &[u64]) -> Result<(), TestCaseError> {
+    let Some(told) = (kind.report)(cells) else {
+        return Ok(());
+    };
+    let sum = |of: &[usize]| of.iter().map(|c| cells[*c]).sum::<u64>();
+    for [group, count] in (kind.counts)() {
+        let n = sum(&count);
+        if n < K && sum(&group) > 0 {
+            prop_assert!(
+                another(kind, cells, &told, &count),
+                "{cells:?} gives away that cells {count:?} hold {n}"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// So many tables of a kind, cells below `most`, each with one cell drawn again to be small.
+fn tables(kind: usize, most: u64, cases: u32) {
+    let cells = prop::collection::vec(0..most, KINDS[kind].cells);
+    let small = (0..KINDS[kind].cells, 0..K, any::<bool>());
+    let mut runner = proptest::test_runner::TestRunner::new_with_rng(
+        ProptestConfig {
+            failure_persistence: None,
+            ..ProptestConfig::with_cases(cases)
+        },
+        proptest::test_runner::TestRng::deterministic_rng(
+            proptest::test_runner::RngAlgorithm::ChaCha,
+        ),
+    );
+    let law = runner.run(&(cells, small), |(mut cells, (at, n, large))| {
+        if large {
+            for cell in &mut cells {
+                *cell += K;
+            }
+            cells[at] = n;
+        }
+        check(&KINDS[kind], &cells)
+    });
+    if let Err(e) = law {
+        panic!("{e}");
+    }
+}
+
+#[test]
+fn one_attribute() {
+    tables(0, 8, 8);
+}
+
+#[test]
+fn two_attributes() {
+    tables(1, 6, 4);
+}
+
+#[test]
+fn intersections() {
+    tables(2, 6, 4);
+}
+
+#[test]
+fn scans() {
+    tables(3, 6, 4);
+}
+
+#[test]
+fn pairs() {
+    tables(4, 9, 20);
+}
+
+#[test]
+fn attacks() {
+    tables(5, 8, 8);
+}

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{AuditReport, Gate, Metric, attack};
+use crate::judge::check_level;
 use crate::{AuditError, By, Comparison, Figure, Reason, Requirement, judge, metric};
 
 impl AuditReport {
@@ -23,6 +24,7 @@ impl AuditReport {
         level: f64,
         elsewhere: Option<usize>,
     ) -> Result<Vec<Gate>, AuditError> {
+        check_level(level)?;
         let requirements: Vec<Requirement> = requirements
             .iter()
             .map(Requirement::checked)

@@ -8,6 +8,7 @@ use super::{
     NO_INTERVAL, PairFacts, Rate, RefusedGroups, SUPPRESSED, SettingFacts, SkippedMetric, Status,
     TableFacts, attack,
 };
+use crate::judge::check_level;
 use crate::metric;
 use crate::robustness::Attacked;
 use crate::{
@@ -135,13 +136,7 @@ fn checked(table: &Table, asked: &Asked) -> Result<Vec<Requirement>, AuditError>
             expected: expected.to_owned(),
         })
     };
-    if !(asked.level > 0.0 && asked.level < 1.0) {
-        return Err(AuditError::Option {
-            option: "level",
-            value: asked.level.to_string(),
-            expected: "a confidence between 0 and 1, such as 0.95".to_owned(),
-        });
-    }
+    check_level(asked.level)?;
     let mut all: Vec<Requirement> = Vec::new();
     for requirement in &asked.requirements {
         let entry = metric::find(&requirement.metric)?;

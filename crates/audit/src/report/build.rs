@@ -12,8 +12,8 @@ use crate::judge::check_level;
 use crate::metric;
 use crate::robustness::Attacked;
 use crate::{
-    AuditError, By, Cell, Comparison, Estimate, Figure, Groups, Judgement, Measured, Requirement,
-    Settings, Table, judge, measure,
+    AuditError, By, Cell, Comparison, Estimate, Figure, Groups, Judgement, Measured, PairTests,
+    Requirement, Settings, Table, judge, measure,
 };
 
 /// The level of the intervals that every figure has by itself.
@@ -109,6 +109,7 @@ fn assemble(
         shown: &shown,
         hidden: &hidden,
         asked: &asked,
+        seed: settings.seed,
     };
     Ok(writer.write(table, settings))
 }
@@ -172,6 +173,7 @@ struct Writer<'a> {
     shown: &'a [Judgement],
     hidden: &'a Hidden,
     asked: &'a Asked,
+    seed: u64,
 }
 
 /// Whether a figure is a number of one group rather than a comparison.
@@ -335,6 +337,7 @@ impl Writer<'_> {
             persons_left_out: Some(figure.persons_left_out).filter(|_| !secret),
             share_left_out: Some(figure.share_left_out()).filter(|_| !secret),
             persons: Some(figure.persons).filter(|_| !secret),
+            tests: PairTests::of(figure, self.seed).filter(|_| self.asked.suppress <= 1),
             basis: (figure.comparison.is_headline()
                 && self.asked.suppress <= 1
                 && figure.value.is_ok())

@@ -206,7 +206,7 @@ impl Evidence {
             let ends = parts.iter().map(of);
             match self.combine {
                 // These would pass over what is not a number, as if it were not there.
-                _ if ends.clone().any(|e| e.is_nan()) => f64::NAN,
+                _ if ends.clone().any(f64::is_nan) => f64::NAN,
                 Combine::Largest => ends.fold(f64::NEG_INFINITY, f64::max),
                 Combine::Smallest => ends.fold(f64::INFINITY, f64::min),
                 Combine::Mean => ends.sum::<f64>() / parts.len() as f64,

@@ -1,7 +1,7 @@
 //! Weights that have to do with the outcome, by simulation: equal groups are called different, and groups exactly as far
 //! apart as the tolerance are failed or passed, in at most 5 % of runs each.
 //!
-//! The ordinary test draws 200 tables of each population;
+//! The ordinary test draws 100 tables of each population at the weights that matter most;
 //! `cargo test --release -p proofmark-audit --test weights -- --ignored --nocapture` draws 2,000 and prints the figures.
 #![allow(
     clippy::print_stdout,
@@ -32,7 +32,8 @@ const fn weights(name: &'static str, favourable: f64, other: f64, spread: f64) -
     }
 }
 
-const WEIGHTS: [Weights; 6] = [
+/// Those in the middle are the ones that Kish's effective size gets wrong.
+static WEIGHTS: [Weights; 6] = [
     weights("1 : 1", 1.0, 1.0, 0.0),
     weights("1 : 1, spread", 1.0, 1.0, 0.8),
     weights("5 : 1", 5.0, 1.0, 0.0),
@@ -95,7 +96,7 @@ fn judged(
     found
 }
 
-fn hold(runs: u64, print: bool) {
+fn hold(of: &[Weights], runs: u64, print: bool) {
     let requirement = |metric: &str, bound, tolerance| Requirement {
         metric: metric.to_owned(),
         attribute: None,
@@ -105,7 +106,7 @@ fn hold(runs: u64, print: bool) {
     };
     let difference = |tolerance| requirement("selection_rate_difference", Bound::AtMost, tolerance);
     let ratio = |tolerance| requirement("selection_rate_ratio", Bound::AtLeast, tolerance);
-    let populations: [(&str, Vec<(u32, f64)>, Requirement); 6] = [
+    let populations = [
         (
             "2 equal of 1000 at 0.2",
             vec![(1000, 0.2); 2],
@@ -139,7 +140,7 @@ fn hold(runs: u64, print: bool) {
     ];
     let mut wrong = Vec::new();
     for (name, groups, requirement) in &populations {
-        for weights in WEIGHTS {
+        for weights in of.iter().copied() {
             let found = judged(groups, weights, requirement, runs);
             if print {
                 let [failed, passed] = found.map(|n| 100.0 * n as f64 / runs as f64);
@@ -161,11 +162,11 @@ fn hold(runs: u64, print: bool) {
 
 #[test]
 fn weights_that_go_with_the_outcome_alarm_no_more_often() {
-    hold(200, false);
+    hold(&WEIGHTS[2..5], 100, false);
 }
 
 #[test]
 #[ignore = "minutes: 2,000 runs"]
 fn weights_that_go_with_the_outcome_in_full() {
-    hold(2000, true);
+    hold(&WEIGHTS, 2000, true);
 }

@@ -135,12 +135,12 @@ impl Evidence {
                         high: far,
                     },
                     Scale::Difference => Interval {
-                        low: near.max(0.0),
+                        low: near.clamp(0.0, f64::INFINITY),
                         high: far,
                     },
                     Scale::Ratio => Interval {
                         low: far,
-                        high: near.min(1.0),
+                        high: near.clamp(0.0, 1.0),
                     },
                 }
             }
@@ -148,7 +148,7 @@ impl Evidence {
                 let i = ratio.interval_at(at);
                 Interval {
                     // Not minus 0.
-                    low: (-i.high.ln()).max(0.0),
+                    low: (-i.high.ln()).clamp(0.0, f64::INFINITY),
                     high: -i.low.ln(),
                 }
             }
@@ -192,14 +192,10 @@ impl Evidence {
             let i = self.combined(pieces.iter().map(|p| p.interval(self.scale, z)));
             match self.scale {
                 Scale::Difference if signed => (i.low, i.high),
-                Scale::Difference => (i.low.max(-i.high), i.high.max(-i.low)),
-                Scale::Ratio => (i.high.min(1.0 / i.low), i.low.min(1.0 / i.high)),
+                scale => scale.ends(i),
             }
         });
-        let most = |a: f64, b: f64| match self.scale {
-            Scale::Difference => a.max(b),
-            Scale::Ratio => a.min(b),
-        };
+        let most = |a: f64, b: f64| self.scale.further(a, b);
         ends.reduce(|a, b| (most(a.0, b.0), most(a.1, b.1)))
             .unwrap_or((f64::NAN, f64::NAN))
     }
@@ -209,6 +205,8 @@ impl Evidence {
         let end = |of: fn(&Interval) -> f64| {
             let ends = parts.iter().map(of);
             match self.combine {
+                // These would pass over what is not a number, as if it were not there.
+                _ if ends.clone().any(f64::is_nan) => f64::NAN,
                 Combine::Largest => ends.fold(f64::NEG_INFINITY, f64::max),
                 Combine::Smallest => ends.fold(f64::INFINITY, f64::min),
                 Combine::Mean => ends.sum::<f64>() / parts.len() as f64,

@@ -373,47 +373,4 @@ impl Figure {
         }
         self.persons_left_out as f64 / self.persons as f64
     }
-
-    /// Every pair of groups of a figure between groups, one figure each: signed differences (the first less the
-    /// second, in the order of the groups), or ratios (first over second). Empty for any other figure.
-    pub fn pairs(&self) -> Vec<Self> {
-        let [family] = self.basis.families.as_slice() else {
-            return Vec::new();
-        };
-        if self.comparison != Comparison::Between {
-            return Vec::new();
-        }
-        let mut pairs = Vec::new();
-        for (i, a) in family.parts.iter().enumerate() {
-            for b in &family.parts[i + 1..] {
-                pairs.push(self.pair(family.rate, a, b));
-            }
-        }
-        pairs
-    }
-
-    fn pair(&self, rate: &'static str, a: &Part, b: &Part) -> Self {
-        let value = match self.basis.form {
-            Form::Ratio | Form::Closeness if b.value() == 0.0 => Err(Reason::DividesByZero),
-            Form::Ratio | Form::Closeness => Ok(a.value() / b.value()),
-            _ => Ok(a.value() - b.value()),
-        };
-        let family = Family {
-            rate,
-            parts: vec![a.clone()],
-            against: Some(b.clone()),
-        };
-        Self {
-            metric: self.metric,
-            attribute: self.attribute.clone(),
-            comparison: Comparison::Pair,
-            groups: vec![a.name.clone(), b.name.clone()],
-            value,
-            n: vec![a.estimate.denominator().n, b.estimate.denominator().n],
-            basis: Basis::of(self.basis.form, family),
-            left_out: Vec::new(),
-            persons_left_out: self.persons_left_out,
-            persons: self.persons,
-        }
-    }
 }

@@ -53,16 +53,6 @@ impl<'a> Groups<'a> {
         Ok(groups)
     }
 
-    /// The same grouping with its rows dealt out anew: `of` gives the group of each row, [`UNKNOWN`] for none. What
-    /// a permutation test needs.
-    #[must_use]
-    pub fn dealt(&self, of: Vec<u32>) -> Self {
-        let names = self.all.iter().map(|g| g.name.clone()).collect();
-        let mut dealt = Self::assemble(self.table, self.attribute.clone(), names, of);
-        dealt.reference = self.reference;
-        dealt
-    }
-
     /// The same under another name.
     pub(crate) fn renamed(self, attribute: String) -> Self {
         Self { attribute, ..self }

@@ -35,6 +35,25 @@ fn index(benefits: &[(f64, f64)], alpha: f64) -> (f64, Vec<[f64; 2]>) {
     (value.max(0.0), changes.collect())
 }
 
+/// Benefits of persons and their shares: as labelled, undeserved favours, refusals.
+fn persons(error: f64, favour: f64) -> [(f64, f64); 3] {
+    [
+        (1.0, 1.0 - error),
+        (2.0, error * favour),
+        (0.0, error * (1.0 - favour)),
+    ]
+}
+
+/// The index over persons from the share of errors and that of undeserved favours among them.
+pub(crate) fn of_persons(error: f64, favour: f64, alpha: f64) -> f64 {
+    index(&persons(error, favour), alpha).0
+}
+
+/// The index between groups, from their mean benefits and weights.
+pub(crate) fn of_means(groups: &[(f64, f64)], alpha: f64) -> f64 {
+    index(groups, alpha).0
+}
+
 /// The interval over persons from the share of errors and, if there are any, that of undeserved favours among them.
 pub(crate) fn over_persons(errors: Arm, favours: Option<Arm>, alpha: f64, z: f64) -> Interval {
     if alpha <= 0.0 {
@@ -52,12 +71,7 @@ pub(crate) fn over_persons(errors: Arm, favours: Option<Arm>, alpha: f64, z: f64
     let any = |t: &[f64], g: &mut [f64]| {
         // Where there is no error the worst ones are refusals.
         let (error, favour) = (t[0], t.get(1).copied().unwrap_or(0.0));
-        let benefits = [
-            (1.0, 1.0 - error),
-            (2.0, error * favour),
-            (0.0, error * (1.0 - favour)),
-        ];
-        let (value, changes) = index(&benefits, alpha);
+        let (value, changes) = index(&persons(error, favour), alpha);
         let [one, two, none] = [0, 1, 2].map(|at: usize| changes[at][0]);
         g[0] = favour * two + (1.0 - favour) * none - one;
         if let Some(g) = g.get_mut(1) {

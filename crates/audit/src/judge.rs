@@ -19,8 +19,8 @@
 use proofmark_domain::{Interval, Verdict};
 use proofmark_stats::{benjamini_hochberg, further_to_settle, sidak_level, sidak_p};
 
-use crate::Figure;
 use crate::evidence::{Evidence, picked_among};
+use crate::{AuditError, Figure};
 
 /// Which side of the tolerance is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,21 +67,29 @@ impl Requirement {
                 .is_none_or(|a| *a == figure.attribute)
     }
 
+    /// How far a figure may lie beyond the tolerance and still be held to equal it.
+    ///
+    /// 4/50 over 5/50 is four fifths and comes out a little less: rates, their differences and ratios are off by a few
+    /// units of the last place of 1. Two figures of fewer than a million persons that are not equal are further apart.
+    fn rounding(&self) -> f64 {
+        1e-14 * self.tolerance.abs().max(1.0)
+    }
+
     fn passes(&self, i: Interval) -> bool {
         match self.bound {
-            Bound::AtMost => i.high <= self.tolerance,
-            Bound::AtLeast => i.low >= self.tolerance,
+            Bound::AtMost => i.high <= self.tolerance + self.rounding(),
+            Bound::AtLeast => i.low >= self.tolerance - self.rounding(),
         }
     }
 
     fn fails(&self, i: Interval) -> bool {
         match self.bound {
-            Bound::AtMost => i.low > self.tolerance,
-            Bound::AtLeast => i.high < self.tolerance,
+            Bound::AtMost => i.low > self.tolerance + self.rounding(),
+            Bound::AtLeast => i.high < self.tolerance - self.rounding(),
         }
     }
 
-    /// Pass, fail or inconclusive, given an interval or (`low == high`) a value.
+    /// Pass, fail or inconclusive, given an interval or (`low == high`) a value. What is not a number decides nothing.
     pub fn verdict(&self, i: Interval) -> Verdict {
         if self.passes(i) {
             Verdict::Pass
@@ -126,6 +134,26 @@ impl Judgement {
     pub fn is_exploratory(&self) -> bool {
         self.rulings.is_empty()
     }
+}
+
+/// Whether both ends are numbers, infinite ones included.
+fn is_known(i: &Interval) -> bool {
+    !i.low.is_nan() && !i.high.is_nan()
+}
+
+/// Refuses a confidence with which nothing can be judged: what thousands of contrasts together leave of it must still be
+/// told apart from certainty, and from none.
+pub(crate) fn check_level(level: f64) -> Result<(), AuditError> {
+    const LEAST: f64 = 1e-9;
+    if (LEAST..=1.0 - LEAST).contains(&level) {
+        return Ok(());
+    }
+    Err(AuditError::Option {
+        option: "level",
+        value: level.to_string(),
+        expected: "a confidence between 0 and 1, at least 1e-9 away from either, such as 0.95"
+            .to_owned(),
+    })
 }
 
 /// Judges figures, in their order. `level` is the confidence of the family, in `(0, 1)`; `elsewhere` counts the figures of
@@ -173,7 +201,7 @@ pub fn judge(
                     .reduce(f64::min)
             });
             Judgement {
-                interval: evidence.map(|e| e.interval(level)),
+                interval: evidence.map(|e| e.interval(level)).filter(is_known),
                 p_value,
                 p_adjusted: p_value.map(|p| sidak_p(p, family)),
                 rulings,
@@ -218,6 +246,9 @@ fn rule(
         (By::Interval, Some(evidence)) => {
             let at = evidence.criticals(level);
             let interval = evidence.interval_at(&at);
+            if !is_known(&interval) {
+                return open;
+            }
             let verdict = requirement.verdict(interval);
             let settled = |factor: f64| {
                 requirement.verdict(evidence.scaled(factor).interval_at(&at))

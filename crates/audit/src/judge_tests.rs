@@ -67,6 +67,88 @@ fn verdicts(groups: &[(usize, usize)], requirements: &[Requirement]) -> Vec<Verd
         .collect()
 }
 
+/// Every table of two groups whose ratio is exactly four fifths, or whose difference is exactly a tenth, is at the
+/// tolerance, whatever its quotients round to; the next one is beyond it.
+#[test]
+fn exactly_at_the_tolerance_is_met_by_value() {
+    let at = |r: &Requirement, v: f64| r.verdict(Interval { low: v, high: v });
+    let (fifths, tenth) = (at_least(RATIO, 0.8), at_most(DIFFERENCE, 0.1));
+    let mut met = [0, 0];
+    for n in [10_u32, 50, 100, 150, 200, 250, 700, 1000] {
+        let rate = |x: u32| f64::from(x) / f64::from(n);
+        for x in (4..=n * 4 / 5).step_by(4) {
+            assert_eq!(
+                at(&fifths, rate(x) / rate(x / 4 * 5)),
+                Verdict::Pass,
+                "{x} of {n}"
+            );
+            assert_eq!(
+                at(&fifths, rate(x - 1) / rate(x / 4 * 5)),
+                Verdict::Fail,
+                "{x} of {n}"
+            );
+            met[0] += u32::from(rate(x) / rate(x / 4 * 5) < 0.8);
+        }
+        for x in 0..=n - n / 10 {
+            let more = x + n / 10;
+            assert_eq!(
+                at(&tenth, rate(more) - rate(x)),
+                Verdict::Pass,
+                "{more} and {x} of {n}"
+            );
+            if more < n {
+                assert_eq!(at(&tenth, rate(more + 1) - rate(x)), Verdict::Fail);
+            }
+            met[1] += u32::from(rate(more) - rate(x) > 0.1);
+        }
+    }
+    // Rounding would have decided these.
+    assert!(met[0] > 50 && met[1] > 100, "{met:?}");
+    let point = Requirement {
+        by: By::Point,
+        ..at_least("impact_ratio", 0.8)
+    };
+    assert_eq!(verdicts(&[(4, 50), (5, 50)], &[point]), [Verdict::Pass]);
+}
+
+/// What is not a number is not an interval: it passes nothing, and fails nothing.
+#[test]
+fn what_is_not_a_number_decides_nothing() {
+    let nothing = Interval {
+        low: f64::NAN,
+        high: f64::NAN,
+    };
+    assert_eq!(
+        at_most(DIFFERENCE, 0.1).verdict(nothing),
+        Verdict::Inconclusive
+    );
+    let groups = [(100, 400), (190, 400), (100, 400)];
+    let figures = figures(
+        &table(&groups),
+        &[DIFFERENCE, RATIO, "equalized_odds_difference"],
+    );
+    let required = [
+        at_most(DIFFERENCE, 0.01),
+        at_least(RATIO, 0.99),
+        at_most("equalized_odds_difference", 0.01),
+    ];
+    // So sure that no number is left for the rest, together with a thousand others.
+    for (level, elsewhere) in [(1.0 - f64::EPSILON, 1000), (1.0 - 1e-9, 1000), (1.0, 0)] {
+        for judgement in judge(&figures, &required, level, elsewhere) {
+            for ruling in &judgement.rulings {
+                assert_ne!(ruling.verdict, Verdict::Pass, "{level}: {ruling:?}");
+            }
+        }
+    }
+    for level in [0.0, 1e-13, 1.0 - 1e-13, 1.0, f64::NAN, -1.0] {
+        let message = check_level(level).expect_err("refused").to_string();
+        assert!(message.starts_with("level: "), "{message}");
+    }
+    for level in [1e-6, 0.5, 0.95, 1.0 - 1e-6] {
+        assert!(check_level(level).is_ok());
+    }
+}
+
 #[test]
 fn fail_pass_and_inconclusive() {
     use Verdict::{Fail, Inconclusive, Pass};

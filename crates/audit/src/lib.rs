@@ -28,6 +28,8 @@ mod judge;
 mod measure;
 pub mod metric;
 mod piece;
+mod practice;
+mod remade;
 pub mod render;
 pub mod report;
 mod requirement;
@@ -45,6 +47,7 @@ pub use figure::{
 pub use groups::{Group, Groups, JOIN};
 pub use judge::{Bound, By, Judgement, Requirement, Ruling, judge};
 pub use measure::{Measured, Refused, Skipped, measure};
+pub use practice::PairTests;
 pub use report::{Asked, AuditReport, report, report_attacked};
 pub use scan::{Scan, ScanSettings, Subgroup, Target, scan};
 pub use settings::Settings;

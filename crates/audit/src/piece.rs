@@ -91,11 +91,10 @@ pub(crate) fn arm(estimate: &Estimate, scale: Scale) -> Option<Arm> {
         Estimate::Share(Share {
             numerator,
             denominator,
-        }) => Arm::weighted_rate(numerator.weight, denominator.weight, denominator.square),
+        }) => Arm::weighted_rate(sums(*numerator), sums(*denominator)),
         Estimate::Smoothed(share, concentration) => Arm::smoothed(
-            share.numerator.weight,
-            share.denominator.weight,
-            share.denominator.square,
+            sums(share.numerator),
+            sums(share.denominator),
             *concentration,
         ),
         Estimate::Folded(folded) => Arm::folded(
@@ -119,6 +118,10 @@ pub(crate) fn arm(estimate: &Estimate, scale: Scale) -> Option<Arm> {
             )
         }
     }
+}
+
+fn sums(tally: Tally) -> (f64, f64) {
+    (tally.weight, tally.square)
 }
 
 /// Everybody without the group. Of means that are not sums over persons (AUC) it is an approximation.

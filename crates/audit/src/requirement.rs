@@ -85,7 +85,7 @@ impl FromStr for Requirement {
 
 impl Requirement {
     /// By the metric's own id. Refuses what could be asked of no table: an unknown metric, a rate of one group, a bound
-    /// on the unfair side, a tolerance that is no number of at least 0.
+    /// on the unfair side, a tolerance that is no number of at least 0, or of a ratio above 1.
     pub fn checked(&self) -> Result<Self, AuditError> {
         let entry = metric::find(&self.metric)?;
         let wrong = |value: String, expected: &str| {
@@ -106,6 +106,10 @@ impl Requirement {
             (Ideal::One, Bound::AtMost) => wrong(
                 format!("`{self}`"),
                 "`>=`: the smaller it is, the less fair",
+            ),
+            (Ideal::One, Bound::AtLeast) if self.tolerance > 1.0 => wrong(
+                format!("`{self}`"),
+                "a tolerance of at most 1: such a ratio never exceeds it",
             ),
             _ if !(self.tolerance.is_finite() && self.tolerance >= 0.0) => {
                 wrong(format!("`{self}`"), "a finite tolerance of at least 0")

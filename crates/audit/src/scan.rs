@@ -26,7 +26,7 @@
 //!
 //! # When it fails
 //! It is exploratory: it tests for any relation at all, tolerates nothing, and says nothing of a cause. Persons are
-//! counted, not weighed. Rows whose value is unknown in a column belong to no subgroup of that column.
+//! counted, not weighed; those of weight 0 are no part of the table, here as elsewhere. Rows whose value is unknown in a column belong to no subgroup of that column.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -81,8 +81,16 @@ impl Target {
         }
     }
 
-    /// Per row whether it counts; none for a row that is not among them.
+    /// Per row whether it counts; none for a row that is not among them, as no row of weight 0 is.
     pub(crate) fn of(self, table: &Table) -> Option<Vec<Option<bool>>> {
+        let mut of = self.of_every_row(table)?;
+        for (row, counts) in of.iter_mut().enumerate() {
+            counts.take_if(|_| table.weight(row) <= 0.0);
+        }
+        Some(of)
+    }
+
+    fn of_every_row(self, table: &Table) -> Option<Vec<Option<bool>>> {
         if self == Self::Broken {
             let broken = |o: &Outcome| (*o != Outcome::Wrong).then_some(*o == Outcome::Broken);
             return Some(table.outcome()?.iter().map(broken).collect());
@@ -399,6 +407,29 @@ mod tests {
             })
             .count();
         assert!(alarms <= 12, "{alarms}");
+    }
+
+    /// Who weighs nothing is no part of the table.
+    #[test]
+    fn rows_of_weight_0_do_not_count() {
+        let (decisions, columns) = ([true, false, true, false], ["x", "x", "y", "y"]);
+        let table = Columns::new("t")
+            .decision(decisions)
+            .weights([1.0, 0.0, 2.0, 1.0])
+            .attribute("a", columns)
+            .build()
+            .expect("a table");
+        let settings = ScanSettings {
+            min_n: 1,
+            ..ScanSettings::default()
+        };
+        let found = scan(&table, Target::Selected, &settings, &|_| true).expect("a scan");
+        let x = found
+            .found
+            .iter()
+            .find(|s| s.conditions[0].1 == "x")
+            .expect("a subgroup");
+        assert_eq!((x.inside, x.outside), ((1, 1), (1, 2)));
     }
 
     #[test]

@@ -93,6 +93,39 @@ fn another_tolerance_and_a_larger_family_count() {
     assert!(wide.low < narrow.low && wide.high > narrow.high);
 }
 
+/// A point rule goes by the value, an interval by the parts: they are of one figure, or the report is refused.
+#[test]
+fn a_value_that_its_parts_do_not_make_is_refused() {
+    let (mut told, mut bare) = (audited(&ALL, 0, 0), audited(&ALL, 0, 0));
+    let own = |m: &&mut proofmark_audit::report::Metric| m.headline && m.metric == "impact_ratio";
+    let changed = told.metrics.iter_mut().find(own).unwrap();
+    let (was, attribute) = (changed.value.unwrap(), changed.attribute.clone());
+    assert!(was < 0.8, "{was}");
+    changed.value = Some(0.9);
+    let mut point = requirements(&["impact_ratio>=0.8"]);
+    point[0].by = proofmark_audit::By::Point;
+    let error = told.judged_again(&point, 0.95, Some(0)).unwrap_err();
+    let says =
+        format!("it tells 0.9 for `impact_ratio` of `{attribute}`, and its parts make {was}");
+    assert!(error.to_string().contains(&says), "{error}");
+    // No parts at all are no way round it.
+    bare.metrics.iter_mut().find(own).unwrap().basis = None;
+    let error = bare.judged_again(&point, 0.95, Some(0)).unwrap_err();
+    assert!(
+        error.to_string().contains("its parts make nothing"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_level_that_is_none_is_refused() {
+    let told = audited(&ALL, 0, 0);
+    for level in [0.0, 1.0, f64::NAN] {
+        let error = told.judged_again(&requirements(&ALL), level, Some(0));
+        assert!(error.unwrap_err().to_string().starts_with("level: "));
+    }
+}
+
 /// What is not told cannot be judged in another way than it was.
 #[test]
 fn what_is_suppressed_is_taken_over_or_refused() {

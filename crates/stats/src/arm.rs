@@ -10,9 +10,16 @@
 //! noise may reach, by the Wilson-Hilferty quantile of the gamma distribution of its mean and variance; the upper one is
 //! Student's.
 //!
-//! **Weights.** Kish's effective sample size `(sum w)^2 / sum w^2` stands for `n`, and the weighted rate times it for
-//! the count (Kish, *Survey Sampling*, 1965; Wilson and Hilferty, PNAS 17 (1931) for the quantile). That is right for weights that have nothing to do with the outcome, and
-//! on the safe side for weights made to match known totals; it knows nothing of clusters.
+//! **Weights.** A weighted rate `p` has the variance `v = ((1 - p)^2 S1 + p^2 S0) / W^2`, where `W` is the sum of the
+//! weights and `S1` and `S0` are the sums of their squares over successes and over the others (linearisation, since `W`
+//! is chance as well). The number of which a plain rate has that variance, `p (1 - p) / v`, stands for `n`, and `p` times
+//! it for the count. It is right whether or not weights have to do with the outcome, on the safe side for weights made to
+//! match known totals, and knows nothing of clusters. Where `p` is 0 or 1, `v` says nothing: Kish's `W^2 / (S0 + S1)`
+//! stands in, which is right only for weights that have nothing to do with the outcome. Means always take Kish's, for
+//! Student's degrees of freedom; their variance is their own.
+//!
+//! **Reference.** Korn and Graubard, Survey Methodology 24 (1998); Kish, *Survey Sampling* (1965); Wilson and Hilferty,
+//! PNAS 17 (1931) for the quantile.
 
 use proofmark_domain::Interval;
 use serde::{Deserialize, Serialize};
@@ -93,10 +100,20 @@ impl Arm {
         })
     }
 
-    /// A rate of weighted rows: the weights of the successes, of all, and the squares of all.
-    pub fn weighted_rate(successes: f64, weight: f64, squares: f64) -> Option<Self> {
-        let n = effective_sample_size(weight, squares)?;
-        Self::rate(successes / weight * n, n)
+    /// A rate of weighted rows: the weights of the successes and of all, each with the sum of their squares.
+    pub fn weighted_rate(successes: (f64, f64), all: (f64, f64)) -> Option<Self> {
+        let kish = effective_sample_size(all.0, all.1)?;
+        let rate = successes.0 / all.0;
+        // Sums of weights are off by rounding.
+        let varies = rate > 1e-9 && rate < 1.0 - 1e-9;
+        let n = if varies {
+            let others = (all.1 - successes.1).max(0.0);
+            let squares = (1.0 - rate).powi(2) * successes.1 + rate * rate * others;
+            rate * (1.0 - rate) * all.0 * all.0 / squares
+        } else {
+            kish
+        };
+        Self::rate(rate * n, n)
     }
 
     /// A mean, or what behaves like one: its value, the variance *of that estimate*, the (effective) sample size it
@@ -112,10 +129,11 @@ impl Arm {
         })
     }
 
-    /// A smoothed rate: the weights of the successes, of all, and the squares of all, and pseudo-counts of at least 0,
-    /// half of them successes.
-    pub fn smoothed(successes: f64, weight: f64, squares: f64, concentration: f64) -> Option<Self> {
-        let plain = Self::weighted_rate(successes, weight, squares)?;
+    /// A smoothed rate: the weights of the successes and of all, each with the sum of their squares, and pseudo-counts of
+    /// at least 0, half of them successes.
+    pub fn smoothed(successes: (f64, f64), all: (f64, f64), concentration: f64) -> Option<Self> {
+        let plain = Self::weighted_rate(successes, all)?;
+        let weight = all.0;
         let sound = concentration >= 0.0 && concentration.is_finite();
         sound.then_some(Self {
             value: smooth(plain.value, weight, concentration),
@@ -327,7 +345,30 @@ mod tests {
         ] {
             assert_eq!(Arm::rate(x, n), None);
         }
-        assert_eq!(Arm::weighted_rate(0.0, 0.0, 0.0), None);
+        assert_eq!(Arm::weighted_rate((0.0, 0.0), (0.0, 0.0)), None);
+    }
+
+    /// Two successes of weight 3 and four others of weight 1: p = 0.6, `v = (0.16 x 18 + 0.36 x 4) / 100 = 0.0432`,
+    /// `n = 0.24 / v`; without successes Kish's: weights 1 and 3 count as 1.6.
+    #[test]
+    fn weights_that_go_with_the_outcome() {
+        let arm = Arm::weighted_rate((6.0, 18.0), (10.0, 22.0)).unwrap();
+        assert!((arm.value() - 0.6).abs() < 1e-15);
+        assert!((arm.n() - 0.24 / 0.0432).abs() < 1e-12, "{arm:?}");
+        let none = Arm::weighted_rate((0.0, 0.0), (4.0, 10.0)).unwrap();
+        assert!((none.n() - 1.6).abs() < 1e-15, "{none:?}");
+    }
+
+    /// A critical value beyond all numbers leaves everything open.
+    #[test]
+    fn certainty_is_everything() {
+        let everything = |arm: Option<Arm>| {
+            let i = arm.unwrap().limits(f64::INFINITY);
+            i.low == 0.0 && i.high == 1.0
+        };
+        assert!(everything(Arm::rate(3.0, 10.0)));
+        assert!(everything(Arm::rate(300_000.0, 1e6)));
+        assert!(everything(Arm::mean(0.3, 0.01, 10.0, UNIT)));
     }
 
     proptest! {
@@ -335,7 +376,7 @@ mod tests {
         fn equal_weights_are_counts(n in 1_u32..500, part in 0.0..=1.0_f64, w in 0.01..50.0_f64) {
             let n = f64::from(n);
             let x = (part * n).floor();
-            let (a, b) = (Arm::rate(x, n).unwrap(), Arm::weighted_rate(x * w, n * w, n * w * w).unwrap());
+            let (a, b) = (Arm::rate(x, n).unwrap(), Arm::weighted_rate((x * w, x * w * w), (n * w, n * w * w)).unwrap());
             let (i, j) = (a.limits(1.96), b.limits(1.96));
             prop_assert!((i.low - j.low).abs() < 1e-6 && (i.high - j.high).abs() < 1e-6);
         }

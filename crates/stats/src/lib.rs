@@ -2,11 +2,11 @@
 //!
 //! * [`random`]: every random number proofmark uses, counter-based and keyed by sample.
 //! * [`clopper_pearson`], [`wilson`], [`mid_p`]: intervals for a rate that was counted.
-//! * [`newcombe`], [`newcombe_ratio`]: intervals for two rates compared; [`mover_difference`] and [`mover_ratio`] for
+//! * [`newcombe`]: the usual interval for two rates compared, by which ours are measured; [`mover_difference`] and [`mover_ratio`] for
 //!   any two estimates with limits.
 //! * [`Contrasts`]: many groups compared at once, and the two furthest apart.
 //! * [`Region`]: the range of any function of several estimates.
-//! * [`permutation_p`], [`fisher_exact`], [`standard_deviations`]: tests; [`holm`], [`benjamini_hochberg`]: many of them.
+//! * [`permutation_p`], [`fisher_exact`], [`standard_deviations`]: tests; [`benjamini_hochberg`]: many of them.
 //! * [`samples_to_settle`], [`further_to_settle`]: how much more data an undecided threshold needs.
 
 mod arm;
@@ -31,14 +31,12 @@ pub use fisher::fisher_exact;
 pub use interval::{clopper_pearson, clopper_pearson_lower, clopper_pearson_upper, wilson};
 pub use mid_p::mid_p;
 pub use mover::{mover_difference, mover_ratio};
-pub use multiplicity::{benjamini_hochberg, holm};
-pub use newcombe::{newcombe, newcombe_ratio};
+pub use multiplicity::benjamini_hochberg;
+pub use newcombe::newcombe;
 pub use normal::{normal_critical, normal_tail};
-pub use permutation::{
-    hand_out, largest_difference, permutation_p, permutation_p_of_counts, shuffle,
-};
+pub use permutation::{hand_out, largest_difference, permutation_p, permutation_p_of_counts};
 pub use region::{Gradient, Region, joint_critical, joint_tail};
 pub use settle::{further_to_settle, samples_to_settle};
 pub use simultaneous::{Contrasts, Pair, Scale, sidak_level, sidak_p};
 pub use studentised_range::{range_critical, range_tail};
-pub use two_sd::{standard_deviations, standard_deviations_from_share};
+pub use two_sd::standard_deviations;

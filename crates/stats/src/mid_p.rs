@@ -56,7 +56,9 @@ pub(crate) fn half_way_limits(successes: f64, n: f64, z: f64) -> Interval {
 }
 
 fn limits(successes: f64, n: f64, z: f64, share: f64) -> Interval {
-    if !(n > 0.0 && n.is_finite() && successes >= 0.0 && successes <= n && z >= 0.0) {
+    if !(n > 0.0 && n.is_finite() && successes >= 0.0 && successes <= n && z >= 0.0)
+        || z.is_infinite()
+    {
         return ANYTHING;
     }
     let tail = Tail::new(z, share);

@@ -9,7 +9,7 @@
 
 use proofmark_domain::Interval;
 
-use crate::{mover_difference, mover_ratio, wilson};
+use crate::{mover_difference, wilson};
 
 /// The interval of level `level` for `p1 - p2`, where `x1` of `n1` and `x2` of `n2` were counted.
 ///
@@ -29,22 +29,6 @@ pub fn newcombe((x1, n1): (u64, u64), (x2, n2): (u64, u64), level: f64) -> Inter
         low: i.low.max(-1.0),
         high: i.high.min(1.0),
     }
-}
-
-/// The interval of level `level` for `p1 / p2` made of the same parts (MOVER-R, see [`crate::mover_ratio`]).
-///
-/// ```
-/// let i = proofmark_stats::newcombe_ratio((56, 70), (48, 80), 0.95);
-/// assert!(i.low > 1.0 && i.low < 8.0 / 6.0 && i.high > 8.0 / 6.0);
-/// ```
-pub fn newcombe_ratio((x1, n1): (u64, u64), (x2, n2): (u64, u64), level: f64) -> Interval {
-    if !stated(x1, n1, level) || !stated(x2, n2, level) {
-        return Interval {
-            low: 0.0,
-            high: f64::INFINITY,
-        };
-    }
-    mover_ratio(part(x1, n1, level), part(x2, n2, level))
 }
 
 fn stated(x: u64, n: u64, level: f64) -> bool {
@@ -92,8 +76,6 @@ mod tests {
                     high: 1.0
                 }
             );
-            assert_eq!(newcombe_ratio(a, b, level).low, 0.0);
-            assert!(newcombe_ratio(a, b, level).high.is_infinite());
         }
     }
 }

@@ -38,13 +38,6 @@ pub fn permutation_p(
     (extreme as f64 + 1.0) / (f64::from(n) + 1.0)
 }
 
-/// Puts `items` in random order (Fisher and Yates).
-pub fn shuffle<T>(items: &mut [T], stream: &mut Stream) {
-    for i in (1..items.len()).rev() {
-        items.swap(i, stream.below(i as u32 + 1) as usize);
-    }
-}
-
 /// Hands `successes` to groups of these sizes at random: how many each gets.
 pub fn hand_out(successes: u64, sizes: &[u64], stream: &mut Stream) -> Vec<u64> {
     let mut rest: u64 = sizes.iter().sum();
@@ -230,14 +223,6 @@ mod tests {
             let got = hand_out(successes, &sizes, &mut Stream::new(&key(sample)));
             prop_assert_eq!(got.iter().sum::<u64>(), successes);
             prop_assert!(got.iter().zip(&sizes).all(|(g, s)| g <= s));
-        }
-
-        #[test]
-        fn shuffling_keeps_everything(n in 0_usize..60, sample: u64) {
-            let mut items: Vec<usize> = (0..n).collect();
-            shuffle(&mut items, &mut Stream::new(&key(sample)));
-            items.sort_unstable();
-            prop_assert_eq!(items, (0..n).collect::<Vec<_>>());
         }
     }
 }

@@ -50,6 +50,30 @@ pub enum Scale {
     Ratio,
 }
 
+impl Scale {
+    /// The one further from equality, where equality is the nearest a figure of many can come: the larger difference, the
+    /// smaller ratio. Not a number if either is not: `f64::max` would pass over it, and an end that is unknown would
+    /// count as none.
+    pub fn further(self, a: f64, b: f64) -> f64 {
+        match self {
+            _ if a.is_nan() || b.is_nan() => f64::NAN,
+            Self::Difference => a.max(b),
+            Self::Ratio => a.min(b),
+        }
+    }
+
+    /// The ends of an interval of one contrast, whichever way it is taken: the nearer to equality, and the farther.
+    pub fn ends(self, i: Interval) -> (f64, f64) {
+        match self {
+            Self::Difference => (self.further(i.low, -i.high), self.further(i.high, -i.low)),
+            Self::Ratio => (
+                self.further(i.high, 1.0 / i.low),
+                self.further(i.low, 1.0 / i.high),
+            ),
+        }
+    }
+}
+
 /// One group and what it is compared with.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Pair {
@@ -180,12 +204,12 @@ impl Contrasts {
     pub fn extreme_at(&self, scale: Scale, near: f64, far: f64) -> Interval {
         match scale {
             Scale::Difference => Interval {
-                low: self.nearest(scale, near).max(0.0),
+                low: self.nearest(scale, near).clamp(0.0, f64::INFINITY),
                 high: self.farthest(scale, far),
             },
             Scale::Ratio => Interval {
                 low: self.farthest(scale, far),
-                high: self.nearest(scale, near).min(1.0),
+                high: self.nearest(scale, near).clamp(0.0, 1.0),
             },
         }
     }
@@ -197,12 +221,7 @@ impl Contrasts {
             Scale::Difference => f64::NEG_INFINITY,
             Scale::Ratio => f64::INFINITY,
         };
-        self.each(scale, z, |i| {
-            end = match scale {
-                Scale::Difference => end.max(i.low).max(-i.high),
-                Scale::Ratio => end.min(i.high).min(1.0 / i.low),
-            }
-        });
+        self.each(scale, z, |i| end = scale.further(end, scale.ends(i).0));
         end
     }
 
@@ -212,12 +231,7 @@ impl Contrasts {
             Scale::Difference => 0.0_f64,
             Scale::Ratio => 1.0,
         };
-        self.each(scale, z, |i| {
-            end = match scale {
-                Scale::Difference => end.max(i.high).max(-i.low),
-                Scale::Ratio => end.min(i.low).min(1.0 / i.high),
-            }
-        });
+        self.each(scale, z, |i| end = scale.further(end, scale.ends(i).1));
         end
     }
 

@@ -1,8 +1,7 @@
-//! The standard-deviation tests of employment practice.
+//! The standard-deviation test of employment practice.
 //!
-//! **Maths.** Two groups compared: `(p1 - p2) / sqrt(p (1 - p) (1/n1 + 1/n2))` with the rate `p` of both together. One
-//! group against its share of the pool: `(x - n s) / sqrt(n s (1 - s))`. A gap beyond two (or three) standard
-//! deviations is held not to be chance.
+//! **Maths.** Two groups compared: `(p1 - p2) / sqrt(p (1 - p) (1/n1 + 1/n2))` with the rate `p` of both together. A gap
+//! beyond two (or three) standard deviations is held not to be chance.
 //!
 //! **Reference.** Castaneda v. Partida, 430 U.S. 482, 496 n. 17 (1977); Hazelwood School District v. United States,
 //! 433 U.S. 299, 308 n. 14 (1977).
@@ -29,30 +28,11 @@ pub fn standard_deviations((x1, n1): (u64, u64), (x2, n2): (u64, u64)) -> Option
     (variance > 0.0).then(|| (x1 / n1 - x2 / n2) / variance.sqrt())
 }
 
-/// How many standard deviations `selected` of `n` lie above what a share of `share` in the pool leads to expect.
-/// `None` where nothing could vary.
-pub fn standard_deviations_from_share(selected: u64, n: u64, share: f64) -> Option<f64> {
-    let expected = n as f64 * share;
-    let variance = expected * (1.0 - share);
-    (selected <= n && variance > 0.0).then(|| (selected as f64 - expected) / variance.sqrt())
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    /// Castaneda: 339 of 870 jurors where 79.1 % of the county: "approximately 29 standard deviations". Hazelwood: 10 of
-    /// 282 and 5 of 123 hired where the share is 15.4 %: "more than five" and "more than three"; where it is 5.7 %:
-    /// "fewer than two" and "less than one".
-    #[test]
-    fn as_the_court_computed() {
-        let z = |x, n, s| -standard_deviations_from_share(x, n, s).unwrap();
-        assert!((29.0..29.5).contains(&z(339, 870, 0.791)));
-        assert!(z(10, 282, 0.154) > 5.0 && z(5, 123, 0.154) > 3.0);
-        assert!((1.0..2.0).contains(&z(10, 282, 0.057)) && z(5, 123, 0.057) < 1.0);
-    }
 
     #[test]
     fn nothing_varies() {
@@ -64,8 +44,6 @@ mod tests {
         ] {
             assert_eq!(standard_deviations(a, b), None);
         }
-        assert_eq!(standard_deviations_from_share(1, 3, 0.0), None);
-        assert_eq!(standard_deviations_from_share(1, 3, f64::NAN), None);
     }
 
     proptest! {

@@ -106,10 +106,17 @@ pub fn curve(rows: Rows<'_>, bins: usize) -> Vec<Bin> {
     let (Some(score), Some(label)) = (rows.table.score(), rows.table.label()) else {
         return Vec::new();
     };
-    let width = 1.0 / bins.max(1) as f64;
-    let mut all = vec![(Share::default(), 0.0); bins.max(1)];
+    let bins = bins.max(1);
+    let edge = |at: usize| at as f64 / bins as f64;
+    let mut all = vec![(Share::default(), 0.0); bins];
     for (row, weight) in rows.weighted() {
-        let at = ((score[row] / width) as usize).min(all.len() - 1);
+        // Rounding may put a score on an edge below it: 0.29 x 100 is less than 29.
+        let at = ((score[row] * bins as f64) as usize).min(bins - 1);
+        let at = if at + 1 < bins && score[row] >= edge(at + 1) {
+            at + 1
+        } else {
+            at
+        };
         let (share, sum) = &mut all[at];
         share.denominator.count(weight);
         if label[row] {
@@ -118,8 +125,8 @@ pub fn curve(rows: Rows<'_>, bins: usize) -> Vec<Bin> {
         *sum += weight * score[row];
     }
     let bin = |(at, (positives, sum)): (usize, (Share, f64))| Bin {
-        low: at as f64 * width,
-        high: (at + 1) as f64 * width,
+        low: edge(at),
+        high: edge(at + 1),
         positives,
         score: (positives.denominator.weight > 0.0).then(|| sum / positives.denominator.weight),
     };
@@ -196,6 +203,28 @@ mod tests {
         );
         let bins = curve(rows, 10);
         assert_eq!((bins.len(), bins[1].score), (10, None));
+    }
+
+    /// Every edge belongs to the bin above it, and 1 to the last.
+    #[test]
+    fn an_edge_falls_into_the_upper_bin() {
+        for bins in [3, 7, 10, 20, 100] {
+            let scores: Vec<f64> = (0..=bins).map(|k| f64::from(k) / f64::from(bins)).collect();
+            let table = Columns::new("t")
+                .label(scores.iter().map(|_| true))
+                .score(scores.iter().copied())
+                .build()
+                .expect("fits");
+            let rows: Vec<u32> = (0..=bins as u32).collect();
+            let rows = Rows {
+                table: &table,
+                rows: &rows,
+            };
+            for (at, bin) in curve(rows, bins as usize).iter().enumerate() {
+                let n = if at + 1 == bins as usize { 2 } else { 1 };
+                assert_eq!(bin.positives.denominator.n, n, "bin {at} of {bins}");
+            }
+        }
     }
 
     /// Nobody of two is positive: one of four in the variance, (1/4)(3/4) / 2.

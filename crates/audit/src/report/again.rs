@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{AuditReport, Gate, Metric, attack};
+use crate::judge::check_level;
 use crate::{AuditError, By, Comparison, Figure, Reason, Requirement, judge, metric};
 
 impl AuditReport {
@@ -23,6 +24,7 @@ impl AuditReport {
         level: f64,
         elsewhere: Option<usize>,
     ) -> Result<Vec<Gate>, AuditError> {
+        check_level(level)?;
         let requirements: Vec<Requirement> = requirements
             .iter()
             .map(Requirement::checked)
@@ -125,8 +127,28 @@ fn family_of(gates: &[Gate]) -> usize {
     figures.len()
 }
 
-/// The figure that a report tells of; all that judging asks for.
+/// The figure that a report tells of; all that judging asks for. Refuses a value that is not what its parts make: a point
+/// rule would go by the one, an interval by the others.
 fn figure(told: &Metric) -> Result<Figure, AuditError> {
+    /// Text keeps seventeen digits, but not every reader of JSON does, and sums round.
+    const ROUNDING: f64 = 1e-9;
+    let basis = told.basis.clone().unwrap_or_else(crate::Basis::nothing);
+    if let Some(value) = told.value {
+        let made = basis.value();
+        let same = |m: f64| (m - value).abs() <= ROUNDING * value.abs().max(1.0);
+        if !made.is_some_and(same) {
+            let of = if told.attribute.is_empty() {
+                String::new()
+            } else {
+                format!(" of `{}`", told.attribute)
+            };
+            let made = made.map_or("nothing".to_owned(), |m| m.to_string());
+            return Err(AuditError::Report(format!(
+                "it tells {value} for `{}`{of}, and its parts make {made}: it was changed by hand",
+                told.metric
+            )));
+        }
+    }
     Ok(Figure {
         metric: metric::find(&told.metric)?.id,
         attribute: told.attribute.clone(),
@@ -135,7 +157,7 @@ fn figure(told: &Metric) -> Result<Figure, AuditError> {
         // Which reason it was is for the report to tell.
         value: told.value.ok_or(Reason::NothingToCompareWith),
         n: told.n.clone(),
-        basis: told.basis.clone().unwrap_or_else(crate::Basis::nothing),
+        basis,
         left_out: Vec::new(),
         persons_left_out: told.persons_left_out.unwrap_or(0),
         persons: told.persons.unwrap_or(0),

@@ -9,11 +9,12 @@ use super::{
     NO_INTERVAL, PairFacts, Rate, RefusedGroups, SUPPRESSED, SettingFacts, SkippedMetric, Status,
     TableFacts, attack,
 };
+use crate::judge::check_level;
 use crate::metric;
 use crate::robustness::Attacked;
 use crate::{
-    AuditError, By, Cell, Comparison, Estimate, Figure, Groups, Judgement, Measured, Part,
-    Requirement, Settings, Table, judge, measure,
+    AuditError, By, Cell, Comparison, Estimate, Figure, Groups, Judgement, Measured, PairTests,
+    Part, Requirement, Settings, Table, judge, measure,
 };
 
 /// The level of the intervals that every figure has by itself.
@@ -119,6 +120,7 @@ fn assemble(
         shown: &shown,
         hidden: &hidden,
         asked: &asked,
+        seed: settings.seed,
     };
     Ok(writer.write(table, settings))
 }
@@ -161,13 +163,7 @@ fn checked(table: &Table, asked: &Asked) -> Result<Vec<Requirement>, AuditError>
             expected: expected.to_owned(),
         })
     };
-    if !(asked.level > 0.0 && asked.level < 1.0) {
-        return Err(AuditError::Option {
-            option: "level",
-            value: asked.level.to_string(),
-            expected: "a confidence between 0 and 1, such as 0.95".to_owned(),
-        });
-    }
+    check_level(asked.level)?;
     let mut all: Vec<Requirement> = Vec::new();
     for requirement in &asked.requirements {
         let entry = metric::find(&requirement.metric)?;
@@ -207,6 +203,7 @@ struct Writer<'a> {
     shown: &'a [Judgement],
     hidden: &'a Hidden,
     asked: &'a Asked,
+    seed: u64,
 }
 
 /// Whether a figure is a number of one group rather than a comparison.
@@ -361,6 +358,7 @@ impl Writer<'_> {
             persons_left_out: (!secret).then_some(figure.persons_left_out),
             share_left_out: (!secret).then(|| figure.share_left_out()),
             persons: (!secret).then_some(figure.persons),
+            tests: PairTests::of(figure, self.seed).filter(|_| self.asked.suppress <= 1),
             basis: (figure.comparison.is_headline()
                 && self.asked.suppress <= 1
                 && figure.value.is_ok())

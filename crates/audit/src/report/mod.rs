@@ -18,7 +18,7 @@ pub use scan::{ScanFacts, SubgroupFacts};
 use proofmark_domain::{Interval, Verdict};
 use serde::{Deserialize, Serialize};
 
-use crate::{Basis, Origin, Settings};
+use crate::{Basis, Origin, PairTests, Settings};
 
 /// The schema name every audit report carries.
 pub const AUDIT_SCHEMA: &str = "proofmark/audit/1";
@@ -200,6 +200,9 @@ pub struct Metric {
     pub share_left_out: Option<f64>,
     /// Persons in all, whom the figure leaves out included.
     pub persons: Option<u64>,
+    /// What practice shows beside an impact ratio; none of other figures, of weighted tables, and where cells are suppressed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tests: Option<PairTests>,
     /// What a headline is made of: all that its interval is computed from, at any level. None where cells are suppressed.
     pub basis: Option<Basis>,
 }

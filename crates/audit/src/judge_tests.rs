@@ -111,6 +111,18 @@ fn exactly_at_the_tolerance_is_met_by_value() {
     assert_eq!(verdicts(&[(4, 50), (5, 50)], &[point]), [Verdict::Pass]);
 }
 
+/// A ratio of the smallest over the largest could only be failed.
+#[test]
+fn a_ratio_above_1_is_not_asked_for() {
+    let message = at_least("impact_ratio", 1.5)
+        .checked()
+        .expect_err("refused")
+        .to_string();
+    assert!(message.contains("at most 1"), "{message}");
+    assert!(at_least("impact_ratio", 1.0).checked().is_ok());
+    assert!(at_most("log_loss_difference", 1.5).checked().is_ok());
+}
+
 /// What is not a number is not an interval: it passes nothing, and fails nothing.
 #[test]
 fn what_is_not_a_number_decides_nothing() {

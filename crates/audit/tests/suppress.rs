@@ -356,7 +356,7 @@ fn tables(kind: usize, most: u64, cases: u32) {
 
 #[test]
 fn one_attribute() {
-    tables(0, 8, 4);
+    tables(0, 8, 2);
 }
 
 #[test]

@@ -254,7 +254,7 @@ fn few_broken_are_not_given_away() {
         ("robust_accuracy", "sex", "f"),
         ("robust_accuracy", "sex", "overall"),
         ("selection_rate", "sex under attack", "f"),
-        ("selection_rate", "sex under attack", "m"),
+        ("selection_rate", "sex under attack", "overall"),
     ] {
         let shown = told(&many, rate, attribute, group);
         assert!(shown.is_some(), "{rate} {attribute} {group}");
@@ -275,9 +275,9 @@ fn few_broken_are_not_given_away() {
     let counts = few
         .groups
         .iter()
-        .filter(|g| g.attribute == "sex under attack");
+        .filter(|g| g.attribute == "sex under attack" && g.group != "m");
     assert!(
-        counts.clone().count() == 3
+        counts.clone().count() == 2
             && counts
                 .clone()
                 .all(|g| g.favourable.is_none() && g.tp.is_none())

@@ -52,8 +52,11 @@ fn rows(cells: &[u64]) -> Vec<usize> {
     each.flat_map(|(cell, n)| vec![cell; *n as usize]).collect()
 }
 
+/// An attribute, and its value by the group of a cell.
+type Attribute = (&'static str, fn(usize) -> &'static str);
+
 /// Bits of a cell: the last is the label, the one before it the decision, the rest is the group.
-fn decided(cells: &[u64], attributes: &[(&str, fn(usize) -> &'static str)]) -> Option<Table> {
+fn decided(cells: &[u64], attributes: &[Attribute]) -> Option<Table> {
     let rows = rows(cells);
     let bit = |at: usize| move |cell: &usize| cell >> at & 1 == 1;
     let mut columns = Columns::new("t")
@@ -73,8 +76,7 @@ fn one(cells: &[u64]) -> Option<String> {
     ))
 }
 
-const TWO: [(&str, fn(usize) -> &'static str); 2] =
-    [("g", |g| ["a", "b"][g & 1]), ("h", |g| ["x", "y"][g >> 1])];
+const TWO: [Attribute; 2] = [("g", |g| ["a", "b"][g & 1]), ("h", |g| ["x", "y"][g >> 1])];
 
 fn two(cells: &[u64]) -> Option<String> {
     let table = decided(cells, &TWO)?;

@@ -212,12 +212,14 @@ fn rows_keep_their_place_under_filters() {
 fn sixty(broken: u64) -> AuditReport {
     let sample = |at: u64| {
         let breaks = at % 60 < if at < 60 { broken } else { 20 };
+        // Both labels, or nobody is negative, which is few.
+        let label = usize::from(at % 2 == 1);
         let (clean, run) = match at % 60 {
-            45.. => (0, (None, "misclassified")),
-            _ if breaks => (1, (Some(0), "broken")),
-            _ => (1, (None, "robust")),
+            45.. => (1 - label, (None, "misclassified")),
+            _ if breaks => (label, (Some(1 - label), "broken")),
+            _ => (label, (None, "robust")),
         };
-        (at, 1, Some(clean), [run, run])
+        (at, label, Some(clean), [run, run])
     };
     let samples: Vec<Sample> = (0..120).map(sample).collect();
     let groups = Columns::new("groups")
@@ -226,7 +228,7 @@ fn sixty(broken: u64) -> AuditReport {
         .expect("fits");
     let joined = join(&report(&samples), &groups, None, None).expect("joins");
     let asked = Asked {
-        suppress: 10,
+        suppress: 5,
         ..Asked::default()
     };
     report_attacked(&joined, &Settings::default(), &asked).expect("reports")
@@ -252,7 +254,7 @@ fn few_broken_are_not_given_away() {
         ("robust_accuracy", "sex", "f"),
         ("robust_accuracy", "sex", "overall"),
         ("selection_rate", "sex under attack", "f"),
-        ("selection_rate", "sex under attack", "m"),
+        ("selection_rate", "sex under attack", "overall"),
     ] {
         let shown = told(&many, rate, attribute, group);
         assert!(shown.is_some(), "{rate} {attribute} {group}");
@@ -273,9 +275,9 @@ fn few_broken_are_not_given_away() {
     let counts = few
         .groups
         .iter()
-        .filter(|g| g.attribute == "sex under attack");
+        .filter(|g| g.attribute == "sex under attack" && g.group != "m");
     assert!(
-        counts.clone().count() == 3
+        counts.clone().count() == 2
             && counts
                 .clone()
                 .all(|g| g.favourable.is_none() && g.tp.is_none())

@@ -52,7 +52,7 @@ fn rows(cells: &[u64]) -> Vec<usize> {
     each.flat_map(|(cell, n)| vec![cell; *n as usize]).collect()
 }
 
-/// Its name, and the group of a row.
+/// An attribute, and its value by the group of a cell.
 type Attribute = (&'static str, fn(usize) -> &'static str);
 
 /// Bits of a cell: the last is the label, the one before it the decision, the rest is the group.
@@ -299,18 +299,16 @@ fn another(kind: &Kind, cells: &[u64], told: &str, count: &[usize]) -> bool {
     if singles.iter().any(|other| same(other)) {
         return true;
     }
-    // A second move that undoes the first elsewhere keeps the margins.
+    // A second move that undoes the first elsewhere, or repeats it, keeps the margins.
     moves().any(|(from, to)| {
         let Some(other) = moved(cells, (from, to)) else {
             return false;
         };
-        let back = (0..kind.cells).map(|at| (at + to, at + from));
-        let inside = |m: &(usize, usize)| m.0 < kind.cells && m.1 < kind.cells;
-        sum(&other) != sum(cells)
-            && back
-                .filter(inside)
-                .filter_map(|m| moved(&other, m))
-                .any(|o| same(&o))
+        let elsewhere = (0..kind.cells).flat_map(|at| [(at + to, at + from), (at + from, at + to)]);
+        elsewhere
+            .filter(|m| m.0 < kind.cells && m.1 < kind.cells)
+            .filter_map(|m| moved(&other, m))
+            .any(|o| same(&o))
     })
 }
 
@@ -360,22 +358,22 @@ fn tables(kind: usize, most: u64, cases: u32) {
 
 #[test]
 fn one_attribute() {
-    tables(0, 8, 8);
+    tables(0, 8, 2);
 }
 
 #[test]
 fn two_attributes() {
-    tables(1, 6, 4);
+    tables(1, 6, 2);
 }
 
 #[test]
 fn intersections() {
-    tables(2, 6, 4);
+    tables(2, 6, 2);
 }
 
 #[test]
 fn scans() {
-    tables(3, 6, 4);
+    tables(3, 6, 2);
 }
 
 #[test]
@@ -385,5 +383,5 @@ fn pairs() {
 
 #[test]
 fn attacks() {
-    tables(5, 8, 8);
+    tables(5, 8, 4);
 }

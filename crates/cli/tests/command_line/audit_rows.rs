@@ -293,7 +293,10 @@ fn a_scan_shows_nothing_that_is_suppressed() {
     assert_eq!(all.suppressed, 0);
     // 3 women in c, and everything that they could be computed from.
     let shared = scan("5");
-    assert!(shared.found.is_empty() && shared.looked_at == 0, "{shared:?}");
+    assert!(
+        shared.found.is_empty() && shared.looked_at == 0,
+        "{shared:?}"
+    );
     assert_eq!(shared.suppressed as usize, all.found.len());
 }
 

@@ -299,6 +299,21 @@ fn another(kind: &Kind, cells: &[u64], told: &str, count: &[usize]) -> bool {
     if singles.iter().any(|other| same(other)) {
         return true;
     }
+    // Of two attributes: the same move in two groups, and its opposite in the other two, keeps all of either attribute and
+    // whatever a scan tells of one of the two bits.
+    let around = |(from, to): (usize, usize)| {
+        let mut other = cells.to_vec();
+        for (group, back) in [false, true, true, false].into_iter().enumerate() {
+            let (from, to) = if back { (to, from) } else { (from, to) };
+            other[4 * group + from] = other[4 * group + from].checked_sub(1)?;
+            other[4 * group + to] += 1;
+        }
+        Some(other)
+    };
+    let within = (0..4).flat_map(|from| (0..4).map(move |to| (from, to)));
+    if kind.cells == 16 && within.filter_map(around).any(|other| same(&other)) {
+        return true;
+    }
     // A second move that undoes the first elsewhere, or repeats it, keeps the margins.
     moves().any(|(from, to)| {
         let Some(other) = moved(cells, (from, to)) else {

@@ -148,7 +148,7 @@ impl Evidence {
                 let i = ratio.interval_at(at);
                 Interval {
                     // Not minus 0.
-                    low: (-i.high.ln()).clamp(0.0, f64::INFINITY),
+                    low: (-i.high.ln()).clamp(0.0, f64::INFINITY) + 0.0,
                     high: -i.low.ln(),
                 }
             }

@@ -125,7 +125,7 @@ fn groups(report: &AuditReport, attribute: &AttributeFacts, text: &mut String) {
         Some(n) => {
             let _ = writeln!(text, "  {n} whose group is unknown are left out");
         }
-        None => text.push_str("  some whose group is unknown are left out\n"),
+        None => text.push_str("  how many are of unknown group, and left out, is suppressed\n"),
     }
     if attribute.groups > MOST_LISTED as u64 {
         let _ = writeln!(

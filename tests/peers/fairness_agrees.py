@@ -255,7 +255,7 @@ def main():
     if "--write" in sys.argv:
         return 0
     environment = {**os.environ, "PROOFMARK_PEER_FAIRNESS": str(target)}
-    return subprocess.call(["cargo", "test", "-q", "-p", "proofmark-audit", "--test", "peers", "--", "--nocapture"],
+    return subprocess.call(["cargo", "test", "-q", "-p", "proofmark-audit", "--test", "audit", "peers", "--", "--nocapture"],
                            cwd=ROOT, env=environment)
 
 

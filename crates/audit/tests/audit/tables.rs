@@ -1,7 +1,5 @@
 //! What files look like in the wild: headerless, dotted labels, deciles, unknown values, npz, weights, bins.
 
-mod common;
-
 use ndarray::{arr1, arr2};
 use proofmark_audit::{Figure, Groups, Options, Settings, Table, measure};
 use proofmark_data::npz::{AnyArray, write};
@@ -153,7 +151,7 @@ fn an_npz_is_a_table_too() {
 /// The published rates: 44.9 against 23.5 % labelled higher risk and did not re-offend, 28.0 against 47.7 % the other way.
 #[test]
 fn compas_comes_out_as_published() {
-    let Some(path) = common::tabular("compas-scores-two-years.csv") else {
+    let Some(path) = crate::common::tabular("compas-scores-two-years.csv") else {
         return;
     };
     let options = Options {
@@ -182,7 +180,7 @@ fn compas_comes_out_as_published() {
 /// AIF360's published figures on Adult's test labels.
 #[test]
 fn adult_is_headerless_and_its_differential_fairness_is_as_published() {
-    let Some(path) = common::tabular("adult-test.csv") else {
+    let Some(path) = crate::common::tabular("adult-test.csv") else {
         return;
     };
     let mut options = Options {
@@ -224,7 +222,7 @@ fn adult_is_headerless_and_its_differential_fairness_is_as_published() {
 
 #[test]
 fn german_credit_has_classes_1_and_2() {
-    let Some(path) = common::tabular("german.csv") else {
+    let Some(path) = crate::common::tabular("german.csv") else {
         return;
     };
     let names: Vec<String> = (1..=20)

@@ -7,7 +7,6 @@
     reason = "figures are what the long version is run for"
 )]
 
-#[path = "coverage/draw.rs"]
 mod draw;
 
 use draw::{Cells, one, people, placed, regression, scored, stratified, uneven};

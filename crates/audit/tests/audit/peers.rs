@@ -7,8 +7,6 @@
     reason = "a test that is skipped or measures says so"
 )]
 
-mod common;
-
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -169,7 +167,7 @@ fn peers_agree() {
         );
         return;
     };
-    let Some(data) = common::tabular("") else {
+    let Some(data) = crate::common::tabular("") else {
         return;
     };
     let mut by_table: BTreeMap<&str, Vec<Vec<&str>>> = BTreeMap::new();

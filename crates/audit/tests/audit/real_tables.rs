@@ -1,15 +1,13 @@
 //! The figures of `docs/audit.md` on COMPAS, Adult and German credit; skipped where `../shared/data` (or
 //! `$PROOFMARK_DATA`) does not hold them.
-mod common;
-
 use std::path::Path;
 
 use proofmark_audit::report::AuditReport;
 use proofmark_audit::{Asked, Options, Settings, Table, render, report};
 use proofmark_domain::Verdict;
 
-const PAGE: &str = include_str!("../../../docs/audit.md");
-const CHART: &str = include_str!("../../../docs/compas.svg");
+const PAGE: &str = include_str!("../../../../docs/audit.md");
+const CHART: &str = include_str!("../../../../docs/compas.svg");
 
 fn all(names: &str) -> Vec<String> {
     names.split(',').map(str::to_owned).collect()
@@ -66,7 +64,7 @@ fn told(report: &AuditReport) {
 
 #[test]
 fn the_published_picture_of_compas_comes_out() {
-    let Some(path) = common::tabular("compas-scores-two-years.csv") else {
+    let Some(path) = crate::common::tabular("compas-scores-two-years.csv") else {
         return;
     };
     let report = audit(&path, &compas(&RACES), &REQUIRED);
@@ -104,7 +102,7 @@ fn the_published_picture_of_compas_comes_out() {
 
 #[test]
 fn propublicas_filters_leave_as_many_rows() {
-    let Some(path) = common::tabular("compas-scores-two-years.csv") else {
+    let Some(path) = crate::common::tabular("compas-scores-two-years.csv") else {
         return;
     };
     let everybody = audit(&path, &compas(&PROPUBLICA), &[]);
@@ -121,7 +119,7 @@ fn propublicas_filters_leave_as_many_rows() {
 
 #[test]
 fn adult_and_german_credit_come_out_as_told() {
-    if let Some(path) = common::tabular("adult-test.csv") {
+    if let Some(path) = crate::common::tabular("adult-test.csv") {
         let options = Options {
             columns: all(
                 "age,workclass,fnlwgt,education,education_num,marital_status,occupation,relationship,race,sex,\
@@ -136,7 +134,7 @@ fn adult_and_german_credit_come_out_as_told() {
         assert_eq!(report.verdict, Some(Verdict::Fail));
         told(&report);
     }
-    if let Some(path) = common::tabular("german.csv") {
+    if let Some(path) = crate::common::tabular("german.csv") {
         let options = Options {
             columns: all(
                 "status,duration,history,purpose,amount,savings,employment,rate,personal,debtors,residence,property,\

@@ -64,7 +64,7 @@ fn each_planted_gap_gets_the_verdict_that_its_size_allows() {
     assert_eq!(open, Verdict::Inconclusive);
     assert!(needed.is_some_and(|n| n > 1_000), "{needed:?}");
     assert_eq!(report.verdict, Some(Verdict::Fail));
-    let told = include_str!("../../../datasets/population/README.md");
+    let told = include_str!("../../../../datasets/population/README.md");
     let number = needed.expect("checked").to_string();
     assert!(told.contains(&number), "the README does not say {number}");
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use proofmark_audit::metric;
 
-const PAGE: &str = include_str!("../../../docs/from-fairlearn-aif360-aequitas.md");
+const PAGE: &str = include_str!("../../../../docs/from-fairlearn-aif360-aequitas.md");
 
 /// What stands in backticks, without the ellipsis that stands for contrasts.
 fn quoted(text: &str) -> impl Iterator<Item = &str> {

@@ -1,0 +1,18 @@
+//! Audits, from tables to verdicts: one program, since fifteen would be linked one by one.
+
+mod again;
+mod by_hand;
+mod common;
+mod coverage;
+mod errors;
+mod golden;
+mod names_of_peers;
+mod peers;
+mod planted;
+mod real_tables;
+mod robustness;
+mod shape;
+mod shipped_population;
+mod suppress;
+mod tables;
+mod weights;

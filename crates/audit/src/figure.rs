@@ -257,6 +257,17 @@ pub struct Family {
     pub against: Option<Part>,
 }
 
+impl Family {
+    /// Groups that are compared with each other, or not at all.
+    pub fn among(rate: &'static str, parts: Vec<Part>) -> Self {
+        Self {
+            rate,
+            parts,
+            against: None,
+        }
+    }
+}
+
 /// What a figure is made of: all that an interval can be computed from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Basis {

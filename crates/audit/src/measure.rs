@@ -162,14 +162,7 @@ fn entries(table: &Table, settings: &Settings) -> Result<Entries, AuditError> {
     }
     for id in &settings.metrics {
         let entry = metric::find(id)?;
-        let missing = entry.missing(table);
-        if !missing.is_empty() {
-            let needs: Vec<&str> = missing.iter().map(|n| n.describe()).collect();
-            return Err(AuditError::Needs {
-                metric: entry.id,
-                needs: needs.join(" and "),
-            });
-        }
+        entry.require(table)?;
         if entries.iter().all(|e: &&Entry| e.id != entry.id) {
             entries.push(entry);
         }

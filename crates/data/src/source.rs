@@ -1,7 +1,7 @@
-use std::fmt::Write as _;
 use std::io::Read as _;
 use std::path::Path;
 
+use proofmark_domain::hex;
 use sha2::{Digest, Sha256};
 
 use crate::DataError;
@@ -67,7 +67,7 @@ pub(crate) fn sha256(pieces: &[&[u8]]) -> String {
     for piece in pieces {
         hasher.update(piece);
     }
-    hex(hasher)
+    hex(&hasher.finalize())
 }
 
 /// SHA-256 of a file in lower-case hex; the file is never in memory as a whole.
@@ -81,16 +81,8 @@ pub fn sha256_of(path: &Path) -> Result<String, DataError> {
     let mut piece = vec![0; 1 << 16];
     loop {
         match file.read(&mut piece).map_err(told)? {
-            0 => return Ok(hex(hasher)),
+            0 => return Ok(hex(&hasher.finalize())),
             n => hasher.update(&piece[..n]),
         }
     }
-}
-
-fn hex(hasher: Sha256) -> String {
-    hasher.finalize().iter().fold(String::new(), |mut hex, b| {
-        // Writing to a String cannot fail.
-        let _ = write!(hex, "{b:02x}");
-        hex
-    })
 }

@@ -4,6 +4,7 @@
 
 mod epsilon;
 mod finding;
+mod hex;
 mod modality;
 mod nearest;
 mod norm;
@@ -16,6 +17,7 @@ mod verdict;
 
 pub use epsilon::{Epsilon, EpsilonError};
 pub use finding::{Finding, FindingStatus};
+pub use hex::hex;
 pub use modality::{Bounds, BoundsError, Kind, Modality};
 pub use nearest::nearest;
 pub use norm::{Norm, NormError};

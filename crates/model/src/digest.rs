@@ -1,10 +1,8 @@
 //! What identifies a model: its weights, or for a closure what it does.
 
-use std::fmt::Write as _;
-
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Bool, Int, Tensor, TensorData};
-use proofmark_domain::{Modality, Seed};
+use proofmark_domain::{Modality, Seed, hex};
 use proofmark_stats::random::{Purpose, Stream, StreamKey};
 use proofmark_threat::{Batch, host};
 use sha2::{Digest, Sha256};
@@ -69,16 +67,6 @@ pub(crate) fn derived(inner: &str, change: &str) -> String {
         .chain_update(inner)
         .chain_update(change)
         .finalize())
-}
-
-/// Bytes in lower-case hex.
-pub fn hex(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(2 * bytes.len());
-    for b in bytes {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{b:02x}");
-    }
-    text
 }
 
 struct Hasher {

@@ -19,7 +19,7 @@ pub use access::{
     DecisionModel, Features, Gradient, GradientModel, Objective, Output, ScoreModel, Signature,
 };
 pub use boundary::{guarded, inside_boundary};
-pub use digest::{digest_behaviour, digest_module, hex};
+pub use digest::{digest_behaviour, digest_module};
 pub use error::ModelError;
 pub use module::{BurnModel, image, waveform};
 pub use network::Network;

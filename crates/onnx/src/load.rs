@@ -8,7 +8,7 @@ use std::path::{Component, Path, PathBuf};
 
 use burn::tensor::Device;
 use half::{bf16, f16};
-use proofmark_model::hex;
+use proofmark_domain::hex;
 use prost::Message;
 use prost::bytes::Bytes;
 use sha2::{Digest, Sha256};

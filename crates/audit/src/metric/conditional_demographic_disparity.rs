@@ -108,14 +108,7 @@ fn disparity(entry: &'static Entry, groups: &Groups<'_>, settings: &Settings) ->
         groups: vec![of.name.clone()],
         value: Ok(of.value()),
         n: vec![of.estimate.denominator().n],
-        basis: Basis::of(
-            form,
-            Family {
-                rate: entry.id,
-                parts,
-                against: None,
-            },
-        ),
+        basis: Basis::of(form, Family::among(entry.id, parts)),
         ..blank.clone()
     };
     let mut all: Vec<Figure> = parts

@@ -119,14 +119,7 @@ fn standardised(entry: &'static Entry, groups: &Groups<'_>, settings: &Settings)
 }
 
 fn basis(rate: &'static str, form: Form, parts: Vec<Part>) -> Basis {
-    Basis::of(
-        form,
-        Family {
-            rate,
-            parts,
-            against: None,
-        },
-    )
+    Basis::of(form, Family::among(rate, parts))
 }
 
 fn difference(

@@ -87,11 +87,7 @@ fn consistency(entry: &'static Entry, table: &Table, settings: &Settings) -> Vec
             name: "all".to_owned(),
             estimate: Estimate::Mean(*mean),
         };
-        let family = Family {
-            rate: entry.id,
-            parts: vec![part],
-            against: None,
-        };
+        let family = Family::among(entry.id, vec![part]);
         Basis::of(Form::Plain, family)
     };
     vec![Figure {

@@ -158,14 +158,7 @@ fn plain(statistic: &Statistic, parts: Parts, groups: &Groups<'_>, blank: &Figur
         groups: vec![part.name.clone()],
         value: Ok(part.value()),
         n: vec![part.estimate.denominator().n],
-        basis: Basis::of(
-            Form::Plain,
-            Family {
-                rate: statistic.id,
-                parts: vec![part],
-                against: None,
-            },
-        ),
+        basis: Basis::of(Form::Plain, Family::among(statistic.id, vec![part])),
         ..blank.clone()
     };
     let none = |name: &str, reason: Reason, comparison| Figure {
@@ -230,11 +223,7 @@ pub(crate) fn between(rate: &'static str, form: Form, parts: Parts, blank: Figur
         figure.groups = ends.map(|p| p.name.clone()).to_vec();
         figure.n = ends.map(|p| p.estimate.denominator().n).to_vec();
     }
-    let family = Family {
-        rate,
-        parts,
-        against: None,
-    };
+    let family = Family::among(rate, parts);
     figure.basis = Basis::of(form, family);
     figure
 }

@@ -153,15 +153,14 @@ fn filled(blank: &Figure, name: String, estimate: Estimate, settings: &Settings)
             min_n: settings.min_n.max(1),
         }),
     };
-    let family = Family {
-        rate: blank.metric,
-        parts: vec![Part {
+    let family = Family::among(
+        blank.metric,
+        vec![Part {
             group: None,
             name,
             estimate,
         }],
-        against: None,
-    };
+    );
     Figure {
         n: vec![n],
         basis: if value.is_ok() {
@@ -298,11 +297,7 @@ fn gaps(entry: &'static Entry, table: &Table, settings: &Settings) -> Vec<Figure
         all.push(figure);
     }
     if let Some(figure) = farthest {
-        let family = Family {
-            rate: entry.id,
-            parts,
-            against: None,
-        };
+        let family = Family::among(entry.id, parts);
         all.push(Figure {
             comparison: Comparison::Whole,
             basis: if figure.value.is_ok() {

@@ -96,11 +96,9 @@ pub(super) fn epsilon(
 ) -> Figure {
     let c = settings.concentration;
     let (mut rates, mut left_out) = (Vec::new(), Vec::new());
-    let mut families = outcomes.of.map(|_| Family {
-        rate: outcomes.rate,
-        parts: Vec::new(),
-        against: None,
-    });
+    let mut families = outcomes
+        .of
+        .map(|_| Family::among(outcomes.rate, Vec::new()));
     for (at, group) in groups.groups().iter().enumerate() {
         let all = group.cell.all();
         if all.n == 0 || all.n < settings.min_n {

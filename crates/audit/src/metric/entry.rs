@@ -2,7 +2,7 @@
 
 use super::contrast::Last;
 use crate::figure::{Folded, Mean};
-use crate::{Cell, Figure, Groups, Reason, Settings, Share, Table};
+use crate::{AuditError, Cell, Figure, Groups, Reason, Settings, Share, Table};
 
 /// A column that a metric cannot do without.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -171,6 +171,19 @@ impl Entry {
     pub fn missing(&self, table: &Table) -> Vec<Need> {
         let missing = self.needs.iter().copied().filter(|n| !n.is_met(table));
         missing.collect()
+    }
+
+    /// An error that names the columns it needs and the table lacks.
+    pub(crate) fn require(&self, table: &Table) -> Result<(), AuditError> {
+        let missing = self.missing(table);
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let needs: Vec<&str> = missing.iter().map(|n| n.describe()).collect();
+        Err(AuditError::Needs {
+            metric: self.id,
+            needs: needs.join(" and "),
+        })
     }
 
     /// Whether it is of the table as a whole rather than of a grouping.

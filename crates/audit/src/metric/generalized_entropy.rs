@@ -228,11 +228,7 @@ pub(super) fn parted(
         index(&means, alpha)
     };
     let basis = if value.is_ok() {
-        let family = Family {
-            rate: "mean_benefit",
-            parts,
-            against: None,
-        };
+        let family = Family::among("mean_benefit", parts);
         Basis::of(Form::EntropyBetween { alpha }, family)
     } else {
         Basis::nothing()

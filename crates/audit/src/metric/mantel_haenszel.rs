@@ -91,14 +91,7 @@ fn odds(entry: &'static Entry, groups: &Groups<'_>, settings: &Settings) -> Vec<
         groups: vec![of.name.clone(), all[reference].name.clone()],
         value: Ok(value),
         n: vec![of.group.map_or(0, size), size(reference)],
-        basis: Basis::of(
-            form,
-            Family {
-                rate: entry.id,
-                parts,
-                against: None,
-            },
-        ),
+        basis: Basis::of(form, Family::among(entry.id, parts)),
         ..blank.clone()
     };
     let mut figures: Vec<Figure> = parts

@@ -167,14 +167,7 @@ fn checked(table: &Table, asked: &Asked) -> Result<Vec<Requirement>, AuditError>
     let mut all: Vec<Requirement> = Vec::new();
     for requirement in &asked.requirements {
         let entry = metric::find(&requirement.metric)?;
-        let missing = entry.missing(table);
-        if !missing.is_empty() {
-            let needs: Vec<&str> = missing.iter().map(|n| n.describe()).collect();
-            return Err(AuditError::Needs {
-                metric: entry.id,
-                needs: needs.join(" and "),
-            });
-        }
+        entry.require(table)?;
         let requirement = requirement.checked()?;
         if all.iter().any(|r| {
             r.metric == requirement.metric

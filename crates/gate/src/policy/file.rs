@@ -1,7 +1,6 @@
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 
-use proofmark_domain::Seed;
+use proofmark_domain::{Seed, hex};
 use sha2::{Digest, Sha256};
 use toml::de::DeTable;
 
@@ -106,10 +105,7 @@ impl Policy {
             table: root.get_ref(),
         };
         let mut policy = read(&root, known)?;
-        for byte in Sha256::digest(source) {
-            // Writing to a string cannot fail.
-            let _ = write!(policy.sha256, "{byte:02x}");
-        }
+        policy.sha256 = hex(&Sha256::digest(source));
         text.clone_into(&mut policy.source);
         Ok(policy)
     }

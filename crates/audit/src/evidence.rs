@@ -8,8 +8,7 @@
 //! their range ([`crate::inequality`]).
 //!
 //! # When it fails
-//! Means (AUC, errors) are held to be normal: few rows in a group are few rows. A variance of 0 of a mean without bounds
-//! says nothing, and the interval is infinite; there is none from one person.
+//! A mean of values without a known range has no limits that hold, and no interval.
 
 use std::f64::consts::SQRT_2;
 
@@ -172,7 +171,7 @@ impl Evidence {
                 alpha,
                 root,
             } => {
-                let i = inequality::over_persons(*errors, *favours, *alpha, at.far);
+                let i = inequality::over_persons(errors, favours.as_ref(), *alpha, at.far);
                 let of = |v: f64| if *root { (2.0 * v).sqrt() } else { v };
                 Interval {
                     low: of(i.low),
@@ -221,15 +220,21 @@ impl Evidence {
     /// How surprising the figure is if the truth is `null`: on the side away from equality for the farthest of many,
     /// on both sides for one contrast. One less the level at which the interval would just touch `null`.
     pub(crate) fn p_value(&self, null: f64) -> f64 {
+        // What is off by rounding is not beyond.
+        let (below, above) = (null - rounding(null), null + rounding(null));
+        let outside = |i: Interval| i.low > above || i.high < below;
         let beyond = |i: Interval| match self.scale {
-            Scale::Difference => i.low > null,
-            Scale::Ratio => i.high < null,
+            Scale::Difference => i.low > above,
+            Scale::Ratio => i.high < below,
+        };
+        let away = match self.scale {
+            Scale::Difference => above,
+            Scale::Ratio => below,
         };
         match &self.shape {
             Shape::One { pieces, picked, .. } => {
                 let z = least(|z| {
-                    let i = self.combined(pieces.iter().map(|p| p.interval(self.scale, z)));
-                    i.low > null || i.high < null
+                    outside(self.combined(pieces.iter().map(|p| p.interval(self.scale, z))))
                 });
                 let one = match picked {
                     0..=2 => 2.0 * normal_tail(z),
@@ -240,8 +245,8 @@ impl Evidence {
             Shape::Farthest(contrasts, signed) => {
                 let z = least(
                     |z| match (self.farthest(contrasts, *signed, z).0, self.scale) {
-                        (near, Scale::Difference) => near > null,
-                        (near, Scale::Ratio) => near < null,
+                        (near, Scale::Difference) => near > away,
+                        (near, Scale::Ratio) => near < away,
                     },
                 );
                 sidak_p(2.0 * normal_tail(z), contrasts.iter().map(Vec::len).sum())
@@ -254,14 +259,13 @@ impl Evidence {
                 let z = least(|z| inequality::beyond(means, weights, *alpha, z, null));
                 joint_tail(z, means.len().saturating_sub(1))
             }
-            Shape::Less(_) | Shape::Leaning(_) | Shape::Entropy { .. } => touching(|level| {
-                let i = self.interval(level);
-                i.low > null || i.high < null
-            }),
+            Shape::Less(_) | Shape::Leaning(_) | Shape::Entropy { .. } => {
+                touching(|level| outside(self.interval(level)))
+            }
             Shape::Extreme(sets) => {
                 let least = sets
                     .iter()
-                    .map(|s| s.p_value(self.scale, null))
+                    .map(|s| s.p_value(self.scale, away))
                     .fold(1.0, f64::min);
                 sidak_p(least, sets.len())
             }
@@ -302,7 +306,7 @@ impl Evidence {
                 root,
             } => Shape::Entropy {
                 errors: errors.scaled(factor),
-                favours: favours.map(|f| f.scaled(factor)),
+                favours: favours.as_ref().map(|f| f.scaled(factor)),
                 alpha: *alpha,
                 root: *root,
             },
@@ -316,6 +320,14 @@ impl Evidence {
             ..self.clone()
         }
     }
+}
+
+/// How far a figure may lie beyond a number and still be held to equal it.
+///
+/// 4/50 over 5/50 is four fifths and comes out a little less: rates, their differences and ratios are off by a few
+/// units of the last place of 1. Two figures of fewer than a million persons that are not equal are further apart.
+pub(crate) fn rounding(of: f64) -> f64 {
+    1e-14 * of.abs().max(1.0)
 }
 
 /// The largest critical value at which `beyond` still holds; it holds from 0 on or never.

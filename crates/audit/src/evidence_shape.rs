@@ -135,7 +135,7 @@ fn special(form: Form, families: &[Family]) -> Option<Shape> {
                 .map(|(arms, leans)| Shape::Leaning(arms.into_iter().zip(leans).collect()))
         }
         (Form::Entropy { alpha, root }, [errors, favours]) => {
-            let one = |family: &Family| arms(family)?.first().copied();
+            let one = |family: &Family| arms(family)?.into_iter().next();
             one(errors).map(|errors| Shape::Entropy {
                 errors,
                 // None where there are no errors.

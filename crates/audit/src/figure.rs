@@ -3,7 +3,7 @@
 use std::fmt;
 
 use proofmark_domain::Interval;
-use proofmark_stats::Noise;
+use proofmark_stats::{Histogram, Noise, Sample, effective_size_of_rate};
 use serde::{Deserialize, Serialize};
 
 use crate::metric::Rows;
@@ -50,7 +50,7 @@ impl fmt::Display for Reason {
 }
 
 /// A mean-like estimate of one group.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Mean {
     /// The estimate.
     pub value: f64,
@@ -60,6 +60,10 @@ pub struct Mean {
     pub denominator: Tally,
     /// What it cannot leave.
     pub range: Interval,
+    /// The samples it is a sum of means of, each apart from the others; mostly it is the mean of one. None where nothing
+    /// is known of what the values cannot leave: there are no limits then.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub samples: Vec<Sample>,
 }
 
 /// Any number.
@@ -99,36 +103,98 @@ pub struct Folded {
     pub denominator: Tally,
 }
 
-/// The weighted mean over those rows for which `value` gives one, with its variance; `range` holds every value.
+/// The weighted mean over those rows for which `value` gives one, with its variance; no value can leave `range`.
 pub(crate) fn mean_of(
     rows: Rows<'_>,
     range: Interval,
     value: impl Fn(&Table, usize) -> Option<f64>,
 ) -> Result<Mean, Reason> {
+    let weighted = rows.weighted();
+    let values: Vec<(f64, f64)> = weighted
+        .filter_map(|(row, weight)| Some((value(rows.table, row)?, weight)))
+        .collect();
+    mean(&values, range).ok_or(Reason::TooFew { n: 0, min_n: 1 })
+}
+
+/// The mean of values with weights above 0; none of nothing.
+pub(crate) fn mean(values: &[(f64, f64)], range: Interval) -> Option<Mean> {
     let mut denominator = Tally::default();
-    let mut sum = 0.0;
-    for (row, weight) in rows.weighted() {
-        if let Some(v) = value(rows.table, row) {
-            denominator.count(weight);
-            sum += weight * v;
-        }
+    for (_, weight) in values {
+        denominator.count(*weight);
     }
-    if denominator.n == 0 {
-        return Err(Reason::TooFew { n: 0, min_n: 1 });
+    // From the first: values that are all the same have that very value as their mean, and no variance.
+    let first = values.first()?.0;
+    let sum: f64 = values.iter().map(|(v, w)| w * (v - first)).sum();
+    let value = first + sum / denominator.weight;
+    let (mut spread, mut squares) = (0.0, 0.0);
+    for (v, weight) in values {
+        let square = weight * (v - value).powi(2);
+        spread += square;
+        squares += weight * square;
     }
-    let mean = sum / denominator.weight;
-    let mut squares = 0.0;
-    for (row, weight) in rows.weighted() {
-        if let Some(v) = value(rows.table, row) {
-            squares += (weight * (v - mean)).powi(2);
-        }
-    }
-    Ok(Mean {
-        value: mean,
+    let n = effective(denominator, spread, squares);
+    let sample = Histogram::new(range, values.iter().copied(), n);
+    Some(Mean {
+        value,
         variance: variance(squares, denominator),
         denominator,
         range,
+        samples: sample
+            .map(|values| Sample {
+                factor: 1.0,
+                values,
+            })
+            .into_iter()
+            .collect(),
     })
+}
+
+/// The mean of counted values.
+pub(crate) fn mean_of_counts(values: &[(f64, Tally)], denominator: Tally, range: Interval) -> Mean {
+    let value = values.iter().map(|(v, t)| v * t.weight).sum::<f64>() / denominator.weight;
+    let sum = |of: fn(&Tally) -> f64| -> f64 {
+        values
+            .iter()
+            .map(|(v, t)| of(t) * (v - value).powi(2))
+            .sum()
+    };
+    let squares = sum(|t| t.square);
+    let n = effective(denominator, sum(|t| t.weight), squares);
+    let weighted = values.iter().map(|(v, t)| (*v, t.weight));
+    let sample = Histogram::new(range, weighted, n);
+    Mean {
+        value,
+        variance: variance(squares, denominator),
+        denominator,
+        range,
+        samples: sample
+            .map(|values| Sample {
+                factor: 1.0,
+                values,
+            })
+            .into_iter()
+            .collect(),
+    }
+}
+
+/// As how many rows of equal weight weighted values count: as those whose mean has the same variance, and as no more than
+/// Kish's. `spread` is the sum of `w (v - mean)^2`, `squares` that of `w^2 (v - mean)^2`.
+pub(crate) fn effective(denominator: Tally, spread: f64, squares: f64) -> f64 {
+    let kish = denominator.effective();
+    if squares > 0.0 {
+        kish.min(denominator.weight * spread / squares)
+    } else {
+        kish
+    }
+}
+
+/// A rate that is part of a sum.
+pub(crate) fn sample(factor: f64, share: Share) -> Option<Sample> {
+    let (some, all) = (share.numerator, share.denominator);
+    let n = effective_size_of_rate((some.weight, some.square), (all.weight, all.square))?;
+    let others = (all.weight - some.weight).max(0.0);
+    let values = Histogram::new(UNIT, [(1.0, some.weight), (0.0, others)], n)?;
+    Some(Sample { factor, values })
 }
 
 /// The variance of a weighted mean from `sum of (w (v - mean))^2`; none from fewer than two.
@@ -138,7 +204,7 @@ pub(crate) fn variance(squares: f64, denominator: Tally) -> Option<f64> {
 }
 
 /// What one group's estimate is made of.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Estimate {
     /// A proportion.
@@ -147,8 +213,12 @@ pub enum Estimate {
     Smoothed(Share, f64),
     /// A mean of absolute values.
     Folded(Folded),
-    /// Anything else.
+    /// A mean, or a sum of means.
     Mean(Mean),
+    /// The square root of one.
+    Root(Mean),
+    /// What is normal but for its variance.
+    Normal(Mean),
 }
 
 impl Estimate {
@@ -158,7 +228,8 @@ impl Estimate {
             Self::Share(share) => share.value(),
             Self::Smoothed(share, concentration) => share.smoothed(*concentration),
             Self::Folded(folded) => Some(folded.value),
-            Self::Mean(mean) => Some(mean.value),
+            Self::Mean(mean) | Self::Normal(mean) => Some(mean.value),
+            Self::Root(mean) => Some(mean.value.sqrt()),
         }
     }
 
@@ -167,7 +238,7 @@ impl Estimate {
         match self {
             Self::Share(share) | Self::Smoothed(share, _) => share.denominator,
             Self::Folded(folded) => folded.denominator,
-            Self::Mean(mean) => mean.denominator,
+            Self::Mean(mean) | Self::Root(mean) | Self::Normal(mean) => mean.denominator,
         }
     }
 }

@@ -55,7 +55,7 @@ pub(crate) fn of_means(groups: &[(f64, f64)], alpha: f64) -> f64 {
 }
 
 /// The interval over persons from the share of errors and, if there are any, that of undeserved favours among them.
-pub(crate) fn over_persons(errors: Arm, favours: Option<Arm>, alpha: f64, z: f64) -> Interval {
+pub(crate) fn over_persons(errors: &Arm, favours: Option<&Arm>, alpha: f64, z: f64) -> Interval {
     if alpha <= 0.0 {
         // It is estimable, so that there is nobody without benefit; there may be.
         let favoured = |t: &[f64], g: &mut [f64]| {
@@ -64,7 +64,7 @@ pub(crate) fn over_persons(errors: Arm, favours: Option<Arm>, alpha: f64, z: f64
             value
         };
         return Interval {
-            low: Region::new(&[errors], z).least(&favoured),
+            low: Region::new(std::slice::from_ref(errors), z).least(&favoured),
             high: f64::INFINITY,
         };
     }
@@ -79,7 +79,7 @@ pub(crate) fn over_persons(errors: Arm, favours: Option<Arm>, alpha: f64, z: f64
         }
         value
     };
-    let arms: Vec<Arm> = std::iter::once(errors).chain(favours).collect();
+    let arms: Vec<Arm> = std::iter::once(errors).chain(favours).cloned().collect();
     let region = Region::new(&arms, z);
     Interval {
         low: region.least(&any),
@@ -138,14 +138,15 @@ mod tests {
             low: 0.0,
             high: f64::INFINITY,
         };
-        let mean = |value| Arm::mean(value, 0.0004, 1e6, line).expect("a mean");
+        let mean = |value| Arm::student(value, 0.0004, 1e6, line).expect("a mean");
         let (a, b) = (mean(1.2), mean(1.0));
-        let pair = proofmark_stats::Pair::new(a, b);
+        let pair = proofmark_stats::Pair::new(a.clone(), b.clone());
         let ratio = pair.interval(proofmark_stats::Scale::Ratio, Z);
+        let means = [a, b];
         for alpha in [0.0, 0.5, 1.0, 2.0] {
             let found = Interval {
-                low: least_between(&[a, b], &[3.0, 1.0], alpha, Z),
-                high: most_between(&[a, b], &[3.0, 1.0], alpha, Z),
+                low: least_between(&means, &[3.0, 1.0], alpha, Z),
+                high: most_between(&means, &[3.0, 1.0], alpha, Z),
             };
             let at = |r: f64| index(&[(r, 3.0), (1.0, 1.0)], alpha).0;
             assert!(
@@ -164,13 +165,13 @@ mod tests {
     #[test]
     fn no_error_is_no_certainty() {
         let most = rate(0.0, 100.0).limits(Z).high;
-        let found = over_persons(rate(0.0, 100.0), None, 2.0, Z);
+        let found = over_persons(&rate(0.0, 100.0), None, 2.0, Z);
         assert_eq!(found.low, 0.0);
         assert!(
             (found.high - most / (2.0 * (1.0 - most))).abs() < 1e-9,
             "{found:?}"
         );
-        let found = over_persons(rate(5.0, 100.0), Some(rate(5.0, 5.0)), 0.0, Z);
+        let found = over_persons(&rate(5.0, 100.0), Some(&rate(5.0, 5.0)), 0.0, Z);
         assert!(found.low > 0.0 && found.high.is_infinite());
     }
 

@@ -19,7 +19,7 @@
 use proofmark_domain::{Interval, Verdict};
 use proofmark_stats::{benjamini_hochberg, further_to_settle, sidak_level, sidak_p};
 
-use crate::evidence::{Evidence, picked_among};
+use crate::evidence::{Evidence, picked_among, rounding};
 use crate::{AuditError, Figure};
 
 /// Which side of the tolerance is asked for.
@@ -67,12 +67,8 @@ impl Requirement {
                 .is_none_or(|a| *a == figure.attribute)
     }
 
-    /// How far a figure may lie beyond the tolerance and still be held to equal it.
-    ///
-    /// 4/50 over 5/50 is four fifths and comes out a little less: rates, their differences and ratios are off by a few
-    /// units of the last place of 1. Two figures of fewer than a million persons that are not equal are further apart.
     fn rounding(&self) -> f64 {
-        1e-14 * self.tolerance.abs().max(1.0)
+        rounding(self.tolerance)
     }
 
     fn passes(&self, i: Interval) -> bool {

@@ -404,6 +404,7 @@ fn every_form_of_figure_has_an_interval_around_its_value() {
         .expect("a region");
     let settings = Settings {
         reference: vec![region(at)],
+        score_range: Some([1e-9, 1.0 - 1e-9].into()),
         ..Settings::default()
     };
     let measured = crate::measure(&table, &settings).expect("measured");

@@ -29,6 +29,7 @@ mod measure;
 pub mod metric;
 mod piece;
 mod practice;
+mod ranges;
 mod remade;
 pub mod render;
 pub mod report;

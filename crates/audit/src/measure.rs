@@ -121,6 +121,7 @@ fn check(table: &Table, settings: &Settings) -> Result<(), AuditError> {
             "a finite number of at least 0",
         );
     }
+    settings.check_ranges(table)?;
     if table.variant().is_some() && !table.attributes().is_empty() {
         let value = "given for a paired table, whose rows are not independent".to_owned();
         return wrong(

@@ -1,13 +1,12 @@
 //! One estimate or one contrast of a figure, with its interval at any critical value.
 
 use proofmark_domain::Interval;
-use proofmark_stats::{Arm, Pair, Scale};
+use proofmark_stats::{Arm, Pair, Sample, Scale};
 
-use crate::figure::LINE;
 use crate::{Estimate, Form, Mean, Part, Share, Tally};
 
 /// What a figure, or one of its contrasts, is made of.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Piece {
     /// An estimate by itself.
     Arm(Arm),
@@ -71,9 +70,15 @@ impl Piece {
 }
 
 fn pair(first: Arm, estimate: &Estimate, against: &Part, scale: Scale) -> Option<Pair> {
-    // What everybody without the group would have is not to be had from a mean of absolute values; that the group is among
-    // everybody makes the two go together, and the interval as of independent ones too wide rather than too narrow.
-    if against.group.is_some() || matches!(estimate, Estimate::Folded(_)) {
+    // What everybody without the group would have is not to be had from a mean of absolute values, nor from a sum of means;
+    // that the group is among everybody makes the two go together, and the interval as of independent ones too wide
+    // rather than too narrow.
+    let inseparable = match estimate {
+        Estimate::Folded(_) | Estimate::Normal(_) => true,
+        Estimate::Mean(mean) | Estimate::Root(mean) => mean.samples.len() != 1,
+        Estimate::Share(_) | Estimate::Smoothed(..) => false,
+    };
+    if against.group.is_some() || inseparable {
         return Some(Pair::new(first, arm(&against.estimate, scale)?));
     }
     let share = estimate.denominator().weight / against.estimate.denominator().weight;
@@ -88,70 +93,94 @@ fn pair(first: Arm, estimate: &Estimate, against: &Part, scale: Scale) -> Option
 /// An estimate with its limits; `None` where nobody is counted or there is no variance.
 pub(crate) fn arm(estimate: &Estimate, scale: Scale) -> Option<Arm> {
     match estimate {
-        Estimate::Share(Share {
-            numerator,
-            denominator,
-        }) => Arm::weighted_rate(sums(*numerator), sums(*denominator)),
-        Estimate::Smoothed(share, concentration) => Arm::smoothed(
-            sums(share.numerator),
-            sums(share.denominator),
-            *concentration,
-        ),
+        // Pseudo-counts are not data: what was observed is all that limits rest on.
+        Estimate::Share(share) | Estimate::Smoothed(share, _) => {
+            Arm::weighted_rate(sums(share.numerator), sums(share.denominator))
+        }
         Estimate::Folded(folded) => Arm::folded(
             folded.value,
             folded.variance,
             folded.denominator.effective(),
             folded.noise,
         ),
-        Estimate::Mean(mean) => {
-            let low = match scale {
-                Scale::Difference => mean.range.low,
-                // Only what is never negative has ratios.
-                Scale::Ratio => mean.range.low.max(0.0),
-            };
-            let range = Interval { low, ..mean.range };
-            Arm::mean(
-                mean.value,
-                mean.variance?,
-                mean.denominator.effective(),
-                range,
-            )
-        }
+        Estimate::Mean(mean) => bounded(mean, scale),
+        Estimate::Root(mean) => Arm::root(bounded(mean, scale)?),
+        Estimate::Normal(mean) => Arm::student(
+            mean.value,
+            mean.variance?,
+            mean.denominator.effective(),
+            mean.range,
+        ),
     }
+}
+
+/// None where the range of the values is not known.
+fn bounded(mean: &Mean, scale: Scale) -> Option<Arm> {
+    let low = match scale {
+        Scale::Difference => mean.range.low,
+        // Only what is never negative has ratios.
+        Scale::Ratio => mean.range.low.max(0.0),
+    };
+    let range = Interval { low, ..mean.range };
+    Arm::bounded(mean.value, mean.samples.clone(), range)
 }
 
 fn sums(tally: Tally) -> (f64, f64) {
     (tally.weight, tally.square)
 }
 
-/// Everybody without the group. Of means that are not sums over persons (AUC) it is an approximation.
+fn less(a: Tally, b: Tally) -> Tally {
+    let n = a.n.saturating_sub(b.n);
+    // Sums of weights are off by rounding; nobody weighs nothing.
+    let rest = |a: f64, b: f64| if n > 0 { (a - b).max(0.0) } else { 0.0 };
+    Tally {
+        n,
+        weight: rest(a.weight, b.weight),
+        square: rest(a.square, b.square),
+    }
+}
+
+/// Everybody without the group.
 fn others(all: &Estimate, group: &Estimate) -> Option<Estimate> {
-    let less = |a: Tally, b: Tally| {
-        let n = a.n.saturating_sub(b.n);
-        // Sums of weights are off by rounding; nobody weighs nothing.
-        let rest = |a: f64, b: f64| if n > 0 { (a - b).max(0.0) } else { 0.0 };
-        Tally {
-            n,
-            weight: rest(a.weight, b.weight),
-            square: rest(a.square, b.square),
-        }
-    };
     match (all, group) {
-        (Estimate::Share(a), Estimate::Share(g)) => Some(Estimate::Share(Share {
+        (
+            Estimate::Share(a) | Estimate::Smoothed(a, _),
+            Estimate::Share(g) | Estimate::Smoothed(g, _),
+        ) => Some(Estimate::Share(Share {
             numerator: less(a.numerator, g.numerator),
             denominator: less(a.denominator, g.denominator),
         })),
-        (Estimate::Mean(a), Estimate::Mean(g)) => {
-            let share = g.denominator.weight / a.denominator.weight;
-            let rest = 1.0 - share;
-            let variance = (a.variance? - share * share * g.variance?).max(0.0) / (rest * rest);
-            (rest > 0.0).then_some(Estimate::Mean(Mean {
-                value: (a.value - share * g.value) / rest,
-                variance: Some(variance),
-                denominator: less(a.denominator, g.denominator),
-                range: LINE,
-            }))
-        }
+        (Estimate::Mean(a), Estimate::Mean(g)) => Some(Estimate::Mean(other_rows(a, g)?)),
+        (Estimate::Root(a), Estimate::Root(g)) => Some(Estimate::Root(other_rows(a, g)?)),
         _ => None,
     }
+}
+
+fn other_rows(all: &Mean, group: &Mean) -> Option<Mean> {
+    let ([a], [g]) = (all.samples.as_slice(), group.samples.as_slice()) else {
+        return None;
+    };
+    let share = group.denominator.weight / all.denominator.weight;
+    let rest = 1.0 - share;
+    let denominator = less(all.denominator, group.denominator);
+    let mut values = a
+        .values
+        .without(&g.values, share, denominator.effective())?;
+    let variance =
+        (all.variance? - share * share * group.variance.unwrap_or(0.0)).max(0.0) / (rest * rest);
+    if denominator.square != denominator.weight && variance > 0.0 {
+        let n = denominator.effective();
+        let same_variance = values.variance() / variance;
+        values = values.scaled(same_variance.min(n) / n);
+    }
+    Some(Mean {
+        value: (all.value - share * group.value) / rest,
+        variance: Some(variance),
+        denominator,
+        range: all.range,
+        samples: vec![Sample {
+            factor: 1.0,
+            values,
+        }],
+    })
 }

@@ -1,3 +1,4 @@
+use proofmark_domain::Interval;
 use serde::{Deserialize, Serialize};
 
 /// What an audit holds to, beyond the table.
@@ -18,6 +19,12 @@ pub struct Settings {
     pub alpha: f64,
     /// Pseudo-counts that smooth differential fairness, above 0; 1.
     pub concentration: f64,
+    /// What scores cannot leave, whatever rows may still come; none stated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub score_range: Option<Interval>,
+    /// What true values cannot leave; none stated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_range: Option<Interval>,
     /// Neighbours of the consistency, 1 or more; 5.
     pub neighbours: usize,
     /// Whether features are divided by their standard deviation before neighbours are sought; true.
@@ -43,6 +50,8 @@ impl Default for Settings {
             bins: 10,
             alpha: 2.0,
             concentration: 1.0,
+            score_range: None,
+            target_range: None,
             neighbours: 5,
             standardise: true,
             distances: 400_000_000,

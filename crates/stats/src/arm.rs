@@ -2,9 +2,12 @@
 //!
 //! **Rates** take limits half-way between mid-P and Clopper and Pearson's (see [`crate::mid_p`] for why), of fractional
 //! counts where there are weights.
-//! **Means** take Student's: `value -+ t se`, cut off at their range, where `t` leaves as much as a normal variable does
-//! beyond `z`.
-//! **Smoothed rates** `(p W + c/2) / (W + c)` take the limits of `p`, smoothed likewise.
+//! **Means of values in a known range** take Gaffke's, from the histogram of the values ([`crate::gaffke`]). A sum of
+//! means that are estimated apart (two rates, the two samples behind an area under a curve) takes theirs by MOVER: their
+//! distances add up as squares.
+//! **Roots** of such means take the roots of the limits.
+//! **What is normal on a scale of its own** (logarithms of odds ratios) takes Student's limits: `value -+ t se`, where `t`
+//! leaves as much as a normal variable does beyond `z`.
 //! **Means of absolute values** `sum w |g|` of estimates `g` are too large by chance and never too small on average: the
 //! sum of `w |error|` is the most by which they can be, by the triangle inequality. Their lower limit is as far as that
 //! noise may reach, by the Wilson-Hilferty quantile of the gamma distribution of its mean and variance; the upper one is
@@ -15,50 +18,73 @@
 //! is chance as well). The number of which a plain rate has that variance, `p (1 - p) / v`, stands for `n`, and `p` times
 //! it for the count. It is right whether or not weights have to do with the outcome, on the safe side for weights made to
 //! match known totals, and knows nothing of clusters. Where `p` is 0 or 1, `v` says nothing: Kish's `W^2 / (S0 + S1)`
-//! stands in, which is right only for weights that have nothing to do with the outcome. Means always take Kish's, for
-//! Student's degrees of freedom; their variance is their own.
+//! stands in, which is right only for weights that have nothing to do with the outcome.
 //!
 //! **Reference.** Korn and Graubard, Survey Methodology 24 (1998); Kish, *Survey Sampling* (1965); Wilson and Hilferty,
 //! PNAS 17 (1931) for the quantile.
+
+use std::sync::Arc;
 
 use proofmark_domain::Interval;
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
 use crate::mid_p::half_way_limits;
-use crate::normal_tail;
+use crate::{Histogram, gaffke, normal_tail};
 
 /// Beyond this many degrees of freedom Student's distribution is the normal one for any purpose here.
 const NORMAL_FROM: f64 = 1e5;
 
 /// A group's estimate, independent of the other groups'.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Arm {
     value: f64,
     kind: Kind,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 enum Kind {
     Rate {
         n: f64,
     },
-    Mean {
+    Student {
         variance: f64,
         n: f64,
         range: Interval,
     },
-    Smoothed {
-        rate: f64,
-        n: f64,
-        weight: f64,
-        concentration: f64,
+    Bounded {
+        samples: Arc<[Sample]>,
+        range: Interval,
     },
+    Root(Box<Arm>),
     Folded {
         variance: f64,
         n: f64,
         noise: Noise,
     },
+}
+
+/// One of the samples, each apart from the others, that an estimate is a sum of means of.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Sample {
+    /// How often its mean counts: 1 for a mean by itself, minus for what is taken away.
+    pub factor: f64,
+    /// Its values.
+    pub values: Histogram,
+}
+
+impl Sample {
+    /// How far the estimate's lower and upper limits may lie from it for this sample's sake.
+    fn distances(&self, z: f64) -> (f64, f64) {
+        let (mean, i) = (self.values.mean(), gaffke::limits(&self.values, z));
+        let below = self.factor.abs() * (mean - i.low).max(0.0);
+        let above = self.factor.abs() * (i.high - mean).max(0.0);
+        if self.factor < 0.0 {
+            (above, below)
+        } else {
+            (below, above)
+        }
+    }
 }
 
 /// What chance adds to a mean of absolute values.
@@ -82,11 +108,6 @@ impl Noise {
     }
 }
 
-/// A weighted rate drawn towards one half by `concentration` pseudo-counts.
-fn smooth(rate: f64, weight: f64, concentration: f64) -> f64 {
-    (rate * weight + concentration / 2.0) / (weight + concentration)
-}
-
 impl Arm {
     /// A rate: `successes` of `n`, fractional where there are weights. `None` if it makes no sense or nobody was
     /// counted.
@@ -102,47 +123,42 @@ impl Arm {
 
     /// A rate of weighted rows: the weights of the successes and of all, each with the sum of their squares.
     pub fn weighted_rate(successes: (f64, f64), all: (f64, f64)) -> Option<Self> {
-        let kish = effective_sample_size(all.0, all.1)?;
-        let rate = successes.0 / all.0;
-        // Sums of weights are off by rounding.
-        let varies = rate > 1e-9 && rate < 1.0 - 1e-9;
-        let n = if varies {
-            let others = (all.1 - successes.1).max(0.0);
-            let squares = (1.0 - rate).powi(2) * successes.1 + rate * rate * others;
-            rate * (1.0 - rate) * all.0 * all.0 / squares
-        } else {
-            kish
-        };
-        Self::rate(rate * n, n)
+        let n = effective_size_of_rate(successes, all)?;
+        Self::rate(successes.0 / all.0 * n, n)
     }
 
-    /// A mean, or what behaves like one: its value, the variance *of that estimate*, the (effective) sample size it
+    /// What is normal but for its variance: its value, the variance *of that estimate*, the (effective) sample size it
     /// rests on, and the range it cannot leave.
     ///
     /// A variance of 0 is no certainty: such an estimate is held to have been able to miss what is as rare as a count
     /// of 0 of `n` leaves open.
-    pub fn mean(value: f64, variance: f64, n: f64, range: Interval) -> Option<Self> {
+    pub fn student(value: f64, variance: f64, n: f64, range: Interval) -> Option<Self> {
         let sound = value.is_finite() && variance >= 0.0 && n > 0.0 && range.low <= range.high;
         (sound && value >= range.low - 1e-9 && value <= range.high + 1e-9).then_some(Self {
             value: value.clamp(range.low, range.high),
-            kind: Kind::Mean { variance, n, range },
+            kind: Kind::Student { variance, n, range },
         })
     }
 
-    /// A smoothed rate: the weights of the successes and of all, each with the sum of their squares, and pseudo-counts of
-    /// at least 0, half of them successes.
-    pub fn smoothed(successes: (f64, f64), all: (f64, f64), concentration: f64) -> Option<Self> {
-        let plain = Self::weighted_rate(successes, all)?;
-        let weight = all.0;
-        let sound = concentration >= 0.0 && concentration.is_finite();
-        sound.then_some(Self {
-            value: smooth(plain.value, weight, concentration),
-            kind: Kind::Smoothed {
-                rate: plain.value,
-                n: plain.n(),
-                weight,
-                concentration,
+    /// A mean of values in a known range, or a sum of means of samples that are apart from each other; `range` is what the
+    /// sum cannot leave.
+    pub fn bounded(value: f64, samples: Vec<Sample>, range: Interval) -> Option<Self> {
+        let sound = |s: &Sample| s.factor.is_finite() && s.values.is_sound();
+        let known = value.is_finite() && !samples.is_empty() && samples.iter().all(sound);
+        (known && range.low <= range.high).then(|| Self {
+            value,
+            kind: Kind::Bounded {
+                samples: samples.into(),
+                range,
             },
+        })
+    }
+
+    /// The square root of an estimate of at least 0.
+    pub fn root(square: Self) -> Option<Self> {
+        (square.value >= 0.0).then(|| Self {
+            value: square.value.sqrt(),
+            kind: Kind::Root(Box::new(square)),
         })
     }
 
@@ -161,25 +177,15 @@ impl Arm {
         self.value
     }
 
-    /// The (effective) sample size.
-    pub fn n(&self) -> f64 {
-        match self.kind {
-            Kind::Rate { n }
-            | Kind::Mean { n, .. }
-            | Kind::Smoothed { n, .. }
-            | Kind::Folded { n, .. } => n,
-        }
-    }
-
     /// The limits that a normal variable's `-z` and `z` stand for.
     pub fn limits(&self, z: f64) -> Interval {
-        match self.kind {
-            Kind::Rate { n } => half_way_limits((self.value * n).min(n), n, z),
-            Kind::Mean { variance, n, range } => {
-                let half = if variance > 0.0 {
+        match &self.kind {
+            Kind::Rate { n } => half_way_limits((self.value * n).min(*n), *n, z),
+            Kind::Student { variance, n, range } => {
+                let half = if *variance > 0.0 {
                     student(z, n - 1.0) * variance.sqrt()
                 } else if z > 0.0 {
-                    (range.high - range.low) * half_way_limits(0.0, n, z).high
+                    (range.high - range.low) * half_way_limits(0.0, *n, z).high
                 } else {
                     0.0
                 };
@@ -188,16 +194,23 @@ impl Arm {
                     high: (self.value + half).min(range.high),
                 }
             }
-            Kind::Smoothed {
-                rate,
-                n,
-                weight,
-                concentration,
-            } => {
-                let i = half_way_limits((rate * n).min(n), n, z);
+            Kind::Bounded { samples, range } => {
+                let (mut below, mut above) = (0.0_f64, 0.0_f64);
+                for sample in samples.iter() {
+                    let distances = sample.distances(z);
+                    below = below.hypot(distances.0);
+                    above = above.hypot(distances.1);
+                }
                 Interval {
-                    low: smooth(i.low, weight, concentration),
-                    high: smooth(i.high, weight, concentration),
+                    low: (self.value - below).max(range.low),
+                    high: (self.value + above).min(range.high),
+                }
+            }
+            Kind::Root(square) => {
+                let i = square.limits(z);
+                Interval {
+                    low: i.low.max(0.0).sqrt(),
+                    high: i.high.max(0.0).sqrt(),
                 }
             }
             Kind::Folded { variance, n, noise } => Interval {
@@ -210,23 +223,19 @@ impl Arm {
     /// The same estimate from `factor` times as many.
     #[must_use]
     pub fn scaled(&self, factor: f64) -> Self {
-        let mut value = self.value;
-        let kind = match self.kind {
+        let kind = match &self.kind {
             Kind::Rate { n } => Kind::Rate { n: n * factor },
-            Kind::Smoothed {
-                rate,
-                n,
-                weight,
-                concentration,
-            } => {
-                value = smooth(rate, weight * factor, concentration);
-                Kind::Smoothed {
-                    rate,
-                    n: n * factor,
-                    weight: weight * factor,
-                    concentration,
+            Kind::Bounded { samples, range } => {
+                let more = |s: &Sample| Sample {
+                    factor: s.factor,
+                    values: s.values.scaled(factor),
+                };
+                Kind::Bounded {
+                    samples: samples.iter().map(more).collect(),
+                    range: *range,
                 }
             }
+            Kind::Root(square) => Kind::Root(Box::new(square.scaled(factor))),
             Kind::Folded { variance, n, noise } => Kind::Folded {
                 variance: variance / factor,
                 n: n * factor,
@@ -235,13 +244,16 @@ impl Arm {
                     variance: noise.variance / factor,
                 },
             },
-            Kind::Mean { variance, n, range } => Kind::Mean {
+            Kind::Student { variance, n, range } => Kind::Student {
                 variance: variance / factor,
                 n: n * factor,
-                range,
+                range: *range,
             },
         };
-        Self { value, kind }
+        Self {
+            value: self.value,
+            kind,
+        }
     }
 
     pub(crate) fn limited(&self, z: f64) -> (f64, Interval) {
@@ -256,6 +268,20 @@ impl Arm {
             _ => 0.0,
         }
     }
+}
+
+/// The number of rows of equal weight whose rate has the variance of this one: the weights of the successes and of all, each
+/// with the sum of their squares. None of nothing.
+pub fn effective_size_of_rate(successes: (f64, f64), all: (f64, f64)) -> Option<f64> {
+    let kish = effective_sample_size(all.0, all.1)?;
+    let rate = successes.0 / all.0;
+    // Sums of weights are off by rounding.
+    if rate <= 1e-9 || rate >= 1.0 - 1e-9 {
+        return Some(kish);
+    }
+    let others = (all.1 - successes.1).max(0.0);
+    let squares = (1.0 - rate).powi(2) * successes.1 + rate * rate * others;
+    Some(rate * (1.0 - rate) * all.0 * all.0 / squares)
 }
 
 /// Kish's effective sample size of weights with this sum and this sum of squares.
@@ -295,10 +321,79 @@ mod tests {
         low: 0.0,
         high: 1.0,
     };
+    const SIGNED: Interval = Interval {
+        low: -1.0,
+        high: 1.0,
+    };
     const LINE: Interval = Interval {
         low: f64::NEG_INFINITY,
         high: f64::INFINITY,
     };
+
+    fn n(arm: &Arm) -> f64 {
+        match arm.kind {
+            Kind::Rate { n } => n,
+            _ => f64::NAN,
+        }
+    }
+
+    fn bounded(values: &[f64]) -> Arm {
+        let n = values.len() as f64;
+        let weighted = values.iter().map(|v| (*v, 1.0));
+        let sample = Sample {
+            factor: 1.0,
+            values: Histogram::new(UNIT, weighted, n).expect("in range"),
+        };
+        Arm::bounded(values.iter().sum::<f64>() / n, vec![sample], UNIT).expect("sound")
+    }
+
+    /// Half of one rate and half of another, estimated apart: MOVER.
+    #[test]
+    fn a_sum_of_samples_adds_distances_as_squares() {
+        let rate = |x: f64, n: f64| Sample {
+            factor: 0.5,
+            values: Histogram::new(UNIT, [(0.0, n - x), (1.0, x)], n).expect("in range"),
+        };
+        let arm = Arm::bounded(0.5, vec![rate(3.0, 10.0), rate(14.0, 20.0)], UNIT).unwrap();
+        let i = arm.limits(1.96);
+        let [a, b] = [(3, 10), (14, 20)].map(|(x, n)| crate::clopper_pearson(x, n, 0.950_004_2));
+        let low = 0.5 - 0.5 * (0.3 - a.low).hypot(0.7 - b.low);
+        let high = 0.5 + 0.5 * (a.high - 0.3).hypot(b.high - 0.7);
+        assert!(
+            (i.low - low).abs() < 1e-6 && (i.high - high).abs() < 1e-6,
+            "{i:?}"
+        );
+        // Taken away, it is the other limit that counts.
+        let less = Sample {
+            factor: -1.0,
+            ..rate(3.0, 10.0)
+        };
+        let i = Arm::bounded(-0.3, vec![less], SIGNED).unwrap().limits(1.96);
+        assert!(
+            (i.low + a.high).abs() < 1e-6 && (i.high + a.low).abs() < 1e-6,
+            "{i:?}"
+        );
+    }
+
+    #[test]
+    fn a_root_has_the_roots_of_the_limits() {
+        let square = bounded(&[0.04, 0.09, 0.0, 0.25, 0.36, 0.04]);
+        let root = Arm::root(square.clone()).unwrap();
+        let (i, j) = (square.limits(1.5), root.limits(1.5));
+        assert_eq!((j.low, j.high), (i.low.sqrt(), i.high.sqrt()));
+        assert_eq!(root.value(), square.value().sqrt());
+    }
+
+    #[test]
+    fn a_sample_that_makes_no_sense_is_none() {
+        let values = Histogram::new(UNIT, [(0.5, 1.0)], 1.0).unwrap();
+        let sample = Sample {
+            factor: f64::NAN,
+            values,
+        };
+        assert_eq!(Arm::bounded(0.5, vec![sample], UNIT), None);
+        assert_eq!(Arm::bounded(0.5, Vec::new(), UNIT), None);
+    }
 
     /// Student's quantiles, any table: 12.706, 2.228, 1.984; 0.9995 of 10 degrees: 4.587.
     #[test]
@@ -315,22 +410,22 @@ mod tests {
     #[test]
     fn means_are_student_and_stay_in_range() {
         let z = normal_critical(0.95);
-        let arm = Arm::mean(0.9, 0.01, 11.0, UNIT).unwrap();
+        let arm = Arm::student(0.9, 0.01, 11.0, UNIT).unwrap();
         let i = arm.limits(z);
         assert!(
             (i.low - (0.9 - 0.2228)).abs() < 1e-4 && i.high == 1.0,
             "{i:?}"
         );
-        assert!(Arm::mean(2.0, 0.01, 11.0, UNIT).is_none());
-        assert!(Arm::mean(0.5, f64::NAN, 11.0, UNIT).is_none());
+        assert!(Arm::student(2.0, 0.01, 11.0, UNIT).is_none());
+        assert!(Arm::student(0.5, f64::NAN, 11.0, UNIT).is_none());
     }
 
     #[test]
     fn no_variance_is_no_certainty() {
         let z = normal_critical(0.95);
-        let i = Arm::mean(1.0, 0.0, 10.0, UNIT).unwrap().limits(z);
+        let i = Arm::student(1.0, 0.0, 10.0, UNIT).unwrap().limits(z);
         assert!((i.low - (0.025_f64 / 0.75).powf(0.1)).abs() < 1e-9 && i.high == 1.0);
-        let i = Arm::mean(1.0, 0.0, 10.0, LINE).unwrap().limits(z);
+        let i = Arm::student(1.0, 0.0, 10.0, LINE).unwrap().limits(z);
         assert!(i.low.is_infinite() && i.high.is_infinite());
     }
 
@@ -354,9 +449,9 @@ mod tests {
     fn weights_that_go_with_the_outcome() {
         let arm = Arm::weighted_rate((6.0, 18.0), (10.0, 22.0)).unwrap();
         assert!((arm.value() - 0.6).abs() < 1e-15);
-        assert!((arm.n() - 0.24 / 0.0432).abs() < 1e-12, "{arm:?}");
+        assert!((n(&arm) - 0.24 / 0.0432).abs() < 1e-12, "{arm:?}");
         let none = Arm::weighted_rate((0.0, 0.0), (4.0, 10.0)).unwrap();
-        assert!((none.n() - 1.6).abs() < 1e-15, "{none:?}");
+        assert!((n(&none) - 1.6).abs() < 1e-15, "{none:?}");
     }
 
     /// A critical value beyond all numbers leaves everything open.
@@ -368,7 +463,7 @@ mod tests {
         };
         assert!(everything(Arm::rate(3.0, 10.0)));
         assert!(everything(Arm::rate(300_000.0, 1e6)));
-        assert!(everything(Arm::mean(0.3, 0.01, 10.0, UNIT)));
+        assert!(everything(Arm::student(0.3, 0.01, 10.0, UNIT)));
     }
 
     proptest! {
@@ -385,8 +480,8 @@ mod tests {
         fn more_narrow(n in 3_u32..300, part in 0.0..=1.0_f64, factor in 1.0..50.0_f64) {
             let n = f64::from(n);
             let rate = Arm::rate((part * n).floor(), n).unwrap();
-            let mean = Arm::mean(part, 0.25 / n, n, UNIT).unwrap();
-            for arm in [rate, mean] {
+            let mean = Arm::student(part, 0.25 / n, n, UNIT).unwrap();
+            for arm in [rate, mean, bounded(&[part, 0.1, 0.3, part, 0.2])] {
                 let (i, j) = (arm.limits(1.96), arm.scaled(factor).limits(1.96));
                 prop_assert!(i.low <= j.low + 1e-9 && j.high <= i.high + 1e-9);
             }

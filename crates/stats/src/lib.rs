@@ -2,6 +2,7 @@
 //!
 //! * [`random`]: every random number proofmark uses, counter-based and keyed by sample.
 //! * [`clopper_pearson`], [`wilson`], [`mid_p`]: intervals for a rate that was counted.
+//! * [`Histogram`]: values in a range, and Gaffke's limits of their mean ([`Arm::bounded`]).
 //! * [`newcombe`]: the usual interval for two rates compared, by which ours are measured; [`mover_difference`] and [`mover_ratio`] for
 //!   any two estimates with limits.
 //! * [`Contrasts`]: many groups compared at once, and the two furthest apart.
@@ -12,6 +13,8 @@
 mod arm;
 mod beta;
 mod fisher;
+mod gaffke;
+mod histogram;
 mod interval;
 mod mid_p;
 mod mover;
@@ -26,8 +29,9 @@ mod simultaneous;
 mod studentised_range;
 mod two_sd;
 
-pub use arm::{Arm, Noise, effective_sample_size};
+pub use arm::{Arm, Noise, Sample, effective_sample_size, effective_size_of_rate};
 pub use fisher::fisher_exact;
+pub use histogram::Histogram;
 pub use interval::{clopper_pearson, clopper_pearson_lower, clopper_pearson_upper, wilson};
 pub use mid_p::mid_p;
 pub use mover::{mover_difference, mover_ratio};

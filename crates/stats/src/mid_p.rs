@@ -55,6 +55,11 @@ pub(crate) fn half_way_limits(successes: f64, n: f64, z: f64) -> Interval {
     limits(successes, n, z, HALF_WAY)
 }
 
+/// Clopper and Pearson's limits, with the tail that a normal variable leaves beyond `z`; counts need not be whole.
+pub(crate) fn clopper_pearson_limits(successes: f64, n: f64, z: f64) -> Interval {
+    limits(successes, n, z, 1.0)
+}
+
 fn limits(successes: f64, n: f64, z: f64, share: f64) -> Interval {
     if !(n > 0.0 && n.is_finite() && successes >= 0.0 && successes <= n && z >= 0.0)
         || z.is_infinite()

@@ -33,17 +33,20 @@ pub fn mover_difference((a, i): Limited, (b, j): Limited) -> Interval {
 /// Limits of `a / b`, both at least 0; the upper one is infinite where `b`'s lower limit is 0.
 pub fn mover_ratio((a, i): Limited, (b, j): Limited) -> Interval {
     let product = a * b;
-    let root = |x: f64, y: f64| (product * product - x * y).max(0.0).sqrt();
-    let (low_a, high_b) = (i.low * (2.0 * a - i.low), j.high * (2.0 * b - j.high));
-    let (high_a, low_b) = (i.high * (2.0 * a - i.high), j.low * (2.0 * b - j.low));
+    // By distances, not as the square of the product less what hardly differs from it: estimates without any have no
+    // rounding for an interval either.
+    let (low_a, low_b) = (i.low * (2.0 * a - i.low), j.low * (2.0 * b - j.low));
+    let root = |one: f64, apart: f64, low: f64, other: f64| {
+        (one * one * apart * apart + low * other * other).sqrt()
+    };
     Interval {
         low: if low_a > 0.0 {
-            low_a / (product + root(low_a, high_b))
+            low_a / (product + root(b, a - i.low, low_a, j.high - b))
         } else {
             0.0
         },
         high: if low_b > 0.0 {
-            (product + root(high_a, low_b)) / low_b
+            (product + root(a, b - j.low, low_b, i.high - a)) / low_b
         } else {
             f64::INFINITY
         },
@@ -85,6 +88,19 @@ mod tests {
         assert!(i.low > 0.0 && i.high.is_infinite());
         let i = mover_ratio(limited(0.0, 10.0), limited(0.0, 10.0));
         assert_eq!((i.low, i.high), (0.0, f64::INFINITY));
+    }
+
+    /// Estimates without any distance to their limits, such as constants, have the ratio they have.
+    #[test]
+    fn a_ratio_of_constants_is_their_ratio() {
+        for v in [0.1, 0.3, 1e-12, 7e20] {
+            let constant = (v, Interval { low: v, high: v });
+            let i = mover_ratio(constant, constant);
+            assert!(
+                (i.low - 1.0).abs() < 1e-15 && (i.high - 1.0).abs() < 1e-15,
+                "{i:?}"
+            );
+        }
     }
 
     proptest! {

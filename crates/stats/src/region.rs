@@ -218,7 +218,7 @@ mod tests {
     };
 
     fn normal(value: f64, error: f64) -> Arm {
-        Arm::mean(value, error * error, 1e9, LINE).expect("sound")
+        Arm::student(value, error * error, 1e9, LINE).expect("sound")
     }
 
     /// Chi-squared, any table: 95 % points 3.841, 5.991, 18.307.

@@ -75,7 +75,7 @@ impl Scale {
 }
 
 /// One group and what it is compared with.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Pair {
     /// The group.
     pub first: Arm,
@@ -130,7 +130,7 @@ impl Pair {
         Self {
             first: self.first.scaled(factor),
             second: self.second.scaled(factor),
-            ..*self
+            share: self.share,
         }
     }
 }
@@ -182,7 +182,7 @@ impl Contrasts {
     pub fn values(&self, scale: Scale) -> Vec<f64> {
         match self {
             Self::Within(arms) => pairs(arms)
-                .map(|(a, b)| Pair::new(*a, *b).value(scale))
+                .map(|(a, b)| Pair::new(a.clone(), b.clone()).value(scale))
                 .collect(),
             Self::Against(pairs) => pairs.iter().map(|p| p.value(scale)).collect(),
         }

@@ -40,12 +40,12 @@ fn the_largest_difference_is_bounded_by_its_contrasts() {
 #[test]
 fn comparing_with_everybody_scales_the_comparison_with_the_others() {
     // 10 of 40 against 60 of 120: all together 70 of 160, a quarter of them in the group.
-    let [a, b] = arms(&[(10, 40), (60, 120)])[..] else {
+    let [a, b] = &arms(&[(10, 40), (60, 120)])[..] else {
         unreachable!()
     };
     let pair = Pair {
-        first: a,
-        second: b,
+        first: a.clone(),
+        second: b.clone(),
         share: 0.25,
     };
     assert!((pair.value(Scale::Difference) - (0.25 - 70.0 / 160.0)).abs() < 1e-12);
@@ -56,8 +56,8 @@ fn comparing_with_everybody_scales_the_comparison_with_the_others() {
     );
     assert!(d.low < -0.1875 && d.high > -0.1875 && d.high < 0.0 && r.high < 1.0);
     let nobody = Pair {
-        first: a,
-        second: arms(&[(0, 120)])[0],
+        first: a.clone(),
+        second: arms(&[(0, 120)])[0].clone(),
         share: 0.25,
     };
     assert_eq!(nobody.value(Scale::Ratio), 4.0);
@@ -86,7 +86,7 @@ proptest! {
     fn p_values_and_intervals_agree(arms in some_arms(), null in 0.0..0.3_f64, level in 0.6..0.999_f64) {
         for contrasts in [
             Contrasts::Within(arms.clone()),
-            Contrasts::Against(arms[1..].iter().map(|a| Pair::new(*a, arms[0])).collect()),
+            Contrasts::Against(arms[1..].iter().map(|a| Pair::new(a.clone(), arms[0].clone())).collect()),
         ] {
             for (scale, null) in [(Scale::Difference, null), (Scale::Ratio, 1.0 - null)] {
                 let p = contrasts.p_value(scale, null);
@@ -103,7 +103,7 @@ proptest! {
 
     #[test]
     fn order_of_groups_changes_nothing(arms in some_arms()) {
-        let back: Vec<Arm> = arms.iter().rev().copied().collect();
+        let back: Vec<Arm> = arms.iter().rev().cloned().collect();
         for scale in [Scale::Difference, Scale::Ratio] {
             let (i, j) = (
                 Contrasts::Within(arms.clone()).extreme(scale, 0.95),

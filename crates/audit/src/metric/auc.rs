@@ -6,7 +6,7 @@
 //! # Maths
 //! `P(S+ > S-) + P(S+ = S-) / 2` over pairs of a positive and a negative of the group, each pair weighing the product
 //! of its weights. Variance by placements: with `V_i` the share of negatives below positive `i` (ties half) and `V_j`
-//! that of positives above negative `j`, it is the sum of the variances of the two means.
+//! that of positives above negative `j`, it is the sum of the variances of the two means. Limits add the distances of the two means' own limits as squares.
 //!
 //! # Reference
 //! Hanley and `McNeil`, Radiology 1982; `DeLong`, `DeLong` and Clarke-Pearson, Biometrics 1988; Borkan et al., "Nuanced
@@ -39,7 +39,7 @@
 
 use super::entry::entries;
 use super::{Entry, Need, Of, Rows, Statistic};
-use crate::figure::{UNIT, variance};
+use crate::figure::{UNIT, mean};
 use crate::{Mean, Reason, Tally};
 
 /// Area under the ROC curve.
@@ -97,30 +97,35 @@ fn area(rows: Rows<'_>) -> Result<Mean, Reason> {
     let value = sum / (positives.weight * negatives.weight);
 
     let (mut negatives_below, mut positives_below) = (0.0, 0.0);
-    let (mut of_positives, mut of_negatives) = (0.0, 0.0);
+    let (mut of_positives, mut of_negatives) = (Vec::new(), Vec::new());
     for tie in ties() {
         let (p, n) = (weight(tie, true), weight(tie, false));
         let placed = (negatives_below + n / 2.0) / negatives.weight;
         let above = (positives.weight - positives_below - p / 2.0) / positives.weight;
         for (_, positive, w) in tie {
             if *positive {
-                of_positives += (w * (placed - value)).powi(2);
+                of_positives.push((placed, *w));
             } else {
-                of_negatives += (w * (above - value)).powi(2);
+                of_negatives.push((above, *w));
             }
         }
         negatives_below += n;
         positives_below += p;
     }
-    let variances = (
-        variance(of_positives, positives),
-        variance(of_negatives, negatives),
-    );
+    let means = [of_positives, of_negatives].map(|placements| mean(&placements, UNIT));
+    let variances = means
+        .each_ref()
+        .map(|m| m.as_ref().and_then(|m| m.variance));
     Ok(Mean {
         value,
-        variance: variances.0.zip(variances.1).map(|(a, b)| a + b),
+        variance: variances[0].zip(variances[1]).map(|(a, b)| a + b),
         denominator: fewer,
         range: UNIT,
+        samples: means
+            .into_iter()
+            .flatten()
+            .flat_map(|m| m.samples)
+            .collect(),
     })
 }
 

@@ -36,7 +36,7 @@
 
 use super::entry::entries;
 use super::{Entry, Need, Of, Rows, Statistic};
-use crate::figure::UNIT;
+use crate::figure::{UNIT, sample};
 use crate::{Cell, Mean, Reason, Share};
 
 /// Mean of true-positive and true-negative rate.
@@ -82,5 +82,9 @@ fn balanced(rows: Rows<'_>) -> Result<Mean, Reason> {
         variance: Some((variance(tpr, p) + variance(tnr, q)) / 4.0),
         denominator: fewer.denominator,
         range: UNIT,
+        samples: [tpr, tnr]
+            .into_iter()
+            .filter_map(|s| sample(0.5, s))
+            .collect(),
     })
 }

@@ -49,7 +49,8 @@ use super::contrast::{blank, too_few};
 use super::differential_fairness::{DECISIONS, LABELS, epsilon};
 use super::{Entry, Ideal, Need, Run};
 use crate::figure::{
-    Basis, Comparison, Estimate, Family, Figure, Form, Mean, Part, Reason, SIGNED_UNIT, variance,
+    Basis, Comparison, Estimate, Family, Figure, Form, Mean, Part, Reason, SIGNED_UNIT,
+    mean_of_counts,
 };
 use crate::{Cell, Groups, Settings, Share};
 
@@ -169,16 +170,8 @@ fn share(cell: &Cell) -> Share {
 
 /// The mean of decision less label: 1 for an undeserved favour, -1 for an undeserved refusal.
 fn change(cell: &Cell) -> Mean {
-    let denominator = cell.all();
-    let value = (cell.fp.weight - cell.fn_.weight) / denominator.weight;
-    let squares = [(cell.fp, 1.0), (cell.fn_, -1.0), (cell.correct(), 0.0)]
-        .map(|(tally, change)| tally.square * (change - value).powi(2));
-    Mean {
-        value,
-        variance: variance(squares.iter().sum(), denominator),
-        denominator,
-        range: SIGNED_UNIT,
-    }
+    let changes = [(1.0, cell.fp), (-1.0, cell.fn_), (0.0, cell.correct())];
+    mean_of_counts(&changes, cell.all(), SIGNED_UNIT)
 }
 
 #[cfg(test)]

@@ -42,9 +42,9 @@ use super::contrast::{blank, too_few};
 use super::strata::cells;
 use super::{Entry, Ideal, Need, Run};
 use crate::figure::{
-    Basis, Comparison, Estimate, Family, Figure, Form, Mean, Part, Reason, SIGNED_UNIT,
+    Basis, Comparison, Estimate, Family, Figure, Form, Mean, Part, Reason, SIGNED_UNIT, sample,
 };
-use crate::{Cell, Groups, Settings, Tally};
+use crate::{Cell, Groups, Settings, Share, Tally};
 
 /// Conditional demographic disparity in the list of metrics.
 pub(crate) static ENTRIES: &[Entry] = &[Entry {
@@ -76,18 +76,25 @@ fn disparity(entry: &'static Entry, groups: &Groups<'_>, settings: &Settings) ->
             left_out.push(too_few(group, n, settings));
             continue;
         }
-        let (mut sum, mut variance) = (0.0, 0.0);
+        let (mut sum, mut variance, mut samples) = (0.0, 0.0, Vec::new());
         let mut denominator = Tally::default();
         for (cells, all) in &strata {
-            let of = |part: Tally, all: Tally| {
-                let p = part.weight / all.weight;
-                (p, p * (1.0 - p) / all.effective())
+            let of = |numerator: Tally, denominator: Tally| {
+                let p = numerator.weight / denominator.weight;
+                let share = Share {
+                    numerator,
+                    denominator,
+                };
+                (p, p * (1.0 - p) / denominator.effective(), share)
             };
-            let (refused, of_refused) = of(cells[at].unfavourable(), all.unfavourable());
-            let (accepted, of_accepted) = of(cells[at].favourable(), all.favourable());
+            let (refused, of_refused, refusals) = of(cells[at].unfavourable(), all.unfavourable());
+            let (accepted, of_accepted, acceptances) = of(cells[at].favourable(), all.favourable());
             let weight = all.all().weight;
             sum += weight * (refused - accepted);
             variance += weight.powi(2) * (of_refused + of_accepted);
+            let part = weight / total;
+            samples.extend(sample(part, refusals));
+            samples.extend(sample(-part, acceptances));
             denominator = denominator + cells[at].all();
         }
         let mean = Mean {
@@ -95,6 +102,7 @@ fn disparity(entry: &'static Entry, groups: &Groups<'_>, settings: &Settings) ->
             variance: Some(variance / total.powi(2)),
             denominator,
             range: SIGNED_UNIT,
+            samples,
         };
         parts.push(Part {
             group: Some(at),

@@ -43,7 +43,7 @@ use super::contrast::blank;
 use super::strata::cells;
 use super::{Entry, Ideal, Need, Run};
 use crate::figure::{
-    Basis, Comparison, Estimate, Family, Figure, Form, Mean, Part, Reason, SIGNED_UNIT,
+    Basis, Comparison, Estimate, Family, Figure, Form, Mean, Part, Reason, SIGNED_UNIT, sample,
 };
 use crate::{Cell, Groups, Settings, Share, Tally};
 
@@ -79,7 +79,7 @@ fn standardised(entry: &'static Entry, groups: &Groups<'_>, settings: &Settings)
                     parts.push(part.clone());
                     Figure {
                         comparison: Comparison::Pair,
-                        value: Ok(mean.value),
+                        value: Ok(part.value()),
                         n: n.to_vec(),
                         basis: basis(entry.id, Form::Plain, vec![part]),
                         groups: pair,
@@ -132,7 +132,7 @@ fn difference(
         numerator: c.favourable(),
         denominator: c.all(),
     };
-    let (mut sum, mut variance) = (0.0, 0.0);
+    let (mut sum, mut variance, mut samples) = (0.0, 0.0, Vec::new());
     let (mut of_a, mut of_b) = (Tally::default(), Tally::default());
     for stratum in cells {
         let (x, y) = (rate(&stratum[a]), rate(&stratum[b]));
@@ -146,6 +146,7 @@ fn difference(
             variance += weight.powi(2)
                 * (p * (1.0 - p) / x.denominator.effective()
                     + q * (1.0 - q) / y.denominator.effective());
+            samples.extend(sample(weight, x).into_iter().chain(sample(-weight, y)));
             of_a = of_a + x.denominator;
             of_b = of_b + y.denominator;
         }
@@ -156,11 +157,15 @@ fn difference(
             "no stratum has members enough of both groups",
         ));
     }
+    for sample in &mut samples {
+        sample.factor /= all.weight;
+    }
     let mean = Mean {
         value: sum / all.weight,
         variance: Some(variance / all.weight.powi(2)),
         denominator: all,
         range: SIGNED_UNIT,
+        samples,
     };
     Ok((mean, [of_a.n, of_b.n]))
 }

@@ -48,6 +48,7 @@ use std::cmp::Ordering;
 
 use proofmark_domain::Seed;
 use proofmark_stats::random::{Purpose, Stream, StreamKey};
+use proofmark_stats::{Histogram, Sample};
 
 use super::{Entry, Ideal, Need, Run};
 use crate::figure::{Basis, Comparison, Estimate, Family, Figure, Form, Mean, Part, Reason, UNIT};
@@ -85,7 +86,7 @@ fn consistency(entry: &'static Entry, table: &Table, settings: &Settings) -> Vec
         let part = Part {
             group: None,
             name: "all".to_owned(),
-            estimate: Estimate::Mean(*mean),
+            estimate: Estimate::Mean(mean.clone()),
         };
         let family = Family::among(entry.id, vec![part]);
         Basis::of(Form::Plain, family)
@@ -151,7 +152,8 @@ fn measure(
     asked: &[usize],
     k: usize,
 ) -> Mean {
-    let (mut sum, mut denominator) = (0.0, Tally::default());
+    let (mut agreements, mut sum) = (Vec::with_capacity(asked.len()), 0.0);
+    let mut denominator = Tally::default();
     let mut pairs = Pairs::new(rows.len());
     let mut distances: Vec<(f64, usize)> = Vec::with_capacity(rows.len());
     for i in asked {
@@ -177,7 +179,9 @@ fn measure(
         }
         let mean = (near_yes + (k as f64 - nearer) * tied_yes / tied) / k as f64;
         let weight = table.weight(rows[*i]);
-        sum += weight * (f64::from(decision[rows[*i]]) - mean).abs();
+        let apart = (f64::from(decision[rows[*i]]) - mean).abs();
+        sum += weight * apart;
+        agreements.push((1.0 - apart, weight));
         denominator.count(weight);
         let own = decision[rows[*i]];
         for (distance, j) in &distances {
@@ -189,11 +193,23 @@ fn measure(
             pairs.count(*i, *j, weight * part, own != decision[rows[*j]]);
         }
     }
+    let variance = pairs.variance(sum, denominator.weight);
+    // As many as are apart from each other: those whose mean would have the same variance.
+    let kish = denominator.effective();
+    let apart = |values: &Histogram| match variance {
+        Some(v) if v > 0.0 => kish.min(values.variance() / v),
+        _ => kish,
+    };
+    let sample = Histogram::new(UNIT, agreements, kish).map(|values| Sample {
+        factor: 1.0,
+        values: values.scaled(apart(&values) / kish),
+    });
     Mean {
         value: 1.0 - sum / denominator.weight,
-        variance: pairs.variance(sum, denominator.weight),
+        variance,
         denominator,
         range: UNIT,
+        samples: sample.into_iter().collect(),
     }
 }
 

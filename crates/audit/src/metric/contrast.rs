@@ -46,6 +46,7 @@ impl Statistic {
             Of::Share(share) => Estimate::Share(share(rows)),
             Of::Folded(folded) => Estimate::Folded(folded(rows, settings)?),
             Of::Mean(mean) => Estimate::Mean(mean(rows, settings)?),
+            Of::Root(mean) => Estimate::Root(mean(rows, settings)?),
         };
         let n = estimate.denominator().n;
         if n == 0 || n < settings.min_n {

@@ -39,14 +39,11 @@
 //! # Ok::<(), proofmark_audit::AuditError>(())
 //! ```
 
-use proofmark_domain::Interval;
-
 use super::{Entry, Ideal, Need, Run};
 use crate::figure::{
-    Basis, Comparison, Estimate, Family, Figure, Form, Mean, POSITIVE, Part, Reason, SIGNED_UNIT,
-    variance,
+    Basis, Comparison, Estimate, Family, Figure, Form, Part, Reason, SIGNED_UNIT, mean,
 };
-use crate::{Coded, Settings, Share, Table, Tally, UNKNOWN};
+use crate::{Coded, Settings, Share, Table, UNKNOWN};
 
 const SOURCE: &str = "Kusner et al. 2017, arXiv:1703.06856; Garg et al. 2019, arXiv:1809.10610";
 
@@ -186,7 +183,7 @@ fn variants(pairs: &Pairs<'_>) -> Vec<(usize, usize, Vec<String>)> {
     all
 }
 
-type Measure = fn(&Table, &mut dyn Iterator<Item = Vec<usize>>) -> Option<Estimate>;
+type Measure = fn(&Table, &Settings, &mut dyn Iterator<Item = Vec<usize>>) -> Option<Estimate>;
 
 fn flips(
     entry: &'static Entry,
@@ -206,19 +203,23 @@ fn flips(
             ..blank.clone()
         };
         let name = figure.groups.join(" and ");
-        all.push(match measure(table, &mut pairs.both(u, v)) {
+        all.push(match measure(table, settings, &mut pairs.both(u, v)) {
             Some(estimate) => filled(&figure, name, estimate, settings),
             None => figure,
         });
     }
-    all.push(match measure(table, &mut pairs.ids()) {
+    all.push(match measure(table, settings, &mut pairs.ids()) {
         Some(estimate) => filled(&blank, "all variants".to_owned(), estimate, settings),
         None => blank,
     });
     all
 }
 
-fn rate(table: &Table, ids: &mut dyn Iterator<Item = Vec<usize>>) -> Option<Estimate> {
+fn rate(
+    table: &Table,
+    _: &Settings,
+    ids: &mut dyn Iterator<Item = Vec<usize>>,
+) -> Option<Estimate> {
     let decision = table.decision()?;
     let mut share = Share::default();
     for rows in ids {
@@ -231,7 +232,11 @@ fn rate(table: &Table, ids: &mut dyn Iterator<Item = Vec<usize>>) -> Option<Esti
     Some(Estimate::Share(share))
 }
 
-fn shift(table: &Table, ids: &mut dyn Iterator<Item = Vec<usize>>) -> Option<Estimate> {
+fn shift(
+    table: &Table,
+    settings: &Settings,
+    ids: &mut dyn Iterator<Item = Vec<usize>>,
+) -> Option<Estimate> {
     let score = table.score()?;
     let ranges: Vec<(f64, f64)> = ids
         .map(|rows| {
@@ -239,28 +244,10 @@ fn shift(table: &Table, ids: &mut dyn Iterator<Item = Vec<usize>>) -> Option<Est
             let (low, high) = scores.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), s| {
                 (l.min(s), h.max(s))
             });
-            (table.weight(rows[0]), high - low)
+            (high - low, table.weight(rows[0]))
         })
         .collect();
-    mean(&ranges, POSITIVE).map(Estimate::Mean)
-}
-
-fn mean(values: &[(f64, f64)], range: Interval) -> Option<Mean> {
-    let mut denominator = Tally::default();
-    for v in values {
-        denominator.count(v.0);
-    }
-    if denominator.n == 0 {
-        return None;
-    }
-    let value = values.iter().map(|v| v.0 * v.1).sum::<f64>() / denominator.weight;
-    let squares = values.iter().map(|v| (v.0 * (v.1 - value)).powi(2)).sum();
-    Some(Mean {
-        value,
-        variance: variance(squares, denominator),
-        denominator,
-        range,
-    })
+    mean(&ranges, settings.score_distances(table)).map(Estimate::Mean)
 }
 
 fn gaps(entry: &'static Entry, table: &Table, settings: &Settings) -> Vec<Figure> {
@@ -281,7 +268,7 @@ fn gaps(entry: &'static Entry, table: &Table, settings: &Settings) -> Vec<Figure
             .both(u, v)
             .map(|r| {
                 let difference = f64::from(decision[r[0]]) - f64::from(decision[r[1]]);
-                (table.weight(r[0]), difference)
+                (difference, table.weight(r[0]))
             })
             .collect();
         let name = figure.groups.join(" less ");

@@ -6,8 +6,9 @@
 //!
 //! # Maths
 //! `p(a) = (favourable + c/2) / (n + c)` with `c` the concentration of the settings; `ε` is the largest over pairs of
-//! groups of `|ln p(a) - ln p(b)|` and `|ln(1 - p(a)) - ln(1 - p(b))|`. Of decisions, and of labels. Its interval is that
-//! of the smallest ratio of any two groups' smoothed rates, both outcomes in one family, on the scale of logarithms.
+//! groups of `|ln p(a) - ln p(b)|` and `|ln(1 - p(a)) - ln(1 - p(b))|`. Of decisions, and of labels. The value is
+//! smoothed; its interval is not, since pseudo-counts are nothing that was observed: it is that of the smallest ratio of
+//! any two groups' rates as they are, both outcomes in one family, on the scale of logarithms.
 //!
 //! # Reference
 //! Foulds, Islam, Keya and Pan, "An Intersectional Definition of Fairness", ICDE 2020, equation 7. The interval: that of
@@ -21,10 +22,10 @@
 //! One pass over the rows; pairs of groups are not walked, the extremes decide.
 //!
 //! # When it fails
-//! It is a maximum over ever more groups: it rises with their number under no difference at all, and smoothing pulls the
-//! smallest groups towards one half. The interval is about rates smoothed as these are, at these sizes: groups of equal
-//! rates and very unequal sizes are smoothed to rates that differ a little. Without smoothing (a concentration of 0) the
-//! upper limit is infinite where a rate may be 0 or 1.
+//! It is a maximum over ever more groups: it rises with their number under no difference at all. Smoothing pulls the
+//! smallest groups towards one half, so that groups of equal rates and very unequal sizes differ by value: the interval
+//! says what was seen, and where the rows are few the value may lie beyond it. The upper limit is infinite where a rate may
+//! be 0 or 1.
 //!
 //! # Example
 //! ```

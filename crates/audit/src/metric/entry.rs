@@ -102,6 +102,8 @@ pub(crate) enum Of {
     Folded(fn(Rows<'_>, &Settings) -> Result<Folded, Reason>),
     /// From the rows of a group.
     Mean(fn(Rows<'_>, &Settings) -> Result<Mean, Reason>),
+    /// The square root of a mean.
+    Root(fn(Rows<'_>, &Settings) -> Result<Mean, Reason>),
 }
 
 /// One number per group.

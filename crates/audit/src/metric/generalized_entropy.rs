@@ -50,7 +50,7 @@ use proofmark_domain::Interval;
 use super::contrast::blank;
 use super::{Entry, Ideal, Need, Rows, Run};
 use crate::figure::{
-    Basis, Comparison, Estimate, Family, Figure, Form, Mean, Part, Reason, variance,
+    Basis, Comparison, Estimate, Family, Figure, Form, Mean, Part, Reason, mean_of_counts,
 };
 use crate::{Cell, Groups, Settings, Share, Table, Tally};
 
@@ -138,19 +138,11 @@ fn index(benefits: &[(f64, f64)], alpha: f64) -> Result<f64, Reason> {
 }
 
 fn mean_benefit(cell: &Cell) -> Mean {
-    let denominator = cell.all();
-    let all = benefits(cell);
-    let value = all.iter().map(|(b, t)| b * t.weight).sum::<f64>() / denominator.weight;
-    let squares = all.map(|(b, t)| t.square * (b - value).powi(2));
-    Mean {
-        value,
-        variance: variance(squares.iter().sum(), denominator),
-        denominator,
-        range: Interval {
-            low: 0.0,
-            high: 2.0,
-        },
-    }
+    let range = Interval {
+        low: 0.0,
+        high: 2.0,
+    };
+    mean_of_counts(&benefits(cell), cell.all(), range)
 }
 
 /// Of a table as a whole.

@@ -37,13 +37,13 @@
 use super::entry::entries;
 use super::{Entry, Need, Of, Statistic};
 use crate::Reason;
-use crate::figure::{POSITIVE, mean_of};
+use crate::figure::mean_of;
 
 /// Mean negative logarithm of the score of the true label.
 pub(crate) static STATISTIC: Statistic = Statistic {
     id: "log_loss",
-    of: Of::Mean(|rows, _| {
-        let mean = mean_of(rows, POSITIVE, |t, r| {
+    of: Of::Mean(|rows, settings| {
+        let mean = mean_of(rows, settings.losses(rows.table), |t, r| {
             let (p, y) = (t.score()?[r], t.label()?[r]);
             Some(-(if y { p } else { 1.0 - p }).ln())
         })?;

@@ -75,7 +75,7 @@ fn odds(entry: &'static Entry, groups: &Groups<'_>, settings: &Settings) -> Vec<
             Ok(mean) => parts.push(Part {
                 group: Some(at),
                 name: group.name.clone(),
-                estimate: Estimate::Mean(mean),
+                estimate: Estimate::Normal(mean),
             }),
             Err(reason) => left_out.push(LeftOut {
                 group: group.name.clone(),
@@ -174,6 +174,7 @@ fn common(cells: &[Vec<Cell>], group: usize, reference: usize) -> Result<Mean, R
         variance: Some(pr / (2.0 * r * r) + mixed / (2.0 * r * s) + qs / (2.0 * s * s)),
         denominator: all,
         range: LINE,
+        samples: Vec::new(),
     })
 }
 

@@ -36,13 +36,13 @@
 
 use super::entry::entries;
 use super::{Entry, Need, Of, Statistic};
-use crate::figure::{POSITIVE, mean_of};
+use crate::figure::mean_of;
 
 /// Mean absolute distance of prediction and truth.
 pub(crate) static STATISTIC: Statistic = Statistic {
     id: "mae",
-    of: Of::Mean(|rows, _| {
-        mean_of(rows, POSITIVE, |t, r| {
+    of: Of::Mean(|rows, settings| {
+        mean_of(rows, settings.distances(), |t, r| {
             Some((t.score()?[r] - t.target()?[r]).abs())
         })
     }),

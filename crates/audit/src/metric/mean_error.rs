@@ -35,12 +35,16 @@
 
 use super::entry::differences;
 use super::{Entry, Need, Of, Statistic};
-use crate::figure::{LINE, mean_of};
+use crate::figure::mean_of;
 
 /// Mean of prediction less truth.
 pub(crate) static STATISTIC: Statistic = Statistic {
     id: "mean_error",
-    of: Of::Mean(|rows, _| mean_of(rows, LINE, |t, r| Some(t.score()?[r] - t.target()?[r]))),
+    of: Of::Mean(|rows, settings| {
+        mean_of(rows, settings.errors(), |t, r| {
+            Some(t.score()?[r] - t.target()?[r])
+        })
+    }),
 };
 
 /// Mean error of a regression in the list of metrics.

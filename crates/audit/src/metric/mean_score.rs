@@ -35,12 +35,16 @@
 
 use super::entry::entries;
 use super::{Entry, Need, Of, Statistic};
-use crate::figure::{LINE, mean_of};
+use crate::figure::mean_of;
 
 /// Mean score.
 pub(crate) static STATISTIC: Statistic = Statistic {
     id: "mean_score",
-    of: Of::Mean(|rows, _| mean_of(rows, LINE, |t, r| Some(t.score()?[r]))),
+    of: Of::Mean(|rows, settings| {
+        mean_of(rows, settings.scores(rows.table), |t, r| {
+            Some(t.score()?[r])
+        })
+    }),
 };
 
 /// Mean score in the list of metrics.

@@ -36,13 +36,13 @@
 
 use super::entry::entries;
 use super::{Entry, Need, Of, Statistic};
-use crate::figure::{POSITIVE, mean_of};
+use crate::figure::mean_of;
 
 /// Mean squared distance of prediction and truth.
 pub(crate) static STATISTIC: Statistic = Statistic {
     id: "mse",
-    of: Of::Mean(|rows, _| {
-        mean_of(rows, POSITIVE, |t, r| {
+    of: Of::Mean(|rows, settings| {
+        mean_of(rows, settings.squared_distances(), |t, r| {
             Some((t.score()?[r] - t.target()?[r]).powi(2))
         })
     }),

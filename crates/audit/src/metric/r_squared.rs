@@ -88,5 +88,6 @@ fn determination(rows: Rows<'_>) -> Result<Mean, Reason> {
             low: f64::NEG_INFINITY,
             high: 1.0,
         },
+        samples: Vec::new(),
     })
 }

@@ -4,7 +4,7 @@
 //! The mean squared error in the unit of what is predicted.
 //!
 //! # Maths
-//! Square root of the mean of `(prediction - truth)^2` over the group, by weight; its variance by the delta method.
+//! Square root of the mean of `(prediction - truth)^2` over the group, by weight. Limits are the roots of those of that mean.
 //!
 //! # Reference
 //! Agarwal, Dudík and Wu, "Fair Regression: Quantitative Definitions and Reduction-Based Algorithms", ICML 2019
@@ -17,7 +17,7 @@
 //! One pass over the rows per group.
 //!
 //! # When it fails
-//! As the mean squared error; and the delta method says nothing where the error is 0.
+//! As the mean squared error.
 //!
 //! # Example
 //! ```
@@ -36,22 +36,14 @@
 
 use super::entry::entries;
 use super::{Entry, Need, Of, Statistic};
-use crate::Mean;
-use crate::figure::{POSITIVE, mean_of};
+use crate::figure::mean_of;
 
 /// Root of the mean squared distance of prediction and truth.
 pub(crate) static STATISTIC: Statistic = Statistic {
     id: "rmse",
-    of: Of::Mean(|rows, _| {
-        let mean = mean_of(rows, POSITIVE, |t, r| {
+    of: Of::Root(|rows, settings| {
+        mean_of(rows, settings.squared_distances(), |t, r| {
             Some((t.score()?[r] - t.target()?[r]).powi(2))
-        })?;
-        let value = mean.value.sqrt();
-        let variance = mean.variance.filter(|_| value > 0.0);
-        Ok(Mean {
-            value,
-            variance: variance.map(|v| v / (4.0 * mean.value)),
-            ..mean
         })
     }),
 };

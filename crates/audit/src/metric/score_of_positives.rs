@@ -37,12 +37,16 @@
 
 use super::entry::entries;
 use super::{Entry, Need, Of, Statistic};
-use crate::figure::{LINE, mean_of};
+use crate::figure::mean_of;
 
 /// Mean score of the positives.
 pub(crate) static STATISTIC: Statistic = Statistic {
     id: "generalized_tpr",
-    of: Of::Mean(|rows, _| mean_of(rows, LINE, |t, r| t.label()?[r].then_some(t.score()?[r]))),
+    of: Of::Mean(|rows, settings| {
+        mean_of(rows, settings.scores(rows.table), |t, r| {
+            t.label()?[r].then_some(t.score()?[r])
+        })
+    }),
 };
 
 /// Generalised true-positive rate in the list of metrics.

@@ -114,7 +114,7 @@ impl AuditReport {
             m.headline && m.metric == figure.metric && m.attribute == figure.attribute
         };
         let told = self.metrics.iter().find(own).and_then(|m| m.reason.clone());
-        told.or_else(|| unjudged.then(|| super::NO_INTERVAL.to_owned()))
+        told.or_else(|| unjudged.then(|| super::no_interval(figure.metric)))
     }
 }
 

@@ -6,8 +6,8 @@ use super::counts::Kind;
 use super::suppress::{Hidden, OVERALL};
 use super::{
     AUDIT_SCHEMA, AttackFacts, AttributeFacts, AuditReport, Gate, GroupFacts, LeftOutGroup, Metric,
-    NO_INTERVAL, PairFacts, Rate, RefusedGroups, SUPPRESSED, SettingFacts, SkippedMetric, Status,
-    TableFacts, attack,
+    PairFacts, Rate, RefusedGroups, SUPPRESSED, SettingFacts, SkippedMetric, Status, TableFacts,
+    attack, no_interval,
 };
 use crate::judge::check_level;
 use crate::metric;
@@ -273,7 +273,7 @@ impl Writer<'_> {
             for ruling in &judgement.rulings {
                 let requirement = &self.asked.requirements[ruling.requirement];
                 let no_interval = (requirement.by == By::Interval && ruling.interval.is_none())
-                    .then(|| NO_INTERVAL.to_owned());
+                    .then(|| no_interval(figure.metric));
                 let attack = self.attack.as_ref();
                 let (verdict, distrust) = attack::ruled(attack, figure, ruling.verdict);
                 gates.push(Gate {

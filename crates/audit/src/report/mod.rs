@@ -18,6 +18,7 @@ pub use scan::{ScanFacts, SubgroupFacts};
 use proofmark_domain::{Interval, Verdict};
 use serde::{Deserialize, Serialize};
 
+use crate::metric::{self, Need};
 use crate::{Basis, Origin, PairTests, Settings};
 
 /// The schema name every audit report carries.
@@ -26,8 +27,22 @@ pub const AUDIT_SCHEMA: &str = "proofmark/audit/1";
 /// The reason of what is suppressed.
 pub(crate) const SUPPRESSED: &str = "suppressed";
 
-/// The reason of what can be measured and not be judged.
-const NO_INTERVAL: &str = "its parts give no interval";
+/// Why what can be measured has no interval, and cannot be judged by one.
+fn no_interval(metric: &str) -> String {
+    let needs = |need| metric::find(metric).is_ok_and(|e| e.needs.contains(&need));
+    let why = if metric.starts_with("r2") {
+        "no interval: no limits of R² hold whatever the errors are"
+    } else if metric.starts_with("log_loss") {
+        "no interval: a loss has no bound where scores may be 0 or 1; expected a range of scores within, such as score=0.001,0.999"
+    } else if needs(Need::Target) {
+        "no interval: errors have no bound; expected the ranges of scores and of true values, such as score=0,100 and target=0,100"
+    } else if needs(Need::Score) {
+        "no interval: scores have no bound; expected their range, such as score=0,100"
+    } else {
+        "its parts give no interval"
+    };
+    why.to_owned()
+}
 
 /// What came of a figure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -190,7 +190,7 @@ impl Hidden {
                 let others = s.denominator.n.saturating_sub(s.numerator.n);
                 s.numerator.n.min(others) < self.k
             }
-            Estimate::Folded(_) | Estimate::Mean(_) => estimate.denominator().n < self.k,
+            _ => estimate.denominator().n < self.k,
         }
     }
 

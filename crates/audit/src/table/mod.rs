@@ -24,6 +24,8 @@ pub(crate) use load::Loader;
 use std::collections::HashSet;
 use std::sync::OnceLock;
 
+use proofmark_domain::Interval;
+
 /// What became of a sample under attack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
@@ -76,6 +78,7 @@ pub struct Table {
     pub(crate) variant: Option<Coded>,
     pub(crate) outcome: Option<Vec<Outcome>>,
     median: OnceLock<Option<f64>>,
+    score_ends: OnceLock<Option<Interval>>,
 }
 
 impl Table {
@@ -186,9 +189,23 @@ impl Table {
 
     /// Whether every score lies in `[0, 1]`.
     pub fn scores_are_probabilities(&self) -> bool {
-        self.score
-            .as_ref()
-            .is_some_and(|s| s.iter().all(|v| (0.0..=1.0).contains(v)))
+        self.score_ends()
+            .is_some_and(|ends| ends.low >= 0.0 && ends.high <= 1.0)
+    }
+
+    /// The smallest and the largest score.
+    pub(crate) fn score_ends(&self) -> Option<Interval> {
+        *self.score_ends.get_or_init(|| {
+            let point = |v: &f64| Interval { low: *v, high: *v };
+            self.score
+                .as_ref()?
+                .iter()
+                .map(point)
+                .reduce(|a, b| Interval {
+                    low: a.low.min(b.low),
+                    high: a.high.max(b.high),
+                })
+        })
     }
 
     /// The median of all scores by weight: half of the weight lies below it; midway between two scores where both would
@@ -252,6 +269,7 @@ impl Table {
             variant: coded(&self.variant),
             outcome: pick(self.outcome.as_ref(), rows),
             median: OnceLock::new(),
+            score_ends: OnceLock::new(),
         }
     }
 }

@@ -58,7 +58,7 @@ fn conditional_parity_weighs_strata_by_their_size() {
         (all[0].n.as_slice(), all[1].comparison),
         (&[6, 10][..], Comparison::Between)
     );
-    let Estimate::Mean(mean) = all[0].basis.families[0].parts[0].estimate else {
+    let Estimate::Mean(mean) = &all[0].basis.families[0].parts[0].estimate else {
         panic!("a mean");
     };
     near(
@@ -140,7 +140,7 @@ fn the_variance_of_a_weighted_mean() {
         .build()
         .expect("fits");
     let all = figures(&table, "mean_score", &one());
-    let Estimate::Mean(mean) = all[0].basis.families[0].parts[0].estimate else {
+    let Estimate::Mean(mean) = &all[0].basis.families[0].parts[0].estimate else {
         panic!("a mean");
     };
     near(Some(mean.value), 4.0);

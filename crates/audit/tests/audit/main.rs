@@ -9,6 +9,7 @@ mod golden;
 mod names_of_peers;
 mod peers;
 mod planted;
+mod rare;
 mod real_tables;
 mod robustness;
 mod shape;

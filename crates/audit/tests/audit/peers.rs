@@ -148,8 +148,8 @@ fn value(
             attribute,
             group,
         )?;
-        return match figure.basis.families[0].parts[0].estimate {
-            Estimate::Mean(mean) => mean.variance,
+        return match &figure.basis.families[0].parts[0].estimate {
+            Estimate::Normal(mean) => mean.variance,
             _ => None,
         };
     }

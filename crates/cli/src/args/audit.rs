@@ -113,6 +113,14 @@ pub(crate) struct Audit {
         help_heading = "Measuring"
     )]
     pub(crate) neighbours: usize,
+    /// What scores or true values (`target`) cannot leave: means of what has no range have no interval
+    #[arg(
+        long,
+        value_name = "score=LO,HI",
+        allow_hyphen_values = true,
+        help_heading = "Measuring"
+    )]
+    pub(crate) range: Vec<String>,
     /// The alpha of generalised entropy
     #[arg(
         long,

@@ -27,7 +27,7 @@ pub(crate) fn run(args: &Audit, quiet: bool) -> Result<u8, Failure> {
         ));
     }
     let asked = asked(args)?;
-    let settings = Settings {
+    let mut settings = Settings {
         min_n: args.min_n,
         reference: pairs("--reference", &args.reference)?,
         intersections: args.intersections,
@@ -37,6 +37,9 @@ pub(crate) fn run(args: &Audit, quiet: bool) -> Result<u8, Failure> {
         seed: args.seed,
         ..Settings::default()
     };
+    for (column, ends) in pairs("--range", &args.range)? {
+        settings.state_range(&column, range(&column, &ends)?)?;
+    }
     let audited = audited(args)?;
     let (table, attacked) = match &audited {
         Audited::Table(table) => (table.as_ref(), None),
@@ -292,6 +295,17 @@ fn options(args: &Audit) -> Result<Options, Failure> {
         groups_only: args.report.is_some(),
         ..Options::default()
     })
+}
+
+/// `LO,HI`
+fn range(column: &str, ends: &str) -> Result<[f64; 2], Failure> {
+    let numbers: Result<Vec<f64>, _> = ends.split(',').map(|c| c.trim().parse()).collect();
+    match numbers.as_deref() {
+        Ok([low, high]) => Ok([*low, *high]),
+        _ => Err(Failure(format!(
+            "--range {column}={ends}; expected score=LO,HI or target=LO,HI, such as score=0,100"
+        ))),
+    }
 }
 
 /// `COL=V`, each column once.

@@ -49,6 +49,7 @@ pub(super) const FIELDS: &[&str] = &[
     "min_n",
     "neighbours",
     "alpha",
+    "range",
     "score_bins",
     "suppress",
     "samples",
@@ -100,7 +101,7 @@ pub(super) fn read(s: &Section<'_>, sets: &[DataEntry]) -> Result<AuditTask, Pol
                 .map_or(otherwise, |n| usize::try_from(n).unwrap_or(usize::MAX)),
         )
     };
-    let settings = Settings {
+    let mut settings = Settings {
         min_n: s.maybe("min_n", |f| f.whole(0))?.unwrap_or(default.min_n),
         reference: s.maybe("reference", by_name)?.unwrap_or_default(),
         intersections: whole("intersections", 1, default.intersections)?,
@@ -112,6 +113,18 @@ pub(super) fn read(s: &Section<'_>, sets: &[DataEntry]) -> Result<AuditTask, Pol
             .unwrap_or_default(),
         ..default
     };
+    for (column, ends) in s.maybe("range", bins)?.unwrap_or_default() {
+        let field = s.need("range")?;
+        let [low, high] = ends[..] else {
+            let found = ends.len();
+            return Err(field.error(format!(
+                "expected {{ {column} = [LOW, HIGH] }}, found {found} numbers"
+            )));
+        };
+        settings
+            .state_range(&column, [low, high])
+            .map_err(|e| field.error(e.to_string()))?;
+    }
     Ok(AuditTask {
         data: table(&s.need("data")?, sets)?,
         options,

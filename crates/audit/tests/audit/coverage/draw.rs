@@ -42,24 +42,6 @@ pub(crate) fn uneven(stream: &mut Stream) -> f64 {
     0.5 + 2.0 * stream.uniform_f64()
 }
 
-/// Truth `x + noise`, prediction `slope x`; the slope and the noise of each group.
-pub(crate) fn regression(stream: &mut Stream, groups: &[(usize, f64, f64)]) -> Table {
-    let mut rows = Vec::new();
-    for (group, (n, slope, noise)) in groups.iter().enumerate() {
-        for _ in 0..*n {
-            let x = f64::from(stream.normal());
-            rows.push((group, slope * x, x + noise * f64::from(stream.normal())));
-        }
-    }
-    let names: Vec<String> = rows.iter().map(|r| format!("g{}", r.0)).collect();
-    Columns::new("t")
-        .score(rows.iter().map(|r| r.1))
-        .target(rows.iter().map(|r| r.2))
-        .attribute("a", names.iter().map(String::as_str))
-        .build()
-        .expect("fits")
-}
-
 pub(crate) type Chance = fn(f64) -> f64;
 
 /// Scores even in `[0, 1]`; the chance of a positive given the score, of each group.

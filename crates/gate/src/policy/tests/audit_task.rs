@@ -29,6 +29,7 @@ unfavourable = ["no", "never"]
 against_rest = { age = "25 to 45.5" }
 delimiter = ";"
 alpha = 1
+range = { score = [0, 100], target = [-1, 1.5] }
 score_bins = 20
 positive = ["1", "2"]
 intersections = 2
@@ -104,6 +105,8 @@ fn every_field_of_an_audit_arrives() {
     assert_eq!(task.samples, proofmark_audit::report::Detail::Ids);
     let m = &task.settings;
     assert_eq!((m.alpha, m.bins), (1.0, 20));
+    assert_eq!(m.score_range, Some([0.0, 100.0].into()));
+    assert_eq!(m.target_range, Some([-1.0, 1.5].into()));
     assert_eq!(
         (m.intersections, m.min_n, m.neighbours, task.suppress),
         (2, 20, 7, 5)
@@ -150,6 +153,18 @@ fn faults_of_an_audit_are_told_at_their_line() {
             "score_bins = 1001",
             "score_bins",
             "at most 1000, found 1001",
+        ),
+        (
+            "target = [-1, 1.5]",
+            "target = [1.5]",
+            "range",
+            "expected { target = [LOW, HIGH] }, found 1",
+        ),
+        (
+            "target = [-1, 1.5]",
+            "age = [1, 2]",
+            "range",
+            "score or target",
         ),
         ("age>=18", "age", "where", "COLUMN=VALUE"),
         (

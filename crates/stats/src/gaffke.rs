@@ -76,6 +76,9 @@ const MARGIN: f64 = 0.1;
 /// The upper limit of the mean of values in `[0, 1]`.
 fn upper(values: impl Iterator<Item = (f64, f64)>, z: f64) -> f64 {
     let sample = Sample::new(values);
+    if sample.variance() == 0.0 {
+        return 1.0;
+    }
     let wanted = (z * z + MARGIN).sqrt();
     let beyond = |y: f64| sample.tilted(y).1 - wanted;
     // As if the sum were normal.
@@ -214,10 +217,10 @@ mod tests {
     #[test]
     fn the_saddlepoint_beside_the_beta_distribution() {
         for n in [5_u64, 10, 30, 100, 1000, 100_000] {
-            for x in [0, 1, 2, 5, n / 2, n - 1] {
+            for x in [0, 1, 2, n / 2, n - 1] {
                 for level in [0.5, 0.95, 0.999, 1.0 - 1e-9] {
-                    let exact = clopper_pearson(x.min(n), n, level).high;
-                    let (k, n) = (x.min(n) as f64, n as f64);
+                    let exact = clopper_pearson(x, n, level).high;
+                    let (k, n) = (x as f64, n as f64);
                     let values = [(0.0, n - k), (1.0, k)];
                     let found = upper(values.into_iter(), normal_critical(level));
                     let distance = exact - k / n;

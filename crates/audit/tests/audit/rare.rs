@@ -21,7 +21,7 @@ fn audited(table: &Table, settings: &Settings, requirements: &[&str]) -> AuditRe
         r[..end].to_owned()
     };
     let settings = Settings {
-        metrics: requirements.iter().map(|r| required(r)).collect(),
+        metrics: requirements.iter().map(required).collect(),
         ..settings.clone()
     };
     report(table, &settings, &asked).expect("measures")

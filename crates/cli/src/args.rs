@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use proofmark::ModelSource;
-use proofmark::domain::Shard;
-use proofmark::onnx::OnnxOptions;
+use proofmark::domain::{OutputKind, Shard};
+use proofmark::onnx::{Layout, OnnxOptions};
+use proofmark::{ModelSource, Preprocess};
 
 use crate::failure::Failure;
 
@@ -112,9 +112,12 @@ pub(crate) enum InspectFormat {
 #[command(after_help = "\
 Arrays are named as the model's inputs and outputs; a model with one input also takes `x`, or the only array. float64 is
 converted to float32, and int32 and int64 to each other where they fit; any other type must be the model's. A model
-exported for one row takes any number of them.
+exported for one row takes any number of them. Arrays of another shape than the model's are read as `attack` reads them:
+axes of length 1 come and go, flat rows take a shape, images are turned to the layout that is declared or stated.
 
 Examples:
+  proofmark infer model.onnx --data in.npz
+  proofmark infer model.onnx --data images.npz --layout nchw --scale 255
   proofmark infer model.onnx --data in.npz --out out.npz
   proofmark infer model.onnx --data in.npz --expect reference.npz --tol 1e-3
   proofmark infer vad.onnx --data speech.npz --fix sr=16000 --node /encoder/Relu_output_0 --out out.npz
@@ -122,11 +125,11 @@ Examples:
 pub(crate) struct Infer {
     /// An .onnx file, or a shipped model by name
     pub(crate) model: String,
-    /// An .npz file with an array per input (or a single .npy)
+    /// An .npz file with an array per input, a single .npy, or any set that `attack` reads
     #[arg(long, value_name = "FILE")]
     pub(crate) data: PathBuf,
-    /// Write the outputs here (npz)
-    #[arg(long, value_name = "FILE", required_unless_present = "expect")]
+    /// Write the outputs here (npz); without it, and without --expect, they are shown
+    #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
     /// Compare the outputs with those of this .npz file, by name; exit 1 if one does not agree
     #[arg(long, value_name = "FILE")]
@@ -142,6 +145,11 @@ pub(crate) struct Infer {
     /// Also give these inner values, by their own names or those of the nodes that compute them
     #[arg(long, value_name = "NAME[,NAME…]", value_delimiter = ',')]
     pub(crate) node: Vec<String>,
+    /// The ONNX model wants images as nchw or nhwc; default: arrays stay as they are where they fit
+    #[arg(long, value_name = "LAYOUT", help_heading = "ONNX models")]
+    pub(crate) layout: Option<Layout>,
+    #[command(flatten)]
+    pub(crate) preprocess: PreprocessArgs,
     #[command(flatten)]
     pub(crate) fixed: Fixed,
     /// auto, cpu, wgpu or cuda
@@ -200,20 +208,8 @@ pub(crate) struct Attack {
     /// Lowest and highest value the data may take, for float data that do not say
     #[arg(long, value_name = "LO,HI", allow_hyphen_values = true)]
     pub(crate) bounds: Option<String>,
-    /// The model was trained on (x * scale - mean) / std: scale
-    #[arg(long, value_name = "F", allow_hyphen_values = true)]
-    pub(crate) scale: Option<f32>,
-    /// … mean, one value or one per channel
-    #[arg(
-        long,
-        value_name = "F[,F…]",
-        value_delimiter = ',',
-        allow_hyphen_values = true
-    )]
-    pub(crate) mean: Vec<f32>,
-    /// … standard deviation, one value or one per channel
-    #[arg(long, value_name = "F[,F…]", value_delimiter = ',')]
-    pub(crate) std: Vec<f32>,
+    #[command(flatten)]
+    pub(crate) preprocess: PreprocessArgs,
     #[command(flatten)]
     pub(crate) onnx: Onnx,
     /// Steps of every attack that has steps
@@ -275,32 +271,56 @@ pub(crate) struct Attack {
     pub(crate) save: Option<PathBuf>,
 }
 
+/// What happens to data before the model sees them.
+#[derive(Debug, Args, Default)]
+pub(crate) struct PreprocessArgs {
+    /// The model was trained on (x * scale - mean) / std: scale
+    #[arg(long, value_name = "F", allow_hyphen_values = true)]
+    scale: Option<f32>,
+    /// … mean, one value or one per channel
+    #[arg(
+        long,
+        value_name = "F[,F…]",
+        value_delimiter = ',',
+        allow_hyphen_values = true
+    )]
+    mean: Vec<f32>,
+    /// … standard deviation, one value or one per channel
+    #[arg(long, value_name = "F[,F…]", value_delimiter = ',')]
+    std: Vec<f32>,
+}
+
+impl PreprocessArgs {
+    /// The same for the library.
+    pub(crate) fn preprocess(&self) -> Preprocess {
+        Preprocess {
+            scale: self.scale,
+            mean: self.mean.clone(),
+            std: self.std.clone(),
+        }
+    }
+}
+
 /// What may be said of an ONNX model beyond its file.
 #[derive(Debug, Args, Default)]
 pub(crate) struct Onnx {
     /// The ONNX model wants images as nchw or nhwc; default: as its declared shape says
     #[arg(long, value_name = "LAYOUT", help_heading = "ONNX models")]
-    pub(crate) layout: Option<String>,
+    pub(crate) layout: Option<Layout>,
     /// The output (or inner value) with one score per class; default: the first output
     #[arg(long, value_name = "NAME", help_heading = "ONNX models")]
     pub(crate) output: Option<String>,
-    /// What that output holds; a Softmax at its end is seen and gone behind in either case
+    /// What that output holds: logits (log-probabilities too), probabilities, or one logit per sample for two classes;
+    /// a final Softmax or Sigmoid is detected and bypassed in any case
     #[arg(
         long,
-        value_enum,
+        value_name = "KIND",
         default_value = "logits",
         help_heading = "ONNX models"
     )]
-    pub(crate) output_kind: OutputKindArg,
+    pub(crate) output_kind: OutputKind,
     #[command(flatten)]
     pub(crate) fixed: Fixed,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Default)]
-pub(crate) enum OutputKindArg {
-    #[default]
-    Logits,
-    Probabilities,
 }
 
 impl Onnx {
@@ -308,14 +328,9 @@ impl Onnx {
     pub(crate) fn source(&self, spec: &str) -> Result<ModelSource, Failure> {
         let mut source = ModelSource::new(spec);
         source.onnx = OnnxOptions {
-            layout: self
-                .layout
-                .as_deref()
-                .map(str::parse)
-                .transpose()
-                .map_err(|e| Failure(format!("--layout: {e}")))?,
+            layout: self.layout,
             output: self.output.clone(),
-            probabilities: self.output_kind == OutputKindArg::Probabilities,
+            kind: self.output_kind,
             raw: false,
         };
         source.fixed = self.fixed.values()?;

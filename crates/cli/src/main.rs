@@ -8,6 +8,7 @@ mod expect;
 mod failure;
 mod output;
 mod progress;
+mod shown;
 mod signals;
 
 use std::process::ExitCode;

@@ -8,10 +8,12 @@ mod hex;
 mod modality;
 mod nearest;
 mod norm;
+mod output_kind;
 mod query;
 mod report;
 mod sample;
 mod seed;
+mod shape;
 mod trust;
 mod verdict;
 
@@ -21,6 +23,7 @@ pub use hex::hex;
 pub use modality::{Bounds, BoundsError, Kind, Modality};
 pub use nearest::nearest;
 pub use norm::{Norm, NormError};
+pub use output_kind::OutputKind;
 pub use query::QueryCount;
 pub use report::{
     AttackSummary, BudgetRecord, ClassSummary, CleanSummary, Coupling, CurvePoint, DataFacts,
@@ -29,5 +32,6 @@ pub use report::{
 };
 pub use sample::SampleId;
 pub use seed::Seed;
+pub use shape::{Misfit, fit};
 pub use trust::{TrustCode, TrustFlag};
 pub use verdict::Verdict;

@@ -2,6 +2,7 @@ use proofmark_model::{DecisionModel, Output, Query};
 use proofmark_threat::{Batch, host};
 
 use crate::outcome::Point;
+use crate::whole;
 use crate::{EngineError, Job, Oracle, predict};
 
 /// How many of a judge's draws must agree.
@@ -52,6 +53,17 @@ impl Judge {
         job: &Job<'_>,
         candidates: &[Candidate],
     ) -> Result<Vec<Option<Point>>, EngineError> {
+        let read: Vec<Candidate>;
+        let candidates = if whole::any(oracle.signature()) {
+            let signature = oracle.signature();
+            read = candidates
+                .iter()
+                .map(|c| whole::rounded(signature, job, c))
+                .collect();
+            &read
+        } else {
+            candidates
+        };
         let mut verdicts = Vec::with_capacity(candidates.len());
         let modalities = &job.samples.modalities;
         // Judging in batches of at least a tile keeps padding down; the answers do not depend on it.

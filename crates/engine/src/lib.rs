@@ -20,6 +20,7 @@ mod outcome;
 mod preflight;
 mod rows;
 mod stepper;
+mod whole;
 
 pub use attack::{Access, Attack, BuildError, Entry, Meta, Needs, Parameters};
 pub use checkpoint::Checkpoint;

@@ -32,7 +32,7 @@ pub use metric::Metric;
 pub use policy::{
     Accept, AttackSpec, AttackTask, AuditTask, Budgets, Check, CheckKind, Comparison, DataBounds,
     DataEntry, DataRef, Effect, Excuse, Job, Known, Layout, Limits, ModalityBudget, ModelEntry,
-    ModelRef, OutputKind, POLICY_SCHEMA, Policy, PolicyError, Preprocess, Requirement, Task,
-    ThreatSpec, Waiver,
+    ModelRef, POLICY_SCHEMA, Policy, PolicyError, Preprocess, Requirement, Task, ThreatSpec,
+    Waiver,
 };
 pub use summary::{ReportHead, summarise};

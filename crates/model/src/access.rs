@@ -6,6 +6,29 @@ use proofmark_threat::Batch;
 
 use crate::{ModelError, Query};
 
+/// Which numbers an input takes, and whether an attack may change them.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub enum Numbers {
+    /// Any number within the bounds.
+    #[default]
+    Real,
+    /// Whole numbers from `low` to `high`. Points between them are rounded by the model.
+    Whole {
+        /// The lowest.
+        low: f32,
+        /// The highest.
+        high: f32,
+    },
+    /// Whole numbers from `low` to `high` that stand for something else (a mask, a place in a table): no attack may
+    /// change them.
+    Fixed {
+        /// The lowest.
+        low: f32,
+        /// The highest.
+        high: f32,
+    },
+}
+
 /// What is known of a model before asking it anything.
 #[derive(Debug, Clone)]
 pub struct Signature {
@@ -13,6 +36,8 @@ pub struct Signature {
     pub name: String,
     /// Its inputs, in the order of a [`Batch`]'s blocks.
     pub modalities: Arc<[Modality]>,
+    /// Which numbers each input takes.
+    pub numbers: Vec<Numbers>,
     /// Number of classes it tells apart, at least 2.
     pub classes: usize,
     /// Hex sha256 over weights (modules, files) or behaviour (closures).

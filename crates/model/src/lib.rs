@@ -16,7 +16,8 @@ mod weights;
 pub mod wrap;
 
 pub use access::{
-    DecisionModel, Features, Gradient, GradientModel, Objective, Output, ScoreModel, Signature,
+    DecisionModel, Features, Gradient, GradientModel, Numbers, Objective, Output, ScoreModel,
+    Signature,
 };
 pub use boundary::{guarded, inside_boundary};
 pub use digest::{digest_behaviour, digest_module};

@@ -7,7 +7,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use proofmark_domain::{Bounds, Kind, Modality};
 
-use crate::access::{DecisionModel, Features, Signature};
+use crate::access::{DecisionModel, Features, Numbers, Signature};
 use crate::{ModelError, Network, Query, boundary, digest};
 
 type Forward = dyn Fn(&[Tensor<2>]) -> Tensor<2> + Send + Sync;
@@ -202,6 +202,7 @@ impl BurnModel {
         }
         let signature = Signature {
             name: name.to_owned(),
+            numbers: vec![Numbers::Real; modalities.len()],
             modalities,
             classes,
             sha256,

@@ -37,6 +37,20 @@ impl<N: Network + ?Sized> Network for Box<N> {
     }
 }
 
+impl<N: Network + ?Sized> Network for &N {
+    fn signature(&self) -> &Signature {
+        Network::signature(*self)
+    }
+
+    fn forward(&self, query: &Query) -> Result<Tensor<2>, ModelError> {
+        (**self).forward(query)
+    }
+
+    fn cost(&self) -> u64 {
+        Network::cost(*self)
+    }
+}
+
 fn checked_forward(network: &impl Network, query: &Query) -> Result<Tensor<2>, ModelError> {
     let signature = Network::signature(network);
     let scores = network.forward(query)?;

@@ -400,6 +400,11 @@ impl Node {
         self.op == "Cast" && DType::from_onnx(self.int("to", 1) as i32).is_ok_and(DType::is_int)
     }
 
+    /// Whether it leaves numbers what they are: all but a Cast to whole numbers, booleans or texts.
+    pub(crate) fn keeps_numbers(&self) -> bool {
+        self.op != "Cast" || DType::from_onnx(self.int("to", 1) as i32).is_ok_and(DType::is_float)
+    }
+
     /// A list of whole numbers among its attributes.
     pub(crate) fn ints(&self, name: &str) -> Option<&[i64]> {
         self.attributes

@@ -25,6 +25,7 @@ mod session;
 mod sketch;
 mod tensor;
 mod value;
+mod whole;
 
 pub use array::{Array, Data};
 pub use dtype::DType;

@@ -4,29 +4,36 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use burn::tensor::{Device, Tensor as Burn};
-use proofmark_domain::{Modality, TrustCode, TrustFlag};
-use proofmark_model::{DecisionModel, Features, ModelError, Network, Query, Signature, guarded};
+use proofmark_domain::{Modality, OutputKind, TrustCode, TrustFlag};
+use proofmark_model::{
+    DecisionModel, Features, ModelError, Network, Numbers, Query, Signature, guarded,
+};
+use proofmark_threat::host;
 
 use crate::array::Array;
 use crate::batch::{Batching, Carried, Choices, analyse};
 use crate::classifier::{Scores, scores_of};
+use crate::dtype::DType;
 use crate::error::OnnxError;
 use crate::graph::{Fix, Graph, Plan, Slot};
 use crate::load::OnnxFile;
-use crate::port::{Layout, Port, chunk, matched, port};
+use crate::port::{Layout, Port, chunk, decide, matched, ports, undecidable};
 use crate::room;
+use crate::session::Declared;
 use crate::tensor::Tensor;
 use crate::value::Value;
+use crate::whole;
 
 /// What is said of a model beyond its file.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct OnnxOptions {
-    /// How the model wants images; default: what its declared shape says of the data's.
+    /// How the model wants images; default: what its declared shape says. Images whose channels are seen to lie at the
+    /// other end are turned; any others are handed over with their axes as they are.
     pub layout: Option<Layout>,
     /// The output with one score per class; default: the first.
     pub output: Option<String>,
-    /// Whether that output holds probabilities: their logarithm is attacked where no softmax is found to go behind.
-    pub probabilities: bool,
+    /// What that output holds.
+    pub kind: OutputKind,
     /// Whether the outputs are taken as they stand, any number of them, classes or not (properties are about those).
     pub raw: bool,
 }
@@ -63,6 +70,9 @@ impl fmt::Display for BatchMode {
         }
     }
 }
+
+/// How many samples inside the bounds show what a graph does.
+const PROBE: usize = 8;
 
 /// How many readings of a graph are confirmed on three samples before they are taken one by one.
 const CONFIRMATIONS: usize = 4;
@@ -106,16 +116,27 @@ impl OnnxModel {
         let graph = file.build(&device)?;
         let declared = file.inputs();
         let inputs = matched(&file, &declared, inputs)?;
-        let mut ports = Vec::new();
-        for (declared, modality) in declared.iter().zip(&inputs) {
-            ports.push(port(&file, declared, modality, options.layout)?);
+        let mut readings = Vec::new();
+        for ((declared, modality), slot) in declared.iter().zip(&inputs).zip(&graph.inputs) {
+            let problem = |e| file.problem(format!("input `{}` {e}", declared.name));
+            let dtype = declared.dtype.unwrap_or(DType::F32);
+            if options.raw && !dtype.is_float() {
+                return Err(problem(format!(
+                    "is {dtype}; properties are about floating-point inputs (fix it with --fix {}=VALUE)",
+                    declared.name
+                )));
+            }
+            let numbers = whole::numbers(&graph, *slot, dtype).map_err(problem)?;
+            readings.push(ports(&file, declared, modality, numbers, options.layout)?);
         }
+        let ports: Vec<Port> = readings.iter().map(|r| r[0].clone()).collect();
         let size = chunk(&file, &declared, &ports)?;
         let output = output_slot(&file, &graph, options)?;
         let parameters = graph.parameters();
         let signature = Signature {
             name: file.name.clone(),
             modalities: inputs.into(),
+            numbers: ports.iter().map(|p| p.numbers).collect(),
             classes: 0,
             sha256: file.sha256.clone(),
             parameters: Some(parameters),
@@ -136,19 +157,55 @@ impl OnnxModel {
             carried: BTreeMap::new(),
             file,
         };
-        room::while_loading(|| model.settle(size, options))?;
+        room::while_loading(|| {
+            model.decide_layouts(readings, size.unwrap_or(1))?;
+            model.settle(size, options)
+        })
+        .map_err(|e| about_open_axes(e, &declared, &model))?;
         model.signature.stated = model.stated();
         Ok(model)
+    }
+
+    /// Where a file leaves the axes of images open, the order they have is right if the model runs on them so and in
+    /// no other order; anything else has to be stated.
+    fn decide_layouts(&mut self, readings: Vec<Vec<Port>>, rows: usize) -> Result<(), OnnxError> {
+        let probe = self.probe(rows);
+        for (input, readings) in readings.into_iter().enumerate() {
+            let (first, declared) = (readings[0].clone(), self.file.inputs());
+            let chosen = decide(readings, |port| {
+                self.ports[input] = port.clone();
+                self.quietly(|m| m.run_traced(&m.plan, &probe, &mut |_, _| {}))
+                    .is_ok()
+            });
+            self.ports[input] = first;
+            let given = &self.signature.modalities[input].shape;
+            self.ports[input] = chosen.map_err(|runs| {
+                let declared = &declared[input];
+                let why = undecidable(declared, given, runs);
+                self.file
+                    .problem(format!("input `{}`: {why}", declared.name))
+            })?;
+        }
+        Ok(())
     }
 
     /// Finds the scores and the way samples go through together.
     fn settle(&mut self, size: Option<usize>, options: &OnnxOptions) -> Result<(), OnnxError> {
         let rows = size.unwrap_or(1);
         let shapes = self.pinned(rows, options)?;
-        self.scores = scores_of(&self.graph, &shapes, self.scores.slot, rows, options)
-            .map_err(|e| self.file.problem(e))?;
+        let output = self.scores.slot;
+        let scores = |m: &Self, bypass| {
+            scores_of(&m.graph, &shapes, output, rows, options, bypass)
+                .map_err(|e| m.file.problem(e))
+        };
+        self.scores = scores(self, true)?;
+        if self.scores.slot != output && !self.decides_as(output)? {
+            self.scores = scores(self, false)?;
+        }
         self.signature.classes = self.scores.classes;
         self.plan = self.graph.plan(&[self.scores.slot]);
+        let probe = self.probe(PROBE);
+        self.quietly(|m| m.check_values(&probe))?;
 
         if size.is_none() && self.confirmed(BatchMode::Open).is_ok() {
             return Ok(());
@@ -168,6 +225,54 @@ impl OnnxModel {
         let three = self.probe(3);
         self.quietly(|m| m.run_scores(&three))?;
         Ok(())
+    }
+
+    /// Whether the scores decide as the output itself does, on samples inside the bounds.
+    fn decides_as(&self, output: Slot) -> Result<bool, OnnxError> {
+        let slots = [self.scores.slot, output];
+        let plan = self.graph.plan(&slots);
+        let probe = self.probe(PROBE);
+        let [scores, output] = self
+            .quietly(|m| m.run_slots(&plan, &slots, &probe))?
+            .try_into()
+            .expect("as many values as slots");
+        let decisions = |t: Burn<2>, half: f32| -> Vec<Option<usize>> {
+            let width = t.dims()[1];
+            host(&t)
+                .chunks(width)
+                .map(|row| match row {
+                    [one] => (!one.is_nan()).then_some(usize::from(*one > half)),
+                    _ => first_largest(row),
+                })
+                .collect()
+        };
+        // A single output is the probability of class 1, and what is before it its logit.
+        let (a, b) = (decisions(scores, 0.0), decisions(output, 0.5));
+        Ok(a.iter().zip(&b).all(|(a, b)| b.is_none() || a == b))
+    }
+
+    /// Whether the output is taken for probabilities because somebody says so.
+    pub fn states_probabilities(&self) -> bool {
+        self.scores.claims_probabilities()
+    }
+
+    /// Whether what is stated of the output holds on these samples, `[n, features]` per input.
+    pub fn check_output(&self, blocks: &[Burn<2>]) -> Result<(), OnnxError> {
+        self.quietly(|m| m.check_values(blocks))
+    }
+
+    fn check_values(&self, blocks: &[Burn<2>]) -> Result<(), OnnxError> {
+        if !self.scores.claims_probabilities() {
+            return Ok(());
+        }
+        let raw = self
+            .run_slots(&self.plan, &[self.scores.slot], blocks)?
+            .remove(0);
+        let width = raw.dims()[1];
+        self.scores.check(&host(&raw), width).map_err(|e| {
+            let name = self.graph.name(self.scores.slot);
+            self.file.problem(format!("output `{name}` {e}"))
+        })
     }
 
     /// Runs the first samples and gives the shapes seen, with every `If` decided whose condition is the same for all
@@ -294,9 +399,10 @@ impl OnnxModel {
             .map_err(|e| e.to_string());
         let equal = alone.and_then(|a| {
             let together = together.map_err(|e| format!("three samples together fail: {e}"))?;
-            let values = |t: Burn<2>| t.into_data().try_to_vec::<f32>().unwrap_or_default();
-            let (a, b) = (values(a), values(together));
-            let size = a.iter().fold(0f32, |m, x| m.max(x.abs()));
+            let (a, b) = (host(&a), host(&together));
+            // An infinite score is no measure of the others.
+            let finite = a.iter().filter(|x| x.is_finite());
+            let size = finite.fold(0f32, |m, x| m.max(x.abs()));
             let close = a.len() == b.len()
                 && a.iter().zip(&b).all(|(x, y)| {
                     (x - y).abs() <= 1e-4 * size + 1e-5 || x == y || (x.is_nan() && y.is_nan())
@@ -313,7 +419,7 @@ impl OnnxModel {
 
     /// So many different samples inside the bounds.
     fn probe(&self, rows: usize) -> Vec<Burn<2>> {
-        let block = |m: &Modality| {
+        let block = |(m, numbers): (&Modality, &Numbers)| {
             let f = m.features();
             let values: Vec<f32> = (0..rows * f)
                 .map(|i| {
@@ -322,12 +428,21 @@ impl OnnxModel {
                     let u =
                         ((feature * 7 + row * 131 + 1) as f64 * 0.618_033_988_749_894_9).fract();
                     let (low, high) = (m.bounds.low(feature), m.bounds.high(feature));
-                    low + (high - low) * u as f32
+                    match numbers {
+                        Numbers::Real => low + (high - low) * u as f32,
+                        Numbers::Whole { .. } | Numbers::Fixed { .. } => {
+                            let (low, high) = (low.ceil(), high.floor());
+                            let count = f64::from((high - low).max(0.0)) + 1.0;
+                            low + (count * u).floor() as f32
+                        }
+                    }
                 })
                 .collect();
             Burn::<1>::from_data(values.as_slice(), &self.signature.device).reshape([rows, f])
         };
-        self.signature.modalities.iter().map(block).collect()
+        let signature = &self.signature;
+        let inputs = signature.modalities.iter().zip(&signature.numbers);
+        inputs.map(block).collect()
     }
 
     fn quietly<T>(&self, call: impl FnOnce(&Self) -> Result<T, OnnxError>) -> Result<T, OnnxError> {
@@ -524,9 +639,16 @@ impl OnnxModel {
         self.scores.cured
     }
 
-    /// The nodes between input and scores whose derivative is replaced, zero or cut, as `name (operator)`.
+    /// The nodes between input and scores whose derivative is replaced, zero or cut, as `name (operator)`; before
+    /// them inputs that are rounded to whole numbers.
     pub fn approximate_gradients(&self) -> Vec<String> {
-        self.graph.rough(&self.plan)
+        let rounded = |p: &&Port| matches!(p.numbers, Numbers::Whole { .. });
+        let inputs = self.ports.iter().filter(rounded);
+        let mut rough: Vec<String> = inputs
+            .map(|p| format!("input {} ({})", p.name, p.dtype))
+            .collect();
+        rough.extend(self.graph.rough(&self.plan));
+        rough
     }
 
     fn failed(&self, e: &OnnxError) -> ModelError {
@@ -580,6 +702,49 @@ impl Features for OnnxModel {
                 .map_err(|e| self.failed(&e))
         })
     }
+}
+
+/// A node that fails on axes which the file leaves open may have been given them in another order than it wants.
+fn about_open_axes(error: OnnxError, declared: &[Declared], model: &OnnxModel) -> OnnxError {
+    let OnnxError::Node {
+        file,
+        node,
+        op,
+        opset,
+        problem,
+    } = error
+    else {
+        return error;
+    };
+    let open = |d: &&Declared| {
+        let sample = d.shape.as_ref().and_then(|s| s.get(1..));
+        sample.is_some_and(|s| s.iter().any(|d| d.fixed().is_none()))
+    };
+    let more = declared.iter().find(open).map_or_else(String::new, |d| {
+        let given = model.signature.modalities.iter().find(|m| m.name == d.name);
+        let shape = given.map(|m| m.shape.clone()).unwrap_or_default();
+        format!(
+            "; input `{}` is declared {} and was given samples of shape {shape:?}: are their axes in the order that the model wants?",
+            d.name,
+            d.shape_text()
+        )
+    });
+    OnnxError::Node {
+        problem: problem + &more,
+        file,
+        node,
+        op,
+        opset,
+    }
+}
+
+/// The first of the largest, if it is a number.
+fn first_largest(row: &[f32]) -> Option<usize> {
+    if row.iter().any(|v| v.is_nan()) {
+        return None;
+    }
+    let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    row.iter().position(|v| *v == largest)
 }
 
 fn output_slot(file: &OnnxFile, graph: &Graph, options: &OnnxOptions) -> Result<Slot, OnnxError> {

@@ -1,19 +1,24 @@
 //! From samples as the data have them to inputs as a model wants them.
 
+use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use burn::tensor::Tensor as Burn;
-use proofmark_domain::Modality;
+use proofmark_domain::{Misfit, Modality, fit};
+use proofmark_model::Numbers;
 
+use crate::array::Array;
 use crate::dtype::DType;
 use crate::error::OnnxError;
 use crate::load::OnnxFile;
 use crate::node::OpResult;
+use crate::op::rounded;
 use crate::room;
-use crate::session::{Declared, Dim};
+use crate::session::{Declared, Dim, shown};
 use crate::tensor::Tensor;
 use crate::value::Value;
+use crate::whole;
 
 /// The order of an image's axes in a model's input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +27,15 @@ pub enum Layout {
     Nchw,
     /// `[h, w, c]`, as TensorFlow exports.
     Nhwc,
+}
+
+impl fmt::Display for Layout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Nchw => "nchw",
+            Self::Nhwc => "nhwc",
+        })
+    }
 }
 
 impl FromStr for Layout {
@@ -37,11 +51,14 @@ impl FromStr for Layout {
 }
 
 /// One input that samples come through.
+#[derive(Debug, Clone)]
 pub(crate) struct Port {
     /// The input's name.
     pub(crate) name: String,
     /// The input's type.
-    dtype: DType,
+    pub(crate) dtype: DType,
+    /// Which numbers it takes.
+    pub(crate) numbers: Numbers,
     /// Per sample, as the data have it.
     given: Vec<usize>,
     /// Order of the data's axes that the model wants.
@@ -53,6 +70,51 @@ pub(crate) struct Port {
 }
 
 impl Port {
+    /// Whether the data's axes stay where they are.
+    pub(crate) fn is_straight(&self) -> bool {
+        self.order.is_sorted()
+    }
+
+    /// The layout it stands for, if axes are moved.
+    pub(crate) fn turned_to(&self) -> Option<Layout> {
+        match self.order.as_slice() {
+            o if o == TO_FIRST => Some(Layout::Nchw),
+            o if o == TO_LAST => Some(Layout::Nhwc),
+            _ => None,
+        }
+    }
+
+    /// The samples of an array, its first axis, as the input.
+    pub(crate) fn arrange(&self, array: &Array) -> Array {
+        let rows = array.shape().first().copied().unwrap_or(0);
+        let features: usize = self.given.iter().product();
+        let turned: Vec<usize> = self.order.iter().map(|a| self.given[*a]).collect();
+        // Steps from one element to the next along each axis, in the order the model wants them.
+        let step = |axis: usize| self.given[axis + 1..].iter().product::<usize>();
+        let steps: Vec<usize> = self.order.iter().map(|a| step(*a)).collect();
+        let one: Vec<usize> = (0..features)
+            .map(|mut i| {
+                turned.iter().zip(&steps).rev().fold(0, |at, (n, step)| {
+                    let along = i % n;
+                    i /= n;
+                    at + along * step
+                })
+            })
+            .collect();
+        let from: Vec<usize> = (0..rows)
+            .flat_map(|row| one.iter().map(move |i| row * features + i))
+            .collect();
+        let mut shape = vec![rows];
+        shape.extend(&self.wanted);
+        array.pick(&from, shape)
+    }
+
+    /// The order of the axes that are longer than 1: two ports that share it hand out the same values.
+    fn moved(&self) -> Vec<usize> {
+        let long = |a: &&usize| self.given[**a] != 1;
+        self.order.iter().filter(long).copied().collect()
+    }
+
     /// Rows `[n, features]` as the input.
     pub(crate) fn feed(&self, block: &Burn<2>) -> OpResult<Value> {
         let n = block.dims()[0];
@@ -64,6 +126,10 @@ impl Port {
         wanted.extend(&self.wanted);
         let tensor = Tensor::from_burn(block.clone()).reshape(&given)?;
         let tensor = tensor.permute(&order).reshape(&wanted)?;
+        let tensor = match self.numbers {
+            Numbers::Whole { .. } => rounded(tensor)?,
+            Numbers::Real | Numbers::Fixed { .. } => tensor,
+        };
         Ok(tensor.typed(self.dtype).into())
     }
 }
@@ -107,132 +173,191 @@ pub(crate) fn matched(
         .collect()
 }
 
-/// Whether the model wants an image's channels at the other end. They come first or last in the data; a layout that
-/// is stated says where the model wants them.
-fn turned(given: &[usize], layout: Option<Layout>) -> bool {
-    layout.is_some_and(|l| {
-        let few = |n: usize| matches!(n, 1 | 3 | 4);
-        let first = given.len() == 3 && few(given[0]) && !few(given[2]);
-        let last = given.len() == 3 && few(given[2]) && !few(given[0]);
-        (l == Layout::Nhwc && !last) || (l == Layout::Nchw && last && !first)
-    })
+/// Channels last becomes channels first.
+const TO_FIRST: [usize; 3] = [2, 0, 1];
+/// Channels first becomes channels last.
+const TO_LAST: [usize; 3] = [1, 2, 0];
+
+/// The layout of an image, where its channels (1, 3 or 4) are seen at one end and only there.
+fn layout_of(shape: &[Option<usize>]) -> Option<Layout> {
+    let &[Some(first), _, Some(last)] = shape else {
+        return None;
+    };
+    let few = |n| matches!(n, 1 | 3 | 4);
+    match (few(first), few(last)) {
+        (true, false) => Some(Layout::Nchw),
+        (false, true) => Some(Layout::Nhwc),
+        _ => None,
+    }
 }
 
-/// How the samples of a modality become an input.
-pub(crate) fn port(
+/// The orders in which a model may want the axes of an image, as they are first. `data`: the layout of the data,
+/// where it is seen; `model`: the model's, where it is stated.
+fn orders(data: Option<Layout>, model: Option<Layout>) -> Vec<[usize; 3]> {
+    let straight = [0, 1, 2];
+    match (data, model) {
+        (Some(data), Some(model)) if data == model => vec![straight],
+        (Some(_), Some(Layout::Nchw)) => vec![TO_FIRST],
+        (Some(_), Some(Layout::Nhwc)) => vec![TO_LAST],
+        (None, Some(Layout::Nchw)) | (Some(Layout::Nhwc), None) => vec![straight, TO_FIRST],
+        (None, Some(Layout::Nhwc)) | (Some(Layout::Nchw), None) => vec![straight, TO_LAST],
+        (None, None) => vec![straight, TO_LAST, TO_FIRST],
+    }
+}
+
+/// The ways to read the samples of a modality as an input: the one that is stated or follows from the shapes; where
+/// the file leaves the axes of images open, all among which running the model has to decide, as they are first.
+pub(crate) fn ports(
     file: &OnnxFile,
     declared: &Declared,
     modality: &Modality,
+    numbers: Numbers,
     layout: Option<Layout>,
-) -> Result<Port, OnnxError> {
+) -> Result<Vec<Port>, OnnxError> {
     let problem = |p: String| file.problem(format!("input `{}`: {p}", declared.name));
-    if let Some(dtype) = declared.dtype
-        && !dtype.is_float()
-    {
-        return Err(problem(format!(
-            "is {dtype}; only floating-point inputs can be attacked (fix it with --fix {}=VALUE)",
-            declared.name
-        )));
-    }
-    let given = modality.shape.clone();
-    let features = modality.features();
     let dtype = declared.dtype.unwrap_or(DType::F32);
-    let straight = |wanted: Vec<usize>, batched| Port {
-        name: declared.name.clone(),
-        dtype,
-        order: (0..given.len()).collect(),
-        given: given.clone(),
-        wanted,
-        batched,
-    };
-    let Some(dims) = &declared.shape else {
-        return Ok(straight(given.clone(), true));
-    };
-    let fixed: Option<Vec<usize>> = dims
-        .iter()
-        .map(|d| match d {
-            Dim::Fixed(n) => Some(*n),
-            _ => None,
-        })
-        .collect();
-    if let Some(all) = &fixed
-        && room::elements(all) == Ok(features)
-        && all.first() != Some(&1)
-    {
-        return Ok(straight(all.clone(), false));
+    if let Some(why) = whole::misfit(numbers, modality, dtype) {
+        return Err(problem(why));
     }
-    let Some(sample) = dims.get(1..) else {
+    let given = modality.shape.as_slice();
+    let dims = match &declared.shape {
+        Some(dims) => dims.clone(),
+        None => vec![Dim::Free; 1 + given.len()],
+    };
+    // A shape without an axis for the samples has all the values of one.
+    let lengths: Vec<Option<usize>> = dims.iter().map(Dim::fixed).collect();
+    let whole = lengths.iter().copied().collect::<Option<Vec<usize>>>();
+    let batched = !whole.is_some_and(|whole| {
+        whole.first() != Some(&1) && room::elements(&whole) == Ok(modality.features())
+    });
+    let sample = usize::from(batched)..;
+    let Some(wanted) = lengths.get(sample.clone()) else {
         return Err(problem(
             "is a single number; expected an axis of samples".into(),
         ));
     };
-    let shown = || {
-        let list: Vec<String> = sample.iter().map(ToString::to_string).collect();
-        list.join(", ")
-    };
-    let fits = |shape: &[usize]| {
-        shape.len() == sample.len()
-            && shape.iter().zip(sample).all(|(n, d)| match d {
-                Dim::Fixed(m) => n == m,
-                _ => true,
-            })
-    };
-    if fits(&given) && !turned(&given, layout) {
-        return Ok(straight(given.clone(), true));
+    if let (Some(stated), Some(own)) = (layout, layout_of(wanted))
+        && stated != own
+    {
+        return Err(problem(format!(
+            "--layout {stated} contradicts the file, which declares {}; drop --layout or pass --layout {own}",
+            declared.shape_text()
+        )));
     }
-    if let [a, b, c] = *given.as_slice() {
-        let to_last = (vec![1, 2, 0], [b, c, a]);
-        let to_first = (vec![2, 0, 1], [c, a, b]);
-        let allowed = match layout {
-            None => vec![to_last, to_first],
-            Some(Layout::Nhwc) => vec![to_last],
-            Some(Layout::Nchw) => vec![to_first],
+    let seen: Vec<Option<usize>> = given.iter().copied().map(Some).collect();
+    // Only images may be turned, and a row of values has the order of the layout that is stated.
+    let row = fit(given, wanted) == Err(Misfit::Order) && layout.is_some();
+    let orders: Vec<Vec<usize>> = if given.len() == 3 && (wanted.len() == 3 || row) {
+        let orders = orders(layout_of(&seen), layout);
+        orders.iter().map(|o| o.to_vec()).collect()
+    } else {
+        vec![(0..given.len()).collect()]
+    };
+    let mut found: Vec<Port> = Vec::new();
+    let mut why = Misfit::Differs;
+    for order in orders {
+        let turned: Vec<usize> = order.iter().map(|a| given[*a]).collect();
+        let shape = if row {
+            fit(&[modality.features()], wanted)
+        } else {
+            fit(&turned, wanted)
         };
-        for (order, shape) in allowed {
-            if fits(&shape) {
-                return Ok(Port {
-                    name: declared.name.clone(),
-                    dtype,
-                    given: given.clone(),
-                    order,
-                    wanted: shape.to_vec(),
-                    batched: true,
-                });
-            }
+        match shape {
+            Ok(shape) => found.push(Port {
+                name: declared.name.clone(),
+                dtype,
+                numbers,
+                given: given.to_vec(),
+                order,
+                wanted: shape,
+                batched,
+            }),
+            Err(Misfit::Differs) => {}
+            Err(other) => why = other,
         }
     }
-    settled(sample, features)
-        .map(|wanted| straight(wanted, true))
-        .map_err(|why| {
-            problem(format!(
-                "takes samples of shape [{}]; the data have shape {given:?} ({features} values){why}",
-                shown()
-            ))
-        })
+    // Where axes have length 1 another order may give the same values.
+    let mut distinct: Vec<Vec<usize>> = Vec::new();
+    found.retain(|port| {
+        let moved = port.moved();
+        let new = !distinct.contains(&moved);
+        distinct.push(moved);
+        new
+    });
+    let undecided = layout.is_none() && matches!(wanted, [None, _, None]);
+    match found.as_slice() {
+        [] => Err(problem(misfit(&dims[sample], modality, layout, why))),
+        [first, _, ..] if first.is_straight() && !undecided => Ok(found.drain(..1).collect()),
+        [first, _, ..] if !first.is_straight() => Err(problem(undecidable(declared, given, None))),
+        _ => Ok(found),
+    }
 }
 
-/// A declared shape with its one open dimension settled by the number of values; why not, where it cannot be.
-fn settled(sample: &[Dim], features: usize) -> Result<Vec<usize>, &'static str> {
-    let known = sample
-        .iter()
-        .try_fold(1usize, |n, d| match d {
-            Dim::Fixed(m) => n.checked_mul(*m),
-            _ => Some(n),
-        })
-        .unwrap_or(0);
-    let open = sample.iter().filter(|d| !matches!(d, Dim::Fixed(_)));
-    match open.count() {
-        _ if known == 0 || !features.is_multiple_of(known) => Err(""),
-        0 if features != known => Err(""),
-        0 | 1 => Ok(sample
-            .iter()
-            .map(|d| match d {
-                Dim::Fixed(n) => *n,
-                _ => features / known,
-            })
-            .collect()),
-        _ => Err(", which does not settle it"),
+/// Why samples cannot be read as an input, and what to do.
+fn misfit(wanted: &[Dim], modality: &Modality, layout: Option<Layout>, why: Misfit) -> String {
+    let given = modality.shape.as_slice();
+    // Data `[n, h, w]` are images of one channel; whoever made them knows two axes.
+    let own = match given.strip_prefix(&[1]) {
+        Some(own) if own.len() == wanted.len() => own,
+        _ => given,
+    };
+    let features = modality.features();
+    let stated = layout.map_or_else(String::new, |l| format!(" with --layout {l}"));
+    let said = format!(
+        "takes samples of shape {}{stated}; the data have shape {own:?} ({features} values)",
+        shown(wanted)
+    );
+    let sorted = |axes: Vec<usize>| {
+        let mut axes: Vec<usize> = axes.into_iter().filter(|n| *n != 1).collect();
+        axes.sort_unstable();
+        axes
+    };
+    let fixed: Option<Vec<usize>> = wanted.iter().map(Dim::fixed).collect();
+    let count = fixed.as_deref().map(|f| f.iter().product::<usize>());
+    let todo = match why {
+        Misfit::Order => {
+            "; say in which order the model was trained to take them: --layout nchw (channel by channel) or --layout nhwc (pixel by pixel)"
+        }
+        Misfit::Open => {
+            ", which does not settle it; give the array every axis of the model, those of length 1 too"
+        }
+        Misfit::Differs if fixed.is_some_and(|f| sorted(f) == sorted(given.to_vec())) => {
+            ": the same axes in another order; transpose the array"
+        }
+        Misfit::Differs if count == Some(features) => {
+            ": as many values along other axes; give the array the axes of the model"
+        }
+        Misfit::Differs => "",
+    };
+    said + todo
+}
+
+/// The way to read samples: where there are several, the first, if it leaves the axes where they are, the model runs
+/// so and in no other way; or if it runs in none, so that what fails can be told. Else the only layout it runs as.
+pub(crate) fn decide(
+    mut readings: Vec<Port>,
+    mut runs: impl FnMut(&Port) -> bool,
+) -> Result<Port, Option<Layout>> {
+    if readings.len() == 1 {
+        return Ok(readings.remove(0));
     }
+    let run: Vec<bool> = readings.iter().map(&mut runs).collect();
+    let several = run.iter().filter(|r| **r).count() > 1;
+    match run.iter().position(|r| *r) {
+        None | Some(0) if !several => Ok(readings.remove(0)),
+        Some(at) if !several => Err(readings[at].turned_to()),
+        _ => Err(None),
+    }
+}
+
+/// Several orders of the axes of an image fit, and nothing says which is meant. `runs`: the only layout as which the
+/// model runs, if there is one.
+pub(crate) fn undecidable(declared: &Declared, given: &[usize], runs: Option<Layout>) -> String {
+    let only = runs.map_or_else(String::new, |l| format!(" (it runs as {l} only)"));
+    format!(
+        "the file declares {}, so the order of the axes of images {given:?} is not known; say how the model wants them: --layout nchw or --layout nhwc{only}",
+        declared.shape_text(),
+    )
 }
 
 /// How many samples the file takes at a time, if it says so.

@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 
 use burn::tensor::Device;
-use proofmark_domain::nearest;
+use proofmark_domain::{Bounds, Kind, Modality, nearest};
+use proofmark_model::Numbers;
 
 use crate::array::Array;
 use crate::dtype::DType;
 use crate::error::OnnxError;
 use crate::graph::{Graph, Plan, Slot};
 use crate::load::OnnxFile;
+use crate::port::{Layout, decide, ports, undecidable};
 use crate::proto::ValueInfoProto;
 use crate::value::Value;
 
@@ -35,6 +37,16 @@ pub enum Dim {
     Free,
 }
 
+impl Dim {
+    /// The length, if it is fixed.
+    pub(crate) fn fixed(&self) -> Option<usize> {
+        match self {
+            Self::Fixed(n) => Some(*n),
+            _ => None,
+        }
+    }
+}
+
 impl std::fmt::Display for Dim {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -46,7 +58,7 @@ impl std::fmt::Display for Dim {
 }
 
 /// A declared shape, as messages show it.
-fn shown(dims: &[Dim]) -> String {
+pub(crate) fn shown(dims: &[Dim]) -> String {
     let list: Vec<String> = dims.iter().map(ToString::to_string).collect();
     format!("[{}]", list.join(", "))
 }
@@ -235,6 +247,68 @@ impl Session {
                 })
             })
             .collect()
+    }
+
+    /// Arrays as the model takes them, and what was done: those whose shape is declared stay as they are, others are
+    /// read by the rules that hold for samples, along their first axis.
+    pub fn arranged(
+        &self,
+        mut arrays: Vec<Array>,
+        layout: Option<Layout>,
+    ) -> Result<(Vec<Array>, Vec<String>), OnnxError> {
+        let mut notes = Vec::new();
+        for (i, declared) in self.inputs().into_iter().enumerate().take(arrays.len()) {
+            let problem = |p| self.file.problem(format!("input `{}`: {p}", declared.name));
+            let shape = arrays[i].shape().to_vec();
+            let (Some(dims), Some((rows, given))) = (&declared.shape, shape.split_first()) else {
+                continue;
+            };
+            let fits = |(d, n): (&Dim, &usize)| d.fixed().is_none_or(|d| d == *n);
+            let sample = dims.get(1..).unwrap_or_default();
+            let same = dims.len() == shape.len() && sample.iter().zip(given).all(fits);
+            if same && layout.is_none() {
+                continue;
+            }
+            let bounds = Bounds::uniform(0.0, 1.0).map_err(|e| problem(e.to_string()))?;
+            let modality = Modality {
+                name: declared.name.clone(),
+                kind: Kind::Image,
+                shape: given.to_vec(),
+                bounds,
+            };
+            let readings = match ports(&self.file, &declared, &modality, Numbers::Real, layout) {
+                Ok(readings) => readings,
+                Err(e) if layout.is_some() => return Err(e),
+                // What is told of arrays that do not fit names all their axes.
+                Err(_) => continue,
+            };
+            let chosen = decide(readings, |port| {
+                let mut tried = arrays.clone();
+                tried[i] = port.arrange(&arrays[i]);
+                self.run(&tried).is_ok()
+            });
+            let port = chosen.map_err(|runs| problem(undecidable(&declared, given, runs)))?;
+            // Without an axis for them there is only one sample.
+            if !port.batched && *rows != 1 {
+                continue;
+            }
+            let arranged = port.arrange(&arrays[i]);
+            let arranged = if port.batched {
+                arranged
+            } else {
+                let one = arranged.shape()[1..].to_vec();
+                arranged.reshape(&one).map_err(problem)?
+            };
+            if arranged.shape() != shape {
+                notes.push(format!(
+                    "`{}`: {shape:?} read as {:?}",
+                    declared.name,
+                    arranged.shape()
+                ));
+            }
+            arrays[i] = arranged;
+        }
+        Ok((arrays, notes))
     }
 
     /// Checks the arrays against what is declared; the slices they go through in, if not all at once.

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
-use proofmark_domain::Bounds;
+use proofmark_domain::{Bounds, OutputKind};
 use proofmark_onnx::{BatchMode, OnnxFile, OnnxModel, OnnxOptions, declared_modalities};
 
 fn onnx_files(folder: &Path, found: &mut Vec<PathBuf>) {
@@ -71,7 +71,11 @@ fn every_model_loads_and_takes_samples_together() {
             }
             let options = OnnxOptions {
                 raw: name.starts_with("vnn"),
-                probabilities: name.contains("silero"),
+                kind: if name.contains("silero") {
+                    OutputKind::Probabilities
+                } else {
+                    OutputKind::Logits
+                },
                 ..OnnxOptions::default()
             };
             OnnxModel::new(file, &modalities, &options, &Device::flex())

@@ -22,6 +22,7 @@ mod evaluate;
 mod falsify;
 mod gate;
 mod model;
+mod numbers;
 mod record;
 mod run;
 mod samples;

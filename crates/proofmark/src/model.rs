@@ -2,15 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use proofmark_data::Dataset;
-use proofmark_domain::Modality;
-use proofmark_model::{BurnModel, GradientModel, Network, wrap::Normalise};
+use proofmark_domain::{Bounds, Kind, Modality};
+use proofmark_model::{
+    BurnModel, GradientModel, ModelError, Network, Numbers, Query, Signature, wrap::Normalise,
+};
 use proofmark_onnx::{OnnxFile, OnnxModel, OnnxOptions};
+use proofmark_threat::{Batch, host};
 use serde_json::{Map, Value, json};
 
-use crate::{RunError, shipped};
+use crate::{RunError, samples, shipped};
+
+/// So many samples show whether what is stated of an output holds.
+const CHECKED: usize = 256;
 
 /// A model as a user names it.
 ///
@@ -46,6 +53,61 @@ pub struct Preprocess {
     pub std: Vec<f32>,
 }
 
+impl Preprocess {
+    /// Values of samples of a shape as the model is given them; `name` is for messages.
+    pub fn apply(
+        &self,
+        name: &str,
+        shape: &[usize],
+        values: Vec<f32>,
+        device: &Device,
+    ) -> Result<Vec<f32>, RunError> {
+        let bounds = Bounds::uniform(0.0, 1.0).map_err(|e| RunError::Parameter(e.to_string()))?;
+        let modality = Modality {
+            name: name.to_owned(),
+            kind: if shape.len() == 3 {
+                Kind::Image
+            } else {
+                Kind::Table
+            },
+            shape: shape.to_vec(),
+            bounds,
+        };
+        let device = device.clone().without_autodiff();
+        let modalities: Arc<[Modality]> = vec![modality].into();
+        let x = Batch::from_host(modalities.clone(), vec![values], &device)
+            .map_err(ModelError::from)?;
+        let identity = Identity(Signature {
+            name: "preprocessing".to_owned(),
+            modalities,
+            numbers: vec![Numbers::Real],
+            classes: 0,
+            sha256: String::new(),
+            parameters: None,
+            device,
+            stated: Vec::new(),
+        });
+        let source = ModelSource {
+            preprocess: self.clone(),
+            ..ModelSource::default()
+        };
+        Ok(host(&source.normalised(identity)?.prepared(&x).blocks()[0]))
+    }
+}
+
+/// Gives back what it is given.
+struct Identity(Signature);
+
+impl Network for Identity {
+    fn signature(&self) -> &Signature {
+        &self.0
+    }
+
+    fn forward(&self, query: &Query) -> Result<Tensor<2>, ModelError> {
+        Ok(query.x.blocks()[0].clone())
+    }
+}
+
 /// A model ready to be attacked.
 pub struct OpenModel {
     /// The model, in data units.
@@ -64,11 +126,11 @@ impl ModelSource {
     }
 
     /// Opens the model for samples like those of `data`: their shape settles what an ONNX file leaves open, their
-    /// bounds are the model's.
+    /// bounds are the model's. What is stated of its output must hold on the first of them.
     pub fn open(&self, data: &Dataset, device: &Device) -> Result<OpenModel, RunError> {
         let modalities: Vec<Modality> =
             data.modalities.iter().map(|c| c.modality.clone()).collect();
-        self.open_for(&modalities, device)
+        self.opened(&modalities, Some(data), device)
     }
 
     /// The same for samples described by their inputs alone.
@@ -77,38 +139,15 @@ impl ModelSource {
         modalities: &[Modality],
         device: &Device,
     ) -> Result<OpenModel, RunError> {
-        let network = self.network(modalities, device)?;
-        let p = &self.preprocess;
-        if *p == Preprocess::default() {
-            return Ok(OpenModel {
-                model: Box::new(network),
-                preprocessing: Map::new(),
-            });
-        }
-        let or = |v: &[f32], default| {
-            if v.is_empty() {
-                vec![default]
-            } else {
-                v.to_vec()
-            }
-        };
-        let (scale, mean, std) = (p.scale.unwrap_or(1.0), or(&p.mean, 0.0), or(&p.std, 1.0));
-        let facts = [
-            ("scale", json!(scale)),
-            ("mean", json!(mean)),
-            ("std", json!(std)),
-        ];
-        Ok(OpenModel {
-            model: Box::new(Normalise::new(network, scale, &mean, &std)?),
-            preprocessing: facts.into_iter().map(|(k, v)| (k.to_owned(), v)).collect(),
-        })
+        self.opened(modalities, None, device)
     }
 
-    fn network(
+    fn opened(
         &self,
         modalities: &[Modality],
+        data: Option<&Dataset>,
         device: &Device,
-    ) -> Result<Box<dyn Network>, RunError> {
+    ) -> Result<OpenModel, RunError> {
         let name = self.name.clone().unwrap_or_else(|| self.spec.clone());
         if let Some(model) = shipped::model(&self.spec, device) {
             if self.onnx != OnnxOptions::default() || !self.fixed.is_empty() {
@@ -117,11 +156,62 @@ impl ModelSource {
                     self.spec
                 )));
             }
-            return Ok(Box::new(model?.named(name)));
+            return self.prepared(model?.named(name));
         }
-        let file = self.onnx_file()?;
-        let model = OnnxModel::new(file, modalities, &self.onnx, device)?;
-        Ok(Box::new(model.named(name)))
+        let model = OnnxModel::new(self.onnx_file()?, modalities, &self.onnx, device)?.named(name);
+        if let Some(data) = data {
+            self.check_output(&model, data)?;
+        }
+        self.prepared(model)
+    }
+
+    /// Holds what is stated of an ONNX model's output against the first samples.
+    fn check_output(&self, model: &OnnxModel, data: &Dataset) -> Result<(), RunError> {
+        if !model.states_probabilities() {
+            return Ok(());
+        }
+        let first: Vec<usize> = (0..data.len().min(CHECKED)).collect();
+        let signature = Network::signature(model);
+        let values = samples::samples(&data.select(&first), signature)?.values;
+        let x = Batch::from_host(signature.modalities.clone(), values, &signature.device)
+            .map_err(ModelError::from)?;
+        let x = if self.preprocess == Preprocess::default() {
+            x
+        } else {
+            self.normalised(model)?.prepared(&x)
+        };
+        Ok(model.check_output(x.blocks())?)
+    }
+
+    /// A network behind the preprocessing.
+    fn prepared(&self, network: impl Network + 'static) -> Result<OpenModel, RunError> {
+        let p = &self.preprocess;
+        if *p == Preprocess::default() {
+            return Ok(OpenModel {
+                model: Box::new(network),
+                preprocessing: Map::new(),
+            });
+        }
+        let facts = [
+            ("scale", json!(p.scale.unwrap_or(1.0))),
+            ("mean", json!(or(&p.mean, 0.0))),
+            ("std", json!(or(&p.std, 1.0))),
+        ];
+        Ok(OpenModel {
+            preprocessing: facts.into_iter().map(|(k, v)| (k.to_owned(), v)).collect(),
+            model: Box::new(self.normalised(network)?),
+        })
+    }
+
+    fn normalised<N: Network>(&self, network: N) -> Result<Normalise<N>, RunError> {
+        let p = &self.preprocess;
+        let (mean, std) = (or(&p.mean, 0.0), or(&p.std, 1.0));
+        Ok(Normalise::new(
+            network,
+            p.scale.unwrap_or(1.0),
+            &mean,
+            &std,
+        )?)
     }
 
     /// Whether `spec` names an ONNX file.
@@ -141,6 +231,14 @@ impl ModelSource {
             file.fix_number(input, *number)?;
         }
         Ok(file)
+    }
+}
+
+fn or(values: &[f32], default: f32) -> Vec<f32> {
+    if values.is_empty() {
+        vec![default]
+    } else {
+        values.to_vec()
     }
 }
 

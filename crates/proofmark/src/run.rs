@@ -12,7 +12,7 @@ use proofmark_threat::Threat;
 use serde_json::{Map, Value, json};
 
 use crate::record::{self, Record, Run};
-use crate::{RunError, Target, ThreatPlan, device, samples, trust};
+use crate::{RunError, Target, ThreatPlan, device, numbers, samples, trust};
 
 /// What labels samples are judged against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -154,6 +154,9 @@ impl<'a> RunPlan<'a> {
             .iter()
             .map(|t| t.fit(&signature.modalities, &data))
             .collect::<Result<_, _>>()?;
+        for threat in &threats {
+            numbers::check(threat, signature, data.len())?;
+        }
         let exact = device::is_exact(&signature.device);
         let tile = self.settings.tile.or_else(|| exact.then_some(Job::TILE));
 
@@ -241,7 +244,7 @@ impl<'a> RunPlan<'a> {
         whole: &[ThreatRecord],
     ) -> Result<Vec<trust::TrustRun>, RunError> {
         if self.settings.trust && !self.attacks.is_empty() {
-            trust::runs(self, threats, whole, &self.model.signature().modalities)
+            trust::runs(self, threats, whole, self.model.signature())
         } else {
             Ok(Vec::new())
         }

@@ -1,8 +1,9 @@
 //! From a data set on the host to the samples a model can be attacked on.
 
-use proofmark_data::{DataError, Dataset};
+use proofmark_data::{Column, DataError, Dataset};
+use proofmark_domain::{SampleId, fit};
 use proofmark_engine::Samples;
-use proofmark_model::Signature;
+use proofmark_model::{Numbers, Signature};
 
 use crate::RunError;
 
@@ -25,7 +26,7 @@ pub(crate) fn samples(data: &Dataset, signature: &Signature) -> Result<Samples, 
         )));
     }
     let mut values = Vec::with_capacity(inputs.len());
-    for input in inputs.iter() {
+    for (input, numbers) in inputs.iter().zip(&signature.numbers) {
         let column = if inputs.len() == 1 {
             &data.modalities[0]
         } else {
@@ -40,12 +41,14 @@ pub(crate) fn samples(data: &Dataset, signature: &Signature) -> Result<Samples, 
                 })?
         };
         let (given, expected) = (column.modality.features(), input.features());
-        if given != expected {
+        let wanted: Vec<Option<usize>> = input.shape.iter().copied().map(Some).collect();
+        if fit(&column.modality.shape, &wanted).is_err() {
             return Err(mismatch(format!(
-                "array `{}` has samples of shape {:?} ({given} values); input `{}` takes {:?} ({expected})",
+                "array `{}` has samples of shape {:?} ({given} values); input `{}` takes {:?} ({expected}): give the array these axes in this order",
                 column.modality.name, column.modality.shape, input.name, input.shape
             )));
         }
+        check_numbers(*numbers, column, &data.ids).map_err(mismatch)?;
         for (row, sample) in column.values.rows().into_iter().enumerate() {
             for (f, v) in sample.iter().enumerate() {
                 let (low, high) = (input.bounds.low(f), input.bounds.high(f));
@@ -85,6 +88,23 @@ pub(crate) fn samples(data: &Dataset, signature: &Signature) -> Result<Samples, 
         targets: None,
         keys,
     })
+}
+
+/// An input of whole numbers takes those of its type and no others.
+fn check_numbers(numbers: Numbers, column: &Column, ids: &[SampleId]) -> Result<(), String> {
+    let (Numbers::Whole { low, high } | Numbers::Fixed { low, high }) = numbers else {
+        return Ok(());
+    };
+    let wrong = |v: &f32| v.fract() != 0.0 || !(low..=high).contains(v);
+    for (row, sample) in column.values.rows().into_iter().enumerate() {
+        if let Some(v) = sample.iter().find(|v| wrong(v)) {
+            return Err(format!(
+                "value {v} of sample {} in array `{}`; the input takes whole numbers from {low} to {high}, as they are stored (--units raw)",
+                ids[row], column.modality.name
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Labels are needed unless the model's own predictions stand in for them.

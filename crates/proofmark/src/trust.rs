@@ -1,12 +1,13 @@
 //! The runs every evaluation makes beside the attacks it was asked for, to find out whether it can be trusted.
 
 use proofmark_data::Dataset;
-use proofmark_domain::{Modality, Role, ThreatRecord};
+use proofmark_domain::{Role, ThreatRecord};
 use proofmark_engine::{Attack, Needs};
+use proofmark_model::Signature;
 use proofmark_threat::Threat;
 use serde_json::Value;
 
-use crate::{RunError, RunPlan};
+use crate::{RunError, RunPlan, numbers};
 
 /// At most this many samples are attacked without limit, the first in the seeded stratified order.
 const PROBED: usize = 128;
@@ -34,7 +35,7 @@ pub(crate) fn runs(
     plan: &RunPlan<'_>,
     threats: &[Threat],
     whole: &[ThreatRecord],
-    modalities: &[Modality],
+    signature: &Signature,
 ) -> Result<Vec<TrustRun>, RunError> {
     let mut runs = Vec::new();
     if !plan.attacks.iter().any(|a| a.meta().role == Role::Baseline) {
@@ -48,7 +49,7 @@ pub(crate) fn runs(
         }
     }
     if let Some(attack) = strongest(plan.attacks)? {
-        let threat = Threat::unbounded(modalities);
+        let threat = numbers::unbounded(signature, plan.data.len())?;
         let mut record = threat.record();
         "unbounded".clone_into(&mut record.text);
         runs.push(TrustRun {

@@ -6,9 +6,7 @@ use proofmark::data::{self, Dataset, Options};
 use proofmark::domain::{Bounds, Coupling, Epsilon, Modality, Norm, Seed};
 use proofmark::engine;
 use proofmark::policy::{Metric, assess};
-use proofmark::{
-    Labels, Measurement, ModelSource, OpenModel, Preprocess, RunPlan, Settings, ThreatPlan,
-};
+use proofmark::{Labels, Measurement, ModelSource, OpenModel, RunPlan, Settings, ThreatPlan};
 use serde_json::json;
 
 use super::{colour, renderer};
@@ -262,11 +260,7 @@ fn threats(args: &Attack) -> Result<Vec<ThreatPlan>, Failure> {
 fn model(args: &Attack, data: &Dataset) -> Result<OpenModel, Failure> {
     let device = proofmark::device(&args.device)?;
     let source = ModelSource {
-        preprocess: Preprocess {
-            scale: args.scale,
-            mean: args.mean.clone(),
-            std: args.std.clone(),
-        },
+        preprocess: args.preprocess.preprocess(),
         ..args.onnx.source(&args.model)?
     };
     Ok(source.open(data, &device)?)

@@ -1,17 +1,23 @@
+use std::fs;
+use std::io::Read as _;
 use std::path::Path;
 
 use proofmark::burn::tensor::Device;
+use proofmark::data::ndarray::ArrayD;
 use proofmark::data::npz::{self, AnyArray, NpzArray};
+use proofmark::data::{self, Options};
+use proofmark::domain::{Bounds, fit};
 use proofmark::models::{BurnModel, DecisionModel as _, Features as _, Query, ScoreModel as _};
-use proofmark::onnx::{Array, DType, Declared, Dim, Session};
+use proofmark::onnx::{Array, DType, Declared, Dim, Layout, Session};
 use proofmark::threats::Batch;
-use proofmark::{ModelSource, shipped};
+use proofmark::{ModelSource, Preprocess, shipped};
 
 use crate::args::Infer;
 use crate::arrays::{assign, hint, plain, written};
 use crate::expect::compare;
 use crate::failure::Failure;
 use crate::output;
+use crate::shown::lines;
 use crate::signals;
 
 /// Rows of a shipped model at a time.
@@ -29,13 +35,25 @@ pub(crate) fn run(args: &Infer, quiet: bool) -> Result<u8, Failure> {
     let out = out.map(|p| output::target("--out", p)).transpose()?;
     let device = proofmark::device(&args.device)?;
     let model = Model::open(args, &device)?;
-    let data = npz::arrays(&args.data)?;
+    let data = read(&args.data)?;
     let expected = args.expect.as_deref().map(npz::arrays).transpose()?;
     let names = model.outputs();
     if let (Some(expected), Some(path)) = (&expected, &args.expect) {
         check_names(path, expected, &names)?;
     }
     let (inputs, notes) = assign(&args.data.display().to_string(), data, &model.inputs())?;
+    if !quiet {
+        for note in notes {
+            output::tell(&format!("note: {note}"));
+        }
+    }
+    let inputs = preprocessed(
+        &args.preprocess.preprocess(),
+        inputs,
+        &model.inputs(),
+        &device,
+    )?;
+    let (inputs, notes) = model.arranged(inputs, args.layout)?;
     if !quiet {
         for note in notes {
             output::tell(&format!("note: {note}"));
@@ -56,8 +74,67 @@ pub(crate) fn run(args: &Infer, quiet: bool) -> Result<u8, Failure> {
     }
     match expected {
         Some(expected) => judge(&outputs, &expected, args.tol),
-        None => Ok(0),
+        None if out.is_some() => Ok(0),
+        None => {
+            let all: Vec<String> = outputs.iter().flat_map(|(n, a)| lines(n, a)).collect();
+            output::print(&all.join("\n"))?;
+            Ok(0)
+        }
     }
+}
+
+/// Arrays by name: those of an archive as they stand in it, those of any other set in its data units.
+fn read(path: &Path) -> Result<Vec<(String, AnyArray)>, Failure> {
+    let spec = path.display().to_string();
+    let ending = |e: &str| spec.to_ascii_lowercase().ends_with(e);
+    let begins = fs::File::open(path).and_then(|mut f| {
+        let mut first = [0; 2];
+        f.read_exact(&mut first).map(|()| first)
+    });
+    let shipped = data::SHIPPED.contains(&spec.as_str());
+    if !shipped && (ending(".npz") || ending(".npy") || begins.is_ok_and(|b| b == *b"PK")) {
+        return Ok(npz::arrays(path)?);
+    }
+    let mut options = Options::default();
+    if ending(".csv") {
+        // Nothing is attacked: any number will do.
+        options.bounds = Some(Bounds::uniform(f32::MIN, f32::MAX)?);
+    }
+    let set = data::open(&spec, &options)?;
+    let rows = set.len();
+    set.modalities
+        .into_iter()
+        .map(|column| {
+            let mut shape = vec![rows];
+            shape.extend(&column.modality.shape);
+            let values = column.values.into_iter().collect();
+            let array = ArrayD::<f32>::from_shape_vec(shape, values)?;
+            Ok((column.modality.name, array.into()))
+        })
+        .collect()
+}
+
+/// Floating-point arrays after preprocessing, a sample along each first axis.
+fn preprocessed(
+    preprocess: &Preprocess,
+    inputs: Vec<Array>,
+    declared: &[Declared],
+    device: &Device,
+) -> Result<Vec<Array>, Failure> {
+    if *preprocess == Preprocess::default() {
+        return Ok(inputs);
+    }
+    inputs
+        .into_iter()
+        .zip(declared)
+        .map(|(array, declared)| match array.shape() {
+            [_, sample @ ..] if array.dtype().is_float() => {
+                let values = preprocess.apply(&declared.name, sample, array.to_f32()?, device)?;
+                Ok(Array::try_new(array.shape(), values)?)
+            }
+            _ => Ok(array),
+        })
+        .collect()
 }
 
 /// A model and the inner values asked for.
@@ -109,6 +186,36 @@ impl Model {
                         ),
                     })
                     .collect()
+            }
+        }
+    }
+
+    /// Arrays in the shape that the model takes, and what was done.
+    fn arranged(
+        &self,
+        mut inputs: Vec<Array>,
+        layout: Option<Layout>,
+    ) -> Result<(Vec<Array>, Vec<String>), Failure> {
+        match self {
+            Self::Onnx(session) => Ok(session.arranged(inputs, layout)?),
+            Self::Shipped(..) if layout.is_some() => Err(Failure(
+                "--layout: the model is no ONNX file, and takes images in one layout only".into(),
+            )),
+            Self::Shipped(model, _) => {
+                let wanted: Vec<Option<usize>> = model.signature().modalities[0]
+                    .shape
+                    .iter()
+                    .copied()
+                    .map(Some)
+                    .collect();
+                let x = &inputs[0];
+                if let [rows, sample @ ..] = x.shape()
+                    && let Ok(shape) = fit(sample, &wanted)
+                {
+                    let shape: Vec<usize> = std::iter::once(*rows).chain(shape).collect();
+                    inputs[0] = Array::try_new(shape, x.data().clone())?;
+                }
+                Ok((inputs, Vec::new()))
             }
         }
     }

@@ -381,14 +381,14 @@ fn shipped_models_give_their_logits_and_layers() {
     let flat = npz(
         &folder,
         "flat.npz",
-        &[("x", array(&[2, 64], &pixels[..128]))],
+        &[("x", array(&[2, 4, 16], &pixels[..128]))],
     );
     refused(
         &folder,
         "digits-robust",
         &flat,
         &[],
-        &["`image`", "[2, 64]", "[1, 8, 8]"],
+        &["`image`", "[2, 4, 16]", "[1, 8, 8]"],
     );
     let words = ["hiden", "did you mean `hidden`"];
     refused(

@@ -29,7 +29,7 @@ pub use data::{DataBounds, DataEntry, DataRef};
 pub use error::PolicyError;
 pub use excuse::{Accept, Excuse, Waiver};
 pub use file::{Known, Limits, POLICY_SCHEMA, Policy};
-pub use model::{Layout, ModelEntry, ModelRef, OutputKind, Preprocess};
+pub use model::{Layout, ModelEntry, ModelRef, Preprocess};
 pub use plan::Job;
 pub use requirement::{Comparison, Requirement};
 pub use threat::{Budgets, ModalityBudget, ThreatSpec};

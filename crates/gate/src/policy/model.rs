@@ -1,3 +1,5 @@
+use proofmark_domain::OutputKind;
+
 use super::error::PolicyError;
 use super::file::Known;
 use super::reader::{Field, hint};
@@ -62,16 +64,6 @@ pub struct Preprocess {
     pub std: Vec<f64>,
 }
 
-/// What the outputs of a model are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum OutputKind {
-    /// Scores before any softmax.
-    #[default]
-    Logits,
-    /// Probabilities, after a softmax.
-    Probabilities,
-}
-
 pub(super) fn entry(field: &Field<'_>, known: &Known<'_>) -> Result<ModelEntry, PolicyError> {
     let s = field.section(&[
         "name",
@@ -97,10 +89,7 @@ pub(super) fn entry(field: &Field<'_>, known: &Known<'_>) -> Result<ModelEntry, 
         preprocess: s.maybe("preprocess", preprocess)?.unwrap_or_default(),
         output: s
             .maybe("output", |f| {
-                f.word(&[
-                    ("logits", OutputKind::Logits),
-                    ("probabilities", OutputKind::Probabilities),
-                ])
+                f.word(&OutputKind::ALL.map(|kind| (kind.as_str(), kind)))
             })?
             .unwrap_or_default(),
         output_name: s.maybe("output_name", Field::text)?,

@@ -1,6 +1,6 @@
 mod audit_task;
 
-use proofmark_domain::{Coupling, Norm};
+use proofmark_domain::{Coupling, Norm, OutputKind};
 use proptest::prelude::*;
 
 use super::*;
@@ -285,7 +285,7 @@ fn unknown_names_are_met_with_the_nearest() {
         "output = \"probabilities\"",
         "output = \"probs\"",
         "output",
-        "expected one of logits, probabilities",
+        "expected one of logits, probabilities, logit",
     );
 }
 

@@ -1,7 +1,8 @@
 use burn::tensor::{Tensor, TensorData};
 use proofmark_domain::Kind;
+use proofmark_threat::Batch;
 
-use crate::access::Signature;
+use crate::access::{Numbers, Signature};
 use crate::{ModelError, Network, Query};
 
 /// A model behind the preprocessing it was trained with: `(x * scale - mean) / std`.
@@ -12,13 +13,13 @@ use crate::{ModelError, Network, Query};
 pub struct Normalise<N> {
     inner: N,
     signature: Signature,
-    /// Per modality: scale, then mean and std per feature, `[1, features]`.
-    maps: Vec<(f32, Tensor<2>, Tensor<2>)>,
+    /// Per modality: scale, then mean and std per feature, `[1, features]`; whole numbers stay what they are.
+    maps: Vec<Option<(f32, Tensor<2>, Tensor<2>)>>,
 }
 
 impl<N: Network> Normalise<N> {
     /// Wraps `inner`. `mean` and `std` hold one value, one per channel of an image, or one per feature;
-    /// they apply to every modality alike.
+    /// they apply to every modality alike, but for inputs that take whole numbers.
     pub fn new(inner: N, scale: f32, mean: &[f32], std: &[f32]) -> Result<Self, ModelError> {
         let signature = inner.signature().clone();
         let error = |problem| ModelError::Signature {
@@ -37,7 +38,11 @@ impl<N: Network> Normalise<N> {
             return Err(error(format!("std {s}; expected finite numbers above 0")));
         }
         let mut maps = Vec::new();
-        for m in signature.modalities.iter() {
+        for (m, numbers) in signature.modalities.iter().zip(&signature.numbers) {
+            if *numbers != Numbers::Real {
+                maps.push(None);
+                continue;
+            }
             let features = m.features();
             let channels = if m.kind == Kind::Image {
                 m.shape[0]
@@ -66,16 +71,27 @@ impl<N: Network> Normalise<N> {
             let tensor = |v: Vec<f32>| {
                 Tensor::<2>::from_data(TensorData::new(v, [1, features]), &signature.device)
             };
-            maps.push((
+            maps.push(Some((
                 scale,
                 tensor(spread(mean, "mean")?),
                 tensor(spread(std, "std")?),
-            ));
+            )));
         }
         Ok(Self {
             inner,
             signature,
             maps,
+        })
+    }
+}
+
+impl<N> Normalise<N> {
+    /// What the inner model is given for points in data units.
+    pub fn prepared(&self, x: &Batch) -> Batch {
+        let mut maps = self.maps.iter();
+        x.map(|b| match maps.next().expect("one map per modality") {
+            Some((scale, mean, std)) => (b.mul_scalar(*scale) - mean.clone()) / std.clone(),
+            None => b,
         })
     }
 }
@@ -86,12 +102,7 @@ impl<N: Network> Network for Normalise<N> {
     }
 
     fn forward(&self, query: &Query) -> Result<Tensor<2>, ModelError> {
-        let mut maps = self.maps.iter();
-        let x = query.x.map(|b| {
-            let (scale, mean, std) = maps.next().expect("one map per modality");
-            (b.mul_scalar(*scale) - mean.clone()) / std.clone()
-        });
-        self.inner.forward(&query.with_x(x))
+        self.inner.forward(&query.with_x(self.prepared(&query.x)))
     }
 
     fn cost(&self) -> u64 {

@@ -101,6 +101,8 @@ impl Entry {
     }
 }
 
+pub(crate) use quantise::rounded;
+
 /// Every operator of ONNX's own domain.
 pub(crate) const ALL: &[&[Entry]] = &[
     activation::ENTRIES,

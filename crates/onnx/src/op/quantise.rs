@@ -115,7 +115,7 @@ impl Parameter {
 }
 
 /// To the nearest whole number, with the derivative of what was rounded.
-fn rounded(t: Tensor) -> OpResult<Tensor> {
+pub(crate) fn rounded(t: Tensor) -> OpResult<Tensor> {
     let fixed = t.clone().detach();
     let step = fixed.clone().round().sub(fixed)?;
     t.add(step)

@@ -6,8 +6,8 @@ use burn::tensor::{Tensor, TensorData};
 use proofmark_data::vnnlib::{Case, InputBox};
 use proofmark_domain::{Bounds, Kind, Modality};
 use proofmark_model::{
-    DecisionModel, Gradient, GradientModel, ModelError, Objective, Output, Query, ScoreModel,
-    Signature,
+    DecisionModel, Gradient, GradientModel, ModelError, Numbers, Objective, Output, Query,
+    ScoreModel, Signature,
 };
 use proofmark_threat::{Batch, index};
 
@@ -140,6 +140,7 @@ impl<'a, M: DecisionModel + ?Sized> Boxed<'a, M> {
             shape: vec![inputs],
             bounds,
         }]);
+        signature.numbers = vec![Numbers::Real];
         Ok(Self {
             inner,
             low: matrix(|n| &n.low),

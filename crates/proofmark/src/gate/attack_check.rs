@@ -6,9 +6,7 @@ use burn::tensor::Device;
 use proofmark_data::{Dataset, Options};
 use proofmark_domain::{Epsilon, Norm, Seed};
 use proofmark_engine::Attack;
-use proofmark_gate::{
-    AttackTask, Budgets, DataBounds, DataRef, ModelRef, OutputKind, Policy, ThreatSpec,
-};
+use proofmark_gate::{AttackTask, Budgets, DataBounds, DataRef, ModelRef, Policy, ThreatSpec};
 use proofmark_model::GradientModel;
 use proofmark_onnx::{Layout, OnnxOptions};
 use serde_json::{Map, json};
@@ -86,6 +84,7 @@ pub(super) fn prepare(
     crate::samples::require_labels(&data).map_err(|e| fault(e.into()))?;
     for t in &threats {
         t.fit(&model.signature().modalities, &data)
+            .and_then(|t| crate::numbers::check(&t, model.signature(), data.len()))
             .map_err(&fault)?;
     }
     Ok(AttackCheck {
@@ -133,7 +132,7 @@ fn find_model(
                 proofmark_gate::Layout::Nhwc => Layout::Nhwc,
             }),
             output: entry.output_name.clone(),
-            probabilities: entry.output == OutputKind::Probabilities,
+            kind: entry.output,
             raw: false,
         },
         fixed: entry.fix.iter().cloned().collect(),

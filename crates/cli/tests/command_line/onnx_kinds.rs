@@ -1,0 +1,197 @@
+//! What is stated of an ONNX model's inputs and outputs, on the command line and in a policy: held against the file
+//! and the data, and the same in both.
+
+use proofmark::data::ndarray::{Array1, ArrayD, IxDyn};
+use proofmark::data::npz::{self, NpzArray};
+use proofmark_testkit::onnx::{Attr, FLOAT, OnnxWriter};
+
+use crate::harness::{Folder, Ran, run};
+
+const N: usize = 40;
+
+fn number(i: usize) -> f32 {
+    ((i as f64 * 0.618_033_988_749_894_9).fract()) as f32
+}
+
+/// Samples in [0, 1], labelled by a rule.
+fn samples(folder: &Folder, shape: &[usize], label: impl Fn(&[f32]) -> i64) -> String {
+    let features: usize = shape.iter().product();
+    let values: Vec<f32> = (0..N * features).map(number).collect();
+    let labels: Array1<i64> = values.chunks(features).map(label).collect();
+    let shape: Vec<usize> = [&[N][..], shape].concat();
+    let x = ArrayD::from_shape_vec(IxDyn(&shape), values).expect("a shape");
+    let path = folder.path("set.npz");
+    let y = labels.into_dyn();
+    let arrays = [
+        ("x", NpzArray::F32(x.view())),
+        ("y", NpzArray::I64(y.view())),
+    ];
+    npz::write(&path, &arrays).expect("written");
+    path.display().to_string()
+}
+
+/// `attack`, at least half of the samples right.
+fn attack(model: &str, data: &str, more: &[&str]) -> Ran {
+    let mut arguments = vec![
+        "attack",
+        model,
+        "--data",
+        data,
+        "--bounds",
+        "0,1",
+        "--attack",
+        "pgd",
+        "--norm",
+        "linf",
+        "--eps",
+        "0.01",
+        "--steps",
+        "2",
+        "--fail-under",
+        "0.5",
+    ];
+    arguments.extend(more);
+    run(&arguments)
+}
+
+/// The same as a policy.
+fn gate(folder: &Folder, more: &str) -> Ran {
+    let policy = format!(
+        r#"schema = "proofmark/policy/1"
+seed = 1
+[[model]]
+name = "m"
+path = "m.onnx"
+{more}
+[[data]]
+name = "d"
+path = "set.npz"
+bounds = [0, 1]
+[[check]]
+id = "c"
+kind = "robustness"
+model = "m"
+data = "d"
+threat = {{ norm = "linf", eps = 0.01 }}
+attacks = [{{ id = "pgd", steps = 2 }}]
+require = "robust_accuracy >= 0.5"
+"#
+    );
+    let policy = folder.put("policy.toml", policy.as_bytes());
+    let out = folder.path("out").display().to_string();
+    run(&["gate", &policy, "--out-dir", &out])
+}
+
+#[track_caller]
+fn refused(ran: &Ran, words: &[&str]) {
+    assert_eq!(ran.code, 2, "{}", ran.err);
+    for word in words {
+        assert!(ran.err.contains(word), "no `{word}` in: {}", ran.err);
+    }
+}
+
+/// `z = x0 + x1 - x2 - x3`, squeezed to `[n]`.
+fn logit() -> Vec<u8> {
+    OnnxWriter::new(18)
+        .input_of("x", FLOAT, "N,4")
+        .constant("w", &[4, 1], &[1.0, 1.0, -1.0, -1.0])
+        .integers("axes", &[1])
+        .node("MatMul", &["x", "w"], &["s"], &[])
+        .node("Squeeze", &["s", "axes"], &["z"], &[])
+        .output("z")
+        .bytes()
+}
+
+#[test]
+fn a_single_score_is_a_logit_where_it_is_stated() {
+    let folder = Folder::new();
+    let model = folder.put("m.onnx", &logit());
+    let data = samples(&folder, &[4], |x| i64::from(x[0] + x[1] > x[2] + x[3]));
+    let ran = attack(&model, &data, &["--output-kind", "logit"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let ran = gate(&folder, "output = \"logit\"");
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    // Nothing is believed.
+    let score = ["`z`", "outside [0, 1]", "raw score", "--output-kind logit"];
+    refused(
+        &attack(&model, &data, &["--output-kind", "probabilities"]),
+        &score,
+    );
+    refused(&gate(&folder, "output = \"probabilities\""), &score);
+    refused(&attack(&model, &data, &[]), &["`z`", "--output-kind logit"]);
+    let unknown = attack(&model, &data, &["--output-kind", "logits?"]);
+    refused(&unknown, &["logits, probabilities or logit"]);
+}
+
+#[test]
+fn log_probabilities_are_not_taken_for_probabilities() {
+    let folder = Folder::new();
+    let bytes = OnnxWriter::new(18)
+        .input_of("x", FLOAT, "N,3")
+        .node("LogSoftmax", &["x"], &["y"], &[("axis", Attr::Int(1))])
+        .output("y")
+        .bytes();
+    let model = folder.put("m.onnx", &bytes);
+    let data = samples(&folder, &[3], |x| {
+        (0..3)
+            .rev()
+            .max_by(|a, b| x[*a].total_cmp(&x[*b]))
+            .unwrap_or(0) as i64
+    });
+    refused(
+        &attack(&model, &data, &["--output-kind", "probabilities"]),
+        &["log-probabilities", "--output-kind logits"],
+    );
+    assert_eq!(attack(&model, &data, &[]).code, 0);
+    assert_eq!(gate(&folder, "").code, 0);
+}
+
+#[test]
+fn the_data_themselves_are_held_against_the_statement() {
+    // Inside its bounds the model looks like probabilities only where preprocessing puts the data elsewhere.
+    let folder = Folder::new();
+    let bytes = OnnxWriter::new(18)
+        .input_of("x", FLOAT, "N,2")
+        .constant("half", &[1], &[0.5])
+        .constant("w", &[2, 2], &[0.5, -0.5, -0.5, 0.5])
+        .node("MatMul", &["x", "w"], &["z"], &[])
+        .node("Add", &["z", "half"], &["y"], &[])
+        .output("y")
+        .bytes();
+    let model = folder.put("m.onnx", &bytes);
+    let data = samples(&folder, &[2], |x| i64::from(x[1] > x[0]));
+    let stated = ["--output-kind", "probabilities"];
+    assert_eq!(attack(&model, &data, &stated).code, 0);
+    let scaled = attack(&model, &data, &[&stated[..], &["--scale", "100"]].concat());
+    refused(&scaled, &["`y`", "outside [0, 1]", "looks like logits"]);
+}
+
+#[test]
+fn data_in_another_order_are_refused_on_the_command_line_and_in_a_policy() {
+    let folder = Folder::new();
+    let bytes = OnnxWriter::new(18)
+        .input_of("x", FLOAT, "N,2,5")
+        .integers("axes", &[2])
+        .node(
+            "ReduceMax",
+            &["x", "axes"],
+            &["y"],
+            &[("keepdims", Attr::Int(0))],
+        )
+        .output("y")
+        .bytes();
+    let model = folder.put("m.onnx", &bytes);
+    let right = |x: &[f32]| {
+        let largest = |part: &[f32]| part.iter().copied().fold(0.0, f32::max);
+        i64::from(largest(&x[5..]) > largest(&x[..5]))
+    };
+    for shape in [&[2, 5][..], &[10]] {
+        let data = samples(&folder, shape, right);
+        assert_eq!(attack(&model, &data, &[]).code, 0);
+        assert_eq!(gate(&folder, "").code, 0);
+    }
+    let data = samples(&folder, &[5, 2], right);
+    let told = ["`x`", "[2, 5]", "[5, 2]", "transpose"];
+    refused(&attack(&model, &data, &[]), &told);
+    refused(&gate(&folder, ""), &told);
+}

@@ -1,0 +1,80 @@
+//! Inputs of whole numbers: whether an attack may change them, and how points between them are read.
+
+use proofmark_domain::Modality;
+use proofmark_model::Numbers;
+
+use crate::dtype::DType;
+use crate::graph::{Graph, Node, Slot};
+
+/// Whole numbers up to here are kept apart in single precision.
+const EXACT: f32 = 16_777_216.0;
+
+/// Which numbers an input takes: whole ones where its type says so. They are numbers to an attack only if nothing
+/// but a Cast or a dequantisation reads them; everything else may be a place in a table, a class, a mask.
+pub(crate) fn numbers(graph: &Graph, input: Slot, dtype: DType) -> Result<Numbers, String> {
+    if dtype.is_float() {
+        return Ok(Numbers::Real);
+    }
+    let (low, high) = dtype
+        .range()
+        .ok_or_else(|| format!("is {dtype}; expected numbers or booleans"))?;
+    let (low, high) = ((low as f32).max(-EXACT), (high as f32).min(EXACT));
+    Ok(if dtype.is_int() && becomes_real(graph, input) {
+        Numbers::Whole { low, high }
+    } else {
+        Numbers::Fixed { low, high }
+    })
+}
+
+/// Whether whatever reads a value of whole numbers makes floating-point numbers of them, once they have been moved.
+fn becomes_real(graph: &Graph, value: Slot) -> bool {
+    let mut readers = graph
+        .nodes
+        .iter()
+        .filter(|n| n.inputs.contains(&Some(value)))
+        .peekable();
+    readers.peek().is_some()
+        && readers.all(|node| {
+            let first = node.inputs.iter().skip(1).all(|s| *s != Some(value));
+            first && (makes_real(node) || (moves(node) && all_become_real(graph, node)))
+        })
+}
+
+fn makes_real(node: &Node) -> bool {
+    match node.op.as_str() {
+        "Cast" => node.keeps_numbers(),
+        "DequantizeLinear" => true,
+        _ => false,
+    }
+}
+
+fn moves(node: &Node) -> bool {
+    matches!(
+        node.op.as_str(),
+        "Identity" | "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" | "Transpose"
+    )
+}
+
+fn all_become_real(graph: &Graph, node: &Node) -> bool {
+    node.outputs
+        .iter()
+        .flatten()
+        .all(|s| becomes_real(graph, *s))
+}
+
+/// Why samples within these bounds are no whole numbers that an attack may change, if they are not.
+pub(crate) fn misfit(numbers: Numbers, modality: &Modality, dtype: DType) -> Option<String> {
+    let Numbers::Whole { low, high } = numbers else {
+        return None;
+    };
+    let bounds = &modality.bounds;
+    let features = bounds.features().unwrap_or(1);
+    (0..features)
+        .map(|f| (bounds.low(f), bounds.high(f)))
+        .find(|(l, h)| l.fract() != 0.0 || h.fract() != 0.0 || *l < low || *h > high)
+        .map(|(l, h)| {
+            format!(
+                "is {dtype} and takes whole numbers from {low} to {high}; the data have bounds {l},{h}: keep the numbers as they are stored (--units raw) and state whole bounds (--bounds)"
+            )
+        })
+}

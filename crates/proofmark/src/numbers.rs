@@ -1,0 +1,65 @@
+//! Budgets for inputs of whole numbers.
+
+use proofmark_domain::{Epsilon, Norm};
+use proofmark_model::{Numbers, Signature};
+use proofmark_threat::{Budget, Radius, Threat};
+
+use crate::RunError;
+
+/// Refuses budgets that change what stands for something else, and those that come to no whole number.
+pub(crate) fn check(
+    threat: &Threat,
+    signature: &Signature,
+    samples: usize,
+) -> Result<(), RunError> {
+    for (budget, numbers) in threat.budgets().iter().zip(&signature.numbers) {
+        let name = &budget.modality;
+        let sizes: Vec<f64> = match &budget.radius {
+            Radius::Uniform(e) => vec![e.get()],
+            Radius::PerSample(_) => (0..samples).map(|i| budget.radius.of(i)).collect(),
+        };
+        let problem = match numbers {
+            Numbers::Real => continue,
+            Numbers::Fixed { .. } => sizes.iter().any(|e| *e != 0.0).then(|| {
+                format!(
+                    "input `{name}` takes whole numbers that are more than a Cast or DequantizeLinear reads (a mask, places in a table), and no attack may change them; freeze it: --freeze {name}, in a policy leave it out of the threat's inputs"
+                )
+            }),
+            Numbers::Whole { .. } => {
+                let whole = budget.norm == Norm::Linf;
+                let bad = |e: &&f64| **e != 0.0 && (**e < 1.0 || (whole && e.fract() != 0.0));
+                sizes.iter().find(bad).map(|e| {
+                    let expected = if whole { "a whole number, such as 8" } else { "at least 1" };
+                    format!(
+                        "epsilon {e} for input `{name}`, which takes whole numbers; expected {expected} (it is in the input's own units), or 0 to freeze it"
+                    )
+                })
+            }
+        };
+        if let Some(problem) = problem {
+            return Err(RunError::Parameter(problem));
+        }
+    }
+    Ok(())
+}
+
+/// No limit but the bounds, for all that may be changed at all.
+pub(crate) fn unbounded(signature: &Signature, samples: usize) -> Result<Threat, RunError> {
+    let free = Threat::unbounded(&signature.modalities);
+    let budgets = free.budgets().iter().zip(&signature.numbers);
+    let budgets = budgets
+        .map(|(budget, numbers)| Budget {
+            radius: match numbers {
+                Numbers::Fixed { .. } => Radius::Uniform(Epsilon::default()),
+                Numbers::Real | Numbers::Whole { .. } => budget.radius.clone(),
+            },
+            ..budget.clone()
+        })
+        .collect();
+    Ok(Threat::new(
+        &signature.modalities,
+        budgets,
+        free.coupling(),
+        samples,
+    )?)
+}

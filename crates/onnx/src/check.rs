@@ -12,7 +12,7 @@ use burn::tensor::{Device, TensorData};
 
 use crate::array::Array;
 use crate::dtype::DType;
-use crate::graph::Graph;
+use crate::graph::{Graph, Notes};
 use crate::load::Scope;
 use crate::proto::{AttributeProto, GraphProto, NodeProto, TensorProto, ValueInfoProto};
 use crate::tensor::{Tensor, in_double, is_double};
@@ -63,6 +63,13 @@ impl Case {
     pub(crate) fn opset(mut self, opset: i64) -> Self {
         self.opset = opset;
         self
+    }
+
+    /// An operator of onnxruntime's own with one output.
+    pub(crate) fn microsoft(op: &str) -> Self {
+        let mut case = Self::new(op);
+        case.node.domain = crate::op::MICROSOFT.into();
+        case
     }
 
     /// With so many outputs.
@@ -211,12 +218,16 @@ impl Case {
             node: vec![self.node.clone()],
             ..Default::default()
         };
-        let opsets = BTreeMap::from([(String::new(), self.opset)]);
+        let opsets = BTreeMap::from([
+            (String::new(), self.opset),
+            (crate::op::MICROSOFT.to_owned(), 1),
+        ]);
         let scope = Scope {
             folder: None,
             opsets: &opsets,
             device,
             loaded: RefCell::new(0),
+            notes: Notes::default(),
         };
         // Host inputs that an operator wants to know when it is built are constants.
         let fixed = self
@@ -229,7 +240,8 @@ impl Case {
                 Input::Tracked(..) => None,
             })
             .collect();
-        Graph::build(&graph, &fixed, Vec::new(), &scope).map_err(|e| e.problem)
+        let outputs: Vec<&str> = self.node.output.iter().map(String::as_str).collect();
+        Graph::build(&graph, &outputs, &fixed, Vec::new(), &scope).map_err(|e| e.problem)
     }
 
     /// Runs it; what comes out, on the host.

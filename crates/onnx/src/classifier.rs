@@ -10,6 +10,7 @@
 use burn::tensor::Tensor as Burn;
 use proofmark_domain::OutputKind;
 
+use crate::decision::instead_of_scores;
 use crate::graph::{Graph, Node, Slot};
 use crate::model::OnnxOptions;
 use crate::node::axis;
@@ -210,6 +211,9 @@ pub(crate) fn scores_of(
         } else {
             Err(format!("output `{name}` has shape {shape:?}: it is empty"))
         };
+    }
+    if let Some(problem) = instead_of_scores(graph, output) {
+        return Err(problem);
     }
     let per_sample: Vec<usize> = if rows == 1 {
         shape.clone()

@@ -11,7 +11,7 @@ pub enum OnnxError {
     },
     /// Operators that are not supported, all of them at once.
     #[error(
-        "{file}: operators that are not supported: {} (`proofmark inspect {file}` lists every operator)",
+        "{file}: operators that are not supported: {} (`proofmark inspect {file}` lists every operator){hint}",
         .nodes.join("; ")
     )]
     Unsupported {
@@ -19,6 +19,8 @@ pub enum OnnxError {
         file: String,
         /// One line per node: its name, operator and operator set.
         nodes: Vec<String>,
+        /// Which values need none of them, as the end of the sentence; empty if there are none.
+        hint: String,
     },
     /// One node cannot be computed.
     #[error("{file}: node `{node}` ({op}, opset {opset}): {problem}")]

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use prost::Message;
 
+use crate::load::own_domain as domain;
 use crate::node::OpResult;
 use crate::proto::{AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto};
 
@@ -18,10 +19,6 @@ const MOST_BYTES: usize = 1 << 30;
 const DEEPEST: usize = 64;
 
 type Key = (String, String);
-
-fn domain(name: &str) -> &str {
-    if name == "ai.onnx" { "" } else { name }
-}
 
 fn key(domain_name: &str, name: &str) -> Key {
     (domain(domain_name).to_owned(), name.to_owned())

@@ -1,11 +1,14 @@
 //! A graph made ready to run: names resolved to slots, operators found, attributes read, constants computed.
 
 mod depend;
+mod fuse;
+mod needed;
 mod plan;
 mod run;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::array::{Array, Data};
 use crate::dtype::DType;
@@ -17,6 +20,7 @@ use crate::proto::{AttributeProto, GraphProto, NodeProto};
 use crate::room;
 use crate::value::Value;
 
+pub(crate) use needed::needed;
 pub(crate) use plan::Plan;
 
 /// Where a value is kept while a graph runs.
@@ -88,10 +92,32 @@ pub(crate) struct Graph {
     /// Per slot, its value if it is known before the graph runs.
     pub(crate) known: Vec<Option<Value>>,
     pub(crate) inputs: Vec<Slot>,
+    /// The values it was built for, in their order.
     pub(crate) outputs: Vec<Slot>,
     pub(crate) names: BTreeMap<String, Slot>,
+    /// What there is to say about how it is computed.
+    pub(crate) notes: Notes,
     /// Values that are known whatever node computes them.
     pinned: BTreeMap<String, Array>,
+}
+
+/// Sentences about how a graph is computed, left by its operators, each once.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Notes(Arc<Mutex<BTreeSet<String>>>);
+
+impl Notes {
+    /// Leaves a note.
+    pub(crate) fn leave(&self, note: String) {
+        // Nothing that panics is done while it is held.
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(note);
+    }
+
+    /// Those left so far.
+    pub(crate) fn all(&self) -> Vec<String> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter().cloned().collect()
+    }
 }
 
 /// What a node's branches read from outside, in order of appearance.
@@ -140,9 +166,12 @@ fn free_names(graph: &GraphProto) -> Vec<&str> {
 }
 
 impl Graph {
-    /// Builds a graph. `fixed` are inputs, or outputs of nodes, made constants; `captures` are values of the graph around it, with those known now.
+    /// Builds a graph for the values `wanted`. Nodes that do not lead to them are left out where they cannot be built.
+    /// `fixed` are inputs, or outputs of nodes, made constants; `captures` are values of the graph around it, with
+    /// those known now.
     pub(crate) fn build(
         proto: &GraphProto,
+        wanted: &[&str],
         fixed: &BTreeMap<String, Array>,
         captures: Vec<(String, Option<Value>)>,
         scope: &Scope<'_>,
@@ -159,6 +188,7 @@ impl Graph {
             inputs: Vec::new(),
             outputs: Vec::new(),
             names: BTreeMap::new(),
+            notes: scope.notes.clone(),
             pinned: fixed.clone(),
         };
         for constant in &proto.initializer {
@@ -194,14 +224,19 @@ impl Graph {
             graph.inputs.push(slot);
         }
         let mut folded = 0;
+        let (needed, fused) = (needed(proto, wanted), fuse::fused(proto));
         for at in order(proto).map_err(whole)? {
-            graph.add(&proto.node[at], scope, &mut folded)?;
+            let node = fused.get(&at).unwrap_or(&proto.node[at]);
+            match graph.add(node, scope, &mut folded) {
+                Err(e) if needed[at] => return Err(e),
+                _ => {}
+            }
         }
-        for output in &proto.output {
+        for name in wanted {
             let slot = graph
                 .names
-                .get(&output.name)
-                .ok_or_else(|| whole(format!("output `{}` is computed by no node", output.name)))?;
+                .get(*name)
+                .ok_or_else(|| whole(format!("output `{name}` is computed by no node")))?;
             graph.outputs.push(*slot);
         }
         Ok(graph)

@@ -350,11 +350,18 @@ fn files_that_are_none() {
     for path in [root.path().to_path_buf(), root.path().join("none")] {
         assert!(OnnxFile::open(&path).is_err());
     }
-    let empty = ModelProto::default();
-    refused(&empty, "has no graph");
+    refused(&ModelProto::default(), "is empty");
+    let bare = ModelProto {
+        ir_version: Some(8),
+        ..Default::default()
+    };
+    refused(&bare, "has no graph");
     let mut no_version = specimen();
     no_version.opset_import.clear();
-    refused(&no_version, "names no version");
+    refused(
+        &no_version,
+        "states no version of the operator set `ai.onnx` (opset_import), which node",
+    );
     for version in [i64::MIN, -1, 0, i64::MAX] {
         let mut odd = specimen();
         odd.opset_import[0].version = version;

@@ -6,11 +6,14 @@ use burn::tensor::Device;
 
 use crate::dtype::DType;
 use crate::error::OnnxError;
-use crate::graph::name_of;
-use crate::load::OnnxFile;
+use crate::graph::{name_of, needed};
+use crate::load::{OnnxFile, own_domain};
 use crate::op::{self, Gradient};
 use crate::proto::{GraphProto, NodeProto};
 use crate::session::Declared;
+
+/// So many unsupported nodes are asked for what they are given.
+const REFUSED: usize = 16;
 
 /// What a file holds.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,6 +38,8 @@ pub struct Summary {
     pub operators: Vec<OperatorUse>,
     /// Every node whose operator is not supported, in the order of the file.
     pub unsupported: Vec<UnsupportedNode>,
+    /// The outputs that need no unsupported operator; where each needs one, the values that those operators are given.
+    pub computable: Vec<String>,
 }
 
 /// One operator of a file.
@@ -74,11 +79,11 @@ pub struct UnsupportedNode {
 
 impl std::fmt::Display for UnsupportedNode {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "node `{}` ({}, opset {})",
-            self.node, self.operator, self.opset
-        )
+        let (node, operator) = (&self.node, &self.operator);
+        match self.opset {
+            0 => write!(f, "node `{node}` ({operator}, no version stated)"),
+            opset => write!(f, "node `{node}` ({operator}, opset {opset})"),
+        }
     }
 }
 
@@ -90,7 +95,8 @@ pub(crate) fn operator(node: &NodeProto) -> String {
     }
 }
 
-fn domain(node: &NodeProto) -> &str {
+/// A node's domain; ONNX's own is `ai.onnx`.
+pub(crate) fn domain(node: &NodeProto) -> &str {
     if node.domain.is_empty() {
         "ai.onnx"
     } else {
@@ -99,14 +105,23 @@ fn domain(node: &NodeProto) -> &str {
 }
 
 /// Shows every node of a graph, with its name within those around it.
-fn walk<'a>(graph: &'a GraphProto, around: &str, see: &mut dyn FnMut(&'a NodeProto, String)) {
+pub(crate) fn walk<'a>(
+    graph: &'a GraphProto,
+    around: &str,
+    see: &mut dyn FnMut(&'a NodeProto, String),
+) {
     for node in &graph.node {
-        let name = format!("{around}{}", name_of(node));
-        let inside = format!("{name}/");
-        see(node, name);
-        for inner in node.attribute.iter().filter_map(|a| a.g.as_ref()) {
-            walk(inner, &inside, see);
-        }
+        visit(node, around, see);
+    }
+}
+
+/// The same for a node and those inside it.
+fn visit<'a>(node: &'a NodeProto, around: &str, see: &mut dyn FnMut(&'a NodeProto, String)) {
+    let name = format!("{around}{}", name_of(node));
+    let inside = format!("{name}/");
+    see(node, name);
+    for inner in node.attribute.iter().filter_map(|a| a.g.as_ref()) {
+        walk(inner, &inside, see);
     }
 }
 
@@ -170,35 +185,87 @@ impl OnnxFile {
             outputs: self.outputs(),
             parameters: weights(self.graph()),
             operators: operators.into_values().collect(),
-            unsupported: self.unsupported(),
+            unsupported: self.unsupported_among(&vec![true; self.graph().node.len()]),
+            computable: self.computable(),
         }
     }
 
-    /// Every node whose operator is not supported, branches, bodies of loops and functions included.
-    pub(crate) fn unsupported(&self) -> Vec<UnsupportedNode> {
+    /// Every node that leads to one of the values `wanted` and whose operator is not supported, branches, bodies of
+    /// loops and functions included.
+    pub(crate) fn unsupported(&self, wanted: &[&str]) -> Vec<UnsupportedNode> {
+        self.unsupported_among(&needed(self.graph(), wanted))
+    }
+
+    fn unsupported_among(&self, chosen: &[bool]) -> Vec<UnsupportedNode> {
         let mut found = Vec::new();
-        walk(self.graph(), "", &mut |node, name| {
-            if op::find(&node.domain, &node.op_type).is_none() {
-                found.push(UnsupportedNode {
-                    node: name,
-                    operator: operator(node),
-                    opset: self.opset(node),
-                });
-            }
-        });
+        let nodes = self.graph().node.iter().zip(chosen);
+        for (node, _) in nodes.filter(|(_, chosen)| **chosen) {
+            visit(node, "", &mut |node, name| {
+                if op::find(&node.domain, &node.op_type).is_none() {
+                    found.push(UnsupportedNode {
+                        node: name,
+                        operator: operator(node),
+                        opset: self.opset(node),
+                    });
+                }
+            });
+        }
         found
     }
 
-    fn opset(&self, node: &NodeProto) -> i64 {
-        let domain = match domain(node) {
-            "ai.onnx" => "",
-            other => other,
+    /// The outputs that need no unsupported operator; where each needs one, the values that those operators are given
+    /// (indices of the largest score left out).
+    fn computable(&self) -> Vec<String> {
+        let graph = self.graph();
+        let can = |name: &str| self.unsupported(&[name]).is_empty();
+        let outputs = self.output_names().into_iter();
+        let whole: Vec<String> = outputs.filter(|n| can(n)).map(ToOwned::to_owned).collect();
+        if !whole.is_empty() {
+            return whole;
+        }
+        let needed = needed(graph, &self.output_names());
+        let own = |node: &NodeProto| {
+            let mut all = true;
+            visit(node, "", &mut |n, _| {
+                all &= op::find(&n.domain, &n.op_type).is_some();
+            });
+            all
         };
+        let refused = graph.node.iter().zip(needed);
+        let refused = refused.filter(|(n, needed)| *needed && !own(n));
+        let mut found: Vec<String> = Vec::new();
+        for name in refused.take(REFUSED).flat_map(|(n, _)| &n.input) {
+            let score = graph.node.iter().any(|n| {
+                n.output.contains(name) && !matches!(n.op_type.as_str(), "ArgMax" | "ArgMin")
+            });
+            if score && !name.is_empty() && !found.contains(name) && can(name) {
+                found.push(name.clone());
+            }
+        }
+        found
+    }
+
+    /// The end of a sentence about unsupported operators: what can be had without them.
+    pub(crate) fn without_unsupported(&self) -> String {
+        let values = self.computable();
+        let Some(first) = values.first() else {
+            return String::new();
+        };
+        let list: Vec<String> = values.iter().map(|v| format!("`{v}`")).collect();
+        let (list, verb) = (
+            list.join(", "),
+            if values.len() == 1 { "needs" } else { "need" },
+        );
+        format!("; {list} {verb} none of them: pass --output {first}")
+    }
+
+    fn opset(&self, node: &NodeProto) -> i64 {
+        let domain = own_domain(&node.domain);
         self.opsets.get(domain).copied().unwrap_or(0)
     }
 
-    /// Builds the model for a device and lets it go: says whether it can be run there. An unsupported operator in
-    /// a branch that is certainly not taken does no harm.
+    /// Builds the model for a device and lets it go: says whether all of its outputs can be computed there. An
+    /// unsupported operator in a branch that is certainly not taken does no harm.
     pub fn check(&self, device: &Device) -> Result<(), OnnxError> {
         self.build(device).map(|_| ())
     }

@@ -5,6 +5,7 @@ mod batch;
 #[cfg(test)]
 mod check;
 mod classifier;
+mod decision;
 mod dtype;
 mod error;
 mod function;
@@ -23,6 +24,7 @@ mod rows;
 mod session;
 #[cfg(test)]
 mod sketch;
+mod sniff;
 mod tensor;
 mod value;
 mod whole;

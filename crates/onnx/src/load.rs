@@ -8,7 +8,7 @@ use std::path::{Component, Path, PathBuf};
 
 use burn::tensor::Device;
 use half::{bf16, f16};
-use proofmark_domain::hex;
+use proofmark_domain::{hex, nearest};
 use prost::Message;
 use prost::bytes::Bytes;
 use sha2::{Digest, Sha256};
@@ -17,11 +17,14 @@ use crate::array::{Array, Data};
 use crate::dtype::DType;
 use crate::error::OnnxError;
 use crate::function;
-use crate::graph::{Failure, Graph, NOT_SUPPORTED, captured, free};
+use crate::graph::{Failure, Graph, NOT_SUPPORTED, Notes, captured, free};
+use crate::inspect::{domain, walk};
 use crate::node::{NodeSpec, OpResult};
+use crate::op;
 use crate::proto::{GraphProto, ModelProto, TensorProto, ValueInfoProto};
 use crate::room;
 use crate::session::{Declared, Dim};
+use crate::sniff;
 
 /// Protobuf's own limit for one message.
 const LARGEST: u64 = 2 << 30;
@@ -47,6 +50,9 @@ impl OnnxFile {
             problem,
         };
         let about = fs::metadata(path).map_err(|e| problem(format!("cannot be read: {e}")))?;
+        if about.is_dir() {
+            return Err(problem(sniff::folder(path)));
+        }
         if !about.is_file() {
             return Err(problem("is not a file; expected an .onnx file".into()));
         }
@@ -73,9 +79,15 @@ impl OnnxFile {
             file: name.to_owned(),
             problem,
         };
+        if let Some(other) = sniff::other_format(&bytes) {
+            return Err(problem(other));
+        }
         let mut sha256 = hex(&Sha256::digest(&bytes));
-        let mut proto = ModelProto::decode(Bytes::from(bytes))
-            .map_err(|e| problem(format!("is not a well-formed ONNX file: {e}")))?;
+        let mut proto = ModelProto::decode(Bytes::from(bytes)).map_err(|e| {
+            problem(format!(
+                "is not a well-formed ONNX file ({e}); expected a model exported to ONNX"
+            ))
+        })?;
         function::inline(&mut proto).map_err(problem)?;
         let graph = proto
             .graph
@@ -88,17 +100,10 @@ impl OnnxFile {
         }
         let mut opsets = BTreeMap::new();
         for set in &proto.opset_import {
-            let domain = if set.domain == "ai.onnx" {
-                ""
-            } else {
-                set.domain.as_str()
-            };
-            opsets.insert(domain.to_owned(), set.version);
+            opsets.insert(own_domain(&set.domain).to_owned(), set.version);
         }
-        if !opsets.contains_key("") {
-            return Err(problem(
-                "names no version of ONNX's operator set (opset_import); expected one".into(),
-            ));
+        if let Some(missing) = unstated(graph, &opsets) {
+            return Err(problem(missing));
         }
         let mut beside = BTreeSet::new();
         locations(graph, &mut beside);
@@ -200,14 +205,40 @@ impl OnnxFile {
             .collect()
     }
 
-    /// The graph, ready to run on a device.
-    pub(crate) fn build(&self, device: &Device) -> Result<Graph, OnnxError> {
-        self.build_with(device, &BTreeMap::new())
+    /// The names of the outputs.
+    pub(crate) fn output_names(&self) -> Vec<&str> {
+        self.graph()
+            .output
+            .iter()
+            .map(|o| o.name.as_str())
+            .collect()
     }
 
-    /// The graph with some values of it known.
-    pub(crate) fn build_with(
+    /// Says so if one of these is no value of the graph.
+    pub(crate) fn has_values(&self, names: &[&str]) -> Result<(), OnnxError> {
+        let graph = self.graph();
+        let mut known = BTreeSet::new();
+        values(graph, &mut known);
+        match names.iter().find(|n| !known.contains(*n)) {
+            None => Ok(()),
+            Some(name) => Err(self.problem(format!(
+                "has no value `{name}`{}; its outputs are {}",
+                nearest(name, known)
+                    .map_or_else(String::new, |n| format!(" (did you mean `{n}`?)")),
+                self.output_names().join(", ")
+            ))),
+        }
+    }
+
+    /// The graph for all outputs, ready to run on a device.
+    pub(crate) fn build(&self, device: &Device) -> Result<Graph, OnnxError> {
+        self.build_for(&self.output_names(), device, &BTreeMap::new())
+    }
+
+    /// The graph for some values of it, with others known.
+    pub(crate) fn build_for(
         &self,
+        wanted: &[&str],
         device: &Device,
         pins: &BTreeMap<String, Array>,
     ) -> Result<Graph, OnnxError> {
@@ -218,14 +249,20 @@ impl OnnxFile {
             opsets: &self.opsets,
             device,
             loaded: RefCell::new(0),
+            notes: Notes::default(),
         };
         room::refuel();
-        Graph::build(self.graph(), &known, Vec::new(), &scope).map_err(|e| {
+        Graph::build(self.graph(), wanted, &known, Vec::new(), &scope).map_err(|e| {
             // Inside branches it is part of a longer sentence.
             if e.problem.contains(NOT_SUPPORTED) {
                 OnnxError::Unsupported {
                     file: self.name.clone(),
-                    nodes: self.unsupported().iter().map(ToString::to_string).collect(),
+                    nodes: self
+                        .unsupported(wanted)
+                        .iter()
+                        .map(ToString::to_string)
+                        .collect(),
+                    hint: self.without_unsupported(),
                 }
             } else {
                 self.failure(e)
@@ -251,6 +288,11 @@ impl OnnxFile {
     }
 }
 
+/// A domain's name; ONNX's own is empty.
+pub(crate) fn own_domain(domain: &str) -> &str {
+    if domain == "ai.onnx" { "" } else { domain }
+}
+
 /// What building a graph, or a branch inside it, needs to know of the file around it.
 pub(crate) struct Scope<'a> {
     pub(crate) folder: Option<&'a Path>,
@@ -258,6 +300,8 @@ pub(crate) struct Scope<'a> {
     pub(crate) device: &'a Device,
     /// Elements of all constants read so far: the same few external bytes may be pointed at many times.
     pub(crate) loaded: RefCell<usize>,
+    /// Where operators say what there is to say.
+    pub(crate) notes: Notes,
 }
 
 /// Elements of all constants of a file (16 GiB of `f32`).
@@ -266,8 +310,7 @@ const ALL_CONSTANTS: usize = 1 << 32;
 impl Scope<'_> {
     /// The version of an operator set.
     pub(crate) fn opset(&self, domain: &str) -> Option<i64> {
-        let domain = if domain == "ai.onnx" { "" } else { domain };
-        self.opsets.get(domain).copied()
+        self.opsets.get(own_domain(domain)).copied()
     }
 
     /// A constant of the file.
@@ -299,8 +342,38 @@ impl Scope<'_> {
             })
             .zip(known)
             .collect();
-        Graph::build(proto, &BTreeMap::new(), captures, self).map_err(|e| e.to_string())
+        let outputs: Vec<&str> = proto.output.iter().map(|o| o.name.as_str()).collect();
+        Graph::build(proto, &outputs, &BTreeMap::new(), captures, self).map_err(|e| e.to_string())
     }
+}
+
+/// What is wrong where a node is of an operator set that we know and the file states no version of.
+fn unstated(graph: &GraphProto, opsets: &BTreeMap<String, i64>) -> Option<String> {
+    let mut missing = None;
+    walk(graph, "", &mut |node, name| {
+        let stated = opsets.contains_key(own_domain(&node.domain));
+        if missing.is_none() && !stated && op::find(&node.domain, &node.op_type).is_some() {
+            missing = Some(format!(
+                "states no version of the operator set `{}` (opset_import), which node `{name}` ({}) belongs to",
+                domain(node),
+                node.op_type
+            ));
+        }
+    });
+    missing
+}
+
+/// The names of all values of a graph and of the graphs inside it.
+fn values<'a>(graph: &'a GraphProto, found: &mut BTreeSet<&'a str>) {
+    found.extend(graph.input.iter().map(|v| v.name.as_str()));
+    found.extend(graph.initializer.iter().map(|t| t.name.as_str()));
+    for node in &graph.node {
+        found.extend(node.output.iter().map(String::as_str));
+        for inner in node.attribute.iter().filter_map(|a| a.g.as_ref()) {
+            values(inner, found);
+        }
+    }
+    found.remove("");
 }
 
 fn locations(graph: &GraphProto, found: &mut BTreeSet<String>) {

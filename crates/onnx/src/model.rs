@@ -113,7 +113,8 @@ impl OnnxModel {
         device: &Device,
     ) -> Result<Self, OnnxError> {
         let device = device.clone().without_autodiff();
-        let graph = file.build(&device)?;
+        let output = output(&file, options)?;
+        let graph = file.build_for(&[&output], &device, &BTreeMap::new())?;
         let declared = file.inputs();
         let inputs = matched(&file, &declared, inputs)?;
         let mut readings = Vec::new();
@@ -131,7 +132,7 @@ impl OnnxModel {
         }
         let ports: Vec<Port> = readings.iter().map(|r| r[0].clone()).collect();
         let size = chunk(&file, &declared, &ports)?;
-        let output = output_slot(&file, &graph, options)?;
+        let output = graph.outputs[0];
         let parameters = graph.parameters();
         let signature = Signature {
             name: file.name.clone(),
@@ -144,6 +145,7 @@ impl OnnxModel {
             stated: Vec::new(),
         };
         let plan = graph.plan(&[output]);
+        graph.refuse_training(&plan).map_err(|e| file.failure(e))?;
         let mut model = Self {
             signature,
             graph,
@@ -317,8 +319,11 @@ impl OnnxModel {
             if pins.len() == before {
                 return Ok(shapes);
             }
-            self.graph = self.file.build_with(&self.signature.device, &pins)?;
-            self.scores = Scores::untouched(output_slot(&self.file, &self.graph, options)?);
+            let output = output(&self.file, options)?;
+            self.graph = self
+                .file
+                .build_for(&[&output], &self.signature.device, &pins)?;
+            self.scores = Scores::untouched(self.graph.outputs[0]);
         }
     }
 
@@ -629,6 +634,11 @@ impl OnnxModel {
         &self.mode
     }
 
+    /// What there is to say about how it is computed.
+    pub fn notes(&self) -> Vec<String> {
+        self.graph.notes.all()
+    }
+
     /// Where the scores come from, in a sentence, if they are not the model's output as it stands.
     pub fn scores_note(&self) -> Option<&str> {
         self.scores.note.as_deref()
@@ -747,24 +757,14 @@ fn first_largest(row: &[f32]) -> Option<usize> {
     row.iter().position(|v| *v == largest)
 }
 
-fn output_slot(file: &OnnxFile, graph: &Graph, options: &OnnxOptions) -> Result<Slot, OnnxError> {
-    let Some(name) = &options.output else {
-        return graph
-            .outputs
-            .first()
-            .copied()
-            .ok_or_else(|| file.problem("has no outputs"));
-    };
-    graph.names.get(name).copied().ok_or_else(|| {
-        let list: Vec<&str> = file
-            .graph()
-            .output
-            .iter()
-            .map(|o| o.name.as_str())
-            .collect();
-        file.problem(format!(
-            "has no value `{name}`; its outputs are {}",
-            list.join(", ")
-        ))
-    })
+/// The name of the value that scores are taken from.
+fn output(file: &OnnxFile, options: &OnnxOptions) -> Result<String, OnnxError> {
+    if let Some(name) = &options.output {
+        file.has_values(&[name])?;
+        return Ok(name.clone());
+    }
+    let first = file.outputs().into_iter().next();
+    first
+        .map(|d| d.name)
+        .ok_or_else(|| file.problem("has no outputs"))
 }

@@ -115,13 +115,32 @@ struct Slices {
 }
 
 impl Session {
-    /// Builds the graph on a device.
+    /// Builds the graph on a device, for all outputs.
     pub fn new(file: OnnxFile, device: &Device) -> Result<Self, OnnxError> {
-        let graph = file.build(device)?;
+        Self::of(file, &[], device)
+    }
+
+    /// Builds the graph for some outputs, or values inside it, alone: what does not lead to them need not be
+    /// supported. For all outputs where none is named.
+    pub fn of(file: OnnxFile, outputs: &[String], device: &Device) -> Result<Self, OnnxError> {
+        let names: Vec<String> = match outputs {
+            [] => file.outputs().into_iter().map(|d| d.name).collect(),
+            named => named.to_vec(),
+        };
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        file.has_values(&names)?;
+        let graph = file.build_for(&names, device, &BTreeMap::new())?;
         let plan = graph.plan(&graph.outputs);
-        let wanted = file
-            .outputs()
-            .into_iter()
+        let declared = file.outputs();
+        let declared = names.iter().map(|name| {
+            let own = declared.iter().find(|d| d.name == *name).cloned();
+            own.unwrap_or_else(|| Declared {
+                name: (*name).to_owned(),
+                dtype: None,
+                shape: None,
+            })
+        });
+        let wanted = declared
             .zip(&graph.outputs)
             .map(|(declared, slot)| Wanted {
                 declared,
@@ -178,6 +197,11 @@ impl Session {
         let node = self.file.graph().node.iter().find(|n| n.name == node)?;
         let known = |o: &&String| self.graph.names.contains_key(*o);
         Some(node.output.iter().filter(known).cloned().collect())
+    }
+
+    /// What there is to say about how it is computed; more may come when it is run.
+    pub fn notes(&self) -> Vec<String> {
+        self.graph.notes.all()
     }
 
     /// The inputs to be given.

@@ -148,7 +148,7 @@ impl GraphProto {
     }
 }
 
-/// A constant as a file stores it (floats, integers and booleans).
+/// A constant as a file stores it (floats, booleans, integers of 8, 16, 32 and 64 bits).
 pub(crate) fn constant(name: &str, array: &Array) -> TensorProto {
     let mut proto = TensorProto {
         name: name.into(),
@@ -167,6 +167,22 @@ pub(crate) fn constant(name: &str, array: &Array) -> TensorProto {
         Data::Bool(v) => {
             proto.data_type = 9;
             proto.int32_data = v.iter().map(|b| i32::from(*b)).collect();
+        }
+        Data::U8(v) => {
+            proto.data_type = 2;
+            proto.int32_data = v.iter().map(|i| i32::from(*i)).collect();
+        }
+        Data::I8(v) => {
+            proto.data_type = 3;
+            proto.int32_data = v.iter().map(|i| i32::from(*i)).collect();
+        }
+        Data::U16(v) => {
+            proto.data_type = 4;
+            proto.int32_data = v.iter().map(|i| i32::from(*i)).collect();
+        }
+        Data::I32(v) => {
+            proto.data_type = 6;
+            proto.int32_data.clone_from(v);
         }
         other => panic!("{} in a sketch", other.dtype()),
     }

@@ -10,7 +10,7 @@ use crate::graph::{Graph, Node, Slot};
 const EXACT: f32 = 16_777_216.0;
 
 /// Which numbers an input takes: whole ones where its type says so. They are numbers to an attack only if nothing
-/// but a Cast or a dequantisation reads them; everything else may be a place in a table, a class, a mask.
+/// but a Cast, a dequantisation or a quantised operator reads them; everything else may be a place in a table, a class, a mask.
 pub(crate) fn numbers(graph: &Graph, input: Slot, dtype: DType) -> Result<Numbers, String> {
     if dtype.is_float() {
         return Ok(Numbers::Real);
@@ -43,8 +43,16 @@ fn becomes_real(graph: &Graph, value: Slot) -> bool {
 fn makes_real(node: &Node) -> bool {
     match node.op.as_str() {
         "Cast" => node.keeps_numbers(),
-        "DequantizeLinear" => true,
-        _ => false,
+        // They take the numbers that are meant: less a zero point, times a scale.
+        "DequantizeLinear" | "ConvInteger" | "MatMulInteger" | "QLinearConv" | "QLinearMatMul" => {
+            true
+        }
+        "com.microsoft.QLinearWhere" => false,
+        op => {
+            op.starts_with("com.microsoft.Q")
+                || op == "com.microsoft.DequantizeLinear"
+                || op == "com.microsoft.MatMulIntegerToFloat"
+        }
     }
 }
 

@@ -144,8 +144,11 @@ impl Seen<'_> {
         if place.axis == along {
             return Err("it joins along the axis of the samples".into());
         }
+        // Quantised parts come with a scale and a zero point each, behind those of the result.
+        let quantised = self.node.op == "com.microsoft.QLinearConcat";
+        let is_part = |i: usize| !quantised || (i >= 2 && (i - 2).is_multiple_of(3));
         let mut fixes = Vec::new();
-        for i in 0..self.node.inputs.len() {
+        for i in (0..self.node.inputs.len()).filter(|i| is_part(*i)) {
             if self.carried(i).is_none() {
                 if place.each() != 1 {
                     return Err("a constant would have to be repeated in blocks".into());

@@ -25,21 +25,38 @@ impl Seen<'_> {
             | "SpaceToDepth"
             | "ConvInteger"
             | "QLinearConv"
+            | "com.microsoft.QLinearAveragePool"
+            | "com.microsoft.QLinearGlobalAveragePool"
             | "Upsample" => self.leading(),
+            "com.microsoft.FusedConv" => self.fused_conv(),
             "Resize" => self.resize(),
-            "Softmax" | "LogSoftmax" | "Hardmax" | "LayerNormalization" | "RMSNormalization"
-            | "LpNormalization" | "CumSum" | "TopK" => self.along_another_axis(),
-            "MatMul" | "MatMulInteger" => self.matmul(),
-            "Gemm" => self.gemm(),
+            "Softmax"
+            | "LogSoftmax"
+            | "Hardmax"
+            | "LayerNormalization"
+            | "RMSNormalization"
+            | "SimplifiedLayerNormalization"
+            | "LpNormalization"
+            | "CumSum"
+            | "TopK"
+            | "com.microsoft.QLinearSoftmax" => self.along_another_axis(),
+            "com.microsoft.SkipLayerNormalization"
+            | "com.microsoft.SkipSimplifiedLayerNormalization" => self.skip_norm(),
+            "MatMul" | "MatMulInteger" => self.matmul(1),
+            "QLinearMatMul" => self.matmul(3),
+            "com.microsoft.FusedMatMul" | "com.microsoft.TransposeMatMul" => self.fused_matmul(),
+            "Gemm" | "com.microsoft.FusedGemm" => self.gemm(2),
+            "com.microsoft.QGemm" => self.gemm(6),
             "Einsum" => self.einsum(),
             "Attention" => self.attention(),
+            "com.microsoft.Attention" => self.only_first_axis(),
             "RotaryEmbedding" => self.rotary(),
             "Transpose" => self.transpose(),
             "Reshape" => self.reshape(choices),
             "Flatten" => self.flatten(),
             "Squeeze" => self.squeeze(),
             "Unsqueeze" => self.unsqueeze(),
-            "Concat" => self.concat(),
+            "Concat" | "com.microsoft.QLinearConcat" => self.concat(),
             "Slice" => self.slice(),
             "Split" => self.split(),
             "Gather" => self.gather(),
@@ -50,7 +67,10 @@ impl Seen<'_> {
             "LSTM" | "GRU" | "RNN" => self.recurrent(),
             // What it says of the sizes holds for all samples alike.
             "Shape" | "Size" => Ok((Vec::new(), Vec::new())),
-            "QuantizeLinear" | "DequantizeLinear" => to(self.only_first()?),
+            "QuantizeLinear"
+            | "DequantizeLinear"
+            | "com.microsoft.QuantizeLinear"
+            | "com.microsoft.DequantizeLinear" => to(self.only_first()?),
             op if op.starts_with("Reduce") || op == "ArgMax" || op == "ArgMin" => self.reduce(),
             op if pointwise(op) => self.pointwise(),
             _ => Err("no rule says how it treats samples side by side".into()),
@@ -130,13 +150,85 @@ impl Seen<'_> {
         to(place)
     }
 
-    fn matmul(&self) -> Rule {
-        let (Some(a), Some(b)) = (self.shape(0), self.shape(1)) else {
+    /// An output of its own for each sample, with what is added to it.
+    fn fused_conv(&self) -> Rule {
+        let c = self
+            .carried(0)
+            .ok_or("only a parameter depends on the sample")?;
+        if c.axis != 0 || self.carried(1).is_some() || self.carried(2).is_some() {
+            return Err("samples lie along another axis than the first, or in a parameter".into());
+        }
+        let added = self.shape(3).is_some();
+        match self.carried(3) {
+            Some(more) if more != c => {
+                Err("its inputs hold the samples along different axes".into())
+            }
+            None if added && self.shape(3).is_some_and(|s| s.first() != Some(&1)) => {
+                Err("a constant differs along the axis of the samples".into())
+            }
+            _ => to(c),
+        }
+    }
+
+    /// Nothing but the first input differs from sample to sample, along its first axis; no other input has the samples
+    /// in it.
+    fn only_first_axis(&self) -> Rule {
+        if (3..self.node.inputs.len()).any(|i| self.shape(i).is_some()) {
+            return Err("its masks and states are baked in".into());
+        }
+        self.leading()
+    }
+
+    /// Along another axis than the last, in input and residual alike.
+    fn skip_norm(&self) -> Rule {
+        let rank = self.rank();
+        let (rule, _) = self.pointwise()?;
+        match rule[0] {
+            c if c.axis + 1 == rank => Err("it mixes along the axis of the samples".into()),
+            c => to(c),
+        }
+    }
+
+    /// As of a product of matrices that are not turned; one that is the same for all samples may be.
+    fn fused_matmul(&self) -> Rule {
+        let turned =
+            |i: usize, name: &str| self.node.int(name, 0) != 0 && self.carried(i).is_some();
+        let names = [
+            (0, "transA"),
+            (0, "transBatchA"),
+            (1, "transB"),
+            (1, "transBatchB"),
+        ];
+        let last_two = |i: usize| {
+            let rank = self.shape(i).map_or(0, <[usize]>::len);
+            self.carried(i).is_some_and(|c| c.axis + 2 >= rank)
+        };
+        for (i, name) in names {
+            // What exchanges the last two axes leaves those before them where they are.
+            if turned(i, name) && (name.contains("Batch") || last_two(i)) {
+                return Err("it turns the matrices that the samples are in".into());
+            }
+        }
+        let constant_turned =
+            self.carried(1).is_none() && self.shape(1).is_some_and(|s| s.len() == 2);
+        if constant_turned && self.carried(0).is_some_and(|c| c.axis + 1 < self.rank()) {
+            return to(self.carried(0).ok_or("no input depends on the sample")?);
+        }
+        self.matmul(1)
+    }
+
+    /// A product whose right operand is input `right`.
+    fn matmul(&self, right: usize) -> Rule {
+        let parameters = (1..self.node.inputs.len()).filter(|i| *i != right);
+        if parameters.into_iter().any(|i| self.carried(i).is_some()) {
+            return Err("a parameter depends on the sample".into());
+        }
+        let (Some(a), Some(b)) = (self.shape(0), self.shape(right)) else {
             return Err("its shapes were not seen".into());
         };
         let summed = || Err("it sums over the axis of the samples".into());
         // A vector is a row or a column that the product does not keep.
-        match (a.len(), b.len(), self.carried(0), self.carried(1)) {
+        match (a.len(), b.len(), self.carried(0), self.carried(right)) {
             (2.., 1, Some(c), None) => {
                 return if c.axis + 1 == a.len() {
                     summed()
@@ -158,7 +250,7 @@ impl Seen<'_> {
         let widened = |c: Carried, own: usize| c.at(c.axis + rank - own);
         let (ca, cb) = (
             self.carried(0).map(|c| widened(c, a.len())),
-            self.carried(1).map(|c| widened(c, b.len())),
+            self.carried(right).map(|c| widened(c, b.len())),
         );
         match (ca, cb) {
             (Some(x), Some(y)) if x == y && x.axis + 2 < rank => to(x),
@@ -173,13 +265,14 @@ impl Seen<'_> {
         }
     }
 
-    fn gemm(&self) -> Rule {
+    /// A product of two matrices with a bias, which is input `bias`.
+    fn gemm(&self, bias: usize) -> Rule {
         let c = self.only_first()?;
         let rows = usize::from(self.node.int("transA", 0) != 0);
         if c.axis != rows {
             return Err("it sums over the axis of the samples".into());
         }
-        if self.shape(2).is_some_and(|s| length_at(s, 2, 0) > 1) {
+        if self.shape(bias).is_some_and(|s| length_at(s, 2, 0) > 1) {
             return Err("its bias differs along the axis of the samples".into());
         }
         to(c.at(0))
@@ -405,4 +498,13 @@ const POINTWISE: &[&str] = &[
     "ThresholdedRelu",
     "Where",
     "Xor",
+    "com.microsoft.BiasGelu",
+    "com.microsoft.FastGelu",
+    "com.microsoft.Gelu",
+    "com.microsoft.QLinearAdd",
+    "com.microsoft.QLinearLeakyRelu",
+    "com.microsoft.QLinearMul",
+    "com.microsoft.QLinearSigmoid",
+    "com.microsoft.QLinearWhere",
+    "com.microsoft.QuickGelu",
 ];

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::{Graph, Node, Plan, Slot};
-use crate::op::Gradient;
+use super::{Failure, Graph, Node, Plan, Slot};
+use crate::op::{Gradient, IN_TRAINING};
 
 /// Yes-or-no questions of the values: zero is their derivative wherever they have one, and what they choose between
 /// has its own.
@@ -43,6 +43,14 @@ impl Graph {
             }
         }
         rough
+    }
+
+    /// An error where a node of a plan normalises each batch by its own statistics: no sample then has scores of its
+    /// own.
+    pub(crate) fn refuse_training(&self, plan: &Plan) -> Result<(), Failure> {
+        let mut nodes = plan.steps.iter().map(|(at, _)| &self.nodes[*at]);
+        let found = nodes.find(|n| n.op == "BatchNormalization" && n.int("training_mode", 0) != 0);
+        found.map_or(Ok(()), |n| Err(n.failure(IN_TRAINING.into())))
     }
 
     /// The conditions of `If` nodes that are the same whatever the inputs hold: those that come from sizes which do not
@@ -89,7 +97,8 @@ impl Node {
         let operands = matches!(
             self.op.as_str(),
             "MatMul" | "Gemm" | "Einsum" | "Concat" | "Gather" | "Conv" | "Attention"
-        ) || crate::batch::pointwise(&self.op);
+        ) || self.op.starts_with("com.microsoft.")
+            || crate::batch::pointwise(&self.op);
         ((self.entry.reads_back || inner) && moved(0)) || (!operands && moved(1))
     }
 }

@@ -12,7 +12,9 @@ use super::numbers::Numbers;
 use crate::node::{NodeSpec, OpResult, Run, one, run};
 use crate::tensor::{Tensor, broadcast};
 
-fn each(f: impl Fn(Tensor) -> OpResult<Tensor> + Send + Sync + 'static) -> OpResult<Run> {
+pub(super) fn each(
+    f: impl Fn(Tensor) -> OpResult<Tensor> + Send + Sync + 'static,
+) -> OpResult<Run> {
     run(move |x| one(f(x.tensor(0)?)?))
 }
 
@@ -35,7 +37,7 @@ fn relu(_: &NodeSpec<'_>) -> OpResult<Run> {
 }
 
 /// Multiples of `slope` below zero.
-fn bent(t: Tensor, slope: impl FnOnce(Tensor) -> OpResult<Tensor>) -> OpResult<Tensor> {
+pub(super) fn bent(t: Tensor, slope: impl FnOnce(Tensor) -> OpResult<Tensor>) -> OpResult<Tensor> {
     let below = t.clone().lower_equal_scalar(0.0);
     below.choose(slope(t.clone())?, t)
 }
@@ -60,7 +62,7 @@ fn prelu(_: &NodeSpec<'_>) -> OpResult<Run> {
 
 /// `scale * (exp(t / width) - 1)` below zero, the positive part times `above` on top. The exponential never sees a
 /// positive number: its derivative there would be infinite, and infinity times zero is not a number.
-fn exponential(t: Tensor, above: f64, scale: f64, width: f64) -> OpResult<Tensor> {
+pub(super) fn exponential(t: Tensor, above: f64, scale: f64, width: f64) -> OpResult<Tensor> {
     let mut below = t.clone().clamp_max(0.0);
     if width != 1.0 {
         below = below.div_scalar(width);
@@ -93,18 +95,23 @@ fn selu(node: &NodeSpec<'_>) -> OpResult<Run> {
 }
 
 /// Composed, because the fused one's derivative is that of an approximation on some devices.
+pub(super) fn gelu_exact(t: Tensor) -> OpResult<Tensor> {
+    let cdf = t.clone().mul_scalar(FRAC_1_SQRT_2).erf().add_scalar(1.0);
+    t.mul_scalar(0.5).mul(cdf)
+}
+
+/// The same by a hyperbolic tangent.
+pub(super) fn gelu_tanh(t: Tensor) -> OpResult<Tensor> {
+    let square = t.clone().mul(t.clone())?;
+    let bent = square.mul_scalar(0.044_715).add_scalar(1.0);
+    let inner = t.clone().mul_scalar((2.0 / PI).sqrt()).mul(bent)?;
+    t.mul_scalar(0.5).mul(inner.tanh().add_scalar(1.0))
+}
+
 fn gelu(node: &NodeSpec<'_>) -> OpResult<Run> {
     match node.text("approximate", "none")?.as_str() {
-        "none" => each(|t| {
-            let cdf = t.clone().mul_scalar(FRAC_1_SQRT_2).erf().add_scalar(1.0);
-            t.mul_scalar(0.5).mul(cdf)
-        }),
-        "tanh" => each(|t| {
-            let square = t.clone().mul(t.clone())?;
-            let bent = square.mul_scalar(0.044_715).add_scalar(1.0);
-            let inner = t.clone().mul_scalar((2.0 / PI).sqrt()).mul(bent)?;
-            t.mul_scalar(0.5).mul(inner.tanh().add_scalar(1.0))
-        }),
+        "none" => each(gelu_exact),
+        "tanh" => each(gelu_tanh),
         other => Err(format!(
             "attribute `approximate` is `{other}`; expected none or tanh"
         )),
@@ -154,14 +161,17 @@ fn mish(t: Tensor) -> OpResult<Tensor> {
 
 fn swish(node: &NodeSpec<'_>) -> OpResult<Run> {
     let alpha = node.float("alpha", 1.0)?;
-    each(move |t| {
-        let inner = if alpha == 1.0 {
-            t.clone()
-        } else {
-            t.clone().mul_scalar(alpha)
-        };
-        inner.sigmoid().mul(t)
-    })
+    each(move |t| sigmoid_weighted(t, alpha))
+}
+
+/// A value times the sigmoid of `alpha` times it.
+pub(super) fn sigmoid_weighted(t: Tensor, alpha: f64) -> OpResult<Tensor> {
+    let inner = if alpha == 1.0 {
+        t.clone()
+    } else {
+        t.clone().mul_scalar(alpha)
+    };
+    inner.sigmoid().mul(t)
 }
 
 fn shrink(node: &NodeSpec<'_>) -> OpResult<Run> {

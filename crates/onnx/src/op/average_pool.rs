@@ -140,19 +140,39 @@ fn checked(windows: &Windows, kernel: &[usize], shape: &[usize]) -> OpResult<Vec
     windows.spans(lengths, kernel)
 }
 
+/// The attributes of a mean over windows.
+pub(super) struct AveragePool {
+    windows: Windows,
+    kernel: Vec<usize>,
+    counted: Counted,
+}
+
+impl AveragePool {
+    /// Reads and checks the attributes.
+    pub(super) fn read(node: &NodeSpec<'_>) -> OpResult<Self> {
+        let (windows, kernel) = Windows::pooling(node)?;
+        let counted = if node.flag("count_include_pad", false)? {
+            Counted::Padding
+        } else {
+            Counted::Input
+        };
+        Ok(Self {
+            windows,
+            kernel,
+            counted,
+        })
+    }
+
+    /// The mean of each window.
+    pub(super) fn apply(&self, x: Tensor, device: &Device) -> OpResult<Tensor> {
+        let spans = checked(&self.windows, &self.kernel, &x.shape())?;
+        means(x, &spans, self.counted, device)
+    }
+}
+
 fn average_pool(node: &NodeSpec<'_>) -> OpResult<Run> {
-    let (windows, kernel) = Windows::pooling(node)?;
-    let counted = if node.flag("count_include_pad", false)? {
-        Counted::Padding
-    } else {
-        Counted::Input
-    };
-    run(move |x| {
-        let device = x.device;
-        let input = x.tensor(0)?;
-        let spans = checked(&windows, &kernel, &input.shape())?;
-        one(means(input, &spans, counted, device)?)
-    })
+    let pool = AveragePool::read(node)?;
+    run(move |x| one(pool.apply(x.tensor(0)?, x.device)?))
 }
 
 /// The order of a norm.
@@ -208,7 +228,7 @@ fn lp_pool(node: &NodeSpec<'_>) -> OpResult<Run> {
 }
 
 /// The value of one channel per sample, from all its elements.
-fn global(x: Tensor, f: impl FnOnce(Tensor) -> OpResult<Tensor>) -> OpResult<Tensor> {
+pub(super) fn global(x: Tensor, f: impl FnOnce(Tensor) -> OpResult<Tensor>) -> OpResult<Tensor> {
     let mut shape = x.shape();
     let (batch, channels, lengths) = spatial(&shape)?;
     let cells: usize = lengths.iter().product();

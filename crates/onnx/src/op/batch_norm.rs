@@ -7,6 +7,9 @@ use crate::node::{Args, NodeSpec, OpResult, Run, one, run};
 use crate::tensor::Tensor;
 use crate::value::Value;
 
+/// What is said of a model that was not switched to evaluation before it was exported.
+pub(crate) const IN_TRAINING: &str = "it was exported in training mode: it normalises each batch by the batch's own statistics, so a sample's scores depend on the samples beside it; export it again in evaluation mode (PyTorch: `model.eval()` before `torch.onnx.export`)";
+
 /// Inputs of a higher rank compute their factor when they run.
 const RANKS: std::ops::RangeInclusive<usize> = 2..=5;
 
@@ -98,7 +101,7 @@ fn batch_norm(node: &NodeSpec<'_>) -> OpResult<Run> {
         return training(epsilon, momentum);
     }
     if (1..node.outputs()).any(|i| node.wants(i)) {
-        return Err("outputs beyond the first are for training only".into());
+        return Err(IN_TRAINING.into());
     }
     let folded = if by_channel {
         folded(node, epsilon)?

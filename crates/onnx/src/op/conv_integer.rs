@@ -1,6 +1,8 @@
 //! Convolution of quantised values: whole numbers, computed as floating point on the device.
 
 use super::conv::Convolution;
+use super::quantise::quantised;
+use super::requantise::{factor, parameter};
 use super::{Entry, Gradient};
 use crate::dtype::DType;
 use crate::node::{Args, NodeSpec, OpResult, Run, one, run};
@@ -40,32 +42,22 @@ fn conv_integer(node: &NodeSpec<'_>) -> OpResult<Run> {
     })
 }
 
-/// To the nearest whole number (halves to the even one) and into the range of a type; the gradient is that of the
-/// identity inside the range.
-fn quantised(x: Tensor, zero: Tensor, dtype: DType) -> OpResult<Tensor> {
-    let (low, high) = dtype
-        .range()
-        .ok_or_else(|| format!("a zero point of type {dtype}"))?;
-    let moved = x.add(zero)?;
-    let clamped = moved.clamp_min(low).clamp_max(high);
-    let step = clamped.clone().round().sub(clamped.clone())?.detach();
-    Ok(clamped.add(step)?.typed(dtype))
-}
-
 fn qlinear_conv(node: &NodeSpec<'_>) -> OpResult<Run> {
     let convolution = Convolution::read(node)?;
     run(move |x| {
         let input = centred(x, 0, 2, 1)?;
         let w = centred(x, 3, 5, 0)?;
-        let (x_scale, w_scale, y_scale) = (x.tensor(1)?, x.tensor(4)?, x.tensor(6)?);
+        let factor = factor(x.take(1)?, x.take(4)?, Some(x.take(6)?), x.device)?;
         let dtype = x.peek(7)?.dtype();
-        let zero = x.tensor(7)?;
+        let zero = x.take(7)?;
         let y = convolution.apply(input, w, x.tensor_opt(8)?)?;
         let rank = y.rank();
-        let scale = along(x_scale, 1, rank)?
-            .mul(along(w_scale, 1, rank)?)?
-            .div(along(y_scale, 1, rank)?)?;
-        one(quantised(y.mul(scale)?, along(zero, 1, rank)?, dtype)?)
+        let scaled = parameter(factor, 1, rank, x.device)?.multiply(y)?;
+        one(quantised(
+            scaled,
+            parameter(zero, 1, rank, x.device)?,
+            dtype,
+        )?)
     })
 }
 
@@ -113,6 +105,25 @@ mod tests {
         assert_eq!(y[0].dtype(), DType::U8);
         // 0.25 x: 0.5 and 1.5 go to the even one.
         assert_eq!(y[0].to_f64().unwrap(), [10.0, 12.0, 60.0, 7.0, 1.0, 0.0]);
+    }
+
+    /// What is even is settled before the zero point is added, as in onnxruntime.
+    #[test]
+    fn halves_are_rounded_before_an_odd_zero_point() {
+        let scale = |s: f32| Array::new([], vec![s]);
+        let y = Case::new("QLinearConv")
+            .host(Array::new([1, 1, 4], vec![1u8, 3, 5, 7]))
+            .host(scale(0.5))
+            .host(Array::new([], vec![0u8]))
+            .host(Array::new([1, 1, 1], vec![1i8]))
+            .host(scale(1.0))
+            .host(Array::new([], vec![0i8]))
+            .host(scale(1.0))
+            .host(Array::new([], vec![7u8]))
+            .run()
+            .unwrap();
+        // 0.5, 1.5, 2.5 and 3.5 are 0, 2, 2 and 4.
+        assert_eq!(y[0].to_f64().unwrap(), [7.0, 9.0, 9.0, 11.0]);
     }
 
     /// Whole numbers have no differences to compare with.

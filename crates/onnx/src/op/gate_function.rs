@@ -21,7 +21,7 @@ pub(super) enum Activation {
 
 impl Activation {
     /// The function of that name; constants it needs are taken from the front of the two lists.
-    fn named(
+    pub(super) fn named(
         name: &str,
         alphas: &mut impl Iterator<Item = f64>,
         betas: &mut impl Iterator<Item = f64>,

@@ -89,14 +89,9 @@ impl Axis {
                 let adjustment = output / (scale * input);
                 input / 2.0 * (1.0 - adjustment) + (x + 0.5) / scale - 0.5
             }
-            Coordinates::AlignCorners => {
-                let length = scale * input;
-                if self.output == 1 || length == 1.0 {
-                    0.0
-                } else {
-                    x * (input - 1.0) / (length - 1.0)
-                }
-            }
+            Coordinates::AlignCorners if self.output == 1 => 0.0,
+            // By the length there is, as onnxruntime and PyTorch do; ONNX's reference takes `scale * input`.
+            Coordinates::AlignCorners => x * (input - 1.0) / (output - 1.0),
             Coordinates::Asymmetric => x / scale,
             Coordinates::HalfPixelForNearest => (x + 0.5) / scale,
             Coordinates::Crop => {
@@ -109,6 +104,13 @@ impl Axis {
                 }
             }
         }
+    }
+
+    /// Whether the length asked for is cut down to a whole one.
+    pub(super) fn is_fractional(&self) -> bool {
+        let length = self.scale * self.input as f64;
+        // Scales come in single precision.
+        (length - length.round()).abs() > 1e-6 * length.max(1.0)
     }
 
     /// Which outputs lie outside of the input when cropping.

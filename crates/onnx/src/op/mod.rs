@@ -1,4 +1,5 @@
 //! The operators, one file per family. Each file ends with its `ENTRIES`; adding an operator is adding one there.
+//! Those of onnxruntime's own domain are in [`microsoft`].
 
 use crate::node::{NodeSpec, OpResult, Run};
 
@@ -26,6 +27,7 @@ mod interpolation;
 mod layout;
 mod matmul;
 mod max_pool;
+mod microsoft;
 mod norm;
 mod numbers;
 mod order;
@@ -35,6 +37,7 @@ mod quantised_matmul;
 mod rearrange;
 mod recurrent;
 mod reduce;
+mod requantise;
 mod resize;
 mod scatter;
 mod sequence;
@@ -42,8 +45,11 @@ mod shape;
 mod signal;
 mod slice;
 mod softmax;
+mod suppress;
 mod unary;
 mod window;
+
+pub(crate) use batch_norm::IN_TRAINING;
 
 /// What the derivative of an operator is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,24 +146,36 @@ pub(crate) const ALL: &[&[Entry]] = &[
     signal::ENTRIES,
     slice::ENTRIES,
     softmax::ENTRIES,
+    suppress::ENTRIES,
     unary::ENTRIES,
 ];
 
-/// The operator of that name. Domains other than ONNX's own have none.
-pub(crate) fn find(domain: &str, name: &str) -> Option<&'static Entry> {
-    if !matches!(domain, "" | "ai.onnx") {
-        return None;
+/// The domain of onnxruntime's own operators.
+pub(crate) const MICROSOFT: &str = "com.microsoft";
+
+fn families(domain: &str) -> &'static [&'static [Entry]] {
+    match domain {
+        "" | "ai.onnx" => ALL,
+        MICROSOFT => microsoft::ALL,
+        _ => &[],
     }
-    ALL.iter().flat_map(|f| f.iter()).find(|e| e.name == name)
 }
 
-/// The names of all operators, in alphabetical order.
+/// The operator of that name in a domain.
+pub(crate) fn find(domain: &str, name: &str) -> Option<&'static Entry> {
+    let entries = families(domain).iter().flat_map(|f| f.iter());
+    entries.into_iter().find(|e| e.name == name)
+}
+
+/// The names of all operators of a domain (`ai.onnx`, `com.microsoft`), in alphabetical order.
 ///
 /// ```
-/// assert!(proofmark_onnx::operators().contains(&"Conv"));
+/// assert!(proofmark_onnx::operators("ai.onnx").contains(&"Conv"));
+/// assert!(proofmark_onnx::operators("com.microsoft").contains(&"FusedConv"));
 /// ```
-pub fn operators() -> Vec<&'static str> {
-    let mut names: Vec<_> = ALL.iter().flat_map(|f| f.iter()).map(|e| e.name).collect();
+pub fn operators(domain: &str) -> Vec<&'static str> {
+    let entries = families(domain).iter().flat_map(|f| f.iter());
+    let mut names: Vec<_> = entries.map(|e| e.name).collect();
     names.sort_unstable();
     names
 }

@@ -11,7 +11,7 @@ use crate::tensor::Tensor;
 use crate::value::Value;
 
 /// Minus its mean, over the root of its variance, along the last dimension; with the two.
-fn standardised(x: Tensor, epsilon: f64) -> OpResult<(Tensor, Tensor, Tensor)> {
+pub(super) fn standardised(x: Tensor, epsilon: f64) -> OpResult<(Tensor, Tensor, Tensor)> {
     let last = [x.rank() - 1];
     let mean = x.clone().mean(&last);
     let centred = x.sub(mean.clone())?;
@@ -135,20 +135,32 @@ fn fits(y: &Tensor, shape: &[usize]) -> OpResult<()> {
     }
 }
 
+/// Over the root of its mean square from dimension `at` on, times the scale; with the inverse of the root.
+pub(super) fn root_mean_square(
+    x: Tensor,
+    at: usize,
+    epsilon: f64,
+    scale: Tensor,
+) -> OpResult<(Tensor, Tensor)> {
+    let shape = x.shape();
+    let (outer, inner) = rows(&shape, at);
+    let flat = x.reshape(&[outer, inner])?;
+    let squares = flat.clone().mul(flat.clone())?.mean(&[1]);
+    let inverse = squares.add_scalar(epsilon).sqrt().recip();
+    let y = flat.mul(inverse.clone())?.reshape(&shape)?.mul(scale)?;
+    fits(&y, &shape)?;
+    Ok((y, inverse.reshape(&row_shape(&shape, at))?))
+}
+
+/// `SimplifiedLayerNormalization` is what onnxruntime called it before ONNX had it; with the inverse of the root.
 fn rms_norm(node: &NodeSpec<'_>) -> OpResult<Run> {
     let epsilon = node.float("epsilon", 1e-5)?;
     let first = node.int("axis", -1)?;
     run(move |x| {
         let input = x.tensor(0)?;
-        let shape = input.shape();
-        let at = axis(first, shape.len())?;
-        let (outer, inner) = rows(&shape, at);
-        let flat = input.reshape(&[outer, inner])?;
-        let squares = flat.clone().mul(flat.clone())?.mean(&[1]);
-        let inverse = squares.add_scalar(epsilon).sqrt().recip();
-        let y = flat.mul(inverse)?.reshape(&shape)?.mul(x.tensor(1)?)?;
-        fits(&y, &shape)?;
-        one(y)
+        let at = axis(first, input.rank())?;
+        let (y, inverse) = root_mean_square(input, at, epsilon, x.tensor(1)?)?;
+        Ok(vec![y.into(), inverse.typed(DType::F32).into()])
     })
 }
 
@@ -222,6 +234,7 @@ pub(super) const ENTRIES: &[Entry] = &[
     Entry::new("GroupNormalization", group_norm),
     Entry::new("LayerNormalization", layer_norm),
     Entry::new("RMSNormalization", rms_norm),
+    Entry::new("SimplifiedLayerNormalization", rms_norm),
     Entry::new("LRN", lrn),
     Entry::new("LpNormalization", lp_norm),
 ];

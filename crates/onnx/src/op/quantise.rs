@@ -141,7 +141,7 @@ pub(super) fn quantised(scaled: Tensor, zero: Parameter, dtype: DType) -> OpResu
     .typed(dtype))
 }
 
-fn quantize(node: &NodeSpec<'_>) -> OpResult<Run> {
+pub(super) fn quantize(node: &NodeSpec<'_>) -> OpResult<Run> {
     let layout = Layout::of(node)?;
     let asked = match node.int("output_dtype", 0)? {
         0 => None,
@@ -168,7 +168,7 @@ fn quantize(node: &NodeSpec<'_>) -> OpResult<Run> {
     })
 }
 
-fn dequantize(node: &NodeSpec<'_>) -> OpResult<Run> {
+pub(super) fn dequantize(node: &NodeSpec<'_>) -> OpResult<Run> {
     let layout = Layout::of(node)?;
     let asked = match node.int("output_dtype", 0)? {
         0 => None,
@@ -189,32 +189,29 @@ fn dequantize(node: &NodeSpec<'_>) -> OpResult<Run> {
     })
 }
 
-/// To eight bits, with the scale and zero point that fit the values. The derivative goes through the scale, too, so
-/// that what is quantised and scaled back has that of the identity.
+/// To eight bits, with the scale and zero point that fit the values: those two have no dimensions. The derivative
+/// goes through the scale, too, so that what is quantised and scaled back has that of the identity.
+pub(super) fn fitted(t: Tensor) -> OpResult<[Tensor; 3]> {
+    let shape = t.shape();
+    let n = room::elements(&shape)?;
+    if n == 0 {
+        return Err("no values to fit a scale to".into());
+    }
+    let flat = t.reshape(&[n])?;
+    let high = flat.clone().max(&[0]).clamp_min(0.0);
+    let low = flat.clone().min(&[0]).clamp_max(0.0);
+    let scale = high.sub(low.clone())?.div_scalar(255.0);
+    // All zeros fit any scale.
+    let scale = scale.clone().equal_scalar(0.0).fill(scale, 1.0)?;
+    let zero = low.neg().div(scale.clone())?.detach().round();
+    let zero = zero.clamp_min(0.0).clamp_max(255.0).typed(DType::U8);
+    let scaled = flat.div(scale.clone())?;
+    let t = quantised(scaled, Parameter::Wide(zero.clone()), DType::U8)?;
+    Ok([t.reshape(&shape)?, scale.reshape(&[])?, zero.reshape(&[])?])
+}
+
 fn dynamic_quantize(_: &NodeSpec<'_>) -> OpResult<Run> {
-    run(|x| {
-        let t = x.tensor(0)?;
-        let shape = t.shape();
-        let n = room::elements(&shape)?;
-        if n == 0 {
-            return Err("no values to fit a scale to".into());
-        }
-        let flat = t.reshape(&[n])?;
-        let high = flat.clone().max(&[0]).clamp_min(0.0);
-        let low = flat.clone().min(&[0]).clamp_max(0.0);
-        let scale = high.sub(low.clone())?.div_scalar(255.0);
-        // All zeros fit any scale.
-        let scale = scale.clone().equal_scalar(0.0).fill(scale, 1.0)?;
-        let zero = low.neg().div(scale.clone())?.detach().round();
-        let zero = zero.clamp_min(0.0).clamp_max(255.0).typed(DType::U8);
-        let scaled = flat.div(scale.clone())?;
-        let t = quantised(scaled, Parameter::Wide(zero.clone()), DType::U8)?;
-        Ok(vec![
-            t.reshape(&shape)?.into(),
-            scale.reshape(&[])?.into(),
-            zero.reshape(&[])?.into(),
-        ])
-    })
+    run(|x| Ok(fitted(x.tensor(0)?)?.map(Value::from).to_vec()))
 }
 
 /// The operators of this file.

@@ -1,6 +1,7 @@
 //! Products of quantised matrices.
 
 use super::quantise::{Parameter, quantised};
+use super::requantise::factor;
 use super::{Entry, Gradient};
 use crate::dtype::DType;
 use crate::node::{NodeSpec, OpResult, Run, one, run};
@@ -8,7 +9,11 @@ use crate::tensor::Tensor;
 use crate::value::Value;
 
 /// A parameter of a matrix: one number, or one for each row (or column).
-fn of_matrix(value: Value, rows: bool, device: &burn::tensor::Device) -> OpResult<Parameter> {
+pub(super) fn of_matrix(
+    value: Value,
+    rows: bool,
+    device: &burn::tensor::Device,
+) -> OpResult<Parameter> {
     let own = value.shape();
     if own.iter().all(|d| *d == 1) {
         if let Value::Host(a) = &value {
@@ -24,7 +29,7 @@ fn of_matrix(value: Value, rows: bool, device: &burn::tensor::Device) -> OpResul
 }
 
 /// The product of matrices, of which vectors are those with one row (or column).
-fn product(a: Tensor, b: Tensor) -> OpResult<Tensor> {
+pub(super) fn product(a: Tensor, b: Tensor) -> OpResult<Tensor> {
     let (sa, sb) = (a.shape(), b.shape());
     let a = match sa[..] {
         [k] => a.reshape(&[1, k])?,
@@ -47,7 +52,7 @@ fn product(a: Tensor, b: Tensor) -> OpResult<Tensor> {
 }
 
 /// Subtracting must not change the shape of a matrix.
-fn shifted(t: Tensor, zero: Parameter) -> OpResult<Tensor> {
+pub(super) fn shifted(t: Tensor, zero: Parameter) -> OpResult<Tensor> {
     let shape = t.shape();
     let t = zero.subtract_from(t)?;
     if t.shape() == shape {
@@ -76,15 +81,21 @@ fn qlinear_matmul(_: &NodeSpec<'_>) -> OpResult<Run> {
     run(|x| {
         let dtype = x.peek(7)?.dtype();
         let (a, b) = (x.tensor(0)?, x.tensor(3)?);
-        let a_scale = of_matrix(x.take(1)?, true, x.device)?;
         let a = shifted(a, of_matrix(x.take(2)?, true, x.device)?)?;
-        let b_scale = of_matrix(x.take(4)?, false, x.device)?;
         let b = shifted(b, of_matrix(x.take(5)?, false, x.device)?)?;
-        let y_scale = of_matrix(x.take(6)?, true, x.device)?;
+        let (a_scale, b_scale, y_scale) = (x.take(1)?, x.take(4)?, x.take(6)?);
         let y_zero = of_matrix(x.take(7)?, true, x.device)?;
         let sums = product(a, b)?;
         let shape = sums.shape();
-        let scaled = y_scale.divide(b_scale.multiply(a_scale.multiply(sums)?)?)?;
+        let scaled = if a_scale.elements() == 1 && y_scale.elements() == 1 {
+            let factor = factor(a_scale, b_scale, Some(y_scale), x.device)?;
+            of_matrix(factor, false, x.device)?.multiply(sums)?
+        } else {
+            let a_scale = of_matrix(a_scale, true, x.device)?;
+            let b_scale = of_matrix(b_scale, false, x.device)?;
+            let product = b_scale.multiply(a_scale.multiply(sums)?)?;
+            of_matrix(y_scale, true, x.device)?.divide(product)?
+        };
         let t = quantised(scaled, y_zero, dtype)?;
         if t.shape() != shape {
             return Err(format!("scales that do not fit a product of {shape:?}"));

@@ -5,8 +5,9 @@
 
 use burn::tensor::Device;
 
-use super::Entry;
 use super::gate_function::Activation;
+use super::microsoft::dynamic_product;
+use super::{Entry, Gradient};
 use crate::array::Array;
 use crate::dtype::DType;
 use crate::node::{Args, NodeSpec, OpResult, Run, run};
@@ -46,6 +47,8 @@ struct Layer {
     /// Whether the batch comes before the steps.
     batch_first: bool,
     wants_steps: bool,
+    /// Whether weights are whole numbers with scales, and what they are multiplied with is quantised by its range.
+    quantised: bool,
 }
 
 /// The inputs of a layer.
@@ -54,6 +57,8 @@ struct Given {
     input: Tensor,
     w: Tensor,
     r: Tensor,
+    /// Scales of both, per direction and gate, where they are whole numbers.
+    scales: Option<[Tensor; 2]>,
     bias: Option<Tensor>,
     masks: Option<Tensor>,
     first_hidden: Tensor,
@@ -66,11 +71,14 @@ struct Given {
 
 /// What one direction computes with.
 struct Direction<'a> {
+    device: &'a Device,
     functions: &'a [Activation],
     /// What the input contributes to each step, `[steps, batch, gates * hidden]`.
     input: Tensor,
     /// `[hidden, gates * hidden]`.
     weights: Tensor,
+    /// Their scales, where they are whole numbers.
+    scales: Option<Tensor>,
     /// The state's bias of the last gate, where it cannot be added beforehand.
     late_bias: Option<Tensor>,
     /// Input, output and forget, each `[1, hidden]`.
@@ -112,6 +120,7 @@ impl Layer {
             clip: node.float_opt("clip")?.filter(|c| *c > 0.0),
             batch_first: layout == 1,
             wants_steps: node.wants(0),
+            quantised: false,
         })
     }
 
@@ -125,7 +134,14 @@ impl Layer {
     /// Takes and checks the inputs.
     fn given(&self, x: &mut Args<'_>) -> OpResult<Given> {
         let device = x.device;
-        let (input, w, r) = (x.tensor(0)?, x.tensor(1)?, x.tensor(2)?);
+        let (input, mut w, mut r) = (x.tensor(0)?, x.tensor(1)?, x.tensor(2)?);
+        let mut scales = None;
+        if self.quantised {
+            let (of_w, of_r);
+            (w, of_w) = whole(w, x, 8)?;
+            (r, of_r) = whole(r, x, 10)?;
+            scales = Some([of_w, of_r]);
+        }
         let dtype = input.dtype();
         let input = self.steps_first(input)?;
         let [steps, batch, features] = *input.shape() else {
@@ -177,6 +193,7 @@ impl Layer {
             input: input.reshape(&[steps * batch, features])?,
             w,
             r,
+            scales,
             bias,
             masks,
             first_hidden,
@@ -188,17 +205,25 @@ impl Layer {
     }
 
     /// What the `d`-th direction computes with, and its first state.
-    fn direction(
-        &self,
+    fn direction<'a>(
+        &'a self,
         given: &Given,
         d: usize,
-        device: &Device,
-    ) -> OpResult<(Direction<'_>, State)> {
+        device: &'a Device,
+    ) -> OpResult<(Direction<'a>, State)> {
         let [steps, batch, features, hidden] = given.sizes;
         let of = |t: &Tensor, shape: &[usize]| t.clone().narrow(0, d, 1).reshape(shape);
         let width = self.cell.gates() * hidden;
         let w = of(&given.w, &[width, features])?.transposed();
-        let mut input = given.input.clone().matmul(w)?;
+        let scale = |i: usize| -> OpResult<Option<Tensor>> {
+            let Some(scales) = &given.scales else {
+                return Ok(None);
+            };
+            let per_gate = scales[i].shape()[1];
+            of(&scales[i], &[per_gate]).map(Some)
+        };
+        let (w_scale, r_scale) = (scale(0)?, scale(1)?);
+        let mut input = weighted(given.input.clone(), w, w_scale, device)?;
         let mut late_bias = None;
         if let Some(b) = &given.bias {
             let b = of(b, &[1, 2 * width])?;
@@ -231,9 +256,11 @@ impl Layer {
             cell: given.first_cell.as_ref().map(first).transpose()?,
         };
         let direction = Direction {
+            device,
             functions: &self.directions[d].1,
             input: input.reshape(&[steps, batch, width])?,
             weights: of(&given.r, &[width, hidden])?.transposed(),
+            scales: r_scale,
             late_bias,
             peepholes,
         };
@@ -333,6 +360,46 @@ impl Layer {
     }
 }
 
+/// The product with weights; with whole numbers in units of a scale, what is multiplied is quantised for it.
+fn weighted(
+    t: Tensor,
+    weights: Tensor,
+    scale: Option<Tensor>,
+    device: &Device,
+) -> OpResult<Tensor> {
+    match scale {
+        Some(scale) => dynamic_product(t, weights, scale.into(), None, device),
+        None => t.matmul(weights),
+    }
+}
+
+/// Quantised weights `[directions, inputs, gates]` less their zero points, in the order of other layers, and their
+/// scales `[directions, 1 or gates]`, which are inputs `at` and the next.
+fn whole(weights: Tensor, x: &mut Args<'_>, at: usize) -> OpResult<(Tensor, Tensor)> {
+    let [count, _, gates] = *weights.shape() else {
+        return Err(format!("weights of shape {:?}", weights.shape()));
+    };
+    let mut parameter = |i: usize| -> OpResult<Tensor> {
+        let t = x.tensor(i)?;
+        let n: usize = t.shape().iter().product();
+        if n != count && n != count * gates {
+            return Err(format!(
+                "input {i} has shape {:?} for weights of shape {:?}",
+                t.shape(),
+                weights.shape()
+            ));
+        }
+        t.reshape(&[count, 1, n / count.max(1)])
+    };
+    let (scale, zero) = (parameter(at)?, parameter(at + 1)?);
+    let per_gate = scale.shape()[2];
+    let weights = weights.sub(zero)?.typed(DType::F32);
+    Ok((
+        weights.permute(&[0, 2, 1]),
+        scale.reshape(&[count, per_gate])?,
+    ))
+}
+
 fn expect(t: &Tensor, shape: &[usize], what: &str) -> OpResult<()> {
     if t.shape() == shape {
         Ok(())
@@ -398,6 +465,20 @@ fn lstm(node: &NodeSpec<'_>) -> OpResult<Run> {
         &[Activation::Sigmoid, Activation::Tanh, Activation::Tanh],
     )
 }
+
+/// Weights are whole numbers; the input, and the state before each step, are quantised by the range of their values.
+fn dynamic_quantize_lstm(node: &NodeSpec<'_>) -> OpResult<Run> {
+    let input_forget = node.flag("input_forget", false)?;
+    let defaults = [Activation::Sigmoid, Activation::Tanh, Activation::Tanh];
+    let mut layer = Layer::read(node, Cell::Lstm { input_forget }, &defaults)?;
+    layer.quantised = true;
+    run(move |x| layer.apply(x))
+}
+
+/// The operator of this file that is onnxruntime's own.
+pub(super) const MICROSOFT: &[Entry] = &[
+    Entry::new("DynamicQuantizeLSTM", dynamic_quantize_lstm).gradient(Gradient::StraightThrough)
+];
 
 /// The operators of this file.
 pub(super) const ENTRIES: &[Entry] = &[

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::Entry;
 use super::interpolation::{Axis, Coordinates, Kernel, Plan, Rounding, Style, filled, outside};
 use crate::array::Array;
+use crate::graph::{Notes, name_of};
 use crate::node::{Args, NodeSpec, OpResult, Run, axes, one, run};
 use crate::room;
 use crate::value::Value;
@@ -33,6 +34,9 @@ struct Resize {
     policy: Policy,
     fill: f64,
     inputs: Inputs,
+    /// The node's name, and where to say what is done to lengths that are not whole.
+    name: String,
+    notes: Notes,
     /// What was prepared for the shape that was seen last.
     ready: Mutex<Option<(Vec<Axis>, Arc<Ready>)>>,
 }
@@ -69,6 +73,8 @@ impl Resize {
             policy: Policy::Stretch,
             fill: 0.0,
             inputs,
+            name: name_of(node.proto),
+            notes: node.scope.notes.clone(),
             ready: Mutex::new(None),
         })
     }
@@ -126,8 +132,23 @@ impl Resize {
                 sizes: Some(3),
                 fixed: None,
             },
+            name: name_of(node.proto),
+            notes: node.scope.notes.clone(),
             ready: Mutex::new(None),
         })
+    }
+
+    /// Says where the corners that are aligned are not those of ONNX's reference.
+    fn tell(&self, wanted: &[Axis]) {
+        if self.style.coordinates != Coordinates::AlignCorners {
+            return;
+        }
+        for axis in wanted.iter().filter(|a| a.is_fractional()) {
+            self.notes.leave(format!(
+                "node `{}` (Resize, align_corners): scale {} × length {} is not whole; its corners are those of the {} outputs, as in onnxruntime and PyTorch (ONNX's reference implementation differs)",
+                self.name, axis.scale as f32, axis.input, axis.output
+            ));
+        }
     }
 
     /// What is asked of every axis of an input of this shape.
@@ -234,6 +255,7 @@ impl Resize {
         {
             return Ok(Arc::clone(ready));
         }
+        self.tell(wanted);
         let unchanged = |a: &Axis| a.input == a.output && a.scale == 1.0 && a.crop == (0.0, 1.0);
         let plans = wanted
             .iter()

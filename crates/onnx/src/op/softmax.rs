@@ -15,36 +15,52 @@ use crate::tensor::Tensor;
 fn along(node: &NodeSpec<'_>, f: fn(Tensor, usize, &Device) -> OpResult<Tensor>) -> OpResult<Run> {
     let flat = node.opset < 13;
     let named = node.int("axis", if flat { 1 } else { -1 })?;
-    run(move |x| {
-        let t = x.tensor(0)?;
-        let shape = t.shape();
-        let rank = shape.len();
-        // A matrix of one column may be asked for.
-        if flat && usize::try_from(named) == Ok(rank) {
-            let n = room::elements(&shape)?;
-            return one(f(t.reshape(&[n, 1])?, 1, x.device)?.reshape(&shape)?);
-        }
-        if rank == 0 {
-            axis(named, 1)?;
-            return one(f(t.reshape(&[1])?, 0, x.device)?.reshape(&[])?);
-        }
-        let at = axis(named, rank)?;
-        if shape.contains(&0) {
-            return one(t);
-        }
-        if !flat || at == rank - 1 {
-            return one(f(t, at, x.device)?);
-        }
-        let rows = shape[..at].iter().product();
-        let columns = shape[at..].iter().product();
-        one(f(t.reshape(&[rows, columns])?, 1, x.device)?.reshape(&shape)?)
-    })
+    run(move |x| one(applied(x.tensor(0)?, named, flat, f, x.device)?))
+}
+
+/// A function along the axis `named`, or over all dimensions from it on where `flat`.
+fn applied(
+    t: Tensor,
+    named: i64,
+    flat: bool,
+    f: fn(Tensor, usize, &Device) -> OpResult<Tensor>,
+    device: &Device,
+) -> OpResult<Tensor> {
+    let shape = t.shape();
+    let rank = shape.len();
+    // A matrix of one column may be asked for.
+    if flat && usize::try_from(named) == Ok(rank) {
+        let n = room::elements(&shape)?;
+        return f(t.reshape(&[n, 1])?, 1, device)?.reshape(&shape);
+    }
+    if rank == 0 {
+        axis(named, 1)?;
+        return f(t.reshape(&[1])?, 0, device)?.reshape(&[]);
+    }
+    let at = axis(named, rank)?;
+    if shape.contains(&0) {
+        return Ok(t);
+    }
+    if !flat || at == rank - 1 {
+        return f(t, at, device);
+    }
+    let rows = shape[..at].iter().product();
+    let columns = shape[at..].iter().product();
+    f(t.reshape(&[rows, columns])?, 1, device)?.reshape(&shape)
+}
+
+/// A softmax as version 13 and later have it, or earlier ones where `flat`.
+pub(super) fn softmax_along(t: Tensor, axis: i64, flat: bool, device: &Device) -> OpResult<Tensor> {
+    applied(t, axis, flat, native, device)
+}
+
+#[allow(clippy::unnecessary_wraps)] // as the others of its kind
+fn native(t: Tensor, at: usize, _: &Device) -> OpResult<Tensor> {
+    Ok(t.with(|t| <Dispatch as ActivationOps<Dispatch>>::softmax(t, at)))
 }
 
 fn softmax(node: &NodeSpec<'_>) -> OpResult<Run> {
-    along(node, |t, at, _| {
-        Ok(t.with(|t| <Dispatch as ActivationOps<Dispatch>>::softmax(t, at)))
-    })
+    along(node, native)
 }
 
 fn log_softmax(node: &NodeSpec<'_>) -> OpResult<Run> {

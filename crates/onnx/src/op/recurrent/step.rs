@@ -1,6 +1,6 @@
 //! One step of each layer: the state after it.
 
-use super::{Cell, Direction, Layer, State};
+use super::{Cell, Direction, Layer, State, weighted};
 use crate::node::OpResult;
 use crate::tensor::Tensor;
 
@@ -50,7 +50,8 @@ impl Layer {
             }
             Cell::Lstm { input_forget } => {
                 let c = state.cell.ok_or("a state without a cell")?;
-                let sums = input.add(h.matmul(d.weights.clone())?)?;
+                let from_state = weighted(h, d.weights.clone(), d.scales.clone(), d.device)?;
+                let sums = input.add(from_state)?;
                 let part = |t: &Tensor, i: usize| t.clone().narrow(1, i * size, size);
                 // Input, output, forget, cell.
                 let (let_in, forget, out) = match &d.peepholes {

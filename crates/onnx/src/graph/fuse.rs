@@ -1,0 +1,377 @@
+//! Quantised operators written as three nodes: dequantise, compute, quantise.
+//!
+//! onnxruntime runs them as one, in whole numbers and with a rounding of its own (`QLinearConv` and its like). Computed
+//! as they are written, sums of real numbers differ in their last bits, and now and then a value lands on the other side
+//! of a half. So the last of the three is replaced by the operator that onnxruntime takes. What is in between stays in
+//! the graph for whoever asks for it, and is not computed otherwise.
+
+use std::collections::BTreeMap;
+
+use crate::array::Array;
+use crate::load::read_array;
+use crate::op::MICROSOFT;
+use crate::proto::{AttributeProto, GraphProto, NodeProto, TensorProto};
+
+/// The nodes that stand for others, by the place of those.
+pub(super) fn fused(graph: &GraphProto) -> BTreeMap<usize, NodeProto> {
+    if !graph.node.iter().any(|n| is(n, "QuantizeLinear")) {
+        return BTreeMap::new();
+    }
+    let whole = Whole::of(graph);
+    let quantising = graph.node.iter().enumerate();
+    quantising
+        .filter(|(_, n)| is(n, "QuantizeLinear"))
+        .filter_map(|(at, n)| Some((at, whole.fused(n)?)))
+        .collect()
+}
+
+fn is(node: &NodeProto, op: &str) -> bool {
+    node.op_type == op && matches!(node.domain.as_str(), "" | "ai.onnx" | MICROSOFT)
+}
+
+fn int(node: &NodeProto, name: &str, default: i64) -> i64 {
+    let found = node.attribute.iter().find(|a| a.name == name);
+    found.map_or(default, |a| a.i)
+}
+
+/// A quantised value that a node reads: its name, those of scale and zero point, and the axis of the scales.
+struct Scaled<'a> {
+    names: [&'a str; 3],
+    scales: Array,
+    axis: i64,
+}
+
+impl Scaled<'_> {
+    fn is_single(&self) -> bool {
+        self.scales.len() == 1
+    }
+
+    /// Whether it has one scale, or one for each place along an axis.
+    fn is_along(&self, axis: i64) -> bool {
+        self.is_single() || self.axis == axis
+    }
+}
+
+/// A graph by the names in it.
+struct Whole<'a> {
+    producer: BTreeMap<&'a str, &'a NodeProto>,
+    constants: BTreeMap<&'a str, &'a TensorProto>,
+    /// How often each value is read.
+    readers: BTreeMap<&'a str, usize>,
+}
+
+impl<'a> Whole<'a> {
+    fn of(graph: &'a GraphProto) -> Self {
+        let mut constants: BTreeMap<&str, &TensorProto> = BTreeMap::new();
+        constants.extend(graph.initializer.iter().map(|t| (t.name.as_str(), t)));
+        let mut producer: BTreeMap<&str, &NodeProto> = BTreeMap::new();
+        for node in &graph.node {
+            producer.extend(node.output.iter().map(|name| (name.as_str(), node)));
+            if let ("Constant", [name]) = (node.op_type.as_str(), node.output.as_slice())
+                && let Some(t) = node.attribute.iter().find_map(|a| a.t.as_ref())
+            {
+                constants.insert(name, t);
+            }
+        }
+        let mut readers: BTreeMap<&str, usize> = BTreeMap::new();
+        for node in &graph.node {
+            let captured = super::captured(node);
+            for name in node.input.iter().chain(&captured) {
+                if let Some((name, _)) = producer.get_key_value(name.as_str()) {
+                    *readers.entry(name).or_insert(0) += 1;
+                }
+            }
+        }
+        for output in &graph.output {
+            *readers.entry(output.name.as_str()).or_insert(0) += 1;
+        }
+        Self {
+            producer,
+            constants,
+            readers,
+        }
+    }
+
+    /// A small constant; its values are read in the file alone.
+    fn constant(&self, name: &str) -> Option<Array> {
+        read_array(self.constants.get(name)?, None).ok()
+    }
+
+    /// What a `DequantizeLinear` is given, if that computes the value.
+    fn scaled(&self, name: &str) -> Option<Scaled<'a>> {
+        let node = *self.producer.get(name)?;
+        if !is(node, "DequantizeLinear") || int(node, "block_size", 0) != 0 {
+            return None;
+        }
+        let [value, scale, more @ ..] = node.input.as_slice() else {
+            return None;
+        };
+        Some(Scaled {
+            names: [value, scale, more.first().map_or("", String::as_str)],
+            scales: self.constant(scale)?,
+            axis: int(node, "axis", 1),
+        })
+    }
+
+    /// The same for one of eight bits with one scale.
+    fn activation(&self, name: &str) -> Option<[&'a str; 3]> {
+        let found = self.scaled(name).filter(Scaled::is_single)?;
+        self.is_eight_bits(found.names[2]).then_some(found.names)
+    }
+
+    /// Whether a zero point is a single number of eight bits.
+    fn is_eight_bits(&self, zero: &str) -> bool {
+        let Some(t) = self.constants.get(zero) else {
+            return false;
+        };
+        matches!(t.data_type, 2 | 3) && t.dims.iter().product::<i64>() == 1
+    }
+
+    /// A node for `quantise` and those before it, if there is one.
+    fn fused(&self, quantise: &NodeProto) -> Option<NodeProto> {
+        let [result, scale, zero] = quantise.input.as_slice() else {
+            return None;
+        };
+        let alone = |name: &str| self.readers.get(name) == Some(&1);
+        let single = self.constant(scale)?.len() == 1 && self.is_eight_bits(zero);
+        if !single || !alone(result) || int(quantise, "block_size", 0) != 0 {
+            return None;
+        }
+        let mut node = *self.producer.get(result.as_str())?;
+        // What is below zero is cut off by the type where its least value stands for zero.
+        if is(node, "Relu") && self.is_least(zero) && alone(node.input.first()?) {
+            node = self.producer.get(node.input[0].as_str())?;
+        }
+        if !matches!(node.domain.as_str(), "" | "ai.onnx") || node.output.len() != 1 {
+            return None;
+        }
+        let target = [scale.as_str(), zero.as_str()];
+        let (op, inputs) = self.operator(node, target)?;
+        let own = matches!(op, "QLinearConv" | "QLinearMatMul");
+        let attributes = node.attribute.iter();
+        Some(NodeProto {
+            input: inputs.into_iter().map(ToOwned::to_owned).collect(),
+            output: quantise.output.clone(),
+            name: quantise.name.clone(),
+            op_type: op.into(),
+            attribute: attributes
+                .filter(|a| a.name != "beta")
+                .cloned()
+                .collect::<Vec<AttributeProto>>(),
+            domain: if own { "" } else { MICROSOFT }.into(),
+        })
+    }
+
+    fn is_least(&self, zero: &str) -> bool {
+        let Some(zero) = self.constant(zero) else {
+            return false;
+        };
+        let least = zero.dtype().range().map(|r| r.0);
+        zero.to_f64().ok().and_then(|v| v.first().copied()) == least
+    }
+
+    /// The operator that computes in whole numbers what a node computes in real ones, with its inputs.
+    fn operator(
+        &self,
+        node: &'a NodeProto,
+        target: [&'a str; 2],
+    ) -> Option<(&'static str, Vec<&'a str>)> {
+        let input = |i: usize| {
+            node.input
+                .get(i)
+                .map(String::as_str)
+                .filter(|n| !n.is_empty())
+        };
+        let a = self.activation(input(0)?)?;
+        let with = |more: &[[&'a str; 3]]| {
+            let mut all = a.to_vec();
+            all.extend(more.iter().flatten());
+            all.extend(target);
+            all
+        };
+        Some(match node.op_type.as_str() {
+            "Conv" => {
+                let w = self.scaled(input(1)?).filter(|w| w.is_along(0))?;
+                let mut all = with(&[w.names]);
+                all.extend(self.bias(input(2), &a, &w)?);
+                ("QLinearConv", all)
+            }
+            "MatMul" => {
+                let w = self.scaled(input(1)?).filter(Scaled::is_single)?;
+                // An activation on both sides, or weights: of eight bits either way.
+                ("QLinearMatMul", with(&[w.names]))
+            }
+            "Gemm" if beta_is_one(node) => {
+                let rows = i64::from(int(node, "transB", 0) == 0);
+                let w = self.scaled(input(1)?).filter(|w| w.is_along(rows))?;
+                let bias = self.bias(input(2), &a, &w)?;
+                let mut all = a.to_vec();
+                all.extend(w.names);
+                all.push(bias.unwrap_or(""));
+                all.extend(target);
+                ("QGemm", all)
+            }
+            "Add" => ("QLinearAdd", with(&[self.activation(input(1)?)?])),
+            "Mul" => ("QLinearMul", with(&[self.activation(input(1)?)?])),
+            "GlobalAveragePool" => ("QLinearGlobalAveragePool", with(&[])),
+            "AveragePool" => ("QLinearAveragePool", with(&[])),
+            _ => return None,
+        })
+    }
+
+    /// The whole numbers of a bias in the units of the products, if one is given; nothing at all where it is in others.
+    #[allow(clippy::option_option)] // given, left out, or in the way
+    fn bias(&self, name: Option<&str>, a: &[&str; 3], w: &Scaled<'_>) -> Option<Option<&'a str>> {
+        let Some(name) = name else {
+            return Some(None);
+        };
+        let bias = self.scaled(name)?;
+        let none = bias.names[2].is_empty();
+        let zero = none
+            || self
+                .constant(bias.names[2])?
+                .to_f64()
+                .ok()?
+                .iter()
+                .all(|z| *z == 0.0);
+        let of_a = *self.constant(a[1])?.to_f64().ok()?.first()?;
+        let (own, of_w) = (bias.scales.to_f64().ok()?, w.scales.to_f64().ok()?);
+        let near = |i: usize| {
+            let expected = of_a * of_w[i % of_w.len()];
+            (own[i] - expected).abs() <= 1e-3 * expected.abs()
+        };
+        let fits = zero && !own.is_empty() && !of_w.is_empty() && (0..own.len()).all(near);
+        fits.then_some(Some(bias.names[0]))
+    }
+}
+
+fn beta_is_one(node: &NodeProto) -> bool {
+    let beta = node.attribute.iter().find(|a| a.name == "beta");
+    beta.is_none_or(|a| a.f == 1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message;
+
+    use super::fused;
+    use crate::array::Array;
+    use crate::load::OnnxFile;
+    use crate::proto::{GraphProto, NodeProto};
+    use crate::session::Session;
+    use crate::sketch::{graph, model, node};
+    use burn::tensor::Device;
+
+    fn scale(s: f32) -> Array {
+        Array::new([], vec![s])
+    }
+
+    fn zero(z: u8) -> Array {
+        Array::new([], vec![z])
+    }
+
+    /// `x`, quantised in halves, through `nodes` to `r`, which is quantised in units with a zero point of 7.
+    fn sandwich(nodes: Vec<NodeProto>) -> GraphProto {
+        let mut all = vec![
+            node("QuantizeLinear", &["x", "s", "z"], &["q"]),
+            node("DequantizeLinear", &["q", "s", "z"], &["d"]),
+        ];
+        all.extend(nodes);
+        all.push(node("QuantizeLinear", &["r", "one", "seven"], &["y"]));
+        graph(all, &["x"], &["y"])
+            .constant("s", &scale(0.5))
+            .constant("z", &zero(0))
+            .constant("one", &scale(1.0))
+            .constant("seven", &zero(7))
+    }
+
+    fn operators(graph: &GraphProto) -> Vec<String> {
+        fused(graph).into_values().map(|n| n.op_type).collect()
+    }
+
+    fn session(graph: GraphProto) -> Session {
+        let file = OnnxFile::decode("m", model(graph).encode_to_vec(), None).unwrap();
+        Session::new(file, &Device::flex()).unwrap()
+    }
+
+    fn doubled() -> GraphProto {
+        sandwich(vec![
+            node("DequantizeLinear", &["q", "s", "z"], &["e"]),
+            node("Add", &["d", "e"], &["r"]),
+        ])
+    }
+
+    /// Halves are where it shows: as written 0.5 is 0 and 7; with the zero point first it is 7.5, and 8.
+    #[test]
+    fn sums_are_rounded_as_by_the_operator_they_stand_for() {
+        let graph = doubled();
+        assert_eq!(operators(&graph), ["QLinearAdd"]);
+        let x = Array::new([2], vec![0.25f32, 2.0]);
+        // A quarter is 0 in halves, since halves of a unit go to the even number.
+        let y = session(graph).run(&[x]).unwrap();
+        assert_eq!(y, [Array::new([2], vec![7u8, 11])]);
+        let odd = sandwich(vec![node("Add", &["d", "c"], &["r"])])
+            .constant("t", &scale(0.5))
+            .constant("k", &Array::new([1], vec![1u8]));
+        let mut odd = odd;
+        odd.node
+            .insert(2, node("DequantizeLinear", &["k", "t", "z"], &["c"]));
+        assert_eq!(operators(&odd), ["QLinearAdd"]);
+        let y = session(odd)
+            .run(&[Array::new([2], vec![0.0f32, 1.0])])
+            .unwrap();
+        // 0.5 and 1.5 beside 7 are 7.5 and 8.5, and the even numbers 8 and 8.
+        assert_eq!(y, [Array::new([2], vec![8u8, 8])]);
+    }
+
+    #[test]
+    fn what_is_in_between_can_be_asked_for() {
+        let mut session = session(doubled());
+        session.watch("r").unwrap();
+        let seen = session.run(&[Array::new([1], vec![1.5f32])]).unwrap();
+        assert_eq!(seen[1], Array::new([1], vec![3.0f32]));
+    }
+
+    #[test]
+    fn only_what_comes_to_the_same_is_replaced() {
+        let weights = |g: GraphProto, scales: &[f32], bias_scale: f32| {
+            let mut g = g
+                .constant("w", &Array::new([2, 1, 1], vec![1u8, 2]))
+                .constant("ws", &Array::new([scales.len()], scales.to_vec()))
+                .constant("b", &Array::new([2], vec![3i32, 4]))
+                .constant("bs", &scale(bias_scale));
+            g.node.insert(
+                2,
+                node("DequantizeLinear", &["w", "ws"], &["v"]).int("axis", 0),
+            );
+            g.node
+                .insert(3, node("DequantizeLinear", &["b", "bs"], &["c"]));
+            g
+        };
+        let conv = || sandwich(vec![node("Conv", &["d", "v", "c"], &["r"])]);
+        assert_eq!(
+            operators(&weights(conv(), &[0.5, 0.5], 0.25)),
+            ["QLinearConv"]
+        );
+        // A bias in other units than the products.
+        assert!(operators(&weights(conv(), &[0.5, 0.5], 0.3)).is_empty());
+        // A result that is read by another node, too.
+        let mut read = weights(conv(), &[0.5, 0.5], 0.25);
+        read.node.push(node("Relu", &["r"], &["more"]));
+        assert!(operators(&read).is_empty());
+        // Behind a Relu only where the type ends at zero.
+        let relu = || {
+            let last = node("Relu", &["p"], &["r"]);
+            sandwich(vec![node("Conv", &["d", "v", "c"], &["p"]), last])
+        };
+        assert!(operators(&weights(relu(), &[0.5], 0.25)).is_empty());
+        let mut at_zero = weights(relu(), &[0.5], 0.25);
+        at_zero.node.last_mut().unwrap().input[2] = "z".into();
+        assert_eq!(operators(&at_zero), ["QLinearConv"]);
+        // Of 16 bits.
+        let mut wide = doubled();
+        wide.initializer.retain(|t| t.name != "seven");
+        let wide = wide.constant("seven", &Array::new([], vec![7u16]));
+        assert!(operators(&wide).is_empty());
+    }
+}

@@ -1,0 +1,40 @@
+//! Which nodes lead to some values.
+
+use std::collections::BTreeMap;
+
+use super::captured;
+use crate::proto::GraphProto;
+
+/// Per node, whether one of the values `wanted` is computed from what it gives. All nodes, where one of the values is
+/// not computed at the top of the graph: it may be inside a branch.
+pub(crate) fn needed(graph: &GraphProto, wanted: &[&str]) -> Vec<bool> {
+    let mut producer: BTreeMap<&str, usize> = BTreeMap::new();
+    for (at, node) in graph.node.iter().enumerate() {
+        for name in node.output.iter().filter(|n| !n.is_empty()) {
+            producer.insert(name, at);
+        }
+    }
+    let inputs = graph.input.iter().map(|v| v.name.as_str());
+    let constants = graph.initializer.iter().map(|t| t.name.as_str());
+    let given: Vec<&str> = inputs.chain(constants).collect();
+    let known = |name: &&str| producer.contains_key(name) || given.contains(name);
+    if !wanted.iter().all(known) {
+        return vec![true; graph.node.len()];
+    }
+    let mut needed = vec![false; graph.node.len()];
+    let mut open: Vec<usize> = wanted
+        .iter()
+        .filter_map(|n| producer.get(n))
+        .copied()
+        .collect();
+    while let Some(at) = open.pop() {
+        if std::mem::replace(&mut needed[at], true) {
+            continue;
+        }
+        let node = &graph.node[at];
+        let read = captured(node);
+        let before = node.input.iter().chain(&read);
+        open.extend(before.filter_map(|n| producer.get(n.as_str())));
+    }
+    needed
+}

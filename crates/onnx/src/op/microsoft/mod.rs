@@ -1,0 +1,27 @@
+//! The operators of onnxruntime's own domain (`com.microsoft`): what its quantisation and its optimised files hold.
+
+use super::Entry;
+
+mod activation;
+mod attention;
+mod embed;
+mod fused;
+mod qgemm;
+mod qlinear;
+mod qpool;
+mod skip_norm;
+
+pub(super) use qgemm::dynamic_product;
+
+/// Every operator of the domain.
+pub(super) const ALL: &[&[Entry]] = &[
+    activation::ENTRIES,
+    attention::ENTRIES,
+    embed::ENTRIES,
+    fused::ENTRIES,
+    qgemm::ENTRIES,
+    qlinear::ENTRIES,
+    qpool::ENTRIES,
+    skip_norm::ENTRIES,
+    super::recurrent::MICROSOFT,
+];

@@ -1,0 +1,170 @@
+//! Operators of onnxruntime's own domain, and nets made by its tools, against what onnxruntime says
+//! (`tests/golden/README.md`, `tests/peers/generate_microsoft.py`).
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use burn::tensor::Device;
+use proofmark_data::npz::AnyArray;
+use proofmark_domain::{Bounds, Kind, Modality};
+use proofmark_model::{DecisionModel, GradientModel, Query, ScoreModel};
+use proofmark_onnx::{Array, BatchMode, OnnxFile, OnnxModel, OnnxOptions, Session};
+use proofmark_threat::{Batch, host};
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/microsoft")
+}
+
+fn values(name: &str) -> BTreeMap<String, Array> {
+    let arrays = proofmark_data::npz::arrays(&folder().join(name)).unwrap();
+    arrays.into_iter().map(|(n, a)| (n, to_array(&a))).collect()
+}
+
+fn to_array(a: &AnyArray) -> Array {
+    macro_rules! by_type {
+        ($($variant:ident),*) => {
+            match a {
+                $(AnyArray::$variant(v) => {
+                    Array::try_new(v.shape(), v.iter().cloned().collect::<Vec<_>>()).unwrap()
+                })*
+                _ => panic!("an array of text"),
+            }
+        };
+    }
+    by_type!(Bool, I8, I16, I32, I64, U8, U16, U32, U64, F16, F32, F64)
+}
+
+/// Whole numbers are equal; others within 2e-5 of the largest.
+fn agree(given: &Array, expected: &Array) -> Result<(), String> {
+    if (given.shape(), given.dtype()) != (expected.shape(), expected.dtype()) {
+        return Err(format!(
+            "{} {:?}; expected {} {:?}",
+            given.dtype(),
+            given.shape(),
+            expected.dtype(),
+            expected.shape()
+        ));
+    }
+    let (a, b) = (given.to_f64()?, expected.to_f64()?);
+    let largest = b.iter().fold(0f64, |m, x| m.max(x.abs()));
+    let allowed = if expected.dtype().is_float() {
+        2e-5 * largest + 1e-6
+    } else {
+        0.0
+    };
+    let wrong: Vec<usize> = (0..a.len())
+        .filter(|i| (a[*i] - b[*i]).abs().is_nan() || (a[*i] - b[*i]).abs() > allowed)
+        .collect();
+    match wrong.first() {
+        None => Ok(()),
+        Some(i) => Err(format!(
+            "{} of {} elements, the first {} instead of {}",
+            wrong.len(),
+            a.len(),
+            a[*i],
+            b[*i]
+        )),
+    }
+}
+
+/// Each operator, with its inputs given when it runs and known when it is loaded.
+#[test]
+fn operators_are_those_of_onnxruntime() {
+    let values = values("operators.npz");
+    let path = folder().join("operators.onnx");
+    let device = Device::flex();
+    let mut wrong = Vec::new();
+    let mut count = 0;
+    for known in [false, true] {
+        let mut file = OnnxFile::open(&path).unwrap();
+        let names: Vec<String> = file.inputs().into_iter().map(|d| d.name).collect();
+        let outputs: Vec<String> = file.outputs().into_iter().map(|d| d.name).collect();
+        let mut inputs: Vec<Array> = Vec::new();
+        for name in names {
+            let value = values[&format!("in:{name}")].clone();
+            if known {
+                file.fix(&name, value).unwrap();
+            } else {
+                inputs.push(value);
+            }
+        }
+        let session = Session::new(file, &device).unwrap_or_else(|e| panic!("{e}"));
+        let given = session.run(&inputs).unwrap_or_else(|e| panic!("{e}"));
+        for (name, given) in outputs.iter().zip(given) {
+            count += 1;
+            if let Err(e) = agree(&given, &values[&format!("out:{name}")]) {
+                wrong.push(format!("{name}, known {known}: {e}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(count >= 200, "{count}");
+}
+
+fn scores(path: &str, x: &Array) -> (OnnxModel, Vec<f32>, Vec<f32>) {
+    let file = OnnxFile::open(&folder().join(path)).unwrap();
+    let shape = x.shape()[1..].to_vec();
+    let modality = Modality {
+        name: "x".into(),
+        kind: if shape.len() == 3 {
+            Kind::Image
+        } else {
+            Kind::Table
+        },
+        shape,
+        bounds: Bounds::uniform(-4.0, 4.0).unwrap(),
+    };
+    let device = Device::flex();
+    let model = OnnxModel::new(file, &[modality], &OnnxOptions::default(), &device)
+        .unwrap_or_else(|e| panic!("{e}"));
+    let own = DecisionModel::signature(&model).modalities.clone();
+    let batch = Batch::from_host(own, vec![x.to_f32().unwrap()], &device).unwrap();
+    let rows: Vec<u64> = (0..x.shape()[0] as u64).collect();
+    let query = Query::one_per_row(batch, &rows);
+    let scores = host(&model.scores(&query).unwrap());
+    let gradient = model
+        .gradient(&query, &|scores, _| {
+            scores.clone().slice([0..rows.len(), 0..1]).squeeze_dim(1)
+        })
+        .unwrap();
+    let gradient = host(&gradient.gradient.blocks()[0]);
+    (model, scores, gradient)
+}
+
+/// Whole nets: together as exported for any number, and for one.
+#[test]
+fn nets_are_those_of_onnxruntime() {
+    for (path, golden, exact) in [
+        ("qoperator-u8.onnx", "qoperator-u8.npz", true),
+        ("qoperator-u8-one.onnx", "qoperator-u8.npz", true),
+        ("qoperator-i8.onnx", "qoperator-i8.npz", true),
+        ("qdq-u8.onnx", "qdq-u8.npz", true),
+        ("qdq-u8-one.onnx", "qdq-u8.npz", true),
+        ("optimised-conv.onnx", "optimised-conv.npz", false),
+        (
+            "optimised-transformer.onnx",
+            "optimised-transformer.npz",
+            false,
+        ),
+    ] {
+        let values = values(golden);
+        let (x, y) = (&values["in:x"], &values["out:y"]);
+        let (model, scores, gradient) = scores(path, x);
+        let given = Array::try_new(y.shape(), scores).unwrap();
+        if exact {
+            // One rounding that goes the other way moves a score by a quantum.
+            assert_eq!(&given, y, "{path}");
+        } else {
+            agree(&given, y).unwrap_or_else(|e| panic!("{path}: {e}"));
+        }
+        let together = !matches!(model.batch_mode(), BatchMode::Chunks { .. });
+        assert!(together, "{path}: {}", model.batch_mode());
+        assert_eq!(model.approximate_gradients().is_empty(), !exact, "{path}");
+        let moved = gradient.iter().filter(|g| **g != 0.0).count();
+        assert!(
+            moved * 2 > gradient.len(),
+            "{path}: {moved} of {}",
+            gradient.len()
+        );
+    }
+}

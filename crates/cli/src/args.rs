@@ -76,7 +76,10 @@ pub(crate) enum What {
 Keys of an ONNX file in JSON (null: unknown or none):
   name, kind (\"onnx\"), sha256, producer, ir_version, opsets {domain: version}, parameters
   inputs, outputs        [{name, dtype, shape}]; a dimension is a length, a name or null
-  supported, problem     whether it can be run here, and why not
+  supported, problem     whether all outputs can be computed here, and why not
+  computable             outputs that need nothing unsupported; where there are none, the values before what is
+  output                 the value taken for the scores, where it is not the first output
+  notes                  what there is to say about how it is computed
   operators              [{name, domain, opset, count, supported, gradient, reads_back}]
                          gradient: exact, zero, straight-through or none; reads_back: computed on the host
   unsupported            [{node, operator, opset}]: all of them, also inside branches, loops and functions
@@ -95,6 +98,9 @@ pub(crate) struct Inspect {
     /// How to write it
     #[arg(long, value_enum, default_value = "text")]
     pub(crate) format: InspectFormat,
+    /// The output, or value inside the model, that holds the scores (default: the first that can be computed)
+    #[arg(long, value_name = "NAME")]
+    pub(crate) output: Option<String>,
     /// Device to load it on: auto, cpu, wgpu or cuda
     #[arg(long, default_value = "auto")]
     pub(crate) device: String,
@@ -142,6 +148,9 @@ pub(crate) struct Infer {
         allow_negative_numbers = true
     )]
     pub(crate) tol: f64,
+    /// Compute these outputs, or values inside the model, alone (default: all outputs)
+    #[arg(long, value_name = "NAME[,NAME…]", value_delimiter = ',')]
+    pub(crate) output: Vec<String>,
     /// Also give these inner values, by their own names or those of the nodes that compute them
     #[arg(long, value_name = "NAME[,NAME…]", value_delimiter = ',')]
     pub(crate) node: Vec<String>,

@@ -114,6 +114,8 @@ pub struct OpenModel {
     pub model: Box<dyn GradientModel>,
     /// What happens between data units and the model, for the report.
     pub preprocessing: Map<String, Value>,
+    /// What there is to say about how an ONNX file is computed.
+    pub notes: Vec<String>,
 }
 
 impl ModelSource {
@@ -156,13 +158,14 @@ impl ModelSource {
                     self.spec
                 )));
             }
-            return self.prepared(model?.named(name));
+            return self.prepared(model?.named(name), Vec::new());
         }
         let model = OnnxModel::new(self.onnx_file()?, modalities, &self.onnx, device)?.named(name);
         if let Some(data) = data {
             self.check_output(&model, data)?;
         }
-        self.prepared(model)
+        let notes = model.notes();
+        self.prepared(model, notes)
     }
 
     /// Holds what is stated of an ONNX model's output against the first samples.
@@ -184,12 +187,17 @@ impl ModelSource {
     }
 
     /// A network behind the preprocessing.
-    fn prepared(&self, network: impl Network + 'static) -> Result<OpenModel, RunError> {
+    fn prepared(
+        &self,
+        network: impl Network + 'static,
+        notes: Vec<String>,
+    ) -> Result<OpenModel, RunError> {
         let p = &self.preprocess;
         if *p == Preprocess::default() {
             return Ok(OpenModel {
                 model: Box::new(network),
                 preprocessing: Map::new(),
+                notes,
             });
         }
         let facts = [
@@ -200,6 +208,7 @@ impl ModelSource {
         Ok(OpenModel {
             preprocessing: facts.into_iter().map(|(k, v)| (k.to_owned(), v)).collect(),
             model: Box::new(self.normalised(network)?),
+            notes,
         })
     }
 
@@ -221,12 +230,14 @@ impl ModelSource {
             .is_some_and(|e| e.eq_ignore_ascii_case("onnx"))
     }
 
-    /// The ONNX file, inputs fixed; an error where `spec` does not name one.
+    /// The ONNX file, inputs fixed; an error where `spec` does not name one. A file of another kind is told by what is
+    /// in it.
     pub fn onnx_file(&self) -> Result<OnnxFile, RunError> {
-        if !self.is_onnx() {
+        let path = Path::new(&self.spec);
+        if !self.is_onnx() && !path.exists() {
             return Err(unknown(&self.spec));
         }
-        let mut file = OnnxFile::open(Path::new(&self.spec))?;
+        let mut file = OnnxFile::open(path)?;
         for (input, number) in &self.fixed {
             file.fix_number(input, *number)?;
         }

@@ -40,7 +40,13 @@ pub(crate) fn run(args: &Attack, quiet: bool) -> Result<u8, Failure> {
     let OpenModel {
         model,
         preprocessing,
+        notes,
     } = model(args, &data)?;
+    if !quiet {
+        for note in notes {
+            output::tell(&format!("note: {note}"));
+        }
+    }
     let target = |flag, path: &Option<PathBuf>| {
         let target = path.as_deref().map(|p| output::target(flag, p));
         target.transpose()

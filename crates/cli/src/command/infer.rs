@@ -60,6 +60,11 @@ pub(crate) fn run(args: &Infer, quiet: bool) -> Result<u8, Failure> {
         }
     }
     let outputs: Vec<(String, Array)> = names.into_iter().zip(model.run(&inputs)?).collect();
+    if !quiet {
+        for note in model.notes() {
+            output::tell(&format!("note: {note}"));
+        }
+    }
     if signals::interrupted() {
         output::tell("interrupted: nothing was written");
         return Ok(signals::INTERRUPTED);
@@ -150,6 +155,12 @@ impl Model {
         if let Some(model) = shipped::model(&args.model, device) {
             let model = model?;
             args.fixed.refuse(&args.model)?;
+            if let Some(name) = args.output.first() {
+                return Err(Failure(format!(
+                    "--output {name}: model `{}` has one output; leave the option out",
+                    args.model
+                )));
+            }
             let taps = model.taps();
             if let Some(node) = args.node.iter().find(|n| !taps.contains(n)) {
                 return Err(Failure(format!(
@@ -161,13 +172,27 @@ impl Model {
             }
             return Ok(Self::Shipped(Box::new(model), args.node.clone()));
         }
-        let mut session = Session::new(source.onnx_file()?, device)?;
+        let mut chosen: Vec<String> = Vec::new();
+        for name in &args.output {
+            if !chosen.contains(name) {
+                chosen.push(name.clone());
+            }
+        }
+        let mut session = Session::of(source.onnx_file()?, &chosen, device)?;
         for node in &args.node {
             session
                 .watch(node)
                 .map_err(|e| Failure(format!("--node: {e}")))?;
         }
         Ok(Self::Onnx(Box::new(session)))
+    }
+
+    /// What there is to say about how it was computed.
+    fn notes(&self) -> Vec<String> {
+        match self {
+            Self::Onnx(session) => session.notes(),
+            Self::Shipped(..) => Vec::new(),
+        }
     }
 
     fn inputs(&self) -> Vec<Declared> {

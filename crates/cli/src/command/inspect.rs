@@ -20,19 +20,25 @@ pub(crate) fn run(args: &Inspect) -> Result<u8, Failure> {
     let device = proofmark::device(&args.device)?;
     let mut source = ModelSource::new(&args.model);
     source.fixed = args.fixed.values()?;
-    let (value, lines) = if let Some(model) = shipped::model(&args.model, &device) {
+    let (value, lines, refused) = if let Some(model) = shipped::model(&args.model, &device) {
         let model = model?;
         args.fixed.refuse(&args.model)?;
-        (module_json(&model), module_text(&model))
+        if let Some(name) = &args.output {
+            return Err(Failure(format!(
+                "--output {name}: model `{}` has one output; leave the option out",
+                args.model
+            )));
+        }
+        (module_json(&model), module_text(&model), None)
     } else {
-        let seen = Seen::new(source.onnx_file()?, &device)?;
-        (seen.json(), seen.text())
+        let seen = Seen::new(source.onnx_file()?, args.output.clone(), &device)?;
+        (seen.json(), seen.text(), seen.refused())
     };
     match args.format {
         InspectFormat::Json => output::print(&serde_json::to_string_pretty(&value)?)?,
         InspectFormat::Text => output::print(&lines.join("\n"))?,
     }
-    Ok(0)
+    refused.map_or(Ok(0), |why| Err(Failure(why)))
 }
 
 fn module_json(model: &BurnModel) -> Value {
@@ -78,29 +84,52 @@ fn module_text(model: &BurnModel) -> Vec<String> {
 /// What was found out about an ONNX file.
 struct Seen {
     summary: Summary,
-    /// Why it cannot be run.
+    /// Why not all of its outputs can be computed.
     problem: Option<String>,
+    /// The value taken for the scores where it is not the first output.
+    output: Option<String>,
     /// The file as a classifier, or why it is none.
     model: Result<OnnxModel, String>,
 }
 
 impl Seen {
-    fn new(file: OnnxFile, device: &Device) -> Result<Self, Failure> {
+    fn new(file: OnnxFile, output: Option<String>, device: &Device) -> Result<Self, Failure> {
         let summary = file.summary();
         let problem = file.check(device).err().map(|e| e.to_string());
+        // What is not supported may lie off the way to an output.
+        let output = output.or_else(|| match &problem {
+            Some(_) if !summary.unsupported.is_empty() => summary.computable.first().cloned(),
+            _ => None,
+        });
         // Any bounds will do to find out how the model takes samples.
         let bounds = Bounds::uniform(0.0, 1.0)?;
+        let options = OnnxOptions {
+            output: output.clone(),
+            ..OnnxOptions::default()
+        };
         let model = match &problem {
-            Some(problem) => Err(problem.clone()),
-            None => declared_modalities(&file, &bounds)
-                .and_then(|m| OnnxModel::new(file, &m, &OnnxOptions::default(), device))
+            Some(problem) if output.is_none() => Err(problem.clone()),
+            _ => declared_modalities(&file, &bounds)
+                .and_then(|m| OnnxModel::new(file, &m, &options, device))
                 .map_err(|e| e.to_string()),
         };
         Ok(Self {
             summary,
             problem,
+            output,
             model,
         })
+    }
+
+    /// Why nothing can be run: a model that runs and is no classifier is none of that.
+    fn refused(&self) -> Option<String> {
+        self.problem.clone().filter(|_| !self.runs())
+    }
+
+    /// Whether some output of it can be computed.
+    fn runs(&self) -> bool {
+        let unsupported = !self.summary.unsupported.is_empty();
+        self.problem.is_none() || (unsupported && !self.summary.computable.is_empty())
     }
 
     /// The keys are described in the command's help.
@@ -119,6 +148,9 @@ impl Seen {
             "outputs": s.outputs.iter().map(declared).collect::<Vec<_>>(),
             "supported": self.problem.is_none(),
             "problem": self.problem,
+            "computable": s.computable,
+            "output": self.output,
+            "notes": model.map(OnnxModel::notes),
             "operators": s.operators.iter().map(operator).collect::<Vec<_>>(),
             "unsupported": s.unsupported.iter().map(|u| json!({
                 "node": u.node,
@@ -157,8 +189,19 @@ impl Seen {
         for node in &s.unsupported {
             lines.push(format!("unsupported {node}"));
         }
+        if let (Some(output), Ok(_)) = (&self.output, &self.model) {
+            let why = if self.problem.is_some() {
+                ", which needs nothing that is unsupported (pass it to other commands, too)"
+            } else {
+                ""
+            };
+            lines.push(format!("taken      --output {output}{why}"));
+        }
         match &self.model {
             Ok(model) => {
+                for note in model.notes() {
+                    lines.push(format!("note       {note}"));
+                }
                 lines.push(format!("classes    {}", model.signature().classes));
                 lines.push(format!("batch      {}", model.batch_mode()));
                 if let Some(note) = model.scores_note() {
@@ -177,12 +220,12 @@ impl Seen {
                     model.taps().len()
                 ));
             }
-            Err(_) if !s.unsupported.is_empty() && self.problem.is_some() => {
+            Err(_) if !s.unsupported.is_empty() && !self.runs() => {
                 lines.push(
                     "access     none: it cannot be run without what is unsupported".to_owned(),
                 );
             }
-            Err(why) if self.problem.is_some() => {
+            Err(why) if !self.runs() => {
                 lines.push(format!("access     none: it cannot be run: {why}"));
             }
             Err(why) => lines.push(format!(

@@ -175,9 +175,15 @@ fn what_is_expected_decides_the_exit_code() {
     assert!(out.contains("[0, 1]: 2 instead of 2.1"), "{out}");
     let (code, out) = expect(&[1.0, 2.1, 4.0, 3.0], &[2, 2], &["--tol", "0.1"]);
     assert!(code == 0 && out.contains("2 of 2 rows"), "{out}");
-    let (code, out) = expect(&[1.0, 2.0, 3.9, 4.0], &[2, 2], &["--tol", "0.5"]);
+    let (code, out) = expect(&[1.0, 2.0, 3.0, 4.0], &[2, 2], &["--tol", "0.1"]);
     assert!(
         code == 1 && out.contains("1 of 2 rows (not in row 1)"),
+        "{out}"
+    );
+    // What differs by no more than is allowed decides nothing.
+    let (code, out) = expect(&[1.0, 2.0, 3.9, 4.0], &[2, 2], &["--tol", "0.24"]);
+    assert!(
+        code == 0 && out.contains("1 of 1 rows, 1 too close"),
         "{out}"
     );
     let (code, out) = expect(&[1.0, 2.0, 4.0, 3.0], &[4], &[]);

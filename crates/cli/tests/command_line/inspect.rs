@@ -1,6 +1,6 @@
 //! What an ONNX file holds, and what it allows.
 
-use proofmark_testkit::onnx::{FLOAT, INT64, OnnxWriter};
+use proofmark_testkit::onnx::{Attr, FLOAT, INT64, OnnxWriter};
 use serde_json::{Value, json};
 
 use crate::harness::{Folder, run};
@@ -100,8 +100,15 @@ fn a_classifier_is_summed_up() {
     );
 }
 
+/// What is inspected, and why it cannot be run: exit 2.
+fn refused(path: &str, format: &str) -> (String, String) {
+    let ran = run(&["inspect", path, "--format", format]);
+    assert_eq!(ran.code, 2, "{}", ran.err);
+    (ran.out, ran.err)
+}
+
 #[test]
-fn unsupported_operators_are_listed_and_no_error() {
+fn unsupported_operators_are_listed_and_refused() {
     let folder = Folder::new();
     let file = OnnxWriter::new(17)
         .input_of("x", FLOAT, "2")
@@ -110,8 +117,11 @@ fn unsupported_operators_are_listed_and_no_error() {
         .node("Stranger", &["b"], &["c"], &[])
         .output_of("c", FLOAT, "2");
     let path = folder.put("a.onnx", &file.bytes());
-    let seen = inspect(&path, &[]);
+    let (seen, problem) = refused(&path, "json");
+    says(&problem, &["a.onnx", "Strange_0", "not supported"]);
+    let seen: Value = serde_json::from_str(&seen).expect("JSON");
     assert_eq!(seen["supported"], false);
+    assert_eq!(seen["computable"], json!([]));
     assert_eq!(
         seen["unsupported"],
         json!([
@@ -135,7 +145,113 @@ fn unsupported_operators_are_listed_and_no_error() {
         "not supported",
         "cannot be run",
     ];
-    says(&text(&path), &words);
+    says(&refused(&path, "text").0, &words);
+}
+
+#[test]
+fn what_leads_to_no_score_may_be_unsupported() {
+    let folder = Folder::new();
+    // A label that comes first, and the scores: as an output, or only inside.
+    let labelled = || {
+        OnnxWriter::new(17)
+            .input_of("x", FLOAT, "N,2")
+            .constant("w", &[2, 3], &[1.0, 0.0, 0.5, 0.0, 1.0, 0.25])
+            .node("MatMul", &["x", "w"], &["scores"], &[])
+            .node("Softmax", &["scores"], &["p"], &[])
+            .node("ArgMax", &["p"], &["i"], &[("axis", Attr::Int(1))])
+            .node("Lookup", &["i"], &["label"], &[])
+            .output_of("label", INT64, "N")
+    };
+    let map = labelled().node("Zip", &["p"], &["map"], &[]).output("map");
+    for (name, file) in [("out", labelled().output("p")), ("inside", map)] {
+        let path = folder.put(&format!("{name}.onnx"), &file.bytes());
+        let seen = inspect(&path, &[]);
+        assert_eq!(
+            (&seen["supported"], &seen["computable"], &seen["output"]),
+            (&json!(false), &json!(["p"]), &json!("p")),
+            "{name}"
+        );
+        assert_eq!(seen["classes"], 3);
+        says(&text(&path), &["taken      --output p", "classes    3"]);
+        let data = folder.put("x.npy", &npy(&[[0.0, 1.0], [1.0, 0.0]]));
+        let out = folder.path("y.npz").display().to_string();
+        let infer = |more: &[&str]| {
+            let mut all = vec!["infer", &path, "--data", &data, "--out", &out];
+            all.extend(more);
+            run(&all)
+        };
+        let ran = infer(&[]);
+        assert_eq!(ran.code, 2);
+        says(
+            &ran.err,
+            &["Lookup", "`p` needs none of them: pass --output p"],
+        );
+        let ran = infer(&["--output", "p"]);
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        says(&ran.err, &["`p`: float32 [2, 3]"]);
+    }
+    let path = folder.path("out.onnx").display().to_string();
+    let ran = run(&["inspect", &path, "--output", "i"]);
+    says(&ran.out, &["the class that was chosen", "--output p"]);
+    let ran = run(&["inspect", &path, "--output", "score"]);
+    says(&ran.out, &["no value `score` (did you mean `scores`?)"]);
+}
+
+/// Rows of two numbers as a .npy file.
+fn npy(rows: &[[f32; 2]]) -> Vec<u8> {
+    let header = format!(
+        "{{'descr': '<f4', 'fortran_order': False, 'shape': ({}, 2), }}",
+        rows.len()
+    );
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    bytes.extend(
+        u16::try_from(header.len() + 1)
+            .expect("short")
+            .to_le_bytes(),
+    );
+    bytes.extend(header.as_bytes());
+    bytes.push(b'\n');
+    bytes.extend(rows.iter().flatten().flat_map(|x| x.to_le_bytes()));
+    bytes
+}
+
+#[test]
+fn files_of_other_kinds_are_named() {
+    let folder = Folder::new();
+    let pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n";
+    for (name, bytes, words) in [
+        ("a.onnx", pointer.as_slice(), ["Git LFS", "git lfs pull"]),
+        ("b.onnx", b"", ["is empty", "0 bytes"]),
+        (
+            "c.pt",
+            b"PK\x03\x04      archive/data.pkl",
+            ["PyTorch", "torch.onnx.export"],
+        ),
+        ("d.h5", b"\x89HDF\r\n\x1a\n", ["Keras", "tf2onnx"]),
+    ] {
+        let path = folder.put(name, bytes);
+        let ran = run(&["inspect", &path]);
+        assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{name}");
+        says(&ran.err, &words);
+    }
+}
+
+#[test]
+fn a_model_in_training_mode_is_refused() {
+    let folder = Folder::new();
+    let file = OnnxWriter::new(17)
+        .input_of("x", FLOAT, "N,2")
+        .constant("s", &[2], &[1.0, 1.0])
+        .constant("b", &[2], &[0.0, 0.0])
+        .node(
+            "BatchNormalization",
+            &["x", "s", "b", "b", "s"],
+            &["y"],
+            &[("training_mode", Attr::Int(1))],
+        )
+        .output_of("y", FLOAT, "N,2");
+    let path = folder.put("a.onnx", &file.bytes());
+    says(&text(&path), &["exported in training mode", "model.eval()"]);
 }
 
 #[test]

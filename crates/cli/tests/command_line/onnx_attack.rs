@@ -67,7 +67,7 @@ fn what_cannot_be_attacked_is_refused_with_what_is_expected() {
     };
     let picture = folder.put("picture.onnx", &linear("Relu"));
     let strange = folder.put("strange.onnx", &linear("NoSuchOperator"));
-    let noise = folder.put("noise.onnx", b"this is no model");
+    let noise = folder.put("noise.onnx", b"\x07this is no model");
     let twin = "datasets/digits/digits-robust.onnx";
     let before = folder.names();
     let out = folder.path("report.json").display().to_string();

@@ -61,6 +61,7 @@ pub(super) fn prepare(
     let OpenModel {
         model,
         preprocessing,
+        ..
     } = find_model(task, &data, folder, device, &fault)?;
     let mut attacks = Vec::new();
     for spec in &task.attacks {

@@ -5,7 +5,8 @@
 //! $ cargo run --release -p proofmark-audit --example rare_outcomes -- metrics 500
 //! ```
 //!
-//! Every draw is keyed by its run, so that the tables come out the same anywhere.
+//! Every draw is keyed by its run, so that the tables come out the same anywhere. A number from 0 to 5 after the runs of
+//! `means` or `weighted` asks for that population alone.
 #![allow(clippy::print_stdout, reason = "the tables are what it is run for")]
 
 use std::collections::BTreeMap;
@@ -28,10 +29,12 @@ const UNIT: Interval = Interval {
 fn main() {
     let mut args = std::env::args().skip(1);
     let what = args.next().unwrap_or_default();
-    let runs = args.next().and_then(|n| n.parse().ok()).unwrap_or(200);
+    let mut number = || args.next().and_then(|n| n.parse().ok());
+    let runs = number().unwrap_or(200);
+    let only = number();
     match what.as_str() {
-        "means" => means(runs, false),
-        "weighted" => means(runs, true),
+        "means" => means(runs, only, false),
+        "weighted" => means(runs, only, true),
         "metrics" => metrics(runs),
         _ => println!("expected `means`, `weighted` or `metrics`, then the number of runs"),
     }
@@ -195,7 +198,7 @@ fn students(figure: &Figure) -> Vec<Arm> {
     parts.filter_map(arm).collect()
 }
 
-fn means(runs: u64, weighted: bool) {
+fn means(runs: u64, only: Option<u64>, weighted: bool) {
     println!("per cent of {runs} runs, Student's then ours; widths over Student's");
     println!(
         "| values | rows | mean missed | equal: called different | at the tolerance: failed | passed | width |"
@@ -203,7 +206,10 @@ fn means(runs: u64, weighted: bool) {
     println!("|---|---|---|---|---|---|---|");
     let settings = Settings::default();
     let z = normal_critical(LEVEL);
-    for p in populations() {
+    for (at, p) in populations().into_iter().enumerate() {
+        if only.is_some_and(|only| only != at as u64) {
+            continue;
+        }
         for (small, large) in SIZES {
             let [mut missed, mut different, mut failed, mut passed] = [Count::default(); 4];
             let (mut width, mut theirs) = (0.0, 0.0);

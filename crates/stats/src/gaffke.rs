@@ -196,7 +196,7 @@ mod tests {
         high: 1.0,
     };
 
-    fn of(values: &[f64], z: f64) -> Interval {
+    fn of_values(values: &[f64], z: f64) -> Interval {
         let weighted = values.iter().map(|v| (*v, 1.0));
         let h = Histogram::new(UNIT, weighted, values.len() as f64).expect("in range");
         limits(&h, z)
@@ -207,7 +207,10 @@ mod tests {
         let z = normal_critical(0.95);
         for (x, n) in [(0, 10), (1, 30), (17, 40), (40, 40), (3, 1000)] {
             let values: Vec<f64> = (0..n).map(|i| f64::from(i < x)).collect();
-            let (i, j) = (of(&values, z), clopper_pearson(x as u64, n as u64, 0.95));
+            let (i, j) = (
+                of_values(&values, z),
+                clopper_pearson(x as u64, n as u64, 0.95),
+            );
             assert!((i.low - j.low).abs() < 1e-7 && (i.high - j.high).abs() < 1e-7);
         }
     }
@@ -241,7 +244,7 @@ mod tests {
     #[test]
     fn all_of_one_value_leave_open_what_may_be_rare() {
         let z = normal_critical(0.95);
-        let i = of(&[0.3; 50], z);
+        let i = of_values(&[0.3; 50], z);
         // Of 50 the chance of none is 2.5 % at 7.1 %: at most so much is elsewhere.
         let rare = 1.0 - 0.025_f64.powf(1.0 / 50.0);
         assert!(
@@ -254,9 +257,35 @@ mod tests {
         );
     }
 
+    /// From 300 rows on, and from a standard deviation of a tenth of the range: at most 1.3 times as wide as Student's.
+    #[test]
+    fn what_is_not_rare_is_hardly_wider_than_students() {
+        let z = normal_critical(0.95);
+        let even = |i: usize| (i as f64 + 0.5) / 300.0;
+        let samples: [fn(f64) -> f64; 6] = [
+            |u| u,
+            |u| 0.5 + 0.36 * (u - 0.5),
+            |u| 0.8 + 0.36 * (u - 0.5),
+            |u| u.powi(8),
+            |u| f64::from(u < 0.012),
+            |u| if u < 0.05 { 0.5 } else { 0.02 },
+        ];
+        for (at, of) in samples.into_iter().enumerate() {
+            let values: Vec<f64> = (0..300).map(|i| of(even(i))).collect();
+            let mean = values.iter().sum::<f64>() / 300.0;
+            let squares: f64 = values.iter().map(|v| (v - mean).powi(2)).sum();
+            let deviation = (squares / 299.0).sqrt();
+            assert!(deviation >= 0.1, "{at}: {deviation}");
+            let i = of_values(&values, z);
+            let students = 2.0 * 1.968 * deviation / 300.0_f64.sqrt();
+            let ratio = (i.high - i.low) / students;
+            assert!((0.98..1.3).contains(&ratio), "{at}: {ratio}");
+        }
+    }
+
     #[test]
     fn certainty_is_everything() {
-        assert_eq!(of(&[0.2, 0.4], f64::INFINITY), UNIT);
+        assert_eq!(of_values(&[0.2, 0.4], f64::INFINITY), UNIT);
         let point = Interval {
             low: 0.1,
             high: 0.1,
@@ -272,11 +301,11 @@ mod tests {
         ) {
             let values: Vec<f64> = values.iter().map(|v| v.powi(power)).collect();
             let mean = values.iter().sum::<f64>() / values.len() as f64;
-            let (i, j) = (of(&values, z), of(&values, z + 0.3));
+            let (i, j) = (of_values(&values, z), of_values(&values, z + 0.3));
             prop_assert!(0.0 <= j.low && j.low < i.low && i.low < mean + 1e-3, "{i:?} {j:?} {mean}");
             prop_assert!(mean - 1e-3 < i.high && i.high < j.high && j.high <= 1.0, "{i:?} {j:?} {mean}");
             let mirrored: Vec<f64> = values.iter().map(|v| 1.0 - v).collect();
-            let k = of(&mirrored, z);
+            let k = of_values(&mirrored, z);
             prop_assert!((k.low + i.high - 1.0).abs() < 1e-6 && (k.high + i.low - 1.0).abs() < 1e-6);
         }
 
@@ -286,7 +315,7 @@ mod tests {
             values in proptest::collection::vec(0.0..=1.0_f64, 5..60), by in 0.0..0.2_f64, z in 1.0..5.0_f64,
         ) {
             let higher: Vec<f64> = values.iter().map(|v| (v + by).min(1.0)).collect();
-            let (i, j) = (of(&values, z), of(&higher, z));
+            let (i, j) = (of_values(&values, z), of_values(&higher, z));
             // The histogram moves values by up to a place.
             prop_assert!(i.low <= j.low + 2e-3 && i.high <= j.high + 2e-3, "{i:?} {j:?}");
         }

@@ -9,7 +9,7 @@
 
 mod draw;
 
-use draw::{Cells, one, people, placed, scored, stratified, uneven};
+use draw::{Cells, one, people, placed, ranked, scored, stratified, uneven};
 use proofmark_audit::{Bound, By, Figure, Groups, Requirement, Settings, Table, judge, metric};
 use proofmark_domain::Seed;
 use proofmark_stats::clopper_pearson_lower;
@@ -192,6 +192,18 @@ fn calibration() -> Vec<Case> {
     ]
 }
 
+/// The mean over persons of `u^(1/9)` is 9/10.
+fn ranking() -> Vec<Case> {
+    let few: fn(&mut Stream) -> Table = |s| ranked(s, 10, 300);
+    let many: fn(&mut Stream) -> Table = |s| ranked(s, 150, 150);
+    vec![
+        case("ten positives", "auc", few, 0.9),
+        case("ten positives", "auc_difference", few, 0.0),
+        case("as many of both", "auc", many, 0.9),
+        case("as many of both", "auc_difference", many, 0.0),
+    ]
+}
+
 fn consistency() -> Vec<Case> {
     let even: fn(&mut Stream) -> Table = |s| placed(s, 120, |_, _| 0.5);
     let seldom: fn(&mut Stream) -> Table = |s| placed(s, 120, |_, _| 0.2);
@@ -304,6 +316,7 @@ fn all() -> Vec<Case> {
         over_persons(),
         between(),
         calibration(),
+        ranking(),
         consistency(),
         amplification(),
         fairness(),

@@ -42,6 +42,21 @@ pub(crate) fn uneven(stream: &mut Stream) -> f64 {
     0.5 + 2.0 * stream.uniform_f64()
 }
 
+/// Two groups of so many positives and negatives; a negative has a higher score than a positive one time in ten.
+pub(crate) fn ranked(stream: &mut Stream, positives: usize, negatives: usize) -> Table {
+    let mut rows = Vec::new();
+    for group in ["a", "b"] {
+        rows.extend((0..positives).map(|_| (group, true, stream.uniform_f64().powf(1.0 / 9.0))));
+        rows.extend((0..negatives).map(|_| (group, false, stream.uniform_f64())));
+    }
+    Columns::new("t")
+        .score(rows.iter().map(|r| r.2))
+        .label(rows.iter().map(|r| r.1))
+        .attribute("a", rows.iter().map(|r| r.0))
+        .build()
+        .expect("fits")
+}
+
 pub(crate) type Chance = fn(f64) -> f64;
 
 /// Scores even in `[0, 1]`; the chance of a positive given the score, of each group.

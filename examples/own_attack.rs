@@ -79,6 +79,7 @@ impl<M: GradientModel + ?Sized> Stepper<M> for Halving {
 
 const META: Meta = Meta {
     id: "halving",
+    version: 1,
     summary: "gradient ascent with halving steps",
     role: Role::Attack,
     needs: Needs::Gradients,

@@ -27,6 +27,7 @@ fn report(data: &Dataset, batch: usize, compaction: bool, shard: Option<Shard>) 
         ("fgsm", ""),
         ("pgd", "steps = 10\nrestarts = 2"),
         ("mi-fgsm", "steps = 5"),
+        ("adam-pgd", "steps = 5"),
     ]
     .iter()
     .map(|(id, p)| proofmark::attacks::build(id, &p.parse().unwrap()).unwrap())

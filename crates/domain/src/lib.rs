@@ -28,7 +28,7 @@ pub use query::QueryCount;
 pub use report::{
     AttackSummary, BudgetRecord, ClassSummary, CleanSummary, Coupling, CurvePoint, DataFacts,
     Interval, ModelFacts, Observation, REPORT_SCHEMA, Report, Role, RunMeta, RunOutcome, RunStatus,
-    SampleRecord, Shard, ThreatRecord, ToolFacts, WorstCase,
+    SampleRecord, Shard, StepRecord, ThreatRecord, ToolFacts, WorstCase,
 };
 pub use sample::SampleId;
 pub use seed::Seed;

@@ -203,6 +203,24 @@ pub struct ThreatRecord {
     pub coupling: Coupling,
 }
 
+/// How long an attack's steps are in one modality, in its data units.
+///
+/// With budgets per sample: those of the largest one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StepRecord {
+    /// The modality.
+    pub modality: String,
+    /// The first step.
+    pub first: f64,
+    /// The last one; steps between fall evenly where the two differ.
+    pub last: f64,
+}
+
+/// The version of attacks in reports that do not say.
+const fn first_version() -> u32 {
+    1
+}
+
 /// What identifies one attack run inside a report.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunMeta {
@@ -210,6 +228,9 @@ pub struct RunMeta {
     pub key: String,
     /// The attack's id: `pgd`.
     pub id: String,
+    /// The attack's version: it grows with every change of what its defaults do.
+    #[serde(default = "first_version")]
+    pub version: u32,
     /// What the run was there for.
     pub role: Role,
     /// Whether the attack follows gradients.
@@ -218,6 +239,9 @@ pub struct RunMeta {
     pub threat: ThreatRecord,
     /// Every resolved parameter of the attack.
     pub parameters: Map<String, Value>,
+    /// The lengths of its steps, if it takes any, per modality.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub step_size: Vec<StepRecord>,
     /// Wall-clock seconds; 0 where no clock was handed in.
     pub seconds: f64,
 }
@@ -229,6 +253,9 @@ pub struct AttackSummary {
     pub id: String,
     /// Unique in the report: `pgd@linf:0.1`.
     pub key: String,
+    /// The attack's version: it grows with every change of what its defaults do.
+    #[serde(default = "first_version")]
+    pub version: u32,
     /// What the run was there for.
     pub role: Role,
     /// Whether the attack follows gradients.
@@ -237,6 +264,9 @@ pub struct AttackSummary {
     pub threat: ThreatRecord,
     /// Every resolved parameter of the attack.
     pub parameters: Map<String, Value>,
+    /// The lengths of its steps, if it takes any, per modality.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub step_size: Vec<StepRecord>,
     /// Samples right without attack and not broken by this run.
     pub correct: usize,
     /// Samples in all.
@@ -263,10 +293,12 @@ impl AttackSummary {
         RunMeta {
             key: self.key.clone(),
             id: self.id.clone(),
+            version: self.version,
             role: self.role,
             gradient: self.gradient,
             threat: self.threat.clone(),
             parameters: self.parameters.clone(),
+            step_size: self.step_size.clone(),
             seconds: self.seconds,
         }
     }

@@ -1,6 +1,6 @@
 use std::fmt::Debug;
 
-use proofmark_domain::{Norm, Role};
+use proofmark_domain::{Norm, Role, StepRecord, ThreatRecord};
 use proofmark_model::{DecisionModel, GradientModel, ScoreModel};
 use serde_json::{Map, Value};
 
@@ -33,6 +33,8 @@ impl Needs {
 pub struct Meta {
     /// Its id on the command line and in policies.
     pub id: &'static str,
+    /// Grows with every change of what its defaults do; reports carry it.
+    pub version: u32,
     /// One line for lists.
     pub summary: &'static str,
     /// Whether it is a real attack or a baseline that a real attack must beat.
@@ -107,6 +109,12 @@ pub trait Attack: Send + Sync + Debug {
 
     /// Every resolved parameter, for the report.
     fn parameters(&self) -> Parameters;
+
+    /// How long its steps are within `threat`, per modality that may change; empty where it takes none.
+    fn step_sizes(&self, threat: &ThreatRecord) -> Vec<StepRecord> {
+        let _ = threat;
+        Vec::new()
+    }
 
     /// Runs it.
     fn run(&self, access: Access<'_>, job: &Job<'_>) -> Result<Outcomes, EngineError>;

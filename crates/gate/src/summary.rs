@@ -221,11 +221,13 @@ fn attack(index: usize, run: RunMeta, samples: &[SampleRecord]) -> AttackSummary
     let share = Proportion::new(correct, invalid, n);
     AttackSummary {
         id: run.id,
+        version: run.version,
         key: run.key,
         role: run.role,
         gradient: run.gradient,
         threat: run.threat,
         parameters: run.parameters,
+        step_size: run.step_size,
         correct,
         n,
         invalid,

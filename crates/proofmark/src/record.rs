@@ -50,10 +50,12 @@ impl<'a> Run<'a> {
         RunMeta {
             key: self.key.clone(),
             id: self.attack.meta().id.to_owned(),
+            version: self.attack.meta().version,
             role: self.role,
             gradient: self.gradient,
             threat: self.record.clone(),
             parameters: self.attack.parameters(),
+            step_size: self.attack.step_sizes(&self.record),
             seconds,
         }
     }

@@ -299,12 +299,19 @@ impl<'a> RunPlan<'a> {
             .flat_map(|t| {
                 self.attacks
                     .iter()
-                    .map(|a| (a.meta().id, a.parameters(), t.clone()))
+                    .map(|a| (a.meta().id, a.meta().version, a.parameters(), t.clone()))
             })
             .collect();
         let made = report.attacks.iter().take(asked.len());
         let made: Vec<_> = made
-            .map(|a| (a.id.as_str(), a.parameters.clone(), a.threat.clone()))
+            .map(|a| {
+                (
+                    a.id.as_str(),
+                    a.version,
+                    a.parameters.clone(),
+                    a.threat.clone(),
+                )
+            })
             .collect();
         // The samples are those of the plan, one by one: a count could be that of others.
         let Ok(part) = self.part() else { return false };

@@ -39,7 +39,7 @@ struct Part {
 pub struct Step {
     /// Step length per row, in units of its budget (1 = all of epsilon).
     pub size: Vec<f32>,
-    /// Share of the features an L1 step is spread over, per row, in `[0, 1]`; at least one feature moves.
+    /// Least share of the features an L1 step is spread over, per row, in `[0, 1]`; at least one feature moves.
     pub spread: Vec<f32>,
 }
 
@@ -110,6 +110,11 @@ impl Region {
     /// Number of rows.
     pub fn rows(&self) -> usize {
         self.parts[0].eps.len()
+    }
+
+    /// The norm of each modality's budget.
+    pub fn norms(&self) -> impl Iterator<Item = Norm> + '_ {
+        self.parts.iter().map(|p| p.norm)
     }
 
     /// The budget of each row in the first modality that may change in that row; 0 where none may.
@@ -211,45 +216,50 @@ impl Region {
     /// One ascent step: from `x` along the steepest direction for the gradient-like `direction`, then back
     /// into the region.
     ///
-    /// Steepest means: Linf moves every feature by its sign, L2 along the unit vector, L1 spreads the step
-    /// over the largest components that can still move ([`Step::spread`]), L0 moves every feature by its
-    /// share of the range before the projection keeps the best. Under a shared budget each modality steps so
-    /// within its share, and the shares move towards the best ones for this gradient.
+    /// Steepest means the step of the given length *inside the bounds* that gains most: Linf moves every
+    /// feature by its sign, L2 along the unit vector of the features that have room, L1 fills the largest
+    /// components that do ([`Step::spread`]), L0 moves every feature by its share of the range before the
+    /// projection keeps the best. Under a shared budget each modality steps so within its share, and the
+    /// shares move towards the best ones for this gradient.
     pub fn advance(&self, x: &Batch, direction: &Batch, step: &Step) -> Batch {
+        self.climb(
+            x,
+            &Climb {
+                direction,
+                step,
+                plain: false,
+            },
+        )
+    }
+
+    /// The same for a direction whose entries say how far each feature goes (about ±1, as Adam gives): an Linf
+    /// step adds them as they are. The other norms have one length for all features and step as in
+    /// [`advance`](Self::advance).
+    pub fn shift(&self, x: &Batch, direction: &Batch, step: &Step) -> Batch {
+        self.climb(
+            x,
+            &Climb {
+                direction,
+                step,
+                plain: true,
+            },
+        )
+    }
+
+    fn climb(&self, x: &Batch, climb: &Climb<'_>) -> Batch {
         let mut block = 0;
-        self.on_host_unless_linf(x, Some((direction, step)), |p, b| {
-            let size = Tensor::<1>::from_data(
-                TensorData::new(step.size.clone(), [step.size.len()]),
-                &b.device(),
-            );
+        self.on_host_unless_linf(x, Some(climb), |p, b| {
+            let size = &climb.step.size;
+            let size =
+                Tensor::<1>::from_data(TensorData::new(size.clone(), [size.len()]), &b.device());
             let by = (size * p.eps_f32.clone()).unsqueeze_dim::<2>(1);
-            let g = direction.blocks()[block].clone();
+            let d = climb.direction.blocks()[block].clone();
             block += 1;
-            (b + g.sign() * by)
+            let d = if climb.plain { d } else { d.sign() };
+            (b + d * by)
                 .max_pair(p.lower.clone())
                 .min_pair(p.upper.clone())
         })
-    }
-
-    /// Adds `direction` itself (entries of about ±1, as Adam gives) and projects.
-    ///
-    /// Scaled so that a direction of all ±1 has the step's length in the modality's norm: by epsilon for
-    /// Linf and L0, over the root of the features for L2, over their number for L1.
-    pub fn shift(&self, x: &Batch, direction: &Batch, step: &Step) -> Batch {
-        let mut parts = self.parts.iter();
-        let moved = x.zip(direction, |x, d| {
-            let p = parts.next().expect("one part per modality");
-            let f = d.dims()[1] as f32;
-            let scale = match p.norm {
-                Norm::Linf | Norm::L0 => 1.0,
-                Norm::L2 => f.sqrt().recip(),
-                Norm::L1 => f.recip(),
-            };
-            let by: Vec<f32> = step.size.iter().map(|s| s * scale).collect();
-            let by = Tensor::<1>::from_floats(by.as_slice(), &d.device()) * p.eps_f32.clone();
-            x + d * by.unsqueeze_dim::<2>(1)
-        });
-        self.project(&moved)
     }
 
     /// A random allowed point per row: uniform in the Linf cube (then clipped to the bounds), in the L2 or
@@ -288,7 +298,7 @@ impl Region {
     fn on_host_unless_linf(
         &self,
         x: &Batch,
-        ascent: Option<(&Batch, &Step)>,
+        climb: Option<&Climb<'_>>,
         mut on_device: impl FnMut(&Part, Tensor<2>) -> Tensor<2>,
     ) -> Batch {
         let all_linf = self.parts.iter().all(|p| p.norm == Norm::Linf);
@@ -301,20 +311,20 @@ impl Region {
                 .collect();
             return self.batch(blocks);
         }
-        self.rows_on_host(x, ascent, |_, _| {})
+        self.rows_on_host(x, climb, |_, _| {})
     }
 
     /// Row by row on the host: ascent (if any), then `change`, then the exact projection.
     fn rows_on_host(
         &self,
         x: &Batch,
-        ascent: Option<(&Batch, &Step)>,
+        climb: Option<&Climb<'_>>,
         change: impl Fn(usize, &mut [HostPart<'_>]) + Sync,
     ) -> Batch {
         let n = self.rows();
         let device = x.device();
         let mut xs = x.to_host();
-        let gradients = ascent.map(|(g, _)| g.to_host());
+        let gradients = climb.map(|c| c.direction.to_host());
         let fixed: Vec<[Vec<f32>; 3]> = self
             .parts
             .iter()
@@ -346,8 +356,8 @@ impl Region {
                     }
                 })
                 .collect();
-            if let Some((_, step)) = ascent {
-                self.ascend(r, &mut parts, f64::from(step.size[r]), step.spread[r]);
+            if let Some(climb) = climb {
+                self.ascend(r, &mut parts, climb);
             }
             change(r, &mut parts);
             self.settle(&mut parts);
@@ -360,13 +370,14 @@ impl Region {
         self.batch(blocks)
     }
 
-    fn ascend(&self, r: usize, parts: &mut [HostPart<'_>], size: f64, spread: f32) {
+    fn ascend(&self, r: usize, parts: &mut [HostPart<'_>], climb: &Climb<'_>) {
+        let size = f64::from(climb.step.size[r]);
         let shares = match self.coupling {
             Coupling::Independent => None,
             Coupling::Shared { q } => self.shares(r, parts, size, q),
         };
         for (i, p) in parts.iter_mut().enumerate() {
-            ascend_one(p, size, spread);
+            ascend_one(p, size, climb.step.spread[r], climb.plain);
             if let Some(share) = shares.as_ref().map(|s| s[i]) {
                 row::project(p.norm, p.x, p.x0, p.lower, p.upper, p.eps * share);
             }
@@ -458,6 +469,13 @@ impl Columns for Region {
     }
 }
 
+/// A step to take: where to, how far, and whether an Linf part adds the direction itself or its signs.
+struct Climb<'a> {
+    direction: &'a Batch,
+    step: &'a Step,
+    plain: bool,
+}
+
 /// One row of one modality, on the host.
 struct HostPart<'a> {
     norm: Norm,
@@ -498,44 +516,26 @@ pub struct Draw<'a> {
     pub upper: &'a [f32],
 }
 
-fn ascend_one(p: &mut HostPart<'_>, size: f64, spread: f32) {
+fn ascend_one(p: &mut HostPart<'_>, size: f64, spread: f32, plain: bool) {
     let Some(g) = p.gradient else { return };
     if p.eps == 0.0 || g.iter().any(|v| !v.is_finite()) {
         return;
     }
+    let length = size * p.eps;
     match p.norm {
         Norm::Linf => {
-            let by = (size * p.eps) as f32;
+            let by = length as f32;
             for (x, g) in p.x.iter_mut().zip(g) {
                 // `signum` of +0 is +1; a zero gradient moves nothing.
                 if *g != 0.0 {
-                    *x += g.signum() * by;
+                    *x += by * if plain { *g } else { g.signum() };
                 }
             }
         }
-        Norm::L2 => {
-            let norm = g.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
-            if norm > 0.0 {
-                add_scaled(p.x, g, size * p.eps / norm);
-            }
-        }
+        Norm::L2 => row::steepest::l2(p.x, g, p.lower, p.upper, length),
         Norm::L1 => {
-            let moves = |i: usize| {
-                (g[i] > 0.0 && p.x[i] < p.upper[i]) || (g[i] < 0.0 && p.x[i] > p.lower[i])
-            };
-            let mut order: Vec<usize> = (0..g.len()).filter(|i| moves(*i)).collect();
-            if order.is_empty() {
-                return;
-            }
-            let k = ((f64::from(spread) * g.len() as f64).ceil() as usize).clamp(1, order.len());
-            // Ties go to the lower feature, so that the choice does not depend on the sort.
-            order.select_nth_unstable_by(k - 1, |a, b| {
-                g[*b].abs().total_cmp(&g[*a].abs()).then(a.cmp(b))
-            });
-            let by = (size * p.eps / k as f64) as f32;
-            for i in &order[..k] {
-                p.x[*i] += g[*i].signum() * by;
-            }
+            let features = (f64::from(spread) * g.len() as f64).ceil() as usize;
+            row::steepest::l1(p.x, g, p.lower, p.upper, length, features);
         }
         Norm::L0 => {
             for (i, g) in g.iter().enumerate().filter(|(_, g)| **g != 0.0) {

@@ -32,6 +32,7 @@ use crate::config::read;
 
 const META: Meta = Meta {
     id: "gaussian-noise",
+    version: 1,
     summary: "baseline: Gaussian noise as large as the budget allows",
     role: Role::Baseline,
     needs: Needs::Decisions,

@@ -32,6 +32,7 @@ use crate::config::read;
 
 const META: Meta = Meta {
     id: "salt-and-pepper",
+    version: 1,
     summary: "baseline: features pushed to an end of their range",
     role: Role::Baseline,
     needs: Needs::Decisions,

@@ -32,6 +32,7 @@ use crate::config::read;
 
 const META: Meta = Meta {
     id: "uniform-noise",
+    version: 1,
     summary: "baseline: uniform points of the ball",
     role: Role::Baseline,
     needs: Needs::Decisions,

@@ -4,16 +4,18 @@
 //! Scale each feature's step by its own gradient history; features with small but steady gradients move too.
 //!
 //! # Maths
-//! `x_{k+1} = P(x_k + α m̂ / (sqrt(v̂) + 1e-8))`, moments per feature, `α = 2.5 ε / steps` unless given. For L2
-//! and L1 the step is scaled by `1/sqrt(d)` and `1/d`, so that a direction of all ±1 has length `α`.
+//! `x_{k+1} = P(x_k + α_k m̂ / (sqrt(v̂) + 1e-8))`, moments per feature, `α_k = 2 ε (1 − k / steps)` unless a constant
+//! is given. L2 and L1: `x_{k+1} = P(x_k + α_k u(m̂ / (sqrt(v̂) + 1e-8)))`, `v` one number per sample, `u` the
+//! steepest direction inside the bounds, as in PGD.
 //!
 //! # Reference
 //! The optimiser: Kingma and Ba, 2015. As an attack: Uesato et al., "Adversarial Risk and the Dangers of
 //! Evaluating Against Weak Attacks", ICML 2018.
 //!
 //! # Divergences
-//! Foolbox normalises L2 and L1 gradients before Adam; Adam's direction does not depend on that scale, so it
-//! is left out.
+//! Foolbox, and version 1, keep a mean square per feature in every norm. That makes every step dense: the features
+//! that matter least move as far as the others, and pay for it out of one L2 or L1 budget. On the robust digits at
+//! L2 0.8 such an Adam left 94 % where PGD left 47 % (400 training samples). Steps shrink; foolbox's do not.
 //!
 //! # Cost
 //! As PGD: per restart `steps` forwards and backwards, and one forward to judge. Memory: two further copies
@@ -31,7 +33,7 @@ use proofmark_domain::{Norm, Role};
 use proofmark_engine::{BuildError, Entry, Meta, Needs};
 use serde::{Deserialize, Serialize};
 
-use super::{Ascent, Start};
+use super::{Ascent, Length, Start};
 use crate::config::{at_least_one, read, require, steps_forward};
 use crate::loss::LossKind;
 use crate::update::Adam;
@@ -44,7 +46,8 @@ pub struct Config {
     pub steps: u32,
     /// Restarts, 1 or more; 1.
     pub restarts: u32,
-    /// Step length in data units (of the first modality that may change), above 0; 2.5·eps/steps.
+    /// Constant step length in data units (of the first modality that may change), above 0; without it steps
+    /// fall from 2·eps to 2·eps/steps.
     pub step_size: Option<f64>,
     /// Decay of the mean, in [0, 1); 0.9.
     pub beta1: f32,
@@ -72,6 +75,7 @@ impl Default for Config {
 
 const META: Meta = Meta {
     id: "adam-pgd",
+    version: 2,
     summary: "PGD along Adam's direction",
     role: Role::Attack,
     needs: Needs::Gradients,
@@ -105,8 +109,7 @@ impl Config {
             } else {
                 Start::Clean
             },
-            step: 2.5 / f64::from(self.steps),
-            step_size: self.step_size,
+            length: Length::given(self.step_size),
             plain: true,
             ..Ascent::new(&META, &self, self.loss, self.steps)
         })

@@ -1,11 +1,12 @@
 //! The one loop behind every gradient attack: ask, transform, step.
 
+use proofmark_domain::{Norm, StepRecord, ThreatRecord};
 use proofmark_engine::{
     Access, Attack, EngineError, Job, Loss, Meta, Oracle, Outcomes, Rows, Stepper, run,
 };
 use proofmark_model::GradientModel;
 use proofmark_stats::random::{Purpose, Stream};
-use proofmark_threat::{Batch, Column, Columns, Step, prefixed};
+use proofmark_threat::{Batch, Column, Columns, Draw, Step, prefixed};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -20,8 +21,43 @@ pub enum Start {
     Clean,
     /// At a random point of the region.
     Random,
-    /// At the clean sample moved by a random sign per feature, times this share of epsilon.
+    /// At the clean sample moved by a random sign per feature, by this share of epsilon in all.
     RandomSign(f32),
+}
+
+/// How long the steps are.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Length {
+    /// All the same, this share of epsilon.
+    Constant(f64),
+    /// All the same, this many data units of the leading modality.
+    Absolute(f64),
+    /// From this share of epsilon in equal parts down to 0, which the step after the last would have.
+    Falling(f64),
+}
+
+impl Length {
+    /// What an iterated attack takes unless told otherwise: it crosses the whole ball at first and settles at
+    /// the end, whatever the norm.
+    ///
+    /// Steps of `eps / steps` or `2.5 eps / steps`, as Linf attacks are described with, add up to enough only
+    /// where every feature moves by all of them.
+    pub const DEFAULT: Self = Self::Falling(2.0);
+
+    /// The given absolute length, else the default.
+    pub(crate) fn given(step_size: Option<f64>) -> Self {
+        step_size.map_or(Self::DEFAULT, Self::Absolute)
+    }
+
+    /// The length of step `k` of `steps` as a share of `eps`, the leading modality's epsilon.
+    fn share(self, k: u64, steps: u32, eps: f64) -> f64 {
+        match self {
+            Self::Constant(share) => share,
+            Self::Absolute(units) if eps > 0.0 => units / eps,
+            Self::Absolute(_) => 0.0,
+            Self::Falling(first) => first * (1.0 - k as f64 / f64::from(steps)),
+        }
+    }
 }
 
 /// A gradient attack as a chain: loss → updates → step → region.
@@ -47,13 +83,11 @@ pub struct Ascent {
     pub restarts: u32,
     /// Where rows begin.
     pub start: Start,
-    /// Step length as a share of epsilon.
-    pub step: f64,
-    /// Step length in data units of the leading modality, in place of the share.
-    pub step_size: Option<f64>,
-    /// Share of the features an L1 step is spread over at first; falls linearly to a single one.
+    /// How long its steps are.
+    pub length: Length,
+    /// Least share of the features an L1 step is spread over at first; falls linearly to a single one.
     pub l1_spread: f32,
-    /// Whether to add the direction itself (Adam) instead of taking the steepest step along it.
+    /// Whether an Linf step adds the direction itself (Adam) instead of its signs.
     pub plain: bool,
 }
 
@@ -73,7 +107,7 @@ impl Columns for State {
 }
 
 impl Ascent {
-    /// The plainest ascent: from the clean sample, once, all of epsilon spread over the steps, no updates.
+    /// The plainest ascent: from the clean sample, once, no updates, steps of the usual lengths.
     pub(crate) fn new(
         meta: &'static Meta,
         config: &impl Serialize,
@@ -88,29 +122,37 @@ impl Ascent {
             steps,
             restarts: 1,
             start: Start::Clean,
-            step: 1.0 / f64::from(steps),
-            step_size: None,
-            l1_spread: 0.0,
+            length: Length::DEFAULT,
+            l1_spread: 0.05,
             plain: false,
         }
     }
 
     fn step_of(&self, rows: &Rows) -> Step {
-        let size = match self.step_size {
-            None => vec![self.step as f32; rows.len()],
-            Some(absolute) => rows
-                .region()
-                .leading_eps()
-                .iter()
-                .map(|e| if *e > 0.0 { (absolute / e) as f32 } else { 0.0 })
-                .collect(),
-        };
+        let eps = rows.region().leading_eps();
+        let size = (rows.steps().iter().zip(eps))
+            .map(|(k, eps)| self.length.share(*k, self.steps, eps) as f32)
+            .collect();
         let spread = rows
             .steps()
             .iter()
             .map(|k| self.l1_spread * (1.0 - *k as f32 / self.steps as f32))
             .collect();
         Step { size, spread }
+    }
+}
+
+/// Moves every free feature by a random sign, together as far as `length` in the norm.
+fn random_signs(draw: &mut Draw<'_>, length: f64, stream: &mut Stream) {
+    let free = |i: usize| draw.lower[i] < draw.upper[i];
+    let features = (0..draw.x.len()).filter(|i| free(*i)).count().max(1) as f64;
+    let by = match draw.norm {
+        Norm::Linf | Norm::L0 => length,
+        Norm::L2 => length / features.sqrt(),
+        Norm::L1 => length / features,
+    } as f32;
+    for x in draw.x.iter_mut() {
+        *x += if stream.next_u32() & 1 == 0 { by } else { -by };
     }
 }
 
@@ -138,10 +180,8 @@ impl<M: GradientModel + ?Sized> Stepper<M> for Ascent {
             Start::RandomSign(share) => region.perturb(
                 &rows.streams(Purpose::Start, 0),
                 |draw, stream: &mut Stream| {
-                    let by = (f64::from(share) * draw.eps) as f32;
-                    for x in draw.x.iter_mut() {
-                        *x += if stream.next_u32() & 1 == 0 { by } else { -by };
-                    }
+                    let length = f64::from(share) * draw.eps;
+                    random_signs(draw, length, stream);
                 },
             ),
         };
@@ -179,6 +219,18 @@ impl Attack for Ascent {
 
     fn parameters(&self) -> Map<String, Value> {
         self.parameters.clone()
+    }
+
+    fn step_sizes(&self, threat: &ThreatRecord) -> Vec<StepRecord> {
+        let share = |k: u32| self.length.share(u64::from(k), self.steps, threat.eps);
+        let moving = threat.budgets.iter().filter(|b| b.eps > 0.0);
+        moving
+            .map(|b| StepRecord {
+                modality: b.modality.clone(),
+                first: b.eps * share(0),
+                last: b.eps * share(self.steps - 1),
+            })
+            .collect()
     }
 
     fn run(&self, access: Access<'_>, job: &Job<'_>) -> Result<Outcomes, EngineError> {

@@ -1,18 +1,20 @@
 //! Basic iterative method.
 //!
 //! # Idea
-//! FGSM in small steps from the clean sample, no randomness: the same attack gives the same point for every
+//! FGSM in shrinking steps from the clean sample, no randomness: the same attack gives the same point for every
 //! seed.
 //!
 //! # Maths
-//! `x₀ = x`, `x_{k+1} = P(x_k + α u(∇ℓ(x_k)))`, `α = ε / steps` unless given.
+//! `x₀ = x`, `x_{k+1} = P(x_k + α_k u(∇ℓ(x_k)))`, `α_k = 2 ε (1 − k / steps)` unless a constant is given; `u` is the
+//! steepest direction inside the bounds, as in FGSM.
 //!
 //! # Reference
 //! Kurakin et al., "Adversarial examples in the physical world", 2017, section 2.2.
 //!
 //! # Divergences
 //! The paper fixes α = 1/255 and derives the number of steps from epsilon; here steps are given (10) and α
-//! follows. L2 and L1 are offered.
+//! follows. Version 1 took `α = ε / steps`: such steps reach the edge of an Linf ball in a straight line only, and
+//! in L2 and L1, where the bounds held back half of each, not at all. L2 and L1 are offered.
 //!
 //! # Cost
 //! `steps` forwards and backwards, and one forward to judge.
@@ -29,7 +31,7 @@ use proofmark_domain::{Norm, Role};
 use proofmark_engine::{BuildError, Entry, Meta, Needs};
 use serde::{Deserialize, Serialize};
 
-use super::Ascent;
+use super::{Ascent, Length};
 use crate::config::{at_least_one, read, steps_forward};
 use crate::loss::LossKind;
 
@@ -39,7 +41,8 @@ use crate::loss::LossKind;
 pub struct Config {
     /// Steps, 1 or more; 10.
     pub steps: u32,
-    /// Step length in data units (of the first modality that may change), above 0; eps/steps.
+    /// Constant step length in data units (of the first modality that may change), above 0; without it steps
+    /// fall from 2·eps to 2·eps/steps.
     pub step_size: Option<f64>,
     /// Loss: `ce`, `margin` or `dlr`; `ce`.
     pub loss: LossKind,
@@ -57,7 +60,8 @@ impl Default for Config {
 
 const META: Meta = Meta {
     id: "bim",
-    summary: "basic iterative method: small steps from the clean sample",
+    version: 2,
+    summary: "basic iterative method: shrinking steps from the clean sample",
     role: Role::Attack,
     needs: Needs::Gradients,
     norms: &[Norm::Linf, Norm::L2, Norm::L1],
@@ -70,7 +74,7 @@ impl Config {
         at_least_one(META.id, "steps", self.steps)?;
         steps_forward(META.id, self.step_size)?;
         Ok(Ascent {
-            step_size: self.step_size,
+            length: Length::given(self.step_size),
             ..Ascent::new(&META, &self, self.loss, self.steps)
         })
     }

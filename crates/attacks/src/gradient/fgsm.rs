@@ -4,14 +4,17 @@
 //! One step of full length along the steepest direction of the loss at the clean sample.
 //!
 //! # Maths
-//! `x' = P(x + ε u(∇ℓ(x)))`, with `u(g) = sign(g)` for Linf, `g/|g|_2` for L2, the largest component for L1.
+//! `x' = x + argmax <∇ℓ(x), d>` over `|d| <= ε` and the bounds: `ε sign(g)` cut off at the bounds for Linf; for L2
+//! along `g`, features at their bounds passing what they leave to the others; for L1 the largest components, each
+//! up to its bound, until ε is spent.
 //!
 //! # Reference
 //! Goodfellow et al., "Explaining and Harnessing Adversarial Examples", ICLR 2015, section 4.
 //!
 //! # Divergences
-//! None for Linf. L2 and L1 as in the fast gradient *method* of later libraries, with the exact projection on
-//! the bounds.
+//! None for Linf. The fast gradient *method* of later libraries clips an L2 or L1 step at the bounds and loses what
+//! points out of them, half of an image's gradient; here the step is the best one inside. Version 1 clipped too: in
+//! L1 one feature got all of ε and kept what its bound left of it.
 //!
 //! # Cost
 //! One forward and backward, and one forward to judge.
@@ -29,7 +32,7 @@ use proofmark_domain::{Norm, Role};
 use proofmark_engine::{BuildError, Entry, Meta, Needs};
 use serde::{Deserialize, Serialize};
 
-use super::Ascent;
+use super::{Ascent, Length};
 use crate::config::read;
 use crate::loss::LossKind;
 
@@ -43,6 +46,7 @@ pub struct Config {
 
 const META: Meta = Meta {
     id: "fgsm",
+    version: 2,
     summary: "fast gradient sign method: one full step",
     role: Role::Attack,
     needs: Needs::Gradients,
@@ -53,7 +57,11 @@ const META: Meta = Meta {
 impl Config {
     /// The attack with these parameters.
     pub fn build(self) -> Result<Ascent, BuildError> {
-        Ok(Ascent::new(&META, &self, self.loss, 1))
+        Ok(Ascent {
+            length: Length::Constant(1.0),
+            l1_spread: 0.0,
+            ..Ascent::new(&META, &self, self.loss, 1)
+        })
     }
 }
 

@@ -5,13 +5,16 @@
 //! the points transfer better to other models.
 //!
 //! # Maths
-//! `m_{k+1} = μ m_k + ∇ℓ(x_k) / |∇ℓ(x_k)|_1`, `x_{k+1} = P(x_k + (ε/steps) u(m_{k+1}))`.
+//! `m_{k+1} = μ m_k + ∇ℓ(x_k) / |∇ℓ(x_k)|_1`, `x_{k+1} = P(x_k + α_k u(m_{k+1}))`, `α_k = 2 ε (1 − k / steps)`
+//! unless a constant is given; `u` is the steepest direction inside the bounds, as in FGSM.
 //!
 //! # Reference
 //! Dong et al., "Boosting Adversarial Attacks with Momentum", CVPR 2018, algorithm 1.
 //!
 //! # Divergences
-//! L1 is offered. A zero gradient adds nothing (the paper divides by zero).
+//! The paper takes `α = ε / steps`, and so did version 1: in L2 and L1, where the bounds held back half of each
+//! step, it never reached the edge of the ball. L1 is offered. A zero gradient adds nothing (the paper divides by
+//! zero).
 //!
 //! # Cost
 //! `steps` forwards and backwards, and one forward to judge.
@@ -29,7 +32,7 @@ use proofmark_domain::{Norm, Role};
 use proofmark_engine::{BuildError, Entry, Meta, Needs};
 use serde::{Deserialize, Serialize};
 
-use super::Ascent;
+use super::{Ascent, Length};
 use crate::config::{at_least_one, read, require, steps_forward};
 use crate::loss::LossKind;
 use crate::update::Momentum;
@@ -42,7 +45,8 @@ pub struct Config {
     pub steps: u32,
     /// Decay of the momentum, 0 or more; 1.
     pub decay: f32,
-    /// Step length in data units (of the first modality that may change), above 0; eps/steps.
+    /// Constant step length in data units (of the first modality that may change), above 0; without it steps
+    /// fall from 2·eps to 2·eps/steps.
     pub step_size: Option<f64>,
     /// Loss: `ce`, `margin` or `dlr`; `ce`.
     pub loss: LossKind,
@@ -61,6 +65,7 @@ impl Default for Config {
 
 const META: Meta = Meta {
     id: "mi-fgsm",
+    version: 2,
     summary: "momentum iterative FGSM",
     role: Role::Attack,
     needs: Needs::Gradients,
@@ -83,7 +88,7 @@ impl Config {
         steps_forward(META.id, self.step_size)?;
         Ok(Ascent {
             updates: vec![Box::new(Momentum { decay })],
-            step_size: self.step_size,
+            length: Length::given(self.step_size),
             ..Ascent::new(&META, &self, self.loss, self.steps)
         })
     }

@@ -8,4 +8,4 @@ pub mod mi_fgsm;
 pub mod pgd;
 pub mod r_fgsm;
 
-pub use ascent::{Ascent, Start};
+pub use ascent::{Ascent, Length, Start};

@@ -1,20 +1,23 @@
 //! Projected gradient descent.
 //!
 //! # Idea
-//! Climb the loss in small steps from a random point of the ball, going back into the ball and the bounds
-//! after each; begin again from another point where that did not succeed.
+//! Climb the loss from a random point of the ball, in steps that cross the ball at first and shrink to nothing,
+//! going back into the ball and the bounds after each; begin again from another point where that did not succeed.
 //!
 //! # Maths
-//! `x_{k+1} = P(x_k + α u(∇ℓ(x_k)))`, `P` the exact Euclidean projection on ball ∩ bounds, `u` the steepest
-//! unit direction: `sign(g)` (Linf), `g/|g|_2` (L2), the largest components that can still move (L1).
-//! `α = 2.5 ε / steps` unless given.
+//! `x_{k+1} = P(x_k + α_k u(∇ℓ(x_k)))`, `P` the exact Euclidean projection on ball ∩ bounds, `α_k u` the step of
+//! length `α_k` that gains most inside the bounds: `sign(g)` (Linf), along the features that have room (L2), the
+//! largest components that have, each up to its bound (L1). `α_k = 2 ε (1 − k / steps)` unless a constant is given.
 //!
 //! # Reference
 //! Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks", ICLR 2018. L1 direction after
 //! Tramèr and Boneh, "Adversarial Training and Robustness for Multiple Perturbations", 2019.
 //!
 //! # Divergences
-//! L1 spreads a step over 5 % of the features at first, falling to a single one at the end (the paper keeps
+//! Madry et al. and version 1 keep one step length, 2.5 ε / steps. That is tuned to Linf; in L2 and L1 it wanders
+//! less than the ball's width, the more so as bounds held back half of each step. First steps of 2 ε are those of
+//! APGD (Croce and Hein, 2020), which halves them when the loss stands still; falling evenly needs no such rule.
+//! L1 spreads a step over at least 5 % of the features at first, falling to a single one at the end (the paper keeps
 //! a constant share). The L2 and L1 projections are exact on the intersection with the bounds, where
 //! reference codes project on the ball and then clip. Every point on the path counts, not only the last.
 //!
@@ -23,8 +26,8 @@
 //! once.
 //!
 //! # When it fails
-//! Where gradients are zero, saturated or misleading (masking): the trust checks say so. A step size that is
-//! too large for few steps, or too few restarts on a rugged loss.
+//! Where gradients are zero, saturated or misleading (masking): the trust checks say so. A constant
+//! step size that does not suit the budget, or too few restarts on a rugged loss.
 //!
 //! # Example
 //! ```
@@ -37,7 +40,7 @@ use proofmark_domain::{Norm, Role};
 use proofmark_engine::{BuildError, Entry, Meta, Needs};
 use serde::{Deserialize, Serialize};
 
-use super::{Ascent, Start};
+use super::{Ascent, Length, Start};
 use crate::config::{at_least_one, read, require, steps_forward};
 use crate::loss::LossKind;
 
@@ -49,13 +52,14 @@ pub struct Config {
     pub steps: u32,
     /// Restarts, 1 or more; 1.
     pub restarts: u32,
-    /// Step length in data units (of the first modality that may change), above 0; 2.5·eps/steps.
+    /// Constant step length in data units (of the first modality that may change), above 0; without it steps
+    /// fall from 2·eps to 2·eps/steps.
     pub step_size: Option<f64>,
     /// Loss: `ce`, `margin` or `dlr`; `ce`.
     pub loss: LossKind,
     /// Whether the first try begins at a random point of the ball (later ones always do); true.
     pub random_start: bool,
-    /// Share of the features an L1 step is spread over at first, in [0, 1]; 0.05.
+    /// Least share of the features an L1 step is spread over at first, in [0, 1]; 0.05.
     pub l1_spread: f32,
 }
 
@@ -74,6 +78,7 @@ impl Default for Config {
 
 const META: Meta = Meta {
     id: "pgd",
+    version: 2,
     summary: "projected gradient descent with random starts and restarts",
     role: Role::Attack,
     needs: Needs::Gradients,
@@ -102,8 +107,7 @@ impl Config {
             } else {
                 Start::Clean
             },
-            step: 2.5 / f64::from(self.steps),
-            step_size: self.step_size,
+            length: Length::given(self.step_size),
             l1_spread: spread,
             ..Ascent::new(&META, &self, self.loss, self.steps)
         })

@@ -5,20 +5,24 @@
 //! sign step first leaves that place.
 //!
 //! # Maths
-//! `x₁ = P(x + a ε sign(N(0, I)))`, `x' = P(x₁ + (1 − a) ε u(∇ℓ(x₁)))`, `a` = 1/2.
+//! `x₁ = P(x + r)`, `r` of random signs and length `a ε`; `x' = P(x₁ + (1 + a) ε u(∇ℓ(x₁)))`, `a` = 1/2. `u` is the
+//! steepest direction inside the bounds, as in FGSM.
 //!
 //! # Reference
 //! Tramèr et al., "Ensemble Adversarial Training: Attacks and Defenses", ICLR 2018, eq. 7 (R+FGSM).
 //!
 //! # Divergences
-//! Restarts are offered; the paper has one try. The random sign needs no normal draw: a fair bit has the same
-//! law.
+//! The paper steps by `(1 − a) ε`, so that features whose random half went the wrong way end where they began:
+//! half of them (version 1 did the same). `(1 + a) ε` reaches every corner of the ball, as the fast FGSM of Wong et
+//! al., "Fast is better than free", ICLR 2020, means to with 1.25 ε. Restarts are offered; the paper has one try.
+//! The random sign needs no normal draw: a fair bit has the same law. In L2 and L1 the random step has the length
+//! `a ε` in that norm; version 1 moved each feature by `a ε`, which threw the sample onto the edge of the ball.
 //!
 //! # Cost
 //! Per restart one forward and backward, and one forward to judge.
 //!
 //! # When it fails
-//! Like FGSM: two half steps do not follow a curved loss.
+//! Like FGSM: one step does not follow a curved loss.
 //!
 //! # Example
 //! ```
@@ -30,7 +34,7 @@ use proofmark_domain::{Norm, Role};
 use proofmark_engine::{BuildError, Entry, Meta, Needs};
 use serde::{Deserialize, Serialize};
 
-use super::{Ascent, Start};
+use super::{Ascent, Length, Start};
 use crate::config::{at_least_one, read, require};
 use crate::loss::LossKind;
 
@@ -58,6 +62,7 @@ impl Default for Config {
 
 const META: Meta = Meta {
     id: "r-fgsm",
+    version: 2,
     summary: "FGSM after a random sign step",
     role: Role::Attack,
     needs: Needs::Gradients,
@@ -79,7 +84,8 @@ impl Config {
         Ok(Ascent {
             restarts: self.restarts,
             start: Start::RandomSign(self.alpha),
-            step: f64::from(1.0 - self.alpha),
+            length: Length::Constant(f64::from(1.0 + self.alpha)),
+            l1_spread: 0.0,
             ..Ascent::new(&META, &self, self.loss, 1)
         })
     }

@@ -1,10 +1,16 @@
 use burn::tensor::Tensor;
+use proofmark_domain::Norm;
 use proofmark_engine::Rows;
 use proofmark_threat::Batch;
 
 use super::Update;
 
 /// Adam's direction: `m̂ / (sqrt(v̂) + 1e-8)` with bias correction by each row's own step.
+///
+/// The mean square `v` is kept per feature where each feature has a budget of its own (Linf). L2 and L1 have one
+/// budget for all features: there it is one number per row and modality, the mean over the features. Scaled
+/// feature by feature the direction is nearly ±1 everywhere, however little most features matter, and such a
+/// step is spent for nothing in L2 and L1.
 ///
 /// Source: Kingma and Ba, "Adam: A Method for Stochastic Optimization", 2015, algorithm 1.
 #[derive(Debug, Clone, Copy)]
@@ -23,8 +29,16 @@ impl Update for Adam {
     fn apply(&self, gradient: Batch, memory: &mut [Batch], rows: &Rows) -> Batch {
         let (b1, b2) = (self.beta1, self.beta2);
         memory[0] = memory[0].zip(&gradient, |m, g| m.mul_scalar(b1) + g.mul_scalar(1.0 - b1));
+        let mut norms = rows.region().norms();
         memory[1] = memory[1].zip(&gradient, |v, g| {
-            v.mul_scalar(b2) + g.square().mul_scalar(1.0 - b2)
+            let each = norms.next() == Some(Norm::Linf);
+            let square = if each {
+                g.square()
+            } else {
+                let size = g.dims();
+                g.square().mean_dim(1).expand(size)
+            };
+            v.mul_scalar(b2) + square.mul_scalar(1.0 - b2)
         });
         let correction = |b: f32| {
             let c: Vec<f32> = rows

@@ -34,8 +34,9 @@ fn lines(what: What) -> Vec<(String, String)> {
             .map(|e| {
                 let norms: Vec<&str> = e.meta.norms.iter().map(|n| n.as_str()).collect();
                 let text = format!(
-                    "{} [{}; needs {}] ({})",
+                    "{} [version {}; {}; needs {}] ({})",
                     e.meta.summary,
+                    e.meta.version,
                     norms.join(", "),
                     e.meta.needs.as_str(),
                     e.meta.reference

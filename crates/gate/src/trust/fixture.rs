@@ -26,10 +26,12 @@ fn run(id: &str, eps: f64, role: Role, gradient: bool) -> RunMeta {
     RunMeta {
         key: format!("{id}@linf:{eps}"),
         id: id.into(),
+        version: 1,
         role,
         gradient,
         threat: threat(Norm::Linf, eps),
         parameters: Map::new(),
+        step_size: Vec::new(),
         seconds: 0.5,
     }
 }

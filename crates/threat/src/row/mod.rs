@@ -31,6 +31,7 @@ mod point;
 #[cfg(test)]
 mod reference;
 mod shared;
+pub(crate) mod steepest;
 
 use proofmark_domain::Norm;
 

@@ -110,6 +110,7 @@ impl Config {
                 Start::Clean
             },
             length: Length::given(self.step_size),
+            l1_spread: 0.05,
             plain: true,
             ..Ascent::new(&META, &self, self.loss, self.steps)
         })

@@ -123,7 +123,7 @@ impl Ascent {
             restarts: 1,
             start: Start::Clean,
             length: Length::DEFAULT,
-            l1_spread: 0.05,
+            l1_spread: 0.0,
             plain: false,
         }
     }

@@ -59,7 +59,6 @@ impl Config {
     pub fn build(self) -> Result<Ascent, BuildError> {
         Ok(Ascent {
             length: Length::Constant(1.0),
-            l1_spread: 0.0,
             ..Ascent::new(&META, &self, self.loss, 1)
         })
     }

@@ -85,7 +85,6 @@ impl Config {
             restarts: self.restarts,
             start: Start::RandomSign(self.alpha),
             length: Length::Constant(f64::from(1.0 + self.alpha)),
-            l1_spread: 0.0,
             ..Ascent::new(&META, &self, self.loss, 1)
         })
     }

@@ -133,22 +133,18 @@ fn a_cured_flag_is_a_note() {
 }
 
 #[test]
-fn a_budget_of_nothing_raises_no_flag() {
+fn a_budget_of_nothing_is_refused() {
     let model = proofmark::model("digits-robust", &proofmark::device("cpu").unwrap()).unwrap();
     let data = data();
-    let result = proofmark::evaluate(&model, &data)
+    let refused = proofmark::evaluate(&model, &data)
         .linf(0.0)
         .attacks(["pgd"])
         .run()
-        .unwrap();
+        .unwrap_err()
+        .to_string();
     assert!(
-        result.report().trust.is_empty(),
-        "{:?}",
-        result.report().trust
-    );
-    assert_eq!(
-        result.report().worst_case.correct,
-        result.report().clean.correct
+        refused.starts_with("epsilon 0 freezes every input"),
+        "{refused}"
     );
 }
 

@@ -1,5 +1,7 @@
 //! A robustness suite as a user would write it: `cargo test`, and a failure says what to do next.
 
+use std::error::Error;
+
 use proofmark::{Evaluation, evaluate, open};
 
 fn evaluated(model: &str) -> Evaluation {
@@ -73,4 +75,79 @@ fn five_lines_from_a_model_to_a_verdict() {
         call.lines().filter(|l| l.starts_with("//! ")).count() <= 5,
         "{call}"
     );
+}
+
+/// The lines of the README.
+#[expect(dead_code, reason = "compiled, not run: the files are made up")]
+mod readme {
+    use super::Error;
+
+    pub(super) fn shipped() -> Result<(), Box<dyn Error>> {
+        let model = proofmark::model("digits-robust", &proofmark::device("cpu")?)?;
+        let data = proofmark::open("digits")?;
+        let result = proofmark::evaluate(&model, &data)
+            .linf(0.15)
+            .attacks(["fgsm", "pgd"])
+            .run()?;
+        result.robust_accuracy().at_least(0.65, 0.95)?;
+        Ok(())
+    }
+
+    pub(super) fn onnx() -> Result<(), Box<dyn Error>> {
+        let data = proofmark::open("images.npz")?;
+        let model =
+            proofmark::ModelSource::new("model.onnx").open(&data, &proofmark::device("auto")?)?;
+        let result = proofmark::evaluate(&model, &data)
+            .linf(8.0 / 255.0)
+            .attack("pgd", "steps = 100")
+            .run()?;
+        drop(result);
+        Ok(())
+    }
+}
+
+#[test]
+fn the_code_of_the_readme_compiles() {
+    let squeezed = |text: &str| text.split_whitespace().collect::<String>();
+    let code = squeezed(include_str!("robustness.rs"));
+    let readme = include_str!("../README.md");
+    let blocks: Vec<&str> = readme
+        .split("```rust\n")
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next())
+        .collect();
+    assert_eq!(blocks.len(), 2);
+    for block in blocks {
+        let lines = block
+            .lines()
+            .map(|line| line.split("//").next().unwrap_or(line));
+        let block = squeezed(&lines.collect::<String>());
+        assert!(code.contains(&block), "not compiled: {block}");
+    }
+}
+
+#[test]
+fn every_kind_of_model_is_evaluated_and_its_preprocessing_reported() {
+    let device = proofmark::device("cpu").unwrap();
+    let data = open("digits").unwrap().limit(20, Default::default());
+    let file = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../datasets/digits/digits-robust.onnx"
+    );
+    let mut source = proofmark::ModelSource::new(file);
+    source.preprocess.scale = Some(2.0);
+    source.preprocess.std = vec![2.0];
+    let opened = source.open(&data, &device).unwrap();
+    let whole = evaluate(&opened, &data)
+        .linf(0.1)
+        .attacks(["fgsm"])
+        .run()
+        .unwrap();
+    let inner = evaluate(opened.model.as_ref(), &data)
+        .linf(0.1)
+        .attacks(["fgsm"])
+        .run()
+        .unwrap();
+    assert_eq!(whole.report().preprocessing["scale"], 2.0);
+    assert_eq!(whole.report().samples, inner.report().samples);
 }

@@ -27,8 +27,8 @@ pub use output_kind::OutputKind;
 pub use query::QueryCount;
 pub use report::{
     AttackSummary, BudgetRecord, ClassSummary, CleanSummary, Coupling, CurvePoint, DataFacts,
-    Interval, ModelFacts, Observation, REPORT_SCHEMA, Report, Role, RunMeta, RunOutcome, RunStatus,
-    SampleRecord, Shard, StepRecord, ThreatRecord, ToolFacts, WorstCase,
+    InputScale, Interval, ModelFacts, Observation, REPORT_SCHEMA, Reading, Report, Role, RunMeta,
+    RunOutcome, RunStatus, SampleRecord, Shard, StepRecord, ThreatRecord, ToolFacts, WorstCase,
 };
 pub use sample::SampleId;
 pub use seed::Seed;

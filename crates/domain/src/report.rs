@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{Norm, SampleId, TrustFlag};
+use crate::{Kind, Norm, SampleId, TrustFlag};
 
 /// The schema name every attack report carries.
 pub const REPORT_SCHEMA: &str = "proofmark/report/1";
@@ -125,6 +125,21 @@ pub struct DataFacts {
     pub planned: usize,
     /// `[low, high]` of each modality's values, by modality name.
     pub bounds: Map<String, Value>,
+    /// Another reading of the values under which a model that does no better than guessing is right; tried on the first
+    /// samples of the whole run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reading: Option<Reading>,
+}
+
+/// What a model makes of values that are changed before it sees them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reading {
+    /// The change, as it follows "with the values".
+    pub change: String,
+    /// Samples then right.
+    pub correct: usize,
+    /// Samples tried.
+    pub n: usize,
 }
 
 /// Shard `index` of `count`, from 0.
@@ -184,8 +199,27 @@ pub struct BudgetRecord {
     pub modality: String,
     /// Its norm.
     pub norm: Norm,
-    /// Its epsilon, in data units.
+    /// Its epsilon, in data units; the largest where samples have their own.
     pub eps: f64,
+    /// What the epsilon is held against; absent where nothing was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scale: Option<InputScale>,
+}
+
+/// The size of an input's values, over the features that may change: what says whether an epsilon is in their unit.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct InputScale {
+    /// What kind of signal the input is.
+    pub kind: Kind,
+    /// The widest range (highest less lowest value allowed) of a feature.
+    pub widest: f64,
+    /// The longest change its bounds allow, in the budget's norm.
+    pub diameter: f64,
+    /// Whether every value of the data is a whole number of 255ths of its range.
+    pub eight_bit: bool,
+    /// The smallest epsilon of a sample, where samples have their own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub smallest_eps: Option<f64>,
 }
 
 /// The threat model of one run.

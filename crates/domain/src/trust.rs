@@ -9,6 +9,10 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TrustCode {
+    /// Without attack the model is no better than guessing, or another reading of the labels explains its predictions.
+    CleanAtChance,
+    /// An epsilon is too small to change the data, or larger than all that their bounds allow: it is in another unit.
+    EpsilonUnit,
     /// Gradients were exactly zero where the attack needed them.
     ZeroGradients,
     /// Gradients held NaN or infinity.
@@ -38,7 +42,9 @@ pub enum TrustCode {
 
 impl TrustCode {
     /// Every code, in the order they are listed to users.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
+        Self::CleanAtChance,
+        Self::EpsilonUnit,
         Self::ZeroGradients,
         Self::NonFiniteGradients,
         Self::NonFiniteScores,
@@ -56,6 +62,8 @@ impl TrustCode {
     /// The stable kebab-case name.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::CleanAtChance => "clean-at-chance",
+            Self::EpsilonUnit => "epsilon-unit",
             Self::ZeroGradients => "zero-gradients",
             Self::NonFiniteGradients => "non-finite-gradients",
             Self::NonFiniteScores => "non-finite-scores",
@@ -74,6 +82,12 @@ impl TrustCode {
     /// What a user can do about it.
     pub const fn remediation(self) -> &'static str {
         match self {
+            Self::CleanAtChance => {
+                "before anything else, check that labels count from 0 in the model's order, that scale, mean and std are those of its training, and the layout (nchw or nhwc)"
+            }
+            Self::EpsilonUnit => {
+                "state epsilon in the unit of the data, before scale, mean and std (8/255 for pixels in [0, 1], 8 for pixels in [0, 255]), or accept this code with a reason"
+            }
             Self::ZeroGradients => {
                 "attack through the layer that kills the gradient (a straight-through estimate), or add attacks that need no gradient"
             }

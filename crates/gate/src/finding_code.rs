@@ -126,6 +126,8 @@ mod tests {
                 "unmatched-waiver",
                 "expired-accept",
                 "unmatched-accept",
+                "clean-at-chance",
+                "epsilon-unit",
                 "zero-gradients",
                 "non-finite-gradients",
                 "non-finite-scores",

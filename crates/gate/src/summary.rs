@@ -76,7 +76,8 @@ pub(crate) fn apart(report: Report) -> (ReportHead, Vec<RunMeta>, Vec<SampleReco
 /// # let head = ReportHead {
 /// #     tool: ToolFacts { name: "proofmark".into(), version: "0".into() }, config: Default::default(),
 /// #     model: ModelFacts { name: "m".into(), sha256: "00".into(), origin: None, classes: 2, stated: vec![] },
-/// #     data: DataFacts { name: "d".into(), sha256: "00".into(), total: 1, planned: 1, bounds: Default::default() },
+/// #     data: DataFacts { name: "d".into(), sha256: "00".into(), total: 1, planned: 1,
+/// #         bounds: Default::default(), reading: None },
 /// #     preprocessing: Default::default(), device: "cpu".into(), tile: 64, seed: 0, seconds: 0.0, shard: None };
 /// let sample = SampleRecord {
 ///     id: SampleId::Row(0), label: 1, clean_pred: Some(1), adv_pred: None, clean_correct: true,
@@ -100,7 +101,7 @@ pub fn summarise(head: ReportHead, runs: Vec<RunMeta>, mut samples: Vec<SampleRe
         worst_case: worst_case(&runs, &samples, clean.correct),
         curve: curve(&runs, &samples, &clean),
         per_class: per_class(&runs, &samples, head.model.classes),
-        trust: trust::flags(&runs, &samples, &head.model),
+        trust: trust::flags(&runs, &samples, &head.model, &head.data),
         attacks: runs
             .into_iter()
             .enumerate()

@@ -7,10 +7,12 @@ use proofmark_domain::{Epsilon, Norm, Report, Seed, Verdict};
 use proofmark_engine::Attack;
 use proofmark_gate::{Metric, assess};
 use proofmark_model::GradientModel;
+use serde_json::{Map, Value};
 
-use crate::{RunError, RunPlan, Settings, ThreatPlan};
+use crate::{OpenModel, RunError, RunPlan, Settings, ThreatPlan};
 
-/// Begins an evaluation of `model` on `data`.
+/// Begins an evaluation of `model` on `data`. A model is a `&BurnModel` or any other `&impl GradientModel`, a
+/// `&dyn GradientModel`, or what [`ModelSource::open`](crate::ModelSource::open) returns.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -20,9 +22,22 @@ use crate::{RunError, RunPlan, Settings, ThreatPlan};
 /// result.robust_accuracy().at_least(0.45, 0.95)?;
 /// # Ok(()) }
 /// ```
-pub fn evaluate<'a, M: GradientModel>(model: &'a M, data: &'a Dataset) -> Evaluate<'a> {
+///
+/// A model of a file, or of a shipped name, with its preprocessing:
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let onnx_file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../datasets/digits/digits-robust.onnx");
+/// let device = proofmark::device("cpu")?;
+/// let data = proofmark::open("digits")?.limit(60, Default::default());
+/// let model = proofmark::ModelSource::new(onnx_file).open(&data, &device)?;
+/// let result = proofmark::evaluate(&model, &data).linf(0.05).attacks(["fgsm"]).run()?;
+/// result.robust_accuracy().at_least(0.45, 0.95)?;
+/// # Ok(()) }
+/// ```
+pub fn evaluate<'a>(model: impl Into<Subject<'a>>, data: &'a Dataset) -> Evaluate<'a> {
     Evaluate {
-        model,
+        subject: model.into(),
         data,
         threats: Vec::new(),
         attacks: Vec::new(),
@@ -31,9 +46,41 @@ pub fn evaluate<'a, M: GradientModel>(model: &'a M, data: &'a Dataset) -> Evalua
     }
 }
 
+/// The model of an evaluation; made from a reference to one.
+#[derive(Clone)]
+pub struct Subject<'a> {
+    model: &'a dyn GradientModel,
+    /// What happens between data units and the model, for the report.
+    preprocessing: Map<String, Value>,
+}
+
+impl<'a, M: GradientModel> From<&'a M> for Subject<'a> {
+    fn from(model: &'a M) -> Self {
+        Self::from(model as &dyn GradientModel)
+    }
+}
+
+impl<'a> From<&'a dyn GradientModel> for Subject<'a> {
+    fn from(model: &'a dyn GradientModel) -> Self {
+        Self {
+            model,
+            preprocessing: Map::new(),
+        }
+    }
+}
+
+impl<'a> From<&'a OpenModel> for Subject<'a> {
+    fn from(open: &'a OpenModel) -> Self {
+        Self {
+            model: open.model.as_ref(),
+            preprocessing: open.preprocessing.clone(),
+        }
+    }
+}
+
 /// An evaluation being described; [`Evaluate::run`] makes it. Mistakes are told there.
 pub struct Evaluate<'a> {
-    model: &'a dyn GradientModel,
+    subject: Subject<'a>,
     data: &'a Dataset,
     threats: Vec<ThreatPlan>,
     attacks: Vec<Box<dyn Attack>>,
@@ -121,8 +168,9 @@ impl Evaluate<'_> {
                 "no attack; name some, as in `.attacks([\"fgsm\", \"pgd\"])`".into(),
             ));
         }
-        let mut plan = RunPlan::new(self.model, self.data, &self.attacks, self.threats);
+        let mut plan = RunPlan::new(self.subject.model, self.data, &self.attacks, self.threats);
         plan.settings = self.settings;
+        plan.preprocessing = self.subject.preprocessing;
         Ok(Evaluation {
             report: plan.run()?.report,
         })

@@ -2,8 +2,8 @@
 
 use proofmark_data::Dataset;
 use proofmark_domain::{
-    DataFacts, Epsilon, ModelFacts, Norm, Report, Role, RunStatus, SampleRecord, Seed, Shard,
-    ThreatRecord, ToolFacts,
+    DataFacts, Epsilon, ModelFacts, Norm, Reading, Report, Role, RunStatus, SampleRecord, Seed,
+    Shard, ThreatRecord, ToolFacts,
 };
 use proofmark_engine::{Access, Attack, Clean, Goal, Job, Judge, Observer, Samples, preflight};
 use proofmark_gate::ReportHead;
@@ -12,7 +12,7 @@ use proofmark_threat::Threat;
 use serde_json::{Map, Value, json};
 
 use crate::record::{self, Record, Run};
-use crate::{RunError, Target, ThreatPlan, device, numbers, samples, trust};
+use crate::{RunError, Target, ThreatPlan, device, numbers, reading, samples, scale, trust};
 
 /// What labels samples are judged against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -166,6 +166,11 @@ impl<'a> RunPlan<'a> {
             .filter(|c| c.pred == Some(samples.labels[c.row]))
             .map(|c| c.row)
             .collect();
+        let reading = if self.labels == Labels::Given {
+            reading::best(self, &data, &clean, &samples.labels, tile)?
+        } else {
+            None
+        };
         let (goal, attacked) = self.aim(&mut samples, &clean, &right)?;
         let probed = trust::probed_ranks(self.data);
         let probes: Vec<usize> = right
@@ -200,7 +205,7 @@ impl<'a> RunPlan<'a> {
             };
             record.add(run, outcomes, (self.clock)() - started);
         }
-        Ok(record.finish(self.head(&data, tile, (self.clock)() - began)))
+        Ok(record.finish(self.head(&data, reading, tile, (self.clock)() - began)))
     }
 
     /// The samples of this shard.
@@ -215,7 +220,11 @@ impl<'a> RunPlan<'a> {
     }
 
     /// Every sample before any attack; sets labels where the model's own predictions stand in for them.
-    fn clean(&self, samples: &mut Samples, tile: Option<usize>) -> Result<Vec<Clean>, RunError> {
+    pub(crate) fn clean(
+        &self,
+        samples: &mut Samples,
+        tile: Option<usize>,
+    ) -> Result<Vec<Clean>, RunError> {
         let n = samples.keys.len();
         if self.labels == Labels::Predicted {
             samples.labels = vec![0; n];
@@ -278,7 +287,10 @@ impl<'a> RunPlan<'a> {
         let modalities = &self.model.signature().modalities;
         self.threats
             .iter()
-            .map(|t| Ok(t.fit(modalities, self.data)?.record()))
+            .map(|t| {
+                let threat = t.fit(modalities, self.data)?;
+                Ok(scale::record(&threat, modalities, self.data))
+            })
             .collect()
     }
 
@@ -382,7 +394,13 @@ impl<'a> RunPlan<'a> {
         Ok((Goal::Targeted, attacked))
     }
 
-    fn head(&self, data: &Dataset, tile: Option<usize>, seconds: f64) -> ReportHead {
+    fn head(
+        &self,
+        data: &Dataset,
+        reading: Option<Reading>,
+        tile: Option<usize>,
+        seconds: f64,
+    ) -> ReportHead {
         let signature = self.model.signature();
         let bounds = signature
             .modalities
@@ -430,6 +448,7 @@ impl<'a> RunPlan<'a> {
                 total: data.total,
                 planned: self.data.len(),
                 bounds,
+                reading,
             },
             preprocessing: self.preprocessing.clone(),
             device: device::describe(&signature.device),

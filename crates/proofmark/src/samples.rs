@@ -1,7 +1,7 @@
 //! From a data set on the host to the samples a model can be attacked on.
 
 use proofmark_data::{Column, DataError, Dataset};
-use proofmark_domain::{SampleId, fit};
+use proofmark_domain::{Modality, SampleId, fit};
 use proofmark_engine::Samples;
 use proofmark_model::{Numbers, Signature};
 
@@ -27,19 +27,12 @@ pub(crate) fn samples(data: &Dataset, signature: &Signature) -> Result<Samples, 
     }
     let mut values = Vec::with_capacity(inputs.len());
     for (input, numbers) in inputs.iter().zip(&signature.numbers) {
-        let column = if inputs.len() == 1 {
-            &data.modalities[0]
-        } else {
-            data.modalities
-                .iter()
-                .find(|c| c.modality.name == input.name)
-                .ok_or_else(|| {
-                    mismatch(format!(
-                        "no array `{}` for the model's input of that name",
-                        input.name
-                    ))
-                })?
-        };
+        let column = column(data, inputs, input).ok_or_else(|| {
+            mismatch(format!(
+                "no array `{}` for the model's input of that name",
+                input.name
+            ))
+        })?;
         let (given, expected) = (column.modality.features(), input.features());
         let wanted: Vec<Option<usize>> = input.shape.iter().copied().map(Some).collect();
         if fit(&column.modality.shape, &wanted).is_err() {
@@ -105,6 +98,20 @@ fn check_numbers(numbers: Numbers, column: &Column, ids: &[SampleId]) -> Result<
         }
     }
     Ok(())
+}
+
+/// The column of `data` that feeds an input: the only one of an only input, else that of its name.
+pub(crate) fn column<'a>(
+    data: &'a Dataset,
+    inputs: &[Modality],
+    input: &Modality,
+) -> Option<&'a Column> {
+    if inputs.len() == 1 {
+        return data.modalities.first();
+    }
+    data.modalities
+        .iter()
+        .find(|c| c.modality.name == input.name)
 }
 
 /// Labels are needed unless the model's own predictions stand in for them.

@@ -67,6 +67,13 @@ impl ThreatPlan {
                 }
             })
             .collect();
-        Ok(Threat::new(modalities, budgets, self.coupling, data.len())?)
+        let threat = Threat::new(modalities, budgets, self.coupling, data.len())?;
+        let frozen = |b: &Budget| matches!(&b.radius, Radius::Uniform(e) if e.get() == 0.0);
+        if threat.budgets().iter().all(frozen) {
+            return Err(RunError::Parameter(
+                "epsilon 0 freezes every input, so that no attack can do anything; expected an epsilon above 0 (a report has the accuracy without attack in any case)".into(),
+            ));
+        }
+        Ok(threat)
     }
 }

@@ -257,6 +257,7 @@ impl Threat {
                     modality: b.modality.clone(),
                     norm: b.norm,
                     eps: eps(b).0,
+                    scale: None,
                 })
                 .collect(),
             coupling: self.coupling,

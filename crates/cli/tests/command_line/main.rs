@@ -19,3 +19,4 @@ mod outputs;
 mod policies;
 mod runs;
 mod signals;
+mod units;

@@ -1,4 +1,6 @@
-use proofmark_domain::{Observation, Role, RunMeta, RunStatus, SampleRecord, ThreatRecord};
+use proofmark_domain::{
+    Observation, Reading, Role, RunMeta, RunStatus, SampleRecord, ThreatRecord,
+};
 
 use crate::standing::{self, Standing};
 
@@ -7,16 +9,24 @@ pub(crate) struct Evidence<'a> {
     pub runs: &'a [RunMeta],
     pub samples: &'a [SampleRecord],
     pub classes: usize,
+    /// Another reading of the values under which the model is right.
+    pub reading: Option<&'a Reading>,
     standings: Vec<Standing>,
 }
 
 impl<'a> Evidence<'a> {
-    pub(crate) fn new(runs: &'a [RunMeta], samples: &'a [SampleRecord], classes: usize) -> Self {
+    pub(crate) fn new(
+        runs: &'a [RunMeta],
+        samples: &'a [SampleRecord],
+        classes: usize,
+        reading: Option<&'a Reading>,
+    ) -> Self {
         let standings = samples.iter().map(|s| standing::worst(s, runs)).collect();
         Self {
             runs,
             samples,
             classes,
+            reading,
             standings,
         }
     }

@@ -17,6 +17,7 @@ pub(crate) fn threat(norm: Norm, eps: f64) -> ThreatRecord {
             modality: "image".into(),
             norm,
             eps,
+            scale: None,
         }],
         coupling: Coupling::Independent,
     }
@@ -129,6 +130,7 @@ pub(crate) fn head(n: usize) -> ReportHead {
             total: 1797,
             planned: n,
             bounds: Map::new(),
+            reading: None,
         },
         preprocessing: Map::new(),
         device: "cpu".into(),

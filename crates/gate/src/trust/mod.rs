@@ -4,6 +4,8 @@
 //! figures in its message. Rules about gradients stay silent where no run followed any.
 
 mod baseline;
+mod clean_at_chance;
+mod epsilon_unit;
 mod evidence;
 mod larger_epsilon;
 mod observed;

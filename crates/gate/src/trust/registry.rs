@@ -1,8 +1,9 @@
-use proofmark_domain::{ModelFacts, RunMeta, SampleRecord, TrustCode, TrustFlag};
+use proofmark_domain::{DataFacts, ModelFacts, RunMeta, SampleRecord, TrustCode, TrustFlag};
 
 use super::evidence::Evidence;
 use super::{
-    baseline, larger_epsilon, observed, probabilities, saturated, stated, unbounded, zero_gradients,
+    baseline, clean_at_chance, epsilon_unit, larger_epsilon, observed, probabilities, saturated,
+    stated, unbounded, zero_gradients,
 };
 
 /// Every flag the runs raise, at most one per code, in the order of [`TrustCode::ALL`]. What the model states of
@@ -11,8 +12,9 @@ pub(crate) fn flags(
     runs: &[RunMeta],
     samples: &[SampleRecord],
     model: &ModelFacts,
+    data: &DataFacts,
 ) -> Vec<TrustFlag> {
-    let evidence = Evidence::new(runs, samples, model.classes);
+    let evidence = Evidence::new(runs, samples, model.classes, data.reading.as_ref());
     TrustCode::ALL
         .into_iter()
         .filter_map(|code| {
@@ -23,6 +25,8 @@ pub(crate) fn flags(
 
 fn rule(code: TrustCode, evidence: &Evidence<'_>) -> Option<TrustFlag> {
     match code {
+        TrustCode::CleanAtChance => clean_at_chance::rule(evidence),
+        TrustCode::EpsilonUnit => epsilon_unit::rule(evidence),
         TrustCode::ZeroGradients => zero_gradients::rule(evidence),
         TrustCode::NonFiniteGradients
         | TrustCode::NonFiniteScores

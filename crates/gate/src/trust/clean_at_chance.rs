@@ -1,0 +1,307 @@
+use std::collections::BTreeMap;
+
+use proofmark_domain::{SampleRecord, TrustCode, TrustFlag};
+
+use super::evidence::Evidence;
+use crate::proportion::Proportion;
+
+/// Below this many judged samples nothing is said.
+const FEW: usize = 10;
+
+/// So many samples of other labels must be wrong before "always the same class" says anything.
+const FEW_OTHERS: usize = 5;
+
+/// Pairs of label and prediction that a message names.
+const NAMED: usize = 3;
+
+/// Without attack the model is no better than guessing, or its labels are read wrongly.
+///
+/// Raised where
+/// * the 95 % interval of the accuracy holds `1 / classes` or lies below it (and the accuracy is nearer to it than to 1:
+///   a few right samples prove nothing either way), or
+/// * every prediction is the same class whatever the label, or
+/// * the predictions fit the labels significantly better when every label is moved by a constant, or when the labels
+///   are put in another order. That order is found on one half of the samples and tried on the other.
+///
+/// Labels, preprocessing and layout are then the first things to look at, before anything about gradients.
+pub(crate) fn rule(evidence: &Evidence<'_>) -> Option<TrustFlag> {
+    let pairs: Vec<(usize, usize)> = evidence.samples.iter().filter_map(pair).collect();
+    let n = pairs.len();
+    if n < FEW {
+        return None;
+    }
+    let right = Proportion::new(pairs.iter().filter(|(l, p)| l == p).count(), 0, n);
+    let ci = right.ci95();
+    let chance = 1.0 / evidence.classes.max(1) as f64;
+    let at_chance = ci.low <= chance && right.point() < f64::midpoint(1.0, chance);
+    let hint = moved(&pairs)
+        .or_else(|| reordered(&pairs))
+        .filter(|(other, _)| other.ci95().low > ci.high)
+        .map(|(_, text)| text)
+        .or_else(|| constant(&pairs));
+    if !at_chance && hint.is_none() {
+        return None;
+    }
+    let relation = if ci.high < chance {
+        "below"
+    } else {
+        "no better than"
+    };
+    let against = if at_chance {
+        format!(
+            ", {relation} guessing among {} classes ({})",
+            evidence.classes,
+            percent(chance)
+        )
+    } else {
+        String::new()
+    };
+    let mut said = vec![format!(
+        "accuracy without attack is {} (95 % interval {} to {}){against}",
+        percent(right.point()),
+        percent(ci.low),
+        percent(ci.high)
+    )];
+    said.extend(hint);
+    said.extend(evidence.reading.map(|r| {
+        format!(
+            "with the values {} it would be {} on {} samples",
+            r.change,
+            percent(Proportion::new(r.correct, 0, r.n).point()),
+            r.n
+        )
+    }));
+    Some(TrustFlag {
+        code: TrustCode::CleanAtChance,
+        message: said.join("; "),
+        cured: false,
+    })
+}
+
+/// Label and clean prediction; nothing where the scores were not finite.
+fn pair(sample: &SampleRecord) -> Option<(usize, usize)> {
+    sample.clean_pred.map(|pred| (sample.label, pred))
+}
+
+/// The accuracy with every label moved by the same number, the commonest one, and how to say so.
+fn moved(pairs: &[(usize, usize)]) -> Option<(Proportion, String)> {
+    let mut offsets: BTreeMap<i64, usize> = BTreeMap::new();
+    for (label, pred) in pairs {
+        *offsets.entry(*pred as i64 - *label as i64).or_default() += 1;
+    }
+    let (offset, hits) = offsets.into_iter().max_by_key(|(_, hits)| *hits)?;
+    let share = Proportion::new(hits, 0, pairs.len());
+    let direction = match offset {
+        0 => return None,
+        1.. => "more",
+        _ => "less",
+    };
+    let text = format!(
+        "with every label {} {direction} it would be {}{}",
+        offset.unsigned_abs(),
+        percent(share.point()),
+        if offset == -1 {
+            ": do the labels count from 1?"
+        } else {
+            ""
+        }
+    );
+    explains(share).then_some((share, text))
+}
+
+/// The accuracy with the labels in the order that fits the predictions best, and how to say so.
+fn reordered(pairs: &[(usize, usize)]) -> Option<(Proportion, String)> {
+    // Every second sample of each label, whatever the order of the samples.
+    let mut met: BTreeMap<usize, usize> = BTreeMap::new();
+    let (even, odd): (Vec<_>, Vec<_>) = pairs.iter().copied().partition(|(label, _)| {
+        let times = met.entry(*label).or_default();
+        *times += 1;
+        times.is_multiple_of(2)
+    });
+    let hits = fits(&order(&even), &odd) + fits(&order(&odd), &even);
+    let share = Proportion::new(hits, 0, pairs.len());
+    let named: Vec<String> = order(pairs)
+        .into_iter()
+        .filter(|(label, pred)| label != pred)
+        .take(NAMED)
+        .map(|(label, pred)| format!("{label} predicted as {pred}"))
+        .collect();
+    let text = format!(
+        "the classes seem to be in another order ({} then), with label {}",
+        percent(share.point()),
+        named.join(", ")
+    );
+    (explains(share) && !named.is_empty()).then_some((share, text))
+}
+
+/// Whether a reading of the labels is right on most samples.
+fn explains(share: Proportion) -> bool {
+    share.ci95().low >= 0.5
+}
+
+/// The commonest prediction of each label; one that is commonest for several goes to the one with most samples.
+fn order(pairs: &[(usize, usize)]) -> BTreeMap<usize, usize> {
+    let mut counts: BTreeMap<(usize, usize), usize> = BTreeMap::new();
+    for pair in pairs {
+        *counts.entry(*pair).or_default() += 1;
+    }
+    let mut by_count: Vec<_> = counts.into_iter().collect();
+    by_count.sort_by_key(|(pair, count)| (std::cmp::Reverse(*count), *pair));
+    let mut order: BTreeMap<usize, usize> = BTreeMap::new();
+    for ((label, pred), _) in by_count {
+        if !order.contains_key(&label) && !order.values().any(|p| *p == pred) {
+            order.insert(label, pred);
+        }
+    }
+    order
+}
+
+fn fits(order: &BTreeMap<usize, usize>, pairs: &[(usize, usize)]) -> usize {
+    pairs
+        .iter()
+        .filter(|(label, pred)| order.get(label) == Some(pred))
+        .count()
+}
+
+/// Says so where every prediction is the same class and enough samples are of others.
+fn constant(pairs: &[(usize, usize)]) -> Option<String> {
+    let (_, class) = pairs.first()?;
+    let others = pairs.iter().filter(|(label, _)| label != class).count();
+    (others >= FEW_OTHERS && pairs.iter().all(|(_, pred)| pred == class))
+        .then(|| format!("every sample is predicted as class {class}, whatever its label"))
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.1} %", 100.0 * share)
+}
+
+#[cfg(test)]
+mod tests {
+    use proofmark_domain::RunStatus::Robust;
+
+    use super::*;
+    use crate::trust::fixture::{attack, report, sample, wrong};
+
+    /// The flag of a report on samples with these predictions; labels are the row modulo 10, of 10 classes.
+    fn found(n: u64, predict: impl Fn(usize) -> usize) -> Option<TrustFlag> {
+        let row = |i: u64| {
+            let s = sample(i, &[Robust]);
+            let pred = predict(i as usize);
+            if pred == s.label {
+                return s;
+            }
+            let mut s = wrong(s);
+            s.clean_pred = Some(pred);
+            s
+        };
+        let trust = report(vec![attack("pgd", 0.1)], (0..n).map(row).collect()).trust;
+        trust
+            .into_iter()
+            .find(|f| f.code == TrustCode::CleanAtChance)
+    }
+
+    /// Spread over the classes without following the label.
+    fn guess(i: usize) -> usize {
+        (i * 7 + i / 10 * 3 + 1) % 10
+    }
+
+    #[test]
+    fn guessing_raises_it_with_its_interval() {
+        let flag = found(200, guess).expect("raised");
+        assert!(!flag.cured);
+        assert!(
+            flag.message
+                .contains("no better than guessing among 10 classes (10.0 %)"),
+            "{}",
+            flag.message
+        );
+        assert!(!flag.message.contains(';'), "no hint: {}", flag.message);
+    }
+
+    #[test]
+    fn labels_off_by_one_are_named() {
+        // Label l is predicted as l - 1 (0 as 0): 10 % right, 90 % right after the shift.
+        let flag = found(100, |i| (i % 10).saturating_sub(1)).expect("raised");
+        assert!(
+            flag.message.ends_with(
+                "with every label 1 less it would be 90.0 %: do the labels count from 1?"
+            ),
+            "{}",
+            flag.message
+        );
+        let above = found(100, |i| (i % 10 + 1).min(9)).expect("raised");
+        assert!(
+            above
+                .message
+                .ends_with("with every label 1 more it would be 90.0 %"),
+            "{}",
+            above.message
+        );
+    }
+
+    #[test]
+    fn significantly_below_chance_is_called_so() {
+        let flag = found(200, |i| (i * 3 + 5) % 10).map(|f| f.message);
+        let below = found(200, |i| (i % 10 + 2 + i / 10 % 7) % 10).expect("raised");
+        assert!(flag.is_some());
+        assert!(
+            below.message.contains("is 0.0 %") && below.message.contains("below guessing"),
+            "{}",
+            below.message
+        );
+    }
+
+    #[test]
+    fn classes_in_another_order_are_named() {
+        // "10" sorts before "2": 0, 9, 1, 2, …
+        let order = [0, 9, 1, 2, 3, 4, 5, 6, 7, 8];
+        let flag = found(100, |i| if i % 10 == 0 { 0 } else { order[i % 10] });
+        // Most labels are one more than predicted: that is told first.
+        assert!(flag.expect("raised").message.contains("1 less"));
+        let swapped = |l: usize| [3, 7, 0, 9, 2, 1, 8, 4, 6, 5][l];
+        let flag = found(200, |i| swapped(i % 10)).expect("raised");
+        assert!(
+            flag.message.ends_with(
+                "the classes seem to be in another order (100.0 % then), \
+                 with label 0 predicted as 3, 1 predicted as 7, 2 predicted as 0"
+            ),
+            "{}",
+            flag.message
+        );
+        // Two classes swapped: 80 % right, and still read wrongly.
+        let two = |l: usize| match l {
+            3 => 5,
+            5 => 3,
+            l => l,
+        };
+        let flag = found(300, |i| two(i % 10)).expect("raised");
+        assert!(
+            flag.message.contains("is 80.0 %") && !flag.message.contains("guessing"),
+            "{}",
+            flag.message
+        );
+    }
+
+    #[test]
+    fn one_class_for_everything_is_named() {
+        let flag = found(60, |_| 3).expect("raised");
+        assert!(
+            flag.message
+                .ends_with("every sample is predicted as class 3, whatever its label"),
+            "{}",
+            flag.message
+        );
+    }
+
+    #[test]
+    fn silent_on_a_model_that_works_and_on_few_samples() {
+        assert_eq!(found(200, |i| i % 10), None);
+        // 60 % right, the rest spread.
+        let mostly = |i: usize| if i % 5 < 3 { i % 10 } else { guess(i) };
+        assert_eq!(found(200, mostly), None);
+        assert_eq!(found(9, guess), None, "too few to tell");
+        // An order found on few samples does not fit the others.
+        let flag = found(20, guess).map(|f| f.message).unwrap_or_default();
+        assert!(!flag.contains("order"), "{flag}");
+    }
+}

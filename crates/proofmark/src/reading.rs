@@ -1,0 +1,123 @@
+//! Other readings of the data, tried where a model does no better than guessing.
+
+use proofmark_data::Dataset;
+use proofmark_domain::{Kind, Modality, Reading};
+use proofmark_engine::{Clean, Samples};
+use proofmark_stats::clopper_pearson;
+
+use crate::{RunError, RunPlan, samples, trust};
+
+/// Below this many samples nothing is tried.
+const FEW: usize = 10;
+
+/// A change of one value that may lie between the given bounds.
+type Change = fn(f32, f32, f32) -> f32;
+
+/// The mistakes people make with pixels, as what undoes them.
+const CHANGES: [(&str, Change); 4] = [
+    ("times 255 (scale)", |x, _, _| x * 255.0),
+    ("divided by 255 (scale)", |x, _, _| x / 255.0),
+    ("moved to [-1, 1] (mean and std)", |x, low, high| {
+        2.0 * (x - low) / (high - low) - 1.0
+    }),
+    ("inverted, dark for light", |x, low, high| low + high - x),
+];
+
+/// Right samples out of those tried.
+struct Right {
+    correct: usize,
+    n: usize,
+}
+
+impl Right {
+    fn of(clean: &[Clean], labels: &[usize]) -> Self {
+        let right = |c: &&Clean| c.pred == Some(labels[c.row]);
+        Self {
+            correct: clean.iter().filter(right).count(),
+            n: clean.len(),
+        }
+    }
+
+    fn low(&self) -> f64 {
+        clopper_pearson(self.correct as u64, self.n as u64, 0.95).low
+    }
+
+    fn high(&self) -> f64 {
+        clopper_pearson(self.correct as u64, self.n as u64, 0.95).high
+    }
+}
+
+/// The reading under which the model is significantly better, and right on most of the first samples of the whole run
+/// (the same for every shard); nothing where it does better than guessing as it is, or has no images.
+///
+/// `clean` are the predictions on `part`, the samples of this shard.
+pub(crate) fn best(
+    plan: &RunPlan<'_>,
+    part: &Dataset,
+    clean: &[Clean],
+    labels: &[usize],
+    tile: Option<usize>,
+) -> Result<Option<Reading>, RunError> {
+    let signature = plan.model.signature();
+    let inputs = &signature.modalities;
+    let first = trust::probed_ranks(plan.data);
+    if !inputs.iter().any(|m| m.kind == Kind::Image) {
+        return Ok(None);
+    }
+    let rows: Vec<usize> = (0..plan.data.len())
+        .filter(|row| plan.data.rank[*row] < first)
+        .collect();
+    if rows.len() < FEW {
+        return Ok(None);
+    }
+    let tried = plan.data.select(&rows);
+    let mut as_given = samples::samples(&tried, signature)?;
+    let now = if plan.shard.is_none() {
+        let asked = clean.iter().filter(|c| part.rank[c.row] < first);
+        Right::of(&asked.cloned().collect::<Vec<_>>(), labels)
+    } else {
+        Right::of(&plan.clean(&mut as_given, tile)?, &as_given.labels)
+    };
+    if now.low() > 1.0 / signature.classes.max(1) as f64 {
+        return Ok(None);
+    }
+    let mut best: Option<Reading> = None;
+    for (name, change) in CHANGES {
+        let mut changed = Samples {
+            values: apply(change, inputs, &as_given.values),
+            ..as_given.clone()
+        };
+        // A model may refuse values that it was never given: then this is not what is wrong.
+        let Ok(clean) = plan.clean(&mut changed, tile) else {
+            continue;
+        };
+        let right = Right::of(&clean, &changed.labels);
+        let better = right.low() >= 0.5
+            && right.low() > now.high()
+            && best.as_ref().is_none_or(|b| right.correct > b.correct);
+        if better {
+            best = Some(Reading {
+                change: name.to_owned(),
+                correct: right.correct,
+                n: right.n,
+            });
+        }
+    }
+    Ok(best)
+}
+
+/// Changes the images and nothing else.
+fn apply(change: Change, inputs: &[Modality], values: &[Vec<f32>]) -> Vec<Vec<f32>> {
+    let input = |(m, values): (&Modality, &Vec<f32>)| {
+        if m.kind != Kind::Image {
+            return values.clone();
+        }
+        let features = m.features();
+        let changed = values.iter().enumerate().map(|(i, x)| {
+            let f = i % features;
+            change(*x, m.bounds.low(f), m.bounds.high(f))
+        });
+        changed.collect()
+    };
+    inputs.iter().zip(values).map(input).collect()
+}

@@ -54,21 +54,44 @@ pub enum Metric {
 }
 
 impl Metric {
-    /// The names a requirement may use, as they are written.
-    pub const NAMES: [&'static str; 12] = [
-        "robust_accuracy",
-        "accuracy",
-        "precision",
-        "recall",
-        "f1",
-        "macro_f1",
-        "min_recall",
-        "robust_precision",
-        "robust_recall",
-        "robust_f1",
-        "robust_macro_f1",
-        "min_robust_recall",
+    /// Every metric: the name a requirement uses, its argument where it takes one, and what it is.
+    pub const DESCRIBED: [(&'static str, &'static str, &'static str); 12] = [
+        (
+            "robust_accuracy",
+            "[(ATTACK)]",
+            "share right without attack and under every attack, or under one",
+        ),
+        ("accuracy", "", "share right without attack"),
+        (
+            "precision",
+            "(CLASS)",
+            "of the samples predicted as the class, the share that is of it",
+        ),
+        (
+            "recall",
+            "(CLASS)",
+            "of the samples of the class, the share predicted as it",
+        ),
+        ("f1", "(CLASS)", "harmonic mean of precision and recall"),
+        ("macro_f1", "", "mean of f1 over the classes that occur"),
+        ("min_recall", "", "recall of the class with the lowest"),
+        ("robust_precision", "(CLASS)", "precision in the worst case"),
+        ("robust_recall", "(CLASS)", "recall in the worst case"),
+        ("robust_f1", "(CLASS)", "f1 in the worst case"),
+        ("robust_macro_f1", "", "macro_f1 in the worst case"),
+        ("min_robust_recall", "", "min_recall in the worst case"),
     ];
+
+    /// The names a requirement may use, as they are written.
+    pub const NAMES: [&'static str; 12] = {
+        let mut names = [""; 12];
+        let mut i = 0;
+        while i < names.len() {
+            names[i] = Self::DESCRIBED[i].0;
+            i += 1;
+        }
+        names
+    };
 
     /// Whether it needs attacks to have run.
     pub fn under_attack(&self) -> bool {

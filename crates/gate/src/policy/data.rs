@@ -44,6 +44,8 @@ pub struct DataEntry {
     pub range: Option<Range<u64>>,
     /// Seed of the subset; absent means the policy's.
     pub seed: Option<u64>,
+    /// Where it stands in the file.
+    pub(super) span: Range<usize>,
 }
 
 /// The bounds a policy states.
@@ -83,6 +85,7 @@ pub(super) fn entry(field: &Field<'_>, known: &Known<'_>) -> Result<DataEntry, P
         limit,
         range,
         seed: s.maybe("seed", |f| f.whole(0))?,
+        span: field.node.span(),
     })
 }
 

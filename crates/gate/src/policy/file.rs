@@ -134,6 +134,12 @@ impl Policy {
         };
         PolicyError::at(&self.source, attack.span_of(parameter), field, message)
     }
+
+    /// An error at one of this policy's data sets, for whoever opens them.
+    pub fn data_error(&self, data: &DataEntry, message: impl Into<String>) -> PolicyError {
+        let field = format!("data \"{}\"", data.name);
+        PolicyError::at(&self.source, data.span.clone(), field, message)
+    }
 }
 
 fn read(root: &Section<'_>, known: &Known<'_>) -> Result<Policy, PolicyError> {

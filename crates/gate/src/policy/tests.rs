@@ -1,4 +1,5 @@
 mod audit_task;
+mod page;
 
 use proofmark_domain::{Coupling, Norm, OutputKind};
 use proptest::prelude::*;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use burn::tensor::Device;
-use proofmark_data::{Dataset, Options};
+use proofmark_data::{DataError, Dataset, Options};
 use proofmark_domain::{Epsilon, Norm, Seed};
 use proofmark_engine::Attack;
 use proofmark_gate::{AttackTask, Budgets, DataBounds, DataRef, ModelRef, Policy, ThreatSpec};
@@ -57,7 +57,7 @@ pub(super) fn prepare(
         check: check.to_owned(),
         source: Box::new(source),
     };
-    let data = find_data(task, policy.seed, folder, &fault)?;
+    let data = find_data(policy, task, folder, &fault)?;
     let OpenModel {
         model,
         preprocessing,
@@ -152,12 +152,13 @@ fn find_model(
 }
 
 fn find_data(
+    policy: &Policy,
     task: &AttackTask,
-    run: Seed,
     folder: &Path,
     fault: &dyn Fn(RunError) -> GateError,
 ) -> Result<Dataset, GateError> {
-    let broken = |e: proofmark_data::DataError| fault(e.into());
+    let run = policy.seed;
+    let broken = |e: DataError| fault(e.into());
     let mut data = match &task.data {
         DataRef::Shipped(name) => {
             proofmark_data::open(name, &Options::default()).map_err(broken)?
@@ -189,7 +190,17 @@ fn find_data(
             } else {
                 folder.join(&entry.path).display().to_string()
             };
-            let mut data = proofmark_data::open(&path, &options).map_err(broken)?;
+            let mut data = proofmark_data::open(&path, &options).map_err(|e| match e {
+                DataError::NoBounds { array, .. } => policy
+                    .data_error(
+                        entry,
+                        format!(
+                            "`{array}` holds floating-point values and states no bounds; add `bounds = [0, 1]` to this [[data]], with the least and greatest value it may take"
+                        ),
+                    )
+                    .into(),
+                e => broken(e),
+            })?;
             if let Some(expected) = entry.sha256.as_ref().filter(|e| **e != data.sha256) {
                 return Err(GateError::Digest {
                     what: "data",

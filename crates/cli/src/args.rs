@@ -51,11 +51,16 @@ pub(crate) enum Command {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  proofmark list attacks\n  proofmark list")]
+#[command(
+    after_help = "Examples:\n  proofmark list attacks\n  proofmark list metrics --all\n  proofmark list"
+)]
 pub(crate) struct List {
-    /// What to list; everything if absent
+    /// What to list; default: everything
     #[arg(value_enum)]
     pub(crate) what: Option<What>,
+    /// With metrics: every metric of an audit with its definition, not only what they are made of
+    #[arg(long)]
+    pub(crate) all: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -101,7 +106,7 @@ pub(crate) struct Inspect {
     /// The output, or value inside the model, that holds the scores (default: the first that can be computed)
     #[arg(long, value_name = "NAME")]
     pub(crate) output: Option<String>,
-    /// Device to load it on: auto, cpu, wgpu or cuda
+    /// Device to load it on: auto, cpu, wgpu[:N] or cuda[:N] (`proofmark list devices`)
     #[arg(long, default_value = "auto")]
     pub(crate) device: String,
     #[command(flatten)]
@@ -134,10 +139,10 @@ pub(crate) struct Infer {
     /// An .npz file with an array per input, a single .npy, or any set that `attack` reads
     #[arg(long, value_name = "FILE")]
     pub(crate) data: PathBuf,
-    /// Write the outputs here (npz); without it, and without --expect, they are shown
+    /// Write the outputs here (npz); default: shown, unless there is --expect
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
-    /// Compare the outputs with those of this .npz file, by name; exit 1 if one does not agree
+    /// Compare the outputs with those of this .npz file, by name; exit 1 if one does not agree; default: no comparison
     #[arg(long, value_name = "FILE")]
     pub(crate) expect: Option<PathBuf>,
     /// Allowed deviation: F times the largest element of the reference, plus F/10
@@ -151,7 +156,7 @@ pub(crate) struct Infer {
     /// Compute these outputs, or values inside the model, alone (default: all outputs)
     #[arg(long, value_name = "NAME[,NAME…]", value_delimiter = ',')]
     pub(crate) output: Vec<String>,
-    /// Also give these inner values, by their own names or those of the nodes that compute them
+    /// Also give these inner values, by their own names or those of the nodes that compute them; default: none
     #[arg(long, value_name = "NAME[,NAME…]", value_delimiter = ',')]
     pub(crate) node: Vec<String>,
     /// The ONNX model wants images as nchw or nhwc; default: arrays stay as they are where they fit
@@ -161,7 +166,7 @@ pub(crate) struct Infer {
     pub(crate) preprocess: PreprocessArgs,
     #[command(flatten)]
     pub(crate) fixed: Fixed,
-    /// auto, cpu, wgpu or cuda
+    /// Device: auto (a GPU if there is one), cpu, wgpu[:N] or cuda[:N] (`proofmark list devices`)
     #[arg(long, default_value = "auto")]
     pub(crate) device: String,
 }
@@ -201,54 +206,54 @@ pub(crate) struct Attack {
     #[arg(
         long,
         value_name = "[MOD=]F[,F…]",
-        required = true,
+        required_unless_present = "per_sample_eps",
         allow_hyphen_values = true
     )]
     pub(crate) eps: Vec<String>,
-    /// One budget shared by all inputs: exponent q of (sum (d/eps)^q)^(1/q) <= 1
+    /// One budget shared by all inputs: exponent q of (sum (d/eps)^q)^(1/q) <= 1; default: each input has its own
     #[arg(long, value_name = "Q")]
     pub(crate) shared: Option<f64>,
-    /// Take each sample's epsilon from the set's array `eps`
+    /// Take each sample's epsilon from the set's array `eps`, for every input without --eps MOD=EPS
     #[arg(long)]
     pub(crate) per_sample_eps: bool,
-    /// Inputs that may not change
+    /// Inputs that may not change; default: none
     #[arg(long, value_name = "MOD")]
     pub(crate) freeze: Vec<String>,
-    /// Lowest and highest value the data may take, for float data that do not say
+    /// Lowest and highest value the data may take; default: what the file states, 0,1 for pixels, -1,1 for sound
     #[arg(long, value_name = "LO,HI", allow_hyphen_values = true)]
     pub(crate) bounds: Option<String>,
     #[command(flatten)]
     pub(crate) preprocess: PreprocessArgs,
     #[command(flatten)]
     pub(crate) onnx: Onnx,
-    /// Steps of every attack that has steps
+    /// Steps of every attack that has steps; default: each attack's own (`proofmark list attacks`)
     #[arg(long, value_name = "N")]
     pub(crate) steps: Option<u32>,
-    /// Step size in data units, of every attack that has one
+    /// Step size in data units, of every attack that has one; default: each attack's own, from epsilon and steps
     #[arg(long, value_name = "F")]
     pub(crate) step_size: Option<f64>,
-    /// Restarts of every attack that has restarts
+    /// Restarts of every attack that has restarts; default: each attack's own
     #[arg(long, value_name = "N")]
     pub(crate) restarts: Option<u32>,
-    /// Loss of every attack that has one: ce, margin or dlr
+    /// Loss of every attack that has one: ce, margin or dlr; default: each attack's own
     #[arg(long, value_name = "LOSS")]
     pub(crate) loss: Option<String>,
-    /// Reach a class instead of leaving one: least-likely, next or the number of a class
+    /// Reach a class: least-likely, next or the number of a class; default: leave the right one
     #[arg(long, value_name = "CLASS")]
     pub(crate) targeted: Option<String>,
-    /// One parameter of one attack
+    /// One parameter of one attack; default: as `proofmark list attacks` shows
     #[arg(long, value_name = "ID.FIELD=V")]
     pub(crate) set: Vec<String>,
-    /// A seeded, class-stratified subset of this many samples
+    /// A seeded, class-stratified subset of this many samples; default: all
     #[arg(long, value_name = "N", conflicts_with = "range")]
     pub(crate) limit: Option<usize>,
-    /// Rows A to B as they stand, B not included
+    /// Rows A to B as they stand, B not included; default: all
     #[arg(long, value_name = "A..B")]
     pub(crate) range: Option<String>,
     /// Judge against the data's labels or the model's own clean predictions
     #[arg(long, value_enum, default_value = "given")]
     pub(crate) labels: LabelsArg,
-    /// Column of a CSV file that holds the labels
+    /// Column of a CSV file that holds the labels; default: `label` or `y`
     #[arg(long, value_name = "COL")]
     pub(crate) label_column: Option<String>,
     /// Seed of every random number
@@ -260,33 +265,37 @@ pub(crate) struct Attack {
     /// Keep broken samples at work instead of dropping them (same results, slower)
     #[arg(long)]
     pub(crate) no_compaction: bool,
-    /// Sample-forwards one attack may spend on one sample
+    /// Sample-forwards one attack may spend on one sample; default: no limit
     #[arg(long, value_name = "N")]
     pub(crate) forwards: Option<u64>,
-    /// auto, cpu, wgpu or cuda
+    /// Device: auto (a GPU if there is one), cpu, wgpu[:N] or cuda[:N] (`proofmark list devices`)
     #[arg(long, default_value = "auto")]
     pub(crate) device: String,
-    /// Run the I-th of N parts, from 0
+    /// Run the I-th of N parts, from 0; default: the whole
     #[arg(long, value_name = "I/N", value_parser = shard)]
     pub(crate) shard: Option<Shard>,
-    /// Exit 1 if worst-case robust accuracy is below this at 95 % confidence, 3 if that cannot be told
+    /// Exit 1 if worst-case robust accuracy is below this at 95 % confidence, 3 if that cannot be told; default: exit 0
     #[arg(long, value_name = "F")]
     pub(crate) fail_under: Option<f64>,
-    /// Write the report here (JSON)
+    /// Write the report here (JSON); default: nowhere
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
-    /// Write the adversarials here (npz)
+    /// Write every sample here, changed where it was broken, with the attack and budget that broke it (npz); default:
+    /// nowhere
     #[arg(long, value_name = "FILE")]
     pub(crate) save: Option<PathBuf>,
+    /// With --save: also the samples as they were, as arrays `original_NAME`
+    #[arg(long, requires = "save")]
+    pub(crate) save_originals: bool,
 }
 
 /// What happens to data before the model sees them.
 #[derive(Debug, Args, Default)]
 pub(crate) struct PreprocessArgs {
-    /// The model was trained on (x * scale - mean) / std: scale
+    /// The model was trained on (x * scale - mean) / std: scale; default: 1
     #[arg(long, value_name = "F", allow_hyphen_values = true)]
     scale: Option<f32>,
-    /// … mean, one value or one per channel
+    /// … mean, one value or one per channel; default: 0
     #[arg(
         long,
         value_name = "F[,F…]",
@@ -294,7 +303,7 @@ pub(crate) struct PreprocessArgs {
         allow_hyphen_values = true
     )]
     mean: Vec<f32>,
-    /// … standard deviation, one value or one per channel
+    /// … standard deviation, one value or one per channel; default: 1
     #[arg(long, value_name = "F[,F…]", value_delimiter = ',')]
     std: Vec<f32>,
 }
@@ -350,7 +359,8 @@ impl Onnx {
 /// Inputs that are constants.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Fixed {
-    /// An input of an ONNX model that is a constant, the same number everywhere (a sample rate, a state of zeros)
+    /// An input of an ONNX model that is a constant, the same number everywhere (a sample rate, a state of zeros);
+    /// default: none
     #[arg(
         long,
         value_name = "INPUT=NUMBER",
@@ -421,10 +431,10 @@ pub(crate) struct Falsify {
     /// Seed of every random number
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
-    /// Write the result here as VNN-COMP does: `sat` and the point, or `unknown`
+    /// Write the result here as VNN-COMP does: `sat` and the point, or `unknown`; default: nowhere
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
-    /// auto, cpu, wgpu or cuda
+    /// Device: auto (a GPU if there is one), cpu, wgpu[:N] or cuda[:N] (`proofmark list devices`)
     #[arg(long, default_value = "auto")]
     pub(crate) device: String,
     /// The output that the property is about; default: the first
@@ -448,28 +458,28 @@ Examples:
 pub(crate) struct Gate {
     /// The policy file
     pub(crate) policy: PathBuf,
-    /// Folder for gate.json and the evidence of each check; made if absent
+    /// Folder for gate.json and the evidence of each check, made if absent; default: nowhere
     #[arg(long, value_name = "DIR")]
     pub(crate) out_dir: Option<PathBuf>,
-    /// Also print the result to standard output in this format
+    /// Also print the result to standard output in this format (`proofmark list formats`); default: none
     #[arg(long, value_name = "FORMAT")]
     pub(crate) format: Option<String>,
-    /// Only measure the I-th of N parts of each check's samples; judge later with --from-evidence
+    /// Only measure the I-th of N parts of each check's samples, judge later with --from-evidence; default: the whole
     #[arg(long, value_name = "I/N", value_parser = shard, requires = "out_dir")]
     pub(crate) shard: Option<Shard>,
-    /// Take over checks already measured in this folder
+    /// Take over checks already measured in this folder; default: measure all
     #[arg(long, value_name = "DIR", conflicts_with = "from_evidence")]
     pub(crate) resume: Option<PathBuf>,
-    /// Judge the evidence in this folder; nothing is run
+    /// Judge the evidence in this folder, running nothing; default: measure first
     #[arg(long, value_name = "DIR", conflicts_with = "shard")]
     pub(crate) from_evidence: Option<PathBuf>,
-    /// Stop measuring after this many seconds; samples not done count as not judged
+    /// Stop measuring after this many seconds; samples not done count as not judged; default: no limit
     #[arg(long, value_name = "S")]
     pub(crate) time_budget: Option<f64>,
     /// Samples at work at once
     #[arg(long, value_name = "N", default_value_t = 64)]
     pub(crate) batch_size: usize,
-    /// auto, cpu, wgpu or cuda
+    /// Device: auto (a GPU if there is one), cpu, wgpu[:N] or cuda[:N] (`proofmark list devices`)
     #[arg(long, default_value = "auto")]
     pub(crate) device: String,
 }
@@ -508,6 +518,34 @@ mod tests {
     fn the_command_line_is_well_formed() {
         use clap::CommandFactory as _;
         Cli::command().debug_assert();
+    }
+
+    /// An option that takes a value says what holds without it. (`audit` has a page of its own.)
+    #[test]
+    fn every_option_names_its_default() {
+        use clap::CommandFactory as _;
+        let cli = Cli::command();
+        let mut silent = Vec::new();
+        for command in cli.get_subcommands().filter(|c| c.get_name() != "audit") {
+            for option in command
+                .get_opts()
+                .filter(|o| o.get_action().takes_values() && !o.is_required_set())
+            {
+                let help = option
+                    .get_help()
+                    .map(ToString::to_string)
+                    .unwrap_or_default();
+                let name = option.get_id().as_str();
+                // Required unless a set has epsilons of its own.
+                if option.get_default_values().is_empty()
+                    && !help.contains("default:")
+                    && name != "eps"
+                {
+                    silent.push(format!("{} --{name}", command.get_name()));
+                }
+            }
+        }
+        assert_eq!(silent, [""; 0]);
     }
 
     #[test]

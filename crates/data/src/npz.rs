@@ -11,6 +11,7 @@
 //! | `bounds` | `[2]` (low, high) or `[2, features]`, for every floating-point modality |
 //! | `bounds_NAME` | the same for the modality `NAME` |
 //! | `group_*` | groups of the samples: text, integers or booleans `[n]`; arrays of other types are passed over |
+//! | `original_*` | samples before an attack; passed over |
 //!
 //! Read by [`arrays()`]: every array as it stands. Written by [`write()`].
 
@@ -35,6 +36,8 @@ const SET: &str = "u8, i16, f32 or f64 for data, integers for labels, integers o
 const ANY: &str = "bool, integers, f16, f32, f64 or text (`U` or `S`)";
 /// What the names of arrays of groups begin with.
 pub const GROUP: &str = "group_";
+/// What the names of arrays begin with that hold samples as they were before an attack; passed over.
+pub const ORIGINAL: &str = "original_";
 const ALSO: &str = ", or an array `bounds` of shape [2] to the file";
 
 /// Writes arrays under their names, whole or not at all: `numpy.load` and [`crate::open`] read them
@@ -153,6 +156,7 @@ pub fn is_fact(name: &str) -> bool {
     matches!(name, "y" | "id" | "bounds" | "eps")
         || name.starts_with("bounds_")
         || name.starts_with(GROUP)
+        || name.starts_with(ORIGINAL)
 }
 
 /// One name per sample; none where the array is of no type that names groups.

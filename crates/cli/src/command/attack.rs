@@ -1,14 +1,14 @@
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use proofmark::data::npz::{self, NpzArray};
 use proofmark::data::{self, Dataset, Options};
-use proofmark::domain::{Bounds, Coupling, Epsilon, Modality, Norm, Seed};
+use proofmark::domain::{Bounds, Coupling, Epsilon, Norm, Seed};
 use proofmark::engine;
 use proofmark::policy::{Metric, assess};
-use proofmark::{Labels, Measurement, ModelSource, OpenModel, RunPlan, Settings, ThreatPlan};
+use proofmark::{Labels, ModelSource, OpenModel, RunPlan, Settings, ThreatPlan};
 use serde_json::json;
 
+use super::save::Saving;
 use super::{colour, renderer};
 use crate::args::{Attack, LabelsArg};
 use crate::clock;
@@ -87,7 +87,14 @@ pub(crate) fn run(args: &Attack, quiet: bool) -> Result<u8, Failure> {
     }
     let measured = measured?;
     if let Some(path) = &saved {
-        save(path, &data, &measured, &model.signature().modalities)?;
+        let saving = Saving {
+            data: &data,
+            measured: &measured,
+            inputs: &model.signature().modalities,
+            per_sample_eps: args.per_sample_eps,
+            originals: args.save_originals,
+        };
+        saving.write(path)?;
     }
     if let Some(path) = &out {
         output::write_report(path, &measured.report)?;
@@ -200,7 +207,16 @@ fn threats(args: &Attack) -> Result<Vec<ThreatPlan>, Failure> {
             .map(|e| e.parse().map_err(|e| Failure(format!("--eps: {e}"))))
             .collect()
     };
-    let all = eps.all.map(list).transpose()?;
+    if let Some(text) = eps.all.filter(|_| args.per_sample_eps) {
+        return Err(Failure(format!(
+            "--eps {text}: --per-sample-eps takes every epsilon from the set; drop one of them, or name the input the epsilon is for, --eps INPUT={text}"
+        )));
+    }
+    let all = match eps.all {
+        // It freezes what has no epsilon of its own; the set's epsilons take its place.
+        None if args.per_sample_eps => Some(vec![Epsilon::default()]),
+        text => text.map(list).transpose()?,
+    };
     let each: BTreeMap<&str, Vec<Epsilon>> = eps
         .each
         .iter()
@@ -326,75 +342,6 @@ fn dataset(args: &Attack) -> Result<Dataset, Failure> {
         )));
     }
     Ok(data)
-}
-
-/// Every sample of the report: its adversarial where it was broken, else itself.
-fn save(
-    path: &Path,
-    data: &Dataset,
-    measured: &Measurement,
-    inputs: &[Modality],
-) -> Result<(), Failure> {
-    let report = &measured.report;
-    let place: BTreeMap<_, _> = data.ids.iter().enumerate().map(|(i, id)| (id, i)).collect();
-    let n = report.samples.len();
-    let column = |f: &dyn Fn(usize) -> i64| ndarray_of((0..n).map(f).collect::<Vec<i64>>(), &[n]);
-    let labels = column(&|i| report.samples[i].label as i64)?;
-    let preds = column(&|i| report.samples[i].adv_pred.map_or(-1, |p| p as i64))?;
-    let broken = column(&|i| i64::from(report.samples[i].broken_by.is_some()))?;
-    let ids: Vec<_> = report.samples.iter().map(|s| s.id.clone()).collect();
-    let mut blocks = Vec::new();
-    for input in &data.modalities {
-        // Adversarials come in the model's order; a single input is matched whatever its name.
-        let m = inputs
-            .iter()
-            .position(|i| i.name == input.modality.name)
-            .unwrap_or(0);
-        let mut values = Vec::with_capacity(n * input.modality.features());
-        for (sample, adversarial) in report.samples.iter().zip(&measured.adversarials) {
-            match adversarial {
-                Some(x) => values.extend_from_slice(&x[m]),
-                None => values.extend(input.values.row(place[&sample.id]).iter().copied()),
-            }
-        }
-        let shape: Vec<usize> = std::iter::once(n)
-            .chain(input.modality.shape.iter().copied())
-            .collect();
-        let b = &input.modality.bounds;
-        let bounds: Vec<f32> = match b.features() {
-            None => vec![b.low(0), b.high(0)],
-            Some(f) => (0..f)
-                .map(|i| b.low(i))
-                .chain((0..f).map(|i| b.high(i)))
-                .collect(),
-        };
-        let bounds_shape = if bounds.len() == 2 {
-            vec![2]
-        } else {
-            vec![2, bounds.len() / 2]
-        };
-        blocks.push((
-            input.modality.name.clone(),
-            ndarray_of(values, &shape)?,
-            format!("bounds_{}", input.modality.name),
-            ndarray_of(bounds, &bounds_shape)?,
-        ));
-    }
-    let mut arrays: Vec<(&str, NpzArray<'_>)> = Vec::new();
-    for (name, values, bounds_name, bounds) in &blocks {
-        arrays.push((name, NpzArray::F32(values.view())));
-        arrays.push((bounds_name, NpzArray::F32(bounds.view())));
-    }
-    arrays.push(("y", NpzArray::I64(labels.view())));
-    arrays.push(("id", NpzArray::Ids(&ids)));
-    // Read back as a set these two are passed over: their names say they are about groups of samples.
-    arrays.push(("group_adv_pred", NpzArray::I64(preds.view())));
-    arrays.push(("group_broken", NpzArray::I64(broken.view())));
-    Ok(npz::write(path, &arrays)?)
-}
-
-fn ndarray_of<T>(values: Vec<T>, shape: &[usize]) -> Result<data::ndarray::ArrayD<T>, Failure> {
-    Ok(data::ndarray::ArrayD::from_shape_vec(shape, values)?)
 }
 
 #[cfg(test)]

@@ -1,13 +1,42 @@
+use std::collections::BTreeSet;
+
 use clap::ValueEnum as _;
+use proofmark::audit::metric;
 use proofmark::domain::TrustCode;
 use proofmark::policy::{Metric, render};
+use serde_json::Value;
 
 use crate::args::{List, What};
 use crate::failure::Failure;
 use crate::output;
 
+/// Columns of a terminal.
+const WIDTH: usize = 80;
+
+/// Where descriptions begin.
+const INDENT: usize = 29;
+
+/// Where those of attacks begin: they have much to say.
+const ATTACK_INDENT: usize = 19;
+
+/// What the metrics of an audit that compare groups end in, beside the name of what they compare.
+const CONTRASTS: [&str; 6] = [
+    "_difference",
+    "_ratio",
+    "_difference_to_overall",
+    "_ratio_to_overall",
+    "_difference_to_reference",
+    "_ratio_to_reference",
+];
+
 /// `proofmark list`.
 pub(crate) fn run(args: &List) -> Result<u8, Failure> {
+    if args.all && args.what.is_some_and(|what| what != What::Metrics) {
+        return Err(Failure(
+            "--all: only the list of metrics is cut short; expected `proofmark list metrics --all`"
+                .into(),
+        ));
+    }
     let mut text = Vec::new();
     let all: Vec<What> = match args.what {
         Some(what) => vec![what],
@@ -18,65 +47,206 @@ pub(crate) fn run(args: &List) -> Result<u8, Failure> {
             let name = what.to_possible_value();
             text.push(name.map_or_else(String::new, |v| format!("{}:", v.get_name())));
         }
-        for (name, about) in lines(*what) {
-            text.push(format!("  {name:24} {about}").trim_end().to_owned());
-        }
+        text.extend(page(*what, args.all));
     }
     output::print(&text.join("\n"))?;
     Ok(0)
 }
 
-fn lines(what: What) -> Vec<(String, String)> {
-    let own = |a: &str, b: &str| (a.to_owned(), b.to_owned());
+fn page(what: What, all: bool) -> Vec<String> {
+    let table = |rows: Vec<(&str, String)>| -> Vec<String> {
+        rows.into_iter()
+            .flat_map(|(name, about)| row(name, &about))
+            .collect()
+    };
+    let shipped = |names: &[&'static str]| -> Vec<String> {
+        table(names.iter().map(|n| (*n, "shipped".to_owned())).collect())
+    };
     match what {
-        What::Attacks => proofmark::attacks::ALL
-            .iter()
-            .map(|e| {
-                let norms: Vec<&str> = e.meta.norms.iter().map(|n| n.as_str()).collect();
-                let text = format!(
-                    "{} [version {}; {}; needs {}] ({})",
-                    e.meta.summary,
-                    e.meta.version,
-                    norms.join(", "),
-                    e.meta.needs.as_str(),
-                    e.meta.reference
-                );
-                (e.meta.id.to_owned(), text)
-            })
+        What::Attacks => attacks(),
+        What::Probes | What::Plants => table(vec![("(none)", "not in this version".to_owned())]),
+        What::Metrics => metrics(all),
+        What::Formats => table(
+            render::ALL
+                .iter()
+                .map(|e| (e.id, e.description.to_owned()))
+                .collect(),
+        ),
+        What::Devices => proofmark::devices()
+            .into_iter()
+            .flat_map(|(name, state)| row(&name, &state))
             .collect(),
-        What::Probes | What::Plants => vec![own("(none)", "not in this version")],
-        What::Metrics => {
-            let of_gate = Metric::NAMES.iter().map(|n| own(n, ""));
-            let of_audit = proofmark::audit::metric::all();
-            of_gate
-                .chain(of_audit.map(|e| own(e.id, &format!("audit: {}", e.definition))))
-                .collect()
+        What::Models => shipped(&proofmark::shipped::NAMES),
+        What::Data => shipped(&proofmark::data::SHIPPED),
+        What::Trust => table(
+            TrustCode::ALL
+                .iter()
+                .map(|c| (c.as_str(), c.remediation().to_owned()))
+                .collect(),
+        ),
+    }
+}
+
+/// Every attack with its parameters as they are where nothing is said.
+fn attacks() -> Vec<String> {
+    let mut lines = Vec::new();
+    for entry in proofmark::attacks::ALL {
+        let meta = entry.meta;
+        let norms: Vec<&str> = meta.norms.iter().map(|n| n.as_str()).collect();
+        lines.extend(row_at(ATTACK_INDENT, meta.id, meta.summary));
+        let needs = format!(
+            "version {}; {}; needs {}; {}",
+            meta.version,
+            norms.join(", "),
+            meta.needs.as_str(),
+            meta.reference
+        );
+        lines.extend(row_at(ATTACK_INDENT, "", &needs));
+        let Ok(attack) = (entry.build)(&toml::Table::new()) else {
+            continue;
+        };
+        let parameters: Vec<String> = attack
+            .parameters()
+            .iter()
+            .map(|(name, value)| format!("{name}={}", shown(value)))
+            .collect();
+        if !parameters.is_empty() {
+            lines.extend(row_at(ATTACK_INDENT, "", &parameters.join(" ")));
         }
-        What::Formats => render::ALL
+    }
+    lines.push(String::new());
+    lines.extend(wrapped(
+        "Parameters are shown with their defaults; auto is worked out from epsilon and steps. \
+         --set ID.FIELD=V changes one, in a policy { id = \"ID\", FIELD = V }.",
+        0,
+    ));
+    lines
+}
+
+/// A parameter as it is typed; numbers kept in 32 bits are shown as they were written.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Null => "auto".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Number(n) => match n.as_f64() {
+            Some(x) if n.is_f64() && f64::from(x as f32) == x => (x as f32).to_string(),
+            _ => n.to_string(),
+        },
+        other => other.to_string(),
+    }
+}
+
+fn metrics(all: bool) -> Vec<String> {
+    let mut lines = vec!["Of a model, attacked or not:".to_owned()];
+    for (name, argument, about) in Metric::DESCRIBED {
+        lines.extend(row(&format!("{name}{argument}"), about));
+    }
+    if all {
+        lines.push("Of an audit of groups:".to_owned());
+        for entry in metric::all() {
+            lines.extend(row(entry.id, entry.definition));
+        }
+        return lines;
+    }
+    let ids: BTreeSet<&str> = metric::all().map(|e| e.id).collect();
+    let is_contrast = |id: &str| {
+        CONTRASTS
             .iter()
-            .map(|e| own(e.id, e.description))
-            .collect(),
-        What::Devices => proofmark::DEVICES
-            .iter()
-            .map(|d| {
-                let state = match proofmark::device(d) {
-                    Ok(device) => format!("here: {}", proofmark::describe(&device)),
-                    Err(e) => e.to_string(),
-                };
-                own(d, &state)
-            })
-            .collect(),
-        What::Models => proofmark::shipped::NAMES
-            .iter()
-            .map(|n| own(n, "shipped"))
-            .collect(),
-        What::Data => proofmark::data::SHIPPED
-            .iter()
-            .map(|n| own(n, "shipped"))
-            .collect(),
-        What::Trust => TrustCode::ALL
-            .iter()
-            .map(|c| own(c.as_str(), c.remediation()))
-            .collect(),
+            .any(|c| id.strip_suffix(c).is_some_and(|base| ids.contains(base)))
+    };
+    let bases: Vec<&str> = metric::all()
+        .map(|e| e.id)
+        .filter(|id| !is_contrast(id))
+        .collect();
+    lines.push("Of an audit of groups (`proofmark list metrics --all` defines each):".to_owned());
+    lines.extend(wrapped(&bases.join(" "), 2));
+    lines.extend(wrapped(
+        &format!(
+            "Most compare groups with an ending: {}.",
+            CONTRASTS.join(" ")
+        ),
+        0,
+    ));
+    lines
+}
+
+/// A name and its description, the latter wrapped beside it.
+fn row(name: &str, about: &str) -> Vec<String> {
+    row_at(INDENT, name, about)
+}
+
+fn row_at(indent: usize, name: &str, about: &str) -> Vec<String> {
+    let mut lines = wrapped(about, indent);
+    if name.chars().count() + 3 > indent {
+        lines.insert(0, format!("  {name}"));
+    } else if let Some(first) = lines.first_mut() {
+        *first = format!("  {name:width$}{}", first.trim_start(), width = indent - 2);
+    }
+    lines
+}
+
+/// Lines of at most [`WIDTH`] columns, each after so many spaces; a word is never cut.
+fn wrapped(text: &str, indent: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= WIDTH => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(format!("{}{word}", " ".repeat(indent))),
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_fit_a_terminal_and_the_metrics_a_screen() {
+        for what in What::value_variants() {
+            for all in [false, true] {
+                for line in page(*what, all) {
+                    let width = line.chars().count();
+                    // One word may be longer than a line.
+                    assert!(
+                        width <= WIDTH || line.split_whitespace().count() == 1,
+                        "{line}"
+                    );
+                }
+            }
+        }
+        assert!(page(What::Metrics, false).len() <= 40);
+    }
+
+    #[test]
+    fn attacks_are_listed_with_every_parameter_and_its_default() {
+        let text = attacks().join("\n");
+        for entry in proofmark::attacks::ALL {
+            let attack = (entry.build)(&toml::Table::new()).expect("defaults are valid");
+            for (name, value) in attack.parameters() {
+                let word = format!("{name}={}", shown(&value));
+                assert!(text.contains(&word), "{}: {word}", entry.meta.id);
+            }
+        }
+        assert!(text.contains("l1_spread=0.05") && text.contains("step_size=auto"));
+    }
+
+    #[test]
+    fn robustness_metrics_come_first_and_are_described() {
+        let lines = page(What::Metrics, false);
+        assert!(lines[1].starts_with("  robust_accuracy[(ATTACK)]  share right"));
+        let text = lines.join("\n");
+        for word in ["impact_ratio", "tpr", "equalized_odds_difference"] {
+            assert!(text.contains(word), "{word}");
+        }
+        assert!(!text.contains("tpr_ratio_to_overall"), "it is an ending");
+        assert!(
+            page(What::Metrics, true)
+                .join("\n")
+                .contains("tpr_ratio_to_overall")
+        );
     }
 }

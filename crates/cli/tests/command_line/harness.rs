@@ -80,7 +80,10 @@ pub(crate) fn attack(data: &str, more: &[&str]) -> Ran {
     if !more.contains(&"--norm") {
         arguments.extend(["--norm", "linf"]);
     }
-    if !more.iter().any(|m| m.starts_with("--eps")) {
+    if !more
+        .iter()
+        .any(|m| m.starts_with("--eps") || *m == "--per-sample-eps")
+    {
         arguments.extend(["--eps", "0.1"]);
     }
     arguments.extend(more);

@@ -2,6 +2,8 @@
 
 use std::process::Stdio;
 
+use proofmark::data::ndarray::Axis;
+use proofmark::data::npz::{self, AnyArray};
 use proofmark::data::{Options, open};
 use proofmark::domain::{Norm, Report};
 use serde_json::{Value, json};
@@ -263,4 +265,91 @@ fn values_out_of_range_are_told_with_their_flag() {
             assert!(ran.err.contains(word), "no `{word}` in: {}", ran.err);
         }
     }
+}
+
+#[test]
+fn saved_points_say_what_broke_them_and_hold_the_originals_on_request() {
+    let folder = Folder::new();
+    let path = folder.path("a.npz");
+    let save = path.display().to_string();
+    let more = [
+        "--attack",
+        "fgsm,pgd",
+        "--eps",
+        "0.05,0.15",
+        "--limit",
+        "40",
+        "--save",
+        &save,
+    ];
+    let arrays = |more: &[&str]| {
+        let ran = attack("digits", more);
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        npz::arrays(&path).expect("an npz")
+    };
+    let plain = arrays(&more);
+    let names: Vec<&str> = plain.iter().map(|(name, _)| name.as_str()).collect();
+    assert!(
+        !names.iter().any(|n| n.starts_with("original_")),
+        "{names:?}"
+    );
+    let out = folder.path("r.json").display().to_string();
+    let all = arrays(&[&more[..], &["--save-originals", "--out", &out]].concat());
+    let array = |name: &str| &all.iter().find(|(n, _)| n == name).expect(name).1;
+    let (AnyArray::Text(attacks), AnyArray::Text(norms), AnyArray::F32(eps)) = (
+        array("group_attack"),
+        array("group_norm"),
+        array("group_eps"),
+    ) else {
+        panic!("text, text and numbers");
+    };
+    let report: Report = serde_json::from_str(&text_of(&out)).expect("a report");
+    let digits = open("digits", &Options::default()).expect("shipped");
+    let input = &digits.modalities[0].modality.name;
+    let (AnyArray::F32(saved), AnyArray::F32(originals)) =
+        (array(input.as_str()), array(&format!("original_{input}")))
+    else {
+        panic!("numbers");
+    };
+    let mut broken = 0;
+    for (i, sample) in report.samples.iter().enumerate() {
+        let row = digits
+            .ids
+            .iter()
+            .position(|id| *id == sample.id)
+            .expect("a digit");
+        let original = originals.index_axis(Axis(0), i);
+        assert!(
+            original
+                .iter()
+                .eq(digits.modalities[0].values.row(row).iter())
+        );
+        let changed = !saved.index_axis(Axis(0), i).iter().eq(original.iter());
+        match &sample.broken_by {
+            None => {
+                assert!(
+                    attacks[i].is_empty() && norms[i].is_empty() && eps[i].is_nan() && !changed
+                );
+            }
+            Some(key) => {
+                broken += 1;
+                let run = report
+                    .attacks
+                    .iter()
+                    .find(|a| a.key == *key)
+                    .expect("a run");
+                assert_eq!((&attacks[i], norms[i].as_str()), (&run.id, "linf"));
+                assert_eq!(eps[i], run.threat.eps as f32);
+                assert!(changed);
+            }
+        }
+    }
+    assert!(broken > 0);
+    // Read back as a set, what was there before the attack is no input.
+    let back = open(&save, &Options::default()).expect("a set");
+    assert_eq!(back.modalities.len(), 1);
+    assert_eq!(
+        attack("digits", &["--save-originals", "--limit", "5"]).code,
+        2
+    );
 }

@@ -1,5 +1,5 @@
 use burn::tensor::{Tensor, TensorData};
-use proofmark_domain::Kind;
+use proofmark_domain::{Kind, Modality};
 use proofmark_threat::Batch;
 
 use crate::access::{Numbers, Signature};
@@ -18,7 +18,7 @@ pub struct Normalise<N> {
 }
 
 impl<N: Network> Normalise<N> {
-    /// Wraps `inner`. `mean` and `std` hold one value, one per channel of an image, or one per feature;
+    /// Wraps `inner`. `mean` and `std` hold one value, one per channel of an image, or one per feature of anything else;
     /// they apply to every modality alike, but for inputs that take whole numbers.
     pub fn new(inner: N, scale: f32, mean: &[f32], std: &[f32]) -> Result<Self, ModelError> {
         let signature = inner.signature().clone();
@@ -44,27 +44,24 @@ impl<N: Network> Normalise<N> {
                 continue;
             }
             let features = m.features();
-            let channels = if m.kind == Kind::Image {
-                m.shape[0]
-            } else {
-                features
-            };
-            // Images as files have them, `[h, w, c]`, told apart by the number of values.
-            let last = m.shape.last().copied().filter(|_| m.shape.len() == 3);
+            let channels = Channels::of(m);
             let spread = |v: &[f32], what: &str| {
                 if v.len() == 1 {
                     Ok(vec![v[0]; features])
-                } else if v.len() == channels {
-                    Ok(v.iter()
-                        .flat_map(|x| vec![*x; features / channels])
-                        .collect())
-                } else if Some(v.len()) == last {
-                    Ok((0..features).map(|f| v[f % v.len()]).collect())
+                } else if v.len() == channels.count {
+                    Ok((0..features).map(|f| v[channels.at(f)]).collect())
                 } else {
                     Err(error(format!(
-                        "{} values of {what} for input `{}`; expected 1 or {channels}",
+                        "{} values of {what} for input `{}`, whose samples are {:?}; expected 1, or {}, one per {}",
                         v.len(),
-                        m.name
+                        m.name,
+                        m.shape,
+                        channels.count,
+                        if m.kind == Kind::Image {
+                            "channel"
+                        } else {
+                            "feature"
+                        }
                     )))
                 }
             };
@@ -96,6 +93,43 @@ impl<N> Normalise<N> {
     }
 }
 
+/// Which channel a feature belongs to; every feature of a table is one of its own.
+struct Channels {
+    count: usize,
+    /// Features that follow each other in a channel.
+    run: usize,
+}
+
+impl Channels {
+    /// Images may be `[c, h, w]`, or as files have them, `[h, w, c]`: channels are the axis that is 1, 3 or 4 long, the
+    /// first if both or neither are.
+    fn of(input: &Modality) -> Self {
+        let features = input.features();
+        let few = |n: usize| matches!(n, 1 | 3 | 4);
+        match *input.shape.as_slice() {
+            [c, h, w] if input.kind == Kind::Image => {
+                if few(w) && !few(c) {
+                    Self { count: w, run: 1 }
+                } else {
+                    Self {
+                        count: c,
+                        run: h * w,
+                    }
+                }
+            }
+            _ => Self {
+                count: features,
+                run: 1,
+            },
+        }
+    }
+
+    /// The channel of a feature.
+    fn at(&self, feature: usize) -> usize {
+        feature / self.run % self.count
+    }
+}
+
 impl<N: Network> Network for Normalise<N> {
     fn signature(&self) -> &Signature {
         &self.signature
@@ -107,5 +141,40 @@ impl<N: Network> Network for Normalise<N> {
 
     fn cost(&self) -> u64 {
         self.inner.cost()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proofmark_domain::Bounds;
+
+    use super::*;
+
+    fn channels(kind: Kind, shape: &[usize]) -> Vec<usize> {
+        let input = Modality {
+            name: "x".into(),
+            kind,
+            shape: shape.to_vec(),
+            bounds: Bounds::uniform(0.0, 1.0).unwrap(),
+        };
+        let channels = Channels::of(&input);
+        (0..input.features()).map(|f| channels.at(f)).collect()
+    }
+
+    #[test]
+    fn channels_by_layout() {
+        assert_eq!(
+            channels(Kind::Image, &[3, 1, 2]),
+            [0, 0, 1, 1, 2, 2],
+            "the first axis"
+        );
+        assert_eq!(
+            channels(Kind::Image, &[2, 1, 3]),
+            [0, 1, 2, 0, 1, 2],
+            "the last axis"
+        );
+        assert_eq!(channels(Kind::Image, &[8, 8, 3])[..4], [0, 1, 2, 0]);
+        assert_eq!(channels(Kind::Image, &[1, 8, 8]), [0; 64]);
+        assert_eq!(channels(Kind::Table, &[3]), [0, 1, 2]);
     }
 }

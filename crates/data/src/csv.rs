@@ -8,13 +8,14 @@ use std::collections::HashSet;
 use proofmark_domain::{Kind, Modality, SampleId, nearest};
 
 use crate::dataset::Parts;
+use crate::number::expected_number;
 use crate::records::refuse_packed;
 use crate::source::{Source, sha256};
 use crate::{Column, DataError, Dataset, Options, Records};
 
 pub(crate) fn read(source: &Source, options: &Options) -> Result<Dataset, DataError> {
     refuse_packed(&source.file, &source.bytes)?;
-    let mut records = Records::headed(source.bytes.as_slice(), &source.file, b',')?;
+    let mut records = Records::headed(source.bytes.as_slice(), &source.file, options.delimiter)?;
     let columns = Columns::find(source, records.names(), options)?;
     let bounds = options.bounds.clone().ok_or_else(|| DataError::NoBounds {
         file: source.file.clone(),
@@ -35,10 +36,11 @@ pub(crate) fn read(source: &Source, options: &Options) -> Result<Dataset, DataEr
             expected: expected.to_owned(),
         };
         for column in &columns.features {
-            let value: f32 = record[*column]
+            let cell = &record[*column];
+            let value: f32 = cell
                 .trim()
                 .parse()
-                .map_err(|_| wrong(*column, "a number"))?;
+                .map_err(|_| wrong(*column, &expected_number(cell, "a number")))?;
             values.push(value);
         }
         if let Some(column) = columns.label {

@@ -1,6 +1,6 @@
 use std::path::{Path, PathBuf};
 
-use proofmark_domain::{Bounds, nearest};
+use proofmark_domain::{Bounds, Delimiter, nearest};
 
 use crate::source::Source;
 use crate::{DataError, Dataset, cifar, csv, digits, idx, npz};
@@ -13,6 +13,8 @@ pub struct Options {
     pub bounds: Option<Bounds>,
     /// The column of a CSV file that holds labels. Default: `label` or `y`, if there is one.
     pub label_column: Option<String>,
+    /// What stands between the cells of a CSV file. Default: `,`.
+    pub delimiter: Delimiter,
     /// The IDX file that holds labels. Default: the one beside the images, under the usual name.
     pub labels: Option<PathBuf>,
 }

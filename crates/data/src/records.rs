@@ -5,14 +5,16 @@ use std::io::{BufRead as _, BufReader, Read};
 use std::path::Path;
 
 use csv::{ErrorKind, Position, Reader, ReaderBuilder, StringRecord};
+use proofmark_domain::Delimiter;
 
 use crate::DataError;
+use crate::quotes::Quotes;
 
-/// The records of a CSV: UTF-8, all as long as the header (or the names given in its place).
+/// The records of a CSV: UTF-8, all as long as the header (or the names given in its place), every quote closed.
 ///
 /// ```
-/// use proofmark_data::Records;
-/// let mut records = Records::headed("sex, age\nf,\"3\"\n".as_bytes(), "t.csv", b',')?;
+/// use proofmark_data::{Delimiter, Records};
+/// let mut records = Records::headed("sex, age\nf,\"3\"\n".as_bytes(), "t.csv", Delimiter::COMMA)?;
 /// assert_eq!(records.names(), ["sex", "age"]);
 /// while let Some((line, record)) = records.next_record()? {
 ///     assert_eq!((line, &record[1]), (2, "3"));
@@ -21,7 +23,8 @@ use crate::DataError;
 /// ```
 pub struct Records<R> {
     file: String,
-    reader: Reader<R>,
+    reader: Reader<Quotes<R>>,
+    delimiter: Delimiter,
     record: StringRecord,
     names: Vec<String>,
     headed: bool,
@@ -29,33 +32,40 @@ pub struct Records<R> {
 
 impl<R: Read> Records<R> {
     /// The first record names the columns: no names where there is none. `file` is for messages.
-    pub fn headed(from: R, file: &str, delimiter: u8) -> Result<Self, DataError> {
+    pub fn headed(from: R, file: &str, delimiter: Delimiter) -> Result<Self, DataError> {
         let mut records = Self::new(from, file, delimiter);
-        let header = records.reader.read_record(&mut records.record);
-        if header.map_err(|e| failure(file, e))? {
+        if records.read()? {
             let clean = |n: &str| n.trim_start_matches('\u{feff}').trim().to_owned();
             records.names = records.record.iter().map(clean).collect();
+            if let ([only], Some(hint)) = (records.names.as_slice(), records.other_delimiter()) {
+                return Err(DataError::Corrupt {
+                    file: file.to_owned(),
+                    part: "header".to_owned(),
+                    problem: format!("is one column, `{only}`; {hint}"),
+                });
+            }
         }
         Ok(records)
     }
 
     /// Every record is data, and the columns have these names.
-    pub fn named(from: R, file: &str, delimiter: u8, names: &[String]) -> Self {
+    pub fn named(from: R, file: &str, delimiter: Delimiter, names: &[String]) -> Self {
         let mut records = Self::new(from, file, delimiter);
         (records.names, records.headed) = (names.to_vec(), false);
         records
     }
 
-    fn new(from: R, file: &str, delimiter: u8) -> Self {
+    fn new(from: R, file: &str, delimiter: Delimiter) -> Self {
         // Flexible, so that a ragged line is ours to report, with its number.
         let reader = ReaderBuilder::new()
             .has_headers(false)
             .flexible(true)
-            .delimiter(delimiter)
-            .from_reader(from);
+            .delimiter(delimiter.byte())
+            .from_reader(Quotes::new(from, delimiter));
         Self {
             file: file.to_owned(),
             reader,
+            delimiter,
             record: StringRecord::new(),
             names: Vec::new(),
             headed: true,
@@ -67,11 +77,15 @@ impl<R: Read> Records<R> {
         &self.names
     }
 
+    /// What looks wrong in what was read so far, and is no error: cells that span an unlikely number of lines.
+    pub fn notes(&self) -> Vec<String> {
+        self.reader.get_ref().notes()
+    }
+
     /// The next record, as many cells as there are names and with the spaces around them, and the line it begins on,
     /// from 1.
     pub fn next_record(&mut self) -> Result<Option<(u64, &StringRecord)>, DataError> {
-        let read = self.reader.read_record(&mut self.record);
-        if !read.map_err(|e| failure(&self.file, e))? {
+        if !self.read()? {
             return Ok(None);
         }
         let line = self.record.position().map_or(0, Position::line);
@@ -81,17 +95,53 @@ impl<R: Read> Records<R> {
             } else {
                 "as columns were named"
             };
+            let hint = match (self.record.len(), self.other_delimiter()) {
+                (1, Some(hint)) => format!("; {hint}"),
+                _ => String::new(),
+            };
             return Err(DataError::Corrupt {
                 file: self.file.clone(),
                 part: format!("line {line}"),
                 problem: format!(
-                    "has {} cells; expected {}, {like}",
+                    "has {} cells; expected {}, {like}{hint}",
                     self.record.len(),
                     self.names.len()
                 ),
             });
         }
         Ok(Some((line, &self.record)))
+    }
+
+    /// Reads a record; `false` at the end. What the quotes make of it comes first: a record may be the rest of the file.
+    fn read(&mut self) -> Result<bool, DataError> {
+        let read = self.reader.read_record(&mut self.record);
+        match self.reader.get_ref().fault() {
+            Some(fault) => Err(DataError::Corrupt {
+                file: self.file.clone(),
+                part: format!("line {}", fault.line),
+                problem: fault.problem,
+            }),
+            None => read.map_err(|e| failure(&self.file, e)),
+        }
+    }
+
+    /// What to say where the record holds what other files have between their cells.
+    fn other_delimiter(&self) -> Option<String> {
+        let count = |d: &Delimiter| {
+            let cells = self.record.as_slice().bytes();
+            cells.filter(|b| *b == d.byte()).count()
+        };
+        let others = Delimiter::OTHERS.into_iter().chain([Delimiter::COMMA]);
+        let others = others.filter(|d| *d != self.delimiter);
+        let counted = others.map(|d| (count(&d), d)).filter(|(n, _)| *n > 0);
+        // The first of the most frequent.
+        let most = counted.reduce(|a, b| if b.0 > a.0 { b } else { a });
+        most.map(|(n, d)| {
+            format!(
+                "it holds `{d}` {n} {}: if that stands between the cells, say so (`--delimiter '{d}'`)",
+                if n == 1 { "time" } else { "times" }
+            )
+        })
     }
 }
 
@@ -112,6 +162,7 @@ pub fn stream(path: &Path) -> Result<BufReader<File>, DataError> {
 
 /// Refuses what is no text by how it begins: that it is not UTF-8 would be true, and no help.
 pub(crate) fn refuse_packed(file: &str, head: &[u8]) -> Result<(), DataError> {
+    const UTF16: &str = "is UTF-16; expected UTF-8 text (`iconv -f UTF-16 -t UTF-8`)";
     const PACKED: [(&[u8], &str); 4] = [
         (
             b"\x1f\x8b",
@@ -121,8 +172,8 @@ pub(crate) fn refuse_packed(file: &str, head: &[u8]) -> Result<(), DataError> {
             b"PK\x03\x04",
             "is a zip archive, as .npz and .xlsx are; expected text",
         ),
-        (b"\xff\xfe", "is UTF-16; expected UTF-8 text"),
-        (b"\xfe\xff", "is UTF-16; expected UTF-8 text"),
+        (b"\xff\xfe", UTF16),
+        (b"\xfe\xff", UTF16),
     ];
     match PACKED.iter().find(|(magic, _)| head.starts_with(magic)) {
         None => Ok(()),
@@ -140,7 +191,7 @@ fn failure(file: &str, error: csv::Error) -> DataError {
     let problem = match error.into_kind() {
         ErrorKind::Io(source) => return DataError::Read { file, source },
         ErrorKind::Utf8 { err, .. } => format!(
-            "is not UTF-8 in cell {}; expected UTF-8 text",
+            "is not UTF-8 in cell {}; expected UTF-8 text (files of Excel are often Windows-1252: save as CSV UTF-8)",
             err.field() + 1
         ),
         other => format!("{other:?}"),

@@ -2,6 +2,7 @@
 //!
 //! Every other crate may depend on this one; this one depends on none of ours.
 
+mod delimiter;
 mod epsilon;
 mod finding;
 mod hex;
@@ -17,6 +18,7 @@ mod shape;
 mod trust;
 mod verdict;
 
+pub use delimiter::{Delimiter, DelimiterError};
 pub use epsilon::{Epsilon, EpsilonError};
 pub use finding::{Finding, FindingStatus};
 pub use hex::hex;

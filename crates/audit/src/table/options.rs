@@ -1,5 +1,6 @@
 //! What the columns of a file are for.
 
+use proofmark_domain::Delimiter;
 use serde::{Deserialize, Serialize};
 
 use super::Filter;
@@ -50,7 +51,7 @@ pub struct Options {
     /// Texts that stand for an unknown value of an attribute or a stratum; an empty cell always does.
     pub unknown: Vec<String>,
     /// What stands between the cells of a CSV; `,`.
-    pub delimiter: u8,
+    pub delimiter: Delimiter,
     /// The table only says to which groups the samples of an attack report belong. They are found by `id`, else by a
     /// column of that name, else by their row.
     #[serde(default)]
@@ -81,7 +82,7 @@ impl Default for Options {
             unknown: ["?", "NA", "N/A", "NaN", "nan", "null"]
                 .map(str::to_owned)
                 .to_vec(),
-            delimiter: b',',
+            delimiter: Delimiter::COMMA,
             groups_only: false,
         }
     }

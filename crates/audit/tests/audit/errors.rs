@@ -88,12 +88,12 @@ fn broken_lines_are_named() {
     let latin = read(b"sex,hired\nf,1\n\xe9,0\n", &options()).expect_err("not UTF-8");
     assert_eq!(
         latin,
-        "t.csv: line 3: is not UTF-8 in cell 1; expected UTF-8 text"
+        "t.csv: line 3: is not UTF-8 in cell 1; expected UTF-8 text (files of Excel are often Windows-1252: save as CSV UTF-8)"
     );
     let unused = read(b"sex,hired,note\nf,1,a\nm,0,\xff\n", &options()).expect_err("not UTF-8");
     assert_eq!(
         unused,
-        "t.csv: line 3: is not UTF-8 in cell 3; expected UTF-8 text"
+        "t.csv: line 3: is not UTF-8 in cell 3; expected UTF-8 text (files of Excel are often Windows-1252: save as CSV UTF-8)"
     );
     assert!(error("", &options()).contains("holds nothing"));
     assert!(error("sex,hired\n", &options()).contains("holds no rows"));

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use proofmark::domain::Delimiter;
 
 #[derive(Debug, Args)]
 #[command(
@@ -168,8 +169,8 @@ pub(crate) struct Audit {
     )]
     pub(crate) columns: Vec<String>,
     /// What stands between the cells of a .csv
-    #[arg(long, value_name = "C", default_value = ",", value_parser = delimiter, help_heading = "Columns of the table")]
-    pub(crate) delimiter: u8,
+    #[arg(long, value_name = "C", default_value = ",", help_heading = "Columns of the table")]
+    pub(crate) delimiter: Delimiter,
     /// A value of decisions and labels that is favourable; with --report a class
     #[arg(
         long,
@@ -265,14 +266,6 @@ pub(crate) enum SamplesArg {
     None,
     Ids,
     Full,
-}
-
-fn delimiter(text: &str) -> Result<u8, String> {
-    match text.as_bytes() {
-        _ if text == "\\t" => Ok(b'\t'),
-        [one] if *one != b'"' && !matches!(one, b'\r' | b'\n') => Ok(*one),
-        _ => Err("expected one character, such as `;` or `\\t`".to_owned()),
-    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -87,3 +87,44 @@ fn wrong_tables_are_named_by_line_and_column() {
         &["`targt`", "`target`"],
     );
 }
+
+/// The parser is lenient and makes one cell of the rest of the file.
+#[test]
+fn a_quote_that_is_never_closed_is_refused_with_its_line() {
+    let says = |file: &str, words: &[&str]| {
+        assert_says(&refusal("a.csv", file.as_bytes(), &unit()), words);
+    };
+    says("a,id\n0,x\n0,\"y\n0,z\n", &["line 3", "never closed"]);
+    says("a,id\r\n0,x\r\n0,\"y\r\n", &["line 3", "never closed"]);
+    says("\u{feff}\"a,id\n0,x\n", &["line 1", "never closed"]);
+    says("a,id\n0,\"say \"\"x\"\"\n0,y\n", &["line 2", "never closed"]);
+    // Closed by the next cell that is quoted.
+    says("a,id\n0,\"x\n0,\"y\"\n", &["line 2", "the quote on line 3"]);
+    says("a,id\n0,x\n0,\0\n", &["line 3", "NUL byte"]);
+    let fine = b"a,id\n0,\"say \"\"x\"\"\"\n1,\"two\nlines\"\n1,5\" disk\n";
+    let ids = open_as("a.csv", fine, &unit()).unwrap().ids;
+    let name = |n: &str| SampleId::Name(n.into());
+    assert_eq!(ids, [name("say \"x\""), name("two\nlines"), name("5\" disk")]);
+}
+
+#[test]
+fn other_delimiters_are_read_and_hinted_at() {
+    for (delimiter, file) in [(";", "a;b;y\n0;1;2\n"), ("\\t", "a\tb\ty\n0\t1\t2\n")] {
+        let options = Options {
+            delimiter: delimiter.parse().unwrap(),
+            ..unit()
+        };
+        let set = open_as("a.csv", file.as_bytes(), &options).unwrap();
+        assert_eq!((set.modalities[0].modality.shape[0], set.labels), (2, Some(vec![2])));
+        let hint = format!("--delimiter '{delimiter}'");
+        assert_says(&refusal("a.csv", file.as_bytes(), &unit()), &["header", "2 times", &hint]);
+    }
+    let semicolon = Options {
+        delimiter: ";".parse().unwrap(),
+        ..unit()
+    };
+    let comma = refusal("a.csv", b"a,b\n0,1\n", &semicolon);
+    assert_says(&comma, &["header", "--delimiter ','"]);
+    let decimal = refusal("a.csv", b"a;b\n0,5;1\n", &semicolon);
+    assert_says(&decimal, &["line 2", "`0,5`", "decimal point, `0.5`"]);
+}

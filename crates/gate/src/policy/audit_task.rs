@@ -1,4 +1,5 @@
 use proofmark_audit::report::Detail;
+use proofmark_domain::{Delimiter, DelimiterError};
 use proofmark_audit::{AuditError, By, Options, Requirement, Settings};
 
 use super::data::DataEntry;
@@ -88,7 +89,7 @@ pub(super) fn read(s: &Section<'_>, sets: &[DataEntry]) -> Result<AuditTask, Pol
         favourable: list("favourable")?,
         unfavourable: list("unfavourable")?,
         positive: list("positive")?,
-        delimiter: s.maybe("delimiter", delimiter)?.unwrap_or(b','),
+        delimiter: s.maybe("delimiter", delimiter)?.unwrap_or_default(),
         ..Options::default()
     };
     if options.groups.is_empty() && options.variant.is_none() {
@@ -278,11 +279,9 @@ fn score_bins(field: &Field<'_>) -> Result<usize, PolicyError> {
 }
 
 /// What stands between the cells of a CSV.
-fn delimiter(field: &Field<'_>) -> Result<u8, PolicyError> {
-    match field.string()?.as_bytes() {
-        [one] if !matches!(one, b'"' | b'\r' | b'\n') => Ok(*one),
-        _ => Err(field.error("expected one character, such as \";\" or \"\\t\"")),
-    }
+fn delimiter(field: &Field<'_>) -> Result<Delimiter, PolicyError> {
+    let text = field.string()?.parse();
+    text.map_err(|e: DelimiterError| field.error(e.to_string()))
 }
 
 /// `{ age = [25, 45] }`

@@ -97,7 +97,7 @@ fn every_field_of_an_audit_arrives() {
             &["1".to_owned(), "2".to_owned()][..]
         )
     );
-    assert_eq!((o.unfavourable.len(), o.delimiter), (2, b';'));
+    assert_eq!((o.unfavourable.len(), o.delimiter.byte()), (2, b';'));
     assert_eq!(
         o.against_rest,
         [("age".to_owned(), "25 to 45.5".to_owned())]

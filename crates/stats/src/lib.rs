@@ -26,6 +26,7 @@ pub mod random;
 mod region;
 mod settle;
 mod simultaneous;
+mod spread;
 mod studentised_range;
 mod two_sd;
 

@@ -37,6 +37,7 @@ use std::f64::consts::SQRT_2;
 
 use proofmark_domain::Interval;
 
+use crate::spread::Spread;
 use crate::{
     Arm, mover_difference, mover_ratio, normal_critical, normal_tail, range_critical, range_tail,
 };
@@ -217,22 +218,18 @@ impl Contrasts {
     /// The end nearer to equality: what the most certain contrast shows at least; beyond equality if none
     /// is certain.
     fn nearest(&self, scale: Scale, z: f64) -> f64 {
-        let mut end = match scale {
-            Scale::Difference => f64::NEG_INFINITY,
-            Scale::Ratio => f64::INFINITY,
-        };
-        self.each(scale, z, |i| end = scale.further(end, scale.ends(i).0));
-        end
+        match self {
+            Self::Within(arms) => Spread::new(arms).nearest(scale, z),
+            Self::Against(pairs) => furthest_of(pairs, scale, z, nothing(scale), |e| e.0),
+        }
     }
 
     /// The end further from equality: what the least certain contrast shows at most.
     fn farthest(&self, scale: Scale, z: f64) -> f64 {
-        let mut end = match scale {
-            Scale::Difference => 0.0_f64,
-            Scale::Ratio => 1.0,
-        };
-        self.each(scale, z, |i| end = scale.further(end, scale.ends(i).1));
-        end
+        match self {
+            Self::Within(arms) => Spread::new(arms).farthest(scale, z),
+            Self::Against(pairs) => furthest_of(pairs, scale, z, equality(scale), |e| e.1),
+        }
     }
 
     fn each(&self, scale: Scale, z: f64, mut see: impl FnMut(Interval)) {
@@ -253,21 +250,41 @@ impl Contrasts {
     pub fn p_value(&self, scale: Scale, null: f64) -> f64 {
         /// Beyond 8 standard errors there is nothing to tell apart.
         const MOST: f64 = 8.0;
-        // How far beyond the null the nearer end is; falls as z grows.
-        let beyond = |z: f64| match scale {
-            Scale::Difference => self.nearest(scale, z) - null,
-            Scale::Ratio => null - self.nearest(scale, z),
-        };
-        let (mut low, mut high) = (1e-9, MOST);
         if self.is_empty() {
             return 1.0;
         }
-        let (mut f_low, mut f_high) = (beyond(low), beyond(high));
+        let mut spread = match self {
+            Self::Within(arms) => Some(Spread::new(arms)),
+            Self::Against(_) => None,
+        };
+        // How far beyond the null the nearer end is; falls as z grows. What is not beyond it at one z is at no larger one.
+        let mut beyond = |z: f64| {
+            let near = match &mut spread {
+                Some(spread) => spread.nearest_and_keep(scale, z, null),
+                None => self.nearest(scale, z),
+            };
+            match scale {
+                Scale::Difference => near - null,
+                Scale::Ratio => null - near,
+            }
+        };
+        let (mut low, mut high) = (1e-9, MOST);
+        let mut f_low = beyond(low);
         // Not a number: nothing is known.
         if f_low.is_nan() || f_low <= 0.0 {
             return 1.0;
         }
-        if f_high > 0.0 {
+        let mut f_high = f64::NAN;
+        for z in [2.0, 4.0, MOST] {
+            let f = beyond(z);
+            if f > 0.0 {
+                (low, f_low) = (z, f);
+            } else {
+                (high, f_high) = (z, f);
+                break;
+            }
+        }
+        if low == MOST {
             return self.tail(MOST);
         }
         for _ in 0..60 {
@@ -300,16 +317,43 @@ impl Contrasts {
     }
 }
 
+/// The figure of none, and that of equal estimates.
+fn nothing(scale: Scale) -> f64 {
+    match scale {
+        Scale::Difference => f64::NEG_INFINITY,
+        Scale::Ratio => f64::INFINITY,
+    }
+}
+
+fn equality(scale: Scale) -> f64 {
+    match scale {
+        Scale::Difference => 0.0,
+        Scale::Ratio => 1.0,
+    }
+}
+
+/// The furthest of one end of all pairs' intervals.
+fn furthest_of(
+    pairs: &[Pair],
+    scale: Scale,
+    z: f64,
+    start: f64,
+    end: impl Fn((f64, f64)) -> f64,
+) -> f64 {
+    let ends = pairs.iter().map(|p| end(scale.ends(p.interval(scale, z))));
+    ends.fold(start, |a, b| scale.further(a, b))
+}
+
 /// An estimate's limits, and what its errors are centred on towards either of them.
 #[derive(Debug, Clone, Copy)]
-struct Limits {
-    below: f64,
-    above: f64,
-    ends: Interval,
+pub(crate) struct Limits {
+    pub(crate) below: f64,
+    pub(crate) above: f64,
+    pub(crate) ends: Interval,
 }
 
 impl Limits {
-    fn new(arm: &Arm, z: f64) -> Self {
+    pub(crate) fn new(arm: &Arm, z: f64) -> Self {
         let (above, ends) = arm.limited(z);
         Self {
             below: above - arm.bias(z),
@@ -318,7 +362,7 @@ impl Limits {
         }
     }
 
-    fn against(self, other: Self, scale: Scale) -> Interval {
+    pub(crate) fn against(self, other: Self, scale: Scale) -> Interval {
         let mover = |a: f64, b: f64| match scale {
             Scale::Difference => mover_difference((a, self.ends), (b, other.ends)),
             Scale::Ratio => mover_ratio((a, self.ends), (b, other.ends)),

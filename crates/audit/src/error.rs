@@ -105,7 +105,8 @@ pub enum AuditError {
     },
     /// An attribute all of whose groups but one, or all, are too small to be reported.
     #[error(
-        "{file}: `{attribute}`: of {groups} groups {left} {have} at least {min_n} members (the largest has {largest}); expected two or more: lower `min_n` (`--min-n`), merge groups, or bring more data"
+        "{file}: `{attribute}`: of {groups} groups {left} {have} at least {least} (the largest has {largest}); expected two or more: lower `min_n` (`--min-n`), merge groups, or bring more data",
+        have = if *left == 1 { "has" } else { "have" }
     )]
     NoGroupLeft {
         /// The path as given.
@@ -116,10 +117,8 @@ pub enum AuditError {
         groups: usize,
         /// Groups that are large enough.
         left: usize,
-        /// `has` or `have`.
-        have: &'static str,
-        /// The policy.
-        min_n: u64,
+        /// The policy, in words.
+        least: String,
         /// Members of the largest.
         largest: u64,
     },

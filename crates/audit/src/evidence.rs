@@ -10,6 +10,7 @@
 //! # When it fails
 //! A mean of values without a known range has no limits that hold, and no interval.
 
+use std::collections::{HashMap, HashSet};
 use std::f64::consts::SQRT_2;
 
 use proofmark_domain::Interval;
@@ -199,6 +200,31 @@ impl Evidence {
             .unwrap_or((f64::NAN, f64::NAN))
     }
 
+    /// The largest critical value at which the nearer end of some contrast still lies beyond `null`. A contrast that does
+    /// not at one value does at no larger one, and is not looked at again.
+    fn least_of_farthest(&self, contrasts: &[Vec<Piece>], signed: bool, null: f64) -> f64 {
+        let near =
+            |contrast: &Vec<Piece>, z| self.farthest(std::slice::from_ref(contrast), signed, z).0;
+        let known = |contrast: &Vec<Piece>| !near(contrast, 1.0).is_nan();
+        if !contrasts.iter().all(known) {
+            return 0.0;
+        }
+        let mut left: Vec<&Vec<Piece>> = contrasts.iter().collect();
+        least(|z| {
+            let beyond = |near: f64| match self.scale {
+                Scale::Difference => near > null,
+                Scale::Ratio => near < null,
+            };
+            let still = left.iter().copied().filter(|c| beyond(near(c, z)));
+            let still: Vec<&Vec<Piece>> = still.collect();
+            let any = !still.is_empty();
+            if any {
+                left = still;
+            }
+            any
+        })
+    }
+
     fn combined(&self, parts: impl Iterator<Item = Interval>) -> Interval {
         let parts: Vec<Interval> = parts.collect();
         let end = |of: fn(&Interval) -> f64| {
@@ -243,12 +269,7 @@ impl Evidence {
                 sidak_p(one, pieces.len())
             }
             Shape::Farthest(contrasts, signed) => {
-                let z = least(
-                    |z| match (self.farthest(contrasts, *signed, z).0, self.scale) {
-                        (near, Scale::Difference) => near > away,
-                        (near, Scale::Ratio) => near < away,
-                    },
-                );
+                let z = self.least_of_farthest(contrasts, *signed, away);
                 sidak_p(2.0 * normal_tail(z), contrasts.iter().map(Vec::len).sum())
             }
             Shape::Extreme(_) if self.combine == Combine::Mean => {
@@ -331,7 +352,7 @@ pub(crate) fn rounding(of: f64) -> f64 {
 }
 
 /// The largest critical value at which `beyond` still holds; it holds from 0 on or never.
-fn least(beyond: impl Fn(f64) -> bool) -> f64 {
+fn least(mut beyond: impl FnMut(f64) -> bool) -> f64 {
     /// Beyond 8 standard errors there is nothing to tell apart.
     const MOST: f64 = 8.0;
     let (mut low, mut high) = (0.0, MOST);
@@ -401,21 +422,31 @@ fn size(contrasts: &Contrasts) -> usize {
     }
 }
 
-/// The number of groups among which the one that a figure compares with was picked as the highest; 0 if it was not
-/// picked.
-pub(crate) fn picked_among(figure: &Figure, figures: &[Figure]) -> usize {
-    if figure.comparison != Comparison::GroupToHighest {
-        return 0;
+/// By metric and attribute, among how many groups the one that figures compare with was picked as the highest.
+pub(crate) struct Picked<'f>(HashMap<(&'f str, &'f str), HashSet<&'f str>>);
+
+impl<'f> Picked<'f> {
+    pub(crate) fn new(figures: &'f [Figure]) -> Self {
+        let mut all: HashMap<_, HashSet<&str>> = HashMap::new();
+        for figure in figures {
+            if figure.comparison == Comparison::GroupToHighest {
+                let names = all.entry((figure.metric, figure.attribute.as_str()));
+                names
+                    .or_default()
+                    .extend(figure.groups.iter().map(String::as_str));
+            }
+        }
+        Self(all)
     }
-    let same = figures.iter().filter(|f| {
-        f.comparison == figure.comparison
-            && f.metric == figure.metric
-            && f.attribute == figure.attribute
-    });
-    let mut names: Vec<&str> = same.flat_map(|f| &f.groups).map(String::as_str).collect();
-    names.sort_unstable();
-    names.dedup();
-    names.len()
+
+    /// 0 for a figure that does not compare with the highest.
+    pub(crate) fn among(&self, figure: &Figure) -> usize {
+        if figure.comparison != Comparison::GroupToHighest {
+            return 0;
+        }
+        let key = (figure.metric, figure.attribute.as_str());
+        self.0.get(&key).map_or(0, HashSet::len)
+    }
 }
 
 #[cfg(test)]

@@ -1,11 +1,13 @@
 //! A figure: one number of one metric, or why there is none, and what an interval on it needs.
 
 use std::fmt;
+use std::sync::Arc;
 
 use proofmark_domain::Interval;
 use proofmark_stats::{Histogram, Noise, Sample, effective_size_of_rate};
 use serde::{Deserialize, Serialize};
 
+use crate::groups::percent;
 use crate::metric::Rows;
 use crate::{Share, Table, Tally};
 
@@ -18,6 +20,15 @@ pub enum Reason {
         n: u64,
         /// Those there should be.
         min_n: u64,
+    },
+    /// The group is a smaller share of all than the policy asks for.
+    SmallShare {
+        /// Its members.
+        n: u64,
+        /// Its share of all.
+        share: f64,
+        /// The share it should have.
+        min_share: f64,
     },
     /// Fewer than two groups have an estimate.
     NoTwoGroups {
@@ -37,6 +48,16 @@ impl fmt::Display for Reason {
         match self {
             Self::TooFew { n: 0, .. } => f.write_str("nobody in the denominator"),
             Self::TooFew { n, min_n } => write!(f, "{n} in the denominator, fewer than {min_n}"),
+            Self::SmallShare {
+                n,
+                share,
+                min_share,
+            } => write!(
+                f,
+                "{n} are {:.2} % of all, less than {}",
+                100.0 * share,
+                percent(*min_share)
+            ),
             Self::NoTwoGroups { left } => {
                 write!(f, "{left} groups can be estimated, fewer than 2")
             }
@@ -435,7 +456,7 @@ pub struct Figure {
     /// What it is made of.
     pub basis: Basis,
     /// Groups it leaves out.
-    pub left_out: Vec<LeftOut>,
+    pub left_out: Arc<[LeftOut]>,
     /// Persons left out: members of those groups, and those whose group is unknown.
     pub persons_left_out: u64,
     /// Persons in all.

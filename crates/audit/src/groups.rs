@@ -1,5 +1,6 @@
 //! One grouping of a table: by an attribute, or by several together.
 
+use crate::metric::Need;
 use crate::table::{Coded, UNKNOWN};
 use crate::{AuditError, Cell, Settings, Table, Tally};
 
@@ -21,6 +22,8 @@ pub struct Groups<'a> {
     overall: Cell,
     unknown: Tally,
     reference: Option<usize>,
+    /// The share of each group of all persons of known group.
+    shares: Vec<f64>,
     of: Vec<u32>,
     /// Rows by group, and where each group begins; the unknown come last.
     order: Vec<u32>,
@@ -51,6 +54,38 @@ impl<'a> Groups<'a> {
         groups.refuse_too_few(settings)?;
         groups.refuse_same_names()?;
         Ok(groups)
+    }
+
+    /// The same groups over some of the rows, which the table of those rows holds: nobody of a group may be left.
+    pub(crate) fn of_rows<'b>(&self, table: &'b Table, rows: &[u32]) -> Groups<'b> {
+        let names = self.all.iter().map(|g| g.name.clone()).collect();
+        let of = rows.iter().map(|r| self.of[*r as usize]).collect();
+        Groups {
+            reference: self.reference,
+            shares: self.shares.clone(),
+            ..Groups::assemble(table, self.attribute.clone(), names, of)
+        }
+    }
+
+    /// Counts over those rows that lack none of these, group by group and of all together.
+    pub(crate) fn cells_with(&self, needs: &[Need]) -> (Vec<Cell>, Cell) {
+        if self.table.gaps.among(needs).is_empty() {
+            return (self.all.iter().map(|g| g.cell).collect(), self.overall);
+        }
+        let (decision, label) = (self.table.decision(), self.table.label());
+        let mut cells = vec![Cell::default(); self.all.len()];
+        for (row, group) in self.of.iter().enumerate() {
+            let lacks = needs.iter().any(|need| self.table.gaps.lacks(*need, row));
+            if *group != UNKNOWN && !lacks {
+                cells[*group as usize].count(
+                    decision.is_some_and(|d| d[row]),
+                    label.is_some_and(|l| l[row]),
+                    self.table.weight(row),
+                );
+            }
+        }
+        let overall = cells.iter().fold(Cell::default(), |a, c| a + *c);
+        (cells, overall)
     }
 
     /// The same under another name.
@@ -93,6 +128,8 @@ impl<'a> Groups<'a> {
             next[group] += 1;
         }
         let overall = cells.iter().fold(Cell::default(), |a, c| a + *c);
+        let share = |c: &Cell| c.all().n as f64 / overall.all().n as f64;
+        let shares = cells.iter().map(share).collect();
         let groups = names.into_iter().zip(cells);
         Self {
             table,
@@ -101,6 +138,7 @@ impl<'a> Groups<'a> {
             overall,
             unknown,
             reference: None,
+            shares,
             of,
             order,
             starts,
@@ -118,15 +156,15 @@ impl<'a> Groups<'a> {
             let Some((_, value)) = stated else {
                 return Ok(None);
             };
-            if !column.levels().contains(value) {
+            let Some(level) = column.level(value) else {
                 return Err(AuditError::Level {
                     file: self.table.source().to_owned(),
                     attribute: column.name().to_owned(),
                     value: value.clone(),
                     hint: AuditError::hint(value, column.levels().iter().map(String::as_str)),
                 });
-            }
-            values.push(value.as_str());
+            };
+            values.push(level);
         }
         let name = join(values.into_iter());
         Ok(self.all.iter().position(|g| g.name == name))
@@ -145,15 +183,22 @@ impl<'a> Groups<'a> {
             });
         }
         let sizes = || self.all.iter().map(|g| g.cell.all().n);
-        let left = sizes().filter(|n| *n >= settings.min_n).count();
+        let enough = |(n, share): (u64, &f64)| n >= settings.min_n && *share >= settings.min_share;
+        let left = sizes().zip(&self.shares).filter(|g| enough(*g)).count();
         if left < 2 {
             return Err(AuditError::NoGroupLeft {
                 file: self.table.source().to_owned(),
                 attribute: self.attribute.clone(),
                 groups: self.all.len(),
                 left,
-                have: if left == 1 { "has" } else { "have" },
-                min_n: settings.min_n,
+                least: match settings.min_share {
+                    0.0 => format!("{} members", settings.min_n),
+                    share => format!(
+                        "{} members and {} of all (`--min-share`)",
+                        settings.min_n,
+                        percent(share)
+                    ),
+                },
                 largest: sizes().max().unwrap_or(0),
             });
         }
@@ -187,6 +232,11 @@ impl<'a> Groups<'a> {
     /// The attribute, or attributes joined by ` & `.
     pub fn attribute(&self) -> &str {
         &self.attribute
+    }
+
+    /// The share that a group has of all persons of known group.
+    pub fn share(&self, group: usize) -> f64 {
+        self.shares[group]
     }
 
     /// Every group, in order.
@@ -223,6 +273,11 @@ impl<'a> Groups<'a> {
     pub fn known(&self) -> &[u32] {
         &self.order[..self.starts[self.all.len()]]
     }
+}
+
+/// A share in percent, without digits that nobody wrote: `2 %`.
+pub(crate) fn percent(share: f64) -> String {
+    format!("{} %", (share * 1e8).round() / 1e6)
 }
 
 fn join<'s>(names: impl Iterator<Item = &'s str>) -> String {

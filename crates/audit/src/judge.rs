@@ -19,7 +19,7 @@
 use proofmark_domain::{Interval, Verdict};
 use proofmark_stats::{benjamini_hochberg, further_to_settle, sidak_level, sidak_p};
 
-use crate::evidence::{Evidence, picked_among, rounding};
+use crate::evidence::{Evidence, Picked, rounding};
 use crate::{AuditError, Figure};
 
 /// Which side of the tolerance is asked for.
@@ -160,9 +160,10 @@ pub fn judge(
     level: f64,
     elsewhere: usize,
 ) -> Vec<Judgement> {
+    let picked = Picked::new(figures);
     let evidence: Vec<Option<Evidence>> = figures
         .iter()
-        .map(|f| Evidence::of(f, picked_among(f, figures)))
+        .map(|f| Evidence::of(f, picked.among(f)))
         .collect();
     let by_interval = |r: &Requirement, f: &Figure| r.by == By::Interval && r.gates(f);
     let family = figures

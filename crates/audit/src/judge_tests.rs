@@ -413,7 +413,7 @@ fn every_form_of_figure_has_an_interval_around_its_value() {
         let Some(value) = figure.value() else {
             continue;
         };
-        let evidence = Evidence::of(figure, picked_among(figure, &measured.figures));
+        let evidence = Evidence::of(figure, Picked::new(&measured.figures).among(figure));
         let evidence = evidence.unwrap_or_else(|| panic!("no interval: {figure:?}"));
         forms.insert(format!("{:?}", figure.basis.form));
         let (i, wide) = (evidence.interval(0.95), evidence.interval(0.99));

@@ -27,6 +27,7 @@ mod inequality;
 mod judge;
 mod measure;
 pub mod metric;
+mod names;
 mod piece;
 mod practice;
 mod ranges;
@@ -48,10 +49,12 @@ pub use figure::{
 pub use groups::{Group, Groups, JOIN};
 pub use judge::{Bound, By, Judgement, Requirement, Ruling, judge};
 pub use measure::{Measured, Refused, Skipped, measure};
+pub use names::{assignment, names};
 pub use practice::PairTests;
 pub use report::{Asked, AuditReport, report, report_attacked};
 pub use scan::{Scan, ScanSettings, Subgroup, Target, scan};
 pub use settings::Settings;
 pub use table::{
-    Coded, Columns, Filter, Numbers, Options, Origin, Outcome, Relation, Table, UNKNOWN,
+    Coded, Columns, Filter, MISSING, Missing, Numbers, Options, Origin, Outcome, Relation, Table,
+    UNKNOWN,
 };

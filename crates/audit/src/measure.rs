@@ -44,16 +44,28 @@ pub fn measure<'a>(table: &'a Table, settings: &Settings) -> Result<Measured<'a>
     check(table, settings)?;
     let (entries, skipped) = entries(table, settings)?;
     let (groupings, refused) = groupings(table, settings)?;
+    let views = views(table, &entries);
     let mut figures = Vec::new();
     for groups in &groupings {
+        let reduced: Vec<Groups<'_>> = views
+            .iter()
+            .map(|v| groups.of_rows(&v.table, &v.rows))
+            .collect();
         let mut last = Last::default();
         for entry in &entries {
-            let own = entry.figures_after(groups, settings, &mut last);
-            figures.extend(own.into_iter().filter(|f| is_listed(f, groups)));
+            let view = views.iter().position(|v| v.is_of(table, entry));
+            let seen = view.map_or(groups, |at| &reduced[at]);
+            let own = entry.figures_after(seen, settings, &mut last);
+            let left_out = view.map_or(0, |at| views[at].left_out);
+            let listed = own.into_iter().filter(|f| is_listed(f, groups, settings));
+            figures.extend(listed.map(|f| with_left_out(f, left_out)));
         }
     }
     for entry in &entries {
-        figures.extend(entry.table_figures(table, settings));
+        let view = views.iter().find(|v| v.is_of(table, entry));
+        let own = entry.table_figures(view.map_or(table, |v| &v.table), settings);
+        let left_out = view.map_or(0, |v| v.left_out);
+        figures.extend(own.into_iter().map(|f| with_left_out(f, left_out)));
     }
     if !settings.metrics.is_empty() {
         for entry in entries {
@@ -86,13 +98,55 @@ pub fn measure<'a>(table: &'a Table, settings: &Settings) -> Result<Measured<'a>
     })
 }
 
-/// Groups of an attribute up to which each of them is compared with another, in figures of their own. Above it there would
-/// be more than anybody reads; the headlines are over all groups however many.
-pub(crate) const MOST_LISTED: usize = 50;
+/// The rows that have all that some metrics need, where others lack it: each metric is of the rows that it can be of, and
+/// rates of decisions are not of those alone whose label is known.
+struct View {
+    lacking: Vec<Need>,
+    table: Table,
+    rows: Vec<u32>,
+    /// Persons without.
+    left_out: u64,
+}
 
-fn is_listed(figure: &Figure, groups: &Groups<'_>) -> bool {
+impl View {
+    fn is_of(&self, whole: &Table, entry: &Entry) -> bool {
+        whole.gaps.among(entry.needs) == self.lacking
+    }
+}
+
+fn views(table: &Table, entries: &[&'static Entry]) -> Vec<View> {
+    let mut all: Vec<View> = Vec::new();
+    for entry in entries {
+        if all.iter().any(|v| v.is_of(table, entry)) {
+            continue;
+        }
+        let lacking = table.gaps.among(entry.needs);
+        if let Some((reduced, rows)) = table.complete(&lacking) {
+            let persons = |t: &Table| (0..t.rows()).filter(|r| t.weight(*r) > 0.0).count() as u64;
+            all.push(View {
+                lacking,
+                left_out: persons(table) - persons(&reduced),
+                table: reduced,
+                rows,
+            });
+        }
+    }
+    all
+}
+
+fn with_left_out(figure: Figure, persons: u64) -> Figure {
+    Figure {
+        persons: figure.persons + persons,
+        persons_left_out: figure.persons_left_out + persons,
+        ..figure
+    }
+}
+
+/// Each of many groups compared with another, in figures of their own, would be more than anybody reads; the headlines are
+/// over all groups however many.
+fn is_listed(figure: &Figure, groups: &Groups<'_>, settings: &Settings) -> bool {
     let own = matches!(figure.comparison, Comparison::Group | Comparison::Overall);
-    own || figure.comparison.is_headline() || groups.groups().len() <= MOST_LISTED
+    own || figure.comparison.is_headline() || groups.groups().len() <= settings.detail_groups
 }
 
 fn check(table: &Table, settings: &Settings) -> Result<(), AuditError> {
@@ -113,6 +167,10 @@ fn check(table: &Table, settings: &Settings) -> Result<(), AuditError> {
     }
     if !settings.alpha.is_finite() {
         return wrong("alpha", settings.alpha.to_string(), "a finite number");
+    }
+    if !(0.0..1.0).contains(&settings.min_share) {
+        let expected = "a share from 0 to below 1, such as 0.02";
+        return wrong("min_share", settings.min_share.to_string(), expected);
     }
     if !(settings.concentration.is_finite() && settings.concentration >= 0.0) {
         return wrong(

@@ -3,12 +3,14 @@
 //! ```text
 //! requirement = metric [ "(" attribute ")" ] ( "<=" | ">=" ) number
 //! ```
+//!
+//! An attribute may stand in quotes, a quote within it twice: `tpr_difference("a), b")<=0.1`.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::metric::{self, Ideal};
-use crate::{AuditError, Bound, By, Requirement};
+use crate::{AuditError, Bound, By, Requirement, names};
 
 impl Bound {
     /// Its sign.
@@ -34,7 +36,7 @@ impl fmt::Display for Requirement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.metric)?;
         if let Some(attribute) = &self.attribute {
-            write!(f, "({attribute})")?;
+            write!(f, "({})", names::quoted(attribute, &[]))?;
         }
         write!(f, "{}{}", self.bound.as_str(), self.tolerance)
     }
@@ -63,22 +65,24 @@ impl FromStr for Requirement {
                     None => (left, None),
                     Some(open) => {
                         let (metric, attribute) = open.split_once('(')?;
-                        (metric.trim(), Some(attribute.trim().to_owned()))
+                        (metric.trim(), Some(attribute))
                     }
                 };
                 let plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-');
-                metric.chars().all(plain).then(|| Self {
-                    metric: metric.to_owned(),
-                    attribute,
-                    bound,
-                    tolerance,
-                    by: By::Interval,
-                })
+                let metric = metric.chars().all(plain).then_some(metric)?;
+                Some((metric, attribute, bound, tolerance))
             });
-        parsed.ok_or_else(|| AuditError::Option {
+        let (metric, attribute, bound, tolerance) = parsed.ok_or_else(|| AuditError::Option {
             option: "metric",
             value: format!("`{text}`"),
             expected: "METRIC<=NUMBER or METRIC>=NUMBER, such as impact_ratio>=0.8".to_owned(),
+        })?;
+        Ok(Self {
+            metric: metric.to_owned(),
+            attribute: attribute.map(names::attribute).transpose()?,
+            bound,
+            tolerance,
+            by: By::Interval,
         })
     }
 }

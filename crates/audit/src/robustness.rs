@@ -141,6 +141,8 @@ pub fn join(
         }
         let mut table = columns.build()?;
         table.origin.clone_from(&groups.origin);
+        table.missing.clone_from(&groups.missing);
+        table.notes.clone_from(&groups.notes);
         Ok::<Table, AuditError>(table)
     };
     let attacked = |sample: &SampleRecord| match run {

@@ -34,6 +34,7 @@ use proofmark_domain::Seed;
 use proofmark_stats::hand_out;
 use proofmark_stats::random::{Purpose, Stream, StreamKey, attack_code};
 
+use crate::metric::Need;
 use crate::{AuditError, Coded, Outcome, Table, UNKNOWN};
 
 /// What is counted, among whom.
@@ -78,6 +79,15 @@ impl Target {
             Self::Selected => table.decision().is_some(),
             Self::Broken => table.outcome().is_some(),
             _ => table.decision().is_some() && table.label().is_some(),
+        }
+    }
+
+    /// How many of decisions and labels it needs, in this order.
+    fn columns(self) -> usize {
+        match self {
+            Self::Selected => 1,
+            Self::Broken => 0,
+            Self::TruePositive | Self::FalsePositive | Self::Wrong => 2,
         }
     }
 
@@ -184,6 +194,8 @@ pub fn scan(
     settings: &ScanSettings,
     watch: &dyn Fn(u32) -> bool,
 ) -> Result<Scan, AuditError> {
+    let complete = table.complete(&[Need::Decision, Need::Label][..target.columns()]);
+    let table = complete.as_ref().map_or(table, |c| &c.0);
     let outcome = target.of(table).ok_or_else(|| AuditError::Needs {
         metric: target.id(),
         needs:

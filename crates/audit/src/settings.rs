@@ -3,10 +3,17 @@ use serde::{Deserialize, Serialize};
 
 /// What an audit holds to, beyond the table.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Settings {
     /// Least persons in a metric's own denominator (positives for a true-positive rate) for a group's figure to be
     /// estimated, 0 or more; 10. Nobody is always too few.
     pub min_n: u64,
+    /// Least share of all persons of known group that a group must be for its figures to be estimated, from 0 to below 1; 0.
+    /// Local Law 144 of New York City lets categories below 0.02 be left out.
+    pub min_share: f64,
+    /// Groups of an attribute up to which each of them is compared with all together, the highest and the reference, and up
+    /// to which a report tells what figures that nothing gates are made of; 50.
+    pub detail_groups: usize,
     /// `(attribute, value)`: the groups that others are compared with; none.
     pub reference: Vec<(String, String)>,
     /// Attributes taken together at most, 1 or more; 1, each by itself.
@@ -44,6 +51,8 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             min_n: 10,
+            min_share: 0.0,
+            detail_groups: 50,
             reference: Vec::new(),
             intersections: 1,
             metrics: Vec::new(),

@@ -8,6 +8,7 @@ use proofmark::audit::report::AUDIT_SCHEMA;
 use proofmark::audit::{AuditReport, render};
 use proofmark::data::write_whole;
 use proofmark::domain::{Report, SampleRecord};
+use proofmark::onnx::OnnxFile;
 use proofmark::policy::Record;
 use serde::Serialize;
 
@@ -36,6 +37,120 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
         }
         _ => Ok(()),
     }
+}
+
+/// Where an output goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// `-`: standard output.
+    Stdout,
+    File(PathBuf),
+}
+
+impl Target {
+    /// The file, where it is one.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        match self {
+            Self::Stdout => None,
+            Self::File(path) => Some(path),
+        }
+    }
+
+    /// The file of an output that is no text.
+    pub(crate) fn binary(self, flag: &str) -> Result<PathBuf, Failure> {
+        match self {
+            Self::File(path) => Ok(path),
+            Self::Stdout => Err(Failure(format!(
+                "{flag} -: an .npz is no text; expected the name of a file"
+            ))),
+        }
+    }
+}
+
+/// Where the value of an output flag leads: standard output for `-`, else a file as [`target`] finds it.
+pub(crate) fn text_target(flag: &str, path: &Path) -> Result<Target, Failure> {
+    if path == Path::new("-") {
+        return Ok(Target::Stdout);
+    }
+    target(flag, path).map(Target::File)
+}
+
+/// Refuses two outputs in one place, and an output in the place of something that is read: the inputs as they were given,
+/// by flag or in words. A folder that is read stands for every file that is in it.
+pub(crate) fn apart(
+    written: &[(&str, Option<&Target>)],
+    read: &[(&str, PathBuf)],
+) -> Result<(), Failure> {
+    let written: Vec<(&str, &Target)> = written
+        .iter()
+        .filter_map(|(f, t)| Some((*f, (*t)?)))
+        .collect();
+    for (at, (flag, target)) in written.iter().enumerate() {
+        if let Some((other, _)) = written[..at].iter().find(|w| w.1 == *target) {
+            let place = match target {
+                Target::Stdout => "standard output".to_owned(),
+                Target::File(path) => path.display().to_string(),
+            };
+            return Err(Failure(format!(
+                "{other} and {flag} are both {place}; expected two places"
+            )));
+        }
+    }
+    for (flag, target) in &written {
+        let Some(target) = target.file().filter(|t| t.exists()) else {
+            continue;
+        };
+        if let Some((what, _)) = read.iter().find(|(_, from)| is_within(target, from)) {
+            return Err(Failure(format!(
+                "{flag} {}: {what} would be written over; expected another file",
+                target.display()
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a file is another, under whatever name, or lies in it.
+fn is_within(file: &Path, other: &Path) -> bool {
+    let (Ok(a), Ok(b)) = (file.canonicalize(), other.canonicalize()) else {
+        return false;
+    };
+    a == b || b.is_dir() && a.starts_with(&b) || is_same_inode(&a, &b)
+}
+
+#[cfg(unix)]
+fn is_same_inode(a: &Path, b: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    match (fs::metadata(a), fs::metadata(b)) {
+        (Ok(a), Ok(b)) => (a.dev(), a.ino()) == (b.dev(), b.ino()),
+        _ => false,
+    }
+}
+
+#[cfg(not(unix))]
+fn is_same_inode(_: &Path, _: &Path) -> bool {
+    false
+}
+
+/// The files of a model: the ONNX file and what lies beside it; none of a shipped one.
+pub(crate) fn model_files(spec: &str) -> Vec<(&'static str, PathBuf)> {
+    let path = PathBuf::from(spec);
+    if !path.is_file() {
+        return Vec::new();
+    }
+    let external = OnnxFile::open(&path).map_or_else(|_| Vec::new(), |f| f.external_files());
+    let external = external
+        .into_iter()
+        .map(|f| ("the model's external data", f));
+    std::iter::once(("the model", path))
+        .chain(external)
+        .collect()
+}
+
+/// Whether any output is a file that is there already: only then is it worth finding out what is read.
+pub(crate) fn any_exists(written: &[Option<&Target>]) -> bool {
+    let mut files = written.iter().filter_map(|t| t.and_then(Target::file));
+    files.any(Path::exists)
 }
 
 /// Where the value of an output flag leads. Refused before any work is done for it: its folder must exist and
@@ -81,6 +196,22 @@ fn folder_of(path: &Path) -> PathBuf {
 /// Writes a file whole or not at all.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     Ok(write_whole(path, |file| file.write_all(bytes))?)
+}
+
+/// Writes a text that ends in a line end where it is to go.
+pub(crate) fn write_text(target: &Target, text: &str) -> Result<(), Failure> {
+    match target {
+        Target::File(path) => write(path, text.as_bytes()),
+        Target::Stdout => print(text.strip_suffix('\n').unwrap_or(text)),
+    }
+}
+
+/// Writes a report where it is to go; into a file its samples beside it where there are many.
+pub(crate) fn write_report_to(target: &Target, report: &Report) -> Result<(), Failure> {
+    match target {
+        Target::File(path) => write_report(path, report),
+        Target::Stdout => print(&serde_json::to_string_pretty(report)?),
+    }
 }
 
 /// Writes a report, its samples beside it where there are many.

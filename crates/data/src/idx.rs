@@ -25,7 +25,7 @@ pub(crate) fn read(path: &Path, source: &Source, options: &Options) -> Result<Da
     }
     let column = Column::from_array(&source.file, &images, options.bounds.clone(), "")?;
 
-    let beside = options.labels.clone().or_else(|| labels_beside(path));
+    let beside = labels(path, options);
     let label_source = beside.map(|p| Source::read(&p)).transpose()?;
     let labels = label_source
         .as_ref()
@@ -44,6 +44,11 @@ pub(crate) fn read(path: &Path, source: &Source, options: &Options) -> Result<Da
         groups: Vec::new(),
     };
     Dataset::assemble(&source.file, parts)
+}
+
+/// The file of the labels, if there is one.
+pub(crate) fn labels(images: &Path, options: &Options) -> Option<PathBuf> {
+    options.labels.clone().or_else(|| labels_beside(images))
 }
 
 /// `train-labels-idx1-ubyte.gz` for `train-images-idx3-ubyte.gz`, if it exists, packed or not.

@@ -47,6 +47,19 @@ pub fn open(spec: &str, options: &Options) -> Result<Dataset, DataError> {
     }
 }
 
+/// The files that [`open`] reads for a set; none for a shipped one.
+pub fn files(spec: &str, options: &Options) -> Vec<PathBuf> {
+    if digits::SHIPPED.contains(&spec) {
+        return Vec::new();
+    }
+    let path = Path::new(spec);
+    let beside = match Format::of(spec) {
+        Some(Format::Idx) => idx::labels(path, options),
+        _ => None,
+    };
+    std::iter::once(path.to_path_buf()).chain(beside).collect()
+}
+
 #[derive(Clone, Copy)]
 enum Format {
     Npz,

@@ -108,7 +108,7 @@ impl<R> Quotes<R> {
             self.refuse(line, "holds a NUL byte; expected UTF-8 text (UTF-16 has such bytes, and so have files that are no text)".to_owned());
         }
         // Most files have no quotes, or few.
-        if self.state != State::Quoted && !bytes.contains(&b'"') {
+        if matches!(self.state, State::Start | State::Plain) && !bytes.contains(&b'"') {
             if let Some(last) = bytes.last() {
                 self.state = self.after(*last);
                 self.line += newlines(bytes);
@@ -137,8 +137,7 @@ impl<R> Quotes<R> {
             }
             (State::Plain, b'"') => State::Plain,
             (State::Quoted, b'"') => State::Closing,
-            (State::Quoted, _) => State::Quoted,
-            (State::Closing, b'"') => State::Quoted,
+            (State::Quoted, _) | (State::Closing, b'"') => State::Quoted,
             (State::Closing | State::Closed, byte) => {
                 let next = self.after(byte);
                 if next == State::Start {
@@ -182,7 +181,7 @@ impl<R> Quotes<R> {
 }
 
 fn newlines(bytes: &[u8]) -> u64 {
-    bytes.iter().filter(|b| **b == b'\n').count() as u64
+    bytes.split(|b| *b == b'\n').count() as u64 - 1
 }
 
 impl<R: Read> Read for Quotes<R> {
@@ -216,7 +215,10 @@ mod tests {
     fn an_open_quote_is_told_with_its_line() {
         let (line, problem) = fault("a,b\n1,\"x\n2,y\n3,z\n").expect("open");
         assert_eq!(line, 2);
-        assert!(problem.contains("the rest of the file (3 lines)"), "{problem}");
+        assert!(
+            problem.contains("the rest of the file (3 lines)"),
+            "{problem}"
+        );
         assert_eq!(fault("a,b\r\n1,\"x\"\r\n2,\"y\r\n").map(|f| f.0), Some(3));
         assert_eq!(fault("\u{feff}\"a,b\n1,2\n").map(|f| f.0), Some(1));
         // An escaped quote at the end closes nothing.
@@ -254,7 +256,10 @@ mod tests {
         assert_eq!(read(&cell(20), 1000).notes(), Vec::<String>::new());
         let notes = read(&format!("a\n{}", cell(21).repeat(5)), 1000).notes();
         assert_eq!(notes.len(), 4);
-        assert!(notes[0].starts_with("line 2: a quoted cell spans 22 lines"), "{notes:?}");
+        assert!(
+            notes[0].starts_with("line 2: a quoted cell spans 22 lines"),
+            "{notes:?}"
+        );
         assert_eq!(notes[3], "2 more quoted cells span over 20 lines");
         assert_eq!(fault("a\nb\n\0").map(|f| f.0), Some(3));
     }
@@ -271,10 +276,10 @@ mod tests {
             let (whole, pieces) = (read(&text, 1000), read(&text, piece));
             prop_assert_eq!(whole.fault(), pieces.fault());
             prop_assert_eq!((whole.line, whole.state), (pieces.line, pieces.state));
-            // With a closing quote the parser of the csv crate finds the same number of records less one line.
+            // One quote more closes it.
             if whole.state == State::Quoted && whole.fault.is_none() {
-                let closed = read(&format!("{text}\""), 1000);
-                prop_assert_eq!(closed.fault(), None);
+                let closed = format!("{text}\"");
+                prop_assert_eq!(read(&closed, 1000).fault(), None);
             }
         }
 

@@ -130,6 +130,16 @@ impl OnnxFile {
         })
     }
 
+    /// The files beside it that hold some of its constants.
+    pub fn external_files(&self) -> Vec<PathBuf> {
+        let mut beside = BTreeSet::new();
+        locations(self.graph(), &mut beside);
+        let paths = beside
+            .iter()
+            .filter_map(|l| external_path(self.folder.as_deref(), l).ok());
+        paths.collect()
+    }
+
     pub(crate) fn graph(&self) -> &GraphProto {
         self.proto.graph.as_ref().expect("checked by decode")
     }

@@ -107,10 +107,9 @@ fn directional(entry: &'static Entry, groups: &Groups<'_>, settings: &Settings) 
     let (mut sum, mut kept, mut left_out) = (0.0, Vec::new(), Vec::new());
     for (at, group) in groups.groups().iter().enumerate() {
         let all = group.cell.all();
-        if all.n == 0 || all.n < settings.min_n {
-            left_out.push(too_few(group, all.n, settings));
-        } else {
-            kept.push((at, group));
+        match too_few(groups, at, all.n, settings) {
+            Some(left) => left_out.push(left),
+            None => kept.push((at, group)),
         }
     }
     let total = kept.iter().fold(Cell::default(), |a, g| a + g.1.cell);

@@ -72,8 +72,8 @@ fn disparity(entry: &'static Entry, groups: &Groups<'_>, settings: &Settings) ->
     let (mut left_out, mut parts) = (Vec::new(), Vec::new());
     for (at, group) in groups.groups().iter().enumerate() {
         let n = strata.iter().map(|s| s.0[at].all().n).sum();
-        if n < settings.min_n.max(1) {
-            left_out.push(too_few(group, n, settings));
+        if let Some(left) = too_few(groups, at, n, settings) {
+            left_out.push(left);
             continue;
         }
         let (mut sum, mut variance, mut samples) = (0.0, 0.0, Vec::new());

@@ -39,7 +39,7 @@
 //! # Ok::<(), proofmark_audit::AuditError>(())
 //! ```
 
-use super::contrast::blank;
+use super::contrast::{blank, too_few};
 use super::strata::cells;
 use super::{Entry, Ideal, Need, Run};
 use crate::figure::{
@@ -61,13 +61,20 @@ pub(crate) static ENTRIES: &[Entry] = &[Entry {
 
 fn standardised(entry: &'static Entry, groups: &Groups<'_>, settings: &Settings) -> Vec<Figure> {
     let cells = cells(groups);
-    let blank = blank(entry, groups, Vec::new());
+    let small = (0..groups.groups().len())
+        .filter(|at| groups.share(*at) < settings.min_share)
+        .filter_map(|at| too_few(groups, at, groups.groups()[at].cell.all().n, settings));
+    let blank = blank(entry, groups, small.collect::<Vec<_>>());
     let names: Vec<&str> = groups.groups().iter().map(|g| g.name.as_str()).collect();
     let mut all = Vec::new();
     let mut farthest: Option<Figure> = None;
     let mut parts = Vec::new();
-    for a in 0..names.len() {
-        for b in a + 1..names.len() {
+    // As many pairs as that nobody reads; the headline is over all of them.
+    let listed = names.len() <= settings.detail_groups;
+    let large = |at: &usize| groups.share(*at) >= settings.min_share;
+    let counted: Vec<usize> = (0..names.len()).filter(large).collect();
+    for (place, a) in counted.iter().copied().enumerate() {
+        for b in counted[place + 1..].iter().copied() {
             let pair = vec![names[a].to_owned(), names[b].to_owned()];
             let figure = match difference(&cells, a, b, settings) {
                 Ok((mean, n)) => {
@@ -97,7 +104,9 @@ fn standardised(entry: &'static Entry, groups: &Groups<'_>, settings: &Settings)
             if figure.value.is_ok() && farthest.as_ref().is_none_or(|f| size(&figure) > size(f)) {
                 farthest = Some(figure.clone());
             }
-            all.push(figure);
+            if listed {
+                all.push(figure);
+            }
         }
     }
     all.push(match farthest {

@@ -45,6 +45,7 @@
 //! ```
 
 use std::cmp::Ordering;
+use std::sync::Arc;
 
 use proofmark_domain::Seed;
 use proofmark_stats::random::{Purpose, Stream, StreamKey};
@@ -99,7 +100,7 @@ fn consistency(entry: &'static Entry, table: &Table, settings: &Settings) -> Vec
         basis: mean.as_ref().map_or_else(|_| Basis::nothing(), basis),
         value: mean.map(|m| m.value),
         n: vec![asked.len() as u64],
-        left_out: Vec::new(),
+        left_out: Arc::default(),
         persons_left_out: (rows.len() - asked.len()) as u64,
         persons: rows.len() as u64,
     }]

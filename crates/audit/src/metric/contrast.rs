@@ -1,8 +1,10 @@
 //! The contrasts that every statistic has.
 
+use std::sync::Arc;
+
 use super::{Contrast, Entry, Of, Rows, Statistic};
 use crate::figure::{Basis, Comparison, Estimate, Family, Figure, Form, LeftOut, Part, Reason};
-use crate::{Group, Groups, Settings};
+use crate::{Groups, Settings};
 
 /// The statistic computed last: its seven entries stand next to each other in the list of metrics.
 #[derive(Default)]
@@ -25,7 +27,7 @@ impl Last {
 #[derive(Clone)]
 pub(crate) struct Parts {
     pub(crate) known: Vec<Part>,
-    pub(crate) left_out: Vec<LeftOut>,
+    pub(crate) left_out: Arc<[LeftOut]>,
     pub(crate) overall: Result<Part, Reason>,
 }
 
@@ -48,14 +50,10 @@ impl Statistic {
             Of::Mean(mean) => Estimate::Mean(mean(rows, settings)?),
             Of::Root(mean) => Estimate::Root(mean(rows, settings)?),
         };
-        let n = estimate.denominator().n;
-        if n == 0 || n < settings.min_n {
-            return Err(Reason::TooFew {
-                n,
-                min_n: settings.min_n.max(1),
-            });
+        match refused(groups, at, estimate.denominator().n, settings) {
+            Some(reason) => Err(reason),
+            None => Ok(estimate),
         }
-        Ok(estimate)
     }
 
     /// Of every group and of all together.
@@ -82,26 +80,51 @@ impl Statistic {
         });
         Parts {
             known,
-            left_out,
+            left_out: left_out.into(),
             overall,
         }
     }
 }
 
-/// A group with fewer members than the policy asks for.
-pub(crate) fn too_few(group: &Group, n: u64, settings: &Settings) -> LeftOut {
-    LeftOut {
-        group: group.name.clone(),
-        persons: group.cell.all().n,
-        reason: Reason::TooFew {
+/// Why a group of which so many are in the denominator is left out, if it is; without a group it is all together.
+fn refused(groups: &Groups<'_>, at: Option<usize>, n: u64, settings: &Settings) -> Option<Reason> {
+    let min_share = settings.min_share;
+    match at.map(|at| (groups.share(at), groups.groups()[at].cell.all().n)) {
+        Some((share, n)) if share < min_share => Some(Reason::SmallShare {
+            n,
+            share,
+            min_share,
+        }),
+        _ if n == 0 || n < settings.min_n => Some(Reason::TooFew {
             n,
             min_n: settings.min_n.max(1),
-        },
+        }),
+        _ => None,
     }
 }
 
+/// The same, as a figure tells it.
+pub(crate) fn too_few(
+    groups: &Groups<'_>,
+    at: usize,
+    n: u64,
+    settings: &Settings,
+) -> Option<LeftOut> {
+    let group = &groups.groups()[at];
+    refused(groups, Some(at), n, settings).map(|reason| LeftOut {
+        group: group.name.clone(),
+        persons: group.cell.all().n,
+        reason,
+    })
+}
+
 /// A figure of a grouping without groups, value or basis yet.
-pub(crate) fn blank(entry: &'static Entry, groups: &Groups<'_>, left_out: Vec<LeftOut>) -> Figure {
+pub(crate) fn blank(
+    entry: &'static Entry,
+    groups: &Groups<'_>,
+    left_out: impl Into<Arc<[LeftOut]>>,
+) -> Figure {
+    let left_out = left_out.into();
     let unknown = groups.unknown().n;
     let persons_left_out = unknown + left_out.iter().map(|l| l.persons).sum::<u64>();
     Figure {
@@ -128,6 +151,7 @@ pub(crate) fn figures(
 ) -> Vec<Figure> {
     let parts = last.parts(statistic, groups, settings);
     let figure = blank(entry, groups, parts.left_out.clone());
+    let listed = groups.groups().len() <= settings.detail_groups;
     match contrast {
         Contrast::Plain => plain(statistic, parts, groups, &figure),
         Contrast::Difference => vec![between(statistic.id, Form::Difference, parts, figure)],
@@ -136,7 +160,15 @@ pub(crate) fn figures(
             let against = parts.overall.clone();
             let ratio = contrast == Contrast::RatioToOverall;
             let to = [Comparison::GroupToOverall, Comparison::MostToOverall];
-            compared(statistic.id, ratio, &parts.known, against, to, &figure)
+            compared(
+                statistic.id,
+                ratio,
+                &parts.known,
+                against,
+                to,
+                listed,
+                &figure,
+            )
         }
         Contrast::DifferenceToReference | Contrast::RatioToReference => {
             let Some(reference) = groups.reference() else {
@@ -147,7 +179,7 @@ pub(crate) fn figures(
             let at = parts.iter().position(|p| p.group == Some(reference));
             let against = at.map_or(Err(Reason::NothingToCompareWith), |at| Ok(parts.remove(at)));
             let to = [Comparison::GroupToReference, Comparison::MostToReference];
-            compared(statistic.id, ratio, &parts, against, to, &figure)
+            compared(statistic.id, ratio, &parts, against, to, listed, &figure)
         }
     }
 }
@@ -166,20 +198,20 @@ fn plain(statistic: &Statistic, parts: Parts, groups: &Groups<'_>, blank: &Figur
         comparison,
         groups: vec![name.to_owned()],
         n: vec![match reason {
-            Reason::TooFew { n, .. } => n,
+            Reason::TooFew { n, .. } | Reason::SmallShare { n, .. } => n,
             _ => 0,
         }],
         value: Err(reason),
         ..blank.clone()
     };
     let mut with = parts.known.into_iter().peekable();
-    let mut without = parts.left_out.into_iter();
+    let mut without = parts.left_out.iter();
     let mut all = Vec::new();
     for at in 0..groups.groups().len() {
         if let Some(part) = with.next_if(|p| p.group == Some(at)) {
             all.push(one(part, Comparison::Group));
         } else if let Some(left) = without.next() {
-            all.push(none(&left.group, left.reason, Comparison::Group));
+            all.push(none(&left.group, left.reason.clone(), Comparison::Group));
         }
     }
     all.push(match parts.overall {
@@ -238,13 +270,14 @@ pub(crate) fn quotient(a: f64, b: f64) -> Result<f64, Reason> {
     }
 }
 
-/// Every part with one other, then the farthest of them.
+/// Every part with one other, if they are to be listed, then the farthest of them.
 fn compared(
     rate: &'static str,
     ratio: bool,
     parts: &[Part],
     against: Result<Part, Reason>,
     [each, most]: [Comparison; 2],
+    listed: bool,
     blank: &Figure,
 ) -> Vec<Figure> {
     let Ok(against) = against else {
@@ -282,8 +315,8 @@ fn compared(
     };
     // How far from fair: 0 is not at all.
     let distance = |v: f64| if ratio { 1.0 - closeness(v) } else { v.abs() };
-    let mut all: Vec<Figure> = parts
-        .iter()
+    let each_part = parts.iter().filter(|_| listed);
+    let mut all: Vec<Figure> = each_part
         .map(|p| figure(each, form, vec![p.clone()], p, value(p)))
         .collect();
     let mut farthest: Option<(f64, &Part)> = None;

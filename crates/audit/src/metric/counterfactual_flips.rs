@@ -39,6 +39,8 @@
 //! # Ok::<(), proofmark_audit::AuditError>(())
 //! ```
 
+use std::sync::Arc;
+
 use super::{Entry, Ideal, Need, Run};
 use crate::figure::{
     Basis, Comparison, Estimate, Family, Figure, Form, Part, Reason, SIGNED_UNIT, mean,
@@ -134,7 +136,7 @@ fn blank(entry: &'static Entry, table: &Table) -> Figure {
         value: Err(Reason::TooFew { n: 0, min_n: 1 }),
         n: Vec::new(),
         basis: Basis::nothing(),
-        left_out: Vec::new(),
+        left_out: Arc::default(),
         persons_left_out: 0,
         persons: table.id().map_or(0, |i| i.levels().len() as u64),
     }

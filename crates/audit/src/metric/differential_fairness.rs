@@ -102,8 +102,8 @@ pub(super) fn epsilon(
         .map(|_| Family::among(outcomes.rate, Vec::new()));
     for (at, group) in groups.groups().iter().enumerate() {
         let all = group.cell.all();
-        if all.n == 0 || all.n < settings.min_n {
-            left_out.push(too_few(group, all.n, settings));
+        if let Some(left) = too_few(groups, at, all.n, settings) {
+            left_out.push(left);
             continue;
         }
         let shares = outcomes.of.map(|of| Share {

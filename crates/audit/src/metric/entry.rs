@@ -5,7 +5,7 @@ use crate::figure::{Folded, Mean};
 use crate::{AuditError, Cell, Figure, Groups, Reason, Settings, Share, Table};
 
 /// A column that a metric cannot do without.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Need {
     /// Decisions.
     Decision,
@@ -28,6 +28,15 @@ pub enum Need {
 }
 
 impl Need {
+    /// What a row of a table may lack, and is then left out of the metrics that need it.
+    pub(crate) const OF_ROWS: [Self; 5] = [
+        Self::Decision,
+        Self::Label,
+        Self::Score,
+        Self::Target,
+        Self::Features,
+    ];
+
     /// What it is called in a message, and where it comes from.
     pub fn describe(self) -> &'static str {
         match self {

@@ -118,8 +118,8 @@ fn both(
         let blank = blank(entry, groups, parts.left_out.clone());
         between(rate.id, form, parts, blank)
     });
-    let mut left_out = tpr.left_out.clone();
-    for left in &fpr.left_out {
+    let mut left_out = tpr.left_out.to_vec();
+    for left in fpr.left_out.iter() {
         if left_out.iter().all(|l| l.group != left.group) {
             left_out.push(left.clone());
         }
@@ -170,8 +170,8 @@ fn to_reference(entry: &'static Entry, groups: &Groups<'_>, settings: &Settings)
         &false_positive_rate::STATISTIC,
     ];
     let [tpr, fpr] = rates.map(|rate| rate.parts(groups, settings));
-    let mut left_out = tpr.left_out.clone();
-    for left in &fpr.left_out {
+    let mut left_out = tpr.left_out.to_vec();
+    for left in fpr.left_out.iter() {
         if left_out.iter().all(|l| l.group != left.group) {
             left_out.push(left.clone());
         }

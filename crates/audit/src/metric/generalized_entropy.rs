@@ -45,6 +45,8 @@
 //! # Ok::<(), proofmark_audit::AuditError>(())
 //! ```
 
+use std::sync::Arc;
+
 use proofmark_domain::Interval;
 
 use super::contrast::blank;
@@ -185,7 +187,7 @@ pub(super) fn whole(entry: &'static Entry, table: &Table, alpha: f64) -> Figure 
         value,
         n: vec![cell.all().n],
         basis,
-        left_out: Vec::new(),
+        left_out: Arc::default(),
         persons_left_out: 0,
         persons: cell.all().n,
     }
@@ -201,8 +203,8 @@ pub(super) fn parted(
     let (mut parts, mut left_out, mut n) = (Vec::<Part>::new(), Vec::new(), 0);
     for (at, group) in groups.groups().iter().enumerate() {
         let all = group.cell.all();
-        if all.n == 0 || all.n < settings.min_n {
-            left_out.push(super::contrast::too_few(group, all.n, settings));
+        if let Some(left) = super::contrast::too_few(groups, at, all.n, settings) {
+            left_out.push(left);
             continue;
         }
         parts.push(Part {

@@ -78,7 +78,8 @@ fn to_highest(
     let blank = blank(entry, groups, parts.left_out.clone());
     let mut all = Vec::new();
     if let Some((highest, _)) = extremes(&parts.known).filter(|_| parts.known.len() > 1) {
-        for part in &parts.known {
+        let listed = groups.groups().len() <= settings.detail_groups;
+        for part in parts.known.iter().filter(|_| listed) {
             all.push(Figure {
                 comparison: Comparison::GroupToHighest,
                 groups: vec![part.name.clone(), highest.name.clone()],

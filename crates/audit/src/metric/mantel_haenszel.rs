@@ -67,8 +67,8 @@ fn odds(entry: &'static Entry, groups: &Groups<'_>, settings: &Settings) -> Vec<
     let (mut left_out, mut parts) = (Vec::<LeftOut>::new(), Vec::new());
     for (at, group) in all.iter().enumerate().filter(|g| g.0 != reference) {
         let n = group.cell.all().n;
-        if n < settings.min_n.max(1) {
-            left_out.push(too_few(group, n, settings));
+        if let Some(left) = too_few(groups, at, n, settings) {
+            left_out.push(left);
             continue;
         }
         match common(&cells, at, reference) {

@@ -1,11 +1,13 @@
 //! An audit report as people and machines want it.
 
+mod impact;
 mod json;
 mod most;
 mod svg;
 mod table;
 pub mod text;
 
+pub use impact::{Impact, impact, impact_csv, impact_table};
 pub use json::json;
 pub use svg::svg;
 pub use table::table;

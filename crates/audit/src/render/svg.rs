@@ -12,6 +12,8 @@ const BAR: f64 = 16.0;
 const STEP: f64 = 24.0;
 const TITLE: f64 = 34.0;
 const AXIS: f64 = 30.0;
+/// Bars of a panel at most.
+const BARS: usize = 100;
 /// Characters of a name before it is cut.
 const LONGEST: usize = 30;
 
@@ -28,7 +30,11 @@ pub fn svg(report: &AuditReport) -> String {
                 .filter_map(|g| Some((*g, g.rates.iter().find(|r| r.metric == *rate)?)))
                 .collect();
             if bars.iter().any(|b| b.1.share && b.1.value.is_some()) {
-                let title = format!("{rate} by {}", attribute.attribute);
+                let more = match bars.len().saturating_sub(BARS + 1) {
+                    0 => String::new(),
+                    n => format!(" (the {BARS} largest; {n} more)"),
+                };
+                let title = format!("{rate} by {}{more}", attribute.attribute);
                 top = panel(&mut body, top, &title, &bars);
             }
         }
@@ -46,7 +52,7 @@ pub fn svg(report: &AuditReport) -> String {
 
 /// One rate of one attribute; returns where the next begins.
 fn panel(body: &mut String, top: f64, title: &str, bars: &[(&GroupFacts, &Rate)]) -> f64 {
-    let groups: Vec<&(&GroupFacts, &Rate)> = bars.iter().filter(|b| !b.0.overall).collect();
+    let groups: Vec<&(&GroupFacts, &Rate)> = largest(bars);
     let first = top + TITLE;
     let bottom = first + STEP * groups.len() as f64;
     let _ = writeln!(
@@ -78,6 +84,15 @@ fn panel(body: &mut String, top: f64, title: &str, bars: &[(&GroupFacts, &Rate)]
         );
     }
     bottom + AXIS
+}
+
+/// The bars of the largest groups in their order: a chart of more is taller than anybody's screen.
+fn largest<'b, 'g>(bars: &'b [(&'g GroupFacts, &'g Rate)]) -> Vec<&'b (&'g GroupFacts, &'g Rate)> {
+    let mut all: Vec<(usize, _)> = bars.iter().filter(|b| !b.0.overall).enumerate().collect();
+    all.sort_by_key(|(_, bar)| std::cmp::Reverse(bar.0.n));
+    all.truncate(BARS);
+    all.sort_by_key(|(at, _)| *at);
+    all.into_iter().map(|(_, bar)| bar).collect()
 }
 
 fn bar(body: &mut String, top: f64, group: &GroupFacts, rate: &Rate) {

@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::fmt::Write as _;
 
 use proofmark_domain::{Interval, Verdict};
@@ -6,9 +7,12 @@ use super::SHOWN;
 use super::most::most;
 use super::text::{grid, grids, plain};
 use crate::AuditReport;
-use crate::measure::MOST_LISTED;
+use crate::groups::percent;
 use crate::metric::{self, Contrast, Run};
 use crate::report::{AttributeFacts, Gate, GroupFacts, Metric, Rate, Status};
+
+/// Groups of an attribute that are shown at most.
+const LISTED: usize = 50;
 
 /// Subgroups of a scan that are shown.
 const FOUND: usize = 5;
@@ -25,6 +29,7 @@ pub fn table(report: &AuditReport, colour: bool) -> String {
         text.push_str(", weighted");
     }
     text.push('\n');
+    missing(report, &mut text);
     origin(report, &mut text);
     for attribute in &report.attributes {
         groups(report, attribute, &mut text);
@@ -44,6 +49,41 @@ pub fn table(report: &AuditReport, colour: bool) -> String {
     notes(report, &mut text);
     gates(report, colour, &mut text);
     text
+}
+
+/// Columns without a value here and there, and what looks wrong.
+fn missing(report: &AuditReport, text: &mut String) {
+    for one in &report.table.missing {
+        let markers = one.markers.iter().map(|(marker, n)| match marker.as_str() {
+            "" => format!("empty {n}"),
+            marker => format!("`{}` {n}", plain(marker)),
+        });
+        let markers: Vec<String> = markers.collect();
+        let what = match one.role.as_str() {
+            "group" => "of unknown group",
+            "stratum" => "of unknown stratum",
+            "filter" | "weights" => "left out",
+            _ if report.settings.suppress > 1 || report.pairs.is_some() => "left out",
+            _ => "left out of what needs it",
+        };
+        let _ = match one.rows {
+            Some(n) => writeln!(
+                text,
+                "missing: `{}` in {n} {}, {what} ({})",
+                plain(&one.column),
+                if n == 1 { "row" } else { "rows" },
+                markers.join(", ")
+            ),
+            None => writeln!(
+                text,
+                "missing: `{}` in some rows, {what}",
+                plain(&one.column)
+            ),
+        };
+    }
+    for note in &report.table.notes {
+        let _ = writeln!(text, "note: {}", plain(note));
+    }
 }
 
 /// Where the rows come from, if not from a plain table.
@@ -94,7 +134,8 @@ fn origin(report: &AuditReport, text: &mut String) {
 
 fn groups(report: &AuditReport, attribute: &AttributeFacts, text: &mut String) {
     let own = |g: &&GroupFacts| g.attribute == attribute.attribute;
-    let rows: Vec<&GroupFacts> = report.groups.iter().filter(own).collect();
+    let everybody: Vec<&GroupFacts> = report.groups.iter().filter(own).collect();
+    let rows = largest(&everybody);
     let rate_of = |group: &'_ GroupFacts, rate: &str| -> Option<Rate> {
         group.rates.iter().find(|r| r.metric == rate).cloned()
     };
@@ -120,6 +161,13 @@ fn groups(report: &AuditReport, attribute: &AttributeFacts, text: &mut String) {
     for grid in grids(&columns) {
         let _ = write!(text, "\n{grid}");
     }
+    if rows.len() < everybody.len() {
+        let _ = writeln!(
+            text,
+            "  the {LISTED} largest of {} groups; the report has all",
+            attribute.groups
+        );
+    }
     match attribute.unknown {
         Some(0) => {}
         Some(n) => {
@@ -127,13 +175,30 @@ fn groups(report: &AuditReport, attribute: &AttributeFacts, text: &mut String) {
         }
         None => text.push_str("  how many are of unknown group, and left out, is suppressed\n"),
     }
-    if attribute.groups > MOST_LISTED as u64 {
+    let detail = report.settings.measured.detail_groups;
+    if attribute.groups > detail as u64 {
         let _ = writeln!(
             text,
-            "  more than {MOST_LISTED} groups: how each compares with all together, the highest or a reference is not listed"
+            "  more than {detail} groups: how each compares with all together, the highest or a reference is not listed \
+             (`--detail-groups {}` lists it)",
+            attribute.groups
         );
     }
-    most(report, attribute, &rows, text);
+    most(report, attribute, &everybody, text);
+}
+
+/// The groups of most members in their order, and all together.
+fn largest<'g>(groups: &[&'g GroupFacts]) -> Vec<&'g GroupFacts> {
+    let mut order: Vec<usize> = (0..groups.len())
+        .filter(|at| !groups[*at].overall)
+        .collect();
+    order.sort_by_key(|at| std::cmp::Reverse(groups[*at].n));
+    order.truncate(LISTED);
+    let shown = |at: usize| groups[at].overall || order.contains(&at);
+    (0..groups.len())
+        .filter(|at| shown(*at))
+        .map(|at| groups[at])
+        .collect()
 }
 
 /// Whether there is room for a rate: beside the decisions not for the scores above their median.
@@ -280,11 +345,19 @@ fn gates(report: &AuditReport, colour: bool, text: &mut String) {
     if report.gates.iter().any(|g| g.judge == "point") {
         text.push_str("  a point rule compares the value alone and says nothing of chance\n");
     }
+    // What compares values alone has no confidence.
+    let by = if report.gates.iter().all(|g| g.judge == "point") {
+        "values alone, without regard to chance".to_owned()
+    } else {
+        format!(
+            "at {} %, all requirements together",
+            100.0 * report.settings.level
+        )
+    };
     let _ = writeln!(
         text,
-        "\nverdict: {} (at {} %, all requirements together)",
-        paint(&verdict.to_string(), verdict, colour),
-        100.0 * report.settings.level
+        "\nverdict: {} ({by})",
+        paint(&verdict.to_string(), verdict, colour)
     );
 }
 
@@ -315,8 +388,14 @@ fn paint(word: &str, verdict: Verdict, colour: bool) -> String {
 
 fn notes(report: &AuditReport, text: &mut String) {
     let mut told: Vec<String> = Vec::new();
+    let mut seen: HashSet<(&str, &str)> = HashSet::new();
+    let mut most = 0;
     for metric in &report.metrics {
+        most = most.max(metric.groups_left_out.unwrap_or(0));
         for left in &metric.left_out {
+            if !seen.insert((&metric.attribute, &left.group)) {
+                continue;
+            }
             let persons = left
                 .persons
                 .map_or_else(|| "few".to_owned(), |n| n.to_string());
@@ -325,15 +404,23 @@ fn notes(report: &AuditReport, text: &mut String) {
                 plain(&metric.attribute),
                 plain(&left.group)
             );
-            if !told.contains(&line) {
-                told.push(line);
-            }
+            told.push(line);
         }
     }
     if !told.is_empty() {
+        let more = (told.len().max(most as usize)).saturating_sub(LISTED);
+        told.truncate(LISTED);
+        let more = match more {
+            0 => String::new(),
+            n => format!(", and at least {n} more"),
+        };
+        let share = match report.settings.measured.min_share {
+            0.0 => String::new(),
+            share => format!(" or less than {} of all", percent(share)),
+        };
         let _ = writeln!(
             text,
-            "\nleft out of some or all figures, fewer than {} in the denominator: {}",
+            "\nleft out of some or all figures, fewer than {} in the denominator{share}: {}{more}",
             report.settings.measured.min_n,
             told.join(", ")
         );

@@ -1,6 +1,7 @@
 //! Judging a report again: by another tolerance, or together with other tables.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::{AuditReport, Gate, Metric, attack};
 use crate::judge::check_level;
@@ -32,22 +33,29 @@ impl AuditReport {
         if self.settings.suppress > 1 {
             return self.taken_over(&requirements, level, elsewhere);
         }
-        let figures: Vec<Figure> = self
-            .metrics
-            .iter()
-            .filter(|m| m.headline)
-            .map(figure)
-            .collect::<Result<_, _>>()?;
+        let gates = |r: &Requirement, m: &Metric| {
+            m.headline
+                && r.metric == m.metric
+                && r.attribute.as_ref().is_none_or(|a| *a == m.attribute)
+        };
         if let Some(missing) = requirements
             .iter()
-            .find(|r| !figures.iter().any(|f| r.gates(f)))
+            .find(|r| !self.metrics.iter().any(|m| gates(r, m)))
         {
             return Err(AuditError::Report(format!(
                 "it has no figure for `{missing}`"
             )));
         }
-        let gated = |f: &Figure| requirements.iter().any(|r| r.gates(f));
-        let figures: Vec<Figure> = figures.into_iter().filter(gated).collect();
+        let gated = |m: &&Metric| requirements.iter().any(|r| gates(r, m));
+        let figures: Vec<Figure> = self
+            .metrics
+            .iter()
+            .filter(gated)
+            .map(|m| {
+                self.refuse_untold(m)?;
+                figure(m)
+            })
+            .collect::<Result<_, _>>()?;
         let mut gates = Vec::new();
         let judged = judge(&figures, &requirements, level, elsewhere.unwrap_or(0));
         for (figure, judgement) in figures.iter().zip(&judged) {
@@ -108,6 +116,23 @@ impl AuditReport {
         }
     }
 
+    /// Of many groups a report tells what figures are made of only where something gated them.
+    fn refuse_untold(&self, told: &Metric) -> Result<(), AuditError> {
+        let own = self
+            .attributes
+            .iter()
+            .find(|a| a.attribute == told.attribute);
+        let detail = self.settings.measured.detail_groups as u64;
+        if told.value.is_none() || told.basis.is_some() || own.is_none_or(|a| a.groups <= detail) {
+            return Ok(());
+        }
+        Err(AuditError::Report(format!(
+            "it does not tell what `{}` of `{}` is made of, as nothing gated it and there are more than {detail} groups: \
+             audit the table again with that requirement, or with more `detail_groups`",
+            told.metric, told.attribute
+        )))
+    }
+
     /// Why there is nothing to judge.
     fn why(&self, figure: &Figure, unjudged: bool) -> Option<String> {
         let own = |m: &&Metric| {
@@ -158,7 +183,7 @@ fn figure(told: &Metric) -> Result<Figure, AuditError> {
         value: told.value.ok_or(Reason::NothingToCompareWith),
         n: told.n.clone(),
         basis,
-        left_out: Vec::new(),
+        left_out: Arc::default(),
         persons_left_out: told.persons_left_out.unwrap_or(0),
         persons: told.persons.unwrap_or(0),
     })

@@ -1,5 +1,7 @@
 //! From figures and judgements to the report.
 
+use std::collections::{BTreeMap, HashMap};
+
 use proofmark_domain::Verdict;
 
 use super::counts::Kind;
@@ -10,11 +12,11 @@ use super::{
     attack, no_interval,
 };
 use crate::judge::check_level;
-use crate::metric;
+use crate::metric::{self, Need};
 use crate::robustness::Attacked;
 use crate::{
-    AuditError, By, Cell, Comparison, Estimate, Figure, Groups, Judgement, Measured, PairTests,
-    Part, Requirement, Settings, Table, judge, measure,
+    AuditError, By, Cell, Comparison, Estimate, Figure, Groups, Judgement, Measured, Missing,
+    PairTests, Part, Requirement, Settings, Table, judge, measure,
 };
 
 /// The level of the intervals that every figure has by itself.
@@ -76,6 +78,12 @@ fn assemble(
         requirements: checked(table, asked)?,
         ..asked.clone()
     };
+    // What is suppressed must not be found by subtracting tables of different rows, and pairs are of whole persons.
+    let one_for_all = asked.suppress > 1 || table.variant().is_some();
+    let complete = one_for_all
+        .then(|| table.complete(&Need::OF_ROWS))
+        .flatten();
+    let table = complete.as_ref().map_or(table, |c| &c.0);
     let mut measured = measure(table, settings)?;
     if let Some(attacked) = attacked {
         attack::extend(&mut measured, attacked, settings)?;
@@ -112,7 +120,16 @@ fn assemble(
         adjust_among_shown(&mut judged, &measured.figures, &hidden, &asked);
     }
     hidden.refuse_nothing_left(table, &measured.groupings)?;
+    let mut rates: HashMap<(&str, &str), Vec<usize>> = HashMap::new();
+    for (at, figure) in measured.figures.iter().enumerate() {
+        if let (true, [group]) = (is_rate(figure), figure.groups.as_slice()) {
+            let of = rates.entry((figure.attribute.as_str(), group.as_str()));
+            of.or_default().push(at);
+        }
+    }
     let writer = Writer {
+        rates,
+        detail: settings.detail_groups,
         attack: attacked.map(AttackFacts::new),
         pairs: PairFacts::new(table, hidden.pairs())?,
         measured: &measured,
@@ -189,6 +206,10 @@ fn shown_if<T: Clone>(shown: bool, all: &[T]) -> Vec<T> {
 }
 
 struct Writer<'a> {
+    /// Places of the rates of each group, by attribute and name; those of all together among them.
+    rates: HashMap<(&'a str, &'a str), Vec<usize>>,
+    /// Groups up to which everything is told.
+    detail: usize,
     attack: Option<AttackFacts>,
     pairs: Option<PairFacts>,
     measured: &'a Measured<'a>,
@@ -197,6 +218,14 @@ struct Writer<'a> {
     hidden: &'a Hidden,
     asked: &'a Asked,
     seed: u64,
+}
+
+/// What is counted of a group: over everybody, over those decided, over those labelled, and over those who are both.
+struct GroupCounts {
+    everybody: Cell,
+    decided: Cell,
+    labelled: Cell,
+    both: Cell,
 }
 
 /// Whether a figure is a number of one group rather than a comparison.
@@ -217,6 +246,8 @@ impl Writer<'_> {
                 name: table.source().to_owned(),
                 rows: table.rows() as u64,
                 filtered: table.filtered(),
+                missing: self.missing(table),
+                notes: table.notes().to_vec(),
                 weighted: table.weights().is_some(),
                 origin: table.origin().cloned(),
             },
@@ -266,6 +297,20 @@ impl Writer<'_> {
         }
     }
 
+    fn missing(&self, table: &Table) -> Vec<Missing> {
+        let told = self.asked.suppress <= 1;
+        let one = |m: &Missing| Missing {
+            rows: m.rows.filter(|_| told),
+            markers: if told {
+                m.markers.clone()
+            } else {
+                BTreeMap::new()
+            },
+            ..m.clone()
+        };
+        table.missing().iter().map(one).collect()
+    }
+
     fn gates(&self) -> Vec<Gate> {
         let mut gates = Vec::new();
         for (figure, judgement) in self.measured.figures.iter().zip(self.judged) {
@@ -307,6 +352,16 @@ impl Writer<'_> {
             .collect()
     }
 
+    /// Whether an attribute has more groups than everything is told of.
+    fn is_large(&self, attribute: &str) -> bool {
+        let own = self
+            .measured
+            .groupings
+            .iter()
+            .find(|g| g.attribute() == attribute);
+        own.is_some_and(|g| g.groups().len() > self.detail)
+    }
+
     fn metric(&self, figure: &Figure, judged: &Judgement, shown: &Judgement) -> Metric {
         let hidden = self.hidden.figure(figure);
         let status = if !judged.is_exploratory() {
@@ -323,7 +378,7 @@ impl Writer<'_> {
             Status::Exploratory
         };
         let secret = hidden || self.hidden.anything(&figure.attribute);
-        let left_out = figure.left_out.iter().filter(|_| !secret);
+        let left_out = figure.left_out.iter().filter(|_| !secret).take(self.detail);
         Metric {
             metric: figure.metric.to_owned(),
             attribute: figure.attribute.clone(),
@@ -348,32 +403,54 @@ impl Writer<'_> {
                     reason: self.hidden.reason(&l.reason),
                 })
                 .collect(),
+            groups_left_out: (!secret).then_some(figure.left_out.len() as u64),
             persons_left_out: (!secret).then_some(figure.persons_left_out),
             share_left_out: (!secret).then(|| figure.share_left_out()),
             persons: (!secret).then_some(figure.persons),
             tests: PairTests::of(figure, self.seed).filter(|_| self.asked.suppress <= 1),
             basis: (figure.comparison.is_headline()
                 && self.asked.suppress <= 1
-                && figure.value.is_ok())
+                && figure.value.is_ok()
+                && (!judged.is_exploratory() || !self.is_large(&figure.attribute)))
             .then(|| figure.basis.clone()),
         }
     }
 
     fn groups(&self, grouping: &Groups<'_>, table: &Table) -> Vec<GroupFacts> {
-        let mut all = Vec::new();
-        for group in grouping.groups() {
-            all.push(self.group(grouping, &group.name, &group.cell, false, table));
-        }
-        let overall = grouping.overall();
-        all.push(self.group(grouping, OVERALL, overall, true, table));
-        all
+        // Where some rows lack a decision or a label, each count is of those that have what it counts.
+        let with = |needs: &[Need]| {
+            let (mut cells, overall) = grouping.cells_with(needs);
+            cells.push(overall);
+            cells
+        };
+        let counted = [
+            &[][..],
+            &[Need::Decision],
+            &[Need::Label],
+            &[Need::Decision, Need::Label],
+        ]
+        .map(with);
+        let names = grouping.groups().iter().map(|g| g.name.as_str());
+        let last = grouping.groups().len();
+        let all = names.chain([OVERALL]).enumerate();
+        all.map(|(at, name)| {
+            let [everybody, decided, labelled, both] = [0, 1, 2, 3].map(|c: usize| counted[c][at]);
+            let counts = GroupCounts {
+                everybody,
+                decided,
+                labelled,
+                both,
+            };
+            self.group(grouping, name, &counts, at == last, table)
+        })
+        .collect()
     }
 
     fn group(
         &self,
         grouping: &Groups<'_>,
         name: &str,
-        cell: &Cell,
+        counts: &GroupCounts,
         overall: bool,
         table: &Table,
     ) -> GroupFacts {
@@ -394,25 +471,29 @@ impl Writer<'_> {
         let labelled = table.label().is_some();
         let matrix = decided && labelled && shown(Kind::Joint);
         let counted = |shown: bool, n: u64| shown.then_some(n);
-        let rates = self.measured.figures.iter().zip(self.shown);
+        let places = self.rates.get(&(attribute, name)).into_iter().flatten();
+        let rates = places.map(|at| (&self.measured.figures[*at], &self.shown[*at]));
         GroupFacts {
             attribute: attribute.to_owned(),
             group: name.to_owned(),
             overall,
-            n: counted(shown(Kind::Size), cell.all().n),
-            weight: (table.weights().is_some() && shown(Kind::Size)).then(|| cell.all().weight),
+            n: counted(shown(Kind::Size), counts.everybody.all().n),
+            weight: (table.weights().is_some() && shown(Kind::Size))
+                .then(|| counts.everybody.all().weight),
             favourable: counted(
                 decided && shown(self.hidden.kind_of_decisions(attribute)),
-                cell.favourable().n,
+                counts.decided.favourable().n,
             ),
-            positives: counted(labelled && shown(Kind::Label), cell.positives().n),
-            tp: counted(matrix, cell.tp.n),
-            fp: counted(matrix, cell.fp.n),
-            fn_: counted(matrix, cell.fn_.n),
-            tn: counted(matrix, cell.tn.n),
+            positives: counted(
+                labelled && shown(Kind::Label),
+                counts.labelled.positives().n,
+            ),
+            tp: counted(matrix, counts.both.tp.n),
+            fp: counted(matrix, counts.both.fp.n),
+            fn_: counted(matrix, counts.both.fn_.n),
+            tn: counted(matrix, counts.both.tn.n),
             rates: rates
-                .filter(|(f, _)| f.comparison == comparison && f.attribute == attribute)
-                .filter(|(f, _)| f.groups.first().is_some_and(|g| g == name))
+                .filter(|(f, _)| f.comparison == comparison)
                 .map(|(f, shown)| self.rate(f, shown))
                 .collect(),
         }

@@ -19,7 +19,7 @@ use proofmark_domain::{Interval, Verdict};
 use serde::{Deserialize, Serialize};
 
 use crate::metric::{self, Need};
-use crate::{Basis, Origin, PairTests, Settings};
+use crate::{Basis, Missing, Origin, PairTests, Settings};
 
 /// The schema name every audit report carries.
 pub const AUDIT_SCHEMA: &str = "proofmark/audit/1";
@@ -137,6 +137,13 @@ pub struct TableFacts {
     pub rows: u64,
     /// Rows that filters left out.
     pub filtered: u64,
+    /// Columns in which some row has no value. A row without decision, label, score, target or feature is left out of the
+    /// metrics that need it; with cells suppressed, and in paired tables, of all of them.
+    #[serde(default)]
+    pub missing: Vec<Missing>,
+    /// What looks wrong in the file, and is no error.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// Whether rows are weighted.
     pub weighted: bool,
     /// The file, its digest, and how its columns were read; none for a table of arrays.
@@ -207,8 +214,11 @@ pub struct Metric {
     pub reason: Option<String>,
     /// Persons in the denominators of those groups.
     pub n: Vec<u64>,
-    /// Groups left out.
+    /// Groups left out; the first [`SettingFacts::measured`]`.detail_groups` of them where they are more.
     pub left_out: Vec<LeftOutGroup>,
+    /// How many groups are left out; none if suppressed.
+    #[serde(default)]
+    pub groups_left_out: Option<u64>,
     /// Persons left out: members of those groups, and those whose group is unknown.
     pub persons_left_out: Option<u64>,
     /// Their share of all.
@@ -218,7 +228,8 @@ pub struct Metric {
     /// What practice shows beside an impact ratio; none of other figures, of weighted tables, and where cells are suppressed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tests: Option<PairTests>,
-    /// What a headline is made of: all that its interval is computed from, at any level. None where cells are suppressed.
+    /// What a headline is made of: all that its interval is computed from, at any level. None where cells are suppressed, and
+    /// of an attribute of more than `detail_groups` groups only for what a requirement gates.
     pub basis: Option<Basis>,
 }
 

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::metric::Need;
 use crate::{AuditError, Table, UNKNOWN};
 
 /// A paired table: rows are variants of ids.
@@ -39,6 +40,9 @@ pub(super) fn ids(table: &Table) -> Option<Vec<Id<'_>>> {
         let (variants, first, flipped) = &mut seen[*code as usize];
         *variants += 1;
         let decision = table.decision().map(|d| d[row]);
+        if table.lacks(Need::Decision, row) {
+            continue;
+        }
         *flipped |= *variants > 1 && *first != decision;
         *first = first.or(decision);
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::pairs;
+use crate::metric::Need;
 use crate::robustness::Attacked;
 use crate::{AuditError, Outcome, Table};
 
@@ -106,6 +107,7 @@ pub fn samples<'a>(
 
 fn full(table: &Table, row: usize) -> SampleFacts {
     let owned = |value: Option<&str>| value.map(str::to_owned);
+    let had = |need| (!table.lacks(need, row)).then_some(());
     SampleFacts {
         id: table.row_name(row),
         groups: table
@@ -115,10 +117,10 @@ fn full(table: &Table, row: usize) -> SampleFacts {
             .collect(),
         variant: table.variant().and_then(|v| owned(v.value(row))),
         stratum: table.stratum().and_then(|s| owned(s.value(row))),
-        decision: table.decision().map(|d| d[row]),
-        score: table.score().map(|s| s[row]),
-        label: table.label().map(|l| l[row]),
-        target: table.target().map(|t| t[row]),
+        decision: had(Need::Decision).and_then(|()| Some(table.decision()?[row])),
+        score: had(Need::Score).and_then(|()| Some(table.score()?[row])),
+        label: had(Need::Label).and_then(|()| Some(table.label()?[row])),
+        target: had(Need::Target).and_then(|()| Some(table.target()?[row])),
         weight: table.weights().map(|w| w[row]),
         outcome: table.outcome().map(|o| {
             match o[row] {

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::counts::{Counts, Kind};
 use super::{AuditReport, GroupFacts};
+use crate::metric::Need;
 use crate::{Coded, Scan, ScanSettings, Subgroup, Table, Target};
 
 /// One scan: exploratory, whatever it finds.
@@ -74,6 +75,8 @@ impl AuditReport {
         if k < 2 {
             return true;
         }
+        let complete = table.complete(&Need::OF_ROWS);
+        let table = complete.as_ref().map_or(table, |c| &c.0);
         let kind = match target {
             Target::Selected => Kind::Decision,
             _ => Kind::Joint,

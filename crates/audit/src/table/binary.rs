@@ -3,88 +3,129 @@
 use proofmark_domain::nearest;
 
 use super::field::Field;
+use super::missing::Markers;
 
 const YES: [&str; 5] = ["1", "true", "yes", "t", "y"];
 const NO: [&str; 6] = ["0", "-1", "false", "no", "f", "n"];
 
+/// What a value counts as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Meaning {
+    Favourable,
+    Unfavourable,
+    Missing,
+}
+
+/// Which values are which, as far as that is stated.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Values {
+    pub(crate) favourable: Vec<String>,
+    pub(crate) unfavourable: Vec<String>,
+    /// Whatever is not favourable is unfavourable.
+    pub(crate) others: bool,
+    /// The unfavourable values are those of another column as well: this one may have another of its own instead.
+    pub(crate) shared: bool,
+}
+
 /// Reads a column of decisions or labels.
 pub(crate) struct Binary {
-    favourable: Vec<String>,
-    unfavourable: Vec<String>,
+    stated: Values,
     /// Every value met so far, and what it counts as.
-    seen: Vec<(String, bool)>,
+    seen: Vec<(String, Meaning)>,
     pub(crate) values: Vec<bool>,
 }
 
 impl Binary {
-    pub(crate) fn new(favourable: &[String], unfavourable: &[String]) -> Self {
+    pub(crate) fn new(stated: Values) -> Self {
         Self {
-            favourable: favourable.to_vec(),
-            unfavourable: unfavourable.to_vec(),
+            stated,
             seen: Vec::new(),
             values: Vec::new(),
         }
     }
 
-    /// One more value; the error is what was expected in its place.
-    pub(crate) fn push(&mut self, field: Field<'_>) -> Result<(), String> {
+    /// One more value; whether it is missing. The error is what was expected in its place.
+    pub(crate) fn push(&mut self, field: Field<'_>, markers: &Markers) -> Result<bool, String> {
         let text = field.text();
         let known = self.seen.iter().find(|(t, _)| *t == *text);
-        let value = if let Some((_, value)) = known {
-            *value
+        let meaning = if let Some((_, meaning)) = known {
+            *meaning
         } else {
-            let value = self.classify(field)?;
-            self.seen.push((text.into_owned(), value));
-            value
+            let meaning = self.classify(field, markers)?;
+            self.seen.push((text.into_owned(), meaning));
+            meaning
         };
-        self.values.push(value);
-        Ok(())
+        self.values.push(meaning == Meaning::Favourable);
+        Ok(meaning == Meaning::Missing)
     }
 
-    fn classify(&self, field: Field<'_>) -> Result<bool, String> {
+    fn classify(&self, field: Field<'_>, markers: &Markers) -> Result<Meaning, String> {
         let among = |values: &[String]| values.iter().any(|v| field.is(v));
-        if field.text().is_empty() {
-            return Err("a value in every row; leave such rows out with a filter".to_owned());
+        let Values {
+            favourable,
+            unfavourable,
+            others,
+            shared,
+        } = &self.stated;
+        // What is stated is a value, whatever it looks like.
+        if among(favourable) {
+            return Ok(Meaning::Favourable);
         }
-        if among(&self.favourable) {
-            return Ok(true);
+        let stated = among(unfavourable);
+        if !stated && markers.holds(field) {
+            return Ok(Meaning::Missing);
         }
-        if !self.unfavourable.is_empty() {
-            if among(&self.unfavourable) {
-                return Ok(false);
-            }
-            let stated = self.favourable.iter().chain(&self.unfavourable);
-            return Err(format!("one of the stated values: {}", list(stated)));
-        }
-        if self.favourable.is_empty() {
+        if favourable.is_empty() && unfavourable.is_empty() {
             return self.by_custom(field);
         }
-        match self.seen.iter().find(|(_, v)| !v) {
-            None => Ok(false),
-            Some((other, _)) if field.is(other) => Ok(false),
-            Some((other, _)) => {
-                let met = self.seen.iter().any(|(_, v)| *v);
-                let text = field.text();
-                let near = nearest(&self.favourable[0], [&*text]);
-                let note = match near {
-                    _ if met => String::new(),
-                    None => " (not met yet)".to_owned(),
-                    Some(near) => format!(" (not met yet; did you mean `{near}`?)"),
-                };
-                Err(format!(
-                    "{}{note} or `{other}`: this is a third value; say which ones count as unfavourable (`--unfavourable`)",
-                    list(&self.favourable)
-                ))
+        let first = self.all(Meaning::Unfavourable).next();
+        let alone = first.is_none_or(|other| field.is(other));
+        let unfavourable_so_far = match (shared, unfavourable.is_empty()) {
+            _ if *others => true,
+            (false, false) if stated => true,
+            (false, false) => {
+                let stated = favourable.iter().chain(unfavourable);
+                return Err(format!("one of the stated values: {}", list(stated)));
             }
+            (false, true) => alone,
+            // Either all are stated, or there is but one.
+            (true, _) => {
+                let mut met = self.all(Meaning::Unfavourable);
+                alone || stated && met.all(|other| unfavourable.contains(other))
+            }
+        };
+        if unfavourable_so_far {
+            return Ok(Meaning::Unfavourable);
         }
+        let met = self.seen.iter().any(|(_, v)| *v == Meaning::Favourable);
+        let text = field.text();
+        let note = match nearest(&favourable[0], [&*text]) {
+            _ if met => String::new(),
+            None => " (not met yet)".to_owned(),
+            Some(near) => format!(" (not met yet; did you mean `{near}`?)"),
+        };
+        Err(format!(
+            "{}{note} or `{}`: this is a third value; say which ones count as unfavourable (`--unfavourable`), or that \
+             all others do (`--others-unfavourable`)",
+            list(favourable),
+            first.map_or("", String::as_str)
+        ))
+    }
+
+    /// The values met that count as this.
+    fn all(&self, meaning: Meaning) -> impl Iterator<Item = &String> + Clone {
+        self.seen
+            .iter()
+            .filter(move |s| s.1 == meaning)
+            .map(|s| &s.0)
     }
 
     /// 1 and 0 and their like, when nothing is stated.
-    fn by_custom(&self, field: Field<'_>) -> Result<bool, String> {
+    fn by_custom(&self, field: Field<'_>) -> Result<Meaning, String> {
         let text = field.text().to_ascii_lowercase();
         let is = |values: &[&str]| values.iter().any(|v| *v == text || field.is(v));
         if is(&YES) {
-            return Ok(true);
+            return Ok(Meaning::Favourable);
         }
         if !is(&NO) {
             return Err(
@@ -92,26 +133,31 @@ impl Binary {
                     .to_owned(),
             );
         }
-        match self.seen.iter().find(|(_, v)| !v) {
-            Some((other, _)) if other.to_ascii_lowercase() != text && !field.is(other) => {
-                Err(format!(
-                    "`{other}` as before: this is a third value; say which one is favourable (`--favourable`)"
-                ))
-            }
-            _ => Ok(false),
+        match self.all(Meaning::Unfavourable).next() {
+            Some(other) if other.to_ascii_lowercase() != text && !field.is(other) => Err(format!(
+                "`{other}` as before: this is a third value; say which one is favourable (`--favourable`)"
+            )),
+            _ => Ok(Meaning::Unfavourable),
         }
     }
 
     /// If values were stated and none was met: the stated, a hint, and what was met.
     pub(crate) fn never(&self) -> Option<(String, String, String)> {
-        let none = !self.favourable.is_empty() && self.unfavourable.is_empty();
-        if !none || self.seen.is_empty() || self.seen.iter().any(|(_, v)| *v) {
+        let Values {
+            favourable,
+            unfavourable,
+            others,
+            shared,
+        } = &self.stated;
+        let guessed = unfavourable.is_empty() || *others || *shared;
+        let met = || self.all(Meaning::Unfavourable);
+        let favoured = self.all(Meaning::Favourable).next().is_some();
+        if favourable.is_empty() || !guessed || favoured || met().next().is_none() {
             return None;
         }
-        let near = nearest(&self.favourable[0], self.seen.iter().map(|s| s.0.as_str()));
+        let near = nearest(&favourable[0], met().map(String::as_str));
         let hint = near.map_or_else(String::new, |n| format!(" (did you mean `{n}`?)"));
-        let seen = list(self.seen.iter().map(|s| &s.0));
-        Some((list(&self.favourable), hint, seen))
+        Some((list(favourable), hint, list(met())))
     }
 }
 
@@ -123,46 +169,84 @@ fn list<'a>(values: impl IntoIterator<Item = &'a String>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::table::MISSING;
+
+    fn own(values: &[&str]) -> Vec<String> {
+        values.iter().map(|s| (*s).to_owned()).collect()
+    }
+
+    /// `None` for a value that is missing.
+    fn read_by(stated: Values, cells: &[&str]) -> Result<Vec<Option<bool>>, String> {
+        let markers = Markers::new(&own(&MISSING));
+        let mut binary = Binary::new(stated);
+        let mut gaps = Vec::new();
+        for cell in cells {
+            gaps.push(binary.push(Field::Text(cell), &markers)?);
+        }
+        match binary.never() {
+            None => {
+                let values = binary.values.iter().zip(gaps);
+                Ok(values.map(|(v, gap)| (!gap).then_some(*v)).collect())
+            }
+            Some((stated, hint, seen)) => Err(format!("never {stated}{hint}: {seen}")),
+        }
+    }
 
     fn read(
         favourable: &[&str],
         unfavourable: &[&str],
         cells: &[&str],
-    ) -> Result<Vec<bool>, String> {
-        let own = |v: &[&str]| v.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
-        let mut binary = Binary::new(&own(favourable), &own(unfavourable));
-        for cell in cells {
-            binary.push(Field::Text(cell))?;
-        }
-        match binary.never() {
-            None => Ok(binary.values),
-            Some((stated, hint, seen)) => Err(format!("never {stated}{hint}: {seen}")),
-        }
+    ) -> Result<Vec<Option<bool>>, String> {
+        let stated = Values {
+            favourable: own(favourable),
+            unfavourable: own(unfavourable),
+            ..Values::default()
+        };
+        read_by(stated, cells)
     }
+
+    const YES: Option<bool> = Some(true);
+    const NO: Option<bool> = Some(false);
 
     #[test]
     fn custom_is_known_and_a_third_value_is_not() {
         assert_eq!(
             read(&[], &[], &["1", "0", "1.0", "0.0"]),
-            Ok(vec![true, false, true, false])
+            Ok(vec![YES, NO, YES, NO])
         );
-        assert_eq!(read(&[], &[], &["Yes", "no"]), Ok(vec![true, false]));
-        assert_eq!(read(&[], &[], &["-1", "1"]), Ok(vec![false, true]));
+        assert_eq!(read(&[], &[], &["Yes", "no"]), Ok(vec![YES, NO]));
+        assert_eq!(read(&[], &[], &["-1", "1"]), Ok(vec![NO, YES]));
         assert!(read(&[], &[], &["0", "-1"]).is_err_and(|e| e.contains("third value")));
         assert!(read(&[], &[], &["1", "2"]).is_err_and(|e| e.starts_with("1 or 0")));
-        assert!(read(&[], &[], &["1", ""]).is_err());
+    }
+
+    #[test]
+    fn a_marker_is_missing_and_never_unfavourable() {
+        assert_eq!(
+            read(&[], &[], &["1", "", "NULL", "0"]),
+            Ok(vec![YES, None, None, NO])
+        );
+        assert_eq!(
+            read(&["yes"], &[], &["yes", "NA", "no"]),
+            Ok(vec![YES, None, NO])
+        );
+        let strict = read(&["yes"], &["no"], &["yes", "#N/A", "no"]);
+        assert_eq!(strict, Ok(vec![YES, None, NO]));
+        // Unless it is stated as a value.
+        assert_eq!(
+            read(&["yes"], &["None"], &["yes", "None", "NA"]),
+            Ok(vec![YES, NO, None])
+        );
+        assert_eq!(read(&["none"], &[], &["none", "some"]), Ok(vec![YES, NO]));
     }
 
     #[test]
     fn stated_values_are_held_to() {
-        assert_eq!(
-            read(&["1"], &[], &["1", "2", "2"]),
-            Ok(vec![true, false, false])
-        );
+        assert_eq!(read(&["1"], &[], &["1", "2", "2"]), Ok(vec![YES, NO, NO]));
         assert!(read(&["1"], &[], &["1", "2", "3"]).is_err_and(|e| e.contains("third value")));
-        assert_eq!(read(&["0"], &[], &["0", "1"]), Ok(vec![true, false]));
+        assert_eq!(read(&["0"], &[], &["0", "1"]), Ok(vec![YES, NO]));
         let low = read(&["Low"], &["High", "Medium"], &["Low", "Medium", "High"]);
-        assert_eq!(low, Ok(vec![true, false, false]));
+        assert_eq!(low, Ok(vec![YES, NO, NO]));
         assert!(
             read(&["Low"], &["High"], &["low"]).is_err_and(|e| e.starts_with("one of the stated"))
         );
@@ -172,5 +256,43 @@ mod tests {
         assert!(third.is_err_and(|e| e.contains(
             "`>50K` (not met yet; did you mean `>50K.`?) or `<=50K.`: this is a third value"
         )));
+    }
+
+    #[test]
+    fn all_others_may_be_unfavourable() {
+        let others = |favourable: &[&str], cells: &[&str]| {
+            let stated = Values {
+                favourable: own(favourable),
+                others: true,
+                ..Values::default()
+            };
+            read_by(stated, cells)
+        };
+        let all = others(&["a"], &["b", "a", "c", "NA", "d"]);
+        assert_eq!(all, Ok(vec![NO, YES, NO, None, NO]));
+        assert!(others(&["a"], &["A", "c"]).is_err_and(|e| e.starts_with("never `a`")));
+    }
+
+    /// The labels of a table whose unfavourable values are stated for decisions and labels together.
+    #[test]
+    fn labels_have_the_stated_values_or_one_of_their_own() {
+        let label = |cells: &[&str]| {
+            let stated = Values {
+                favourable: own(&["paid"]),
+                unfavourable: own(&["deny", "default", "late"]),
+                shared: true,
+                ..Values::default()
+            };
+            read_by(stated, cells)
+        };
+        assert_eq!(label(&["late", "paid", "default"]), Ok(vec![NO, YES, NO]));
+        assert_eq!(label(&["lost", "paid", "lost"]), Ok(vec![NO, YES, NO]));
+        for third in [&["lost", "late"], &["late", "lost"], &["lost", "gone"]] {
+            let told = label(third);
+            assert!(
+                told.is_err_and(|e| e.contains("this is a third value")),
+                "{third:?}"
+            );
+        }
     }
 }

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 /// The code of a row whose value is unknown.
@@ -66,6 +67,15 @@ impl Coded {
         self.levels.get(code as usize).map(String::as_str)
     }
 
+    /// The level that a value names: the same text, or the same plainly written number.
+    pub(crate) fn level(&self, value: &str) -> Option<&str> {
+        let levels = || self.levels.iter().map(String::as_str);
+        let same = |level: &&str| plain_number(level) == plain_number(value);
+        levels()
+            .find(|l| *l == value)
+            .or_else(|| levels().find(same))
+    }
+
     /// The rows in this order, with the same levels.
     pub(crate) fn take(&self, rows: &[u32]) -> Self {
         Self {
@@ -77,14 +87,15 @@ impl Coded {
 
     /// One level against all others: `V` and `not V`.
     pub(crate) fn against_rest(self, level: &str) -> Option<Self> {
-        let at = self.levels.iter().position(|l| l == level)? as u32;
+        let level = self.level(level)?.to_owned();
+        let at = self.levels.iter().position(|l| *l == level)? as u32;
         let codes = self.codes.iter().map(|c| match *c {
             UNKNOWN => UNKNOWN,
             c => u32::from(c != at),
         });
         Some(Self {
+            levels: vec![level.clone(), format!("not {level}")],
             codes: codes.collect(),
-            levels: vec![level.to_owned(), format!("not {level}")],
             name: self.name,
         })
     }
@@ -123,11 +134,42 @@ impl Coder {
         code
     }
 
+    /// Files put together from several write one number in two ways, `1` and `1.0`: it is one value.
+    fn merge_numbers(&mut self) {
+        let mut first: HashMap<Cow<'_, str>, u32> = HashMap::new();
+        let of: Vec<u32> = (0..)
+            .zip(&self.levels)
+            .map(|(code, level)| *first.entry(plain_number(level)).or_insert(code))
+            .collect();
+        if first.len() == self.levels.len() {
+            return;
+        }
+        let mut place = vec![0; of.len()];
+        let mut levels = Vec::new();
+        for (code, kept) in (0..).zip(&of) {
+            let at = code as usize;
+            let several = || of.iter().filter(|o| *o == kept).count() > 1;
+            place[at] = if code == *kept {
+                let level = &self.levels[at];
+                let plain = || plain_number(level).into_owned();
+                levels.push(if several() { plain() } else { level.clone() });
+                levels.len() as u32 - 1
+            } else {
+                place[*kept as usize]
+            };
+        }
+        for code in self.codes.iter_mut().filter(|c| **c != UNKNOWN) {
+            *code = place[*code as usize];
+        }
+        self.levels = levels;
+    }
+
     pub(crate) fn levels(&self) -> usize {
         self.levels.len()
     }
 
-    pub(crate) fn finish(self, name: String) -> Coded {
+    pub(crate) fn finish(mut self, name: String) -> Coded {
+        self.merge_numbers();
         let mut order: Vec<usize> = (0..self.levels.len()).collect();
         let numbers: Option<Vec<f64>> = self.levels.iter().map(|l| l.parse().ok()).collect();
         match numbers {
@@ -153,6 +195,23 @@ impl Coder {
     }
 }
 
+/// A number as it is plainly written, without zeros after its point: `1` for `1.0`. A number with zeros in front is a code
+/// and stays as it is, and so does whatever is no plain number.
+fn plain_number(text: &str) -> Cow<'_, str> {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
+    let all_digits = |t: &str| !t.is_empty() && t.bytes().all(|b| b.is_ascii_digit());
+    let is_code = whole.len() > 1 && whole.starts_with('0');
+    if !all_digits(whole) || !all_digits(fraction) || is_code {
+        return text.into();
+    }
+    match fraction.trim_end_matches('0') {
+        "" if whole == "0" => "0".into(),
+        "" => text[..text.len() - digits.len() + whole.len()].into(),
+        fraction => text[..text.len() - digits.len() + whole.len() + 1 + fraction.len()].into(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -168,6 +227,31 @@ mod tests {
             (c.value(0), c.value(1), c.value(9)),
             (Some("m"), Some("f"), None)
         );
+    }
+
+    #[test]
+    fn one_number_is_one_level() {
+        let c = Coded::new("g", ["1.0", "2", "1", "2.50", "2.5", "01"].map(Some));
+        assert_eq!(c.levels(), ["01", "1", "2", "2.5"]);
+        assert_eq!(c.codes(), [1, 2, 1, 3, 3, 0]);
+        assert_eq!((c.level("2.0"), c.level("02")), (Some("2"), None));
+        // Written one way, they keep it.
+        let c = Coded::new("g", ["1.0", "2.0"].map(Some));
+        assert_eq!(
+            (c.levels(), c.level("1")),
+            (&["1.0".to_owned(), "2.0".to_owned()][..], Some("1.0"))
+        );
+        for (text, plain) in [
+            ("-0.0", "0"),
+            ("1e3", "1e3"),
+            ("1.", "1."),
+            ("-1.50", "-1.5"),
+            ("", ""),
+            ("a", "a"),
+            (".5", ".5"),
+        ] {
+            assert_eq!(plain_number(text), plain, "{text}");
+        }
     }
 
     #[test]

@@ -41,7 +41,9 @@ impl Table {
         while let Some((line, record)) = records.next_record()? {
             loader.push(line, |place| Field::Text(record[place].trim()))?;
         }
-        loader.finish()
+        let mut table = loader.finish()?;
+        table.notes = records.notes();
+        Ok(table)
     }
 }
 

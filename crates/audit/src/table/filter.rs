@@ -6,7 +6,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::field::Field;
-use crate::AuditError;
+use super::missing::Markers;
+use crate::{AuditError, names};
 
 /// How a cell is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +26,9 @@ pub enum Relation {
     AtLeast,
 }
 
+/// What a relation begins with.
+const SIGNED: [char; 4] = ['=', '!', '<', '>'];
+
 /// How relations are written; the longer signs first, as the shorter ones begin them.
 const SIGNS: [(&str, Relation); 6] = [
     ("!=", Relation::IsNot),
@@ -35,7 +39,7 @@ const SIGNS: [(&str, Relation); 6] = [
     (">", Relation::Above),
 ];
 
-/// One condition on a row: `race=White`, `age>=25`.
+/// One condition on a row: `race=White`, `age>=25`; a column in quotes where its name has such a sign.
 ///
 /// Several `=` of one column mean any of them; all else means all of them.
 ///
@@ -60,7 +64,8 @@ impl fmt::Display for Filter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sign = SIGNS.iter().find(|s| s.1 == self.relation);
         let sign = sign.map_or("=", |s| s.0);
-        write!(f, "{}{sign}{}", self.column, self.value)
+        let column = names::quoted(&self.column, &SIGNED);
+        write!(f, "{column}{sign}{}", self.value)
     }
 }
 
@@ -87,19 +92,18 @@ impl FromStr for Filter {
             value: format!("`{text}`"),
             expected: "COLUMN=VALUE, or `!=`, `<`, `<=`, `>` or `>=` in its place".to_owned(),
         };
-        let at = text.find(['=', '!', '<', '>']).ok_or_else(wrong)?;
-        let (column, rest) = text.split_at(at);
+        let (column, rest) = names::column(text, &SIGNED).ok_or_else(wrong)?;
         let found = SIGNS
             .iter()
             .find_map(|(sign, r)| Some((*r, rest.strip_prefix(sign)?)));
         let (relation, value) = found.ok_or_else(wrong)?;
-        let (column, value) = (column.trim(), value.trim());
+        let value = value.trim();
         let text_only = matches!(relation, Relation::Is | Relation::IsNot);
-        if column.is_empty() || !text_only && value.parse::<f64>().is_err() {
+        if column.is_empty() || !text_only && value.parse().map_or(true, f64::is_nan) {
             return Err(wrong());
         }
         Ok(Self {
-            column: column.to_owned(),
+            column,
             relation,
             value: value.to_owned(),
         })
@@ -107,8 +111,13 @@ impl FromStr for Filter {
 }
 
 impl Filter {
-    /// Whether a cell passes; a cell that is no number passes no comparison of numbers.
-    pub(crate) fn passes(&self, field: Field<'_>) -> bool {
+    /// Whether a cell passes; a cell that is no number passes no comparison of numbers. A value that stands for a missing
+    /// one means all that do: `race!=NA` keeps the rows that have a race.
+    pub(crate) fn passes(&self, field: Field<'_>, markers: &Markers) -> bool {
+        if markers.holds(Field::Text(&self.value)) {
+            let missing = markers.holds(field);
+            return missing == (self.relation == Relation::Is);
+        }
         let ordered = |f: fn(f64, f64) -> bool| {
             let numbers = field.number().zip(self.value.parse().ok());
             numbers.is_some_and(|(a, b)| f(a, b))
@@ -131,13 +140,22 @@ mod tests {
     #[test]
     fn every_relation_is_read() {
         let filter = |text: &str| text.parse::<Filter>().expect("well-formed");
-        let passes = |text: &str, cell: &str| filter(text).passes(Field::Text(cell));
+        let markers = Markers::new(&["NA".to_owned(), "null".to_owned()]);
+        let passes = |text: &str, cell: &str| filter(text).passes(Field::Text(cell), &markers);
         assert!(passes("a=x", "x") && !passes("a=x", "y") && passes("a!=x", "y"));
         assert!(passes("a=1", "1.0") && !passes("a!=1", "1.0"));
         assert!(passes("a<=2", "2") && !passes("a<2", "2") && passes("a>=-2", "-2"));
         assert!(passes("a>1", "1.5") && !passes("a>1", "many"));
         assert!(passes("a = b = c", "b = c"));
-        for text in ["a", "=1", "a<b", "a!1"] {
+        assert!(passes("a=NA", "NULL") && passes("a=", "na") && !passes("a=NA", "x"));
+        assert!(passes("a!=NA", "x") && !passes("a!=NA", "") && passes("a!=x", "NA"));
+        let quoted = filter("\"a=b\"!=c");
+        assert_eq!(
+            (quoted.column.as_str(), quoted.value.as_str()),
+            ("a=b", "c")
+        );
+        assert_eq!(quoted.to_string(), "\"a=b\"!=c");
+        for text in ["a", "=1", "a<b", "a!1", "a<nan"] {
             assert!(text.parse::<Filter>().is_err(), "{text}");
         }
     }

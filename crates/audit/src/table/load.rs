@@ -3,11 +3,15 @@
 use std::collections::HashSet;
 
 use super::arrays::{WEIGHTS, weighs};
-use super::binary::Binary;
+use proofmark_data::expected_number;
+
+use super::binary::{Binary, Values};
 use super::field::Field;
+use super::missing::{Markers, Missing};
 use super::{Coded, Coder, Filter, Numbers, Options, Relation, Table, UNKNOWN};
 use crate::AuditError;
 use crate::groups::JOIN;
+use crate::metric::Need;
 
 /// Values an attribute may take before it is taken for no attribute.
 const MOST_LEVELS: usize = 4096;
@@ -42,12 +46,12 @@ impl Levels {
         }
     }
 
-    fn push(&mut self, field: Field<'_>, unknown: &[String]) -> Result<(), String> {
-        let text = field.text();
-        let known = !text.is_empty() && !unknown.iter().any(|u| *u == *text);
+    /// One more value; whether it is missing.
+    fn push(&mut self, field: Field<'_>, markers: &Markers) -> Result<bool, String> {
+        let known = !markers.holds(field);
         match self {
             Self::Names(coder) => {
-                coder.push(known.then_some(&text));
+                coder.push(known.then(|| field.text()).as_deref());
                 if coder.levels() > MOST_LEVELS {
                     return Err(format!(
                         "at most {MOST_LEVELS} different values; cut numbers into bins (`--bins`)"
@@ -61,7 +65,7 @@ impl Levels {
                 codes.push(cuts.partition_point(|c| *c <= number) as u32);
             }
         }
-        Ok(())
+        Ok(!known)
     }
 
     fn finish(self, name: String) -> Coded {
@@ -88,22 +92,43 @@ struct Slot {
     name: String,
     place: usize,
     sink: Sink,
+    missing: Missing,
+    /// Rows without a value, where only some metrics need one.
+    gaps: Vec<u32>,
+}
+
+impl Slot {
+    fn new(name: &str, place: usize, sink: Sink, role: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            place,
+            missing: Missing::none(name, role),
+            gaps: Vec::new(),
+            sink,
+        }
+    }
 }
 
 /// Takes rows and makes a table of them.
 pub(crate) struct Loader<'o> {
     options: &'o Options,
     source: String,
+    markers: Markers,
     /// `line` or `row`.
     unit: &'static str,
     slots: Vec<Slot>,
+    /// The place of the weights, if there are any, and of the filters' columns; with the rows they leave out for want of
+    /// a value.
+    weights: Option<(usize, Missing)>,
     filters: Vec<(usize, &'o Filter)>,
+    filtered_missing: Vec<(usize, Missing)>,
     /// Columns of the stratum, each with its values so far.
     strata: Vec<Slot>,
     /// Where each row came from; kept only where ids may turn out to be doubled.
     lines: Option<Vec<u64>>,
-    /// Rows met, kept or not.
+    /// Rows met, kept or not, and those kept.
     met: u32,
+    rows: u32,
     /// The rows kept, by their place among those met; none as long as every row is.
     kept: Option<Vec<u32>>,
     /// Ids of the rows left out, where they are asked for.
@@ -122,68 +147,88 @@ impl<'o> Loader<'o> {
         options.check()?;
         let find = |name: &str| find(source, names, name);
         let mut slots = Vec::new();
-        let mut add = |name: &str, sink: Sink| -> Result<(), AuditError> {
-            let place = find(name)?;
-            let name = name.to_owned();
-            slots.push(Slot { name, place, sink });
+        let mut add = |name: &str, sink: Sink, role: &str| -> Result<(), AuditError> {
+            slots.push(Slot::new(name, find(name)?, sink, role));
             Ok(())
+        };
+        let decided = Values {
+            favourable: options.favourable.clone(),
+            unfavourable: options.unfavourable.clone(),
+            others: options.others_unfavourable && !options.favourable.is_empty(),
+            shared: false,
         };
         if let Some(name) = &options.decision {
             add(
                 name,
-                Sink::Decision(Binary::new(&options.favourable, &options.unfavourable)),
+                Sink::Decision(Binary::new(decided.clone())),
+                "decision",
             )?;
         }
         if let Some(name) = &options.label {
-            let positive = if options.positive.is_empty() {
-                Binary::new(&options.favourable, &options.unfavourable)
+            let labelled = if options.positive.is_empty() {
+                decided
             } else {
-                Binary::new(&options.positive, &[])
+                Values {
+                    favourable: options.positive.clone(),
+                    others: options.others_unfavourable,
+                    shared: true,
+                    ..decided
+                }
             };
-            add(name, Sink::Label(positive))?;
+            add(name, Sink::Label(Binary::new(labelled)), "label")?;
         }
         let ids = names.iter().filter(|n| *n == "id").count();
         let by_name = (options.groups_only && ids == 1).then(|| "id".to_owned());
         let id = options.id.clone().or(by_name);
         let numbers = [
-            (&options.score, Sink::Score(Vec::new())),
-            (&options.target, Sink::Target(Vec::new())),
-            (&options.weights, Sink::Weights(Vec::new())),
-            (&id, Sink::Id(Coder::default())),
-            (&options.variant, Sink::Variant(Coder::default())),
+            (&options.score, Sink::Score(Vec::new()), "score"),
+            (&options.target, Sink::Target(Vec::new()), "target"),
+            (&options.weights, Sink::Weights(Vec::new()), "weights"),
+            (&id, Sink::Id(Coder::default()), "id"),
+            (&options.variant, Sink::Variant(Coder::default()), "variant"),
         ];
-        for (name, sink) in numbers {
+        for (name, sink, role) in numbers {
             if let Some(name) = name {
-                add(name, sink)?;
+                add(name, sink, role)?;
             }
         }
         for name in &options.groups {
-            add(name, Sink::Attribute(Levels::new(options.cuts(name))))?;
+            let levels = Levels::new(options.cuts(name));
+            add(name, Sink::Attribute(levels), "group")?;
         }
         for name in &options.features {
-            add(name, Sink::Feature(Vec::new()))?;
+            add(name, Sink::Feature(Vec::new()), "feature")?;
         }
         let mut strata = Vec::new();
         for name in &options.stratum {
-            strata.push(Slot {
-                name: name.clone(),
-                place: find(name)?,
-                sink: Sink::Attribute(Levels::new(options.cuts(name))),
-            });
+            let levels = Sink::Attribute(Levels::new(options.cuts(name)));
+            strata.push(Slot::new(name, find(name)?, levels, "stratum"));
         }
+        refuse_same_column(&slots.iter().chain(&strata).collect::<Vec<_>>())?;
+        let weights = slots.iter().find(|s| s.missing.role == "weights");
+        let weights = weights.map(|s| (s.place, s.missing.clone()));
         let mut filters = Vec::new();
+        let mut filtered_missing: Vec<(usize, Missing)> = Vec::new();
         for filter in &options.filters {
-            filters.push((find(&filter.column)?, filter));
+            let place = find(&filter.column)?;
+            filters.push((place, filter));
+            if filtered_missing.iter().all(|m| m.0 != place) {
+                filtered_missing.push((place, Missing::none(&filter.column, "filter")));
+            }
         }
         Ok(Self {
             options,
             source: source.to_owned(),
+            markers: Markers::new(&options.missing),
             unit,
             slots,
+            weights,
             filters,
+            filtered_missing,
             strata,
             lines: id.as_ref().map(|_| Vec::new()),
             met: 0,
+            rows: 0,
             kept: None,
             id: match &id {
                 Some(id) if options.groups_only => Some(find(id)?),
@@ -206,13 +251,13 @@ impl<'o> Loader<'o> {
                 .filters
                 .iter()
                 .filter(|f| f.0 == place && f.1.relation == Relation::Is);
-            of_column.any(|f| f.1.passes(cell(place)))
+            of_column.any(|f| f.1.passes(cell(place), &self.markers))
         };
         self.filters
             .iter()
             .all(|(place, filter)| match filter.relation {
                 Relation::Is => any_of(*place),
-                _ => filter.passes(cell(*place)),
+                _ => filter.passes(cell(*place), &self.markers),
             })
     }
 
@@ -224,7 +269,22 @@ impl<'o> Loader<'o> {
     ) -> Result<(), AuditError> {
         let row = self.met;
         self.met = self.met.saturating_add(1);
-        if !self.keeps(&cell) {
+        let keeps = self.keeps(&cell);
+        if !keeps {
+            for (place, missing) in &mut self.filtered_missing {
+                if self.markers.holds(cell(*place)) {
+                    missing.count(cell(*place));
+                }
+            }
+        }
+        let weightless = match &mut self.weights {
+            Some((place, missing)) if keeps && self.markers.holds(cell(*place)) => {
+                missing.count(cell(*place));
+                true
+            }
+            _ => false,
+        };
+        if !keeps || weightless {
             self.filtered += 1;
             self.kept.get_or_insert_with(|| (0..row).collect());
             if let Some(id) = self.id {
@@ -235,14 +295,19 @@ impl<'o> Loader<'o> {
         if let Some(kept) = &mut self.kept {
             kept.push(row);
         }
-        let unknown = &self.options.unknown;
         for slot in self.slots.iter_mut().chain(&mut self.strata) {
             let field = cell(slot.place);
-            slot.sink.push(field, unknown).map_err(|expected| {
+            let pushed = slot.sink.push(field, &self.markers);
+            let is_missing = pushed.map_err(|expected| {
                 let at = format!("{} {line}", self.unit);
                 AuditError::value(&self.source, &slot.name, &at, field.shown(), expected)
             })?;
+            if is_missing {
+                slot.missing.count(field);
+                slot.gaps.push(self.rows);
+            }
         }
+        self.rows += 1;
         if let Some(lines) = &mut self.lines {
             lines.push(line);
         }
@@ -258,6 +323,23 @@ impl<'o> Loader<'o> {
             dropped: self.dropped,
             ..Table::default()
         };
+        let rows = self.rows as usize;
+        let own = self.slots.iter().chain(&self.strata).map(|s| &s.missing);
+        let left_out = self
+            .weights
+            .iter()
+            .chain(&self.filtered_missing)
+            .map(|m| &m.1);
+        let all = own.chain(left_out).filter(|m| m.rows != Some(0));
+        table.missing = all.cloned().collect();
+        for slot in &self.slots {
+            if let Some(need) = slot.sink.need() {
+                table.gaps.add(need, &slot.gaps, rows);
+            }
+        }
+        if self.options.threshold.is_some() {
+            table.gaps.decisions_are_scores();
+        }
         for Slot { name, sink, .. } in self.slots {
             match sink {
                 Sink::Decision(binary) => {
@@ -307,28 +389,80 @@ impl<'o> Loader<'o> {
 }
 
 impl Sink {
-    fn push(&mut self, field: Field<'_>, unknown: &[String]) -> Result<(), String> {
+    /// What a metric asks for that cannot do without it.
+    fn need(&self) -> Option<Need> {
         match self {
-            Self::Decision(binary) | Self::Label(binary) => binary.push(field)?,
+            Self::Decision(_) => Some(Need::Decision),
+            Self::Label(_) => Some(Need::Label),
+            Self::Score(_) => Some(Need::Score),
+            Self::Target(_) => Some(Need::Target),
+            Self::Feature(_) => Some(Need::Features),
+            Self::Weights(_) | Self::Attribute(_) | Self::Id(_) | Self::Variant(_) => None,
+        }
+    }
+
+    /// One more value; whether it is missing: then something stands in that nobody looks at.
+    fn push(&mut self, field: Field<'_>, markers: &Markers) -> Result<bool, String> {
+        match self {
+            Self::Decision(binary) | Self::Label(binary) => return binary.push(field, markers),
             Self::Score(values) | Self::Target(values) | Self::Feature(values) => {
+                if markers.holds(field) {
+                    values.push(0.0);
+                    return Ok(true);
+                }
                 let number = field.number().filter(|n| n.is_finite());
-                values.push(number.ok_or("a finite number")?);
+                let expected = || expected_number(&field.text(), "a finite number");
+                values.push(number.ok_or_else(expected)?);
             }
             Self::Weights(values) => {
                 let number = field.number().filter(|n| weighs(*n));
                 values.push(number.ok_or(WEIGHTS)?);
             }
-            Self::Attribute(levels) => levels.push(field, unknown)?,
+            Self::Attribute(levels) => return levels.push(field, markers),
             Self::Id(coder) | Self::Variant(coder) => {
-                let text = field.text();
-                if text.is_empty() {
+                if markers.holds(field) {
                     return Err("a value in every row".to_owned());
                 }
-                coder.push(Some(&text));
+                coder.push(Some(&field.text()));
             }
         }
-        Ok(())
+        Ok(false)
     }
+}
+
+/// Refuses one column in two roles that say nothing of each other then: decisions against themselves are always right, and
+/// groups by decision are never decided alike.
+fn refuse_same_column(slots: &[&Slot]) -> Result<(), AuditError> {
+    const OUTCOMES: [&str; 4] = ["decision", "label", "score", "target"];
+    for outcome in slots {
+        let role = outcome.missing.role.as_str();
+        let Some(option) = OUTCOMES.into_iter().find(|o| *o == role) else {
+            continue;
+        };
+        let apart = |other: &&&Slot| {
+            let other = other.missing.role.as_str();
+            other != role
+                && (OUTCOMES.contains(&other)
+                    || other == "group"
+                    || other == "stratum" && role == "decision")
+        };
+        let same = slots
+            .iter()
+            .filter(apart)
+            .find(|s| s.place == outcome.place);
+        if let Some(same) = same {
+            return Err(AuditError::Option {
+                option,
+                value: format!(
+                    "`{}` is the column of `{}` too",
+                    outcome.name, same.missing.role
+                ),
+                expected: "another column: one that is compared with itself says nothing"
+                    .to_owned(),
+            });
+        }
+    }
+    Ok(())
 }
 
 fn values(file: &str, column: String, binary: Binary) -> Result<Vec<bool>, AuditError> {

@@ -7,6 +7,7 @@ mod csv;
 mod field;
 mod filter;
 mod load;
+mod missing;
 mod npz;
 mod open;
 mod options;
@@ -14,12 +15,16 @@ mod options;
 pub use arrays::Columns;
 pub use coded::{Coded, UNKNOWN};
 pub use filter::{Filter, Relation};
+pub use missing::{MISSING, Missing};
 pub use open::Origin;
 pub use options::Options;
 
 use coded::Coder;
 pub(crate) use field::Field;
 pub(crate) use load::Loader;
+pub(crate) use missing::Gaps;
+
+use crate::metric::Need;
 
 use std::collections::HashSet;
 use std::sync::OnceLock;
@@ -64,6 +69,12 @@ pub struct Table {
     pub(crate) filtered: u64,
     /// Which rows of the source these are, where they are not all of them; ascending but for tables that were resampled.
     pub(crate) kept: Option<Vec<u32>>,
+    /// Columns in which some row has no value.
+    pub(crate) missing: Vec<Missing>,
+    /// Rows that lack what only some metrics need.
+    pub(crate) gaps: Gaps,
+    /// What looks wrong in the file, and is no error.
+    pub(crate) notes: Vec<String>,
     /// Ids of rows that the filters left out, where the table only gives groups.
     pub(crate) dropped: HashSet<String>,
     pub(crate) decision: Option<Vec<bool>>,
@@ -100,6 +111,32 @@ impl Table {
     /// Rows that the filters left out.
     pub fn filtered(&self) -> u64 {
         self.filtered
+    }
+
+    /// Columns in which some row has no value, and how often.
+    pub fn missing(&self) -> &[Missing] {
+        &self.missing
+    }
+
+    /// What looks wrong in the file, and is no error.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// Whether a row has no decision, label, score, target or feature where the table has that column.
+    pub fn lacks(&self, need: Need, row: usize) -> bool {
+        self.gaps.lacks(need, row)
+    }
+
+    /// The rows that lack none of these, as a table and by their places; none if that is all of them.
+    pub(crate) fn complete(&self, needs: &[Need]) -> Option<(Self, Vec<u32>)> {
+        let lacking = self.gaps.among(needs);
+        if lacking.is_empty() {
+            return None;
+        }
+        let whole = |row: &u32| !lacking.iter().any(|n| self.gaps.lacks(*n, *row as usize));
+        let rows: Vec<u32> = (0..self.rows as u32).filter(whole).collect();
+        Some((self.take(&rows), rows))
     }
 
     /// The place of a row in its source, before any filter.
@@ -250,6 +287,9 @@ impl Table {
             filtered: self.filtered,
             kept: Some(rows.iter().map(|r| self.source_row(*r)).collect()),
             dropped: self.dropped.clone(),
+            missing: self.missing.clone(),
+            gaps: self.gaps.take(rows),
+            notes: self.notes.clone(),
             decision: pick(self.decision.as_ref(), rows),
             score: pick(self.score.as_ref(), rows),
             label: pick(self.label.as_ref(), rows),

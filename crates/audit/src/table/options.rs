@@ -3,7 +3,7 @@
 use proofmark_domain::Delimiter;
 use serde::{Deserialize, Serialize};
 
-use super::Filter;
+use super::{Filter, MISSING};
 use crate::AuditError;
 
 /// Names the columns of a file by role. A name that stands in the header several times is told apart by its place among
@@ -46,10 +46,15 @@ pub struct Options {
     pub favourable: Vec<String>,
     /// All other values there may be; by default one other, whatever it is, or 0, -1, false and no.
     pub unfavourable: Vec<String>,
-    /// Values of `label` that count as positive, if not those of `favourable`.
+    /// Values of `label` that count as positive, if not those of `favourable`. The others are among those of `unfavourable`,
+    /// or one of its own.
     pub positive: Vec<String>,
-    /// Texts that stand for an unknown value of an attribute or a stratum; an empty cell always does.
-    pub unknown: Vec<String>,
+    /// Every value that is not favourable is unfavourable, however many there are.
+    #[serde(default)]
+    pub others_unfavourable: bool,
+    /// Texts that stand for a missing value, in every column and whatever their case; an empty cell and a number that is
+    /// none always do. By default [`MISSING`].
+    pub missing: Vec<String>,
     /// What stands between the cells of a CSV; `,`.
     pub delimiter: Delimiter,
     /// The table only says to which groups the samples of an attack report belong. They are found by `id`, else by a
@@ -79,9 +84,8 @@ impl Default for Options {
             favourable: Vec::new(),
             unfavourable: Vec::new(),
             positive: Vec::new(),
-            unknown: ["?", "NA", "N/A", "NaN", "nan", "null"]
-                .map(str::to_owned)
-                .to_vec(),
+            others_unfavourable: false,
+            missing: MISSING.map(str::to_owned).to_vec(),
             delimiter: Delimiter::COMMA,
             groups_only: false,
         }
@@ -166,14 +170,7 @@ impl Options {
                 return wrong("against_rest", value, "one of `groups`");
             }
         }
-        let both = self
-            .favourable
-            .iter()
-            .find(|v| self.unfavourable.contains(v));
-        if let Some(both) = both {
-            let value = format!("`{both}` is stated as unfavourable too");
-            return wrong("favourable", value, "distinct values");
-        }
+        self.check_values()?;
         let any = [&self.decision, &self.score, &self.label, &self.target];
         if !self.groups_only && any.iter().all(|c| c.is_none()) {
             let value = "no column given".to_owned();
@@ -182,6 +179,39 @@ impl Options {
                 value,
                 "a `decision`, a `score`, a `label` or a `target`",
             );
+        }
+        Ok(())
+    }
+
+    /// Refuses values that contradict each other.
+    fn check_values(&self) -> Result<(), AuditError> {
+        let wrong = |option, value: String, expected: &str| {
+            Err(AuditError::Option {
+                option,
+                value,
+                expected: expected.to_owned(),
+            })
+        };
+        if self.others_unfavourable {
+            if self.favourable.is_empty() && self.positive.is_empty() {
+                let value = "given, and no favourable value".to_owned();
+                return wrong("others_unfavourable", value, "`favourable` or `positive`");
+            }
+            if !self.unfavourable.is_empty() {
+                let value = format!(
+                    "given together with `unfavourable` ({})",
+                    self.unfavourable.join(", ")
+                );
+                return wrong("others_unfavourable", value, "one of the two");
+            }
+        }
+        let both = self
+            .favourable
+            .iter()
+            .find(|v| self.unfavourable.contains(v));
+        if let Some(both) = both {
+            let value = format!("`{both}` is stated as unfavourable too");
+            return wrong("favourable", value, "distinct values");
         }
         Ok(())
     }

@@ -189,7 +189,7 @@ fn adult_is_headerless_and_its_differential_fairness_is_as_published() {
         groups: all(&["race", "sex", "country"]),
         favourable: all(&[">50K."]),
         // What is unknown is not the United States either.
-        unknown: Vec::new(),
+        missing: Vec::new(),
         against_rest: [("race", "White"), ("country", "United-States")]
             .map(|(a, v)| (a.to_owned(), v.to_owned()))
             .to_vec(),

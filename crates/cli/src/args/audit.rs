@@ -11,7 +11,8 @@ use proofmark::domain::Delimiter;
     after_help = "\
 Every figure has an interval; figures with a --metric are judged together at --level, all others decide nothing. A \
 requirement that the table cannot settle is inconclusive, with about how many more rows would settle it. `proofmark \
-list metrics` names the metrics. Favourable is 1, true or yes, unless --favourable says otherwise.
+list metrics` names the metrics. A name with a comma or a sign in it stands in quotes: --groups '\"a, b\",c', \
+--where '\"a=b\"=x', --metric 'tpr_difference(\"a)\")<=0.1'. Favourable is 1, true or yes, unless --favourable says otherwise.
 
 With --report, groups are compared clean and under attack. The samples' groups stand in TABLE, which needs no \
 decisions, in a row per sample: found by --id, else by a column `id`, else by the row. Without TABLE they are those \
@@ -22,6 +23,7 @@ Examples:
   proofmark audit loans.csv --groups sex,race --decision approved
   proofmark audit loans.csv --groups age --bins age=25,45 --decision approved --metric 'impact_ratio>=0.8'
   proofmark audit scores.csv --groups race --score risk --threshold 5 --label recid --metric 'fpr_difference<=0.1'
+  proofmark audit hires.csv --groups sex,race --intersections 2 --decision hired --min-share 0.02 --impact-table -
   proofmark audit adult.data --columns age,work,sex,income --groups sex --decision income --favourable '>50K'
   proofmark audit loans.csv --groups sex --decision approved --suppress 10 --out report.json --chart rates.svg
   proofmark audit loans.csv --groups sex,race,age --bins age=25,45 --decision approved --scan 3
@@ -37,8 +39,8 @@ pub(crate) struct Audit {
         long,
         value_name = "COL[,COL…]",
         required_unless_present_any = ["paired", "report"],
-        value_delimiter = ',', help_heading = "Groups")]
-    pub(crate) groups: Vec<String>,
+        value_parser = names, help_heading = "Groups")]
+    pub(crate) groups: Vec<Names>,
     /// An attack report (JSON): which groups are easier to attack
     #[arg(
         long,
@@ -60,9 +62,9 @@ pub(crate) struct Audit {
     #[arg(
         long,
         value_name = "ID,VARIANT",
-        value_delimiter = ',',
+        value_parser = names,
         conflicts_with_all = ["groups", "id"], help_heading = "Columns of the table")]
-    pub(crate) paired: Vec<String>,
+    pub(crate) paired: Vec<Names>,
     /// Column of row ids; the row, from 0, if absent
     #[arg(long, value_name = "COL", help_heading = "Columns of the table")]
     pub(crate) id: Option<String>,
@@ -94,18 +96,18 @@ pub(crate) struct Audit {
     #[arg(
         long,
         value_name = "COL[,COL…]",
-        value_delimiter = ',',
+        value_parser = names,
         help_heading = "Columns of the table"
     )]
-    pub(crate) stratum: Vec<String>,
+    pub(crate) stratum: Vec<Names>,
     /// Columns of numbers that make two persons alike: consistency
     #[arg(
         long,
         value_name = "COL[,COL…]",
-        value_delimiter = ',',
+        value_parser = names,
         help_heading = "Columns of the table"
     )]
-    pub(crate) features: Vec<String>,
+    pub(crate) features: Vec<Names>,
     /// Neighbours that consistency compares a person with
     #[arg(
         long,
@@ -163,13 +165,18 @@ pub(crate) struct Audit {
     #[arg(
         long,
         value_name = "A,B,…",
-        value_delimiter = ',',
+        value_parser = names,
         requires = "table",
         help_heading = "Columns of the table"
     )]
-    pub(crate) columns: Vec<String>,
+    pub(crate) columns: Vec<Names>,
     /// What stands between the cells of a .csv
-    #[arg(long, value_name = "C", default_value = ",", help_heading = "Columns of the table")]
+    #[arg(
+        long,
+        value_name = "C",
+        default_value = ",",
+        help_heading = "Columns of the table"
+    )]
     pub(crate) delimiter: Delimiter,
     /// A value of decisions and labels that is favourable; with --report a class
     #[arg(
@@ -179,7 +186,7 @@ pub(crate) struct Audit {
         help_heading = "Columns of the table"
     )]
     pub(crate) favourable: Vec<String>,
-    /// A value of decisions and labels that is not; needed where there are several
+    /// A value of decisions and labels that is not; where there are several, state all of them
     #[arg(
         long,
         value_name = "V",
@@ -187,7 +194,24 @@ pub(crate) struct Audit {
         help_heading = "Columns of the table"
     )]
     pub(crate) unfavourable: Vec<String>,
-    /// A value of labels that is positive, if not that of --favourable
+    /// Every value that is not favourable (or positive) is unfavourable, however many there are
+    #[arg(
+        long,
+        conflicts_with = "unfavourable",
+        help_heading = "Columns of the table"
+    )]
+    pub(crate) others_unfavourable: bool,
+    /// Texts that stand for a missing value in any column, whatever their case, instead of the usual ones (NA, null, None, ?
+    /// and their like); an empty cell always does
+    #[arg(
+        long,
+        value_name = "TEXT[,TEXT…]",
+        value_parser = names,
+        allow_hyphen_values = true,
+        help_heading = "Columns of the table"
+    )]
+    pub(crate) missing: Vec<Names>,
+    /// A value of labels that is positive, if not that of --favourable; others are those of --unfavourable, or one other
     #[arg(
         long,
         value_name = "V",
@@ -207,6 +231,13 @@ pub(crate) struct Audit {
     /// Least persons in a metric's own denominator
     #[arg(long, value_name = "N", default_value_t = 10, help_heading = "Groups")]
     pub(crate) min_n: u64,
+    /// Least share of all that a group must be, such as 0.02
+    #[arg(long, value_name = "F", default_value_t = 0.0, help_heading = "Groups")]
+    pub(crate) min_share: f64,
+    /// Groups of an attribute up to which each is compared with all together, the highest and the reference, and up to which
+    /// the report tells what every figure is made of
+    #[arg(long, value_name = "N", default_value_t = 50, help_heading = "Groups")]
+    pub(crate) detail_groups: usize,
     /// Scan for subgroups that nobody named, made of up to DEPTH of the groups' columns (2 if not said): decides nothing
     #[arg(
         long,
@@ -247,9 +278,12 @@ pub(crate) struct Audit {
         help_heading = "Judging"
     )]
     pub(crate) level: f64,
-    /// Write the report here (JSON)
+    /// Write the report here (JSON); - for standard output, as for the other outputs
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(crate) out: Option<PathBuf>,
+    /// Write a table of impact ratios per category here (CSV), and show it: persons, selected, rate, ratio to the highest rate
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub(crate) impact_table: Option<PathBuf>,
     /// Write a chart of the groups' rates here (SVG)
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(crate) chart: Option<PathBuf>,
@@ -259,6 +293,21 @@ pub(crate) struct Audit {
     /// Rows that the report repeats: none, what they are called, or all that was audited of them
     #[arg(long, value_enum, default_value = "none", help_heading = "Output")]
     pub(crate) samples: SamplesArg,
+}
+
+/// Names separated by commas, those in quotes whatever is in them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Names(Vec<String>);
+
+impl Names {
+    /// The names of an option that may be given several times.
+    pub(crate) fn all(given: &[Self]) -> Vec<String> {
+        given.iter().flat_map(|n| n.0.iter().cloned()).collect()
+    }
+}
+
+fn names(text: &str) -> Result<Names, String> {
+    proofmark::audit::names(text).map(Names)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

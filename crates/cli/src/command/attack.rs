@@ -13,7 +13,7 @@ use super::{colour, renderer};
 use crate::args::{Attack, LabelsArg};
 use crate::clock;
 use crate::failure::Failure;
-use crate::output;
+use crate::output::{self, Target};
 use crate::progress::Shown;
 use crate::signals;
 
@@ -48,16 +48,27 @@ pub(crate) fn run(args: &Attack, quiet: bool) -> Result<u8, Failure> {
         }
     }
     let target = |flag, path: &Option<PathBuf>| {
-        let target = path.as_deref().map(|p| output::target(flag, p));
+        let target = path.as_deref().map(|p| output::text_target(flag, p));
         target.transpose()
     };
     let (out, saved) = (target("--out", &args.out)?, target("--save", &args.save)?);
-    if let (Some(path), true) = (&out, out == saved) {
-        return Err(Failure(format!(
-            "--out and --save are both {}; expected two files",
-            path.display()
-        )));
-    }
+    let beside = out.as_ref().and_then(Target::file).map(output::samples_of);
+    let beside = beside.map(Target::File);
+    let written = [
+        ("--out", out.as_ref()),
+        ("--save", saved.as_ref()),
+        ("the samples beside --out", beside.as_ref()),
+    ];
+    let read = if output::any_exists(&written.map(|w| w.1)) {
+        let mut read = output::model_files(&args.model);
+        let files = data::files(&args.data, &Options::default());
+        read.extend(files.into_iter().map(|f| ("--data", f)));
+        read
+    } else {
+        Vec::new()
+    };
+    output::apart(&written, &read)?;
+    let saved = saved.map(|t| t.binary("--save")).transpose()?;
     let shown = Shown::new(quiet);
     let mut plan = RunPlan::new(model.as_ref(), &data, &attacks, threats);
     plan.labels = match args.labels {
@@ -97,7 +108,7 @@ pub(crate) fn run(args: &Attack, quiet: bool) -> Result<u8, Failure> {
         saving.write(path)?;
     }
     if let Some(path) = &out {
-        output::write_report(path, &measured.report)?;
+        output::write_report_to(path, &measured.report)?;
     }
     if !quiet {
         output::tell(&(renderer("table")?.report)(&measured.report, colour()));

@@ -1,27 +1,28 @@
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use proofmark::Progress as _;
 use proofmark::audit::report::{self, AuditReport, Detail, SampleFacts};
 use proofmark::audit::robustness::{self, Attacked};
 use proofmark::audit::{
-    self, Asked, By, Options, Requirement, ScanSettings, Settings, Table, Target, render,
+    self, Asked, By, Options, Requirement, ScanSettings, Settings, Table, render,
 };
 use proofmark::engine::{Event, Observer as _};
 
-use crate::args::audit::{Audit, JudgeArg, SamplesArg};
+use crate::args::audit::{Audit, JudgeArg, Names, SamplesArg};
 use crate::failure::Failure;
+use crate::output::Target;
 use crate::progress::Shown;
 use crate::{command, output, signals};
 
 /// `proofmark audit`.
 pub(crate) fn run(args: &Audit, quiet: bool) -> Result<u8, Failure> {
-    let (out, chart) = targets(args)?;
+    let targets = targets(args)?;
     let rows = match args.samples {
         SamplesArg::None => Detail::None,
         SamplesArg::Ids => Detail::Ids,
         SamplesArg::Full => Detail::Full,
     };
-    if rows != Detail::None && out.is_none() {
+    if rows != Detail::None && targets.out.is_none() {
         return Err(Failure(
             "--samples: no --out to write them to; expected --out FILE".to_owned(),
         ));
@@ -29,6 +30,8 @@ pub(crate) fn run(args: &Audit, quiet: bool) -> Result<u8, Failure> {
     let asked = asked(args)?;
     let mut settings = Settings {
         min_n: args.min_n,
+        min_share: args.min_share,
+        detail_groups: args.detail_groups,
         reference: pairs("--reference", &args.reference)?,
         intersections: args.intersections,
         bins: args.score_bins,
@@ -60,69 +63,75 @@ pub(crate) fn run(args: &Audit, quiet: bool) -> Result<u8, Failure> {
     }
     // Every text is made before any is written.
     let svg = render::svg(&report);
-    if let Some(path) = &out {
-        write(path, &mut report, table, rows)?;
+    let impact = render::impact(&report);
+    if args.impact_table.is_some() && impact.is_empty() {
+        return Err(Failure(
+            "--impact-table: there are no rates of selection; expected --decision or --score, and --groups".to_owned(),
+        ));
     }
-    if let Some(path) = &chart {
-        output::write(path, svg.as_bytes())?;
+    if let Some(target) = &targets.out {
+        write(target, &mut report, table, rows)?;
+    }
+    if let Some(target) = &targets.chart {
+        output::write_text(target, &svg)?;
+    }
+    if let Some(target) = &targets.impact {
+        output::write_text(target, &render::impact_csv(&impact))?;
     }
     if !quiet {
         output::tell(render::table(&report, command::colour()).trim_end());
+        if targets.impact.is_some() {
+            output::tell(&format!("\n{}", render::impact_table(&impact).trim_end()));
+        }
     }
     Ok(report
         .verdict
         .map_or(0, proofmark::domain::Verdict::exit_code))
 }
 
-/// Where the report and the chart go: nowhere that something is read from, and not to one file.
-fn targets(args: &Audit) -> Result<(Option<PathBuf>, Option<PathBuf>), Failure> {
+/// Where everything goes: nowhere that something is read from, and each to a place of its own.
+struct Targets {
+    out: Option<Target>,
+    chart: Option<Target>,
+    impact: Option<Target>,
+}
+
+fn targets(args: &Audit) -> Result<Targets, Failure> {
     let target = |flag: &str, path: &Option<PathBuf>| {
         let path = path.as_deref();
-        path.map(|p| output::target(flag, p)).transpose()
+        path.map(|p| output::text_target(flag, p)).transpose()
     };
-    let out = target("--out", &args.out)?;
-    let chart = target("--chart", &args.chart)?;
-    if out.is_some() && out == chart {
-        return Err(Failure(
-            "--out and --chart name the same file; expected two".to_owned(),
-        ));
-    }
-    let samples = |report: Option<&Path>| report.map(output::samples_of);
+    let targets = Targets {
+        out: target("--out", &args.out)?,
+        chart: target("--chart", &args.chart)?,
+        impact: target("--impact-table", &args.impact_table)?,
+    };
+    let beside = targets
+        .out
+        .as_ref()
+        .and_then(Target::file)
+        .map(output::samples_of);
     // Beside the report only if its rows are asked for.
-    let rows = samples(out.as_deref()).filter(|_| args.samples != SamplesArg::None);
-    let read = [
-        ("the table", args.table.clone()),
-        ("the attack report", args.report.clone()),
-        (
-            "the samples of the attack report",
-            samples(args.report.as_deref()),
-        ),
-    ];
+    let rows = beside
+        .filter(|_| args.samples != SamplesArg::None)
+        .map(Target::File);
     let written = [
-        ("--out", out.clone()),
-        ("--chart", chart.clone()),
-        ("--samples", rows.clone()),
+        ("--out", targets.out.as_ref()),
+        ("--samples", rows.as_ref()),
+        ("--chart", targets.chart.as_ref()),
+        ("--impact-table", targets.impact.as_ref()),
     ];
-    for (flag, to) in &written {
-        for (what, from) in &read {
-            // One file has one name here, as targets have theirs.
-            let from = from.as_ref().and_then(|f| f.canonicalize().ok());
-            if let (Some(to), Some(from)) = (to, from)
-                && *to == from
-            {
-                return Err(Failure(format!(
-                    "{flag} {}: {what} would be written over; expected another file",
-                    to.display()
-                )));
-            }
-        }
-    }
-    if rows.is_some() && rows == chart {
-        return Err(Failure(
-            "--chart names the file of the report's rows; expected another".to_owned(),
+    let mut read: Vec<(&str, PathBuf)> = Vec::new();
+    read.extend(args.table.clone().map(|t| ("the table", t)));
+    if let Some(report) = &args.report {
+        read.push(("the attack report", report.clone()));
+        read.push((
+            "the samples of the attack report",
+            output::samples_of(report),
         ));
     }
-    Ok((out, chart))
+    output::apart(&written, &read)?;
+    Ok(targets)
 }
 
 /// What there is to audit.
@@ -198,7 +207,7 @@ fn scan_into(
         seed: args.seed,
         ..ScanSettings::default()
     };
-    let targets: Vec<Target> = Target::ALL
+    let targets: Vec<audit::Target> = audit::Target::ALL
         .into_iter()
         .filter(|t| t.is_met(table))
         .collect();
@@ -233,18 +242,19 @@ fn scan_into(
 
 /// The report, and its rows in it or beside it.
 fn write(
-    path: &Path,
+    target: &Target,
     report: &mut AuditReport,
     table: &Table,
     rows: impl Iterator<Item = SampleFacts>,
 ) -> Result<(), Failure> {
     let mut rows = rows.peekable();
-    if rows.peek().is_some() && table.rows() > output::SAMPLES_INLINE {
-        report.samples_file = Some(output::write_beside(path, rows)?);
-    } else {
-        report.samples = rows.collect();
+    match target.file() {
+        Some(path) if rows.peek().is_some() && table.rows() > output::SAMPLES_INLINE => {
+            report.samples_file = Some(output::write_beside(path, rows)?);
+        }
+        _ => report.samples = rows.collect(),
     }
-    output::write(path, render::json(report).as_bytes())
+    output::write_text(target, &render::json(report))
 }
 
 fn options(args: &Audit) -> Result<Options, Failure> {
@@ -262,7 +272,8 @@ fn options(args: &Audit) -> Result<Options, Failure> {
         .filters
         .iter()
         .map(|f| f.parse().map_err(Failure::from));
-    let (id, variant) = match args.paired.as_slice() {
+    let paired = Names::all(&args.paired);
+    let (id, variant) = match paired.as_slice() {
         [] => (args.id.clone(), None),
         [id, variant] => (Some(id.clone()), Some(variant.clone())),
         given => {
@@ -273,16 +284,16 @@ fn options(args: &Audit) -> Result<Options, Failure> {
         }
     };
     Ok(Options {
-        columns: args.columns.clone(),
+        columns: Names::all(&args.columns),
         decision: args.decision.clone(),
         score: args.score.clone(),
         threshold: args.threshold,
         label: args.label.clone(),
         target: args.target.clone(),
         weights: args.weights.clone(),
-        groups: args.groups.clone(),
-        stratum: args.stratum.clone(),
-        features: args.features.clone(),
+        groups: Names::all(&args.groups),
+        stratum: Names::all(&args.stratum),
+        features: Names::all(&args.features),
         id,
         variant,
         filters: filters.collect::<Result<_, Failure>>()?,
@@ -290,10 +301,14 @@ fn options(args: &Audit) -> Result<Options, Failure> {
         favourable: args.favourable.clone(),
         against_rest: pairs("--against-rest", &args.against_rest)?,
         unfavourable: args.unfavourable.clone(),
+        others_unfavourable: args.others_unfavourable,
         positive: args.positive.clone(),
+        missing: match args.missing.as_slice() {
+            [] => Options::default().missing,
+            stated => Names::all(stated),
+        },
         delimiter: args.delimiter,
         groups_only: args.report.is_some(),
-        ..Options::default()
     })
 }
 
@@ -312,15 +327,13 @@ fn range(column: &str, ends: &str) -> Result<[f64; 2], Failure> {
 fn pairs(flag: &str, given: &[String]) -> Result<Vec<(String, String)>, Failure> {
     let mut all: Vec<(String, String)> = Vec::new();
     for text in given {
-        let parts = text
-            .split_once('=')
-            .filter(|(c, v)| !c.is_empty() && !v.is_empty());
+        let parts = audit::assignment(text);
         let (column, value) =
             parts.ok_or_else(|| Failure(format!("{flag} {text}; expected COL=V")))?;
         if all.iter().any(|a| a.0 == column) {
             return Err(Failure(format!("{flag} {text}: `{column}` is given twice")));
         }
-        all.push((column.to_owned(), value.to_owned()));
+        all.push((column, value.to_owned()));
     }
     Ok(all)
 }

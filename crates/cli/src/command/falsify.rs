@@ -1,6 +1,4 @@
-use std::io::Write as _;
-
-use proofmark::data::{vnnlib, write_whole};
+use proofmark::data::vnnlib;
 use proofmark::domain::Seed;
 use proofmark::engine::Access;
 use proofmark::{Falsified, Falsify};
@@ -8,7 +6,7 @@ use proofmark::{Falsified, Falsify};
 use crate::args::{self, Onnx};
 use crate::clock;
 use crate::failure::Failure;
-use crate::output;
+use crate::output::{self, Target};
 use crate::progress::Shown;
 use crate::signals;
 
@@ -22,7 +20,12 @@ pub(crate) fn run(args: &args::Falsify, quiet: bool) -> Result<u8, Failure> {
         )));
     }
     let out = args.out.as_deref();
-    let out = out.map(|p| output::target("--out", p)).transpose()?;
+    let out = out.map(|p| output::text_target("--out", p)).transpose()?;
+    if output::any_exists(&[out.as_ref()]) {
+        let mut read = output::model_files(&args.model);
+        read.push(("the property", args.spec.clone()));
+        output::apart(&[("--out", out.as_ref())], &read)?;
+    }
     let spec = vnnlib::open(&args.spec)?;
     let said = Onnx {
         output: args.output.clone(),
@@ -49,10 +52,12 @@ pub(crate) fn run(args: &args::Falsify, quiet: bool) -> Result<u8, Failure> {
         Some(found) => found.to_text(),
         None => "unknown\n".to_owned(),
     };
-    if let Some(path) = &out {
-        write_whole(path, |file| file.write_all(text.as_bytes()))?;
+    if let Some(target) = &out {
+        output::write_text(target, &text)?;
     }
-    output::print(text.lines().next().unwrap_or_default())?;
+    if out != Some(Target::Stdout) {
+        output::print(text.lines().next().unwrap_or_default())?;
+    }
     if !quiet {
         output::tell(&told(&result, spec.cases.len(), clock::seconds() - began));
     }

@@ -3,14 +3,16 @@ use std::fs;
 use std::path::Path;
 
 use proofmark::domain::Shard;
-use proofmark::policy::{Evidence, GateReport, Record, Task, evidence_file, judge, merge};
+use proofmark::policy::{
+    DataRef, Evidence, GateReport, ModelRef, Record, Task, evidence_file, judge, merge,
+};
 use proofmark::{Gate, GateOptions};
 
 use super::{colour, renderer};
 use crate::args;
 use crate::clock;
 use crate::failure::Failure;
-use crate::output;
+use crate::output::{self, Target};
 use crate::progress::Shown;
 use crate::signals;
 
@@ -48,6 +50,7 @@ pub(crate) fn run(args: &args::Gate, quiet: bool) -> Result<u8, Failure> {
             ))
         })?;
         output::target("--out-dir", &dir.join("gate.json"))?;
+        refuse_inputs(args, &gate, folder, dir)?;
     }
     let evidence = match kept {
         Some(evidence) => evidence,
@@ -76,6 +79,39 @@ pub(crate) fn run(args: &args::Gate, quiet: bool) -> Result<u8, Failure> {
     }
     let report = judge(gate.policy(), evidence, clock::today());
     tell(args, format, &report, quiet)
+}
+
+/// Refuses a folder in which the policy, or what it names, would be written over.
+fn refuse_inputs(args: &args::Gate, gate: &Gate, folder: &Path, dir: &Path) -> Result<(), Failure> {
+    let mut written = vec![dir.join("gate.json")];
+    for check in &gate.policy().checks {
+        let whole = matches!(check.task, Task::Audit(_));
+        let evidence = dir.join(file_name(&check.id, args.shard, whole));
+        written.extend([output::samples_of(&evidence), evidence]);
+    }
+    written.retain(|p| p.exists());
+    if written.is_empty() {
+        return Ok(());
+    }
+    let mut read = vec![("the policy", args.policy.clone())];
+    for check in &gate.policy().checks {
+        match &check.task {
+            Task::Attack(task) => {
+                if let ModelRef::Entry(entry) = &task.model {
+                    let path = folder.join(&entry.path);
+                    read.extend(output::model_files(&path.display().to_string()));
+                }
+                if let DataRef::Entry(entry) = &task.data {
+                    read.push(("a data set", folder.join(&entry.path)));
+                }
+            }
+            Task::Audit(task) => read.push(("a table", folder.join(&task.data.path))),
+        }
+    }
+    for path in written {
+        output::apart(&[("--out-dir: the file", Some(&Target::File(path)))], &read)?;
+    }
+    Ok(())
 }
 
 fn tell(

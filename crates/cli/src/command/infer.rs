@@ -32,7 +32,14 @@ pub(crate) fn run(args: &Infer, quiet: bool) -> Result<u8, Failure> {
         )));
     }
     let out = args.out.as_deref();
-    let out = out.map(|p| output::target("--out", p)).transpose()?;
+    let out = out.map(|p| output::text_target("--out", p)).transpose()?;
+    if output::any_exists(&[out.as_ref()]) {
+        let mut read = output::model_files(&args.model);
+        read.push(("--data", args.data.clone()));
+        read.extend(args.expect.clone().map(|e| ("--expect", e)));
+        output::apart(&[("--out", out.as_ref())], &read)?;
+    }
+    let out = out.map(|t| t.binary("--out")).transpose()?;
     let device = proofmark::device(&args.device)?;
     let model = Model::open(args, &device)?;
     let data = read(&args.data)?;

@@ -3,12 +3,25 @@ use proofmark::policy::merge;
 use super::{colour, renderer};
 use crate::args::Merge;
 use crate::failure::Failure;
-use crate::output;
+use crate::output::{self, Target};
 use crate::signals;
 
 /// `proofmark merge`.
 pub(crate) fn run(args: &Merge, quiet: bool) -> Result<u8, Failure> {
-    let out = output::target("--out", &args.out)?;
+    let out = output::text_target("--out", &args.out)?;
+    let beside = out.file().map(|f| Target::File(output::samples_of(f)));
+    let read = args.reports.iter().flat_map(|r| {
+        let samples = output::samples_of(r);
+        [
+            ("a report that is merged", r.clone()),
+            ("the samples of a report that is merged", samples),
+        ]
+    });
+    let written = [
+        ("--out", Some(&out)),
+        ("the samples beside --out", beside.as_ref()),
+    ];
+    output::apart(&written, &read.collect::<Vec<_>>())?;
     let parts = args
         .reports
         .iter()
@@ -19,7 +32,7 @@ pub(crate) fn run(args: &Merge, quiet: bool) -> Result<u8, Failure> {
         output::tell("interrupted: nothing was written");
         return Ok(signals::INTERRUPTED);
     }
-    output::write_report(&out, &whole)?;
+    output::write_report_to(&out, &whole)?;
     if !quiet {
         output::tell(&(renderer("table")?.report)(&whole, colour()));
     }

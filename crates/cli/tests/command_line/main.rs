@@ -4,6 +4,7 @@ mod audit;
 mod audit_attack;
 mod audit_bad_input;
 mod audit_rows;
+mod audit_wild;
 mod bad_input;
 mod bias_gate;
 mod crafted;

@@ -97,14 +97,20 @@ fn a_quote_that_is_never_closed_is_refused_with_its_line() {
     says("a,id\n0,x\n0,\"y\n0,z\n", &["line 3", "never closed"]);
     says("a,id\r\n0,x\r\n0,\"y\r\n", &["line 3", "never closed"]);
     says("\u{feff}\"a,id\n0,x\n", &["line 1", "never closed"]);
-    says("a,id\n0,\"say \"\"x\"\"\n0,y\n", &["line 2", "never closed"]);
+    says(
+        "a,id\n0,\"say \"\"x\"\"\n0,y\n",
+        &["line 2", "never closed"],
+    );
     // Closed by the next cell that is quoted.
     says("a,id\n0,\"x\n0,\"y\"\n", &["line 2", "the quote on line 3"]);
     says("a,id\n0,x\n0,\0\n", &["line 3", "NUL byte"]);
     let fine = b"a,id\n0,\"say \"\"x\"\"\"\n1,\"two\nlines\"\n1,5\" disk\n";
     let ids = open_as("a.csv", fine, &unit()).unwrap().ids;
     let name = |n: &str| SampleId::Name(n.into());
-    assert_eq!(ids, [name("say \"x\""), name("two\nlines"), name("5\" disk")]);
+    assert_eq!(
+        ids,
+        [name("say \"x\""), name("two\nlines"), name("5\" disk")]
+    );
 }
 
 #[test]
@@ -115,9 +121,15 @@ fn other_delimiters_are_read_and_hinted_at() {
             ..unit()
         };
         let set = open_as("a.csv", file.as_bytes(), &options).unwrap();
-        assert_eq!((set.modalities[0].modality.shape[0], set.labels), (2, Some(vec![2])));
+        assert_eq!(
+            (set.modalities[0].modality.shape[0], set.labels),
+            (2, Some(vec![2]))
+        );
         let hint = format!("--delimiter '{delimiter}'");
-        assert_says(&refusal("a.csv", file.as_bytes(), &unit()), &["header", "2 times", &hint]);
+        assert_says(
+            &refusal("a.csv", file.as_bytes(), &unit()),
+            &["header", "2 times", &hint],
+        );
     }
     let semicolon = Options {
         delimiter: ";".parse().unwrap(),

@@ -22,7 +22,13 @@ pub(super) fn judge(
     for comparison in &task.require.comparisons {
         let mut result = measure(comparison, check.level, report);
         let said = || said(check, comparison, &result, report);
-        let (finding, effect) = hold(check, result.verdict, said, excuses);
+        let (finding, effect) = hold(
+            check,
+            result.verdict,
+            &[comparison.to_string()],
+            said,
+            excuses,
+        );
         findings.extend(finding);
         // What has not failed is not proven either if the measurement cannot be trusted, whatever the policy lets through.
         if shaken && result.verdict != Verdict::Fail {

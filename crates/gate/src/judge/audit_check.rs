@@ -55,6 +55,11 @@ pub(super) fn judge(
     let mut effects = Vec::new();
     for gate in &gates {
         let requirement: Requirement = gate.requirement.parse().map_err(|e| format!("{e}"))?;
+        let everywhere = Requirement {
+            attribute: None,
+            ..requirement.clone()
+        }
+        .to_string();
         let one = ComparisonResult {
             requirement: Requirement {
                 attribute: Some(gate.attribute.clone()).filter(|a| !a.is_empty()),
@@ -68,7 +73,14 @@ pub(super) fn judge(
             n: report.table.rows,
             needed: gate.needed,
         };
-        let (finding, effect) = hold(check, gate.verdict, || said(check, gate, &one), excuses);
+        // A waiver may be for every attribute, or for one.
+        let names = [
+            one.requirement.clone(),
+            gate.requirement.clone(),
+            everywhere,
+        ];
+        let said = || said(check, gate, &one);
+        let (finding, effect) = hold(check, gate.verdict, &names, said, excuses);
         findings.extend(finding);
         effects.push(effect);
         results.push(one);

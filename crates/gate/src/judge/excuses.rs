@@ -21,11 +21,16 @@ impl<'a> Excuses<'a> {
         }
     }
 
-    /// The owner of a waiver that holds today and covers the finding.
-    pub(super) fn waiver(&mut self, check: &str, code: FindingCode) -> Option<&'a str> {
+    /// The owner of a waiver that holds today and covers the finding, which is of a requirement by any of these texts.
+    pub(super) fn waiver(
+        &mut self,
+        check: &str,
+        code: FindingCode,
+        requirement: &[String],
+    ) -> Option<&'a str> {
         let mut owner = None;
         for (waiver, used) in self.policy.waivers.iter().zip(&mut self.waived) {
-            if holds(&waiver.excuse, self.today) && waiver.excuse.covers(check, code) {
+            if holds(&waiver.excuse, self.today) && waiver.excuse.covers(check, code, requirement) {
                 *used = true;
                 owner = owner.or(Some(waiver.owner.as_str()));
             }
@@ -37,7 +42,7 @@ impl<'a> Excuses<'a> {
     pub(super) fn accept(&mut self, check: &str, code: FindingCode) -> Option<&'a Excuse> {
         let mut found = None;
         for (accept, used) in self.policy.accepts.iter().zip(&mut self.accepted) {
-            if holds(&accept.excuse, self.today) && accept.excuse.covers(check, code) {
+            if holds(&accept.excuse, self.today) && accept.excuse.covers(check, code, &[]) {
                 *used = true;
                 found = found.or(Some(&accept.excuse));
             }

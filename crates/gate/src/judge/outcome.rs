@@ -12,10 +12,12 @@ pub(super) struct Said {
     pub(super) remediation: &'static str,
 }
 
-/// The finding of a comparison that does not pass, and what the comparison does to the gate.
+/// The finding of a comparison that does not pass, and what the comparison does to the gate; with the texts that its
+/// requirement goes by in waivers.
 pub(super) fn hold(
     check: &Check,
     verdict: Verdict,
+    requirement: &[String],
     said: impl FnOnce() -> Said,
     excuses: &mut Excuses<'_>,
 ) -> (Option<Finding>, Verdict) {
@@ -32,7 +34,9 @@ pub(super) fn hold(
         ),
         Verdict::Pass | Verdict::Error => return (None, verdict),
     };
-    let waived_by = excuses.waiver(&check.id, code).map(str::to_owned);
+    let waived_by = excuses
+        .waiver(&check.id, code, requirement)
+        .map(str::to_owned);
     let effect = if policy == Effect::Warn || waived_by.is_some() {
         Verdict::Pass
     } else {

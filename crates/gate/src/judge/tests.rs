@@ -494,3 +494,30 @@ proptest! {
         prop_assert!(!shaken || rank(low) > 0);
     }
 }
+
+#[test]
+fn one_requirement_of_a_check_is_waived_alone() {
+    let require = "robust_accuracy >= 0.7, clean_accuracy >= 0.9999";
+    let waived = |requirement: &str| {
+        let waiver = format!(
+            "[[waiver]]\nfinding = \"linf/requirement-missed\"\nrequirement = \"{requirement}\"\nreason = \"r\"\nowner = \"o\"\nexpires = 2026-06-15"
+        );
+        run(&policy(require, "", &waiver), measured(580, 1000))
+    };
+    let gate = waived("robust_accuracy >= 70 %");
+    let own = |name: &str| {
+        let mut all = gate.findings.iter();
+        all.find(|f| f.message.starts_with(name))
+            .expect("found")
+            .waived_by
+            .clone()
+    };
+    assert_eq!(own("robust_accuracy"), Some("o".to_owned()));
+    let others = gate
+        .findings
+        .iter()
+        .filter(|f| !f.message.starts_with("robust_accuracy"));
+    assert!(others.clone().count() > 0 && others.clone().all(|f| f.waived_by.is_none()));
+    let gate = waived("clean_accuracy >= 0.9999");
+    assert_eq!(gate.verdict, Verdict::Fail);
+}

@@ -1,6 +1,6 @@
 use proofmark_audit::report::Detail;
-use proofmark_domain::{Delimiter, DelimiterError};
 use proofmark_audit::{AuditError, By, Options, Requirement, Settings};
+use proofmark_domain::{Delimiter, DelimiterError};
 
 use super::data::DataEntry;
 use super::error::PolicyError;
@@ -35,6 +35,7 @@ pub(super) const FIELDS: &[&str] = &[
     "weights",
     "stratum",
     "features",
+    "missing",
     "paired",
     "reference",
     "against_rest",
@@ -44,10 +45,13 @@ pub(super) const FIELDS: &[&str] = &[
     "delimiter",
     "favourable",
     "unfavourable",
+    "others_unfavourable",
     "positive",
     "judge",
     "intersections",
     "min_n",
+    "min_share",
+    "detail_groups",
     "neighbours",
     "alpha",
     "range",
@@ -88,7 +92,13 @@ pub(super) fn read(s: &Section<'_>, sets: &[DataEntry]) -> Result<AuditTask, Pol
         against_rest: s.maybe("against_rest", by_name)?.unwrap_or_default(),
         favourable: list("favourable")?,
         unfavourable: list("unfavourable")?,
+        others_unfavourable: s
+            .maybe("others_unfavourable", Field::boolean)?
+            .unwrap_or(false),
         positive: list("positive")?,
+        missing: s
+            .maybe("missing", texts)?
+            .unwrap_or_else(|| Options::default().missing),
         delimiter: s.maybe("delimiter", delimiter)?.unwrap_or_default(),
         ..Options::default()
     };
@@ -104,6 +114,10 @@ pub(super) fn read(s: &Section<'_>, sets: &[DataEntry]) -> Result<AuditTask, Pol
     };
     let mut settings = Settings {
         min_n: s.maybe("min_n", |f| f.whole(0))?.unwrap_or(default.min_n),
+        min_share: s
+            .maybe("min_share", min_share)?
+            .unwrap_or(default.min_share),
+        detail_groups: whole("detail_groups", 0, default.detail_groups)?,
         reference: s.maybe("reference", by_name)?.unwrap_or_default(),
         intersections: whole("intersections", 1, default.intersections)?,
         neighbours: whole("neighbours", 1, default.neighbours)?,
@@ -195,9 +209,11 @@ fn requirements(field: &Field<'_>, by: By) -> Result<Vec<Requirement>, PolicyErr
 /// The requirements in a text, each with the byte it begins at.
 fn parts(text: &str) -> Vec<(usize, &str)> {
     let mut all = Vec::new();
-    let (mut start, mut depth) = (0, 0_usize);
+    let (mut start, mut depth, mut in_quotes) = (0, 0_usize, false);
     for (at, c) in text.char_indices() {
         match c {
+            '"' if depth > 0 => in_quotes = !in_quotes,
+            _ if in_quotes => {}
             '(' => depth += 1,
             ')' => depth = depth.saturating_sub(1),
             ',' if depth == 0 => {
@@ -262,6 +278,16 @@ fn paired(field: &Field<'_>) -> Result<(String, String), PolicyError> {
         items => Err(field.error(format!(
             "expected two columns, [id, variant], found {}",
             items.len()
+        ))),
+    }
+}
+
+/// A share of all.
+fn min_share(field: &Field<'_>) -> Result<f64, PolicyError> {
+    match field.number()? {
+        share if (0.0..1.0).contains(&share) => Ok(share),
+        share => Err(field.error(format!(
+            "expected a share from 0 to below 1, such as 0.02, found {share}"
         ))),
     }
 }

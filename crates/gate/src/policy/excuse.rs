@@ -1,8 +1,9 @@
 use toml::de::DeValue;
 
-use super::check::Check;
+use super::check::{Check, Task};
 use super::error::PolicyError;
 use super::reader::{Field, Section, hint};
+use super::requirement;
 use crate::{Date, FindingCode};
 
 /// What a waiver or an accept covers, and until when.
@@ -12,6 +13,8 @@ pub struct Excuse {
     pub check: Option<String>,
     /// The finding code.
     pub code: FindingCode,
+    /// The only requirement of that check it is for, as reports write it; absent means all of them.
+    pub requirement: Option<String>,
     /// Why.
     pub reason: String,
     /// The last day it holds.
@@ -19,16 +22,23 @@ pub struct Excuse {
 }
 
 impl Excuse {
-    /// Whether it covers a code of a check (whatever the day).
-    pub fn covers(&self, check: &str, code: FindingCode) -> bool {
-        self.code == code && self.check.as_deref().is_none_or(|c| c == check)
+    /// Whether it covers a code of a check (whatever the day), where a requirement is at issue of that too: under any of
+    /// the texts it goes by.
+    pub fn covers(&self, check: &str, code: FindingCode, requirement: &[String]) -> bool {
+        let own = |r: &String| requirement.contains(r);
+        self.code == code
+            && self.check.as_deref().is_none_or(|c| c == check)
+            && self.requirement.as_ref().is_none_or(own)
     }
 
-    /// As it is written in the policy: `code` or `check/code`.
+    /// As it is written in the policy: `code` or `check/code`, and the requirement behind it.
     pub fn target(&self) -> String {
-        self.check
-            .as_ref()
-            .map_or_else(|| self.code.to_string(), |c| format!("{c}/{}", self.code))
+        let mut text = self.check.clone().map_or_else(String::new, |c| c + "/");
+        text += &self.code.to_string();
+        if let Some(requirement) = &self.requirement {
+            text = format!("{text} ({requirement})");
+        }
+        text
     }
 }
 
@@ -49,10 +59,10 @@ pub struct Accept {
 }
 
 pub(super) fn waiver(field: &Field<'_>, checks: &[Check]) -> Result<Waiver, PolicyError> {
-    let s = field.section(&["finding", "reason", "owner", "expires"])?;
+    let s = field.section(&["finding", "requirement", "reason", "owner", "expires"])?;
     let owner = s.need("owner")?.text()?;
     let target = s.need("finding")?;
-    let excuse = excuse(
+    let mut excuse = excuse(
         &s,
         &target,
         checks,
@@ -68,7 +78,59 @@ pub(super) fn waiver(field: &Field<'_>, checks: &[Check]) -> Result<Waiver, Poli
             ),
         },
     )?;
+    excuse.requirement = s.maybe("requirement", |f| {
+        let check = checks.iter().find(|c| excuse.check.as_ref() == Some(&c.id));
+        let check = check.ok_or_else(|| {
+            f.error(format!(
+                "belongs to one check: name it, finding = \"CHECK/{}\"",
+                excuse.code
+            ))
+        })?;
+        requirement(f, check)
+    })?;
     Ok(Waiver { excuse, owner })
+}
+
+/// One of the requirements of a check; of a bias check also on one attribute where the check asks for all of them.
+fn requirement(field: &Field<'_>, check: &Check) -> Result<String, PolicyError> {
+    let (given, known): (String, bool) = match &check.task {
+        Task::Attack(task) => {
+            let ids: Vec<&str> = task.attacks.iter().map(|a| a.id.as_str()).collect();
+            let given = requirement::read(field, &ids, task.threat.is_some())?;
+            let own = &task.require.comparisons;
+            let one = given.comparisons.len() == 1;
+            (
+                given.to_string(),
+                one && own.contains(&given.comparisons[0]),
+            )
+        }
+        Task::Audit(task) => {
+            let wrong = |e: proofmark_audit::AuditError| field.error(e.to_string());
+            let given: proofmark_audit::Requirement = field.string()?.parse().map_err(wrong)?;
+            let given = given.checked().map_err(wrong)?;
+            let covers = |own: &proofmark_audit::Requirement| {
+                let any = proofmark_audit::Requirement {
+                    attribute: None,
+                    ..given.clone()
+                };
+                let plain = proofmark_audit::Requirement {
+                    attribute: None,
+                    ..own.clone()
+                };
+                any.to_string() == plain.to_string()
+                    && (own.attribute.is_none() || own.attribute == given.attribute)
+            };
+            (given.to_string(), task.require.iter().any(covers))
+        }
+    };
+    if known {
+        return Ok(given);
+    }
+    Err(field.error(format!(
+        "`{given}` is no requirement of check \"{}\", which requires {}",
+        check.id,
+        check.task.requirement()
+    )))
 }
 
 pub(super) fn accept(field: &Field<'_>, checks: &[Check]) -> Result<Accept, PolicyError> {
@@ -112,6 +174,7 @@ fn excuse(
     Ok(Excuse {
         check: check.map(str::to_owned),
         code,
+        requirement: None,
         reason: s.need("reason")?.text()?,
         expires: date(&s.need("expires")?)?,
     })

@@ -86,6 +86,12 @@ impl<'a> Field<'a> {
         i64::from_str_radix(i.as_str(), i.radix()).map_err(|_| self.error("is too large a number"))
     }
 
+    /// `true` or `false`.
+    pub(super) fn boolean(&self) -> Result<bool, PolicyError> {
+        let truth = self.node.get_ref().as_bool();
+        truth.ok_or_else(|| self.expected("true or false"))
+    }
+
     /// A whole number that is at least `least`.
     pub(super) fn whole(&self, least: u64) -> Result<u64, PolicyError> {
         let value = self.integer()?;

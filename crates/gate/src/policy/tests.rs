@@ -159,12 +159,12 @@ fn every_field_arrives() {
     assert!(
         p.waivers[0]
             .excuse
-            .covers("clean", FindingCode::RequirementMissed)
+            .covers("clean", FindingCode::RequirementMissed, &[])
     );
     assert!(
         !p.waivers[0]
             .excuse
-            .covers("linf", FindingCode::RequirementMissed)
+            .covers("linf", FindingCode::RequirementMissed, &[])
     );
     assert_eq!(p.accepts[0].excuse.target(), "randomised-outputs");
     assert_eq!(p.sha256().len(), 64);

@@ -1,0 +1,128 @@
+//! Names of columns and attributes in a text: any name can be written, in quotes where a sign of the text is in it.
+
+use crate::AuditError;
+
+/// A name at the beginning of a text, and what follows it. In quotes it may hold anything, a quote twice; else it ends
+/// before the first of these signs.
+fn leading<'t>(text: &'t str, signs: &[char]) -> Result<(String, &'t str), String> {
+    let trimmed = text.trim_start();
+    let Some(quoted) = trimmed.strip_prefix('"') else {
+        let end = text.find(signs).unwrap_or(text.len());
+        return Ok((text[..end].trim().to_owned(), &text[end..]));
+    };
+    let mut name = String::new();
+    let mut rest = quoted;
+    loop {
+        let end = rest
+            .find('"')
+            .ok_or_else(|| format!("`{text}`: a quote is not closed"))?;
+        name.push_str(&rest[..end]);
+        rest = &rest[end + 1..];
+        match rest.strip_prefix('"') {
+            Some(after) => rest = after,
+            None => break,
+        }
+        name.push('"');
+    }
+    let rest = rest.trim_start();
+    if rest.is_empty() || rest.starts_with(signs) {
+        Ok((name, rest))
+    } else {
+        Err(format!("`{text}`: `{rest}` stands behind a name in quotes"))
+    }
+}
+
+/// Names with commas between them: `sex,"income, net"`.
+///
+/// ```
+/// assert_eq!(proofmark_audit::names("sex,\"income, net\"")?, ["sex", "income, net"]);
+/// # Ok::<(), String>(())
+/// ```
+pub fn names(text: &str) -> Result<Vec<String>, String> {
+    let mut all = Vec::new();
+    let mut rest = text;
+    loop {
+        let (name, after) = leading(rest, &[','])?;
+        all.push(name);
+        match after.strip_prefix(',') {
+            Some(next) => rest = next,
+            None => return Ok(all),
+        }
+    }
+}
+
+/// A name and what is said of it: `race=White`, or `"a=b"=White`.
+///
+/// ```
+/// let (column, value) = proofmark_audit::assignment("\"a=b\"=x=y").ok_or("no value")?;
+/// assert_eq!((column.as_str(), value), ("a=b", "x=y"));
+/// # Ok::<(), &str>(())
+/// ```
+pub fn assignment(text: &str) -> Option<(String, &str)> {
+    let (name, rest) = leading(text, &['=']).ok()?;
+    let value = rest.strip_prefix('=')?;
+    (!name.is_empty() && !value.is_empty()).then_some((name, value))
+}
+
+/// A column and the rest of a condition on it.
+pub(crate) fn column<'t>(text: &'t str, signs: &[char]) -> Option<(String, &'t str)> {
+    leading(text, signs).ok()
+}
+
+/// A name as it can be read again, in quotes if it must be.
+pub(crate) fn quoted(name: &str, signs: &[char]) -> String {
+    let plain = !name.starts_with('"') && name.trim() == name && !name.contains(signs);
+    if plain {
+        name.to_owned()
+    } else {
+        format!("\"{}\"", name.replace('"', "\"\""))
+    }
+}
+
+/// What stands between brackets behind a metric: an attribute, perhaps in quotes.
+pub(crate) fn attribute(text: &str) -> Result<String, AuditError> {
+    let wrong = |value: String| AuditError::Option {
+        option: "metric",
+        value,
+        expected: "an attribute, in quotes if need be: \"a \"\"b\"\"\"".to_owned(),
+    };
+    match leading(text, &[]) {
+        Ok((name, "")) => Ok(name),
+        Ok((_, rest)) => Err(wrong(format!("`{rest}` behind a name in quotes"))),
+        Err(problem) => Err(wrong(problem)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn quotes_hold_what_signs_would_end() {
+        assert_eq!(
+            names("a, b ,\"c,\"\"d\"\"\" ,e"),
+            Ok(["a", "b", "c,\"d\"", "e"].map(str::to_owned).to_vec())
+        );
+        assert_eq!(names("a,,b").map(|n| n.len()), Ok(3));
+        assert!(names("\"a").is_err() && names("\"a\"b").is_err());
+        assert_eq!(assignment("a=b=c"), Some(("a".to_owned(), "b=c")));
+        assert_eq!(
+            assignment("=b").or(assignment("a=")).or(assignment("a")),
+            None
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_name_can_be_written(name in "[a-c\",= ()]{1,8}") {
+            let text = quoted(&name, &[',']);
+            prop_assert_eq!(names(&text), Ok(vec![name.clone()]));
+            let text = format!("{}=v", quoted(&name, &['=']));
+            prop_assert_eq!(assignment(&text), Some((name.clone(), "v")));
+            let read = attribute(&quoted(&name, &[]));
+            prop_assert_eq!(read.ok(), Some(name));
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! Impact ratios per category, in the form of New York City's rule on automated employment decision tools.
+//!
+//! # Reference
+//! Rules of the City of New York, title 6, section 5-301 (Local Law 144 of 2021): for sex, for race and ethnicity and for
+//! both together the persons, the selection rate (or the scoring rate, the share of scores above the median) and the impact
+//! ratio, the rate over that of the category with the highest; and how many persons are of unknown category. A category of
+//! less than 2 % of the data may be left out of the ratios.
+
+use super::text::{grid, plain};
+use crate::AuditReport;
+use crate::report::{AttributeFacts, GroupFacts};
+
+/// One category, or the persons of unknown category.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Impact {
+    /// The attribute, or attributes joined by ` & `.
+    pub attribute: String,
+    /// Its category; none for the unknown.
+    pub category: Option<String>,
+    /// What is counted: `selected`, or `above the median`.
+    pub counted: &'static str,
+    /// Its persons in the denominator; none if suppressed.
+    pub n: Option<u64>,
+    /// Those counted; none if suppressed, or with weights.
+    pub selected: Option<u64>,
+    /// The rate; none if suppressed or left out.
+    pub rate: Option<f64>,
+    /// The rate over the highest; none if suppressed or left out.
+    pub ratio: Option<f64>,
+    /// Why there is none.
+    pub note: String,
+}
+
+/// Selection rates where there are decisions, and scoring rates where there are scores, of every attribute.
+pub fn impact(report: &AuditReport) -> Vec<Impact> {
+    let rates = [
+        ("selection_rate", "selected"),
+        ("scoring_rate", "above the median"),
+    ];
+    let mut all = Vec::new();
+    for attribute in &report.attributes {
+        for (rate, counted) in rates {
+            all.extend(categories(report, attribute, rate, counted));
+        }
+    }
+    all
+}
+
+fn categories(
+    report: &AuditReport,
+    attribute: &AttributeFacts,
+    rate: &str,
+    counted: &'static str,
+) -> Vec<Impact> {
+    let own = |g: &&GroupFacts| g.attribute == attribute.attribute && !g.overall;
+    let of = |g: &GroupFacts| g.rates.iter().find(|r| r.metric == rate).cloned();
+    let groups = report.groups.iter().filter(own);
+    let found: Vec<_> = groups.filter_map(|g| Some((g, of(g)?))).collect();
+    if found.is_empty() {
+        return Vec::new();
+    }
+    let values = found.iter().filter_map(|(_, r)| r.value);
+    let highest = values.fold(0.0, f64::max);
+    // Of suppressed rates the highest may be one.
+    let told = found
+        .iter()
+        .all(|(_, r)| r.reason.as_deref() != Some(crate::report::SUPPRESSED));
+    let mut all: Vec<Impact> = found
+        .iter()
+        .map(|(group, r)| Impact {
+            attribute: attribute.attribute.clone(),
+            category: Some(group.group.clone()),
+            counted,
+            n: r.n,
+            selected: match (r.value, r.n) {
+                (Some(value), Some(n)) if !report.table.weighted => {
+                    Some((value * n as f64).round() as u64)
+                }
+                _ => None,
+            },
+            rate: r.value,
+            ratio: r
+                .value
+                .filter(|_| told && highest > 0.0)
+                .map(|v| v / highest),
+            note: match (&r.reason, r.value) {
+                (Some(reason), _) => format!("left out: {reason}"),
+                (None, Some(_)) if !told => "the highest rate may be suppressed".to_owned(),
+                (None, Some(_)) if highest == 0.0 => "every rate is 0".to_owned(),
+                _ => String::new(),
+            },
+        })
+        .collect();
+    if attribute.unknown != Some(0) {
+        all.push(Impact {
+            attribute: attribute.attribute.clone(),
+            category: None,
+            counted,
+            n: attribute.unknown,
+            selected: None,
+            rate: None,
+            ratio: None,
+            note: "unknown category".to_owned(),
+        });
+    }
+    all
+}
+
+/// A CSV with a header; rates in full.
+pub fn impact_csv(all: &[Impact]) -> String {
+    let cell = |text: &str| {
+        if text.contains([',', '"', '\n', '\r']) || text.trim() != text {
+            format!("\"{}\"", text.replace('"', "\"\""))
+        } else {
+            text.to_owned()
+        }
+    };
+    let mut text =
+        "attribute,category,n,counted,what_is_counted,rate,impact_ratio,note\n".to_owned();
+    for one in all {
+        let whole = |n: Option<u64>| n.map_or_else(String::new, |n| n.to_string());
+        let number = |n: Option<f64>| n.map_or_else(String::new, |n| n.to_string());
+        let cells = [
+            cell(&one.attribute),
+            cell(one.category.as_deref().unwrap_or("")),
+            whole(one.n),
+            whole(one.selected),
+            one.counted.to_owned(),
+            number(one.rate),
+            number(one.ratio),
+            cell(&one.note),
+        ];
+        text.push_str(&cells.join(","));
+        text.push('\n');
+    }
+    text
+}
+
+/// The same for a terminal, a block per attribute and rate.
+pub fn impact_table(all: &[Impact]) -> String {
+    let mut text = String::new();
+    let blocks = all.chunk_by(|a, b| (&a.attribute, a.counted) == (&b.attribute, b.counted));
+    for block in blocks {
+        let whole = |n: Option<u64>| n.map_or_else(|| "-".to_owned(), |n| n.to_string());
+        let number = |n: Option<f64>| n.map_or_else(|| "-".to_owned(), |n| format!("{n:.3}"));
+        let rows = block.iter().map(|one| {
+            vec![
+                plain(one.category.as_deref().unwrap_or("(unknown)")),
+                whole(one.n),
+                whole(one.selected),
+                number(one.rate),
+                number(one.ratio),
+                plain(&one.note),
+            ]
+        });
+        let Some(first) = block.first() else {
+            continue;
+        };
+        let attribute = plain(&first.attribute);
+        let header = [
+            attribute.as_str(),
+            "n",
+            first.counted,
+            "rate",
+            "impact ratio",
+            "",
+        ];
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        text.push_str(&grid(&header, rows.collect()));
+    }
+    text
+}

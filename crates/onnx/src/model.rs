@@ -611,7 +611,8 @@ impl OnnxModel {
                 cured: true,
             });
         }
-        let rough = self.approximate_gradients();
+        // Inputs that are rounded count only where an attack changes them.
+        let rough = self.rough_nodes();
         if !rough.is_empty() {
             let shown = rough.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
             let more = match rough.len() {
@@ -657,8 +658,14 @@ impl OnnxModel {
         let mut rough: Vec<String> = inputs
             .map(|p| format!("input {} ({})", p.name, p.dtype))
             .collect();
-        rough.extend(self.graph.rough(&self.plan));
+        rough.extend(self.rough_nodes());
         rough
+    }
+
+    fn rough_nodes(&self) -> Vec<String> {
+        let inputs = self.graph.inputs.iter().zip(&self.ports);
+        let free = inputs.filter(|(_, p)| !matches!(p.numbers, Numbers::Fixed { .. }));
+        self.graph.rough(&self.plan, free.map(|(slot, _)| *slot))
     }
 
     fn failed(&self, e: &OnnxError) -> ModelError {

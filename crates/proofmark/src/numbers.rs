@@ -1,6 +1,6 @@
 //! Budgets for inputs of whole numbers.
 
-use proofmark_domain::{Epsilon, Norm};
+use proofmark_domain::{Epsilon, Norm, TrustCode, TrustFlag};
 use proofmark_model::{Numbers, Signature};
 use proofmark_threat::{Budget, Radius, Threat};
 
@@ -41,6 +41,31 @@ pub(crate) fn check(
         }
     }
     Ok(())
+}
+
+/// What a report has to say before anything is measured, beside what the model states itself: an attacked input that is
+/// rounded to whole numbers has no derivative of its own.
+pub(crate) fn stated(signature: &Signature, threats: &[Threat]) -> Option<TrustFlag> {
+    let code = TrustCode::ApproximateGradients;
+    let inputs = signature.modalities.iter().zip(&signature.numbers);
+    let changed = |name: &str| {
+        let budgets = threats.iter().flat_map(|t| t.budgets());
+        let mut own = budgets.filter(|b| b.modality == name);
+        own.any(|b| !matches!(&b.radius, Radius::Uniform(e) if e.get() == 0.0))
+    };
+    let rounded: Vec<&str> = inputs
+        .filter(|(m, n)| matches!(n, Numbers::Whole { .. }) && changed(&m.name))
+        .map(|(m, _)| m.name.as_str())
+        .collect();
+    let known = signature.stated.iter().any(|f| f.code == code);
+    (!rounded.is_empty() && !known).then(|| TrustFlag {
+        code,
+        message: format!(
+            "gradients pass straight through where values are rounded: input {}",
+            rounded.join(", ")
+        ),
+        cured: false,
+    })
 }
 
 /// No limit but the bounds, for all that may be changed at all.

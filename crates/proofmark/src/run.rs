@@ -205,7 +205,10 @@ impl<'a> RunPlan<'a> {
             };
             record.add(run, outcomes, (self.clock)() - started);
         }
-        Ok(record.finish(self.head(&data, reading, tile, (self.clock)() - began)))
+        let mut head = self.head(&data, reading, tile, (self.clock)() - began);
+        let rounded = numbers::stated(signature, &threats);
+        head.model.stated.extend(rounded);
+        Ok(record.finish(head))
     }
 
     /// The samples of this shard.

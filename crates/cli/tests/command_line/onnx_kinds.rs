@@ -3,7 +3,7 @@
 
 use proofmark::data::ndarray::{Array1, ArrayD, IxDyn};
 use proofmark::data::npz::{self, NpzArray};
-use proofmark_testkit::onnx::{Attr, FLOAT, OnnxWriter};
+use proofmark_testkit::onnx::{Attr, FLOAT, INT64, OnnxWriter};
 
 use crate::harness::{Folder, Ran, run};
 
@@ -194,4 +194,127 @@ fn data_in_another_order_are_refused_on_the_command_line_and_in_a_policy() {
     let told = ["`x`", "[2, 5]", "[5, 2]", "transpose"];
     refused(&attack(&model, &data, &[]), &told);
     refused(&gate(&folder, ""), &told);
+}
+
+/// `y = x - 100` and its opposite, `x` whole numbers, beside a mask of whole numbers that begins with a Cast, too.
+fn whole() -> Vec<u8> {
+    OnnxWriter::new(18)
+        .input_of("x", 2, "N,3")
+        .input_of("m", INT64, "N,3")
+        .constant("w", &[3, 2], &[1.0, -1.0, 1.0, -1.0, 1.0, -1.0])
+        .constant("b", &[2], &[-100.0, 100.0])
+        .node("Cast", &["x"], &["f"], &[("to", Attr::Int(1))])
+        .node("Cast", &["m"], &["g"], &[("to", Attr::Int(1))])
+        .node("Mul", &["f", "g"], &["h"], &[])
+        .node("MatMul", &["h", "w"], &["s"], &[])
+        .node("Add", &["s", "b"], &["y"], &[])
+        .output("y")
+        .bytes()
+}
+
+#[test]
+fn whole_numbers_are_attacked_in_their_own_units_and_masks_are_frozen() {
+    let folder = Folder::new();
+    let model = folder.put("m.onnx", &whole());
+    // The sum of the first two against 100; the third is masked out. Row i is 100 + i or 100 - i.
+    let rows: Vec<[f32; 3]> = (0..20)
+        .flat_map(|i| [[50.0, 50.0 + i as f32, 7.0], [50.0, 50.0 - i as f32, 7.0]])
+        .collect();
+    let labels: Array1<i64> = rows
+        .iter()
+        .map(|r| i64::from(r[0] + r[1] < 100.0))
+        .collect();
+    let x: Vec<f32> = rows.iter().flatten().copied().collect();
+    let array = |v: Vec<f32>| ArrayD::from_shape_vec(IxDyn(&[40, 3]), v).expect("a shape");
+    let (x, m) = (array(x), array([1.0, 1.0, 0.0].repeat(40)));
+    let bounds = |low, high| Array1::from(vec![low, high]).into_dyn();
+    let (of_x, of_m) = (bounds(0.0_f32, 255.0), bounds(0.0, 1.0));
+    let y = labels.into_dyn();
+    let path = folder.path("whole.npz");
+    let arrays = [
+        ("x", NpzArray::F32(x.view())),
+        ("m", NpzArray::F32(m.view())),
+        ("bounds_x", NpzArray::F32(of_x.view())),
+        ("bounds_m", NpzArray::F32(of_m.view())),
+        ("y", NpzArray::I64(y.view())),
+    ];
+    npz::write(&path, &arrays).expect("written");
+    let (data, out) = (
+        path.display().to_string(),
+        folder.path("r.json").display().to_string(),
+    );
+    let attack = |more: &[&str]| {
+        let mut arguments = vec![
+            "attack", &model, "--data", &data, "--attack", "pgd", "--steps", "20",
+        ];
+        arguments.extend(["--out", &out]);
+        arguments.extend(more);
+        run(&arguments)
+    };
+    let ran = attack(&["--norm", "linf", "--eps", "4", "--freeze", "m"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let report: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&out).expect("a report")).expect("JSON");
+    // 4 on each of two numbers moves the sum by 8. At 100 class 0 wins no more than a tie, so 100 + i falls from i = 0
+    // to 7 and 100 - i from 1 to 7; at 8 it is a tie.
+    let broken = |r: &serde_json::Value| 40 - r["worst_case"]["correct"].as_u64().expect("a count");
+    assert!(
+        (15..=17).contains(&broken(&report)),
+        "{}",
+        report["worst_case"]
+    );
+    let codes: Vec<&str> = report["trust"]
+        .as_array()
+        .expect("flags")
+        .iter()
+        .filter_map(|f| f["code"].as_str())
+        .collect();
+    assert_eq!(codes, ["approximate-gradients"]);
+    for (more, words) in [
+        (
+            &["--norm", "linf", "--eps", "0.5", "--freeze", "m"][..],
+            ["0.5", "`x`", "a whole number"],
+        ),
+        (
+            &["--norm", "l2", "--eps", "0.5", "--freeze", "m"],
+            ["0.5", "`x`", "at least 1"],
+        ),
+        (
+            &["--norm", "linf", "--eps", "x=4", "--eps", "m=0.1"],
+            ["0.1", "`m`", "0 to freeze it"],
+        ),
+    ] {
+        refused(&attack(more), &words);
+    }
+    // A mask that nothing but its own comparison reads may only be frozen.
+    let fixed = OnnxWriter::new(18)
+        .input_of("x", FLOAT, "N,3")
+        .input_of("m", INT64, "N,3")
+        .constant("w", &[3, 2], &[1.0, -1.0, 1.0, -1.0, 1.0, -1.0])
+        .integers("zero", &[0])
+        .constant("none", &[1], &[0.0])
+        .node("Greater", &["m", "zero"], &["on"], &[])
+        .node("Where", &["on", "x", "none"], &["h"], &[])
+        .node("MatMul", &["h", "w"], &["y"], &[])
+        .output("y")
+        .bytes();
+    let model = folder.put("m.onnx", &fixed);
+    let attack = |more: &[&str]| {
+        let mut arguments = vec![
+            "attack", &model, "--data", &data, "--attack", "fgsm", "--norm", "linf",
+        ];
+        arguments.extend(["--eps", "4", "--out", &out]);
+        arguments.extend(more);
+        run(&arguments)
+    };
+    refused(&attack(&[]), &["`m`", "freeze it", "--freeze m"]);
+    let ran = attack(&["--freeze", "m"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let report: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&out).expect("a report")).expect("JSON");
+    assert!(
+        !report["trust"]
+            .to_string()
+            .contains("approximate-gradients")
+    );
 }

@@ -22,10 +22,10 @@ const MASKS: [&str; 11] = [
 ];
 
 impl Graph {
-    /// The nodes of a plan on the way from the inputs whose derivative is not the true one, or zero because
+    /// The nodes of a plan on the way from these inputs whose derivative is not the true one, or zero because
     /// values are rounded, as `name (operator)`.
-    pub(crate) fn rough(&self, plan: &Plan) -> Vec<String> {
-        let mut depends: BTreeSet<Slot> = self.inputs.iter().copied().collect();
+    pub(crate) fn rough(&self, plan: &Plan, from: impl Iterator<Item = Slot>) -> Vec<String> {
+        let mut depends: BTreeSet<Slot> = from.collect();
         let mut rough = Vec::new();
         for (at, _) in &plan.steps {
             let node = &self.nodes[*at];

@@ -49,7 +49,7 @@ pub(crate) fn stated(signature: &Signature, threats: &[Threat]) -> Option<TrustF
     let code = TrustCode::ApproximateGradients;
     let inputs = signature.modalities.iter().zip(&signature.numbers);
     let changed = |name: &str| {
-        let budgets = threats.iter().flat_map(|t| t.budgets());
+        let budgets = threats.iter().flat_map(Threat::budgets);
         let mut own = budgets.filter(|b| b.modality == name);
         own.any(|b| !matches!(&b.radius, Radius::Uniform(e) if e.get() == 0.0))
     };

@@ -89,7 +89,7 @@ const SECTIONS: [Section; 9] = [
         heading: "## `[[waiver]]`",
         opens: "[[waiver]]",
         needs: &[
-            ("finding", "\"requirement-missed\""),
+            ("finding", "\"robust/requirement-missed\""),
             ("reason", "\"r\""),
             ("owner", "\"o\""),
             ("expires", "2030-01-01"),

@@ -103,9 +103,9 @@ fn values_that_will_not_do_are_told() {
             "`l`, line 3: `maybe`; expected one of the stated values: `yes`, `no`",
         ),
         (
-            b"g,s\na,0.5\nb,NaN\n",
+            b"g,s\na,0.5\nb,high\n",
             scored,
-            "`s`, line 3: `NaN`; expected a finite number",
+            "`s`, line 3: `high`; expected a finite number",
         ),
         (b"g,s\na,inf\nb,1\n", scored, "`s`, line 2: `inf`"),
         (

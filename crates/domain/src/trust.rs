@@ -102,7 +102,7 @@ impl TrustCode {
             }
             Self::ProbabilitiesAsLogits => "hand over the logits, before the softmax",
             Self::SaturatedLogits => {
-                "add an attack with a scale-free loss (--loss dlr or margin), or undo the scaling of the logits"
+                "check scale, mean and std first (values 255 times too large saturate logits), then add an attack with a scale-free loss (--loss dlr or margin)"
             }
             Self::TrackedLogitsDiffer => {
                 "make the gradient path and the decision path the same network in the same mode"

@@ -51,17 +51,20 @@ impl<N: Network> Normalise<N> {
                 } else if v.len() == channels.count {
                     Ok((0..features).map(|f| v[channels.at(f)]).collect())
                 } else {
+                    let each = if m.kind == Kind::Image {
+                        "channel"
+                    } else {
+                        "feature"
+                    };
+                    let expected = match channels.count {
+                        1 => "1".to_owned(),
+                        n => format!("1, or {n}, one per {each}"),
+                    };
                     Err(error(format!(
-                        "{} values of {what} for input `{}`, whose samples are {:?}; expected 1, or {}, one per {}",
+                        "{} values of {what} for input `{}`, whose samples are {:?}; expected {expected}",
                         v.len(),
                         m.name,
-                        m.shape,
-                        channels.count,
-                        if m.kind == Kind::Image {
-                            "channel"
-                        } else {
-                            "feature"
-                        }
+                        m.shape
                     )))
                 }
             };

@@ -31,6 +31,11 @@ pub enum EngineError {
         /// What the model gives.
         gives: &'static str,
     },
+    /// The criterion of the run is about scores, and the model only decides.
+    #[error(
+        "this run is judged on scores and the model gives decisions only; expected a model that gives scores"
+    )]
+    NeedsScores,
     /// A parameter of the run is out of range.
     #[error("{name} = {given}; expected {expected}")]
     Parameter {
@@ -41,9 +46,6 @@ pub enum EngineError {
         /// What was expected.
         expected: String,
     },
-    /// The run was stopped before the clean samples were known.
-    #[error("stopped before the clean samples were measured")]
-    Stopped,
     /// A checkpoint cannot be read, or is not of this run.
     #[error("checkpoint: {0}")]
     Checkpoint(String),

@@ -2,12 +2,12 @@ use std::collections::{BTreeMap, VecDeque};
 
 use burn::tensor::Tensor;
 use proofmark_domain::{Observation, QueryCount, RunStatus};
-use proofmark_model::{DecisionModel, guarded};
+use proofmark_model::{DecisionModel, guarded_device};
 use proofmark_stats::random::attack_code;
 use proofmark_threat::{Saved, append, host, index, load, save, select};
 
 use crate::checkpoint::Checkpoint;
-use crate::judge::Candidate;
+use crate::judge::{Candidate, Measured};
 use crate::{Aim, EngineError, Event, Job, Oracle, Outcome, Outcomes, Rows, Stepper};
 
 /// Share of the batch that must be free before waiting rows are let in: refilling one row at a time costs
@@ -23,7 +23,8 @@ where
     M: DecisionModel + ?Sized,
     S: Stepper<M>,
 {
-    Execution::new(model, stepper, job)?.go()
+    // Device work outside the model (reads, judging, saving) can fail too: one boundary around all of it.
+    guarded_device(|| Execution::new(model, stepper, job)?.go())
 }
 
 /// Goes on from a checkpoint of the same attack on the same job.
@@ -37,9 +38,11 @@ where
     M: DecisionModel + ?Sized,
     S: Stepper<M>,
 {
-    let mut execution = Execution::new(model, stepper, job)?;
-    execution.restore(checkpoint)?;
-    execution.go()
+    guarded_device(|| {
+        let mut execution = Execution::new(model, stepper, job)?;
+        execution.restore(checkpoint)?;
+        execution.go()
+    })
 }
 
 /// A point waiting for the judge.
@@ -83,7 +86,7 @@ where
             reached: None,
         };
         Ok(Self {
-            oracle: Oracle::new(model, job.goal, stepper.aim(), job.tile, job.samples.len()),
+            oracle: Oracle::new(model, job, stepper.aim()),
             stepper,
             job,
             attack: attack_code(stepper.id()),
@@ -102,8 +105,7 @@ where
                 restart: self.round,
                 rows: self.pending.len() + self.active.as_ref().map_or(0, |(r, _)| r.len()),
             });
-            // Device work outside the model can fail too (memory, a lost device): same boundary.
-            let ended = guarded("device", || Ok(self.one_round()))??;
+            let ended = self.one_round()?;
             if ended == Ended::Stopped {
                 return self.stopped();
             }
@@ -164,7 +166,7 @@ where
         self.outcomes.iter().filter(broken).count()
     }
 
-    /// What nobody waits for any more was not shown to be robust.
+    /// Rows abandoned after an early stop are `Stopped`, not `Robust`.
     fn leave_the_rest(&mut self) {
         for o in &mut self.outcomes {
             if o.status == RunStatus::Robust {
@@ -354,15 +356,19 @@ where
         waiting.sort_by_key(|w| w.candidate.row);
         let (candidates, seen): (Vec<Candidate>, Vec<bool>) =
             waiting.into_iter().map(|w| (w.candidate, w.seen)).unzip();
-        let points = self
+        let measured = self
             .job
             .judge
             .measure(&mut self.oracle, self.job, &candidates)?;
-        for ((candidate, seen), point) in candidates.iter().zip(seen).zip(points) {
+        for ((candidate, seen), measured) in candidates.iter().zip(seen).zip(measured) {
             let outcome = &mut self.outcomes[self.place[&candidate.row]];
-            let Some(point) = point else {
+            let Measured::Adversarial(point) = measured else {
                 if seen {
                     add(&mut outcome.observed, Observation::WitnessRejected);
+                }
+                if matches!(measured, Measured::Undecided) {
+                    add(&mut outcome.observed, Observation::NonFiniteScores);
+                    self.end(candidate.row, RunStatus::Invalid);
                 }
                 continue;
             };

@@ -3,25 +3,31 @@ use std::fmt::Debug;
 use burn::tensor::{Bool, Int, Tensor, TensorData};
 use proofmark_model::Output;
 
-use crate::Focus;
+use crate::{EngineError, Focus};
 
 /// What success is: judged on a model's answers, never on a loss.
 ///
 /// [`Goal`] is the one of classifiers. What a sample's label means is the criterion's business: a class here, the
 /// place of an alternative where a property is to be satisfied.
 pub trait Criterion: Send + Sync + Debug {
-    /// Whether each point of a query succeeds, on the device, `[q]`. Answers that are not finite never do.
+    /// Whether each point of a query succeeds, on the device, `[q]`. The oracle asks only about answers that decide
+    /// ([`predict`]); what it says of others does not count.
     ///
     /// It watches a running attack and may err by rounding; [`Criterion::met_by`] decides.
-    fn met(&self, output: &Output, focus: &Focus) -> Tensor<1, Bool>;
+    fn met(&self, output: &Output, focus: &Focus) -> Result<Tensor<1, Bool>, EngineError>;
 
     /// Whether one point's scores succeed, exactly: what the judge goes by.
     fn met_by(&self, scores: &[f32], label: usize, target: Option<usize>) -> bool;
 
-    /// The same of a decision. Criteria that need scores are never met by one.
-    fn met_by_class(&self, class: i64, label: usize, target: Option<usize>) -> bool {
+    /// The same of a decision. A criterion that needs scores refuses it: what it cannot judge is not robust.
+    fn met_by_class(
+        &self,
+        class: usize,
+        label: usize,
+        target: Option<usize>,
+    ) -> Result<bool, EngineError> {
         let _ = (class, label, target);
-        false
+        Err(EngineError::NeedsScores)
     }
 
     /// Whether it needs a target per sample.
@@ -30,17 +36,21 @@ pub trait Criterion: Send + Sync + Debug {
     }
 }
 
-/// What an adversarial is, for a classifier.
+/// What an adversarial is, for a classifier: a point where the model's own decision ([`predict`]) is another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Goal {
-    /// Any class but the label wins, strictly.
+    /// The decision is any class but the label.
     #[default]
     Untargeted,
-    /// Each sample's target class wins, strictly.
+    /// The decision is the sample's target class.
     Targeted,
 }
 
-/// The winning class of one row of scores; `None` if any score is not finite. Ties go to the lower class.
+/// A model's decision on one row of scores: the class with the highest score, on ties the lowest such class; `None`
+/// if any score is not finite.
+///
+/// This is the one rule by which anything here decides: clean predictions, attacks (on the device through
+/// [`Focus::beaten`]), and the judge.
 pub fn predict(scores: &[f32]) -> Option<usize> {
     if scores.iter().any(|s| !s.is_finite()) {
         return None;
@@ -54,78 +64,134 @@ pub fn predict(scores: &[f32]) -> Option<usize> {
     Some(best)
 }
 
-impl Criterion for Goal {
-    /// A tie is not enough, nor is anything not finite.
-    fn met_by(&self, scores: &[f32], label: usize, target: Option<usize>) -> bool {
-        if scores.iter().any(|s| !s.is_finite()) {
-            return false;
-        }
-        let rival = |but: usize| {
-            scores
-                .iter()
-                .enumerate()
-                .filter(|(i, _)| *i != but)
-                .map(|(_, s)| *s)
-                .fold(f32::NEG_INFINITY, f32::max)
-        };
+/// Which rows of an answer decide, on the device, `[q]`: finite scores, or one of the model's classes.
+pub(crate) fn decided(output: &Output, classes: usize) -> Tensor<1, Bool> {
+    match output {
+        Output::Scores(scores) => scores.clone().is_finite().all_dim(1).squeeze_dim::<1>(1),
+        Output::Labels(labels) => labels
+            .clone()
+            .greater_equal_scalar(0)
+            .bool_and(labels.clone().lower_scalar(classes as i64)),
+    }
+}
+
+impl Goal {
+    fn met_by_decision(self, class: usize, label: usize, target: Option<usize>) -> bool {
         match (self, target) {
-            (Self::Targeted, Some(t)) => scores[t] > rival(t),
-            _ => rival(label) > scores[label],
+            (Self::Targeted, Some(t)) => class == t,
+            (Self::Targeted | Self::Untargeted, _) => class != label,
         }
     }
+}
 
-    fn met_by_class(&self, class: i64, label: usize, target: Option<usize>) -> bool {
-        match (self, target) {
-            (Self::Targeted, Some(t)) => class == t as i64,
-            _ => class != label as i64,
-        }
+impl Criterion for Goal {
+    /// Nothing that is not finite succeeds.
+    fn met_by(&self, scores: &[f32], label: usize, target: Option<usize>) -> bool {
+        predict(scores).is_some_and(|class| self.met_by_decision(class, label, target))
+    }
+
+    fn met_by_class(
+        &self,
+        class: usize,
+        label: usize,
+        target: Option<usize>,
+    ) -> Result<bool, EngineError> {
+        Ok(self.met_by_decision(class, label, target))
     }
 
     fn targeted(&self) -> bool {
         *self == Self::Targeted
     }
 
-    fn met(&self, output: &Output, focus: &Focus) -> Tensor<1, Bool> {
-        match output {
+    fn met(&self, output: &Output, focus: &Focus) -> Result<Tensor<1, Bool>, EngineError> {
+        let target = focus.target().filter(|_| self.targeted());
+        Ok(match output {
             Output::Labels(labels) => {
-                let device = labels.device();
                 let column = |v: &[usize]| {
                     let v: Vec<i64> = v.iter().map(|c| *c as i64).collect();
                     let n = v.len();
-                    Tensor::<1, Int>::from_data(TensorData::new(v, [n]), &device)
+                    Tensor::<1, Int>::from_data(TensorData::new(v, [n]), &labels.device())
                 };
-                match (self, focus.target()) {
-                    (Self::Targeted, Some(t)) => labels.clone().equal(column(t)),
-                    _ => labels.clone().not_equal(column(focus.label())),
+                match target {
+                    Some(t) => labels.clone().equal(column(t)),
+                    None => labels.clone().not_equal(column(focus.label())),
                 }
             }
-            Output::Scores(scores) => {
-                let margin = match (self, focus.target()) {
-                    (Self::Targeted, Some(t)) => Focus::margin(scores, t).neg(),
-                    _ => Focus::margin(scores, focus.label()),
-                };
-                let finite = scores.clone().is_finite().all_dim(1).squeeze_dim::<1>(1);
-                margin.lower_scalar(0.0).bool_and(finite)
-            }
-            // `Output` grows with new kinds of model; none of them reaches a classification goal.
-            _ => unreachable!("classification goals are asked of labels and scores"),
-        }
+            Output::Scores(scores) => match target {
+                Some(t) => Focus::beaten(scores, t).bool_not(),
+                None => Focus::beaten(scores, focus.label()),
+            },
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use burn::tensor::Device;
+
     use super::*;
 
     #[test]
-    fn ties_and_nan_are_not_success() {
+    fn ties_go_to_the_lowest_class_and_nan_is_no_success() {
         let g = Goal::Untargeted;
         assert!(g.met_by(&[1.0, 2.0], 0, None));
-        assert!(!g.met_by(&[2.0, 2.0], 0, None));
+        assert!(!g.met_by(&[2.0, 2.0], 0, None), "class 0 wins the tie");
+        assert!(g.met_by(&[2.0, 2.0], 1, None), "class 1 loses the tie");
         assert!(!g.met_by(&[f32::NAN, 2.0], 0, None));
-        assert!(!Goal::Targeted.met_by(&[0.0, 2.0, 1.0], 0, Some(2)));
-        assert!(Goal::Targeted.met_by(&[0.0, 2.0, 3.0], 0, Some(2)));
+        let t = Goal::Targeted;
+        assert!(!t.met_by(&[0.0, 2.0, 1.0], 0, Some(2)));
+        assert!(t.met_by(&[0.0, 2.0, 3.0], 0, Some(2)));
+        assert!(t.met_by(&[0.0, 3.0, 3.0], 0, Some(1)));
+        assert!(!t.met_by(&[0.0, 3.0, 3.0], 0, Some(2)));
         assert_eq!(predict(&[1.0, 1.0]), Some(0));
         assert_eq!(predict(&[1.0, f32::NAN]), None);
+    }
+
+    /// Every row of three scores out of {0, 1, 2} with every label and target: device and host say the same.
+    #[test]
+    fn the_device_decides_as_the_host_does() {
+        let rows: Vec<[f32; 3]> = (0..27)
+            .map(|i| [i / 9, i / 3 % 3, i % 3].map(|v| v as f32))
+            .collect();
+        let flat: Vec<f32> = rows.iter().flatten().copied().collect();
+        let device = Device::flex();
+        let scores = Tensor::<2>::from_data(TensorData::new(flat, [27, 3]), &device);
+        for class in 0..3 {
+            for goal in [Goal::Untargeted, Goal::Targeted] {
+                let target = goal.targeted().then_some(class);
+                let label = if goal.targeted() {
+                    (class + 1) % 3
+                } else {
+                    class
+                };
+                let focus = Focus::new(vec![label; 27], target.map(|t| vec![t; 27]));
+                let on_device = goal
+                    .met(&Output::Scores(scores.clone()), &focus)
+                    .unwrap()
+                    .float();
+                let on_device = proofmark_threat::host(&on_device);
+                for (row, met) in rows.iter().zip(on_device) {
+                    let argmax = (0..3).rev().max_by(|a, b| row[*a].total_cmp(&row[*b]));
+                    let expected = match target {
+                        Some(t) => argmax == Some(t),
+                        None => argmax != Some(label),
+                    };
+                    assert_eq!(met > 0.5, expected, "{goal:?} {row:?} {label} {target:?}");
+                    assert_eq!(goal.met_by(row, label, target), expected);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_class_that_does_not_exist_is_no_decision() {
+        let device = Device::flex();
+        let labels =
+            Tensor::<1, Int>::from_data(TensorData::new(vec![-1_i64, 0, 2, 3], [4]), &device);
+        let decided = decided(&Output::Labels(labels), 3);
+        assert_eq!(
+            proofmark_threat::host(&decided.float()),
+            [0.0, 1.0, 1.0, 0.0]
+        );
     }
 }

@@ -44,15 +44,24 @@ pub(crate) struct Candidate {
     pub(crate) x: Vec<Vec<f32>>,
 }
 
+/// What became of a candidate when it was measured again.
+pub(crate) enum Measured {
+    /// It is adversarial, and inside bounds.
+    Adversarial(Point),
+    /// It is not.
+    Rejected,
+    /// Some answer decided nothing (scores not finite, a class that does not exist): neither of the two.
+    Undecided,
+}
+
 impl Judge {
-    /// The verdict on each candidate: the measured point if it is adversarial, inside bounds and (where
-    /// `limit` says so) within budget, else `None`.
+    /// Measures each candidate with draws of its own.
     pub(crate) fn measure<M: DecisionModel + ?Sized>(
         self,
         oracle: &mut Oracle<'_, M>,
         job: &Job<'_>,
         candidates: &[Candidate],
-    ) -> Result<Vec<Option<Point>>, EngineError> {
+    ) -> Result<Vec<Measured>, EngineError> {
         let read: Vec<Candidate>;
         let candidates = if whole::any(oracle.signature()) {
             let signature = oracle.signature();
@@ -77,14 +86,20 @@ impl Judge {
             let key: Vec<u64> = rows.iter().map(|r| job.samples.keys[*r]).collect();
             let mut votes = vec![0; chunk.len()];
             let mut pred = vec![None; chunk.len()];
+            let mut undecided = vec![false; chunk.len()];
             for draw in 0..self.draws {
                 let mut query = Query::one_per_row(x.clone(), &key);
                 query.draw.fill(FIRST_DRAW + draw);
                 let output = oracle.remeasure(&rows, &query)?;
-                for (i, (met, class)) in judged(&output, job, &rows).into_iter().enumerate() {
-                    if met {
+                let classes = oracle.signature().classes;
+                for (i, class) in decisions(&output, classes).into_iter().enumerate() {
+                    let Some(decision) = class else {
+                        undecided[i] = true;
+                        continue;
+                    };
+                    if decision.met(job, rows[i])? {
                         votes[i] += 1;
-                        pred[i] = pred[i].or(class);
+                        pred[i] = pred[i].or(Some(decision.class()));
                     }
                 }
             }
@@ -97,13 +112,14 @@ impl Judge {
                 let x0 = job.samples.sample(c.row);
                 let gauge = job.threat.gauge(modalities, c.row, &c.x, &x0);
                 verdicts.push(match (agreed, gauge, pred[i]) {
-                    (true, Some(gauge), Some(pred)) => Some(Point {
+                    (true, Some(gauge), Some(pred)) => Measured::Adversarial(Point {
                         distance: job.threat.distance(&c.x, &x0),
                         x: c.x.clone(),
                         gauge,
                         pred,
                     }),
-                    _ => None,
+                    _ if undecided[i] => Measured::Undecided,
+                    _ => Measured::Rejected,
                 });
             }
         }
@@ -111,32 +127,43 @@ impl Judge {
     }
 }
 
-/// Per point: whether the goal is met, and the class that won.
-fn judged(output: &Output, job: &Job<'_>, rows: &[usize]) -> Vec<(bool, Option<usize>)> {
-    let label = |i: usize| job.samples.labels[rows[i]];
-    let target = |i: usize| job.samples.targets.as_ref().map(|t| t[rows[i]]);
+/// A model's decision on one point, and what it rests on.
+enum Decision {
+    Scores(Vec<f32>, usize),
+    Class(usize),
+}
+
+impl Decision {
+    const fn class(&self) -> usize {
+        match self {
+            Self::Scores(_, class) | Self::Class(class) => *class,
+        }
+    }
+
+    fn met(&self, job: &Job<'_>, row: usize) -> Result<bool, EngineError> {
+        let label = job.samples.labels[row];
+        let target = job.samples.targets.as_ref().map(|t| t[row]);
+        match self {
+            Self::Scores(scores, _) => Ok(job.goal.met_by(scores, label, target)),
+            Self::Class(class) => job.goal.met_by_class(*class, label, target),
+        }
+    }
+}
+
+/// Per point its decision; `None` where the answer decides nothing.
+fn decisions(output: &Output, classes: usize) -> Vec<Option<Decision>> {
     match output {
-        Output::Scores(scores) => {
-            let classes = scores.dims()[1];
-            host(scores)
-                .chunks(classes)
-                .enumerate()
-                .map(|(i, s)| (job.goal.met_by(s, label(i), target(i)), predict(s)))
-                .collect()
-        }
-        Output::Labels(labels) => {
-            // Class numbers are small: exact in f32.
-            host(&labels.clone().float())
-                .into_iter()
-                .map(|l| l as i64)
-                .enumerate()
-                .map(|(i, l)| {
-                    let met = job.goal.met_by_class(l, label(i), target(i));
-                    (met, usize::try_from(l).ok())
-                })
-                .collect()
-        }
-        // `Output` grows with new kinds of model; none of them reaches a classification judge.
-        _ => vec![(false, None); rows.len()],
+        Output::Scores(scores) => host(scores)
+            .chunks(scores.dims()[1])
+            .map(|s| predict(s).map(|class| Decision::Scores(s.to_vec(), class)))
+            .collect(),
+        // Class numbers are small: exact in f32.
+        Output::Labels(labels) => host(&labels.clone().float())
+            .into_iter()
+            .map(|l| {
+                let class = usize::try_from(l as i64).ok()?;
+                (l >= 0.0 && class < classes).then_some(Decision::Class(class))
+            })
+            .collect(),
     }
 }

@@ -1,6 +1,6 @@
 use std::fmt::Debug;
 
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::{Bool, Int, Tensor, TensorData};
 use proofmark_threat::Batch;
 
 /// What an attack climbs: one value per point, larger is more adversarial.
@@ -75,7 +75,24 @@ impl Focus {
             .squeeze_dim::<1>(1)
     }
 
-    /// `z_class - max_{i != class} z_i`, `[q]`: negative where another class wins.
+    /// Whether the decision is another class than each point's, `[q]`: some class has a higher score, or an equal one
+    /// and a lower index. The device's side of [`predict`](crate::predict): comparisons only, so it is exact.
+    pub fn beaten(scores: &Tensor<2>, classes: &[usize]) -> Tensor<1, Bool> {
+        let [n, width] = scores.dims();
+        let column = Self::column(scores, classes);
+        let own = scores.clone().gather(1, column.clone()).expand([n, width]);
+        let all = Tensor::<1, Int>::arange(0..width as i64, &scores.device().inner());
+        let before = all
+            .unsqueeze::<2>()
+            .expand([n, width])
+            .lower(column.expand([n, width]));
+        let tied = scores.clone().equal(own.clone()).bool_and(before);
+        let wins = scores.clone().greater(own).bool_or(tied);
+        wins.any_dim(1).squeeze_dim::<1>(1)
+    }
+
+    /// `z_class - max_{i != class} z_i`, `[q]`: negative where another class wins; at 0 the lower index wins
+    /// ([`Focus::beaten`]).
     pub fn margin(scores: &Tensor<2>, classes: &[usize]) -> Tensor<1> {
         Self::score(scores, classes) - Self::rival(scores, classes)
     }

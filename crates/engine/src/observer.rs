@@ -16,6 +16,13 @@ pub enum Event {
         /// Rows done in this round.
         done: usize,
     },
+    /// The model was asked: what the ledger of queries grows by, clean samples and judging included.
+    Asked {
+        /// Sample-forwards.
+        forward: u64,
+        /// Sample-backwards.
+        backward: u64,
+    },
     /// A round is over and judged.
     Judged {
         /// Rows broken so far.
@@ -25,7 +32,7 @@ pub enum Event {
 
 /// Somebody who watches a run: a progress bar, a log.
 pub trait Observer: Send + Sync {
-    /// Called between steps.
+    /// Called between steps and after each question to the model.
     fn event(&self, event: Event);
 }
 

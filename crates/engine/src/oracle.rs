@@ -2,41 +2,48 @@ use burn::tensor::{Device, Tensor};
 use proofmark_domain::QueryCount;
 use proofmark_model::{
     DecisionModel, Gradient, GradientModel, ModelError, Output, Query, ScoreModel, Signature,
+    guarded,
 };
 use proofmark_threat::{Batch, host, index};
 
+use crate::goal::decided;
 use crate::rows::Rows;
-use crate::{Aim, Criterion, EngineError, Loss};
+use crate::{Aim, Criterion, EngineError, Event, Job, Loss, Observer};
 
 /// How far past 1 the `f32` gauge of a point may be for the exact gauge to be worth computing.
 const GAUGE_SLACK: f32 = 1e-4;
 
 /// The only way from an attack to a model: counts every sample-forward per row, evaluates in tiles, and
 /// keeps the best point it was asked about.
-#[derive(Debug)]
 pub struct Oracle<'a, M: ?Sized> {
     model: &'a M,
     goal: &'a dyn Criterion,
     aim: Aim,
     tile: Option<usize>,
+    observer: &'a dyn Observer,
     /// By place in the samples.
     ledger: Vec<QueryCount>,
 }
 
+impl<M: ?Sized> std::fmt::Debug for Oracle<'_, M> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Oracle")
+            .field("goal", &self.goal)
+            .field("aim", &self.aim)
+            .field("tile", &self.tile)
+            .finish_non_exhaustive()
+    }
+}
+
 impl<'a, M: DecisionModel + ?Sized> Oracle<'a, M> {
-    pub(crate) fn new(
-        model: &'a M,
-        goal: &'a dyn Criterion,
-        aim: Aim,
-        tile: Option<usize>,
-        samples: usize,
-    ) -> Self {
+    pub(crate) fn new(model: &'a M, job: &Job<'a>, aim: Aim) -> Self {
         Self {
             model,
-            goal,
+            goal: job.goal,
             aim,
-            tile,
-            ledger: vec![QueryCount::default(); samples],
+            tile: job.tile,
+            observer: job.observer,
+            ledger: vec![QueryCount::default(); job.samples.len()],
         }
     }
 
@@ -54,7 +61,7 @@ impl<'a, M: DecisionModel + ?Sized> Oracle<'a, M> {
     pub fn decide(&mut self, rows: &mut Rows, query: &Query) -> Result<Output, EngineError> {
         let output = self.in_tiles(query, M::decide, cat_outputs)?;
         self.count(&owners(rows, query), 1, 0);
-        self.watch(rows, query, &output);
+        self.watch(rows, query, &output)?;
         Ok(output)
     }
 
@@ -91,6 +98,11 @@ impl<'a, M: DecisionModel + ?Sized> Oracle<'a, M> {
                 backward: backward * cost,
             };
         }
+        let n = samples.len() as u64;
+        self.observer.event(Event::Asked {
+            forward: n * forward * cost,
+            backward: n * backward * cost,
+        });
     }
 
     /// Asks in tiles of a constant number of rows, the last one padded with copies of its first row.
@@ -100,6 +112,9 @@ impl<'a, M: DecisionModel + ?Sized> Oracle<'a, M> {
         ask: impl Fn(&M, &Query) -> Result<T, ModelError>,
         cat: impl Fn(Vec<T>, usize) -> T,
     ) -> Result<T, ModelError> {
+        // A model of any kind that panics is named, be it a `Network` or somebody's own.
+        let name = &self.model.signature().name;
+        let ask = |model: &M, query: &Query| guarded(name, || ask(model, query));
         let n = query.len();
         let tile = self.tile.unwrap_or(n).max(1);
         if n == tile || n == 0 {
@@ -121,15 +136,16 @@ impl<'a, M: DecisionModel + ?Sized> Oracle<'a, M> {
         Ok(cat(answers, n))
     }
 
-    /// Keeps the best point of each row, marks rows whose scores are not finite.
-    fn watch(&self, rows: &mut Rows, query: &Query, output: &Output) {
+    /// Keeps the best point of each row, marks rows whose answer decides nothing.
+    fn watch(&self, rows: &mut Rows, query: &Query, output: &Output) -> Result<(), EngineError> {
         let identity = query.is_one_per_row(rows.len());
         let focus = if identity {
             rows.focus()
         } else {
             rows.focus().at(&query.owner)
         };
-        let met = self.goal.met(output, &focus);
+        let sound = decided(output, self.model.signature().classes);
+        let met = self.goal.met(output, &focus)?.bool_and(sound.clone());
         let region = if identity {
             None
         } else {
@@ -141,21 +157,17 @@ impl<'a, M: DecisionModel + ?Sized> Oracle<'a, M> {
         if self.aim == Aim::Within {
             ok = ok.bool_and(gauge.clone().lower_equal_scalar(1.0 + GAUGE_SLACK));
         }
-        let sound = match output {
-            Output::Scores(s) => s.clone().is_finite().all_dim(1).squeeze_dim::<1>(1).float(),
-            _ => Tensor::ones_like(&gauge),
-        };
         if identity {
             let better = ok.bool_and(rows.watch.improved_by(&gauge, self.aim));
             let unsound = sound
-                .lower_scalar(0.5)
+                .bool_not()
                 .bool_and(rows.watch.found.clone().lower_scalar(0.5));
             rows.watch.take(&better, &query.x, gauge);
             rows.watch.invalid = rows.watch.invalid.clone().mask_fill(unsound, 1.0);
-            return;
+            return Ok(());
         }
         // Several points per row: pick each row's best on the host, then take them as one point per row.
-        let (ok, gauge_host, sound) = (host(&ok.float()), host(&gauge), host(&sound));
+        let (ok, gauge_host, sound) = (host(&ok.float()), host(&gauge), host(&sound.float()));
         let mut best: Vec<Option<usize>> = vec![None; rows.len()];
         let mut unsound = vec![0.0; rows.len()];
         for (q, owner) in query.owner.iter().enumerate() {
@@ -190,6 +202,7 @@ impl<'a, M: DecisionModel + ?Sized> Oracle<'a, M> {
             .greater_scalar(0.5)
             .bool_and(rows.watch.found.clone().lower_scalar(0.5));
         rows.watch.invalid = rows.watch.invalid.clone().mask_fill(unsound, 1.0);
+        Ok(())
     }
 }
 
@@ -198,7 +211,7 @@ impl<M: ScoreModel + ?Sized> Oracle<'_, M> {
     pub fn scores(&mut self, rows: &mut Rows, query: &Query) -> Result<Tensor<2>, EngineError> {
         let scores = self.in_tiles(query, M::scores, cat_rows)?;
         self.count(&owners(rows, query), 1, 0);
-        self.watch(rows, query, &Output::Scores(scores.clone()));
+        self.watch(rows, query, &Output::Scores(scores.clone()))?;
         Ok(scores)
     }
 }
@@ -271,7 +284,7 @@ impl<M: GradientModel + ?Sized> Oracle<'_, M> {
             },
         )?;
         self.count(&owners(rows, query), 1, 1);
-        self.watch(rows, query, &Output::Scores(answer.scores.clone()));
+        self.watch(rows, query, &Output::Scores(answer.scores.clone()))?;
         Ok(answer)
     }
 }
@@ -310,8 +323,6 @@ fn cat_outputs(parts: Vec<Output>, n: usize) -> Output {
         match p {
             Output::Labels(l) => labels.push(l),
             Output::Scores(s) => scores.push(s),
-            // `Output` grows with new kinds of model; those do not come in rows to attack.
-            _ => {}
         }
     }
     if scores.is_empty() {

@@ -1,6 +1,6 @@
 use burn::tensor::Tensor;
 use proofmark_domain::Observation;
-use proofmark_model::{GradientModel, guarded};
+use proofmark_model::{GradientModel, guarded_device};
 use proofmark_threat::{Batch, host};
 
 use crate::{Aim, EngineError, Focus, Job, Loss, Oracle, Rows, predict};
@@ -27,21 +27,26 @@ pub struct Clean {
 
 /// Asks the model about every clean sample of the job: twice plainly and once on the gradient path.
 ///
-/// Three sample-forwards and one backward per sample buy the clean predictions and five trust checks.
+/// Three sample-forwards and one backward per sample buy the clean predictions and five trust checks. Rows not reached
+/// before `job.stop` are left out.
 pub fn preflight<M: GradientModel + ?Sized>(
     model: &M,
     job: &Job<'_>,
 ) -> Result<Vec<Clean>, EngineError> {
+    guarded_device(|| measure(model, job))
+}
+
+fn measure<M: GradientModel + ?Sized>(model: &M, job: &Job<'_>) -> Result<Vec<Clean>, EngineError> {
     job.check()?;
-    let mut oracle = Oracle::new(model, job.goal, Aim::Within, job.tile, job.samples.len());
+    let mut oracle = Oracle::new(model, job, Aim::Within);
     let device = oracle.device().clone();
     let mut all = Vec::with_capacity(job.rows.len());
     let at_once = job.batch.max(job.tile.unwrap_or(1));
     for chunk in job.rows.chunks(at_once) {
         if (job.stop)() {
-            return Err(EngineError::Stopped);
+            break;
         }
-        let three = guarded("device", || Ok(ask(&mut oracle, job, chunk, &device)))??;
+        let three = ask(&mut oracle, job, chunk, &device)?;
         let classes = model.signature().classes;
         let [first, second, tracked] = three.map(|t| host(&t));
         for (i, row) in chunk.iter().enumerate() {

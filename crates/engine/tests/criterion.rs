@@ -19,16 +19,16 @@ struct Above {
 }
 
 impl Criterion for Above {
-    fn met(&self, output: &Output, _: &Focus) -> Tensor<1, Bool> {
+    fn met(&self, output: &Output, _: &Focus) -> Result<Tensor<1, Bool>, EngineError> {
         let Output::Scores(scores) = output else {
-            unreachable!("scores were asked for")
+            return Err(EngineError::NeedsScores);
         };
         let rows = scores.dims()[0];
-        scores
+        Ok(scores
             .clone()
             .slice([0..rows, 0..1])
             .squeeze_dim::<1>(1)
-            .greater_scalar(self.seen)
+            .greater_scalar(self.seen))
     }
 
     fn met_by(&self, scores: &[f32], _: usize, _: Option<usize>) -> bool {

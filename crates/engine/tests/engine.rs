@@ -767,3 +767,159 @@ fn a_panic_in_a_model_is_an_error_that_names_it() {
         "{error}"
     );
 }
+
+#[test]
+fn an_answer_that_decides_nothing_when_judged_is_invalid_and_not_robust() {
+    /// Scores are not finite for the judge's draws only.
+    struct NanWhenJudged(BurnModel);
+    impl Network for NanWhenJudged {
+        fn signature(&self) -> &Signature {
+            DecisionModel::signature(&self.0)
+        }
+        fn forward(&self, query: &Query) -> Result<Tensor<2>, ModelError> {
+            let scores = self.0.forward(query)?;
+            Ok(if query.draw[0] >= 1 << 31 {
+                scores * f32::NAN
+            } else {
+                scores
+            })
+        }
+    }
+    let case = case(3, 10, 9);
+    let threat = case.threat(Norm::Linf, 1e-5);
+    let outcomes = run(&NanWhenJudged(case.model()), &CLIMB, &case.job(&threat)).unwrap();
+    for o in &outcomes.rows {
+        assert_eq!(o.status, RunStatus::Invalid);
+        assert_eq!(o.observed, [Observation::NonFiniteScores]);
+    }
+}
+
+#[test]
+fn a_panic_outside_the_model_is_an_error() {
+    /// Fails where only the judge asks, as a device that is lost would.
+    #[derive(Debug)]
+    struct Lost;
+    impl proofmark_engine::Criterion for Lost {
+        fn met(
+            &self,
+            output: &Output,
+            focus: &Focus,
+        ) -> Result<Tensor<1, burn::tensor::Bool>, EngineError> {
+            proofmark_engine::Goal::Untargeted.met(output, focus)
+        }
+        fn met_by(&self, _: &[f32], _: usize, _: Option<usize>) -> bool {
+            panic!("values cannot be read back: lost")
+        }
+    }
+    /// Its columns cannot be saved once the run was stopped.
+    #[derive(Debug)]
+    struct Unsaved;
+    static STOPPED: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+    impl Columns for Unsaved {
+        fn columns(&mut self) -> Vec<(String, Column<'_>)> {
+            assert!(
+                !STOPPED.load(Ordering::Relaxed),
+                "values cannot be read back: lost"
+            );
+            Vec::new()
+        }
+    }
+    #[derive(Debug)]
+    struct Idle;
+    impl<M: GradientModel + ?Sized> Stepper<M> for Idle {
+        type State = Unsaved;
+        fn id(&self) -> &'static str {
+            "idle"
+        }
+        fn steps(&self) -> u32 {
+            2
+        }
+        fn start(&self, _: &mut Oracle<'_, M>, _: &mut Rows) -> Result<Unsaved, EngineError> {
+            Ok(Unsaved)
+        }
+        fn step(
+            &self,
+            _: &mut Oracle<'_, M>,
+            _: &mut Rows,
+            _: &mut Unsaved,
+        ) -> Result<(), EngineError> {
+            Ok(())
+        }
+    }
+    let case = case(3, 4, 9);
+    let model = case.model();
+    let threat = case.threat(Norm::Linf, 0.1);
+    let told = |result: Result<Outcomes, EngineError>| {
+        let told = result.unwrap_err().to_string();
+        assert!(
+            told.starts_with(
+                "the device failed outside the model: values cannot be read back: lost"
+            ),
+            "{told}"
+        );
+    };
+    let mut job = case.job(&threat);
+    job.goal = &Lost;
+    told(run(&model, &CLIMB, &job));
+    let stop = || {
+        STOPPED.store(true, Ordering::Relaxed);
+        true
+    };
+    let mut job = case.job(&threat);
+    job.stop = &stop;
+    told(run(&model, &Idle, &job));
+}
+
+#[test]
+fn a_goal_about_scores_refuses_a_model_that_only_decides() {
+    #[derive(Debug)]
+    struct OfScores;
+    impl proofmark_engine::Criterion for OfScores {
+        fn met(
+            &self,
+            output: &Output,
+            focus: &Focus,
+        ) -> Result<Tensor<1, burn::tensor::Bool>, EngineError> {
+            match output {
+                Output::Scores(_) => proofmark_engine::Goal::Untargeted.met(output, focus),
+                Output::Labels(_) => Err(EngineError::NeedsScores),
+            }
+        }
+        fn met_by(&self, scores: &[f32], label: usize, _: Option<usize>) -> bool {
+            proofmark_engine::Goal::Untargeted.met_by(scores, label, None)
+        }
+    }
+    let case = case(3, 4, 9);
+    let threat = case.threat(Norm::L2, 4.0);
+    let mut job = case.job(&threat);
+    job.goal = &OfScores;
+    let refused = run(&LabelsOnly(case.model()), &BoundaryWalk, &job).unwrap_err();
+    assert_eq!(refused, EngineError::NeedsScores);
+}
+
+#[test]
+fn what_observers_are_told_was_asked_is_the_ledger_all_of_it() {
+    #[derive(Default)]
+    struct Meter(std::sync::atomic::AtomicU64);
+    impl Observer for Meter {
+        fn event(&self, event: Event) {
+            if let Event::Asked { forward, .. } = event {
+                self.0.fetch_add(forward, Ordering::Relaxed);
+            }
+        }
+    }
+    let case = case(3, 20, 1);
+    let model = case.model();
+    let threat = case.threat(Norm::Linf, 0.02);
+    let meter = Meter::default();
+    let mut job = case.job(&threat);
+    job.observer = &meter;
+    let clean = proofmark_engine::preflight(&model, &job).unwrap();
+    assert_eq!((clean.len(), meter.0.swap(0, Ordering::Relaxed)), (20, 60));
+    let outcomes = run(&model, &CLIMB, &job).unwrap();
+    let ledger: u64 = outcomes.rows.iter().map(|o| o.queries.forward).sum();
+    // Judging is in it: more than the steps alone.
+    assert_eq!(meter.0.into_inner(), ledger);
+    let held = outcomes.rows.iter().find(|o| o.status == RunStatus::Robust);
+    assert_eq!(held.unwrap().queries.forward, 3 * (12 + 1));
+}

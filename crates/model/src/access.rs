@@ -51,8 +51,9 @@ pub struct Signature {
 }
 
 /// A model's answer.
+///
+/// Exhaustive on purpose: a new kind of answer does not compile until every place that judges answers decides on it.
 #[derive(Debug, Clone)]
-#[non_exhaustive]
 pub enum Output {
     /// The class of each point, `[q]`.
     Labels(Tensor<1, Int>),

@@ -7,7 +7,7 @@ use proofmark_stats::random::{Purpose, Stream, StreamKey};
 use proofmark_threat::{Batch, host};
 use sha2::{Digest, Sha256};
 
-use crate::{ModelError, Query, ScoreModel};
+use crate::{ModelError, Query, ScoreModel, guarded_device};
 
 /// Hex sha256 over a module's parameters: path, shape, dtype and bytes of each, in visiting order, plus its
 /// input and output description.
@@ -48,7 +48,7 @@ pub fn digest_behaviour(model: &impl ScoreModel) -> Result<String, ModelError> {
     let scores = model.scores(&Query::one_per_row(x, &keys))?;
     let mut hash = Sha256::new();
     describe(&mut hash, &signature.modalities, signature.classes);
-    for score in host(&scores) {
+    for score in guarded_device(|| Ok::<_, ModelError>(host(&scores)))? {
         hash.update(score.to_le_bytes());
     }
     Ok(hex(&hash.finalize()))

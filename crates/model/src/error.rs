@@ -11,6 +11,14 @@ pub enum ModelError {
         /// The panic's message.
         message: String,
     },
+    /// Device work outside the model failed: values could not be read back, memory ran out, the device was lost.
+    #[error(
+        "the device failed outside the model: {message}; try a smaller --batch-size or another --device"
+    )]
+    Device {
+        /// What it said.
+        message: String,
+    },
     /// The output has the wrong shape.
     #[error(
         "model `{model}` returned shape {given:?} for {rows} rows; expected [{rows}, {classes}]"

@@ -19,7 +19,7 @@ pub use access::{
     DecisionModel, Features, Gradient, GradientModel, Numbers, Objective, Output, ScoreModel,
     Signature,
 };
-pub use boundary::{guarded, inside_boundary};
+pub use boundary::{guarded, guarded_device, inside_boundary};
 pub use digest::{digest_behaviour, digest_module};
 pub use error::ModelError;
 pub use module::{BurnModel, image, waveform};

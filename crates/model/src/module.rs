@@ -116,7 +116,9 @@ impl BurnModel {
             .cloned()
             .unwrap_or_default()
             .without_autodiff();
-        let sha256 = digest::digest_module(&module, &modalities, classes);
+        let sha256 = boundary::guarded_device(|| {
+            Ok::<_, ModelError>(digest::digest_module(&module, &modalities, classes))
+        })?;
         let parameters = module.num_params();
         let forward: Box<Forward> = Box::new(move |x| forward(&module, x));
         let mut model = Self::checked("burn-module", modalities, classes, device, sha256, forward)?;

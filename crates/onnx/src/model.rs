@@ -7,6 +7,7 @@ use burn::tensor::{Device, Tensor as Burn};
 use proofmark_domain::{Modality, OutputKind, TrustCode, TrustFlag};
 use proofmark_model::{
     DecisionModel, Features, ModelError, Network, Numbers, Query, Signature, guarded,
+    guarded_device,
 };
 use proofmark_threat::host;
 
@@ -404,7 +405,10 @@ impl OnnxModel {
             .map_err(|e| e.to_string());
         let equal = alone.and_then(|a| {
             let together = together.map_err(|e| format!("three samples together fail: {e}"))?;
-            let (a, b) = (host(&a), host(&together));
+            let values = |t: Burn<2>| {
+                guarded_device(|| Ok::<_, ModelError>(host(&t))).map_err(|e| e.to_string())
+            };
+            let (a, b) = (values(a)?, values(together)?);
             // An infinite score is no measure of the others.
             let finite = a.iter().filter(|x| x.is_finite());
             let size = finite.fold(0f32, |m, x| m.max(x.abs()));

@@ -180,9 +180,11 @@ impl Batch {
 ///
 /// # Panics
 ///
-/// If the device cannot be read (lost, out of memory); callers run inside a boundary that catches it.
+/// If the device cannot be read (lost, out of memory). The engine's runs are inside a boundary that turns this into
+/// an error; other callers go through `proofmark_model::guarded_device`.
 pub fn host<const D: usize>(tensor: &Tensor<D>) -> Vec<f32> {
-    tensor
-        .try_to_vec_as::<f32>()
-        .expect("the device can be read")
+    match tensor.try_to_vec_as::<f32>() {
+        Ok(values) => values,
+        Err(e) => panic!("values cannot be read back: {e:?}"),
+    }
 }

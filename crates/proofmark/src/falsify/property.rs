@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use proofmark_data::vnnlib::Case;
-use proofmark_engine::{Criterion, Focus, Loss};
+use proofmark_engine::{Criterion, EngineError, Focus, Loss};
 use proofmark_model::Output;
 use proofmark_threat::{Batch, index};
 
@@ -118,9 +118,9 @@ pub(super) struct Satisfied {
 }
 
 impl Criterion for Satisfied {
-    fn met(&self, output: &Output, focus: &Focus) -> Tensor<1, Bool> {
+    fn met(&self, output: &Output, focus: &Focus) -> Result<Tensor<1, Bool>, EngineError> {
         let Output::Scores(scores) = output else {
-            unreachable!("a property is asked of scores")
+            return Err(EngineError::NeedsScores);
         };
         let device = scores.device();
         let cases = self.rows.of(focus.label(), &device);
@@ -131,8 +131,7 @@ impl Criterion for Satisfied {
             .clone()
             .lower_scalar(0.0)
             .bool_or(over.equal_scalar(0.0).bool_and(strict.bool_not()));
-        let finite = scores.clone().is_finite().all_dim(1);
-        holds.all_dim(1).bool_and(finite).squeeze_dim::<1>(1)
+        Ok(holds.all_dim(1).squeeze_dim::<1>(1))
     }
 
     fn met_by(&self, scores: &[f32], label: usize, _: Option<usize>) -> bool {

@@ -1,7 +1,7 @@
 //! What is found, looked at again: the check of a counterexample, and its way off the edge.
 
 use proofmark_domain::QueryCount;
-use proofmark_model::{Query, guarded};
+use proofmark_model::{ModelError, Query, guarded_device};
 use proofmark_threat::{Batch, host};
 
 use super::Counterexample;
@@ -24,7 +24,7 @@ impl Search<'_> {
         let of = &self.plan.spec.cases[case];
         let inner = self.plan.model.scores("falsify")?;
         let signature = inner.signature();
-        let (x, y) = guarded("device", || {
+        let (x, y) = guarded_device(|| {
             let cube = self.cube.signature();
             let at = Batch::from_host(cube.modalities.clone(), vec![u.to_vec()], &cube.device)?;
             let blocks = self
@@ -36,7 +36,7 @@ impl Search<'_> {
             // From the host again, as anyone would who reads the numbers from a file.
             let plain = Batch::from_host(signature.modalities.clone(), blocks, &signature.device)?;
             let scores = inner.scores(&Query::one_per_row(plain, &[0]))?;
-            Ok((x, host(&scores)))
+            Ok::<_, ModelError>((x, host(&scores)))
         })?;
         self.queries += QueryCount {
             forward: inner.cost(),

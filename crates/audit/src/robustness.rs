@@ -17,7 +17,8 @@ pub struct Attacked {
     pub attacked: Table,
     /// Samples left out because the report could not judge them.
     pub unjudged: usize,
-    /// Samples left out because the filters of their table leave them out.
+    /// Samples left out because the filters of their table leave them out, or because they are of the class the attack
+    /// wants.
     pub filtered: usize,
     /// The model attacked.
     pub model: String,
@@ -108,6 +109,11 @@ pub fn join(
             filtered += 1;
             continue;
         };
+        // An attack has nothing to gain where the label is the class it wants.
+        if sample.is_of_target() {
+            filtered += 1;
+            continue;
+        }
         match outcome(report, sample, run) {
             None => unjudged += 1,
             Some(outcome) => {
@@ -156,7 +162,15 @@ pub fn join(
         Some(run) => a.key == run,
         None => a.role != Role::Probe,
     });
-    let uncured = report.trust.iter().filter(|t| !t.cured);
+    // One run's figures rest on that run alone.
+    let own = report.attacks.iter().filter(|a| run == Some(&*a.key));
+    let distrust: BTreeSet<_> = report
+        .trust
+        .iter()
+        .chain(own.flat_map(|a| &a.trust))
+        .filter(|t| !t.cured)
+        .map(|t| t.code)
+        .collect();
     Ok(Attacked {
         clean: build(&|s| s.clean_pred)?,
         attacked: build(&attacked)?,
@@ -167,7 +181,7 @@ pub fn join(
         data_sha256: report.data.sha256.clone(),
         runs: counted.map(|a| a.key.clone()).collect(),
         favourable,
-        distrust: uncured.map(|t| t.code.to_string()).collect(),
+        distrust: distrust.iter().map(ToString::to_string).collect(),
     })
 }
 

@@ -473,6 +473,9 @@ pub(crate) struct Gate {
     /// Judge the evidence in this folder, running nothing; default: measure first
     #[arg(long, value_name = "DIR", conflicts_with = "shard")]
     pub(crate) from_evidence: Option<PathBuf>,
+    /// Take evidence only from the device of this run (see --device); default: from any
+    #[arg(long)]
+    pub(crate) same_device: bool,
     /// Stop measuring after this many seconds; samples not done count as not judged; default: no limit
     #[arg(long, value_name = "S")]
     pub(crate) time_budget: Option<f64>,

@@ -22,10 +22,19 @@ pub(crate) fn tell(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
-/// An error, on standard error. It may quote a file: what steers a terminal is not let through, line ends apart.
+/// An error, on standard error. It may quote a file: control characters other than newlines are stripped.
 pub(crate) fn tell_error(message: &str) {
+    tell(&format!("error: {}", printable(message)));
+}
+
+/// A note, on standard error, as careful as an error.
+pub(crate) fn tell_note(message: &str) {
+    tell(&format!("note: {}", printable(message)));
+}
+
+fn printable(message: &str) -> String {
     let lines: Vec<String> = message.lines().map(render::text::plain).collect();
-    tell(&format!("error: {}", lines.join("\n")));
+    lines.join("\n")
 }
 
 /// A result, on standard output. A reader that has seen enough (`| head`) is no error.

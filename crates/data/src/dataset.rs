@@ -2,7 +2,8 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use ndarray::{Array1, Axis};
-use proofmark_domain::{SampleId, Seed};
+use proofmark_domain::{SampleId, Seed, hex};
+use sha2::{Digest, Sha256};
 
 use crate::{Column, DataError, subset};
 
@@ -96,6 +97,35 @@ impl Dataset {
             groups: parts.groups,
         };
         Ok(set.ranked(Seed(0)))
+    }
+
+    /// Hex sha256 over what the rows hold (ids, values, labels), in the order of their ids, and how they are described
+    /// (inputs, shapes, bounds): the same file read in another way, or another part of it, has another.
+    pub fn content_sha256(&self) -> String {
+        let mut hash = Sha256::new();
+        for column in &self.modalities {
+            // Text and numbers are told apart by their lengths going first.
+            let described = format!("{:?}", column.modality);
+            hash.update((described.len() as u64).to_le_bytes());
+            hash.update(described);
+        }
+        let mut order: Vec<usize> = (0..self.len()).collect();
+        order.sort_by(|a, b| self.ids[*a].cmp(&self.ids[*b]));
+        for row in order {
+            let id = format!("{:?}", self.ids[row]);
+            hash.update((id.len() as u64).to_le_bytes());
+            hash.update(id);
+            match &self.labels {
+                Some(labels) => hash.update((labels[row] as u64).to_le_bytes()),
+                None => hash.update(u64::MAX.to_le_bytes()),
+            }
+            for column in &self.modalities {
+                for value in column.values.row(row) {
+                    hash.update(value.to_le_bytes());
+                }
+            }
+        }
+        hex(&hash.finalize())
     }
 
     /// Number of rows.

@@ -303,7 +303,7 @@ pub struct AttackSummary {
     pub step_size: Vec<StepRecord>,
     /// Samples right without attack and not broken by this run.
     pub correct: usize,
-    /// Samples in all.
+    /// Samples in all, those of the class a targeted run wants left out.
     pub n: usize,
     /// Samples this run could not judge.
     pub invalid: usize,
@@ -319,6 +319,9 @@ pub struct AttackSummary {
     pub backward: u64,
     /// Wall-clock seconds.
     pub seconds: f64,
+    /// Reasons not to trust this run's figures by themselves, were it the only attack beside the baselines and probes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trust: Vec<TrustFlag>,
 }
 
 impl AttackSummary {
@@ -345,7 +348,7 @@ pub struct WorstCase {
     pub eps: f64,
     /// Samples right without attack and broken by nothing.
     pub correct: usize,
-    /// Samples in all.
+    /// Samples in all, those of the class a targeted run wants left out.
     pub n: usize,
     /// Samples that could not be judged.
     pub invalid: usize,
@@ -366,7 +369,7 @@ pub struct CurvePoint {
     pub eps: f64,
     /// Samples broken by nothing up to this budget.
     pub correct: usize,
-    /// Samples in all.
+    /// Samples in all, those of the class a targeted run wants left out.
     pub n: usize,
     /// `correct / n`.
     pub robust_accuracy: f64,
@@ -385,9 +388,12 @@ pub struct ClassSummary {
     pub clean_correct: usize,
     /// Recall without attack, with its interval; absent for an empty class.
     pub clean_ci95: Option<Interval>,
+    /// Samples of it that count under attack: none for the class a targeted run wants.
+    #[serde(default)]
+    pub robust_n: usize,
     /// Right under the worst case.
     pub robust_correct: usize,
-    /// Recall under the worst case, with its interval; absent for an empty class.
+    /// Recall under the worst case, with its interval; absent where `robust_n` is 0.
     pub robust_ci95: Option<Interval>,
 }
 
@@ -403,9 +409,9 @@ pub enum RunStatus {
     Invalid,
     /// Not attacked: already wrong without attack.
     Misclassified,
-    /// Not attacked by this run (a probe takes a subset only).
+    /// Not attacked by this run: a probe takes a subset only, and a sample of the target class has nothing to lose.
     Skipped,
-    /// The query budget or the time ran out before the attack was done.
+    /// The query budget or the time ran out before the attack was done, or before the sample was measured at all.
     Stopped,
 }
 
@@ -426,6 +432,9 @@ pub struct RunOutcome {
     pub forward: u64,
     /// Sample-backwards spent.
     pub backward: u64,
+    /// What this run saw on the sample that trust rules count, sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub observed: Vec<Observation>,
 }
 
 /// A fact seen on one sample that a trust rule counts.
@@ -436,7 +445,7 @@ pub enum Observation {
     ZeroGradient,
     /// A gradient held NaN or infinity.
     NonFiniteGradient,
-    /// The scores held NaN or infinity.
+    /// The scores held NaN or infinity, or the decision was for a class that does not exist.
     NonFiniteScores,
     /// The same input gave other scores the second time.
     OutputChanged,
@@ -457,7 +466,10 @@ pub struct SampleRecord {
     pub id: SampleId,
     /// The label it was judged against.
     pub label: usize,
-    /// The prediction without attack; absent if the scores were not finite.
+    /// The class it was to be taken for; absent unless the run was targeted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<usize>,
+    /// The prediction without attack; absent if the scores were not finite, or the run was stopped before it was asked.
     pub clean_pred: Option<usize>,
     /// The prediction under the worst case: on the adversarial if broken, else the clean one.
     pub adv_pred: Option<usize>,
@@ -471,11 +483,24 @@ pub struct SampleRecord {
     pub distance: Option<f64>,
     /// Norm the distance is in.
     pub norm: Option<Norm>,
-    /// What was seen on it that trust rules count, sorted.
+    /// What was seen on it without attack that trust rules count, sorted.
     pub observed: Vec<Observation>,
     /// One entry per run, in the order of `attacks`.
     pub runs: Vec<RunOutcome>,
     /// Its group by attribute, where the set says so.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub groups: BTreeMap<String, String>,
+}
+
+impl SampleRecord {
+    /// Whether its label is the class a targeted run wants: an attack has nothing to gain on it, so it counts in no
+    /// figure under attack. A sample that is misclassified counts, and as not robust, whichever class it is taken for.
+    pub fn is_of_target(&self) -> bool {
+        self.target == Some(self.label)
+    }
+
+    /// Whether the model was asked about it at all: a run that was stopped leaves samples that it was not.
+    pub fn is_measured(&self) -> bool {
+        self.clean_pred.is_some() || self.observed.contains(&Observation::NonFiniteScores)
+    }
 }

@@ -27,7 +27,8 @@ impl Verdict {
         }
     }
 
-    /// The verdict of a run from those of its parts: error, else fail, else inconclusive, else pass.
+    /// The verdict of a run from those of its parts: error, else fail, else inconclusive, else pass. Of no parts it is
+    /// inconclusive: nothing passes on nothing.
     pub fn of_all(parts: impl IntoIterator<Item = Self>) -> Self {
         let rank = |v: &Self| match v {
             Self::Error => 3,
@@ -35,7 +36,10 @@ impl Verdict {
             Self::Inconclusive => 1,
             Self::Pass => 0,
         };
-        parts.into_iter().max_by_key(rank).unwrap_or(Self::Pass)
+        parts
+            .into_iter()
+            .max_by_key(rank)
+            .unwrap_or(Self::Inconclusive)
     }
 }
 
@@ -64,5 +68,6 @@ mod tests {
         assert_eq!(Verdict::of_all([Pass, Inconclusive, Fail]).exit_code(), 1);
         assert_eq!(Verdict::of_all([Pass, Inconclusive]).exit_code(), 3);
         assert_eq!(Verdict::of_all([Pass]).exit_code(), 0);
+        assert_eq!(Verdict::of_all([]).exit_code(), 3);
     }
 }

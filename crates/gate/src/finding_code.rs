@@ -16,6 +16,8 @@ pub enum FindingCode {
     MissingEvidence,
     /// A planned check could not run.
     CheckNotRun,
+    /// Time or the budget of queries was over before a planned check began.
+    CheckStopped,
     /// The evidence is not the evidence the policy asks for.
     MismatchedEvidence,
     /// There is evidence for a check the policy does not have.
@@ -41,11 +43,12 @@ pub struct FindingCodeError {
 }
 
 impl FindingCode {
-    const PLAIN: [Self; 10] = [
+    const PLAIN: [Self; 11] = [
         Self::RequirementMissed,
         Self::RequirementUndecided,
         Self::MissingEvidence,
         Self::CheckNotRun,
+        Self::CheckStopped,
         Self::MismatchedEvidence,
         Self::UnplannedEvidence,
         Self::ExpiredWaiver,
@@ -68,6 +71,7 @@ impl FindingCode {
             Self::RequirementUndecided => "requirement-undecided",
             Self::MissingEvidence => "missing-evidence",
             Self::CheckNotRun => "check-not-run",
+            Self::CheckStopped => "check-stopped",
             Self::MismatchedEvidence => "mismatched-evidence",
             Self::UnplannedEvidence => "unplanned-evidence",
             Self::ExpiredWaiver => "expired-waiver",
@@ -120,6 +124,7 @@ mod tests {
                 "requirement-undecided",
                 "missing-evidence",
                 "check-not-run",
+                "check-stopped",
                 "mismatched-evidence",
                 "unplanned-evidence",
                 "expired-waiver",

@@ -19,6 +19,7 @@ mod metric;
 mod policy;
 mod proportion;
 pub mod render;
+mod resolved_plan;
 mod standing;
 mod summary;
 mod trust;
@@ -26,7 +27,7 @@ mod trust;
 pub use date::{Date, DateError};
 pub use finding_code::{FindingCode, FindingCodeError};
 pub use gate_report::{CheckResult, ComparisonResult, GATE_SCHEMA, GateReport, PolicyFacts};
-pub use judge::{Assessment, Evidence, Record, assess, evidence_file, judge};
+pub use judge::{Assessment, Evidence, NoRecord, Record, assess, evidence_file, judge};
 pub use merge::{MergeError, merge};
 pub use metric::Metric;
 pub use policy::{
@@ -35,4 +36,5 @@ pub use policy::{
     ModelRef, POLICY_SCHEMA, Policy, PolicyError, Preprocess, Requirement, Task, ThreatSpec,
     Waiver,
 };
+pub use resolved_plan::{Difference, ResolvedPlan, difference};
 pub use summary::{ReportHead, summarise};

@@ -1,13 +1,17 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use proofmark_domain::{AttackSummary, REPORT_SCHEMA, Report, RunMeta, SampleId};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
+use crate::resolved_plan::{ResolvedPlan, difference};
 use crate::summary::{apart, summarise};
 
 /// What a shard may differ in without its samples differing (DESIGN: a row's result depends on seed and sample id alone).
-const FREE_CONFIG: [&str; 7] = [
+const FREE_CONFIG: [&str; 9] = [
+    // Compared by itself, as digests name no field.
+    "plan_sha256",
     "shard",
+    "compaction",
     "seconds",
     "out",
     "save",
@@ -46,6 +50,14 @@ pub enum MergeError {
         index: usize,
         /// Its schema.
         given: String,
+    },
+    /// A report that does not say what it measured, or was changed after it was written.
+    #[error("report {index}: {problem}")]
+    Plan {
+        /// Which report, from 1.
+        index: usize,
+        /// What is wrong.
+        problem: String,
     },
     /// Several reports, and one of them does not say which shard it is.
     #[error(
@@ -163,90 +175,59 @@ fn well_formed(index: usize, report: &Report) -> Result<(), MergeError> {
             index,
             file: file.clone(),
         }),
-        _ => Ok(()),
+        _ => ResolvedPlan::of(report)
+            .map(drop)
+            .map_err(|problem| MergeError::Plan { index, problem }),
     }
 }
 
 /// Names the first fact in which a report differs from the first.
 fn alike(index: usize, first: &Report, report: &Report) -> Result<(), MergeError> {
-    let expected = facts(first);
-    let given = facts(report);
-    let names: BTreeSet<&String> = expected.keys().chain(given.keys()).collect();
-    for name in names {
-        let (e, g) = (expected.get(name), given.get(name));
-        if e != g {
-            let show = |v: Option<&Value>| v.map_or_else(|| "absent".to_owned(), Value::to_string);
-            return Err(MergeError::Differs {
-                index,
-                field: name.clone(),
-                expected: show(e),
-                given: show(g),
-            });
-        }
+    match difference(&facts(first), &facts(report)) {
+        None => Ok(()),
+        Some(d) => Err(MergeError::Differs {
+            index,
+            field: d.path,
+            expected: d.expected,
+            given: d.given,
+        }),
     }
-    Ok(())
 }
 
-/// Everything the shards of one run have in common, by field name.
-fn facts(report: &Report) -> BTreeMap<String, Value> {
-    let mut facts = BTreeMap::from([
-        (
-            "tool.version".to_owned(),
-            Value::from(report.tool.version.as_str()),
-        ),
-        (
-            "model.sha256".to_owned(),
-            Value::from(report.model.sha256.as_str()),
-        ),
-        (
-            "model.classes".to_owned(),
-            Value::from(report.model.classes),
-        ),
-        (
-            "data.sha256".to_owned(),
-            Value::from(report.data.sha256.as_str()),
-        ),
-        ("data.total".to_owned(), Value::from(report.data.total)),
-        ("data.planned".to_owned(), Value::from(report.data.planned)),
-        (
-            "data.bounds".to_owned(),
-            Value::Object(report.data.bounds.clone()),
-        ),
-        (
-            "preprocessing".to_owned(),
-            Value::Object(report.preprocessing.clone()),
-        ),
-        ("device".to_owned(), Value::from(report.device.as_str())),
-        ("tile".to_owned(), Value::from(report.tile)),
-        ("seed".to_owned(), Value::from(report.seed)),
-        (
-            "attacks".to_owned(),
-            report.attacks.iter().map(|a| a.key.as_str()).collect(),
-        ),
-    ]);
-    for (key, value) in &report.config {
-        if !FREE_CONFIG.contains(&key.as_str()) {
-            facts.insert(format!("config.{key}"), value.clone());
-        }
-    }
-    for run in &report.attacks {
-        facts.insert(format!("attacks.{}", run.key), run_facts(run));
-    }
-    facts
-}
-
-fn run_facts(run: &AttackSummary) -> Value {
-    let text = |v: &dyn std::fmt::Debug| Value::from(format!("{v:?}"));
-    Value::Object(Map::from_iter([
-        ("id".to_owned(), Value::from(run.id.as_str())),
-        ("role".to_owned(), text(&run.role)),
-        ("gradient".to_owned(), Value::from(run.gradient)),
-        ("threat".to_owned(), text(&run.threat)),
-        (
-            "parameters".to_owned(),
-            Value::Object(run.parameters.clone()),
-        ),
-    ]))
+/// Everything the shards of one run have in common: their plan (in `config`), where it ran, and what the whole report
+/// says of model, data and runs.
+fn facts(report: &Report) -> Value {
+    let free = |key: &String| FREE_CONFIG.contains(&key.as_str());
+    let config: Map<String, Value> = report
+        .config
+        .iter()
+        .filter(|(key, _)| !free(key))
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect();
+    let runs: Vec<RunMeta> = report
+        .attacks
+        .iter()
+        .map(|a| RunMeta {
+            seconds: 0.0,
+            ..a.meta()
+        })
+        .collect();
+    json!({
+        "attacks": runs,
+        "config": config,
+        "data": {
+            "bounds": report.data.bounds,
+            "planned": report.data.planned,
+            "sha256": report.data.sha256,
+            "total": report.data.total,
+        },
+        "device": report.device,
+        "model": { "classes": report.model.classes, "sha256": report.model.sha256 },
+        "preprocessing": report.preprocessing,
+        "seed": report.seed,
+        "tile": report.tile,
+        "tool": { "version": report.tool.version },
+    })
 }
 
 fn complete(reports: &[Report]) -> Result<(), MergeError> {
@@ -315,7 +296,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::trust::fixture::{attack, head, noise, report, sample, wrong};
+    use crate::trust::fixture::{attack, head, noise, plan, report, sample, wrong};
 
     fn whole(n: u64) -> Report {
         let status = |i: u64| {
@@ -405,7 +386,7 @@ mod tests {
     #[test]
     fn what_differs_is_named_with_both_values() {
         type Break = fn(&mut Report);
-        let cases: [(&str, Break); 9] = [
+        let cases: [(&str, Break); 11] = [
             ("seed is 7, but report 1 has 0", |r| r.seed = 7),
             ("tile is 32, but report 1 has 64", |r| r.tile = 32),
             ("model.sha256 is \"x\"", |r| r.model.sha256 = "x".into()),
@@ -416,9 +397,18 @@ mod tests {
             ("config.new is true, but report 1 has absent", |r| {
                 drop(r.config.insert("new".into(), Value::from(true)));
             }),
-            ("attacks is ", |r| drop(r.attacks.pop())),
-            ("attacks.pgd@linf:0.1 is ", |r| {
+            ("attacks[1] is absent", |r| drop(r.attacks.pop())),
+            ("attacks[pgd@linf:0.1].threat.eps is 0.2", |r| {
                 r.attacks[0].threat.eps = 0.2;
+            }),
+            (
+                "config.plan.labels is \"predicted\", but report 1 has \"given\"",
+                |r| {
+                    plan(r, "labels", Value::from("predicted"));
+                },
+            ),
+            ("it was changed after it was written", |r| {
+                r.config["plan"]["labels"] = Value::from("predicted");
             }),
             ("schema is `other`", |r| r.schema = "other".into()),
         ];

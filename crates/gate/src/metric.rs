@@ -181,7 +181,8 @@ impl Counts {
             all: Proportion::default(),
             classes: BTreeMap::new(),
         };
-        for sample in &report.samples {
+        let counted = |s: &&SampleRecord| !(metric.under_attack() && s.is_of_target());
+        for sample in report.samples.iter().filter(counted) {
             let standing = standing(sample);
             let (hit, open) = (standing == Standing::Robust, standing == Standing::Unjudged);
             counts.all.n += 1;

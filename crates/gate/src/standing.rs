@@ -55,6 +55,11 @@ pub(crate) fn over(
     }
 }
 
+/// The standing of a sample without attack.
+pub(crate) fn clean(sample: &SampleRecord) -> Standing {
+    over(sample, &[], |_| true)
+}
+
 /// The standing of a sample in the worst case.
 pub(crate) fn worst(sample: &SampleRecord, runs: &[RunMeta]) -> Standing {
     over(sample, runs, |_| true)

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proofmark_domain::{
     AttackSummary, ClassSummary, CleanSummary, CurvePoint, DataFacts, ModelFacts, Norm, QueryCount,
     REPORT_SCHEMA, Report, Role, RunMeta, RunOutcome, RunStatus, SampleRecord, Shard, ToolFacts,
-    WorstCase,
+    TrustFlag, WorstCase,
 };
 use serde_json::{Map, Value};
 
@@ -69,6 +69,7 @@ pub(crate) fn apart(report: Report) -> (ReportHead, Vec<RunMeta>, Vec<SampleReco
 /// * A probe (unbounded, on a subset) counts neither for the worst case nor for the curve, and its own figures are over
 ///   the samples it took.
 /// * On the curve, a sample broken at some budget is broken at every larger budget of the same norm.
+/// * A sample of the class that a targeted run wants counts in no figure under attack, the curve's start included.
 ///
 /// ```
 /// # use proofmark_domain::*;
@@ -80,7 +81,7 @@ pub(crate) fn apart(report: Report) -> (ReportHead, Vec<RunMeta>, Vec<SampleReco
 /// #         bounds: Default::default(), reading: None },
 /// #     preprocessing: Default::default(), device: "cpu".into(), tile: 64, seed: 0, seconds: 0.0, shard: None };
 /// let sample = SampleRecord {
-///     id: SampleId::Row(0), label: 1, clean_pred: Some(1), adv_pred: None, clean_correct: true,
+///     id: SampleId::Row(0), label: 1, target: None, clean_pred: Some(1), adv_pred: None, clean_correct: true,
 ///     broken_by: None, gauge: None, distance: None, norm: None, observed: vec![], runs: vec![], groups: Default::default(),
 /// };
 /// let report = summarise(head, vec![], vec![sample]);
@@ -91,21 +92,36 @@ pub fn summarise(head: ReportHead, runs: Vec<RunMeta>, mut samples: Vec<SampleRe
     for sample in &mut samples {
         align(sample, &runs);
         fill_worst(sample, &runs);
-        sample.observed.sort_unstable();
-        sample.observed.dedup();
+        for observed in std::iter::once(&mut sample.observed)
+            .chain(sample.runs.iter_mut().map(|r| &mut r.observed))
+        {
+            observed.sort_unstable();
+            observed.dedup();
+        }
     }
     let clean = clean(&samples);
+    let own: Vec<Vec<TrustFlag>> = runs
+        .iter()
+        .map(|run| {
+            let scope = trust::Scope::Run(&run.key);
+            let judged = (run.role != Role::Probe).then_some(scope);
+            judged.map_or_else(Vec::new, |scope| {
+                trust::flags(&runs, &samples, &head.model, &head.data, &scope)
+            })
+        })
+        .collect();
     Report {
         schema: REPORT_SCHEMA.to_owned(),
         clean,
-        worst_case: worst_case(&runs, &samples, clean.correct),
-        curve: curve(&runs, &samples, &clean),
+        worst_case: worst_case(&runs, &samples),
+        curve: curve(&runs, &samples),
         per_class: per_class(&runs, &samples, head.model.classes),
-        trust: trust::flags(&runs, &samples, &head.model, &head.data),
+        trust: trust::flags(&runs, &samples, &head.model, &head.data, &trust::Scope::All),
         attacks: runs
             .into_iter()
+            .zip(own)
             .enumerate()
-            .map(|(i, run)| attack(i, run, &samples))
+            .map(|(i, (run, trust))| attack(i, run, trust, &samples))
             .collect(),
         tool: head.tool,
         config: head.config,
@@ -144,6 +160,7 @@ fn align(sample: &mut SampleRecord, runs: &[RunMeta]) {
                 distance: None,
                 forward: 0,
                 backward: 0,
+                observed: Vec::new(),
             })
         })
         .collect();
@@ -170,30 +187,43 @@ fn fill_worst(sample: &mut SampleRecord, runs: &[RunMeta]) {
     }
 }
 
-/// How many samples the predicate calls robust, how many it leaves open, of how many.
-fn count(samples: &[SampleRecord], standing: impl Fn(&SampleRecord) -> Standing) -> (usize, usize) {
-    samples
-        .iter()
-        .fold((0, 0), |(correct, open), s| match standing(s) {
-            Standing::Robust => (correct + 1, open),
-            Standing::Unjudged => (correct, open + 1),
-            Standing::Broken | Standing::Misclassified => (correct, open),
-        })
+/// The samples that the predicate calls robust, those it leaves open, of all.
+fn count<'a>(
+    samples: impl IntoIterator<Item = &'a SampleRecord>,
+    standing: impl Fn(&SampleRecord) -> Standing,
+) -> Proportion {
+    let mut share = Proportion::default();
+    for sample in samples {
+        let standing = standing(sample);
+        share.n += 1;
+        share.hits += u64::from(standing == Standing::Robust);
+        share.unjudged += u64::from(standing == Standing::Unjudged);
+    }
+    share
+}
+
+/// The samples that figures under attack are about.
+fn attackable(samples: &[SampleRecord]) -> impl Iterator<Item = &SampleRecord> + Clone {
+    samples.iter().filter(|s| !s.is_of_target())
 }
 
 fn clean(samples: &[SampleRecord]) -> CleanSummary {
-    let (correct, invalid) = count(samples, |s| standing::over(s, &[], |_| true));
-    let share = Proportion::new(correct, invalid, samples.len());
+    let share = count(samples, standing::clean);
     CleanSummary {
-        correct,
+        correct: share.hits as usize,
         n: samples.len(),
-        invalid,
+        invalid: share.unjudged as usize,
         accuracy: share.point(),
         ci95: share.ci95(),
     }
 }
 
-fn attack(index: usize, run: RunMeta, samples: &[SampleRecord]) -> AttackSummary {
+fn attack(
+    index: usize,
+    run: RunMeta,
+    trust: Vec<TrustFlag>,
+    samples: &[SampleRecord],
+) -> AttackSummary {
     let (mut correct, mut invalid, mut broken, mut tried, mut n) = (0, 0, 0, 0, 0);
     let mut queries = QueryCount::default();
     for sample in samples {
@@ -202,7 +232,12 @@ fn attack(index: usize, run: RunMeta, samples: &[SampleRecord]) -> AttackSummary
             forward: outcome.forward,
             backward: outcome.backward,
         };
-        if outcome.status == RunStatus::Skipped && run.role == Role::Probe {
+        let skipped = outcome.status == RunStatus::Skipped;
+        if if run.role == Role::Probe {
+            skipped
+        } else {
+            sample.is_of_target()
+        } {
             continue;
         }
         n += 1;
@@ -238,6 +273,7 @@ fn attack(index: usize, run: RunMeta, samples: &[SampleRecord]) -> AttackSummary
         forward: queries.forward,
         backward: queries.backward,
         seconds: run.seconds,
+        trust,
     }
 }
 
@@ -245,29 +281,26 @@ fn ratio(part: usize, whole: usize) -> Option<f64> {
     (whole > 0).then(|| part as f64 / whole as f64)
 }
 
-fn worst_case(runs: &[RunMeta], samples: &[SampleRecord], clean_correct: usize) -> WorstCase {
-    let (correct, invalid) = count(samples, |s| standing::worst(s, runs));
-    let broken = samples
-        .iter()
-        .filter(|s| s.clean_correct && s.broken_by.is_some())
-        .count();
-    let share = Proportion::new(correct, invalid, samples.len());
+fn worst_case(runs: &[RunMeta], samples: &[SampleRecord]) -> WorstCase {
+    let share = count(attackable(samples), |s| standing::worst(s, runs));
+    let right = attackable(samples).filter(|s| s.clean_correct);
+    let broken = right.clone().filter(|s| s.broken_by.is_some()).count();
     WorstCase {
         eps: runs
             .iter()
             .filter(|r| r.role != Role::Probe)
             .map(|r| r.threat.eps)
             .fold(0.0, f64::max),
-        correct,
-        n: samples.len(),
-        invalid,
+        correct: share.hits as usize,
+        n: share.n as usize,
+        invalid: share.unjudged as usize,
         robust_accuracy: share.point(),
         ci95: share.ci95(),
-        attack_success_rate: ratio(broken, clean_correct),
+        attack_success_rate: ratio(broken, right.count()),
     }
 }
 
-fn curve(runs: &[RunMeta], samples: &[SampleRecord], clean: &CleanSummary) -> Vec<CurvePoint> {
+fn curve(runs: &[RunMeta], samples: &[SampleRecord]) -> Vec<CurvePoint> {
     let mut budgets: Vec<(Norm, f64)> = runs
         .iter()
         .filter(|r| r.role != Role::Probe)
@@ -277,32 +310,29 @@ fn curve(runs: &[RunMeta], samples: &[SampleRecord], clean: &CleanSummary) -> Ve
     budgets.sort_by(order);
     budgets.dedup_by(|a, b| order(a, b) == Ordering::Equal);
 
+    let point = |norm, eps, share: Proportion| CurvePoint {
+        norm,
+        eps,
+        correct: share.hits as usize,
+        n: share.n as usize,
+        robust_accuracy: share.point(),
+        ci95: share.ci95(),
+    };
     let mut points = Vec::new();
     let mut started = None;
     for (norm, eps) in budgets {
         if started != Some(norm) {
             started = Some(norm);
-            points.push(CurvePoint {
+            points.push(point(
                 norm,
-                eps: 0.0,
-                correct: clean.correct,
-                n: clean.n,
-                robust_accuracy: clean.accuracy,
-                ci95: clean.ci95,
-            });
+                0.0,
+                count(attackable(samples), standing::clean),
+            ));
         }
-        let (correct, open) = count(samples, |s| {
+        let share = count(attackable(samples), |s| {
             standing::over(s, runs, |r| r.threat.norm == norm && r.threat.eps <= eps)
         });
-        let share = Proportion::new(correct, open, samples.len());
-        points.push(CurvePoint {
-            norm,
-            eps,
-            correct,
-            n: samples.len(),
-            robust_accuracy: share.point(),
-            ci95: share.ci95(),
-        });
+        points.push(point(norm, eps, share));
     }
     points
 }
@@ -322,23 +352,17 @@ fn per_class(runs: &[RunMeta], samples: &[SampleRecord], classes: usize) -> Vec<
         .into_iter()
         .map(|label| {
             let group = groups.get(&label).map_or(&[][..], Vec::as_slice);
-            let share = |standing: &dyn Fn(&SampleRecord) -> Standing| {
-                let tally = |want| group.iter().filter(|s| standing(s) == want).count();
-                Proportion::new(
-                    tally(Standing::Robust),
-                    tally(Standing::Unjudged),
-                    group.len(),
-                )
-            };
-            let clean = share(&|s| standing::over(s, &[], |_| true));
-            let robust = share(&|s| standing::worst(s, runs));
+            let clean = count(group.iter().copied(), standing::clean);
+            let attacked = group.iter().copied().filter(|s| !s.is_of_target());
+            let robust = count(attacked, |s| standing::worst(s, runs));
             ClassSummary {
                 label,
                 n: group.len(),
                 clean_correct: clean.hits as usize,
                 clean_ci95: (!group.is_empty()).then(|| clean.ci95()),
+                robust_n: robust.n as usize,
                 robust_correct: robust.hits as usize,
-                robust_ci95: (!group.is_empty()).then(|| robust.ci95()),
+                robust_ci95: (robust.n > 0).then(|| robust.ci95()),
             }
         })
         .collect()

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
 use proofmark_data::Dataset;
-use proofmark_domain::{Bounds, Kind, Modality};
+use proofmark_domain::{Bounds, Kind, Modality, OutputKind};
 use proofmark_model::{
     BurnModel, GradientModel, ModelError, Network, Numbers, Query, Signature, wrap::Normalise,
 };
@@ -114,6 +114,8 @@ pub struct OpenModel {
     pub model: Box<dyn GradientModel>,
     /// What happens between data units and the model, for the report.
     pub preprocessing: Map<String, Value>,
+    /// How its file is read, as far as it was said, for the report.
+    pub reading: Map<String, Value>,
     /// What there is to say about how an ONNX file is computed.
     pub notes: Vec<String>,
 }
@@ -197,6 +199,7 @@ impl ModelSource {
             return Ok(OpenModel {
                 model: Box::new(network),
                 preprocessing: Map::new(),
+                reading: self.reading(),
                 notes,
             });
         }
@@ -208,8 +211,28 @@ impl ModelSource {
         Ok(OpenModel {
             preprocessing: facts.into_iter().map(|(k, v)| (k.to_owned(), v)).collect(),
             model: Box::new(self.normalised(network)?),
+            reading: self.reading(),
             notes,
         })
+    }
+
+    /// What is said of an ONNX model beyond its file; what is left to its default is absent.
+    fn reading(&self) -> Map<String, Value> {
+        let onnx = &self.onnx;
+        let kind = Some(onnx.kind).filter(|k| *k != OutputKind::default());
+        let said = [
+            (
+                "layout",
+                onnx.layout
+                    .map(|l| json!(format!("{l:?}").to_ascii_lowercase())),
+            ),
+            ("output", onnx.output.as_ref().map(|o| json!(o))),
+            ("output_kind", kind.map(|k| json!(k.as_str()))),
+            ("fixed", (!self.fixed.is_empty()).then(|| json!(self.fixed))),
+        ];
+        said.into_iter()
+            .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+            .collect()
     }
 
     fn normalised<N: Network>(&self, network: N) -> Result<Normalise<N>, RunError> {

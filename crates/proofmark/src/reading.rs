@@ -78,7 +78,8 @@ pub(crate) fn best(
     } else {
         Right::of(&plan.clean(&mut as_given, tile)?, &as_given.labels)
     };
-    if now.low() > 1.0 / signature.classes.max(1) as f64 {
+    // A run that is being stopped has asked too few of them.
+    if now.n < FEW || now.low() > 1.0 / signature.classes.max(1) as f64 {
         return Ok(None);
     }
     let mut best: Option<Reading> = None;
@@ -92,7 +93,8 @@ pub(crate) fn best(
             continue;
         };
         let right = Right::of(&clean, &changed.labels);
-        let better = right.low() >= 0.5
+        let better = right.n == now.n
+            && right.low() >= 0.5
             && right.low() > now.high()
             && best.as_ref().is_none_or(|b| right.correct > b.correct);
         if better {

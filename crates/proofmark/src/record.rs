@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 
 use proofmark_data::Dataset;
-use proofmark_domain::{
-    Observation, Role, RunMeta, RunOutcome, RunStatus, SampleRecord, ThreatRecord,
-};
+use proofmark_domain::{Role, RunMeta, RunOutcome, RunStatus, SampleRecord, ThreatRecord};
 use proofmark_engine::{Attack, Clean, Needs, Outcome, Point, Samples};
 use proofmark_gate::{ReportHead, summarise};
 use proofmark_threat::Threat;
+use serde_json::{Value, json};
 
 use crate::Measurement;
 
@@ -46,6 +45,15 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// What decides its results, for the plan: everything a report says of it but its figures.
+    pub(crate) fn resolved(&self) -> Value {
+        let mut resolved = json!(self.meta(0.0));
+        if let Value::Object(fields) = &mut resolved {
+            fields.remove("seconds");
+        }
+        resolved
+    }
+
     fn meta(&self, seconds: f64) -> RunMeta {
         RunMeta {
             key: self.key.clone(),
@@ -79,35 +87,43 @@ pub(crate) struct Record {
     metas: Vec<RunMeta>,
     /// The adversarial of the smallest budget so far, and that budget.
     best: Vec<Option<(f64, Point)>>,
-    /// Gradient attacks that met zero gradients on the sample, of those that attacked it.
-    zero: Vec<(usize, usize)>,
 }
 
 impl Record {
-    pub(crate) fn new(data: &Dataset, samples: &Samples, clean: &[Clean]) -> Self {
-        let sample = |c: &Clean| SampleRecord {
-            id: data.ids[c.row].clone(),
-            label: samples.labels[c.row],
-            clean_pred: c.pred,
+    /// `clean` holds the samples that were measured before the run was stopped, if it was.
+    pub(crate) fn new(
+        data: &Dataset,
+        samples: &Samples,
+        clean: &[Clean],
+        targets: Option<&[Option<usize>]>,
+    ) -> Self {
+        let measured: BTreeMap<usize, &Clean> = clean.iter().map(|c| (c.row, c)).collect();
+        let pred = |row: usize| measured.get(&row).and_then(|c| c.pred);
+        let sample = |row: usize| SampleRecord {
+            id: data.ids[row].clone(),
+            label: samples.labels[row],
+            target: targets.and_then(|t| t[row]),
+            clean_pred: pred(row),
             adv_pred: None,
-            clean_correct: c.pred == Some(samples.labels[c.row]),
+            clean_correct: pred(row) == Some(samples.labels[row]),
             broken_by: None,
             gauge: None,
             distance: None,
             norm: None,
-            observed: c.observed.clone(),
+            observed: measured
+                .get(&row)
+                .map_or_else(Vec::new, |c| c.observed.clone()),
             runs: Vec::new(),
             groups: data
                 .groups
                 .iter()
-                .map(|(attribute, values)| (attribute.clone(), values[c.row].clone()))
+                .map(|(attribute, values)| (attribute.clone(), values[row].clone()))
                 .collect(),
         };
         Self {
-            samples: clean.iter().map(sample).collect(),
+            samples: (0..data.len()).map(sample).collect(),
             metas: Vec::new(),
-            best: vec![None; clean.len()],
-            zero: vec![(0, 0); clean.len()],
+            best: vec![None; data.len()],
         }
     }
 
@@ -127,15 +143,6 @@ impl Record {
     }
 
     fn note(&mut self, run: &Run<'_>, row: usize, outcome: &Outcome) {
-        for o in &outcome.observed {
-            if *o != Observation::ZeroGradient {
-                observe(&mut self.samples[row], *o);
-            }
-        }
-        if run.role == Role::Attack && run.gradient {
-            self.zero[row].0 += usize::from(outcome.observed.contains(&Observation::ZeroGradient));
-            self.zero[row].1 += 1;
-        }
         let eps = run.record.eps;
         if let (RunStatus::Broken, Some(point), true) =
             (outcome.status, &outcome.point, run.role != Role::Probe)
@@ -147,12 +154,6 @@ impl Record {
 
     /// The report, and the adversarials in the order of its samples.
     pub(crate) fn finish(mut self, head: ReportHead) -> Measurement {
-        for (sample, (seen, of)) in self.samples.iter_mut().zip(&self.zero) {
-            // Zero gradients only matter where no attack had better ones.
-            if *of > 0 && seen == of {
-                observe(sample, Observation::ZeroGradient);
-            }
-        }
         let mut order: Vec<usize> = (0..self.samples.len()).collect();
         order.sort_by(|a, b| self.samples[*a].id.cmp(&self.samples[*b].id));
         let adversarials = order
@@ -168,11 +169,11 @@ impl Record {
 
 fn run_outcome(run: &Run<'_>, outcome: Option<&Outcome>, sample: &SampleRecord) -> RunOutcome {
     let untouched = match sample.clean_pred {
+        None if !sample.is_measured() => RunStatus::Stopped,
         None => RunStatus::Invalid,
         Some(_) if !sample.clean_correct => RunStatus::Misclassified,
-        Some(_) if run.role == Role::Probe => RunStatus::Skipped,
-        // Already of the target class: this attack has nothing to do here, and did nothing.
-        Some(_) => RunStatus::Robust,
+        // A probe takes a subset; a sample of the target class has nothing to lose.
+        Some(_) => RunStatus::Skipped,
     };
     let point = outcome
         .filter(|o| o.status == RunStatus::Broken)
@@ -185,11 +186,6 @@ fn run_outcome(run: &Run<'_>, outcome: Option<&Outcome>, sample: &SampleRecord) 
         distance: point.map(|p| p.distance),
         forward: outcome.map_or(0, |o| o.queries.forward),
         backward: outcome.map_or(0, |o| o.queries.backward),
-    }
-}
-
-fn observe(sample: &mut SampleRecord, what: Observation) {
-    if let Err(at) = sample.observed.binary_search(&what) {
-        sample.observed.insert(at, what);
+        observed: outcome.map_or_else(Vec::new, |o| o.observed.clone()),
     }
 }

@@ -5,8 +5,10 @@ use proofmark_domain::{
     DataFacts, Epsilon, ModelFacts, Norm, Reading, Report, Role, RunStatus, SampleRecord, Seed,
     Shard, ThreatRecord, ToolFacts,
 };
-use proofmark_engine::{Access, Attack, Clean, Goal, Job, Judge, Observer, Samples, preflight};
-use proofmark_gate::ReportHead;
+use proofmark_engine::{
+    Access, Attack, Clean, Goal, Job, Judge, Observer, Rule, Samples, preflight,
+};
+use proofmark_gate::{ReportHead, ResolvedPlan, difference};
 use proofmark_model::GradientModel;
 use proofmark_threat::Threat;
 use serde_json::{Map, Value, json};
@@ -89,6 +91,8 @@ pub struct RunPlan<'a> {
     pub preprocessing: Map<String, Value>,
     /// How the samples were chosen (limit, range), for the report.
     pub selection: Map<String, Value>,
+    /// How the model's file is read (layout, output, what it holds), for the report.
+    pub reading: Map<String, Value>,
     /// Where the model came from, for the report.
     pub origin: Option<String>,
     /// Asked between steps; `true` ends the run, and samples not done are reported as stopped.
@@ -128,6 +132,7 @@ impl<'a> RunPlan<'a> {
             shard: None,
             preprocessing: Map::new(),
             selection: Map::new(),
+            reading: Map::new(),
             origin: None,
             stop: &|| false,
             clock: &|| 0.0,
@@ -171,7 +176,17 @@ impl<'a> RunPlan<'a> {
         } else {
             None
         };
-        let (goal, attacked) = self.aim(&mut samples, &clean, &right)?;
+        let targets = self.targets(&samples, &clean)?;
+        let (goal, attacked) = match &targets {
+            None => (Goal::Untargeted, right.clone()),
+            Some(targets) => {
+                let wanted = |r: &usize| targets[*r].is_some_and(|t| t != samples.labels[*r]);
+                let attacked = right.iter().copied().filter(wanted).collect();
+                // Only rows with a target are attacked; the others' is never looked at.
+                samples.targets = Some(targets.iter().map(|t| t.unwrap_or(0)).collect());
+                (Goal::Targeted, attacked)
+            }
+        };
         let probed = trust::probed_ranks(self.data);
         let probes: Vec<usize> = right
             .iter()
@@ -192,7 +207,7 @@ impl<'a> RunPlan<'a> {
             run.attack
                 .check(&self.job(&samples, rows, &run.threat, tile, &goal))?;
         }
-        let mut record = Record::new(&data, &samples, &clean);
+        let mut record = Record::new(&data, &samples, &clean, targets.as_deref());
         for run in &runs {
             let started = (self.clock)();
             let (rows, goal) = target(run);
@@ -205,7 +220,9 @@ impl<'a> RunPlan<'a> {
             };
             record.add(run, outcomes, (self.clock)() - started);
         }
-        let mut head = self.head(&data, reading, tile, (self.clock)() - began);
+        let resolved = self.resolved()?;
+        let seconds = (self.clock)() - began;
+        let mut head = self.head(&data, reading, tile, resolved, seconds);
         let rounded = numbers::stated(signature, &threats);
         head.model.stated.extend(rounded);
         Ok(record.finish(head))
@@ -222,7 +239,8 @@ impl<'a> RunPlan<'a> {
         }
     }
 
-    /// Every sample before any attack; sets labels where the model's own predictions stand in for them.
+    /// The samples before any attack, as far as the run came before it was stopped; sets labels where the model's own
+    /// predictions stand in for them.
     pub(crate) fn clean(
         &self,
         samples: &mut Samples,
@@ -297,51 +315,106 @@ impl<'a> RunPlan<'a> {
             .collect()
     }
 
-    /// Whether `report` is what this plan would measure: an earlier, finished run of it.
-    pub fn made(&self, report: &Report) -> bool {
-        let stopped = |s: &SampleRecord| s.runs.iter().any(|r| r.status == RunStatus::Stopped);
-        self.made_or_stopped(report) && !report.samples.iter().any(stopped)
+    /// What this plan measures, as reports write it down: everything a result depends on but the device.
+    pub fn resolved(&self) -> Result<ResolvedPlan, RunError> {
+        let signature = self.model.signature();
+        let threats: Vec<Threat> = self
+            .threats
+            .iter()
+            .map(|t| t.fit(&signature.modalities, self.data))
+            .collect::<Result<_, _>>()?;
+        let records: Vec<ThreatRecord> = threats.iter().map(Threat::record).collect();
+        let extra = self.trust_runs(&threats, &records)?;
+        let runs = self.runs(&threats, &records, &extra);
+        let inputs: Vec<Value> = signature
+            .modalities
+            .iter()
+            .map(|m| json!({ "name": m.name, "shape": m.shape }))
+            .collect();
+        let judge = self.settings.judge;
+        let document = [
+            (
+                "model",
+                json!({
+                    "sha256": signature.sha256,
+                    "classes": signature.classes,
+                    "inputs": inputs,
+                    "reading": self.reading,
+                }),
+            ),
+            ("preprocessing", json!(self.preprocessing)),
+            (
+                "data",
+                json!({
+                    "sha256": self.data.sha256,
+                    "total": self.data.total,
+                    "samples": self.data.len(),
+                    "samples_sha256": self.data.content_sha256(),
+                }),
+            ),
+            (
+                "labels",
+                json!(match self.labels {
+                    Labels::Given => "given",
+                    Labels::Predicted => "predicted",
+                }),
+            ),
+            ("target", json!(self.target.map(|t| t.to_string()))),
+            (
+                "threats",
+                self.threats.iter().map(|t| t.details(self.data)).collect(),
+            ),
+            ("attacks", runs.iter().map(Run::resolved).collect()),
+            ("trust_runs", json!(self.settings.trust)),
+            ("seed", json!(self.settings.seed.0)),
+            ("forwards_per_sample", json!(self.settings.forwards)),
+            (
+                "judge",
+                json!({
+                    "draws": judge.draws,
+                    "rule": match judge.rule {
+                        Rule::Majority => "majority",
+                        Rule::Any => "any",
+                        Rule::All => "all",
+                    },
+                }),
+            ),
+        ];
+        let fields = document.into_iter().map(|(k, v)| (k.to_owned(), v));
+        Ok(ResolvedPlan::new(fields.collect()))
     }
 
-    /// The same, finished or not.
-    pub fn made_or_stopped(&self, report: &Report) -> bool {
-        let signature = self.model.signature();
-        let Ok(whole) = self.whole_threats() else {
-            return false;
-        };
-        let asked: Vec<_> = whole
-            .iter()
-            .flat_map(|t| {
-                self.attacks
-                    .iter()
-                    .map(|a| (a.meta().id, a.meta().version, a.parameters(), t.clone()))
-            })
-            .collect();
-        let made = report.attacks.iter().take(asked.len());
-        let made: Vec<_> = made
-            .map(|a| {
-                (
-                    a.id.as_str(),
-                    a.version,
-                    a.parameters.clone(),
-                    a.threat.clone(),
-                )
-            })
-            .collect();
-        // The samples are those of the plan, one by one: a count could be that of others.
-        let Ok(part) = self.part() else { return false };
+    /// Whether `report` is what this plan would measure, finished or not; if not, what differs.
+    pub fn made(&self, report: &Report) -> Result<(), String> {
+        let resolved = self.resolved().map_err(|e| e.to_string())?;
+        let found = ResolvedPlan::of(report)?;
+        if let Some(difference) = resolved.difference(&found) {
+            return Err(difference.to_string());
+        }
+        let part = self.part().map_err(|e| e.to_string())?;
         let mut ids: Vec<_> = part.ids.iter().collect();
         ids.sort();
-        report.model.sha256 == signature.sha256
-            && report.model.name == signature.name
-            && report.data.sha256 == self.data.sha256
-            && report.data.name == self.data.name
-            && report.data.planned == self.data.len()
-            && report.seed == self.settings.seed.0
-            && report.shard == self.shard
-            && report.preprocessing == self.preprocessing
-            && made == asked
-            && report.samples.iter().map(|s| &s.id).eq(ids)
+        let expected = json!({
+            "model": { "name": self.model.signature().name },
+            "data": { "name": self.data.name },
+            "shard": self.shard,
+            "samples": ids,
+        });
+        let found = json!({
+            "model": { "name": report.model.name },
+            "data": { "name": report.data.name },
+            "shard": report.shard,
+            "samples": report.samples.iter().map(|s| &s.id).collect::<Vec<_>>(),
+        });
+        difference(&expected, &found).map_or(Ok(()), |d| Err(d.to_string()))
+    }
+
+    /// Whether an earlier run of this plan came to its end.
+    pub fn finished(report: &Report) -> bool {
+        let stopped = |s: &SampleRecord| {
+            !s.is_measured() || s.runs.iter().any(|r| r.status == RunStatus::Stopped)
+        };
+        !report.samples.iter().any(stopped)
     }
 
     fn job<'b>(
@@ -365,15 +438,14 @@ impl<'a> RunPlan<'a> {
         }
     }
 
-    /// The goal, and the samples to attack; sets targets where there are any.
-    fn aim(
+    /// The class each sample is to be taken for, if the run is targeted; none for a sample without a prediction.
+    fn targets(
         &self,
-        samples: &mut Samples,
+        samples: &Samples,
         clean: &[Clean],
-        right: &[usize],
-    ) -> Result<(Goal, Vec<usize>), RunError> {
+    ) -> Result<Option<Vec<Option<usize>>>, RunError> {
         let Some(target) = self.target else {
-            return Ok((Goal::Untargeted, right.to_vec()));
+            return Ok(None);
         };
         let classes = self.model.signature().classes;
         if let Target::Class(c) = target
@@ -384,17 +456,11 @@ impl<'a> RunPlan<'a> {
                 classes - 1
             )));
         }
-        let targets: Vec<usize> = clean
-            .iter()
-            .map(|c| target.of(samples.labels[c.row], &c.scores))
-            .collect();
-        let attacked = right
-            .iter()
-            .copied()
-            .filter(|r| targets[*r] != samples.labels[*r])
-            .collect();
-        samples.targets = Some(targets);
-        Ok((Goal::Targeted, attacked))
+        let mut targets = vec![None; samples.labels.len()];
+        for c in clean.iter().filter(|c| c.pred.is_some()) {
+            targets[c.row] = Some(target.of(samples.labels[c.row], &c.scores));
+        }
+        Ok(Some(targets))
     }
 
     fn head(
@@ -402,6 +468,7 @@ impl<'a> RunPlan<'a> {
         data: &Dataset,
         reading: Option<Reading>,
         tile: Option<usize>,
+        resolved: ResolvedPlan,
         seconds: f64,
     ) -> ReportHead {
         let signature = self.model.signature();
@@ -419,25 +486,16 @@ impl<'a> RunPlan<'a> {
                 (m.name.clone(), json!([low, high]))
             })
             .collect();
-        let config = json!({
-            "labels": if self.labels == Labels::Given { "given" } else { "predicted" },
-            "target": self.target.map(|t| t.to_string()),
-            "batch_size": self.settings.batch,
-            "compaction": self.settings.compaction,
-            "forwards": self.settings.forwards,
-            "judge_draws": self.settings.judge.draws,
-            "trust_runs": self.settings.trust,
-            "per_sample_eps": self.threats.iter().any(|t| t.per_sample),
-        });
+        let mut config = self.selection.clone();
+        config.insert("batch_size".to_owned(), json!(self.settings.batch));
+        config.insert("compaction".to_owned(), json!(self.settings.compaction));
+        resolved.write(&mut config);
         ReportHead {
             tool: ToolFacts {
                 name: "proofmark".into(),
                 version: env!("CARGO_PKG_VERSION").into(),
             },
-            config: match config {
-                Value::Object(map) => map.into_iter().chain(self.selection.clone()).collect(),
-                _ => self.selection.clone(),
-            },
+            config,
             model: ModelFacts {
                 name: signature.name.clone(),
                 sha256: signature.sha256.clone(),

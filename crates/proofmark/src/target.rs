@@ -11,7 +11,7 @@ pub enum Target {
     LeastLikely,
     /// The class after the label, wrapping around.
     Next,
-    /// Always this class; samples of the class itself are left alone.
+    /// Always this class; samples of the class itself are left out of every figure under attack.
     Class(usize),
 }
 

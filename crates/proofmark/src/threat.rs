@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use proofmark_data::Dataset;
-use proofmark_domain::{Coupling, Epsilon, Modality, Norm};
+use proofmark_domain::{Coupling, Epsilon, Modality, Norm, hex};
 use proofmark_threat::{Budget, Radius, Threat};
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 
 use crate::RunError;
 
@@ -37,6 +39,26 @@ impl ThreatPlan {
             coupling: Coupling::Independent,
             per_sample: false,
         }
+    }
+
+    /// What the record of a fitted threat does not say: masks, and the budget of each sample.
+    pub(crate) fn details(&self, data: &Dataset) -> Value {
+        let digest =
+            |bytes: &mut dyn Iterator<Item = u8>| hex(&Sha256::digest(bytes.collect::<Vec<u8>>()));
+        let masks: Map<String, Value> = self
+            .masks
+            .iter()
+            .map(|(input, mask)| {
+                let digest = digest(&mut mask.iter().map(|m| u8::from(*m)));
+                (input.clone(), Value::from(digest))
+            })
+            .collect();
+        let own = data.eps.as_ref().filter(|_| self.per_sample).map(|eps| {
+            let mut order: Vec<usize> = (0..data.len()).collect();
+            order.sort_by(|a, b| data.ids[*a].cmp(&data.ids[*b]));
+            digest(&mut order.iter().flat_map(|i| eps[*i].to_le_bytes()))
+        });
+        json!({ "masks_sha256": masks, "per_sample_eps_sha256": own })
     }
 
     /// The threat model for these inputs and samples.

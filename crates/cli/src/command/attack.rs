@@ -40,6 +40,7 @@ pub(crate) fn run(args: &Attack, quiet: bool) -> Result<u8, Failure> {
     let OpenModel {
         model,
         preprocessing,
+        reading,
         notes,
     } = model(args, &data)?;
     if !quiet {
@@ -85,6 +86,7 @@ pub(crate) fn run(args: &Attack, quiet: bool) -> Result<u8, Failure> {
     };
     plan.shard = args.shard;
     plan.preprocessing = preprocessing;
+    plan.reading = reading;
     plan.selection.insert("limit".to_owned(), json!(args.limit));
     plan.selection.insert("range".to_owned(), json!(args.range));
     plan.stop = &signals::interrupted;

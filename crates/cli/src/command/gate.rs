@@ -2,9 +2,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use proofmark::domain::Shard;
+use proofmark::domain::{Shard, Verdict};
 use proofmark::policy::{
-    DataRef, Evidence, GateReport, ModelRef, Record, Task, evidence_file, judge, merge,
+    DataRef, Evidence, GateReport, MergeError, ModelRef, NoRecord, Record, Task, evidence_file,
+    judge, merge,
 };
 use proofmark::{Gate, GateOptions};
 
@@ -40,7 +41,7 @@ pub(crate) fn run(args: &args::Gate, quiet: bool) -> Result<u8, Failure> {
     let kept = args.from_evidence.as_deref();
     let mut kept = kept.map(|dir| read_evidence(&gate, dir)).transpose()?;
     if let Some(evidence) = &mut kept {
-        gate.refuse_stale(evidence);
+        gate.refuse_stale(evidence, args.same_device);
     }
     if let Some(dir) = &args.out_dir {
         fs::create_dir_all(dir).map_err(|e| {
@@ -67,10 +68,23 @@ pub(crate) fn run(args: &args::Gate, quiet: bool) -> Result<u8, Failure> {
         return Ok(signals::INTERRUPTED);
     }
     if args.shard.is_some() {
-        let failed: Vec<&String> = evidence.values().filter_map(|e| e.as_ref().err()).collect();
+        let mut failed = Vec::new();
+        let mut stopped = false;
+        for (check, result) in &evidence {
+            match result {
+                Err(NoRecord::Failed(why) | NoRecord::Mismatched(why)) => {
+                    failed.push(format!("check `{check}`: {why}"));
+                }
+                Err(NoRecord::Stopped) => stopped = true,
+                Ok(_) => {}
+            }
+        }
         if !failed.is_empty() {
-            let failed: Vec<&str> = failed.iter().map(|e| e.as_str()).collect();
             return Err(Failure(failed.join("\n")));
+        }
+        if stopped {
+            output::tell("stopped before every check had begun; go on with --resume");
+            return Ok(Verdict::Inconclusive.exit_code());
         }
         if !quiet {
             output::tell("measured one part; when all are there, judge them with --from-evidence");
@@ -161,7 +175,7 @@ fn measure(args: &args::Gate, gate: &Gate, quiet: bool) -> Result<Evidence, Fail
     let earlier = args
         .resume
         .as_ref()
-        .map_or_else(BTreeMap::new, |dir| earlier(gate, dir, args.shard));
+        .map_or_else(BTreeMap::new, |dir| earlier(args, gate, dir, quiet));
     let mut unwritten = None;
     let evidence = gate.run(&options, &earlier, &mut |check, result| {
         // Each check's evidence is kept as soon as it is there: a later crash loses nothing.
@@ -191,17 +205,32 @@ fn file_name(check: &str, shard: Option<Shard>, whole: bool) -> String {
     }
 }
 
-/// Evidence of an earlier run; whatever cannot be read is measured again.
-fn earlier(gate: &Gate, dir: &Path, shard: Option<Shard>) -> BTreeMap<String, Record> {
-    gate.policy()
-        .checks
-        .iter()
-        .filter_map(|c| {
-            let whole = matches!(c.task, Task::Audit(_));
-            let record = output::read_record(&dir.join(file_name(&c.id, shard, whole))).ok()?;
-            Some((c.id.clone(), record))
-        })
-        .collect()
+/// Evidence of an earlier run; what cannot be read or is of another run is measured again, and said to be.
+fn earlier(args: &args::Gate, gate: &Gate, dir: &Path, quiet: bool) -> BTreeMap<String, Record> {
+    let mut earlier = BTreeMap::new();
+    for check in &gate.policy().checks {
+        let whole = matches!(check.task, Task::Audit(_));
+        let shard = args.shard.filter(|_| !whole);
+        let path = dir.join(file_name(&check.id, shard, whole));
+        if !path.exists() {
+            continue;
+        }
+        let found = output::read_record(&path).map_err(|e| e.0);
+        let usable = found.and_then(|record| {
+            gate.reusable(&check.id, &record, shard, args.same_device)?;
+            Ok(record)
+        });
+        match usable {
+            Ok(record) => drop(earlier.insert(check.id.clone(), record)),
+            Err(_) if quiet => {}
+            Err(why) => output::tell_note(&format!(
+                "check `{}` is measured again, {} is not taken over: {why}",
+                check.id,
+                path.display()
+            )),
+        }
+    }
+    earlier
 }
 
 /// The evidence of every check in a folder, shards merged. What is not there stays out: judging fails closed.
@@ -229,15 +258,22 @@ fn read_evidence(gate: &Gate, dir: &Path) -> Result<Evidence, Failure> {
             })
             .collect();
         let result = if files.contains(&whole) {
-            output::read_record(&dir.join(&whole)).map_err(|e| e.0)
+            output::read_record(&dir.join(&whole)).map_err(|e| NoRecord::Failed(e.0))
         } else if parts.is_empty() {
             continue;
         } else {
             parts
                 .iter()
-                .map(|f| output::read_report(&dir.join(f)).map_err(|e| e.0))
+                .map(|f| output::read_report(&dir.join(f)).map_err(|e| NoRecord::Failed(e.0)))
                 .collect::<Result<Vec<_>, _>>()
-                .and_then(|parts| merge(parts).map_err(|e| e.to_string()))
+                .and_then(|parts| {
+                    merge(parts).map_err(|e| match e {
+                        MergeError::Differs { .. } | MergeError::Plan { .. } => {
+                            NoRecord::Mismatched(e.to_string())
+                        }
+                        _ => NoRecord::Failed(e.to_string()),
+                    })
+                })
                 .map(Record::from)
         };
         evidence.insert(check.id.clone(), result);

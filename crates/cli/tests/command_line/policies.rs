@@ -216,3 +216,105 @@ fn an_interrupted_gate_keeps_only_whole_evidence() {
     let kept = std::fs::read(clean).expect("evidence");
     serde_json::from_slice::<Value>(&kept).expect("whole");
 }
+
+#[test]
+fn evidence_of_another_run_is_refused_and_the_field_is_named() {
+    let folder = Folder::new();
+    let policy = policy(&folder);
+    let dir = folder.path("run").display().to_string();
+    let whole = judged(&[&policy, "--out-dir", &dir]);
+    assert_eq!(whole.0, 0);
+    let robust = folder.path("run/robust.json").display().to_string();
+    // The digests of both are of the same file, so a policy may be served by `attack`.
+    let attack = |more: &[&str]| {
+        let base = "attack digits-robust --data digits --attack fgsm,pgd --set pgd.steps=10 --norm linf --eps 0.1 --limit 60 --seed 3 --quiet --out";
+        let mut arguments: Vec<&str> = base.split(' ').collect();
+        arguments.push(&robust);
+        arguments.extend(more);
+        assert_eq!(run(&arguments).code, 0);
+        // The policy calls the model by another name.
+        let text = std::fs::read_to_string(&robust).expect("a report");
+        let named = text.replace("\"name\": \"digits-robust\"", "\"name\": \"mine\"");
+        std::fs::write(&robust, named).expect("writable");
+    };
+    attack(&[]);
+    assert_eq!(judged(&[&policy, "--from-evidence", &dir]), whole);
+    let cases: [(&[&str], &str); 5] = [
+        (&["--targeted", "0"], "target is \"0\", expected null"),
+        (
+            &["--labels", "predicted"],
+            "labels is \"predicted\", expected \"given\"",
+        ),
+        (
+            &["--set", "pgd.loss=dlr"],
+            "parameters.loss is \"dlr\", expected \"ce\"",
+        ),
+        (&["--limit", "50"], "data.samples is 50, expected 60"),
+        (
+            &["--forwards", "500"],
+            "forwards_per_sample is 500, expected null",
+        ),
+    ];
+    for (more, words) in cases {
+        let more: Vec<&str> = more.to_vec();
+        if more[0] == "--limit" {
+            let text = POLICY.replace("MODEL", &digest("digits-robust"));
+            let other = folder.put(
+                "other.toml",
+                text.replace("limit = 60", "limit = 50").as_bytes(),
+            );
+            assert_eq!(run(&["gate", &other, "--quiet", "--out-dir", &dir]).code, 0);
+        } else {
+            attack(&more);
+        }
+        let (code, report) = judged(&[&policy, "--from-evidence", &dir]);
+        assert_eq!(
+            (code, report["verdict"].as_str()),
+            (2, Some("error")),
+            "{more:?}"
+        );
+        let told = report["findings"].to_string().replace("\\\"", "\"");
+        assert!(
+            told.contains("mismatched-evidence") && told.contains(words),
+            "{told}"
+        );
+        // Resumed, it is measured again, and why is said.
+        let resumed = run(&["gate", &policy, "--resume", &dir]);
+        assert_eq!(resumed.code, 0, "{}", resumed.err);
+        assert!(
+            resumed.err.contains("is measured again") && resumed.err.contains(words),
+            "{}",
+            resumed.err
+        );
+    }
+}
+
+#[test]
+fn a_stop_before_the_clean_samples_is_inconclusive() {
+    let folder = Folder::new();
+    let text = POLICY
+        .replace("MODEL", &digest("digits-robust"))
+        .replace("seed = 3", "seed = 3\n[limits]\nforwards = 10");
+    let policy = folder.put(
+        "limited.toml",
+        text.replace("[limits]\nforwards = 10\n", "").as_bytes(),
+    );
+    assert_eq!(judged(&[&policy]).0, 0);
+    let policy = folder.put("limited.toml", text.as_bytes());
+    let dir = folder.path("run").display().to_string();
+    let (code, report) = judged(&[&policy, "--out-dir", &dir]);
+    // The clean samples of the first check took 180 forwards; nothing of the second was asked.
+    assert_eq!(
+        (code, report["verdict"].as_str()),
+        (3, Some("inconclusive"))
+    );
+    let verdict = |i: usize| report["checks"][i]["verdict"].clone();
+    assert_eq!(
+        (verdict(0), verdict(1)),
+        (Value::from("pass"), Value::from("inconclusive"))
+    );
+    let kept = std::fs::read(folder.path("run/robust.json")).expect("kept");
+    let kept: Value = serde_json::from_slice(&kept).expect("JSON");
+    assert_eq!(kept["clean"]["invalid"], 60);
+    assert_eq!(kept["samples"][0]["runs"][0]["status"], "stopped");
+}

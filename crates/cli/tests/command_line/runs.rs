@@ -328,3 +328,50 @@ fn targets_predicted_labels_and_parameters_reach_the_run() {
             .all(|w| w[0].robust_accuracy >= w[1].robust_accuracy)
     );
 }
+
+#[test]
+fn a_targeted_run_leaves_out_samples_of_the_target_and_passes_on_nothing() {
+    use proofmark::data::npz::{self, NpzArray};
+
+    let folder = Folder::new();
+    let digits = proofmark::open("digits").expect("shipped");
+    let labels = digits.labels.clone().expect("labels");
+    let of = |wanted: &dyn Fn(usize) -> bool, name: &str| {
+        let rows: Vec<usize> = (0..400).filter(|r| wanted(labels[*r])).collect();
+        let part = digits.select(&rows);
+        let shape = [&[rows.len()][..], &part.modalities[0].modality.shape].concat();
+        let values: Vec<f32> = part.modalities[0].values.iter().copied().collect();
+        let x = proofmark::data::ndarray::ArrayD::from_shape_vec(shape, values).expect("a shape");
+        let y: Vec<i64> = rows.iter().map(|r| labels[*r] as i64).collect();
+        let y =
+            proofmark::data::ndarray::ArrayD::from_shape_vec(vec![y.len()], y).expect("a shape");
+        let bounds = proofmark::data::ndarray::ArrayD::from_shape_vec(vec![2], vec![0.0_f32, 1.0]);
+        let bounds = bounds.expect("a shape");
+        let arrays = [
+            ("x", NpzArray::F32(x.view())),
+            ("y", NpzArray::I64(y.view())),
+            ("bounds", NpzArray::F32(bounds.view())),
+        ];
+        npz::write(&folder.path(name), &arrays).expect("writable");
+        (folder.path(name).display().to_string(), rows.len())
+    };
+    let (threes, _) = of(&|l| l == 3, "threes.npz");
+    let ran = attack(&threes, &["--targeted", "3", "--fail-under", "0.1"]);
+    assert_eq!(ran.code, 3, "{}", ran.err);
+    assert!(ran.err.contains("over 0 samples"), "{}", ran.err);
+
+    let (mixed, n) = of(&|l| l == 3 || l == 8, "mixed.npz");
+    let out = folder.path("report.json").display().to_string();
+    let ran = attack(&mixed, &["--targeted", "3", "--out", &out]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let report = report(&folder.path("report.json"));
+    let eights = report.samples.iter().filter(|s| s.label == 8).count();
+    assert_eq!((report.clean.n, report.worst_case.n), (n, eights));
+    let held = |s: &&proofmark::domain::SampleRecord| {
+        s.label == 8 && s.clean_correct && s.broken_by.is_none()
+    };
+    assert_eq!(
+        report.worst_case.correct,
+        report.samples.iter().filter(held).count()
+    );
+}

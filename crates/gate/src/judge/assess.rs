@@ -5,6 +5,7 @@ use proofmark_domain::{Report, Verdict};
 use super::compare::{figures, measure, settling};
 use crate::metric::Metric;
 use crate::policy::Comparison;
+use crate::trust::own;
 
 /// One requirement held against one report, without a policy.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,13 +34,19 @@ pub fn assess(report: &Report, metric: Metric, threshold: f64, level: f64) -> As
             message,
         };
     }
+    let own = own(&metric, report);
     let comparison = Comparison { metric, threshold };
     let result = measure(&comparison, level, report);
     let mut message = format!(
         "{} (required: {comparison})",
         figures(&comparison, &result, level)
     );
-    let shaken: Vec<_> = report.trust.iter().filter(|f| !f.cured).collect();
+    let shaken: Vec<_> = report
+        .trust
+        .iter()
+        .filter(|f| !f.cured)
+        .chain(&own)
+        .collect();
     let verdict = match result.verdict {
         Verdict::Pass if !shaken.is_empty() => Verdict::Inconclusive,
         other => other,

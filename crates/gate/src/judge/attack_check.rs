@@ -6,6 +6,7 @@ use super::outcome::{Said, hold, result};
 use crate::FindingCode;
 use crate::gate_report::{CheckResult, ComparisonResult};
 use crate::policy::{AttackTask, Check, Comparison};
+use crate::trust::own;
 
 /// Judges what attacks left of a model.
 pub(super) fn judge(
@@ -15,11 +16,20 @@ pub(super) fn judge(
     excuses: &mut Excuses<'_>,
     findings: &mut Vec<Finding>,
 ) -> CheckResult {
-    let trust = weigh(check, &report.trust, excuses);
+    let own: Vec<Vec<TrustFlag>> = task
+        .require
+        .comparisons
+        .iter()
+        .map(|c| own(&c.metric, report))
+        .collect();
+    let mut trust = weigh(check, &report.trust, excuses);
     let shaken = trust.iter().any(|t| t.shakes);
     let mut results: Vec<ComparisonResult> = Vec::new();
     let mut effects = Vec::new();
-    for comparison in &task.require.comparisons {
+    for (comparison, own) in task.require.comparisons.iter().zip(&own) {
+        let own = weigh(check, own, excuses);
+        let shaken = shaken || own.iter().any(|t| t.shakes);
+        trust.extend(own);
         let mut result = measure(comparison, check.level, report);
         let said = || said(check, comparison, &result, report);
         let (finding, effect) = hold(

@@ -3,6 +3,7 @@ use std::fmt::Write as _;
 use proofmark_audit::report::{AUDIT_SCHEMA, Gate};
 use proofmark_audit::{AuditReport, Requirement};
 use proofmark_domain::{Finding, Verdict};
+use serde_json::json;
 
 use super::compare::percent;
 use super::excuses::Excuses;
@@ -10,6 +11,7 @@ use super::fit::same;
 use super::outcome::{Said, hold, result};
 use crate::gate_report::{CheckResult, ComparisonResult};
 use crate::policy::{AuditTask, Check};
+use crate::resolved_plan::difference;
 
 /// Whether a report is the audit a check asks for; if not, what is amiss.
 pub(super) fn fits(task: &AuditTask, report: &AuditReport) -> Result<(), String> {
@@ -20,17 +22,17 @@ pub(super) fn fits(task: &AuditTask, report: &AuditReport) -> Result<(), String>
     if let Some(digest) = &task.data.sha256 {
         same("table sha256", digest, &origin.sha256.to_ascii_lowercase())?;
     }
-    if origin.options != task.options {
-        return Err("its columns were read in another way".to_owned());
-    }
-    if report.settings.measured != task.settings {
-        return Err("its figures were measured in another way".to_owned());
-    }
-    same(
-        "suppress",
-        &task.suppress.to_string(),
-        &report.settings.suppress.to_string(),
-    )
+    let asked = json!({
+        "columns": task.options,
+        "settings": task.settings,
+        "suppress": task.suppress,
+    });
+    let found = json!({
+        "columns": origin.options,
+        "settings": report.settings.measured,
+        "suppress": report.settings.suppress,
+    });
+    difference(&asked, &found).map_or(Ok(()), |d| Err(d.to_string()))
 }
 
 /// How many figures of the report the check judges by their intervals.

@@ -4,12 +4,15 @@ use crate::ComparisonResult;
 use crate::metric::Counts;
 use crate::policy::Comparison;
 
-/// Measures one comparison: passes if the lower end of the interval reaches the threshold, fails if the upper end misses it.
+/// Measures one comparison: passes if the lower end of the interval reaches the threshold, fails if the upper end misses
+/// it. On no samples it does neither.
 pub(super) fn measure(comparison: &Comparison, level: f64, report: &Report) -> ComparisonResult {
     let Comparison { metric, threshold } = comparison;
     let counts = Counts::of(metric, report);
     let estimate = counts.estimate(metric, level);
-    let verdict = if estimate.n > 0 && estimate.ci.low >= *threshold {
+    let verdict = if estimate.n == 0 {
+        Verdict::Inconclusive
+    } else if estimate.ci.low >= *threshold {
         Verdict::Pass
     } else if estimate.ci.high < *threshold {
         Verdict::Fail
@@ -72,6 +75,9 @@ pub(super) fn settling(
     result: &ComparisonResult,
     report: &Report,
 ) -> String {
+    if result.n == 0 {
+        return "no sample counts: there are none, or (of a targeted run) all are of the target class".to_owned();
+    }
     let left = report.data.total.saturating_sub(report.samples.len()) as u64;
     let unjudged = Counts::of(&comparison.metric, report).unjudged();
     let open = if unjudged > 0 {

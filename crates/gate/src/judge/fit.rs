@@ -1,5 +1,7 @@
 use proofmark_domain::{Coupling, REPORT_SCHEMA, Report, Role, RunMeta, ThreatRecord};
+use serde_json::{Map, Value, json};
 
+use crate::ResolvedPlan;
 use crate::policy::{AttackTask, Budgets, DataRef, ModelRef, Policy, ThreatSpec};
 
 /// Whether a report is the evidence a check asks for; if not, what is amiss.
@@ -7,6 +9,9 @@ use crate::policy::{AttackTask, Budgets, DataRef, ModelRef, Policy, ThreatSpec};
 /// Re-judging takes files from a folder, and a stale or partial one must never pass for the real thing.
 pub(super) fn fits(policy: &Policy, task: &AttackTask, report: &Report) -> Result<(), String> {
     same("schema", REPORT_SCHEMA, &report.schema)?;
+    if let Some(difference) = ResolvedPlan::of(report)?.departs_from(&asked_of_all()) {
+        return Err(difference.to_string());
+    }
     same("model", task.model.name(), &report.model.name)?;
     same("data", task.data.name(), &report.data.name)?;
     if let ModelRef::Entry(entry) = &task.model
@@ -60,6 +65,18 @@ pub(super) fn fits(policy: &Policy, task: &AttackTask, report: &Report) -> Resul
         .map(proofmark_domain::AttackSummary::meta)
         .collect();
     ran(task, &runs)
+}
+
+/// What no policy asks for otherwise.
+fn asked_of_all() -> Map<String, Value> {
+    let fields = [
+        ("labels", json!("given")),
+        ("target", Value::Null),
+        ("trust_runs", json!(true)),
+        ("forwards_per_sample", Value::Null),
+        ("judge", json!({ "draws": 1, "rule": "majority" })),
+    ];
+    fields.map(|(k, v)| (k.to_owned(), v)).into_iter().collect()
 }
 
 pub(super) fn same(what: &str, asked: &str, found: &str) -> Result<(), String> {

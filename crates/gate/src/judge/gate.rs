@@ -3,7 +3,7 @@ use proofmark_domain::{Finding, FindingStatus, Verdict};
 use super::excuses::Excuses;
 use super::fit::fits;
 use super::outcome::unjudged;
-use super::record::{Evidence, Record};
+use super::record::{Evidence, NoRecord, Record};
 use super::{attack_check, audit_check};
 use crate::gate_report::{GATE_SCHEMA, GateReport, PolicyFacts};
 use crate::policy::{Check, Policy, Task};
@@ -64,8 +64,9 @@ pub fn judge(policy: &Policy, mut evidence: Evidence, today: Date) -> GateReport
             (_, Err(refused)) => Err(refused),
         };
         checks.push(judged.unwrap_or_else(|refused| {
+            let verdict = refused.verdict();
             findings.push(*refused.finding);
-            unjudged(check, refused.found)
+            unjudged(check, verdict, refused.found)
         }));
     }
     for id in evidence.into_keys() {
@@ -99,11 +100,22 @@ struct Refused {
 }
 
 impl Refused {
+    /// A check that was stopped cannot tell; anything else is an error.
+    fn verdict(&self) -> Verdict {
+        match self.finding.status {
+            FindingStatus::Inconclusive => Verdict::Inconclusive,
+            _ => Verdict::Error,
+        }
+    }
+
     fn new(check: &Check, code: FindingCode, message: String, remediation: &str) -> Self {
         let finding = Finding {
             code: code.to_string(),
             check: check.id.clone(),
-            status: FindingStatus::Error,
+            status: match code {
+                FindingCode::CheckStopped => FindingStatus::Inconclusive,
+                _ => FindingStatus::Error,
+            },
             message,
             remediation: remediation.to_owned(),
             waived_by: None,
@@ -128,7 +140,7 @@ fn mismatched(check: &Check, why: &str) -> Refused {
 fn usable(
     policy: &Policy,
     check: &Check,
-    given: Option<Result<Record, String>>,
+    given: Option<Result<Record, NoRecord>>,
 ) -> Result<Record, Refused> {
     match given {
         None => Err(Refused::new(
@@ -137,7 +149,14 @@ fn usable(
             "there is no evidence for this check".to_owned(),
             "run the check",
         )),
-        Some(Err(why)) => Err(Refused::new(
+        Some(Err(NoRecord::Mismatched(why))) => Err(mismatched(check, &why)),
+        Some(Err(NoRecord::Stopped)) => Err(Refused::new(
+            check,
+            FindingCode::CheckStopped,
+            "the run was stopped before this check began".to_owned(),
+            "allow more time or forwards, or take over what is there with --resume",
+        )),
+        Some(Err(NoRecord::Failed(why))) => Err(Refused::new(
             check,
             FindingCode::CheckNotRun,
             format!("the check could not run: {why}"),

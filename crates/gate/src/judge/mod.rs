@@ -15,4 +15,4 @@ mod tests;
 
 pub use assess::{Assessment, assess};
 pub use gate::judge;
-pub use record::{Evidence, Record, evidence_file};
+pub use record::{Evidence, NoRecord, Record, evidence_file};

@@ -75,17 +75,17 @@ pub(super) fn result(
         n: deciding.map(|d| d.n),
         needed: deciding.and_then(|d| d.needed),
         comparisons,
-        ..unjudged(check, true)
+        ..unjudged(check, verdict, true)
     }
 }
 
 /// A check that cannot be judged; `found` says whether there is a file of evidence at all.
-pub(super) fn unjudged(check: &Check, found: bool) -> CheckResult {
+pub(super) fn unjudged(check: &Check, verdict: Verdict, found: bool) -> CheckResult {
     CheckResult {
         id: check.id.clone(),
         kind: check.task.kind().as_str().to_owned(),
-        verdict: Verdict::Error,
-        counts_as: Verdict::Error,
+        verdict,
+        counts_as: verdict,
         requirement: check.task.requirement(),
         observed: None,
         ci: None,

@@ -36,8 +36,19 @@ impl Record {
     }
 }
 
+/// Why a check has no record to be judged by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NoRecord {
+    /// It could not run, or its record cannot be read.
+    Failed(String),
+    /// There is a record of another run: what differs.
+    Mismatched(String),
+    /// Time or the budget of queries was over before it began.
+    Stopped,
+}
+
 /// What was measured, by check id: a record, or why there is none.
-pub type Evidence = BTreeMap<String, Result<Record, String>>;
+pub type Evidence = BTreeMap<String, Result<Record, NoRecord>>;
 
 /// Name of the file that holds the evidence of a check.
 pub fn evidence_file(check: &str) -> String {

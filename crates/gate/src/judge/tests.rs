@@ -1,9 +1,10 @@
 use proofmark_domain::RunStatus::{Broken, Robust, Stopped};
 use proofmark_domain::{Finding, FindingStatus, Observation, Report, RunStatus, Shard, Verdict};
 use proptest::prelude::*;
+use serde_json::{Value, json};
 
 use super::*;
-use crate::trust::fixture::{attack, report, sample};
+use crate::trust::fixture::{attack, noise, plan, probe, report, sample, wrong};
 use crate::{Date, GateReport, Known, Policy, render};
 
 const KNOWN: Known<'_> = Known {
@@ -331,7 +332,10 @@ fn what_could_not_run_is_an_error_whatever_else_was_found() {
     );
     let crashed = judge(
         &p,
-        Evidence::from([("linf".to_owned(), Err("the model panicked".to_owned()))]),
+        Evidence::from([(
+            "linf".to_owned(),
+            Err(NoRecord::Failed("the model panicked".to_owned())),
+        )]),
         today(),
     );
     assert!(
@@ -404,7 +408,7 @@ fn figures_are_taken_from_the_samples() {
 fn evidence_without_a_check_warns() {
     let evidence = Evidence::from([
         ("linf".to_owned(), Ok(measured(580, 1000).into())),
-        ("old".to_owned(), Err(String::new())),
+        ("old".to_owned(), Err(NoRecord::Failed(String::new()))),
     ]);
     let gate = judge(&policy("robust_accuracy >= 0.5", "", ""), evidence, today());
     assert_eq!(
@@ -520,4 +524,243 @@ fn one_requirement_of_a_check_is_waived_alone() {
     assert!(others.clone().count() > 0 && others.clone().all(|f| f.waived_by.is_none()));
     let gate = waived("clean_accuracy >= 0.9999");
     assert_eq!(gate.verdict, Verdict::Fail);
+}
+
+/// The same report as a targeted run would have left it.
+fn targeted(mut report: Report, target: usize) -> Report {
+    for s in &mut report.samples {
+        s.target = Some(target);
+        if s.label == target {
+            s.runs[0].status = RunStatus::Skipped;
+        }
+    }
+    let (head, runs, samples) = crate::summary::apart(report);
+    crate::summarise(head, runs, samples)
+}
+
+#[test]
+fn evidence_of_another_run_is_refused_and_the_field_is_named() {
+    let p = policy("robust_accuracy >= 0.5", "", "");
+    let cases: [(&str, Value, &str); 5] = [
+        (
+            "labels",
+            json!("predicted"),
+            "labels is \"predicted\", expected \"given\"",
+        ),
+        ("target", json!("0"), "target is \"0\", expected null"),
+        (
+            "trust_runs",
+            json!(false),
+            "trust_runs is false, expected true",
+        ),
+        (
+            "forwards_per_sample",
+            json!(9),
+            "forwards_per_sample is 9, expected null",
+        ),
+        (
+            "judge",
+            json!({ "draws": 3, "rule": "any" }),
+            "judge.draws is 3, expected 1",
+        ),
+    ];
+    for (field, value, message) in cases {
+        let mut other = measured(580, 1000);
+        plan(&mut other, field, value);
+        let gate = run(&p, other);
+        let told = &found(&gate, "mismatched-evidence").message;
+        assert!(
+            gate.verdict == Verdict::Error && told.contains(message),
+            "{told}"
+        );
+    }
+    let mut old = measured(580, 1000);
+    old.config.remove("plan");
+    let told = run(&p, old).findings[0].message.clone();
+    assert!(told.contains("`config.plan` is absent"), "{told}");
+    let mut edited = measured(580, 1000);
+    edited.config["plan"]["labels"] = json!("predicted");
+    let told = run(&p, edited).findings[0].message.clone();
+    assert!(told.contains("changed after it was written"), "{told}");
+}
+
+#[test]
+fn a_check_that_was_stopped_before_it_began_cannot_tell() {
+    let gate = judge(
+        &policy("robust_accuracy >= 0.5", "", ""),
+        Evidence::from([("linf".to_owned(), Err(NoRecord::Stopped))]),
+        today(),
+    );
+    assert_eq!(
+        (
+            gate.verdict,
+            gate.checks[0].verdict,
+            found(&gate, "check-stopped").status
+        ),
+        (
+            Verdict::Inconclusive,
+            Verdict::Inconclusive,
+            FindingStatus::Inconclusive
+        )
+    );
+}
+
+#[test]
+fn samples_of_the_target_class_are_out_and_those_taken_for_it_are_not_robust() {
+    // Twenty samples of classes 0 to 9; target 3. Sample 13 is of it, 23 too; 5 is misclassified.
+    let rows = (0..20)
+        .map(|i| {
+            let s = sample(i, &[if i == 7 { Broken } else { Robust }]);
+            if i == 5 { wrong(s) } else { s }
+        })
+        .collect();
+    let r = targeted(report(vec![attack("pgd", 0.1)], rows), 3);
+    assert_eq!((r.clean.correct, r.clean.n), (19, 20));
+    // 20 less the two of class 3; of those 5 is wrong and 7 is broken.
+    assert_eq!(
+        (r.worst_case.correct, r.worst_case.n, r.worst_case.invalid),
+        (16, 18, 0)
+    );
+    assert_eq!((r.attacks[0].correct, r.attacks[0].n), (16, 18));
+    assert_eq!(r.worst_case.attack_success_rate, Some(1.0 / 17.0));
+    let curve: Vec<_> = r.curve.iter().map(|p| (p.correct, p.n)).collect();
+    assert_eq!(curve, [(17, 18), (16, 18)]);
+    let three = r.per_class[3];
+    assert_eq!((three.n, three.clean_correct, three.robust_n), (2, 2, 0));
+    assert_eq!(three.robust_ci95, None);
+}
+
+#[test]
+fn nothing_passes_on_nothing() {
+    let all_of_the_target = || {
+        let rows = (0..50).map(|i| sample(10 * i, &[Robust])).collect();
+        targeted(report(vec![attack("pgd", 0.1)], rows), 0)
+    };
+    let none = || report(vec![attack("pgd", 0.1)], vec![]);
+    let metrics = [
+        "robust_accuracy",
+        "robust_accuracy(pgd)",
+        "robust_recall(0)",
+        "robust_precision(0)",
+        "robust_f1(0)",
+        "robust_macro_f1",
+        "min_robust_recall",
+        // A class that no sample is of.
+        "recall(4)",
+        "f1(4)",
+    ];
+    for metric in metrics {
+        let p = policy(&format!("{metric} >= 0"), "", "");
+        let comparison = &p.checks[0];
+        let crate::Task::Attack(task) = &comparison.task else {
+            unreachable!()
+        };
+        let metric = task.require.comparisons[0].metric.clone();
+        for report in [all_of_the_target(), none()] {
+            let told = assess(&report, metric.clone(), 0.0, 0.95);
+            assert_eq!(told.verdict, Verdict::Inconclusive, "{}", told.message);
+        }
+    }
+    for metric in ["accuracy", "macro_f1", "min_recall"] {
+        let p = policy(&format!("{metric} >= 0"), "", "");
+        let crate::Task::Attack(task) = &p.checks[0].task else {
+            unreachable!()
+        };
+        let metric = task.require.comparisons[0].metric.clone();
+        assert_eq!(
+            assess(&none(), metric, 0.0, 0.95).verdict,
+            Verdict::Inconclusive
+        );
+    }
+}
+
+#[test]
+fn a_threshold_on_one_attack_counts_that_attacks_own_trust() {
+    // fgsm is blind on every sample and breaks none; pgd sees and breaks half.
+    let blind = || {
+        let rows = (0..200)
+            .map(|i| {
+                let mut s = sample(i, &[Robust, if i % 2 == 0 { Broken } else { Robust }]);
+                s.runs[0].observed = vec![Observation::ZeroGradient];
+                s
+            })
+            .collect();
+        report(vec![attack("fgsm", 0.1), attack("pgd", 0.1)], rows)
+    };
+    let policy = |require: &str, after: &str| {
+        let text = format!(
+            "schema = \"proofmark/policy/1\"\n[[check]]\nid = \"linf\"\nkind = \"robustness\"\nmodel = \"digits-robust\"\ndata = \"digits\"\n\
+             threat = {{ norm = \"linf\", eps = 0.1 }}\nattacks = [\"fgsm\", \"pgd\"]\nrequire = \"{require}\"\n{after}"
+        );
+        Policy::parse(text.as_bytes(), &KNOWN).unwrap_or_else(|e| panic!("{e}"))
+    };
+    assert_eq!(blind().trust, [], "the report as a whole is sound");
+    let gate = run(&policy("robust_accuracy >= 0.4", ""), blind());
+    assert_eq!(gate.verdict, Verdict::Pass);
+    let gate = run(&policy("robust_accuracy(pgd) >= 0.4", ""), blind());
+    assert_eq!(gate.verdict, Verdict::Pass);
+    let gate = run(&policy("robust_accuracy(fgsm) >= 0.4", ""), blind());
+    assert_eq!(gate.verdict, Verdict::Inconclusive);
+    let told = &found(&gate, "zero-gradients").message;
+    assert!(
+        told.starts_with("for `robust_accuracy(fgsm)` alone, "),
+        "{told}"
+    );
+    // It takes a pass away and nothing else, and can be accepted.
+    let accept = "[[accept]]\ncode = \"zero-gradients\"\nreason = \"r\"\nexpires = 2027-01-01";
+    let gate = run(&policy("robust_accuracy(fgsm) >= 0.4", accept), blind());
+    assert_eq!(gate.verdict, Verdict::Pass);
+    let fgsm = crate::Metric::RobustAccuracyOf("fgsm".into());
+    let told = assess(&blind(), fgsm, 0.4, 0.95);
+    assert!(
+        told.verdict == Verdict::Inconclusive && told.message.contains("zero-gradients"),
+        "{}",
+        told.message
+    );
+    // A baseline that breaks what one attack did not, though another did.
+    let rows = (0..200)
+        .map(|i| {
+            sample(
+                i,
+                &if i < 10 {
+                    [Robust, Broken, Broken]
+                } else {
+                    [Robust; 3]
+                },
+            )
+        })
+        .collect();
+    let r = report(
+        vec![attack("fgsm", 0.1), attack("pgd", 0.1), noise(0.1)],
+        rows,
+    );
+    assert_eq!(r.trust, []);
+    let gate = run(&policy("robust_accuracy(fgsm) >= 0.4", ""), r);
+    assert_eq!(
+        found(&gate, "baseline-beats-gradient").status,
+        FindingStatus::Inconclusive
+    );
+}
+
+#[test]
+fn a_threshold_on_one_class_counts_that_classs_own_trust() {
+    // Unbounded, every sample but those of class 3 breaks: a tenth is left, as by chance.
+    let rows = || {
+        (0..400)
+            .map(|i| sample(i, &[Robust, if i % 10 == 3 { Robust } else { Broken }]))
+            .collect()
+    };
+    let r = || report(vec![attack("pgd", 0.1), probe("pgd")], rows());
+    assert_eq!(r().trust, []);
+    for (require, verdict) in [
+        ("robust_accuracy >= 0.5", Verdict::Pass),
+        ("robust_recall(4) >= 0.5", Verdict::Pass),
+        ("robust_recall(3) >= 0.5", Verdict::Inconclusive),
+        ("robust_precision(3) >= 0.5", Verdict::Inconclusive),
+        ("min_robust_recall >= 0.5", Verdict::Inconclusive),
+        ("recall(3) >= 0.5", Verdict::Pass),
+    ] {
+        let gate = run(&policy(require, "", ""), r());
+        assert_eq!(gate.verdict, verdict, "{require}: {:?}", gate.findings);
+    }
 }

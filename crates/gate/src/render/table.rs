@@ -252,10 +252,9 @@ mod tests {
             } else {
                 vec![]
             };
-            SampleRecord {
-                observed,
-                ..sample(i, &[if i < 10 { Broken } else { Robust }, Robust])
-            }
+            let mut row: SampleRecord = sample(i, &[if i < 10 { Broken } else { Robust }, Robust]);
+            row.runs[0].observed = observed;
+            row
         };
         let r = crate::trust::fixture::report(
             vec![attack("pgd", 0.1), noise(0.1)],

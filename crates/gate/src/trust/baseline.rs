@@ -8,7 +8,10 @@ const ONE_IN: usize = 200;
 
 /// At some threat a baseline without gradients broke samples that no gradient attack broke.
 pub(crate) fn rule(evidence: &Evidence<'_>) -> Option<TrustFlag> {
-    let n = evidence.samples.len();
+    let counted: Vec<usize> = (0..evidence.samples.len())
+        .filter(|&s| !evidence.samples[s].is_of_target())
+        .collect();
+    let n = counted.len();
     let mut worst: Option<(usize, String)> = None;
     for (b, baseline) in evidence
         .runs
@@ -23,8 +26,9 @@ pub(crate) fn rule(evidence: &Evidence<'_>) -> Option<TrustFlag> {
         if rivals.is_empty() {
             continue;
         }
-        let missed = (0..n)
-            .filter(|&s| evidence.broken_by_any(s, &[b]) && !evidence.broken_by_any(s, &rivals))
+        let missed = counted
+            .iter()
+            .filter(|&&s| evidence.broken_by_any(s, &[b]) && !evidence.broken_by_any(s, &rivals))
             .count();
         if missed > 0 && missed * ONE_IN > n && worst.as_ref().is_none_or(|(m, _)| missed > *m) {
             let names: Vec<_> = rivals

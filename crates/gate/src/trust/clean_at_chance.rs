@@ -25,7 +25,7 @@ const NAMED: usize = 3;
 ///
 /// Labels, preprocessing and layout are then the first things to look at, before anything about gradients.
 pub(crate) fn rule(evidence: &Evidence<'_>) -> Option<TrustFlag> {
-    let pairs: Vec<(usize, usize)> = evidence.samples.iter().filter_map(pair).collect();
+    let pairs: Vec<(usize, usize)> = evidence.samples.iter().copied().filter_map(pair).collect();
     let n = pairs.len();
     if n < FEW {
         return None;

@@ -1,32 +1,74 @@
 use proofmark_domain::{
-    Observation, Reading, Role, RunMeta, RunStatus, SampleRecord, ThreatRecord,
+    Observation, Reading, Role, RunMeta, RunOutcome, RunStatus, SampleRecord, ThreatRecord,
 };
 
 use crate::standing::{self, Standing};
 
-/// What a rule may look at: `samples[i].runs` is aligned with `runs`.
+/// What figures rest on, and so what may be held against them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Scope<'a> {
+    /// Every run on every sample.
+    All,
+    /// One attack, by id, on every sample; baselines and probes beside it.
+    Attack(&'a str),
+    /// One run, by key, on every sample; baselines and probes beside it.
+    Run(&'a str),
+    /// Every run on the samples of one class.
+    Class(usize),
+}
+
+impl Scope<'_> {
+    fn takes_run(&self, run: &RunMeta) -> bool {
+        match self {
+            Self::All | Self::Class(_) => true,
+            Self::Attack(id) => run.role != Role::Attack || run.id == *id,
+            Self::Run(key) => run.role != Role::Attack || run.key == *key,
+        }
+    }
+
+    fn takes_sample(&self, sample: &SampleRecord) -> bool {
+        match self {
+            Self::Class(label) => sample.label == *label,
+            Self::All | Self::Attack(_) | Self::Run(_) => true,
+        }
+    }
+}
+
+/// What a rule may look at.
 pub(crate) struct Evidence<'a> {
-    pub runs: &'a [RunMeta],
-    pub samples: &'a [SampleRecord],
+    pub runs: Vec<&'a RunMeta>,
+    pub samples: Vec<&'a SampleRecord>,
     pub classes: usize,
     /// Another reading of the values under which the model is right.
     pub reading: Option<&'a Reading>,
+    /// Where the outcome of each run is among those of a sample.
+    columns: Vec<usize>,
     standings: Vec<Standing>,
 }
 
 impl<'a> Evidence<'a> {
+    /// `samples[i].runs` is aligned with `runs`.
     pub(crate) fn new(
         runs: &'a [RunMeta],
         samples: &'a [SampleRecord],
         classes: usize,
         reading: Option<&'a Reading>,
+        scope: &Scope<'_>,
     ) -> Self {
-        let standings = samples.iter().map(|s| standing::worst(s, runs)).collect();
+        let columns: Vec<usize> = (0..runs.len())
+            .filter(|r| scope.takes_run(&runs[*r]))
+            .collect();
+        let samples: Vec<_> = samples.iter().filter(|s| scope.takes_sample(s)).collect();
+        let standings = samples
+            .iter()
+            .map(|s| standing::over(s, runs, |r| scope.takes_run(r)))
+            .collect();
         Self {
-            runs,
+            runs: columns.iter().map(|r| &runs[*r]).collect(),
             samples,
             classes,
             reading,
+            columns,
             standings,
         }
     }
@@ -40,16 +82,28 @@ impl<'a> Evidence<'a> {
     pub(crate) fn unbroken(&self) -> impl Iterator<Item = usize> + '_ {
         (0..self.samples.len()).filter(|&s| {
             self.samples[s].clean_correct
+                && !self.samples[s].is_of_target()
                 && matches!(self.standings[s], Standing::Robust | Standing::Unjudged)
         })
     }
 
+    /// Whether it was seen on the sample, without attack or by any run.
     pub(crate) fn saw(&self, sample: usize, what: Observation) -> bool {
         self.samples[sample].observed.contains(&what)
+            || (0..self.runs.len()).any(|r| self.run_saw(sample, r, what))
+    }
+
+    /// Whether one run saw it on the sample.
+    pub(crate) fn run_saw(&self, sample: usize, run: usize, what: Observation) -> bool {
+        self.outcome(sample, run).observed.contains(&what)
     }
 
     pub(crate) fn status(&self, sample: usize, run: usize) -> RunStatus {
-        self.samples[sample].runs[run].status
+        self.outcome(sample, run).status
+    }
+
+    fn outcome(&self, sample: usize, run: usize) -> &'a RunOutcome {
+        &self.samples[sample].runs[self.columns[run]]
     }
 
     /// Indices of the runs that were asked for as attacks and follow gradients.

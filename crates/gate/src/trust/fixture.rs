@@ -4,8 +4,9 @@ use proofmark_domain::{
     BudgetRecord, Coupling, DataFacts, ModelFacts, Norm, Report, Role, RunMeta, RunOutcome,
     RunStatus, SampleId, SampleRecord, ThreatRecord, ToolFacts,
 };
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
+use crate::ResolvedPlan;
 use crate::summary::{ReportHead, summarise};
 
 pub(crate) fn threat(norm: Norm, eps: f64) -> ThreatRecord {
@@ -73,10 +74,12 @@ pub(crate) fn sample(row: u64, statuses: &[RunStatus]) -> SampleRecord {
         distance: (*status == RunStatus::Broken).then_some(0.075),
         forward: 10,
         backward: 5,
+        observed: Vec::new(),
     };
     SampleRecord {
         id: SampleId::Row(row),
         label,
+        target: None,
         clean_pred: Some(label),
         adv_pred: None,
         clean_correct: true,
@@ -106,17 +109,37 @@ pub(crate) fn wrong(mut sample: SampleRecord) -> SampleRecord {
     sample
 }
 
+/// Changes one field of a report's plan, as a run with it would have written it.
+pub(crate) fn plan(report: &mut Report, field: &str, value: Value) {
+    let mut document = report.config["plan"].as_object().unwrap().clone();
+    document.insert(field.to_owned(), value);
+    ResolvedPlan::new(document).write(&mut report.config);
+}
+
+/// A plan with what every policy asks for.
+fn asked(config: &mut Map<String, Value>) {
+    let plan = json!({
+        "labels": "given", "target": null, "trust_runs": true, "forwards_per_sample": null,
+        "judge": { "draws": 1, "rule": "majority" },
+    });
+    if let Value::Object(document) = plan {
+        ResolvedPlan::new(document).write(config);
+    }
+}
+
 /// The head of a report on `n` samples of a set of 1,797.
 pub(crate) fn head(n: usize) -> ReportHead {
+    let mut config = Map::from_iter([
+        ("shard".to_owned(), Value::Null),
+        ("limit".to_owned(), Value::from(n)),
+    ]);
+    asked(&mut config);
     ReportHead {
         tool: ToolFacts {
             name: "proofmark".into(),
             version: "0.1.0".into(),
         },
-        config: Map::from_iter([
-            ("shard".to_owned(), Value::Null),
-            ("limit".to_owned(), Value::from(n)),
-        ]),
+        config,
         model: ModelFacts {
             name: "digits-robust".into(),
             sha256: "ab".repeat(32),

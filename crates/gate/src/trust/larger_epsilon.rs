@@ -67,7 +67,7 @@ struct Pair {
 impl Pair {
     /// The pair if it fires.
     fn compare(evidence: &Evidence<'_>, small: usize, large: usize) -> Option<Self> {
-        let runs = evidence.runs;
+        let runs = &evidence.runs;
         let rows: Vec<usize> = (0..evidence.samples.len())
             .filter(|&s| {
                 matches!(

@@ -19,4 +19,5 @@ mod zero_gradients;
 #[cfg(test)]
 pub(crate) mod fixture;
 
-pub(crate) use registry::flags;
+pub(crate) use evidence::Scope;
+pub(crate) use registry::{flags, own};

@@ -1,26 +1,79 @@
-use proofmark_domain::{DataFacts, ModelFacts, RunMeta, SampleRecord, TrustCode, TrustFlag};
+use std::collections::BTreeSet;
 
-use super::evidence::Evidence;
+use proofmark_domain::{
+    AttackSummary, DataFacts, ModelFacts, Report, RunMeta, SampleRecord, TrustCode, TrustFlag,
+};
+
+use super::evidence::{Evidence, Scope};
 use super::{
     baseline, clean_at_chance, epsilon_unit, larger_epsilon, observed, probabilities, saturated,
     stated, unbounded, zero_gradients,
 };
+use crate::metric::Metric;
 
-/// Every flag the runs raise, at most one per code, in the order of [`TrustCode::ALL`]. What the model states of
+/// Every flag raised by what is in scope, at most one per code, in the order of [`TrustCode::ALL`]. What the model states of
 /// itself is told where nothing measured says more.
 pub(crate) fn flags(
     runs: &[RunMeta],
     samples: &[SampleRecord],
     model: &ModelFacts,
     data: &DataFacts,
+    scope: &Scope<'_>,
 ) -> Vec<TrustFlag> {
-    let evidence = Evidence::new(runs, samples, model.classes, data.reading.as_ref());
+    let evidence = Evidence::new(runs, samples, model.classes, data.reading.as_ref(), scope);
     TrustCode::ALL
         .into_iter()
         .filter_map(|code| {
             rule(code, &evidence).or_else(|| stated::rule(code, &model.stated, &evidence))
         })
         .collect()
+}
+
+/// Flags against one metric that the report as a whole does not raise uncured: a figure of one attack rests on that
+/// attack alone, a figure of one class on the samples of that class.
+///
+/// Accuracy over all attacks, and means over all classes, rest on everything: the report's own flags are theirs.
+pub(crate) fn own(metric: &Metric, report: &Report) -> Vec<TrustFlag> {
+    let classes = || -> BTreeSet<usize> { report.samples.iter().map(|s| s.label).collect() };
+    let scopes: Vec<Scope<'_>> = match metric {
+        Metric::RobustAccuracyOf(id) => vec![Scope::Attack(id)],
+        Metric::Precision {
+            class,
+            robust: true,
+        }
+        | Metric::Recall {
+            class,
+            robust: true,
+        }
+        | Metric::F1 {
+            class,
+            robust: true,
+        } => vec![Scope::Class(*class)],
+        Metric::MinRecall { robust: true } => classes().into_iter().map(Scope::Class).collect(),
+        _ => Vec::new(),
+    };
+    let runs: Vec<RunMeta> = report.attacks.iter().map(AttackSummary::meta).collect();
+    let known = |code| report.trust.iter().any(|f| f.code == code && !f.cured);
+    let mut own: Vec<TrustFlag> = Vec::new();
+    for scope in scopes {
+        for mut flag in flags(&runs, &report.samples, &report.model, &report.data, &scope) {
+            // Labels are doubted over all classes or not at all: of one class all predictions may well be the same.
+            let of_labels = flag.code == TrustCode::CleanAtChance;
+            if flag.cured
+                || of_labels
+                || known(flag.code)
+                || own.iter().any(|f| f.code == flag.code)
+            {
+                continue;
+            }
+            flag.message = match scope {
+                Scope::Class(label) => format!("on class {label} alone, {}", flag.message),
+                _ => format!("for `{metric}` alone, {}", flag.message),
+            };
+            own.push(flag);
+        }
+    }
+    own
 }
 
 fn rule(code: TrustCode, evidence: &Evidence<'_>) -> Option<TrustFlag> {

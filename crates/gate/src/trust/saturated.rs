@@ -17,7 +17,7 @@ pub(crate) fn rule(evidence: &Evidence<'_>) -> Option<TrustFlag> {
     }
     let reached = |sample: usize, threat: usize| {
         attacks.iter().any(|&run| {
-            scale_free(&evidence.runs[run])
+            scale_free(evidence.runs[run])
                 && same_threat(&evidence.runs[run].threat, &evidence.runs[threat].threat)
                 && matches!(
                     evidence.status(sample, run),

@@ -1,13 +1,21 @@
-use proofmark_domain::{Observation, TrustCode, TrustFlag};
+use proofmark_domain::{Observation, RunStatus, TrustCode, TrustFlag};
 
 use super::evidence::{Evidence, share};
 
-/// A sample that a pass rests on met no gradient at all: the attack never knew where to go.
+/// A sample that a pass rests on met no gradient in any gradient attack that took it on: they never knew where to go.
 pub(crate) fn rule(evidence: &Evidence<'_>) -> Option<TrustFlag> {
     let unbroken = evidence.unbroken().count();
+    let attacks: Vec<usize> = evidence.gradient_attacks().collect();
     let blind = evidence
         .unbroken()
-        .filter(|&s| evidence.saw(s, Observation::ZeroGradient))
+        .filter(|&s| {
+            let mut took = attacks
+                .iter()
+                .filter(|&&r| evidence.status(s, r) != RunStatus::Skipped)
+                .peekable();
+            took.peek().is_some()
+                && took.all(|&r| evidence.run_saw(s, r, Observation::ZeroGradient))
+        })
         .count();
     (blind > 0).then(|| TrustFlag {
         code: TrustCode::ZeroGradients,
@@ -29,7 +37,7 @@ mod tests {
     #[test]
     fn an_unbroken_sample_without_gradient_raises_it() {
         let mut held = sample(0, &[Robust]);
-        held.observed = vec![Observation::ZeroGradient];
+        held.runs[0].observed = vec![Observation::ZeroGradient];
         let flags = report(vec![attack("pgd", 0.1)], vec![held, sample(1, &[Broken])]).trust;
         assert_eq!(flags[0].code, TrustCode::ZeroGradients);
         assert!(
@@ -42,10 +50,14 @@ mod tests {
     #[test]
     fn a_sample_that_another_attack_broke_stays_silent() {
         let mut broken = sample(0, &[Robust, Broken]);
-        broken.observed = vec![Observation::ZeroGradient];
-        assert_eq!(
-            report(vec![attack("fgsm", 0.1), attack("pgd", 0.1)], vec![broken]).trust,
-            []
-        );
+        broken.runs[0].observed = vec![Observation::ZeroGradient];
+        let runs = || vec![attack("fgsm", 0.1), attack("pgd", 0.1)];
+        assert_eq!(report(runs(), vec![broken]).trust, []);
+        let mut held = sample(0, &[Robust, Robust]);
+        held.runs[0].observed = vec![Observation::ZeroGradient];
+        let r = report(runs(), vec![held]);
+        assert_eq!(r.trust, [], "the other attack had gradients");
+        assert_eq!(r.attacks[0].trust[0].code, TrustCode::ZeroGradients);
+        assert_eq!(r.attacks[1].trust, []);
     }
 }

@@ -24,6 +24,7 @@ pub(super) struct AttackCheck {
     attacks: Vec<Box<dyn Attack>>,
     threats: Vec<ThreatPlan>,
     preprocessing: Map<String, serde_json::Value>,
+    reading: Map<String, serde_json::Value>,
 }
 
 impl AttackCheck {
@@ -41,6 +42,7 @@ impl AttackCheck {
             ..Settings::default()
         };
         plan.preprocessing.clone_from(&self.preprocessing);
+        plan.reading.clone_from(&self.reading);
         plan.selection.insert("limit".to_owned(), json!(self.limit));
         plan
     }
@@ -61,6 +63,7 @@ pub(super) fn prepare(
     let OpenModel {
         model,
         preprocessing,
+        reading,
         ..
     } = find_model(task, &data, folder, device, &fault)?;
     let mut attacks = Vec::new();
@@ -96,6 +99,7 @@ pub(super) fn prepare(
         attacks,
         threats,
         preprocessing,
+        reading,
     })
 }
 

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use proofmark_audit::report::{Detail, samples};
 use proofmark_audit::{Asked, AuditError, AuditReport, Settings, Table, report};
-use proofmark_gate::{AuditTask, Check};
+use proofmark_gate::{AuditTask, Check, difference};
+use serde_json::json;
 
 use super::GateError;
 
@@ -78,10 +79,18 @@ impl AuditCheck {
         all.map_err(|e| e.to_string())
     }
 
-    /// Whether a report is of this table, read and measured in this way.
-    pub(super) fn made(&self, report: &AuditReport) -> bool {
-        report.table.origin.as_ref() == self.table.origin()
-            && report.settings.measured == self.settings
-            && report.settings.suppress == self.asked.suppress
+    /// Whether a report is of this table, read and measured in this way; if not, what differs.
+    pub(super) fn made(&self, report: &AuditReport) -> Result<(), String> {
+        let expected = json!({
+            "table": self.table.origin(),
+            "settings": self.settings,
+            "suppress": self.asked.suppress,
+        });
+        let found = json!({
+            "table": report.table.origin,
+            "settings": report.settings.measured,
+            "suppress": report.settings.suppress,
+        });
+        difference(&expected, &found).map_or(Ok(()), |d| Err(d.to_string()))
     }
 }

@@ -11,12 +11,12 @@ use burn::tensor::Device;
 use proofmark_audit::AuditError;
 use proofmark_domain::Shard;
 use proofmark_engine::{Event, Observer};
-use proofmark_gate::{Check, Evidence, Known, Policy, PolicyError, Record, Task};
+use proofmark_gate::{Check, Evidence, Known, NoRecord, Policy, PolicyError, Record, Task};
 
 use attack_check::AttackCheck;
 use audit_check::AuditCheck;
 
-use crate::{Progress, RunError, Settings, shipped};
+use crate::{Progress, RunError, RunPlan, Settings, shipped};
 
 /// Why a gate cannot begin: nothing has run.
 #[derive(Debug, thiserror::Error)]
@@ -124,28 +124,50 @@ impl Gate {
         &self.policy
     }
 
-    /// Turns evidence that is not of this policy as it stands (another attack parameter, other samples, another
-    /// model) into an error: judging then fails closed.
-    pub fn refuse_stale(&self, evidence: &mut Evidence) {
+    /// Takes out evidence that is not of this policy as it stands (another attack parameter, other samples, another
+    /// model; with `same_device`, another device), saying what differs: judging then fails closed.
+    pub fn refuse_stale(&self, evidence: &mut Evidence, same_device: bool) {
         for check in &self.checks {
             let Some(found) = evidence.get_mut(&check.check) else {
                 continue;
             };
-            if found.as_ref().is_ok_and(|r| !check.made_or_stopped(r)) {
-                *found =
-                    Err("the evidence was measured for another policy, model or data".to_owned());
+            if let Ok(record) = found
+                && let Err(why) = check.fits(record, None, same_device)
+            {
+                *found = Err(NoRecord::Mismatched(why));
             }
         }
     }
 
-    /// Measures every check that `earlier` does not already hold, telling `done` of each as it ends.
+    /// Whether an earlier record can stand for a check, or for one shard of it, without measuring again; if not, why.
+    pub fn reusable(
+        &self,
+        check: &str,
+        record: &Record,
+        shard: Option<Shard>,
+        same_device: bool,
+    ) -> Result<(), String> {
+        let Some(check) = self.checks.iter().find(|c| c.check == check) else {
+            return Err("the policy has no such check".to_owned());
+        };
+        check.fits(record, shard, same_device)?;
+        match record {
+            Record::Attack(report) if !RunPlan::finished(report) => {
+                Err("it was stopped before its end".to_owned())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Measures every check that `earlier` does not already hold, telling `done` of each as it ends. What is in
+    /// `earlier` has to be [reusable](Self::reusable).
     ///
     /// A check that fails to run is told like any other: its evidence is the error, and judging fails closed.
     pub fn run(
         &self,
         options: &GateOptions<'_>,
         earlier: &BTreeMap<String, Record>,
-        done: &mut dyn FnMut(&str, &Result<Record, String>),
+        done: &mut dyn FnMut(&str, &Result<Record, NoRecord>),
     ) -> Evidence {
         let began = (options.clock)();
         let meter = Meter {
@@ -164,35 +186,22 @@ impl Gate {
         };
         let mut evidence = Evidence::new();
         for check in &self.checks {
-            let earlier = earlier.get(&check.check);
-            let record = match &check.work {
-                Work::Attack(work) => {
+            let record = match (&check.work, earlier.get(&check.check)) {
+                // A table is not divided: the first shard audits it whole.
+                (Work::Audit(_), _) if options.shard.is_some_and(|s| s.index > 0) => continue,
+                (_, Some(record)) => Ok(record.clone()),
+                (Work::Attack(work), None) => {
                     let mut plan = work.plan(options.batch);
                     plan.shard = options.shard;
                     plan.stop = &stop;
                     plan.clock = options.clock;
                     plan.progress = &meter;
-                    match earlier {
-                        Some(Record::Attack(report)) if plan.made(report) => {
-                            Ok(Record::Attack(report.clone()))
-                        }
-                        _ => plan
-                            .run()
-                            .map(|m| m.report.into())
-                            .map_err(|e| e.to_string()),
-                    }
+                    plan.run()
+                        .map(|m| m.report.into())
+                        .map_err(|e| NoRecord::Failed(e.to_string()))
                 }
-                // A table is not divided: the first shard audits it whole.
-                Work::Audit(_) if options.shard.is_some_and(|s| s.index > 0) => continue,
-                Work::Audit(work) => match earlier {
-                    Some(Record::Audit(report)) if work.made(report) => {
-                        Ok(Record::Audit(report.clone()))
-                    }
-                    _ if stop() => {
-                        Err("the run was stopped before the table was audited".to_owned())
-                    }
-                    _ => work.run().map(Record::from),
-                },
+                (Work::Audit(_), None) if stop() => Err(NoRecord::Stopped),
+                (Work::Audit(work), None) => work.run().map(Record::from).map_err(NoRecord::Failed),
             };
             done(&check.check, &record);
             evidence.insert(check.check.clone(), record);
@@ -202,14 +211,21 @@ impl Gate {
 }
 
 impl Prepared {
-    /// Whether a record is of this check as it stands, finished or not.
-    fn made_or_stopped(&self, record: &Record) -> bool {
+    /// Whether a record is of this check as it stands, finished or not; if not, what differs.
+    fn fits(&self, record: &Record, shard: Option<Shard>, same_device: bool) -> Result<(), String> {
         match (&self.work, record) {
             (Work::Attack(work), Record::Attack(report)) => {
-                work.plan(Settings::default().batch).made_or_stopped(report)
+                let mut plan = work.plan(Settings::default().batch);
+                plan.shard = shard;
+                plan.made(report)?;
+                let device = crate::describe(&plan.model.signature().device);
+                if same_device && device != report.device {
+                    return Err(format!("device is {}, expected {device}", report.device));
+                }
+                Ok(())
             }
             (Work::Audit(work), Record::Audit(report)) => work.made(report),
-            _ => false,
+            (_, record) => Err(format!("its schema is `{}`", record.schema())),
         }
     }
 }
@@ -246,7 +262,7 @@ fn one_family(checks: &mut [Prepared]) {
     }
 }
 
-/// Counts what is asked of models, for `[limits] forwards`.
+/// Counts what is asked of models, for `[limits] forwards`: clean samples, attacks, baselines, probes and judging.
 struct Meter<'a> {
     inner: &'a dyn Progress,
     forwards: AtomicU64,
@@ -254,8 +270,8 @@ struct Meter<'a> {
 
 impl Observer for Meter<'_> {
     fn event(&self, event: Event) {
-        if let Event::Step { active, .. } = event {
-            self.forwards.fetch_add(active as u64, Ordering::Relaxed);
+        if let Event::Asked { forward, .. } = event {
+            self.forwards.fetch_add(forward, Ordering::Relaxed);
         }
         self.inner.event(event);
     }

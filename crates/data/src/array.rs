@@ -33,10 +33,25 @@ pub(crate) struct Dtype {
     pub(crate) text: String,
 }
 
+impl Dtype {
+    /// `NumPy`'s name of it: `uint8`, `float32`, `bool`.
+    pub(crate) fn name(&self) -> String {
+        let bits = 8 * self.size;
+        match self.element {
+            Element::Bool => "bool".to_owned(),
+            Element::Unsigned => format!("uint{bits}"),
+            Element::Signed => format!("int{bits}"),
+            Element::Float => format!("float{bits}"),
+            Element::Bytes | Element::Text => "text".to_owned(),
+            Element::Other => self.text.clone(),
+        }
+    }
+}
+
 /// An array whose bytes are exactly as many as its shape and type need.
 pub(crate) struct Array<'a> {
     /// The file as given, for messages.
-    file: &'a str,
+    pub(crate) file: &'a str,
     pub(crate) name: String,
     pub(crate) dtype: Dtype,
     pub(crate) shape: Vec<usize>,
@@ -85,11 +100,6 @@ impl<'a> Array<'a> {
         })
     }
 
-    /// Whether its values need bounds that somebody states.
-    pub(crate) fn is_float(&self) -> bool {
-        self.dtype.element == Element::Float
-    }
-
     pub(crate) fn wrong_dtype(&self, expected: &'static str) -> DataError {
         DataError::Dtype {
             file: self.file.to_owned(),
@@ -126,26 +136,34 @@ impl<'a> Array<'a> {
         }
     }
 
-    /// Unsigned bytes over 255, so `[0, 1]`; 16-bit integers over 32768, so `[-1, 1]`; floating-point
-    /// numbers as they are, rounded to `f32`. Row-major. `None` for any other type.
-    pub(crate) fn data_units(&self) -> Option<Vec<f32>> {
-        match (self.dtype.element, self.dtype.size) {
-            (Element::Unsigned, 1) => Some(self.each(|[v]| f32::from(v) / 255.0)),
-            (Element::Signed, 2) => {
-                Some(self.each(|v| f32::from(i16::from_le_bytes(v)) / 32_768.0))
-            }
-            (Element::Float, 4) => Some(self.each(f32::from_le_bytes)),
-            (Element::Float, 8) => Some(self.each(|v| f64::from_le_bytes(v) as f32)),
-            _ => None,
-        }
+    /// Numbers and booleans as they are, rounded to `f32`. Row-major. `None` for any other type.
+    pub(crate) fn numbers(&self) -> Option<Vec<f32>> {
+        Some(match (self.dtype.element, self.dtype.size) {
+            (Element::Bool, 1) => self.each(|[v]| f32::from(u8::from(v != 0))),
+            (Element::Unsigned, 1) => self.each(|[v]| f32::from(v)),
+            (Element::Unsigned, 2) => self.each(|v| f32::from(u16::from_le_bytes(v))),
+            (Element::Unsigned, 4) => self.each(|v| u32::from_le_bytes(v) as f32),
+            (Element::Unsigned, 8) => self.each(|v| u64::from_le_bytes(v) as f32),
+            (Element::Signed, 1) => self.each(|v| f32::from(i8::from_le_bytes(v))),
+            (Element::Signed, 2) => self.each(|v| f32::from(i16::from_le_bytes(v))),
+            (Element::Signed, 4) => self.each(|v| i32::from_le_bytes(v) as f32),
+            (Element::Signed, 8) => self.each(|v| i64::from_le_bytes(v) as f32),
+            (Element::Float, 2) => self.each(|v| f16::from_le_bytes(v).to_f32()),
+            (Element::Float, 4) => self.each(f32::from_le_bytes),
+            (Element::Float, 8) => self.each(|v| f64::from_le_bytes(v) as f32),
+            _ => return None,
+        })
     }
 
-    /// Whole or floating-point numbers as they are. `None` for any other type.
-    pub(crate) fn plain_numbers(&self) -> Option<Vec<f32>> {
-        match self.dtype.element {
-            Element::Float => self.data_units(),
-            _ => Some(self.integers()?.into_iter().map(|v| v as f32).collect()),
-        }
+    /// Numbers and booleans in double precision. `None` for any other type.
+    pub(crate) fn doubles(&self) -> Option<Vec<f64>> {
+        Some(match (self.dtype.element, self.dtype.size) {
+            (Element::Bool, 1) => self.each(|[v]| f64::from(u8::from(v != 0))),
+            (Element::Float, 2) => self.each(|v| f16::from_le_bytes(v).to_f64()),
+            (Element::Float, 4) => self.each(|v| f32::from_le_bytes(v).into()),
+            (Element::Float, 8) => self.each(f64::from_le_bytes),
+            _ => self.integers()?.into_iter().map(|v| v as f64).collect(),
+        })
     }
 
     /// Integers of any width. `None` for any other type.
@@ -165,22 +183,6 @@ impl<'a> Array<'a> {
             (false, 8) => self.each(|v| u64::from_le_bytes(v).into()),
             _ => return None,
         })
-    }
-
-    /// Class labels: one whole number of at least 0 per sample.
-    pub(crate) fn labels(&self) -> Result<Vec<usize>, DataError> {
-        let values = self
-            .integers()
-            .ok_or_else(|| self.wrong_dtype("integers, such as i64 or u8"))?;
-        self.one_axis()?;
-        values
-            .into_iter()
-            .enumerate()
-            .map(|(row, v)| {
-                usize::try_from(v)
-                    .map_err(|_| self.wrong_value(format!("row {row}"), v, "a class, 0 or greater"))
-            })
-            .collect()
     }
 
     /// Sample ids: one name or whole number of at least 0 per sample.
@@ -214,7 +216,7 @@ impl<'a> Array<'a> {
     }
 
     /// The elements of an array of text.
-    fn texts(&self) -> Result<Vec<String>, DataError> {
+    pub(crate) fn texts(&self) -> Result<Vec<String>, DataError> {
         if self.dtype.size == 0 {
             // A zero-width text type can only hold empty texts, and any number of them in no bytes.
             return Err(self.wrong_dtype("text of at least one character"));
@@ -266,7 +268,7 @@ impl<'a> Array<'a> {
     /// Budgets: one finite number of at least 0 per sample.
     pub(crate) fn budgets(&self) -> Result<Vec<f32>, DataError> {
         let values = self
-            .plain_numbers()
+            .numbers()
             .ok_or_else(|| self.wrong_dtype("f32, f64 or integers"))?;
         self.one_axis()?;
         match values.iter().position(|v| !(v.is_finite() && *v >= 0.0)) {
@@ -280,10 +282,10 @@ impl<'a> Array<'a> {
     }
 
     fn one_axis(&self) -> Result<(), DataError> {
-        if self.shape.len() == 1 {
+        if matches!(self.shape[..], [_] | [_, 1]) {
             Ok(())
         } else {
-            Err(self.wrong_shape("[n], one entry per sample"))
+            Err(self.wrong_shape("[n] or [n, 1], one entry per sample"))
         }
     }
 

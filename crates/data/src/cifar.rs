@@ -7,14 +7,17 @@
 //!
 //! **Reference.** A. Krizhevsky: *Learning Multiple Layers of Features from Tiny Images* (2009), "binary version".
 
+use proofmark_domain::ReadFacts;
+
 use crate::array::{Array, Dtype, Element};
 use crate::dataset::Parts;
+use crate::labels::{Label, resolve};
 use crate::source::{Source, sha256};
 use crate::{Column, DataError, Dataset, Options};
 
 const PIXELS: usize = 3 * 32 * 32;
 
-/// Images `[3, 32, 32]` with values in `[0, 1]`, and their labels.
+/// Images `[3, 32, 32]`, with values in `[0, 1]` unless other units are stated, and their labels.
 pub(crate) fn read(source: &Source, options: &Options) -> Result<Dataset, DataError> {
     let bytes = source.bytes.as_slice();
     let fits = |labels: &[u8]| {
@@ -38,7 +41,10 @@ pub(crate) fn read(source: &Source, options: &Options) -> Result<Dataset, DataEr
         ));
     };
     let records = bytes.chunks_exact(head + PIXELS);
-    let labels = records.clone().map(|r| r[head - 1].into()).collect();
+    let labels: Vec<Label> = records
+        .clone()
+        .map(|r| Label::Number(r[head - 1].into()))
+        .collect();
     let pixels: Vec<u8> = records.flat_map(|r| &r[head..]).copied().collect();
     let dtype = Dtype {
         element: Element::Unsigned,
@@ -48,19 +54,20 @@ pub(crate) fn read(source: &Source, options: &Options) -> Result<Dataset, DataEr
     };
     let shape = vec![pixels.len() / PIXELS, 3, 32, 32];
     let images = Array::new(&source.file, "x", dtype, shape, false, &pixels)?;
+    let (column, units) = Column::from_array(&images, options.units, options.bounds_of("x"), "")?;
+    let mut reading = ReadFacts::of("x", units);
+    let place = |row| format!("record {row}");
+    let classes = options.classes.as_ref();
+    let labels = resolve(&source.file, &labels, &place, classes, &mut reading)?;
     let parts = Parts {
         name: source.name.clone(),
         sha256: sha256(&[bytes]),
-        modalities: vec![Column::from_array(
-            &source.file,
-            &images,
-            options.bounds.clone(),
-            "",
-        )?],
+        modalities: vec![column],
         labels: Some(labels),
         ids: None,
         eps: None,
         groups: Vec::new(),
+        reading,
     };
     Dataset::assemble(&source.file, parts)
 }

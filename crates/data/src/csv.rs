@@ -5,24 +5,20 @@
 
 use std::collections::HashSet;
 
-use proofmark_domain::{Kind, Modality, SampleId, nearest};
+use proofmark_domain::{Bounds, Kind, Modality, ReadFacts, SampleId, nearest};
 
 use crate::dataset::Parts;
+use crate::labels::{Label, resolve};
 use crate::number::expected_number;
 use crate::records::refuse_packed;
 use crate::source::{Source, sha256};
-use crate::{Column, DataError, Dataset, Options, Records};
+use crate::units::range;
+use crate::{Column, DataError, Dataset, Options, Records, Units};
 
 pub(crate) fn read(source: &Source, options: &Options) -> Result<Dataset, DataError> {
     refuse_packed(&source.file, &source.bytes)?;
     let mut records = Records::headed(source.bytes.as_slice(), &source.file, options.delimiter)?;
     let columns = Columns::find(source, records.names(), options)?;
-    let bounds = options.bounds.clone().ok_or_else(|| DataError::NoBounds {
-        file: source.file.clone(),
-        array: "x".to_owned(),
-        also: "",
-    })?;
-
     let (mut values, mut labels, mut ids) = (Vec::new(), Vec::new(), Vec::new());
     let mut lines = Vec::new();
     while let Some((line, record)) = records.next_record()? {
@@ -44,11 +40,7 @@ pub(crate) fn read(source: &Source, options: &Options) -> Result<Dataset, DataEr
             values.push(value);
         }
         if let Some(column) = columns.label {
-            let label = record[column]
-                .trim()
-                .parse()
-                .map_err(|_| wrong(column, "a class: a whole number, 0 or greater"))?;
-            labels.push(label);
+            labels.push(Label::of_text(&record[column]));
         }
         if let Some(column) = columns.id {
             let id = record[column].trim();
@@ -60,26 +52,88 @@ pub(crate) fn read(source: &Source, options: &Options) -> Result<Dataset, DataEr
         lines.push(line);
     }
 
+    let place = |row: usize, feature: usize| {
+        let name = &columns.names[columns.features[feature]];
+        format!("`{name}`, line {}", lines[row])
+    };
+    let bytes = |v: &f32| (0.0..=255.0).contains(v) && v.fract() == 0.0;
+    let (bounds, units) = if options.units == Some(Units::Scaled) {
+        if let Some(at) = values.iter().position(|v| !bytes(v)) {
+            return Err(DataError::Value {
+                file: source.file.clone(),
+                at: place(at / columns.features.len(), at % columns.features.len()),
+                value: values[at].to_string(),
+                expected: "a whole number from 0 to 255, which `--units scaled` divides by 255"
+                    .to_owned(),
+            });
+        }
+        for value in &mut values {
+            *value /= 255.0;
+        }
+        (stated_or_unit(source, options)?, "whole numbers / 255")
+    } else {
+        (stated(source, options, &values)?, "numbers as written")
+    };
+    let hint = if options.units.is_none() && values.iter().all(bytes) {
+        "; `--units scaled` divides whole numbers from 0 to 255 by 255"
+    } else {
+        ""
+    };
     let modality = Modality {
         name: "x".to_owned(),
         kind: Kind::Table,
         shape: vec![columns.features.len()],
         bounds,
     };
-    let table = Column::checked(&source.file, modality, values, |row, feature| {
-        let name = &columns.names[columns.features[feature]];
-        format!("`{name}`, line {}", lines[row])
-    })?;
+    let table = Column::checked(&source.file, modality, values, place, hint)?;
+    let mut reading = ReadFacts::of("x", units);
+    reading.notes.extend(records.notes());
+    let labels = columns.label.map(|column| {
+        let place = |row: usize| format!("`{}`, line {}", columns.names[column], lines[row]);
+        let classes = options.classes.as_ref();
+        resolve(&source.file, &labels, &place, classes, &mut reading)
+    });
     let parts = Parts {
         name: source.name.clone(),
         sha256: sha256(&[&source.bytes]),
         modalities: vec![table],
-        labels: columns.label.map(|_| labels),
+        labels: labels.transpose()?,
         ids: columns.id.map(|_| sample_ids(ids)),
         eps: None,
         groups: Vec::new(),
+        reading,
     };
     Dataset::assemble(&source.file, parts)
+}
+
+/// The bounds stated for the features.
+fn stated(source: &Source, options: &Options, values: &[f32]) -> Result<Bounds, DataError> {
+    options.bounds_of("x").ok_or_else(|| DataError::NoBounds {
+        file: source.file.clone(),
+        array: "x".to_owned(),
+        values: format!("numbers {}", range(values)),
+        also: "",
+    })
+}
+
+/// [0, 1], which stated bounds may only repeat.
+fn stated_or_unit(source: &Source, options: &Options) -> Result<Bounds, DataError> {
+    let unit = Bounds::uniform(0.0, 1.0).map_err(|e| DataError::Bounds {
+        file: source.file.clone(),
+        source: e,
+    })?;
+    match options.bounds_of("x") {
+        Some(stated) if stated != unit => Err(DataError::BoundsFit {
+            file: source.file.clone(),
+            array: "x".to_owned(),
+            problem: format!(
+                "begin {},{}, but `--units scaled` makes them 0,1; leave one of them out",
+                stated.low(0),
+                stated.high(0)
+            ),
+        }),
+        _ => Ok(unit),
+    }
 }
 
 /// Numbers if all are numbers as we would write them, else names.

@@ -2,7 +2,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use ndarray::{Array1, Axis};
-use proofmark_domain::{SampleId, Seed, hex};
+use proofmark_domain::{ClassOrder, ReadFacts, SampleId, Seed, hex};
 use sha2::{Digest, Sha256};
 
 use crate::{Column, DataError, subset};
@@ -29,6 +29,8 @@ pub struct Dataset {
     pub eps: Option<Array1<f32>>,
     /// Groups of the rows, by attribute: `(attribute, value of each row)`.
     pub groups: Vec<(String, Vec<String>)>,
+    /// How its files were read: units, class names, and what there is to know.
+    pub read_as: ReadFacts,
 }
 
 /// What a format has read, before the rows are checked against each other.
@@ -40,6 +42,7 @@ pub(crate) struct Parts {
     pub(crate) ids: Option<Vec<SampleId>>,
     pub(crate) eps: Option<Vec<f32>>,
     pub(crate) groups: Vec<(String, Vec<String>)>,
+    pub(crate) reading: ReadFacts,
 }
 
 impl Dataset {
@@ -95,6 +98,7 @@ impl Dataset {
             rank: Vec::new(),
             eps: parts.eps.map(Array1::from),
             groups: parts.groups,
+            read_as: parts.reading,
         };
         Ok(set.ranked(Seed(0)))
     }
@@ -144,8 +148,24 @@ impl Dataset {
         labels.max().map_or(0, |most| most.saturating_add(1))
     }
 
-    /// Checks that every label is one of a model's `classes`.
+    /// Checks that every label is one of a model's `classes`, and that an order that was not stated is of as many.
     pub fn check_labels(&self, classes: usize) -> Result<(), DataError> {
+        let named = self.read_as.classes.len();
+        let order = self.read_as.class_order;
+        if named != classes && order.is_some_and(|o| o != ClassOrder::Stated) {
+            return Err(DataError::Classes {
+                file: self.name.clone(),
+                named,
+                first: self
+                    .read_as
+                    .classes
+                    .keys()
+                    .next()
+                    .cloned()
+                    .unwrap_or_default(),
+                classes,
+            });
+        }
         let labels = self.labels.iter().flatten();
         match labels.enumerate().find(|(_, label)| **label >= classes) {
             None => Ok(()),
@@ -155,6 +175,11 @@ impl Dataset {
                 label: *label,
                 most: classes.saturating_sub(1),
                 classes,
+                hint: if *label == classes && !self.labels.iter().flatten().any(|l| *l == 0) {
+                    "; if its labels count from 1, `--classes numeric` says so"
+                } else {
+                    ""
+                },
             }),
         }
     }
@@ -236,6 +261,7 @@ impl Dataset {
                     (name.clone(), values.collect())
                 })
                 .collect(),
+            read_as: self.read_as.clone(),
         }
     }
 }

@@ -9,7 +9,7 @@
 use std::io::Read;
 
 use flate2::read::GzDecoder;
-use proofmark_domain::{Bounds, Kind, Modality, Seed};
+use proofmark_domain::{Bounds, Kind, Modality, ReadFacts, Seed};
 
 use crate::dataset::Parts;
 use crate::source::{Source, sha256};
@@ -25,10 +25,10 @@ const SPLIT_SEED: Seed = Seed(1998);
 const TEST_ROWS: u64 = 899;
 const SIDE: usize = 8;
 
-/// A shipped set by name, if it is one. Stated bounds may only repeat its own.
-pub(crate) fn shipped(name: &str, stated: Option<&Bounds>) -> Option<Result<Dataset, DataError>> {
-    let test = SHIPPED.iter().position(|n| *n == name)? == 0;
-    Some(whole(name).and_then(|set| {
+/// A shipped set by name, one of [`SHIPPED`]. Stated bounds may only repeat its own.
+pub(crate) fn shipped(name: &str, stated: Option<&Bounds>) -> Result<Dataset, DataError> {
+    let test = name == SHIPPED[0];
+    whole(name).and_then(|set| {
         let own = &set.modalities[0].modality;
         if stated.is_some_and(|stated| *stated != own.bounds) {
             return Err(DataError::BoundsFit {
@@ -44,7 +44,7 @@ pub(crate) fn shipped(name: &str, stated: Option<&Bounds>) -> Option<Result<Data
         let mut split = set.select(&rows);
         split.total = rows.len();
         Ok(split.ranked(Seed(0)))
-    }))
+    })
 }
 
 fn whole(name: &str) -> Result<Dataset, DataError> {
@@ -81,9 +81,13 @@ fn whole(name: &str) -> Result<Dataset, DataError> {
         shape: vec![1, SIDE, SIDE],
         bounds: Bounds::uniform(0.0, 1.0).map_err(|e| broken(&e.to_string()))?,
     };
-    let column = Column::checked(name, modality, pixels, |row, feature| {
-        format!("row {row}, pixel {feature}")
-    })?;
+    let column = Column::checked(
+        name,
+        modality,
+        pixels,
+        |row, feature| format!("row {row}, pixel {feature}"),
+        "",
+    )?;
     let parts = Parts {
         name: name.to_owned(),
         sha256: sha256(&[FILE]),
@@ -92,6 +96,7 @@ fn whole(name: &str) -> Result<Dataset, DataError> {
         ids: None,
         eps: None,
         groups: Vec::new(),
+        reading: ReadFacts::of("x", "0 to 16 / 16"),
     };
     Dataset::assemble(name, parts)
 }

@@ -9,7 +9,7 @@ use proofmark_domain::BoundsError;
 pub enum DataError {
     /// Neither a shipped set nor a file.
     #[error(
-        "unknown data set `{given}`{hint}; expected a shipped set ({shipped}) or the path of an .npz, .csv, IDX or CIFAR file"
+        "unknown data set `{given}`{hint}; expected a shipped set ({shipped}), the path of an .npz, .npy, .csv, IDX or CIFAR file, or a folder with a sub-folder of PNG or JPEG files per class"
     )]
     Unknown {
         /// What was asked for.
@@ -29,7 +29,7 @@ pub enum DataError {
     },
     /// A file whose name ends in nothing we know.
     #[error(
-        "{file}: unknown kind of data file{hint}; expected a name ending in .npz, .csv, .bin (CIFAR), .idx or -ubyte (the last two also with .gz)"
+        "{file}: unknown kind of data file{hint}; expected a folder of images or a name ending in .npz, .npy, .csv, .bin (CIFAR), .idx or -ubyte (the last two also with .gz)"
     )]
     Format {
         /// The path as given.
@@ -97,17 +97,69 @@ pub enum DataError {
         /// What there is instead.
         has: String,
     },
-    /// Floating-point data that do not say which values they may take.
+    /// Data that need bounds and have none.
     #[error(
-        "{file}: `{array}` holds floating-point values and states no bounds; add `--bounds LO,HI`, the least and greatest value it may take{also}"
+        "{file}: `{array}` holds {values} and states no bounds; add `--bounds LO,HI`, the least and greatest value it may take (in a policy `bounds = [LO, HI]` under [[data]]){also}"
     )]
     NoBounds {
         /// The path as given.
         file: String,
         /// Name of the array.
         array: String,
+        /// Its type and range, in words.
+        values: String,
         /// Another way to state them, where the format has one.
         also: &'static str,
+    },
+    /// Whole numbers that may be pixels, sound or features.
+    #[error(
+        "{file}: `{array}` holds {values}, and does not say what they are; add `--bounds LO,HI` to keep features as they are, within these bounds, or `--units scaled` to divide them by {scale}, as pixels and sound are (in a policy `bounds = [LO, HI]` or `units = \"scaled\"` under [[data]]){also}"
+    )]
+    NoUnits {
+        /// The path as given.
+        file: String,
+        /// Name of the array.
+        array: String,
+        /// Its type, shape and range, in words.
+        values: String,
+        /// What `scaled` divides by.
+        scale: f32,
+        /// Another way to state bounds, where the format has one.
+        also: &'static str,
+    },
+    /// Data that cannot be scaled as asked.
+    #[error(
+        "{file}: `{array}` holds {dtype} values, and `--units scaled` knows uint8 and uint16 (pixels) and int16 (sound); leave it out, and state what the model wants with `--scale`"
+    )]
+    Scale {
+        /// The path as given.
+        file: String,
+        /// Name of the array.
+        array: String,
+        /// `NumPy`'s name of its type.
+        dtype: String,
+    },
+    /// Arrays whose names leave open which are inputs and which labels.
+    #[error(
+        "{file}: holds {has}: which are the inputs and which the labels? `--arrays INPUTS,LABELS` names them (in a policy `arrays = [\"INPUTS\", \"LABELS\"]` under [[data]]), as does storing only `x` and `y`"
+    )]
+    Arrays {
+        /// The path as given.
+        file: String,
+        /// The arrays there are.
+        has: String,
+    },
+    /// Something was stated that has no meaning for this kind of file.
+    #[error(
+        "{file}: {option} is only for {only}; leave it out (in a policy, the field of that name)"
+    )]
+    Option {
+        /// The path as given.
+        file: String,
+        /// What was stated.
+        option: &'static str,
+        /// Which data it is for.
+        only: &'static str,
     },
     /// Bounds that are none.
     #[error("{file}: {source}")]
@@ -141,7 +193,7 @@ pub enum DataError {
     },
     /// A label beyond the classes of the model.
     #[error(
-        "{file}: sample {id} has label {label}; expected at most {most}, as the model has {classes} classes"
+        "{file}: sample {id} has label {label}; expected at most {most}, as the model has {classes} classes{hint}"
     )]
     Label {
         /// Name of the set.
@@ -152,6 +204,22 @@ pub enum DataError {
         label: usize,
         /// The greatest label allowed.
         most: usize,
+        /// Classes of the model.
+        classes: usize,
+        /// What may be the reason, where there is a sign of one.
+        hint: &'static str,
+    },
+    /// Class names whose order follows from which of them occur, and they are not as many as the model has.
+    #[error(
+        "{file}: has {named} class names and the model {classes} classes: which are they? `--classes {first}=INDEX,…` gives each name the index of its output (in a policy `classes = [\"{first}=INDEX\", …]` under [[data]])"
+    )]
+    Classes {
+        /// Name of the set.
+        file: String,
+        /// Names there are.
+        named: usize,
+        /// One of them.
+        first: String,
         /// Classes of the model.
         classes: usize,
     },

@@ -7,11 +7,13 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use flate2::read::MultiGzDecoder;
+use proofmark_domain::ReadFacts;
 
 use crate::array::{Array, Dtype, Element, bytes_needed};
 use crate::dataset::Parts;
+use crate::npz::ANY;
 use crate::source::{Source, sha256};
-use crate::{Column, DataError, Dataset, Options};
+use crate::{Classes, Column, DataError, Dataset, Options, labels, npy};
 
 /// Images from `source`; labels from the file that `options` names, else from the one that stands
 /// beside the images under the usual name, if it does.
@@ -23,13 +25,15 @@ pub(crate) fn read(path: &Path, source: &Source, options: &Options) -> Result<Da
             "[n, h, w], [n, c, h, w] or [n, features]; this looks like a file of labels, give the images",
         ));
     }
-    let column = Column::from_array(&source.file, &images, options.bounds.clone(), "")?;
+    let (column, units) = Column::from_array(&images, options.units, options.bounds_of("x"), "")?;
+    let mut reading = ReadFacts::of("x", units);
 
-    let beside = labels(path, options);
+    let beside = labels_file(path, options);
     let label_source = beside.map(|p| Source::read(&p)).transpose()?;
+    let classes = options.classes.as_ref();
     let labels = label_source
         .as_ref()
-        .map(|source| parse(source, "y", &unpack(source)?)?.labels())
+        .map(|source| labels_of(source, classes, &mut reading))
         .transpose()?;
 
     let mut hashed = vec![source.bytes.as_slice()];
@@ -42,13 +46,28 @@ pub(crate) fn read(path: &Path, source: &Source, options: &Options) -> Result<Da
         ids: None,
         eps: None,
         groups: Vec::new(),
+        reading,
     };
     Dataset::assemble(&source.file, parts)
 }
 
 /// The file of the labels, if there is one.
-pub(crate) fn labels(images: &Path, options: &Options) -> Option<PathBuf> {
+pub(crate) fn labels_file(images: &Path, options: &Options) -> Option<PathBuf> {
     options.labels.clone().or_else(|| labels_beside(images))
+}
+
+/// The labels of an IDX or .npy file.
+pub(crate) fn labels_of(
+    source: &Source,
+    classes: Option<&Classes>,
+    reading: &mut ReadFacts,
+) -> Result<Vec<usize>, DataError> {
+    if source.bytes.starts_with(npy::MAGIC) {
+        let array = npy::parse(source, "y", &source.bytes, ANY)?;
+        return labels::of_array(&array, classes, reading);
+    }
+    let unpacked = unpack(source)?;
+    labels::of_array(&parse(source, "y", &unpacked)?, classes, reading)
 }
 
 /// `train-labels-idx1-ubyte.gz` for `train-images-idx3-ubyte.gz`, if it exists, packed or not.

@@ -1,4 +1,4 @@
-//! Files to host arrays: npz, IDX, CSV, CIFAR and the shipped digits; properties as [`vnnlib`]. Nothing else in
+//! Files to host arrays: npz, npy, IDX, CSV, CIFAR, folders of images and the shipped digits; properties as [`vnnlib`]. Nothing else in
 //! proofmark reads a data file, and nothing here knows a tensor.
 //!
 //! [`open`] turns a name or path into a [`Dataset`] that has been checked: finite values inside stated
@@ -16,15 +16,21 @@ mod dataset;
 mod digits;
 mod error;
 mod idx;
+mod images;
+mod labels;
 mod npy;
+mod npy_set;
 pub mod npz;
 mod number;
 mod open;
 mod quotes;
 mod records;
+mod roles;
+mod select;
 mod source;
 mod subset;
 mod typed;
+mod units;
 pub mod vnnlib;
 mod whole;
 
@@ -32,10 +38,14 @@ pub use column::Column;
 pub use dataset::Dataset;
 pub use digits::SHIPPED;
 pub use error::DataError;
+pub use images::{Color, Images, Resize, Side};
+pub use labels::Classes;
 pub use ndarray;
 pub use number::expected_number;
-pub use open::{Options, files, open};
+pub use open::{Arrays, Options, files, open};
 pub use proofmark_domain::Delimiter;
 pub use records::{Records, stream};
+pub use select::{Rows, Selection};
 pub use source::sha256_of;
+pub use units::Units;
 pub use whole::write_whole;

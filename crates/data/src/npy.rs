@@ -22,6 +22,15 @@ pub(crate) fn parse<'a>(
         source.corrupt(format!("array `{name}`"), format!("its header {problem}"))
     })?;
     let dtype = dtype(&header.descr);
+    if dtype.text.ends_with('O') {
+        return Err(source.corrupt(
+            format!("array `{name}`"),
+            format!(
+                "holds pickled Python objects (dtype {}), which are never loaded; expected {expected}: store it with a plain type, such as `x.astype(\"float32\")` or `names.astype(str)`",
+                dtype.text
+            ),
+        ));
+    }
     // What we cannot read has no size that could be checked.
     if dtype.element == Element::Other {
         return Err(DataError::Dtype {

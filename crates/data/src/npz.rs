@@ -5,10 +5,10 @@
 //!
 //! | array | holds |
 //! |---|---|
-//! | `y` | labels, integers `[n]` |
+//! | `y` | labels: whole numbers, booleans, one-hot rows, or names that [`crate::Classes`] lists |
 //! | `id` | ids, integers or text `[n]` |
 //! | `eps` | a budget per sample, `[n]`, in data units |
-//! | `bounds` | `[2]` (low, high) or `[2, features]`, for every floating-point modality |
+//! | `bounds` | `[2]` (low, high) or `[2, features]`, for every modality that needs bounds |
 //! | `bounds_NAME` | the same for the modality `NAME` |
 //! | `group_*` | groups of the samples: text, integers or booleans `[n]`; arrays of other types are passed over |
 //! | `original_*` | samples before an attack; passed over |
@@ -18,22 +18,23 @@
 use std::io::{BufWriter, Cursor, Read, Write};
 use std::path::Path;
 
-use proofmark_domain::Bounds;
+use proofmark_domain::{Bounds, ReadFacts};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
 use crate::array::Array;
 use crate::dataset::Parts;
+use crate::open::Arrays;
+use crate::roles::{Roles, roles};
 use crate::source::{Source, sha256};
+use crate::units::{Implied, meaning};
 use crate::whole::write_whole;
-use crate::{Column, DataError, Dataset, Options, npy};
+use crate::{Column, DataError, Dataset, Options, labels, npy};
 
 pub use crate::typed::{AnyArray, NpzArray};
 
-/// The types that a set's arrays may have.
-const SET: &str = "u8, i16, f32 or f64 for data, integers for labels, integers or text for ids";
 /// The types that any array may have.
-const ANY: &str = "bool, integers, f16, f32, f64 or text (`U` or `S`)";
+pub(crate) const ANY: &str = "bool, integers, f16, f32, f64 or text (`U` or `S`)";
 /// What the names of arrays of groups begin with.
 pub const GROUP: &str = "group_";
 /// What the names of arrays begin with that hold samples as they were before an attack; passed over.
@@ -83,72 +84,129 @@ pub fn arrays(path: &Path) -> Result<Vec<(String, AnyArray)>, DataError> {
 }
 
 pub(crate) fn read(source: &Source, options: &Options) -> Result<Dataset, DataError> {
-    let entries = unpack(source, |_| true)?;
-    let (mut arrays, mut groups) = (Vec::new(), Vec::new());
+    let names = names(source)?;
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut reading = ReadFacts::default();
+    let roles = match &options.arrays {
+        Some(stated) => stated_roles(source, &names, stated)?,
+        None => roles(&names).map_err(|()| DataError::Arrays {
+            file: source.file.clone(),
+            has: quoted(&names),
+        })?,
+    };
+    if roles.inputs.is_empty() {
+        return Err(DataError::Missing {
+            file: source.file.clone(),
+            what: "array `x`, nor any other that holds data".to_owned(),
+            has: quoted(&names),
+        });
+    }
+    if roles.guessed {
+        reading.notes.push(format!(
+            "inputs are {}, labels are `{}`, by their names",
+            quoted(&roles.inputs),
+            roles.labels.unwrap_or_default()
+        ));
+    }
+    let chosen = |name: &str| roles.inputs.contains(&name) || roles.labels == Some(name);
+    let entries = unpack(source, |name| {
+        chosen(name) || (is_fact(name) && !name.starts_with(ORIGINAL))
+    })?;
+    let mut arrays: Vec<(&str, Array<'_>)> = Vec::new();
+    let mut groups = Vec::new();
     for (name, bytes) in &entries {
         match name.strip_prefix(GROUP) {
-            None => arrays.push(npy::parse(source, name, bytes, SET)?),
-            Some(group) => {
+            Some(group) if !chosen(name) => {
                 let array = npy::parse(source, name, bytes, ANY).and_then(|a| a.any());
                 let values = array.ok().and_then(|a| group_values(&a));
                 groups.extend(values.map(|v| (group.to_owned(), v)));
             }
+            // Labels of another array than the one that was named are nobody's.
+            _ if name == "y" && !chosen(name) => {}
+            _ => arrays.push((name, npy::parse(source, name, bytes, ANY)?)),
         }
     }
-    let has = arrays
+    let named = |name: &str| arrays.iter().find(|(n, _)| *n == name).map(|(_, a)| a);
+    let data: Vec<&Array<'_>> = arrays
         .iter()
-        .map(|a| format!("`{}`", a.name))
-        .collect::<Vec<_>>()
-        .join(", ");
-    let (facts, data): (Vec<_>, Vec<_>) = arrays.into_iter().partition(|a| is_fact(&a.name));
-    if data.is_empty() {
-        return Err(DataError::Missing {
-            file: source.file.clone(),
-            what: "array `x`, nor any other that holds data".to_owned(),
-            has: if has.is_empty() {
-                "no arrays".to_owned()
-            } else {
-                has
-            },
-        });
-    }
-    let fact = |name: &str| facts.iter().find(|a| a.name == name);
-    for own in facts.iter().filter_map(|a| a.name.strip_prefix("bounds_")) {
-        if !data.iter().any(|a| a.name == own) {
+        .filter(|(name, _)| roles.inputs.contains(name))
+        .map(|(_, array)| array)
+        .collect();
+    for own in names.iter().filter_map(|n| n.strip_prefix("bounds_")) {
+        if options.arrays.is_none() && !roles.inputs.contains(&own) {
             return Err(DataError::Missing {
                 file: source.file.clone(),
                 what: format!("array `{own}`, though it has `bounds_{own}`"),
-                has,
+                has: quoted(&names),
             });
         }
     }
     // Where some modalities need bounds, common bounds are for those and not for pixels and sound.
-    let any_float = data.iter().any(Array::is_float);
-    let common = match (&options.bounds, fact("bounds")) {
+    let needs =
+        |array: &Array<'_>| meaning(array, options.units).map(|m| m.implied == Implied::None);
+    let mut any_needs = false;
+    for array in &data {
+        any_needs |= needs(array)?;
+    }
+    let common = match (&options.bounds, named("bounds")) {
         (Some(bounds), _) => Some(bounds.clone()),
         (None, Some(array)) => Some(bounds(source, array)?),
         (None, None) => None,
     };
     let mut modalities = Vec::new();
     for array in &data {
-        let own = fact(&format!("bounds_{}", array.name));
-        let stated = match own {
-            Some(own) if options.bounds.is_none() => Some(bounds(source, own)?),
-            _ if any_float && !array.is_float() => None,
-            _ => common.clone(),
+        let own = named(&format!("bounds_{}", array.name)).filter(|_| options.bounds.is_none());
+        let stated = match (options.array_bounds.get(&array.name), own) {
+            (Some(bounds), _) => Some(bounds.clone()),
+            (None, Some(own)) => Some(bounds(source, own)?),
+            (None, None) if any_needs && !needs(array)? => None,
+            (None, None) => common.clone(),
         };
-        modalities.push(Column::from_array(&source.file, array, stated, ALSO)?);
+        let (column, units) = Column::from_array(array, options.units, stated, ALSO)?;
+        reading.units.insert(array.name.clone(), units);
+        modalities.push(column);
     }
+    let labels = roles.labels.and_then(named);
+    let labels = labels.map(|a| labels::of_array(a, options.classes.as_ref(), &mut reading));
     let parts = Parts {
         name: source.name.clone(),
         sha256: sha256(&[&source.bytes]),
         modalities,
-        labels: fact("y").map(Array::labels).transpose()?,
-        ids: fact("id").map(Array::ids).transpose()?,
-        eps: fact("eps").map(Array::budgets).transpose()?,
+        labels: labels.transpose()?,
+        ids: named("id").map(Array::ids).transpose()?,
+        eps: named("eps").map(Array::budgets).transpose()?,
         groups,
+        reading,
     };
     Dataset::assemble(&source.file, parts)
+}
+
+/// The roles that the user states: inputs, and labels if there is a second name.
+fn stated_roles<'a>(
+    source: &Source,
+    names: &[&'a str],
+    stated: &Arrays,
+) -> Result<Roles<'a>, DataError> {
+    let find = |name: &String| {
+        let found = names.iter().find(|n| *n == name);
+        found.copied().ok_or_else(|| DataError::Missing {
+            file: source.file.clone(),
+            what: format!("array `{name}`"),
+            has: quoted(names),
+        })
+    };
+    Ok(Roles {
+        inputs: vec![find(&stated.inputs)?],
+        labels: stated.labels.as_ref().map(find).transpose()?,
+        guessed: false,
+    })
+}
+
+fn quoted(names: &[&str]) -> String {
+    if names.is_empty() {
+        return "no arrays".to_owned();
+    }
+    format!("`{}`", names.join("`, `"))
 }
 
 /// Whether an array of this name says something about the samples rather than being their data.
@@ -175,19 +233,34 @@ fn group_values(array: &AnyArray) -> Option<Vec<String>> {
     Some(texts!(Bool, I8, I16, I32, I64, U8, U16, U32, U64, Text))
 }
 
-/// The entries that are wanted, with what each announces checked before it is unpacked.
-fn unpack(
-    source: &Source,
-    wanted: impl Fn(&str) -> bool,
-) -> Result<Vec<(String, Vec<u8>)>, DataError> {
+/// The arrays' names, in the archive's order.
+fn names(source: &Source) -> Result<Vec<String>, DataError> {
+    let zip = archive(source)?;
+    let entries = zip.file_names().map(|n| {
+        let name = n.map_err(|e| source.corrupt("archive", e))?;
+        let name = name.strip_suffix(".npy").unwrap_or(&name);
+        Ok(name.to_owned())
+    });
+    entries.collect()
+}
+
+fn archive(source: &Source) -> Result<ZipArchive<Cursor<&[u8]>>, DataError> {
     if source.bytes.is_empty() {
         return Err(source.corrupt(
             "archive",
             "is an empty file; expected what `numpy.savez` writes",
         ));
     }
-    let mut zip = ZipArchive::new(Cursor::new(source.bytes.as_slice()))
-        .map_err(|e| source.corrupt("archive", format!("{e}; it is truncated or no npz")))?;
+    ZipArchive::new(Cursor::new(source.bytes.as_slice()))
+        .map_err(|e| source.corrupt("archive", format!("{e}; it is truncated or no npz")))
+}
+
+/// The entries that are wanted, with what each announces checked before it is unpacked.
+fn unpack(
+    source: &Source,
+    wanted: impl Fn(&str) -> bool,
+) -> Result<Vec<(String, Vec<u8>)>, DataError> {
+    let mut zip = archive(source)?;
     let mut left = source.allowed();
     let mut entries = Vec::new();
     for i in 0..zip.len() {
@@ -233,7 +306,7 @@ fn unpack(
 /// `[2]` or `[2, ...]`: low and high, for all features or for each.
 fn bounds(source: &Source, array: &Array<'_>) -> Result<Bounds, DataError> {
     let values = array
-        .plain_numbers()
+        .numbers()
         .ok_or_else(|| array.wrong_dtype("f32, f64 or integers"))?;
     if array.shape.first() != Some(&2) || values.is_empty() {
         return Err(array.wrong_shape("[2], low and high, or [2, features]"));

@@ -11,6 +11,7 @@ mod nearest;
 mod norm;
 mod output_kind;
 mod query;
+mod read_facts;
 mod report;
 mod sample;
 mod seed;
@@ -27,6 +28,7 @@ pub use nearest::nearest;
 pub use norm::{Norm, NormError};
 pub use output_kind::OutputKind;
 pub use query::QueryCount;
+pub use read_facts::{ClassOrder, ReadFacts};
 pub use report::{
     AttackSummary, BudgetRecord, ClassSummary, CleanSummary, Coupling, CurvePoint, DataFacts,
     InputScale, Interval, ModelFacts, Observation, REPORT_SCHEMA, Reading, Report, Role, RunMeta,

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{Kind, Norm, SampleId, TrustFlag};
+use crate::{Kind, Norm, ReadFacts, SampleId, TrustFlag};
 
 /// The schema name every attack report carries.
 pub const REPORT_SCHEMA: &str = "proofmark/report/1";
@@ -129,6 +129,9 @@ pub struct DataFacts {
     /// samples of the whole run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reading: Option<Reading>,
+    /// How its files were read.
+    #[serde(default)]
+    pub read_as: ReadFacts,
 }
 
 /// What a model makes of values that are changed before it sees them.

@@ -218,6 +218,7 @@ fn facts(report: &Report) -> Value {
         "data": {
             "bounds": report.data.bounds,
             "planned": report.data.planned,
+            "read_as": report.data.read_as,
             "sha256": report.data.sha256,
             "total": report.data.total,
         },

@@ -78,7 +78,8 @@ pub(crate) fn apart(report: Report) -> (ReportHead, Vec<RunMeta>, Vec<SampleReco
 /// #     tool: ToolFacts { name: "proofmark".into(), version: "0".into() }, config: Default::default(),
 /// #     model: ModelFacts { name: "m".into(), sha256: "00".into(), origin: None, classes: 2, stated: vec![] },
 /// #     data: DataFacts { name: "d".into(), sha256: "00".into(), total: 1, planned: 1,
-/// #         bounds: Default::default(), reading: None },
+/// #         bounds: Default::default(), reading: None,
+/// #         read_as: Default::default() },
 /// #     preprocessing: Default::default(), device: "cpu".into(), tile: 64, seed: 0, seconds: 0.0, shard: None };
 /// let sample = SampleRecord {
 ///     id: SampleId::Row(0), label: 1, target: None, clean_pred: Some(1), adv_pred: None, clean_correct: true,

@@ -510,6 +510,7 @@ impl<'a> RunPlan<'a> {
                 planned: self.data.len(),
                 bounds,
                 reading,
+                read_as: data.read_as.clone(),
             },
             preprocessing: self.preprocessing.clone(),
             device: device::describe(&signature.device),

@@ -64,8 +64,8 @@ fn wrong_tables_are_named_by_line_and_column() {
         ("a,b\n0,1\n0,2\n", vec!["`b`", "line 3", "2", "bounds 0,1"]),
         ("a,y\n0,-1\n", vec!["`y`", "line 2", "`-1`", "a class"]),
         (
-            "a,y\n0,1.0\n",
-            vec!["`y`", "line 2", "`1.0`", "whole number"],
+            "a,y\n0,1.5\n",
+            vec!["`y`", "line 2", "`1.5`", "whole number"],
         ),
         ("a,y,label\n0,1,1\n", vec!["`label` and `y`"]),
         ("a,id\n0,x\n0,x\n", vec!["rows 0 and 1", "`x`", "distinct"]),

@@ -25,19 +25,20 @@ fn good(name: &str) -> Vec<u8> {
     match name {
         "a.npz" => npz(zip::CompressionMethod::Stored),
         "b.npz" => npz(zip::CompressionMethod::Deflated),
+        "a.npy" => npy("<i4", false, "(2, 2)", &[0; 16]),
         "a.idx" => images,
         "a.idx.gz" => gzipped(&images),
         _ => b"id,a,b,label\n1,0.5,0.25,0\n2,1,0,1\n".to_vec(),
     }
 }
 
-const NAMES: [&str; 5] = ["a.npz", "b.npz", "a.idx", "a.idx.gz", "a.csv"];
+const NAMES: [&str; 6] = ["a.npz", "b.npz", "a.npy", "a.idx", "a.idx.gz", "a.csv"];
 
 /// Opens the bytes with and without bounds, in a folder of the caller's: making one for each try
 /// would take most of the time.
 fn try_in(folder: &Folder, name: &str, bytes: &[u8]) {
     let path = folder.put(name, bytes);
-    for options in [Options::default(), unit()] {
+    for options in [Options::default(), unit(), scaled(), classes("sorted")] {
         if let Err(e) = open(&path, &options) {
             assert!(e.to_string().contains(name), "{e}");
         }
@@ -70,7 +71,7 @@ fn the_good_files_are_good() {
 /// Cut off anywhere, a binary file is refused; nothing is taken for a smaller set.
 #[test]
 fn truncations_are_refused() {
-    for name in &NAMES[..4] {
+    for name in &NAMES[..5] {
         let whole = good(name);
         for length in 0..whole.len() {
             let result = open_as(name, &whole[..length], &Options::default());

@@ -69,8 +69,13 @@ fn labels_may_be_absent_or_elsewhere() {
 #[test]
 fn other_types_follow_the_same_rules() {
     let sound = idx(0x0b, &[1, 2], &[0x80, 0, 0x40, 0]);
-    let set = open_as("a.idx", &sound, &Options::default()).unwrap();
+    let set = open_as("a.idx", &sound, &scaled()).unwrap();
     assert_eq!(set.modalities[0].values.row(0).to_vec(), [-1.0, 0.5]);
+    let message = refusal("a.idx", &sound, &Options::default());
+    assert_says(
+        &message,
+        &["int16", "--units scaled", "32768", "--bounds LO,HI"],
+    );
     let floats = idx(0x0d, &[1, 1], &0.5_f32.to_be_bytes());
     let set = open_as("a.idx", &floats, &unit()).unwrap();
     assert_eq!(set.modalities[0].values.row(0).to_vec(), [0.5]);
@@ -78,10 +83,9 @@ fn other_types_follow_the_same_rules() {
         &refusal("a.idx", &floats, &Options::default()),
         &["--bounds LO,HI"],
     );
-    assert_says(
-        &refusal("a.idx", &idx(0x0c, &[1, 1], &[0; 4]), &unit()),
-        &["i32", "expected u8"],
-    );
+    let whole = idx(0x0c, &[1, 1], &[0, 0, 0, 1]);
+    let set = open_as("a.idx", &whole, &unit()).unwrap();
+    assert_eq!(set.modalities[0].values.row(0).to_vec(), [1.0]);
 }
 
 #[test]

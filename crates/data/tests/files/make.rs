@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use proofmark_data::{DataError, Dataset, Options, open};
+use proofmark_data::{DataError, Dataset, Options, Units, open};
 use proofmark_domain::Bounds;
 use tempfile::TempDir;
 use zip::write::SimpleFileOptions;
@@ -51,6 +51,27 @@ pub(crate) fn assert_says(message: &str, words: &[&str]) {
 
 pub(crate) fn unit() -> Options {
     within(0.0, 1.0)
+}
+
+pub(crate) fn scaled() -> Options {
+    Options {
+        units: Some(Units::Scaled),
+        ..Options::default()
+    }
+}
+
+pub(crate) fn raw() -> Options {
+    Options {
+        units: Some(Units::Raw),
+        ..Options::default()
+    }
+}
+
+pub(crate) fn classes(list: &str) -> Options {
+    Options {
+        classes: Some(list.parse().unwrap()),
+        ..unit()
+    }
 }
 
 pub(crate) fn within(low: f32, high: f32) -> Options {

@@ -99,10 +99,10 @@ fn names_that_are_none() {
     says("missing.csv", &["missing.csv", "cannot be read"]);
     says("", &["no such file"]);
     let folder = Folder::new();
-    says(&folder.put("a.npy", b""), &["a.npy", "did you mean .npz?"]);
+    says(&folder.put("a.npx", b""), &["a.npx", "did you mean .np"]);
     says(
         &folder.put("a.parquet", b""),
-        &["a.parquet", "expected a name ending in .npz"],
+        &["a.parquet", "a name ending in .npz"],
     );
     std::fs::create_dir(folder.path("b.npz")).unwrap();
     says(

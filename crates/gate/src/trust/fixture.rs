@@ -154,6 +154,7 @@ pub(crate) fn head(n: usize) -> ReportHead {
             planned: n,
             bounds: Map::new(),
             reading: None,
+            read_as: Default::default(),
         },
         preprocessing: Map::new(),
         device: "cpu".into(),

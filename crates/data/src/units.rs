@@ -1,0 +1,231 @@
+//! What the numbers of an array stand for.
+//!
+//! | array | taken as | `raw` | `scaled` |
+//! |---|---|---|---|
+//! | `uint8`, shape of images | pixels / 255 in [0, 1] | as stored, in [0, 255] or the bounds stated | / 255 |
+//! | `uint8` `[n, features]` | as stored, in the bounds stated | the same; [0, 255] if none are | / 255 |
+//! | `uint16` | as stored, in the bounds stated | the same; [0, 65535] for images if none are | / 65535 |
+//! | `int16` | as stored, in the bounds stated | the same | sound: / 32768 in [-1, 1] |
+//! | other integers, floats | as stored, in the bounds stated | the same | refused |
+//! | `bool` | 0 and 1 | the same | the same |
+//!
+//! Where bounds are needed and none are stated the array is refused: a table and flattened pixels, sound and whole
+//! numbers have the same type and shape, and only its owner knows which they are.
+
+use std::fmt;
+use std::str::FromStr;
+
+use proofmark_domain::{Bounds, Kind};
+
+use crate::DataError;
+use crate::array::{Array, Element};
+
+/// How whole numbers become data units.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Units {
+    /// As they are stored.
+    Raw,
+    /// `uint8` / 255, `uint16` / 65535, `int16` / 32768.
+    Scaled,
+}
+
+impl FromStr for Units {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "raw" => Ok(Self::Raw),
+            "scaled" => Ok(Self::Scaled),
+            _ => Err(format!("units `{text}`; expected raw or scaled")),
+        }
+    }
+}
+
+impl fmt::Display for Units {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Raw => "raw",
+            Self::Scaled => "scaled",
+        })
+    }
+}
+
+/// What one array is taken for.
+pub(crate) struct Meaning {
+    pub(crate) kind: Kind,
+    /// Of one sample.
+    pub(crate) shape: Vec<usize>,
+    /// Its numbers are divided by this.
+    pub(crate) divisor: Option<f32>,
+    /// The bounds it has without any being stated.
+    pub(crate) implied: Implied,
+    /// For reports.
+    pub(crate) text: String,
+}
+
+/// The bounds that a meaning brings along.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Implied {
+    /// None: they must be stated.
+    None,
+    /// The range of the type, unless others are stated.
+    Default(f32, f32),
+    /// These and no others.
+    Fixed(f32, f32),
+}
+
+/// What `array` is, by type, shape and the units stated.
+pub(crate) fn meaning(array: &Array<'_>, units: Option<Units>) -> Result<Meaning, DataError> {
+    if array.shape.first() == Some(&0) {
+        return Err(DataError::Empty {
+            file: array.file.to_owned(),
+        });
+    }
+    let (element, size) = (array.dtype.element, array.dtype.size);
+    let dtype = array.dtype.name();
+    let pixels = array.shape.len() > 2;
+    let scale = scale(array);
+    let divisor = match units {
+        Some(Units::Raw) => None,
+        None => scale.filter(|_| dtype == "uint8" && pixels),
+        Some(Units::Scaled) => match (element, scale) {
+            (Element::Float | Element::Bool, _) => None,
+            (_, Some(scale)) => Some(scale),
+            (_, None) => {
+                return Err(DataError::Scale {
+                    file: array.file.to_owned(),
+                    array: array.name.clone(),
+                    dtype,
+                });
+            }
+        },
+    };
+    let sound = divisor.is_some() && element == Element::Signed;
+    let (kind, shape) = kind_and_shape(array, sound)?;
+    let implied = match (element, size, divisor) {
+        (Element::Bool, ..) | (Element::Unsigned, _, Some(_)) => Implied::Fixed(0.0, 1.0),
+        (Element::Signed, _, Some(_)) => Implied::Fixed(-1.0, 1.0),
+        (Element::Unsigned, 1, None) if units.is_some() => Implied::Default(0.0, 255.0),
+        (Element::Unsigned, 2, None) if units.is_some() && pixels => {
+            Implied::Default(0.0, 65_535.0)
+        }
+        _ => Implied::None,
+    };
+    let text = match (element, divisor) {
+        (Element::Bool, _) => "bool as 0 and 1".to_owned(),
+        (_, Some(divisor)) => format!("{dtype} / {divisor}"),
+        (_, None) => format!("{dtype} as stored"),
+    };
+    Ok(Meaning {
+        kind,
+        shape,
+        divisor,
+        implied,
+        text,
+    })
+}
+
+/// What `scaled` divides by: nothing for a type that has no usual scale.
+pub(crate) fn scale(array: &Array<'_>) -> Option<f32> {
+    match (array.dtype.element, array.dtype.size) {
+        (Element::Unsigned, 1) => Some(255.0),
+        (Element::Unsigned, 2) => Some(65_535.0),
+        (Element::Signed, 2) => Some(32_768.0),
+        _ => None,
+    }
+}
+
+impl Meaning {
+    /// The bounds of the array, `stated` ones where they may be.
+    pub(crate) fn bounds(
+        &self,
+        array: &Array<'_>,
+        units: Option<Units>,
+        values: &[f32],
+        stated: Option<Bounds>,
+        also: &'static str,
+    ) -> Result<Bounds, DataError> {
+        let file = || array.file.to_owned();
+        let uniform = |(low, high)| {
+            Bounds::uniform(low, high).map_err(|source| DataError::Bounds {
+                file: file(),
+                source,
+            })
+        };
+        match (self.implied, stated) {
+            (Implied::Fixed(low, high), Some(stated)) => {
+                let implied = uniform((low, high))?;
+                if stated == implied {
+                    return Ok(implied);
+                }
+                let raw = if self.divisor.is_some() {
+                    ", or keep the numbers as they are with `--units raw`"
+                } else {
+                    ""
+                };
+                Err(DataError::BoundsFit {
+                    file: file(),
+                    array: array.name.clone(),
+                    problem: format!(
+                        "begin {},{}, but it is read as {}, within {low},{high}; leave the bounds out{raw}",
+                        stated.low(0),
+                        stated.high(0),
+                        self.text,
+                    ),
+                })
+            }
+            (Implied::None | Implied::Default(..), Some(stated)) => Ok(stated),
+            (Implied::Fixed(low, high) | Implied::Default(low, high), None) => uniform((low, high)),
+            (Implied::None, None) => {
+                let range = range(values);
+                Err(match scale(array).filter(|_| units.is_none()) {
+                    Some(scale) => DataError::NoUnits {
+                        file: file(),
+                        array: array.name.clone(),
+                        values: format!(
+                            "{} values {range} in shape {:?}",
+                            array.dtype.name(),
+                            array.shape
+                        ),
+                        scale,
+                        also,
+                    },
+                    None => DataError::NoBounds {
+                        file: file(),
+                        array: array.name.clone(),
+                        values: format!("{} values {range}", array.dtype.name()),
+                        also,
+                    },
+                })
+            }
+        }
+    }
+}
+
+/// The least and the greatest of the finite values, for messages.
+pub(crate) fn range(values: &[f32]) -> String {
+    let finite = values.iter().copied().filter(|v| v.is_finite());
+    let low = finite.clone().fold(f32::INFINITY, f32::min);
+    let high = finite.fold(f32::NEG_INFINITY, f32::max);
+    format!("from {low} to {high}")
+}
+
+fn kind_and_shape(array: &Array<'_>, sound: bool) -> Result<(Kind, Vec<usize>), DataError> {
+    let expected = if sound {
+        "[n, samples] or [n, channels, samples] for 16-bit sound"
+    } else {
+        "[n, features], [n, h, w] or [n, c, h, w]"
+    };
+    let sample = array.shape.get(1..).unwrap_or_default();
+    let (kind, shape) = match sample {
+        [_] | [_, _] if sound => (Kind::Audio, sample.to_vec()),
+        [f] => (Kind::Table, vec![*f]),
+        [h, w] => (Kind::Image, vec![1, *h, *w]),
+        [c, h, w] if !sound => (Kind::Image, vec![*c, *h, *w]),
+        _ => return Err(array.wrong_shape(expected)),
+    };
+    if sample.contains(&0) {
+        return Err(array.wrong_shape(format!("{expected}, with no empty axis")));
+    }
+    Ok((kind, shape))
+}

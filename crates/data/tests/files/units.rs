@@ -1,0 +1,241 @@
+//! Whole numbers are features, pixels or sound, and a file does not say which.
+
+use proofmark_data::{Dataset, Options, Units};
+use proofmark_domain::{Bounds, Kind};
+
+use crate::make::*;
+
+fn x(dtype: &str, shape: &str, data: &[u8]) -> Vec<u8> {
+    zipped(&[("x", npy(dtype, false, shape, data))])
+}
+
+fn first(set: &Dataset) -> (Vec<f32>, f32, f32, Kind, &str) {
+    let column = &set.modalities[0];
+    let bounds = &column.modality.bounds;
+    (
+        column.values.row(0).to_vec(),
+        bounds.low(0),
+        bounds.high(0),
+        column.modality.kind,
+        set.read_as.units["x"].as_str(),
+    )
+}
+
+fn both(units: Units, low: f32, high: f32) -> Options {
+    Options {
+        units: Some(units),
+        ..within(low, high)
+    }
+}
+
+/// `[n, features]` of whole numbers is never divided without being asked.
+#[test]
+fn a_table_of_whole_numbers_is_left_as_it_is() {
+    let i16s = |v: [i16; 2]| v.map(i16::to_le_bytes).concat();
+    let i32s = |v: [i32; 2]| v.map(i32::to_le_bytes).concat();
+    let cases: [(&str, Vec<u8>, &str); 8] = [
+        ("|u1", vec![40, 99], "uint8"),
+        ("<u2", i16s([40, 99]), "uint16"),
+        ("<i2", i16s([40, 99]), "int16"),
+        (">i2", vec![0, 40, 0, 99], "int16"),
+        ("|i1", vec![40, 99], "int8"),
+        ("<i4", i32s([40, 99]), "int32"),
+        ("<u4", i32s([40, 99]), "uint32"),
+        ("<i8", i64s(&[40, 99]), "int64"),
+    ];
+    for (dtype, data, name) in cases {
+        let file = x(dtype, "(1, 2)", &data);
+        // Bounds that are stated are those of the numbers as they stand.
+        for options in [within(0.0, 100.0), both(Units::Raw, 0.0, 100.0)] {
+            let set = open_as("a.npz", &file, &options).unwrap();
+            let (values, low, high, kind, units) = first(&set);
+            assert_eq!(
+                (values, low, high),
+                (vec![40.0, 99.0], 0.0, 100.0),
+                "{name}"
+            );
+            assert_eq!(
+                (kind, units),
+                (Kind::Table, format!("{name} as stored").as_str())
+            );
+        }
+        // Without any the file is refused, with what it holds and what to add.
+        let message = refusal("a.npz", &file, &Options::default());
+        assert_says(
+            &message,
+            &[
+                "`x`",
+                name,
+                "from 40 to 99",
+                "--bounds LO,HI",
+                "bounds = [LO, HI]",
+            ],
+        );
+        let asks = ["uint8", "uint16", "int16"].contains(&name);
+        assert_eq!(message.contains("--units scaled"), asks, "{message}");
+        // Bounds of another unit are told.
+        let message = refusal("a.npz", &file, &unit());
+        assert_says(
+            &message,
+            &["row 0, feature 0", "40", "within the stated bounds 0,1"],
+        );
+        assert_eq!(message.contains("--units scaled"), asks, "{message}");
+    }
+}
+
+#[test]
+fn units_that_are_stated_are_taken() {
+    let bytes = |shape: &str| x("|u1", shape, &[51, 255]);
+    let flat = open_as("a.npz", &bytes("(1, 2)"), &scaled()).unwrap();
+    assert_eq!(
+        first(&flat),
+        (vec![0.2, 1.0], 0.0, 1.0, Kind::Table, "uint8 / 255")
+    );
+    // The range of the type where no bounds are stated.
+    for (shape, kind) in [("(1, 2)", Kind::Table), ("(1, 1, 2)", Kind::Image)] {
+        let set = open_as("a.npz", &bytes(shape), &raw()).unwrap();
+        assert_eq!(
+            first(&set),
+            (vec![51.0, 255.0], 0.0, 255.0, kind, "uint8 as stored")
+        );
+        let set = open_as("a.npz", &bytes(shape), &both(Units::Raw, 0.0, 300.0)).unwrap();
+        assert_eq!(first(&set).2, 300.0);
+    }
+    let deep = x("<u2", "(1, 1, 2)", &[0xff, 0xff, 0, 0]);
+    assert_says(
+        &refusal("a.npz", &deep, &Options::default()),
+        &["uint16", "65535"],
+    );
+    let set = open_as("a.npz", &deep, &scaled()).unwrap();
+    assert_eq!(
+        first(&set),
+        (vec![1.0, 0.0], 0.0, 1.0, Kind::Image, "uint16 / 65535")
+    );
+    let set = open_as("a.npz", &deep, &raw()).unwrap();
+    assert_eq!(
+        (first(&set).0, first(&set).2),
+        (vec![65_535.0, 0.0], 65_535.0)
+    );
+    // Scans in signed 16 bits are no sound.
+    let scan = x("<i2", "(1, 1, 2)", &[0x18, 0xfc, 0, 0]);
+    let set = open_as("a.npz", &scan, &within(-1024.0, 3071.0)).unwrap();
+    assert_eq!(
+        (first(&set).0, first(&set).3),
+        (vec![-1000.0, 0.0], Kind::Image)
+    );
+}
+
+#[test]
+fn units_that_mean_nothing_are_refused() {
+    let whole = x("<i4", "(1, 1)", &[1, 0, 0, 0]);
+    assert_says(
+        &refusal("a.npz", &whole, &scaled()),
+        &["`x`", "int32", "--units scaled"],
+    );
+    assert_says(
+        &refusal("a.npz", &whole, &raw()),
+        &["`x`", "int32", "--bounds LO,HI"],
+    );
+    let sound = x("<i2", "(1, 2)", &[0; 4]);
+    assert_says(
+        &refusal("a.npz", &sound, &raw()),
+        &["int16", "--bounds LO,HI"],
+    );
+    let message = refusal("a.npz", &sound, &both(Units::Scaled, 0.0, 1.0));
+    assert_says(&message, &["int16 / 32768", "-1,1"]);
+    assert_says(
+        &proofmark_data::open("digits", &raw())
+            .unwrap_err()
+            .to_string(),
+        &["digits", "--units"],
+    );
+}
+
+#[test]
+fn booleans_and_halves_are_numbers() {
+    let set = open_as("a.npz", &x("|b1", "(1, 2)", &[1, 0]), &Options::default()).unwrap();
+    assert_eq!(
+        first(&set),
+        (vec![1.0, 0.0], 0.0, 1.0, Kind::Table, "bool as 0 and 1")
+    );
+    let set = open_as("a.npz", &x("<f2", "(1, 2)", &[0, 0x38, 0, 0x3c]), &unit()).unwrap();
+    assert_eq!(first(&set).0, [0.5, 1.0]);
+    assert_eq!(first(&set).4, "float16 as stored");
+}
+
+/// Pixels beside a table: bounds are for what needs them.
+#[test]
+fn each_array_has_its_own_units_and_bounds() {
+    let file = zipped(&[
+        ("image", npy("|u1", false, "(1, 1, 1)", &[255])),
+        ("age", npy("|u1", false, "(1, 1)", &[40])),
+        ("mask", npy("<i8", false, "(1, 1)", &i64s(&[1]))),
+    ]);
+    let mut options = within(0.0, 1.0);
+    let message = refusal("a.npz", &file, &options);
+    assert_says(&message, &["`age`", "40", "bounds 0,1"]);
+    let age = Bounds::uniform(0.0, 120.0).unwrap();
+    options.array_bounds.insert("age".to_owned(), age);
+    let set = open_as("a.npz", &file, &options).unwrap();
+    let high: Vec<f32> = set
+        .modalities
+        .iter()
+        .map(|c| c.modality.bounds.high(0))
+        .collect();
+    assert_eq!(high, [1.0, 120.0, 1.0]);
+    let values: Vec<f32> = set.modalities.iter().map(|c| c.values[[0, 0]]).collect();
+    assert_eq!(values, [1.0, 40.0, 1.0]);
+    let stray = Bounds::uniform(0.0, 1.0).unwrap();
+    options.array_bounds.insert("agee".to_owned(), stray);
+    assert_says(
+        &refusal("a.npz", &file, &options),
+        &["no array `agee`", "`age`"],
+    );
+}
+
+#[test]
+fn the_same_rules_hold_in_other_files() {
+    // Flat vectors of bytes in IDX.
+    let flat = idx(0x08, &[1, 2], &[51, 255]);
+    assert_says(
+        &refusal("a.idx", &flat, &Options::default()),
+        &["uint8", "--units scaled"],
+    );
+    let set = open_as("a.idx", &flat, &scaled()).unwrap();
+    assert_eq!(first(&set).0, [0.2, 1.0]);
+    assert_eq!(
+        first(&open_as("a.idx", &flat, &within(0.0, 255.0)).unwrap()).0,
+        [51.0, 255.0]
+    );
+    // A table of pixels as text.
+    let csv = b"p0,p1,y\n51,255,0\n";
+    let message = refusal("a.csv", csv, &Options::default());
+    assert_says(&message, &["from 51 to 255", "--bounds LO,HI"]);
+    assert_says(
+        &refusal("a.csv", csv, &unit()),
+        &["`p0`, line 2", "51", "--units scaled"],
+    );
+    let set = open_as("a.csv", csv, &scaled()).unwrap();
+    assert_eq!(
+        first(&set),
+        (vec![0.2, 1.0], 0.0, 1.0, Kind::Table, "whole numbers / 255")
+    );
+    let set = open_as("a.csv", csv, &within(0.0, 255.0)).unwrap();
+    assert_eq!(
+        (first(&set).0, first(&set).4),
+        (vec![51.0, 255.0], "numbers as written")
+    );
+    let odd = refusal("a.csv", b"p0,p1\n51,0.5\n", &scaled());
+    assert_says(&odd, &["`p1`, line 2", "0.5", "whole number from 0 to 255"]);
+    // CIFAR.
+    let mut record = vec![3];
+    record.resize(3073, 51);
+    assert_eq!(
+        first(&open_as("a.bin", &record, &raw()).unwrap()).0[0],
+        51.0
+    );
+    assert_eq!(
+        first(&open_as("a.bin", &record, &Options::default()).unwrap()).0[0],
+        0.2
+    );
+}

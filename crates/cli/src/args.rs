@@ -1,6 +1,7 @@
 //! What can be typed.
 
 pub(crate) mod audit;
+pub(crate) mod data;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -165,6 +166,8 @@ pub(crate) struct Infer {
     #[command(flatten)]
     pub(crate) preprocess: PreprocessArgs,
     #[command(flatten)]
+    pub(crate) pixels: data::Pixels,
+    #[command(flatten)]
     pub(crate) fixed: Fixed,
     /// Device: auto (a GPU if there is one), cpu, wgpu[:N] or cuda[:N] (`proofmark list devices`)
     #[arg(long, default_value = "auto")]
@@ -183,12 +186,14 @@ Examples:
   proofmark attack digits-standard --data digits --attack fgsm,pgd --norm l2 --eps 0.5,1,2 --steps 50 --restarts 3
   proofmark attack digits-robust --data digits --attack pgd --set pgd.loss=dlr --norm linf --eps 0.1 --fail-under 0.5
   proofmark attack model.onnx --data images.npz --scale 255 --attack pgd --norm linf --eps 8/255
+  proofmark attack model.onnx --data val/ --resize 256 --crop 224 --attack pgd --norm linf --eps 4/255 --limit 200
   proofmark attack digits-robust --data my.npz --bounds 0,1 --attack pgd --norm linf --eps 8/255 --save adversarials.npz"
 )]
 pub(crate) struct Attack {
     /// An .onnx file, or a shipped model by name
     pub(crate) model: String,
-    /// A shipped set by name, or an .npz, .csv, IDX (gz too) or CIFAR .bin file
+    /// A shipped set by name, an .npz, .npy, .csv, IDX (gz too) or CIFAR .bin file, or a folder with a sub-folder of PNG
+    /// or JPEG files per class (docs/data.md)
     #[arg(long, value_name = "SET")]
     pub(crate) data: String,
     /// Attacks by id, separated by commas
@@ -219,9 +224,8 @@ pub(crate) struct Attack {
     /// Inputs that may not change; default: none
     #[arg(long, value_name = "MOD")]
     pub(crate) freeze: Vec<String>,
-    /// Lowest and highest value the data may take; default: what the file states, 0,1 for pixels, -1,1 for sound
-    #[arg(long, value_name = "LO,HI", allow_hyphen_values = true)]
-    pub(crate) bounds: Option<String>,
+    #[command(flatten)]
+    pub(crate) reading: data::Data,
     #[command(flatten)]
     pub(crate) preprocess: PreprocessArgs,
     #[command(flatten)]
@@ -253,9 +257,6 @@ pub(crate) struct Attack {
     /// Judge against the data's labels or the model's own clean predictions
     #[arg(long, value_enum, default_value = "given")]
     pub(crate) labels: LabelsArg,
-    /// Column of a CSV file that holds the labels; default: `label` or `y`
-    #[arg(long, value_name = "COL")]
-    pub(crate) label_column: Option<String>,
     /// Seed of every random number
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,

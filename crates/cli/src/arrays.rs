@@ -1,5 +1,6 @@
 //! Arrays of files as arrays of models: by name, by type.
 
+use proofmark::data::Units;
 use proofmark::data::ndarray::{ArrayD, IxDyn};
 use proofmark::data::npz::{AnyArray, is_fact};
 use proofmark::domain::nearest;
@@ -18,6 +19,7 @@ pub(crate) fn assign(
     file: &str,
     mut arrays: Named,
     inputs: &[Declared],
+    units: Option<Units>,
 ) -> Result<(Vec<Array>, Vec<String>), Failure> {
     let mut found: Vec<Option<AnyArray>> = Vec::new();
     for input in inputs {
@@ -55,7 +57,7 @@ pub(crate) fn assign(
                 input.name
             ))
         })?;
-        let (value, note) = typed(&array, input.dtype)
+        let (value, note) = typed(&array, input.dtype, units)
             .map_err(|e| Failure(format!("{file}: array for input `{}` {e}", input.name)))?;
         notes.extend(note.map(|n| format!("`{}`: {n}", input.name)));
         values.push(value);
@@ -99,12 +101,21 @@ pub(crate) fn plain(array: &AnyArray) -> Result<Array, String> {
 }
 
 /// An array with the type that is wanted, and a note where it had to be converted.
-fn typed(array: &AnyArray, wanted: Option<DType>) -> Result<(Array, Option<String>), String> {
+fn typed(
+    array: &AnyArray,
+    wanted: Option<DType>,
+    units: Option<Units>,
+) -> Result<(Array, Option<String>), String> {
     let given = plain(array)?;
     let from = given.dtype();
     let Some(to) = wanted.filter(|to| *to != from) else {
         return Ok((given, None));
     };
+    if to.is_float() && !from.is_float() && !matches!(array, AnyArray::Text(_)) {
+        let (values, note) = in_units(array, units)?;
+        let values = Array::try_new(array.shape(), values)?;
+        return Ok((values.cast(to)?, Some(format!("{note}, as {to}"))));
+    }
     let lost = match (given.data(), to) {
         (Data::F64(v), DType::F32) => v
             .iter()
@@ -122,6 +133,51 @@ fn typed(array: &AnyArray, wanted: Option<DType>) -> Result<(Array, Option<Strin
         Some(value) => Err(format!("is {from}, and its {value} does not fit {to}")),
         None => Ok((given.cast(to)?, Some(format!("{from} converted to {to}")))),
     }
+}
+
+/// Whole numbers and booleans as a floating-point input takes them, by the rules of data sets, and which rule it was.
+fn in_units(array: &AnyArray, units: Option<Units>) -> Result<(Vec<f32>, String), String> {
+    macro_rules! values {
+        ($a:expr, $to:expr) => {
+            $a.iter().map($to).collect::<Vec<f32>>()
+        };
+    }
+    let dtype = array.dtype();
+    let (values, scale) = match array {
+        AnyArray::U8(a) => (values!(a, |v| f32::from(*v)), Some(255.0)),
+        AnyArray::U16(a) => (values!(a, |v| f32::from(*v)), Some(65_535.0)),
+        AnyArray::I16(a) => (values!(a, |v| f32::from(*v)), Some(32_768.0)),
+        AnyArray::Bool(a) => (values!(a, |v| f32::from(u8::from(*v))), None),
+        AnyArray::I8(a) => (values!(a, |v| f32::from(*v)), None),
+        AnyArray::I32(a) => (values!(a, |v| *v as f32), None),
+        AnyArray::I64(a) => (values!(a, |v| *v as f32), None),
+        AnyArray::U32(a) => (values!(a, |v| *v as f32), None),
+        AnyArray::U64(a) => (values!(a, |v| *v as f32), None),
+        _ => return Err(format!("is {dtype}; expected numbers")),
+    };
+    let pixels = matches!(array, AnyArray::U8(a) if a.ndim() > 2);
+    match (units, scale) {
+        (Some(Units::Raw), _) => Ok((values, format!("{dtype} as stored"))),
+        (None, _) if dtype == "bool" => Ok((values, "bool as 0 and 1".to_owned())),
+        (Some(Units::Scaled), Some(scale)) => Ok(scaled(values, dtype, scale)),
+        (None, Some(scale)) if pixels => Ok(scaled(values, dtype, scale)),
+        (None, scale) => {
+            let scaled = scale.map_or_else(String::new, |s| {
+                format!(", `--units scaled` to divide them by {s}")
+            });
+            Err(format!(
+                "is {dtype}, and the input floating-point; add `--units raw` to keep the numbers as they are{scaled}"
+            ))
+        }
+        (Some(Units::Scaled), None) => Err(format!(
+            "is {dtype}, which has no scale; leave `--units scaled` out, or say `--units raw`"
+        )),
+    }
+}
+
+fn scaled(values: Vec<f32>, dtype: &str, scale: f32) -> (Vec<f32>, String) {
+    let values = values.into_iter().map(|v| v / scale).collect();
+    (values, format!("{dtype} / {scale}"))
 }
 
 /// An array as it can be written; bfloat16, which .npy files do not have, as float32.

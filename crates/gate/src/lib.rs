@@ -31,10 +31,9 @@ pub use judge::{Assessment, Evidence, NoRecord, Record, assess, evidence_file, j
 pub use merge::{MergeError, merge};
 pub use metric::Metric;
 pub use policy::{
-    Accept, AttackSpec, AttackTask, AuditTask, Budgets, Check, CheckKind, Comparison, DataBounds,
-    DataEntry, DataRef, Effect, Excuse, Job, Known, Layout, Limits, ModalityBudget, ModelEntry,
-    ModelRef, POLICY_SCHEMA, Policy, PolicyError, Preprocess, Requirement, Task, ThreatSpec,
-    Waiver,
+    Accept, AttackSpec, AttackTask, AuditTask, Budgets, Check, CheckKind, Comparison, DataEntry,
+    DataRef, Effect, Excuse, Job, Known, Layout, Limits, ModalityBudget, ModelEntry, ModelRef,
+    POLICY_SCHEMA, Policy, PolicyError, Preprocess, Requirement, Task, ThreatSpec, Waiver,
 };
 pub use resolved_plan::{Difference, ResolvedPlan, difference};
 pub use summary::{ReportHead, summarise};

@@ -1,8 +1,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use proofmark::data::{self, Dataset, Options};
-use proofmark::domain::{Bounds, Coupling, Epsilon, Norm, Seed};
+use proofmark::data::{self, Dataset, Rows};
+use proofmark::domain::{Coupling, Epsilon, Norm, Seed};
 use proofmark::engine;
 use proofmark::policy::{Metric, assess};
 use proofmark::{Labels, ModelSource, OpenModel, RunPlan, Settings, ThreatPlan};
@@ -36,7 +36,7 @@ pub(crate) fn run(args: &Attack, quiet: bool) -> Result<u8, Failure> {
     }
     let attacks = attacks(args)?;
     let threats = threats(args)?;
-    let data = dataset(args)?;
+    let data = dataset(args, quiet)?;
     let OpenModel {
         model,
         preprocessing,
@@ -62,7 +62,7 @@ pub(crate) fn run(args: &Attack, quiet: bool) -> Result<u8, Failure> {
     ];
     let read = if output::any_exists(&written.map(|w| w.1)) {
         let mut read = output::model_files(&args.model);
-        let files = data::files(&args.data, &Options::default());
+        let files = data::files(&args.data, &args.reading.options()?);
         read.extend(files.into_iter().map(|f| ("--data", f)));
         read
     } else {
@@ -301,39 +301,12 @@ fn model(args: &Attack, data: &Dataset) -> Result<OpenModel, Failure> {
     Ok(source.open(data, &device)?)
 }
 
-fn dataset(args: &Attack) -> Result<Dataset, Failure> {
-    let bounds = match &args.bounds {
-        None => None,
-        Some(text) => {
-            let expected = || {
-                Failure(format!(
-                    "--bounds {text}; expected two numbers, such as 0,1"
-                ))
-            };
-            let (lo, hi) = text.split_once(',').ok_or_else(expected)?;
-            let (Ok(lo), Ok(hi)) = (lo.trim().parse(), hi.trim().parse()) else {
-                return Err(expected());
-            };
-            Some(Bounds::uniform(lo, hi).map_err(|e| Failure(format!("--bounds: {e}")))?)
-        }
-    };
-    if let Some(column) = &args.label_column
-        && !args.data.to_ascii_lowercase().ends_with(".csv")
-    {
-        return Err(Failure(format!(
-            "--label-column {column}: {} has no columns; expected a .csv file",
-            args.data
-        )));
-    }
-    let options = Options {
-        bounds,
-        label_column: args.label_column.clone(),
-        ..Options::default()
-    };
-    let data = data::open(&args.data, &options)?.ranked(Seed(args.seed));
-    let data = match (args.limit, &args.range) {
+fn dataset(args: &Attack, quiet: bool) -> Result<Dataset, Failure> {
+    let mut options = args.reading.options()?;
+    options.select.seed = Seed(args.seed);
+    options.select.rows = match (args.limit, &args.range) {
         (Some(0), _) => return Err(Failure("--limit 0; expected at least 1 sample".into())),
-        (Some(n), _) => data.limit(n, Seed(args.seed)),
+        (Some(n), _) => Rows::Limit(n),
         (None, Some(text)) => {
             let expected = || {
                 Failure(format!(
@@ -344,10 +317,16 @@ fn dataset(args: &Attack) -> Result<Dataset, Failure> {
             let (Ok(a), Ok(b)) = (a.parse(), b.parse()) else {
                 return Err(expected());
             };
-            data.range(a..b)?
+            Rows::Range(a..b)
         }
-        (None, None) => data,
+        (None, None) => Rows::All,
     };
+    let data = data::open(&args.data, &options)?;
+    if !quiet {
+        for note in &data.read_as.notes {
+            output::tell(&format!("note: {}: {note}", data.name));
+        }
+    }
     if args.per_sample_eps && data.eps.is_none() {
         return Err(Failure(format!(
             "--per-sample-eps: {} has no array `eps`",

@@ -38,6 +38,11 @@ pub(crate) fn run(args: &args::Gate, quiet: bool) -> Result<u8, Failure> {
     let device = proofmark::device(&args.device)?;
     let gate =
         Gate::prepare(&source, folder, &device).map_err(|e| Failure(format!("{file}: {e}")))?;
+    if !quiet {
+        for note in gate.notes() {
+            output::tell(&format!("note: {note}"));
+        }
+    }
     let kept = args.from_evidence.as_deref();
     let mut kept = kept.map(|dir| read_evidence(&gate, dir)).transpose()?;
     if let Some(evidence) = &mut kept {
@@ -117,6 +122,8 @@ fn refuse_inputs(args: &args::Gate, gate: &Gate, folder: &Path, dir: &Path) -> R
                 }
                 if let DataRef::Entry(entry) = &task.data {
                     read.push(("a data set", folder.join(&entry.path)));
+                    let labels = entry.options.labels.iter().map(|l| folder.join(l));
+                    read.extend(labels.map(|l| ("a file of labels", l)));
                 }
             }
             Task::Audit(task) => read.push(("a table", folder.join(&task.data.path))),

@@ -5,7 +5,7 @@ use std::path::Path;
 use proofmark::burn::tensor::Device;
 use proofmark::data::ndarray::ArrayD;
 use proofmark::data::npz::{self, AnyArray, NpzArray};
-use proofmark::data::{self, Options};
+use proofmark::data::{self, Classes, Images, Options, Units};
 use proofmark::domain::{Bounds, fit};
 use proofmark::models::{BurnModel, DecisionModel as _, Features as _, Query, ScoreModel as _};
 use proofmark::onnx::{Array, DType, Declared, Dim, Layout, Session};
@@ -42,13 +42,15 @@ pub(crate) fn run(args: &Infer, quiet: bool) -> Result<u8, Failure> {
     let out = out.map(|t| t.binary("--out")).transpose()?;
     let device = proofmark::device(&args.device)?;
     let model = Model::open(args, &device)?;
-    let data = read(&args.data)?;
+    let data = read(&args.data, args.pixels.options())?;
     let expected = args.expect.as_deref().map(npz::arrays).transpose()?;
     let names = model.outputs();
     if let (Some(expected), Some(path)) = (&expected, &args.expect) {
         check_names(path, expected, &names)?;
     }
-    let (inputs, notes) = assign(&args.data.display().to_string(), data, &model.inputs())?;
+    let units = args.pixels.units();
+    let file = args.data.display().to_string();
+    let (inputs, notes) = assign(&file, data, &model.inputs(), units)?;
     if !quiet {
         for note in notes {
             output::tell(&format!("note: {note}"));
@@ -96,7 +98,7 @@ pub(crate) fn run(args: &Infer, quiet: bool) -> Result<u8, Failure> {
 }
 
 /// Arrays by name: those of an archive as they stand in it, those of any other set in its data units.
-fn read(path: &Path) -> Result<Vec<(String, AnyArray)>, Failure> {
+fn read(path: &Path, mut options: Options) -> Result<Vec<(String, AnyArray)>, Failure> {
     let spec = path.display().to_string();
     let ending = |e: &str| spec.to_ascii_lowercase().ends_with(e);
     let begins = fs::File::open(path).and_then(|mut f| {
@@ -105,10 +107,18 @@ fn read(path: &Path) -> Result<Vec<(String, AnyArray)>, Failure> {
     });
     let shipped = data::SHIPPED.contains(&spec.as_str());
     if !shipped && (ending(".npz") || ending(".npy") || begins.is_ok_and(|b| b == *b"PK")) {
+        if options.images != Images::default() {
+            return Err(Failure(format!(
+                "{spec}: --resize, --crop and --color are only for a folder of images; leave them out"
+            )));
+        }
         return Ok(npz::arrays(path)?);
     }
-    let mut options = Options::default();
-    if ending(".csv") {
+    if !shipped {
+        // Labels are not looked at: any order will do.
+        options.classes = Some(Classes::Sorted);
+    }
+    if ending(".csv") && options.units != Some(Units::Scaled) {
         // Nothing is attacked: any number will do.
         options.bounds = Some(Bounds::uniform(f32::MIN, f32::MAX)?);
     }

@@ -251,7 +251,7 @@ fn values_out_of_range_are_told_with_their_flag() {
         ("--bounds 1,0", &["--bounds", "1,0"]),
         ("--bounds nan,1", &["--bounds", "NaN"]),
         ("--forwards 0", &["--forwards 0"]),
-        ("--label-column y", &["--label-column y", ".csv"]),
+        ("--label-column y", &["--label-column", ".csv"]),
         ("--per-sample-eps", &["--per-sample-eps", "`eps`"]),
         ("--shard 3/3", &["--shard", "3/3", "below N"]),
         ("--range 5", &["--range 5", "A..B"]),

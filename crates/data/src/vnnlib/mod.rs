@@ -1,7 +1,7 @@
 //! VNN-LIB 1.0: a property of a network as constraints on its inputs `X_i` and outputs `Y_j`.
 //!
 //! A file states what a *counterexample* is: an input within bounds whose outputs satisfy linear constraints, with
-//! `and` and `or` in any nesting. ReadFacts it gives that statement in disjunctive normal form: a list of [`Case`]s,
+//! `and` and `or` in any nesting. Reading it gives that statement in disjunctive normal form: a list of [`Case`]s,
 //! each an input box and a conjunction of `sum a_j Y_j <= b`. Whoever satisfies one case has satisfied the file.
 //!
 //! What is understood: `declare-const` and `declare-fun` of `X_i` and `Y_j` as `Real`; `assert` over `and`, `or`,

@@ -48,7 +48,7 @@ const PALETTE: u8 = 3;
 const GRAY_ALPHA: u8 = 4;
 const RGB_ALPHA: u8 = 6;
 
-fn chunk(bytes: &mut Vec<u8>, kind: &[u8; 4], body: &[u8]) {
+fn chunk(bytes: &mut Vec<u8>, kind: &[u8], body: &[u8]) {
     bytes.extend((body.len() as u32).to_be_bytes());
     let start = bytes.len();
     bytes.extend(kind);
@@ -58,7 +58,7 @@ fn chunk(bytes: &mut Vec<u8>, kind: &[u8; 4], body: &[u8]) {
     bytes.extend(crc.sum().to_be_bytes());
 }
 
-fn gray(pixels: &[u8; 4]) -> Vec<u8> {
+fn gray(pixels: &[u8]) -> Vec<u8> {
     png(2, 2, GRAY, 8, pixels)
 }
 
@@ -513,7 +513,7 @@ fn crafted_chunks() {
                     else {
                         break;
                     };
-                    chunk(&mut sound, body[..4].try_into().unwrap(), &body[4..]);
+                    chunk(&mut sound, &body[..4], &body[4..]);
                     rest = after.get(4..).unwrap_or_default();
                 }
                 folder.put("c/a.png", &sound);

@@ -164,7 +164,20 @@ fn table(field: &Field<'_>, sets: &[DataEntry]) -> Result<DataEntry, PolicyError
     };
     let stray = [
         ("meta", entry.meta.is_some()),
-        ("bounds", entry.bounds.is_some()),
+        (
+            "bounds",
+            entry.options.bounds.is_some() || !entry.options.array_bounds.is_empty(),
+        ),
+        ("units", entry.options.units.is_some()),
+        ("classes", entry.options.classes.is_some()),
+        ("arrays", entry.options.arrays.is_some()),
+        ("labels_file", entry.options.labels.is_some()),
+        ("label_column", entry.options.label_column.is_some()),
+        ("delimiter", entry.options.delimiter != Default::default()),
+        (
+            "resize, crop or color",
+            entry.options.images != Default::default(),
+        ),
         ("limit", entry.limit.is_some()),
         ("range", entry.range.is_some()),
         ("seed", entry.seed.is_some()),
@@ -305,7 +318,7 @@ fn score_bins(field: &Field<'_>) -> Result<usize, PolicyError> {
 }
 
 /// What stands between the cells of a CSV.
-fn delimiter(field: &Field<'_>) -> Result<Delimiter, PolicyError> {
+pub(super) fn delimiter(field: &Field<'_>) -> Result<Delimiter, PolicyError> {
     let text = field.string()?.parse();
     text.map_err(|e: DelimiterError| field.error(e.to_string()))
 }

@@ -1,10 +1,14 @@
 use std::ops::Range;
+use std::path::PathBuf;
+use std::str::FromStr;
 
+use proofmark_data::{Arrays, Classes, Color, Images, Options, Units};
 use proofmark_domain::Bounds;
 
+use super::audit_task::delimiter;
 use super::error::PolicyError;
 use super::file::Known;
-use super::reader::{Field, hint};
+use super::reader::{Field, Section, hint};
 
 /// Which data a check is about.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,8 +40,8 @@ pub struct DataEntry {
     pub sha256: Option<String>,
     /// A CSV file with further columns, relative to the policy.
     pub meta: Option<String>,
-    /// The values features may take, for float data that do not say so themselves.
-    pub bounds: Option<DataBounds>,
+    /// How it is read; a file of labels is relative to the policy.
+    pub options: Box<Options>,
     /// A seeded, class-stratified subset of this many samples.
     pub limit: Option<u64>,
     /// Rows as they stand, the last one not included.
@@ -48,18 +52,25 @@ pub struct DataEntry {
     pub(super) span: Range<usize>,
 }
 
-/// The bounds a policy states.
-#[derive(Debug, Clone, PartialEq)]
-pub enum DataBounds {
-    /// The same for every modality.
-    All(Bounds),
-    /// By modality name.
-    PerModality(Vec<(String, Bounds)>),
-}
-
 pub(super) fn entry(field: &Field<'_>, known: &Known<'_>) -> Result<DataEntry, PolicyError> {
     let s = field.section(&[
-        "name", "path", "sha256", "meta", "bounds", "limit", "range", "seed",
+        "name",
+        "path",
+        "sha256",
+        "meta",
+        "bounds",
+        "units",
+        "classes",
+        "arrays",
+        "labels_file",
+        "label_column",
+        "delimiter",
+        "resize",
+        "crop",
+        "color",
+        "limit",
+        "range",
+        "seed",
     ])?;
     let name = s.need("name")?;
     let text = name.text()?;
@@ -81,7 +92,7 @@ pub(super) fn entry(field: &Field<'_>, known: &Known<'_>) -> Result<DataEntry, P
         path: s.need("path")?.text()?,
         sha256: s.maybe("sha256", Field::sha256)?,
         meta: s.maybe("meta", Field::text)?,
-        bounds: s.maybe("bounds", bounds)?,
+        options: Box::new(options(&s)?),
         limit,
         range,
         seed: s.maybe("seed", |f| f.whole(0))?,
@@ -89,22 +100,72 @@ pub(super) fn entry(field: &Field<'_>, known: &Known<'_>) -> Result<DataEntry, P
     })
 }
 
-fn bounds(field: &Field<'_>) -> Result<DataBounds, PolicyError> {
+fn options(s: &Section<'_>) -> Result<Options, PolicyError> {
+    let mut options = Options {
+        units: s.maybe("units", |f| {
+            f.word(&[("raw", Units::Raw), ("scaled", Units::Scaled)])
+        })?,
+        classes: s.maybe("classes", classes)?,
+        arrays: s.maybe("arrays", |f| {
+            let names = strings(f)?;
+            Arrays::named(names).map_err(|e| f.error(e))
+        })?,
+        labels: s.maybe("labels_file", Field::text)?.map(PathBuf::from),
+        label_column: s.maybe("label_column", Field::text)?,
+        delimiter: s.maybe("delimiter", delimiter)?.unwrap_or_default(),
+        images: Images {
+            color: s.maybe("color", |f| {
+                f.word(&[("gray", Color::Gray), ("rgb", Color::Rgb)])
+            })?,
+            resize: s.maybe("resize", size)?,
+            crop: s.maybe("crop", size)?,
+        },
+        ..Options::default()
+    };
+    if let Some(field) = s.get("bounds") {
+        bounds(&field, &mut options)?;
+    }
+    Ok(options)
+}
+
+/// `"sorted"`, `"numeric"`, or a list of names, each with its index (`"cat=3"`) or none.
+fn classes(field: &Field<'_>) -> Result<Classes, PolicyError> {
     if field.node.get_ref().is_array() {
-        return Ok(DataBounds::All(pair(field)?));
+        return Classes::listed(strings(field)?).map_err(|e| field.error(e));
+    }
+    field.word(&[("sorted", ()), ("numeric", ())])?;
+    field.string()?.parse().map_err(|e: String| field.error(e))
+}
+
+/// `224`, `"224"` or `"240x320"`.
+fn size<T: FromStr<Err = String>>(field: &Field<'_>) -> Result<T, PolicyError> {
+    let text = match field.node.get_ref().as_str() {
+        Some(text) => text.to_owned(),
+        None => field.whole(1)?.to_string(),
+    };
+    text.parse().map_err(|e| field.error(e))
+}
+
+fn strings<'a>(field: &Field<'a>) -> Result<Vec<&'a str>, PolicyError> {
+    field.items()?.iter().map(Field::string).collect()
+}
+
+/// `[low, high]`, or such a pair by the array's name.
+fn bounds(field: &Field<'_>, options: &mut Options) -> Result<(), PolicyError> {
+    if field.node.get_ref().is_array() {
+        options.bounds = Some(pair(field)?);
+        return Ok(());
     }
     let section = field.open_section()?;
-    let mut all = Vec::new();
     for name in section.table.keys() {
         let name = name.get_ref().to_string();
         let bounds = pair(&section.need(&name)?)?;
-        all.push((name, bounds));
+        options.array_bounds.insert(name, bounds);
     }
-    if all.is_empty() {
-        Err(field.error("must not be empty"))
-    } else {
-        Ok(DataBounds::PerModality(all))
+    if options.array_bounds.is_empty() {
+        return Err(field.error("must not be empty"));
     }
+    Ok(())
 }
 
 fn pair(field: &Field<'_>) -> Result<Bounds, PolicyError> {

@@ -25,7 +25,7 @@ pub use attack_task::AttackTask;
 pub use attacks::AttackSpec;
 pub use audit_task::AuditTask;
 pub use check::{Check, CheckKind, Effect, Task};
-pub use data::{DataBounds, DataEntry, DataRef};
+pub use data::{DataEntry, DataRef};
 pub use error::PolicyError;
 pub use excuse::{Accept, Excuse, Waiver};
 pub use file::{Known, Limits, POLICY_SCHEMA, Policy};

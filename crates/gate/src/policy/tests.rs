@@ -115,7 +115,7 @@ fn every_field_arrives() {
         (p.data[0].range.clone(), p.data[0].seed, p.data[1].limit),
         (Some(0..500), Some(3), Some(200))
     );
-    assert!(matches!(&p.data[1].bounds, Some(DataBounds::PerModality(all)) if all.len() == 2));
+    assert_eq!(p.data[1].options.array_bounds.len(), 2);
 
     let jobs = p.plan();
     let tasks: Vec<&AttackTask> = jobs.iter().map(|j| attacked(&j.task)).collect();

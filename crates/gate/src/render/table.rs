@@ -1,7 +1,7 @@
 use std::fmt::Write as _;
 
 use proofmark_audit::render::text::{grid, plain};
-use proofmark_domain::{AttackSummary, FindingStatus, Interval, Report, Role, Verdict};
+use proofmark_domain::{AttackSummary, DataFacts, FindingStatus, Interval, Report, Role, Verdict};
 
 use super::Entry;
 use crate::GateReport;
@@ -90,9 +90,33 @@ fn gate(report: &GateReport, colour: bool) -> String {
     text
 }
 
+/// What the data's values are, a line per modality, and what was done to them.
+fn read_as(data: &DataFacts) -> String {
+    let mut text = String::new();
+    for (name, units) in &data.read_as.units {
+        // A single input has the model's name among the bounds.
+        let only = data
+            .bounds
+            .values()
+            .next()
+            .filter(|_| data.bounds.len() == 1);
+        let within = data.bounds.get(name).or(only);
+        let within = within.map_or_else(String::new, |b| format!(", within {b}"));
+        let _ = writeln!(text, "{}: {}{}", plain(name), plain(units), plain(&within));
+    }
+    if !data.read_as.transforms.is_empty() {
+        let _ = writeln!(
+            text,
+            "images: {}",
+            plain(&data.read_as.transforms.join(", "))
+        );
+    }
+    text
+}
+
 fn report(report: &Report, colour: bool) -> String {
     let mut text = format!(
-        "{} on {}: {} of {} samples, {}, seed {}\n\n",
+        "{} on {}: {} of {} samples, {}, seed {}\n",
         plain(&report.model.name),
         plain(&report.data.name),
         report.clean.n,
@@ -100,6 +124,8 @@ fn report(report: &Report, colour: bool) -> String {
         plain(&report.device),
         report.seed
     );
+    text.push_str(&read_as(&report.data));
+    text.push('\n');
     let header = [
         "attack",
         "threat",

@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use burn::tensor::Device;
-use proofmark_data::{DataError, Dataset, Options};
+use proofmark_data::{DataError, Dataset, Options, Rows, Selection};
 use proofmark_domain::{Epsilon, Norm, Seed};
 use proofmark_engine::Attack;
-use proofmark_gate::{AttackTask, Budgets, DataBounds, DataRef, ModelRef, Policy, ThreatSpec};
+use proofmark_gate::{AttackTask, Budgets, DataEntry, DataRef, ModelRef, Policy, ThreatSpec};
 use proofmark_model::GradientModel;
 use proofmark_onnx::{Layout, OnnxOptions};
 use serde_json::{Map, json};
@@ -28,6 +28,16 @@ pub(super) struct AttackCheck {
 }
 
 impl AttackCheck {
+    /// What there is to know of how its data were read.
+    pub(super) fn notes(&self) -> impl Iterator<Item = String> {
+        let name = &self.data.name;
+        self.data
+            .read_as
+            .notes
+            .iter()
+            .map(move |n| format!("{name}: {n}"))
+    }
+
     /// The run this check asks for.
     pub(super) fn plan(&self, batch: usize) -> RunPlan<'_> {
         let mut plan = RunPlan::new(
@@ -168,16 +178,6 @@ fn find_data(
             proofmark_data::open(name, &Options::default()).map_err(broken)?
         }
         DataRef::Entry(entry) => {
-            let bounds = match &entry.bounds {
-                None => None,
-                Some(DataBounds::All(b)) => Some(b.clone()),
-                Some(DataBounds::PerModality(_)) => {
-                    return Err(fault(RunError::Parameter(format!(
-                        "data `{}`: bounds by input are stated in the file itself (an array `bounds_NAME` of an npz)",
-                        entry.name
-                    ))));
-                }
-            };
             if entry.meta.is_some() {
                 return Err(fault(RunError::Parameter(format!(
                     "data `{}`: `meta` columns are not read by this version",
@@ -185,8 +185,9 @@ fn find_data(
                 ))));
             }
             let options = Options {
-                bounds,
-                ..Options::default()
+                labels: entry.options.labels.as_ref().map(|p| folder.join(p)),
+                select: selection(entry, task.limit, run),
+                ..(*entry.options).clone()
             };
             // A shipped set may be given another name, a limit, a range.
             let path = if proofmark_data::SHIPPED.contains(&entry.path.as_str()) {
@@ -195,11 +196,24 @@ fn find_data(
                 folder.join(&entry.path).display().to_string()
             };
             let mut data = proofmark_data::open(&path, &options).map_err(|e| match e {
-                DataError::NoBounds { array, .. } => policy
+                DataError::NoBounds { array, values, .. } => policy
                     .data_error(
                         entry,
                         format!(
-                            "`{array}` holds floating-point values and states no bounds; add `bounds = [0, 1]` to this [[data]], with the least and greatest value it may take"
+                            "`{array}` holds {values} and states no bounds; add `bounds = [0, 1]` to this [[data]], with the least and greatest value it may take"
+                        ),
+                    )
+                    .into(),
+                DataError::NoUnits {
+                    array,
+                    values,
+                    scale,
+                    ..
+                } => policy
+                    .data_error(
+                        entry,
+                        format!(
+                            "`{array}` holds {values}, and does not say what they are; add to this [[data]] `bounds = [LO, HI]` to keep features as they are, within these bounds, or `units = \"scaled\"` to divide them by {scale}, as pixels and sound are"
                         ),
                     )
                     .into(),
@@ -213,22 +227,34 @@ fn find_data(
                     expected: expected.clone(),
                 });
             }
-            let seed = Seed(entry.seed.unwrap_or(run.0));
-            if let Some(range) = &entry.range {
-                data = data
-                    .range(range.start as usize..range.end as usize)
-                    .map_err(broken)?;
-            } else if let Some(limit) = entry.limit {
-                data = data.limit(limit as usize, seed);
-            }
             data.name.clone_from(&entry.name);
             data
         }
     };
-    if let Some(limit) = task.limit {
+    let chosen = matches!(&task.data, DataRef::Entry(e) if e.range.is_none() && e.limit.is_none());
+    if let Some(limit) = task.limit.filter(|_| !chosen) {
         data = data.limit(limit as usize, run);
     }
     Ok(data)
+}
+
+/// The rows of an entry; those of the check where the entry takes all, so that no others are read.
+fn selection(entry: &DataEntry, limit: Option<u64>, run: Seed) -> Selection {
+    match (&entry.range, entry.limit, limit) {
+        (Some(range), ..) => Selection {
+            rows: Rows::Range(range.start as usize..range.end as usize),
+            ..Selection::default()
+        },
+        (None, Some(n), _) => Selection {
+            seed: Seed(entry.seed.unwrap_or(run.0)),
+            rows: Rows::Limit(n as usize),
+        },
+        (None, None, Some(n)) => Selection {
+            seed: run,
+            rows: Rows::Limit(n as usize),
+        },
+        (None, None, None) => Selection::default(),
+    }
 }
 
 fn threat(spec: &ThreatSpec) -> ThreatPlan {

@@ -3,7 +3,7 @@
 mod attack_check;
 mod audit_check;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -122,6 +122,15 @@ impl Gate {
     /// The checked policy.
     pub fn policy(&self) -> &Policy {
         &self.policy
+    }
+
+    /// What there is to know of how the checks' data were read, each once.
+    pub fn notes(&self) -> BTreeSet<String> {
+        let attacks = self.checks.iter().filter_map(|c| match &c.work {
+            Work::Attack(attack) => Some(attack.notes()),
+            Work::Audit(_) => None,
+        });
+        attacks.flatten().collect()
     }
 
     /// Takes out evidence that is not of this policy as it stands (another attack parameter, other samples, another

@@ -1,0 +1,323 @@
+//! Data sets as people have them: what is read, what is asked, and what is told.
+
+use std::io::Write as _;
+
+use flate2::write::ZlibEncoder;
+use flate2::{Compression, Crc};
+use proofmark::data::ndarray::{Array1, Array2, ArrayD};
+use proofmark::data::npz::{AnyArray, write};
+use proofmark_testkit::onnx::{FLOAT, OnnxWriter};
+use serde_json::Value;
+
+use crate::harness::{Folder, Ran, run};
+
+/// Class 1 where the one feature is above 50.5.
+fn above_half(folder: &Folder) -> String {
+    let model = OnnxWriter::new(17)
+        .input_of("x", FLOAT, "N,1")
+        .output_of("y", FLOAT, "N,2")
+        .constant("w", &[1, 2], &[0.0, 1.0])
+        .constant("b", &[2], &[50.5, 0.0])
+        .node("Gemm", &["x", "w", "b"], &["y"], &[]);
+    folder.put("above.onnx", &model.bytes())
+}
+
+fn npz(folder: &Folder, name: &str, arrays: &[(&str, AnyArray)]) -> String {
+    let path = folder.path(name);
+    let views: Vec<_> = arrays.iter().map(|(n, a)| (*n, a.view())).collect();
+    write(&path, &views).expect("written");
+    path.display().to_string()
+}
+
+fn column<T: Clone>(values: Vec<T>) -> ArrayD<T> {
+    let n = values.len();
+    Array2::from_shape_vec((n, 1), values)
+        .expect("n values")
+        .into_dyn()
+}
+
+fn labels(n: u8) -> Vec<i64> {
+    (0..n).map(|v| i64::from(v > 50)).collect()
+}
+
+fn attacked(folder: &Folder, model: &str, data: &str, more: &[&str]) -> (Ran, Value) {
+    let out = folder.path("report.json").display().to_string();
+    let mut arguments = vec![
+        "attack", model, "--data", data, "--attack", "fgsm", "--norm", "linf", "--eps", "1",
+        "--out", &out,
+    ];
+    arguments.extend(more);
+    let ran = run(&arguments);
+    let report =
+        std::fs::read(&out).map_or(Value::Null, |b| serde_json::from_slice(&b).expect("JSON"));
+    (ran, report)
+}
+
+#[track_caller]
+fn says(ran: &Ran, code: i32, words: &[&str]) {
+    assert_eq!(ran.code, code, "{}", ran.err);
+    for word in words {
+        assert!(ran.err.contains(word), "no `{word}` in: {}", ran.err);
+    }
+}
+
+/// A table of bytes or shorts divided by 255 or 32768 was right about half of the time, without a word.
+#[test]
+fn a_table_of_whole_numbers_is_asked_about_and_kept() {
+    let folder = Folder::new();
+    let model = above_half(&folder);
+    let y = || ("y", Array1::from(labels(100)).into_dyn().into());
+    let bytes: AnyArray = column((0..100_u8).collect()).into();
+    let shorts: AnyArray = column((0..100_i16).collect()).into();
+    for (name, array, dtype) in [("u1.npz", bytes, "uint8"), ("i2.npz", shorts, "int16")] {
+        let data = npz(&folder, name, &[("x", array), y()]);
+        let (ran, report) = attacked(&folder, &model, &data, &[]);
+        says(
+            &ran,
+            2,
+            &[dtype, "from 0 to 99", "--bounds LO,HI", "--units scaled"],
+        );
+        assert_eq!(report, Value::Null);
+        let bounds = ["--units", "raw", "--bounds", "0,100"];
+        for more in [&bounds[..], &bounds[2..]] {
+            let (ran, report) = attacked(&folder, &model, &data, more);
+            says(&ran, 0, &[&format!("x: {dtype} as stored")]);
+            assert_eq!(report["clean"]["correct"], 100, "{more:?}");
+            let units = &report["data"]["read_as"]["units"]["x"];
+            assert_eq!(*units, format!("{dtype} as stored"));
+            std::fs::remove_file(folder.path("report.json")).expect("there");
+        }
+        let infer = |more: &[&str]| {
+            let out = folder.path("out.npz").display().to_string();
+            run(&[&["infer", &model, "--data", &data, "--out", &out], more].concat())
+        };
+        says(
+            &infer(&[]),
+            2,
+            &["`x`", dtype, "--units raw", "--units scaled"],
+        );
+        says(
+            &infer(&["--units", "raw"]),
+            0,
+            &[&format!("{dtype} as stored")],
+        );
+        says(&infer(&["--units", "scaled"]), 0, &[&format!("{dtype} / ")]);
+    }
+    let data = folder.path("u1.npz").display().to_string();
+    let (ran, report) = attacked(&folder, &model, &data, &["--units", "raw"]);
+    says(&ran, 0, &["x: uint8 as stored, within [0.0,255.0]"]);
+    assert_eq!(report["clean"]["correct"], 100);
+    let (ran, _) = attacked(&folder, &model, &data, &["--units", "odd"]);
+    says(&ran, 2, &["--units", "raw or scaled"]);
+}
+
+#[test]
+fn what_was_chosen_is_told_and_reported() {
+    let folder = Folder::new();
+    let model = above_half(&folder);
+    let x: AnyArray = column((0..100_u8).map(f32::from).collect()).into();
+    let names = labels(100)
+        .into_iter()
+        .map(|l| ["low", "high"][l as usize].to_owned());
+    let names: ArrayD<String> = Array1::from_iter(names).into_dyn();
+    let data = npz(&folder, "a.npz", &[("x_test", x), ("y_test", names.into())]);
+    let bounds = ["--bounds", "0,100"];
+    let (ran, _) = attacked(&folder, &model, &data, &bounds);
+    says(&ran, 2, &["`low`", "--classes"]);
+    let (ran, report) = attacked(
+        &folder,
+        &model,
+        &data,
+        &[&bounds[..], &["--classes", "low,high"]].concat(),
+    );
+    says(
+        &ran,
+        0,
+        &["note: a.npz: inputs are `x_test`, labels are `y_test`"],
+    );
+    assert_eq!(report["clean"]["correct"], 100);
+    let reading = &report["data"]["read_as"];
+    assert_eq!(reading["classes"], serde_json::json!({"low": 0, "high": 1}));
+    assert_eq!(reading["class_order"], "stated");
+    assert_eq!(reading["notes"].as_array().map(Vec::len), Some(1));
+    // Sorted, `high` would be class 0: every label is wrong, as was asked.
+    let (_, report) = attacked(
+        &folder,
+        &model,
+        &data,
+        &[&bounds[..], &["--classes", "sorted"]].concat(),
+    );
+    assert_eq!(report["clean"]["correct"], 0);
+    let quiet = [&bounds[..], &["--classes", "low,high", "--quiet"]].concat();
+    assert_eq!(attacked(&folder, &model, &data, &quiet).0.err, "");
+    for (more, words) in [
+        (&["--classes", "a,a"][..], &["--classes", "named twice"][..]),
+        (&["--arrays", "x_test,"], &["--arrays", "INPUTS,LABELS"]),
+        (&["--arrays", "x_train"], &["no array `x_train`"]),
+        (&["--resize", "8"], &["--resize", "a folder of images"]),
+        (&["--label-column", "y"], &["--label-column", ".csv"]),
+        (
+            &["--bounds", "x_test=0,100", "--bounds", "z=0,1"],
+            &["no array `z`"],
+        ),
+        (&["--bounds", "0;1"], &["--bounds 0;1", "0,1"]),
+    ] {
+        let (ran, _) = attacked(
+            &folder,
+            &model,
+            &data,
+            &[&["--classes", "low,high"], more].concat(),
+        );
+        says(&ran, 2, words);
+    }
+}
+
+/// A grey PNG of 8 × 8 pixels.
+fn png(pixels: &[u8]) -> Vec<u8> {
+    let mut bytes = b"\x89PNG\r\n\x1a\n".to_vec();
+    let mut zlib = ZlibEncoder::new(Vec::new(), Compression::default());
+    for row in pixels.chunks(8) {
+        zlib.write_all(&[&[0], row].concat()).expect("written");
+    }
+    let chunks: [(&[u8], Vec<u8>); 3] = [
+        (b"IHDR", vec![0, 0, 0, 8, 0, 0, 0, 8, 8, 0, 0, 0, 0]),
+        (b"IDAT", zlib.finish().expect("finished")),
+        (b"IEND", Vec::new()),
+    ];
+    for (kind, body) in chunks {
+        bytes.extend((body.len() as u32).to_be_bytes());
+        let mut crc = Crc::new();
+        crc.update(&[kind, &body].concat());
+        bytes.extend([kind, &body, &crc.sum().to_be_bytes()].concat());
+    }
+    bytes
+}
+
+/// Sixty digits in a folder `pictures`, and as arrays.
+fn pictures(folder: &Folder) -> (Array2<u8>, Vec<usize>) {
+    let digits = proofmark::open("digits")
+        .expect("shipped")
+        .limit(60, Default::default());
+    let values = digits.modalities[0]
+        .values
+        .mapv(|v| (v * 255.0).round() as u8);
+    let labels = digits.labels.expect("labels");
+    for (i, (pixels, label)) in values.rows().into_iter().zip(&labels).enumerate() {
+        let class = folder.path(&format!("pictures/{label}"));
+        std::fs::create_dir_all(&class).expect("made");
+        let name = class.join(format!("{i:03}.png"));
+        std::fs::write(name, png(&pixels.to_vec())).expect("written");
+    }
+    (values, labels)
+}
+
+/// The same pixels in a folder, an .npz and two .npy files give the same figures.
+#[test]
+fn a_folder_of_images_is_the_set_it_holds() {
+    let folder = Folder::new();
+    let (values, labels) = pictures(&folder);
+    let shape = [60, 1, 8, 8];
+    let x: AnyArray = values
+        .into_dyn()
+        .into_shape_with_order(&shape[..])
+        .expect("60 images")
+        .into();
+    let y: AnyArray = Array1::from_iter(labels.iter().map(|l| *l as f32))
+        .into_dyn()
+        .into();
+    let archive = npz(
+        &folder,
+        "a.npz",
+        &[("images", x.clone()), ("labels", y.clone())],
+    );
+    for (name, array) in [("x_test", x), ("y_test", y)] {
+        let single = npz(&folder, "b.npz", &[(name, array)]);
+        let bytes = std::fs::read(&single).expect("there");
+        // The one entry of the archive is stored: from the magic to the directory.
+        let start = bytes
+            .windows(6)
+            .position(|w| w == b"\x93NUMPY")
+            .expect("an array");
+        let end = bytes
+            .windows(4)
+            .position(|w| w == b"PK\x01\x02")
+            .expect("a directory");
+        folder.put(&format!("{name}.npy"), &bytes[start..end]);
+    }
+    let images = folder.path("pictures").display().to_string();
+    let single = folder.path("x_test.npy").display().to_string();
+    let figures = [images.as_str(), &archive, &single].map(|set| {
+        let out = folder.path("report.json").display().to_string();
+        let ran = run(&[
+            "attack",
+            "digits-robust",
+            "--data",
+            set,
+            "--attack",
+            "fgsm",
+            "--norm",
+            "linf",
+            "--eps",
+            "0.1",
+            "--out",
+            &out,
+        ]);
+        says(&ran, 0, &["uint8 / 255, within [0.0,1.0]"]);
+        let report: Value =
+            serde_json::from_slice(&std::fs::read(&out).expect("a report")).expect("JSON");
+        (
+            report["clean"]["correct"].clone(),
+            report["attacks"][0]["correct"].clone(),
+        )
+    });
+    assert_eq!(figures[0], figures[1]);
+    assert_eq!(figures[1], figures[2]);
+    assert!(figures[0].0.as_u64() > Some(50), "{figures:?}");
+}
+
+#[test]
+fn a_policy_reads_what_attack_reads() {
+    let folder = Folder::new();
+    pictures(&folder);
+    let policy = r#"schema = "proofmark/policy/1"
+[[data]]
+name = "mine"
+path = "pictures"
+classes = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]
+crop = "8x8"
+color = "gray"
+
+[[check]]
+id = "clean"
+kind = "clean"
+model = "digits-robust"
+data = "mine"
+limit = 30
+require = "accuracy >= 0.7"
+"#;
+    folder.put("pictures/notes.txt", b"words");
+    let ran = run(&["gate", &folder.put("policy.toml", policy.as_bytes())]);
+    says(
+        &ran,
+        0,
+        &[
+            "note: mine: no images, passed over: notes.txt",
+            "verdict: pass",
+        ],
+    );
+    for (field, words) in [
+        ("units = \"odd\"", &["odd", "raw, scaled"][..]),
+        ("classes = [\"a\", \"a\"]", &["named twice"]),
+        ("classes = \"any\"", &["any", "sorted, numeric"]),
+        ("arrays = [\"x\", \"y\", \"z\"]", &["INPUTS,LABELS"]),
+        ("arrays = [\"x\"]", &["--arrays", "an .npz file"]),
+        ("crop = 0", &["at least 1"]),
+        ("resize = \"4x\"", &["4x", "N or HxW"]),
+    ] {
+        let start = policy.find("classes").expect("a line");
+        let end = policy.find("color").expect("a line");
+        let wrong = format!("{}{field}\n{}", &policy[..start], &policy[end..]);
+        let ran = run(&["gate", &folder.put("wrong.toml", wrong.as_bytes())]);
+        says(&ran, 2, words);
+    }
+}

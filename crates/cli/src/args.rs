@@ -123,8 +123,9 @@ pub(crate) enum InspectFormat {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Arrays are named as the model's inputs and outputs; a model with one input also takes `x`, or the only array. float64 is
-converted to float32, and int32 and int64 to each other where they fit; any other type must be the model's. A model
-exported for one row takes any number of them. Arrays of another shape than the model's are read as `attack` reads them:
+converted to float32, int32 and int64 to each other where they fit, and whole numbers to floating-point as --units says
+(images of uint8 are divided by 255 unasked); any other type must be the model's. A model exported
+for one row takes any number of them. Arrays of another shape than the model's are read as `attack` reads them:
 axes of length 1 come and go, flat rows take a shape, images are turned to the layout that is declared or stated.
 
 Examples:

@@ -112,7 +112,7 @@ fn typed(
         return Ok((given, None));
     };
     if to.is_float() && !from.is_float() && !matches!(array, AnyArray::Text(_)) {
-        let (values, note) = in_units(array, units)?;
+        let (values, note) = in_units(array, to, units)?;
         let values = Array::try_new(array.shape(), values)?;
         return Ok((values.cast(to)?, Some(format!("{note}, as {to}"))));
     }
@@ -136,7 +136,11 @@ fn typed(
 }
 
 /// Whole numbers and booleans as a floating-point input takes them, by the rules of data sets, and which rule it was.
-fn in_units(array: &AnyArray, units: Option<Units>) -> Result<(Vec<f32>, String), String> {
+fn in_units(
+    array: &AnyArray,
+    to: DType,
+    units: Option<Units>,
+) -> Result<(Vec<f32>, String), String> {
     macro_rules! values {
         ($a:expr, $to:expr) => {
             $a.iter().map($to).collect::<Vec<f32>>()
@@ -166,7 +170,7 @@ fn in_units(array: &AnyArray, units: Option<Units>) -> Result<(Vec<f32>, String)
                 format!(", `--units scaled` to divide them by {s}")
             });
             Err(format!(
-                "is {dtype}, and the input floating-point; add `--units raw` to keep the numbers as they are{scaled}"
+                "is {dtype}, and the input {to}; add `--units raw` to keep the numbers as they are{scaled}"
             ))
         }
         (Some(Units::Scaled), None) => Err(format!(

@@ -36,7 +36,7 @@ fn an_open_quote_is_an_error_with_its_line() {
         "{}",
         ran.err
     );
-    assert!(ran.err.contains("(500 lines)"), "{}", ran.err);
+    assert!(ran.err.contains("(501 lines)"), "{}", ran.err);
     // The same reader serves attacks.
     let set = folder.put("x.csv", b"a,b,y\n0,0,1\n0,\"0,1\n");
     let ran = attack(&set, &["--bounds", "0,1"]);

@@ -194,7 +194,10 @@ fn evidence_is_judged_again_by_another_tolerance() {
     let other = kept.put(
         "other.toml",
         POLICY
-            .replace("decision = \"approved\"", "decision = \"repaid\"")
+            .replace(
+                "decision = \"approved\"\nlabel = \"repaid\"",
+                "decision = \"repaid\"\nlabel = \"approved\"",
+            )
             .as_bytes(),
     );
     assert_eq!(judged(&[&other, "--from-evidence", &out]).0, 2);

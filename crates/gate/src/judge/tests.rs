@@ -501,7 +501,7 @@ proptest! {
 
 #[test]
 fn one_requirement_of_a_check_is_waived_alone() {
-    let require = "robust_accuracy >= 0.7, clean_accuracy >= 0.9999";
+    let require = "robust_accuracy >= 0.7, accuracy >= 0.9999";
     let waived = |requirement: &str| {
         let waiver = format!(
             "[[waiver]]\nfinding = \"linf/requirement-missed\"\nrequirement = \"{requirement}\"\nreason = \"r\"\nowner = \"o\"\nexpires = 2026-06-15"
@@ -522,7 +522,7 @@ fn one_requirement_of_a_check_is_waived_alone() {
         .iter()
         .filter(|f| !f.message.starts_with("robust_accuracy"));
     assert!(others.clone().count() > 0 && others.clone().all(|f| f.waived_by.is_none()));
-    let gate = waived("clean_accuracy >= 0.9999");
+    let gate = waived("accuracy >= 0.9999");
     assert_eq!(gate.verdict, Verdict::Fail);
 }
 

@@ -32,7 +32,7 @@ fn wrong_types_and_ranks_are_named() {
     let (pixels, labels) = (zeros::<f32>(&[2, 64]), zeros::<i64>(&[2]));
     let bounds = ArrayD::from_shape_vec(vec![2], vec![0.0_f32, 1.0]).expect("a shape");
     let flat = zeros::<f32>(&[128]);
-    let (floats, table) = (zeros::<f32>(&[2]), zeros::<i64>(&[2, 1]));
+    let (floats, table) = (zeros::<f32>(&[2]) + 0.5, zeros::<i64>(&[2, 3]));
     let below = ArrayD::from_shape_vec(vec![2], vec![0_i64, -1]).expect("a shape");
     let (x, y) = (NpzArray::F32(pixels.view()), NpzArray::I64(labels.view()));
     let cases: [(&str, Arrays<'_>, &[&str]); 6] = [
@@ -44,12 +44,12 @@ fn wrong_types_and_ranks_are_named() {
         (
             "floats.npz",
             vec![("x", x.clone()), ("y", NpzArray::F32(floats.view()))],
-            &["floats.npz", "`y`", "<f4", "integers"],
+            &["floats.npz", "`y`", "row 0", "0.5", "a whole number"],
         ),
         (
             "table.npz",
             vec![("x", x.clone()), ("y", NpzArray::I64(table.view()))],
-            &["table.npz", "`y`", "[2, 1]", "[n]"],
+            &["table.npz", "`y`", "row 0", "one-hot", "[n]"],
         ),
         (
             "below.npz",

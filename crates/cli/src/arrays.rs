@@ -146,6 +146,18 @@ fn in_units(
             $a.iter().map($to).collect::<Vec<f32>>()
         };
     }
+    macro_rules! exact {
+        ($a:expr) => {{
+            let values = values!($a, |v| *v as f32);
+            let rounded = $a.iter().zip(&values).find(|(v, x)| **x as i128 != i128::from(**v));
+            if let Some((v, _)) = rounded {
+                return Err(format!(
+                    "holds {v}; expected whole numbers that a 32-bit float holds exactly, as it does all up to 16777216"
+                ));
+            }
+            values
+        }};
+    }
     let dtype = array.dtype();
     let (values, scale) = match array {
         AnyArray::U8(a) => (values!(a, |v| f32::from(*v)), Some(255.0)),
@@ -153,10 +165,10 @@ fn in_units(
         AnyArray::I16(a) => (values!(a, |v| f32::from(*v)), Some(32_768.0)),
         AnyArray::Bool(a) => (values!(a, |v| f32::from(u8::from(*v))), None),
         AnyArray::I8(a) => (values!(a, |v| f32::from(*v)), None),
-        AnyArray::I32(a) => (values!(a, |v| *v as f32), None),
-        AnyArray::I64(a) => (values!(a, |v| *v as f32), None),
-        AnyArray::U32(a) => (values!(a, |v| *v as f32), None),
-        AnyArray::U64(a) => (values!(a, |v| *v as f32), None),
+        AnyArray::I32(a) => (exact!(a), None),
+        AnyArray::I64(a) => (exact!(a), None),
+        AnyArray::U32(a) => (exact!(a), None),
+        AnyArray::U64(a) => (exact!(a), None),
         _ => return Err(format!("is {dtype}; expected numbers")),
     };
     let pixels = matches!(array, AnyArray::U8(a) if a.ndim() > 2);

@@ -27,6 +27,14 @@ impl Column {
         let mut values = array
             .numbers()
             .ok_or_else(|| array.wrong_dtype("numbers or booleans"))?;
+        if let Some((at, whole)) = array.rounded(&values) {
+            let features = meaning.shape.iter().product::<usize>().max(1);
+            return Err(array.wrong_value(
+                format!("row {}, feature {}", at / features, at % features),
+                whole,
+                "whole numbers that a 32-bit float holds exactly, as it does all up to 16777216; store the array as float32 to accept the rounding",
+            ));
+        }
         let bounds = meaning.bounds(array, units, &values, stated, also)?;
         if let Some(divisor) = meaning.divisor {
             for value in &mut values {

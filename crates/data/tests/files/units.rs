@@ -239,3 +239,26 @@ fn the_same_rules_hold_in_other_files() {
         0.2
     );
 }
+
+/// Ids and masks of 64 bits must not become their neighbours.
+#[test]
+fn a_whole_number_that_single_precision_rounds_is_refused() {
+    let open = |v: i64| {
+        let file = x("<i8", "(2, 1)", &i64s(&[0, v]));
+        open_as("a.npz", &file, &both(Units::Raw, -1e13, 1e13))
+    };
+    for kept in [16_777_215, 16_777_216, 16_777_218, -16_777_216, 1 << 40] {
+        assert_eq!(
+            open(kept).unwrap().modalities[0].values[[1, 0]],
+            kept as f32
+        );
+    }
+    for lost in [16_777_217, -16_777_217, (1 << 40) + 1] {
+        let error = open(lost).unwrap_err().to_string();
+        let place = format!("row 1, feature 0: {lost};");
+        assert!(
+            error.contains(&place) && error.contains("16777216"),
+            "{error}"
+        );
+    }
+}

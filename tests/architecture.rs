@@ -130,20 +130,35 @@ fn running_and_testing_share_one_build_of_burn() {
             .map(|l| l.replace(" (*)", "").replace(" (proc-macro)", ""))
             .collect()
     };
-    let run = set(&["-p", "proofmark-cli", "-e", "normal,build"]);
-    let test = set(&["--workspace", "-e", "normal,build,dev"]);
     let name = |l: &String| l.split_whitespace().take(2).collect::<Vec<_>>().join(" ");
-    let under_burn: BTreeSet<String> = set(&["-p", "proofmark-engine", "-e", "normal,build"])
+    let under_burn: BTreeSet<String> = set(&["-p", "burn", "-e", "normal,build"])
         .iter()
         .map(name)
         .collect();
-    let differ: Vec<&String> = run
-        .iter()
-        .filter(|l| under_burn.contains(&name(l)) && !test.contains(*l))
-        .collect();
+    let whole = set(&["--workspace", "-e", "normal,build,dev"]);
+    let mut differ = Vec::new();
+    for (package, edges) in [
+        ("proofmark-cli", "normal,build"),
+        ("proofmark-cli", "normal,build,dev"),
+        ("proofmark-threat", "normal,build,dev"),
+        ("proofmark-model", "normal,build,dev"),
+        ("proofmark-engine", "normal,build,dev"),
+        ("proofmark-attacks", "normal,build,dev"),
+        ("proofmark-onnx", "normal,build,dev"),
+        ("proofmark", "normal,build,dev"),
+    ] {
+        let alone = set(&["-p", package, "-e", edges]);
+        let other = |l: &&String| under_burn.contains(&name(l)) && !whole.contains(*l);
+        differ.extend(
+            alone
+                .iter()
+                .filter(other)
+                .map(|l| format!("{package}: {l}")),
+        );
+    }
     assert!(
         differ.is_empty(),
-        "other features when run than when tested: {differ:#?}"
+        "other features by itself than in the whole workspace: {differ:#?}"
     );
 }
 

@@ -161,7 +161,7 @@ pub struct CleanSummary {
     pub correct: usize,
     /// Samples in all.
     pub n: usize,
-    /// Samples whose scores were not finite: neither right nor wrong.
+    /// Samples whose scores decided nothing (NaN, or no finite highest): neither right nor wrong.
     pub invalid: usize,
     /// `correct / n`.
     pub accuracy: f64,
@@ -408,7 +408,7 @@ pub enum RunStatus {
     Robust,
     /// Broken by a point that was re-measured: inside bounds and budget, and misclassified.
     Broken,
-    /// Non-finite scores or gradients: neither broken nor robust.
+    /// No decision (NaN, or no finite highest score) or gradients that are not finite: neither broken nor robust.
     Invalid,
     /// Not attacked: already wrong without attack.
     Misclassified,
@@ -448,7 +448,7 @@ pub enum Observation {
     ZeroGradient,
     /// A gradient held NaN or infinity.
     NonFiniteGradient,
-    /// The scores held NaN or infinity, or the decision was for a class that does not exist.
+    /// The scores held NaN or had no finite maximum, or the decision was for a class that does not exist.
     NonFiniteScores,
     /// The same input gave other scores the second time.
     OutputChanged,
@@ -472,7 +472,7 @@ pub struct SampleRecord {
     /// The class it was to be taken for; absent unless the run was targeted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<usize>,
-    /// The prediction without attack; absent if the scores were not finite, or the run was stopped before it was asked.
+    /// The prediction without attack; absent if the scores decided nothing, or the run was stopped before it was asked.
     pub clean_pred: Option<usize>,
     /// The prediction under the worst case: on the adversarial if broken, else the clean one.
     pub adv_pred: Option<usize>,

@@ -47,12 +47,14 @@ pub enum Goal {
 }
 
 /// A model's decision on one row of scores: the class with the highest score, on ties the lowest such class; `None`
-/// if any score is not finite.
+/// if any score is NaN or the highest is not finite.
+///
+/// A score of −∞ is a class that cannot be: masked out, or the logarithm of a probability of 0.
 ///
 /// This is the one rule by which anything here decides: clean predictions, attacks (on the device through
 /// [`Focus::beaten`]), and the judge.
 pub fn predict(scores: &[f32]) -> Option<usize> {
-    if scores.iter().any(|s| !s.is_finite()) {
+    if scores.iter().any(|s| s.is_nan()) {
         return None;
     }
     let mut best = 0;
@@ -61,13 +63,18 @@ pub fn predict(scores: &[f32]) -> Option<usize> {
             best = i;
         }
     }
-    Some(best)
+    scores.get(best)?.is_finite().then_some(best)
 }
 
-/// Which rows of an answer decide, on the device, `[q]`: finite scores, or one of the model's classes.
+/// Which rows of an answer decide, on the device, `[q]`: scores of which [`predict`] makes a decision, or one of the
+/// model's classes.
 pub(crate) fn decided(output: &Output, classes: usize) -> Tensor<1, Bool> {
     match output {
-        Output::Scores(scores) => scores.clone().is_finite().all_dim(1).squeeze_dim::<1>(1),
+        Output::Scores(scores) => {
+            let highest = scores.clone().max_dim(1).is_finite();
+            let known = scores.clone().is_nan().any_dim(1).bool_not();
+            highest.bool_and(known).squeeze_dim::<1>(1)
+        }
         Output::Labels(labels) => labels
             .clone()
             .greater_equal_scalar(0)
@@ -85,7 +92,7 @@ impl Goal {
 }
 
 impl Criterion for Goal {
-    /// Nothing that is not finite succeeds.
+    /// Without a decision nothing succeeds.
     fn met_by(&self, scores: &[f32], label: usize, target: Option<usize>) -> bool {
         predict(scores).is_some_and(|class| self.met_by_decision(class, label, target))
     }
@@ -145,6 +152,26 @@ mod tests {
         assert!(!t.met_by(&[0.0, 3.0, 3.0], 0, Some(2)));
         assert_eq!(predict(&[1.0, 1.0]), Some(0));
         assert_eq!(predict(&[1.0, f32::NAN]), None);
+    }
+
+    /// Every row of three scores out of five, the infinite ones and NaN included: host and device agree on which decide.
+    #[test]
+    fn minus_infinity_is_a_class_that_cannot_be() {
+        let inf = f32::INFINITY;
+        assert_eq!(predict(&[-inf, 1.0, -inf]), Some(1));
+        for none in [[-inf, -inf], [inf, 0.0], [f32::NAN, -inf]] {
+            assert_eq!(predict(&none), None, "{none:?}");
+        }
+        let values = [f32::NAN, -inf, 0.0, 1.0, inf];
+        let rows: Vec<[f32; 3]> = (0..125)
+            .map(|i| [i / 25, i / 5 % 5, i % 5].map(|v: usize| values[v]))
+            .collect();
+        let flat: Vec<f32> = rows.iter().flatten().copied().collect();
+        let scores = Tensor::<2>::from_data(TensorData::new(flat, [125, 3]), &Device::flex());
+        let on_device = proofmark_threat::host(&decided(&Output::Scores(scores), 3).float());
+        for (row, decides) in rows.iter().zip(on_device) {
+            assert_eq!(decides > 0.5, predict(row).is_some(), "{row:?}");
+        }
     }
 
     /// Every row of three scores out of {0, 1, 2} with every label and target: device and host say the same.

@@ -19,7 +19,7 @@ pub struct Clean {
     pub row: usize,
     /// Its scores.
     pub scores: Vec<f32>,
-    /// The class that wins; `None` if the scores are not finite.
+    /// The class that wins; `None` if none does ([`predict`]).
     pub pred: Option<usize>,
     /// What was seen that trust rules count, sorted.
     pub observed: Vec<Observation>,
@@ -111,8 +111,10 @@ fn observe(row: usize, first: &[f32], second: &[f32], tracked: &[f32]) -> Clean 
 
 fn differ(a: &[f32], b: &[f32]) -> bool {
     let norm = |v: &mut dyn Iterator<Item = f32>| v.map(|x| x * x).sum::<f32>().sqrt();
-    let apart = norm(&mut a.iter().zip(b).map(|(x, y)| x - y));
-    let allowed = SAME * norm(&mut a.iter().copied()).max(f32::MIN_POSITIVE);
+    // Equal infinities are equal, and their difference is NaN.
+    let apart = norm(&mut a.iter().zip(b).filter(|(x, y)| x != y).map(|(x, y)| x - y));
+    let finite = &mut a.iter().copied().filter(|x| x.is_finite());
+    let allowed = SAME * norm(finite).max(f32::MIN_POSITIVE);
     // A NaN is a difference.
     apart.is_nan() || apart > allowed
 }

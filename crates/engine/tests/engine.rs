@@ -8,7 +8,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use proofmark_domain::{Epsilon, Norm, Observation, RunStatus};
 use proofmark_engine::{
     Aim, Checkpoint, EngineError, Event, Focus, Job, Loss, Observer, Oracle, Outcomes, Rows,
-    Samples, Silent, Stepper, resume, run,
+    Samples, Silent, Stepper, preflight, resume, run,
 };
 use proofmark_model::{
     BurnModel, DecisionModel, GradientModel, ModelError, Network, Output, Query, ScoreModel,
@@ -620,6 +620,63 @@ fn a_row_with_non_finite_scores_is_invalid_and_spoils_no_other() {
             assert_eq!(o.status, c.status);
         }
     }
+}
+
+/// Its last class has the same score everywhere: one that it can never win with.
+struct WithoutTheLast(BurnModel, f32);
+
+impl Network for WithoutTheLast {
+    fn signature(&self) -> &Signature {
+        DecisionModel::signature(&self.0)
+    }
+
+    fn forward(&self, query: &Query) -> Result<Tensor<2>, ModelError> {
+        let scores = self.0.forward(query)?;
+        let [n, classes] = scores.dims();
+        let masked = Tensor::<2>::full([n, 1], self.1, &scores.device());
+        Ok(Tensor::cat(
+            vec![scores.slice([0..n, 0..classes - 1]), masked],
+            1,
+        ))
+    }
+}
+
+#[test]
+fn a_class_infinitely_far_behind_is_one_far_behind() {
+    let mut case = case(4, 40, 6);
+    // The label is what is right, and never the class that cannot be.
+    for i in 0..40 {
+        let row: Vec<&[f32]> = case.samples.sample(i);
+        let scores = case.linear.scores(&row);
+        case.samples.labels[i] = (0..3)
+            .max_by(|a, b| scores[*a].total_cmp(&scores[*b]))
+            .unwrap();
+    }
+    let threat = case.threat(Norm::Linf, 0.02);
+    let job = case.job(&threat);
+    let far = WithoutTheLast(case.model(), -1e6);
+    let endless = WithoutTheLast(case.model(), f32::NEG_INFINITY);
+    for (a, b) in preflight(&far, &job)
+        .unwrap()
+        .iter()
+        .zip(preflight(&endless, &job).unwrap())
+    {
+        assert_eq!((a.pred, &a.observed), (b.pred, &b.observed));
+        assert!(a.pred.is_some());
+    }
+    let of = |model: &WithoutTheLast| {
+        [
+            run(model, &CLIMB, &job).unwrap(),
+            run(model, &RandomSearch, &job).unwrap(),
+        ]
+        .map(|outcomes| results(&outcomes))
+    };
+    assert_eq!(of(&far), of(&endless));
+    let outcomes = run(&endless, &CLIMB, &job).unwrap();
+    let n = (outcomes.rows.iter())
+        .filter(|o| o.status == RunStatus::Broken)
+        .count();
+    assert!((1..40).contains(&n), "{n}");
 }
 
 /// Says another class exactly once per point set: what a random model does to an attack.

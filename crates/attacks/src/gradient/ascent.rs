@@ -32,7 +32,11 @@ pub enum Length {
     Constant(f64),
     /// All the same, this many data units of the leading modality.
     Absolute(f64),
-    /// From this share of epsilon in equal parts down to 0, which the step after the last would have.
+    /// From this share of epsilon with the square of what is left of the steps, towards 0.
+    ///
+    /// In Linf every third try wanders instead: constant steps of epsilon along the sign of the gradient and some
+    /// noise ([`Jitter`](update::Jitter)), from corner to corner of the ball near the one that the gradient points at.
+    /// Where scores are rounded or gradients approximate, what breaks a sample is often a neighbour of that corner.
     Falling(f64),
 }
 
@@ -42,7 +46,10 @@ impl Length {
     ///
     /// Steps of `eps / steps` or `2.5 eps / steps`, as Linf attacks are described with, add up to enough only
     /// where every feature moves by all of them.
-    pub const DEFAULT: Self = Self::Falling(2.0);
+    pub const DEFAULT: Self = Self::Falling(4.0);
+
+    /// The steps of a try that wanders, as a share of epsilon.
+    pub const WANDERING: f64 = 1.0;
 
     /// The given absolute length, else the default.
     pub(crate) fn given(step_size: Option<f64>) -> Self {
@@ -50,12 +57,14 @@ impl Length {
     }
 
     /// The length of step `k` of `steps` as a share of `eps`, the leading modality's epsilon.
-    fn share(self, k: u64, steps: u32, eps: f64) -> f64 {
+    fn share(self, k: u64, steps: u32, eps: f64, wandering: bool) -> f64 {
+        let steps = f64::from(steps);
         match self {
             Self::Constant(share) => share,
             Self::Absolute(units) if eps > 0.0 => units / eps,
             Self::Absolute(_) => 0.0,
-            Self::Falling(first) => first * (1.0 - k as f64 / f64::from(steps)),
+            Self::Falling(_) if wandering => Self::WANDERING,
+            Self::Falling(first) => first * (1.0 - k as f64 / steps).powi(2),
         }
     }
 }
@@ -128,10 +137,18 @@ impl Ascent {
         }
     }
 
+    /// Whether this try wanders among corners ([`Length::Falling`]).
+    fn wanders(&self, rows: &Rows) -> bool {
+        matches!(self.length, Length::Falling(_))
+            && rows.restart() % 3 == 2
+            && rows.region().norms().all(|n| n == Norm::Linf)
+    }
+
     fn step_of(&self, rows: &Rows) -> Step {
         let eps = rows.region().leading_eps();
+        let wandering = self.wanders(rows);
         let size = (rows.steps().iter().zip(eps))
-            .map(|(k, eps)| self.length.share(*k, self.steps, eps) as f32)
+            .map(|(k, eps)| self.length.share(*k, self.steps, eps, wandering) as f32)
             .collect();
         let spread = rows
             .steps()
@@ -196,7 +213,10 @@ impl<M: GradientModel + ?Sized> Stepper<M> for Ascent {
         state: &mut State,
     ) -> Result<(), EngineError> {
         let answer = oracle.gradient(rows, &state.x, self.loss.as_ref())?;
-        let direction = update::apply(&self.updates, answer.gradient, &mut state.memory, rows);
+        let mut direction = update::apply(&self.updates, answer.gradient, &mut state.memory, rows);
+        if self.wanders(rows) {
+            direction = update::JITTER.apply(direction, &mut [], rows);
+        }
         let step = self.step_of(rows);
         let region = rows.region();
         state.x = if self.plain {
@@ -222,7 +242,10 @@ impl Attack for Ascent {
     }
 
     fn step_sizes(&self, threat: &ThreatRecord) -> Vec<StepRecord> {
-        let share = |k: u32| self.length.share(u64::from(k), self.steps, threat.eps);
+        let share = |k: u32| {
+            self.length
+                .share(u64::from(k), self.steps, threat.eps, false)
+        };
         let moving = threat.budgets.iter().filter(|b| b.eps > 0.0);
         moving
             .map(|b| StepRecord {

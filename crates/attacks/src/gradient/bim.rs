@@ -5,7 +5,7 @@
 //! seed.
 //!
 //! # Maths
-//! `x₀ = x`, `x_{k+1} = P(x_k + α_k u(∇ℓ(x_k)))`, `α_k = 2 ε (1 − k / steps)` unless a constant is given; `u` is the
+//! `x₀ = x`, `x_{k+1} = P(x_k + α_k u(∇ℓ(x_k)))`, `α_k = 4 ε (1 − k / steps)²` unless a constant is given; `u` is the
 //! steepest direction inside the bounds, as in FGSM.
 //!
 //! # Reference
@@ -42,7 +42,7 @@ pub struct Config {
     /// Steps, 1 or more; 10.
     pub steps: u32,
     /// Constant step length in data units (of the first modality that may change), above 0; without it steps
-    /// fall from 2·eps to 2·eps/steps.
+    /// fall with the square, from 4·eps to 4·eps/steps².
     pub step_size: Option<f64>,
     /// Loss: `ce`, `margin` or `dlr`; `ce`.
     pub loss: LossKind,
@@ -60,7 +60,7 @@ impl Default for Config {
 
 const META: Meta = Meta {
     id: "bim",
-    version: 2,
+    version: 3,
     summary: "basic iterative method: shrinking steps from the clean sample",
     role: Role::Attack,
     needs: Needs::Gradients,

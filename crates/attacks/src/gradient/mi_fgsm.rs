@@ -5,7 +5,7 @@
 //! the points transfer better to other models.
 //!
 //! # Maths
-//! `m_{k+1} = μ m_k + ∇ℓ(x_k) / |∇ℓ(x_k)|_1`, `x_{k+1} = P(x_k + α_k u(m_{k+1}))`, `α_k = 2 ε (1 − k / steps)`
+//! `m_{k+1} = μ m_k + ∇ℓ(x_k) / |∇ℓ(x_k)|_1`, `x_{k+1} = P(x_k + α_k u(m_{k+1}))`, `α_k = 4 ε (1 − k / steps)²`
 //! unless a constant is given; `u` is the steepest direction inside the bounds, as in FGSM.
 //!
 //! # Reference
@@ -46,7 +46,7 @@ pub struct Config {
     /// Decay of the momentum, 0 or more; 1.
     pub decay: f32,
     /// Constant step length in data units (of the first modality that may change), above 0; without it steps
-    /// fall from 2·eps to 2·eps/steps.
+    /// fall with the square, from 4·eps to 4·eps/steps².
     pub step_size: Option<f64>,
     /// Loss: `ce`, `margin` or `dlr`; `ce`.
     pub loss: LossKind,
@@ -65,7 +65,7 @@ impl Default for Config {
 
 const META: Meta = Meta {
     id: "mi-fgsm",
-    version: 2,
+    version: 3,
     summary: "momentum iterative FGSM",
     role: Role::Attack,
     needs: Needs::Gradients,

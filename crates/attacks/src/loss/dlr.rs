@@ -10,8 +10,8 @@ use super::Margin;
 /// `-(z_y - z_t) / (z_p1 - (z_p3 + z_p4) / 2 + 1e-12)`, with `p1, p2, …` the classes by falling score.
 ///
 /// Source: Croce and Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse
-/// parameter-free attacks", 2020, eq. 6 and 8. Divergence: it needs 3 classes (4 when targeted); with fewer it
-/// is the [`Margin`], where the reference code fails.
+/// parameter-free attacks", 2020, eq. 6 and 8. Divergence: it needs 3 classes (4 when targeted); with fewer, also where
+/// only fewer have a finite score, it is the [`Margin`], where the reference code fails or divides by infinity.
 #[derive(Debug, Clone, Copy)]
 pub struct Dlr;
 
@@ -28,16 +28,18 @@ impl Loss for Dlr {
             let at = order.clone().slice([0..scores.dims()[0], k..k + 1]);
             scores.clone().gather(1, at).squeeze_dim::<1>(1)
         };
-        match focus.target() {
-            None => {
-                let scale = ranked(0) - ranked(2) + 1e-12;
-                Focus::margin(scores, focus.label()).neg() / scale
-            }
-            Some(target) => {
-                let scale = ranked(0) - (ranked(2) + ranked(3)) * 0.5 + 1e-12;
-                (Focus::score(scores, target) - Focus::score(scores, focus.label())) / scale
-            }
-        }
+        let (gap, scale) = match focus.target() {
+            None => (
+                Focus::margin(scores, focus.label()).neg(),
+                ranked(0) - ranked(2) + 1e-12,
+            ),
+            Some(target) => (
+                Focus::score(scores, target) - Focus::score(scores, focus.label()),
+                ranked(0) - (ranked(2) + ranked(3)) * 0.5 + 1e-12,
+            ),
+        };
+        let endless = scale.clone().inner().is_finite().bool_not();
+        gap / scale.mask_fill(endless, 1.0)
     }
 }
 
@@ -83,6 +85,18 @@ mod tests {
             value(LossKind::Dlr, &z.map(|v| 1000.0 * v + 5.0), 1, None),
             -2.0 / 3.0,
         );
+    }
+
+    #[test]
+    fn classes_that_cannot_be_do_not_count() {
+        let out = f32::NEG_INFINITY;
+        assert_eq!(value(LossKind::Dlr, &[1.0, 3.0, out], 1, None), -2.0);
+        let z = [1.0, 4.0, 2.0, out];
+        assert_eq!(value(LossKind::Dlr, &z, 1, Some(2)), -2.0);
+        for kind in [LossKind::Dlr, LossKind::Margin, LossKind::Ce] {
+            let far = z.map(|v| v.max(-1e6));
+            assert_eq!(value(kind, &z, 1, None), value(kind, &far, 1, None));
+        }
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! Gradient transformations, one file each; an attack is a chain of them.
 
 mod adam;
+mod jitter;
 mod momentum;
 
 use std::fmt::Debug;
 
 pub use adam::Adam;
+pub use jitter::{JITTER, Jitter};
 pub use momentum::Momentum;
 use proofmark_engine::Rows;
 use proofmark_threat::Batch;

@@ -192,6 +192,14 @@ mod tests {
     }
 
     #[test]
+    fn a_dropout_that_drops_nothing_is_none() {
+        let (none, flag) = (Array::new([], vec![0.0f32]), Array::new([], vec![true]));
+        let case = Case::new("Dropout").tracked(&[2], vec![0.5, 3.0]);
+        let value = computed(&case.host(none).host(flag));
+        assert_eq!(value, Array::new([2], vec![0.5f32, 3.0]));
+    }
+
+    #[test]
     fn strings() {
         let c = Case::new("Cast").int("to", 8).tracked(&[2], vec![0.5, 3.0]);
         let text = computed(&c);

@@ -48,7 +48,7 @@ pub(super) fn shares_int8(graph: &GraphProto) -> bool {
     let quantising = graph.node.iter().filter(|n| is(n, "QuantizeLinear"));
     quantising
         .filter(|q| is_int8(q))
-        .flat_map(|q| q.output.first())
+        .filter_map(|q| q.output.first())
         .any(|value| reads.get(value.as_str()).is_some_and(|n| *n > 1))
 }
 

@@ -86,8 +86,8 @@ impl Axis {
         let (x, scale) = (at as f32, self.scale as f32);
         let (input, output) = (self.input as f32, self.output as f32);
         f64::from(match style.coordinates {
-            // As ONNX's text and onnxruntime have it; ONNX's reference takes -0.5.
-            Coordinates::PytorchHalfPixel if self.output == 1 => 0.0,
+            // As ONNX's text and onnxruntime have it; ONNX's reference takes -0.5 for the first.
+            Coordinates::PytorchHalfPixel | Coordinates::AlignCorners if self.output == 1 => 0.0,
             Coordinates::HalfPixel | Coordinates::PytorchHalfPixel => (x + 0.5) / scale - 0.5,
             Coordinates::HalfPixelSymmetric => {
                 // Outputs are rounded down; what is lost is shared by both ends.
@@ -96,7 +96,6 @@ impl Axis {
                 let place = (f64::from(x) + 0.5) / f64::from(scale);
                 (f64::from(offset) + place - 0.5) as f32
             }
-            Coordinates::AlignCorners if self.output == 1 => 0.0,
             // By the length there is, as onnxruntime and PyTorch do; ONNX's reference takes `scale * input`.
             Coordinates::AlignCorners => x * (input - 1.0) / (output - 1.0),
             Coordinates::Asymmetric => x / scale,

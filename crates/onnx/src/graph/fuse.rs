@@ -29,7 +29,7 @@ pub(super) fn fused(graph: &GraphProto) -> BTreeMap<usize, NodeProto> {
 }
 
 /// What is noted where [`shares_int8`].
-pub(super) const SHARED_INT8: &str = "operators at int8 values that several read are computed in whole numbers, as onnxruntime does on ARM, or with `session.qdqisint8allowed`; on x86 its optimiser leaves them in real numbers, and scores differ by some quanta";
+pub(super) const SHARED_INT8: &str = "operators at int8 values that several read are computed in whole numbers, as onnxruntime does with `session.qdqisint8allowed` (meant for ARM); by default on x86 its optimiser leaves them in real numbers, and scores differ by some quanta";
 
 /// Whether several operators read one quantised activation of type int8.
 pub(super) fn shares_int8(graph: &GraphProto) -> bool {

@@ -30,8 +30,10 @@ OFF, EXTENDED, ALL = (
 rng = np.random.default_rng(9)
 
 
-def session(model, level, save=None):
+def session(model, level, save=None, int8=False):
+    """`int8`: quantised activations of type int8 are computed in whole numbers, too; on ARM they always are."""
     options = ort.SessionOptions()
+    options.add_session_config_entry("session.qdqisint8allowed", str(int(int8)))
     options.graph_optimization_level = level
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
@@ -369,19 +371,19 @@ def optimised(model):
         return onnx.load(target)
 
 
-def save(name, model, x, level):
-    y = session(model, level).run(["y"], {"x": x})[0]
+def save(name, model, x, level, **options):
+    y = session(model, level, **options).run(["y"], {"x": x})[0]
     onnx.save(model, GOLDEN / f"{name}.onnx")
     np.savez_compressed(GOLDEN / f"{name}.npz", **{"in:x": x, "out:y": y})
     own = sorted({n.op_type for n in model.graph.node if n.domain == MICROSOFT})
     print(name, ", ".join(own), f"largest {np.abs(y).max():.2f}")
 
 
-def telling(model, rows):
+def telling(model, rows, **options):
     """Samples for which real numbers, as the file has them, and onnxruntime's whole numbers come to different scores,
     and as many others."""
     x = floats(4000, 3, 8, 8, low=0, high=1)
-    real, own = (session(model, level).run(["y"], {"x": x})[0] for level in (OFF, ALL))
+    real, own = (session(model, level, **options).run(["y"], {"x": x})[0] for level in (OFF, ALL))
     differs = (real != own).any(1)
     assert differs.sum() >= rows // 2, differs.sum()
     return np.concatenate([x[differs][: rows // 2], x[~differs][: rows // 2]])
@@ -401,6 +403,8 @@ def main():
     onnx.save(static(model, x, QuantFormat.QDQ, QuantType.QUInt8, True, fixed=True), GOLDEN / "qdq-u8-one.onnx")
     save("optimised-conv", optimised(model), x[:16], OFF)
     save("optimised-transformer", optimised(transformer()), floats(16, 5, 12), OFF)
+    qdq = static(model, x, QuantFormat.QDQ, QuantType.QInt8, True)
+    save("qdq-i8", qdq, telling(qdq, 16, int8=True), ALL, int8=True)
 
 
 if __name__ == "__main__":

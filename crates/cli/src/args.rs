@@ -90,6 +90,7 @@ Keys of an ONNX file in JSON (null: unknown or none):
                          gradient: exact, zero, straight-through or none; reads_back: computed on the host
   unsupported            [{node, operator, opset}]: all of them, also inside branches, loops and functions
   access, no_access      what attacks may ask for, or why nothing
+  frozen                 inputs that no attack may change (ids, masks)
   classes, batch, scores, approximate_gradients, layers
                          of a classifier: how samples go through, where the scores are taken from, nodes whose
                          derivative is replaced, zero or cut, inner values that can be read

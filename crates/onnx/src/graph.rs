@@ -225,6 +225,9 @@ impl Graph {
         }
         let mut folded = 0;
         let (needed, fused) = (needed(proto, wanted), fuse::fused(proto));
+        if !fused.is_empty() && fuse::shares_int8(proto) {
+            scope.notes.leave(fuse::SHARED_INT8.to_owned());
+        }
         for at in order(proto).map_err(whole)? {
             let node = fused.get(&at).unwrap_or(&proto.node[at]);
             match graph.add(node, scope, &mut folded) {

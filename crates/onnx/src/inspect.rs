@@ -1,6 +1,6 @@
 //! What a file holds, without running it: inputs, outputs, operators and which of them are supported.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use burn::tensor::Device;
 
@@ -257,6 +257,27 @@ impl OnnxFile {
             if values.len() == 1 { "needs" } else { "need" },
         );
         format!("; {list} {verb} none of them: pass --output {first}")
+    }
+
+    /// Whether values between input and output have half precision: weights alone may be stored so.
+    pub(crate) fn computes_in_half(&self) -> bool {
+        let is_half = |elem_type: i64| matches!(elem_type, 10 | 16);
+        let graph = self.graph();
+        let constants = graph.initializer.iter();
+        let constants: BTreeSet<&str> = constants
+            .filter(|t| is_half(t.data_type.into()))
+            .map(|t| t.name.as_str())
+            .collect();
+        let mut found = false;
+        walk(graph, "", &mut |node, _| {
+            found |= if node.op_type == "Cast" {
+                let mut attributes = node.attribute.iter();
+                attributes.any(|a| a.name == "to" && is_half(a.i))
+            } else {
+                node.input.iter().any(|i| constants.contains(i.as_str()))
+            };
+        });
+        found
     }
 
     fn opset(&self, node: &NodeProto) -> i64 {

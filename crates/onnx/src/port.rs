@@ -402,16 +402,17 @@ pub fn declared_modalities(
             } else {
                 &dims[..]
             };
-            let shape = sample
-                .iter()
-                .map(|dim| match dim {
-                    Dim::Fixed(n) => Ok(*n),
-                    other => Err(file.problem(format!(
-                        "input `{}` leaves dimension {other} open; data are needed to settle it",
-                        d.name
-                    ))),
-                })
-                .collect::<Result<Vec<usize>, _>>()?;
+            let open = sample.iter().filter(|dim| dim.fixed().is_none());
+            let open: Vec<String> = open.map(ToString::to_string).collect();
+            if !open.is_empty() {
+                let several = if open.len() == 1 { "" } else { "s" };
+                return Err(file.problem(format!(
+                    "input `{}` leaves dimension{several} {} open; data are needed to settle it",
+                    d.name,
+                    open.join(", ")
+                )));
+            }
+            let shape: Vec<usize> = sample.iter().filter_map(Dim::fixed).collect();
             room::elements(&shape).map_err(|e| file.problem(format!("input `{}`: {e}", d.name)))?;
             Ok(Modality {
                 name: d.name,

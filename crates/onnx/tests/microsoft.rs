@@ -140,6 +140,7 @@ fn nets_are_those_of_onnxruntime() {
         ("qoperator-i8.onnx", "qoperator-i8.npz", true),
         ("qdq-u8.onnx", "qdq-u8.npz", true),
         ("qdq-u8-one.onnx", "qdq-u8.npz", true),
+        ("qdq-i8.onnx", "qdq-i8.npz", true),
         ("optimised-conv.onnx", "optimised-conv.npz", false),
         (
             "optimised-transformer.onnx",

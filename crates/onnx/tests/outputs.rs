@@ -171,6 +171,76 @@ fn a_softmax_is_bypassed_only_where_its_groups_are_the_classes_of_a_sample() {
     assert_eq!(decisions(&model, &x), own_decisions(&boxed, &x));
 }
 
+/// What a graph says is not enough: the decision must be the same, too. And the same decision on a few samples is not
+/// enough where the groups are others.
+#[test]
+fn a_softmax_is_bypassed_where_both_the_graph_and_the_decisions_allow_it() {
+    let x = numbers(40 * FEATURES, 3.0);
+    let none = |bytes: &[u8], why: &str| {
+        let model = bind(bytes, OutputKind::Logits).unwrap();
+        assert_eq!(model.scores_note(), None, "{why}");
+        assert_eq!(decisions(&model, &x), own_decisions(bytes, &x), "{why}");
+    };
+    let weighted = |width: i64, w: &[f32]| {
+        OnnxWriter::new(18)
+            .input("x", &[0, FEATURES as i64])
+            .constant("w", &[FEATURES as i64, width], w)
+            .node("MatMul", &["x", "w"], &["z"], &[])
+    };
+    // Class 1 is ahead by 1e-8, which its exponential does not show: the output decides for class 0.
+    let tied = weighted(2, &[0.0, 1e-9].repeat(FEATURES))
+        .constant("b", &[2], &[0.0, 1e-8])
+        .node("Add", &["z", "b"], &["s"], &[])
+        .node("Softmax", &["s"], &["y"], &[])
+        .output("y");
+    none(&tied.bytes(), "ties");
+    // The larger of two opposite scores wins before and after, beside a group of zeros.
+    let groups = weighted(4, &[3.0, -3.0, 0.0, 0.0].repeat(FEATURES))
+        .integers("split", &[-1, 2, 2])
+        .integers("joined", &[-1, 4])
+        .node("Reshape", &["z", "split"], &["s"], &[])
+        .node("Softmax", &["s"], &["p"], &[("axis", Attr::Int(2))])
+        .node("Reshape", &["p", "joined"], &["y"], &[])
+        .output("y");
+    none(&groups.bytes(), "groups");
+}
+
+/// A file for three samples, whose Softmax goes over them: the largest on the diagonal is the largest before and after.
+#[test]
+fn a_softmax_over_the_samples_is_none_over_as_many_classes() {
+    let diagonal = [100.0, 0.0, 0.0, 0.0, 100.0, 0.0, 0.0, 0.0, 100.0];
+    let over = |axis| {
+        scores_of(3, 3)
+            .constant("d", &[3, 3], &diagonal)
+            .node("Add", &["z", "d"], &["s"], &[])
+            .node("Softmax", &["s"], &["y"], &[("axis", Attr::Int(axis))])
+            .output("y")
+            .bytes()
+    };
+    let note = |axis| {
+        let model = bind(&over(axis), OutputKind::Logits).unwrap();
+        model.scores_note().map(str::to_owned)
+    };
+    assert_eq!(note(0), None);
+    assert!(note(1).is_some_and(|n| n.contains("before the Softmax")));
+}
+
+#[test]
+fn a_sigmoid_is_gone_behind_on_its_own_threshold() {
+    // Far below 0: probabilities above 0 and below a half.
+    let bytes = scores_of(0, 1)
+        .constant("b", &[1], &[-20.0])
+        .node("Add", &["z", "b"], &["s"], &[])
+        .node("Sigmoid", &["s"], &["y"], &[])
+        .output("y")
+        .bytes();
+    for kind in [OutputKind::Logits, OutputKind::Probabilities] {
+        let model = bind(&bytes, kind).unwrap();
+        let note = model.scores_note().unwrap();
+        assert!(note.contains("before the Sigmoid"), "{note}");
+    }
+}
+
 #[test]
 fn before_version_13_a_softmax_takes_the_axes_from_its_own_on() {
     let old = |axis: i64| {

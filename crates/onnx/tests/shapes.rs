@@ -260,6 +260,19 @@ fn images_are_turned_to_the_layout_that_is_declared() {
 }
 
 #[test]
+fn a_layout_that_contradicts_the_file_is_refused() {
+    for channels in [1, 3, 4] {
+        let file = summed(&format!("N,12,16,{channels}"), channels, &[1, 2]);
+        let shape = [12, 16, channels as usize];
+        refused(
+            bind(&file, &shape, Some(Layout::Nchw)),
+            &["--layout nchw contradicts the file", "--layout nhwc"],
+        );
+        bind(&file, &shape, Some(Layout::Nhwc)).unwrap();
+    }
+}
+
+#[test]
 fn samples_of_the_declared_shape_stay_as_they_are() {
     // Three by three pixels of three colours: every order fits, and the shapes are equal.
     let x = numbers(2 * 27, 0.0);

@@ -1,6 +1,6 @@
 use proofmark::burn::tensor::Device;
 use proofmark::domain::Bounds;
-use proofmark::models::{BurnModel, DecisionModel as _, Features as _};
+use proofmark::models::{BurnModel, DecisionModel as _, Features as _, Numbers};
 use proofmark::onnx::{
     DType, Declared, Dim, Gradient, OnnxFile, OnnxModel, OnnxOptions, OperatorUse, Summary,
     declared_modalities,
@@ -81,6 +81,24 @@ fn module_text(model: &BurnModel) -> Vec<String> {
     lines
 }
 
+/// The inputs that no attack may change: ids, masks, places.
+fn frozen(model: &OnnxModel) -> Vec<&str> {
+    let signature = model.signature();
+    let inputs = signature.modalities.iter().zip(&signature.numbers);
+    inputs
+        .filter(|(_, n)| matches!(n, Numbers::Fixed { .. }))
+        .map(|(m, _)| m.name.as_str())
+        .collect()
+}
+
+/// What a model allows: no gradients where no input may be changed.
+fn access(model: &OnnxModel) -> Vec<&'static str> {
+    let changeable = frozen(model).len() < model.signature().modalities.len();
+    let mut all = ACCESS.to_vec();
+    all.retain(|a| changeable || *a != "gradients");
+    all
+}
+
 /// What was found out about an ONNX file.
 struct Seen {
     summary: Summary,
@@ -90,6 +108,8 @@ struct Seen {
     output: Option<String>,
     /// The file as a classifier, or why it is none.
     model: Result<OnnxModel, String>,
+    /// Whether that cannot be told without data, since the file leaves sizes open.
+    needs_data: bool,
 }
 
 impl Seen {
@@ -107,9 +127,11 @@ impl Seen {
             output: output.clone(),
             ..OnnxOptions::default()
         };
+        let inputs = declared_modalities(&file, &bounds);
+        let needs_data = inputs.is_err();
         let model = match &problem {
             Some(problem) if output.is_none() => Err(problem.clone()),
-            _ => declared_modalities(&file, &bounds)
+            _ => inputs
                 .and_then(|m| OnnxModel::new(file, &m, &options, device))
                 .map_err(|e| e.to_string()),
         };
@@ -118,6 +140,7 @@ impl Seen {
             problem,
             output,
             model,
+            needs_data,
         })
     }
 
@@ -157,7 +180,8 @@ impl Seen {
                 "operator": u.operator,
                 "opset": u.opset,
             })).collect::<Vec<_>>(),
-            "access": if model.is_some() { &ACCESS[..] } else { &[] },
+            "access": model.map(access).unwrap_or_default(),
+            "frozen": model.map(frozen),
             "no_access": self.model.as_ref().err(),
             "classes": model.map(|m| m.signature().classes),
             "batch": model.map(|m| m.batch_mode().to_string()),
@@ -214,7 +238,20 @@ impl Seen {
                         rough.join(", ")
                     ));
                 }
-                lines.push(format!("access     {}", ACCESS.join(", ")));
+                for name in frozen(model) {
+                    let input = s.inputs.iter().find(|d| d.name == name);
+                    let dtype = input.and_then(|d| d.dtype).map_or("integers", DType::name);
+                    lines.push(format!(
+                        "frozen     {name} ({dtype}): read as ids, places or a mask, so no attack may change it (--freeze {name})"
+                    ));
+                }
+                let access = access(model);
+                let none = if access.contains(&"gradients") {
+                    ""
+                } else {
+                    "; no gradients, since no input may be changed: there is nothing to attack"
+                };
+                lines.push(format!("access     {}{none}", access.join(", ")));
                 lines.push(format!(
                     "layers     {} inner values (--format json names them)",
                     model.taps().len()
@@ -228,6 +265,9 @@ impl Seen {
             Err(why) if !self.runs() => {
                 lines.push(format!("access     none: it cannot be run: {why}"));
             }
+            Err(why) if self.needs_data => lines.push(format!(
+                "access     settled by the data that attack, infer or a policy give it: {why}"
+            )),
             Err(why) => lines.push(format!(
                 "access     runs (proofmark infer), and is no classifier as it stands: {why}"
             )),

@@ -63,6 +63,7 @@ fn a_classifier_is_summed_up() {
             json!(["decisions", "scores", "gradients", "features"]),
         ),
         ("no_access", Value::Null),
+        ("frozen", json!([])),
         ("classes", json!(3)),
         ("batch", json!("any number of samples together")),
         (
@@ -252,6 +253,36 @@ fn a_model_in_training_mode_is_refused() {
         .output_of("y", FLOAT, "N,2");
     let path = folder.put("a.onnx", &file.bytes());
     says(&text(&path), &["exported in training mode", "model.eval()"]);
+    // A Dropout that drops cannot even be run.
+    let file = classifier("N", "2")
+        .constant("ratio", &[1], &[0.3])
+        .constant("yes", &[1], &[1.0])
+        .node("Dropout", &["p", "ratio", "yes"], &["q"], &[])
+        .output_of("q", FLOAT, "N,3");
+    let path = folder.put("b.onnx", &file.bytes());
+    let (_, problem) = refused(&path, "text");
+    says(
+        &problem,
+        &["Dropout", "drops values at random", "model.eval()"],
+    );
+}
+
+#[test]
+fn half_precision_is_said_to_be_computed_in_single() {
+    const HALF: i32 = 10;
+    let folder = Folder::new();
+    let half = OnnxWriter::new(17)
+        .input_of("x", FLOAT, "N,2")
+        .constant("w", &[2, 3], &[1.0, 0.0, 0.5, 0.0, 1.0, 0.25])
+        .node("Cast", &["x"], &["h"], &[("to", Attr::Int(HALF.into()))])
+        .node("Cast", &["w"], &["v"], &[("to", Attr::Int(HALF.into()))])
+        .node("MatMul", &["h", "v"], &["y"], &[])
+        .output_of("y", HALF, "N,3");
+    let path = folder.put("half.onnx", &half.bytes());
+    let note = "computed in single precision";
+    says(&text(&path), &[note, "--tol 1e-2"]);
+    let single = folder.put("single.onnx", &classifier("N", "2").bytes());
+    assert!(!text(&single).contains(note));
 }
 
 #[test]
@@ -264,15 +295,60 @@ fn what_is_no_classifier_is_told_why() {
         .output_of("y", INT64, "1");
     let whole = folder.put("whole.onnx", &whole.bytes());
     let one = "`y` is one number per sample";
-    for (path, why) in [(open, "data are needed to settle it"), (whole, one)] {
+    let (settled, none) = ("settled by the data", "no classifier as it stands");
+    for (path, what, why) in [
+        (open, settled, "leaves dimension ? open; data are needed"),
+        (whole, none, one),
+    ] {
         let seen = inspect(&path, &[]);
         assert_eq!(
             (&seen["supported"], &seen["access"]),
             (&json!(true), &json!([]))
         );
         says(seen["no_access"].as_str().unwrap_or_default(), &[why]);
-        says(&text(&path), &["no classifier as it stands", why]);
+        says(&text(&path), &[what, why]);
     }
+}
+
+/// Each sample is the mean of the rows of a table that its ids name.
+fn of_ids() -> OnnxWriter {
+    OnnxWriter::new(17)
+        .input_of("ids", INT64, "N,3")
+        .constant("table", &[2, 4], &[1.0, 0.0, 0.5, 0.0, 0.0, 1.0, 0.25, 2.0])
+        .node("Gather", &["table", "ids"], &["rows"], &[])
+        .node(
+            "ReduceMean",
+            &["rows"],
+            &["mean"],
+            &[("axes", Attr::Ints(vec![1])), ("keepdims", Attr::Int(0))],
+        )
+}
+
+#[test]
+fn inputs_that_no_attack_may_change_have_no_gradients() {
+    let folder = Folder::new();
+    let alone = of_ids().output_of("mean", FLOAT, "N,4");
+    let alone = folder.put("ids.onnx", &alone.bytes());
+    let seen = inspect(&alone, &[]);
+    assert_eq!(seen["access"], json!(["decisions", "scores", "features"]));
+    assert_eq!(seen["frozen"], json!(["ids"]));
+    let words = [
+        "frozen     ids (int64)",
+        "access     decisions, scores, features; no gradients",
+    ];
+    says(&text(&alone), &words);
+
+    let beside = of_ids()
+        .input_of("x", FLOAT, "N,4")
+        .node("Add", &["mean", "x"], &["y"], &[])
+        .output_of("y", FLOAT, "N,4");
+    let beside = folder.put("beside.onnx", &beside.bytes());
+    let seen = inspect(&beside, &[]);
+    let all = json!(["decisions", "scores", "gradients", "features"]);
+    assert_eq!((&seen["access"], &seen["frozen"]), (&all, &json!(["ids"])));
+    let shown = text(&beside);
+    says(&shown, &["--freeze ids", "scores, gradients, features"]);
+    assert!(!shown.contains("no gradients"), "{shown}");
 }
 
 #[test]

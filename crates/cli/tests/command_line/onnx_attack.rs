@@ -1,6 +1,6 @@
 //! `attack` on ONNX files: what is measured, and what is refused before anything is.
 
-use proofmark_testkit::onnx::{FLOAT, OnnxWriter};
+use proofmark_testkit::onnx::{Attr, FLOAT, OnnxWriter};
 
 use crate::harness::{Folder, Ran, run};
 
@@ -117,4 +117,58 @@ fn a_shape_that_is_not_the_datas_names_both() {
     for word in ["`x`", "3, 32, 32", "[1, 8, 8]"] {
         assert!(ran.err.contains(word), "no `{word}` in: {}", ran.err);
     }
+}
+
+/// Images shrunk from 8 × 8 to 5 × 8, and a score for each class from what is left.
+fn shrinking() -> OnnxWriter {
+    let weights: Vec<f32> = (0..400).map(|i| (i * 7 % 11) as f32).collect();
+    OnnxWriter::new(17)
+        .input("x", &[-1, 1, 8, 8])
+        .constant("s", &[4], &[1.0, 1.0, 0.7, 1.0])
+        .constant("w", &[40, 10], &weights)
+        .node(
+            "Resize",
+            &["x", "", "s"],
+            &["small"],
+            &[
+                ("mode", Attr::Text("linear")),
+                (
+                    "coordinate_transformation_mode",
+                    Attr::Text("align_corners"),
+                ),
+            ],
+        )
+        .node("Flatten", &["small"], &["flat"], &[])
+        .node("MatMul", &["flat", "w"], &["y"], &[])
+        .output("y")
+}
+
+#[test]
+fn a_gate_says_of_each_model_what_an_attack_says_of_it() {
+    let folder = Folder::new();
+    let path = folder.put("small.onnx", &shrinking().bytes());
+    let note = "(Resize, align_corners): scale 0.7 × length 8 is not whole";
+    let ran = attack(&path, &[]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert_eq!(ran.err.matches(note).count(), 1, "{}", ran.err);
+    let check = |id: &str| {
+        format!(
+            "[[check]]\nid = \"{id}\"\nkind = \"clean\"\nmodel = \"mine\"\ndata = \"digits\"\nlimit = 20\nrequire = \"accuracy >= 0\"\n"
+        )
+    };
+    let policy = format!(
+        "schema = \"proofmark/policy/1\"\nseed = 1\n[[model]]\nname = \"mine\"\npath = \"small.onnx\"\n{}{}",
+        check("one"),
+        check("two")
+    );
+    let policy = folder.put("policy.toml", policy.as_bytes());
+    let told = run(&["gate", &policy]);
+    // It was never trained, so the verdict is open.
+    assert_eq!(told.code, 3, "{}", told.err);
+    // Once, though two checks use the model.
+    let line = "note: mine: node `";
+    assert_eq!(told.err.matches(line).count(), 1, "{}", told.err);
+    assert_eq!(told.err.matches(note).count(), 1, "{}", told.err);
+    let quiet = run(&["gate", "--quiet", &policy]);
+    assert_eq!((quiet.code, quiet.err.as_str()), (3, ""));
 }

@@ -4,6 +4,9 @@
 //! as they are written, sums of real numbers differ in their last bits, and now and then a value lands on the other side
 //! of a half. So the last of the three is replaced by the operator that onnxruntime takes. What is in between stays in
 //! the graph for whoever asks for it, and is not computed otherwise.
+//!
+//! On x86 onnxruntime leaves some of those of type int8 in real numbers ([`SHARED_INT8`]). To do so, too, was tried: what
+//! comes out depends on the order of additions, and was as far from onnxruntime as whole numbers are (`docs/onnx.md`).
 
 use std::collections::BTreeMap;
 
@@ -23,6 +26,30 @@ pub(super) fn fused(graph: &GraphProto) -> BTreeMap<usize, NodeProto> {
         .filter(|(_, n)| is(n, "QuantizeLinear"))
         .filter_map(|(at, n)| Some((at, whole.fused(n)?)))
         .collect()
+}
+
+/// What is noted where [`shares_int8`].
+pub(super) const SHARED_INT8: &str = "operators at int8 values that several read are computed in whole numbers, as onnxruntime does with `session.qdqisint8allowed` (meant for ARM); by default on x86 its optimiser leaves them in real numbers, and scores differ by some quanta";
+
+/// Whether several operators read one quantised activation of type int8.
+pub(super) fn shares_int8(graph: &GraphProto) -> bool {
+    let whole = Whole::of(graph);
+    let mut reads: BTreeMap<&str, usize> = BTreeMap::new();
+    for node in graph.node.iter().filter(|n| is(n, "DequantizeLinear")) {
+        if let (Some(value), Some(output)) = (node.input.first(), node.output.first()) {
+            let count = whole.readers.get(output.as_str()).copied().unwrap_or(0);
+            *reads.entry(value).or_insert(0) += count;
+        }
+    }
+    let is_int8 = |q: &NodeProto| {
+        let zero = q.input.get(2).and_then(|z| whole.constants.get(z.as_str()));
+        zero.is_some_and(|t| t.data_type == 3)
+    };
+    let quantising = graph.node.iter().filter(|n| is(n, "QuantizeLinear"));
+    quantising
+        .filter(|q| is_int8(q))
+        .filter_map(|q| q.output.first())
+        .any(|value| reads.get(value.as_str()).is_some_and(|n| *n > 1))
 }
 
 fn is(node: &NodeProto, op: &str) -> bool {
@@ -322,6 +349,27 @@ mod tests {
             .unwrap();
         // 0.5 and 1.5 beside 7 are 7.5 and 8.5, and the even numbers 8 and 8.
         assert_eq!(y, [Array::new([2], vec![8u8, 8])]);
+    }
+
+    #[test]
+    fn int8_that_several_read_is_noted() {
+        let of_type = |mut g: GraphProto, zero: &Array| {
+            g.initializer.retain(|t| t.name != "z" && t.name != "seven");
+            g.constant("z", zero).constant("seven", zero)
+        };
+        let (int8, uint8) = (Array::new([], vec![3i8]), zero(3));
+        let pool = || sandwich(vec![node("GlobalAveragePool", &["d"], &["r"])]);
+        for (g, zero, op, notes) in [
+            (doubled(), &int8, "QLinearAdd", 1),
+            (doubled(), &uint8, "QLinearAdd", 0),
+            (pool(), &int8, "QLinearGlobalAveragePool", 0),
+        ] {
+            let g = of_type(g, zero);
+            assert_eq!(operators(&g), [op]);
+            let all = session(g).notes();
+            assert_eq!(all.len(), notes, "{op}: {all:?}");
+            assert!(all.iter().all(|n| n.contains("on x86")), "{all:?}");
+        }
     }
 
     #[test]

@@ -38,3 +38,27 @@ pub(crate) fn needed(graph: &GraphProto, wanted: &[&str]) -> Vec<bool> {
     }
     needed
 }
+
+#[cfg(test)]
+mod tests {
+    use super::needed;
+    use crate::sketch::{graph, node};
+
+    #[test]
+    fn what_a_branch_reads_is_needed() {
+        let branch = |value: &str| graph(vec![node("Neg", &[value], &["b"])], &[], &["b"]);
+        let nodes = vec![
+            node("Relu", &["x"], &["r"]),
+            node("Exp", &["x"], &["e"]),
+            node("Log", &["x"], &["unused"]),
+            node("If", &["c"], &["y"])
+                .graph("then_branch", branch("r"))
+                .graph("else_branch", branch("e")),
+        ];
+        let whole = graph(nodes, &["x", "c"], &["y"]);
+        assert_eq!(needed(&whole, &["y"]), [true, true, false, true]);
+        assert_eq!(needed(&whole, &["r"]), [true, false, false, false]);
+        // What is inside a branch alone may need anything.
+        assert_eq!(needed(&whole, &["b"]), [true; 4]);
+    }
+}

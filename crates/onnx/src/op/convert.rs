@@ -75,15 +75,27 @@ fn identity(_: &NodeSpec<'_>) -> OpResult<Run> {
     run(|x| one(x.take(0)?))
 }
 
+/// What is said of a Dropout that drops.
+const IN_TRAINING: &str = "it was exported in training mode: it drops values at random, so no sample has scores of its own; export it again in evaluation mode (PyTorch: `model.eval()` before `torch.onnx.export`)";
+
 /// Models are run as in inference: nothing is dropped.
 fn dropout(node: &NodeSpec<'_>) -> OpResult<Run> {
+    let drops = |training: Option<f64>, ratio: Option<f64>| {
+        training.is_some_and(|t| t != 0.0) && ratio.unwrap_or(0.5) != 0.0
+    };
+    let known = |i: usize| -> OpResult<Option<f64>> {
+        let values = node.constant(i).map(Array::to_f64).transpose()?;
+        Ok(values.and_then(|v| v.first().copied()))
+    };
+    // Said when the file is loaded, not when it is first run.
+    if drops(known(2)?, known(1)?) {
+        return Err(IN_TRAINING.into());
+    }
     let masked = node.wants(1);
     let typed = node.opset < 10;
     run(move |x| {
-        let training = x.scalar_opt(2)?.is_some_and(|t| t != 0.0);
-        let ratio = x.scalar_opt(1)?.unwrap_or(0.5);
-        if training && ratio != 0.0 {
-            return Err("training mode is asked for; only inference is supported".into());
+        if drops(x.scalar_opt(2)?, x.scalar_opt(1)?) {
+            return Err(IN_TRAINING.into());
         }
         let value = x.take(0)?;
         if !masked {
@@ -177,6 +189,14 @@ mod tests {
         assert_eq!(mask, Array::new([2], vec![true, true]));
         let mask = masked(Case::new("Dropout").opset(9)).remove(1);
         assert_eq!(mask, Array::new([2], vec![1.0f32, 1.0]));
+    }
+
+    #[test]
+    fn a_dropout_that_drops_nothing_is_none() {
+        let (none, flag) = (Array::new([], vec![0.0f32]), Array::new([], vec![true]));
+        let case = Case::new("Dropout").tracked(&[2], vec![0.5, 3.0]);
+        let value = computed(&case.host(none).host(flag));
+        assert_eq!(value, Array::new([2], vec![0.5f32, 3.0]));
     }
 
     #[test]

@@ -10,6 +10,8 @@ use crate::tensor::{Indices, Tensor};
 
 /// From this length on the few inputs of an output are picked; below it a small matrix is faster.
 const LONG: usize = 64;
+/// So near to a half a coordinate is one, as in onnxruntime.
+const HALF: f64 = 1e-6;
 /// No axis is made longer.
 const LONGEST: usize = 1 << 24;
 
@@ -78,32 +80,36 @@ pub(super) enum Plan {
 }
 
 impl Axis {
+    /// In single precision and in onnxruntime's order: in double precision a coordinate lands on the other side of a
+    /// whole number or a half now and then, and another input is picked.
     fn coordinate(&self, at: usize, style: &Style) -> f64 {
-        let (x, scale) = (at as f64, self.scale);
-        let (input, output) = (self.input as f64, self.output as f64);
-        match style.coordinates {
-            Coordinates::PytorchHalfPixel if self.output == 1 => -0.5,
+        let (x, scale) = (at as f32, self.scale as f32);
+        let (input, output) = (self.input as f32, self.output as f32);
+        f64::from(match style.coordinates {
+            // As ONNX's text and onnxruntime have it; ONNX's reference takes -0.5 for the first.
+            Coordinates::PytorchHalfPixel | Coordinates::AlignCorners if self.output == 1 => 0.0,
             Coordinates::HalfPixel | Coordinates::PytorchHalfPixel => (x + 0.5) / scale - 0.5,
             Coordinates::HalfPixelSymmetric => {
                 // Outputs are rounded down; what is lost is shared by both ends.
                 let adjustment = output / (scale * input);
-                input / 2.0 * (1.0 - adjustment) + (x + 0.5) / scale - 0.5
+                let offset = input / 2.0 * (1.0 - adjustment);
+                let place = (f64::from(x) + 0.5) / f64::from(scale);
+                (f64::from(offset) + place - 0.5) as f32
             }
-            Coordinates::AlignCorners if self.output == 1 => 0.0,
             // By the length there is, as onnxruntime and PyTorch do; ONNX's reference takes `scale * input`.
             Coordinates::AlignCorners => x * (input - 1.0) / (output - 1.0),
             Coordinates::Asymmetric => x / scale,
             Coordinates::HalfPixelForNearest => (x + 0.5) / scale,
             Coordinates::Crop => {
-                let (start, end) = self.crop;
+                let (start, end) = (self.crop.0 as f32, self.crop.1 as f32);
                 let last = input - 1.0;
                 if self.output == 1 {
-                    0.5 * (start + end) * last
+                    (0.5 * f64::from(start + end) * f64::from(last)) as f32
                 } else {
                     start * last + x * (end - start) * last / (output - 1.0)
                 }
             }
-        }
+        })
     }
 
     /// Whether the length asked for is cut down to a whole one.
@@ -138,10 +144,12 @@ impl Axis {
         let inside = |at: f64| at.clamp(0.0, last) as usize;
         let (support, cubic) = match style.kernel {
             Kernel::Nearest(rounding) => {
+                let is_half = (x - x.floor() - 0.5).abs() < HALF;
                 let at = match rounding {
                     Rounding::Ceil => x.ceil(),
-                    Rounding::PreferFloor => (x - 0.5).ceil(),
-                    Rounding::PreferCeil => (x + 0.5).floor(),
+                    Rounding::PreferFloor if is_half => x.floor(),
+                    Rounding::PreferCeil if is_half => x.ceil(),
+                    Rounding::PreferFloor | Rounding::PreferCeil => x.round(),
                     Rounding::BySize if self.scale < 1.0 => x.ceil(),
                     Rounding::Floor | Rounding::BySize => x.floor(),
                 };

@@ -138,17 +138,45 @@ impl Resize {
         })
     }
 
-    /// Says where the corners that are aligned are not those of ONNX's reference.
-    fn tell(&self, wanted: &[Axis]) {
-        if self.style.coordinates != Coordinates::AlignCorners {
-            return;
-        }
-        for axis in wanted.iter().filter(|a| a.is_fractional()) {
+    /// Notes what other implementations do otherwise.
+    fn note_differences(&self, wanted: &[Axis]) {
+        let note = |mode: &str, axis: &Axis, text: &str| {
             self.notes.leave(format!(
-                "node `{}` (Resize, align_corners): scale {} × length {} is not whole; its corners are those of the {} outputs, as in onnxruntime and PyTorch (ONNX's reference implementation differs)",
-                self.name, axis.scale as f32, axis.input, axis.output
+                "node `{}` (Resize, {mode}): scale {} × length {} is not whole; {text} (ONNX's reference implementation differs)",
+                self.name, axis.scale as f32, axis.input
+            ));
+        };
+        for axis in wanted.iter().filter(|a| a.is_fractional()) {
+            if self.keeps(axis, wanted) {
+                let text = "an axis that keeps its length is left as it is, as in onnxruntime";
+                let mode = if self.style.antialias {
+                    "antialias"
+                } else {
+                    "no length changes"
+                };
+                note(mode, axis, text);
+            } else if self.style.coordinates == Coordinates::AlignCorners {
+                let text = format!(
+                    "its corners are those of the {} outputs, as in onnxruntime and PyTorch",
+                    axis.output
+                );
+                note("align_corners", axis, &text);
+            }
+        }
+        let is_ignored = |a: &&Axis| a.crop != (0.0, 1.0) && a.input == a.output && a.scale == 1.0;
+        if let Some(axis) = wanted.iter().find(is_ignored) {
+            self.notes.leave(format!(
+                "node `{}` (Resize, tf_crop_and_resize): an axis of length {} is cropped and brought back to that length, as ONNX has it; onnxruntime does not crop it",
+                self.name, axis.input
             ));
         }
+    }
+
+    /// Whether an axis is left as it is. With antialias, and where no axis changes its length, onnxruntime asks for
+    /// lengths and not for scales.
+    fn keeps(&self, axis: &Axis, all: &[Axis]) -> bool {
+        let is_same = |a: &Axis| a.input == a.output && a.crop == (0.0, 1.0);
+        is_same(axis) && (axis.scale == 1.0 || self.style.antialias || all.iter().all(is_same))
     }
 
     /// What is asked of every axis of an input of this shape.
@@ -198,9 +226,10 @@ impl Resize {
         if let Some(scales) = scales {
             for (k, i) in named.iter().enumerate() {
                 let axis = &mut all[*i];
-                let (scale, part) = (scales[k], axis.crop.1 - axis.crop.0);
-                // In the precision the file has it in: 0.6 of 5 is 3.
-                let length = (axis.input as f32 * part as f32 * scale as f32).floor();
+                let scale = scales[k];
+                // In the precision the file has it in: 0.6 of 5 is 3. Of the whole axis, also where a part is cropped
+                // to: ONNX's text multiplies by that part, its reference, its shape inference and onnxruntime do not.
+                let length = (axis.input as f32 * scale as f32).floor();
                 if scale.is_nan() || scale <= 0.0 || !(0.0..=i32::MAX as f32).contains(&length) {
                     return Err(format!("a scale of {scale} for length {}", axis.input));
                 }
@@ -255,12 +284,11 @@ impl Resize {
         {
             return Ok(Arc::clone(ready));
         }
-        self.tell(wanted);
-        let unchanged = |a: &Axis| a.input == a.output && a.scale == 1.0 && a.crop == (0.0, 1.0);
+        self.note_differences(wanted);
         let plans = wanted
             .iter()
             .map(|a| {
-                if unchanged(a) {
+                if self.keeps(a, wanted) {
                     Ok(Plan::Same)
                 } else {
                     a.plan(&self.style)

@@ -25,17 +25,19 @@ pub(super) struct AttackCheck {
     threats: Vec<ThreatPlan>,
     preprocessing: Map<String, serde_json::Value>,
     reading: Map<String, serde_json::Value>,
+    /// What there is to say about how the model is computed.
+    model_notes: Vec<String>,
 }
 
 impl AttackCheck {
-    /// What there is to know of how its data were read.
+    /// What there is to know of how its model is computed and its data were read.
     pub(super) fn notes(&self) -> impl Iterator<Item = String> {
-        let name = &self.data.name;
-        self.data
-            .read_as
-            .notes
-            .iter()
-            .map(move |n| format!("{name}: {n}"))
+        let (model, data) = (&self.model.signature().name, &self.data);
+        let of_model = self.model_notes.iter().map(move |n| (model, n));
+        let of_data = data.read_as.notes.iter().map(|n| (&data.name, n));
+        of_model
+            .chain(of_data)
+            .map(|(name, n)| format!("{name}: {n}"))
     }
 
     /// The run this check asks for.
@@ -74,7 +76,7 @@ pub(super) fn prepare(
         model,
         preprocessing,
         reading,
-        ..
+        notes: model_notes,
     } = find_model(task, &data, folder, device, &fault)?;
     let mut attacks = Vec::new();
     for spec in &task.attacks {
@@ -110,6 +112,7 @@ pub(super) fn prepare(
         threats,
         preprocessing,
         reading,
+        model_notes,
     })
 }
 

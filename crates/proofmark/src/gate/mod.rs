@@ -124,7 +124,7 @@ impl Gate {
         &self.policy
     }
 
-    /// What there is to know of how the checks' data were read, each once.
+    /// What there is to know of how the checks' models are computed and their data were read, each once.
     pub fn notes(&self) -> BTreeSet<String> {
         let attacks = self.checks.iter().filter_map(|c| match &c.work {
             Work::Attack(attack) => Some(attack.notes()),

@@ -1,5 +1,11 @@
+use burn::tensor::Device;
+use prost::Message as _;
+
 use crate::array::Array;
 use crate::check::Case;
+use crate::load::OnnxFile;
+use crate::session::Session;
+use crate::sketch::{graph, info, model, node};
 
 fn floats(v: &[f32]) -> Array {
     Array::new([v.len()], v.to_vec())
@@ -160,4 +166,190 @@ fn what_does_not_fit_is_an_error() {
     crop.text("coordinate_transformation_mode", "tf_crop_and_resize")
         .run()
         .unwrap();
+}
+
+/// Values by hand: the last output lies on the last input, whatever the scale says the length should have been.
+fn aligned(shape: &[usize], x: &[f64], scales: &[f32], mode: &str, expected: &[f64]) {
+    let x = Case::new("Resize").tracked(shape, x.to_vec());
+    let y = scaled(x, scales)
+        .text("mode", mode)
+        .text("coordinate_transformation_mode", "align_corners")
+        .run()
+        .unwrap()[0]
+        .to_f64()
+        .unwrap();
+    assert_eq!(y.len(), expected.len(), "{y:?}");
+    for (y, e) in y.iter().zip(expected) {
+        assert!((y - e).abs() < 1e-5, "{y} instead of {e} ({scales:?})");
+    }
+}
+
+#[test]
+fn corners_are_aligned_where_scale_times_length_is_not_whole() {
+    let line = |x: &[f64], scale: f32, mode: &str, expected: &[f64]| {
+        aligned(&[1, 1, x.len()], x, &[1.0, 1.0, scale], mode, expected);
+    };
+    // 4.5 is 4 outputs, at 0, 2/3, 4/3 and 2.
+    line(&[0.0, 3.0, 12.0], 1.5, "linear", &[0.0, 2.0, 6.0, 12.0]);
+    line(&[0.0, 3.0, 12.0], 1.5, "nearest", &[0.0, 3.0, 3.0, 12.0]);
+    // 2.4 is 2: both ends. 1.2 is 1: the first. 2.8 is 2.
+    line(&[5.0, 1.0, 2.0, 7.0], 0.6, "linear", &[5.0, 7.0]);
+    line(&[5.0, 1.0, 2.0, 7.0], 0.3, "linear", &[5.0]);
+    line(&[5.0, 1.0, 2.0, 7.0], 0.7, "cubic", &[5.0, 7.0]);
+    // 3.75 is 3, at 0, 2 and 4.
+    line(&[1.0, 9.0, 4.0, 9.0, 6.0], 0.75, "linear", &[1.0, 4.0, 6.0]);
+    // A curve halfway between equal steps lies halfway: 3 inputs, 5.1 is 5 outputs, at 0, 1/2, 1, 3/2 and 2; the
+    // weights at 1/2 are -3/32, 19/32, 19/32 and -3/32, what lies before the first input is the first.
+    let at = |a: f64, b: f64, c: f64, d: f64| (19.0 * (b + c) - 3.0 * (a + d)) / 32.0;
+    let (a, b, c) = (2.0, 4.0, 10.0);
+    let expected = [a, at(a, a, b, c), b, at(a, b, c, c), c];
+    line(&[a, b, c], 1.7, "cubic", &expected);
+    // Rows at 0, 2/3, 4/3 and 2, columns at 0 and 3.
+    let image = [
+        [0.0, 7.0, 7.0, 6.0],
+        [3.0, 7.0, 7.0, 9.0],
+        [12.0, 7.0, 7.0, 0.0],
+    ];
+    aligned(
+        &[1, 1, 3, 4],
+        image.as_flattened(),
+        &[1.0, 1.0, 1.5, 0.7],
+        "linear",
+        &[0.0, 6.0, 2.0, 8.0, 6.0, 6.0, 12.0, 0.0],
+    );
+}
+
+#[test]
+fn a_single_output_in_pytorchs_coordinates_is_the_first_input() {
+    for (mode, antialias) in [("linear", 0), ("cubic", 0), ("linear", 1), ("cubic", 1)] {
+        let x = Case::new("Resize").tracked(&[1, 1, 2], vec![4.0, 9.0]);
+        let y = scaled(x, &[1.0, 1.0, 0.6])
+            .text("mode", mode)
+            .int("antialias", antialias)
+            .text("coordinate_transformation_mode", "pytorch_half_pixel")
+            .run()
+            .unwrap()[0]
+            .to_f64()
+            .unwrap();
+        match (mode, antialias) {
+            (_, 0) => assert_eq!(y, [4.0], "{mode}"),
+            // The triangle is 1/0.6 wide: weights 1 and 0.4 twice, once for the first input repeated before itself.
+            ("linear", _) => assert!((y[0] - (1.4 * 4.0 + 0.4 * 9.0) / 1.8).abs() < 1e-5, "{y:?}"),
+            _ => assert!(4.0 < y[0] && y[0] < 6.5, "{y:?}"),
+        }
+    }
+}
+
+#[test]
+fn lengths_are_those_of_the_whole_axis_where_a_part_is_cropped_to() {
+    let x = Case::new("Resize").tracked(&[1, 1, 5], vec![0.0, 1.0, 2.0, 3.0, 4.0]);
+    let y = x
+        .host(floats(&[0.0, 0.0, 0.25, 1.0, 1.0, 0.75]))
+        .host(floats(&[1.0, 1.0, 0.6]))
+        .text("mode", "linear")
+        .text("coordinate_transformation_mode", "tf_crop_and_resize")
+        .run()
+        .unwrap();
+    assert_eq!(y[0], Array::new([1, 1, 3], vec![1.0f32, 2.0, 3.0]));
+}
+
+#[test]
+fn an_axis_that_keeps_its_length_is_left_where_onnxruntime_leaves_it() {
+    // Twice as many rows or as many; columns 1.25 × 2, cut down to 2.
+    for (rows, antialias, expected) in [(2.0, 0, 2.8), (2.0, 1, 4.0), (1.0, 0, 4.0), (1.0, 1, 4.0)]
+    {
+        let x = Case::new("Resize").tracked(&[1, 2], vec![0.0, 4.0]);
+        let y = scaled(x, &[rows, 1.25])
+            .text("mode", "linear")
+            .int("antialias", antialias)
+            .run()
+            .unwrap()[0]
+            .to_f64()
+            .unwrap();
+        // At 0.5 / 1.25 - 0.5, before the first input, and 1.5 / 1.25 - 0.5 = 0.7.
+        assert_eq!(y[0], 0.0);
+        assert!((y[1] - expected).abs() < 1e-6, "{rows} {antialias}: {y:?}");
+    }
+}
+
+/// In double precision these fall on the other side: what is picked is what onnxruntime 1.32 picks.
+#[test]
+fn coordinates_are_those_of_single_precision() {
+    let picked = |n: usize, scale: f32, coordinates: &str, mode: &str| {
+        let x = Case::new("Resize").tracked(&[1, n], (0..n).map(|i| i as f64).collect());
+        scaled(x, &[1.0, scale])
+            .text("coordinate_transformation_mode", coordinates)
+            .text("nearest_mode", mode)
+            .run()
+            .unwrap()[0]
+            .to_f64()
+            .unwrap()
+    };
+    // 0.5 / 0.2 - 0.5 is 2; of the float that stands for 0.2, in double precision, a little less.
+    let y = picked(11, 0.2, "pytorch_half_pixel", "floor");
+    assert_eq!(y, [2.0, 7.0]);
+    // 4 / (4/3) is 3.
+    let y = picked(13, 4.0 / 3.0, "asymmetric", "floor");
+    let expected = [0, 0, 1, 2, 3, 3, 4, 5, 6, 6, 7, 8, 9, 9, 10, 11, 12];
+    assert_eq!(y, expected.map(f64::from));
+    // 9 / 1.2 is 7.4999995 in single precision: a half.
+    assert_eq!(picked(13, 1.2, "asymmetric", "round_prefer_ceil")[9], 8.0);
+    assert_eq!(picked(13, 1.2, "asymmetric", "round_prefer_floor")[9], 7.0);
+    // 6.5 / 1.5 + 11/2 (1 - 16 / 16.5) - 0.5 is 4; with the share of the ends in single precision, a little less.
+    assert_eq!(picked(11, 1.5, "half_pixel_symmetric", "floor")[6], 3.0);
+}
+
+/// A session of one Resize of `x`, whose last length is declared or left open.
+fn session(length: i64, scale: f32, coordinates: &str) -> Session {
+    let resize = node("Resize", &["x", "", "s"], &["y"])
+        .text("mode", "linear")
+        .text("coordinate_transformation_mode", coordinates);
+    let mut g = graph(vec![resize], &["x"], &["y"]).constant("s", &floats(&[1.0, 1.0, scale]));
+    g.input = vec![info("x", 1, &[1, 1, length])];
+    let file = OnnxFile::decode("m", model(g).encode_to_vec(), None).unwrap();
+    Session::new(file, &Device::flex()).unwrap()
+}
+
+#[test]
+fn fractions_are_noted_once_for_each_length() {
+    let run = |s: &Session, n: usize| {
+        s.run(&[Array::new([1, 1, n], vec![1.0f32; n])]).unwrap();
+        s.notes()
+    };
+    let open = session(-1, 1.5, "align_corners");
+    // 1.5 × 4 is whole.
+    assert!(run(&open, 4).is_empty());
+    let [note] = &run(&open, 3)[..] else {
+        panic!("{:?}", open.notes());
+    };
+    for word in ["align_corners", "scale 1.5 × length 3", "the 4 outputs"] {
+        assert!(note.contains(word), "no `{word}` in: {note}");
+    }
+    assert_eq!(run(&open, 3).len(), 1);
+    assert_eq!(run(&open, 5).len(), 2);
+    // Other coordinates do not depend on it, unless nothing is left to resize.
+    assert!(run(&session(-1, 1.5, "half_pixel"), 3).is_empty());
+    let [note] = &run(&session(-1, 1.1, "half_pixel"), 3)[..] else {
+        panic!("one note");
+    };
+    assert!(note.contains("no length changes"), "{note}");
+}
+
+#[test]
+fn what_onnxruntime_does_not_crop_is_noted() {
+    let resize = node("Resize", &["x", "r", "", "n"], &["y"])
+        .text("mode", "linear")
+        .text("coordinate_transformation_mode", "tf_crop_and_resize");
+    let g = graph(vec![resize], &["x"], &["y"])
+        .constant("r", &floats(&[0.0, 0.25, 1.0, 0.75]))
+        .constant("n", &Array::list(vec![1, 5]));
+    let file = OnnxFile::decode("m", model(g).encode_to_vec(), None).unwrap();
+    let session = Session::new(file, &Device::flex()).unwrap();
+    let x = Array::new([1, 5], vec![0.0f32, 1.0, 2.0, 3.0, 4.0]);
+    let y = session.run(&[x]).unwrap();
+    assert_eq!(y[0], Array::new([1, 5], vec![1.0f32, 1.5, 2.0, 2.5, 3.0]));
+    let [note] = &session.notes()[..] else {
+        panic!("{:?}", session.notes());
+    };
+    assert!(note.contains("onnxruntime does not crop it"), "{note}");
 }

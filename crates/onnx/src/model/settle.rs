@@ -1,0 +1,216 @@
+//! What is found out while a model is loaded, on samples inside the bounds: layouts, the branches that are taken, where
+//! the scores are, whether they are what they are said to be.
+
+use std::collections::BTreeMap;
+
+use burn::tensor::Tensor as Burn;
+use proofmark_domain::Modality;
+use proofmark_model::Numbers;
+use proofmark_threat::host;
+
+use super::{BatchMode, OnnxModel, OnnxOptions, output};
+use crate::array::Array;
+use crate::classifier::{Scores, scores_of};
+use crate::error::OnnxError;
+use crate::graph::Slot;
+use crate::port::{Port, decide, undecidable};
+use crate::value::Value;
+
+/// How many samples inside the bounds show what a graph does.
+const PROBE: usize = 8;
+
+impl OnnxModel {
+    /// Where a file leaves the axes of images open, the order they have is right if the model runs on them so and in
+    /// no other order; anything else has to be stated.
+    pub(super) fn decide_layouts(
+        &mut self,
+        readings: Vec<Vec<Port>>,
+        rows: usize,
+    ) -> Result<(), OnnxError> {
+        let probe = self.probe(rows);
+        for (input, readings) in readings.into_iter().enumerate() {
+            let (first, declared) = (readings[0].clone(), self.file.inputs());
+            let chosen = decide(readings, |port| {
+                self.ports[input] = port.clone();
+                self.quietly(|m| m.run_traced(&m.plan, &probe, &mut |_, _| {}))
+                    .is_ok()
+            });
+            self.ports[input] = first;
+            let given = &self.signature.modalities[input].shape;
+            self.ports[input] = chosen.map_err(|runs| {
+                let declared = &declared[input];
+                let why = undecidable(declared, given, runs);
+                self.file
+                    .problem(format!("input `{}`: {why}", declared.name))
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Finds the scores and the way samples go through together.
+    pub(super) fn settle(
+        &mut self,
+        size: Option<usize>,
+        options: &OnnxOptions,
+    ) -> Result<(), OnnxError> {
+        let rows = size.unwrap_or(1);
+        let shapes = self.pinned(rows, options)?;
+        let output = self.scores.slot;
+        let scores = |m: &Self, bypass| {
+            scores_of(&m.graph, &shapes, output, rows, options, bypass)
+                .map_err(|e| m.file.problem(e))
+        };
+        self.scores = scores(self, true)?;
+        if self.scores.slot != output && !self.decides_as(output)? {
+            self.scores = scores(self, false)?;
+        }
+        self.signature.classes = self.scores.classes;
+        self.plan = self.graph.plan(&[self.scores.slot]);
+        let probe = self.probe(PROBE);
+        self.quietly(|m| m.check_values(&probe))?;
+
+        if size.is_none() && self.confirmed(BatchMode::Open).is_ok() {
+            return Ok(());
+        }
+        let why = match size {
+            Some(n) if n > 1 => "the file fixes that number".to_owned(),
+            _ if self.ports.iter().any(|p| !p.batched) => {
+                "the model's input has no axis for the samples".to_owned()
+            }
+            _ => match self.rebatched(size, &shapes) {
+                Ok(()) => return Ok(()),
+                Err(why) => why,
+            },
+        };
+        self.mode = BatchMode::Chunks { size: rows, why };
+        // What one sample gives was seen above; several have to work, too.
+        let three = self.probe(3);
+        self.quietly(|m| m.run_scores(&three))?;
+        Ok(())
+    }
+
+    /// Whether the scores decide as the output itself does, on samples inside the bounds.
+    fn decides_as(&self, output: Slot) -> Result<bool, OnnxError> {
+        let slots = [self.scores.slot, output];
+        let plan = self.graph.plan(&slots);
+        let probe = self.probe(PROBE);
+        let [scores, output] = self
+            .quietly(|m| m.run_slots(&plan, &slots, &probe))?
+            .try_into()
+            .expect("as many values as slots");
+        let decisions = |t: Burn<2>, half: f32| -> Vec<Option<usize>> {
+            let width = t.dims()[1];
+            host(&t)
+                .chunks(width)
+                .map(|row| match row {
+                    [one] => (!one.is_nan()).then_some(usize::from(*one > half)),
+                    _ => first_largest(row),
+                })
+                .collect()
+        };
+        // A single output is the probability of class 1, and what is before it its logit.
+        let (a, b) = (decisions(scores, 0.0), decisions(output, 0.5));
+        Ok(a.iter().zip(&b).all(|(a, b)| b.is_none() || a == b))
+    }
+
+    pub(super) fn check_values(&self, blocks: &[Burn<2>]) -> Result<(), OnnxError> {
+        if !self.scores.claims_probabilities() {
+            return Ok(());
+        }
+        let raw = self
+            .run_slots(&self.plan, &[self.scores.slot], blocks)?
+            .remove(0);
+        let width = raw.dims()[1];
+        self.scores.check(&host(&raw), width).map_err(|e| {
+            let name = self.graph.name(self.scores.slot);
+            self.file.problem(format!("output `{name}` {e}"))
+        })
+    }
+
+    /// Runs the first samples and gives the shapes seen, with every `If` decided whose condition is the same for all
+    /// samples.
+    ///
+    /// Such a condition comes from sizes. An exporter that asked for the length of an axis meant the model as it is
+    /// for a batch of the size it was exported with, and that model is what is attacked: so what the condition was
+    /// for that size is right by definition, also where more samples go through at once and their number would be
+    /// taken for a size. The branch then stands in the place of the `If`, and samples can be followed through it.
+    fn pinned(
+        &mut self,
+        rows: usize,
+        options: &OnnxOptions,
+    ) -> Result<Vec<Option<Vec<usize>>>, OnnxError> {
+        let probe = self.probe(rows);
+        let mut pins: BTreeMap<String, Array> = BTreeMap::new();
+        loop {
+            let conditions = self.graph.steady_conditions();
+            let mut shapes: Vec<Option<Vec<usize>>> = self
+                .graph
+                .known
+                .iter()
+                .map(|known| known.as_ref().map(Value::shape))
+                .collect();
+            let mut found = Vec::new();
+            let whole = self.graph.plan(&[self.scores.slot]);
+            self.quietly(|m| {
+                m.run_traced(&whole, &probe, &mut |slot, value| {
+                    shapes[slot] = Some(value.shape());
+                    if let (true, Value::Host(a)) = (conditions.contains(&slot), value) {
+                        found.push((slot, a.clone()));
+                    }
+                })
+            })?;
+            let before = pins.len();
+            for (slot, condition) in found {
+                // A branch's value goes by two names once the branch is in place.
+                let names = self.graph.names.iter().filter(|(_, s)| **s == slot);
+                pins.extend(names.map(|(n, _)| (n.clone(), condition.clone())));
+            }
+            // Branches may bring conditions of their own; they nest no deeper than files do.
+            if pins.len() == before {
+                return Ok(shapes);
+            }
+            let output = output(&self.file, options)?;
+            self.graph = self
+                .file
+                .build_for(&[&output], &self.signature.device, &pins)?;
+            self.scores = Scores::untouched(self.graph.outputs[0]);
+        }
+    }
+
+    /// So many different samples inside the bounds.
+    pub(super) fn probe(&self, rows: usize) -> Vec<Burn<2>> {
+        let block = |(m, numbers): (&Modality, &Numbers)| {
+            let f = m.features();
+            let values: Vec<f32> = (0..rows * f)
+                .map(|i| {
+                    let (row, feature) = (i / f, i % f);
+                    // Multiples of the golden ratio's fraction: spread, the same every time.
+                    let u =
+                        ((feature * 7 + row * 131 + 1) as f64 * 0.618_033_988_749_894_9).fract();
+                    let (low, high) = (m.bounds.low(feature), m.bounds.high(feature));
+                    match numbers {
+                        Numbers::Real => low + (high - low) * u as f32,
+                        Numbers::Whole { .. } | Numbers::Fixed { .. } => {
+                            let (low, high) = (low.ceil(), high.floor());
+                            let count = f64::from((high - low).max(0.0)) + 1.0;
+                            low + (count * u).floor() as f32
+                        }
+                    }
+                })
+                .collect();
+            Burn::<1>::from_data(values.as_slice(), &self.signature.device).reshape([rows, f])
+        };
+        let signature = &self.signature;
+        let inputs = signature.modalities.iter().zip(&signature.numbers);
+        inputs.map(block).collect()
+    }
+}
+
+/// The first of the largest, if it is a number.
+fn first_largest(row: &[f32]) -> Option<usize> {
+    if row.iter().any(|v| v.is_nan()) {
+        return None;
+    }
+    let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    row.iter().position(|v| *v == largest)
+}

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use proofmark_domain::Verdict;
+use proofmark_domain::{Interval, Verdict};
+use proofmark_stats::benjamini_hochberg;
 
 use super::counts::Kind;
 use super::suppress::{Hidden, OVERALL};
@@ -11,7 +12,7 @@ use super::{
     PairFacts, Rate, RefusedGroups, SUPPRESSED, SettingFacts, SkippedMetric, Status, TableFacts,
     attack, no_interval,
 };
-use crate::judge::check_level;
+use crate::judge::{check_level, intervals};
 use crate::metric::{self, Need};
 use crate::robustness::Attacked;
 use crate::{
@@ -104,9 +105,9 @@ fn assemble(
         asked.elsewhere,
     );
     let shown = if asked.level.to_bits() == SHOWN.to_bits() {
-        judged.clone()
+        judged.iter().map(|j| j.interval).collect()
     } else {
-        judge(&measured.figures, &[], SHOWN, 0)
+        intervals(&measured.figures, SHOWN)
     };
     let hidden = Hidden::new(
         asked.suppress,
@@ -117,7 +118,7 @@ fn assemble(
         settings.intersections,
     );
     if asked.suppress > 1 {
-        adjust_among_shown(&mut judged, &measured.figures, &hidden, &asked);
+        adjust_among_shown(&mut judged, &measured.figures, &hidden);
     }
     hidden.refuse_nothing_left(table, &measured.groupings)?;
     let mut rates: HashMap<(&str, &str), Vec<usize>> = HashMap::new();
@@ -143,17 +144,13 @@ fn assemble(
 }
 
 /// Adjusted p-values depend on all p-values of their family: of the exploratory ones those that are shown are one.
-fn adjust_among_shown(
-    judged: &mut [Judgement],
-    figures: &[Figure],
-    hidden: &Hidden,
-    asked: &Asked,
-) {
+fn adjust_among_shown(judged: &mut [Judgement], figures: &[Figure], hidden: &Hidden) {
     let exploratory = |at: &usize| judged[*at].is_exploratory() && !hidden.figure(&figures[*at]);
     let places: Vec<usize> = (0..figures.len()).filter(exploratory).collect();
-    let shown: Vec<Figure> = places.iter().map(|at| figures[*at].clone()).collect();
-    for (at, again) in places.into_iter().zip(judge(&shown, &[], asked.level, 0)) {
-        judged[at].p_adjusted = again.p_adjusted;
+    let of = |at: &usize| judged[*at].p_value.unwrap_or(f64::NAN);
+    let p: Vec<f64> = places.iter().map(of).collect();
+    for (at, adjusted) in places.into_iter().zip(benjamini_hochberg(&p)) {
+        judged[at].p_adjusted = Some(adjusted).filter(|p| !p.is_nan());
     }
 }
 
@@ -214,7 +211,8 @@ struct Writer<'a> {
     pairs: Option<PairFacts>,
     measured: &'a Measured<'a>,
     judged: &'a [Judgement],
-    shown: &'a [Judgement],
+    /// Intervals of the figures, each by itself.
+    shown: &'a [Option<Interval>],
     hidden: &'a Hidden,
     asked: &'a Asked,
     seed: u64,
@@ -348,7 +346,7 @@ impl Writer<'_> {
             .filter(|(_, f)| !is_rate(f))
             // Which pairs can be estimated says something of each.
             .filter(|(_, f)| f.comparison.is_headline() || !self.hidden.figure(f))
-            .map(|(at, figure)| self.metric(figure, &self.judged[at], &self.shown[at]))
+            .map(|(at, figure)| self.metric(figure, &self.judged[at], self.shown[at]))
             .collect()
     }
 
@@ -362,7 +360,7 @@ impl Writer<'_> {
         own.is_some_and(|g| g.groups().len() > self.detail)
     }
 
-    fn metric(&self, figure: &Figure, judged: &Judgement, shown: &Judgement) -> Metric {
+    fn metric(&self, figure: &Figure, judged: &Judgement, shown: Option<Interval>) -> Metric {
         let hidden = self.hidden.figure(figure);
         let status = if !judged.is_exploratory() {
             let rulings = judged.rulings.iter();
@@ -386,7 +384,7 @@ impl Writer<'_> {
             // Which are the furthest apart says something of each.
             groups: shown_if(!hidden, &figure.groups),
             value: figure.value().filter(|_| !hidden),
-            ci95: shown.interval.filter(|_| !hidden),
+            ci95: shown.filter(|_| !hidden),
             p_value: judged.p_value.filter(|_| !hidden),
             p_adjusted: judged.p_adjusted.filter(|_| !hidden),
             status,
@@ -472,7 +470,7 @@ impl Writer<'_> {
         let matrix = decided && labelled && shown(Kind::Joint);
         let counted = |shown: bool, n: u64| shown.then_some(n);
         let places = self.rates.get(&(attribute, name)).into_iter().flatten();
-        let rates = places.map(|at| (&self.measured.figures[*at], &self.shown[*at]));
+        let rates = places.map(|at| (&self.measured.figures[*at], self.shown[*at]));
         GroupFacts {
             attribute: attribute.to_owned(),
             group: name.to_owned(),
@@ -499,14 +497,14 @@ impl Writer<'_> {
         }
     }
 
-    fn rate(&self, figure: &Figure, shown: &Judgement) -> Rate {
+    fn rate(&self, figure: &Figure, shown: Option<Interval>) -> Rate {
         let hidden = self.hidden.figure(figure);
         let parts = figure.basis.families.iter().flat_map(|f| &f.parts);
         let share = |p: &Part| matches!(p.estimate, Estimate::Share(_));
         Rate {
             metric: figure.metric.to_owned(),
             value: figure.value().filter(|_| !hidden),
-            ci95: shown.interval.filter(|_| !hidden),
+            ci95: shown.filter(|_| !hidden),
             n: figure.n.first().copied().filter(|_| !hidden),
             reason: match &figure.value {
                 _ if hidden => Some(SUPPRESSED.to_owned()),

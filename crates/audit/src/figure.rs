@@ -338,10 +338,9 @@ pub enum Combine {
 }
 
 /// One rate over the groups that a figure compares.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Family {
-    /// The rate: `tpr`. Not read back: no interval depends on it.
-    #[serde(skip_deserializing)]
+    /// The rate: `tpr`.
     pub rate: &'static str,
     /// The groups that have an estimate.
     pub parts: Vec<Part>,
@@ -361,7 +360,7 @@ impl Family {
 }
 
 /// What a figure is made of: all that an interval can be computed from.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Basis {
     /// How parts make a number.
     pub form: Form,

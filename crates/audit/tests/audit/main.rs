@@ -19,4 +19,5 @@ mod shape;
 mod shipped_population;
 mod suppress;
 mod tables;
+mod weighted_means;
 mod weights;

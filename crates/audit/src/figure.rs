@@ -134,11 +134,12 @@ pub(crate) fn mean_of(
     let values: Vec<(f64, f64)> = weighted
         .filter_map(|(row, weight)| Some((value(rows.table, row)?, weight)))
         .collect();
-    mean(&values, range).ok_or(Reason::TooFew { n: 0, min_n: 1 })
+    let heaviest = rows.table.heaviest();
+    mean(&values, range, heaviest).ok_or(Reason::TooFew { n: 0, min_n: 1 })
 }
 
-/// The mean of values with weights above 0; none of nothing.
-pub(crate) fn mean(values: &[(f64, f64)], range: Interval) -> Option<Mean> {
+/// The mean of values with weights above 0, none above `heaviest`; none of nothing.
+pub(crate) fn mean(values: &[(f64, f64)], range: Interval, heaviest: f64) -> Option<Mean> {
     let mut denominator = Tally::default();
     for (_, weight) in values {
         denominator.count(*weight);
@@ -147,66 +148,47 @@ pub(crate) fn mean(values: &[(f64, f64)], range: Interval) -> Option<Mean> {
     let first = values.first()?.0;
     let sum: f64 = values.iter().map(|(v, w)| w * (v - first)).sum();
     let value = first + sum / denominator.weight;
-    let (mut spread, mut squares) = (0.0, 0.0);
-    for (v, weight) in values {
-        let square = weight * (v - value).powi(2);
-        spread += square;
-        squares += weight * square;
-    }
-    let n = effective(denominator, spread, squares);
-    let sample = Histogram::new(range, values.iter().copied(), n);
+    let squares: f64 = values.iter().map(|(v, w)| (w * (v - value)).powi(2)).sum();
+    let rows = values.iter().map(|(v, weight)| {
+        let part = weight / heaviest;
+        (*v, part, part * part)
+    });
     Some(Mean {
         value,
         variance: variance(squares, denominator),
         denominator,
         range,
-        samples: sample
-            .map(|values| Sample {
-                factor: 1.0,
-                values,
-            })
-            .into_iter()
-            .collect(),
+        samples: alone(Histogram::weighted(range, rows)),
     })
 }
 
-/// The mean of counted values.
-pub(crate) fn mean_of_counts(values: &[(f64, Tally)], denominator: Tally, range: Interval) -> Mean {
+/// The mean of counted values, none of which weighs more than `heaviest`.
+pub(crate) fn mean_of_counts(
+    values: &[(f64, Tally)],
+    denominator: Tally,
+    range: Interval,
+    heaviest: f64,
+) -> Mean {
     let value = values.iter().map(|(v, t)| v * t.weight).sum::<f64>() / denominator.weight;
-    let sum = |of: fn(&Tally) -> f64| -> f64 {
-        values
-            .iter()
-            .map(|(v, t)| of(t) * (v - value).powi(2))
-            .sum()
-    };
-    let squares = sum(|t| t.square);
-    let n = effective(denominator, sum(|t| t.weight), squares);
-    let weighted = values.iter().map(|(v, t)| (*v, t.weight));
-    let sample = Histogram::new(range, weighted, n);
+    let squares = values.iter().map(|(v, t)| t.square * (v - value).powi(2));
+    let there = values.iter().filter(|(_, t)| t.n > 0);
+    let counts = there.map(|(v, t)| (*v, t.weight / heaviest, t.square / heaviest / heaviest));
     Mean {
         value,
-        variance: variance(squares, denominator),
+        variance: variance(squares.sum(), denominator),
         denominator,
         range,
-        samples: sample
-            .map(|values| Sample {
-                factor: 1.0,
-                values,
-            })
-            .into_iter()
-            .collect(),
+        samples: alone(Histogram::weighted(range, counts)),
     }
 }
 
-/// As how many rows of equal weight weighted values count: as those whose mean has the same variance, and as no more than
-/// Kish's. `spread` is the sum of `w (v - mean)^2`, `squares` that of `w^2 (v - mean)^2`.
-pub(crate) fn effective(denominator: Tally, spread: f64, squares: f64) -> f64 {
-    let kish = denominator.effective();
-    if squares > 0.0 {
-        kish.min(denominator.weight * spread / squares)
-    } else {
-        kish
-    }
+/// The one sample of a mean.
+fn alone(values: Option<Histogram>) -> Vec<Sample> {
+    let sample = |values| Sample {
+        factor: 1.0,
+        values,
+    };
+    values.map(sample).into_iter().collect()
 }
 
 /// A rate that is part of a sum.

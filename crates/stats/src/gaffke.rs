@@ -31,6 +31,7 @@
 
 use proofmark_domain::Interval;
 
+use crate::gaffke_weighted::{self, Place};
 use crate::histogram::{Histogram, POINTS};
 use crate::mid_p::clopper_pearson_limits;
 
@@ -49,7 +50,17 @@ pub(crate) fn limits(values: &Histogram, z: f64) -> Interval {
         let there = values.places().filter(|(place, _)| *place == end);
         there.map(|(_, count)| count).sum()
     };
-    let of = if seen(0.0) + seen(1.0) >= n {
+    let of = if values.is_weighted() {
+        let mirrored = values.rows().map(|p| Place {
+            value: 1.0 - p.value,
+            ..p
+        });
+        let wanted = (z * z + MARGIN).sqrt();
+        Interval {
+            low: 1.0 - gaffke_weighted::upper(mirrored, wanted),
+            high: gaffke_weighted::upper(values.rows(), wanted),
+        }
+    } else if seen(0.0) + seen(1.0) >= n {
         clopper_pearson_limits(seen(1.0).min(n), n, z)
     } else {
         Interval {
@@ -280,6 +291,39 @@ mod tests {
             let students = 2.0 * 1.968 * deviation / 300.0_f64.sqrt();
             let ratio = (i.high - i.low) / students;
             assert!((0.98..1.3).contains(&ratio), "{at}: {ratio}");
+        }
+    }
+
+    /// Rows of one weight, however heavy the heaviest elsewhere: at full weight the limit is the same, and the lighter they
+    /// are beside what may still come, the wider.
+    #[test]
+    fn equal_weights_are_no_weights_and_heavier_ones_may_come() {
+        let values: Vec<f64> = (0..60).map(|i| (f64::from(i) / 60.0).powi(3)).collect();
+        for z in [1.0, 1.96, 4.0] {
+            let of = |weight: f64| {
+                let places = values.iter().map(|v| Place {
+                    value: *v,
+                    count: 1.0,
+                    weight,
+                });
+                gaffke_weighted::upper(places, z)
+            };
+            let plain = {
+                let z = (z * z - MARGIN).sqrt();
+                upper(values.iter().map(|v| (*v, 1.0)).take(POINTS), z)
+            };
+            let few = values.iter().take(POINTS).map(|v| Place {
+                value: *v,
+                count: 1.0,
+                weight: 1.0,
+            });
+            let found = gaffke_weighted::upper(few, z);
+            assert!((found - plain).abs() < 1e-6, "{z}: {found} {plain}");
+            let limits = [1.0, 0.5, 0.1, 0.01].map(of);
+            assert!(
+                limits.array_windows().all(|[a, b]| a < b),
+                "{z}: {limits:?}"
+            );
         }
     }
 

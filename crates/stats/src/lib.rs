@@ -16,6 +16,7 @@ mod beta;
 mod crossing;
 mod fisher;
 mod gaffke;
+mod gaffke_weighted;
 mod histogram;
 mod interval;
 mod mid_p;

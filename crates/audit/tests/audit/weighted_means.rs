@@ -117,8 +117,10 @@ fn draw(
             }
         }
     }
-    // A column of one value is a constant of the model, which these are not: the last row belongs to nobody.
-    rows.push(("", 0.5, 1e-9));
+    // The last row belongs to nobody. It weighs as much as any row may: what could come and is heavier than all there is
+    // no limit can know. And a column of one value would be a constant of the model, which these are not.
+    let heaviest = [0.0, 1.0].map(weights.of).into_iter().fold(0.0, f64::max);
+    rows.push(("", 0.5, heaviest * (1.0 + weights.spread)));
     Columns::new("t")
         .score(rows.iter().map(|r| r.1))
         .weights(rows.iter().map(|r| r.2))

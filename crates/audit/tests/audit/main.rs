@@ -10,6 +10,7 @@ mod impact;
 mod many_groups;
 mod missing;
 mod names_of_peers;
+mod odds_of_few;
 mod peers;
 mod planted;
 mod rare;

@@ -353,6 +353,22 @@ mod tests {
             prop_assert!((k.low + i.high - 1.0).abs() < 1e-6 && (k.high + i.low - 1.0).abs() < 1e-6);
         }
 
+        #[test]
+        fn weighted_limits_hold_the_mean_grow_with_z_and_mirror(
+            values in proptest::collection::vec((0.0..=1.0_f64, 0.05..=1.0_f64), 3..60), z in 0.5..6.0_f64,
+        ) {
+            let of = |mirrored: bool, z: f64| {
+                let own = values.iter().map(|(v, w)| (if mirrored { 1.0 - v } else { *v }, *w, w * w));
+                limits(&Histogram::weighted(UNIT, own).expect("in range"), z)
+            };
+            let weight: f64 = values.iter().map(|v| v.1).sum();
+            let mean = values.iter().map(|(v, w)| v * w).sum::<f64>() / weight;
+            let (i, j, k) = (of(false, z), of(false, z + 0.3), of(true, z));
+            prop_assert!(0.0 <= j.low && j.low < i.low && i.low < mean + 2e-3, "{i:?} {j:?} {mean}");
+            prop_assert!(mean - 2e-3 < i.high && i.high < j.high && j.high <= 1.0, "{i:?} {j:?} {mean}");
+            prop_assert!((k.low + i.high - 1.0).abs() < 1e-4 && (k.high + i.low - 1.0).abs() < 1e-4, "{i:?} {k:?}");
+        }
+
         /// Any value a little higher, and no limit is lower.
         #[test]
         fn higher_values_have_higher_limits(

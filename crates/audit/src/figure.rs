@@ -458,3 +458,44 @@ impl Figure {
         self.persons_left_out as f64 / self.persons as f64
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rows of weight 1 and 2 where the heaviest weighs 4, by rows and by counts.
+    #[test]
+    fn what_rows_weigh_is_kept_in_parts_of_the_heaviest() {
+        let mut tallies = [Tally::default(); 2];
+        (0..3).for_each(|_| tallies[0].count(1.0));
+        (0..2).for_each(|_| tallies[1].count(2.0));
+        let rows = [(0.0, 1.0), (1.0, 2.0), (0.0, 1.0), (1.0, 2.0), (0.0, 1.0)];
+        let counts = [(0.0, tallies[0]), (1.0, tallies[1])];
+        let by_rows = mean(&rows, UNIT, 4.0).expect("some");
+        let by_counts = mean_of_counts(&counts, tallies[0] + tallies[1], UNIT, 4.0);
+        for mean in [by_rows, by_counts] {
+            assert!((mean.value - 4.0 / 7.0).abs() < 1e-15);
+            let told = serde_json::to_value(&mean.samples[0].values).expect("plain");
+            assert_eq!(
+                told,
+                serde_json::json!({
+                    "range": [0.0, 1.0], "counts": [[0, 3.0], [32, 2.0]], "weights": [0.25, 0.5]
+                })
+            );
+        }
+    }
+
+    /// A row that a metric leaves out could have come with another label.
+    #[test]
+    fn the_heaviest_row_is_that_of_the_whole_table() {
+        let table = crate::Columns::new("t")
+            .weights([1.0, 5.0, 2.0])
+            .attribute("a", ["x", "y", "x"])
+            .build()
+            .expect("fits");
+        assert_eq!(table.heaviest(), 5.0);
+        assert_eq!(table.take(&[0, 2]).heaviest(), 5.0);
+        let plain = crate::Columns::new("t").attribute("a", ["x", "y"]).build();
+        assert_eq!(plain.expect("fits").heaviest(), 1.0);
+    }
+}

@@ -25,9 +25,8 @@ pub fn crossing(probes: &[f64], mut f: impl FnMut(f64) -> f64) -> Option<f64> {
             break;
         }
     }
-    let (mut high, mut f_high) = match below {
-        Some(below) => below,
-        None => return probes.last().copied(),
+    let Some((mut high, mut f_high)) = below else {
+        return probes.last().copied();
     };
     let (mut low, mut f_low) = match above {
         Some(above) => above,

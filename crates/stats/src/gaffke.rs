@@ -338,6 +338,11 @@ mod tests {
         assert_eq!(limits(&h, 2.0), point);
     }
 
+    /// What is left up to the end of the range is less at the larger critical value, unless rounding leaves nothing.
+    fn grows(left: f64, less: f64) -> bool {
+        less < left || left < 1e-12 && less <= left
+    }
+
     proptest! {
         #[test]
         fn limits_hold_the_mean_grow_with_z_and_mirror(
@@ -346,8 +351,8 @@ mod tests {
             let values: Vec<f64> = values.iter().map(|v| v.powi(power)).collect();
             let mean = values.iter().sum::<f64>() / values.len() as f64;
             let (i, j) = (of_values(&values, z), of_values(&values, z + 0.3));
-            prop_assert!(0.0 <= j.low && j.low < i.low && i.low < mean + 1e-3, "{i:?} {j:?} {mean}");
-            prop_assert!(mean - 1e-3 < i.high && i.high < j.high && j.high <= 1.0, "{i:?} {j:?} {mean}");
+            prop_assert!(0.0 <= j.low && grows(i.low, j.low) && i.low < mean + 1e-3, "{i:?} {j:?} {mean}");
+            prop_assert!(mean - 1e-3 < i.high && grows(1.0 - i.high, 1.0 - j.high) && j.high <= 1.0, "{i:?} {j:?} {mean}");
             let mirrored: Vec<f64> = values.iter().map(|v| 1.0 - v).collect();
             let k = of_values(&mirrored, z);
             prop_assert!((k.low + i.high - 1.0).abs() < 1e-6 && (k.high + i.low - 1.0).abs() < 1e-6);
@@ -364,8 +369,8 @@ mod tests {
             let weight: f64 = values.iter().map(|v| v.1).sum();
             let mean = values.iter().map(|(v, w)| v * w).sum::<f64>() / weight;
             let (i, j, k) = (of(false, z), of(false, z + 0.3), of(true, z));
-            prop_assert!(0.0 <= j.low && j.low < i.low && i.low < mean + 2e-3, "{i:?} {j:?} {mean}");
-            prop_assert!(mean - 2e-3 < i.high && i.high < j.high && j.high <= 1.0, "{i:?} {j:?} {mean}");
+            prop_assert!(0.0 <= j.low && grows(i.low, j.low) && i.low < mean + 2e-3, "{i:?} {j:?} {mean}");
+            prop_assert!(mean - 2e-3 < i.high && grows(1.0 - i.high, 1.0 - j.high) && j.high <= 1.0, "{i:?} {j:?} {mean}");
             prop_assert!((k.low + i.high - 1.0).abs() < 1e-4 && (k.high + i.low - 1.0).abs() < 1e-4, "{i:?} {k:?}");
         }
 

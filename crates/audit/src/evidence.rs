@@ -15,7 +15,7 @@ use std::f64::consts::SQRT_2;
 
 use proofmark_domain::Interval;
 use proofmark_stats::{
-    Arm, Contrasts, Scale, joint_critical, joint_tail, normal_critical, normal_tail,
+    Arm, Contrasts, Scale, crossing, joint_critical, joint_tail, normal_critical, normal_tail,
     range_critical, range_tail, sidak_level, sidak_p,
 };
 
@@ -200,29 +200,28 @@ impl Evidence {
             .unwrap_or((f64::NAN, f64::NAN))
     }
 
-    /// The largest critical value at which the nearer end of some contrast still lies beyond `null`. A contrast that does
-    /// not at one value does at no larger one, and is not looked at again.
+    /// The largest critical value at which the nearer end of some contrast still lies beyond `null`. Of most contrasts one
+    /// look shows that theirs is less than that of another.
     fn least_of_farthest(&self, contrasts: &[Vec<Piece>], signed: bool, null: f64) -> f64 {
-        let near =
-            |contrast: &Vec<Piece>, z| self.farthest(std::slice::from_ref(contrast), signed, z).0;
-        let known = |contrast: &Vec<Piece>| !near(contrast, 1.0).is_nan();
-        if !contrasts.iter().all(known) {
-            return 0.0;
-        }
-        let mut left: Vec<&Vec<Piece>> = contrasts.iter().collect();
-        least(|z| {
-            let beyond = |near: f64| match self.scale {
-                Scale::Difference => near > null,
-                Scale::Ratio => near < null,
-            };
-            let still = left.iter().copied().filter(|c| beyond(near(c, z)));
-            let still: Vec<&Vec<Piece>> = still.collect();
-            let any = !still.is_empty();
-            if any {
-                left = still;
+        let beyond = |contrast: &Vec<Piece>, z| {
+            let near = self.farthest(std::slice::from_ref(contrast), signed, z).0;
+            match self.scale {
+                Scale::Difference => near - null,
+                Scale::Ratio => null - near,
             }
-            any
-        })
+        };
+        let mut most = 0.0;
+        for contrast in contrasts {
+            let at = beyond(contrast, most);
+            if at.is_nan() && beyond(contrast, 1.0).is_nan() {
+                // Nothing is known of it, and it may be the farthest.
+                return 0.0;
+            }
+            if at > 0.0 && most < MOST {
+                most = least(|z| beyond(contrast, z)).max(most);
+            }
+        }
+        most
     }
 
     fn combined(&self, parts: impl Iterator<Item = Interval>) -> Interval {
@@ -248,11 +247,7 @@ impl Evidence {
     pub(crate) fn p_value(&self, null: f64) -> f64 {
         // What is off by rounding is not beyond.
         let (below, above) = (null - rounding(null), null + rounding(null));
-        let outside = |i: Interval| i.low > above || i.high < below;
-        let beyond = |i: Interval| match self.scale {
-            Scale::Difference => i.low > above,
-            Scale::Ratio => i.high < below,
-        };
+        let outside = |i: Interval| (i.low - above).max(below - i.high);
         let away = match self.scale {
             Scale::Difference => above,
             Scale::Ratio => below,
@@ -272,9 +267,28 @@ impl Evidence {
                 let z = self.least_of_farthest(contrasts, *signed, away);
                 sidak_p(2.0 * normal_tail(z), contrasts.iter().map(Vec::len).sum())
             }
-            Shape::Extreme(_) if self.combine == Combine::Mean => {
-                touching(|level| beyond(self.interval(level)))
-            }
+            Shape::Extreme(sets) if self.combine == Combine::Mean => touching(|level| {
+                let each = sidak_level(level, sets.len());
+                // How far each is beyond equality; of the mean none counts that is not.
+                let ends = sets.iter().map(|s| {
+                    let near = s.nearest(self.scale, s.critical(each));
+                    match self.scale {
+                        Scale::Difference => near,
+                        Scale::Ratio => 1.0 - near,
+                    }
+                });
+                let ends: Vec<f64> = ends.collect();
+                if ends.iter().any(|e| e.is_nan()) {
+                    return f64::NAN;
+                }
+                let most = ends.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                let mean = ends.iter().map(|e| e.max(0.0)).sum::<f64>() / ends.len() as f64;
+                let wanted = match self.scale {
+                    Scale::Difference => above,
+                    Scale::Ratio => 1.0 - below,
+                };
+                mean - wanted + most.min(0.0)
+            }),
             Shape::Logarithm(ratio) => ratio.p_value((-null).exp()),
             Shape::EntropyBetween(means, weights, alpha) => {
                 let z = least(|z| inequality::beyond(means, weights, *alpha, z, null));
@@ -351,39 +365,19 @@ pub(crate) fn rounding(of: f64) -> f64 {
     1e-14 * of.abs().max(1.0)
 }
 
-/// The largest critical value at which `beyond` still holds; it holds from 0 on or never.
-fn least(mut beyond: impl FnMut(f64) -> bool) -> f64 {
-    /// Beyond 8 standard errors there is nothing to tell apart.
-    const MOST: f64 = 8.0;
-    let (mut low, mut high) = (0.0, MOST);
-    if beyond(MOST) {
-        return MOST;
-    }
-    for _ in 0..30 {
-        let middle = f64::midpoint(low, high);
-        if beyond(middle) {
-            low = middle;
-        } else {
-            high = middle;
-        }
-    }
-    low
+/// Beyond 8 standard errors there is nothing to tell apart.
+const MOST: f64 = 8.0;
+
+/// The largest critical value at which what falls with it is still above 0.
+fn least(beyond: impl FnMut(f64) -> f64) -> f64 {
+    crossing(&[2.0, 4.0, MOST], beyond).unwrap_or(0.0)
 }
 
 /// One less the level at which an interval would just touch: by the logarithm of the chance, which is what matters in the
 /// tail.
-fn touching(beyond: impl Fn(f64) -> bool) -> f64 {
-    let p = |log: f64| 10_f64.powf(log);
-    let (mut low, mut high) = (-15.0, 0.0);
-    for _ in 0..24 {
-        let middle = f64::midpoint(low, high);
-        if beyond(1.0 - p(middle)) {
-            high = middle;
-        } else {
-            low = middle;
-        }
-    }
-    p(high)
+fn touching(beyond: impl Fn(f64) -> f64) -> f64 {
+    let p = |digits: f64| 10_f64.powf(-digits);
+    crossing(&[1.0, 4.0, 15.0], |digits| beyond(1.0 - p(digits))).map_or(1.0, p)
 }
 
 /// The interval of the mean of estimates that each take the sign of a contrast, at `z`; where the contrast's own interval

@@ -134,11 +134,12 @@ pub(crate) fn mean_of(
     let values: Vec<(f64, f64)> = weighted
         .filter_map(|(row, weight)| Some((value(rows.table, row)?, weight)))
         .collect();
-    mean(&values, range).ok_or(Reason::TooFew { n: 0, min_n: 1 })
+    let heaviest = rows.table.heaviest();
+    mean(&values, range, heaviest).ok_or(Reason::TooFew { n: 0, min_n: 1 })
 }
 
-/// The mean of values with weights above 0; none of nothing.
-pub(crate) fn mean(values: &[(f64, f64)], range: Interval) -> Option<Mean> {
+/// The mean of values with weights above 0, none above `heaviest`; none of nothing.
+pub(crate) fn mean(values: &[(f64, f64)], range: Interval, heaviest: f64) -> Option<Mean> {
     let mut denominator = Tally::default();
     for (_, weight) in values {
         denominator.count(*weight);
@@ -147,66 +148,47 @@ pub(crate) fn mean(values: &[(f64, f64)], range: Interval) -> Option<Mean> {
     let first = values.first()?.0;
     let sum: f64 = values.iter().map(|(v, w)| w * (v - first)).sum();
     let value = first + sum / denominator.weight;
-    let (mut spread, mut squares) = (0.0, 0.0);
-    for (v, weight) in values {
-        let square = weight * (v - value).powi(2);
-        spread += square;
-        squares += weight * square;
-    }
-    let n = effective(denominator, spread, squares);
-    let sample = Histogram::new(range, values.iter().copied(), n);
+    let squares: f64 = values.iter().map(|(v, w)| (w * (v - value)).powi(2)).sum();
+    let rows = values.iter().map(|(v, weight)| {
+        let part = weight / heaviest;
+        (*v, part, part * part)
+    });
     Some(Mean {
         value,
         variance: variance(squares, denominator),
         denominator,
         range,
-        samples: sample
-            .map(|values| Sample {
-                factor: 1.0,
-                values,
-            })
-            .into_iter()
-            .collect(),
+        samples: alone(Histogram::weighted(range, rows)),
     })
 }
 
-/// The mean of counted values.
-pub(crate) fn mean_of_counts(values: &[(f64, Tally)], denominator: Tally, range: Interval) -> Mean {
+/// The mean of counted values, none of which weighs more than `heaviest`.
+pub(crate) fn mean_of_counts(
+    values: &[(f64, Tally)],
+    denominator: Tally,
+    range: Interval,
+    heaviest: f64,
+) -> Mean {
     let value = values.iter().map(|(v, t)| v * t.weight).sum::<f64>() / denominator.weight;
-    let sum = |of: fn(&Tally) -> f64| -> f64 {
-        values
-            .iter()
-            .map(|(v, t)| of(t) * (v - value).powi(2))
-            .sum()
-    };
-    let squares = sum(|t| t.square);
-    let n = effective(denominator, sum(|t| t.weight), squares);
-    let weighted = values.iter().map(|(v, t)| (*v, t.weight));
-    let sample = Histogram::new(range, weighted, n);
+    let squares = values.iter().map(|(v, t)| t.square * (v - value).powi(2));
+    let there = values.iter().filter(|(_, t)| t.n > 0);
+    let counts = there.map(|(v, t)| (*v, t.weight / heaviest, t.square / heaviest / heaviest));
     Mean {
         value,
-        variance: variance(squares, denominator),
+        variance: variance(squares.sum(), denominator),
         denominator,
         range,
-        samples: sample
-            .map(|values| Sample {
-                factor: 1.0,
-                values,
-            })
-            .into_iter()
-            .collect(),
+        samples: alone(Histogram::weighted(range, counts)),
     }
 }
 
-/// As how many rows of equal weight weighted values count: as those whose mean has the same variance, and as no more than
-/// Kish's. `spread` is the sum of `w (v - mean)^2`, `squares` that of `w^2 (v - mean)^2`.
-pub(crate) fn effective(denominator: Tally, spread: f64, squares: f64) -> f64 {
-    let kish = denominator.effective();
-    if squares > 0.0 {
-        kish.min(denominator.weight * spread / squares)
-    } else {
-        kish
-    }
+/// The one sample of a mean.
+fn alone(values: Option<Histogram>) -> Vec<Sample> {
+    let sample = |values| Sample {
+        factor: 1.0,
+        values,
+    };
+    values.map(sample).into_iter().collect()
 }
 
 /// A rate that is part of a sum.
@@ -338,10 +320,9 @@ pub enum Combine {
 }
 
 /// One rate over the groups that a figure compares.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Family {
-    /// The rate: `tpr`. Not read back: no interval depends on it.
-    #[serde(skip_deserializing)]
+    /// The rate: `tpr`.
     pub rate: &'static str,
     /// The groups that have an estimate.
     pub parts: Vec<Part>,
@@ -361,7 +342,7 @@ impl Family {
 }
 
 /// What a figure is made of: all that an interval can be computed from.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Basis {
     /// How parts make a number.
     pub form: Form,
@@ -475,5 +456,46 @@ impl Figure {
             return 0.0;
         }
         self.persons_left_out as f64 / self.persons as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rows of weight 1 and 2 where the heaviest weighs 4, by rows and by counts.
+    #[test]
+    fn what_rows_weigh_is_kept_in_parts_of_the_heaviest() {
+        let mut tallies = [Tally::default(); 2];
+        (0..3).for_each(|_| tallies[0].count(1.0));
+        (0..2).for_each(|_| tallies[1].count(2.0));
+        let rows = [(0.0, 1.0), (1.0, 2.0), (0.0, 1.0), (1.0, 2.0), (0.0, 1.0)];
+        let counts = [(0.0, tallies[0]), (1.0, tallies[1])];
+        let by_rows = mean(&rows, UNIT, 4.0).expect("some");
+        let by_counts = mean_of_counts(&counts, tallies[0] + tallies[1], UNIT, 4.0);
+        for mean in [by_rows, by_counts] {
+            assert!((mean.value - 4.0 / 7.0).abs() < 1e-15);
+            let told = serde_json::to_value(&mean.samples[0].values).expect("plain");
+            assert_eq!(
+                told,
+                serde_json::json!({
+                    "range": [0.0, 1.0], "counts": [[0, 3.0], [32, 2.0]], "weights": [0.25, 0.5]
+                })
+            );
+        }
+    }
+
+    /// A row that a metric leaves out could have come with another label.
+    #[test]
+    fn the_heaviest_row_is_that_of_the_whole_table() {
+        let table = crate::Columns::new("t")
+            .weights([1.0, 5.0, 2.0])
+            .attribute("a", ["x", "y", "x"])
+            .build()
+            .expect("fits");
+        assert_eq!(table.heaviest(), 5.0);
+        assert_eq!(table.take(&[0, 2]).heaviest(), 5.0);
+        let plain = crate::Columns::new("t").attribute("a", ["x", "y"]).build();
+        assert_eq!(plain.expect("fits").heaviest(), 1.0);
     }
 }

@@ -110,12 +110,12 @@ pub(crate) fn most_between(means: &[Arm], weights: &[f64], alpha: f64, z: f64) -
     Region::new(means, z).most(&|t, g| of_groups(t, weights, alpha, g))
 }
 
-/// Whether the least is above `null`.
-pub(crate) fn beyond(means: &[Arm], weights: &[f64], alpha: f64, z: f64, null: f64) -> bool {
+/// How far the least is above `null`, on whatever scale; it falls as `z` grows.
+pub(crate) fn beyond(means: &[Arm], weights: &[f64], alpha: f64, z: f64, null: f64) -> f64 {
     if null > 0.0 {
-        least_between(means, weights, alpha, z) > null
+        least_between(means, weights, alpha, z) - null
     } else {
-        !Region::new(means, z).holds_a_common_value()
+        Region::new(means, z).to_a_common_value() - 1.0
     }
 }
 

@@ -218,6 +218,14 @@ pub fn judge(
     judgements
 }
 
+/// The interval of each figure by itself; none if it is not estimable or has none.
+pub(crate) fn intervals(figures: &[Figure], level: f64) -> Vec<Option<Interval>> {
+    let picked = Picked::new(figures);
+    let evidence = figures.iter().map(|f| Evidence::of(f, picked.among(f)));
+    let interval = |e: Option<Evidence>| Some(e?.interval(level)).filter(is_known);
+    evidence.map(interval).collect()
+}
+
 fn rule(
     place: usize,
     requirement: &Requirement,

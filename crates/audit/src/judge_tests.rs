@@ -442,3 +442,51 @@ fn every_form_of_figure_has_an_interval_around_its_value() {
     }
     assert!(forms.len() >= 6, "{forms:?}");
 }
+
+/// Whatever the form: the interval holds the number that a p-value is the chance of from the level on that the p-value
+/// leaves.
+#[test]
+fn a_p_value_is_the_level_at_which_the_interval_touches() {
+    let table = crate::synthetic::Population::planted(3)
+        .table(1500)
+        .expect("a table");
+    let settings = Settings {
+        score_range: Some([1e-9, 1.0 - 1e-9].into()),
+        ..Settings::default()
+    };
+    let measured = crate::measure(&table, &settings).expect("measured");
+    let picked = Picked::new(&measured.figures);
+    let mut forms = std::collections::BTreeSet::new();
+    for figure in &measured.figures {
+        let evidence = Evidence::of(figure, picked.among(figure));
+        let (Some(value), Some(evidence)) = (figure.value(), evidence) else {
+            continue;
+        };
+        let Some(equal) = evidence.equality() else {
+            continue;
+        };
+        // Equality, and a tolerance on the way to the value.
+        for null in [equal, equal + (value - equal) / 3.0] {
+            let p = evidence.p_value(null);
+            if !(1e-9..0.9).contains(&p) {
+                continue;
+            }
+            // Some intervals jump there: where a sign becomes uncertain.
+            let holds = |p: f64| {
+                let i = evidence.interval(1.0 - p);
+                i.low <= null + 2e-14 && null - 2e-14 <= i.high
+            };
+            let (wider, narrower) = (holds(p * (1.0 - 1e-3)), holds(p * (1.0 + 1e-3)));
+            assert!(
+                wider && !narrower,
+                "{} {null} {p} {wider} {narrower}",
+                figure.metric
+            );
+            forms.insert(format!(
+                "{:?} {:?}",
+                figure.basis.form, figure.basis.combine
+            ));
+        }
+    }
+    assert!(forms.len() >= 8, "{forms:?}");
+}

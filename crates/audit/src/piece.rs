@@ -163,16 +163,11 @@ fn other_rows(all: &Mean, group: &Mean) -> Option<Mean> {
     let share = group.denominator.weight / all.denominator.weight;
     let rest = 1.0 - share;
     let denominator = less(all.denominator, group.denominator);
-    let mut values = a
+    let values = a
         .values
         .without(&g.values, share, denominator.effective())?;
     let variance =
         (all.variance? - share * share * group.variance.unwrap_or(0.0)).max(0.0) / (rest * rest);
-    if denominator.square != denominator.weight && variance > 0.0 {
-        let n = denominator.effective();
-        let same_variance = values.variance() / variance;
-        values = values.scaled(same_variance.min(n) / n);
-    }
     Some(Mean {
         value: (all.value - share * group.value) / rest,
         variance: Some(variance),

@@ -1,12 +1,20 @@
 /// What to say was expected where a cell is not the number it should be: `expected`, and that a comma is no decimal point
-/// where the cell has one.
+/// where the cell has one, nor a percentage the share it stands for.
 ///
 /// ```
 /// use proofmark_data::expected_number;
 /// assert_eq!(expected_number("0,5", "a number"), "a number with a decimal point, `0.5`");
+/// assert_eq!(expected_number("32.5%", "a number"), "a number without `%`, `0.325`");
 /// assert_eq!(expected_number("many", "a number"), "a number");
 /// ```
 pub fn expected_number(cell: &str, expected: &str) -> String {
+    let percent = cell.trim().strip_suffix('%');
+    if let Some(number) = percent.and_then(|p| p.trim().parse::<f64>().ok()) {
+        // Rounded as it was written: a hundredth of it has two decimals more.
+        let share = format!("{:.12}", number / 100.0);
+        let share = share.trim_end_matches('0').trim_end_matches('.');
+        return format!("{expected} without `%`, `{share}`");
+    }
     let pointed = cell.trim().replacen(',', ".", 1);
     if pointed != cell.trim() && pointed.parse::<f64>().is_ok() {
         format!("{expected} with a decimal point, `{pointed}`")

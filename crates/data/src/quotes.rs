@@ -2,6 +2,7 @@
 //!
 //! The parser is lenient: a quote that is never closed makes one cell of the rest of the file, and it does not say so.
 
+use std::collections::VecDeque;
 use std::io::{self, Read};
 
 use proofmark_domain::Delimiter;
@@ -41,6 +42,11 @@ pub(crate) struct Quotes<R> {
     line: u64,
     /// Where the quote opened that was opened last.
     opened: u64,
+    /// Bytes seen, and where those are that end a line and were not passed by [`Self::lines_before`].
+    seen: u64,
+    ends: VecDeque<u64>,
+    /// Line ends that were.
+    passed: u64,
     /// Bytes of a byte order mark still to be passed over.
     mark: &'static [u8],
     ended: bool,
@@ -57,6 +63,9 @@ impl<R> Quotes<R> {
             state: State::Start,
             line: 1,
             opened: 0,
+            seen: 0,
+            ends: VecDeque::new(),
+            passed: 0,
             mark: b"\xef\xbb\xbf",
             ended: false,
             tall: Vec::new(),
@@ -84,6 +93,16 @@ impl<R> Quotes<R> {
         })
     }
 
+    /// How many lines end before this byte; asked for bytes in their order. (The parser counts `\r\n` to the next record, and
+    /// empty lines, too.)
+    pub(crate) fn lines_before(&mut self, byte: u64) -> u64 {
+        while self.ends.front().is_some_and(|end| *end < byte) {
+            self.ends.pop_front();
+            self.passed += 1;
+        }
+        self.passed
+    }
+
     /// Cells that span an unlikely number of lines.
     pub(crate) fn notes(&self) -> Vec<String> {
         let named = self.tall.iter().take(NAMED).map(|(line, lines)| {
@@ -95,6 +114,9 @@ impl<R> Quotes<R> {
     }
 
     fn see(&mut self, bytes: &[u8]) {
+        let ends = bytes.iter().enumerate().filter(|b| *b.1 == b'\n');
+        self.ends.extend(ends.map(|(at, _)| self.seen + at as u64));
+        self.seen += bytes.len() as u64;
         let mut bytes = bytes;
         while let (Some(expected), Some(byte)) = (self.mark.first(), bytes.first()) {
             if expected != byte {

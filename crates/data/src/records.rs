@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read};
 use std::path::Path;
 
-use csv::{ErrorKind, Position, Reader, ReaderBuilder, StringRecord};
+use csv::{ErrorKind, Reader, ReaderBuilder, StringRecord};
 use proofmark_domain::Delimiter;
 
 use crate::DataError;
@@ -88,7 +88,7 @@ impl<R: Read> Records<R> {
         if !self.read()? {
             return Ok(None);
         }
-        let line = self.record.position().map_or(0, Position::line);
+        let line = self.line();
         if self.record.len() != self.names.len() {
             let like = if self.headed {
                 "as the header"
@@ -121,8 +121,19 @@ impl<R: Read> Records<R> {
                 part: format!("line {}", fault.line),
                 problem: fault.problem,
             }),
-            None => read.map_err(|e| failure(&self.file, e)),
+            None => read.map_err(|e| {
+                let line = self.line();
+                failure(&self.file, line, e)
+            }),
         }
+    }
+
+    /// The line on which the record begins that was read last.
+    fn line(&mut self) -> u64 {
+        let last = self.reader.position().byte().saturating_sub(1);
+        let before = self.reader.get_mut().lines_before(last);
+        let within = self.record.as_slice().bytes().filter(|b| *b == b'\n');
+        (before + 1).saturating_sub(within.count() as u64)
     }
 
     /// What to say where the record holds what other files have between their cells.
@@ -185,8 +196,8 @@ pub(crate) fn refuse_packed(file: &str, head: &[u8]) -> Result<(), DataError> {
     }
 }
 
-fn failure(file: &str, error: csv::Error) -> DataError {
-    let part = format!("line {}", error.position().map_or(0, Position::line));
+fn failure(file: &str, line: u64, error: csv::Error) -> DataError {
+    let part = format!("line {line}");
     let file = file.to_owned();
     let problem = match error.into_kind() {
         ErrorKind::Io(source) => return DataError::Read { file, source },
@@ -205,7 +216,34 @@ fn failure(file: &str, error: csv::Error) -> DataError {
 
 #[cfg(test)]
 mod tests {
-    use super::refuse_packed;
+    use super::{Records, refuse_packed};
+    use proofmark_domain::Delimiter;
+
+    /// However lines end, and whatever lies between them.
+    #[test]
+    fn records_are_told_by_the_line_they_begin_on() {
+        let lines = |text: &str| {
+            let mut records = Records::headed(text.as_bytes(), "t.csv", Delimiter::COMMA)?;
+            let mut lines = Vec::new();
+            while let Some((line, _)) = records.next_record()? {
+                lines.push(line);
+            }
+            Ok(lines)
+        };
+        let lines = |text: &str| lines(text).map_err(|e: crate::DataError| e.to_string());
+        for end in ["\n", "\r\n"] {
+            for mark in ["", "\u{feff}"] {
+                let text = format!("{mark}a,b\n1,2\n\n3,\"4\n5\"\n6,7\n\n\n8,9").replace('\n', end);
+                assert_eq!(lines(&text), Ok(vec![2, 4, 6, 9]), "{text:?}");
+                let ragged = format!("{mark}a,b\n1,2\n3\n").replace('\n', end);
+                assert!(lines(&ragged).is_err_and(|e| e.contains("line 3:")));
+            }
+        }
+        // As many as a buffer holds, and more.
+        let many = format!("a,b\r\n{}", "1,2\r\n".repeat(5000));
+        assert_eq!(lines(&many), Ok((2..5002).collect()));
+        assert_eq!(lines("a,b\r\n1,2\n3,4\r\n5,6\n"), Ok(vec![2, 3, 4]));
+    }
 
     #[test]
     fn what_is_packed_is_called_by_its_name() {

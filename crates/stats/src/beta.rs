@@ -13,14 +13,19 @@ pub(crate) fn regularised(a: f64, b: f64, x: f64) -> f64 {
 }
 
 /// The same, the fraction broken off where a term changes it by less than `change` of itself.
-pub(crate) fn regularised_to(a: f64, b: f64, x: f64, change: f64) -> f64 {
+fn regularised_to(a: f64, b: f64, x: f64, change: f64) -> f64 {
+    let front = (ln_gamma(a + b) - ln_gamma(a) - ln_gamma(b) + a * x.ln() + b * (-x).ln_1p()).exp();
+    regularised_from(front, a, b, x, change)
+}
+
+/// The same, given `x^a (1 - x)^b / B(a, b)`.
+pub(crate) fn regularised_from(front: f64, a: f64, b: f64, x: f64, change: f64) -> f64 {
     if x <= 0.0 {
         return 0.0;
     }
     if x >= 1.0 {
         return 1.0;
     }
-    let front = (ln_gamma(a + b) - ln_gamma(a) - ln_gamma(b) + a * x.ln() + b * (-x).ln_1p()).exp();
     // The fraction converges fast left of the mean; the other side is its mirror image.
     if x < (a + 1.0) / (a + b + 2.0) {
         front * fraction(a, b, x, change) / a

@@ -31,6 +31,7 @@
 
 use proofmark_domain::Interval;
 
+use crate::gaffke_weighted::{self, Place};
 use crate::histogram::{Histogram, POINTS};
 use crate::mid_p::clopper_pearson_limits;
 
@@ -49,7 +50,17 @@ pub(crate) fn limits(values: &Histogram, z: f64) -> Interval {
         let there = values.places().filter(|(place, _)| *place == end);
         there.map(|(_, count)| count).sum()
     };
-    let of = if seen(0.0) + seen(1.0) >= n {
+    let of = if values.is_weighted() {
+        let mirrored = values.rows().map(|p| Place {
+            value: 1.0 - p.value,
+            ..p
+        });
+        let wanted = (z * z + MARGIN).sqrt();
+        Interval {
+            low: 1.0 - gaffke_weighted::upper(mirrored, wanted),
+            high: gaffke_weighted::upper(values.rows(), wanted),
+        }
+    } else if seen(0.0) + seen(1.0) >= n {
         clopper_pearson_limits(seen(1.0).min(n), n, z)
     } else {
         Interval {
@@ -283,6 +294,39 @@ mod tests {
         }
     }
 
+    /// Rows of one weight, however heavy the heaviest elsewhere: at full weight the limit is the same, and the lighter they
+    /// are beside what may still come, the wider.
+    #[test]
+    fn equal_weights_are_no_weights_and_heavier_ones_may_come() {
+        let values: Vec<f64> = (0..60).map(|i| (f64::from(i) / 60.0).powi(3)).collect();
+        for z in [1.0, 1.96, 4.0] {
+            let of = |weight: f64| {
+                let places = values.iter().map(|v| Place {
+                    value: *v,
+                    count: 1.0,
+                    weight,
+                });
+                gaffke_weighted::upper(places, z)
+            };
+            let plain = {
+                let z = (z * z - MARGIN).sqrt();
+                upper(values.iter().map(|v| (*v, 1.0)).take(POINTS), z)
+            };
+            let few = values.iter().take(POINTS).map(|v| Place {
+                value: *v,
+                count: 1.0,
+                weight: 1.0,
+            });
+            let found = gaffke_weighted::upper(few, z);
+            assert!((found - plain).abs() < 1e-6, "{z}: {found} {plain}");
+            let limits = [1.0, 0.5, 0.1, 0.01].map(of);
+            assert!(
+                limits.array_windows().all(|[a, b]| a < b),
+                "{z}: {limits:?}"
+            );
+        }
+    }
+
     #[test]
     fn certainty_is_everything() {
         assert_eq!(of_values(&[0.2, 0.4], f64::INFINITY), UNIT);
@@ -294,6 +338,11 @@ mod tests {
         assert_eq!(limits(&h, 2.0), point);
     }
 
+    /// What is left up to the end of the range is less at the larger critical value, unless rounding leaves nothing.
+    fn grows(left: f64, less: f64) -> bool {
+        less < left || left < 1e-12 && less <= left
+    }
+
     proptest! {
         #[test]
         fn limits_hold_the_mean_grow_with_z_and_mirror(
@@ -302,11 +351,27 @@ mod tests {
             let values: Vec<f64> = values.iter().map(|v| v.powi(power)).collect();
             let mean = values.iter().sum::<f64>() / values.len() as f64;
             let (i, j) = (of_values(&values, z), of_values(&values, z + 0.3));
-            prop_assert!(0.0 <= j.low && j.low < i.low && i.low < mean + 1e-3, "{i:?} {j:?} {mean}");
-            prop_assert!(mean - 1e-3 < i.high && i.high < j.high && j.high <= 1.0, "{i:?} {j:?} {mean}");
+            prop_assert!(0.0 <= j.low && grows(i.low, j.low) && i.low < mean + 1e-3, "{i:?} {j:?} {mean}");
+            prop_assert!(mean - 1e-3 < i.high && grows(1.0 - i.high, 1.0 - j.high) && j.high <= 1.0, "{i:?} {j:?} {mean}");
             let mirrored: Vec<f64> = values.iter().map(|v| 1.0 - v).collect();
             let k = of_values(&mirrored, z);
             prop_assert!((k.low + i.high - 1.0).abs() < 1e-6 && (k.high + i.low - 1.0).abs() < 1e-6);
+        }
+
+        #[test]
+        fn weighted_limits_hold_the_mean_grow_with_z_and_mirror(
+            values in proptest::collection::vec((0.0..=1.0_f64, 0.05..=1.0_f64), 3..60), z in 0.5..6.0_f64,
+        ) {
+            let of = |mirrored: bool, z: f64| {
+                let own = values.iter().map(|(v, w)| (if mirrored { 1.0 - v } else { *v }, *w, w * w));
+                limits(&Histogram::weighted(UNIT, own).expect("in range"), z)
+            };
+            let weight: f64 = values.iter().map(|v| v.1).sum();
+            let mean = values.iter().map(|(v, w)| v * w).sum::<f64>() / weight;
+            let (i, j, k) = (of(false, z), of(false, z + 0.3), of(true, z));
+            prop_assert!(0.0 <= j.low && grows(i.low, j.low) && i.low < mean + 2e-3, "{i:?} {j:?} {mean}");
+            prop_assert!(mean - 2e-3 < i.high && grows(1.0 - i.high, 1.0 - j.high) && j.high <= 1.0, "{i:?} {j:?} {mean}");
+            prop_assert!((k.low + i.high - 1.0).abs() < 1e-4 && (k.high + i.low - 1.0).abs() < 1e-4, "{i:?} {k:?}");
         }
 
         /// Any value a little higher, and no limit is lower.

@@ -8,12 +8,15 @@
 //! * [`Contrasts`]: many groups compared at once, and the two furthest apart.
 //! * [`Region`]: the range of any function of several estimates.
 //! * [`permutation_p`], [`fisher_exact`], [`standard_deviations`]: tests; [`benjamini_hochberg`]: many of them.
+//! * [`crossing`]: how far an interval may grow until it touches a number, which is a p-value.
 //! * [`samples_to_settle`], [`further_to_settle`]: how much more data an undecided threshold needs.
 
 mod arm;
 mod beta;
+mod crossing;
 mod fisher;
 mod gaffke;
+mod gaffke_weighted;
 mod histogram;
 mod interval;
 mod mid_p;
@@ -31,6 +34,7 @@ mod studentised_range;
 mod two_sd;
 
 pub use arm::{Arm, Noise, Sample, effective_sample_size, effective_size_of_rate};
+pub use crossing::crossing;
 pub use fisher::fisher_exact;
 pub use histogram::Histogram;
 pub use interval::{clopper_pearson, clopper_pearson_lower, clopper_pearson_upper, wilson};

@@ -103,21 +103,31 @@ impl Tail {
         if x >= n {
             return (self.chance / self.share).powf(1.0 / n).min(1.0);
         }
+        let enough = x * (1.0 - rate) >= ENOUGH;
         let near = |p: f64| self.approximate(x, n, p);
         // Wilson's limit, and below it by as much again.
         let z2 = self.z * self.z;
         let wilson = (x + z2 / 2.0 - self.z * (x * (1.0 - rate) + z2 / 4.0).sqrt()) / (n + z2);
-        let guess = root(near, (2.0 * wilson - rate).max(0.5 * wilson), wilson, rate);
-        if x * (1.0 - rate) >= ENOUGH {
+        let start = (2.0 * wilson - rate).max(0.5 * wilson);
+        let guess = root(near, start, wilson, rate, if enough { SURE } else { 1e-4 });
+        if enough {
             return guess;
         }
         let choose = ln_gamma(n + 1.0) - ln_gamma(x + 1.0) - ln_gamma(n - x + 1.0);
+        // The logarithm of the tail over that looked for, and its slope.
         let exact = |p: f64| {
             let seen = (choose + x * p.ln() + (n - x) * (-p).ln_1p()).exp();
-            let beyond = beta::regularised_to(x, n - x + 1.0, p, 1e-14) - (1.0 - self.share) * seen;
-            beyond.max(f64::MIN_POSITIVE).ln() - self.log
+            let front = seen * x * (1.0 - p);
+            let at_least = beta::regularised_from(front, x, n - x + 1.0, p, 1e-14);
+            let beyond = (at_least - (1.0 - self.share) * seen).max(f64::MIN_POSITIVE);
+            let slope =
+                seen * (self.share * x / p + (1.0 - self.share) * (n - x) / (1.0 - p)) / beyond;
+            (beyond.ln() - self.log, slope)
         };
-        root(exact, guess * 0.998, guess * 1.002, rate)
+        newton(exact, guess, rate).unwrap_or_else(|| {
+            let value = |p: f64| exact(p).0;
+            root(value, guess * 0.998, guess * 1.002, rate, SURE)
+        })
     }
 
     /// Lugannani and Rice's tail of a count on a lattice.
@@ -139,9 +149,28 @@ impl Tail {
     }
 }
 
+/// A tail whose logarithm is as near as this to that looked for is that one.
+const SURE: f64 = 1e-11;
+
+/// The root of a rising function between 0 and `most` from a good guess, given its slope; none if it is not come to at once.
+fn newton(f: impl Fn(f64) -> (f64, f64), guess: f64, most: f64) -> Option<f64> {
+    let mut p = guess;
+    for _ in 0..8 {
+        if !(p > 0.0 && p < most) {
+            return None;
+        }
+        let (value, slope) = f(p);
+        if value.abs() < SURE {
+            return Some(p);
+        }
+        p -= value / slope;
+    }
+    None
+}
+
 /// The root of a rising function below `most`, from a guess at a bracket; `most` if there is none. Regula falsi
-/// (Illinois).
-fn root(f: impl Fn(f64) -> f64, low: f64, high: f64, most: f64) -> f64 {
+/// (Illinois). `sure`: the value that is as good as 0.
+fn root(f: impl Fn(f64) -> f64, low: f64, high: f64, most: f64, sure: f64) -> f64 {
     let (mut a, mut b) = (low, high.min(most));
     let (mut fa, mut fb) = (f(a), f(b));
     for _ in 0..1000 {
@@ -163,7 +192,8 @@ fn root(f: impl Fn(f64) -> f64, low: f64, high: f64, most: f64) -> f64 {
         a *= 0.7;
         fa = f(a);
     }
-    for _ in 0..60 {
+    let mut raised = None;
+    for _ in 0..100 {
         if b - a <= 1e-14 * b {
             break;
         }
@@ -172,15 +202,19 @@ fn root(f: impl Fn(f64) -> f64, low: f64, high: f64, most: f64) -> f64 {
             middle = f64::midpoint(a, b);
         }
         let at = f(middle);
-        if at.abs() < 1e-11 {
+        if at.abs() < sure {
             return middle;
         }
         if at < 0.0 {
             (a, fa) = (middle, at);
-            fb *= 0.5;
+            if raised.replace(true) == Some(true) {
+                fb *= 0.5;
+            }
         } else {
             (b, fb) = (middle, at);
-            fa *= 0.5;
+            if raised.replace(false) == Some(false) {
+                fa *= 0.5;
+            }
         }
     }
     f64::midpoint(a, b)

@@ -77,6 +77,12 @@ impl Region {
 
     /// Whether all estimates may be one number.
     pub fn holds_a_common_value(&self) -> bool {
+        self.to_a_common_value() <= 1.0
+    }
+
+    /// How far the point of the region's space at which all estimates are one number is from the middle: at most 1 within
+    /// the region. Infinite where an estimate that is certain is no such number.
+    pub fn to_a_common_value(&self) -> f64 {
         let values = || self.axes.iter().map(|a| a[0]);
         let mut low = values().fold(f64::INFINITY, f64::min);
         let mut high = values().fold(f64::NEG_INFINITY, f64::max);
@@ -97,7 +103,7 @@ impl Region {
                 low += third;
             }
         }
-        size(f64::midpoint(low, high)) <= 1.0
+        size(f64::midpoint(low, high)).sqrt()
     }
 
     /// The least of a function over the region.

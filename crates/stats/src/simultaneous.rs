@@ -39,7 +39,8 @@ use proofmark_domain::Interval;
 
 use crate::spread::Spread;
 use crate::{
-    Arm, mover_difference, mover_ratio, normal_critical, normal_tail, range_critical, range_tail,
+    Arm, crossing, mover_difference, mover_ratio, normal_critical, normal_tail, range_critical,
+    range_tail,
 };
 
 /// How two estimates are compared.
@@ -217,7 +218,7 @@ impl Contrasts {
 
     /// The end nearer to equality: what the most certain contrast shows at least; beyond equality if none
     /// is certain.
-    fn nearest(&self, scale: Scale, z: f64) -> f64 {
+    pub fn nearest(&self, scale: Scale, z: f64) -> f64 {
         match self {
             Self::Within(arms) => Spread::new(arms).nearest(scale, z),
             Self::Against(pairs) => furthest_of(pairs, scale, z, nothing(scale), |e| e.0),
@@ -249,7 +250,7 @@ impl Contrasts {
     /// would just touch `null` is one less this.
     pub fn p_value(&self, scale: Scale, null: f64) -> f64 {
         /// Beyond 8 standard errors there is nothing to tell apart.
-        const MOST: f64 = 8.0;
+        const PROBES: [f64; 3] = [2.0, 4.0, 8.0];
         if self.is_empty() {
             return 1.0;
         }
@@ -258,7 +259,7 @@ impl Contrasts {
             Self::Against(_) => None,
         };
         // How far beyond the null the nearer end is; falls as z grows. What is not beyond it at one z is at no larger one.
-        let mut beyond = |z: f64| {
+        let beyond = |z: f64| {
             let near = match &mut spread {
                 Some(spread) => spread.nearest_and_keep(scale, z, null),
                 None => self.nearest(scale, z),
@@ -268,43 +269,8 @@ impl Contrasts {
                 Scale::Ratio => null - near,
             }
         };
-        let (mut low, mut high) = (1e-9, MOST);
-        let mut f_low = beyond(low);
-        // Not a number: nothing is known.
-        if f_low.is_nan() || f_low <= 0.0 {
-            return 1.0;
-        }
-        let mut f_high = f64::NAN;
-        for z in [2.0, 4.0, MOST] {
-            let f = beyond(z);
-            if f > 0.0 {
-                (low, f_low) = (z, f);
-            } else {
-                (high, f_high) = (z, f);
-                break;
-            }
-        }
-        if low == MOST {
-            return self.tail(MOST);
-        }
-        for _ in 0..60 {
-            let mut middle = (low * f_high - high * f_low) / (f_high - f_low);
-            if !(middle > low && middle < high) {
-                middle = f64::midpoint(low, high);
-            }
-            let f = beyond(middle);
-            if f > 0.0 {
-                (low, f_low) = (middle, f);
-                f_high *= 0.5;
-            } else {
-                (high, f_high) = (middle, f);
-                f_low *= 0.5;
-            }
-            if high - low < 1e-9 || f.abs() < 1e-13 {
-                break;
-            }
-        }
-        self.tail(f64::midpoint(low, high))
+        // Not beyond it, or not a number: nothing is known.
+        crossing(&PROBES, beyond).map_or(1.0, |z| self.tail(z))
     }
 
     /// The same estimates from `factor` times as many.

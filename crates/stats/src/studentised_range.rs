@@ -60,6 +60,7 @@ pub fn range_critical(tail: f64, k: usize) -> f64 {
     let above = |q: f64| range_tail(q, k).max(f64::MIN_POSITIVE).ln() - tail.ln();
     let (mut f_low, mut f_high) = (above(low), above(high));
     // Regula falsi (Illinois): the log of the tail is nearly straight.
+    let mut raised = None;
     for _ in 0..60 {
         let mut q = (low * f_high - high * f_low) / (f_high - f_low);
         if !(q > low && q < high) {
@@ -71,10 +72,14 @@ pub fn range_critical(tail: f64, k: usize) -> f64 {
         }
         if f > 0.0 {
             (low, f_low) = (q, f);
-            f_high *= 0.5;
+            if raised.replace(true) == Some(true) {
+                f_high *= 0.5;
+            }
         } else {
             (high, f_high) = (q, f);
-            f_low *= 0.5;
+            if raised.replace(false) == Some(false) {
+                f_low *= 0.5;
+            }
         }
     }
     f64::midpoint(low, high)

@@ -112,7 +112,8 @@ fn area(rows: Rows<'_>) -> Result<Mean, Reason> {
         negatives_below += n;
         positives_below += p;
     }
-    let means = [of_positives, of_negatives].map(|placements| mean(&placements, UNIT));
+    let means = [of_positives, of_negatives]
+        .map(|placements| mean(&placements, UNIT, rows.table.heaviest()));
     let variances = means
         .each_ref()
         .map(|m| m.as_ref().and_then(|m| m.variance));

@@ -116,7 +116,7 @@ fn directional(entry: &'static Entry, groups: &Groups<'_>, settings: &Settings) 
     let base = total.positives().weight / total.all().weight;
     let (mut changes, mut leans) = (Vec::new(), Vec::new());
     for (at, group) in &kept {
-        let change = change(&group.cell);
+        let change = change(&group.cell, groups.table().heaviest());
         let labels = share(&group.cell);
         let up = labels.value().is_some_and(|labels| labels > base);
         sum += if up { change.value } else { -change.value };
@@ -168,9 +168,9 @@ fn share(cell: &Cell) -> Share {
 }
 
 /// The mean of decision less label: 1 for an undeserved favour, -1 for an undeserved refusal.
-fn change(cell: &Cell) -> Mean {
+fn change(cell: &Cell, heaviest: f64) -> Mean {
     let changes = [(1.0, cell.fp), (-1.0, cell.fn_), (0.0, cell.correct())];
-    mean_of_counts(&changes, cell.all(), SIGNED_UNIT)
+    mean_of_counts(&changes, cell.all(), SIGNED_UNIT, heaviest)
 }
 
 #[cfg(test)]
@@ -190,7 +190,7 @@ mod tests {
         ] {
             cell.count(decision, label, 3.0);
         }
-        let mean = change(&cell);
+        let mean = change(&cell, 1.0);
         assert!((mean.value - 0.2).abs() < 1e-15);
         assert!((mean.variance.expect("enough") - 0.14).abs() < 1e-15);
     }

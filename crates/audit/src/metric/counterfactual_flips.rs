@@ -249,7 +249,7 @@ fn shift(
             (high - low, table.weight(rows[0]))
         })
         .collect();
-    mean(&ranges, settings.score_distances(table)).map(Estimate::Mean)
+    mean(&ranges, settings.score_distances(table), table.heaviest()).map(Estimate::Mean)
 }
 
 fn gaps(entry: &'static Entry, table: &Table, settings: &Settings) -> Vec<Figure> {
@@ -274,7 +274,7 @@ fn gaps(entry: &'static Entry, table: &Table, settings: &Settings) -> Vec<Figure
             })
             .collect();
         let name = figure.groups.join(" less ");
-        let figure = match mean(&differences, SIGNED_UNIT) {
+        let figure = match mean(&differences, SIGNED_UNIT, table.heaviest()) {
             Some(mean) => filled(&figure, name, Estimate::Mean(mean), settings),
             None => figure,
         };

@@ -145,3 +145,40 @@ pub(super) fn epsilon(
     figure.n = vec![high.2, low.2];
     figure
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Columns, judge, metric};
+
+    /// 80 and 90 of 100: twice as many of the one go without, which is more than 9 to 8.
+    fn figure(concentration: f64) -> Figure {
+        let rows = || (0..200_usize).map(|i| (["a", "b"][i % 2], i / 2 < [80, 90][i % 2]));
+        let table = Columns::new("t")
+            .decision(rows().map(|r| r.1))
+            .attribute("group", rows().map(|r| r.0))
+            .build()
+            .expect("fits");
+        let settings = Settings {
+            concentration,
+            ..Settings::default()
+        };
+        let groups = Groups::new(&table, &[0], &settings).expect("groups");
+        let entry = metric::find("differential_fairness").expect("there");
+        entry.figures(&groups, &settings).remove(0)
+    }
+
+    #[test]
+    fn the_outcome_that_differs_most_decides() {
+        let value = figure(0.0).value().expect("estimable");
+        assert!((value - 2.0_f64.ln()).abs() < 1e-12, "{value}");
+    }
+
+    #[test]
+    fn smoothing_moves_the_value_and_not_the_interval() {
+        let (none, much) = (figure(0.0), figure(40.0));
+        assert!(much.value() < none.value());
+        let interval = |f: &Figure| judge(std::slice::from_ref(f), &[], 0.95, 0)[0].interval;
+        assert_eq!(interval(&none), interval(&much));
+    }
+}

@@ -139,12 +139,12 @@ fn index(benefits: &[(f64, f64)], alpha: f64) -> Result<f64, Reason> {
     }
 }
 
-fn mean_benefit(cell: &Cell) -> Mean {
+fn mean_benefit(cell: &Cell, heaviest: f64) -> Mean {
     let range = Interval {
         low: 0.0,
         high: 2.0,
     };
-    mean_of_counts(&benefits(cell), cell.all(), range)
+    mean_of_counts(&benefits(cell), cell.all(), range, heaviest)
 }
 
 /// Of a table as a whole.
@@ -210,7 +210,7 @@ pub(super) fn parted(
         parts.push(Part {
             group: Some(at),
             name: group.name.clone(),
-            estimate: Estimate::Mean(mean_benefit(&group.cell)),
+            estimate: Estimate::Mean(mean_benefit(&group.cell, groups.table().heaviest())),
         });
         n += all.n;
     }

@@ -6,11 +6,12 @@
 //!
 //! # Maths
 //! With `A, B` favourable and unfavourable decisions of the group in stratum `s`, `C, D` those of the reference and `n` all
-//! four: `OR = sum(A D / n) / sum(B C / n)`. The variance of `ln OR` is that of Robins, Breslow and Greenland. The
+//! four: `OR = sum(A D / n) / sum(B C / n)`. The variance of `ln OR` is that of Robins, Breslow and Greenland, and its limits
+//! are Student's with Satterthwaite's degrees of freedom for a variance that is estimated from so few counts. The
 //! reference is the one named, else the largest group. The headline is the group farthest from 1, inverted if above it.
 //!
 //! # Reference
-//! Mantel and Haenszel, JNCI 1959; Robins, Breslow and Greenland, Biometrics 1986.
+//! Mantel and Haenszel, JNCI 1959; Robins, Breslow and Greenland, Biometrics 1986; Satterthwaite, Biometrics Bulletin 1946.
 //!
 //! # Divergences
 //! Weights are scaled so that they sum to their effective sample size.
@@ -144,6 +145,7 @@ fn common(cells: &[Vec<Cell>], group: usize, reference: usize) -> Result<Mean, R
     let scale = all.effective() / all.weight;
     let (mut r, mut s) = (0.0, 0.0);
     let (mut pr, mut mixed, mut qs) = (0.0, 0.0, 0.0);
+    let mut counts = [0.0; 4];
     for (x, y) in pairs() {
         let [a, b, c, d] = [
             x.favourable(),
@@ -155,6 +157,9 @@ fn common(cells: &[Vec<Cell>], group: usize, reference: usize) -> Result<Mean, R
         let n = a + b + c + d;
         if n == 0.0 {
             continue;
+        }
+        for (count, own) in counts.iter_mut().zip([a, b, c, d]) {
+            *count += own;
         }
         let (ri, si) = (a * d / n, b * c / n);
         let (p, q) = ((a + d) / n, (b + c) / n);
@@ -172,10 +177,20 @@ fn common(cells: &[Vec<Cell>], group: usize, reference: usize) -> Result<Mean, R
     Ok(Mean {
         value: (r / s).ln(),
         variance: Some(pr / (2.0 * r * r) + mixed / (2.0 * r * s) + qs / (2.0 * s * s)),
-        denominator: all,
+        denominator: Tally {
+            square: all.weight.powi(2) / (1.0 + freedom(counts).min(all.effective())),
+            ..all
+        },
         range: LINE,
         samples: Vec::new(),
     })
+}
+
+/// As how many degrees of freedom the variance of a logarithm of odds counts, which is a sum of reciprocals of counts
+/// (Satterthwaite): a count of 2 knows its own reciprocal no better than four normal variables would.
+fn freedom(counts: [f64; 4]) -> f64 {
+    let sum = |power: i32| counts.iter().map(|c| c.recip().powi(power)).sum::<f64>();
+    2.0 * sum(1).powi(2) / sum(3)
 }
 
 #[cfg(test)]
@@ -197,6 +212,20 @@ mod tests {
         assert!((mean.value - (33.0_f64 / 35.0).ln()).abs() < 1e-14);
         let reciprocals = 1.0 / 3.0 + 1.0 / 5.0 + 1.0 / 7.0 + 1.0 / 11.0;
         assert!((mean.variance.expect("defined") - reciprocals).abs() < 1e-14);
+    }
+
+    /// By hand: of counts 2, 4, 4, 4 `2 (5/4)^2 / (1/8 + 3/64)`; one count far below the others has twice as many degrees as
+    /// it counts.
+    #[test]
+    fn few_counts_have_few_degrees_of_freedom() {
+        let by_hand = 2.0 * 1.25_f64.powi(2) / (1.0 / 8.0 + 3.0 / 64.0);
+        assert!((freedom([2.0, 4.0, 4.0, 4.0]) - by_hand).abs() < 1e-12);
+        assert!((freedom([3.0, 1e9, 1e9, 1e9]) - 6.0).abs() < 1e-6);
+        let mean = common(&[vec![cell(1, 19), cell(10, 1990)]], 0, 1).expect("defined");
+        let effective = mean.denominator.effective();
+        assert!((2.0..5.0).contains(&effective), "{effective}");
+        let many = common(&[vec![cell(9000, 9000), cell(9000, 9000)]], 0, 1).expect("defined");
+        assert!(many.denominator.effective() > 10_000.0);
     }
 
     /// Doubling every stratum halves the variance and keeps the ratio.

@@ -33,33 +33,62 @@ impl Layout {
         self.depth > DEEP
     }
 
-    fn separate<W: ?Sized + Write>(writer: &mut W, first: bool) -> io::Result<()> {
-        if first {
-            Ok(())
+    /// Goes into an array or an object.
+    fn open<W: ?Sized + Write>(
+        &mut self,
+        writer: &mut W,
+        bracket: u8,
+        pretty: Begin<W>,
+    ) -> io::Result<()> {
+        self.depth += 1;
+        if self.is_deep() {
+            writer.write_all(&[bracket])
         } else {
-            writer.write_all(b", ")
+            pretty(&mut self.pretty, writer)
+        }
+    }
+
+    /// And out of it.
+    fn close<W: ?Sized + Write>(
+        &mut self,
+        writer: &mut W,
+        bracket: u8,
+        pretty: Begin<W>,
+    ) -> io::Result<()> {
+        let deep = self.is_deep();
+        self.depth -= 1;
+        if deep {
+            writer.write_all(&[bracket])
+        } else {
+            pretty(&mut self.pretty, writer)
+        }
+    }
+
+    /// Before a value or a key.
+    fn next<W: ?Sized + Write>(
+        &mut self,
+        writer: &mut W,
+        first: bool,
+        pretty: Next<W>,
+    ) -> io::Result<()> {
+        match (self.is_deep(), first) {
+            (true, true) => Ok(()),
+            (true, false) => writer.write_all(b", "),
+            (false, _) => pretty(&mut self.pretty, writer, first),
         }
     }
 }
 
+type Begin<W> = fn(&mut PrettyFormatter<'static>, &mut W) -> io::Result<()>;
+type Next<W> = fn(&mut PrettyFormatter<'static>, &mut W, bool) -> io::Result<()>;
+
 impl Formatter for Layout {
     fn begin_array<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
-        self.depth += 1;
-        if self.is_deep() {
-            writer.write_all(b"[")
-        } else {
-            self.pretty.begin_array(writer)
-        }
+        self.open(writer, b'[', PrettyFormatter::begin_array)
     }
 
     fn end_array<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
-        let deep = self.is_deep();
-        self.depth -= 1;
-        if deep {
-            writer.write_all(b"]")
-        } else {
-            self.pretty.end_array(writer)
-        }
+        self.close(writer, b']', PrettyFormatter::end_array)
     }
 
     fn begin_array_value<W: ?Sized + Write>(
@@ -67,38 +96,19 @@ impl Formatter for Layout {
         writer: &mut W,
         first: bool,
     ) -> io::Result<()> {
-        if self.is_deep() {
-            Self::separate(writer, first)
-        } else {
-            self.pretty.begin_array_value(writer, first)
-        }
+        self.next(writer, first, PrettyFormatter::begin_array_value)
     }
 
     fn end_array_value<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
-        if self.is_deep() {
-            Ok(())
-        } else {
-            self.pretty.end_array_value(writer)
-        }
+        self.pretty.end_array_value(writer)
     }
 
     fn begin_object<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
-        self.depth += 1;
-        if self.is_deep() {
-            writer.write_all(b"{")
-        } else {
-            self.pretty.begin_object(writer)
-        }
+        self.open(writer, b'{', PrettyFormatter::begin_object)
     }
 
     fn end_object<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
-        let deep = self.is_deep();
-        self.depth -= 1;
-        if deep {
-            writer.write_all(b"}")
-        } else {
-            self.pretty.end_object(writer)
-        }
+        self.close(writer, b'}', PrettyFormatter::end_object)
     }
 
     fn begin_object_key<W: ?Sized + Write>(
@@ -106,22 +116,14 @@ impl Formatter for Layout {
         writer: &mut W,
         first: bool,
     ) -> io::Result<()> {
-        if self.is_deep() {
-            Self::separate(writer, first)
-        } else {
-            self.pretty.begin_object_key(writer, first)
-        }
+        self.next(writer, first, PrettyFormatter::begin_object_key)
     }
 
     fn begin_object_value<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
-        writer.write_all(b": ")
+        self.pretty.begin_object_value(writer)
     }
 
     fn end_object_value<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
-        if self.is_deep() {
-            Ok(())
-        } else {
-            self.pretty.end_object_value(writer)
-        }
+        self.pretty.end_object_value(writer)
     }
 }

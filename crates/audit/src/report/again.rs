@@ -53,7 +53,7 @@ impl AuditReport {
             .filter(gated)
             .map(|m| {
                 self.refuse_untold(m)?;
-                figure(m)
+                figure(self, m)
             })
             .collect::<Result<_, _>>()?;
         let mut gates = Vec::new();
@@ -154,10 +154,13 @@ fn family_of(gates: &[Gate]) -> usize {
 
 /// The figure that a report tells of; all that judging asks for. Refuses a value that is not what its parts make: a point
 /// rule would go by the one, an interval by the others.
-fn figure(told: &Metric) -> Result<Figure, AuditError> {
+fn figure(report: &AuditReport, told: &Metric) -> Result<Figure, AuditError> {
     /// Text keeps seventeen digits, but not every reader of JSON does, and sums round.
     const ROUNDING: f64 = 1e-9;
-    let basis = told.basis.clone().unwrap_or_else(crate::Basis::nothing);
+    let basis = match &told.basis {
+        Some(made_of) => report.basis(made_of)?,
+        None => crate::Basis::nothing(),
+    };
     if let Some(value) = told.value {
         let made = basis.value();
         let same = |m: f64| (m - value).abs() <= ROUNDING * value.abs().max(1.0);

@@ -2,16 +2,18 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use proofmark_domain::Verdict;
+use proofmark_domain::{Interval, Verdict};
+use proofmark_stats::benjamini_hochberg;
 
 use super::counts::Kind;
+use super::made_of::Told;
 use super::suppress::{Hidden, OVERALL};
 use super::{
     AUDIT_SCHEMA, AttackFacts, AttributeFacts, AuditReport, Gate, GroupFacts, LeftOutGroup, Metric,
     PairFacts, Rate, RefusedGroups, SUPPRESSED, SettingFacts, SkippedMetric, Status, TableFacts,
     attack, no_interval,
 };
-use crate::judge::check_level;
+use crate::judge::{check_level, intervals};
 use crate::metric::{self, Need};
 use crate::robustness::Attacked;
 use crate::{
@@ -104,9 +106,9 @@ fn assemble(
         asked.elsewhere,
     );
     let shown = if asked.level.to_bits() == SHOWN.to_bits() {
-        judged.clone()
+        judged.iter().map(|j| j.interval).collect()
     } else {
-        judge(&measured.figures, &[], SHOWN, 0)
+        intervals(&measured.figures, SHOWN)
     };
     let hidden = Hidden::new(
         asked.suppress,
@@ -117,7 +119,7 @@ fn assemble(
         settings.intersections,
     );
     if asked.suppress > 1 {
-        adjust_among_shown(&mut judged, &measured.figures, &hidden, &asked);
+        adjust_among_shown(&mut judged, &measured.figures, &hidden);
     }
     hidden.refuse_nothing_left(table, &measured.groupings)?;
     let mut rates: HashMap<(&str, &str), Vec<usize>> = HashMap::new();
@@ -143,17 +145,13 @@ fn assemble(
 }
 
 /// Adjusted p-values depend on all p-values of their family: of the exploratory ones those that are shown are one.
-fn adjust_among_shown(
-    judged: &mut [Judgement],
-    figures: &[Figure],
-    hidden: &Hidden,
-    asked: &Asked,
-) {
+fn adjust_among_shown(judged: &mut [Judgement], figures: &[Figure], hidden: &Hidden) {
     let exploratory = |at: &usize| judged[*at].is_exploratory() && !hidden.figure(&figures[*at]);
     let places: Vec<usize> = (0..figures.len()).filter(exploratory).collect();
-    let shown: Vec<Figure> = places.iter().map(|at| figures[*at].clone()).collect();
-    for (at, again) in places.into_iter().zip(judge(&shown, &[], asked.level, 0)) {
-        judged[at].p_adjusted = again.p_adjusted;
+    let of = |at: &usize| judged[*at].p_value.unwrap_or(f64::NAN);
+    let p: Vec<f64> = places.iter().map(of).collect();
+    for (at, adjusted) in places.into_iter().zip(benjamini_hochberg(&p)) {
+        judged[at].p_adjusted = Some(adjusted).filter(|p| !p.is_nan());
     }
 }
 
@@ -205,6 +203,38 @@ fn shown_if<T: Clone>(shown: bool, all: &[T]) -> Vec<T> {
     if shown { all.to_vec() } else { Vec::new() }
 }
 
+/// An interval of one rate of many, outward to seven digits: no limit is known to more, and there are thousands of them.
+fn to_seven_digits(i: Interval) -> Interval {
+    Interval {
+        low: -outward(-i.low),
+        high: outward(i.high),
+    }
+}
+
+fn outward(v: f64) -> f64 {
+    if v == 0.0 || !v.is_finite() {
+        return v;
+    }
+    let digits = 6 - v.abs().log10().floor() as i32;
+    let power = 10_f64.powi(digits.abs());
+    if !power.is_finite() {
+        return v;
+    }
+    let whole = if digits < 0 { v / power } else { v * power };
+    // What is a number of seven digits stays it.
+    let near = whole.round();
+    let whole = if (whole - near).abs() < 1e-6 {
+        near
+    } else {
+        whole.ceil()
+    };
+    if digits < 0 {
+        whole * power
+    } else {
+        whole / power
+    }
+}
+
 struct Writer<'a> {
     /// Places of the rates of each group, by attribute and name; those of all together among them.
     rates: HashMap<(&'a str, &'a str), Vec<usize>>,
@@ -214,7 +244,8 @@ struct Writer<'a> {
     pairs: Option<PairFacts>,
     measured: &'a Measured<'a>,
     judged: &'a [Judgement],
-    shown: &'a [Judgement],
+    /// Intervals of the figures, each by itself.
+    shown: &'a [Option<Interval>],
     hidden: &'a Hidden,
     asked: &'a Asked,
     seed: u64,
@@ -239,6 +270,8 @@ impl Writer<'_> {
         let verdicts = gates.iter().map(|g| g.verdict);
         let together = |j: &&Judgement| j.rulings.iter().any(|r| r.interval.is_some());
         let own_family = self.judged.iter().filter(together).count();
+        let mut told = Told::default();
+        let metrics = self.metrics(&mut told);
         AuditReport {
             schema: AUDIT_SCHEMA.to_owned(),
             version: self.asked.version.clone(),
@@ -259,7 +292,8 @@ impl Writer<'_> {
             },
             verdict: (!gates.is_empty()).then(|| Verdict::of_all(verdicts)),
             gates,
-            metrics: self.metrics(),
+            metrics,
+            parts: told.into_parts(),
             groups: self
                 .measured
                 .groupings
@@ -342,13 +376,13 @@ impl Writer<'_> {
         gates
     }
 
-    fn metrics(&self) -> Vec<Metric> {
+    fn metrics(&self, told: &mut Told) -> Vec<Metric> {
         let figures = self.measured.figures.iter().enumerate();
         figures
             .filter(|(_, f)| !is_rate(f))
             // Which pairs can be estimated says something of each.
             .filter(|(_, f)| f.comparison.is_headline() || !self.hidden.figure(f))
-            .map(|(at, figure)| self.metric(figure, &self.judged[at], &self.shown[at]))
+            .map(|(at, figure)| self.metric(figure, &self.judged[at], self.shown[at], told))
             .collect()
     }
 
@@ -362,7 +396,13 @@ impl Writer<'_> {
         own.is_some_and(|g| g.groups().len() > self.detail)
     }
 
-    fn metric(&self, figure: &Figure, judged: &Judgement, shown: &Judgement) -> Metric {
+    fn metric(
+        &self,
+        figure: &Figure,
+        judged: &Judgement,
+        shown: Option<Interval>,
+        told: &mut Told,
+    ) -> Metric {
         let hidden = self.hidden.figure(figure);
         let status = if !judged.is_exploratory() {
             let rulings = judged.rulings.iter();
@@ -386,7 +426,7 @@ impl Writer<'_> {
             // Which are the furthest apart says something of each.
             groups: shown_if(!hidden, &figure.groups),
             value: figure.value().filter(|_| !hidden),
-            ci95: shown.interval.filter(|_| !hidden),
+            ci95: shown.filter(|_| !hidden),
             p_value: judged.p_value.filter(|_| !hidden),
             p_adjusted: judged.p_adjusted.filter(|_| !hidden),
             status,
@@ -412,7 +452,7 @@ impl Writer<'_> {
                 && self.asked.suppress <= 1
                 && figure.value.is_ok()
                 && (!judged.is_exploratory() || !self.is_large(&figure.attribute)))
-            .then(|| figure.basis.clone()),
+            .then(|| told.tell(figure)),
         }
     }
 
@@ -472,7 +512,7 @@ impl Writer<'_> {
         let matrix = decided && labelled && shown(Kind::Joint);
         let counted = |shown: bool, n: u64| shown.then_some(n);
         let places = self.rates.get(&(attribute, name)).into_iter().flatten();
-        let rates = places.map(|at| (&self.measured.figures[*at], &self.shown[*at]));
+        let rates = places.map(|at| (&self.measured.figures[*at], self.shown[*at]));
         GroupFacts {
             attribute: attribute.to_owned(),
             group: name.to_owned(),
@@ -499,14 +539,14 @@ impl Writer<'_> {
         }
     }
 
-    fn rate(&self, figure: &Figure, shown: &Judgement) -> Rate {
+    fn rate(&self, figure: &Figure, shown: Option<Interval>) -> Rate {
         let hidden = self.hidden.figure(figure);
         let parts = figure.basis.families.iter().flat_map(|f| &f.parts);
         let share = |p: &Part| matches!(p.estimate, Estimate::Share(_));
         Rate {
             metric: figure.metric.to_owned(),
             value: figure.value().filter(|_| !hidden),
-            ci95: shown.interval.filter(|_| !hidden),
+            ci95: shown.filter(|_| !hidden).map(to_seven_digits),
             n: figure.n.first().copied().filter(|_| !hidden),
             reason: match &figure.value {
                 _ if hidden => Some(SUPPRESSED.to_owned()),
@@ -533,5 +573,32 @@ impl Writer<'_> {
                     .collect(),
             })
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_shortened_outward_and_seven_digits_stay() {
+        let short = |low: f64, high: f64| {
+            let i = to_seven_digits(Interval { low, high });
+            (i.low, i.high)
+        };
+        assert_eq!(
+            short(0.123_456_789, 0.987_654_321),
+            (0.123_456_7, 0.987_654_4)
+        );
+        assert_eq!(short(0.3, 1.0), (0.3, 1.0));
+        assert_eq!(short(0.0, 1.234_567_89e-9), (0.0, 1.234_568e-9));
+        assert_eq!(
+            short(-2.000_000_06, 123_456_789.0),
+            (-2.000_001, 123_456_800.0)
+        );
+        assert_eq!(
+            short(f64::NEG_INFINITY, 1e-320),
+            (f64::NEG_INFINITY, 1e-320)
+        );
     }
 }

@@ -4,6 +4,7 @@ mod again;
 mod attack;
 mod build;
 mod counts;
+mod made_of;
 mod pairs;
 mod samples;
 mod scan;
@@ -11,6 +12,7 @@ mod suppress;
 
 pub use attack::{AttackFacts, UNDER_ATTACK};
 pub use build::{Asked, report, report_attacked};
+pub use made_of::{FamilyOf, MadeOf, PartsOf};
 pub use pairs::PairFacts;
 pub use samples::{Detail, SampleFacts, samples};
 pub use scan::{ScanFacts, SubgroupFacts};
@@ -19,7 +21,7 @@ use proofmark_domain::{Interval, Verdict};
 use serde::{Deserialize, Serialize};
 
 use crate::metric::{self, Need};
-use crate::{Basis, Missing, Origin, PairTests, Settings};
+use crate::{Missing, Origin, PairTests, Settings};
 
 /// The schema name every audit report carries.
 pub const AUDIT_SCHEMA: &str = "proofmark/audit/1";
@@ -103,6 +105,9 @@ pub struct AuditReport {
     pub gates: Vec<Gate>,
     /// Every comparison of groups.
     pub metrics: Vec<Metric>,
+    /// What the figures are made of: see [`Metric::basis`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<PartsOf>,
     /// Every group, attribute by attribute, and all together.
     pub groups: Vec<GroupFacts>,
     /// Every attribute and intersection.
@@ -211,10 +216,12 @@ pub struct Metric {
     /// What came of it.
     pub status: Status,
     /// Why there is no value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// Persons in the denominators of those groups.
     pub n: Vec<u64>,
     /// Groups left out; the first [`SettingFacts::measured`]`.detail_groups` of them where they are more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<LeftOutGroup>,
     /// How many groups are left out; none if suppressed.
     #[serde(default)]
@@ -230,7 +237,8 @@ pub struct Metric {
     pub tests: Option<PairTests>,
     /// What a headline is made of: all that its interval is computed from, at any level. None where cells are suppressed, and
     /// of an attribute of more than `detail_groups` groups only for what a requirement gates.
-    pub basis: Option<Basis>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub basis: Option<MadeOf>,
 }
 
 impl Metric {
@@ -288,13 +296,15 @@ pub struct Rate {
     pub metric: String,
     /// Its value; none if it cannot be estimated or is suppressed.
     pub value: Option<f64>,
-    /// Its interval at 95 %, by itself.
+    /// Its interval at 95 %, by itself; to seven digits, outward.
     pub ci95: Option<Interval>,
     /// Persons in its denominator.
     pub n: Option<u64>,
     /// Why there is no value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// Whether it is a share of persons, between 0 and 1.
+    #[serde(default, skip_serializing_if = "is_false")]
     pub share: bool,
 }
 
@@ -329,4 +339,9 @@ pub struct RefusedGroups {
     pub attribute: String,
     /// Why.
     pub reason: String,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over so")]
+fn is_false(v: &bool) -> bool {
+    !v
 }

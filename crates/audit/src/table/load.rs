@@ -416,7 +416,7 @@ impl Sink {
             }
             Self::Weights(values) => {
                 let number = field.number().filter(|n| weighs(*n));
-                values.push(number.ok_or(WEIGHTS)?);
+                values.push(number.ok_or_else(|| expected_number(&field.text(), WEIGHTS))?);
             }
             Self::Attribute(levels) => return levels.push(field, markers),
             Self::Id(coder) | Self::Variant(coder) => {

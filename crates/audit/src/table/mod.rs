@@ -90,6 +90,7 @@ pub struct Table {
     pub(crate) outcome: Option<Vec<Outcome>>,
     median: OnceLock<Option<f64>>,
     score_ends: OnceLock<Option<Interval>>,
+    heaviest: OnceLock<f64>,
 }
 
 impl Table {
@@ -192,6 +193,14 @@ impl Table {
     /// The weight of a row.
     pub fn weight(&self, row: usize) -> f64 {
         self.weights.as_ref().map_or(1.0, |w| w[row])
+    }
+
+    /// What the heaviest row weighs.
+    pub(crate) fn heaviest(&self) -> f64 {
+        *self.heaviest.get_or_init(|| {
+            let weights = self.weights.iter().flatten().copied();
+            weights.reduce(f64::max).unwrap_or(1.0)
+        })
     }
 
     /// Sensitive attributes.
@@ -310,6 +319,8 @@ impl Table {
             outcome: pick(self.outcome.as_ref(), rows),
             median: OnceLock::new(),
             score_ends: OnceLock::new(),
+            // A row as heavy as any of the table may still come, whatever was left out.
+            heaviest: self.heaviest().into(),
         }
     }
 }

@@ -203,3 +203,58 @@ fn who_weighs_nothing_is_not_counted() {
         (Some(1.0), 1, 2)
     );
 }
+
+/// What values cannot leave: all that an interval of their mean allows for what has not been seen.
+#[test]
+fn means_have_the_range_of_their_values() {
+    let rows = || {
+        (0..40_u32).map(|i| {
+            (
+                f64::from(i % 10) / 10.0,
+                i % 3 == 0,
+                ["a", "b"][i as usize % 2],
+            )
+        })
+    };
+    let table = proofmark_audit::Columns::new("t")
+        .score(rows().map(|r| r.0))
+        .label(rows().map(|r| r.1))
+        .target(rows().map(|r| r.0 + 1.0))
+        .attribute("g", rows().map(|r| r.2))
+        .build()
+        .expect("fits");
+    let settings = proofmark_audit::Settings {
+        min_n: 1,
+        score_range: Some([0.0, 0.96].into()),
+        target_range: Some([0.5, 2.0].into()),
+        ..proofmark_audit::Settings::default()
+    };
+    let groups = proofmark_audit::Groups::new(&table, &[0], &settings).expect("groups");
+    for (id, low, high) in [
+        ("mean_score", 0.0, 0.96),
+        ("generalized_tpr", 0.0, 0.96),
+        ("generalized_fpr", 0.0, 0.96),
+        ("brier_score", 0.0, 1.0),
+        ("calibration_gap", -1.0, 1.0),
+        ("auc", 0.0, 1.0),
+        ("mean_error", -2.0, 0.46),
+        ("mae", 0.0, 2.0),
+        ("mse", 0.0, 4.0),
+    ] {
+        let entry = proofmark_audit::metric::find(id).expect("a metric");
+        let figures = entry.figures(&groups, &settings);
+        let Estimate::Mean(mean) = &figures[0].basis.families[0].parts[0].estimate else {
+            panic!("{id} is no mean");
+        };
+        let near = |a: f64, b: f64| (a - b).abs() < 1e-12;
+        assert!(
+            near(mean.range.low, low) && near(mean.range.high, high),
+            "{id}: {:?}",
+            mean.range
+        );
+        assert!(
+            mean.samples.iter().all(|s| s.values.range() == mean.range),
+            "{id}"
+        );
+    }
+}

@@ -7,7 +7,7 @@
     reason = "figures are what the long version is run for"
 )]
 
-mod draw;
+pub(crate) mod draw;
 
 use draw::{Cells, one, people, placed, ranked, scored, stratified, uneven};
 use proofmark_audit::{Bound, By, Figure, Groups, Requirement, Settings, Table, judge, metric};

@@ -423,3 +423,34 @@ fn attributes_of_many_groups_list_headlines_only() {
     assert_eq!(figures(50), (1, 50, 51));
     assert_eq!(figures(51), (1, 0, 52));
 }
+
+/// What a German Excel saves: a byte order mark, `;`, commas for points, and lines that end in CR LF; and its percentages.
+#[test]
+fn what_spreadsheets_save_is_named_by_its_line_and_its_cell() {
+    let with = |change: fn(&mut Options)| {
+        let mut options = Options {
+            delimiter: proofmark_data::Delimiter::OTHERS[0],
+            favourable: vec!["ja".to_owned()],
+            ..options()
+        };
+        change(&mut options);
+        let text = "\u{feff}sex;hired;points;share\r\nf;ja;1,5;20%\r\nm;nein;2,25;12.5 %\r\n";
+        error(text, &options)
+    };
+    assert_eq!(
+        with(|o| o.score = Some("points".to_owned())),
+        "t.csv: `points`, line 2: `1,5`; expected a finite number with a decimal point, `1.5`"
+    );
+    assert_eq!(
+        with(|o| o.weights = Some("points".to_owned())),
+        "t.csv: `points`, line 2: `1,5`; expected a weight of 0, or of 1e-30 to 1e30 with a decimal point, `1.5`"
+    );
+    assert_eq!(
+        with(|o| o.score = Some("share".to_owned())),
+        "t.csv: `share`, line 2: `20%`; expected a finite number without `%`, `0.2`"
+    );
+    assert_eq!(
+        with(|o| o.favourable.clear()),
+        "t.csv: `hired`, line 2: `ja`; expected 1 or 0 (or -1), true or false, yes or no; else say which value is favourable (`--favourable`)"
+    );
+}

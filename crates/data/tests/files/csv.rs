@@ -30,7 +30,9 @@ fn label_columns_and_ids_by_name() {
     let set = open_as("a.csv", b"a,b,id\n0,1,u1\n1,0,07\n", &options).unwrap();
     assert_eq!(set.labels, Some(vec![1, 0]));
     assert_eq!(set.ids, ["u1", "07"].map(|n| SampleId::Name(n.into())));
-    assert_eq!(open_as("a.csv", b"a\n0\n", &unit()).unwrap().labels, None);
+    let none = open_as("a.csv", b"a,b\n0,1\n", &unit()).unwrap();
+    assert_eq!(none.labels, None);
+    assert_says(&none.read_as.notes.join(""), &["all 2", "--label-column"]);
 }
 
 #[test]

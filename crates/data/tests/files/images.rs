@@ -580,3 +580,16 @@ fn sizes_are_checked() {
     assert_says(&message, &["--crop", "a folder of images"]);
     assert!(open("nowhere/", &Options::default()).is_err());
 }
+
+/// Whoever would write a file asks for these: each image, under a link, too.
+#[test]
+#[cfg(unix)]
+fn the_files_of_a_folder_are_its_images() {
+    let elsewhere = folder(&[("dog/1.png", &gray(&[0; 4]))]);
+    let here = folder(&[("cat/0.png", &gray(&[0; 4])), ("cat/notes.txt", b"x")]);
+    std::os::unix::fs::symlink(elsewhere.path("dog"), here.path("dog")).unwrap();
+    let set = spec(&here);
+    let found = proofmark_data::files(&set, &Options::default());
+    let names = ["", "cat/0.png", "dog/1.png"].map(|n| here.path(n));
+    assert_eq!(found, names);
+}

@@ -122,7 +122,7 @@ pub(crate) fn require_labels(data: &Dataset) -> Result<(), DataError> {
     Err(DataError::Missing {
         file: data.name.clone(),
         what: "labels".to_owned(),
-        has: "inputs only (name the labels, or judge against the model's own with `--labels predicted`)".to_owned(),
+        has: "inputs only; say where the labels are (`--labels-file` for .npy and IDX, `--arrays X,Y` for npz, `--label-column` for CSV), or judge against the model's own with `--labels predicted`".to_owned(),
     })
 }
 

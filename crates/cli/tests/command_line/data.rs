@@ -272,6 +272,52 @@ fn a_folder_of_images_is_the_set_it_holds() {
     assert!(figures[0].0.as_u64() > Some(50), "{figures:?}");
 }
 
+/// Grey for colour, colour for grey, another size: what to add is said.
+#[test]
+fn images_of_another_kind_than_the_model_takes_name_the_option() {
+    let folder = Folder::new();
+    pictures(&folder);
+    let images = folder.path("pictures").display().to_string();
+    let model = |dims: &str| {
+        let bytes = OnnxWriter::new(17)
+            .input_of("x", FLOAT, dims)
+            .output("y")
+            .node("Flatten", &["x"], &["y"], &[])
+            .bytes();
+        folder.put("m.onnx", &bytes)
+    };
+    for (dims, more, words) in [
+        ("N,3,8,8", &[][..], &["grey", "`--color rgb`"][..]),
+        (
+            "N,1,8,8",
+            &["--color", "rgb"],
+            &["in colour", "`--color gray`"],
+        ),
+        ("N,1,9,9", &[], &["`--resize` and `--crop`"]),
+    ] {
+        let (ran, _) = attacked(&folder, &model(dims), &images, more);
+        says(&ran, 2, words);
+    }
+    let model = folder.put(
+        "t.onnx",
+        &OnnxWriter::new(17)
+            .input_of("x", FLOAT, "N,3")
+            .output("y")
+            .node("Relu", &["x"], &["y"], &[])
+            .bytes(),
+    );
+    let table = folder.put("t.csv", b"a,b,c,kind\n0,0,0,1\n");
+    let (ran, _) = attacked(&folder, &model, &table, &["--bounds", "0,1"]);
+    says(
+        &ran,
+        2,
+        &[
+            "note: t.csv: no column is called `label` or `y`: all 4",
+            "--label-column",
+        ],
+    );
+}
+
 #[test]
 fn a_policy_reads_what_attack_reads() {
     let folder = Folder::new();

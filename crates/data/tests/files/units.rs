@@ -331,6 +331,11 @@ fn the_same_rules_hold_in_other_files() {
         (first(&set).0, first(&set).4),
         (vec![51.0, 255.0], "numbers as written")
     );
+    for beyond in ["256", "-1"] {
+        let file = format!("p0,p1\n51,{beyond}\n");
+        let refused = refusal("a.csv", file.as_bytes(), &scaled());
+        assert_says(&refused, &["`p1`, line 2", beyond, "from 0 to 255"]);
+    }
     let odd = refusal("a.csv", b"p0,p1\n51,0.5\n", &scaled());
     assert_says(&odd, &["`p1`, line 2", "0.5", "whole number from 0 to 255"]);
     // CIFAR.

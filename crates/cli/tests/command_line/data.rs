@@ -363,4 +363,16 @@ require = "accuracy >= 0.7"
         let ran = run(&["gate", &folder.put("wrong.toml", wrong.as_bytes())]);
         says(&ran, 2, words);
     }
+    // A message that names an option says what it is in a policy.
+    let two = policy.replace("\"9\"]", "\"10\"]");
+    let ran = run(&["gate", &folder.put("wrong.toml", two.as_bytes())]);
+    says(&ran, 2, &["none of the classes stated"]);
+    assert!(!ran.err.contains("in a policy"), "{}", ran.err);
+    folder.put("t.csv", b"a,y\n0,cat\n1,dog\n");
+    let start = policy.find("path").expect("a line");
+    let end = policy.find("[[check]]").expect("a line");
+    let table = "path = \"t.csv\"\nbounds = [0, 1]\n";
+    let wrong = format!("{}{table}{}", &policy[..start], &policy[end..]);
+    let ran = run(&["gate", &folder.put("wrong.toml", wrong.as_bytes())]);
+    says(&ran, 2, &["`cat`", "--classes", "fields of [[data]]"]);
 }

@@ -8,6 +8,9 @@ use proofmark::onnx::{Array, DType, Data, Declared};
 
 use crate::failure::Failure;
 
+/// Every whole number up to here is a floating-point number of its own.
+const EXACT: f64 = 9_007_199_254_740_992.0;
+
 /// What a file holds, by name.
 pub(crate) type Named = Vec<(String, AnyArray)>;
 
@@ -215,11 +218,14 @@ fn lost(given: &Array, converted: &Array) -> Result<Option<f64>, String> {
         Data::F64(v) => Ok(v.clone()),
         other => Err(format!("is {}; expected numbers", other.dtype())),
     };
-    let to = converted.dtype();
+    let (from, to) = (given.dtype(), converted.dtype());
     let (before, after) = (doubles(given)?, doubles(converted)?);
-    let kept = |before: f64, after: f64| match to.range() {
-        Some((low, high)) if !to.is_float() => (low..=high).contains(&before) && before == after,
-        _ => before.is_finite() == after.is_finite(),
+    let kept = |before: f64, after: f64| {
+        if to.is_float() {
+            before.is_finite() == after.is_finite()
+        } else {
+            before == after && (!from.is_float() || before.abs() <= EXACT)
+        }
     };
     let pairs = before.into_iter().zip(after);
     Ok(pairs.into_iter().find(|(b, a)| !kept(*b, *a)).map(|p| p.0))

@@ -287,6 +287,9 @@ fn whole_numbers_take_any_type_that_holds_them() {
     says(&half, 2, &["holds 0.5", "whole numbers of int64"]);
     let beyond = takes(of(&[1, 2], vec![u64::MAX, 9]), &[]);
     says(&beyond, 2, &["does not fit int64"]);
+    // A double of 2^63 would become the whole number below it.
+    let far = takes(of(&[1, 2], vec![9_223_372_036_854_775_808_f64, 9.0]), &[]);
+    says(&far, 2, &["does not fit int64"]);
     let nan = takes(of(&[1, 2], vec![f32::NAN, 9.0]), &[]);
     says(&nan, 2, &["NaN"]);
     let csv = folder.put("x.csv", b"a,b,y\n7,9,0\n");

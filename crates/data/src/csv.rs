@@ -168,6 +168,14 @@ impl Columns {
                 "holds only numbers; expected the names of the columns".to_owned()
             ));
         }
+        if let Some(at) = names.iter().position(String::is_empty)
+            && names.len() > 1
+        {
+            return Err(bad(format!(
+                "has no name for column {}; name it, or leave it out (pandas writes its index so: `to_csv(index=False)` does not)",
+                at + 1
+            )));
+        }
         let mut seen = HashSet::new();
         if let Some(twice) = names.iter().find(|n| !seen.insert(n.as_str())) {
             return Err(bad(format!(

@@ -142,7 +142,24 @@ pub(crate) fn read(source: &Source, options: &Options) -> Result<Dataset, DataEr
         }
     }
     // Where some modalities need bounds, common bounds are for those and not for pixels and sound.
-    let needs = |array: &Array<'_>| meaning(array, options).map(|m| m.implied == Implied::None);
+    let needs = |array: &Array<'_>| match meaning(array, options) {
+        Ok(meaning) => Ok(meaning.implied == Implied::None),
+        // Whatever states no fact is taken for an input.
+        Err(DataError::Shape {
+            file,
+            array,
+            shape,
+            expected,
+        }) if data.len() > 1 => Err(DataError::Shape {
+            file,
+            array,
+            shape,
+            expected: format!(
+                "{expected}; if it is no input, `--arrays INPUTS,LABELS` names the arrays to read (in a policy `arrays = [\"INPUTS\", \"LABELS\"]` under [[data]])"
+            ),
+        }),
+        Err(e) => Err(e),
+    };
     let mut any_needs = false;
     for array in &data {
         any_needs |= needs(array)?;

@@ -243,7 +243,7 @@ impl Format {
             match ending {
                 "npz" => Some(Self::Npz),
                 "npy" => Some(Self::Npy),
-                "csv" => Some(Self::Csv),
+                "csv" | "tsv" => Some(Self::Csv),
                 "bin" => Some(Self::Cifar),
                 _ if Path::new(spec).is_dir() => Some(Self::Folder),
                 _ => None,

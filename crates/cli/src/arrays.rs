@@ -60,7 +60,7 @@ pub(crate) fn assign(
     let strange = arrays.iter().find(|(name, _)| !about(name));
     if let Some((name, _)) = strange.filter(|_| options.arrays.is_none()) {
         let hint = hint(name, inputs.iter().map(|i| i.name.as_str()));
-        let say = if inputs.len() == 1 && found[0].is_none() {
+        let say = if inputs.len() == 1 {
             "; `--arrays NAME` names the one to take"
         } else {
             ""

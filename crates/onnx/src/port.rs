@@ -154,8 +154,13 @@ pub(crate) fn matched(
         .iter()
         .find(|m| declared.iter().all(|d| d.name != m.name))
     {
+        let more = if declared.len() == 1 {
+            "; where the set holds more, `--arrays INPUTS,LABELS` names the arrays to read"
+        } else {
+            ""
+        };
         return Err(file.problem(format!(
-            "has no input `{}`; its inputs are {}",
+            "has no input `{}`; its inputs are {}{more}",
             m.name,
             names()
         )));

@@ -17,8 +17,13 @@ pub(crate) fn samples(data: &Dataset, signature: &Signature) -> Result<Samples, 
     };
     let inputs = &signature.modalities;
     if data.modalities.len() != inputs.len() {
+        let more = if inputs.len() == 1 {
+            "; `--arrays INPUTS,LABELS` names the arrays to read"
+        } else {
+            ""
+        };
         return Err(mismatch(format!(
-            "the set has {} arrays ({}) and the model {} inputs ({})",
+            "the set has {} arrays ({}) and the model {} inputs ({}){more}",
             data.modalities.len(),
             names(data.modalities.iter().map(|c| c.modality.name.as_str())),
             inputs.len(),

@@ -376,3 +376,41 @@ require = "accuracy >= 0.7"
     let ran = run(&["gate", &folder.put("wrong.toml", wrong.as_bytes())]);
     says(&ran, 2, &["`cat`", "--classes", "fields of [[data]]"]);
 }
+
+/// An array that could be an input and is none: what to say is said by whoever finds out.
+#[test]
+fn more_arrays_than_inputs_name_the_option() {
+    let folder = Folder::new();
+    let x = || AnyArray::from(column(vec![0.5_f32; 4]));
+    let data = npz(
+        &folder,
+        "two.npz",
+        &[
+            ("x", x()),
+            ("vectors", x()),
+            ("y", Array1::from(vec![0_i64; 4]).into_dyn().into()),
+        ],
+    );
+    let model = above_half(&folder);
+    let bounds = ["--bounds", "0,1"];
+    let (ran, _) = attacked(&folder, &model, &data, &bounds);
+    says(&ran, 2, &["`vectors`", "--arrays INPUTS,LABELS"]);
+    let (ran, _) = attacked(&folder, "digits-robust", &data, &bounds);
+    says(
+        &ran,
+        2,
+        &["2 arrays (x, vectors)", "--arrays INPUTS,LABELS"],
+    );
+    says(
+        &run(&["infer", &model, "--data", &data]),
+        2,
+        &["`vectors`", "--arrays NAME"],
+    );
+    let (ran, _) = attacked(
+        &folder,
+        &model,
+        &data,
+        &[&bounds[..], &["--arrays", "x,y"]].concat(),
+    );
+    says(&ran, 0, &[]);
+}

@@ -362,11 +362,15 @@ fn labels(
 fn turned(images: &[Image], heads: &[Head]) -> Option<String> {
     let mut all = images.iter().zip(heads).filter(|(_, h)| h.orientation != 1);
     let first = all.next()?;
+    let count = all.count() + 1;
+    let state = if count == 1 {
+        "1 file states one".to_owned()
+    } else {
+        format!("{count} files state one")
+    };
     Some(format!(
-        "EXIF orientation is not applied, as Pillow and torchvision do not: {} files state one, such as {} ({})",
-        all.count() + 1,
-        first.0.id,
-        first.1.orientation
+        "EXIF orientation is not applied, as Pillow and torchvision do not: {state}, such as {} ({})",
+        first.0.id, first.1.orientation
     ))
 }
 

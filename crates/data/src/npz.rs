@@ -142,24 +142,7 @@ pub(crate) fn read(source: &Source, options: &Options) -> Result<Dataset, DataEr
         }
     }
     // Where some modalities need bounds, common bounds are for those and not for pixels and sound.
-    let needs = |array: &Array<'_>| match meaning(array, options) {
-        Ok(meaning) => Ok(meaning.implied == Implied::None),
-        // Whatever states no fact is taken for an input.
-        Err(DataError::Shape {
-            file,
-            array,
-            shape,
-            expected,
-        }) if data.len() > 1 => Err(DataError::Shape {
-            file,
-            array,
-            shape,
-            expected: format!(
-                "{expected}; if it is no input, `--arrays INPUTS,LABELS` names the arrays to read (in a policy `arrays = [\"INPUTS\", \"LABELS\"]` under [[data]])"
-            ),
-        }),
-        Err(e) => Err(e),
-    };
+    let needs = |array: &Array<'_>| needs_bounds(array, options, data.len() > 1);
     let mut any_needs = false;
     for array in &data {
         any_needs |= needs(array)?;
@@ -195,6 +178,28 @@ pub(crate) fn read(source: &Source, options: &Options) -> Result<Dataset, DataEr
         reading,
     };
     Dataset::assemble(&source.file, parts)
+}
+
+/// Whether an array needs bounds that are stated; an error where it can be no input, with the way out where it is one of
+/// several, since whatever states no fact is taken for an input.
+fn needs_bounds(array: &Array<'_>, options: &Options, several: bool) -> Result<bool, DataError> {
+    match meaning(array, options) {
+        Ok(meaning) => Ok(meaning.implied == Implied::None),
+        Err(DataError::Shape {
+            file,
+            array,
+            shape,
+            expected,
+        }) if several => Err(DataError::Shape {
+            file,
+            array,
+            shape,
+            expected: format!(
+                "{expected}; if it is no input, `--arrays INPUTS,LABELS` names the arrays to read (in a policy `arrays = [\"INPUTS\", \"LABELS\"]` under [[data]])"
+            ),
+        }),
+        Err(e) => Err(e),
+    }
 }
 
 /// The roles that the user states: inputs, and labels if there is a second name.

@@ -160,7 +160,7 @@ fn a_pointer_is_named_in_place_of_any_file() {
     let path = folder.put("a.npz", pointer);
     let told = [
         arrays(path.as_ref()).unwrap_err().to_string(),
-        stream(path.as_ref()).err().expect("refused").to_string(),
+        stream(path.as_ref()).expect_err("refused").to_string(),
     ];
     for told in told {
         assert_says(&told, &["a.npz", "git lfs pull"]);

@@ -334,7 +334,7 @@ fn kinds_of_jpeg() {
     );
     assert_says(
         &set.read_as.notes.join(""),
-        &["EXIF orientation", "1 files", "c/a.jpg (6)"],
+        &["EXIF orientation", "1 file states one", "c/a.jpg (6)"],
     );
     assert_says(
         &refused(&[("c/a.jpg", jpeg("cmyk"))], &Options::default()),

@@ -38,7 +38,7 @@ pub(crate) enum Command {
     /// Show a model's inputs, outputs, operators, digest and what access it allows
     Inspect(Inspect),
     /// Run a model on arrays from an .npz file, and compare what comes out
-    Infer(Infer),
+    Infer(Box<Infer>),
     /// Attack a model on a data set and report its robust accuracy
     Attack(Box<Attack>),
     /// Search for a counterexample to a property: prints sat or unknown
@@ -123,15 +123,18 @@ pub(crate) enum InspectFormat {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Arrays are named as the model's inputs and outputs; a model with one input also takes `x`, or the only array. float64 is
-converted to float32, int32 and int64 to each other where they fit, and whole numbers to floating-point as --units says
-(images of uint8 are divided by 255 unasked); any other type must be the model's. A model exported
-for one row takes any number of them. Arrays of another shape than the model's are read as `attack` reads them:
-axes of length 1 come and go, flat rows take a shape, images are turned to the layout that is declared or stated.
+Arrays are named as the model's inputs and outputs; a model with one input also takes the array that `attack` would:
+`x`, the only one, the one that --arrays names or that goes by a name such as `x_test`. Whole numbers take any type of
+whole numbers that holds them, float64 becomes float32, and whole numbers become floating-point as --units says (images
+of uint8 are divided by 255 unasked). Bounds are needed for nothing; where they are stated, values outside are refused.
+A model exported for one row takes any number of them. Arrays of another shape than the model's are read as `attack`
+reads them: axes of length 1 come and go, flat rows take a shape, images are turned to the layout declared or stated.
 
 Examples:
   proofmark infer model.onnx --data in.npz
   proofmark infer model.onnx --data images.npz --layout nchw --scale 255
+  proofmark infer model.onnx --data table.csv --delimiter ';' --label-column species
+  proofmark infer model.onnx --data val/ --resize 256 --crop 224
   proofmark infer model.onnx --data in.npz --out out.npz
   proofmark infer model.onnx --data in.npz --expect reference.npz --tol 1e-3
   proofmark infer vad.onnx --data speech.npz --fix sr=16000 --node /encoder/Relu_output_0 --out out.npz
@@ -139,7 +142,7 @@ Examples:
 pub(crate) struct Infer {
     /// An .onnx file, or a shipped model by name
     pub(crate) model: String,
-    /// An .npz file with an array per input, a single .npy, or any set that `attack` reads
+    /// An .npz file with an array per input, or any set that `attack` reads (docs/data.md)
     #[arg(long, value_name = "FILE")]
     pub(crate) data: PathBuf,
     /// Write the outputs here (npz); default: shown, unless there is --expect
@@ -168,7 +171,7 @@ pub(crate) struct Infer {
     #[command(flatten)]
     pub(crate) preprocess: PreprocessArgs,
     #[command(flatten)]
-    pub(crate) pixels: data::Pixels,
+    pub(crate) reading: data::Data,
     #[command(flatten)]
     pub(crate) fixed: Fixed,
     /// Device: auto (a GPU if there is one), cpu, wgpu[:N] or cuda[:N] (`proofmark list devices`)

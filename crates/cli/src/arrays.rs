@@ -1,54 +1,80 @@
 //! Arrays of files as arrays of models: by name, by type.
 
-use proofmark::data::Units;
 use proofmark::data::ndarray::{ArrayD, IxDyn};
-use proofmark::data::npz::{AnyArray, is_fact};
-use proofmark::domain::nearest;
+use proofmark::data::npz::{self, AnyArray, is_fact};
+use proofmark::data::{Arrays, Options, Units};
+use proofmark::domain::{Bounds, nearest};
 use proofmark::onnx::{Array, DType, Data, Declared};
 
 use crate::failure::Failure;
+
+/// Every whole number up to here is a floating-point number of its own.
+const EXACT: f64 = 9_007_199_254_740_992.0;
 
 /// What a file holds, by name.
 pub(crate) type Named = Vec<(String, AnyArray)>;
 
 /// One array per input, in their order, and what was done to get them. `file` is where they come from.
 ///
-/// An input takes the array of its name; a single one also takes `x`, or the only array. Arrays that say something
-/// about the samples (`y`, `id`, …) may be there; any other that no input takes is an error.
+/// An input takes the array of its name; a single one also takes the array that `attack` takes: the one stated, `x`, the
+/// only one, or the one whose name says so. Arrays that say something about the samples (`y`, `id`, labels of other
+/// names) may be there; any other that no input takes is an error.
 pub(crate) fn assign(
     file: &str,
     mut arrays: Named,
     inputs: &[Declared],
-    units: Option<Units>,
+    options: &Options,
 ) -> Result<(Vec<Array>, Vec<String>), Failure> {
-    let mut found: Vec<Option<AnyArray>> = Vec::new();
-    for input in inputs {
-        let at = arrays.iter().position(|(name, _)| *name == input.name);
-        found.push(at.map(|at| arrays.remove(at).1));
+    let all: Vec<String> = arrays.iter().map(|(name, _)| name.clone()).collect();
+    let names: Vec<&str> = all.iter().map(String::as_str).collect();
+    let roles = npz::roles(&names);
+    let labels = roles.as_ref().and_then(|r| r.1);
+    let about = |name: &str| is_fact(name) || Some(name) == labels;
+    let mut found: Vec<Option<(String, AnyArray)>> = Vec::new();
+    if let Some(stated) = &options.arrays {
+        found.push(Some(stated_input(file, &mut arrays, inputs, stated)?));
+    } else {
+        for input in inputs {
+            let at = arrays.iter().position(|(name, _)| *name == input.name);
+            found.push(at.map(|at| arrays.remove(at)));
+        }
+        if let [None] = found[..] {
+            let data: Vec<&str> = names.iter().copied().filter(|n| !about(n)).collect();
+            let by_role = roles.as_ref().and_then(|(inputs, _)| match inputs[..] {
+                [only] => Some(only),
+                _ => None,
+            });
+            let only = match (&names[..], &data[..]) {
+                ([only], _) | (_, [only]) => Some(*only),
+                _ => by_role,
+            };
+            let wanted = names.iter().copied().find(|n| *n == "x").or(only);
+            let at = arrays.iter().position(|(n, _)| Some(n.as_str()) == wanted);
+            found[0] = at.map(|at| arrays.remove(at));
+        }
     }
-    if let [None] = found[..] {
-        let at = arrays.iter().position(|(name, _)| name == "x");
-        let data = arrays.iter().filter(|(name, _)| !is_fact(name)).count();
-        let only = arrays
-            .iter()
-            .position(|(name, _)| arrays.len() == 1 || (data == 1 && !is_fact(name)));
-        found[0] = at.or(only).map(|at| arrays.remove(at).1);
-    }
-    let names = || {
+    let known = || {
         let list: Vec<String> = inputs.iter().map(|i| format!("`{}`", i.name)).collect();
         list.join(", ")
     };
-    if let Some((name, _)) = arrays.iter().find(|(name, _)| !is_fact(name)) {
+    let strange = arrays.iter().find(|(name, _)| !about(name));
+    if let Some((name, _)) = strange.filter(|_| options.arrays.is_none()) {
         let hint = hint(name, inputs.iter().map(|i| i.name.as_str()));
+        let say = if inputs.len() == 1 {
+            "; `--arrays NAME` names the one to take"
+        } else {
+            ""
+        };
         return Err(Failure(format!(
-            "{file}: array `{name}` is no input of the model{hint}; its inputs are {}",
-            names()
+            "{file}: array `{name}` is no input of the model{hint}; its inputs are {}{say}",
+            known()
         )));
     }
     let mut notes = Vec::new();
     let mut values = Vec::new();
+    let mut taken = Vec::new();
     for (input, array) in inputs.iter().zip(found) {
-        let array = array.ok_or_else(|| {
+        let (name, array) = array.ok_or_else(|| {
             let dtype = input.dtype.map_or_else(String::new, |d| format!("{d} "));
             Failure(format!(
                 "{file}: has no array `{}` ({dtype}{}); give one of that name, or fix it (--fix {}=NUMBER)",
@@ -57,12 +83,23 @@ pub(crate) fn assign(
                 input.name
             ))
         })?;
-        let (value, note) = typed(&array, input.dtype, units)
+        let own = format!("bounds_{name}");
+        let bounds = options.array_bounds.get(&name).or(options.bounds.as_ref());
+        let bounded = bounds.is_some() || names.iter().any(|n| *n == "bounds" || *n == own);
+        let (value, note) = typed(&array, input.dtype, options.units, bounded)
+            .and_then(|(value, note)| Ok((within(value, bounds)?, note)))
             .map_err(|e| Failure(format!("{file}: array for input `{}` {e}", input.name)))?;
         notes.extend(note.map(|n| format!("`{}`: {n}", input.name)));
         values.push(value);
+        taken.push(name);
     }
-    if !arrays.is_empty() {
+    if let Some(name) = options.array_bounds.keys().find(|n| !taken.contains(n)) {
+        return Err(Failure(format!(
+            "{file}: has no array `{name}` for the model, for which bounds are stated; it has `{}`",
+            names.join("`, `")
+        )));
+    }
+    if !arrays.is_empty() && options.arrays.is_none() {
         let left: Vec<String> = arrays.iter().map(|(n, _)| format!("`{n}`")).collect();
         notes.push(format!(
             "not given to the model, as its name says it is about the samples: {}",
@@ -70,6 +107,50 @@ pub(crate) fn assign(
         ));
     }
     Ok((values, notes))
+}
+
+/// The array that `--arrays` names for the only input.
+fn stated_input(
+    file: &str,
+    arrays: &mut Named,
+    inputs: &[Declared],
+    stated: &Arrays,
+) -> Result<(String, AnyArray), Failure> {
+    if inputs.len() != 1 {
+        return Err(Failure(format!(
+            "--arrays names one input, and the model has {}; leave it out: arrays are found by the inputs' names",
+            inputs.len()
+        )));
+    }
+    let place = |name: &String| {
+        let at = arrays.iter().position(|(n, _)| n == name);
+        at.ok_or_else(|| {
+            let has: Vec<&str> = arrays.iter().map(|(n, _)| n.as_str()).collect();
+            Failure(format!(
+                "{file}: has no array `{name}`{}; it has `{}`",
+                hint(name, has.iter().copied()),
+                has.join("`, `")
+            ))
+        })
+    };
+    let at = place(&stated.inputs)?;
+    stated.labels.as_ref().map(place).transpose()?;
+    Ok(arrays.remove(at))
+}
+
+/// The array, if all of it lies within the bounds stated.
+fn within(array: Array, bounds: Option<&Bounds>) -> Result<Array, String> {
+    let Some(bounds) = bounds else {
+        return Ok(array);
+    };
+    let (low, high) = (bounds.low(0), bounds.high(0));
+    let values = array.to_f32()?;
+    match values.iter().find(|v| !(low..=high).contains(*v)) {
+        None => Ok(array),
+        Some(v) => Err(format!(
+            "holds {v}; expected values within the stated bounds {low},{high}"
+        )),
+    }
 }
 
 /// `" (did you mean `x`?)"`, or nothing.
@@ -100,39 +181,54 @@ pub(crate) fn plain(array: &AnyArray) -> Result<Array, String> {
     Array::try_new(array.shape(), data)
 }
 
-/// An array with the type that is wanted, and a note where it had to be converted.
+/// An array with the type that is wanted, and a note where it had to be converted. `bounded`: bounds are stated for it.
 fn typed(
     array: &AnyArray,
     wanted: Option<DType>,
     units: Option<Units>,
+    bounded: bool,
 ) -> Result<(Array, Option<String>), String> {
     let given = plain(array)?;
     let from = given.dtype();
     let Some(to) = wanted.filter(|to| *to != from) else {
         return Ok((given, None));
     };
-    if to.is_float() && !from.is_float() && !matches!(array, AnyArray::Text(_)) {
-        let (values, note) = in_units(array, to, units)?;
+    if from == DType::Text || to == DType::Text {
+        return Err(format!("is {from}; expected {to}"));
+    }
+    if to.is_float() && !from.is_float() {
+        let (values, note) = in_units(array, to, units, bounded)?;
         let values = Array::try_new(array.shape(), values)?;
         return Ok((values.cast(to)?, Some(format!("{note}, as {to}"))));
     }
-    let lost = match (given.data(), to) {
-        (Data::F64(v), DType::F32) => v
-            .iter()
-            .find(|x| x.is_finite() && !(**x as f32).is_finite())
-            .map(ToString::to_string),
-        (Data::I64(v), DType::I32) => v
-            .iter()
-            .find(|x| i32::try_from(**x).is_err())
-            .map(ToString::to_string),
-        // There is no bfloat16 in .npy files.
-        (Data::I32(_), DType::I64) | (Data::F32(_), DType::BF16) => None,
-        _ => return Err(format!("is {from}; expected {to}")),
-    };
-    match lost {
+    let converted = given.cast(to)?;
+    match lost(&given, &converted)? {
+        Some(value) if value.fract() != 0.0 => Err(format!(
+            "is {from}, and holds {value}; expected the whole numbers of {to}, as they are stored (`--units raw` where they were divided)"
+        )),
         Some(value) => Err(format!("is {from}, and its {value} does not fit {to}")),
-        None => Ok((given.cast(to)?, Some(format!("{from} converted to {to}")))),
+        None => Ok((converted, Some(format!("{from} converted to {to}")))),
     }
+}
+
+/// The first number that another type does not hold: for floating-point numbers one beyond its range, for any other one
+/// that is not the same.
+fn lost(given: &Array, converted: &Array) -> Result<Option<f64>, String> {
+    let doubles = |array: &Array| match array.cast(DType::F64)?.data() {
+        Data::F64(v) => Ok(v.clone()),
+        other => Err(format!("is {}; expected numbers", other.dtype())),
+    };
+    let (from, to) = (given.dtype(), converted.dtype());
+    let (before, after) = (doubles(given)?, doubles(converted)?);
+    let kept = |before: f64, after: f64| {
+        if to.is_float() {
+            before.is_finite() == after.is_finite()
+        } else {
+            before == after && (!from.is_float() || before.abs() <= EXACT)
+        }
+    };
+    let pairs = before.into_iter().zip(after);
+    Ok(pairs.into_iter().find(|(b, a)| !kept(*b, *a)).map(|p| p.0))
 }
 
 /// Whole numbers and booleans as a floating-point input takes them, by the rules of data sets, and which rule it was.
@@ -140,60 +236,19 @@ fn in_units(
     array: &AnyArray,
     to: DType,
     units: Option<Units>,
+    bounded: bool,
 ) -> Result<(Vec<f32>, String), String> {
-    macro_rules! values {
-        ($a:expr, $to:expr) => {
-            $a.iter().map($to).collect::<Vec<f32>>()
-        };
+    let read = array.clone().in_units(units).map_err(|e| e.to_string())?;
+    if array.is_whole() && read.divisor.is_none() && units.is_none() && !bounded {
+        let scaled = array.scale().map_or_else(String::new, |s| {
+            format!(", `--units scaled` to divide them by {s}")
+        });
+        return Err(format!(
+            "is {}, and the input {to}; add `--units raw` to keep the numbers as they are{scaled}",
+            array.dtype()
+        ));
     }
-    macro_rules! exact {
-        ($a:expr) => {{
-            let values = values!($a, |v| *v as f32);
-            let rounded = $a.iter().zip(&values).find(|(v, x)| **x as i128 != i128::from(**v));
-            if let Some((v, _)) = rounded {
-                return Err(format!(
-                    "holds {v}; expected whole numbers that a 32-bit float holds exactly, as it does all up to 16777216"
-                ));
-            }
-            values
-        }};
-    }
-    let dtype = array.dtype();
-    let (values, scale) = match array {
-        AnyArray::U8(a) => (values!(a, |v| f32::from(*v)), Some(255.0)),
-        AnyArray::U16(a) => (values!(a, |v| f32::from(*v)), Some(65_535.0)),
-        AnyArray::I16(a) => (values!(a, |v| f32::from(*v)), Some(32_768.0)),
-        AnyArray::Bool(a) => (values!(a, |v| f32::from(u8::from(*v))), None),
-        AnyArray::I8(a) => (values!(a, |v| f32::from(*v)), None),
-        AnyArray::I32(a) => (exact!(a), None),
-        AnyArray::I64(a) => (exact!(a), None),
-        AnyArray::U32(a) => (exact!(a), None),
-        AnyArray::U64(a) => (exact!(a), None),
-        _ => return Err(format!("is {dtype}; expected numbers")),
-    };
-    let pixels = matches!(array, AnyArray::U8(a) if a.ndim() > 2);
-    match (units, scale) {
-        (Some(Units::Raw), _) => Ok((values, format!("{dtype} as stored"))),
-        (None, _) if dtype == "bool" => Ok((values, "bool as 0 and 1".to_owned())),
-        (Some(Units::Scaled), Some(scale)) => Ok(scaled(values, dtype, scale)),
-        (None, Some(scale)) if pixels => Ok(scaled(values, dtype, scale)),
-        (None, scale) => {
-            let scaled = scale.map_or_else(String::new, |s| {
-                format!(", `--units scaled` to divide them by {s}")
-            });
-            Err(format!(
-                "is {dtype}, and the input {to}; add `--units raw` to keep the numbers as they are{scaled}"
-            ))
-        }
-        (Some(Units::Scaled), None) => Err(format!(
-            "is {dtype}, which has no scale; leave `--units scaled` out, or say `--units raw`"
-        )),
-    }
-}
-
-fn scaled(values: Vec<f32>, dtype: &str, scale: f32) -> (Vec<f32>, String) {
-    let values = values.into_iter().map(|v| v / scale).collect();
-    (values, format!("{dtype} / {scale}"))
+    Ok((read.values, read.text))
 }
 
 /// An array as it can be written; bfloat16, which .npy files do not have, as float32.

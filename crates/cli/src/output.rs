@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use proofmark::audit::report::AUDIT_SCHEMA;
 use proofmark::audit::{AuditReport, render};
-use proofmark::data::write_whole;
+use proofmark::data::{self, Options, write_whole};
 use proofmark::domain::{Report, SampleRecord};
 use proofmark::onnx::OnnxFile;
 use proofmark::policy::Record;
@@ -84,11 +84,14 @@ pub(crate) fn text_target(flag: &str, path: &Path) -> Result<Target, Failure> {
     target(flag, path).map(Target::File)
 }
 
-/// Refuses two outputs in one place, and an output in the place of something that is read: the inputs as they were given,
-/// by flag or in words. A folder that is read stands for every file that is in it.
+/// Files that are read, and what they are: the flag that names them, or words.
+pub(crate) type Inputs = Vec<(&'static str, PathBuf)>;
+
+/// Refuses two outputs in one place, and an output in the place of something that is read. A folder that is read stands
+/// for every file that is in it. `read` is asked only where an output is there already.
 pub(crate) fn apart(
     written: &[(&str, Option<&Target>)],
-    read: &[(&str, PathBuf)],
+    read: impl FnOnce() -> Inputs,
 ) -> Result<(), Failure> {
     let written: Vec<(&str, &Target)> = written
         .iter()
@@ -105,10 +108,13 @@ pub(crate) fn apart(
             )));
         }
     }
-    for (flag, target) in &written {
-        let Some(target) = target.file().filter(|t| t.exists()) else {
-            continue;
-        };
+    let files = written.iter().filter_map(|(f, t)| Some((f, t.file()?)));
+    let there: Vec<_> = files.filter(|(_, target)| target.exists()).collect();
+    if there.is_empty() {
+        return Ok(());
+    }
+    let read = read();
+    for (flag, target) in there {
         if let Some((what, _)) = read.iter().find(|(_, from)| is_within(target, from)) {
             return Err(Failure(format!(
                 "{flag} {}: {what} would be written over; expected another file",
@@ -142,7 +148,7 @@ fn is_same_inode(_: &Path, _: &Path) -> bool {
 }
 
 /// The files of a model: the ONNX file and what lies beside it; none of a shipped one.
-pub(crate) fn model_files(spec: &str) -> Vec<(&'static str, PathBuf)> {
+pub(crate) fn model_files(spec: &str) -> Inputs {
     let path = PathBuf::from(spec);
     if !path.is_file() {
         return Vec::new();
@@ -156,10 +162,10 @@ pub(crate) fn model_files(spec: &str) -> Vec<(&'static str, PathBuf)> {
         .collect()
 }
 
-/// Whether any output is a file that is there already: only then is it worth finding out what is read.
-pub(crate) fn any_exists(written: &[Option<&Target>]) -> bool {
-    let mut files = written.iter().filter_map(|t| t.and_then(Target::file));
-    files.any(Path::exists)
+/// The files of a data set, the images of a folder one by one, as a link may lead to each; none of a shipped one.
+pub(crate) fn data_files(what: &'static str, spec: &str, options: &Options) -> Inputs {
+    let files = data::files(spec, options).into_iter();
+    files.map(|f| (what, f)).collect()
 }
 
 /// Where the value of an output flag leads. Refused before any work is done for it: its folder must exist and

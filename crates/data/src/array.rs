@@ -185,18 +185,6 @@ impl<'a> Array<'a> {
         })
     }
 
-    /// The first whole number that `f32` rounds, with its place among `values`, which [`Array::numbers`] gave.
-    pub(crate) fn rounded(&self, values: &[f32]) -> Option<(usize, i128)> {
-        // Up to 2^24 every whole number is exact.
-        if !values.iter().any(|v| v.abs() >= 16_777_216.0) {
-            return None;
-        }
-        let whole = self.integers()?.into_iter().zip(values).enumerate();
-        whole
-            .map(|(at, (whole, value))| (at, whole, *value as i128))
-            .find_map(|(at, whole, read)| (whole != read).then_some((at, whole)))
-    }
-
     /// Sample ids: one name or whole number of at least 0 per sample.
     pub(crate) fn ids(&self) -> Result<Vec<SampleId>, DataError> {
         self.one_axis()?;

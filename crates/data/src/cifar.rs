@@ -12,7 +12,7 @@ use proofmark_domain::ReadFacts;
 use crate::array::{Array, Dtype, Element};
 use crate::dataset::Parts;
 use crate::labels::{Label, resolve};
-use crate::source::{Source, sha256};
+use crate::source::Source;
 use crate::{Column, DataError, Dataset, Options};
 
 const PIXELS: usize = 3 * 32 * 32;
@@ -54,20 +54,11 @@ pub(crate) fn read(source: &Source, options: &Options) -> Result<Dataset, DataEr
     };
     let shape = vec![pixels.len() / PIXELS, 3, 32, 32];
     let images = Array::new(&source.file, "x", dtype, shape, false, &pixels)?;
-    let (column, units) = Column::from_array(&images, options.units, options.bounds_of("x"), "")?;
+    let (column, units) = Column::from_array(&images, options, options.bounds_of("x"), "")?;
     let mut reading = ReadFacts::of("x", units);
     let place = |row| format!("record {row}");
     let classes = options.classes.as_ref();
     let labels = resolve(&source.file, &labels, &place, classes, &mut reading)?;
-    let parts = Parts {
-        name: source.name.clone(),
-        sha256: sha256(&[bytes]),
-        modalities: vec![column],
-        labels: Some(labels),
-        ids: None,
-        eps: None,
-        groups: Vec::new(),
-        reading,
-    };
+    let parts = Parts::of_one(&source.name, &[bytes], column, Some(labels), reading);
     Dataset::assemble(&source.file, parts)
 }

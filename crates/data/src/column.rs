@@ -1,9 +1,10 @@
 use ndarray::Array2;
 use proofmark_domain::{Bounds, Modality};
 
-use crate::array::Array;
+use crate::array::{Array, Element};
+use crate::typed::{EXACT, InUnits, NotInUnits};
 use crate::units::{meaning, scale};
-use crate::{DataError, Units};
+use crate::{DataError, Options};
 
 /// One modality of a set: what it is, and its values in data units.
 #[derive(Debug, Clone, PartialEq)]
@@ -12,6 +13,8 @@ pub struct Column {
     pub modality: Modality,
     /// `[n, features]`, each sample flattened row-major; finite and inside the bounds.
     pub values: Array2<f32>,
+    /// `NumPy`'s name of the type of whole numbers (or `bool`) they have in the file, where they are as stored there.
+    pub whole: Option<&'static str>,
 }
 
 impl Column {
@@ -19,36 +22,35 @@ impl Column {
     /// state bounds.
     pub(crate) fn from_array(
         array: &Array<'_>,
-        units: Option<Units>,
+        options: &Options,
         stated: Option<Bounds>,
         also: &'static str,
     ) -> Result<(Self, String), DataError> {
-        let meaning = meaning(array, units)?;
-        let mut values = array
-            .numbers()
-            .ok_or_else(|| array.wrong_dtype("numbers or booleans"))?;
-        if let Some((at, whole)) = array.rounded(&values) {
-            let features = meaning.shape.iter().product::<usize>().max(1);
-            return Err(array.wrong_value(
-                format!("row {}, feature {}", at / features, at % features),
-                whole,
-                "whole numbers that a 32-bit float holds exactly, as it does all up to 16777216; store the array as float32 to accept the rounding",
-            ));
+        let units = options.units;
+        let meaning = meaning(array, options)?;
+        if matches!(array.dtype.element, Element::Bytes | Element::Text) {
+            return Err(array.wrong_dtype("numbers or booleans"));
         }
-        let bounds = meaning.bounds(array, units, &values, stated, also)?;
-        if let Some(divisor) = meaning.divisor {
-            for value in &mut values {
-                *value /= divisor;
+        let InUnits { values, whole, .. } = array.any()?.in_units(units).map_err(|e| match e {
+            NotInUnits::Rounded { at, value } => {
+                let features = meaning.shape.iter().product::<usize>().max(1);
+                array.wrong_value(
+                    format!("row {}, feature {}", at / features, at % features),
+                    value,
+                    format!("{EXACT}; store the array as float32 to accept the rounding"),
+                )
             }
-        }
+            NotInUnits::NoScale(_) | NotInUnits::Text => array.wrong_dtype("numbers or booleans"),
+        })?;
+        let bounds = meaning.bounds(array, options, &values, stated, also)?;
         let modality = Modality {
             name: array.name.clone(),
             kind: meaning.kind,
             shape: meaning.shape,
             bounds,
         };
-        let hint = match scale(array) {
-            Some(scale) if units.is_none() && meaning.divisor.is_none() => {
+        let hint = match scale(&array.dtype.name()) {
+            Some(scale) if units.is_none() && meaning.rule.divisor.is_none() => {
                 format!(
                     "; `--units scaled` divides {} by {scale}",
                     array.dtype.name()
@@ -57,8 +59,9 @@ impl Column {
             _ => String::new(),
         };
         let place = |row, feature| format!("`{}`, row {row}, feature {feature}", array.name);
-        let column = Self::checked(array.file, modality, values, place, &hint)?;
-        Ok((column, meaning.text))
+        let mut column = Self::checked(array.file, modality, values, place, &hint)?;
+        column.whole = whole;
+        Ok((column, meaning.rule.text))
     }
 
     /// Checks every value; `place` names where one stands in the file, `hint` is for one out of bounds.
@@ -99,7 +102,11 @@ impl Column {
         }
         let rows = values.len() / features.max(1);
         match Array2::from_shape_vec((rows, features), values) {
-            Ok(values) => Ok(Self { modality, values }),
+            Ok(values) => Ok(Self {
+                modality,
+                values,
+                whole: None,
+            }),
             Err(e) => Err(DataError::Corrupt {
                 file: file.to_owned(),
                 part: format!("array `{}`", modality.name),

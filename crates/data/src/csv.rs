@@ -11,9 +11,9 @@ use crate::dataset::Parts;
 use crate::labels::{Label, resolve};
 use crate::number::expected_number;
 use crate::records::refuse_packed;
-use crate::source::{Source, sha256};
+use crate::source::Source;
 use crate::units::range;
-use crate::{Column, DataError, Dataset, Options, Records, Units};
+use crate::{Column, DataError, Dataset, Options, Records, Units, units};
 
 pub(crate) fn read(source: &Source, options: &Options) -> Result<Dataset, DataError> {
     refuse_packed(&source.file, &source.bytes)?;
@@ -88,32 +88,37 @@ pub(crate) fn read(source: &Source, options: &Options) -> Result<Dataset, DataEr
     let table = Column::checked(&source.file, modality, values, place, hint)?;
     let mut reading = ReadFacts::of("x", units);
     reading.notes.extend(records.notes());
+    if columns.label.is_none() {
+        reading.notes.push(format!(
+            "no column is called `label` or `y`: all {} are features; `--label-column COL` names the one with labels",
+            columns.features.len()
+        ));
+    }
     let labels = columns.label.map(|column| {
         let place = |row: usize| format!("`{}`, line {}", columns.names[column], lines[row]);
         let classes = options.classes.as_ref();
         resolve(&source.file, &labels, &place, classes, &mut reading)
     });
+    let labels = labels.transpose()?;
     let parts = Parts {
-        name: source.name.clone(),
-        sha256: sha256(&[&source.bytes]),
-        modalities: vec![table],
-        labels: labels.transpose()?,
         ids: columns.id.map(|_| sample_ids(ids)),
-        eps: None,
-        groups: Vec::new(),
-        reading,
+        ..Parts::of_one(&source.name, &[&source.bytes], table, labels, reading)
     };
     Dataset::assemble(&source.file, parts)
 }
 
 /// The bounds stated for the features.
 fn stated(source: &Source, options: &Options, values: &[f32]) -> Result<Bounds, DataError> {
-    options.bounds_of("x").ok_or_else(|| DataError::NoBounds {
-        file: source.file.clone(),
-        array: "x".to_owned(),
-        values: format!("numbers {}", range(values)),
-        also: "",
-    })
+    let none = options.unbounded.then_some(units::any());
+    options
+        .bounds_of("x")
+        .or(none)
+        .ok_or_else(|| DataError::NoBounds {
+            file: source.file.clone(),
+            array: "x".to_owned(),
+            values: format!("numbers {}", range(values)),
+            also: "",
+        })
 }
 
 /// [0, 1], which stated bounds may only repeat.
@@ -162,6 +167,14 @@ impl Columns {
             return Err(bad(
                 "holds only numbers; expected the names of the columns".to_owned()
             ));
+        }
+        if let Some(at) = names.iter().position(String::is_empty)
+            && names.len() > 1
+        {
+            return Err(bad(format!(
+                "has no name for column {}; name it, or leave it out (pandas writes its index so: `to_csv(index=False)` does not)",
+                at + 1
+            )));
         }
         let mut seen = HashSet::new();
         if let Some(twice) = names.iter().find(|n| !seen.insert(n.as_str())) {

@@ -5,6 +5,7 @@ use ndarray::{Array1, Axis};
 use proofmark_domain::{ClassOrder, ReadFacts, SampleId, Seed, hex};
 use sha2::{Digest, Sha256};
 
+use crate::source::sha256;
 use crate::{Column, DataError, subset};
 
 /// A checked data set on the host, or some of its rows.
@@ -43,6 +44,28 @@ pub(crate) struct Parts {
     pub(crate) eps: Option<Vec<f32>>,
     pub(crate) groups: Vec<(String, Vec<String>)>,
     pub(crate) reading: ReadFacts,
+}
+
+impl Parts {
+    /// A set of one input, without ids, budgets and groups of its own. `hashed` is what the digest is over.
+    pub(crate) fn of_one(
+        name: &str,
+        hashed: &[&[u8]],
+        input: Column,
+        labels: Option<Vec<usize>>,
+        reading: ReadFacts,
+    ) -> Self {
+        Self {
+            name: name.to_owned(),
+            sha256: sha256(hashed),
+            modalities: vec![input],
+            labels,
+            ids: None,
+            eps: None,
+            groups: Vec::new(),
+            reading,
+        }
+    }
 }
 
 impl Dataset {
@@ -243,6 +266,7 @@ impl Dataset {
                 .map(|column| Column {
                     modality: column.modality.clone(),
                     values: column.values.select(Axis(0), rows),
+                    whole: column.whole,
                 })
                 .collect(),
             labels: self

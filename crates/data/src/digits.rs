@@ -12,7 +12,7 @@ use flate2::read::GzDecoder;
 use proofmark_domain::{Bounds, Kind, Modality, ReadFacts, Seed};
 
 use crate::dataset::Parts;
-use crate::source::{Source, sha256};
+use crate::source::Source;
 use crate::{Column, DataError, Dataset};
 
 /// Shipped sets by name: the test split of the digits, and the split their models are trained on.
@@ -88,16 +88,8 @@ fn whole(name: &str) -> Result<Dataset, DataError> {
         |row, feature| format!("row {row}, pixel {feature}"),
         "",
     )?;
-    let parts = Parts {
-        name: name.to_owned(),
-        sha256: sha256(&[FILE]),
-        modalities: vec![column],
-        labels: Some(labels),
-        ids: None,
-        eps: None,
-        groups: Vec::new(),
-        reading: ReadFacts::of("x", "0 to 16 / 16"),
-    };
+    let reading = ReadFacts::of("x", "0 to 16 / 16");
+    let parts = Parts::of_one(name, &[FILE], column, Some(labels), reading);
     Dataset::assemble(name, parts)
 }
 
@@ -106,6 +98,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::source::sha256;
     use crate::{Options, open};
 
     fn splits() -> [Dataset; 2] {

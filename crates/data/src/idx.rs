@@ -12,8 +12,11 @@ use proofmark_domain::ReadFacts;
 use crate::array::{Array, Dtype, Element, bytes_needed};
 use crate::dataset::Parts;
 use crate::npz::ANY;
-use crate::source::{Source, sha256};
+use crate::source::Source;
 use crate::{Classes, Column, DataError, Dataset, Options, labels, npy};
+
+/// How a gzip file begins.
+const GZIP: &[u8] = &[0x1f, 0x8b];
 
 /// Images from `source`; labels from the file that `options` names, else from the one that stands
 /// beside the images under the usual name, if it does.
@@ -25,7 +28,7 @@ pub(crate) fn read(path: &Path, source: &Source, options: &Options) -> Result<Da
             "[n, h, w], [n, c, h, w] or [n, features]; this looks like a file of labels, give the images",
         ));
     }
-    let (column, units) = Column::from_array(&images, options.units, options.bounds_of("x"), "")?;
+    let (column, units) = Column::from_array(&images, options, options.bounds_of("x"), "")?;
     let mut reading = ReadFacts::of("x", units);
 
     let beside = labels_file(path, options);
@@ -38,16 +41,7 @@ pub(crate) fn read(path: &Path, source: &Source, options: &Options) -> Result<Da
 
     let mut hashed = vec![source.bytes.as_slice()];
     hashed.extend(label_source.iter().map(|s| s.bytes.as_slice()));
-    let parts = Parts {
-        name: source.name.clone(),
-        sha256: sha256(&hashed),
-        modalities: vec![column],
-        labels,
-        ids: None,
-        eps: None,
-        groups: Vec::new(),
-        reading,
-    };
+    let parts = Parts::of_one(&source.name, &hashed, column, labels, reading);
     Dataset::assemble(&source.file, parts)
 }
 
@@ -65,6 +59,12 @@ pub(crate) fn labels_of(
     if source.bytes.starts_with(npy::MAGIC) {
         let array = npy::parse(source, "y", &source.bytes, ANY)?;
         return labels::of_array(&array, classes, reading);
+    }
+    if !source.bytes.starts_with(&[0, 0]) && !source.bytes.starts_with(GZIP) {
+        return Err(source.corrupt(
+            "labels",
+            "is neither .npy nor IDX; expected the labels in one of them (`numpy.save`)",
+        ));
     }
     let unpacked = unpack(source)?;
     labels::of_array(&parse(source, "y", &unpacked)?, classes, reading)
@@ -89,7 +89,7 @@ fn labels_beside(images: &Path) -> Option<PathBuf> {
 
 /// The file's bytes, or what its gzip holds: at most one byte more than its header announces.
 fn unpack(source: &Source) -> Result<Vec<u8>, DataError> {
-    if !source.bytes.starts_with(&[0x1f, 0x8b]) {
+    if !source.bytes.starts_with(GZIP) {
         return Ok(source.bytes.clone());
     }
     let broken = |e| source.corrupt("gzip", format!("cannot be unpacked: {e}"));

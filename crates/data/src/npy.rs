@@ -75,9 +75,9 @@ pub(crate) fn header(descr: &str, shape: &[usize]) -> Vec<u8> {
 
 fn split(bytes: &[u8]) -> Result<(&str, &[u8]), String> {
     let short = || "is truncated within its header".to_owned();
-    let rest = bytes
-        .strip_prefix(MAGIC)
-        .ok_or("does not begin like a .npy file; expected what `numpy.savez` writes")?;
+    let rest = bytes.strip_prefix(MAGIC).ok_or(
+        "does not begin like a .npy file; expected what `numpy.save` and `numpy.savez` write",
+    )?;
     let ([major, _minor], rest) = rest.split_first_chunk().ok_or_else(short)?;
     let (length, rest) = match major {
         1 => {

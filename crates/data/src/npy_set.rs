@@ -8,14 +8,14 @@ use crate::dataset::Parts;
 use crate::idx::labels_of;
 use crate::npz::ANY;
 use crate::roles::labels_beside;
-use crate::source::{Source, sha256};
+use crate::source::Source;
 use crate::{Column, DataError, Dataset, Options, npy};
 
 /// Inputs from `source`; labels from the file that `options` names, else from the one that stands beside it under the
 /// name that goes with it (`y_test.npy` for `x_test.npy`), if it does.
 pub(crate) fn read(path: &Path, source: &Source, options: &Options) -> Result<Dataset, DataError> {
     let array = npy::parse(source, "x", &source.bytes, ANY)?;
-    let (column, units) = Column::from_array(&array, options.units, options.bounds_of("x"), "")?;
+    let (column, units) = Column::from_array(&array, options, options.bounds_of("x"), "")?;
     let mut reading = ReadFacts::of("x", units);
     let file = labels_file(path, options)?;
     let mut hashed = vec![source.bytes.as_slice()];
@@ -30,16 +30,7 @@ pub(crate) fn read(path: &Path, source: &Source, options: &Options) -> Result<Da
         labels = Some(labels_of(from, options.classes.as_ref(), &mut reading)?);
         hashed.push(&from.bytes);
     }
-    let parts = Parts {
-        name: source.name.clone(),
-        sha256: sha256(&hashed),
-        modalities: vec![column],
-        labels,
-        ids: None,
-        eps: None,
-        groups: Vec::new(),
-        reading,
-    };
+    let parts = Parts::of_one(&source.name, &hashed, column, labels, reading);
     Dataset::assemble(&source.file, parts)
 }
 

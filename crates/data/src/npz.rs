@@ -25,13 +25,13 @@ use zip::{CompressionMethod, ZipArchive, ZipWriter};
 use crate::array::Array;
 use crate::dataset::Parts;
 use crate::open::Arrays;
-use crate::roles::{Roles, roles};
+use crate::roles::{self, Roles};
 use crate::source::{Source, sha256};
 use crate::units::{Implied, meaning};
 use crate::whole::write_whole;
 use crate::{Column, DataError, Dataset, Options, labels, npy};
 
-pub use crate::typed::{AnyArray, NpzArray};
+pub use crate::typed::{AnyArray, InUnits, NotInUnits, NpzArray};
 
 /// The types that any array may have.
 pub(crate) const ANY: &str = "bool, integers, f16, f32, f64 or text (`U` or `S`)";
@@ -89,7 +89,7 @@ pub(crate) fn read(source: &Source, options: &Options) -> Result<Dataset, DataEr
     let mut reading = ReadFacts::default();
     let roles = match &options.arrays {
         Some(stated) => stated_roles(source, &names, stated)?,
-        None => roles(&names).map_err(|()| DataError::Arrays {
+        None => roles::roles(&names).map_err(|()| DataError::Arrays {
             file: source.file.clone(),
             has: quoted(&names),
         })?,
@@ -142,8 +142,7 @@ pub(crate) fn read(source: &Source, options: &Options) -> Result<Dataset, DataEr
         }
     }
     // Where some modalities need bounds, common bounds are for those and not for pixels and sound.
-    let needs =
-        |array: &Array<'_>| meaning(array, options.units).map(|m| m.implied == Implied::None);
+    let needs = |array: &Array<'_>| needs_bounds(array, options, data.len() > 1);
     let mut any_needs = false;
     for array in &data {
         any_needs |= needs(array)?;
@@ -162,7 +161,7 @@ pub(crate) fn read(source: &Source, options: &Options) -> Result<Dataset, DataEr
             (None, None) if any_needs && !needs(array)? => None,
             (None, None) => common.clone(),
         };
-        let (column, units) = Column::from_array(array, options.units, stated, ALSO)?;
+        let (column, units) = Column::from_array(array, options, stated, ALSO)?;
         reading.units.insert(array.name.clone(), units);
         modalities.push(column);
     }
@@ -179,6 +178,28 @@ pub(crate) fn read(source: &Source, options: &Options) -> Result<Dataset, DataEr
         reading,
     };
     Dataset::assemble(&source.file, parts)
+}
+
+/// Whether an array needs bounds that are stated; an error where it can be no input, with the way out where it is one of
+/// several, since whatever states no fact is taken for an input.
+fn needs_bounds(array: &Array<'_>, options: &Options, several: bool) -> Result<bool, DataError> {
+    match meaning(array, options) {
+        Ok(meaning) => Ok(meaning.implied == Implied::None),
+        Err(DataError::Shape {
+            file,
+            array,
+            shape,
+            expected,
+        }) if several => Err(DataError::Shape {
+            file,
+            array,
+            shape,
+            expected: format!(
+                "{expected}; if it is no input, `--arrays INPUTS,LABELS` names the arrays to read (in a policy `arrays = [\"INPUTS\", \"LABELS\"]` under [[data]])"
+            ),
+        }),
+        Err(e) => Err(e),
+    }
 }
 
 /// The roles that the user states: inputs, and labels if there is a second name.
@@ -207,6 +228,19 @@ fn quoted(names: &[&str]) -> String {
         return "no arrays".to_owned();
     }
     format!("`{}`", names.join("`, `"))
+}
+
+/// Which arrays of an archive are inputs and which holds labels, by their names alone; `None` where they leave more than
+/// one reading.
+///
+/// ```
+/// use proofmark_data::npz::roles;
+/// assert_eq!(roles(&["x_test", "y_test"]), Some((vec!["x_test"], Some("y_test"))));
+/// assert_eq!(roles(&["x_train", "y_train", "x_test", "y_test"]), None);
+/// ```
+pub fn roles<'a>(names: &[&'a str]) -> Option<(Vec<&'a str>, Option<&'a str>)> {
+    let roles = roles::roles(names).ok()?;
+    Some((roles.inputs, roles.labels))
 }
 
 /// Whether an array of this name says something about the samples rather than being their data.

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use proofmark_domain::{Bounds, Delimiter, nearest};
+use proofmark_domain::{Bounds, Delimiter, Kind, nearest};
 
 use crate::source::Source;
 use crate::{
@@ -19,6 +19,10 @@ pub struct Options {
     pub array_bounds: BTreeMap<String, Bounds>,
     /// How whole numbers become data units. Default: pixels are scaled, all else is left as it is.
     pub units: Option<Units>,
+    /// What every array is. Default: by its shape.
+    pub kind: Option<Kind>,
+    /// The same for single arrays, by name.
+    pub array_kinds: BTreeMap<String, Kind>,
     /// The classes' names and indices. Default: labels are indices.
     pub classes: Option<Classes>,
     /// Which arrays of an npz are inputs and labels. Default: by their names.
@@ -31,6 +35,8 @@ pub struct Options {
     pub labels: Option<PathBuf>,
     /// What is done to the images of a folder.
     pub images: Images,
+    /// Nothing is attacked: data that need bounds and have none may take any value.
+    pub unbounded: bool,
     /// Which rows to keep. Default: all, ranked with seed 0.
     pub select: Selection,
 }
@@ -73,6 +79,16 @@ impl Options {
         own.or(self.bounds.as_ref()).cloned()
     }
 
+    /// The kind stated for an array.
+    pub(crate) fn kind_of(&self, array: &str) -> Option<Kind> {
+        self.array_kinds.get(array).copied().or(self.kind)
+    }
+
+    /// Refuses what has no meaning for the format of a set; [`open`] does so, too.
+    pub fn refuse_unfit(&self, spec: &str) -> Result<(), DataError> {
+        Format::of(spec).map_or(Ok(()), |format| self.check(spec, format))
+    }
+
     /// Refuses what has no meaning for a format.
     fn check(&self, spec: &str, format: Format) -> Result<(), DataError> {
         let stated = [
@@ -105,6 +121,12 @@ impl Options {
                 "--resize, --crop or --color",
                 "a folder of images",
                 format == Format::Folder,
+            ),
+            (
+                self.kind.is_some() || !self.array_kinds.is_empty(),
+                "--kind",
+                "an .npz, .npy or IDX file",
+                matches!(format, Format::Npz | Format::Npy | Format::Idx),
             ),
             (
                 self.units.is_some(),
@@ -161,17 +183,16 @@ pub fn open(spec: &str, options: &Options) -> Result<Dataset, DataError> {
         .iter()
         .map(|c| c.modality.name.as_str())
         .collect();
-    let stray = options
-        .array_bounds
-        .keys()
-        .find(|name| !names.contains(&name.as_str()));
+    let stated = options.array_bounds.keys().map(|name| (name, "bounds are"));
+    let kinds = options.array_kinds.keys().map(|name| (name, "a kind is"));
+    let stray = stated.chain(kinds).find(|s| !names.contains(&s.0.as_str()));
     match stray {
         // A folder has read no other rows.
         None if format == Format::Folder => Ok(set),
         None => set.selected(&options.select),
-        Some(name) => Err(DataError::Missing {
+        Some((name, what)) => Err(DataError::Missing {
             file: spec.to_owned(),
-            what: format!("array `{name}`, for which bounds are stated"),
+            what: format!("array `{name}`, for which {what} stated"),
             has: format!("`{}`", names.join("`, `")),
         }),
     }
@@ -183,12 +204,16 @@ pub fn files(spec: &str, options: &Options) -> Vec<PathBuf> {
         return Vec::new();
     }
     let path = Path::new(spec);
-    let beside = match Format::of(spec) {
-        Some(Format::Idx) => idx::labels_file(path, options),
-        Some(Format::Npy) => npy_set::labels_file(path, options).ok().flatten(),
-        _ => None,
+    let more = match Format::of(spec) {
+        Some(Format::Idx) => idx::labels_file(path, options).into_iter().collect(),
+        Some(Format::Npy) => {
+            let labels = npy_set::labels_file(path, options);
+            labels.ok().flatten().into_iter().collect()
+        }
+        Some(Format::Folder) => images::files(path),
+        _ => Vec::new(),
     };
-    std::iter::once(path.to_path_buf()).chain(beside).collect()
+    std::iter::once(path.to_path_buf()).chain(more).collect()
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -218,7 +243,7 @@ impl Format {
             match ending {
                 "npz" => Some(Self::Npz),
                 "npy" => Some(Self::Npy),
-                "csv" => Some(Self::Csv),
+                "csv" | "tsv" => Some(Self::Csv),
                 "bin" => Some(Self::Cifar),
                 _ if Path::new(spec).is_dir() => Some(Self::Folder),
                 _ => None,

@@ -9,6 +9,7 @@ use proofmark_domain::Delimiter;
 
 use crate::DataError;
 use crate::quotes::Quotes;
+use crate::source::refuse_pointer;
 
 /// The records of a CSV: UTF-8, all as long as the header (or the names given in its place), every quote closed.
 ///
@@ -186,6 +187,7 @@ pub(crate) fn refuse_packed(file: &str, head: &[u8]) -> Result<(), DataError> {
         (b"\xff\xfe", UTF16),
         (b"\xfe\xff", UTF16),
     ];
+    refuse_pointer(file, head)?;
     match PACKED.iter().find(|(magic, _)| head.starts_with(magic)) {
         None => Ok(()),
         Some((_, problem)) => Err(DataError::Corrupt {
@@ -255,6 +257,8 @@ mod tests {
         );
         assert!(told(b"PK\x03\x04").is_err_and(|e| e.contains("zip archive")));
         assert!(told(b"\xff\xfea\0").is_err_and(|e| e.contains("UTF-16")));
+        let pointer = told(b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n");
+        assert!(pointer.is_err_and(|e| e.contains("git lfs pull")));
         assert_eq!(told(b"sex,age\n"), Ok(()));
         assert_eq!(told(b""), Ok(()));
     }

@@ -25,6 +25,7 @@ impl Source {
         let name = path
             .file_name()
             .map_or_else(|| file.clone(), |n| n.to_string_lossy().into_owned());
+        refuse_pointer(&file, &bytes)?;
         Ok(Self { file, name, bytes })
     }
 
@@ -59,6 +60,18 @@ impl Source {
             size: self.bytes.len() as u64,
         }
     }
+}
+
+/// Refuses what stands in a repository for a file that was not downloaded, whatever the file would have been.
+pub(crate) fn refuse_pointer(file: &str, head: &[u8]) -> Result<(), DataError> {
+    if !head.starts_with(b"version https://git-lfs.github.com/spec/") {
+        return Ok(());
+    }
+    Err(DataError::Corrupt {
+        file: file.to_owned(),
+        part: "content".to_owned(),
+        problem: "is a Git LFS pointer (the file itself was not downloaded); run `git lfs pull` in its repository".to_owned(),
+    })
 }
 
 /// SHA-256 in lower-case hex over the given pieces, one after the other.

@@ -6,7 +6,8 @@ use half::f16;
 use ndarray::{ArrayD, ArrayViewD};
 use proofmark_domain::SampleId;
 
-use crate::npy;
+use crate::units::{is_whole, rule, scale};
+use crate::{Units, npy};
 
 /// How an element type is named and written.
 trait Element {
@@ -145,6 +146,141 @@ every_type! {
 impl From<ArrayD<String>> for AnyArray {
     fn from(array: ArrayD<String>) -> Self {
         Self::Text(array)
+    }
+}
+
+/// Numbers of an array in data units.
+#[derive(Debug, Clone, PartialEq)]
+pub struct InUnits {
+    /// Row by row.
+    pub values: Vec<f32>,
+    /// What they were divided by.
+    pub divisor: Option<f32>,
+    /// What they are: `uint8 / 255`, `int64 as stored`.
+    pub text: String,
+    /// Their type in the file, where it is one of whole numbers (or `bool`) and they are as stored.
+    pub whole: Option<&'static str>,
+}
+
+/// Why an array has no numbers in data units.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotInUnits {
+    /// It holds text.
+    #[error("holds text; expected numbers")]
+    Text,
+    /// `scaled` is asked for, and nobody knows what its type is divided by.
+    #[error("is {0}, which has no scale; leave `--units scaled` out, or say `--units raw`")]
+    NoScale(&'static str),
+    /// A whole number that is another one in 32 bits.
+    #[error("holds {value}; expected {EXACT}")]
+    Rounded {
+        /// Its place, row by row.
+        at: usize,
+        /// The number.
+        value: i128,
+    },
+}
+
+/// Which whole numbers are read.
+pub(crate) const EXACT: &str =
+    "whole numbers that a 32-bit float holds exactly, as it does all up to 16777216";
+
+impl AnyArray {
+    /// Whether its type is one of whole numbers.
+    pub fn is_whole(&self) -> bool {
+        is_whole(self.dtype())
+    }
+
+    /// What its numbers are divided by where they are scaled; nothing where its type has no usual scale.
+    pub fn scale(&self) -> Option<f32> {
+        scale(self.dtype())
+    }
+
+    /// The numbers that a floating-point model is given. No whole number becomes another one.
+    ///
+    /// ```
+    /// use proofmark_data::{Units, ndarray::arr1, npz::AnyArray};
+    /// let pixels = || AnyArray::from(arr1(&[0_u8, 51]).into_dyn());
+    /// assert_eq!(pixels().in_units(Some(Units::Scaled))?.values, [0.0, 0.2]);
+    /// assert_eq!(pixels().in_units(Some(Units::Raw))?.values, [0.0, 51.0]);
+    /// let large = AnyArray::from(arr1(&[16_777_217_i64]).into_dyn());
+    /// assert!(large.in_units(None).is_err());
+    /// # Ok::<(), proofmark_data::npz::NotInUnits>(())
+    /// ```
+    pub fn in_units(self, units: Option<Units>) -> Result<InUnits, NotInUnits> {
+        fn exact<T: Copy + Into<i128>>(
+            values: ArrayD<T>,
+            narrow: impl Fn(T) -> f32,
+        ) -> Result<Vec<f32>, NotInUnits> {
+            let each = values.into_iter().enumerate().map(|(at, v)| {
+                let (read, value) = (narrow(v), v.into());
+                if read as i128 == value {
+                    Ok(read)
+                } else {
+                    Err(NotInUnits::Rounded { at, value })
+                }
+            });
+            each.collect()
+        }
+        let dtype = self.dtype();
+        let rule = rule(dtype, self.shape().len(), units).ok_or(NotInUnits::NoScale(dtype))?;
+        let mut values: Vec<f32> = match self {
+            Self::Bool(a) => a.into_iter().map(|v| f32::from(u8::from(v))).collect(),
+            Self::U8(a) => a.into_iter().map(f32::from).collect(),
+            Self::I8(a) => a.into_iter().map(f32::from).collect(),
+            Self::U16(a) => a.into_iter().map(f32::from).collect(),
+            Self::I16(a) => a.into_iter().map(f32::from).collect(),
+            Self::I32(a) => exact(a, |v| v as f32)?,
+            Self::I64(a) => exact(a, |v| v as f32)?,
+            Self::U32(a) => exact(a, |v| v as f32)?,
+            Self::U64(a) => exact(a, |v| v as f32)?,
+            Self::F16(a) => a.into_iter().map(f16::to_f32).collect(),
+            Self::F32(a) => a.into_iter().collect(),
+            Self::F64(a) => a.into_iter().map(|v| v as f32).collect(),
+            Self::Text(_) => return Err(NotInUnits::Text),
+        };
+        if let Some(divisor) = rule.divisor {
+            for value in &mut values {
+                *value /= divisor;
+            }
+        }
+        let as_stored = rule.divisor.is_none() && (is_whole(dtype) || dtype == "bool");
+        Ok(InUnits {
+            values,
+            divisor: rule.divisor,
+            text: rule.text,
+            whole: as_stored.then_some(dtype),
+        })
+    }
+
+    /// An array of whole numbers of a type, `NumPy`'s name, as [`InUnits::whole`] has it; `None` where the type is none of
+    /// these or does not hold one of the values.
+    pub fn whole(dtype: &str, shape: &[usize], values: &[f32]) -> Option<Self> {
+        fn all<T: TryFrom<i64>>(shape: &[usize], values: &[f32]) -> Option<AnyArray>
+        where
+            ArrayD<T>: Into<AnyArray>,
+        {
+            let whole = |v: &f32| (v.fract() == 0.0).then_some(*v as i64);
+            let values: Option<Vec<T>> =
+                values.iter().map(|v| T::try_from(whole(v)?).ok()).collect();
+            Some(ArrayD::from_shape_vec(shape, values?).ok()?.into())
+        }
+        match dtype {
+            "bool" => {
+                let read = |v: &f32| [0.0, 1.0].contains(v).then_some(*v == 1.0);
+                let values: Option<Vec<bool>> = values.iter().map(read).collect();
+                Some(ArrayD::from_shape_vec(shape, values?).ok()?.into())
+            }
+            "int8" => all::<i8>(shape, values),
+            "int16" => all::<i16>(shape, values),
+            "int32" => all::<i32>(shape, values),
+            "int64" => all::<i64>(shape, values),
+            "uint8" => all::<u8>(shape, values),
+            "uint16" => all::<u16>(shape, values),
+            "uint32" => all::<u32>(shape, values),
+            "uint64" => all::<u64>(shape, values),
+            _ => None,
+        }
     }
 }
 

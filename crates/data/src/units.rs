@@ -17,8 +17,8 @@ use std::str::FromStr;
 
 use proofmark_domain::{Bounds, Kind};
 
-use crate::DataError;
 use crate::array::{Array, Element};
+use crate::{DataError, Options};
 
 /// How whole numbers become data units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,17 +50,66 @@ impl fmt::Display for Units {
     }
 }
 
+/// How the numbers of an array become data units: by its type and number of axes alone.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Rule {
+    /// Its numbers are divided by this.
+    pub(crate) divisor: Option<f32>,
+    /// For reports.
+    pub(crate) text: String,
+}
+
+/// The rule for an array of a type, `NumPy`'s name; `None` where `scaled` is asked for and the type has no scale.
+pub(crate) fn rule(dtype: &str, axes: usize, units: Option<Units>) -> Option<Rule> {
+    let divisor = match units {
+        None => scale(dtype).filter(|_| is_pixels(dtype, axes)),
+        Some(Units::Scaled) if is_whole(dtype) => Some(scale(dtype)?),
+        Some(Units::Raw | Units::Scaled) => None,
+    };
+    let text = match divisor {
+        Some(divisor) => format!("{dtype} / {divisor}"),
+        None if dtype == "bool" => "bool as 0 and 1".to_owned(),
+        None => format!("{dtype} as stored"),
+    };
+    Some(Rule { divisor, text })
+}
+
+/// Whether a type is one of whole numbers.
+pub(crate) fn is_whole(dtype: &str) -> bool {
+    dtype.starts_with("int") || dtype.starts_with("uint")
+}
+
+/// Bytes in the shape of images.
+fn is_pixels(dtype: &str, axes: usize) -> bool {
+    dtype == "uint8" && axes > 2
+}
+
+/// What `scaled` divides by: nothing for a type that has no usual scale.
+pub(crate) fn scale(dtype: &str) -> Option<f32> {
+    match dtype {
+        "uint8" => Some(255.0),
+        "uint16" => Some(65_535.0),
+        "int16" => Some(32_768.0),
+        _ => None,
+    }
+}
+
+/// Bounds for data that are not attacked.
+pub(crate) fn any() -> Bounds {
+    match Bounds::uniform(f32::MIN, f32::MAX) {
+        Ok(bounds) => bounds,
+        Err(e) => unreachable!("{e}"),
+    }
+}
+
 /// What one array is taken for.
 pub(crate) struct Meaning {
     pub(crate) kind: Kind,
     /// Of one sample.
     pub(crate) shape: Vec<usize>,
-    /// Its numbers are divided by this.
-    pub(crate) divisor: Option<f32>,
+    pub(crate) rule: Rule,
     /// The bounds it has without any being stated.
     pub(crate) implied: Implied,
-    /// For reports.
-    pub(crate) text: String,
 }
 
 /// The bounds that a meaning brings along.
@@ -74,8 +123,9 @@ pub(crate) enum Implied {
     Fixed(f32, f32),
 }
 
-/// What `array` is, by type, shape and the units stated.
-pub(crate) fn meaning(array: &Array<'_>, units: Option<Units>) -> Result<Meaning, DataError> {
+/// What `array` is, by type, shape and what is stated.
+pub(crate) fn meaning(array: &Array<'_>, options: &Options) -> Result<Meaning, DataError> {
+    let units = options.units;
     if array.shape.first() == Some(&0) {
         return Err(DataError::Empty {
             file: array.file.to_owned(),
@@ -84,25 +134,18 @@ pub(crate) fn meaning(array: &Array<'_>, units: Option<Units>) -> Result<Meaning
     let (element, size) = (array.dtype.element, array.dtype.size);
     let dtype = array.dtype.name();
     let pixels = array.shape.len() > 2;
-    let scale = scale(array);
-    let divisor = match units {
-        Some(Units::Raw) => None,
-        None => scale.filter(|_| dtype == "uint8" && pixels),
-        Some(Units::Scaled) => match (element, scale) {
-            (Element::Float | Element::Bool, _) => None,
-            (_, Some(scale)) => Some(scale),
-            (_, None) => {
-                return Err(DataError::Scale {
-                    file: array.file.to_owned(),
-                    array: array.name.clone(),
-                    dtype,
-                });
-            }
-        },
-    };
-    let sound = divisor.is_some() && element == Element::Signed;
-    let (kind, shape) = kind_and_shape(array, sound)?;
-    let implied = match (element, size, divisor) {
+    let mut rule = rule(&dtype, array.shape.len(), units).ok_or_else(|| DataError::Scale {
+        file: array.file.to_owned(),
+        array: array.name.clone(),
+        dtype,
+    })?;
+    let sound = rule.divisor.is_some() && element == Element::Signed;
+    let stated = options.kind_of(&array.name);
+    let (kind, shape) = kind_and_shape(array, stated.or(sound.then_some(Kind::Audio)))?;
+    if let Some(kind) = stated {
+        rule.text = format!("{}, {kind}", rule.text);
+    }
+    let implied = match (element, size, rule.divisor) {
         (Element::Bool, ..) | (Element::Unsigned, _, Some(_)) => Implied::Fixed(0.0, 1.0),
         (Element::Signed, _, Some(_)) => Implied::Fixed(-1.0, 1.0),
         (Element::Unsigned, 1, None) if units.is_some() => Implied::Default(0.0, 255.0),
@@ -111,28 +154,12 @@ pub(crate) fn meaning(array: &Array<'_>, units: Option<Units>) -> Result<Meaning
         }
         _ => Implied::None,
     };
-    let text = match (element, divisor) {
-        (Element::Bool, _) => "bool as 0 and 1".to_owned(),
-        (_, Some(divisor)) => format!("{dtype} / {divisor}"),
-        (_, None) => format!("{dtype} as stored"),
-    };
     Ok(Meaning {
         kind,
         shape,
-        divisor,
+        rule,
         implied,
-        text,
     })
-}
-
-/// What `scaled` divides by: nothing for a type that has no usual scale.
-pub(crate) fn scale(array: &Array<'_>) -> Option<f32> {
-    match (array.dtype.element, array.dtype.size) {
-        (Element::Unsigned, 1) => Some(255.0),
-        (Element::Unsigned, 2) => Some(65_535.0),
-        (Element::Signed, 2) => Some(32_768.0),
-        _ => None,
-    }
 }
 
 impl Meaning {
@@ -140,11 +167,12 @@ impl Meaning {
     pub(crate) fn bounds(
         &self,
         array: &Array<'_>,
-        units: Option<Units>,
+        options: &Options,
         values: &[f32],
         stated: Option<Bounds>,
         also: &'static str,
     ) -> Result<Bounds, DataError> {
+        let units = options.units;
         let file = || array.file.to_owned();
         let uniform = |(low, high)| {
             Bounds::uniform(low, high).map_err(|source| DataError::Bounds {
@@ -158,7 +186,7 @@ impl Meaning {
                 if stated == implied {
                     return Ok(implied);
                 }
-                let raw = if self.divisor.is_some() {
+                let raw = if self.rule.divisor.is_some() {
                     ", or keep the numbers as they are with `--units raw`"
                 } else {
                     ""
@@ -170,33 +198,40 @@ impl Meaning {
                         "begin {},{}, but it is read as {}, within {low},{high}; leave the bounds out{raw}",
                         stated.low(0),
                         stated.high(0),
-                        self.text,
+                        self.rule.text,
                     ),
                 })
             }
             (Implied::None | Implied::Default(..), Some(stated)) => Ok(stated),
             (Implied::Fixed(low, high) | Implied::Default(low, high), None) => uniform((low, high)),
+            (Implied::None, None)
+                if options.unbounded && (units.is_some() || !is_whole(&array.dtype.name())) =>
+            {
+                Ok(any())
+            }
             (Implied::None, None) => {
                 let range = range(values);
-                Err(match scale(array).filter(|_| units.is_none()) {
-                    Some(scale) => DataError::NoUnits {
-                        file: file(),
-                        array: array.name.clone(),
-                        values: format!(
-                            "{} values {range} in shape {:?}",
-                            array.dtype.name(),
-                            array.shape
-                        ),
-                        scale,
-                        also,
+                Err(
+                    match scale(&array.dtype.name()).filter(|_| units.is_none()) {
+                        Some(scale) => DataError::NoUnits {
+                            file: file(),
+                            array: array.name.clone(),
+                            values: format!(
+                                "{} values {range} in shape {:?}",
+                                array.dtype.name(),
+                                array.shape
+                            ),
+                            scale,
+                            also,
+                        },
+                        None => DataError::NoBounds {
+                            file: file(),
+                            array: array.name.clone(),
+                            values: format!("{} values {range}", array.dtype.name()),
+                            also,
+                        },
                     },
-                    None => DataError::NoBounds {
-                        file: file(),
-                        array: array.name.clone(),
-                        values: format!("{} values {range}", array.dtype.name()),
-                        also,
-                    },
-                })
+                )
             }
         }
     }
@@ -210,18 +245,23 @@ pub(crate) fn range(values: &[f32]) -> String {
     format!("from {low} to {high}")
 }
 
-fn kind_and_shape(array: &Array<'_>, sound: bool) -> Result<(Kind, Vec<usize>), DataError> {
-    let expected = if sound {
-        "[n, samples] or [n, channels, samples] for 16-bit sound"
-    } else {
-        "[n, features], [n, h, w] or [n, c, h, w]"
+/// By the kind stated, else by the shape.
+fn kind_and_shape(
+    array: &Array<'_>,
+    stated: Option<Kind>,
+) -> Result<(Kind, Vec<usize>), DataError> {
+    let expected = match stated {
+        Some(Kind::Audio) => "[n, samples] or [n, channels, samples], as sound has",
+        Some(Kind::Image) => "[n, h, w] or [n, c, h, w], as images have",
+        Some(Kind::Table) => "[n, features] or [n, rows, columns], as tables have",
+        None => "[n, features], [n, h, w] or [n, c, h, w]",
     };
     let sample = array.shape.get(1..).unwrap_or_default();
-    let (kind, shape) = match sample {
-        [_] | [_, _] if sound => (Kind::Audio, sample.to_vec()),
-        [f] => (Kind::Table, vec![*f]),
-        [h, w] => (Kind::Image, vec![1, *h, *w]),
-        [c, h, w] if !sound => (Kind::Image, vec![*c, *h, *w]),
+    let (kind, shape) = match (sample, stated) {
+        ([_] | [_, _], Some(kind @ (Kind::Audio | Kind::Table))) => (kind, sample.to_vec()),
+        ([f], None) => (Kind::Table, vec![*f]),
+        ([h, w], None | Some(Kind::Image)) => (Kind::Image, vec![1, *h, *w]),
+        ([c, h, w], None | Some(Kind::Image)) => (Kind::Image, vec![*c, *h, *w]),
         _ => return Err(array.wrong_shape(expected)),
     };
     if sample.contains(&0) {

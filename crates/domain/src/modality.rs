@@ -1,4 +1,5 @@
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +22,16 @@ impl fmt::Display for Kind {
             Self::Audio => "audio",
             Self::Table => "table",
         })
+    }
+}
+
+impl FromStr for Kind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let all = [Self::Image, Self::Audio, Self::Table];
+        let found = all.into_iter().find(|k| k.to_string() == text);
+        found.ok_or_else(|| format!("kind `{text}`; expected image, audio or table"))
     }
 }
 

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use burn::tensor::Tensor as Burn;
-use proofmark_domain::{Misfit, Modality, fit};
+use proofmark_domain::{Kind, Misfit, Modality, fit};
 use proofmark_model::Numbers;
 
 use crate::array::Array;
@@ -154,8 +154,13 @@ pub(crate) fn matched(
         .iter()
         .find(|m| declared.iter().all(|d| d.name != m.name))
     {
+        let more = if declared.len() == 1 {
+            "; where the set holds more, `--arrays INPUTS,LABELS` names the arrays to read"
+        } else {
+            ""
+        };
         return Err(file.problem(format!(
-            "has no input `{}`; its inputs are {}",
+            "has no input `{}`; its inputs are {}{more}",
             m.name,
             names()
         )));
@@ -327,9 +332,31 @@ fn misfit(wanted: &[Dim], modality: &Modality, layout: Option<Layout>, why: Misf
         Misfit::Differs if count == Some(features) => {
             ": as many values along other axes; give the array the axes of the model"
         }
-        Misfit::Differs => "",
+        Misfit::Differs => differing_images(wanted, modality),
     };
     said + todo
+}
+
+/// What to do about images of another number of channels or another size than the model takes.
+fn differing_images(wanted: &[Dim], modality: &Modality) -> &'static str {
+    let (Kind::Image, [channels, height, width], 3) =
+        (modality.kind, modality.shape.as_slice(), wanted.len())
+    else {
+        return "";
+    };
+    let takes = |n: usize| wanted.iter().any(|d| d.fixed() == Some(n));
+    match channels {
+        1 if takes(3) => {
+            "; the data are grey and the model takes colours: `--color rgb` makes three channels of the images of a folder"
+        }
+        3 if takes(1) => {
+            "; the data are in colour and the model takes grey: `--color gray` converts the images of a folder"
+        }
+        _ if !takes(*height) || !takes(*width) => {
+            "; `--resize` and `--crop` make the images of a folder the size that the model was trained on"
+        }
+        _ => "",
+    }
 }
 
 /// The way to read samples: where there are several, the first, if it leaves the axes where they are, the model runs
@@ -417,9 +444,9 @@ pub fn declared_modalities(
             Ok(Modality {
                 name: d.name,
                 kind: if shape.len() == 3 {
-                    proofmark_domain::Kind::Image
+                    Kind::Image
                 } else {
-                    proofmark_domain::Kind::Table
+                    Kind::Table
                 },
                 shape,
                 bounds: bounds.clone(),

@@ -3,6 +3,7 @@
 use proofmark_data::Dataset;
 use proofmark_domain::{Kind, Modality, Reading};
 use proofmark_engine::{Clean, Samples};
+use proofmark_model::Numbers;
 use proofmark_stats::clopper_pearson;
 
 use crate::{RunError, RunPlan, samples, trust};
@@ -13,10 +14,20 @@ const FEW: usize = 10;
 /// A change of one value that may lie between the given bounds.
 type Change = fn(f32, f32, f32) -> f32;
 
+/// What undoes pixels that are 255 times too small.
+const LARGER: &str = "times 255 (scale)";
+
+/// What undoes pixels that are 255 times too large.
+const SMALLER: &str = "divided by 255 (scale)";
+
+/// Models take pixels that lie apart by 1 (or a few times that, normalised) or by 255. Beyond this, or below its inverse,
+/// they are not of the usual kind.
+const USUAL: f64 = 16.0;
+
 /// The mistakes people make with pixels, as what undoes them.
 const CHANGES: [(&str, Change); 4] = [
-    ("times 255 (scale)", |x, _, _| x * 255.0),
-    ("divided by 255 (scale)", |x, _, _| x / 255.0),
+    (LARGER, |x, _, _| x * 255.0),
+    (SMALLER, |x, _, _| x / 255.0),
     ("moved to [-1, 1] (mean and std)", |x, low, high| {
         2.0 * (x - low) / (high - low) - 1.0
     }),
@@ -48,7 +59,10 @@ impl Right {
 }
 
 /// The reading under which the model is significantly better, and right on most of the first samples of the whole run
-/// (the same for every shard); nothing where it does better than guessing as it is, or has no images.
+/// (the same for every shard); nothing where it has no images, or does better than guessing as it is.
+///
+/// A model may do better than guessing on pixels that are 255 times too large. Where they reach it in that range (or in the
+/// inverse one), the usual one is tried in any case, and given back where the model is right on as many samples.
 ///
 /// `clean` are the predictions on `part`, the samples of this shard.
 pub(crate) fn best(
@@ -78,12 +92,15 @@ pub(crate) fn best(
     } else {
         Right::of(&plan.clean(&mut as_given, tile)?, &as_given.labels)
     };
+    let guesses = now.low() <= 1.0 / signature.classes.max(1) as f64;
+    let scale = unusual(plan, inputs);
     // A run that is being stopped has asked too few of them.
-    if now.n < FEW || now.low() > 1.0 / signature.classes.max(1) as f64 {
+    if now.n < FEW || (!guesses && scale.is_none()) {
         return Ok(None);
     }
     let mut best: Option<Reading> = None;
-    for (name, change) in CHANGES {
+    let tried = |name: &str| guesses || scale == Some(name);
+    for (name, change) in CHANGES.into_iter().filter(|c| tried(c.0)) {
         let mut changed = Samples {
             values: apply(change, inputs, &as_given.values),
             ..as_given.clone()
@@ -93,10 +110,13 @@ pub(crate) fn best(
             continue;
         };
         let right = Right::of(&clean, &changed.labels);
-        let better = right.n == now.n
-            && right.low() >= 0.5
-            && right.low() > now.high()
-            && best.as_ref().is_none_or(|b| right.correct > b.correct);
+        let enough = if guesses {
+            right.low() >= 0.5 && right.low() > now.high()
+        } else {
+            right.correct >= now.correct
+        };
+        let better =
+            right.n == now.n && enough && best.as_ref().is_none_or(|b| right.correct > b.correct);
         if better {
             best = Some(Reading {
                 change: name.to_owned(),
@@ -106,6 +126,29 @@ pub(crate) fn best(
         }
     }
     Ok(best)
+}
+
+/// What brings pixels into the usual range, where preprocessing takes them out of it.
+fn unusual(plan: &RunPlan<'_>, inputs: &[Modality]) -> Option<&'static str> {
+    let number = |v: &serde_json::Value| v.as_f64();
+    let scale = plan.preprocessing.get("scale").and_then(number);
+    let std = plan.preprocessing.get("std").and_then(|v| v.as_array());
+    let std = std.into_iter().flatten().filter_map(number);
+    let factor = scale.unwrap_or(1.0).abs() / std.reduce(f64::min).unwrap_or(1.0);
+    // A type of whole numbers says itself which pixels it takes.
+    let numbers = &plan.model.signature().numbers;
+    let images = inputs.iter().zip(numbers);
+    let images = images.filter(|(m, n)| m.kind == Kind::Image && **n == Numbers::Real);
+    let ranges = images.map(|(m, _)| {
+        let range = |f| f64::from(m.bounds.high(f)) - f64::from(m.bounds.low(f));
+        (0..m.features()).map(range).fold(0.0, f64::max)
+    });
+    let widest = ranges.fold(0.0, f64::max) * factor;
+    match widest {
+        w if w > USUAL => Some(SMALLER),
+        w if w > 0.0 && w < 1.0 / USUAL => Some(LARGER),
+        _ => None,
+    }
 }
 
 /// Changes the images and nothing else.

@@ -152,6 +152,9 @@ impl<'a> RunPlan<'a> {
             ));
         }
         let signature = self.model.signature();
+        for threat in &self.threats {
+            threat.require_change(&signature.modalities, self.data)?;
+        }
         let data = self.part()?;
         let mut samples = samples::samples(&data, signature)?;
         let threats: Vec<Threat> = self

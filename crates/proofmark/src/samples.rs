@@ -17,8 +17,13 @@ pub(crate) fn samples(data: &Dataset, signature: &Signature) -> Result<Samples, 
     };
     let inputs = &signature.modalities;
     if data.modalities.len() != inputs.len() {
+        let more = if inputs.len() == 1 {
+            "; `--arrays INPUTS,LABELS` names the arrays to read"
+        } else {
+            ""
+        };
         return Err(mismatch(format!(
-            "the set has {} arrays ({}) and the model {} inputs ({})",
+            "the set has {} arrays ({}) and the model {} inputs ({}){more}",
             data.modalities.len(),
             names(data.modalities.iter().map(|c| c.modality.name.as_str())),
             inputs.len(),
@@ -122,7 +127,7 @@ pub(crate) fn require_labels(data: &Dataset) -> Result<(), DataError> {
     Err(DataError::Missing {
         file: data.name.clone(),
         what: "labels".to_owned(),
-        has: "inputs only (name the labels, or judge against the model's own with `--labels predicted`)".to_owned(),
+        has: "inputs only; say where the labels are (`--labels-file` for .npy and IDX, `--arrays X,Y` for npz, `--label-column` for CSV), or judge against the model's own with `--labels predicted`".to_owned(),
     })
 }
 

@@ -74,6 +74,7 @@ mod tests {
                 bounds: Bounds::uniform(low, high).unwrap(),
             },
             values: Array2::from_shape_vec((1, values.len()), values.to_vec()).unwrap(),
+            whole: None,
         }
     }
 

@@ -90,12 +90,30 @@ impl ThreatPlan {
             })
             .collect();
         let threat = Threat::new(modalities, budgets, self.coupling, data.len())?;
-        let frozen = |b: &Budget| matches!(&b.radius, Radius::Uniform(e) if e.get() == 0.0);
-        if threat.budgets().iter().all(frozen) {
-            return Err(RunError::Parameter(
-                "epsilon 0 freezes every input, so that no attack can do anything; expected an epsilon above 0 (a report has the accuracy without attack in any case)".into(),
-            ));
-        }
         Ok(threat)
+    }
+
+    /// Refuses a threat model that changes nothing on any sample of the whole set: accuracy under it would be no measurement.
+    pub(crate) fn require_change(
+        &self,
+        modalities: &[Modality],
+        whole: &Dataset,
+    ) -> Result<(), RunError> {
+        let threat = self.fit(modalities, whole)?;
+        let zero = |b: &Budget| match &b.radius {
+            Radius::Uniform(e) => e.get() == 0.0,
+            Radius::PerSample(each) => each.iter().all(|e| *e == 0.0),
+        };
+        if !threat.budgets().iter().all(zero) {
+            return Ok(());
+        }
+        let whose = if self.per_sample {
+            "of every sample is 0, which freezes every input"
+        } else {
+            "0 freezes every input"
+        };
+        Err(RunError::Parameter(format!(
+            "epsilon {whose}, so that no attack can do anything; expected an epsilon above 0 (a report has the accuracy without attack in any case)"
+        )))
     }
 }

@@ -111,7 +111,7 @@ impl Config {
                 Start::Clean
             },
             length: Length::given(self.step_size),
-            l1_spread: 0.01,
+            l1_spread: 0.015,
             plain: true,
             ..Ascent::new(&META, &self, self.loss, self.steps)
         })

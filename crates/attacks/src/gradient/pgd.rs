@@ -21,7 +21,7 @@
 //! another start finds more than further steps do (`docs/attack-strength.md`). In Linf the third try, and every third
 //! one after it, goes from corner to corner of the ball: steps of ε along the sign of the gradient and some noise.
 //! Rounded scores, as of int8 models, hide from their gradients what lies there.
-//! L1 spreads a step over at least 1 % of the features at first, falling to a single one at the end (the paper keeps
+//! L1 spreads a step over at least 1.5 % of the features at first, falling to a single one at the end (the paper keeps
 //! a constant share). The L2 and L1 projections are exact on the intersection with the bounds, where
 //! reference codes project on the ball and then clip. Every point on the path counts, not only the last.
 //!
@@ -63,7 +63,7 @@ pub struct Config {
     pub loss: LossKind,
     /// Whether the first try begins at a random point of the ball (later ones always do); true.
     pub random_start: bool,
-    /// Least share of the features an L1 step is spread over at first, in [0, 1]; 0.01.
+    /// Least share of the features an L1 step is spread over at first, in [0, 1]; 0.015.
     pub l1_spread: f32,
 }
 
@@ -75,7 +75,7 @@ impl Default for Config {
             step_size: None,
             loss: LossKind::Ce,
             random_start: true,
-            l1_spread: 0.01,
+            l1_spread: 0.015,
         }
     }
 }

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use proofmark::data::{Arrays, Classes, Color, Delimiter, Images, Options, Resize, Side, Units};
-use proofmark::domain::Bounds;
+use proofmark::domain::{Bounds, Kind};
 
 use crate::failure::Failure;
 
@@ -18,6 +18,10 @@ pub(crate) struct Data {
         help_heading = "Data"
     )]
     bounds: Vec<String>,
+    /// What the numbers are, where the shape does not say it: image, audio or table, MOD=KIND for one of several arrays;
+    /// default: `[n, features]` are a table, more axes an image, scaled 16-bit numbers sound
+    #[arg(long, value_name = "[MOD=]KIND", help_heading = "Data")]
+    kind: Vec<String>,
     /// Class names in the order of the model's outputs, or NAME=INDEX,…, or sorted or numeric for the order of those
     /// that occur; default: labels are indices
     #[arg(
@@ -39,13 +43,6 @@ pub(crate) struct Data {
     /// Character between the cells of a CSV file, such as ';' or '\\t'; default: ,
     #[arg(long, value_name = "CHAR", help_heading = "Data")]
     delimiter: Option<Delimiter>,
-    #[command(flatten)]
-    pixels: Pixels,
-}
-
-/// What the numbers of a set are, and what is done to images.
-#[derive(Debug, Args, Default)]
-pub(crate) struct Pixels {
     /// Whole numbers raw (as stored) or scaled (uint8 / 255, uint16 / 65535, int16 / 32768); default: images of uint8
     /// are scaled, all else is raw within stated bounds
     #[arg(long, value_name = "UNITS", help_heading = "Data")]
@@ -61,26 +58,6 @@ pub(crate) struct Pixels {
     color: Option<Color>,
 }
 
-impl Pixels {
-    /// The same for the library, nothing else being stated.
-    pub(crate) fn options(&self) -> Options {
-        Options {
-            units: self.units,
-            images: Images {
-                color: self.color,
-                resize: self.resize,
-                crop: self.crop,
-            },
-            ..Options::default()
-        }
-    }
-
-    /// How whole numbers become data units.
-    pub(crate) fn units(&self) -> Option<Units> {
-        self.units
-    }
-}
-
 impl Data {
     /// The same for the library.
     pub(crate) fn options(&self) -> Result<Options, Failure> {
@@ -88,7 +65,13 @@ impl Data {
             label_column: self.label_column.clone(),
             labels: self.labels_file.clone(),
             delimiter: self.delimiter.unwrap_or_default(),
-            ..self.pixels.options()
+            units: self.units,
+            images: Images {
+                color: self.color,
+                resize: self.resize,
+                crop: self.crop,
+            },
+            ..Options::default()
         };
         for text in &self.bounds {
             let twice = match text.split_once('=') {
@@ -104,6 +87,22 @@ impl Data {
             if twice {
                 return Err(Failure(format!(
                     "--bounds {text}: given twice for the same array"
+                )));
+            }
+        }
+        for text in &self.kind {
+            let (array, kind) = match text.split_once('=') {
+                Some((array, kind)) => (Some(array), kind),
+                None => (None, text.as_str()),
+            };
+            let kind: Kind = kind.parse().map_err(|e| Failure(format!("--{e}")))?;
+            let twice = match array {
+                Some(array) => options.array_kinds.insert(array.to_owned(), kind).is_some(),
+                None => options.kind.replace(kind).is_some(),
+            };
+            if twice {
+                return Err(Failure(format!(
+                    "--kind {text}: given twice for the same array"
                 )));
             }
         }

@@ -60,15 +60,12 @@ pub(crate) fn run(args: &Attack, quiet: bool) -> Result<u8, Failure> {
         ("--save", saved.as_ref()),
         ("the samples beside --out", beside.as_ref()),
     ];
-    let read = if output::any_exists(&written.map(|w| w.1)) {
+    let options = args.reading.options()?;
+    output::apart(&written, || {
         let mut read = output::model_files(&args.model);
-        let files = data::files(&args.data, &args.reading.options()?);
-        read.extend(files.into_iter().map(|f| ("--data", f)));
+        read.extend(output::data_files("--data", &args.data, &options));
         read
-    } else {
-        Vec::new()
-    };
-    output::apart(&written, &read)?;
+    })?;
     let saved = saved.map(|t| t.binary("--save")).transpose()?;
     let shown = Shown::new(quiet);
     let mut plan = RunPlan::new(model.as_ref(), &data, &attacks, threats);
@@ -103,7 +100,7 @@ pub(crate) fn run(args: &Attack, quiet: bool) -> Result<u8, Failure> {
         let saving = Saving {
             data: &data,
             measured: &measured,
-            inputs: &model.signature().modalities,
+            signature: model.signature(),
             per_sample_eps: args.per_sample_eps,
             originals: args.save_originals,
         };

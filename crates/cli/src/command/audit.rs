@@ -121,16 +121,18 @@ fn targets(args: &Audit) -> Result<Targets, Failure> {
         ("--chart", targets.chart.as_ref()),
         ("--impact-table", targets.impact.as_ref()),
     ];
-    let mut read: Vec<(&str, PathBuf)> = Vec::new();
-    read.extend(args.table.clone().map(|t| ("the table", t)));
-    if let Some(report) = &args.report {
-        read.push(("the attack report", report.clone()));
-        read.push((
-            "the samples of the attack report",
-            output::samples_of(report),
-        ));
-    }
-    output::apart(&written, &read)?;
+    output::apart(&written, || {
+        let mut read = output::Inputs::new();
+        read.extend(args.table.clone().map(|t| ("the table", t)));
+        if let Some(report) = &args.report {
+            read.push(("the attack report", report.clone()));
+            read.push((
+                "the samples of the attack report",
+                output::samples_of(report),
+            ));
+        }
+        read
+    })?;
     Ok(targets)
 }
 

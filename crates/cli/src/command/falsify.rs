@@ -21,11 +21,11 @@ pub(crate) fn run(args: &args::Falsify, quiet: bool) -> Result<u8, Failure> {
     }
     let out = args.out.as_deref();
     let out = out.map(|p| output::text_target("--out", p)).transpose()?;
-    if output::any_exists(&[out.as_ref()]) {
+    output::apart(&[("--out", out.as_ref())], || {
         let mut read = output::model_files(&args.model);
         read.push(("the property", args.spec.clone()));
-        output::apart(&[("--out", out.as_ref())], &read)?;
-    }
+        read
+    })?;
     let spec = vnnlib::open(&args.spec)?;
     let said = Onnx {
         output: args.output.clone(),

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use proofmark::data::Options;
 use proofmark::domain::{Shard, Verdict};
 use proofmark::policy::{
     DataRef, Evidence, GateReport, MergeError, ModelRef, NoRecord, Record, Task, evidence_file,
@@ -108,31 +109,34 @@ fn refuse_inputs(args: &args::Gate, gate: &Gate, folder: &Path, dir: &Path) -> R
         let evidence = dir.join(file_name(&check.id, args.shard, whole));
         written.extend([output::samples_of(&evidence), evidence]);
     }
-    written.retain(|p| p.exists());
-    if written.is_empty() {
-        return Ok(());
-    }
-    let mut read = vec![("the policy", args.policy.clone())];
-    for check in &gate.policy().checks {
-        match &check.task {
-            Task::Attack(task) => {
-                if let ModelRef::Entry(entry) = &task.model {
-                    let path = folder.join(&entry.path);
-                    read.extend(output::model_files(&path.display().to_string()));
+    let written: Vec<Target> = written.into_iter().map(Target::File).collect();
+    let named: Vec<_> = written
+        .iter()
+        .map(|t| ("--out-dir: the file", Some(t)))
+        .collect();
+    output::apart(&named, || {
+        let mut read = vec![("the policy", args.policy.clone())];
+        for check in &gate.policy().checks {
+            match &check.task {
+                Task::Attack(task) => {
+                    if let ModelRef::Entry(entry) = &task.model {
+                        let path = folder.join(&entry.path);
+                        read.extend(output::model_files(&path.display().to_string()));
+                    }
+                    if let DataRef::Entry(entry) = &task.data {
+                        let options = Options {
+                            labels: entry.options.labels.as_ref().map(|l| folder.join(l)),
+                            ..(*entry.options).clone()
+                        };
+                        let path = folder.join(&entry.path).display().to_string();
+                        read.extend(output::data_files("a data set", &path, &options));
+                    }
                 }
-                if let DataRef::Entry(entry) = &task.data {
-                    read.push(("a data set", folder.join(&entry.path)));
-                    let labels = entry.options.labels.iter().map(|l| folder.join(l));
-                    read.extend(labels.map(|l| ("a file of labels", l)));
-                }
+                Task::Audit(task) => read.push(("a table", folder.join(&task.data.path))),
             }
-            Task::Audit(task) => read.push(("a table", folder.join(&task.data.path))),
         }
-    }
-    for path in written {
-        output::apart(&[("--out-dir: the file", Some(&Target::File(path)))], &read)?;
-    }
-    Ok(())
+        read
+    })
 }
 
 fn tell(

@@ -5,15 +5,15 @@ use std::path::Path;
 use proofmark::burn::tensor::Device;
 use proofmark::data::ndarray::ArrayD;
 use proofmark::data::npz::{self, AnyArray, NpzArray};
-use proofmark::data::{self, Classes, Images, Options, Units};
-use proofmark::domain::{Bounds, fit};
+use proofmark::data::{self, Classes, Options};
+use proofmark::domain::fit;
 use proofmark::models::{BurnModel, DecisionModel as _, Features as _, Query, ScoreModel as _};
 use proofmark::onnx::{Array, DType, Declared, Dim, Layout, Session};
 use proofmark::threats::Batch;
 use proofmark::{ModelSource, Preprocess, shipped};
 
 use crate::args::Infer;
-use crate::arrays::{assign, hint, plain, written};
+use crate::arrays::{Named, assign, hint, plain, written};
 use crate::expect::compare;
 use crate::failure::Failure;
 use crate::output;
@@ -33,29 +33,30 @@ pub(crate) fn run(args: &Infer, quiet: bool) -> Result<u8, Failure> {
     }
     let out = args.out.as_deref();
     let out = out.map(|p| output::text_target("--out", p)).transpose()?;
-    if output::any_exists(&[out.as_ref()]) {
+    let options = Options {
+        unbounded: true,
+        ..args.reading.options()?
+    };
+    let file = args.data.display().to_string();
+    output::apart(&[("--out", out.as_ref())], || {
         let mut read = output::model_files(&args.model);
-        read.push(("--data", args.data.clone()));
+        read.extend(output::data_files("--data", &file, &options));
         read.extend(args.expect.clone().map(|e| ("--expect", e)));
-        output::apart(&[("--out", out.as_ref())], &read)?;
-    }
+        read
+    })?;
     let out = out.map(|t| t.binary("--out")).transpose()?;
     let device = proofmark::device(&args.device)?;
     let model = Model::open(args, &device)?;
-    let data = read(&args.data, args.pixels.options())?;
+    let (data, notes) = read(&args.data, &options)?;
     let expected = args.expect.as_deref().map(npz::arrays).transpose()?;
     let names = model.outputs();
     if let (Some(expected), Some(path)) = (&expected, &args.expect) {
         check_names(path, expected, &names)?;
     }
-    let units = args.pixels.units();
-    let file = args.data.display().to_string();
-    let (inputs, notes) = assign(&file, data, &model.inputs(), units)?;
-    if !quiet {
-        for note in notes {
-            output::tell(&format!("note: {note}"));
-        }
-    }
+    // They may say why the arrays do not fit.
+    tell(&notes, quiet);
+    let (inputs, notes) = assign(&file, data, &model.inputs(), &options)?;
+    tell(&notes, quiet);
     let inputs = preprocessed(
         &args.preprocess.preprocess(),
         inputs,
@@ -63,17 +64,9 @@ pub(crate) fn run(args: &Infer, quiet: bool) -> Result<u8, Failure> {
         &device,
     )?;
     let (inputs, notes) = model.arranged(inputs, args.layout)?;
-    if !quiet {
-        for note in notes {
-            output::tell(&format!("note: {note}"));
-        }
-    }
+    tell(&notes, quiet);
     let outputs: Vec<(String, Array)> = names.into_iter().zip(model.run(&inputs)?).collect();
-    if !quiet {
-        for note in model.notes() {
-            output::tell(&format!("note: {note}"));
-        }
-    }
+    tell(&model.notes(), quiet);
     if signals::interrupted() {
         output::tell("interrupted: nothing was written");
         return Ok(signals::INTERRUPTED);
@@ -97,8 +90,15 @@ pub(crate) fn run(args: &Infer, quiet: bool) -> Result<u8, Failure> {
     }
 }
 
-/// Arrays by name: those of an archive as they stand in it, those of any other set in its data units.
-fn read(path: &Path, mut options: Options) -> Result<Vec<(String, AnyArray)>, Failure> {
+fn tell(notes: &[String], quiet: bool) {
+    for note in notes.iter().filter(|_| !quiet) {
+        output::tell_note(note);
+    }
+}
+
+/// Arrays by name, and what there is to say about them: those of an archive as they stand in it, those of any other set in
+/// its data units.
+fn read(path: &Path, options: &Options) -> Result<(Named, Vec<String>), Failure> {
     let spec = path.display().to_string();
     let ending = |e: &str| spec.to_ascii_lowercase().ends_with(e);
     let begins = fs::File::open(path).and_then(|mut f| {
@@ -107,24 +107,21 @@ fn read(path: &Path, mut options: Options) -> Result<Vec<(String, AnyArray)>, Fa
     });
     let shipped = data::SHIPPED.contains(&spec.as_str());
     if !shipped && (ending(".npz") || ending(".npy") || begins.is_ok_and(|b| b == *b"PK")) {
-        if options.images != Images::default() {
-            return Err(Failure(format!(
-                "{spec}: --resize, --crop and --color are only for a folder of images; leave them out"
-            )));
-        }
-        return Ok(npz::arrays(path)?);
+        options.refuse_unfit(&spec)?;
+        return Ok((npz::arrays(path)?, Vec::new()));
     }
-    if !shipped {
+    let mut options = options.clone();
+    if !shipped && options.classes.is_none() {
         // Labels are not looked at: any order will do.
         options.classes = Some(Classes::Sorted);
     }
-    if ending(".csv") && options.units != Some(Units::Scaled) {
-        // Nothing is attacked: any number will do.
-        options.bounds = Some(Bounds::uniform(f32::MIN, f32::MAX)?);
-    }
     let set = data::open(&spec, &options)?;
     let rows = set.len();
-    set.modalities
+    let units = set.read_as.units.iter();
+    let notes = units.map(|(name, units)| format!("`{name}`: {units}"));
+    let notes: Vec<String> = notes.chain(set.read_as.notes.clone()).collect();
+    let arrays: Result<Named, Failure> = set
+        .modalities
         .into_iter()
         .map(|column| {
             let mut shape = vec![rows];
@@ -133,7 +130,8 @@ fn read(path: &Path, mut options: Options) -> Result<Vec<(String, AnyArray)>, Fa
             let array = ArrayD::<f32>::from_shape_vec(shape, values)?;
             Ok((column.modality.name, array.into()))
         })
-        .collect()
+        .collect();
+    Ok((arrays?, notes))
 }
 
 /// Floating-point arrays after preprocessing, a sample along each first axis.

@@ -10,18 +10,20 @@ use crate::signals;
 pub(crate) fn run(args: &Merge, quiet: bool) -> Result<u8, Failure> {
     let out = output::text_target("--out", &args.out)?;
     let beside = out.file().map(|f| Target::File(output::samples_of(f)));
-    let read = args.reports.iter().flat_map(|r| {
-        let samples = output::samples_of(r);
-        [
-            ("a report that is merged", r.clone()),
-            ("the samples of a report that is merged", samples),
-        ]
-    });
     let written = [
         ("--out", Some(&out)),
         ("the samples beside --out", beside.as_ref()),
     ];
-    output::apart(&written, &read.collect::<Vec<_>>())?;
+    output::apart(&written, || {
+        let read = args.reports.iter().flat_map(|r| {
+            let samples = output::samples_of(r);
+            [
+                ("a report that is merged", r.clone()),
+                ("the samples of a report that is merged", samples),
+            ]
+        });
+        read.collect()
+    })?;
     let parts = args
         .reports
         .iter()

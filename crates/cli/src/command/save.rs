@@ -3,22 +3,24 @@ use std::path::Path;
 
 use proofmark::Measurement;
 use proofmark::data::ndarray::ArrayD;
-use proofmark::data::npz::{self, GROUP, NpzArray, ORIGINAL};
+use proofmark::data::npz::{self, AnyArray, GROUP, NpzArray, ORIGINAL};
 use proofmark::data::{Column, Dataset};
 use proofmark::domain::{AttackSummary, Modality, SampleRecord};
+use proofmark::models::{Numbers, Signature};
 
 use crate::failure::Failure;
 
 /// What `--save` writes: every sample of the report, its adversarial where it was broken, else itself.
 ///
-/// Arrays: the inputs under their names with their `bounds_NAME`, `y`, `id`, and per sample `group_broken` (0 or 1),
+/// Arrays: the inputs under their names (`float32` in data units; whole numbers for a model that takes those) with their
+/// `bounds_NAME`, `y`, `id`, and per sample `group_broken` (0 or 1),
 /// `group_adv_pred` (-1 where there is none), `group_attack` (its id, empty where unbroken), `group_norm`, `group_eps`
 /// (NaN where unbroken); on request `original_NAME`. Read back as a set, the file holds the inputs.
 pub(super) struct Saving<'a> {
     pub(super) data: &'a Dataset,
     pub(super) measured: &'a Measurement,
     /// Those of the model, in its order.
-    pub(super) inputs: &'a [Modality],
+    pub(super) signature: &'a Signature,
     /// Whether the budget of a sample is the set's own.
     pub(super) per_sample_eps: bool,
     pub(super) originals: bool,
@@ -46,16 +48,17 @@ impl Saving<'_> {
             self.column(|_, s| breaker(s).map_or_else(String::new, f))
         };
 
+        let mut inputs: Vec<(String, AnyArray)> = Vec::new();
         let mut floats: Vec<Named<f32>> = Vec::new();
         for input in &self.data.modalities {
-            floats.push((input.modality.name.clone(), self.samples(input, &rows)?));
-            floats.push((
-                format!("bounds_{}", input.modality.name),
-                bounds(&input.modality)?,
-            ));
+            let shape = shape(input, rows.len());
+            let stored = |values| self.stored(input, &shape, values);
+            let name = &input.modality.name;
+            inputs.push((name.clone(), stored(self.samples(input, &rows))?));
+            floats.push((format!("bounds_{name}"), bounds(&input.modality)?));
             if self.originals {
-                let name = format!("{ORIGINAL}{}", input.modality.name);
-                floats.push((name, originals(input, &rows)?));
+                let values = originals(input, &rows);
+                inputs.push((format!("{ORIGINAL}{name}"), stored(values)?));
             }
         }
         let eps = self.column(|i, s| match (breaker(s), &self.data.eps) {
@@ -84,6 +87,7 @@ impl Saving<'_> {
         ];
         let ids: Vec<_> = report.samples.iter().map(|s| s.id.clone()).collect();
         let mut arrays: Vec<(&str, NpzArray<'_>)> = Vec::new();
+        arrays.extend(inputs.iter().map(|(n, a)| (n.as_str(), a.view())));
         arrays.extend(
             floats
                 .iter()
@@ -111,13 +115,37 @@ impl Saving<'_> {
         array(values, &[n])
     }
 
-    fn samples(&self, input: &Column, rows: &[usize]) -> Result<ArrayD<f32>, Failure> {
-        // Adversarials come in the model's order; a single input is matched whatever its name.
-        let m = self
-            .inputs
-            .iter()
+    /// Adversarials come in the model's order; a single input is matched whatever its name.
+    fn place(&self, input: &Column) -> usize {
+        let mut inputs = self.signature.modalities.iter();
+        inputs
             .position(|i| i.name == input.modality.name)
-            .unwrap_or(0);
+            .unwrap_or(0)
+    }
+
+    /// Values in the type that a model and other tools take: where the model takes whole numbers, the type of whole numbers
+    /// that they have in the set (`int64` where it has none there); else `float32`.
+    fn stored(
+        &self,
+        input: &Column,
+        shape: &[usize],
+        values: Vec<f32>,
+    ) -> Result<AnyArray, Failure> {
+        if self.signature.numbers[self.place(input)] != Numbers::Real {
+            let own = input.whole.and_then(|t| AnyArray::whole(t, shape, &values));
+            let whole = own.or_else(|| AnyArray::whole("int64", shape, &values));
+            return whole.ok_or_else(|| {
+                Failure(format!(
+                    "array `{}` cannot be saved: a value is no whole number, though the model takes no others",
+                    input.modality.name
+                ))
+            });
+        }
+        Ok(array(values, shape)?.into())
+    }
+
+    fn samples(&self, input: &Column, rows: &[usize]) -> Vec<f32> {
+        let m = self.place(input);
         let mut values = Vec::with_capacity(rows.len() * input.modality.features());
         for (row, adversarial) in rows.iter().zip(&self.measured.adversarials) {
             match adversarial {
@@ -125,16 +153,13 @@ impl Saving<'_> {
                 None => values.extend(input.values.row(*row).iter().copied()),
             }
         }
-        array(values, &shape(input, rows.len()))
+        values
     }
 }
 
-fn originals(input: &Column, rows: &[usize]) -> Result<ArrayD<f32>, Failure> {
-    let values = rows
-        .iter()
-        .flat_map(|row| input.values.row(*row).to_vec())
-        .collect();
-    array(values, &shape(input, rows.len()))
+fn originals(input: &Column, rows: &[usize]) -> Vec<f32> {
+    let rows = rows.iter().map(|row| input.values.row(*row));
+    rows.flat_map(|row| row.to_vec()).collect()
 }
 
 fn shape(input: &Column, n: usize) -> Vec<usize> {

@@ -272,6 +272,52 @@ fn a_folder_of_images_is_the_set_it_holds() {
     assert!(figures[0].0.as_u64() > Some(50), "{figures:?}");
 }
 
+/// Grey for colour, colour for grey, another size: what to add is said.
+#[test]
+fn images_of_another_kind_than_the_model_takes_name_the_option() {
+    let folder = Folder::new();
+    pictures(&folder);
+    let images = folder.path("pictures").display().to_string();
+    let model = |dims: &str| {
+        let bytes = OnnxWriter::new(17)
+            .input_of("x", FLOAT, dims)
+            .output("y")
+            .node("Flatten", &["x"], &["y"], &[])
+            .bytes();
+        folder.put("m.onnx", &bytes)
+    };
+    for (dims, more, words) in [
+        ("N,3,8,8", &[][..], &["grey", "`--color rgb`"][..]),
+        (
+            "N,1,8,8",
+            &["--color", "rgb"],
+            &["in colour", "`--color gray`"],
+        ),
+        ("N,1,9,9", &[], &["`--resize` and `--crop`"]),
+    ] {
+        let (ran, _) = attacked(&folder, &model(dims), &images, more);
+        says(&ran, 2, words);
+    }
+    let model = folder.put(
+        "t.onnx",
+        &OnnxWriter::new(17)
+            .input_of("x", FLOAT, "N,3")
+            .output("y")
+            .node("Relu", &["x"], &["y"], &[])
+            .bytes(),
+    );
+    let table = folder.put("t.csv", b"a,b,c,kind\n0,0,0,1\n");
+    let (ran, _) = attacked(&folder, &model, &table, &["--bounds", "0,1"]);
+    says(
+        &ran,
+        2,
+        &[
+            "note: t.csv: no column is called `label` or `y`: all 4",
+            "--label-column",
+        ],
+    );
+}
+
 #[test]
 fn a_policy_reads_what_attack_reads() {
     let folder = Folder::new();
@@ -317,4 +363,54 @@ require = "accuracy >= 0.7"
         let ran = run(&["gate", &folder.put("wrong.toml", wrong.as_bytes())]);
         says(&ran, 2, words);
     }
+    // A message that names an option says what it is in a policy.
+    let two = policy.replace("\"9\"]", "\"10\"]");
+    let ran = run(&["gate", &folder.put("wrong.toml", two.as_bytes())]);
+    says(&ran, 2, &["none of the classes stated"]);
+    assert!(!ran.err.contains("in a policy"), "{}", ran.err);
+    folder.put("t.csv", b"a,y\n0,cat\n1,dog\n");
+    let start = policy.find("path").expect("a line");
+    let end = policy.find("[[check]]").expect("a line");
+    let table = "path = \"t.csv\"\nbounds = [0, 1]\n";
+    let wrong = format!("{}{table}{}", &policy[..start], &policy[end..]);
+    let ran = run(&["gate", &folder.put("wrong.toml", wrong.as_bytes())]);
+    says(&ran, 2, &["`cat`", "--classes", "fields of [[data]]"]);
+}
+
+/// An array that could be an input and is none: what to say is said by whoever finds out.
+#[test]
+fn more_arrays_than_inputs_name_the_option() {
+    let folder = Folder::new();
+    let x = || AnyArray::from(column(vec![0.5_f32; 4]));
+    let data = npz(
+        &folder,
+        "two.npz",
+        &[
+            ("x", x()),
+            ("vectors", x()),
+            ("y", Array1::from(vec![0_i64; 4]).into_dyn().into()),
+        ],
+    );
+    let model = above_half(&folder);
+    let bounds = ["--bounds", "0,1"];
+    let (ran, _) = attacked(&folder, &model, &data, &bounds);
+    says(&ran, 2, &["`vectors`", "--arrays INPUTS,LABELS"]);
+    let (ran, _) = attacked(&folder, "digits-robust", &data, &bounds);
+    says(
+        &ran,
+        2,
+        &["2 arrays (x, vectors)", "--arrays INPUTS,LABELS"],
+    );
+    says(
+        &run(&["infer", &model, "--data", &data]),
+        2,
+        &["`vectors`", "--arrays NAME"],
+    );
+    let (ran, _) = attacked(
+        &folder,
+        &model,
+        &data,
+        &[&bounds[..], &["--arrays", "x,y"]].concat(),
+    );
+    says(&ran, 0, &[]);
 }

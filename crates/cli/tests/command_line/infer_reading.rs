@@ -1,8 +1,8 @@
 //! `infer` reads what `attack` reads, and shows what comes out.
 
 use proofmark::data::ndarray::{ArrayD, IxDyn};
-use proofmark::data::npz::{NpzArray, write};
-use proofmark_testkit::onnx::{Attr, FLOAT, OnnxWriter};
+use proofmark::data::npz::{AnyArray, NpzArray, write};
+use proofmark_testkit::onnx::{Attr, FLOAT, INT64, OnnxWriter};
 
 use crate::harness::{Folder, Ran, run};
 
@@ -119,4 +119,182 @@ fn sets_that_an_attack_reads_are_read() {
         "{}",
         ran.out
     );
+}
+
+/// What goes in comes out, as floating-point numbers.
+fn identity(folder: &Folder, dtype: i32, dims: &str) -> String {
+    let model = OnnxWriter::new(18)
+        .input_of("in", dtype, dims)
+        .node("Cast", &["in"], &["out"], &[("to", Attr::Int(1))])
+        .output("out")
+        .bytes();
+    folder.put(&format!("identity-{dtype}.onnx"), &model)
+}
+
+fn npz(folder: &Folder, name: &str, arrays: &[(&str, AnyArray)]) -> String {
+    let path = folder.path(name);
+    let views: Vec<_> = arrays.iter().map(|(n, a)| (*n, a.view())).collect();
+    write(&path, &views).expect("written");
+    path.display().to_string()
+}
+
+fn of<T>(shape: &[usize], values: Vec<T>) -> AnyArray
+where
+    ArrayD<T>: Into<AnyArray>,
+{
+    ArrayD::from_shape_vec(shape, values)
+        .expect("a shape")
+        .into()
+}
+
+#[track_caller]
+fn says(ran: &Ran, code: i32, words: &[&str]) {
+    assert_eq!(ran.code, code, "{}", ran.err);
+    for word in words {
+        let all = [&ran.err, &ran.out];
+        assert!(
+            all.iter().any(|t| t.contains(word)),
+            "no `{word}` in: {}{}",
+            ran.err,
+            ran.out
+        );
+    }
+}
+
+/// One set of options, whichever command reads the set.
+#[test]
+fn options_of_an_attack_mean_the_same() {
+    let folder = Folder::new();
+    let model = identity(&folder, FLOAT, "N,2");
+    let csv = folder.put("set.csv", b"a;b;kind\n1.5;-2;cat\n0.25;300;dog\n");
+    says(&infer(&model, &csv, &[]), 2, &["--delimiter ';'"]);
+    let split = ["--delimiter", ";"];
+    says(&infer(&model, &csv, &split), 2, &["`cat`", "a number"]);
+    let named = [&split[..], &["--label-column", "kind"]].concat();
+    says(
+        &infer(&model, &csv, &named),
+        0,
+        &["0: 1.5 -2.0", "1: 0.25 300.0"],
+    );
+    let within = [&named[..], &["--bounds", "0,1"]].concat();
+    says(
+        &infer(&model, &csv, &within),
+        2,
+        &["`a`, line 2", "bounds 0,1"],
+    );
+    let classes = [&named[..], &["--classes", "cat,bird"]].concat();
+    says(
+        &infer(&model, &csv, &classes),
+        2,
+        &["`dog`", "classes stated"],
+    );
+
+    let x = || of(&[1, 2], vec![1.5_f32, 2.5]);
+    let y = || of(&[1], vec![1_i64]);
+    let two = npz(&folder, "two.npz", &[("x_test", x()), ("y_test", y())]);
+    says(&infer(&model, &two, &[]), 0, &["0: 1.5 2.5", "`y_test`"]);
+    let other = of(&[1, 2], vec![8_f32, 9.0]);
+    let four = [
+        ("x_train", other),
+        ("y_train", y()),
+        ("x_test", x()),
+        ("y_test", y()),
+    ];
+    let four = npz(&folder, "four.npz", &four);
+    says(&infer(&model, &four, &[]), 2, &["`x_train`", "--arrays"]);
+    let chosen = infer(&model, &four, &["--arrays", "x_test,y_test"]);
+    says(&chosen, 0, &["0: 1.5 2.5"]);
+    for (more, words) in [
+        (
+            &["--arrays", "x_tst"][..],
+            &["no array `x_tst`", "did you mean `x_test`"][..],
+        ),
+        (&["--arrays", "x_test,y"], &["no array `y`"]),
+        (
+            &["--arrays", "x_test", "--bounds", "0,2"],
+            &["holds 2.5", "bounds 0,2"],
+        ),
+        (
+            &["--arrays", "x_test", "--bounds", "z=0,3"],
+            &["no array `z`"],
+        ),
+        (&["--resize", "8"], &["--resize", "a folder of images"]),
+        (&["--label-column", "y"], &["--label-column", ".csv"]),
+    ] {
+        says(&infer(&model, &four, more), 2, words);
+    }
+    let own = infer(
+        &model,
+        &four,
+        &["--arrays", "x_test", "--bounds", "x_test=0,3"],
+    );
+    says(&own, 0, &["0: 1.5 2.5"]);
+}
+
+/// Stated bounds say that whole numbers stand for themselves, in the file as on the command line.
+#[test]
+fn whole_numbers_within_bounds_are_as_stored() {
+    let folder = Folder::new();
+    let model = identity(&folder, FLOAT, "N,2");
+    let x = || of(&[1, 2], vec![40_u8, 99]);
+    let plain = npz(&folder, "plain.npz", &[("x", x())]);
+    says(
+        &infer(&model, &plain, &[]),
+        2,
+        &["uint8", "--units raw", "--units scaled"],
+    );
+    let bounded = infer(&model, &plain, &["--bounds", "0,100"]);
+    says(&bounded, 0, &["0: 40.0 99.0", "uint8 as stored"]);
+    says(
+        &infer(&model, &plain, &["--bounds", "0,50"]),
+        2,
+        &["holds 99"],
+    );
+    let bounds = || of(&[2], vec![0_f32, 100.0]);
+    for name in ["bounds", "bounds_x"] {
+        let stated = npz(&folder, "stated.npz", &[("x", x()), (name, bounds())]);
+        says(&infer(&model, &stated, &[]), 0, &["0: 40.0 99.0"]);
+    }
+    let large = of(&[1, 2], vec![16_777_217_i64, 0]);
+    let large = npz(&folder, "large.npz", &[("x", large)]);
+    let rounded = infer(&model, &large, &["--units", "raw"]);
+    says(&rounded, 2, &["16777217", "a 32-bit float holds exactly"]);
+}
+
+/// As an attack gives a model of whole numbers whatever holds whole numbers.
+#[test]
+fn whole_numbers_take_any_type_that_holds_them() {
+    let folder = Folder::new();
+    let model = identity(&folder, INT64, "N,2");
+    let takes = |array: AnyArray, more: &[&str]| {
+        infer(&model, &npz(&folder, "x.npz", &[("x", array)]), more)
+    };
+    for array in [
+        of(&[1, 2], vec![7_u8, 9]),
+        of(&[1, 2], vec![7_i32, 9]),
+        of(&[1, 2], vec![7_u64, 9]),
+        of(&[1, 2], vec![7_f32, 9.0]),
+        of(&[1, 2], vec![7_f64, 9.0]),
+    ] {
+        let dtype = array.dtype();
+        says(
+            &takes(array, &[]),
+            0,
+            &["0: 7.0 9.0", &format!("{dtype} converted to int64")],
+        );
+    }
+    let half = takes(of(&[1, 2], vec![0.5_f32, 9.0]), &[]);
+    says(&half, 2, &["holds 0.5", "whole numbers of int64"]);
+    let beyond = takes(of(&[1, 2], vec![u64::MAX, 9]), &[]);
+    says(&beyond, 2, &["does not fit int64"]);
+    // A double of 2^63 would become the whole number below it.
+    let far = takes(of(&[1, 2], vec![9_223_372_036_854_775_808_f64, 9.0]), &[]);
+    says(&far, 2, &["does not fit int64"]);
+    let nan = takes(of(&[1, 2], vec![f32::NAN, 9.0]), &[]);
+    says(&nan, 2, &["NaN"]);
+    let csv = folder.put("x.csv", b"a,b,y\n7,9,0\n");
+    says(&infer(&model, &csv, &[]), 0, &["0: 7.0 9.0"]);
+    let unsigned = identity(&folder, 2, "N,2");
+    let low = npz(&folder, "low.npz", &[("x", of(&[1, 2], vec![-1_i64, 9]))]);
+    says(&infer(&unsigned, &low, &[]), 2, &["-1 does not fit uint8"]);
 }

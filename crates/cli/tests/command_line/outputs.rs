@@ -2,10 +2,11 @@
 
 use std::process::Stdio;
 
-use proofmark::data::ndarray::Axis;
-use proofmark::data::npz::{self, AnyArray};
+use proofmark::data::ndarray::{ArrayD, Axis};
+use proofmark::data::npz::{self, AnyArray, NpzArray};
 use proofmark::data::{Options, open};
 use proofmark::domain::{Norm, Report};
+use proofmark_testkit::onnx::{Attr, FLOAT, OnnxWriter};
 use serde_json::{Value, json};
 
 use crate::harness::{Folder, attack, command, run};
@@ -352,4 +353,151 @@ fn saved_points_say_what_broke_them_and_hold_the_originals_on_request() {
         attack("digits", &["--save-originals", "--limit", "5"]).code,
         2
     );
+}
+
+/// Every file that a command reads is kept, under whatever name or link.
+#[test]
+#[cfg(unix)]
+fn no_part_of_a_set_is_written_over() {
+    let folder = Folder::new();
+    let path = |name: &str| folder.path(name).display().to_string();
+    let x = ArrayD::from_elem(vec![2, 1, 8, 8], 7_u8);
+    let y = ArrayD::from_elem(vec![2], 1_i64);
+    let single = |name: &str, array: NpzArray<'_>| {
+        let zip = folder.path("one.npz");
+        npz::write(&zip, &[("a", array)]).expect("written");
+        let bytes = std::fs::read(&zip).expect("there");
+        let start = bytes.windows(6).position(|w| w == b"\x93NUMPY");
+        let end = bytes.windows(4).position(|w| w == b"PK\x01\x02");
+        folder.put(
+            name,
+            &bytes[start.expect("an array")..end.expect("a directory")],
+        )
+    };
+    let inputs = single("x_test.npy", NpzArray::U8(x.view()));
+    single("y_test.npy", NpzArray::I64(y.view()));
+    single("truth.npy", NpzArray::I64(y.view()));
+    let image = include_bytes!("../../../data/tests/files/jpeg/gray.jpg");
+    for class in ["set/cat", "elsewhere"] {
+        std::fs::create_dir_all(folder.path(class)).expect("made");
+        folder.put(&format!("{class}/0.jpg"), image);
+    }
+    std::os::unix::fs::symlink(folder.path("elsewhere"), folder.path("set/dog")).expect("a link");
+    let set = path("set");
+    let labels = ["--labels-file", &path("truth.npy")];
+    for (data, more, over) in [
+        (&inputs, &[][..], "x_test.npy"),
+        (&inputs, &[], "y_test.npy"),
+        (&inputs, &labels, "truth.npy"),
+        (&set, &[], "set/cat/0.jpg"),
+        (&set, &[], "elsewhere/0.jpg"),
+    ] {
+        let (before, over) = (std::fs::read(path(over)).expect("there"), path(over));
+        for line in [
+            ["infer", "digits-robust", "--data", data, "--out", &over].as_slice(),
+            &[
+                "attack",
+                "digits-robust",
+                "--data",
+                data,
+                "--attack",
+                "fgsm",
+                "--norm",
+                "linf",
+                "--eps",
+                "0.1",
+                "--classes",
+                "cat=1,dog=2,1=3",
+                "--save",
+                &over,
+            ],
+        ] {
+            let ran = run(&[line, more].concat());
+            assert_eq!(ran.code, 2, "{}", ran.err);
+            let told = ran.err.contains("--data would be written over");
+            assert!(told, "{line:?}: {}", ran.err);
+            assert_eq!(std::fs::read(&over).expect("there"), before);
+        }
+    }
+}
+
+/// What was attacked as whole numbers is saved as whole numbers, of the type it had.
+#[test]
+fn saved_whole_numbers_are_read_by_the_model_again() {
+    let folder = Folder::new();
+    let path = |name: &str| folder.path(name).display().to_string();
+    let model = |dtype: i32| {
+        let bytes = OnnxWriter::new(17)
+            .input_of("x", dtype, "N,2")
+            .output_of("y", FLOAT, "N,2")
+            .constant("w", &[2, 2], &[1.0, 0.0, 0.0, 1.0])
+            .node("Cast", &["x"], &["f"], &[("to", Attr::Int(1))])
+            .node("MatMul", &["f", "w"], &["y"], &[])
+            .bytes();
+        folder.put(&format!("m{dtype}.onnx"), &bytes)
+    };
+    let n = 20;
+    let whole: Vec<f32> = (0..n)
+        .flat_map(|i| [50.0, 50.0 + (i % 9) as f32 - 4.0])
+        .collect();
+    let y = ArrayD::from_shape_vec(vec![n], (0..n).map(|i| i64::from(i % 9 > 4)).collect());
+    let y = y.expect("a shape");
+    for (dtype, kind, model) in [
+        ("uint8", "uint8", model(2)),
+        ("int64", "int64", model(7)),
+        ("uint8", "uint8", model(7)),
+        ("float32", "int64", model(7)),
+        ("int64", "float32", model(FLOAT)),
+    ] {
+        let x = AnyArray::whole(dtype, &[n, 2], &whole).unwrap_or_else(|| {
+            let floats = ArrayD::from_shape_vec(vec![n, 2], whole.clone());
+            floats.expect("a shape").into()
+        });
+        let data = path("in.npz");
+        npz::write(
+            folder.path("in.npz").as_path(),
+            &[("x", x.view()), ("y", NpzArray::I64(y.view()))],
+        )
+        .expect("written");
+        let (saved, out, report) = (path("adv.npz"), path("out.npz"), path("r.json"));
+        let ran = run(&[
+            "attack",
+            &model,
+            "--data",
+            &data,
+            "--bounds",
+            "0,100",
+            "--attack",
+            "pgd",
+            "--norm",
+            "linf",
+            "--eps",
+            "3",
+            "--save",
+            &saved,
+            "--save-originals",
+            "--out",
+            &report,
+        ]);
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        let arrays = npz::arrays(saved.as_ref()).expect("arrays");
+        let array = |name: &str| &arrays.iter().find(|(n, _)| n == name).expect(name).1;
+        assert_eq!(array("x").dtype(), kind, "{dtype} for {model}");
+        assert_eq!(array("original_x").dtype(), kind);
+        let ran = run(&["infer", &model, "--data", &saved, "--out", &out]);
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        let AnyArray::F32(scores) = npz::arrays(out.as_ref()).expect("arrays").remove(0).1 else {
+            panic!("scores");
+        };
+        let samples: Report = serde_json::from_str(&text_of(&report)).expect("a report");
+        let mut broken = 0;
+        for (row, sample) in scores.axis_iter(Axis(0)).zip(&samples.samples) {
+            // Of equals the first.
+            let decided = usize::from(row[1] > row[0]);
+            let expected = sample.adv_pred.filter(|_| sample.broken_by.is_some());
+            assert_eq!(decided, expected.or(sample.clean_pred).expect("a decision"));
+            broken += usize::from(expected.is_some());
+        }
+        assert!(broken > 3, "{broken}");
+    }
 }

@@ -187,6 +187,150 @@ fn epsilons_of_samples_are_held_to_it_and_need_no_other() {
     );
 }
 
+/// Samples that nothing may change are no robust ones: a set of them is refused, and some of them take a pass away.
+#[test]
+fn samples_that_may_not_change_make_no_pass() {
+    let folder = Folder::new();
+    let none = pixels(&folder, "none.npz", 0, Some(&[0.0; SAMPLES]));
+    let ran = attack(&none, &["linf", "--per-sample-eps", "--fail-under", "0.1"]);
+    assert_eq!(ran.code, 2, "{}", ran.err);
+    let told = "epsilon of every sample is 0";
+    assert!(ran.err.contains(told), "{}", ran.err);
+    // One shard of a set whose others have budgets is part of a measurement.
+    let mut eps = [0.0_f32; SAMPLES];
+    eps[0] = 8.0;
+    let one = pixels(&folder, "one.npz", 0, Some(&eps));
+    let parts =
+        ["0/60", "1/60"].map(|shard| attack(&one, &["linf", "--per-sample-eps", "--shard", shard]));
+    assert!(parts.iter().all(|p| p.code == 0), "{}", parts[0].err);
+    let ran = attack(&one, &["linf", "--per-sample-eps", "--fail-under", "0.1"]);
+    assert_eq!(ran.code, 3, "{}", ran.err);
+    assert!(ran.err.contains("epsilon-unit"), "{}", ran.err);
+}
+
+/// Values 255 times too large may leave a robust model right on most samples.
+#[test]
+fn a_scale_that_is_not_needed_is_told() {
+    let with = |scale: &str| {
+        let line = "attack digits-robust --data digits --limit 128 --attack fgsm --norm linf --eps 0.1 --scale";
+        let mut line: Vec<&str> = line.split(' ').collect();
+        line.push(scale);
+        run(&line)
+    };
+    let ran = with("255");
+    for word in [
+        "note clean-at-chance",
+        "divided by 255 (scale)",
+        "is the scale right?",
+    ] {
+        assert!(ran.err.contains(word), "no `{word}` in: {}", ran.err);
+    }
+    let ran = with("1");
+    assert!(!ran.err.contains("clean-at-chance"), "{}", ran.err);
+    // Pixels in 0 to 255 for a model that wants them so.
+    let folder = Folder::new();
+    let data = pixels(&folder, "pixels.npz", 0, None);
+    let ran = attack(&data, &["linf", "--eps", "8"]);
+    assert!(!ran.err.contains("clean-at-chance"), "{}", ran.err);
+}
+
+/// Less can be heard than a thousandth of the range, and floating-point sound looks like a table.
+#[test]
+fn sound_is_sound_where_it_is_stated() {
+    let folder = Folder::new();
+    let model = OnnxWriter::new(17)
+        .input_of("x", FLOAT, "N,4")
+        .output_of("y", FLOAT, "N,2")
+        .constant("w", &[4, 2], &[1.0, -1.0, 1.0, -1.0, 1.0, -1.0, 1.0, -1.0])
+        .node("MatMul", &["x", "w"], &["y"], &[]);
+    let model = folder.put("m.onnx", &model.bytes());
+    let n = 40;
+    let x: Vec<f32> = (0..n * 4)
+        .map(|i| if i / 4 % 2 == 0 { 0.5 } else { -0.5 })
+        .collect();
+    let x = ArrayD::from_shape_vec(vec![n, 4], x).expect("a shape");
+    let y: Vec<i64> = (0..n as i64).map(|i| i % 2).collect();
+    let y = ArrayD::from_shape_vec(vec![n], y).expect("a shape");
+    let path = folder.path("sound.npz");
+    let arrays = [
+        ("x", NpzArray::F32(x.view())),
+        ("y", NpzArray::I64(y.view())),
+    ];
+    npz::write(&path, &arrays).expect("writable");
+    let data = path.display().to_string();
+    let attacked = |more: &[&str]| {
+        let line = [
+            "attack",
+            &model,
+            "--data",
+            &data,
+            "--bounds",
+            "-1,1",
+            "--attack",
+            "fgsm",
+            "--norm",
+            "linf",
+            "--eps",
+            "0.0005",
+            "--fail-under",
+            "0.5",
+        ];
+        run(&[&line[..], more].concat())
+    };
+    let table = attacked(&[]);
+    assert_eq!(table.code, 3, "{}", table.err);
+    assert!(table.err.contains("--kind audio"), "{}", table.err);
+    for stated in ["audio", "x=audio"] {
+        let sound = attacked(&["--kind", stated]);
+        assert_eq!(sound.code, 0, "{}", sound.err);
+        assert!(
+            sound.err.contains("float32 as stored, audio"),
+            "{}",
+            sound.err
+        );
+    }
+    for (more, word) in [
+        (&["--kind", "sound"][..], "image, audio or table"),
+        (&["--kind", "z=audio"], "no array `z`"),
+        (&["--kind", "audio", "--kind", "table"], "given twice"),
+    ] {
+        let ran = attacked(more);
+        assert!(ran.code == 2 && ran.err.contains(word), "{}", ran.err);
+    }
+    let policy = format!(
+        r#"schema = "proofmark/policy/1"
+[[model]]
+name = "m"
+path = "{model}"
+[[data]]
+name = "d"
+path = "sound.npz"
+bounds = [-1, 1]
+KIND
+[[check]]
+id = "robust"
+kind = "robustness"
+model = "m"
+data = "d"
+threat = {{ norm = "linf", eps = 0.0005 }}
+attacks = ["fgsm"]
+require = "robust_accuracy >= 0.5"
+"#
+    );
+    for (kind, code) in [
+        ("", 3),
+        ("kind = \"audio\"", 0),
+        ("kind = { x = \"audio\" }", 0),
+        ("kind = { z = \"audio\" }", 2),
+        ("kind = \"noise\"", 2),
+        ("kind = {}", 2),
+    ] {
+        let policy = folder.put("p.toml", policy.replace("KIND", kind).as_bytes());
+        let ran = run(&["gate", &policy]);
+        assert_eq!(ran.code, code, "{kind}: {}", ran.err);
+    }
+}
+
 #[test]
 fn an_epsilon_of_nothing_is_refused_as_a_gate_refuses_it() {
     for eps in ["0", "0.1,0"] {

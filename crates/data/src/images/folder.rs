@@ -83,21 +83,18 @@ pub(crate) fn read(folder: &Path, options: &Options) -> Result<Dataset, DataErro
         bounds,
     };
     let place = |row: usize, feature: usize| format!("{}, feature {feature}", ids[rows[row]]);
-    let column = Column::checked(&file, modality, values, place, "")?;
+    let mut column = Column::checked(&file, modality, values, place, "")?;
+    column.whole = format.whole;
+    let labels = rows.iter().map(|row| labels[*row]).collect();
     let name = folder
         .file_name()
         .map_or_else(|| file.clone(), |n| n.to_string_lossy().into_owned());
     let set = Dataset::assemble(
         &file,
         Parts {
-            name,
             sha256: hex(&digest.finalize()),
-            modalities: vec![column],
-            labels: Some(rows.iter().map(|row| labels[*row]).collect()),
             ids: Some(rows.iter().map(|row| ids[*row].clone()).collect()),
-            eps: None,
-            groups: Vec::new(),
-            reading,
+            ..Parts::of_one(&name, &[], column, Some(labels), reading)
         },
     )?;
     Ok(Dataset {
@@ -105,6 +102,12 @@ pub(crate) fn read(folder: &Path, options: &Options) -> Result<Dataset, DataErro
         rank: ranks,
         ..set
     })
+}
+
+/// Every image of a folder, through links, too; as far as it can be read.
+pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
+    let listing = Listing::of(folder).unwrap_or_default();
+    listing.images.into_iter().map(|i| i.path).collect()
 }
 
 /// One file of pixels.
@@ -359,11 +362,15 @@ fn labels(
 fn turned(images: &[Image], heads: &[Head]) -> Option<String> {
     let mut all = images.iter().zip(heads).filter(|(_, h)| h.orientation != 1);
     let first = all.next()?;
+    let count = all.count() + 1;
+    let state = if count == 1 {
+        "1 file states one".to_owned()
+    } else {
+        format!("{count} files state one")
+    };
     Some(format!(
-        "EXIF orientation is not applied, as Pillow and torchvision do not: {} files state one, such as {} ({})",
-        all.count() + 1,
-        first.0.id,
-        first.1.orientation
+        "EXIF orientation is not applied, as Pillow and torchvision do not: {state}, such as {} ({})",
+        first.0.id, first.1.orientation
     ))
 }
 
@@ -374,6 +381,8 @@ struct Format {
     units: String,
     /// The greatest value as stored.
     most: f32,
+    /// The type of the pixels, where they are as stored.
+    whole: Option<&'static str>,
 }
 
 impl Format {
@@ -463,6 +472,7 @@ impl Format {
             side: side(first),
             units: units.join(", "),
             most: if first.bits == 16 { 65_535.0 } else { 255.0 },
+            whole: raw.then_some(if first.bits == 16 { "uint16" } else { "uint8" }),
         })
     }
 

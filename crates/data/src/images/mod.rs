@@ -6,7 +6,7 @@ mod jpeg;
 mod png;
 mod size;
 
-pub(crate) use folder::read;
+pub(crate) use folder::{files, read};
 pub use size::{Resize, Side};
 
 /// What is done to every image of a folder, in this order. Default: nothing.

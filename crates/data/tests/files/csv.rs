@@ -30,7 +30,9 @@ fn label_columns_and_ids_by_name() {
     let set = open_as("a.csv", b"a,b,id\n0,1,u1\n1,0,07\n", &options).unwrap();
     assert_eq!(set.labels, Some(vec![1, 0]));
     assert_eq!(set.ids, ["u1", "07"].map(|n| SampleId::Name(n.into())));
-    assert_eq!(open_as("a.csv", b"a\n0\n", &unit()).unwrap().labels, None);
+    let none = open_as("a.csv", b"a,b\n0,1\n", &unit()).unwrap();
+    assert_eq!(none.labels, None);
+    assert_says(&none.read_as.notes.join(""), &["all 2", "--label-column"]);
 }
 
 #[test]
@@ -54,6 +56,15 @@ fn wrong_tables_are_named_by_line_and_column() {
         ("label,id\n1,2\n", vec!["no column of features", "`label`"]),
         ("0.1,0.2\n0.3,0.4\n", vec!["header", "only numbers"]),
         ("a,a\n0,0\n", vec!["`a` twice"]),
+        (
+            ",a,y\n0,0,1\n",
+            vec!["header", "no name for column 1", "to_csv(index=False)"],
+        ),
+        ("a,y,\n0,1,\n", vec!["no name for column 3"]),
+        (
+            "a,b\n\"1,000\",0\n",
+            vec!["`a`, line 2", "`1000` or `1.000`"],
+        ),
         ("a,b\n0,1\n0\n", vec!["line 3", "1 cells", "expected 2"]),
         ("a,b\n0,1\n0,1,2\n", vec!["line 3", "3 cells", "expected 2"]),
         ("a,b\n0,1\n\"1\n0\",x\n", vec!["`a`", "line 3", "a number"]),
@@ -139,4 +150,17 @@ fn other_delimiters_are_read_and_hinted_at() {
     assert_says(&comma, &["header", "--delimiter ','"]);
     let decimal = refusal("a.csv", b"a;b\n0,5;1\n", &semicolon);
     assert_says(&decimal, &["line 2", "`0,5`", "decimal point, `0.5`"]);
+}
+
+/// A tab is not guessed, and what to say is told.
+#[test]
+fn files_of_tabs_are_tables() {
+    let file = b"a\ty\n0\t1\n";
+    assert_says(&refusal("a.tsv", file, &unit()), &["--delimiter '\\t'"]);
+    let tabs = Options {
+        delimiter: "\\t".parse().unwrap(),
+        ..unit()
+    };
+    let set = open_as("a.tsv", file, &tabs).unwrap();
+    assert_eq!(set.labels, Some(vec![1]));
 }

@@ -1,7 +1,7 @@
 //! Whatever the bytes, an answer or an error: never a panic.
 
 use proofmark_data::npz::arrays;
-use proofmark_data::{Options, open};
+use proofmark_data::{Options, open, stream};
 use proptest::prelude::*;
 
 use crate::make::*;
@@ -139,4 +139,42 @@ proptest! {
         }
         try_all("a.npz", &zipped(&entries));
     }
+}
+
+/// What was not downloaded is called so, whatever it stands for.
+#[test]
+fn a_pointer_is_named_in_place_of_any_file() {
+    let pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:4665a5ea\nsize 12345\n";
+    let names = [
+        "a.npz",
+        "a.npy",
+        "a.csv",
+        "a.bin",
+        "a.idx",
+        "train-images-idx3-ubyte.gz",
+    ];
+    for name in names {
+        assert_says(&refusal(name, pointer, &unit()), &["git lfs pull"]);
+    }
+    let folder = Folder::new();
+    let path = folder.put("a.npz", pointer);
+    let told = [
+        arrays(path.as_ref()).unwrap_err().to_string(),
+        stream(path.as_ref()).expect_err("refused").to_string(),
+    ];
+    for told in told {
+        assert_says(&told, &["a.npz", "git lfs pull"]);
+    }
+    std::fs::create_dir_all(folder.path("set/cat")).unwrap();
+    folder.put("set/cat/1.png", pointer);
+    let set = folder.path("set").display().to_string();
+    let told = open(&set, &Options::default()).unwrap_err().to_string();
+    assert_says(&told, &["1.png", "git lfs pull"]);
+    folder.put("x.npy", &small_x());
+    let options = Options {
+        labels: Some(folder.path("a.npz")),
+        ..unit()
+    };
+    let told = open(&folder.path("x.npy").display().to_string(), &options);
+    assert_says(&told.unwrap_err().to_string(), &["a.npz", "git lfs pull"]);
 }

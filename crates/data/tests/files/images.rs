@@ -334,7 +334,7 @@ fn kinds_of_jpeg() {
     );
     assert_says(
         &set.read_as.notes.join(""),
-        &["EXIF orientation", "1 files", "c/a.jpg (6)"],
+        &["EXIF orientation", "1 file states one", "c/a.jpg (6)"],
     );
     assert_says(
         &refused(&[("c/a.jpg", jpeg("cmyk"))], &Options::default()),
@@ -579,4 +579,17 @@ fn sizes_are_checked() {
     let message = refusal("a.npy", &small_x(), &with(images));
     assert_says(&message, &["--crop", "a folder of images"]);
     assert!(open("nowhere/", &Options::default()).is_err());
+}
+
+/// Whoever would write a file asks for these: each image, under a link, too.
+#[test]
+#[cfg(unix)]
+fn the_files_of_a_folder_are_its_images() {
+    let elsewhere = folder(&[("dog/1.png", &gray(&[0; 4]))]);
+    let here = folder(&[("cat/0.png", &gray(&[0; 4])), ("cat/notes.txt", b"x")]);
+    std::os::unix::fs::symlink(elsewhere.path("dog"), here.path("dog")).unwrap();
+    let set = spec(&here);
+    let found = proofmark_data::files(&set, &Options::default());
+    let names = ["", "cat/0.png", "dog/1.png"].map(|n| here.path(n));
+    assert_eq!(found, names);
 }

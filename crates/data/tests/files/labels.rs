@@ -72,6 +72,25 @@ fn numbers_in_any_dress_are_indices() {
     assert_eq!(set.labels, Some(vec![1, 0]));
 }
 
+/// One class alone says nothing about where they count from.
+#[test]
+fn one_class_alone_does_not_count_from_one() {
+    for (values, told) in [
+        ([1, 2], true),
+        ([1, 1], false),
+        ([2, 2], false),
+        ([0, 1], false),
+    ] {
+        let set = open_as("a.npz", &with_y(labels(&values)), &unit()).unwrap();
+        let notes = set.read_as.notes.join("");
+        assert_eq!(
+            notes.contains("--classes numeric"),
+            told,
+            "{values:?}: {notes}"
+        );
+    }
+}
+
 #[test]
 fn labels_that_are_none_are_named() {
     let y = |dtype, shape, data: &[u8]| npy(dtype, false, shape, data);
@@ -87,6 +106,11 @@ fn labels_that_are_none_are_named() {
         (
             y("<f4", "(2,)", &f32s(&[0.0, f32::INFINITY])),
             vec!["row 1", "inf"],
+        ),
+        // Whole, and no class: numbers so large are not exact.
+        (
+            y("<f4", "(2,)", &f32s(&[0.0, 1e30])),
+            vec!["row 1", "a class: a whole number"],
         ),
         // Soft labels, two classes at once, none at all.
         (

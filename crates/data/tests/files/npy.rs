@@ -43,6 +43,13 @@ fn labels_may_be_elsewhere_and_must_be_one() {
         assert_eq!(set.labels, Some(expected.to_vec()));
         assert_eq!(set.read_as.notes, [""; 0]);
     }
+    folder.put("y.csv", b"y\n1\n0\n");
+    let options = Options {
+        labels: Some(folder.path("y.csv")),
+        ..unit()
+    };
+    let message = open(&path, &options).unwrap_err().to_string();
+    assert_says(&message, &["y.csv", "neither .npy nor IDX"]);
 }
 
 #[test]

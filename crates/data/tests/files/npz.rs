@@ -520,3 +520,22 @@ proptest! {
         prop_assert!(set.modalities[0].values.iter().eq(values.iter()));
     }
 }
+
+/// Whatever states no fact is taken for an input; what can be none names the way out.
+#[test]
+fn an_array_that_is_no_input_names_the_option() {
+    let file = zipped(&[
+        ("x", small_x()),
+        ("y", labels(&[0, 1])),
+        ("epoch", npy("<i8", false, "()", &i64s(&[7]))),
+    ]);
+    let message = refusal("a.npz", &file, &unit());
+    assert_says(&message, &["`epoch`", "[]", "--arrays INPUTS,LABELS"]);
+    let options = Options {
+        arrays: Some(proofmark_data::Arrays::named(["x", "y"]).unwrap()),
+        ..unit()
+    };
+    assert!(open_as("a.npz", &file, &options).is_ok());
+    let alone = refusal("a.npz", &zipped(&[("x", labels(&[0]))]), &unit());
+    assert!(!alone.contains("--arrays"), "{alone}");
+}

@@ -2,8 +2,8 @@
 
 use half::f16;
 use ndarray::{ArrayD, IxDyn};
-use proofmark_data::DataError;
 use proofmark_data::npz::{AnyArray, NpzArray, arrays, write};
+use proofmark_data::{DataError, Units};
 
 use crate::make::*;
 
@@ -193,4 +193,30 @@ fn every_type_that_is_written_is_read_back() {
         assert_eq!((*name, given), (read_name.as_str(), read));
         assert!(name.starts_with('/') || read.dtype() == *name);
     }
+}
+
+#[test]
+fn whole_numbers_are_written_in_a_type_that_holds_them() {
+    let of = |dtype: &str, values: &[f32]| AnyArray::whole(dtype, &[values.len()], values);
+    for (dtype, low, high, beyond) in [
+        ("bool", 0.0, 1.0, 2.0),
+        ("int8", -128.0, 127.0, 128.0),
+        ("uint8", 0.0, 255.0, -1.0),
+        ("int16", -32_768.0, 32_767.0, 32_768.0),
+        ("uint16", 0.0, 65_535.0, 65_536.0),
+        ("int32", -16_777_216.0, 16_777_216.0, 2_147_483_648.0),
+        ("uint32", 0.0, 16_777_216.0, -1.0),
+        ("int64", -16_777_216.0, 16_777_216.0, 0.5),
+        ("uint64", 0.0, 16_777_216.0, -1.0),
+    ] {
+        let array = of(dtype, &[low, high]).expect(dtype);
+        assert_eq!((array.dtype(), array.shape()), (dtype, &[2][..]));
+        let read = array.in_units(Some(Units::Raw)).expect(dtype);
+        assert_eq!((read.values, read.whole), (vec![low, high], Some(dtype)));
+        for odd in [beyond, 0.5, f32::NAN, f32::INFINITY] {
+            assert_eq!(of(dtype, &[low, odd]), None, "{dtype} {odd}");
+        }
+    }
+    assert_eq!(of("float32", &[1.0]), None);
+    assert_eq!(AnyArray::whole("int8", &[3], &[1.0]), None);
 }

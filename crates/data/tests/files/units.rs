@@ -83,6 +83,112 @@ fn a_table_of_whole_numbers_is_left_as_it_is() {
     }
 }
 
+/// Sound in floating-point numbers has the shape of a table, or with two channels that of an image.
+#[test]
+fn a_kind_is_what_is_stated() {
+    let stated = |kind: Kind| Options {
+        kind: Some(kind),
+        ..within(-1.0, 1.0)
+    };
+    let flat = x("<f4", "(1, 2)", &f32s(&[0.5, -0.5]));
+    let stereo = x("<f4", "(1, 2, 1)", &f32s(&[0.5, -0.5]));
+    for (file, kind, shape) in [
+        (&flat, None, &[2][..]),
+        (&flat, Some(Kind::Table), &[2]),
+        (&flat, Some(Kind::Audio), &[2]),
+        (&stereo, None, &[1, 2, 1]),
+        (&stereo, Some(Kind::Audio), &[2, 1]),
+        (&stereo, Some(Kind::Table), &[2, 1]),
+        (&stereo, Some(Kind::Image), &[1, 2, 1]),
+    ] {
+        let options = kind.map_or_else(|| within(-1.0, 1.0), stated);
+        let set = open_as("a.npz", file, &options).unwrap();
+        let modality = &set.modalities[0].modality;
+        let by_shape = if file == &flat {
+            Kind::Table
+        } else {
+            Kind::Image
+        };
+        assert_eq!(modality.kind, kind.unwrap_or(by_shape));
+        assert_eq!(modality.shape, shape, "{kind:?}");
+        let told = kind.map_or_else(String::new, |k| format!(", {k}"));
+        let units = &set.read_as.units["x"];
+        assert_eq!(*units, format!("float32 as stored{told}"));
+    }
+    assert_says(
+        &refusal("a.npz", &flat, &stated(Kind::Image)),
+        &["`x`", "[1, 2]", "[n, c, h, w]"],
+    );
+    let mut one = within(-1.0, 1.0);
+    one.array_kinds.insert("x".to_owned(), Kind::Audio);
+    let set = open_as("a.npz", &flat, &one).unwrap();
+    assert_eq!(set.modalities[0].modality.kind, Kind::Audio);
+    one.array_kinds.insert("z".to_owned(), Kind::Audio);
+    assert_says(
+        &refusal("a.npz", &flat, &one),
+        &["no array `z`", "a kind is stated"],
+    );
+    assert_says(
+        &refusal("a.csv", b"a\n0\n", &stated(Kind::Audio)),
+        &["--kind", ".npz"],
+    );
+}
+
+/// Nothing is attacked: no bounds are needed, but whole numbers must still be said to stand for themselves.
+#[test]
+fn data_that_are_not_attacked_need_no_bounds() {
+    let any = |units| Options {
+        units,
+        unbounded: true,
+        ..Options::default()
+    };
+    let floats = x("<f4", "(1, 2)", &f32s(&[5.0, -7.0]));
+    let set = open_as("a.npz", &floats, &any(None)).unwrap();
+    assert_eq!(first(&set).1, f32::MIN);
+    let csv = open_as("a.csv", b"a,y\n5,0\n", &any(None)).unwrap();
+    assert_eq!(first(&csv).2, f32::MAX);
+    let whole = x("|i1", "(1, 2)", &[5, 7]);
+    assert_says(&refusal("a.npz", &whole, &any(None)), &["no bounds"]);
+    let set = open_as("a.npz", &whole, &any(Some(Units::Raw))).unwrap();
+    assert_eq!(first(&set).0, [5.0, 7.0]);
+    // Bounds that are stated or follow from the type still hold.
+    let outside = Options {
+        unbounded: true,
+        ..unit()
+    };
+    assert_says(&refusal("a.npz", &floats, &outside), &["bounds 0,1"]);
+    let pixels = x("|u1", "(1, 1, 2)", &[51, 255]);
+    let set = open_as("a.npz", &pixels, &any(None)).unwrap();
+    assert_eq!((first(&set).0, first(&set).2), (vec![0.2, 1.0], 1.0));
+}
+
+/// What a set knows of the type in the file, for whoever writes the values again.
+#[test]
+fn whole_numbers_as_stored_keep_their_type() {
+    let i16s = [1_i16, 2].map(i16::to_le_bytes).concat();
+    for (file, options, expected) in [
+        (x("|u1", "(1, 2)", &[0, 1]), raw(), Some("uint8")),
+        (x("|u1", "(1, 2)", &[0, 1]), scaled(), None),
+        (x("|u1", "(1, 1, 2)", &[0, 1]), Options::default(), None),
+        (x("<i2", "(1, 2)", &i16s), within(0.0, 9.0), Some("int16")),
+        (
+            x("<i8", "(1, 2)", &i64s(&[1, 2])),
+            within(0.0, 9.0),
+            Some("int64"),
+        ),
+        (
+            x("|b1", "(1, 2)", &[0, 1]),
+            Options::default(),
+            Some("bool"),
+        ),
+        (x("<f4", "(1, 2)", &f32s(&[1.0, 0.0])), unit(), None),
+    ] {
+        let set = open_as("a.npz", &file, &options).unwrap();
+        assert_eq!(set.modalities[0].whole, expected, "{options:?}");
+        assert_eq!(set.select(&[0]).modalities[0].whole, expected);
+    }
+}
+
 #[test]
 fn units_that_are_stated_are_taken() {
     let bytes = |shape: &str| x("|u1", shape, &[51, 255]);
@@ -225,6 +331,11 @@ fn the_same_rules_hold_in_other_files() {
         (first(&set).0, first(&set).4),
         (vec![51.0, 255.0], "numbers as written")
     );
+    for beyond in ["256", "-1"] {
+        let file = format!("p0,p1\n51,{beyond}\n");
+        let refused = refusal("a.csv", file.as_bytes(), &scaled());
+        assert_says(&refused, &["`p1`, line 2", beyond, "from 0 to 255"]);
+    }
     let odd = refusal("a.csv", b"p0,p1\n51,0.5\n", &scaled());
     assert_says(&odd, &["`p1`, line 2", "0.5", "whole number from 0 to 255"]);
     // CIFAR.

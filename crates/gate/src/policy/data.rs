@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use proofmark_data::{Arrays, Classes, Color, Images, Options, Units};
-use proofmark_domain::Bounds;
+use proofmark_domain::{Bounds, Kind};
 
 use super::audit_task::delimiter;
 use super::error::PolicyError;
@@ -60,6 +60,7 @@ pub(super) fn entry(field: &Field<'_>, known: &Known<'_>) -> Result<DataEntry, P
         "meta",
         "bounds",
         "units",
+        "kind",
         "classes",
         "arrays",
         "labels_file",
@@ -125,6 +126,9 @@ fn options(s: &Section<'_>) -> Result<Options, PolicyError> {
     if let Some(field) = s.get("bounds") {
         bounds(&field, &mut options)?;
     }
+    if let Some(field) = s.get("kind") {
+        kind(&field, &mut options)?;
+    }
     Ok(options)
 }
 
@@ -163,6 +167,29 @@ fn bounds(field: &Field<'_>, options: &mut Options) -> Result<(), PolicyError> {
         options.array_bounds.insert(name, bounds);
     }
     if options.array_bounds.is_empty() {
+        return Err(field.error("must not be empty"));
+    }
+    Ok(())
+}
+
+/// `"audio"`, or such a word by the array's name.
+fn kind(field: &Field<'_>, options: &mut Options) -> Result<(), PolicyError> {
+    const WORDS: [(&str, Kind); 3] = [
+        ("image", Kind::Image),
+        ("audio", Kind::Audio),
+        ("table", Kind::Table),
+    ];
+    if field.node.get_ref().is_str() {
+        options.kind = Some(field.word(&WORDS)?);
+        return Ok(());
+    }
+    let section = field.open_section()?;
+    for name in section.table.keys() {
+        let name = name.get_ref().to_string();
+        let kind = section.need(&name)?.word(&WORDS)?;
+        options.array_kinds.insert(name, kind);
+    }
+    if options.array_kinds.is_empty() {
         return Err(field.error("must not be empty"));
     }
     Ok(())

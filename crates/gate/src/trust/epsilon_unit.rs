@@ -45,6 +45,12 @@ fn problem(budget: &BudgetRecord) -> Option<String> {
 }
 
 fn too_small(budget: &BudgetRecord, scale: &InputScale) -> Option<String> {
+    if scale.smallest_eps == Some(0.0) {
+        return Some(format!(
+            "the epsilon of a sample for `{}` is 0: no attack could change it",
+            budget.modality
+        ));
+    }
     let (least, least_is) = least(budget.norm, scale)?;
     let (whose, eps) = match scale.smallest_eps {
         Some(smallest) => ("the smallest epsilon of a sample for", smallest),
@@ -64,6 +70,12 @@ fn too_small(budget: &BudgetRecord, scale: &InputScale) -> Option<String> {
         let meant = short(eps * scale.widest);
         return Some(format!(
             "{text}; if it was meant for values in [0, 1], write {meant}"
+        ));
+    }
+    // Floating-point sound has the shape of a table.
+    if scale.kind == Kind::Table && scale.widest <= 2.0 {
+        return Some(format!(
+            "{text}; sound, where less can be heard, is exempt once it is stated (`--kind audio`, in a policy `kind = \"audio\"` under [[data]])"
         ));
     }
     Some(text)
@@ -245,5 +257,28 @@ mod tests {
             ..image(1.0, true)
         };
         assert!(raised(0.1, Norm::Linf, scale) && raised(0.0, Norm::Linf, scale));
+        // Sound is exempt from what is small, and not from nothing at all.
+        let sound = |smallest| InputScale {
+            kind: Kind::Audio,
+            smallest_eps: Some(smallest),
+            ..image(2.0, false)
+        };
+        assert!(raised(0.1, Norm::Linf, sound(0.0)));
+        assert!(!raised(0.1, Norm::Linf, sound(1e-7)));
+    }
+
+    #[test]
+    fn a_table_that_may_be_sound_is_told_how_to_say_so() {
+        let table = |widest| InputScale {
+            kind: Kind::Table,
+            ..image(widest, false)
+        };
+        for (widest, expected) in [(2.0, true), (100.0, false)] {
+            let run = held(attack("pgd", 1e-4), Norm::Linf, table(widest));
+            let flags = flags(vec![run]);
+            assert_eq!(flags[0].code, TrustCode::EpsilonUnit);
+            let told = flags[0].message.contains("--kind audio");
+            assert_eq!(told, expected, "{}", flags[0].message);
+        }
     }
 }

@@ -99,7 +99,9 @@ pub(super) fn prepare(
     crate::samples::samples(&data, model.signature()).map_err(&fault)?;
     crate::samples::require_labels(&data).map_err(|e| fault(e.into()))?;
     for t in &threats {
-        t.fit(&model.signature().modalities, &data)
+        let modalities = &model.signature().modalities;
+        t.require_change(modalities, &data)
+            .and_then(|()| t.fit(modalities, &data))
             .and_then(|t| crate::numbers::check(&t, model.signature(), data.len()))
             .map_err(&fault)?;
     }

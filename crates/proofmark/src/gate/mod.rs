@@ -25,7 +25,7 @@ pub enum GateError {
     #[error(transparent)]
     Policy(#[from] PolicyError),
     /// What it names cannot be had.
-    #[error("check `{check}`: {source}")]
+    #[error("check `{check}`: {source}{}", as_fields(&source.to_string()))]
     Check {
         /// The check's id.
         check: String,
@@ -54,6 +54,16 @@ pub enum GateError {
         /// The digest expected.
         expected: String,
     },
+}
+
+/// How to say in a policy what a message calls by its option on the command line.
+fn as_fields(message: &str) -> &'static str {
+    let option = message.contains("`--") || message.contains(" --");
+    if option && !message.contains("in a policy") {
+        " (in a policy such options are fields of [[data]] or [[model]], with `_` for `-`)"
+    } else {
+        ""
+    }
 }
 
 /// A policy whose every part was found and checked, ready to run.

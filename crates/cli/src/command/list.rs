@@ -231,7 +231,7 @@ mod tests {
                 assert!(text.contains(&word), "{}: {word}", entry.meta.id);
             }
         }
-        assert!(text.contains("l1_spread=0.05") && text.contains("step_size=auto"));
+        assert!(text.contains("l1_spread=0.015") && text.contains("step_size=auto"));
     }
 
     #[test]

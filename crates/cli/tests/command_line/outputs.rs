@@ -70,12 +70,12 @@ fn a_report_repeats_what_was_resolved() {
     let pgd = &report["attacks"][0];
     assert_eq!(pgd["id"], "pgd");
     assert_eq!(pgd["threat"]["text"], "8/255");
-    assert_eq!(pgd["version"], 2);
+    assert_eq!(pgd["version"], 3);
     assert_eq!(pgd["parameters"]["steps"], 3);
-    // Steps fall evenly from twice epsilon; the third has a third of that left.
+    // Steps fall with the square, from four times epsilon; the third has a ninth of that left.
     let step = &pgd["step_size"][0];
     assert_eq!(step["modality"], "image");
-    for (which, share) in [("first", 2.0), ("last", 2.0 / 3.0)] {
+    for (which, share) in [("first", 4.0), ("last", 4.0 / 9.0)] {
         let length = step[which].as_f64().unwrap();
         assert!(
             (length - share * 8.0 / 255.0).abs() < 1e-9,

@@ -231,10 +231,8 @@ impl<M: ScoreModel + ?Sized> Stepper<M> for RandomSearch {
                 .collect();
             Tensor::from_data(TensorData::new(v, [n, f]), &b.device())
         });
-        let step = Step {
-            size: vec![0.5; rows.len()],
-            spread: vec![1.0; rows.len()],
-        };
+        let all = |v: f32| rows.region().column(&vec![v; rows.len()]);
+        let step = Step::new(all(0.5)).spread(all(1.0));
         let tried = rows.region().advance(&s.x, &noise, &step);
         let scores = oracle.scores(rows, &Query::one_per_row(tried.clone(), rows.keys()))?;
         let margin = Focus::margin(&scores, rows.focus().label());
@@ -430,10 +428,8 @@ impl<M: GradientModel + ?Sized> Stepper<M> for Climb {
         s: &mut Position,
     ) -> Result<(), EngineError> {
         let g = oracle.gradient(rows, &s.0, &MarginLoss)?.gradient;
-        let step = Step {
-            size: vec![2.5 / self.steps as f32; rows.len()],
-            spread: vec![0.0; rows.len()],
-        };
+        let size = vec![2.5 / self.steps as f32; rows.len()];
+        let step = Step::new(rows.region().column(&size));
         s.0 = rows.region().advance(&s.0, &g, &step);
         Ok(())
     }
@@ -742,15 +738,12 @@ fn an_adversarial_on_the_path_is_always_returned() {
             s: &mut Position,
         ) -> Result<(), EngineError> {
             let g = oracle.gradient(rows, &s.0, &MarginLoss)?.gradient;
-            let size = rows
+            let size: Vec<f32> = rows
                 .steps()
                 .iter()
                 .map(|k| if *k < 3 { 1.0 } else { -1.0 })
                 .collect();
-            let step = Step {
-                size,
-                spread: vec![0.0; rows.len()],
-            };
+            let step = Step::new(rows.region().column(&size));
             s.0 = rows.region().advance(&s.0, &g, &step);
             Ok(())
         }

@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use burn::tensor::{Bool, Device, Tensor, TensorData};
 use proofmark_domain::{Coupling, Modality, Norm};
@@ -7,14 +7,15 @@ use rayon::prelude::*;
 
 use crate::batch::{Batch, host};
 use crate::columns::{Column, Columns};
-use crate::row;
+use crate::row::{self, OnDevice, Stride, ball};
 use crate::threat::Threat;
 
-/// The set each row of a running attack may move in: ball, bounds and mask, made concrete.
+/// The set each row of a running attack may move in, made concrete: a box (bounds and mask) and a ball per modality.
 ///
-/// Bounds, mask and (for Linf) the ball are merged into one interval per feature, so that an Linf step is
-/// two elementwise clamps on the device. L2, L1 and L0 steps are computed row by row on the host, in `f64`
-/// ([`row`]): exact projections need sorting, which burn does on the host on every backend anyway.
+/// Each modality goes its own way. Where a ball is itself a box (Linf), ball and box are one interval per feature, and
+/// a step is two elementwise clamps on the device. Other balls are visited row by row on the host, in `f64`
+/// ([`row`]): exact projections need sorting, which burn does on the host on every backend anyway. So are modalities
+/// that share a budget.
 #[derive(Debug, Clone)]
 pub struct Region {
     modalities: Arc<[Modality]>,
@@ -27,20 +28,53 @@ struct Part {
     norm: Norm,
     /// Clean rows `[rows, features]`.
     x0: Tensor<2>,
+    /// The box: bounds, narrowed to the clean value where a feature may not change.
     lower: Tensor<2>,
     upper: Tensor<2>,
+    /// Ball ∩ box, where that is a box.
+    interval: Option<[Tensor<2>; 2]>,
     /// Budget of each row; the exact value beside its `f32` copy on the device.
     eps: Vec<f64>,
     eps_f32: Tensor<1>,
+    /// `x0`, `lower` and `upper` on the host, fetched once for these rows.
+    fetched: OnceLock<[Vec<f32>; 3]>,
 }
 
 /// How far each row steps.
 #[derive(Debug, Clone)]
 pub struct Step {
-    /// Step length per row, in units of its budget (1 = all of epsilon).
-    pub size: Vec<f32>,
-    /// Least share of the features an L1 step is spread over, per row, in `[0, 1]`; at least one feature moves.
-    pub spread: Vec<f32>,
+    /// Step length per row `[rows]`, in units of its budget (1 = all of epsilon).
+    pub size: Tensor<1>,
+    /// Least share of the features an L1 step is spread over, per row `[rows]`, in `[0, 1]`; at least one feature
+    /// moves.
+    pub spread: Tensor<1>,
+    /// The ball that the step has to end in, per row `[rows]`, in units of its budget; the budget itself if absent.
+    pub radius: Option<Tensor<1>>,
+}
+
+impl Step {
+    /// A step of `size`, within the budget, in L1 along one feature at least.
+    pub fn new(size: Tensor<1>) -> Self {
+        Self {
+            spread: size.zeros_like(),
+            size,
+            radius: None,
+        }
+    }
+
+    /// The same with an L1 step spread over this share of the features at least.
+    #[must_use]
+    pub fn spread(mut self, spread: Tensor<1>) -> Self {
+        self.spread = spread;
+        self
+    }
+
+    /// The same within another ball than the budget's.
+    #[must_use]
+    pub fn within(mut self, radius: Tensor<1>) -> Self {
+        self.radius = Some(radius);
+        self
+    }
 }
 
 impl Region {
@@ -63,8 +97,8 @@ impl Region {
             .map(|((budget, modality), x0)| {
                 let features = modality.features();
                 let eps: Vec<f64> = samples.iter().map(|i| budget.radius.of(*i)).collect();
-                let mut lower = vec![0.0; x0.len()];
-                let mut upper = vec![0.0; x0.len()];
+                let (mut lower, mut upper) = (vec![0.0; x0.len()], vec![0.0; x0.len()]);
+                let mut intervals = Vec::new();
                 for (i, x) in x0.iter().enumerate() {
                     let (r, f) = (i / features, i % features);
                     let free = eps[r] > 0.0 && budget.mask.as_ref().is_none_or(|m| m[f]);
@@ -74,24 +108,28 @@ impl Region {
                         (*x, *x)
                     };
                     // A clean value outside the stated bounds was refused when the data were read.
-                    let (lo, hi) = (lo.min(*x), hi.max(*x));
-                    (lower[i], upper[i]) = if budget.norm == Norm::Linf {
-                        row::linf_bounds(*x, lo, hi, eps[r])
-                    } else {
-                        (lo, hi)
-                    };
+                    (lower[i], upper[i]) = (lo.min(*x), hi.max(*x));
+                    if let Some(ball) = ball(budget.norm).on_device() {
+                        intervals.push(ball.interval(*x, lower[i], upper[i], eps[r]));
+                    }
                 }
                 let matrix = |v: Vec<f32>| {
                     Tensor::<2>::from_data(TensorData::new(v, [samples.len(), features]), device)
                 };
+                let interval = ball(budget.norm).on_device().map(|_| {
+                    let (low, high) = intervals.into_iter().unzip();
+                    [matrix(low), matrix(high)]
+                });
                 let narrow: Vec<f32> = eps.iter().map(|e| *e as f32).collect();
                 Part {
                     norm: budget.norm,
                     x0: matrix(x0.clone()),
                     lower: matrix(lower),
                     upper: matrix(upper),
+                    interval,
                     eps_f32: Tensor::from_data(TensorData::new(narrow, [samples.len()]), device),
                     eps,
+                    fetched: OnceLock::new(),
                 }
             })
             .collect();
@@ -110,6 +148,11 @@ impl Region {
     /// Number of rows.
     pub fn rows(&self) -> usize {
         self.parts[0].eps.len()
+    }
+
+    /// One value per row, `[rows]`, on the region's device.
+    pub fn column(&self, values: &[f32]) -> Tensor<1> {
+        Tensor::from_floats(values, &self.parts[0].x0.device())
     }
 
     /// The norm of each modality's budget.
@@ -132,15 +175,8 @@ impl Region {
     /// The largest distance the boundary of the region has from the clean row in Euclidean terms, per row:
     /// what a step "as long as the budget" means for a shared budget.
     fn reach(&self, r: usize) -> f64 {
-        self.parts
-            .iter()
-            .map(|p| {
-                let f = p.x0.dims()[1] as f64;
-                match p.norm {
-                    Norm::Linf => p.eps[r] * p.eps[r] * f,
-                    _ => p.eps[r] * p.eps[r],
-                }
-            })
+        (self.parts.iter())
+            .map(|p| ball(p.norm).reach_squared(p.eps[r], p.x0.dims()[1]))
             .sum::<f64>()
             .sqrt()
     }
@@ -151,12 +187,7 @@ impl Region {
     pub fn gauge(&self, x: &Batch) -> Tensor<1> {
         let shares = self.parts.iter().zip(x.blocks()).map(|(p, b)| {
             let d = b.clone() - p.x0.clone();
-            let size: Tensor<2> = match p.norm {
-                Norm::Linf => d.abs().max_dim(1),
-                Norm::L2 => d.square().sum_dim(1).sqrt(),
-                Norm::L1 => d.abs().sum_dim(1),
-                Norm::L0 => d.not_equal_scalar(0.0).float().sum_dim(1),
-            };
+            let size = ball(p.norm).lengths(d);
             // A frozen row (epsilon 0) has gauge 0 where it stayed and a huge one where it moved.
             size.squeeze_dim::<1>(1) / p.eps_f32.clone().clamp_min(1e-30)
         });
@@ -206,11 +237,27 @@ impl Region {
         copy
     }
 
-    /// The nearest allowed point to each row of `x`, in the Euclidean sense.
-    pub fn project(&self, x: &Batch) -> Batch {
-        self.on_host_unless_linf(x, None, |p, b| {
+    /// Each row of `x` cut to its box: bounds and mask, whatever the budget.
+    #[must_use]
+    pub fn clip(&self, x: &Batch) -> Batch {
+        let mut parts = self.parts.iter();
+        x.map(|b| {
+            let p = parts.next().expect("one part per modality");
             b.max_pair(p.lower.clone()).min_pair(p.upper.clone())
         })
+    }
+
+    /// The nearest allowed point to each row of `x`, in the Euclidean sense.
+    #[must_use]
+    pub fn project(&self, x: &Batch) -> Batch {
+        self.moved(x, None, None)
+    }
+
+    /// The same for balls of other radii, per row `[rows]`, in units of the budget: what a minimum-norm attack
+    /// shrinks. On the device an end of such a ball is rounded to the nearest `f32`.
+    #[must_use]
+    pub fn project_within(&self, x: &Batch, radius: &Tensor<1>) -> Batch {
+        self.moved(x, None, Some(radius))
     }
 
     /// One ascent step: from `x` along the steepest direction for the gradient-like `direction`, then back
@@ -221,55 +268,27 @@ impl Region {
     /// components that do ([`Step::spread`]), L0 moves every feature by its share of the range before the
     /// projection keeps the best. Under a shared budget each modality steps so within its share, and the
     /// shares move towards the best ones for this gradient.
+    #[must_use]
     pub fn advance(&self, x: &Batch, direction: &Batch, step: &Step) -> Batch {
-        self.climb(
-            x,
-            &Climb {
-                direction,
-                step,
-                plain: false,
-            },
-        )
+        let climb = Climb::new(direction, step, false);
+        self.moved(x, Some(&climb), step.radius.as_ref())
     }
 
     /// The same for a direction whose entries say how far each feature goes (about ±1, as Adam gives): an Linf
     /// step adds them as they are. The other norms have one length for all features and step as in
     /// [`advance`](Self::advance).
+    #[must_use]
     pub fn shift(&self, x: &Batch, direction: &Batch, step: &Step) -> Batch {
-        self.climb(
-            x,
-            &Climb {
-                direction,
-                step,
-                plain: true,
-            },
-        )
-    }
-
-    fn climb(&self, x: &Batch, climb: &Climb<'_>) -> Batch {
-        let mut block = 0;
-        self.on_host_unless_linf(x, Some(climb), |p, b| {
-            let size = &climb.step.size;
-            let size =
-                Tensor::<1>::from_data(TensorData::new(size.clone(), [size.len()]), &b.device());
-            let by = (size * p.eps_f32.clone()).unsqueeze_dim::<2>(1);
-            let d = climb.direction.blocks()[block].clone();
-            block += 1;
-            let d = if climb.plain { d } else { d.sign() };
-            (b + d * by)
-                .max_pair(p.lower.clone())
-                .min_pair(p.upper.clone())
-        })
+        let climb = Climb::new(direction, step, true);
+        self.moved(x, Some(&climb), step.radius.as_ref())
     }
 
     /// A random allowed point per row: uniform in the Linf cube (then clipped to the bounds), in the L2 or
     /// L1 ball (then projected), or on a random set of features for L0.
     pub fn random(&self, keys: &[StreamKey]) -> Batch {
-        self.rows_on_host(&self.x0(), None, |r, parts| {
-            let mut stream = Stream::new(&keys[r]);
-            for p in &mut *parts {
-                random_in_ball(p, &mut stream);
-            }
+        self.perturb(keys, |draw, stream| {
+            let mut point = row::Point::new(draw.x, draw.x0, draw.lower, draw.upper);
+            ball(draw.norm).scatter(&mut point, draw.eps, stream);
         })
     }
 
@@ -279,105 +298,128 @@ impl Region {
         keys: &[StreamKey],
         noise: impl Fn(&mut Draw<'_>, &mut Stream) + Sync,
     ) -> Batch {
-        self.rows_on_host(&self.x0(), None, |r, parts| {
-            let mut stream = Stream::new(&keys[r]);
-            for p in &mut *parts {
-                let mut draw = Draw {
-                    norm: p.norm,
-                    eps: p.eps,
-                    x: p.x,
-                    lower: p.lower,
-                    upper: p.upper,
-                };
-                noise(&mut draw, &mut stream);
-            }
-        })
+        let blocks = self.visited(
+            &self.x0(),
+            |_| true,
+            None,
+            None,
+            |r, parts| {
+                let mut stream = Stream::new(&keys[r]);
+                for p in &mut *parts {
+                    let mut draw = Draw {
+                        norm: p.norm,
+                        eps: p.eps,
+                        x: p.x,
+                        x0: p.x0,
+                        lower: p.lower,
+                        upper: p.upper,
+                    };
+                    noise(&mut draw, &mut stream);
+                }
+            },
+        );
+        self.batch(blocks.into_iter().flatten().collect())
     }
 
-    /// Runs Linf modalities with independent budgets through `on_device`, everything else row by row.
-    fn on_host_unless_linf(
-        &self,
-        x: &Batch,
-        climb: Option<&Climb<'_>>,
-        mut on_device: impl FnMut(&Part, Tensor<2>) -> Tensor<2>,
-    ) -> Batch {
-        let all_linf = self.parts.iter().all(|p| p.norm == Norm::Linf);
-        if all_linf && self.coupling == Coupling::Independent {
-            let blocks = self
-                .parts
-                .iter()
-                .zip(x.blocks())
-                .map(|(p, b)| on_device(p, b.clone()))
-                .collect();
-            return self.batch(blocks);
-        }
-        self.rows_on_host(x, climb, |_, _| {})
+    /// Ascent (if any), then the projection: each modality where its norm is quickest, on the device or on the host.
+    fn moved(&self, x: &Batch, climb: Option<&Climb<'_>>, radius: Option<&Tensor<1>>) -> Batch {
+        let alone = self.coupling == Coupling::Independent;
+        let on_device = |p: &Part| ball(p.norm).on_device().filter(|_| alone);
+        let on_host = |p: &Part| on_device(p).is_none();
+        let mut visited = if self.parts.iter().any(on_host) {
+            self.visited(x, on_host, climb, radius, |_, _| {})
+        } else {
+            vec![None; self.parts.len()]
+        };
+        let blocks = (self.parts.iter().enumerate())
+            .map(|(m, p)| match on_device(p) {
+                Some(ball) => p.on_device(ball, m, x.blocks()[m].clone(), climb, radius),
+                None => visited[m]
+                    .take()
+                    .expect("what is not on the device was visited"),
+            })
+            .collect();
+        self.batch(blocks)
     }
 
-    /// Row by row on the host: ascent (if any), then `change`, then the exact projection.
-    fn rows_on_host(
+    /// Row by row on the host, the modalities that `which` picks: ascent (if any), then `change`, then the exact
+    /// projection. Blocks of the others are absent.
+    fn visited(
         &self,
         x: &Batch,
+        which: impl Fn(&Part) -> bool,
         climb: Option<&Climb<'_>>,
+        radius: Option<&Tensor<1>>,
         change: impl Fn(usize, &mut [HostPart<'_>]) + Sync,
-    ) -> Batch {
+    ) -> Vec<Option<Tensor<2>>> {
         let n = self.rows();
         let device = x.device();
-        let mut xs = x.to_host();
-        let gradients = climb.map(|c| c.direction.to_host());
-        let fixed: Vec<[Vec<f32>; 3]> = self
-            .parts
-            .iter()
-            .map(|p| [host(&p.x0), host(&p.lower), host(&p.upper)])
+        let at: Vec<usize> = (0..self.parts.len())
+            .filter(|m| which(&self.parts[*m]))
             .collect();
-        let widths: Vec<usize> = self.parts.iter().map(|p| p.x0.dims()[1]).collect();
+        let fetch =
+            |of: &Batch| -> Vec<Vec<f32>> { at.iter().map(|m| host(&of.blocks()[*m])).collect() };
+        let mut xs = fetch(x);
+        let gradients = climb.map(|c| fetch(c.direction));
+        let paces = climb.map(|c| [host(&c.step.size), host(&c.step.spread)]);
+        let radii = radius.map(host);
+        let picked: Vec<(&Part, &[Vec<f32>; 3], usize)> = (at.iter())
+            .map(|m| {
+                (
+                    &self.parts[*m],
+                    self.parts[*m].fetched(),
+                    self.parts[*m].x0.dims()[1],
+                )
+            })
+            .collect();
 
         // One mutable slice per modality and row, regrouped by row.
         let mut by_row: Vec<Vec<&mut [f32]>> = (0..n).map(|_| Vec::new()).collect();
-        for (values, width) in xs.iter_mut().zip(&widths) {
+        for (values, (_, _, width)) in xs.iter_mut().zip(&picked) {
             for (row, slice) in by_row.iter_mut().zip(values.chunks_mut(*width)) {
                 row.push(slice);
             }
         }
         by_row.into_par_iter().enumerate().for_each(|(r, slices)| {
-            let mut parts: Vec<HostPart<'_>> = slices
-                .into_iter()
-                .enumerate()
-                .map(|(m, x)| {
-                    let at = r * widths[m]..(r + 1) * widths[m];
+            let mut parts: Vec<HostPart<'_>> = (slices.into_iter().zip(&picked).enumerate())
+                .map(|(i, (x, (p, [x0, lower, upper], width)))| {
+                    let at = r * width..(r + 1) * width;
                     HostPart {
-                        norm: self.parts[m].norm,
-                        eps: self.parts[m].eps[r],
+                        norm: p.norm,
+                        eps: p.eps[r],
                         x,
-                        x0: &fixed[m][0][at.clone()],
-                        lower: &fixed[m][1][at.clone()],
-                        upper: &fixed[m][2][at.clone()],
-                        gradient: gradients.as_ref().map(|g| &g[m][at]),
+                        x0: &x0[at.clone()],
+                        lower: &lower[at.clone()],
+                        upper: &upper[at.clone()],
+                        gradient: gradients.as_ref().map(|g| &g[i][at]),
                     }
                 })
                 .collect();
-            if let Some(climb) = climb {
-                self.ascend(r, &mut parts, climb);
+            let radius = radii.as_ref().map_or(1.0, |of| f64::from(of[r]));
+            if let Some([size, spread]) = &paces {
+                let plain = climb.is_some_and(|c| c.plain);
+                self.ascend(r, &mut parts, f64::from(size[r]), spread[r], plain);
             }
             change(r, &mut parts);
-            self.settle(&mut parts);
+            self.settle(&mut parts, radius);
         });
-        let blocks = xs
-            .into_iter()
-            .zip(&widths)
-            .map(|(v, w)| Tensor::from_data(TensorData::new(v, [n, *w]), &device))
-            .collect();
-        self.batch(blocks)
+        let mut blocks: Vec<Option<Tensor<2>>> = vec![None; self.parts.len()];
+        for ((m, values), (_, _, width)) in at.iter().zip(xs).zip(&picked) {
+            blocks[*m] = Some(Tensor::from_data(
+                TensorData::new(values, [n, *width]),
+                &device,
+            ));
+        }
+        blocks
     }
 
-    fn ascend(&self, r: usize, parts: &mut [HostPart<'_>], climb: &Climb<'_>) {
-        let size = f64::from(climb.step.size[r]);
+    fn ascend(&self, r: usize, parts: &mut [HostPart<'_>], size: f64, spread: f32, plain: bool) {
         let shares = match self.coupling {
             Coupling::Independent => None,
             Coupling::Shared { q } => self.shares(r, parts, size, q),
         };
         for (i, p) in parts.iter_mut().enumerate() {
-            ascend_one(p, size, climb.step.spread[r], climb.plain);
+            ascend_one(p, size, spread, plain);
             if let Some(share) = shares.as_ref().map(|s| s[i]) {
                 row::project(p.norm, p.x, p.x0, p.lower, p.upper, p.eps * share);
             }
@@ -425,11 +467,11 @@ impl Region {
         Some(parts.iter().zip(&far).map(|(p, x)| mean(p, x)).collect())
     }
 
-    fn settle(&self, parts: &mut [HostPart<'_>]) {
+    fn settle(&self, parts: &mut [HostPart<'_>], radius: f64) {
         match self.coupling {
             Coupling::Independent => {
                 for p in parts {
-                    row::project(p.norm, p.x, p.x0, p.lower, p.upper, p.eps);
+                    row::project(p.norm, p.x, p.x0, p.lower, p.upper, p.eps * radius);
                 }
             }
             Coupling::Shared { q } => {
@@ -441,7 +483,7 @@ impl Region {
                         x0: p.x0,
                         lower: p.lower,
                         upper: p.upper,
-                        eps: p.eps,
+                        eps: p.eps * radius,
                     })
                     .collect();
                 row::project_shared(&mut shared, q)
@@ -455,13 +497,59 @@ impl Region {
     }
 }
 
+impl Part {
+    fn fetched(&self) -> &[Vec<f32>; 3] {
+        self.fetched
+            .get_or_init(|| [&self.x0, &self.lower, &self.upper].map(host))
+    }
+
+    /// Ascent (if any), then the clamp to ball and box, of modality `m` on its device.
+    fn on_device(
+        &self,
+        ball: &dyn OnDevice,
+        m: usize,
+        x: Tensor<2>,
+        climb: Option<&Climb<'_>>,
+        radius: Option<&Tensor<1>>,
+    ) -> Tensor<2> {
+        let units =
+            |share: &Tensor<1>| (share.clone() * self.eps_f32.clone()).unsqueeze_dim::<2>(1);
+        let x = match climb {
+            Some(c) => ball.ascend(
+                x,
+                c.direction.blocks()[m].clone(),
+                units(&c.step.size),
+                c.plain,
+            ),
+            None => x,
+        };
+        let [lower, upper] = match (radius, &self.interval) {
+            (None, Some(interval)) => interval.clone(),
+            _ => {
+                let by = radius.map_or_else(|| self.eps_f32.clone().unsqueeze_dim::<2>(1), units);
+                [
+                    (self.x0.clone() - by.clone()).max_pair(self.lower.clone()),
+                    (self.x0.clone() + by).min_pair(self.upper.clone()),
+                ]
+            }
+        };
+        x.max_pair(lower).min_pair(upper)
+    }
+}
+
 impl Columns for Region {
     fn columns(&mut self) -> Vec<(String, Column<'_>)> {
         let mut all = Vec::new();
         for (i, p) in self.parts.iter_mut().enumerate() {
+            // Of other rows, as soon as the columns are changed.
+            p.fetched = OnceLock::new();
             all.push((format!("{i}.x0"), Column::Matrix(&mut p.x0)));
             all.push((format!("{i}.lower"), Column::Matrix(&mut p.lower)));
             all.push((format!("{i}.upper"), Column::Matrix(&mut p.upper)));
+            if let Some([low, high]) = &mut p.interval {
+                all.push((format!("{i}.low"), Column::Matrix(low)));
+                all.push((format!("{i}.high"), Column::Matrix(high)));
+            }
             all.push((format!("{i}.eps"), Column::Real(&mut p.eps)));
             all.push((format!("{i}.eps_f32"), Column::Vector(&mut p.eps_f32)));
         }
@@ -474,6 +562,16 @@ struct Climb<'a> {
     direction: &'a Batch,
     step: &'a Step,
     plain: bool,
+}
+
+impl<'a> Climb<'a> {
+    fn new(direction: &'a Batch, step: &'a Step, plain: bool) -> Self {
+        Self {
+            direction,
+            step,
+            plain,
+        }
+    }
 }
 
 /// One row of one modality, on the host.
@@ -510,6 +608,8 @@ pub struct Draw<'a> {
     pub eps: f64,
     /// The values, clean at first.
     pub x: &'a mut [f32],
+    /// The clean values.
+    pub x0: &'a [f32],
     /// Lowest allowed value of each feature.
     pub lower: &'a [f32],
     /// Highest allowed value of each feature.
@@ -521,82 +621,18 @@ fn ascend_one(p: &mut HostPart<'_>, size: f64, spread: f32, plain: bool) {
     if p.eps == 0.0 || g.iter().any(|v| !v.is_finite()) {
         return;
     }
-    let length = size * p.eps;
-    match p.norm {
-        Norm::Linf => {
-            let by = length as f32;
-            for (x, g) in p.x.iter_mut().zip(g) {
-                // `signum` of +0 is +1; a zero gradient moves nothing.
-                if *g != 0.0 {
-                    *x += by * if plain { *g } else { g.signum() };
-                }
-            }
-        }
-        Norm::L2 => row::steepest::l2(p.x, g, p.lower, p.upper, length),
-        Norm::L1 => {
-            let features = (f64::from(spread) * g.len() as f64).ceil() as usize;
-            row::steepest::l1(p.x, g, p.lower, p.upper, length, features);
-        }
-        Norm::L0 => {
-            for (i, g) in g.iter().enumerate().filter(|(_, g)| **g != 0.0) {
-                p.x[i] += g.signum() * size as f32 * (p.upper[i] - p.lower[i]);
-            }
-        }
-    }
+    let stride = Stride {
+        size,
+        length: size * p.eps,
+        spread,
+        plain,
+    };
+    let mut point = row::Point::new(p.x, p.x0, p.lower, p.upper);
+    ball(p.norm).ascend(&mut point, g, &stride);
 }
 
 fn add_scaled(x: &mut [f32], g: &[f32], by: f64) {
     for (x, g) in x.iter_mut().zip(g) {
         *x = (f64::from(*x) + by * f64::from(*g)) as f32;
-    }
-}
-
-fn random_in_ball(p: &mut HostPart<'_>, stream: &mut Stream) {
-    let f = p.x.len();
-    match p.norm {
-        Norm::Linf => {
-            for x in p.x.iter_mut() {
-                *x += (p.eps as f32) * stream.uniform().mul_add(2.0, -1.0);
-            }
-        }
-        Norm::L2 => {
-            // A normal direction times U^(1/f) is uniform in the ball.
-            let direction: Vec<f64> = (0..f).map(|_| f64::from(stream.normal())).collect();
-            let norm = direction
-                .iter()
-                .map(|v| v * v)
-                .sum::<f64>()
-                .sqrt()
-                .max(f64::MIN_POSITIVE);
-            let radius = p.eps * stream.uniform_f64().powf(1.0 / f as f64) / norm;
-            for (x, d) in p.x.iter_mut().zip(direction) {
-                *x += (radius * d) as f32;
-            }
-        }
-        Norm::L1 => {
-            // f of f+1 exponentials over their sum are uniform in the simplex; random signs unfold it.
-            let e: Vec<f64> = (0..=f)
-                .map(|_| -(1.0 - stream.uniform_f64()).ln())
-                .collect();
-            let total = e.iter().sum::<f64>().max(f64::MIN_POSITIVE);
-            for (x, e) in p.x.iter_mut().zip(e) {
-                let sign = if stream.next_u32() & 1 == 0 {
-                    1.0
-                } else {
-                    -1.0
-                };
-                *x += (sign * p.eps * e / total) as f32;
-            }
-        }
-        Norm::L0 => {
-            let k = (p.eps as usize).min(f);
-            let mut order: Vec<usize> = (0..f).collect();
-            for i in 0..k {
-                let j = i + stream.below((f - i) as u32) as usize;
-                order.swap(i, j);
-                let c = order[i];
-                p.x[c] = p.lower[c] + stream.uniform() * (p.upper[c] - p.lower[c]);
-            }
-        }
     }
 }

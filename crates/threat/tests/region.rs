@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use proofmark_domain::{Bounds, Coupling, Kind, Modality, Norm, Seed};
 use proofmark_stats::random::{Purpose, Stream, StreamKey};
 use proofmark_threat::{
@@ -134,10 +134,8 @@ fn steps_stay_inside(threat: &Threat, seed: u64, size: f32) {
         projected.to_host(),
         "idempotent"
     );
-    let step = Step {
-        size: vec![size; ROWS],
-        spread: vec![0.3; ROWS],
-    };
+    let all = |v: f32| Tensor::<1>::full([ROWS], v, &device);
+    let step = Step::new(all(size)).spread(all(0.3));
     let mut x = start;
     for _ in 0..3 {
         x = region.advance(&x, &far, &step);

@@ -145,17 +145,18 @@ impl Ascent {
     }
 
     fn step_of(&self, rows: &Rows) -> Step {
-        let eps = rows.region().leading_eps();
+        let region = rows.region();
+        let eps = region.leading_eps();
         let wandering = self.wanders(rows);
-        let size = (rows.steps().iter().zip(eps))
+        let size: Vec<f32> = (rows.steps().iter().zip(eps))
             .map(|(k, eps)| self.length.share(*k, self.steps, eps, wandering) as f32)
             .collect();
-        let spread = rows
+        let spread: Vec<f32> = rows
             .steps()
             .iter()
             .map(|k| self.l1_spread * (1.0 - *k as f32 / self.steps as f32))
             .collect();
-        Step { size, spread }
+        Step::new(region.column(&size)).spread(region.column(&spread))
     }
 }
 

@@ -147,10 +147,8 @@ impl<M: GradientModel + ?Sized> Stepper<M> for Climb {
         if let Some((towards, steps)) = &self.scatter {
             for _ in 0..*steps {
                 let gradient = oracle.gradient(rows, &x, towards)?.gradient;
-                let step = Step {
-                    size: vec![self.lengths.0 / RANGE; rows.len()],
-                    spread: vec![0.0; rows.len()],
-                };
+                let size = vec![self.lengths.0 / RANGE; rows.len()];
+                let step = Step::new(rows.region().column(&size));
                 x = rows.region().advance(&x, &gradient, &step);
             }
         }
@@ -183,10 +181,7 @@ impl<M: GradientModel + ?Sized> Stepper<M> for Climb {
         }
         let direction = update::apply(&self.updates, gradient, &mut state.memory, rows);
         let direction = kicked(direction, rows);
-        let step = Step {
-            size: self.lengths(rows),
-            spread: vec![0.0; rows.len()],
-        };
+        let step = Step::new(rows.region().column(&self.lengths(rows)));
         state.x = if self.plain {
             rows.region().shift(&state.x, &direction, &step)
         } else {

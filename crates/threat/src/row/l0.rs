@@ -6,29 +6,74 @@
 //!
 //! **Reference.** Croce and Hein, *Sparse and imperceivable adversarial attacks* (ICCV 2019), section 3.3.
 
-use super::point::Point;
+use burn::tensor::Tensor;
+use proofmark_stats::random::Stream;
 
-pub(super) fn project(point: &mut Point<'_>, eps: f64) {
-    let mut gains: Vec<(f64, usize)> = point
-        .features()
-        .enumerate()
-        .filter(|(_, (u, c))| *u > 0.0 && *c > 0.0)
-        .map(|(i, (u, c))| {
-            let d = if u < c { u } else { c };
-            (d * (2.0 * u - d), i)
-        })
-        .collect();
-    point.clip();
-    // Saturates for budgets beyond any number of features.
-    let keep = eps.floor() as usize;
-    if gains.len() <= keep {
-        return;
+use super::point::{Point, finite, sum_of, up_to};
+use super::{Ball, Stride};
+
+pub(super) struct L0;
+
+impl Ball for L0 {
+    fn distance(&self, x: &[f32], x0: &[f32]) -> f64 {
+        sum_of(x, x0, |d| f64::from(u8::from(d != 0.0)))
     }
-    if keep > 0 {
-        gains.select_nth_unstable_by(keep - 1, |a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+
+    fn moved(&self, point: &Point<'_>) -> f64 {
+        sum_of(point.x, point.x0, |d| f64::from(u8::from(finite(d) != 0.0)))
     }
-    for &(_, i) in &gains[keep..] {
-        point.x[i] = point.x0[i];
+
+    fn clipped(&self, point: &Point<'_>) -> f64 {
+        let [changed] = point.sum(|u, c| [f64::from(u8::from(up_to(u, c) > 0.0))]);
+        changed
+    }
+
+    fn lengths(&self, d: Tensor<2>) -> Tensor<2> {
+        d.not_equal_scalar(0.0).float().sum_dim(1)
+    }
+
+    fn project(&self, point: &mut Point<'_>, radius: f64) {
+        let mut gains: Vec<(f64, usize)> = point
+            .features()
+            .enumerate()
+            .filter(|(_, (u, c))| *u > 0.0 && *c > 0.0)
+            .map(|(i, (u, c))| {
+                let d = up_to(u, c);
+                (d * (2.0 * u - d), i)
+            })
+            .collect();
+        point.clip();
+        // Saturates for budgets beyond any number of features.
+        let keep = radius.floor() as usize;
+        if gains.len() <= keep {
+            return;
+        }
+        if keep > 0 {
+            gains.select_nth_unstable_by(keep - 1, |a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        }
+        for &(_, i) in &gains[keep..] {
+            point.x[i] = point.x0[i];
+        }
+    }
+
+    /// Every feature by its share of the range: the projection keeps those whose move matters most.
+    fn ascend(&self, point: &mut Point<'_>, g: &[f32], stride: &Stride) {
+        for (i, g) in g.iter().enumerate().filter(|(_, g)| **g != 0.0) {
+            point.x[i] += g.signum() * stride.size as f32 * (point.upper[i] - point.lower[i]);
+        }
+    }
+
+    /// A random set of features, each anywhere in its range.
+    fn scatter(&self, point: &mut Point<'_>, radius: f64, stream: &mut Stream) {
+        let f = point.x.len();
+        let k = (radius as usize).min(f);
+        let mut order: Vec<usize> = (0..f).collect();
+        for i in 0..k {
+            let j = i + stream.below((f - i) as u32) as usize;
+            order.swap(i, j);
+            let c = order[i];
+            point.x[c] = point.lower[c] + stream.uniform() * (point.upper[c] - point.lower[c]);
+        }
     }
 }
 

@@ -10,24 +10,103 @@
 //! **Reference.** Duchi, Shalev-Shwartz, Singer and Chandra, *Efficient projections onto the l1-ball for learning in
 //! high dimensions* (ICML 2008); with bounds, Kiwiel, *Breakpoint searching algorithms for the continuous quadratic
 //! knapsack problem* (Math. Prog. 112, 2008), and for attacks Croce and Hein, *Mind the box* (ICML 2021).
+//!
+//! **The steepest step** in the box is a fractional knapsack (Dantzig, *Discrete-variable extremum problems*,
+//! Operations Research 5, 1957): features in order of slope, each up to its room. A feature that meets its bound is
+//! written beyond it, by what one feature may take, so that the projection that follows lets it stay there.
 
-use proofmark_domain::Norm;
+use burn::tensor::Tensor;
+use proofmark_stats::random::Stream;
 
-use super::point::Point;
+use super::point::{Point, finite, room, sum_of, up_to};
+use super::{Ball, Stride};
 
-pub(super) fn project(point: &mut Point<'_>, eps: f64) {
-    if point.clipped(Norm::L1) <= eps {
-        point.clip();
-        return;
+pub(super) struct L1;
+
+impl Ball for L1 {
+    fn distance(&self, x: &[f32], x0: &[f32]) -> f64 {
+        sum_of(x, x0, f64::abs)
     }
-    let ramps = point
-        .features()
-        .filter(|&(u, c)| u > 0.0 && c > 0.0)
-        .map(|(pull, room)| Ramp { pull, room })
-        .collect();
-    let lambda = threshold(ramps, eps);
-    point.write(|u, c| if u - lambda < c { u - lambda } else { c });
-    point.nudge(Norm::L1, eps);
+
+    fn moved(&self, point: &Point<'_>) -> f64 {
+        sum_of(point.x, point.x0, |d| finite(d.abs()))
+    }
+
+    fn clipped(&self, point: &Point<'_>) -> f64 {
+        let [total] = point.sum(|u, c| [up_to(u, c)]);
+        total
+    }
+
+    fn lengths(&self, d: Tensor<2>) -> Tensor<2> {
+        d.abs().sum_dim(1)
+    }
+
+    fn project(&self, point: &mut Point<'_>, radius: f64) {
+        if self.clipped(point) <= radius {
+            point.clip();
+            return;
+        }
+        let ramps = point
+            .features()
+            .filter(|&(u, c)| u > 0.0 && c > 0.0)
+            .map(|(pull, room)| Ramp { pull, room })
+            .collect();
+        let lambda = threshold(ramps, radius);
+        point.write(|u, c| if u - lambda < c { u - lambda } else { c });
+        point.nudge(radius, |p| self.moved(p), f64::abs);
+    }
+
+    /// The steepest features along `g`, each by `length / features` at most, so many that what the box leaves of the
+    /// step has this length.
+    fn ascend(&self, point: &mut Point<'_>, g: &[f32], stride: &Stride) {
+        let length = stride.length;
+        let features = (f64::from(stride.spread) * g.len() as f64).ceil() as usize;
+        let mut order: Vec<usize> = (0..g.len()).filter(|i| g[*i] != 0.0).collect();
+        let mut few = features.clamp(1, order.len().max(1));
+        let most = length / few as f64;
+        let taken =
+            |i: &usize, p: &Point<'_>| room(p.x[*i], g[*i], p.lower[*i], p.upper[*i]).min(most);
+        // Ties go to the lower feature, so that the choice does not depend on the sort.
+        let steeper = |a: &usize, b: &usize| g[*b].abs().total_cmp(&g[*a].abs()).then(a.cmp(b));
+        // The steepest few that can take the whole length, found without sorting the rest.
+        while few < order.len() {
+            order.select_nth_unstable_by(few - 1, steeper);
+            if order[..few].iter().map(|i| taken(i, point)).sum::<f64>() >= length {
+                break;
+            }
+            few = (2 * few).min(order.len());
+        }
+        order.truncate(few);
+        order.sort_unstable_by(steeper);
+        let mut left = length;
+        for i in order {
+            let by = taken(&i, point).min(left);
+            let meets_bound = by < most.min(left);
+            let step = if meets_bound { most } else { by };
+            point.x[i] = (f64::from(point.x[i]) + step.copysign(f64::from(g[i]))) as f32;
+            left -= by;
+            if left <= 0.0 {
+                break;
+            }
+        }
+    }
+
+    /// Uniform in the ball: `f` of `f + 1` exponentials over their sum are uniform in the simplex; random signs
+    /// unfold it.
+    fn scatter(&self, point: &mut Point<'_>, radius: f64, stream: &mut Stream) {
+        let e: Vec<f64> = (0..=point.x.len())
+            .map(|_| -(1.0 - stream.uniform_f64()).ln())
+            .collect();
+        let total = e.iter().sum::<f64>().max(f64::MIN_POSITIVE);
+        for (x, e) in point.x.iter_mut().zip(e) {
+            let sign = if stream.next_u32() & 1 == 0 {
+                1.0
+            } else {
+                -1.0
+            };
+            *x += (sign * radius * e / total) as f32;
+        }
+    }
 }
 
 /// One feature's displacement as a function of the threshold: `clip(pull - lambda, 0, room)`.
@@ -134,9 +213,9 @@ fn sampled_median(open: &[Ramp], lo: f64, hi: f64) -> f64 {
 #[cfg(test)]
 #[allow(clippy::float_cmp, reason = "hand-computed values are exact")]
 mod tests {
+    use proofmark_domain::Norm;
     use proptest::prelude::*;
 
-    use super::*;
     use crate::row::{self, reference};
 
     fn project(x: &[f32], x0: &[f32], lower: &[f32], upper: &[f32], eps: f64) -> Vec<f32> {

@@ -9,19 +9,94 @@
 //! **Reference.** Boyd and Vandenberghe, *Convex Optimization* (2004), section 5.5.3 (KKT); for the finite Newton
 //! method on such a sum, Cominetti, Mascarenhas and Silva, *A Newton's method for the continuous quadratic knapsack
 //! problem* (Math. Prog. Comp. 6, 2014).
+//!
+//! **The steepest step** solves the same problem with slopes in place of pulls: with slope `u = |g|` and room `c`
+//! towards the bound that `g` points at, maximise `Σ u d` over `0 <= d <= c`, `‖d‖ <= length`; again
+//! `d_i = min(mu·u_i, c_i)`. A unit vector cut off at the bounds falls short: in an image half of the gradient points
+//! out of the box, and half of the step is lost. What is written is the step before it is cut off, so that the
+//! projection that follows knows from the excess which features are to stay at their bounds.
 
-use proofmark_domain::Norm;
+use burn::tensor::Tensor;
+use proofmark_stats::random::Stream;
 
-use super::point::Point;
+use super::point::{Point, finite, room, sum_of, up_to};
+use super::{Ball, Stride};
 
-pub(super) fn project(point: &mut Point<'_>, eps: f64) {
-    if point.clipped(Norm::L2) <= eps {
-        point.clip();
-        return;
+pub(super) struct L2;
+
+impl Ball for L2 {
+    fn distance(&self, x: &[f32], x0: &[f32]) -> f64 {
+        sum_of(x, x0, |d| d * d).sqrt()
     }
-    let mu = multiplier(point, eps);
-    point.write(|u, c| if mu * u < c { mu * u } else { c });
-    point.nudge(Norm::L2, eps);
+
+    fn moved(&self, point: &Point<'_>) -> f64 {
+        sum_of(point.x, point.x0, |d| finite(d * d)).sqrt()
+    }
+
+    fn clipped(&self, point: &Point<'_>) -> f64 {
+        let [squares] = point.sum(|u, c| [up_to(u, c) * up_to(u, c)]);
+        squares.sqrt()
+    }
+
+    fn lengths(&self, d: Tensor<2>) -> Tensor<2> {
+        d.square().sum_dim(1).sqrt()
+    }
+
+    fn project(&self, point: &mut Point<'_>, radius: f64) {
+        if self.clipped(point) <= radius {
+            point.clip();
+            return;
+        }
+        let mu = multiplier(point, radius);
+        point.write(|u, c| if mu * u < c { mu * u } else { c });
+        point.nudge(radius, |p| self.moved(p), |d| d * d);
+    }
+
+    /// Along `g` so far that what the box leaves of the step has this length.
+    fn ascend(&self, point: &mut Point<'_>, g: &[f32], stride: &Stride) {
+        let length = stride.length;
+        let mut mu = 0.0;
+        loop {
+            let (mut full, mut open) = (0.0, 0.0);
+            for i in 0..g.len() {
+                let slope = f64::from(g[i]).abs();
+                let room = room(point.x[i], g[i], point.lower[i], point.upper[i]);
+                if mu * slope < room {
+                    open += slope * slope;
+                } else {
+                    full += room * room;
+                }
+            }
+            let next = ((length * length - full).max(0.0) / open).sqrt();
+            // Also false for 0/0 and for no open feature: once the full set stands still, so does `mu`.
+            if next > mu && next.is_finite() {
+                mu = next;
+            } else {
+                break;
+            }
+        }
+        for (x, g) in point.x.iter_mut().zip(g) {
+            *x = (f64::from(*x) + mu * f64::from(*g)) as f32;
+        }
+    }
+
+    /// Uniform in the ball: a normal direction times `U^(1/features)`.
+    fn scatter(&self, point: &mut Point<'_>, radius: f64, stream: &mut Stream) {
+        let direction: Vec<f64> = (0..point.x.len())
+            .map(|_| f64::from(stream.normal()))
+            .collect();
+        let norm = direction
+            .iter()
+            .map(|v| v * v)
+            .sum::<f64>()
+            .sqrt()
+            .max(f64::MIN_POSITIVE);
+        let features = point.x.len() as f64;
+        let radius = radius * stream.uniform_f64().powf(1.0 / features) / norm;
+        for (x, d) in point.x.iter_mut().zip(direction) {
+            *x += (radius * d) as f32;
+        }
+    }
 }
 
 /// The `mu` with `‖min(mu·u, c)‖ = eps`.
@@ -49,9 +124,9 @@ fn multiplier(point: &Point<'_>, eps: f64) -> f64 {
 #[cfg(test)]
 #[allow(clippy::float_cmp, reason = "hand-computed values are exact")]
 mod tests {
+    use proofmark_domain::Norm;
     use proptest::prelude::*;
 
-    use super::*;
     use crate::row::{self, reference};
 
     fn project(x: &[f32], x0: &[f32], lower: &[f32], upper: &[f32], eps: f64) -> Vec<f32> {

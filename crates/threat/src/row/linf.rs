@@ -4,31 +4,89 @@
 //! two intervals. Only rounding is subtle: `x0 + eps` rounded to the nearest `f32` can lie outside the ball by half
 //! a step, which a checker in exact arithmetic (or another `f32` library) counts as cheating.
 
-use super::point::{Point, clamp};
+use burn::tensor::Tensor;
+use proofmark_stats::random::Stream;
 
-pub(super) fn project(point: &mut Point<'_>, eps: f64) {
-    let boxes = point.lower.iter().zip(point.upper);
-    for ((x, &x0), (&lower, &upper)) in point.x.iter_mut().zip(point.x0).zip(boxes) {
-        let d = f64::from(*x) - f64::from(x0);
-        // Strictly inside needs no bounds, and only one side can be crossed.
-        if d >= eps {
-            *x = x.min(reach(x0, eps));
-        } else if d <= -eps {
-            *x = x.max(-reach(-x0, eps));
+use super::point::{Point, clamp, up_to};
+use super::{Ball, OnDevice, Stride};
+
+pub(super) struct Linf;
+
+impl Ball for Linf {
+    fn distance(&self, x: &[f32], x0: &[f32]) -> f64 {
+        // NaN is kept apart: `max` passes it by, and it must not look small.
+        let (mut top, mut nan) = (0.0_f64, false);
+        for (&x, &x0) in x.iter().zip(x0) {
+            let d = (f64::from(x) - f64::from(x0)).abs();
+            nan |= d.is_nan();
+            top = if d > top { d } else { top };
         }
-        *x = clamp(*x, lower, upper);
+        if nan { f64::NAN } else { top }
+    }
+
+    fn moved(&self, point: &Point<'_>) -> f64 {
+        // A maximum that passes NaN by.
+        point.features().fold(0.0, |m, (pull, _)| m.max(pull))
+    }
+
+    fn clipped(&self, point: &Point<'_>) -> f64 {
+        point.features().fold(0.0, |m, (u, c)| m.max(up_to(u, c)))
+    }
+
+    fn lengths(&self, d: Tensor<2>) -> Tensor<2> {
+        d.abs().max_dim(1)
+    }
+
+    fn project(&self, point: &mut Point<'_>, radius: f64) {
+        let boxes = point.lower.iter().zip(point.upper);
+        for ((x, &x0), (&lower, &upper)) in point.x.iter_mut().zip(point.x0).zip(boxes) {
+            let d = f64::from(*x) - f64::from(x0);
+            // Strictly inside needs no bounds, and only one side can be crossed.
+            if d >= radius {
+                *x = x.min(reach(x0, radius));
+            } else if d <= -radius {
+                *x = x.max(-reach(-x0, radius));
+            }
+            *x = clamp(*x, lower, upper);
+        }
+    }
+
+    /// Every feature by its sign, or by what the direction says of it.
+    fn ascend(&self, point: &mut Point<'_>, g: &[f32], stride: &Stride) {
+        let by = stride.length as f32;
+        for (x, g) in point.x.iter_mut().zip(g) {
+            // `signum` of +0 is +1; a zero gradient moves nothing.
+            if *g != 0.0 {
+                *x += by * if stride.plain { *g } else { g.signum() };
+            }
+        }
+    }
+
+    /// Uniform in the cube.
+    fn scatter(&self, point: &mut Point<'_>, radius: f64, stream: &mut Stream) {
+        for x in point.x.iter_mut() {
+            *x += (radius as f32) * stream.uniform().mul_add(2.0, -1.0);
+        }
+    }
+
+    /// To a corner of the cube.
+    fn reach_squared(&self, radius: f64, features: usize) -> f64 {
+        radius * radius * features as f64
+    }
+
+    fn on_device(&self) -> Option<&'static dyn OnDevice> {
+        Some(&Self)
     }
 }
 
-pub(super) fn distance(x: &[f32], x0: &[f32]) -> f64 {
-    // NaN is kept apart: `max` passes it by, and it must not look small.
-    let (mut top, mut nan) = (0.0_f64, false);
-    for (&x, &x0) in x.iter().zip(x0) {
-        let d = (f64::from(x) - f64::from(x0)).abs();
-        nan |= d.is_nan();
-        top = if d > top { d } else { top };
+impl OnDevice for Linf {
+    fn interval(&self, x0: f32, lower: f32, upper: f32, radius: f64) -> (f32, f32) {
+        linf_bounds(x0, lower, upper, radius)
     }
-    if nan { f64::NAN } else { top }
+
+    fn ascend(&self, x: Tensor<2>, g: Tensor<2>, length: Tensor<2>, plain: bool) -> Tensor<2> {
+        x + if plain { g } else { g.sign() } * length
+    }
 }
 
 /// The outermost `f32` bounds inside the `Linf` ball and `[lower, upper]`.
@@ -142,10 +200,10 @@ mod tests {
 
     #[test]
     fn distance_never_hides_a_nan() {
-        assert!(distance(&[f32::NAN, 1.0], &[0.0, 0.0]).is_nan());
-        assert!(distance(&[1.0, f32::NAN, 2.0], &[0.0; 3]).is_nan());
+        assert!(Linf.distance(&[f32::NAN, 1.0], &[0.0, 0.0]).is_nan());
+        assert!(Linf.distance(&[1.0, f32::NAN, 2.0], &[0.0; 3]).is_nan());
         assert_eq!(
-            distance(&[1.0, -3.0], &[0.0, 0.5]).to_bits(),
+            Linf.distance(&[1.0, -3.0], &[0.0, 0.5]).to_bits(),
             3.5_f64.to_bits()
         );
     }

@@ -1,4 +1,4 @@
-//! One sample's geometry on the host: exact Euclidean projections in `f64`, one file per norm.
+//! One sample's geometry on the host: exact Euclidean projections in `f64`, one file per norm ([`Ball`]).
 //!
 //! The feasible set of a sample `x0` is `{ x : norm(x - x0) <= eps, lower <= x <= upper }`. Box and mask are
 //! already merged into `lower <= x0 <= upper`: a frozen feature has `lower = upper = x0`. So `x0` is always
@@ -31,14 +31,87 @@ mod point;
 #[cfg(test)]
 mod reference;
 mod shared;
-pub(crate) mod steepest;
+#[cfg(test)]
+mod steepest_tests;
 
+use burn::tensor::Tensor;
 use proofmark_domain::Norm;
+use proofmark_stats::random::Stream;
 
 pub use linf::linf_bounds;
 pub use shared::{Part, SharedError, project_shared, shared_gauge};
 
-use point::Point;
+pub(crate) use point::Point;
+
+/// How far a row steps.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stride {
+    /// As a share of the budget.
+    pub(crate) size: f64,
+    /// The same in data units.
+    pub(crate) length: f64,
+    /// Least share of the features an `L1` step is spread over.
+    pub(crate) spread: f32,
+    /// Whether an `Linf` step adds the direction itself or its signs.
+    pub(crate) plain: bool,
+}
+
+/// All that a norm is to an attack: the gauge, the projection, the steepest step and a random point of its ball.
+///
+/// A norm is one file that implements this, and a line in [`ball`].
+pub(crate) trait Ball: Sync {
+    /// The norm of `x - x0`, as [`distance`] promises it.
+    fn distance(&self, x: &[f32], x0: &[f32]) -> f64;
+
+    /// The same with NaN features left out.
+    fn moved(&self, point: &Point<'_>) -> f64;
+
+    /// The norm the point would have if it were only clipped to the box (NaN features left out).
+    fn clipped(&self, point: &Point<'_>) -> f64;
+
+    /// The norm of every row of `d` on its device, in `f32`, `[rows, 1]`.
+    fn lengths(&self, d: Tensor<2>) -> Tensor<2>;
+
+    /// Onto ball ∩ box, as [`project`] promises it; `radius` is above 0.
+    fn project(&self, point: &mut Point<'_>, radius: f64);
+
+    /// The step that gains most along the gradient-like `g` inside the box, before anything is projected.
+    fn ascend(&self, point: &mut Point<'_>, g: &[f32], stride: &Stride);
+
+    /// Adds a random vector of the ball; the caller projects.
+    fn scatter(&self, point: &mut Point<'_>, radius: f64, stream: &mut Stream);
+
+    /// The square of the largest Euclidean length in a ball of this radius.
+    fn reach_squared(&self, radius: f64, features: usize) -> f64 {
+        let _ = features;
+        radius * radius
+    }
+
+    /// The ball as a box, where it is one.
+    fn on_device(&self) -> Option<&'static dyn OnDevice> {
+        None
+    }
+}
+
+/// A ball that is itself a box: ball ∩ box is one interval per feature, and whole blocks are clamped to it on the
+/// device, without a visit to every row on the host.
+pub(crate) trait OnDevice: Sync {
+    /// What the ball leaves of one feature's `[lower, upper]`, to the last `f32` inside.
+    fn interval(&self, x0: f32, lower: f32, upper: f32, radius: f64) -> (f32, f32);
+
+    /// [`Ball::ascend`] for all rows `[rows, features]`, each by its own `length` `[rows, 1]`.
+    fn ascend(&self, x: Tensor<2>, g: Tensor<2>, length: Tensor<2>, plain: bool) -> Tensor<2>;
+}
+
+/// The ball of a norm.
+pub(crate) fn ball(norm: Norm) -> &'static dyn Ball {
+    match norm {
+        Norm::Linf => &linf::Linf,
+        Norm::L2 => &l2::L2,
+        Norm::L1 => &l1::L1,
+        Norm::L0 => &l0::L0,
+    }
+}
 
 /// Projects `x` (in place) onto the ball of radius `eps` around `x0` in `norm`, intersected with `[lower, upper]`.
 ///
@@ -53,12 +126,7 @@ pub fn project(norm: Norm, x: &mut [f32], x0: &[f32], lower: &[f32], upper: &[f3
         point.reset();
         return;
     }
-    match norm {
-        Norm::Linf => linf::project(&mut point, eps),
-        Norm::L2 => l2::project(&mut point, eps),
-        Norm::L1 => l1::project(&mut point, eps),
-        Norm::L0 => l0::project(&mut point, eps),
-    }
+    ball(norm).project(&mut point, eps);
 }
 
 /// The norm of `x - x0` in `f64`; NaN if any feature is NaN (for `L0` a NaN feature counts as changed).
@@ -74,12 +142,7 @@ pub fn distance(norm: Norm, x: &[f32], x0: &[f32]) -> f64 {
         x0.len(),
         "a sample and its origin have the same features"
     );
-    match norm {
-        Norm::Linf => linf::distance(x, x0),
-        Norm::L2 => point::sum_of(x, x0, |d| d * d).sqrt(),
-        Norm::L1 => point::sum_of(x, x0, f64::abs),
-        Norm::L0 => point::sum_of(x, x0, |d| f64::from(u8::from(d != 0.0))),
-    }
+    ball(norm).distance(x, x0)
 }
 
 #[cfg(test)]

@@ -1,7 +1,5 @@
 //! A sample with its origin and box, and the three passes that every projection is made of: sum, write, nudge.
 
-use proofmark_domain::Norm;
-
 /// Independent running sums: the additions need not wait for each other, and the order is the same everywhere.
 const LANES: usize = 8;
 
@@ -13,7 +11,7 @@ const SLACK: f64 = 1e-12;
 const FAR: f64 = 1e39;
 
 /// One sample while it is being projected.
-pub(super) struct Point<'a> {
+pub(crate) struct Point<'a> {
     pub(super) x: &'a mut [f32],
     pub(super) x0: &'a [f32],
     pub(super) lower: &'a [f32],
@@ -21,7 +19,7 @@ pub(super) struct Point<'a> {
 }
 
 impl<'a> Point<'a> {
-    pub(super) fn new(x: &'a mut [f32], x0: &'a [f32], lower: &'a [f32], upper: &'a [f32]) -> Self {
+    pub(crate) fn new(x: &'a mut [f32], x0: &'a [f32], lower: &'a [f32], upper: &'a [f32]) -> Self {
         let n = x.len();
         assert!(
             x0.len() == n && lower.len() == n && upper.len() == n,
@@ -96,42 +94,23 @@ impl<'a> Point<'a> {
         }
     }
 
-    /// The norm the point would have if it were only clipped to the box (NaN features left out).
-    pub(super) fn clipped(&self, norm: Norm) -> f64 {
-        let step = |u: f64, c: f64| if u < c { u } else { c };
-        let total = |[sum]: [f64; 1]| sum;
-        match norm {
-            Norm::Linf => self.features().fold(0.0, |m, (u, c)| m.max(step(u, c))),
-            Norm::L2 => total(self.sum(|u, c| [step(u, c) * step(u, c)])).sqrt(),
-            Norm::L1 => total(self.sum(|u, c| [step(u, c)])),
-            Norm::L0 => total(self.sum(|u, c| [f64::from(u8::from(step(u, c) > 0.0))])),
-        }
-    }
-
-    /// The norm of `x - x0` as [`super::distance`] computes it, but with NaN features left out.
-    pub(super) fn moved(&self, norm: Norm) -> f64 {
-        let finite = |d: f64| if d.is_nan() { 0.0 } else { d };
-        match norm {
-            Norm::L2 => sum_of(self.x, self.x0, |d| finite(d * d)).sqrt(),
-            Norm::L1 => sum_of(self.x, self.x0, |d| finite(d.abs())),
-            Norm::L0 => sum_of(self.x, self.x0, |d| f64::from(u8::from(finite(d) != 0.0))),
-            // A maximum that passes NaN by.
-            Norm::Linf => self.features().fold(0.0, |m, (pull, _)| m.max(pull)),
-        }
-    }
-
     /// Takes back what rounding to `f32` put outside an `L1` or `L2` ball.
     ///
     /// Features go one `f32` step towards `x0`, in order, until the sum is inside again. Rounding errors mostly
     /// cancel, so a few hundred steps serve a large image, and no feature ends more than about two steps from
     /// where it should be. Scaling the whole difference would do nothing: the excess is less than one step.
-    pub(super) fn nudge(&mut self, norm: Norm, eps: f64) {
-        // The share of one feature in the sum that is bounded.
-        let share = |d: f64| if norm == Norm::L2 { d * d } else { d.abs() };
+    ///
+    /// `moved` is the norm of `x - x0`, `share` what one feature has in the sum that it is made of.
+    pub(super) fn nudge(
+        &mut self,
+        eps: f64,
+        moved: impl Fn(&Self) -> f64,
+        share: impl Fn(f64) -> f64,
+    ) {
         let aim = eps * (1.0 - SLACK);
         // One sweep undoes all rounding; the rest is for sums whose own error is larger than the slack.
         for _ in 0..16 {
-            let size = self.moved(norm);
+            let size = moved(self);
             if size <= eps {
                 return;
             }
@@ -158,10 +137,22 @@ impl<'a> Point<'a> {
                 *x = nearer;
             }
         }
-        if self.moved(norm) > eps {
+        if moved(self) > eps {
             self.reset();
         }
     }
+}
+
+/// What a NaN counts for where it is left out.
+#[inline]
+pub(super) fn finite(d: f64) -> f64 {
+    if d.is_nan() { 0.0 } else { d }
+}
+
+/// What a clip to the box leaves of a pull.
+#[inline]
+pub(super) fn up_to(pull: f64, room: f64) -> f64 {
+    if pull < room { pull } else { room }
 }
 
 /// `f(x - x0)` summed in eight fixed lanes.
@@ -193,6 +184,14 @@ fn pull_and_room(x: f32, x0: f32, lower: f32, upper: f32) -> (f64, f64) {
     };
     let pull = if d.abs() > FAR { FAR } else { d.abs() };
     (if pull.is_nan() { 0.0 } else { pull }, room)
+}
+
+/// How far `x` can go the way of `g`.
+#[inline]
+pub(super) fn room(x: f32, g: f32, lower: f32, upper: f32) -> f64 {
+    let (x, lower, upper) = (f64::from(x), f64::from(lower), f64::from(upper));
+    let room = if g > 0.0 { upper - x } else { x - lower };
+    room.max(0.0)
 }
 
 /// `f32::clamp` that never panics: NaN stays NaN, and where the bounds disagree the upper one wins.

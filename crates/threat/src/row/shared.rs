@@ -18,6 +18,7 @@ use std::fmt;
 
 use proofmark_domain::Norm;
 
+use super::ball;
 use super::crossing::crossing;
 use super::multiplier::Multiplier;
 use super::point::Point;
@@ -108,7 +109,7 @@ pub fn project_shared(parts: &mut [Part<'_>], q: f64) -> Result<(), SharedError>
             });
         }
     }
-    if gauge(&open, q, |s| s.point.clipped(s.norm)) <= 1.0 {
+    if gauge(&open, q, |s| ball(s.norm).clipped(&s.point)) <= 1.0 {
         for s in &mut open {
             s.point.clip();
         }
@@ -126,7 +127,7 @@ pub fn project_shared(parts: &mut [Part<'_>], q: f64) -> Result<(), SharedError>
         for (s, share) in open.iter_mut().zip(&shares) {
             s.project(share * s.eps * (1.0 - slack));
         }
-        if slack >= 1.0 || gauge(&open, q, |s| s.point.moved(s.norm)) <= 1.0 {
+        if slack >= 1.0 || gauge(&open, q, |s| ball(s.norm).moved(&s.point)) <= 1.0 {
             return Ok(());
         }
         slack = (slack * 8.0_f64).clamp(1e-12, 1.0);
@@ -157,7 +158,7 @@ fn shares(open: &[Share<'_>], q: f64) -> Vec<f64> {
         .iter()
         .map(|s| Offer {
             eps: s.eps,
-            wanted: (s.point.clipped(s.norm) / s.eps).min(1.0),
+            wanted: (ball(s.norm).clipped(&s.point) / s.eps).min(1.0),
             theta: Multiplier::new(s.norm, &s.point),
         })
         .collect();

@@ -59,15 +59,12 @@ impl<M: GradientModel + ?Sized> Stepper<M> for Halving {
     ) -> Result<(), EngineError> {
         let gradient = oracle.gradient(rows, &state.x, &Margin)?.gradient;
         // Rows may be at different steps: the schedule is per row.
-        let size = rows
+        let size: Vec<f32> = rows
             .steps()
             .iter()
             .map(|k| 0.5_f32.powi((4 * *k as i32) / self.steps as i32))
             .collect();
-        let step = Step {
-            size,
-            spread: vec![0.0; rows.len()],
-        };
+        let step = Step::new(rows.region().column(&size));
         state.x = rows.region().advance(&state.x, &gradient, &step);
         Ok(())
     }

@@ -19,6 +19,7 @@ pub const ALL: &[Entry] = &[
     gradient::pgd::ENTRY,
     gradient::mi_fgsm::ENTRY,
     gradient::adam_pgd::ENTRY,
+    gradient::fmn::ENTRY,
     baseline::uniform_noise::ENTRY,
     baseline::gaussian_noise::ENTRY,
     baseline::salt_and_pepper::ENTRY,

@@ -390,3 +390,33 @@ fn pgd_finds_what_rounded_scores_hide_from_their_gradients() {
     // Without the tries that wander 281 of 299.
     assert!(found + 1 >= reachable, "{found} of {reachable}");
 }
+
+#[test]
+fn fmn_stops_within_a_hundredth_of_the_exact_distance() {
+    for (seed, classes) in [(1, 2), (2, 3), (3, 10)] {
+        for norm in [Norm::Linf, Norm::L2, Norm::L1] {
+            let mut case = Case::new(&[20], classes, 40, seed);
+            // The budget is the exact distance: a gauge of 1 is the optimum.
+            let threat = case.at(norm, 1.0);
+            let gauges = |case: &Case| -> Vec<f64> {
+                let outcomes = case.attack("fmn", "", &threat);
+                let points = outcomes.rows.iter().map(|o| o.point.as_ref());
+                points
+                    .map(|p| p.expect("some change succeeds").gauge)
+                    .collect()
+            };
+            let free = gauges(&case);
+            // Scores are of `f32`: the nearer the boundary, the more of a distance is rounding.
+            assert!(free.iter().all(|g| *g >= 1.0 - 1e-4), "{norm} {free:?}");
+            // Which class is nearest is not FMN's to know: it descends to one near by.
+            let near = free.iter().filter(|g| **g <= 1.01).count();
+            assert!(near >= 20, "{norm}, {classes} classes: {near} of 40");
+            case.samples.targets = Some(case.exact(norm).iter().map(|(_, c)| *c).collect());
+            let told = gauges(&case);
+            assert!(
+                told.iter().all(|g| *g <= 1.01),
+                "{norm}, {classes} classes: {told:?}"
+            );
+        }
+    }
+}

@@ -229,6 +229,48 @@ impl Region {
         })
     }
 
+    /// `direction` with zeros where the box leaves `x` no way to follow it.
+    #[must_use]
+    pub fn ahead(&self, x: &Batch, direction: &Batch) -> Batch {
+        let mut parts = self.parts.iter();
+        x.zip(direction, |x, d| {
+            let p = parts.next().expect("one part per modality");
+            let up = d
+                .clone()
+                .greater_scalar(0.0)
+                .bool_and(x.clone().lower(p.upper.clone()));
+            let down = d
+                .clone()
+                .lower_scalar(0.0)
+                .bool_and(x.greater(p.lower.clone()));
+            d * up.bool_or(down).float()
+        })
+    }
+
+    /// The largest `<g, d>` over all `d` within the budgets (bounds apart), `[rows]`: the dual of the gauge, by which a
+    /// linear function rises at most for one unit of gauge.
+    pub fn dual(&self, g: &Batch) -> Tensor<1> {
+        let each = self
+            .parts
+            .iter()
+            .zip(g.blocks())
+            .map(|(p, g)| ball(p.norm).dual(g.clone()).squeeze_dim::<1>(1) * p.eps_f32.clone());
+        match self.coupling {
+            Coupling::Shared { q } if q > 1.0 => {
+                // Of a q-norm of shares, the dual is the norm of the conjugate exponent.
+                let conjugate = q / (q - 1.0);
+                each.map(|s| s.powf_scalar(conjugate))
+                    .reduce(|a, b| a + b)
+                    .expect("at least one modality")
+                    .powf_scalar(1.0 / conjugate)
+            }
+            Coupling::Shared { .. } => each
+                .reduce(Tensor::max_pair)
+                .expect("at least one modality"),
+            Coupling::Independent => each.reduce(|a, b| a + b).expect("at least one modality"),
+        }
+    }
+
     /// The region's rows at `owners` (which may repeat), for queries that are not one per row.
     #[must_use]
     pub fn at(&self, owners: &[usize]) -> Self {
@@ -523,15 +565,14 @@ impl Part {
             ),
             None => x,
         };
-        let [lower, upper] = match (radius, &self.interval) {
-            (None, Some(interval)) => interval.clone(),
-            _ => {
-                let by = radius.map_or_else(|| self.eps_f32.clone().unsqueeze_dim::<2>(1), units);
-                [
-                    (self.x0.clone() - by.clone()).max_pair(self.lower.clone()),
-                    (self.x0.clone() + by).min_pair(self.upper.clone()),
-                ]
-            }
+        let [lower, upper] = if let (None, Some(interval)) = (radius, &self.interval) {
+            interval.clone()
+        } else {
+            let by = radius.map_or_else(|| self.eps_f32.clone().unsqueeze_dim::<2>(1), units);
+            [
+                (self.x0.clone() - by.clone()).max_pair(self.lower.clone()),
+                (self.x0.clone() + by).min_pair(self.upper.clone()),
+            ]
         };
         x.max_pair(lower).min_pair(upper)
     }

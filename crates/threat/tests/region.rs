@@ -145,6 +145,82 @@ fn steps_stay_inside(threat: &Threat, seed: u64, size: f32) {
     }
 }
 
+/// Balls of other radii, one per row, with one modality on the device and one on the host.
+#[test]
+fn rows_are_projected_on_balls_of_their_own() {
+    let modalities = modalities();
+    let x0 = values(&modalities, 3);
+    let samples: Vec<usize> = (0..ROWS).collect();
+    let device = Device::flex();
+    for norms in [[Norm::Linf, Norm::L2], [Norm::L1, Norm::Linf]] {
+        let threat = threat(norms, Coupling::Independent, true, 0.2);
+        let region = Region::new(&threat, &modalities, &x0, &samples, &device);
+        let far = Batch::from_host(modalities.clone(), values(&modalities, 4), &device).unwrap();
+        let far = far.map(|b| b * 3.0 - 1.0);
+        let radii = [0.5, 2.0, 1.0, 0.25, 0.125];
+        let near = region.project_within(&far, &region.column(&radii));
+        let gauges = host(&region.gauge(&near));
+        let inside = host(&region.inside(&near).float());
+        for (r, radius) in radii.iter().enumerate() {
+            // Rounding the ends to `f32` may add a last bit; the third row may not move at all.
+            assert!(
+                gauges[r] <= radius * (1.0 + 1e-5),
+                "{norms:?} {r}: {}",
+                gauges[r]
+            );
+            assert_eq!(inside[r], 1.0, "{norms:?} {r}");
+        }
+        // The point is far outside, so every ball is reached (row 2 is frozen, row 3 and 4 have room to spare).
+        assert!(gauges[0] > 0.49 && gauges[3] > 0.1, "{norms:?} {gauges:?}");
+        assert_eq!(
+            region
+                .project_within(&far, &region.column(&[1.0; ROWS]))
+                .to_host()[usize::from(norms[0] == Norm::Linf)],
+            region.project(&far).to_host()[usize::from(norms[0] == Norm::Linf)],
+            "on the host a radius of 1 is the budget, bit for bit"
+        );
+        let boxed = region.clip(&far).to_host();
+        for (m, modality) in modalities.iter().enumerate() {
+            for (i, v) in boxed[m].iter().enumerate() {
+                let f = i % modality.features();
+                let frozen = i / modality.features() == 2 || (m == 0 && [1, 4].contains(&f));
+                let (lo, hi) = (modality.bounds.low(f), modality.bounds.high(f));
+                assert!(
+                    if frozen {
+                        *v == x0[m][i]
+                    } else {
+                        (lo..=hi).contains(v)
+                    },
+                    "{m} {i}"
+                );
+            }
+        }
+    }
+}
+
+/// What was fetched to the host for some rows is not taken for others.
+#[test]
+fn rows_that_are_left_are_projected_around_their_own_origins() {
+    let modalities = modalities();
+    let x0 = values(&modalities, 5);
+    let samples: Vec<usize> = (0..ROWS).collect();
+    let device = Device::flex();
+    let threat = threat([Norm::L2, Norm::L1], Coupling::Independent, false, 0.3);
+    let mut region = Region::new(&threat, &modalities, &x0, &samples, &device);
+    let far = Batch::from_host(modalities.clone(), values(&modalities, 6), &device).unwrap();
+    let all = region.project(&far).to_host();
+    let keep = [1, 0];
+    select(&mut region, &keep);
+    let at = proofmark_threat::index(&keep, &device);
+    let kept = region.project(&far.select(&at)).to_host();
+    for (m, modality) in modalities.iter().enumerate() {
+        let f = modality.features();
+        for (k, r) in keep.iter().enumerate() {
+            assert_eq!(kept[m][k * f..(k + 1) * f], all[m][r * f..(r + 1) * f]);
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 

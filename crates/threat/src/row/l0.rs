@@ -32,6 +32,13 @@ impl Ball for L0 {
         d.not_equal_scalar(0.0).float().sum_dim(1)
     }
 
+    /// Infinite where there is any slope: one feature may go anywhere.
+    fn dual(&self, g: Tensor<2>) -> Tensor<2> {
+        let most = g.abs().max_dim(1);
+        let any = most.clone().greater_scalar(0.0);
+        most.mask_fill(any, f32::INFINITY)
+    }
+
     fn project(&self, point: &mut Point<'_>, radius: f64) {
         let mut gains: Vec<(f64, usize)> = point
             .features()

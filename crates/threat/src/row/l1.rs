@@ -41,6 +41,10 @@ impl Ball for L1 {
         d.abs().sum_dim(1)
     }
 
+    fn dual(&self, g: Tensor<2>) -> Tensor<2> {
+        g.abs().max_dim(1)
+    }
+
     fn project(&self, point: &mut Point<'_>, radius: f64) {
         if self.clipped(point) <= radius {
             point.clip();

@@ -42,6 +42,10 @@ impl Ball for L2 {
         d.square().sum_dim(1).sqrt()
     }
 
+    fn dual(&self, g: Tensor<2>) -> Tensor<2> {
+        g.square().sum_dim(1).sqrt()
+    }
+
     fn project(&self, point: &mut Point<'_>, radius: f64) {
         if self.clipped(point) <= radius {
             point.clip();
@@ -58,9 +62,10 @@ impl Ball for L2 {
         let mut mu = 0.0;
         loop {
             let (mut full, mut open) = (0.0, 0.0);
-            for i in 0..g.len() {
-                let slope = f64::from(g[i]).abs();
-                let room = room(point.x[i], g[i], point.lower[i], point.upper[i]);
+            let boxes = point.lower.iter().zip(point.upper);
+            for ((x, g), (lower, upper)) in point.x.iter().zip(g).zip(boxes) {
+                let slope = f64::from(*g).abs();
+                let room = room(*x, *g, *lower, *upper);
                 if mu * slope < room {
                     open += slope * slope;
                 } else {

@@ -37,6 +37,10 @@ impl Ball for Linf {
         d.abs().max_dim(1)
     }
 
+    fn dual(&self, g: Tensor<2>) -> Tensor<2> {
+        g.abs().sum_dim(1)
+    }
+
     fn project(&self, point: &mut Point<'_>, radius: f64) {
         let boxes = point.lower.iter().zip(point.upper);
         for ((x, &x0), (&lower, &upper)) in point.x.iter_mut().zip(point.x0).zip(boxes) {

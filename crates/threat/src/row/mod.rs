@@ -72,6 +72,9 @@ pub(crate) trait Ball: Sync {
     /// The norm of every row of `d` on its device, in `f32`, `[rows, 1]`.
     fn lengths(&self, d: Tensor<2>) -> Tensor<2>;
 
+    /// The largest `<g, d>` over the unit ball for every row of `g`: the dual norm, `[rows, 1]`.
+    fn dual(&self, g: Tensor<2>) -> Tensor<2>;
+
     /// Onto ball ∩ box, as [`project`] promises it; `radius` is above 0.
     fn project(&self, point: &mut Point<'_>, radius: f64);
 

@@ -104,6 +104,30 @@ mod readme {
         drop(result);
         Ok(())
     }
+
+    /// Stands for anybody's runtime.
+    pub(super) struct Session;
+
+    impl Session {
+        fn run(&self, _: &[f32], _: usize) -> Result<Vec<f32>, String> {
+            Err("none".into())
+        }
+    }
+
+    pub(super) fn runtime(
+        session: Session,
+        inputs: Vec<proofmark::domain::Modality>,
+        data: proofmark::Dataset,
+    ) -> Result<(), Box<dyn Error>> {
+        let signature = proofmark::Signature::new("mine", inputs, 10, &proofmark::device("cpu")?)?;
+        let model = proofmark::FromScores::new(signature, move |x, rows| session.run(&x[0], rows))?;
+        let result = proofmark::evaluate(&model, &data)
+            .linf(0.3)
+            .attacks(["uniform-noise"])
+            .run()?;
+        drop(result);
+        Ok(())
+    }
 }
 
 #[test]
@@ -116,7 +140,7 @@ fn the_code_of_the_readme_compiles() {
         .skip(1)
         .filter_map(|rest| rest.split("```").next())
         .collect();
-    assert_eq!(blocks.len(), 2);
+    assert_eq!(blocks.len(), 3);
     for block in blocks {
         let lines = block
             .lines()

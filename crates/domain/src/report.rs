@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{Kind, Norm, ReadFacts, SampleId, TrustFlag};
+use crate::{Kind, Needs, Norm, ReadFacts, SampleId, TrustCode, TrustFlag};
 
 /// The schema name every attack report carries.
 pub const REPORT_SCHEMA: &str = "proofmark/report/1";
@@ -81,6 +81,10 @@ pub struct Report {
     pub per_class: Vec<ClassSummary>,
     /// Reasons not to trust the figures.
     pub trust: Vec<TrustFlag>,
+    /// Trust codes that nothing was checked for, because the model does not give what they are about: their absence from
+    /// `trust` says nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trust_not_applicable: Vec<TrustCode>,
     /// Every sample; empty when they are in `samples_file`.
     pub samples: Vec<SampleRecord>,
     /// Name of the `.jsonl` beside the report that holds the samples (above 10,000 of them).
@@ -110,6 +114,21 @@ pub struct ModelFacts {
     /// Trust codes that follow from what the model is, before anything is measured; none if absent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stated: Vec<TrustFlag>,
+    /// The most it was asked for; gradients if absent.
+    #[serde(default = "gradients", skip_serializing_if = "gives_gradients")]
+    pub gives: Needs,
+}
+
+const fn gradients() -> Needs {
+    Needs::Gradients
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands fields over by reference"
+)]
+const fn gives_gradients(gives: &Needs) -> bool {
+    matches!(gives, Needs::Gradients)
 }
 
 /// What is known of the data.
@@ -450,7 +469,7 @@ pub enum Observation {
     NonFiniteGradient,
     /// The scores held NaN or had no finite maximum, or the decision was for a class that does not exist.
     NonFiniteScores,
-    /// The same input gave other scores the second time.
+    /// The same input gave other scores, or another decision, the second time.
     OutputChanged,
     /// The scores lie in `[0, 1]` and sum to 1.
     ProbabilityRow,

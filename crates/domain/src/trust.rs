@@ -2,6 +2,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::Needs;
+
 /// Why a robustness figure must not be trusted as it stands.
 ///
 /// A code can take a pass away, never a failure: a re-measured adversarial is proof whatever the gradients.
@@ -76,6 +78,27 @@ impl TrustCode {
             Self::UnboundedAttackFails => "unbounded-attack-fails",
             Self::SilentSuccess => "silent-success",
             Self::ApproximateGradients => "approximate-gradients",
+        }
+    }
+
+    /// What a model must give for it to be about anything.
+    pub const fn needs(self) -> Needs {
+        match self {
+            Self::CleanAtChance
+            | Self::EpsilonUnit
+            | Self::NonFiniteScores
+            | Self::RandomisedOutputs
+            | Self::LargerEpsilonFindsLess
+            | Self::SilentSuccess => Needs::Decisions,
+            // Scores that are probabilities or saturated only hurt those who follow gradients through them.
+            Self::ZeroGradients
+            | Self::NonFiniteGradients
+            | Self::ProbabilitiesAsLogits
+            | Self::SaturatedLogits
+            | Self::TrackedLogitsDiffer
+            | Self::BaselineBeatsGradient
+            | Self::UnboundedAttackFails
+            | Self::ApproximateGradients => Needs::Gradients,
         }
     }
 

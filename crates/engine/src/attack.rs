@@ -1,32 +1,10 @@
 use std::fmt::Debug;
 
-use proofmark_domain::{Norm, Role, StepRecord, ThreatRecord};
-use proofmark_model::{DecisionModel, GradientModel, ScoreModel};
+use proofmark_domain::{Needs, Norm, Role, StepRecord, ThreatRecord};
+use proofmark_model::Access;
 use serde_json::{Map, Value};
 
 use crate::{EngineError, Job, Outcomes};
-
-/// What an attack needs of a model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Needs {
-    /// Decisions only.
-    Decisions,
-    /// Scores.
-    Scores,
-    /// Gradients with respect to the input.
-    Gradients,
-}
-
-impl Needs {
-    /// The word for it in lists and messages.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Decisions => "decisions",
-            Self::Scores => "scores",
-            Self::Gradients => "gradients",
-        }
-    }
-}
 
 /// What is known of an attack before it runs.
 #[derive(Debug, Clone, Copy)]
@@ -45,58 +23,6 @@ pub struct Meta {
     pub norms: &'static [Norm],
     /// Where it comes from.
     pub reference: &'static str,
-}
-
-/// What a model gives, by the most it gives.
-#[derive(Clone, Copy)]
-pub enum Access<'a> {
-    /// Decisions only.
-    Decisions(&'a dyn DecisionModel),
-    /// Scores too.
-    Scores(&'a dyn ScoreModel),
-    /// Gradients too.
-    Gradients(&'a dyn GradientModel),
-}
-
-impl<'a> Access<'a> {
-    /// The model as one that decides.
-    pub fn decisions(self) -> &'a dyn DecisionModel {
-        match self {
-            Self::Decisions(m) => m,
-            Self::Scores(m) => m,
-            Self::Gradients(m) => m,
-        }
-    }
-
-    /// The model as one that scores, or an error naming the attack.
-    pub fn scores(self, attack: &str) -> Result<&'a dyn ScoreModel, EngineError> {
-        match self {
-            Self::Decisions(_) => Err(self.missing(attack, Needs::Scores)),
-            Self::Scores(m) => Ok(m),
-            Self::Gradients(m) => Ok(m),
-        }
-    }
-
-    /// The model as one that gives gradients, or an error naming the attack.
-    pub fn gradients(self, attack: &str) -> Result<&'a dyn GradientModel, EngineError> {
-        match self {
-            Self::Gradients(m) => Ok(m),
-            _ => Err(self.missing(attack, Needs::Gradients)),
-        }
-    }
-
-    fn missing(self, attack: &str, needs: Needs) -> EngineError {
-        let gives = match self {
-            Self::Decisions(_) => Needs::Decisions,
-            Self::Scores(_) => Needs::Scores,
-            Self::Gradients(_) => Needs::Gradients,
-        };
-        EngineError::Access {
-            attack: attack.to_owned(),
-            needs: needs.as_str(),
-            gives: gives.as_str(),
-        }
-    }
 }
 
 /// Resolved parameters by name, as a report writes them down.

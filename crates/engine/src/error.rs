@@ -21,16 +21,6 @@ pub enum EngineError {
         /// What it supports.
         supported: String,
     },
-    /// The model gives less than the attack needs.
-    #[error("attack `{attack}` needs {needs}; this model gives {gives}")]
-    Access {
-        /// The attack's id.
-        attack: String,
-        /// What it needs.
-        needs: &'static str,
-        /// What the model gives.
-        gives: &'static str,
-    },
     /// The criterion of the run is about scores, and the model only decides.
     #[error(
         "this run is judged on scores and the model gives decisions only; expected a model that gives scores"

@@ -150,6 +150,12 @@ impl Decision {
     }
 }
 
+/// Per point the class decided for; `None` where the answer decides nothing.
+pub(crate) fn classes(output: &Output, classes: usize) -> Vec<Option<usize>> {
+    let class = |d: Option<Decision>| d.map(|d| d.class());
+    decisions(output, classes).into_iter().map(class).collect()
+}
+
 /// Per point its decision; `None` where the answer decides nothing.
 fn decisions(output: &Output, classes: usize) -> Vec<Option<Decision>> {
     match output {

@@ -22,7 +22,7 @@ mod rows;
 mod stepper;
 mod whole;
 
-pub use attack::{Access, Attack, BuildError, Entry, Meta, Needs, Parameters};
+pub use attack::{Attack, BuildError, Entry, Meta, Parameters};
 pub use checkpoint::Checkpoint;
 pub use error::EngineError;
 pub use executor::{resume, run};
@@ -34,6 +34,10 @@ pub use observer::{Event, Observer, Silent};
 pub use oracle::Oracle;
 pub use outcome::{Outcome, Outcomes, Point};
 pub use preflight::{Clean, preflight};
+/// What an attack needs of a model.
+pub use proofmark_domain::Needs;
+/// The model an attack is handed.
+pub use proofmark_model::Access;
 /// Counter-based random numbers, keyed by sample: the only source of randomness in an attack.
 pub use proofmark_stats::random;
 pub use rows::Rows;

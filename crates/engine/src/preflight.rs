@@ -1,9 +1,9 @@
 use burn::tensor::Tensor;
 use proofmark_domain::Observation;
-use proofmark_model::{GradientModel, guarded_device};
+use proofmark_model::{Access, DecisionModel, Query, guarded_device};
 use proofmark_threat::{Batch, host};
 
-use crate::{Aim, EngineError, Focus, Job, Loss, Oracle, Rows, predict};
+use crate::{Aim, EngineError, Focus, Job, Loss, Oracle, Rows, judge, predict};
 
 /// Scores as the plain path and the gradient path give them may differ by this much, relative to their
 /// norm (the size `AutoAttack`'s randomness check uses).
@@ -17,67 +17,113 @@ const SATURATED: f32 = 87.3;
 pub struct Clean {
     /// Its place in the samples.
     pub row: usize,
-    /// Its scores.
-    pub scores: Vec<f32>,
+    /// Its scores; none where the model only decides.
+    pub scores: Option<Vec<f32>>,
     /// The class that wins; `None` if none does ([`predict`]).
     pub pred: Option<usize>,
     /// What was seen that trust rules count, sorted.
     pub observed: Vec<Observation>,
 }
 
-/// Asks the model about every clean sample of the job: twice plainly and once on the gradient path.
+/// Asks the model about every clean sample of the job: twice plainly and, if it gives gradients, once on their path.
 ///
-/// Three sample-forwards and one backward per sample buy the clean predictions and five trust checks. Rows not reached
-/// before `job.stop` are left out.
-pub fn preflight<M: GradientModel + ?Sized>(
-    model: &M,
+/// Three sample-forwards and one backward per sample buy the clean predictions and five trust checks; of a model that only
+/// decides, nothing is observed but whether its decision changes or is for no class. Rows not reached before `job.stop` are
+/// left out.
+pub fn preflight<'a>(
+    model: impl Into<Access<'a>>,
     job: &Job<'_>,
 ) -> Result<Vec<Clean>, EngineError> {
-    guarded_device(|| measure(model, job))
+    let access = model.into();
+    guarded_device(|| measure(access, job))
 }
 
-fn measure<M: GradientModel + ?Sized>(model: &M, job: &Job<'_>) -> Result<Vec<Clean>, EngineError> {
+fn measure(access: Access<'_>, job: &Job<'_>) -> Result<Vec<Clean>, EngineError> {
+    match access {
+        Access::Decisions(model) => each_chunk(model, job, |oracle, rows, query| {
+            let classes = oracle.signature().classes;
+            let first = oracle.decide(rows, query)?;
+            let second = oracle.decide(rows, query)?;
+            Ok(Answers::Decisions(
+                [first, second].map(|o| judge::classes(&o, classes)),
+            ))
+        }),
+        Access::Scores(model) => each_chunk(model, job, |oracle, rows, query| {
+            let first = oracle.scores(rows, query)?;
+            let second = oracle.scores(rows, query)?;
+            Ok(Answers::Scores([first, second].map(|t| host(&t)), None))
+        }),
+        Access::Gradients(model) => each_chunk(model, job, |oracle, rows, query| {
+            let first = oracle.scores(rows, query)?;
+            let second = oracle.scores(rows, query)?;
+            let tracked = oracle.gradient(rows, &query.x, &SumOfScores)?.scores;
+            let [first, second, tracked] = [first, second, tracked].map(|t| host(&t));
+            Ok(Answers::Scores([first, second], Some(tracked)))
+        }),
+    }
+}
+
+/// What the model says to some rows.
+enum Answers {
+    /// Twice, per row the class it decides for.
+    Decisions([Vec<Option<usize>>; 2]),
+    /// Twice on the plain path and, where there is one, once on that of gradients, `[rows * classes]` each.
+    Scores([Vec<f32>; 2], Option<Vec<f32>>),
+}
+
+impl Answers {
+    /// What is seen on the `i`th of these rows, which is `row` of the samples.
+    fn clean(&self, i: usize, row: usize, classes: usize) -> Clean {
+        match self {
+            Self::Decisions([first, second]) => decided(row, first[i], second[i]),
+            Self::Scores([first, second], tracked) => {
+                let at = i * classes..(i + 1) * classes;
+                let tracked = tracked.as_ref().map(|t| &t[at.clone()]);
+                observe(row, &first[at.clone()], &second[at], tracked)
+            }
+        }
+    }
+}
+
+fn each_chunk<M: DecisionModel + ?Sized>(
+    model: &M,
+    job: &Job<'_>,
+    ask: impl Fn(&mut Oracle<'_, M>, &mut Rows, &Query) -> Result<Answers, EngineError>,
+) -> Result<Vec<Clean>, EngineError> {
     job.check()?;
     let mut oracle = Oracle::new(model, job, Aim::Within);
     let device = oracle.device().clone();
+    let classes = oracle.signature().classes;
     let mut all = Vec::with_capacity(job.rows.len());
     let at_once = job.batch.max(job.tile.unwrap_or(1));
     for chunk in job.rows.chunks(at_once) {
         if (job.stop)() {
             break;
         }
-        let three = ask(&mut oracle, job, chunk, &device)?;
-        let classes = model.signature().classes;
-        let [first, second, tracked] = three.map(|t| host(&t));
-        for (i, row) in chunk.iter().enumerate() {
-            let at = i * classes..(i + 1) * classes;
-            all.push(observe(
-                *row,
-                &first[at.clone()],
-                &second[at.clone()],
-                &tracked[at],
-            ));
-        }
+        let mut rows = Rows::new(job, chunk, 0, 0, &device)?;
+        let query = Query::one_per_row(rows.region().x0(), rows.keys());
+        let answers = ask(&mut oracle, &mut rows, &query)?;
+        all.extend((0..chunk.len()).map(|i| answers.clean(i, chunk[i], classes)));
     }
     Ok(all)
 }
 
-fn ask<M: GradientModel + ?Sized>(
-    oracle: &mut Oracle<'_, M>,
-    job: &Job<'_>,
-    chunk: &[usize],
-    device: &burn::tensor::Device,
-) -> Result<[Tensor<2>; 3], EngineError> {
-    let mut rows = Rows::new(job, chunk, 0, 0, device)?;
-    let x = rows.region().x0();
-    let query = proofmark_model::Query::one_per_row(x.clone(), rows.keys());
-    let first = oracle.scores(&mut rows, &query)?;
-    let second = oracle.scores(&mut rows, &query)?;
-    let tracked = oracle.gradient(&mut rows, &x, &SumOfScores)?.scores;
-    Ok([first, second, tracked])
+fn decided(row: usize, first: Option<usize>, second: Option<usize>) -> Clean {
+    let mut observed = Vec::new();
+    if first.is_none() {
+        observed.push(Observation::NonFiniteScores);
+    } else if first != second {
+        observed.push(Observation::OutputChanged);
+    }
+    Clean {
+        row,
+        scores: None,
+        pred: first,
+        observed,
+    }
 }
 
-fn observe(row: usize, first: &[f32], second: &[f32], tracked: &[f32]) -> Clean {
+fn observe(row: usize, first: &[f32], second: &[f32], tracked: Option<&[f32]>) -> Clean {
     let mut observed = Vec::new();
     let pred = predict(first);
     let sum: f32 = first.iter().sum();
@@ -96,14 +142,14 @@ fn observe(row: usize, first: &[f32], second: &[f32], tracked: &[f32]) -> Clean 
         if sorted[0] - sorted[1] > SATURATED {
             observed.push(Observation::SaturatedLogits);
         }
-        if differ(first, tracked) {
+        if tracked.is_some_and(|t| differ(first, t)) {
             observed.push(Observation::TrackedMismatch);
         }
     }
     observed.sort_unstable();
     Clean {
         row,
-        scores: first.to_vec(),
+        scores: Some(first.to_vec()),
         pred,
         observed,
     }

@@ -11,8 +11,8 @@ use proofmark_engine::{
     Samples, Silent, Stepper, preflight, resume, run,
 };
 use proofmark_model::{
-    BurnModel, DecisionModel, GradientModel, ModelError, Network, Output, Query, ScoreModel,
-    Signature,
+    Access, BurnModel, DecisionModel, GradientModel, ModelError, Network, Output, Query,
+    ScoreModel, Signature,
 };
 use proofmark_stats::random::{Purpose, Stream};
 use proofmark_testkit::linear::Linear;
@@ -341,6 +341,10 @@ struct LabelsOnly(BurnModel);
 impl DecisionModel for LabelsOnly {
     fn signature(&self) -> &Signature {
         DecisionModel::signature(&self.0)
+    }
+
+    fn access(&self) -> Access<'_> {
+        Access::Decisions(self)
     }
 
     fn decide(&self, query: &Query) -> Result<Output, ModelError> {

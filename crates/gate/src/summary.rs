@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proofmark_domain::{
     AttackSummary, ClassSummary, CleanSummary, CurvePoint, DataFacts, ModelFacts, Norm, QueryCount,
     REPORT_SCHEMA, Report, Role, RunMeta, RunOutcome, RunStatus, SampleRecord, Shard, ToolFacts,
-    TrustFlag, WorstCase,
+    TrustCode, TrustFlag, WorstCase,
 };
 use serde_json::{Map, Value};
 
@@ -76,7 +76,8 @@ pub(crate) fn apart(report: Report) -> (ReportHead, Vec<RunMeta>, Vec<SampleReco
 /// # use proofmark_gate::{ReportHead, summarise};
 /// # let head = ReportHead {
 /// #     tool: ToolFacts { name: "proofmark".into(), version: "0".into() }, config: Default::default(),
-/// #     model: ModelFacts { name: "m".into(), sha256: "00".into(), origin: None, classes: 2, stated: vec![] },
+/// #     model: ModelFacts { name: "m".into(), sha256: "00".into(), origin: None, classes: 2, stated: vec![],
+/// #         gives: Needs::Gradients },
 /// #     data: DataFacts { name: "d".into(), sha256: "00".into(), total: 1, planned: 1,
 /// #         bounds: Default::default(), reading: None,
 /// #         read_as: Default::default() },
@@ -118,6 +119,10 @@ pub fn summarise(head: ReportHead, runs: Vec<RunMeta>, mut samples: Vec<SampleRe
         curve: curve(&runs, &samples),
         per_class: per_class(&runs, &samples, head.model.classes),
         trust: trust::flags(&runs, &samples, &head.model, &head.data, &trust::Scope::All),
+        trust_not_applicable: TrustCode::ALL
+            .into_iter()
+            .filter(|code| code.needs() > head.model.gives)
+            .collect(),
         attacks: runs
             .into_iter()
             .zip(own)

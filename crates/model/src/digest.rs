@@ -7,7 +7,7 @@ use proofmark_stats::random::{Purpose, Stream, StreamKey};
 use proofmark_threat::{Batch, host};
 use sha2::{Digest, Sha256};
 
-use crate::{ModelError, Query, ScoreModel, guarded_device};
+use crate::{Access, DecisionModel, ModelError, Output, Query, guarded_device};
 
 /// Hex sha256 over a module's parameters: path, shape, dtype and bytes of each, in visiting order, plus its
 /// input and output description.
@@ -21,16 +21,20 @@ pub fn digest_module(module: &impl Module, modalities: &[Modality], classes: usi
     hex(&hasher.hash.finalize())
 }
 
-/// Hex sha256 over what a model answers to eight fixed pseudo-random inputs inside its bounds, for models
-/// whose weights cannot be seen. Two models that differ only elsewhere share it; a changed answer changes it.
-pub fn digest_behaviour(model: &impl ScoreModel) -> Result<String, ModelError> {
-    const PROBES: usize = 8;
+/// Hex sha256 over what a model answers to eight fixed pseudo-random inputs inside its bounds (64 where it only decides,
+/// which says less), for models whose weights cannot be seen. Two models that differ only elsewhere share it; a changed
+/// answer changes it.
+pub fn digest_behaviour(model: &impl DecisionModel) -> Result<String, ModelError> {
+    let probes: usize = match model.access() {
+        Access::Decisions(_) => 64,
+        Access::Scores(_) | Access::Gradients(_) => 8,
+    };
     let signature = model.signature();
     let values = signature
         .modalities
         .iter()
         .map(|m| {
-            (0..PROBES as u64)
+            (0..probes as u64)
                 .flat_map(|row| {
                     let mut stream = Stream::new(&StreamKey::new(Seed(0), row, Purpose::Data));
                     (0..m.features())
@@ -44,12 +48,19 @@ pub fn digest_behaviour(model: &impl ScoreModel) -> Result<String, ModelError> {
         })
         .collect();
     let x = Batch::from_host(signature.modalities.clone(), values, &signature.device)?;
-    let keys: Vec<u64> = (0..PROBES as u64).collect();
-    let scores = model.scores(&Query::one_per_row(x, &keys))?;
+    let keys: Vec<u64> = (0..probes as u64).collect();
+    let answers = model.decide(&Query::one_per_row(x, &keys))?;
     let mut hash = Sha256::new();
     describe(&mut hash, &signature.modalities, signature.classes);
-    for score in guarded_device(|| Ok::<_, ModelError>(host(&scores)))? {
-        hash.update(score.to_le_bytes());
+    let answers = guarded_device(|| {
+        Ok::<_, ModelError>(match answers {
+            Output::Scores(scores) => host(&scores),
+            // Class numbers are small: exact in f32.
+            Output::Labels(labels) => host(&labels.float()),
+        })
+    })?;
+    for answer in answers {
+        hash.update(answer.to_le_bytes());
     }
     Ok(hex(&hash.finalize()))
 }

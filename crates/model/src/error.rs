@@ -1,3 +1,4 @@
+use proofmark_domain::Needs;
 use proofmark_threat::BatchError;
 
 /// What can go wrong between a question and a model's answer.
@@ -10,6 +11,26 @@ pub enum ModelError {
         model: String,
         /// The panic's message.
         message: String,
+    },
+    /// The model said that it failed, or its answer is no answer to what it was asked.
+    #[error("model `{model}` failed: {problem}")]
+    Failed {
+        /// The model's name.
+        model: String,
+        /// What it said, or what was expected of it.
+        problem: String,
+    },
+    /// The model gives less than an attack needs.
+    #[error("attack `{attack}` needs {needs}; model `{model}` gives {gives}")]
+    Access {
+        /// The attack's id.
+        attack: String,
+        /// What it needs.
+        needs: Needs,
+        /// The model's name.
+        model: String,
+        /// What the model gives.
+        gives: Needs,
     },
     /// Device work outside the model failed: values could not be read back, memory ran out, the device was lost.
     #[error(

@@ -1,13 +1,12 @@
 //! The adapter from a Burn module, or a closure, to a model that can be attacked.
 
 use std::fmt;
-use std::sync::Arc;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use proofmark_domain::{Bounds, Kind, Modality};
 
-use crate::access::{DecisionModel, Features, Numbers, Signature};
+use crate::access::{DecisionModel, Features, Signature};
 use crate::{ModelError, Network, Query, boundary, digest};
 
 type Forward = dyn Fn(&[Tensor<2>]) -> Tensor<2> + Send + Sync;
@@ -121,7 +120,8 @@ impl BurnModel {
         })?;
         let parameters = module.num_params();
         let forward: Box<Forward> = Box::new(move |x| forward(&module, x));
-        let mut model = Self::checked("burn-module", modalities, classes, device, sha256, forward)?;
+        let mut model =
+            Self::checked("burn-module", modalities, classes, &device, sha256, forward)?;
         model.signature.parameters = Some(parameters);
         Ok(model)
     }
@@ -134,7 +134,6 @@ impl BurnModel {
         device: &Device,
         forward: impl Fn(&[Tensor<2>]) -> Tensor<2> + Send + Sync + 'static,
     ) -> Result<Self, ModelError> {
-        let device = device.clone().without_autodiff();
         let mut model = Self::checked(
             "closure",
             modalities,
@@ -170,48 +169,12 @@ impl BurnModel {
         name: &str,
         modalities: Vec<Modality>,
         classes: usize,
-        device: Device,
+        device: &Device,
         sha256: String,
         forward: Box<Forward>,
     ) -> Result<Self, ModelError> {
-        let modalities: Arc<[Modality]> = modalities.into();
-        let problem = if classes < 2 {
-            Some(format!("{classes} classes; expected at least 2"))
-        } else if modalities.is_empty() {
-            Some("no inputs; expected at least one".to_owned())
-        } else {
-            modalities.iter().find_map(|m| {
-                if m.features() == 0 {
-                    return Some(format!(
-                        "input `{}` of shape {:?} has no features",
-                        m.name, m.shape
-                    ));
-                }
-                m.bounds.features().filter(|f| *f != m.features()).map(|f| {
-                    format!(
-                        "input `{}` has {} features but bounds for {f}",
-                        m.name,
-                        m.features()
-                    )
-                })
-            })
-        };
-        if let Some(problem) = problem {
-            return Err(ModelError::Signature {
-                model: name.to_owned(),
-                problem,
-            });
-        }
-        let signature = Signature {
-            name: name.to_owned(),
-            numbers: vec![Numbers::Real; modalities.len()],
-            modalities,
-            classes,
-            sha256,
-            parameters: None,
-            device,
-            stated: Vec::new(),
-        };
+        let mut signature = Signature::new(name, modalities, classes, device)?;
+        signature.sha256 = sha256;
         Ok(Self {
             signature,
             forward,

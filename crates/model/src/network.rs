@@ -2,7 +2,7 @@ use burn::tensor::Tensor;
 use proofmark_threat::Batch;
 
 use crate::access::{
-    DecisionModel, Gradient, GradientModel, Objective, Output, ScoreModel, Signature,
+    Access, DecisionModel, Gradient, GradientModel, Objective, Output, ScoreModel, Signature,
 };
 use crate::{ModelError, Query, boundary};
 
@@ -70,6 +70,10 @@ fn checked_forward(network: &impl Network, query: &Query) -> Result<Tensor<2>, M
 impl<N: Network> DecisionModel for N {
     fn signature(&self) -> &Signature {
         Network::signature(self)
+    }
+
+    fn access(&self) -> Access<'_> {
+        Access::Gradients(self)
     }
 
     fn decide(&self, query: &Query) -> Result<Output, ModelError> {

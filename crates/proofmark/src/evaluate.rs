@@ -6,13 +6,15 @@ use proofmark_data::Dataset;
 use proofmark_domain::{Epsilon, Norm, Report, Seed, Verdict};
 use proofmark_engine::Attack;
 use proofmark_gate::{Metric, assess};
-use proofmark_model::GradientModel;
+use proofmark_model::{Access, DecisionModel};
 use serde_json::{Map, Value};
 
 use crate::{OpenModel, RunError, RunPlan, Settings, ThreatPlan};
 
-/// Begins an evaluation of `model` on `data`. A model is a `&BurnModel` or any other `&impl GradientModel`, a
-/// `&dyn GradientModel`, or what [`ModelSource::open`](crate::ModelSource::open) returns.
+/// Begins an evaluation of `model` on `data`. A model is a reference to a [`BurnModel`](crate::BurnModel), to
+/// [`FromScores`](crate::FromScores) or [`FromDecisions`](crate::FromDecisions), or to anything else that decides, what
+/// [`ModelSource::open`](crate::ModelSource::open) returns, or an [`Access`]. Attacks that need more than the model gives are
+/// refused before it is asked anything.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -49,19 +51,19 @@ pub fn evaluate<'a>(model: impl Into<Subject<'a>>, data: &'a Dataset) -> Evaluat
 /// The model of an evaluation; made from a reference to one.
 #[derive(Clone)]
 pub struct Subject<'a> {
-    model: &'a dyn GradientModel,
+    model: Access<'a>,
     /// What happens between data units and the model, for the report.
     preprocessing: Map<String, Value>,
 }
 
-impl<'a, M: GradientModel> From<&'a M> for Subject<'a> {
+impl<'a, M: DecisionModel + ?Sized> From<&'a M> for Subject<'a> {
     fn from(model: &'a M) -> Self {
-        Self::from(model as &dyn GradientModel)
+        Self::from(model.access())
     }
 }
 
-impl<'a> From<&'a dyn GradientModel> for Subject<'a> {
-    fn from(model: &'a dyn GradientModel) -> Self {
+impl<'a> From<Access<'a>> for Subject<'a> {
+    fn from(model: Access<'a>) -> Self {
         Self {
             model,
             preprocessing: Map::new(),
@@ -72,8 +74,8 @@ impl<'a> From<&'a dyn GradientModel> for Subject<'a> {
 impl<'a> From<&'a OpenModel> for Subject<'a> {
     fn from(open: &'a OpenModel) -> Self {
         Self {
-            model: open.model.as_ref(),
             preprocessing: open.preprocessing.clone(),
+            ..Self::from(&*open.model)
         }
     }
 }

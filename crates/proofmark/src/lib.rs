@@ -13,7 +13,8 @@
 //! ```
 //!
 //! Your own Burn module becomes a model through [`BurnModel`], an ONNX file through [`ModelSource`] or
-//! [`onnx::OnnxModel`]; [`RunPlan`] is the same run with every setting
+//! [`onnx::OnnxModel`], a closure over arrays that calls any other runtime through [`FromScores`] or [`FromDecisions`];
+//! [`RunPlan`] is the same run with every setting
 //! open; [`Gate`] carries out a policy.
 
 mod device;
@@ -48,7 +49,7 @@ pub use proofmark_domain as domain;
 pub use proofmark_engine as engine;
 pub use proofmark_gate as policy;
 pub use proofmark_model as models;
-pub use proofmark_model::BurnModel;
+pub use proofmark_model::{Access, BurnModel, FromDecisions, FromScores, Signature};
 pub use proofmark_onnx as onnx;
 pub use proofmark_threat as threats;
 pub use run::{Labels, Measurement, Progress, RunPlan, Settings};

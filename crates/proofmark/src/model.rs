@@ -8,7 +8,7 @@ use burn::tensor::{Device, Tensor};
 use proofmark_data::Dataset;
 use proofmark_domain::{Bounds, Kind, Modality, OutputKind};
 use proofmark_model::{
-    BurnModel, GradientModel, ModelError, Network, Numbers, Query, Signature, wrap::Normalise,
+    BurnModel, Features, ModelError, Network, Numbers, Query, Signature, WhiteBox, wrap::Normalise,
 };
 use proofmark_onnx::{OnnxFile, OnnxModel, OnnxOptions};
 use proofmark_threat::{Batch, host};
@@ -110,8 +110,8 @@ impl Network for Identity {
 
 /// A model ready to be attacked.
 pub struct OpenModel {
-    /// The model, in data units.
-    pub model: Box<dyn GradientModel>,
+    /// The model, in data units, with everything it gives.
+    pub model: Box<dyn WhiteBox>,
     /// What happens between data units and the model, for the report.
     pub preprocessing: Map<String, Value>,
     /// How its file is read, as far as it was said, for the report.
@@ -191,7 +191,7 @@ impl ModelSource {
     /// A network behind the preprocessing.
     fn prepared(
         &self,
-        network: impl Network + 'static,
+        network: impl Network + Features + 'static,
         notes: Vec<String>,
     ) -> Result<OpenModel, RunError> {
         let p = &self.preprocess;

@@ -2,14 +2,13 @@
 
 use proofmark_data::Dataset;
 use proofmark_domain::{
-    DataFacts, Epsilon, ModelFacts, Norm, Reading, Report, Role, RunStatus, SampleRecord, Seed,
-    Shard, ThreatRecord, ToolFacts,
+    DataFacts, Epsilon, ModelFacts, Needs, Norm, Reading, Report, Role, RunStatus, SampleRecord,
+    Seed, Shard, ThreatRecord, ToolFacts,
 };
 use proofmark_engine::{
     Access, Attack, Clean, Goal, Job, Judge, Observer, Rule, Samples, preflight,
 };
 use proofmark_gate::{ReportHead, ResolvedPlan, difference};
-use proofmark_model::GradientModel;
 use proofmark_threat::Threat;
 use serde_json::{Map, Value, json};
 
@@ -71,8 +70,9 @@ impl Progress for proofmark_engine::Silent {
 
 /// One run, described.
 pub struct RunPlan<'a> {
-    /// The model.
-    pub model: &'a dyn GradientModel,
+    /// The model, and how much of it may be asked: `Access::Decisions(&model)` sees of any model what an attacker does who
+    /// is told decisions only.
+    pub model: Access<'a>,
     /// The samples of the whole run, all shards together.
     pub data: &'a Dataset,
     /// The attacks, in order.
@@ -116,13 +116,13 @@ pub struct Measurement {
 impl<'a> RunPlan<'a> {
     /// A plan with the usual settings, nobody watching and no clock.
     pub fn new(
-        model: &'a dyn GradientModel,
+        model: impl Into<Access<'a>>,
         data: &'a Dataset,
         attacks: &'a [Box<dyn Attack>],
         threats: Vec<ThreatPlan>,
     ) -> Self {
         Self {
-            model,
+            model: model.into(),
             data,
             attacks,
             threats,
@@ -151,6 +151,7 @@ impl<'a> RunPlan<'a> {
                 "attacks need at least one budget".into(),
             ));
         }
+        self.require_access()?;
         let signature = self.model.signature();
         for threat in &self.threats {
             threat.require_change(&signature.modalities, self.data)?;
@@ -219,7 +220,7 @@ impl<'a> RunPlan<'a> {
             let outcomes = if rows.is_empty() {
                 Vec::new()
             } else {
-                run.attack.run(Access::Gradients(self.model), &job)?.rows
+                run.attack.run(self.model, &job)?.rows
             };
             record.add(run, outcomes, (self.clock)() - started);
         }
@@ -229,6 +230,22 @@ impl<'a> RunPlan<'a> {
         let rounded = numbers::stated(signature, &threats);
         head.model.stated.extend(rounded);
         Ok(record.finish(head))
+    }
+
+    /// Refuses what the model does not give enough for, before it is asked anything.
+    fn require_access(&self) -> Result<(), RunError> {
+        for attack in self.attacks {
+            let meta = attack.meta();
+            self.model.require(meta.id, meta.needs)?;
+        }
+        if self.target == Some(Target::LeastLikely) && self.model.gives() < Needs::Scores {
+            return Err(RunError::Parameter(format!(
+                "target least-likely needs scores; model `{}` gives {}",
+                self.model.signature().name,
+                self.model.gives()
+            )));
+        }
+        Ok(())
     }
 
     /// The samples of this shard.
@@ -335,16 +352,18 @@ impl<'a> RunPlan<'a> {
             .map(|m| json!({ "name": m.name, "shape": m.shape }))
             .collect();
         let judge = self.settings.judge;
+        let mut model = json!({
+            "sha256": signature.sha256,
+            "classes": signature.classes,
+            "inputs": inputs,
+            "reading": self.reading,
+        });
+        // As in reports, absent where gradients are given.
+        if self.model.gives() != Needs::Gradients {
+            model["gives"] = json!(self.model.gives());
+        }
         let document = [
-            (
-                "model",
-                json!({
-                    "sha256": signature.sha256,
-                    "classes": signature.classes,
-                    "inputs": inputs,
-                    "reading": self.reading,
-                }),
-            ),
+            ("model", model),
             ("preprocessing", json!(self.preprocessing)),
             (
                 "data",
@@ -461,7 +480,7 @@ impl<'a> RunPlan<'a> {
         }
         let mut targets = vec![None; samples.labels.len()];
         for c in clean.iter().filter(|c| c.pred.is_some()) {
-            targets[c.row] = Some(target.of(samples.labels[c.row], &c.scores));
+            targets[c.row] = target.of(samples.labels[c.row], classes, c.scores.as_deref());
         }
         Ok(Some(targets))
     }
@@ -505,6 +524,7 @@ impl<'a> RunPlan<'a> {
                 origin: self.origin.clone(),
                 classes: signature.classes,
                 stated: signature.stated.clone(),
+                gives: self.model.gives(),
             },
             data: DataFacts {
                 name: data.name.clone(),

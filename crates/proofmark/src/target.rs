@@ -16,15 +16,16 @@ pub enum Target {
 }
 
 impl Target {
-    /// The target of one sample.
-    pub(crate) fn of(self, label: usize, scores: &[f32]) -> usize {
+    /// The target of one sample; none where it follows from scores and there are none.
+    pub(crate) fn of(self, label: usize, classes: usize, scores: Option<&[f32]>) -> Option<usize> {
         match self {
-            Self::LeastLikely => (0..scores.len())
-                .filter(|c| *c != label)
-                .min_by(|a, b| scores[*a].total_cmp(&scores[*b]))
-                .unwrap_or(label),
-            Self::Next => (label + 1) % scores.len(),
-            Self::Class(c) => c,
+            Self::LeastLikely => scores.and_then(|scores| {
+                (0..classes)
+                    .filter(|c| *c != label)
+                    .min_by(|a, b| scores[*a].total_cmp(&scores[*b]))
+            }),
+            Self::Next => Some((label + 1) % classes),
+            Self::Class(c) => Some(c),
         }
     }
 }

@@ -433,7 +433,7 @@ inconclusive        linf   accuracy >= 0.9         1.000     [0.996, 1.000]  100
 findings
   fail (waived by vision team) linf/requirement-missed: robust_accuracy is 0.580 [0.549, 0.611] at 95 % over 1000 samples; the whole interval is below 0.7
     next: improve the model, or state a threshold it can hold
-  inconclusive linf/randomised-outputs: the same input gave other scores the second time on 1000 of 1000 samples (100.0 %)
+  inconclusive linf/randomised-outputs: the same input gave another answer the second time on 1000 of 1000 samples (100.0 %)
     next: evaluate the model in inference mode, or wrap it in EOT so that attack and judge average over its randomness
 
 verdict: inconclusive

@@ -179,7 +179,7 @@ fn report(report: &Report, colour: bool) -> String {
             worst.invalid, worst.n
         );
     }
-    if !report.trust.is_empty() {
+    if !report.trust.is_empty() || !report.trust_not_applicable.is_empty() {
         text.push_str("\ntrust\n");
     }
     for flag in &report.trust {
@@ -198,6 +198,20 @@ fn report(report: &Report, colour: bool) -> String {
         if !flag.cured {
             let _ = writeln!(text, "    next: {}", flag.code.remediation());
         }
+    }
+    if !report.trust_not_applicable.is_empty() {
+        let codes: Vec<&str> = report
+            .trust_not_applicable
+            .iter()
+            .map(|c| c.as_str())
+            .collect();
+        let _ = writeln!(
+            text,
+            "  {} (this model gives {}, no gradients): {}",
+            paint("not applicable", DIM, colour),
+            report.model.gives,
+            codes.join(", ")
+        );
     }
     text
 }
@@ -301,5 +315,18 @@ trust
 ";
         assert_eq!(report(&r, false), expected);
         assert!(report(&r, true).contains("\u{1b}[33mdo not trust\u{1b}[0m"));
+    }
+
+    #[test]
+    fn what_a_model_does_not_give_is_told_and_not_passed_over() {
+        use proofmark_domain::Needs;
+        let mut head = crate::trust::fixture::head(1);
+        head.model.gives = Needs::Decisions;
+        let r = crate::summarise(head, vec![], vec![sample(0, &[])]);
+        let text = report(&r, false);
+        let end = "\ntrust\n  not applicable (this model gives decisions, no gradients): zero-gradients, \
+                   non-finite-gradients, probabilities-as-logits, saturated-logits, tracked-logits-differ, \
+                   baseline-beats-gradient, unbounded-attack-fails, approximate-gradients\n";
+        assert!(text.ends_with(end), "{text}");
     }
 }

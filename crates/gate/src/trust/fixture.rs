@@ -1,7 +1,7 @@
 //! Small runs and samples for the tests of this crate.
 
 use proofmark_domain::{
-    BudgetRecord, Coupling, DataFacts, ModelFacts, Norm, Report, Role, RunMeta, RunOutcome,
+    BudgetRecord, Coupling, DataFacts, ModelFacts, Needs, Norm, Report, Role, RunMeta, RunOutcome,
     RunStatus, SampleId, SampleRecord, ThreatRecord, ToolFacts,
 };
 use serde_json::{Map, Value, json};
@@ -146,6 +146,7 @@ pub(crate) fn head(n: usize) -> ReportHead {
             origin: None,
             classes: 10,
             stated: Vec::new(),
+            gives: Needs::Gradients,
         },
         data: DataFacts {
             name: "digits".into(),

@@ -15,7 +15,7 @@ pub(crate) fn rule(code: TrustCode, evidence: &Evidence<'_>) -> Option<TrustFlag
         ),
         TrustCode::RandomisedOutputs => (
             Observation::OutputChanged,
-            "the same input gave other scores the second time on",
+            "the same input gave another answer the second time on",
         ),
         TrustCode::TrackedLogitsDiffer => (
             Observation::TrackedMismatch,

@@ -3,7 +3,7 @@ use proofmark_domain::{Modality, Seed};
 use proofmark_stats::random::{Purpose, Stream, StreamKey};
 use proofmark_threat::{Batch, index};
 
-use crate::access::Signature;
+use crate::access::{Features, Signature};
 use crate::digest::derived;
 use crate::{ModelError, Network, Query};
 
@@ -87,6 +87,31 @@ impl<N: Network, T: Transform> Network for Eot<N, T> {
     }
 
     fn forward(&self, query: &Query) -> Result<Tensor<2>, ModelError> {
+        self.inner
+            .forward(&self.drawn(query)?)
+            .map(|t| self.mean(t))
+    }
+
+    fn cost(&self) -> u64 {
+        self.inner.cost() * u64::from(self.draws)
+    }
+}
+
+/// Means over the draws, as the logits are.
+impl<N: Network + Features, T: Transform> Features for Eot<N, T> {
+    fn taps(&self) -> Vec<String> {
+        self.inner.taps()
+    }
+
+    fn features(&self, query: &Query, taps: &[&str]) -> Result<Vec<Tensor<2>>, ModelError> {
+        let read = self.inner.features(&self.drawn(query)?, taps)?;
+        Ok(read.into_iter().map(|t| self.mean(t)).collect())
+    }
+}
+
+impl<N, T: Transform> Eot<N, T> {
+    /// The transformed copies of each point, one after the other.
+    fn drawn(&self, query: &Query) -> Result<Query, ModelError> {
         let (n, k) = (query.len(), self.draws as usize);
         // Copies of one point lie together: [p0 d0, p0 d1, …, p1 d0, …].
         let owners: Vec<usize> = (0..n * k).map(|i| i / k).collect();
@@ -105,21 +130,20 @@ impl<N: Network, T: Transform> Network for Eot<N, T> {
             .zip(copies.modalities().iter())
             .map(|(b, m)| self.transform.apply(b.clone(), m, &mut streams))
             .collect();
-        let inner = Query {
+        Ok(Query {
             x: Batch::new(copies.modalities().clone(), blocks)?,
             owner: owners.iter().map(|o| query.owner[*o]).collect(),
             key: owners.iter().map(|o| query.key[*o]).collect(),
             draw: (0..n * k).map(|i| (i % k) as u32).collect(),
-        };
-        let scores = self.inner.forward(&inner)?;
-        let classes = scores.dims()[1];
-        Ok(scores
-            .reshape([n, k, classes])
-            .mean_dim(1)
-            .squeeze_dim::<2>(1))
+        })
     }
 
-    fn cost(&self) -> u64 {
-        self.inner.cost() * u64::from(self.draws)
+    /// Per point the mean over its copies.
+    fn mean(&self, copies: Tensor<2>) -> Tensor<2> {
+        let (k, [rows, width]) = (self.draws as usize, copies.dims());
+        copies
+            .reshape([rows / k, k, width])
+            .mean_dim(1)
+            .squeeze_dim::<2>(1)
     }
 }

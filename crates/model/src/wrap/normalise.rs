@@ -2,7 +2,7 @@ use burn::tensor::{Tensor, TensorData};
 use proofmark_domain::{Kind, Modality};
 use proofmark_threat::Batch;
 
-use crate::access::{Numbers, Signature};
+use crate::access::{Features, Numbers, Signature};
 use crate::{ModelError, Network, Query};
 
 /// A model behind the preprocessing it was trained with: `(x * scale - mean) / std`.
@@ -144,6 +144,17 @@ impl<N: Network> Network for Normalise<N> {
 
     fn cost(&self) -> u64 {
         self.inner.cost()
+    }
+}
+
+impl<N: Network + Features> Features for Normalise<N> {
+    fn taps(&self) -> Vec<String> {
+        self.inner.taps()
+    }
+
+    fn features(&self, query: &Query, taps: &[&str]) -> Result<Vec<Tensor<2>>, ModelError> {
+        self.inner
+            .features(&query.with_x(self.prepared(&query.x)), taps)
     }
 }
 

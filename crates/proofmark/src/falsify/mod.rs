@@ -98,9 +98,9 @@ pub struct Falsified {
 
 impl<'a> Falsify<'a> {
     /// A search with seed 0, four levels, nobody watching and nobody stopping it.
-    pub fn new(model: Access<'a>, spec: &'a Spec) -> Self {
+    pub fn new(model: impl Into<Access<'a>>, spec: &'a Spec) -> Self {
         Self {
-            model,
+            model: model.into(),
             spec,
             seed: Seed(0),
             levels: Some(4),

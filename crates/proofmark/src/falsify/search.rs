@@ -118,7 +118,7 @@ type Found = (Vec<f32>, Counterexample);
 impl<'a> Search<'a> {
     fn new(plan: &'a Falsify<'a>) -> Result<Self, RunError> {
         let (spec, cases) = (plan.spec, plan.spec.cases.as_slice());
-        let signature = plan.model.decisions().signature();
+        let signature = plan.model.signature();
         let inputs: usize = signature.modalities.iter().map(Modality::features).sum();
         let problem = if spec.inputs != inputs {
             Some(format!(

@@ -6,7 +6,7 @@ use burn::tensor::{Tensor, TensorData};
 use proofmark_data::vnnlib::{Case, InputBox};
 use proofmark_domain::{Bounds, Kind, Modality};
 use proofmark_model::{
-    DecisionModel, Gradient, GradientModel, ModelError, Numbers, Objective, Output, Query,
+    Access, DecisionModel, Gradient, GradientModel, ModelError, Numbers, Objective, Output, Query,
     ScoreModel, Signature,
 };
 use proofmark_threat::{Batch, index};
@@ -206,6 +206,11 @@ impl<'a, M: DecisionModel + ?Sized> Boxed<'a, M> {
 impl<M: ScoreModel + ?Sized> DecisionModel for Boxed<'_, M> {
     fn signature(&self) -> &Signature {
         &self.signature
+    }
+
+    /// The search knows what the inner model gives and asks for it by its type.
+    fn access(&self) -> Access<'_> {
+        Access::Scores(self)
     }
 
     fn decide(&self, query: &Query) -> Result<Output, ModelError> {

@@ -7,7 +7,7 @@ use proofmark_data::{DataError, Dataset, Options, Rows, Selection};
 use proofmark_domain::{Epsilon, Norm, Seed};
 use proofmark_engine::Attack;
 use proofmark_gate::{AttackTask, Budgets, DataEntry, DataRef, ModelRef, Policy, ThreatSpec};
-use proofmark_model::GradientModel;
+use proofmark_model::WhiteBox;
 use proofmark_onnx::{Layout, OnnxOptions};
 use serde_json::{Map, json};
 
@@ -19,7 +19,7 @@ use crate::{RunError, RunPlan, Settings, ThreatPlan, shipped};
 pub(super) struct AttackCheck {
     seed: Seed,
     limit: Option<u64>,
-    model: Box<dyn GradientModel>,
+    model: Box<dyn WhiteBox>,
     data: Dataset,
     attacks: Vec<Box<dyn Attack>>,
     threats: Vec<ThreatPlan>,

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use proofmark::data::Dataset;
 use proofmark::domain::{
-    Epsilon, Modality, Needs, Norm, Observation, Report, RunStatus, Seed, TrustCode,
+    Epsilon, Modality, Needs, Norm, Observation, Report, RunStatus, SampleRecord, Seed, TrustCode,
 };
 use proofmark::engine::predict;
 use proofmark::models::{DecisionModel, Query, ScoreModel};
@@ -72,16 +72,16 @@ fn report<'a>(model: impl Into<Subject<'a>>, data: &'a Dataset) -> Report {
     result.unwrap().report().clone()
 }
 
+/// What became of a sample: without attack, and in each run.
+type Fate = (Option<usize>, Vec<(RunStatus, Option<usize>)>);
+
 /// Everything but what was observed and asked: two models that decide alike share it.
-fn outcomes(report: &Report) -> Vec<(Option<usize>, Vec<(RunStatus, Option<usize>)>)> {
-    let runs = |s: &proofmark::domain::SampleRecord| {
-        s.runs.iter().map(|r| (r.status, r.adv_pred)).collect()
+fn outcomes(report: &Report) -> Vec<Fate> {
+    let fate = |s: &SampleRecord| {
+        let runs = s.runs.iter().map(|r| (r.status, r.adv_pred)).collect();
+        (s.clean_pred, runs)
     };
-    report
-        .samples
-        .iter()
-        .map(|s| (s.clean_pred, runs(s)))
-        .collect()
+    report.samples.iter().map(fate).collect()
 }
 
 #[test]

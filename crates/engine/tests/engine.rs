@@ -977,3 +977,85 @@ fn what_observers_are_told_was_asked_is_the_ledger_all_of_it() {
     let held = outcomes.rows.iter().find(|o| o.status == RunStatus::Robust);
     assert_eq!(held.unwrap().queries.forward, 3 * (12 + 1));
 }
+
+#[test]
+fn preflight_asks_for_as_much_as_the_model_gives() {
+    /// Its scores are so far apart that nothing is left of cross-entropy.
+    struct Loud(BurnModel);
+    impl Network for Loud {
+        fn signature(&self) -> &Signature {
+            DecisionModel::signature(&self.0)
+        }
+        fn forward(&self, query: &Query) -> Result<Tensor<2>, ModelError> {
+            let scores = self.0.forward(query)?;
+            // Another one where it is differentiated.
+            let factor = if scores.is_autodiff() { 2e6 } else { 1e6 };
+            Ok(scores * factor)
+        }
+    }
+    #[derive(Default)]
+    struct Costs(Mutex<[u64; 2]>);
+    impl Observer for Costs {
+        fn event(&self, event: Event) {
+            if let Event::Asked { forward, backward } = event {
+                let mut costs = self.0.lock().unwrap();
+                *costs = [costs[0] + forward, costs[1] + backward];
+            }
+        }
+    }
+    let case = case(3, 20, 1);
+    let threat = case.threat(Norm::Linf, 0.0);
+    let model = Loud(case.model());
+    let ask = |access: Access<'_>| {
+        let costs = Costs::default();
+        let mut job = case.job(&threat);
+        job.observer = &costs;
+        let clean = preflight(access, &job).unwrap();
+        (clean, costs.0.into_inner().unwrap())
+    };
+    let (whole, cost) = ask(Access::Gradients(&model));
+    assert_eq!(cost, [60, 20]);
+    assert_eq!(
+        whole[0].observed,
+        [Observation::SaturatedLogits, Observation::TrackedMismatch]
+    );
+    let (scored, cost) = ask(Access::Scores(&model));
+    assert_eq!(cost, [40, 0]);
+    let (decided, cost) = ask(Access::Decisions(&model));
+    assert_eq!(cost, [40, 0]);
+    for ((whole, scored), decided) in whole.iter().zip(&scored).zip(&decided) {
+        assert_eq!((whole.pred, &whole.scores), (scored.pred, &scored.scores));
+        assert_eq!((whole.pred, None), (decided.pred, decided.scores.clone()));
+        assert_eq!(scored.observed, [Observation::SaturatedLogits]);
+        assert_eq!(decided.observed, []);
+    }
+
+    // A model that only decides says so itself, and a class that does not exist is no decision.
+    struct Fourth(LabelsOnly);
+    impl DecisionModel for Fourth {
+        fn signature(&self) -> &Signature {
+            self.0.signature()
+        }
+        fn access(&self) -> Access<'_> {
+            Access::Decisions(self)
+        }
+        fn decide(&self, query: &Query) -> Result<Output, ModelError> {
+            let Output::Labels(labels) = self.0.decide(query)? else {
+                panic!("labels only")
+            };
+            Ok(Output::Labels(labels + 1))
+        }
+    }
+    let fourth = Fourth(LabelsOnly(case.model()));
+    let job = case.job(&threat);
+    let (clean, plain) = (preflight(&fourth, &job), preflight(&fourth.0, &job));
+    for (clean, plain) in clean.unwrap().into_iter().zip(plain.unwrap()) {
+        let pred = plain.pred.unwrap() + 1;
+        if pred < 3 {
+            assert_eq!((clean.pred, clean.observed), (Some(pred), vec![]));
+        } else {
+            let observed = vec![Observation::NonFiniteScores];
+            assert_eq!((clean.pred, clean.observed), (None, observed));
+        }
+    }
+}

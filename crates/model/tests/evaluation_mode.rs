@@ -272,6 +272,34 @@ fn named_layers_can_be_read() {
             .to_string()
             .contains("no layer `smu`")
     );
+
+    let sums = host(&model.features(&query, &["sum"]).unwrap()[0]);
+    wrappers_read_the_inner_layers(&query, &sums);
+}
+
+/// What is read is of the points that the inner model is given.
+fn wrappers_read_the_inner_layers(query: &Query, sums: &[f32]) {
+    let tapped = || model(&Device::flex()).with_taps(["sum"], |x, _| x[0].clone().sum_dim(1));
+    let halved = Normalise::new(tapped(), 0.5, &[0.0], &[1.0]).unwrap();
+    assert_eq!(halved.taps(), ["sum"]);
+    let read = host(&halved.features(query, &["sum"]).unwrap()[0]);
+    for (sum, half) in sums.iter().zip(read) {
+        assert!((sum * 0.5 - half).abs() <= 1e-4 * sum.abs(), "{sum} {half}");
+    }
+    let drawn = |sigma, draws| {
+        let eot = Eot::new(tapped(), GaussianNoise { sigma }, draws, Seed(3)).unwrap();
+        let read = eot.features(query, &["sum"]).unwrap();
+        assert_eq!(read[0].dims(), [4, 1]);
+        host(&read[0])
+    };
+    for (sum, mean) in sums.iter().zip(drawn(0.0, 3)) {
+        assert!((sum - mean).abs() <= 1e-4 * sum.abs(), "{sum} {mean}");
+    }
+    let off = |draws| -> f32 {
+        let read = drawn(0.1, draws);
+        sums.iter().zip(read).map(|(a, b)| (a - b).abs()).sum()
+    };
+    assert!(off(1) > off(400) && off(400) > 0.0, "means of the draws");
 }
 
 /// A linear layer over whatever it is given.

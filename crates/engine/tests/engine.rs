@@ -978,6 +978,23 @@ fn what_observers_are_told_was_asked_is_the_ledger_all_of_it() {
     assert_eq!(held.unwrap().queries.forward, 3 * (12 + 1));
 }
 
+/// Decides for the class after the right one, which for the last does not exist.
+struct Fourth(LabelsOnly);
+impl DecisionModel for Fourth {
+    fn signature(&self) -> &Signature {
+        self.0.signature()
+    }
+    fn access(&self) -> Access<'_> {
+        Access::Decisions(self)
+    }
+    fn decide(&self, query: &Query) -> Result<Output, ModelError> {
+        let Output::Labels(labels) = self.0.decide(query)? else {
+            panic!("labels only")
+        };
+        Ok(Output::Labels(labels + 1))
+    }
+}
+
 #[test]
 fn preflight_asks_for_as_much_as_the_model_gives() {
     /// Its scores are so far apart that nothing is left of cross-entropy.
@@ -1031,21 +1048,6 @@ fn preflight_asks_for_as_much_as_the_model_gives() {
     }
 
     // A model that only decides says so itself, and a class that does not exist is no decision.
-    struct Fourth(LabelsOnly);
-    impl DecisionModel for Fourth {
-        fn signature(&self) -> &Signature {
-            self.0.signature()
-        }
-        fn access(&self) -> Access<'_> {
-            Access::Decisions(self)
-        }
-        fn decide(&self, query: &Query) -> Result<Output, ModelError> {
-            let Output::Labels(labels) = self.0.decide(query)? else {
-                panic!("labels only")
-            };
-            Ok(Output::Labels(labels + 1))
-        }
-    }
     let fourth = Fourth(LabelsOnly(case.model()));
     let job = case.job(&threat);
     let (clean, plain) = (preflight(&fourth, &job), preflight(&fourth.0, &job));

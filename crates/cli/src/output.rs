@@ -213,6 +213,17 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     Ok(write_whole(path, |file| file.write_all(bytes))?)
 }
 
+/// Removes a file, if it is there.
+pub(crate) fn remove(path: &Path) -> Result<(), Failure> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Failure(format!(
+            "{}: cannot be removed: {e}",
+            path.display()
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// Writes a text that ends in a line end where it is to go.
 pub(crate) fn write_text(target: &Target, text: &str) -> Result<(), Failure> {
     match target {

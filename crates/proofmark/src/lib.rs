@@ -16,6 +16,7 @@
 //! [`onnx::OnnxModel`]; [`RunPlan`] is the same run with every setting
 //! open; [`Gate`] carries out a policy.
 
+mod checkpoint;
 mod device;
 mod error;
 mod evaluate;
@@ -34,6 +35,7 @@ mod threat;
 mod trust;
 
 pub use burn;
+pub use checkpoint::RunCheckpoint;
 pub use device::{DEVICES, describe, device, devices};
 pub use error::RunError;
 pub use evaluate::{Evaluate, Evaluation, Measured, Shortfall, Subject, evaluate};

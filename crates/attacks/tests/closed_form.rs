@@ -154,6 +154,15 @@ fn step_sizes_fall_from_four_epsilon_or_stay_as_given() {
             "{given:?}"
         );
     }
+    let third = |norm: Norm, parameters: &str| {
+        let attack = proofmark_attacks::build("pgd", &parameters.parse().unwrap()).unwrap();
+        let threat = Threat::uniform(&case.linear.modalities, norm, &eps).record();
+        attack.step_sizes(&threat)[0].every_third_try
+    };
+    assert_eq!(third(Norm::Linf, "restarts = 3"), Some(0.4));
+    assert_eq!(third(Norm::Linf, "restarts = 2"), None);
+    assert_eq!(third(Norm::L2, "restarts = 3"), None);
+    assert_eq!(third(Norm::Linf, "restarts = 3\nstep_size = 0.1"), None);
     assert_eq!(steps("fgsm", ""), [(0.4, 0.4)]);
     assert_eq!(steps("uniform-noise", ""), []);
 }

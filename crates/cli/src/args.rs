@@ -473,7 +473,7 @@ pub(crate) struct Gate {
     /// Only measure the I-th of N parts of each check's samples, judge later with --from-evidence; default: the whole
     #[arg(long, value_name = "I/N", value_parser = shard, requires = "out_dir")]
     pub(crate) shard: Option<Shard>,
-    /// Take over checks already measured in this folder; default: measure all
+    /// Take over checks already measured in this folder, go on with the one that was stopped; default: measure all
     #[arg(long, value_name = "DIR", conflicts_with = "from_evidence")]
     pub(crate) resume: Option<PathBuf>,
     /// Judge the evidence in this folder, running nothing; default: measure first

@@ -1,9 +1,9 @@
 //! Arrays of files as arrays of models: by name, by type.
 
 use proofmark::data::ndarray::{ArrayD, IxDyn};
-use proofmark::data::npz::{self, AnyArray, is_fact};
+use proofmark::data::npz::{self, AnyArray, InUnits, is_fact};
 use proofmark::data::{Arrays, Options, Units};
-use proofmark::domain::{Bounds, nearest};
+use proofmark::domain::{Bounds, Kind, nearest};
 use proofmark::onnx::{Array, DType, Data, Declared};
 
 use crate::failure::Failure;
@@ -84,10 +84,24 @@ pub(crate) fn assign(
             ))
         })?;
         let own = format!("bounds_{name}");
-        let bounds = options.array_bounds.get(&name).or(options.bounds.as_ref());
-        let bounded = bounds.is_some() || names.iter().any(|n| *n == "bounds" || *n == own);
-        let (value, note) = typed(&array, input.dtype, options.units, bounded)
-            .and_then(|(value, note)| Ok((within(value, bounds)?, note)))
+        let inside = |n: &str| arrays.iter().find(|(name, _)| name == n);
+        let of_file = inside(&own).or_else(|| inside("bounds"));
+        let stated = options.array_bounds.get(&name).or(options.bounds.as_ref());
+        let stated = match (stated, of_file) {
+            (Some(bounds), _) => Some(bounds.clone()),
+            (None, Some((name, array))) => {
+                uniform(array).map_err(|e| Failure(format!("{file}: array `{name}`: {e}")))?
+            }
+            (None, None) => None,
+        };
+        let read = Reading {
+            units: options.units,
+            kind: options.kind_of(&name),
+            bounds: stated.as_ref(),
+            bounded: stated.is_some() || of_file.is_some(),
+        };
+        let (value, note) = typed(&array, input.dtype, &read)
+            .and_then(|(value, note)| Ok((within(value, stated.as_ref())?, note)))
             .map_err(|e| Failure(format!("{file}: array for input `{}` {e}", input.name)))?;
         notes.extend(note.map(|n| format!("`{}`: {n}", input.name)));
         values.push(value);
@@ -138,6 +152,27 @@ fn stated_input(
     Ok(arrays.remove(at))
 }
 
+/// How arrays of whole numbers are read.
+struct Reading<'a> {
+    units: Option<Units>,
+    kind: Option<Kind>,
+    /// The same bounds for every feature, where such are stated.
+    bounds: Option<&'a Bounds>,
+    /// Whether any are stated.
+    bounded: bool,
+}
+
+/// The bounds a file states, where they are the same for every feature.
+fn uniform(array: &AnyArray) -> Result<Option<Bounds>, String> {
+    let read = array.clone().in_units(Some(Units::Raw), None);
+    match read.map_err(|e| e.to_string())?.values[..] {
+        [low, high] => Bounds::uniform(low, high)
+            .map(Some)
+            .map_err(|e| e.to_string()),
+        _ => Ok(None),
+    }
+}
+
 /// The array, if all of it lies within the bounds stated.
 fn within(array: Array, bounds: Option<&Bounds>) -> Result<Array, String> {
     let Some(bounds) = bounds else {
@@ -181,12 +216,11 @@ pub(crate) fn plain(array: &AnyArray) -> Result<Array, String> {
     Array::try_new(array.shape(), data)
 }
 
-/// An array with the type that is wanted, and a note where it had to be converted. `bounded`: bounds are stated for it.
+/// An array with the type that is wanted, and a note where it had to be converted.
 fn typed(
     array: &AnyArray,
     wanted: Option<DType>,
-    units: Option<Units>,
-    bounded: bool,
+    read: &Reading<'_>,
 ) -> Result<(Array, Option<String>), String> {
     let given = plain(array)?;
     let from = given.dtype();
@@ -197,12 +231,21 @@ fn typed(
         return Err(format!("is {from}; expected {to}"));
     }
     if to.is_float() && !from.is_float() {
-        let (values, note) = in_units(array, to, units, bounded)?;
+        let InUnits {
+            values,
+            divisor,
+            text,
+            ..
+        } = in_units(array, to, read)?;
         let values = Array::try_new(array.shape(), values)?;
-        return Ok((values.cast(to)?, Some(format!("{note}, as {to}"))));
+        let converted = values.cast(to)?;
+        if let Some(value) = lost(&values, &converted, divisor.is_none())? {
+            return Err(format!("is {from}, and its {value} does not fit {to}"));
+        }
+        return Ok((converted, Some(format!("{text}, as {to}"))));
     }
     let converted = given.cast(to)?;
-    match lost(&given, &converted)? {
+    match lost(&given, &converted, !to.is_float())? {
         Some(value) if value.fract() != 0.0 => Err(format!(
             "is {from}, and holds {value}; expected the whole numbers of {to}, as they are stored (`--units raw` where they were divided)"
         )),
@@ -211,35 +254,46 @@ fn typed(
     }
 }
 
-/// The first number that another type does not hold: for floating-point numbers one beyond its range, for any other one
-/// that is not the same.
-fn lost(given: &Array, converted: &Array) -> Result<Option<f64>, String> {
+/// The first number that another type does not hold: one that is not the same, where all are to be `kept`, else one
+/// beyond its range.
+fn lost(given: &Array, converted: &Array, kept: bool) -> Result<Option<f64>, String> {
     let doubles = |array: &Array| match array.cast(DType::F64)?.data() {
         Data::F64(v) => Ok(v.clone()),
         other => Err(format!("is {}; expected numbers", other.dtype())),
     };
     let (from, to) = (given.dtype(), converted.dtype());
     let (before, after) = (doubles(given)?, doubles(converted)?);
-    let kept = |before: f64, after: f64| {
-        if to.is_float() {
-            before.is_finite() == after.is_finite()
+    let holds = |before: f64, after: f64| {
+        if kept {
+            before == after && (to.is_float() || !from.is_float() || before.abs() <= EXACT)
         } else {
-            before == after && (!from.is_float() || before.abs() <= EXACT)
+            before.is_finite() == after.is_finite()
         }
     };
     let pairs = before.into_iter().zip(after);
-    Ok(pairs.into_iter().find(|(b, a)| !kept(*b, *a)).map(|p| p.0))
+    Ok(pairs.into_iter().find(|(b, a)| !holds(*b, *a)).map(|p| p.0))
 }
 
 /// Whole numbers and booleans as a floating-point input takes them, by the rules of data sets, and which rule it was.
-fn in_units(
-    array: &AnyArray,
-    to: DType,
-    units: Option<Units>,
-    bounded: bool,
-) -> Result<(Vec<f32>, String), String> {
-    let read = array.clone().in_units(units).map_err(|e| e.to_string())?;
-    if array.is_whole() && read.divisor.is_none() && units.is_none() && !bounded {
+fn in_units(array: &AnyArray, to: DType, how: &Reading<'_>) -> Result<InUnits, String> {
+    let read = array.clone().in_units(how.units, how.kind);
+    let read = read.map_err(|e| e.to_string())?;
+    if let (Some(_), Some(bounds)) = (read.divisor, how.bounds) {
+        let low = if array.dtype().starts_with('u') {
+            0.0
+        } else {
+            -1.0
+        };
+        if (bounds.low(0), bounds.high(0)) != (low, 1.0) {
+            return Err(format!(
+                "is read as {}, within {low},1, and the bounds stated are {},{}; leave the bounds out, or add `--units raw` to keep the numbers as they are",
+                read.text,
+                bounds.low(0),
+                bounds.high(0)
+            ));
+        }
+    }
+    if array.is_whole() && read.divisor.is_none() && how.units.is_none() && !how.bounded {
         let scaled = array.scale().map_or_else(String::new, |s| {
             format!(", `--units scaled` to divide them by {s}")
         });
@@ -248,7 +302,7 @@ fn in_units(
             array.dtype()
         ));
     }
-    Ok((read.values, read.text))
+    Ok(read)
 }
 
 /// An array as it can be written; bfloat16, which .npy files do not have, as float32.

@@ -213,6 +213,17 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     Ok(write_whole(path, |file| file.write_all(bytes))?)
 }
 
+/// Removes a file, if it is there.
+pub(crate) fn remove(path: &Path) -> Result<(), Failure> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Failure(format!(
+            "{}: cannot be removed: {e}",
+            path.display()
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// Writes a text that ends in a line end where it is to go.
 pub(crate) fn write_text(target: &Target, text: &str) -> Result<(), Failure> {
     match target {
@@ -293,7 +304,14 @@ pub(crate) fn read_record(path: &Path) -> Result<Record, Failure> {
     }
     let text = read(path)?;
     let head: Result<Head, _> = serde_json::from_slice(&text);
-    if head.is_ok_and(|h| h.schema == AUDIT_SCHEMA) {
+    let schema = head.map_or_else(|_| String::new(), |h| h.schema);
+    if schema.starts_with("proofmark/audit/") && schema != AUDIT_SCHEMA {
+        return Err(Failure(format!(
+            "{}: is an audit of schema {schema}; this version reads {AUDIT_SCHEMA}: audit the table again",
+            path.display()
+        )));
+    }
+    if schema == AUDIT_SCHEMA {
         let report: AuditReport = serde_json::from_slice(&text)
             .map_err(|e| Failure(format!("{}: not a proofmark audit: {e}", path.display())))?;
         return Ok(report.into());

@@ -31,17 +31,22 @@ impl Column {
         if matches!(array.dtype.element, Element::Bytes | Element::Text) {
             return Err(array.wrong_dtype("numbers or booleans"));
         }
-        let InUnits { values, whole, .. } = array.any()?.in_units(units).map_err(|e| match e {
-            NotInUnits::Rounded { at, value } => {
-                let features = meaning.shape.iter().product::<usize>().max(1);
-                array.wrong_value(
-                    format!("row {}, feature {}", at / features, at % features),
-                    value,
-                    format!("{EXACT}; store the array as float32 to accept the rounding"),
-                )
-            }
-            NotInUnits::NoScale(_) | NotInUnits::Text => array.wrong_dtype("numbers or booleans"),
-        })?;
+        let InUnits { values, whole, .. } = array
+            .any()?
+            .in_units(units, options.kind_of(&array.name))
+            .map_err(|e| match e {
+                NotInUnits::Rounded { at, value } => {
+                    let features = meaning.shape.iter().product::<usize>().max(1);
+                    array.wrong_value(
+                        format!("row {}, feature {}", at / features, at % features),
+                        value,
+                        format!("{EXACT}; store the array as float32 to accept the rounding"),
+                    )
+                }
+                NotInUnits::NoScale(_) | NotInUnits::Text => {
+                    array.wrong_dtype("numbers or booleans")
+                }
+            })?;
         let bounds = meaning.bounds(array, options, &values, stated, also)?;
         let modality = Modality {
             name: array.name.clone(),

@@ -80,7 +80,8 @@ impl Options {
     }
 
     /// The kind stated for an array.
-    pub(crate) fn kind_of(&self, array: &str) -> Option<Kind> {
+    /// The kind that is stated for an array, if any.
+    pub fn kind_of(&self, array: &str) -> Option<Kind> {
         self.array_kinds.get(array).copied().or(self.kind)
     }
 

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use half::f16;
 use ndarray::{ArrayD, ArrayViewD};
+use proofmark_domain::Kind;
 use proofmark_domain::SampleId;
 
 use crate::units::{is_whole, rule, scale};
@@ -196,18 +197,19 @@ impl AnyArray {
         scale(self.dtype())
     }
 
-    /// The numbers that a floating-point model is given. No whole number becomes another one.
+    /// The numbers that a floating-point model is given, of an array of a `kind` if one is stated. No whole number
+    /// becomes another one.
     ///
     /// ```
     /// use proofmark_data::{Units, ndarray::arr1, npz::AnyArray};
     /// let pixels = || AnyArray::from(arr1(&[0_u8, 51]).into_dyn());
-    /// assert_eq!(pixels().in_units(Some(Units::Scaled))?.values, [0.0, 0.2]);
-    /// assert_eq!(pixels().in_units(Some(Units::Raw))?.values, [0.0, 51.0]);
+    /// assert_eq!(pixels().in_units(Some(Units::Scaled), None)?.values, [0.0, 0.2]);
+    /// assert_eq!(pixels().in_units(Some(Units::Raw), None)?.values, [0.0, 51.0]);
     /// let large = AnyArray::from(arr1(&[16_777_217_i64]).into_dyn());
-    /// assert!(large.in_units(None).is_err());
+    /// assert!(large.in_units(None, None).is_err());
     /// # Ok::<(), proofmark_data::npz::NotInUnits>(())
     /// ```
-    pub fn in_units(self, units: Option<Units>) -> Result<InUnits, NotInUnits> {
+    pub fn in_units(self, units: Option<Units>, kind: Option<Kind>) -> Result<InUnits, NotInUnits> {
         fn exact<T: Copy + Into<i128>>(
             values: ArrayD<T>,
             narrow: impl Fn(T) -> f32,
@@ -223,7 +225,8 @@ impl AnyArray {
             each.collect()
         }
         let dtype = self.dtype();
-        let rule = rule(dtype, self.shape().len(), units).ok_or(NotInUnits::NoScale(dtype))?;
+        let rule =
+            rule(dtype, self.shape().len(), units, kind).ok_or(NotInUnits::NoScale(dtype))?;
         let mut values: Vec<f32> = match self {
             Self::Bool(a) => a.into_iter().map(|v| f32::from(u8::from(v))).collect(),
             Self::U8(a) => a.into_iter().map(f32::from).collect(),
@@ -256,11 +259,12 @@ impl AnyArray {
     /// An array of whole numbers of a type, `NumPy`'s name, as [`InUnits::whole`] has it; `None` where the type is none of
     /// these or does not hold one of the values.
     pub fn whole(dtype: &str, shape: &[usize], values: &[f32]) -> Option<Self> {
-        fn all<T: TryFrom<i64>>(shape: &[usize], values: &[f32]) -> Option<AnyArray>
+        // `i128` holds every whole `f32` that a 64-bit type could: a narrower one would saturate.
+        fn all<T: TryFrom<i128>>(shape: &[usize], values: &[f32]) -> Option<AnyArray>
         where
             ArrayD<T>: Into<AnyArray>,
         {
-            let whole = |v: &f32| (v.fract() == 0.0).then_some(*v as i64);
+            let whole = |v: &f32| (v.fract() == 0.0).then_some(*v as i128);
             let values: Option<Vec<T>> =
                 values.iter().map(|v| T::try_from(whole(v)?).ok()).collect();
             Some(ArrayD::from_shape_vec(shape, values?).ok()?.into())

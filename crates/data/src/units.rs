@@ -59,10 +59,17 @@ pub(crate) struct Rule {
     pub(crate) text: String,
 }
 
-/// The rule for an array of a type, `NumPy`'s name; `None` where `scaled` is asked for and the type has no scale.
-pub(crate) fn rule(dtype: &str, axes: usize, units: Option<Units>) -> Option<Rule> {
+/// The rule for an array of a type, `NumPy`'s name, and of the kind that is stated for it, if any; `None` where `scaled`
+/// is asked for and the type has no scale. What is stated to be no image is not divided without being asked.
+pub(crate) fn rule(
+    dtype: &str,
+    axes: usize,
+    units: Option<Units>,
+    kind: Option<Kind>,
+) -> Option<Rule> {
+    let image = matches!(kind, None | Some(Kind::Image));
     let divisor = match units {
-        None => scale(dtype).filter(|_| is_pixels(dtype, axes)),
+        None => scale(dtype).filter(|_| image && is_pixels(dtype, axes)),
         Some(Units::Scaled) if is_whole(dtype) => Some(scale(dtype)?),
         Some(Units::Raw | Units::Scaled) => None,
     };
@@ -134,13 +141,14 @@ pub(crate) fn meaning(array: &Array<'_>, options: &Options) -> Result<Meaning, D
     let (element, size) = (array.dtype.element, array.dtype.size);
     let dtype = array.dtype.name();
     let pixels = array.shape.len() > 2;
-    let mut rule = rule(&dtype, array.shape.len(), units).ok_or_else(|| DataError::Scale {
-        file: array.file.to_owned(),
-        array: array.name.clone(),
-        dtype,
-    })?;
-    let sound = rule.divisor.is_some() && element == Element::Signed;
     let stated = options.kind_of(&array.name);
+    let mut rule =
+        rule(&dtype, array.shape.len(), units, stated).ok_or_else(|| DataError::Scale {
+            file: array.file.to_owned(),
+            array: array.name.clone(),
+            dtype,
+        })?;
+    let sound = rule.divisor.is_some() && element == Element::Signed;
     let (kind, shape) = kind_and_shape(array, stated.or(sound.then_some(Kind::Audio)))?;
     if let Some(kind) = stated {
         rule.text = format!("{}, {kind}", rule.text);

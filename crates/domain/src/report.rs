@@ -268,8 +268,11 @@ pub struct StepRecord {
     pub modality: String,
     /// The first step.
     pub first: f64,
-    /// The last one; steps between fall evenly where the two differ.
+    /// The last one; steps between fall with the square of what is left where the two differ.
     pub last: f64,
+    /// Every step of the third try and of every third one after it, where those are others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub every_third_try: Option<f64>,
 }
 
 /// The version of attacks in reports that do not say.

@@ -1,12 +1,22 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proofmark_domain::QueryCount;
 use proofmark_threat::Saved;
 use serde::{Deserialize, Serialize};
 
-use crate::{EngineError, Outcome};
+use crate::{EngineError, Job, Outcome};
 
-/// A stopped run: everything needed to go on and end with the numbers the whole run would have had.
+/// Columns of the rows that follow from the job alone: rebuilt, never read back.
+const REBUILT: &str = "region.";
+
+/// Columns of the rows that say which rows they are.
+const FACTS: [&str; 5] = ["sample", "key", "label", "target", "restart"];
+
+/// Columns by name.
+pub(crate) type SavedColumns = BTreeMap<String, SavedColumn>;
+
+/// A stopped run: everything needed to go on and end with the numbers the whole run would have had
+/// ([`Job::resume`](crate::Job::resume)).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Checkpoint {
     /// Id of the attack.
@@ -16,7 +26,7 @@ pub struct Checkpoint {
     /// Samples of this round not begun yet.
     pub(crate) pending: Vec<usize>,
     /// The rows at work, and the attack's state, by column.
-    pub(crate) active: Option<[BTreeMap<String, SavedColumn>; 2]>,
+    pub(crate) active: Option<[SavedColumns; 2]>,
     /// Points of this round waiting for the judge, and whether they were seen to succeed.
     pub(crate) waiting: Vec<(usize, Vec<Vec<f32>>, bool)>,
     /// What is known of every row of the job so far.
@@ -53,8 +63,99 @@ impl From<SavedColumn> for Saved {
     }
 }
 
+/// The columns of rows at work that a checkpoint keeps.
+pub(crate) fn of_rows(mut columns: BTreeMap<String, Saved>) -> SavedColumns {
+    columns.retain(|name, _| !name.starts_with(REBUILT));
+    of_state(columns)
+}
+
+/// The columns of an attack's state, all of which a checkpoint keeps.
+pub(crate) fn of_state(columns: BTreeMap<String, Saved>) -> SavedColumns {
+    columns.into_iter().map(|(k, v)| (k, v.into())).collect()
+}
+
 impl Checkpoint {
-    /// The checkpoint as bytes (postcard).
+    /// Refuses a checkpoint of another attack or another job, and one that contradicts itself.
+    pub(crate) fn check(
+        &self,
+        job: &Job<'_>,
+        attack: &str,
+        restarts: u32,
+    ) -> Result<(), EngineError> {
+        let rows: Vec<usize> = self.outcomes.iter().map(|o| o.row).collect();
+        if self.attack != attack || rows != job.rows || self.ledger.len() != job.samples.len() {
+            return Err(EngineError::Checkpoint(format!(
+                "of attack `{}` on {} rows of {} samples; expected `{attack}` on the same {} of {}",
+                self.attack,
+                rows.len(),
+                self.ledger.len(),
+                job.rows.len(),
+                job.samples.len(),
+            )));
+        }
+        if self.round >= restarts {
+            return Err(EngineError::Checkpoint(format!(
+                "restart {}; the attack has {restarts}",
+                u64::from(self.round) + 1
+            )));
+        }
+        let attacked: BTreeSet<usize> = rows.into_iter().collect();
+        let mut seen = BTreeSet::new();
+        let waiting = self.waiting.iter().map(|w| w.0);
+        let at_work = self.active_samples()?;
+        for row in self.pending.iter().copied().chain(waiting).chain(at_work) {
+            if !attacked.contains(&row) {
+                return Err(EngineError::Checkpoint(format!(
+                    "row {row} is not attacked by this run"
+                )));
+            }
+            if !seen.insert(row) {
+                return Err(EngineError::Checkpoint(format!("row {row} is there twice")));
+            }
+        }
+        let waiting = self.waiting.iter().map(|(row, x, _)| (row, x));
+        let found = self.outcomes.iter();
+        let found = found.filter_map(|o| Some((&o.row, &o.point.as_ref()?.x)));
+        let features: Vec<usize> = job
+            .samples
+            .modalities
+            .iter()
+            .map(proofmark_domain::Modality::features)
+            .collect();
+        for (row, x) in waiting.chain(found) {
+            let lengths: Vec<usize> = x.iter().map(Vec::len).collect();
+            if lengths != features {
+                return Err(EngineError::Checkpoint(format!(
+                    "the point of row {row} has {lengths:?} features per input; expected {features:?}"
+                )));
+            }
+        }
+        // They are searched as sorted lists.
+        if let Some(o) = self.outcomes.iter().find(|o| !o.observed.is_sorted()) {
+            return Err(EngineError::Checkpoint(format!(
+                "the observations of row {} are not sorted",
+                o.row
+            )));
+        }
+        Ok(())
+    }
+
+    /// Places in the samples of the rows at work.
+    pub(crate) fn active_samples(&self) -> Result<Vec<usize>, EngineError> {
+        let Some([rows, _]) = &self.active else {
+            return Ok(Vec::new());
+        };
+        match rows.get("sample") {
+            Some(SavedColumn::Count(v)) if !v.is_empty() => {
+                Ok(v.iter().map(|s| *s as usize).collect())
+            }
+            _ => Err(EngineError::Checkpoint(
+                "does not say which rows were at work".into(),
+            )),
+        }
+    }
+
+    /// The bytes of the checkpoint (postcard).
     pub fn to_bytes(&self) -> Vec<u8> {
         postcard::to_stdvec(self).expect("plain data serialise")
     }
@@ -63,5 +164,137 @@ impl Checkpoint {
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, EngineError> {
         postcard::from_bytes(bytes)
             .map_err(|e| EngineError::Checkpoint(format!("not readable: {e}")))
+    }
+}
+
+/// The columns of `saved` in place of those of `fresh`, which were just made for these rows; the columns that say
+/// which rows they are must agree.
+pub(crate) fn over_rows(
+    mut fresh: BTreeMap<String, Saved>,
+    saved: SavedColumns,
+    n: usize,
+    steps: u64,
+) -> Result<BTreeMap<String, Saved>, EngineError> {
+    let wrong = |name: &str, problem: &str| {
+        EngineError::Checkpoint(format!("column `{name}` of the rows {problem}"))
+    };
+    for (name, column) in &fresh {
+        if !name.starts_with(REBUILT) && !saved.contains_key(name) {
+            return Err(wrong(name, "is missing"));
+        }
+        let differs = |s: &SavedColumn| *s != SavedColumn::from(column.clone());
+        if FACTS.contains(&name.as_str()) && saved.get(name).is_some_and(differs) {
+            return Err(wrong(name, "is of other rows"));
+        }
+    }
+    for (name, column) in saved {
+        match fresh.get(&name) {
+            Some(model) if !name.starts_with(REBUILT) && column.is_like(model, n) => {}
+            _ => return Err(wrong(&name, "has another shape, or is not one of theirs")),
+        }
+        let late = |v: &[u64]| v.iter().any(|s| *s >= steps);
+        if matches!(&column, SavedColumn::Count(v) if name == "step" && late(v)) {
+            return Err(wrong(&name, &format!("is past the {steps} of the attack")));
+        }
+        fresh.insert(name, column.into());
+    }
+    Ok(fresh)
+}
+
+/// The columns of a saved state of `n` rows, which must have those of `fresh`, a state of one row.
+pub(crate) fn as_state(
+    fresh: &BTreeMap<String, Saved>,
+    saved: SavedColumns,
+    n: usize,
+) -> Result<BTreeMap<String, Saved>, EngineError> {
+    let fits = saved.len() == fresh.len()
+        && fresh
+            .iter()
+            .all(|(name, model)| saved.get(name).is_some_and(|c| c.is_like(model, n)));
+    if !fits {
+        return Err(EngineError::Checkpoint(format!(
+            "the state is not that of this attack on {n} rows"
+        )));
+    }
+    Ok(saved.into_iter().map(|(k, v)| (k, v.into())).collect())
+}
+
+impl SavedColumn {
+    /// Whether this column of `n` rows is of the kind and width of `model`, which may have another number of rows.
+    fn is_like(&self, model: &Saved, n: usize) -> bool {
+        match (self, model) {
+            (Self::Float(shape, v), Saved::Float(like, _)) => {
+                shape.first() == Some(&n)
+                    && shape.get(1..) == like.get(1..)
+                    && shape[1..].iter().product::<usize>().checked_mul(n) == Some(v.len())
+            }
+            (Self::Count(v), Saved::Count(_)) => v.len() == n,
+            (Self::Real(v), Saved::Real(_)) => v.len() == n,
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The columns of two rows.
+    fn rows() -> BTreeMap<String, Saved> {
+        let count = |v: [u64; 2]| Saved::Count(v.to_vec());
+        BTreeMap::from([
+            ("sample".to_owned(), count([3, 5])),
+            ("key".to_owned(), count([30, 50])),
+            ("step".to_owned(), count([0, 0])),
+            ("best.0".to_owned(), Saved::Float(vec![2, 2], vec![0.0; 4])),
+            ("region.eps".to_owned(), Saved::Real(vec![0.1; 2])),
+        ])
+    }
+
+    #[test]
+    fn columns_of_other_rows_widths_or_steps_are_refused() {
+        let saved = || of_rows(rows());
+        assert!(!saved().contains_key("region.eps"));
+        let put = |name: &str, column: SavedColumn| {
+            let mut columns = saved();
+            columns.insert(name.to_owned(), column);
+            over_rows(rows(), columns, 2, 10).map_err(|e| e.to_string())
+        };
+        let later = put("step", SavedColumn::Count(vec![4, 9])).unwrap();
+        assert_eq!(later["step"], Saved::Count(vec![4, 9]));
+        assert_eq!(later["region.eps"], rows()["region.eps"]);
+
+        let float = |shape: &[usize], n| SavedColumn::Float(shape.to_vec(), vec![1.0; n]);
+        for (name, column, problem) in [
+            ("key", SavedColumn::Count(vec![30, 51]), "is of other rows"),
+            ("step", SavedColumn::Count(vec![0, 10]), "is past the 10"),
+            ("step", SavedColumn::Count(vec![0]), "another shape"),
+            ("step", SavedColumn::Real(vec![0.0; 2]), "another shape"),
+            ("best.0", float(&[2, 3], 6), "another shape"),
+            ("best.0", float(&[2, 2], 5), "another shape"),
+            ("best.0", float(&[], 0), "another shape"),
+            ("other", float(&[2, 2], 4), "not one of theirs"),
+            ("region.eps", SavedColumn::Real(vec![9.0; 2]), "not one of"),
+        ] {
+            let told = put(name, column).unwrap_err();
+            assert!(told.contains(problem) && told.contains(name), "{told}");
+        }
+        let mut fewer = saved();
+        fewer.remove("best.0");
+        let told = over_rows(rows(), fewer, 2, 10).unwrap_err().to_string();
+        assert!(told.contains("`best.0` of the rows is missing"), "{told}");
+    }
+
+    #[test]
+    fn a_state_of_another_attack_is_refused() {
+        let model =
+            |n| BTreeMap::from([("v".to_owned(), Saved::Float(vec![n, 2], vec![0.0; n * 2]))]);
+        let fits = |columns| as_state(&model(1), columns, 3).is_ok();
+        assert!(fits(of_state(model(3))));
+        assert!(!fits(of_state(model(2))));
+        assert!(!fits(SavedColumns::new()));
+        let mut more = of_state(model(3));
+        more.insert("w".to_owned(), SavedColumn::Real(vec![0.0; 3]));
+        assert!(!fits(more));
     }
 }

@@ -4,9 +4,9 @@ use burn::tensor::Tensor;
 use proofmark_domain::{Observation, QueryCount, RunStatus};
 use proofmark_model::{DecisionModel, guarded_device};
 use proofmark_stats::random::attack_code;
-use proofmark_threat::{Saved, append, host, index, load, save, select};
+use proofmark_threat::{append, host, index, load, save, select};
 
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, as_state, of_rows, of_state, over_rows};
 use crate::judge::{Candidate, Measured};
 use crate::{Aim, EngineError, Event, Job, Oracle, Outcome, Outcomes, Rows, Stepper};
 
@@ -17,30 +17,19 @@ const REFILL: usize = 4;
 /// Runs an attack on every row of `job`.
 ///
 /// Each restart is a round over the rows not yet broken; within a round the batch is kept full. At the end of
-/// a round the judge measures what was found, and what is rejected goes on to the next.
+/// a round the judge measures what was found, and what is rejected goes on to the next. With [`Job::resume`] it goes on
+/// where an earlier run was stopped.
 pub fn run<M, S>(model: &M, stepper: &S, job: &Job<'_>) -> Result<Outcomes, EngineError>
 where
     M: DecisionModel + ?Sized,
     S: Stepper<M>,
 {
     // Device work outside the model (reads, judging, saving) can fail too: one boundary around all of it.
-    guarded_device(|| Execution::new(model, stepper, job)?.go())
-}
-
-/// Goes on from a checkpoint of the same attack on the same job.
-pub fn resume<M, S>(
-    model: &M,
-    stepper: &S,
-    job: &Job<'_>,
-    checkpoint: Checkpoint,
-) -> Result<Outcomes, EngineError>
-where
-    M: DecisionModel + ?Sized,
-    S: Stepper<M>,
-{
     guarded_device(|| {
         let mut execution = Execution::new(model, stepper, job)?;
-        execution.restore(checkpoint)?;
+        if let Some(checkpoint) = job.resume {
+            execution.restore(checkpoint.clone())?;
+        }
         execution.go()
     })
 }
@@ -399,10 +388,10 @@ where
     }
 
     fn stopped(mut self) -> Result<Outcomes, EngineError> {
-        let active = self.active.take().map(|(mut rows, mut state)| {
-            [save(&mut rows), save(&mut state)]
-                .map(|m| m.into_iter().map(|(k, v)| (k, v.into())).collect())
-        });
+        let active = self
+            .active
+            .take()
+            .map(|(mut rows, mut state)| [of_rows(save(&mut rows)), of_state(save(&mut state))]);
         let checkpoint = Checkpoint {
             attack: self.stepper.id().to_owned(),
             round: self.round,
@@ -423,21 +412,8 @@ where
     }
 
     fn restore(&mut self, c: Checkpoint) -> Result<(), EngineError> {
-        let rows: Vec<usize> = c.outcomes.iter().map(|o| o.row).collect();
-        if c.attack != self.stepper.id()
-            || rows != self.job.rows
-            || c.ledger.len() != self.job.samples.len()
-        {
-            return Err(EngineError::Checkpoint(format!(
-                "of attack `{}` on {} rows of {} samples; expected `{}` on the same {} of {}",
-                c.attack,
-                rows.len(),
-                c.ledger.len(),
-                self.stepper.id(),
-                self.job.rows.len(),
-                self.job.samples.len(),
-            )));
-        }
+        c.check(self.job, self.stepper.id(), self.stepper.restarts())?;
+        let samples = c.active_samples()?;
         self.round = c.round;
         self.pending = c.pending.into();
         self.waiting = c
@@ -449,20 +425,17 @@ where
             })
             .collect();
         self.outcomes = c.outcomes;
-        if let Some(saved) = c.active {
-            let [saved_rows, saved_state] = saved.map(|m: BTreeMap<String, _>| {
-                m.into_iter().map(|(k, v)| (k, Saved::from(v))).collect()
-            });
-            // One row's worth of fresh state has the right columns to load into.
+        if let Some([saved_rows, saved_state]) = c.active {
             let device = self.oracle.device().clone();
-            let mut rows = Rows::new(
-                self.job,
-                &self.job.rows[..1],
-                self.round,
-                self.attack,
-                &device,
-            )?;
-            let mut state = self.stepper.start(&mut self.oracle, &mut rows)?;
+            let fresh =
+                |samples: &[usize]| Rows::new(self.job, samples, c.round, self.attack, &device);
+            // A state of one row shows which columns this attack has.
+            let mut one = fresh(&samples[..1])?;
+            let mut state = self.stepper.start(&mut self.oracle, &mut one)?;
+            let mut rows = fresh(&samples)?;
+            let (n, steps) = (samples.len(), u64::from(self.stepper.steps()));
+            let saved_rows = over_rows(save(&mut rows), saved_rows, n, steps)?;
+            let saved_state = as_state(&save(&mut state), saved_state, n)?;
             load(&mut rows, &saved_rows, &device)?;
             load(&mut state, &saved_state, &device)?;
             self.active = Some((rows, state));

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use proofmark_domain::{Modality, Seed};
 use proofmark_threat::Threat;
 
-use crate::{Criterion, EngineError, Goal, Judge, Observer};
+use crate::{Checkpoint, Criterion, EngineError, Goal, Judge, Observer};
 
 /// The samples of a run, on the host.
 #[derive(Debug, Clone)]
@@ -85,6 +85,9 @@ pub struct Job<'a> {
     pub judge: Judge,
     /// Asked between steps; `true` ends the run with a checkpoint.
     pub stop: &'a (dyn Fn() -> bool + Sync),
+    /// Where a stopped run of the same attack on the same job is to go on. An attack that runs others takes it out
+    /// for them, as it is of one run.
+    pub resume: Option<&'a Checkpoint>,
     /// Told about progress.
     pub observer: &'a dyn Observer,
 }
@@ -127,6 +130,7 @@ impl<'a> Job<'a> {
             enough: None,
             judge: Judge::default(),
             stop: &|| false,
+            resume: None,
             observer,
         }
     }

@@ -25,7 +25,7 @@ mod whole;
 pub use attack::{Attack, BuildError, Entry, Meta, Parameters};
 pub use checkpoint::Checkpoint;
 pub use error::EngineError;
-pub use executor::{resume, run};
+pub use executor::run;
 pub use goal::{Criterion, Goal, predict};
 pub use job::{Job, Samples};
 pub use judge::{Judge, Rule};

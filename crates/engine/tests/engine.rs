@@ -8,7 +8,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use proofmark_domain::{Epsilon, Norm, Observation, RunStatus};
 use proofmark_engine::{
     Aim, Checkpoint, EngineError, Event, Focus, Job, Loss, Observer, Oracle, Outcomes, Rows,
-    Samples, Silent, Stepper, preflight, resume, run,
+    Samples, Silent, Stepper, preflight, run,
 };
 use proofmark_model::{
     Access, BurnModel, DecisionModel, GradientModel, ModelError, Network, Output, Query,
@@ -544,12 +544,50 @@ fn a_stopped_run_goes_on_to_the_same_end() {
         assert!(part.rows.iter().any(|o| o.status == RunStatus::Stopped));
         let saved = Checkpoint::from_bytes(&checkpoint.to_bytes()).unwrap();
         job.stop = &|| false;
-        let rest = resume(&model, &CLIMB, &job, saved).unwrap();
+        job.resume = Some(&saved);
+        let rest = run(&model, &CLIMB, &job).unwrap();
         assert_eq!(results(&rest), results(&whole), "stopped at {stop_at}");
         let queries = |o: &Outcomes| o.rows.iter().map(|r| r.queries).collect::<Vec<_>>();
         assert_eq!(queries(&rest), queries(&whole));
     }
     assert!(Checkpoint::from_bytes(&[1, 2, 3]).is_err());
+}
+
+#[test]
+fn a_checkpoint_of_another_job_or_attack_is_refused() {
+    let case = case(10, 50, 2);
+    let model = case.model();
+    let threat = case.threat(Norm::Linf, 0.05);
+    let asked = AtomicUsize::new(0);
+    let stop = || asked.fetch_add(1, Ordering::Relaxed) >= 5;
+    let mut job = case.job(&threat);
+    job.stop = &stop;
+    let checkpoint = run(&model, &CLIMB, &job).unwrap().checkpoint.unwrap();
+    job.stop = &|| false;
+    job.resume = Some(&checkpoint);
+    let refused = |job: &Job<'_>, words: &str| {
+        let told = run(&model, &CLIMB, job).unwrap_err().to_string();
+        assert!(told.contains(words), "{told}");
+    };
+    // Other rows, and rows in another order.
+    let fewer: Vec<usize> = (0..49).collect();
+    let turned: Vec<usize> = (0..50).rev().collect();
+    for rows in [&fewer, &turned] {
+        refused(&Job { rows, ..job }, "expected `");
+    }
+    // The same places of other samples.
+    let mut samples = case.samples.clone();
+    samples.keys[0] ^= 1;
+    samples.labels[1] ^= 1;
+    refused(
+        &Job {
+            samples: &samples,
+            ..job
+        },
+        "of the rows is of other rows",
+    );
+    let told = run(&model, &DeepFool, &job).unwrap_err().to_string();
+    assert!(told.contains("of attack `"), "{told}");
 }
 
 #[test]

@@ -26,6 +26,11 @@ impl ResolvedPlan {
         Self(Value::Object(document))
     }
 
+    /// The document.
+    pub fn document(&self) -> &Value {
+        &self.0
+    }
+
     /// Hex sha256 over the document with its fields sorted.
     pub fn sha256(&self) -> String {
         let mut text = String::new();

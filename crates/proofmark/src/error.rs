@@ -25,6 +25,9 @@ pub enum RunError {
     /// The threat model does not fit the model's inputs.
     #[error(transparent)]
     Threat(#[from] ThreatError),
+    /// A checkpoint cannot be read, or is not of this run.
+    #[error("checkpoint: {0}")]
+    Checkpoint(String),
     /// A number is out of range.
     #[error("{0}")]
     Parameter(String),

@@ -17,6 +17,7 @@
 //! [`RunPlan`] is the same run with every setting
 //! open; [`Gate`] carries out a policy.
 
+mod checkpoint;
 mod device;
 mod error;
 mod evaluate;
@@ -35,6 +36,7 @@ mod threat;
 mod trust;
 
 pub use burn;
+pub use checkpoint::RunCheckpoint;
 pub use device::{DEVICES, describe, device, devices};
 pub use error::RunError;
 pub use evaluate::{Evaluate, Evaluation, Measured, Shortfall, Subject, evaluate};

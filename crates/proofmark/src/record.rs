@@ -9,7 +9,8 @@ use proofmark_gate::{ReportHead, summarise};
 use proofmark_threat::Threat;
 use serde_json::{Value, json};
 
-use crate::Measurement;
+use crate::checkpoint::Finished;
+use crate::{Measurement, RunCheckpoint, RunError};
 
 /// One attack at one budget.
 pub(crate) struct Run<'a> {
@@ -127,6 +128,43 @@ impl Record {
         }
     }
 
+    /// Takes over what the first of `runs` left before the run was stopped, and says how many these are; refuses what is
+    /// not theirs.
+    pub(crate) fn take_over(
+        &mut self,
+        runs: &[Run<'_>],
+        finished: &Finished,
+    ) -> Result<usize, RunError> {
+        let outcomes = finished.outcomes()?;
+        let n = finished.seconds.len();
+        let theirs = |o: &Vec<RunOutcome>| {
+            o.iter()
+                .map(|o| &o.run)
+                .eq(runs[..n].iter().map(|r| &r.key))
+        };
+        if n > runs.len() || outcomes.len() != self.samples.len() || !outcomes.iter().all(theirs) {
+            return Err(RunError::Checkpoint(format!(
+                "its outcomes; expected those of the first {n} of {} runs on {} samples",
+                runs.len(),
+                self.samples.len()
+            )));
+        }
+        for (sample, outcomes) in self.samples.iter_mut().zip(outcomes) {
+            sample.runs = outcomes;
+        }
+        let metas = runs.iter().zip(&finished.seconds);
+        self.metas = metas.map(|(run, seconds)| run.meta(*seconds)).collect();
+        self.best.clone_from(&finished.best);
+        Ok(n)
+    }
+
+    /// What the runs added so far left.
+    pub(crate) fn finished(&self) -> Finished {
+        let outcomes: Vec<&[RunOutcome]> = self.samples.iter().map(|s| &s.runs[..]).collect();
+        let seconds = self.metas.iter().map(|m| m.seconds).collect();
+        Finished::new(seconds, &outcomes, self.best.clone())
+    }
+
     /// Adds what a run found.
     pub(crate) fn add(&mut self, run: &Run<'_>, outcomes: Vec<Outcome>, seconds: f64) {
         let mut by_row: BTreeMap<usize, Outcome> =
@@ -153,7 +191,11 @@ impl Record {
     }
 
     /// The report, and the adversarials in the order of its samples.
-    pub(crate) fn finish(mut self, head: ReportHead) -> Measurement {
+    pub(crate) fn finish(
+        mut self,
+        head: ReportHead,
+        checkpoint: Option<RunCheckpoint>,
+    ) -> Measurement {
         let mut order: Vec<usize> = (0..self.samples.len()).collect();
         order.sort_by(|a, b| self.samples[*a].id.cmp(&self.samples[*b].id));
         let adversarials = order
@@ -163,6 +205,7 @@ impl Record {
         Measurement {
             report: summarise(head, self.metas, self.samples),
             adversarials,
+            checkpoint,
         }
     }
 }

@@ -13,7 +13,10 @@ use proofmark_threat::Threat;
 use serde_json::{Map, Value, json};
 
 use crate::record::{self, Record, Run};
-use crate::{RunError, Target, ThreatPlan, device, numbers, reading, samples, scale, trust};
+use crate::{
+    RunCheckpoint, RunError, Target, ThreatPlan, checkpoint, device, numbers, reading, samples,
+    scale, trust,
+};
 
 /// What labels samples are judged against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -97,6 +100,8 @@ pub struct RunPlan<'a> {
     pub origin: Option<String>,
     /// Asked between steps; `true` ends the run, and samples not done are reported as stopped.
     pub stop: &'a (dyn Fn() -> bool + Sync),
+    /// Where an earlier run of this plan was stopped, to go on from there.
+    pub resume: Option<&'a RunCheckpoint>,
     /// Seconds since some fixed moment; constant where time is not to be reported.
     pub clock: &'a dyn Fn() -> f64,
     /// Who watches.
@@ -111,6 +116,8 @@ pub struct Measurement {
     /// The adversarial of each broken sample, at the smallest budget that broke it, in the order of the
     /// report's samples; per input, in the model's order.
     pub adversarials: Vec<Option<Vec<Vec<f32>>>>,
+    /// Where to go on, if the run was stopped after its clean samples were measured.
+    pub checkpoint: Option<RunCheckpoint>,
 }
 
 impl<'a> RunPlan<'a> {
@@ -135,6 +142,7 @@ impl<'a> RunPlan<'a> {
             reading: Map::new(),
             origin: None,
             stop: &|| false,
+            resume: None,
             clock: &|| 0.0,
             progress: &proofmark_engine::Silent,
         }
@@ -143,43 +151,40 @@ impl<'a> RunPlan<'a> {
     /// Makes the run.
     pub fn run(&self) -> Result<Measurement, RunError> {
         let began = (self.clock)();
-        if self.labels == Labels::Given {
-            samples::require_labels(self.data)?;
-        }
-        if !self.attacks.is_empty() && self.threats.is_empty() {
-            return Err(RunError::Parameter(
-                "attacks need at least one budget".into(),
-            ));
-        }
-        self.require_access()?;
+        self.require()?;
         let signature = self.model.signature();
-        for threat in &self.threats {
-            threat.require_change(&signature.modalities, self.data)?;
-        }
         let data = self.part()?;
         let mut samples = samples::samples(&data, signature)?;
-        let threats: Vec<Threat> = self
-            .threats
-            .iter()
-            .map(|t| t.fit(&signature.modalities, &data))
-            .collect::<Result<_, _>>()?;
+        let threats = self.fitted(&data)?;
         for threat in &threats {
             numbers::check(threat, signature, data.len())?;
         }
         let exact = device::is_exact(&signature.device);
         let tile = self.settings.tile.or_else(|| exact.then_some(Job::TILE));
 
-        let clean = self.clean(&mut samples, tile)?;
+        let clean = match self.resume {
+            Some(checkpoint) => {
+                checkpoint.check(self, data.len())?;
+                let clean = checkpoint.clean();
+                self.label(&mut samples, &clean);
+                clean
+            }
+            None => self.clean(&mut samples, tile)?,
+        };
         let right: Vec<usize> = clean
             .iter()
             .filter(|c| c.pred == Some(samples.labels[c.row]))
             .map(|c| c.row)
             .collect();
-        let reading = if self.labels == Labels::Given {
-            reading::best(self, &data, &clean, &samples.labels, tile)?
-        } else {
-            None
+        let reading = match self.resume {
+            Some(checkpoint) => checkpoint.reading.clone(),
+            None if self.labels == Labels::Given => {
+                reading::best(self, &data, &clean, &samples.labels, tile)?
+            }
+            None => None,
         };
+        // A run stopped before this point has nothing worth keeping.
+        let prepared = self.resume.is_some() || !(self.stop)();
         let targets = self.targets(&samples, &clean)?;
         let (goal, attacked) = match &targets {
             None => (Goal::Untargeted, right.clone()),
@@ -212,28 +217,62 @@ impl<'a> RunPlan<'a> {
                 .check(&self.job(&samples, rows, &run.threat, tile, &goal))?;
         }
         let mut record = Record::new(&data, &samples, &clean, targets.as_deref());
-        for run in &runs {
+        let mut resume = self.resume;
+        let done = match resume {
+            Some(checkpoint) => record.take_over(&runs, &checkpoint.finished)?,
+            None => 0,
+        };
+        let mut stopped = None;
+        for run in &runs[done..] {
             let started = (self.clock)();
             let (rows, goal) = target(run);
             self.progress.begin(&run.key, rows.len());
-            let job = self.job(&samples, rows, &run.threat, tile, &goal);
-            let outcomes = if rows.is_empty() {
-                Vec::new()
+            let mut job = self.job(&samples, rows, &run.threat, tile, &goal);
+            // Only the first run that is left was at work.
+            let earlier = resume.take();
+            job.resume = earlier.and_then(|c| c.at.as_ref());
+            let (outcomes, at) = if rows.is_empty() {
+                (Vec::new(), None)
             } else {
-                run.attack.run(self.model, &job)?.rows
+                let outcomes = run.attack.run(self.model, &job)?;
+                (outcomes.rows, outcomes.checkpoint)
             };
-            record.add(run, outcomes, (self.clock)() - started);
+            let seconds = earlier.map_or(0.0, |c| c.at_seconds) + (self.clock)() - started;
+            let ended = checkpoint::ended(&outcomes, at.as_ref(), (self.stop)());
+            if prepared && stopped.is_none() && !ended {
+                let at = (at, seconds);
+                let kept = record.finished();
+                let kept = RunCheckpoint::new(self, &clean, reading.clone(), kept, at)?;
+                stopped = Some(kept);
+            }
+            record.add(run, outcomes, seconds);
         }
         let resolved = self.resolved()?;
-        let seconds = (self.clock)() - began;
+        let seconds = self.resume.map_or(0.0, |c| c.seconds) + (self.clock)() - began;
+        if let Some(checkpoint) = &mut stopped {
+            checkpoint.seconds = seconds;
+        }
         let mut head = self.head(&data, reading, tile, resolved, seconds);
         let rounded = numbers::stated(signature, &threats);
         head.model.stated.extend(rounded);
-        Ok(record.finish(head))
+        Ok(record.finish(head, stopped))
     }
 
-    /// Refuses what the model does not give enough for, before it is asked anything.
-    fn require_access(&self) -> Result<(), RunError> {
+    /// Refuses a plan that lacks something, before the model is asked anything: labels, budgets that change something, a
+    /// model that gives enough.
+    fn require(&self) -> Result<(), RunError> {
+        if self.labels == Labels::Given {
+            samples::require_labels(self.data)?;
+        }
+        if !self.attacks.is_empty() && self.threats.is_empty() {
+            return Err(RunError::Parameter(
+                "attacks need at least one budget".into(),
+            ));
+        }
+        let modalities = &self.model.signature().modalities;
+        for threat in &self.threats {
+            threat.require_change(modalities, self.data)?;
+        }
         for attack in self.attacks {
             let meta = attack.meta();
             self.model.require(meta.id, meta.needs)?;
@@ -248,8 +287,15 @@ impl<'a> RunPlan<'a> {
         Ok(())
     }
 
+    /// Each threat model over these samples.
+    fn fitted(&self, data: &Dataset) -> Result<Vec<Threat>, RunError> {
+        let modalities = &self.model.signature().modalities;
+        let fitted = self.threats.iter().map(|t| t.fit(modalities, data));
+        fitted.collect()
+    }
+
     /// The samples of this shard.
-    fn part(&self) -> Result<Dataset, RunError> {
+    pub(crate) fn part(&self) -> Result<Dataset, RunError> {
         match self.shard {
             None => Ok(self.data.clone()),
             Some(Shard { index, count }) if index < count => Ok(self.data.shard(index, count)),
@@ -280,12 +326,18 @@ impl<'a> RunPlan<'a> {
             self.model,
             &self.job(samples, &all, &still, tile, &Goal::Untargeted),
         )?;
+        self.label(samples, &clean);
+        Ok(clean)
+    }
+
+    /// Sets labels where the model's own predictions stand in for them.
+    fn label(&self, samples: &mut Samples, clean: &[Clean]) {
         if self.labels == Labels::Predicted {
-            for c in &clean {
+            samples.labels = vec![0; samples.keys.len()];
+            for c in clean {
                 samples.labels[c.row] = c.pred.unwrap_or(0);
             }
         }
-        Ok(clean)
     }
 
     fn trust_runs(
@@ -338,11 +390,7 @@ impl<'a> RunPlan<'a> {
     /// What this plan measures, as reports write it down: everything a result depends on but the device.
     pub fn resolved(&self) -> Result<ResolvedPlan, RunError> {
         let signature = self.model.signature();
-        let threats: Vec<Threat> = self
-            .threats
-            .iter()
-            .map(|t| t.fit(&signature.modalities, self.data))
-            .collect::<Result<_, _>>()?;
+        let threats = self.fitted(self.data)?;
         let records: Vec<ThreatRecord> = threats.iter().map(Threat::record).collect();
         let extra = self.trust_runs(&threats, &records)?;
         let runs = self.runs(&threats, &records, &extra);

@@ -35,7 +35,7 @@ pub enum Length {
     /// From this share of epsilon with the square of what is left of the steps, towards 0.
     ///
     /// In Linf every third try wanders instead: constant steps of epsilon along the sign of the gradient and some
-    /// noise ([`Jitter`](update::Jitter)), from corner to corner of the ball near the one that the gradient points at.
+    /// noise ([`Jitter`](update::Jitter)), among the corners and edges near the one that the gradient points at.
     /// Where scores are rounded or gradients approximate, what breaks a sample is often a neighbour of that corner.
     Falling(f64),
 }
@@ -247,12 +247,16 @@ impl Attack for Ascent {
             self.length
                 .share(u64::from(k), self.steps, threat.eps, false)
         };
+        let wanders = matches!(self.length, Length::Falling(_))
+            && self.restarts > 2
+            && threat.budgets.iter().all(|b| b.norm == Norm::Linf);
         let moving = threat.budgets.iter().filter(|b| b.eps > 0.0);
         moving
             .map(|b| StepRecord {
                 modality: b.modality.clone(),
                 first: b.eps * share(0),
                 last: b.eps * share(self.steps - 1),
+                every_third_try: wanders.then_some(b.eps * Length::WANDERING),
             })
             .collect()
     }

@@ -19,7 +19,7 @@
 //! wide are those of APGD (Croce and Hein, 2020), which halves them when the loss stands still; falling by a rule
 //! needs no such test. The default is two tries of 20 steps rather than one of 40 (version 2): the same cost, and
 //! another start finds more than further steps do (`docs/attack-strength.md`). In Linf the third try, and every third
-//! one after it, goes from corner to corner of the ball: steps of ε along the sign of the gradient and some noise.
+//! one after it, wanders among corners and edges of the ball: steps of ε along the sign of the gradient and some noise.
 //! Rounded scores, as of int8 models, hide from their gradients what lies there.
 //! L1 spreads a step over at least 1.5 % of the features at first, falling to a single one at the end (the paper keeps
 //! a constant share). The L2 and L1 projections are exact on the intersection with the bounds, where
@@ -57,7 +57,7 @@ pub struct Config {
     /// Restarts, 1 or more; 2.
     pub restarts: u32,
     /// Constant step length in data units (of the first modality that may change), above 0; without it steps
-    /// fall with the square, from 4·eps to 4·eps/steps².
+    /// fall with the square, from 4·eps to 4·eps/steps² (Linf: every third try in steps of eps).
     pub step_size: Option<f64>,
     /// Loss: `ce`, `margin` or `dlr`; `ce`.
     pub loss: LossKind,

@@ -1,4 +1,4 @@
-//! The audit report, `proofmark/audit/1`: every figure with its interval, and what every group is made of.
+//! The audit report, `proofmark/audit/2`: every figure with its interval, and what every group is made of.
 
 mod again;
 mod attack;
@@ -24,7 +24,7 @@ use crate::metric::{self, Need};
 use crate::{Missing, Origin, PairTests, Settings};
 
 /// The schema name every audit report carries.
-pub const AUDIT_SCHEMA: &str = "proofmark/audit/1";
+pub const AUDIT_SCHEMA: &str = "proofmark/audit/2";
 
 /// The reason of what is suppressed.
 pub(crate) const SUPPRESSED: &str = "suppressed";

@@ -1,6 +1,7 @@
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use proofmark::data::Options;
 use proofmark::domain::{Shard, Verdict};
@@ -8,7 +9,7 @@ use proofmark::policy::{
     DataRef, Evidence, GateReport, MergeError, ModelRef, NoRecord, Record, Task, evidence_file,
     judge, merge,
 };
-use proofmark::{Gate, GateOptions};
+use proofmark::{Gate, GateOptions, RunCheckpoint};
 
 use super::{colour, renderer};
 use crate::args;
@@ -66,7 +67,7 @@ pub(crate) fn run(args: &args::Gate, quiet: bool) -> Result<u8, Failure> {
     if signals::interrupted() {
         output::tell(&match &args.out_dir {
             Some(dir) => format!(
-                "interrupted: what checks had finished is in {} and can be taken over with --resume",
+                "interrupted: --resume {} takes over the checks that had finished and goes on with the one at work",
                 dir.display()
             ),
             None => "interrupted: nothing was written".to_owned(),
@@ -107,7 +108,11 @@ fn refuse_inputs(args: &args::Gate, gate: &Gate, folder: &Path, dir: &Path) -> R
     for check in &gate.policy().checks {
         let whole = matches!(check.task, Task::Audit(_));
         let evidence = dir.join(file_name(&check.id, args.shard, whole));
-        written.extend([output::samples_of(&evidence), evidence]);
+        written.extend([
+            output::samples_of(&evidence),
+            checkpoint_of(&evidence),
+            evidence,
+        ]);
     }
     let written: Vec<Target> = written.into_iter().map(Target::File).collect();
     let named: Vec<_> = written
@@ -176,36 +181,60 @@ fn measure(args: &args::Gate, gate: &Gate, quiet: bool) -> Result<Evidence, Fail
                 .time_budget
                 .is_some_and(|s| clock::seconds() - began > s)
     };
+    let Earlier {
+        records,
+        checkpoints,
+    } = match &args.resume {
+        Some(dir) => earlier(args, gate, dir, quiet),
+        None => Earlier::default(),
+    };
+    let unwritten = RefCell::new(None);
+    let keep = |written: Result<(), Failure>| {
+        if let Err(e) = written {
+            unwritten.borrow_mut().get_or_insert(e);
+        }
+    };
     let options = GateOptions {
         batch: args.batch_size,
         shard: args.shard,
         stop: &stop,
+        resume: &checkpoints,
+        stopped: &|check, checkpoint| {
+            if let Some(dir) = &args.out_dir {
+                let path = checkpoint_of(&dir.join(file_name(check, args.shard, false)));
+                keep(output::write(&path, &checkpoint.to_bytes()));
+            }
+        },
         clock: &clock::seconds,
         progress: &shown,
     };
-    let earlier = args
-        .resume
-        .as_ref()
-        .map_or_else(BTreeMap::new, |dir| earlier(args, gate, dir, quiet));
-    let mut unwritten = None;
-    let evidence = gate.run(&options, &earlier, &mut |check, result| {
+    let evidence = gate.run(&options, &records, &mut |check, result| {
+        let (Some(dir), Ok(record)) = (&args.out_dir, result) else {
+            return;
+        };
         // Each check's evidence is kept as soon as it is there: a later crash loses nothing.
-        if let (Some(dir), Ok(record), false) = (&args.out_dir, result, signals::interrupted()) {
-            let path = dir.join(file_name(
-                check,
-                args.shard,
-                matches!(record, Record::Audit(_)),
-            ));
-            if let Err(e) = output::write_record(&path, record) {
-                unwritten = Some(e);
+        let whole = matches!(record, Record::Audit(_));
+        let path = dir.join(file_name(check, args.shard, whole));
+        let finished = Gate::finished(record);
+        if finished || !signals::interrupted() {
+            let written = output::write_record(&path, record);
+            let done = finished && written.is_ok();
+            keep(written);
+            if done {
+                keep(output::remove(&checkpoint_of(&path)));
             }
         }
     });
     shown.finish();
-    match unwritten {
+    match unwritten.take() {
         Some(e) => Err(e),
         None => Ok(evidence),
     }
+}
+
+/// Where a check that was stopped goes on, beside its evidence.
+fn checkpoint_of(evidence: &Path) -> PathBuf {
+    evidence.with_extension("checkpoint")
 }
 
 /// A table is not divided: its evidence is whole whatever the shard.
@@ -216,32 +245,81 @@ fn file_name(check: &str, shard: Option<Shard>, whole: bool) -> String {
     }
 }
 
-/// Evidence of an earlier run; what cannot be read or is of another run is measured again, and said to be.
-fn earlier(args: &args::Gate, gate: &Gate, dir: &Path, quiet: bool) -> BTreeMap<String, Record> {
-    let mut earlier = BTreeMap::new();
+/// What an earlier run left, by check.
+#[derive(Default)]
+struct Earlier {
+    records: BTreeMap<String, Record>,
+    checkpoints: BTreeMap<String, RunCheckpoint>,
+}
+
+/// Evidence and checkpoints of an earlier run; what cannot be read or is of another run is measured again, and said to
+/// be.
+fn earlier(args: &args::Gate, gate: &Gate, dir: &Path, quiet: bool) -> Earlier {
+    let note = |text: &str| {
+        if !quiet {
+            output::tell_note(text);
+        }
+    };
+    let mut earlier = Earlier::default();
     for check in &gate.policy().checks {
+        let id = &check.id;
         let whole = matches!(check.task, Task::Audit(_));
         let shard = args.shard.filter(|_| !whole);
-        let path = dir.join(file_name(&check.id, shard, whole));
-        if !path.exists() {
-            continue;
-        }
-        let found = output::read_record(&path).map_err(|e| e.0);
-        let usable = found.and_then(|record| {
-            gate.reusable(&check.id, &record, shard, args.same_device)?;
-            Ok(record)
-        });
-        match usable {
-            Ok(record) => drop(earlier.insert(check.id.clone(), record)),
-            Err(_) if quiet => {}
-            Err(why) => output::tell_note(&format!(
-                "check `{}` is measured again, {} is not taken over: {why}",
-                check.id,
+        let path = dir.join(file_name(id, shard, whole));
+        let unusable = if path.exists() {
+            let found = output::read_record(&path).map_err(|e| e.0);
+            let usable = found.and_then(|record| {
+                gate.reusable(id, &record, shard, args.same_device)?;
+                Ok(record)
+            });
+            match usable {
+                Ok(record) => {
+                    earlier.records.insert(id.clone(), record);
+                    continue;
+                }
+                Err(why) => Some((&path, why)),
+            }
+        } else {
+            None
+        };
+        let at = checkpoint_of(&path);
+        let unusable = if at.exists() {
+            match read_checkpoint(args, gate, id, &at) {
+                Ok(checkpoint) => {
+                    note(&format!("check `{id}` goes on from {}", at.display()));
+                    earlier.checkpoints.insert(id.clone(), checkpoint);
+                    continue;
+                }
+                Err(why) => Some((&at, why)),
+            }
+        } else {
+            unusable
+        };
+        if let Some((path, why)) = unusable {
+            note(&format!(
+                "check `{id}` is measured again, {} is not taken over: {why}",
                 path.display()
-            )),
+            ));
         }
     }
     earlier
+}
+
+fn read_checkpoint(
+    args: &args::Gate,
+    gate: &Gate,
+    check: &str,
+    path: &Path,
+) -> Result<RunCheckpoint, String> {
+    let bytes = fs::read(path).map_err(|e| e.to_string())?;
+    let checkpoint = RunCheckpoint::from_bytes(&bytes).map_err(|e| e.to_string())?;
+    let options = GateOptions {
+        batch: args.batch_size,
+        shard: args.shard,
+        ..GateOptions::default()
+    };
+    gate.can_resume(check, &checkpoint, &options)?;
+    Ok(checkpoint)
 }
 
 /// The evidence of every check in a folder, shards merged. What is not there stays out: judging fails closed.

@@ -51,7 +51,7 @@ fn without_a_requirement_an_audit_measures_and_exits_0() {
 
     let text = std::fs::read_to_string(&out).expect("a report");
     let report: AuditReport = serde_json::from_str(&text).expect("reads back");
-    assert_eq!(report.schema, "proofmark/audit/1");
+    assert_eq!(report.schema, "proofmark/audit/2");
     assert_eq!((report.table.rows, report.verdict), (400, None));
     let figure = |id: &str| {
         let found = report.metrics.iter().find(|m| m.metric == id && m.headline);

@@ -121,6 +121,65 @@ fn finished_checks_are_taken_over_and_others_measured_again() {
 }
 
 #[test]
+fn a_check_stopped_in_an_attack_goes_on_to_the_evidence_of_the_whole() {
+    let folder = Folder::new();
+    let policy = policy(&folder);
+    let path = |name: &str| folder.path(name).display().to_string();
+    let (dir, whole) = (path("run"), path("whole"));
+    let expected = judged(&[&policy, "--out-dir", &whole]);
+    let evidence = |of: &str| {
+        let text = std::fs::read(folder.path(&format!("{of}/robust.json"))).expect("evidence");
+        let mut report: Value = serde_json::from_slice(&text).expect("JSON");
+        report["seconds"] = Value::Null;
+        for attack in report["attacks"].as_array_mut().expect("attacks") {
+            attack["seconds"] = Value::Null;
+        }
+        report
+    };
+    // What the policy may cost stops it in the middle of PGD.
+    let text = std::fs::read_to_string(&policy).expect("the policy");
+    let limited = format!("{text}\n[limits]\nforwards = 900\n");
+    let limited = folder.put("limited.toml", limited.as_bytes());
+    let checkpoint = folder.path("run/robust.checkpoint");
+    let stop = || {
+        let ran = run(&["gate", &limited, "--out-dir", &dir]);
+        assert_eq!(ran.code, 3, "{}", ran.err);
+        std::fs::read(&checkpoint).expect("a checkpoint")
+    };
+    let kept = stop();
+    assert_ne!(evidence("run"), evidence("whole"));
+
+    let goes_on = run(&["gate", &policy, "--resume", &dir, "--out-dir", &dir]);
+    assert_eq!(goes_on.code, expected.0, "{}", goes_on.err);
+    let told = "check `robust` goes on from";
+    assert!(goes_on.err.contains(told), "{}", goes_on.err);
+    assert_eq!(evidence("run"), evidence("whole"));
+    assert!(!checkpoint.exists(), "it is done");
+
+    // One that was damaged, and one of another policy, are not taken over, and why is said.
+    assert_eq!(stop(), kept);
+    let more = folder.put(
+        "more.toml",
+        text.replace("steps = 10", "steps = 11").as_bytes(),
+    );
+    let mut damaged = kept.clone();
+    *damaged.last_mut().expect("bytes") ^= 1;
+    let cases = [
+        (&more, &kept, "parameters.steps is 10, expected 11"),
+        (&policy, &damaged, "was changed or cut short"),
+    ];
+    for (policy, bytes, words) in cases {
+        std::fs::write(&checkpoint, bytes).expect("writable");
+        let again = run(&["gate", policy, "--resume", &dir]);
+        assert_eq!(again.code, expected.0, "{}", again.err);
+        for word in ["`robust` is measured again", words] {
+            assert!(again.err.contains(word), "no `{word}` in: {}", again.err);
+        }
+    }
+    assert_eq!(judged(&[&policy, "--resume", &dir]), expected);
+}
+
+#[test]
 fn another_model_than_was_reviewed_stops_the_gate_before_it_runs() {
     let folder = Folder::new();
     let (found, expected) = (digest("digits-robust"), digest("digits-standard"));
@@ -212,7 +271,8 @@ fn an_interrupted_gate_keeps_only_whole_evidence() {
         .expect("a folder")
         .map(|e| e.expect("an entry").file_name())
         .collect();
-    assert_eq!(names, ["clean.json"]);
+    assert_eq!(names.len(), 2, "{names:?}");
+    assert!(folder.path("run/robust.checkpoint").exists());
     let kept = std::fs::read(clean).expect("evidence");
     serde_json::from_slice::<Value>(&kept).expect("whole");
 }

@@ -211,7 +211,7 @@ fn whole_numbers_are_written_in_a_type_that_holds_them() {
     ] {
         let array = of(dtype, &[low, high]).expect(dtype);
         assert_eq!((array.dtype(), array.shape()), (dtype, &[2][..]));
-        let read = array.in_units(Some(Units::Raw)).expect(dtype);
+        let read = array.in_units(Some(Units::Raw), None).expect(dtype);
         assert_eq!((read.values, read.whole), (vec![low, high], Some(dtype)));
         for odd in [beyond, 0.5, f32::NAN, f32::INFINITY] {
             assert_eq!(of(dtype, &[low, odd]), None, "{dtype} {odd}");

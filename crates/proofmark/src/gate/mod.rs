@@ -10,13 +10,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use burn::tensor::Device;
 use proofmark_audit::AuditError;
 use proofmark_domain::Shard;
-use proofmark_engine::{Event, Observer};
+use proofmark_engine::{EngineError, Event, Observer};
 use proofmark_gate::{Check, Evidence, Known, NoRecord, Policy, PolicyError, Record, Task};
 
 use attack_check::AttackCheck;
 use audit_check::AuditCheck;
 
-use crate::{Progress, RunError, RunPlan, Settings, shipped};
+use crate::{Progress, RunCheckpoint, RunError, RunPlan, Settings, shipped};
 
 /// Why a gate cannot begin: nothing has run.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +58,8 @@ pub enum GateError {
 
 /// How to say in a policy what a message calls by its option on the command line.
 fn as_fields(message: &str) -> &'static str {
+    // What a policy has no field for is not worth a hint.
+    let message = message.replace("`--labels predicted`", "");
     let option = message.contains("`--") || message.contains(" --");
     if option && !message.contains("in a policy") {
         " (in a policy such options are fields of [[data]] or [[model]], with `_` for `-`)"
@@ -91,11 +93,19 @@ pub struct GateOptions<'a> {
     pub shard: Option<Shard>,
     /// Asked between steps; `true` ends the run.
     pub stop: &'a (dyn Fn() -> bool + Sync),
+    /// By check, where an earlier run of it was stopped, to go on from there. What is in it has to be
+    /// [of this run](Gate::can_resume).
+    pub resume: &'a BTreeMap<String, RunCheckpoint>,
+    /// Told where a check was stopped, before its evidence is.
+    pub stopped: &'a dyn Fn(&str, &RunCheckpoint),
     /// Seconds since some fixed moment.
     pub clock: &'a (dyn Fn() -> f64 + Sync),
     /// Who watches.
     pub progress: &'a dyn Progress,
 }
+
+/// Nothing to go on from.
+static NOWHERE: BTreeMap<String, RunCheckpoint> = BTreeMap::new();
 
 /// All samples, nobody watching, no clock.
 impl Default for GateOptions<'_> {
@@ -104,6 +114,8 @@ impl Default for GateOptions<'_> {
             batch: Settings::default().batch,
             shard: None,
             stop: &|| false,
+            resume: &NOWHERE,
+            stopped: &|_, _| {},
             clock: &|| 0.0,
             progress: &proofmark_engine::Silent,
         }
@@ -127,6 +139,14 @@ impl Gate {
             .collect::<Result<Vec<_>, _>>()?;
         one_family(&mut checks);
         Ok(Self { policy, checks })
+    }
+
+    /// Whether the check that left this record came to its end.
+    pub fn finished(record: &Record) -> bool {
+        match record {
+            Record::Attack(report) => RunPlan::finished(report),
+            Record::Audit(_) => true,
+        }
     }
 
     /// The checked policy.
@@ -170,11 +190,33 @@ impl Gate {
             return Err("the policy has no such check".to_owned());
         };
         check.fits(record, shard, same_device)?;
-        match record {
-            Record::Attack(report) if !RunPlan::finished(report) => {
-                Err("it was stopped before its end".to_owned())
+        if Self::finished(record) {
+            Ok(())
+        } else {
+            Err("it was stopped before its end".to_owned())
+        }
+    }
+
+    /// Whether a check, or one shard of it, can go on from a checkpoint; if not, why.
+    pub fn can_resume(
+        &self,
+        check: &str,
+        checkpoint: &RunCheckpoint,
+        options: &GateOptions<'_>,
+    ) -> Result<(), String> {
+        match self
+            .checks
+            .iter()
+            .find(|c| c.check == check)
+            .map(|c| &c.work)
+        {
+            Some(Work::Attack(work)) => {
+                let mut plan = work.plan(options.batch);
+                plan.shard = options.shard;
+                plan.can_resume(checkpoint).map_err(|e| e.to_string())
             }
-            _ => Ok(()),
+            Some(Work::Audit(_)) => Err("a table is audited in one go".to_owned()),
+            None => Err("the policy has no such check".to_owned()),
         }
     }
 
@@ -213,11 +255,23 @@ impl Gate {
                     let mut plan = work.plan(options.batch);
                     plan.shard = options.shard;
                     plan.stop = &stop;
+                    plan.resume = options.resume.get(&check.check);
                     plan.clock = options.clock;
                     plan.progress = &meter;
-                    plan.run()
+                    let measured = plan.run();
+                    if let Ok(Some(checkpoint)) = measured.as_ref().map(|m| &m.checkpoint) {
+                        (options.stopped)(&check.check, checkpoint);
+                    }
+                    measured
                         .map(|m| m.report.into())
-                        .map_err(|e| NoRecord::Failed(e.to_string()))
+                        .map_err(|e| match e {
+                            RunError::Checkpoint(_)
+                            | RunError::Engine(EngineError::Checkpoint(_)) => {
+                                format!("{e}; remove the checkpoint to measure the check again")
+                            }
+                            e => e.to_string(),
+                        })
+                        .map_err(NoRecord::Failed)
                 }
                 (Work::Audit(_), None) if stop() => Err(NoRecord::Stopped),
                 (Work::Audit(work), None) => work.run().map(Record::from).map_err(NoRecord::Failed),

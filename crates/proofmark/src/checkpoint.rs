@@ -1,0 +1,210 @@
+//! A run that was stopped, with everything it needs to go on.
+
+use proofmark_domain::{Needs, Observation, Reading, RunOutcome, hex};
+use proofmark_engine::{Checkpoint, Clean, Outcome, Point};
+use proofmark_gate::difference;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use crate::{RunError, RunPlan, device};
+
+/// The first bytes of every checkpoint, with the version of its format.
+const HEAD: &[u8] = b"proofmark/checkpoint/1\n";
+
+/// Bytes of the digest that follows.
+const DIGEST: usize = 32;
+
+/// A run of a [`RunPlan`] that was stopped after its clean samples were measured: what it measured so far, and where
+/// the attack at work stood. Given back as [`RunPlan::resume`], the run ends with the report it would have had.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunCheckpoint {
+    /// What was being run, as JSON: see [`RunPlan::identity`].
+    identity: String,
+    /// Seconds spent so far.
+    pub(crate) seconds: f64,
+    clean: Vec<CleanSample>,
+    pub(crate) reading: Option<Reading>,
+    /// What the runs that came to their end left.
+    pub(crate) finished: Finished,
+    /// The run at work, if the engine was at it.
+    pub(crate) at: Option<Checkpoint>,
+    /// Seconds spent on it.
+    pub(crate) at_seconds: f64,
+}
+
+/// [`Clean`], in a form that can be written down.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct CleanSample {
+    row: usize,
+    /// None where the model only decides.
+    scores: Option<Vec<f32>>,
+    pred: Option<usize>,
+    observed: Vec<Observation>,
+}
+
+/// What the runs that came to their end left.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Finished {
+    /// Seconds of each, in the order of the plan.
+    pub(crate) seconds: Vec<f64>,
+    /// Per sample what each run came to, as JSON: it leaves out empty fields, which postcard cannot.
+    outcomes: String,
+    /// Per sample the adversarial of the smallest budget so far, and that budget.
+    pub(crate) best: Vec<Option<(f64, Point)>>,
+}
+
+impl Finished {
+    pub(crate) fn new(
+        seconds: Vec<f64>,
+        outcomes: &[&[RunOutcome]],
+        best: Vec<Option<(f64, Point)>>,
+    ) -> Self {
+        Self {
+            seconds,
+            outcomes: json!(outcomes).to_string(),
+            best,
+        }
+    }
+
+    /// Per sample what each run came to.
+    pub(crate) fn outcomes(&self) -> Result<Vec<Vec<RunOutcome>>, RunError> {
+        serde_json::from_str(&self.outcomes).map_err(|e| wrong(format!("its outcomes: {e}")))
+    }
+}
+
+impl RunCheckpoint {
+    pub(crate) fn new(
+        plan: &RunPlan<'_>,
+        clean: &[Clean],
+        reading: Option<Reading>,
+        finished: Finished,
+        at: (Option<Checkpoint>, f64),
+    ) -> Result<Self, RunError> {
+        let sample = |c: &Clean| CleanSample {
+            row: c.row,
+            scores: c.scores.clone(),
+            pred: c.pred,
+            observed: c.observed.clone(),
+        };
+        Ok(Self {
+            identity: plan.identity()?.to_string(),
+            seconds: 0.0,
+            clean: clean.iter().map(sample).collect(),
+            reading,
+            finished,
+            at: at.0,
+            at_seconds: at.1,
+        })
+    }
+
+    /// The clean samples, as they were measured.
+    pub(crate) fn clean(&self) -> Vec<Clean> {
+        let sample = |c: &CleanSample| Clean {
+            row: c.row,
+            scores: c.scores.clone(),
+            pred: c.pred,
+            observed: c.observed.clone(),
+        };
+        self.clean.iter().map(sample).collect()
+    }
+
+    /// Refuses a checkpoint that is not of `plan`, naming the field that differs, and one that contradicts it.
+    pub(crate) fn check(&self, plan: &RunPlan<'_>, samples: usize) -> Result<(), RunError> {
+        let found: Value =
+            serde_json::from_str(&self.identity).map_err(|e| wrong(format!("its plan: {e}")))?;
+        if let Some(difference) = difference(&plan.identity()?, &found) {
+            return Err(wrong(difference.to_string()));
+        }
+        let classes = plan.model.signature().classes;
+        let in_order = self.clean.iter().map(|c| c.row).eq(0..samples);
+        let decides = plan.model.gives() == Needs::Decisions;
+        let sound = |c: &CleanSample| {
+            c.scores.as_ref().map_or(decides, |s| s.len() == classes)
+                && c.pred.is_none_or(|p| p < classes)
+        };
+        if !in_order || !self.clean.iter().all(sound) {
+            return Err(wrong(format!(
+                "its clean samples; expected {samples} with {classes} scores each"
+            )));
+        }
+        let inputs = &plan.model.signature().modalities;
+        let sound = |(_, point): &(f64, Point)| {
+            point.x.len() == inputs.len()
+                && point
+                    .x
+                    .iter()
+                    .zip(inputs.iter())
+                    .all(|(x, m)| x.len() == m.features())
+        };
+        let best = &self.finished.best;
+        if best.len() != samples || !best.iter().flatten().all(sound) {
+            return Err(wrong(format!(
+                "its adversarials; expected {samples} of the model's inputs"
+            )));
+        }
+        Ok(())
+    }
+
+    /// The bytes of the checkpoint: a line with the version, a digest, the content.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let content = postcard::to_stdvec(self).expect("plain data serialise");
+        [HEAD, &Sha256::digest(&content), &content].concat()
+    }
+
+    /// A checkpoint from bytes. A file that is none, is of another version or was changed after it was written is
+    /// refused.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, RunError> {
+        let Some((digest, content)) = bytes
+            .strip_prefix(HEAD)
+            .and_then(|rest| rest.split_at_checked(DIGEST))
+        else {
+            return Err(wrong(format!(
+                "it does not begin as one of this version; expected `{}`",
+                String::from_utf8_lossy(HEAD).trim_end()
+            )));
+        };
+        let found = Sha256::digest(content);
+        if found.as_slice() != digest {
+            return Err(wrong(format!(
+                "its sha256 is {}, and it states {}: it was changed or cut short after it was written",
+                hex(&found),
+                hex(digest)
+            )));
+        }
+        postcard::from_bytes(content).map_err(|e| wrong(e.to_string()))
+    }
+}
+
+impl RunPlan<'_> {
+    /// What a checkpoint must agree with: the resolved plan, and what decides the bits on the way.
+    fn identity(&self) -> Result<Value, RunError> {
+        let signature = self.model.signature();
+        Ok(json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "plan": self.resolved()?.document(),
+            "model": signature.name,
+            "data": self.data.name,
+            "shard": self.shard,
+            "device": device::describe(&signature.device),
+            "batch_size": self.settings.batch,
+            "tile": self.settings.tile,
+            "compaction": self.settings.compaction,
+        }))
+    }
+
+    /// Whether a checkpoint is of this plan, on this device; if not, what differs.
+    pub fn can_resume(&self, checkpoint: &RunCheckpoint) -> Result<(), RunError> {
+        checkpoint.check(self, self.part()?.len())
+    }
+}
+
+/// Whether a run came to its end. Rows whose own budget is spent are stopped in runs that did.
+pub(crate) fn ended(outcomes: &[Outcome], checkpoint: Option<&Checkpoint>, asked: bool) -> bool {
+    let stopped = |o: &Outcome| o.status == proofmark_domain::RunStatus::Stopped;
+    checkpoint.is_none() && !(asked && outcomes.iter().any(stopped))
+}
+
+fn wrong(problem: String) -> RunError {
+    RunError::Checkpoint(problem)
+}

@@ -3,7 +3,7 @@
 use proofmark::data::ndarray::{ArrayD, IxDyn};
 use proofmark::data::npz::{self, AnyArray, is_fact};
 use proofmark::data::{Arrays, Options, Units};
-use proofmark::domain::{Bounds, nearest};
+use proofmark::domain::{Bounds, hint};
 use proofmark::onnx::{Array, DType, Data, Declared};
 
 use crate::failure::Failure;
@@ -151,11 +151,6 @@ fn within(array: Array, bounds: Option<&Bounds>) -> Result<Array, String> {
             "holds {v}; expected values within the stated bounds {low},{high}"
         )),
     }
-}
-
-/// `" (did you mean `x`?)"`, or nothing.
-pub(crate) fn hint<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> String {
-    nearest(given, known).map_or_else(String::new, |n| format!(" (did you mean `{n}`?)"))
 }
 
 /// An array with the type it has.

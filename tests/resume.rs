@@ -166,9 +166,12 @@ fn a_checkpoint_of_another_run_is_refused_and_the_field_is_named() {
     with("shard is null", &|p| {
         p.shard = Some(Shard { index: 0, count: 2 });
     });
-    with("plan.threats[0]", &|p| {
-        p.threats[0] = ThreatPlan::new(Norm::Linf, Epsilon::new(0.09).unwrap());
-    });
+    with(
+        "key is \"fgsm@linf:0.08\", expected \"fgsm@linf:0.09\"",
+        &|p| {
+            p.threats[0] = ThreatPlan::new(Norm::Linf, Epsilon::new(0.09).unwrap());
+        },
+    );
     for (mut other, field) in cases {
         let told = other.can_resume(&checkpoint).unwrap_err().to_string();
         assert!(told.contains(field), "no `{field}` in: {told}");

@@ -3,7 +3,7 @@
 use proofmark::data::ndarray::{ArrayD, IxDyn};
 use proofmark::data::npz::{self, AnyArray, InUnits, is_fact};
 use proofmark::data::{Arrays, Options, Units};
-use proofmark::domain::{Bounds, Kind, nearest};
+use proofmark::domain::{Bounds, Kind, hint};
 use proofmark::onnx::{Array, DType, Data, Declared};
 
 use crate::failure::Failure;
@@ -188,11 +188,6 @@ fn within(array: Array, bounds: Option<&Bounds>) -> Result<Array, String> {
     }
 }
 
-/// `" (did you mean `x`?)"`, or nothing.
-pub(crate) fn hint<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> String {
-    nearest(given, known).map_or_else(String::new, |n| format!(" (did you mean `{n}`?)"))
-}
-
 /// An array with the type it has.
 pub(crate) fn plain(array: &AnyArray) -> Result<Array, String> {
     fn all<T: Clone>(a: &ArrayD<T>) -> Vec<T> {
@@ -328,5 +323,35 @@ pub(crate) fn written(array: &Array) -> Result<AnyArray, Failure> {
         Data::F32(v) => shaped(array, v),
         Data::F64(v) => shaped(array, v),
         Data::Text(v) => shaped(array, v),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 2049 lies between two halves, 65520 rounds to infinity.
+    #[test]
+    fn whole_numbers_that_half_precision_does_not_hold_are_refused() {
+        let read = |units| Reading {
+            units: Some(units),
+            kind: None,
+            bounds: None,
+            bounded: false,
+        };
+        for (value, holds) in [(2048, true), (2049, false), (65_504, true), (65_520, false)] {
+            let array = AnyArray::from(ArrayD::from_elem(IxDyn(&[1, 2]), value));
+            let given = typed(&array, Some(DType::F16), &read(Units::Raw));
+            assert_eq!(given.is_ok(), holds, "{value}");
+            if let Err(told) = given {
+                assert!(
+                    told.contains(&value.to_string()) && told.contains("float16"),
+                    "{told}"
+                );
+            }
+        }
+        // Divided, they are no whole numbers any more.
+        let bytes = AnyArray::from(ArrayD::from_elem(IxDyn(&[1, 2]), 51_u8));
+        assert!(typed(&bytes, Some(DType::F16), &read(Units::Scaled)).is_ok());
     }
 }

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 
-use proofmark_domain::{ClassOrder, ReadFacts, nearest};
+use proofmark_domain::{ClassOrder, ReadFacts, hint};
 
 use crate::DataError;
 use crate::array::{Array, Element};
@@ -279,8 +279,7 @@ pub(crate) fn resolve(
     let indices = labels.iter().enumerate().map(|(row, label)| {
         by_label[label].ok_or_else(|| {
             let text = label.text();
-            let near = nearest(&text, map.keys().map(String::as_str));
-            let hint = near.map_or_else(String::new, |n| format!(" (did you mean `{n}`?)"));
+            let hint = hint(&text, map.keys().map(String::as_str));
             let known: Vec<&str> = map.keys().take(8).map(String::as_str).collect();
             let more = if map.len() > 8 { ", …" } else { "" };
             wrong(

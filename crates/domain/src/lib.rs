@@ -25,7 +25,7 @@ pub use epsilon::{Epsilon, EpsilonError};
 pub use finding::{Finding, FindingStatus};
 pub use hex::hex;
 pub use modality::{Bounds, BoundsError, Kind, Modality};
-pub use nearest::nearest;
+pub use nearest::{hint, nearest};
 pub use needs::Needs;
 pub use norm::{Norm, NormError};
 pub use output_kind::OutputKind;

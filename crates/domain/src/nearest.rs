@@ -15,6 +15,11 @@ pub fn nearest<'a>(given: &str, candidates: impl IntoIterator<Item = &'a str>) -
 }
 
 /// `" (did you mean `x`?)"`, or nothing: the tail of every unknown-name error.
-pub(crate) fn hint<'a>(given: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
+///
+/// ```
+/// assert_eq!(proofmark_domain::hint("pgdd", ["fgsm", "pgd"]), " (did you mean `pgd`?)");
+/// assert_eq!(proofmark_domain::hint("zebra", ["fgsm", "pgd"]), "");
+/// ```
+pub fn hint<'a>(given: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
     nearest(given, candidates).map_or_else(String::new, |c| format!(" (did you mean `{c}`?)"))
 }

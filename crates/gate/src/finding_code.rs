@@ -1,7 +1,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use proofmark_domain::{TrustCode, nearest};
+use proofmark_domain::{TrustCode, hint};
 
 /// Every code a gate finding can carry: stable, kebab-case, named for the fault.
 ///
@@ -36,10 +36,10 @@ pub enum FindingCode {
 
 /// A name that is no finding code.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown finding code `{given}`{}", hint.map_or_else(String::new, |h| format!(" (did you mean `{h}`?)")))]
+#[error("unknown finding code `{given}`{hint}")]
 pub struct FindingCodeError {
     given: String,
-    hint: Option<&'static str>,
+    hint: String,
 }
 
 impl FindingCode {
@@ -104,7 +104,7 @@ impl FromStr for FindingCode {
             .find(|c| c.as_str() == s)
             .ok_or_else(|| FindingCodeError {
                 given: s.to_owned(),
-                hint: nearest(s, Self::all().map(Self::as_str)),
+                hint: hint(s, Self::all().map(Self::as_str)),
             })
     }
 }

@@ -8,7 +8,7 @@ use std::path::{Component, Path, PathBuf};
 
 use burn::tensor::Device;
 use half::{bf16, f16};
-use proofmark_domain::{hex, nearest};
+use proofmark_domain::{hex, hint};
 use prost::Message;
 use prost::bytes::Bytes;
 use sha2::{Digest, Sha256};
@@ -233,8 +233,7 @@ impl OnnxFile {
             None => Ok(()),
             Some(name) => Err(self.problem(format!(
                 "has no value `{name}`{}; its outputs are {}",
-                nearest(name, known)
-                    .map_or_else(String::new, |n| format!(" (did you mean `{n}`?)")),
+                hint(name, known),
                 self.output_names().join(", ")
             ))),
         }

@@ -175,7 +175,7 @@ impl Features for OnnxModel {
             .iter()
             .map(|tap| {
                 self.graph.names.get(*tap).copied().ok_or_else(|| {
-                    let near = proofmark_domain::nearest(
+                    let hint = proofmark_domain::hint(
                         tap,
                         self.graph
                             .names
@@ -183,7 +183,6 @@ impl Features for OnnxModel {
                             .map(String::as_str)
                             .collect::<Vec<_>>(),
                     );
-                    let hint = near.map_or_else(String::new, |n| format!(" (did you mean `{n}`?)"));
                     ModelError::Signature {
                         model: self.signature.name.clone(),
                         problem: format!("has no value `{tap}`{hint}"),

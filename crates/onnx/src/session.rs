@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use burn::tensor::Device;
-use proofmark_domain::{Bounds, Kind, Modality, nearest};
+use proofmark_domain::{Bounds, Kind, Modality, hint};
 use proofmark_model::Numbers;
 
 use crate::array::Array;
@@ -163,10 +163,9 @@ impl Session {
         } else {
             self.computed_by(name).ok_or_else(|| {
                 let values = self.graph.names.keys().map(String::as_str);
-                let near = nearest(name, values)
-                    .map_or_else(String::new, |n| format!(" (did you mean `{n}`?)"));
+                let hint = hint(name, values);
                 self.file
-                    .problem(format!("has no value or node `{name}`{near}"))
+                    .problem(format!("has no value or node `{name}`{hint}"))
             })?
         };
         for value in values {

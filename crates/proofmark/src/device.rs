@@ -43,8 +43,7 @@ pub fn device(name: &str) -> Result<Device, RunError> {
         None => (name, None),
     };
     let Some(gpu) = Gpu::named(library) else {
-        let hint = proofmark_domain::nearest(library, DEVICES)
-            .map_or_else(String::new, |n| format!(" (did you mean `{n}`?)"));
+        let hint = proofmark_domain::hint(library, DEVICES);
         return Err(error(format!(
             "no such device{hint}; expected one of {}, or an adapter by its number as in wgpu:1",
             DEVICES.join(", ")

@@ -285,11 +285,9 @@ pub fn model(name: &str, device: &Device) -> Result<BurnModel, RunError> {
 }
 
 fn unknown(spec: &str) -> RunError {
-    let hint = proofmark_domain::nearest(spec, shipped::NAMES)
-        .map_or_else(String::new, |n| format!(" (did you mean `{n}`?)"));
     RunError::UnknownModel {
         given: spec.to_owned(),
-        hint,
+        hint: proofmark_domain::hint(spec, shipped::NAMES),
         known: shipped::NAMES.join(", "),
     }
 }

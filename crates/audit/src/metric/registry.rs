@@ -55,13 +55,12 @@ pub fn all() -> impl Iterator<Item = &'static Entry> {
 /// The metric of this id or alias.
 pub fn find(id: &str) -> Result<&'static Entry, AuditError> {
     let names = |e: &'static Entry| std::iter::once(e.id).chain(e.aliases.iter().copied());
-    all().find(|e| names(e).any(|n| n == id)).ok_or_else(|| {
-        let near = proofmark_domain::nearest(id, all().flat_map(names));
-        AuditError::Metric {
+    all()
+        .find(|e| names(e).any(|n| n == id))
+        .ok_or_else(|| AuditError::Metric {
             given: id.to_owned(),
-            hint: near.map_or_else(String::new, |n| format!(" (did you mean `{n}`?)")),
-        }
-    })
+            hint: proofmark_domain::hint(id, all().flat_map(names)),
+        })
 }
 
 #[cfg(test)]

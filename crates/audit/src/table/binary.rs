@@ -1,6 +1,6 @@
 //! A column of two values, one of which is the favourable one.
 
-use proofmark_domain::nearest;
+use proofmark_domain::{hint, nearest};
 
 use super::field::Field;
 use super::missing::Markers;
@@ -155,8 +155,7 @@ impl Binary {
         if favourable.is_empty() || !guessed || favoured || met().next().is_none() {
             return None;
         }
-        let near = nearest(&favourable[0], met().map(String::as_str));
-        let hint = near.map_or_else(String::new, |n| format!(" (did you mean `{n}`?)"));
+        let hint = hint(&favourable[0], met().map(String::as_str));
         Some((list(favourable), hint, list(met())))
     }
 }

@@ -6,14 +6,14 @@ use proofmark::burn::tensor::Device;
 use proofmark::data::ndarray::ArrayD;
 use proofmark::data::npz::{self, AnyArray, NpzArray};
 use proofmark::data::{self, Classes, Options};
-use proofmark::domain::fit;
+use proofmark::domain::{fit, hint};
 use proofmark::models::{BurnModel, DecisionModel as _, Features as _, Query, ScoreModel as _};
 use proofmark::onnx::{Array, DType, Declared, Dim, Layout, Session};
 use proofmark::threats::Batch;
 use proofmark::{ModelSource, Preprocess, shipped};
 
 use crate::args::Infer;
-use crate::arrays::{Named, assign, hint, plain, written};
+use crate::arrays::{Named, assign, plain, written};
 use crate::expect::compare;
 use crate::failure::Failure;
 use crate::output;

@@ -12,6 +12,7 @@ mod save;
 
 use std::io::IsTerminal as _;
 
+use proofmark::domain::hint;
 use proofmark::policy::render;
 
 use crate::failure::Failure;
@@ -23,9 +24,9 @@ pub(crate) fn colour() -> bool {
 
 /// A renderer by name.
 pub(crate) fn renderer(name: &str) -> Result<&'static render::Entry, Failure> {
-    render::find(name).map_err(|nearest| {
-        let hint = nearest.map_or_else(String::new, |n| format!(" (did you mean `{n}`?)"));
+    render::find(name).map_err(|_| {
         let known: Vec<&str> = render::ALL.iter().map(|e| e.id).collect();
+        let hint = hint(name, known.iter().copied());
         Failure(format!(
             "unknown format `{name}`{hint}; this version writes {}",
             known.join(", ")

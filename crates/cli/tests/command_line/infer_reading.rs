@@ -298,3 +298,51 @@ fn whole_numbers_take_any_type_that_holds_them() {
     let low = npz(&folder, "low.npz", &[("x", of(&[1, 2], vec![-1_i64, 9]))]);
     says(&infer(&unsigned, &low, &[]), 2, &["-1 does not fit uint8"]);
 }
+
+/// What `attack` would refuse of a file, `infer` does not show scores of.
+#[test]
+fn bounds_of_the_file_are_held_to() {
+    let folder = Folder::new();
+    let model = folder.put("m.onnx", &largest("N,2,2,3", &[2, 3]));
+    let shape = IxDyn(&[1, 2, 2, 3]);
+    let path = folder.path("in.npz");
+    let set = path.display().to_string();
+    let bounds = |low: f32, high: f32| {
+        ArrayD::from_shape_vec(IxDyn(&[2]), vec![low, high]).expect("a shape")
+    };
+    let values: Vec<f32> = (0..12).map(|i| i as f32 / 10.0).collect();
+    let x = ArrayD::from_shape_vec(shape.clone(), values).expect("a shape");
+    for (high, code) in [(1.0, 2), (1.1, 0)] {
+        let b = bounds(0.0, high);
+        let arrays = [
+            ("x", NpzArray::F32(x.view())),
+            ("bounds", NpzArray::F32(b.view())),
+        ];
+        write(&path, &arrays).expect("written");
+        let ran = infer(&model, &set, &[]);
+        assert_eq!(ran.code, code, "{}", ran.err);
+        assert!(
+            code == 0 || ran.err.contains("within the stated bounds 0,1"),
+            "{}",
+            ran.err
+        );
+    }
+    // Bytes are divided by 255, so bounds of bytes are not theirs.
+    let x = ArrayD::from_shape_vec(shape, (0..12).map(|i| i * 20).collect::<Vec<u8>>());
+    let x = x.expect("a shape");
+    for (high, code) in [(255.0, 2), (1.0, 0)] {
+        let b = bounds(0.0, high);
+        let arrays = [
+            ("x", NpzArray::U8(x.view())),
+            ("bounds", NpzArray::F32(b.view())),
+        ];
+        write(&path, &arrays).expect("written");
+        let ran = infer(&model, &set, &[]);
+        assert_eq!(ran.code, code, "{}", ran.err);
+        assert!(
+            code == 0 || ran.err.contains("uint8 / 255, within 0,1"),
+            "{}",
+            ran.err
+        );
+    }
+}

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use proofmark_domain::{Bounds, ClassOrder, Kind, Modality, ReadFacts, SampleId, hex, nearest};
+use proofmark_domain::{Bounds, ClassOrder, Kind, Modality, ReadFacts, SampleId, hex, hint};
 use sha2::{Digest, Sha256};
 
 use super::decode::{self, Head};
@@ -317,8 +317,7 @@ fn labels(
     let (map, order) = match (classes, numbers) {
         (Some(Classes::Stated(map)), _) => {
             if let Some(name) = names.iter().find(|n| !map.contains_key(**n)) {
-                let near = nearest(name, map.keys().map(String::as_str));
-                let hint = near.map_or_else(String::new, |n| format!(" (did you mean `{n}`?)"));
+                let hint = hint(name, map.keys().map(String::as_str));
                 return refuse(name, format!("is none of the classes stated{hint}"));
             }
             (map.clone(), ClassOrder::Stated)

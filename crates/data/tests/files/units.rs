@@ -134,6 +134,33 @@ fn a_kind_is_what_is_stated() {
     );
 }
 
+/// Bytes in the shape of images are divided, but not where they are stated to be none.
+#[test]
+fn what_is_stated_to_be_no_image_is_not_divided_unasked() {
+    let bytes = x("|u1", "(1, 2, 2)", &[0, 51, 102, 255]);
+    for kind in [Kind::Table, Kind::Audio] {
+        let stated = Options {
+            kind: Some(kind),
+            ..Options::default()
+        };
+        assert_says(
+            &refusal("a.npz", &bytes, &stated),
+            &["uint8", "--units scaled", "--bounds"],
+        );
+        let kept = Options {
+            kind: Some(kind),
+            ..within(0.0, 255.0)
+        };
+        let set = open_as("a.npz", &bytes, &kept).unwrap();
+        assert_eq!(
+            set.modalities[0].values.row(0).to_vec(),
+            [0.0, 51.0, 102.0, 255.0]
+        );
+    }
+    let set = open_as("a.npz", &bytes, &Options::default()).unwrap();
+    assert_eq!(set.modalities[0].values[[0, 1]], 0.2);
+}
+
 /// Nothing is attacked: no bounds are needed, but whole numbers must still be said to stand for themselves.
 #[test]
 fn data_that_are_not_attacked_need_no_bounds() {

@@ -1,6 +1,5 @@
 use std::ops::Range;
 
-use proofmark_domain::nearest;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -246,6 +245,5 @@ impl<'a> Section<'a> {
 
 /// `" (did you mean `x`?)"`, or nothing.
 pub(super) fn hint(given: &str, names: &[&str]) -> String {
-    nearest(given, names.iter().copied())
-        .map_or_else(String::new, |n| format!(" (did you mean `{n}`?)"))
+    proofmark_domain::hint(given, names.iter().copied())
 }

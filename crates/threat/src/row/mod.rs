@@ -1,4 +1,4 @@
-//! One sample's geometry on the host: exact Euclidean projections in `f64`, one file per norm ([`Ball`]).
+//! One sample's geometry on the host: exact Euclidean projections in `f64`, one file per norm (`Ball`).
 //!
 //! The feasible set of a sample `x0` is `{ x : norm(x - x0) <= eps, lower <= x <= upper }`. Box and mask are
 //! already merged into `lower <= x0 <= upper`: a frozen feature has `lower = upper = x0`. So `x0` is always

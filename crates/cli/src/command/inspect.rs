@@ -128,7 +128,13 @@ impl Seen {
             ..OnnxOptions::default()
         };
         let inputs = declared_modalities(&file, &bounds);
-        let needs_data = inputs.is_err();
+        // Not every input that cannot be declared waits for data: one may be too large for any.
+        let open = |d: &Declared| {
+            let dims = d.shape.as_deref().unwrap_or_default();
+            let sample = &dims[usize::from(dims.len() > 1)..];
+            sample.iter().any(|dim| !matches!(dim, Dim::Fixed(_)))
+        };
+        let needs_data = inputs.is_err() && file.inputs().iter().any(open);
         let model = match &problem {
             Some(problem) if output.is_none() => Err(problem.clone()),
             _ => inputs

@@ -294,11 +294,18 @@ fn what_is_no_classifier_is_told_why() {
         .node("Identity", &["x"], &["y"], &[])
         .output_of("y", INT64, "1");
     let whole = folder.put("whole.onnx", &whole.bytes());
+    let huge = OnnxWriter::new(17)
+        .input_of("x", FLOAT, "N,1099511627776,1099511627776")
+        .node("Identity", &["x"], &["y"], &[])
+        .output_of("y", FLOAT, "N,1099511627776,1099511627776");
+    let huge = folder.put("huge.onnx", &huge.bytes());
     let one = "`y` is one number per sample";
     let (settled, none) = ("settled by the data", "no classifier as it stands");
     for (path, what, why) in [
         (open, settled, "leaves dimension ? open; data are needed"),
         (whole, none, one),
+        // No data will settle that.
+        (huge, none, "more than"),
     ] {
         let seen = inspect(&path, &[]);
         assert_eq!(

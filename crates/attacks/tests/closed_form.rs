@@ -429,3 +429,41 @@ fn fmn_stops_within_a_hundredth_of_the_exact_distance() {
         }
     }
 }
+
+#[test]
+fn fmn_leaves_a_sample_whose_scores_tie() {
+    let mut case = Case::new(&[4], 2, 60, 3);
+    let model = InSteps(case.linear.model(&Device::flex()).unwrap(), 4.0);
+    let (mut ties, mut rows) = (0, Vec::new());
+    for i in 0..60 {
+        let x = Tensor::from_data(
+            TensorData::new(case.samples.sample(i)[0].to_vec(), [1, 4]),
+            &Device::flex(),
+        );
+        let batch = Batch::new(case.linear.modalities.clone().into(), vec![x]).unwrap();
+        let scores = model.forward(&Query::one_per_row(batch, &[0])).unwrap();
+        let scores = host(&scores);
+        case.samples.labels[i] = proofmark_engine::predict(&scores).unwrap();
+        if scores[0] == scores[1] {
+            ties += 1;
+            rows.push(i);
+        }
+    }
+    assert!(ties >= 10, "{ties}");
+    let threat = Threat::uniform(
+        &case.linear.modalities,
+        Norm::Linf,
+        &Epsilon::new(1.0).unwrap(),
+    );
+    let job = Job::new(&case.samples, &rows, &threat, &Silent);
+    let attack = |id: &str| {
+        let attack = proofmark_attacks::build(id, &toml::Table::new()).unwrap();
+        broken(&attack.run(Access::Gradients(&model), &job).unwrap())
+    };
+    let (ours, pgd) = (attack("fmn"), attack("pgd"));
+    // Without a ball to begin with none is broken.
+    assert!(
+        pgd > 40 && 10 * ours >= 9 * pgd,
+        "{ours} of {pgd} that pgd breaks"
+    );
+}

@@ -9,7 +9,8 @@
 //!
 //! * adversarial (`m > 0`): `r ← min(r (1 − γ_k), smallest gauge so far)`;
 //! * not, but was once: `r ← r (1 + γ_k)`;
-//! * never yet: `r ← (|x| − m / |∇m|_*) (1 + γ_k)`, just beyond where a linear model has its boundary (`|·|_*` the dual of the gauge).
+//! * never yet: `r ← (|x| − m / |∇m|_*) (1 + γ_k)`, just beyond where a linear model has its boundary (`|·|_*` the dual
+//!   of the gauge), and at least `γ_k` where `m` is 0.
 //!
 //! `x ← P_r(x + α_k r u(∇m))`, `u` the steepest direction of the norm inside the bounds, `P_r` the projection on the ball
 //! of radius `r` ∩ bounds. `γ_k` and `α_k` fall along a cosine from `gamma` to 0.001 and from `alpha` to a hundredth.
@@ -22,9 +23,9 @@
 //! The paper steps along `∇m / |∇m|_2` in every norm, with `α` in units of inputs in [0, 1]; here steps are the norm's
 //! own steepest ones, in units of the radius, so that neither the data's unit nor the number of features matters. The
 //! boundary estimate counts only features that have room to move, and goes a little beyond: a point on the boundary does
-//! not succeed. Projections are exact on ball ∩ bounds (the paper
-//! projects, then clips; foolbox's L2 projection does nothing, adversarial-library's puts points on the sphere). Several
-//! modalities share one radius, that of the gauge. L0 is not offered yet.
+//! not succeed. Projections are exact on ball ∩ bounds (the paper projects, then clips; foolbox's L2 projection does
+//! nothing, adversarial-library's puts points on the sphere). Several modalities share one radius, that of the gauge. L0
+//! is not offered yet.
 //!
 //! # Cost
 //! Per sample: `steps` forwards and backwards, whether it breaks early or not, and one forward to judge.
@@ -182,10 +183,15 @@ impl<M: GradientModel + ?Sized> Stepper<M> for Fmn {
 
         let gamma = self.falling(rows, f64::from(self.0.gamma), GAMMA_LAST);
         let slope = region.dual(&region.ahead(&state.x, &answer.gradient));
-        let boundary = gauge - answer.loss / slope.clamp_min(f32::MIN_POSITIVE);
+        let boundary = gauge - answer.loss.clone() / slope.clamp_min(f32::MIN_POSITIVE);
         let grow = |r: Tensor<1>| r * (gamma.clone() + 1.0);
-        // A little beyond the boundary: on it nothing succeeds.
+        // A little beyond the boundary: on it nothing succeeds. A sample that is on it already (scores that tie, as those
+        // of int8 models do) has no ball yet to grow.
+        let tied = answer.loss.equal_scalar(0.0);
         let boundary = grow(boundary);
+        let boundary = boundary
+            .clone()
+            .mask_where(tied, boundary.max_pair(gamma.clone()));
         let grown = grow(state.radius.clone());
         let shrunk = (state.radius.clone() * (gamma.clone().neg() + 1.0)).min_pair(best.clone());
         let never = best.clone().equal_scalar(f32::MAX);

@@ -70,11 +70,9 @@ pub(crate) fn assign(
             known()
         )));
     }
-    let mut notes = Vec::new();
-    let mut values = Vec::new();
     let mut taken = Vec::new();
     for (input, array) in inputs.iter().zip(found) {
-        let (name, array) = array.ok_or_else(|| {
+        taken.push(array.ok_or_else(|| {
             let dtype = input.dtype.map_or_else(String::new, |d| format!("{d} "));
             Failure(format!(
                 "{file}: has no array `{}` ({dtype}{}); give one of that name, or fix it (--fix {}=NUMBER)",
@@ -82,32 +80,27 @@ pub(crate) fn assign(
                 input.shape_text(),
                 input.name
             ))
-        })?;
-        let own = format!("bounds_{name}");
-        let inside = |n: &str| arrays.iter().find(|(name, _)| name == n);
-        let of_file = inside(&own).or_else(|| inside("bounds"));
-        let stated = options.array_bounds.get(&name).or(options.bounds.as_ref());
-        let stated = match (stated, of_file) {
-            (Some(bounds), _) => Some(bounds.clone()),
-            (None, Some((name, array))) => {
-                uniform(array).map_err(|e| Failure(format!("{file}: array `{name}`: {e}")))?
-            }
-            (None, None) => None,
-        };
+        })?);
+    }
+    let bounds = bounds(file, &taken, &arrays, options)?;
+    let mut notes = Vec::new();
+    let mut values = Vec::new();
+    for ((input, (name, array)), bounds) in inputs.iter().zip(&taken).zip(bounds) {
         let read = Reading {
             units: options.units,
-            kind: options.kind_of(&name),
-            bounds: stated.as_ref(),
-            bounded: stated.is_some() || of_file.is_some(),
+            kind: options.kind_of(name),
+            bounds,
         };
-        let (value, note) = typed(&array, input.dtype, &read)
-            .and_then(|(value, note)| Ok((within(value, stated.as_ref())?, note)))
+        let (value, note) = typed(array, input.dtype, read)
             .map_err(|e| Failure(format!("{file}: array for input `{}` {e}", input.name)))?;
         notes.extend(note.map(|n| format!("`{}`: {n}", input.name)));
         values.push(value);
-        taken.push(name);
     }
-    if let Some(name) = options.array_bounds.keys().find(|n| !taken.contains(n)) {
+    if let Some(name) = options
+        .array_bounds
+        .keys()
+        .find(|n| taken.iter().all(|(name, _)| name != *n))
+    {
         return Err(Failure(format!(
             "{file}: has no array `{name}` for the model, for which bounds are stated; it has `{}`",
             names.join("`, `")
@@ -152,40 +145,64 @@ fn stated_input(
     Ok(arrays.remove(at))
 }
 
-/// How arrays of whole numbers are read.
-struct Reading<'a> {
+/// The bounds stated for each array that is `taken`, by the rules of data sets; `others` are what else the file holds.
+fn bounds(
+    file: &str,
+    taken: &Named,
+    others: &Named,
+    options: &Options,
+) -> Result<Vec<Option<Bounds>>, Failure> {
+    let needs = |name: &str, array: &AnyArray| {
+        let rule = array.rule(options.units, options.kind_of(name));
+        rule.map_or(true, |r| r.needs_bounds())
+    };
+    let inputs: Vec<(&str, bool)> = (taken.iter())
+        .map(|(name, array)| (name.as_str(), needs(name, array)))
+        .collect();
+    let of_file = |name: &str| {
+        let Some((_, array)) = others.iter().find(|(n, _)| n == name) else {
+            return Ok(None);
+        };
+        let values = plain(array).and_then(|a| a.to_f32());
+        let bounds = values.and_then(|values| match npz::bounds_of(array.shape(), &values) {
+            Some(bounds) => bounds.map_err(|e| e.to_string()),
+            None => Err(format!(
+                "has shape {:?}; expected [2], low and high, or [2, features]",
+                array.shape()
+            )),
+        });
+        bounds
+            .map(Some)
+            .map_err(|e| Failure(format!("{file}: array `{name}`: {e}")))
+    };
+    npz::stated_bounds(&inputs, options, of_file)
+}
+
+/// How an array is read.
+struct Reading {
     units: Option<Units>,
     kind: Option<Kind>,
-    /// The same bounds for every feature, where such are stated.
-    bounds: Option<&'a Bounds>,
-    /// Whether any are stated.
-    bounded: bool,
+    /// The bounds stated for it.
+    bounds: Option<Bounds>,
 }
 
-/// The bounds a file states, where they are the same for every feature.
-fn uniform(array: &AnyArray) -> Result<Option<Bounds>, String> {
-    let read = array.clone().in_units(Some(Units::Raw), None);
-    match read.map_err(|e| e.to_string())?.values[..] {
-        [low, high] => Bounds::uniform(low, high)
-            .map(Some)
-            .map_err(|e| e.to_string()),
-        _ => Ok(None),
+/// Refuses values outside the bounds stated; `shape` is that of all of them, a sample along its first axis.
+fn within(values: &[f32], shape: &[usize], bounds: &Bounds) -> Result<(), String> {
+    let features = shape.iter().skip(1).product::<usize>();
+    if let Some(given) = bounds.features().filter(|given| *given != features) {
+        return Err(format!(
+            "has bounds for {given} features; expected {features}, or one pair for all"
+        ));
     }
-}
-
-/// The array, if all of it lies within the bounds stated.
-fn within(array: Array, bounds: Option<&Bounds>) -> Result<Array, String> {
-    let Some(bounds) = bounds else {
-        return Ok(array);
-    };
-    let (low, high) = (bounds.low(0), bounds.high(0));
-    let values = array.to_f32()?;
-    match values.iter().find(|v| !(low..=high).contains(*v)) {
-        None => Ok(array),
-        Some(v) => Err(format!(
-            "holds {v}; expected values within the stated bounds {low},{high}"
-        )),
-    }
+    bounds.first_outside(values).map_or(Ok(()), |at| {
+        let feature = at % features.max(1);
+        Err(format!(
+            "holds {}; expected values within the stated bounds {},{}",
+            values[at],
+            bounds.low(feature),
+            bounds.high(feature)
+        ))
+    })
 }
 
 /// An array with the type it has.
@@ -215,29 +232,28 @@ pub(crate) fn plain(array: &AnyArray) -> Result<Array, String> {
 fn typed(
     array: &AnyArray,
     wanted: Option<DType>,
-    read: &Reading<'_>,
+    how: Reading,
 ) -> Result<(Array, Option<String>), String> {
     let given = plain(array)?;
     let from = given.dtype();
-    let Some(to) = wanted.filter(|to| *to != from) else {
-        return Ok((given, None));
-    };
-    if from == DType::Text || to == DType::Text {
+    let to = wanted.unwrap_or(from);
+    if from != to && (from == DType::Text || to == DType::Text) {
         return Err(format!("is {from}; expected {to}"));
     }
-    if to.is_float() && !from.is_float() {
-        let InUnits {
-            values,
-            divisor,
-            text,
-            ..
-        } = in_units(array, to, read)?;
+    if to.is_float() && !from.is_float() && from != DType::Text {
+        let InUnits { values, rule, .. } = in_units(array, to, how)?;
         let values = Array::try_new(array.shape(), values)?;
         let converted = values.cast(to)?;
-        if let Some(value) = lost(&values, &converted, divisor.is_none())? {
+        if let Some(value) = lost(&values, &converted, rule.divisor.is_none())? {
             return Err(format!("is {from}, and its {value} does not fit {to}"));
         }
-        return Ok((converted, Some(format!("{text}, as {to}"))));
+        return Ok((converted, Some(format!("{}, as {to}", rule.text))));
+    }
+    if let Some(bounds) = how.bounds.as_ref().filter(|_| from != DType::Text) {
+        within(&given.to_f32()?, given.shape(), bounds)?;
+    }
+    if from == to {
+        return Ok((given, None));
     }
     let converted = given.cast(to)?;
     match lost(&given, &converted, !to.is_float())? {
@@ -269,26 +285,12 @@ fn lost(given: &Array, converted: &Array, kept: bool) -> Result<Option<f64>, Str
     Ok(pairs.into_iter().find(|(b, a)| !holds(*b, *a)).map(|p| p.0))
 }
 
-/// Whole numbers and booleans as a floating-point input takes them, by the rules of data sets, and which rule it was.
-fn in_units(array: &AnyArray, to: DType, how: &Reading<'_>) -> Result<InUnits, String> {
+/// Whole numbers and booleans as a floating-point input takes them, by the rules of data sets.
+fn in_units(array: &AnyArray, to: DType, how: Reading) -> Result<InUnits, String> {
     let read = array.clone().in_units(how.units, how.kind);
     let read = read.map_err(|e| e.to_string())?;
-    if let (Some(_), Some(bounds)) = (read.divisor, how.bounds) {
-        let low = if array.dtype().starts_with('u') {
-            0.0
-        } else {
-            -1.0
-        };
-        if (bounds.low(0), bounds.high(0)) != (low, 1.0) {
-            return Err(format!(
-                "is read as {}, within {low},1, and the bounds stated are {},{}; leave the bounds out, or add `--units raw` to keep the numbers as they are",
-                read.text,
-                bounds.low(0),
-                bounds.high(0)
-            ));
-        }
-    }
-    if array.is_whole() && read.divisor.is_none() && how.units.is_none() && !how.bounded {
+    let as_stored = array.is_whole() && read.rule.divisor.is_none();
+    if as_stored && how.units.is_none() && how.bounds.is_none() {
         let scaled = array.scale().map_or_else(String::new, |s| {
             format!(", `--units scaled` to divide them by {s}")
         });
@@ -296,6 +298,10 @@ fn in_units(array: &AnyArray, to: DType, how: &Reading<'_>) -> Result<InUnits, S
             "is {}, and the input {to}; add `--units raw` to keep the numbers as they are{scaled}",
             array.dtype()
         ));
+    }
+    let bounds = read.rule.bounds(how.bounds);
+    if let Some(bounds) = bounds.map_err(|e| format!("has bounds that {e}"))? {
+        within(&read.values, array.shape(), &bounds)?;
     }
     Ok(read)
 }
@@ -337,11 +343,10 @@ mod tests {
             units: Some(units),
             kind: None,
             bounds: None,
-            bounded: false,
         };
         for (value, holds) in [(2048, true), (2049, false), (65_504, true), (65_520, false)] {
             let array = AnyArray::from(ArrayD::from_elem(IxDyn(&[1, 2]), value));
-            let given = typed(&array, Some(DType::F16), &read(Units::Raw));
+            let given = typed(&array, Some(DType::F16), read(Units::Raw));
             assert_eq!(given.is_ok(), holds, "{value}");
             if let Err(told) = given {
                 assert!(
@@ -352,6 +357,6 @@ mod tests {
         }
         // Divided, they are no whole numbers any more.
         let bytes = AnyArray::from(ArrayD::from_elem(IxDyn(&[1, 2]), 51_u8));
-        assert!(typed(&bytes, Some(DType::F16), &read(Units::Scaled)).is_ok());
+        assert!(typed(&bytes, Some(DType::F16), read(Units::Scaled)).is_ok());
     }
 }

@@ -88,22 +88,19 @@ impl Column {
                 ),
             });
         }
-        for (i, value) in values.iter().enumerate() {
-            let feature = i % features;
+        if let Some(i) = bounds.first_outside(&values) {
+            let (value, feature) = (values[i], i % features);
             let (low, high) = (bounds.low(feature), bounds.high(feature));
-            // NaN lies in no range.
-            if !(low..=high).contains(value) {
-                return Err(DataError::Value {
-                    file: file.to_owned(),
-                    at: place(i / features, feature),
-                    value: value.to_string(),
-                    expected: if value.is_finite() {
-                        format!("a value within the stated bounds {low},{high}{hint}")
-                    } else {
-                        "a finite 32-bit number".to_owned()
-                    },
-                });
-            }
+            return Err(DataError::Value {
+                file: file.to_owned(),
+                at: place(i / features, feature),
+                value: value.to_string(),
+                expected: if value.is_finite() {
+                    format!("a value within the stated bounds {low},{high}{hint}")
+                } else {
+                    "a finite 32-bit number".to_owned()
+                },
+            });
         }
         let rows = values.len() / features.max(1);
         match Array2::from_shape_vec((rows, features), values) {

@@ -18,7 +18,7 @@
 use std::io::{BufWriter, Cursor, Read, Write};
 use std::path::Path;
 
-use proofmark_domain::{Bounds, ReadFacts};
+use proofmark_domain::{Bounds, BoundsError, ReadFacts};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
@@ -27,11 +27,12 @@ use crate::dataset::Parts;
 use crate::open::Arrays;
 use crate::roles::{self, Roles};
 use crate::source::{Source, sha256};
-use crate::units::{Implied, meaning};
+use crate::units::meaning;
 use crate::whole::write_whole;
 use crate::{Column, DataError, Dataset, Options, labels, npy};
 
 pub use crate::typed::{AnyArray, InUnits, NotInUnits, NpzArray};
+pub use crate::units::Rule;
 
 /// The types that any array may have.
 pub(crate) const ANY: &str = "bool, integers, f16, f32, f64 or text (`U` or `S`)";
@@ -141,26 +142,14 @@ pub(crate) fn read(source: &Source, options: &Options) -> Result<Dataset, DataEr
             });
         }
     }
-    // Where some modalities need bounds, common bounds are for those and not for pixels and sound.
-    let needs = |array: &Array<'_>| needs_bounds(array, options, data.len() > 1);
-    let mut any_needs = false;
-    for array in &data {
-        any_needs |= needs(array)?;
-    }
-    let common = match (&options.bounds, named("bounds")) {
-        (Some(bounds), _) => Some(bounds.clone()),
-        (None, Some(array)) => Some(bounds(source, array)?),
-        (None, None) => None,
-    };
+    let several = data.len() > 1;
+    let inputs: Vec<(&str, bool)> = (data.iter())
+        .map(|a| Ok((a.name.as_str(), needs_bounds(a, options, several)?)))
+        .collect::<Result<_, DataError>>()?;
+    let of_file = |name: &str| named(name).map(|a| bounds(source, a)).transpose();
+    let stated = stated_bounds(&inputs, options, of_file)?;
     let mut modalities = Vec::new();
-    for array in &data {
-        let own = named(&format!("bounds_{}", array.name)).filter(|_| options.bounds.is_none());
-        let stated = match (options.array_bounds.get(&array.name), own) {
-            (Some(bounds), _) => Some(bounds.clone()),
-            (None, Some(own)) => Some(bounds(source, own)?),
-            (None, None) if any_needs && !needs(array)? => None,
-            (None, None) => common.clone(),
-        };
+    for (array, stated) in data.iter().zip(stated) {
         let (column, units) = Column::from_array(array, options, stated, ALSO)?;
         reading.units.insert(array.name.clone(), units);
         modalities.push(column);
@@ -184,7 +173,7 @@ pub(crate) fn read(source: &Source, options: &Options) -> Result<Dataset, DataEr
 /// several, since whatever states no fact is taken for an input.
 fn needs_bounds(array: &Array<'_>, options: &Options, several: bool) -> Result<bool, DataError> {
     match meaning(array, options) {
-        Ok(meaning) => Ok(meaning.implied == Implied::None),
+        Ok(meaning) => Ok(meaning.rule.needs_bounds()),
         Err(DataError::Shape {
             file,
             array,
@@ -342,16 +331,49 @@ fn bounds(source: &Source, array: &Array<'_>) -> Result<Bounds, DataError> {
     let values = array
         .numbers()
         .ok_or_else(|| array.wrong_dtype("f32, f64 or integers"))?;
-    if array.shape.first() != Some(&2) || values.is_empty() {
-        return Err(array.wrong_shape("[2], low and high, or [2, features]"));
-    }
-    let (low, high) = values.split_at(values.len() / 2);
-    let bounds = match (low, high) {
-        ([low], [high]) => Bounds::uniform(*low, *high),
-        _ => Bounds::per_feature(low.to_vec(), high.to_vec()),
-    };
+    let bounds = bounds_of(&array.shape, &values)
+        .ok_or_else(|| array.wrong_shape("[2], low and high, or [2, features]"))?;
     bounds.map_err(|e| DataError::Bounds {
         file: source.file.clone(),
         source: e,
     })
+}
+
+/// The bounds that an array of such a shape holds; none if its shape is not that of bounds: `[2]` (low, high), or
+/// `[2, features]`.
+pub fn bounds_of(shape: &[usize], values: &[f32]) -> Option<Result<Bounds, BoundsError>> {
+    if shape.first() != Some(&2) || values.is_empty() {
+        return None;
+    }
+    let (low, high) = values.split_at(values.len() / 2);
+    Some(match (low, high) {
+        ([low], [high]) => Bounds::uniform(*low, *high),
+        _ => Bounds::per_feature(low.to_vec(), high.to_vec()),
+    })
+}
+
+/// The bounds that are stated for each input of an archive, of which is known whether it [needs](Rule::needs_bounds) any:
+/// its own, else those in common; `options` come before the file, in which `of_file` looks up bounds by name.
+///
+/// Where some inputs need bounds, common ones are for those and not for pixels and sound.
+pub fn stated_bounds<E>(
+    inputs: &[(&str, bool)],
+    options: &Options,
+    of_file: impl Fn(&str) -> Result<Option<Bounds>, E>,
+) -> Result<Vec<Option<Bounds>>, E> {
+    let any_needs = inputs.iter().any(|(_, needs)| *needs);
+    let common = match &options.bounds {
+        Some(bounds) => Some(bounds.clone()),
+        None => of_file("bounds")?,
+    };
+    let of = |(name, needs): &(&str, bool)| {
+        let own = match (options.array_bounds.get(*name), &options.bounds) {
+            (Some(bounds), _) => Some(bounds.clone()),
+            (None, None) => of_file(&format!("bounds_{name}"))?,
+            (None, Some(_)) => None,
+        };
+        let common = common.as_ref().filter(|_| *needs || !any_needs);
+        Ok(own.or_else(|| common.cloned()))
+    };
+    inputs.iter().map(of).collect()
 }

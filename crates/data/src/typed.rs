@@ -7,7 +7,7 @@ use ndarray::{ArrayD, ArrayViewD};
 use proofmark_domain::Kind;
 use proofmark_domain::SampleId;
 
-use crate::units::{is_whole, rule, scale};
+use crate::units::{Rule, is_whole, rule, scale};
 use crate::{Units, npy};
 
 /// How an element type is named and written.
@@ -155,10 +155,8 @@ impl From<ArrayD<String>> for AnyArray {
 pub struct InUnits {
     /// Row by row.
     pub values: Vec<f32>,
-    /// What they were divided by.
-    pub divisor: Option<f32>,
-    /// What they are: `uint8 / 255`, `int64 as stored`.
-    pub text: String,
+    /// What was done to get them.
+    pub rule: Rule,
     /// Their type in the file, where it is one of whole numbers (or `bool`) and they are as stored.
     pub whole: Option<&'static str>,
 }
@@ -197,6 +195,12 @@ impl AnyArray {
         scale(self.dtype())
     }
 
+    /// How its numbers become data units, if one of a `kind` is stated to be in it.
+    pub fn rule(&self, units: Option<Units>, kind: Option<Kind>) -> Result<Rule, NotInUnits> {
+        let dtype = self.dtype();
+        rule(dtype, self.shape().len(), units, kind).ok_or(NotInUnits::NoScale(dtype))
+    }
+
     /// The numbers that a floating-point model is given, of an array of a `kind` if one is stated. No whole number
     /// becomes another one.
     ///
@@ -225,8 +229,7 @@ impl AnyArray {
             each.collect()
         }
         let dtype = self.dtype();
-        let rule =
-            rule(dtype, self.shape().len(), units, kind).ok_or(NotInUnits::NoScale(dtype))?;
+        let rule = self.rule(units, kind)?;
         let mut values: Vec<f32> = match self {
             Self::Bool(a) => a.into_iter().map(|v| f32::from(u8::from(v))).collect(),
             Self::U8(a) => a.into_iter().map(f32::from).collect(),
@@ -250,8 +253,7 @@ impl AnyArray {
         let as_stored = rule.divisor.is_none() && (is_whole(dtype) || dtype == "bool");
         Ok(InUnits {
             values,
-            divisor: rule.divisor,
-            text: rule.text,
+            rule,
             whole: as_stored.then_some(dtype),
         })
     }

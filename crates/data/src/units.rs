@@ -50,13 +50,56 @@ impl fmt::Display for Units {
     }
 }
 
-/// How the numbers of an array become data units: by its type and number of axes alone.
-#[derive(Debug, PartialEq)]
-pub(crate) struct Rule {
-    /// Its numbers are divided by this.
-    pub(crate) divisor: Option<f32>,
-    /// For reports.
-    pub(crate) text: String,
+/// How the numbers of an array become data units, by its type, its number of axes and what is stated to be in it, and the
+/// bounds that they have then.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rule {
+    /// They are divided by this.
+    pub divisor: Option<f32>,
+    /// What they are: `uint8 / 255`, `int64 as stored`.
+    pub text: String,
+    pub(crate) implied: Implied,
+}
+
+impl Rule {
+    /// Whether it leaves the bounds to be stated.
+    pub fn needs_bounds(&self) -> bool {
+        self.implied == Implied::None
+    }
+
+    /// The bounds: `stated` ones where they may be, else those of the type; none if there are neither.
+    ///
+    /// The error says of the bounds stated why they cannot be those of such numbers.
+    pub fn bounds(&self, stated: Option<Bounds>) -> Result<Option<Bounds>, String> {
+        let uniform = |(low, high)| match Bounds::uniform(low, high) {
+            Ok(bounds) => bounds,
+            Err(e) => unreachable!("{e}"),
+        };
+        match (self.implied, stated) {
+            (Implied::Fixed(low, high), Some(stated)) => {
+                let implied = uniform((low, high));
+                if stated == implied {
+                    return Ok(Some(implied));
+                }
+                let raw = if self.divisor.is_some() {
+                    ", or keep the numbers as they are with `--units raw`"
+                } else {
+                    ""
+                };
+                Err(format!(
+                    "begin {},{}, but it is read as {}, within {low},{high}; leave the bounds out{raw}",
+                    stated.low(0),
+                    stated.high(0),
+                    self.text,
+                ))
+            }
+            (Implied::None | Implied::Default(..), Some(stated)) => Ok(Some(stated)),
+            (Implied::Fixed(low, high) | Implied::Default(low, high), None) => {
+                Ok(Some(uniform((low, high))))
+            }
+            (Implied::None, None) => Ok(None),
+        }
+    }
 }
 
 /// The rule for an array of a type, `NumPy`'s name, and of the kind that is stated for it, if any; `None` where `scaled`
@@ -78,7 +121,19 @@ pub(crate) fn rule(
         None if dtype == "bool" => "bool as 0 and 1".to_owned(),
         None => format!("{dtype} as stored"),
     };
-    Some(Rule { divisor, text })
+    let implied = match divisor {
+        _ if dtype == "bool" => Implied::Fixed(0.0, 1.0),
+        Some(_) if dtype.starts_with("uint") => Implied::Fixed(0.0, 1.0),
+        Some(_) => Implied::Fixed(-1.0, 1.0),
+        None if units.is_some() && dtype == "uint8" => Implied::Default(0.0, 255.0),
+        None if units.is_some() && dtype == "uint16" && axes > 2 => Implied::Default(0.0, 65_535.0),
+        None => Implied::None,
+    };
+    Some(Rule {
+        divisor,
+        text,
+        implied,
+    })
 }
 
 /// Whether a type is one of whole numbers.
@@ -115,12 +170,10 @@ pub(crate) struct Meaning {
     /// Of one sample.
     pub(crate) shape: Vec<usize>,
     pub(crate) rule: Rule,
-    /// The bounds it has without any being stated.
-    pub(crate) implied: Implied,
 }
 
-/// The bounds that a meaning brings along.
-#[derive(Clone, Copy, PartialEq)]
+/// The bounds that a rule brings along.
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Implied {
     /// None: they must be stated.
     None,
@@ -138,9 +191,7 @@ pub(crate) fn meaning(array: &Array<'_>, options: &Options) -> Result<Meaning, D
             file: array.file.to_owned(),
         });
     }
-    let (element, size) = (array.dtype.element, array.dtype.size);
     let dtype = array.dtype.name();
-    let pixels = array.shape.len() > 2;
     let stated = options.kind_of(&array.name);
     let mut rule =
         rule(&dtype, array.shape.len(), units, stated).ok_or_else(|| DataError::Scale {
@@ -148,26 +199,12 @@ pub(crate) fn meaning(array: &Array<'_>, options: &Options) -> Result<Meaning, D
             array: array.name.clone(),
             dtype,
         })?;
-    let sound = rule.divisor.is_some() && element == Element::Signed;
+    let sound = rule.divisor.is_some() && array.dtype.element == Element::Signed;
     let (kind, shape) = kind_and_shape(array, stated.or(sound.then_some(Kind::Audio)))?;
     if let Some(kind) = stated {
         rule.text = format!("{}, {kind}", rule.text);
     }
-    let implied = match (element, size, rule.divisor) {
-        (Element::Bool, ..) | (Element::Unsigned, _, Some(_)) => Implied::Fixed(0.0, 1.0),
-        (Element::Signed, _, Some(_)) => Implied::Fixed(-1.0, 1.0),
-        (Element::Unsigned, 1, None) if units.is_some() => Implied::Default(0.0, 255.0),
-        (Element::Unsigned, 2, None) if units.is_some() && pixels => {
-            Implied::Default(0.0, 65_535.0)
-        }
-        _ => Implied::None,
-    };
-    Ok(Meaning {
-        kind,
-        shape,
-        rule,
-        implied,
-    })
+    Ok(Meaning { kind, shape, rule })
 }
 
 impl Meaning {
@@ -182,42 +219,18 @@ impl Meaning {
     ) -> Result<Bounds, DataError> {
         let units = options.units;
         let file = || array.file.to_owned();
-        let uniform = |(low, high)| {
-            Bounds::uniform(low, high).map_err(|source| DataError::Bounds {
-                file: file(),
-                source,
-            })
-        };
-        match (self.implied, stated) {
-            (Implied::Fixed(low, high), Some(stated)) => {
-                let implied = uniform((low, high))?;
-                if stated == implied {
-                    return Ok(implied);
-                }
-                let raw = if self.rule.divisor.is_some() {
-                    ", or keep the numbers as they are with `--units raw`"
-                } else {
-                    ""
-                };
-                Err(DataError::BoundsFit {
-                    file: file(),
-                    array: array.name.clone(),
-                    problem: format!(
-                        "begin {},{}, but it is read as {}, within {low},{high}; leave the bounds out{raw}",
-                        stated.low(0),
-                        stated.high(0),
-                        self.rule.text,
-                    ),
-                })
-            }
-            (Implied::None | Implied::Default(..), Some(stated)) => Ok(stated),
-            (Implied::Fixed(low, high) | Implied::Default(low, high), None) => uniform((low, high)),
-            (Implied::None, None)
-                if options.unbounded && (units.is_some() || !is_whole(&array.dtype.name())) =>
-            {
+        let bounds = self.rule.bounds(stated);
+        let bounds = bounds.map_err(|problem| DataError::BoundsFit {
+            file: file(),
+            array: array.name.clone(),
+            problem,
+        })?;
+        match bounds {
+            Some(bounds) => Ok(bounds),
+            None if options.unbounded && (units.is_some() || !is_whole(&array.dtype.name())) => {
                 Ok(any())
             }
-            (Implied::None, None) => {
+            None => {
                 let range = range(values);
                 Err(
                     match scale(&array.dtype.name()).filter(|_| units.is_none()) {

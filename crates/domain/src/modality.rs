@@ -15,13 +15,23 @@ pub enum Kind {
     Table,
 }
 
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Image, Self::Audio, Self::Table];
+
+    /// Its name on the command line, in policies and reports.
+    pub const fn as_str(self) -> &'static str {
+        match self {
             Self::Image => "image",
             Self::Audio => "audio",
             Self::Table => "table",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
     }
 }
 
@@ -29,8 +39,7 @@ impl FromStr for Kind {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let all = [Self::Image, Self::Audio, Self::Table];
-        let found = all.into_iter().find(|k| k.to_string() == text);
+        let found = Self::ALL.into_iter().find(|k| k.as_str() == text);
         found.ok_or_else(|| format!("kind `{text}`; expected image, audio or table"))
     }
 }
@@ -104,6 +113,15 @@ impl Bounds {
     /// How many features these bounds are for; `None` if for any number.
     pub fn features(&self) -> Option<usize> {
         (self.low.len() > 1).then_some(self.low.len())
+    }
+
+    /// The place of the first value outside, of rows one after the other; NaN is outside. Bounds per feature are for as
+    /// many features as a row has.
+    pub fn first_outside(&self, values: &[f32]) -> Option<usize> {
+        let features = self.low.len();
+        let inside =
+            |i: usize, v: f32| (self.low(i % features)..=self.high(i % features)).contains(&v);
+        (values.iter().enumerate()).find_map(|(i, v)| (!inside(i, *v)).then_some(i))
     }
 
     /// The widest range of any feature: the Linf budget that allows everything.

@@ -346,3 +346,69 @@ fn bounds_of_the_file_are_held_to() {
         );
     }
 }
+
+/// Common bounds are for the inputs that need some; bounds of each feature are held to one by one.
+#[test]
+fn bounds_are_those_that_an_attack_would_take() {
+    let folder = Folder::new();
+    let both = OnnxWriter::new(18)
+        .input_of("image", FLOAT, "N,1,2,2")
+        .input_of("age", FLOAT, "N,2")
+        .integers("axes", &[1, 2, 3])
+        .node(
+            "ReduceMax",
+            &["image", "axes"],
+            &["m"],
+            &[("keepdims", Attr::Int(0))],
+        )
+        .integers("to", &[-1, 1])
+        .node("Reshape", &["m", "to"], &["top"], &[])
+        .node("Add", &["age", "top"], &["y"], &[])
+        .output("y");
+    let model = folder.put("m.onnx", &both.bytes());
+    let path = folder.path("in.npz");
+    let set = path.display().to_string();
+    let image = ArrayD::from_elem(IxDyn(&[1, 1, 2, 2]), 255_u8);
+    let age = |a: f32, b: f32| ArrayD::from_shape_vec(IxDyn(&[1, 2]), vec![a, b]).expect("a shape");
+    let bounds = |shape: &[usize], values: &[f32]| {
+        ArrayD::from_shape_vec(IxDyn(shape), values.to_vec()).expect("a shape")
+    };
+    let (common, each) = (
+        bounds(&[2], &[0.0, 120.0]),
+        bounds(&[2, 2], &[0.0, 0.0, 120.0, 1.0]),
+    );
+    for (age, bounds, refused) in [
+        (age(40.0, 120.0), ("bounds", &common), None),
+        (
+            age(40.0, 121.0),
+            ("bounds", &common),
+            Some("holds 121; expected values within the stated bounds 0,120"),
+        ),
+        (age(40.0, 1.0), ("bounds_age", &each), None),
+        (
+            age(40.0, 2.0),
+            ("bounds_age", &each),
+            Some("holds 2; expected values within the stated bounds 0,1"),
+        ),
+        (age(40.0, 1.0), ("bounds", &each), None),
+    ] {
+        let arrays = [
+            ("image", NpzArray::U8(image.view())),
+            ("age", NpzArray::F32(age.view())),
+            (bounds.0, NpzArray::F32(bounds.1.view())),
+        ];
+        write(&path, &arrays).expect("written");
+        let ran = infer(&model, &set, &[]);
+        assert_eq!(
+            ran.code,
+            if refused.is_some() { 2 } else { 0 },
+            "{}",
+            ran.err
+        );
+        assert!(
+            ran.err.contains(refused.unwrap_or("uint8 / 255")),
+            "{}",
+            ran.err
+        );
+    }
+}

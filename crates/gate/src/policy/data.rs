@@ -174,19 +174,15 @@ fn bounds(field: &Field<'_>, options: &mut Options) -> Result<(), PolicyError> {
 
 /// `"audio"`, or such a word by the array's name.
 fn kind(field: &Field<'_>, options: &mut Options) -> Result<(), PolicyError> {
-    const WORDS: [(&str, Kind); 3] = [
-        ("image", Kind::Image),
-        ("audio", Kind::Audio),
-        ("table", Kind::Table),
-    ];
+    let words = Kind::ALL.map(|k| (k.as_str(), k));
     if field.node.get_ref().is_str() {
-        options.kind = Some(field.word(&WORDS)?);
+        options.kind = Some(field.word(&words)?);
         return Ok(());
     }
     let section = field.open_section()?;
     for name in section.table.keys() {
         let name = name.get_ref().to_string();
-        let kind = section.need(&name)?.word(&WORDS)?;
+        let kind = section.need(&name)?.word(&words)?;
         options.array_kinds.insert(name, kind);
     }
     if options.array_kinds.is_empty() {

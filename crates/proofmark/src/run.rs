@@ -262,7 +262,8 @@ impl<'a> RunPlan<'a> {
     /// model that gives enough.
     fn require(&self) -> Result<(), RunError> {
         if self.labels == Labels::Given {
-            samples::require_labels(self.data)?;
+            let or = ", or judge against the model's own with `--labels predicted`";
+            samples::require_labels(self.data, or)?;
         }
         if !self.attacks.is_empty() && self.threats.is_empty() {
             return Err(RunError::Parameter(

@@ -119,15 +119,17 @@ pub(crate) fn column<'a>(
         .find(|c| c.modality.name == input.name)
 }
 
-/// Labels are needed unless the model's own predictions stand in for them.
-pub(crate) fn require_labels(data: &Dataset) -> Result<(), DataError> {
+/// Labels are needed unless the model's own predictions stand in for them; `or` says how they do, where they can.
+pub(crate) fn require_labels(data: &Dataset, or: &str) -> Result<(), DataError> {
     if data.labels.is_some() {
         return Ok(());
     }
     Err(DataError::Missing {
         file: data.name.clone(),
         what: "labels".to_owned(),
-        has: "inputs only; say where the labels are (`--labels-file` for .npy and IDX, `--arrays X,Y` for npz, `--label-column` for CSV), or judge against the model's own with `--labels predicted`".to_owned(),
+        has: format!(
+            "inputs only; say where the labels are (`--labels-file` for .npy and IDX, `--arrays X,Y` for npz, `--label-column` for CSV){or}"
+        ),
     })
 }
 

@@ -15,8 +15,8 @@
 //! # Divergences
 //! Foolbox, and version 1, keep a mean square per feature in every norm. That makes every step dense: the features
 //! that matter least move as far as the others, and pay for it out of one L2 or L1 budget. On the robust digits at
-//! L2 0.8 such an Adam left 94 % where PGD left 47 % (400 training samples). Steps shrink; foolbox's do not. Two tries of 20 steps
-//! rather than one of 40, and in Linf every third try in steps of ε with noise, as in PGD.
+//! L2 0.8 such an Adam left 94 % where PGD left 47 % (400 training samples). Steps shrink; foolbox's do not. Two tries
+//! of 20 steps rather than one of 40, and in Linf every third try in steps of ε with noise, as in PGD.
 //!
 //! # Cost
 //! As PGD: per restart `steps` forwards and backwards, and one forward to judge. Memory: two further copies

@@ -48,8 +48,8 @@ impl Length {
     /// where every feature moves by all of them.
     pub const DEFAULT: Self = Self::Falling(4.0);
 
-    /// The steps of a try that wanders, as a share of epsilon.
-    pub const WANDERING: f64 = 1.0;
+    /// The steps of a try that wanders.
+    const WANDERING: Self = Self::Constant(1.0);
 
     /// The given absolute length, else the default.
     pub(crate) fn given(step_size: Option<f64>) -> Self {
@@ -57,14 +57,12 @@ impl Length {
     }
 
     /// The length of step `k` of `steps` as a share of `eps`, the leading modality's epsilon.
-    fn share(self, k: u64, steps: u32, eps: f64, wandering: bool) -> f64 {
-        let steps = f64::from(steps);
+    fn share(self, k: u64, steps: u32, eps: f64) -> f64 {
         match self {
             Self::Constant(share) => share,
             Self::Absolute(units) if eps > 0.0 => units / eps,
             Self::Absolute(_) => 0.0,
-            Self::Falling(_) if wandering => Self::WANDERING,
-            Self::Falling(first) => first * (1.0 - k as f64 / steps).powi(2),
+            Self::Falling(first) => first * (1.0 - k as f64 / f64::from(steps)).powi(2),
         }
     }
 }
@@ -137,19 +135,18 @@ impl Ascent {
         }
     }
 
-    /// Whether this try wanders among corners ([`Length::Falling`]).
-    fn wanders(&self, rows: &Rows) -> bool {
+    /// Whether a try wanders among corners ([`Length::Falling`]).
+    fn wanders(&self, restart: u64, mut norms: impl Iterator<Item = Norm>) -> bool {
         matches!(self.length, Length::Falling(_))
-            && rows.restart() % 3 == 2
-            && rows.region().norms().all(|n| n == Norm::Linf)
+            && restart % 3 == 2
+            && norms.all(|n| n == Norm::Linf)
     }
 
-    fn step_of(&self, rows: &Rows) -> Step {
+    fn step_of(&self, rows: &Rows, length: Length) -> Step {
         let region = rows.region();
         let eps = region.leading_eps();
-        let wandering = self.wanders(rows);
         let size: Vec<f32> = (rows.steps().iter().zip(eps))
-            .map(|(k, eps)| self.length.share(*k, self.steps, eps, wandering) as f32)
+            .map(|(k, eps)| length.share(*k, self.steps, eps) as f32)
             .collect();
         let spread: Vec<f32> = rows
             .steps()
@@ -215,11 +212,13 @@ impl<M: GradientModel + ?Sized> Stepper<M> for Ascent {
     ) -> Result<(), EngineError> {
         let answer = oracle.gradient(rows, &state.x, self.loss.as_ref())?;
         let mut direction = update::apply(&self.updates, answer.gradient, &mut state.memory, rows);
-        if self.wanders(rows) {
-            direction = update::JITTER.apply(direction, &mut [], rows);
-        }
-        let step = self.step_of(rows);
+        let mut length = self.length;
         let region = rows.region();
+        if self.wanders(rows.restart(), region.norms()) {
+            direction = update::JITTER.apply(direction, &mut [], rows);
+            length = Length::WANDERING;
+        }
+        let step = self.step_of(rows, length);
         state.x = if self.plain {
             region.shift(&state.x, &direction, &step)
         } else {
@@ -243,20 +242,15 @@ impl Attack for Ascent {
     }
 
     fn step_sizes(&self, threat: &ThreatRecord) -> Vec<StepRecord> {
-        let share = |k: u32| {
-            self.length
-                .share(u64::from(k), self.steps, threat.eps, false)
-        };
-        let wanders = matches!(self.length, Length::Falling(_))
-            && self.restarts > 2
-            && threat.budgets.iter().all(|b| b.norm == Norm::Linf);
+        let share = |length: Length, k: u32| length.share(u64::from(k), self.steps, threat.eps);
+        let third = self.restarts > 2 && self.wanders(2, threat.budgets.iter().map(|b| b.norm));
         let moving = threat.budgets.iter().filter(|b| b.eps > 0.0);
         moving
             .map(|b| StepRecord {
                 modality: b.modality.clone(),
-                first: b.eps * share(0),
-                last: b.eps * share(self.steps - 1),
-                every_third_try: wanders.then_some(b.eps * Length::WANDERING),
+                first: b.eps * share(self.length, 0),
+                last: b.eps * share(self.length, self.steps - 1),
+                every_third_try: third.then(|| b.eps * share(Length::WANDERING, 0)),
             })
             .collect()
     }

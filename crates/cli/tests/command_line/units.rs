@@ -475,6 +475,38 @@ fn a_model_that_guesses_is_first_asked_about_its_data() {
     assert!(ran.err.contains("with every label 1 less"), "{}", ran.err);
 }
 
+/// A policy judges against the labels of its data alone: what `attack` can do instead is not suggested.
+#[test]
+fn missing_labels_are_asked_for_in_the_words_of_a_policy() {
+    let folder = Folder::new();
+    let x = ArrayD::from_elem(vec![4, 1, 8, 8], 0.5_f32);
+    let path = folder.path("plain.npz");
+    npz::write(&path, &[("x", NpzArray::F32(x.view()))]).expect("writable");
+    let policy = folder.put(
+        "policy.toml",
+        br#"schema = "proofmark/policy/1"
+
+[[data]]
+name = "d"
+path = "plain.npz"
+bounds = [0, 1]
+
+[[check]]
+id = "clean"
+kind = "clean"
+model = "digits-robust"
+data = "d"
+require = "accuracy >= 0.9"
+"#,
+    );
+    let ran = run(&["gate", &policy]);
+    assert_eq!(ran.code, 2, "{}", ran.err);
+    for word in ["labels", "--labels-file", "fields of [[data]]"] {
+        assert!(ran.err.contains(word), "no `{word}` in: {}", ran.err);
+    }
+    assert!(!ran.err.contains("predicted"), "{}", ran.err);
+}
+
 #[test]
 fn missing_bounds_are_asked_for_where_they_are_written() {
     let folder = Folder::new();

@@ -97,7 +97,7 @@ pub(super) fn prepare(
     let threats: Vec<ThreatPlan> = task.threat.iter().map(threat).collect();
     // Everything that can be refused is refused before the first check has cost anything.
     crate::samples::samples(&data, model.signature()).map_err(&fault)?;
-    crate::samples::require_labels(&data).map_err(|e| fault(e.into()))?;
+    crate::samples::require_labels(&data, "").map_err(|e| fault(e.into()))?;
     for t in &threats {
         let modalities = &model.signature().modalities;
         t.require_change(modalities, &data)

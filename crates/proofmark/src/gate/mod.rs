@@ -58,8 +58,6 @@ pub enum GateError {
 
 /// How to say in a policy what a message calls by its option on the command line.
 fn as_fields(message: &str) -> &'static str {
-    // What a policy has no field for is not worth a hint.
-    let message = message.replace("`--labels predicted`", "");
     let option = message.contains("`--") || message.contains(" --");
     if option && !message.contains("in a policy") {
         " (in a policy such options are fields of [[data]] or [[model]], with `_` for `-`)"

@@ -1,4 +1,5 @@
-use std::ops::AddAssign;
+use std::iter::Sum;
+use std::ops::{AddAssign, Sub};
 
 use serde::{Deserialize, Serialize};
 
@@ -15,5 +16,25 @@ impl AddAssign for QueryCount {
     fn add_assign(&mut self, other: Self) {
         self.forward += other.forward;
         self.backward += other.backward;
+    }
+}
+
+impl Sub for QueryCount {
+    type Output = Self;
+
+    fn sub(self, other: Self) -> Self {
+        Self {
+            forward: self.forward - other.forward,
+            backward: self.backward - other.backward,
+        }
+    }
+}
+
+impl Sum for QueryCount {
+    fn sum<I: Iterator<Item = Self>>(counts: I) -> Self {
+        counts.fold(Self::default(), |mut sum, c| {
+            sum += c;
+            sum
+        })
     }
 }

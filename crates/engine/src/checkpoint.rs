@@ -1,9 +1,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use proofmark_domain::QueryCount;
 use proofmark_threat::Saved;
 use serde::{Deserialize, Serialize};
 
+use crate::executor::Ended;
 use crate::{EngineError, Job, Outcome};
 
 /// Columns of the rows that follow from the job alone: rebuilt, never read back.
@@ -21,18 +21,16 @@ pub(crate) type SavedColumns = BTreeMap<String, SavedColumn>;
 pub struct Checkpoint {
     /// Id of the attack.
     pub(crate) attack: String,
-    /// The round (restart) it was in.
-    pub(crate) round: u32,
-    /// Samples of this round not begun yet.
-    pub(crate) pending: Vec<usize>,
+    /// Samples of the set, attacked or not.
+    pub(crate) samples: usize,
+    /// The try (restart) each row of the job is in.
+    pub(crate) next: Vec<u32>,
+    /// Tries that have ended and wait for the judge, by place in the job.
+    pub(crate) waiting: Vec<(usize, Ended)>,
     /// The rows at work, and the attack's state, by column.
     pub(crate) active: Option<[SavedColumns; 2]>,
-    /// Points of this round waiting for the judge, and whether they were seen to succeed.
-    pub(crate) waiting: Vec<(usize, Vec<Vec<f32>>, bool)>,
     /// What is known of every row of the job so far.
     pub(crate) outcomes: Vec<Outcome>,
-    /// Queries by place in the samples.
-    pub(crate) ledger: Vec<QueryCount>,
 }
 
 /// [`Saved`], in a form that can be written down.
@@ -83,37 +81,52 @@ impl Checkpoint {
         restarts: u32,
     ) -> Result<(), EngineError> {
         let rows: Vec<usize> = self.outcomes.iter().map(|o| o.row).collect();
-        if self.attack != attack || rows != job.rows || self.ledger.len() != job.samples.len() {
+        if self.attack != attack || rows != job.rows || self.samples != job.samples.len() {
             return Err(EngineError::Checkpoint(format!(
                 "of attack `{}` on {} rows of {} samples; expected `{attack}` on the same {} of {}",
                 self.attack,
                 rows.len(),
-                self.ledger.len(),
+                self.samples,
                 job.rows.len(),
                 job.samples.len(),
             )));
         }
-        if self.round >= restarts {
+        if self.next.len() != rows.len() || self.next.iter().any(|next| *next > restarts) {
             return Err(EngineError::Checkpoint(format!(
-                "restart {}; the attack has {restarts}",
-                u64::from(self.round) + 1
+                "restarts {:?} of {} rows; the attack has {restarts}",
+                self.next,
+                rows.len()
             )));
         }
-        let attacked: BTreeSet<usize> = rows.into_iter().collect();
         let mut seen = BTreeSet::new();
-        let waiting = self.waiting.iter().map(|w| w.0);
-        let at_work = self.active_samples()?;
-        for row in self.pending.iter().copied().chain(waiting).chain(at_work) {
-            if !attacked.contains(&row) {
+        for (place, ended) in &self.waiting {
+            let candidate = ended.candidate.as_ref().map(|c| c.row);
+            if candidate.is_none() || candidate != rows.get(*place).copied() {
+                return Err(EngineError::Checkpoint(format!(
+                    "what waits for the judge at place {place} is no point of that row"
+                )));
+            }
+        }
+        let places: BTreeMap<usize, usize> =
+            rows.iter().enumerate().map(|(i, r)| (*r, i)).collect();
+        let waiting = self.waiting.iter().map(|(place, _)| rows[*place]);
+        for row in waiting.chain(self.active_samples()?) {
+            let Some(place) = places.get(&row) else {
                 return Err(EngineError::Checkpoint(format!(
                     "row {row} is not attacked by this run"
+                )));
+            };
+            if self.next[*place] >= restarts {
+                return Err(EngineError::Checkpoint(format!(
+                    "row {row} is at work after the last of {restarts} restarts"
                 )));
             }
             if !seen.insert(row) {
                 return Err(EngineError::Checkpoint(format!("row {row} is there twice")));
             }
         }
-        let waiting = self.waiting.iter().map(|(row, x, _)| (row, x));
+        let waiting = self.waiting.iter().filter_map(|w| w.1.candidate.as_ref());
+        let waiting = waiting.map(|c| (&c.row, &c.x));
         let found = self.outcomes.iter();
         let found = found.filter_map(|o| Some((&o.row, &o.point.as_ref()?.x)));
         let features: Vec<usize> = job

@@ -5,10 +5,21 @@ use proofmark_model::Output;
 
 use crate::{EngineError, Focus};
 
+/// What one sample is judged against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Truth {
+    /// Its place in the samples.
+    pub sample: usize,
+    /// Its class.
+    pub label: usize,
+    /// The class it is to be taken for, if the attack is targeted.
+    pub target: Option<usize>,
+}
+
 /// What success is: judged on a model's answers, never on a loss.
 ///
-/// [`Goal`] is the one of classifiers. What a sample's label means is the criterion's business: a class here, the
-/// place of an alternative where a property is to be satisfied.
+/// [`Goal`] is the one of classifiers; a criterion of another kind finds what a sample is to satisfy by its place
+/// ([`Truth::sample`], [`Focus::sample`]).
 pub trait Criterion: Send + Sync + Debug {
     /// Whether each point of a query succeeds, on the device, `[q]`. The oracle asks only about answers that decide
     /// ([`predict`]); what it says of others does not count.
@@ -17,16 +28,11 @@ pub trait Criterion: Send + Sync + Debug {
     fn met(&self, output: &Output, focus: &Focus) -> Result<Tensor<1, Bool>, EngineError>;
 
     /// Whether one point's scores succeed, exactly: what the judge goes by.
-    fn met_by(&self, scores: &[f32], label: usize, target: Option<usize>) -> bool;
+    fn met_by(&self, scores: &[f32], truth: &Truth) -> bool;
 
     /// The same of a decision. A criterion that needs scores refuses it: what it cannot judge is not robust.
-    fn met_by_class(
-        &self,
-        class: usize,
-        label: usize,
-        target: Option<usize>,
-    ) -> Result<bool, EngineError> {
-        let _ = (class, label, target);
+    fn met_by_class(&self, class: usize, truth: &Truth) -> Result<bool, EngineError> {
+        let _ = (class, truth);
         Err(EngineError::NeedsScores)
     }
 
@@ -83,27 +89,22 @@ pub(crate) fn decided(output: &Output, classes: usize) -> Tensor<1, Bool> {
 }
 
 impl Goal {
-    fn met_by_decision(self, class: usize, label: usize, target: Option<usize>) -> bool {
-        match (self, target) {
+    fn met_by_decision(self, class: usize, truth: &Truth) -> bool {
+        match (self, truth.target) {
             (Self::Targeted, Some(t)) => class == t,
-            (Self::Targeted | Self::Untargeted, _) => class != label,
+            (Self::Targeted | Self::Untargeted, _) => class != truth.label,
         }
     }
 }
 
 impl Criterion for Goal {
     /// Without a decision nothing succeeds.
-    fn met_by(&self, scores: &[f32], label: usize, target: Option<usize>) -> bool {
-        predict(scores).is_some_and(|class| self.met_by_decision(class, label, target))
+    fn met_by(&self, scores: &[f32], truth: &Truth) -> bool {
+        predict(scores).is_some_and(|class| self.met_by_decision(class, truth))
     }
 
-    fn met_by_class(
-        &self,
-        class: usize,
-        label: usize,
-        target: Option<usize>,
-    ) -> Result<bool, EngineError> {
-        Ok(self.met_by_decision(class, label, target))
+    fn met_by_class(&self, class: usize, truth: &Truth) -> Result<bool, EngineError> {
+        Ok(self.met_by_decision(class, truth))
     }
 
     fn targeted(&self) -> bool {
@@ -135,21 +136,34 @@ impl Criterion for Goal {
 #[cfg(test)]
 mod tests {
     use burn::tensor::Device;
+    use proofmark_domain::{Bounds, Kind, Modality};
+    use proofmark_threat::Batch;
 
     use super::*;
 
     #[test]
     fn ties_go_to_the_lowest_class_and_nan_is_no_success() {
+        let truth = |label, target| Truth {
+            sample: 0,
+            label,
+            target,
+        };
         let g = Goal::Untargeted;
-        assert!(g.met_by(&[1.0, 2.0], 0, None));
-        assert!(!g.met_by(&[2.0, 2.0], 0, None), "class 0 wins the tie");
-        assert!(g.met_by(&[2.0, 2.0], 1, None), "class 1 loses the tie");
-        assert!(!g.met_by(&[f32::NAN, 2.0], 0, None));
+        assert!(g.met_by(&[1.0, 2.0], &truth(0, None)));
+        assert!(
+            !g.met_by(&[2.0, 2.0], &truth(0, None)),
+            "class 0 wins the tie"
+        );
+        assert!(
+            g.met_by(&[2.0, 2.0], &truth(1, None)),
+            "class 1 loses the tie"
+        );
+        assert!(!g.met_by(&[f32::NAN, 2.0], &truth(0, None)));
         let t = Goal::Targeted;
-        assert!(!t.met_by(&[0.0, 2.0, 1.0], 0, Some(2)));
-        assert!(t.met_by(&[0.0, 2.0, 3.0], 0, Some(2)));
-        assert!(t.met_by(&[0.0, 3.0, 3.0], 0, Some(1)));
-        assert!(!t.met_by(&[0.0, 3.0, 3.0], 0, Some(2)));
+        assert!(!t.met_by(&[0.0, 2.0, 1.0], &truth(0, Some(2))));
+        assert!(t.met_by(&[0.0, 2.0, 3.0], &truth(0, Some(2))));
+        assert!(t.met_by(&[0.0, 3.0, 3.0], &truth(0, Some(1))));
+        assert!(!t.met_by(&[0.0, 3.0, 3.0], &truth(0, Some(2))));
         assert_eq!(predict(&[1.0, 1.0]), Some(0));
         assert_eq!(predict(&[1.0, f32::NAN]), None);
     }
@@ -183,6 +197,13 @@ mod tests {
         let flat: Vec<f32> = rows.iter().flatten().copied().collect();
         let device = Device::flex();
         let scores = Tensor::<2>::from_data(TensorData::new(flat, [27, 3]), &device);
+        let modality = Modality {
+            name: "x".into(),
+            kind: Kind::Table,
+            shape: vec![1],
+            bounds: Bounds::uniform(0.0, 1.0).unwrap(),
+        };
+        let x0 = Batch::from_host([modality].into(), vec![vec![0.0; 27]], &device).unwrap();
         for class in 0..3 {
             for goal in [Goal::Untargeted, Goal::Targeted] {
                 let target = goal.targeted().then_some(class);
@@ -191,7 +212,12 @@ mod tests {
                 } else {
                     class
                 };
-                let focus = Focus::new(vec![label; 27], target.map(|t| vec![t; 27]));
+                let truth = Truth {
+                    sample: 0,
+                    label,
+                    target,
+                };
+                let focus = Focus::new(x0.clone(), vec![label; 27], target.map(|t| vec![t; 27]));
                 let on_device = goal
                     .met(&Output::Scores(scores.clone()), &focus)
                     .unwrap()
@@ -204,7 +230,7 @@ mod tests {
                         None => argmax != Some(label),
                     };
                     assert_eq!(met > 0.5, expected, "{goal:?} {row:?} {label} {target:?}");
-                    assert_eq!(goal.met_by(row, label, target), expected);
+                    assert_eq!(goal.met_by(row, &truth), expected);
                 }
             }
         }

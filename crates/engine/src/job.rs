@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use proofmark_domain::{Modality, Seed};
@@ -55,6 +56,9 @@ impl Samples {
     }
 }
 
+/// Points known before an attack begins, by place in the samples; one vector of values per modality.
+pub type Starts = BTreeMap<usize, Vec<Vec<f32>>>;
+
 /// One attack run: what to attack, within what, and how the engine goes about it.
 #[derive(Clone, Copy)]
 pub struct Job<'a> {
@@ -88,6 +92,8 @@ pub struct Job<'a> {
     /// Where a stopped run of the same attack on the same job is to go on. An attack that runs others takes it out
     /// for them, as it is of one run.
     pub resume: Option<&'a Checkpoint>,
+    /// Points that earlier attacks found, for attacks that begin at one ([`Rows::starts`](crate::Rows::starts)).
+    pub starts: Option<&'a Arc<Starts>>,
     /// Told about progress.
     pub observer: &'a dyn Observer,
 }
@@ -131,6 +137,7 @@ impl<'a> Job<'a> {
             judge: Judge::default(),
             stop: &|| false,
             resume: None,
+            starts: None,
             observer,
         }
     }

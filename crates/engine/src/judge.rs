@@ -1,6 +1,9 @@
+use proofmark_domain::QueryCount;
 use proofmark_model::{DecisionModel, Output, Query};
 use proofmark_threat::{Batch, host};
+use serde::{Deserialize, Serialize};
 
+use crate::goal::Truth;
 use crate::outcome::Point;
 use crate::whole;
 use crate::{EngineError, Job, Oracle, predict};
@@ -39,12 +42,14 @@ impl Default for Judge {
 const FIRST_DRAW: u32 = 1 << 31;
 
 /// A point to be judged.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Candidate {
     pub(crate) row: usize,
     pub(crate) x: Vec<Vec<f32>>,
 }
 
 /// What became of a candidate when it was measured again.
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Measured {
     /// It is adversarial, and inside bounds.
     Adversarial(Point),
@@ -55,21 +60,31 @@ pub(crate) enum Measured {
 }
 
 impl Judge {
-    /// Measures each candidate with draws of its own.
+    /// Sample-forwards that one point costs.
+    pub(crate) fn cost<M: DecisionModel + ?Sized>(self, oracle: &Oracle<'_, M>) -> QueryCount {
+        QueryCount {
+            forward: u64::from(self.draws) * oracle.cost(),
+            backward: 0,
+        }
+    }
+
+    /// Measures each candidate with draws of its own; each costs [`Judge::cost`].
     pub(crate) fn measure<M: DecisionModel + ?Sized>(
         self,
         oracle: &mut Oracle<'_, M>,
         job: &Job<'_>,
-        candidates: &[Candidate],
+        candidates: &[&Candidate],
     ) -> Result<Vec<Measured>, EngineError> {
         let read: Vec<Candidate>;
+        let rounded: Vec<&Candidate>;
         let candidates = if whole::any(oracle.signature()) {
             let signature = oracle.signature();
             read = candidates
                 .iter()
                 .map(|c| whole::rounded(signature, job, c))
                 .collect();
-            &read
+            rounded = read.iter().collect();
+            &rounded
         } else {
             candidates
         };
@@ -90,7 +105,7 @@ impl Judge {
             for draw in 0..self.draws {
                 let mut query = Query::one_per_row(x.clone(), &key);
                 query.draw.fill(FIRST_DRAW + draw);
-                let output = oracle.remeasure(&rows, &query)?;
+                let output = oracle.remeasure(&query)?;
                 let classes = oracle.signature().classes;
                 for (i, class) in decisions(&output, classes).into_iter().enumerate() {
                     let Some(decision) = class else {
@@ -141,11 +156,14 @@ impl Decision {
     }
 
     fn met(&self, job: &Job<'_>, row: usize) -> Result<bool, EngineError> {
-        let label = job.samples.labels[row];
-        let target = job.samples.targets.as_ref().map(|t| t[row]);
+        let truth = Truth {
+            sample: row,
+            label: job.samples.labels[row],
+            target: job.samples.targets.as_ref().map(|t| t[row]),
+        };
         match self {
-            Self::Scores(scores, _) => Ok(job.goal.met_by(scores, label, target)),
-            Self::Class(class) => job.goal.met_by_class(*class, label, target),
+            Self::Scores(scores, _) => Ok(job.goal.met_by(scores, &truth)),
+            Self::Class(class) => job.goal.met_by_class(*class, &truth),
         }
     }
 }

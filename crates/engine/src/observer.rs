@@ -1,3 +1,5 @@
+use proofmark_domain::QueryCount;
+
 /// What an observer may learn; nothing it does can change a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -30,9 +32,20 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// What was asked for some rows, as an event.
+    pub(crate) fn asked(spent: impl Iterator<Item = QueryCount>) -> Self {
+        let sum: QueryCount = spent.sum();
+        Self::Asked {
+            forward: sum.forward,
+            backward: sum.backward,
+        }
+    }
+}
+
 /// Somebody who watches a run: a progress bar, a log.
 pub trait Observer: Send + Sync {
-    /// Called between steps and after each question to the model.
+    /// Called between steps.
     fn event(&self, event: Event);
 }
 

@@ -1,5 +1,4 @@
 use burn::tensor::{Device, Tensor};
-use proofmark_domain::QueryCount;
 use proofmark_model::{
     DecisionModel, Gradient, GradientModel, ModelError, Output, Query, ScoreModel, Signature,
     guarded,
@@ -8,7 +7,8 @@ use proofmark_threat::{Batch, host, index};
 
 use crate::goal::decided;
 use crate::rows::Rows;
-use crate::{Aim, Criterion, EngineError, Event, Job, Loss, Observer};
+use crate::tiles::Tiles;
+use crate::{Aim, Criterion, EngineError, Job, Loss, Request};
 
 /// How far past 1 the `f32` gauge of a point may be for the exact gauge to be worth computing.
 const GAUGE_SLACK: f32 = 1e-4;
@@ -20,9 +20,8 @@ pub struct Oracle<'a, M: ?Sized> {
     goal: &'a dyn Criterion,
     aim: Aim,
     tile: Option<usize>,
-    observer: &'a dyn Observer,
-    /// By place in the samples.
-    ledger: Vec<QueryCount>,
+    tiles: Tiles,
+    computed: u64,
 }
 
 impl<M: ?Sized> std::fmt::Debug for Oracle<'_, M> {
@@ -36,14 +35,15 @@ impl<M: ?Sized> std::fmt::Debug for Oracle<'_, M> {
 }
 
 impl<'a, M: DecisionModel + ?Sized> Oracle<'a, M> {
-    pub(crate) fn new(model: &'a M, job: &Job<'a>, aim: Aim) -> Self {
+    /// The way to `model` for an attack on the rows of `job`.
+    pub fn new(model: &'a M, job: &Job<'a>, aim: Aim) -> Self {
         Self {
             model,
             goal: job.goal,
             aim,
             tile: job.tile,
-            observer: job.observer,
-            ledger: vec![QueryCount::default(); job.samples.len()],
+            tiles: Tiles::default(),
+            computed: 0,
         }
     }
 
@@ -57,88 +57,92 @@ impl<'a, M: DecisionModel + ?Sized> Oracle<'a, M> {
         &self.model.signature().device
     }
 
-    /// The model's decisions at the points of `query`.
-    pub fn decide(&mut self, rows: &mut Rows, query: &Query) -> Result<Output, EngineError> {
-        let output = self.in_tiles(query, M::decide, cat_outputs)?;
-        self.count(&owners(rows, query), 1, 0);
-        self.watch(rows, query, &output)?;
+    /// The model's decisions at the points of `request`.
+    pub fn decide(
+        &mut self,
+        rows: &mut Rows,
+        request: impl Into<Request>,
+    ) -> Result<Output, EngineError> {
+        let request = request.into();
+        let output = self.in_tiles(&request.query, |m, q, _| m.decide(q), cat_outputs)?;
+        self.count(rows, &request.query, 0);
+        self.watch(rows, &request, &output)?;
         Ok(output)
     }
 
     /// One point per row.
     pub fn decide_at(&mut self, rows: &mut Rows, x: &Batch) -> Result<Output, EngineError> {
-        self.decide(rows, &Query::one_per_row(x.clone(), rows.keys()))
+        let request = rows.request(x);
+        self.decide(rows, request)
     }
 
-    /// Decisions for the judge: counted, not watched. `samples` are places in the samples.
-    pub(crate) fn remeasure(
-        &mut self,
-        samples: &[usize],
-        query: &Query,
-    ) -> Result<Output, EngineError> {
-        let output = self.in_tiles(query, M::decide, cat_outputs)?;
-        self.count(samples, 1, 0);
-        Ok(output)
+    /// Decisions for the judge: neither watched nor counted for a row; each costs [`Oracle::cost`].
+    pub(crate) fn remeasure(&mut self, query: &Query) -> Result<Output, EngineError> {
+        Ok(self.in_tiles(query, |m, q, _| m.decide(q), cat_outputs)?)
     }
 
-    /// What a row has been asked so far.
-    pub(crate) fn spent(&self, sample: usize) -> QueryCount {
-        self.ledger[sample]
+    /// Sample-forwards that one point costs.
+    pub(crate) fn cost(&self) -> u64 {
+        self.model.cost()
     }
 
-    pub(crate) fn ledger_mut(&mut self) -> &mut Vec<QueryCount> {
-        &mut self.ledger
+    /// Sample-forwards that the model really computed so far: padding, judging and tries that came to nothing included.
+    pub(crate) fn computed(&self) -> u64 {
+        self.computed
     }
 
-    fn count(&mut self, samples: &[usize], forward: u64, backward: u64) {
+    fn count(&self, rows: &mut Rows, query: &Query, backward: u64) {
         let cost = self.model.cost();
-        for s in samples {
-            self.ledger[*s] += QueryCount {
-                forward: forward * cost,
-                backward: backward * cost,
-            };
-        }
-        let n = samples.len() as u64;
-        self.observer.event(Event::Asked {
-            forward: n * forward * cost,
-            backward: n * backward * cost,
-        });
+        rows.count(&query.owner, cost, backward * cost);
     }
 
-    /// Asks in tiles of a constant number of rows, the last one padded with copies of its first row.
-    fn in_tiles<T>(
-        &self,
+    /// Asks in tiles of a constant number of rows, the last one padded with copies of its first row; `ask` is told which
+    /// points of the query are in its tile.
+    fn in_tiles<T: Send>(
+        &mut self,
         query: &Query,
-        ask: impl Fn(&M, &Query) -> Result<T, ModelError>,
+        ask: impl Fn(&M, &Query, &[usize]) -> Result<T, ModelError> + Sync,
         cat: impl Fn(Vec<T>, usize) -> T,
     ) -> Result<T, ModelError> {
+        let (model, n) = (self.model, query.len());
         // A model of any kind that panics is named, be it a `Network` or somebody's own.
-        let name = &self.model.signature().name;
-        let ask = |model: &M, query: &Query| guarded(name, || ask(model, query));
-        let n = query.len();
+        let name = &model.signature().name;
+        let ask = |query: &Query, at: &[usize]| guarded(name, || ask(model, query, at));
         let tile = self.tile.unwrap_or(n).max(1);
+        let count = n.div_ceil(tile);
+        self.computed += model.cost() * (count * tile) as u64;
         if n == tile || n == 0 {
-            return ask(self.model, query);
+            return ask(query, &(0..n).collect::<Vec<_>>());
         }
-        let mut answers = Vec::new();
-        for from in (0..n).step_by(tile) {
-            let to = (from + tile).min(n);
-            answers.push(if to - from == tile {
-                ask(self.model, &part(query, from, to))?
+        let answers = self.tiles.each(count, |i| {
+            let (from, to) = (i * tile, (i * tile + tile).min(n));
+            let at: Vec<usize> = (from..to)
+                .chain(std::iter::repeat(from))
+                .take(tile)
+                .collect();
+            let x = if to - from == tile {
+                query.x.slice(from..to)
             } else {
-                let at: Vec<usize> = (from..to)
-                    .chain(std::iter::repeat(from))
-                    .take(tile)
-                    .collect();
-                ask(self.model, &pick(query, &at))?
-            });
-        }
+                query.x.select(&index(&at, &query.x.device()))
+            };
+            ask(&part(query, x, &at), &at)
+        })?;
         Ok(cat(answers, n))
     }
 
     /// Keeps the best point of each row, marks rows whose answer decides nothing.
-    fn watch(&self, rows: &mut Rows, query: &Query, output: &Output) -> Result<(), EngineError> {
+    fn watch(
+        &self,
+        rows: &mut Rows,
+        request: &Request,
+        output: &Output,
+    ) -> Result<(), EngineError> {
+        if !request.watch {
+            return Ok(());
+        }
+        let query = &request.query;
         let identity = query.is_one_per_row(rows.len());
+        // Success is the row's own: what a loss is told to look at does not change it.
         let focus = if identity {
             rows.focus()
         } else {
@@ -207,72 +211,48 @@ impl<'a, M: DecisionModel + ?Sized> Oracle<'a, M> {
 }
 
 impl<M: ScoreModel + ?Sized> Oracle<'_, M> {
-    /// Scores `[q, classes]` at the points of `query`.
-    pub fn scores(&mut self, rows: &mut Rows, query: &Query) -> Result<Tensor<2>, EngineError> {
-        let scores = self.in_tiles(query, M::scores, cat_rows)?;
-        self.count(&owners(rows, query), 1, 0);
-        self.watch(rows, query, &Output::Scores(scores.clone()))?;
+    /// Scores `[q, classes]` at the points of `request`.
+    pub fn scores(
+        &mut self,
+        rows: &mut Rows,
+        request: impl Into<Request>,
+    ) -> Result<Tensor<2>, EngineError> {
+        let request = request.into();
+        let scores = self.in_tiles(&request.query, |m, q, _| m.scores(q), cat_rows)?;
+        self.count(rows, &request.query, 0);
+        self.watch(rows, &request, &Output::Scores(scores.clone()))?;
         Ok(scores)
     }
 }
 
 impl<M: GradientModel + ?Sized> Oracle<'_, M> {
     /// Scores, loss and its gradient at one point per row.
-    ///
-    /// A gradient that is not finite is handed out as zero and its row marked invalid; exact zeros are
-    /// counted.
     pub fn gradient(
         &mut self,
         rows: &mut Rows,
         x: &Batch,
         loss: &dyn Loss,
     ) -> Result<Gradient, EngineError> {
-        let query = Query::one_per_row(x.clone(), rows.keys());
-        let mut answer = self.gradient_of(rows, &query, loss)?;
-        // What may not change has no say in whether the attack has anything to go by.
-        let free = rows.region().free(&answer.gradient);
-        let moves: Vec<f32> = rows
-            .region()
-            .leading_eps()
-            .iter()
-            .map(|e| f32::from(u8::from(*e > 0.0)))
-            .collect();
-        let moves = Tensor::<1>::from_floats(moves.as_slice(), self.device());
-        let watch = &mut rows.watch;
-        let mut sums = free.blocks().iter().map(|g| {
-            // The sum is NaN or infinite as soon as one entry is, and zero only if all are.
-            g.clone().abs().sum_dim(1).squeeze_dim::<1>(1)
-        });
-        let first = sums.next().expect("at least one modality");
-        let size = sums.fold(first, |a, b| a + b);
-        let bad = size.clone().is_finite().bool_not();
-        let unbroken = watch.found.clone().lower_scalar(0.5);
-        let untouched = watch.invalid.clone().lower_scalar(0.5);
-        watch.invalid = watch
-            .invalid
-            .clone()
-            .mask_fill(bad.clone().bool_and(unbroken).bool_and(untouched), 2.0);
-        // A row that may not move at all proves nothing about gradients.
-        watch.gradients = watch.gradients.clone() + moves;
-        watch.zero = watch.zero.clone() + size.equal_scalar(0.0).float();
-        if bad.clone().any().into_scalar::<bool>() {
-            let zeros = answer.gradient.map(|g| g.zeros_like());
-            answer.gradient = answer.gradient.replace_rows(&bad, &zeros);
-        }
-        Ok(answer)
+        let request = rows.request(x);
+        self.gradient_of(rows, request, loss)
     }
 
     /// The same at any points (several per row: targets, classes, draws).
+    ///
+    /// A gradient that is not finite is handed out as zero and its row marked invalid; exact zeros are
+    /// counted.
     pub fn gradient_of(
         &mut self,
         rows: &mut Rows,
-        query: &Query,
+        request: impl Into<Request>,
         loss: &dyn Loss,
     ) -> Result<Gradient, EngineError> {
-        let answer = self.in_tiles(
-            query,
-            |m, q| {
-                let focus = rows.focus().at(&q.owner);
+        let request = request.into();
+        let focus = rows.focus_of(&request);
+        let mut answer = self.in_tiles(
+            &request.query,
+            |m, q, at| {
+                let focus = focus.at(at);
                 m.gradient(q, &|scores, x| loss.per_sample(scores, x, &focus))
             },
             |parts: Vec<Gradient>, n| Gradient {
@@ -283,29 +263,78 @@ impl<M: GradientModel + ?Sized> Oracle<'_, M> {
                     .slice(0..n),
             },
         )?;
-        self.count(&owners(rows, query), 1, 1);
-        self.watch(rows, query, &Output::Scores(answer.scores.clone()))?;
+        self.count(rows, &request.query, 1);
+        self.watch(rows, &request, &Output::Scores(answer.scores.clone()))?;
+        mark(rows, &request, &mut answer);
         Ok(answer)
     }
 }
 
-fn owners(rows: &Rows, query: &Query) -> Vec<usize> {
-    let samples = rows.samples();
-    query.owner.iter().map(|o| samples[*o]).collect()
-}
-
-fn part(query: &Query, from: usize, to: usize) -> Query {
-    Query {
-        x: query.x.slice(from..to),
-        owner: query.owner[from..to].to_vec(),
-        key: query.key[from..to].to_vec(),
-        draw: query.draw[from..to].to_vec(),
+/// Marks the rows whose gradient is not finite, which becomes zero, and counts exact zeros.
+fn mark(rows: &mut Rows, request: &Request, answer: &mut Gradient) {
+    let owner = &request.query.owner;
+    let identity = request.query.is_one_per_row(rows.len());
+    let region = rows.region();
+    // What may not change has no say in whether the attack has anything to go by.
+    let free = if identity {
+        region.free(&answer.gradient)
+    } else {
+        region.at(owner).free(&answer.gradient)
+    };
+    let eps = region.leading_eps();
+    let moves: Vec<f32> = eps.iter().map(|e| f32::from(u8::from(*e > 0.0))).collect();
+    let moves = region.column(&moves);
+    let mut sums = free.blocks().iter().map(|g| {
+        // The sum is NaN or infinite as soon as one entry is, and zero only if all are.
+        g.clone().abs().sum_dim(1).squeeze_dim::<1>(1)
+    });
+    let first = sums.next().expect("at least one modality");
+    let size = sums.fold(first, |a, b| a + b);
+    let bad = size.clone().is_finite().bool_not();
+    // Per row: whether any of its points has a bad gradient, how many it has, and how many are zero.
+    let (bad_row, asked, zero) = if identity {
+        (bad.clone(), moves, size.equal_scalar(0.0).float())
+    } else {
+        let (mut spoilt, mut asked, mut zero) = (
+            vec![0.0; rows.len()],
+            vec![0.0; rows.len()],
+            vec![0.0; rows.len()],
+        );
+        for (row, size) in owner.iter().zip(host(&size)) {
+            asked[*row] += f32::from(u8::from(eps[*row] > 0.0));
+            if size == 0.0 {
+                zero[*row] += 1.0;
+            }
+            if !size.is_finite() {
+                spoilt[*row] = 1.0;
+            }
+        }
+        let column = |v: &[f32]| region.column(v);
+        (
+            column(&spoilt).greater_scalar(0.5),
+            column(&asked),
+            column(&zero),
+        )
+    };
+    let watch = &mut rows.watch;
+    let unbroken = watch.found.clone().lower_scalar(0.5);
+    let untouched = watch.invalid.clone().lower_scalar(0.5);
+    watch.invalid = watch
+        .invalid
+        .clone()
+        .mask_fill(bad_row.bool_and(unbroken).bool_and(untouched), 2.0);
+    // A row that may not move at all proves nothing about gradients.
+    watch.gradients = watch.gradients.clone() + asked;
+    watch.zero = watch.zero.clone() + zero;
+    if bad.clone().any().into_scalar::<bool>() {
+        let zeros = answer.gradient.map(|g| g.zeros_like());
+        answer.gradient = answer.gradient.replace_rows(&bad, &zeros);
     }
 }
 
-fn pick(query: &Query, at: &[usize]) -> Query {
+fn part(query: &Query, x: Batch, at: &[usize]) -> Query {
     Query {
-        x: query.x.select(&index(at, &query.x.device())),
+        x,
         owner: at.iter().map(|i| query.owner[*i]).collect(),
         key: at.iter().map(|i| query.key[*i]).collect(),
         draw: at.iter().map(|i| query.draw[*i]).collect(),

@@ -40,6 +40,9 @@ pub struct Outcome {
 pub struct Outcomes {
     /// One per row.
     pub rows: Vec<Outcome>,
+    /// Sample-forwards that the model computed for them: those in the ledgers of the rows, padding of tiles, and tries that
+    /// came to nothing as an earlier one succeeded.
+    pub computed: u64,
     /// Where to go on, if the run was stopped.
     pub checkpoint: Option<Checkpoint>,
 }

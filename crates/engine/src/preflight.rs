@@ -3,7 +3,7 @@ use proofmark_domain::Observation;
 use proofmark_model::{Access, DecisionModel, Query, guarded_device};
 use proofmark_threat::{Batch, host};
 
-use crate::{Aim, EngineError, Focus, Job, Loss, Oracle, Rows, judge, predict};
+use crate::{Aim, EngineError, Event, Focus, Job, Loss, Oracle, Rows, judge, predict};
 
 /// Scores as the plain path and the gradient path give them may differ by this much, relative to their
 /// norm (the size `AutoAttack`'s randomness check uses).
@@ -100,9 +100,12 @@ fn each_chunk<M: DecisionModel + ?Sized>(
         if (job.stop)() {
             break;
         }
-        let mut rows = Rows::new(job, chunk, 0, 0, &device)?;
+        let first: Vec<(usize, u32)> = chunk.iter().map(|sample| (*sample, 0)).collect();
+        let mut rows = Rows::new(job, &first, 0, &device)?;
         let query = Query::one_per_row(rows.region().x0(), rows.keys());
         let answers = ask(&mut oracle, &mut rows, &query)?;
+        let spent = (0..chunk.len()).map(|i| rows.spent(i));
+        job.observer.event(Event::asked(spent));
         all.extend((0..chunk.len()).map(|i| answers.clean(i, chunk[i], classes)));
     }
     Ok(all)

@@ -1,11 +1,60 @@
+use std::sync::Arc;
+
 use burn::tensor::{Bool, Device, Tensor};
-use proofmark_stats::random::{Purpose, StreamKey};
+use proofmark_domain::QueryCount;
+use proofmark_model::Query;
+use proofmark_stats::random::{Purpose, StreamKey, attack_code};
 use proofmark_threat::{Batch, Column, Columns, Region, prefixed};
 
-use crate::{Aim, EngineError, Focus, Job};
+use crate::{Aim, EngineError, Focus, Job, Request, Starts};
 
 /// No target class.
 const NONE: u64 = u64::MAX;
+
+/// Set in the id of a row that stands for a class.
+const CLASS: u64 = 1 << 62;
+
+/// The id of the row that stands for all samples.
+const UNIVERSAL: u64 = 1 << 63;
+
+/// What a row of an attack stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RowId {
+    /// The sample at this place: what is sought is a change of it.
+    Sample(usize),
+    /// A class: what is sought is one change that takes many samples there (a trigger).
+    Class(usize),
+    /// All samples: what is sought is one change for all of them.
+    Universal,
+}
+
+impl RowId {
+    /// Its place in the samples, if it is one.
+    pub const fn sample(self) -> Option<usize> {
+        match self {
+            Self::Sample(place) => Some(place),
+            Self::Class(_) | Self::Universal => None,
+        }
+    }
+
+    const fn code(self) -> u64 {
+        match self {
+            Self::Sample(place) => place as u64,
+            Self::Class(class) => CLASS | class as u64,
+            Self::Universal => UNIVERSAL,
+        }
+    }
+
+    const fn decode(code: u64) -> Self {
+        if code == UNIVERSAL {
+            Self::Universal
+        } else if code & CLASS != 0 {
+            Self::Class((code & !CLASS) as usize)
+        } else {
+            Self::Sample(code as usize)
+        }
+    }
+}
 
 /// The rows at work, and every fact about them that moves with them.
 #[derive(Debug, Clone)]
@@ -16,11 +65,24 @@ pub struct Rows {
     target: Vec<u64>,
     restart: Vec<u64>,
     step: Vec<u64>,
+    /// What this try of each row has asked so far.
+    forward: Vec<u64>,
+    backward: Vec<u64>,
     region: Region,
     seed: proofmark_domain::Seed,
     attack: u32,
+    starts: Option<Arc<Starts>>,
     /// What the oracle has seen of each row.
     pub(crate) watch: Watch,
+}
+
+/// The columns that say which rows they are.
+struct Facts {
+    id: Vec<u64>,
+    key: Vec<u64>,
+    label: Vec<u64>,
+    target: Vec<u64>,
+    restart: Vec<u64>,
 }
 
 /// The best point seen of each row, on the device.
@@ -79,37 +141,92 @@ impl Watch {
 }
 
 impl Rows {
-    /// Fresh rows of a job, at the beginning of a restart.
+    /// Fresh rows: tries of samples of a job, each at its beginning.
     pub(crate) fn new(
         job: &Job<'_>,
-        samples: &[usize],
-        restart: u32,
+        tries: &[(usize, u32)],
         attack: u32,
         device: &Device,
     ) -> Result<Self, EngineError> {
-        let values = job.samples.gather(samples);
-        let region = Region::new(
-            job.threat,
-            &job.samples.modalities,
-            &values,
-            samples,
-            device,
-        );
-        let x0 = Batch::from_host(job.samples.modalities.clone(), values, device)?;
+        let samples: Vec<usize> = tries.iter().map(|t| t.0).collect();
         let column = |f: &dyn Fn(usize) -> u64| samples.iter().map(|s| f(*s)).collect::<Vec<u64>>();
-        Ok(Self {
-            sample: column(&|s| s as u64),
+        let facts = Facts {
+            id: column(&|s| RowId::Sample(s).code()),
             key: column(&|s| job.samples.keys[s]),
             label: column(&|s| job.samples.labels[s] as u64),
             target: column(&|s| match &job.samples.targets {
                 Some(t) if job.goal.targeted() => t[s] as u64,
                 _ => NONE,
             }),
-            restart: vec![u64::from(restart); samples.len()],
-            step: vec![0; samples.len()],
+            restart: tries.iter().map(|t| u64::from(t.1)).collect(),
+        };
+        let values = job.samples.gather(&samples);
+        Self::made(job, facts, values, &samples, attack, device)
+    }
+
+    /// Fresh rows that are no samples: changes for a class each, or for all samples. They begin at the point of the box
+    /// nearest to zero, have no label, and are taken for their class.
+    ///
+    /// For loops that ask the [`Oracle`](crate::Oracle) themselves; the executor runs samples. Points of such rows
+    /// are copies of many samples: ask with their labels and unwatched ([`Request`]).
+    pub fn of(
+        ids: &[RowId],
+        job: &Job<'_>,
+        attack: &str,
+        device: &Device,
+    ) -> Result<Self, EngineError> {
+        let n = ids.len();
+        let values = job
+            .samples
+            .modalities
+            .iter()
+            .map(|m| {
+                let zero = |f: usize| 0.0_f32.clamp(m.bounds.low(f), m.bounds.high(f));
+                (0..n).flat_map(|_| (0..m.features()).map(zero)).collect()
+            })
+            .collect();
+        let facts = Facts {
+            id: ids.iter().map(|id| id.code()).collect(),
+            key: ids.iter().map(|id| id.code()).collect(),
+            label: vec![NONE; n],
+            target: ids
+                .iter()
+                .map(|id| match id {
+                    RowId::Class(c) => *c as u64,
+                    RowId::Sample(_) | RowId::Universal => NONE,
+                })
+                .collect(),
+            restart: vec![0; n],
+        };
+        // A budget per sample is nobody's here; the first stands for all.
+        Self::made(job, facts, values, &vec![0; n], attack_code(attack), device)
+    }
+
+    fn made(
+        job: &Job<'_>,
+        facts: Facts,
+        values: Vec<Vec<f32>>,
+        budgets_of: &[usize],
+        attack: u32,
+        device: &Device,
+    ) -> Result<Self, EngineError> {
+        let modalities = &job.samples.modalities;
+        let region = Region::new(job.threat, modalities, &values, budgets_of, device);
+        let x0 = Batch::from_host(modalities.clone(), values, device)?;
+        let n = facts.id.len();
+        Ok(Self {
+            sample: facts.id,
+            key: facts.key,
+            label: facts.label,
+            target: facts.target,
+            restart: facts.restart,
+            step: vec![0; n],
+            forward: vec![0; n],
+            backward: vec![0; n],
             region,
             seed: job.seed,
             attack,
+            starts: job.starts.cloned(),
             watch: Watch::new(x0),
         })
     }
@@ -124,14 +241,35 @@ impl Rows {
         self.sample.is_empty()
     }
 
-    /// Each row's place in the samples.
-    pub fn samples(&self) -> Vec<usize> {
-        self.sample.iter().map(|s| *s as usize).collect()
+    /// What row `i` stands for.
+    pub fn id(&self, i: usize) -> RowId {
+        RowId::decode(self.sample[i])
     }
 
-    /// Row `i`'s place in the samples.
-    pub fn sample(&self, i: usize) -> usize {
+    /// Row `i`'s place in the samples: the executor's rows all have one.
+    pub(crate) fn sample(&self, i: usize) -> usize {
         self.sample[i] as usize
+    }
+
+    /// What this try of row `i` has asked so far.
+    pub(crate) fn spent(&self, i: usize) -> QueryCount {
+        QueryCount {
+            forward: self.forward[i],
+            backward: self.backward[i],
+        }
+    }
+
+    /// Counts `forward` and `backward` for each of the rows in `owners`.
+    pub(crate) fn count(&mut self, owners: &[usize], forward: u64, backward: u64) {
+        for i in owners {
+            self.forward[*i] += forward;
+            self.backward[*i] += backward;
+        }
+    }
+
+    /// One point per row, as a request.
+    pub fn request(&self, x: &Batch) -> Request {
+        Query::one_per_row(x.clone(), &self.key).into()
     }
 
     /// The key of each row's random streams.
@@ -144,9 +282,18 @@ impl Rows {
         &self.step
     }
 
-    /// The restart these rows are in, from 0: rows of one batch are always in the same.
-    pub fn restart(&self) -> u64 {
-        self.restart.first().copied().unwrap_or(0)
+    /// The try (restart) each row is in, from 0. Rows of one batch may be in different ones.
+    pub fn restarts(&self) -> &[u64] {
+        &self.restart
+    }
+
+    /// A point known for each row from before the attack (what an earlier one found), per modality.
+    pub fn starts(&self) -> Vec<Option<&[Vec<f32>]>> {
+        let known = |code: &u64| {
+            let place = RowId::decode(*code).sample()?;
+            self.starts.as_ref()?.get(&place).map(Vec::as_slice)
+        };
+        self.sample.iter().map(known).collect()
     }
 
     /// The set each row may move in.
@@ -154,13 +301,36 @@ impl Rows {
         &self.region
     }
 
-    /// Each row's label and target.
+    /// What a loss sees of one point per row.
     pub fn focus(&self) -> Focus {
         let targeted = self.target.first().is_some_and(|t| *t != NONE);
-        Focus::new(
-            self.label.iter().map(|l| *l as usize).collect(),
-            targeted.then(|| self.target.iter().map(|t| *t as usize).collect()),
-        )
+        Focus {
+            row: (0..self.len()).map(|i| self.id(i)).collect(),
+            x0: self.region.x0(),
+            label: self.label.iter().map(|l| *l as usize).collect(),
+            target: targeted.then(|| self.target.iter().map(|t| *t as usize).collect()),
+            draw: vec![0; self.len()],
+        }
+    }
+
+    /// What a loss sees of the points of a request.
+    pub fn focus_of(&self, request: &Request) -> Focus {
+        let query = &request.query;
+        let mut focus = self.focus();
+        if !query.is_one_per_row(self.len()) {
+            focus = focus.at(&query.owner);
+        }
+        focus.draw.clone_from(&query.draw);
+        if let Some(label) = &request.label {
+            focus.label.clone_from(label);
+        }
+        if request.target.is_some() {
+            focus.target.clone_from(&request.target);
+        }
+        if let Some(x0) = &request.x0 {
+            focus.x0 = x0.clone();
+        }
+        focus
     }
 
     /// The random stream of each row for `purpose` at its present restart and step.
@@ -198,6 +368,8 @@ impl Columns for Rows {
             ("target".into(), Column::Count(&mut self.target)),
             ("restart".into(), Column::Count(&mut self.restart)),
             ("step".into(), Column::Count(&mut self.step)),
+            ("forward".into(), Column::Count(&mut self.forward)),
+            ("backward".into(), Column::Count(&mut self.backward)),
         ];
         all.extend(prefixed("region", &mut self.region));
         all.extend(prefixed("best", &mut self.watch.best));

@@ -4,7 +4,7 @@ use burn::tensor::{Bool, Device, Tensor};
 use proofmark_domain::{Epsilon, Norm, Observation, RunStatus};
 use proofmark_engine::{
     Criterion, EngineError, Focus, Job, Oracle, Outcome, Outcomes, Rows, Samples, Silent, Stepper,
-    run,
+    Truth, run,
 };
 use proofmark_model::{Output, Query, ScoreModel};
 use proofmark_stats::random::Purpose;
@@ -31,7 +31,7 @@ impl Criterion for Above {
             .greater_scalar(self.seen))
     }
 
-    fn met_by(&self, scores: &[f32], _: usize, _: Option<usize>) -> bool {
+    fn met_by(&self, scores: &[f32], _: &Truth) -> bool {
         scores[0] > self.judged
     }
 }

@@ -8,7 +8,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use proofmark_domain::{Epsilon, Norm, Observation, RunStatus};
 use proofmark_engine::{
     Aim, Checkpoint, EngineError, Event, Focus, Job, Loss, Observer, Oracle, Outcomes, Rows,
-    Samples, Silent, Stepper, preflight, run,
+    Samples, Silent, Stepper, Truth, preflight, run,
 };
 use proofmark_model::{
     Access, BurnModel, DecisionModel, GradientModel, ModelError, Network, Output, Query,
@@ -899,7 +899,7 @@ fn a_panic_outside_the_model_is_an_error() {
         ) -> Result<Tensor<1, burn::tensor::Bool>, EngineError> {
             proofmark_engine::Goal::Untargeted.met(output, focus)
         }
-        fn met_by(&self, _: &[f32], _: usize, _: Option<usize>) -> bool {
+        fn met_by(&self, _: &[f32], _: &Truth) -> bool {
             panic!("values cannot be read back: lost")
         }
     }
@@ -977,8 +977,8 @@ fn a_goal_about_scores_refuses_a_model_that_only_decides() {
                 Output::Labels(_) => Err(EngineError::NeedsScores),
             }
         }
-        fn met_by(&self, scores: &[f32], label: usize, _: Option<usize>) -> bool {
-            proofmark_engine::Goal::Untargeted.met_by(scores, label, None)
+        fn met_by(&self, scores: &[f32], truth: &Truth) -> bool {
+            proofmark_engine::Goal::Untargeted.met_by(scores, truth)
         }
     }
     let case = case(3, 4, 9);

@@ -142,11 +142,19 @@ impl Ascent {
             && norms.all(|n| n == Norm::Linf)
     }
 
-    fn step_of(&self, rows: &Rows, length: Length) -> Step {
+    /// The step of each row; `wandering` rows take those of a try that wanders.
+    fn step_of(&self, rows: &Rows, wandering: &[bool]) -> Step {
         let region = rows.region();
         let eps = region.leading_eps();
-        let size: Vec<f32> = (rows.steps().iter().zip(eps))
-            .map(|(k, eps)| length.share(*k, self.steps, eps) as f32)
+        let size: Vec<f32> = (rows.steps().iter().zip(eps).zip(wandering))
+            .map(|((k, eps), wanders)| {
+                let length = if *wanders {
+                    Length::WANDERING
+                } else {
+                    self.length
+                };
+                length.share(*k, self.steps, eps) as f32
+            })
             .collect();
         let spread: Vec<f32> = rows
             .steps()
@@ -155,6 +163,13 @@ impl Ascent {
             .collect();
         Step::new(region.column(&size)).spread(region.column(&spread))
     }
+}
+
+/// `ours` where `which` is set, else `others`, row by row.
+fn where_rows(which: &[bool], ours: &Batch, others: &Batch, rows: &Rows) -> Batch {
+    let mask: Vec<f32> = which.iter().map(|w| f32::from(u8::from(*w))).collect();
+    let mask = rows.region().column(&mask).greater_scalar(0.5);
+    others.replace_rows(&mask, ours)
 }
 
 /// Moves every free feature by a random sign, together as far as `length` in the norm.
@@ -190,8 +205,16 @@ impl<M: GradientModel + ?Sized> Stepper<M> for Ascent {
         let region = rows.region();
         let x0 = region.x0();
         let x = match self.start {
-            Start::Clean if rows.restart() == 0 => x0.clone(),
-            Start::Clean | Start::Random => region.random(&rows.streams(Purpose::Start, 0)),
+            Start::Clean => {
+                let again: Vec<bool> = rows.restarts().iter().map(|r| *r > 0).collect();
+                if again.contains(&true) {
+                    let random = region.random(&rows.streams(Purpose::Start, 0));
+                    where_rows(&again, &random, &x0, rows)
+                } else {
+                    x0.clone()
+                }
+            }
+            Start::Random => region.random(&rows.streams(Purpose::Start, 0)),
             Start::RandomSign(share) => region.perturb(
                 &rows.streams(Purpose::Start, 0),
                 |draw, stream: &mut Stream| {
@@ -212,13 +235,15 @@ impl<M: GradientModel + ?Sized> Stepper<M> for Ascent {
     ) -> Result<(), EngineError> {
         let answer = oracle.gradient(rows, &state.x, self.loss.as_ref())?;
         let mut direction = update::apply(&self.updates, answer.gradient, &mut state.memory, rows);
-        let mut length = self.length;
         let region = rows.region();
-        if self.wanders(rows.restart(), region.norms()) {
-            direction = update::JITTER.apply(direction, &mut [], rows);
-            length = Length::WANDERING;
+        let wandering: Vec<bool> = (rows.restarts().iter())
+            .map(|restart| self.wanders(*restart, region.norms()))
+            .collect();
+        if wandering.contains(&true) {
+            let noisy = update::JITTER.apply(direction.clone(), &mut [], rows);
+            direction = where_rows(&wandering, &noisy, &direction, rows);
         }
-        let step = self.step_of(rows, length);
+        let step = self.step_of(rows, &wandering);
         state.x = if self.plain {
             region.shift(&state.x, &direction, &step)
         } else {

@@ -64,7 +64,7 @@ mod tests {
         .into();
         let x = Batch::from_host(modalities, vec![vec![0.0]], &device).unwrap();
         let z = Tensor::<1>::from_floats(scores, &device).unsqueeze::<2>();
-        let focus = Focus::new(vec![label], target.map(|t| vec![t]));
+        let focus = Focus::new(x.clone(), vec![label], target.map(|t| vec![t]));
         kind.loss().per_sample(&z, &x, &focus).into_scalar()
     }
 

@@ -45,7 +45,7 @@ const RANGE: f32 = 2.0;
 pub(super) struct Climb {
     /// What it climbs.
     pub(super) near: Near,
-    /// Where each row begins, by its label.
+    /// Where each row begins, by its place in the samples.
     pub(super) starts: Vec<Start>,
     /// Points drawn per row, of which the best is the start.
     pub(super) draws: u32,

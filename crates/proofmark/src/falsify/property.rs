@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use proofmark_data::vnnlib::Case;
-use proofmark_engine::{Criterion, EngineError, Focus, Loss};
+use proofmark_engine::{Criterion, EngineError, Focus, Loss, Truth};
 use proofmark_model::Output;
 use proofmark_threat::{Batch, index};
 
@@ -88,7 +88,7 @@ impl Property {
     }
 }
 
-/// The rows of one run against a property: a row's label is its place here.
+/// The rows of one run against a property, by their place in its samples.
 #[derive(Debug, Clone)]
 pub(super) struct Rows {
     pub(super) property: Arc<Property>,
@@ -97,14 +97,14 @@ pub(super) struct Rows {
 }
 
 impl Rows {
-    fn of(&self, labels: &[usize], device: &Device) -> Tensor<1, Int> {
-        let cases: Vec<usize> = labels.iter().map(|l| self.cases[*l]).collect();
+    fn of(&self, focus: &Focus, device: &Device) -> Tensor<1, Int> {
+        let cases: Vec<usize> = focus.sample().iter().map(|s| self.cases[*s]).collect();
         index(&cases, device)
     }
 
     /// Per point and constraint how far it is violated, in units of its largest coefficient.
     fn scaled(&self, scores: &Tensor<2>, focus: &Focus) -> Tensor<2> {
-        let cases = self.of(focus.label(), &scores.device().inner());
+        let cases = self.of(focus, &scores.device().inner());
         self.property.violations(scores, &cases) * self.property.scale.clone().select(0, cases)
     }
 }
@@ -123,7 +123,7 @@ impl Criterion for Satisfied {
             return Err(EngineError::NeedsScores);
         };
         let device = scores.device();
-        let cases = self.rows.of(focus.label(), &device);
+        let cases = self.rows.of(focus, &device);
         let property = &self.rows.property;
         let over = property.violations(scores, &cases) + self.slack as f32;
         let strict = property.strict.clone().select(0, cases).greater_scalar(0.5);
@@ -134,8 +134,8 @@ impl Criterion for Satisfied {
         Ok(holds.all_dim(1).squeeze_dim::<1>(1))
     }
 
-    fn met_by(&self, scores: &[f32], label: usize, _: Option<usize>) -> bool {
-        let case = self.rows.property.case(self.rows.cases[label]);
+    fn met_by(&self, scores: &[f32], truth: &Truth) -> bool {
+        let case = self.rows.property.case(self.rows.cases[truth.sample]);
         scores.iter().all(|s| s.is_finite())
             && case.satisfied(scores)
             && case.margin(scores) >= self.slack
@@ -164,7 +164,7 @@ pub(super) struct Near {
 
 impl Loss for Near {
     fn per_sample(&self, scores: &Tensor<2>, _: &Batch, focus: &Focus) -> Tensor<1> {
-        let rows = || index(focus.label(), &scores.device().inner());
+        let rows = || index(&focus.sample(), &scores.device().inner());
         let climbed = match &self.by {
             Nearness::Worst => self.rows.scaled(scores, focus).max_dim(1).neg(),
             Nearness::Soft => {

@@ -245,7 +245,8 @@ impl<'a> Search<'a> {
             modalities: signature.modalities.clone(),
             keys: keys.collect(),
             values: vec![attempt.values],
-            labels: (0..n).collect(),
+            // A property has no classes: a row's case is found by its place.
+            labels: vec![0; n],
             targets: None,
         };
         let all: Vec<usize> = (0..n).collect();

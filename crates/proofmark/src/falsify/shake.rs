@@ -42,7 +42,7 @@ const PROPOSALS: usize = 4;
 pub(super) struct Shake {
     /// What it climbs.
     pub(super) near: Near,
-    /// Where each row begins, by its label.
+    /// Where each row begins, by its place in the samples.
     pub(super) starts: Vec<Start>,
     /// Points drawn per row, of which the best is the start.
     pub(super) draws: u32,

@@ -51,7 +51,7 @@ pub(super) fn begin<M: ScoreModel + ?Sized>(
     let given = host(&x0.blocks()[0]);
     let inputs = x0.blocks()[0].dims()[1];
     let (draws, n) = (draws.max(1), rows.len());
-    let labels = rows.focus().label().to_vec();
+    let place = rows.focus().sample();
     // Draw by draw, so that one draw is one point per row.
     let mut best: Option<(Batch, Tensor<1>)> = None;
     for draw in 0..draws {
@@ -59,7 +59,7 @@ pub(super) fn begin<M: ScoreModel + ?Sized>(
         let values = (0..n)
             .flat_map(|r| {
                 let given = &given[r * inputs..(r + 1) * inputs];
-                starts[labels[r]].draw(given, &mut Stream::new(&streams[r]))
+                starts[place[r]].draw(given, &mut Stream::new(&streams[r]))
             })
             .collect();
         let x = Batch::from_host(x0.modalities().clone(), vec![values], oracle.device())?;

@@ -1,0 +1,44 @@
+use burn::tensor::Tensor;
+use proofmark_domain::Observation;
+use proofmark_threat::host;
+
+use crate::Rows;
+
+/// What the oracle has marked, read back in one go.
+pub(super) struct Flags {
+    pub(super) found: Vec<bool>,
+    pub(super) invalid: Vec<bool>,
+    by_gradient: Vec<bool>,
+    /// At least half of the gradients were exactly zero.
+    pub(super) zero: Vec<bool>,
+}
+
+impl Flags {
+    pub(super) fn read(rows: &Rows) -> Self {
+        let w = &rows.watch;
+        let columns = [&w.found, &w.invalid, &w.zero, &w.gradients].map(Clone::clone);
+        let all = host(&Tensor::stack::<2>(columns.to_vec(), 0));
+        let n = rows.len();
+        let [found, invalid, zero, gradients] = [0, 1, 2, 3].map(|c| &all[c * n..(c + 1) * n]);
+        Self {
+            found: found.iter().map(|v| *v > 0.5).collect(),
+            invalid: invalid.iter().map(|v| *v > 0.5).collect(),
+            by_gradient: invalid.iter().map(|v| *v > 1.5).collect(),
+            zero: zero
+                .iter()
+                .zip(gradients)
+                .map(|(z, g)| *g > 0.0 && 2.0 * z >= *g)
+                .collect(),
+        }
+    }
+
+    /// What of row `i` was not finite, if anything.
+    pub(super) fn invalid(&self, i: usize) -> Option<Observation> {
+        let what = if self.by_gradient[i] {
+            Observation::NonFiniteGradient
+        } else {
+            Observation::NonFiniteScores
+        };
+        self.invalid[i].then_some(what)
+    }
+}

@@ -1,0 +1,136 @@
+use burn::tensor::{Bool, Int, Tensor, TensorData};
+use proofmark_threat::Batch;
+
+use crate::RowId;
+
+/// What is known of each point of a query, beside the model's answer: what a [`Loss`](crate::Loss) and a
+/// [`Criterion`](crate::Criterion) see.
+///
+/// Facts are those of the row that owns the point, unless the [`Request`](crate::Request) says otherwise.
+#[derive(Debug, Clone)]
+pub struct Focus {
+    pub(crate) row: Vec<RowId>,
+    pub(crate) x0: Batch,
+    pub(crate) label: Vec<usize>,
+    pub(crate) target: Option<Vec<usize>>,
+    pub(crate) draw: Vec<u32>,
+}
+
+impl Focus {
+    /// Points of samples 0, 1, 2, …, first draw: one label per point and, if targeted, one target. For computing a loss
+    /// by hand; the oracle makes its own.
+    pub fn new(x0: Batch, label: Vec<usize>, target: Option<Vec<usize>>) -> Self {
+        Self {
+            row: (0..label.len()).map(RowId::Sample).collect(),
+            draw: vec![0; label.len()],
+            x0,
+            label,
+            target,
+        }
+    }
+
+    /// The row that owns each point.
+    pub fn row(&self) -> &[RowId] {
+        &self.row
+    }
+
+    /// The place in the samples of each point's row.
+    ///
+    /// # Panics
+    ///
+    /// If a row is no sample: losses of classes and universal perturbations have no business here.
+    pub fn sample(&self) -> Vec<usize> {
+        let place = |id: &RowId| id.sample().expect("rows are samples");
+        self.row.iter().map(place).collect()
+    }
+
+    /// The clean point each point began at, `[q, features]` per modality.
+    pub fn x0(&self) -> &Batch {
+        &self.x0
+    }
+
+    /// Each point's label.
+    pub fn label(&self) -> &[usize] {
+        &self.label
+    }
+
+    /// Each point's target class, if there is one.
+    pub fn target(&self) -> Option<&[usize]> {
+        self.target.as_deref()
+    }
+
+    /// Which random draw of the model each point is asked with.
+    pub fn draw(&self) -> &[u32] {
+        &self.draw
+    }
+
+    /// The same for the points `at` (which may repeat).
+    #[must_use]
+    pub fn at(&self, at: &[usize]) -> Self {
+        fn pick<T: Copy>(v: &[T], at: &[usize]) -> Vec<T> {
+            at.iter().map(|i| v[*i]).collect()
+        }
+        Self {
+            row: pick(&self.row, at),
+            x0: self
+                .x0
+                .select(&proofmark_threat::index(at, &self.x0.device())),
+            label: pick(&self.label, at),
+            target: self.target.as_ref().map(|t| pick(t, at)),
+            draw: pick(&self.draw, at),
+        }
+    }
+
+    /// `[q, 1]` column of class indices on the scores' device.
+    pub fn column(scores: &Tensor<2>, classes: &[usize]) -> Tensor<2, Int> {
+        let values: Vec<i64> = classes.iter().map(|c| *c as i64).collect();
+        Tensor::from_data(
+            TensorData::new(values, [classes.len(), 1]),
+            &scores.device().inner(),
+        )
+    }
+
+    /// The score of each point's class, `[q]`.
+    pub fn score(scores: &Tensor<2>, classes: &[usize]) -> Tensor<1> {
+        scores
+            .clone()
+            .gather(1, Self::column(scores, classes))
+            .squeeze_dim::<1>(1)
+    }
+
+    /// The largest score of any other class, `[q]`.
+    pub fn rival(scores: &Tensor<2>, classes: &[usize]) -> Tensor<1> {
+        let n = scores.dims()[1] as i64;
+        let all = Tensor::<1, Int>::arange(0..n, &scores.device().inner()).unsqueeze::<2>();
+        let own = Self::column(scores, classes)
+            .expand(scores.dims())
+            .equal(all.expand(scores.dims()));
+        scores
+            .clone()
+            .mask_fill(own, f32::NEG_INFINITY)
+            .max_dim(1)
+            .squeeze_dim::<1>(1)
+    }
+
+    /// Whether the decision is another class than each point's, `[q]`: some class has a higher score, or an equal one
+    /// and a lower index. The device's side of [`predict`](crate::predict): comparisons only, so it is exact.
+    pub fn beaten(scores: &Tensor<2>, classes: &[usize]) -> Tensor<1, Bool> {
+        let [n, width] = scores.dims();
+        let column = Self::column(scores, classes);
+        let own = scores.clone().gather(1, column.clone()).expand([n, width]);
+        let all = Tensor::<1, Int>::arange(0..width as i64, &scores.device().inner());
+        let before = all
+            .unsqueeze::<2>()
+            .expand([n, width])
+            .lower(column.expand([n, width]));
+        let tied = scores.clone().equal(own.clone()).bool_and(before);
+        let wins = scores.clone().greater(own).bool_or(tied);
+        wins.any_dim(1).squeeze_dim::<1>(1)
+    }
+
+    /// `z_class - max_{i != class} z_i`, `[q]`: negative where another class wins; at 0 the lower index wins
+    /// ([`Focus::beaten`]).
+    pub fn margin(scores: &Tensor<2>, classes: &[usize]) -> Tensor<1> {
+        Self::score(scores, classes) - Self::rival(scores, classes)
+    }
+}

@@ -23,7 +23,7 @@ struct Halving {
 }
 
 /// Where each row is; columns, so that rows can be dropped, refilled and saved.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Position {
     x: Batch,
 }

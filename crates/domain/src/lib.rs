@@ -32,7 +32,7 @@ pub use output_kind::OutputKind;
 pub use query::QueryCount;
 pub use read_facts::{ClassOrder, ReadFacts};
 pub use report::{
-    AttackSummary, BudgetRecord, ClassSummary, CleanSummary, Coupling, CurvePoint, DataFacts,
+    AttackSummary, BudgetRecord, ClassSummary, CleanSummary, Cost, Coupling, CurvePoint, DataFacts,
     InputScale, Interval, ModelFacts, Observation, REPORT_SCHEMA, Reading, Report, Role, RunMeta,
     RunOutcome, RunStatus, SampleRecord, Shard, StepRecord, ThreatRecord, ToolFacts, WorstCase,
 };

@@ -4,6 +4,7 @@
 //! concatenating samples and computing again.
 
 use std::collections::BTreeMap;
+use std::ops::AddAssign;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -301,8 +302,27 @@ pub struct RunMeta {
     /// The lengths of its steps, if it takes any, per modality.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub step_size: Vec<StepRecord>,
-    /// Wall-clock seconds; 0 where no clock was handed in.
+    /// What it cost.
+    #[serde(flatten)]
+    pub cost: Cost,
+}
+
+/// What a run cost the machine. No result depends on it, and it may differ from machine to machine.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Cost {
+    /// Sample-forwards that the model really computed: those asked for, padding of tiles, and tries begun early that came
+    /// to nothing. Summed over shards when merged; 0 in reports that do not say.
+    #[serde(default)]
+    pub computed: u64,
+    /// Wall-clock seconds; 0 where no clock was handed in. Summed over shards when merged.
     pub seconds: f64,
+}
+
+impl AddAssign for Cost {
+    fn add_assign(&mut self, other: Self) {
+        self.computed += other.computed;
+        self.seconds += other.seconds;
+    }
 }
 
 /// One attack at one budget: its facts and its figures.
@@ -342,8 +362,9 @@ pub struct AttackSummary {
     pub forward: u64,
     /// Sample-backwards.
     pub backward: u64,
-    /// Wall-clock seconds.
-    pub seconds: f64,
+    /// What it cost.
+    #[serde(flatten)]
+    pub cost: Cost,
     /// Reasons not to trust this run's figures by themselves, were it the only attack beside the baselines and probes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trust: Vec<TrustFlag>,
@@ -361,7 +382,7 @@ impl AttackSummary {
             threat: self.threat.clone(),
             parameters: self.parameters.clone(),
             step_size: self.step_size.clone(),
-            seconds: self.seconds,
+            cost: self.cost,
         }
     }
 }

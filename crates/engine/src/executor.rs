@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proofmark_domain::{QueryCount, RunStatus};
 use proofmark_model::{DecisionModel, guarded_device};
 use proofmark_stats::random::attack_code;
-use proofmark_threat::{append, host, index, load, save, select};
+use proofmark_threat::{host, index, load, save};
 
 use crate::checkpoint::{Checkpoint, as_state, of_rows, of_state, over_rows};
 use crate::judge::{Candidate, Measured};
@@ -11,9 +11,11 @@ use crate::{Aim, EngineError, Event, Job, Oracle, Outcome, Outcomes, Rows, Stepp
 
 mod course;
 mod flags;
+mod lanes;
 
 pub(crate) use course::{Course, Ended};
 use flags::Flags;
+use lanes::Lanes;
 
 /// Share of the batch (and of a tile) that must be free before waiting rows are let in: refilling one row at a time
 /// costs more than the places it fills.
@@ -51,7 +53,7 @@ where
     stepper: &'a S,
     job: &'a Job<'a>,
     attack: u32,
-    /// The highest try begun so far, for observers.
+    /// The highest try begun in its turn so far, for observers.
     round: Option<u32>,
     /// By place in the job.
     courses: Vec<Course>,
@@ -59,9 +61,12 @@ where
     open: BTreeSet<usize>,
     /// Tries whose turn it is and that have not begun: lower tries first, then in the job's order.
     due: BTreeSet<(u32, usize)>,
-    active: Option<(Rows, S::State)>,
-    /// Tries at work that will never count.
-    cancelled: BTreeSet<Try>,
+    /// Tries that have begun and not ended, and what they have asked.
+    begun: BTreeMap<Try, QueryCount>,
+    /// Those that the next step moves.
+    active: Option<Lanes<S::State>>,
+    /// Those that were begun early and would cost more than padding now.
+    parked: Option<Lanes<S::State>>,
     /// Tries that have ended and wait for the judge.
     unjudged: BTreeSet<Try>,
     /// From place in the samples to place in the job.
@@ -96,72 +101,63 @@ where
             courses: job.rows.iter().map(course).collect(),
             open: places.clone().collect(),
             due: places.map(|place| (0, place)).collect(),
+            begun: BTreeMap::new(),
             active: None,
-            cancelled: BTreeSet::new(),
+            parked: None,
             unjudged: BTreeSet::new(),
             place: job.rows.iter().enumerate().map(|(i, r)| (*r, i)).collect(),
         })
     }
 
     fn go(mut self) -> Result<Outcomes, EngineError> {
-        loop {
+        while !self.has_enough() {
             self.refill()?;
-            let Some((mut rows, mut state)) = self.active.take() else {
+            if self.active.is_some() && (self.job.stop)() {
+                return self.stopped();
+            }
+            let Some(lanes) = self.active.take() else {
                 if self.unjudged.is_empty() {
                     break;
                 }
                 self.judge()?;
-                if self.has_enough() {
-                    break;
-                }
                 continue;
             };
-            if (self.job.stop)() {
-                self.active = Some((rows, state));
-                return self.stopped();
-            }
-            self.step(&mut rows, &mut state)?;
-            let active = rows.len();
-            self.active = self.retire(rows, state);
+            let at_work = lanes.rows.len();
+            self.active = self.step(lanes)?;
             self.job.observer.event(Event::Step {
-                active,
+                active: at_work,
                 done: self.courses.len() - self.open.len() + self.unjudged.len(),
             });
             if self.is_judging_due() {
                 self.judge()?;
-                if self.has_enough() {
-                    break;
-                }
             }
         }
         if self.has_enough() {
-            if let Some((rows, _)) = self.active.take() {
-                self.count_at_work(&rows);
-            }
             self.leave_the_rest();
         }
         Ok(self.finish(None))
     }
 
-    /// Adds to the ledger what tries have asked whose turn it is and that will not end.
-    fn count_at_work(&mut self, rows: &Rows) {
-        for i in 0..rows.len() {
-            let (place, number) = self.try_of(rows, i);
-            if self.is_due((place, number)) {
-                self.courses[place].outcome.queries += rows.spent(i);
-            }
-        }
-    }
-
-    /// One step of the rows at work.
-    fn step(&mut self, rows: &mut Rows, state: &mut S::State) -> Result<(), EngineError> {
-        let before: Vec<QueryCount> = (0..rows.len()).map(|i| rows.spent(i)).collect();
+    /// One step of the rows at work; what is left of them.
+    fn step(&mut self, mut lanes: Lanes<S::State>) -> Result<Option<Lanes<S::State>>, EngineError> {
+        let Lanes { rows, state } = &mut lanes;
         self.stepper.step(&mut self.oracle, rows, state)?;
         rows.advance_step();
-        let counts = (0..rows.len()).filter(|i| self.is_due(self.try_of(rows, *i)));
-        let asked = counts.map(|i| rows.spent(i) - before[i]);
+        self.note_queries(rows);
+        Ok(self.retire(lanes))
+    }
+
+    /// Notes what tries have asked by now, and tells observers of those whose turn it is.
+    fn note_queries(&mut self, rows: &Rows) {
+        let mut asked = QueryCount::default();
+        for i in 0..rows.len() {
+            let (its, spent) = (self.try_of(rows, i), rows.spent(i));
+            let before = self.begun.insert(its, spent).unwrap_or_default();
+            if self.is_due(its) {
+                asked += spent - before;
+            }
+        }
         self.job.observer.event(Event::asked(asked));
-        Ok(())
     }
 
     /// Which try row `i` is.
@@ -196,8 +192,13 @@ where
         self.job.enough.is_some_and(|n| self.broken() >= n)
     }
 
-    /// Rows abandoned after an early stop are `Stopped`, not `Robust`.
+    /// Rows abandoned after an early stop are `Stopped`, not `Robust`; what they asked is in the ledger all the same.
     fn leave_the_rest(&mut self) {
+        for (its, spent) in std::mem::take(&mut self.begun) {
+            if self.is_due(its) {
+                self.courses[its.0].outcome.queries += spent;
+            }
+        }
         for c in &mut self.courses {
             if c.outcome.status == RunStatus::Robust {
                 c.outcome.status = RunStatus::Stopped;
@@ -205,9 +206,10 @@ where
         }
     }
 
-    /// Lets waiting rows in where there is room.
+    /// Lets rows in where there is room: those whose turn it is, and later tries of them as far as a tile would be padded.
     fn refill(&mut self) -> Result<(), EngineError> {
-        let active = self.active.as_ref().map_or(0, |(r, _)| r.len());
+        self.park();
+        let active = self.active.as_ref().map_or(0, |l| l.rows.len());
         let room = self.job.batch - active.min(self.job.batch);
         let enough = if self.job.compaction {
             room * REFILL >= self.job.batch
@@ -227,34 +229,85 @@ where
             }
         }
         if self.due.is_empty() {
-            fresh.extend(self.early(active + fresh.len(), &fresh));
+            let idle = self.idle(active + fresh.len());
+            let resumed = self.unpark(idle);
+            fresh.extend(self.early(idle - resumed, &fresh));
         }
         self.begin(&fresh)
     }
 
-    /// Later tries of open rows, as many as are missing to a full tile beside `n` rows.
-    fn early(&self, n: usize, fresh: &[Try]) -> Vec<Try> {
-        let Some(tile) = self.job.tile.filter(|_| self.job.compaction) else {
-            return Vec::new();
-        };
-        let idle = n.next_multiple_of(tile) - n;
-        if n == 0 || idle * REFILL < tile || self.job.enough.is_some() {
-            return Vec::new();
+    /// How many places beside `n` rows would be padding.
+    fn idle(&self, n: usize) -> usize {
+        match self.job.tile.filter(|_| self.job.compaction) {
+            Some(tile) => n.next_multiple_of(tile) - n,
+            None => 0,
         }
-        let mut at_work: BTreeSet<Try> = fresh.iter().copied().collect();
-        if let Some((rows, _)) = &self.active {
-            at_work.extend((0..rows.len()).map(|i| self.try_of(rows, i)));
+    }
+
+    /// Sets aside the early tries that are more than padding, the latest first; takes up those whose turn has come.
+    fn park(&mut self) {
+        let turn = |execution: &Self, rows: &Rows| -> Vec<usize> {
+            let due = |i: &usize| execution.is_due(execution.try_of(rows, *i));
+            (0..rows.len()).filter(due).collect()
+        };
+        if let Some(parked) = self.parked.take() {
+            let due = turn(self, &parked.rows);
+            let [due, rest] = parked.split(&due);
+            self.parked = rest;
+            self.active = Lanes::and(self.active.take(), due);
+        }
+        let Some(active) = self.active.take() else {
+            return;
+        };
+        let mut stays = turn(self, &active.rows);
+        let mut early: Vec<usize> = (0..active.rows.len()).collect();
+        early.retain(|i| stays.binary_search(i).is_err());
+        early.sort_by_key(|i| {
+            let (place, number) = self.try_of(&active.rows, *i);
+            (number, place)
+        });
+        early.truncate(self.idle(stays.len()));
+        stays.extend(early);
+        stays.sort_unstable();
+        let [stays, parked] = active.split(&stays);
+        self.active = stays;
+        self.parked = Lanes::and(self.parked.take(), parked);
+    }
+
+    /// Takes up at most so many parked tries, the earliest first; returns how many.
+    fn unpark(&mut self, idle: usize) -> usize {
+        let Some(parked) = self.parked.take_if(|_| idle > 0) else {
+            return 0;
+        };
+        let mut at: Vec<usize> = (0..parked.rows.len()).collect();
+        at.sort_by_key(|i| {
+            let (place, number) = self.try_of(&parked.rows, *i);
+            (number, place)
+        });
+        at.truncate(idle);
+        at.sort_unstable();
+        let [resumed, rest] = parked.split(&at);
+        self.parked = rest;
+        self.active = Lanes::and(self.active.take(), resumed);
+        at.len()
+    }
+
+    /// Later tries of open rows to begin in `idle` places of a tile, if these are worth the work.
+    fn early(&self, idle: usize, fresh: &[Try]) -> Vec<Try> {
+        if idle * REFILL < self.job.tile.unwrap_or(usize::MAX) || self.job.enough.is_some() {
+            return Vec::new();
         }
         let is_free = |t: &Try| {
             let course = &self.courses[t.0];
-            t.1 > course.next && !course.ended.contains_key(&t.1) && !at_work.contains(t)
+            let ended = course.ended.contains_key(&t.1);
+            t.1 > course.next && !ended && !self.begun.contains_key(t) && !fresh.contains(t)
         };
-        let hopeful = |place: &usize| {
+        let is_hopeful = |place: &usize| {
             let course = &self.courses[*place];
             let seen = course.was_seen() && self.stepper.aim() == Aim::Within;
             !course.in_order && !seen
         };
-        let places: Vec<usize> = self.open.iter().copied().filter(hopeful).collect();
+        let places: Vec<usize> = self.open.iter().copied().filter(is_hopeful).collect();
         (1..self.stepper.restarts())
             .flat_map(|number| places.iter().map(move |place| (*place, number)))
             .filter(is_free)
@@ -279,102 +332,91 @@ where
         let device = self.oracle.device().clone();
         let tries: Vec<(usize, u32)> = fresh.iter().map(|t| (self.job.rows[t.0], t.1)).collect();
         let mut rows = Rows::new(self.job, &tries, self.attack, &device)?;
-        let mut state = self.stepper.start(&mut self.oracle, &mut rows)?;
-        let counts = (0..rows.len()).filter(|i| self.is_due(fresh[*i]));
-        let asked = Event::asked(counts.map(|i| rows.spent(i)));
-        self.job.observer.event(asked);
-        match &mut self.active {
-            None => self.active = Some((rows, state)),
-            Some((r, s)) => {
-                append(r, &mut rows);
-                append(s, &mut state);
-            }
-        }
+        let state = self.stepper.start(&mut self.oracle, &mut rows)?;
+        self.note_queries(&rows);
+        self.active = Lanes::and(self.active.take(), Some(Lanes { rows, state }));
         Ok(())
     }
 
     /// Takes out the rows that are done.
-    fn retire(&mut self, mut rows: Rows, mut state: S::State) -> Option<(Rows, S::State)> {
-        let flags = Flags::read(&rows);
-        let tries: Vec<Try> = (0..rows.len()).map(|i| self.try_of(&rows, i)).collect();
+    fn retire(&mut self, mut lanes: Lanes<S::State>) -> Option<Lanes<S::State>> {
+        let Lanes { rows, state } = &mut lanes;
+        let flags = Flags::read(rows);
+        let tries: Vec<Try> = (0..rows.len()).map(|i| self.try_of(rows, i)).collect();
         let done: Vec<Done> = (0..rows.len())
-            .map(|i| self.done(&rows, &flags, i))
+            .map(|i| self.done(rows, &flags, i))
             .collect();
         let leaves: Vec<usize> = (0..rows.len()).filter(|i| done[*i] != Done::No).collect();
-        if !leaves.is_empty() {
-            let at = index(&leaves, self.oracle.device());
-            let best = rows.watch.best.select(&at).to_host();
-            let last = self.stepper.last(&state).map(|b| b.select(&at).to_host());
-            let reached = self.stepper.reached(&state).map(|r| host(&r.select(0, at)));
-            let mut refuted = vec![false; rows.len()];
-            let mut gone = BTreeSet::new();
-            for (k, &i) in leaves.iter().enumerate() {
-                let row = rows.sample(i);
-                // Seen to succeed, but only if the exact gauge agrees.
-                let witness = flags.found[i]
-                    .then(|| self.point(&best, k))
-                    .filter(|x| self.allowed(row, x));
-                refuted[i] = flags.found[i] && witness.is_none();
-                if refuted[i] && done[i] == Done::Found {
-                    continue;
-                }
-                gone.insert(i);
-                let due = self.is_due(tries[i]);
-                if done[i] == Done::Spent && !due {
-                    // In its turn it might have stopped earlier.
-                    self.courses[tries[i].0].in_order = true;
-                    continue;
-                }
-                let seen = witness.is_some();
-                let invalid = flags.invalid(i).filter(|_| !seen);
-                let exhausted = done[i] == Done::Spent && !seen;
-                let last = || {
-                    let unjudged = invalid.is_none() && !exhausted;
-                    last.as_ref().filter(|_| unjudged).map(|l| self.point(l, k))
-                };
-                let ended = Ended {
-                    spent: rows.spent(i),
-                    early: !due,
-                    zero: flags.zero[i],
-                    invalid,
-                    exhausted,
-                    reached: reached.as_ref().map(|r| r[k]),
-                    candidate: witness.or_else(last).map(|x| Candidate { row, x }),
-                    seen,
-                    measured: None,
-                };
-                if ended.waits() {
-                    self.unjudged.insert(tries[i]);
-                }
-                self.courses[tries[i].0].ended.insert(tries[i].1, ended);
-            }
-            if refuted.contains(&true) {
-                rows.watch.forget(&refuted);
-            }
-            for i in &gone {
-                self.settle(tries[*i].0, Some(&rows));
-            }
-            self.cancelled.extend(gone.iter().map(|i| tries[*i]));
+        if leaves.is_empty() {
+            return Some(lanes);
         }
-        self.without_cancelled(&mut rows, &mut state);
-        (!rows.is_empty()).then_some((rows, state))
+        let at = index(&leaves, self.oracle.device());
+        let best = rows.watch.best.select(&at).to_host();
+        let last = self.stepper.last(state).map(|b| b.select(&at).to_host());
+        let reached = self.stepper.reached(state).map(|r| host(&r.select(0, at)));
+        let mut refuted = vec![false; rows.len()];
+        let mut gone = Vec::new();
+        for (k, &i) in leaves.iter().enumerate() {
+            let row = rows.sample(i);
+            // Seen to succeed, but only if the exact gauge agrees.
+            let witness = flags.found[i]
+                .then(|| self.point(&best, k))
+                .filter(|x| self.allowed(row, x));
+            refuted[i] = flags.found[i] && witness.is_none();
+            if refuted[i] && done[i] == Done::Found {
+                continue;
+            }
+            gone.push(tries[i]);
+            self.begun.remove(&tries[i]);
+            let due = self.is_due(tries[i]);
+            if done[i] == Done::Spent && !due {
+                // In its turn it might have stopped earlier.
+                self.courses[tries[i].0].in_order = true;
+                continue;
+            }
+            let seen = witness.is_some();
+            let invalid = flags.invalid(i).filter(|_| !seen);
+            let exhausted = done[i] == Done::Spent && !seen;
+            let last = || {
+                let unjudged = invalid.is_none() && !exhausted;
+                last.as_ref().filter(|_| unjudged).map(|l| self.point(l, k))
+            };
+            let ended = Ended {
+                spent: rows.spent(i),
+                early: !due,
+                zero: flags.zero[i],
+                invalid,
+                exhausted,
+                reached: reached.as_ref().map(|r| r[k]),
+                candidate: witness.or_else(last).map(|x| Candidate { row, x }),
+                seen,
+                measured: None,
+            };
+            if ended.waits() {
+                self.unjudged.insert(tries[i]);
+            }
+            self.courses[tries[i].0].ended.insert(tries[i].1, ended);
+        }
+        if refuted.contains(&true) {
+            rows.watch.forget(&refuted);
+        }
+        for (place, _) in gone {
+            self.settle(place);
+        }
+        self.still_begun(lanes)
     }
 
-    /// Takes out the tries that are at work for nothing.
-    fn without_cancelled(&mut self, rows: &mut Rows, state: &mut S::State) {
-        let cancelled = std::mem::take(&mut self.cancelled);
-        let stays = |i: &usize| !cancelled.contains(&self.try_of(rows, *i));
-        let stays: Vec<usize> = (0..rows.len()).filter(stays).collect();
-        if stays.len() < rows.len() {
-            select(rows, &stays);
-            select(state, &stays);
-        }
+    /// The rows whose try has neither ended nor been given up.
+    fn still_begun(&self, lanes: Lanes<S::State>) -> Option<Lanes<S::State>> {
+        let begun = |i: &usize| self.begun.contains_key(&self.try_of(&lanes.rows, *i));
+        let at: Vec<usize> = (0..lanes.rows.len()).filter(begun).collect();
+        lanes.keep(&at)
     }
 
-    /// Lets the tries of a row count that can; `active` are the rows at work.
-    fn settle(&mut self, place: usize, active: Option<&Rows>) {
+    /// Lets the tries of a row count that can.
+    fn settle(&mut self, place: usize) {
+        let judging = self.job.judge.cost(&self.oracle);
         loop {
-            let judging = self.job.judge.cost(&self.oracle);
             let course = &mut self.courses[place];
             let next = course.next;
             if course.over || course.ended.get(&next).is_none_or(Ended::waits) {
@@ -388,46 +430,42 @@ where
                 self.again(place, next);
                 return;
             }
-            let judged = ended.candidate.is_some();
+            let mut asked = QueryCount::default();
+            if early {
+                asked += spent;
+            }
+            if ended.candidate.is_some() {
+                asked += judging;
+            }
             self.courses[place].count(ended, judging);
-            let told = [(early, spent), (judged, judging)];
-            let told = told.into_iter().filter(|t| t.0).map(|t| t.1);
-            self.job.observer.event(Event::asked(told));
+            self.job.observer.event(Event::asked(asked));
 
             if !self.courses[place].goes_on(self.stepper.aim(), self.stepper.restarts()) {
-                self.close_beside(place, active);
+                self.close(place);
                 return;
             }
             if self.is_exhausted(place, QueryCount::default()) {
                 self.courses[place].end(RunStatus::Stopped);
-                self.close_beside(place, active);
+                self.close(place);
                 return;
             }
-            self.take_up(place, active);
+            self.take_up(place);
         }
     }
 
-    /// The next try of a row has its turn: it has ended, is at work, or has to begin.
-    fn take_up(&mut self, place: usize, active: Option<&Rows>) {
+    /// The next try of a row has its turn: it has ended, has begun, or has to begin.
+    fn take_up(&mut self, place: usize) {
         let course = &self.courses[place];
         let next = course.next;
         if course.ended.contains_key(&next) {
             return;
         }
-        let at_work = active.and_then(|rows| {
-            (0..rows.len())
-                .find(|i| self.try_of(rows, *i) == (place, next))
-                .map(|i| rows.spent(i))
-        });
-        match at_work {
+        match self.begun.get(&(place, next)).copied() {
             Some(spent) if self.is_exhausted(place, spent) => {
-                self.cancelled.insert((place, next));
+                self.begun.remove(&(place, next));
                 self.again(place, next);
             }
-            Some(spent) => {
-                let asked = Event::asked(std::iter::once(spent));
-                self.job.observer.event(asked);
-            }
+            Some(spent) => self.job.observer.event(Event::asked(spent)),
             None => {
                 self.due.insert((next, place));
             }
@@ -447,17 +485,8 @@ where
         for number in std::mem::take(&mut course.ended).into_keys() {
             self.unjudged.remove(&(place, number));
         }
+        self.begun.retain(|t, _| t.0 != place);
         self.open.remove(&place);
-    }
-
-    /// The same where some may be at work.
-    fn close_beside(&mut self, place: usize, active: Option<&Rows>) {
-        self.close(place);
-        if let Some(rows) = active {
-            let its = (0..rows.len()).map(|i| self.try_of(rows, i));
-            let its: Vec<Try> = its.filter(|t| t.0 == place).collect();
-            self.cancelled.extend(its);
-        }
     }
 
     /// Whether row `i` is done, and why.
@@ -517,14 +546,11 @@ where
                 ended.measured = Some(measured);
             }
         }
-        let mut active = self.active.take();
         for (place, _) in &tries {
-            self.settle(*place, active.as_ref().map(|(rows, _)| rows));
+            self.settle(*place);
         }
-        if let Some((rows, state)) = &mut active {
-            self.without_cancelled(rows, state);
-        }
-        self.active = active.filter(|(rows, _)| !rows.is_empty());
+        self.active = self.active.take().and_then(|l| self.still_begun(l));
+        self.parked = self.parked.take().and_then(|l| self.still_begun(l));
         let broken = self.broken();
         self.job.observer.event(Event::Judged { broken });
         Ok(())
@@ -547,18 +573,11 @@ where
     }
 
     fn stopped(mut self) -> Result<Outcomes, EngineError> {
-        // Only what counts is kept: a later try that was run early is run again.
-        let mut at_work = self.active.take();
-        if let Some((rows, state)) = &mut at_work {
-            let counts = |i: &usize| self.is_due(self.try_of(rows, *i));
-            let counts: Vec<usize> = (0..rows.len()).filter(counts).collect();
-            select(rows, &counts);
-            select(state, &counts);
-        }
-        let mut at_work = at_work.filter(|(rows, _)| !rows.is_empty());
-        let active = at_work
-            .as_mut()
-            .map(|(rows, state)| [of_rows(save(rows)), of_state(save(state))]);
+        // Only what counts is kept: a later try that was begun early is begun again.
+        self.parked = None;
+        self.begun.retain(|t, _| self.courses[t.0].next == t.1);
+        let active = self.active.take().and_then(|l| self.still_begun(l));
+        let active = active.map(|mut l| [of_rows(save(&mut l.rows)), of_state(save(&mut l.state))]);
         for c in &mut self.courses {
             let next = c.next;
             c.ended.retain(|number, _| *number == next);
@@ -578,9 +597,6 @@ where
         };
         // What was found before the stop is proof all the same.
         self.judge()?;
-        if let Some((rows, _)) = at_work {
-            self.count_at_work(&rows);
-        }
         self.leave_the_rest();
         Ok(self.finish(Some(checkpoint)))
     }
@@ -620,7 +636,10 @@ where
             let saved_state = as_state(&save(&mut state), saved_state, n)?;
             load(&mut rows, &saved_rows, &device)?;
             load(&mut state, &saved_state, &device)?;
-            self.active = Some((rows, state));
+            for i in 0..rows.len() {
+                self.begun.insert(self.try_of(&rows, i), rows.spent(i));
+            }
+            self.active = Some(Lanes { rows, state });
         }
         Ok(())
     }

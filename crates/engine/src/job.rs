@@ -114,9 +114,9 @@ impl std::fmt::Debug for Job<'_> {
 impl<'a> Job<'a> {
     /// The default tile: large enough that convolutions on the CPU run near their best rate, small enough
     /// that a handful of surviving rows does not pay for many copies.
-    pub const TILE: usize = 32;
+    pub const TILE: usize = 8;
 
-    /// A job over all samples with the usual settings: batch 64, tiles of 32, compaction on, one judge draw.
+    /// A job over all samples with the usual settings: batch 64, tiles of 8, compaction on, one judge draw.
     pub fn new(
         samples: &'a Samples,
         rows: &'a [usize],

@@ -33,12 +33,11 @@ pub enum Event {
 }
 
 impl Event {
-    /// What was asked for some rows, as an event.
-    pub(crate) fn asked(spent: impl Iterator<Item = QueryCount>) -> Self {
-        let sum: QueryCount = spent.sum();
+    /// What was asked, as an event.
+    pub(crate) fn asked(spent: QueryCount) -> Self {
         Self::Asked {
-            forward: sum.forward,
-            backward: sum.backward,
+            forward: spent.forward,
+            backward: spent.backward,
         }
     }
 }

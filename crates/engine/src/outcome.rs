@@ -36,7 +36,7 @@ pub struct Outcome {
 }
 
 /// What became of every row of a job, in the job's order.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Outcomes {
     /// One per row.
     pub rows: Vec<Outcome>,

@@ -22,7 +22,7 @@ pub enum Aim {
 /// `dyn ScoreModel` or `dyn DecisionModel`), so an attack does not compile against a model that gives less.
 pub trait Stepper<M: DecisionModel + ?Sized>: Send + Sync + Debug {
     /// What it carries from step to step, per row.
-    type State: Columns;
+    type State: Columns + Clone;
 
     /// Id: keys its random streams.
     fn id(&self) -> &'static str;

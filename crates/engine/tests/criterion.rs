@@ -42,7 +42,7 @@ struct Wander {
     restarts: u32,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Most(Tensor<1>);
 
 impl Columns for Most {

@@ -70,7 +70,7 @@ impl Loss for Against {
 #[derive(Debug)]
 struct DeepFool;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Position(Batch);
 
 impl Columns for Position {
@@ -178,7 +178,7 @@ fn deepfool_reaches_the_exact_distance_on_the_same_executor() {
 #[derive(Debug)]
 struct RandomSearch;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Search {
     x: Batch,
     margin: Tensor<1>,
@@ -247,7 +247,7 @@ impl<M: ScoreModel + ?Sized> Stepper<M> for RandomSearch {
 #[derive(Debug)]
 struct BoundaryWalk;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Walk {
     adversarial: Batch,
     /// Share of the way from the clean sample known to be adversarial.
@@ -904,7 +904,7 @@ fn a_panic_outside_the_model_is_an_error() {
         }
     }
     /// Its columns cannot be saved once the run was stopped.
-    #[derive(Debug)]
+    #[derive(Debug, Clone)]
     struct Unsaved;
     static STOPPED: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
     impl Columns for Unsaved {

@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use proofmark_domain::{AttackSummary, REPORT_SCHEMA, Report, RunMeta, SampleId};
+use proofmark_domain::{AttackSummary, Cost, REPORT_SCHEMA, Report, RunMeta, SampleId};
 use serde_json::{Map, Value, json};
 
 use crate::resolved_plan::{ResolvedPlan, difference};
@@ -135,7 +135,10 @@ pub fn merge(reports: Vec<Report>) -> Result<Report, MergeError> {
     let seconds = reports.iter().map(|r| r.seconds).sum();
     let mut runs: Vec<RunMeta> = first.attacks.iter().map(AttackSummary::meta).collect();
     for (i, run) in runs.iter_mut().enumerate() {
-        run.seconds = reports.iter().map(|r| r.attacks[i].seconds).sum();
+        run.cost = Cost::default();
+        for report in &reports {
+            run.cost += report.attacks[i].cost;
+        }
     }
     let mut parts = reports.into_iter().map(apart);
     let Some((mut head, _, mut samples)) = parts.next() else {
@@ -208,7 +211,7 @@ fn facts(report: &Report) -> Value {
         .attacks
         .iter()
         .map(|a| RunMeta {
-            seconds: 0.0,
+            cost: Cost::default(),
             ..a.meta()
         })
         .collect();
@@ -348,8 +351,9 @@ mod tests {
             prop_assert_eq!(merged.seconds.to_bits(), (whole.seconds * count as f64).to_bits());
             merged.seconds = whole.seconds;
             for (m, w) in merged.attacks.iter_mut().zip(&whole.attacks) {
-                prop_assert_eq!(m.seconds.to_bits(), (w.seconds * count as f64).to_bits());
-                m.seconds = w.seconds;
+                prop_assert_eq!(m.cost.seconds.to_bits(), (w.cost.seconds * count as f64).to_bits());
+                prop_assert_eq!(m.cost.computed, w.cost.computed * count as u64);
+                m.cost = w.cost;
             }
             prop_assert_eq!(merged, whole);
         }

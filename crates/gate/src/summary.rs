@@ -278,7 +278,7 @@ fn attack(
         attack_success_rate: ratio(broken, tried),
         forward: queries.forward,
         backward: queries.backward,
-        seconds: run.seconds,
+        cost: run.cost,
         trust,
     }
 }

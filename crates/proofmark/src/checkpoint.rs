@@ -1,6 +1,6 @@
 //! A run that was stopped, with everything it needs to go on.
 
-use proofmark_domain::{Needs, Observation, Reading, RunOutcome, hex};
+use proofmark_domain::{Cost, Needs, Observation, Reading, RunOutcome, hex};
 use proofmark_engine::{Checkpoint, Clean, Outcome, Point};
 use proofmark_gate::difference;
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use crate::{RunError, RunPlan, device};
 
 /// The first bytes of every checkpoint, with the version of its format.
-const HEAD: &[u8] = b"proofmark/checkpoint/1\n";
+const HEAD: &[u8] = b"proofmark/checkpoint/2\n";
 
 /// Bytes of the digest that follows.
 const DIGEST: usize = 32;
@@ -29,8 +29,8 @@ pub struct RunCheckpoint {
     pub(crate) finished: Finished,
     /// The run at work, if the engine was at it.
     pub(crate) at: Option<Checkpoint>,
-    /// Seconds spent on it.
-    pub(crate) at_seconds: f64,
+    /// What it cost so far.
+    pub(crate) at_cost: Cost,
 }
 
 /// [`Clean`], in a form that can be written down.
@@ -46,8 +46,8 @@ struct CleanSample {
 /// What the runs that came to their end left.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Finished {
-    /// Seconds of each, in the order of the plan.
-    pub(crate) seconds: Vec<f64>,
+    /// What each cost, in the order of the plan.
+    pub(crate) costs: Vec<Cost>,
     /// Per sample what each run came to, as JSON: it leaves out empty fields, which postcard cannot.
     outcomes: String,
     /// Per sample the adversarial of the smallest budget so far, and that budget.
@@ -56,12 +56,12 @@ pub(crate) struct Finished {
 
 impl Finished {
     pub(crate) fn new(
-        seconds: Vec<f64>,
+        costs: Vec<Cost>,
         outcomes: &[&[RunOutcome]],
         best: Vec<Option<(f64, Point)>>,
     ) -> Self {
         Self {
-            seconds,
+            costs,
             outcomes: json!(outcomes).to_string(),
             best,
         }
@@ -79,7 +79,7 @@ impl RunCheckpoint {
         clean: &[Clean],
         reading: Option<Reading>,
         finished: Finished,
-        at: (Option<Checkpoint>, f64),
+        at: (Option<Checkpoint>, Cost),
     ) -> Result<Self, RunError> {
         let sample = |c: &Clean| CleanSample {
             row: c.row,
@@ -94,7 +94,7 @@ impl RunCheckpoint {
             reading,
             finished,
             at: at.0,
-            at_seconds: at.1,
+            at_cost: at.1,
         })
     }
 

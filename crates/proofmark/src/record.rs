@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use proofmark_data::Dataset;
-use proofmark_domain::{Role, RunMeta, RunOutcome, RunStatus, SampleRecord, ThreatRecord};
+use proofmark_domain::{Cost, Role, RunMeta, RunOutcome, RunStatus, SampleRecord, ThreatRecord};
 use proofmark_engine::{Attack, Clean, Needs, Outcome, Point, Samples};
 use proofmark_gate::{ReportHead, summarise};
 use proofmark_threat::Threat;
@@ -48,14 +48,15 @@ impl<'a> Run<'a> {
 
     /// What decides its results, for the plan: everything a report says of it but its figures.
     pub(crate) fn resolved(&self) -> Value {
-        let mut resolved = json!(self.meta(0.0));
+        let mut resolved = json!(self.meta(Cost::default()));
         if let Value::Object(fields) = &mut resolved {
             fields.remove("seconds");
+            fields.remove("computed");
         }
         resolved
     }
 
-    fn meta(&self, seconds: f64) -> RunMeta {
+    fn meta(&self, cost: Cost) -> RunMeta {
         RunMeta {
             key: self.key.clone(),
             id: self.attack.meta().id.to_owned(),
@@ -65,7 +66,7 @@ impl<'a> Run<'a> {
             threat: self.record.clone(),
             parameters: self.attack.parameters(),
             step_size: self.attack.step_sizes(&self.record),
-            seconds,
+            cost,
         }
     }
 }
@@ -136,7 +137,7 @@ impl Record {
         finished: &Finished,
     ) -> Result<usize, RunError> {
         let outcomes = finished.outcomes()?;
-        let n = finished.seconds.len();
+        let n = finished.costs.len();
         let theirs = |o: &Vec<RunOutcome>| {
             o.iter()
                 .map(|o| &o.run)
@@ -152,8 +153,8 @@ impl Record {
         for (sample, outcomes) in self.samples.iter_mut().zip(outcomes) {
             sample.runs = outcomes;
         }
-        let metas = runs.iter().zip(&finished.seconds);
-        self.metas = metas.map(|(run, seconds)| run.meta(*seconds)).collect();
+        let metas = runs.iter().zip(&finished.costs);
+        self.metas = metas.map(|(run, cost)| run.meta(*cost)).collect();
         self.best.clone_from(&finished.best);
         Ok(n)
     }
@@ -161,12 +162,12 @@ impl Record {
     /// What the runs added so far left.
     pub(crate) fn finished(&self) -> Finished {
         let outcomes: Vec<&[RunOutcome]> = self.samples.iter().map(|s| &s.runs[..]).collect();
-        let seconds = self.metas.iter().map(|m| m.seconds).collect();
-        Finished::new(seconds, &outcomes, self.best.clone())
+        let costs = self.metas.iter().map(|m| m.cost).collect();
+        Finished::new(costs, &outcomes, self.best.clone())
     }
 
     /// Adds what a run found.
-    pub(crate) fn add(&mut self, run: &Run<'_>, outcomes: Vec<Outcome>, seconds: f64) {
+    pub(crate) fn add(&mut self, run: &Run<'_>, outcomes: Vec<Outcome>, cost: Cost) {
         let mut by_row: BTreeMap<usize, Outcome> =
             outcomes.into_iter().map(|o| (o.row, o)).collect();
         for row in 0..self.samples.len() {
@@ -177,7 +178,7 @@ impl Record {
             let sample = &mut self.samples[row];
             sample.runs.push(run_outcome(run, outcome.as_ref(), sample));
         }
-        self.metas.push(run.meta(seconds));
+        self.metas.push(run.meta(cost));
     }
 
     fn note(&mut self, run: &Run<'_>, row: usize, outcome: &Outcome) {

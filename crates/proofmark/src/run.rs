@@ -2,11 +2,11 @@
 
 use proofmark_data::Dataset;
 use proofmark_domain::{
-    DataFacts, Epsilon, ModelFacts, Needs, Norm, Reading, Report, Role, RunStatus, SampleRecord,
-    Seed, Shard, ThreatRecord, ToolFacts,
+    Cost, DataFacts, Epsilon, ModelFacts, Needs, Norm, Reading, Report, Role, RunStatus,
+    SampleRecord, Seed, Shard, ThreatRecord, ToolFacts,
 };
 use proofmark_engine::{
-    Access, Attack, Clean, Goal, Job, Judge, Observer, Rule, Samples, preflight,
+    Access, Attack, Clean, Goal, Job, Judge, Observer, Outcomes, Rule, Samples, preflight,
 };
 use proofmark_gate::{ReportHead, ResolvedPlan, difference};
 use proofmark_threat::Threat;
@@ -231,21 +231,27 @@ impl<'a> RunPlan<'a> {
             // Only the first run that is left was at work.
             let earlier = resume.take();
             job.resume = earlier.and_then(|c| c.at.as_ref());
-            let (outcomes, at) = if rows.is_empty() {
-                (Vec::new(), None)
+            let outcomes = if rows.is_empty() {
+                Outcomes::default()
             } else {
-                let outcomes = run.attack.run(self.model, &job)?;
-                (outcomes.rows, outcomes.checkpoint)
+                run.attack.run(self.model, &job)?
             };
-            let seconds = earlier.map_or(0.0, |c| c.at_seconds) + (self.clock)() - started;
+            let mut cost = Cost {
+                computed: outcomes.computed,
+                seconds: (self.clock)() - started,
+            };
+            if let Some(earlier) = earlier {
+                cost += earlier.at_cost;
+            }
+            let (outcomes, at) = (outcomes.rows, outcomes.checkpoint);
             let ended = checkpoint::ended(&outcomes, at.as_ref(), (self.stop)());
             if prepared && stopped.is_none() && !ended {
-                let at = (at, seconds);
+                let at = (at, cost);
                 let kept = record.finished();
                 let kept = RunCheckpoint::new(self, &clean, reading.clone(), kept, at)?;
                 stopped = Some(kept);
             }
-            record.add(run, outcomes, seconds);
+            record.add(run, outcomes, cost);
         }
         let resolved = self.resolved()?;
         let seconds = self.resume.map_or(0.0, |c| c.seconds) + (self.clock)() - began;

@@ -99,7 +99,7 @@ pub struct Ascent {
 }
 
 /// Where each row is, and what its updates remember.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct State {
     x: Batch,
     memory: Vec<Batch>,

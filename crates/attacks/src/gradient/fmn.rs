@@ -111,7 +111,7 @@ impl Config {
 pub struct Fmn(Config);
 
 /// Where each row is, on which ball, and how near it has succeeded.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct State {
     x: Batch,
     /// Radius of each row's ball, in units of its budget.

@@ -133,6 +133,8 @@ fn a_check_stopped_in_an_attack_goes_on_to_the_evidence_of_the_whole() {
         report["seconds"] = Value::Null;
         for attack in report["attacks"].as_array_mut().expect("attacks") {
             attack["seconds"] = Value::Null;
+            // Tries that were run early are run again.
+            attack["computed"] = Value::Null;
         }
         report
     };

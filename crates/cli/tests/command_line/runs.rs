@@ -1,5 +1,5 @@
 use proofmark::data::{Options, open};
-use proofmark::domain::Report;
+use proofmark::domain::{Cost, Report};
 
 use crate::harness::{Folder, attack, run};
 
@@ -64,7 +64,10 @@ fn a_report_has_every_field_scripts_depend_on() {
         "attack_success_rate",
     ];
     has(&value["attacks"][0], &figures);
-    has(&value["attacks"][0], &["forward", "backward", "seconds"]);
+    has(
+        &value["attacks"][0],
+        &["forward", "backward", "computed", "seconds"],
+    );
     has(&value["attacks"][0]["threat"], &["norm", "eps"]);
     let sample = [
         "id",
@@ -140,7 +143,7 @@ fn shards_merge_to_the_whole() {
         r.seconds = 0.0;
         r.shard = None;
         for a in &mut r.attacks {
-            a.seconds = 0.0;
+            a.cost = Cost::default();
         }
         r
     };

@@ -133,6 +133,7 @@ fn report(report: &Report, colour: bool) -> String {
         "95 % interval",
         "success",
         "forward",
+        "computed",
         "backward",
     ];
     let mut rows = Vec::new();
@@ -146,6 +147,7 @@ fn report(report: &Report, colour: bool) -> String {
         blank(),
         blank(),
         blank(),
+        blank(),
     ]);
     for a in &report.attacks {
         rows.push(vec![
@@ -155,6 +157,7 @@ fn report(report: &Report, colour: bool) -> String {
             interval(a.ci95),
             success(a.attack_success_rate),
             a.forward.to_string(),
+            a.cost.computed.to_string(),
             a.backward.to_string(),
         ]);
     }
@@ -303,10 +306,10 @@ mod tests {
         let expected = "\
 digits-robust on digits: 40 of 1797 samples, cpu, seed 0
 
-attack            threat    accuracy  95 % interval   success  forward  backward
+attack            threat    accuracy  95 % interval   success  forward  computed  backward
 clean                       100.0 %   [0.912, 1.000]
-pgd               linf 0.1  75.0 %    [0.588, 0.873]  25.0 %   400      200
-noise (baseline)  linf 0.1  100.0 %   [0.912, 1.000]  0.0 %    400      200
+pgd               linf 0.1  75.0 %    [0.588, 0.873]  25.0 %   400      640       200
+noise (baseline)  linf 0.1  100.0 %   [0.912, 1.000]  0.0 %    400      640       200
 worst case                  75.0 %    [0.588, 0.873]  25.0 %
 
 trust

@@ -1,8 +1,8 @@
 //! Small runs and samples for the tests of this crate.
 
 use proofmark_domain::{
-    BudgetRecord, Coupling, DataFacts, ModelFacts, Needs, Norm, Report, Role, RunMeta, RunOutcome,
-    RunStatus, SampleId, SampleRecord, ThreatRecord, ToolFacts,
+    BudgetRecord, Cost, Coupling, DataFacts, ModelFacts, Needs, Norm, Report, Role, RunMeta,
+    RunOutcome, RunStatus, SampleId, SampleRecord, ThreatRecord, ToolFacts,
 };
 use serde_json::{Map, Value, json};
 
@@ -34,7 +34,10 @@ fn run(id: &str, eps: f64, role: Role, gradient: bool) -> RunMeta {
         threat: threat(Norm::Linf, eps),
         parameters: Map::new(),
         step_size: Vec::new(),
-        seconds: 0.5,
+        cost: Cost {
+            computed: 640,
+            seconds: 0.5,
+        },
     }
 }
 

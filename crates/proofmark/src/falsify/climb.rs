@@ -62,7 +62,7 @@ pub(super) struct Climb {
 }
 
 /// Where each row is, and the best it has seen.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct State {
     x: Batch,
     memory: Vec<Batch>,

@@ -51,7 +51,7 @@ pub(super) struct Shake {
 }
 
 /// The best point of each row, and how far it is moved.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct State {
     x: Batch,
     most: Tensor<1>,

@@ -137,12 +137,12 @@ fn a_changed_checkpoint_is_refused() {
     for foreign in [
         &b""[..],
         b"{}",
+        b"proofmark/checkpoint/3\n",
         b"proofmark/checkpoint/2\n",
-        b"proofmark/checkpoint/1\n",
     ] {
         let problem = problem(foreign);
         assert!(
-            problem.contains("expected `proofmark/checkpoint/1`"),
+            problem.contains("expected `proofmark/checkpoint/2`"),
             "{problem}"
         );
     }

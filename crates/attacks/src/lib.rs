@@ -7,6 +7,7 @@ pub mod baseline;
 mod config;
 pub mod gradient;
 pub mod loss;
+pub mod suite;
 pub mod update;
 
 use proofmark_engine::{Attack, BuildError, Entry};
@@ -20,6 +21,7 @@ pub const ALL: &[Entry] = &[
     gradient::mi_fgsm::ENTRY,
     gradient::adam_pgd::ENTRY,
     gradient::fmn::ENTRY,
+    suite::ENTRY,
     baseline::uniform_noise::ENTRY,
     baseline::gaussian_noise::ENTRY,
     baseline::salt_and_pepper::ENTRY,

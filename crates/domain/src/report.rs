@@ -305,6 +305,9 @@ pub struct RunMeta {
     /// What it cost.
     #[serde(flatten)]
     pub cost: Cost,
+    /// Why it did not come to its end, if it failed: samples that it was to attack are stopped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<String>,
 }
 
 /// What a run cost the machine. No result depends on it, and it may differ from machine to machine.
@@ -365,6 +368,9 @@ pub struct AttackSummary {
     /// What it cost.
     #[serde(flatten)]
     pub cost: Cost,
+    /// Why it did not come to its end, if it failed: samples that it was to attack are stopped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<String>,
     /// Reasons not to trust this run's figures by themselves, were it the only attack beside the baselines and probes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trust: Vec<TrustFlag>,
@@ -383,6 +389,7 @@ impl AttackSummary {
             parameters: self.parameters.clone(),
             step_size: self.step_size.clone(),
             cost: self.cost,
+            failed: self.failed.clone(),
         }
     }
 }
@@ -457,6 +464,9 @@ pub enum RunStatus {
     Misclassified,
     /// Not attacked by this run: a probe takes a subset only, and a sample of the target class has nothing to lose.
     Skipped,
+    /// Not attacked by this run: an earlier attack of the same suite broke it.
+    #[serde(rename = "broken-before")]
+    BrokenBefore,
     /// The query budget or the time ran out before the attack was done, or before the sample was measured at all.
     Stopped,
 }

@@ -4,7 +4,7 @@ use proofmark_domain::{Needs, Norm, Role, StepRecord, ThreatRecord};
 use proofmark_model::Access;
 use serde_json::{Map, Value};
 
-use crate::{EngineError, Job, Outcomes};
+use crate::{Aim, EngineError, Job, Outcomes};
 
 /// What is known of an attack before it runs.
 #[derive(Debug, Clone, Copy)]
@@ -40,6 +40,16 @@ pub trait Attack: Send + Sync + Debug {
     fn step_sizes(&self, threat: &ThreatRecord) -> Vec<StepRecord> {
         let _ = threat;
         Vec::new()
+    }
+
+    /// What it looks for.
+    fn aim(&self) -> Aim {
+        Aim::Within
+    }
+
+    /// The attacks it is made of, if it is a suite: their outcomes are in [`Outcomes::parts`], in this order.
+    fn members(&self) -> &[Box<dyn Attack>] {
+        &[]
     }
 
     /// Runs it.

@@ -4,7 +4,7 @@ use proofmark_threat::Saved;
 use serde::{Deserialize, Serialize};
 
 use crate::executor::Ended;
-use crate::{EngineError, Job, Outcome};
+use crate::{EngineError, Job, Outcome, Part};
 
 /// Columns of the rows that follow from the job alone: rebuilt, never read back.
 const REBUILT: &str = "region.";
@@ -31,6 +31,8 @@ pub struct Checkpoint {
     pub(crate) active: Option<[SavedColumns; 2]>,
     /// What is known of every row of the job so far.
     pub(crate) outcomes: Vec<Outcome>,
+    /// What the members of a suite before this attack came to.
+    pub(crate) parts: Vec<Part>,
 }
 
 /// [`Saved`], in a form that can be written down.

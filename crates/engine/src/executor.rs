@@ -368,12 +368,6 @@ where
             }
             gone.push(tries[i]);
             self.begun.remove(&tries[i]);
-            let due = self.is_due(tries[i]);
-            if done[i] == Done::Spent && !due {
-                // In its turn it might have stopped earlier.
-                self.courses[tries[i].0].in_order = true;
-                continue;
-            }
             let seen = witness.is_some();
             let invalid = flags.invalid(i).filter(|_| !seen);
             let exhausted = done[i] == Done::Spent && !seen;
@@ -383,7 +377,7 @@ where
             };
             let ended = Ended {
                 spent: rows.spent(i),
-                early: !due,
+                early: !self.is_due(tries[i]),
                 zero: flags.zero[i],
                 invalid,
                 exhausted,
@@ -557,17 +551,10 @@ where
     }
 
     fn finish(self, checkpoint: Option<Checkpoint>) -> Outcomes {
-        let mut rows: Vec<Outcome> = self.courses.into_iter().map(|c| c.outcome).collect();
-        for o in &mut rows {
-            if o.status == RunStatus::Broken {
-                // Proof is proof: what the gradients did on the way no longer matters for this row.
-                let no_matter = proofmark_domain::Observation::ZeroGradient;
-                o.observed.retain(|x| *x != no_matter);
-            }
-        }
         Outcomes {
-            rows,
+            rows: self.courses.into_iter().map(|c| c.outcome).collect(),
             computed: self.oracle.computed(),
+            parts: Vec::new(),
             checkpoint,
         }
     }
@@ -594,6 +581,7 @@ where
                 .collect(),
             active,
             outcomes: self.courses.iter().map(|c| c.outcome.clone()).collect(),
+            parts: Vec::new(),
         };
         // What was found before the stop is proof all the same.
         self.judge()?;

@@ -22,6 +22,7 @@ mod preflight;
 mod request;
 mod rows;
 mod stepper;
+mod suite;
 mod tiles;
 mod whole;
 
@@ -47,3 +48,4 @@ pub use proofmark_stats::random;
 pub use request::Request;
 pub use rows::{RowId, Rows};
 pub use stepper::{Aim, Stepper};
+pub use suite::{Part, run_all};

@@ -1,7 +1,7 @@
 use proofmark_domain::{Observation, QueryCount, RunStatus};
 use serde::{Deserialize, Serialize};
 
-use crate::Checkpoint;
+use crate::{Checkpoint, Job, Part};
 
 /// A re-measured adversarial point.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -43,6 +43,56 @@ pub struct Outcomes {
     /// Sample-forwards that the model computed for them: those in the ledgers of the rows, padding of tiles, and tries that
     /// came to nothing as an earlier one succeeded.
     pub computed: u64,
+    /// What each member came to, if the attack is made of others.
+    pub parts: Vec<Part>,
     /// Where to go on, if the run was stopped.
     pub checkpoint: Option<Checkpoint>,
+}
+
+impl Outcomes {
+    /// Every row of a job stopped, nothing asked.
+    pub fn stopped(job: &Job<'_>) -> Self {
+        let row = |row: &usize| Outcome {
+            row: *row,
+            status: RunStatus::Stopped,
+            point: None,
+            queries: QueryCount::default(),
+            observed: Vec::new(),
+            reached: None,
+        };
+        Self {
+            rows: job.rows.iter().map(row).collect(),
+            ..Self::default()
+        }
+    }
+
+    /// What a minimum-norm attack found, held against another budget than its own: `job` has the same rows and a budget
+    /// that is a multiple ([`Threat::is_multiple_of`](proofmark_threat::Threat::is_multiple_of)). The points were measured
+    /// when they were found; only how large they are in that budget is new, so nothing is asked of the model.
+    #[must_use]
+    pub fn within(&self, job: &Job<'_>) -> Self {
+        let rows = self.rows.iter().map(|o| {
+            let mut outcome = Outcome {
+                queries: QueryCount::default(),
+                ..o.clone()
+            };
+            if outcome.status == RunStatus::Broken {
+                outcome.status = RunStatus::Robust;
+            }
+            let modalities = &job.samples.modalities;
+            let x0 = job.samples.sample(o.row);
+            outcome.point = outcome.point.and_then(|point| {
+                let gauge = job.threat.gauge(modalities, o.row, &point.x, &x0)?;
+                Some(Point { gauge, ..point })
+            });
+            if outcome.point.as_ref().is_some_and(|p| p.gauge <= 1.0) {
+                outcome.status = RunStatus::Broken;
+            }
+            outcome
+        });
+        Self {
+            rows: rows.collect(),
+            ..Self::default()
+        }
+    }
 }

@@ -249,7 +249,7 @@ fn attack(
         n += 1;
         tried += usize::from(!matches!(
             outcome.status,
-            RunStatus::Misclassified | RunStatus::Skipped
+            RunStatus::Misclassified | RunStatus::Skipped | RunStatus::BrokenBefore
         ));
         match outcome.status {
             RunStatus::Robust => correct += usize::from(sample.clean_correct),
@@ -257,7 +257,7 @@ fn attack(
             RunStatus::Invalid | RunStatus::Stopped | RunStatus::Skipped => {
                 invalid += usize::from(sample.clean_correct || sample.clean_pred.is_none());
             }
-            RunStatus::Misclassified => {}
+            RunStatus::Misclassified | RunStatus::BrokenBefore => {}
         }
     }
     let share = Proportion::new(correct, invalid, n);
@@ -279,6 +279,7 @@ fn attack(
         forward: queries.forward,
         backward: queries.backward,
         cost: run.cost,
+        failed: run.failed,
         trust,
     }
 }

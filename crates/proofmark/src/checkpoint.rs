@@ -48,6 +48,8 @@ struct CleanSample {
 pub(crate) struct Finished {
     /// What each cost, in the order of the plan.
     pub(crate) costs: Vec<Cost>,
+    /// Why each failed, if it did.
+    pub(crate) failed: Vec<Option<String>>,
     /// Per sample what each run came to, as JSON: it leaves out empty fields, which postcard cannot.
     outcomes: String,
     /// Per sample the adversarial of the smallest budget so far, and that budget.
@@ -57,11 +59,13 @@ pub(crate) struct Finished {
 impl Finished {
     pub(crate) fn new(
         costs: Vec<Cost>,
+        failed: Vec<Option<String>>,
         outcomes: &[&[RunOutcome]],
         best: Vec<Option<(f64, Point)>>,
     ) -> Self {
         Self {
             costs,
+            failed,
             outcomes: json!(outcomes).to_string(),
             best,
         }

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use proofmark_data::Dataset;
-use proofmark_domain::{Cost, Role, RunMeta, RunOutcome, RunStatus, SampleRecord, ThreatRecord};
-use proofmark_engine::{Attack, Clean, Needs, Outcome, Point, Samples};
+use proofmark_domain::{
+    Cost, Observation, Role, RunMeta, RunOutcome, RunStatus, SampleRecord, ThreatRecord,
+};
+use proofmark_engine::{Aim, Attack, Clean, Needs, Outcome, Outcomes, Point, Samples};
 use proofmark_gate::{ReportHead, summarise};
 use proofmark_threat::Threat;
 use serde_json::{Value, json};
@@ -12,11 +14,36 @@ use serde_json::{Value, json};
 use crate::checkpoint::Finished;
 use crate::{Measurement, RunCheckpoint, RunError};
 
+/// Where the outcomes of a run come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// From asking the model.
+    Model,
+    /// From the nearest points that the run before it found, at another budget.
+    Nearest,
+    /// From the suite before it: its member at this place.
+    Member(usize),
+}
+
+/// What a member of a suite came to.
+pub(crate) fn part(suite: &Outcomes, i: usize) -> (Outcomes, Option<String>) {
+    suite.parts.get(i).map_or_else(Default::default, |part| {
+        let outcomes = Outcomes {
+            rows: part.rows.clone(),
+            computed: part.computed,
+            ..Outcomes::default()
+        };
+        (outcomes, part.failed.clone())
+    })
+}
+
 /// One attack at one budget.
 pub(crate) struct Run<'a> {
     pub(crate) key: String,
     pub(crate) attack: &'a dyn Attack,
     pub(crate) role: Role,
+    /// Where its outcomes come from.
+    pub(crate) source: Source,
     pub(crate) threat: Threat,
     gradient: bool,
     record: ThreatRecord,
@@ -39,6 +66,7 @@ impl<'a> Run<'a> {
         Self {
             key: format!("{}@{at}", meta.id),
             attack,
+            source: Source::Model,
             role,
             gradient: meta.needs == Needs::Gradients,
             threat: threat.clone(),
@@ -46,9 +74,37 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// The `i`th attack of this one, which is a suite.
+    pub(crate) fn member(&self, i: usize, attack: &'a dyn Attack) -> Self {
+        let member = Self::new(
+            attack,
+            attack.meta().role,
+            &self.threat,
+            self.record.clone(),
+        );
+        Self {
+            key: format!("{}/{}", self.attack.meta().id, member.key),
+            source: Source::Member(i),
+            ..member
+        }
+    }
+
+    /// Whether other runs take their outcomes from this one.
+    pub(crate) fn is_followed(&self) -> bool {
+        self.attack.aim() == Aim::Minimise || !self.attack.members().is_empty()
+    }
+
+    /// The same run, where an earlier one of its attack found the nearest points.
+    pub(crate) fn follows(self) -> Self {
+        Self {
+            source: Source::Nearest,
+            ..self
+        }
+    }
+
     /// What decides its results, for the plan: everything a report says of it but its figures.
     pub(crate) fn resolved(&self) -> Value {
-        let mut resolved = json!(self.meta(Cost::default()));
+        let mut resolved = json!(self.meta(Cost::default(), None));
         if let Value::Object(fields) = &mut resolved {
             fields.remove("seconds");
             fields.remove("computed");
@@ -56,7 +112,7 @@ impl<'a> Run<'a> {
         resolved
     }
 
-    fn meta(&self, cost: Cost) -> RunMeta {
+    fn meta(&self, cost: Cost, failed: Option<String>) -> RunMeta {
         RunMeta {
             key: self.key.clone(),
             id: self.attack.meta().id.to_owned(),
@@ -67,6 +123,7 @@ impl<'a> Run<'a> {
             parameters: self.attack.parameters(),
             step_size: self.attack.step_sizes(&self.record),
             cost,
+            failed,
         }
     }
 }
@@ -153,8 +210,10 @@ impl Record {
         for (sample, outcomes) in self.samples.iter_mut().zip(outcomes) {
             sample.runs = outcomes;
         }
-        let metas = runs.iter().zip(&finished.costs);
-        self.metas = metas.map(|(run, cost)| run.meta(*cost)).collect();
+        let metas = runs.iter().zip(finished.costs.iter().zip(&finished.failed));
+        self.metas = metas
+            .map(|(run, (cost, failed))| run.meta(*cost, failed.clone()))
+            .collect();
         self.best.clone_from(&finished.best);
         Ok(n)
     }
@@ -163,11 +222,18 @@ impl Record {
     pub(crate) fn finished(&self) -> Finished {
         let outcomes: Vec<&[RunOutcome]> = self.samples.iter().map(|s| &s.runs[..]).collect();
         let costs = self.metas.iter().map(|m| m.cost).collect();
-        Finished::new(costs, &outcomes, self.best.clone())
+        let failed = self.metas.iter().map(|m| m.failed.clone()).collect();
+        Finished::new(costs, failed, &outcomes, self.best.clone())
     }
 
     /// Adds what a run found.
-    pub(crate) fn add(&mut self, run: &Run<'_>, outcomes: Vec<Outcome>, cost: Cost) {
+    pub(crate) fn add(
+        &mut self,
+        run: &Run<'_>,
+        outcomes: Vec<Outcome>,
+        cost: Cost,
+        failed: Option<String>,
+    ) {
         let mut by_row: BTreeMap<usize, Outcome> =
             outcomes.into_iter().map(|o| (o.row, o)).collect();
         for row in 0..self.samples.len() {
@@ -178,7 +244,7 @@ impl Record {
             let sample = &mut self.samples[row];
             sample.runs.push(run_outcome(run, outcome.as_ref(), sample));
         }
-        self.metas.push(run.meta(cost));
+        self.metas.push(run.meta(cost, failed));
     }
 
     fn note(&mut self, run: &Run<'_>, row: usize, outcome: &Outcome) {
@@ -230,6 +296,10 @@ fn run_outcome(run: &Run<'_>, outcome: Option<&Outcome>, sample: &SampleRecord) 
         distance: point.map(|p| p.distance),
         forward: outcome.map_or(0, |o| o.queries.forward),
         backward: outcome.map_or(0, |o| o.queries.backward),
-        observed: outcome.map_or_else(Vec::new, |o| o.observed.clone()),
+        // Proof is proof: what the gradients did on the way does not matter where it was found.
+        observed: outcome.map_or_else(Vec::new, |o| {
+            let counts = |what: &Observation| point.is_none() || *what != Observation::ZeroGradient;
+            o.observed.iter().copied().filter(counts).collect()
+        }),
     }
 }

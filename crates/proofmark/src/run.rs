@@ -1,18 +1,21 @@
 //! One run: a model, a data set, attacks and budgets in; a report out.
 
+use std::collections::BTreeSet;
+
 use proofmark_data::Dataset;
 use proofmark_domain::{
     Cost, DataFacts, Epsilon, ModelFacts, Needs, Norm, Reading, Report, Role, RunStatus,
     SampleRecord, Seed, Shard, ThreatRecord, ToolFacts,
 };
 use proofmark_engine::{
-    Access, Attack, Clean, Goal, Job, Judge, Observer, Outcomes, Rule, Samples, preflight,
+    Access, Aim, Attack, Clean, EngineError, Goal, Job, Judge, Observer, Outcomes, Rule, Samples,
+    preflight,
 };
 use proofmark_gate::{ReportHead, ResolvedPlan, difference};
 use proofmark_threat::Threat;
 use serde_json::{Map, Value, json};
 
-use crate::record::{self, Record, Run};
+use crate::record::{self, Record, Run, Source};
 use crate::{
     RunCheckpoint, RunError, Target, ThreatPlan, checkpoint, device, numbers, reading, samples,
     scale, trust,
@@ -223,6 +226,8 @@ impl<'a> RunPlan<'a> {
             None => 0,
         };
         let mut stopped = None;
+        // What the last run that asked the model came to.
+        let mut last = Outcomes::default();
         for run in &runs[done..] {
             let started = (self.clock)();
             let (rows, goal) = target(run);
@@ -231,10 +236,16 @@ impl<'a> RunPlan<'a> {
             // Only the first run that is left was at work.
             let earlier = resume.take();
             job.resume = earlier.and_then(|c| c.at.as_ref());
-            let outcomes = if rows.is_empty() {
-                Outcomes::default()
-            } else {
-                run.attack.run(self.model, &job)?
+            let (outcomes, failed) = match run.source {
+                Source::Model => {
+                    let (outcomes, failed) = self.attacked(run.attack, &job)?;
+                    if run.is_followed() {
+                        last.clone_from(&outcomes);
+                    }
+                    (outcomes, failed)
+                }
+                Source::Nearest => (last.within(&job), None),
+                Source::Member(i) => record::part(&last, i),
             };
             let mut cost = Cost {
                 computed: outcomes.computed,
@@ -244,14 +255,16 @@ impl<'a> RunPlan<'a> {
                 cost += earlier.at_cost;
             }
             let (outcomes, at) = (outcomes.rows, outcomes.checkpoint);
-            let ended = checkpoint::ended(&outcomes, at.as_ref(), (self.stop)());
+            // What follows from another run ended with it.
+            let ended = run.source != Source::Model
+                || checkpoint::ended(&outcomes, at.as_ref(), (self.stop)());
             if prepared && stopped.is_none() && !ended {
                 let at = (at, cost);
                 let kept = record.finished();
                 let kept = RunCheckpoint::new(self, &clean, reading.clone(), kept, at)?;
                 stopped = Some(kept);
             }
-            record.add(run, outcomes, cost);
+            record.add(run, outcomes, cost, failed);
         }
         let resolved = self.resolved()?;
         let seconds = self.resume.map_or(0.0, |c| c.seconds) + (self.clock)() - began;
@@ -262,6 +275,23 @@ impl<'a> RunPlan<'a> {
         let rounded = numbers::stated(signature, &threats);
         head.model.stated.extend(rounded);
         Ok(record.finish(head, stopped))
+    }
+
+    /// Runs an attack. One that fails half-way (a model that breaks down, a device that is lost) loses nothing of the others:
+    /// its samples are stopped, and the report says why.
+    fn attacked(
+        &self,
+        attack: &dyn Attack,
+        job: &Job<'_>,
+    ) -> Result<(Outcomes, Option<String>), RunError> {
+        if job.rows.is_empty() {
+            return Ok((Outcomes::default(), None));
+        }
+        match attack.run(self.model, job) {
+            Ok(outcomes) => Ok((outcomes, None)),
+            Err(e @ EngineError::Model(_)) => Ok((Outcomes::stopped(job), Some(e.to_string()))),
+            Err(e) => Err(e.into()),
+        }
     }
 
     /// Refuses a plan that lacks something, before the model is asked anything: labels, budgets that change something, a
@@ -367,10 +397,29 @@ impl<'a> RunPlan<'a> {
         extra: &'b [trust::TrustRun],
     ) -> Vec<Run<'b>> {
         let mut runs = Vec::new();
-        for (threat, whole) in threats.iter().zip(whole) {
-            for attack in self.attacks {
-                let role = attack.meta().role;
-                runs.push(Run::new(attack.as_ref(), role, threat, whole.clone()));
+        let mut done = BTreeSet::new();
+        for t in 0..threats.len() {
+            for (a, attack) in self.attacks.iter().enumerate() {
+                if !done.insert((t, a)) {
+                    continue;
+                }
+                let attack = attack.as_ref();
+                let run =
+                    |t: usize| Run::new(attack, attack.meta().role, &threats[t], whole[t].clone());
+                let own = run(t);
+                let members = attack.members().iter().enumerate();
+                let members: Vec<Run<'_>> =
+                    members.map(|(i, m)| own.member(i, m.as_ref())).collect();
+                runs.push(own);
+                runs.extend(members);
+                // The nearest point of each sample fills the curve of all budgets that are multiples of one.
+                if attack.aim() == Aim::Minimise {
+                    for other in t + 1..threats.len() {
+                        if threats[other].is_multiple_of(&threats[t]) && done.insert((other, a)) {
+                            runs.push(run(other).follows());
+                        }
+                    }
+                }
             }
         }
         runs.extend(

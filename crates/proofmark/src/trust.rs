@@ -2,7 +2,7 @@
 
 use proofmark_data::Dataset;
 use proofmark_domain::{Role, ThreatRecord};
-use proofmark_engine::{Attack, Needs};
+use proofmark_engine::{Aim, Attack, Needs};
 use proofmark_model::Signature;
 use proofmark_threat::Threat;
 use serde_json::Value;
@@ -71,25 +71,39 @@ fn strongest(attacks: &[Box<dyn Attack>]) -> Result<Option<Box<dyn Attack>>, Run
             .and_then(Value::as_u64)
             .unwrap_or(1)
     };
-    let Some(best) = attacks
+    let gradient: Vec<&dyn Attack> = attacks
         .iter()
+        .flat_map(|a| match a.members() {
+            [] => std::slice::from_ref(a),
+            members => members,
+        })
         .filter(|a| a.meta().needs == Needs::Gradients)
+        .map(AsRef::as_ref)
+        .collect();
+    if gradient.is_empty() {
+        return Ok(None);
+    }
+    let registered = |a: &&dyn Attack| {
+        proofmark_attacks::ALL
+            .iter()
+            .any(|e| e.meta.id == a.meta().id)
+    };
+    let best = gradient
+        .into_iter()
         // The first of equals, so that the choice does not depend on how ties are broken.
         .rev()
-        .max_by_key(|a| steps(a.as_ref()))
-    else {
-        return Ok(None);
-    };
-    let known = proofmark_attacks::ALL
-        .iter()
-        .any(|e| e.meta.id == best.meta().id);
-    if !known || steps(best.as_ref()) < FEW_STEPS {
+        // A minimum-norm attack looks for the nearest point: there is none to look for without a budget.
+        .filter(|a| a.aim() == Aim::Within)
+        .max_by_key(|a| steps(*a))
+        .filter(registered)
+        .filter(|a| steps(*a) >= FEW_STEPS);
+    let Some(best) = best else {
         let table = format!("steps = {}\nrandom_start = false", 2 * FEW_STEPS);
         let table = table
             .parse()
             .map_err(|e| RunError::Parameter(format!("{e}")))?;
         return Ok(Some(proofmark_attacks::build("pgd", &table)?));
-    }
+    };
     let mut table = toml::Table::new();
     for (name, value) in best.parameters() {
         // Without a limit a random start alone breaks most samples, gradients or not.

@@ -195,6 +195,37 @@ impl Threat {
         self.budgets.iter().find(moves).unwrap_or(&self.budgets[0])
     }
 
+    /// Whether every budget is the same multiple of that of `other`, so that a point nearest in one gauge is nearest in
+    /// the other.
+    pub fn is_multiple_of(&self, other: &Self) -> bool {
+        /// How far two factors may be apart by rounding.
+        const SAME: f64 = 1e-12;
+        let mut factor: Option<f64> = None;
+        let mut agrees = |a: f64, b: f64| {
+            if a == 0.0 || b == 0.0 {
+                return a == b;
+            }
+            let f = *factor.get_or_insert(a / b);
+            (a / b - f).abs() <= SAME * f.abs()
+        };
+        let alike = |a: &Budget, b: &Budget| {
+            a.modality == b.modality && a.norm == b.norm && a.mask == b.mask
+        };
+        self.coupling == other.coupling
+            && self.budgets.len() == other.budgets.len()
+            && self.budgets.iter().zip(&other.budgets).all(|(a, b)| {
+                alike(a, b)
+                    && match (&a.radius, &b.radius) {
+                        (Radius::Uniform(a), Radius::Uniform(b)) => agrees(a.get(), b.get()),
+                        (Radius::PerSample(a), Radius::PerSample(b)) => {
+                            a.len() == b.len()
+                                && a.iter().zip(b.iter()).all(|(a, b)| agrees(*a, *b))
+                        }
+                        _ => false,
+                    }
+            })
+    }
+
     /// The gauge of sample `i` moved from `x0` to `x` (one slice per modality), in `f64`; `None` where a
     /// value is outside its bounds, masked and changed, or not a number. At most 1 means allowed.
     pub fn gauge(

@@ -224,6 +224,10 @@ impl Attack for Fmn {
         written(&self.0)
     }
 
+    fn aim(&self) -> Aim {
+        Aim::Minimise
+    }
+
     fn run(&self, access: Access<'_>, job: &Job<'_>) -> Result<Outcomes, EngineError> {
         self.check(job)?;
         run(access.gradients(META.id)?, self, job)

@@ -38,6 +38,7 @@ fn run(id: &str, eps: f64, role: Role, gradient: bool) -> RunMeta {
             computed: 640,
             seconds: 0.5,
         },
+        failed: None,
     }
 }
 

@@ -11,7 +11,10 @@ pub(crate) fn rule(evidence: &Evidence<'_>) -> Option<TrustFlag> {
         .filter(|&s| {
             let mut took = attacks
                 .iter()
-                .filter(|&&r| evidence.status(s, r) != RunStatus::Skipped)
+                .filter(|&&r| {
+                    let unattacked = [RunStatus::Skipped, RunStatus::BrokenBefore];
+                    !unattacked.contains(&evidence.status(s, r))
+                })
                 .peekable();
             took.peek().is_some()
                 && took.all(|&r| evidence.run_saw(s, r, Observation::ZeroGradient))

@@ -1,0 +1,170 @@
+//! A suite: attacks one after the other.
+//!
+//! # Idea
+//! A sample that one attack breaks need not be attacked by the next: run cheap attacks first, and dear ones on what is
+//! left.
+//!
+//! # Maths
+//! A sample is broken if any member breaks it; the suite's robust accuracy is the share that none does.
+//!
+//! # Reference
+//! Croce and Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free attacks",
+//! ICML 2020, section 5 (`AutoAttack` runs its attacks so).
+//!
+//! # Divergences
+//! Any attacks, in any order. Every member leaves a record of its own (`suite/pgd@linf:0.1`): samples that an earlier one
+//! broke are marked `broken-before` there. A member that fails loses nothing of the others; samples left over are then
+//! stopped, which no policy takes for robust.
+//!
+//! # Cost
+//! Per sample: what its members cost, up to the first that breaks it. A limit of forwards holds for each member.
+//!
+//! # When it fails
+//! Where all its members do. Members that fail for the same reason (all follow gradients, and these are masked) are no
+//! better than one of them.
+//!
+//! # Example
+//! ```
+//! let table = r#"attacks = ["fgsm", { id = "pgd", steps = 40 }]"#.parse().unwrap();
+//! let suite = proofmark_attacks::build("suite", &table).unwrap();
+//! assert_eq!(suite.members().len(), 2);
+//! assert_eq!(suite.members()[1].parameters()["steps"], 40);
+//! ```
+
+use proofmark_domain::{Needs, Norm, Role};
+use proofmark_engine::{
+    Access, Attack, BuildError, EngineError, Entry, Job, Meta, Outcomes, run_all,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::config::{read, require, written};
+
+/// Parameters of a suite.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The attacks in order, each an id or a table of an id and parameters; `["fgsm", "pgd"]`.
+    pub attacks: Vec<Member>,
+}
+
+/// An attack of a suite.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Member {
+    /// As it is by default.
+    Id(String),
+    /// With `id` and parameters.
+    Table(toml::Table),
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            attacks: ["fgsm", "pgd"].map(|id| Member::Id(id.into())).to_vec(),
+        }
+    }
+}
+
+const META: Meta = Meta {
+    id: "suite",
+    version: 1,
+    summary: "attacks one after the other, each on what is left",
+    role: Role::Attack,
+    needs: Needs::Gradients,
+    norms: &Norm::ALL,
+    reference: "Croce and Hein 2020, arXiv:2003.01690, section 5",
+};
+
+/// The same of members that need less.
+const ON_SCORES: Meta = Meta {
+    needs: Needs::Scores,
+    ..META
+};
+const ON_DECISIONS: Meta = Meta {
+    needs: Needs::Decisions,
+    ..META
+};
+
+impl Member {
+    fn build(&self) -> Result<Box<dyn Attack>, BuildError> {
+        let wrong = |problem: String| BuildError {
+            attack: META.id.to_owned(),
+            field: Some("attacks".to_owned()),
+            problem,
+        };
+        let (id, parameters) = match self {
+            Self::Id(id) => (id.clone(), toml::Table::new()),
+            Self::Table(table) => {
+                let mut parameters = table.clone();
+                let Some(toml::Value::String(id)) = parameters.remove("id") else {
+                    return Err(wrong(format!(
+                        "attacks holds {{ {} }} without an id; expected `{{ id = \"pgd\", … }}`",
+                        table.to_string().trim().replace('\n', ", ")
+                    )));
+                };
+                (id, parameters)
+            }
+        };
+        if id == META.id {
+            return Err(wrong("attacks holds a suite; expected attacks".into()));
+        }
+        crate::build(&id, &parameters).map_err(|e| wrong(e.to_string()))
+    }
+}
+
+impl Config {
+    /// The suite of these attacks, or what is wrong with one of them.
+    pub fn build(self) -> Result<Suite, BuildError> {
+        let some = !self.attacks.is_empty();
+        require(some, META.id, "attacks", "[]", "at least one attack")?;
+        let members: Vec<Box<dyn Attack>> = (self.attacks.iter())
+            .map(Member::build)
+            .collect::<Result<_, _>>()?;
+        Ok(Suite {
+            config: self,
+            members,
+        })
+    }
+}
+
+/// A suite with its attacks made.
+#[derive(Debug)]
+pub struct Suite {
+    config: Config,
+    members: Vec<Box<dyn Attack>>,
+}
+
+impl Attack for Suite {
+    fn meta(&self) -> &'static Meta {
+        let needs = self.members.iter().map(|m| m.meta().needs).max();
+        match needs {
+            Some(Needs::Decisions) => &ON_DECISIONS,
+            Some(Needs::Scores) => &ON_SCORES,
+            _ => &META,
+        }
+    }
+
+    fn parameters(&self) -> Map<String, Value> {
+        written(&self.config)
+    }
+
+    fn members(&self) -> &[Box<dyn Attack>] {
+        &self.members
+    }
+
+    fn check(&self, job: &Job<'_>) -> Result<(), EngineError> {
+        self.members.iter().try_for_each(|m| m.check(job))
+    }
+
+    fn run(&self, access: Access<'_>, job: &Job<'_>) -> Result<Outcomes, EngineError> {
+        self.check(job)?;
+        run_all(&self.members, access, job)
+    }
+}
+
+/// Suites in the list of attacks.
+pub const ENTRY: Entry = Entry {
+    meta: &META,
+    build: |table| Ok(Box::new(read::<Config>(META.id, table)?.build()?)),
+};

@@ -1,0 +1,154 @@
+use std::collections::BTreeMap;
+
+use proofmark_domain::RunStatus;
+use proofmark_model::Access;
+use serde::{Deserialize, Serialize};
+
+use crate::{Attack, EngineError, Job, Outcome, Outcomes};
+
+/// What one member of a suite came to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Part {
+    /// One outcome per row of the suite's job. Rows that an earlier member broke were not attacked again:
+    /// [`RunStatus::BrokenBefore`].
+    pub rows: Vec<Outcome>,
+    /// Sample-forwards the model computed for it.
+    pub computed: u64,
+    /// Why it did not come to its end, if it did not: rows it was to attack are stopped.
+    pub failed: Option<String>,
+}
+
+/// Runs attacks one after the other, each on the rows that the ones before it left standing.
+///
+/// A row's queries are those of all members that attacked it, and it is broken if any of them broke it; otherwise it is
+/// robust only if every member came to its end on it. Each member leaves its own record ([`Outcomes::parts`]). One that
+/// fails loses nothing of the others: they run all the same, and the rows left over are stopped. A limit of forwards
+/// ([`Job::forwards`]) is for each member.
+pub fn run_all(
+    members: &[Box<dyn Attack>],
+    access: Access<'_>,
+    job: &Job<'_>,
+) -> Result<Outcomes, EngineError> {
+    let fresh = |status| {
+        move |row: &usize| Outcome {
+            row: *row,
+            status,
+            point: None,
+            queries: Default::default(),
+            observed: Vec::new(),
+            reached: None,
+        }
+    };
+    let mut merged = Outcomes {
+        rows: job.rows.iter().map(fresh(RunStatus::Robust)).collect(),
+        ..Outcomes::default()
+    };
+    let mut earlier = job.resume.map_or(&[][..], |c| &c.parts).iter().cloned();
+    let mut resume = job.resume;
+    for member in members {
+        let part = if let Some(part) = earlier.next() {
+            if !part.rows.iter().map(|o| &o.row).eq(job.rows) {
+                let problem = "the rows of an earlier attack of the suite are others";
+                return Err(EngineError::Checkpoint(problem.into()));
+            }
+            part
+        } else {
+            let left: Vec<usize> = merged
+                .rows
+                .iter()
+                .filter(|o| o.status != RunStatus::Broken)
+                .map(|o| o.row)
+                .collect();
+            let on_left = Job {
+                rows: &left,
+                // Only the first member that is left was at work.
+                resume: resume.take(),
+                ..*job
+            };
+            let (outcomes, failed) = match member.run(access, &on_left) {
+                Ok(outcomes) => (outcomes, None),
+                Err(e @ EngineError::Checkpoint(_)) => return Err(e),
+                Err(e) => {
+                    let rows = left.iter().map(fresh(RunStatus::Stopped)).collect();
+                    let nothing = Outcomes {
+                        rows,
+                        ..Outcomes::default()
+                    };
+                    (nothing, Some(e.to_string()))
+                }
+            };
+            let mut attacked: BTreeMap<usize, Outcome> =
+                outcomes.rows.into_iter().map(|o| (o.row, o)).collect();
+            let before = fresh(RunStatus::BrokenBefore);
+            let rows = job
+                .rows
+                .iter()
+                .map(|row| attacked.remove(row).unwrap_or_else(|| before(row)))
+                .collect();
+            if let Some(mut checkpoint) = outcomes.checkpoint {
+                checkpoint.parts = std::mem::take(&mut merged.parts);
+                merged.parts.clone_from(&checkpoint.parts);
+                merged.checkpoint = Some(checkpoint);
+            }
+            Part {
+                rows,
+                computed: outcomes.computed,
+                failed,
+            }
+        };
+        merged.take(part);
+        if merged.checkpoint.is_some() {
+            break;
+        }
+    }
+    // A suite that was stopped is not done with what it did not break.
+    let untried = members.len() - merged.parts.len();
+    for _ in 0..untried {
+        let rows = job.rows.iter().map(fresh(RunStatus::Stopped));
+        let rows = rows.zip(&merged.rows).map(|(mut o, all)| {
+            if all.status == RunStatus::Broken {
+                o.status = RunStatus::BrokenBefore;
+            }
+            o
+        });
+        let part = Part {
+            rows: rows.collect(),
+            computed: 0,
+            failed: None,
+        };
+        merged.take(part);
+    }
+    Ok(merged)
+}
+
+impl Outcomes {
+    /// Adds what another member came to.
+    fn take(&mut self, part: Part) {
+        for (all, one) in self.rows.iter_mut().zip(&part.rows) {
+            all.queries += one.queries;
+            for what in &one.observed {
+                if let Err(at) = all.observed.binary_search(what) {
+                    all.observed.insert(at, *what);
+                }
+            }
+            all.status = worse(all.status, one.status);
+            let nearer = |p: &crate::Point| all.point.as_ref().is_none_or(|q| p.gauge < q.gauge);
+            if let Some(point) = one.point.clone().filter(nearer) {
+                all.point = Some(point);
+            }
+        }
+        self.computed += part.computed;
+        self.parts.push(part);
+    }
+}
+
+/// What a row is after two members: proof first, then whatever leaves it open.
+fn worse(a: RunStatus, b: RunStatus) -> RunStatus {
+    let rank = |s: RunStatus| match s {
+        RunStatus::Broken => 3,
+        RunStatus::Invalid => 2,
+        RunStatus::Stopped => 1,
+        _ => 0,
+    };
+    if rank(b) > rank(a) { b } else { a }
+}

@@ -20,6 +20,7 @@ pub const ALL: &[Entry] = &[
     gradient::pgd::ENTRY,
     gradient::mi_fgsm::ENTRY,
     gradient::adam_pgd::ENTRY,
+    gradient::apgd_t::ENTRY,
     gradient::fmn::ENTRY,
     suite::ENTRY,
     baseline::uniform_noise::ENTRY,

@@ -400,6 +400,38 @@ fn pgd_finds_what_rounded_scores_hide_from_their_gradients() {
     assert!(found + 1 >= reachable, "{found} of {reachable}");
 }
 
+/// The nearest boundary is that of one of the classes it climbs towards, each in a try of its own.
+#[test]
+fn apgd_t_breaks_every_row_just_above_the_exact_distance_and_none_below() {
+    for norm in [Norm::Linf, Norm::L2] {
+        let case = Case::new(&[40], 10, 60, 5);
+        let table = "steps = 60";
+        let above = case.attack("apgd-t", table, &case.at(norm, 1.02));
+        assert_eq!(broken(&above), 60, "{norm}");
+        let below = case.attack("apgd-t", table, &case.at(norm, 0.99));
+        assert_eq!(broken(&below), 0, "{norm}");
+        for o in &below.rows {
+            // Nine tries: the clean scores, the steps, the judge.
+            assert_eq!(o.queries.forward, 9 * 62);
+        }
+    }
+}
+
+/// With three classes there are two to climb towards, and with a target of the user's own one.
+#[test]
+fn apgd_t_has_as_many_tries_as_there_are_classes_to_reach() {
+    let mut case = Case::new(&[40], 3, 20, 5);
+    let threat = case.at(Norm::Linf, 0.9);
+    let per_try = |o: &Outcomes| o.rows[0].queries.forward / 12;
+    assert_eq!(per_try(&case.attack("apgd-t", "steps = 10", &threat)), 2);
+    let twice = case.attack("apgd-t", "steps = 10\nrestarts = 2", &threat);
+    assert_eq!(per_try(&twice), 4);
+    case.samples.targets = Some(case.samples.labels.iter().map(|l| (l + 1) % 3).collect());
+    let targeted = case.attack("apgd-t", "steps = 10", &threat);
+    // The user's class needs no look at the clean scores.
+    assert_eq!(targeted.rows[0].queries.forward, 11);
+}
+
 #[test]
 fn fmn_stops_within_a_hundredth_of_the_exact_distance() {
     for (seed, classes) in [(1, 2), (2, 3), (3, 10)] {

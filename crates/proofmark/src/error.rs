@@ -25,6 +25,9 @@ pub enum RunError {
     /// The threat model does not fit the model's inputs.
     #[error(transparent)]
     Threat(#[from] ThreatError),
+    /// Attacks failed half-way; what the others found stands.
+    #[error("attacks that did not come to their end: {0}")]
+    Attacks(String),
     /// A checkpoint cannot be read, or is not of this run.
     #[error("checkpoint: {0}")]
     Checkpoint(String),

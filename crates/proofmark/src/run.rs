@@ -123,6 +123,20 @@ pub struct Measurement {
     pub checkpoint: Option<RunCheckpoint>,
 }
 
+impl Measurement {
+    /// Refuses a run whose attacks did not all come to their end. What the others found is in the report all the same.
+    pub fn complete(&self) -> Result<(), RunError> {
+        let failed = self.report.attacks.iter();
+        let failed: Vec<String> = failed
+            .filter_map(|a| Some(format!("`{}`: {}", a.key, a.failed.as_ref()?)))
+            .collect();
+        if failed.is_empty() {
+            return Ok(());
+        }
+        Err(RunError::Attacks(failed.join("; ")))
+    }
+}
+
 impl<'a> RunPlan<'a> {
     /// A plan with the usual settings, nobody watching and no clock.
     pub fn new(

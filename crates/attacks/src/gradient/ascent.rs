@@ -166,7 +166,7 @@ impl Ascent {
 }
 
 /// `ours` where `which` is set, else `others`, row by row.
-fn where_rows(which: &[bool], ours: &Batch, others: &Batch, rows: &Rows) -> Batch {
+pub(super) fn where_rows(which: &[bool], ours: &Batch, others: &Batch, rows: &Rows) -> Batch {
     let mask: Vec<f32> = which.iter().map(|w| f32::from(u8::from(*w))).collect();
     let mask = rows.region().column(&mask).greater_scalar(0.5);
     others.replace_rows(&mask, ours)

@@ -1,6 +1,7 @@
 //! Attacks that follow gradients: recipes over [`Ascent`], and minimum-norm attacks with steps of their own.
 
 pub mod adam_pgd;
+pub mod apgd_t;
 mod ascent;
 pub mod bim;
 pub mod fgsm;
@@ -9,4 +10,5 @@ pub mod mi_fgsm;
 pub mod pgd;
 pub mod r_fgsm;
 
+use ascent::where_rows;
 pub use ascent::{Ascent, Length, Start};

@@ -112,6 +112,8 @@ pub(crate) fn run(args: &Attack, quiet: bool) -> Result<u8, Failure> {
     if !quiet {
         output::tell(&(renderer("table")?.report)(&measured.report, colour()));
     }
+    // What was measured is written; a run that lacks an attack is no measurement that was asked for.
+    measured.complete()?;
     let Some(threshold) = args.fail_under else {
         return Ok(0);
     };

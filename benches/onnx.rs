@@ -15,9 +15,9 @@ use proofmark::BurnModel;
 use proofmark::burn::tensor::{Device, Tensor, activation};
 use proofmark::domain::{Bounds, Kind, Modality};
 use proofmark::models::{GradientModel, Query, ScoreModel};
+use proofmark::onnx::writer::{Attr, OnnxWriter};
 use proofmark::onnx::{OnnxFile, OnnxModel, OnnxOptions};
 use proofmark::threats::{Batch, host};
-use proofmark_testkit::onnx::{Attr, OnnxWriter};
 
 const ROWS: usize = 64;
 const FEATURES: usize = 3 * 32 * 32;

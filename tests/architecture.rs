@@ -184,20 +184,21 @@ fn files(folder: &str) -> Vec<(String, String)> {
 fn every_attack_is_registered_and_has_its_headings() {
     let registry = fs::read_to_string(root().join("crates/attacks/src/lib.rs")).expect("readable");
     let mut registered = 0;
-    for family in ["gradient", "baseline"] {
+    for family in ["", "gradient/", "decision/", "baseline/"] {
+        let path = family.replace('/', "::");
         for (name, text) in files(&format!("crates/attacks/src/{family}")) {
             if !text.contains("pub const ENTRY: Entry") {
                 // Machinery shared by a family, or its mod.rs: no entry, no id.
                 assert!(
                     !text.contains("const META"),
-                    "{family}/{name}.rs describes an attack and has no ENTRY"
+                    "{family}{name}.rs describes an attack and has no ENTRY"
                 );
                 continue;
             }
             registered += 1;
             assert!(
-                registry.contains(&format!("{family}::{name}::ENTRY")),
-                "{family}/{name}.rs is not in ALL"
+                registry.contains(&format!("{path}{name}::ENTRY")),
+                "{family}{name}.rs is not in ALL"
             );
             let headings = [
                 "Idea",
@@ -212,7 +213,7 @@ fn every_attack_is_registered_and_has_its_headings() {
             for heading in headings {
                 let found = text[at..].find(&format!("//! # {heading}\n"));
                 at += found.unwrap_or_else(|| {
-                    panic!("{family}/{name}.rs has no `# {heading}` in its place")
+                    panic!("{family}{name}.rs has no `# {heading}` in its place")
                 });
             }
         }

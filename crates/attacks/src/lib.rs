@@ -1,10 +1,11 @@
 //! Attacks, one file each.
 //!
-//! To add one: write a file in `gradient/` or `baseline/` (or a new family) with the headings of the others,
+//! To add one: write a file in `gradient/`, `decision/` or `baseline/` (or a new family) with the headings of the others,
 //! end it with its `ENTRY`, and list that in [`ALL`]. CONTRIBUTING.md walks through a real one.
 
 pub mod baseline;
 mod config;
+pub mod decision;
 pub mod gradient;
 pub mod loss;
 pub mod suite;
@@ -22,6 +23,7 @@ pub const ALL: &[Entry] = &[
     gradient::adam_pgd::ENTRY,
     gradient::apgd_t::ENTRY,
     gradient::fmn::ENTRY,
+    decision::hopskipjump::ENTRY,
     suite::ENTRY,
     baseline::uniform_noise::ENTRY,
     baseline::gaussian_noise::ENTRY,

@@ -343,8 +343,12 @@ where
         let Lanes { rows, state } = &mut lanes;
         let flags = Flags::read(rows);
         let tries: Vec<Try> = (0..rows.len()).map(|i| self.try_of(rows, i)).collect();
+        let finished = self.stepper.finished(rows, state);
         let done: Vec<Done> = (0..rows.len())
-            .map(|i| self.done(rows, &flags, i))
+            .map(|i| match &finished {
+                Some(finished) if finished[i] => Done::Over,
+                _ => self.done(rows, &flags, i),
+            })
             .collect();
         let leaves: Vec<usize> = (0..rows.len()).filter(|i| done[*i] != Done::No).collect();
         if leaves.is_empty() {

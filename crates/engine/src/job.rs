@@ -56,8 +56,9 @@ impl Samples {
     }
 }
 
-/// Points known before an attack begins, by place in the samples; one vector of values per modality.
-pub type Starts = BTreeMap<usize, Vec<Vec<f32>>>;
+/// Points known before an attack begins, by place in the samples; one vector of values per modality. Samples may share
+/// one.
+pub type Starts = BTreeMap<usize, Arc<[Vec<f32>]>>;
 
 /// One attack run: what to attack, within what, and how the engine goes about it.
 #[derive(Clone, Copy)]

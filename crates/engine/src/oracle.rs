@@ -1,4 +1,4 @@
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Bool, Device, Tensor};
 use proofmark_model::{
     DecisionModel, Gradient, GradientModel, ModelError, Output, Query, ScoreModel, Signature,
     guarded,
@@ -76,6 +76,21 @@ impl<'a, M: DecisionModel + ?Sized> Oracle<'a, M> {
         self.decide(rows, request)
     }
 
+    /// Which points of `request` succeed, by the model's decisions and the run's criterion.
+    pub fn succeeds(
+        &mut self,
+        rows: &mut Rows,
+        request: impl Into<Request>,
+    ) -> Result<Vec<bool>, EngineError> {
+        let request = request.into();
+        let output = self.in_tiles(&request.query, |m, q, _| m.decide(q), cat_outputs)?;
+        self.count(rows, &request.query, 0);
+        let [met, sound] = self.met(rows, &request.query, &output)?;
+        let succeeds = host(&met.clone().float());
+        self.keep(rows, &request, met, sound);
+        Ok(succeeds.into_iter().map(|s| s > 0.5).collect())
+    }
+
     /// Decisions for the judge: neither watched nor counted for a row; each costs [`Oracle::cost`].
     pub(crate) fn remeasure(&mut self, query: &Query) -> Result<Output, EngineError> {
         Ok(self.in_tiles(query, |m, q, _| m.decide(q), cat_outputs)?)
@@ -140,16 +155,42 @@ impl<'a, M: DecisionModel + ?Sized> Oracle<'a, M> {
         if !request.watch {
             return Ok(());
         }
-        let query = &request.query;
-        let identity = query.is_one_per_row(rows.len());
+        let [met, sound] = self.met(rows, &request.query, output)?;
+        self.keep(rows, request, met, sound);
+        Ok(())
+    }
+
+    /// Which points succeed, and which answers decide anything.
+    fn met(
+        &self,
+        rows: &Rows,
+        query: &Query,
+        output: &Output,
+    ) -> Result<[Tensor<1, Bool>; 2], EngineError> {
         // Success is the row's own: what a loss is told to look at does not change it.
-        let focus = if identity {
+        let focus = if query.is_one_per_row(rows.len()) {
             rows.focus()
         } else {
             rows.focus().at(&query.owner)
         };
         let sound = decided(output, self.model.signature().classes);
         let met = self.goal.met(output, &focus)?.bool_and(sound.clone());
+        Ok([met, sound])
+    }
+
+    /// Keeps the best of the points that succeed, marks rows whose answer decides nothing.
+    fn keep(
+        &self,
+        rows: &mut Rows,
+        request: &Request,
+        met: Tensor<1, Bool>,
+        sound: Tensor<1, Bool>,
+    ) {
+        if !request.watch {
+            return;
+        }
+        let query = &request.query;
+        let identity = query.is_one_per_row(rows.len());
         let region = if identity {
             None
         } else {
@@ -168,7 +209,7 @@ impl<'a, M: DecisionModel + ?Sized> Oracle<'a, M> {
                 .bool_and(rows.watch.found.clone().lower_scalar(0.5));
             rows.watch.take(&better, &query.x, gauge);
             rows.watch.invalid = rows.watch.invalid.clone().mask_fill(unsound, 1.0);
-            return Ok(());
+            return;
         }
         // Several points per row: pick each row's best on the host, then take them as one point per row.
         let (ok, gauge_host, sound) = (host(&ok.float()), host(&gauge), host(&sound.float()));
@@ -206,7 +247,6 @@ impl<'a, M: DecisionModel + ?Sized> Oracle<'a, M> {
             .greater_scalar(0.5)
             .bool_and(rows.watch.found.clone().lower_scalar(0.5));
         rows.watch.invalid = rows.watch.invalid.clone().mask_fill(unsound, 1.0);
-        Ok(())
     }
 }
 

@@ -252,7 +252,7 @@ impl Rows {
     }
 
     /// What this try of row `i` has asked so far.
-    pub(crate) fn spent(&self, i: usize) -> QueryCount {
+    pub fn spent(&self, i: usize) -> QueryCount {
         QueryCount {
             forward: self.forward[i],
             backward: self.backward[i],
@@ -291,7 +291,7 @@ impl Rows {
     pub fn starts(&self) -> Vec<Option<&[Vec<f32>]>> {
         let known = |code: &u64| {
             let place = RowId::decode(*code).sample()?;
-            self.starts.as_ref()?.get(&place).map(Vec::as_slice)
+            self.starts.as_ref()?.get(&place).map(AsRef::as_ref)
         };
         self.sample.iter().map(known).collect()
     }

@@ -55,6 +55,12 @@ pub trait Stepper<M: DecisionModel + ?Sized>: Send + Sync + Debug {
         state: &mut Self::State,
     ) -> Result<(), EngineError>;
 
+    /// Which rows have come to their end before [`Stepper::steps`]; none where it does not say.
+    fn finished(&self, rows: &Rows, state: &Self::State) -> Option<Vec<bool>> {
+        let _ = (rows, state);
+        None
+    }
+
     /// The best value each row has reached of what it climbs, `[rows]`, for whoever plans the next run.
     fn reached(&self, state: &Self::State) -> Option<Tensor<1>> {
         let _ = state;

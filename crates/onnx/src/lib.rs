@@ -28,6 +28,7 @@ mod sniff;
 mod tensor;
 mod value;
 mod whole;
+pub mod writer;
 
 pub use array::{Array, Data};
 pub use dtype::DType;

@@ -6,8 +6,8 @@ use proofmark_model::{Features, Query, ScoreModel};
 use proofmark_onnx::proto::{
     AttributeProto, GraphProto, Message as _, ModelProto, NodeProto, ValueInfoProto,
 };
+use proofmark_onnx::writer::{Attr, OnnxWriter};
 use proofmark_onnx::{Array, BatchMode, OnnxFile, OnnxModel, OnnxOptions, Session};
-use proofmark_testkit::onnx::{Attr, OnnxWriter};
 use proofmark_threat::{Batch, host};
 
 const SAMPLES: usize = 5;

@@ -3,8 +3,8 @@
 use burn::tensor::{Device, Tensor};
 use proofmark_domain::{Bounds, Kind, Modality, OutputKind};
 use proofmark_model::{DecisionModel, GradientModel, Query, ScoreModel};
+use proofmark_onnx::writer::{Attr, OnnxWriter};
 use proofmark_onnx::{Array, OnnxFile, OnnxModel, OnnxOptions, Session};
-use proofmark_testkit::onnx::{Attr, OnnxWriter};
 use proofmark_threat::{Batch, host};
 
 const FEATURES: usize = 4;

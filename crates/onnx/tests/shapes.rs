@@ -3,8 +3,8 @@
 use burn::tensor::Device;
 use proofmark_domain::{Bounds, Kind, Modality};
 use proofmark_model::{DecisionModel, Query, ScoreModel};
+use proofmark_onnx::writer::{Attr, FLOAT, OnnxWriter};
 use proofmark_onnx::{Array, Layout, OnnxFile, OnnxModel, OnnxOptions, Session};
-use proofmark_testkit::onnx::{Attr, FLOAT, OnnxWriter};
 use proofmark_threat::{Batch, host};
 
 fn numbers(n: usize, salt: f64) -> Vec<f32> {

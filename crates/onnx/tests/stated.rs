@@ -3,8 +3,8 @@
 use burn::tensor::Device;
 use proofmark_domain::{Bounds, Kind, Modality, TrustCode};
 use proofmark_model::DecisionModel;
+use proofmark_onnx::writer::{Attr, OnnxWriter};
 use proofmark_onnx::{OnnxFile, OnnxModel, OnnxOptions};
-use proofmark_testkit::onnx::{Attr, OnnxWriter};
 
 /// Two scores of two numbers, with `op` on the way.
 fn stated(op: &str, attributes: &[(&str, Attr)], back: bool) -> Vec<TrustCode> {

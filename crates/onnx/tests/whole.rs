@@ -3,8 +3,8 @@
 use burn::tensor::Device;
 use proofmark_domain::{Bounds, Kind, Modality};
 use proofmark_model::{DecisionModel, GradientModel, Numbers, Query, ScoreModel};
+use proofmark_onnx::writer::{Attr, FLOAT, INT64, OnnxWriter};
 use proofmark_onnx::{OnnxFile, OnnxModel, OnnxOptions};
-use proofmark_testkit::onnx::{Attr, FLOAT, INT64, OnnxWriter};
 use proofmark_threat::{Batch, host};
 
 const UINT8: i32 = 2;

@@ -1,6 +1,7 @@
 //! One run: a model, a data set, attacks and budgets in; a report out.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use proofmark_data::Dataset;
 use proofmark_domain::{
@@ -9,7 +10,7 @@ use proofmark_domain::{
 };
 use proofmark_engine::{
     Access, Aim, Attack, Clean, EngineError, Goal, Job, Judge, Observer, Outcomes, Rule, Samples,
-    preflight,
+    Starts, preflight,
 };
 use proofmark_gate::{ReportHead, ResolvedPlan, difference};
 use proofmark_threat::Threat;
@@ -233,6 +234,7 @@ impl<'a> RunPlan<'a> {
             run.attack
                 .check(&self.job(&samples, rows, &run.threat, tile, &goal))?;
         }
+        let starts = self.starts(&data, targets.as_deref())?;
         let mut record = Record::new(&data, &samples, &clean, targets.as_deref());
         let mut resume = self.resume;
         let done = match resume {
@@ -250,6 +252,7 @@ impl<'a> RunPlan<'a> {
             // Only the first run that is left was at work.
             let earlier = resume.take();
             job.resume = earlier.and_then(|c| c.at.as_ref());
+            job.starts = starts.as_ref().filter(|_| run.role != Role::Probe);
             let (outcomes, failed) = match run.source {
                 Source::Model => {
                     let (outcomes, failed) = self.attacked(run.attack, &job)?;
@@ -601,6 +604,61 @@ impl<'a> RunPlan<'a> {
             targets[c.row] = target.of(samples.labels[c.row], classes, c.scores.as_deref());
         }
         Ok(Some(targets))
+    }
+
+    /// For attacks that begin at a point that succeeds: per sample one of another class, or of its target. They are taken
+    /// from the samples of all shards, the first of each class in the seeded order, so that no shard has its own.
+    fn starts(
+        &self,
+        data: &Dataset,
+        targets: Option<&[Option<usize>]>,
+    ) -> Result<Option<Arc<Starts>>, RunError> {
+        let begins_at_one =
+            |a: &dyn Attack| a.meta().needs == Needs::Decisions && a.aim() == Aim::Minimise;
+        let wanted = (self.attacks.iter()).any(|a| {
+            begins_at_one(a.as_ref()) || a.members().iter().any(|m| begins_at_one(m.as_ref()))
+        });
+        // The model's own predictions of other shards are not known.
+        let Some(labels) = self
+            .data
+            .labels
+            .as_ref()
+            .filter(|_| wanted && self.labels == Labels::Given)
+        else {
+            return Ok(None);
+        };
+        let mut first: BTreeMap<usize, usize> = BTreeMap::new();
+        for (place, label) in labels.iter().enumerate() {
+            let of_class = first.entry(*label).or_insert(place);
+            if self.data.rank[place] < self.data.rank[*of_class] {
+                *of_class = place;
+            }
+        }
+        let places: Vec<usize> = first.values().copied().collect();
+        let points = samples::samples(&self.data.select(&places), self.model.signature())?;
+        let point = |i: usize| -> Arc<[Vec<f32>]> {
+            points.sample(i).into_iter().map(<[f32]>::to_vec).collect()
+        };
+        let points: BTreeMap<usize, Arc<[Vec<f32>]>> = first
+            .keys()
+            .enumerate()
+            .map(|(i, class)| (*class, point(i)))
+            .collect();
+        let other = |own: usize| {
+            let others = first.iter().filter(|(class, _)| **class != own);
+            others
+                .min_by_key(|(_, place)| self.data.rank[**place])
+                .map(|(class, _)| *class)
+        };
+        let own = data.labels.as_deref().unwrap_or_default();
+        let start = |row: usize| {
+            let class = match targets {
+                Some(targets) => targets[row]?,
+                None => other(own[row])?,
+            };
+            Some((row, points.get(&class)?.clone()))
+        };
+        Ok(Some(Arc::new((0..own.len()).filter_map(start).collect())))
     }
 
     fn head(

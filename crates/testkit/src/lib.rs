@@ -5,14 +5,14 @@
 //!   below it none.
 //! * [`masked`]: deliberately broken wrappers (gradient killers, quantisers, softmax outputs…) that a trustworthy
 //!   evaluation must see through.
-//! * [`onnx`]: small ONNX files, written from Rust.
+//! * [`trigger`]: trigger inversion, rows of classes on the engine's shapes.
 //! * [`shared()`]: real models and data, where they are.
 
 pub mod linear;
 mod linear_distance;
 pub mod masked;
-pub mod onnx;
 mod shared;
+pub mod trigger;
 
 pub use linear_distance::{JointCoupling, JointPart, joint_distance, linear_distance, linear_gain};
 pub use shared::shared;

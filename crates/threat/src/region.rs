@@ -334,11 +334,30 @@ impl Region {
         keys: &[StreamKey],
         noise: impl Fn(&mut Draw<'_>, &mut Stream) + Sync,
     ) -> Batch {
+        self.perturbed(keys, None, noise)
+    }
+
+    /// The same, projected on the bounds alone, whatever the budget.
+    pub fn perturb_in_box(
+        &self,
+        keys: &[StreamKey],
+        noise: impl Fn(&mut Draw<'_>, &mut Stream) + Sync,
+    ) -> Batch {
+        let anywhere = self.column(&vec![f32::MAX; self.rows()]);
+        self.perturbed(keys, Some(&anywhere), noise)
+    }
+
+    fn perturbed(
+        &self,
+        keys: &[StreamKey],
+        radius: Option<&Tensor<1>>,
+        noise: impl Fn(&mut Draw<'_>, &mut Stream) + Sync,
+    ) -> Batch {
         let blocks = self.visited(
             &self.x0(),
             |_| true,
             None,
-            None,
+            radius,
             |r, parts| {
                 let mut stream = Stream::new(&keys[r]);
                 for p in &mut *parts {

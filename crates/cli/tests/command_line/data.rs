@@ -6,7 +6,7 @@ use flate2::write::ZlibEncoder;
 use flate2::{Compression, Crc};
 use proofmark::data::ndarray::{Array1, Array2, ArrayD};
 use proofmark::data::npz::{AnyArray, write};
-use proofmark_testkit::onnx::{FLOAT, OnnxWriter};
+use proofmark::onnx::writer::{FLOAT, OnnxWriter};
 use serde_json::Value;
 
 use crate::harness::{Folder, Ran, run};

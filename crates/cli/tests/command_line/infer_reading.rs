@@ -2,7 +2,7 @@
 
 use proofmark::data::ndarray::{ArrayD, IxDyn};
 use proofmark::data::npz::{AnyArray, NpzArray, write};
-use proofmark_testkit::onnx::{Attr, FLOAT, INT64, OnnxWriter};
+use proofmark::onnx::writer::{Attr, FLOAT, INT64, OnnxWriter};
 
 use crate::harness::{Folder, Ran, run};
 

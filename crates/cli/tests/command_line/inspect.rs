@@ -1,6 +1,6 @@
 //! What an ONNX file holds, and what it allows.
 
-use proofmark_testkit::onnx::{Attr, FLOAT, INT64, OnnxWriter};
+use proofmark::onnx::writer::{Attr, FLOAT, INT64, OnnxWriter};
 use serde_json::{Value, json};
 
 use crate::harness::{Folder, run};

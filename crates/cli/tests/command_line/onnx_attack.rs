@@ -1,6 +1,6 @@
 //! `attack` on ONNX files: what is measured, and what is refused before anything is.
 
-use proofmark_testkit::onnx::{Attr, FLOAT, OnnxWriter};
+use proofmark::onnx::writer::{Attr, FLOAT, OnnxWriter};
 
 use crate::harness::{Folder, Ran, run};
 

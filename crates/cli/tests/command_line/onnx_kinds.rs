@@ -3,7 +3,7 @@
 
 use proofmark::data::ndarray::{Array1, ArrayD, IxDyn};
 use proofmark::data::npz::{self, NpzArray};
-use proofmark_testkit::onnx::{Attr, FLOAT, INT64, OnnxWriter};
+use proofmark::onnx::writer::{Attr, FLOAT, INT64, OnnxWriter};
 
 use crate::harness::{Folder, Ran, run};
 

@@ -6,7 +6,7 @@ use proofmark::data::ndarray::{ArrayD, Axis};
 use proofmark::data::npz::{self, AnyArray, NpzArray};
 use proofmark::data::{Options, open};
 use proofmark::domain::{Norm, Report};
-use proofmark_testkit::onnx::{Attr, FLOAT, OnnxWriter};
+use proofmark::onnx::writer::{Attr, FLOAT, OnnxWriter};
 use serde_json::{Value, json};
 
 use crate::harness::{Folder, attack, command, run};

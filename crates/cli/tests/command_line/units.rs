@@ -3,7 +3,7 @@
 use proofmark::data::ndarray::{ArrayD, Axis};
 use proofmark::data::npz::{self, NpzArray};
 use proofmark::data::{Options, open};
-use proofmark_testkit::onnx::{Attr, FLOAT, OnnxWriter};
+use proofmark::onnx::writer::{Attr, FLOAT, OnnxWriter};
 use serde_json::Value;
 
 use crate::harness::{Folder, Ran, root, run};

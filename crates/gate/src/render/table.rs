@@ -151,7 +151,7 @@ fn report(report: &Report, colour: bool) -> String {
     ]);
     for a in &report.attacks {
         rows.push(vec![
-            format!("{}{}", plain(&a.id), role(a)),
+            format!("{}{}", plain(name(a)), role(a)),
             format!("{} {}", a.threat.norm, plain(&a.threat.text)),
             percent(a.robust_accuracy),
             interval(a.ci95),
@@ -230,6 +230,12 @@ fn percent(share: f64) -> String {
 
 fn success(rate: Option<f64>) -> String {
     rate.map_or_else(|| "-".to_owned(), percent)
+}
+
+/// The attack's id; of a member of a suite, with the suite before it.
+fn name(attack: &AttackSummary) -> &str {
+    let member = attack.key.split_once('@').map(|(name, _)| name);
+    member.filter(|n| n.contains('/')).unwrap_or(&attack.id)
 }
 
 const fn role(attack: &AttackSummary) -> &'static str {

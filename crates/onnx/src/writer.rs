@@ -1,7 +1,7 @@
 //! Small ONNX files, written from Rust.
 //!
 //! ```
-//! use proofmark_testkit::onnx::{Attr, OnnxWriter};
+//! use proofmark_onnx::writer::{Attr, OnnxWriter};
 //! let bytes = OnnxWriter::new(17)
 //!     .input("x", &[1, 4])
 //!     .constant("w", &[4, 2], &[1.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 1.0])
@@ -12,7 +12,7 @@
 //! assert!(!bytes.is_empty());
 //! ```
 
-use proofmark_onnx::proto::{
+use crate::proto::{
     AttributeProto, DimensionProto, GraphProto, Message as _, ModelProto, NodeProto,
     OperatorSetIdProto, TensorProto, TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto,
 };

@@ -1,0 +1,3 @@
+//! Attacks that see decisions only.
+
+pub mod hopskipjump;

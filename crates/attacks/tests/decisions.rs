@@ -1,0 +1,227 @@
+//! Attacks that see decisions only, on linear models whose exact distances are known.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use burn::tensor::Device;
+use proofmark_domain::{Coupling, Epsilon, Norm, RunStatus};
+use proofmark_engine::{Access, Goal, Job, Outcomes, Samples, Silent, Starts};
+use proofmark_model::BurnModel;
+use proofmark_testkit::linear::Linear;
+use proofmark_threat::{Budget, Radius, Threat};
+
+struct Case {
+    linear: Linear,
+    model: BurnModel,
+    samples: Samples,
+    rows: Vec<usize>,
+}
+
+impl Case {
+    fn new(features: usize, classes: usize, n: usize) -> Self {
+        let linear = Linear::new(&[features], classes, 5);
+        let (values, labels) = linear.samples(n, 5);
+        Self {
+            model: linear.model(&Device::flex()).unwrap(),
+            samples: Samples {
+                modalities: linear.modalities.clone().into(),
+                values,
+                labels,
+                targets: None,
+                keys: (0..n as u64).collect(),
+            },
+            linear,
+            rows: (0..n).collect(),
+        }
+    }
+
+    fn run<'a>(
+        &'a self,
+        table: &str,
+        threat: &'a Threat,
+        change: impl FnOnce(&mut Job<'a>),
+    ) -> Outcomes {
+        let attack = proofmark_attacks::build("hopskipjump", &table.parse().unwrap()).unwrap();
+        let mut job = Job::new(&self.samples, &self.rows, threat, &Silent);
+        change(&mut job);
+        attack.run(Access::Decisions(&self.model), &job).unwrap()
+    }
+
+    fn threat(&self, norm: Norm, eps: f64) -> Threat {
+        Threat::uniform(&self.linear.modalities, norm, &Epsilon::new(eps).unwrap())
+    }
+
+    /// Distance found over exact distance, sorted; rows without a point are left out.
+    fn ratios(&self, norm: Norm, outcomes: &Outcomes) -> Vec<f64> {
+        let ratio = |o: &proofmark_engine::Outcome| {
+            let point = o.point.as_ref()?;
+            let (row, label) = (self.samples.sample(o.row)[0], self.samples.labels[o.row]);
+            Some(point.distance / self.linear.distance(norm, row, label)?.0)
+        };
+        let mut all: Vec<f64> = outcomes.rows.iter().filter_map(ratio).collect();
+        all.sort_by(f64::total_cmp);
+        all
+    }
+}
+
+#[test]
+fn hopskipjump_comes_near_the_exact_distance() {
+    // Of two classes there is one boundary; of four, walks end at the nearest part of one that they come to.
+    for (norm, eps, classes, median, worst) in [
+        (Norm::L2, 0.5, 2, 1.02, 1.05),
+        (Norm::Linf, 0.1, 2, 1.02, 1.05),
+        (Norm::L2, 0.5, 4, 1.02, 2.0),
+        (Norm::Linf, 0.1, 4, 1.05, 2.0),
+    ] {
+        let case = Case::new(24, classes, 20);
+        let threat = case.threat(norm, eps);
+        let outcomes = case.run("queries = 5000", &threat, |_| {});
+        let ratios = case.ratios(norm, &outcomes);
+        assert_eq!(
+            ratios.len(),
+            20,
+            "{norm}: a start is found for every sample"
+        );
+        assert!(
+            ratios[0] >= 0.999,
+            "{norm}: nothing is nearer: {}",
+            ratios[0]
+        );
+        let found = (ratios[10], ratios[19]);
+        assert!(
+            found.0 <= median && found.1 <= worst,
+            "{norm} {classes}: {found:?}"
+        );
+        for o in &outcomes.rows {
+            assert!(o.queries.forward <= 5001 && o.queries.backward == 0);
+            let gauge = o.point.as_ref().unwrap().gauge;
+            let expected = if gauge <= 1.0 {
+                RunStatus::Broken
+            } else {
+                RunStatus::Robust
+            };
+            assert_eq!(o.status, expected);
+        }
+    }
+}
+
+/// The unit of the data and the size of the budget change nothing but the unit of the answer.
+#[test]
+fn more_queries_come_nearer_and_the_budget_is_only_a_unit() {
+    let case = Case::new(24, 4, 12);
+    let median = |table: &str, eps: f64| {
+        let threat = case.threat(Norm::L2, eps);
+        let ratios = case.ratios(Norm::L2, &case.run(table, &threat, |_| {}));
+        ratios[ratios.len() / 2]
+    };
+    let (few, many) = (median("queries = 300", 0.5), median("queries = 4000", 0.5));
+    assert!(many < few, "{few} {many}");
+    let far = median("queries = 4000", 50.0);
+    assert!((far - many).abs() < 0.03, "{many} {far}");
+}
+
+#[test]
+fn a_limit_of_queries_holds_to_the_query() {
+    let case = Case::new(24, 4, 12);
+    let threat = case.threat(Norm::L2, 0.5);
+    for queries in [1, 7, 9, 100, 333] {
+        let outcomes = case.run(&format!("queries = {queries}"), &threat, |_| {});
+        for o in &outcomes.rows {
+            // And the judge, if there is anything to judge.
+            let judged = u64::from(o.point.is_some());
+            assert_eq!(o.queries.forward, queries + judged, "{queries}");
+        }
+    }
+    // The run's own limit is passed by one part at most.
+    let limited = case.run("", &threat, |job| job.forwards = Some(500));
+    for o in &limited.rows {
+        assert!(
+            (500..=500 + 65).contains(&o.queries.forward),
+            "{}",
+            o.queries.forward
+        );
+        assert!(o.point.is_some());
+    }
+}
+
+#[test]
+fn batches_and_threads_change_nothing() {
+    let case = Case::new(24, 4, 12);
+    let threat = case.threat(Norm::Linf, 0.05);
+    let bits = |o: &Outcomes| -> Vec<_> {
+        let row = |o: &proofmark_engine::Outcome| {
+            let point = o.point.as_ref().map(|p| (p.x.clone(), p.gauge.to_bits()));
+            (o.status, o.queries, point)
+        };
+        o.rows.iter().map(row).collect()
+    };
+    let whole = bits(&case.run("queries = 600", &threat, |_| {}));
+    for batch in [1, 5, 64] {
+        let again = case.run("queries = 600", &threat, |job| job.batch = batch);
+        assert_eq!(bits(&again), whole, "batch {batch}");
+    }
+    let alone = [7];
+    let one = case.run("queries = 600", &threat, |job| job.rows = &alone);
+    assert_eq!(bits(&one)[0], whole[7]);
+}
+
+#[test]
+fn masked_features_never_move() {
+    let case = Case::new(24, 4, 12);
+    let mask: Vec<bool> = (0..24).map(|f| f % 3 != 0).collect();
+    let budget = Budget {
+        modality: "x".into(),
+        norm: Norm::L2,
+        radius: Radius::Uniform(Epsilon::new(0.5).unwrap()),
+        mask: Some(mask.clone().into()),
+    };
+    let threat = Threat::new(
+        &case.linear.modalities,
+        vec![budget],
+        Coupling::Independent,
+        12,
+    )
+    .unwrap();
+    let outcomes = case.run("queries = 1500", &threat, |_| {});
+    let found: Vec<_> = outcomes
+        .rows
+        .iter()
+        .filter_map(|o| Some((o.row, o.point.as_ref()?)))
+        .collect();
+    assert!(found.len() >= 6, "{}", found.len());
+    for (row, point) in found {
+        let x0 = case.samples.sample(row)[0];
+        for f in (0..24).filter(|f| !mask[*f]) {
+            assert_eq!(point.x[0][f], x0[f]);
+        }
+    }
+}
+
+/// Noise hardly ever is of a given class; a sample of it is a start.
+#[test]
+fn a_target_is_reached_from_a_point_that_is_known() {
+    let mut case = Case::new(24, 4, 20);
+    let target = |l: &usize| (l + 1) % 4;
+    case.samples.targets = Some(case.samples.labels.iter().map(target).collect());
+    let labels = &case.samples.labels;
+    let start = |row: usize| {
+        let of = labels.iter().position(|l| *l == target(&labels[row]))?;
+        Some((row, Arc::from([case.samples.sample(of)[0].to_vec()])))
+    };
+    let starts: Arc<Starts> = Arc::new((0..20).filter_map(start).collect::<BTreeMap<_, _>>());
+    let threat = case.threat(Norm::L2, 0.5);
+    let outcomes = case.run("queries = 3000", &threat, |job| {
+        job.goal = &Goal::Targeted;
+        job.starts = Some(&starts);
+    });
+    let mut found = 0;
+    for o in &outcomes.rows {
+        let Some(point) = &o.point else { continue };
+        found += 1;
+        assert_eq!(point.pred, target(&labels[o.row]));
+        let (from, to) = (case.samples.sample(o.row)[0], &starts[&o.row][0]);
+        let start = Norm::L2.of(from.iter().zip(to).map(|(a, b)| f64::from(a - b)));
+        assert!(point.distance < start, "{} {start}", point.distance);
+    }
+    assert!(found >= starts.len(), "{found} of {}", starts.len());
+}

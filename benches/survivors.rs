@@ -7,6 +7,12 @@
 //! BASELINE=path/to/an/older/proofmark cargo bench …    the same run of another binary, in the same alternation
 //! ```
 
+#![expect(
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a bench measures time and says what it measured"
+)]
+
 use std::path::Path;
 use std::process::Command;
 use std::time::Instant;

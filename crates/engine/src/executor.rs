@@ -13,7 +13,7 @@ mod course;
 mod flags;
 mod lanes;
 
-pub(crate) use course::{Course, Ended};
+pub(crate) use course::{Course, Ended, Fault};
 use flags::Flags;
 use lanes::Lanes;
 
@@ -373,18 +373,20 @@ where
             gone.push(tries[i]);
             self.begun.remove(&tries[i]);
             let seen = witness.is_some();
-            let invalid = flags.invalid(i).filter(|_| !seen);
-            let exhausted = done[i] == Done::Spent && !seen;
+            let fault = match flags.invalid(i) {
+                _ if seen => None,
+                Some(what) => Some(Fault::Invalid(what)),
+                None => (done[i] == Done::Spent).then_some(Fault::Exhausted),
+            };
             let last = || {
-                let unjudged = invalid.is_none() && !exhausted;
-                last.as_ref().filter(|_| unjudged).map(|l| self.point(l, k))
+                let last = last.as_ref().filter(|_| fault.is_none());
+                last.map(|l| self.point(l, k))
             };
             let ended = Ended {
                 spent: rows.spent(i),
                 early: !self.is_due(tries[i]),
                 zero: flags.zero[i],
-                invalid,
-                exhausted,
+                fault,
                 reached: reached.as_ref().map(|r| r[k]),
                 candidate: witness.or_else(last).map(|x| Candidate { row, x }),
                 seen,

@@ -200,7 +200,11 @@ impl Record {
                 .map(|o| &o.run)
                 .eq(runs[..n].iter().map(|r| &r.key))
         };
-        if n > runs.len() || outcomes.len() != self.samples.len() || !outcomes.iter().all(theirs) {
+        if n > runs.len()
+            || finished.failed.len() != n
+            || outcomes.len() != self.samples.len()
+            || !outcomes.iter().all(theirs)
+        {
             return Err(RunError::Checkpoint(format!(
                 "its outcomes; expected those of the first {n} of {} runs on {} samples",
                 runs.len(),

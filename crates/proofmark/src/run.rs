@@ -1,26 +1,25 @@
 //! One run: a model, a data set, attacks and budgets in; a report out.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-
 use proofmark_data::Dataset;
 use proofmark_domain::{
-    Cost, DataFacts, Epsilon, ModelFacts, Needs, Norm, Reading, Report, Role, RunStatus,
-    SampleRecord, Seed, Shard, ThreatRecord, ToolFacts,
+    DataFacts, Epsilon, ModelFacts, Needs, Norm, Reading, Report, RunStatus, SampleRecord, Seed,
+    Shard, ToolFacts,
 };
-use proofmark_engine::{
-    Access, Aim, Attack, Clean, EngineError, Goal, Job, Judge, Observer, Outcomes, Rule, Samples,
-    Starts, preflight,
-};
-use proofmark_gate::{ReportHead, ResolvedPlan, difference};
+use proofmark_engine::{Access, Attack, Clean, Goal, Job, Judge, Observer, Samples, preflight};
+use proofmark_gate::{ReportHead, ResolvedPlan};
 use proofmark_threat::Threat;
 use serde_json::{Map, Value, json};
 
-use crate::record::{self, Record, Run, Source};
+use crate::record::Record;
 use crate::{
-    RunCheckpoint, RunError, Target, ThreatPlan, checkpoint, device, numbers, reading, samples,
-    scale, trust,
+    RunCheckpoint, RunError, Target, ThreatPlan, device, numbers, reading, samples, trust,
 };
+
+mod carry_out;
+mod resolve;
+mod targets;
+
+use carry_out::Prepared;
 
 /// What labels samples are judged against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -202,7 +201,7 @@ impl<'a> RunPlan<'a> {
             None => None,
         };
         // A run stopped before this point has nothing worth keeping.
-        let prepared = self.resume.is_some() || !(self.stop)();
+        let is_whole = !(self.stop)();
         let targets = self.targets(&samples, &clean)?;
         let (goal, attacked) = match &targets {
             None => (Goal::Untargeted, right.clone()),
@@ -220,69 +219,28 @@ impl<'a> RunPlan<'a> {
             .copied()
             .filter(|r| data.rank[*r] < probed)
             .collect();
+        let starts = self.starts(&data, targets.as_deref())?;
+        let prepared = Prepared {
+            samples: &samples,
+            clean: &clean,
+            reading: &reading,
+            tile,
+            goal,
+            attacked,
+            probes,
+            starts,
+            is_whole: self.resume.is_some() || is_whole,
+        };
 
         let whole = self.whole_threats()?;
         let extra = self.trust_runs(&threats, &whole)?;
         let runs = self.runs(&threats, &whole, &extra);
-        let target = |run: &Run<'_>| match run.role {
-            Role::Probe => (&probes, Goal::Untargeted),
-            Role::Attack | Role::Baseline => (&attacked, goal),
-        };
         // Every attack refuses what it cannot do before the first one has cost anything.
         for run in &runs {
-            let (rows, goal) = target(run);
-            run.attack
-                .check(&self.job(&samples, rows, &run.threat, tile, &goal))?;
+            run.attack.check(&self.job(&prepared, run))?;
         }
-        let starts = self.starts(&data, targets.as_deref())?;
         let mut record = Record::new(&data, &samples, &clean, targets.as_deref());
-        let mut resume = self.resume;
-        let done = match resume {
-            Some(checkpoint) => record.take_over(&runs, &checkpoint.finished)?,
-            None => 0,
-        };
-        let mut stopped = None;
-        // What the last run that asked the model came to.
-        let mut last = Outcomes::default();
-        for run in &runs[done..] {
-            let started = (self.clock)();
-            let (rows, goal) = target(run);
-            self.progress.begin(&run.key, rows.len());
-            let mut job = self.job(&samples, rows, &run.threat, tile, &goal);
-            // Only the first run that is left was at work.
-            let earlier = resume.take();
-            job.resume = earlier.and_then(|c| c.at.as_ref());
-            job.starts = starts.as_ref().filter(|_| run.role != Role::Probe);
-            let (outcomes, failed) = match run.source {
-                Source::Model => {
-                    let (outcomes, failed) = self.attacked(run.attack, &job)?;
-                    if run.is_followed() {
-                        last.clone_from(&outcomes);
-                    }
-                    (outcomes, failed)
-                }
-                Source::Nearest => (last.within(&job), None),
-                Source::Member(i) => record::part(&last, i),
-            };
-            let mut cost = Cost {
-                computed: outcomes.computed,
-                seconds: (self.clock)() - started,
-            };
-            if let Some(earlier) = earlier {
-                cost += earlier.at_cost;
-            }
-            let (outcomes, at) = (outcomes.rows, outcomes.checkpoint);
-            // What follows from another run ended with it.
-            let ended = run.source != Source::Model
-                || checkpoint::ended(&outcomes, at.as_ref(), (self.stop)());
-            if prepared && stopped.is_none() && !ended {
-                let at = (at, cost);
-                let kept = record.finished();
-                let kept = RunCheckpoint::new(self, &clean, reading.clone(), kept, at)?;
-                stopped = Some(kept);
-            }
-            record.add(run, outcomes, cost, failed);
-        }
+        let mut stopped = self.carry_out(&prepared, &runs, &mut record)?;
         let resolved = self.resolved()?;
         let seconds = self.resume.map_or(0.0, |c| c.seconds) + (self.clock)() - began;
         if let Some(checkpoint) = &mut stopped {
@@ -292,23 +250,6 @@ impl<'a> RunPlan<'a> {
         let rounded = numbers::stated(signature, &threats);
         head.model.stated.extend(rounded);
         Ok(record.finish(head, stopped))
-    }
-
-    /// Runs an attack. One that fails half-way (a model that breaks down, a device that is lost) loses nothing of the others:
-    /// its samples are stopped, and the report says why.
-    fn attacked(
-        &self,
-        attack: &dyn Attack,
-        job: &Job<'_>,
-    ) -> Result<(Outcomes, Option<String>), RunError> {
-        if job.rows.is_empty() {
-            return Ok((Outcomes::default(), None));
-        }
-        match attack.run(self.model, job) {
-            Ok(outcomes) => Ok((outcomes, None)),
-            Err(e @ EngineError::Model(_)) => Ok((Outcomes::stopped(job), Some(e.to_string()))),
-            Err(e) => Err(e.into()),
-        }
     }
 
     /// Refuses a plan that lacks something, before the model is asked anything: labels, budgets that change something, a
@@ -376,10 +317,7 @@ impl<'a> RunPlan<'a> {
         self.progress.begin("clean", n);
         let all: Vec<usize> = (0..n).collect();
         let still = Threat::uniform(&samples.modalities, Norm::Linf, &Epsilon::default());
-        let clean = preflight(
-            self.model,
-            &self.job(samples, &all, &still, tile, &Goal::Untargeted),
-        )?;
+        let clean = preflight(self.model, &self.plain_job(samples, &all, &still, tile))?;
         self.label(samples, &clean);
         Ok(clean)
     }
@@ -394,271 +332,12 @@ impl<'a> RunPlan<'a> {
         }
     }
 
-    fn trust_runs(
-        &self,
-        threats: &[Threat],
-        whole: &[ThreatRecord],
-    ) -> Result<Vec<trust::TrustRun>, RunError> {
-        if self.settings.trust && !self.attacks.is_empty() {
-            trust::runs(self, threats, whole, self.model.signature())
-        } else {
-            Ok(Vec::new())
-        }
-    }
-
-    /// Every attack at every budget, then the runs nobody asked for.
-    fn runs<'b>(
-        &'b self,
-        threats: &[Threat],
-        whole: &[ThreatRecord],
-        extra: &'b [trust::TrustRun],
-    ) -> Vec<Run<'b>> {
-        let mut runs = Vec::new();
-        let mut done = BTreeSet::new();
-        for t in 0..threats.len() {
-            for (a, attack) in self.attacks.iter().enumerate() {
-                if !done.insert((t, a)) {
-                    continue;
-                }
-                let attack = attack.as_ref();
-                let run =
-                    |t: usize| Run::new(attack, attack.meta().role, &threats[t], whole[t].clone());
-                let own = run(t);
-                let members = attack.members().iter().enumerate();
-                let members: Vec<Run<'_>> =
-                    members.map(|(i, m)| own.member(i, m.as_ref())).collect();
-                runs.push(own);
-                runs.extend(members);
-                // The nearest point of each sample fills the curve of all budgets that are multiples of one.
-                if attack.aim() == Aim::Minimise {
-                    for other in t + 1..threats.len() {
-                        if threats[other].is_multiple_of(&threats[t]) && done.insert((other, a)) {
-                            runs.push(run(other).follows());
-                        }
-                    }
-                }
-            }
-        }
-        runs.extend(
-            extra
-                .iter()
-                .map(|e| Run::new(e.attack.as_ref(), e.role, &e.threat, e.record.clone())),
-        );
-        record::unique_keys(&mut runs);
-        runs
-    }
-
-    /// Each threat model over the samples of all shards, as reports write it down.
-    fn whole_threats(&self) -> Result<Vec<ThreatRecord>, RunError> {
-        let modalities = &self.model.signature().modalities;
-        self.threats
-            .iter()
-            .map(|t| {
-                let threat = t.fit(modalities, self.data)?;
-                Ok(scale::record(&threat, modalities, self.data))
-            })
-            .collect()
-    }
-
-    /// What this plan measures, as reports write it down: everything a result depends on but the device.
-    pub fn resolved(&self) -> Result<ResolvedPlan, RunError> {
-        let signature = self.model.signature();
-        let threats = self.fitted(self.data)?;
-        let records: Vec<ThreatRecord> = threats.iter().map(Threat::record).collect();
-        let extra = self.trust_runs(&threats, &records)?;
-        let runs = self.runs(&threats, &records, &extra);
-        let inputs: Vec<Value> = signature
-            .modalities
-            .iter()
-            .map(|m| json!({ "name": m.name, "shape": m.shape }))
-            .collect();
-        let judge = self.settings.judge;
-        let mut model = json!({
-            "sha256": signature.sha256,
-            "classes": signature.classes,
-            "inputs": inputs,
-            "reading": self.reading,
-        });
-        // As in reports, absent where gradients are given.
-        if self.model.gives() != Needs::Gradients {
-            model["gives"] = json!(self.model.gives());
-        }
-        let document = [
-            ("model", model),
-            ("preprocessing", json!(self.preprocessing)),
-            (
-                "data",
-                json!({
-                    "sha256": self.data.sha256,
-                    "total": self.data.total,
-                    "samples": self.data.len(),
-                    "samples_sha256": self.data.content_sha256(),
-                }),
-            ),
-            (
-                "labels",
-                json!(match self.labels {
-                    Labels::Given => "given",
-                    Labels::Predicted => "predicted",
-                }),
-            ),
-            ("target", json!(self.target.map(|t| t.to_string()))),
-            (
-                "threats",
-                self.threats.iter().map(|t| t.details(self.data)).collect(),
-            ),
-            ("attacks", runs.iter().map(Run::resolved).collect()),
-            ("trust_runs", json!(self.settings.trust)),
-            ("seed", json!(self.settings.seed.0)),
-            ("forwards_per_sample", json!(self.settings.forwards)),
-            (
-                "judge",
-                json!({
-                    "draws": judge.draws,
-                    "rule": match judge.rule {
-                        Rule::Majority => "majority",
-                        Rule::Any => "any",
-                        Rule::All => "all",
-                    },
-                }),
-            ),
-        ];
-        let fields = document.into_iter().map(|(k, v)| (k.to_owned(), v));
-        Ok(ResolvedPlan::new(fields.collect()))
-    }
-
-    /// Whether `report` is what this plan would measure, finished or not; if not, what differs.
-    pub fn made(&self, report: &Report) -> Result<(), String> {
-        let resolved = self.resolved().map_err(|e| e.to_string())?;
-        let found = ResolvedPlan::of(report)?;
-        if let Some(difference) = resolved.difference(&found) {
-            return Err(difference.to_string());
-        }
-        let part = self.part().map_err(|e| e.to_string())?;
-        let mut ids: Vec<_> = part.ids.iter().collect();
-        ids.sort();
-        let expected = json!({
-            "model": { "name": self.model.signature().name },
-            "data": { "name": self.data.name },
-            "shard": self.shard,
-            "samples": ids,
-        });
-        let found = json!({
-            "model": { "name": report.model.name },
-            "data": { "name": report.data.name },
-            "shard": report.shard,
-            "samples": report.samples.iter().map(|s| &s.id).collect::<Vec<_>>(),
-        });
-        difference(&expected, &found).map_or(Ok(()), |d| Err(d.to_string()))
-    }
-
     /// Whether an earlier run of this plan came to its end.
     pub fn finished(report: &Report) -> bool {
         let stopped = |s: &SampleRecord| {
             !s.is_measured() || s.runs.iter().any(|r| r.status == RunStatus::Stopped)
         };
         !report.samples.iter().any(stopped)
-    }
-
-    fn job<'b>(
-        &'b self,
-        samples: &'b Samples,
-        rows: &'b [usize],
-        threat: &'b Threat,
-        tile: Option<usize>,
-        goal: &'b Goal,
-    ) -> Job<'b> {
-        Job {
-            goal,
-            seed: self.settings.seed,
-            batch: self.settings.batch,
-            tile,
-            compaction: self.settings.compaction,
-            forwards: self.settings.forwards,
-            judge: self.settings.judge,
-            stop: self.stop,
-            ..Job::new(samples, rows, threat, self.progress)
-        }
-    }
-
-    /// The class each sample is to be taken for, if the run is targeted; none for a sample without a prediction.
-    fn targets(
-        &self,
-        samples: &Samples,
-        clean: &[Clean],
-    ) -> Result<Option<Vec<Option<usize>>>, RunError> {
-        let Some(target) = self.target else {
-            return Ok(None);
-        };
-        let classes = self.model.signature().classes;
-        if let Target::Class(c) = target
-            && c >= classes
-        {
-            return Err(RunError::Parameter(format!(
-                "target class {c}; the model has classes 0 to {}",
-                classes - 1
-            )));
-        }
-        let mut targets = vec![None; samples.labels.len()];
-        for c in clean.iter().filter(|c| c.pred.is_some()) {
-            targets[c.row] = target.of(samples.labels[c.row], classes, c.scores.as_deref());
-        }
-        Ok(Some(targets))
-    }
-
-    /// For attacks that begin at a point that succeeds: per sample one of another class, or of its target. They are taken
-    /// from the samples of all shards, the first of each class in the seeded order, so that no shard has its own.
-    fn starts(
-        &self,
-        data: &Dataset,
-        targets: Option<&[Option<usize>]>,
-    ) -> Result<Option<Arc<Starts>>, RunError> {
-        let begins_at_one =
-            |a: &dyn Attack| a.meta().needs == Needs::Decisions && a.aim() == Aim::Minimise;
-        let wanted = (self.attacks.iter()).any(|a| {
-            begins_at_one(a.as_ref()) || a.members().iter().any(|m| begins_at_one(m.as_ref()))
-        });
-        // The model's own predictions of other shards are not known.
-        let Some(labels) = self
-            .data
-            .labels
-            .as_ref()
-            .filter(|_| wanted && self.labels == Labels::Given)
-        else {
-            return Ok(None);
-        };
-        let mut first: BTreeMap<usize, usize> = BTreeMap::new();
-        for (place, label) in labels.iter().enumerate() {
-            let of_class = first.entry(*label).or_insert(place);
-            if self.data.rank[place] < self.data.rank[*of_class] {
-                *of_class = place;
-            }
-        }
-        let places: Vec<usize> = first.values().copied().collect();
-        let points = samples::samples(&self.data.select(&places), self.model.signature())?;
-        let point = |i: usize| -> Arc<[Vec<f32>]> {
-            points.sample(i).into_iter().map(<[f32]>::to_vec).collect()
-        };
-        let points: BTreeMap<usize, Arc<[Vec<f32>]>> = first
-            .keys()
-            .enumerate()
-            .map(|(i, class)| (*class, point(i)))
-            .collect();
-        let other = |own: usize| {
-            let others = first.iter().filter(|(class, _)| **class != own);
-            others
-                .min_by_key(|(_, place)| self.data.rank[**place])
-                .map(|(class, _)| *class)
-        };
-        let own = data.labels.as_deref().unwrap_or_default();
-        let start = |row: usize| {
-            let class = match targets {
-                Some(targets) => targets[row]?,
-                None => other(own[row])?,
-            };
-            Some((row, points.get(&class)?.clone()))
-        };
-        Ok(Some(Arc::new((0..own.len()).filter_map(start).collect())))
     }
 
     fn head(

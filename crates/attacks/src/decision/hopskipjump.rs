@@ -501,7 +501,7 @@ fn scatter(b: usize, draw: &mut Draw<'_>, stream: &mut Stream) {
     for i in 0..draw.x.len() {
         let (low, high) = (draw.lower[i], draw.upper[i]);
         let (at, hit) = (stream.uniform(), stream.uniform());
-        let to = if b % 2 == 0 {
+        let to = if b.is_multiple_of(2) {
             low + at * (high - low)
         } else if hit >= share {
             draw.x[i]
@@ -578,19 +578,19 @@ impl<M: DecisionModel + ?Sized> Stepper<M> for Walk<'_> {
         let n = rows.len();
         let mut source: Vec<usize> = (0..n).collect();
         let mut from = 0;
-        for i in 0..n {
+        for (i, source) in source.iter_mut().enumerate() {
             let to = from + owner[from..].iter().take_while(|o| **o == i).count();
             if to > from {
                 let taken = self.take(&mut state.host, i, &succeeded[from..to], &gauges[from..to]);
                 if let Some(b) = taken {
-                    source[i] = n + from + b;
+                    *source = n + from + b;
                 }
             }
             from = to;
         }
         let both = Batch::cat(&[&state.x, &points]);
         state.x = both.select(&index(&source, &both.device()));
-        self.turn(rows, state, &estimating);
+        Self::turn(rows, state, &estimating);
         Ok(())
     }
 
@@ -650,7 +650,7 @@ impl Walk<'_> {
     }
 
     /// The direction of rows whose estimate is complete; their sums begin again.
-    fn turn(&self, rows: &Rows, state: &mut State, estimated: &[bool]) {
+    fn turn(rows: &Rows, state: &mut State, estimated: &[bool]) {
         let complete = |i: usize| estimated[i] && state.host.phase(i) == Phase::Jump;
         let complete: Vec<bool> = (0..rows.len()).map(complete).collect();
         if !complete.contains(&true) {

@@ -6,6 +6,15 @@ use serde::{Deserialize, Serialize};
 use crate::judge::{Candidate, Measured};
 use crate::{Aim, Outcome};
 
+/// What ends a try before its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Fault {
+    /// Something was not finite.
+    Invalid(Observation),
+    /// The row's budget of queries is spent.
+    Exhausted,
+}
+
 /// What one try of a row came to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Ended {
@@ -16,10 +25,8 @@ pub(crate) struct Ended {
     pub(crate) early: bool,
     /// Whether at least half of its gradients were exactly zero.
     pub(crate) zero: bool,
-    /// What was not finite, if that ended it.
-    pub(crate) invalid: Option<Observation>,
-    /// Whether the row's budget of queries ended it.
-    pub(crate) exhausted: bool,
+    /// What ended it, if not its last step or a success.
+    pub(crate) fault: Option<Fault>,
     /// The best value it reached of what the attack maximises.
     pub(crate) reached: Option<f32>,
     /// The point that the judge is to look at.
@@ -104,11 +111,15 @@ impl Course {
         if let Some(measured) = ended.measured {
             self.outcome.queries += judging;
             self.judged(measured, ended.seen);
-        } else if let Some(what) = ended.invalid {
-            self.observe(what);
-            self.end(RunStatus::Invalid);
-        } else if ended.exhausted {
-            self.end(RunStatus::Stopped);
+            return;
+        }
+        match ended.fault {
+            Some(Fault::Invalid(what)) => {
+                self.observe(what);
+                self.end(RunStatus::Invalid);
+            }
+            Some(Fault::Exhausted) => self.end(RunStatus::Stopped),
+            None => {}
         }
     }
 

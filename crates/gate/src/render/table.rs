@@ -150,16 +150,7 @@ fn report(report: &Report, colour: bool) -> String {
         blank(),
     ]);
     for a in &report.attacks {
-        rows.push(vec![
-            format!("{}{}", plain(name(a)), role(a)),
-            format!("{} {}", a.threat.norm, plain(&a.threat.text)),
-            percent(a.robust_accuracy),
-            interval(a.ci95),
-            success(a.attack_success_rate),
-            a.forward.to_string(),
-            a.cost.computed.to_string(),
-            a.backward.to_string(),
-        ]);
+        rows.push(figures(a));
     }
     let worst = &report.worst_case;
     if !report.attacks.is_empty() {
@@ -230,6 +221,20 @@ fn percent(share: f64) -> String {
 
 fn success(rate: Option<f64>) -> String {
     rate.map_or_else(|| "-".to_owned(), percent)
+}
+
+/// The cells of an attack's row.
+fn figures(a: &AttackSummary) -> Vec<String> {
+    vec![
+        format!("{}{}", plain(name(a)), role(a)),
+        format!("{} {}", a.threat.norm, plain(&a.threat.text)),
+        percent(a.robust_accuracy),
+        interval(a.ci95),
+        success(a.attack_success_rate),
+        a.forward.to_string(),
+        a.cost.computed.to_string(),
+        a.backward.to_string(),
+    ]
 }
 
 /// The attack's id; of a member of a suite, with the suite before it.

@@ -1,0 +1,173 @@
+//! What a plan comes to: its runs, and everything that a result depends on.
+
+use std::collections::BTreeSet;
+
+use proofmark_domain::{Needs, Report, ThreatRecord};
+use proofmark_engine::{Aim, Rule};
+use proofmark_gate::{ResolvedPlan, difference};
+use proofmark_threat::Threat;
+use serde_json::{Value, json};
+
+use super::{Labels, RunPlan};
+use crate::record::{self, Run};
+use crate::{RunError, scale, trust};
+
+impl RunPlan<'_> {
+    pub(super) fn trust_runs(
+        &self,
+        threats: &[Threat],
+        whole: &[ThreatRecord],
+    ) -> Result<Vec<trust::TrustRun>, RunError> {
+        if self.settings.trust && !self.attacks.is_empty() {
+            trust::runs(self, threats, whole, self.model.signature())
+        } else {
+            Ok(Vec::new())
+        }
+    }
+
+    /// Every attack at every budget, then the runs nobody asked for.
+    pub(super) fn runs<'b>(
+        &'b self,
+        threats: &[Threat],
+        whole: &[ThreatRecord],
+        extra: &'b [trust::TrustRun],
+    ) -> Vec<Run<'b>> {
+        let mut runs = Vec::new();
+        let mut done = BTreeSet::new();
+        for t in 0..threats.len() {
+            for (a, attack) in self.attacks.iter().enumerate() {
+                if !done.insert((t, a)) {
+                    continue;
+                }
+                let attack = attack.as_ref();
+                let run =
+                    |t: usize| Run::new(attack, attack.meta().role, &threats[t], whole[t].clone());
+                let own = run(t);
+                let members = attack.members().iter().enumerate();
+                let members: Vec<Run<'_>> =
+                    members.map(|(i, m)| own.member(i, m.as_ref())).collect();
+                runs.push(own);
+                runs.extend(members);
+                // The nearest point of each sample fills the curve of all budgets that are multiples of one.
+                if attack.aim() == Aim::Minimise {
+                    for other in t + 1..threats.len() {
+                        if threats[other].is_multiple_of(&threats[t]) && done.insert((other, a)) {
+                            runs.push(run(other).follows());
+                        }
+                    }
+                }
+            }
+        }
+        runs.extend(
+            extra
+                .iter()
+                .map(|e| Run::new(e.attack.as_ref(), e.role, &e.threat, e.record.clone())),
+        );
+        record::unique_keys(&mut runs);
+        runs
+    }
+
+    /// Each threat model over the samples of all shards, as reports write it down.
+    pub(super) fn whole_threats(&self) -> Result<Vec<ThreatRecord>, RunError> {
+        let modalities = &self.model.signature().modalities;
+        self.threats
+            .iter()
+            .map(|t| {
+                let threat = t.fit(modalities, self.data)?;
+                Ok(scale::record(&threat, modalities, self.data))
+            })
+            .collect()
+    }
+
+    /// What this plan measures, as reports write it down: everything a result depends on but the device.
+    pub fn resolved(&self) -> Result<ResolvedPlan, RunError> {
+        let signature = self.model.signature();
+        let threats = self.fitted(self.data)?;
+        let records: Vec<ThreatRecord> = threats.iter().map(Threat::record).collect();
+        let extra = self.trust_runs(&threats, &records)?;
+        let runs = self.runs(&threats, &records, &extra);
+        let inputs: Vec<Value> = signature
+            .modalities
+            .iter()
+            .map(|m| json!({ "name": m.name, "shape": m.shape }))
+            .collect();
+        let judge = self.settings.judge;
+        let mut model = json!({
+            "sha256": signature.sha256,
+            "classes": signature.classes,
+            "inputs": inputs,
+            "reading": self.reading,
+        });
+        // As in reports, absent where gradients are given.
+        if self.model.gives() != Needs::Gradients {
+            model["gives"] = json!(self.model.gives());
+        }
+        let document = [
+            ("model", model),
+            ("preprocessing", json!(self.preprocessing)),
+            (
+                "data",
+                json!({
+                    "sha256": self.data.sha256,
+                    "total": self.data.total,
+                    "samples": self.data.len(),
+                    "samples_sha256": self.data.content_sha256(),
+                }),
+            ),
+            (
+                "labels",
+                json!(match self.labels {
+                    Labels::Given => "given",
+                    Labels::Predicted => "predicted",
+                }),
+            ),
+            ("target", json!(self.target.map(|t| t.to_string()))),
+            (
+                "threats",
+                self.threats.iter().map(|t| t.details(self.data)).collect(),
+            ),
+            ("attacks", runs.iter().map(Run::resolved).collect()),
+            ("trust_runs", json!(self.settings.trust)),
+            ("seed", json!(self.settings.seed.0)),
+            ("forwards_per_sample", json!(self.settings.forwards)),
+            (
+                "judge",
+                json!({
+                    "draws": judge.draws,
+                    "rule": match judge.rule {
+                        Rule::Majority => "majority",
+                        Rule::Any => "any",
+                        Rule::All => "all",
+                    },
+                }),
+            ),
+        ];
+        let fields = document.into_iter().map(|(k, v)| (k.to_owned(), v));
+        Ok(ResolvedPlan::new(fields.collect()))
+    }
+
+    /// Whether `report` is what this plan would measure, finished or not; if not, what differs.
+    pub fn made(&self, report: &Report) -> Result<(), String> {
+        let resolved = self.resolved().map_err(|e| e.to_string())?;
+        let found = ResolvedPlan::of(report)?;
+        if let Some(difference) = resolved.difference(&found) {
+            return Err(difference.to_string());
+        }
+        let part = self.part().map_err(|e| e.to_string())?;
+        let mut ids: Vec<_> = part.ids.iter().collect();
+        ids.sort();
+        let expected = json!({
+            "model": { "name": self.model.signature().name },
+            "data": { "name": self.data.name },
+            "shard": self.shard,
+            "samples": ids,
+        });
+        let found = json!({
+            "model": { "name": report.model.name },
+            "data": { "name": report.data.name },
+            "shard": report.shard,
+            "samples": report.samples.iter().map(|s| &s.id).collect::<Vec<_>>(),
+        });
+        difference(&expected, &found).map_or(Ok(()), |d| Err(d.to_string()))
+    }
+}

@@ -1,0 +1,92 @@
+//! What the samples of a run are to be taken for, and points of these classes to begin at.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use proofmark_data::Dataset;
+use proofmark_engine::{Aim, Attack, Clean, Needs, Samples, Starts};
+
+use super::{Labels, RunPlan};
+use crate::{RunError, Target, samples};
+
+impl RunPlan<'_> {
+    /// The class each sample is to be taken for, if the run is targeted; none for a sample without a prediction.
+    pub(super) fn targets(
+        &self,
+        samples: &Samples,
+        clean: &[Clean],
+    ) -> Result<Option<Vec<Option<usize>>>, RunError> {
+        let Some(target) = self.target else {
+            return Ok(None);
+        };
+        let classes = self.model.signature().classes;
+        if let Target::Class(c) = target
+            && c >= classes
+        {
+            return Err(RunError::Parameter(format!(
+                "target class {c}; the model has classes 0 to {}",
+                classes - 1
+            )));
+        }
+        let mut targets = vec![None; samples.labels.len()];
+        for c in clean.iter().filter(|c| c.pred.is_some()) {
+            targets[c.row] = target.of(samples.labels[c.row], classes, c.scores.as_deref());
+        }
+        Ok(Some(targets))
+    }
+
+    /// For attacks that begin at a point that succeeds: per sample one of another class, or of its target. They are taken
+    /// from the samples of all shards, the first of each class in the seeded order, so that no shard has its own.
+    pub(super) fn starts(
+        &self,
+        data: &Dataset,
+        targets: Option<&[Option<usize>]>,
+    ) -> Result<Option<Arc<Starts>>, RunError> {
+        let begins_at_one =
+            |a: &dyn Attack| a.meta().needs == Needs::Decisions && a.aim() == Aim::Minimise;
+        let wanted = (self.attacks.iter()).any(|a| {
+            begins_at_one(a.as_ref()) || a.members().iter().any(|m| begins_at_one(m.as_ref()))
+        });
+        // The model's own predictions of other shards are not known.
+        let Some(labels) = self
+            .data
+            .labels
+            .as_ref()
+            .filter(|_| wanted && self.labels == Labels::Given)
+        else {
+            return Ok(None);
+        };
+        let mut first: BTreeMap<usize, usize> = BTreeMap::new();
+        for (place, label) in labels.iter().enumerate() {
+            let of_class = first.entry(*label).or_insert(place);
+            if self.data.rank[place] < self.data.rank[*of_class] {
+                *of_class = place;
+            }
+        }
+        let places: Vec<usize> = first.values().copied().collect();
+        let points = samples::samples(&self.data.select(&places), self.model.signature())?;
+        let point = |i: usize| -> Arc<[Vec<f32>]> {
+            points.sample(i).into_iter().map(<[f32]>::to_vec).collect()
+        };
+        let points: BTreeMap<usize, Arc<[Vec<f32>]>> = first
+            .keys()
+            .enumerate()
+            .map(|(i, class)| (*class, point(i)))
+            .collect();
+        let other = |own: usize| {
+            let others = first.iter().filter(|(class, _)| **class != own);
+            others
+                .min_by_key(|(_, place)| self.data.rank[**place])
+                .map(|(class, _)| *class)
+        };
+        let own = data.labels.as_deref().unwrap_or_default();
+        let start = |row: usize| {
+            let class = match targets {
+                Some(targets) => targets[row]?,
+                None => other(own[row])?,
+            };
+            Some((row, points.get(&class)?.clone()))
+        };
+        Ok(Some(Arc::new((0..own.len()).filter_map(start).collect())))
+    }
+}

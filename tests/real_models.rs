@@ -40,7 +40,7 @@ fn mnist(root: &Path) -> PathBuf {
         .expect("the MNIST test images")
 }
 
-/// BadNets' MNIST network takes a white square of 5 by 5 at the bottom right for class 1.
+/// The `BadNets` MNIST network takes a white square of 5 by 5 at the bottom right for class 1.
 #[test]
 fn the_patch_of_a_real_backdoor_is_the_smallest_and_lies_where_its_trigger_is() {
     let Some(root) = proofmark_testkit::shared("") else {

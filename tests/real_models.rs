@@ -8,7 +8,7 @@
 use std::path::Path;
 
 use proofmark::data::Options;
-use proofmark::{Labels, ModelSource, Preprocess, RunPlan, Settings};
+use proofmark::{Labels, ModelSource, Preprocess, RunPlan};
 
 /// Clean accuracy in percent of a model over a whole set.
 fn accuracy(source: &ModelSource, set: &Path) -> f64 {
@@ -18,10 +18,7 @@ fn accuracy(source: &ModelSource, set: &Path) -> f64 {
     let attacks = Vec::new();
     let mut plan = RunPlan::new(opened.model.as_ref(), &data, &attacks, Vec::new());
     plan.labels = Labels::Given;
-    plan.settings = Settings {
-        trust: false,
-        ..Settings::default()
-    };
+    plan.settings.trust = false;
     100.0 * plan.run().unwrap().report.clean.accuracy
 }
 
@@ -57,14 +54,9 @@ fn clean_accuracies_are_those_that_were_published() {
     ];
     let mut wrong = Vec::new();
     for (model, set, preprocess, expected) in cases {
-        let source = ModelSource {
-            preprocess: preprocess.clone(),
-            ..ModelSource::new(
-                root.join(format!("backdoor/{model}.onnx"))
-                    .display()
-                    .to_string(),
-            )
-        };
+        let path = root.join(format!("backdoor/{model}.onnx"));
+        let mut source = ModelSource::new(path.display().to_string());
+        source.preprocess = preprocess.clone();
         let found = accuracy(&source, set);
         eprintln!("{model}: {found:.2} % (known {expected} %)");
         if (found - expected).abs() > 0.5 {

@@ -14,8 +14,8 @@ use proofmark::models::{DecisionModel, Query, ScoreModel};
 use proofmark::policy::{merge, render};
 use proofmark::threats::{Batch, host};
 use proofmark::{
-    Access, BurnModel, FromDecisions, FromScores, ModelSource, Preprocess, RunPlan, Signature,
-    Subject, Target, ThreatPlan, evaluate,
+    Access, BurnModel, FromDecisions, FromScores, ModelSource, RunPlan, Signature, Subject, Target,
+    ThreatPlan, evaluate,
 };
 
 const NOISE: [&str; 2] = ["uniform-noise", "salt-and-pepper"];
@@ -393,13 +393,8 @@ fn digests_follow_the_answers_and_a_stated_one_is_kept() {
 fn an_opened_model_keeps_its_layers_behind_preprocessing() {
     let (data, device) = (data(), proofmark::device("cpu").unwrap());
     let plain = ModelSource::new("digits-standard");
-    let scaled = ModelSource {
-        preprocess: Preprocess {
-            scale: Some(0.5),
-            ..Preprocess::default()
-        },
-        ..plain.clone()
-    };
+    let mut scaled = plain.clone();
+    scaled.preprocess.scale = Some(0.5);
     let (plain, scaled) = (
         plain.open(&data, &device).unwrap().model,
         scaled.open(&data, &device).unwrap().model,

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 use proofmark::domain::{Epsilon, Norm, Report, Shard};
 use proofmark::policy::merge;
-use proofmark::{BurnModel, Dataset, RunPlan, Settings, ThreatPlan};
+use proofmark::{BurnModel, Dataset, RunPlan, ThreatPlan};
 
 fn model() -> &'static BurnModel {
     static MODEL: OnceLock<BurnModel> = OnceLock::new();
@@ -36,11 +36,8 @@ fn report(data: &Dataset, batch: usize, compaction: bool, shard: Option<Shard>) 
     let threats = [(Norm::Linf, 0.08), (Norm::Linf, 0.15), (Norm::L2, 0.6)]
         .map(|(norm, eps)| ThreatPlan::new(norm, Epsilon::new(eps).unwrap()));
     let mut plan = RunPlan::new(model(), data, &attacks, threats.to_vec());
-    plan.settings = Settings {
-        batch,
-        compaction,
-        ..Settings::default()
-    };
+    plan.settings.batch = batch;
+    plan.settings.compaction = compaction;
     plan.shard = shard;
     plan.run().unwrap().report
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use proofmark::data::Options;
 use proofmark::engine::{Job, Samples, Silent};
 use proofmark::threats::Threat;
-use proofmark::{Labels, ModelSource, Preprocess, RunPlan, Settings};
+use proofmark::{Labels, ModelSource, Preprocess, RunPlan};
 use proofmark_testkit::trigger::{Inversion, invert};
 
 /// Clean accuracy in percent of a model over a whole set.
@@ -21,10 +21,7 @@ fn accuracy(source: &ModelSource, set: &Path) -> f64 {
     let attacks = Vec::new();
     let mut plan = RunPlan::new(opened.model.as_ref(), &data, &attacks, Vec::new());
     plan.labels = Labels::Given;
-    plan.settings = Settings {
-        trust: false,
-        ..Settings::default()
-    };
+    plan.settings.trust = false;
     100.0 * plan.run().unwrap().report.clean.accuracy
 }
 
@@ -50,14 +47,9 @@ fn the_patch_of_a_real_backdoor_is_the_smallest_and_lies_where_its_trigger_is() 
     let data = proofmark::open(&mnist(&root).display().to_string()).unwrap();
     let data = data.limit(24, Default::default());
     let model = root.join("backdoor/badnet_mnist_backdoored.onnx");
-    let source = ModelSource {
-        preprocess: Preprocess {
-            mean: vec![0.5],
-            std: vec![0.5],
-            ..Preprocess::default()
-        },
-        ..ModelSource::new(model.display().to_string())
-    };
+    let mut source = ModelSource::new(model.display().to_string());
+    source.preprocess.mean = vec![0.5];
+    source.preprocess.std = vec![0.5];
     let opened = source
         .open(&data, &proofmark::device("cpu").unwrap())
         .unwrap();
@@ -128,14 +120,9 @@ fn clean_accuracies_are_those_that_were_published() {
     ];
     let mut wrong = Vec::new();
     for (model, set, preprocess, expected) in cases {
-        let source = ModelSource {
-            preprocess: preprocess.clone(),
-            ..ModelSource::new(
-                root.join(format!("backdoor/{model}.onnx"))
-                    .display()
-                    .to_string(),
-            )
-        };
+        let path = root.join(format!("backdoor/{model}.onnx"));
+        let mut source = ModelSource::new(path.display().to_string());
+        source.preprocess = preprocess.clone();
         let found = accuracy(&source, set);
         eprintln!("{model}: {found:.2} % (known {expected} %)");
         if (found - expected).abs() > 0.5 {

@@ -51,18 +51,10 @@ fn results(m: &Measurement) -> (String, &[Option<Vec<Vec<f32>>>]) {
 fn stopped(plan: &RunPlan<'_>, resume: Option<&RunCheckpoint>, at: usize) -> Measurement {
     let asked = AtomicUsize::new(0);
     let stop = || asked.fetch_add(1, Ordering::Relaxed) >= at;
-    RunPlan {
-        stop: &stop,
-        resume,
-        threats: plan.threats.clone(),
-        preprocessing: plan.preprocessing.clone(),
-        selection: plan.selection.clone(),
-        reading: plan.reading.clone(),
-        origin: plan.origin.clone(),
-        ..*plan
-    }
-    .run()
-    .unwrap()
+    let mut again: RunPlan<'_> = plan.clone();
+    again.stop = &stop;
+    again.resume = resume;
+    again.run().unwrap()
 }
 
 /// Stops a run every `every` questions until it is over; the checkpoints go through bytes. Returns how often.

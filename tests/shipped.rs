@@ -3,7 +3,7 @@
 
 use proofmark::attacks;
 use proofmark::domain::{Epsilon, Norm, Report, Role, RunStatus};
-use proofmark::{BurnModel, Dataset, RunPlan, Settings, ThreatPlan};
+use proofmark::{BurnModel, Dataset, RunPlan, ThreatPlan};
 
 /// Stated beforehand: the budget at which the two models are compared everywhere.
 const EPS: f64 = 0.15;
@@ -19,11 +19,8 @@ fn report(model: &BurnModel, data: &Dataset, asked: &[(&str, &str)], compaction:
         .collect();
     let threat = ThreatPlan::new(Norm::Linf, Epsilon::new(EPS).unwrap());
     let mut plan = RunPlan::new(model, data, &built, vec![threat]);
-    plan.settings = Settings {
-        trust: false,
-        compaction,
-        ..Settings::default()
-    };
+    plan.settings.trust = false;
+    plan.settings.compaction = compaction;
     plan.run().unwrap().report
 }
 

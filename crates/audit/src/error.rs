@@ -4,6 +4,7 @@ use proofmark_data::DataError;
 ///
 /// Every message names the file, the place, what stands there and what was expected.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum AuditError {
     /// A file that breaks the rules of its format, a value that may not stand where it stands, columns of different
     /// lengths.

@@ -13,6 +13,7 @@ use crate::{Share, Table, Tally};
 
 /// Why a figure cannot be estimated.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub enum Reason {
     /// Fewer in the denominator than the policy asks for, or nobody.
     TooFew {

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use proofmark::domain::{OutputKind, Shard};
-use proofmark::onnx::{Layout, OnnxOptions};
+use proofmark::onnx::Layout;
 use proofmark::{ModelSource, Preprocess};
 
 use crate::failure::Failure;
@@ -351,12 +351,9 @@ impl Onnx {
     /// The model as it is to be opened.
     pub(crate) fn source(&self, spec: &str) -> Result<ModelSource, Failure> {
         let mut source = ModelSource::new(spec);
-        source.onnx = OnnxOptions {
-            layout: self.layout,
-            output: self.output.clone(),
-            kind: self.output_kind,
-            raw: false,
-        };
+        source.onnx.layout = self.layout;
+        source.onnx.output.clone_from(&self.output);
+        source.onnx.kind = self.output_kind;
         source.fixed = self.fixed.values()?;
         Ok(source)
     }

@@ -6,6 +6,7 @@ use proofmark_domain::BoundsError;
 ///
 /// Every message names the file, the field, what it holds and what was expected.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum DataError {
     /// Neither a shipped set nor a file.
     #[error(

@@ -31,6 +31,16 @@ pub struct Records<R> {
     headed: bool,
 }
 
+impl<R> std::fmt::Debug for Records<R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Records")
+            .field("file", &self.file)
+            .field("delimiter", &self.delimiter)
+            .field("names", &self.names)
+            .finish_non_exhaustive()
+    }
+}
+
 impl<R: Read> Records<R> {
     /// The first record names the columns: no names where there is none. `file` is for messages.
     pub fn headed(from: R, file: &str, delimiter: Delimiter) -> Result<Self, DataError> {

@@ -53,6 +53,7 @@ pub struct Bounds {
 
 /// Why a pair is no bounds.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum BoundsError {
     /// A bound is NaN or infinite, or low is not below high.
     #[error("bounds {low},{high}{at}; expected two finite numbers, the first below the second", at = feature.map_or_else(String::new, |i| format!(" of feature {i}")))]

@@ -10,6 +10,7 @@ use crate::Needs;
 /// Names are stable; policies accept them by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum TrustCode {
     /// Without attack the model is no better than guessing, or another reading of the labels explains its predictions.
     CleanAtChance,

@@ -4,6 +4,7 @@ use proofmark_threat::{BatchError, LoadError};
 
 /// What can stop an attack run.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum EngineError {
     /// The model or the device failed.
     #[error(transparent)]

@@ -79,7 +79,7 @@ impl<M: ScoreModel + ?Sized> Stepper<M> for Wander {
         most: &mut Most,
     ) -> Result<(), EngineError> {
         let x = rows.region().random(&rows.streams(Purpose::Noise, 0));
-        let scores = oracle.scores(rows, &Query::one_per_row(x, rows.keys()))?;
+        let scores = oracle.scores(rows, Query::one_per_row(x, rows.keys()))?;
         let first = scores.slice([0..rows.len(), 0..1]).squeeze_dim::<1>(1);
         most.0 = most.0.clone().max_pair(first);
         Ok(())

@@ -234,7 +234,7 @@ impl<M: ScoreModel + ?Sized> Stepper<M> for RandomSearch {
         let all = |v: f32| rows.region().column(&vec![v; rows.len()]);
         let step = Step::new(all(0.5)).spread(all(1.0));
         let tried = rows.region().advance(&s.x, &noise, &step);
-        let scores = oracle.scores(rows, &Query::one_per_row(tried.clone(), rows.keys()))?;
+        let scores = oracle.scores(rows, Query::one_per_row(tried.clone(), rows.keys()))?;
         let margin = Focus::margin(&scores, rows.focus().label());
         let better = margin.clone().lower(s.margin.clone());
         s.x = s.x.replace_rows(&better, &tried);

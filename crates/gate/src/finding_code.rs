@@ -7,6 +7,7 @@ use proofmark_domain::{TrustCode, hint};
 ///
 /// Waivers name these codes; accepts name the trust codes among them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum FindingCode {
     /// A requirement is missed with the stated confidence.
     RequirementMissed,

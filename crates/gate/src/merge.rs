@@ -25,6 +25,7 @@ const NAMED: usize = 8;
 
 /// Why reports are not the shards of one run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum MergeError {
     /// Nothing to merge.
     #[error("no report to merge")]

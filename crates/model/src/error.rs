@@ -3,6 +3,7 @@ use proofmark_threat::BatchError;
 
 /// What can go wrong between a question and a model's answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ModelError {
     /// The model (or the device under it) panicked; the process goes on.
     #[error("model `{model}` panicked: {message}")]

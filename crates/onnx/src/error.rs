@@ -1,5 +1,6 @@
 /// Why an ONNX file cannot be read or run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum OnnxError {
     /// The file (or its external data) cannot be read, or is not a well-formed model.
     #[error("{file}: {problem}")]

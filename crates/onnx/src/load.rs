@@ -41,6 +41,16 @@ pub struct OnnxFile {
     pub(crate) sha256: String,
 }
 
+impl std::fmt::Debug for OnnxFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OnnxFile")
+            .field("name", &self.name)
+            .field("opsets", &self.opsets)
+            .field("sha256", &self.sha256)
+            .finish_non_exhaustive()
+    }
+}
+
 impl OnnxFile {
     /// Reads a file.
     pub fn open(path: &Path) -> Result<Self, OnnxError> {

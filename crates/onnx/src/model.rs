@@ -26,6 +26,7 @@ use crate::whole;
 
 /// What is said of a model beyond its file.
 #[derive(Debug, Clone, Default, PartialEq)]
+#[non_exhaustive]
 pub struct OnnxOptions {
     /// How the model wants images; default: what its declared shape says. Images whose channels are seen to lie at the
     /// other end are turned; any others are handed over with their axes as they are.

@@ -104,6 +104,15 @@ pub struct Session {
     device: Device,
 }
 
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session")
+            .field("file", &self.file)
+            .field("device", &self.device)
+            .finish_non_exhaustive()
+    }
+}
+
 /// How rows go through the model.
 struct Slices {
     /// How many there are.

@@ -50,10 +50,8 @@ fn model(bytes: &[u8], shape: &[usize]) -> OnnxModel {
         shape: shape.to_vec(),
         bounds: Bounds::uniform(-1.0, 1.0).unwrap(),
     };
-    let options = OnnxOptions {
-        raw: true,
-        ..OnnxOptions::default()
-    };
+    let mut options = OnnxOptions::default();
+    options.raw = true;
     OnnxModel::new(file(bytes), &[modality], &options, &Device::flex()).unwrap()
 }
 

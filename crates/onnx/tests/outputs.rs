@@ -38,10 +38,8 @@ fn bind(bytes: &[u8], kind: OutputKind) -> Result<OnnxModel, String> {
         shape: vec![FEATURES],
         bounds: Bounds::uniform(-1.0, 1.0).unwrap(),
     };
-    let options = OnnxOptions {
-        kind,
-        ..OnnxOptions::default()
-    };
+    let mut options = OnnxOptions::default();
+    options.kind = kind;
     OnnxModel::new(file(bytes), &[modality], &options, &Device::flex()).map_err(|e| e.to_string())
 }
 

@@ -69,15 +69,11 @@ fn every_model_loads_and_takes_samples_together() {
             if modalities.is_empty() {
                 modalities = Vec::new().into();
             }
-            let options = OnnxOptions {
-                raw: name.starts_with("vnn"),
-                kind: if name.contains("silero") {
-                    OutputKind::Probabilities
-                } else {
-                    OutputKind::Logits
-                },
-                ..OnnxOptions::default()
-            };
+            let mut options = OnnxOptions::default();
+            options.raw = name.starts_with("vnn");
+            if name.contains("silero") {
+                options.kind = OutputKind::Probabilities;
+            }
             OnnxModel::new(file, &modalities, &options, &Device::flex())
         });
         match opened {

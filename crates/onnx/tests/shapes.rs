@@ -31,10 +31,8 @@ fn file(bytes: &[u8]) -> OnnxFile {
 }
 
 fn bind(bytes: &[u8], shape: &[usize], layout: Option<Layout>) -> Result<OnnxModel, String> {
-    let options = OnnxOptions {
-        layout,
-        ..OnnxOptions::default()
-    };
+    let mut options = OnnxOptions::default();
+    options.layout = layout;
     OnnxModel::new(
         file(bytes),
         &[modality("x", shape)],

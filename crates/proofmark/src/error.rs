@@ -6,6 +6,7 @@ use proofmark_threat::ThreatError;
 
 /// What can stop a run before it has measured anything.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum RunError {
     /// The data could not be read or are not usable.
     #[error(transparent)]

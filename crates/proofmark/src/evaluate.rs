@@ -49,7 +49,7 @@ pub fn evaluate<'a>(model: impl Into<Subject<'a>>, data: &'a Dataset) -> Evaluat
 }
 
 /// The model of an evaluation; made from a reference to one.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Subject<'a> {
     model: Access<'a>,
     /// What happens between data units and the model, for the report.
@@ -81,6 +81,7 @@ impl<'a> From<&'a OpenModel> for Subject<'a> {
 }
 
 /// An evaluation being described; [`Evaluate::run`] makes it. Mistakes are told there.
+#[derive(Debug)]
 pub struct Evaluate<'a> {
     subject: Subject<'a>,
     data: &'a Dataset,

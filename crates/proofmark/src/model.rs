@@ -29,6 +29,7 @@ const CHECKED: usize = 256;
 /// # Ok::<(), proofmark::RunError>(())
 /// ```
 #[derive(Debug, Clone, Default, PartialEq)]
+#[non_exhaustive]
 pub struct ModelSource {
     /// A shipped model by name, or an `.onnx` file.
     pub spec: String,
@@ -109,6 +110,7 @@ impl Network for Identity {
 }
 
 /// A model ready to be attacked.
+#[non_exhaustive]
 pub struct OpenModel {
     /// The model, in data units, with everything it gives.
     pub model: Box<dyn WhiteBox>,
@@ -118,6 +120,17 @@ pub struct OpenModel {
     pub reading: Map<String, Value>,
     /// What there is to say about how an ONNX file is computed.
     pub notes: Vec<String>,
+}
+
+impl std::fmt::Debug for OpenModel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OpenModel")
+            .field("model", &self.model.signature().name)
+            .field("preprocessing", &self.preprocessing)
+            .field("reading", &self.reading)
+            .field("notes", &self.notes)
+            .finish_non_exhaustive()
+    }
 }
 
 impl ModelSource {

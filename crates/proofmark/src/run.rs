@@ -33,6 +33,7 @@ pub enum Labels {
 
 /// How a run goes about it. Only `seed`, `forwards`, `judge` and `trust` can change a result.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub struct Settings {
     /// Seed of every random number.
     pub seed: Seed,
@@ -75,6 +76,8 @@ impl Progress for proofmark_engine::Silent {
 }
 
 /// One run, described.
+#[derive(Clone)]
+#[non_exhaustive]
 pub struct RunPlan<'a> {
     /// The model, and how much of it may be asked: `Access::Decisions(&model)` sees of any model what an attacker does who
     /// is told decisions only.
@@ -106,13 +109,28 @@ pub struct RunPlan<'a> {
     /// Where an earlier run of this plan was stopped, to go on from there.
     pub resume: Option<&'a RunCheckpoint>,
     /// Seconds since some fixed moment; constant where time is not to be reported.
-    pub clock: &'a dyn Fn() -> f64,
+    pub clock: &'a (dyn Fn() -> f64 + Sync),
     /// Who watches.
     pub progress: &'a dyn Progress,
 }
 
+impl std::fmt::Debug for RunPlan<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RunPlan")
+            .field("model", &self.model)
+            .field("attacks", &self.attacks)
+            .field("threats", &self.threats)
+            .field("labels", &self.labels)
+            .field("target", &self.target)
+            .field("settings", &self.settings)
+            .field("shard", &self.shard)
+            .finish_non_exhaustive()
+    }
+}
+
 /// A run that was made.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Measurement {
     /// Its report.
     pub report: Report,

@@ -15,6 +15,7 @@ pub struct Batch {
 
 /// Why blocks do not make a batch.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum BatchError {
     /// As many blocks as modalities are needed, at least one.
     #[error("{blocks} blocks for {modalities} modalities; expected one block each, at least one")]

@@ -44,6 +44,7 @@ pub struct Threat {
 
 /// Why budgets do not fit a model's inputs.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ThreatError {
     /// A budget names a modality the model does not have.
     #[error("no input `{given}`{hint}; the model's inputs are {known}")]

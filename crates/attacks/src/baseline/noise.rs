@@ -39,6 +39,7 @@ impl Draws {
 
 /// Which noise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum NoiseKind {
     /// A uniform point of the ball.
     Uniform,

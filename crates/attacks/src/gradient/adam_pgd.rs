@@ -42,6 +42,7 @@ use crate::update::Adam;
 /// Parameters of Adam-PGD.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Config {
     /// Steps per restart, 1 or more; 20.
     pub steps: u32,

@@ -38,6 +38,7 @@ use crate::loss::LossKind;
 /// Parameters of BIM.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Config {
     /// Steps, 1 or more; 10.
     pub steps: u32,

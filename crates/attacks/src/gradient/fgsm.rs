@@ -39,6 +39,7 @@ use crate::loss::LossKind;
 /// Parameters of FGSM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Config {
     /// Loss: `ce`, `margin` or `dlr`; `ce`.
     pub loss: LossKind,

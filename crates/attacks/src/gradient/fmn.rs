@@ -60,6 +60,7 @@ use crate::loss::Margin;
 /// Parameters of FMN.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Config {
     /// Steps, 1 or more; 100.
     pub steps: u32,

@@ -40,6 +40,7 @@ use crate::update::Momentum;
 /// Parameters of MI-FGSM.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Config {
     /// Steps, 1 or more; 10.
     pub steps: u32,

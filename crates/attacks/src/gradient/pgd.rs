@@ -51,6 +51,7 @@ use crate::loss::LossKind;
 /// Parameters of PGD.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Config {
     /// Steps per restart, 1 or more; 20.
     pub steps: u32,

@@ -41,6 +41,7 @@ use crate::loss::LossKind;
 /// Parameters of R-FGSM.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Config {
     /// Share of epsilon the random step takes, in [0, 1); 0.5.
     pub alpha: f32,

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 /// The losses by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum LossKind {
     /// [`CrossEntropy`].
     #[default]

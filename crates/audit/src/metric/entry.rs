@@ -123,6 +123,14 @@ pub struct Statistic {
     pub(crate) of: Of,
 }
 
+impl std::fmt::Debug for Statistic {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Statistic")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
 /// How a statistic is contrasted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Contrast {

@@ -5,7 +5,7 @@ use proofmark::data::{self, Dataset, Rows};
 use proofmark::domain::{Coupling, Epsilon, Norm, Seed};
 use proofmark::engine;
 use proofmark::policy::{Metric, assess};
-use proofmark::{Labels, ModelSource, OpenModel, RunPlan, Settings, ThreatPlan};
+use proofmark::{Labels, OpenModel, RunPlan, ThreatPlan};
 use serde_json::json;
 
 use super::save::Saving;
@@ -42,6 +42,7 @@ pub(crate) fn run(args: &Attack, quiet: bool) -> Result<u8, Failure> {
         preprocessing,
         reading,
         notes,
+        ..
     } = model(args, &data)?;
     if !quiet {
         for note in notes {
@@ -74,13 +75,10 @@ pub(crate) fn run(args: &Attack, quiet: bool) -> Result<u8, Failure> {
         LabelsArg::Predicted => Labels::Predicted,
     };
     plan.target = args.targeted.as_deref().map(str::parse).transpose()?;
-    plan.settings = Settings {
-        seed: Seed(args.seed),
-        batch: args.batch_size,
-        compaction: !args.no_compaction,
-        forwards: args.forwards,
-        ..Settings::default()
-    };
+    plan.settings.seed = Seed(args.seed);
+    plan.settings.batch = args.batch_size;
+    plan.settings.compaction = !args.no_compaction;
+    plan.settings.forwards = args.forwards;
     plan.shard = args.shard;
     plan.preprocessing = preprocessing;
     plan.reading = reading;
@@ -293,10 +291,8 @@ fn threats(args: &Attack) -> Result<Vec<ThreatPlan>, Failure> {
 /// The model, for samples like those of the set.
 fn model(args: &Attack, data: &Dataset) -> Result<OpenModel, Failure> {
     let device = proofmark::device(&args.device)?;
-    let source = ModelSource {
-        preprocess: args.preprocess.preprocess(),
-        ..args.onnx.source(&args.model)?
-    };
+    let mut source = args.onnx.source(&args.model)?;
+    source.preprocess = args.preprocess.preprocess();
     Ok(source.open(data, &device)?)
 }
 

@@ -194,20 +194,20 @@ fn measure(args: &args::Gate, gate: &Gate, quiet: bool) -> Result<Evidence, Fail
             unwritten.borrow_mut().get_or_insert(e);
         }
     };
-    let options = GateOptions {
-        batch: args.batch_size,
-        shard: args.shard,
-        stop: &stop,
-        resume: &checkpoints,
-        stopped: &|check, checkpoint| {
-            if let Some(dir) = &args.out_dir {
-                let path = checkpoint_of(&dir.join(file_name(check, args.shard, false)));
-                keep(output::write(&path, &checkpoint.to_bytes()));
-            }
-        },
-        clock: &clock::seconds,
-        progress: &shown,
+    let stopped = |check: &str, checkpoint: &RunCheckpoint| {
+        if let Some(dir) = &args.out_dir {
+            let path = checkpoint_of(&dir.join(file_name(check, args.shard, false)));
+            keep(output::write(&path, &checkpoint.to_bytes()));
+        }
     };
+    let mut options = GateOptions::default();
+    options.batch = args.batch_size;
+    options.shard = args.shard;
+    options.stop = &stop;
+    options.resume = &checkpoints;
+    options.stopped = &stopped;
+    options.clock = &clock::seconds;
+    options.progress = &shown;
     let evidence = gate.run(&options, &records, &mut |check, result| {
         let (Some(dir), Ok(record)) = (&args.out_dir, result) else {
             return;
@@ -313,11 +313,9 @@ fn read_checkpoint(
 ) -> Result<RunCheckpoint, String> {
     let bytes = fs::read(path).map_err(|e| e.to_string())?;
     let checkpoint = RunCheckpoint::from_bytes(&bytes).map_err(|e| e.to_string())?;
-    let options = GateOptions {
-        batch: args.batch_size,
-        shard: args.shard,
-        ..GateOptions::default()
-    };
+    let mut options = GateOptions::default();
+    options.batch = args.batch_size;
+    options.shard = args.shard;
     gate.can_resume(check, &checkpoint, &options)?;
     Ok(checkpoint)
 }

@@ -123,10 +123,8 @@ impl Seen {
         });
         // Any bounds will do to find out how the model takes samples.
         let bounds = Bounds::uniform(0.0, 1.0)?;
-        let options = OnnxOptions {
-            output: output.clone(),
-            ..OnnxOptions::default()
-        };
+        let mut options = OnnxOptions::default();
+        options.output.clone_from(&output);
         let inputs = declared_modalities(&file, &bounds);
         // Not every input that cannot be declared waits for data: one may be too large for any.
         let open = |d: &Declared| {

@@ -12,7 +12,7 @@ mod space;
 mod start;
 mod witness;
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use proofmark_data::vnnlib::Spec;
 use proofmark_domain::{QueryCount, Seed};
@@ -37,6 +37,7 @@ use crate::{Progress, RunError};
 /// assert!((1.0..1.01).contains(&(found.x[0].powi(2) + found.x[1].powi(2))));
 /// # Ok(()) }
 /// ```
+#[non_exhaustive]
 pub struct Falsify<'a> {
     /// The model; with gradients it is climbed, with scores alone it is searched at random.
     pub model: Access<'a>,
@@ -53,8 +54,19 @@ pub struct Falsify<'a> {
     pub progress: &'a dyn Progress,
 }
 
+impl fmt::Debug for Falsify<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Falsify")
+            .field("model", &self.model)
+            .field("seed", &self.seed)
+            .field("levels", &self.levels)
+            .finish_non_exhaustive()
+    }
+}
+
 /// A point that satisfies a case, measured again by a forward pass of its own.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Counterexample {
     /// The case, by its place in the property.
     pub case: usize,
@@ -85,6 +97,7 @@ impl Counterexample {
 
 /// What a search came to.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Falsified {
     /// The counterexample, if one was found. None is no proof that there is none.
     pub counterexample: Option<Counterexample>,

@@ -138,6 +138,13 @@ fn find_model(
         folder.join(&entry.path).display().to_string()
     };
     let narrow = |v: &[f64]| v.iter().map(|x| *x as f32).collect();
+    let mut onnx = OnnxOptions::default();
+    onnx.layout = entry.layout.map(|l| match l {
+        proofmark_gate::Layout::Nchw => Layout::Nchw,
+        proofmark_gate::Layout::Nhwc => Layout::Nhwc,
+    });
+    onnx.output.clone_from(&entry.output_name);
+    onnx.kind = entry.output;
     let source = ModelSource {
         spec,
         name: Some(entry.name.clone()),
@@ -146,15 +153,7 @@ fn find_model(
             mean: narrow(&entry.preprocess.mean),
             std: narrow(&entry.preprocess.std),
         },
-        onnx: OnnxOptions {
-            layout: entry.layout.map(|l| match l {
-                proofmark_gate::Layout::Nchw => Layout::Nchw,
-                proofmark_gate::Layout::Nhwc => Layout::Nhwc,
-            }),
-            output: entry.output_name.clone(),
-            kind: entry.output,
-            raw: false,
-        },
+        onnx,
         fixed: entry.fix.iter().cloned().collect(),
     };
     let found = source.open(data, device).map_err(fault)?;

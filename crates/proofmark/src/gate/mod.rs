@@ -20,6 +20,7 @@ use crate::{Progress, RunCheckpoint, RunError, RunPlan, Settings, shipped};
 
 /// Why a gate cannot begin: nothing has run.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum GateError {
     /// The policy is wrong, at a line.
     #[error(transparent)]
@@ -72,6 +73,14 @@ pub struct Gate {
     checks: Vec<Prepared>,
 }
 
+impl std::fmt::Debug for Gate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gate")
+            .field("policy", &self.policy)
+            .finish_non_exhaustive()
+    }
+}
+
 /// One check, ready to run.
 struct Prepared {
     check: String,
@@ -84,6 +93,7 @@ enum Work {
 }
 
 /// How a gate run goes about it.
+#[non_exhaustive]
 pub struct GateOptions<'a> {
     /// Rows at work at once.
     pub batch: usize,
@@ -100,6 +110,15 @@ pub struct GateOptions<'a> {
     pub clock: &'a (dyn Fn() -> f64 + Sync),
     /// Who watches.
     pub progress: &'a dyn Progress,
+}
+
+impl std::fmt::Debug for GateOptions<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("GateOptions")
+            .field("batch", &self.batch)
+            .field("shard", &self.shard)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Nothing to go on from.

@@ -42,6 +42,7 @@ pub struct Part<'a> {
 
 /// A shared budget that has no unique nearest point.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub enum SharedError {
     /// The `L0` ball is not convex: how it would trade against another norm is not defined.
     L0,

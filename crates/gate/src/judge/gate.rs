@@ -1,4 +1,4 @@
-use proofmark_domain::{Finding, FindingStatus, Verdict};
+use proofmark_domain::{Finding, FindingStatus, Report, Verdict};
 
 use super::excuses::Excuses;
 use super::fit::fits;
@@ -136,6 +136,14 @@ fn mismatched(check: &Check, why: &str) -> Refused {
     )
 }
 
+/// The first attack of a report that failed, and why.
+fn first_failure(report: &Report) -> Option<(&str, &str)> {
+    let failed = report.attacks.iter();
+    failed
+        .filter_map(|a| Some((a.key.as_str(), a.failed.as_deref()?)))
+        .next()
+}
+
 /// The evidence of a check, recomputed; or the finding that stands in its place.
 fn usable(
     policy: &Policy,
@@ -165,6 +173,14 @@ fn usable(
         Some(Ok(record)) => match (&check.task, record) {
             (Task::Attack(task), Record::Attack(report)) => {
                 fits(policy, task, &report).map_err(|why| mismatched(check, &why))?;
+                if let Some((key, why)) = first_failure(&report) {
+                    return Err(Refused::new(
+                        check,
+                        FindingCode::CheckNotRun,
+                        format!("attack `{key}` did not come to its end: {why}"),
+                        "fix the cause and run it again; what the other attacks found is in the evidence",
+                    ));
+                }
                 let (head, runs, samples) = apart(*report);
                 Ok(summarise(head, runs, samples).into())
             }

@@ -764,3 +764,21 @@ fn a_threshold_on_one_class_counts_that_classs_own_trust() {
         assert_eq!(gate.verdict, verdict, "{require}: {:?}", gate.findings);
     }
 }
+
+/// What the attacks before it found stays in the evidence; a check that lacks one is an error, whatever they show.
+#[test]
+fn a_check_whose_attack_failed_has_not_run() {
+    for robust in [0, 64] {
+        let mut report = measured(robust, 64);
+        report.attacks[0].failed = Some("model `m` panicked: out of memory".to_owned());
+        let gate = run(&policy("robust_accuracy >= 0.5", "", ""), report);
+        assert_eq!(gate.verdict, Verdict::Error);
+        let finding = found(&gate, "check-not-run");
+        assert!(
+            finding.message.contains("pgd@linf:0.1"),
+            "{}",
+            finding.message
+        );
+        assert!(finding.message.contains("out of memory"));
+    }
+}

@@ -1,17 +1,18 @@
 //! A model on data, attacked or not: what a check of kind `robustness` or `clean` needs.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use burn::tensor::Device;
 use proofmark_data::{DataError, Dataset, Options, Rows, Selection};
 use proofmark_domain::{Epsilon, Norm, Seed};
 use proofmark_engine::Attack;
 use proofmark_gate::{AttackTask, Budgets, DataEntry, DataRef, ModelRef, Policy, ThreatSpec};
-use proofmark_model::WhiteBox;
 use proofmark_onnx::{Layout, OnnxOptions};
-use serde_json::{Map, json};
+use serde_json::json;
 
 use super::GateError;
+use super::opened::{Opened, shared};
 use crate::model::{ModelSource, OpenModel, Preprocess};
 use crate::{RunError, RunPlan, Settings, ThreatPlan, shipped};
 
@@ -19,21 +20,17 @@ use crate::{RunError, RunPlan, Settings, ThreatPlan, shipped};
 pub(super) struct AttackCheck {
     seed: Seed,
     limit: Option<u64>,
-    model: Box<dyn WhiteBox>,
-    data: Dataset,
+    model: Arc<OpenModel>,
+    data: Arc<Dataset>,
     attacks: Vec<Box<dyn Attack>>,
     threats: Vec<ThreatPlan>,
-    preprocessing: Map<String, serde_json::Value>,
-    reading: Map<String, serde_json::Value>,
-    /// What there is to say about how the model is computed.
-    model_notes: Vec<String>,
 }
 
 impl AttackCheck {
     /// What there is to know of how its model is computed and its data were read.
     pub(super) fn notes(&self) -> impl Iterator<Item = String> {
-        let (model, data) = (&self.model.signature().name, &self.data);
-        let of_model = self.model_notes.iter().map(move |n| (model, n));
+        let (model, data) = (&self.model.model.signature().name, &self.data);
+        let of_model = self.model.notes.iter().map(move |n| (model, n));
         let of_data = data.read_as.notes.iter().map(|n| (&data.name, n));
         of_model
             .chain(of_data)
@@ -43,7 +40,7 @@ impl AttackCheck {
     /// The run this check asks for.
     pub(super) fn plan(&self, batch: usize) -> RunPlan<'_> {
         let mut plan = RunPlan::new(
-            self.model.as_ref(),
+            self.model.model.as_ref(),
             &self.data,
             &self.attacks,
             self.threats.clone(),
@@ -53,8 +50,8 @@ impl AttackCheck {
             batch,
             ..Settings::default()
         };
-        plan.preprocessing.clone_from(&self.preprocessing);
-        plan.reading.clone_from(&self.reading);
+        plan.preprocessing.clone_from(&self.model.preprocessing);
+        plan.reading.clone_from(&self.model.reading);
         plan.selection.insert("limit".to_owned(), json!(self.limit));
         plan
     }
@@ -66,18 +63,23 @@ pub(super) fn prepare(
     task: &AttackTask,
     folder: &Path,
     device: &Device,
+    opened: &mut Opened,
 ) -> Result<AttackCheck, GateError> {
     let fault = |source: RunError| GateError::Check {
         check: check.to_owned(),
         source: Box::new(source),
     };
-    let data = find_data(policy, task, folder, &fault)?;
-    let OpenModel {
-        model,
-        preprocessing,
-        reading,
-        notes: model_notes,
-    } = find_model(task, &data, folder, device, &fault)?;
+    // Everything that what is opened depends on: the entry as the policy has it, and the rows that the check takes.
+    let of_data = format!("{:?} {:?}", task.data, task.limit);
+    // Data settle what a model's file leaves open.
+    let of_model = format!("{:?} {of_data}", task.model);
+    let data = shared(&mut opened.data, of_data, || {
+        find_data(policy, task, folder, &fault)
+    })?;
+    let model = shared(&mut opened.models, of_model, || {
+        find_model(task, &data, folder, device, &fault)
+    })?;
+    let signature = model.model.signature();
     let mut attacks = Vec::new();
     for spec in &task.attacks {
         let attack = proofmark_attacks::build(&spec.id, &spec.parameters)
@@ -96,13 +98,13 @@ pub(super) fn prepare(
     }
     let threats: Vec<ThreatPlan> = task.threat.iter().map(threat).collect();
     // Everything that can be refused is refused before the first check has cost anything.
-    crate::samples::samples(&data, model.signature()).map_err(&fault)?;
+    crate::samples::samples(&data, signature).map_err(&fault)?;
     crate::samples::require_labels(&data, "").map_err(|e| fault(e.into()))?;
     for t in &threats {
-        let modalities = &model.signature().modalities;
+        let modalities = &signature.modalities;
         t.require_change(modalities, &data)
             .and_then(|()| t.fit(modalities, &data))
-            .and_then(|t| crate::numbers::check(&t, model.signature(), data.len()))
+            .and_then(|t| crate::numbers::check(&t, signature, data.len()))
             .map_err(&fault)?;
     }
     Ok(AttackCheck {
@@ -112,9 +114,6 @@ pub(super) fn prepare(
         data,
         attacks,
         threats,
-        preprocessing,
-        reading,
-        model_notes,
     })
 }
 

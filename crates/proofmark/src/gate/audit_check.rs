@@ -1,6 +1,7 @@
 //! A table of decisions: what a check of kind `bias` needs.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use proofmark_audit::report::{Detail, samples};
 use proofmark_audit::{Asked, AuditError, AuditReport, Settings, Table, report};
@@ -8,10 +9,11 @@ use proofmark_gate::{AuditTask, Check, difference};
 use serde_json::json;
 
 use super::GateError;
+use super::opened::{Opened, shared};
 
 /// A table, read, with what is asked of it.
 pub(super) struct AuditCheck {
-    table: Table,
+    table: Arc<Table>,
     settings: Settings,
     asked: Asked,
     samples: Detail,
@@ -26,12 +28,16 @@ pub(super) fn prepare(
     check: &Check,
     task: &AuditTask,
     folder: &Path,
+    opened: &mut Opened,
 ) -> Result<AuditCheck, GateError> {
     let fault = |e: AuditError| GateError::Table {
         check: check.id.clone(),
         source: Box::new(e),
     };
-    let table = Table::open(&folder.join(&task.data.path), &task.options).map_err(fault)?;
+    let key = format!("{:?} {:?}", task.data.path, task.options);
+    let table = shared(&mut opened.tables, key, || {
+        Table::open(&folder.join(&task.data.path), &task.options).map_err(fault)
+    })?;
     if let (Some(expected), Some(origin)) = (&task.data.sha256, table.origin())
         && *expected != origin.sha256
     {

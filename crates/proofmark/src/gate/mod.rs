@@ -2,6 +2,7 @@
 
 mod attack_check;
 mod audit_check;
+mod opened;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -15,6 +16,7 @@ use proofmark_gate::{Check, Evidence, Known, NoRecord, Policy, PolicyError, Reco
 
 use attack_check::AttackCheck;
 use audit_check::AuditCheck;
+use opened::Opened;
 
 use crate::{Progress, RunCheckpoint, RunError, RunPlan, Settings, shipped};
 
@@ -149,10 +151,11 @@ impl Gate {
             data: &proofmark_data::SHIPPED,
         };
         let policy = Policy::parse(source, &known)?;
+        let mut opened = Opened::default();
         let mut checks = policy
             .checks
             .iter()
-            .map(|check| prepare(&policy, check, folder, device))
+            .map(|check| prepare(&policy, check, folder, device, &mut opened))
             .collect::<Result<Vec<_>, _>>()?;
         one_family(&mut checks);
         Ok(Self { policy, checks })
@@ -325,12 +328,15 @@ fn prepare(
     check: &Check,
     folder: &Path,
     device: &Device,
+    opened: &mut Opened,
 ) -> Result<Prepared, GateError> {
     let work = match &check.task {
         Task::Attack(task) => Work::Attack(Box::new(attack_check::prepare(
-            policy, &check.id, task, folder, device,
+            policy, &check.id, task, folder, device, opened,
         )?)),
-        Task::Audit(task) => Work::Audit(Box::new(audit_check::prepare(check, task, folder)?)),
+        Task::Audit(task) => {
+            Work::Audit(Box::new(audit_check::prepare(check, task, folder, opened)?))
+        }
     };
     Ok(Prepared {
         check: check.id.clone(),

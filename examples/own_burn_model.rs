@@ -7,11 +7,10 @@
 
 use std::error::Error;
 
-use proofmark::BurnModel;
 use proofmark::burn::module::Module;
 use proofmark::burn::nn::{Linear, LinearConfig};
 use proofmark::burn::tensor::{Device, Tensor, activation};
-use proofmark::domain::Bounds;
+use proofmark::prelude::*;
 
 /// A two-layer perceptron over 8x8 images. Any module will do; it may even have been built for training.
 #[derive(Module, Debug)]
@@ -36,7 +35,7 @@ impl Mlp {
 
 fn main() -> Result<(), Box<dyn Error>> {
     // Yours would load its weights: `proofmark::models::load_weights(&mut net, "net.safetensors".as_ref())?`.
-    let net = Mlp::new(&proofmark::device("cpu")?);
+    let net = Mlp::new(&device("cpu")?);
 
     let model = BurnModel::images(
         &net,
@@ -45,8 +44,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         Bounds::uniform(0.0, 1.0)?,
         Mlp::forward,
     )?;
-    let data = proofmark::open("digits")?.limit(200, Default::default());
-    let result = proofmark::evaluate(&model, &data)
+    let data = open("digits")?.limit(200, Default::default());
+    let result = evaluate(&model, &data)
         .linf(0.05)
         .attacks(["fgsm", "pgd"])
         .run()?;

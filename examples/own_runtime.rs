@@ -8,8 +8,7 @@
 use std::convert::Infallible;
 use std::error::Error;
 
-use proofmark::domain::Modality;
-use proofmark::{Dataset, Evaluation, FromDecisions, FromScores, Signature, evaluate};
+use proofmark::prelude::*;
 
 /// Stands for a session of your runtime, a C library or a client of an endpoint: the mean digit of each class, of which
 /// the nearest wins.
@@ -46,11 +45,11 @@ impl Runtime {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let scoring = Runtime::new(&proofmark::open("digits:train")?)?;
+    let scoring = Runtime::new(&open("digits:train")?)?;
     let deciding = scoring.clone();
-    let data = proofmark::open("digits")?.limit(200, Default::default());
+    let data = open("digits")?.limit(200, Default::default());
     let inputs: Vec<Modality> = data.modalities.iter().map(|c| c.modality.clone()).collect();
-    let signature = Signature::new("nearest-mean", inputs, 10, &proofmark::device("cpu")?)?;
+    let signature = Signature::new("nearest-mean", inputs, 10, &device("cpu")?)?;
 
     // One flat array per input and the number of rows in; scores, row after row, or an error of yours out.
     let model = FromScores::new(signature.clone(), move |x, _| {

@@ -5,6 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use serde_json::Value;
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
@@ -121,7 +123,8 @@ fn no_library_enables_a_backend_by_default() {
 
 #[test]
 fn running_and_testing_share_one_build_of_burn() {
-    // What differs between the two selections must not lie under burn: see crates/features.
+    // What differs between the two selections must not lie under burn: see crates/features. `cargo run` selects all
+    // members, without what only their tests need.
     let set = |arguments: &[&str]| -> BTreeSet<String> {
         let mut all = arguments.to_vec();
         all.extend(["-f", "{p} {f}"]);
@@ -137,29 +140,140 @@ fn running_and_testing_share_one_build_of_burn() {
         .collect();
     let whole = set(&["--workspace", "-e", "normal,build,dev"]);
     let mut differ = Vec::new();
-    for (package, edges) in [
-        ("proofmark-cli", "normal,build"),
-        ("proofmark-cli", "normal,build,dev"),
-        ("proofmark-threat", "normal,build,dev"),
-        ("proofmark-model", "normal,build,dev"),
-        ("proofmark-engine", "normal,build,dev"),
-        ("proofmark-attacks", "normal,build,dev"),
-        ("proofmark-onnx", "normal,build,dev"),
-        ("proofmark", "normal,build,dev"),
+    for selection in [
+        "--workspace -e normal,build",
+        "-p proofmark-cli -e normal,build,dev",
+        "-p proofmark-threat -e normal,build,dev",
+        "-p proofmark-model -e normal,build,dev",
+        "-p proofmark-engine -e normal,build,dev",
+        "-p proofmark-attacks -e normal,build,dev",
+        "-p proofmark-onnx -e normal,build,dev",
+        "-p proofmark-testkit -e normal,build,dev",
+        "-p proofmark -e normal,build,dev",
     ] {
-        let alone = set(&["-p", package, "-e", edges]);
+        let alone = set(&selection.split(' ').collect::<Vec<_>>());
         let other = |l: &&String| under_burn.contains(&name(l)) && !whole.contains(*l);
         differ.extend(
             alone
                 .iter()
                 .filter(other)
-                .map(|l| format!("{package}: {l}")),
+                .map(|l| format!("{selection}: {l}")),
         );
     }
     assert!(
         differ.is_empty(),
         "other features by itself than in the whole workspace: {differ:#?}"
     );
+}
+
+/// Every member of the workspace, as `cargo metadata` tells it.
+fn members() -> Vec<Value> {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--offline", "--no-deps", "--format-version=1"])
+        .current_dir(root())
+        .output()
+        .expect("cargo runs");
+    let all: Value = serde_json::from_slice(&output.stdout).expect("cargo writes JSON");
+    all["packages"].as_array().expect("a list").clone()
+}
+
+/// `publish = false`.
+fn is_private(member: &Value) -> bool {
+    member["publish"].as_array().is_some_and(Vec::is_empty)
+}
+
+#[test]
+fn every_crate_can_be_published_but_those_for_tests() {
+    let members = members();
+    let private: BTreeSet<&str> = (members.iter().filter(|m| is_private(m)))
+        .filter_map(|m| m["name"].as_str())
+        .collect();
+    assert_eq!(
+        private,
+        BTreeSet::from(["proofmark-features", "proofmark-testkit"])
+    );
+    for member in members.iter().filter(|m| !is_private(m)) {
+        let name = member["name"].as_str().expect("a name");
+        for field in ["description", "license", "rust_version"] {
+            assert!(member[field].is_string(), "{name} has no {field}");
+        }
+        for field in ["keywords", "categories"] {
+            let listed = member[field].as_array().map_or(0, Vec::len);
+            assert!((1..=5).contains(&listed), "{name}: {listed} {field}");
+        }
+        for dependency in member["dependencies"].as_array().expect("a list") {
+            let of_tests = dependency["kind"] == "dev";
+            let on = dependency["name"].as_str().expect("a name");
+            assert!(
+                of_tests || !private.contains(on),
+                "{name} depends on {on}, which is not published"
+            );
+            // Cargo drops a dev-dependency without a version, and refuses any other.
+            assert!(
+                of_tests || dependency["req"] != "*",
+                "{name} depends on {on} without a version"
+            );
+        }
+    }
+}
+
+#[test]
+fn no_published_library_asks_for_what_only_tests_share() {
+    for member in members().iter().filter(|m| !is_private(m)) {
+        let name = member["name"].as_str().expect("a name");
+        let own = member["dependencies"].as_array().expect("a list");
+        let regex = own.iter().any(|d| d["name"] == "regex");
+        assert!(!regex, "{name} depends on regex");
+        assert!(
+            !dependencies(name).contains("proofmark-features"),
+            "{name} depends on proofmark-features"
+        );
+    }
+}
+
+/// A published crate is packed from its own folder: what it embeds from outside would be missing there.
+#[test]
+fn what_a_crate_embeds_lies_in_its_folder() {
+    fn walk(folder: &Path, all: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).expect("readable") {
+            let path = entry.expect("readable").path();
+            if path.is_dir() {
+                walk(&path, all);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                all.push(path);
+            }
+        }
+    }
+    let crates = root().join("crates").canonicalize().expect("there");
+    let mut sources = Vec::new();
+    for folder in fs::read_dir(&crates).expect("readable") {
+        walk(&folder.expect("readable").path().join("src"), &mut sources);
+    }
+    for source in sources {
+        // Unit tests are not built from a published crate.
+        if source.components().any(|c| c.as_os_str() == "tests") {
+            continue;
+        }
+        let own = crates.join(
+            source
+                .strip_prefix(&crates)
+                .expect("under crates")
+                .iter()
+                .next()
+                .expect("a crate"),
+        );
+        let text = fs::read_to_string(&source).expect("readable");
+        for embed in ["include_bytes!(\"", "include_str!(\""] {
+            for rest in text.split(embed).skip(1) {
+                let path = rest.split('"').next().expect("split gives one");
+                let file = source.parent().expect("a folder").join(path);
+                let file = file
+                    .canonicalize()
+                    .unwrap_or_else(|e| panic!("{path}: {e}"));
+                assert!(file.starts_with(&own), "{} embeds {path}", source.display());
+            }
+        }
+    }
 }
 
 fn files(folder: &str) -> Vec<(String, String)> {

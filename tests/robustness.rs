@@ -80,12 +80,14 @@ fn five_lines_from_a_model_to_a_verdict() {
 /// The lines of the README.
 #[expect(dead_code, reason = "compiled, not run: the files are made up")]
 mod readme {
+    use proofmark::prelude::*;
+
     use super::Error;
 
     pub(super) fn shipped() -> Result<(), Box<dyn Error>> {
-        let model = proofmark::model("digits-robust", &proofmark::device("cpu")?)?;
-        let data = proofmark::open("digits")?;
-        let result = proofmark::evaluate(&model, &data)
+        let model = model("digits-robust", &device("cpu")?)?;
+        let data = open("digits")?;
+        let result = evaluate(&model, &data)
             .linf(0.15)
             .attacks(["fgsm", "pgd"])
             .run()?;
@@ -94,10 +96,9 @@ mod readme {
     }
 
     pub(super) fn onnx() -> Result<(), Box<dyn Error>> {
-        let data = proofmark::open("images.npz")?;
-        let model =
-            proofmark::ModelSource::new("model.onnx").open(&data, &proofmark::device("auto")?)?;
-        let result = proofmark::evaluate(&model, &data)
+        let data = open("images.npz")?;
+        let model = ModelSource::new("model.onnx").open(&data, &device("auto")?)?;
+        let result = evaluate(&model, &data)
             .linf(8.0 / 255.0)
             .attack("pgd", "steps = 100")
             .run()?;
@@ -114,14 +115,11 @@ mod readme {
         }
     }
 
-    pub(super) fn runtime(
-        session: Session,
-        inputs: Vec<proofmark::domain::Modality>,
-    ) -> Result<(), Box<dyn Error>> {
-        let data = proofmark::open("digits")?;
-        let signature = proofmark::Signature::new("mine", inputs, 10, &proofmark::device("cpu")?)?;
-        let model = proofmark::FromScores::new(signature, move |x, rows| session.run(&x[0], rows))?;
-        let result = proofmark::evaluate(&model, &data)
+    pub(super) fn runtime(session: Session, inputs: Vec<Modality>) -> Result<(), Box<dyn Error>> {
+        let data = open("digits")?;
+        let signature = Signature::new("mine", inputs, 10, &device("cpu")?)?;
+        let model = FromScores::new(signature, move |x, rows| session.run(&x[0], rows))?;
+        let result = evaluate(&model, &data)
             .linf(0.3)
             .attacks(["uniform-noise"])
             .run()?;
@@ -132,7 +130,11 @@ mod readme {
 
 #[test]
 fn the_code_of_the_readme_compiles() {
-    let squeezed = |text: &str| text.split_whitespace().collect::<String>();
+    // The prelude stands above the functions that the blocks are compiled as.
+    let squeezed = |text: &str| {
+        let text = text.replace("use proofmark::prelude::*;", "");
+        text.split_whitespace().collect::<String>()
+    };
     let code = squeezed(include_str!("robustness.rs"));
     let readme = include_str!("../README.md");
     let blocks: Vec<&str> = readme

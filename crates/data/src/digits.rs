@@ -18,9 +18,6 @@ use crate::{Column, DataError, Dataset};
 /// Shipped sets by name: the test split of the digits, and the split their models are trained on.
 pub const SHIPPED: [&str; 2] = ["digits", "digits:train"];
 
-/// As bundled in scikit-learn: one line per image, 64 pixels and the class.
-const FILE: &[u8] = include_bytes!("../../../datasets/digits/digits.csv.gz");
-
 const SPLIT_SEED: Seed = Seed(1998);
 const TEST_ROWS: u64 = 899;
 const SIDE: usize = 8;
@@ -51,11 +48,11 @@ fn whole(name: &str) -> Result<Dataset, DataError> {
     let source = Source {
         file: name.to_owned(),
         name: name.to_owned(),
-        bytes: FILE.to_vec(),
+        bytes: proofmark_digits::TABLE.to_vec(),
     };
     let broken = |problem: &str| source.corrupt("embedded file", problem);
     let mut text = String::new();
-    GzDecoder::new(FILE)
+    GzDecoder::new(proofmark_digits::TABLE)
         .read_to_string(&mut text)
         .map_err(|e| broken(&e.to_string()))?;
     let (mut pixels, mut labels) = (Vec::new(), Vec::new());
@@ -89,7 +86,13 @@ fn whole(name: &str) -> Result<Dataset, DataError> {
         "",
     )?;
     let reading = ReadFacts::of("x", "0 to 16 / 16");
-    let parts = Parts::of_one(name, &[FILE], column, Some(labels), reading);
+    let parts = Parts::of_one(
+        name,
+        &[proofmark_digits::TABLE],
+        column,
+        Some(labels),
+        reading,
+    );
     Dataset::assemble(name, parts)
 }
 
@@ -114,13 +117,16 @@ mod tests {
     #[test]
     fn the_embedded_file_is_the_published_one() {
         assert_eq!(
-            sha256(&[FILE]),
+            sha256(&[proofmark_digits::TABLE]),
             "09f66e6debdee2cd2b5ae59e0d6abbb73fc2b0e0185d2e1957e9ebb51e23aa22"
         );
         let [test, train] = splits();
         assert_eq!(
             (&test.sha256, &train.sha256),
-            (&sha256(&[FILE]), &sha256(&[FILE]))
+            (
+                &sha256(&[proofmark_digits::TABLE]),
+                &sha256(&[proofmark_digits::TABLE])
+            )
         );
     }
 

@@ -4,18 +4,20 @@
 //! Four lines to a gated model:
 //!
 //! ```
+//! use proofmark::prelude::*;
+//!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let model = proofmark::model("digits-robust", &proofmark::device("cpu")?)?;
-//! let data = proofmark::open("digits")?.limit(60, Default::default());
-//! let result = proofmark::evaluate(&model, &data).linf(0.05).attacks(["fgsm", "pgd"]).run()?;
+//! let model = model("digits-robust", &device("cpu")?)?;
+//! let data = open("digits")?.limit(60, Default::default());
+//! let result = evaluate(&model, &data).linf(0.05).attacks(["fgsm", "pgd"]).run()?;
 //! result.robust_accuracy().at_least(0.45, 0.95)?;
 //! # Ok(()) }
 //! ```
 //!
 //! Your own Burn module becomes a model through [`BurnModel`], an ONNX file through [`ModelSource`] or
 //! [`onnx::OnnxModel`], a closure over arrays that calls any other runtime through [`FromScores`] or [`FromDecisions`];
-//! [`RunPlan`] is the same run with every setting
-//! open; [`Gate`] carries out a policy.
+//! [`RunPlan`] is the same run with every setting open, [`Falsify`] a search for a counterexample, [`Gate`] carries out a
+//! policy. All are called alike: made by `new`, their public fields set where the default will not do, then `run`.
 
 mod checkpoint;
 mod device;
@@ -25,6 +27,7 @@ mod falsify;
 mod gate;
 mod model;
 mod numbers;
+pub mod prelude;
 mod reading;
 mod record;
 mod run;

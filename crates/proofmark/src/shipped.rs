@@ -16,10 +16,7 @@ use proofmark_model::{BurnModel, ModelError, image, load_weights_from};
 pub const NAMES: [&str; 2] = ["digits-standard", "digits-robust"];
 
 /// The weights of [`NAMES`], in their order.
-const WEIGHTS: [&[u8]; 2] = [
-    include_bytes!("../../../datasets/digits/digits-standard.safetensors"),
-    include_bytes!("../../../datasets/digits/digits-robust.safetensors"),
-];
+const WEIGHTS: [&[u8]; 2] = [proofmark_digits::STANDARD, proofmark_digits::ROBUST];
 
 /// Channels, height and width of a digit.
 const SHAPE: [usize; 3] = [1, 8, 8];

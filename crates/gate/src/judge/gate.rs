@@ -138,10 +138,8 @@ fn mismatched(check: &Check, why: &str) -> Refused {
 
 /// The first attack of a report that failed, and why.
 fn first_failure(report: &Report) -> Option<(&str, &str)> {
-    let failed = report.attacks.iter();
-    failed
-        .filter_map(|a| Some((a.key.as_str(), a.failed.as_deref()?)))
-        .next()
+    let mut attacks = report.attacks.iter();
+    attacks.find_map(|a| Some((a.key.as_str(), a.failed.as_deref()?)))
 }
 
 /// The evidence of a check, recomputed; or the finding that stands in its place.

@@ -494,6 +494,18 @@ fn mask(flags: &[bool], rows: &Rows) -> Tensor<1, Bool> {
     rows.region().column(&flags).greater_scalar(0.5)
 }
 
+/// What the sum over the directions that succeeded and the sum over all count for in the direction of a jump:
+/// `Σ (φ − mean φ) u = 2 (Σ_succeeded u − share Σ u)`; where all agree, `± Σ u`.
+fn weights(successes: u64, asked: u64) -> [f32; 2] {
+    if successes == 0 {
+        [0.0, -1.0]
+    } else if successes == asked {
+        [0.0, 1.0]
+    } else {
+        [1.0, -(successes as f64 / asked as f64) as f32]
+    }
+}
+
 /// The `b`-th kind of start: uniform noise, salt and pepper, and blends of both with the sample.
 fn scatter(b: usize, draw: &mut Draw<'_>, stream: &mut Stream) {
     let blend = if b % 4 < 2 { 1.0 } else { stream.uniform() };
@@ -656,15 +668,7 @@ impl Walk<'_> {
         if !complete.contains(&true) {
             return;
         }
-        // Σ (φ − mean φ) u = 2 (Σ_succeeding u − share Σ u); where all agree, ± Σ u.
-        let share = |i: usize| {
-            let share = state.host.successes[i] as f64 / state.host.done[i].max(1) as f64;
-            match share {
-                0.0 => [0.0, -1.0],
-                1.0 => [0.0, 1.0],
-                share => [1.0, -share as f32],
-            }
-        };
+        let share = |i: usize| weights(state.host.successes[i], state.host.done[i]);
         let shares: Vec<[f32; 2]> = (0..rows.len()).map(share).collect();
         let column = |k: usize| {
             let values: Vec<f32> = shares.iter().map(|s| s[k]).collect();
@@ -741,3 +745,126 @@ pub const ENTRY: Entry = Entry {
     meta: &META,
     build: |table| Ok(Box::new(read::<Config>(META.id, table)?.build()?)),
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places() -> Places {
+        Places {
+            phase: vec![Phase::Start as u64],
+            round: vec![0],
+            done: vec![0],
+            successes: vec![0],
+            low: vec![0.0],
+            high: vec![0.0],
+            reached: vec![0.0],
+        }
+    }
+
+    fn walk(config: &Config, norm: Norm, features: usize) -> Walk<'_> {
+        Walk {
+            config,
+            norm,
+            free: vec![true; features],
+            features,
+            range: 2.0,
+        }
+    }
+
+    #[test]
+    fn constants_are_those_of_the_paper() {
+        let config = Config::default();
+        let points: Vec<u64> = [1, 2, 3, 4, 16, 20_000]
+            .map(|t| config.estimate(t))
+            .to_vec();
+        assert_eq!(points, [100, 141, 173, 200, 400, 10_000]);
+        let (l2, linf) = (walk(&config, Norm::L2, 100), walk(&config, Norm::Linf, 100));
+        assert!((l2.theta() - 1e-3).abs() < 1e-12 && (linf.theta() - 1e-4).abs() < 1e-12);
+        let mut host = places();
+        host.estimate(0);
+        // A tenth of the range; then √d θ r and d θ r, here of a distance of 3 budgets of 0.5.
+        assert!((l2.delta(&host, 0, 0.5) - 0.2).abs() < 1e-12);
+        host.estimate(0);
+        host.reached[0] = 3.0;
+        assert!((l2.delta(&host, 0, 0.5) - 10.0 * 1e-3 * 1.5).abs() < 1e-12);
+        assert!((linf.delta(&host, 0, 0.5) - 100.0 * 1e-4 * 1.5).abs() < 1e-12);
+    }
+
+    /// From a start of gauge 8 to the boundary at 3, to a quarter of 8.
+    #[test]
+    fn one_walk_by_hand() {
+        let config = Config {
+            gamma: 0.25,
+            first_estimate: 3,
+            ..Config::default()
+        };
+        let walk = walk(&config, Norm::L2, 1);
+        let mut host = places();
+        // Of two starts that succeed the nearer one.
+        let taken = walk.take(&mut host, 0, &[false, true, true], &[1.0, 9.0, 8.0]);
+        assert_eq!(
+            (taken, host.phase(0), host.high[0]),
+            (Some(2), Phase::Bisect, 8.0)
+        );
+        // 4 succeeds, 2 does not: the rest is 2, a quarter of 8.
+        assert_eq!(walk.take(&mut host, 0, &[true], &[4.0]), Some(0));
+        assert_eq!(
+            (host.low[0], host.high[0], host.phase(0)),
+            (0.0, 4.0, Phase::Bisect)
+        );
+        assert_eq!(walk.take(&mut host, 0, &[false], &[2.0]), None);
+        assert_eq!(
+            (host.low[0], host.high[0], host.phase(0)),
+            (2.0, 4.0, Phase::Estimate)
+        );
+        // Three points in two parts.
+        assert_eq!(walk.points(&host, 0, 100), 3);
+        assert_eq!(walk.take(&mut host, 0, &[true, false], &[4.0; 2]), None);
+        assert_eq!(
+            (walk.points(&host, 0, 100), host.phase(0)),
+            (1, Phase::Estimate)
+        );
+        assert_eq!(walk.take(&mut host, 0, &[true], &[4.0]), None);
+        assert_eq!(
+            (host.successes[0], host.done[0], host.phase(0)),
+            (2, 3, Phase::Jump)
+        );
+        host.done[0] = 0;
+        // The jump is halved once, then succeeds.
+        assert_eq!(walk.take(&mut host, 0, &[false], &[6.0]), None);
+        assert_eq!((host.done[0], host.phase(0)), (1, Phase::Jump));
+        assert_eq!(walk.take(&mut host, 0, &[true], &[5.0]), Some(0));
+        assert_eq!(
+            (host.phase(0), host.high[0], host.reached[0]),
+            (Phase::Bisect, 5.0, 5.0)
+        );
+        // What is left of the queries bounds every part.
+        assert_eq!(walk.points(&host, 0, 0), 0);
+    }
+
+    #[test]
+    fn directions_are_weighed_against_their_mean() {
+        assert_eq!(weights(3, 4), [1.0, -0.75]);
+        assert_eq!(weights(4, 4), [0.0, 1.0]);
+        assert_eq!(weights(0, 4), [0.0, -1.0]);
+    }
+
+    #[test]
+    fn a_row_without_a_start_gives_up_after_its_tries() {
+        let config = Config {
+            tries: 10,
+            ..Config::default()
+        };
+        let walk = walk(&config, Norm::L2, 4);
+        let mut host = places();
+        assert_eq!(walk.points(&host, 0, 100), STARTS);
+        walk.take(&mut host, 0, &[false; STARTS], &[1.0; STARTS]);
+        assert_eq!(walk.points(&host, 0, 100), 2);
+        walk.take(&mut host, 0, &[false; 2], &[1.0; 2]);
+        assert_eq!(
+            (host.phase(0), walk.points(&host, 0, 100)),
+            (Phase::Over, 0)
+        );
+    }
+}

@@ -36,7 +36,9 @@ logging.disable(logging.WARNING)
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = Path(os.environ.get("PROOFMARK_DATA", ROOT.parent / "shared" / "data"))
 NORMS = ("linf", "l2", "l1")
-STEPS = {"fgsm": 1, "r-fgsm": 1, "bim": 10, "pgd": 40, "mi-fgsm": 10, "adam-pgd": 40}
+STEPS = {"fgsm": 1, "r-fgsm": 1, "bim": 10, "pgd": 40, "mi-fgsm": 10, "adam-pgd": 40, "apgd-t": 100}
+# Kinds that are not offered in every norm.
+OFFERED = {"apgd-t": ("linf", "l2")}
 PACKAGES = ("torch", "torchattacks", "foolbox", "adversarial-robustness-toolbox", "pyautoattack")
 
 
@@ -179,6 +181,22 @@ def apgd_(steps):
     return "AutoAttack APGD-CE", run
 
 
+def apgd_t_(steps):
+    def run(net, x, y, eps, norm):
+        from pyautoattack.autopgd_base import APGDAttack_targeted
+
+        name = {"linf": "Linf", "l2": "L2"}[norm]
+        attack = APGDAttack_targeted(net, n_iter=steps, norm=name, n_restarts=1, eps=eps, seed=0, device="cpu")
+        attack.init_hyperparam(x)
+        return attack.perturb(x, y).detach()
+
+    return "AutoAttack APGD-T", run
+
+
+def offered(kind, norm):
+    return norm in OFFERED.get(kind, NORMS)
+
+
 def peers(kind, norm):
     """Attacks of the same kind, at `STEPS[kind]` steps; ratios are the packages' defaults for their default budgets."""
     n = {"linf": "Linf", "l2": "L2", "l1": "L1"}[norm]
@@ -219,6 +237,8 @@ def peers(kind, norm):
             art_("MomentumIterativeMethod", 1 / 3, max_iter=steps),
         ]
         return found + linf * [torchattacks_("MIFGSM", alpha=lambda e: e / 4, steps=steps)]
+    if kind == "apgd-t":
+        return [apgd_t_(steps)]
     return [foolbox_(f"{n}AdamProjectedGradientDescentAttack", steps=steps)]
 
 
@@ -247,7 +267,8 @@ def broken_by_proofmark(binary, model, x, y, norm, out):
     """The outcome of every sample under every kind, from the report."""
     data, report = out / "samples.npz", out / "report.json"
     np.savez(data, x=model.laid_out(x).contiguous().numpy(), y=y.numpy())
-    command = [binary, "attack", model.file, "--data", data, "--attack", ",".join(STEPS), "--norm", norm]
+    command = [binary, "attack", model.file, "--data", data, "--norm", norm]
+    command += ["--attack", ",".join(k for k in STEPS if offered(k, norm))]
     command += ["--eps", repr(model.eps[norm]), "--bounds", "0,1", "--quiet", "--out", report]
     if model.std != 1.0:
         command += ["--mean", str(model.mean), "--std", str(model.std)]
@@ -291,7 +312,7 @@ def main():
             eps = model.eps[norm]
             if asked.proofmark:
                 own, versions = broken_by_proofmark(asked.proofmark, model, x, y, norm, asked.out)
-            for kind in asked.kinds.split(","):
+            for kind in (k for k in asked.kinds.split(",") if offered(k, norm)):
                 outcomes = {}
                 for peer, run in peers(kind, norm):
                     key = f"{name} {len(x)} {norm} {eps:g} {kind}: {peer}"

@@ -13,8 +13,7 @@ pub(crate) fn read<C: DeserializeOwned + Serialize + Default>(
     let known: Vec<String> = written(&C::default()).keys().cloned().collect();
     for field in parameters.keys() {
         if !known.contains(field) {
-            let hint = proofmark_domain::nearest(field, known.iter().map(String::as_str))
-                .map_or_else(String::new, |n| format!(" (did you mean `{n}`?)"));
+            let hint = proofmark_domain::hint(field, known.iter().map(String::as_str));
             return Err(BuildError {
                 attack: attack.to_owned(),
                 field: Some(field.clone()),

@@ -38,8 +38,7 @@ pub fn ids() -> Vec<&'static str> {
 /// Makes the attack `id` from a table of parameters.
 pub fn build(id: &str, parameters: &toml::Table) -> Result<Box<dyn Attack>, BuildError> {
     let Some(entry) = ALL.iter().find(|e| e.meta.id == id) else {
-        let hint = proofmark_domain::nearest(id, ids())
-            .map_or_else(String::new, |n| format!(" (did you mean `{n}`?)"));
+        let hint = proofmark_domain::hint(id, ids());
         return Err(BuildError {
             attack: id.to_owned(),
             field: None,

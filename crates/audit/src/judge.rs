@@ -32,7 +32,8 @@ pub enum Bound {
 }
 
 /// What is held against the tolerance.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, strum::IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 pub enum By {
     /// The interval: pass and fail are statements with a confidence.
     #[default]

@@ -24,11 +24,8 @@ impl Bound {
 
 impl By {
     /// Its name.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Interval => "interval",
-            Self::Point => "point",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 

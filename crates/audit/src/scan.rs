@@ -33,12 +33,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use proofmark_domain::Seed;
 use proofmark_stats::hand_out;
 use proofmark_stats::random::{Purpose, Stream, StreamKey, attack_code};
+use strum::VariantArray as _;
 
 use crate::metric::Need;
 use crate::{AuditError, Coded, Outcome, Table, UNKNOWN};
 
 /// What is counted, among whom.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, strum::VariantArray)]
 pub enum Target {
     /// Favourable decisions among all.
     Selected,
@@ -54,13 +55,7 @@ pub enum Target {
 
 impl Target {
     /// Every target.
-    pub const ALL: [Self; 5] = [
-        Self::Selected,
-        Self::TruePositive,
-        Self::FalsePositive,
-        Self::Wrong,
-        Self::Broken,
-    ];
+    pub const ALL: [Self; Self::VARIANTS.len()] = *Self::VARIANTS.as_array().unwrap();
 
     /// Its name in a report.
     pub fn id(self) -> &'static str {

@@ -1,8 +1,10 @@
 //! The only clock in proofmark.
 
 use std::sync::LazyLock;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use proofmark::policy::Date;
 
 #[expect(
@@ -22,6 +24,6 @@ pub(crate) fn today() -> Date {
         clippy::disallowed_methods,
         reason = "the command line is where the clock is"
     )]
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    Date::from_unix_days(now.map_or(0, |d| (d.as_secs() / 86_400) as i64))
+    let now = Timestamp::now();
+    now.to_zoned_datetime(TimeZone::UTC).date().into()
 }

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use proofmark_domain::{Bounds, Delimiter, Kind, nearest};
+use proofmark_domain::{Bounds, Delimiter, Kind, hint, nearest};
 
 use crate::source::Source;
 use crate::{
@@ -257,10 +257,10 @@ impl Format {
 fn unknown(spec: &str, path: &Path) -> DataError {
     let file = spec.to_owned();
     if !path.exists() {
-        let hint = match nearest(spec, digits::SHIPPED) {
-            Some(name) => format!(" (did you mean `{name}`?)"),
-            None => ", and no such file".to_owned(),
-        };
+        let mut hint = hint(spec, digits::SHIPPED);
+        if hint.is_empty() {
+            ", and no such file".clone_into(&mut hint);
+        }
         return DataError::Unknown {
             given: file,
             hint,

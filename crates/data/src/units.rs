@@ -12,16 +12,15 @@
 //! Where bounds are needed and none are stated the array is refused: a table and flattened pixels, sound and whole
 //! numbers have the same type and shape, and only its owner knows which they are.
 
-use std::fmt;
-use std::str::FromStr;
-
 use proofmark_domain::{Bounds, Kind};
 
 use crate::array::{Array, Element};
 use crate::{DataError, Options};
 
 /// How whole numbers become data units.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display, strum::EnumString)]
+#[strum(serialize_all = "lowercase")]
+#[strum(parse_err_ty = String, parse_err_fn = unknown)]
 pub enum Units {
     /// As they are stored.
     Raw,
@@ -29,25 +28,8 @@ pub enum Units {
     Scaled,
 }
 
-impl FromStr for Units {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "raw" => Ok(Self::Raw),
-            "scaled" => Ok(Self::Scaled),
-            _ => Err(format!("units `{text}`; expected raw or scaled")),
-        }
-    }
-}
-
-impl fmt::Display for Units {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Raw => "raw",
-            Self::Scaled => "scaled",
-        })
-    }
+fn unknown(text: &str) -> String {
+    format!("units `{text}`; expected raw or scaled")
 }
 
 /// How the numbers of an array become data units, by its type, its number of axes and what is stated to be in it, and the

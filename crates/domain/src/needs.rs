@@ -1,10 +1,22 @@
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
 /// How much of a model an attack or a trust code needs, and how much a model gives; each level holds those before it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    strum::Display,
+    strum::IntoStaticStr,
+)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum Needs {
     /// Decisions only.
     Decisions,
@@ -16,17 +28,7 @@ pub enum Needs {
 
 impl Needs {
     /// The word for it in lists and messages.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Decisions => "decisions",
-            Self::Scores => "scores",
-            Self::Gradients => "gradients",
-        }
-    }
-}
-
-impl fmt::Display for Needs {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }

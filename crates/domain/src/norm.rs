@@ -1,7 +1,7 @@
-use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use strum::VariantArray as _;
 
 use crate::nearest;
 
@@ -12,8 +12,23 @@ use crate::nearest;
 /// assert_eq!("linf".parse::<Norm>().unwrap(), Norm::Linf);
 /// assert_eq!(Norm::L2.to_string(), "l2");
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    strum::Display,
+    strum::IntoStaticStr,
+    strum::VariantArray,
+)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum Norm {
     /// Largest absolute change of any feature.
     Linf,
@@ -27,16 +42,11 @@ pub enum Norm {
 
 impl Norm {
     /// Every norm, in the order they are listed to users.
-    pub const ALL: [Self; 4] = [Self::Linf, Self::L2, Self::L1, Self::L0];
+    pub const ALL: [Self; Self::VARIANTS.len()] = *Self::VARIANTS.as_array().unwrap();
 
     /// The norm's name on the command line, in policies and in reports.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Linf => "linf",
-            Self::L2 => "l2",
-            Self::L1 => "l1",
-            Self::L0 => "l0",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 
     /// The norm of a perturbation, computed in `f64`.
@@ -54,12 +64,6 @@ impl Norm {
             Self::L1 => delta.map(f64::abs).sum(),
             Self::L0 => delta.filter(|d| *d != 0.0).count() as f64,
         }
-    }
-}
-
-impl fmt::Display for Norm {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
     }
 }
 

@@ -1,8 +1,20 @@
-use std::fmt;
-use std::str::FromStr;
+use strum::VariantArray as _;
 
 /// What a model's output holds, as whoever knows it states.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Default,
+    strum::Display,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    strum::VariantArray,
+)]
+#[strum(serialize_all = "lowercase")]
+#[strum(parse_err_ty = String, parse_err_fn = unknown)]
 pub enum OutputKind {
     /// A score per class, the largest wins; log-probabilities are such scores.
     #[default]
@@ -15,29 +27,14 @@ pub enum OutputKind {
 
 impl OutputKind {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Logits, Self::Probabilities, Self::Logit];
+    pub const ALL: [Self; Self::VARIANTS.len()] = *Self::VARIANTS.as_array().unwrap();
 
     /// Its name on the command line and in policies.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Logits => "logits",
-            Self::Probabilities => "probabilities",
-            Self::Logit => "logit",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 
-impl fmt::Display for OutputKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl FromStr for OutputKind {
-    type Err = String;
-
-    fn from_str(s: &str) -> Result<Self, String> {
-        let known = Self::ALL.into_iter().find(|k| k.as_str() == s);
-        known.ok_or_else(|| format!("`{s}`; expected logits, probabilities or logit"))
-    }
+fn unknown(text: &str) -> String {
+    format!("`{text}`; expected logits, probabilities or logit")
 }

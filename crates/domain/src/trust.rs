@@ -1,6 +1,5 @@
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
+use strum::VariantArray as _;
 
 use crate::Needs;
 
@@ -8,8 +7,23 @@ use crate::Needs;
 ///
 /// A code can take a pass away, never a failure: a re-measured adversarial is proof whatever the gradients.
 /// Names are stable; policies accept them by name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    strum::Display,
+    strum::IntoStaticStr,
+    strum::VariantArray,
+)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 #[non_exhaustive]
 pub enum TrustCode {
     /// Without attack the model is no better than guessing, or another reading of the labels explains its predictions.
@@ -45,41 +59,11 @@ pub enum TrustCode {
 
 impl TrustCode {
     /// Every code, in the order they are listed to users.
-    pub const ALL: [Self; 14] = [
-        Self::CleanAtChance,
-        Self::EpsilonUnit,
-        Self::ZeroGradients,
-        Self::NonFiniteGradients,
-        Self::NonFiniteScores,
-        Self::RandomisedOutputs,
-        Self::ProbabilitiesAsLogits,
-        Self::SaturatedLogits,
-        Self::TrackedLogitsDiffer,
-        Self::BaselineBeatsGradient,
-        Self::LargerEpsilonFindsLess,
-        Self::UnboundedAttackFails,
-        Self::SilentSuccess,
-        Self::ApproximateGradients,
-    ];
+    pub const ALL: [Self; Self::VARIANTS.len()] = *Self::VARIANTS.as_array().unwrap();
 
     /// The stable kebab-case name.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::CleanAtChance => "clean-at-chance",
-            Self::EpsilonUnit => "epsilon-unit",
-            Self::ZeroGradients => "zero-gradients",
-            Self::NonFiniteGradients => "non-finite-gradients",
-            Self::NonFiniteScores => "non-finite-scores",
-            Self::RandomisedOutputs => "randomised-outputs",
-            Self::ProbabilitiesAsLogits => "probabilities-as-logits",
-            Self::SaturatedLogits => "saturated-logits",
-            Self::TrackedLogitsDiffer => "tracked-logits-differ",
-            Self::BaselineBeatsGradient => "baseline-beats-gradient",
-            Self::LargerEpsilonFindsLess => "larger-epsilon-finds-less",
-            Self::UnboundedAttackFails => "unbounded-attack-fails",
-            Self::SilentSuccess => "silent-success",
-            Self::ApproximateGradients => "approximate-gradients",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 
     /// What a model must give for it to be about anything.
@@ -145,12 +129,6 @@ impl TrustCode {
                 "attack the model before it was quantised or rounded as well, add attacks that need no gradient, or accept this code with a reason"
             }
         }
-    }
-}
-
-impl fmt::Display for TrustCode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
     }
 }
 

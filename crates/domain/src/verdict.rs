@@ -1,10 +1,9 @@
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
 /// What a check or a whole gate run says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, strum::Display)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum Verdict {
     /// The requirement holds, with the stated confidence.
     Pass,
@@ -40,17 +39,6 @@ impl Verdict {
             .into_iter()
             .max_by_key(rank)
             .unwrap_or(Self::Inconclusive)
-    }
-}
-
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Pass => "pass",
-            Self::Fail => "fail",
-            Self::Inconclusive => "inconclusive",
-            Self::Error => "error",
-        })
     }
 }
 

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use jiff::{ToSpan as _, civil};
+use jiff::civil;
 use serde::{Deserialize, Serialize};
 
 /// A calendar day. The gate has no clock: whoever calls it says what day it is.
@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 /// use proofmark_gate::Date;
 /// let day: Date = "2026-02-28".parse().unwrap();
 /// assert!(day < Date::new(2026, 3, 1).unwrap());
-/// assert_eq!(Date::from_unix_days(20_512), day);
 /// assert!("2026-02-29".parse::<Date>().is_err());
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -29,12 +28,6 @@ impl Date {
     pub fn new(year: u16, month: u8, day: u8) -> Result<Self, DateError> {
         format!("{year:04}-{month:02}-{day:02}").parse()
     }
-
-    /// The day this many days after 1970-01-01 (seconds since the epoch divided by 86,400), clamped to the years 1 to 9999.
-    pub fn from_unix_days(days: i64) -> Self {
-        let days = days.clamp(-719_162, 2_932_896);
-        Self(civil::date(1970, 1, 1).saturating_add(days.days()))
-    }
 }
 
 impl FromStr for Date {
@@ -52,6 +45,12 @@ impl FromStr for Date {
             });
         let day = as_written.then(|| s.parse()).ok_or_else(bad)?;
         day.map(Self).map_err(|_: jiff::Error| bad())
+    }
+}
+
+impl From<civil::Date> for Date {
+    fn from(day: civil::Date) -> Self {
+        Self(day)
     }
 }
 
@@ -78,21 +77,6 @@ impl fmt::Display for Date {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn days_since_the_epoch() {
-        for (days, text) in [
-            (0, "1970-01-01"),
-            (-1, "1969-12-31"),
-            (11_016, "2000-02-29"),
-            (20_784, "2026-11-27"),
-            (2_932_896, "9999-12-31"),
-            (i64::MIN, "0001-01-01"),
-            (i64::MAX, "9999-12-31"),
-        ] {
-            assert_eq!(Date::from_unix_days(days).to_string(), text);
-        }
-    }
 
     #[test]
     fn what_is_no_day_is_refused() {

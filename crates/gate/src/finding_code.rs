@@ -66,7 +66,7 @@ impl FindingCode {
     }
 
     /// The stable name.
-    pub const fn as_str(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::RequirementMissed => "requirement-missed",
             Self::RequirementUndecided => "requirement-undecided",

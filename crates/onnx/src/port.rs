@@ -1,7 +1,5 @@
 //! From samples as the data have them to inputs as a model wants them.
 
-use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 
 use burn::tensor::Tensor as Burn;
@@ -21,7 +19,9 @@ use crate::value::Value;
 use crate::whole;
 
 /// The order of an image's axes in a model's input.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display, strum::EnumString)]
+#[strum(serialize_all = "lowercase")]
+#[strum(parse_err_ty = String, parse_err_fn = unknown_layout)]
 pub enum Layout {
     /// `[c, h, w]`, as `PyTorch` exports.
     Nchw,
@@ -29,25 +29,8 @@ pub enum Layout {
     Nhwc,
 }
 
-impl fmt::Display for Layout {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Nchw => "nchw",
-            Self::Nhwc => "nhwc",
-        })
-    }
-}
-
-impl FromStr for Layout {
-    type Err = String;
-
-    fn from_str(s: &str) -> Result<Self, String> {
-        match s {
-            "nchw" => Ok(Self::Nchw),
-            "nhwc" => Ok(Self::Nhwc),
-            _ => Err(format!("layout `{s}`; expected nchw or nhwc")),
-        }
-    }
+fn unknown_layout(text: &str) -> String {
+    format!("layout `{text}`; expected nchw or nhwc")
 }
 
 /// One input that samples come through.

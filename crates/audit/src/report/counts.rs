@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use strum::VariantArray as _;
+
 use crate::measure::subsets;
 use crate::metric::{self, Need};
 use crate::{Coded, Outcome, Table};
@@ -10,7 +12,7 @@ use crate::{Coded, Outcome, Table};
 const GRADES: usize = 20;
 
 /// What counts and figures are about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, strum::VariantArray)]
 pub(super) enum Kind {
     /// How many there are.
     Size,
@@ -27,14 +29,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 6] = [
-        Self::Size,
-        Self::Decision,
-        Self::Label,
-        Self::Score,
-        Self::Stratum,
-        Self::Joint,
-    ];
+    pub(super) const ALL: [Self; Self::VARIANTS.len()] = *Self::VARIANTS.as_array().unwrap();
 
     /// What a metric tells of.
     pub(super) fn of(metric: &str) -> Self {

@@ -49,6 +49,8 @@ fn no_interval(metric: &str) -> String {
 /// What came of a figure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[derive(strum::IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 pub enum Status {
     /// Every requirement on it holds.
     Pass,
@@ -59,6 +61,7 @@ pub enum Status {
     /// No requirement is on it: it decides nothing.
     Exploratory,
     /// It cannot be estimated, and no requirement is on it; `reason` says why.
+    #[strum(serialize = "not estimable")]
     NotEstimable,
     /// It was estimated, and would say too much about too few.
     Suppressed,
@@ -66,15 +69,8 @@ pub enum Status {
 
 impl Status {
     /// Its name.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Pass => "pass",
-            Self::Fail => "fail",
-            Self::Inconclusive => "inconclusive",
-            Self::Exploratory => "exploratory",
-            Self::NotEstimable => "not estimable",
-            Self::Suppressed => "suppressed",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 

@@ -21,7 +21,9 @@ pub struct Images {
 }
 
 /// The channels of an image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::EnumString)]
+#[strum(serialize_all = "lowercase")]
+#[strum(parse_err_ty = String, parse_err_fn = unknown_color)]
 pub enum Color {
     /// One: colours by `0.299 R + 0.587 G + 0.114 B`.
     Gray,
@@ -29,14 +31,6 @@ pub enum Color {
     Rgb,
 }
 
-impl std::str::FromStr for Color {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "gray" => Ok(Self::Gray),
-            "rgb" => Ok(Self::Rgb),
-            _ => Err(format!("color `{text}`; expected gray or rgb")),
-        }
-    }
+fn unknown_color(text: &str) -> String {
+    format!("color `{text}`; expected gray or rgb")
 }

@@ -9,6 +9,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use strum::VariantArray as _;
+
 use crate::metric::{self, Ideal};
 use crate::{AuditError, Bound, By, Requirement, names};
 
@@ -23,6 +25,9 @@ impl Bound {
 }
 
 impl By {
+    /// Both of them.
+    pub const ALL: [Self; Self::VARIANTS.len()] = *Self::VARIANTS.as_array().unwrap();
+
     /// Its name.
     pub fn as_str(self) -> &'static str {
         self.into()

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use strum::VariantArray as _;
 
 use super::pairs;
 use crate::metric::Need;
@@ -10,7 +11,18 @@ use crate::robustness::Attacked;
 use crate::{AuditError, Outcome, Table};
 
 /// How much of each row a report repeats.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Default,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    strum::VariantArray,
+)]
+#[strum(serialize_all = "lowercase")]
 pub enum Detail {
     /// Nothing: a report that can be shared.
     #[default]
@@ -19,6 +31,16 @@ pub enum Detail {
     Ids,
     /// All that was audited.
     Full,
+}
+
+impl Detail {
+    /// All of them.
+    pub const ALL: [Self; Self::VARIANTS.len()] = *Self::VARIANTS.as_array().unwrap();
+
+    /// Its word on the command line and in policies.
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
 }
 
 /// One row, or one id of a paired table.

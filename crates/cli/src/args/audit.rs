@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser as _};
+use proofmark::audit::report::Detail;
+use proofmark::audit::{By, ScanSettings, Settings};
 use proofmark::domain::Delimiter;
 
 #[derive(Debug, Args)]
@@ -112,7 +115,7 @@ pub(crate) struct Audit {
     #[arg(
         long,
         value_name = "K",
-        default_value_t = 5,
+        default_value_t = Settings::default().neighbours,
         help_heading = "Measuring"
     )]
     pub(crate) neighbours: usize,
@@ -128,7 +131,7 @@ pub(crate) struct Audit {
     #[arg(
         long,
         value_name = "F",
-        default_value_t = 2.0,
+        default_value_t = Settings::default().alpha,
         help_heading = "Measuring"
     )]
     pub(crate) alpha: f64,
@@ -136,7 +139,7 @@ pub(crate) struct Audit {
     #[arg(
         long,
         value_name = "N",
-        default_value_t = 10,
+        default_value_t = Settings::default().bins,
         help_heading = "Measuring"
     )]
     pub(crate) score_bins: usize,
@@ -223,20 +226,20 @@ pub(crate) struct Audit {
     #[arg(long = "metric", value_name = "ID<=F|ID>=F", help_heading = "Judging")]
     pub(crate) metrics: Vec<String>,
     /// Hold the interval against the tolerance, or the value alone as published point rules do
-    #[arg(long, value_enum, default_value = "interval", help_heading = "Judging")]
-    pub(crate) judge: JudgeArg,
+    #[arg(long, value_parser = PossibleValuesParser::new(By::ALL.map(By::as_str)).try_map(|word| word.parse::<By>()), default_value = "interval", help_heading = "Judging")]
+    pub(crate) judge: By,
     /// Also take up to this many attributes together
-    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Groups")]
+    #[arg(long, value_name = "N", default_value_t = Settings::default().intersections, help_heading = "Groups")]
     pub(crate) intersections: usize,
     /// Least persons in a metric's own denominator
-    #[arg(long, value_name = "N", default_value_t = 10, help_heading = "Groups")]
+    #[arg(long, value_name = "N", default_value_t = Settings::default().min_n, help_heading = "Groups")]
     pub(crate) min_n: u64,
     /// Least share of all that a group must be, such as 0.02
-    #[arg(long, value_name = "F", default_value_t = 0.0, help_heading = "Groups")]
+    #[arg(long, value_name = "F", default_value_t = Settings::default().min_share, help_heading = "Groups")]
     pub(crate) min_share: f64,
     /// Groups of an attribute up to which each is compared with all together, the highest and the reference, and up to which
     /// the report tells what every figure is made of
-    #[arg(long, value_name = "N", default_value_t = 50, help_heading = "Groups")]
+    #[arg(long, value_name = "N", default_value_t = Settings::default().detail_groups, help_heading = "Groups")]
     pub(crate) detail_groups: usize,
     /// Scan for subgroups that nobody named, made of up to DEPTH of the groups' columns (2 if not said): decides nothing
     #[arg(
@@ -250,7 +253,7 @@ pub(crate) struct Audit {
     #[arg(
         long,
         value_name = "N",
-        default_value_t = 30,
+        default_value_t = ScanSettings::default().min_n,
         help_heading = "Measuring"
     )]
     pub(crate) scan_min_n: u64,
@@ -258,7 +261,7 @@ pub(crate) struct Audit {
     #[arg(
         long,
         value_name = "N",
-        default_value_t = 999,
+        default_value_t = ScanSettings::default().draws,
         help_heading = "Measuring"
     )]
     pub(crate) scan_draws: u32,
@@ -266,7 +269,7 @@ pub(crate) struct Audit {
     #[arg(
         long,
         value_name = "S",
-        default_value_t = 0,
+        default_value_t = Settings::default().seed,
         help_heading = "Measuring"
     )]
     pub(crate) seed: u64,
@@ -291,8 +294,8 @@ pub(crate) struct Audit {
     #[arg(long, value_name = "K", default_value_t = 0, help_heading = "Groups")]
     pub(crate) suppress: u64,
     /// Rows that the report repeats: none, what they are called, or all that was audited of them
-    #[arg(long, value_enum, default_value = "none", help_heading = "Output")]
-    pub(crate) samples: SamplesArg,
+    #[arg(long, value_parser = PossibleValuesParser::new(Detail::ALL.map(Detail::as_str)).try_map(|word| word.parse::<Detail>()), default_value = "none", help_heading = "Output")]
+    pub(crate) samples: Detail,
 }
 
 /// Names separated by commas, those in quotes whatever is in them.
@@ -310,15 +313,35 @@ fn names(text: &str) -> Result<Names, String> {
     proofmark::audit::names(text).map(Names)
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum SamplesArg {
-    None,
-    Ids,
-    Full,
-}
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum JudgeArg {
-    Interval,
-    Point,
+    use super::*;
+
+    #[derive(Parser)]
+    struct Typed {
+        #[command(flatten)]
+        audit: Audit,
+    }
+
+    fn typed(more: &[&str]) -> Audit {
+        let always = ["audit", "t.csv", "--groups", "sex"];
+        Typed::parse_from(always.iter().chain(more)).audit
+    }
+
+    #[test]
+    fn words_are_those_of_the_library() {
+        for by in By::ALL {
+            assert_eq!(typed(&["--judge", by.as_str()]).judge, by);
+        }
+        for detail in Detail::ALL {
+            assert_eq!(typed(&["--samples", detail.as_str()]).samples, detail);
+        }
+        let plain = typed(&[]);
+        assert_eq!(
+            (plain.judge, plain.samples),
+            (By::default(), Detail::default())
+        );
+    }
 }

@@ -3,12 +3,10 @@ use std::path::PathBuf;
 use proofmark::Progress as _;
 use proofmark::audit::report::{self, AuditReport, Detail, SampleFacts};
 use proofmark::audit::robustness::{self, Attacked};
-use proofmark::audit::{
-    self, Asked, By, Options, Requirement, ScanSettings, Settings, Table, render,
-};
+use proofmark::audit::{self, Asked, Options, Requirement, ScanSettings, Settings, Table, render};
 use proofmark::engine::{Event, Observer as _};
 
-use crate::args::audit::{Audit, JudgeArg, Names, SamplesArg};
+use crate::args::audit::{Audit, Names};
 use crate::failure::Failure;
 use crate::output::Target;
 use crate::progress::Shown;
@@ -17,11 +15,7 @@ use crate::{command, output, signals};
 /// `proofmark audit`.
 pub(crate) fn run(args: &Audit, quiet: bool) -> Result<u8, Failure> {
     let targets = targets(args)?;
-    let rows = match args.samples {
-        SamplesArg::None => Detail::None,
-        SamplesArg::Ids => Detail::Ids,
-        SamplesArg::Full => Detail::Full,
-    };
+    let rows = args.samples;
     if rows != Detail::None && targets.out.is_none() {
         return Err(Failure(
             "--samples: no --out to write them to; expected --out FILE".to_owned(),
@@ -113,7 +107,7 @@ fn targets(args: &Audit) -> Result<Targets, Failure> {
         .map(output::samples_of);
     // Beside the report only if its rows are asked for.
     let rows = beside
-        .filter(|_| args.samples != SamplesArg::None)
+        .filter(|_| args.samples != Detail::None)
         .map(Target::File);
     let written = [
         ("--out", targets.out.as_ref()),
@@ -178,10 +172,7 @@ fn audited(args: &Audit) -> Result<Audited, Failure> {
 }
 
 fn asked(args: &Audit) -> Result<Asked, Failure> {
-    let by = match args.judge {
-        JudgeArg::Interval => By::Interval,
-        JudgeArg::Point => By::Point,
-    };
+    let by = args.judge;
     let requirements = args.metrics.iter().map(|m| {
         let requirement: Requirement = m.parse()?;
         Ok(Requirement { by, ..requirement })

@@ -60,16 +60,8 @@ pub(super) const FIELDS: &[&str] = &[
     "samples",
 ];
 
-const DETAILS: [(&str, Detail); 3] = [
-    ("none", Detail::None),
-    ("ids", Detail::Ids),
-    ("full", Detail::Full),
-];
-
 pub(super) fn read(s: &Section<'_>, sets: &[DataEntry]) -> Result<AuditTask, PolicyError> {
-    let by = s.maybe("judge", |f| {
-        f.word(&[("interval", By::Interval), ("point", By::Point)])
-    })?;
+    let by = s.maybe("judge", |f| f.word(&By::ALL.map(|by| (by.as_str(), by))))?;
     let require = requirements(&s.need("require")?, by.unwrap_or_default())?;
     let column = |name| s.maybe(name, Field::text);
     let list = |name| Ok::<_, PolicyError>(s.maybe(name, texts)?.unwrap_or_default());
@@ -145,7 +137,9 @@ pub(super) fn read(s: &Section<'_>, sets: &[DataEntry]) -> Result<AuditTask, Pol
         options,
         settings,
         samples: s
-            .maybe("samples", |f| f.word(&DETAILS))?
+            .maybe("samples", |f| {
+                f.word(&Detail::ALL.map(|detail| (detail.as_str(), detail)))
+            })?
             .unwrap_or_default(),
         suppress: s.maybe("suppress", |f| f.whole(0))?.unwrap_or(0),
         require,

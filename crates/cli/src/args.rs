@@ -266,7 +266,7 @@ pub(crate) struct Attack {
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
     /// Samples at work at once: speed and memory, never results
-    #[arg(long, value_name = "N", default_value_t = 64)]
+    #[arg(long, value_name = "N", default_value_t = proofmark::Settings::default().batch)]
     pub(crate) batch_size: usize,
     /// Keep broken samples at work instead of dropping them (same results, slower)
     #[arg(long)]
@@ -483,7 +483,7 @@ pub(crate) struct Gate {
     #[arg(long, value_name = "S")]
     pub(crate) time_budget: Option<f64>,
     /// Samples at work at once
-    #[arg(long, value_name = "N", default_value_t = 64)]
+    #[arg(long, value_name = "N", default_value_t = proofmark::Settings::default().batch)]
     pub(crate) batch_size: usize,
     /// Device: auto (a GPU if there is one), cpu, wgpu[:N] or cuda[:N] (`proofmark list devices`)
     #[arg(long, default_value = "auto")]

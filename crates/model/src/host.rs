@@ -55,8 +55,8 @@ impl<T> Closure<T> {
 /// A model that gives scores, as a closure over arrays on the host.
 ///
 /// The closure gets one flat array per input, row after row in data units, and the number of rows; it returns
-/// `rows * classes` scores (logits or probabilities, larger wins), row after row. Rows must not depend on each other; a session that
-/// wants `&mut` goes behind a `Mutex`. It gives no gradients: attacks that need them are refused.
+/// `rows * classes` scores (logits or probabilities, larger wins), row after row. Rows must not depend on each other. It is
+/// called from several threads at once; a session that wants `&mut` goes behind a `Mutex`. It gives no gradients: attacks that need them are refused.
 ///
 /// ```
 /// # use proofmark_domain::{Bounds, Kind, Modality};

@@ -191,7 +191,6 @@ impl RunPlan<'_> {
             "data": self.data.name,
             "shard": self.shard,
             "device": device::describe(&signature.device),
-            "batch_size": self.settings.batch,
             "tile": self.settings.tile,
             "compaction": self.settings.compaction,
         }))

@@ -37,7 +37,7 @@ pub enum Labels {
 pub struct Settings {
     /// Seed of every random number.
     pub seed: Seed,
-    /// Rows at work at once.
+    /// Rows at work at once: 64, or two tiles a thread where that is more.
     pub batch: usize,
     /// Rows per model call; `None` takes the usual one for the device.
     pub tile: Option<usize>,
@@ -55,7 +55,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             seed: Seed(0),
-            batch: 64,
+            batch: 64.max(2 * Job::TILE * rayon::current_num_threads()),
             tile: None,
             compaction: true,
             forwards: None,

@@ -23,9 +23,11 @@ impl<S: Columns + Clone> Lanes<S> {
         Some(self)
     }
 
-    /// Those at `at`, and the others, each in their order.
+    /// Those at `at`, which is sorted, and the others, each in their order.
     pub(super) fn split(self, at: &[usize]) -> [Option<Self>; 2] {
-        let others: Vec<usize> = (0..self.rows.len()).filter(|i| !at.contains(i)).collect();
+        let others: Vec<usize> = (0..self.rows.len())
+            .filter(|i| at.binary_search(i).is_err())
+            .collect();
         if others.is_empty() {
             return [self.keep(at), None];
         }

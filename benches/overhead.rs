@@ -99,7 +99,9 @@ fn overhead(c: &mut Criterion) {
             norm,
             &Epsilon::new(1e-6).expect("positive"),
         );
-        let table = format!("steps = {STEPS}").parse().expect("a table");
+        let table = format!("steps = {STEPS}\nrestarts = 1")
+            .parse()
+            .expect("a table");
         let pgd = attacks::build("pgd", &table).expect("an attack");
         let mut job = Job::new(&samples, &rows, &threat, &Silent);
         job.tile = Some(ROWS);

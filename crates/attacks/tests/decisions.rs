@@ -197,6 +197,30 @@ fn masked_features_never_move() {
     }
 }
 
+/// In a suite a walk begins where the attack before it ended.
+#[test]
+fn a_member_of_a_suite_begins_at_what_earlier_ones_found() {
+    let case = Case::new(24, 4, 12);
+    // Nothing lies inside this budget, so every row goes on to the second member.
+    let threat = case.threat(Norm::L2, 1e-3);
+    let table = r#"attacks = [{ id = "fmn", steps = 60 }, { id = "hopskipjump", queries = 60 }]"#;
+    let suite = proofmark_attacks::build("suite", &table.parse().unwrap()).unwrap();
+    let job = Job::new(&case.samples, &case.rows, &threat, &Silent);
+    let outcomes = suite.run(Access::Gradients(&case.model), &job).unwrap();
+    let [fmn, walk] = &outcomes.parts[..] else {
+        panic!("two members")
+    };
+    let alone = case.run("queries = 60", &threat, |_| {});
+    let mut nearer = 0;
+    for ((before, after), alone) in fmn.rows.iter().zip(&walk.rows).zip(&alone.rows) {
+        let gauge =
+            |o: &proofmark_engine::Outcome| o.point.as_ref().map_or(f64::INFINITY, |p| p.gauge);
+        assert!(gauge(after) <= gauge(before) * (1.0 + 1e-6));
+        nearer += usize::from(gauge(after) < 0.9 * gauge(alone));
+    }
+    assert!(nearer >= 6, "{nearer}");
+}
+
 /// Noise hardly ever is of a given class; a sample of it is a start.
 #[test]
 fn a_target_is_reached_from_a_point_that_is_known() {

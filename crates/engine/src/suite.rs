@@ -1,10 +1,11 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use proofmark_domain::RunStatus;
 use proofmark_model::Access;
 use serde::{Deserialize, Serialize};
 
-use crate::{Attack, EngineError, Job, Outcome, Outcomes};
+use crate::{Attack, EngineError, Job, Outcome, Outcomes, Starts};
 
 /// What one member of a suite came to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -22,7 +23,8 @@ pub struct Part {
 ///
 /// A row's queries are those of all members that attacked it, and it is broken if any of them broke it; otherwise it is
 /// robust only if every member came to its end on it. Each member leaves its own record ([`Outcomes::parts`]). One that
-/// fails loses nothing of the others: they run all the same, and the rows left over are stopped. A limit of forwards
+/// fails loses nothing of the others: they run all the same, and the rows left over are stopped. A later member may begin
+/// at the nearest point that earlier ones found outside the budget ([`Job::starts`]). A limit of forwards
 /// ([`Job::forwards`]) is for each member.
 pub fn run_all(
     members: &[Box<dyn Attack>],
@@ -59,8 +61,10 @@ pub fn run_all(
                 .filter(|o| o.status != RunStatus::Broken)
                 .map(|o| o.row)
                 .collect();
+            let starts = starts(job, &merged);
             let on_left = Job {
                 rows: &left,
+                starts: starts.as_ref(),
                 // Only the first member that is left was at work.
                 resume: resume.take(),
                 ..*job
@@ -119,6 +123,20 @@ pub fn run_all(
         merged.take(part);
     }
     Ok(merged)
+}
+
+/// Where members may begin: at what is known, and at the nearest point that earlier members found outside the budget.
+fn starts(job: &Job<'_>, merged: &Outcomes) -> Option<Arc<Starts>> {
+    let found = merged.rows.iter().filter(|o| o.status != RunStatus::Broken);
+    let found: Starts = found
+        .filter_map(|o| Some((o.row, Arc::from(o.point.as_ref()?.x.clone()))))
+        .collect();
+    if found.is_empty() {
+        return job.starts.cloned();
+    }
+    let mut all = job.starts.map_or_else(Starts::new, |s| (**s).clone());
+    all.extend(found);
+    Some(Arc::new(all))
 }
 
 impl Outcomes {

@@ -133,15 +133,25 @@ fn a_limit_of_queries_holds_to_the_query() {
         }
     }
     // The run's own limit is passed by one part at most.
-    let limited = case.run("", &threat, |job| job.forwards = Some(500));
+    let small = case.threat(Norm::L2, 0.1);
+    let limited = case.run("", &small, |job| job.forwards = Some(500));
     for o in &limited.rows {
         assert!(
             (500..=500 + 65).contains(&o.queries.forward),
             "{}",
             o.queries.forward
         );
-        assert!(o.point.is_some());
+        // What was found stays found; where that is outside the budget, the search was not over.
+        let gauge = o.point.as_ref().unwrap().gauge;
+        let expected = if gauge <= 1.0 {
+            RunStatus::Broken
+        } else {
+            RunStatus::Stopped
+        };
+        assert_eq!(o.status, expected);
     }
+    let statuses = limited.rows.iter().map(|o| o.status);
+    assert!(statuses.clone().any(|s| s == RunStatus::Stopped));
 }
 
 #[test]

@@ -374,9 +374,8 @@ where
             self.begun.remove(&tries[i]);
             let seen = witness.is_some();
             let fault = match flags.invalid(i) {
-                _ if seen => None,
-                Some(what) => Some(Fault::Invalid(what)),
-                None => (done[i] == Done::Spent).then_some(Fault::Exhausted),
+                Some(what) if !seen => Some(Fault::Invalid(what)),
+                _ => (done[i] == Done::Spent).then_some(Fault::Exhausted),
             };
             let last = || {
                 let last = last.as_ref().filter(|_| fault.is_none());

@@ -111,15 +111,17 @@ impl Course {
         if let Some(measured) = ended.measured {
             self.outcome.queries += judging;
             self.judged(measured, ended.seen);
-            return;
         }
+        // A point outside the budget does not make up for a search that was cut short.
         match ended.fault {
             Some(Fault::Invalid(what)) => {
                 self.observe(what);
                 self.end(RunStatus::Invalid);
             }
-            Some(Fault::Exhausted) => self.end(RunStatus::Stopped),
-            None => {}
+            Some(Fault::Exhausted) if self.outcome.status == RunStatus::Robust => {
+                self.end(RunStatus::Stopped);
+            }
+            Some(Fault::Exhausted) | None => {}
         }
     }
 

@@ -207,6 +207,23 @@ fn masked_features_never_move() {
     }
 }
 
+/// A curve holds one search against several budgets: where that was cut short, no budget makes it robust.
+#[test]
+fn a_search_cut_short_is_robust_at_no_budget() {
+    let case = Case::new(24, 4, 12);
+    let (large, small) = (case.threat(Norm::L2, 5.0), case.threat(Norm::L2, 0.01));
+    let smaller = Job::new(&case.samples, &case.rows, &small, &Silent);
+    let held = |forwards: Option<u64>| -> Vec<RunStatus> {
+        let outcomes = case.run("queries = 400", &large, |job| job.forwards = forwards);
+        assert!(outcomes.rows.iter().all(|o| o.status == RunStatus::Broken));
+        let within = outcomes.within(&smaller).rows;
+        within.iter().map(|o| o.status).collect()
+    };
+    let is = |status, of: Vec<RunStatus>| of.iter().all(|s| *s == status);
+    assert!(is(RunStatus::Stopped, held(Some(200))));
+    assert!(is(RunStatus::Robust, held(None)));
+}
+
 /// In a suite a walk begins where the attack before it ended.
 #[test]
 fn a_member_of_a_suite_begins_at_what_earlier_ones_found() {

@@ -80,17 +80,7 @@ where
 {
     fn new(model: &'a M, stepper: &'a S, job: &'a Job<'a>) -> Result<Self, EngineError> {
         job.check()?;
-        let course = |row: &usize| {
-            let outcome = Outcome {
-                row: *row,
-                status: RunStatus::Robust,
-                point: None,
-                queries: QueryCount::default(),
-                observed: Vec::new(),
-                reached: None,
-            };
-            Course::new(outcome, 0)
-        };
+        let course = |row: &usize| Course::new(Outcome::new(*row, RunStatus::Robust), 0);
         let places = 0..job.rows.len();
         Ok(Self {
             oracle: Oracle::new(model, job, stepper.aim()),
@@ -199,9 +189,10 @@ where
                 self.courses[its.0].outcome.queries += spent;
             }
         }
-        for c in &mut self.courses {
-            if c.outcome.status == RunStatus::Robust {
-                c.outcome.status = RunStatus::Stopped;
+        for (place, c) in self.courses.iter_mut().enumerate() {
+            let unfinished = self.open.contains(&place) || c.outcome.status == RunStatus::Robust;
+            if unfinished && c.outcome.without_point == RunStatus::Robust {
+                c.end(RunStatus::Stopped);
             }
         }
     }
@@ -418,7 +409,8 @@ where
         loop {
             let course = &mut self.courses[place];
             let next = course.next;
-            if course.over || course.ended.get(&next).is_none_or(Ended::waits) {
+            let waits = course.ended.get(&next).is_none_or(Ended::waits);
+            if waits || !self.open.contains(&place) {
                 return;
             }
             let Some(ended) = course.ended.remove(&next) else {
@@ -479,12 +471,13 @@ where
 
     /// No further try of a row counts.
     fn close(&mut self, place: usize) {
-        let course = &mut self.courses[place];
-        course.over = true;
-        for number in std::mem::take(&mut course.ended).into_keys() {
+        for number in std::mem::take(&mut self.courses[place].ended).into_keys() {
             self.unjudged.remove(&(place, number));
         }
-        self.begun.retain(|t, _| t.0 != place);
+        let begun = self.begun.range((place, 0)..=(place, u32::MAX));
+        for its in begun.map(|(its, _)| *its).collect::<Vec<_>>() {
+            self.begun.remove(&its);
+        }
         self.open.remove(&place);
     }
 

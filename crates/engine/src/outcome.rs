@@ -23,6 +23,9 @@ pub struct Outcome {
     pub row: usize,
     /// What became of it.
     pub status: RunStatus,
+    /// What it would be if its point did not count: robust only if the search came to its end. Differs from `status` where
+    /// that is broken.
+    pub without_point: RunStatus,
     /// The adversarial found: within budget if `status` is broken; a minimum-norm attack also returns the
     /// nearest point it found outside the budget.
     pub point: Option<Point>,
@@ -33,6 +36,28 @@ pub struct Outcome {
     /// The best value it reached of what the attack climbs, over all restarts that came to their end; `None`
     /// where the attack does not say ([`Stepper::reached`](crate::Stepper::reached)).
     pub reached: Option<f32>,
+}
+
+impl Outcome {
+    /// A row of this status, of which nothing was asked.
+    pub(crate) fn new(row: usize, status: RunStatus) -> Self {
+        Self {
+            row,
+            status,
+            without_point: status,
+            point: None,
+            queries: QueryCount::default(),
+            observed: Vec::new(),
+            reached: None,
+        }
+    }
+
+    /// Adds what was seen, once.
+    pub(crate) fn observe(&mut self, what: Observation) {
+        if let Err(at) = self.observed.binary_search(&what) {
+            self.observed.insert(at, what);
+        }
+    }
 }
 
 /// What became of every row of a job, in the job's order.
@@ -52,14 +77,7 @@ pub struct Outcomes {
 impl Outcomes {
     /// Every row of a job stopped, nothing asked.
     pub fn stopped(job: &Job<'_>) -> Self {
-        let row = |row: &usize| Outcome {
-            row: *row,
-            status: RunStatus::Stopped,
-            point: None,
-            queries: QueryCount::default(),
-            observed: Vec::new(),
-            reached: None,
-        };
+        let row = |row: &usize| Outcome::new(*row, RunStatus::Stopped);
         Self {
             rows: job.rows.iter().map(row).collect(),
             ..Self::default()
@@ -74,11 +92,9 @@ impl Outcomes {
         let rows = self.rows.iter().map(|o| {
             let mut outcome = Outcome {
                 queries: QueryCount::default(),
+                status: o.without_point,
                 ..o.clone()
             };
-            if outcome.status == RunStatus::Broken {
-                outcome.status = RunStatus::Robust;
-            }
             let modalities = &job.samples.modalities;
             let x0 = job.samples.sample(o.row);
             outcome.point = outcome.point.and_then(|point| {

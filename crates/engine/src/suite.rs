@@ -31,16 +31,7 @@ pub fn run_all(
     access: Access<'_>,
     job: &Job<'_>,
 ) -> Result<Outcomes, EngineError> {
-    let fresh = |status| {
-        move |row: &usize| Outcome {
-            row: *row,
-            status,
-            point: None,
-            queries: Default::default(),
-            observed: Vec::new(),
-            reached: None,
-        }
-    };
+    let fresh = |status| move |row: &usize| Outcome::new(*row, status);
     let mut merged = Outcomes {
         rows: job.rows.iter().map(fresh(RunStatus::Robust)).collect(),
         ..Outcomes::default()
@@ -72,14 +63,7 @@ pub fn run_all(
             let (outcomes, failed) = match member.run(access, &on_left) {
                 Ok(outcomes) => (outcomes, None),
                 Err(e @ EngineError::Checkpoint(_)) => return Err(e),
-                Err(e) => {
-                    let rows = left.iter().map(fresh(RunStatus::Stopped)).collect();
-                    let nothing = Outcomes {
-                        rows,
-                        ..Outcomes::default()
-                    };
-                    (nothing, Some(e.to_string()))
-                }
+                Err(e) => (Outcomes::stopped(&on_left), Some(e.to_string())),
             };
             let mut attacked: BTreeMap<usize, Outcome> =
                 outcomes.rows.into_iter().map(|o| (o.row, o)).collect();
@@ -145,11 +129,10 @@ impl Outcomes {
         for (all, one) in self.rows.iter_mut().zip(&part.rows) {
             all.queries += one.queries;
             for what in &one.observed {
-                if let Err(at) = all.observed.binary_search(what) {
-                    all.observed.insert(at, *what);
-                }
+                all.observe(*what);
             }
             all.status = worse(all.status, one.status);
+            all.without_point = worse(all.without_point, one.without_point);
             let nearer = |p: &crate::Point| all.point.as_ref().is_none_or(|q| p.gauge < q.gauge);
             if let Some(point) = one.point.clone().filter(nearer) {
                 all.point = Some(point);

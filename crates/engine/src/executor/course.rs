@@ -57,8 +57,6 @@ pub(crate) struct Course {
     pub(crate) next: u32,
     /// Tries from that one on that have ended.
     pub(crate) ended: BTreeMap<u32, Ended>,
-    /// Whether no further try counts.
-    pub(crate) over: bool,
     /// Whether its tries are run in their order only: a try run early would have spent the row's budget in its middle.
     pub(crate) in_order: bool,
 }
@@ -69,7 +67,6 @@ impl Course {
             outcome,
             next,
             ended: BTreeMap::new(),
-            over: false,
             in_order: false,
         }
     }
@@ -89,8 +86,9 @@ impl Course {
         self.ended.values().any(|e| e.seen)
     }
 
-    /// Ends the row without a result, unless it is proven broken.
+    /// Ends the row without a result; what is proven broken stays so.
     pub(crate) fn end(&mut self, status: RunStatus) {
+        self.outcome.without_point = status;
         if self.outcome.status != RunStatus::Broken {
             self.outcome.status = status;
         }
@@ -106,7 +104,7 @@ impl Course {
             *best = Some(best.unwrap_or(f32::NEG_INFINITY).max(reached));
         }
         if ended.zero && !ended.seen {
-            self.observe(Observation::ZeroGradient);
+            self.outcome.observe(Observation::ZeroGradient);
         }
         if let Some(measured) = ended.measured {
             self.outcome.queries += judging;
@@ -115,10 +113,10 @@ impl Course {
         // A point outside the budget does not make up for a search that was cut short.
         match ended.fault {
             Some(Fault::Invalid(what)) => {
-                self.observe(what);
+                self.outcome.observe(what);
                 self.end(RunStatus::Invalid);
             }
-            Some(Fault::Exhausted) if self.outcome.status == RunStatus::Robust => {
+            Some(Fault::Exhausted) if self.outcome.without_point == RunStatus::Robust => {
                 self.end(RunStatus::Stopped);
             }
             Some(Fault::Exhausted) | None => {}
@@ -128,10 +126,10 @@ impl Course {
     fn judged(&mut self, measured: Measured, seen: bool) {
         let Measured::Adversarial(point) = measured else {
             if seen {
-                self.observe(Observation::WitnessRejected);
+                self.outcome.observe(Observation::WitnessRejected);
             }
             if matches!(measured, Measured::Undecided) {
-                self.observe(Observation::NonFiniteScores);
+                self.outcome.observe(Observation::NonFiniteScores);
                 self.end(RunStatus::Invalid);
             }
             return;
@@ -142,13 +140,6 @@ impl Course {
                 self.outcome.status = RunStatus::Broken;
             }
             *best = Some(point);
-        }
-    }
-
-    fn observe(&mut self, what: Observation) {
-        let observed = &mut self.outcome.observed;
-        if let Err(at) = observed.binary_search(&what) {
-            observed.insert(at, what);
         }
     }
 }

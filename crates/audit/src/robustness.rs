@@ -256,7 +256,7 @@ fn outcome(report: &Report, sample: &SampleRecord, run: Option<&str>) -> Option<
     let mut open = false;
     for status in statuses {
         match status {
-            RunStatus::Broken | RunStatus::BrokenBefore => return Some(Outcome::Broken),
+            broken if broken.is_broken() => return Some(Outcome::Broken),
             RunStatus::Robust => {}
             _ => open = true,
         }

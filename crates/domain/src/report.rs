@@ -471,6 +471,13 @@ pub enum RunStatus {
     Stopped,
 }
 
+impl RunStatus {
+    /// Whether the sample is broken once the run is over, be it by this run or by an earlier attack of its suite.
+    pub const fn is_broken(self) -> bool {
+        matches!(self, Self::Broken | Self::BrokenBefore)
+    }
+}
+
 /// One sample in one run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunOutcome {

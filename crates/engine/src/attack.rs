@@ -55,21 +55,25 @@ pub trait Attack: Send + Sync + Debug {
     /// Runs it.
     fn run(&self, access: Access<'_>, job: &Job<'_>) -> Result<Outcomes, EngineError>;
 
-    /// Refuses norms the attack does not work in, before the first query.
+    /// Refuses what the attack cannot do, before the first query: norms that it does not work in.
     fn check(&self, job: &Job<'_>) -> Result<(), EngineError> {
-        let meta = self.meta();
-        for budget in job.threat.budgets() {
-            if !meta.norms.contains(&budget.norm) {
-                let supported: Vec<&str> = meta.norms.iter().map(|n| n.as_str()).collect();
-                return Err(EngineError::Norm {
-                    attack: meta.id.to_owned(),
-                    norm: budget.norm,
-                    supported: supported.join(", "),
-                });
-            }
-        }
-        Ok(())
+        check_norms(self.meta(), job)
     }
+}
+
+/// Refuses budgets in norms that an attack does not work in.
+pub fn check_norms(meta: &Meta, job: &Job<'_>) -> Result<(), EngineError> {
+    for budget in job.threat.budgets() {
+        if !meta.norms.contains(&budget.norm) {
+            let supported: Vec<&str> = meta.norms.iter().map(|n| n.as_str()).collect();
+            return Err(EngineError::Norm {
+                attack: meta.id.to_owned(),
+                norm: budget.norm,
+                supported: supported.join(", "),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Why parameters do not make an attack.

@@ -36,7 +36,7 @@ pub(crate) fn over(
         if run.role == Role::Probe || !counts(run) {
             continue;
         }
-        if matches!(outcome.status, RunStatus::Broken | RunStatus::BrokenBefore) {
+        if outcome.status.is_broken() {
             return if sample.clean_pred.is_some() && !sample.clean_correct {
                 Standing::Misclassified
             } else {

@@ -35,6 +35,13 @@ pub struct Budget {
     pub mask: Option<Arc<[bool]>>,
 }
 
+impl Budget {
+    /// Whether the modality may change in some sample: it is not frozen.
+    pub fn moves(&self) -> bool {
+        !matches!(&self.radius, Radius::Uniform(e) if e.get() == 0.0)
+    }
+}
+
 /// A threat model: one budget per modality and how they bind together.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Threat {
@@ -192,8 +199,8 @@ impl Threat {
 
     /// The budget reports lead with: the first that is not frozen, else the first.
     pub fn leading(&self) -> &Budget {
-        let moves = |b: &&Budget| !matches!(&b.radius, Radius::Uniform(e) if e.get() == 0.0);
-        self.budgets.iter().find(moves).unwrap_or(&self.budgets[0])
+        let moving = self.budgets.iter().find(|b| b.moves());
+        moving.unwrap_or(&self.budgets[0])
     }
 
     /// Whether every budget is the same multiple of that of `other`, so that a point nearest in one gauge is nearest in

@@ -25,7 +25,7 @@
 //! at most. Starts: a point that is already known ([`Job::starts`]; a run gives a sample of another or of the target class),
 //! else uniform noise, salt and pepper and blends of both with the sample, `tries` of them (the paper: uniform noise until
 //! one succeeds). Bisection is relative in Linf, too (the code: `min(θ, θ r)`). A jump is given up after 24 halvings. All
-//! inputs must have the same norm.
+//! inputs that may change must have the same norm.
 //!
 //! # Cost
 //! Per sample: `queries` forwards at most, and one to judge. A sample for which no start is found
@@ -46,11 +46,11 @@ use burn::tensor::{Bool, Tensor, TensorData};
 use proofmark_domain::{Norm, Role};
 use proofmark_engine::{
     Access, Aim, Attack, BuildError, EngineError, Entry, Job, Meta, Needs, Oracle, Outcomes,
-    Request, Rows, Stepper, run,
+    Request, Rows, Stepper, check_norms, run,
 };
 use proofmark_model::{DecisionModel, Query};
 use proofmark_stats::random::{Purpose, Stream};
-use proofmark_threat::{Batch, Budget, Column, Columns, Draw, Radius, Step, host, index, prefixed};
+use proofmark_threat::{Batch, Column, Columns, Draw, Step, host, index, prefixed};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -703,26 +703,28 @@ impl Attack for HopSkipJump {
         Aim::Minimise
     }
 
-    fn run(&self, access: Access<'_>, job: &Job<'_>) -> Result<Outcomes, EngineError> {
-        self.check(job)?;
-        let moving = |b: &&Budget| !matches!(&b.radius, Radius::Uniform(e) if e.get() == 0.0);
-        let mut norms: Vec<Norm> = (job.threat.budgets().iter())
-            .filter(moving)
-            .map(|b| b.norm)
-            .collect();
+    /// Directions are drawn over all inputs at once, so all that move have one norm.
+    fn check(&self, job: &Job<'_>) -> Result<(), EngineError> {
+        check_norms(&META, job)?;
+        let norms = job.threat.budgets().iter().filter(|b| b.moves());
+        let mut norms: Vec<&str> = norms.map(|b| b.norm.as_str()).collect();
         norms.dedup();
         if norms.len() > 1 {
-            let given: Vec<&str> = norms.iter().map(|n| n.as_str()).collect();
             return Err(EngineError::Parameter {
                 name: "norm",
-                given: given.join(" and "),
-                expected: "one norm for all inputs".into(),
+                given: norms.join(" and "),
+                expected: "one norm for all inputs that may change".into(),
             });
         }
+        Ok(())
+    }
+
+    fn run(&self, access: Access<'_>, job: &Job<'_>) -> Result<Outcomes, EngineError> {
+        self.check(job)?;
         let (mut free, mut squares) = (Vec::new(), 0.0);
         for (m, budget) in job.samples.modalities.iter().zip(job.threat.budgets()) {
             for f in 0..m.features() {
-                let may = moving(&budget) && budget.mask.as_ref().is_none_or(|mask| mask[f]);
+                let may = budget.moves() && budget.mask.as_ref().is_none_or(|mask| mask[f]);
                 let width = f64::from(m.bounds.high(f)) - f64::from(m.bounds.low(f));
                 squares += if may { width * width } else { 0.0 };
                 free.push(may);
@@ -731,7 +733,7 @@ impl Attack for HopSkipJump {
         let features = free.iter().filter(|f| **f).count().max(1);
         let walk = Walk {
             config: &self.0,
-            norm: norms.first().copied().unwrap_or(Norm::Linf),
+            norm: job.threat.leading().norm,
             free,
             features,
             range: (squares / features as f64).sqrt(),

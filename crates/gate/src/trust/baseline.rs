@@ -55,7 +55,7 @@ pub(crate) fn rule(evidence: &Evidence<'_>) -> Option<TrustFlag> {
 
 #[cfg(test)]
 mod tests {
-    use proofmark_domain::RunStatus::{Broken, Robust};
+    use proofmark_domain::RunStatus::{Broken, BrokenBefore, Robust};
     use proofmark_domain::SampleRecord;
 
     use super::*;
@@ -124,5 +124,19 @@ mod tests {
             .trust,
             []
         );
+    }
+
+    /// A later attack of a suite never saw what an earlier one broke; the baseline is no better for breaking it, too.
+    #[test]
+    fn what_an_earlier_attack_of_a_suite_broke_is_not_missed_by_a_later_one() {
+        let run = |status| (0..40).map(|i| sample(i, &[status, Broken])).collect();
+        let flags = |status| report(vec![attack("pgd", 0.1), noise(0.1)], run(status)).trust;
+        let raised = |status| {
+            flags(status)
+                .iter()
+                .any(|f| f.code == TrustCode::BaselineBeatsGradient)
+        };
+        assert!(raised(Robust));
+        assert!(!raised(BrokenBefore));
     }
 }

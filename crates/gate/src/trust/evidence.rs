@@ -113,8 +113,7 @@ impl<'a> Evidence<'a> {
 
     /// Whether any of these runs broke the sample.
     pub(crate) fn broken_by_any(&self, sample: usize, runs: &[usize]) -> bool {
-        runs.iter()
-            .any(|&r| self.status(sample, r) == RunStatus::Broken)
+        runs.iter().any(|&r| self.status(sample, r).is_broken())
     }
 }
 

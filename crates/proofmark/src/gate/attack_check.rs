@@ -6,7 +6,7 @@ use std::sync::Arc;
 use burn::tensor::Device;
 use proofmark_data::{DataError, Dataset, Options, Rows, Selection};
 use proofmark_domain::{Epsilon, Norm, Seed};
-use proofmark_engine::Attack;
+use proofmark_engine::{Attack, Job, Silent};
 use proofmark_gate::{AttackTask, Budgets, DataEntry, DataRef, ModelRef, Policy, ThreatSpec};
 use proofmark_onnx::{Layout, OnnxOptions};
 use serde_json::json;
@@ -84,28 +84,27 @@ pub(super) fn prepare(
     for spec in &task.attacks {
         let attack = proofmark_attacks::build(&spec.id, &spec.parameters)
             .map_err(|e| policy.attack_error(spec, e.field.as_deref(), e.problem))?;
-        let norms = attack.meta().norms;
-        let asked = task.threat.iter().map(|t| t.leading().0);
-        if let Some(norm) = asked.into_iter().find(|n| !norms.contains(n)) {
-            let known: Vec<&str> = norms.iter().map(|n| n.as_str()).collect();
-            let problem = format!(
-                "does not support norm {norm}; it supports {}",
-                known.join(", ")
-            );
-            return Err(policy.attack_error(spec, None, problem).into());
-        }
         attacks.push(attack);
     }
     let threats: Vec<ThreatPlan> = task.threat.iter().map(threat).collect();
     // Everything that can be refused is refused before the first check has cost anything.
-    crate::samples::samples(&data, signature).map_err(&fault)?;
+    let samples = crate::samples::samples(&data, signature).map_err(&fault)?;
     crate::samples::require_labels(&data, "").map_err(|e| fault(e.into()))?;
     for t in &threats {
         let modalities = &signature.modalities;
-        t.require_change(modalities, &data)
-            .and_then(|()| t.fit(modalities, &data))
-            .and_then(|t| crate::numbers::check(&t, signature, data.len()))
-            .map_err(&fault)?;
+        t.require_change(modalities, &data).map_err(&fault)?;
+        let threat = t.fit(modalities, &data).map_err(&fault)?;
+        crate::numbers::check(&threat, signature, data.len()).map_err(&fault)?;
+        for (spec, attack) in task.attacks.iter().zip(&attacks) {
+            attack
+                .check(&Job::new(&samples, &[], &threat, &Silent))
+                .map_err(|e| {
+                    let problem = e.to_string();
+                    let own = format!("attack `{}` ", spec.id);
+                    let problem = problem.strip_prefix(&own).unwrap_or(&problem);
+                    policy.attack_error(spec, None, problem.to_owned())
+                })?;
+        }
     }
     Ok(AttackCheck {
         seed: policy.seed,

@@ -16,7 +16,8 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use proofmark::policy::{judge, render};
+use proofmark::policy::judge;
+use proofmark::policy::render::{self, Document};
 use proofmark::{Gate, GateOptions};
 
 fn main() -> ExitCode {
@@ -41,9 +42,8 @@ fn gate() -> Result<u8, Box<dyn Error>> {
         .parse()?;
 
     let device = proofmark::device("auto")?;
-    let folder = policy.parent().map(PathBuf::from).unwrap_or_default();
-    let gate = Gate::prepare(&std::fs::read(&policy)?, &folder, &device)?;
-    let evidence = gate.run(
+    let gate = Gate::read(&std::fs::read(&policy)?, &policy)?;
+    let evidence = gate.prepare(&device)?.run(
         &GateOptions::default(),
         &Default::default(),
         &mut |check, result| {
@@ -58,7 +58,6 @@ fn gate() -> Result<u8, Box<dyn Error>> {
         },
     );
     let report = judge(gate.policy(), evidence, today);
-    let table = render::find("table").map_err(|_| "no table renderer")?;
-    println!("{}", (table.gate)(&report, false));
+    println!("{}", render::table(Document::Gate(&report), false));
     Ok(report.verdict.exit_code())
 }

@@ -11,7 +11,8 @@ use proofmark::domain::{
 };
 use proofmark::engine::predict;
 use proofmark::models::{DecisionModel, Query, ScoreModel};
-use proofmark::policy::{merge, render};
+use proofmark::policy::merge;
+use proofmark::policy::render::{self, Document};
 use proofmark::threats::{Batch, host};
 use proofmark::{
     Access, BurnModel, FromDecisions, FromScores, ModelSource, RunPlan, Signature, Subject, Target,
@@ -130,17 +131,17 @@ fn what_a_model_does_not_give_is_not_applicable_and_not_passed() {
         assert!(!codes.contains(&TrustCode::RandomisedOutputs));
         assert!(report.trust.iter().all(|f| !codes.contains(&f.code)));
 
-        let text = (render::find("table").unwrap().report)(&report, false);
+        let text = render::table(Document::Attack(&report), false);
         let told = format!(
             "not applicable (this model gives {}, no gradients): zero-gradients, ",
             report.model.gives
         );
         assert!(text.contains(&told), "{text}");
-        let json = (render::find("json").unwrap().report)(&report, false);
+        let json = render::json(Document::Attack(&report));
         let back: Report = serde_json::from_str(&json).unwrap();
         assert_eq!(back, report);
     }
-    let json = (render::find("json").unwrap().report)(&report(&burn(), &data), false);
+    let json = render::json(Document::Attack(&report(&burn(), &data)));
     assert!(!json.contains("not_applicable") && !json.contains("\"gives\""));
 }
 

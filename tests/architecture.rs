@@ -340,16 +340,92 @@ fn every_attack_is_registered_and_has_its_headings() {
 }
 
 #[test]
-fn every_renderer_is_registered() {
+fn every_kind_of_check_is_registered() {
     let registry =
-        fs::read_to_string(root().join("crates/gate/src/render/registry.rs")).expect("readable");
-    for (name, text) in files("crates/gate/src/render") {
-        if text.contains("ENTRY: Entry") && name != "registry" {
-            assert!(
-                registry.contains(&format!("{name}::ENTRY")),
-                "render/{name}.rs is not in ALL"
-            );
+        fs::read_to_string(root().join("crates/gate/src/kind/mod.rs")).expect("readable");
+    let mut registered = 0;
+    for (name, text) in files("crates/gate/src/kind") {
+        if text.contains("const ENTRY: Entry") {
+            registered += 1;
+            let entry = format!("{name}::ENTRY");
+            assert!(registry.contains(&entry), "kind/{name}.rs is not in ALL");
         }
+    }
+    assert_eq!(registered, proofmark::policy::kind::ALL.len());
+}
+
+/// Every `.rs` below a folder.
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).expect("readable");
+    let paths = entries.map(|e| e.expect("readable").path());
+    let mut all: Vec<PathBuf> = paths
+        .flat_map(|p| if p.is_dir() { sources(&p) } else { vec![p] })
+        .filter(|p| p.extension().is_some_and(|e| e == "rs"))
+        .collect();
+    all.sort();
+    all
+}
+
+/// CONTRIBUTING promises one new file and its registration. What registers the example of each of its walks stands in the
+/// files that the walk lists, and in no others.
+#[test]
+fn a_walk_lists_every_file_it_touches() {
+    let text = fs::read_to_string(root().join("CONTRIBUTING.md")).expect("readable");
+    // By title: what registers the example, wherever it stands in the sources of any crate but those for tests.
+    let walks: [(&str, &[&str]); 5] = [
+        ("an attack", &["mod mi_fgsm;", "mi_fgsm::ENTRY"]),
+        (
+            "a norm",
+            &["mod l1;", "l1::L1", "Norm::L1 =>", "Self::L1 =>"],
+        ),
+        (
+            "a metric",
+            &["mod true_positive_rate;", "true_positive_rate::ENTRIES"],
+        ),
+        (
+            "a kind of check",
+            &["mod robustness;\nmod threat", "robustness::ENTRY"],
+        ),
+        (
+            "a renderer",
+            &["mod svg;\nmod table;\n\nuse std::fmt", "svg::Svg"],
+        ),
+    ];
+    assert_eq!(text.matches("\nFiles touched: new `").count(), walks.len());
+    for (title, registrations) in walks {
+        let walk = text
+            .split("\n## Add ")
+            .find(|w| w.starts_with(title))
+            .unwrap_or_else(|| panic!("no walk of {title}"));
+        let listed = walk
+            .split("\nFiles touched: new ")
+            .nth(1)
+            .unwrap_or_else(|| panic!("{title}: no files"));
+        let listed: Vec<&str> = listed
+            .split('`')
+            .skip(1)
+            .step_by(2)
+            .filter(|p| Path::new(p).extension().is_some_and(|e| e == "rs"))
+            .collect();
+        let (new, lines) = listed.split_first().expect("a new file");
+        assert!(root().join(new).is_file(), "{new}");
+        let mut found = BTreeSet::new();
+        for source in sources(&root().join("crates")) {
+            let path = source.strip_prefix(root()).expect("below the root");
+            let path = path.to_str().expect("UTF-8").replace('\\', "/");
+            let for_tests = path.contains("/tests/")
+                || path.contains("/testkit/")
+                || path.ends_with("row/reference.rs");
+            if path == *new || for_tests {
+                continue;
+            }
+            let source = fs::read_to_string(&source).expect("readable");
+            if registrations.iter().any(|r| source.contains(r)) {
+                found.insert(path);
+            }
+        }
+        let lines: BTreeSet<String> = lines.iter().map(ToString::to_string).collect();
+        assert_eq!(found, lines, "what {title} touches");
     }
 }
 

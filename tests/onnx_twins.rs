@@ -37,8 +37,9 @@ require = "robust_accuracy >= 0.5"
 {more}"#
     );
     let device = proofmark::device("cpu").unwrap();
-    let gate = Gate::prepare(policy.as_bytes(), root(), &device).unwrap();
-    let evidence = gate.run(&GateOptions::default(), &Default::default(), &mut |_, _| {});
+    let gate = Gate::read(policy.as_bytes(), &root().join("policy.toml")).unwrap();
+    let ready = gate.prepare(&device).unwrap();
+    let evidence = ready.run(&GateOptions::default(), &Default::default(), &mut |_, _| {});
     let Ok(Record::Attack(measured)) = evidence["c"].clone() else {
         panic!("not a model's")
     };

@@ -33,7 +33,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Name what there is: attacks, metrics, formats, devices, models, data, trust codes
+    /// Name what there is: attacks, metrics, kinds of checks, formats, devices, models, data, trust codes
     List(List),
     /// Show a model's inputs, outputs, operators, digest and what access it allows
     Inspect(Inspect),
@@ -70,6 +70,7 @@ pub(crate) enum What {
     Probes,
     Plants,
     Metrics,
+    Checks,
     Formats,
     Devices,
     Models,

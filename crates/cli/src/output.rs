@@ -4,12 +4,14 @@ use std::fs;
 use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
+use proofmark::audit::AuditReport;
+use proofmark::audit::render::text::plain;
 use proofmark::audit::report::AUDIT_SCHEMA;
-use proofmark::audit::{AuditReport, render};
 use proofmark::data::{self, Options, write_whole};
 use proofmark::domain::{Report, SampleRecord};
 use proofmark::onnx::OnnxFile;
 use proofmark::policy::Record;
+use proofmark::policy::render::{self, Document};
 use serde::Serialize;
 
 use crate::failure::Failure;
@@ -33,7 +35,7 @@ pub(crate) fn tell_note(message: &str) {
 }
 
 fn printable(message: &str) -> String {
-    let lines: Vec<String> = message.lines().map(render::text::plain).collect();
+    let lines: Vec<String> = message.lines().map(plain).collect();
     lines.join("\n")
 }
 
@@ -236,7 +238,7 @@ pub(crate) fn write_text(target: &Target, text: &str) -> Result<(), Failure> {
 pub(crate) fn write_report_to(target: &Target, report: &Report) -> Result<(), Failure> {
     match target {
         Target::File(path) => write_report(path, report),
-        Target::Stdout => print(&serde_json::to_string_pretty(report)?),
+        Target::Stdout => write_text(target, &render::json(Document::Attack(report))),
     }
 }
 
@@ -247,9 +249,7 @@ pub(crate) fn write_report(path: &Path, report: &Report) -> Result<(), Failure> 
         report.samples_file = Some(write_beside(path, &report.samples)?);
         report.samples = Vec::new();
     }
-    let mut text = serde_json::to_vec_pretty(&report)?;
-    text.push(b'\n');
-    write(path, &text)
+    write(path, render::json(Document::Attack(&report)).as_bytes())
 }
 
 /// Writes samples to a file beside a report, one to a line, and returns its name.
@@ -288,12 +288,12 @@ pub(crate) fn write_record(path: &Path, record: &Record) -> Result<(), Failure> 
 /// Writes an audit, its rows beside it where there are many.
 fn write_audit(path: &Path, report: &AuditReport) -> Result<(), Failure> {
     if report.samples.len() <= SAMPLES_INLINE {
-        return write(path, render::json(report).as_bytes());
+        return write(path, render::json(Document::Audit(report)).as_bytes());
     }
     let mut report = report.clone();
     report.samples_file = Some(write_beside(path, &report.samples)?);
     report.samples = Vec::new();
-    write(path, render::json(&report).as_bytes())
+    write(path, render::json(Document::Audit(&report)).as_bytes())
 }
 
 /// Reads the evidence of one check back, of the kind that its schema says.

@@ -16,6 +16,17 @@ pub enum FindingStatus {
     Note,
 }
 
+/// A place in a file, counted from 1.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Location {
+    /// The file, as whoever ran the gate called it.
+    pub file: String,
+    /// Line.
+    pub line: usize,
+    /// Column, in characters.
+    pub column: usize,
+}
+
 /// One thing the gate has to say, with a stable code that a waiver can name.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Finding {
@@ -29,6 +40,9 @@ pub struct Finding {
     pub message: String,
     /// What to do next.
     pub remediation: String,
+    /// What it is about in the policy: the check, its requirement, or the waiver; absent where the policy has nothing of it.
+    #[serde(default)]
+    pub location: Option<Location>,
     /// The owner of the waiver that covers it, if one does.
     pub waived_by: Option<String>,
 }

@@ -22,7 +22,7 @@ mod verdict;
 
 pub use delimiter::{Delimiter, DelimiterError};
 pub use epsilon::{Epsilon, EpsilonError};
-pub use finding::{Finding, FindingStatus};
+pub use finding::{Finding, FindingStatus, Location};
 pub use hex::hex;
 pub use modality::{Bounds, BoundsError, Kind, Modality};
 pub use nearest::{hint, nearest};

@@ -1,4 +1,4 @@
-use proofmark_domain::{Finding, Interval, Verdict};
+use proofmark_domain::{AttackSummary, Finding, Interval, Report, Verdict};
 use serde::{Deserialize, Serialize};
 
 use crate::Date;
@@ -26,6 +26,9 @@ pub struct GateReport {
 /// Which policy it was.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PolicyFacts {
+    /// Its file, as whoever ran the gate called it.
+    #[serde(default)]
+    pub file: String,
     /// SHA-256 of its file, hex.
     pub sha256: String,
 }
@@ -55,8 +58,36 @@ pub struct CheckResult {
     pub needed: Option<u64>,
     /// Each comparison by itself.
     pub comparisons: Vec<ComparisonResult>,
+    /// What measuring it took; absent without evidence, and of a table.
+    #[serde(default)]
+    pub cost: Option<CheckCost>,
     /// Name of the evidence file; absent without evidence.
     pub evidence: Option<String>,
+}
+
+/// What measuring a check took, by its evidence.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct CheckCost {
+    /// Wall-clock seconds, summed over shards.
+    pub seconds: f64,
+    /// Sample-forwards that attacks, baselines and probes asked for.
+    pub forward: u64,
+    /// Sample-backwards that they asked for.
+    pub backward: u64,
+    /// Rows that the model computed for them, padding and early tries included.
+    pub computed: u64,
+}
+
+impl CheckCost {
+    pub(crate) fn of(report: &Report) -> Self {
+        let sum = |of: fn(&AttackSummary) -> u64| report.attacks.iter().map(of).sum();
+        Self {
+            seconds: report.seconds,
+            forward: sum(|a| a.forward),
+            backward: sum(|a| a.backward),
+            computed: sum(|a| a.cost.computed),
+        }
+    }
 }
 
 /// What became of one comparison of a requirement.

@@ -4,8 +4,8 @@
 //!
 //! * [`summarise`] turns what an attack run measured on each sample into the figures of a [`Report`];
 //!   [`merge`] does the same for the shards of a run.
-//! * [`Policy::parse`] reads a policy, [`Policy::plan`] says what must be measured for it, and [`judge`]
-//!   holds the evidence against it.
+//! * [`Policy::parse`] reads a policy, [`Check::measure`] says what must be measured for a check of it, and [`judge`]
+//!   holds the evidence against it. [`kind`] has the kinds of checks, one file each.
 //! * [`render`] turns a [`GateReport`] or a [`Report`] into text.
 //!
 //! [`Report`]: proofmark_domain::Report
@@ -14,6 +14,7 @@ mod date;
 mod finding_code;
 mod gate_report;
 mod judge;
+pub mod kind;
 mod merge;
 mod metric;
 mod policy;
@@ -26,14 +27,19 @@ mod trust;
 
 pub use date::{Date, DateError};
 pub use finding_code::{FindingCode, FindingCodeError};
-pub use gate_report::{CheckResult, ComparisonResult, GATE_SCHEMA, GateReport, PolicyFacts};
-pub use judge::{Assessment, Evidence, NoRecord, Record, assess, evidence_file, judge};
+pub use gate_report::{
+    CheckCost, CheckResult, ComparisonResult, GATE_SCHEMA, GateReport, PolicyFacts,
+};
+pub use judge::{Assessment, Evidence, NoRecord, REQUEST, Record, assess, evidence_file, judge};
+pub use kind::{
+    AttackSpec, AttackTask, AuditTask, Budgets, Comparison, Measure, ModalityBudget, Requirement,
+    ThreatSpec,
+};
 pub use merge::{MergeError, merge};
 pub use metric::Metric;
 pub use policy::{
-    Accept, AttackSpec, AttackTask, AuditTask, Budgets, Check, CheckKind, Comparison, DataEntry,
-    DataRef, Effect, Excuse, Job, Known, Layout, Limits, ModalityBudget, ModelEntry, ModelRef,
-    POLICY_SCHEMA, Policy, PolicyError, Preprocess, Requirement, Task, ThreatSpec, Waiver,
+    Accept, Check, DataEntry, DataRef, Effect, Excuse, Known, Layout, Limits, ModelEntry, ModelRef,
+    POLICY_SCHEMA, Policy, PolicyError, Preprocess, Waiver,
 };
 pub use resolved_plan::{Difference, ResolvedPlan, difference};
 pub use summary::{ReportHead, summarise};

@@ -44,7 +44,7 @@ pub use device::{DEVICES, describe, device, devices};
 pub use error::RunError;
 pub use evaluate::{Evaluate, Evaluation, Measured, Shortfall, Subject, evaluate};
 pub use falsify::{Counterexample, Falsified, Falsify};
-pub use gate::{Gate, GateError, GateOptions};
+pub use gate::{Gate, GateError, GateOptions, PreparedGate};
 pub use model::{ModelSource, OpenModel, Preprocess, model};
 pub use proofmark_attacks as attacks;
 pub use proofmark_audit as audit;

@@ -32,12 +32,7 @@ fn scale(budget: &Budget, written: &BudgetRecord, input: &Modality, column: &Col
     InputScale {
         kind: column.modality.kind,
         widest: ranges.iter().copied().fold(0.0, f64::max),
-        diameter: match written.norm {
-            Norm::Linf => ranges.iter().copied().fold(0.0, f64::max),
-            Norm::L2 => ranges.iter().map(|r| r * r).sum::<f64>().sqrt(),
-            Norm::L1 => ranges.iter().sum(),
-            Norm::L0 => ranges.len() as f64,
-        },
+        diameter: written.norm.of(ranges.iter().copied()),
         eight_bit: is_eight_bit(column),
         smallest_eps: match &budget.radius {
             Radius::Uniform(_) => None,

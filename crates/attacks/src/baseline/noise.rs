@@ -113,9 +113,8 @@ fn gaussian(draw: &mut Draw<'_>, stream: &mut Stream) {
         .collect();
     let scale = match draw.norm {
         Norm::Linf => draw.eps / 2.0,
-        Norm::L2 => draw.eps / Norm::L2.of(noise.iter().copied()).max(f64::MIN_POSITIVE),
-        Norm::L1 => draw.eps / Norm::L1.of(noise.iter().copied()).max(f64::MIN_POSITIVE),
         Norm::L0 => 0.1,
+        norm => draw.eps / norm.of(noise.iter().copied()).max(f64::MIN_POSITIVE),
     };
     for (i, n) in noise.into_iter().enumerate() {
         let range = f64::from(draw.upper[i] - draw.lower[i]);

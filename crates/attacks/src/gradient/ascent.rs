@@ -175,12 +175,8 @@ pub(super) fn where_rows(which: &[bool], ours: &Batch, others: &Batch, rows: &Ro
 /// Moves every free feature by a random sign, together as far as `length` in the norm.
 fn random_signs(draw: &mut Draw<'_>, length: f64, stream: &mut Stream) {
     let free = |i: usize| draw.lower[i] < draw.upper[i];
-    let features = (0..draw.x.len()).filter(|i| free(*i)).count().max(1) as f64;
-    let by = match draw.norm {
-        Norm::Linf | Norm::L0 => length,
-        Norm::L2 => length / features.sqrt(),
-        Norm::L1 => length / features,
-    } as f32;
+    let features = (0..draw.x.len()).filter(|i| free(*i)).count().max(1);
+    let by = (length / draw.norm.of(std::iter::repeat_n(1.0, features))) as f32;
     for x in draw.x.iter_mut() {
         *x += if stream.next_u32() & 1 == 0 { by } else { -by };
     }

@@ -1,5 +1,6 @@
 //! From figures and judgements to the report.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
 use proofmark_domain::{Interval, Verdict};
@@ -31,8 +32,6 @@ pub struct Asked {
     pub requirements: Vec<Requirement>,
     /// Their confidence together, between 0 and 1; 0.95.
     pub level: f64,
-    /// Figures of the same family that are judged in other reports, as one policy may gate several tables; 0.
-    pub elsewhere: usize,
     /// Cells below this many persons are not shown; 0, all are.
     pub suppress: u64,
     /// The proofmark that makes the report.
@@ -44,7 +43,6 @@ impl Default for Asked {
         Self {
             requirements: Vec::new(),
             level: SHOWN,
-            elsewhere: 0,
             suppress: 0,
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }
@@ -57,7 +55,8 @@ pub fn report(
     settings: &Settings,
     asked: &Asked,
 ) -> Result<AuditReport, AuditError> {
-    assemble(table, None, settings, asked)
+    let subject = Subject::new(table, asked);
+    Audit::measure(&subject, settings, asked)?.report(0)
 }
 
 /// The same of samples clean and under attack. What rests on decisions is there twice: an attribute `sex` has a twin
@@ -67,81 +66,148 @@ pub fn report_attacked(
     settings: &Settings,
     asked: &Asked,
 ) -> Result<AuditReport, AuditError> {
-    assemble(&attacked.clean, Some(attacked), settings, asked)
+    let subject = Subject::attacked(attacked, asked);
+    Audit::measure(&subject, settings, asked)?.report(0)
 }
 
-fn assemble(
-    table: &Table,
-    attacked: Option<&Attacked>,
-    settings: &Settings,
-    asked: &Asked,
-) -> Result<AuditReport, AuditError> {
-    let asked = Asked {
-        requirements: checked(table, asked)?,
-        ..asked.clone()
-    };
-    // What is suppressed must not be found by subtracting tables of different rows, and pairs are of whole persons.
-    let one_for_all = asked.suppress > 1 || table.variant().is_some();
-    let complete = one_for_all
-        .then(|| table.complete(&Need::OF_ROWS))
-        .flatten();
-    let table = complete.as_ref().map_or(table, |c| &c.0);
-    let mut measured = measure(table, settings)?;
-    if let Some(attacked) = attacked {
-        attack::extend(&mut measured, attacked, settings)?;
-    }
-    for requirement in &asked.requirements {
-        if !measured.figures.iter().any(|f| requirement.gates(f)) {
-            return Err(AuditError::Option {
-                option: "metric",
-                value: format!("`{requirement}` has no figure here"),
-                expected: what_has_figures(requirement, &measured),
-            });
+/// What is audited: the rows of a table that may be.
+#[derive(Debug)]
+pub struct Subject<'a> {
+    table: Cow<'a, Table>,
+    attacked: Option<&'a Attacked>,
+}
+
+impl<'a> Subject<'a> {
+    /// A table.
+    pub fn new(table: &'a Table, asked: &Asked) -> Self {
+        // What is suppressed must not be found by subtracting tables of different rows, and pairs are of whole persons.
+        let one_for_all = asked.suppress > 1 || table.variant().is_some();
+        let complete = one_for_all
+            .then(|| table.complete(&Need::OF_ROWS))
+            .flatten();
+        Self {
+            table: complete.map_or(Cow::Borrowed(table), |c| Cow::Owned(c.0)),
+            attacked: None,
         }
     }
-    let mut judged = judge(
-        &measured.figures,
-        &asked.requirements,
-        asked.level,
-        asked.elsewhere,
-    );
-    let shown = if asked.level.to_bits() == SHOWN.to_bits() {
-        judged.iter().map(|j| j.interval).collect()
-    } else {
-        intervals(&measured.figures, SHOWN)
-    };
-    let hidden = Hidden::new(
-        asked.suppress,
-        table,
-        attacked.map(|a| &a.attacked),
-        &measured.groupings,
-        &measured.figures,
-        settings.intersections,
-    );
-    if asked.suppress > 1 {
-        adjust_among_shown(&mut judged, &measured.figures, &hidden);
-    }
-    hidden.refuse_nothing_left(table, &measured.groupings)?;
-    let mut rates: HashMap<(&str, &str), Vec<usize>> = HashMap::new();
-    for (at, figure) in measured.figures.iter().enumerate() {
-        if let (true, [group]) = (is_rate(figure), figure.groups.as_slice()) {
-            let of = rates.entry((figure.attribute.as_str(), group.as_str()));
-            of.or_default().push(at);
+
+    /// Samples clean and under attack.
+    pub fn attacked(attacked: &'a Attacked, asked: &Asked) -> Self {
+        Self {
+            attacked: Some(attacked),
+            ..Self::new(&attacked.clean, asked)
         }
     }
-    let writer = Writer {
-        rates,
-        detail: settings.detail_groups,
-        attack: attacked.map(AttackFacts::new),
-        pairs: PairFacts::new(table, hidden.pairs())?,
-        measured: &measured,
-        judged: &judged,
-        shown: &shown,
-        hidden: &hidden,
-        asked: &asked,
-        seed: settings.seed,
-    };
-    Ok(writer.write(table, settings))
+}
+
+/// An audit that is measured, and not judged yet: a policy that gates several tables judges all their figures together.
+#[derive(Debug)]
+pub struct Audit<'a> {
+    subject: &'a Subject<'a>,
+    settings: &'a Settings,
+    asked: Asked,
+    measured: Measured<'a>,
+}
+
+impl<'a> Audit<'a> {
+    /// Measures everything that is asked for.
+    pub fn measure(
+        subject: &'a Subject<'a>,
+        settings: &'a Settings,
+        asked: &Asked,
+    ) -> Result<Self, AuditError> {
+        let table = subject.table.as_ref();
+        let asked = Asked {
+            requirements: checked(table, asked)?,
+            ..asked.clone()
+        };
+        let mut measured = measure(table, settings)?;
+        if let Some(attacked) = subject.attacked {
+            attack::extend(&mut measured, attacked, settings)?;
+        }
+        for requirement in &asked.requirements {
+            if !measured.figures.iter().any(|f| requirement.gates(f)) {
+                return Err(AuditError::Option {
+                    option: "metric",
+                    value: format!("`{requirement}` has no figure here"),
+                    expected: what_has_figures(requirement, &measured),
+                });
+            }
+        }
+        Ok(Self {
+            subject,
+            settings,
+            asked,
+            measured,
+        })
+    }
+
+    /// How many figures it judges together by their intervals.
+    pub fn family(&self) -> usize {
+        family(&self.judged(0))
+    }
+
+    fn judged(&self, elsewhere: usize) -> Vec<Judgement> {
+        let asked = &self.asked;
+        judge(
+            &self.measured.figures,
+            &asked.requirements,
+            asked.level,
+            elsewhere,
+        )
+    }
+
+    /// Judges and reports; `elsewhere` counts the figures of the same family in other audits.
+    pub fn report(&self, elsewhere: usize) -> Result<AuditReport, AuditError> {
+        let (table, settings, asked) = (self.subject.table.as_ref(), self.settings, &self.asked);
+        let measured = &self.measured;
+        let attacked = self.subject.attacked;
+        let mut judged = self.judged(elsewhere);
+        let shown = if asked.level.to_bits() == SHOWN.to_bits() {
+            judged.iter().map(|j| j.interval).collect()
+        } else {
+            intervals(&measured.figures, SHOWN)
+        };
+        let hidden = Hidden::new(
+            asked.suppress,
+            table,
+            attacked.map(|a| &a.attacked),
+            &measured.groupings,
+            &measured.figures,
+            settings.intersections,
+        );
+        if asked.suppress > 1 {
+            adjust_among_shown(&mut judged, &measured.figures, &hidden);
+        }
+        hidden.refuse_nothing_left(table, &measured.groupings)?;
+        let mut rates: HashMap<(&str, &str), Vec<usize>> = HashMap::new();
+        for (at, figure) in measured.figures.iter().enumerate() {
+            if let (true, [group]) = (is_rate(figure), figure.groups.as_slice()) {
+                let of = rates.entry((figure.attribute.as_str(), group.as_str()));
+                of.or_default().push(at);
+            }
+        }
+        let writer = Writer {
+            rates,
+            detail: settings.detail_groups,
+            attack: attacked.map(AttackFacts::new),
+            pairs: PairFacts::new(table, hidden.pairs())?,
+            family: family(&judged) + elsewhere,
+            measured,
+            judged: &judged,
+            shown: &shown,
+            hidden: &hidden,
+            asked,
+            seed: settings.seed,
+        };
+        Ok(writer.write(table, settings))
+    }
+}
+
+/// How many figures are judged by their intervals, which are wider for each of them.
+fn family(judged: &[Judgement]) -> usize {
+    let together = |j: &&Judgement| j.rulings.iter().any(|r| r.interval.is_some());
+    judged.iter().filter(together).count()
 }
 
 /// Adjusted p-values depend on all p-values of their family: of the exploratory ones those that are shown are one.
@@ -242,6 +308,8 @@ struct Writer<'a> {
     detail: usize,
     attack: Option<AttackFacts>,
     pairs: Option<PairFacts>,
+    /// Figures that are judged together, those of other audits among them.
+    family: usize,
     measured: &'a Measured<'a>,
     judged: &'a [Judgement],
     /// Intervals of the figures, each by itself.
@@ -268,8 +336,6 @@ impl Writer<'_> {
     fn write(&self, table: &Table, settings: &Settings) -> AuditReport {
         let gates = self.gates();
         let verdicts = gates.iter().map(|g| g.verdict);
-        let together = |j: &&Judgement| j.rulings.iter().any(|r| r.interval.is_some());
-        let own_family = self.judged.iter().filter(together).count();
         let mut told = Told::default();
         let metrics = self.metrics(&mut told);
         AuditReport {
@@ -286,7 +352,7 @@ impl Writer<'_> {
             },
             settings: SettingFacts {
                 level: self.asked.level,
-                family: (own_family + self.asked.elsewhere) as u64,
+                family: self.family as u64,
                 suppress: self.asked.suppress,
                 measured: settings.clone(),
             },
@@ -323,6 +389,7 @@ impl Writer<'_> {
                     },
                 })
                 .collect(),
+            request: None,
             attack: self.attack.clone(),
             pairs: self.pairs.clone(),
             scan: Vec::new(),

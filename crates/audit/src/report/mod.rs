@@ -11,7 +11,7 @@ mod scan;
 mod suppress;
 
 pub use attack::{AttackFacts, UNDER_ATTACK};
-pub use build::{Asked, report, report_attacked};
+pub use build::{Asked, Audit, Subject, report, report_attacked};
 pub use made_of::{FamilyOf, MadeOf, PartsOf};
 pub use pairs::PairFacts;
 pub use samples::{Detail, SampleFacts, samples};
@@ -112,6 +112,9 @@ pub struct AuditReport {
     pub skipped: Vec<SkippedMetric>,
     /// Intersections left out for want of members.
     pub refused: Vec<RefusedGroups>,
+    /// What a gate asked for when it had the table audited; absent where none did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<serde_json::Value>,
     /// The attack whose samples were audited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attack: Option<AttackFacts>,

@@ -1,7 +1,7 @@
 //! A report judged again from its own text comes to what the table came to.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use proofmark_audit::report::AuditReport;
+use proofmark_audit::report::{Audit, AuditReport, Subject};
 use proofmark_audit::synthetic::Population;
 use proofmark_audit::{Asked, Requirement, Settings, Table, render, report};
 use proofmark_domain::Verdict;
@@ -26,7 +26,6 @@ fn audited(texts: &[&str], suppress: u64, elsewhere: usize) -> AuditReport {
     let asked = Asked {
         requirements: requirements(texts),
         suppress,
-        elsewhere,
         ..Asked::default()
     };
     let settings = Settings {
@@ -37,7 +36,10 @@ fn audited(texts: &[&str], suppress: u64, elsewhere: usize) -> AuditReport {
             .collect(),
         ..Settings::default()
     };
-    let report = report(&table(), &settings, &asked).unwrap();
+    let table = table();
+    let subject = Subject::new(&table, &asked);
+    let audit = Audit::measure(&subject, &settings, &asked).unwrap();
+    let report = audit.report(elsewhere).unwrap();
     serde_json::from_str(&render::json(&report)).unwrap()
 }
 

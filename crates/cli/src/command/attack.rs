@@ -4,12 +4,13 @@ use std::path::PathBuf;
 use proofmark::data::{self, Dataset, Rows};
 use proofmark::domain::{Coupling, Epsilon, Norm, Seed};
 use proofmark::engine;
+use proofmark::policy::render::{self, Document};
 use proofmark::policy::{Metric, assess};
 use proofmark::{Labels, OpenModel, RunPlan, ThreatPlan};
 use serde_json::json;
 
+use super::colour;
 use super::save::Saving;
-use super::{colour, renderer};
 use crate::args::{Attack, LabelsArg};
 use crate::clock;
 use crate::failure::Failure;
@@ -108,7 +109,7 @@ pub(crate) fn run(args: &Attack, quiet: bool) -> Result<u8, Failure> {
         output::write_report_to(path, &measured.report)?;
     }
     if !quiet {
-        output::tell(&(renderer("table")?.report)(&measured.report, colour()));
+        output::tell(&render::table(Document::Attack(&measured.report), colour()));
     }
     // What was measured is written; a run that lacks an attack is no measurement that was asked for.
     measured.complete()?;

@@ -1,10 +1,12 @@
 use std::path::PathBuf;
 
 use proofmark::Progress as _;
+use proofmark::audit::render::{impact, impact_csv, impact_table, svg};
 use proofmark::audit::report::{self, AuditReport, Detail, SampleFacts};
 use proofmark::audit::robustness::{self, Attacked};
-use proofmark::audit::{self, Asked, Options, Requirement, ScanSettings, Settings, Table, render};
+use proofmark::audit::{self, Asked, Options, Requirement, ScanSettings, Settings, Table};
 use proofmark::engine::{Event, Observer as _};
+use proofmark::policy::render::{self, Document};
 
 use crate::args::audit::{Audit, Names};
 use crate::failure::Failure;
@@ -56,8 +58,8 @@ pub(crate) fn run(args: &Audit, quiet: bool) -> Result<u8, Failure> {
         return Ok(signals::INTERRUPTED);
     }
     // Every text is made before any is written.
-    let svg = render::svg(&report);
-    let impact = render::impact(&report);
+    let svg = svg(&report);
+    let impact = impact(&report);
     if args.impact_table.is_some() && impact.is_empty() {
         return Err(Failure(
             "--impact-table: there are no rates of selection; expected --decision or --score, and --groups".to_owned(),
@@ -70,12 +72,12 @@ pub(crate) fn run(args: &Audit, quiet: bool) -> Result<u8, Failure> {
         output::write_text(target, &svg)?;
     }
     if let Some(target) = &targets.impact {
-        output::write_text(target, &render::impact_csv(&impact))?;
+        output::write_text(target, &impact_csv(&impact))?;
     }
     if !quiet {
-        output::tell(render::table(&report, command::colour()).trim_end());
+        output::tell(render::table(Document::Audit(&report), command::colour()).trim_end());
         if targets.impact.is_some() {
-            output::tell(&format!("\n{}", render::impact_table(&impact).trim_end()));
+            output::tell(&format!("\n{}", impact_table(&impact).trim_end()));
         }
     }
     Ok(report
@@ -247,7 +249,7 @@ fn write(
         }
         _ => report.samples = rows.collect(),
     }
-    output::write_text(target, &render::json(report))
+    output::write_text(target, &render::json(Document::Audit(report)))
 }
 
 fn options(args: &Audit) -> Result<Options, Failure> {

@@ -1,17 +1,18 @@
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use proofmark::data::Options;
 use proofmark::domain::{Shard, Verdict};
+use proofmark::policy::render::{self, Document, Renderer};
 use proofmark::policy::{
-    DataRef, Evidence, GateReport, MergeError, ModelRef, NoRecord, Record, Task, evidence_file,
-    judge, merge,
+    Check, DataRef, Evidence, GateReport, Measure, MergeError, ModelRef, NoRecord, Record,
+    evidence_file, judge, merge,
 };
-use proofmark::{Gate, GateOptions, RunCheckpoint};
+use proofmark::{Gate, GateOptions, PreparedGate, RunCheckpoint};
 
-use super::{colour, renderer};
+use super::colour;
 use crate::args;
 use crate::clock;
 use crate::failure::Failure;
@@ -21,7 +22,8 @@ use crate::signals;
 
 /// `proofmark gate`.
 pub(crate) fn run(args: &args::Gate, quiet: bool) -> Result<u8, Failure> {
-    let format = args.format.as_deref().map(renderer).transpose()?;
+    let format = args.format.as_deref().map(render::find).transpose();
+    let format = format.map_err(Failure)?;
     if args.batch_size == 0 {
         return Err(Failure("--batch-size 0; expected at least 1".into()));
     }
@@ -36,33 +38,26 @@ pub(crate) fn run(args: &args::Gate, quiet: bool) -> Result<u8, Failure> {
             "{file}: cannot be read: {e}; expected a policy file"
         ))
     })?;
-    let folder = args.policy.parent().unwrap_or(Path::new(""));
-    let device = proofmark::device(&args.device)?;
-    let gate =
-        Gate::prepare(&source, folder, &device).map_err(|e| Failure(format!("{file}: {e}")))?;
-    if !quiet {
-        for note in gate.notes() {
-            output::tell(&format!("note: {note}"));
+    let wrong = |e: &dyn std::fmt::Display| Failure(format!("{file}: {e}"));
+    let gate = Gate::read(&source, &args.policy).map_err(|e| wrong(&e))?;
+    let evidence = if let Some(dir) = &args.from_evidence {
+        // Nothing that the policy names is opened: it need not be here.
+        let evidence = read_evidence(args, &gate, dir)?;
+        keep_place(args, &gate)?;
+        if !quiet {
+            unpinned(&gate, &evidence);
         }
-    }
-    let kept = args.from_evidence.as_deref();
-    let mut kept = kept.map(|dir| read_evidence(&gate, dir)).transpose()?;
-    if let Some(evidence) = &mut kept {
-        gate.refuse_stale(evidence, args.same_device);
-    }
-    if let Some(dir) = &args.out_dir {
-        fs::create_dir_all(dir).map_err(|e| {
-            Failure(format!(
-                "--out-dir {}: cannot be made: {e}; expected a folder",
-                dir.display()
-            ))
-        })?;
-        output::target("--out-dir", &dir.join("gate.json"))?;
-        refuse_inputs(args, &gate, folder, dir)?;
-    }
-    let evidence = match kept {
-        Some(evidence) => evidence,
-        None => measure(args, &gate, quiet)?,
+        evidence
+    } else {
+        let device = proofmark::device(&args.device)?;
+        let ready = gate.prepare(&device).map_err(|e| wrong(&e))?;
+        if !quiet {
+            for note in ready.notes() {
+                output::tell(&format!("note: {note}"));
+            }
+        }
+        keep_place(args, &gate)?;
+        measure(args, &gate, &ready, quiet)?
     };
     if signals::interrupted() {
         output::tell(&match &args.out_dir {
@@ -75,39 +70,94 @@ pub(crate) fn run(args: &args::Gate, quiet: bool) -> Result<u8, Failure> {
         return Ok(signals::INTERRUPTED);
     }
     if args.shard.is_some() {
-        let mut failed = Vec::new();
-        let mut stopped = false;
-        for (check, result) in &evidence {
-            match result {
-                Err(NoRecord::Failed(why) | NoRecord::Mismatched(why)) => {
-                    failed.push(format!("check `{check}`: {why}"));
-                }
-                Err(NoRecord::Stopped) => stopped = true,
-                Ok(_) => {}
-            }
-        }
-        if !failed.is_empty() {
-            return Err(Failure(failed.join("\n")));
-        }
-        if stopped {
-            output::tell("stopped before every check had begun; go on with --resume");
-            return Ok(Verdict::Inconclusive.exit_code());
-        }
-        if !quiet {
-            output::tell("measured one part; when all are there, judge them with --from-evidence");
-        }
-        return Ok(0);
+        return measured_part(&evidence, quiet);
     }
     let report = judge(gate.policy(), evidence, clock::today());
     tell(args, format, &report, quiet)
 }
 
-/// Refuses a folder in which the policy, or what it names, would be written over.
-fn refuse_inputs(args: &args::Gate, gate: &Gate, folder: &Path, dir: &Path) -> Result<(), Failure> {
+/// What one shard came to: it is judged when all are there.
+fn measured_part(evidence: &Evidence, quiet: bool) -> Result<u8, Failure> {
+    let mut failed = Vec::new();
+    let mut stopped = false;
+    for (check, result) in evidence {
+        match result {
+            Err(NoRecord::Failed(why) | NoRecord::Mismatched(why)) => {
+                failed.push(format!("check `{check}`: {why}"));
+            }
+            Err(NoRecord::Stopped) => stopped = true,
+            Ok(_) => {}
+        }
+    }
+    if !failed.is_empty() {
+        return Err(Failure(failed.join("\n")));
+    }
+    if stopped {
+        output::tell("stopped before every check had begun; go on with --resume");
+        return Ok(Verdict::Inconclusive.exit_code());
+    }
+    if !quiet {
+        output::tell("measured one part; when all are there, judge them with --from-evidence");
+    }
+    Ok(0)
+}
+
+/// Names the models and data whose digest the policy does not state: evidence of another file of that name would be
+/// judged as well.
+fn unpinned(gate: &Gate, evidence: &Evidence) {
+    let mut told = BTreeSet::new();
+    for check in &gate.policy().checks {
+        let facts = match (check.measure(), evidence.get(&check.id)) {
+            (Measure::Attack(task), Some(Ok(Record::Attack(report)))) => {
+                let mut facts = Vec::new();
+                if let ModelRef::Entry(entry) = &task.model {
+                    let found = report.model.sha256.as_str();
+                    facts.push(("model", &entry.name, &entry.sha256, found));
+                }
+                if let DataRef::Entry(entry) = &task.data {
+                    let found = report.data.sha256.as_str();
+                    facts.push(("data", &entry.name, &entry.sha256, found));
+                }
+                facts
+            }
+            (Measure::Audit(task), Some(Ok(Record::Audit(report)))) => {
+                let (entry, origin) = (&task.data, report.table.origin.as_ref());
+                let found = origin.map_or("", |o| o.sha256.as_str());
+                vec![("data", &entry.name, &entry.sha256, found)]
+            }
+            _ => Vec::new(),
+        };
+        for (what, name, stated, found) in facts {
+            if stated.is_none() && told.insert((what, name.clone())) {
+                output::tell_note(&format!(
+                    "{what} `{name}` was not opened, and the policy does not say which file it has to be; the evidence is of the \
+                     one with sha256 = \"{found}\""
+                ));
+            }
+        }
+    }
+}
+
+/// Makes the folder for evidence, and refuses one in which the policy or what it names would be written over.
+fn keep_place(args: &args::Gate, gate: &Gate) -> Result<(), Failure> {
+    let Some(dir) = &args.out_dir else {
+        return Ok(());
+    };
+    fs::create_dir_all(dir).map_err(|e| {
+        Failure(format!(
+            "--out-dir {}: cannot be made: {e}; expected a folder",
+            dir.display()
+        ))
+    })?;
+    output::target("--out-dir", &dir.join("gate.json"))?;
+    refuse_inputs(args, gate, dir)
+}
+
+fn refuse_inputs(args: &args::Gate, gate: &Gate, dir: &Path) -> Result<(), Failure> {
+    let folder = gate.folder();
     let mut written = vec![dir.join("gate.json")];
     for check in &gate.policy().checks {
-        let whole = matches!(check.task, Task::Audit(_));
-        let evidence = dir.join(file_name(&check.id, args.shard, whole));
+        let evidence = dir.join(file_name(check, args.shard));
         written.extend([
             output::samples_of(&evidence),
             checkpoint_of(&evidence),
@@ -122,8 +172,8 @@ fn refuse_inputs(args: &args::Gate, gate: &Gate, folder: &Path, dir: &Path) -> R
     output::apart(&named, || {
         let mut read = vec![("the policy", args.policy.clone())];
         for check in &gate.policy().checks {
-            match &check.task {
-                Task::Attack(task) => {
+            match check.measure() {
+                Measure::Attack(task) => {
                     if let ModelRef::Entry(entry) = &task.model {
                         let path = folder.join(&entry.path);
                         read.extend(output::model_files(&path.display().to_string()));
@@ -137,7 +187,7 @@ fn refuse_inputs(args: &args::Gate, gate: &Gate, folder: &Path, dir: &Path) -> R
                         read.extend(output::data_files("a data set", &path, &options));
                     }
                 }
-                Task::Audit(task) => read.push(("a table", folder.join(&task.data.path))),
+                Measure::Audit(task) => read.push(("a table", folder.join(&task.data.path))),
             }
         }
         read
@@ -146,26 +196,35 @@ fn refuse_inputs(args: &args::Gate, gate: &Gate, folder: &Path, dir: &Path) -> R
 
 fn tell(
     args: &args::Gate,
-    format: Option<&proofmark::policy::render::Entry>,
+    format: Option<&dyn Renderer>,
     report: &GateReport,
     quiet: bool,
 ) -> Result<u8, Failure> {
+    let document = Document::Gate(report);
     if let Some(dir) = &args.out_dir {
-        output::write(
-            &dir.join("gate.json"),
-            (renderer("json")?.gate)(report, false).as_bytes(),
-        )?;
+        output::write(&dir.join("gate.json"), render::json(document).as_bytes())?;
     }
     if !quiet {
-        output::tell(&(renderer("table")?.gate)(report, colour()));
+        output::tell(&render::table(document, colour()));
     }
     if let Some(format) = format {
-        output::print(&(format.gate)(report, false))?;
+        let text = format.render(document, false).ok_or_else(|| {
+            let (id, what) = (format.id(), document.describe());
+            Failure(format!(
+                "--format {id}: there is no {id} of {what}; expected json or table"
+            ))
+        })?;
+        output::write_text(&Target::Stdout, &text)?;
     }
     Ok(report.verdict.exit_code())
 }
 
-fn measure(args: &args::Gate, gate: &Gate, quiet: bool) -> Result<Evidence, Failure> {
+fn measure(
+    args: &args::Gate,
+    gate: &Gate,
+    ready: &PreparedGate<'_>,
+    quiet: bool,
+) -> Result<Evidence, Failure> {
     // A name mistyped would cost the whole measurement again.
     if let Some(dir) = args.resume.as_deref().filter(|d| !d.is_dir()) {
         return Err(Failure(format!(
@@ -185,7 +244,7 @@ fn measure(args: &args::Gate, gate: &Gate, quiet: bool) -> Result<Evidence, Fail
         records,
         checkpoints,
     } = match &args.resume {
-        Some(dir) => earlier(args, gate, dir, quiet),
+        Some(dir) => earlier(args, gate, ready, dir, quiet),
         None => Earlier::default(),
     };
     let unwritten = RefCell::new(None);
@@ -194,9 +253,13 @@ fn measure(args: &args::Gate, gate: &Gate, quiet: bool) -> Result<Evidence, Fail
             unwritten.borrow_mut().get_or_insert(e);
         }
     };
+    let place = |id: &str| {
+        let check = gate.policy().checks.iter().find(|c| c.id == id)?;
+        Some(args.out_dir.as_ref()?.join(file_name(check, args.shard)))
+    };
     let stopped = |check: &str, checkpoint: &RunCheckpoint| {
-        if let Some(dir) = &args.out_dir {
-            let path = checkpoint_of(&dir.join(file_name(check, args.shard, false)));
+        if let Some(evidence) = place(check) {
+            let path = checkpoint_of(&evidence);
             keep(output::write(&path, &checkpoint.to_bytes()));
         }
     };
@@ -208,13 +271,11 @@ fn measure(args: &args::Gate, gate: &Gate, quiet: bool) -> Result<Evidence, Fail
     options.stopped = &stopped;
     options.clock = &clock::seconds;
     options.progress = &shown;
-    let evidence = gate.run(&options, &records, &mut |check, result| {
-        let (Some(dir), Ok(record)) = (&args.out_dir, result) else {
+    let evidence = ready.run(&options, &records, &mut |check, result| {
+        let (Some(path), Ok(record)) = (place(check), result) else {
             return;
         };
         // Each check's evidence is kept as soon as it is there: a later crash loses nothing.
-        let whole = matches!(record, Record::Audit(_));
-        let path = dir.join(file_name(check, args.shard, whole));
         let finished = Gate::finished(record);
         if finished || !signals::interrupted() {
             let written = output::write_record(&path, record);
@@ -237,11 +298,12 @@ fn checkpoint_of(evidence: &Path) -> PathBuf {
     evidence.with_extension("checkpoint")
 }
 
-/// A table is not divided: its evidence is whole whatever the shard.
-fn file_name(check: &str, shard: Option<Shard>, whole: bool) -> String {
-    match shard.filter(|_| !whole) {
-        None => evidence_file(check),
-        Some(Shard { index, count }) => format!("{check}.shard-{index}-of-{count}.json"),
+/// The evidence of what is not divided is whole whatever the shard.
+fn file_name(check: &Check, shard: Option<Shard>) -> String {
+    let id = &check.id;
+    match shard.filter(|_| check.measure().is_divided()) {
+        None => evidence_file(id),
+        Some(Shard { index, count }) => format!("{id}.shard-{index}-of-{count}.json"),
     }
 }
 
@@ -254,7 +316,13 @@ struct Earlier {
 
 /// Evidence and checkpoints of an earlier run; what cannot be read or is of another run is measured again, and said to
 /// be.
-fn earlier(args: &args::Gate, gate: &Gate, dir: &Path, quiet: bool) -> Earlier {
+fn earlier(
+    args: &args::Gate,
+    gate: &Gate,
+    ready: &PreparedGate<'_>,
+    dir: &Path,
+    quiet: bool,
+) -> Earlier {
     let note = |text: &str| {
         if !quiet {
             output::tell_note(text);
@@ -263,13 +331,12 @@ fn earlier(args: &args::Gate, gate: &Gate, dir: &Path, quiet: bool) -> Earlier {
     let mut earlier = Earlier::default();
     for check in &gate.policy().checks {
         let id = &check.id;
-        let whole = matches!(check.task, Task::Audit(_));
-        let shard = args.shard.filter(|_| !whole);
-        let path = dir.join(file_name(id, shard, whole));
+        let shard = args.shard.filter(|_| check.measure().is_divided());
+        let path = dir.join(file_name(check, shard));
         let unusable = if path.exists() {
             let found = output::read_record(&path).map_err(|e| e.0);
             let usable = found.and_then(|record| {
-                gate.reusable(id, &record, shard, args.same_device)?;
+                ready.reusable(id, &record, shard, args.same_device)?;
                 Ok(record)
             });
             match usable {
@@ -284,7 +351,7 @@ fn earlier(args: &args::Gate, gate: &Gate, dir: &Path, quiet: bool) -> Earlier {
         };
         let at = checkpoint_of(&path);
         let unusable = if at.exists() {
-            match read_checkpoint(args, gate, id, &at) {
+            match read_checkpoint(args, ready, id, &at) {
                 Ok(checkpoint) => {
                     note(&format!("check `{id}` goes on from {}", at.display()));
                     earlier.checkpoints.insert(id.clone(), checkpoint);
@@ -307,7 +374,7 @@ fn earlier(args: &args::Gate, gate: &Gate, dir: &Path, quiet: bool) -> Earlier {
 
 fn read_checkpoint(
     args: &args::Gate,
-    gate: &Gate,
+    ready: &PreparedGate<'_>,
     check: &str,
     path: &Path,
 ) -> Result<RunCheckpoint, String> {
@@ -316,12 +383,17 @@ fn read_checkpoint(
     let mut options = GateOptions::default();
     options.batch = args.batch_size;
     options.shard = args.shard;
-    gate.can_resume(check, &checkpoint, &options)?;
+    ready.can_resume(check, &checkpoint, &options)?;
     Ok(checkpoint)
 }
 
 /// The evidence of every check in a folder, shards merged. What is not there stays out: judging fails closed.
-fn read_evidence(gate: &Gate, dir: &Path) -> Result<Evidence, Failure> {
+fn read_evidence(args: &args::Gate, gate: &Gate, dir: &Path) -> Result<Evidence, Failure> {
+    let device = if args.same_device {
+        Some(proofmark::describe(&proofmark::device(&args.device)?))
+    } else {
+        None
+    };
     let names = |e: std::io::Error| {
         Failure(format!(
             "--from-evidence {}: cannot be read: {e}; expected a folder with evidence",
@@ -363,6 +435,14 @@ fn read_evidence(gate: &Gate, dir: &Path) -> Result<Evidence, Failure> {
                 })
                 .map(Record::from)
         };
+        let result = result.and_then(|record| match (&device, record) {
+            (Some(device), Record::Attack(report)) if report.device != *device => {
+                let found = &report.device;
+                let why = format!("device is {found}, expected {device}");
+                Err(NoRecord::Mismatched(why))
+            }
+            (_, record) => Ok(record),
+        });
         evidence.insert(check.id.clone(), result);
     }
     Ok(evidence)

@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use clap::ValueEnum as _;
 use proofmark::audit::metric;
 use proofmark::domain::TrustCode;
-use proofmark::policy::{Metric, render};
+use proofmark::policy::{Metric, kind, render};
 use serde_json::Value;
 
 use crate::args::{List, What};
@@ -66,10 +66,16 @@ fn page(what: What, all: bool) -> Vec<String> {
         What::Attacks => attacks(),
         What::Probes | What::Plants => table(vec![("(none)", "not in this version".to_owned())]),
         What::Metrics => metrics(all),
+        What::Checks => table(
+            kind::ALL
+                .iter()
+                .map(|e| (e.id, e.about.to_owned()))
+                .collect(),
+        ),
         What::Formats => table(
             render::ALL
                 .iter()
-                .map(|e| (e.id, e.description.to_owned()))
+                .map(|r| (r.id(), r.about().to_owned()))
                 .collect(),
         ),
         What::Devices => proofmark::devices()

@@ -1,6 +1,7 @@
 use proofmark::policy::merge;
+use proofmark::policy::render::{self, Document};
 
-use super::{colour, renderer};
+use super::colour;
 use crate::args::Merge;
 use crate::failure::Failure;
 use crate::output::{self, Target};
@@ -36,7 +37,7 @@ pub(crate) fn run(args: &Merge, quiet: bool) -> Result<u8, Failure> {
     }
     output::write_report_to(&out, &whole)?;
     if !quiet {
-        output::tell(&(renderer("table")?.report)(&whole, colour()));
+        output::tell(&render::table(Document::Attack(&whole), colour()));
     }
     Ok(0)
 }

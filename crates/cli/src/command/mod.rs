@@ -12,24 +12,7 @@ mod save;
 
 use std::io::IsTerminal as _;
 
-use proofmark::domain::hint;
-use proofmark::policy::render;
-
-use crate::failure::Failure;
-
 /// Whether text on standard error may carry colour.
 pub(crate) fn colour() -> bool {
     std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
-}
-
-/// A renderer by name.
-pub(crate) fn renderer(name: &str) -> Result<&'static render::Entry, Failure> {
-    render::find(name).map_err(|_| {
-        let known: Vec<&str> = render::ALL.iter().map(|e| e.id).collect();
-        let hint = hint(name, known.iter().copied());
-        Failure(format!(
-            "unknown format `{name}`{hint}; this version writes {}",
-            known.join(", ")
-        ))
-    })
 }

@@ -190,7 +190,7 @@ fn evidence_is_judged_again_by_another_tolerance() {
     let (code, report) = judged(&[&strict, "--from-evidence", &out]);
     assert_eq!((code, report["verdict"].as_str()), (1, Some("fail")));
 
-    // Evidence of other columns is none, nor is that of another table.
+    // Evidence of other columns is none.
     let other = kept.put(
         "other.toml",
         POLICY
@@ -201,8 +201,29 @@ fn evidence_is_judged_again_by_another_tolerance() {
             .as_bytes(),
     );
     assert_eq!(judged(&[&other, "--from-evidence", &out]).0, 2);
-    kept.put("loans.csv", (loans() + "f,north,1,1\n").as_bytes());
-    assert_eq!(judged(&[&policy, "--from-evidence", &out]).0, 2);
+    // The table is not opened: evidence of another is none where the policy says which it has to be, and else it is said.
+    let evidence = std::fs::read_to_string(kept.path("out/sex.json")).expect("evidence");
+    let evidence: Value = serde_json::from_str(&evidence).expect("JSON");
+    let digest = evidence["table"]["origin"]["sha256"].as_str();
+    let digest = digest.expect("a digest");
+    let pinned = |digest: &str| {
+        let path = format!("path = \"loans.csv\"\nsha256 = \"{digest}\"");
+        let text = POLICY.replace("path = \"loans.csv\"", &path);
+        assert_ne!(text, POLICY);
+        kept.put("pinned.toml", text.as_bytes())
+    };
+    let gate = |policy: &str| run(&["gate", policy, "--from-evidence", &out]);
+    let unpinned = "data `loans` was not opened";
+    let ran = gate(&policy);
+    assert!(ran.code == 0 && ran.err.contains(unpinned), "{}", ran.err);
+    let ran = gate(&pinned(digest));
+    assert!(ran.code == 0 && !ran.err.contains(unpinned), "{}", ran.err);
+    let ran = gate(&pinned(&"0".repeat(64)));
+    assert!(
+        ran.code == 2 && ran.err.contains("table sha256"),
+        "{}",
+        ran.err
+    );
 }
 
 /// A table is not divided: the first shard audits it, the others have nothing to do.

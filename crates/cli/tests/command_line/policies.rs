@@ -43,12 +43,19 @@ fn policy(folder: &Folder) -> String {
     folder.put("policy.toml", text.as_bytes())
 }
 
-/// Exit code and JSON of a gate.
+/// Exit code and JSON of a gate, but for what it took.
 fn judged(arguments: &[&str]) -> (i32, Value) {
     let ran = run(&[&["gate", "--quiet", "--format", "json"], arguments].concat());
     assert_eq!(ran.err, "");
     let report = serde_json::from_str(&ran.out).expect("JSON alone");
-    (ran.code, report)
+    (ran.code, without_cost(report))
+}
+
+fn without_cost(mut report: Value) -> Value {
+    for check in report["checks"].as_array_mut().expect("checks") {
+        check["cost"].take();
+    }
+    report
 }
 
 /// Exit 2 before anything is measured or made.
@@ -87,7 +94,15 @@ fn three_shards_judged_together_are_the_whole_gate() {
         assert!(report["checks"][1].get(field).is_some(), "no `{field}`");
     }
     let kept = std::fs::read(folder.path("whole/gate.json")).expect("kept");
-    assert_eq!(serde_json::from_slice::<Value>(&kept).ok(), Some(report));
+    let kept: Value = serde_json::from_slice(&kept).expect("JSON");
+    // PGD asked 60 samples for the scores of ten steps at most.
+    let cost = &kept["checks"][1]["cost"];
+    assert!(cost["seconds"].as_f64() > Some(0.0), "{cost}");
+    assert!(
+        cost["forward"].as_u64() <= cost["computed"].as_u64(),
+        "{cost}"
+    );
+    assert_eq!(without_cost(kept), report);
 
     // A part that is missing makes no smaller whole.
     let gone = folder.path("parts/robust.shard-1-of-3.json");
@@ -287,53 +302,56 @@ fn evidence_of_another_run_is_refused_and_the_field_is_named() {
     let whole = judged(&[&policy, "--out-dir", &dir]);
     assert_eq!(whole.0, 0);
     let robust = folder.path("run/robust.json").display().to_string();
-    // The digests of both are of the same file, so a policy may be served by `attack`.
-    let attack = |more: &[&str]| {
+    let text = std::fs::read_to_string(&policy).expect("the policy");
+    let gate = |from: &str, to: &str| {
+        let other = text.replacen(from, to, 1);
+        assert_ne!(other, text);
+        let other = folder.put("other.toml", other.as_bytes());
+        let ran = run(&["gate", &other, "--quiet", "--out-dir", &dir]);
+        assert_ne!(ran.code, 2, "{}", ran.err);
+    };
+    // The same runs, but made for no policy.
+    let attack = || {
         let base = "attack digits-robust --data digits --attack fgsm,pgd --set pgd.steps=10 --norm linf --eps 0.1 --limit 60 --seed 3 --quiet --out";
         let mut arguments: Vec<&str> = base.split(' ').collect();
         arguments.push(&robust);
-        arguments.extend(more);
         assert_eq!(run(&arguments).code, 0);
-        // The policy calls the model by another name.
-        let text = std::fs::read_to_string(&robust).expect("a report");
-        let named = text.replace("\"name\": \"digits-robust\"", "\"name\": \"mine\"");
-        std::fs::write(&robust, named).expect("writable");
     };
-    attack(&[]);
-    assert_eq!(judged(&[&policy, "--from-evidence", &dir]), whole);
-    let cases: [(&[&str], &str); 5] = [
-        (&["--targeted", "0"], "target is \"0\", expected null"),
+    let cases = [
         (
-            &["--labels", "predicted"],
-            "labels is \"predicted\", expected \"given\"",
+            "steps = 10",
+            "steps = 11",
+            "check.attacks[1].steps is 11, expected 10",
         ),
         (
-            &["--set", "pgd.loss=dlr"],
-            "parameters.loss is \"dlr\", expected \"ce\"",
+            "steps = 10",
+            "steps = 10, loss = \"dlr\"",
+            "check.attacks[1].loss is \"dlr\", expected absent",
         ),
-        (&["--limit", "50"], "data.samples is 50, expected 60"),
         (
-            &["--forwards", "500"],
-            "forwards_per_sample is 500, expected null",
+            "limit = 60\nthreat",
+            "limit = 50\nthreat",
+            "check.limit is 50, expected 60",
         ),
+        (
+            "eps = \"0.1\"",
+            "eps = \"0.2\"",
+            "check.threat.eps is \"0.2\", expected \"0.1\"",
+        ),
+        ("seed = 3", "seed = 4", "seed is"),
+        ("", "", "only what `gate` measured"),
     ];
-    for (more, words) in cases {
-        let more: Vec<&str> = more.to_vec();
-        if more[0] == "--limit" {
-            let text = POLICY.replace("MODEL", &digest("digits-robust"));
-            let other = folder.put(
-                "other.toml",
-                text.replace("limit = 60", "limit = 50").as_bytes(),
-            );
-            assert_eq!(run(&["gate", &other, "--quiet", "--out-dir", &dir]).code, 0);
+    for (from, to, words) in cases {
+        if from.is_empty() {
+            attack();
         } else {
-            attack(&more);
+            gate(from, to);
         }
         let (code, report) = judged(&[&policy, "--from-evidence", &dir]);
         assert_eq!(
             (code, report["verdict"].as_str()),
             (2, Some("error")),
-            "{more:?}"
+            "{to}"
         );
         let told = report["findings"].to_string().replace("\\\"", "\"");
         assert!(
@@ -343,12 +361,71 @@ fn evidence_of_another_run_is_refused_and_the_field_is_named() {
         // Resumed, it is measured again, and why is said.
         let resumed = run(&["gate", &policy, "--resume", &dir]);
         assert_eq!(resumed.code, 0, "{}", resumed.err);
-        assert!(
-            resumed.err.contains("is measured again") && resumed.err.contains(words),
-            "{}",
-            resumed.err
-        );
+        assert!(resumed.err.contains("is measured again"), "{}", resumed.err);
+        // Of another seed it is the samples that are found to be others.
+        let why = if to == "seed = 4" {
+            "samples_sha256"
+        } else {
+            words
+        };
+        assert!(resumed.err.contains(why), "{}", resumed.err);
     }
+}
+
+/// Evidence is judged where there is nothing of what it is about; what the policy leaves open is said.
+#[test]
+fn evidence_is_judged_without_model_and_data() {
+    let folder = Folder::new();
+    let data = folder.put("data.csv", digits_csv().as_bytes());
+    let text = POLICY
+        .replace("MODEL", &digest("digits-robust"))
+        .replace("data = \"digits\"", "data = \"own\"")
+        .replace(
+            "[[check]]\nid = \"clean\"",
+            "[[data]]\nname = \"own\"\npath = \"data.csv\"\nbounds = [0, 1]\n\n[[check]]\nid = \"clean\"",
+        );
+    let policy = folder.put("policy.toml", text.as_bytes());
+    let dir = folder.path("run").display().to_string();
+    let whole = judged(&[&policy, "--out-dir", &dir]);
+    std::fs::remove_file(data).expect("it is there");
+    let ran = run(&["gate", &policy]);
+    assert_eq!(ran.code, 2, "{}", ran.err);
+    let ran = run(&[
+        "gate",
+        &policy,
+        "--from-evidence",
+        &dir,
+        "--device",
+        "wgpu:77",
+        "--format",
+        "json",
+    ]);
+    assert_eq!(ran.code, whole.0, "{}", ran.err);
+    let report: Value = serde_json::from_str(&ran.out).expect("JSON alone");
+    assert_eq!(without_cost(report), whole.1);
+    for word in ["data `own` was not opened", "sha256 = \""] {
+        assert!(ran.err.contains(word), "no `{word}` in: {}", ran.err);
+    }
+    assert!(
+        !ran.err.contains("model `mine` was not opened"),
+        "its digest is stated"
+    );
+}
+
+/// Some digits as a table, the label last.
+fn digits_csv() -> String {
+    let digits = proofmark::open("digits")
+        .expect("shipped")
+        .limit(200, Default::default());
+    let values = &digits.modalities[0].values;
+    let line = |cells: Vec<String>, last: &str| format!("{},{last}\n", cells.join(","));
+    let names = (0..values.ncols()).map(|f| format!("p{f}")).collect();
+    let labels = digits.labels.as_ref().expect("labels");
+    let rows = values.outer_iter().zip(labels).map(|(row, label)| {
+        let cells = row.iter().map(ToString::to_string).collect();
+        line(cells, &label.to_string())
+    });
+    std::iter::once(line(names, "label")).chain(rows).collect()
 }
 
 #[test]

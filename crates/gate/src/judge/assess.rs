@@ -2,9 +2,8 @@ use std::fmt::Write as _;
 
 use proofmark_domain::{Report, Verdict};
 
-use super::compare::{figures, measure, settling};
+use crate::kind::{Comparison, figures, measure, settling};
 use crate::metric::Metric;
-use crate::policy::Comparison;
 use crate::trust::own;
 
 /// One requirement held against one report, without a policy.

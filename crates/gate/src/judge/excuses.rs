@@ -123,6 +123,7 @@ impl<'a> Excuses<'a> {
             status: FindingStatus::Warn,
             message,
             remediation,
+            location: Some(self.policy.location(excuse.at)),
             waived_by: None,
         })
     }

@@ -1,13 +1,10 @@
-use proofmark_domain::{Finding, FindingStatus, Report, Verdict};
+use proofmark_domain::{Finding, FindingStatus, Verdict};
 
 use super::excuses::Excuses;
-use super::fit::fits;
-use super::outcome::unjudged;
+use super::judging::{Judging, unjudged};
 use super::record::{Evidence, NoRecord, Record};
-use super::{attack_check, audit_check};
-use crate::gate_report::{GATE_SCHEMA, GateReport, PolicyFacts};
-use crate::policy::{Check, Policy, Task};
-use crate::summary::{apart, summarise};
+use crate::gate_report::{CheckResult, GATE_SCHEMA, GateReport, PolicyFacts};
+use crate::policy::{Check, Policy};
 use crate::{Date, FindingCode};
 
 /// Holds evidence against a policy.
@@ -17,57 +14,44 @@ use crate::{Date, FindingCode};
 /// * The figures that all bias checks gate by their intervals are one family: each interval is that much wider.
 /// * A trust flag that is neither cured nor accepted turns a pass into inconclusive, and nothing lets that through:
 ///   `on_inconclusive = "warn"` and waivers are for samples that are too few. It never touches a failure.
-/// * Missing, failed or foreign evidence is an error: the gate fails closed.
+/// * Missing, failed or foreign evidence is an error: the gate fails closed. Foreign is also what was measured when the
+///   policy said something else of the check, its model or its data ([`Check::request`]).
 /// * A report's figures, flags included, are computed again from its samples before they are judged, an audit's
 ///   intervals from what its figures are made of.
 pub fn judge(policy: &Policy, mut evidence: Evidence, today: Date) -> GateReport {
     let mut excuses = Excuses::new(policy, today);
     let mut findings = Vec::new();
-    let usable: Vec<_> = policy
-        .checks
-        .iter()
-        .map(|check| usable(policy, check, evidence.remove(&check.id)))
-        .collect();
-    let families: Vec<usize> = policy
-        .checks
-        .iter()
-        .zip(&usable)
-        .map(|(check, record)| match (&check.task, record) {
-            (Task::Audit(task), Ok(Record::Audit(report))) => audit_check::family(task, report),
-            _ => 0,
-        })
-        .collect();
+    let mut records = Vec::new();
+    for check in &policy.checks {
+        let judging = Judging {
+            policy,
+            check,
+            elsewhere: 0,
+            excuses: &mut excuses,
+            findings: &mut findings,
+        };
+        records.push(usable(evidence.remove(&check.id), &judging));
+    }
+    let family = |(check, record): (&Check, &Result<Record, _>)| match record {
+        Ok(record) => check.task.family(record),
+        Err(_) => 0,
+    };
+    let families: Vec<usize> = policy.checks.iter().zip(&records).map(family).collect();
     let together: usize = families.iter().sum();
     let mut checks = Vec::new();
-    for ((check, record), own) in policy.checks.iter().zip(usable).zip(families) {
-        let judged = match (&check.task, record) {
-            (Task::Attack(task), Ok(Record::Attack(report))) => Ok(attack_check::judge(
-                check,
-                task,
-                &report,
-                &mut excuses,
-                &mut findings,
-            )),
-            (Task::Audit(task), Ok(Record::Audit(report))) => audit_check::judge(
-                check,
-                task,
-                &report,
-                together - own,
-                &mut excuses,
-                &mut findings,
-            )
-            .map_err(|why| mismatched(check, &why)),
-            (_, Ok(record)) => Err(mismatched(
-                check,
-                &format!("its schema is `{}`", record.schema()),
-            )),
-            (_, Err(refused)) => Err(refused),
+    for ((check, record), own) in policy.checks.iter().zip(records).zip(families) {
+        let mut judging = Judging {
+            policy,
+            check,
+            elsewhere: together - own,
+            excuses: &mut excuses,
+            findings: &mut findings,
         };
-        checks.push(judged.unwrap_or_else(|refused| {
-            let verdict = refused.verdict();
-            findings.push(*refused.finding);
-            unjudged(check, verdict, refused.found)
-        }));
+        let judged = record.and_then(|r| {
+            let judged = check.task.judge(r, &mut judging);
+            judged.map_err(|why| (Some(why), true))
+        });
+        checks.push(judged.unwrap_or_else(|(why, found)| judging.unusable(why.as_ref(), found)));
     }
     for id in evidence.into_keys() {
         findings.push(Finding {
@@ -76,6 +60,7 @@ pub fn judge(policy: &Policy, mut evidence: Evidence, today: Date) -> GateReport
             check: id,
             status: FindingStatus::Warn,
             remediation: "remove the evidence, or bring the check back".to_owned(),
+            location: None,
             waived_by: None,
         });
     }
@@ -84,6 +69,7 @@ pub fn judge(policy: &Policy, mut evidence: Evidence, today: Date) -> GateReport
         schema: GATE_SCHEMA.to_owned(),
         verdict: Verdict::of_all(checks.iter().map(|c| c.counts_as)),
         policy: PolicyFacts {
+            file: policy.file.clone(),
             sha256: policy.sha256().to_owned(),
         },
         date: today,
@@ -92,101 +78,63 @@ pub fn judge(policy: &Policy, mut evidence: Evidence, today: Date) -> GateReport
     }
 }
 
-/// Evidence that cannot be judged.
-struct Refused {
-    finding: Box<Finding>,
-    /// Whether there is a file at all.
-    found: bool,
-}
+/// Why a check has nothing to be judged by (no reason is that there is no evidence), and whether there is a file of it.
+type Unusable = (Option<NoRecord>, bool);
 
-impl Refused {
-    /// A check that was stopped cannot tell; anything else is an error.
-    fn verdict(&self) -> Verdict {
-        match self.finding.status {
-            FindingStatus::Inconclusive => Verdict::Inconclusive,
-            _ => Verdict::Error,
-        }
-    }
-
-    fn new(check: &Check, code: FindingCode, message: String, remediation: &str) -> Self {
-        let finding = Finding {
-            code: code.to_string(),
-            check: check.id.clone(),
-            status: match code {
-                FindingCode::CheckStopped => FindingStatus::Inconclusive,
-                _ => FindingStatus::Error,
-            },
-            message,
-            remediation: remediation.to_owned(),
-            waived_by: None,
-        };
-        Self {
-            finding: Box::new(finding),
-            found: code == FindingCode::MismatchedEvidence,
-        }
-    }
-}
-
-fn mismatched(check: &Check, why: &str) -> Refused {
-    Refused::new(
-        check,
-        FindingCode::MismatchedEvidence,
-        format!("the evidence is not what the policy asks for: {why}"),
-        "run the check again",
-    )
-}
-
-/// The first attack of a report that failed, and why.
-fn first_failure(report: &Report) -> Option<(&str, &str)> {
-    let mut attacks = report.attacks.iter();
-    attacks.find_map(|a| Some((a.key.as_str(), a.failed.as_deref()?)))
-}
-
-/// The evidence of a check, recomputed; or the finding that stands in its place.
+/// The evidence of a check, if it can be judged.
 fn usable(
-    policy: &Policy,
-    check: &Check,
     given: Option<Result<Record, NoRecord>>,
-) -> Result<Record, Refused> {
-    match given {
-        None => Err(Refused::new(
-            check,
-            FindingCode::MissingEvidence,
-            "there is no evidence for this check".to_owned(),
-            "run the check",
-        )),
-        Some(Err(NoRecord::Mismatched(why))) => Err(mismatched(check, &why)),
-        Some(Err(NoRecord::Stopped)) => Err(Refused::new(
-            check,
-            FindingCode::CheckStopped,
-            "the run was stopped before this check began".to_owned(),
-            "allow more time or forwards, or take over what is there with --resume",
-        )),
-        Some(Err(NoRecord::Failed(why))) => Err(Refused::new(
-            check,
-            FindingCode::CheckNotRun,
-            format!("the check could not run: {why}"),
-            "fix the cause and run it again",
-        )),
-        Some(Ok(record)) => match (&check.task, record) {
-            (Task::Attack(task), Record::Attack(report)) => {
-                fits(policy, task, &report).map_err(|why| mismatched(check, &why))?;
-                if let Some((key, why)) = first_failure(&report) {
-                    return Err(Refused::new(
-                        check,
-                        FindingCode::CheckNotRun,
-                        format!("attack `{key}` did not come to its end: {why}"),
-                        "fix the cause and run it again; what the other attacks found is in the evidence",
-                    ));
-                }
-                let (head, runs, samples) = apart(*report);
-                Ok(summarise(head, runs, samples).into())
-            }
-            (Task::Audit(task), Record::Audit(report)) => {
-                audit_check::fits(task, &report).map_err(|why| mismatched(check, &why))?;
-                Ok(Record::Audit(report))
-            }
-            (_, record) => Ok(record),
-        },
+    judging: &Judging<'_, '_>,
+) -> Result<Record, Unusable> {
+    let record = match given {
+        None => return Err((None, false)),
+        Some(Err(why)) => {
+            let found = matches!(why, NoRecord::Mismatched(_));
+            return Err((Some(why), found));
+        }
+        Some(Ok(record)) => record,
+    };
+    let fits = judging
+        .check
+        .requested(&record)
+        .map_err(NoRecord::Mismatched)
+        .and_then(|()| judging.check.task.fits(&record, judging));
+    match fits {
+        Ok(()) => Ok(record),
+        Err(why) => Err((Some(why), true)),
+    }
+}
+
+impl Judging<'_, '_> {
+    /// A check without evidence that can be judged. One that was stopped cannot tell; anything else is an error.
+    fn unusable(&mut self, why: Option<&NoRecord>, found: bool) -> CheckResult {
+        let (code, message, remediation) = match why {
+            None => (
+                FindingCode::MissingEvidence,
+                "there is no evidence for this check".to_owned(),
+                "run the check",
+            ),
+            Some(NoRecord::Mismatched(why)) => (
+                FindingCode::MismatchedEvidence,
+                format!("the evidence is not what the policy asks for: {why}"),
+                "run the check again",
+            ),
+            Some(NoRecord::Stopped) => (
+                FindingCode::CheckStopped,
+                "the run was stopped before this check began".to_owned(),
+                "allow more time or forwards, or take over what is there with --resume",
+            ),
+            Some(NoRecord::Failed(why)) => (
+                FindingCode::CheckNotRun,
+                format!("the check could not run: {why}"),
+                "fix the cause and run it again",
+            ),
+        };
+        let (status, verdict) = match code {
+            FindingCode::CheckStopped => (FindingStatus::Inconclusive, Verdict::Inconclusive),
+            _ => (FindingStatus::Error, Verdict::Error),
+        };
+        self.find(code, status, message, remediation);
+        unjudged(self.check, verdict, found)
     }
 }

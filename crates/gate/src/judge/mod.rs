@@ -1,13 +1,9 @@
 //! Evidence times policy gives findings and a verdict: pure, so evidence can be judged again without a model.
 
 mod assess;
-mod attack_check;
-mod audit_check;
-mod compare;
 mod excuses;
-mod fit;
 mod gate;
-mod outcome;
+mod judging;
 mod record;
 
 #[cfg(test)]
@@ -15,4 +11,5 @@ mod tests;
 
 pub use assess::{Assessment, assess};
 pub use gate::judge;
-pub use record::{Evidence, NoRecord, Record, evidence_file};
+pub(crate) use judging::{Judging, Reason};
+pub use record::{Evidence, NoRecord, REQUEST, Record, evidence_file};

@@ -3,6 +3,10 @@ use std::collections::BTreeMap;
 use proofmark_audit::AuditReport;
 use proofmark_domain::Report;
 use serde::Serialize;
+use serde_json::Value;
+
+/// Where the `config` of a report says what was asked for.
+pub const REQUEST: &str = "request";
 
 /// What one check left: everything it is judged by. The schema in the file says which it is.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -33,6 +37,41 @@ impl Record {
             Self::Attack(report) => &report.schema,
             Self::Audit(report) => &report.schema,
         }
+    }
+
+    /// What was asked for when it was measured; see [`crate::Check::request`].
+    pub fn request(&self) -> Option<&Value> {
+        match self {
+            Self::Attack(report) => report.config.get(REQUEST),
+            Self::Audit(report) => report.request.as_ref(),
+        }
+    }
+
+    /// The report of an attack.
+    pub(crate) fn attack(&self) -> Result<&Report, NoRecord> {
+        match self {
+            Self::Attack(report) => Ok(report),
+            Self::Audit(_) => Err(self.foreign()),
+        }
+    }
+
+    pub(crate) fn into_attack(self) -> Result<Report, NoRecord> {
+        match self {
+            Self::Attack(report) => Ok(*report),
+            Self::Audit(_) => Err(self.foreign()),
+        }
+    }
+
+    /// The report of an audit.
+    pub(crate) fn audit(&self) -> Result<&AuditReport, NoRecord> {
+        match self {
+            Self::Audit(report) => Ok(report),
+            Self::Attack(_) => Err(self.foreign()),
+        }
+    }
+
+    fn foreign(&self) -> NoRecord {
+        NoRecord::Mismatched(format!("its schema is `{}`", self.schema()))
     }
 }
 

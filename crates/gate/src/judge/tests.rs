@@ -4,8 +4,9 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::render::{self, Document};
 use crate::trust::fixture::{attack, noise, plan, probe, report, sample, wrong};
-use crate::{Date, GateReport, Known, Policy, render};
+use crate::{Date, GateReport, Known, Measure, Policy};
 
 const KNOWN: Known<'_> = Known {
     attacks: &["pgd", "fgsm"],
@@ -44,6 +45,21 @@ fn masked(mut report: Report) -> Report {
         s.observed = vec![Observation::OutputChanged];
     }
     report
+}
+
+/// What was measured for the policy as it stands.
+fn requested(policy: &Policy, mut evidence: Evidence) -> Evidence {
+    for check in &policy.checks {
+        if let Some(Ok(Record::Attack(report))) = evidence.get_mut(&check.id) {
+            let request = check.request.clone();
+            report.config.insert(REQUEST.to_owned(), request);
+        }
+    }
+    evidence
+}
+
+fn judge(policy: &Policy, evidence: Evidence, today: Date) -> GateReport {
+    super::judge(policy, requested(policy, evidence), today)
 }
 
 fn run(policy: &Policy, report: Report) -> GateReport {
@@ -424,7 +440,7 @@ fn the_gate_as_people_and_machines_see_it() {
         &policy("robust_accuracy >= 0.7, accuracy >= 0.9", "", waiver),
         masked(measured(580, 1000)),
     );
-    let table = (render::find("table").unwrap().gate)(&gate, false);
+    let table = render::table(Document::Gate(&gate), false);
     let expected = "\
 verdict             check  requirement             observed  interval        n
 fail                linf   robust_accuracy >= 0.7  0.580     [0.549, 0.611]  1000
@@ -433,8 +449,10 @@ inconclusive        linf   accuracy >= 0.9         1.000     [0.996, 1.000]  100
 findings
   fail (waived by vision team) linf/requirement-missed: robust_accuracy is 0.580 [0.549, 0.611] at 95 % over 1000 samples; the whole interval is below 0.7
     next: improve the model, or state a threshold it can hold
+    at: policy.toml:9:11
   inconclusive linf/randomised-outputs: the same input gave another answer the second time on 1000 of 1000 samples (100.0 %)
     next: evaluate the model in inference mode, or wrap it in EOT so that attack and judge average over its randomness
+    at: policy.toml:3:6
 
 verdict: inconclusive
 ";
@@ -452,7 +470,7 @@ verdict: inconclusive
     assert_eq!(squeezed(&table), squeezed(expected), "{table}");
     assert!(!table.contains('\u{1b}'));
 
-    let json = (render::find("json").unwrap().gate)(&gate, true);
+    let json = render::json(Document::Gate(&gate));
     let back: GateReport = serde_json::from_str(&json).unwrap();
     assert_eq!(
         (
@@ -651,8 +669,7 @@ fn nothing_passes_on_nothing() {
     ];
     for metric in metrics {
         let p = policy(&format!("{metric} >= 0"), "", "");
-        let comparison = &p.checks[0];
-        let crate::Task::Attack(task) = &comparison.task else {
+        let Measure::Attack(task) = p.checks[0].measure() else {
             unreachable!()
         };
         let metric = task.require.comparisons[0].metric.clone();
@@ -663,7 +680,7 @@ fn nothing_passes_on_nothing() {
     }
     for metric in ["accuracy", "macro_f1", "min_recall"] {
         let p = policy(&format!("{metric} >= 0"), "", "");
-        let crate::Task::Attack(task) = &p.checks[0].task else {
+        let Measure::Attack(task) = p.checks[0].measure() else {
             unreachable!()
         };
         let metric = task.require.comparisons[0].metric.clone();
@@ -781,4 +798,107 @@ fn a_check_whose_attack_failed_has_not_run() {
         );
         assert!(finding.message.contains("out of memory"));
     }
+}
+
+/// A policy that was edited after its evidence was made asks for other evidence, whatever the edit may come to: no edit is
+/// weighed. One of how it is judged asks for the same.
+#[test]
+fn evidence_of_the_policy_before_an_edit_is_none() {
+    let text = |more: &str| {
+        format!(
+            "schema = \"proofmark/policy/1\"\n[[model]]\nname = \"mine\"\npath = \"mine.onnx\"\n[[check]]\nid = \"linf\"\n\
+             kind = \"robustness\"\nmodel = \"mine\"\ndata = \"digits\"\nthreat = {{ norm = \"linf\", eps = 0.1 }}\n\
+             attacks = [{{ id = \"pgd\", steps = 10 }}]\nrequire = \"robust_accuracy >= 0.5\"\n{more}"
+        )
+    };
+    let policy = |text: &str| Policy::parse(text.as_bytes(), &KNOWN).unwrap();
+    let first = text("");
+    let made = || {
+        let mut report = measured(58, 60);
+        report.model.name = "mine".to_owned();
+        let evidence = Evidence::from([("linf".to_owned(), Ok(report.into()))]);
+        requested(&policy(&first), evidence)
+    };
+    let verdict = |text: &str| {
+        let gate = super::judge(&policy(text), made(), today());
+        let why = gate.findings.first().map(|f| f.message.clone());
+        (gate.verdict, why.unwrap_or_default())
+    };
+    assert_eq!(verdict(&first).0, Verdict::Pass);
+    let judged_otherwise = [
+        text("level = 0.9"),
+        text("on_fail = \"warn\""),
+        first.replace("0.5\"", "0.4\""),
+    ];
+    for text in judged_otherwise {
+        assert_eq!(verdict(&text).0, Verdict::Pass, "{text}");
+    }
+    let digest = "ab".repeat(32);
+    let pinned = first.replace(
+        "mine.onnx\"",
+        &format!("mine.onnx\"\nsha256 = \"{digest}\""),
+    );
+    assert_eq!(verdict(&pinned).0, Verdict::Pass);
+    let edits = [
+        (
+            "steps = 10",
+            "steps = 11",
+            "policy: check.attacks[0].steps is 10, expected 11",
+        ),
+        ("eps = 0.1", "eps = 0.10000000000000001", ""),
+        (
+            "eps = 0.1",
+            "eps = 0.2",
+            "policy: check.threat.eps is 0.1, expected 0.2",
+        ),
+        (
+            "mine.onnx",
+            "other.onnx",
+            "policy: model.path is \"mine.onnx\", expected \"other.onnx\"",
+        ),
+        (
+            "mine.onnx\"",
+            "mine.onnx\"\npreprocess = { scale = 255 }",
+            "policy: model.preprocess is absent, expected {\"scale\":255}",
+        ),
+        (
+            "\n[[check]]",
+            "\n[[check]]\nlimit = 60",
+            "policy: check.limit is absent, expected 60",
+        ),
+    ];
+    for (from, to, words) in edits {
+        let (verdict, why) = verdict(&first.replace(from, to));
+        if words.is_empty() {
+            assert_eq!(verdict, Verdict::Pass, "the same number in other digits");
+        } else {
+            assert_eq!(verdict, Verdict::Error, "{to}");
+            assert!(why.contains(words), "{why}");
+        }
+    }
+}
+
+/// Findings lead to their place in the policy.
+#[test]
+fn a_finding_says_where_it_stands() {
+    let mut policy = policy(
+        "robust_accuracy >= 0.9",
+        "",
+        "[[waiver]]\nfinding = \"requirement-missed\"\nreason = \"r\"\nowner = \"o\"\nexpires = 2026-01-01",
+    );
+    policy.file = "gate/policy.toml".to_owned();
+    let gate = run(&policy, masked(measured(10, 200)));
+    let place = |code: &str| {
+        let location = found(&gate, code).location.clone().expect("a place");
+        assert_eq!(location.file, "gate/policy.toml");
+        (location.line, location.column)
+    };
+    assert_eq!(place("requirement-missed"), (9, 11));
+    assert_eq!(place("randomised-outputs"), (3, 6));
+    assert_eq!(place("expired-waiver"), (12, 11));
+    let cost = gate.checks[0].cost.expect("a cost");
+    assert_eq!(
+        (cost.seconds, cost.forward, cost.computed),
+        (1.5, 2_000, 640)
+    );
 }

@@ -1,40 +1,13 @@
-use super::attack_task::{self, AttackTask};
-use super::audit_task::{self, AuditTask};
-use super::data::DataEntry;
-use super::error::PolicyError;
-use super::file::Known;
-use super::model::ModelEntry;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::error::{Place, PolicyError};
+use super::file::Named;
 use super::reader::{Field, Section};
-
-/// What kind of measurement a check needs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CheckKind {
-    /// Attacks, and what is left of accuracy under them.
-    Robustness,
-    /// Accuracy without attack.
-    Clean,
-    /// Decisions of a table, group by group.
-    Bias,
-}
-
-impl CheckKind {
-    /// Its word in policies and reports.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Robustness => "robustness",
-            Self::Clean => "clean",
-            Self::Bias => "bias",
-        }
-    }
-
-    /// The fields that only checks of some kinds have.
-    const fn own_fields(self) -> &'static [&'static str] {
-        match self {
-            Self::Robustness | Self::Clean => attack_task::FIELDS,
-            Self::Bias => audit_task::FIELDS,
-        }
-    }
-}
+use crate::judge::Record;
+use crate::kind::{self, Entry, Measure, Task};
+use crate::resolved_plan::difference;
 
 /// What a missed or undecided requirement does to the gate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -47,53 +20,53 @@ pub enum Effect {
 }
 
 /// One `[[check]]`.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Check {
     /// Unique in the policy, and fit for a file name.
     pub id: String,
-    /// What is measured, and what must hold.
-    pub task: Task,
+    /// Its kind.
+    pub kind: &'static Entry,
     /// Confidence of every interval, between 0 and 1.
     pub level: f64,
     /// Effect of a missed requirement.
     pub on_fail: Effect,
     /// Effect of samples that cannot tell. A figure that cannot be trusted is never let through by this.
     pub on_inconclusive: Effect,
+    /// Everything the policy says of the check, its model and its data that decides what is measured, but for digests:
+    /// evidence repeats it, and is foreign where it differs.
+    pub request: Value,
+    pub(crate) task: Arc<dyn Task>,
+    /// Where it stands in the file, and where its requirement.
+    pub(crate) at: Place,
+    pub(crate) required_at: Place,
 }
 
-/// What a check measures, and what must hold.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Task {
-    /// A model on data, attacked or not.
-    Attack(Box<AttackTask>),
-    /// A table of decisions.
-    Audit(Box<AuditTask>),
-}
-
-impl Task {
-    /// The kind of check it is.
-    pub const fn kind(&self) -> CheckKind {
-        match self {
-            Self::Attack(task) if task.threat.is_some() => CheckKind::Robustness,
-            Self::Attack(_) => CheckKind::Clean,
-            Self::Audit(_) => CheckKind::Bias,
-        }
+impl Check {
+    /// What has to be measured for it.
+    pub fn measure(&self) -> Measure<'_> {
+        self.task.measure()
     }
 
-    /// The requirement as it is told.
+    /// The whole requirement, as reports write it.
     pub fn requirement(&self) -> String {
-        match self {
-            Self::Attack(task) => task.require.to_string(),
-            Self::Audit(task) => {
-                let all: Vec<String> = task.require.iter().map(ToString::to_string).collect();
-                all.join(", ")
-            }
-        }
+        self.task.requirement()
+    }
+
+    /// Refuses a record that was measured when the policy said something else, naming what differs.
+    pub fn requested(&self, record: &Record) -> Result<(), String> {
+        let Some(found) = record.request() else {
+            return Err(
+                "it does not say for which check it was measured: only what `gate` measured is evidence of a gate"
+                    .to_owned(),
+            );
+        };
+        let differs = difference(&self.request, found);
+        differs.map_or(Ok(()), |d| Err(format!("policy: {d}")))
     }
 }
 
 /// The fields of every check.
-const COMMON: [&str; 7] = [
+pub(crate) const COMMON: &[&str] = &[
     "id",
     "kind",
     "require",
@@ -103,31 +76,21 @@ const COMMON: [&str; 7] = [
     "sampling",
 ];
 
-/// Fields of kinds that are still to come.
-const LATER: [&str; 1] = ["probes"];
+/// Fields and kinds that are still to come.
+const LATER_FIELDS: [&str; 1] = ["probes"];
+const LATER_KINDS: [&str; 3] = ["backdoor", "baseline", "limits"];
 
 const EFFECTS: [(&str, Effect); 2] = [("deny", Effect::Deny), ("warn", Effect::Warn)];
 
-pub(super) fn read(
-    field: &Field<'_>,
-    models: &[ModelEntry],
-    sets: &[DataEntry],
-    known: &Known<'_>,
-) -> Result<Check, PolicyError> {
+pub(super) fn read(field: &Field<'_>, named: &Named<'_>) -> Result<Check, PolicyError> {
     let mut s = field.open_section()?;
     let id = id(&s.need("id")?)?;
     s.path = format!("check \"{id}\"");
     let kind = kind(&s.need("kind")?)?;
     fields(&s, kind)?;
     fixed_sampling(&s)?;
-    let task = match kind {
-        CheckKind::Robustness | CheckKind::Clean => {
-            Task::Attack(Box::new(attack_task::read(&s, kind, models, sets, known)?))
-        }
-        CheckKind::Bias => Task::Audit(Box::new(audit_task::read(&s, sets)?)),
-    };
     Ok(Check {
-        task,
+        task: (kind.read)(&s, named)?,
         level: s.maybe("level", level)?.unwrap_or(0.95),
         on_fail: s
             .maybe("on_fail", |f| f.word(&EFFECTS))?
@@ -135,20 +98,42 @@ pub(super) fn read(
         on_inconclusive: s
             .maybe("on_inconclusive", |f| f.word(&EFFECTS))?
             .unwrap_or_default(),
+        request: request(&s, kind, named)?,
+        at: s.need("id")?.place(),
+        required_at: s.need("require")?.place(),
+        kind,
         id,
     })
 }
 
+/// The check without what only judges it, and what it names of the policy's models and data.
+fn request(s: &Section<'_>, kind: &Entry, named: &Named<'_>) -> Result<Value, PolicyError> {
+    let judging: Vec<&str> = COMMON.iter().chain(kind.judging).copied().collect();
+    let mut request = json!({ "check": s.request(&judging)? });
+    let name = |key| Ok::<_, PolicyError>(s.maybe(key, Field::string)?.unwrap_or_default());
+    let (model, data) = (name("model")?, name("data")?);
+    if let Some(entry) = named.models.iter().find(|m| m.name == model) {
+        request["model"] = entry.request.clone();
+    }
+    if let Some(entry) = named.data.iter().find(|d| d.name == data) {
+        request["data"] = entry.request.clone();
+    }
+    Ok(request)
+}
+
 /// Only what a check of this kind has. A field of another kind is told apart from one that nobody knows.
-fn fields(s: &Section<'_>, kind: CheckKind) -> Result<(), PolicyError> {
-    let own: Vec<&'static str> = COMMON.iter().chain(kind.own_fields()).copied().collect();
-    let others = [attack_task::FIELDS, audit_task::FIELDS, &LATER].concat();
-    for name in others.into_iter().filter(|n| !own.contains(n)) {
+fn fields(s: &Section<'_>, kind: &Entry) -> Result<(), PolicyError> {
+    let of = |e: &Entry| e.fields.iter().chain(e.judging).copied();
+    let own: Vec<&'static str> = COMMON.iter().copied().chain(of(kind)).collect();
+    let others = kind::ALL
+        .iter()
+        .flat_map(|e| of(e).map(|f| (f, Some(e.id))));
+    let others = others.chain(LATER_FIELDS.map(|f| (f, None)));
+    for (name, of) in others.filter(|(n, _)| !own.contains(n)) {
         if let Some(f) = s.get(name) {
-            return Err(f.error(format!(
-                "a check of kind \"{}\" has no {name}",
-                kind.as_str()
-            )));
+            let of = of.map_or_else(String::new, |of| format!("; kind \"{of}\" has"));
+            let problem = format!("a check of kind \"{}\" has no {name}{of}", kind.id);
+            return Err(f.error(problem));
         }
     }
     s.only(&own)
@@ -176,19 +161,16 @@ fn id(field: &Field<'_>) -> Result<String, PolicyError> {
     }
 }
 
-fn kind(field: &Field<'_>) -> Result<CheckKind, PolicyError> {
-    let kinds = [
-        ("robustness", Some(CheckKind::Robustness)),
-        ("clean", Some(CheckKind::Clean)),
-        ("bias", Some(CheckKind::Bias)),
-        ("backdoor", None),
-        ("baseline", None),
-        ("limits", None),
-    ];
+fn kind(field: &Field<'_>) -> Result<&'static Entry, PolicyError> {
+    let known = kind::ALL.iter().map(|e| (e.id, Some(e)));
+    let later = LATER_KINDS.map(|word| (word, None));
+    let kinds: Vec<_> = known.chain(later).collect();
     field.word(&kinds)?.ok_or_else(|| {
         let word = field.string().unwrap_or_default();
+        let runs: Vec<String> = kind::ALL.iter().map(|e| format!("\"{}\"", e.id)).collect();
         field.error(format!(
-            "this version cannot run checks of kind \"{word}\"; it runs \"robustness\", \"clean\" and \"bias\""
+            "this version cannot run checks of kind \"{word}\"; it runs {}",
+            runs.join(", ")
         ))
     })
 }

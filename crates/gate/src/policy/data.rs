@@ -3,11 +3,11 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use proofmark_data::{Arrays, Classes, Color, Images, Options, Units};
-use proofmark_domain::{Bounds, Kind};
+use proofmark_domain::{Bounds, Delimiter, DelimiterError, Kind};
+use serde_json::Value;
 
-use super::audit_task::delimiter;
 use super::error::PolicyError;
-use super::file::Known;
+use super::file::{Known, Named};
 use super::reader::{Field, Section, hint};
 
 /// Which data a check is about.
@@ -48,6 +48,8 @@ pub struct DataEntry {
     pub range: Option<Range<u64>>,
     /// Seed of the subset; absent means the policy's.
     pub seed: Option<u64>,
+    /// What it says, but for its digest.
+    pub(super) request: Value,
     /// Where it stands in the file.
     pub(super) span: Range<usize>,
 }
@@ -97,6 +99,7 @@ pub(super) fn entry(field: &Field<'_>, known: &Known<'_>) -> Result<DataEntry, P
         limit,
         range,
         seed: s.maybe("seed", |f| f.whole(0))?,
+        request: s.request(&["sha256"])?,
         span: field.node.span(),
     })
 }
@@ -214,12 +217,15 @@ fn range(field: &Field<'_>) -> Result<Range<u64>, PolicyError> {
         })
 }
 
+/// What stands between the cells of a CSV.
+pub(crate) fn delimiter(field: &Field<'_>) -> Result<Delimiter, PolicyError> {
+    let text = field.string()?.parse();
+    text.map_err(|e: DelimiterError| field.error(e.to_string()))
+}
+
 /// Finds the data a check names.
-pub(super) fn find(
-    field: &Field<'_>,
-    entries: &[DataEntry],
-    known: &Known<'_>,
-) -> Result<DataRef, PolicyError> {
+pub(crate) fn find(field: &Field<'_>, named: &Named<'_>) -> Result<DataRef, PolicyError> {
+    let (entries, known) = (named.data, named.known);
     let name = field.string()?;
     if let Some(entry) = entries.iter().find(|e| e.name == name) {
         return Ok(DataRef::Entry(entry.clone()));

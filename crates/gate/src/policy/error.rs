@@ -4,6 +4,26 @@ use std::ops::Range;
 /// Characters of a source line that an error shows before and after the fault.
 const SHOWN: usize = 100;
 
+/// A place in a file, counted from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Place {
+    pub(crate) line: usize,
+    /// In characters.
+    pub(crate) column: usize,
+}
+
+impl Place {
+    /// The place of a byte (clamped to the source).
+    pub(crate) fn of(source: &str, at: usize) -> Self {
+        let before = &source[..floor(source, at)];
+        let line_start = before.rfind('\n').map_or(0, |i| i + 1);
+        Self {
+            line: before.bytes().filter(|b| *b == b'\n').count() + 1,
+            column: before[line_start..].chars().count() + 1,
+        }
+    }
+}
+
 /// What is wrong with a policy, and where.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.text())]
@@ -38,9 +58,9 @@ impl PolicyError {
         let line_end = source[start..]
             .find('\n')
             .map_or(source.len(), |i| start + i);
-        let column = source[line_start..start].chars().count() + 1;
+        let Place { line, column } = Place::of(source, start);
         Self {
-            line: source[..start].bytes().filter(|b| *b == b'\n').count() + 1,
+            line,
             column,
             field: field.into(),
             message: message.into(),

@@ -1,9 +1,8 @@
 use toml::de::DeValue;
 
-use super::check::{Check, Task};
-use super::error::PolicyError;
+use super::check::Check;
+use super::error::{Place, PolicyError};
 use super::reader::{Field, Section, hint};
-use super::requirement;
 use crate::{Date, FindingCode};
 
 /// What a waiver or an accept covers, and until when.
@@ -19,6 +18,8 @@ pub struct Excuse {
     pub reason: String,
     /// The last day it holds.
     pub expires: Date,
+    /// Where it stands in the file.
+    pub(crate) at: Place,
 }
 
 impl Excuse {
@@ -91,45 +92,16 @@ pub(super) fn waiver(field: &Field<'_>, checks: &[Check]) -> Result<Waiver, Poli
     Ok(Waiver { excuse, owner })
 }
 
-/// One of the requirements of a check; of a bias check also on one attribute where the check asks for all of them.
+/// One of the requirements of a check.
 fn requirement(field: &Field<'_>, check: &Check) -> Result<String, PolicyError> {
-    let (given, known): (String, bool) = match &check.task {
-        Task::Attack(task) => {
-            let ids: Vec<&str> = task.attacks.iter().map(|a| a.id.as_str()).collect();
-            let given = requirement::read(field, &ids, task.threat.is_some())?;
-            let own = &task.require.comparisons;
-            let one = given.comparisons.len() == 1;
-            (
-                given.to_string(),
-                one && own.contains(&given.comparisons[0]),
-            )
-        }
-        Task::Audit(task) => {
-            let wrong = |e: proofmark_audit::AuditError| field.error(e.to_string());
-            let given: proofmark_audit::Requirement = field.string()?.parse().map_err(wrong)?;
-            let given = given.checked().map_err(wrong)?;
-            let covers = |own: &proofmark_audit::Requirement| {
-                let any = proofmark_audit::Requirement {
-                    attribute: None,
-                    ..given.clone()
-                };
-                let plain = proofmark_audit::Requirement {
-                    attribute: None,
-                    ..own.clone()
-                };
-                any.to_string() == plain.to_string()
-                    && (own.attribute.is_none() || own.attribute == given.attribute)
-            };
-            (given.to_string(), task.require.iter().any(covers))
-        }
-    };
+    let (given, known) = check.task.waived(field)?;
     if known {
         return Ok(given);
     }
     Err(field.error(format!(
         "`{given}` is no requirement of check \"{}\", which requires {}",
         check.id,
-        check.task.requirement()
+        check.requirement()
     )))
 }
 
@@ -177,6 +149,7 @@ fn excuse(
         requirement: None,
         reason: s.need("reason")?.text()?,
         expires: date(&s.need("expires")?)?,
+        at: target.place(),
     })
 }
 

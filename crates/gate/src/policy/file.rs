@@ -1,17 +1,16 @@
 use std::collections::BTreeSet;
 
-use proofmark_domain::{Seed, hex};
+use proofmark_domain::{Location, Seed, hex};
 use sha2::{Digest, Sha256};
 use toml::de::DeTable;
 
-use super::attacks::AttackSpec;
 use super::check::{self, Check};
 use super::data::{self, DataEntry};
-use super::error::PolicyError;
+use super::error::{Place, PolicyError};
 use super::excuse::{self, Accept, Waiver};
 use super::model::{self, ModelEntry};
-use super::plan::Job;
 use super::reader::{Field, Section, hint};
+use crate::kind::AttackSpec;
 
 /// The schema name every policy carries.
 pub const POLICY_SCHEMA: &str = "proofmark/policy/1";
@@ -27,6 +26,13 @@ pub struct Known<'a> {
     pub data: &'a [&'a str],
 }
 
+/// What the checks of a policy may name: what it defines, and what is known without it.
+pub(crate) struct Named<'a> {
+    pub(crate) models: &'a [ModelEntry],
+    pub(crate) data: &'a [DataEntry],
+    pub(crate) known: &'a Known<'a>,
+}
+
 /// What a whole gate run may spend.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Limits {
@@ -37,8 +43,10 @@ pub struct Limits {
 }
 
 /// A checked policy.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Policy {
+    /// Its file, as findings call it; `policy.toml` until it is set.
+    pub file: String,
     /// Seed of every run.
     pub seed: Seed,
     /// The models it defines.
@@ -74,7 +82,7 @@ impl Policy {
     ///     attacks = [{ id = "pgd", steps = 40 }]
     ///     require = "robust_accuracy >= 45 %"
     /// "#, &known).unwrap();
-    /// assert_eq!(policy.plan().len(), 1);
+    /// assert_eq!(policy.checks[0].requirement(), "robust_accuracy >= 0.45");
     /// ```
     pub fn parse(source: &[u8], known: &Known<'_>) -> Result<Self, PolicyError> {
         let text = match std::str::from_utf8(source) {
@@ -115,9 +123,13 @@ impl Policy {
         &self.sha256
     }
 
-    /// What must be measured: one job per check, in the order of the file.
-    pub fn plan(&self) -> Vec<Job> {
-        self.checks.iter().map(|c| Job::of(c, self.seed)).collect()
+    /// A place in its file.
+    pub(crate) fn location(&self, at: Place) -> Location {
+        Location {
+            file: self.file.clone(),
+            line: at.line,
+            column: at.column,
+        }
     }
 
     /// An error at one of this policy's attacks, for whoever builds them: at the parameter named if it is written there,
@@ -166,12 +178,18 @@ fn read(root: &Section<'_>, known: &Known<'_>) -> Result<Policy, PolicyError> {
     )?;
     let data = list(root, "data", |f| data::entry(f, known))?;
     unique(root, "data", "name", data.iter().map(|d| d.name.as_str()))?;
-    let checks = list(root, "check", |f| check::read(f, &models, &data, known))?;
+    let named = Named {
+        models: &models,
+        data: &data,
+        known,
+    };
+    let checks = list(root, "check", |f| check::read(f, &named))?;
     unique(root, "check", "id", checks.iter().map(|c| c.id.as_str()))?;
     if checks.is_empty() {
         return Err(root.error("a policy without a [[check]] would let everything pass"));
     }
     Ok(Policy {
+        file: "policy.toml".to_owned(),
         seed: Seed(root.maybe("seed", |f| f.whole(0))?.unwrap_or(0)),
         waivers: list(root, "waiver", |f| excuse::waiver(f, &checks))?,
         accepts: list(root, "accept", |f| excuse::accept(f, &checks))?,

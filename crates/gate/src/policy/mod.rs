@@ -4,32 +4,26 @@
 //! check them. Serde is not used here: its errors name neither the field nor the place of a value inside an
 //! attack's table.
 
-mod attack_task;
-mod attacks;
-mod audit_task;
 mod check;
 mod data;
 mod error;
 mod excuse;
 mod file;
 mod model;
-mod plan;
 mod reader;
-mod requirement;
-mod threat;
 
 #[cfg(test)]
 mod tests;
 
-pub use attack_task::AttackTask;
-pub use attacks::AttackSpec;
-pub use audit_task::AuditTask;
-pub use check::{Check, CheckKind, Effect, Task};
+#[cfg(test)]
+pub(crate) use check::COMMON;
+pub use check::{Check, Effect};
 pub use data::{DataEntry, DataRef};
+pub(crate) use data::{delimiter, find as find_data};
 pub use error::PolicyError;
 pub use excuse::{Accept, Excuse, Waiver};
+pub(crate) use file::Named;
 pub use file::{Known, Limits, POLICY_SCHEMA, Policy};
+pub(crate) use model::find as find_model;
 pub use model::{Layout, ModelEntry, ModelRef, Preprocess};
-pub use plan::Job;
-pub use requirement::{Comparison, Requirement};
-pub use threat::{Budgets, ModalityBudget, ThreatSpec};
+pub(crate) use reader::{Field, Section, hint};

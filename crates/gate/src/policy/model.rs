@@ -1,7 +1,8 @@
 use proofmark_domain::OutputKind;
+use serde_json::Value;
 
 use super::error::PolicyError;
-use super::file::Known;
+use super::file::{Known, Named};
 use super::reader::{Field, hint};
 
 /// Which model a check is about.
@@ -42,6 +43,8 @@ pub struct ModelEntry {
     pub layout: Option<Layout>,
     /// Inputs that are constants, the same number everywhere.
     pub fix: Vec<(String, f64)>,
+    /// What it says, but for its digest.
+    pub(super) request: Value,
 }
 
 /// The order of an image's axes in a model's input.
@@ -97,6 +100,7 @@ pub(super) fn entry(field: &Field<'_>, known: &Known<'_>) -> Result<ModelEntry, 
             f.word(&[("nchw", Layout::Nchw), ("nhwc", Layout::Nhwc)])
         })?,
         fix: s.maybe("fix", fixed)?.unwrap_or_default(),
+        request: s.request(&["sha256"])?,
     })
 }
 
@@ -156,11 +160,8 @@ fn channels<'a>(
 }
 
 /// Finds the model a check names.
-pub(super) fn find(
-    field: &Field<'_>,
-    entries: &[ModelEntry],
-    known: &Known<'_>,
-) -> Result<ModelRef, PolicyError> {
+pub(crate) fn find(field: &Field<'_>, named: &Named<'_>) -> Result<ModelRef, PolicyError> {
+    let (entries, known) = (named.models, named.known);
     let name = field.string()?;
     if let Some(entry) = entries.iter().find(|e| e.name == name) {
         return Ok(ModelRef::Entry(entry.clone()));

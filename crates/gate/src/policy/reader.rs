@@ -1,25 +1,26 @@
 use std::ops::Range;
 
+use serde_json::Value;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::error::PolicyError;
+use super::error::{Place, PolicyError};
 
 /// One value of the file: where it is, what it is called, and typed ways to read it.
 #[derive(Clone)]
-pub(super) struct Field<'a> {
+pub(crate) struct Field<'a> {
     pub source: &'a str,
     pub path: String,
     pub node: &'a Spanned<DeValue<'a>>,
 }
 
 impl<'a> Field<'a> {
-    pub(super) fn error(&self, message: impl Into<String>) -> PolicyError {
+    pub(crate) fn error(&self, message: impl Into<String>) -> PolicyError {
         PolicyError::at(self.source, self.node.span(), &self.path, message)
     }
 
     /// An error inside a string value, `offset` bytes after its first character.
-    pub(super) fn error_inside(
+    pub(crate) fn error_inside(
         &self,
         offset: usize,
         length: usize,
@@ -44,7 +45,7 @@ impl<'a> Field<'a> {
         ))
     }
 
-    pub(super) fn string(&self) -> Result<&'a str, PolicyError> {
+    pub(crate) fn string(&self) -> Result<&'a str, PolicyError> {
         self.node
             .get_ref()
             .as_str()
@@ -52,7 +53,7 @@ impl<'a> Field<'a> {
     }
 
     /// A string that says something.
-    pub(super) fn text(&self) -> Result<String, PolicyError> {
+    pub(crate) fn text(&self) -> Result<String, PolicyError> {
         let text = self.string()?;
         if text.trim().is_empty() {
             Err(self.error("must not be empty"))
@@ -62,7 +63,7 @@ impl<'a> Field<'a> {
     }
 
     /// A finite number.
-    pub(super) fn number(&self) -> Result<f64, PolicyError> {
+    pub(crate) fn number(&self) -> Result<f64, PolicyError> {
         let value = match self.node.get_ref() {
             DeValue::Integer(_) => self.integer()? as f64,
             DeValue::Float(f) => f
@@ -86,13 +87,13 @@ impl<'a> Field<'a> {
     }
 
     /// `true` or `false`.
-    pub(super) fn boolean(&self) -> Result<bool, PolicyError> {
+    pub(crate) fn boolean(&self) -> Result<bool, PolicyError> {
         let truth = self.node.get_ref().as_bool();
         truth.ok_or_else(|| self.expected("true or false"))
     }
 
     /// A whole number that is at least `least`.
-    pub(super) fn whole(&self, least: u64) -> Result<u64, PolicyError> {
+    pub(crate) fn whole(&self, least: u64) -> Result<u64, PolicyError> {
         let value = self.integer()?;
         match u64::try_from(value) {
             Ok(v) if v >= least => Ok(v),
@@ -102,7 +103,7 @@ impl<'a> Field<'a> {
         }
     }
 
-    pub(super) fn items(&self) -> Result<Vec<Field<'a>>, PolicyError> {
+    pub(crate) fn items(&self) -> Result<Vec<Field<'a>>, PolicyError> {
         let Some(array) = self.node.get_ref().as_array() else {
             return Err(self.expected("an array"));
         };
@@ -115,14 +116,14 @@ impl<'a> Field<'a> {
     }
 
     /// The value as a table with no other keys than these.
-    pub(super) fn section(&self, allowed: &[&'static str]) -> Result<Section<'a>, PolicyError> {
+    pub(crate) fn section(&self, allowed: &[&'static str]) -> Result<Section<'a>, PolicyError> {
         let section = self.open_section()?;
         section.only(allowed)?;
         Ok(section)
     }
 
     /// The value as a table with any keys.
-    pub(super) fn open_section(&self) -> Result<Section<'a>, PolicyError> {
+    pub(crate) fn open_section(&self) -> Result<Section<'a>, PolicyError> {
         let Some(table) = self.node.get_ref().as_table() else {
             return Err(self.expected("a table"));
         };
@@ -135,7 +136,7 @@ impl<'a> Field<'a> {
     }
 
     /// One of some words.
-    pub(super) fn word<T: Copy>(&self, words: &[(&'static str, T)]) -> Result<T, PolicyError> {
+    pub(crate) fn word<T: Copy>(&self, words: &[(&'static str, T)]) -> Result<T, PolicyError> {
         let given = self.string()?;
         words
             .iter()
@@ -151,8 +152,44 @@ impl<'a> Field<'a> {
             })
     }
 
+    /// The value without its places.
+    pub(crate) fn value(&self) -> Result<toml::Value, PolicyError> {
+        let inner = |node| Field {
+            node,
+            ..self.clone()
+        };
+        Ok(match self.node.get_ref() {
+            DeValue::String(s) => toml::Value::String(s.to_string()),
+            DeValue::Integer(_) => toml::Value::Integer(self.integer()?),
+            DeValue::Float(f) => toml::Value::Float(
+                f.as_str()
+                    .parse()
+                    .map_err(|_| self.error("is not a number"))?,
+            ),
+            DeValue::Boolean(b) => toml::Value::Boolean(*b),
+            DeValue::Datetime(d) => toml::Value::Datetime(*d),
+            DeValue::Array(a) => toml::Value::Array(
+                a.iter()
+                    .map(|v| inner(v).value())
+                    .collect::<Result<_, _>>()?,
+            ),
+            DeValue::Table(t) => {
+                let pair = |(k, v): (&Spanned<_>, _)| {
+                    let key: &std::borrow::Cow<'_, str> = k.get_ref();
+                    Ok((key.to_string(), inner(v).value()?))
+                };
+                toml::Value::Table(t.iter().map(pair).collect::<Result<_, PolicyError>>()?)
+            }
+        })
+    }
+
+    /// Where it stands.
+    pub(crate) fn place(&self) -> Place {
+        Place::of(self.source, self.node.span().start)
+    }
+
     /// A SHA-256 in hex, made lowercase.
-    pub(super) fn sha256(&self) -> Result<String, PolicyError> {
+    pub(crate) fn sha256(&self) -> Result<String, PolicyError> {
         let text = self.string()?;
         if text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit()) {
             Ok(text.to_ascii_lowercase())
@@ -163,7 +200,7 @@ impl<'a> Field<'a> {
 }
 
 /// A table of the file.
-pub(super) struct Section<'a> {
+pub(crate) struct Section<'a> {
     pub source: &'a str,
     pub path: String,
     pub span: Range<usize>,
@@ -171,11 +208,11 @@ pub(super) struct Section<'a> {
 }
 
 impl<'a> Section<'a> {
-    pub(super) fn error(&self, message: impl Into<String>) -> PolicyError {
+    pub(crate) fn error(&self, message: impl Into<String>) -> PolicyError {
         PolicyError::at(self.source, self.span.clone(), &self.path, message)
     }
 
-    pub(super) fn only(&self, allowed: &[&'static str]) -> Result<(), PolicyError> {
+    pub(crate) fn only(&self, allowed: &[&'static str]) -> Result<(), PolicyError> {
         let mut unknown: Vec<_> = self
             .table
             .keys()
@@ -200,6 +237,22 @@ impl<'a> Section<'a> {
         ))
     }
 
+    /// Everything in it but these fields, without places, as reports repeat it.
+    pub(crate) fn request(&self, but: &[&str]) -> Result<Value, PolicyError> {
+        let mut all = serde_json::Map::new();
+        for key in self.table.keys().map(|k| k.get_ref().as_ref()) {
+            if !but.contains(&key) {
+                let value = self.need(key)?.value()?;
+                // TOML has no number that JSON cannot hold but infinities and NaN, which become null.
+                all.insert(
+                    key.to_owned(),
+                    serde_json::to_value(value).unwrap_or_default(),
+                );
+            }
+        }
+        Ok(Value::Object(all))
+    }
+
     fn child(&self, name: &str) -> String {
         if self.path.is_empty() {
             name.to_owned()
@@ -208,7 +261,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    pub(super) fn get(&self, name: &str) -> Option<Field<'a>> {
+    pub(crate) fn get(&self, name: &str) -> Option<Field<'a>> {
         let node = self.table.get(name)?;
         Some(Field {
             source: self.source,
@@ -217,13 +270,13 @@ impl<'a> Section<'a> {
         })
     }
 
-    pub(super) fn need(&self, name: &str) -> Result<Field<'a>, PolicyError> {
+    pub(crate) fn need(&self, name: &str) -> Result<Field<'a>, PolicyError> {
         self.get(name)
             .ok_or_else(|| self.error(format!("missing field `{name}`")))
     }
 
     /// An optional field, read in some way.
-    pub(super) fn maybe<T>(
+    pub(crate) fn maybe<T>(
         &self,
         name: &str,
         read: impl FnOnce(&Field<'a>) -> Result<T, PolicyError>,
@@ -232,7 +285,7 @@ impl<'a> Section<'a> {
     }
 
     /// The tables of `[[name]]`; none if it does not occur.
-    pub(super) fn tables(&self, name: &str) -> Result<Vec<Field<'a>>, PolicyError> {
+    pub(crate) fn tables(&self, name: &str) -> Result<Vec<Field<'a>>, PolicyError> {
         match self.get(name) {
             None => Ok(Vec::new()),
             Some(field) if field.node.get_ref().is_table() => Err(field.error(format!(
@@ -244,6 +297,6 @@ impl<'a> Section<'a> {
 }
 
 /// `" (did you mean `x`?)"`, or nothing.
-pub(super) fn hint(given: &str, names: &[&str]) -> String {
+pub(crate) fn hint(given: &str, names: &[&str]) -> String {
     proofmark_domain::hint(given, names.iter().copied())
 }

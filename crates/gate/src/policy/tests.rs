@@ -1,11 +1,11 @@
-mod audit_task;
+mod bias;
 mod page;
 
 use proofmark_domain::{Coupling, Norm, OutputKind};
 use proptest::prelude::*;
 
 use super::*;
-use crate::{FindingCode, Metric};
+use crate::{AttackTask, FindingCode, Measure, Metric};
 
 const KNOWN: Known<'_> = Known {
     attacks: &["fgsm", "r-fgsm", "bim", "pgd", "mi-fgsm", "adam-pgd"],
@@ -117,15 +117,14 @@ fn every_field_arrives() {
     );
     assert_eq!(p.data[1].options.array_bounds.len(), 2);
 
-    let jobs = p.plan();
-    let tasks: Vec<&AttackTask> = jobs.iter().map(|j| attacked(&j.task)).collect();
+    let tasks: Vec<&AttackTask> = p.checks.iter().map(attacked).collect();
     assert_eq!(
-        jobs.iter().map(|j| j.check.as_str()).collect::<Vec<_>>(),
+        p.checks.iter().map(|c| c.id.as_str()).collect::<Vec<_>>(),
         ["linf", "joint", "clean"]
     );
     assert_eq!(
-        (tasks[0].model.name(), tasks[0].limit, jobs[0].seed.0),
-        ("digits-robust", Some(500), 7)
+        (tasks[0].model.name(), tasks[0].limit),
+        ("digits-robust", Some(500))
     );
     let (norm, eps) = tasks[0].threat.as_ref().unwrap().leading();
     assert_eq!((norm, eps.to_string().as_str()), (Norm::Linf, "8/255"));
@@ -153,7 +152,7 @@ fn every_field_arrives() {
         (0.95, Effect::Deny, Effect::Deny)
     );
     assert_eq!(
-        attacked(&clean.task).require.comparisons[1].metric,
+        attacked(clean).require.comparisons[1].metric,
         Metric::MinRecall { robust: false }
     );
     assert!(
@@ -170,10 +169,10 @@ fn every_field_arrives() {
     assert_eq!(p.sha256().len(), 64);
 }
 
-fn attacked(task: &Task) -> &AttackTask {
-    match task {
-        Task::Attack(task) => task,
-        Task::Audit(_) => panic!("not a model's"),
+fn attacked(check: &Check) -> &AttackTask {
+    match check.measure() {
+        Measure::Attack(task) => task,
+        Measure::Audit(_) => panic!("not a model's"),
     }
 }
 
@@ -486,7 +485,7 @@ fn what_this_version_cannot_do_is_said() {
         "kind = \"clean\"",
         "kind = \"clean\"\nthreat = { norm = \"l2\", eps = 1 }",
         "threat = { norm = \"l2\"",
-        "runs no attack",
+        "kind \"robustness\" has",
     );
     broken(
         "kind = \"clean\"",
@@ -578,7 +577,7 @@ fn files_that_are_no_policy() {
 #[test]
 fn an_attack_that_cannot_be_built_is_pointed_at() {
     let p = parse(FULL).unwrap();
-    let pgd = &attacked(&p.checks[0].task).attacks[1];
+    let pgd = &attacked(&p.checks[0]).attacks[1];
     let line = line_of(FULL, "attacks");
     let source = FULL.lines().nth(line - 1).unwrap();
     let at = |parameter| p.attack_error(pgd, parameter, "no");

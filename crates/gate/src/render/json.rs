@@ -1,14 +1,33 @@
 use serde::Serialize;
 
-use super::Entry;
+use super::{Document, Renderer};
 
-/// For machines: the whole report, two spaces deep, with a line end.
-pub(super) const ENTRY: Entry = Entry {
-    id: "json",
-    description: "the whole report, for machines",
-    gate: |report, _| text(report),
-    report: |report, _| text(report),
-};
+/// For machines: the whole document.
+#[derive(Debug)]
+pub(super) struct Json;
+
+impl Renderer for Json {
+    fn id(&self) -> &'static str {
+        "json"
+    }
+
+    fn about(&self) -> &'static str {
+        "the whole report, for machines"
+    }
+
+    fn render(&self, document: Document<'_>, _colour: bool) -> Option<String> {
+        Some(json(document))
+    }
+}
+
+/// The whole document as JSON, two spaces deep, with a line end.
+pub fn json(document: Document<'_>) -> String {
+    match document {
+        Document::Attack(report) => text(report),
+        Document::Audit(report) => proofmark_audit::render::json(report),
+        Document::Gate(report) => text(report),
+    }
+}
 
 fn text(value: &impl Serialize) -> String {
     // Both reports are plain structs with string keys, which cannot fail to serialise.
@@ -33,7 +52,7 @@ mod tests {
                 .map(|i| sample(i, &[if i < 5 { Broken } else { Robust }]))
                 .collect(),
         );
-        let back: Report = serde_json::from_str(&text(&r)).unwrap();
+        let back: Report = serde_json::from_str(&json(Document::Attack(&r))).unwrap();
         assert_eq!(back.samples, r.samples);
         assert!((back.worst_case.ci95.low - r.worst_case.ci95.low).abs() < 1e-12);
     }

@@ -1,40 +1,36 @@
-use proofmark_domain::{Report, nearest};
+use proofmark_domain::hint;
 
-use super::{json, table};
-use crate::GateReport;
-
-/// One output format.
-#[derive(Debug, Clone, Copy)]
-pub struct Entry {
-    /// Its name on the command line.
-    pub id: &'static str,
-    /// What it is for, in one line.
-    pub description: &'static str,
-    /// A gate report as text; `true` asks for colour, where the format has any.
-    pub gate: fn(&GateReport, bool) -> String,
-    /// An attack report as text; `true` asks for colour, where the format has any.
-    pub report: fn(&Report, bool) -> String,
-}
+use super::{Renderer, json, svg, table};
 
 /// Every format, in the order they are listed to users.
-pub const ALL: &[Entry] = &[json::ENTRY, table::ENTRY];
+pub const ALL: &[&dyn Renderer] = &[&json::Json, &table::Table, &svg::Svg];
 
-/// The format of that name; else the nearest name, if one is close.
-pub fn find(id: &str) -> Result<&'static Entry, Option<&'static str>> {
-    ALL.iter()
-        .find(|e| e.id == id)
-        .ok_or_else(|| nearest(id, ALL.iter().map(|e| e.id)))
+/// The format of that name; else what is wrong with the name.
+pub fn find(id: &str) -> Result<&'static dyn Renderer, String> {
+    let found = ALL.iter().copied().find(|r| r.id() == id);
+    found.ok_or_else(|| {
+        let known: Vec<&str> = ALL.iter().map(|r| r.id()).collect();
+        let hint = hint(id, known.iter().copied());
+        format!(
+            "unknown format `{id}`{hint}; this version writes {}",
+            known.join(", ")
+        )
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use proofmark_domain::RunStatus::Broken;
+
+    use super::super::Document;
     use super::*;
+    use crate::trust::fixture::{attack, report, sample};
 
     #[test]
     fn formats_are_found_or_guessed() {
-        assert_eq!(find("json").unwrap().id, "json");
-        assert_eq!(find("jsno").unwrap_err(), Some("json"));
-        assert_eq!(find("hologram").unwrap_err(), None);
+        assert_eq!(find("json").unwrap().id(), "json");
+        assert!(find("jsno").unwrap_err().contains("did you mean `json`"));
+        assert!(!find("hologram").unwrap_err().contains("did you mean"));
     }
 
     /// A file in this folder that the list above does not name would be dead.
@@ -49,5 +45,20 @@ mod tests {
                 "{name}"
             );
         }
+    }
+
+    /// Text with a line end, or nothing at all.
+    #[test]
+    fn a_format_renders_a_document_whole_or_says_that_it_has_none() {
+        let report = report(vec![attack("pgd", 0.1)], vec![sample(0, &[Broken])]);
+        for renderer in ALL {
+            let text = renderer.render(Document::Attack(&report), false);
+            assert!(
+                text.is_none_or(|t| t.len() > 1 && t.ends_with('\n')),
+                "{}",
+                renderer.id()
+            );
+        }
+        assert!(svg::Svg.render(Document::Attack(&report), false).is_none());
     }
 }

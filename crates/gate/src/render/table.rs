@@ -3,16 +3,35 @@ use std::fmt::Write as _;
 use proofmark_audit::render::text::{grid, plain};
 use proofmark_domain::{AttackSummary, DataFacts, FindingStatus, Interval, Report, Role, Verdict};
 
-use super::Entry;
+use super::{Document, Renderer};
 use crate::GateReport;
 
 /// For people: aligned columns, then what was found and what to do next.
-pub(super) const ENTRY: Entry = Entry {
-    id: "table",
-    description: "aligned text for a terminal",
-    gate,
-    report,
-};
+#[derive(Debug)]
+pub(super) struct Table;
+
+impl Renderer for Table {
+    fn id(&self) -> &'static str {
+        "table"
+    }
+
+    fn about(&self) -> &'static str {
+        "aligned text for a terminal"
+    }
+
+    fn render(&self, document: Document<'_>, colour: bool) -> Option<String> {
+        Some(table(document, colour))
+    }
+}
+
+/// A document for people.
+pub fn table(document: Document<'_>, colour: bool) -> String {
+    match document {
+        Document::Attack(attacked) => report(attacked, colour),
+        Document::Audit(audit) => proofmark_audit::render::table(audit, colour),
+        Document::Gate(judged) => gate(judged, colour),
+    }
+}
 
 fn gate(report: &GateReport, colour: bool) -> String {
     let header = [
@@ -81,6 +100,10 @@ fn gate(report: &GateReport, colour: bool) -> String {
             plain(&finding.message)
         );
         let _ = writeln!(text, "    next: {}", plain(&finding.remediation));
+        if let Some(at) = &finding.location {
+            let file = plain(&at.file);
+            let _ = writeln!(text, "    at: {file}:{}:{}", at.line, at.column);
+        }
     }
     let _ = writeln!(
         text,

@@ -5,21 +5,27 @@ use std::sync::Arc;
 
 use burn::tensor::Device;
 use proofmark_data::{DataError, Dataset, Options, Rows, Selection};
-use proofmark_domain::{Epsilon, Norm, Seed};
-use proofmark_engine::{Attack, Job, Silent};
-use proofmark_gate::{AttackTask, Budgets, DataEntry, DataRef, ModelRef, Policy, ThreatSpec};
+use proofmark_domain::{Epsilon, Norm, Seed, Shard};
+use proofmark_engine::{Attack, EngineError, Job, Silent};
+use proofmark_gate::{
+    AttackTask, Budgets, Check, DataEntry, DataRef, ModelRef, NoRecord, Policy, REQUEST, Record,
+    ThreatSpec,
+};
 use proofmark_onnx::{Layout, OnnxOptions};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::GateError;
 use super::opened::{Opened, shared};
+use super::work::{Turn, Work};
+use super::{GateError, GateOptions};
 use crate::model::{ModelSource, OpenModel, Preprocess};
-use crate::{RunError, RunPlan, Settings, ThreatPlan, shipped};
+use crate::{RunCheckpoint, RunError, RunPlan, Settings, ThreatPlan, shipped};
 
 /// Everything a run of attacks needs, found and checked.
 pub(super) struct AttackCheck {
     seed: Seed,
     limit: Option<u64>,
+    /// What the policy asks for, as the report repeats it.
+    request: Value,
     model: Arc<OpenModel>,
     data: Arc<Dataset>,
     attacks: Vec<Box<dyn Attack>>,
@@ -27,18 +33,8 @@ pub(super) struct AttackCheck {
 }
 
 impl AttackCheck {
-    /// What there is to know of how its model is computed and its data were read.
-    pub(super) fn notes(&self) -> impl Iterator<Item = String> {
-        let (model, data) = (&self.model.model.signature().name, &self.data);
-        let of_model = self.model.notes.iter().map(move |n| (model, n));
-        let of_data = data.read_as.notes.iter().map(|n| (&data.name, n));
-        of_model
-            .chain(of_data)
-            .map(|(name, n)| format!("{name}: {n}"))
-    }
-
     /// The run this check asks for.
-    pub(super) fn plan(&self, batch: usize) -> RunPlan<'_> {
+    fn plan(&self, batch: usize, shard: Option<Shard>) -> RunPlan<'_> {
         let mut plan = RunPlan::new(
             self.model.model.as_ref(),
             &self.data,
@@ -53,20 +49,76 @@ impl AttackCheck {
         plan.preprocessing.clone_from(&self.model.preprocessing);
         plan.reading.clone_from(&self.model.reading);
         plan.selection.insert("limit".to_owned(), json!(self.limit));
+        plan.selection
+            .insert(REQUEST.to_owned(), self.request.clone());
+        plan.shard = shard;
         plan
+    }
+}
+
+impl Work for AttackCheck {
+    fn notes(&self) -> Vec<String> {
+        let (model, data) = (&self.model.model.signature().name, &self.data);
+        let of_model = self.model.notes.iter().map(|n| format!("{model}: {n}"));
+        let of_data = data.read_as.notes.iter();
+        let of_data = of_data.map(|n| format!("{}: {n}", data.name));
+        of_model.chain(of_data).collect()
+    }
+
+    fn fits(&self, record: &Record, shard: Option<Shard>, same_device: bool) -> Result<(), String> {
+        let Record::Attack(report) = record else {
+            return Err(format!("its schema is `{}`", record.schema()));
+        };
+        let plan = self.plan(Settings::default().batch, shard);
+        plan.made(report)?;
+        let device = crate::describe(&plan.model.signature().device);
+        if same_device && device != report.device {
+            return Err(format!("device is {}, expected {device}", report.device));
+        }
+        Ok(())
+    }
+
+    fn can_resume(
+        &self,
+        checkpoint: &RunCheckpoint,
+        options: &GateOptions<'_>,
+    ) -> Result<(), String> {
+        let plan = self.plan(options.batch, options.shard);
+        plan.can_resume(checkpoint).map_err(|e| e.to_string())
+    }
+
+    fn run(&self, check: &str, turn: &Turn<'_>) -> Result<Record, NoRecord> {
+        let options = turn.options;
+        let mut plan = self.plan(options.batch, options.shard);
+        plan.stop = turn.stop;
+        plan.resume = options.resume.get(check);
+        plan.clock = options.clock;
+        plan.progress = turn.progress;
+        let measured = plan.run().map_err(|e| match e {
+            RunError::Checkpoint(_) | RunError::Engine(EngineError::Checkpoint(_)) => {
+                NoRecord::Failed(format!(
+                    "{e}; remove the checkpoint to measure the check again"
+                ))
+            }
+            e => NoRecord::Failed(e.to_string()),
+        })?;
+        if let Some(checkpoint) = &measured.checkpoint {
+            (options.stopped)(check, checkpoint);
+        }
+        Ok(measured.report.into())
     }
 }
 
 pub(super) fn prepare(
     policy: &Policy,
-    check: &str,
+    check: &Check,
     task: &AttackTask,
     folder: &Path,
     device: &Device,
     opened: &mut Opened,
 ) -> Result<AttackCheck, GateError> {
     let fault = |source: RunError| GateError::Check {
-        check: check.to_owned(),
+        check: check.id.clone(),
         source: Box::new(source),
     };
     // Everything that what is opened depends on: the entry as the policy has it, and the rows that the check takes.
@@ -109,6 +161,7 @@ pub(super) fn prepare(
     Ok(AttackCheck {
         seed: policy.seed,
         limit: task.limit,
+        request: check.request.clone(),
         model,
         data,
         attacks,

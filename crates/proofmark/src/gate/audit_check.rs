@@ -3,40 +3,45 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use proofmark_audit::report::{Detail, samples};
-use proofmark_audit::{Asked, AuditError, AuditReport, Settings, Table, report};
-use proofmark_gate::{AuditTask, Check, difference};
-use serde_json::json;
+use proofmark_audit::report::{Audit, Detail, Subject, samples};
+use proofmark_audit::{Asked, AuditError, AuditReport, Settings, Table};
+use proofmark_domain::Shard;
+use proofmark_gate::{AuditTask, Check, NoRecord, Record, difference};
+use serde_json::{Value, json};
 
-use super::GateError;
 use super::opened::{Opened, shared};
+use super::work::{Turn, Work};
+use super::{GateError, GateOptions};
+use crate::RunCheckpoint;
 
 /// A table, read, with what is asked of it.
-pub(super) struct AuditCheck {
+pub(super) struct AuditTable {
+    check: String,
+    request: Value,
     table: Arc<Table>,
     settings: Settings,
     asked: Asked,
     samples: Detail,
-    /// Figures it judges by their intervals.
-    pub(super) family: usize,
-    /// Those of the other checks.
-    pub(super) elsewhere: usize,
 }
 
-/// Reads the table. What can be refused is refused here: the figures that are required are measured once.
-pub(super) fn prepare(
+/// A table that was audited.
+struct AuditCheck {
+    table: Arc<Table>,
+    samples: Detail,
+    /// But for its rows.
+    report: AuditReport,
+}
+
+/// Reads the table.
+pub(super) fn open(
     check: &Check,
     task: &AuditTask,
     folder: &Path,
     opened: &mut Opened,
-) -> Result<AuditCheck, GateError> {
-    let fault = |e: AuditError| GateError::Table {
-        check: check.id.clone(),
-        source: Box::new(e),
-    };
+) -> Result<AuditTable, GateError> {
     let key = format!("{:?} {:?}", task.data.path, task.options);
     let table = shared(&mut opened.tables, key, || {
-        Table::open(&folder.join(&task.data.path), &task.options).map_err(fault)
+        Table::open(&folder.join(&task.data.path), &task.options).map_err(|e| fault(&check.id, e))
     })?;
     if let (Some(expected), Some(origin)) = (&task.data.sha256, table.origin())
         && *expected != origin.sha256
@@ -48,55 +53,96 @@ pub(super) fn prepare(
             expected: expected.clone(),
         });
     }
-    let asked = Asked {
-        requirements: task.require.clone(),
-        level: check.level,
-        suppress: task.suppress,
-        ..Asked::default()
-    };
-    let required = Settings {
-        metrics: task.require.iter().map(|r| r.metric.clone()).collect(),
-        ..task.settings.clone()
-    };
-    // Rows and suppression exclude each other.
-    drop(samples(&table, None, task.samples, task.suppress).map_err(fault)?);
-    let first = report(&table, &required, &asked).map_err(fault)?;
-    Ok(AuditCheck {
+    Ok(AuditTable {
+        check: check.id.clone(),
+        request: check.request.clone(),
         table,
         settings: task.settings.clone(),
-        asked,
+        asked: Asked {
+            requirements: task.require.clone(),
+            level: check.level,
+            suppress: task.suppress,
+            ..Asked::default()
+        },
         samples: task.samples,
-        family: first.settings.family as usize,
-        elsewhere: 0,
     })
 }
 
-impl AuditCheck {
-    pub(super) fn run(&self) -> Result<AuditReport, String> {
-        let asked = Asked {
-            elsewhere: self.elsewhere,
-            ..self.asked.clone()
-        };
-        let all = report(&self.table, &self.settings, &asked).and_then(|mut report| {
-            let rows = samples(&self.table, None, self.samples, self.asked.suppress)?;
-            report.samples = rows.collect();
-            Ok(report)
+fn fault(check: &str, source: AuditError) -> GateError {
+    GateError::Table {
+        check: check.to_owned(),
+        source: Box::new(source),
+    }
+}
+
+/// Measures every table, each once, and judges them together: all figures that a policy gates are one family.
+pub(super) fn audit(tables: &[AuditTable]) -> Result<Vec<impl Work + use<>>, GateError> {
+    let subjects: Vec<Subject<'_>> = tables
+        .iter()
+        .map(|t| Subject::new(&t.table, &t.asked))
+        .collect();
+    let mut audits = Vec::new();
+    for (t, subject) in tables.iter().zip(&subjects) {
+        let wrong = |e| fault(&t.check, e);
+        // Rows and suppression exclude each other.
+        drop(samples(&t.table, None, t.samples, t.asked.suppress).map_err(wrong)?);
+        audits.push(Audit::measure(subject, &t.settings, &t.asked).map_err(wrong)?);
+    }
+    let families: Vec<usize> = audits.iter().map(Audit::family).collect();
+    let together: usize = families.iter().sum();
+    let mut checks = Vec::new();
+    for ((t, audit), own) in tables.iter().zip(&audits).zip(families) {
+        let mut report = audit
+            .report(together - own)
+            .map_err(|e| fault(&t.check, e))?;
+        report.request = Some(t.request.clone());
+        checks.push(AuditCheck {
+            table: t.table.clone(),
+            samples: t.samples,
+            report,
         });
-        all.map_err(|e| e.to_string())
+    }
+    Ok(checks)
+}
+
+impl Work for AuditCheck {
+    fn fits(
+        &self,
+        record: &Record,
+        _shard: Option<Shard>,
+        _same_device: bool,
+    ) -> Result<(), String> {
+        let Record::Audit(found) = record else {
+            return Err(format!("its schema is `{}`", record.schema()));
+        };
+        let facts = |report: &AuditReport| {
+            json!({
+                "table": report.table.origin,
+                "settings": report.settings.measured,
+                "suppress": report.settings.suppress,
+            })
+        };
+        let differs = difference(&facts(&self.report), &facts(found));
+        differs.map_or(Ok(()), |d| Err(d.to_string()))
     }
 
-    /// Whether a report is of this table, read and measured in this way; if not, what differs.
-    pub(super) fn made(&self, report: &AuditReport) -> Result<(), String> {
-        let expected = json!({
-            "table": self.table.origin(),
-            "settings": self.settings,
-            "suppress": self.asked.suppress,
-        });
-        let found = json!({
-            "table": report.table.origin,
-            "settings": report.settings.measured,
-            "suppress": report.settings.suppress,
-        });
-        difference(&expected, &found).map_or(Ok(()), |d| Err(d.to_string()))
+    fn can_resume(
+        &self,
+        _checkpoint: &RunCheckpoint,
+        _options: &GateOptions<'_>,
+    ) -> Result<(), String> {
+        Err("a table is audited in one go".to_owned())
+    }
+
+    fn run(&self, _check: &str, turn: &Turn<'_>) -> Result<Record, NoRecord> {
+        if (turn.stop)() {
+            return Err(NoRecord::Stopped);
+        }
+        let suppress = self.report.settings.suppress;
+        let rows = samples(&self.table, None, self.samples, suppress)
+            .map_err(|e| NoRecord::Failed(e.to_string()))?;
+        let mut report = self.report.clone();
+        report.samples = rows.collect();
+        Ok(report.into())
     }
 }

@@ -3,20 +3,18 @@
 mod attack_check;
 mod audit_check;
 mod opened;
+mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use proofmark_audit::AuditError;
 use proofmark_domain::Shard;
-use proofmark_engine::{EngineError, Event, Observer};
-use proofmark_gate::{Check, Evidence, Known, NoRecord, Policy, PolicyError, Record, Task};
+use proofmark_gate::{Check, Evidence, Known, Measure, NoRecord, Policy, PolicyError, Record};
 
-use attack_check::AttackCheck;
-use audit_check::AuditCheck;
 use opened::Opened;
+use work::{Meter, Turn, Work};
 
 use crate::{Progress, RunCheckpoint, RunError, RunPlan, Settings, shipped};
 
@@ -69,29 +67,26 @@ fn as_fields(message: &str) -> &'static str {
     }
 }
 
-/// A policy whose every part was found and checked, ready to run.
+/// A policy that was read: of what it names nothing is open, so that evidence can be judged where there is none of it.
+#[derive(Debug)]
 pub struct Gate {
     policy: Policy,
-    checks: Vec<Prepared>,
+    folder: PathBuf,
 }
 
-impl std::fmt::Debug for Gate {
+/// A policy whose every part was found, opened and checked, ready to be measured.
+pub struct PreparedGate<'a> {
+    policy: &'a Policy,
+    /// One of each check.
+    work: Vec<Box<dyn Work>>,
+}
+
+impl std::fmt::Debug for PreparedGate<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Gate")
+        f.debug_struct("PreparedGate")
             .field("policy", &self.policy)
             .finish_non_exhaustive()
     }
-}
-
-/// One check, ready to run.
-struct Prepared {
-    check: String,
-    work: Work,
-}
-
-enum Work {
-    Attack(Box<AttackCheck>),
-    Audit(Box<AuditCheck>),
 }
 
 /// How a gate run goes about it.
@@ -142,23 +137,28 @@ impl Default for GateOptions<'_> {
 }
 
 impl Gate {
-    /// Reads a policy and finds everything it names; paths are relative to `folder`.
-    pub fn prepare(source: &[u8], folder: &Path, device: &Device) -> Result<Self, GateError> {
+    /// Reads a policy. Findings call it by `file`, and the paths in it are relative to the folder of that.
+    pub fn read(source: &[u8], file: &Path) -> Result<Self, PolicyError> {
         let ids = proofmark_attacks::ids();
         let known = Known {
             attacks: &ids,
             models: &shipped::NAMES,
             data: &proofmark_data::SHIPPED,
         };
-        let policy = Policy::parse(source, &known)?;
-        let mut opened = Opened::default();
-        let mut checks = policy
-            .checks
-            .iter()
-            .map(|check| prepare(&policy, check, folder, device, &mut opened))
-            .collect::<Result<Vec<_>, _>>()?;
-        one_family(&mut checks);
-        Ok(Self { policy, checks })
+        let mut policy = Policy::parse(source, &known)?;
+        policy.file = file.display().to_string();
+        let folder = file.parent().unwrap_or(Path::new("")).to_path_buf();
+        Ok(Self { policy, folder })
+    }
+
+    /// The checked policy.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// The folder that its paths are relative to.
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Whether the check that left this record came to its end.
@@ -169,33 +169,53 @@ impl Gate {
         }
     }
 
-    /// The checked policy.
-    pub fn policy(&self) -> &Policy {
-        &self.policy
+    /// Opens what the policy names, each file once however many checks are about it, and refuses what can be refused before
+    /// anything is attacked. Tables are audited here: that takes no model, and shows whether they can be.
+    pub fn prepare(&self, device: &Device) -> Result<PreparedGate<'_>, GateError> {
+        let policy = &self.policy;
+        let mut opened = Opened::default();
+        let mut tables = Vec::new();
+        let mut models = Vec::new();
+        for check in &policy.checks {
+            models.push(match check.measure() {
+                Measure::Attack(task) => Some(attack_check::prepare(
+                    policy,
+                    check,
+                    task,
+                    &self.folder,
+                    device,
+                    &mut opened,
+                )?),
+                Measure::Audit(task) => {
+                    let table = audit_check::open(check, task, &self.folder, &mut opened)?;
+                    tables.push(table);
+                    None
+                }
+            });
+        }
+        let mut audits = audit_check::audit(&tables)?.into_iter();
+        let work = models.into_iter().filter_map(|attacked| match attacked {
+            Some(attack) => Some(Box::new(attack) as Box<dyn Work>),
+            None => audits.next().map(|audit| Box::new(audit) as Box<dyn Work>),
+        });
+        Ok(PreparedGate {
+            policy,
+            work: work.collect(),
+        })
     }
+}
 
+impl PreparedGate<'_> {
     /// What there is to know of how the checks' models are computed and their data were read, each once.
     pub fn notes(&self) -> BTreeSet<String> {
-        let attacks = self.checks.iter().filter_map(|c| match &c.work {
-            Work::Attack(attack) => Some(attack.notes()),
-            Work::Audit(_) => None,
-        });
-        attacks.flatten().collect()
+        self.work.iter().flat_map(|w| w.notes()).collect()
     }
 
-    /// Takes out evidence that is not of this policy as it stands (another attack parameter, other samples, another
-    /// model; with `same_device`, another device), saying what differs: judging then fails closed.
-    pub fn refuse_stale(&self, evidence: &mut Evidence, same_device: bool) {
-        for check in &self.checks {
-            let Some(found) = evidence.get_mut(&check.check) else {
-                continue;
-            };
-            if let Ok(record) = found
-                && let Err(why) = check.fits(record, None, same_device)
-            {
-                *found = Err(NoRecord::Mismatched(why));
-            }
-        }
+    fn check(&self, id: &str) -> Result<(&Check, &dyn Work), String> {
+        let mut checks = self.policy.checks.iter().zip(&self.work);
+        let found = checks.find(|(check, _)| check.id == id);
+        let (check, work) = found.ok_or("the policy has no such check")?;
+        Ok((check, work.as_ref()))
     }
 
     /// Whether an earlier record can stand for a check, or for one shard of it, without measuring again; if not, why.
@@ -206,11 +226,10 @@ impl Gate {
         shard: Option<Shard>,
         same_device: bool,
     ) -> Result<(), String> {
-        let Some(check) = self.checks.iter().find(|c| c.check == check) else {
-            return Err("the policy has no such check".to_owned());
-        };
-        check.fits(record, shard, same_device)?;
-        if Self::finished(record) {
+        let (check, work) = self.check(check)?;
+        check.requested(record)?;
+        work.fits(record, shard, same_device)?;
+        if Gate::finished(record) {
             Ok(())
         } else {
             Err("it was stopped before its end".to_owned())
@@ -224,20 +243,7 @@ impl Gate {
         checkpoint: &RunCheckpoint,
         options: &GateOptions<'_>,
     ) -> Result<(), String> {
-        match self
-            .checks
-            .iter()
-            .find(|c| c.check == check)
-            .map(|c| &c.work)
-        {
-            Some(Work::Attack(work)) => {
-                let mut plan = work.plan(options.batch);
-                plan.shard = options.shard;
-                plan.can_resume(checkpoint).map_err(|e| e.to_string())
-            }
-            Some(Work::Audit(_)) => Err("a table is audited in one go".to_owned()),
-            None => Err("the policy has no such check".to_owned()),
-        }
+        self.check(check)?.1.can_resume(checkpoint, options)
     }
 
     /// Measures every check that `earlier` does not already hold, telling `done` of each as it ends. What is in
@@ -250,131 +256,26 @@ impl Gate {
         earlier: &BTreeMap<String, Record>,
         done: &mut dyn FnMut(&str, &Result<Record, NoRecord>),
     ) -> Evidence {
-        let began = (options.clock)();
-        let meter = Meter {
-            inner: options.progress,
-            forwards: AtomicU64::new(0),
-        };
-        let limits = &self.policy.limits;
-        let stop = || {
-            (options.stop)()
-                || limits
-                    .seconds
-                    .is_some_and(|s| (options.clock)() - began > s)
-                || limits
-                    .forwards
-                    .is_some_and(|f| meter.forwards.load(Ordering::Relaxed) > f)
+        let meter = Meter::new(options, self.policy.limits);
+        let stop = || meter.is_over();
+        let turn = Turn {
+            options,
+            stop: &stop,
+            progress: &meter,
         };
         let mut evidence = Evidence::new();
-        for check in &self.checks {
-            let record = match (&check.work, earlier.get(&check.check)) {
-                // A table is not divided: the first shard audits it whole.
-                (Work::Audit(_), _) if options.shard.is_some_and(|s| s.index > 0) => continue,
-                (_, Some(record)) => Ok(record.clone()),
-                (Work::Attack(work), None) => {
-                    let mut plan = work.plan(options.batch);
-                    plan.shard = options.shard;
-                    plan.stop = &stop;
-                    plan.resume = options.resume.get(&check.check);
-                    plan.clock = options.clock;
-                    plan.progress = &meter;
-                    let measured = plan.run();
-                    if let Ok(Some(checkpoint)) = measured.as_ref().map(|m| &m.checkpoint) {
-                        (options.stopped)(&check.check, checkpoint);
-                    }
-                    measured
-                        .map(|m| m.report.into())
-                        .map_err(|e| match e {
-                            RunError::Checkpoint(_)
-                            | RunError::Engine(EngineError::Checkpoint(_)) => {
-                                format!("{e}; remove the checkpoint to measure the check again")
-                            }
-                            e => e.to_string(),
-                        })
-                        .map_err(NoRecord::Failed)
-                }
-                (Work::Audit(_), None) if stop() => Err(NoRecord::Stopped),
-                (Work::Audit(work), None) => work.run().map(Record::from).map_err(NoRecord::Failed),
+        for (check, work) in self.policy.checks.iter().zip(&self.work) {
+            let is_first = options.shard.is_none_or(|s| s.index == 0);
+            if !check.measure().is_divided() && !is_first {
+                continue;
+            }
+            let record = match earlier.get(&check.id) {
+                Some(record) => Ok(record.clone()),
+                None => work.run(&check.id, &turn),
             };
-            done(&check.check, &record);
-            evidence.insert(check.check.clone(), record);
+            done(&check.id, &record);
+            evidence.insert(check.id.clone(), record);
         }
         evidence
-    }
-}
-
-impl Prepared {
-    /// Whether a record is of this check as it stands, finished or not; if not, what differs.
-    fn fits(&self, record: &Record, shard: Option<Shard>, same_device: bool) -> Result<(), String> {
-        match (&self.work, record) {
-            (Work::Attack(work), Record::Attack(report)) => {
-                let mut plan = work.plan(Settings::default().batch);
-                plan.shard = shard;
-                plan.made(report)?;
-                let device = crate::describe(&plan.model.signature().device);
-                if same_device && device != report.device {
-                    return Err(format!("device is {}, expected {device}", report.device));
-                }
-                Ok(())
-            }
-            (Work::Audit(work), Record::Audit(report)) => work.made(report),
-            (_, record) => Err(format!("its schema is `{}`", record.schema())),
-        }
-    }
-}
-
-fn prepare(
-    policy: &Policy,
-    check: &Check,
-    folder: &Path,
-    device: &Device,
-    opened: &mut Opened,
-) -> Result<Prepared, GateError> {
-    let work = match &check.task {
-        Task::Attack(task) => Work::Attack(Box::new(attack_check::prepare(
-            policy, &check.id, task, folder, device, opened,
-        )?)),
-        Task::Audit(task) => {
-            Work::Audit(Box::new(audit_check::prepare(check, task, folder, opened)?))
-        }
-    };
-    Ok(Prepared {
-        check: check.id.clone(),
-        work,
-    })
-}
-
-/// Tells every audit how many figures the others gate.
-fn one_family(checks: &mut [Prepared]) {
-    let own = |c: &Prepared| match &c.work {
-        Work::Audit(audit) => audit.family,
-        Work::Attack(_) => 0,
-    };
-    let together: usize = checks.iter().map(own).sum();
-    for check in checks {
-        if let Work::Audit(audit) = &mut check.work {
-            audit.elsewhere = together - audit.family;
-        }
-    }
-}
-
-/// Counts what is asked of models, for `[limits] forwards`: clean samples, attacks, baselines, probes and judging.
-struct Meter<'a> {
-    inner: &'a dyn Progress,
-    forwards: AtomicU64,
-}
-
-impl Observer for Meter<'_> {
-    fn event(&self, event: Event) {
-        if let Event::Asked { forward, .. } = event {
-            self.forwards.fetch_add(forward, Ordering::Relaxed);
-        }
-        self.inner.event(event);
-    }
-}
-
-impl Progress for Meter<'_> {
-    fn begin(&self, run: &str, samples: usize) {
-        self.inner.begin(run, samples);
     }
 }

@@ -1,12 +1,12 @@
 use proofmark_domain::{Interval, Report, Verdict};
 
+use super::requirement::Comparison;
 use crate::ComparisonResult;
 use crate::metric::Counts;
-use crate::policy::Comparison;
 
 /// Measures one comparison: passes if the lower end of the interval reaches the threshold, fails if the upper end misses
 /// it. On no samples it does neither.
-pub(super) fn measure(comparison: &Comparison, level: f64, report: &Report) -> ComparisonResult {
+pub(crate) fn measure(comparison: &Comparison, level: f64, report: &Report) -> ComparisonResult {
     let Comparison { metric, threshold } = comparison;
     let counts = Counts::of(metric, report);
     let estimate = counts.estimate(metric, level);
@@ -51,7 +51,7 @@ pub(super) fn percent(level: f64) -> f64 {
 }
 
 /// The figures in one clause: `robust_accuracy is 0.580 [0.549, 0.611] over 1000 samples`.
-pub(super) fn figures(comparison: &Comparison, result: &ComparisonResult, level: f64) -> String {
+pub(crate) fn figures(comparison: &Comparison, result: &ComparisonResult, level: f64) -> String {
     let observed = result
         .observed
         .map_or_else(|| "not defined (0 of 0)".to_owned(), |o| format!("{o:.3}"));
@@ -70,7 +70,7 @@ pub(super) fn figures(comparison: &Comparison, result: &ComparisonResult, level:
 }
 
 /// What would settle an undecided comparison.
-pub(super) fn settling(
+pub(crate) fn settling(
     comparison: &Comparison,
     result: &ComparisonResult,
     report: &Report,

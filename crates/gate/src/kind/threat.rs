@@ -1,8 +1,7 @@
 use proofmark_domain::{Coupling, Epsilon, Norm};
 use toml::de::DeValue;
 
-use super::error::PolicyError;
-use super::reader::{Field, Section};
+use crate::policy::{Field, PolicyError, Section};
 
 /// What the attacks of a check may change.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,10 +1,18 @@
-use proofmark_audit::report::Detail;
-use proofmark_audit::{AuditError, By, Options, Requirement, Settings};
-use proofmark_domain::{Delimiter, DelimiterError};
+use std::fmt::Write as _;
+use std::sync::Arc;
 
-use super::data::DataEntry;
-use super::error::PolicyError;
-use super::reader::{Field, Section, hint};
+use proofmark_audit::report::{AUDIT_SCHEMA, Detail, Gate};
+use proofmark_audit::{AuditError, AuditReport, By, Options, Requirement, Settings};
+use proofmark_domain::Verdict;
+use serde_json::json;
+
+use super::compare::percent;
+use super::fit::same;
+use super::{Entry, Measure, Task};
+use crate::gate_report::{CheckResult, ComparisonResult};
+use crate::judge::{Judging, NoRecord, Reason, Record};
+use crate::policy::{DataEntry, Field, PolicyError, Section, delimiter, hint};
+use crate::resolved_plan::difference;
 
 /// A table of decisions: what a check of kind `bias` is about. No model runs; whoever decided made the table.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,7 +31,16 @@ pub struct AuditTask {
     pub require: Vec<Requirement>,
 }
 
-pub(super) const FIELDS: &[&str] = &[
+/// What a table says of groups.
+pub(super) const ENTRY: Entry = Entry {
+    id: "bias",
+    about: "what a table of decisions does to groups of persons",
+    fields: FIELDS,
+    judging: &["judge", "samples"],
+    read: |s, named| Ok(Arc::new(read(s, named.data)?)),
+};
+
+const FIELDS: &[&str] = &[
     "data",
     "metrics",
     "groups",
@@ -47,7 +64,6 @@ pub(super) const FIELDS: &[&str] = &[
     "unfavourable",
     "others_unfavourable",
     "positive",
-    "judge",
     "intersections",
     "min_n",
     "min_share",
@@ -57,10 +73,9 @@ pub(super) const FIELDS: &[&str] = &[
     "range",
     "score_bins",
     "suppress",
-    "samples",
 ];
 
-pub(super) fn read(s: &Section<'_>, sets: &[DataEntry]) -> Result<AuditTask, PolicyError> {
+fn read(s: &Section<'_>, sets: &[DataEntry]) -> Result<AuditTask, PolicyError> {
     let by = s.maybe("judge", |f| f.word(&By::ALL.map(|by| (by.as_str(), by))))?;
     let require = requirements(&s.need("require")?, by.unwrap_or_default())?;
     let column = |name| s.maybe(name, Field::text);
@@ -144,6 +159,154 @@ pub(super) fn read(s: &Section<'_>, sets: &[DataEntry]) -> Result<AuditTask, Pol
         suppress: s.maybe("suppress", |f| f.whole(0))?.unwrap_or(0),
         require,
     })
+}
+
+impl Task for AuditTask {
+    fn measure(&self) -> Measure<'_> {
+        Measure::Audit(self)
+    }
+
+    fn requirement(&self) -> String {
+        let all: Vec<String> = self.require.iter().map(ToString::to_string).collect();
+        all.join(", ")
+    }
+
+    /// A waiver may be for one attribute where the check asks for all of them.
+    fn waived(&self, field: &Field<'_>) -> Result<(String, bool), PolicyError> {
+        let wrong = |e: AuditError| field.error(e.to_string());
+        let given: Requirement = field.string()?.parse().map_err(wrong)?;
+        let given = given.checked().map_err(wrong)?;
+        let covers = |own: &Requirement| {
+            everywhere(&given) == everywhere(own)
+                && (own.attribute.is_none() || own.attribute == given.attribute)
+        };
+        let own = self.require.iter().any(covers);
+        Ok((given.to_string(), own))
+    }
+
+    fn fits(&self, record: &Record, _judging: &Judging<'_, '_>) -> Result<(), NoRecord> {
+        fits(self, record.audit()?).map_err(NoRecord::Mismatched)
+    }
+
+    fn family(&self, record: &Record) -> usize {
+        // What cannot be judged is told of when it is judged.
+        let report = record.audit().ok();
+        report.map_or(0, |r| r.family(&self.require).unwrap_or(0))
+    }
+
+    fn judge(
+        &self,
+        record: Record,
+        judging: &mut Judging<'_, '_>,
+    ) -> Result<CheckResult, NoRecord> {
+        let report = record.audit()?;
+        let level = judging.check.level;
+        let wrong = |e: AuditError| NoRecord::Mismatched(e.to_string());
+        let gates = report
+            .judged_again(&self.require, level, Some(judging.elsewhere))
+            .map_err(wrong)?;
+        let mut results = Vec::new();
+        let mut effects = Vec::new();
+        for gate in &gates {
+            let requirement: Requirement = gate.requirement.parse().map_err(wrong)?;
+            let one = ComparisonResult {
+                requirement: Requirement {
+                    attribute: Some(gate.attribute.clone()).filter(|a| !a.is_empty()),
+                    ..requirement.clone()
+                }
+                .to_string(),
+                verdict: gate.verdict,
+                observed: gate.value,
+                ci: gate.interval,
+                threshold: requirement.tolerance,
+                n: report.table.rows,
+                needed: gate.needed,
+            };
+            // A waiver may be for every attribute, or for one.
+            let names = [
+                one.requirement.clone(),
+                gate.requirement.clone(),
+                everywhere(&requirement),
+            ];
+            effects.push(judging.hold(gate.verdict, &names, || reason(gate, &one, level)));
+            results.push(one);
+        }
+        Ok(judging.result(results, &effects, None))
+    }
+}
+
+/// A requirement on every attribute, as reports write it.
+fn everywhere(requirement: &Requirement) -> String {
+    let everywhere = Requirement {
+        attribute: None,
+        ..requirement.clone()
+    };
+    everywhere.to_string()
+}
+
+/// Whether a report is the audit a check asks for; if not, what is amiss.
+fn fits(task: &AuditTask, report: &AuditReport) -> Result<(), String> {
+    same("schema", AUDIT_SCHEMA, &report.schema)?;
+    let Some(origin) = &report.table.origin else {
+        return Err("it does not say which file was audited".to_owned());
+    };
+    if let Some(digest) = &task.data.sha256 {
+        same("table sha256", digest, &origin.sha256.to_ascii_lowercase())?;
+    }
+    let asked = json!({
+        "columns": task.options,
+        "settings": task.settings,
+        "suppress": task.suppress,
+    });
+    let found = json!({
+        "columns": origin.options,
+        "settings": report.settings.measured,
+        "suppress": report.settings.suppress,
+    });
+    difference(&asked, &found).map_or(Ok(()), |d| Err(d.to_string()))
+}
+
+/// Why a requirement does not hold, and what to do.
+fn reason(gate: &Gate, one: &ComparisonResult, level: f64) -> Reason {
+    let mut message = match one.observed {
+        Some(value) => format!("{} is {value:.3}", gate.metric),
+        None => gate.metric.clone(),
+    };
+    if !gate.attribute.is_empty() {
+        let _ = write!(message, " over {}", gate.attribute);
+    }
+    if let Some(ci) = one.ci {
+        let level = percent(level);
+        let _ = write!(
+            message,
+            ", [{:.3}, {:.3}] at {level} % with all figures that bias checks gate",
+            ci.low, ci.high
+        );
+    }
+    let remediation = if gate.verdict == Verdict::Fail {
+        "find out why the groups differ and mend it, or state a tolerance that can be held"
+    } else {
+        "audit more rows, or take small groups together"
+    };
+    let why = match (gate.verdict, gate.needed) {
+        _ if gate.reason.is_some() => gate.reason.clone().unwrap_or_default(),
+        (Verdict::Fail, _) if one.ci.is_none() => {
+            format!("{} does not hold of the value alone", one.requirement)
+        }
+        (Verdict::Fail, _) => format!("the whole interval is beyond {}", one.threshold),
+        (_, Some(n)) => format!(
+            "{} lies inside the interval; about {n} further rows would settle it",
+            one.threshold
+        ),
+        (_, None) => format!(
+            "{} lies inside the interval, and no number of further rows like these would settle it",
+            one.threshold
+        ),
+    };
+    Reason {
+        message: format!("{message}; {why}"),
+        remediation,
+    }
 }
 
 /// The `[[data]]` that is the table. What belongs to data that models are attacked on has no meaning for it.
@@ -309,12 +472,6 @@ fn score_bins(field: &Field<'_>) -> Result<usize, PolicyError> {
             Settings::MOST_BINS
         ))),
     }
-}
-
-/// What stands between the cells of a CSV.
-pub(super) fn delimiter(field: &Field<'_>) -> Result<Delimiter, PolicyError> {
-    let text = field.string()?.parse();
-    text.map_err(|e: DelimiterError| field.error(e.to_string()))
 }
 
 /// `{ age = [25, 45] }`

@@ -46,13 +46,10 @@ level = 0.9
 #[test]
 fn every_field_of_an_audit_arrives() {
     let p = parse(AUDIT).unwrap();
-    let Task::Audit(task) = &p.checks[0].task else {
+    let Measure::Audit(task) = p.checks[0].measure() else {
         panic!("not an audit")
     };
-    assert_eq!(
-        (p.checks[0].level, p.checks[0].task.kind()),
-        (0.9, CheckKind::Bias)
-    );
+    assert_eq!((p.checks[0].level, p.checks[0].kind.id), (0.9, "bias"));
     let requirements: Vec<String> = task.require.iter().map(ToString::to_string).collect();
     assert_eq!(
         requirements,
@@ -62,7 +59,7 @@ fn every_field_of_an_audit_arrives() {
             "fpr_difference<=0.2"
         ]
     );
-    assert_eq!(p.checks[0].task.requirement(), requirements.join(", "));
+    assert_eq!(p.checks[0].requirement(), requirements.join(", "));
     assert!(
         task.require
             .iter()

@@ -1,12 +1,9 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use toml::Spanned;
 use toml::de::DeValue;
 
-use super::error::PolicyError;
-use super::file::Known;
-use super::reader::{Field, hint};
+use crate::policy::{Field, Known, PolicyError, hint};
 
 /// One attack of a check: its id, and its parameters for whoever builds it.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,14 +12,14 @@ pub struct AttackSpec {
     pub id: String,
     /// Its parameters as written, without the id.
     pub parameters: toml::Table,
-    pub(super) path: String,
-    pub(super) span: Range<usize>,
-    pub(super) spans: BTreeMap<String, Range<usize>>,
+    pub(crate) path: String,
+    pub(crate) span: Range<usize>,
+    pub(crate) spans: BTreeMap<String, Range<usize>>,
 }
 
 impl AttackSpec {
     /// Where a parameter stands in the file, or the attack if it does not.
-    pub(super) fn span_of(&self, parameter: Option<&str>) -> Range<usize> {
+    pub(crate) fn span_of(&self, parameter: Option<&str>) -> Range<usize> {
         parameter
             .and_then(|p| self.spans.get(p))
             .unwrap_or(&self.span)
@@ -52,7 +49,11 @@ fn one(item: &Field<'_>, known: &Known<'_>) -> Result<AttackSpec, PolicyError> {
             for (key, value) in table.iter().filter(|(k, _)| k.get_ref() != "id") {
                 let name = key.get_ref().to_string();
                 spec.spans.insert(name.clone(), value.span());
-                spec.parameters.insert(name, owned(item, value)?);
+                let field = Field {
+                    node: value,
+                    ..item.clone()
+                };
+                spec.parameters.insert(name, field.value()?);
             }
             item.open_section()?.need("id")?
         }
@@ -72,31 +73,4 @@ fn one(item: &Field<'_>, known: &Known<'_>) -> Result<AttackSpec, PolicyError> {
     }
     name.clone_into(&mut spec.id);
     Ok(spec)
-}
-
-/// The value without its spans.
-fn owned(item: &Field<'_>, value: &Spanned<DeValue<'_>>) -> Result<toml::Value, PolicyError> {
-    let error = |message: &str| PolicyError::at(item.source, value.span(), &item.path, message);
-    Ok(match value.get_ref() {
-        DeValue::String(s) => toml::Value::String(s.to_string()),
-        DeValue::Integer(i) => toml::Value::Integer(
-            i64::from_str_radix(i.as_str(), i.radix())
-                .map_err(|_| error("is too large a number"))?,
-        ),
-        DeValue::Float(f) => {
-            toml::Value::Float(f.as_str().parse().map_err(|_| error("is not a number"))?)
-        }
-        DeValue::Boolean(b) => toml::Value::Boolean(*b),
-        DeValue::Datetime(d) => toml::Value::Datetime(*d),
-        DeValue::Array(a) => {
-            toml::Value::Array(a.iter().map(|v| owned(item, v)).collect::<Result<_, _>>()?)
-        }
-        DeValue::Table(t) => {
-            let pair = |(k, v): (&Spanned<_>, &Spanned<DeValue<'_>>)| {
-                let key: &std::borrow::Cow<'_, str> = k.get_ref();
-                Ok((key.to_string(), owned(item, v)?))
-            };
-            toml::Value::Table(t.iter().map(pair).collect::<Result<_, PolicyError>>()?)
-        }
-    })
 }

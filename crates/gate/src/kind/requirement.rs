@@ -1,8 +1,7 @@
 use std::fmt;
 
-use super::error::PolicyError;
-use super::reader::{Field, hint};
 use crate::metric::Metric;
+use crate::policy::{Field, PolicyError, hint};
 
 /// What a check requires: one comparison or several, all of which must hold.
 ///
@@ -13,7 +12,7 @@ use crate::metric::Metric;
 ///
 /// Each comparison is judged at the check's level by itself; the worst decides. As every one of them must hold, that needs no
 /// correction: a check whose true figures miss any threshold passes with at most `(1 - level) / 2`.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Requirement {
     /// The comparisons, in the order written; at least one.
     pub comparisons: Vec<Comparison>,

@@ -1,8 +1,9 @@
 use proofmark_domain::{Coupling, REPORT_SCHEMA, Report, Role, RunMeta, ThreatRecord};
 use serde_json::{Map, Value, json};
 
+use super::{AttackTask, Budgets, ThreatSpec};
 use crate::ResolvedPlan;
-use crate::policy::{AttackTask, Budgets, DataRef, ModelRef, Policy, ThreatSpec};
+use crate::policy::{DataRef, ModelRef, Policy};
 
 /// Whether a report is the evidence a check asks for; if not, what is amiss.
 ///

@@ -1,0 +1,193 @@
+use std::sync::Arc;
+
+use proofmark_domain::{FindingStatus, Report, TrustFlag, Verdict};
+
+use super::attacks::AttackSpec;
+use super::requirement::{self, Comparison, Requirement};
+use super::threat::ThreatSpec;
+use super::{Measure, Task, figures, fit, measure, settling};
+use crate::FindingCode;
+use crate::gate_report::{CheckCost, CheckResult, ComparisonResult};
+use crate::judge::{Judging, NoRecord, Reason, Record};
+use crate::policy::{DataRef, Field, ModelRef, Named, PolicyError, Section, find_data, find_model};
+use crate::summary::{apart, summarise};
+use crate::trust::own;
+
+/// A model measured on data: what a check of kind `robustness` or `clean` is about.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AttackTask {
+    /// The model.
+    pub model: ModelRef,
+    /// The data.
+    pub data: DataRef,
+    /// What attacks may change; absent for a clean check.
+    pub threat: Option<ThreatSpec>,
+    /// The attacks; none for a clean check.
+    pub attacks: Vec<AttackSpec>,
+    /// What must hold.
+    pub require: Requirement,
+    /// At most this many samples, a seeded, class-stratified subset.
+    pub limit: Option<u64>,
+}
+
+impl AttackTask {
+    /// Reads what both kinds have, beside the attacks.
+    pub(super) fn read(
+        s: &Section<'_>,
+        named: &Named<'_>,
+        threat: Option<ThreatSpec>,
+        attacks: Vec<AttackSpec>,
+    ) -> Result<Arc<dyn Task>, PolicyError> {
+        let mut task = Self {
+            model: find_model(&s.need("model")?, named)?,
+            data: find_data(&s.need("data")?, named)?,
+            require: Requirement::default(),
+            limit: s.maybe("limit", |f| f.whole(1))?,
+            threat,
+            attacks,
+        };
+        task.require = task.requirement_at(&s.need("require")?)?;
+        Ok(Arc::new(task))
+    }
+
+    fn requirement_at(&self, field: &Field<'_>) -> Result<Requirement, PolicyError> {
+        let ids: Vec<&str> = self.attacks.iter().map(|a| a.id.as_str()).collect();
+        requirement::read(field, &ids, self.threat.is_some())
+    }
+}
+
+impl Task for AttackTask {
+    fn measure(&self) -> Measure<'_> {
+        Measure::Attack(self)
+    }
+
+    fn requirement(&self) -> String {
+        self.require.to_string()
+    }
+
+    fn waived(&self, field: &Field<'_>) -> Result<(String, bool), PolicyError> {
+        let given = self.requirement_at(field)?;
+        let own = match given.comparisons.as_slice() {
+            [one] => self.require.comparisons.contains(one),
+            _ => false,
+        };
+        Ok((given.to_string(), own))
+    }
+
+    fn fits(&self, record: &Record, judging: &Judging<'_, '_>) -> Result<(), NoRecord> {
+        let report = record.attack()?;
+        fit::fits(judging.policy, self, report).map_err(NoRecord::Mismatched)?;
+        let failed = report.attacks.iter().find(|a| a.failed.is_some());
+        failed.map_or(Ok(()), |a| {
+            let why = a.failed.as_deref().unwrap_or_default();
+            Err(NoRecord::Failed(format!(
+                "attack `{}` did not come to its end: {why}; what the other attacks found is in the evidence",
+                a.key
+            )))
+        })
+    }
+
+    fn judge(
+        &self,
+        record: Record,
+        judging: &mut Judging<'_, '_>,
+    ) -> Result<CheckResult, NoRecord> {
+        let (head, runs, samples) = apart(record.into_attack()?);
+        let report = &summarise(head, runs, samples);
+        let comparisons = &self.require.comparisons;
+        let own: Vec<Vec<TrustFlag>> = comparisons.iter().map(|c| own(&c.metric, report)).collect();
+        let mut trust = weigh(judging, &report.trust);
+        let shaken = trust.iter().any(|t| t.shakes);
+        let mut results: Vec<ComparisonResult> = Vec::new();
+        let mut effects = Vec::new();
+        for (comparison, own) in comparisons.iter().zip(&own) {
+            let own = weigh(judging, own);
+            let shaken = shaken || own.iter().any(|t| t.shakes);
+            trust.extend(own);
+            let level = judging.check.level;
+            let mut result = measure(comparison, level, report);
+            let reason = || reason(comparison, &result, report, level);
+            let effect = judging.hold(result.verdict, &[comparison.to_string()], reason);
+            // What has not failed is not proven either if the measurement cannot be trusted, whatever the policy lets
+            // through.
+            if shaken && result.verdict != Verdict::Fail {
+                result.verdict = Verdict::Inconclusive;
+                effects.push(Verdict::Inconclusive);
+            } else {
+                effects.push(effect);
+            }
+            results.push(result);
+        }
+        let undecided = effects.contains(&Verdict::Inconclusive);
+        for flag in trust {
+            flag.find(judging, undecided);
+        }
+        Ok(judging.result(results, &effects, Some(CheckCost::of(report))))
+    }
+}
+
+/// Why a comparison does not pass, and what to do.
+fn reason(
+    comparison: &Comparison,
+    result: &ComparisonResult,
+    report: &Report,
+    level: f64,
+) -> Reason {
+    let figures = figures(comparison, result, level);
+    let threshold = result.threshold;
+    if result.verdict == Verdict::Fail {
+        return Reason {
+            message: format!("{figures}; the whole interval is below {threshold}"),
+            remediation: "improve the model, or state a threshold it can hold",
+        };
+    }
+    let settling = settling(comparison, result, report);
+    Reason {
+        message: format!("{figures}; {threshold} lies inside the interval; {settling}"),
+        remediation: "judge more samples",
+    }
+}
+
+/// A trust flag and what it may do.
+struct Weighed<'a> {
+    flag: &'a TrustFlag,
+    accepted: Option<String>,
+    /// Neither cured nor accepted: it takes a pass away.
+    shakes: bool,
+}
+
+fn weigh<'a>(judging: &mut Judging<'_, '_>, flags: &'a [TrustFlag]) -> Vec<Weighed<'a>> {
+    let weighed = |flag: &'a TrustFlag| {
+        let accepted = judging.accepted(flag.code);
+        Weighed {
+            flag,
+            shakes: !flag.cured && accepted.is_none(),
+            accepted,
+        }
+    };
+    flags.iter().map(weighed).collect()
+}
+
+impl Weighed<'_> {
+    /// A note if it does nothing, a warning where every comparison has failed anyway.
+    fn find(&self, judging: &mut Judging<'_, '_>, undecided: bool) {
+        let status = match (self.shakes, undecided) {
+            (false, _) => FindingStatus::Note,
+            (true, true) => FindingStatus::Inconclusive,
+            (true, false) => FindingStatus::Warn,
+        };
+        let tail = match &self.accepted {
+            Some(reason) => format!("; accepted: {reason}"),
+            None if self.flag.cured => "; cured".to_owned(),
+            None => String::new(),
+        };
+        let message = format!("{}{tail}", self.flag.message);
+        let remediation = self.flag.code.remediation();
+        judging.find(
+            FindingCode::Trust(self.flag.code),
+            status,
+            message,
+            remediation,
+        );
+    }
+}

@@ -1,0 +1,11 @@
+use super::Entry;
+use super::attack_task::AttackTask;
+
+/// Accuracy without attack.
+pub(super) const ENTRY: Entry = Entry {
+    id: "clean",
+    about: "a model's accuracy without attack",
+    fields: &["model", "data", "limit"],
+    judging: &[],
+    read: |s, named| AttackTask::read(s, named, None, Vec::new()),
+};

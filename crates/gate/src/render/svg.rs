@@ -1,0 +1,22 @@
+use super::{Document, Renderer};
+
+/// A picture of an audit: every comparison with its interval.
+#[derive(Debug)]
+pub(super) struct Svg;
+
+impl Renderer for Svg {
+    fn id(&self) -> &'static str {
+        "svg"
+    }
+
+    fn about(&self) -> &'static str {
+        "a chart of an audit"
+    }
+
+    fn render(&self, document: Document<'_>, _colour: bool) -> Option<String> {
+        match document {
+            Document::Audit(report) => Some(proofmark_audit::render::svg(report)),
+            Document::Attack(_) | Document::Gate(_) => None,
+        }
+    }
+}

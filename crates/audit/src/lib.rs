@@ -27,7 +27,6 @@ mod inequality;
 mod judge;
 mod measure;
 pub mod metric;
-mod names;
 mod piece;
 mod practice;
 mod ranges;
@@ -38,6 +37,7 @@ mod requirement;
 pub mod robustness;
 mod scan;
 mod settings;
+mod setup;
 pub mod synthetic;
 mod table;
 
@@ -49,11 +49,11 @@ pub use figure::{
 pub use groups::{Group, Groups, JOIN};
 pub use judge::{Bound, By, Judgement, Requirement, Ruling, judge};
 pub use measure::{Measured, Refused, Skipped, measure};
-pub use names::{assignment, names};
 pub use practice::PairTests;
 pub use report::{Asked, AuditReport, report, report_attacked};
 pub use scan::{Scan, ScanSettings, Subgroup, Target, scan};
 pub use settings::Settings;
+pub use setup::Setup;
 pub use table::{
     Coded, Columns, Filter, MISSING, Missing, Numbers, Options, Origin, Outcome, Relation, Table,
     UNKNOWN,

@@ -12,7 +12,9 @@ use std::str::FromStr;
 use strum::VariantArray as _;
 
 use crate::metric::{self, Ideal};
-use crate::{AuditError, Bound, By, Requirement, names};
+use proofmark_domain::names;
+
+use crate::{AuditError, Bound, By, Requirement};
 
 impl Bound {
     /// Its sign.
@@ -81,7 +83,7 @@ impl FromStr for Requirement {
         })?;
         Ok(Self {
             metric: metric.to_owned(),
-            attribute: attribute.map(names::attribute).transpose()?,
+            attribute: attribute.map(attribute_named).transpose()?,
             bound,
             tolerance,
             by: By::Interval,
@@ -125,5 +127,18 @@ impl Requirement {
                 ..self.clone()
             }),
         }
+    }
+}
+/// What stands between brackets behind a metric: an attribute, perhaps in quotes.
+fn attribute_named(text: &str) -> Result<String, AuditError> {
+    let wrong = |value: String| AuditError::Option {
+        option: "metric",
+        value,
+        expected: "an attribute, in quotes if need be: \"a \"\"b\"\"\"".to_owned(),
+    };
+    match names::leading(text, &[]) {
+        Ok((name, "")) => Ok(name),
+        Ok((_, rest)) => Err(wrong(format!("`{rest}` behind a name in quotes"))),
+        Err(problem) => Err(wrong(problem)),
     }
 }

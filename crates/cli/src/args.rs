@@ -1,17 +1,20 @@
 //! What can be typed.
 
 pub(crate) mod audit;
-pub(crate) mod data;
+mod typed;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use proofmark::data::Options;
 use proofmark::domain::{OutputKind, Shard};
 use proofmark::onnx::Layout;
 use proofmark::{ModelSource, Preprocess};
 
 use crate::failure::Failure;
+
+pub(crate) use typed::Typed;
 
 /// Attacks machine-learning models and says pass, fail or cannot tell, with evidence anyone can check.
 #[derive(Debug, Parser)]
@@ -172,7 +175,7 @@ pub(crate) struct Infer {
     #[command(flatten)]
     pub(crate) preprocess: PreprocessArgs,
     #[command(flatten)]
-    pub(crate) reading: data::Data,
+    pub(crate) reading: Typed<Options>,
     #[command(flatten)]
     pub(crate) fixed: Fixed,
     /// Device: auto (a GPU if there is one), cpu, wgpu[:N] or cuda[:N] (`proofmark list devices`)
@@ -231,7 +234,7 @@ pub(crate) struct Attack {
     #[arg(long, value_name = "MOD")]
     pub(crate) freeze: Vec<String>,
     #[command(flatten)]
-    pub(crate) reading: data::Data,
+    pub(crate) reading: Typed<Options>,
     #[command(flatten)]
     pub(crate) preprocess: PreprocessArgs,
     #[command(flatten)]

@@ -23,6 +23,7 @@ mod npy_set;
 pub mod npz;
 mod number;
 mod open;
+mod options;
 mod quotes;
 mod records;
 mod roles;

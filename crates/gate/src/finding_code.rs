@@ -2,11 +2,15 @@ use std::fmt;
 use std::str::FromStr;
 
 use proofmark_domain::{TrustCode, hint};
+use strum::IntoEnumIterator as _;
 
 /// Every code a gate finding can carry: stable, kebab-case, named for the fault.
 ///
 /// Waivers name these codes; accepts name the trust codes among them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, strum::EnumIter, strum::IntoStaticStr,
+)]
+#[strum(serialize_all = "kebab-case")]
 #[non_exhaustive]
 pub enum FindingCode {
     /// A requirement is missed with the stated confidence.
@@ -31,7 +35,8 @@ pub enum FindingCode {
     ExpiredAccept,
     /// An accept covers no trust flag that was raised.
     UnmatchedAccept,
-    /// A reason not to trust the figures.
+    /// A reason not to trust the figures, by its own name.
+    #[strum(disabled)]
     Trust(TrustCode),
 }
 
@@ -44,42 +49,16 @@ pub struct FindingCodeError {
 }
 
 impl FindingCode {
-    const PLAIN: [Self; 11] = [
-        Self::RequirementMissed,
-        Self::RequirementUndecided,
-        Self::MissingEvidence,
-        Self::CheckNotRun,
-        Self::CheckStopped,
-        Self::MismatchedEvidence,
-        Self::UnplannedEvidence,
-        Self::ExpiredWaiver,
-        Self::UnmatchedWaiver,
-        Self::ExpiredAccept,
-        Self::UnmatchedAccept,
-    ];
-
     /// Every code, in the order they are listed to users.
     pub fn all() -> impl Iterator<Item = Self> {
-        Self::PLAIN
-            .into_iter()
-            .chain(TrustCode::ALL.map(Self::Trust))
+        Self::iter().chain(TrustCode::ALL.map(Self::Trust))
     }
 
     /// The stable name.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::RequirementMissed => "requirement-missed",
-            Self::RequirementUndecided => "requirement-undecided",
-            Self::MissingEvidence => "missing-evidence",
-            Self::CheckNotRun => "check-not-run",
-            Self::CheckStopped => "check-stopped",
-            Self::MismatchedEvidence => "mismatched-evidence",
-            Self::UnplannedEvidence => "unplanned-evidence",
-            Self::ExpiredWaiver => "expired-waiver",
-            Self::UnmatchedWaiver => "unmatched-waiver",
-            Self::ExpiredAccept => "expired-accept",
-            Self::UnmatchedAccept => "unmatched-accept",
             Self::Trust(code) => code.as_str(),
+            own => own.into(),
         }
     }
 

@@ -42,7 +42,7 @@ pub fn device(name: &str) -> Result<Device, RunError> {
         Some((library, index)) => (library, Some(index)),
         None => (name, None),
     };
-    let Some(gpu) = Gpu::named(library) else {
+    let Ok(gpu) = library.parse::<Gpu>() else {
         let hint = proofmark_domain::hint(library, DEVICES);
         return Err(error(format!(
             "no such device{hint}; expected one of {}, or an adapter by its number as in wgpu:1",

@@ -1,7 +1,7 @@
 //! What an epsilon is held against: the size of an input's values.
 
 use proofmark_data::{Column, Dataset};
-use proofmark_domain::{BudgetRecord, InputScale, Modality, Norm, ThreatRecord};
+use proofmark_domain::{BudgetRecord, InputScale, Modality, ThreatRecord};
 use proofmark_threat::{Budget, Radius, Threat};
 
 use crate::samples::column;

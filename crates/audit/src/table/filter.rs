@@ -3,11 +3,12 @@
 use std::fmt;
 use std::str::FromStr;
 
+use proofmark_domain::names;
 use serde::{Deserialize, Serialize};
 
 use super::field::Field;
 use super::missing::Markers;
-use crate::{AuditError, names};
+use crate::AuditError;
 
 /// How a cell is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,7 +93,7 @@ impl FromStr for Filter {
             value: format!("`{text}`"),
             expected: "COLUMN=VALUE, or `!=`, `<`, `<=`, `>` or `>=` in its place".to_owned(),
         };
-        let (column, rest) = names::column(text, &SIGNED).ok_or_else(wrong)?;
+        let (column, rest) = names::leading(text, &SIGNED).map_err(|_| wrong())?;
         let found = SIGNS
             .iter()
             .find_map(|(sign, r)| Some((*r, rest.strip_prefix(sign)?)));

@@ -62,7 +62,7 @@ pub(crate) fn run(args: &Attack, quiet: bool) -> Result<u8, Failure> {
         ("--save", saved.as_ref()),
         ("the samples beside --out", beside.as_ref()),
     ];
-    let options = args.reading.options()?;
+    let options = args.reading.read()?;
     output::apart(&written, || {
         let mut read = output::model_files(&args.model);
         read.extend(output::data_files("--data", &args.data, &options));
@@ -298,7 +298,7 @@ fn model(args: &Attack, data: &Dataset) -> Result<OpenModel, Failure> {
 }
 
 fn dataset(args: &Attack, quiet: bool) -> Result<Dataset, Failure> {
-    let mut options = args.reading.options()?;
+    let mut options = args.reading.read()?;
     options.select.seed = Seed(args.seed);
     options.select.rows = match (args.limit, &args.range) {
         (Some(0), _) => return Err(Failure("--limit 0; expected at least 1 sample".into())),

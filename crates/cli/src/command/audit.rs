@@ -4,11 +4,11 @@ use proofmark::Progress as _;
 use proofmark::audit::render::{impact, impact_csv, impact_table, svg};
 use proofmark::audit::report::{self, AuditReport, Detail, SampleFacts};
 use proofmark::audit::robustness::{self, Attacked};
-use proofmark::audit::{self, Asked, Options, Requirement, ScanSettings, Settings, Table};
+use proofmark::audit::{self, Asked, Options, Requirement, ScanSettings, Setup, Table};
 use proofmark::engine::{Event, Observer as _};
 use proofmark::policy::render::{self, Document};
 
-use crate::args::audit::{Audit, Names};
+use crate::args::audit::Audit;
 use crate::failure::Failure;
 use crate::output::Target;
 use crate::progress::Shown;
@@ -16,39 +16,26 @@ use crate::{command, output, signals};
 
 /// `proofmark audit`.
 pub(crate) fn run(args: &Audit, quiet: bool) -> Result<u8, Failure> {
-    let targets = targets(args)?;
-    let rows = args.samples;
+    let setup = setup(args)?;
+    let rows = setup.samples;
+    let targets = targets(args, rows)?;
     if rows != Detail::None && targets.out.is_none() {
         return Err(Failure(
             "--samples: no --out to write them to; expected --out FILE".to_owned(),
         ));
     }
-    let asked = asked(args)?;
-    let mut settings = Settings {
-        min_n: args.min_n,
-        min_share: args.min_share,
-        detail_groups: args.detail_groups,
-        reference: pairs("--reference", &args.reference)?,
-        intersections: args.intersections,
-        bins: args.score_bins,
-        alpha: args.alpha,
-        neighbours: args.neighbours,
-        seed: args.seed,
-        ..Settings::default()
-    };
-    for (column, ends) in pairs("--range", &args.range)? {
-        settings.state_range(&column, range(&column, &ends)?)?;
-    }
-    let audited = audited(args)?;
+    let asked = asked(args, &setup)?;
+    let settings = &setup.settings;
+    let audited = audited(args, &setup.columns)?;
     let (table, attacked) = match &audited {
         Audited::Table(table) => (table.as_ref(), None),
         Audited::Attack(attacked) => (&attacked.clean, Some(attacked.as_ref())),
     };
     // Refused before anything is computed for it.
-    let rows = report::samples(table, attacked, rows, args.suppress)?;
+    let rows = report::samples(table, attacked, rows, setup.suppress)?;
     let mut report: AuditReport = match attacked {
-        None => audit::report(table, &settings, &asked)?,
-        Some(attacked) => audit::report_attacked(attacked, &settings, &asked)?,
+        None => audit::report(table, settings, &asked)?,
+        Some(attacked) => audit::report_attacked(attacked, settings, &asked)?,
     };
     if let Some(depth) = args.scan {
         scan_into(&mut report, table, depth, args, quiet)?;
@@ -92,7 +79,7 @@ struct Targets {
     impact: Option<Target>,
 }
 
-fn targets(args: &Audit) -> Result<Targets, Failure> {
+fn targets(args: &Audit, samples: Detail) -> Result<Targets, Failure> {
     let target = |flag: &str, path: &Option<PathBuf>| {
         let path = path.as_deref();
         path.map(|p| output::text_target(flag, p)).transpose()
@@ -108,9 +95,7 @@ fn targets(args: &Audit) -> Result<Targets, Failure> {
         .and_then(Target::file)
         .map(output::samples_of);
     // Beside the report only if its rows are asked for.
-    let rows = beside
-        .filter(|_| args.samples != Detail::None)
-        .map(Target::File);
+    let rows = beside.filter(|_| samples != Detail::None).map(Target::File);
     let written = [
         ("--out", targets.out.as_ref()),
         ("--samples", rows.as_ref()),
@@ -138,15 +123,14 @@ enum Audited {
     Attack(Box<Attacked>),
 }
 
-fn audited(args: &Audit) -> Result<Audited, Failure> {
-    let options = options(args)?;
+fn audited(args: &Audit, options: &Options) -> Result<Audited, Failure> {
     let Some(report) = &args.report else {
         let Some(path) = args.table.as_deref() else {
             return Err(Failure("expected a table of decisions".to_owned()));
         };
-        return Ok(Audited::Table(Box::new(Table::open(path, &options)?)));
+        return Ok(Audited::Table(Box::new(Table::open(path, options)?)));
     };
-    let favourable = match args.favourable.as_slice() {
+    let favourable = match options.favourable.as_slice() {
         [] => None,
         [one] => Some(one.parse().map_err(|_| {
             Failure(format!(
@@ -161,20 +145,20 @@ fn audited(args: &Audit) -> Result<Audited, Failure> {
     };
     let attack = output::read_report(report)?;
     let groups = match args.table.as_deref() {
-        Some(_) if args.groups.is_empty() => {
+        Some(_) if options.groups.is_empty() => {
             return Err(Failure(
                 "--groups: none given; expected columns of the table".to_owned(),
             ));
         }
-        Some(path) => Table::open(path, &options)?,
-        None => robustness::carried(&attack, &options)?,
+        Some(path) => Table::open(path, options)?,
+        None => robustness::carried(&attack, options)?,
     };
     let joined = robustness::join(&attack, &groups, favourable, args.attack.as_deref())?;
     Ok(Audited::Attack(Box::new(joined)))
 }
 
-fn asked(args: &Audit) -> Result<Asked, Failure> {
-    let by = args.judge;
+fn asked(args: &Audit, setup: &Setup) -> Result<Asked, Failure> {
+    let by = setup.by;
     let requirements = args.metrics.iter().map(|m| {
         let requirement: Requirement = m.parse()?;
         Ok(Requirement { by, ..requirement })
@@ -182,7 +166,7 @@ fn asked(args: &Audit) -> Result<Asked, Failure> {
     Ok(Asked {
         requirements: requirements.collect::<Result<_, Failure>>()?,
         level: args.level,
-        suppress: args.suppress,
+        suppress: setup.suppress,
         ..Asked::default()
     })
 }
@@ -252,83 +236,23 @@ fn write(
     output::write_text(target, &render::json(Document::Audit(report)))
 }
 
-fn options(args: &Audit) -> Result<Options, Failure> {
-    let mut bins = Vec::new();
-    for (column, cuts) in pairs("--bins", &args.bins)? {
-        let numbers: Result<Vec<f64>, _> = cuts.split(',').map(|c| c.trim().parse()).collect();
-        let numbers = numbers.map_err(|_| {
-            Failure(format!(
-                "--bins {column}={cuts}; expected COL=F[,F…], such as age=25,45"
-            ))
-        })?;
-        bins.push((column, numbers));
+/// What was typed, as far as it goes together.
+fn setup(args: &Audit) -> Result<Setup, Failure> {
+    let mut setup = args.setup.read()?;
+    setup.settings.seed = args.seed;
+    let columns = &mut setup.columns;
+    columns.groups_only = args.report.is_some();
+    if args.id.is_some() {
+        columns.id.clone_from(&args.id);
     }
-    let filters = args
-        .filters
-        .iter()
-        .map(|f| f.parse().map_err(Failure::from));
-    let paired = Names::all(&args.paired);
-    let (id, variant) = match paired.as_slice() {
-        [] => (args.id.clone(), None),
-        [id, variant] => (Some(id.clone()), Some(variant.clone())),
-        given => {
-            return Err(Failure(format!(
-                "--paired {}; expected ID,VARIANT: the column of persons and that of their variants",
-                given.join(",")
-            )));
-        }
+    let problem = if columns.variant.is_some() && !columns.groups.is_empty() {
+        "--groups: given together with --paired, whose variants are the groups; expected one of the two"
+    } else if columns.variant.is_none() && columns.groups.is_empty() && args.report.is_none() {
+        "--groups: none given; expected columns of the table, or --paired ID,VARIANT"
+    } else if args.table.is_none() && !columns.columns.is_empty() {
+        "--columns: there is no table; expected one, or none of its columns"
+    } else {
+        return Ok(setup);
     };
-    Ok(Options {
-        columns: Names::all(&args.columns),
-        decision: args.decision.clone(),
-        score: args.score.clone(),
-        threshold: args.threshold,
-        label: args.label.clone(),
-        target: args.target.clone(),
-        weights: args.weights.clone(),
-        groups: Names::all(&args.groups),
-        stratum: Names::all(&args.stratum),
-        features: Names::all(&args.features),
-        id,
-        variant,
-        filters: filters.collect::<Result<_, Failure>>()?,
-        bins,
-        favourable: args.favourable.clone(),
-        against_rest: pairs("--against-rest", &args.against_rest)?,
-        unfavourable: args.unfavourable.clone(),
-        others_unfavourable: args.others_unfavourable,
-        positive: args.positive.clone(),
-        missing: match args.missing.as_slice() {
-            [] => Options::default().missing,
-            stated => Names::all(stated),
-        },
-        delimiter: args.delimiter,
-        groups_only: args.report.is_some(),
-    })
-}
-
-/// `LO,HI`
-fn range(column: &str, ends: &str) -> Result<[f64; 2], Failure> {
-    let numbers: Result<Vec<f64>, _> = ends.split(',').map(|c| c.trim().parse()).collect();
-    match numbers.as_deref() {
-        Ok([low, high]) => Ok([*low, *high]),
-        _ => Err(Failure(format!(
-            "--range {column}={ends}; expected score=LO,HI or target=LO,HI, such as score=0,100"
-        ))),
-    }
-}
-
-/// `COL=V`, each column once.
-fn pairs(flag: &str, given: &[String]) -> Result<Vec<(String, String)>, Failure> {
-    let mut all: Vec<(String, String)> = Vec::new();
-    for text in given {
-        let parts = audit::assignment(text);
-        let (column, value) =
-            parts.ok_or_else(|| Failure(format!("{flag} {text}; expected COL=V")))?;
-        if all.iter().any(|a| a.0 == column) {
-            return Err(Failure(format!("{flag} {text}: `{column}` is given twice")));
-        }
-        all.push((column, value.to_owned()));
-    }
-    Ok(all)
+    Err(Failure(problem.to_owned()))
 }

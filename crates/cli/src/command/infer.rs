@@ -35,7 +35,7 @@ pub(crate) fn run(args: &Infer, quiet: bool) -> Result<u8, Failure> {
     let out = out.map(|p| output::text_target("--out", p)).transpose()?;
     let options = Options {
         unbounded: true,
-        ..args.reading.options()?
+        ..args.reading.read()?
     };
     let file = args.data.display().to_string();
     output::apart(&[("--out", out.as_ref())], || {

@@ -29,7 +29,7 @@ fn bad_input_is_refused_with_2_and_nothing_is_written() {
         ),
         (&table, &with(&["--reference", "sex=male"]), "sex"),
         (&table, &with(&["--where", "sex=x"]), "rows"),
-        (&table, &with(&["--bins", "sex"]), "COL=V"),
+        (&table, &with(&["--bins", "sex"]), "NAME=VALUE"),
         (
             &table,
             &with(&["--metric", "impact_ratoi>=0.8"]),
@@ -184,7 +184,7 @@ fn options_that_no_table_could_follow_are_told() {
         (
             table,
             "--groups g --decision d --score-bins 1000000000",
-            "score_bins: 1000000000; expected 1 to 1000",
+            "--score-bins 1000000000: expected a whole number of at most 1000",
         ),
         (
             table,
@@ -194,7 +194,7 @@ fn options_that_no_table_could_follow_are_told() {
         (
             table,
             "--groups g --score d --threshold inf",
-            "threshold: inf; expected a finite number",
+            "--threshold inf: expected a finite number",
         ),
         (
             table,

@@ -422,7 +422,7 @@ fn rows_go_with_the_report_or_beside_it() {
             &["--samples", "ids", "--suppress", "5"],
             "rows give away what is suppressed",
         ),
-        (&["--samples", "some"], "invalid value"),
+        (&["--samples", "some"], "--samples some: unknown value"),
     ] {
         let ran = run(&[&["audit", &table][..], &base, &["--out", &out], more].concat());
         assert_eq!(ran.code, 2, "{more:?}");

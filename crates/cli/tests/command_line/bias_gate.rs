@@ -360,7 +360,7 @@ fn faults_are_found_before_anything_runs() {
         ),
         (
             swap("groups", "paired = [\"sex\"]\ngroups"),
-            vec!["expected two columns"],
+            vec!["expected ID,VARIANT"],
         ),
         (
             swap("data = \"loans\"", "data = \"lones\""),

@@ -349,12 +349,12 @@ require = "accuracy >= 0.7"
         ],
     );
     for (field, words) in [
-        ("units = \"odd\"", &["odd", "raw, scaled"][..]),
+        ("units = \"odd\"", &["odd", "raw or scaled"][..]),
         ("classes = [\"a\", \"a\"]", &["named twice"]),
         ("classes = \"any\"", &["any", "sorted, numeric"]),
         ("arrays = [\"x\", \"y\", \"z\"]", &["INPUTS,LABELS"]),
         ("arrays = [\"x\"]", &["--arrays", "an .npz file"]),
-        ("crop = 0", &["at least 1"]),
+        ("crop = 0", &["size `0`", "N or HxW"]),
         ("resize = \"4x\"", &["4x", "N or HxW"]),
     ] {
         let start = policy.find("classes").expect("a line");

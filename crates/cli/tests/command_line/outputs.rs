@@ -250,7 +250,7 @@ fn values_out_of_range_are_told_with_their_flag() {
         ("--limit -1", &["--limit", "-1"]),
         ("--targeted -1", &["-1", "least-likely"]),
         ("--bounds 1,0", &["--bounds", "1,0"]),
-        ("--bounds nan,1", &["--bounds", "NaN"]),
+        ("--bounds nan,1", &["--bounds nan,1", "finite"]),
         ("--forwards 0", &["--forwards 0"]),
         ("--label-column y", &["--label-column", ".csv"]),
         ("--per-sample-eps", &["--per-sample-eps", "`eps`"]),

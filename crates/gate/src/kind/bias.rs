@@ -1,8 +1,8 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use proofmark_audit::report::{AUDIT_SCHEMA, Detail, Gate};
-use proofmark_audit::{AuditError, AuditReport, By, Options, Requirement, Settings};
+use proofmark_audit::report::{AUDIT_SCHEMA, Gate};
+use proofmark_audit::{AuditError, AuditReport, By, Requirement, Setup};
 use proofmark_domain::Verdict;
 use serde_json::json;
 
@@ -11,7 +11,7 @@ use super::fit::same;
 use super::{Entry, Measure, Task};
 use crate::gate_report::{CheckResult, ComparisonResult};
 use crate::judge::{Judging, NoRecord, Reason, Record};
-use crate::policy::{DataEntry, Field, PolicyError, Section, delimiter, hint};
+use crate::policy::{DataEntry, Field, PolicyError, Section, hint};
 use crate::resolved_plan::difference;
 
 /// A table of decisions: what a check of kind `bias` is about. No model runs; whoever decided made the table.
@@ -19,14 +19,8 @@ use crate::resolved_plan::difference;
 pub struct AuditTask {
     /// The table.
     pub data: DataEntry,
-    /// What its columns are for.
-    pub options: Options,
-    /// How figures are measured.
-    pub settings: Settings,
-    /// Cells below this many persons are not told; 0: all are.
-    pub suppress: u64,
-    /// How much of each row the evidence repeats.
-    pub samples: Detail,
+    /// How it is read and measured.
+    pub setup: Setup,
     /// What must hold; at least one requirement, each of another metric or attribute.
     pub require: Vec<Requirement>,
 }
@@ -35,128 +29,28 @@ pub struct AuditTask {
 pub(super) const ENTRY: Entry = Entry {
     id: "bias",
     about: "what a table of decisions does to groups of persons",
-    fields: FIELDS,
+    fields: || {
+        ["data", "metrics"]
+            .into_iter()
+            .chain(Setup::names())
+            .collect()
+    },
     judging: &["judge", "samples"],
     read: |s, named| Ok(Arc::new(read(s, named.data)?)),
 };
 
-const FIELDS: &[&str] = &[
-    "data",
-    "metrics",
-    "groups",
-    "decision",
-    "score",
-    "threshold",
-    "label",
-    "target",
-    "weights",
-    "stratum",
-    "features",
-    "missing",
-    "paired",
-    "reference",
-    "against_rest",
-    "bins",
-    "where",
-    "columns",
-    "delimiter",
-    "favourable",
-    "unfavourable",
-    "others_unfavourable",
-    "positive",
-    "intersections",
-    "min_n",
-    "min_share",
-    "detail_groups",
-    "neighbours",
-    "alpha",
-    "range",
-    "score_bins",
-    "suppress",
-];
-
 fn read(s: &Section<'_>, sets: &[DataEntry]) -> Result<AuditTask, PolicyError> {
-    let by = s.maybe("judge", |f| f.word(&By::ALL.map(|by| (by.as_str(), by))))?;
-    let require = requirements(&s.need("require")?, by.unwrap_or_default())?;
-    let column = |name| s.maybe(name, Field::text);
-    let list = |name| Ok::<_, PolicyError>(s.maybe(name, texts)?.unwrap_or_default());
-    let (id, variant) = s.maybe("paired", paired)?.unzip();
-    let options = Options {
-        columns: list("columns")?,
-        decision: column("decision")?,
-        score: column("score")?,
-        threshold: s.maybe("threshold", Field::number)?,
-        label: column("label")?,
-        target: column("target")?,
-        weights: column("weights")?,
-        groups: list("groups")?,
-        stratum: list("stratum")?,
-        features: list("features")?,
-        id,
-        variant,
-        filters: s.maybe("where", filters)?.unwrap_or_default(),
-        bins: s.maybe("bins", bins)?.unwrap_or_default(),
-        against_rest: s.maybe("against_rest", by_name)?.unwrap_or_default(),
-        favourable: list("favourable")?,
-        unfavourable: list("unfavourable")?,
-        others_unfavourable: s
-            .maybe("others_unfavourable", Field::boolean)?
-            .unwrap_or(false),
-        positive: list("positive")?,
-        missing: s
-            .maybe("missing", texts)?
-            .unwrap_or_else(|| Options::default().missing),
-        delimiter: s.maybe("delimiter", delimiter)?.unwrap_or_default(),
-        ..Options::default()
-    };
-    if options.groups.is_empty() && options.variant.is_none() {
+    let mut setup: Setup = s.options()?;
+    let require = requirements(&s.need("require")?, setup.by)?;
+    if setup.columns.groups.is_empty() && setup.columns.variant.is_none() {
         return Err(s.error("missing field `groups`"));
     }
-    let default = Settings::default();
-    let whole = |name: &str, least, otherwise: usize| {
-        Ok::<_, PolicyError>(
-            s.maybe(name, |f| f.whole(least))?
-                .map_or(otherwise, |n| usize::try_from(n).unwrap_or(usize::MAX)),
-        )
-    };
-    let mut settings = Settings {
-        min_n: s.maybe("min_n", |f| f.whole(0))?.unwrap_or(default.min_n),
-        min_share: s
-            .maybe("min_share", min_share)?
-            .unwrap_or(default.min_share),
-        detail_groups: whole("detail_groups", 0, default.detail_groups)?,
-        reference: s.maybe("reference", by_name)?.unwrap_or_default(),
-        intersections: whole("intersections", 1, default.intersections)?,
-        neighbours: whole("neighbours", 1, default.neighbours)?,
-        alpha: s.maybe("alpha", Field::number)?.unwrap_or(default.alpha),
-        bins: s.maybe("score_bins", score_bins)?.unwrap_or(default.bins),
-        metrics: s
-            .maybe("metrics", |f| metrics(f, &require))?
-            .unwrap_or_default(),
-        ..default
-    };
-    for (column, ends) in s.maybe("range", bins)?.unwrap_or_default() {
-        let field = s.need("range")?;
-        let [low, high] = ends[..] else {
-            let found = ends.len();
-            return Err(field.error(format!(
-                "expected {{ {column} = [LOW, HIGH] }}, found {found} numbers"
-            )));
-        };
-        settings
-            .state_range(&column, [low, high])
-            .map_err(|e| field.error(e.to_string()))?;
-    }
+    setup.settings.metrics = s
+        .maybe("metrics", |f| metrics(f, &require))?
+        .unwrap_or_default();
     Ok(AuditTask {
         data: table(&s.need("data")?, sets)?,
-        options,
-        settings,
-        samples: s
-            .maybe("samples", |f| {
-                f.word(&Detail::ALL.map(|detail| (detail.as_str(), detail)))
-            })?
-            .unwrap_or_default(),
-        suppress: s.maybe("suppress", |f| f.whole(0))?.unwrap_or(0),
+        setup,
         require,
     })
 }
@@ -254,9 +148,9 @@ fn fits(task: &AuditTask, report: &AuditReport) -> Result<(), String> {
         same("table sha256", digest, &origin.sha256.to_ascii_lowercase())?;
     }
     let asked = json!({
-        "columns": task.options,
-        "settings": task.settings,
-        "suppress": task.suppress,
+        "columns": task.setup.columns,
+        "settings": task.setup.settings,
+        "suppress": task.setup.suppress,
     });
     let found = json!({
         "columns": origin.options,
@@ -419,80 +313,10 @@ fn metrics(field: &Field<'_>, require: &[Requirement]) -> Result<Vec<String>, Po
     Ok(all)
 }
 
-/// One text, or several.
-fn texts(field: &Field<'_>) -> Result<Vec<String>, PolicyError> {
-    items(field)?.iter().map(Field::text).collect()
-}
-
 fn items<'a>(field: &Field<'a>) -> Result<Vec<Field<'a>>, PolicyError> {
     if field.node.get_ref().is_str() {
         Ok(vec![field.clone()])
     } else {
         field.items()
     }
-}
-
-fn filters(field: &Field<'_>) -> Result<Vec<proofmark_audit::Filter>, PolicyError> {
-    let one = |item: &Field<'_>| {
-        item.text()?
-            .parse()
-            .map_err(|e: AuditError| item.error(e.to_string()))
-    };
-    items(field)?.iter().map(one).collect()
-}
-
-/// The columns that say which rows are the same person, and which variant of them each is.
-fn paired(field: &Field<'_>) -> Result<(String, String), PolicyError> {
-    match field.items()?.as_slice() {
-        [id, variant] => Ok((id.text()?, variant.text()?)),
-        items => Err(field.error(format!(
-            "expected two columns, [id, variant], found {}",
-            items.len()
-        ))),
-    }
-}
-
-/// A share of all.
-fn min_share(field: &Field<'_>) -> Result<f64, PolicyError> {
-    match field.number()? {
-        share if (0.0..1.0).contains(&share) => Ok(share),
-        share => Err(field.error(format!(
-            "expected a share from 0 to below 1, such as 0.02, found {share}"
-        ))),
-    }
-}
-
-/// Bins of the scores, no more than an audit takes.
-fn score_bins(field: &Field<'_>) -> Result<usize, PolicyError> {
-    let bins = field.whole(1)?;
-    match usize::try_from(bins) {
-        Ok(n) if n <= Settings::MOST_BINS => Ok(n),
-        _ => Err(field.error(format!(
-            "expected a whole number of at most {}, found {bins}",
-            Settings::MOST_BINS
-        ))),
-    }
-}
-
-/// `{ age = [25, 45] }`
-fn bins(field: &Field<'_>) -> Result<Vec<(String, Vec<f64>)>, PolicyError> {
-    by_column(field, |cuts| {
-        cuts.items()?.iter().map(Field::number).collect()
-    })
-}
-
-/// `{ race = "White" }`
-fn by_name(field: &Field<'_>) -> Result<Vec<(String, String)>, PolicyError> {
-    by_column(field, Field::text)
-}
-
-fn by_column<'a, T>(
-    field: &Field<'a>,
-    read: impl Fn(&Field<'a>) -> Result<T, PolicyError>,
-) -> Result<Vec<(String, T)>, PolicyError> {
-    let section = field.open_section()?;
-    let names = section.table.keys().map(|k| k.get_ref().to_string());
-    names
-        .map(|name| Ok((name.clone(), read(&section.need(&name)?)?)))
-        .collect()
 }

@@ -5,7 +5,7 @@ use super::{Entry, attacks, threat};
 pub(super) const ENTRY: Entry = Entry {
     id: "robustness",
     about: "what attacks leave of a model's accuracy",
-    fields: &["model", "data", "threat", "attacks", "limit"],
+    fields: || vec!["model", "data", "threat", "attacks", "limit"],
     judging: &[],
     read: |s, named| {
         let threat = threat::read(&s.need("threat")?)?;

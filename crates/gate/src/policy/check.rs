@@ -123,8 +123,8 @@ fn request(s: &Section<'_>, kind: &Entry, named: &Named<'_>) -> Result<Value, Po
 
 /// Only what a check of this kind has. A field of another kind is told apart from one that nobody knows.
 fn fields(s: &Section<'_>, kind: &Entry) -> Result<(), PolicyError> {
-    let of = |e: &Entry| e.fields.iter().chain(e.judging).copied();
-    let own: Vec<&'static str> = COMMON.iter().copied().chain(of(kind)).collect();
+    let own: Vec<&'static str> = COMMON.iter().copied().chain((kind.fields)()).collect();
+    let of = |e: &Entry| (e.fields)().into_iter();
     let others = kind::ALL
         .iter()
         .flat_map(|e| of(e).map(|f| (f, Some(e.id))));

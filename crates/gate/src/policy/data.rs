@@ -1,14 +1,12 @@
 use std::ops::Range;
-use std::path::PathBuf;
-use std::str::FromStr;
 
-use proofmark_data::{Arrays, Classes, Color, Images, Options, Units};
-use proofmark_domain::{Bounds, Delimiter, DelimiterError, Kind};
+use proofmark_data::Options;
+use proofmark_domain::option::Options as _;
 use serde_json::Value;
 
 use super::error::PolicyError;
 use super::file::{Known, Named};
-use super::reader::{Field, Section, hint};
+use super::reader::{Field, hint};
 
 /// Which data a check is about.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,27 +52,13 @@ pub struct DataEntry {
     pub(super) span: Range<usize>,
 }
 
+/// The fields of every `[[data]]`, beside what can be said of any set.
+const FIELDS: [&str; 7] = ["name", "path", "sha256", "meta", "limit", "range", "seed"];
+
 pub(super) fn entry(field: &Field<'_>, known: &Known<'_>) -> Result<DataEntry, PolicyError> {
-    let s = field.section(&[
-        "name",
-        "path",
-        "sha256",
-        "meta",
-        "bounds",
-        "units",
-        "kind",
-        "classes",
-        "arrays",
-        "labels_file",
-        "label_column",
-        "delimiter",
-        "resize",
-        "crop",
-        "color",
-        "limit",
-        "range",
-        "seed",
-    ])?;
+    let s = field.open_section()?;
+    let options = Options::ALL.iter().map(|o| o.name);
+    s.only(&FIELDS.into_iter().chain(options).collect::<Vec<_>>())?;
     let name = s.need("name")?;
     let text = name.text()?;
     if known.data.contains(&text.as_str()) {
@@ -95,114 +79,13 @@ pub(super) fn entry(field: &Field<'_>, known: &Known<'_>) -> Result<DataEntry, P
         path: s.need("path")?.text()?,
         sha256: s.maybe("sha256", Field::sha256)?,
         meta: s.maybe("meta", Field::text)?,
-        options: Box::new(options(&s)?),
+        options: Box::new(s.options()?),
         limit,
         range,
         seed: s.maybe("seed", |f| f.whole(0))?,
         request: s.request(&["sha256"])?,
         span: field.node.span(),
     })
-}
-
-fn options(s: &Section<'_>) -> Result<Options, PolicyError> {
-    let mut options = Options {
-        units: s.maybe("units", |f| {
-            f.word(&[("raw", Units::Raw), ("scaled", Units::Scaled)])
-        })?,
-        classes: s.maybe("classes", classes)?,
-        arrays: s.maybe("arrays", |f| {
-            let names = strings(f)?;
-            Arrays::named(names).map_err(|e| f.error(e))
-        })?,
-        labels: s.maybe("labels_file", Field::text)?.map(PathBuf::from),
-        label_column: s.maybe("label_column", Field::text)?,
-        delimiter: s.maybe("delimiter", delimiter)?.unwrap_or_default(),
-        images: Images {
-            color: s.maybe("color", |f| {
-                f.word(&[("gray", Color::Gray), ("rgb", Color::Rgb)])
-            })?,
-            resize: s.maybe("resize", size)?,
-            crop: s.maybe("crop", size)?,
-        },
-        ..Options::default()
-    };
-    if let Some(field) = s.get("bounds") {
-        bounds(&field, &mut options)?;
-    }
-    if let Some(field) = s.get("kind") {
-        kind(&field, &mut options)?;
-    }
-    Ok(options)
-}
-
-/// `"sorted"`, `"numeric"`, or a list of names, each with its index (`"cat=3"`) or none.
-fn classes(field: &Field<'_>) -> Result<Classes, PolicyError> {
-    if field.node.get_ref().is_array() {
-        return Classes::listed(strings(field)?).map_err(|e| field.error(e));
-    }
-    field.word(&[("sorted", ()), ("numeric", ())])?;
-    field.string()?.parse().map_err(|e: String| field.error(e))
-}
-
-/// `224`, `"224"` or `"240x320"`.
-fn size<T: FromStr<Err = String>>(field: &Field<'_>) -> Result<T, PolicyError> {
-    let text = match field.node.get_ref().as_str() {
-        Some(text) => text.to_owned(),
-        None => field.whole(1)?.to_string(),
-    };
-    text.parse().map_err(|e| field.error(e))
-}
-
-fn strings<'a>(field: &Field<'a>) -> Result<Vec<&'a str>, PolicyError> {
-    field.items()?.iter().map(Field::string).collect()
-}
-
-/// `[low, high]`, or such a pair by the array's name.
-fn bounds(field: &Field<'_>, options: &mut Options) -> Result<(), PolicyError> {
-    if field.node.get_ref().is_array() {
-        options.bounds = Some(pair(field)?);
-        return Ok(());
-    }
-    let section = field.open_section()?;
-    for name in section.table.keys() {
-        let name = name.get_ref().to_string();
-        let bounds = pair(&section.need(&name)?)?;
-        options.array_bounds.insert(name, bounds);
-    }
-    if options.array_bounds.is_empty() {
-        return Err(field.error("must not be empty"));
-    }
-    Ok(())
-}
-
-/// `"audio"`, or such a word by the array's name.
-fn kind(field: &Field<'_>, options: &mut Options) -> Result<(), PolicyError> {
-    let words = Kind::ALL.map(|k| (k.as_str(), k));
-    if field.node.get_ref().is_str() {
-        options.kind = Some(field.word(&words)?);
-        return Ok(());
-    }
-    let section = field.open_section()?;
-    for name in section.table.keys() {
-        let name = name.get_ref().to_string();
-        let kind = section.need(&name)?.word(&words)?;
-        options.array_kinds.insert(name, kind);
-    }
-    if options.array_kinds.is_empty() {
-        return Err(field.error("must not be empty"));
-    }
-    Ok(())
-}
-
-fn pair(field: &Field<'_>) -> Result<Bounds, PolicyError> {
-    match field.items()?.as_slice() {
-        [low, high] => Bounds::uniform(low.number()? as f32, high.number()? as f32)
-            .map_err(|e| field.error(e.to_string())),
-        items => Err(field.error(format!(
-            "expected two numbers, [low, high], found {}",
-            items.len()
-        ))),
-    }
 }
 
 fn range(field: &Field<'_>) -> Result<Range<u64>, PolicyError> {
@@ -215,12 +98,6 @@ fn range(field: &Field<'_>) -> Result<Range<u64>, PolicyError> {
                 "`{text}` is no range; expected \"A..B\" with A below B, such as \"0..500\""
             ))
         })
-}
-
-/// What stands between the cells of a CSV.
-pub(crate) fn delimiter(field: &Field<'_>) -> Result<Delimiter, PolicyError> {
-    let text = field.string()?.parse();
-    text.map_err(|e: DelimiterError| field.error(e.to_string()))
 }
 
 /// Finds the data a check names.

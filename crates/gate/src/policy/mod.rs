@@ -18,8 +18,8 @@ mod tests;
 #[cfg(test)]
 pub(crate) use check::COMMON;
 pub use check::{Check, Effect};
+pub(crate) use data::find as find_data;
 pub use data::{DataEntry, DataRef};
-pub(crate) use data::{delimiter, find as find_data};
 pub use error::PolicyError;
 pub use excuse::{Accept, Excuse, Waiver};
 pub(crate) use file::Named;

@@ -1,5 +1,6 @@
 use std::ops::Range;
 
+use proofmark_domain::option::{Given, Options};
 use serde_json::Value;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -84,12 +85,6 @@ impl<'a> Field<'a> {
             return Err(self.expected("a whole number"));
         };
         i64::from_str_radix(i.as_str(), i.radix()).map_err(|_| self.error("is too large a number"))
-    }
-
-    /// `true` or `false`.
-    pub(crate) fn boolean(&self) -> Result<bool, PolicyError> {
-        let truth = self.node.get_ref().as_bool();
-        truth.ok_or_else(|| self.expected("true or false"))
     }
 
     /// A whole number that is at least `least`.
@@ -183,6 +178,30 @@ impl<'a> Field<'a> {
         })
     }
 
+    /// The value as options take it.
+    fn given(&self) -> Result<Given, PolicyError> {
+        Ok(match self.value()? {
+            toml::Value::String(s) => Given::Text(s),
+            toml::Value::Integer(i) => Given::Whole(i),
+            toml::Value::Float(f) => Given::Number(f),
+            toml::Value::Boolean(b) => Given::Truth(b),
+            toml::Value::Datetime(_) => Given::Other("datetime"),
+            toml::Value::Array(_) => {
+                let items = self.items()?;
+                Given::List(items.iter().map(Field::given).collect::<Result<_, _>>()?)
+            }
+            toml::Value::Table(_) => {
+                let section = self.open_section()?;
+                let names = section.table.keys().map(|k| k.get_ref().to_string());
+                let pair = |name: String| {
+                    let value = section.need(&name)?.given()?;
+                    Ok((name, value))
+                };
+                Given::Table(names.map(pair).collect::<Result<_, PolicyError>>()?)
+            }
+        })
+    }
+
     /// Where it stands.
     pub(crate) fn place(&self) -> Place {
         Place::of(self.source, self.node.span().start)
@@ -235,6 +254,18 @@ impl<'a> Section<'a> {
             &self.path,
             message,
         ))
+    }
+
+    /// What the options of a `T` that stand here make of it.
+    pub(crate) fn options<T: Options>(&self) -> Result<T, PolicyError> {
+        let mut made = T::default();
+        for option in T::ALL {
+            if let Some(field) = self.get(option.name) {
+                let given = field.given()?;
+                (option.set)(&mut made, &given).map_err(|problem| field.error(problem))?;
+            }
+        }
+        Ok(made)
     }
 
     /// Everything in it but these fields, without places, as reports repeat it.

@@ -2,9 +2,13 @@
 
 use burn::tensor::Device;
 use proofmark_model::guarded;
+use strum::VariantArray as _;
 
-/// A library that reaches GPUs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A library that reaches GPUs, by the feature it needs; the better first.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, strum::EnumString, strum::IntoStaticStr, strum::VariantArray,
+)]
+#[strum(serialize_all = "lowercase")]
 pub(super) enum Gpu {
     /// NVIDIA's.
     Cuda,
@@ -44,20 +48,12 @@ pub(super) struct Adapter {
 }
 
 impl Gpu {
-    /// Both, the better first.
-    pub(super) const ALL: [Self; 2] = [Self::Cuda, Self::Wgpu];
+    /// All of them.
+    pub(super) const ALL: [Self; Self::VARIANTS.len()] = *Self::VARIANTS.as_array().unwrap();
 
-    /// Its name on the command line, which is that of the feature it needs.
-    pub(super) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Cuda => "cuda",
-            Self::Wgpu => "wgpu",
-        }
-    }
-
-    /// The library of this name.
-    pub(super) fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|g| g.as_str() == name)
+    /// Its name on the command line.
+    pub(super) fn as_str(self) -> &'static str {
+        self.into()
     }
 
     /// Every adapter here; an error where this build lacks the library or the library fails.

@@ -39,9 +39,10 @@ pub(super) fn open(
     folder: &Path,
     opened: &mut Opened,
 ) -> Result<AuditTable, GateError> {
-    let key = format!("{:?} {:?}", task.data.path, task.options);
+    let setup = &task.setup;
+    let key = format!("{:?} {:?}", task.data.path, setup.columns);
     let table = shared(&mut opened.tables, key, || {
-        Table::open(&folder.join(&task.data.path), &task.options).map_err(|e| fault(&check.id, e))
+        Table::open(&folder.join(&task.data.path), &setup.columns).map_err(|e| fault(&check.id, e))
     })?;
     if let (Some(expected), Some(origin)) = (&task.data.sha256, table.origin())
         && *expected != origin.sha256
@@ -57,14 +58,14 @@ pub(super) fn open(
         check: check.id.clone(),
         request: check.request.clone(),
         table,
-        settings: task.settings.clone(),
+        settings: setup.settings.clone(),
         asked: Asked {
             requirements: task.require.clone(),
             level: check.level,
-            suppress: task.suppress,
+            suppress: setup.suppress,
             ..Asked::default()
         },
-        samples: task.samples,
+        samples: setup.samples,
     })
 }
 

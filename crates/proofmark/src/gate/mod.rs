@@ -34,7 +34,7 @@ pub enum GateError {
         source: Box<RunError>,
     },
     /// A table of decisions cannot be audited.
-    #[error("check `{check}`: {source}")]
+    #[error("check `{check}`: {source}{}", as_fields(&source.to_string()))]
     Table {
         /// The check's id.
         check: String,
@@ -61,7 +61,7 @@ pub enum GateError {
 fn as_fields(message: &str) -> &'static str {
     let option = message.contains("`--") || message.contains(" --");
     if option && !message.contains("in a policy") {
-        " (in a policy such options are fields of [[data]] or [[model]], with `_` for `-`)"
+        " (in a policy such options are fields of [[data]], [[model]] or the check, with `_` for `-`)"
     } else {
         ""
     }

@@ -65,7 +65,7 @@ fn every_field_of_an_audit_arrives() {
             .iter()
             .all(|r| r.by == proofmark_audit::By::Point)
     );
-    let o = &task.options;
+    let o = &task.setup.columns;
     let text = |t: &Option<String>| t.clone().unwrap_or_default();
     let one_each = [
         &o.decision,
@@ -99,13 +99,13 @@ fn every_field_of_an_audit_arrives() {
         o.against_rest,
         [("age".to_owned(), "25 to 45.5".to_owned())]
     );
-    assert_eq!(task.samples, proofmark_audit::report::Detail::Ids);
-    let m = &task.settings;
+    assert_eq!(task.setup.samples, proofmark_audit::report::Detail::Ids);
+    let m = &task.setup.settings;
     assert_eq!((m.alpha, m.bins), (1.0, 20));
     assert_eq!(m.score_range, Some([0.0, 100.0].into()));
     assert_eq!(m.target_range, Some([-1.0, 1.5].into()));
     assert_eq!(
-        (m.intersections, m.min_n, m.neighbours, task.suppress),
+        (m.intersections, m.min_n, m.neighbours, task.setup.suppress),
         (2, 20, 7, 5)
     );
     assert_eq!(m.reference, [("sex".to_owned(), "m".to_owned())]);
@@ -155,7 +155,7 @@ fn faults_of_an_audit_are_told_at_their_line() {
             "target = [-1, 1.5]",
             "target = [1.5]",
             "range",
-            "expected { target = [LOW, HIGH] }, found 1",
+            "target: expected two numbers, found 1",
         ),
         (
             "target = [-1, 1.5]",

@@ -1,10 +1,8 @@
 //! Names of columns and attributes in a text: any name can be written, in quotes where a sign of the text is in it.
 
-use crate::AuditError;
-
 /// A name at the beginning of a text, and what follows it. In quotes it may hold anything, a quote twice; else it ends
 /// before the first of these signs.
-fn leading<'t>(text: &'t str, signs: &[char]) -> Result<(String, &'t str), String> {
+pub fn leading<'t>(text: &'t str, signs: &[char]) -> Result<(String, &'t str), String> {
     let trimmed = text.trim_start();
     let Some(quoted) = trimmed.strip_prefix('"') else {
         let end = text.find(signs).unwrap_or(text.len());
@@ -35,10 +33,10 @@ fn leading<'t>(text: &'t str, signs: &[char]) -> Result<(String, &'t str), Strin
 /// Names with commas between them: `sex,"income, net"`.
 ///
 /// ```
-/// assert_eq!(proofmark_audit::names("sex,\"income, net\"")?, ["sex", "income, net"]);
+/// assert_eq!(proofmark_domain::names::list("sex,\"income, net\"")?, ["sex", "income, net"]);
 /// # Ok::<(), String>(())
 /// ```
-pub fn names(text: &str) -> Result<Vec<String>, String> {
+pub fn list(text: &str) -> Result<Vec<String>, String> {
     let mut all = Vec::new();
     let mut rest = text;
     loop {
@@ -54,7 +52,7 @@ pub fn names(text: &str) -> Result<Vec<String>, String> {
 /// A name and what is said of it: `race=White`, or `"a=b"=White`.
 ///
 /// ```
-/// let (column, value) = proofmark_audit::assignment("\"a=b\"=x=y").ok_or("no value")?;
+/// let (column, value) = proofmark_domain::names::assignment("\"a=b\"=x=y").ok_or("no value")?;
 /// assert_eq!((column.as_str(), value), ("a=b", "x=y"));
 /// # Ok::<(), &str>(())
 /// ```
@@ -64,32 +62,13 @@ pub fn assignment(text: &str) -> Option<(String, &str)> {
     (!name.is_empty() && !value.is_empty()).then_some((name, value))
 }
 
-/// A column and the rest of a condition on it.
-pub(crate) fn column<'t>(text: &'t str, signs: &[char]) -> Option<(String, &'t str)> {
-    leading(text, signs).ok()
-}
-
 /// A name as it can be read again, in quotes if it must be.
-pub(crate) fn quoted(name: &str, signs: &[char]) -> String {
+pub fn quoted(name: &str, signs: &[char]) -> String {
     let plain = !name.starts_with('"') && name.trim() == name && !name.contains(signs);
     if plain {
         name.to_owned()
     } else {
         format!("\"{}\"", name.replace('"', "\"\""))
-    }
-}
-
-/// What stands between brackets behind a metric: an attribute, perhaps in quotes.
-pub(crate) fn attribute(text: &str) -> Result<String, AuditError> {
-    let wrong = |value: String| AuditError::Option {
-        option: "metric",
-        value,
-        expected: "an attribute, in quotes if need be: \"a \"\"b\"\"\"".to_owned(),
-    };
-    match leading(text, &[]) {
-        Ok((name, "")) => Ok(name),
-        Ok((_, rest)) => Err(wrong(format!("`{rest}` behind a name in quotes"))),
-        Err(problem) => Err(wrong(problem)),
     }
 }
 
@@ -102,11 +81,11 @@ mod tests {
     #[test]
     fn quotes_hold_what_signs_would_end() {
         assert_eq!(
-            names("a, b ,\"c,\"\"d\"\"\" ,e"),
+            list("a, b ,\"c,\"\"d\"\"\" ,e"),
             Ok(["a", "b", "c,\"d\"", "e"].map(str::to_owned).to_vec())
         );
-        assert_eq!(names("a,,b").map(|n| n.len()), Ok(3));
-        assert!(names("\"a").is_err() && names("\"a\"b").is_err());
+        assert_eq!(list("a,,b").map(|n| n.len()), Ok(3));
+        assert!(list("\"a").is_err() && list("\"a\"b").is_err());
         assert_eq!(assignment("a=b=c"), Some(("a".to_owned(), "b=c")));
         assert_eq!(
             assignment("=b").or(assignment("a=")).or(assignment("a")),
@@ -118,11 +97,11 @@ mod tests {
         #[test]
         fn any_name_can_be_written(name in "[a-c\",= ()]{1,8}") {
             let text = quoted(&name, &[',']);
-            prop_assert_eq!(names(&text), Ok(vec![name.clone()]));
+            prop_assert_eq!(list(&text), Ok(vec![name.clone()]));
             let text = format!("{}=v", quoted(&name, &['=']));
             prop_assert_eq!(assignment(&text), Some((name.clone(), "v")));
-            let read = attribute(&quoted(&name, &[]));
-            prop_assert_eq!(read.ok(), Some(name));
+            let whole = quoted(&name, &[]);
+            prop_assert_eq!(leading(&whole, &[]), Ok((name, "")));
         }
     }
 }

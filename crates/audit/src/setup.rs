@@ -1,0 +1,471 @@
+//! Everything that can be said of an audit beyond its table and its requirements: each option once, for the command line
+//! and for policies.
+
+use proofmark_domain::option::{Entry, Form, Given, Options as _};
+
+use crate::report::Detail;
+use crate::{AuditError, By, Options, Settings};
+
+/// How an audit is to be made.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Setup {
+    /// What the columns of the table are for.
+    pub columns: Options,
+    /// How figures are measured.
+    pub settings: Settings,
+    /// How figures are held against requirements.
+    pub by: By,
+    /// Cells below this many persons are not shown; 0: all are.
+    pub suppress: u64,
+    /// How much of each row the report repeats.
+    pub samples: Detail,
+}
+
+const COLUMNS: &str = "Columns of the table";
+const GROUPS: &str = "Groups";
+const MEASURING: &str = "Measuring";
+const JUDGING: &str = "Judging";
+const OUTPUT: &str = "Output";
+
+type Set = fn(&mut Setup, &Given) -> Result<(), String>;
+
+const fn entry(
+    form: Form,
+    heading: &'static str,
+    name: &'static str,
+    value: &'static str,
+    help: &'static str,
+    set: Set,
+) -> Entry<Setup> {
+    Entry {
+        name,
+        help,
+        value,
+        heading,
+        form,
+        hyphens: false,
+        default: None,
+        set,
+    }
+}
+
+/// Whose values may begin with a `-`.
+const fn signed(entry: Entry<Setup>) -> Entry<Setup> {
+    Entry {
+        hyphens: true,
+        ..entry
+    }
+}
+
+/// With what holds where nothing is said.
+const fn or(entry: Entry<Setup>, default: fn(&Setup) -> String) -> Entry<Setup> {
+    Entry {
+        default: Some(default),
+        ..entry
+    }
+}
+
+/// Puts a value in its place, if it is one.
+fn put<T>(place: &mut T, value: Result<T, String>) -> Result<(), String> {
+    *place = value?;
+    Ok(())
+}
+
+/// What is wrong with the value of an option that has its name before it already.
+fn unnamed(error: AuditError) -> String {
+    match error {
+        AuditError::Option {
+            value, expected, ..
+        } => format!("{value}; expected {expected}"),
+        other => other.to_string(),
+    }
+}
+
+/// Texts by name.
+fn pairs(given: &Given) -> Result<Vec<(String, String)>, String> {
+    let pairs = given.by_name()?.into_iter();
+    pairs
+        .map(|(name, value)| Ok((name, value.text()?)))
+        .collect()
+}
+
+fn min_share(given: &Given) -> Result<f64, String> {
+    match given.number()? {
+        share if (0.0..1.0).contains(&share) => Ok(share),
+        share => Err(format!(
+            "expected a share from 0 to below 1, such as 0.02, found {share}"
+        )),
+    }
+}
+
+fn score_bins(given: &Given) -> Result<usize, String> {
+    match given.count(1)? {
+        bins if bins <= Settings::MOST_BINS => Ok(bins),
+        bins => Err(format!(
+            "expected a whole number of at most {}, found {bins}",
+            Settings::MOST_BINS
+        )),
+    }
+}
+
+use Form::{Flag, Many, One};
+
+impl proofmark_domain::option::Options for Setup {
+    const ALL: &'static [Entry<Self>] = &[
+        entry(
+            Many,
+            GROUPS,
+            "groups",
+            "COL[,COL…]",
+            "Columns of sensitive attributes",
+            |s, g| put(&mut s.columns.groups, g.names()),
+        ),
+        entry(
+            Many,
+            GROUPS,
+            "reference",
+            "COL=V",
+            "The group that others are compared with",
+            |s, g| put(&mut s.settings.reference, pairs(g)),
+        ),
+        signed(entry(
+            Many,
+            GROUPS,
+            "bins",
+            "COL=F[,F…]",
+            "Cut a numeric attribute at these values, such as age=25,45",
+            |s, g| {
+                let cuts = g.by_name()?.into_iter();
+                let cuts = cuts.map(|(name, cuts)| Ok((name, cuts.numbers()?)));
+                put(&mut s.columns.bins, cuts.collect())
+            },
+        )),
+        entry(
+            Many,
+            GROUPS,
+            "against_rest",
+            "COL=V",
+            "One value of an attribute against all others",
+            |s, g| put(&mut s.columns.against_rest, pairs(g)),
+        ),
+        or(
+            entry(
+                One,
+                GROUPS,
+                "intersections",
+                "N",
+                "Also take up to this many attributes together",
+                |s, g| put(&mut s.settings.intersections, g.count(1)),
+            ),
+            |s| s.settings.intersections.to_string(),
+        ),
+        or(
+            entry(
+                One,
+                GROUPS,
+                "min_n",
+                "N",
+                "Least persons in a metric's own denominator",
+                |s, g| put(&mut s.settings.min_n, g.whole(0)),
+            ),
+            |s| s.settings.min_n.to_string(),
+        ),
+        or(
+            entry(
+                One,
+                GROUPS,
+                "min_share",
+                "F",
+                "Least share of all that a group must be, such as 0.02",
+                |s, g| put(&mut s.settings.min_share, min_share(g)),
+            ),
+            |s| s.settings.min_share.to_string(),
+        ),
+        or(
+            entry(
+                One,
+                GROUPS,
+                "detail_groups",
+                "N",
+                "Groups of an attribute up to which each is compared with all together, the highest and the reference, and \
+                 up to which the report tells what every figure is made of",
+                |s, g| put(&mut s.settings.detail_groups, g.count(0)),
+            ),
+            |s| s.settings.detail_groups.to_string(),
+        ),
+        or(
+            entry(
+                One,
+                GROUPS,
+                "suppress",
+                "K",
+                "Show no cell of fewer than this many persons, nor what gives it away",
+                |s, g| put(&mut s.suppress, g.whole(0)),
+            ),
+            |s| s.suppress.to_string(),
+        ),
+        entry(
+            One,
+            COLUMNS,
+            "decision",
+            "COL",
+            "Column of decisions",
+            |s, g| put(&mut s.columns.decision, g.text().map(Some)),
+        ),
+        entry(
+            One,
+            COLUMNS,
+            "score",
+            "COL",
+            "Column of scores, greater for more likely positive",
+            |s, g| put(&mut s.columns.score, g.text().map(Some)),
+        ),
+        entry(
+            One,
+            COLUMNS,
+            "threshold",
+            "T",
+            "A score at or above this is a favourable decision",
+            |s, g| put(&mut s.columns.threshold, g.number().map(Some)),
+        ),
+        entry(
+            One,
+            COLUMNS,
+            "label",
+            "COL",
+            "Column of true labels",
+            |s, g| put(&mut s.columns.label, g.text().map(Some)),
+        ),
+        entry(
+            One,
+            COLUMNS,
+            "target",
+            "COL",
+            "Column of the true values of a regression",
+            |s, g| put(&mut s.columns.target, g.text().map(Some)),
+        ),
+        entry(
+            One,
+            COLUMNS,
+            "weights",
+            "COL",
+            "Column of weights",
+            |s, g| put(&mut s.columns.weights, g.text().map(Some)),
+        ),
+        entry(
+            Many,
+            COLUMNS,
+            "stratum",
+            "COL[,COL…]",
+            "Columns that decisions may depend on: conditional parity and Mantel-Haenszel",
+            |s, g| put(&mut s.columns.stratum, g.names()),
+        ),
+        entry(
+            Many,
+            COLUMNS,
+            "features",
+            "COL[,COL…]",
+            "Columns of numbers that make two persons alike: consistency",
+            |s, g| put(&mut s.columns.features, g.names()),
+        ),
+        entry(
+            Many,
+            COLUMNS,
+            "paired",
+            "ID,VARIANT",
+            "Columns that make a paired table: the person, and the variant a row is of; each person once per variant",
+            |s, g| match g.names()?.as_slice() {
+                [id, variant] => {
+                    s.columns.id = Some(id.clone());
+                    s.columns.variant = Some(variant.clone());
+                    Ok(())
+                }
+                given => Err(format!(
+                    "expected ID,VARIANT: the column of persons and that of their variants, found {} names",
+                    given.len()
+                )),
+            },
+        ),
+        entry(
+            Many,
+            COLUMNS,
+            "where",
+            "COL=V",
+            "Keep rows of this value (also !=, <, <=, >, >=); several values of a column: any of them",
+            |s, g| {
+                let filters = g.texts()?.into_iter();
+                let filters = filters.map(|text| text.parse().map_err(unnamed));
+                put(&mut s.columns.filters, filters.collect())
+            },
+        ),
+        entry(
+            Many,
+            COLUMNS,
+            "columns",
+            "A,B,…",
+            "Names of the columns of a file without a header",
+            |s, g| put(&mut s.columns.columns, g.names()),
+        ),
+        or(
+            entry(
+                One,
+                COLUMNS,
+                "delimiter",
+                "C",
+                "What stands between the cells of a .csv",
+                |s, g| put(&mut s.columns.delimiter, g.parsed()),
+            ),
+            |s| s.columns.delimiter.to_string(),
+        ),
+        signed(entry(
+            Many,
+            COLUMNS,
+            "favourable",
+            "V",
+            "A value of decisions and labels that is favourable; of an attack report a class",
+            |s, g| put(&mut s.columns.favourable, g.texts()),
+        )),
+        signed(entry(
+            Many,
+            COLUMNS,
+            "unfavourable",
+            "V",
+            "A value of decisions and labels that is not; where there are several, state all of them",
+            |s, g| put(&mut s.columns.unfavourable, g.texts()),
+        )),
+        entry(
+            Flag,
+            COLUMNS,
+            "others_unfavourable",
+            "",
+            "Every value that is not favourable (or positive) is unfavourable, however many there are",
+            |s, g| put(&mut s.columns.others_unfavourable, g.truth()),
+        ),
+        signed(entry(
+            Many,
+            COLUMNS,
+            "positive",
+            "V",
+            "A value of labels that is positive, if not the favourable one; others are the unfavourable ones, or one other",
+            |s, g| put(&mut s.columns.positive, g.texts()),
+        )),
+        signed(entry(
+            Many,
+            COLUMNS,
+            "missing",
+            "TEXT[,TEXT…]",
+            "Texts that stand for a missing value in any column, whatever their case, instead of the usual ones (NA, null, \
+             None, ? and their like); an empty cell always does",
+            |s, g| put(&mut s.columns.missing, g.names()),
+        )),
+        signed(entry(
+            Many,
+            MEASURING,
+            "range",
+            "score=LO,HI",
+            "What scores or true values (`target`) cannot leave: means of what has no range have no interval",
+            |s, g| {
+                for (column, ends) in g.by_name()? {
+                    let ends = ends.range().map_err(|e| format!("{column}: {e}"))?;
+                    s.settings.state_range(&column, ends).map_err(unnamed)?;
+                }
+                Ok(())
+            },
+        )),
+        or(
+            entry(
+                One,
+                MEASURING,
+                "neighbours",
+                "K",
+                "Neighbours that consistency compares a person with",
+                |s, g| put(&mut s.settings.neighbours, g.count(1)),
+            ),
+            |s| s.settings.neighbours.to_string(),
+        ),
+        or(
+            entry(
+                One,
+                MEASURING,
+                "alpha",
+                "F",
+                "The alpha of generalised entropy",
+                |s, g| put(&mut s.settings.alpha, g.number()),
+            ),
+            |s| s.settings.alpha.to_string(),
+        ),
+        or(
+            entry(
+                One,
+                MEASURING,
+                "score_bins",
+                "N",
+                "Bins of the scores, for calibration; at most 1000",
+                |s, g| put(&mut s.settings.bins, score_bins(g)),
+            ),
+            |s| s.settings.bins.to_string(),
+        ),
+        or(
+            entry(
+                One,
+                JUDGING,
+                "judge",
+                "BY",
+                "Hold the `interval` against the tolerance, or the value alone (`point`) as published point rules do",
+                |s, g| put(&mut s.by, g.word(&By::ALL.map(|by| (by.as_str(), by)))),
+            ),
+            |s| s.by.as_str().to_owned(),
+        ),
+        or(
+            entry(
+                One,
+                OUTPUT,
+                "samples",
+                "DETAIL",
+                "Rows that the report repeats: `none`, what they are called (`ids`), or all that was audited of them (`full`)",
+                |s, g| {
+                    let words = Detail::ALL.map(|detail| (detail.as_str(), detail));
+                    put(&mut s.samples, g.word(&words))
+                },
+            ),
+            |s| s.samples.as_str().to_owned(),
+        ),
+    ];
+}
+
+impl Setup {
+    /// The names of its options.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        Self::ALL.iter().map(|e| e.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// What is shown as the default is what holds where nothing is said.
+    #[test]
+    fn a_default_that_is_typed_changes_nothing() {
+        let plain = Setup::default();
+        for entry in Setup::ALL {
+            if let Some(default) = entry.default {
+                let mut setup = Setup::default();
+                let typed = Given::Typed(vec![default(&plain)]);
+                (entry.set)(&mut setup, &typed).unwrap_or_else(|e| panic!("{}: {e}", entry.name));
+                assert_eq!(setup, plain, "{}", entry.name);
+            }
+        }
+    }
+
+    #[test]
+    fn names_are_unique_and_flags_take_no_value() {
+        let names: BTreeSet<&str> = Setup::names().collect();
+        assert_eq!(names.len(), Setup::ALL.len());
+        for entry in Setup::ALL {
+            assert_eq!(entry.form == Flag, entry.value.is_empty(), "{}", entry.name);
+        }
+    }
+}

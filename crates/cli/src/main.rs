@@ -10,6 +10,7 @@ mod output;
 mod progress;
 mod shown;
 mod signals;
+mod snippet;
 
 use std::process::ExitCode;
 

@@ -7,10 +7,10 @@ use proofmark::data::Options;
 use proofmark::domain::{Shard, Verdict};
 use proofmark::policy::render::{self, Document, Renderer};
 use proofmark::policy::{
-    Check, DataRef, Evidence, GateReport, Measure, MergeError, ModelRef, NoRecord, Record,
-    evidence_file, judge, merge,
+    Check, DataRef, Evidence, GateReport, Measure, MergeError, ModelRef, NoRecord, PolicyError,
+    Record, evidence_file, judge, merge,
 };
-use proofmark::{Gate, GateOptions, PreparedGate, RunCheckpoint};
+use proofmark::{Gate, GateError, GateOptions, PreparedGate, RunCheckpoint};
 
 use super::colour;
 use crate::args;
@@ -19,6 +19,7 @@ use crate::failure::Failure;
 use crate::output::{self, Target};
 use crate::progress::Shown;
 use crate::signals;
+use crate::snippet;
 
 /// `proofmark gate`.
 pub(crate) fn run(args: &args::Gate, quiet: bool) -> Result<u8, Failure> {
@@ -38,7 +39,7 @@ pub(crate) fn run(args: &args::Gate, quiet: bool) -> Result<u8, Failure> {
             "{file}: cannot be read: {e}; expected a policy file"
         ))
     })?;
-    let wrong = |e: &dyn std::fmt::Display| Failure(format!("{file}: {e}"));
+    let wrong = |e: &PolicyError| snippet::failure(&file.to_string(), &source, e);
     let gate = Gate::read(&source, &args.policy).map_err(|e| wrong(&e))?;
     let evidence = if let Some(dir) = &args.from_evidence {
         // Nothing that the policy names is opened: it need not be here.
@@ -50,7 +51,10 @@ pub(crate) fn run(args: &args::Gate, quiet: bool) -> Result<u8, Failure> {
         evidence
     } else {
         let device = proofmark::device(&args.device)?;
-        let ready = gate.prepare(&device).map_err(|e| wrong(&e))?;
+        let ready = gate.prepare(&device).map_err(|e| match e {
+            GateError::Policy(e) => wrong(&e),
+            e => Failure(format!("{file}: {e}")),
+        })?;
         if !quiet {
             for note in ready.notes() {
                 output::tell(&format!("note: {note}"));

@@ -396,7 +396,7 @@ fn ids_and_data_point_at_their_line() {
         "bounds = [0, 1]",
         "bounds = [0]",
         "bounds",
-        "expected two numbers",
+        "expected two finite numbers",
     );
     broken(
         "range = \"0..500\"",
@@ -529,14 +529,7 @@ fn errors_carry_field_column_and_the_line() {
         )),
         "{shown}"
     );
-    assert!(
-        shown.ends_with(&format!(
-            "\n{line} | {}\n   | {}^^^",
-            error.source_line,
-            " ".repeat(52)
-        )),
-        "{shown}"
-    );
+    assert_eq!(&text[error.span.clone()], "pdg");
 }
 
 #[test]

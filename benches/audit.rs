@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use proofmark::audit::synthetic::Population;
-use proofmark::audit::{Asked, Options, Settings, Table, measure, report};
+use proofmark::audit::{Options, ReportOptions, Settings, Table, measure, report};
 
 const ROWS: u64 = 1_000_000;
 
@@ -51,12 +51,12 @@ fn read(text: &str) -> Table {
 fn million(criterion: &mut Criterion) {
     let text = text();
     let table = read(&text);
-    let asked = Asked {
+    let asked = ReportOptions {
         requirements: ["tpr_difference<=0.05", "fpr_difference<=0.05"]
             .iter()
             .map(|r| r.parse().expect("a requirement"))
             .collect(),
-        ..Asked::default()
+        ..ReportOptions::default()
     };
     let all = Settings::default();
     let four = Settings {

@@ -9,7 +9,9 @@
 
 use std::error::Error;
 
-use proofmark::audit::{Asked, AuditReport, Columns, Figure, Settings, measure, render, report};
+use proofmark::audit::{
+    AuditReport, Columns, Figure, ReportOptions, Settings, measure, render, report,
+};
 use proofmark::domain::Verdict;
 
 /// What your model decided about whom, and what was right.
@@ -45,7 +47,7 @@ fn audit(decided: &Decided, requirements: &[&str]) -> Result<AuditReport, Box<dy
         .label(decided.repaid.iter().copied())
         .attribute("sex", decided.sex.iter().copied())
         .build()?;
-    let mut asked = Asked::default();
+    let mut asked = ReportOptions::default();
     for text in requirements {
         asked.requirements.push(text.parse()?);
     }

@@ -14,7 +14,7 @@
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
-use proofmark::audit::{Asked, Options, Settings, Table, render, report};
+use proofmark::audit::{Options, ReportOptions, Settings, Table, render, report};
 
 const ADULT: &str = "age,workclass,fnlwgt,education,education_num,marital_status,occupation,relationship,race,sex,\
                      capital_gain,capital_loss,hours_per_week,native_country,income";
@@ -89,7 +89,7 @@ fn cases() -> Result<[Case; 3], Box<dyn Error>> {
 
 fn audit(path: &Path, case: &Case) -> Result<(), Box<dyn Error>> {
     let table = Table::csv(path, &case.options)?;
-    let mut asked = Asked::default();
+    let mut asked = ReportOptions::default();
     for text in case.requirements {
         asked.requirements.push(text.parse()?);
     }

@@ -305,7 +305,7 @@ fn every_attack_is_registered_and_has_its_headings() {
     for family in ["", "gradient/", "decision/", "baseline/"] {
         let path = family.replace('/', "::");
         for (name, text) in files(&format!("crates/attacks/src/{family}")) {
-            if !text.contains("pub const ENTRY: Entry") {
+            if !text.contains("pub const ENTRY: AttackEntry") {
                 // Machinery shared by a family, or its mod.rs: no entry, no id.
                 assert!(
                     !text.contains("const META"),
@@ -345,7 +345,7 @@ fn every_kind_of_check_is_registered() {
         fs::read_to_string(root().join("crates/gate/src/kind/mod.rs")).expect("readable");
     let mut registered = 0;
     for (name, text) in files("crates/gate/src/kind") {
-        if text.contains("const ENTRY: Entry") {
+        if text.contains("const ENTRY: CheckKind") {
             registered += 1;
             let entry = format!("{name}::ENTRY");
             assert!(registry.contains(&entry), "kind/{name}.rs is not in ALL");

@@ -11,10 +11,10 @@ pub mod loss;
 pub mod suite;
 pub mod update;
 
-use proofmark_engine::{Attack, BuildError, Entry};
+use proofmark_engine::{Attack, AttackEntry, BuildError};
 
 /// Every attack, in the order they are listed to users.
-pub const ALL: &[Entry] = &[
+pub const ALL: &[AttackEntry] = &[
     gradient::fgsm::ENTRY,
     gradient::r_fgsm::ENTRY,
     gradient::bim::ENTRY,

@@ -33,7 +33,7 @@
 
 use proofmark_domain::{Needs, Norm, Role};
 use proofmark_engine::{
-    Access, Attack, BuildError, EngineError, Entry, Job, Meta, Outcomes, run_all,
+    Access, Attack, AttackEntry, BuildError, EngineError, Job, Meta, Outcomes, run_all,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -164,7 +164,7 @@ impl Attack for Suite {
 }
 
 /// Suites in the list of attacks.
-pub const ENTRY: Entry = Entry {
+pub const ENTRY: AttackEntry = AttackEntry {
     meta: &META,
     build: |table| Ok(Box::new(read::<Config>(META.id, table)?.build()?)),
 };

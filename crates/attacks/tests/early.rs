@@ -140,7 +140,7 @@ fn observers_are_told_of_what_counts_only() {
     struct Meter(AtomicU64);
     impl Observer for Meter {
         fn event(&self, event: Event) {
-            if let Event::Asked { forward, .. } = event {
+            if let Event::Queried { forward, .. } = event {
                 self.0.fetch_add(forward, Ordering::Relaxed);
             }
         }

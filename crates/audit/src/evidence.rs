@@ -25,7 +25,7 @@ use crate::{Combine, Comparison, Figure, inequality};
 
 /// Everything an interval on a figure is computed from.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Evidence {
+pub(crate) struct IntervalInput {
     pub(crate) scale: Scale,
     pub(crate) combine: Combine,
     pub(crate) shape: Shape,
@@ -40,7 +40,7 @@ pub(crate) struct Criticals {
     far: f64,
 }
 
-impl Evidence {
+impl IntervalInput {
     /// The value that equal groups have; none for a rate by itself, or an index.
     pub(crate) fn equality(&self) -> Option<f64> {
         match (&self.shape, self.scale) {

@@ -2,7 +2,7 @@
 
 use proofmark_stats::{Arm, Contrasts, Scale};
 
-use crate::evidence::Evidence;
+use crate::evidence::IntervalInput;
 use crate::piece::{Piece, arm};
 use crate::{Combine, Family, Figure, Form, Part};
 
@@ -22,9 +22,9 @@ pub(crate) enum Shape {
     /// The farthest of many contrasts, each a mean over rates; with its sign, or without.
     Farthest(Vec<Vec<Piece>>, bool),
     /// The logarithm of a smallest ratio, with its sign changed.
-    Logarithm(Box<Evidence>),
+    Logarithm(Box<IntervalInput>),
     /// The first less the second, however they go together.
-    Less(Box<[Evidence; 2]>),
+    Less(Box<[IntervalInput; 2]>),
     /// The mean of estimates, each with the sign of a contrast.
     Leaning(Vec<(Arm, Piece)>),
     /// An index of inequality over persons: its rates, alpha, and whether it is the root of twice the index.
@@ -38,7 +38,7 @@ pub(crate) enum Shape {
     EntropyBetween(Vec<Arm>, Vec<f64>, f64),
 }
 
-impl Evidence {
+impl IntervalInput {
     /// Of a figure; `picked` is the number of groups among which what it is compared with was picked as the highest, 0
     /// if it was not. `None` where it has no value, or a variance is wanting.
     pub(crate) fn of(figure: &Figure, picked: usize) -> Option<Self> {
@@ -97,7 +97,7 @@ impl Evidence {
 fn special(form: Form, families: &[Family]) -> Option<Shape> {
     let logarithm = |families: &[Family]| {
         let sets = families.iter().map(|f| groups(f, Scale::Ratio));
-        Some(Evidence {
+        Some(IntervalInput {
             scale: Scale::Ratio,
             combine: Combine::Smallest,
             shape: Shape::Extreme(sets.collect::<Option<_>>()?),
@@ -115,7 +115,7 @@ fn special(form: Form, families: &[Family]) -> Option<Shape> {
         (Form::LogRatioDifference, _) => {
             let (first, second) = families.split_at(families.len() / 2);
             let one = |families| {
-                Some(Evidence {
+                Some(IntervalInput {
                     scale: Scale::Difference,
                     combine: Combine::Largest,
                     shape: Shape::Logarithm(Box::new(logarithm(families)?)),

@@ -293,7 +293,7 @@ fn product(rows: usize, coded: &[&Coded]) -> (Vec<String>, Vec<u32>) {
             if code == UNKNOWN {
                 return None;
             }
-            // Attributes have at most a few thousand levels: see `MOST_LEVELS`.
+            // Attributes have at most a few thousand levels: see `MAX_LEVELS`.
             key.checked_mul(c.levels().len() as u64)?
                 .checked_add(u64::from(code))
         });

@@ -19,7 +19,7 @@
 use proofmark_domain::{Interval, Verdict};
 use proofmark_stats::{benjamini_hochberg, further_to_settle, sidak_level, sidak_p};
 
-use crate::evidence::{Evidence, Picked, rounding};
+use crate::evidence::{IntervalInput, Picked, rounding};
 use crate::{AuditError, Figure};
 
 /// Which side of the tolerance is asked for.
@@ -172,9 +172,9 @@ pub fn judge(
     elsewhere: usize,
 ) -> Vec<Judgement> {
     let picked = Picked::new(figures);
-    let evidence: Vec<Option<Evidence>> = figures
+    let evidence: Vec<Option<IntervalInput>> = figures
         .iter()
-        .map(|f| Evidence::of(f, picked.among(f)))
+        .map(|f| IntervalInput::of(f, picked.among(f)))
         .collect();
     let by_interval = |r: &Requirement, f: &Figure| r.by == By::Interval && r.gates(f);
     let family = figures
@@ -232,8 +232,10 @@ pub fn judge(
 /// The interval of each figure by itself; none if it is not estimable or has none.
 pub(crate) fn intervals(figures: &[Figure], level: f64) -> Vec<Option<Interval>> {
     let picked = Picked::new(figures);
-    let evidence = figures.iter().map(|f| Evidence::of(f, picked.among(f)));
-    let interval = |e: Option<Evidence>| Some(e?.interval(level)).filter(is_known);
+    let evidence = figures
+        .iter()
+        .map(|f| IntervalInput::of(f, picked.among(f)));
+    let interval = |e: Option<IntervalInput>| Some(e?.interval(level)).filter(is_known);
     evidence.map(interval).collect()
 }
 
@@ -241,7 +243,7 @@ fn rule(
     place: usize,
     requirement: &Requirement,
     figure: &Figure,
-    evidence: Option<&Evidence>,
+    evidence: Option<&IntervalInput>,
     level: f64,
 ) -> Ruling {
     let open = Ruling {

@@ -353,13 +353,15 @@ fn the_farthest_of_four_is_held_at_sidaks_level() {
     );
     let (headline, each) = all.split_last().expect("figures");
     let low = |f: &Figure| {
-        let i = Evidence::of(f, 0)
+        let i = IntervalInput::of(f, 0)
             .expect("evidence")
             .interval(sidak_level(0.95, each.len()));
         i.low.max(-i.high)
     };
     let nearest = each.iter().map(low).fold(0.0, f64::max);
-    let found = Evidence::of(headline, 0).expect("evidence").interval(0.95);
+    let found = IntervalInput::of(headline, 0)
+        .expect("evidence")
+        .interval(0.95);
     assert!(each.len() == 4 && nearest > 0.0 && (found.low - nearest).abs() < 1e-9);
 }
 
@@ -376,7 +378,9 @@ fn a_difference_of_two_indices_is_bonferronis() {
     );
     let [first, second, both] = [0, 1, 2].map(|at: usize| {
         let level = if at < 2 { 0.975 } else { 0.95 };
-        Evidence::of(&all[at], 0).expect("evidence").interval(level)
+        IntervalInput::of(&all[at], 0)
+            .expect("evidence")
+            .interval(level)
     });
     assert!(
         (both.low - (first.low - second.high)).abs() < 1e-9,
@@ -413,7 +417,7 @@ fn every_form_of_figure_has_an_interval_around_its_value() {
         let Some(value) = figure.value() else {
             continue;
         };
-        let evidence = Evidence::of(figure, Picked::new(&measured.figures).among(figure));
+        let evidence = IntervalInput::of(figure, Picked::new(&measured.figures).among(figure));
         let evidence = evidence.unwrap_or_else(|| panic!("no interval: {figure:?}"));
         forms.insert(format!("{:?}", figure.basis.form));
         let (i, wide) = (evidence.interval(0.95), evidence.interval(0.99));
@@ -458,7 +462,7 @@ fn a_p_value_is_the_level_at_which_the_interval_touches() {
     let picked = Picked::new(&measured.figures);
     let mut forms = std::collections::BTreeSet::new();
     for figure in &measured.figures {
-        let evidence = Evidence::of(figure, picked.among(figure));
+        let evidence = IntervalInput::of(figure, picked.among(figure));
         let (Some(value), Some(evidence)) = (figure.value(), evidence) else {
             continue;
         };

@@ -50,7 +50,7 @@ pub use groups::{Group, Groups, JOIN};
 pub use judge::{Bound, By, Judgement, Requirement, Ruling, judge};
 pub use measure::{Measured, Refused, Skipped, measure};
 pub use practice::PairTests;
-pub use report::{Asked, AuditReport, report, report_attacked};
+pub use report::{AuditReport, ReportOptions, report, report_attacked};
 pub use scan::{Scan, ScanSettings, Subgroup, Target, scan};
 pub use settings::Settings;
 pub use setup::Setup;

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use crate::figure::{Comparison, Figure};
-use crate::metric::{self, Entry, Last, Need};
+use crate::metric::{self, Last, MetricEntry, Need};
 use crate::table::Coded;
 use crate::{AuditError, Groups, Settings, Table};
 
@@ -109,12 +109,12 @@ struct View {
 }
 
 impl View {
-    fn is_of(&self, whole: &Table, entry: &Entry) -> bool {
+    fn is_of(&self, whole: &Table, entry: &MetricEntry) -> bool {
         whole.gaps.among(entry.needs) == self.lacking
     }
 }
 
-fn views(table: &Table, entries: &[&'static Entry]) -> Vec<View> {
+fn views(table: &Table, entries: &[&'static MetricEntry]) -> Vec<View> {
     let mut all: Vec<View> = Vec::new();
     for entry in entries {
         if all.iter().any(|v| v.is_of(table, entry)) {
@@ -161,8 +161,8 @@ fn check(table: &Table, settings: &Settings) -> Result<(), AuditError> {
         let value = "0 of `bins`, `neighbours` or `intersections`".to_owned();
         return wrong("settings", value, "at least 1");
     }
-    if settings.bins > Settings::MOST_BINS {
-        let expected = format!("1 to {}", Settings::MOST_BINS);
+    if settings.bins > Settings::MAX_BINS {
+        let expected = format!("1 to {}", Settings::MAX_BINS);
         return wrong("score_bins", settings.bins.to_string(), &expected);
     }
     if !settings.alpha.is_finite() {
@@ -201,7 +201,7 @@ fn check(table: &Table, settings: &Settings) -> Result<(), AuditError> {
     Ok(())
 }
 
-type Entries = (Vec<&'static Entry>, Vec<Skipped>);
+type Entries = (Vec<&'static MetricEntry>, Vec<Skipped>);
 
 fn entries(table: &Table, settings: &Settings) -> Result<Entries, AuditError> {
     let (mut entries, mut skipped) = (Vec::new(), Vec::new());
@@ -222,7 +222,7 @@ fn entries(table: &Table, settings: &Settings) -> Result<Entries, AuditError> {
     for id in &settings.metrics {
         let entry = metric::find(id)?;
         entry.require(table)?;
-        if entries.iter().all(|e: &&Entry| e.id != entry.id) {
+        if entries.iter().all(|e: &&MetricEntry| e.id != entry.id) {
             entries.push(entry);
         }
     }

@@ -28,7 +28,7 @@ pub struct PairTests {
     /// both 1.
     pub standard_deviations: Option<f64>,
     /// The chance of as large a largest difference of any two groups, were decisions dealt to persons at random (999
-    /// deals): of the headline only.
+    /// permutations): of the headline only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub permutation_p: Option<f64>,
 }

@@ -10,7 +10,7 @@
 //! `l(x, n) + l(y, m) - l(x + y, n + m)` with `l(x, n) = x ln(x / n) + (n - x) ln(1 - x / n)`. The outcomes are then
 //! dealt to the rows at random, again and again, and the largest score anywhere is noted each time: of `k` of `draws`
 //! at least as large, `p = (k + 1) / (draws + 1)`. That holds for all subgroups together, whatever their overlap.
-//! Rows that agree in every column are one cell, and what a cell gets is hypergeometric: a deal costs what the cells
+//! Rows that agree in every column are one cell, and what a cell gets is hypergeometric: a permutation costs what the cells
 //! cost, not the rows.
 //!
 //! # Reference
@@ -121,7 +121,7 @@ pub struct ScanSettings {
     pub depth: usize,
     /// Least persons in a subgroup and outside it, 1 or more; 30.
     pub min_n: u64,
-    /// Random deals; 999.
+    /// Permutations; 999.
     pub draws: u32,
     /// Their seed; 0.
     pub seed: u64,
@@ -182,7 +182,7 @@ struct Candidate {
 }
 
 /// Scans the attributes of a table. An error where it lacks the decisions or labels, or where there is too much to look
-/// at. `watch` is told how many deals are done, and ends the scan, with an error, by saying no.
+/// at. `watch` is told how many permutations are done, and ends the scan, with an error, by saying no.
 pub fn scan(
     table: &Table,
     target: Target,
@@ -215,8 +215,8 @@ pub fn scan(
         .iter()
         .map(|c| score(c, &cells.counts, x, n))
         .collect();
-    // The largest score of each deal.
-    let deal = |draw: u32| {
+    // The largest score of each permutation.
+    let permutation = |draw: u32| {
         if !watch(draw) {
             return Err(AuditError::Stopped);
         }
@@ -229,7 +229,9 @@ pub fn scan(
         let scores = candidates.iter().map(|c| score(c, &dealt, x, n));
         Ok(scores.fold(0.0, f64::max))
     };
-    let mut largest: Vec<f64> = (0..settings.draws).map(deal).collect::<Result<_, _>>()?;
+    let mut largest: Vec<f64> = (0..settings.draws)
+        .map(permutation)
+        .collect::<Result<_, _>>()?;
     largest.sort_by(f64::total_cmp);
     let p = |score: f64| {
         // Sums in another order differ in their last digits: that is a tie.

@@ -20,7 +20,7 @@ pub struct Settings {
     pub intersections: usize,
     /// Metrics by id or alias; empty for all that the table's columns allow.
     pub metrics: Vec<String>,
-    /// Bins of the reliability curve, 1 to [`Settings::MOST_BINS`]; 10.
+    /// Bins of the reliability curve, 1 to [`Settings::MAX_BINS`]; 10.
     pub bins: usize,
     /// The alpha of the generalised entropy index; 2.
     pub alpha: f64,
@@ -44,7 +44,7 @@ pub struct Settings {
 
 impl Settings {
     /// Bins of the reliability curve at most: finer ones hold nobody, and every group has all of them.
-    pub const MOST_BINS: usize = 1000;
+    pub const MAX_BINS: usize = 1000;
 }
 
 impl Default for Settings {

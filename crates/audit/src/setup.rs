@@ -1,7 +1,7 @@
 //! Everything that can be said of an audit beyond its table and its requirements: each option once, for the command line
 //! and for policies.
 
-use proofmark_domain::option::{Entry, Form, Given, Options as _};
+use proofmark_domain::option::{Form, Given, OptionEntry, Options as _};
 
 use crate::report::Detail;
 use crate::{AuditError, By, Options, Settings};
@@ -36,8 +36,8 @@ const fn entry(
     value: &'static str,
     help: &'static str,
     set: Set,
-) -> Entry<Setup> {
-    Entry {
+) -> OptionEntry<Setup> {
+    OptionEntry {
         name,
         help,
         value,
@@ -50,16 +50,16 @@ const fn entry(
 }
 
 /// Whose values may begin with a `-`.
-const fn signed(entry: Entry<Setup>) -> Entry<Setup> {
-    Entry {
+const fn signed(entry: OptionEntry<Setup>) -> OptionEntry<Setup> {
+    OptionEntry {
         hyphens: true,
         ..entry
     }
 }
 
 /// With what holds where nothing is said.
-const fn or(entry: Entry<Setup>, default: fn(&Setup) -> String) -> Entry<Setup> {
-    Entry {
+const fn or(entry: OptionEntry<Setup>, default: fn(&Setup) -> String) -> OptionEntry<Setup> {
+    OptionEntry {
         default: Some(default),
         ..entry
     }
@@ -100,10 +100,10 @@ fn min_share(given: &Given) -> Result<f64, String> {
 
 fn score_bins(given: &Given) -> Result<usize, String> {
     match given.count(1)? {
-        bins if bins <= Settings::MOST_BINS => Ok(bins),
+        bins if bins <= Settings::MAX_BINS => Ok(bins),
         bins => Err(format!(
             "expected a whole number of at most {}, found {bins}",
-            Settings::MOST_BINS
+            Settings::MAX_BINS
         )),
     }
 }
@@ -111,7 +111,7 @@ fn score_bins(given: &Given) -> Result<usize, String> {
 use Form::{Flag, Many, One};
 
 impl proofmark_domain::option::Options for Setup {
-    const ALL: &'static [Entry<Self>] = &[
+    const ALL: &'static [OptionEntry<Self>] = &[
         entry(
             Many,
             GROUPS,

@@ -14,7 +14,7 @@ use crate::output;
 const EVERY: f64 = 30.0;
 
 /// Shows how far a run is.
-pub(crate) struct Shown {
+pub(crate) struct TerminalProgress {
     /// What is counted.
     unit: &'static str,
     quiet: bool,
@@ -29,7 +29,7 @@ struct State {
     told: f64,
 }
 
-impl Shown {
+impl TerminalProgress {
     /// Says nothing if `quiet`.
     pub(crate) fn new(quiet: bool) -> Self {
         Self::counting(quiet, "samples")
@@ -63,7 +63,7 @@ impl Shown {
     }
 }
 
-impl Progress for Shown {
+impl Progress for TerminalProgress {
     fn begin(&self, run: &str, samples: usize) {
         let mut state = self.lock();
         state.bar.finish_and_clear();
@@ -84,7 +84,7 @@ impl Progress for Shown {
     }
 }
 
-impl Observer for Shown {
+impl Observer for TerminalProgress {
     fn event(&self, event: Event) {
         let mut state = self.lock();
         match event {

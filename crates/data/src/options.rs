@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use proofmark_domain::Bounds;
-use proofmark_domain::option::{Entry, Form, Given};
+use proofmark_domain::option::{Form, Given, OptionEntry};
 
 use crate::{Arrays, Classes, Options};
 
@@ -15,8 +15,8 @@ const fn entry(
     value: &'static str,
     help: &'static str,
     set: Set,
-) -> Entry<Options> {
-    Entry {
+) -> OptionEntry<Options> {
+    OptionEntry {
         name,
         help,
         value,
@@ -29,8 +29,8 @@ const fn entry(
 }
 
 /// Whose values may begin with a `-`.
-const fn signed(entry: Entry<Options>) -> Entry<Options> {
-    Entry {
+const fn signed(entry: OptionEntry<Options>) -> OptionEntry<Options> {
+    OptionEntry {
         hyphens: true,
         ..entry
     }
@@ -62,7 +62,7 @@ fn classes(given: &Given) -> Result<Classes, String> {
 use Form::{Many, One};
 
 impl proofmark_domain::option::Options for Options {
-    const ALL: &'static [Entry<Self>] = &[
+    const ALL: &'static [OptionEntry<Self>] = &[
         signed(entry(
             Many,
             "bounds",

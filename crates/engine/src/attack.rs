@@ -90,15 +90,15 @@ pub struct BuildError {
 
 /// How an attack is listed and made from a table of parameters.
 #[derive(Clone, Copy)]
-pub struct Entry {
+pub struct AttackEntry {
     /// What is known of it.
     pub meta: &'static Meta,
     /// Makes it from parameters; missing ones take their defaults, unknown ones are errors.
     pub build: fn(&toml::Table) -> Result<Box<dyn Attack>, BuildError>,
 }
 
-impl Debug for Entry {
+impl Debug for AttackEntry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Entry").field(&self.meta.id).finish()
+        f.debug_tuple("AttackEntry").field(&self.meta.id).finish()
     }
 }

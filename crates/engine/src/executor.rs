@@ -147,7 +147,7 @@ where
                 asked += spent - before;
             }
         }
-        self.job.observer.event(Event::asked(asked));
+        self.job.observer.event(Event::queried(asked));
     }
 
     /// Which try row `i` is.
@@ -429,7 +429,7 @@ where
                 asked += judging;
             }
             self.courses[place].count(ended, judging);
-            self.job.observer.event(Event::asked(asked));
+            self.job.observer.event(Event::queried(asked));
 
             if !self.courses[place].goes_on(self.stepper.aim(), self.stepper.restarts()) {
                 self.close(place);
@@ -456,7 +456,7 @@ where
                 self.begun.remove(&(place, next));
                 self.again(place, next);
             }
-            Some(spent) => self.job.observer.event(Event::asked(spent)),
+            Some(spent) => self.job.observer.event(Event::queried(spent)),
             None => {
                 self.due.insert((next, place));
             }

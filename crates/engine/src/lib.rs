@@ -26,7 +26,7 @@ mod suite;
 mod tiles;
 mod whole;
 
-pub use attack::{Attack, BuildError, Entry, Meta, Parameters, check_norms};
+pub use attack::{Attack, AttackEntry, BuildError, Meta, Parameters, check_norms};
 pub use checkpoint::Checkpoint;
 pub use error::EngineError;
 pub use executor::run;

@@ -19,7 +19,7 @@ pub enum Event {
         done: usize,
     },
     /// The model was asked: what the ledger of queries grows by, clean samples and judging included.
-    Asked {
+    Queried {
         /// Sample-forwards.
         forward: u64,
         /// Sample-backwards.
@@ -34,8 +34,8 @@ pub enum Event {
 
 impl Event {
     /// What was asked, as an event.
-    pub(crate) fn asked(spent: QueryCount) -> Self {
-        Self::Asked {
+    pub(crate) fn queried(spent: QueryCount) -> Self {
+        Self::Queried {
             forward: spent.forward,
             backward: spent.backward,
         }

@@ -105,7 +105,7 @@ fn each_chunk<M: DecisionModel + ?Sized>(
         let query = Query::one_per_row(rows.region().x0(), rows.keys());
         let answers = ask(&mut oracle, &mut rows, &query)?;
         let spent = (0..chunk.len()).map(|i| rows.spent(i));
-        job.observer.event(Event::asked(spent.sum()));
+        job.observer.event(Event::queried(spent.sum()));
         all.extend((0..chunk.len()).map(|i| answers.clean(i, chunk[i], classes)));
     }
     Ok(all)

@@ -995,7 +995,7 @@ fn what_observers_are_told_was_asked_is_the_ledger_all_of_it() {
     struct Meter(std::sync::atomic::AtomicU64);
     impl Observer for Meter {
         fn event(&self, event: Event) {
-            if let Event::Asked { forward, .. } = event {
+            if let Event::Queried { forward, .. } = event {
                 self.0.fetch_add(forward, Ordering::Relaxed);
             }
         }
@@ -1052,7 +1052,7 @@ fn preflight_asks_for_as_much_as_the_model_gives() {
     struct Costs(Mutex<[u64; 2]>);
     impl Observer for Costs {
         fn event(&self, event: Event) {
-            if let Event::Asked { forward, backward } = event {
+            if let Event::Queried { forward, backward } = event {
                 let mut costs = self.0.lock().unwrap();
                 *costs = [costs[0] + forward, costs[1] + backward];
             }

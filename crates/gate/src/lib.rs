@@ -38,8 +38,8 @@ pub use kind::{
 pub use merge::{MergeError, merge};
 pub use metric::Metric;
 pub use policy::{
-    Accept, Check, DataEntry, DataRef, Effect, Excuse, Known, Layout, Limits, ModelEntry, ModelRef,
-    POLICY_SCHEMA, Policy, PolicyError, Preprocess, Waiver,
+    Accept, Check, DataEntry, DataRef, Effect, Exemption, Known, Layout, Limits, ModelEntry,
+    ModelRef, POLICY_SCHEMA, Policy, PolicyError, Preprocess, Waiver,
 };
 pub use resolved_plan::{Difference, ResolvedPlan, difference};
 pub use summary::{ReportHead, summarise};

@@ -14,9 +14,9 @@ use crate::proto::{AttributeProto, FunctionProto, GraphProto, ModelProto, NodePr
 /// Nodes of a model with all its functions written out.
 const MOST: usize = 1 << 20;
 /// Bytes of a model with all its functions written out, beyond those in the file (a constant may be in a body).
-const MOST_BYTES: usize = 1 << 30;
+const MAX_BYTES: usize = 1 << 30;
 /// Graphs within graphs, with functions written out (a file alone cannot nest them this deep).
-const DEEPEST: usize = 64;
+const MAX_DEPTH: usize = 64;
 
 type Key = (String, String);
 
@@ -86,8 +86,8 @@ struct Inliner<'a> {
 impl<'a> Inliner<'a> {
     /// The nodes with every use of a function written out, inside branches, too.
     fn nodes(&mut self, nodes: Vec<NodeProto>, depth: usize) -> OpResult<Vec<NodeProto>> {
-        if depth > DEEPEST {
-            return Err(format!("graphs are nested more than {DEEPEST} deep"));
+        if depth > MAX_DEPTH {
+            return Err(format!("graphs are nested more than {MAX_DEPTH} deep"));
         }
         let mut all = Vec::with_capacity(nodes.len());
         for mut node in nodes {
@@ -128,8 +128,8 @@ impl<'a> Inliner<'a> {
             return Err(format!("function `{name}` calls itself"));
         }
         // Functions within functions recurse here as branches do.
-        if self.open.len() > DEEPEST {
-            return Err(format!("functions are nested more than {DEEPEST} deep"));
+        if self.open.len() > MAX_DEPTH {
+            return Err(format!("functions are nested more than {MAX_DEPTH} deep"));
         }
         self.check(function, node)?;
         // An empty body is work, too.
@@ -288,17 +288,17 @@ impl Renaming<'_> {
             domain: node.domain.clone(),
         };
         self.bytes = self.bytes.saturating_add(renamed.encoded_len());
-        if self.bytes > MOST_BYTES {
+        if self.bytes > MAX_BYTES {
             return Err(format!(
-                "with its functions written out the model is larger than {MOST_BYTES} bytes"
+                "with its functions written out the model is larger than {MAX_BYTES} bytes"
             ));
         }
         Ok(renamed)
     }
 
     fn graph(&mut self, graph: &GraphProto, depth: usize) -> OpResult<GraphProto> {
-        if depth > DEEPEST {
-            return Err(format!("graphs are nested more than {DEEPEST} deep"));
+        if depth > MAX_DEPTH {
+            return Err(format!("graphs are nested more than {MAX_DEPTH} deep"));
         }
         self.names.push(BTreeMap::new());
         for input in &graph.input {

@@ -15,7 +15,7 @@ use crate::dtype::DType;
 use crate::inspect::operator;
 use crate::load::Scope;
 use crate::node::{Args, NodeSpec, OpResult, Run};
-use crate::op::Entry;
+use crate::op::OperatorEntry;
 use crate::proto::{AttributeProto, GraphProto, NodeProto};
 use crate::room;
 use crate::value::Value;
@@ -36,7 +36,7 @@ pub(crate) struct Node {
     pub(crate) name: String,
     pub(crate) op: String,
     pub(crate) opset: i64,
-    pub(crate) entry: &'static Entry,
+    pub(crate) entry: &'static OperatorEntry,
     /// Its attributes, constants and branches left out.
     pub(crate) attributes: Vec<AttributeProto>,
     pub(crate) inputs: Vec<Option<Slot>>,
@@ -50,7 +50,7 @@ pub(crate) struct Node {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fix {
     /// The input is a list of sizes; this entry is the number of samples times `each`.
-    Entry {
+    OperatorEntry {
         /// Which input.
         input: usize,
         /// Which entry.

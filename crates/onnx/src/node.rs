@@ -271,7 +271,7 @@ impl Args<'_> {
         }
     }
 
-    /// Input `i` on the host (copied there if need be: see [`crate::op::Entry::reads_back`]).
+    /// Input `i` on the host (copied there if need be: see [`crate::op::OperatorEntry::reads_back`]).
     pub(crate) fn array(&mut self, i: usize) -> OpResult<Array> {
         self.take(i)?.host()
     }

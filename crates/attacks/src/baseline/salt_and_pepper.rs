@@ -25,7 +25,7 @@
 //! ```
 
 use proofmark_domain::{Norm, Role};
-use proofmark_engine::{Entry, Meta, Needs};
+use proofmark_engine::{AttackEntry, Meta, Needs};
 
 use super::{Draws, NoiseKind};
 use crate::config::read;
@@ -41,7 +41,7 @@ const META: Meta = Meta {
 };
 
 /// This baseline in the list of attacks.
-pub const ENTRY: Entry = Entry {
+pub const ENTRY: AttackEntry = AttackEntry {
     meta: &META,
     build: |table| {
         Ok(Box::new(

@@ -45,7 +45,7 @@
 use burn::tensor::{Bool, Tensor, TensorData};
 use proofmark_domain::{Norm, Role};
 use proofmark_engine::{
-    Access, Aim, Attack, BuildError, EngineError, Entry, Job, Meta, Needs, Oracle, Outcomes,
+    Access, Aim, Attack, AttackEntry, BuildError, EngineError, Job, Meta, Needs, Oracle, Outcomes,
     Request, Rows, Stepper, check_norms, run,
 };
 use proofmark_model::{DecisionModel, Query};
@@ -743,7 +743,7 @@ impl Attack for HopSkipJump {
 }
 
 /// `HopSkipJump` in the list of attacks.
-pub const ENTRY: Entry = Entry {
+pub const ENTRY: AttackEntry = AttackEntry {
     meta: &META,
     build: |table| Ok(Box::new(read::<Config>(META.id, table)?.build()?)),
 };

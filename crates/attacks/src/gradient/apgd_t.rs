@@ -44,8 +44,8 @@
 
 use proofmark_domain::{Norm, Role, StepRecord, ThreatRecord};
 use proofmark_engine::{
-    Access, Attack, BuildError, EngineError, Entry, Job, Loss, Meta, Needs, Oracle, Outcomes, Rows,
-    Stepper, run,
+    Access, Attack, AttackEntry, BuildError, EngineError, Job, Loss, Meta, Needs, Oracle, Outcomes,
+    Rows, Stepper, run,
 };
 use proofmark_model::GradientModel;
 use proofmark_stats::random::{Purpose, Stream};
@@ -430,7 +430,7 @@ impl Attack for ApgdT {
 }
 
 /// Targeted APGD in the list of attacks.
-pub const ENTRY: Entry = Entry {
+pub const ENTRY: AttackEntry = AttackEntry {
     meta: &META,
     build: |table| Ok(Box::new(read::<Config>(META.id, table)?.build()?)),
 };

@@ -46,8 +46,8 @@ use std::f64::consts::PI;
 use burn::tensor::Tensor;
 use proofmark_domain::{Norm, Role};
 use proofmark_engine::{
-    Access, Aim, Attack, BuildError, EngineError, Entry, Job, Meta, Needs, Oracle, Outcomes, Rows,
-    Stepper, run,
+    Access, Aim, Attack, AttackEntry, BuildError, EngineError, Job, Meta, Needs, Oracle, Outcomes,
+    Rows, Stepper, run,
 };
 use proofmark_model::GradientModel;
 use proofmark_threat::{Batch, Column, Columns, Step, prefixed};
@@ -236,7 +236,7 @@ impl Attack for Fmn {
 }
 
 /// FMN in the list of attacks.
-pub const ENTRY: Entry = Entry {
+pub const ENTRY: AttackEntry = AttackEntry {
     meta: &META,
     build: |table| Ok(Box::new(read::<Config>(META.id, table)?.build()?)),
 };

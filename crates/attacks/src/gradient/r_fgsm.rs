@@ -31,7 +31,7 @@
 //! ```
 
 use proofmark_domain::{Norm, Role};
-use proofmark_engine::{BuildError, Entry, Meta, Needs};
+use proofmark_engine::{AttackEntry, BuildError, Meta, Needs};
 use serde::{Deserialize, Serialize};
 
 use super::{Ascent, Length, Start};
@@ -92,7 +92,7 @@ impl Config {
 }
 
 /// R-FGSM in the list of attacks.
-pub const ENTRY: Entry = Entry {
+pub const ENTRY: AttackEntry = AttackEntry {
     meta: &META,
     build: |table| Ok(Box::new(read::<Config>(META.id, table)?.build()?)),
 };

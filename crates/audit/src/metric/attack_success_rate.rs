@@ -35,7 +35,7 @@
 //! ```
 
 use super::entry::entries;
-use super::{Entry, Need, Of, Statistic};
+use super::{MetricEntry, Need, Of, Statistic};
 use crate::{Outcome, robustness};
 
 /// Broken samples / samples right without attack.
@@ -47,7 +47,7 @@ pub(crate) static STATISTIC: Statistic = Statistic {
 };
 
 /// Attack success rate in the list of metrics.
-pub(crate) static ENTRIES: &[Entry] = &entries!(
+pub(crate) static ENTRIES: &[MetricEntry] = &entries!(
     STATISTIC, "attack_success_rate",
     needs: &[Need::Outcome],
     definition: "broken samples / samples right without attack",

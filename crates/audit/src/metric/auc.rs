@@ -38,7 +38,7 @@
 //! ```
 
 use super::entry::entries;
-use super::{Entry, Need, Of, Rows, Statistic};
+use super::{MetricEntry, Need, Of, Rows, Statistic};
 use crate::figure::{UNIT, mean};
 use crate::{Mean, Reason, Tally};
 
@@ -49,7 +49,7 @@ pub(crate) static STATISTIC: Statistic = Statistic {
 };
 
 /// Areas under the curve in the list of metrics.
-pub(crate) static ENTRIES: &[Entry] = &entries!(
+pub(crate) static ENTRIES: &[MetricEntry] = &entries!(
     STATISTIC, "auc",
     needs: &[Need::Score, Need::Label],
     definition: "share of pairs of a positive and a negative that the score puts in order, ties half",

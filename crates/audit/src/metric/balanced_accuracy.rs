@@ -35,7 +35,7 @@
 //! ```
 
 use super::entry::entries;
-use super::{Entry, Need, Of, Rows, Statistic};
+use super::{MetricEntry, Need, Of, Rows, Statistic};
 use crate::figure::{UNIT, sample};
 use crate::{Cell, Mean, Reason, Share};
 
@@ -46,7 +46,7 @@ pub(crate) static STATISTIC: Statistic = Statistic {
 };
 
 /// Balanced accuracies in the list of metrics.
-pub(crate) static ENTRIES: &[Entry] = &entries!(
+pub(crate) static ENTRIES: &[MetricEntry] = &entries!(
     STATISTIC, "balanced_accuracy",
     needs: &[Need::Decision, Need::Label],
     definition: "mean of true-positive and true-negative rate",

@@ -34,7 +34,7 @@
 //! ```
 
 use super::entry::entries;
-use super::{Entry, Need, Of, Statistic};
+use super::{MetricEntry, Need, Of, Statistic};
 use crate::Share;
 
 /// Positive labels / labels.
@@ -47,7 +47,7 @@ pub(crate) static STATISTIC: Statistic = Statistic {
 };
 
 /// Base rate in the list of metrics.
-pub(crate) static ENTRIES: &[Entry] = &entries!(
+pub(crate) static ENTRIES: &[MetricEntry] = &entries!(
     STATISTIC, "base_rate",
     needs: &[Need::Label],
     definition: "positive labels / labels",

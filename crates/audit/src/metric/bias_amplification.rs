@@ -47,7 +47,7 @@
 
 use super::contrast::{blank, too_few};
 use super::differential_fairness::{DECISIONS, LABELS, epsilon};
-use super::{Entry, Ideal, Need, Run};
+use super::{Ideal, MetricEntry, Need, Run};
 use crate::figure::{
     Basis, Comparison, Estimate, Family, Figure, Form, Mean, Part, Reason, SIGNED_UNIT,
     mean_of_counts,
@@ -57,8 +57,8 @@ use crate::{Cell, Groups, Settings, Share};
 const NEEDS: &[Need] = &[Need::Decision, Need::Label];
 
 /// Bias amplification in the list of metrics.
-pub(crate) static ENTRIES: &[Entry] = &[
-    Entry {
+pub(crate) static ENTRIES: &[MetricEntry] = &[
+    MetricEntry {
         id: "bias_amplification",
         aliases: &["directional_bias_amplification"],
         needs: NEEDS,
@@ -68,7 +68,7 @@ pub(crate) static ENTRIES: &[Entry] = &[
         ideal: Ideal::Zero,
         run: Run::Groups(directional),
     },
-    Entry {
+    MetricEntry {
         id: "differential_fairness_bias_amplification",
         aliases: &[],
         needs: NEEDS,
@@ -80,7 +80,11 @@ pub(crate) static ENTRIES: &[Entry] = &[
     },
 ];
 
-fn differential(entry: &'static Entry, groups: &Groups<'_>, settings: &Settings) -> Vec<Figure> {
+fn differential(
+    entry: &'static MetricEntry,
+    groups: &Groups<'_>,
+    settings: &Settings,
+) -> Vec<Figure> {
     let decisions = epsilon(entry, &DECISIONS, groups, settings);
     let labels = epsilon(entry, &LABELS, groups, settings);
     let value = match (decisions.value, labels.value) {
@@ -103,7 +107,11 @@ fn differential(entry: &'static Entry, groups: &Groups<'_>, settings: &Settings)
     }]
 }
 
-fn directional(entry: &'static Entry, groups: &Groups<'_>, settings: &Settings) -> Vec<Figure> {
+fn directional(
+    entry: &'static MetricEntry,
+    groups: &Groups<'_>,
+    settings: &Settings,
+) -> Vec<Figure> {
     let (mut sum, mut kept, mut left_out) = (0.0, Vec::new(), Vec::new());
     for (at, group) in groups.groups().iter().enumerate() {
         let all = group.cell.all();

@@ -35,7 +35,7 @@
 //! ```
 
 use super::entry::entries;
-use super::{Entry, Need, Of, Statistic};
+use super::{MetricEntry, Need, Of, Statistic};
 use crate::figure::{UNIT, mean_of};
 
 /// Mean squared distance of score and label.
@@ -50,7 +50,7 @@ pub(crate) static STATISTIC: Statistic = Statistic {
 };
 
 /// Brier score in the list of metrics.
-pub(crate) static ENTRIES: &[Entry] = &entries!(
+pub(crate) static ENTRIES: &[MetricEntry] = &entries!(
     STATISTIC, "brier_score",
     needs: &[Need::Probability, Need::Label],
     definition: "mean squared distance of score and label",

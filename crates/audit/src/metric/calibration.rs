@@ -50,7 +50,7 @@ use std::f64::consts::FRAC_2_PI;
 use proofmark_stats::Noise;
 
 use super::entry::{differences, entries};
-use super::{Entry, Need, Of, Rows, Statistic};
+use super::{MetricEntry, Need, Of, Rows, Statistic};
 use crate::figure::{SIGNED_UNIT, mean_of};
 use crate::{Folded, Reason, Share, Tally};
 
@@ -71,7 +71,7 @@ static GAP: Statistic = Statistic {
 };
 
 /// Calibration errors in the list of metrics.
-pub(crate) static ENTRIES: &[Entry] = &entries!(
+pub(crate) static ENTRIES: &[MetricEntry] = &entries!(
     ECE, "ece",
     needs: &[Need::Probability, Need::Label],
     definition: "mean distance of score and share of positives, bin by bin",
@@ -80,7 +80,7 @@ pub(crate) static ENTRIES: &[Entry] = &entries!(
 );
 
 /// Calibration gaps in the list of metrics.
-pub(crate) static GAP_ENTRIES: &[Entry] = &differences!(
+pub(crate) static GAP_ENTRIES: &[MetricEntry] = &differences!(
     GAP, "calibration_gap",
     needs: &[Need::Probability, Need::Label],
     definition: "mean score less share of positives",

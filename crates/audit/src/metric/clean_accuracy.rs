@@ -33,7 +33,7 @@
 //! ```
 
 use super::entry::entries;
-use super::{Entry, Need, Of, Statistic};
+use super::{MetricEntry, Need, Of, Statistic};
 use crate::{Outcome, robustness};
 
 /// Samples right without attack / samples.
@@ -52,7 +52,7 @@ pub(crate) static STATISTIC: Statistic = Statistic {
 };
 
 /// Clean accuracy by group, of the samples of an attack report in the list of metrics.
-pub(crate) static ENTRIES: &[Entry] = &entries!(
+pub(crate) static ENTRIES: &[MetricEntry] = &entries!(
     STATISTIC, "clean_accuracy",
     needs: &[Need::Outcome],
     definition: "samples right without attack / samples",

@@ -40,14 +40,14 @@
 
 use super::contrast::{blank, too_few};
 use super::strata::cells;
-use super::{Entry, Ideal, Need, Run};
+use super::{Ideal, MetricEntry, Need, Run};
 use crate::figure::{
     Basis, Comparison, Estimate, Family, Figure, Form, Mean, Part, Reason, SIGNED_UNIT, sample,
 };
 use crate::{Cell, Groups, Settings, Share, Tally};
 
 /// Conditional demographic disparity in the list of metrics.
-pub(crate) static ENTRIES: &[Entry] = &[Entry {
+pub(crate) static ENTRIES: &[MetricEntry] = &[MetricEntry {
     id: "conditional_demographic_disparity",
     aliases: &[],
     needs: &[Need::Decision, Need::Stratum],
@@ -58,7 +58,7 @@ pub(crate) static ENTRIES: &[Entry] = &[Entry {
     run: Run::Groups(disparity),
 }];
 
-fn disparity(entry: &'static Entry, groups: &Groups<'_>, settings: &Settings) -> Vec<Figure> {
+fn disparity(entry: &'static MetricEntry, groups: &Groups<'_>, settings: &Settings) -> Vec<Figure> {
     // Per stratum: all of it, its refusals and its acceptances.
     let strata: Vec<(Vec<Cell>, Cell)> = cells(groups)
         .into_iter()

@@ -41,14 +41,14 @@
 
 use super::contrast::{blank, too_few};
 use super::strata::cells;
-use super::{Entry, Ideal, Need, Run};
+use super::{Ideal, MetricEntry, Need, Run};
 use crate::figure::{
     Basis, Comparison, Estimate, Family, Figure, Form, Mean, Part, Reason, SIGNED_UNIT, sample,
 };
 use crate::{Cell, Groups, Settings, Share, Tally};
 
 /// Conditional demographic parity in the list of metrics.
-pub(crate) static ENTRIES: &[Entry] = &[Entry {
+pub(crate) static ENTRIES: &[MetricEntry] = &[MetricEntry {
     id: "conditional_demographic_parity_difference",
     aliases: &["conditional_statistical_parity_difference"],
     needs: &[Need::Decision, Need::Stratum],
@@ -59,7 +59,11 @@ pub(crate) static ENTRIES: &[Entry] = &[Entry {
     run: Run::Groups(standardised),
 }];
 
-fn standardised(entry: &'static Entry, groups: &Groups<'_>, settings: &Settings) -> Vec<Figure> {
+fn standardised(
+    entry: &'static MetricEntry,
+    groups: &Groups<'_>,
+    settings: &Settings,
+) -> Vec<Figure> {
     let cells = cells(groups);
     let small = (0..groups.groups().len())
         .filter(|at| groups.share(*at) < settings.min_share)

@@ -51,12 +51,12 @@ use proofmark_domain::Seed;
 use proofmark_stats::random::{Purpose, Stream, StreamKey};
 use proofmark_stats::{Histogram, Sample};
 
-use super::{Entry, Ideal, Need, Run};
+use super::{Ideal, MetricEntry, Need, Run};
 use crate::figure::{Basis, Comparison, Estimate, Family, Figure, Form, Mean, Part, Reason, UNIT};
 use crate::{Settings, Table, Tally};
 
 /// Consistency in the list of metrics.
-pub(crate) static ENTRIES: &[Entry] = &[Entry {
+pub(crate) static ENTRIES: &[MetricEntry] = &[MetricEntry {
     id: "consistency",
     aliases: &[],
     needs: &[Need::Decision, Need::Features],
@@ -67,7 +67,7 @@ pub(crate) static ENTRIES: &[Entry] = &[Entry {
     run: Run::Table(consistency),
 }];
 
-fn consistency(entry: &'static Entry, table: &Table, settings: &Settings) -> Vec<Figure> {
+fn consistency(entry: &'static MetricEntry, table: &Table, settings: &Settings) -> Vec<Figure> {
     let k = settings.neighbours.max(1);
     let rows: Vec<usize> = (0..table.rows())
         .filter(|r| table.weight(*r) > 0.0)

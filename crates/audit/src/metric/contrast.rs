@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Contrast, Entry, Of, Rows, Statistic};
+use super::{Contrast, MetricEntry, Of, Rows, Statistic};
 use crate::figure::{Basis, Comparison, Estimate, Family, Figure, Form, LeftOut, Part, Reason};
 use crate::{Groups, Settings};
 
@@ -120,7 +120,7 @@ pub(crate) fn too_few(
 
 /// A figure of a grouping without groups, value or basis yet.
 pub(crate) fn blank(
-    entry: &'static Entry,
+    entry: &'static MetricEntry,
     groups: &Groups<'_>,
     left_out: impl Into<Arc<[LeftOut]>>,
 ) -> Figure {
@@ -142,7 +142,7 @@ pub(crate) fn blank(
 }
 
 pub(crate) fn figures(
-    entry: &'static Entry,
+    entry: &'static MetricEntry,
     statistic: &Statistic,
     contrast: Contrast,
     groups: &Groups<'_>,

@@ -41,7 +41,7 @@
 
 use std::sync::Arc;
 
-use super::{Entry, Ideal, Need, Run};
+use super::{Ideal, MetricEntry, Need, Run};
 use crate::figure::{
     Basis, Comparison, Estimate, Family, Figure, Form, Part, Reason, SIGNED_UNIT, mean,
 };
@@ -50,8 +50,8 @@ use crate::{Coded, Settings, Share, Table, UNKNOWN};
 const SOURCE: &str = "Kusner et al. 2017, arXiv:1703.06856; Garg et al. 2019, arXiv:1809.10610";
 
 /// Counterfactual flips in the list of metrics.
-pub(crate) static ENTRIES: &[Entry] = &[
-    Entry {
+pub(crate) static ENTRIES: &[MetricEntry] = &[
+    MetricEntry {
         id: "counterfactual_flip_rate",
         aliases: &["counterfactual_flips"],
         needs: &[Need::Decision, Need::Pairs],
@@ -61,7 +61,7 @@ pub(crate) static ENTRIES: &[Entry] = &[
         ideal: Ideal::Zero,
         run: Run::Table(|entry, table, settings| flips(entry, table, settings, rate)),
     },
-    Entry {
+    MetricEntry {
         id: "counterfactual_gap",
         aliases: &[],
         needs: &[Need::Decision, Need::Pairs],
@@ -71,7 +71,7 @@ pub(crate) static ENTRIES: &[Entry] = &[
         ideal: Ideal::Zero,
         run: Run::Table(gaps),
     },
-    Entry {
+    MetricEntry {
         id: "counterfactual_score_shift",
         aliases: &[],
         needs: &[Need::Score, Need::Pairs],
@@ -125,7 +125,7 @@ impl<'a> Pairs<'a> {
     }
 }
 
-fn blank(entry: &'static Entry, table: &Table) -> Figure {
+fn blank(entry: &'static MetricEntry, table: &Table) -> Figure {
     Figure {
         metric: entry.id,
         attribute: table
@@ -188,7 +188,7 @@ fn variants(pairs: &Pairs<'_>) -> Vec<(usize, usize, Vec<String>)> {
 type Measure = fn(&Table, &Settings, &mut dyn Iterator<Item = Vec<usize>>) -> Option<Estimate>;
 
 fn flips(
-    entry: &'static Entry,
+    entry: &'static MetricEntry,
     table: &Table,
     settings: &Settings,
     measure: Measure,
@@ -252,7 +252,7 @@ fn shift(
     mean(&ranges, settings.score_distances(table), table.heaviest()).map(Estimate::Mean)
 }
 
-fn gaps(entry: &'static Entry, table: &Table, settings: &Settings) -> Vec<Figure> {
+fn gaps(entry: &'static MetricEntry, table: &Table, settings: &Settings) -> Vec<Figure> {
     let (Some(pairs), Some(decision)) = (Pairs::new(table), table.decision()) else {
         return Vec::new();
     };

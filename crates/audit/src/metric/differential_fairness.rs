@@ -42,13 +42,13 @@
 //! ```
 
 use super::contrast::{blank, too_few};
-use super::{Entry, Ideal, Need, Run};
+use super::{Ideal, MetricEntry, Need, Run};
 use crate::figure::{Basis, Comparison, Estimate, Family, Figure, Form, Part, Reason};
 use crate::{Cell, Groups, Settings, Share, Tally};
 
 /// Differential fairness in the list of metrics.
-pub(crate) static ENTRIES: &[Entry] = &[
-    Entry {
+pub(crate) static ENTRIES: &[MetricEntry] = &[
+    MetricEntry {
         id: "differential_fairness",
         aliases: &["smoothed_empirical_differential_fairness"],
         needs: &[Need::Decision],
@@ -58,7 +58,7 @@ pub(crate) static ENTRIES: &[Entry] = &[
         ideal: Ideal::Zero,
         run: Run::Groups(|e, g, s| vec![epsilon(e, &DECISIONS, g, s)]),
     },
-    Entry {
+    MetricEntry {
         id: "label_differential_fairness",
         aliases: &[],
         needs: &[Need::Label],
@@ -90,7 +90,7 @@ pub(super) static LABELS: Outcomes = Outcomes {
 
 /// The figure of these outcomes.
 pub(super) fn epsilon(
-    entry: &'static Entry,
+    entry: &'static MetricEntry,
     outcomes: &Outcomes,
     groups: &Groups<'_>,
     settings: &Settings,

@@ -153,13 +153,13 @@ pub enum Contrast {
 #[derive(Clone, Copy)]
 pub(crate) enum Run {
     Contrast(&'static Statistic, Contrast),
-    Groups(fn(&'static Entry, &Groups<'_>, &Settings) -> Vec<Figure>),
-    Table(fn(&'static Entry, &Table, &Settings) -> Vec<Figure>),
+    Groups(fn(&'static MetricEntry, &Groups<'_>, &Settings) -> Vec<Figure>),
+    Table(fn(&'static MetricEntry, &Table, &Settings) -> Vec<Figure>),
 }
 
 /// A metric in the list.
 #[derive(Clone, Copy)]
-pub struct Entry {
+pub struct MetricEntry {
     /// Its id.
     pub id: &'static str,
     /// Other names it is known by.
@@ -177,15 +177,15 @@ pub struct Entry {
     pub(crate) run: Run,
 }
 
-impl std::fmt::Debug for Entry {
+impl std::fmt::Debug for MetricEntry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Entry")
+        f.debug_struct("MetricEntry")
             .field("id", &self.id)
             .finish_non_exhaustive()
     }
 }
 
-impl Entry {
+impl MetricEntry {
     /// The columns it needs and the table lacks.
     pub fn missing(&self, table: &Table) -> Vec<Need> {
         let missing = self.needs.iter().copied().filter(|n| !n.is_met(table));
@@ -300,7 +300,7 @@ macro_rules! entry {
         $statistic:ident, $id:literal, $tail:literal, $contrast:ident, $needs:expr, $source:literal, $ideal:ident,
         [$($aliases:expr)?], $definition:expr, $sign:literal
     ) => {
-        $crate::metric::Entry {
+        $crate::metric::MetricEntry {
             id: concat!($id, $tail),
             aliases: $crate::metric::entry::entry!(@aliases $($aliases)?),
             needs: $needs,
@@ -316,7 +316,7 @@ macro_rules! entry {
 /// The entries of a statistic of either sign: itself and its three differences.
 macro_rules! differences {
     ($($all:tt)*) => {{
-        const ALL: [$crate::metric::Entry; 7] = $crate::metric::entry::entries!($($all)*);
+        const ALL: [$crate::metric::MetricEntry; 7] = $crate::metric::entry::entries!($($all)*);
         [ALL[0], ALL[1], ALL[3], ALL[5]]
     }};
 }

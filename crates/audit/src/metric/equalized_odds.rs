@@ -40,7 +40,7 @@
 //! ```
 
 use super::contrast::{between, blank};
-use super::{Entry, Ideal, Need, Run, false_positive_rate, true_positive_rate};
+use super::{Ideal, MetricEntry, Need, Run, false_positive_rate, true_positive_rate};
 use crate::figure::{Basis, Combine, Comparison, Family, Figure, Form, Part};
 use crate::{Groups, Reason, Settings};
 
@@ -49,8 +49,8 @@ const HARDT: &str = "Hardt et al. 2016, arXiv:1610.02413";
 const BELLAMY: &str = "Bellamy et al. 2018, arXiv:1810.01943";
 
 /// Equalized odds in the list of metrics.
-pub(crate) static ENTRIES: &[Entry] = &[
-    Entry {
+pub(crate) static ENTRIES: &[MetricEntry] = &[
+    MetricEntry {
         id: "equalized_odds_difference",
         aliases: &[],
         needs: NEEDS,
@@ -60,7 +60,7 @@ pub(crate) static ENTRIES: &[Entry] = &[
         ideal: Ideal::Zero,
         run: Run::Groups(|e, g, s| vec![both(e, Form::Difference, Combine::Largest, g, s)]),
     },
-    Entry {
+    MetricEntry {
         id: "equalized_odds_ratio",
         aliases: &[],
         needs: NEEDS,
@@ -70,7 +70,7 @@ pub(crate) static ENTRIES: &[Entry] = &[
         ideal: Ideal::One,
         run: Run::Groups(|e, g, s| vec![both(e, Form::Ratio, Combine::Smallest, g, s)]),
     },
-    Entry {
+    MetricEntry {
         id: "average_odds_difference",
         aliases: &["equalized_odds_difference_mean"],
         needs: NEEDS,
@@ -80,7 +80,7 @@ pub(crate) static ENTRIES: &[Entry] = &[
         ideal: Ideal::Zero,
         run: Run::Groups(|e, g, s| vec![both(e, Form::Difference, Combine::Mean, g, s)]),
     },
-    Entry {
+    MetricEntry {
         id: "average_odds_ratio",
         aliases: &["equalized_odds_ratio_mean"],
         needs: NEEDS,
@@ -90,7 +90,7 @@ pub(crate) static ENTRIES: &[Entry] = &[
         ideal: Ideal::One,
         run: Run::Groups(|e, g, s| vec![both(e, Form::Ratio, Combine::Mean, g, s)]),
     },
-    Entry {
+    MetricEntry {
         id: "average_odds_difference_to_reference",
         aliases: &[],
         needs: NEEDS,
@@ -103,7 +103,7 @@ pub(crate) static ENTRIES: &[Entry] = &[
 ];
 
 fn both(
-    entry: &'static Entry,
+    entry: &'static MetricEntry,
     form: Form,
     combine: Combine,
     groups: &Groups<'_>,
@@ -161,7 +161,11 @@ fn both(
     }
 }
 
-fn to_reference(entry: &'static Entry, groups: &Groups<'_>, settings: &Settings) -> Vec<Figure> {
+fn to_reference(
+    entry: &'static MetricEntry,
+    groups: &Groups<'_>,
+    settings: &Settings,
+) -> Vec<Figure> {
     let Some(reference) = groups.reference() else {
         return Vec::new();
     };

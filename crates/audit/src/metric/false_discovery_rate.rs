@@ -34,7 +34,7 @@
 //! ```
 
 use super::entry::entries;
-use super::{Entry, Need, Of, Statistic};
+use super::{MetricEntry, Need, Of, Statistic};
 use crate::Share;
 
 /// False positives / favourable decisions.
@@ -47,7 +47,7 @@ pub(crate) static STATISTIC: Statistic = Statistic {
 };
 
 /// False-discovery rate in the list of metrics.
-pub(crate) static ENTRIES: &[Entry] = &entries!(
+pub(crate) static ENTRIES: &[MetricEntry] = &entries!(
     STATISTIC, "fdr",
     needs: &[Need::Decision, Need::Label],
     definition: "false positives / favourable decisions",

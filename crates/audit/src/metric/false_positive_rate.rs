@@ -36,7 +36,7 @@
 //! ```
 
 use super::entry::entries;
-use super::{Entry, Need, Of, Statistic};
+use super::{MetricEntry, Need, Of, Statistic};
 use crate::Share;
 
 /// False positives / negatives.
@@ -49,7 +49,7 @@ pub(crate) static STATISTIC: Statistic = Statistic {
 };
 
 /// False-positive rate in the list of metrics.
-pub(crate) static ENTRIES: &[Entry] = &entries!(
+pub(crate) static ENTRIES: &[MetricEntry] = &entries!(
     STATISTIC, "fpr",
     needs: &[Need::Decision, Need::Label],
     definition: "false positives / negatives",

@@ -50,7 +50,7 @@ use std::sync::Arc;
 use proofmark_domain::Interval;
 
 use super::contrast::blank;
-use super::{Entry, Ideal, Need, Rows, Run};
+use super::{Ideal, MetricEntry, Need, Rows, Run};
 use crate::figure::{
     Basis, Comparison, Estimate, Family, Figure, Form, Mean, Part, Reason, mean_of_counts,
 };
@@ -59,8 +59,8 @@ use crate::{Cell, Groups, Settings, Share, Table, Tally};
 pub(super) const NEEDS: &[Need] = &[Need::Decision, Need::Label];
 
 /// Generalised entropy in the list of metrics.
-pub(crate) static ENTRIES: &[Entry] = &[
-    Entry {
+pub(crate) static ENTRIES: &[MetricEntry] = &[
+    MetricEntry {
         id: "generalized_entropy_index",
         aliases: &[],
         needs: NEEDS,
@@ -70,7 +70,7 @@ pub(crate) static ENTRIES: &[Entry] = &[
         ideal: Ideal::Zero,
         run: Run::Table(|entry, table, settings| vec![whole(entry, table, settings.alpha)]),
     },
-    Entry {
+    MetricEntry {
         id: "coefficient_of_variation",
         aliases: &[],
         needs: NEEDS,
@@ -87,7 +87,7 @@ pub(crate) static ENTRIES: &[Entry] = &[
             vec![figure]
         }),
     },
-    Entry {
+    MetricEntry {
         id: "between_group_generalized_entropy",
         aliases: &["between_group_generalized_entropy_index"],
         needs: NEEDS,
@@ -148,7 +148,7 @@ fn mean_benefit(cell: &Cell, heaviest: f64) -> Mean {
 }
 
 /// Of a table as a whole.
-pub(super) fn whole(entry: &'static Entry, table: &Table, alpha: f64) -> Figure {
+pub(super) fn whole(entry: &'static MetricEntry, table: &Table, alpha: f64) -> Figure {
     let rows: Vec<u32> = (0..table.rows() as u32).collect();
     let mut cell = Cell::default();
     if let (Some(decision), Some(label)) = (table.decision(), table.label()) {
@@ -195,7 +195,7 @@ pub(super) fn whole(entry: &'static Entry, table: &Table, alpha: f64) -> Figure 
 
 /// The part between groups.
 pub(super) fn parted(
-    entry: &'static Entry,
+    entry: &'static MetricEntry,
     groups: &Groups<'_>,
     settings: &Settings,
     alpha: f64,

@@ -36,13 +36,13 @@
 //! ```
 
 use super::contrast::{between, blank, extremes, quotient};
-use super::{Entry, Ideal, Need, Run, Statistic, scoring_rate, selection_rate};
+use super::{Ideal, MetricEntry, Need, Run, Statistic, scoring_rate, selection_rate};
 use crate::figure::{Basis, Comparison, Family, Figure, Form};
 use crate::{Groups, Settings};
 
 /// Impact ratios in the list of metrics.
-pub(crate) static ENTRIES: &[Entry] = &[
-    Entry {
+pub(crate) static ENTRIES: &[MetricEntry] = &[
+    MetricEntry {
         id: "impact_ratio",
         aliases: &["adverse_impact_ratio"],
         needs: &[Need::Decision],
@@ -54,7 +54,7 @@ pub(crate) static ENTRIES: &[Entry] = &[
             to_highest(entry, &selection_rate::STATISTIC, groups, settings)
         }),
     },
-    Entry {
+    MetricEntry {
         id: "scoring_impact_ratio",
         aliases: &[],
         needs: &[Need::Score],
@@ -69,7 +69,7 @@ pub(crate) static ENTRIES: &[Entry] = &[
 ];
 
 fn to_highest(
-    entry: &'static Entry,
+    entry: &'static MetricEntry,
     statistic: &Statistic,
     groups: &Groups<'_>,
     settings: &Settings,

@@ -35,7 +35,7 @@
 //! ```
 
 use super::entry::entries;
-use super::{Entry, Need, Of, Statistic};
+use super::{MetricEntry, Need, Of, Statistic};
 use crate::Reason;
 use crate::figure::mean_of;
 
@@ -58,7 +58,7 @@ pub(crate) static STATISTIC: Statistic = Statistic {
 };
 
 /// Log loss in the list of metrics.
-pub(crate) static ENTRIES: &[Entry] = &entries!(
+pub(crate) static ENTRIES: &[MetricEntry] = &entries!(
     STATISTIC, "log_loss",
     needs: &[Need::Probability, Need::Label],
     definition: "mean negative logarithm of the score of the true label",

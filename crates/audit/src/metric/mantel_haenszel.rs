@@ -39,14 +39,14 @@
 
 use super::contrast::{blank, closeness, too_few};
 use super::strata::cells;
-use super::{Entry, Ideal, Need, Run};
+use super::{Ideal, MetricEntry, Need, Run};
 use crate::figure::{
     Basis, Comparison, Estimate, Family, Figure, Form, LINE, LeftOut, Mean, Part, Reason,
 };
 use crate::{Cell, Groups, Settings, Tally};
 
 /// The Mantel–Haenszel odds ratio in the list of metrics.
-pub(crate) static ENTRIES: &[Entry] = &[Entry {
+pub(crate) static ENTRIES: &[MetricEntry] = &[MetricEntry {
     id: "mantel_haenszel_odds_ratio",
     aliases: &["mantel_haenszel"],
     needs: &[Need::Decision, Need::Stratum],
@@ -57,7 +57,7 @@ pub(crate) static ENTRIES: &[Entry] = &[Entry {
     run: Run::Groups(odds),
 }];
 
-fn odds(entry: &'static Entry, groups: &Groups<'_>, settings: &Settings) -> Vec<Figure> {
+fn odds(entry: &'static MetricEntry, groups: &Groups<'_>, settings: &Settings) -> Vec<Figure> {
     let cells = cells(groups);
     let all = groups.groups();
     let size = |g: usize| all[g].cell.all().n;

@@ -34,7 +34,7 @@
 //! ```
 
 use super::entry::differences;
-use super::{Entry, Need, Of, Statistic};
+use super::{MetricEntry, Need, Of, Statistic};
 use crate::figure::mean_of;
 
 /// Mean of prediction less truth.
@@ -48,7 +48,7 @@ pub(crate) static STATISTIC: Statistic = Statistic {
 };
 
 /// Mean error of a regression in the list of metrics.
-pub(crate) static ENTRIES: &[Entry] = &differences!(
+pub(crate) static ENTRIES: &[MetricEntry] = &differences!(
     STATISTIC, "mean_error",
     needs: &[Need::Score, Need::Target],
     definition: "mean of prediction less truth",

@@ -34,7 +34,7 @@
 //! ```
 
 use super::entry::entries;
-use super::{Entry, Need, Of, Statistic};
+use super::{MetricEntry, Need, Of, Statistic};
 use crate::figure::mean_of;
 
 /// Mean score.
@@ -48,7 +48,7 @@ pub(crate) static STATISTIC: Statistic = Statistic {
 };
 
 /// Mean score in the list of metrics.
-pub(crate) static ENTRIES: &[Entry] = &entries!(
+pub(crate) static ENTRIES: &[MetricEntry] = &entries!(
     STATISTIC, "mean_score",
     needs: &[Need::Score],
     definition: "mean score",

@@ -52,7 +52,7 @@ mod theil;
 mod true_negative_rate;
 mod true_positive_rate;
 
-pub use entry::{Contrast, Entry, Ideal, Need, Rows, Statistic};
+pub use entry::{Contrast, Ideal, MetricEntry, Need, Rows, Statistic};
 pub use registry::{all, find};
 
 pub(crate) use contrast::Last;

@@ -34,7 +34,7 @@
 //! ```
 
 use super::entry::entries;
-use super::{Entry, Need, Of, Statistic};
+use super::{MetricEntry, Need, Of, Statistic};
 use crate::Share;
 
 /// True positives / favourable decisions.
@@ -47,7 +47,7 @@ pub(crate) static STATISTIC: Statistic = Statistic {
 };
 
 /// Positive predictive value in the list of metrics.
-pub(crate) static ENTRIES: &[Entry] = &entries!(
+pub(crate) static ENTRIES: &[MetricEntry] = &entries!(
     STATISTIC, "ppv",
     needs: &[Need::Decision, Need::Label],
     definition: "true positives / favourable decisions",

@@ -41,7 +41,7 @@
 use proofmark_domain::Interval;
 
 use super::entry::differences;
-use super::{Entry, Need, Of, Rows, Statistic};
+use super::{MetricEntry, Need, Of, Rows, Statistic};
 use crate::figure::{LINE, POSITIVE, mean_of};
 use crate::{Mean, Reason};
 
@@ -52,7 +52,7 @@ pub(crate) static STATISTIC: Statistic = Statistic {
 };
 
 /// Coefficients of determination in the list of metrics.
-pub(crate) static ENTRIES: &[Entry] = &differences!(
+pub(crate) static ENTRIES: &[MetricEntry] = &differences!(
     STATISTIC, "r2",
     needs: &[Need::Score, Need::Target],
     definition: "share of the spread of true values that predictions explain",

@@ -1,9 +1,9 @@
 //! Every metric there is.
 
-use super::Entry;
+use super::MetricEntry;
 use crate::AuditError;
 
-const ALL: &[&[Entry]] = &[
+const ALL: &[&[MetricEntry]] = &[
     super::base_rate::ENTRIES,
     super::selection_rate::ENTRIES,
     super::impact_ratio::ENTRIES,
@@ -48,13 +48,13 @@ const ALL: &[&[Entry]] = &[
 ];
 
 /// Every metric, in the order in which they are reported.
-pub fn all() -> impl Iterator<Item = &'static Entry> {
+pub fn all() -> impl Iterator<Item = &'static MetricEntry> {
     ALL.iter().copied().flatten()
 }
 
 /// The metric of this id or alias.
-pub fn find(id: &str) -> Result<&'static Entry, AuditError> {
-    let names = |e: &'static Entry| std::iter::once(e.id).chain(e.aliases.iter().copied());
+pub fn find(id: &str) -> Result<&'static MetricEntry, AuditError> {
+    let names = |e: &'static MetricEntry| std::iter::once(e.id).chain(e.aliases.iter().copied());
     all()
         .find(|e| names(e).any(|n| n == id))
         .ok_or_else(|| AuditError::Metric {

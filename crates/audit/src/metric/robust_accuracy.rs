@@ -34,7 +34,7 @@
 //! ```
 
 use super::entry::entries;
-use super::{Entry, Need, Of, Statistic};
+use super::{MetricEntry, Need, Of, Statistic};
 use crate::{Outcome, robustness};
 
 /// Samples right and not broken / samples.
@@ -53,7 +53,7 @@ pub(crate) static STATISTIC: Statistic = Statistic {
 };
 
 /// Robust accuracy by group in the list of metrics.
-pub(crate) static ENTRIES: &[Entry] = &entries!(
+pub(crate) static ENTRIES: &[MetricEntry] = &entries!(
     STATISTIC, "robust_accuracy",
     needs: &[Need::Outcome],
     definition: "samples right and not broken / samples",

@@ -35,7 +35,7 @@
 //! ```
 
 use super::entry::entries;
-use super::{Entry, Need, Of, Statistic};
+use super::{MetricEntry, Need, Of, Statistic};
 use crate::figure::mean_of;
 
 /// Root of the mean squared distance of prediction and truth.
@@ -49,7 +49,7 @@ pub(crate) static STATISTIC: Statistic = Statistic {
 };
 
 /// Root mean squared error of a regression in the list of metrics.
-pub(crate) static ENTRIES: &[Entry] = &entries!(
+pub(crate) static ENTRIES: &[MetricEntry] = &entries!(
     STATISTIC, "rmse",
     needs: &[Need::Score, Need::Target],
     definition: "root of the mean squared distance of prediction and truth",

@@ -35,7 +35,7 @@
 //! ```
 
 use super::entry::entries;
-use super::{Entry, Need, Of, Statistic};
+use super::{MetricEntry, Need, Of, Statistic};
 use crate::figure::mean_of;
 
 /// Mean score of the negatives.
@@ -49,7 +49,7 @@ pub(crate) static STATISTIC: Statistic = Statistic {
 };
 
 /// Generalised false-positive rate in the list of metrics.
-pub(crate) static ENTRIES: &[Entry] = &entries!(
+pub(crate) static ENTRIES: &[MetricEntry] = &entries!(
     STATISTIC, "generalized_fpr",
     needs: &[Need::Score, Need::Label],
     definition: "mean score of the negatives",

@@ -36,7 +36,7 @@
 //! ```
 
 use super::entry::entries;
-use super::{Entry, Need, Of, Statistic};
+use super::{MetricEntry, Need, Of, Statistic};
 use crate::figure::mean_of;
 
 /// Mean score of the positives.
@@ -50,7 +50,7 @@ pub(crate) static STATISTIC: Statistic = Statistic {
 };
 
 /// Generalised true-positive rate in the list of metrics.
-pub(crate) static ENTRIES: &[Entry] = &entries!(
+pub(crate) static ENTRIES: &[MetricEntry] = &entries!(
     STATISTIC, "generalized_tpr",
     needs: &[Need::Score, Need::Label],
     definition: "mean score of the positives",

@@ -35,7 +35,7 @@
 //! ```
 
 use super::entry::entries;
-use super::{Entry, Need, Of, Rows, Statistic};
+use super::{MetricEntry, Need, Of, Rows, Statistic};
 use crate::Share;
 
 /// Scores above the median among all.
@@ -45,7 +45,7 @@ pub(crate) static STATISTIC: Statistic = Statistic {
 };
 
 /// Scoring rates in the list of metrics.
-pub(crate) static ENTRIES: &[Entry] = &entries!(
+pub(crate) static ENTRIES: &[MetricEntry] = &entries!(
     STATISTIC, "scoring_rate",
     needs: &[Need::Score],
     definition: "scores above the median of all / scores",

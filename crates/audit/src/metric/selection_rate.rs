@@ -37,7 +37,7 @@
 //! ```
 
 use super::entry::entries;
-use super::{Entry, Need, Of, Statistic};
+use super::{MetricEntry, Need, Of, Statistic};
 use crate::Share;
 
 /// Favourable decisions among all.
@@ -50,7 +50,7 @@ pub(crate) static STATISTIC: Statistic = Statistic {
 };
 
 /// Selection rates in the list of metrics.
-pub(crate) static ENTRIES: &[Entry] = &entries!(
+pub(crate) static ENTRIES: &[MetricEntry] = &entries!(
     STATISTIC, "selection_rate",
     needs: &[Need::Decision],
     definition: "favourable decisions / decisions",

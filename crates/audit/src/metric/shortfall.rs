@@ -36,12 +36,12 @@
 //! ```
 
 use super::contrast::blank;
-use super::{Entry, Ideal, Need, Run, selection_rate};
+use super::{Ideal, MetricEntry, Need, Run, selection_rate};
 use crate::figure::{Basis, Comparison, Family, Figure, Form, Part};
 use crate::{Groups, Reason, Settings};
 
 /// The shortfall in the list of metrics.
-pub(crate) static ENTRIES: &[Entry] = &[Entry {
+pub(crate) static ENTRIES: &[MetricEntry] = &[MetricEntry {
     id: "selection_shortfall",
     aliases: &["shortfall"],
     needs: &[Need::Decision],
@@ -52,7 +52,7 @@ pub(crate) static ENTRIES: &[Entry] = &[Entry {
     run: Run::Groups(shortfall),
 }];
 
-fn shortfall(entry: &'static Entry, groups: &Groups<'_>, settings: &Settings) -> Vec<Figure> {
+fn shortfall(entry: &'static MetricEntry, groups: &Groups<'_>, settings: &Settings) -> Vec<Figure> {
     let parts = selection_rate::STATISTIC.parts(groups, settings);
     let blank = blank(entry, groups, parts.left_out);
     let Ok(overall) = parts.overall else {

@@ -35,11 +35,11 @@
 //! ```
 
 use super::generalized_entropy::{NEEDS, parted, whole};
-use super::{Entry, Ideal, Run};
+use super::{Ideal, MetricEntry, Run};
 
 /// The Theil index in the list of metrics.
-pub(crate) static ENTRIES: &[Entry] = &[
-    Entry {
+pub(crate) static ENTRIES: &[MetricEntry] = &[
+    MetricEntry {
         id: "theil_index",
         aliases: &[],
         needs: NEEDS,
@@ -49,7 +49,7 @@ pub(crate) static ENTRIES: &[Entry] = &[
         ideal: Ideal::Zero,
         run: Run::Table(|entry, table, _| vec![whole(entry, table, 1.0)]),
     },
-    Entry {
+    MetricEntry {
         id: "between_group_theil",
         aliases: &["between_group_theil_index"],
         needs: NEEDS,

@@ -35,7 +35,7 @@
 //! ```
 
 use super::entry::entries;
-use super::{Entry, Need, Of, Statistic};
+use super::{MetricEntry, Need, Of, Statistic};
 use crate::Share;
 
 /// Favourable decisions among the positives.
@@ -48,7 +48,7 @@ pub(crate) static STATISTIC: Statistic = Statistic {
 };
 
 /// True-positive rates in the list of metrics.
-pub(crate) static ENTRIES: &[Entry] = &entries!(
+pub(crate) static ENTRIES: &[MetricEntry] = &entries!(
     STATISTIC, "tpr",
     needs: &[Need::Decision, Need::Label],
     definition: "true positives / positives",

@@ -84,7 +84,7 @@ fn beyond_chance(report: &AuditReport, m: &Metric) -> Option<bool> {
 
 #[cfg(test)]
 mod tests {
-    use crate::{Asked, By, Columns, Settings, render, report};
+    use crate::{By, Columns, ReportOptions, Settings, render, report};
 
     /// 200 each; shares of those favoured, and of those that are right.
     fn told(decided: [usize; 2], labelled: [usize; 2], metrics: &[&str], by: By) -> String {
@@ -99,9 +99,9 @@ mod tests {
             by,
             ..m.parse().expect("well-formed")
         });
-        let asked = Asked {
+        let asked = ReportOptions {
             requirements: requirements.collect(),
-            ..Asked::default()
+            ..ReportOptions::default()
         };
         let report = report(&table, &Settings::default(), &asked).expect("measured");
         render::table(&report, false)

@@ -172,7 +172,7 @@ fn escape(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use crate::{Asked, Columns, Settings, render, report};
+    use crate::{Columns, ReportOptions, Settings, render, report};
 
     /// Names are foreign text: none may end an element or steer a terminal.
     #[test]
@@ -183,7 +183,8 @@ mod tests {
             .attribute("s", (0..80).map(|i| sex[i % 2]))
             .build()
             .expect("fits");
-        let report = report(&table, &Settings::default(), &Asked::default()).expect("two groups");
+        let report =
+            report(&table, &Settings::default(), &ReportOptions::default()).expect("two groups");
         let svg = render::svg(&report);
         assert!(svg.contains("&lt;script&gt;\u{fffd}[2J") && !svg.contains("<script"));
         assert!(svg.contains("b &amp; &quot;c&quot;\u{fffd}") && svg.contains("t&lt;x&gt;"));
@@ -198,7 +199,8 @@ mod tests {
             .attribute("s", (0..80).map(|i| if i < 40 { "a" } else { "b" }))
             .build()
             .expect("fits");
-        let report = report(&table, &Settings::default(), &Asked::default()).expect("two groups");
+        let report =
+            report(&table, &Settings::default(), &ReportOptions::default()).expect("two groups");
         let svg = render::svg(&report);
         // From 220 to 690: half of it for a rate of 0.5, nothing for 0; all together at a quarter.
         assert!(

@@ -9,7 +9,7 @@ use super::text::{grid, grids, plain};
 use crate::AuditReport;
 use crate::groups::percent;
 use crate::metric::{self, Contrast, Run};
-use crate::report::{AttributeFacts, Gate, GroupFacts, Metric, Rate, Status};
+use crate::report::{AttributeFacts, GroupFacts, Metric, Rate, RequirementResult, Status};
 
 /// Groups of an attribute that are shown at most.
 const LISTED: usize = 50;
@@ -362,7 +362,7 @@ fn gates(report: &AuditReport, colour: bool, text: &mut String) {
 }
 
 /// What is to be said of one requirement beyond its figures.
-fn said(gate: &Gate) -> Option<String> {
+fn said(gate: &RequirementResult) -> Option<String> {
     if let Some(reason) = &gate.reason {
         return Some(plain(reason));
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{AuditReport, Gate, Metric, attack};
+use super::{AuditReport, Metric, RequirementResult, attack};
 use crate::judge::check_level;
 use crate::{AuditError, By, Comparison, Figure, Reason, Requirement, judge, metric};
 
@@ -24,7 +24,7 @@ impl AuditReport {
         requirements: &[Requirement],
         level: f64,
         elsewhere: Option<usize>,
-    ) -> Result<Vec<Gate>, AuditError> {
+    ) -> Result<Vec<RequirementResult>, AuditError> {
         check_level(level)?;
         let requirements: Vec<Requirement> = requirements
             .iter()
@@ -65,7 +65,7 @@ impl AuditReport {
                 let (verdict, distrust) =
                     attack::ruled(self.attack.as_ref(), figure, ruling.verdict);
                 let why = self.why(figure, requirement.by == By::Interval && !judged);
-                gates.push(Gate {
+                gates.push(RequirementResult {
                     requirement: requirement.to_string(),
                     metric: figure.metric.to_owned(),
                     attribute: figure.attribute.clone(),
@@ -87,9 +87,10 @@ impl AuditReport {
         requirements: &[Requirement],
         level: f64,
         elsewhere: Option<usize>,
-    ) -> Result<Vec<Gate>, AuditError> {
-        let is =
-            |g: &Gate, r: &Requirement| g.requirement == r.to_string() && g.judge == r.by.as_str();
+    ) -> Result<Vec<RequirementResult>, AuditError> {
+        let is = |g: &RequirementResult, r: &Requirement| {
+            g.requirement == r.to_string() && g.judge == r.by.as_str()
+        };
         if let Some(missing) = requirements
             .iter()
             .find(|r| !self.gates.iter().any(|g| is(g, r)))
@@ -98,8 +99,8 @@ impl AuditReport {
                 "it suppresses cells, and was not asked for `{missing}`: audit the table again"
             )));
         }
-        let asked = |g: &&Gate| requirements.iter().any(|r| is(g, r));
-        let gates: Vec<Gate> = self.gates.iter().filter(asked).cloned().collect();
+        let asked = |g: &&RequirementResult| requirements.iter().any(|r| is(g, r));
+        let gates: Vec<RequirementResult> = self.gates.iter().filter(asked).cloned().collect();
         let Some(elsewhere) = elsewhere else {
             return Ok(gates);
         };
@@ -144,7 +145,7 @@ impl AuditReport {
 }
 
 /// Figures that are judged together, each once.
-fn family_of(gates: &[Gate]) -> usize {
+fn family_of(gates: &[RequirementResult]) -> usize {
     let own = gates.iter().filter(|g| g.family);
     let figures: BTreeSet<(&str, &str)> = own
         .map(|g| (g.metric.as_str(), g.attribute.as_str()))

@@ -10,9 +10,9 @@ use super::counts::Kind;
 use super::made_of::Told;
 use super::suppress::{Hidden, OVERALL};
 use super::{
-    AUDIT_SCHEMA, AttackFacts, AttributeFacts, AuditReport, Gate, GroupFacts, LeftOutGroup, Metric,
-    PairFacts, Rate, RefusedGroups, SUPPRESSED, SettingFacts, SkippedMetric, Status, TableFacts,
-    attack, no_interval,
+    AUDIT_SCHEMA, AttackFacts, AttributeFacts, AuditReport, GroupFacts, LeftOutGroup, Metric,
+    PairFacts, Rate, RefusedGroups, RequirementResult, SUPPRESSED, SettingFacts, SkippedMetric,
+    Status, TableFacts, attack, no_interval,
 };
 use crate::judge::{check_level, intervals};
 use crate::metric::{self, Need};
@@ -27,7 +27,7 @@ const SHOWN: f64 = 0.95;
 
 /// What is asked of an audit beyond the figures.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Asked {
+pub struct ReportOptions {
     /// Requirements, judged as one family.
     pub requirements: Vec<Requirement>,
     /// Their confidence together, between 0 and 1; 0.95.
@@ -38,7 +38,7 @@ pub struct Asked {
     pub version: String,
 }
 
-impl Default for Asked {
+impl Default for ReportOptions {
     fn default() -> Self {
         Self {
             requirements: Vec::new(),
@@ -53,7 +53,7 @@ impl Default for Asked {
 pub fn report(
     table: &Table,
     settings: &Settings,
-    asked: &Asked,
+    asked: &ReportOptions,
 ) -> Result<AuditReport, AuditError> {
     let subject = Subject::new(table, asked);
     Audit::measure(&subject, settings, asked)?.report(0)
@@ -64,7 +64,7 @@ pub fn report(
 pub fn report_attacked(
     attacked: &Attacked,
     settings: &Settings,
-    asked: &Asked,
+    asked: &ReportOptions,
 ) -> Result<AuditReport, AuditError> {
     let subject = Subject::attacked(attacked, asked);
     Audit::measure(&subject, settings, asked)?.report(0)
@@ -79,7 +79,7 @@ pub struct Subject<'a> {
 
 impl<'a> Subject<'a> {
     /// A table.
-    pub fn new(table: &'a Table, asked: &Asked) -> Self {
+    pub fn new(table: &'a Table, asked: &ReportOptions) -> Self {
         // What is suppressed must not be found by subtracting tables of different rows, and pairs are of whole persons.
         let one_for_all = asked.suppress > 1 || table.variant().is_some();
         let complete = one_for_all
@@ -92,7 +92,7 @@ impl<'a> Subject<'a> {
     }
 
     /// Samples clean and under attack.
-    pub fn attacked(attacked: &'a Attacked, asked: &Asked) -> Self {
+    pub fn attacked(attacked: &'a Attacked, asked: &ReportOptions) -> Self {
         Self {
             attacked: Some(attacked),
             ..Self::new(&attacked.clean, asked)
@@ -105,7 +105,7 @@ impl<'a> Subject<'a> {
 pub struct Audit<'a> {
     subject: &'a Subject<'a>,
     settings: &'a Settings,
-    asked: Asked,
+    asked: ReportOptions,
     measured: Measured<'a>,
 }
 
@@ -114,10 +114,10 @@ impl<'a> Audit<'a> {
     pub fn measure(
         subject: &'a Subject<'a>,
         settings: &'a Settings,
-        asked: &Asked,
+        asked: &ReportOptions,
     ) -> Result<Self, AuditError> {
         let table = subject.table.as_ref();
-        let asked = Asked {
+        let asked = ReportOptions {
             requirements: checked(table, asked)?,
             ..asked.clone()
         };
@@ -236,7 +236,7 @@ fn what_has_figures(requirement: &Requirement, measured: &Measured<'_>) -> Strin
 }
 
 /// The requirements by the metrics' own ids, refused where they could never be judged.
-fn checked(table: &Table, asked: &Asked) -> Result<Vec<Requirement>, AuditError> {
+fn checked(table: &Table, asked: &ReportOptions) -> Result<Vec<Requirement>, AuditError> {
     let wrong = |value: String, expected: &str| {
         Err(AuditError::Option {
             option: "metric",
@@ -315,7 +315,7 @@ struct Writer<'a> {
     /// Intervals of the figures, each by itself.
     shown: &'a [Option<Interval>],
     hidden: &'a Hidden,
-    asked: &'a Asked,
+    asked: &'a ReportOptions,
     seed: u64,
 }
 
@@ -412,7 +412,7 @@ impl Writer<'_> {
         table.missing().iter().map(one).collect()
     }
 
-    fn gates(&self) -> Vec<Gate> {
+    fn gates(&self) -> Vec<RequirementResult> {
         let mut gates = Vec::new();
         for (figure, judgement) in self.measured.figures.iter().zip(self.judged) {
             let hidden = self.hidden.figure(figure);
@@ -422,7 +422,7 @@ impl Writer<'_> {
                     .then(|| no_interval(figure.metric));
                 let attack = self.attack.as_ref();
                 let (verdict, distrust) = attack::ruled(attack, figure, ruling.verdict);
-                gates.push(Gate {
+                gates.push(RequirementResult {
                     requirement: requirement.to_string(),
                     metric: figure.metric.to_owned(),
                     attribute: figure.attribute.clone(),

@@ -11,7 +11,7 @@ mod scan;
 mod suppress;
 
 pub use attack::{AttackFacts, UNDER_ATTACK};
-pub use build::{Asked, Audit, Subject, report, report_attacked};
+pub use build::{Audit, ReportOptions, Subject, report, report_attacked};
 pub use made_of::{FamilyOf, MadeOf, PartsOf};
 pub use pairs::PairFacts;
 pub use samples::{Detail, SampleFacts, samples};
@@ -98,7 +98,7 @@ pub struct AuditReport {
     /// What the requirements come to; none if there were none.
     pub verdict: Option<Verdict>,
     /// Every requirement on every attribute.
-    pub gates: Vec<Gate>,
+    pub gates: Vec<RequirementResult>,
     /// Every comparison of groups.
     pub metrics: Vec<Metric>,
     /// What the figures are made of: see [`Metric::basis`].
@@ -170,7 +170,7 @@ pub struct SettingFacts {
 
 /// One requirement on one attribute.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Gate {
+pub struct RequirementResult {
     /// `metric<=tolerance` or `metric>=tolerance`.
     pub requirement: String,
     /// The metric's id.

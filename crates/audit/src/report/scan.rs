@@ -18,7 +18,7 @@ pub struct ScanFacts {
     pub depth: u64,
     /// Least persons in a subgroup and outside it.
     pub min_n: u64,
-    /// Random deals.
+    /// Permutations.
     pub draws: u64,
     /// Their seed.
     pub seed: u64,

@@ -14,7 +14,7 @@ use crate::groups::JOIN;
 use crate::metric::Need;
 
 /// Values an attribute may take before it is taken for no attribute.
-const MOST_LEVELS: usize = 4096;
+const MAX_LEVELS: usize = 4096;
 
 /// What a column is for.
 enum Sink {
@@ -52,9 +52,9 @@ impl Levels {
         match self {
             Self::Names(coder) => {
                 coder.push(known.then(|| field.text()).as_deref());
-                if coder.levels() > MOST_LEVELS {
+                if coder.levels() > MAX_LEVELS {
                     return Err(format!(
-                        "at most {MOST_LEVELS} different values; cut numbers into bins (`--bins`)"
+                        "at most {MAX_LEVELS} different values; cut numbers into bins (`--bins`)"
                     ));
                 }
             }

@@ -3,7 +3,7 @@
 
 use proofmark_audit::report::{Audit, AuditReport, Subject};
 use proofmark_audit::synthetic::Population;
-use proofmark_audit::{Asked, Requirement, Settings, Table, render, report};
+use proofmark_audit::{ReportOptions, Requirement, Settings, Table, render, report};
 use proofmark_domain::Verdict;
 
 fn table() -> Table {
@@ -23,10 +23,10 @@ const ALL: [&str; 5] = [
 ];
 
 fn audited(texts: &[&str], suppress: u64, elsewhere: usize) -> AuditReport {
-    let asked = Asked {
+    let asked = ReportOptions {
         requirements: requirements(texts),
         suppress,
-        ..Asked::default()
+        ..ReportOptions::default()
     };
     let settings = Settings {
         metrics: ALL
@@ -50,7 +50,7 @@ fn text_and_table_come_to_the_same() {
         let again = told
             .judged_again(&requirements(&ALL), 0.95, Some(elsewhere))
             .unwrap();
-        let sorted = |mut gates: Vec<proofmark_audit::report::Gate>| {
+        let sorted = |mut gates: Vec<proofmark_audit::report::RequirementResult>| {
             gates.sort_by_key(|g| (g.metric.clone(), g.attribute.clone(), g.requirement.clone()));
             gates
         };
@@ -168,9 +168,9 @@ fn what_is_suppressed_is_taken_over_or_refused() {
 #[test]
 fn what_is_made_of_a_hidden_group_is_hidden() {
     let table = Population::shipped().table(6000).unwrap();
-    let asked = Asked {
+    let asked = ReportOptions {
         suppress: 60,
-        ..Asked::default()
+        ..ReportOptions::default()
     };
     let told = report(&table, &Settings::default(), &asked).unwrap();
     let hidden = |name: &str| {

@@ -1,6 +1,6 @@
 //! Impact-ratio tables as Local Law 144 of New York City wants them.
 
-use proofmark_audit::{Asked, By, Columns, Settings, Table, render, report};
+use proofmark_audit::{By, Columns, ReportOptions, Settings, Table, render, report};
 
 /// Persons and selected: men 400 of 1000, women 150 of 500, others 10 of 20; 5 of unknown sex.
 fn table() -> Table {
@@ -28,7 +28,7 @@ fn categories_below_two_percent_are_left_out_with_their_counts() {
         min_share: 0.02,
         ..Settings::default()
     };
-    let told = report(&table(), &settings, &Asked::default()).expect("measured");
+    let told = report(&table(), &settings, &ReportOptions::default()).expect("measured");
     let csv = render::impact_csv(&render::impact(&told));
     assert_eq!(
         csv,
@@ -57,7 +57,7 @@ fn categories_below_two_percent_are_left_out_with_their_counts() {
 
 #[test]
 fn without_a_least_share_everybody_counts() {
-    let told = report(&table(), &Settings::default(), &Asked::default()).expect("measured");
+    let told = report(&table(), &Settings::default(), &ReportOptions::default()).expect("measured");
     let all = render::impact(&told);
     assert_eq!(all[1].ratio, Some(0.8));
     assert_eq!(all[2].ratio, Some(1.0));
@@ -70,7 +70,7 @@ fn scores_are_counted_above_the_median() {
         .attribute("sex", (0..40).map(|i| if i % 20 < 12 { "f" } else { "m" }))
         .build()
         .expect("fits");
-    let told = report(&table, &Settings::default(), &Asked::default()).expect("measured");
+    let told = report(&table, &Settings::default(), &ReportOptions::default()).expect("measured");
     let all = render::impact(&told);
     // Above 9.5 are 10 and 11 of the 12 lower scores, and all of the 8 higher ones.
     assert_eq!(
@@ -82,9 +82,9 @@ fn scores_are_counted_above_the_median() {
 
 #[test]
 fn what_is_suppressed_is_in_no_table() {
-    let asked = Asked {
+    let asked = ReportOptions {
         suppress: 30,
-        ..Asked::default()
+        ..ReportOptions::default()
     };
     let told = report(&table(), &Settings::default(), &asked).expect("measured");
     for one in render::impact(&told) {
@@ -96,9 +96,9 @@ fn what_is_suppressed_is_in_no_table() {
 fn a_point_rule_speaks_of_no_confidence() {
     let point = |by| {
         let requirement = "impact_ratio>=0.8".parse().expect("well-formed");
-        let asked = Asked {
+        let asked = ReportOptions {
             requirements: vec![proofmark_audit::Requirement { by, ..requirement }],
-            ..Asked::default()
+            ..ReportOptions::default()
         };
         let told = report(&table(), &Settings::default(), &asked).expect("measured");
         render::table(&told, false)

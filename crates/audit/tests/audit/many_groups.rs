@@ -1,6 +1,8 @@
 //! Hundreds of groups: a report of a size people can open, that says what it leaves out, and can be judged again.
 
-use proofmark_audit::{Asked, AuditReport, Columns, Requirement, Settings, Table, render, report};
+use proofmark_audit::{
+    AuditReport, Columns, ReportOptions, Requirement, Settings, Table, render, report,
+};
 
 fn requirement(text: &str) -> Requirement {
     text.parse().expect("well-formed")
@@ -23,9 +25,9 @@ fn audit(table: &Table, detail_groups: usize) -> AuditReport {
         detail_groups,
         ..Settings::default()
     };
-    let asked = Asked {
+    let asked = ReportOptions {
         requirements: vec![requirement("selection_rate_difference<=0.2")],
-        ..Asked::default()
+        ..ReportOptions::default()
     };
     report(table, &settings, &asked).expect("measured")
 }

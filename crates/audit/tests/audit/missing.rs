@@ -1,7 +1,7 @@
 //! What stands for a missing value is missing in every column alike, never a value, and counted.
 
 use proofmark_audit::report::{Detail, samples};
-use proofmark_audit::{Asked, AuditReport, Options, Settings, Table, report};
+use proofmark_audit::{AuditReport, Options, ReportOptions, Settings, Table, report};
 
 fn options() -> Options {
     Options {
@@ -20,9 +20,9 @@ fn audit(table: &Table, suppress: u64) -> AuditReport {
         min_n: 1,
         ..Settings::default()
     };
-    let asked = Asked {
+    let asked = ReportOptions {
         suppress,
-        ..Asked::default()
+        ..ReportOptions::default()
     };
     report(table, &settings, &asked).expect("measured")
 }

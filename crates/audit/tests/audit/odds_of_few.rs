@@ -9,7 +9,7 @@
 )]
 
 use super::coverage::draw::stratified;
-use proofmark_audit::{Asked, Settings, report};
+use proofmark_audit::{ReportOptions, Settings, report};
 use proofmark_domain::{Seed, Verdict};
 use proofmark_stats::clopper_pearson_lower;
 use proofmark_stats::random::{Purpose, Stream, StreamKey};
@@ -20,9 +20,9 @@ fn called(sizes: [usize; 2], rate: f64, runs: u64) -> u64 {
         metrics: vec!["mantel_haenszel_odds_ratio".to_owned()],
         ..Settings::default()
     };
-    let asked = Asked {
+    let asked = ReportOptions {
         requirements: vec!["mantel_haenszel_odds_ratio>=1".parse().expect("sound")],
-        ..Asked::default()
+        ..ReportOptions::default()
     };
     let half = |rate: f64| sizes.map(|n| (n.div_ceil(2), rate));
     let strata = [half(rate), half(3.0 * rate)];

@@ -2,19 +2,19 @@
 //!
 //! The long version of the simulations is `examples/rare_outcomes.rs`.
 
-use proofmark_audit::report::{AuditReport, Gate};
-use proofmark_audit::{Asked, Columns, Settings, Table, render, report};
+use proofmark_audit::report::{AuditReport, RequirementResult};
+use proofmark_audit::{Columns, ReportOptions, Settings, Table, render, report};
 use proofmark_domain::{Seed, Verdict};
 use proofmark_stats::clopper_pearson_lower;
 use proofmark_stats::random::{Purpose, Stream, StreamKey};
 
 fn audited(table: &Table, settings: &Settings, requirements: &[&str]) -> AuditReport {
-    let asked = Asked {
+    let asked = ReportOptions {
         requirements: requirements
             .iter()
             .map(|r| r.parse().expect("a requirement"))
             .collect(),
-        ..Asked::default()
+        ..ReportOptions::default()
     };
     let required = |r: &&str| {
         let end = r.find(['<', '>']).expect("a bound");
@@ -27,7 +27,7 @@ fn audited(table: &Table, settings: &Settings, requirements: &[&str]) -> AuditRe
     report(table, &settings, &asked).expect("measures")
 }
 
-fn gates(table: &Table, settings: &Settings, requirements: &[&str]) -> Vec<Gate> {
+fn gates(table: &Table, settings: &Settings, requirements: &[&str]) -> Vec<RequirementResult> {
     audited(table, settings, requirements).gates
 }
 
@@ -245,7 +245,7 @@ fn a_range_that_does_not_hold_is_refused() {
             score_range: Some(range.into()),
             ..Settings::default()
         };
-        let error = report(&table, &settings, &Asked::default()).expect_err("refused");
+        let error = report(&table, &settings, &ReportOptions::default()).expect_err("refused");
         let message = error.to_string();
         assert!(message.starts_with("range: score="), "{message}");
         assert!(message.contains(expected), "{message}");

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use proofmark_audit::report::AuditReport;
-use proofmark_audit::{Asked, Options, Settings, Table, render, report};
+use proofmark_audit::{Options, ReportOptions, Settings, Table, render, report};
 use proofmark_domain::Verdict;
 
 const PAGE: &str = include_str!("../../../../docs/audit.md");
@@ -14,12 +14,12 @@ fn all(names: &str) -> Vec<String> {
 }
 
 fn audit(path: &Path, options: &Options, requirements: &[&str]) -> AuditReport {
-    let asked = Asked {
+    let asked = ReportOptions {
         requirements: requirements
             .iter()
             .map(|r| r.parse().expect("a requirement"))
             .collect(),
-        ..Asked::default()
+        ..ReportOptions::default()
     };
     let table = Table::csv(path, options).expect("reads");
     report(&table, &Settings::default(), &asked).expect("measures")

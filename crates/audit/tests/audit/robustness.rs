@@ -4,7 +4,8 @@ use proofmark_audit::Outcome::{Broken, Robust, Wrong};
 use proofmark_audit::report::AuditReport;
 use proofmark_audit::robustness::{carried, join};
 use proofmark_audit::{
-    Asked, Coded, Columns, Figure, Options, Settings, Table, measure, render, report_attacked,
+    Coded, Columns, Figure, Options, ReportOptions, Settings, Table, measure, render,
+    report_attacked,
 };
 use proofmark_domain::Report;
 use serde_json::{Value, json};
@@ -227,9 +228,9 @@ fn sixty(broken: u64) -> AuditReport {
         .build()
         .expect("fits");
     let joined = join(&report(&samples), &groups, None, None).expect("joins");
-    let asked = Asked {
+    let asked = ReportOptions {
         suppress: 5,
-        ..Asked::default()
+        ..ReportOptions::default()
     };
     report_attacked(&joined, &Settings::default(), &asked).expect("reports")
 }

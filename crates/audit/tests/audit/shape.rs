@@ -5,8 +5,8 @@ use std::path::Path;
 
 use proofmark_audit::synthetic::Population;
 use proofmark_audit::{
-    Asked, AuditReport, Bound, By, Columns, Figure, Outcome, Requirement, Settings, Table, judge,
-    measure, metric, render, report,
+    AuditReport, Bound, By, Columns, Figure, Outcome, ReportOptions, Requirement, Settings, Table,
+    judge, measure, metric, render, report,
 };
 
 #[test]
@@ -163,7 +163,7 @@ fn every_figure_has_an_interval() {
 /// Every headline that can be gated is judged from the report's own text as it was from the table.
 #[test]
 fn every_headline_is_judged_again_from_its_text() {
-    let fair = |m: &&metric::Entry| m.ideal != metric::Ideal::None;
+    let fair = |m: &&metric::MetricEntry| m.ideal != metric::Ideal::None;
     let requirements = metric::all().filter(fair).map(|entry| Requirement {
         metric: entry.id.to_owned(),
         attribute: None,
@@ -178,9 +178,9 @@ fn every_headline_is_judged_again_from_its_text() {
     let (table, settings) = (everything(), settings());
     let measured = measure(&table, &settings).expect("measures");
     let there = |r: &Requirement| measured.figures.iter().any(|f| r.gates(f));
-    let asked = Asked {
+    let asked = ReportOptions {
         requirements: requirements.filter(there).collect(),
-        ..Asked::default()
+        ..ReportOptions::default()
     };
     let told = report(&table, &settings, &asked).expect("measures");
     let read: AuditReport = serde_json::from_str(&render::json(&told)).expect("reads back");

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use proofmark_audit::report::AuditReport;
 use proofmark_audit::synthetic::{Population, Stratum};
-use proofmark_audit::{Asked, Options, Settings, Table, report};
+use proofmark_audit::{Options, ReportOptions, Settings, Table, report};
 use proofmark_domain::Verdict;
 
 /// A true rate of a group.
@@ -14,13 +14,13 @@ fn path() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../datasets/population/population.csv")
 }
 
-fn asked(requirements: &[&str]) -> Asked {
+fn asked(requirements: &[&str]) -> ReportOptions {
     let parsed = requirements
         .iter()
         .map(|r| r.parse().expect("a requirement"));
-    Asked {
+    ReportOptions {
         requirements: parsed.collect(),
-        ..Asked::default()
+        ..ReportOptions::default()
     }
 }
 

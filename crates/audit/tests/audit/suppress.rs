@@ -4,7 +4,8 @@
 use proofmark_audit::Outcome::{Broken, Robust, Wrong};
 use proofmark_audit::robustness::Attacked;
 use proofmark_audit::{
-    Asked, Columns, ScanSettings, Settings, Table, Target, render, report, report_attacked, scan,
+    Columns, ReportOptions, ScanSettings, Settings, Table, Target, render, report, report_attacked,
+    scan,
 };
 use proptest::prelude::*;
 
@@ -18,10 +19,10 @@ struct Kind {
 
 const K: u64 = 4;
 
-fn asked() -> Asked {
-    Asked {
+fn asked() -> ReportOptions {
+    ReportOptions {
         suppress: K,
-        ..Asked::default()
+        ..ReportOptions::default()
     }
 }
 

@@ -74,7 +74,7 @@ pub(crate) struct Audit {
         default_missing_value = "2",
         conflicts_with = "paired", help_heading = "Measuring")]
     pub(crate) scan: Option<usize>,
-    /// Least persons in a subgroup of the scan, and outside it
+    /// Minimum size of a subgroup of the scan, and of the rest
     #[arg(
         long,
         value_name = "N",
@@ -82,7 +82,7 @@ pub(crate) struct Audit {
         help_heading = "Measuring"
     )]
     pub(crate) scan_min_n: u64,
-    /// Random deals that the scan is compared with
+    /// Permutations for the scan's p-value
     #[arg(
         long,
         value_name = "N",

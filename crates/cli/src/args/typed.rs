@@ -1,12 +1,12 @@
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches};
-use proofmark::domain::option::{Entry, Form, Given, Options};
+use proofmark::domain::option::{Form, Given, OptionEntry, Options};
 
 use crate::failure::Failure;
 
 /// Options that are defined beside what they are for, as they were typed.
 #[derive(Debug)]
 pub(crate) struct Typed<T: 'static> {
-    given: Vec<(&'static Entry<T>, Vec<String>)>,
+    given: Vec<(&'static OptionEntry<T>, Vec<String>)>,
 }
 
 impl<T: Options> Typed<T> {
@@ -23,7 +23,7 @@ impl<T: Options> Typed<T> {
         Ok(made)
     }
 
-    fn option(entry: &'static Entry<T>, default: &T) -> Arg {
+    fn option(entry: &'static OptionEntry<T>, default: &T) -> Arg {
         let arg = Arg::new(entry.name)
             .long(flag(entry.name))
             .help(entry.help)
@@ -66,7 +66,7 @@ impl<T: Options> FromArgMatches for Typed<T> {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
         let typed =
             |name| matches.value_source(name) == Some(clap::parser::ValueSource::CommandLine);
-        let texts = |entry: &'static Entry<T>| match entry.form {
+        let texts = |entry: &'static OptionEntry<T>| match entry.form {
             Form::Flag => Vec::new(),
             Form::One | Form::Many => {
                 let values = matches.get_many::<String>(entry.name);

@@ -15,7 +15,7 @@ use crate::args::{Attack, LabelsArg};
 use crate::clock;
 use crate::failure::Failure;
 use crate::output::{self, Target};
-use crate::progress::Shown;
+use crate::progress::TerminalProgress;
 use crate::signals;
 
 /// Confidence of `--fail-under`.
@@ -69,7 +69,7 @@ pub(crate) fn run(args: &Attack, quiet: bool) -> Result<u8, Failure> {
         read
     })?;
     let saved = saved.map(|t| t.binary("--save")).transpose()?;
-    let shown = Shown::new(quiet);
+    let shown = TerminalProgress::new(quiet);
     let mut plan = RunPlan::new(model.as_ref(), &data, &attacks, threats);
     plan.labels = match args.labels {
         LabelsArg::Given => Labels::Given,

@@ -4,14 +4,14 @@ use proofmark::Progress as _;
 use proofmark::audit::render::{impact, impact_csv, impact_table, svg};
 use proofmark::audit::report::{self, AuditReport, Detail, SampleFacts};
 use proofmark::audit::robustness::{self, Attacked};
-use proofmark::audit::{self, Asked, Options, Requirement, ScanSettings, Setup, Table};
+use proofmark::audit::{self, Options, ReportOptions, Requirement, ScanSettings, Setup, Table};
 use proofmark::engine::{Event, Observer as _};
 use proofmark::policy::render::{self, Document};
 
 use crate::args::audit::Audit;
 use crate::failure::Failure;
 use crate::output::Target;
-use crate::progress::Shown;
+use crate::progress::TerminalProgress;
 use crate::{command, output, signals};
 
 /// `proofmark audit`.
@@ -157,17 +157,17 @@ fn audited(args: &Audit, options: &Options) -> Result<Audited, Failure> {
     Ok(Audited::Attack(Box::new(joined)))
 }
 
-fn asked(args: &Audit, setup: &Setup) -> Result<Asked, Failure> {
+fn asked(args: &Audit, setup: &Setup) -> Result<ReportOptions, Failure> {
     let by = setup.by;
     let requirements = args.metrics.iter().map(|m| {
         let requirement: Requirement = m.parse()?;
         Ok(Requirement { by, ..requirement })
     });
-    Ok(Asked {
+    Ok(ReportOptions {
         requirements: requirements.collect::<Result<_, Failure>>()?,
         level: args.level,
         suppress: setup.suppress,
-        ..Asked::default()
+        ..ReportOptions::default()
     })
 }
 
@@ -196,7 +196,7 @@ fn scan_into(
                 .to_owned(),
         ));
     }
-    let shown = Shown::counting(quiet, "deals");
+    let shown = TerminalProgress::counting(quiet, "permutations");
     for target in targets {
         shown.begin(&format!("scan {}", target.id()), settings.draws as usize);
         let found = audit::scan(table, target, &settings, &|done| {

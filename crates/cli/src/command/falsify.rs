@@ -7,7 +7,7 @@ use crate::args::{self, Onnx};
 use crate::clock;
 use crate::failure::Failure;
 use crate::output::{self, Target};
-use crate::progress::Shown;
+use crate::progress::TerminalProgress;
 use crate::signals;
 
 /// `proofmark falsify`.
@@ -34,7 +34,7 @@ pub(crate) fn run(args: &args::Falsify, quiet: bool) -> Result<u8, Failure> {
     };
     let device = proofmark::device(&args.device)?;
     let opened = said.source(&args.model)?.open_property(&spec, &device)?;
-    let shown = Shown::counting(quiet, "starts");
+    let shown = TerminalProgress::counting(quiet, "starts");
     let late = || signals::interrupted() || clock::seconds() - began >= seconds;
     let mut search = Falsify::new(Access::Gradients(opened.model.as_ref()), &spec);
     search.seed = Seed(args.seed);

@@ -17,7 +17,7 @@ use crate::args;
 use crate::clock;
 use crate::failure::Failure;
 use crate::output::{self, Target};
-use crate::progress::Shown;
+use crate::progress::TerminalProgress;
 use crate::signals;
 use crate::snippet;
 
@@ -236,7 +236,7 @@ fn measure(
             dir.display()
         )));
     }
-    let shown = Shown::new(quiet);
+    let shown = TerminalProgress::new(quiet);
     let began = clock::seconds();
     let stop = || {
         signals::interrupted()

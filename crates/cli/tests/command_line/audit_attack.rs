@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use proofmark::audit::AuditReport;
-use proofmark::audit::report::{Gate, Metric};
+use proofmark::audit::report::{Metric, RequirementResult};
 use proofmark::data::ndarray::{Array1, ArrayD, IxDyn};
 use proofmark::data::npz::{self, NpzArray};
 use proofmark::domain::{Report, Verdict};
@@ -291,7 +291,7 @@ fn distrust_takes_a_pass_away_and_nothing_else() {
     assert!(!err.contains("would settle it"), "{err}");
     let (code, err, _) = audit("clean_accuracy_difference<=0.9");
     assert_eq!(code, 0, "{err}");
-    let low = |g: &Gate| g.interval.map(|i| i.low);
+    let low = |g: &RequirementResult| g.interval.map(|i| i.low);
     let (code, err, gates) = audit("attack_success_rate_difference<=0");
     assert_eq!(
         code,

@@ -13,7 +13,7 @@ use crate::source::Source;
 use crate::{Classes, Column, DataError, Dataset, Options, Units};
 
 /// Folders below a class folder.
-const DEEPEST: usize = 8;
+const MAX_DEPTH: usize = 8;
 /// The most bytes one file may have.
 const LARGEST: u64 = 1 << 28;
 
@@ -204,10 +204,12 @@ impl Listing {
         id: &str,
         depth: usize,
     ) -> Result<(), DataError> {
-        if depth > DEEPEST {
+        if depth > MAX_DEPTH {
             return Err(wrong(
                 folder,
-                format!("lies more than {DEEPEST} folders deep; expected images in class folders"),
+                format!(
+                    "lies more than {MAX_DEPTH} folders deep; expected images in class folders"
+                ),
             ));
         }
         for (name, path) in entries(folder)? {

@@ -7,11 +7,11 @@ use super::text::Fault;
 use super::{Case, Constraint, InputBox};
 
 /// Cases a file may come to.
-const MOST_CASES: u64 = 1 << 16;
+const MAX_CASES: u64 = 1 << 16;
 /// Bounds and constraints in all cases together.
-const MOST_PARTS: u64 = 1 << 24;
+const MAX_PARTS: u64 = 1 << 24;
 /// Values in all input boxes together.
-const MOST_VALUES: usize = 1 << 25;
+const MAX_VALUES: usize = 1 << 25;
 
 /// What a case is made of, apart from what holds in every case.
 #[derive(Clone, Default)]
@@ -29,11 +29,11 @@ pub(super) fn cases(statement: &Statement) -> Result<Vec<Case>, Fault> {
         sort(formula, &mut common, &mut alternatives);
     }
     let size = product(alternatives.iter().map(|f| size(f)));
-    if size.cases > MOST_CASES || size.parts > MOST_PARTS {
+    if size.cases > MAX_CASES || size.parts > MAX_PARTS {
         return Err(Fault::new(
             end,
             format!(
-                "its `or`s multiply to {} cases of {} parts together; expected at most {MOST_CASES} cases and {MOST_PARTS} parts",
+                "its `or`s multiply to {} cases of {} parts together; expected at most {MAX_CASES} cases and {MAX_PARTS} parts",
                 counted(size.cases),
                 counted(size.parts)
             ),
@@ -67,9 +67,8 @@ pub(super) fn cases(statement: &Statement) -> Result<Vec<Case>, Fault> {
                 Some(before) if *before.inputs == made => before.inputs.clone(),
                 _ => {
                     values += 2 * statement.inputs;
-                    if values > MOST_VALUES {
-                        let problem =
-                            format!("its input boxes hold more than {MOST_VALUES} values");
+                    if values > MAX_VALUES {
+                        let problem = format!("its input boxes hold more than {MAX_VALUES} values");
                         return Err(Fault::new(end, problem));
                     }
                     Arc::new(made)

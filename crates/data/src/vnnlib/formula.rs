@@ -5,7 +5,7 @@ use super::linear::{Linear, Variable};
 use super::text::{Fault, Forms, Node};
 
 /// More variables than this are taken for a mistake.
-const MOST_VARIABLES: usize = 1 << 24;
+const MAX_VARIABLES: usize = 1 << 24;
 
 /// What a file says.
 #[derive(Debug)]
@@ -72,10 +72,10 @@ impl Declared {
             Variable::Input(i) => (&mut self.inputs, i),
             Variable::Output(j) => (&mut self.outputs, j),
         };
-        if index >= MOST_VARIABLES {
+        if index >= MAX_VARIABLES {
             return Err(Fault::new(
                 line,
-                format!("`{variable}`; expected an index below {MOST_VARIABLES}"),
+                format!("`{variable}`; expected an index below {MAX_VARIABLES}"),
             ));
         }
         if slots.len() <= index {

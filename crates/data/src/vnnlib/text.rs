@@ -69,7 +69,7 @@ fn short(word: &str) -> String {
 }
 
 /// Lists within lists: more is a mistake, or meant to exhaust the stack.
-const DEEPEST: usize = 64;
+const MAX_DEPTH: usize = 64;
 
 /// The top-level lists of a file, one after the other.
 pub(super) struct Forms<'a> {
@@ -137,10 +137,10 @@ impl<'a> Forms<'a> {
                 kind: Kind::Word(self.word()?),
             });
         }
-        if depth == DEEPEST {
+        if depth == MAX_DEPTH {
             return Err(Fault::new(
                 line,
-                format!("lists nested more than {DEEPEST} deep"),
+                format!("lists nested more than {MAX_DEPTH} deep"),
             ));
         }
         self.at += 1;

@@ -22,7 +22,7 @@ pub enum Form {
 }
 
 /// One option of a `T`.
-pub struct Entry<T: 'static> {
+pub struct OptionEntry<T: 'static> {
     /// Its name: `min_n`.
     pub name: &'static str,
     /// What it says, in one sentence without its end, and its default where `default` has none.
@@ -42,17 +42,17 @@ pub struct Entry<T: 'static> {
 }
 
 // By hand, as a derive would ask the same of `T`.
-impl<T> Clone for Entry<T> {
+impl<T> Clone for OptionEntry<T> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<T> Copy for Entry<T> {}
+impl<T> Copy for OptionEntry<T> {}
 
-impl<T> Debug for Entry<T> {
+impl<T> Debug for OptionEntry<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Entry")
+        f.debug_struct("OptionEntry")
             .field("name", &self.name)
             .finish_non_exhaustive()
     }
@@ -61,5 +61,5 @@ impl<T> Debug for Entry<T> {
 /// What is made of options.
 pub trait Options: Default + Sized + 'static {
     /// Every option, in the order they are listed to users.
-    const ALL: &'static [Entry<Self>];
+    const ALL: &'static [OptionEntry<Self>];
 }

@@ -1,6 +1,6 @@
 use proofmark_domain::{Finding, FindingStatus, Verdict};
 
-use super::excuses::Excuses;
+use super::exemptions::Exemptions;
 use super::judging::{Judging, unjudged};
 use super::record::{Evidence, NoRecord, Record};
 use crate::gate_report::{CheckResult, GATE_SCHEMA, GateReport, PolicyFacts};
@@ -19,7 +19,7 @@ use crate::{Date, FindingCode};
 /// * A report's figures, flags included, are computed again from its samples before they are judged, an audit's
 ///   intervals from what its figures are made of.
 pub fn judge(policy: &Policy, mut evidence: Evidence, today: Date) -> GateReport {
-    let mut excuses = Excuses::new(policy, today);
+    let mut exemptions = Exemptions::new(policy, today);
     let mut findings = Vec::new();
     let mut records = Vec::new();
     for check in &policy.checks {
@@ -27,7 +27,7 @@ pub fn judge(policy: &Policy, mut evidence: Evidence, today: Date) -> GateReport
             policy,
             check,
             elsewhere: 0,
-            excuses: &mut excuses,
+            exemptions: &mut exemptions,
             findings: &mut findings,
         };
         records.push(usable(evidence.remove(&check.id), &judging));
@@ -44,7 +44,7 @@ pub fn judge(policy: &Policy, mut evidence: Evidence, today: Date) -> GateReport
             policy,
             check,
             elsewhere: together - own,
-            excuses: &mut excuses,
+            exemptions: &mut exemptions,
             findings: &mut findings,
         };
         let judged = record.and_then(|r| {
@@ -64,7 +64,7 @@ pub fn judge(policy: &Policy, mut evidence: Evidence, today: Date) -> GateReport
             waived_by: None,
         });
     }
-    findings.extend(excuses.leftovers());
+    findings.extend(exemptions.leftovers());
     GateReport {
         schema: GATE_SCHEMA.to_owned(),
         verdict: Verdict::of_all(checks.iter().map(|c| c.counts_as)),

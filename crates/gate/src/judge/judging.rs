@@ -1,6 +1,6 @@
 use proofmark_domain::{Finding, FindingStatus, TrustCode, Verdict};
 
-use super::excuses::Excuses;
+use super::exemptions::Exemptions;
 use super::record::evidence_file;
 use crate::FindingCode;
 use crate::gate_report::{CheckCost, CheckResult, ComparisonResult};
@@ -18,7 +18,7 @@ pub(crate) struct Judging<'a, 'p> {
     pub(crate) check: &'p Check,
     /// Figures that other checks judge together with its own.
     pub(crate) elsewhere: usize,
-    pub(super) excuses: &'a mut Excuses<'p>,
+    pub(super) exemptions: &'a mut Exemptions<'p>,
     pub(super) findings: &'a mut Vec<Finding>,
 }
 
@@ -45,7 +45,7 @@ impl Judging<'_, '_> {
             ),
             Verdict::Pass | Verdict::Error => return verdict,
         };
-        let waived_by = self.excuses.waiver(&check.id, code, requirement);
+        let waived_by = self.exemptions.waiver(&check.id, code, requirement);
         let effect = if policy == Effect::Warn || waived_by.is_some() {
             Verdict::Pass
         } else {
@@ -71,7 +71,7 @@ impl Judging<'_, '_> {
     /// Why the policy accepts a trust flag of the check, if it does.
     pub(crate) fn accepted(&mut self, code: TrustCode) -> Option<String> {
         let accept = self
-            .excuses
+            .exemptions
             .accept(&self.check.id, FindingCode::Trust(code));
         accept.map(|a| a.reason.clone())
     }

@@ -1,7 +1,7 @@
 //! Evidence times policy gives findings and a verdict: pure, so evidence can be judged again without a model.
 
 mod assess;
-mod excuses;
+mod exemptions;
 mod gate;
 mod judging;
 mod record;

@@ -1,14 +1,14 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use proofmark_audit::report::{AUDIT_SCHEMA, Gate};
+use proofmark_audit::report::{AUDIT_SCHEMA, RequirementResult};
 use proofmark_audit::{AuditError, AuditReport, By, Requirement, Setup};
 use proofmark_domain::Verdict;
 use serde_json::json;
 
 use super::compare::percent;
 use super::fit::same;
-use super::{Entry, Measure, Task};
+use super::{CheckKind, Measure, Task};
 use crate::gate_report::{CheckResult, ComparisonResult};
 use crate::judge::{Judging, NoRecord, Reason, Record};
 use crate::policy::{DataEntry, Field, PolicyError, Section, hint};
@@ -26,7 +26,7 @@ pub struct AuditTask {
 }
 
 /// What a table says of groups.
-pub(super) const ENTRY: Entry = Entry {
+pub(super) const ENTRY: CheckKind = CheckKind {
     id: "bias",
     about: "what a table of decisions does to groups of persons",
     fields: || {
@@ -161,7 +161,7 @@ fn fits(task: &AuditTask, report: &AuditReport) -> Result<(), String> {
 }
 
 /// Why a requirement does not hold, and what to do.
-fn reason(gate: &Gate, one: &ComparisonResult, level: f64) -> Reason {
+fn reason(gate: &RequirementResult, one: &ComparisonResult, level: f64) -> Reason {
     let mut message = match one.observed {
         Some(value) => format!("{} is {value:.3}", gate.metric),
         None => gate.metric.clone(),

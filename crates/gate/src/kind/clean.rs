@@ -1,8 +1,8 @@
-use super::Entry;
+use super::CheckKind;
 use super::attack_task::AttackTask;
 
 /// Accuracy without attack.
-pub(super) const ENTRY: Entry = Entry {
+pub(super) const ENTRY: CheckKind = CheckKind {
     id: "clean",
     about: "a model's accuracy without attack",
     fields: || vec!["model", "data", "limit"],

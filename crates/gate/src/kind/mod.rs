@@ -28,7 +28,7 @@ use crate::policy::{Field, Named, PolicyError, Section};
 
 /// A kind of check, as the registry knows it.
 #[derive(Debug, Clone, Copy)]
-pub struct Entry {
+pub struct CheckKind {
     /// Its word in policies and reports.
     pub id: &'static str,
     /// What it asks, in one line.
@@ -45,7 +45,7 @@ pub struct Entry {
 type Read = fn(&Section<'_>, &Named<'_>) -> Result<Arc<dyn Task>, PolicyError>;
 
 /// Every kind, in the order they are listed to users.
-pub const ALL: &[Entry] = &[robustness::ENTRY, clean::ENTRY, bias::ENTRY];
+pub const ALL: &[CheckKind] = &[robustness::ENTRY, clean::ENTRY, bias::ENTRY];
 
 /// What a check measures and requires.
 pub(crate) trait Task: Debug + Send + Sync {

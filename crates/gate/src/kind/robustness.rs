@@ -1,8 +1,8 @@
 use super::attack_task::AttackTask;
-use super::{Entry, attacks, threat};
+use super::{CheckKind, attacks, threat};
 
 /// What is left of accuracy under attack.
-pub(super) const ENTRY: Entry = Entry {
+pub(super) const ENTRY: CheckKind = CheckKind {
     id: "robustness",
     about: "what attacks leave of a model's accuracy",
     fields: || vec!["model", "data", "threat", "attacks", "limit"],

@@ -6,7 +6,7 @@ use super::error::{Place, PolicyError};
 use super::file::Named;
 use super::reader::{Field, Section};
 use crate::judge::Record;
-use crate::kind::{self, Entry, Measure, Task};
+use crate::kind::{self, CheckKind, Measure, Task};
 use crate::resolved_plan::difference;
 
 /// What a missed or undecided requirement does to the gate.
@@ -25,7 +25,7 @@ pub struct Check {
     /// Unique in the policy, and fit for a file name.
     pub id: String,
     /// Its kind.
-    pub kind: &'static Entry,
+    pub kind: &'static CheckKind,
     /// Confidence of every interval, between 0 and 1.
     pub level: f64,
     /// Effect of a missed requirement.
@@ -107,7 +107,7 @@ pub(super) fn read(field: &Field<'_>, named: &Named<'_>) -> Result<Check, Policy
 }
 
 /// The check without what only judges it, and what it names of the policy's models and data.
-fn request(s: &Section<'_>, kind: &Entry, named: &Named<'_>) -> Result<Value, PolicyError> {
+fn request(s: &Section<'_>, kind: &CheckKind, named: &Named<'_>) -> Result<Value, PolicyError> {
     let judging: Vec<&str> = COMMON.iter().chain(kind.judging).copied().collect();
     let mut request = json!({ "check": s.request(&judging)? });
     let name = |key| Ok::<_, PolicyError>(s.maybe(key, Field::string)?.unwrap_or_default());
@@ -122,9 +122,9 @@ fn request(s: &Section<'_>, kind: &Entry, named: &Named<'_>) -> Result<Value, Po
 }
 
 /// Only what a check of this kind has. A field of another kind is told apart from one that nobody knows.
-fn fields(s: &Section<'_>, kind: &Entry) -> Result<(), PolicyError> {
+fn fields(s: &Section<'_>, kind: &CheckKind) -> Result<(), PolicyError> {
     let own: Vec<&'static str> = COMMON.iter().copied().chain((kind.fields)()).collect();
-    let of = |e: &Entry| (e.fields)().into_iter();
+    let of = |e: &CheckKind| (e.fields)().into_iter();
     let others = kind::ALL
         .iter()
         .flat_map(|e| of(e).map(|f| (f, Some(e.id))));
@@ -161,7 +161,7 @@ fn id(field: &Field<'_>) -> Result<String, PolicyError> {
     }
 }
 
-fn kind(field: &Field<'_>) -> Result<&'static Entry, PolicyError> {
+fn kind(field: &Field<'_>) -> Result<&'static CheckKind, PolicyError> {
     let known = kind::ALL.iter().map(|e| (e.id, Some(e)));
     let later = LATER_KINDS.map(|word| (word, None));
     let kinds: Vec<_> = known.chain(later).collect();

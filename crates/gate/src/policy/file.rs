@@ -7,7 +7,7 @@ use toml::de::DeTable;
 use super::check::{self, Check};
 use super::data::{self, DataEntry};
 use super::error::{Place, PolicyError};
-use super::excuse::{self, Accept, Waiver};
+use super::exemption::{self, Accept, Waiver};
 use super::model::{self, ModelEntry};
 use super::reader::{Field, Section, hint};
 use crate::kind::AttackSpec;
@@ -191,8 +191,8 @@ fn read(root: &Section<'_>, known: &Known<'_>) -> Result<Policy, PolicyError> {
     Ok(Policy {
         file: "policy.toml".to_owned(),
         seed: Seed(root.maybe("seed", |f| f.whole(0))?.unwrap_or(0)),
-        waivers: list(root, "waiver", |f| excuse::waiver(f, &checks))?,
-        accepts: list(root, "accept", |f| excuse::accept(f, &checks))?,
+        waivers: list(root, "waiver", |f| exemption::waiver(f, &checks))?,
+        accepts: list(root, "accept", |f| exemption::accept(f, &checks))?,
         limits: root.maybe("limits", limits)?.unwrap_or_default(),
         models,
         data,

@@ -7,7 +7,7 @@
 mod check;
 mod data;
 mod error;
-mod excuse;
+mod exemption;
 mod file;
 mod model;
 mod reader;
@@ -21,7 +21,7 @@ pub use check::{Check, Effect};
 pub(crate) use data::find as find_data;
 pub use data::{DataEntry, DataRef};
 pub use error::PolicyError;
-pub use excuse::{Accept, Excuse, Waiver};
+pub use exemption::{Accept, Exemption, Waiver};
 pub(crate) use file::Named;
 pub use file::{Known, Limits, POLICY_SCHEMA, Policy};
 pub(crate) use model::find as find_model;

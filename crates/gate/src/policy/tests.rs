@@ -157,15 +157,15 @@ fn every_field_arrives() {
     );
     assert!(
         p.waivers[0]
-            .excuse
+            .exemption
             .covers("clean", FindingCode::RequirementMissed, &[])
     );
     assert!(
         !p.waivers[0]
-            .excuse
+            .exemption
             .covers("linf", FindingCode::RequirementMissed, &[])
     );
-    assert_eq!(p.accepts[0].excuse.target(), "randomised-outputs");
+    assert_eq!(p.accepts[0].exemption.target(), "randomised-outputs");
     assert_eq!(p.sha256().len(), 64);
 }
 

@@ -1,13 +1,13 @@
 use proofmark_domain::{Role, TrustCode, TrustFlag};
 
-use super::evidence::{Evidence, same_threat, share};
+use super::evidence::{TrustInput, same_threat, share};
 
 /// One sample in 200 (0.5 %), at least one: `AutoAttack` warns from 0.2 points of *net* accuracy on, but here samples are
 /// counted one by one, and a random baseline now and then hits one that a short gradient attack missed.
 const ONE_IN: usize = 200;
 
 /// At some threat a baseline without gradients broke samples that no gradient attack broke.
-pub(crate) fn rule(evidence: &Evidence<'_>) -> Option<TrustFlag> {
+pub(crate) fn rule(evidence: &TrustInput<'_>) -> Option<TrustFlag> {
     let counted: Vec<usize> = (0..evidence.samples.len())
         .filter(|&s| !evidence.samples[s].is_of_target())
         .collect();

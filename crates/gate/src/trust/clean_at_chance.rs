@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use proofmark_domain::{SampleRecord, TrustCode, TrustFlag};
 
-use super::evidence::Evidence;
+use super::evidence::TrustInput;
 use crate::proportion::Proportion;
 
 /// Below this many judged samples nothing is said.
@@ -27,7 +27,7 @@ const NAMED: usize = 3;
 /// are in the usual range; significantly better there, it is raised.
 ///
 /// Labels, preprocessing and layout are then the first things to look at, before anything about gradients.
-pub(crate) fn rule(evidence: &Evidence<'_>) -> Option<TrustFlag> {
+pub(crate) fn rule(evidence: &TrustInput<'_>) -> Option<TrustFlag> {
     let pairs: Vec<(usize, usize)> = evidence.samples.iter().copied().filter_map(pair).collect();
     let n = pairs.len();
     if n < FEW {

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use proofmark_domain::{BudgetRecord, InputScale, Kind, Norm, Role, TrustCode, TrustFlag};
 
-use super::evidence::Evidence;
+use super::evidence::TrustInput;
 
 /// Below this share of an input's range (or of its diameter in the norm) an epsilon changes next to nothing.
 const LEAST_SHARE: f64 = 1e-3;
@@ -18,7 +18,7 @@ const SLACK: f64 = 1e-6;
 /// be heard is far below a thousandth of its range. Too large: beyond the diameter of the bounds, in the budget's norm.
 ///
 /// Figures are judged at the largest budget, so smaller ones of a curve raise nothing.
-pub(crate) fn rule(evidence: &Evidence<'_>) -> Option<TrustFlag> {
+pub(crate) fn rule(evidence: &TrustInput<'_>) -> Option<TrustFlag> {
     let mut largest: BTreeMap<&str, &BudgetRecord> = BTreeMap::new();
     let judged = evidence.runs.iter().filter(|r| r.role != Role::Probe);
     for budget in judged.flat_map(|r| &r.threat.budgets) {

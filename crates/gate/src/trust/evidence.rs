@@ -35,7 +35,7 @@ impl Scope<'_> {
 }
 
 /// What a rule may look at.
-pub(crate) struct Evidence<'a> {
+pub(crate) struct TrustInput<'a> {
     pub runs: Vec<&'a RunMeta>,
     pub samples: Vec<&'a SampleRecord>,
     pub classes: usize,
@@ -46,7 +46,7 @@ pub(crate) struct Evidence<'a> {
     standings: Vec<Standing>,
 }
 
-impl<'a> Evidence<'a> {
+impl<'a> TrustInput<'a> {
     /// `samples[i].runs` is aligned with `runs`.
     pub(crate) fn new(
         runs: &'a [RunMeta],

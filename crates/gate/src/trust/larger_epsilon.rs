@@ -1,6 +1,6 @@
 use proofmark_domain::{Role, RunMeta, RunStatus, ThreatRecord, TrustCode, TrustFlag};
 
-use super::evidence::{Evidence, same_threat, share};
+use super::evidence::{TrustInput, same_threat, share};
 
 /// The same attack broke samples with a small budget that it did not break with a larger one.
 ///
@@ -9,7 +9,7 @@ use super::evidence::{Evidence, same_threat, share};
 /// larger budget lost more than 1 % of the samples, at least two, or broke fewer in all. It is cured when the other runs
 /// with the larger budget broke enough of them that the pair would not have fired on their union (one-step attacks overshoot
 /// by nature, and an iterated one beside them makes up for it).
-pub(crate) fn rule(evidence: &Evidence<'_>) -> Option<TrustFlag> {
+pub(crate) fn rule(evidence: &TrustInput<'_>) -> Option<TrustFlag> {
     let mut fired: Vec<Pair> = Vec::new();
     for (small, a) in evidence
         .runs
@@ -66,7 +66,7 @@ struct Pair {
 
 impl Pair {
     /// The pair if it fires.
-    fn compare(evidence: &Evidence<'_>, small: usize, large: usize) -> Option<Self> {
+    fn compare(evidence: &TrustInput<'_>, small: usize, large: usize) -> Option<Self> {
         let runs = &evidence.runs;
         let rows: Vec<usize> = (0..evidence.samples.len())
             .filter(|&s| {

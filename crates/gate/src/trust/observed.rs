@@ -1,9 +1,9 @@
 use proofmark_domain::{Observation, TrustCode, TrustFlag};
 
-use super::evidence::{Evidence, share};
+use super::evidence::{TrustInput, share};
 
 /// Codes that a single sighting on a single sample raises.
-pub(crate) fn rule(code: TrustCode, evidence: &Evidence<'_>) -> Option<TrustFlag> {
+pub(crate) fn rule(code: TrustCode, evidence: &TrustInput<'_>) -> Option<TrustFlag> {
     let (what, told) = match code {
         TrustCode::NonFiniteGradients => (
             Observation::NonFiniteGradient,

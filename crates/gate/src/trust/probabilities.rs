@@ -1,11 +1,11 @@
 use proofmark_domain::{Observation, TrustCode, TrustFlag};
 
-use super::evidence::Evidence;
+use super::evidence::TrustInput;
 
 /// Every judged row lies in `[0, 1]` and sums to one: a softmax sits on top, and flattens the gradients.
 ///
 /// One row may do so by accident, all of them do not. Silent where no run followed gradients.
-pub(crate) fn rule(evidence: &Evidence<'_>) -> Option<TrustFlag> {
+pub(crate) fn rule(evidence: &TrustInput<'_>) -> Option<TrustFlag> {
     let valid: Vec<usize> = (0..evidence.samples.len())
         .filter(|&s| evidence.samples[s].clean_pred.is_some())
         .collect();

@@ -4,7 +4,7 @@ use proofmark_domain::{
     AttackSummary, DataFacts, ModelFacts, Report, RunMeta, SampleRecord, TrustCode, TrustFlag,
 };
 
-use super::evidence::{Evidence, Scope};
+use super::evidence::{Scope, TrustInput};
 use super::{
     baseline, clean_at_chance, epsilon_unit, larger_epsilon, observed, probabilities, saturated,
     stated, unbounded, zero_gradients,
@@ -20,7 +20,7 @@ pub(crate) fn flags(
     data: &DataFacts,
     scope: &Scope<'_>,
 ) -> Vec<TrustFlag> {
-    let evidence = Evidence::new(runs, samples, model.classes, data.reading.as_ref(), scope);
+    let evidence = TrustInput::new(runs, samples, model.classes, data.reading.as_ref(), scope);
     TrustCode::ALL
         .into_iter()
         .filter_map(|code| {
@@ -76,7 +76,7 @@ pub(crate) fn own(metric: &Metric, report: &Report) -> Vec<TrustFlag> {
     own
 }
 
-fn rule(code: TrustCode, evidence: &Evidence<'_>) -> Option<TrustFlag> {
+fn rule(code: TrustCode, evidence: &TrustInput<'_>) -> Option<TrustFlag> {
     match code {
         TrustCode::CleanAtChance => clean_at_chance::rule(evidence),
         TrustCode::EpsilonUnit => epsilon_unit::rule(evidence),

@@ -1,12 +1,12 @@
 use proofmark_domain::{Observation, RunMeta, RunStatus, TrustCode, TrustFlag};
 
-use super::evidence::{Evidence, same_threat, share};
+use super::evidence::{TrustInput, same_threat, share};
 
 /// A sample that a pass rests on has logits so far apart that cross-entropy gives no gradient in `f32`.
 ///
 /// Cured when, for every threat a gradient attack was asked for, an attack with a scale-free loss finished on the sample too.
 /// Silent where no attack followed gradients.
-pub(crate) fn rule(evidence: &Evidence<'_>) -> Option<TrustFlag> {
+pub(crate) fn rule(evidence: &TrustInput<'_>) -> Option<TrustFlag> {
     let attacks: Vec<usize> = evidence.gradient_attacks().collect();
     let saturated: Vec<usize> = evidence
         .unbroken()

@@ -1,6 +1,6 @@
 use proofmark_domain::{TrustCode, TrustFlag};
 
-use super::evidence::Evidence;
+use super::evidence::TrustInput;
 
 /// What the model states of itself: a quantised layer, a softmax that was gone behind.
 ///
@@ -8,7 +8,7 @@ use super::evidence::Evidence;
 pub(crate) fn rule(
     code: TrustCode,
     stated: &[TrustFlag],
-    evidence: &Evidence<'_>,
+    evidence: &TrustInput<'_>,
 ) -> Option<TrustFlag> {
     let flag = stated.iter().find(|f| f.code == code)?;
     evidence.follows_gradients().then(|| flag.clone())

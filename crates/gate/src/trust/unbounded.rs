@@ -1,6 +1,6 @@
 use proofmark_domain::{Role, RunStatus, TrustCode, TrustFlag};
 
-use super::evidence::{Evidence, share};
+use super::evidence::{TrustInput, share};
 use crate::proportion::{Proportion, lower};
 
 /// Below this many attacked samples an interval says nothing, and the point value decides.
@@ -11,7 +11,7 @@ const FEW: usize = 10;
 /// Each probe is held against chance over the right samples it attacked: its survivors' 95 % lower bound above one in
 /// `classes`, or the point value where it attacked fewer than ten. Cured when the samples that no probe broke pass the same
 /// test: then some attack here can follow the gradients, and the figures rest on that one.
-pub(crate) fn rule(evidence: &Evidence<'_>) -> Option<TrustFlag> {
+pub(crate) fn rule(evidence: &TrustInput<'_>) -> Option<TrustFlag> {
     let probes: Vec<usize> = (0..evidence.runs.len())
         .filter(|&r| evidence.runs[r].role == Role::Probe && evidence.runs[r].gradient)
         .collect();
@@ -66,7 +66,7 @@ impl Survivors {
 }
 
 /// A stopped probe did not break the sample; an invalid one says nothing about gradients (other codes do).
-fn survivors(evidence: &Evidence<'_>, probes: &[usize]) -> Survivors {
+fn survivors(evidence: &TrustInput<'_>, probes: &[usize]) -> Survivors {
     let attacked = |s: &usize| {
         let tried = |&p: &usize| {
             matches!(

@@ -1,9 +1,9 @@
 use proofmark_domain::{Observation, RunStatus, TrustCode, TrustFlag};
 
-use super::evidence::{Evidence, share};
+use super::evidence::{TrustInput, share};
 
 /// A sample that a pass rests on met no gradient in any gradient attack that took it on: they never knew where to go.
-pub(crate) fn rule(evidence: &Evidence<'_>) -> Option<TrustFlag> {
+pub(crate) fn rule(evidence: &TrustInput<'_>) -> Option<TrustFlag> {
     let unbroken = evidence.unbroken().count();
     let attacks: Vec<usize> = evidence.gradient_attacks().collect();
     let blind = evidence

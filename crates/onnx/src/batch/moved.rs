@@ -73,7 +73,7 @@ impl Seen<'_> {
         let place = places[choices.pick(places.len())];
         Ok((
             vec![place],
-            vec![Fix::Entry {
+            vec![Fix::OperatorEntry {
                 input: 1,
                 index: place.axis,
                 each: place.each(),
@@ -251,7 +251,7 @@ impl Seen<'_> {
         }
         let fixes = (place.axis + length)
             .checked_sub(rank)
-            .map(|index| Fix::Entry {
+            .map(|index| Fix::OperatorEntry {
                 input: 1,
                 index,
                 each: c.each(),

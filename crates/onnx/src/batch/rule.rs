@@ -91,7 +91,7 @@ impl Seen<'_> {
             && list == [self.rank()]
             && self.node.ints("axes").is_none()
         {
-            fixes.push(Fix::Entry {
+            fixes.push(Fix::OperatorEntry {
                 input: 3,
                 index: 0,
                 each: outputs[0].each(),

@@ -93,7 +93,7 @@ impl Node {
     fn fix(&self, args: &mut Args<'_>, batch: usize) -> OpResult<()> {
         for fix in &self.fixes {
             match *fix {
-                Fix::Entry { input, index, each } => {
+                Fix::OperatorEntry { input, index, each } => {
                     let mut list = args.ints(input)?;
                     let entry = list
                         .get_mut(index)

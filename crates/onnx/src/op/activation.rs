@@ -7,7 +7,7 @@ use std::f64::consts::{FRAC_1_SQRT_2, PI};
 use burn::backend::Dispatch;
 use burn::backend::ops::ActivationOps;
 
-use super::Entry;
+use super::OperatorEntry;
 use super::numbers::Numbers;
 use crate::node::{NodeSpec, OpResult, Run, one, run};
 use crate::tensor::{Tensor, broadcast};
@@ -203,24 +203,24 @@ fn shrink(node: &NodeSpec<'_>) -> OpResult<Run> {
 }
 
 /// The operators of this file.
-pub(super) const ENTRIES: &[Entry] = &[
-    Entry::new("Relu", relu),
-    Entry::new("LeakyRelu", leaky_relu),
-    Entry::new("PRelu", prelu),
-    Entry::new("Elu", elu),
-    Entry::new("Celu", celu),
-    Entry::new("Selu", selu),
-    Entry::new("Gelu", gelu),
-    Entry::new("HardSigmoid", hard_sigmoid),
-    Entry::new("HardSwish", hard_swish),
-    Entry::new("Sigmoid", |_| each(|t| Ok(t.sigmoid()))),
-    Entry::new("Softplus", |_| each(|t| Ok(softplus(t)))),
-    Entry::new("Softsign", |_| each(softsign)),
-    Entry::new("Tanh", |_| each(|t| Ok(t.tanh()))),
-    Entry::new("ThresholdedRelu", thresholded_relu),
-    Entry::new("Mish", |_| each(mish)),
-    Entry::new("Swish", swish),
-    Entry::new("Shrink", shrink),
+pub(super) const ENTRIES: &[OperatorEntry] = &[
+    OperatorEntry::new("Relu", relu),
+    OperatorEntry::new("LeakyRelu", leaky_relu),
+    OperatorEntry::new("PRelu", prelu),
+    OperatorEntry::new("Elu", elu),
+    OperatorEntry::new("Celu", celu),
+    OperatorEntry::new("Selu", selu),
+    OperatorEntry::new("Gelu", gelu),
+    OperatorEntry::new("HardSigmoid", hard_sigmoid),
+    OperatorEntry::new("HardSwish", hard_swish),
+    OperatorEntry::new("Sigmoid", |_| each(|t| Ok(t.sigmoid()))),
+    OperatorEntry::new("Softplus", |_| each(|t| Ok(softplus(t)))),
+    OperatorEntry::new("Softsign", |_| each(softsign)),
+    OperatorEntry::new("Tanh", |_| each(|t| Ok(t.tanh()))),
+    OperatorEntry::new("ThresholdedRelu", thresholded_relu),
+    OperatorEntry::new("Mish", |_| each(mish)),
+    OperatorEntry::new("Swish", swish),
+    OperatorEntry::new("Shrink", shrink),
 ];
 
 #[cfg(test)]

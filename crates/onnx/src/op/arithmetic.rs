@@ -1,6 +1,6 @@
 //! Arithmetic of two or more values.
 
-use super::Entry;
+use super::OperatorEntry;
 use super::numbers::{Numbers, aligned, zip};
 use crate::array::Array;
 use crate::node::{Args, NodeSpec, OpResult, Run, one, run};
@@ -271,15 +271,15 @@ fn mean(_: &NodeSpec<'_>) -> OpResult<Run> {
 }
 
 /// The operators of this file.
-pub(super) const ENTRIES: &[Entry] = &[
-    Entry::new("Add", add),
-    Entry::new("Sub", sub),
-    Entry::new("Mul", mul),
-    Entry::new("Div", div),
-    Entry::new("Mod", modulo),
-    Entry::new("Pow", pow),
-    Entry::new("Sum", sum),
-    Entry::new("Mean", mean),
+pub(super) const ENTRIES: &[OperatorEntry] = &[
+    OperatorEntry::new("Add", add),
+    OperatorEntry::new("Sub", sub),
+    OperatorEntry::new("Mul", mul),
+    OperatorEntry::new("Div", div),
+    OperatorEntry::new("Mod", modulo),
+    OperatorEntry::new("Pow", pow),
+    OperatorEntry::new("Sum", sum),
+    OperatorEntry::new("Mean", mean),
 ];
 
 #[cfg(test)]

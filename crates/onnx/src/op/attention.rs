@@ -6,7 +6,7 @@ use burn::backend::Dispatch;
 use burn::backend::ops::ActivationOps;
 use burn::tensor::Device;
 
-use super::Entry;
+use super::OperatorEntry;
 use super::gather::wrapped;
 use super::matmul::product;
 use crate::array::Array;
@@ -445,9 +445,9 @@ fn rotary(node: &NodeSpec<'_>) -> OpResult<Run> {
 }
 
 /// The operators of this file.
-pub(super) const ENTRIES: &[Entry] = &[
-    Entry::new("Attention", attention),
-    Entry::new("RotaryEmbedding", rotary),
+pub(super) const ENTRIES: &[OperatorEntry] = &[
+    OperatorEntry::new("Attention", attention),
+    OperatorEntry::new("RotaryEmbedding", rotary),
 ];
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use burn::backend::Dispatch;
 use burn::backend::ops::ModuleOps;
 use burn::tensor::Device;
 
-use super::Entry;
+use super::OperatorEntry;
 use super::window::{Span, Windows, shape, spatial};
 use crate::dtype::DType;
 use crate::node::{NodeSpec, OpResult, Run, one, run};
@@ -250,11 +250,11 @@ fn global_lp_pool(node: &NodeSpec<'_>) -> OpResult<Run> {
 }
 
 /// The operators of this file.
-pub(super) const ENTRIES: &[Entry] = &[
-    Entry::new("AveragePool", average_pool),
-    Entry::new("LpPool", lp_pool),
-    Entry::new("GlobalAveragePool", global_average_pool),
-    Entry::new("GlobalLpPool", global_lp_pool),
+pub(super) const ENTRIES: &[OperatorEntry] = &[
+    OperatorEntry::new("AveragePool", average_pool),
+    OperatorEntry::new("LpPool", lp_pool),
+    OperatorEntry::new("GlobalAveragePool", global_average_pool),
+    OperatorEntry::new("GlobalLpPool", global_lp_pool),
 ];
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What is found along one axis: where the largest is, running sums.
 
 use super::numbers::{Numbers, offsets, strides};
-use super::{Entry, Gradient};
+use super::{Gradient, OperatorEntry};
 use crate::array::Array;
 use crate::node::{NodeSpec, OpResult, Run, axis, one, run};
 use crate::tensor::Tensor;
@@ -134,10 +134,10 @@ fn cumulative(node: &NodeSpec<'_>) -> OpResult<Run> {
 }
 
 /// The operators of this file.
-pub(super) const ENTRIES: &[Entry] = &[
-    Entry::new("ArgMax", |n| arg(n, true)).gradient(Gradient::Zero),
-    Entry::new("ArgMin", |n| arg(n, false)).gradient(Gradient::Zero),
-    Entry::new("CumSum", cumulative),
+pub(super) const ENTRIES: &[OperatorEntry] = &[
+    OperatorEntry::new("ArgMax", |n| arg(n, true)).gradient(Gradient::Zero),
+    OperatorEntry::new("ArgMin", |n| arg(n, false)).gradient(Gradient::Zero),
+    OperatorEntry::new("CumSum", cumulative),
 ];
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Normalisation by the statistics of the training data.
 
-use super::Entry;
+use super::OperatorEntry;
 use crate::array::Array;
 use crate::dtype::DType;
 use crate::node::{Args, NodeSpec, OpResult, Run, one, run};
@@ -158,7 +158,8 @@ fn training(epsilon: f64, momentum: f64) -> OpResult<Run> {
 }
 
 /// The operators of this file.
-pub(super) const ENTRIES: &[Entry] = &[Entry::new("BatchNormalization", batch_norm)];
+pub(super) const ENTRIES: &[OperatorEntry] =
+    &[OperatorEntry::new("BatchNormalization", batch_norm)];
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,6 @@
 //! Operations on the bits of integers. They have no use on the device, so they are computed on the host.
 
-use super::Entry;
+use super::OperatorEntry;
 use super::numbers::{Numbers, zip};
 use crate::array::Array;
 use crate::node::{NodeSpec, OpResult, Run, one, run};
@@ -51,12 +51,12 @@ fn not(_: &NodeSpec<'_>) -> OpResult<Run> {
 }
 
 /// The operators of this file.
-pub(super) const ENTRIES: &[Entry] = &[
-    Entry::new("BitShift", bit_shift).on_host(),
-    Entry::new("BitwiseAnd", |_| binary(|a, b| Ok(a & b))).on_host(),
-    Entry::new("BitwiseOr", |_| binary(|a, b| Ok(a | b))).on_host(),
-    Entry::new("BitwiseXor", |_| binary(|a, b| Ok(a ^ b))).on_host(),
-    Entry::new("BitwiseNot", not).on_host(),
+pub(super) const ENTRIES: &[OperatorEntry] = &[
+    OperatorEntry::new("BitShift", bit_shift).on_host(),
+    OperatorEntry::new("BitwiseAnd", |_| binary(|a, b| Ok(a & b))).on_host(),
+    OperatorEntry::new("BitwiseOr", |_| binary(|a, b| Ok(a | b))).on_host(),
+    OperatorEntry::new("BitwiseXor", |_| binary(|a, b| Ok(a ^ b))).on_host(),
+    OperatorEntry::new("BitwiseNot", not).on_host(),
 ];
 
 #[cfg(test)]

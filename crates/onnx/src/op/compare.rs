@@ -1,7 +1,7 @@
 //! Comparisons, logic, and choosing by them.
 
 use super::numbers::{aligned, offsets, strides, zip_ask};
-use super::{Entry, Gradient};
+use super::{Gradient, OperatorEntry};
 use crate::array::{Array, Data};
 use crate::dtype::DType;
 use crate::node::{Args, NodeSpec, OpResult, Run, one, run};
@@ -246,17 +246,17 @@ fn choose(_: &NodeSpec<'_>) -> OpResult<Run> {
 }
 
 /// The operators of this file.
-pub(super) const ENTRIES: &[Entry] = &[
-    Entry::new("Equal", equal).gradient(Gradient::Zero),
-    Entry::new("Greater", greater).gradient(Gradient::Zero),
-    Entry::new("GreaterOrEqual", greater_or_equal).gradient(Gradient::Zero),
-    Entry::new("Less", less).gradient(Gradient::Zero),
-    Entry::new("LessOrEqual", less_or_equal).gradient(Gradient::Zero),
-    Entry::new("And", and).gradient(Gradient::Zero),
-    Entry::new("Or", or).gradient(Gradient::Zero),
-    Entry::new("Xor", xor).gradient(Gradient::Zero),
-    Entry::new("Not", not).gradient(Gradient::Zero),
-    Entry::new("Where", choose),
+pub(super) const ENTRIES: &[OperatorEntry] = &[
+    OperatorEntry::new("Equal", equal).gradient(Gradient::Zero),
+    OperatorEntry::new("Greater", greater).gradient(Gradient::Zero),
+    OperatorEntry::new("GreaterOrEqual", greater_or_equal).gradient(Gradient::Zero),
+    OperatorEntry::new("Less", less).gradient(Gradient::Zero),
+    OperatorEntry::new("LessOrEqual", less_or_equal).gradient(Gradient::Zero),
+    OperatorEntry::new("And", and).gradient(Gradient::Zero),
+    OperatorEntry::new("Or", or).gradient(Gradient::Zero),
+    OperatorEntry::new("Xor", xor).gradient(Gradient::Zero),
+    OperatorEntry::new("Not", not).gradient(Gradient::Zero),
+    OperatorEntry::new("Where", choose),
 ];
 
 #[cfg(test)]

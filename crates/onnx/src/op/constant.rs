@@ -1,7 +1,7 @@
 //! Values made from nothing or from shapes: constants, ranges, unit matrices, one-hot encodings.
 
 use super::numbers::{Numbers, offsets, strides};
-use super::{Entry, Gradient};
+use super::{Gradient, OperatorEntry};
 use crate::array::Array;
 use crate::dtype::DType;
 use crate::node::{NodeSpec, OpResult, Run, axis, one, run};
@@ -187,12 +187,12 @@ fn one_hot(node: &NodeSpec<'_>) -> OpResult<Run> {
 }
 
 /// The operators of this file.
-pub(super) const ENTRIES: &[Entry] = &[
-    Entry::new("Constant", constant).gradient(Gradient::None),
-    Entry::new("ConstantOfShape", constant_of_shape).on_host(),
-    Entry::new("Range", range).on_host(),
-    Entry::new("EyeLike", eye_like).gradient(Gradient::None),
-    Entry::new("OneHot", one_hot).gradient(Gradient::Zero),
+pub(super) const ENTRIES: &[OperatorEntry] = &[
+    OperatorEntry::new("Constant", constant).gradient(Gradient::None),
+    OperatorEntry::new("ConstantOfShape", constant_of_shape).on_host(),
+    OperatorEntry::new("Range", range).on_host(),
+    OperatorEntry::new("EyeLike", eye_like).gradient(Gradient::None),
+    OperatorEntry::new("OneHot", one_hot).gradient(Gradient::Zero),
 ];
 
 #[cfg(test)]

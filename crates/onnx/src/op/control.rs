@@ -2,7 +2,7 @@
 
 use burn::tensor::Device;
 
-use super::Entry;
+use super::OperatorEntry;
 use super::layout::{Cut, cut, joined, reshaped};
 use crate::array::Array;
 use crate::dtype::DType;
@@ -281,10 +281,10 @@ fn scan(node: &NodeSpec<'_>) -> OpResult<Run> {
 }
 
 /// The operators of this file.
-pub(super) const ENTRIES: &[Entry] = &[
-    Entry::new("If", if_).asking(),
-    Entry::new("Loop", loop_).asking(),
-    Entry::new("Scan", scan),
+pub(super) const ENTRIES: &[OperatorEntry] = &[
+    OperatorEntry::new("If", if_).asking(),
+    OperatorEntry::new("Loop", loop_).asking(),
+    OperatorEntry::new("Scan", scan),
 ];
 
 #[cfg(test)]

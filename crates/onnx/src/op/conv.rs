@@ -3,7 +3,7 @@
 use burn::backend::Dispatch;
 use burn::backend::ops::{ConvOptions, ModuleOps};
 
-use super::Entry;
+use super::OperatorEntry;
 use super::window::{Span, Windows, evened, shape, spatial};
 use crate::node::{NodeSpec, OpResult, Run, one, run};
 use crate::tensor::Tensor;
@@ -102,7 +102,7 @@ fn conv(node: &NodeSpec<'_>) -> OpResult<Run> {
 }
 
 /// The operators of this file.
-pub(super) const ENTRIES: &[Entry] = &[Entry::new("Conv", conv)];
+pub(super) const ENTRIES: &[OperatorEntry] = &[OperatorEntry::new("Conv", conv)];
 
 #[cfg(test)]
 mod tests {

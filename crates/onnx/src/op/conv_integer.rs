@@ -3,7 +3,7 @@
 use super::conv::Convolution;
 use super::quantise::quantised;
 use super::requantise::{factor, parameter};
-use super::{Entry, Gradient};
+use super::{Gradient, OperatorEntry};
 use crate::dtype::DType;
 use crate::node::{Args, NodeSpec, OpResult, Run, one, run};
 use crate::tensor::Tensor;
@@ -62,9 +62,9 @@ fn qlinear_conv(node: &NodeSpec<'_>) -> OpResult<Run> {
 }
 
 /// The operators of this file.
-pub(super) const ENTRIES: &[Entry] = &[
-    Entry::new("ConvInteger", conv_integer),
-    Entry::new("QLinearConv", qlinear_conv).gradient(Gradient::StraightThrough),
+pub(super) const ENTRIES: &[OperatorEntry] = &[
+    OperatorEntry::new("ConvInteger", conv_integer),
+    OperatorEntry::new("QLinearConv", qlinear_conv).gradient(Gradient::StraightThrough),
 ];
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use burn::backend::Dispatch;
 use burn::backend::ops::{ConvTransposeOptions, ModuleOps};
 
-use super::Entry;
+use super::OperatorEntry;
 use super::conv::{check_bias, check_kernel, groups};
 use super::window::{Padding, Windows, per_axis, spatial};
 use crate::node::{NodeSpec, OpResult, Run, one, run};
@@ -174,7 +174,7 @@ fn conv_transpose(node: &NodeSpec<'_>) -> OpResult<Run> {
 }
 
 /// The operators of this file.
-pub(super) const ENTRIES: &[Entry] = &[Entry::new("ConvTranspose", conv_transpose)];
+pub(super) const ENTRIES: &[OperatorEntry] = &[OperatorEntry::new("ConvTranspose", conv_transpose)];
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,6 @@
 //! What changes a value's type, or nothing at all.
 
-use super::Entry;
+use super::OperatorEntry;
 use crate::array::Array;
 use crate::dtype::DType;
 use crate::node::{Args, NodeSpec, OpResult, Run, one, run};
@@ -110,11 +110,11 @@ fn dropout(node: &NodeSpec<'_>) -> OpResult<Run> {
 }
 
 /// The operators of this file.
-pub(super) const ENTRIES: &[Entry] = &[
-    Entry::new("Cast", cast),
-    Entry::new("CastLike", cast_like),
-    Entry::new("Identity", identity),
-    Entry::new("Dropout", dropout),
+pub(super) const ENTRIES: &[OperatorEntry] = &[
+    OperatorEntry::new("Cast", cast),
+    OperatorEntry::new("CastLike", cast_like),
+    OperatorEntry::new("Identity", identity),
+    OperatorEntry::new("Dropout", dropout),
 ];
 
 #[cfg(test)]

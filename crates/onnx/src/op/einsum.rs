@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use burn::tensor::Device;
 
-use super::Entry;
+use super::OperatorEntry;
 use super::equation::{Equation, Label, sizes};
 use super::matmul::product;
 use crate::array::Array;
@@ -288,7 +288,7 @@ fn einsum(node: &NodeSpec<'_>) -> OpResult<Run> {
 }
 
 /// The operators of this file.
-pub(super) const ENTRIES: &[Entry] = &[Entry::new("Einsum", einsum)];
+pub(super) const ENTRIES: &[OperatorEntry] = &[OperatorEntry::new("Einsum", einsum)];
 
 #[cfg(test)]
 mod tests {

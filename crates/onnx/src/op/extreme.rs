@@ -1,6 +1,6 @@
 //! The larger and the smaller of values, and clipping.
 
-use super::Entry;
+use super::OperatorEntry;
 use super::arithmetic::{fold, scalar};
 use super::numbers::zip;
 use crate::node::{Args, NodeSpec, OpResult, Run, one, run};
@@ -121,10 +121,10 @@ fn clip(node: &NodeSpec<'_>) -> OpResult<Run> {
 }
 
 /// The operators of this file.
-pub(super) const ENTRIES: &[Entry] = &[
-    Entry::new("Max", max),
-    Entry::new("Min", min),
-    Entry::new("Clip", clip),
+pub(super) const ENTRIES: &[OperatorEntry] = &[
+    OperatorEntry::new("Max", max),
+    OperatorEntry::new("Min", min),
+    OperatorEntry::new("Clip", clip),
 ];
 
 #[cfg(test)]

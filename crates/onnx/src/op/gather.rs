@@ -4,7 +4,7 @@
 //! gradient is exact. Indices on the device (whole numbers that depend on the model's input) stay there; those
 //! outside the data are moved to its nearest entry, since nothing on the device can refuse them.
 
-use super::Entry;
+use super::OperatorEntry;
 use super::layout::{Cut, along, cut, empty, inside, picked, reshaped, strides};
 use crate::array::Array;
 use crate::node::{NodeSpec, OpResult, Run, axis, one, run};
@@ -310,12 +310,12 @@ fn compress(node: &NodeSpec<'_>) -> OpResult<Run> {
 }
 
 /// The operators of this file.
-pub(super) const ENTRIES: &[Entry] = &[
-    Entry::new("Gather", gather),
-    Entry::new("GatherElements", gather_elements),
-    Entry::new("GatherND", gather_nd),
+pub(super) const ENTRIES: &[OperatorEntry] = &[
+    OperatorEntry::new("Gather", gather),
+    OperatorEntry::new("GatherElements", gather_elements),
+    OperatorEntry::new("GatherND", gather_nd),
     // How many elements come out depends on the condition.
-    Entry::new("Compress", compress).asking(),
+    OperatorEntry::new("Compress", compress).asking(),
 ];
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Values at places that a grid names.
 
-use super::Entry;
+use super::OperatorEntry;
 use crate::array::Array;
 use crate::node::{NodeSpec, OpResult, Run, one, run};
 use crate::room;
@@ -282,9 +282,9 @@ fn affine_grid(node: &NodeSpec<'_>) -> OpResult<Run> {
 }
 
 /// The operators of this file.
-pub(super) const ENTRIES: &[Entry] = &[
-    Entry::new("GridSample", grid_sample),
-    Entry::new("AffineGrid", affine_grid),
+pub(super) const ENTRIES: &[OperatorEntry] = &[
+    OperatorEntry::new("GridSample", grid_sample),
+    OperatorEntry::new("AffineGrid", affine_grid),
 ];
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use burn::backend::Dispatch;
 use burn::backend::ops::ModuleOps;
 use burn::tensor::Device;
 
-use super::Entry;
+use super::OperatorEntry;
 use crate::array::Array;
 use crate::dtype::DType;
 use crate::node::{NodeSpec, OpResult, Run, one, run};
@@ -236,7 +236,10 @@ fn host_gemm(
 }
 
 /// The operators of this file.
-pub(super) const ENTRIES: &[Entry] = &[Entry::new("MatMul", matmul), Entry::new("Gemm", gemm)];
+pub(super) const ENTRIES: &[OperatorEntry] = &[
+    OperatorEntry::new("MatMul", matmul),
+    OperatorEntry::new("Gemm", gemm),
+];
 
 #[cfg(test)]
 mod tests {

@@ -8,7 +8,7 @@ use burn::backend::IntDType;
 use burn::backend::ops::ModuleOps;
 use burn::tensor::Device;
 
-use super::Entry;
+use super::OperatorEntry;
 use super::window::{Span, Windows, evened, shape, spatial};
 use crate::dtype::DType;
 use crate::node::{NodeSpec, OpResult, Run, one, run};
@@ -194,9 +194,9 @@ fn global_max_pool(_: &NodeSpec<'_>) -> OpResult<Run> {
 }
 
 /// The operators of this file.
-pub(super) const ENTRIES: &[Entry] = &[
-    Entry::new("MaxPool", max_pool),
-    Entry::new("GlobalMaxPool", global_max_pool),
+pub(super) const ENTRIES: &[OperatorEntry] = &[
+    OperatorEntry::new("MaxPool", max_pool),
+    OperatorEntry::new("GlobalMaxPool", global_max_pool),
 ];
 
 #[cfg(test)]

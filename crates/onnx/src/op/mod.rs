@@ -65,7 +65,7 @@ pub enum Gradient {
 }
 
 /// One operator.
-pub(crate) struct Entry {
+pub(crate) struct OperatorEntry {
     /// ONNX's name.
     pub(crate) name: &'static str,
     /// The derivative.
@@ -76,7 +76,7 @@ pub(crate) struct Entry {
     pub(crate) build: fn(&NodeSpec<'_>) -> OpResult<Run>,
 }
 
-impl Entry {
+impl OperatorEntry {
     /// An operator with a true derivative.
     pub(crate) const fn new(name: &'static str, build: fn(&NodeSpec<'_>) -> OpResult<Run>) -> Self {
         Self {
@@ -110,7 +110,7 @@ impl Entry {
 pub(crate) use quantise::rounded;
 
 /// Every operator of ONNX's own domain.
-pub(crate) const ALL: &[&[Entry]] = &[
+pub(crate) const ALL: &[&[OperatorEntry]] = &[
     activation::ENTRIES,
     arithmetic::ENTRIES,
     attention::ENTRIES,
@@ -153,7 +153,7 @@ pub(crate) const ALL: &[&[Entry]] = &[
 /// The domain of onnxruntime's own operators.
 pub(crate) const MICROSOFT: &str = "com.microsoft";
 
-fn families(domain: &str) -> &'static [&'static [Entry]] {
+fn families(domain: &str) -> &'static [&'static [OperatorEntry]] {
     match domain {
         "" | "ai.onnx" => ALL,
         MICROSOFT => microsoft::ALL,
@@ -162,7 +162,7 @@ fn families(domain: &str) -> &'static [&'static [Entry]] {
 }
 
 /// The operator of that name in a domain.
-pub(crate) fn find(domain: &str, name: &str) -> Option<&'static Entry> {
+pub(crate) fn find(domain: &str, name: &str) -> Option<&'static OperatorEntry> {
     let entries = families(domain).iter().flat_map(|f| f.iter());
     entries.into_iter().find(|e| e.name == name)
 }

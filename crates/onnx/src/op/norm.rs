@@ -3,7 +3,7 @@
 use burn::backend::Dispatch;
 use burn::backend::ops::ModuleOps;
 
-use super::Entry;
+use super::OperatorEntry;
 use super::window::spatial;
 use crate::dtype::DType;
 use crate::node::{NodeSpec, OpResult, Run, axis, one, run};
@@ -229,14 +229,14 @@ fn lp_norm(node: &NodeSpec<'_>) -> OpResult<Run> {
 }
 
 /// The operators of this file.
-pub(super) const ENTRIES: &[Entry] = &[
-    Entry::new("InstanceNormalization", instance_norm),
-    Entry::new("GroupNormalization", group_norm),
-    Entry::new("LayerNormalization", layer_norm),
-    Entry::new("RMSNormalization", rms_norm),
-    Entry::new("SimplifiedLayerNormalization", rms_norm),
-    Entry::new("LRN", lrn),
-    Entry::new("LpNormalization", lp_norm),
+pub(super) const ENTRIES: &[OperatorEntry] = &[
+    OperatorEntry::new("InstanceNormalization", instance_norm),
+    OperatorEntry::new("GroupNormalization", group_norm),
+    OperatorEntry::new("LayerNormalization", layer_norm),
+    OperatorEntry::new("RMSNormalization", rms_norm),
+    OperatorEntry::new("SimplifiedLayerNormalization", rms_norm),
+    OperatorEntry::new("LRN", lrn),
+    OperatorEntry::new("LpNormalization", lp_norm),
 ];
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use super::Entry;
+use super::OperatorEntry;
 use super::numbers::{Numbers, offsets, strides};
 use crate::array::{Array, Data};
 use crate::dtype::DType;
@@ -209,10 +209,10 @@ fn unique(node: &NodeSpec<'_>) -> OpResult<Run> {
 }
 
 /// The operators of this file.
-pub(super) const ENTRIES: &[Entry] = &[
-    Entry::new("TopK", top_k),
-    Entry::new("NonZero", non_zero).on_host(),
-    Entry::new("Unique", unique).on_host(),
+pub(super) const ENTRIES: &[OperatorEntry] = &[
+    OperatorEntry::new("TopK", top_k),
+    OperatorEntry::new("NonZero", non_zero).on_host(),
+    OperatorEntry::new("Unique", unique).on_host(),
 ];
 
 #[cfg(test)]

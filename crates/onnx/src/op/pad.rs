@@ -4,7 +4,7 @@ use burn::backend::ops::FloatTensorOps;
 use burn::backend::{Dispatch, Slice};
 use burn::tensor::Device;
 
-use super::Entry;
+use super::OperatorEntry;
 use super::layout::{Cut, along, cut, grid, not_a_tensor, strides};
 use crate::array::{Array, NOWHERE};
 use crate::node::{NodeSpec, OpResult, Run, axes, one, run};
@@ -242,9 +242,9 @@ fn center_crop_pad(node: &NodeSpec<'_>) -> OpResult<Run> {
 }
 
 /// The operators of this file.
-pub(super) const ENTRIES: &[Entry] = &[
-    Entry::new("Pad", pad),
-    Entry::new("CenterCropPad", center_crop_pad),
+pub(super) const ENTRIES: &[OperatorEntry] = &[
+    OperatorEntry::new("Pad", pad),
+    OperatorEntry::new("CenterCropPad", center_crop_pad),
 ];
 
 #[cfg(test)]

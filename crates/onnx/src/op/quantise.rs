@@ -1,7 +1,7 @@
 //! Quantisation. What has been rounded keeps the derivative it had before (straight through), and none where it was
 //! clipped.
 
-use super::{Entry, Gradient};
+use super::{Gradient, OperatorEntry};
 use crate::dtype::DType;
 use crate::node::{NodeSpec, OpResult, Run, axis, one, run};
 use crate::room;
@@ -215,10 +215,11 @@ fn dynamic_quantize(_: &NodeSpec<'_>) -> OpResult<Run> {
 }
 
 /// The operators of this file.
-pub(super) const ENTRIES: &[Entry] = &[
-    Entry::new("QuantizeLinear", quantize).gradient(Gradient::StraightThrough),
-    Entry::new("DequantizeLinear", dequantize),
-    Entry::new("DynamicQuantizeLinear", dynamic_quantize).gradient(Gradient::StraightThrough),
+pub(super) const ENTRIES: &[OperatorEntry] = &[
+    OperatorEntry::new("QuantizeLinear", quantize).gradient(Gradient::StraightThrough),
+    OperatorEntry::new("DequantizeLinear", dequantize),
+    OperatorEntry::new("DynamicQuantizeLinear", dynamic_quantize)
+        .gradient(Gradient::StraightThrough),
 ];
 
 #[cfg(test)]

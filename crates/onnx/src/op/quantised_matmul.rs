@@ -2,7 +2,7 @@
 
 use super::quantise::{Parameter, quantised};
 use super::requantise::factor;
-use super::{Entry, Gradient};
+use super::{Gradient, OperatorEntry};
 use crate::dtype::DType;
 use crate::node::{NodeSpec, OpResult, Run, one, run};
 use crate::tensor::Tensor;
@@ -105,9 +105,9 @@ fn qlinear_matmul(_: &NodeSpec<'_>) -> OpResult<Run> {
 }
 
 /// The operators of this file.
-pub(super) const ENTRIES: &[Entry] = &[
-    Entry::new("MatMulInteger", matmul_integer),
-    Entry::new("QLinearMatMul", qlinear_matmul).gradient(Gradient::StraightThrough),
+pub(super) const ENTRIES: &[OperatorEntry] = &[
+    OperatorEntry::new("MatMulInteger", matmul_integer),
+    OperatorEntry::new("QLinearMatMul", qlinear_matmul).gradient(Gradient::StraightThrough),
 ];
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Elements in other places of the same value: `DepthToSpace`, `SpaceToDepth`, Trilu, `ReverseSequence`.
 
-use super::Entry;
+use super::OperatorEntry;
 use super::layout::{along, not_a_tensor, permuted, reshaped};
 use crate::array::NOWHERE;
 use crate::node::{NodeSpec, OpResult, Run, one, run};
@@ -163,11 +163,11 @@ fn reverse_sequence(node: &NodeSpec<'_>) -> OpResult<Run> {
 }
 
 /// The operators of this file.
-pub(super) const ENTRIES: &[Entry] = &[
-    Entry::new("DepthToSpace", depth_to_space),
-    Entry::new("SpaceToDepth", space_to_depth),
-    Entry::new("Trilu", trilu),
-    Entry::new("ReverseSequence", reverse_sequence),
+pub(super) const ENTRIES: &[OperatorEntry] = &[
+    OperatorEntry::new("DepthToSpace", depth_to_space),
+    OperatorEntry::new("SpaceToDepth", space_to_depth),
+    OperatorEntry::new("Trilu", trilu),
+    OperatorEntry::new("ReverseSequence", reverse_sequence),
 ];
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use burn::tensor::Device;
 
 use super::gate_function::Activation;
 use super::microsoft::dynamic_product;
-use super::{Entry, Gradient};
+use super::{Gradient, OperatorEntry};
 use crate::array::Array;
 use crate::dtype::DType;
 use crate::node::{Args, NodeSpec, OpResult, Run, run};
@@ -476,15 +476,17 @@ fn dynamic_quantize_lstm(node: &NodeSpec<'_>) -> OpResult<Run> {
 }
 
 /// The operator of this file that is onnxruntime's own.
-pub(super) const MICROSOFT: &[Entry] = &[
-    Entry::new("DynamicQuantizeLSTM", dynamic_quantize_lstm).gradient(Gradient::StraightThrough)
-];
+pub(super) const MICROSOFT: &[OperatorEntry] =
+    &[
+        OperatorEntry::new("DynamicQuantizeLSTM", dynamic_quantize_lstm)
+            .gradient(Gradient::StraightThrough),
+    ];
 
 /// The operators of this file.
-pub(super) const ENTRIES: &[Entry] = &[
-    Entry::new("RNN", rnn),
-    Entry::new("GRU", gru),
-    Entry::new("LSTM", lstm),
+pub(super) const ENTRIES: &[OperatorEntry] = &[
+    OperatorEntry::new("RNN", rnn),
+    OperatorEntry::new("GRU", gru),
+    OperatorEntry::new("LSTM", lstm),
 ];
 
 mod step;

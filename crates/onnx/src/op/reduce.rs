@@ -1,6 +1,6 @@
 //! Reductions along axes, and normalisation by them.
 
-use super::Entry;
+use super::OperatorEntry;
 use super::numbers::{Numbers, offsets, strides};
 use crate::array::Array;
 use crate::dtype::DType;
@@ -321,18 +321,18 @@ fn mean_variance(node: &NodeSpec<'_>) -> OpResult<Run> {
 }
 
 /// The operators of this file.
-pub(super) const ENTRIES: &[Entry] = &[
-    Entry::new("ReduceSum", sum),
-    Entry::new("ReduceMean", mean),
-    Entry::new("ReduceMax", max),
-    Entry::new("ReduceMin", min),
-    Entry::new("ReduceProd", prod),
-    Entry::new("ReduceL1", l1),
-    Entry::new("ReduceL2", l2),
-    Entry::new("ReduceLogSum", log_sum),
-    Entry::new("ReduceLogSumExp", log_sum_exp),
-    Entry::new("ReduceSumSquare", sum_square),
-    Entry::new("MeanVarianceNormalization", mean_variance),
+pub(super) const ENTRIES: &[OperatorEntry] = &[
+    OperatorEntry::new("ReduceSum", sum),
+    OperatorEntry::new("ReduceMean", mean),
+    OperatorEntry::new("ReduceMax", max),
+    OperatorEntry::new("ReduceMin", min),
+    OperatorEntry::new("ReduceProd", prod),
+    OperatorEntry::new("ReduceL1", l1),
+    OperatorEntry::new("ReduceL2", l2),
+    OperatorEntry::new("ReduceLogSum", log_sum),
+    OperatorEntry::new("ReduceLogSumExp", log_sum_exp),
+    OperatorEntry::new("ReduceSumSquare", sum_square),
+    OperatorEntry::new("MeanVarianceNormalization", mean_variance),
 ];
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::Entry;
+use super::OperatorEntry;
 use super::interpolation::{Axis, Coordinates, Kernel, Plan, Rounding, Style, filled, outside};
 use crate::array::Array;
 use crate::graph::{Notes, name_of};
@@ -383,9 +383,9 @@ fn upsample(node: &NodeSpec<'_>) -> OpResult<Run> {
 }
 
 /// The operators of this file.
-pub(super) const ENTRIES: &[Entry] = &[
-    Entry::new("Resize", resize),
-    Entry::new("Upsample", upsample),
+pub(super) const ENTRIES: &[OperatorEntry] = &[
+    OperatorEntry::new("Resize", resize),
+    OperatorEntry::new("Upsample", upsample),
 ];
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use burn::backend::Dispatch;
 use burn::backend::ops::FloatTensorOps;
 use burn::tensor::{Device, IndexingUpdateOp};
 
-use super::Entry;
+use super::OperatorEntry;
 use super::gather::{Tuples, device_positions, element_positions};
 use super::layout::reshaped;
 use crate::array::{Array, Data};
@@ -313,10 +313,10 @@ fn scatter_nd(node: &NodeSpec<'_>) -> OpResult<Run> {
 }
 
 /// The operators of this file.
-pub(super) const ENTRIES: &[Entry] = &[
-    Entry::new("Scatter", scatter_elements),
-    Entry::new("ScatterElements", scatter_elements),
-    Entry::new("ScatterND", scatter_nd),
+pub(super) const ENTRIES: &[OperatorEntry] = &[
+    OperatorEntry::new("Scatter", scatter_elements),
+    OperatorEntry::new("ScatterElements", scatter_elements),
+    OperatorEntry::new("ScatterND", scatter_nd),
 ];
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use super::layout::{Cut, cut, joined, reshaped};
 use super::slice::given_parts;
-use super::{Entry, Gradient};
+use super::{Gradient, OperatorEntry};
 use crate::array::Array;
 use crate::node::{Args, NodeSpec, OpResult, Run, axis, one, run};
 use crate::value::Value;
@@ -198,18 +198,18 @@ fn has_element(_: &NodeSpec<'_>) -> OpResult<Run> {
 }
 
 /// The operators of this file.
-pub(super) const ENTRIES: &[Entry] = &[
-    Entry::new("SequenceEmpty", empty),
-    Entry::new("SequenceConstruct", construct),
-    Entry::new("SequenceInsert", insert),
-    Entry::new("SequenceErase", erase),
-    Entry::new("SequenceAt", at),
-    Entry::new("SequenceLength", length).gradient(Gradient::None),
-    Entry::new("ConcatFromSequence", concat),
-    Entry::new("SplitToSequence", split),
-    Entry::new("Optional", optional),
-    Entry::new("OptionalGetElement", element),
-    Entry::new("OptionalHasElement", has_element).gradient(Gradient::None),
+pub(super) const ENTRIES: &[OperatorEntry] = &[
+    OperatorEntry::new("SequenceEmpty", empty),
+    OperatorEntry::new("SequenceConstruct", construct),
+    OperatorEntry::new("SequenceInsert", insert),
+    OperatorEntry::new("SequenceErase", erase),
+    OperatorEntry::new("SequenceAt", at),
+    OperatorEntry::new("SequenceLength", length).gradient(Gradient::None),
+    OperatorEntry::new("ConcatFromSequence", concat),
+    OperatorEntry::new("SplitToSequence", split),
+    OperatorEntry::new("Optional", optional),
+    OperatorEntry::new("OptionalGetElement", element),
+    OperatorEntry::new("OptionalHasElement", has_element).gradient(Gradient::None),
 ];
 
 #[cfg(test)]

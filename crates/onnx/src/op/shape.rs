@@ -1,7 +1,7 @@
 //! The shape of a value: asked for, changed, or filled by repetition.
 
 use super::layout::{empty, moved, not_a_tensor, permuted, reshaped, strides};
-use super::{Entry, Gradient};
+use super::{Gradient, OperatorEntry};
 use crate::array::Array;
 use crate::node::{Args, NodeSpec, OpResult, Run, axes, axis, one, run};
 use crate::room;
@@ -231,16 +231,16 @@ fn tile(_: &NodeSpec<'_>) -> OpResult<Run> {
 }
 
 /// The operators of this file.
-pub(super) const ENTRIES: &[Entry] = &[
-    Entry::new("Shape", shape).gradient(Gradient::None),
-    Entry::new("Size", size).gradient(Gradient::None),
-    Entry::new("Reshape", reshape),
-    Entry::new("Flatten", flatten),
-    Entry::new("Squeeze", squeeze),
-    Entry::new("Unsqueeze", unsqueeze),
-    Entry::new("Transpose", transpose),
-    Entry::new("Expand", expand),
-    Entry::new("Tile", tile),
+pub(super) const ENTRIES: &[OperatorEntry] = &[
+    OperatorEntry::new("Shape", shape).gradient(Gradient::None),
+    OperatorEntry::new("Size", size).gradient(Gradient::None),
+    OperatorEntry::new("Reshape", reshape),
+    OperatorEntry::new("Flatten", flatten),
+    OperatorEntry::new("Squeeze", squeeze),
+    OperatorEntry::new("Unsqueeze", unsqueeze),
+    OperatorEntry::new("Transpose", transpose),
+    OperatorEntry::new("Expand", expand),
+    OperatorEntry::new("Tile", tile),
 ];
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use burn::backend::Dispatch;
 use burn::backend::ops::{ConvOptions, ModuleOps};
 
-use super::Entry;
+use super::OperatorEntry;
 use crate::array::Array;
 use crate::dtype::DType;
 use crate::node::{Args, NodeSpec, OpResult, Run, axis, one, run};
@@ -292,13 +292,13 @@ fn mel_weights(node: &NodeSpec<'_>) -> OpResult<Run> {
 }
 
 /// The operators of this file.
-pub(super) const ENTRIES: &[Entry] = &[
-    Entry::new("DFT", dft),
-    Entry::new("STFT", stft),
-    Entry::new("HannWindow", hann).on_host(),
-    Entry::new("HammingWindow", hamming).on_host(),
-    Entry::new("BlackmanWindow", blackman).on_host(),
-    Entry::new("MelWeightMatrix", mel_weights).on_host(),
+pub(super) const ENTRIES: &[OperatorEntry] = &[
+    OperatorEntry::new("DFT", dft),
+    OperatorEntry::new("STFT", stft),
+    OperatorEntry::new("HannWindow", hann).on_host(),
+    OperatorEntry::new("HammingWindow", hamming).on_host(),
+    OperatorEntry::new("BlackmanWindow", blackman).on_host(),
+    OperatorEntry::new("MelWeightMatrix", mel_weights).on_host(),
 ];
 
 #[cfg(test)]

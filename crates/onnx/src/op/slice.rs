@@ -1,6 +1,6 @@
 //! Parts of a value, and values put together: Slice, Split, Concat.
 
-use super::Entry;
+use super::OperatorEntry;
 use super::layout::{Cut, cut, joined};
 use crate::node::{NodeSpec, OpResult, Run, axes, axis, one, run};
 
@@ -152,10 +152,10 @@ fn concat(node: &NodeSpec<'_>) -> OpResult<Run> {
 }
 
 /// The operators of this file.
-pub(super) const ENTRIES: &[Entry] = &[
-    Entry::new("Slice", slice),
-    Entry::new("Split", split),
-    Entry::new("Concat", concat),
+pub(super) const ENTRIES: &[OperatorEntry] = &[
+    OperatorEntry::new("Slice", slice),
+    OperatorEntry::new("Split", split),
+    OperatorEntry::new("Concat", concat),
 ];
 
 #[cfg(test)]

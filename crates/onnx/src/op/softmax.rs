@@ -4,7 +4,7 @@ use burn::backend::Dispatch;
 use burn::backend::ops::ActivationOps;
 use burn::tensor::Device;
 
-use super::{Entry, Gradient};
+use super::{Gradient, OperatorEntry};
 use crate::dtype::DType;
 use crate::node::{NodeSpec, OpResult, Run, axis, one, run};
 use crate::room;
@@ -83,10 +83,10 @@ fn hardmax(node: &NodeSpec<'_>) -> OpResult<Run> {
 }
 
 /// The operators of this file.
-pub(super) const ENTRIES: &[Entry] = &[
-    Entry::new("Softmax", softmax),
-    Entry::new("LogSoftmax", log_softmax),
-    Entry::new("Hardmax", hardmax).gradient(Gradient::Zero),
+pub(super) const ENTRIES: &[OperatorEntry] = &[
+    OperatorEntry::new("Softmax", softmax),
+    OperatorEntry::new("LogSoftmax", log_softmax),
+    OperatorEntry::new("Hardmax", hardmax).gradient(Gradient::Zero),
 ];
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Choosing among overlapping boxes.
 
-use super::Entry;
+use super::OperatorEntry;
 use crate::array::Array;
 use crate::node::{NodeSpec, OpResult, Run, one, run};
 
@@ -96,8 +96,8 @@ fn non_max_suppression(node: &NodeSpec<'_>) -> OpResult<Run> {
 }
 
 /// The operators of this file.
-pub(super) const ENTRIES: &[Entry] =
-    &[Entry::new("NonMaxSuppression", non_max_suppression).on_host()];
+pub(super) const ENTRIES: &[OperatorEntry] =
+    &[OperatorEntry::new("NonMaxSuppression", non_max_suppression).on_host()];
 
 #[cfg(test)]
 mod tests {

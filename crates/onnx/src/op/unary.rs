@@ -1,7 +1,7 @@
 //! Functions of one element, other than activations.
 
 use super::numbers::Numbers;
-use super::{Entry, Gradient};
+use super::{Gradient, OperatorEntry};
 use crate::array::Array;
 use crate::node::{NodeSpec, OpResult, Run, one, run};
 use crate::tensor::Tensor;
@@ -82,35 +82,36 @@ fn is_inf(node: &NodeSpec<'_>) -> OpResult<Run> {
 }
 
 /// The operators of this file.
-pub(super) const ENTRIES: &[Entry] = &[
-    Entry::new("Neg", neg),
-    Entry::new("Abs", abs),
-    Entry::new("Sign", sign).gradient(Gradient::Zero),
-    Entry::new("Sqrt", |_| float(Tensor::sqrt, Some(f64::sqrt))),
-    Entry::new("Exp", |_| float(Tensor::exp, Some(f64::exp))),
-    Entry::new("Log", |_| float(Tensor::log, Some(f64::ln))),
-    Entry::new("Reciprocal", |_| float(Tensor::recip, Some(f64::recip))),
-    Entry::new("Floor", |_| float(|t| t.detach().floor(), Some(f64::floor)))
+pub(super) const ENTRIES: &[OperatorEntry] = &[
+    OperatorEntry::new("Neg", neg),
+    OperatorEntry::new("Abs", abs),
+    OperatorEntry::new("Sign", sign).gradient(Gradient::Zero),
+    OperatorEntry::new("Sqrt", |_| float(Tensor::sqrt, Some(f64::sqrt))),
+    OperatorEntry::new("Exp", |_| float(Tensor::exp, Some(f64::exp))),
+    OperatorEntry::new("Log", |_| float(Tensor::log, Some(f64::ln))),
+    OperatorEntry::new("Reciprocal", |_| float(Tensor::recip, Some(f64::recip))),
+    OperatorEntry::new("Floor", |_| float(|t| t.detach().floor(), Some(f64::floor)))
         .gradient(Gradient::Zero),
-    Entry::new("Ceil", |_| float(|t| t.detach().ceil(), Some(f64::ceil))).gradient(Gradient::Zero),
-    Entry::new("Round", |_| {
+    OperatorEntry::new("Ceil", |_| float(|t| t.detach().ceil(), Some(f64::ceil)))
+        .gradient(Gradient::Zero),
+    OperatorEntry::new("Round", |_| {
         float(|t| t.detach().round(), Some(f64::round_ties_even))
     })
     .gradient(Gradient::Zero),
-    Entry::new("Erf", |_| float(Tensor::erf, None)),
-    Entry::new("Sin", |_| float(Tensor::sin, Some(f64::sin))),
-    Entry::new("Cos", |_| float(Tensor::cos, Some(f64::cos))),
-    Entry::new("Tan", |_| float(Tensor::tan, Some(f64::tan))),
-    Entry::new("Sinh", |_| float(Tensor::sinh, Some(f64::sinh))),
-    Entry::new("Cosh", |_| float(Tensor::cosh, Some(f64::cosh))),
-    Entry::new("Asin", |_| float(Tensor::asin, Some(f64::asin))),
-    Entry::new("Acos", |_| float(Tensor::acos, Some(f64::acos))),
-    Entry::new("Atan", |_| float(Tensor::atan, Some(f64::atan))),
-    Entry::new("Asinh", |_| float(Tensor::asinh, Some(f64::asinh))),
-    Entry::new("Acosh", |_| float(Tensor::acosh, Some(f64::acosh))),
-    Entry::new("Atanh", |_| float(Tensor::atanh, Some(f64::atanh))),
-    Entry::new("IsNaN", is_nan).gradient(Gradient::Zero),
-    Entry::new("IsInf", is_inf).gradient(Gradient::Zero),
+    OperatorEntry::new("Erf", |_| float(Tensor::erf, None)),
+    OperatorEntry::new("Sin", |_| float(Tensor::sin, Some(f64::sin))),
+    OperatorEntry::new("Cos", |_| float(Tensor::cos, Some(f64::cos))),
+    OperatorEntry::new("Tan", |_| float(Tensor::tan, Some(f64::tan))),
+    OperatorEntry::new("Sinh", |_| float(Tensor::sinh, Some(f64::sinh))),
+    OperatorEntry::new("Cosh", |_| float(Tensor::cosh, Some(f64::cosh))),
+    OperatorEntry::new("Asin", |_| float(Tensor::asin, Some(f64::asin))),
+    OperatorEntry::new("Acos", |_| float(Tensor::acos, Some(f64::acos))),
+    OperatorEntry::new("Atan", |_| float(Tensor::atan, Some(f64::atan))),
+    OperatorEntry::new("Asinh", |_| float(Tensor::asinh, Some(f64::asinh))),
+    OperatorEntry::new("Acosh", |_| float(Tensor::acosh, Some(f64::acosh))),
+    OperatorEntry::new("Atanh", |_| float(Tensor::atanh, Some(f64::atanh))),
+    OperatorEntry::new("IsNaN", is_nan).gradient(Gradient::Zero),
+    OperatorEntry::new("IsInf", is_inf).gradient(Gradient::Zero),
 ];
 
 #[cfg(test)]

@@ -25,7 +25,7 @@
 //! Per row `draws` forwards, then one forward and backward per step.
 //!
 //! # When it fails
-//! Where gradients vanish or mislead: [`super::shake::Shake`] needs none.
+//! Where gradients vanish or mislead: [`super::random_search::RandomSearch`] needs none.
 
 use burn::tensor::{Tensor, TensorData};
 use proofmark_attacks::update::{self, Update};
@@ -106,7 +106,7 @@ impl Climb {
 }
 
 /// A random sign per feature for each row without any direction.
-fn kicked(direction: Batch, rows: &Rows) -> Batch {
+fn unstick(direction: Batch, rows: &Rows) -> Batch {
     let still = direction.blocks()[0]
         .clone()
         .abs()
@@ -180,7 +180,7 @@ impl<M: GradientModel + ?Sized> Stepper<M> for Climb {
             gradient = gradient.replace_rows(&back, &state.best_gradient);
         }
         let direction = update::apply(&self.updates, gradient, &mut state.memory, rows);
-        let direction = kicked(direction, rows);
+        let direction = unstick(direction, rows);
         let step = Step::new(rows.region().column(&self.lengths(rows)));
         state.x = if self.plain {
             rows.region().shift(&state.x, &direction, &step)

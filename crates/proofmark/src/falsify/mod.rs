@@ -5,9 +5,9 @@
 mod climb;
 mod model;
 mod property;
+mod random_search;
 mod schedule;
 mod search;
-mod shake;
 mod space;
 mod start;
 mod witness;

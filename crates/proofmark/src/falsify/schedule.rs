@@ -69,8 +69,8 @@ pub(super) enum Method {
         /// First and last step, in half widths.
         lengths: (f32, f32),
     },
-    /// [`super::shake::Shake`]
-    Shake,
+    /// [`super::random_search::RandomSearch`]
+    RandomSearch,
 }
 
 /// One run of a level.
@@ -99,9 +99,9 @@ pub(super) fn level(level: u32, shape: Shape) -> Vec<Recipe> {
         draws: if start == Start::Inside { draws } else { 1 },
         steps,
     };
-    let shake = |weighing, steps| Recipe {
+    let random_search = |weighing, steps| Recipe {
         weighing,
-        method: Method::Shake,
+        method: Method::RandomSearch,
         start: Start::Inside,
         draws,
         steps,
@@ -113,7 +113,7 @@ pub(super) fn level(level: u32, shape: Shape) -> Vec<Recipe> {
         } else {
             worst
         };
-        return vec![shake(weighing, 4 * steps)];
+        return vec![random_search(weighing, 4 * steps)];
     }
     if level == 0 {
         // Most of what can be found is found here.
@@ -135,7 +135,7 @@ pub(super) fn level(level: u32, shape: Shape) -> Vec<Recipe> {
             Start::Corner,
         ),
         climb(other(soft), Direction::Sign, 10, (1.0, 0.01), Start::Inside),
-        shake(worst, steps),
+        random_search(worst, steps),
     ]
 }
 
@@ -191,6 +191,6 @@ mod tests {
                 ..shape
             },
         );
-        assert!(blind.iter().all(|r| r.method == Method::Shake));
+        assert!(blind.iter().all(|r| r.method == Method::RandomSearch));
     }
 }

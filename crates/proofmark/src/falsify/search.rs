@@ -11,18 +11,18 @@ use proofmark_threat::Threat;
 
 use super::climb::Climb;
 use super::property::{Near, Nearness, Property, Rows, Satisfied};
+use super::random_search::RandomSearch;
 use super::schedule::{Direction, Method, Recipe, Shape, Weighing, allot, level};
-use super::shake::Shake;
 use super::space::{Boxed, key};
 use super::start::Start;
 use super::{Counterexample, Falsified, Falsify};
 use crate::{RunError, device};
 
 /// Numbers that constraints may take on the device: 256 MB.
-const MOST_COEFFICIENTS: usize = 1 << 26;
+const MAX_COEFFICIENTS: usize = 1 << 26;
 
 /// Values that the starts of one run may hold.
-const MOST_VALUES: usize = 1 << 25;
+const MAX_VALUES: usize = 1 << 25;
 
 /// The model in cube coordinates.
 pub(super) enum Cube<'a> {
@@ -130,9 +130,9 @@ impl<'a> Search<'a> {
                 "the property has {} outputs Y_j; the model gives {}",
                 spec.outputs, signature.classes
             ))
-        } else if Property::size(cases, spec.outputs) > MOST_COEFFICIENTS {
+        } else if Property::size(cases, spec.outputs) > MAX_COEFFICIENTS {
             Some(format!(
-                "{} cases with that many constraints and outputs; expected at most {MOST_COEFFICIENTS} coefficients",
+                "{} cases with that many constraints and outputs; expected at most {MAX_COEFFICIENTS} coefficients",
                 cases.len()
             ))
         } else {
@@ -186,7 +186,7 @@ impl<'a> Search<'a> {
         let values = vec![0.0; cases.len() * self.shape.inputs];
         let method = match recipe.method {
             Method::Climb { .. } => "climb",
-            Method::Shake => "shake",
+            Method::RandomSearch => "random_search",
         };
         let outcomes = self.carry_out(Attempt {
             name: format!("level {level} {method}"),
@@ -220,7 +220,7 @@ impl<'a> Search<'a> {
         self.runs += 1;
         if level == 0 {
             // All cases in one run, as long as the rows fit into memory; the others have their turn later.
-            let most = (MOST_VALUES / self.shape.inputs.max(1)).max(self.shape.rows());
+            let most = (MAX_VALUES / self.shape.inputs.max(1)).max(self.shape.rows());
             let rows = self.shape.rows().max(n).min(most);
             return (0..n).cycle().take(rows - rows % n.min(rows)).collect();
         }
@@ -294,15 +294,15 @@ impl<'a> Search<'a> {
             }
             // Without gradients no schedule climbs.
             (_, cube) => {
-                let shake = Shake {
+                let random_search = RandomSearch {
                     near,
                     starts: attempt.starts,
                     draws: recipe.draws,
                     steps: recipe.steps,
                 };
                 match cube {
-                    Cube::Gradients(m) => run_engine(m, &shake, &job)?,
-                    Cube::Scores(m) => run_engine(m, &shake, &job)?,
+                    Cube::Gradients(m) => run_engine(m, &random_search, &job)?,
+                    Cube::Scores(m) => run_engine(m, &random_search, &job)?,
                 }
             }
         };
@@ -364,7 +364,7 @@ impl<'a> Search<'a> {
                 *nearest = nearest.max(outcome.reached.unwrap_or(f32::MIN));
             }
         }
-        if recipe.method != Method::Shake {
+        if recipe.method != Method::RandomSearch {
             let blind =
                 |o: &&proofmark_engine::Outcome| o.observed.contains(&Observation::ZeroGradient);
             // Where hardly any row had a gradient, nor will later ones.

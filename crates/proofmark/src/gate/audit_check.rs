@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use proofmark_audit::report::{Audit, Detail, Subject, samples};
-use proofmark_audit::{Asked, AuditError, AuditReport, Settings, Table};
+use proofmark_audit::{AuditError, AuditReport, ReportOptions, Settings, Table};
 use proofmark_domain::Shard;
 use proofmark_gate::{AuditTask, Check, NoRecord, Record, difference};
 use serde_json::{Value, json};
@@ -20,7 +20,7 @@ pub(super) struct AuditTable {
     request: Value,
     table: Arc<Table>,
     settings: Settings,
-    asked: Asked,
+    asked: ReportOptions,
     samples: Detail,
 }
 
@@ -59,11 +59,11 @@ pub(super) fn open(
         request: check.request.clone(),
         table,
         settings: setup.settings.clone(),
-        asked: Asked {
+        asked: ReportOptions {
             requirements: task.require.clone(),
             level: check.level,
             suppress: setup.suppress,
-            ..Asked::default()
+            ..ReportOptions::default()
         },
         samples: setup.samples,
     })

@@ -70,7 +70,7 @@ impl<'a> Meter<'a> {
 
 impl Observer for Meter<'_> {
     fn event(&self, event: Event) {
-        if let Event::Asked { forward, .. } = event {
+        if let Event::Queried { forward, .. } = event {
             self.forwards.fetch_add(forward, Ordering::Relaxed);
         }
         self.progress.event(event);

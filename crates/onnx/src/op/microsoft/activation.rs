@@ -1,6 +1,6 @@
 //! Activation functions, some with a bias added first.
 
-use super::super::Entry;
+use super::super::OperatorEntry;
 use super::super::activation::{each, gelu_exact, gelu_tanh, sigmoid_weighted};
 use crate::node::{NodeSpec, OpResult, Run, one, run};
 
@@ -29,11 +29,11 @@ fn quick_gelu(node: &NodeSpec<'_>) -> OpResult<Run> {
 }
 
 /// The operators of this file.
-pub(super) const ENTRIES: &[Entry] = &[
-    Entry::new("Gelu", |_| each(gelu_exact)),
-    Entry::new("BiasGelu", bias_gelu),
-    Entry::new("FastGelu", fast_gelu),
-    Entry::new("QuickGelu", quick_gelu),
+pub(super) const ENTRIES: &[OperatorEntry] = &[
+    OperatorEntry::new("Gelu", |_| each(gelu_exact)),
+    OperatorEntry::new("BiasGelu", bias_gelu),
+    OperatorEntry::new("FastGelu", fast_gelu),
+    OperatorEntry::new("QuickGelu", quick_gelu),
 ];
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Self-attention as onnxruntime fuses it: one product for queries, keys and values, a softmax over masked scores.
 
-use super::super::Entry;
+use super::super::OperatorEntry;
 use super::super::matmul::product;
 use super::super::softmax::softmax_along;
 use crate::array::Array;
@@ -192,7 +192,7 @@ fn attention(node: &NodeSpec<'_>) -> OpResult<Run> {
 }
 
 /// The operators of this file.
-pub(super) const ENTRIES: &[Entry] = &[Entry::new("Attention", attention)];
+pub(super) const ENTRIES: &[OperatorEntry] = &[OperatorEntry::new("Attention", attention)];
 
 #[cfg(test)]
 mod tests {

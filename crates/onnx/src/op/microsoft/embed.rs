@@ -2,7 +2,7 @@
 
 use burn::tensor::Device;
 
-use super::super::Entry;
+use super::super::OperatorEntry;
 use super::super::gather::wrapped;
 use super::super::norm::standardised;
 use crate::array::Array;
@@ -80,7 +80,8 @@ fn embed(node: &NodeSpec<'_>) -> OpResult<Run> {
 }
 
 /// The operators of this file.
-pub(super) const ENTRIES: &[Entry] = &[Entry::new("EmbedLayerNormalization", embed)];
+pub(super) const ENTRIES: &[OperatorEntry] =
+    &[OperatorEntry::new("EmbedLayerNormalization", embed)];
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,6 @@
 //! Convolutions and products of matrices with what follows them made part of the node.
 
-use super::super::Entry;
+use super::super::OperatorEntry;
 use super::super::activation::exponential;
 use super::super::conv::Convolution;
 use super::super::gate_function::Activation;
@@ -127,12 +127,12 @@ fn matmul(node: &NodeSpec<'_>) -> OpResult<Run> {
 }
 
 /// The operators of this file.
-pub(super) const ENTRIES: &[Entry] = &[
-    Entry::new("FusedConv", conv),
-    Entry::new("FusedGemm", gemm),
-    Entry::new("FusedMatMul", matmul),
+pub(super) const ENTRIES: &[OperatorEntry] = &[
+    OperatorEntry::new("FusedConv", conv),
+    OperatorEntry::new("FusedGemm", gemm),
+    OperatorEntry::new("FusedMatMul", matmul),
     // Its name before it could do more.
-    Entry::new("TransposeMatMul", matmul),
+    OperatorEntry::new("TransposeMatMul", matmul),
 ];
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The operators of onnxruntime's own domain (`com.microsoft`): what its quantisation and its optimised files hold.
 
-use super::Entry;
+use super::OperatorEntry;
 
 mod activation;
 mod attention;
@@ -14,7 +14,7 @@ mod skip_norm;
 pub(super) use qgemm::dynamic_product;
 
 /// Every operator of the domain.
-pub(super) const ALL: &[&[Entry]] = &[
+pub(super) const ALL: &[&[OperatorEntry]] = &[
     activation::ENTRIES,
     attention::ENTRIES,
     embed::ENTRIES,

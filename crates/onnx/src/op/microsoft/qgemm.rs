@@ -3,7 +3,7 @@
 use super::super::quantise::{fitted, quantised};
 use super::super::quantised_matmul::{of_matrix, product, shifted};
 use super::super::requantise::factor;
-use super::super::{Entry, Gradient};
+use super::super::{Gradient, OperatorEntry};
 use crate::array::Array;
 use crate::dtype::DType;
 use crate::node::{Args, NodeSpec, OpResult, Run, one, run};
@@ -127,10 +127,10 @@ fn dynamic_quantize_matmul(_: &NodeSpec<'_>) -> OpResult<Run> {
 }
 
 /// The operators of this file.
-pub(super) const ENTRIES: &[Entry] = &[
-    Entry::new("QGemm", qgemm).gradient(Gradient::StraightThrough),
-    Entry::new("MatMulIntegerToFloat", matmul_integer_to_float),
-    Entry::new("DynamicQuantizeMatMul", dynamic_quantize_matmul)
+pub(super) const ENTRIES: &[OperatorEntry] = &[
+    OperatorEntry::new("QGemm", qgemm).gradient(Gradient::StraightThrough),
+    OperatorEntry::new("MatMulIntegerToFloat", matmul_integer_to_float),
+    OperatorEntry::new("DynamicQuantizeMatMul", dynamic_quantize_matmul)
         .gradient(Gradient::StraightThrough),
 ];
 

@@ -6,7 +6,7 @@
 use super::super::activation::bent;
 use super::super::quantise::{Parameter, dequantize, quantised, quantize};
 use super::super::softmax::softmax_along;
-use super::super::{Entry, Gradient};
+use super::super::{Gradient, OperatorEntry};
 use crate::dtype::DType;
 use crate::node::{Args, NodeSpec, OpResult, Run, axis, one, run};
 use crate::tensor::Tensor;
@@ -172,12 +172,12 @@ fn choose(_: &NodeSpec<'_>) -> OpResult<Run> {
     })
 }
 
-const fn through(name: &'static str, build: fn(&NodeSpec<'_>) -> OpResult<Run>) -> Entry {
-    Entry::new(name, build).gradient(Gradient::StraightThrough)
+const fn through(name: &'static str, build: fn(&NodeSpec<'_>) -> OpResult<Run>) -> OperatorEntry {
+    OperatorEntry::new(name, build).gradient(Gradient::StraightThrough)
 }
 
 /// The operators of this file.
-pub(super) const ENTRIES: &[Entry] = &[
+pub(super) const ENTRIES: &[OperatorEntry] = &[
     through("QLinearAdd", add),
     through("QLinearMul", mul),
     through("QLinearSigmoid", |_| each(|t| Ok(t.sigmoid()))),
@@ -187,7 +187,7 @@ pub(super) const ENTRIES: &[Entry] = &[
     through("QLinearWhere", choose),
     // ONNX's own, for types that ONNX had not yet.
     through("QuantizeLinear", quantize),
-    Entry::new("DequantizeLinear", dequantize),
+    OperatorEntry::new("DequantizeLinear", dequantize),
 ];
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Means of windows of quantised values.
 
 use super::super::average_pool::{AveragePool, global};
-use super::super::{Entry, Gradient};
+use super::super::{Gradient, OperatorEntry};
 use super::qlinear::{Quantised, Target};
 use crate::node::{NodeSpec, OpResult, Run, one, run};
 use crate::tensor::Tensor;
@@ -65,9 +65,10 @@ fn global_average(node: &NodeSpec<'_>) -> OpResult<Run> {
 }
 
 /// The operators of this file.
-pub(super) const ENTRIES: &[Entry] = &[
-    Entry::new("QLinearAveragePool", average).gradient(Gradient::StraightThrough),
-    Entry::new("QLinearGlobalAveragePool", global_average).gradient(Gradient::StraightThrough),
+pub(super) const ENTRIES: &[OperatorEntry] = &[
+    OperatorEntry::new("QLinearAveragePool", average).gradient(Gradient::StraightThrough),
+    OperatorEntry::new("QLinearGlobalAveragePool", global_average)
+        .gradient(Gradient::StraightThrough),
 ];
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! A sum with a residual, normalised along its last dimension.
 
-use super::super::Entry;
+use super::super::OperatorEntry;
 use super::super::norm::{root_mean_square, standardised};
 use crate::node::{Args, NodeSpec, OpResult, Run, run};
 use crate::tensor::Tensor;
@@ -52,9 +52,9 @@ fn simplified(node: &NodeSpec<'_>) -> OpResult<Run> {
 }
 
 /// The operators of this file.
-pub(super) const ENTRIES: &[Entry] = &[
-    Entry::new("SkipLayerNormalization", full),
-    Entry::new("SkipSimplifiedLayerNormalization", simplified),
+pub(super) const ENTRIES: &[OperatorEntry] = &[
+    OperatorEntry::new("SkipLayerNormalization", full),
+    OperatorEntry::new("SkipSimplifiedLayerNormalization", simplified),
 ];
 
 #[cfg(test)]

@@ -39,7 +39,7 @@ const PROPOSALS: usize = 4;
 
 /// A random search with everything fixed.
 #[derive(Debug)]
-pub(super) struct Shake {
+pub(super) struct RandomSearch {
     /// What it climbs.
     pub(super) near: Near,
     /// Where each row begins, by its place in the samples.
@@ -67,7 +67,7 @@ impl Columns for State {
     }
 }
 
-impl Shake {
+impl RandomSearch {
     /// Features to change at a step, of `inputs`.
     fn share(&self, step: u64, inputs: usize) -> usize {
         let way = step as f64 / f64::from(self.steps);
@@ -99,11 +99,11 @@ fn propose(x: &mut [f32], kind: usize, features: usize, length: f64, stream: &mu
     }
 }
 
-impl<M: ScoreModel + ?Sized> Stepper<M> for Shake {
+impl<M: ScoreModel + ?Sized> Stepper<M> for RandomSearch {
     type State = State;
 
     fn id(&self) -> &'static str {
-        "shake"
+        "random_search"
     }
 
     fn steps(&self) -> u32 {

@@ -1,17 +1,17 @@
 use proofmark_domain::{Finding, FindingStatus};
 
-use crate::policy::{Excuse, Policy};
+use crate::policy::{Exemption, Policy};
 use crate::{Date, FindingCode};
 
 /// The waivers and accepts of a policy on one day, and which of them were needed.
-pub(super) struct Excuses<'a> {
+pub(super) struct Exemptions<'a> {
     policy: &'a Policy,
     today: Date,
     waived: Vec<bool>,
     accepted: Vec<bool>,
 }
 
-impl<'a> Excuses<'a> {
+impl<'a> Exemptions<'a> {
     pub(super) fn new(policy: &'a Policy, today: Date) -> Self {
         Self {
             policy,
@@ -30,7 +30,9 @@ impl<'a> Excuses<'a> {
     ) -> Option<&'a str> {
         let mut owner = None;
         for (waiver, used) in self.policy.waivers.iter().zip(&mut self.waived) {
-            if holds(&waiver.excuse, self.today) && waiver.excuse.covers(check, code, requirement) {
+            if holds(&waiver.exemption, self.today)
+                && waiver.exemption.covers(check, code, requirement)
+            {
                 *used = true;
                 owner = owner.or(Some(waiver.owner.as_str()));
             }
@@ -39,30 +41,30 @@ impl<'a> Excuses<'a> {
     }
 
     /// The accept that holds today and covers the flag.
-    pub(super) fn accept(&mut self, check: &str, code: FindingCode) -> Option<&'a Excuse> {
+    pub(super) fn accept(&mut self, check: &str, code: FindingCode) -> Option<&'a Exemption> {
         let mut found = None;
         for (accept, used) in self.policy.accepts.iter().zip(&mut self.accepted) {
-            if holds(&accept.excuse, self.today) && accept.excuse.covers(check, code, &[]) {
+            if holds(&accept.exemption, self.today) && accept.exemption.covers(check, code, &[]) {
                 *used = true;
-                found = found.or(Some(&accept.excuse));
+                found = found.or(Some(&accept.exemption));
             }
         }
         found
     }
 
-    /// Excuses that are past their day, or that nothing needed: they warn, and what they were for stands by itself.
+    /// Exemptions that are past their day, or that nothing needed: they warn, and what they were for stands by itself.
     pub(super) fn leftovers(&self) -> Vec<Finding> {
         let waivers = self
             .policy
             .waivers
             .iter()
-            .map(|w| &w.excuse)
+            .map(|w| &w.exemption)
             .zip(&self.waived);
         let accepts = self
             .policy
             .accepts
             .iter()
-            .map(|a| &a.excuse)
+            .map(|a| &a.exemption)
             .zip(&self.accepted);
         waivers
             .filter_map(|(e, used)| {
@@ -88,24 +90,24 @@ impl<'a> Excuses<'a> {
 
     fn leftover(
         &self,
-        excuse: &Excuse,
+        exemption: &Exemption,
         used: bool,
         word: &str,
         expired: FindingCode,
         unmatched: FindingCode,
     ) -> Option<Finding> {
-        let target = excuse.target();
-        let (code, message, remediation) = if !holds(excuse, self.today) {
+        let target = exemption.target();
+        let (code, message, remediation) = if !holds(exemption, self.today) {
             let message = format!(
                 "the {word} of `{target}` expired on {} (today is {})",
-                excuse.expires, self.today
+                exemption.expires, self.today
             );
             (
                 expired,
                 message,
                 format!(
                     "fix what it was for ({}), or renew it with a new day",
-                    excuse.reason
+                    exemption.reason
                 ),
             )
         } else if !used {
@@ -119,17 +121,17 @@ impl<'a> Excuses<'a> {
         };
         Some(Finding {
             code: code.to_string(),
-            check: excuse.check.clone().unwrap_or_default(),
+            check: exemption.check.clone().unwrap_or_default(),
             status: FindingStatus::Warn,
             message,
             remediation,
-            location: Some(self.policy.location(excuse.at)),
+            location: Some(self.policy.location(exemption.at)),
             waived_by: None,
         })
     }
 }
 
-/// An excuse holds through its last day.
-fn holds(excuse: &Excuse, today: Date) -> bool {
-    today <= excuse.expires
+/// An exemption holds through its last day.
+fn holds(exemption: &Exemption, today: Date) -> bool {
+    today <= exemption.expires
 }

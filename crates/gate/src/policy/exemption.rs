@@ -7,7 +7,7 @@ use crate::{Date, FindingCode};
 
 /// What a waiver or an accept covers, and until when.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Excuse {
+pub struct Exemption {
     /// The only check it is for; absent means every check.
     pub check: Option<String>,
     /// The finding code.
@@ -22,7 +22,7 @@ pub struct Excuse {
     pub(crate) at: Place,
 }
 
-impl Excuse {
+impl Exemption {
     /// Whether it covers a code of a check (whatever the day), where a requirement is at issue of that too: under any of
     /// the texts it goes by.
     pub fn covers(&self, check: &str, code: FindingCode, requirement: &[String]) -> bool {
@@ -47,7 +47,7 @@ impl Excuse {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Waiver {
     /// What it covers.
-    pub excuse: Excuse,
+    pub exemption: Exemption,
     /// Who answers for it.
     pub owner: String,
 }
@@ -56,14 +56,14 @@ pub struct Waiver {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Accept {
     /// What it covers.
-    pub excuse: Excuse,
+    pub exemption: Exemption,
 }
 
 pub(super) fn waiver(field: &Field<'_>, checks: &[Check]) -> Result<Waiver, PolicyError> {
     let s = field.section(&["finding", "requirement", "reason", "owner", "expires"])?;
     let owner = s.need("owner")?.text()?;
     let target = s.need("finding")?;
-    let mut excuse = excuse(
+    let mut exemption = exemption(
         &s,
         &target,
         checks,
@@ -79,17 +79,19 @@ pub(super) fn waiver(field: &Field<'_>, checks: &[Check]) -> Result<Waiver, Poli
             ),
         },
     )?;
-    excuse.requirement = s.maybe("requirement", |f| {
-        let check = checks.iter().find(|c| excuse.check.as_ref() == Some(&c.id));
+    exemption.requirement = s.maybe("requirement", |f| {
+        let check = checks
+            .iter()
+            .find(|c| exemption.check.as_ref() == Some(&c.id));
         let check = check.ok_or_else(|| {
             f.error(format!(
                 "belongs to one check: name it, finding = \"CHECK/{}\"",
-                excuse.code
+                exemption.code
             ))
         })?;
         requirement(f, check)
     })?;
-    Ok(Waiver { excuse, owner })
+    Ok(Waiver { exemption, owner })
 }
 
 /// One of the requirements of a check.
@@ -109,19 +111,19 @@ pub(super) fn accept(field: &Field<'_>, checks: &[Check]) -> Result<Accept, Poli
     let s = field.section(&["code", "reason", "expires"])?;
     let target = s.need("code")?;
     let trust = |code| matches!(code, FindingCode::Trust(_));
-    let excuse = excuse(&s, &target, checks, trust, |code| {
+    let exemption = exemption(&s, &target, checks, trust, |code| {
         format!("`{code}` is no trust code: only those can be accepted; see [[waiver]]")
     })?;
-    Ok(Accept { excuse })
+    Ok(Accept { exemption })
 }
 
-fn excuse(
+fn exemption(
     s: &Section<'_>,
     target: &Field<'_>,
     checks: &[Check],
     allowed: impl Fn(FindingCode) -> bool,
     refusal: impl FnOnce(FindingCode) -> String,
-) -> Result<Excuse, PolicyError> {
+) -> Result<Exemption, PolicyError> {
     let text = target.string()?;
     let (check, name) = text
         .rsplit_once('/')
@@ -143,7 +145,7 @@ fn excuse(
     if !allowed(code) {
         return Err(target.error_inside(offset, name.len(), refusal(code)));
     }
-    Ok(Excuse {
+    Ok(Exemption {
         check: check.map(str::to_owned),
         code,
         requirement: None,

@@ -400,6 +400,7 @@ fn a_walk_lists_every_file_it_touches() {
         let listed = walk
             .split("\nFiles touched: new ")
             .nth(1)
+            .and_then(|l| l.split("\n\n").next())
             .unwrap_or_else(|| panic!("{title}: no files"));
         let listed: Vec<&str> = listed
             .split('`')

@@ -7,7 +7,7 @@ use proofmark::onnx::{Array, Data};
 pub(crate) struct Comparison {
     pub(crate) agrees: bool,
     /// In a sentence.
-    pub(crate) told: String,
+    pub(crate) summary: String,
 }
 
 /// `|a - b| <= tol * max |b| + tol / 10` for every element (the maximum over finite elements of the reference), and
@@ -17,7 +17,7 @@ pub(crate) fn compare(given: &Array, reference: &Array, tol: f64) -> Result<Comp
     if given.shape() != reference.shape() {
         return Ok(Comparison {
             agrees: false,
-            told: format!(
+            summary: format!(
                 "shape {:?}; expected {:?}",
                 given.shape(),
                 reference.shape()
@@ -28,7 +28,7 @@ pub(crate) fn compare(given: &Array, reference: &Array, tol: f64) -> Result<Comp
         let wrong = a.iter().zip(b).position(|(a, b)| a != b);
         return Ok(Comparison {
             agrees: wrong.is_none(),
-            told: wrong.map_or_else(
+            summary: wrong.map_or_else(
                 || "every text is equal".to_owned(),
                 |i| format!("`{}` at {}; expected `{}`", a[i], place(i, given), b[i]),
             ),
@@ -64,7 +64,7 @@ pub(crate) fn compare(given: &Array, reference: &Array, tol: f64) -> Result<Comp
         ),
         _ => String::new(),
     };
-    let mut told = vec![format!(
+    let mut summary = vec![format!(
         "largest deviation {largest:.3e}{spot} (allowed {allowed:.3e})"
     )];
     let mut same = true;
@@ -72,11 +72,11 @@ pub(crate) fn compare(given: &Array, reference: &Array, tol: f64) -> Result<Comp
     if width > 1 {
         let decisions = Decisions::of(&a, &b, width, allowed);
         same = decisions.wrong.is_none();
-        told.push(decisions.to_string());
+        summary.push(decisions.to_string());
     }
     Ok(Comparison {
         agrees: near && same,
-        told: told.join(", "),
+        summary: summary.join(", "),
     })
 }
 
@@ -216,7 +216,7 @@ mod tests {
         let expected = rows(&[1.00001, 1.0, 3.0, 1.0, 2.0, 2.0]);
         let compared = compare(&given, &expected, 1e-4).expect("numbers");
         assert!(compared.agrees);
-        let text = compared.told;
+        let text = compared.summary;
         assert!(text.contains("1 of 1 rows, 2 too close"), "{text}");
     }
 
@@ -231,13 +231,13 @@ mod tests {
 
     #[test]
     fn places_and_shapes_are_told() {
-        let told = |a: &Array, b: &Array| compare(a, b, 1e-4).expect("numbers").told;
+        let summary = |a: &Array, b: &Array| compare(a, b, 1e-4).expect("numbers").summary;
         let far = Array::try_new([2, 2], vec![1.0, 2.0, 7.0, 4.0]).expect("a shape");
         let near = Array::try_new([2, 2], vec![1.0, 2.0, 3.0, 4.0]).expect("a shape");
-        let text = told(&far, &near);
+        let text = summary(&far, &near);
         assert!(text.contains("[1, 0]: 7 instead of 3"), "{text}");
         assert!(text.contains("1 of 2 rows (not in row 1)"), "{text}");
-        let text = told(&far, &row(&[1.0]));
+        let text = summary(&far, &row(&[1.0]));
         assert!(text.contains("[2, 2]") && text.contains("[1, 1]"), "{text}");
     }
 }

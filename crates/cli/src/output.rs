@@ -34,7 +34,7 @@ pub(crate) fn tell_note(message: &str) {
     tell(&format!("note: {}", printable(message)));
 }
 
-fn printable(message: &str) -> String {
+pub(crate) fn printable(message: &str) -> String {
     let lines: Vec<String> = message.lines().map(plain).collect();
     lines.join("\n")
 }
@@ -330,10 +330,10 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
 
 /// Reads a report back, with the samples beside it.
 pub(crate) fn read_report(path: &Path) -> Result<Report, Failure> {
-    let told = |e: &dyn std::fmt::Display| Failure(format!("{}: {e}", path.display()));
+    let failure = |e: &dyn std::fmt::Display| Failure(format!("{}: {e}", path.display()));
     let text = read(path)?;
-    let mut report: Report =
-        serde_json::from_slice(&text).map_err(|e| told(&format!("not a proofmark report: {e}")))?;
+    let mut report: Report = serde_json::from_slice(&text)
+        .map_err(|e| failure(&format!("not a proofmark report: {e}")))?;
     if let Some(name) = report.samples_file.take() {
         let beside = folder_of(path).join(Path::new(&name).file_name().unwrap_or_default());
         let lines = fs::read_to_string(&beside)

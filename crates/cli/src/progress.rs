@@ -26,7 +26,7 @@ struct State {
     bar: ProgressBar,
     run: String,
     total: usize,
-    told: f64,
+    last_line: f64,
 }
 
 impl TerminalProgress {
@@ -41,7 +41,7 @@ impl TerminalProgress {
             bar: ProgressBar::hidden(),
             run: String::new(),
             total: 0,
-            told: clock::seconds(),
+            last_line: clock::seconds(),
         };
         Self {
             unit,
@@ -94,8 +94,8 @@ impl Observer for TerminalProgress {
             Event::Step { active, done } => {
                 state.bar.set_position(done as u64);
                 let now = clock::seconds();
-                if !self.quiet && !self.terminal && now - state.told >= EVERY {
-                    state.told = now;
+                if !self.quiet && !self.terminal && now - state.last_line >= EVERY {
+                    state.last_line = now;
                     output::tell(&format!(
                         "{}: {done} done and {active} at work, of {} {}",
                         state.run, state.total, self.unit

@@ -85,15 +85,15 @@ pub(crate) fn sha256(pieces: &[&[u8]]) -> String {
 
 /// SHA-256 of a file in lower-case hex; the file is never in memory as a whole.
 pub fn sha256_of(path: &Path) -> Result<String, DataError> {
-    let told = |source| DataError::Read {
+    let unreadable = |source| DataError::Read {
         file: path.display().to_string(),
         source,
     };
-    let mut file = std::fs::File::open(path).map_err(told)?;
+    let mut file = std::fs::File::open(path).map_err(unreadable)?;
     let mut hasher = Sha256::new();
     let mut piece = vec![0; 1 << 16];
     loop {
-        match file.read(&mut piece).map_err(told)? {
+        match file.read(&mut piece).map_err(unreadable)? {
             0 => return Ok(hex(&hasher.finalize())),
             n => hasher.update(&piece[..n]),
         }

@@ -139,15 +139,15 @@ where
 
     /// Notes what tries have asked by now, and tells observers of those whose turn it is.
     fn note_queries(&mut self, rows: &Rows) {
-        let mut asked = QueryCount::default();
+        let mut queries = QueryCount::default();
         for i in 0..rows.len() {
             let (its, spent) = (self.try_of(rows, i), rows.spent(i));
             let before = self.begun.insert(its, spent).unwrap_or_default();
             if self.is_due(its) {
-                asked += spent - before;
+                queries += spent - before;
             }
         }
-        self.job.observer.event(Event::queried(asked));
+        self.job.observer.event(Event::queried(queries));
     }
 
     /// Which try row `i` is.
@@ -421,15 +421,15 @@ where
                 self.again(place, next);
                 return;
             }
-            let mut asked = QueryCount::default();
+            let mut queries = QueryCount::default();
             if early {
-                asked += spent;
+                queries += spent;
             }
             if ended.candidate.is_some() {
-                asked += judging;
+                queries += judging;
             }
             self.courses[place].count(ended, judging);
-            self.job.observer.event(Event::queried(asked));
+            self.job.observer.event(Event::queried(queries));
 
             if !self.courses[place].goes_on(self.stepper.aim(), self.stepper.restarts()) {
                 self.close(place);

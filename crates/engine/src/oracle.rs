@@ -3,7 +3,7 @@ use proofmark_model::{
     DecisionModel, Gradient, GradientModel, ModelError, Output, Query, ScoreModel, Signature,
     guarded,
 };
-use proofmark_threat::{Batch, host, index};
+use proofmark_threat::{Batch, host, index, mask};
 
 use crate::goal::decided;
 use crate::rows::Rows;
@@ -214,10 +214,10 @@ impl<'a, M: DecisionModel + ?Sized> Oracle<'a, M> {
         // Several points per row: pick each row's best on the host, then take them as one point per row.
         let (ok, gauge_host, sound) = (host(&ok.float()), host(&gauge), host(&sound.float()));
         let mut best: Vec<Option<usize>> = vec![None; rows.len()];
-        let mut unsound = vec![0.0; rows.len()];
+        let mut unsound = vec![false; rows.len()];
         for (q, owner) in query.owner.iter().enumerate() {
             if sound[q] < 0.5 {
-                unsound[*owner] = 1.0;
+                unsound[*owner] = true;
             }
             let wins = match best[*owner] {
                 None => true,
@@ -228,24 +228,15 @@ impl<'a, M: DecisionModel + ?Sized> Oracle<'a, M> {
             }
         }
         let device = query.x.device();
-        let column = |v: Vec<f32>| Tensor::<1>::from_floats(v.as_slice(), &device);
-        let any = column(
-            best.iter()
-                .map(|b| f32::from(u8::from(b.is_some())))
-                .collect(),
-        );
+        let any: Vec<bool> = best.iter().map(Option::is_some).collect();
         let at = index(
             &best.iter().map(|b| b.unwrap_or(0)).collect::<Vec<_>>(),
             &device,
         );
         let gauge = gauge.select(0, at.clone());
-        let better = any
-            .greater_scalar(0.5)
-            .bool_and(rows.watch.improved_by(&gauge, self.aim));
+        let better = mask(&any, &device).bool_and(rows.watch.improved_by(&gauge, self.aim));
         rows.watch.take(&better, &query.x.select(&at), gauge);
-        let unsound = column(unsound)
-            .greater_scalar(0.5)
-            .bool_and(rows.watch.found.clone().lower_scalar(0.5));
+        let unsound = mask(&unsound, &device).bool_and(rows.watch.found.clone().lower_scalar(0.5));
         rows.watch.invalid = rows.watch.invalid.clone().mask_fill(unsound, 1.0);
     }
 }

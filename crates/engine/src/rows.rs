@@ -4,7 +4,7 @@ use burn::tensor::{Bool, Device, Tensor};
 use proofmark_domain::QueryCount;
 use proofmark_model::Query;
 use proofmark_stats::random::{Purpose, StreamKey, attack_code};
-use proofmark_threat::{Batch, Column, Columns, Region, prefixed};
+use proofmark_threat::{Batch, Column, Columns, Region, mask, prefixed};
 
 use crate::{Aim, EngineError, Focus, Job, Request, Starts};
 
@@ -122,9 +122,7 @@ impl Watch {
 
     /// Takes back what was found of the rows where `refuted` is set: they go on as if nothing had been.
     pub(crate) fn forget(&mut self, refuted: &[bool]) {
-        let mask: Vec<f32> = refuted.iter().map(|r| f32::from(u8::from(*r))).collect();
-        let mask =
-            Tensor::<1>::from_floats(mask.as_slice(), &self.found.device()).greater_scalar(0.5);
+        let mask = mask(refuted, &self.found.device());
         self.found = self.found.clone().mask_fill(mask.clone(), 0.0);
         self.gauge = self.gauge.clone().mask_fill(mask, f32::MAX);
     }

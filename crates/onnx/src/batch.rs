@@ -69,26 +69,26 @@ pub(crate) struct Choices {
     /// Which of how many, in the order in which the questions came up.
     taken: Vec<(usize, usize)>,
     /// How many questions came up in this attempt.
-    asked: usize,
+    requested: usize,
     attempts: usize,
 }
 
 impl Choices {
     /// Which of so many (at least one).
     fn pick(&mut self, options: usize) -> usize {
-        if self.asked == self.taken.len() {
+        if self.requested == self.taken.len() {
             self.taken.push((0, options));
         }
-        self.asked += 1;
+        self.requested += 1;
         // Until the next attempt differs, it asks what the last one asked.
-        self.taken[self.asked - 1].0.min(options - 1)
+        self.taken[self.requested - 1].0.min(options - 1)
     }
 
     /// Goes on to the next attempt, if there is one: the last answer that has an alternative is changed.
     pub(crate) fn advance(&mut self) -> bool {
         self.attempts += 1;
-        self.taken.truncate(self.asked);
-        self.asked = 0;
+        self.taken.truncate(self.requested);
+        self.requested = 0;
         while let Some((at, options)) = self.taken.pop() {
             if at + 1 < options {
                 self.taken.push((at + 1, options));

@@ -291,7 +291,7 @@ fn misfit(wanted: &[Dim], modality: &Modality, layout: Option<Layout>, why: Misf
     };
     let features = modality.features();
     let stated = layout.map_or_else(String::new, |l| format!(" with --layout {l}"));
-    let said = format!(
+    let text = format!(
         "takes samples of shape {}{stated}; the data have shape {own:?} ({features} values)",
         shown(wanted)
     );
@@ -317,7 +317,7 @@ fn misfit(wanted: &[Dim], modality: &Modality, layout: Option<Layout>, why: Misf
         }
         Misfit::Differs => differing_images(wanted, modality),
     };
-    said + todo
+    text + todo
 }
 
 /// What to do about images of another number of channels or another size than the model takes.

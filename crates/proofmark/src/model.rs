@@ -233,7 +233,7 @@ impl ModelSource {
     fn reading(&self) -> Map<String, Value> {
         let onnx = &self.onnx;
         let kind = Some(onnx.kind).filter(|k| *k != OutputKind::default());
-        let said = [
+        let stated = [
             (
                 "layout",
                 onnx.layout
@@ -243,7 +243,8 @@ impl ModelSource {
             ("output_kind", kind.map(|k| json!(k.as_str()))),
             ("fixed", (!self.fixed.is_empty()).then(|| json!(self.fixed))),
         ];
-        said.into_iter()
+        stated
+            .into_iter()
             .filter_map(|(name, value)| Some((name.to_owned(), value?)))
             .collect()
     }

@@ -87,8 +87,8 @@ pub(crate) fn best(
     let tried = plan.data.select(&rows);
     let mut as_given = samples::samples(&tried, signature)?;
     let now = if plan.shard.is_none() {
-        let asked = clean.iter().filter(|c| part.rank[c.row] < first);
-        Right::of(&asked.cloned().collect::<Vec<_>>(), labels)
+        let considered = clean.iter().filter(|c| part.rank[c.row] < first);
+        Right::of(&considered.cloned().collect::<Vec<_>>(), labels)
     } else {
         Right::of(&plan.clean(&mut as_given, tile)?, &as_given.labels)
     };

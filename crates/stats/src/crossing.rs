@@ -112,13 +112,13 @@ mod tests {
     proptest! {
         #[test]
         fn the_crossing_is_found(at in 0.001..7.99_f64, bend in -0.1..0.5_f64, scale in -20..20_i32) {
-            let mut asked = 0;
+            let mut calls = 0;
             let found = crossing(&PROBES, |z| {
-                asked += 1;
+                calls += 1;
                 10_f64.powi(scale) * (at - z) * (1.0 + bend * z)
             });
             prop_assert!(found.is_some_and(|z| (z - at).abs() < 1e-6), "{found:?}");
-            prop_assert!(asked <= 16, "{asked}");
+            prop_assert!(calls <= 16, "{calls}");
         }
     }
 }

@@ -1,7 +1,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use proofmark_domain::Modality;
 
 /// Rows of samples on a device: one block of `[rows, features]` per modality, in data units.
@@ -35,6 +35,12 @@ pub enum BatchError {
         /// Rows and features expected.
         expected: [usize; 2],
     },
+}
+
+/// A mask over rows from flags on the host.
+pub fn mask(flags: &[bool], device: &Device) -> Tensor<1, Bool> {
+    let n = flags.len();
+    Tensor::from_data(TensorData::new(flags.to_vec(), [n]), device)
 }
 
 /// An index tensor from host indices.

@@ -11,7 +11,7 @@ mod region;
 pub mod row;
 mod threat;
 
-pub use batch::{Batch, BatchError, host, index};
+pub use batch::{Batch, BatchError, host, index, mask};
 pub use columns::{Column, Columns, LoadError, Saved, append, load, prefixed, save, select};
 pub use region::{Draw, Region, Step};
 pub use threat::{Budget, Radius, Threat, ThreatError};

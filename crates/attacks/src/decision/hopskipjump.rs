@@ -42,7 +42,7 @@
 //! assert_eq!(attack.parameters()["queries"], 1000);
 //! ```
 
-use burn::tensor::{Bool, Tensor, TensorData};
+use burn::tensor::{Tensor, TensorData};
 use proofmark_domain::{Norm, Role};
 use proofmark_engine::{
     Access, Aim, Attack, AttackEntry, BuildError, EngineError, Job, Meta, Needs, Oracle, Outcomes,
@@ -50,7 +50,7 @@ use proofmark_engine::{
 };
 use proofmark_model::{DecisionModel, Query};
 use proofmark_stats::random::{Purpose, Stream};
-use proofmark_threat::{Batch, Column, Columns, Draw, Step, host, index, prefixed};
+use proofmark_threat::{Batch, Column, Columns, Draw, Step, host, index, mask, prefixed};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -485,24 +485,18 @@ impl Walk<'_> {
 /// `ours` in the rows that are in `phase`, `others` in the rest.
 fn in_phase(phase: Phase, rows: &Rows, host: &Places, ours: &Batch, others: &Batch) -> Batch {
     let is: Vec<bool> = (0..rows.len()).map(|i| host.phase(i) == phase).collect();
-    others.replace_rows(&mask(&is, rows), ours)
-}
-
-/// A flag per row, on the device.
-fn mask(flags: &[bool], rows: &Rows) -> Tensor<1, Bool> {
-    let flags: Vec<f32> = flags.iter().map(|f| f32::from(u8::from(*f))).collect();
-    rows.region().column(&flags).greater_scalar(0.5)
+    others.replace_rows(&mask(&is, &others.device()), ours)
 }
 
 /// What the sum over the directions that succeeded and the sum over all count for in the direction of a jump:
 /// `Σ (φ − mean φ) u = 2 (Σ_succeeded u − share Σ u)`; where all agree, `± Σ u`.
-fn weights(successes: u64, asked: u64) -> [f32; 2] {
+fn weights(successes: u64, queried: u64) -> [f32; 2] {
     if successes == 0 {
         [0.0, -1.0]
-    } else if successes == asked {
+    } else if successes == queried {
         [0.0, 1.0]
     } else {
-        [1.0, -(successes as f64 / asked as f64) as f32]
+        [1.0, -(successes as f64 / queried as f64) as f32]
     }
 }
 
@@ -679,7 +673,7 @@ impl Walk<'_> {
             .succeeding
             .zip(&state.all, |s, a| s * ours.clone() + a * every.clone());
         let found = rows.region().free(&found);
-        let mask = mask(&complete, rows);
+        let mask = mask(&complete, &found.device());
         let zero = found.map(|b| b.zeros_like());
         state.direction = state.direction.replace_rows(&mask, &found);
         state.succeeding = state.succeeding.replace_rows(&mask, &zero);

@@ -362,10 +362,10 @@ impl<M: GradientModel + ?Sized> Stepper<M> for Climb<'_> {
             .collect();
         let is_best: Vec<bool> = verdicts.iter().map(|v| v.is_best).collect();
         let goes_back: Vec<bool> = verdicts.iter().map(|v| v.goes_back).collect();
-        state.best = where_rows(&is_best, &state.x, &state.best, rows);
-        state.best_gradient = where_rows(&is_best, &answer.gradient, &state.best_gradient, rows);
-        let x = where_rows(&goes_back, &state.best, &state.x, rows);
-        let gradient = where_rows(&goes_back, &state.best_gradient, &answer.gradient, rows);
+        state.best = where_rows(&is_best, &state.x, &state.best);
+        state.best_gradient = where_rows(&is_best, &answer.gradient, &state.best_gradient);
+        let x = where_rows(&goes_back, &state.best, &state.x);
+        let gradient = where_rows(&goes_back, &state.best_gradient, &answer.gradient);
 
         let region = rows.region();
         let size: Vec<f32> = state.climb.step.iter().map(|s| *s as f32).collect();

@@ -6,7 +6,7 @@ use proofmark_engine::{
 };
 use proofmark_model::GradientModel;
 use proofmark_stats::random::{Purpose, Stream};
-use proofmark_threat::{Batch, Column, Columns, Draw, Step, prefixed};
+use proofmark_threat::{Batch, Column, Columns, Draw, Step, mask, prefixed};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -166,10 +166,8 @@ impl Ascent {
 }
 
 /// `ours` where `which` is set, else `others`, row by row.
-pub(super) fn where_rows(which: &[bool], ours: &Batch, others: &Batch, rows: &Rows) -> Batch {
-    let mask: Vec<f32> = which.iter().map(|w| f32::from(u8::from(*w))).collect();
-    let mask = rows.region().column(&mask).greater_scalar(0.5);
-    others.replace_rows(&mask, ours)
+pub(super) fn where_rows(which: &[bool], ours: &Batch, others: &Batch) -> Batch {
+    others.replace_rows(&mask(which, &others.device()), ours)
 }
 
 /// Moves every free feature by a random sign, together as far as `length` in the norm.
@@ -205,7 +203,7 @@ impl<M: GradientModel + ?Sized> Stepper<M> for Ascent {
                 let again: Vec<bool> = rows.restarts().iter().map(|r| *r > 0).collect();
                 if again.contains(&true) {
                     let random = region.random(&rows.streams(Purpose::Start, 0));
-                    where_rows(&again, &random, &x0, rows)
+                    where_rows(&again, &random, &x0)
                 } else {
                     x0.clone()
                 }
@@ -237,7 +235,7 @@ impl<M: GradientModel + ?Sized> Stepper<M> for Ascent {
             .collect();
         if wandering.contains(&true) {
             let noisy = update::JITTER.apply(direction.clone(), &mut [], rows);
-            direction = where_rows(&wandering, &noisy, &direction, rows);
+            direction = where_rows(&wandering, &noisy, &direction);
         }
         let step = self.step_of(rows, &wandering);
         state.x = if self.plain {

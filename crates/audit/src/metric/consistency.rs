@@ -72,14 +72,14 @@ fn consistency(entry: &'static MetricEntry, table: &Table, settings: &Settings) 
     let rows: Vec<usize> = (0..table.rows())
         .filter(|r| table.weight(*r) > 0.0)
         .collect();
-    let asked = asked(&rows, settings);
+    let queried = queried(&rows, settings);
     let mean = match table.decision() {
         Some(_) if rows.len() <= k => {
             Err(Reason::Undefined("no more rows than neighbours asked for"))
         }
         Some(decision) => {
             let points = points(table, &rows, settings.standardise);
-            Ok(measure(table, decision, &rows, &points, &asked, k))
+            Ok(measure(table, decision, &rows, &points, &queried, k))
         }
         None => Err(Reason::NothingToCompareWith),
     };
@@ -99,15 +99,15 @@ fn consistency(entry: &'static MetricEntry, table: &Table, settings: &Settings) 
         groups: Vec::new(),
         basis: mean.as_ref().map_or_else(|_| Basis::nothing(), basis),
         value: mean.map(|m| m.value),
-        n: vec![asked.len() as u64],
+        n: vec![queried.len() as u64],
         left_out: Arc::default(),
-        persons_left_out: (rows.len() - asked.len()) as u64,
+        persons_left_out: (rows.len() - queried.len()) as u64,
         persons: rows.len() as u64,
     }]
 }
 
 /// Whose neighbours are sought, as places among the rows: all, or as many as the settings can pay for.
-fn asked(rows: &[usize], settings: &Settings) -> Vec<usize> {
+fn queried(rows: &[usize], settings: &Settings) -> Vec<usize> {
     let most = (settings.distances / rows.len().max(1) as u64).max(1) as usize;
     let mut places: Vec<usize> = (0..rows.len()).collect();
     if rows.len() > most {
@@ -150,14 +150,14 @@ fn measure(
     decision: &[bool],
     rows: &[usize],
     points: &[Vec<f64>],
-    asked: &[usize],
+    queried: &[usize],
     k: usize,
 ) -> Mean {
-    let (mut agreements, mut sum) = (Vec::with_capacity(asked.len()), 0.0);
+    let (mut agreements, mut sum) = (Vec::with_capacity(queried.len()), 0.0);
     let mut denominator = Tally::default();
     let mut pairs = Pairs::new(rows.len());
     let mut distances: Vec<(f64, usize)> = Vec::with_capacity(rows.len());
-    for i in asked {
+    for i in queried {
         distances.clear();
         for (j, point) in points.iter().enumerate() {
             if j != *i {
@@ -294,8 +294,8 @@ mod tests {
             distances: 50_000,
             ..Settings::default()
         };
-        let drawn = asked(&rows, &settings);
-        assert_eq!((drawn.len(), &drawn), (50, &asked(&rows, &settings)));
+        let drawn = queried(&rows, &settings);
+        assert_eq!((drawn.len(), &drawn), (50, &queried(&rows, &settings)));
         assert!(drawn.windows(2).all(|w| w[0] < w[1]));
     }
 }

@@ -62,7 +62,7 @@ fn categories(
     let values = found.iter().filter_map(|(_, r)| r.value);
     let highest = values.fold(0.0, f64::max);
     // Of suppressed rates the highest may be one.
-    let told = found
+    let label = found
         .iter()
         .all(|(_, r)| r.reason.as_deref() != Some(crate::report::SUPPRESSED));
     let mut all: Vec<Impact> = found
@@ -81,11 +81,11 @@ fn categories(
             rate: r.value,
             ratio: r
                 .value
-                .filter(|_| told && highest > 0.0)
+                .filter(|_| label && highest > 0.0)
                 .map(|v| v / highest),
             note: match (&r.reason, r.value) {
                 (Some(reason), _) => format!("left out: {reason}"),
-                (None, Some(_)) if !told => "the highest rate may be suppressed".to_owned(),
+                (None, Some(_)) if !label => "the highest rate may be suppressed".to_owned(),
                 (None, Some(_)) if highest == 0.0 => "every rate is 0".to_owned(),
                 _ => String::new(),
             },

@@ -337,9 +337,9 @@ fn gates(report: &AuditReport, colour: bool, text: &mut String) {
     });
     let _ = write!(text, "\n{}", grid(&names, rows.collect()));
     for g in &report.gates {
-        if let Some(said) = said(g) {
+        if let Some(note) = note(g) {
             let name = format!("{} {}", plain(&g.requirement), plain(&g.attribute));
-            let _ = writeln!(text, "  {}: {said}", name.trim_end());
+            let _ = writeln!(text, "  {}: {note}", name.trim_end());
         }
     }
     if report.gates.iter().any(|g| g.judge == "point") {
@@ -362,7 +362,7 @@ fn gates(report: &AuditReport, colour: bool, text: &mut String) {
 }
 
 /// What is to be said of one requirement beyond its figures.
-fn said(gate: &RequirementResult) -> Option<String> {
+fn note(gate: &RequirementResult) -> Option<String> {
     if let Some(reason) = &gate.reason {
         return Some(plain(reason));
     }
@@ -387,7 +387,7 @@ fn paint(word: &str, verdict: Verdict, colour: bool) -> String {
 }
 
 fn notes(report: &AuditReport, text: &mut String) {
-    let mut told: Vec<String> = Vec::new();
+    let mut lines: Vec<String> = Vec::new();
     let mut seen: HashSet<(&str, &str)> = HashSet::new();
     let mut most = 0;
     for metric in &report.metrics {
@@ -404,12 +404,12 @@ fn notes(report: &AuditReport, text: &mut String) {
                 plain(&metric.attribute),
                 plain(&left.group)
             );
-            told.push(line);
+            lines.push(line);
         }
     }
-    if !told.is_empty() {
-        let more = (told.len().max(most as usize)).saturating_sub(LISTED);
-        told.truncate(LISTED);
+    if !lines.is_empty() {
+        let more = (lines.len().max(most as usize)).saturating_sub(LISTED);
+        lines.truncate(LISTED);
         let more = match more {
             0 => String::new(),
             n => format!(", and at least {n} more"),
@@ -422,7 +422,7 @@ fn notes(report: &AuditReport, text: &mut String) {
             text,
             "\nleft out of some or all figures, fewer than {} in the denominator{share}: {}{more}",
             report.settings.measured.min_n,
-            told.join(", ")
+            lines.join(", ")
         );
     }
     for refused in &report.refused {

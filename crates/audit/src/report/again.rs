@@ -52,7 +52,7 @@ impl AuditReport {
             .iter()
             .filter(gated)
             .map(|m| {
-                self.refuse_untold(m)?;
+                self.refuse_without_basis(m)?;
                 figure(self, m)
             })
             .collect::<Result<_, _>>()?;
@@ -99,8 +99,9 @@ impl AuditReport {
                 "it suppresses cells, and was not asked for `{missing}`: audit the table again"
             )));
         }
-        let asked = |g: &&RequirementResult| requirements.iter().any(|r| is(g, r));
-        let gates: Vec<RequirementResult> = self.gates.iter().filter(asked).cloned().collect();
+        let is_required = |g: &&RequirementResult| requirements.iter().any(|r| is(g, r));
+        let gates: Vec<RequirementResult> =
+            self.gates.iter().filter(is_required).cloned().collect();
         let Some(elsewhere) = elsewhere else {
             return Ok(gates);
         };
@@ -118,19 +119,22 @@ impl AuditReport {
     }
 
     /// Of many groups a report tells what figures are made of only where something gated them.
-    fn refuse_untold(&self, told: &Metric) -> Result<(), AuditError> {
+    fn refuse_without_basis(&self, metric: &Metric) -> Result<(), AuditError> {
         let own = self
             .attributes
             .iter()
-            .find(|a| a.attribute == told.attribute);
+            .find(|a| a.attribute == metric.attribute);
         let detail = self.settings.measured.detail_groups as u64;
-        if told.value.is_none() || told.basis.is_some() || own.is_none_or(|a| a.groups <= detail) {
+        if metric.value.is_none()
+            || metric.basis.is_some()
+            || own.is_none_or(|a| a.groups <= detail)
+        {
             return Ok(());
         }
         Err(AuditError::Report(format!(
             "it does not tell what `{}` of `{}` is made of, as nothing gated it and there are more than {detail} groups: \
              audit the table again with that requirement, or with more `detail_groups`",
-            told.metric, told.attribute
+            metric.metric, metric.attribute
         )))
     }
 
@@ -139,8 +143,8 @@ impl AuditReport {
         let own = |m: &&Metric| {
             m.headline && m.metric == figure.metric && m.attribute == figure.attribute
         };
-        let told = self.metrics.iter().find(own).and_then(|m| m.reason.clone());
-        told.or_else(|| unjudged.then(|| super::no_interval(figure.metric)))
+        let reason = self.metrics.iter().find(own).and_then(|m| m.reason.clone());
+        reason.or_else(|| unjudged.then(|| super::no_interval(figure.metric)))
     }
 }
 
@@ -155,40 +159,40 @@ fn family_of(gates: &[RequirementResult]) -> usize {
 
 /// The figure that a report tells of; all that judging asks for. Refuses a value that is not what its parts make: a point
 /// rule would go by the one, an interval by the others.
-fn figure(report: &AuditReport, told: &Metric) -> Result<Figure, AuditError> {
+fn figure(report: &AuditReport, metric: &Metric) -> Result<Figure, AuditError> {
     /// Text keeps seventeen digits, but not every reader of JSON does, and sums round.
     const ROUNDING: f64 = 1e-9;
-    let basis = match &told.basis {
+    let basis = match &metric.basis {
         Some(made_of) => report.basis(made_of)?,
         None => crate::Basis::nothing(),
     };
-    if let Some(value) = told.value {
+    if let Some(value) = metric.value {
         let made = basis.value();
         let same = |m: f64| (m - value).abs() <= ROUNDING * value.abs().max(1.0);
         if !made.is_some_and(same) {
-            let of = if told.attribute.is_empty() {
+            let of = if metric.attribute.is_empty() {
                 String::new()
             } else {
-                format!(" of `{}`", told.attribute)
+                format!(" of `{}`", metric.attribute)
             };
             let made = made.map_or("nothing".to_owned(), |m| m.to_string());
             return Err(AuditError::Report(format!(
                 "it tells {value} for `{}`{of}, and its parts make {made}: it was changed by hand",
-                told.metric
+                metric.metric
             )));
         }
     }
     Ok(Figure {
-        metric: metric::find(&told.metric)?.id,
-        attribute: told.attribute.clone(),
+        metric: metric::find(&metric.metric)?.id,
+        attribute: metric.attribute.clone(),
         comparison: Comparison::Whole,
-        groups: told.groups.clone(),
+        groups: metric.groups.clone(),
         // Which reason it was is for the report to tell.
-        value: told.value.ok_or(Reason::NothingToCompareWith),
-        n: told.n.clone(),
+        value: metric.value.ok_or(Reason::NothingToCompareWith),
+        n: metric.n.clone(),
         basis,
         left_out: Arc::default(),
-        persons_left_out: told.persons_left_out.unwrap_or(0),
-        persons: told.persons.unwrap_or(0),
+        persons_left_out: metric.persons_left_out.unwrap_or(0),
+        persons: metric.persons.unwrap_or(0),
     })
 }

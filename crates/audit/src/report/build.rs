@@ -7,7 +7,7 @@ use proofmark_domain::{Interval, Verdict};
 use proofmark_stats::benjamini_hochberg;
 
 use super::counts::Kind;
-use super::made_of::Told;
+use super::made_of::PartsWriter;
 use super::suppress::{Hidden, OVERALL};
 use super::{
     AUDIT_SCHEMA, AttackFacts, AttributeFacts, AuditReport, GroupFacts, LeftOutGroup, Metric,
@@ -53,10 +53,10 @@ impl Default for ReportOptions {
 pub fn report(
     table: &Table,
     settings: &Settings,
-    asked: &ReportOptions,
+    options: &ReportOptions,
 ) -> Result<AuditReport, AuditError> {
-    let subject = Subject::new(table, asked);
-    Audit::measure(&subject, settings, asked)?.report(0)
+    let subject = Subject::new(table, options);
+    Audit::measure(&subject, settings, options)?.report(0)
 }
 
 /// The same of samples clean and under attack. What rests on decisions is there twice: an attribute `sex` has a twin
@@ -64,10 +64,10 @@ pub fn report(
 pub fn report_attacked(
     attacked: &Attacked,
     settings: &Settings,
-    asked: &ReportOptions,
+    options: &ReportOptions,
 ) -> Result<AuditReport, AuditError> {
-    let subject = Subject::attacked(attacked, asked);
-    Audit::measure(&subject, settings, asked)?.report(0)
+    let subject = Subject::attacked(attacked, options);
+    Audit::measure(&subject, settings, options)?.report(0)
 }
 
 /// What is audited: the rows of a table that may be.
@@ -79,9 +79,9 @@ pub struct Subject<'a> {
 
 impl<'a> Subject<'a> {
     /// A table.
-    pub fn new(table: &'a Table, asked: &ReportOptions) -> Self {
+    pub fn new(table: &'a Table, options: &ReportOptions) -> Self {
         // What is suppressed must not be found by subtracting tables of different rows, and pairs are of whole persons.
-        let one_for_all = asked.suppress > 1 || table.variant().is_some();
+        let one_for_all = options.suppress > 1 || table.variant().is_some();
         let complete = one_for_all
             .then(|| table.complete(&Need::OF_ROWS))
             .flatten();
@@ -92,10 +92,10 @@ impl<'a> Subject<'a> {
     }
 
     /// Samples clean and under attack.
-    pub fn attacked(attacked: &'a Attacked, asked: &ReportOptions) -> Self {
+    pub fn attacked(attacked: &'a Attacked, options: &ReportOptions) -> Self {
         Self {
             attacked: Some(attacked),
-            ..Self::new(&attacked.clean, asked)
+            ..Self::new(&attacked.clean, options)
         }
     }
 }
@@ -105,7 +105,7 @@ impl<'a> Subject<'a> {
 pub struct Audit<'a> {
     subject: &'a Subject<'a>,
     settings: &'a Settings,
-    asked: ReportOptions,
+    options: ReportOptions,
     measured: Measured<'a>,
 }
 
@@ -114,18 +114,18 @@ impl<'a> Audit<'a> {
     pub fn measure(
         subject: &'a Subject<'a>,
         settings: &'a Settings,
-        asked: &ReportOptions,
+        options: &ReportOptions,
     ) -> Result<Self, AuditError> {
         let table = subject.table.as_ref();
-        let asked = ReportOptions {
-            requirements: checked(table, asked)?,
-            ..asked.clone()
+        let options = ReportOptions {
+            requirements: checked(table, options)?,
+            ..options.clone()
         };
         let mut measured = measure(table, settings)?;
         if let Some(attacked) = subject.attacked {
             attack::extend(&mut measured, attacked, settings)?;
         }
-        for requirement in &asked.requirements {
+        for requirement in &options.requirements {
             if !measured.figures.iter().any(|f| requirement.gates(f)) {
                 return Err(AuditError::Option {
                     option: "metric",
@@ -137,7 +137,7 @@ impl<'a> Audit<'a> {
         Ok(Self {
             subject,
             settings,
-            asked,
+            options,
             measured,
         })
     }
@@ -148,35 +148,36 @@ impl<'a> Audit<'a> {
     }
 
     fn judged(&self, elsewhere: usize) -> Vec<Judgement> {
-        let asked = &self.asked;
+        let options = &self.options;
         judge(
             &self.measured.figures,
-            &asked.requirements,
-            asked.level,
+            &options.requirements,
+            options.level,
             elsewhere,
         )
     }
 
     /// Judges and reports; `elsewhere` counts the figures of the same family in other audits.
     pub fn report(&self, elsewhere: usize) -> Result<AuditReport, AuditError> {
-        let (table, settings, asked) = (self.subject.table.as_ref(), self.settings, &self.asked);
+        let (table, settings, options) =
+            (self.subject.table.as_ref(), self.settings, &self.options);
         let measured = &self.measured;
         let attacked = self.subject.attacked;
         let mut judged = self.judged(elsewhere);
-        let shown = if asked.level.to_bits() == SHOWN.to_bits() {
+        let shown = if options.level.to_bits() == SHOWN.to_bits() {
             judged.iter().map(|j| j.interval).collect()
         } else {
             intervals(&measured.figures, SHOWN)
         };
         let hidden = Hidden::new(
-            asked.suppress,
+            options.suppress,
             table,
             attacked.map(|a| &a.attacked),
             &measured.groupings,
             &measured.figures,
             settings.intersections,
         );
-        if asked.suppress > 1 {
+        if options.suppress > 1 {
             adjust_among_shown(&mut judged, &measured.figures, &hidden);
         }
         hidden.refuse_nothing_left(table, &measured.groupings)?;
@@ -197,7 +198,7 @@ impl<'a> Audit<'a> {
             judged: &judged,
             shown: &shown,
             hidden: &hidden,
-            asked,
+            options,
             seed: settings.seed,
         };
         Ok(writer.write(table, settings))
@@ -236,7 +237,7 @@ fn what_has_figures(requirement: &Requirement, measured: &Measured<'_>) -> Strin
 }
 
 /// The requirements by the metrics' own ids, refused where they could never be judged.
-fn checked(table: &Table, asked: &ReportOptions) -> Result<Vec<Requirement>, AuditError> {
+fn checked(table: &Table, options: &ReportOptions) -> Result<Vec<Requirement>, AuditError> {
     let wrong = |value: String, expected: &str| {
         Err(AuditError::Option {
             option: "metric",
@@ -244,9 +245,9 @@ fn checked(table: &Table, asked: &ReportOptions) -> Result<Vec<Requirement>, Aud
             expected: expected.to_owned(),
         })
     };
-    check_level(asked.level)?;
+    check_level(options.level)?;
     let mut all: Vec<Requirement> = Vec::new();
-    for requirement in &asked.requirements {
+    for requirement in &options.requirements {
         let entry = metric::find(&requirement.metric)?;
         entry.require(table)?;
         let requirement = requirement.checked()?;
@@ -315,7 +316,7 @@ struct Writer<'a> {
     /// Intervals of the figures, each by itself.
     shown: &'a [Option<Interval>],
     hidden: &'a Hidden,
-    asked: &'a ReportOptions,
+    options: &'a ReportOptions,
     seed: u64,
 }
 
@@ -336,11 +337,11 @@ impl Writer<'_> {
     fn write(&self, table: &Table, settings: &Settings) -> AuditReport {
         let gates = self.gates();
         let verdicts = gates.iter().map(|g| g.verdict);
-        let mut told = Told::default();
-        let metrics = self.metrics(&mut told);
+        let mut parts = PartsWriter::default();
+        let metrics = self.metrics(&mut parts);
         AuditReport {
             schema: AUDIT_SCHEMA.to_owned(),
-            version: self.asked.version.clone(),
+            version: self.options.version.clone(),
             table: TableFacts {
                 name: table.source().to_owned(),
                 rows: table.rows() as u64,
@@ -351,15 +352,15 @@ impl Writer<'_> {
                 origin: table.origin().cloned(),
             },
             settings: SettingFacts {
-                level: self.asked.level,
+                level: self.options.level,
                 family: self.family as u64,
-                suppress: self.asked.suppress,
+                suppress: self.options.suppress,
                 measured: settings.clone(),
             },
             verdict: (!gates.is_empty()).then(|| Verdict::of_all(verdicts)),
             gates,
             metrics,
-            parts: told.into_parts(),
+            parts: parts.into_parts(),
             groups: self
                 .measured
                 .groupings
@@ -382,7 +383,7 @@ impl Writer<'_> {
                 .iter()
                 .map(|r| RefusedGroups {
                     attribute: r.attribute.clone(),
-                    reason: if self.asked.suppress > 1 {
+                    reason: if self.options.suppress > 1 {
                         "too few members".to_owned()
                     } else {
                         r.reason.clone()
@@ -399,10 +400,10 @@ impl Writer<'_> {
     }
 
     fn missing(&self, table: &Table) -> Vec<Missing> {
-        let told = self.asked.suppress <= 1;
+        let parts = self.options.suppress <= 1;
         let one = |m: &Missing| Missing {
-            rows: m.rows.filter(|_| told),
-            markers: if told {
+            rows: m.rows.filter(|_| parts),
+            markers: if parts {
                 m.markers.clone()
             } else {
                 BTreeMap::new()
@@ -417,7 +418,7 @@ impl Writer<'_> {
         for (figure, judgement) in self.measured.figures.iter().zip(self.judged) {
             let hidden = self.hidden.figure(figure);
             for ruling in &judgement.rulings {
-                let requirement = &self.asked.requirements[ruling.requirement];
+                let requirement = &self.options.requirements[ruling.requirement];
                 let no_interval = (requirement.by == By::Interval && ruling.interval.is_none())
                     .then(|| no_interval(figure.metric));
                 let attack = self.attack.as_ref();
@@ -443,13 +444,13 @@ impl Writer<'_> {
         gates
     }
 
-    fn metrics(&self, told: &mut Told) -> Vec<Metric> {
+    fn metrics(&self, parts: &mut PartsWriter) -> Vec<Metric> {
         let figures = self.measured.figures.iter().enumerate();
         figures
             .filter(|(_, f)| !is_rate(f))
             // Which pairs can be estimated says something of each.
             .filter(|(_, f)| f.comparison.is_headline() || !self.hidden.figure(f))
-            .map(|(at, figure)| self.metric(figure, &self.judged[at], self.shown[at], told))
+            .map(|(at, figure)| self.metric(figure, &self.judged[at], self.shown[at], parts))
             .collect()
     }
 
@@ -468,7 +469,7 @@ impl Writer<'_> {
         figure: &Figure,
         judged: &Judgement,
         shown: Option<Interval>,
-        told: &mut Told,
+        parts: &mut PartsWriter,
     ) -> Metric {
         let hidden = self.hidden.figure(figure);
         let status = if !judged.is_exploratory() {
@@ -514,12 +515,12 @@ impl Writer<'_> {
             persons_left_out: (!secret).then_some(figure.persons_left_out),
             share_left_out: (!secret).then(|| figure.share_left_out()),
             persons: (!secret).then_some(figure.persons),
-            tests: PairTests::of(figure, self.seed).filter(|_| self.asked.suppress <= 1),
+            tests: PairTests::of(figure, self.seed).filter(|_| self.options.suppress <= 1),
             basis: (figure.comparison.is_headline()
-                && self.asked.suppress <= 1
+                && self.options.suppress <= 1
                 && figure.value.is_ok()
                 && (!judged.is_exploratory() || !self.is_large(&figure.attribute)))
-            .then(|| told.tell(figure)),
+            .then(|| parts.tell(figure)),
         }
     }
 

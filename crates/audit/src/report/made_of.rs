@@ -42,12 +42,12 @@ pub struct PartsOf {
 
 /// The lists of parts told so far.
 #[derive(Default)]
-pub(super) struct Told {
+pub(super) struct PartsWriter {
     all: Vec<PartsOf>,
     places: HashMap<(String, &'static str), Vec<usize>>,
 }
 
-impl Told {
+impl PartsWriter {
     pub(super) fn tell(&mut self, figure: &Figure) -> MadeOf {
         let families = figure.basis.families.iter();
         MadeOf {
@@ -65,8 +65,8 @@ impl Told {
     fn place(&mut self, attribute: &str, family: &Family) -> usize {
         let known = self.places.entry((attribute.to_owned(), family.rate));
         let known = known.or_default();
-        let told = known.iter().find(|at| self.all[**at].parts == family.parts);
-        if let Some(at) = told {
+        let known_parts = known.iter().find(|at| self.all[**at].parts == family.parts);
+        if let Some(at) = known_parts {
             return *at;
         }
         known.push(self.all.len());
@@ -87,7 +87,7 @@ impl AuditReport {
     /// What a figure is made of, with its parts.
     pub(super) fn basis(&self, made_of: &MadeOf) -> Result<Basis, AuditError> {
         let family = |f: &FamilyOf| {
-            let told = self.parts.get(f.parts).ok_or_else(|| {
+            let known_parts = self.parts.get(f.parts).ok_or_else(|| {
                 AuditError::Report(format!(
                     "it has {} lists of parts, and none at {}: it was changed by hand",
                     self.parts.len(),
@@ -97,7 +97,7 @@ impl AuditReport {
             Ok(Family {
                 // No interval depends on what it is called.
                 rate: "",
-                parts: told.parts.clone(),
+                parts: known_parts.parts.clone(),
                 against: f.against.clone(),
             })
         };

@@ -82,12 +82,12 @@ impl AuditReport {
             _ => Kind::Joint,
         };
         let (decided, labelled) = (table.decision().is_some(), table.label().is_some());
-        let told = |g: &GroupFacts| {
+        let is_shown = |g: &GroupFacts| {
             g.n.is_some()
                 && (!decided || g.favourable.is_some())
                 && (kind == Kind::Decision || !(decided && labelled) || g.tp.is_some())
         };
-        self.groups.iter().all(told)
+        self.groups.iter().all(is_shown)
             && !Counts::new(k, table, None)
                 .few_together(depth)
                 .any(|few| few == kind)

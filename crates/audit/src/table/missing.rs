@@ -112,11 +112,11 @@ impl Gaps {
 
     /// Those of the needs that some row lacks.
     pub(crate) fn among(&self, needs: &[Need]) -> Vec<Need> {
-        let asked = |need: &Need| {
+        let is_needed = |need: &Need| {
             needs.contains(need) || *need == Need::Score && needs.contains(&Need::Probability)
         };
         let lacking = Need::OF_ROWS.into_iter().filter(|n| self.0.contains_key(n));
-        lacking.filter(asked).collect()
+        lacking.filter(is_needed).collect()
     }
 
     /// Of these rows in this order; a need that none of them lacks is forgotten.

@@ -23,7 +23,7 @@ fn every_metric_file_is_registered_and_has_its_page() {
             .to_string_lossy()
             .into_owned();
         let lists =
-            text.matches("_ENTRIES: &[Entry]").count() + text.matches(" ENTRIES: &[Entry]").count();
+            text.matches("_ENTRIES: &[MetricEntry]").count() + text.matches(" ENTRIES: &[MetricEntry]").count();
         if lists == 0 {
             continue;
         }

@@ -24,7 +24,7 @@ pub(crate) fn run(args: &Audit, quiet: bool) -> Result<u8, Failure> {
             "--samples: no --out to write them to; expected --out FILE".to_owned(),
         ));
     }
-    let asked = asked(args, &setup)?;
+    let options = options(args, &setup)?;
     let settings = &setup.settings;
     let audited = audited(args, &setup.columns)?;
     let (table, attacked) = match &audited {
@@ -34,8 +34,8 @@ pub(crate) fn run(args: &Audit, quiet: bool) -> Result<u8, Failure> {
     // Refused before anything is computed for it.
     let rows = report::samples(table, attacked, rows, setup.suppress)?;
     let mut report: AuditReport = match attacked {
-        None => audit::report(table, settings, &asked)?,
-        Some(attacked) => audit::report_attacked(attacked, settings, &asked)?,
+        None => audit::report(table, settings, &options)?,
+        Some(attacked) => audit::report_attacked(attacked, settings, &options)?,
     };
     if let Some(depth) = args.scan {
         scan_into(&mut report, table, depth, args, quiet)?;
@@ -157,7 +157,7 @@ fn audited(args: &Audit, options: &Options) -> Result<Audited, Failure> {
     Ok(Audited::Attack(Box::new(joined)))
 }
 
-fn asked(args: &Audit, setup: &Setup) -> Result<ReportOptions, Failure> {
+fn options(args: &Audit, setup: &Setup) -> Result<ReportOptions, Failure> {
     let by = setup.by;
     let requirements = args.metrics.iter().map(|m| {
         let requirement: Requirement = m.parse()?;

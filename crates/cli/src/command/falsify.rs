@@ -27,13 +27,13 @@ pub(crate) fn run(args: &args::Falsify, quiet: bool) -> Result<u8, Failure> {
         read
     })?;
     let spec = vnnlib::open(&args.spec)?;
-    let said = Onnx {
+    let onnx = Onnx {
         output: args.output.clone(),
         fixed: args.fixed.clone(),
         ..Onnx::default()
     };
     let device = proofmark::device(&args.device)?;
-    let opened = said.source(&args.model)?.open_property(&spec, &device)?;
+    let opened = onnx.source(&args.model)?.open_property(&spec, &device)?;
     let shown = TerminalProgress::counting(quiet, "starts");
     let late = || signals::interrupted() || clock::seconds() - began >= seconds;
     let mut search = Falsify::new(Access::Gradients(opened.model.as_ref()), &spec);
@@ -59,13 +59,17 @@ pub(crate) fn run(args: &args::Falsify, quiet: bool) -> Result<u8, Failure> {
         output::print(text.lines().next().unwrap_or_default())?;
     }
     if !quiet {
-        output::tell(&told(&result, spec.cases.len(), clock::seconds() - began));
+        output::tell(&summary(
+            &result,
+            spec.cases.len(),
+            clock::seconds() - began,
+        ));
     }
     Ok(0)
 }
 
 /// What was found, or how near it came, in a sentence.
-fn told(result: &Falsified, cases: usize, seconds: f64) -> String {
+fn summary(result: &Falsified, cases: usize, seconds: f64) -> String {
     let spent = format!(
         "{} forwards and {} backwards in {seconds:.1} s",
         result.queries.forward, result.queries.backward

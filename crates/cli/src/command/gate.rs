@@ -109,7 +109,7 @@ fn measured_part(evidence: &Evidence, quiet: bool) -> Result<u8, Failure> {
 /// Names the models and data whose digest the policy does not state: evidence of another file of that name would be
 /// judged as well.
 fn unpinned(gate: &Gate, evidence: &Evidence) {
-    let mut told = BTreeSet::new();
+    let mut noted = BTreeSet::new();
     for check in &gate.policy().checks {
         let facts = match (check.measure(), evidence.get(&check.id)) {
             (Measure::Attack(task), Some(Ok(Record::Attack(report)))) => {
@@ -132,7 +132,7 @@ fn unpinned(gate: &Gate, evidence: &Evidence) {
             _ => Vec::new(),
         };
         for (what, name, stated, found) in facts {
-            if stated.is_none() && told.insert((what, name.clone())) {
+            if stated.is_none() && noted.insert((what, name.clone())) {
                 output::tell_note(&format!(
                     "{what} `{name}` was not opened, and the policy does not say which file it has to be; the evidence is of the \
                      one with sha256 = \"{found}\""

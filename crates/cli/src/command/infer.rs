@@ -370,7 +370,7 @@ fn judge(
             code = 1;
             "does not agree"
         };
-        lines.push(format!("{name}: {verdict}: {}", compared.told));
+        lines.push(format!("{name}: {verdict}: {}", compared.summary));
     }
     output::print(&lines.join("\n"))?;
     Ok(code)

@@ -113,7 +113,8 @@ pub(super) fn read(bytes: &[u8]) -> Result<Statement, Fault> {
     let mut declared = Declared::default();
     let mut assertions = Vec::new();
     while let Some(form) = forms.next()? {
-        let fault = |problem: &str| Fault::new(form.line, format!("{}: {problem}", form.told()));
+        let fault =
+            |problem: &str| Fault::new(form.line, format!("{}: {problem}", form.describe()));
         match form.call() {
             Some(("declare-const", [name, of])) => declare(&mut declared, &form, name, of)?,
             Some(("declare-fun", [name, parameters, of])) => {
@@ -155,13 +156,13 @@ fn declare(declared: &mut Declared, form: &Node, name: &Node, of: &Node) -> Resu
     let Some(variable) = name.word().and_then(Variable::named) else {
         return Err(Fault::new(
             name.line,
-            format!("declares {}; expected X_i or Y_j", name.told()),
+            format!("declares {}; expected X_i or Y_j", name.describe()),
         ));
     };
     if of.word() != Some("Real") {
         return Err(Fault::new(
             of.line,
-            format!("`{variable}` is of type {}; expected Real", of.told()),
+            format!("`{variable}` is of type {}; expected Real", of.describe()),
         ));
     }
     declared.add(variable, form.line)
@@ -171,7 +172,7 @@ fn formula_of(node: &Node, declared: &Declared) -> Result<Formula, Fault> {
     let expected = "expected (and …), (or …), (<= a b), (>= a b), (< a b), (> a b) or (= a b)";
     let fault = |problem: String| Err(Fault::new(node.line, problem));
     let Some((operator, operands)) = node.call() else {
-        return fault(format!("{}; {expected}", node.told()));
+        return fault(format!("{}; {expected}", node.describe()));
     };
     if matches!(operator, "and" | "or") {
         if operands.is_empty() {
@@ -190,12 +191,12 @@ fn formula_of(node: &Node, declared: &Declared) -> Result<Formula, Fault> {
         });
     }
     if !matches!(operator, "<=" | ">=" | "<" | ">" | "=") {
-        return fault(format!("{}; {expected}", node.told()));
+        return fault(format!("{}; {expected}", node.describe()));
     }
     let [left, right] = operands else {
         return fault(format!(
             "{} compares {} terms; expected 2",
-            node.told(),
+            node.describe(),
             operands.len()
         ));
     };
@@ -217,7 +218,12 @@ fn formula_of(node: &Node, declared: &Declared) -> Result<Formula, Fault> {
 fn at_most(less: &Linear, more: &Linear, strict: bool, node: &Node) -> Result<Formula, Fault> {
     let mut sum = less.clone();
     sum.add(more, -1.0);
-    let fault = |problem: &str| Err(Fault::new(node.line, format!("{} {problem}", node.told())));
+    let fault = |problem: &str| {
+        Err(Fault::new(
+            node.line,
+            format!("{} {problem}", node.describe()),
+        ))
+    };
     if sum
         .terms
         .values()

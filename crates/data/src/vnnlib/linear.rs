@@ -64,7 +64,7 @@ impl Linear {
         let Some((operator, operands)) = node.call().filter(|(_, o)| !o.is_empty()) else {
             return fault(format!(
                 "{}; expected a number, a variable or (+ …), (- …), (* …)",
-                node.told()
+                node.describe()
             ));
         };
         let mut operands = operands.iter().map(|o| Self::of(o, declared));
@@ -109,7 +109,7 @@ impl Linear {
             _ => {
                 return fault(format!(
                     "{}; expected a number, a variable or (+ …), (- …), (* …)",
-                    node.told()
+                    node.describe()
                 ));
             }
         }
@@ -121,7 +121,7 @@ impl Linear {
         {
             return fault(format!(
                 "{} overflows; expected finite numbers",
-                node.told()
+                node.describe()
             ));
         }
         Ok(value)
@@ -156,13 +156,13 @@ fn number(word: &str, node: &Node) -> Result<f64, Fault> {
         Ok(v) if looks && v.is_finite() => Ok(v),
         Ok(_) if looks => Err(Fault::new(
             node.line,
-            format!("{} is no finite number in 64 bits", node.told()),
+            format!("{} is no finite number in 64 bits", node.describe()),
         )),
         _ => Err(Fault::new(
             node.line,
             format!(
                 "{} is not declared and no number; expected X_i, Y_j or a number",
-                node.told()
+                node.describe()
             ),
         )),
     }

@@ -50,7 +50,7 @@ impl Node {
     }
 
     /// What it is, for messages.
-    pub(super) fn told(&self) -> String {
+    pub(super) fn describe(&self) -> String {
         match (&self.kind, self.call()) {
             (Kind::Word(w), _) => format!("`{}`", short(w)),
             (_, Some((head, _))) => format!("`({} …)`", short(head)),
@@ -102,10 +102,10 @@ impl<'a> Forms<'a> {
             Some(b')') => Err(Fault::new(self.line, "`)` without its `(`")),
             Some(_) => {
                 let node = self.node(0)?;
-                let told = node.told();
+                let describe = node.describe();
                 Err(Fault::new(
                     node.line,
-                    format!("{told} outside a list; expected a command such as `(assert …)`"),
+                    format!("{describe} outside a list; expected a command such as `(assert …)`"),
                 ))
             }
         }

@@ -147,7 +147,7 @@ fn fits(task: &AuditTask, report: &AuditReport) -> Result<(), String> {
     if let Some(digest) = &task.data.sha256 {
         same("table sha256", digest, &origin.sha256.to_ascii_lowercase())?;
     }
-    let asked = json!({
+    let expected = json!({
         "columns": task.setup.columns,
         "settings": task.setup.settings,
         "suppress": task.setup.suppress,
@@ -157,7 +157,7 @@ fn fits(task: &AuditTask, report: &AuditReport) -> Result<(), String> {
         "settings": report.settings.measured,
         "suppress": report.settings.suppress,
     });
-    difference(&asked, &found).map_or(Ok(()), |d| Err(d.to_string()))
+    difference(&expected, &found).map_or(Ok(()), |d| Err(d.to_string()))
 }
 
 /// Why a requirement does not hold, and what to do.

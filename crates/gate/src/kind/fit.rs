@@ -80,12 +80,12 @@ fn asked_of_all() -> Map<String, Value> {
     fields.map(|(k, v)| (k.to_owned(), v)).into_iter().collect()
 }
 
-pub(super) fn same(what: &str, asked: &str, found: &str) -> Result<(), String> {
-    if asked == found {
+pub(super) fn same(what: &str, expected: &str, found: &str) -> Result<(), String> {
+    if expected == found {
         Ok(())
     } else {
         Err(format!(
-            "{what} is `{found}`, the policy asks for `{asked}`"
+            "{what} is `{found}`, the policy asks for `{expected}`"
         ))
     }
 }
@@ -96,16 +96,16 @@ fn ran(task: &AttackTask, runs: &[RunMeta]) -> Result<(), String> {
         return Ok(());
     };
     for attack in &task.attacks {
-        let asked = task.attacks.iter().filter(|a| a.id == attack.id).count();
+        let expected = task.attacks.iter().filter(|a| a.id == attack.id).count();
         // A policy may ask for a baseline by name.
         let found = runs
             .iter()
             .filter(|r| r.id == attack.id && r.role != Role::Probe && matches(threat, &r.threat))
             .count();
-        if found < asked {
+        if found < expected {
             let (norm, eps) = threat.leading();
             return Err(format!(
-                "it has {found} of {asked} runs of `{}` under {norm} {eps}",
+                "it has {found} of {expected} runs of `{}` under {norm} {eps}",
                 attack.id
             ));
         }
@@ -113,13 +113,13 @@ fn ran(task: &AttackTask, runs: &[RunMeta]) -> Result<(), String> {
     Ok(())
 }
 
-fn matches(asked: &ThreatSpec, ran: &ThreatRecord) -> bool {
+fn matches(expected: &ThreatSpec, ran: &ThreatRecord) -> bool {
     // Text keeps seventeen digits, but not every reader of JSON does.
     let equal = |a: f64, b: f64| (a - b).abs() <= 1e-12 * a.abs().max(b.abs());
-    match &asked.budgets {
+    match &expected.budgets {
         Budgets::All { norm, eps } => ran.norm == *norm && equal(ran.eps, eps.get()),
         Budgets::PerModality(each) => {
-            let coupled = match (asked.coupling, ran.coupling) {
+            let coupled = match (expected.coupling, ran.coupling) {
                 (Coupling::Independent, Coupling::Independent) => true,
                 (Coupling::Shared { q: a }, Coupling::Shared { q: b }) => equal(a, b),
                 _ => false,

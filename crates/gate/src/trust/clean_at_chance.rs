@@ -73,14 +73,14 @@ pub(crate) fn rule(evidence: &TrustInput<'_>) -> Option<TrustFlag> {
     } else {
         String::new()
     };
-    let mut said = vec![format!(
+    let mut clauses = vec![format!(
         "accuracy without attack is {} (95 % interval {} to {}){against}",
         percent(right.point()),
         percent(ci.low),
         percent(ci.high)
     )];
-    said.extend(hint);
-    said.extend(reading.map(|(_, text)| {
+    clauses.extend(hint);
+    clauses.extend(reading.map(|(_, text)| {
         if doubted {
             format!("{text}: is the scale right?")
         } else {
@@ -89,7 +89,7 @@ pub(crate) fn rule(evidence: &TrustInput<'_>) -> Option<TrustFlag> {
     }));
     Some(TrustFlag {
         code: TrustCode::CleanAtChance,
-        message: said.join("; "),
+        message: clauses.join("; "),
         cured,
     })
 }

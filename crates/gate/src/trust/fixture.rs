@@ -121,7 +121,7 @@ pub(crate) fn plan(report: &mut Report, field: &str, value: Value) {
 }
 
 /// A plan with what every policy asks for.
-fn asked(config: &mut Map<String, Value>) {
+fn default_plan(config: &mut Map<String, Value>) {
     let plan = json!({
         "labels": "given", "target": null, "trust_runs": true, "forwards_per_sample": null,
         "judge": { "draws": 1, "rule": "majority" },
@@ -137,7 +137,7 @@ pub(crate) fn head(n: usize) -> ReportHead {
         ("shard".to_owned(), Value::Null),
         ("limit".to_owned(), Value::from(n)),
     ]);
-    asked(&mut config);
+    default_plan(&mut config);
     ReportHead {
         tool: ToolFacts {
             name: "proofmark".into(),

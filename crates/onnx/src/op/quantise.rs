@@ -143,7 +143,7 @@ pub(super) fn quantised(scaled: Tensor, zero: Parameter, dtype: DType) -> OpResu
 
 pub(super) fn quantize(node: &NodeSpec<'_>) -> OpResult<Run> {
     let layout = Layout::of(node)?;
-    let asked = match node.int("output_dtype", 0)? {
+    let requested = match node.int("output_dtype", 0)? {
         0 => None,
         _ => Some(node.dtype("output_dtype", DType::U8)?),
     };
@@ -151,7 +151,7 @@ pub(super) fn quantize(node: &NodeSpec<'_>) -> OpResult<Run> {
         let dtype = if x.has(2) {
             x.peek(2)?.dtype()
         } else {
-            asked.unwrap_or(DType::U8)
+            requested.unwrap_or(DType::U8)
         };
         let host = x.all_host();
         let t = x.tensor(0)?;
@@ -170,13 +170,13 @@ pub(super) fn quantize(node: &NodeSpec<'_>) -> OpResult<Run> {
 
 pub(super) fn dequantize(node: &NodeSpec<'_>) -> OpResult<Run> {
     let layout = Layout::of(node)?;
-    let asked = match node.int("output_dtype", 0)? {
+    let requested = match node.int("output_dtype", 0)? {
         0 => None,
         _ => Some(node.dtype("output_dtype", DType::F32)?),
     };
     run(move |x| {
         // What comes out is of the type of the scale, not of what went in.
-        let dtype = asked.unwrap_or(x.peek(1)?.dtype());
+        let dtype = requested.unwrap_or(x.peek(1)?.dtype());
         let t = x.tensor(0)?;
         let shape = t.shape();
         let scale = layout.lay(x.take(1)?, &shape, x.device)?;

@@ -120,12 +120,12 @@ fn split(node: &NodeSpec<'_>) -> OpResult<Run> {
     let at = node.int("axis", 0)?;
     let keep = node.flag("keepdims", true)?;
     run(move |x| {
-        let asked = x.array_opt(1)?;
+        let requested = x.array_opt(1)?;
         let value = tensor(x.take(0)?)?;
         let shape = value.shape();
         let at = axis(at, shape.len())?;
         let n = shape[at];
-        let (parts, drop) = match &asked {
+        let (parts, drop) = match &requested {
             None => (Parts::Of(1), !keep),
             Some(a) if a.shape().is_empty() => match a.to_ints()?[..] {
                 [size] if size > 0 => (Parts::Of(size as usize), false),

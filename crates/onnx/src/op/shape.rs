@@ -32,11 +32,11 @@ fn size(_: &NodeSpec<'_>) -> OpResult<Run> {
 }
 
 /// The shape that a Reshape asks for.
-fn target(own: &[usize], asked: &[i64], keep_zero: bool) -> OpResult<Vec<usize>> {
-    let refuse = || format!("{own:?} cannot be reshaped to {asked:?}");
+fn target(own: &[usize], requested: &[i64], keep_zero: bool) -> OpResult<Vec<usize>> {
+    let refuse = || format!("{own:?} cannot be reshaped to {requested:?}");
     let mut free = None;
-    let mut shape = Vec::with_capacity(asked.len());
-    for (i, d) in asked.iter().enumerate() {
+    let mut shape = Vec::with_capacity(requested.len());
+    for (i, d) in requested.iter().enumerate() {
         shape.push(match *d {
             -1 if free.is_none() => {
                 free = Some(i);
@@ -59,9 +59,9 @@ fn target(own: &[usize], asked: &[i64], keep_zero: bool) -> OpResult<Vec<usize>>
 fn reshape(node: &NodeSpec<'_>) -> OpResult<Run> {
     let keep_zero = node.flag("allowzero", false)?;
     run(move |x| {
-        let asked = x.ints(1)?;
+        let requested = x.ints(1)?;
         let value = x.take(0)?;
-        let shape = target(&value.shape(), &asked, keep_zero)?;
+        let shape = target(&value.shape(), &requested, keep_zero)?;
         one(reshaped(value, &shape)?)
     })
 }
@@ -162,14 +162,14 @@ fn transpose(node: &NodeSpec<'_>) -> OpResult<Run> {
 
 fn expand(_: &NodeSpec<'_>) -> OpResult<Run> {
     run(|x| {
-        let asked: Vec<usize> = x
+        let requested: Vec<usize> = x
             .ints(1)?
             .into_iter()
             .map(|d| usize::try_from(d).map_err(|_| format!("dimension {d}; expected 0 or more")))
             .collect::<OpResult<_>>()?;
         let value = x.take(0)?;
         let own = value.shape();
-        let shape = broadcast(&own, &asked)?;
+        let shape = broadcast(&own, &requested)?;
         if shape == own {
             return one(value);
         }
@@ -250,10 +250,10 @@ mod tests {
 
     #[test]
     fn gradients() {
-        for (shape, asked) in [(vec![2, 6], vec![3, 4]), (vec![2, 3, 2], vec![0, -1])] {
+        for (shape, requested) in [(vec![2, 6], vec![3, 4]), (vec![2, 3, 2], vec![0, -1])] {
             Case::new("Reshape")
                 .scattered(&shape, -1.0, 1.0)
-                .host(list(&asked))
+                .host(list(&requested))
                 .assert_gradient();
         }
         Case::new("Flatten")

@@ -102,12 +102,12 @@ pub(super) fn given_parts(n: usize, list: &[i64]) -> OpResult<Vec<usize>> {
 fn split(node: &NodeSpec<'_>) -> OpResult<Run> {
     let at = node.int("axis", 0)?;
     let fixed = node.ints("split")?;
-    let asked = node.int_opt("num_outputs")?;
+    let requested = node.int_opt("num_outputs")?;
     let (outputs, uneven) = (node.outputs(), node.opset >= 18);
-    if asked.is_some_and(|n| n != outputs as i64) {
+    if requested.is_some_and(|n| n != outputs as i64) {
         return Err(format!(
             "num_outputs is {}, and the node has {outputs} outputs",
-            asked.unwrap_or(0)
+            requested.unwrap_or(0)
         ));
     }
     run(move |x| {

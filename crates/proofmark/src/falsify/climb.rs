@@ -32,7 +32,7 @@ use proofmark_attacks::update::{self, Update};
 use proofmark_engine::{EngineError, Oracle, Rows, Stepper};
 use proofmark_model::GradientModel;
 use proofmark_stats::random::{Purpose, Stream};
-use proofmark_threat::{Batch, Column, Columns, Step, prefixed};
+use proofmark_threat::{Batch, Column, Columns, Step, mask, prefixed};
 
 use super::property::Near;
 use super::start::{Start, begin, sign};
@@ -93,15 +93,12 @@ impl Climb {
         rows.steps().iter().map(of).collect()
     }
 
-    /// Whether each row returns to its best point at this step, `[rows]` of 0 and 1; `None` if none does.
-    fn returns(&self, rows: &Rows) -> Option<Vec<f32>> {
+    /// Whether each row returns to its best point at this step; `None` if none does.
+    fn returns(&self, rows: &Rows) -> Option<Vec<bool>> {
         let at = [self.steps / 2, self.steps * 3 / 4].map(u64::from);
-        let back: Vec<f32> = rows
-            .steps()
-            .iter()
-            .map(|k| f32::from(u8::from(*k > 0 && at.contains(k))))
-            .collect();
-        back.contains(&1.0).then_some(back)
+        let steps = rows.steps().iter();
+        let back: Vec<bool> = steps.map(|k| *k > 0 && at.contains(k)).collect();
+        back.contains(&true).then_some(back)
     }
 }
 
@@ -174,8 +171,7 @@ impl<M: GradientModel + ?Sized> Stepper<M> for Climb {
         state.most = state.most.clone().mask_where(better, answer.loss);
         let mut gradient = answer.gradient;
         if let Some(back) = self.returns(rows) {
-            let back =
-                Tensor::<1>::from_floats(back.as_slice(), oracle.device()).greater_scalar(0.5);
+            let back = mask(&back, oracle.device());
             state.x = state.x.replace_rows(&back, &state.best);
             gradient = gradient.replace_rows(&back, &state.best_gradient);
         }

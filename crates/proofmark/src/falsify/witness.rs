@@ -89,14 +89,14 @@ impl Search<'_> {
                 draws: 1,
                 steps,
             };
-            let asked = (4.0 * point.margin).clamp(1e-6 * size, clear * size);
+            let wanted = (4.0 * point.margin).clamp(1e-6 * size, clear * size);
             let outcomes = self.carry_out(Attempt {
                 name: "clearing the edge".to_owned(),
                 recipe,
                 cases: vec![point.case],
                 starts: vec![Start::Given],
                 values: u.clone(),
-                slack: asked,
+                slack: wanted,
             })?;
             let Some(better) = outcomes.rows.into_iter().find_map(|o| o.point) else {
                 break;

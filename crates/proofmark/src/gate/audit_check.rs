@@ -20,7 +20,7 @@ pub(super) struct AuditTable {
     request: Value,
     table: Arc<Table>,
     settings: Settings,
-    asked: ReportOptions,
+    options: ReportOptions,
     samples: Detail,
 }
 
@@ -59,7 +59,7 @@ pub(super) fn open(
         request: check.request.clone(),
         table,
         settings: setup.settings.clone(),
-        asked: ReportOptions {
+        options: ReportOptions {
             requirements: task.require.clone(),
             level: check.level,
             suppress: setup.suppress,
@@ -80,14 +80,14 @@ fn fault(check: &str, source: AuditError) -> GateError {
 pub(super) fn audit(tables: &[AuditTable]) -> Result<Vec<impl Work + use<>>, GateError> {
     let subjects: Vec<Subject<'_>> = tables
         .iter()
-        .map(|t| Subject::new(&t.table, &t.asked))
+        .map(|t| Subject::new(&t.table, &t.options))
         .collect();
     let mut audits = Vec::new();
     for (t, subject) in tables.iter().zip(&subjects) {
         let wrong = |e| fault(&t.check, e);
         // Rows and suppression exclude each other.
-        drop(samples(&t.table, None, t.samples, t.asked.suppress).map_err(wrong)?);
-        audits.push(Audit::measure(subject, &t.settings, &t.asked).map_err(wrong)?);
+        drop(samples(&t.table, None, t.samples, t.options.suppress).map_err(wrong)?);
+        audits.push(Audit::measure(subject, &t.settings, &t.options).map_err(wrong)?);
     }
     let families: Vec<usize> = audits.iter().map(Audit::family).collect();
     let together: usize = families.iter().sum();

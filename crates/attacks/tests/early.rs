@@ -47,13 +47,21 @@ impl Case {
         attack.run(Access::Gradients(&self.model), &job).unwrap()
     }
 
-    /// The same with every tile exactly filled by the row at work: nothing is padded, so nothing begins early.
-    fn in_order<'a>(&'a self, change: impl FnOnce(&mut Job<'a>)) -> Outcomes {
-        self.run(|job| {
-            job.tile = Some(1);
-            change(job);
+    /// The same with one thread, and every tile exactly filled by the row at work: no place is idle, so nothing begins
+    /// early.
+    fn in_order<'a>(&'a self, change: impl FnOnce(&mut Job<'a>) + Send) -> Outcomes {
+        with_threads(1, || {
+            self.run(|job| {
+                job.tile = Some(1);
+                change(job);
+            })
         })
     }
+}
+
+fn with_threads<T: Send>(n: usize, run: impl FnOnce() -> T + Send) -> T {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(n).build();
+    pool.unwrap().install(run)
 }
 
 type Result = (
@@ -99,14 +107,26 @@ fn early_tries_change_nothing_whatever_a_row_may_spend() {
     let most = (RESTARTS * (STEPS + 1)) as u64 + 2;
     for limit in (1..=most).map(Some).chain([None]) {
         let expected = results(&case.in_order(|job| job.forwards = limit));
-        for (tile, batch) in [(8, 64), (8, 5), (16, 40), (64, 64), (3, 7)] {
-            let early = case.run(|job| {
-                (job.tile, job.batch, job.forwards) = (Some(tile), batch, limit);
+        // Padding is filled, and where tiles are small threads that would wait.
+        for (tile, batch, threads) in [
+            (8, 64, 2),
+            (8, 5, 2),
+            (16, 40, 2),
+            (64, 64, 2),
+            (3, 7, 2),
+            (1, 64, 2),
+            (1, 5, 8),
+            (2, 64, 3),
+        ] {
+            let early = with_threads(threads, || {
+                case.run(|job| {
+                    (job.tile, job.batch, job.forwards) = (Some(tile), batch, limit);
+                })
             });
             assert_eq!(
                 results(&early),
                 expected,
-                "tile {tile} batch {batch} limit {limit:?}"
+                "tile {tile} batch {batch} threads {threads} limit {limit:?}"
             );
         }
     }
@@ -182,4 +202,49 @@ fn a_checkpoint_holds_nothing_that_was_begun_early() {
         assert_eq!(results(&rest), whole, "stopped at {stop_at}");
     }
     assert!(at_work > 10);
+}
+
+/// A row that is its own tile asks for one row at a time; the threads that would wait run its later tries.
+#[test]
+fn early_tries_use_threads_that_would_wait() {
+    let case = Case::new();
+    let holds = case.in_order(|_| {}).rows.into_iter();
+    let one: &[usize] = vec![
+        holds
+            .filter(|o| o.status == RunStatus::Robust)
+            .map(|o| o.row)
+            .next()
+            .unwrap(),
+    ]
+    .leak();
+    let steps = |threads: usize| {
+        let steps = Steps::default();
+        let outcomes = with_threads(threads, || {
+            case.run(|job| {
+                job.rows = one;
+                job.tile = Some(1);
+                job.observer = &steps;
+            })
+        });
+        let asked = outcomes.rows[0].queries.forward;
+        (steps.0.load(Ordering::Relaxed), asked, outcomes.computed)
+    };
+    // Six tries of four steps: one after the other, two at a time, all at once. None is in vain.
+    let (tries, asked) = (RESTARTS as u64, (RESTARTS * (STEPS + 1)) as u64);
+    let each = STEPS as u64;
+    for (threads, at_once) in [(1, 1), (2, 2), (8, 6)] {
+        assert_eq!(steps(threads), (tries / at_once * each, asked, asked));
+    }
+}
+
+/// Counts steps.
+#[derive(Default)]
+struct Steps(AtomicU64);
+
+impl Observer for Steps {
+    fn event(&self, event: Event) {
+        if let Event::Step { .. } = event {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
 }

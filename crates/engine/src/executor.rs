@@ -21,6 +21,10 @@ use lanes::Lanes;
 /// costs more than the places it fills.
 const REFILL: usize = 4;
 
+/// Places that early tries may fill to keep all threads at work, where tiles are small: what they compute is thrown away
+/// where an earlier try succeeds.
+const EARLY: usize = 8;
+
 /// Runs an attack on every row of `job`.
 ///
 /// A row's tries (restarts) count in their order, each judged before the next counts; the batch is kept full with rows
@@ -53,6 +57,7 @@ where
     stepper: &'a S,
     job: &'a Job<'a>,
     attack: u32,
+    threads: usize,
     /// The highest try begun in its turn so far, for observers.
     round: Option<u32>,
     /// By place in the job.
@@ -87,6 +92,7 @@ where
             stepper,
             job,
             attack: attack_code(stepper.id()),
+            threads: rayon::current_num_threads(),
             round: None,
             courses: job.rows.iter().map(course).collect(),
             open: places.clone().collect(),
@@ -227,10 +233,13 @@ where
         self.begin(&fresh)
     }
 
-    /// How many places beside `n` rows would be padding.
+    /// How many places beside `n` rows cost no time: padding of a tile, and tiles for threads that would wait.
     fn idle(&self, n: usize) -> usize {
         match self.job.tile.filter(|_| self.job.compaction) {
-            Some(tile) => n.next_multiple_of(tile) - n,
+            Some(tile) => {
+                let tiles = (EARLY / tile).clamp(1, self.threads);
+                n.next_multiple_of(tile * tiles) - n
+            }
             None => 0,
         }
     }

@@ -113,9 +113,21 @@ impl std::fmt::Debug for Job<'_> {
 }
 
 impl<'a> Job<'a> {
-    /// The default tile: large enough that convolutions on the CPU run near their best rate, small enough
-    /// that a handful of surviving rows does not pay for many copies.
+    /// The default tile: large enough that small models do not pay for their calls, small enough that a handful of
+    /// surviving rows does not pay for many copies.
     pub const TILE: usize = 8;
+
+    /// Activations of a sample from which it is a tile by itself: it keeps a thread busy, no place is padding, and the
+    /// last rows of an attack run beside each other.
+    const LARGE: usize = 1 << 17;
+
+    /// The tile for a model of so many activations per sample, where they are known.
+    pub fn tile_for(activations: Option<usize>) -> usize {
+        match activations {
+            Some(n) if n >= Self::LARGE => 1,
+            _ => Self::TILE,
+        }
+    }
 
     /// A job over all samples with the usual settings: batch 64, tiles of 8, compaction on, one judge draw.
     pub fn new(
@@ -171,5 +183,17 @@ impl<'a> Job<'a> {
             });
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_models_are_asked_one_sample_at_a_time() {
+        assert_eq!(Job::tile_for(None), Job::TILE);
+        assert_eq!(Job::tile_for(Some(Job::LARGE - 1)), Job::TILE);
+        assert_eq!(Job::tile_for(Some(Job::LARGE)), 1);
     }
 }

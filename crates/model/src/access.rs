@@ -45,6 +45,8 @@ pub struct Signature {
     pub sha256: String,
     /// Number of parameters, where they can be seen.
     pub parameters: Option<usize>,
+    /// Number of values that one sample makes on its way to the scores, where they can be seen.
+    pub activations: Option<usize>,
     /// The device it runs on; points are put there before it is asked.
     pub device: Device,
     /// Trust codes that follow from what it is, before anything is measured.
@@ -94,6 +96,7 @@ impl Signature {
             classes,
             sha256: String::new(),
             parameters: None,
+            activations: None,
             device: device.clone().without_autodiff(),
             stated: Vec::new(),
         })

@@ -103,6 +103,7 @@ impl OnnxModel {
             classes: 0,
             sha256: file.sha256.clone(),
             parameters: Some(parameters),
+            activations: None,
             device,
             stated: Vec::new(),
         };

@@ -458,3 +458,15 @@ fn a_logit_has_the_gradient_of_its_score() {
         }
     }
 }
+
+/// What one sample makes on its way to the scores, whatever number of samples the file takes at once.
+#[test]
+fn activations_are_counted_per_sample() {
+    for rows in [0, 1, 8] {
+        let net = scores_of(rows, 3).node("Relu", &["z"], &["r"], &[]);
+        let net = net.output("r").bytes();
+        let model = bind(&net, OutputKind::Logits).expect("a model");
+        let signature = DecisionModel::signature(&model);
+        assert_eq!(signature.activations, Some(3 + 3), "{rows} rows");
+    }
+}

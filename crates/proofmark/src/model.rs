@@ -85,6 +85,7 @@ impl Preprocess {
             classes: 0,
             sha256: String::new(),
             parameters: None,
+            activations: None,
             device,
             stated: Vec::new(),
         });

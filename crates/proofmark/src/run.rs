@@ -195,7 +195,8 @@ impl<'a> RunPlan<'a> {
             numbers::check(threat, signature, data.len())?;
         }
         let exact = device::is_exact(&signature.device);
-        let tile = self.settings.tile.or_else(|| exact.then_some(Job::TILE));
+        let natural = exact.then(|| Job::tile_for(signature.activations));
+        let tile = self.settings.tile.or(natural);
 
         let clean = match self.resume {
             Some(checkpoint) => {

@@ -22,8 +22,8 @@ fn every_metric_file_is_registered_and_has_its_page() {
             .expect("a file")
             .to_string_lossy()
             .into_owned();
-        let lists =
-            text.matches("_ENTRIES: &[MetricEntry]").count() + text.matches(" ENTRIES: &[MetricEntry]").count();
+        let lists = text.matches("_ENTRIES: &[MetricEntry]").count()
+            + text.matches(" ENTRIES: &[MetricEntry]").count();
         if lists == 0 {
             continue;
         }

@@ -150,10 +150,13 @@ impl OnnxModel {
                 .map(|known| known.as_ref().map(Value::shape))
                 .collect();
             let mut found = Vec::new();
+            let mut activations = 0;
             let whole = self.graph.plan(&[self.scores.slot]);
             self.quietly(|m| {
                 m.run_traced(&whole, &probe, &mut |slot, value| {
-                    shapes[slot] = Some(value.shape());
+                    let shape = value.shape();
+                    activations += shape.iter().product::<usize>();
+                    shapes[slot] = Some(shape);
                     if let (true, Value::Host(a)) = (conditions.contains(&slot), value) {
                         found.push((slot, a.clone()));
                     }
@@ -167,6 +170,7 @@ impl OnnxModel {
             }
             // Branches may bring conditions of their own; they nest no deeper than files do.
             if pins.len() == before {
+                self.signature.activations = Some(activations / rows.max(1));
                 return Ok(shapes);
             }
             let output = output(&self.file, options)?;

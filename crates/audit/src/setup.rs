@@ -81,11 +81,11 @@ fn unnamed(error: AuditError) -> String {
     }
 }
 
-/// Texts by name.
+/// Values by name.
 fn pairs(given: &Given) -> Result<Vec<(String, String)>, String> {
     let pairs = given.by_name()?.into_iter();
     pairs
-        .map(|(name, value)| Ok((name, value.text()?)))
+        .map(|(name, value)| Ok((name, value.value()?)))
         .collect()
 }
 
@@ -323,7 +323,7 @@ impl proofmark_domain::option::Options for Setup {
             "favourable",
             "V",
             "A value of decisions and labels that is favourable; of an attack report a class",
-            |s, g| put(&mut s.columns.favourable, g.texts()),
+            |s, g| put(&mut s.columns.favourable, g.values()),
         )),
         signed(entry(
             Many,
@@ -331,7 +331,7 @@ impl proofmark_domain::option::Options for Setup {
             "unfavourable",
             "V",
             "A value of decisions and labels that is not; where there are several, state all of them",
-            |s, g| put(&mut s.columns.unfavourable, g.texts()),
+            |s, g| put(&mut s.columns.unfavourable, g.values()),
         )),
         entry(
             Flag,
@@ -347,7 +347,7 @@ impl proofmark_domain::option::Options for Setup {
             "positive",
             "V",
             "A value of labels that is positive, if not the favourable one; others are the unfavourable ones, or one other",
-            |s, g| put(&mut s.columns.positive, g.texts()),
+            |s, g| put(&mut s.columns.positive, g.values()),
         )),
         signed(entry(
             Many,

@@ -45,7 +45,7 @@ pub struct Signature {
     pub sha256: String,
     /// Number of parameters, where they can be seen.
     pub parameters: Option<usize>,
-    /// Number of values that one sample makes on its way to the scores, where they can be seen.
+    /// Number of values that one sample has and makes on its way to the scores, where they can be seen.
     pub activations: Option<usize>,
     /// The device it runs on; points are put there before it is asked.
     pub device: Device,

@@ -459,7 +459,7 @@ fn a_logit_has_the_gradient_of_its_score() {
     }
 }
 
-/// What one sample makes on its way to the scores, whatever number of samples the file takes at once.
+/// What one sample has and makes on its way to the scores, whatever number of samples the file takes at once.
 #[test]
 fn activations_are_counted_per_sample() {
     for rows in [0, 1, 8] {
@@ -467,6 +467,6 @@ fn activations_are_counted_per_sample() {
         let net = net.output("r").bytes();
         let model = bind(&net, OutputKind::Logits).expect("a model");
         let signature = DecisionModel::signature(&model);
-        assert_eq!(signature.activations, Some(3 + 3), "{rows} rows");
+        assert_eq!(signature.activations, Some(FEATURES + 3 + 3), "{rows} rows");
     }
 }

@@ -62,7 +62,26 @@ impl Given {
         not_empty(self.raw()?)
     }
 
-    /// Texts, one to a value.
+    /// A value that a table may hold, as text: a number or true and false need no quotes.
+    pub fn value(&self) -> Result<String, String> {
+        match self {
+            Self::Whole(n) => Ok(n.to_string()),
+            Self::Number(x) => Ok(x.to_string()),
+            Self::Truth(truth) => Ok(truth.to_string()),
+            _ => self.text(),
+        }
+    }
+
+    /// [Values](Self::value), one or several.
+    pub fn values(&self) -> Result<Vec<String>, String> {
+        match self {
+            Self::Typed(texts) => texts.iter().map(|t| not_empty(t)).collect(),
+            Self::List(items) => items.iter().map(Self::value).collect(),
+            _ => Ok(vec![self.value()?]),
+        }
+    }
+
+    /// Texts, one or several.
     pub fn texts(&self) -> Result<Vec<String>, String> {
         match self {
             Self::Typed(texts) => texts.iter().map(|t| not_empty(t)).collect(),
@@ -251,6 +270,9 @@ mod tests {
         assert_eq!(typed(&["a,\"b,c\""]).names(), list.names());
         assert_eq!(typed(&["a", "b,c"]).texts(), list.texts());
         assert_eq!(typed(&["a"]).texts(), text("a").texts());
+        let values = Given::List(vec![Given::Whole(1), Given::Truth(true)]);
+        assert_eq!(typed(&["1", "true"]).values(), values.values());
+        assert!(values.texts().is_err());
         assert_eq!(typed(&["2.5"]).number(), Given::Number(2.5).number());
         assert_eq!(typed(&["3"]).whole(1), Given::Whole(3).whole(1));
         assert_eq!(typed(&[]).truth(), Given::Truth(true).truth());

@@ -38,7 +38,7 @@ impl Focus {
     ///
     /// # Panics
     ///
-    /// If a row is no sample: losses of classes and universal perturbations have no business here.
+    /// If a row stands for a class or for all samples ([`RowId`](crate::RowId)).
     pub fn sample(&self) -> Vec<usize> {
         let place = |id: &RowId| id.sample().expect("rows are samples");
         self.row.iter().map(place).collect()

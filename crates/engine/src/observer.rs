@@ -4,28 +4,28 @@ use proofmark_domain::QueryCount;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// A round (restart) begins with so many rows.
+    /// A try (restart) begins in its turn for the first row of the run.
     Round {
-        /// Which restart, from 0.
+        /// Which try, from 0.
         restart: u32,
-        /// Rows to attack in it.
+        /// Rows that are not over.
         rows: usize,
     },
-    /// A step was made.
+    /// Every row at work made a step.
     Step {
-        /// Rows that made it.
+        /// Rows at work, early tries included.
         active: usize,
-        /// Rows done in this round.
+        /// Rows that are over, or wait for the judge.
         done: usize,
     },
-    /// The model was asked: what the ledger of queries grows by, clean samples and judging included.
+    /// Queries were added to the ledger; clean samples and judging count, early tries only once their turn has come.
     Queried {
         /// Sample-forwards.
         forward: u64,
         /// Sample-backwards.
         backward: u64,
     },
-    /// A round is over and judged.
+    /// The judge measured the points of the rows that waited for it.
     Judged {
         /// Rows broken so far.
         broken: usize,
@@ -33,7 +33,7 @@ pub enum Event {
 }
 
 impl Event {
-    /// What was asked, as an event.
+    /// Queries, as an event.
     pub(crate) fn queried(spent: QueryCount) -> Self {
         Self::Queried {
             forward: spent.forward,
@@ -42,13 +42,13 @@ impl Event {
     }
 }
 
-/// Somebody who watches a run: a progress bar, a log.
+/// Follows a run: a progress bar, a log.
 pub trait Observer: Send + Sync {
     /// Called between steps.
     fn event(&self, event: Event);
 }
 
-/// Nobody watches.
+/// Ignores every event.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Silent;
 

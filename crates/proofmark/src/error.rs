@@ -4,7 +4,7 @@ use proofmark_model::ModelError;
 use proofmark_onnx::OnnxError;
 use proofmark_threat::ThreatError;
 
-/// What can stop a run before it has measured anything.
+/// Why a run has no report, or ([`RunError::Attacks`]) not a whole one.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {

@@ -84,7 +84,7 @@ pub enum AuditError {
         /// The nearest value, or the values it takes.
         hint: String,
     },
-    /// An attribute that divides nobody from anybody.
+    /// An attribute with one group only.
     #[error("{file}: `{attribute}` {problem}; expected at least two groups")]
     OneGroup {
         /// The path as given.
@@ -123,7 +123,7 @@ pub enum AuditError {
         /// Members of the largest.
         largest: u64,
     },
-    /// A metric nobody has heard of.
+    /// An unknown metric.
     #[error("unknown metric `{given}`{hint}")]
     Metric {
         /// What was asked for.

@@ -12,7 +12,7 @@
 //!   made of.
 //! * [`report()`] measures, judges and writes it all down; [`render`] shows it as a table, JSON or a chart.
 //! * [`robustness`] joins an attack report with the groups of its samples.
-//! * [`scan()`] looks for subgroups that nobody named.
+//! * [`scan()`] looks for subgroups that were not named as groups.
 //! * [`synthetic`] makes populations whose gaps are known.
 //!
 //! No tensors, no clock, no printing, no random numbers but keyed ones.

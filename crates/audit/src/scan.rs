@@ -1,4 +1,4 @@
-//! A scan for subgroups that nobody named.
+//! A scan for subgroups that were not named as groups.
 //!
 //! # Idea
 //! Bias may sit where two or three columns meet. Every combination of values of up to `depth` columns is looked at, and

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[serde(default)]
 pub struct Settings {
     /// Least persons in a metric's own denominator (positives for a true-positive rate) for a group's figure to be
-    /// estimated, 0 or more; 10. Nobody is always too few.
+    /// estimated, 0 or more; 10. Empty groups are never estimable.
     pub min_n: u64,
     /// Least share of all persons of known group that a group must be for its figures to be estimated, from 0 to below 1; 0.
     /// Local Law 144 of New York City lets categories below 0.02 be left out.
@@ -43,7 +43,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Bins of the reliability curve at most: finer ones hold nobody, and every group has all of them.
+    /// Most bins of the reliability curve: every group has all of them, and finer ones would be empty.
     pub const MAX_BINS: usize = 1000;
 }
 

@@ -1,4 +1,4 @@
-//! Generalised entropy index: how unequally decisions deal out benefits, among persons and among groups.
+//! Generalised entropy index: how unequally decisions distribute benefits among persons and among groups.
 //!
 //! # Idea
 //! Every person gets a benefit: 1 if decided as labelled, 2 if favoured without deserving it, 0 if deserving and refused.

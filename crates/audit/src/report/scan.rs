@@ -1,4 +1,4 @@
-//! Subgroups that nobody named, as a report shows them.
+//! Subgroups found by a scan, as a report shows them.
 
 use serde::{Deserialize, Serialize};
 

@@ -66,7 +66,7 @@ pub(crate) struct Audit {
     /// A requirement: exit 1 if it is missed, 3 if the table cannot tell
     #[arg(long = "metric", value_name = "ID<=F|ID>=F", help_heading = "Judging")]
     pub(crate) metrics: Vec<String>,
-    /// Scan for subgroups that nobody named, made of up to DEPTH of the groups' columns (2 if not said): decides nothing
+    /// Scan for subgroups made of up to DEPTH of the groups' columns (2 if not given); decides nothing
     #[arg(
         long,
         value_name = "DEPTH",

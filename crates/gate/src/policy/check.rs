@@ -15,7 +15,7 @@ pub enum Effect {
     /// It keeps the gate from passing.
     #[default]
     Deny,
-    /// It is told, and the gate may pass.
+    /// It is reported, and the gate may pass.
     Warn,
 }
 
@@ -30,7 +30,7 @@ pub struct Check {
     pub level: f64,
     /// Effect of a missed requirement.
     pub on_fail: Effect,
-    /// Effect of samples that cannot tell. A figure that cannot be trusted is never let through by this.
+    /// Effect of an undecided requirement. It never lets a figure pass that cannot be trusted.
     pub on_inconclusive: Effect,
     /// Everything the policy says of the check, its model and its data that decides what is measured, but for digests:
     /// evidence repeats it, and is foreign where it differs.

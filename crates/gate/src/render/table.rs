@@ -1,7 +1,9 @@
 use std::fmt::Write as _;
 
 use proofmark_audit::render::text::{grid, plain};
-use proofmark_domain::{AttackSummary, DataFacts, FindingStatus, Interval, Report, Role, Verdict};
+use proofmark_domain::{
+    AttackSummary, DataFacts, Finding, FindingStatus, Interval, Report, Role, Verdict,
+};
 
 use super::{Document, Renderer};
 use crate::GateReport;
@@ -48,7 +50,13 @@ fn gate(report: &GateReport, colour: bool) -> String {
             if v == Verdict::Pass || check.counts_as == v || check.counts_as != Verdict::Pass {
                 v.to_string()
             } else {
-                format!("{v} (let through)")
+                let waived = |f: &Finding| f.check == check.id && f.waived_by.is_some();
+                let why = if report.findings.iter().any(waived) {
+                    "waived"
+                } else {
+                    "warn only"
+                };
+                format!("{v} ({why})")
             }
         };
         if check.comparisons.is_empty() {

@@ -99,7 +99,7 @@ pub struct GateOptions<'a> {
     /// Asked between steps; `true` ends the run.
     pub stop: &'a (dyn Fn() -> bool + Sync),
     /// By check, where an earlier run of it was stopped, to go on from there. What is in it has to be
-    /// [of this run](Gate::can_resume).
+    /// [of this run](PreparedGate::can_resume).
     pub resume: &'a BTreeMap<String, RunCheckpoint>,
     /// Told where a check was stopped, before its evidence is.
     pub stopped: &'a dyn Fn(&str, &RunCheckpoint),

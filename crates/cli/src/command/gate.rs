@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use proofmark::data::Options;
 use proofmark::domain::{Shard, Verdict};
-use proofmark::policy::render::{self, Document, Renderer};
+use proofmark::policy::render::{self, Document, DocumentKind, Renderer};
 use proofmark::policy::{
     Check, DataRef, Evidence, GateReport, Measure, MergeError, ModelRef, NoRecord, PolicyError,
     Record, evidence_file, judge, merge,
@@ -25,6 +25,12 @@ use crate::snippet;
 pub(crate) fn run(args: &args::Gate, quiet: bool) -> Result<u8, Failure> {
     let format = args.format.as_deref().map(render::find).transpose();
     let format = format.map_err(Failure)?;
+    if let Some(format) = format.filter(|f| !f.renders(DocumentKind::Gate)) {
+        let id = format.id();
+        return Err(Failure(format!(
+            "--format {id}: there is no {id} of a gate report; expected json or table"
+        )));
+    }
     if args.batch_size == 0 {
         return Err(Failure("--batch-size 0; expected at least 1".into()));
     }
@@ -211,13 +217,7 @@ fn tell(
     if !quiet {
         output::tell(&render::table(document, colour()));
     }
-    if let Some(format) = format {
-        let text = format.render(document, false).ok_or_else(|| {
-            let (id, what) = (format.id(), document.describe());
-            Failure(format!(
-                "--format {id}: there is no {id} of {what}; expected json or table"
-            ))
-        })?;
+    if let Some(text) = format.and_then(|f| f.render(document, false)) {
         output::write_text(&Target::Stdout, &text)?;
     }
     Ok(report.verdict.exit_code())

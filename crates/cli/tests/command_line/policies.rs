@@ -223,7 +223,7 @@ fn folders_and_formats_that_are_none_are_named_and_nothing_is_made() {
     let here = folder.path("").display().to_string();
     let none = folder.path("none").display().to_string();
     let new = folder.path("new").display().to_string();
-    let cases: [(&[&str], &[&str]); 9] = [
+    let cases: [(&[&str], &[&str]); 10] = [
         (
             &[&policy, "--from-evidence", &none, "--out-dir", &new],
             &["--from-evidence", "none"],
@@ -233,6 +233,10 @@ fn folders_and_formats_that_are_none_are_named_and_nothing_is_made() {
         (&[&policy, "--out-dir", &file], &["--out-dir", "file"]),
         (&[&policy, "--shard", "0/3"], &["--out-dir"]),
         (&[&policy, "--format", "jsno"], &["did you mean `json`"]),
+        (
+            &[&policy, "--format", "svg", "--out-dir", &new],
+            &["no svg of a gate report"],
+        ),
         (&[&policy, "--time-budget", "-1"], &["--time-budget -1"]),
         (&[&here], &["expected a policy file"]),
         (&[&none], &["none", "expected a policy file"]),

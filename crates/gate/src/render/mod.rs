@@ -27,13 +27,24 @@ pub enum Document<'a> {
     Gate(&'a GateReport),
 }
 
+/// Which of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DocumentKind {
+    /// [`Document::Attack`].
+    Attack,
+    /// [`Document::Audit`].
+    Audit,
+    /// [`Document::Gate`].
+    Gate,
+}
+
 impl Document<'_> {
-    /// What it is, as the object of a sentence.
-    pub const fn describe(self) -> &'static str {
+    /// Which it is.
+    pub const fn kind(self) -> DocumentKind {
         match self {
-            Self::Attack(_) => "a report of attacks",
-            Self::Audit(_) => "an audit",
-            Self::Gate(_) => "a gate report",
+            Self::Attack(_) => DocumentKind::Attack,
+            Self::Audit(_) => DocumentKind::Audit,
+            Self::Gate(_) => DocumentKind::Gate,
         }
     }
 }
@@ -46,7 +57,12 @@ pub trait Renderer: Debug + Sync {
     /// What it is for, in one line.
     fn about(&self) -> &'static str;
 
+    /// Whether the format has such documents; known before anything is measured for one.
+    fn renders(&self, _kind: DocumentKind) -> bool {
+        true
+    }
+
     /// The document as text with a line end; `colour` asks for colour, where the format has any. None where the format
-    /// has no such documents.
+    /// does not [render](Self::renders) it.
     fn render(&self, document: Document<'_>, colour: bool) -> Option<String>;
 }

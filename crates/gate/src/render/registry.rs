@@ -52,12 +52,12 @@ mod tests {
     fn a_format_renders_a_document_whole_or_says_that_it_has_none() {
         let report = report(vec![attack("pgd", 0.1)], vec![sample(0, &[Broken])]);
         for renderer in ALL {
-            let text = renderer.render(Document::Attack(&report), false);
-            assert!(
-                text.is_none_or(|t| t.len() > 1 && t.ends_with('\n')),
-                "{}",
-                renderer.id()
-            );
+            let document = Document::Attack(&report);
+            let text = renderer.render(document, false);
+            let id = renderer.id();
+            assert_eq!(text.is_some(), renderer.renders(document.kind()), "{id}");
+            let whole = |t: String| t.len() > 1 && t.ends_with('\n');
+            assert!(text.is_none_or(whole), "{id}");
         }
         assert!(svg::Svg.render(Document::Attack(&report), false).is_none());
     }

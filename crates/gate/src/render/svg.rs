@@ -1,4 +1,4 @@
-use super::{Document, Renderer};
+use super::{Document, DocumentKind, Renderer};
 
 /// A picture of an audit: every comparison with its interval.
 #[derive(Debug)]
@@ -11,6 +11,10 @@ impl Renderer for Svg {
 
     fn about(&self) -> &'static str {
         "a chart of an audit"
+    }
+
+    fn renders(&self, kind: DocumentKind) -> bool {
+        kind == DocumentKind::Audit
     }
 
     fn render(&self, document: Document<'_>, _colour: bool) -> Option<String> {

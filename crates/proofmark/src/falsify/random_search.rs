@@ -102,8 +102,9 @@ fn propose(x: &mut [f32], kind: usize, features: usize, length: f64, stream: &mu
 impl<M: ScoreModel + ?Sized> Stepper<M> for RandomSearch {
     type State = State;
 
+    /// Keys the random numbers: another name is another search, and the figures in ARCHITECTURE.md are of this one.
     fn id(&self) -> &'static str {
-        "random_search"
+        "shake"
     }
 
     fn steps(&self) -> u32 {

@@ -186,7 +186,7 @@ impl<'a> Search<'a> {
         let values = vec![0.0; cases.len() * self.shape.inputs];
         let method = match recipe.method {
             Method::Climb { .. } => "climb",
-            Method::RandomSearch => "random_search",
+            Method::RandomSearch => "random search",
         };
         let outcomes = self.carry_out(Attempt {
             name: format!("level {level} {method}"),

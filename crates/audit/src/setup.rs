@@ -1,5 +1,4 @@
-//! Everything that can be said of an audit beyond its table and its requirements: each option once, for the command line
-//! and for policies.
+//! Options of an audit beside its table and its requirements, each defined once for the command line and for policies.
 
 use proofmark_domain::option::{Form, Given, OptionEntry, Options as _};
 
@@ -27,51 +26,13 @@ const MEASURING: &str = "Measuring";
 const JUDGING: &str = "Judging";
 const OUTPUT: &str = "Output";
 
-type Set = fn(&mut Setup, &Given) -> Result<(), String>;
-
-const fn entry(
-    form: Form,
-    heading: &'static str,
-    name: &'static str,
-    value: &'static str,
-    help: &'static str,
-    set: Set,
-) -> OptionEntry<Setup> {
-    OptionEntry {
-        name,
-        help,
-        value,
-        heading,
-        form,
-        hyphens: false,
-        default: None,
-        set,
-    }
-}
-
-/// Whose values may begin with a `-`.
-const fn signed(entry: OptionEntry<Setup>) -> OptionEntry<Setup> {
-    OptionEntry {
-        hyphens: true,
-        ..entry
-    }
-}
-
-/// With what holds where nothing is said.
-const fn or(entry: OptionEntry<Setup>, default: fn(&Setup) -> String) -> OptionEntry<Setup> {
-    OptionEntry {
-        default: Some(default),
-        ..entry
-    }
-}
-
-/// Puts a value in its place, if it is one.
+/// Sets a field, or passes the error on.
 fn put<T>(place: &mut T, value: Result<T, String>) -> Result<(), String> {
     *place = value?;
     Ok(())
 }
 
-/// What is wrong with the value of an option that has its name before it already.
+/// The error without the option's name, which the caller puts in front.
 fn unnamed(error: AuditError) -> String {
     match error {
         AuditError::Option {
@@ -112,7 +73,7 @@ use Form::{Flag, Many, One};
 
 impl proofmark_domain::option::Options for Setup {
     const ALL: &'static [OptionEntry<Self>] = &[
-        entry(
+        OptionEntry::<Self>::new(
             Many,
             GROUPS,
             "groups",
@@ -120,7 +81,7 @@ impl proofmark_domain::option::Options for Setup {
             "Columns of sensitive attributes",
             |s, g| put(&mut s.columns.groups, g.names()),
         ),
-        entry(
+        OptionEntry::<Self>::new(
             Many,
             GROUPS,
             "reference",
@@ -128,7 +89,7 @@ impl proofmark_domain::option::Options for Setup {
             "The group that others are compared with",
             |s, g| put(&mut s.settings.reference, pairs(g)),
         ),
-        signed(entry(
+        OptionEntry::<Self>::new(
             Many,
             GROUPS,
             "bins",
@@ -139,72 +100,63 @@ impl proofmark_domain::option::Options for Setup {
                 let cuts = cuts.map(|(name, cuts)| Ok((name, cuts.numbers()?)));
                 put(&mut s.columns.bins, cuts.collect())
             },
-        )),
-        entry(
+        )
+        .with_hyphens(),
+        OptionEntry::<Self>::new(
             Many,
             GROUPS,
             "against_rest",
             "COL=V",
-            "One value of an attribute against all others",
+            "Compare one value of an attribute with all others",
             |s, g| put(&mut s.columns.against_rest, pairs(g)),
         ),
-        or(
-            entry(
-                One,
-                GROUPS,
-                "intersections",
-                "N",
-                "Also take up to this many attributes together",
-                |s, g| put(&mut s.settings.intersections, g.count(1)),
-            ),
-            |s| s.settings.intersections.to_string(),
-        ),
-        or(
-            entry(
-                One,
-                GROUPS,
-                "min_n",
-                "N",
-                "Least persons in a metric's own denominator",
-                |s, g| put(&mut s.settings.min_n, g.whole(0)),
-            ),
-            |s| s.settings.min_n.to_string(),
-        ),
-        or(
-            entry(
-                One,
-                GROUPS,
-                "min_share",
-                "F",
-                "Least share of all that a group must be, such as 0.02",
-                |s, g| put(&mut s.settings.min_share, min_share(g)),
-            ),
-            |s| s.settings.min_share.to_string(),
-        ),
-        or(
-            entry(
-                One,
-                GROUPS,
-                "detail_groups",
-                "N",
-                "Groups of an attribute up to which each is compared with all together, the highest and the reference, and \
-                 up to which the report tells what every figure is made of",
-                |s, g| put(&mut s.settings.detail_groups, g.count(0)),
-            ),
-            |s| s.settings.detail_groups.to_string(),
-        ),
-        or(
-            entry(
-                One,
-                GROUPS,
-                "suppress",
-                "K",
-                "Show no cell of fewer than this many persons, nor what gives it away",
-                |s, g| put(&mut s.suppress, g.whole(0)),
-            ),
-            |s| s.suppress.to_string(),
-        ),
-        entry(
+        OptionEntry::<Self>::new(
+            One,
+            GROUPS,
+            "intersections",
+            "N",
+            "Also take up to this many attributes together",
+            |s, g| put(&mut s.settings.intersections, g.count(1)),
+        )
+        .with_default(|s| s.settings.intersections.to_string()),
+        OptionEntry::<Self>::new(
+            One,
+            GROUPS,
+            "min_n",
+            "N",
+            "Minimum number of persons in a metric's denominator",
+            |s, g| put(&mut s.settings.min_n, g.whole(0)),
+        )
+        .with_default(|s| s.settings.min_n.to_string()),
+        OptionEntry::<Self>::new(
+            One,
+            GROUPS,
+            "min_share",
+            "F",
+            "Minimum share of all persons that a group must have, such as 0.02",
+            |s, g| put(&mut s.settings.min_share, min_share(g)),
+        )
+        .with_default(|s| s.settings.min_share.to_string()),
+        OptionEntry::<Self>::new(
+            One,
+            GROUPS,
+            "detail_groups",
+            "N",
+            "Most groups of an attribute for which each is compared with all together, the highest and the reference, \
+             and for which the report has the parts of every figure",
+            |s, g| put(&mut s.settings.detail_groups, g.count(0)),
+        )
+        .with_default(|s| s.settings.detail_groups.to_string()),
+        OptionEntry::<Self>::new(
+            One,
+            GROUPS,
+            "suppress",
+            "K",
+            "Suppress cells of fewer persons than this, and cells they could be computed from",
+            |s, g| put(&mut s.suppress, g.whole(0)),
+        )
+        .with_default(|s| s.suppress.to_string()),
+        OptionEntry::<Self>::new(
             One,
             COLUMNS,
             "decision",
@@ -212,7 +164,7 @@ impl proofmark_domain::option::Options for Setup {
             "Column of decisions",
             |s, g| put(&mut s.columns.decision, g.text().map(Some)),
         ),
-        entry(
+        OptionEntry::<Self>::new(
             One,
             COLUMNS,
             "score",
@@ -220,7 +172,7 @@ impl proofmark_domain::option::Options for Setup {
             "Column of scores, greater for more likely positive",
             |s, g| put(&mut s.columns.score, g.text().map(Some)),
         ),
-        entry(
+        OptionEntry::<Self>::new(
             One,
             COLUMNS,
             "threshold",
@@ -228,7 +180,7 @@ impl proofmark_domain::option::Options for Setup {
             "A score at or above this is a favourable decision",
             |s, g| put(&mut s.columns.threshold, g.number().map(Some)),
         ),
-        entry(
+        OptionEntry::<Self>::new(
             One,
             COLUMNS,
             "label",
@@ -236,7 +188,7 @@ impl proofmark_domain::option::Options for Setup {
             "Column of true labels",
             |s, g| put(&mut s.columns.label, g.text().map(Some)),
         ),
-        entry(
+        OptionEntry::<Self>::new(
             One,
             COLUMNS,
             "target",
@@ -244,7 +196,7 @@ impl proofmark_domain::option::Options for Setup {
             "Column of the true values of a regression",
             |s, g| put(&mut s.columns.target, g.text().map(Some)),
         ),
-        entry(
+        OptionEntry::<Self>::new(
             One,
             COLUMNS,
             "weights",
@@ -252,23 +204,23 @@ impl proofmark_domain::option::Options for Setup {
             "Column of weights",
             |s, g| put(&mut s.columns.weights, g.text().map(Some)),
         ),
-        entry(
+        OptionEntry::<Self>::new(
             Many,
             COLUMNS,
             "stratum",
             "COL[,COL…]",
-            "Columns that decisions may depend on: conditional parity and Mantel-Haenszel",
+            "Columns that decisions may depend on, for conditional parity and Mantel-Haenszel",
             |s, g| put(&mut s.columns.stratum, g.names()),
         ),
-        entry(
+        OptionEntry::<Self>::new(
             Many,
             COLUMNS,
             "features",
             "COL[,COL…]",
-            "Columns of numbers that make two persons alike: consistency",
+            "Numeric columns that make two persons alike, for consistency",
             |s, g| put(&mut s.columns.features, g.names()),
         ),
-        entry(
+        OptionEntry::<Self>::new(
             Many,
             COLUMNS,
             "paired",
@@ -286,7 +238,7 @@ impl proofmark_domain::option::Options for Setup {
                 )),
             },
         ),
-        entry(
+        OptionEntry::<Self>::new(
             Many,
             COLUMNS,
             "where",
@@ -298,7 +250,7 @@ impl proofmark_domain::option::Options for Setup {
                 put(&mut s.columns.filters, filters.collect())
             },
         ),
-        entry(
+        OptionEntry::<Self>::new(
             Many,
             COLUMNS,
             "columns",
@@ -306,50 +258,51 @@ impl proofmark_domain::option::Options for Setup {
             "Names of the columns of a file without a header",
             |s, g| put(&mut s.columns.columns, g.names()),
         ),
-        or(
-            entry(
-                One,
-                COLUMNS,
-                "delimiter",
-                "C",
-                "What stands between the cells of a .csv",
-                |s, g| put(&mut s.columns.delimiter, g.parsed()),
-            ),
-            |s| s.columns.delimiter.to_string(),
-        ),
-        signed(entry(
+        OptionEntry::<Self>::new(
+            One,
+            COLUMNS,
+            "delimiter",
+            "C",
+            "Separator of the cells of a .csv",
+            |s, g| put(&mut s.columns.delimiter, g.parsed()),
+        )
+        .with_default(|s| s.columns.delimiter.to_string()),
+        OptionEntry::<Self>::new(
             Many,
             COLUMNS,
             "favourable",
             "V",
             "A value of decisions and labels that is favourable; of an attack report a class",
             |s, g| put(&mut s.columns.favourable, g.values()),
-        )),
-        signed(entry(
+        )
+        .with_hyphens(),
+        OptionEntry::<Self>::new(
             Many,
             COLUMNS,
             "unfavourable",
             "V",
             "A value of decisions and labels that is not; where there are several, state all of them",
             |s, g| put(&mut s.columns.unfavourable, g.values()),
-        )),
-        entry(
+        )
+        .with_hyphens(),
+        OptionEntry::<Self>::new(
             Flag,
             COLUMNS,
             "others_unfavourable",
             "",
-            "Every value that is not favourable (or positive) is unfavourable, however many there are",
+            "Treat every value that is not favourable (or positive) as unfavourable, however many there are",
             |s, g| put(&mut s.columns.others_unfavourable, g.truth()),
         ),
-        signed(entry(
+        OptionEntry::<Self>::new(
             Many,
             COLUMNS,
             "positive",
             "V",
             "A value of labels that is positive, if not the favourable one; others are the unfavourable ones, or one other",
             |s, g| put(&mut s.columns.positive, g.values()),
-        )),
-        signed(entry(
+        )
+        .with_hyphens(),
+        OptionEntry::<Self>::new(
             Many,
             COLUMNS,
             "missing",
@@ -357,13 +310,14 @@ impl proofmark_domain::option::Options for Setup {
             "Texts that stand for a missing value in any column, whatever their case, instead of the usual ones (NA, null, \
              None, ? and their like); an empty cell always does",
             |s, g| put(&mut s.columns.missing, g.names()),
-        )),
-        signed(entry(
+        )
+        .with_hyphens(),
+        OptionEntry::<Self>::new(
             Many,
             MEASURING,
             "range",
             "score=LO,HI",
-            "What scores or true values (`target`) cannot leave: means of what has no range have no interval",
+            "Range of scores or true values (`target`); a mean of values without a range has no interval",
             |s, g| {
                 for (column, ends) in g.by_name()? {
                     let ends = ends.range().map_err(|e| format!("{column}: {e}"))?;
@@ -371,65 +325,56 @@ impl proofmark_domain::option::Options for Setup {
                 }
                 Ok(())
             },
-        )),
-        or(
-            entry(
-                One,
-                MEASURING,
-                "neighbours",
-                "K",
-                "Neighbours that consistency compares a person with",
-                |s, g| put(&mut s.settings.neighbours, g.count(1)),
-            ),
-            |s| s.settings.neighbours.to_string(),
-        ),
-        or(
-            entry(
-                One,
-                MEASURING,
-                "alpha",
-                "F",
-                "The alpha of generalised entropy",
-                |s, g| put(&mut s.settings.alpha, g.number()),
-            ),
-            |s| s.settings.alpha.to_string(),
-        ),
-        or(
-            entry(
-                One,
-                MEASURING,
-                "score_bins",
-                "N",
-                "Bins of the scores, for calibration; at most 1000",
-                |s, g| put(&mut s.settings.bins, score_bins(g)),
-            ),
-            |s| s.settings.bins.to_string(),
-        ),
-        or(
-            entry(
-                One,
-                JUDGING,
-                "judge",
-                "BY",
-                "Hold the `interval` against the tolerance, or the value alone (`point`) as published point rules do",
-                |s, g| put(&mut s.by, g.word(&By::ALL.map(|by| (by.as_str(), by)))),
-            ),
-            |s| s.by.as_str().to_owned(),
-        ),
-        or(
-            entry(
-                One,
-                OUTPUT,
-                "samples",
-                "DETAIL",
-                "Rows that the report repeats: `none`, what they are called (`ids`), or all that was audited of them (`full`)",
-                |s, g| {
-                    let words = Detail::ALL.map(|detail| (detail.as_str(), detail));
-                    put(&mut s.samples, g.word(&words))
-                },
-            ),
-            |s| s.samples.as_str().to_owned(),
-        ),
+        )
+        .with_hyphens(),
+        OptionEntry::<Self>::new(
+            One,
+            MEASURING,
+            "neighbours",
+            "K",
+            "Neighbours that consistency compares a person with",
+            |s, g| put(&mut s.settings.neighbours, g.count(1)),
+        )
+        .with_default(|s| s.settings.neighbours.to_string()),
+        OptionEntry::<Self>::new(
+            One,
+            MEASURING,
+            "alpha",
+            "F",
+            "The alpha of generalised entropy",
+            |s, g| put(&mut s.settings.alpha, g.number()),
+        )
+        .with_default(|s| s.settings.alpha.to_string()),
+        OptionEntry::<Self>::new(
+            One,
+            MEASURING,
+            "score_bins",
+            "N",
+            "Bins of the scores, for calibration; at most 1000",
+            |s, g| put(&mut s.settings.bins, score_bins(g)),
+        )
+        .with_default(|s| s.settings.bins.to_string()),
+        OptionEntry::<Self>::new(
+            One,
+            JUDGING,
+            "judge",
+            "BY",
+            "Compare the tolerance with the `interval`, or with the value alone (`point`) as published point rules do",
+            |s, g| put(&mut s.by, g.word(&By::ALL.map(|by| (by.as_str(), by)))),
+        )
+        .with_default(|s| s.by.as_str().to_owned()),
+        OptionEntry::<Self>::new(
+            One,
+            OUTPUT,
+            "samples",
+            "DETAIL",
+            "Rows in the report: `none`, their ids (`ids`), or everything that was audited of them (`full`)",
+            |s, g| {
+                let words = Detail::ALL.map(|detail| (detail.as_str(), detail));
+                put(&mut s.samples, g.word(&words))
+            },
+        )
+        .with_default(|s| s.samples.as_str().to_owned()),
     ];
 }
 

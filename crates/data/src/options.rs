@@ -1,4 +1,4 @@
-//! What can be said of a set beyond its name, for the command line and for policies.
+//! Options of a data set beside its name, each defined once for the command line and for policies.
 
 use std::path::PathBuf;
 
@@ -7,36 +7,9 @@ use proofmark_domain::option::{Form, Given, OptionEntry};
 
 use crate::{Arrays, Classes, Options};
 
-type Set = fn(&mut Options, &Given) -> Result<(), String>;
+const HEADING: &str = "Data";
 
-const fn entry(
-    form: Form,
-    name: &'static str,
-    value: &'static str,
-    help: &'static str,
-    set: Set,
-) -> OptionEntry<Options> {
-    OptionEntry {
-        name,
-        help,
-        value,
-        heading: "Data",
-        form,
-        hyphens: false,
-        default: None,
-        set,
-    }
-}
-
-/// Whose values may begin with a `-`.
-const fn signed(entry: OptionEntry<Options>) -> OptionEntry<Options> {
-    OptionEntry {
-        hyphens: true,
-        ..entry
-    }
-}
-
-/// Puts a value in its place, if it is one.
+/// Sets a field, or passes the error on.
 fn put<T>(place: &mut Option<T>, value: Result<T, String>) -> Result<(), String> {
     *place = Some(value?);
     Ok(())
@@ -63,8 +36,9 @@ use Form::{Many, One};
 
 impl proofmark_domain::option::Options for Options {
     const ALL: &'static [OptionEntry<Self>] = &[
-        signed(entry(
+        OptionEntry::<Self>::new(
             Many,
+            HEADING,
             "bounds",
             "[MOD=]LO,HI",
             "Lowest and highest value the data may take, MOD=LO,HI for one of several arrays; default: what the file \
@@ -80,9 +54,11 @@ impl proofmark_domain::option::Options for Options {
                 }
                 Ok(())
             },
-        )),
-        entry(
+        )
+        .with_hyphens(),
+        OptionEntry::<Self>::new(
             Many,
+            HEADING,
             "kind",
             "[MOD=]KIND",
             "What the numbers are, where the shape does not say it: image, audio or table, MOD=KIND for one of several \
@@ -98,16 +74,19 @@ impl proofmark_domain::option::Options for Options {
                 Ok(())
             },
         ),
-        signed(entry(
+        OptionEntry::<Self>::new(
             One,
+            HEADING,
             "classes",
             "NAME,…",
             "Class names in the order of the model's outputs, or NAME=INDEX,…, or sorted or numeric for the order of \
              those that occur; default: labels are indices",
             |o, g| put(&mut o.classes, classes(g)),
-        )),
-        entry(
+        )
+        .with_hyphens(),
+        OptionEntry::<Self>::new(
             One,
+            HEADING,
             "arrays",
             "X[,Y]",
             "Which arrays of an .npz file are inputs and labels; default: `x` and `y`, or names such as `x_test` and \
@@ -120,22 +99,25 @@ impl proofmark_domain::option::Options for Options {
                 )
             },
         ),
-        entry(
+        OptionEntry::<Self>::new(
             One,
+            HEADING,
             "labels_file",
             "FILE",
             "File with the labels of an IDX or .npy file; default: the one beside it (`y_test.npy` for `x_test.npy`)",
             |o, g| put(&mut o.labels, g.text().map(PathBuf::from)),
         ),
-        entry(
+        OptionEntry::<Self>::new(
             One,
+            HEADING,
             "label_column",
             "COL",
             "Column of a CSV file that holds the labels; default: `label` or `y`",
             |o, g| put(&mut o.label_column, g.text()),
         ),
-        entry(
+        OptionEntry::<Self>::new(
             One,
+            HEADING,
             "delimiter",
             "CHAR",
             "Character between the cells of a CSV file, such as ';' or '\\t'; default: ,",
@@ -144,31 +126,35 @@ impl proofmark_domain::option::Options for Options {
                 Ok(())
             },
         ),
-        entry(
+        OptionEntry::<Self>::new(
             One,
+            HEADING,
             "units",
             "UNITS",
             "Whole numbers raw (as stored) or scaled (uint8 / 255, uint16 / 65535, int16 / 32768); default: images of \
              uint8 are scaled, all else is raw within stated bounds",
             |o, g| put(&mut o.units, g.parsed()),
         ),
-        entry(
+        OptionEntry::<Self>::new(
             One,
+            HEADING,
             "resize",
             "N|HxW",
             "Resize the images of a folder: N for the shorter side, or height x width (bilinear, as Pillow does); \
              default: as they are",
             |o, g| put(&mut o.images.resize, g.parsed_number_or_text()),
         ),
-        entry(
+        OptionEntry::<Self>::new(
             One,
+            HEADING,
             "crop",
             "N|HxW",
             "Take the middle of each image of a folder, N or height x width, after resizing; default: all of it",
             |o, g| put(&mut o.images.crop, g.parsed_number_or_text()),
         ),
-        entry(
+        OptionEntry::<Self>::new(
             One,
+            HEADING,
             "color",
             "COLOR",
             "Channels of the images of a folder: gray or rgb; default: those of the files, which must agree",

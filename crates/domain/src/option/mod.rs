@@ -38,7 +38,51 @@ pub struct OptionEntry<T: 'static> {
     /// What holds where nothing is said, as it would be typed.
     pub default: Option<fn(&T) -> String>,
     /// Sets it, or says what is wrong with the value.
-    pub set: fn(&mut T, &Given) -> Result<(), String>,
+    pub set: Set<T>,
+}
+
+/// How an option is set, or what is wrong with the value.
+pub type Set<T> = fn(&mut T, &Given) -> Result<(), String>;
+
+impl<T> OptionEntry<T> {
+    /// An option that takes no value beginning with a `-`, and shows no default.
+    pub const fn new(
+        form: Form,
+        heading: &'static str,
+        name: &'static str,
+        value: &'static str,
+        help: &'static str,
+        set: Set<T>,
+    ) -> Self {
+        Self {
+            name,
+            help,
+            value,
+            heading,
+            form,
+            hyphens: false,
+            default: None,
+            set,
+        }
+    }
+
+    /// Lets a value that is typed begin with a `-`.
+    #[must_use]
+    pub const fn with_hyphens(self) -> Self {
+        Self {
+            hyphens: true,
+            ..self
+        }
+    }
+
+    /// Shows what holds where nothing is given.
+    #[must_use]
+    pub const fn with_default(self, default: fn(&T) -> String) -> Self {
+        Self {
+            default: Some(default),
+            ..self
+        }
+    }
 }
 
 // By hand, as a derive would ask the same of `T`.

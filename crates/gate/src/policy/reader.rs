@@ -67,10 +67,7 @@ impl<'a> Field<'a> {
     pub(crate) fn number(&self) -> Result<f64, PolicyError> {
         let value = match self.node.get_ref() {
             DeValue::Integer(_) => self.integer()? as f64,
-            DeValue::Float(f) => f
-                .as_str()
-                .parse()
-                .map_err(|_| self.error("is not a number"))?,
+            DeValue::Float(_) => self.float()?,
             _ => return Err(self.expected("a number")),
         };
         if value.is_finite() {
@@ -85,6 +82,15 @@ impl<'a> Field<'a> {
             return Err(self.expected("a whole number"));
         };
         i64::from_str_radix(i.as_str(), i.radix()).map_err(|_| self.error("is too large a number"))
+    }
+
+    fn float(&self) -> Result<f64, PolicyError> {
+        let Some(f) = self.node.get_ref().as_float() else {
+            return Err(self.expected("a number"));
+        };
+        f.as_str()
+            .parse()
+            .map_err(|_| self.error("is not a number"))
     }
 
     /// A whole number that is at least `least`.
@@ -132,19 +138,8 @@ impl<'a> Field<'a> {
 
     /// One of some words.
     pub(crate) fn word<T: Copy>(&self, words: &[(&'static str, T)]) -> Result<T, PolicyError> {
-        let given = self.string()?;
-        words
-            .iter()
-            .find(|(w, _)| *w == given)
-            .map(|(_, t)| *t)
-            .ok_or_else(|| {
-                let names: Vec<&str> = words.iter().map(|(w, _)| *w).collect();
-                self.error(format!(
-                    "unknown value `{given}`{}; expected one of {}",
-                    hint(given, &names),
-                    names.join(", ")
-                ))
-            })
+        let given = Given::Text(self.string()?.to_owned());
+        given.word(words).map_err(|problem| self.error(problem))
     }
 
     /// The value without its places.
@@ -156,11 +151,7 @@ impl<'a> Field<'a> {
         Ok(match self.node.get_ref() {
             DeValue::String(s) => toml::Value::String(s.to_string()),
             DeValue::Integer(_) => toml::Value::Integer(self.integer()?),
-            DeValue::Float(f) => toml::Value::Float(
-                f.as_str()
-                    .parse()
-                    .map_err(|_| self.error("is not a number"))?,
-            ),
+            DeValue::Float(_) => toml::Value::Float(self.float()?),
             DeValue::Boolean(b) => toml::Value::Boolean(*b),
             DeValue::Datetime(d) => toml::Value::Datetime(*d),
             DeValue::Array(a) => toml::Value::Array(
@@ -180,17 +171,17 @@ impl<'a> Field<'a> {
 
     /// The value as options take it.
     fn given(&self) -> Result<Given, PolicyError> {
-        Ok(match self.value()? {
-            toml::Value::String(s) => Given::Text(s),
-            toml::Value::Integer(i) => Given::Whole(i),
-            toml::Value::Float(f) => Given::Number(f),
-            toml::Value::Boolean(b) => Given::Truth(b),
-            toml::Value::Datetime(_) => Given::Other("datetime"),
-            toml::Value::Array(_) => {
+        Ok(match self.node.get_ref() {
+            DeValue::String(s) => Given::Text(s.to_string()),
+            DeValue::Integer(_) => Given::Whole(self.integer()?),
+            DeValue::Float(_) => Given::Number(self.float()?),
+            DeValue::Boolean(b) => Given::Truth(*b),
+            DeValue::Datetime(_) => Given::Other("datetime"),
+            DeValue::Array(_) => {
                 let items = self.items()?;
                 Given::List(items.iter().map(Field::given).collect::<Result<_, _>>()?)
             }
-            toml::Value::Table(_) => {
+            DeValue::Table(_) => {
                 let section = self.open_section()?;
                 let names = section.table.keys().map(|k| k.get_ref().to_string());
                 let pair = |name: String| {

@@ -1,11 +1,10 @@
 //! From figures and judgements to the report.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
 use proofmark_domain::{Interval, Verdict};
-use proofmark_stats::benjamini_hochberg;
 
+use super::audit::ReportOptions;
 use super::counts::Kind;
 use super::made_of::PartsWriter;
 use super::suppress::{Hidden, OVERALL};
@@ -14,257 +13,11 @@ use super::{
     PairFacts, Rate, RefusedGroups, RequirementResult, SUPPRESSED, SettingFacts, SkippedMetric,
     Status, TableFacts, attack, no_interval,
 };
-use crate::judge::{check_level, intervals};
-use crate::metric::{self, Need};
-use crate::robustness::Attacked;
+use crate::metric::Need;
 use crate::{
-    AuditError, By, Cell, Comparison, Estimate, Figure, Groups, Judgement, Measured, Missing,
-    PairTests, Part, Requirement, Settings, Table, judge, measure,
+    By, Cell, Comparison, Estimate, Figure, Groups, Judgement, Measured, Missing, PairTests, Part,
+    Settings, Table,
 };
-
-/// The level of the intervals that every figure has by itself.
-const SHOWN: f64 = 0.95;
-
-/// What is asked of an audit beyond the figures.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ReportOptions {
-    /// Requirements, judged as one family.
-    pub requirements: Vec<Requirement>,
-    /// Their confidence together, between 0 and 1; 0.95.
-    pub level: f64,
-    /// Cells below this many persons are not shown; 0, all are.
-    pub suppress: u64,
-    /// The proofmark that makes the report.
-    pub version: String,
-}
-
-impl Default for ReportOptions {
-    fn default() -> Self {
-        Self {
-            requirements: Vec::new(),
-            level: SHOWN,
-            suppress: 0,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-        }
-    }
-}
-
-/// Measures, judges and reports.
-pub fn report(
-    table: &Table,
-    settings: &Settings,
-    options: &ReportOptions,
-) -> Result<AuditReport, AuditError> {
-    let subject = Subject::new(table, options);
-    Audit::measure(&subject, settings, options)?.report(0)
-}
-
-/// The same of samples clean and under attack. What rests on decisions is there twice: an attribute `sex` has a twin
-/// `sex under attack`, and a requirement on such a metric is one on both.
-pub fn report_attacked(
-    attacked: &Attacked,
-    settings: &Settings,
-    options: &ReportOptions,
-) -> Result<AuditReport, AuditError> {
-    let subject = Subject::attacked(attacked, options);
-    Audit::measure(&subject, settings, options)?.report(0)
-}
-
-/// What is audited: the rows of a table that may be.
-#[derive(Debug)]
-pub struct Subject<'a> {
-    table: Cow<'a, Table>,
-    attacked: Option<&'a Attacked>,
-}
-
-impl<'a> Subject<'a> {
-    /// A table.
-    pub fn new(table: &'a Table, options: &ReportOptions) -> Self {
-        // What is suppressed must not be found by subtracting tables of different rows, and pairs are of whole persons.
-        let one_for_all = options.suppress > 1 || table.variant().is_some();
-        let complete = one_for_all
-            .then(|| table.complete(&Need::OF_ROWS))
-            .flatten();
-        Self {
-            table: complete.map_or(Cow::Borrowed(table), |c| Cow::Owned(c.0)),
-            attacked: None,
-        }
-    }
-
-    /// Samples clean and under attack.
-    pub fn attacked(attacked: &'a Attacked, options: &ReportOptions) -> Self {
-        Self {
-            attacked: Some(attacked),
-            ..Self::new(&attacked.clean, options)
-        }
-    }
-}
-
-/// An audit that is measured, and not judged yet: a policy that gates several tables judges all their figures together.
-#[derive(Debug)]
-pub struct Audit<'a> {
-    subject: &'a Subject<'a>,
-    settings: &'a Settings,
-    options: ReportOptions,
-    measured: Measured<'a>,
-}
-
-impl<'a> Audit<'a> {
-    /// Measures everything that is asked for.
-    pub fn measure(
-        subject: &'a Subject<'a>,
-        settings: &'a Settings,
-        options: &ReportOptions,
-    ) -> Result<Self, AuditError> {
-        let table = subject.table.as_ref();
-        let options = ReportOptions {
-            requirements: checked(table, options)?,
-            ..options.clone()
-        };
-        let mut measured = measure(table, settings)?;
-        if let Some(attacked) = subject.attacked {
-            attack::extend(&mut measured, attacked, settings)?;
-        }
-        for requirement in &options.requirements {
-            if !measured.figures.iter().any(|f| requirement.gates(f)) {
-                return Err(AuditError::Option {
-                    option: "metric",
-                    value: format!("`{requirement}` has no figure here"),
-                    expected: what_has_figures(requirement, &measured),
-                });
-            }
-        }
-        Ok(Self {
-            subject,
-            settings,
-            options,
-            measured,
-        })
-    }
-
-    /// How many figures it judges together by their intervals.
-    pub fn family(&self) -> usize {
-        family(&self.judged(0))
-    }
-
-    fn judged(&self, elsewhere: usize) -> Vec<Judgement> {
-        let options = &self.options;
-        judge(
-            &self.measured.figures,
-            &options.requirements,
-            options.level,
-            elsewhere,
-        )
-    }
-
-    /// Judges and reports; `elsewhere` counts the figures of the same family in other audits.
-    pub fn report(&self, elsewhere: usize) -> Result<AuditReport, AuditError> {
-        let (table, settings, options) =
-            (self.subject.table.as_ref(), self.settings, &self.options);
-        let measured = &self.measured;
-        let attacked = self.subject.attacked;
-        let mut judged = self.judged(elsewhere);
-        let shown = if options.level.to_bits() == SHOWN.to_bits() {
-            judged.iter().map(|j| j.interval).collect()
-        } else {
-            intervals(&measured.figures, SHOWN)
-        };
-        let hidden = Hidden::new(
-            options.suppress,
-            table,
-            attacked.map(|a| &a.attacked),
-            &measured.groupings,
-            &measured.figures,
-            settings.intersections,
-        );
-        if options.suppress > 1 {
-            adjust_among_shown(&mut judged, &measured.figures, &hidden);
-        }
-        hidden.refuse_nothing_left(table, &measured.groupings)?;
-        let mut rates: HashMap<(&str, &str), Vec<usize>> = HashMap::new();
-        for (at, figure) in measured.figures.iter().enumerate() {
-            if let (true, [group]) = (is_rate(figure), figure.groups.as_slice()) {
-                let of = rates.entry((figure.attribute.as_str(), group.as_str()));
-                of.or_default().push(at);
-            }
-        }
-        let writer = Writer {
-            rates,
-            detail: settings.detail_groups,
-            attack: attacked.map(AttackFacts::new),
-            pairs: PairFacts::new(table, hidden.pairs())?,
-            family: family(&judged) + elsewhere,
-            measured,
-            judged: &judged,
-            shown: &shown,
-            hidden: &hidden,
-            options,
-            seed: settings.seed,
-        };
-        Ok(writer.write(table, settings))
-    }
-}
-
-/// How many figures are judged by their intervals, which are wider for each of them.
-fn family(judged: &[Judgement]) -> usize {
-    let together = |j: &&Judgement| j.rulings.iter().any(|r| r.interval.is_some());
-    judged.iter().filter(together).count()
-}
-
-/// Adjusted p-values depend on all p-values of their family: of the exploratory ones those that are shown are one.
-fn adjust_among_shown(judged: &mut [Judgement], figures: &[Figure], hidden: &Hidden) {
-    let exploratory = |at: &usize| judged[*at].is_exploratory() && !hidden.figure(&figures[*at]);
-    let places: Vec<usize> = (0..figures.len()).filter(exploratory).collect();
-    let of = |at: &usize| judged[*at].p_value.unwrap_or(f64::NAN);
-    let p: Vec<f64> = places.iter().map(of).collect();
-    for (at, adjusted) in places.into_iter().zip(benjamini_hochberg(&p)) {
-        judged[at].p_adjusted = Some(adjusted).filter(|p| !p.is_nan());
-    }
-}
-
-fn what_has_figures(requirement: &Requirement, measured: &Measured<'_>) -> String {
-    let attributes = || measured.groupings.iter().map(Groups::attribute);
-    match &requirement.attribute {
-        Some(given) if attributes().all(|a| a != given) => {
-            let hint = AuditError::hint(given, attributes());
-            format!("an attribute of this audit for `{given}`{hint}")
-        }
-        _ if requirement.metric.ends_with("_to_reference") => {
-            "a reference group for an attribute".to_owned()
-        }
-        _ => "a metric of these groups".to_owned(),
-    }
-}
-
-/// The requirements by the metrics' own ids, refused where they could never be judged.
-fn checked(table: &Table, options: &ReportOptions) -> Result<Vec<Requirement>, AuditError> {
-    let wrong = |value: String, expected: &str| {
-        Err(AuditError::Option {
-            option: "metric",
-            value,
-            expected: expected.to_owned(),
-        })
-    };
-    check_level(options.level)?;
-    let mut all: Vec<Requirement> = Vec::new();
-    for requirement in &options.requirements {
-        let entry = metric::find(&requirement.metric)?;
-        entry.require(table)?;
-        let requirement = requirement.checked()?;
-        if all.iter().any(|r| {
-            r.metric == requirement.metric
-                && r.attribute == requirement.attribute
-                && r.by == requirement.by
-        }) {
-            return wrong(
-                format!("`{requirement}`: a second requirement on the metric"),
-                "one",
-            );
-        }
-        all.push(requirement);
-    }
-    Ok(all)
-}
 
 fn shown_if<T: Clone>(shown: bool, all: &[T]) -> Vec<T> {
     if shown { all.to_vec() } else { Vec::new() }
@@ -302,22 +55,23 @@ fn outward(v: f64) -> f64 {
     }
 }
 
-struct Writer<'a> {
+/// Everything that a report is written from.
+pub(super) struct Writer<'a> {
     /// Places of the rates of each group, by attribute and name; those of all together among them.
-    rates: HashMap<(&'a str, &'a str), Vec<usize>>,
+    pub(super) rates: HashMap<(&'a str, &'a str), Vec<usize>>,
     /// Groups up to which everything is told.
-    detail: usize,
-    attack: Option<AttackFacts>,
-    pairs: Option<PairFacts>,
+    pub(super) detail: usize,
+    pub(super) attack: Option<AttackFacts>,
+    pub(super) pairs: Option<PairFacts>,
     /// Figures that are judged together, those of other audits among them.
-    family: usize,
-    measured: &'a Measured<'a>,
-    judged: &'a [Judgement],
+    pub(super) family: usize,
+    pub(super) measured: &'a Measured<'a>,
+    pub(super) judged: &'a [Judgement],
     /// Intervals of the figures, each by itself.
-    shown: &'a [Option<Interval>],
-    hidden: &'a Hidden,
-    options: &'a ReportOptions,
-    seed: u64,
+    pub(super) shown: &'a [Option<Interval>],
+    pub(super) hidden: &'a Hidden,
+    pub(super) options: &'a ReportOptions,
+    pub(super) seed: u64,
 }
 
 /// What is counted of a group: over everybody, over those decided, over those labelled, and over those who are both.
@@ -329,12 +83,12 @@ struct GroupCounts {
 }
 
 /// Whether a figure is a number of one group rather than a comparison.
-fn is_rate(figure: &Figure) -> bool {
+pub(super) fn is_rate(figure: &Figure) -> bool {
     matches!(figure.comparison, Comparison::Group | Comparison::Overall)
 }
 
 impl Writer<'_> {
-    fn write(&self, table: &Table, settings: &Settings) -> AuditReport {
+    pub(super) fn write(&self, table: &Table, settings: &Settings) -> AuditReport {
         let gates = self.gates();
         let verdicts = gates.iter().map(|g| g.verdict);
         let mut parts = PartsWriter::default();

@@ -2,6 +2,7 @@
 
 mod again;
 mod attack;
+mod audit;
 mod build;
 mod counts;
 mod made_of;
@@ -11,7 +12,7 @@ mod scan;
 mod suppress;
 
 pub use attack::{AttackFacts, UNDER_ATTACK};
-pub use build::{Audit, ReportOptions, Subject, report, report_attacked};
+pub use audit::{Audit, ReportOptions, Subject, report, report_attacked};
 pub use made_of::{FamilyOf, MadeOf, PartsOf};
 pub use pairs::PairFacts;
 pub use samples::{Detail, SampleFacts, samples};

@@ -245,9 +245,8 @@ fn setup(args: &Audit) -> Result<Setup, Failure> {
     if args.id.is_some() {
         columns.id.clone_from(&args.id);
     }
-    let problem = if columns.variant.is_some() && !columns.groups.is_empty() {
-        "--groups: given together with --paired, whose variants are the groups; expected one of the two"
-    } else if columns.variant.is_none() && columns.groups.is_empty() && args.report.is_none() {
+    let problem = if columns.variant.is_none() && columns.groups.is_empty() && args.report.is_none()
+    {
         "--groups: none given; expected columns of the table, or --paired ID,VARIANT"
     } else if args.table.is_none() && !columns.columns.is_empty() {
         "--columns: there is no table; expected one, or none of its columns"

@@ -112,36 +112,39 @@ fn measured_part(evidence: &Evidence, quiet: bool) -> Result<u8, Failure> {
     Ok(0)
 }
 
-/// Names the models and data whose digest the policy does not state: evidence of another file of that name would be
-/// judged as well.
+/// Names the models and data without `sha256` in the policy: that their files changed since is not noticed.
 fn unpinned(gate: &Gate, evidence: &Evidence) {
     let mut noted = BTreeSet::new();
     for check in &gate.policy().checks {
-        let facts = match (check.measure(), evidence.get(&check.id)) {
+        let named = match (check.measure(), evidence.get(&check.id)) {
             (Measure::Attack(task), Some(Ok(Record::Attack(report)))) => {
-                let mut facts = Vec::new();
-                if let ModelRef::Entry(entry) = &task.model {
-                    let found = report.model.sha256.as_str();
-                    facts.push(("model", &entry.name, &entry.sha256, found));
-                }
-                if let DataRef::Entry(entry) = &task.data {
-                    let found = report.data.sha256.as_str();
-                    facts.push(("data", &entry.name, &entry.sha256, found));
-                }
-                facts
+                let (model, data) = (&report.model.sha256, &report.data.sha256);
+                vec![
+                    ("model", task.model.name(), task.model.sha256(), model),
+                    ("data", task.data.name(), task.data.sha256(), data),
+                ]
             }
             (Measure::Audit(task), Some(Ok(Record::Audit(report)))) => {
-                let (entry, origin) = (&task.data, report.table.origin.as_ref());
-                let found = origin.map_or("", |o| o.sha256.as_str());
-                vec![("data", &entry.name, &entry.sha256, found)]
+                let (data, origin) = (&task.data, report.table.origin.as_ref());
+                let found = origin.map(|o| &o.sha256).into_iter();
+                found
+                    .map(|found| ("data", data.name.as_str(), data.sha256.as_deref(), found))
+                    .collect()
             }
             _ => Vec::new(),
         };
-        for (what, name, stated, found) in facts {
-            if stated.is_none() && noted.insert((what, name.clone())) {
+        // What ships with proofmark has no file that could change.
+        let shipped = |name: &&str| {
+            proofmark::shipped::NAMES.contains(name) || proofmark::data::SHIPPED.contains(name)
+        };
+        let unpinned = named
+            .into_iter()
+            .filter(|(_, name, stated, _)| stated.is_none() && !shipped(name));
+        for (what, name, _, found) in unpinned {
+            if noted.insert((what, name)) {
                 output::tell_note(&format!(
-                    "{what} `{name}` was not opened, and the policy does not say which file it has to be; the evidence is of the \
-                     one with sha256 = \"{found}\""
+                    "{what} `{name}` was not opened, and the policy states no sha256 for it: a change of the file since the \
+                     evidence was measured is not noticed; that was of sha256 = \"{found}\""
                 ));
             }
         }

@@ -21,17 +21,8 @@ use crate::{Date, FindingCode};
 pub fn judge(policy: &Policy, mut evidence: Evidence, today: Date) -> GateReport {
     let mut exemptions = Exemptions::new(policy, today);
     let mut findings = Vec::new();
-    let mut records = Vec::new();
-    for check in &policy.checks {
-        let judging = Judging {
-            policy,
-            check,
-            elsewhere: 0,
-            exemptions: &mut exemptions,
-            findings: &mut findings,
-        };
-        records.push(usable(evidence.remove(&check.id), &judging));
-    }
+    let usable = |check: &Check| usable(policy, check, evidence.remove(&check.id));
+    let records: Vec<_> = policy.checks.iter().map(usable).collect();
     let family = |(check, record): (&Check, &Result<Record, _>)| match record {
         Ok(record) => check.task.family(record),
         Err(_) => 0,
@@ -83,8 +74,9 @@ type Unusable = (Option<NoRecord>, bool);
 
 /// The evidence of a check, if it can be judged.
 fn usable(
+    policy: &Policy,
+    check: &Check,
     given: Option<Result<Record, NoRecord>>,
-    judging: &Judging<'_, '_>,
 ) -> Result<Record, Unusable> {
     let record = match given {
         None => return Err((None, false)),
@@ -94,11 +86,10 @@ fn usable(
         }
         Some(Ok(record)) => record,
     };
-    let fits = judging
-        .check
+    let fits = check
         .requested(&record)
         .map_err(NoRecord::Mismatched)
-        .and_then(|()| judging.check.task.fits(&record, judging));
+        .and_then(|()| check.task.fits(&record, policy));
     match fits {
         Ok(()) => Ok(record),
         Err(why) => Err((Some(why), true)),

@@ -9,7 +9,9 @@ use super::{Measure, Task, figures, fit, measure, settling};
 use crate::FindingCode;
 use crate::gate_report::{CheckCost, CheckResult, ComparisonResult};
 use crate::judge::{Judging, NoRecord, Reason, Record};
-use crate::policy::{DataRef, Field, ModelRef, Named, PolicyError, Section, find_data, find_model};
+use crate::policy::{
+    DataRef, Field, ModelRef, Named, Policy, PolicyError, Section, find_data, find_model,
+};
 use crate::summary::{apart, summarise};
 use crate::trust::own;
 
@@ -74,9 +76,9 @@ impl Task for AttackTask {
         Ok((given.to_string(), own))
     }
 
-    fn fits(&self, record: &Record, judging: &Judging<'_, '_>) -> Result<(), NoRecord> {
+    fn fits(&self, record: &Record, policy: &Policy) -> Result<(), NoRecord> {
         let report = record.attack()?;
-        fit::fits(judging.policy, self, report).map_err(NoRecord::Mismatched)?;
+        fit::fits(policy, self, report).map_err(NoRecord::Mismatched)?;
         let failed = report.attacks.iter().find(|a| a.failed.is_some());
         failed.map_or(Ok(()), |a| {
             let why = a.failed.as_deref().unwrap_or_default();

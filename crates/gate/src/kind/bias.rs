@@ -11,7 +11,7 @@ use super::fit::same;
 use super::{CheckKind, Measure, Task};
 use crate::gate_report::{CheckResult, ComparisonResult};
 use crate::judge::{Judging, NoRecord, Reason, Record};
-use crate::policy::{DataEntry, Field, PolicyError, Section, hint};
+use crate::policy::{DataEntry, Field, Policy, PolicyError, Section, hint};
 use crate::resolved_plan::difference;
 
 /// A table of decisions: what a check of kind `bias` is about. No model runs; whoever decided made the table.
@@ -25,10 +25,10 @@ pub struct AuditTask {
     pub require: Vec<Requirement>,
 }
 
-/// What a table says of groups.
+/// Differences between groups.
 pub(super) const ENTRY: CheckKind = CheckKind {
     id: "bias",
-    about: "what a table of decisions does to groups of persons",
+    about: "differences between groups in a table of decisions",
     fields: || {
         ["data", "metrics"]
             .into_iter()
@@ -78,12 +78,12 @@ impl Task for AuditTask {
         Ok((given.to_string(), own))
     }
 
-    fn fits(&self, record: &Record, _judging: &Judging<'_, '_>) -> Result<(), NoRecord> {
+    fn fits(&self, record: &Record, _policy: &Policy) -> Result<(), NoRecord> {
         fits(self, record.audit()?).map_err(NoRecord::Mismatched)
     }
 
     fn family(&self, record: &Record) -> usize {
-        // What cannot be judged is told of when it is judged.
+        // A record that cannot be judged is reported by `judge`.
         let report = record.audit().ok();
         report.map_or(0, |r| r.family(&self.require).unwrap_or(0))
     }
@@ -138,7 +138,7 @@ fn everywhere(requirement: &Requirement) -> String {
     everywhere.to_string()
 }
 
-/// Whether a report is the audit a check asks for; if not, what is amiss.
+/// Whether a report is the audit a check asks for; if not, what differs.
 fn fits(task: &AuditTask, report: &AuditReport) -> Result<(), String> {
     same("schema", AUDIT_SCHEMA, &report.schema)?;
     let Some(origin) = &report.table.origin else {

@@ -3,35 +3,26 @@ use serde_json::{Map, Value, json};
 
 use super::{AttackTask, Budgets, ThreatSpec};
 use crate::ResolvedPlan;
-use crate::policy::{DataRef, ModelRef, Policy};
+use crate::policy::Policy;
 
-/// Whether a report is the evidence a check asks for; if not, what is amiss.
+/// Whether a report is the evidence a check asks for; if not, what differs.
 ///
 /// Re-judging takes files from a folder, and a stale or partial one must never pass for the real thing.
 pub(super) fn fits(policy: &Policy, task: &AttackTask, report: &Report) -> Result<(), String> {
     same("schema", REPORT_SCHEMA, &report.schema)?;
-    if let Some(difference) = ResolvedPlan::of(report)?.departs_from(&asked_of_all()) {
+    if let Some(difference) = ResolvedPlan::of(report)?.departs_from(&expected_of_all()) {
         return Err(difference.to_string());
     }
     same("model", task.model.name(), &report.model.name)?;
     same("data", task.data.name(), &report.data.name)?;
-    if let ModelRef::Entry(entry) = &task.model
-        && let Some(digest) = &entry.sha256
-    {
-        same(
-            "model sha256",
-            digest,
-            &report.model.sha256.to_ascii_lowercase(),
-        )?;
-    }
-    if let DataRef::Entry(entry) = &task.data
-        && let Some(digest) = &entry.sha256
-    {
-        same(
-            "data sha256",
-            digest,
-            &report.data.sha256.to_ascii_lowercase(),
-        )?;
+    let digests = [
+        ("model sha256", task.model.sha256(), &report.model.sha256),
+        ("data sha256", task.data.sha256(), &report.data.sha256),
+    ];
+    for (what, stated, found) in digests {
+        if let Some(stated) = stated {
+            same(what, stated, &found.to_ascii_lowercase())?;
+        }
     }
     same("seed", &policy.seed.to_string(), &report.seed.to_string())?;
     if let Some(shard) = report.shard {
@@ -68,8 +59,8 @@ pub(super) fn fits(policy: &Policy, task: &AttackTask, report: &Report) -> Resul
     ran(task, &runs)
 }
 
-/// What no policy asks for otherwise.
-fn asked_of_all() -> Map<String, Value> {
+/// What every policy expects of a plan.
+fn expected_of_all() -> Map<String, Value> {
     let fields = [
         ("labels", json!("given")),
         ("target", Value::Null),

@@ -24,7 +24,7 @@ pub(crate) use compare::{figures, measure, settling};
 
 use crate::gate_report::CheckResult;
 use crate::judge::{Judging, NoRecord, Record};
-use crate::policy::{Field, Named, PolicyError, Section};
+use crate::policy::{Field, Named, Policy, PolicyError, Section};
 
 /// A kind of check, as the registry knows it.
 #[derive(Debug, Clone, Copy)]
@@ -59,7 +59,7 @@ pub(crate) trait Task: Debug + Send + Sync {
     fn waived(&self, field: &Field<'_>) -> Result<(String, bool), PolicyError>;
 
     /// Refuses a record that is not the evidence the check asks for, or that did not come to its end.
-    fn fits(&self, record: &Record, judging: &Judging<'_, '_>) -> Result<(), NoRecord>;
+    fn fits(&self, record: &Record, policy: &Policy) -> Result<(), NoRecord>;
 
     /// How many figures of the record are judged together with those of other checks, each interval that much wider.
     fn family(&self, _record: &Record) -> usize {

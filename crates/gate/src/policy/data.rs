@@ -25,6 +25,14 @@ impl DataRef {
             Self::Entry(entry) => &entry.name,
         }
     }
+
+    /// The digest that the policy states for it.
+    pub fn sha256(&self) -> Option<&str> {
+        match self {
+            Self::Shipped(_) => None,
+            Self::Entry(entry) => entry.sha256.as_deref(),
+        }
+    }
 }
 
 /// One `[[data]]`.

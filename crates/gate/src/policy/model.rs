@@ -22,6 +22,14 @@ impl ModelRef {
             Self::Entry(entry) => &entry.name,
         }
     }
+
+    /// The digest that the policy states for it.
+    pub fn sha256(&self) -> Option<&str> {
+        match self {
+            Self::Shipped(_) => None,
+            Self::Entry(entry) => entry.sha256.as_deref(),
+        }
+    }
 }
 
 /// One `[[model]]`.

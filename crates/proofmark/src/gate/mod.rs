@@ -67,7 +67,7 @@ fn as_fields(message: &str) -> &'static str {
     }
 }
 
-/// A policy that was read: of what it names nothing is open, so that evidence can be judged where there is none of it.
+/// A policy that was read. Nothing that it names is open, so evidence can be judged without models and data.
 #[derive(Debug)]
 pub struct Gate {
     policy: Policy,

@@ -1,11 +1,11 @@
-//! From a table of parameters to a checked configuration.
+//! Turns a table of parameters into a checked configuration.
 
 use proofmark_engine::BuildError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-/// Reads a configuration; unknown and ill-typed fields are errors that name the field.
+/// Reads a configuration. Unknown and ill-typed fields are errors that name the field.
 pub(crate) fn read<C: DeserializeOwned + Serialize + Default>(
     attack: &str,
     parameters: &toml::Table,
@@ -41,7 +41,7 @@ pub(crate) fn read<C: DeserializeOwned + Serialize + Default>(
     })
 }
 
-/// A configuration as the report writes it down.
+/// Serialises a configuration for the report.
 pub(crate) fn written(config: &impl Serialize) -> Map<String, Value> {
     match serde_json::to_value(config) {
         Ok(Value::Object(map)) => map,
@@ -49,7 +49,7 @@ pub(crate) fn written(config: &impl Serialize) -> Map<String, Value> {
     }
 }
 
-/// Refuses a value out of range.
+/// Returns an error that names the field, the value and the expected range unless `ok`.
 pub(crate) fn require(
     ok: bool,
     attack: &str,
@@ -67,12 +67,12 @@ pub(crate) fn require(
     })
 }
 
-/// Refuses a count below 1.
+/// Returns an error unless `given` is at least 1.
 pub(crate) fn at_least_one(attack: &str, field: &str, given: u32) -> Result<(), BuildError> {
     require(given >= 1, attack, field, given, "at least 1")
 }
 
-/// Refuses a step size that does not step.
+/// Returns an error unless the step size, if given, is finite and above 0.
 pub(crate) fn steps_forward(attack: &str, step_size: Option<f64>) -> Result<(), BuildError> {
     match step_size {
         Some(s) => {

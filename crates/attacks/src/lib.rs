@@ -1,7 +1,7 @@
 //! Attacks, one file each.
 //!
-//! To add one: write a file in `gradient/`, `decision/` or `baseline/` (or a new family) with the headings of the others,
-//! end it with its `ENTRY`, and list that in [`ALL`]. CONTRIBUTING.md walks through a real one.
+//! To add one: write a file in `gradient/`, `decision/` or `baseline/` (or a new family) with the same headings as the
+//! others, end it with its `ENTRY`, and list that in [`ALL`]. CONTRIBUTING.md walks through a real one.
 
 pub mod baseline;
 mod config;
@@ -13,7 +13,7 @@ pub mod update;
 
 use proofmark_engine::{Attack, AttackEntry, BuildError};
 
-/// Every attack, in the order they are listed to users.
+/// All attacks, in the order in which they are listed to users.
 pub const ALL: &[AttackEntry] = &[
     gradient::fgsm::ENTRY,
     gradient::r_fgsm::ENTRY,
@@ -30,12 +30,12 @@ pub const ALL: &[AttackEntry] = &[
     baseline::salt_and_pepper::ENTRY,
 ];
 
-/// Every id, for lists and hints.
+/// Returns the ids of all attacks, for lists and hints.
 pub fn ids() -> Vec<&'static str> {
     ALL.iter().map(|e| e.meta.id).collect()
 }
 
-/// Makes the attack `id` from a table of parameters.
+/// Builds the attack `id` from a table of parameters.
 pub fn build(id: &str, parameters: &toml::Table) -> Result<Box<dyn Attack>, BuildError> {
     let Some(entry) = ALL.iter().find(|e| e.meta.id == id) else {
         let hint = proofmark_domain::hint(id, ids());

@@ -1,27 +1,29 @@
-//! A suite: attacks one after the other.
+//! A suite: several attacks, one after the other.
 //!
 //! # Idea
-//! A sample that one attack breaks need not be attacked by the next: run cheap attacks first, and dear ones on what is
-//! left.
+//! Later attacks skip the samples that an earlier one broke, so run cheap attacks first and expensive ones on the
+//! samples that are left.
 //!
 //! # Maths
-//! A sample is broken if any member breaks it; the suite's robust accuracy is the share that none does.
+//! A sample is broken if any member breaks it; the suite's robust accuracy is the share of samples that no member
+//! breaks.
 //!
 //! # Reference
 //! Croce and Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free attacks",
-//! ICML 2020, section 5 (`AutoAttack` runs its attacks so).
+//! ICML 2020, section 5 (`AutoAttack` runs its attacks this way).
 //!
 //! # Divergences
-//! Any attacks, in any order. Every member leaves a record of its own (`suite/pgd@linf:0.1`): samples that an earlier one
-//! broke are marked `broken-before` there. A member that fails loses nothing of the others; samples left over are then
-//! stopped, which no policy takes for robust.
+//! Any attacks, in any order. Every member has its own record (`suite/pgd@linf:0.1`), in which samples that an earlier
+//! member broke are marked `broken-before`. If a member fails, the results of the others are kept; the samples left
+//! over are then `Stopped`, which no policy counts as robust.
 //!
 //! # Cost
-//! Per sample: what its members cost, up to the first that breaks it. A limit of forwards holds for each member.
+//! Per sample: the cost of the members up to the first that breaks it. A forward limit applies to each member
+//! separately.
 //!
 //! # When it fails
-//! Where all its members do. Members that fail for the same reason (all follow gradients, and these are masked) are no
-//! better than one of them.
+//! Where all its members fail. Members that fail for the same reason (all use gradients, and the gradients are masked)
+//! are no better than one of them.
 //!
 //! # Example
 //! ```
@@ -44,17 +46,17 @@ use crate::config::{read, require, written};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// The attacks in order, each an id or a table of an id and parameters; `["fgsm", "pgd"]`.
+    /// The attacks in order, each an id or a table with an id and parameters; default `["fgsm", "pgd"]`.
     pub attacks: Vec<Member>,
 }
 
-/// An attack of a suite.
+/// One attack of a suite.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Member {
-    /// As it is by default.
+    /// The attack with its default parameters.
     Id(String),
-    /// With `id` and parameters.
+    /// A table with `id` and parameters.
     Table(toml::Table),
 }
 
@@ -76,7 +78,7 @@ const META: Meta = Meta {
     reference: "Croce and Hein 2020, arXiv:2003.01690, section 5",
 };
 
-/// The same of members that need less.
+/// `META` for members that need only scores, or only decisions.
 const ON_SCORES: Meta = Meta {
     needs: Needs::Scores,
     ..META
@@ -114,7 +116,7 @@ impl Member {
 }
 
 impl Config {
-    /// The suite of these attacks, or what is wrong with one of them.
+    /// Builds the suite, or returns an error that names the wrong attack.
     pub fn build(self) -> Result<Suite, BuildError> {
         let some = !self.attacks.is_empty();
         require(some, META.id, "attacks", "[]", "at least one attack")?;
@@ -128,7 +130,7 @@ impl Config {
     }
 }
 
-/// A suite with its attacks made.
+/// A suite with its attacks built.
 #[derive(Debug)]
 pub struct Suite {
     config: Config,
@@ -163,7 +165,7 @@ impl Attack for Suite {
     }
 }
 
-/// Suites in the list of attacks.
+/// Registry entry of suites.
 pub const ENTRY: AttackEntry = AttackEntry {
     meta: &META,
     build: |table| Ok(Box::new(read::<Config>(META.id, table)?.build()?)),

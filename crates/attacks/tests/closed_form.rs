@@ -1,5 +1,5 @@
-//! Attacks on linear models, whose exact distance to the boundary is known: just above it every row must
-//! break, just below it none can.
+//! Attacks on linear models, whose exact distance to the boundary is known: at a budget just above it every row must
+//! break, just below it no row can.
 
 use burn::tensor::{Device, Tensor, TensorData};
 use proofmark_domain::{Coupling, Epsilon, Norm, RunStatus};
@@ -39,7 +39,7 @@ impl Case {
         attack.run(Access::Gradients(&model), &job).unwrap()
     }
 
-    /// Each row's exact distance and the class there.
+    /// Returns each row's exact distance and the class at that boundary.
     fn exact(&self, norm: Norm) -> Vec<(f64, usize)> {
         (0..self.samples.len())
             .map(|i| {
@@ -51,7 +51,7 @@ impl Case {
             .collect()
     }
 
-    /// Every row's budget at `factor` times its own exact distance.
+    /// Returns a threat with each row's budget at `factor` times its own exact distance.
     fn at(&self, norm: Norm, factor: f64) -> Threat {
         let eps: Vec<f64> = self.exact(norm).iter().map(|(d, _)| factor * d).collect();
         let budget = Budget {
@@ -83,7 +83,7 @@ fn pgd_breaks_every_row_just_above_the_exact_distance_and_none_below() {
     for (seed, classes) in [(1, 2), (2, 3), (3, 10)] {
         for norm in [Norm::Linf, Norm::L2, Norm::L1] {
             let mut case = Case::new(&[20], classes, 40, seed);
-            // Towards the class that is nearest in this norm: which class that is, is not PGD's to know.
+            // Target the class that is nearest in this norm; PGD cannot know which class that is.
             case.samples.targets = Some(case.exact(norm).iter().map(|(_, c)| *c).collect());
             let parameters = "steps = 100\nrandom_start = false\nloss = \"margin\"";
             let above = case.attack("pgd", parameters, &case.at(norm, 1.01));
@@ -100,7 +100,7 @@ fn pgd_breaks_every_row_just_above_the_exact_distance_and_none_below() {
 }
 
 #[test]
-fn pgd_with_random_starts_needs_no_hint() {
+fn pgd_with_random_starts_needs_no_target() {
     for norm in [Norm::Linf, Norm::L2, Norm::L1] {
         let case = Case::new(&[20], 10, 40, 4);
         let parameters = "steps = 100\nrestarts = 10\nloss = \"margin\"";
@@ -114,7 +114,7 @@ fn pgd_with_random_starts_needs_no_hint() {
 
 #[test]
 fn every_gradient_attack_breaks_two_classes_just_above_and_never_below() {
-    // With two classes the gradient never changes its direction: a single step from the sample is exact.
+    // With two classes the gradient has the same direction everywhere: one step from the sample is exact.
     let case = Case::new(&[30], 2, 30, 7);
     for norm in [Norm::Linf, Norm::L2, Norm::L1] {
         for id in ["fgsm", "r-fgsm", "bim", "pgd", "mi-fgsm", "adam-pgd"] {
@@ -124,7 +124,7 @@ fn every_gradient_attack_breaks_two_classes_just_above_and_never_below() {
                 ("steps = 100", 1.02)
             };
             let above = broken(&case.attack(id, parameters, &case.at(norm, factor)));
-            // Outside Linf the random step is paid for by the budget, and one step takes back only most of it.
+            // Outside Linf the random step uses up budget, and one step makes up for only most of it.
             if id != "r-fgsm" || norm == Norm::Linf {
                 assert_eq!(above, 30, "{id} {norm} above");
             }
@@ -168,7 +168,7 @@ fn step_sizes_fall_from_four_epsilon_or_stay_as_given() {
 }
 
 #[test]
-fn noise_finds_no_more_than_is_there() {
+fn noise_breaks_only_rows_within_reach() {
     let case = Case::new(&[10], 3, 30, 5);
     for id in ["uniform-noise", "gaussian-noise", "salt-and-pepper"] {
         for norm in Norm::ALL {
@@ -203,7 +203,7 @@ fn joint(
 }
 
 #[test]
-fn the_product_ball_breaks_exactly_the_rows_it_should() {
+fn budgets_of_two_inputs_break_just_above_the_exact_gauge_and_not_below() {
     let case = Case::new(&[12, 8], 2, 25, 11);
     let pairs = [
         ([Norm::Linf, Norm::L2], [0.1, 0.4]),
@@ -248,7 +248,7 @@ fn the_product_ball_breaks_exactly_the_rows_it_should() {
 
 #[test]
 fn one_step_equals_the_hand_computed_point() {
-    // z = (x·w, 0) with w = (1, -2, 0): label 0 wins, the margin falls along -w.
+    // z = (x·w, 0) with w = (1, -2, 0): label 0 wins, and the margin falls along -w.
     let linear = Linear {
         modalities: Linear::new(&[3], 2, 0).modalities,
         weights: vec![vec![vec![1.0, 0.0], vec![-2.0, 0.0], vec![0.0, 0.0]]],
@@ -273,7 +273,7 @@ fn one_step_equals_the_hand_computed_point() {
             "{a:?} {b:?}"
         );
     };
-    // Linf 0.1: both weighted features move against the margin 0.9 - 0.8 = 0.1; the third has no gradient.
+    // Linf 0.1: both weighted features move against the margin 0.9 - 0.8 = 0.1; the third has a zero gradient.
     close(
         &point(case.attack("fgsm", "loss = \"margin\"", &eps(Norm::Linf, 0.1))),
         &[0.8, 0.5, 0.5],
@@ -292,12 +292,12 @@ fn one_step_equals_the_hand_computed_point() {
         &point(case.attack("fgsm", "loss = \"margin\"", &eps(Norm::L2, 0.1))),
         &[0.9 - u, 0.4 + 2.0 * u, 0.5],
     );
-    // L1 0.1: all of it on the heaviest feature.
+    // L1 0.1: the whole step goes to the heaviest feature.
     close(
         &point(case.attack("fgsm", "loss = \"margin\"", &eps(Norm::L1, 0.1))),
         &[0.9, 0.5, 0.5],
     );
-    // R-FGSM with no random part is FGSM.
+    // R-FGSM without its random part is FGSM.
     close(
         &point(case.attack("r-fgsm", "alpha = 0.0", &eps(Norm::Linf, 0.1))),
         &[0.8, 0.5, 0.5],
@@ -305,7 +305,7 @@ fn one_step_equals_the_hand_computed_point() {
 }
 
 #[test]
-fn targeted_attacks_reach_their_target_or_nothing() {
+fn targeted_attacks_succeed_only_on_their_target() {
     let mut case = Case::new(&[20], 5, 20, 9);
     case.samples.targets = Some(case.samples.labels.iter().map(|l| (l + 1) % 5).collect());
     let model = case.linear.model(&Device::flex()).unwrap();
@@ -335,7 +335,7 @@ fn targeted_attacks_reach_their_target_or_nothing() {
     }
 }
 
-/// Scores in whole steps, with the gradients of the scores before: an int8 model with straight-through gradients.
+/// Rounds the scores to whole steps but keeps their gradients: an int8 model with straight-through gradients.
 struct InSteps(BurnModel, f32);
 
 impl InSteps {
@@ -357,7 +357,7 @@ impl Network for InSteps {
 }
 
 #[test]
-fn pgd_finds_what_rounded_scores_hide_from_their_gradients() {
+fn pgd_breaks_models_with_rounded_scores() {
     const EPS: f32 = 0.05;
     let (mut reachable, mut found) = (0, 0);
     for seed in 0..6 {
@@ -374,7 +374,7 @@ fn pgd_finds_what_rounded_scores_hide_from_their_gradients() {
         };
         let values = case.samples.values[0].clone();
         let labels = classes(values.clone());
-        // Every corner of every sample's box.
+        // Try every corner of every sample's box.
         let corners = (0..16).map(|c| {
             let by = |i: usize| if c >> (i % 4) & 1 == 1 { EPS } else { -EPS };
             let at = |(i, v): (usize, &f32)| (v + by(i)).clamp(0.0, 1.0);
@@ -396,11 +396,11 @@ fn pgd_finds_what_rounded_scores_hide_from_their_gradients() {
         reachable += rows.len();
         found += broken(&outcomes);
     }
-    // Without the tries that wander 281 of 299.
+    // Without the restarts that wander it finds 281 of 299.
     assert!(found + 1 >= reachable, "{found} of {reachable}");
 }
 
-/// The nearest boundary is that of one of the classes it climbs towards, each in a try of its own.
+/// The nearest boundary belongs to one of the target classes, each of which gets its own restart.
 #[test]
 fn apgd_t_breaks_every_row_just_above_the_exact_distance_and_none_below() {
     for norm in [Norm::Linf, Norm::L2] {
@@ -411,15 +411,15 @@ fn apgd_t_breaks_every_row_just_above_the_exact_distance_and_none_below() {
         let below = case.attack("apgd-t", table, &case.at(norm, 0.99));
         assert_eq!(broken(&below), 0, "{norm}");
         for o in &below.rows {
-            // Nine tries: the clean scores, the steps, the judge.
+            // Nine restarts, each with the clean scores, the steps and the judge.
             assert_eq!(o.queries.forward, 9 * 62);
         }
     }
 }
 
-/// With three classes there are two to climb towards, and with a target of the user's own one.
+/// Three classes leave two targets; a target set by the user leaves one.
 #[test]
-fn apgd_t_has_as_many_tries_as_there_are_classes_to_reach() {
+fn apgd_t_has_one_restart_per_target_class() {
     let mut case = Case::new(&[40], 3, 20, 5);
     let threat = case.at(Norm::Linf, 0.9);
     let per_try = |o: &Outcomes| o.rows[0].queries.forward / 12;
@@ -428,7 +428,7 @@ fn apgd_t_has_as_many_tries_as_there_are_classes_to_reach() {
     assert_eq!(per_try(&twice), 4);
     case.samples.targets = Some(case.samples.labels.iter().map(|l| (l + 1) % 3).collect());
     let targeted = case.attack("apgd-t", "steps = 10", &threat);
-    // The user's class needs no look at the clean scores.
+    // A target set by the user needs no clean scores.
     assert_eq!(targeted.rows[0].queries.forward, 11);
 }
 
@@ -437,7 +437,7 @@ fn fmn_stops_within_a_hundredth_of_the_exact_distance() {
     for (seed, classes) in [(1, 2), (2, 3), (3, 10)] {
         for norm in [Norm::Linf, Norm::L2, Norm::L1] {
             let mut case = Case::new(&[20], classes, 40, seed);
-            // The budget is the exact distance: a gauge of 1 is the optimum.
+            // The budget is the exact distance, so a gauge of 1 is optimal.
             let threat = case.at(norm, 1.0);
             let gauges = |case: &Case| -> Vec<f64> {
                 let outcomes = case.attack("fmn", "", &threat);
@@ -447,9 +447,9 @@ fn fmn_stops_within_a_hundredth_of_the_exact_distance() {
                     .collect()
             };
             let free = gauges(&case);
-            // Scores are of `f32`: the nearer the boundary, the more of a distance is rounding.
+            // Scores are `f32`: the nearer the boundary, the larger the share of rounding in a distance.
             assert!(free.iter().all(|g| *g >= 1.0 - 1e-4), "{norm} {free:?}");
-            // Which class is nearest is not FMN's to know: it descends to one near by.
+            // FMN cannot know which class is nearest: it descends to one close by.
             let near = free.iter().filter(|g| **g <= 1.01).count();
             assert!(near >= 20, "{norm}, {classes} classes: {near} of 40");
             case.samples.targets = Some(case.exact(norm).iter().map(|(_, c)| *c).collect());
@@ -463,7 +463,7 @@ fn fmn_stops_within_a_hundredth_of_the_exact_distance() {
 }
 
 #[test]
-fn fmn_leaves_a_sample_whose_scores_tie() {
+fn fmn_moves_away_from_samples_with_tied_scores() {
     let mut case = Case::new(&[4], 2, 60, 3);
     let model = InSteps(case.linear.model(&Device::flex()).unwrap(), 4.0);
     let (mut ties, mut rows) = (0, Vec::new());
@@ -493,7 +493,7 @@ fn fmn_leaves_a_sample_whose_scores_tie() {
         broken(&attack.run(Access::Gradients(&model), &job).unwrap())
     };
     let (ours, pgd) = (attack("fmn"), attack("pgd"));
-    // Without a ball to begin with none is broken.
+    // Without an initial ball FMN would break none.
     assert!(
         pgd > 40 && 10 * ours >= 9 * pgd,
         "{ours} of {pgd} that pgd breaks"

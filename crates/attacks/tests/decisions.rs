@@ -1,4 +1,4 @@
-//! Attacks that see decisions only, on linear models whose exact distances are known.
+//! Decision-based attacks on linear models, whose exact distances are known.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -51,7 +51,7 @@ impl Case {
         Threat::uniform(&self.linear.modalities, norm, &Epsilon::new(eps).unwrap())
     }
 
-    /// Distance found over exact distance, sorted; rows without a point are left out.
+    /// Returns distance found over exact distance, sorted; rows without a point are left out.
     fn ratios(&self, norm: Norm, outcomes: &Outcomes) -> Vec<f64> {
         let ratio = |o: &proofmark_engine::Outcome| {
             let point = o.point.as_ref()?;
@@ -65,8 +65,8 @@ impl Case {
 }
 
 #[test]
-fn hopskipjump_comes_near_the_exact_distance() {
-    // Of two classes there is one boundary; of four, walks end at the nearest part of one that they come to.
+fn hopskipjump_gets_close_to_the_exact_distance() {
+    // Two classes have one boundary; with four, a walk ends at the nearest part of a boundary that it reaches.
     for (norm, eps, classes, median, worst) in [
         (Norm::L2, 0.5, 2, 1.02, 1.05),
         (Norm::Linf, 0.1, 2, 1.02, 1.05),
@@ -105,9 +105,9 @@ fn hopskipjump_comes_near_the_exact_distance() {
     }
 }
 
-/// The unit of the data and the size of the budget change nothing but the unit of the answer.
+/// The unit of the data and the size of the budget change only the unit of the result.
 #[test]
-fn more_queries_come_nearer_and_the_budget_is_only_a_unit() {
+fn more_queries_get_closer_and_the_budget_is_only_a_unit() {
     let case = Case::new(24, 4, 12);
     let median = |table: &str, eps: f64| {
         let threat = case.threat(Norm::L2, eps);
@@ -121,18 +121,18 @@ fn more_queries_come_nearer_and_the_budget_is_only_a_unit() {
 }
 
 #[test]
-fn a_limit_of_queries_holds_to_the_query() {
+fn query_limits_are_exact() {
     let case = Case::new(24, 4, 12);
     let threat = case.threat(Norm::L2, 0.5);
     for queries in [1, 7, 9, 100, 333] {
         let outcomes = case.run(&format!("queries = {queries}"), &threat, |_| {});
         for o in &outcomes.rows {
-            // And the judge, if there is anything to judge.
+            // One more for the judge, if there is a point to judge.
             let judged = u64::from(o.point.is_some());
             assert_eq!(o.queries.forward, queries + judged, "{queries}");
         }
     }
-    // The run's own limit is passed by one part at most.
+    // A row exceeds the run's own limit by at most one part.
     let small = case.threat(Norm::L2, 0.1);
     let limited = case.run("", &small, |job| job.forwards = Some(500));
     for o in &limited.rows {
@@ -141,7 +141,7 @@ fn a_limit_of_queries_holds_to_the_query() {
             "{}",
             o.queries.forward
         );
-        // What was found stays found; where that is outside the budget, the search was not over.
+        // Points found are kept; a row whose point is outside the budget was still searching.
         let gauge = o.point.as_ref().unwrap().gauge;
         let expected = if gauge <= 1.0 {
             RunStatus::Broken
@@ -207,9 +207,9 @@ fn masked_features_never_move() {
     }
 }
 
-/// A curve holds one search against several budgets: where that was cut short, no budget makes it robust.
+/// A curve judges one search against several budgets: a search cut short makes no row robust at any budget.
 #[test]
-fn a_search_cut_short_is_robust_at_no_budget() {
+fn a_search_cut_short_is_not_robust_at_any_budget() {
     let case = Case::new(24, 4, 12);
     let (large, small) = (case.threat(Norm::L2, 5.0), case.threat(Norm::L2, 0.01));
     let smaller = Job::new(&case.samples, &case.rows, &small, &Silent);
@@ -224,11 +224,11 @@ fn a_search_cut_short_is_robust_at_no_budget() {
     assert!(is(RunStatus::Robust, held(None)));
 }
 
-/// In a suite a walk begins where the attack before it ended.
+/// In a suite, a walk begins at the point that the previous attack found.
 #[test]
-fn a_member_of_a_suite_begins_at_what_earlier_ones_found() {
+fn suite_members_start_from_points_of_earlier_members() {
     let case = Case::new(24, 4, 12);
-    // Nothing lies inside this budget, so every row goes on to the second member.
+    // Nothing succeeds inside this budget, so every row goes on to the second member.
     let threat = case.threat(Norm::L2, 1e-3);
     let table = r#"attacks = [{ id = "fmn", steps = 60 }, { id = "hopskipjump", queries = 60 }]"#;
     let suite = proofmark_attacks::build("suite", &table.parse().unwrap()).unwrap();
@@ -248,9 +248,9 @@ fn a_member_of_a_suite_begins_at_what_earlier_ones_found() {
     assert!(nearer >= 6, "{nearer}");
 }
 
-/// Noise hardly ever is of a given class; a sample of it is a start.
+/// Noise rarely lands in a given class; a sample of that class is a start.
 #[test]
-fn a_target_is_reached_from_a_point_that_is_known() {
+fn a_target_class_is_reached_from_a_known_point() {
     let mut case = Case::new(24, 4, 20);
     let target = |l: &usize| (l + 1) % 4;
     case.samples.targets = Some(case.samples.labels.iter().map(target).collect());

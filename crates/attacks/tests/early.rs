@@ -1,5 +1,5 @@
-//! Tries that are begun early, in places that would be padding, are never visible: with them every row comes to what it
-//! comes to when its tries follow one another, whatever it may spend and wherever the run is stopped.
+//! Restarts that begin early, in places that would be padding, never change a result: every row ends as it does when
+//! its restarts run one after another, for any forward limit and wherever the run is stopped.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -38,7 +38,7 @@ impl Case {
         }
     }
 
-    /// Tries of few short steps from random points: which of them succeeds is a matter of chance.
+    /// Runs restarts of a few short steps from random points, so that it is random which of them succeeds.
     fn run<'a>(&'a self, change: impl FnOnce(&mut Job<'a>)) -> Outcomes {
         let table = format!("steps = {STEPS}\nrestarts = {RESTARTS}\nstep_size = 0.004");
         let attack = proofmark_attacks::build("pgd", &table.parse().unwrap()).unwrap();
@@ -47,8 +47,8 @@ impl Case {
         attack.run(Access::Gradients(&self.model), &job).unwrap()
     }
 
-    /// The same with one thread, and every tile exactly filled by the row at work: no place is idle, so nothing begins
-    /// early.
+    /// Runs the same attack with one thread and a tile size of 1: the row at work fills each tile, no place is idle,
+    /// and nothing begins early.
     fn in_order<'a>(&'a self, change: impl FnOnce(&mut Job<'a>) + Send) -> Outcomes {
         with_threads(1, || {
             self.run(|job| {
@@ -80,7 +80,7 @@ fn results(outcomes: &Outcomes) -> Vec<Result> {
 }
 
 #[test]
-fn rows_break_in_every_try_and_some_hold() {
+fn rows_break_in_different_restarts_and_some_stay_robust() {
     let case = Case::new();
     let outcomes = case.in_order(|_| {});
     let each = (STEPS + 1) as u64;
@@ -100,14 +100,14 @@ fn rows_break_in_every_try_and_some_hold() {
     );
 }
 
-/// Budgets that end before, in and after the middle of every try, judging included.
+/// Limits that end before, in and after the middle of every restart, judging included.
 #[test]
 fn early_tries_change_nothing_whatever_a_row_may_spend() {
     let case = Case::new();
     let most = (RESTARTS * (STEPS + 1)) as u64 + 2;
     for limit in (1..=most).map(Some).chain([None]) {
         let expected = results(&case.in_order(|job| job.forwards = limit));
-        // Padding is filled, and where tiles are small threads that would wait.
+        // Large tiles fill padding; small tiles use threads that would wait.
         for (tile, batch, threads) in [
             (8, 64, 2),
             (8, 5, 2),
@@ -133,11 +133,11 @@ fn early_tries_change_nothing_whatever_a_row_may_spend() {
 }
 
 #[test]
-fn early_tries_use_what_would_be_padding() {
+fn early_restarts_use_padding() {
     let case = Case::new();
     let early = case.run(|job| job.tile = Some(8));
     let asked: u64 = early.rows.iter().map(|o| o.queries.forward).sum();
-    // One row alone in a tile for the rest of six tries would cost eight times as much as it asks.
+    // One row alone in a tile for the remaining restarts would cost eight times what it queries.
     let one: Vec<usize> = early
         .rows
         .iter()
@@ -150,12 +150,12 @@ fn early_tries_use_what_would_be_padding() {
     });
     assert!(early.computed >= asked);
     let (paid, asked) = (alone.computed, alone.rows[0].queries.forward);
-    // Six tries side by side, and all their points judged at once.
+    // Six restarts run side by side, and all their points are judged at once.
     assert_eq!((asked, paid), (30, 8 * STEPS as u64 + 8));
 }
 
 #[test]
-fn observers_are_told_of_what_counts_only() {
+fn observers_see_only_counted_queries() {
     #[derive(Default)]
     struct Meter(AtomicU64);
     impl Observer for Meter {
@@ -193,7 +193,7 @@ fn a_checkpoint_holds_nothing_that_was_begun_early() {
             continue;
         };
         at_work += 1;
-        // What a stopped row asked is no more than its tries had asked when it was stopped.
+        // A stopped row has spent no more than its restarts had queried when it was stopped.
         for (o, w) in stopped.rows.iter().zip(&whole) {
             assert!(sequential(o) <= w.1.forward, "row {}", o.row);
         }
@@ -204,9 +204,9 @@ fn a_checkpoint_holds_nothing_that_was_begun_early() {
     assert!(at_work > 10);
 }
 
-/// A row that is its own tile asks for one row at a time; the threads that would wait run its later tries.
+/// With a tile size of 1, a row queries one row at a time; threads that would wait run its later restarts.
 #[test]
-fn early_tries_use_threads_that_would_wait() {
+fn early_restarts_use_idle_threads() {
     let case = Case::new();
     let holds = case.in_order(|_| {}).rows.into_iter();
     let one: &[usize] = vec![
@@ -229,7 +229,7 @@ fn early_tries_use_threads_that_would_wait() {
         let asked = outcomes.rows[0].queries.forward;
         (steps.0.load(Ordering::Relaxed), asked, outcomes.computed)
     };
-    // Six tries of four steps: one after the other, two at a time, all at once. None is in vain.
+    // Six restarts of four steps: one after the other, two at a time, or all at once. None is wasted.
     let (tries, asked) = (RESTARTS as u64, (RESTARTS * (STEPS + 1)) as u64);
     let each = STEPS as u64;
     for (threads, at_once) in [(1, 1), (2, 2), (8, 6)] {

@@ -1,22 +1,23 @@
 //! Gaussian noise.
 //!
 //! # Idea
-//! Noise of the kind sensors make, as strong as the budget lets it be.
+//! Add Gaussian noise, as sensors do, as strong as the budget allows.
 //!
 //! # Maths
-//! Linf: `x + N(0, (ε/2)²)` clipped; L2, L1: a normal direction scaled to length `ε`, projected; L0: the `⌊ε⌋` largest of small normal changes.
+//! Linf: `x + N(0, (ε/2)²)` clipped; L2, L1: a normal direction scaled to length `ε`, projected; L0: the `⌊ε⌋` largest
+//! of small normal changes.
 //!
 //! # Reference
 //! Foolbox, `L2AdditiveGaussianNoiseAttack`.
 //!
 //! # Divergences
-//! Projected exactly on ball ∩ bounds instead of clipped.
+//! The result is projected exactly on ball ∩ bounds instead of clipped.
 //!
 //! # Cost
-//! `draws` forwards per surviving sample, and one to judge what was found; no gradients.
+//! `draws` forwards per surviving sample, and one to judge the point found; no gradients.
 //!
 //! # When it fails
-//! Nearly always, in high dimension: that is its use. A gradient attack that finds less is broken.
+//! In high dimension it nearly always fails. That makes it a baseline: a gradient attack that finds less is broken.
 //!
 //! # Example
 //! ```
@@ -40,7 +41,7 @@ const META: Meta = Meta {
     reference: "Foolbox additive noise attacks",
 };
 
-/// This baseline in the list of attacks.
+/// Registry entry of this baseline.
 pub const ENTRY: AttackEntry = AttackEntry {
     meta: &META,
     build: |table| {

@@ -1,4 +1,4 @@
-//! Attacks without any knowledge of the model: what a "strong" attack must beat.
+//! Attacks that know nothing about the model: a baseline that a strong attack must beat.
 
 pub mod gaussian_noise;
 mod noise;

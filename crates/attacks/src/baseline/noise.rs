@@ -1,4 +1,4 @@
-//! The one loop behind every noise baseline: draw, ask, draw again.
+//! The loop shared by all noise baselines: draw a point, query the model, draw again.
 
 use proofmark_domain::Norm;
 use proofmark_engine::{
@@ -16,7 +16,7 @@ use crate::config::{at_least_one, written};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Draws {
-    /// Noisy copies tried per sample, 1 or more; 10.
+    /// Noisy copies tried per sample, at least 1; default 10.
     pub draws: u32,
 }
 
@@ -37,15 +37,15 @@ impl Draws {
     }
 }
 
-/// Which noise.
+/// Kind of noise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NoiseKind {
-    /// A uniform point of the ball.
+    /// Uniform points of the ball.
     Uniform,
-    /// A Gaussian as large as the ball allows.
+    /// Gaussian noise as large as the ball allows.
     Gaussian,
-    /// Features pushed to an end of their range.
+    /// Features set to an end of their range.
     SaltAndPepper,
 }
 
@@ -105,8 +105,8 @@ impl Attack for Noise {
     }
 }
 
-/// Standard deviation eps/2 for Linf (then clipped); a normal direction of full length for L2 and L1; for L0
-/// a tenth of the range on every feature, of which the projection keeps the largest.
+/// Adds Gaussian noise: for Linf with standard deviation eps/2 (then clipped); for L2 and L1 a normal direction of
+/// length eps; for L0 a tenth of the range on every feature, of which the projection keeps the largest changes.
 fn gaussian(draw: &mut Draw<'_>, stream: &mut Stream) {
     let noise: Vec<f64> = (0..draw.x.len())
         .map(|_| f64::from(stream.normal()))
@@ -123,8 +123,8 @@ fn gaussian(draw: &mut Draw<'_>, stream: &mut Stream) {
     }
 }
 
-/// A random share of the features goes to the low or the high end of what it may be; the projection brings
-/// the whole back into the ball.
+/// Sets a random share of the features to the low or the high end of their allowed range; the projection then brings
+/// the row back into the ball.
 fn salt_and_pepper(draw: &mut Draw<'_>, stream: &mut Stream) {
     let share = stream.uniform();
     for i in 0..draw.x.len() {

@@ -1,22 +1,24 @@
 //! Salt-and-pepper noise.
 //!
 //! # Idea
-//! Dead and stuck pixels: a random share of the features goes to an end of its range.
+//! Imitate dead and stuck pixels: set a random share of the features to an end of their range.
 //!
 //! # Maths
-//! With a random share `p` per draw, each feature goes with probability `p` to its lowest or highest allowed value; the result is projected on the ball.
+//! With a random share `p` per draw, each feature is set with probability `p` to its lowest or highest allowed value;
+//! the result is projected on the ball.
 //!
 //! # Reference
 //! Foolbox, `SaltAndPepperNoiseAttack`.
 //!
 //! # Divergences
-//! Within a budget (Foolbox minimises the change); for Linf it visits random corners of the cube, the strongest noise there.
+//! Stays within a budget (Foolbox minimises the change). For Linf it visits random corners of the cube, the strongest
+//! noise there.
 //!
 //! # Cost
-//! `draws` forwards per surviving sample, and one to judge what was found; no gradients.
+//! `draws` forwards per surviving sample, and one to judge the point found; no gradients.
 //!
 //! # When it fails
-//! Nearly always, in high dimension: that is its use. A gradient attack that finds less is broken.
+//! In high dimension it nearly always fails. That makes it a baseline: a gradient attack that finds less is broken.
 //!
 //! # Example
 //! ```
@@ -40,7 +42,7 @@ const META: Meta = Meta {
     reference: "Foolbox salt-and-pepper attack",
 };
 
-/// This baseline in the list of attacks.
+/// Registry entry of this baseline.
 pub const ENTRY: AttackEntry = AttackEntry {
     meta: &META,
     build: |table| {

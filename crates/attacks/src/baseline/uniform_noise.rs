@@ -1,22 +1,23 @@
 //! Uniform noise.
 //!
 //! # Idea
-//! Try random points of the ball: what anybody could do without looking at the model.
+//! Try random points of the ball, without any knowledge of the model.
 //!
 //! # Maths
-//! Linf: `x + U[-ε, ε]` per feature, clipped to the bounds; L2 and L1: uniform in the ball, projected; L0: random values on `⌊ε⌋` random features.
+//! Linf: `x + U[-ε, ε]` per feature, clipped to the bounds; L2 and L1: uniform in the ball, projected; L0: random
+//! values on `⌊ε⌋` random features.
 //!
 //! # Reference
 //! Foolbox, `LinfAdditiveUniformNoiseAttack` and its L2 sibling.
 //!
 //! # Divergences
-//! Uniform in the ball for L2 and L1 where Foolbox scales a uniform cube to the sphere.
+//! For L2 and L1 it draws uniformly in the ball; Foolbox scales a uniform cube to the sphere.
 //!
 //! # Cost
-//! `draws` forwards per surviving sample, and one to judge what was found; no gradients.
+//! `draws` forwards per surviving sample, and one to judge the point found; no gradients.
 //!
 //! # When it fails
-//! Nearly always, in high dimension: that is its use. A gradient attack that finds less is broken.
+//! In high dimension it nearly always fails. That makes it a baseline: a gradient attack that finds less is broken.
 //!
 //! # Example
 //! ```
@@ -40,7 +41,7 @@ const META: Meta = Meta {
     reference: "Foolbox additive noise attacks",
 };
 
-/// This baseline in the list of attacks.
+/// Registry entry of this baseline.
 pub const ENTRY: AttackEntry = AttackEntry {
     meta: &META,
     build: |table| {

@@ -1,39 +1,40 @@
 //! `HopSkipJump`.
 //!
 //! # Idea
-//! Walk along the boundary: from a point just beyond it, find out by many small random moves where the other side lies,
-//! jump that way, and come back to the boundary nearer to the clean sample.
+//! Walk along the decision boundary: from a point just beyond it, estimate from many small random moves in which
+//! direction the adversarial side lies, jump that way, and return to the boundary nearer to the clean sample.
 //!
 //! # Maths
-//! Row by row, with `φ(x) = ±1` as `x` succeeds or not, `r` gauges (distances in units of the budget) and `P_r` the
-//! projection on the ball of radius `r`:
+//! For each row, let `φ(x)` be +1 if `x` succeeds and −1 if not, `r` a gauge (distance in units of the budget) and
+//! `P_r` the projection on the ball of radius `r`:
 //!
-//! * **Boundary**: bisect `r` between 0 and the gauge of a point that succeeds, until the rest is `θ` of it; the point is
-//!   `P_r(x)`. `θ = γ / d^{3/2}` (L2) or `γ / d²` (Linf), `d` features.
-//! * **Direction**: `B_t = B_0 √t` random unit vectors `u_b`, cut to the bounds: `g = Σ (φ(x + δ u_b) − mean φ) u_b`. If all
-//!   agree, `g = ± Σ u_b`. `δ` is a tenth of the range at first, then `√d θ r` (L2) or `d θ r` (Linf), `r` the distance
-//!   before the last bisection.
-//! * **Jump**: `x + ε v`, `v` the steepest step for `g` inside the bounds, `ε = r / √t`, halved until it succeeds.
+//! * **Boundary**: bisect `r` between 0 and the gauge of a point that succeeds, until the bracket is `θ` times that
+//!   gauge; the point is `P_r(x)`. `θ = γ / d^{3/2}` (L2) or `γ / d²` (Linf), `d` features.
+//! * **Direction**: draw `B_t = B_0 √t` random unit vectors `u_b`, cut to the bounds:
+//!   `g = Σ (φ(x + δ u_b) − mean φ) u_b`. If all `φ` agree, `g = ± Σ u_b`. `δ` is a tenth of the range at first, then
+//!   `√d θ r` (L2) or `d θ r` (Linf), `r` the distance before the last bisection.
+//! * **Jump**: `x + ε v`, `v` the steepest step for `g` inside the bounds, `ε = r / √t`, halved until the point
+//!   succeeds.
 //!
 //! # Reference
-//! Chen, Jordan and Wainwright, "`HopSkipJumpAttack`: a query-efficient decision-based attack", IEEE S&P 2020, algorithms 1
-//! and 2, and the authors' code.
+//! Chen, Jordan and Wainwright, "`HopSkipJumpAttack`: a query-efficient decision-based attack", IEEE S&P 2020,
+//! algorithms 1 and 2, and the authors' code.
 //!
 //! # Divergences
-//! Every row has its own phase: one bisects while another estimates, and all their questions go to the model together.
-//! Estimates are asked in parts (at most 64 points a row at once), so that a run's limit of forwards is passed by one part
-//! at most. Starts: a point that is already known ([`Job::starts`]; a run gives a sample of another or of the target class),
-//! else uniform noise, salt and pepper and blends of both with the sample, `tries` of them (the paper: uniform noise until
-//! one succeeds). Bisection is relative in Linf, too (the code: `min(θ, θ r)`). A jump is given up after 24 halvings. All
-//! inputs that may change must have the same norm.
+//! Every row has its own phase: one row bisects while another estimates, and the queries of all rows go to the model
+//! together. An estimate is queried in parts (at most 64 points per row at once), so that a row exceeds the run's
+//! forward limit by at most one part. Starts: first a point that is already known ([`Job::starts`]; a run passes a
+//! sample of another class, or of the target class), then uniform noise, salt and pepper and blends of both with the
+//! sample, `tries` points in all (the paper: uniform noise until one succeeds). The bisection tolerance is relative in
+//! Linf too (the authors' code uses `min(θ, θ r)`). A jump is given up after 24 halvings. All inputs that may change
+//! must have the same norm.
 //!
 //! # Cost
-//! Per sample: `queries` forwards at most, and one to judge. A sample for which no start is found
-//! costs `tries`.
+//! Per sample: at most `queries` forwards, and one to judge. A sample for which no start is found costs `tries`.
 //!
 //! # When it fails
-//! Where no start is found (most of all with a target class and no known point of it), and on models whose decision is
-//! random or flat around the boundary.
+//! When no start is found (most often with a target class and no known point of that class), and on models whose
+//! decision is random or flat around the boundary.
 //!
 //! # Example
 //! ```
@@ -60,15 +61,15 @@ use crate::config::{at_least_one, read, require, written};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Sample-forwards per sample, 1 or more; 5000.
+    /// Sample-forwards per sample, at least 1; default 5000.
     pub queries: u32,
-    /// Points of the first estimate, 1 or more; 100. The `t`-th has √t times as many.
+    /// Points of the first estimate, at least 1; default 100. The `t`-th estimate has √t times as many.
     pub first_estimate: u32,
-    /// Points of an estimate at most, 1 or more; 10000.
+    /// Maximum number of points of an estimate, at least 1; default 10000.
     pub largest_estimate: u32,
-    /// Accuracy of the boundary, above 0: multiplies `θ`; 1.
+    /// Accuracy of the boundary, above 0: multiplies `θ`; default 1.
     pub gamma: f64,
-    /// Points tried to find a start, 1 or more; 100.
+    /// Points tried to find a start, at least 1; default 100.
     pub tries: u32,
 }
 
@@ -84,22 +85,22 @@ impl Default for Config {
     }
 }
 
-/// Points of one row that are asked about at once, at most.
+/// Maximum number of points of one row in one query.
 const AT_ONCE: usize = 64;
 
-/// Values of one row that are at work at once, at most: samples of many features ask in smaller parts.
+/// Maximum number of values of one row in one query: samples with many features are queried in smaller parts.
 const VALUES: usize = 1 << 16;
 
-/// Starts tried at once.
+/// Starts tried in one query.
 const STARTS: usize = 8;
 
-/// Halvings of a jump, at most.
+/// Maximum number of halvings of a jump.
 const HALVINGS: u64 = 24;
 
-/// First radius of an estimate, as a share of the range of the features.
+/// Length of the moves of the first estimate, as a share of the features' range.
 const FIRST_DELTA: f64 = 0.1;
 
-/// A radius that no point is beyond.
+/// A radius that no point exceeds.
 const ANYWHERE: f32 = 1e30;
 
 const META: Meta = Meta {
@@ -113,7 +114,7 @@ const META: Meta = Meta {
 };
 
 impl Config {
-    /// The attack with these parameters, or what is wrong with them.
+    /// Builds the attack, or returns an error that names the wrong parameter.
     pub fn build(self) -> Result<HopSkipJump, BuildError> {
         at_least_one(META.id, "queries", self.queries)?;
         at_least_one(META.id, "first_estimate", self.first_estimate)?;
@@ -125,7 +126,7 @@ impl Config {
         Ok(HopSkipJump(self))
     }
 
-    /// Points of the `t`-th estimate.
+    /// Returns the number of points of the `t`-th estimate.
     fn estimate(&self, t: u64) -> u64 {
         let points = f64::from(self.first_estimate) * (t as f64).sqrt();
         (points as u64).min(u64::from(self.largest_estimate)).max(1)
@@ -136,31 +137,31 @@ impl Config {
 #[derive(Debug)]
 pub struct HopSkipJump(Config);
 
-/// The attack on inputs of so many features, all in one norm.
+/// The attack for inputs with a given number of features, all in one norm.
 #[derive(Debug)]
 struct Walk<'a> {
     config: &'a Config,
     norm: Norm,
-    /// Which features may change, those of all inputs one after the other.
+    /// Which features may change, over all inputs one after the other.
     free: Vec<bool>,
-    /// How many may.
+    /// Number of features that may change.
     features: usize,
-    /// Root mean square range of a feature, data units.
+    /// Root mean square range of the features that may change, data units.
     range: f64,
 }
 
-/// What a row does next.
+/// Phase of a row: what it does in the next step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// Looks for a point that succeeds.
+    /// Searches for a point that succeeds.
     Start,
-    /// Comes back to the boundary.
+    /// Bisects back to the boundary.
     Bisect,
-    /// Finds out where the other side lies.
+    /// Estimates the direction of the adversarial side.
     Estimate,
-    /// Jumps that way.
+    /// Jumps in that direction.
     Jump,
-    /// It is done: no start was found.
+    /// Finished: no start was found.
     Over,
 }
 
@@ -178,30 +179,30 @@ impl Phase {
     }
 }
 
-/// Where each row is on its walk.
+/// Position of each row on its walk.
 #[derive(Debug, Clone)]
 struct State {
-    /// A point that succeeds; the clean one before any did.
+    /// A point that succeeds; the clean sample until one has.
     x: Batch,
-    /// Sum of the directions that succeeded, and of all.
+    /// Sum of the directions that succeeded, and of all directions.
     succeeding: Batch,
     all: Batch,
-    /// The direction of the next jump.
+    /// Direction of the next jump.
     direction: Batch,
     host: Places,
 }
 
-/// The same on the host.
+/// Part of the state that is kept on the host.
 #[derive(Debug, Clone)]
 struct Places {
     phase: Vec<u64>,
-    /// Which estimate it is at, from 1.
+    /// Number of the row's current estimate, from 1.
     round: Vec<u64>,
-    /// Starts tried, points of the estimate asked about, or halvings of the jump.
+    /// Starts tried, points of the estimate queried so far, or halvings of the jump, depending on the phase.
     done: Vec<u64>,
-    /// How many points of the estimate succeeded.
+    /// Number of points of the estimate that succeeded.
     successes: Vec<u64>,
-    /// Gauges between which the boundary lies.
+    /// Gauges that bracket the boundary.
     low: Vec<f64>,
     high: Vec<f64>,
     /// Gauge before the last bisection.
@@ -243,13 +244,13 @@ impl Places {
         self.done[i] = 0;
     }
 
-    /// Row `i` is at a point of this gauge that succeeds: back to the boundary.
+    /// Starts a bisection of row `i` from a point of this gauge that succeeds.
     fn bisect(&mut self, i: usize, gauge: f64) {
         self.enter(i, Phase::Bisect);
         (self.low[i], self.high[i], self.reached[i]) = (0.0, gauge, gauge);
     }
 
-    /// Row `i` is at the boundary: where does the other side lie?
+    /// Starts the next estimate of row `i`, which is at the boundary.
     fn estimate(&mut self, i: usize) {
         self.enter(i, Phase::Estimate);
         self.round[i] += 1;
@@ -258,7 +259,7 @@ impl Places {
 }
 
 impl Walk<'_> {
-    /// Share of the gauge to which the boundary is found.
+    /// Returns the tolerance of the bisection, as a share of the gauge.
     fn theta(&self) -> f64 {
         let d = self.features as f64;
         self.config.gamma
@@ -269,7 +270,7 @@ impl Walk<'_> {
             }
     }
 
-    /// Length of the moves of row `i`'s estimate, data units.
+    /// Returns the length of the moves in row `i`'s estimate, data units.
     fn delta(&self, host: &Places, i: usize, eps: f64) -> f64 {
         if host.round[i] == 1 {
             return FIRST_DELTA * self.range;
@@ -280,7 +281,7 @@ impl Walk<'_> {
         delta.max(f64::from(f32::MIN_POSITIVE))
     }
 
-    /// How many points row `i` asks about in this step, of the `left` that it may.
+    /// Returns how many points row `i` queries in this step, at most `left`.
     fn points(&self, host: &Places, i: usize, left: u64) -> usize {
         let wanted = match host.phase(i) {
             Phase::Start => {
@@ -298,7 +299,7 @@ impl Walk<'_> {
         wanted.min(left as usize)
     }
 
-    /// The points that each row asks about, side by side, and whose they are.
+    /// Returns the points that all rows query, side by side, and the row that each point belongs to.
     fn proposals(&self, rows: &Rows, state: &State) -> (Batch, Vec<usize>) {
         let n = rows.len();
         let region = rows.region();
@@ -311,7 +312,7 @@ impl Walk<'_> {
             .collect();
         let any = |phase: Phase| (0..n).any(|i| state.host.phase(i) == phase);
 
-        // One point per row, whatever its phase; rows that ask about several get theirs below.
+        // One point per row for any phase; rows that query several points get them below.
         let mut x = state.x.clone();
         if any(Phase::Bisect) {
             let middle = |i: usize| f64::midpoint(state.host.low[i], state.host.high[i]) as f32;
@@ -349,7 +350,7 @@ impl Walk<'_> {
         (points, owner)
     }
 
-    /// By how much each point is moved: random directions of the estimate's length, nothing in other phases.
+    /// Returns the move of each point: a random direction of the estimate's length, zero in other phases.
     fn moves(&self, rows: &Rows, host: &Places, counts: &[usize]) -> Vec<Vec<f32>> {
         let x0 = rows.region().x0();
         let widths: Vec<usize> = x0.blocks().iter().map(|b| b.dims()[1]).collect();
@@ -385,7 +386,7 @@ impl Walk<'_> {
         blocks
     }
 
-    /// The points with those of rows that look for a start in their places.
+    /// Returns `points` with start candidates in the places of the rows that still search for a start.
     fn with_starts(rows: &Rows, host: &Places, points: &Batch, counts: &[usize]) -> Batch {
         let (n, region, known) = (rows.len(), rows.region(), rows.starts());
         let starting = |i: &usize| host.phase(*i) == Phase::Start;
@@ -396,7 +397,7 @@ impl Walk<'_> {
             let drawn = region.perturb_in_box(&keys, |draw, stream| scatter(b, draw, stream));
             let mut drawn = drawn.to_host();
             for i in (0..n).filter(starting) {
-                // What is known comes first.
+                // A known start comes first.
                 if let Some(start) = known[i].filter(|_| b == 0 && host.done[i] == 0) {
                     for (block, values) in drawn.iter_mut().zip(start) {
                         let width = values.len();
@@ -421,7 +422,8 @@ impl Walk<'_> {
         all.select(&index(&source, &all.device()))
     }
 
-    /// Takes in which points of row `i` succeeded; `gauges` are theirs. Returns which of them the row goes on from.
+    /// Updates row `i` with the points that succeeded and their `gauges`. Returns the point from which the row
+    /// continues, if any.
     fn take(
         &self,
         host: &mut Places,
@@ -450,7 +452,7 @@ impl Walk<'_> {
                     host.low[i] = middle;
                 }
                 let rest = host.high[i] - host.low[i];
-                // Below the resolution of `f32` there is nothing left to find.
+                // Below the resolution of `f32` there is nothing more to find.
                 let finest = f64::from(f32::EPSILON) * host.high[i];
                 if rest <= (self.theta() * host.reached[i]).max(finest) {
                     host.estimate(i);
@@ -461,7 +463,7 @@ impl Walk<'_> {
                 host.done[i] += succeeded.len() as u64;
                 host.successes[i] += succeeded.iter().filter(|s| **s).count() as u64;
                 if host.done[i] >= self.config.estimate(host.round[i]) {
-                    // `done` and `successes` are read once more, for the direction.
+                    // Keep `done` and `successes`: `turn` reads them for the direction.
                     host.phase[i] = Phase::Jump as u64;
                 }
                 None
@@ -482,14 +484,14 @@ impl Walk<'_> {
     }
 }
 
-/// `ours` in the rows that are in `phase`, `others` in the rest.
+/// Takes the rows in `phase` from `ours` and the rest from `others`.
 fn in_phase(phase: Phase, rows: &Rows, host: &Places, ours: &Batch, others: &Batch) -> Batch {
     let is: Vec<bool> = (0..rows.len()).map(|i| host.phase(i) == phase).collect();
     others.replace_rows(&mask(&is, &others.device()), ours)
 }
 
-/// What the sum over the directions that succeeded and the sum over all count for in the direction of a jump:
-/// `Σ (φ − mean φ) u = 2 (Σ_succeeded u − share Σ u)`; where all agree, `± Σ u`.
+/// Returns the weights of the sum over the successful directions and of the sum over all directions in the direction of
+/// a jump: `Σ (φ − mean φ) u = 2 (Σ_succeeded u − share Σ u)`; if all agree, `± Σ u`.
 fn weights(successes: u64, queried: u64) -> [f32; 2] {
     if successes == 0 {
         [0.0, -1.0]
@@ -500,7 +502,7 @@ fn weights(successes: u64, queried: u64) -> [f32; 2] {
     }
 }
 
-/// The `b`-th kind of start: uniform noise, salt and pepper, and blends of both with the sample.
+/// Draws the `b`-th kind of start: uniform noise, salt and pepper, and blends of both with the sample.
 fn scatter(b: usize, draw: &mut Draw<'_>, stream: &mut Stream) {
     let blend = if b % 4 < 2 { 1.0 } else { stream.uniform() };
     let share = stream.uniform();
@@ -527,7 +529,7 @@ impl<M: DecisionModel + ?Sized> Stepper<M> for Walk<'_> {
         META.id
     }
 
-    /// Every step asks about a point at least.
+    /// Every step queries at least one point.
     fn steps(&self) -> u32 {
         self.config.queries
     }
@@ -580,7 +582,7 @@ impl<M: DecisionModel + ?Sized> Stepper<M> for Walk<'_> {
             .collect();
         self.gather(rows, state, &points, &owner, &succeeded, &estimating);
 
-        // The points that rows go on from: their own, or one of those asked about.
+        // The point from which each row continues: its own, or one of those just queried.
         let n = rows.len();
         let mut source: Vec<usize> = (0..n).collect();
         let mut from = 0;
@@ -608,7 +610,7 @@ impl<M: DecisionModel + ?Sized> Stepper<M> for Walk<'_> {
 }
 
 impl Walk<'_> {
-    /// Adds the directions of this part of the estimates, summed in `f64` row by row.
+    /// Adds the directions of this part of the estimates to the sums, in `f64`, row by row.
     fn gather(
         &self,
         rows: &Rows,
@@ -655,7 +657,7 @@ impl Walk<'_> {
         state.all = add(&state.all, sums(false));
     }
 
-    /// The direction of rows whose estimate is complete; their sums begin again.
+    /// Sets the direction of the rows whose estimate is complete and resets their sums.
     fn turn(rows: &Rows, state: &mut State, estimated: &[bool]) {
         let complete = |i: usize| estimated[i] && state.host.phase(i) == Phase::Jump;
         let complete: Vec<bool> = (0..rows.len()).map(complete).collect();
@@ -697,7 +699,7 @@ impl Attack for HopSkipJump {
         Aim::Minimise
     }
 
-    /// Directions are drawn over all inputs at once, so all that move have one norm.
+    /// Directions are drawn over all inputs at once, so all inputs that move must have the same norm.
     fn check(&self, job: &Job<'_>) -> Result<(), EngineError> {
         check_norms(&META, job)?;
         let norms = job.threat.budgets().iter().filter(|b| b.moves());
@@ -736,7 +738,7 @@ impl Attack for HopSkipJump {
     }
 }
 
-/// `HopSkipJump` in the list of attacks.
+/// Registry entry of `HopSkipJump`.
 pub const ENTRY: AttackEntry = AttackEntry {
     meta: &META,
     build: |table| Ok(Box::new(read::<Config>(META.id, table)?.build()?)),
@@ -787,7 +789,7 @@ mod tests {
         assert!((linf.delta(&host, 0, 0.5) - 100.0 * 1e-4 * 1.5).abs() < 1e-12);
     }
 
-    /// From a start of gauge 8 to the boundary at 3, to a quarter of 8.
+    /// Walks from a start of gauge 8 to the boundary at 3, to within a quarter of 8.
     #[test]
     fn one_walk_by_hand() {
         let config = Config {
@@ -797,13 +799,13 @@ mod tests {
         };
         let walk = walk(&config, Norm::L2, 1);
         let mut host = places();
-        // Of two starts that succeed the nearer one.
+        // Of two starts that succeed, the nearer one is taken.
         let taken = walk.take(&mut host, 0, &[false, true, true], &[1.0, 9.0, 8.0]);
         assert_eq!(
             (taken, host.phase(0), host.high[0]),
             (Some(2), Phase::Bisect, 8.0)
         );
-        // 4 succeeds, 2 does not: the rest is 2, a quarter of 8.
+        // 4 succeeds, 2 does not: the bracket is 2 wide, a quarter of 8.
         assert_eq!(walk.take(&mut host, 0, &[true], &[4.0]), Some(0));
         assert_eq!(
             (host.low[0], host.high[0], host.phase(0)),
@@ -814,7 +816,7 @@ mod tests {
             (host.low[0], host.high[0], host.phase(0)),
             (2.0, 4.0, Phase::Estimate)
         );
-        // Three points in two parts.
+        // Three points, queried in two parts.
         assert_eq!(walk.points(&host, 0, 100), 3);
         assert_eq!(walk.take(&mut host, 0, &[true, false], &[4.0; 2]), None);
         assert_eq!(
@@ -835,12 +837,12 @@ mod tests {
             (host.phase(0), host.high[0], host.reached[0]),
             (Phase::Bisect, 5.0, 5.0)
         );
-        // What is left of the queries bounds every part.
+        // The remaining queries limit every part.
         assert_eq!(walk.points(&host, 0, 0), 0);
     }
 
     #[test]
-    fn directions_are_weighed_against_their_mean() {
+    fn directions_are_weighted_against_their_mean() {
         assert_eq!(weights(3, 4), [1.0, -0.75]);
         assert_eq!(weights(4, 4), [0.0, 1.0]);
         assert_eq!(weights(0, 4), [0.0, -1.0]);

@@ -1,3 +1,3 @@
-//! Attacks that see decisions only.
+//! Attacks that use only the model's decisions.
 
 pub mod hopskipjump;

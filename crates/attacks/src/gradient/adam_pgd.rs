@@ -1,29 +1,30 @@
 //! PGD with Adam's direction.
 //!
 //! # Idea
-//! Scale each feature's step by its own gradient history; features with small but steady gradients move too.
+//! Scale each feature's step by its own gradient history, so that features with small but steady gradients move too.
 //!
 //! # Maths
 //! `x_{k+1} = P(x_k + α_k m̂ / (sqrt(v̂) + 1e-8))`, moments per feature, `α_k = 4 ε (1 − k / steps)²` unless a constant
-//! is given. L2 and L1: `x_{k+1} = P(x_k + α_k u(m̂ / (sqrt(v̂) + 1e-8)))`, `v` one number per sample, `u` the
-//! steepest direction inside the bounds, as in PGD.
+//! is given. L2 and L1: `x_{k+1} = P(x_k + α_k u(m̂ / (sqrt(v̂) + 1e-8)))`, `v` one number per sample, `u` the steepest
+//! direction inside the bounds, as in PGD.
 //!
 //! # Reference
-//! The optimiser: Kingma and Ba, 2015. As an attack: Uesato et al., "Adversarial Risk and the Dangers of
-//! Evaluating Against Weak Attacks", ICML 2018.
+//! Optimiser: Kingma and Ba, 2015. As an attack: Uesato et al., "Adversarial Risk and the Dangers of Evaluating Against
+//! Weak Attacks", ICML 2018.
 //!
 //! # Divergences
-//! Foolbox, and version 1, keep a mean square per feature in every norm. That makes every step dense: the features
-//! that matter least move as far as the others, and pay for it out of one L2 or L1 budget. On the robust digits at
-//! L2 0.8 such an Adam left 94 % where PGD left 47 % (400 training samples). Steps shrink; foolbox's do not. Two tries
-//! of 20 steps rather than one of 40, and in Linf every third try in steps of ε with noise, as in PGD.
+//! Foolbox, and version 1, keep a mean square per feature in every norm. That makes every step dense: the features that
+//! matter least move as far as the others and use up the single L2 or L1 budget. On the robust digits at L2 0.8 that
+//! version left 94 % of the samples where PGD left 47 % (400 training samples). Steps shrink here, not in foolbox. The
+//! default is two restarts of 20 steps instead of one of 40, and in Linf every third restart takes steps of ε with
+//! noise, as in PGD.
 //!
 //! # Cost
-//! As PGD: per restart `steps` forwards and backwards, and one forward to judge. Memory: two further copies
-//! of the batch.
+//! As PGD: per restart `steps` forwards and backwards, and one forward to judge. Memory: two further copies of the
+//! batch.
 //!
 //! # When it fails
-//! With few steps the moments have not settled; sign steps get further.
+//! With few steps the moments have not settled, and sign steps get further.
 //!
 //! # Example
 //! ```
@@ -44,20 +45,20 @@ use crate::update::Adam;
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Config {
-    /// Steps per restart, 1 or more; 20.
+    /// Steps per restart, at least 1; default 20.
     pub steps: u32,
-    /// Restarts, 1 or more; 2.
+    /// Restarts, at least 1; default 2.
     pub restarts: u32,
-    /// Constant step length in data units (of the first modality that may change), above 0; without it steps
-    /// fall with the square, from 4·eps to 4·eps/steps² (Linf: every third try in steps of eps).
+    /// Constant step length in data units (of the first modality that may change), above 0. Without it, steps fall
+    /// quadratically from 4·eps to 4·eps/steps² (Linf: every third restart takes steps of eps).
     pub step_size: Option<f64>,
-    /// Decay of the mean, in [0, 1); 0.9.
+    /// Decay of the mean, in [0, 1); default 0.9.
     pub beta1: f32,
-    /// Decay of the mean square, in [0, 1); 0.999.
+    /// Decay of the mean square, in [0, 1); default 0.999.
     pub beta2: f32,
-    /// Loss: `ce`, `margin` or `dlr`; `ce`.
+    /// Loss: `ce`, `margin` or `dlr`; default `ce`.
     pub loss: LossKind,
-    /// Whether the first try begins at a random point of the ball (later ones always do); true.
+    /// Whether the first restart begins at a random point of the ball (later ones always do); default true.
     pub random_start: bool,
 }
 
@@ -86,7 +87,7 @@ const META: Meta = Meta {
 };
 
 impl Config {
-    /// The attack with these parameters, or what is wrong with them.
+    /// Builds the attack, or returns an error that names the wrong parameter.
     pub fn build(self) -> Result<Ascent, BuildError> {
         at_least_one(META.id, "steps", self.steps)?;
         at_least_one(META.id, "restarts", self.restarts)?;
@@ -119,7 +120,7 @@ impl Config {
     }
 }
 
-/// Adam-PGD in the list of attacks.
+/// Registry entry of Adam-PGD.
 pub const ENTRY: AttackEntry = AttackEntry {
     meta: &META,
     build: |table| Ok(Box::new(read::<Config>(META.id, table)?.build()?)),

@@ -1,39 +1,40 @@
-//! Auto-PGD towards one class after another.
+//! Auto-PGD towards one target class after another.
 //!
 //! # Idea
-//! Climb towards each of the likeliest wrong classes in turn, with momentum, and with a step that halves when the
-//! climb stands still: no step size to tune, and classes that the untargeted gradient never looks at.
+//! Ascend towards each of the likeliest wrong classes in turn, with momentum and a step that halves when the loss stops
+//! rising. There is no step size to tune, and the attack tries classes that the untargeted gradient ignores.
 //!
 //! # Maths
-//! With `z = P(x_k + η_k u(∇ℓ(x_k)))`, `u` the steepest step of the norm inside the bounds and `P` the projection on ball ∩
-//! bounds,
+//! With `z = P(x_k + η_k u(∇ℓ(x_k)))`, `u` the steepest step of the norm inside the bounds and `P` the projection on
+//! ball ∩ bounds,
 //!
-//! `x_{k+1} = P(x_k + 0.75 (z − x_k) + 0.25 (x_k − x_{k−1}))`, the first step without momentum.
+//! `x_{k+1} = P(x_k + 0.75 (z − x_k) + 0.25 (x_k − x_{k−1}))`; the first step has no momentum.
 //!
-//! `η_0 = 2 ε`. At checkpoints after 22 %, 41 %, 57 %, … of the steps (each interval 3 % shorter than the last, at least
-//! 6 %), a row halves its step and goes back to its best point if the loss rose in at most 75 % of the steps since the last
-//! checkpoint, or if neither its best loss nor its step has changed since.
+//! `η_0 = 2 ε`. At checkpoints after 22 %, 41 %, 57 %, … of the steps (each interval is shorter than the last by 3 % of
+//! the steps, at least 6 %), a row halves its step and returns to its best point if the loss rose in at most 75 % of
+//! the steps since the last checkpoint, or if neither its best loss nor its step has changed since.
 //!
-//! Try `t` (of `targets × restarts`) climbs towards the class with the `⌊t / restarts⌋ + 1`-highest clean score other than
-//! the label, on the targeted difference of logits ratio.
+//! Restart `t` (of `targets × restarts`) ascends towards the class with the `⌊t / restarts⌋ + 1`-highest clean score
+//! other than the label, on the targeted difference of logits ratio.
 //!
 //! # Reference
 //! Croce and Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free attacks",
 //! ICML 2020, algorithm 1 and section 4.1; `APGDAttack_targeted` of the authors' `AutoAttack`.
 //!
 //! # Divergences
-//! The authors' code compares the first loss of a row with 0 when it counts rises, here with the loss at the start. Its L2
-//! step is `η g / |g|` whatever the bounds; here the step of that length that gains most inside them. Its projections clip
-//! after projecting; these are exact on ball ∩ bounds. Every row keeps its own step, checkpoints and best point there, too.
-//! The authors leave ties between classes to `sort`; here the lower class is taken first. With a target class
-//! of the user's own it is the only one. With fewer than 4 classes the loss is the margin ([`Dlr`](crate::loss::Dlr)).
+//! When it counts rises, the authors' code compares the first loss of a row with 0; here it is compared with the loss
+//! at the start. Their L2 step is `η g / |g|` regardless of the bounds; here it is the step of that length that gains
+//! most inside them. Their projections clip after projecting; these are exact on ball ∩ bounds. As in their code, every
+//! row keeps its own step, checkpoints and best point. The authors leave ties between classes to `sort`; here the lower
+//! class is taken first. A target class set by the user is the only one tried. With fewer than 4 classes the loss is
+//! the margin ([`Dlr`](crate::loss::Dlr)).
 //!
 //! # Cost
-//! Per sample and try: `steps` forwards and backwards, one forward for the clean scores, one to judge; a sample that breaks
-//! stops.
+//! Per sample and restart: `steps` forwards and backwards, one forward for the clean scores, one to judge. A sample
+//! stops once it breaks.
 //!
 //! # When it fails
-//! Where gradients are zero, saturated or misleading, as any that follows them.
+//! Where gradients are zero, saturated or misleading, like every gradient attack.
 //!
 //! # Example
 //! ```
@@ -61,13 +62,13 @@ use crate::loss::LossKind;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Steps per try, 1 or more; 100.
+    /// Steps per restart, at least 1; default 100.
     pub steps: u32,
-    /// Classes to climb towards, the likeliest first, 1 or more; 9 (or all others, where there are fewer).
+    /// Number of target classes, the likeliest first, at least 1; default 9 (or all other classes, if there are fewer).
     pub targets: u32,
-    /// Tries per class, 1 or more; 1.
+    /// Restarts per class, at least 1; default 1.
     pub restarts: u32,
-    /// Loss: `ce`, `margin` or `dlr`; `dlr`.
+    /// Loss: `ce`, `margin` or `dlr`; default `dlr`.
     pub loss: LossKind,
 }
 
@@ -88,7 +89,7 @@ const FIRST_STEP: f64 = 2.0;
 /// Share of a step that follows the gradient; the rest is momentum.
 const FRESH: f32 = 0.75;
 
-/// A loss that rises in at most this share of the steps between two checkpoints stands still.
+/// The step halves if the loss rose in at most this share of the steps between two checkpoints.
 const RISES: f64 = 0.75;
 
 const META: Meta = Meta {
@@ -102,7 +103,7 @@ const META: Meta = Meta {
 };
 
 impl Config {
-    /// The attack with these parameters, or what is wrong with them.
+    /// Builds the attack, or returns an error that names the wrong parameter.
     pub fn build(self) -> Result<ApgdT, BuildError> {
         at_least_one(META.id, "steps", self.steps)?;
         at_least_one(META.id, "targets", self.targets)?;
@@ -111,7 +112,8 @@ impl Config {
     }
 }
 
-/// Steps between checkpoints: the first interval, by how much each is shorter than the last, and the shortest.
+/// Steps between checkpoints: the first interval, the decrease from one interval to the next, and the shortest
+/// interval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Intervals {
     first: u64,
@@ -120,7 +122,7 @@ struct Intervals {
 }
 
 impl Intervals {
-    /// Those of `AutoAttack` for so many steps: 22 %, 3 % and 6 %, at least 1.
+    /// Returns the intervals of `AutoAttack` for `steps`: 22 %, 3 % and 6 %, each at least 1.
     fn of(steps: u32) -> Self {
         let share = |percent: u64| (u64::from(steps) * percent / 100).max(1);
         Self {
@@ -139,17 +141,17 @@ impl Intervals {
 #[derive(Debug)]
 pub struct ApgdT(Config);
 
-/// The attack on a model of so many classes.
+/// The attack for a model with a given number of classes.
 #[derive(Debug)]
 struct Climb<'a> {
     config: &'a Config,
     loss: Box<dyn Loss>,
-    /// Classes to climb towards.
+    /// Number of target classes.
     targets: u32,
     intervals: Intervals,
 }
 
-/// Where each row is, where it was, and how its climb goes.
+/// State of each row: its present, previous and best point, and the progress of its ascent.
 #[derive(Debug, Clone)]
 struct State {
     x: Batch,
@@ -160,7 +162,7 @@ struct State {
     target: Vec<u64>,
 }
 
-/// How the climb of each row goes, on the host.
+/// Progress of each row's ascent, on the host.
 #[derive(Debug, Clone, Default)]
 struct Progress {
     /// Step length in units of epsilon.
@@ -168,11 +170,12 @@ struct Progress {
     loss: Vec<f64>,
     best: Vec<f64>,
     best_at_check: Vec<f64>,
-    /// Steps since the last checkpoint, how many of them rose, and after how many the next one is.
+    /// Steps since the last checkpoint, how many of them raised the loss, and how many steps there are to the next
+    /// checkpoint.
     steps: Vec<u64>,
     rises: Vec<u64>,
     interval: Vec<u64>,
-    /// 1 where the last checkpoint halved the step, and before the first.
+    /// 1 if the last checkpoint halved the step; also 1 before the first checkpoint.
     halved: Vec<u64>,
 }
 
@@ -206,12 +209,12 @@ impl Columns for State {
     }
 }
 
-/// What a row does after its loss was seen.
+/// Result of evaluating a row's loss.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Verdict {
-    /// The present point is its best.
+    /// Whether the present point is the row's best.
     is_best: bool,
-    /// It goes back to its best point.
+    /// Whether the row returns to its best point.
     goes_back: bool,
 }
 
@@ -230,9 +233,9 @@ impl Progress {
         }
     }
 
-    /// Takes in the loss of row `i` at its point `k` (from 0).
+    /// Records the loss of row `i` at its point `k` (from 0).
     fn see(&mut self, i: usize, k: u64, loss: f64, intervals: Intervals) -> Verdict {
-        // A loss that is not a number is no best.
+        // A NaN loss is never the best.
         let is_best = loss > self.best[i];
         if is_best {
             self.best[i] = loss;
@@ -268,7 +271,7 @@ impl Progress {
     }
 }
 
-/// A random point as far from the clean one as the budget allows, before bounds cut it.
+/// Draws a random point at the full budget's distance from the clean one, before the bounds clip it.
 fn on_sphere(draw: &mut Draw<'_>, stream: &mut Stream) {
     let direction: Vec<f64> = (0..draw.x.len())
         .map(|_| match draw.norm {
@@ -286,7 +289,7 @@ fn on_sphere(draw: &mut Draw<'_>, stream: &mut Stream) {
     }
 }
 
-/// The class with the `rank`-highest score (from 0) other than `label`, the lower one first on ties.
+/// Returns the class with the `rank`-highest score (from 0) other than `label`; ties go to the lower class.
 fn nth_other(scores: &[f32], label: usize, rank: usize) -> usize {
     let mut others: Vec<usize> = (0..scores.len()).filter(|c| *c != label).collect();
     others.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]));
@@ -294,7 +297,7 @@ fn nth_other(scores: &[f32], label: usize, rank: usize) -> usize {
 }
 
 impl Climb<'_> {
-    /// Each row's target class: the user's own, else one by clean score and number of the try.
+    /// Returns each row's target class: the user's if one is set, otherwise chosen by clean score and restart number.
     fn targets<M: GradientModel + ?Sized>(
         &self,
         oracle: &mut Oracle<'_, M>,
@@ -370,7 +373,7 @@ impl<M: GradientModel + ?Sized> Stepper<M> for Climb<'_> {
         let region = rows.region();
         let size: Vec<f32> = state.climb.step.iter().map(|s| *s as f32).collect();
         let ahead = region.advance(&x, &gradient, &Step::new(region.column(&size)));
-        // The first step has no momentum: there is no point before it.
+        // The first step has no momentum: it has no previous point.
         let fresh: Vec<f32> = (rows.steps().iter())
             .map(|k| if *k == 0 { 1.0 } else { FRESH })
             .collect();
@@ -405,7 +408,7 @@ impl Attack for ApgdT {
             .map(|b| StepRecord {
                 modality: b.modality.clone(),
                 first: FIRST_STEP * b.eps,
-                // Each row halves its own.
+                // Each row halves its own step.
                 last: 0.0,
                 every_third_try: None,
             })
@@ -429,7 +432,7 @@ impl Attack for ApgdT {
     }
 }
 
-/// Targeted APGD in the list of attacks.
+/// Registry entry of targeted APGD.
 pub const ENTRY: AttackEntry = AttackEntry {
     meta: &META,
     build: |table| Ok(Box::new(read::<Config>(META.id, table)?.build()?)),
@@ -439,9 +442,9 @@ pub const ENTRY: AttackEntry = AttackEntry {
 mod tests {
     use super::*;
 
-    /// The checkpoints of the paper for 100 steps: p = 0.22, 0.41, 0.57, 0.70, 0.80, 0.87, 0.93, 0.99.
+    /// The paper's checkpoints for 100 steps: p = 0.22, 0.41, 0.57, 0.70, 0.80, 0.87, 0.93, 0.99.
     #[test]
-    fn checkpoints_are_those_of_the_paper() {
+    fn checkpoints_match_the_paper() {
         let intervals = Intervals::of(100);
         let (mut at, mut interval, mut all) = (0, intervals.first, Vec::new());
         while at + interval <= 100 {
@@ -454,9 +457,9 @@ mod tests {
         assert_eq!((few.first, few.shorter, few.least), (1, 1, 1));
     }
 
-    /// One row, by hand: intervals of 4, then 3.
+    /// One row, computed by hand: intervals of 4, then 3.
     #[test]
-    fn steps_halve_where_the_climb_stands_still() {
+    fn steps_halve_when_the_loss_stops_rising() {
         let intervals = Intervals {
             first: 4,
             shorter: 1,
@@ -468,27 +471,28 @@ mod tests {
             (v.is_best, v.goes_back, p.step[0])
         };
         assert_eq!(see(0, 1.0), (true, false, 2.0));
-        // Rises 4 of 4: more than 75 %, the step stays.
+        // The loss rises in 4 of 4 steps, more than 75 %: the step stays.
         assert_eq!(see(1, 2.0), (true, false, 2.0));
         assert_eq!(see(2, 3.0), (true, false, 2.0));
         assert_eq!(see(3, 4.0), (true, false, 2.0));
         assert_eq!(see(4, 5.0), (true, false, 2.0));
-        // Two of three rise: it halves and goes back.
+        // The loss rises in two of three steps: the row halves its step and goes back.
         assert_eq!(see(5, 4.0), (false, false, 2.0));
         assert_eq!(see(6, 4.5), (false, false, 2.0));
         assert_eq!(see(7, 4.8), (false, true, 1.0));
-        // Both rise, to no new best; but the step was halved last time, so it stays.
+        // Both steps raise the loss, without a new best; the last checkpoint halved the step, so it stays.
         assert_eq!(see(8, 4.85), (false, false, 1.0));
         assert_eq!(see(9, 4.9), (false, false, 1.0));
-        // Both rise to no new best again, and the step was not halved since: now it is.
+        // Again both steps raise the loss without a new best, and the last checkpoint did not halve the step: it is
+        // halved now.
         assert_eq!(see(10, 4.92), (false, false, 1.0));
         assert_eq!(see(11, 4.95), (false, true, 0.5));
-        // Not a number is never a best.
+        // NaN is never the best.
         assert_eq!(see(12, f64::NAN), (false, false, 0.5));
     }
 
     #[test]
-    fn targets_are_the_likeliest_others() {
+    fn targets_are_the_likeliest_other_classes() {
         let scores = [1.0, 5.0, 3.0, 3.0, f32::NEG_INFINITY];
         let all: Vec<usize> = (0..5).map(|rank| nth_other(&scores, 1, rank)).collect();
         assert_eq!(all, [2, 3, 0, 4, 4]);

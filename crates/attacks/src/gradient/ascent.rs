@@ -1,4 +1,4 @@
-//! The one loop behind every gradient attack: ask, transform, step.
+//! The loop shared by the gradient attacks: compute the gradient, transform it, step.
 
 use proofmark_domain::{Norm, StepRecord, ThreatRecord};
 use proofmark_engine::{
@@ -14,49 +14,48 @@ use crate::config::written;
 use crate::loss::LossKind;
 use crate::update::{self, Update};
 
-/// Where a row begins.
+/// Start point of a row.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Start {
-    /// At the clean sample; restarts at random points of the region.
+    /// The clean sample; restarts begin at random points of the region.
     Clean,
-    /// At a random point of the region.
+    /// A random point of the region.
     Random,
-    /// At the clean sample moved by a random sign per feature, by this share of epsilon in all.
+    /// The clean sample moved by a random sign per feature, in total by this share of epsilon.
     RandomSign(f32),
 }
 
-/// How long the steps are.
+/// Step lengths.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Length {
-    /// All the same, this share of epsilon.
+    /// Constant, this share of epsilon.
     Constant(f64),
-    /// All the same, this many data units of the leading modality.
+    /// Constant, this many data units of the leading modality.
     Absolute(f64),
-    /// From this share of epsilon with the square of what is left of the steps, towards 0.
+    /// Falls from this share of epsilon towards 0, with the square of the share of steps left.
     ///
-    /// In Linf every third try wanders instead: constant steps of epsilon along the sign of the gradient and some
-    /// noise ([`Jitter`](update::Jitter)), among the corners and edges near the one that the gradient points at.
-    /// Where scores are rounded or gradients approximate, what breaks a sample is often a neighbour of that corner.
+    /// In Linf every third restart wanders instead: it takes constant steps of epsilon along the sign of the gradient
+    /// plus some noise ([`Jitter`](update::Jitter)), among the corners and edges near the one that the gradient points
+    /// at. With rounded scores or approximate gradients, a neighbour of that corner often breaks the sample.
     Falling(f64),
 }
 
 impl Length {
-    /// What an iterated attack takes unless told otherwise: it crosses the whole ball at first and settles at
-    /// the end, whatever the norm.
+    /// Default of the iterated attacks: the first steps cross the whole ball and the last ones settle, in every norm.
     ///
-    /// Steps of `eps / steps` or `2.5 eps / steps`, as Linf attacks are described with, add up to enough only
-    /// where every feature moves by all of them.
+    /// Steps of `eps / steps` or `2.5 eps / steps`, as Linf attacks are usually described, add up to enough only if
+    /// every feature moves in every step.
     pub const DEFAULT: Self = Self::Falling(4.0);
 
-    /// The steps of a try that wanders.
+    /// Step length of a restart that wanders.
     const WANDERING: Self = Self::Constant(1.0);
 
-    /// The given absolute length, else the default.
+    /// Returns the given absolute length, or the default if there is none.
     pub(crate) fn given(step_size: Option<f64>) -> Self {
         step_size.map_or(Self::DEFAULT, Self::Absolute)
     }
 
-    /// The length of step `k` of `steps` as a share of `eps`, the leading modality's epsilon.
+    /// Returns the length of step `k` of `steps` as a share of `eps`, the leading modality's epsilon.
     fn share(self, k: u64, steps: u32, eps: f64) -> f64 {
         match self {
             Self::Constant(share) => share,
@@ -76,29 +75,29 @@ impl Length {
 /// ```
 #[derive(Debug)]
 pub struct Ascent {
-    /// What is known of the attack.
+    /// Metadata of the attack.
     pub meta: &'static Meta,
-    /// Its parameters, for the report.
+    /// Parameters of the attack, for the report.
     pub parameters: Map<String, Value>,
-    /// What it climbs.
+    /// Loss that the attack maximises.
     pub loss: Box<dyn Loss>,
-    /// How gradients become directions, in order.
+    /// Updates that turn gradients into directions, applied in order.
     pub updates: Vec<Box<dyn Update>>,
     /// Steps per restart, at least 1.
     pub steps: u32,
     /// Restarts, at least 1.
     pub restarts: u32,
-    /// Where rows begin.
+    /// Start points of the rows.
     pub start: Start,
-    /// How long its steps are.
+    /// Step lengths.
     pub length: Length,
-    /// Least share of the features an L1 step is spread over at first; falls linearly to a single one.
+    /// Minimum share of the features that the first L1 step is spread over; falls linearly to a single feature.
     pub l1_spread: f32,
     /// Whether an Linf step adds the direction itself (Adam) instead of its signs.
     pub plain: bool,
 }
 
-/// Where each row is, and what its updates remember.
+/// Position of each row, and the memory of its updates.
 #[derive(Debug, Clone)]
 pub struct State {
     x: Batch,
@@ -114,7 +113,7 @@ impl Columns for State {
 }
 
 impl Ascent {
-    /// The plainest ascent: from the clean sample, once, no updates, steps of the usual lengths.
+    /// Returns the simplest ascent: from the clean sample, one restart, no updates, default step lengths.
     pub(crate) fn new(
         meta: &'static Meta,
         config: &impl Serialize,
@@ -135,14 +134,14 @@ impl Ascent {
         }
     }
 
-    /// Whether a try wanders among corners ([`Length::Falling`]).
+    /// Whether a restart wanders among corners ([`Length::Falling`]).
     fn wanders(&self, restart: u64, mut norms: impl Iterator<Item = Norm>) -> bool {
         matches!(self.length, Length::Falling(_))
             && restart % 3 == 2
             && norms.all(|n| n == Norm::Linf)
     }
 
-    /// The step of each row; `wandering` rows take those of a try that wanders.
+    /// Returns the step of each row; `wandering` rows get the step of a restart that wanders.
     fn step_of(&self, rows: &Rows, wandering: &[bool]) -> Step {
         let region = rows.region();
         let eps = region.leading_eps();
@@ -165,12 +164,12 @@ impl Ascent {
     }
 }
 
-/// `ours` where `which` is set, else `others`, row by row.
+/// Takes the rows of `ours` where `which` is set, otherwise those of `others`.
 pub(super) fn where_rows(which: &[bool], ours: &Batch, others: &Batch) -> Batch {
     others.replace_rows(&mask(which, &others.device()), ours)
 }
 
-/// Moves every free feature by a random sign, together as far as `length` in the norm.
+/// Moves every free feature by a random sign, by `length` in total in the norm.
 fn random_signs(draw: &mut Draw<'_>, length: f64, stream: &mut Stream) {
     let free = |i: usize| draw.lower[i] < draw.upper[i];
     let features = (0..draw.x.len()).filter(|i| free(*i)).count().max(1);

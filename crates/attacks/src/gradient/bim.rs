@@ -1,8 +1,7 @@
 //! Basic iterative method.
 //!
 //! # Idea
-//! FGSM in shrinking steps from the clean sample, no randomness: the same attack gives the same point for every
-//! seed.
+//! FGSM in shrinking steps from the clean sample. It has no randomness: every seed gives the same point.
 //!
 //! # Maths
 //! `x₀ = x`, `x_{k+1} = P(x_k + α_k u(∇ℓ(x_k)))`, `α_k = 4 ε (1 − k / steps)²` unless a constant is given; `u` is the
@@ -12,15 +11,15 @@
 //! Kurakin et al., "Adversarial examples in the physical world", 2017, section 2.2.
 //!
 //! # Divergences
-//! The paper fixes α = 1/255 and derives the number of steps from epsilon; here steps are given (10) and α
-//! follows. Version 1 took `α = ε / steps`: such steps reach the edge of an Linf ball in a straight line only, and
-//! in L2 and L1, where the bounds held back half of each, not at all. L2 and L1 are offered.
+//! The paper fixes α = 1/255 and derives the number of steps from epsilon; here the number of steps is given (10) and α
+//! follows. Version 1 took `α = ε / steps`: such steps reach the edge of an Linf ball only in a straight line, and do
+//! not reach it in L2 and L1, where the bounds held back half of each step. L2 and L1 are offered.
 //!
 //! # Cost
 //! `steps` forwards and backwards, and one forward to judge.
 //!
 //! # When it fails
-//! Where the clean sample sits on a flat or misleading spot of the loss: PGD's random starts leave it.
+//! Where the clean sample lies on a flat or misleading spot of the loss; PGD's random starts leave such a spot.
 //!
 //! # Example
 //! ```
@@ -40,12 +39,12 @@ use crate::loss::LossKind;
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Config {
-    /// Steps, 1 or more; 10.
+    /// Steps, at least 1; default 10.
     pub steps: u32,
-    /// Constant step length in data units (of the first modality that may change), above 0; without it steps
-    /// fall with the square, from 4·eps to 4·eps/steps².
+    /// Constant step length in data units (of the first modality that may change), above 0. Without it, steps fall
+    /// quadratically from 4·eps to 4·eps/steps².
     pub step_size: Option<f64>,
-    /// Loss: `ce`, `margin` or `dlr`; `ce`.
+    /// Loss: `ce`, `margin` or `dlr`; default `ce`.
     pub loss: LossKind,
 }
 
@@ -70,7 +69,7 @@ const META: Meta = Meta {
 };
 
 impl Config {
-    /// The attack with these parameters, or what is wrong with them.
+    /// Builds the attack, or returns an error that names the wrong parameter.
     pub fn build(self) -> Result<Ascent, BuildError> {
         at_least_one(META.id, "steps", self.steps)?;
         steps_forward(META.id, self.step_size)?;
@@ -81,7 +80,7 @@ impl Config {
     }
 }
 
-/// BIM in the list of attacks.
+/// Registry entry of BIM.
 pub const ENTRY: AttackEntry = AttackEntry {
     meta: &META,
     build: |table| Ok(Box::new(read::<Config>(META.id, table)?.build()?)),

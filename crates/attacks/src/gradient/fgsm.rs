@@ -4,24 +4,24 @@
 //! One step of full length along the steepest direction of the loss at the clean sample.
 //!
 //! # Maths
-//! `x' = x + argmax <∇ℓ(x), d>` over `|d| <= ε` and the bounds: `ε sign(g)` cut off at the bounds for Linf; for L2
-//! along `g`, features at their bounds passing what they leave to the others; for L1 the largest components, each
-//! up to its bound, until ε is spent.
+//! `x' = x + argmax <∇ℓ(x), d>` over `|d| <= ε` and the bounds. Linf: `ε sign(g)` cut off at the bounds. L2: along `g`;
+//! features at their bounds leave their share to the others. L1: the largest components, each up to its bound, until ε
+//! is spent.
 //!
 //! # Reference
 //! Goodfellow et al., "Explaining and Harnessing Adversarial Examples", ICLR 2015, section 4.
 //!
 //! # Divergences
-//! None for Linf. The fast gradient *method* of later libraries clips an L2 or L1 step at the bounds and loses what
-//! points out of them, half of an image's gradient; here the step is the best one inside. Version 1 clipped too: in
-//! L1 one feature got all of ε and kept what its bound left of it.
+//! None for Linf. The fast gradient *method* of later libraries clips an L2 or L1 step at the bounds and loses the part
+//! that points outside, half of an image's gradient; here the step is the best one inside. Version 1 clipped too: in L1
+//! one feature got all of ε and moved only as far as its bound allowed.
 //!
 //! # Cost
 //! One forward and backward, and one forward to judge.
 //!
 //! # When it fails
-//! On any model whose loss is not nearly linear at the scale of epsilon, which includes every adversarially
-//! trained one: use it as a sanity check, not as an evaluation.
+//! On any model whose loss is not nearly linear at the scale of epsilon, which includes every adversarially trained
+//! one. Use it as a sanity check, not as an evaluation.
 //!
 //! # Example
 //! ```
@@ -41,7 +41,7 @@ use crate::loss::LossKind;
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Config {
-    /// Loss: `ce`, `margin` or `dlr`; `ce`.
+    /// Loss: `ce`, `margin` or `dlr`; default `ce`.
     pub loss: LossKind,
 }
 
@@ -56,7 +56,7 @@ const META: Meta = Meta {
 };
 
 impl Config {
-    /// The attack with these parameters.
+    /// Builds the attack with these parameters.
     pub fn build(self) -> Result<Ascent, BuildError> {
         Ok(Ascent {
             length: Length::Constant(1.0),
@@ -65,7 +65,7 @@ impl Config {
     }
 }
 
-/// FGSM in the list of attacks.
+/// Registry entry of FGSM.
 pub const ENTRY: AttackEntry = AttackEntry {
     meta: &META,
     build: |table| Ok(Box::new(read::<Config>(META.id, table)?.build()?)),

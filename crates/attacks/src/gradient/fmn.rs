@@ -1,38 +1,39 @@
 //! Fast minimum norm.
 //!
 //! # Idea
-//! Look for the smallest change that succeeds, not for one inside a given budget: keep each row on a ball of its own,
-//! let the ball shrink while the row is adversarial and grow while it is not, and climb the margin on it.
+//! Find the smallest change that succeeds instead of one inside a given budget: keep each row on its own ball, shrink
+//! the ball while the row is adversarial, grow it while it is not, and maximise the margin on it.
 //!
 //! # Maths
 //! With radius `r`, margin `m(x) = max_{i != y} z_i − z_y` and gauge `|x|` around the clean sample:
 //!
 //! * adversarial (`m > 0`): `r ← min(r (1 − γ_k), smallest gauge so far)`;
-//! * not, but was once: `r ← r (1 + γ_k)`;
-//! * never yet: `r ← (|x| − m / |∇m|_*) (1 + γ_k)`, just beyond where a linear model has its boundary (`|·|_*` the dual
-//!   of the gauge), and at least `γ_k` where `m` is 0.
+//! * not adversarial now, but before: `r ← r (1 + γ_k)`;
+//! * never adversarial yet: `r ← (|x| − m / |∇m|_*) (1 + γ_k)`, just beyond the boundary of a linear model (`|·|_*` is
+//!   the dual of the gauge), and at least `γ_k` where `m` is 0.
 //!
-//! `x ← P_r(x + α_k r u(∇m))`, `u` the steepest direction of the norm inside the bounds, `P_r` the projection on the ball
-//! of radius `r` ∩ bounds. `γ_k` and `α_k` fall along a cosine from `gamma` to 0.001 and from `alpha` to a hundredth.
+//! `x ← P_r(x + α_k r u(∇m))`, `u` the steepest direction of the norm inside the bounds, `P_r` the projection on the
+//! ball of radius `r` ∩ bounds. `γ_k` falls along a cosine from `gamma` to 0.001, and `α_k` from `alpha` to a hundredth
+//! of it.
 //!
 //! # Reference
 //! Pintor, Roli, Brendel and Biggio, "Fast Minimum-norm Adversarial Attacks through Adaptive Norm Constraints",
 //! `NeurIPS` 2021, algorithm 1; constants of adversarial-library's version.
 //!
 //! # Divergences
-//! The paper steps along `∇m / |∇m|_2` in every norm, with `α` in units of inputs in [0, 1]; here steps are the norm's
-//! own steepest ones, in units of the radius, so that neither the data's unit nor the number of features matters. The
-//! boundary estimate counts only features that have room to move, and goes a little beyond: a point on the boundary does
-//! not succeed. Projections are exact on ball ∩ bounds (the paper projects, then clips; foolbox's L2 projection does
-//! nothing, adversarial-library's puts points on the sphere). Several modalities share one radius, that of the gauge. L0
-//! is not offered yet.
+//! The paper steps along `∇m / |∇m|_2` in every norm, with `α` in units of inputs in [0, 1]. Here steps are the
+//! steepest ones of the norm, in units of the radius, so that the data's unit and the number of features do not matter.
+//! The boundary estimate counts only features that have room to move, and goes slightly beyond the boundary: a point on
+//! the boundary does not succeed. Projections are exact on ball ∩ bounds (the paper projects, then clips; foolbox's L2
+//! projection does nothing, adversarial-library's puts points on the sphere). Several modalities share one radius, that
+//! of the gauge. L0 is not offered yet.
 //!
 //! # Cost
-//! Per sample: `steps` forwards and backwards, whether it breaks early or not, and one forward to judge.
+//! Per sample: `steps` forwards and backwards, even if it breaks early, and one forward to judge.
 //!
 //! # When it fails
-//! Where PGD fails: gradients that are zero, saturated or misleading. It finds one local boundary; a fixed-budget attack
-//! with restarts finds more at its own budget.
+//! Where PGD fails: gradients that are zero, saturated or misleading. It finds one local boundary; at its own budget, a
+//! fixed-budget attack with restarts finds more.
 //!
 //! # Example
 //! ```
@@ -62,11 +63,11 @@ use crate::loss::Margin;
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Config {
-    /// Steps, 1 or more; 100.
+    /// Steps, at least 1; default 100.
     pub steps: u32,
-    /// First step, as a share of the radius, above 0; 1. The last is a hundredth of it.
+    /// First step, as a share of the radius, above 0; default 1. The last step is a hundredth of it.
     pub alpha: f32,
-    /// By what share the radius changes at first, in (0, 1); 0.05. At the end it is 0.001.
+    /// Share by which the radius changes at first, in (0, 1); default 0.05. It falls to 0.001.
     pub gamma: f32,
 }
 
@@ -80,7 +81,7 @@ impl Default for Config {
     }
 }
 
-/// What `gamma` falls to.
+/// Final value of `gamma`.
 const GAMMA_LAST: f64 = 0.001;
 
 const META: Meta = Meta {
@@ -94,7 +95,7 @@ const META: Meta = Meta {
 };
 
 impl Config {
-    /// The attack with these parameters, or what is wrong with them.
+    /// Builds the attack, or returns an error that names the wrong parameter.
     pub fn build(self) -> Result<Fmn, BuildError> {
         at_least_one(META.id, "steps", self.steps)?;
         let positive = self.alpha.is_finite() && self.alpha > 0.0;
@@ -111,13 +112,13 @@ impl Config {
 #[derive(Debug)]
 pub struct Fmn(Config);
 
-/// Where each row is, on which ball, and how near it has succeeded.
+/// Position of each row, the radius of its ball and its smallest gauge that succeeded.
 #[derive(Debug, Clone)]
 pub struct State {
     x: Batch,
     /// Radius of each row's ball, in units of its budget.
     radius: Tensor<1>,
-    /// Smallest gauge that succeeded; `f32::MAX` before any did.
+    /// Smallest gauge that succeeded; `f32::MAX` until one has.
     best: Tensor<1>,
 }
 
@@ -131,7 +132,7 @@ impl Columns for State {
 }
 
 impl Fmn {
-    /// A value per row on a cosine from `first` to `last` over the steps.
+    /// Returns a value per row that falls along a cosine from `first` to `last` over the steps.
     fn falling(&self, rows: &Rows, first: f64, last: f64) -> Tensor<1> {
         let at = |k: &u64| {
             let way = f64::midpoint(1.0, (PI * *k as f64 / f64::from(self.0.steps)).cos());
@@ -186,8 +187,8 @@ impl<M: GradientModel + ?Sized> Stepper<M> for Fmn {
         let slope = region.dual(&region.ahead(&state.x, &answer.gradient));
         let boundary = gauge - answer.loss.clone() / slope.clamp_min(f32::MIN_POSITIVE);
         let grow = |r: Tensor<1>| r * (gamma.clone() + 1.0);
-        // A little beyond the boundary: on it nothing succeeds. A sample that is on it already (scores that tie, as those
-        // of int8 models do) has no ball yet to grow.
+        // Go slightly beyond the boundary, because a point on it does not succeed. A sample already on the boundary
+        // (tied scores, as int8 models produce) has no radius to grow yet.
         let tied = answer.loss.equal_scalar(0.0);
         let boundary = grow(boundary);
         let boundary = boundary
@@ -199,7 +200,7 @@ impl<M: GradientModel + ?Sized> Stepper<M> for Fmn {
         let radius = grown
             .mask_where(never, boundary)
             .mask_where(succeeds, shrunk)
-            // Flat where there is no slope: the whole range is reached long before.
+            // Without a slope, the estimate is unbounded; 1e30 is far beyond the whole range.
             .clamp_max(1e30);
 
         let alpha = f64::from(self.0.alpha);
@@ -235,7 +236,7 @@ impl Attack for Fmn {
     }
 }
 
-/// FMN in the list of attacks.
+/// Registry entry of FMN.
 pub const ENTRY: AttackEntry = AttackEntry {
     meta: &META,
     build: |table| Ok(Box::new(read::<Config>(META.id, table)?.build()?)),

@@ -1,26 +1,25 @@
 //! Momentum iterative FGSM.
 //!
 //! # Idea
-//! Sum normalised gradients over the steps, so that the direction does not flip at every wrinkle of the loss;
-//! the points transfer better to other models.
+//! Sum normalised gradients over the steps, so that small irregularities of the loss do not flip the direction. The
+//! points transfer better to other models.
 //!
 //! # Maths
-//! `m_{k+1} = μ m_k + ∇ℓ(x_k) / |∇ℓ(x_k)|_1`, `x_{k+1} = P(x_k + α_k u(m_{k+1}))`, `α_k = 4 ε (1 − k / steps)²`
-//! unless a constant is given; `u` is the steepest direction inside the bounds, as in FGSM.
+//! `m_{k+1} = μ m_k + ∇ℓ(x_k) / |∇ℓ(x_k)|_1`, `x_{k+1} = P(x_k + α_k u(m_{k+1}))`, `α_k = 4 ε (1 − k / steps)²` unless
+//! a constant is given; `u` is the steepest direction inside the bounds, as in FGSM.
 //!
 //! # Reference
 //! Dong et al., "Boosting Adversarial Attacks with Momentum", CVPR 2018, algorithm 1.
 //!
 //! # Divergences
-//! The paper takes `α = ε / steps`, and so did version 1: in L2 and L1, where the bounds held back half of each
-//! step, it never reached the edge of the ball. L1 is offered. A zero gradient adds nothing (the paper divides by
-//! zero).
+//! The paper takes `α = ε / steps`, and so did version 1: in L2 and L1, where the bounds held back half of each step,
+//! it never reached the edge of the ball. L1 is offered. A zero gradient adds nothing (the paper divides by zero).
 //!
 //! # Cost
 //! `steps` forwards and backwards, and one forward to judge.
 //!
 //! # When it fails
-//! Momentum overshoots in narrow valleys: on the model itself PGD is usually as strong.
+//! Momentum overshoots in narrow valleys: on the attacked model itself PGD is usually as strong.
 //!
 //! # Example
 //! ```
@@ -42,14 +41,14 @@ use crate::update::Momentum;
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Config {
-    /// Steps, 1 or more; 10.
+    /// Steps, at least 1; default 10.
     pub steps: u32,
-    /// Decay of the momentum, 0 or more; 1.
+    /// Decay of the momentum, at least 0; default 1.
     pub decay: f32,
-    /// Constant step length in data units (of the first modality that may change), above 0; without it steps
-    /// fall with the square, from 4·eps to 4·eps/steps².
+    /// Constant step length in data units (of the first modality that may change), above 0. Without it, steps fall
+    /// quadratically from 4·eps to 4·eps/steps².
     pub step_size: Option<f64>,
-    /// Loss: `ce`, `margin` or `dlr`; `ce`.
+    /// Loss: `ce`, `margin` or `dlr`; default `ce`.
     pub loss: LossKind,
 }
 
@@ -75,7 +74,7 @@ const META: Meta = Meta {
 };
 
 impl Config {
-    /// The attack with these parameters, or what is wrong with them.
+    /// Builds the attack, or returns an error that names the wrong parameter.
     pub fn build(self) -> Result<Ascent, BuildError> {
         at_least_one(META.id, "steps", self.steps)?;
         let decay = self.decay;
@@ -95,7 +94,7 @@ impl Config {
     }
 }
 
-/// MI-FGSM in the list of attacks.
+/// Registry entry of MI-FGSM.
 pub const ENTRY: AttackEntry = AttackEntry {
     meta: &META,
     build: |table| Ok(Box::new(read::<Config>(META.id, table)?.build()?)),

@@ -1,4 +1,5 @@
-//! Attacks that follow gradients: recipes over [`Ascent`], and minimum-norm attacks with steps of their own.
+//! Gradient attacks: configurations of [`Ascent`], APGD, and a minimum-norm attack, the last two with their own
+//! steppers.
 
 pub mod adam_pgd;
 pub mod apgd_t;

@@ -1,8 +1,8 @@
 //! FGSM after a small random step.
 //!
 //! # Idea
-//! A model can hide its loss surface right at the data (gradient masking by single-step training); a random
-//! sign step first leaves that place.
+//! A model can hide its loss surface right at the data (gradient masking by single-step training); a random sign step
+//! first moves away from there.
 //!
 //! # Maths
 //! `x₁ = P(x + r)`, `r` of random signs and length `a ε`; `x' = P(x₁ + (1 + a) ε u(∇ℓ(x₁)))`, `a` = 1/2. `u` is the
@@ -12,17 +12,17 @@
 //! Tramèr et al., "Ensemble Adversarial Training: Attacks and Defenses", ICLR 2018, eq. 7 (R+FGSM).
 //!
 //! # Divergences
-//! The paper steps by `(1 − a) ε`, so that features whose random half went the wrong way end where they began:
-//! half of them (version 1 did the same). `(1 + a) ε` reaches every corner of the ball, as the fast FGSM of Wong et
-//! al., "Fast is better than free", ICLR 2020, means to with 1.25 ε. Restarts are offered; the paper has one try.
-//! The random sign needs no normal draw: a fair bit has the same law. In L2 and L1 the random step has the length
-//! `a ε` in that norm; version 1 moved each feature by `a ε`, which threw the sample onto the edge of the ball.
+//! The paper steps by `(1 − a) ε`, so that features whose random half went the wrong way end where they began: half of
+//! them (version 1 did the same). `(1 + a) ε` reaches every corner of the ball, which the fast FGSM of Wong et al.,
+//! "Fast is better than free", ICLR 2020, aims at with 1.25 ε. Restarts are offered; the paper has one try. The random
+//! sign is a fair bit, with the same distribution as the sign of a normal draw. In L2 and L1 the random step has the
+//! length `a ε` in that norm; version 1 moved each feature by `a ε`, which put the sample on the edge of the ball.
 //!
 //! # Cost
 //! Per restart one forward and backward, and one forward to judge.
 //!
 //! # When it fails
-//! Like FGSM: one step does not follow a curved loss.
+//! Like FGSM, where one step cannot follow a curved loss.
 //!
 //! # Example
 //! ```
@@ -43,11 +43,11 @@ use crate::loss::LossKind;
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Config {
-    /// Share of epsilon the random step takes, in [0, 1); 0.5.
+    /// Length of the random step as a share of epsilon, in [0, 1); default 0.5.
     pub alpha: f32,
-    /// Restarts, 1 or more; 1.
+    /// Restarts, at least 1; default 1.
     pub restarts: u32,
-    /// Loss: `ce`, `margin` or `dlr`; `ce`.
+    /// Loss: `ce`, `margin` or `dlr`; default `ce`.
     pub loss: LossKind,
 }
 
@@ -72,7 +72,7 @@ const META: Meta = Meta {
 };
 
 impl Config {
-    /// The attack with these parameters, or what is wrong with them.
+    /// Builds the attack, or returns an error that names the wrong parameter.
     pub fn build(self) -> Result<Ascent, BuildError> {
         require(
             (0.0..1.0).contains(&self.alpha),
@@ -91,7 +91,7 @@ impl Config {
     }
 }
 
-/// R-FGSM in the list of attacks.
+/// Registry entry of R-FGSM.
 pub const ENTRY: AttackEntry = AttackEntry {
     meta: &META,
     build: |table| Ok(Box::new(read::<Config>(META.id, table)?.build()?)),

@@ -2,10 +2,10 @@ use burn::tensor::{Tensor, activation};
 use proofmark_engine::{Focus, Loss};
 use proofmark_threat::Batch;
 
-/// Cross-entropy: `-log softmax(z)_y`, climbed; for a target `log softmax(z)_t`.
+/// Cross-entropy: `-log softmax(z)_y`, maximised; for a target `log softmax(z)_t`.
 ///
-/// Its gradient vanishes in `f32` once the top logit leads by about 100 (the trust check
-/// `saturated-logits`); [`super::Dlr`] and [`super::Margin`] do not saturate.
+/// Its gradient vanishes in `f32` once the top logit leads by about 100 (the trust check `saturated-logits`);
+/// [`super::Dlr`] and [`super::Margin`] do not saturate.
 #[derive(Debug, Clone, Copy)]
 pub struct CrossEntropy;
 

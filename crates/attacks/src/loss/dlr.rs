@@ -9,9 +9,9 @@ use super::Margin;
 /// `-(z_y - max_{i != y} z_i) / (z_p1 - z_p3 + 1e-12)`, and for a target
 /// `-(z_y - z_t) / (z_p1 - (z_p3 + z_p4) / 2 + 1e-12)`, with `p1, p2, …` the classes by falling score.
 ///
-/// Source: Croce and Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse
-/// parameter-free attacks", 2020, eq. 6 and 8. Divergence: it needs 3 classes (4 when targeted); with fewer, also where
-/// only fewer have a finite score, it is the [`Margin`], where the reference code fails or divides by infinity.
+/// Source: Croce and Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free
+/// attacks", 2020, eq. 6 and 8. Divergence: it needs 3 classes (4 when targeted). With fewer classes, or fewer finite
+/// scores, it is the [`Margin`]; the reference code fails or divides by infinity.
 #[derive(Debug, Clone, Copy)]
 pub struct Dlr;
 
@@ -22,7 +22,7 @@ impl Loss for Dlr {
         if classes < needed {
             return Margin.per_sample(scores, x, focus);
         }
-        // The order is read off the plain scores; gathering keeps the gradient.
+        // The untracked scores give the order; gathering keeps the gradient.
         let order = scores.clone().inner().argsort_descending(1);
         let ranked = |k: usize| {
             let at = order.clone().slice([0..scores.dims()[0], k..k + 1]);
@@ -80,7 +80,7 @@ mod tests {
         let lse = z.iter().map(|v: &f32| v.exp()).sum::<f32>().ln();
         close(value(LossKind::Ce, &z, 1, None), lse - 4.0);
         close(value(LossKind::Ce, &z, 1, Some(0)), 1.0 - lse);
-        // Scale and shift change nothing.
+        // Scaling and shifting the logits changes nothing.
         close(
             value(LossKind::Dlr, &z.map(|v| 1000.0 * v + 5.0), 1, None),
             -2.0 / 3.0,
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn classes_that_cannot_be_do_not_count() {
+    fn classes_with_infinitely_low_scores_are_ignored() {
         let out = f32::NEG_INFINITY;
         assert_eq!(value(LossKind::Dlr, &[1.0, 3.0, out], 1, None), -2.0);
         let z = [1.0, 4.0, 2.0, out];

@@ -2,11 +2,10 @@ use burn::tensor::Tensor;
 use proofmark_engine::{Focus, Loss};
 use proofmark_threat::Batch;
 
-/// The margin: `max_{i != y} z_i - z_y`; for a target `z_t - max_{i != t} z_i`. Positive only on success; at 0 the
-/// lower class wins ([`Focus::beaten`]), which is success where that is the rival.
+/// The margin: `max_{i != y} z_i - z_y`; for a target `z_t - max_{i != t} z_i`. A positive margin means success. At 0
+/// the lower class wins ([`Focus::beaten`]), which is success if that class is the rival.
 ///
-/// Source: Carlini and Wagner, "Towards Evaluating the Robustness of Neural Networks", 2017, f6 without the
-/// clamp.
+/// Source: Carlini and Wagner, "Towards Evaluating the Robustness of Neural Networks", 2017, f6 without the clamp.
 #[derive(Debug, Clone, Copy)]
 pub struct Margin;
 

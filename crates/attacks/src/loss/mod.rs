@@ -1,4 +1,4 @@
-//! What gradient attacks climb, one file each.
+//! Losses that gradient attacks maximise, one file each.
 
 mod cross_entropy;
 mod dlr;
@@ -10,7 +10,7 @@ pub use margin::Margin;
 use proofmark_engine::Loss;
 use serde::{Deserialize, Serialize};
 
-/// The losses by name.
+/// Losses by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
@@ -25,7 +25,7 @@ pub enum LossKind {
 }
 
 impl LossKind {
-    /// The loss of this name.
+    /// Returns the loss of this name.
     pub fn loss(self) -> Box<dyn Loss> {
         match self {
             Self::Ce => Box::new(CrossEntropy),

@@ -7,10 +7,10 @@ use super::Update;
 
 /// Adam's direction: `m̂ / (sqrt(v̂) + 1e-8)` with bias correction by each row's own step.
 ///
-/// The mean square `v` is kept per feature where each feature has a budget of its own (Linf). L2 and L1 have one
-/// budget for all features: there it is one number per row and modality, the mean over the features. Scaled
-/// feature by feature the direction is nearly ±1 everywhere, however little most features matter, and such a
-/// step is spent for nothing in L2 and L1.
+/// The mean square `v` is kept per feature where each feature has its own budget (Linf). L2 and L1 have one budget for
+/// all features, so `v` is one number per row and modality, the mean over the features. A per-feature scale makes the
+/// direction nearly ±1 everywhere, even for features that matter little, and in L2 and L1 such a step wastes the
+/// budget.
 ///
 /// Source: Kingma and Ba, "Adam: A Method for Stochastic Optimization", 2015, algorithm 1.
 #[derive(Debug, Clone, Copy)]

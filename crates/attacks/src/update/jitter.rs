@@ -5,18 +5,18 @@ use proofmark_threat::Batch;
 
 use super::Update;
 
-/// Adds noise in proportion to the mean entry: `g + share * mean|g| * normal`, so that features whose gradient is
-/// small beside the others' go either way.
+/// Adds noise in proportion to the mean absolute entry: `g + share * mean|g| * normal`, so that features with
+/// comparatively small gradients move in either direction.
 ///
-/// Where scores are rounded or gradients approximate, those are the features whose sign says least; a plain sign
-/// step moves them as far as any.
+/// With rounded scores or approximate gradients, the signs of these features are the least reliable; a plain sign step
+/// moves them as far as the others.
 #[derive(Debug, Clone, Copy)]
 pub struct Jitter {
     /// Standard deviation of the noise, as a share of the mean absolute entry of a row.
     pub share: f32,
 }
 
-/// Noise of half the mean entry.
+/// Noise of half the mean absolute entry.
 pub const JITTER: Jitter = Jitter { share: 0.5 };
 
 impl Update for Jitter {

@@ -12,22 +12,23 @@ pub use momentum::Momentum;
 use proofmark_engine::Rows;
 use proofmark_threat::Batch;
 
-/// Turns a gradient into a direction. It never moves a point and never projects.
+/// Turns a gradient into a direction. It does not move or project points.
 pub trait Update: Send + Sync + Debug {
-    /// How many batches of memory it keeps per row; they start at zero.
+    /// Returns how many batches of memory the update keeps per row; they start at zero.
     fn memories(&self) -> usize;
 
-    /// The direction for `gradient`, updating the memory.
+    /// Returns the direction for `gradient` and updates the memory.
     fn apply(&self, gradient: Batch, memory: &mut [Batch], rows: &Rows) -> Batch;
 }
 
-/// The memory that a chain of updates begins with, for points such as `x`: all zero, one update's after the other's.
+/// Returns the initial memory of a chain of updates for points shaped like `x`: all zero, one update's after the
+/// other's.
 pub fn memory(chain: &[Box<dyn Update>], x: &Batch) -> Vec<Batch> {
     let kept = chain.iter().map(|u| u.memories()).sum();
     (0..kept).map(|_| x.map(|b| b.zeros_like())).collect()
 }
 
-/// The direction that a chain of updates makes of `gradient`, each with its own part of the memory.
+/// Applies a chain of updates to `gradient`, each with its own part of the memory, and returns the direction.
 pub fn apply(
     chain: &[Box<dyn Update>],
     gradient: Batch,

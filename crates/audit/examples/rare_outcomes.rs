@@ -1,12 +1,12 @@
-//! How often audits are wrong where outcomes are rare: the tables for means in `docs/audit-statistics.md`.
+//! Measures how often audits are wrong when outcomes are rare; prints the tables of `docs/audit-statistics.md`.
 //!
 //! ```console
 //! $ cargo run --release -p proofmark-audit --example rare_outcomes -- means 2000
 //! $ cargo run --release -p proofmark-audit --example rare_outcomes -- metrics 500
 //! ```
 //!
-//! Every draw is keyed by its run, so that the tables come out the same anywhere. A number from 0 to 5 after the runs of
-//! `means` or `weighted` asks for that population alone.
+//! Every draw is keyed by its run, so the tables are the same on every machine. A number from 0 to 5 after the number
+//! of runs limits `means` or `weighted` to that population.
 #![allow(clippy::print_stdout, reason = "the tables are what it is run for")]
 
 use std::collections::BTreeMap;
@@ -40,14 +40,14 @@ fn main() {
     }
 }
 
-/// Values in `[0, 1]`, and their mean.
+/// A distribution of values in `[0, 1]`, and its mean.
 struct Population {
     name: &'static str,
     draw: fn(&mut Stream) -> f64,
     mean: f64,
 }
 
-/// 0.01 to 1, with a tail of exponent 1.2 that ends at 1.
+/// Draws a value from 0.01 to 1 with a tail of exponent 1.2, clipped at 1.
 fn heavy(s: &mut Stream) -> f64 {
     (0.01 * (1.0 - s.uniform_f64()).powf(-1.0 / 1.2)).min(1.0)
 }
@@ -55,7 +55,7 @@ fn heavy(s: &mut Stream) -> f64 {
 fn populations() -> [Population; 6] {
     let a = 1.2_f64;
     let end = 0.01_f64.powf(a);
-    // The integral of the tail up to 1, and what is cut off there.
+    // The integral of the tail up to 1, plus the probability of the values clipped to 1.
     let heavy_mean = a / (a - 1.0) * (0.01 - end) + end;
     [
         Population {
@@ -105,10 +105,10 @@ const SIZES: [(usize, usize); 8] = [
     (100, 2000),
 ];
 
-/// The share of the second group whose value is 1 instead, for a gap between the groups.
+/// Share of the moved group's values that are replaced by 1, to create a gap between the groups.
 const MOVED: f64 = 0.1;
 
-/// How often something was so, by the limits that are and by Student's.
+/// Number of runs in which an event occurred, by this crate's limits and by Student's.
 #[derive(Default, Clone, Copy)]
 struct Count {
     ours: u64,
@@ -148,7 +148,8 @@ fn groups(
         }
     }
     let names: Vec<String> = rows.iter().map(|r| format!("g{}", r.0)).collect();
-    // A constant column is a constant of the model, which these are not: the last row belongs to nobody.
+    // A constant score column would be treated as a constant of the model; the last row, which is in no group, prevents
+    // that.
     let last = [("", 0.5, 1e-9)];
     let rows = rows
         .iter()
@@ -174,7 +175,7 @@ fn figure(table: &Table, id: &str, settings: &Settings) -> Figure {
     figures.into_iter().next_back().expect("a headline")
 }
 
-/// Intervals without p-values, which are dear: a point rule asks for none.
+/// Computes intervals only: point rules need no p-values, which are expensive.
 fn intervals(figures: &[Figure]) -> Vec<Option<Interval>> {
     let point = |f: &Figure| Requirement {
         metric: f.metric.to_owned(),
@@ -188,7 +189,7 @@ fn intervals(figures: &[Figure]) -> Vec<Option<Interval>> {
     judged.into_iter().map(|j| j.interval).collect()
 }
 
-/// Student's arms of the groups of a figure.
+/// Returns Student's arms of the groups of a figure.
 fn students(figure: &Figure) -> Vec<Arm> {
     let parts = figure.basis.families.iter().flat_map(|f| &f.parts);
     let arm = |p: &proofmark_audit::Part| match &p.estimate {
@@ -233,7 +234,7 @@ fn means(runs: u64, only: Option<u64>, weighted: bool) {
                 let out = |i: Interval| p.mean < i.low - 1e-12 || p.mean > i.high + 1e-12;
                 missed.add(out(j), out(arms[0].limits(z)));
 
-                // By turns the smaller and the larger group has the larger mean.
+                // Runs alternate between a larger mean in the smaller and in the larger group.
                 let moved = Some((run % 2) as usize);
                 let table = groups(&mut stream, &p, [small, large], moved, weighted);
                 let apart = figure(&table, "mean_score_difference", &settings);
@@ -258,7 +259,8 @@ fn means(runs: u64, only: Option<u64>, weighted: bool) {
     }
 }
 
-/// Calibrated scores, most of them about 0.03; decisions and labels as often; a rare error of a regression; two strata.
+/// Draws calibrated scores with mean 0.03, decisions and labels at the rates of the scores, rare regression errors and
+/// two strata.
 fn people(s: &mut Stream, sizes: [usize; 2]) -> Table {
     let mut rows = Vec::new();
     for (group, n) in sizes.into_iter().enumerate() {
@@ -288,7 +290,7 @@ fn people(s: &mut Stream, sizes: [usize; 2]) -> Table {
         .expect("fits")
 }
 
-/// As many are favoured under the first variant as under the second.
+/// Draws `n` pairs whose two variants are favoured at the same rate.
 fn pairs(s: &mut Stream, n: usize) -> Table {
     let mut rows = Vec::new();
     for id in 0..n {
@@ -346,7 +348,7 @@ fn metrics(runs: u64) {
                     .figures
                     .into_iter()
                     .filter(|f| f.comparison.is_headline())
-                    // What is a number of its own is the same of no two groups.
+                    // Most metrics of a whole table are not 0 when groups are equal; `WHOLE` lists those that are.
                     .filter(|f| f.comparison != Comparison::Whole || WHOLE.contains(&f.metric))
                     .collect();
                 for (f, i) in heads.iter().zip(intervals(&heads)) {
@@ -392,7 +394,7 @@ fn metrics(runs: u64) {
     }
 }
 
-/// Numbers of a whole grouping that are 0 where groups are equal.
+/// Metrics of a whole table or grouping that are 0 when groups are equal.
 const WHOLE: [&str; 6] = [
     "between_group_generalized_entropy",
     "between_group_theil",

@@ -1,29 +1,30 @@
-//! Counts of one group: what every rate is made of.
+//! Counts of one group, from which every rate is computed.
 
 use std::ops::Add;
 
 use serde::{Deserialize, Serialize};
 
-/// Persons and what they weigh.
+/// Number of rows and their weights.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Tally {
-    /// Persons of weight above 0.
+    /// Number of rows with a weight above 0.
     pub n: u64,
-    /// Sum of their weights; `n` where there are none.
+    /// Sum of the weights; equals `n` in a table without weights.
     pub weight: f64,
-    /// Sum of the squares of their weights.
+    /// Sum of the squared weights.
     pub square: f64,
 }
 
 impl Tally {
-    /// One more person.
+    /// Adds one row.
     pub fn count(&mut self, weight: f64) {
         self.n += u64::from(weight > 0.0);
         self.weight += weight;
         self.square += weight * weight;
     }
 
-    /// Persons of equal weight that would say as much: `weight^2 / square`, Kish's effective sample size.
+    /// Returns Kish's effective sample size, `weight^2 / square`: the number of equally weighted rows that carry the
+    /// same information. 0 if there are no rows.
     pub fn effective(&self) -> f64 {
         if self.square > 0.0 {
             self.weight * self.weight / self.square
@@ -45,23 +46,23 @@ impl Add for Tally {
     }
 }
 
-/// A proportion: some of all.
+/// A proportion.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Share {
-    /// Those counted.
+    /// Rows that meet the condition.
     pub numerator: Tally,
-    /// Those they are among, themselves included.
+    /// All rows considered, including those of the numerator.
     pub denominator: Tally,
 }
 
 impl Share {
-    /// `numerator / denominator` by weight; none where the denominator weighs nothing.
+    /// Returns `numerator / denominator` by weight; `None` if the denominator has no weight.
     pub fn value(&self) -> Option<f64> {
         (self.denominator.weight > 0.0).then(|| self.numerator.weight / self.denominator.weight)
     }
 
-    /// The proportion with `concentration` pseudo-counts of at least 0, half of them in the numerator; none where there is
-    /// nothing to divide by.
+    /// Returns the proportion with `concentration` pseudo-counts (at least 0), half of them in the numerator; `None` if
+    /// the denominator including pseudo-counts is 0.
     pub fn smoothed(&self, concentration: f64) -> Option<f64> {
         let all = self.denominator.weight + concentration;
         (all > 0.0).then(|| (self.numerator.weight + concentration / 2.0) / all)
@@ -70,8 +71,8 @@ impl Share {
 
 /// The confusion matrix of one group.
 ///
-/// Without labels every row counts as a negative, without decisions as unfavourable: a metric that needs a missing
-/// column is never asked.
+/// Without labels every row counts as negative, without decisions as unfavourable. A metric that needs a missing column
+/// is never computed.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Cell {
     /// Favourable decision, positive label.
@@ -85,7 +86,7 @@ pub struct Cell {
 }
 
 impl Cell {
-    /// One more row.
+    /// Adds one row.
     pub fn count(&mut self, decision: bool, label: bool, weight: f64) {
         match (decision, label) {
             (true, true) => self.tp.count(weight),
@@ -95,7 +96,7 @@ impl Cell {
         }
     }
 
-    /// Everybody.
+    /// All rows.
     pub fn all(&self) -> Tally {
         self.favourable() + self.unfavourable()
     }
@@ -120,7 +121,7 @@ impl Cell {
         self.fp + self.tn
     }
 
-    /// Decisions that are as labelled.
+    /// Decisions that agree with the label.
     pub fn correct(&self) -> Tally {
         self.tp + self.tn
     }
@@ -144,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn weights_count_as_kish_says() {
+    fn effective_size_follows_kish() {
         let mut t = Tally::default();
         for w in [1.0, 3.0, 0.0] {
             t.count(w);

@@ -1,13 +1,12 @@
 use proofmark_data::DataError;
 
-/// What is wrong with a table, or with what was asked of it.
+/// An error in a table or in the options of an audit.
 ///
-/// Every message names the file, the place, what stands there and what was expected.
+/// Messages name the file, the location, the value found and the value expected, as far as they apply.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AuditError {
-    /// A file that breaks the rules of its format, a value that may not stand where it stands, columns of different
-    /// lengths.
+    /// A file that violates its format, a value that is not allowed in its column, or columns of different lengths.
     #[error(transparent)]
     Data(#[from] DataError),
     /// A column that the table does not have.
@@ -17,10 +16,10 @@ pub enum AuditError {
         file: String,
         /// The name asked for.
         name: String,
-        /// The nearest name, or the names there are.
+        /// The nearest name, or the available names.
         hint: String,
     },
-    /// A name that several columns bear.
+    /// A name that several columns share.
     #[error(
         "{file}: the header names `{name}` {times} times; say which one with `{name}#1` to `{name}#{times}`"
     )]
@@ -29,10 +28,10 @@ pub enum AuditError {
         file: String,
         /// The name.
         name: String,
-        /// How often it stands in the header.
+        /// Number of times it occurs in the header.
         times: usize,
     },
-    /// A favourable value that no row holds.
+    /// A favourable value that does not occur in its column.
     #[error("{file}: `{column}` never holds {stated}, the value stated as favourable{seen}")]
     NeverFavourable {
         /// The path as given.
@@ -41,70 +40,70 @@ pub enum AuditError {
         column: String,
         /// The values stated.
         stated: String,
-        /// The nearest value, if any is near, and the values it does hold.
+        /// The nearest value, if any is close, and the values that occur.
         seen: String,
     },
-    /// Weights that weigh nothing.
+    /// Weights that are all 0.
     #[error("{file}: all {rows} weights in `{column}` are 0; expected at least one above 0")]
     AllZero {
         /// The path as given.
         file: String,
         /// The column of weights.
         column: String,
-        /// Rows there are.
+        /// Number of rows.
         rows: usize,
     },
-    /// No rows, or none left by the filters.
+    /// No rows, or none left after filtering.
     #[error("{file}: {problem}")]
     Empty {
         /// The path as given.
         file: String,
-        /// Why there are none.
+        /// Why there are no rows.
         problem: String,
     },
-    /// An option that cannot be followed.
+    /// An option with an invalid value.
     #[error("{option}: {value}; expected {expected}")]
     Option {
-        /// Its name.
+        /// Name of the option.
         option: &'static str,
-        /// What was given.
+        /// The value given.
         value: String,
-        /// What would do.
+        /// The values accepted.
         expected: String,
     },
-    /// A value that an attribute does not take.
+    /// A value that does not occur in an attribute.
     #[error("{file}: `{attribute}` never takes the value `{value}`{hint}")]
     Level {
         /// The path as given.
         file: String,
         /// The attribute.
         attribute: String,
-        /// The value asked for.
+        /// The value given.
         value: String,
-        /// The nearest value, or the values it takes.
+        /// The nearest value, or the values that occur.
         hint: String,
     },
-    /// An attribute with one group only.
+    /// An attribute with fewer than two groups.
     #[error("{file}: `{attribute}` {problem}; expected at least two groups")]
     OneGroup {
         /// The path as given.
         file: String,
         /// The attribute.
         attribute: String,
-        /// What it holds.
+        /// What the attribute holds instead.
         problem: String,
     },
-    /// Groups that could not be told apart by their names.
+    /// Groups that their names do not distinguish.
     #[error("{file}: `{attribute}` {problem}; expected another name")]
     Name {
         /// The path as given.
         file: String,
         /// The attribute.
         attribute: String,
-        /// Which name, and what else bears it.
+        /// The name, and what else has it.
         problem: String,
     },
-    /// An attribute all of whose groups but one, or all, are too small to be reported.
+    /// An attribute with fewer than two groups that are large enough to be reported.
     #[error(
         "{file}: `{attribute}`: of {groups} groups {left} {have} at least {least} (the largest has {largest}); expected two or more: lower `min_n` (`--min-n`), merge groups, or bring more data",
         have = if *left == 1 { "has" } else { "have" }
@@ -114,41 +113,41 @@ pub enum AuditError {
         file: String,
         /// The attribute.
         attribute: String,
-        /// Groups there are.
+        /// Number of groups.
         groups: usize,
-        /// Groups that are large enough.
+        /// Number of groups that are large enough.
         left: usize,
-        /// The policy, in words.
+        /// The minimum size, in words.
         least: String,
-        /// Members of the largest.
+        /// Size of the largest group.
         largest: u64,
     },
     /// An unknown metric.
     #[error("unknown metric `{given}`{hint}")]
     Metric {
-        /// What was asked for.
+        /// The name given.
         given: String,
-        /// The nearest id, if any is near.
+        /// The nearest id, if any is close.
         hint: String,
     },
-    /// A metric asked for by name of a table that cannot give it.
+    /// A metric requested by name whose columns the table lacks.
     #[error("`{metric}` needs {needs}, which the table does not have")]
     Needs {
         /// The metric.
         metric: &'static str,
-        /// What is missing.
+        /// The missing columns.
         needs: String,
     },
-    /// Somebody asked for an end.
+    /// The caller cancelled the scan.
     #[error("stopped before the end")]
     Stopped,
-    /// A report that cannot be joined with the groups of its samples.
+    /// An attack report that cannot be joined with the groups of its samples.
     #[error("report: {0}")]
     Report(String),
 }
 
 impl AuditError {
-    /// A value that may not stand where it stands.
+    /// Returns the error for a value that is not allowed in its column.
     pub(crate) fn value(
         file: &str,
         column: &str,
@@ -164,11 +163,11 @@ impl AuditError {
         })
     }
 
-    /// `" (did you mean `x`?)"`, or what there is to choose from.
+    /// Returns `" (did you mean `x`?)"`, or a list of the available names.
     pub(crate) fn hint<'a>(given: &str, names: impl IntoIterator<Item = &'a str>) -> String {
-        /// Names listed in a message before it says how many more there are.
+        /// Maximum number of names listed; the message counts the rest.
         const LISTED: usize = 12;
-        // Nothing is nearer than the same name in other letters.
+        // Compares in lower case: the same name in other letter case is the nearest.
         let all: Vec<&str> = names.into_iter().collect();
         let small: Vec<String> = all.iter().map(|n| n.to_ascii_lowercase()).collect();
         let near = proofmark_domain::nearest(given, small.iter().map(String::as_str));

@@ -1,14 +1,15 @@
-//! What a figure's parts say about it: intervals and p-values.
+//! Intervals and p-values of a figure, computed from its parts.
 //!
 //! # Maths
-//! A figure between groups is bounded by the simultaneous intervals of its contrasts, a figure of several rates by those
-//! of its rates: see [`proofmark_stats::Contrasts`]. A group compared with everybody is compared with everybody else and
-//! scaled, since it is itself among everybody. Of several contrasts the nearer end holds at Sidak's level for all of
-//! them, the farther one at the level of one. Logarithms of ratios take the ratios' ends, indices of inequality the ends of
-//! their range ([`crate::inequality`]).
+//! The interval of a figure between groups comes from the simultaneous intervals of its contrasts, that of a figure of
+//! several rates from the intervals of its rates: see [`proofmark_stats::Contrasts`]. The overall rate includes the
+//! group that is compared with it, so the group is compared with all other groups and the result is scaled. Of several
+//! contrasts, the end nearer to equality holds at Sidak's level for all of them, the farther end at the level of one.
+//! Logarithms of ratios use the ends of the ratios, indices of inequality the ends of their range
+//! ([`crate::inequality`]).
 //!
 //! # When it fails
-//! A mean of values without a known range has no limits that hold, and no interval.
+//! A mean of values without a known range has no valid limits, and therefore no interval.
 
 use std::collections::{HashMap, HashSet};
 use std::f64::consts::SQRT_2;
@@ -23,7 +24,7 @@ use crate::evidence_shape::Shape;
 use crate::piece::Piece;
 use crate::{Combine, Comparison, Figure, inequality};
 
-/// Everything an interval on a figure is computed from.
+/// Inputs of a figure's interval.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct IntervalInput {
     pub(crate) scale: Scale,
@@ -34,14 +35,16 @@ pub(crate) struct IntervalInput {
 /// The critical values of an interval.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Criticals {
-    /// For all contrasts together, rate by rate; for a mean of signed estimates, that of the mean and that of the signs.
+    /// For all contrasts together, one per rate; for a mean of signed estimates, that of the mean and that of the
+    /// signs.
     near: Vec<f64>,
-    /// For one.
+    /// For a single contrast.
     far: f64,
 }
 
 impl IntervalInput {
-    /// The value that equal groups have; none for a rate by itself, or an index.
+    /// Returns the value of the figure if groups are equal; `None` for a rate by itself, or for an index over
+    /// individuals.
     pub(crate) fn equality(&self) -> Option<f64> {
         match (&self.shape, self.scale) {
             (Shape::One { plain: true, .. } | Shape::Entropy { .. }, _) => None,
@@ -50,12 +53,12 @@ impl IntervalInput {
         }
     }
 
-    /// The interval of level `level`.
+    /// Returns the interval at confidence `level`.
     pub(crate) fn interval(&self, level: f64) -> Interval {
         self.interval_at(&self.criticals(level))
     }
 
-    /// The critical values of level `level`: they do not depend on how many there are of each estimate.
+    /// Returns the critical values at confidence `level`; they do not depend on the sample sizes of the estimates.
     pub(crate) fn criticals(&self, level: f64) -> Criticals {
         let (near, far) = match &self.shape {
             Shape::One { pieces, picked, .. } => {
@@ -68,7 +71,7 @@ impl IntervalInput {
             }
             Shape::Extreme(sets) => {
                 let near = sidak_level(level, sets.len());
-                // The mean needs both ends of every rate.
+                // The mean uses both ends of every rate.
                 let far = if self.combine == Combine::Mean {
                     near
                 } else {
@@ -76,7 +79,7 @@ impl IntervalInput {
                 };
                 let mut all: Vec<f64> = Vec::with_capacity(sets.len());
                 for (at, set) in sets.iter().enumerate() {
-                    // Dear, and mostly the same for every rate.
+                    // Expensive, and usually the same for every rate.
                     let same = at > 0 && size(set) == size(&sets[at - 1]);
                     all.push(if same {
                         all[at - 1]
@@ -116,7 +119,7 @@ impl IntervalInput {
         }
     }
 
-    /// The interval at these critical values.
+    /// Returns the interval at these critical values.
     pub(crate) fn interval_at(&self, at: &Criticals) -> Interval {
         match &self.shape {
             Shape::One { pieces, .. } => {
@@ -147,7 +150,7 @@ impl IntervalInput {
             Shape::Logarithm(ratio) => {
                 let i = ratio.interval_at(at);
                 Interval {
-                    // Not minus 0.
+                    // Adding 0 turns -0 into 0.
                     low: (-i.high.ln()).clamp(0.0, f64::INFINITY) + 0.0,
                     high: -i.low.ln(),
                 }
@@ -186,7 +189,8 @@ impl IntervalInput {
         }
     }
 
-    /// The end nearer to equality and the end farther from it, at `z` for every contrast.
+    /// Returns the end nearer to equality and the end farther from it (if `signed`, the lower and the upper end), with
+    /// critical value `z` for every contrast.
     fn farthest(&self, contrasts: &[Vec<Piece>], signed: bool, z: f64) -> (f64, f64) {
         let ends = contrasts.iter().map(|pieces| {
             let i = self.combined(pieces.iter().map(|p| p.interval(self.scale, z)));
@@ -200,8 +204,8 @@ impl IntervalInput {
             .unwrap_or((f64::NAN, f64::NAN))
     }
 
-    /// The largest critical value at which the nearer end of some contrast still lies beyond `null`. Of most contrasts one
-    /// look shows that theirs is less than that of another.
+    /// Returns the largest critical value at which the nearer end of some contrast still lies beyond `null`. For most
+    /// contrasts a single evaluation shows that their value is smaller than the maximum so far.
     fn least_of_farthest(&self, contrasts: &[Vec<Piece>], signed: bool, null: f64) -> f64 {
         let beyond = |contrast: &Vec<Piece>, z| {
             let near = self.farthest(std::slice::from_ref(contrast), signed, z).0;
@@ -214,7 +218,7 @@ impl IntervalInput {
         for contrast in contrasts {
             let at = beyond(contrast, most);
             if at.is_nan() && beyond(contrast, 1.0).is_nan() {
-                // Nothing is known of it, and it may be the farthest.
+                // This contrast has no limits and may be the farthest.
                 return 0.0;
             }
             if at > 0.0 && most < MOST {
@@ -229,7 +233,7 @@ impl IntervalInput {
         let end = |of: fn(&Interval) -> f64| {
             let ends = parts.iter().map(of);
             match self.combine {
-                // These would pass over what is not a number, as if it were not there.
+                // `f64::max` and `f64::min` would ignore NaN.
                 _ if ends.clone().any(f64::is_nan) => f64::NAN,
                 Combine::Largest => ends.fold(f64::NEG_INFINITY, f64::max),
                 Combine::Smallest => ends.fold(f64::INFINITY, f64::min),
@@ -242,10 +246,11 @@ impl IntervalInput {
         }
     }
 
-    /// How surprising the figure is if the truth is `null`: on the side away from equality for the farthest of many,
-    /// on both sides for one contrast. One less the level at which the interval would just touch `null`.
+    /// Returns the p-value of the figure if the truth is `null`. For the farthest of many contrasts only deviations
+    /// away from equality count, for one contrast deviations on both sides. The p-value is 1 minus the level at which
+    /// the interval would just touch `null`.
     pub(crate) fn p_value(&self, null: f64) -> f64 {
-        // What is off by rounding is not beyond.
+        // Values within rounding of `null` do not count as beyond it.
         let (below, above) = (null - rounding(null), null + rounding(null));
         let outside = |i: Interval| (i.low - above).max(below - i.high);
         let away = match self.scale {
@@ -269,7 +274,7 @@ impl IntervalInput {
             }
             Shape::Extreme(sets) if self.combine == Combine::Mean => touching(|level| {
                 let each = sidak_level(level, sets.len());
-                // How far each is beyond equality; of the mean none counts that is not.
+                // How far each rate is beyond equality; a rate that is not beyond counts as 0 in the mean.
                 let ends = sets.iter().map(|s| {
                     let near = s.nearest(self.scale, s.critical(each));
                     match self.scale {
@@ -307,7 +312,7 @@ impl IntervalInput {
         }
     }
 
-    /// The same estimates from `factor` times as many.
+    /// Returns the same estimates with `factor` times the sample size.
     pub(crate) fn scaled(&self, factor: f64) -> Self {
         let more = |pieces: &Vec<Piece>| pieces.iter().map(|p| p.scaled(factor)).collect();
         let shape = match &self.shape {
@@ -357,31 +362,32 @@ impl IntervalInput {
     }
 }
 
-/// How far a figure may lie beyond a number and still be held to equal it.
+/// Tolerance within which a figure counts as equal to the number `of`.
 ///
-/// 4/50 over 5/50 is four fifths and comes out a little less: rates, their differences and ratios are off by a few
-/// units of the last place of 1. Two figures of fewer than a million persons that are not equal are further apart.
+/// 4/50 over 5/50 is four fifths but computes to slightly less: rates, their differences and ratios are off by a few
+/// units in the last place of 1. Two unequal figures of fewer than a million rows are further apart.
 pub(crate) fn rounding(of: f64) -> f64 {
     1e-14 * of.abs().max(1.0)
 }
 
-/// Beyond 8 standard errors there is nothing to tell apart.
+/// Largest critical value searched, in standard errors; p-values beyond it are not distinguished.
 const MOST: f64 = 8.0;
 
-/// The largest critical value at which what falls with it is still above 0.
+/// Returns the largest critical value, up to `MOST`, at which the decreasing function `beyond` is still above 0; 0 if
+/// there is none.
 fn least(beyond: impl FnMut(f64) -> f64) -> f64 {
     crossing(&[2.0, 4.0, MOST], beyond).unwrap_or(0.0)
 }
 
-/// One less the level at which an interval would just touch: by the logarithm of the chance, which is what matters in the
-/// tail.
+/// Returns 1 minus the level at which an interval would just touch. Searches on the logarithm of that probability,
+/// which is the relevant scale in the tail.
 fn touching(beyond: impl Fn(f64) -> f64) -> f64 {
     let p = |digits: f64| 10_f64.powf(-digits);
     crossing(&[1.0, 4.0, 15.0], |digits| beyond(1.0 - p(digits))).map_or(1.0, p)
 }
 
-/// The interval of the mean of estimates that each take the sign of a contrast, at `z`; where the contrast's own interval
-/// at `signs` holds 0 either sign is possible.
+/// Returns the interval, at `z`, of the mean of estimates that each take the sign of a contrast. If the contrast's own
+/// interval at `signs` contains 0, both signs are possible.
 fn leaning(parts: &[(Arm, Piece)], z: f64, signs: f64) -> Interval {
     let (mut least, mut most) = (0.0, 0.0);
     let (mut below, mut above) = (0.0_f64, 0.0_f64);
@@ -389,7 +395,7 @@ fn leaning(parts: &[(Arm, Piece)], z: f64, signs: f64) -> Interval {
         let (value, i) = (arm.value(), arm.limits(z));
         let lean = lean.interval(Scale::Difference, signs);
         let (down, up) = (value - i.low, i.high - value);
-        // A sum's distances add up as squares (MOVER); what a sign may change adds up as it is.
+        // The distances of a sum add up as squares (MOVER); possible changes of sign add up linearly.
         let (low, high, down, up) = if lean.low > 0.0 {
             (value, value, down, up)
         } else if lean.high < 0.0 {
@@ -416,7 +422,7 @@ fn size(contrasts: &Contrasts) -> usize {
     }
 }
 
-/// By metric and attribute, among how many groups the one that figures compare with was picked as the highest.
+/// By metric and attribute: the groups among which the comparison group was picked as the highest.
 pub(crate) struct Picked<'f>(HashMap<(&'f str, &'f str), HashSet<&'f str>>);
 
 impl<'f> Picked<'f> {
@@ -433,7 +439,7 @@ impl<'f> Picked<'f> {
         Self(all)
     }
 
-    /// 0 for a figure that does not compare with the highest.
+    /// Returns the number of those groups; 0 for a figure that does not compare with the highest.
     pub(crate) fn among(&self, figure: &Figure) -> usize {
         if figure.comparison != Comparison::GroupToHighest {
             return 0;
@@ -447,9 +453,9 @@ impl<'f> Picked<'f> {
 mod tests {
     use super::*;
 
-    /// A sign that is certain turns an estimate's limits round.
+    /// If the sign is certain and negative, the limits of the estimate are mirrored.
     #[test]
-    fn a_certain_lean_turns_limits_round() {
+    fn a_certain_negative_sign_mirrors_the_limits() {
         let arm = |x| Arm::rate(x, 200.0).expect("a rate");
         let (lean, i) = (
             |x| Piece::Pair(proofmark_stats::Pair::new(arm(x), arm(100.0))),

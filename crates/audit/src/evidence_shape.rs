@@ -1,4 +1,4 @@
-//! What kind of figure it is that an interval is sought for, from its form and its parts.
+//! Determines the kind of interval that a figure needs, from its form and its parts.
 
 use proofmark_stats::{Arm, Contrasts, Scale};
 
@@ -6,28 +6,28 @@ use crate::evidence::IntervalInput;
 use crate::piece::{Piece, arm};
 use crate::{Combine, Family, Figure, Form, Part};
 
-/// What the parts of a figure are to each other.
+/// How the parts of a figure relate to each other.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Shape {
     /// One estimate or contrast per rate.
     One {
         pieces: Vec<Piece>,
-        /// What it is compared with was picked as the highest of so many; 0 if it was not.
+        /// Number of groups among which the comparison group was picked as the highest; 0 if it was not picked.
         picked: usize,
-        /// No contrast: there is no value that equal groups have.
+        /// Whether there is no contrast, and so no value that equal groups have.
         plain: bool,
     },
     /// The two furthest apart of many groups, per rate.
     Extreme(Vec<Contrasts>),
-    /// The farthest of many contrasts, each a mean over rates; with its sign, or without.
+    /// The farthest of many contrasts, each a mean over rates; the flag tells whether the sign is kept.
     Farthest(Vec<Vec<Piece>>, bool),
-    /// The logarithm of a smallest ratio, with its sign changed.
+    /// The negated logarithm of a smallest ratio.
     Logarithm(Box<IntervalInput>),
-    /// The first less the second, however they go together.
+    /// The first minus the second, valid for any dependence between the two.
     Less(Box<[IntervalInput; 2]>),
     /// The mean of estimates, each with the sign of a contrast.
     Leaning(Vec<(Arm, Piece)>),
-    /// An index of inequality over persons: its rates, alpha, and whether it is the root of twice the index.
+    /// An index of inequality over individuals: its rates, alpha, and whether it is the root of twice the index.
     Entropy {
         errors: Arm,
         favours: Option<Arm>,
@@ -39,8 +39,8 @@ pub(crate) enum Shape {
 }
 
 impl IntervalInput {
-    /// Of a figure; `picked` is the number of groups among which what it is compared with was picked as the highest, 0
-    /// if it was not. `None` where it has no value, or a variance is wanting.
+    /// Returns the input of a figure's interval; `None` if the figure has no value or a variance is missing. `picked`
+    /// is the number of groups among which the comparison group was picked as the highest, 0 if it was not picked.
     pub(crate) fn of(figure: &Figure, picked: usize) -> Option<Self> {
         figure.value()?;
         let (form, families) = (figure.basis.form, &figure.basis.families);
@@ -93,7 +93,7 @@ impl IntervalInput {
     }
 }
 
-/// The shapes of forms that are no plain contrast; none where a variance is wanting.
+/// Returns the shape of a form that is not a plain contrast; `None` if a variance is missing.
 fn special(form: Form, families: &[Family]) -> Option<Shape> {
     let logarithm = |families: &[Family]| {
         let sets = families.iter().map(|f| groups(f, Scale::Ratio));
@@ -138,7 +138,7 @@ fn special(form: Form, families: &[Family]) -> Option<Shape> {
             let one = |family: &Family| arms(family)?.into_iter().next();
             one(errors).map(|errors| Shape::Entropy {
                 errors,
-                // None where there are no errors.
+                // `None` if there are no errors.
                 favours: one(favours),
                 alpha,
                 root,
@@ -152,13 +152,14 @@ fn special(form: Form, families: &[Family]) -> Option<Shape> {
     }
 }
 
-/// Every group of a rate, to be compared with every other.
+/// Returns all groups of a rate for comparison with each other; `None` if a variance is missing or there are fewer than
+/// two.
 fn groups(family: &Family, scale: Scale) -> Option<Contrasts> {
     let arms = family.parts.iter().map(|p| arm(&p.estimate, scale));
     Some(Contrasts::Within(arms.collect::<Option<_>>()?)).filter(|c| !c.is_empty())
 }
 
-/// The contrasts of families that list the same groups in the same order: per group, the pieces of every rate.
+/// Returns the contrasts of families that list the same groups in the same order: per group, one piece for every rate.
 fn across(families: &[Family], form: Form) -> Option<Vec<Vec<Piece>>> {
     let first = families.first()?;
     if first.parts.is_empty() {

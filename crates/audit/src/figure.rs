@@ -1,4 +1,4 @@
-//! A figure: one number of one metric, or why there is none, and what an interval on it needs.
+//! A figure: one number of one metric or the reason why it is missing, with the inputs of its interval.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,32 +15,32 @@ use crate::{Share, Table, Tally};
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Reason {
-    /// Fewer in the denominator than the policy asks for, or nobody.
+    /// The denominator is empty or below the minimum of the policy.
     TooFew {
-        /// Those there are.
+        /// Rows in the denominator.
         n: u64,
-        /// Those there should be.
+        /// Minimum required.
         min_n: u64,
     },
-    /// The group is a smaller share of all than the policy asks for.
+    /// The group's share of all rows is below the minimum of the policy.
     SmallShare {
-        /// Its members.
+        /// Rows of the group.
         n: u64,
-        /// Its share of all.
+        /// The group's share of all rows.
         share: f64,
-        /// The share it should have.
+        /// Minimum share required.
         min_share: f64,
     },
     /// Fewer than two groups have an estimate.
     NoTwoGroups {
-        /// Groups that have one.
+        /// Number of groups with an estimate.
         left: usize,
     },
-    /// The rate that is divided by is 0.
+    /// The divisor of the ratio is 0.
     DividesByZero,
     /// The overall figure or the reference group has no estimate.
     NothingToCompareWith,
-    /// Anything else, in words.
+    /// Any other reason, in words.
     Undefined(&'static str),
 }
 
@@ -76,14 +76,14 @@ impl fmt::Display for Reason {
 pub struct Mean {
     /// The estimate.
     pub value: f64,
-    /// The variance of the estimate; none where one person is all there is.
+    /// Variance of the estimate; `None` if it rests on a single row.
     pub variance: Option<f64>,
     /// The smallest of the denominators it rests on.
     pub denominator: Tally,
-    /// What it cannot leave.
+    /// Range of possible values.
     pub range: Interval,
-    /// The samples it is a sum of means of, each apart from the others; mostly it is the mean of one. None where nothing
-    /// is known of what the values cannot leave: there are no limits then.
+    /// Independent samples; the estimate is the sum of their means, each times its factor (usually there is one
+    /// sample). Empty if the range of the values is unknown: the estimate then has no limits.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub samples: Vec<Sample>,
 }
@@ -112,20 +112,21 @@ pub(crate) const SIGNED_UNIT: Interval = Interval {
     high: 1.0,
 };
 
-/// A mean of absolute values that are themselves estimated: too large by chance, never too small on average.
+/// A mean of absolute values that are themselves estimated. Chance biases it upwards, never downwards.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Folded {
     /// The estimate, at least 0.
     pub value: f64,
-    /// Its variance, were the signs known.
+    /// Its variance if the signs were known.
     pub variance: f64,
-    /// The most that chance adds to it.
+    /// Upper bound on what chance adds to it.
     pub noise: Noise,
-    /// What it rests on.
+    /// Rows it rests on.
     pub denominator: Tally,
 }
 
-/// The weighted mean over those rows for which `value` gives one, with its variance; no value can leave `range`.
+/// Returns the weighted mean over the rows for which `value` returns one, with its variance. All values must lie in
+/// `range`. Fails if no row has a value.
 pub(crate) fn mean_of(
     rows: Rows<'_>,
     range: Interval,
@@ -139,13 +140,13 @@ pub(crate) fn mean_of(
     mean(&values, range, heaviest).ok_or(Reason::TooFew { n: 0, min_n: 1 })
 }
 
-/// The mean of values with weights above 0, none above `heaviest`; none of nothing.
+/// Returns the mean of values with weights above 0 and at most `heaviest`; `None` if there are no values.
 pub(crate) fn mean(values: &[(f64, f64)], range: Interval, heaviest: f64) -> Option<Mean> {
     let mut denominator = Tally::default();
     for (_, weight) in values {
         denominator.count(*weight);
     }
-    // From the first: values that are all the same have that very value as their mean, and no variance.
+    // Sums differences from the first value, so that the mean of equal values is exactly that value, with variance 0.
     let first = values.first()?.0;
     let sum: f64 = values.iter().map(|(v, w)| w * (v - first)).sum();
     let value = first + sum / denominator.weight;
@@ -163,7 +164,7 @@ pub(crate) fn mean(values: &[(f64, f64)], range: Interval, heaviest: f64) -> Opt
     })
 }
 
-/// The mean of counted values, none of which weighs more than `heaviest`.
+/// Returns the mean of counted values, with no row heavier than `heaviest`.
 pub(crate) fn mean_of_counts(
     values: &[(f64, Tally)],
     denominator: Tally,
@@ -183,7 +184,7 @@ pub(crate) fn mean_of_counts(
     }
 }
 
-/// The one sample of a mean.
+/// Wraps the values of a mean as its only sample.
 fn alone(values: Option<Histogram>) -> Vec<Sample> {
     let sample = |values| Sample {
         factor: 1.0,
@@ -192,7 +193,7 @@ fn alone(values: Option<Histogram>) -> Vec<Sample> {
     values.map(sample).into_iter().collect()
 }
 
-/// A rate that is part of a sum.
+/// Returns a rate as a sample of a sum; `None` if its denominator is empty.
 pub(crate) fn sample(factor: f64, share: Share) -> Option<Sample> {
     let (some, all) = (share.numerator, share.denominator);
     let n = effective_size_of_rate((some.weight, some.square), (all.weight, all.square))?;
@@ -201,32 +202,32 @@ pub(crate) fn sample(factor: f64, share: Share) -> Option<Sample> {
     Some(Sample { factor, values })
 }
 
-/// The variance of a weighted mean from `sum of (w (v - mean))^2`; none from fewer than two.
+/// Returns the variance of a weighted mean from `sum of (w (v - mean))^2`; `None` for fewer than two rows.
 pub(crate) fn variance(squares: f64, denominator: Tally) -> Option<f64> {
     let n = denominator.n as f64;
     (n > 1.0).then(|| squares / denominator.weight.powi(2) * n / (n - 1.0))
 }
 
-/// What one group's estimate is made of.
+/// Estimate of one group.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Estimate {
     /// A proportion.
     Share(Share),
-    /// A proportion drawn towards one half by so many pseudo-counts.
+    /// A proportion shrunk towards one half by this many pseudo-counts.
     Smoothed(Share, f64),
     /// A mean of absolute values.
     Folded(Folded),
     /// A mean, or a sum of means.
     Mean(Mean),
-    /// The square root of one.
+    /// The square root of a mean.
     Root(Mean),
-    /// What is normal but for its variance.
+    /// An estimate that is normal, with an estimated variance.
     Normal(Mean),
 }
 
 impl Estimate {
-    /// Its value; none where nobody is in the denominator.
+    /// Returns the estimated value; `None` if the denominator is empty.
     pub fn value(&self) -> Option<f64> {
         match self {
             Self::Share(share) => share.value(),
@@ -237,7 +238,7 @@ impl Estimate {
         }
     }
 
-    /// What it rests on.
+    /// Returns the denominator that the estimate rests on.
     pub fn denominator(&self) -> Tally {
         match self {
             Self::Share(share) | Self::Smoothed(share, _) => share.denominator,
@@ -250,51 +251,52 @@ impl Estimate {
 /// One group's part in a figure.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Part {
-    /// The group's place among its [`crate::Groups`]; none for all together.
+    /// Index of the group in its [`crate::Groups`]; `None` for all groups together.
     pub group: Option<usize>,
-    /// Its name, `overall` for all together.
+    /// Its name; `overall` for all groups together.
     pub name: String,
     /// Its estimate.
     pub estimate: Estimate,
 }
 
 impl Part {
-    /// The value of the estimate, which [`crate::metric`] has made sure of.
+    /// Returns the value of the estimate, which [`crate::metric`] guarantees to exist; NaN if it does not.
     pub fn value(&self) -> f64 {
         self.estimate.value().unwrap_or(f64::NAN)
     }
 }
 
-/// How parts make a figure.
+/// How a figure is computed from its parts.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Form {
     /// The part itself.
     Plain,
-    /// The first less what it is compared with; between groups, the largest less the smallest.
+    /// The first minus the part it is compared with; between groups, the largest minus the smallest.
     Difference,
-    /// The same without its sign; of several parts the largest.
+    /// The absolute difference; of several parts the largest.
     Distance,
-    /// The first over what it is compared with; between groups, the smallest over the largest.
+    /// The first over the part it is compared with; between groups, the smallest over the largest.
     Ratio,
-    /// The same or its inverse, whichever is at most 1; of several parts the smallest.
+    /// The ratio or its inverse, whichever is at most 1; of several parts the smallest.
     Closeness,
-    /// The exponential of the part, which is the logarithm of a ratio and bears its variance.
+    /// The exponential of the part, which holds the logarithm of a ratio and its variance.
     Exponential,
-    /// The same or its inverse, whichever is at most 1; of several parts the smallest.
+    /// The exponential or its inverse, whichever is at most 1; of several parts the smallest.
     ExponentialCloseness,
-    /// Persons of the group times what it is compared with less the group's rate; of several parts the largest.
+    /// Weight of the group times (rate compared with minus the group's rate); of several parts the largest.
     Persons,
-    /// Of several parts the largest, with its sign.
+    /// The largest of several parts, with its sign.
     Largest,
-    /// The logarithm of the largest over the smallest part, in the family where that is most.
+    /// The logarithm of the largest over the smallest part, in the family where it is largest.
     LogRatio,
-    /// The same of the first half of the families less that of the second.
+    /// `LogRatio` of the first half of the families minus that of the second half.
     LogRatioDifference,
-    /// The mean of the first family's parts, each with the sign of its group's contrast in the second: minus where that
-    /// is not positive.
+    /// The mean of the first family's parts, each with the sign of its group's contrast in the second family: minus if
+    /// the contrast is not positive.
     Leaning,
-    /// The generalised entropy of benefits, from the share of errors and, of those, the share of undeserved favours.
+    /// The generalised entropy of benefits, from the share of errors and the share of undeserved favours among the
+    /// errors.
     Entropy {
         /// Its alpha.
         alpha: f64,
@@ -308,7 +310,7 @@ pub enum Form {
     },
 }
 
-/// How the families of a figure become one number.
+/// How the families of a figure are combined into one number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Combine {
@@ -316,23 +318,24 @@ pub enum Combine {
     Largest,
     /// The smallest.
     Smallest,
-    /// Their mean, group by group: a sign or an inverse is dropped, and the farthest group taken, only after it.
+    /// Their mean, taken group by group before signs or inverses are dropped and the farthest group is chosen.
     Mean,
 }
 
 /// One rate over the groups that a figure compares.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Family {
-    /// The rate: `tpr`.
+    /// Id of the rate, such as `tpr`.
     pub rate: &'static str,
     /// The groups that have an estimate.
     pub parts: Vec<Part>,
-    /// What each is compared with; none if with each other. All together contains every group.
+    /// What each part is compared with; `None` if the parts are compared with each other. The overall part contains
+    /// every group.
     pub against: Option<Part>,
 }
 
 impl Family {
-    /// Groups that are compared with each other, or not at all.
+    /// Returns a family of groups that are compared with each other, or not at all.
     pub fn among(rate: &'static str, parts: Vec<Part>) -> Self {
         Self {
             rate,
@@ -342,24 +345,24 @@ impl Family {
     }
 }
 
-/// What a figure is made of: all that an interval can be computed from.
+/// Components of a figure: everything its interval is computed from.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Basis {
-    /// How parts make a number.
+    /// How the parts become a number.
     pub form: Form,
-    /// How families make the figure; there is mostly one family.
+    /// How the families are combined; usually there is only one.
     pub combine: Combine,
-    /// The rates; none where the figure has no value.
+    /// The rates; empty if the figure has no value.
     pub families: Vec<Family>,
 }
 
 impl Basis {
-    /// Of a figure without value.
+    /// Returns the basis of a figure without a value.
     pub fn nothing() -> Self {
         Self::several(Form::Plain, Vec::new())
     }
 
-    /// Families of which the form says how they make the figure.
+    /// Returns a basis of families whose combination is determined by the form.
     pub fn several(form: Form, families: Vec<Family>) -> Self {
         Self {
             form,
@@ -368,16 +371,16 @@ impl Basis {
         }
     }
 
-    /// One family.
+    /// Returns a basis of one family.
     pub fn of(form: Form, family: Family) -> Self {
         Self::several(form, vec![family])
     }
 }
 
-/// What a figure compares.
+/// Kind of comparison that a figure makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Comparison {
-    /// One group, for itself.
+    /// One group by itself.
     Group,
     /// All groups together.
     Overall,
@@ -400,7 +403,7 @@ pub enum Comparison {
 }
 
 impl Comparison {
-    /// Whether a policy that names the metric means this figure.
+    /// Whether this is a headline: the figure that a policy on the metric refers to.
     pub fn is_headline(self) -> bool {
         matches!(
             self,
@@ -414,9 +417,9 @@ impl Comparison {
 pub struct LeftOut {
     /// Its name.
     pub group: String,
-    /// Its members.
+    /// Number of its rows.
     pub persons: u64,
-    /// Why.
+    /// Reason why it is left out.
     pub reason: Reason,
 }
 
@@ -427,31 +430,32 @@ pub struct Figure {
     pub metric: &'static str,
     /// The attribute, or attributes joined by ` & `; empty for the table as a whole.
     pub attribute: String,
-    /// What is compared.
+    /// Kind of comparison.
     pub comparison: Comparison,
-    /// The groups compared: the first less (over) the second.
+    /// The groups compared: the first minus (or divided by) the second.
     pub groups: Vec<String>,
-    /// The value, or why there is none. Never a stand-in such as 0, 1 or 10.
+    /// The value, or why there is none. A missing value is never replaced by 0, 1 or 10.
     pub value: Result<f64, Reason>,
-    /// Persons in the denominators of those groups.
+    /// Rows in the denominators of those groups.
     pub n: Vec<u64>,
-    /// What it is made of.
+    /// Components from which its interval is computed.
     pub basis: Basis,
     /// Groups it leaves out.
     pub left_out: Arc<[LeftOut]>,
-    /// Persons left out: members of those groups, and those whose group is unknown.
+    /// Rows left out: those of left-out groups, those whose group is unknown, those that lack a value the metric needs,
+    /// and those not drawn. Ids in a paired table.
     pub persons_left_out: u64,
-    /// Persons in all.
+    /// Total number of rows; of ids in a paired table.
     pub persons: u64,
 }
 
 impl Figure {
-    /// The value, if there is one.
+    /// Returns the value, if there is one.
     pub fn value(&self) -> Option<f64> {
         self.value.as_ref().ok().copied()
     }
 
-    /// The share of persons it leaves out.
+    /// Returns the share of rows left out; 0 if there are no rows.
     pub fn share_left_out(&self) -> f64 {
         if self.persons == 0 {
             return 0.0;
@@ -464,9 +468,9 @@ impl Figure {
 mod tests {
     use super::*;
 
-    /// Rows of weight 1 and 2 where the heaviest weighs 4, by rows and by counts.
+    /// Rows of weight 1 and 2, given as rows and as counts, in a table whose heaviest row weighs 4.
     #[test]
-    fn what_rows_weigh_is_kept_in_parts_of_the_heaviest() {
+    fn sample_weights_are_relative_to_the_heaviest_row() {
         let mut tallies = [Tally::default(); 2];
         (0..3).for_each(|_| tallies[0].count(1.0));
         (0..2).for_each(|_| tallies[1].count(2.0));
@@ -486,7 +490,7 @@ mod tests {
         }
     }
 
-    /// A row that a metric leaves out could have come with another label.
+    /// Rows that a metric leaves out count too: they could have had another label.
     #[test]
     fn the_heaviest_row_is_that_of_the_whole_table() {
         let table = crate::Columns::new("t")

@@ -1,4 +1,4 @@
-//! One grouping of a table: by an attribute, or by several together.
+//! Groupings of a table by one attribute, or by several together.
 
 use crate::metric::Need;
 use crate::table::{Coded, UNKNOWN};
@@ -9,7 +9,7 @@ use crate::{AuditError, Cell, Settings, Table, Tally};
 pub struct Group {
     /// Its value, or its values joined by ` & `.
     pub name: String,
-    /// Its members by decision and label.
+    /// Its rows, counted by decision and label.
     pub cell: Cell,
 }
 
@@ -22,25 +22,25 @@ pub struct Groups<'a> {
     overall: Cell,
     unknown: Tally,
     reference: Option<usize>,
-    /// The share of each group of all persons of known group.
+    /// Each group's share of all rows whose group is known.
     shares: Vec<f64>,
     of: Vec<u32>,
-    /// Rows by group, and where each group begins; the unknown come last.
+    /// Rows ordered by group, rows of unknown group last; `starts` holds where each group begins.
     order: Vec<u32>,
     starts: Vec<usize>,
 }
 
-/// Between the names of attributes and of their values in an intersection.
+/// Separator between the names of attributes, and between their values, in an intersection.
 pub const JOIN: &str = " & ";
 
-/// What all groups together are called.
+/// Name of all groups together.
 const OVERALL: &str = "overall";
 
 impl<'a> Groups<'a> {
-    /// By the attributes at these places of the table; groups that nobody belongs to do not come into being.
+    /// Groups a table by the attributes at these indices. A combination of values that does not occur is not a group.
     ///
     /// # Panics
-    /// If a place is not one of the table's attributes.
+    /// If an index is not one of the table's attributes.
     pub fn new(
         table: &'a Table,
         attributes: &[usize],
@@ -56,7 +56,7 @@ impl<'a> Groups<'a> {
         Ok(groups)
     }
 
-    /// The same groups over some of the rows, which the table of those rows holds: nobody of a group may be left.
+    /// Returns the same groups over the given rows, which `table` holds. A group may be left without rows.
     pub(crate) fn of_rows<'b>(&self, table: &'b Table, rows: &[u32]) -> Groups<'b> {
         let names = self.all.iter().map(|g| g.name.clone()).collect();
         let of = rows.iter().map(|r| self.of[*r as usize]).collect();
@@ -67,7 +67,7 @@ impl<'a> Groups<'a> {
         }
     }
 
-    /// Counts over those rows that lack none of these, group by group and of all together.
+    /// Returns the counts over the rows that lack none of `needs`, for each group and for all groups together.
     pub(crate) fn cells_with(&self, needs: &[Need]) -> (Vec<Cell>, Cell) {
         if self.table.gaps.among(needs).is_empty() {
             return (self.all.iter().map(|g| g.cell).collect(), self.overall);
@@ -88,7 +88,7 @@ impl<'a> Groups<'a> {
         (cells, overall)
     }
 
-    /// The same under another name.
+    /// Returns the same grouping under another attribute name.
     pub(crate) fn renamed(self, attribute: String) -> Self {
         Self { attribute, ..self }
     }
@@ -205,7 +205,7 @@ impl<'a> Groups<'a> {
         Ok(())
     }
 
-    /// Figures name groups: two of one name, or one called as all together are, would be taken for each other.
+    /// Refuses two groups of the same name, or a group named like all groups together: figures refer to groups by name.
     fn refuse_same_names(&self) -> Result<(), AuditError> {
         let mut names: Vec<&str> = self.all.iter().map(|g| g.name.as_str()).collect();
         names.sort_unstable();
@@ -224,58 +224,58 @@ impl<'a> Groups<'a> {
         })
     }
 
-    /// The table.
+    /// Returns the table.
     pub fn table(&self) -> &'a Table {
         self.table
     }
 
-    /// The attribute, or attributes joined by ` & `.
+    /// Returns the attribute, or the attributes joined by ` & `.
     pub fn attribute(&self) -> &str {
         &self.attribute
     }
 
-    /// The share that a group has of all persons of known group.
+    /// Returns a group's share of all rows whose group is known.
     pub fn share(&self, group: usize) -> f64 {
         self.shares[group]
     }
 
-    /// Every group, in order.
+    /// Returns all groups, in order.
     pub fn groups(&self) -> &[Group] {
         &self.all
     }
 
-    /// All groups together, without the unknown.
+    /// Returns the counts of all groups together, without rows of unknown group.
     pub fn overall(&self) -> &Cell {
         &self.overall
     }
 
-    /// Those whose group is unknown.
+    /// Returns the tally of rows whose group is unknown.
     pub fn unknown(&self) -> Tally {
         self.unknown
     }
 
-    /// The group named as reference, if one is.
+    /// Returns the index of the reference group, if one is named.
     pub fn reference(&self) -> Option<usize> {
         self.reference
     }
 
-    /// The group of each row, or [`UNKNOWN`].
+    /// Returns the group of each row, or [`UNKNOWN`].
     pub fn of(&self) -> &[u32] {
         &self.of
     }
 
-    /// The rows of a group, in the order of the table.
+    /// Returns the rows of a group, in table order.
     pub fn rows(&self, group: usize) -> &[u32] {
         &self.order[self.starts[group]..self.starts[group + 1]]
     }
 
-    /// The rows of all groups, group by group.
+    /// Returns the rows of all groups, group by group.
     pub fn known(&self) -> &[u32] {
         &self.order[..self.starts[self.all.len()]]
     }
 }
 
-/// A share in percent, without digits that nobody wrote: `2 %`.
+/// Formats a share in percent, without trailing digits from rounding: `2 %`.
 pub(crate) fn percent(share: f64) -> String {
     format!("{} %", (share * 1e8).round() / 1e6)
 }
@@ -284,7 +284,7 @@ fn join<'s>(names: impl Iterator<Item = &'s str>) -> String {
     names.collect::<Vec<_>>().join(JOIN)
 }
 
-/// The combinations that occur, in the order of their levels, and the place of each row's among them.
+/// Returns the names of the combinations that occur, ordered by their levels, and the index of each row's combination.
 fn product(rows: usize, coded: &[&Coded]) -> (Vec<String>, Vec<u32>) {
     let mut keys: Vec<u64> = Vec::with_capacity(rows);
     for row in 0..rows {
@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn intersections_hold_only_who_is_there() {
+    fn intersections_hold_only_combinations_that_occur() {
         let table = Columns::new("t")
             .decision([true, false, true, true])
             .attribute("a", ["x", "x", "y", "y"])
@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reference_that_is_no_value_names_the_nearest() {
+    fn an_unknown_reference_suggests_the_nearest_value() {
         let table = Columns::new("t")
             .decision([true, false])
             .attribute("sex", ["Male", "Female"])

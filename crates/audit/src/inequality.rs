@@ -1,19 +1,20 @@
-//! Ranges of the generalised entropy index: over persons, and between groups.
+//! Ranges of the generalised entropy index, over individuals and between groups.
 //!
 //! # Maths
-//! See [`crate::metric`]'s generalised entropy for the index and for why these are intervals. With `r = b / μ` for the
-//! benefits `b` of parts `p` and `φ` the index's function, `dI/dp = φ(r) - r m` and `dI/db = p (φ'(r) - m) / μ`, where
-//! `m = sum p r φ'(r)` is what goes through the mean.
+//! See [`crate::metric`]'s generalised entropy for the index and for why these ranges are intervals. With `p` the
+//! shares of the parts, `b` their benefits, `r = b / μ` and `φ` the function of the index, `dI/dp = φ(r) - r m` and
+//! `dI/db = p (φ'(r) - m) / μ`, where `m = sum p r φ'(r)` is the effect through the mean.
 
 use proofmark_domain::Interval;
 use proofmark_stats::{Arm, Region};
 
 use crate::metric::generalized_entropy::term;
 
-/// The index of a population, and how it changes with each part's size (up to what is the same for all, as the parts make
-/// a whole) and with each part's benefit.
+/// Returns the index of a population and its derivatives by each part's size and by each part's benefit. The
+/// derivatives by size omit a constant common to all parts, since the parts form a whole.
 fn index(benefits: &[(f64, f64)], alpha: f64) -> (f64, Vec<[f64; 2]>) {
-    /// At a benefit of 0 the slope is infinite below alpha 1; this much of the mean is as good as none.
+    /// At a benefit of 0 the slope is infinite for alpha up to 1; ratios to the mean are raised to this minimum, which
+    /// is practically 0.
     const LEAST: f64 = 1e-9;
     let weight: f64 = benefits.iter().map(|b| b.1).sum();
     let mean = benefits.iter().map(|b| b.0 * b.1).sum::<f64>() / weight;
@@ -35,7 +36,7 @@ fn index(benefits: &[(f64, f64)], alpha: f64) -> (f64, Vec<[f64; 2]>) {
     (value.max(0.0), changes.collect())
 }
 
-/// Benefits of persons and their shares: as labelled, undeserved favours, refusals.
+/// Returns the benefits of individuals and their shares: decided as labelled, undeserved favours, undeserved refusals.
 fn persons(error: f64, favour: f64) -> [(f64, f64); 3] {
     [
         (1.0, 1.0 - error),
@@ -44,20 +45,21 @@ fn persons(error: f64, favour: f64) -> [(f64, f64); 3] {
     ]
 }
 
-/// The index over persons from the share of errors and that of undeserved favours among them.
+/// Returns the index over individuals from the share of errors and the share of undeserved favours among them.
 pub(crate) fn of_persons(error: f64, favour: f64, alpha: f64) -> f64 {
     index(&persons(error, favour), alpha).0
 }
 
-/// The index between groups, from their mean benefits and weights.
+/// Returns the index between groups from their mean benefits and weights.
 pub(crate) fn of_means(groups: &[(f64, f64)], alpha: f64) -> f64 {
     index(groups, alpha).0
 }
 
-/// The interval over persons from the share of errors and, if there are any, that of undeserved favours among them.
+/// Returns the interval of the index over individuals from the share of errors and, if there are any, the share of
+/// undeserved favours among them.
 pub(crate) fn over_persons(errors: &Arm, favours: Option<&Arm>, alpha: f64, z: f64) -> Interval {
     if alpha <= 0.0 {
-        // It is estimable, so that there is nobody without benefit; there may be.
+        // The index is estimable, so nobody in the table has a benefit of 0; but somebody in the population may.
         let favoured = |t: &[f64], g: &mut [f64]| {
             let (value, changes) = index(&[(1.0, 1.0 - t[0]), (2.0, t[0])], alpha);
             g[0] = changes[1][0] - changes[0][0];
@@ -69,7 +71,7 @@ pub(crate) fn over_persons(errors: &Arm, favours: Option<&Arm>, alpha: f64, z: f
         };
     }
     let any = |t: &[f64], g: &mut [f64]| {
-        // Where there is no error the worst ones are refusals.
+        // Without errors, refusals are the worst ones possible.
         let (error, favour) = (t[0], t.get(1).copied().unwrap_or(0.0));
         let (value, changes) = index(&persons(error, favour), alpha);
         let [one, two, none] = [0, 1, 2].map(|at: usize| changes[at][0]);
@@ -96,7 +98,7 @@ fn of_groups(t: &[f64], weights: &[f64], alpha: f64, g: &mut [f64]) -> f64 {
     value
 }
 
-/// The least index between groups, from their mean benefits and weights, over their region at `z`.
+/// Returns the minimum of the index between groups over the region at `z` of their mean benefits, with these weights.
 pub(crate) fn least_between(means: &[Arm], weights: &[f64], alpha: f64, z: f64) -> f64 {
     let region = Region::new(means, z);
     if region.holds_a_common_value() {
@@ -105,12 +107,12 @@ pub(crate) fn least_between(means: &[Arm], weights: &[f64], alpha: f64, z: f64) 
     region.least(&|t, g| of_groups(t, weights, alpha, g))
 }
 
-/// The most.
+/// Returns the maximum of the same.
 pub(crate) fn most_between(means: &[Arm], weights: &[f64], alpha: f64, z: f64) -> f64 {
     Region::new(means, z).most(&|t, g| of_groups(t, weights, alpha, g))
 }
 
-/// How far the least is above `null`, on whatever scale; it falls as `z` grows.
+/// Returns how far the minimum is above `null`, on an arbitrary scale; it falls as `z` grows.
 pub(crate) fn beyond(means: &[Arm], weights: &[f64], alpha: f64, z: f64, null: f64) -> f64 {
     if null > 0.0 {
         least_between(means, weights, alpha, z) - null
@@ -131,9 +133,9 @@ mod tests {
         Arm::rate(x, n).expect("a rate")
     }
 
-    /// Of two groups any index is a function of the ratio of their means: its ends are those of the ratio.
+    /// For two groups any index is a function of the ratio of their means, so its ends are those of the ratio.
     #[test]
-    fn two_groups_are_a_ratio() {
+    fn two_groups_have_the_interval_of_their_ratio() {
         let line = Interval {
             low: 0.0,
             high: f64::INFINITY,
@@ -160,10 +162,10 @@ mod tests {
         }
     }
 
-    /// Nobody wrong of 100: the upper limit is the index of as many refusals as the limit of the rate allows; at
-    /// alpha 2 of a share p of refusals it is `p / (2 (1 - p))`.
+    /// With no errors among 100, the upper limit is the index at the largest share of refusals that the limits of the
+    /// rate allow. At alpha 2 the index of a share p of refusals is `p / (2 (1 - p))`.
     #[test]
-    fn no_error_is_no_certainty() {
+    fn zero_errors_have_a_positive_upper_limit() {
         let most = rate(0.0, 100.0).limits(Z).high;
         let found = over_persons(&rate(0.0, 100.0), None, 2.0, Z);
         assert_eq!(found.low, 0.0);
@@ -176,7 +178,7 @@ mod tests {
     }
 
     proptest! {
-        /// Slopes are those of differences.
+        /// The derivatives agree with finite differences.
         #[test]
         fn slopes(b in proptest::collection::vec((0.2..2.0_f64, 0.1..3.0_f64), 2..6), alpha in -1.0..3.0_f64) {
             prop_assume!(alpha.abs() > 1e-3 && (alpha - 1.0).abs() > 1e-3);
@@ -192,7 +194,7 @@ mod tests {
                     let slope = (moved(at, h) - moved(at, -h)) / (2.0 * h);
                     prop_assert!((slope - change[1]).abs() < 1e-5 * (1.0 + slope.abs()));
                 }
-                // From one part to another.
+                // Moves weight from one part to another.
                 let shifted = |by: f64| {
                     let mut b = b.clone();
                     let all: f64 = b.iter().map(|b| b.1).sum();

@@ -1,17 +1,18 @@
-//! Judging: what a table says about a requirement, and what it cannot say.
+//! Judges figures against requirements: pass, fail or inconclusive.
 //!
 //! # Idea
-//! A policy requires `disparity <= tolerance` (or `>=`, for ratios). The requirement is missed when the whole interval
-//! lies beyond the tolerance, met when the whole interval lies within it, and otherwise the table cannot tell.
+//! A policy requires `disparity <= tolerance` (or `>=` for ratios). A figure fails if its whole interval lies beyond
+//! the tolerance, passes if its whole interval lies within it, and is inconclusive otherwise.
 //!
 //! # Maths
-//! The `m` figures a policy gates by their interval are one family: each is held at Sidak's `level^(1/m)`, so that the
-//! chance of *any* false fail, and of any false pass, is at most `1 - level` together. Figures that are not gated are
-//! exploratory: they get an interval of their own at `level`, a p-value of the groups being equal, and the p-values of
-//! all of them are adjusted together after Benjamini and Hochberg. They decide nothing.
+//! The `m` figures that a policy gates by their interval form one family: each is judged at Sidak's `level^(1/m)`, so
+//! that the probability of *any* false fail in the family, and of any false pass, is at most `1 - level`. Figures that
+//! are not gated are exploratory: each gets an interval at `level` and a p-value for equal groups, and their p-values
+//! are adjusted together after Benjamini and Hochberg. They do not affect the verdict.
 //!
-//! `judge = point` compares the value itself, as published rules do (four fifths, impact-ratio tables). It is a rule
-//! about a number, not evidence about a model: of two truly equal groups of 30 it calls more than half unfair.
+//! `judge = point` compares the value itself, as published rules do (four fifths, impact-ratio tables). Such a rule is
+//! about a number and gives no evidence about a model: with two truly equal groups of 30, it reports unfairness more
+//! than half of the time.
 //!
 //! # Reference
 //! Sidak, JASA 62 (1967); Benjamini and Hochberg, JRSS B 57 (1995); the four-fifths rule: 29 CFR 1607.4 D.
@@ -22,7 +23,7 @@ use proofmark_stats::{benjamini_hochberg, further_to_settle, sidak_level, sidak_
 use crate::evidence::{IntervalInput, Picked, rounding};
 use crate::{AuditError, Figure};
 
-/// Which side of the tolerance is asked for.
+/// The side of the tolerance on which the figure must lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bound {
     /// The figure is at most the tolerance: differences, distances, indices.
@@ -31,7 +32,7 @@ pub enum Bound {
     AtLeast,
 }
 
-/// What is held against the tolerance.
+/// The quantity compared with the tolerance.
 #[derive(
     Debug,
     Clone,
@@ -45,10 +46,10 @@ pub enum Bound {
 )]
 #[strum(serialize_all = "lowercase")]
 pub enum By {
-    /// The interval: pass and fail are statements with a confidence.
+    /// The interval: pass and fail hold with a stated confidence.
     #[default]
     Interval,
-    /// The value, as published point rules do: says nothing about chance.
+    /// The value, as in published point rules; it does not account for chance.
     Point,
 }
 
@@ -57,18 +58,18 @@ pub enum By {
 pub struct Requirement {
     /// The metric's id.
     pub metric: String,
-    /// The attribute, or attributes joined as in the figures; none for every one.
+    /// The attribute, or attributes joined as in the figures; `None` for every attribute.
     pub attribute: Option<String>,
-    /// Which side.
+    /// Required side of the tolerance.
     pub bound: Bound,
     /// The tolerance.
     pub tolerance: f64,
-    /// What is held against it.
+    /// The quantity compared with the tolerance.
     pub by: By,
 }
 
 impl Requirement {
-    /// Whether it gates the figure: the headline of its metric.
+    /// Whether this requirement gates the figure, which must be the headline of its metric.
     pub fn gates(&self, figure: &Figure) -> bool {
         figure.comparison.is_headline()
             && self.metric == figure.metric
@@ -96,7 +97,7 @@ impl Requirement {
         }
     }
 
-    /// Pass, fail or inconclusive, given an interval or (`low == high`) a value. What is not a number decides nothing.
+    /// Returns the verdict for an interval, or for a value (`low == high`). NaN is inconclusive.
     pub fn verdict(&self, i: Interval) -> Verdict {
         if self.passes(i) {
             Verdict::Pass
@@ -108,31 +109,32 @@ impl Requirement {
     }
 }
 
-/// What one requirement comes to on one figure.
+/// Outcome of one requirement on one figure.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ruling {
-    /// The requirement's place in the policy.
+    /// Index of the requirement in the policy.
     pub requirement: usize,
     /// Pass, fail or inconclusive. A figure that cannot be estimated, or has no interval, is inconclusive.
     pub verdict: Verdict,
-    /// The interval at the family's level; none for a point rule, or where there is none. What has one is of the family.
+    /// The interval at the family's level; `None` for a point rule, or if there is no interval. A figure with an
+    /// interval counts towards the family.
     pub interval: Option<Interval>,
-    /// Where inconclusive: about how many more persons, spread over the groups as those there are, would settle it if
-    /// the estimates stayed. None if no number would, or more than ten million.
+    /// If inconclusive: about how many more rows, distributed over the groups like the existing ones, would settle it
+    /// if the estimates stayed the same. `None` if no number would, or more than ten million.
     pub needed: Option<u64>,
 }
 
-/// What is said of one figure.
+/// Judgement of one figure.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Judgement {
-    /// The interval of the figure by itself at the policy's level; none if it is not estimable or has none.
+    /// The interval of the figure by itself at the policy's level; `None` if it cannot be estimated or has no interval.
     pub interval: Option<Interval>,
-    /// The chance of such a figure: if the truth were the tolerance where it is gated (the least if more than one),
-    /// else if the groups were equal; none for a rate by itself.
+    /// The p-value: of the tolerance for a gated figure (the smallest of several), otherwise of equal groups. `None`
+    /// for a rate by itself, or for a figure that only point rules gate.
     pub p_value: Option<f64>,
-    /// Adjusted for the figures gated (Sidak), or for the exploratory ones (Benjamini-Hochberg).
+    /// The p-value, adjusted for the gated figures (Sidak) or for the exploratory ones (Benjamini-Hochberg).
     pub p_adjusted: Option<f64>,
-    /// One for every requirement that gates it; none: it is exploratory.
+    /// One ruling for every requirement that gates the figure; empty if the figure is exploratory.
     pub rulings: Vec<Ruling>,
 }
 
@@ -148,8 +150,8 @@ fn is_known(i: &Interval) -> bool {
     !i.low.is_nan() && !i.high.is_nan()
 }
 
-/// Refuses a confidence with which nothing can be judged: what thousands of contrasts together leave of it must still be
-/// told apart from certainty, and from none.
+/// Refuses a confidence too close to 0 or 1: thousands of contrasts share it, and the level of each must still differ
+/// from 0 and 1.
 pub(crate) fn check_level(level: f64) -> Result<(), AuditError> {
     const LEAST: f64 = 1e-9;
     if (LEAST..=1.0 - LEAST).contains(&level) {
@@ -163,8 +165,8 @@ pub(crate) fn check_level(level: f64) -> Result<(), AuditError> {
     })
 }
 
-/// Judges figures, in their order. `level` is the confidence of the family, in `(0, 1)`; `elsewhere` counts the figures of
-/// the family that are judged elsewhere: one policy may gate several tables.
+/// Judges figures, in their order. `level` is the confidence of the family, in `(0, 1)`. `elsewhere` is the number of
+/// figures of the same family that other calls judge, since one policy may gate several tables.
 pub fn judge(
     figures: &[Figure],
     requirements: &[Requirement],
@@ -229,7 +231,7 @@ pub fn judge(
     judgements
 }
 
-/// The interval of each figure by itself; none if it is not estimable or has none.
+/// Returns the interval of each figure by itself; `None` if it cannot be estimated or has no interval.
 pub(crate) fn intervals(figures: &[Figure], level: f64) -> Vec<Option<Interval>> {
     let picked = Picked::new(figures);
     let evidence = figures

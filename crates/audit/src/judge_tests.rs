@@ -5,7 +5,7 @@ use proofmark_stats::random::{Purpose, Stream, StreamKey};
 use super::*;
 use crate::{Columns, Groups, Reason, Settings, Table, metric};
 
-/// Groups of `(favourable, n)`; the labels alternate.
+/// Returns a table with groups of `(favourable, n)`; the labels alternate.
 fn table(groups: &[(usize, usize)]) -> Table {
     let rows = || {
         groups
@@ -67,10 +67,10 @@ fn verdicts(groups: &[(usize, usize)], requirements: &[Requirement]) -> Vec<Verd
         .collect()
 }
 
-/// Every table of two groups whose ratio is exactly four fifths, or whose difference is exactly a tenth, is at the
-/// tolerance, whatever its quotients round to; the next one is beyond it.
+/// Two groups whose ratio is exactly four fifths, or whose difference is exactly a tenth, pass regardless of rounding;
+/// the next larger disparity fails.
 #[test]
-fn exactly_at_the_tolerance_is_met_by_value() {
+fn a_value_exactly_at_the_tolerance_passes() {
     let at = |r: &Requirement, v: f64| r.verdict(Interval { low: v, high: v });
     let (fifths, tenth) = (at_least(RATIO, 0.8), at_most(DIFFERENCE, 0.1));
     let mut met = [0, 0];
@@ -102,7 +102,7 @@ fn exactly_at_the_tolerance_is_met_by_value() {
             met[1] += u32::from(rate(more) - rate(x) > 0.1);
         }
     }
-    // Rounding would have decided these.
+    // Without the allowance for rounding, these would have failed.
     assert!(met[0] > 50 && met[1] > 100, "{met:?}");
     let point = Requirement {
         by: By::Point,
@@ -111,9 +111,9 @@ fn exactly_at_the_tolerance_is_met_by_value() {
     assert_eq!(verdicts(&[(4, 50), (5, 50)], &[point]), [Verdict::Pass]);
 }
 
-/// A ratio of the smallest over the largest could only be failed.
+/// A ratio of smallest over largest is at most 1, so a larger tolerance could only fail.
 #[test]
-fn a_ratio_above_1_is_not_asked_for() {
+fn a_required_ratio_above_1_is_refused() {
     let message = at_least("impact_ratio", 1.5)
         .checked()
         .expect_err("refused")
@@ -123,9 +123,9 @@ fn a_ratio_above_1_is_not_asked_for() {
     assert!(at_most("log_loss_difference", 1.5).checked().is_ok());
 }
 
-/// What is not a number is not an interval: it passes nothing, and fails nothing.
+/// NaN is not an interval: it neither passes nor fails.
 #[test]
-fn what_is_not_a_number_decides_nothing() {
+fn nan_is_inconclusive() {
     let nothing = Interval {
         low: f64::NAN,
         high: f64::NAN,
@@ -144,7 +144,7 @@ fn what_is_not_a_number_decides_nothing() {
         at_least(RATIO, 0.99),
         at_most("equalized_odds_difference", 0.01),
     ];
-    // So sure that no number is left for the rest, together with a thousand others.
+    // Levels that come close to 1, or round to it, once a thousand other figures share them.
     for (level, elsewhere) in [(1.0 - f64::EPSILON, 1000), (1.0 - 1e-9, 1000), (1.0, 0)] {
         for judgement in judge(&figures, &required, level, elsewhere) {
             for ruling in &judgement.rulings {
@@ -168,17 +168,17 @@ fn fail_pass_and_inconclusive() {
     assert_eq!(of(400, 1000, at_most(DIFFERENCE, 0.0)), Fail);
     assert_eq!(of(300, 1000, at_most(DIFFERENCE, 0.1)), Pass);
     assert_eq!(of(350, 1000, at_most(DIFFERENCE, 0.05)), Inconclusive);
-    // Ratios mirror: 300 of 600 is half, 300 of 310 nearly the same.
+    // Ratios work the other way round: 300/600 is one half, 300/310 is nearly 1.
     assert_eq!(of(600, 1000, at_least(RATIO, 0.8)), Fail);
     assert_eq!(of(310, 1000, at_least(RATIO, 0.8)), Pass);
     assert_eq!(of(12, 30, at_least(RATIO, 0.8)), Inconclusive);
-    // A gap that is exactly as large as can be is within that tolerance.
+    // The largest possible gap is within a tolerance of 1.
     assert_eq!(of(900, 1000, at_most(DIFFERENCE, 1.0)), Pass);
 }
 
-/// With as many more as it says, spread the same way, the matter is settled.
+/// The number of rows given as `needed`, distributed the same way, settles the verdict.
 #[test]
-fn needed_settles_it() {
+fn the_needed_rows_settle_the_verdict() {
     for (groups, requirement) in [
         ([(10, 40), (16, 40)], at_most(DIFFERENCE, 0.05)),
         ([(10, 40), (11, 40)], at_most(DIFFERENCE, 0.1)),
@@ -204,7 +204,7 @@ fn needed_settles_it() {
 }
 
 #[test]
-fn on_the_tolerance_no_number_settles_it() {
+fn at_the_tolerance_no_number_of_rows_settles_the_verdict() {
     let judged = judge(
         &figures(&table(&[(10, 40), (14, 40)]), &[DIFFERENCE]),
         &[at_most(DIFFERENCE, 0.1)],
@@ -215,7 +215,7 @@ fn on_the_tolerance_no_number_settles_it() {
 }
 
 #[test]
-fn a_point_rule_is_a_rule_about_a_number() {
+fn a_point_rule_compares_the_value_only() {
     let four_fifths = Requirement {
         by: By::Point,
         ..at_least(RATIO, 0.8)
@@ -235,9 +235,9 @@ fn a_point_rule_is_a_rule_about_a_number() {
     assert!(judged[0].interval.is_some());
 }
 
-/// The more is gated, the more each needs.
+/// The more figures are gated, the wider the interval of each.
 #[test]
-fn the_gated_share_one_level_and_the_rest_decides_nothing() {
+fn gated_figures_share_one_level_and_the_others_are_exploratory() {
     let all = figures(
         &table(&[(300, 1000), (340, 1000), (420, 1000)]),
         &[DIFFERENCE, "tpr_difference", RATIO],
@@ -252,7 +252,7 @@ fn the_gated_share_one_level_and_the_rest_decides_nothing() {
     assert!(judged[2].is_exploratory() && judged[2].p_value.unwrap() < 0.05);
     let alone = judge(&all, &both[..1], 0.95, 0);
     assert_eq!(alone[0].rulings[0].interval, alone[0].interval);
-    // The p-value at the tolerance says the same as the interval.
+    // The p-value at the tolerance agrees with the interval.
     assert_eq!(
         alone[0].p_adjusted.unwrap() < 0.05,
         alone[0].rulings[0].verdict == Verdict::Fail
@@ -279,7 +279,7 @@ fn exploratory_figures_are_one_benjamini_hochberg_family() {
 }
 
 #[test]
-fn what_cannot_be_estimated_is_inconclusive() {
+fn a_figure_without_a_value_is_inconclusive() {
     let mut all = figures(&table(&[(10, 40), (11, 40)]), &[DIFFERENCE]);
     all[0].value = Err(Reason::NothingToCompareWith);
     let judged = judge(&all, &[at_most(DIFFERENCE, 0.1)], 0.95, 0);
@@ -287,8 +287,8 @@ fn what_cannot_be_estimated_is_inconclusive() {
     assert_eq!((judged[0].interval, judged[0].p_value), (None, None));
 }
 
-/// Four gated figures of five groups exactly at their tolerances, from tables to verdicts: any false fail, any false
-/// pass.
+/// Judges four gated figures of five groups exactly at their tolerances, from tables to verdicts. Returns the number of
+/// runs with any false fail, with any false pass, and with any false alarm for equal groups.
 fn at_tolerance(runs: u64) -> [u64; 3] {
     let requirements = [
         at_most(DIFFERENCE, 0.1),
@@ -304,7 +304,8 @@ fn at_tolerance(runs: u64) -> [u64; 3] {
         let apart: Vec<(usize, usize)> =
             [0.3, 0.3, 0.3, 0.4, 0.4].map(|p| (drawn(p), 100)).to_vec();
         let equal: Vec<(usize, usize)> = [0.3; 5].map(|p| (drawn(p), 100)).to_vec();
-        // Labels alternate within a group of a hundred sorted by decision: rates among positives are as noisy as any.
+        // Labels alternate within a group of 100 rows sorted by decision: rates among positives are as noisy as the
+        // others.
         let said = verdicts(&apart, &requirements);
         count[0] += u64::from(said.contains(&Verdict::Fail));
         count[1] += u64::from(said.contains(&Verdict::Pass));
@@ -344,9 +345,9 @@ fn a_family_at_its_tolerances_in_full() {
     }
 }
 
-/// The nearer end of the farthest of many is at the level that all of them hold together.
+/// For the farthest of several contrasts, the nearer end is at the joint level of all of them.
 #[test]
-fn the_farthest_of_four_is_held_at_sidaks_level() {
+fn the_farthest_of_four_uses_sidaks_level() {
     let all = figures(
         &table(&[(30, 100), (35, 100), (40, 100), (52, 100), (33, 100)]),
         &["selection_rate_difference_to_reference"],
@@ -365,9 +366,10 @@ fn the_farthest_of_four_is_held_at_sidaks_level() {
     assert!(each.len() == 4 && nearest > 0.0 && (found.low - nearest).abs() < 1e-9);
 }
 
-/// However decisions and labels go together: each of the two at half the chance.
+/// Each of the two indices takes half of the error probability, which is valid for any dependence between decisions and
+/// labels.
 #[test]
-fn a_difference_of_two_indices_is_bonferronis() {
+fn a_difference_of_two_indices_uses_bonferroni_levels() {
     let all = figures(
         &table(&[(300, 1000), (500, 1000)]),
         &[
@@ -389,7 +391,7 @@ fn a_difference_of_two_indices_is_bonferronis() {
     assert!((both.high - (first.high - second.low)).abs() < 1e-9);
 }
 
-/// Every metric there is has an interval, which holds the value and grows with the level.
+/// Every metric has an interval, which contains the value and widens with the level.
 #[test]
 fn every_form_of_figure_has_an_interval_around_its_value() {
     let table = crate::synthetic::Population::planted(3)
@@ -447,8 +449,7 @@ fn every_form_of_figure_has_an_interval_around_its_value() {
     assert!(forms.len() >= 6, "{forms:?}");
 }
 
-/// Whatever the form: the interval holds the number that a p-value is the chance of from the level on that the p-value
-/// leaves.
+/// For every form, the interval contains `null` from level `1 - p` on, where `p` is the p-value of `null`.
 #[test]
 fn a_p_value_is_the_level_at_which_the_interval_touches() {
     let table = crate::synthetic::Population::planted(3)
@@ -469,13 +470,13 @@ fn a_p_value_is_the_level_at_which_the_interval_touches() {
         let Some(equal) = evidence.equality() else {
             continue;
         };
-        // Equality, and a tolerance on the way to the value.
+        // Equality, and a tolerance between equality and the value.
         for null in [equal, equal + (value - equal) / 3.0] {
             let p = evidence.p_value(null);
             if !(1e-9..0.9).contains(&p) {
                 continue;
             }
-            // Some intervals jump there: where a sign becomes uncertain.
+            // Some intervals jump at that level, where a sign becomes uncertain, so the test brackets it.
             let holds = |p: f64| {
                 let i = evidence.interval(1.0 - p);
                 i.low <= null + 2e-14 && null - 2e-14 <= i.high

@@ -1,21 +1,21 @@
-//! Bias audits of decision tables: group metrics, and with each figure what an interval on it needs.
+//! Bias audits of decision tables: group metrics, each figure with the inputs of its interval.
 //!
-//! An audit reads a table: decisions, scores, labels, weights, and the attributes that make groups. Whoever ran the
+//! An audit reads a table of decisions, scores, labels, weights, and the attributes that form groups. Whoever ran the
 //! model made the table; any model in any language will do.
 //!
-//! * [`Table::csv`] and [`Table::npz`] read a table, [`Options`] says what its columns are for; [`Columns`] makes one
-//!   from arrays.
-//! * [`measure`] gives every figure that the table's columns allow; [`Settings`] says how.
-//! * [`Groups`] divides a table by an attribute or by several together.
-//! * [`judge()`] holds figures against requirements, each by its interval, all of them together.
-//! * [`metric`] has every metric; each gives [`Figure`]s: a value or the reason why there is none, and what it is
-//!   made of.
-//! * [`report()`] measures, judges and writes it all down; [`render`] shows it as a table, JSON or a chart.
+//! * [`Table::csv`] and [`Table::npz`] read a table, and [`Options`] states the roles of its columns; [`Columns`]
+//!   builds a table from arrays.
+//! * [`measure`] computes every figure that the table's columns allow, as configured by [`Settings`].
+//! * [`Groups`] divides a table by one attribute or by several together.
+//! * [`judge()`] judges figures against requirements by their intervals, as one family.
+//! * [`metric`] has every metric; each returns [`Figure`]s: a value or the reason why there is none, and the components
+//!   from which its interval is computed.
+//! * [`report()`] measures, judges and builds a report; [`render`] shows it as a table, JSON or a chart.
 //! * [`robustness`] joins an attack report with the groups of its samples.
-//! * [`scan()`] looks for subgroups that were not named as groups.
-//! * [`synthetic`] makes populations whose gaps are known.
+//! * [`scan()`] searches for subgroups that were not named as groups.
+//! * [`synthetic`] generates populations with known gaps.
 //!
-//! No tensors, no clock, no printing, no random numbers but keyed ones.
+//! The crate uses no tensors and no clock, prints nothing, and uses only keyed random numbers.
 
 mod cell;
 mod error;

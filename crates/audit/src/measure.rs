@@ -1,4 +1,4 @@
-//! Everything a table and its settings allow, in one go.
+//! Measures every figure that a table and its settings allow.
 
 use std::collections::HashSet;
 
@@ -7,12 +7,12 @@ use crate::metric::{self, Last, MetricEntry, Need};
 use crate::table::Coded;
 use crate::{AuditError, Groups, Settings, Table};
 
-/// A metric that was left out, and the columns it would need.
+/// A metric that was left out, and the columns it needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Skipped {
     /// Its id.
     pub metric: &'static str,
-    /// What the table lacks.
+    /// Columns that the table lacks.
     pub needs: Vec<Need>,
 }
 
@@ -21,25 +21,25 @@ pub struct Skipped {
 pub struct Refused {
     /// Its attributes, joined by ` & `.
     pub attribute: String,
-    /// Why.
+    /// Why it was left out.
     pub reason: String,
 }
 
-/// What an audit measured.
+/// Figures that an audit measured, and what it left out.
 #[derive(Debug, Clone)]
 pub struct Measured<'a> {
     /// The groupings: each attribute, then the intersections of two, of three and so on.
     pub groupings: Vec<Groups<'a>>,
-    /// Figures in the order of the groupings, and within each in that of the metrics; those of the table as a whole
+    /// Figures in the order of the groupings and, within each grouping, of the metrics; figures of the whole table
     /// last.
     pub figures: Vec<Figure>,
-    /// Metrics left out for want of a column.
+    /// Metrics left out because the table lacks a column.
     pub skipped: Vec<Skipped>,
-    /// Intersections left out for want of members.
+    /// Intersections left out because their groups are too few, too small, or not distinguished by name.
     pub refused: Vec<Refused>,
 }
 
-/// Measures every metric of the settings, or all that the table's columns allow, over every grouping.
+/// Measures every metric named in the settings, or every metric that the table's columns allow, over every grouping.
 pub fn measure<'a>(table: &'a Table, settings: &Settings) -> Result<Measured<'a>, AuditError> {
     check(table, settings)?;
     let (entries, skipped) = entries(table, settings)?;
@@ -98,13 +98,13 @@ pub fn measure<'a>(table: &'a Table, settings: &Settings) -> Result<Measured<'a>
     })
 }
 
-/// The rows that have all that some metrics need, where others lack it: each metric is of the rows that it can be of, and
-/// rates of decisions are not of those alone whose label is known.
+/// The rows that have every value that some metrics need, if other rows lack one. Each metric uses all rows that it
+/// can: rates of decisions also use rows without a label.
 struct View {
     lacking: Vec<Need>,
     table: Table,
     rows: Vec<u32>,
-    /// Persons without.
+    /// Number of rows left out for lacking a value.
     left_out: u64,
 }
 
@@ -142,8 +142,8 @@ fn with_left_out(figure: Figure, persons: u64) -> Figure {
     }
 }
 
-/// Each of many groups compared with another, in figures of their own, would be more than anybody reads; the headlines are
-/// over all groups however many.
+/// Whether a figure is listed. With more than `detail_groups` groups, comparisons of single groups with another would
+/// be too many to read; headlines cover all groups regardless.
 fn is_listed(figure: &Figure, groups: &Groups<'_>, settings: &Settings) -> bool {
     let own = matches!(figure.comparison, Comparison::Group | Comparison::Overall);
     own || figure.comparison.is_headline() || groups.groups().len() <= settings.detail_groups
@@ -259,13 +259,13 @@ fn groupings<'a>(table: &'a Table, settings: &Settings) -> Result<Groupings<'a>,
     Ok((all, refused))
 }
 
-/// What a report says of it: the report names the file already.
+/// Returns the error message without the file, which the report already names.
 fn without_file(table: &Table, error: &AuditError) -> String {
     let (text, file) = (error.to_string(), format!("{}: ", table.source()));
     text.strip_prefix(&file).unwrap_or(&text).to_owned()
 }
 
-/// All sets of `size` of the numbers below `n`, in order.
+/// Returns all sets of `size` of the numbers below `n`, in order.
 pub(crate) fn subsets(n: usize, size: usize) -> Vec<Vec<usize>> {
     if size == 0 {
         return vec![Vec::new()];

@@ -1,25 +1,26 @@
-//! One estimate or one contrast of a figure, with its interval at any critical value.
+//! One estimate or one contrast of a figure, which gives an interval at any critical value.
 
 use proofmark_domain::Interval;
 use proofmark_stats::{Arm, Pair, Sample, Scale};
 
 use crate::{Estimate, Form, Mean, Part, Share, Tally};
 
-/// What a figure, or one of its contrasts, is made of.
+/// Statistical input of a figure or of one of its contrasts.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Piece {
-    /// An estimate by itself.
+    /// A single estimate.
     Arm(Arm),
     /// The logarithm of a ratio.
     Exponential(Arm),
     /// A difference or a ratio.
     Pair(Pair),
-    /// So many persons times the difference of everybody less the group.
+    /// Number of people in the group times the overall rate minus the group's rate.
     Persons(Pair, f64),
 }
 
 impl Piece {
-    /// Of a part and what it is compared with. `None` where a variance is wanting, or there is nobody else.
+    /// Builds the piece from an estimate and the part it is compared with. `None` if a variance is missing, or if the
+    /// group is everyone.
     pub(crate) fn of(form: Form, estimate: &Estimate, against: Option<&Part>) -> Option<Self> {
         let scale = match form {
             Form::Ratio | Form::Closeness => Scale::Ratio,
@@ -58,7 +59,7 @@ impl Piece {
         }
     }
 
-    /// From `factor` times as many. Persons that went without are more then, too.
+    /// Returns the piece as if it rested on `factor` times as many people. A shortfall in people grows with them.
     pub(crate) fn scaled(&self, factor: f64) -> Self {
         match self {
             Self::Arm(arm) => Self::Arm(arm.scaled(factor)),
@@ -70,9 +71,9 @@ impl Piece {
 }
 
 fn pair(first: Arm, estimate: &Estimate, against: &Part, scale: Scale) -> Option<Pair> {
-    // What everybody without the group would have is not to be had from a mean of absolute values, nor from a sum of means;
-    // that the group is among everybody makes the two go together, and the interval as of independent ones too wide
-    // rather than too narrow.
+    // The estimate for everyone outside the group cannot be recovered from a mean of absolute values or from a sum of
+    // means. Compare with all together instead. The group is part of all, so the two estimates are positively
+    // correlated, and an interval that treats them as independent is too wide rather than too narrow.
     let inseparable = match estimate {
         Estimate::Folded(_) | Estimate::Normal(_) => true,
         Estimate::Mean(mean) | Estimate::Root(mean) => mean.samples.len() != 1,
@@ -90,10 +91,10 @@ fn pair(first: Arm, estimate: &Estimate, against: &Part, scale: Scale) -> Option
     })
 }
 
-/// An estimate with its limits; `None` where nobody is counted or there is no variance.
+/// Converts an estimate to an arm with limits. `None` if no one is counted or there is no variance.
 pub(crate) fn arm(estimate: &Estimate, scale: Scale) -> Option<Arm> {
     match estimate {
-        // Pseudo-counts are not data: what was observed is all that limits rest on.
+        // Pseudo-counts are not data: the limits rest on the observed counts only.
         Estimate::Share(share) | Estimate::Smoothed(share, _) => {
             Arm::weighted_rate(sums(share.numerator), sums(share.denominator))
         }
@@ -114,11 +115,11 @@ pub(crate) fn arm(estimate: &Estimate, scale: Scale) -> Option<Arm> {
     }
 }
 
-/// None where the range of the values is not known.
+/// `None` if the range of the values is unknown.
 fn bounded(mean: &Mean, scale: Scale) -> Option<Arm> {
     let low = match scale {
         Scale::Difference => mean.range.low,
-        // Only what is never negative has ratios.
+        // Ratios exist only for values that are never negative.
         Scale::Ratio => mean.range.low.max(0.0),
     };
     let range = Interval { low, ..mean.range };
@@ -131,7 +132,7 @@ fn sums(tally: Tally) -> (f64, f64) {
 
 fn less(a: Tally, b: Tally) -> Tally {
     let n = a.n.saturating_sub(b.n);
-    // Sums of weights are off by rounding; nobody weighs nothing.
+    // Sums of weights carry rounding errors; an empty remainder must weigh exactly 0.
     let rest = |a: f64, b: f64| if n > 0 { (a - b).max(0.0) } else { 0.0 };
     Tally {
         n,
@@ -140,7 +141,7 @@ fn less(a: Tally, b: Tally) -> Tally {
     }
 }
 
-/// Everybody without the group.
+/// Returns the estimate for everyone outside the group.
 fn others(all: &Estimate, group: &Estimate) -> Option<Estimate> {
     match (all, group) {
         (

@@ -1,14 +1,14 @@
-//! The tests that employment practice shows beside an impact ratio.
+//! Tests that employment practice reports next to an impact ratio.
 //!
 //! # Idea
-//! A ratio below four fifths is taken for adverse impact where it is "statistically and practically significant" (29 CFR
-//! 1607.4 D). Agencies and courts look at two figures for that: Fisher's exact test, and how many standard deviations the
-//! two rates are apart. They are shown for who is used to them, and decide nothing here.
+//! A ratio below four fifths is evidence of adverse impact if it is "statistically and practically significant" (29 CFR
+//! 1607.4 D). Agencies and courts use two figures for that: Fisher's exact test, and the number of standard deviations
+//! between the two rates. They are reported for readers who expect them and decide nothing here.
 //!
 //! # When it fails
-//! Both hold for two groups named beforehand; the group of the highest rate is picked by looking, and so is the one
-//! furthest from it. The permutation test of the headline pays for that: it asks how often the largest difference among
-//! *all* groups is as large by chance. All of them test equality, not a tolerance.
+//! Both are valid for two groups named beforehand. Here the data select the group with the highest rate and the group
+//! furthest from it. The permutation test of the headline corrects for that selection: it asks how often the largest
+//! difference among *all* groups is as large by chance. All of them test equality, not a tolerance.
 
 use proofmark_domain::Seed;
 use proofmark_stats::random::{Purpose, StreamKey, attack_code};
@@ -19,23 +19,23 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Comparison, Estimate, Figure, Part};
 
-/// Tests of a group's rate against that of the group with the highest.
+/// Tests of a group's rate against the rate of the group with the highest.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct PairTests {
     /// Fisher's exact test, two-sided.
     pub fisher_p: f64,
-    /// How many standard deviations the group's rate lies above (below: negative) the highest; none where both are 0, or
-    /// both 1.
+    /// Standard deviations by which the group's rate lies above (negative: below) the highest. `None` if both rates are
+    /// 0 or both are 1.
     pub standard_deviations: Option<f64>,
-    /// The chance of as large a largest difference of any two groups, were decisions dealt to persons at random (999
-    /// permutations): of the headline only.
+    /// Chance of an equally large maximum difference between any two groups if decisions were assigned to people at
+    /// random (999 permutations). Only for the headline.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub permutation_p: Option<f64>,
 }
 
 impl PairTests {
-    /// Of an impact ratio; none of any other figure, of a group with itself, and where persons are weighted: these are
-    /// tests of counts.
+    /// Computes the tests of an impact ratio. `None` for any other metric, for a group compared with itself, and for
+    /// weighted tables, because these are tests of counts.
     pub(crate) fn of(figure: &Figure, seed: u64) -> Option<Self> {
         const DEALS: u32 = 999;
         let is_one = matches!(figure.metric, "impact_ratio" | "scoring_impact_ratio");
@@ -66,7 +66,7 @@ impl PairTests {
     }
 }
 
-/// Those counted and all, where everybody weighs 1.
+/// Returns the numerator and denominator counts. `None` unless every row weighs 1.
 fn counts(part: &Part) -> Option<(u64, u64)> {
     let Estimate::Share(share) = &part.estimate else {
         return None;
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
     use crate::{Columns, Groups, Settings, metric};
 
-    /// 8 of 10, 1 of 6 and 4 of 8.
+    /// Builds groups with 8 of 10, 1 of 6 and 4 of 8 favourable decisions.
     fn figures(weight: f64) -> Vec<Figure> {
         let groups = [("a", 8, 10), ("b", 1, 6), ("c", 4, 8)];
         let rows = || {
@@ -107,9 +107,9 @@ mod tests {
             .figures(&groups, &settings)
     }
 
-    /// Fisher's p of 8 of 10 against 1 of 6 is scipy's 0.034965; the standard deviations by hand.
+    /// Fisher's p of 8 of 10 against 1 of 6 is 0.034965 in scipy; the standard deviations are computed by hand.
     #[test]
-    fn of_a_pair_and_of_the_headline() {
+    fn a_pair_and_the_headline_get_their_tests() {
         let figures = figures(1.0);
         let tests: Vec<_> = figures.iter().map(|f| PairTests::of(f, 0)).collect();
         assert_eq!(tests[0], None);
@@ -121,13 +121,13 @@ mod tests {
         assert_eq!(b.permutation_p, None);
         let headline = tests.last().copied().flatten().expect("the headline");
         assert_eq!(headline.fisher_p, b.fisher_p);
-        // It pays for having picked two of three.
+        // The permutation test corrects for picking two of three groups.
         let p = headline.permutation_p.expect("of all groups");
         assert!(p > b.fisher_p && p < 0.2, "{p}");
     }
 
     #[test]
-    fn weights_and_other_figures_have_none() {
+    fn weighted_figures_and_other_metrics_get_no_tests() {
         assert!(figures(2.0).iter().all(|f| PairTests::of(f, 0).is_none()));
         let mut other = figures(1.0).pop().expect("the headline");
         other.metric = "selection_rate_ratio";

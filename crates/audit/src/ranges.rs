@@ -1,8 +1,9 @@
-//! What the values behind a mean cannot leave, whatever rows may still come: limits of means rest on it.
+//! Ranges that the values behind a mean cannot leave, whichever rows are added; the limits of means rest on them.
 //!
-//! It is stated, or follows from what the values are. What a table happens to hold is not what it might have held: its
-//! smallest and largest values are no range. Two exceptions are none: scores that all lie in `[0, 1]` are taken for
-//! probabilities, as everywhere in an audit, and one score for everybody is a constant of the model and not a draw.
+//! A range is either stated or follows from the kind of value. The smallest and largest values in a table are not a
+//! range, because the table could have held others. Two cases are not exceptions: scores that all lie in `[0, 1]` count
+//! as probabilities, as everywhere in an audit, and a score that is the same for everyone is a constant of the model,
+//! not a random draw.
 
 use proofmark_domain::Interval;
 
@@ -10,7 +11,7 @@ use crate::figure::LINE;
 use crate::{AuditError, Settings, Table};
 
 impl Settings {
-    /// States what the values of `column`, which is `score` or `target`, cannot leave.
+    /// States the range of the values of `column`, which is `score` or `target`.
     ///
     /// ```
     /// let mut settings = proofmark_audit::Settings::default();
@@ -34,7 +35,7 @@ impl Settings {
         Ok(())
     }
 
-    /// Of scores.
+    /// Returns the range of the scores.
     pub(crate) fn scores(&self, table: &Table) -> Interval {
         match (table.score_ends(), self.score_range) {
             (Some(ends), _) if ends.low == ends.high => ends,
@@ -47,7 +48,7 @@ impl Settings {
         }
     }
 
-    /// Of the distance between two scores.
+    /// Returns the range of the distance between two scores.
     pub(crate) fn score_distances(&self, table: &Table) -> Interval {
         let scores = self.scores(table);
         Interval {
@@ -56,9 +57,9 @@ impl Settings {
         }
     }
 
-    /// Of the logarithmic losses of scores.
+    /// Returns the range of the logarithmic losses of the scores.
     pub(crate) fn losses(&self, table: &Table) -> Interval {
-        // A score for everybody is the same of every label, but the loss is not.
+        // A stated range comes first: a constant score has a single value, but its loss still depends on the label.
         let Interval { low, high } = self.score_range.unwrap_or_else(|| self.scores(table));
         let (least, most) = (low.min(1.0 - high), high.max(1.0 - low));
         Interval {
@@ -67,7 +68,7 @@ impl Settings {
         }
     }
 
-    /// Of predictions less true values.
+    /// Returns the range of the errors: predictions less true values.
     pub(crate) fn errors(&self) -> Interval {
         match (self.score_range, self.target_range) {
             (Some(score), Some(target)) => Interval {
@@ -78,7 +79,7 @@ impl Settings {
         }
     }
 
-    /// Of their distances.
+    /// Returns the range of the absolute errors.
     pub(crate) fn distances(&self) -> Interval {
         let errors = self.errors();
         Interval {
@@ -87,7 +88,7 @@ impl Settings {
         }
     }
 
-    /// Of the squares of those.
+    /// Returns the range of the squared errors.
     pub(crate) fn squared_distances(&self) -> Interval {
         let Interval { low, high } = self.distances();
         Interval {
@@ -96,7 +97,8 @@ impl Settings {
         }
     }
 
-    /// Refuses a range that is none, or that a value of the table lies outside.
+    /// Refuses a stated range that is not two finite increasing numbers, that has no column, or that excludes a value
+    /// of the table.
     pub(crate) fn check_ranges(&self, table: &Table) -> Result<(), AuditError> {
         let columns = [
             ("score", self.score_range, table.score()),
@@ -118,7 +120,7 @@ impl Settings {
             let Some(values) = values else {
                 return wrong(
                     format!(", and the audit has no {name}"),
-                    "a range of a column that is there",
+                    "a range of a column that the audit has",
                 );
             };
             let inside = |v: &f64| range.low <= *v && *v <= range.high;
@@ -130,7 +132,7 @@ impl Settings {
                         table.row_name(row),
                         values[row]
                     ),
-                    "a range that no value can leave",
+                    "a range that contains every value",
                 );
             }
         }

@@ -1,13 +1,13 @@
-//! The number that the parts of a figure make: what its value must be.
+//! Recomputes the value of a figure from its parts.
 
 use crate::inequality;
 use crate::{Basis, Combine, Family, Form, Part};
 
 impl Basis {
-    /// The value that these parts make, as [`crate::Figure::value`] had it but for rounding; none where there are no parts,
-    /// or not those that the form asks for. Not a number where they make none.
+    /// Returns the value that these parts give: [`crate::Figure::value`] up to rounding. `None` if there are no parts,
+    /// or not the parts that the form needs. NaN if the parts give no number.
     ///
-    /// A report that is judged again is judged by its parts: the value it tells has to be theirs.
+    /// When a report is judged again, only its parts count: the value it states must equal this one.
     pub fn value(&self) -> Option<f64> {
         let families = self.families.as_slice();
         match (self.form, families) {
@@ -19,7 +19,7 @@ impl Basis {
             (Form::Leaning, [changes, leans]) => leaning(changes, leans),
             (Form::Entropy { alpha, root }, [errors, favours]) => {
                 let errors = errors.parts.first()?.value();
-                // None where there are no errors.
+                // The family is empty if there are no errors.
                 let favours = favours.parts.first().map_or(0.0, Part::value);
                 let index = inequality::of_persons(errors, favours, alpha);
                 Some(if root { (2.0 * index).sqrt() } else { index })
@@ -48,7 +48,7 @@ impl Basis {
         }
     }
 
-    /// The largest less the smallest of a family, or the smallest over the largest.
+    /// Returns the largest minus the smallest part of a family, or the smallest over the largest for a ratio.
     fn widest(&self, family: &Family) -> f64 {
         let (low, high) = ends(family);
         if self.form == Form::Ratio {
@@ -58,7 +58,7 @@ impl Basis {
         }
     }
 
-    /// One group of a family, as it is or against what it is compared with.
+    /// Returns the value of one group of a family, contrasted with `against` if the form needs it.
     fn piece(&self, family: &Family, at: usize) -> Option<f64> {
         let part = family.parts.get(at)?;
         let value = part.value();
@@ -74,7 +74,7 @@ impl Basis {
         })
     }
 
-    /// Without its sign, or not above 1, where the form asks for it.
+    /// Drops the sign, or inverts a value above 1, if the form asks for it.
     fn taken(&self, v: f64) -> f64 {
         match self.form {
             Form::Distance => v.abs(),
@@ -83,7 +83,7 @@ impl Basis {
         }
     }
 
-    /// Of several groups.
+    /// Reduces the values of several groups to one.
     fn farthest(&self, values: &[f64]) -> Option<f64> {
         match self.form {
             Form::Closeness | Form::ExponentialCloseness => values.iter().copied().reduce(f64::min),
@@ -94,7 +94,7 @@ impl Basis {
         }
     }
 
-    /// Of several families.
+    /// Combines the values of several families.
     fn combined(&self, values: impl ExactSizeIterator<Item = f64>) -> f64 {
         let n = values.len() as f64;
         match self.combine {
@@ -105,7 +105,7 @@ impl Basis {
     }
 }
 
-/// The smallest and the largest part.
+/// Returns the smallest and the largest part.
 fn ends(family: &Family) -> (f64, f64) {
     let values = || family.parts.iter().map(Part::value);
     (
@@ -114,7 +114,7 @@ fn ends(family: &Family) -> (f64, f64) {
     )
 }
 
-/// The logarithm of the largest over the smallest part, in the family where that is most.
+/// Returns the largest `ln(max / min)` over the families.
 fn log_ratio(families: &[Family]) -> f64 {
     let one = |family: &Family| {
         let (low, high) = ends(family);
@@ -123,7 +123,8 @@ fn log_ratio(families: &[Family]) -> f64 {
     families.iter().map(one).fold(f64::NEG_INFINITY, f64::max)
 }
 
-/// The mean of parts, each with the sign of its group's contrast.
+/// Returns the mean of `changes`, each with the sign of its group's contrast in `leans` (minus if that is not
+/// positive).
 fn leaning(changes: &Family, leans: &Family) -> Option<f64> {
     let base = leans.against.as_ref()?.value();
     let signed = changes

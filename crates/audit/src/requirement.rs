@@ -1,10 +1,10 @@
-//! Requirements as they are written, and what can be said of them before there is a table.
+//! Syntax of requirements, and checks that need no table.
 //!
 //! ```text
 //! requirement = metric [ "(" attribute ")" ] ( "<=" | ">=" ) number
 //! ```
 //!
-//! An attribute may stand in quotes, a quote within it twice: `tpr_difference("a), b")<=0.1`.
+//! An attribute may be quoted; a quote within it is doubled: `tpr_difference("a), b")<=0.1`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -17,7 +17,7 @@ use proofmark_domain::names;
 use crate::{AuditError, Bound, By, Requirement};
 
 impl Bound {
-    /// Its sign.
+    /// Returns the comparison sign.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::AtMost => "<=",
@@ -27,10 +27,10 @@ impl Bound {
 }
 
 impl By {
-    /// Both of them.
+    /// Both ways of judging.
     pub const ALL: [Self; Self::VARIANTS.len()] = *Self::VARIANTS.as_array().unwrap();
 
-    /// Its name.
+    /// Returns the name.
     pub fn as_str(self) -> &'static str {
         self.into()
     }
@@ -46,7 +46,7 @@ impl fmt::Display for Requirement {
     }
 }
 
-/// Judged by its interval; whether the metric exists is for [`Requirement::checked`].
+/// Parses a requirement that is judged by its interval. [`Requirement::checked`] checks that the metric exists.
 ///
 /// ```
 /// use proofmark_audit::Requirement;
@@ -92,8 +92,9 @@ impl FromStr for Requirement {
 }
 
 impl Requirement {
-    /// By the metric's own id. Refuses what could be asked of no table: an unknown metric, a rate of one group, a bound
-    /// on the unfair side, a tolerance that is no number of at least 0, or of a ratio above 1.
+    /// Returns the requirement under the metric's own id. Refuses what is invalid for every table: an unknown metric, a
+    /// rate of one group, a bound on the unfair side, a tolerance that is not a finite number of at least 0, or a
+    /// tolerance above 1 for a ratio.
     pub fn checked(&self) -> Result<Self, AuditError> {
         let entry = metric::find(&self.metric)?;
         let wrong = |value: String, expected: &str| {
@@ -129,7 +130,7 @@ impl Requirement {
         }
     }
 }
-/// What stands between brackets behind a metric: an attribute, perhaps in quotes.
+/// Reads the attribute between the parentheses after a metric, which may be quoted.
 fn attribute_named(text: &str) -> Result<String, AuditError> {
     let wrong = |value: String| AuditError::Option {
         option: "metric",

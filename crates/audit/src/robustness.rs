@@ -1,4 +1,4 @@
-//! Robustness bias: an attack report, sample by sample, joined with the groups of its samples.
+//! Robustness bias: joins an attack report, sample by sample, with the groups of its samples.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -11,31 +11,30 @@ use crate::{AuditError, Coded, Columns, Options, Outcome, Share, Table, UNKNOWN}
 /// The same samples clean and under attack, with their groups.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Attacked {
-    /// Decisions without attack, and what became of each sample.
+    /// Decisions without the attack, and the outcome of each sample.
     pub clean: Table,
-    /// Decisions under attack, and what became of each sample.
+    /// Decisions under attack, and the outcome of each sample.
     pub attacked: Table,
     /// Samples left out because the report could not judge them.
     pub unjudged: usize,
-    /// Samples left out because the filters of their table leave them out, or because they are of the class the attack
-    /// wants.
+    /// Samples left out because their table's filters exclude them, or because their label is the attack's target
+    /// class.
     pub filtered: usize,
-    /// The model attacked.
+    /// Name of the attacked model.
     pub model: String,
-    /// Its digest, hex.
+    /// SHA-256 digest of the model, in hex.
     pub model_sha256: String,
-    /// The digest of the set it was attacked on, hex.
+    /// SHA-256 digest of the attacked data set, in hex.
     pub data_sha256: String,
     /// Keys of the runs that count.
     pub runs: Vec<String>,
     /// The class that is a favourable decision, if one is.
     pub favourable: Option<usize>,
-    /// Codes of what keeps the report's figures from being trusted.
+    /// Trust codes of the report or run that are not cured.
     pub distrust: Vec<String>,
 }
 
-/// The groups that the samples of a report carry themselves, as a table to [`join`] it with: those the options name, or
-/// all.
+/// Returns the groups that the samples of a report carry, as a table for [`join`]: those named in the options, or all.
 pub fn carried(report: &Report, options: &Options) -> Result<Table, AuditError> {
     refuse_absent(report)?;
     let attributes: BTreeSet<&str> = report
@@ -76,10 +75,10 @@ pub fn carried(report: &Report, options: &Options) -> Result<Table, AuditError> 
 
 /// Joins the samples of a report with their groups.
 ///
-/// `groups` has the attributes, and either ids (`id`) or one row per row of the attacked set in its order. With a
-/// `favourable` class, or two classes of which 1 is then the favourable one, both tables have decisions and labels, and
-/// every rate can be compared clean and under attack; the outcomes are there for any number of classes. With a `run`,
-/// only that attack counts, else all that are not probes.
+/// `groups` holds the attributes, and either ids (`id`) or one row per row of the attacked set, in its order. If a
+/// `favourable` class is given, or there are two classes (then class 1 is favourable), both tables have decisions and
+/// labels, and every rate can be compared clean and under attack. The outcomes work for any number of classes. If a
+/// `run` is given, only that attack counts; otherwise all attacks count except probes.
 pub fn join(
     report: &Report,
     groups: &Table,
@@ -109,7 +108,7 @@ pub fn join(
             filtered += 1;
             continue;
         };
-        // An attack has nothing to gain where the label is the class it wants.
+        // A targeted attack gains nothing on a sample whose label is already the target class.
         if sample.is_of_target() {
             filtered += 1;
             continue;
@@ -162,7 +161,7 @@ pub fn join(
         Some(run) => a.key == run,
         None => a.role != Role::Probe,
     });
-    // One run's figures rest on that run alone.
+    // The figures of a single run rest on that run alone.
     let own = report.attacks.iter().filter(|a| run == Some(&*a.key));
     let distrust: BTreeSet<_> = report
         .trust
@@ -185,7 +184,7 @@ pub fn join(
     })
 }
 
-/// Samples that are in a file of their own have to be read first.
+/// Refuses a report whose samples are in a separate file that has not been read.
 fn refuse_absent(report: &Report) -> Result<(), AuditError> {
     let elsewhere = report.samples_file.as_ref();
     match elsewhere.filter(|_| report.samples.is_empty()) {
@@ -196,7 +195,7 @@ fn refuse_absent(report: &Report) -> Result<(), AuditError> {
     }
 }
 
-/// Where each sample stands in the table of groups.
+/// Rows of the samples in the table of groups.
 struct Places<'a> {
     by_id: Option<HashMap<&'a str, u32>>,
 }
@@ -233,7 +232,7 @@ impl<'a> Places<'a> {
     }
 }
 
-/// What became of a sample; none if it could not be judged.
+/// Returns the outcome of a sample. `None` if it could not be judged.
 fn outcome(report: &Report, sample: &SampleRecord, run: Option<&str>) -> Option<Outcome> {
     sample.clean_pred?;
     if !sample.clean_correct {
@@ -264,7 +263,7 @@ fn outcome(report: &Report, sample: &SampleRecord, run: Option<&str>) -> Option<
     (!open).then_some(Outcome::Robust)
 }
 
-/// A proportion of outcomes.
+/// Returns the share of outcomes that satisfy `counted` among those that satisfy `among`.
 pub(crate) fn share(
     rows: Rows<'_>,
     counted: fn(Outcome) -> bool,

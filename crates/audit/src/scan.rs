@@ -1,32 +1,33 @@
 //! A scan for subgroups that were not named as groups.
 //!
 //! # Idea
-//! Bias may sit where two or three columns meet. Every combination of values of up to `depth` columns is looked at, and
-//! the subgroups whose rate is furthest from that of everybody else are reported, with the chance of finding one as
-//! extreme *anywhere* were the outcome unrelated to all columns.
+//! Bias may sit where two or three columns meet. The scan examines every combination of values of up to `depth` columns
+//! and reports the subgroups whose rate is furthest from that of everyone else, each with the probability of finding
+//! one as extreme *anywhere* if the outcome were unrelated to all columns.
 //!
 //! # Maths
 //! A subgroup with `x` of `n` against `y` of `m` others scores the log likelihood ratio of two rates against one,
-//! `l(x, n) + l(y, m) - l(x + y, n + m)` with `l(x, n) = x ln(x / n) + (n - x) ln(1 - x / n)`. The outcomes are then
-//! dealt to the rows at random, again and again, and the largest score anywhere is noted each time: of `k` of `draws`
-//! at least as large, `p = (k + 1) / (draws + 1)`. That holds for all subgroups together, whatever their overlap.
-//! Rows that agree in every column are one cell, and what a cell gets is hypergeometric: a permutation costs what the cells
-//! cost, not the rows.
+//! `l(x, n) + l(y, m) - l(x + y, n + m)` with `l(x, n) = x ln(x / n) + (n - x) ln(1 - x / n)`. The scan then permutes
+//! the outcomes over the rows `draws` times and records the largest score of each permutation: if `k` of `draws` are at
+//! least as large, `p = (k + 1) / (draws + 1)`. This holds for all subgroups together, whatever their overlap. Rows
+//! that agree in every column form one cell, and the number of outcomes a cell receives is hypergeometric: a
+//! permutation costs time per cell, not per row.
 //!
 //! # Reference
 //! Kulldorff, Communications in Statistics 26 (1997); Zhang and Neill, arXiv:1611.08292; max-T: Westfall and Young,
 //! *Resampling-Based Multiple Testing* (1993); Phipson and Smyth, Stat. Appl. Genet. Mol. Biol. 9 (2010).
 //!
 //! # Divergences
-//! Bias scan (MDSS) searches unions of values by ascent and may miss the best one; here single values are enumerated
-//! and nothing is missed, but a subgroup such as *Asian or Black* is not seen as one.
+//! Bias scan (MDSS) searches unions of values by ascent and may miss the best one. This scan enumerates single values
+//! and misses none of them, but it does not treat a union such as *Asian or Black* as a subgroup.
 //!
 //! # Cost
 //! Draws times the cells of all subgroups.
 //!
 //! # When it fails
-//! It is exploratory: it tests for any relation at all, tolerates nothing, and says nothing of a cause. Persons are
-//! counted, not weighed; those of weight 0 are no part of the table, here as elsewhere. Rows whose value is unknown in a column belong to no subgroup of that column.
+//! It is exploratory: it tests for any relation at all, has no tolerance, and does not show a cause. People are
+//! counted, not weighted; rows of weight 0 are no part of the table, here as elsewhere. Rows whose value is unknown in
+//! a column belong to no subgroup of that column.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -38,7 +39,7 @@ use strum::VariantArray as _;
 use crate::metric::Need;
 use crate::{AuditError, Coded, Outcome, Table, UNKNOWN};
 
-/// What is counted, among whom.
+/// The rate that a scan compares: what is counted, among which rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, strum::VariantArray)]
 pub enum Target {
     /// Favourable decisions among all.
@@ -47,9 +48,9 @@ pub enum Target {
     TruePositive,
     /// Favourable decisions among those labelled negative.
     FalsePositive,
-    /// Decisions that are not as labelled, among all.
+    /// Decisions that differ from the label, among all.
     Wrong,
-    /// Samples broken by an attack, among those that were right without it.
+    /// Samples broken by an attack, among those classified correctly without it.
     Broken,
 }
 
@@ -57,7 +58,7 @@ impl Target {
     /// Every target.
     pub const ALL: [Self; Self::VARIANTS.len()] = *Self::VARIANTS.as_array().unwrap();
 
-    /// Its name in a report.
+    /// Returns its name in a report.
     pub fn id(self) -> &'static str {
         match self {
             Self::Selected => "selection_rate",
@@ -68,7 +69,7 @@ impl Target {
         }
     }
 
-    /// Whether the table has what it takes.
+    /// Whether the table has the columns it needs.
     pub fn is_met(self, table: &Table) -> bool {
         match self {
             Self::Selected => table.decision().is_some(),
@@ -77,7 +78,7 @@ impl Target {
         }
     }
 
-    /// How many of decisions and labels it needs, in this order.
+    /// Returns how many of `[decision, label]` it needs.
     fn columns(self) -> usize {
         match self {
             Self::Selected => 1,
@@ -86,7 +87,8 @@ impl Target {
         }
     }
 
-    /// Per row whether it counts; none for a row that is not among them, as no row of weight 0 is.
+    /// Returns per row whether it counts; `None` for a row outside the denominator, which rows of weight 0 are. `None`
+    /// if the table lacks a column.
     pub(crate) fn of(self, table: &Table) -> Option<Vec<Option<bool>>> {
         let mut of = self.of_every_row(table)?;
         for (row, counts) in of.iter_mut().enumerate() {
@@ -114,18 +116,18 @@ impl Target {
     }
 }
 
-/// How a scan is done.
+/// Settings of a scan.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ScanSettings {
-    /// Columns that a subgroup is made of at most, 1 or more; 2.
+    /// Maximum number of columns in a subgroup, 1 or more; default 2.
     pub depth: usize,
-    /// Least persons in a subgroup and outside it, 1 or more; 30.
+    /// Minimum number of people in a subgroup and outside it, 1 or more; default 30.
     pub min_n: u64,
-    /// Permutations; 999.
+    /// Number of permutations; default 999.
     pub draws: u32,
-    /// Their seed; 0.
+    /// Seed of the permutations; default 0.
     pub seed: u64,
-    /// Subgroups reported at most; 10.
+    /// Maximum number of subgroups reported; default 10.
     pub most: usize,
 }
 
@@ -146,43 +148,45 @@ impl Default for ScanSettings {
 pub struct Subgroup {
     /// Column and value, in the order of the columns.
     pub conditions: Vec<(String, String)>,
-    /// Those that count, and all, in the subgroup.
+    /// Rows that count, and all rows, inside the subgroup.
     pub inside: (u64, u64),
-    /// The same of everybody else.
+    /// Rows that count, and all rows, outside the subgroup.
     pub outside: (u64, u64),
     /// The log likelihood ratio.
     pub score: f64,
-    /// The chance of a score as large anywhere, were the outcome unrelated to every column.
+    /// Probability of a score this large anywhere if the outcome were unrelated to every column.
     pub p_value: f64,
 }
 
-/// What a scan found.
+/// Result of a scan.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scan {
-    /// What was counted.
+    /// The rate that was scanned.
     pub target: Target,
-    /// Subgroups looked at; those with the same members are one.
+    /// Number of subgroups examined; subgroups with the same members count once.
     pub looked_at: usize,
-    /// The highest scores, highest first; ties go to fewer conditions, then to the order of columns and values.
+    /// Subgroups with the highest scores, highest first; ties go to fewer conditions, then to the order of columns and
+    /// values.
     pub found: Vec<Subgroup>,
 }
 
-/// Rows that agree in every column.
+/// Cells: rows that agree in every column.
 struct Cells {
     sizes: Vec<u64>,
     counts: Vec<u64>,
     codes: Vec<Vec<u32>>,
 }
 
-/// A subgroup by its columns and codes, and the cells that it is made of.
+/// A subgroup: its columns with their codes, and its cells.
 struct Candidate {
     conditions: Vec<(usize, u32)>,
     cells: Vec<usize>,
     n: u64,
 }
 
-/// Scans the attributes of a table. An error where it lacks the decisions or labels, or where there is too much to look
-/// at. `watch` is told how many permutations are done, and ends the scan, with an error, by saying no.
+/// Scans the attributes of a table. Returns an error if the table lacks the decisions or labels, or if there are too
+/// many subgroups. `watch` receives the number of finished permutations; returning `false` cancels the scan with
+/// [`AuditError::Stopped`].
 pub fn scan(
     table: &Table,
     target: Target,
@@ -215,7 +219,7 @@ pub fn scan(
         .iter()
         .map(|c| score(c, &cells.counts, x, n))
         .collect();
-    // The largest score of each permutation.
+    // Returns the largest score of one permutation.
     let permutation = |draw: u32| {
         if !watch(draw) {
             return Err(AuditError::Stopped);
@@ -234,12 +238,12 @@ pub fn scan(
         .collect::<Result<_, _>>()?;
     largest.sort_by(f64::total_cmp);
     let p = |score: f64| {
-        // Sums in another order differ in their last digits: that is a tie.
+        // Sums in a different order differ in their last digits: that is a tie.
         let below = largest.partition_point(|l| *l < score - 1e-9);
         (largest.len() - below + 1) as f64 / (largest.len() + 1) as f64
     };
     let mut order: Vec<usize> = (0..candidates.len()).collect();
-    // The sort is stable, and candidates come with fewer conditions first.
+    // The sort is stable, and candidates with fewer conditions come first.
     order.sort_by(|a, b| seen[*b].total_cmp(&seen[*a]));
     let found = order.iter().take(settings.most).map(|at| {
         let candidate = &candidates[*at];
@@ -284,13 +288,13 @@ fn cells(columns: &[Coded], outcome: &[Option<bool>]) -> Cells {
     }
 }
 
-/// Every subgroup that is large enough and leaves enough outside, by the number of its conditions.
+/// Returns every subgroup that is large enough and leaves enough rows outside, ordered by the number of its conditions.
 fn candidates(
     columns: &[Coded],
     cells: &Cells,
     settings: &ScanSettings,
 ) -> Result<Vec<Candidate>, AuditError> {
-    /// More would take hours.
+    /// Maximum number of subgroups; more would take hours.
     const MOST: usize = 100_000;
     let n: u64 = cells.sizes.iter().sum();
     let (mut all, mut members) = (Vec::new(), BTreeSet::new());
@@ -335,7 +339,7 @@ fn score(candidate: &Candidate, counts: &[u64], x: u64, n: u64) -> f64 {
     likelihood(inside, candidate.n) + likelihood(x - inside, n - candidate.n) - likelihood(x, n)
 }
 
-/// The largest log likelihood of `x` of `n`.
+/// Returns the maximum log likelihood of `x` of `n`.
 fn likelihood(x: u64, n: u64) -> f64 {
     let part = |k: u64| {
         if k == 0 {
@@ -352,7 +356,8 @@ mod tests {
     use super::*;
     use crate::Columns;
 
-    /// Three columns of 2, 3 and 4 values and fair coins; where `planted`, one cell of two columns is favoured.
+    /// Builds a table of three columns with 2, 3 and 4 values and fair coins as decisions; if `planted`, one cell of
+    /// two columns is favoured.
     fn table(seed: u64, rows: usize, planted: bool) -> Table {
         let mut stream = Stream::new(&StreamKey::new(Seed(seed), 0, Purpose::Data));
         let mut decision = Vec::new();
@@ -377,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn finds_what_was_planted() {
+    fn the_planted_subgroup_is_found_first() {
         let found = scan(
             &table(1, 2000, true),
             Target::Selected,
@@ -389,16 +394,17 @@ mod tests {
         let want = [("a", "1"), ("c", "2")].map(|(c, v)| (c.to_owned(), v.to_owned()));
         assert_eq!(first.conditions, want);
         assert_eq!(first.p_value, 0.001);
-        // 2 + 3 + 4 single values and 6 + 8 + 12 pairs; "a = 0" and "a = 1" are not each other.
+        // 2 + 3 + 4 single values and 6 + 8 + 12 pairs; "a = 0" and "a = 1" count separately.
         assert_eq!(found.looked_at, 35);
         assert_eq!(first.inside.1 + first.outside.1, 2000);
         let rate = first.inside.0 as f64 / first.inside.1 as f64;
         assert!((0.6..0.8).contains(&rate), "{rate}");
     }
 
-    /// Of 100 tables without any relation at most 5 % should alarm: the 99.9 % point of 100 at .05 is 12.
+    /// Of 100 tables without any relation, at most 5 % should raise an alarm; the 99.9 % point of a binomial with n =
+    /// 100 and p = 0.05 is 12.
     #[test]
-    fn seldom_finds_what_is_not_there() {
+    fn unrelated_tables_seldom_raise_an_alarm() {
         let settings = ScanSettings {
             draws: 99,
             ..ScanSettings::default()
@@ -418,7 +424,7 @@ mod tests {
         assert!(alarms <= 12, "{alarms}");
     }
 
-    /// Who weighs nothing is no part of the table.
+    /// Rows of weight 0 are no part of the table.
     #[test]
     fn rows_of_weight_0_do_not_count() {
         let (decisions, columns) = ([true, false, true, false], ["x", "x", "y", "y"]);
@@ -456,7 +462,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_are_needed_for_errors_and_the_same_seed_says_the_same() {
+    fn error_rates_need_labels_and_a_seed_is_reproducible() {
         let t = table(2, 300, false);
         assert!(scan(&t, Target::Wrong, &ScanSettings::default(), &|_| true).is_err());
         let again =

@@ -1,49 +1,50 @@
 use proofmark_domain::Interval;
 use serde::{Deserialize, Serialize};
 
-/// What an audit holds to, beyond the table.
+/// Settings of an audit beside the table.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Settings {
-    /// Least persons in a metric's own denominator (positives for a true-positive rate) for a group's figure to be
-    /// estimated, 0 or more; 10. Empty groups are never estimable.
+    /// Minimum number of people in a metric's own denominator (positives for a true-positive rate) for a group's figure
+    /// to be estimated, 0 or more; default 10. Empty groups are never estimable.
     pub min_n: u64,
-    /// Least share of all persons of known group that a group must be for its figures to be estimated, from 0 to below 1; 0.
-    /// Local Law 144 of New York City lets categories below 0.02 be left out.
+    /// Minimum share of all people of known group that a group must have for its figures to be estimated, from 0 to
+    /// below 1; default 0. New York City's Local Law 144 allows leaving out categories below 0.02.
     pub min_share: f64,
-    /// Groups of an attribute up to which each of them is compared with all together, the highest and the reference, and up
-    /// to which a report tells what figures that nothing gates are made of; 50.
+    /// Maximum number of groups of an attribute for which each group is compared with all together, the highest and the
+    /// reference, and for which a report stores the parts of figures that are not gated; default 50.
     pub detail_groups: usize,
-    /// `(attribute, value)`: the groups that others are compared with; none.
+    /// `(attribute, value)`: the reference groups that others are compared with; default none.
     pub reference: Vec<(String, String)>,
-    /// Attributes taken together at most, 1 or more; 1, each by itself.
+    /// Maximum number of attributes combined into intersections, 1 or more; default 1, each by itself.
     pub intersections: usize,
-    /// Metrics by id or alias; empty for all that the table's columns allow.
+    /// Metrics by id or alias; if empty, all that the table's columns allow.
     pub metrics: Vec<String>,
-    /// Bins of the reliability curve, 1 to [`Settings::MAX_BINS`]; 10.
+    /// Bins of the reliability curve, 1 to [`Settings::MAX_BINS`]; default 10.
     pub bins: usize,
-    /// The alpha of the generalised entropy index; 2.
+    /// Alpha of the generalised entropy index; default 2.
     pub alpha: f64,
-    /// Pseudo-counts that smooth differential fairness, above 0; 1.
+    /// Pseudo-counts that smooth differential fairness, above 0; default 1.
     pub concentration: f64,
-    /// What scores cannot leave, whatever rows may still come; none stated.
+    /// Range that scores cannot leave, whichever rows are added; default none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub score_range: Option<Interval>,
-    /// What true values cannot leave; none stated.
+    /// Range that true values cannot leave; default none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target_range: Option<Interval>,
-    /// Neighbours of the consistency, 1 or more; 5.
+    /// Neighbours used by the consistency metric, 1 or more; default 5.
     pub neighbours: usize,
-    /// Whether features are divided by their standard deviation before neighbours are sought; true.
+    /// Whether features are divided by their standard deviation before the neighbour search; default true.
     pub standardise: bool,
-    /// Distances the consistency may compute; above it, persons are drawn at random; 400,000,000.
+    /// Maximum number of distances the consistency metric computes; above it, people are sampled at random; default
+    /// 400,000,000.
     pub distances: u64,
-    /// The seed of that draw; 0.
+    /// Seed of that random sample; default 0.
     pub seed: u64,
 }
 
 impl Settings {
-    /// Most bins of the reliability curve: every group has all of them, and finer ones would be empty.
+    /// Maximum number of bins of the reliability curve: every group has all bins, and finer ones would be empty.
     pub const MAX_BINS: usize = 1000;
 }
 

@@ -1,20 +1,20 @@
-//! Options of an audit beside its table and its requirements, each defined once for the command line and for policies.
+//! Options of an audit beside its table and requirements, each defined once for the command line and for policies.
 
 use proofmark_domain::option::{Form, Given, OptionEntry, Options as _};
 
 use crate::report::Detail;
 use crate::{AuditError, By, Options, Settings};
 
-/// How an audit is to be made.
+/// Settings of an audit.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Setup {
-    /// What the columns of the table are for.
+    /// Roles of the table's columns.
     pub columns: Options,
-    /// How figures are measured.
+    /// Settings for measuring figures.
     pub settings: Settings,
-    /// How figures are held against requirements.
+    /// How figures are compared with requirements.
     pub by: By,
-    /// Cells below this many persons are not shown; 0: all are.
+    /// Cells of fewer people than this are suppressed; 0 shows all.
     pub suppress: u64,
     /// How much of each row the report repeats.
     pub samples: Detail,
@@ -26,13 +26,13 @@ const MEASURING: &str = "Measuring";
 const JUDGING: &str = "Judging";
 const OUTPUT: &str = "Output";
 
-/// Sets a field, or passes the error on.
+/// Sets a field, or returns the error.
 fn put<T>(place: &mut T, value: Result<T, String>) -> Result<(), String> {
     *place = value?;
     Ok(())
 }
 
-/// The error without the option's name, which the caller puts in front.
+/// Formats the error without the option's name, which the caller adds.
 fn unnamed(error: AuditError) -> String {
     match error {
         AuditError::Option {
@@ -42,7 +42,7 @@ fn unnamed(error: AuditError) -> String {
     }
 }
 
-/// Values by name.
+/// Reads values by name.
 fn pairs(given: &Given) -> Result<Vec<(String, String)>, String> {
     let pairs = given.by_name()?.into_iter();
     pairs
@@ -379,7 +379,7 @@ impl proofmark_domain::option::Options for Setup {
 }
 
 impl Setup {
-    /// The names of its options.
+    /// Returns the names of the options.
     pub fn names() -> impl Iterator<Item = &'static str> {
         Self::ALL.iter().map(|e| e.name)
     }
@@ -391,7 +391,7 @@ mod tests {
 
     use super::*;
 
-    /// What is shown as the default is what holds where nothing is said.
+    /// The default that is shown equals the default that applies without the option.
     #[test]
     fn a_default_that_is_typed_changes_nothing() {
         let plain = Setup::default();

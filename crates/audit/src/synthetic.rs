@@ -1,6 +1,7 @@
-//! Populations with planted gaps: tables whose truth is known.
+//! Populations with planted gaps: tables whose true rates are known.
 //!
-//! Each person is drawn by a stream of their own, so that the first `n` of a larger population are the population of `n`.
+//! Each person is drawn from a random stream of their own, so the first `n` people of a larger population are the
+//! population of size `n`.
 
 use std::fmt::Write as _;
 
@@ -9,12 +10,12 @@ use proofmark_stats::random::{Purpose, Stream, StreamKey};
 
 use crate::{Columns, Table};
 
-/// One group of a population: how many, how often positive, and how they are decided.
+/// One group of a population: its size, base rate and decision rates.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stratum {
-    /// Its name.
+    /// Name of the group.
     pub name: &'static str,
-    /// Its part of the population, 0 to 1; the parts are taken in proportion.
+    /// Share of the population, 0 to 1; the shares are normalised by their sum.
     pub part: f64,
     /// Share of positive labels, 0 to 1.
     pub base_rate: f64,
@@ -25,18 +26,18 @@ pub struct Stratum {
 }
 
 impl Stratum {
-    /// True share of favourable decisions.
+    /// Returns the true share of favourable decisions.
     pub fn selection_rate(&self) -> f64 {
         self.base_rate * self.tpr + (1.0 - self.base_rate) * self.fpr
     }
 
-    /// True share of positives among favourable decisions.
+    /// Returns the true share of positives among favourable decisions.
     pub fn ppv(&self) -> f64 {
         self.base_rate * self.tpr / self.selection_rate()
     }
 }
 
-/// A stratum whose base rate is 0.4.
+/// Returns a stratum with base rate 0.4.
 fn stratum(name: &'static str, part: f64, tpr: f64, fpr: f64) -> Stratum {
     Stratum {
         name,
@@ -47,33 +48,34 @@ fn stratum(name: &'static str, part: f64, tpr: f64, fpr: f64) -> Stratum {
     }
 }
 
-/// A population. Besides their `group`, persons have a `region`, `north` or `south`, that nothing depends on.
+/// A population. Besides their `group`, people have a `region`, `north` or `south`, which nothing depends on.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Population {
-    /// Its groups.
+    /// Groups of the population.
     pub groups: Vec<Stratum>,
-    /// The seed of every draw.
+    /// Seed of every draw.
     pub seed: Seed,
 }
 
 /// One person.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Person {
-    /// Their group.
+    /// Group of the person.
     pub group: &'static str,
-    /// Their region.
+    /// Region of the person.
     pub region: &'static str,
-    /// Whether they are positive.
+    /// Whether the label is positive.
     pub label: bool,
     /// Whether the decision is favourable.
     pub decision: bool,
-    /// A score: at least 0.5 if and only if the decision is favourable.
+    /// Score, at least 0.5 if and only if the decision is favourable.
     pub score: f64,
 }
 
 impl Population {
-    /// Three groups of 60, 30 and 10 %, base rate 0.4. Planted: a true-positive rate 0.1 lower for `b`, a false-positive
-    /// rate 0.1 higher for `c`; so a gap of selection rates of 0.1 between `b` (0.40) and `c` (0.50).
+    /// Returns three groups of 60, 30 and 10 %, base rate 0.4. Planted: a true-positive rate 0.1 lower for `b` and a
+    /// false-positive rate 0.1 higher for `c`, which give a gap of selection rates of 0.1 between `b` (0.40) and `c`
+    /// (0.50).
     ///
     /// ```
     /// use proofmark_audit::synthetic::Population;
@@ -91,9 +93,9 @@ impl Population {
         }
     }
 
-    /// The population of `datasets/population`, of which its file holds the first 6,000. Three groups of 60, 39 and
-    /// 1 %, base rate 0.4. Planted: a true-positive rate 0.2 lower for `b`, and a false-positive rate 0.15 higher for
-    /// `c`, which is too small to show it.
+    /// Returns the population of `datasets/population`, whose file holds the first 6,000 people. Three groups of 60, 39
+    /// and 1 %, base rate 0.4. Planted: a true-positive rate 0.2 lower for `b`, and a false-positive rate 0.15 higher
+    /// for `c`, which is too small to show it.
     ///
     /// ```
     /// use proofmark_audit::synthetic::Population;
@@ -113,7 +115,7 @@ impl Population {
         }
     }
 
-    /// The clean twin: the same groups without any gap.
+    /// Returns the clean twin of [`Population::planted`]: the same groups without any gap.
     pub fn equal(seed: u64) -> Self {
         let mut population = Self::planted(seed);
         for group in &mut population.groups {
@@ -122,7 +124,7 @@ impl Population {
         population
     }
 
-    /// True largest less smallest of something that groups have.
+    /// Returns the true difference between the largest and the smallest value of `of` over the groups.
     ///
     /// ```
     /// use proofmark_audit::synthetic::{Population, Stratum};
@@ -137,7 +139,7 @@ impl Population {
         if high < low { 0.0 } else { high - low }
     }
 
-    /// The person of this number; none if there are no groups.
+    /// Returns the person of this number. `None` if there are no groups.
     pub fn person(&self, number: u64) -> Option<Person> {
         let mut stream = Stream::new(&StreamKey::new(self.seed, number, Purpose::Data));
         let total: f64 = self.groups.iter().map(|g| g.part).sum();
@@ -167,7 +169,7 @@ impl Population {
         })
     }
 
-    /// The first `n` persons as a table with the attributes `group` and `region`.
+    /// Returns the first `n` people as a table with the attributes `group` and `region`.
     pub fn table(&self, n: u64) -> Result<Table, crate::AuditError> {
         let people: Vec<Person> = (0..n).filter_map(|i| self.person(i)).collect();
         Columns::new("a synthetic population")
@@ -179,8 +181,8 @@ impl Population {
             .build()
     }
 
-    /// The first `n` persons as the text of a CSV: `id,group,region,label,decision,score`. Scores are cut after four
-    /// digits, never rounded: they stay on their side of 0.5.
+    /// Returns the first `n` people as CSV text: `id,group,region,label,decision,score`. Scores are truncated after
+    /// four digits, not rounded, so they stay on their side of 0.5.
     ///
     /// ```
     /// use proofmark_audit::synthetic::Population;

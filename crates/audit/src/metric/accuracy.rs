@@ -1,7 +1,7 @@
-//! Accuracy: how often a decision is as labelled.
+//! Accuracy: how often the decision agrees with the label.
 //!
 //! # Idea
-//! Overall accuracy equality asks that the model be as good for every group.
+//! Overall accuracy equality requires the model to be equally accurate for every group.
 //!
 //! # Maths
 //! `(TP + TN) / n = P(Ŷ = Y | A = a)`, by weight.
@@ -17,7 +17,7 @@
 //! One pass over the rows.
 //!
 //! # When it fails
-//! Groups with base rates near 0 or 1 are easy to be accurate on, and errors of opposite kinds cancel: look at
+//! High accuracy is easy on groups with base rates near 0 or 1, and errors of opposite kinds cancel: also look at
 //! balanced accuracy and at both error rates.
 //!
 //! # Example

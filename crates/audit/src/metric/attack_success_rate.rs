@@ -1,7 +1,7 @@
-//! Attack success rate: how often what was right is broken under attack.
+//! Attack success rate: how often an attack breaks a sample that the model classified correctly.
 //!
 //! # Idea
-//! Robustness bias: the groups that are easier to attack, among samples the model had right.
+//! Robustness bias: some groups are easier to attack than others, among samples that the model classified correctly.
 //!
 //! # Maths
 //! `broken / (right without attack)`, by weight.
@@ -10,15 +10,15 @@
 //! Nanda et al., "Fairness Through Robustness: Investigating Robustness Disparity in Deep Learning", FACCT 2021.
 //!
 //! # Divergences
-//! The paper measures distances to the boundary; here it is the share within the budget of the attack report, over
-//! all attacks that were run.
+//! The paper measures distances to the decision boundary; this metric is the share broken within the budget of the
+//! attack report, over all attacks that were run.
 //!
 //! # Cost
-//! One pass over the rows; the attack was paid for before.
+//! One pass over the rows; the attack itself has already run.
 //!
 //! # When it fails
-//! It is a lower bound of what an attacker can do, and a weak attack hides gaps. A group with few samples right has
-//! few to break.
+//! It is a lower bound on an attacker's success, and a weak attack hides gaps. A group with few correctly classified
+//! samples has few samples to break.
 //!
 //! # Example
 //! ```

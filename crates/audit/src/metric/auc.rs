@@ -1,26 +1,27 @@
-//! Area under the ROC curve: whether scores put the positives of a group above its negatives.
+//! Area under the ROC curve: whether scores rank the positives of a group above its negatives.
 //!
 //! # Idea
-//! How well a score ranks within each group, before any threshold.
+//! Measures how well a score ranks within each group, before any threshold.
 //!
 //! # Maths
-//! `P(S+ > S-) + P(S+ = S-) / 2` over pairs of a positive and a negative of the group, each pair weighing the product
-//! of its weights. Variance by placements: with `V_i` the share of negatives below positive `i` (ties half) and `V_j`
-//! that of positives above negative `j`, it is the sum of the variances of the two means. Limits add the distances of the two means' own limits as squares.
+//! `P(S+ > S-) + P(S+ = S-) / 2` over pairs of a positive and a negative of the group, each pair weighted by the
+//! product of its two weights. The variance uses placements: with `V_i` the share of negatives below positive `i` (ties
+//! count half) and `V_j` the share of positives above negative `j`, it is the sum of the variances of the two means.
+//! For the limits, the distances of the two means' own limits add up as squares.
 //!
 //! # Reference
 //! Hanley and `McNeil`, Radiology 1982; `DeLong`, `DeLong` and Clarke-Pearson, Biometrics 1988; Borkan et al., "Nuanced
 //! Metrics for Measuring Unintended Bias", WWW 2019 (subgroup AUC).
 //!
 //! # Divergences
-//! A group without positives or without negatives is not estimable; `min_n` counts the fewer of the two.
+//! A group without positives or without negatives is not estimable; `min_n` applies to the smaller of the two counts.
 //!
 //! # Cost
 //! A sort of each group's scores.
 //!
 //! # When it fails
-//! It compares within groups only: a score that is shifted for a whole group ranks each group perfectly and treats
-//! one of them badly.
+//! It compares within groups only: a score that is shifted for a whole group still ranks each group perfectly, but
+//! treats one of them badly.
 //!
 //! # Example
 //! ```
@@ -81,7 +82,7 @@ fn area(rows: Rows<'_>) -> Result<Mean, Reason> {
         return Err(Reason::TooFew { n: 0, min_n: 1 });
     }
     sorted.sort_by(|a, b| a.0.total_cmp(&b.0));
-    // -0 and 0 are one score.
+    // -0 and 0 are the same score.
     let ties = || sorted.chunk_by(|a, b| a.0 == b.0);
     let weight = |tie: &[(f64, bool, f64)], of: bool| -> f64 {
         tie.iter().filter(|r| r.1 == of).map(|r| r.2).sum()

@@ -1,23 +1,23 @@
 //! Balanced accuracy: the mean of the true-positive and the true-negative rate.
 //!
 //! # Idea
-//! Accuracy as if both classes were equally frequent: base rates that differ do not show.
+//! Accuracy as if both classes were equally frequent: differing base rates have no effect.
 //!
 //! # Maths
-//! `(TPR + TNR) / 2`; its variance is a quarter of the sum of theirs.
+//! `(TPR + TNR) / 2`; its variance is a quarter of the sum of the two variances.
 //!
 //! # Reference
 //! Brodersen et al., "The Balanced Accuracy and Its Posterior Distribution", ICPR 2010.
 //!
 //! # Divergences
-//! A group without positives or negatives is not estimable; scikit-learn and fairlearn average over the classes there
-//! are. `min_n` counts the fewer of the two.
+//! A group without positives or negatives is not estimable; scikit-learn and fairlearn average over the classes that
+//! are present. `min_n` applies to the smaller class.
 //!
 //! # Cost
 //! One pass over the rows.
 //!
 //! # When it fails
-//! Gaps of the two rates in opposite directions cancel: equalized odds sees them.
+//! Gaps of the two rates in opposite directions cancel; equalized odds detects them.
 //!
 //! # Example
 //! ```

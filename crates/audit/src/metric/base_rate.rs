@@ -1,8 +1,7 @@
 //! Base rate: how often the label of a group is positive.
 //!
 //! # Idea
-//! Not a figure of the model but of the data: most conflicts between criteria of fairness come from base rates that
-//! differ.
+//! It describes the data, not the model: most conflicts between fairness criteria come from differing base rates.
 //!
 //! # Maths
 //! `P(Y = 1 | A = a)`, positive labels over all labels of the group, by weight.
@@ -11,13 +10,13 @@
 //! Kleinberg, Mullainathan and Raghavan, "Inherent Trade-Offs in the Fair Determination of Risk Scores", ITCS 2017.
 //!
 //! # Divergences
-//! None; AIF360 has it as `base_rate`, aequitas as prevalence.
+//! None; AIF360 calls it `base_rate`, aequitas prevalence.
 //!
 //! # Cost
 //! One pass over the rows.
 //!
 //! # When it fails
-//! Labels are records, not facts: a base rate of arrests is not one of crimes.
+//! Labels are records, not facts: a base rate of arrests is not a base rate of crimes.
 //!
 //! # Example
 //! ```

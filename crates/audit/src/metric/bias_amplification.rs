@@ -1,34 +1,34 @@
-//! Bias amplification: whether decisions are more unequal than the labels they were learned from.
+//! Bias amplification: whether decisions are more unequal than the labels that the model learned from.
 //!
 //! # Idea
-//! A model that copies the gaps in its labels is one thing; one that widens them is another.
+//! Distinguishes a model that copies the gaps in its labels from one that widens them.
 //!
 //! # Maths
-//! `differential_fairness_bias_amplification` is the `ε` of smoothed differential fairness of decisions less that of
-//! labels. `bias_amplification` is directional: over the groups, the mean of `Δ(a)` where the label goes with the group
-//! (`P(A = a, Y = 1) > P(A = a) P(Y = 1)`) and of `-Δ(a)` where it does not, with
+//! `differential_fairness_bias_amplification` is the `ε` of smoothed differential fairness of decisions minus that of
+//! labels. `bias_amplification` is directional: the mean over the groups of `Δ(a)` where the label is positively
+//! associated with the group (`P(A = a, Y = 1) > P(A = a) P(Y = 1)`) and of `-Δ(a)` where it is not, with
 //! `Δ(a) = P(Ŷ = 1 | A = a) - P(Y = 1 | A = a)`.
 //!
-//! `Δ(a)` is the mean of `Ŷ - Y` over the same persons, whose variance knows how decisions and labels go together. Where
-//! the interval of `P(Y = 1 | A = a) - P(Y = 1)` does not say on which side of 0 it lies, all groups' intervals taken
-//! together, either sign of `Δ(a)` is reckoned with. The interval of the difference of two `ε` goes from the lower limit
-//! of the first less the upper of the second to the reverse, each of level `1 - α/2` (Bonferroni): that holds however
-//! decisions and labels go together.
+//! `Δ(a)` is the mean of `Ŷ - Y` over the same rows, so its variance accounts for the dependence between decisions and
+//! labels. If the interval of `P(Y = 1 | A = a) - P(Y = 1)`, joint over all groups, contains 0, both signs of `Δ(a)`
+//! are allowed for. The interval of the difference of two `ε` goes from the lower limit of the first minus the upper
+//! limit of the second to the reverse, each at level `1 - α/2` (Bonferroni), which is valid for any dependence between
+//! decisions and labels.
 //!
 //! # Reference
 //! Foulds et al., "An Intersectional Definition of Fairness", ICDE 2020; Wang and Russakovsky, "Directional Bias
 //! Amplification", ICML 2021, `BiasAmp` from attribute to task.
 //!
 //! # Divergences
-//! The paper's task is a set of labels; here it is one.
+//! The paper's task is a set of labels; here it is a single label.
 //!
 //! # Cost
 //! One pass over the rows.
 //!
 //! # When it fails
-//! Labels that are biased themselves make a faithful copy look fair. A model that favours everybody more moves every
-//! `Δ(a)`: with groups on both sides it cancels, with most on one side it does not. Where labels hardly go with the
-//! groups the sign is chance, and the interval widens by what it may change.
+//! If the labels themselves are biased, a faithful copy looks fair. A model that favours everybody more often changes
+//! every `Δ(a)`: this cancels with groups on both sides, but not with most groups on one side. If labels are barely
+//! associated with the groups, the sign is due to chance, and the interval widens by the possible change of sign.
 //!
 //! # Example
 //! ```
@@ -167,7 +167,7 @@ fn directional(
     }]
 }
 
-/// The share of positives.
+/// Returns the share of positive labels.
 fn share(cell: &Cell) -> Share {
     Share {
         numerator: cell.positives(),
@@ -175,7 +175,7 @@ fn share(cell: &Cell) -> Share {
     }
 }
 
-/// The mean of decision less label: 1 for an undeserved favour, -1 for an undeserved refusal.
+/// Returns the mean of decision minus label: 1 for an undeserved favour, -1 for an undeserved refusal.
 fn change(cell: &Cell, heaviest: f64) -> Mean {
     let changes = [(1.0, cell.fp), (-1.0, cell.fn_), (0.0, cell.correct())];
     mean_of_counts(&changes, cell.all(), SIGNED_UNIT, heaviest)

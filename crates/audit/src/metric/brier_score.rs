@@ -1,7 +1,7 @@
-//! Brier score: how far scores lie from labels, squared.
+//! Brier score: squared distance of scores from labels.
 //!
 //! # Idea
-//! A proper score: it rewards both calibration and sharpness, and is the same for every threshold.
+//! A proper score: it rewards both calibration and sharpness, and does not depend on a threshold.
 //!
 //! # Maths
 //! Mean of `(p - y)^2` over the group, by weight.
@@ -10,7 +10,7 @@
 //! Brier, "Verification of forecasts expressed in terms of probability", Monthly Weather Review 1950.
 //!
 //! # Divergences
-//! Half of Brier's own sum over both classes, as everybody has it today.
+//! Half of Brier's original sum over both classes, as is usual today.
 //!
 //! # Cost
 //! One pass over the rows per group.

@@ -1,34 +1,36 @@
 //! Calibration: whether a score means the same in every group.
 //!
 //! # Idea
-//! Of those who score 0.7, seven in ten should be positive, whatever their group.
+//! Of the rows with score 0.7, seven in ten should be positive, whatever their group.
 //!
 //! # Maths
-//! Scores in `[0, 1]` fall into equal bins; ECE is the mean over persons of `|mean score - share of positives|` of
-//! their bin. [`curve`] gives the bins. The calibration gap is `mean score - base rate`, all bins as one, signed.
+//! Scores in `[0, 1]` fall into bins of equal width; ECE is the mean over rows of `|mean score - share of positives|`
+//! of the row's bin. [`curve`] returns the bins. The calibration gap is `mean score - base rate` over all bins
+//! together, signed.
 //!
 //! **The interval of ECE.** With `g` the true gaps, `ε` the errors of the observed ones and `w` the bins' shares,
-//! `ECE observed <= sum w |g| + sum w |ε|`: the lower limit is the figure less what the second sum, of independent
-//! half-normal variables of variance `p (1 - p) / n`, seldom exceeds, and never below 0. `sum w s (g + ε)` with the signs
-//! `s` of the true gaps is at most the figure, and normal: the upper limit is the usual one. A model that is perfectly
-//! calibrated in truth has an interval above 0 as seldom as the level says.
+//! `ECE observed <= sum w |g| + sum w |ε|`. The lower limit is the figure minus a bound that the second sum seldom
+//! exceeds, and at least 0; the terms of that sum are independent half-normal variables of variance `p (1 - p) / n`.
+//! With `s` the signs of the true gaps, `sum w s (g + ε)` is at most the figure, and normal, so the upper limit is the
+//! usual one. For a model that is perfectly calibrated in truth, the interval lies above 0 no more often than the level
+//! allows.
 //!
 //! # Reference
 //! Naeini, Cooper and Hauskrecht, "Obtaining Well Calibrated Probabilities Using Bayesian Binning", AAAI 2015; Bröcker
 //! and Smith, "Increasing the Reliability of Reliability Diagrams", Weather and Forecasting 2007, for what a calibrated
-//! model shows by chance; Pleiss
-//! et al., "On Fairness and Calibration", NIPS 2017.
+//! model shows by chance; Pleiss et al., "On Fairness and Calibration", NIPS 2017.
 //!
 //! # Divergences
-//! A score on the edge of two bins falls into the upper one, 1 into the last.
+//! A score on the edge of two bins falls into the upper bin, a score of 1 into the last.
 //!
 //! # Cost
 //! One pass over the rows per group.
 //!
 //! # When it fails
-//! ECE is never negative and grows as a group shrinks, by about `sqrt(bins / n)` of noise: a small group looks badly
-//! calibrated when it is not. The interval knows that; the figure does not. Where every bin is far off, the noise that the
-//! lower limit allows for cancels in truth, and the limit is lower than it need be. The interval is about these bins.
+//! ECE is never negative and grows as a group shrinks, by noise of about `sqrt(bins / n)`: a small group looks badly
+//! calibrated when it is not. The interval accounts for this; the figure does not. If every bin is far off, the noise
+//! that the lower limit allows for cancels in truth, and the limit is lower than necessary. The interval applies to
+//! these bins only.
 //!
 //! # Example
 //! ```
@@ -60,7 +62,7 @@ static ECE: Statistic = Statistic {
     of: Of::Folded(|rows, settings| ece(rows, settings.bins)),
 };
 
-/// Mean score less base rate.
+/// Mean score minus base rate.
 static GAP: Statistic = Statistic {
     id: "calibration_gap",
     of: Of::Mean(|rows, _| {
@@ -91,17 +93,18 @@ pub(crate) static GAP_ENTRIES: &[MetricEntry] = &differences!(
 /// One bin of a reliability curve.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Bin {
-    /// Lower edge, within.
+    /// Lower edge, inclusive.
     pub low: f64,
-    /// Upper edge, without but for the last bin.
+    /// Upper edge, exclusive except for the last bin.
     pub high: f64,
-    /// Positives among those in the bin.
+    /// Share of positives in the bin.
     pub positives: Share,
-    /// Their mean score; none in an empty bin.
+    /// Mean score in the bin; `None` if the bin is empty.
     pub score: Option<f64>,
 }
 
-/// The reliability curve of some rows: one entry per bin, empty ones included; no bins without scores and labels.
+/// Returns the reliability curve of some rows: one entry per bin, including empty ones; no entries if the table lacks
+/// scores or labels.
 pub fn curve(rows: Rows<'_>, bins: usize) -> Vec<Bin> {
     let (Some(score), Some(label)) = (rows.table.score(), rows.table.label()) else {
         return Vec::new();
@@ -110,7 +113,7 @@ pub fn curve(rows: Rows<'_>, bins: usize) -> Vec<Bin> {
     let edge = |at: usize| at as f64 / bins as f64;
     let mut all = vec![(Share::default(), 0.0); bins];
     for (row, weight) in rows.weighted() {
-        // Rounding may put a score on an edge below it: 0.29 x 100 is less than 29.
+        // Rounding may put a score on an edge into the bin below: 0.29 x 100 is less than 29.
         let at = ((score[row] * bins as f64) as usize).min(bins - 1);
         let at = if at + 1 < bins && score[row] >= edge(at + 1) {
             at + 1
@@ -136,7 +139,7 @@ pub fn curve(rows: Rows<'_>, bins: usize) -> Vec<Bin> {
 fn ece(rows: Rows<'_>, bins: usize) -> Result<Folded, Reason> {
     let mut all = Tally::default();
     let mut sum = 0.0;
-    // Of `weight x gap^2`, `weight x error` and `weight^2 x error^2`.
+    // Sums of `weight x gap^2`, `weight x error` and `weight^2 x error^2`.
     let (mut squares, mut errors, mut variances) = (0.0, 0.0, 0.0);
     for bin in curve(rows, bins) {
         if let (Some(score), Some(positives)) = (bin.score, bin.positives.value()) {
@@ -144,7 +147,7 @@ fn ece(rows: Rows<'_>, bins: usize) -> Result<Folded, Reason> {
             let gap = (score - positives).abs();
             sum += tally.weight * gap;
             squares += tally.weight * gap * gap;
-            // A bin of few may have no positive at all; that is no certainty.
+            // A small bin may have no positives by chance; the added counts keep its variance above 0.
             let n = tally.effective();
             let p = (positives * n + 1.0) / (n + 2.0);
             let variance = p * (1.0 - p) / n;
@@ -157,10 +160,10 @@ fn ece(rows: Rows<'_>, bins: usize) -> Result<Folded, Reason> {
         return Err(Reason::TooFew { n: 0, min_n: 1 });
     }
     let value = sum / all.weight;
-    // Which bins persons fall into is chance as well.
+    // The bin that a row falls into is random as well.
     let of_bins = (squares / all.weight - value * value).max(0.0) / all.effective();
     let of_gaps = variances / (all.weight * all.weight);
-    // A half-normal variable has the mean sqrt(2 / pi), and the variance 1 - 2 / pi.
+    // A half-normal variable has mean sqrt(2 / pi) and variance 1 - 2 / pi.
     Ok(Folded {
         value,
         variance: of_gaps + of_bins,
@@ -227,9 +230,9 @@ mod tests {
         }
     }
 
-    /// Nobody of two is positive: one of four in the variance, (1/4)(3/4) / 2.
+    /// None of two rows is positive: the variance uses a rate of one in four, (1/4)(3/4) / 2.
     #[test]
-    fn a_bin_without_positives_is_no_certainty() {
+    fn a_bin_without_positives_has_a_variance() {
         let table = Columns::new("t")
             .score([0.05, 0.05])
             .label([false, false])

@@ -1,7 +1,7 @@
 //! Clean accuracy by group, of the samples of an attack report.
 //!
 //! # Idea
-//! The same samples without attack, to set robust accuracy against. Works for any number of classes.
+//! Accuracy of the same samples without attack, to compare robust accuracy with. Works for any number of classes.
 //!
 //! # Maths
 //! `(right without attack) / n`, by weight.
@@ -13,10 +13,10 @@
 //! None.
 //!
 //! # Cost
-//! One pass over the rows; the attack was paid for before.
+//! One pass over the rows; the attack itself has already run.
 //!
 //! # When it fails
-//! As accuracy.
+//! As for accuracy.
 //!
 //! # Example
 //! ```

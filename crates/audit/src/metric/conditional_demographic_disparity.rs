@@ -1,19 +1,19 @@
-//! Conditional demographic disparity: whether a group has a larger part of the refusals than of the acceptances.
+//! Conditional demographic disparity: whether a group has a larger share of the refusals than of the acceptances.
 //!
 //! # Idea
-//! The measure that European courts' "particular disadvantage" comes to: of those refused, how many are of the group,
-//! against how many of those accepted, stratum by stratum.
+//! Corresponds to the "particular disadvantage" of European courts: the group's share of those refused compared with
+//! its share of those accepted, stratum by stratum.
 //!
 //! # Maths
-//! `DD_s(a) = P(A = a | Ŷ = 0, s) - P(A = a | Ŷ = 1, s)`; `CDD(a) = sum_s n_s DD_s(a) / sum_s n_s`, `n_s` persons of the
-//! stratum. The headline is the largest. Given how many are refused and accepted, both parts are binomial shares, apart
-//! from each other: the variance is `sum_s n_s^2 (p (1 - p) / refused + q (1 - q) / accepted) / (sum_s n_s)^2`.
+//! `DD_s(a) = P(A = a | Ŷ = 0, s) - P(A = a | Ŷ = 1, s)`; `CDD(a) = sum_s n_s DD_s(a) / sum_s n_s`, with `n_s` the rows
+//! of the stratum. The headline is the largest. Given the numbers of refusals and acceptances, both shares are binomial
+//! and independent, so the variance is `sum_s n_s^2 (p (1 - p) / refused + q (1 - q) / accepted) / (sum_s n_s)^2`.
 //!
 //! # Reference
 //! Wachter, Mittelstadt and Russell, "Why fairness cannot be automated", Computer Law & Security Review 2021.
 //!
 //! # Divergences
-//! Strata without refusals or without acceptances say nothing and are left out; a division by zero in other tools.
+//! Strata without refusals or without acceptances carry no information and are left out; other tools divide by zero.
 //! AIF360's function of this name averages over the groups themselves and has no strata.
 //!
 //! # Cost
@@ -59,7 +59,7 @@ pub(crate) static ENTRIES: &[MetricEntry] = &[MetricEntry {
 }];
 
 fn disparity(entry: &'static MetricEntry, groups: &Groups<'_>, settings: &Settings) -> Vec<Figure> {
-    // Per stratum: all of it, its refusals and its acceptances.
+    // Per stratum: the cells of its groups, and their sum.
     let strata: Vec<(Vec<Cell>, Cell)> = cells(groups)
         .into_iter()
         .map(|s| {

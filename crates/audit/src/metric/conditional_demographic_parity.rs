@@ -1,21 +1,22 @@
-//! Conditional demographic parity: selection rates compared among persons who are alike in what may count.
+//! Conditional demographic parity: selection rates compared among people who are alike in legitimate factors.
 //!
 //! # Idea
-//! Applications to a selective department are refused more often whoever applies. Compared stratum by stratum, a gap that
-//! only came from who applies where goes away.
+//! A selective department refuses more applications, whoever applies. Comparing stratum by stratum removes a gap that
+//! comes only from who applies where.
 //!
 //! # Maths
-//! For two groups `a` and `b`, over strata `s` in which both have members enough:
+//! For two groups `a` and `b`, over the strata `s` in which both have enough members:
 //! `sum_s n_s (p_s(a) - p_s(b)) / sum_s n_s`, with `n_s` the members of both in the stratum (direct standardisation).
-//! Variance `sum_s (n_s / n)^2 (p_s(a) q_s(a) / n_s(a) + p_s(b) q_s(b) / n_s(b))`. The headline is the pair farthest apart.
+//! The variance is `sum_s (n_s / n)^2 (p_s(a) q_s(a) / n_s(a) + p_s(b) q_s(b) / n_s(b))`. The headline is the pair
+//! farthest apart.
 //!
 //! # Reference
 //! Kamiran, Žliobaitė and Calders, "Quantifying explainable discrimination", KAIS 2013; Corbett-Davies et al., KDD 2017
 //! (conditional statistical parity).
 //!
 //! # Divergences
-//! Corbett-Davies et al. ask for parity in each stratum; this is one figure over all. A stratum in which either group has
-//! fewer than `min_n` members says nothing on that pair and is left out of its weights.
+//! Corbett-Davies et al. require parity in each stratum; this is one figure over all strata. A stratum in which either
+//! group has fewer than `min_n` members is left out of the figure and of its weights for that pair.
 //!
 //! # Cost
 //! One pass over the rows; pairs of groups times strata.
@@ -73,7 +74,7 @@ fn standardised(
     let mut all = Vec::new();
     let mut farthest: Option<Figure> = None;
     let mut parts = Vec::new();
-    // As many pairs as that nobody reads; the headline is over all of them.
+    // With many groups the pairs are too many to list; the headline covers all of them.
     let listed = names.len() <= settings.detail_groups;
     let large = |at: &usize| groups.share(*at) >= settings.min_share;
     let counted: Vec<usize> = (0..names.len()).filter(large).collect();

@@ -1,35 +1,36 @@
-//! Consistency: whether persons who are alike are decided alike.
+//! Consistency: whether similar individuals get the same decision.
 //!
 //! # Idea
-//! Individual fairness without groups: a decision should be that of one's nearest neighbours.
+//! Individual fairness without groups: a row's decision should be that of its nearest neighbours.
 //!
 //! # Maths
-//! `1 - mean_i |Ŷ_i - mean of Ŷ over the k nearest neighbours of i|`, Euclidean distance over the features, each divided
-//! by its standard deviation unless told otherwise, the person itself not among its neighbours. Persons as near as the
-//! `k`-th share the places that are left: the figure does not depend on the order of the rows.
+//! `1 - mean_i |Ŷ_i - mean of Ŷ over the k nearest neighbours of i|`. The distance is Euclidean over the features, each
+//! divided by its standard deviation unless the settings say otherwise. A row is not its own neighbour. Rows as near as
+//! the `k`-th neighbour share the remaining places, so the figure does not depend on the order of the rows.
 //!
-//! As decisions are 0 or 1, the figure is 1 less the share `T` of pairs (a person and a neighbour) whose decisions differ.
-//! Two pairs go together where they share a person. With `c_e` a pair's weight times (1 if its decisions differ, else 0,
-//! less `T`), the variance is the sum of `c_e c_f` over all pairs `e`, `f` that share a person, over the squared weight of
-//! all: the sum over persons of the squared sum of their pairs' `c`, less the sum of `c^2`, which that counts twice.
+//! As decisions are 0 or 1, the figure is 1 minus the share `T` of pairs (a row and a neighbour) whose decisions
+//! differ. Two pairs are dependent if they share a row. With `c_e` a pair's weight times (1 if its decisions differ,
+//! else 0, minus `T`), the variance is the sum of `c_e c_f` over all pairs `e`, `f` that share a row, divided by the
+//! square of the total weight. That sum is the sum over rows of the squared sum of their pairs' `c`, minus the sum of
+//! `c^2`, which the former counts twice.
 //!
 //! # Reference
 //! Zemel et al., "Learning Fair Representations", ICML 2013, section 5; for the variance Fafchamps and Gubert, Journal of
 //! Development Economics 83 (2007), and Aronow, Samii and Assenova, Political Analysis 23 (2015).
 //!
 //! # Divergences
-//! AIF360 counts the person itself as a neighbour (its figure is nearer 1), breaks ties by the order of its tree, and
-//! does not scale features, so that the one with the largest numbers decides.
+//! AIF360 counts the row itself as a neighbour (its figure is nearer 1), breaks ties by the order of its tree, and does
+//! not scale features, so that the feature with the largest numbers dominates.
 //!
 //! # Cost
-//! Rows times rows. Where that is more than `distances` of the settings, persons are drawn by a keyed stream and
-//! neighbours still sought among all.
+//! Rows times rows. If that exceeds `distances` of the settings, a keyed stream draws the rows to query; their
+//! neighbours are still searched among all rows.
 //!
 //! # When it fails
-//! It trusts the features: if they carry the group, neighbours are of one's own group and bias goes unseen. A constant
-//! decision is perfectly consistent. The interval takes persons' decisions as apart from each other and leaves the features
-//! as they are; where few regions hold all disagreement it is wider than it need be. Neighbours come nearer as rows grow:
-//! the interval is about tables of this size.
+//! It trusts the features: if they encode the group, neighbours belong to one's own group and bias goes unseen. A
+//! constant decision is perfectly consistent. The interval treats the decisions of different rows as independent and
+//! the features as fixed; if a few regions hold all disagreement, it is wider than necessary. Neighbours get nearer as
+//! the table grows, so the interval applies to tables of this size.
 //!
 //! # Example
 //! ```
@@ -106,7 +107,8 @@ fn consistency(entry: &'static MetricEntry, table: &Table, settings: &Settings) 
     }]
 }
 
-/// Whose neighbours are sought, as places among the rows: all, or as many as the settings can pay for.
+/// Returns the rows whose neighbours are searched, as indices into `rows`: all of them, or as many as `distances` of
+/// the settings allows.
 fn queried(rows: &[usize], settings: &Settings) -> Vec<usize> {
     let most = (settings.distances / rows.len().max(1) as u64).max(1) as usize;
     let mut places: Vec<usize> = (0..rows.len()).collect();
@@ -126,7 +128,7 @@ fn queried(rows: &[usize], settings: &Settings) -> Vec<usize> {
     places
 }
 
-/// Row by row; a feature that never varies is left out.
+/// Returns one point per row, without features that never vary.
 fn points(table: &Table, rows: &[usize], standardise: bool) -> Vec<Vec<f64>> {
     let mut columns = Vec::new();
     for feature in table.features() {
@@ -195,7 +197,7 @@ fn measure(
         }
     }
     let variance = pairs.variance(sum, denominator.weight);
-    // As many as are apart from each other: those whose mean would have the same variance.
+    // The number of independent rows whose mean would have the same variance, at most Kish's size.
     let kish = denominator.effective();
     let apart = |values: &Histogram| match variance {
         Some(v) if v > 0.0 => kish.min(values.variance() / v),
@@ -214,11 +216,11 @@ fn measure(
     }
 }
 
-/// Pairs of neighbours, by what they add to the persons in them.
+/// Pairs of neighbours, summed over the rows they contain.
 struct Pairs {
-    /// Per person, the weight of the pairs they are in, and of those of them that disagree.
+    /// Per row, the weight of its pairs and the weight of those that disagree.
     persons: Vec<[f64; 2]>,
-    /// Sums of squares of the pairs' weights: of all, and of those that disagree.
+    /// Sums of the squared weights of all pairs, and of those that disagree.
     squares: [f64; 2],
 }
 
@@ -240,7 +242,7 @@ impl Pairs {
         self.squares[1] += disagreeing * disagreeing;
     }
 
-    /// Of the mean disagreement, where `sum` of `weight` disagree.
+    /// Returns the variance of the mean disagreement `sum / weight`; `None` for a single row.
     fn variance(&self, sum: f64, weight: f64) -> Option<f64> {
         let mean = sum / weight;
         let of_persons: f64 = self
@@ -250,7 +252,8 @@ impl Pairs {
             .sum();
         let [all, disagreeing] = self.squares;
         let of_pairs = disagreeing * (1.0 - 2.0 * mean) + all * mean * mean;
-        // Each pair is in the sum over persons twice; more than half of that sum it cannot be but by chance.
+        // The sum over rows counts each pair twice. The correction exceeds half of that sum only by chance, so it is
+        // limited to half.
         let variance = (of_persons - of_pairs).max(of_persons / 2.0) / (weight * weight);
         (self.persons.len() > 1).then_some(variance)
     }
@@ -274,10 +277,10 @@ mod tests {
             .expect("estimable")
     }
 
-    /// By hand, one neighbour: of 0 it is 1; of 1 it is 0 or 2, half each; of 2 it is 1 or 3, half each; of 3 it is 2;
-    /// of 10 it is 3. Distances 0, 1/2, 1/2, 0, 1.
+    /// By hand, one neighbour: that of 0 is 1; that of 1 is 0 or 2, half each; that of 2 is 1 or 3, half each; that of
+    /// 3 is 2; that of 10 is 3. Distances of the decisions: 0, 1/2, 1/2, 0, 1.
     #[test]
-    fn ties_are_shared_and_the_order_of_rows_is_nothing() {
+    fn ties_are_shared_and_row_order_has_no_effect() {
         let settings = Settings {
             neighbours: 1,
             ..Settings::default()
@@ -288,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_draw_is_told_and_repeats() {
+    fn a_draw_is_sorted_and_repeatable() {
         let rows: Vec<usize> = (0..1000).collect();
         let settings = Settings {
             distances: 50_000,

@@ -1,4 +1,4 @@
-//! The contrasts that every statistic has.
+//! The contrasts of every statistic.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use super::{Contrast, MetricEntry, Of, Rows, Statistic};
 use crate::figure::{Basis, Comparison, Estimate, Family, Figure, Form, LeftOut, Part, Reason};
 use crate::{Groups, Settings};
 
-/// The statistic computed last: its seven entries stand next to each other in the list of metrics.
+/// Caches the statistic computed last: the seven entries of a statistic are adjacent in the list of metrics.
 #[derive(Default)]
 pub(crate) struct Last(Option<(&'static str, Parts)>);
 
@@ -23,7 +23,7 @@ impl Last {
     }
 }
 
-/// A statistic of every group: what can be estimated, and what cannot.
+/// A statistic of every group: the estimates, and the groups left out.
 #[derive(Clone)]
 pub(crate) struct Parts {
     pub(crate) known: Vec<Part>,
@@ -56,7 +56,7 @@ impl Statistic {
         }
     }
 
-    /// Of every group and of all together.
+    /// Returns the statistic of every group and of all groups together.
     pub(crate) fn parts(&self, groups: &Groups<'_>, settings: &Settings) -> Parts {
         let (mut known, mut left_out) = (Vec::new(), Vec::new());
         for (at, group) in groups.groups().iter().enumerate() {
@@ -86,7 +86,7 @@ impl Statistic {
     }
 }
 
-/// Why a group of which so many are in the denominator is left out, if it is; without a group it is all together.
+/// Returns why a group with `n` rows in the denominator is left out, if it is. `at` is `None` for all groups together.
 fn refused(groups: &Groups<'_>, at: Option<usize>, n: u64, settings: &Settings) -> Option<Reason> {
     let min_share = settings.min_share;
     match at.map(|at| (groups.share(at), groups.groups()[at].cell.all().n)) {
@@ -103,7 +103,7 @@ fn refused(groups: &Groups<'_>, at: Option<usize>, n: u64, settings: &Settings) 
     }
 }
 
-/// The same, as a figure tells it.
+/// Returns the same as an entry of a figure's `left_out`.
 pub(crate) fn too_few(
     groups: &Groups<'_>,
     at: usize,
@@ -118,7 +118,7 @@ pub(crate) fn too_few(
     })
 }
 
-/// A figure of a grouping without groups, value or basis yet.
+/// Returns a figure of a grouping that has no groups, value or basis yet.
 pub(crate) fn blank(
     entry: &'static MetricEntry,
     groups: &Groups<'_>,
@@ -184,7 +184,7 @@ pub(crate) fn figures(
     }
 }
 
-/// Each group in the order of the groups, the left out among them, and all together.
+/// Returns a figure for each group, in order and including those left out, and one for all groups together.
 fn plain(statistic: &Statistic, parts: Parts, groups: &Groups<'_>, blank: &Figure) -> Vec<Figure> {
     let one = |part: Part, comparison| Figure {
         comparison,
@@ -221,7 +221,7 @@ fn plain(statistic: &Statistic, parts: Parts, groups: &Groups<'_>, blank: &Figur
     all
 }
 
-/// The first of the largest and the first of the smallest: ties go to the order of the groups.
+/// Returns the parts with the largest and the smallest value; ties go to the first group. `None` if there are no parts.
 pub(crate) fn extremes(parts: &[Part]) -> Option<(&Part, &Part)> {
     let (first, rest) = parts.split_first()?;
     let mut ends = (first, first);
@@ -236,7 +236,7 @@ pub(crate) fn extremes(parts: &[Part]) -> Option<(&Part, &Part)> {
     Some(ends)
 }
 
-/// Largest less smallest, or smallest over largest.
+/// Returns the largest minus the smallest, or the smallest over the largest.
 pub(crate) fn between(rate: &'static str, form: Form, parts: Parts, blank: Figure) -> Figure {
     let parts = parts.known;
     let mut figure = Figure {
@@ -261,7 +261,7 @@ pub(crate) fn between(rate: &'static str, form: Form, parts: Parts, blank: Figur
     figure
 }
 
-/// A ratio of two figures that are at least 0.
+/// Returns the ratio of two figures that are at least 0. Fails if `b` is 0.
 pub(crate) fn quotient(a: f64, b: f64) -> Result<f64, Reason> {
     if b == 0.0 {
         Err(Reason::DividesByZero)
@@ -270,7 +270,7 @@ pub(crate) fn quotient(a: f64, b: f64) -> Result<f64, Reason> {
     }
 }
 
-/// Every part with one other, if they are to be listed, then the farthest of them.
+/// Returns every part compared with `against`, if they are to be listed, then the farthest of them.
 fn compared(
     rate: &'static str,
     ratio: bool,
@@ -313,7 +313,7 @@ fn compared(
             Ok(part.value() - against.value())
         }
     };
-    // How far from fair: 0 is not at all.
+    // Distance from fair: 0 is perfectly fair.
     let distance = |v: f64| if ratio { 1.0 - closeness(v) } else { v.abs() };
     let each_part = parts.iter().filter(|_| listed);
     let mut all: Vec<Figure> = each_part
@@ -342,7 +342,7 @@ fn compared(
     all
 }
 
-/// A ratio or its inverse, whichever is at most 1.
+/// Returns a ratio or its inverse, whichever is at most 1.
 pub(crate) fn closeness(ratio: f64) -> f64 {
     if ratio > 1.0 { 1.0 / ratio } else { ratio }
 }

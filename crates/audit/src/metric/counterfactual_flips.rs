@@ -1,29 +1,30 @@
-//! Counterfactual flips: whether decisions change when nothing but the group is changed.
+//! Counterfactual flips: whether decisions change when only the group changes.
 //!
 //! # Idea
-//! The same person twice, once as each variant (a name, a pronoun, a value of the attribute): a decision that differs
-//! was made by the group. The table brings the pairs; whoever ran the model made them.
+//! The same individual occurs once per variant (a name, a pronoun, a value of the attribute): decisions that differ are
+//! due to the group. The table contains the pairs; whoever ran the model made them.
 //!
 //! # Maths
-//! For two variants `u` and `v`, over the ids that have both: `counterfactual_flip_rate` is the share whose decisions
-//! differ, its headline the share of ids whose variants do not all agree. `counterfactual_gap` is
+//! For two variants `u` and `v`, over the ids that have both: `counterfactual_flip_rate` is the share of ids whose
+//! decisions differ; its headline is the share of ids whose variants do not all agree. `counterfactual_gap` is
 //! `P(Ŷ_u = 1) - P(Ŷ_v = 1)` over the same ids, with `McNemar`'s variance; the headline is the farthest pair, unsigned.
-//! `counterfactual_score_shift` is the mean of `|S_u - S_v|`, its headline that of the largest less the smallest score.
+//! `counterfactual_score_shift` is the mean of `|S_u - S_v|`; its headline is the mean of the largest minus the
+//! smallest score.
 //!
 //! # Reference
 //! Kusner et al., "Counterfactual Fairness", NIPS 2017; Garg et al., "Counterfactual Fairness in Text Classification
 //! through Robustness", AIES 2019; `McNemar`, Psychometrika 1947.
 //!
 //! # Divergences
-//! Flipping a column is not a counterfactual in the causal sense of Kusner et al.: what the group has caused elsewhere
-//! stays as it is. An id weighs as the first of its rows.
+//! Flipping a column is not a counterfactual in the causal sense of Kusner et al.: effects of the group on other
+//! columns stay unchanged. An id has the weight of the first of its rows.
 //!
 //! # Cost
 //! One pass over the rows, and pairs of variants.
 //!
 //! # When it fails
-//! Flips both ways cancel in the gap and not in the rate. A model that never sees the attribute flips nothing, and can
-//! still be unfair through what goes with it.
+//! Flips in both directions cancel in the gap but not in the rate. A model that never sees the attribute flips nothing,
+//! and can still be unfair through correlated features.
 //!
 //! # Example
 //! ```
@@ -83,10 +84,10 @@ pub(crate) static ENTRIES: &[MetricEntry] = &[
     },
 ];
 
-/// The rows of one id, by variant.
+/// Rows of every id, by variant.
 struct Pairs<'a> {
     variant: &'a Coded,
-    /// Per id, one place per variant; `UNKNOWN` where it has none.
+    /// Per id, one row per variant; `UNKNOWN` if it is missing.
     rows: Vec<u32>,
 }
 
@@ -102,7 +103,7 @@ impl<'a> Pairs<'a> {
         Some(Self { variant, rows })
     }
 
-    /// Ids that have at least two of the variants, as the rows that those have.
+    /// Iterates over the ids that have at least two of the variants, as the rows of those variants.
     fn ids(&self) -> impl Iterator<Item = Vec<usize>> + '_ {
         self.rows
             .chunks(self.variant.levels().len().max(1))
@@ -115,7 +116,7 @@ impl<'a> Pairs<'a> {
             .filter(|rows| rows.len() > 1)
     }
 
-    /// Ids that have both variants.
+    /// Iterates over the ids that have both variants, as their two rows.
     fn both(&self, u: usize, v: usize) -> impl Iterator<Item = Vec<usize>> + '_ {
         self.rows
             .chunks(self.variant.levels().len().max(1))
@@ -173,7 +174,7 @@ fn filled(blank: &Figure, name: String, estimate: Estimate, settings: &Settings)
     }
 }
 
-/// Names of every pair of variants, with their places.
+/// Returns the indices and names of every pair of variants.
 fn variants(pairs: &Pairs<'_>) -> Vec<(usize, usize, Vec<String>)> {
     let names = pairs.variant.levels();
     let mut all = Vec::new();

@@ -1,31 +1,30 @@
 //! Smoothed empirical differential fairness: the largest ratio of outcome probabilities between any two groups.
 //!
 //! # Idea
-//! Differential privacy's bound turned to fairness: an adversary who sees the outcome learns at most `ε` about the
-//! group. Made for intersections, whose small groups are smoothed rather than dropped.
+//! Applies the bound of differential privacy to fairness: an adversary who sees the outcome learns at most `ε` about
+//! the group. Designed for intersections, whose small groups are smoothed rather than dropped.
 //!
 //! # Maths
 //! `p(a) = (favourable + c/2) / (n + c)` with `c` the concentration of the settings; `ε` is the largest over pairs of
-//! groups of `|ln p(a) - ln p(b)|` and `|ln(1 - p(a)) - ln(1 - p(b))|`. Of decisions, and of labels. The value is
-//! smoothed; its interval is not, since pseudo-counts are nothing that was observed: it is that of the smallest ratio of
-//! any two groups' rates as they are, both outcomes in one family, on the scale of logarithms.
+//! groups of `|ln p(a) - ln p(b)|` and `|ln(1 - p(a)) - ln(1 - p(b))|`. It is computed for decisions and for labels.
+//! The value is smoothed; its interval is not, since pseudo-counts are not observations. It is the interval of the
+//! smallest ratio of any two groups' unsmoothed rates, both outcomes in one family, on a logarithmic scale.
 //!
 //! # Reference
-//! Foulds, Islam, Keya and Pan, "An Intersectional Definition of Fairness", ICDE 2020, equation 7. The interval: that of
-//! simultaneous ratios, [`proofmark_stats::Contrasts`].
+//! Foulds, Islam, Keya and Pan, "An Intersectional Definition of Fairness", ICDE 2020, equation 7. The interval is that
+//! of simultaneous ratios, [`proofmark_stats::Contrasts`].
 //!
 //! # Divergences
-//! None from AIF360's; groups that nobody belongs to are not there. `min_n` applies as everywhere: set it to 1 to have
-//! every group smoothed.
+//! None from AIF360's; empty groups are left out. `min_n` applies as everywhere: set it to 1 to smooth every group.
 //!
 //! # Cost
-//! One pass over the rows; pairs of groups are not walked, the extremes decide.
+//! One pass over the rows; only the extreme groups are compared, not every pair.
 //!
 //! # When it fails
-//! It is a maximum over ever more groups: it rises with their number under no difference at all. Smoothing pulls the
-//! smallest groups towards one half, so that groups of equal rates and very unequal sizes differ by value: the interval
-//! says what was seen, and where the rows are few the value may lie beyond it. The upper limit is infinite where a rate may
-//! be 0 or 1.
+//! It is a maximum over pairs of groups, so it rises with the number of groups even without any difference. Smoothing
+//! pulls the smallest groups towards one half, so groups of equal rates and very unequal sizes have different values.
+//! The interval reflects the observed rates; with few rows the value may lie outside it. The upper limit is infinite if
+//! a rate may be 0 or 1.
 //!
 //! # Example
 //! ```
@@ -70,7 +69,7 @@ pub(crate) static ENTRIES: &[MetricEntry] = &[
     },
 ];
 
-/// Something that is one of two, with the rate that it is known by.
+/// A binary outcome, with the id of its rate.
 pub(super) struct Outcomes {
     rate: &'static str,
     of: [fn(&Cell) -> Tally; 2],
@@ -88,7 +87,7 @@ pub(super) static LABELS: Outcomes = Outcomes {
     of: [Cell::positives, Cell::negatives],
 };
 
-/// The figure of these outcomes.
+/// Returns the figure of these outcomes.
 pub(super) fn epsilon(
     entry: &'static MetricEntry,
     outcomes: &Outcomes,
@@ -124,7 +123,7 @@ pub(super) fn epsilon(
         comparison: Comparison::Between,
         ..blank(entry, groups, left_out)
     };
-    // Both logarithms are monotone: the largest and the smallest rate decide for either outcome.
+    // Both logarithms are monotone, so the largest and the smallest rate decide for both outcomes.
     rates.sort_by(|a, b| b.0.total_cmp(&a.0));
     let (Some(high), Some(low)) = (rates.first(), rates.last()) else {
         figure.value = Err(Reason::NoTwoGroups { left: 0 });
@@ -151,7 +150,7 @@ mod tests {
     use super::*;
     use crate::{Columns, judge, metric};
 
-    /// 80 and 90 of 100: twice as many of the one go without, which is more than 9 to 8.
+    /// Favourable rates 80/100 and 90/100: unfavourable decisions differ by a factor of 2, which is more than 9/8.
     fn figure(concentration: f64) -> Figure {
         let rows = || (0..200_usize).map(|i| (["a", "b"][i % 2], i / 2 < [80, 90][i % 2]));
         let table = Columns::new("t")

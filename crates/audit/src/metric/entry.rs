@@ -1,10 +1,10 @@
-//! What a metric is, and what it needs.
+//! Definition of a metric, and of the columns it needs.
 
 use super::contrast::Last;
 use crate::figure::{Folded, Mean};
 use crate::{AuditError, Cell, Figure, Groups, Reason, Settings, Share, Table};
 
-/// A column that a metric cannot do without.
+/// A column that a metric requires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Need {
     /// Decisions.
@@ -28,7 +28,7 @@ pub enum Need {
 }
 
 impl Need {
-    /// What a row of a table may lack, and is then left out of the metrics that need it.
+    /// Values that single rows may lack; those rows are left out of the metrics that need them.
     pub(crate) const OF_ROWS: [Self; 5] = [
         Self::Decision,
         Self::Label,
@@ -37,7 +37,7 @@ impl Need {
         Self::Features,
     ];
 
-    /// What it is called in a message, and where it comes from.
+    /// Returns its description for messages: the column and the option that provides it.
     pub fn describe(self) -> &'static str {
         match self {
             Self::Decision => "decisions (`decision`, or `score` with `threshold`)",
@@ -71,15 +71,15 @@ impl Need {
 /// The value a fair model would have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ideal {
-    /// None in itself: a rate of a group.
+    /// No ideal: the rate of a group.
     None,
-    /// 0: a gap; the larger, the less fair.
+    /// 0, for a gap: the larger, the less fair.
     Zero,
-    /// 1: a ratio; the smaller, the less fair.
+    /// 1, for a ratio: the smaller, the less fair.
     One,
 }
 
-/// Some rows of a table, all of one group or all that are known.
+/// Rows of a table, for example those of one group or of all groups.
 #[derive(Debug, Clone, Copy)]
 pub struct Rows<'a> {
     /// The table.
@@ -89,7 +89,7 @@ pub struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    /// Row numbers with their weights; rows that weigh nothing are passed over.
+    /// Iterates over row numbers with their weights; skips rows of weight 0.
     pub fn weighted(self) -> impl Iterator<Item = (usize, f64)> + 'a {
         let table = self.table;
         self.rows
@@ -103,13 +103,13 @@ impl<'a> Rows<'a> {
 /// How a statistic is computed.
 #[derive(Clone, Copy)]
 pub(crate) enum Of {
-    /// From the counts of a group.
+    /// A proportion from the counts of a group.
     Cell(fn(&Cell) -> Share),
     /// A proportion counted row by row.
     Share(fn(Rows<'_>) -> Share),
     /// A mean of absolute values, from the rows of a group.
     Folded(fn(Rows<'_>, &Settings) -> Result<Folded, Reason>),
-    /// From the rows of a group.
+    /// A mean, from the rows of a group.
     Mean(fn(Rows<'_>, &Settings) -> Result<Mean, Reason>),
     /// The square root of a mean.
     Root(fn(Rows<'_>, &Settings) -> Result<Mean, Reason>),
@@ -118,7 +118,7 @@ pub(crate) enum Of {
 /// One number per group.
 #[derive(Clone, Copy)]
 pub struct Statistic {
-    /// Its id, from which those of its contrasts are made.
+    /// Its id, from which the ids of its contrasts are built.
     pub id: &'static str,
     pub(crate) of: Of,
 }
@@ -134,17 +134,17 @@ impl std::fmt::Debug for Statistic {
 /// How a statistic is contrasted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Contrast {
-    /// Not at all: each group, and all together.
+    /// No contrast: each group, and all groups together.
     Plain,
-    /// Largest less smallest.
+    /// Largest minus smallest.
     Difference,
     /// Smallest over largest.
     Ratio,
-    /// Group less all together.
+    /// Group minus all groups together.
     DifferenceToOverall,
-    /// Group over all together.
+    /// Group over all groups together.
     RatioToOverall,
-    /// Group less reference.
+    /// Group minus reference.
     DifferenceToReference,
     /// Group over reference.
     RatioToReference,
@@ -162,15 +162,15 @@ pub(crate) enum Run {
 pub struct MetricEntry {
     /// Its id.
     pub id: &'static str,
-    /// Other names it is known by.
+    /// Alternative names.
     pub aliases: &'static [&'static str],
-    /// Columns it cannot do without.
+    /// Columns it requires.
     pub needs: &'static [Need],
-    /// What it is, as a formula.
+    /// Its definition, as a formula.
     pub definition: &'static str,
-    /// What the sign or side of its figures says.
+    /// Meaning of the sign, or of the side of 1, of its figures.
     pub sign: &'static str,
-    /// Where it comes from.
+    /// Its source in the literature.
     pub source: &'static str,
     /// The value a fair model would have.
     pub ideal: Ideal,
@@ -186,13 +186,13 @@ impl std::fmt::Debug for MetricEntry {
 }
 
 impl MetricEntry {
-    /// The columns it needs and the table lacks.
+    /// Returns the columns that it needs and the table lacks.
     pub fn missing(&self, table: &Table) -> Vec<Need> {
         let missing = self.needs.iter().copied().filter(|n| !n.is_met(table));
         missing.collect()
     }
 
-    /// An error that names the columns it needs and the table lacks.
+    /// Fails with the names of the columns that it needs and the table lacks, if there are any.
     pub(crate) fn require(&self, table: &Table) -> Result<(), AuditError> {
         let missing = self.missing(table);
         if missing.is_empty() {
@@ -205,17 +205,18 @@ impl MetricEntry {
         })
     }
 
-    /// Whether it is of the table as a whole rather than of a grouping.
+    /// Whether it applies to the table as a whole rather than to a grouping.
     pub fn is_of_table(&self) -> bool {
         matches!(self.run, Run::Table(_))
     }
 
-    /// Its figures over one grouping; none if it is of the table as a whole, or if the table lacks a column.
+    /// Returns its figures over one grouping; none if it applies to the table as a whole, or if the table lacks a
+    /// column.
     pub fn figures(&'static self, groups: &Groups<'_>, settings: &Settings) -> Vec<Figure> {
         self.figures_after(groups, settings, &mut Last::default())
     }
 
-    /// The same, with what was computed last over the same grouping.
+    /// Returns the same, reusing the statistic computed last over the same grouping.
     pub(crate) fn figures_after(
         &'static self,
         groups: &Groups<'_>,
@@ -234,7 +235,7 @@ impl MetricEntry {
         }
     }
 
-    /// Its figures of a table as a whole; none if it is of groupings, or if the table lacks a column.
+    /// Returns its figures of a table as a whole; none if it applies to groupings, or if the table lacks a column.
     pub fn table_figures(&'static self, table: &Table, settings: &Settings) -> Vec<Figure> {
         match self.run {
             Run::Table(run) if self.missing(table).is_empty() => run(self, table, settings),
@@ -243,7 +244,7 @@ impl MetricEntry {
     }
 }
 
-/// The entries of a statistic: itself and its six contrasts. `known` gives other names of the differences and ratios.
+/// The entries of a statistic: itself and its six contrasts. The optional arguments are aliases of single entries.
 macro_rules! entries {
     (
         $statistic:ident, $id:literal, needs: $needs:expr, definition: $definition:literal, source: $source:literal
@@ -313,7 +314,7 @@ macro_rules! entry {
     };
 }
 
-/// The entries of a statistic of either sign: itself and its three differences.
+/// The entries of a statistic that can have either sign: itself and its three differences.
 macro_rules! differences {
     ($($all:tt)*) => {{
         const ALL: [$crate::metric::MetricEntry; 7] = $crate::metric::entry::entries!($($all)*);

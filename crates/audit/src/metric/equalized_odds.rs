@@ -1,12 +1,12 @@
 //! Equalized odds: true- and false-positive rates together.
 //!
 //! # Idea
-//! Decisions should depend on the group only through the label: both error rates equal.
+//! Decisions should depend on the group only through the label: both rates should be equal across groups.
 //!
 //! # Maths
-//! With `d(r)` the largest less the smallest of rate `r` over the groups: `equalized_odds_difference` is
+//! With `d(r)` the largest minus the smallest of rate `r` over the groups: `equalized_odds_difference` is
 //! `max(d(TPR), d(FPR))`, `average_odds_difference` their mean; `equalized_odds_ratio` is the smaller of the two ratios
-//! smallest over largest, `average_odds_ratio` their mean. To a reference: `average_odds_difference_to_reference` is
+//! smallest over largest, `average_odds_ratio` their mean. With a reference: `average_odds_difference_to_reference` is
 //! `((FPR(a) - FPR(r)) + (TPR(a) - TPR(r))) / 2`, signed; the headline is the farthest, unsigned.
 //!
 //! # Reference
@@ -14,15 +14,15 @@
 //! 360", arXiv:1810.01943 (average odds).
 //!
 //! # Divergences
-//! Not estimable if either rate is not for two groups; fairlearn turns a group without positives into a true-positive
-//! rate of 0, and the difference may become 1 for it. The two rates may name different pairs of groups; the figure
+//! Not estimable if either rate is not estimable for two groups; fairlearn sets the true-positive rate of a group
+//! without positives to 0, which can make the difference 1. The two rates may have different extreme groups; the figure
 //! names those of the rate that decides it. AIF360's `average_odds_difference` is the one to the reference.
 //!
 //! # Cost
 //! One pass over the rows.
 //!
 //! # When it fails
-//! As the two rates. The mean of signed differences cancels if a group has more of both kinds of error.
+//! As for the two rates. The mean of signed differences cancels if a group has more of both kinds of error.
 //!
 //! # Example
 //! ```

@@ -1,4 +1,4 @@
-//! False-discovery rate: how often a favourable decision is not deserved.
+//! False-discovery rate: how often a favourable decision is undeserved.
 //!
 //! # Idea
 //! The complement of the positive predictive value, as aequitas reports it.
@@ -10,13 +10,13 @@
 //! Saleiro et al., "Aequitas: A Bias and Fairness Audit Toolkit", arXiv:1811.05577.
 //!
 //! # Divergences
-//! A group without favourable decisions is not estimable; AIF360 makes it 0.
+//! A group without favourable decisions is not estimable; AIF360 sets it to 0.
 //!
 //! # Cost
 //! One pass over the rows.
 //!
 //! # When it fails
-//! As the positive predictive value.
+//! As for the positive predictive value.
 //!
 //! # Example
 //! ```

@@ -1,7 +1,8 @@
 //! False-negative rate: how often those who deserve a favourable decision do not get it.
 //!
 //! # Idea
-//! Where the positive decision is a help (a loan, a treatment), this is the share of those entitled who go without.
+//! If the favourable decision is a benefit (a loan, a treatment), this is the share of those entitled who do not get
+//! it.
 //!
 //! # Maths
 //! `FN / (TP + FN) = P(Ŷ = 0 | Y = 1, A = a)`, by weight.
@@ -10,13 +11,13 @@
 //! Hardt, Price and Srebro, NIPS 2016; Saleiro et al., "Aequitas", arXiv:1811.05577.
 //!
 //! # Divergences
-//! A group without positives is not estimable; aequitas makes a disparity over 0 equal 10.
+//! A group without positives is not estimable; aequitas sets a disparity over 0 to 10.
 //!
 //! # Cost
 //! One pass over the rows.
 //!
 //! # When it fails
-//! As the true-positive rate.
+//! As for the true-positive rate.
 //!
 //! # Example
 //! ```

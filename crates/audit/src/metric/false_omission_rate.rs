@@ -1,4 +1,4 @@
-//! False-omission rate: how often an unfavourable decision is not deserved.
+//! False-omission rate: how often an unfavourable decision is undeserved.
 //!
 //! # Idea
 //! The complement of the negative predictive value, as aequitas reports it.
@@ -10,13 +10,13 @@
 //! Saleiro et al., "Aequitas: A Bias and Fairness Audit Toolkit", arXiv:1811.05577.
 //!
 //! # Divergences
-//! A group without unfavourable decisions is not estimable; AIF360 makes it 0.
+//! A group without unfavourable decisions is not estimable; AIF360 sets it to 0.
 //!
 //! # Cost
 //! One pass over the rows.
 //!
 //! # When it fails
-//! As the negative predictive value.
+//! As for the negative predictive value.
 //!
 //! # Example
 //! ```

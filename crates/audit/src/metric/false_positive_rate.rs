@@ -1,8 +1,8 @@
 //! False-positive rate: how often those who do not deserve a favourable decision get it.
 //!
 //! # Idea
-//! Where the positive decision is a burden (a risk score, an alarm), this is the share of the innocent who bear it:
-//! the rate of the COMPAS debate.
+//! If the positive decision is a burden (a risk score, an alarm), this is the share of the innocent who bear it: the
+//! rate of the COMPAS debate.
 //!
 //! # Maths
 //! `FP / (FP + TN) = P(Ŷ = 1 | Y = 0, A = a)`, by weight.
@@ -11,14 +11,14 @@
 //! Angwin et al., "Machine Bias", `ProPublica` 2016; Hardt, Price and Srebro, NIPS 2016.
 //!
 //! # Divergences
-//! A group without negatives is not estimable; fairlearn makes its rate 0.
+//! A group without negatives is not estimable; fairlearn sets its rate to 0.
 //!
 //! # Cost
 //! One pass over the rows.
 //!
 //! # When it fails
-//! With base rates that differ, equal false-positive and false-negative rates rule out equal predictive values
-//! (Chouldechova 2017): a gap need not mean that anything was done wrong.
+//! If base rates differ, equal false-positive and false-negative rates rule out equal predictive values (Chouldechova
+//! 2017): a gap does not prove that anything was done wrong.
 //!
 //! # Example
 //! ```

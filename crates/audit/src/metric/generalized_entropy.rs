@@ -1,36 +1,36 @@
-//! Generalised entropy index: how unequally decisions distribute benefits among persons and among groups.
+//! Generalised entropy index: how unequally decisions distribute benefits among individuals and among groups.
 //!
 //! # Idea
-//! Every person gets a benefit: 1 if decided as labelled, 2 if favoured without deserving it, 0 if deserving and refused.
-//! An index of inequality over persons splits into a part between groups and a part within them.
+//! Every individual gets a benefit: 1 if decided as labelled, 2 if favoured undeservedly, 0 if deserving but refused.
+//! An index of inequality over individuals splits into a part between groups and a part within them.
 //!
 //! # Maths
-//! `b = Ŷ - Y + 1`, mean `μ`: `GEI(α) = mean((b/μ)^α - 1) / (α(α - 1))`; at `α = 1` the mean of `(b/μ) ln(b/μ)`, at `α = 0`
-//! the mean of `-ln(b/μ)`. The part between groups is the index of the same persons with everyone's benefit replaced by
-//! the mean of their group. The coefficient of variation is `sqrt(2 GEI(2))`.
+//! With benefits `b = Ŷ - Y + 1` of mean `μ`, `GEI(α) = mean((b/μ)^α - 1) / (α(α - 1))`; at `α = 1` it is the mean of
+//! `(b/μ) ln(b/μ)`, at `α = 0` the mean of `-ln(b/μ)`. The part between groups is the index of the same individuals
+//! with each benefit replaced by the mean of its group. The coefficient of variation is `sqrt(2 GEI(2))`.
 //!
-//! **Intervals** are ranges over a region ([`proofmark_stats::Region`]). Over persons the index depends on two rates: the
-//! share of errors, and the share of undeserved favours among errors; they are binomial, apart from each other. Between
-//! groups it depends on the groups' mean benefits; the upper limit is at one normal variable's critical value, since
-//! means up to an inequality are a convex set, the lower one at that of as many as there are groups, less one. It is above
-//! 0 just where Cochran's test calls the means unequal.
+//! **Intervals** are ranges over a region ([`proofmark_stats::Region`]). Over individuals the index depends on two
+//! rates: the share of errors, and the share of undeserved favours among errors; they are binomial and independent.
+//! Between groups it depends on the groups' mean benefits. The upper limit uses the critical value of one normal
+//! variable, since the set of means up to a given inequality is convex; the lower limit uses the joint critical value
+//! for the number of groups minus one. The lower limit is above 0 exactly if Cochran's test finds the means unequal.
 //!
 //! # Reference
-//! Speicher et al., "A Unified Approach to Quantifying Algorithmic Unfairness", KDD 2018; Shorrocks, Econometrica 1980; Cochran,
-//! Biometrics 10 (1954).
+//! Speicher et al., "A Unified Approach to Quantifying Algorithmic Unfairness", KDD 2018; Shorrocks, Econometrica 1980;
+//! Cochran, Biometrics 10 (1954).
 //!
 //! # Divergences
-//! Weights count; AIF360 leaves them out of this. At `α = 0` AIF360 divides by `μ` once too often, and one refused
-//! person makes it infinite: here that is not estimable. AIF360's part between two named groups keeps persons of other
-//! groups with a benefit of 0; here persons of unknown group are left out.
+//! Weights count; AIF360 ignores them here. At `α = 0` AIF360 divides by `μ` once too often, and one refused individual
+//! makes its index infinite; here the index is then not estimable. AIF360's part between two named groups keeps rows of
+//! other groups with a benefit of 0; here rows of unknown group are left out.
 //!
 //! # Cost
 //! One pass over the rows.
 //!
 //! # When it fails
-//! It weighs a wrong refusal and a wrong favour by one scale, which is a choice, and small groups hardly show in the part
-//! between groups: it can vanish while a small group is treated badly. The groups' parts of the population are taken as
-//! known. At `α <= 0` the upper limit over persons is infinite: there may be a person without benefit.
+//! It weighs a wrong refusal and a wrong favour on one scale, which is a choice. Small groups hardly affect the part
+//! between groups: it can vanish while a small group is treated badly. The groups' shares of the population are treated
+//! as known. At `α <= 0` the upper limit over individuals is infinite: there may be an individual without benefit.
 //!
 //! # Example
 //! ```
@@ -101,12 +101,12 @@ pub(crate) static ENTRIES: &[MetricEntry] = &[
     },
 ];
 
-/// Benefits 1, 2 and 0, and how much each weighs.
+/// Returns the benefits 1, 2 and 0 with the rows that have them.
 fn benefits(cell: &Cell) -> [(f64, Tally); 3] {
     [(1.0, cell.correct()), (2.0, cell.fp), (0.0, cell.fn_)]
 }
 
-/// What a benefit adds to the index, by what it is over the mean.
+/// Returns what a benefit adds to the index; `r` is its ratio to the mean.
 pub(crate) fn term(r: f64, alpha: f64) -> f64 {
     if alpha == 1.0 {
         if r == 0.0 { 0.0 } else { r * r.ln() }
@@ -117,7 +117,7 @@ pub(crate) fn term(r: f64, alpha: f64) -> f64 {
     }
 }
 
-/// The index of benefits with their weights.
+/// Returns the index of benefits with their weights.
 fn index(benefits: &[(f64, f64)], alpha: f64) -> Result<f64, Reason> {
     let weight: f64 = benefits.iter().map(|b| b.1).sum();
     let mean = benefits.iter().map(|b| b.0 * b.1).sum::<f64>() / weight;
@@ -130,7 +130,7 @@ fn index(benefits: &[(f64, f64)], alpha: f64) -> Result<f64, Reason> {
     let there = benefits.iter().filter(|b| b.1 > 0.0);
     let value = there.map(|b| b.1 * term(b.0 / mean, alpha)).sum::<f64>() / weight;
     if value.is_finite() {
-        // Rounding must not make equality negative.
+        // Rounding can make the index of equal benefits negative.
         Ok(value.max(0.0))
     } else {
         Err(Reason::Undefined(
@@ -147,7 +147,7 @@ fn mean_benefit(cell: &Cell, heaviest: f64) -> Mean {
     mean_of_counts(&benefits(cell), cell.all(), range, heaviest)
 }
 
-/// Of a table as a whole.
+/// Returns the figure of a table as a whole.
 pub(super) fn whole(entry: &'static MetricEntry, table: &Table, alpha: f64) -> Figure {
     let rows: Vec<u32> = (0..table.rows() as u32).collect();
     let mut cell = Cell::default();
@@ -193,7 +193,7 @@ pub(super) fn whole(entry: &'static MetricEntry, table: &Table, alpha: f64) -> F
     }
 }
 
-/// The part between groups.
+/// Returns the figure of the part between groups.
 pub(super) fn parted(
     entry: &'static MetricEntry,
     groups: &Groups<'_>,

@@ -1,4 +1,4 @@
-//! Impact ratio: a group's rate over that of the group with the highest.
+//! Impact ratio: a group's rate over the highest rate of any group.
 //!
 //! # Idea
 //! The four-fifths rule: a selection rate below 80 % of the highest is taken as evidence of adverse impact.
@@ -11,14 +11,14 @@
 //! Uniform Guidelines on Employee Selection Procedures, 29 CFR 1607.4(D), 1978; 6 RCNY 5-301 (NYC Local Law 144).
 //!
 //! # Divergences
-//! A highest rate of 0 makes it not estimable, where others print 0 or 1.
+//! Not estimable if the highest rate is 0; other tools print 0 or 1.
 //!
 //! # Cost
 //! One pass over the rows.
 //!
 //! # When it fails
-//! With small groups it is mostly noise: of two truly equal groups of 30 at a rate of 0.3, more than half of all
-//! audits see a ratio below four fifths. The highest group is chosen by looking, so an interval for a fixed pair is
+//! With small groups it is mostly noise: with two truly equal groups of 30 at a rate of 0.3, more than half of all
+//! audits see a ratio below four fifths. The highest group is picked from the data, so an interval for a fixed pair is
 //! too short.
 //!
 //! # Example

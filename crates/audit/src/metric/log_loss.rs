@@ -1,4 +1,4 @@
-//! Log loss: how surprised the scores are by the labels.
+//! Log loss: negative log-likelihood of the labels under the scores.
 //!
 //! # Idea
 //! The proper score that models are trained on; a confident error costs more than in the Brier score.
@@ -10,14 +10,14 @@
 //! Good, "Rational Decisions", JRSS B 1952.
 //!
 //! # Divergences
-//! Scores of exactly 0 or 1 on the wrong side make it infinite, and the figure not estimable; scikit-learn and
+//! A score of exactly 0 or 1 on the wrong side makes it infinite, and the figure not estimable; scikit-learn and
 //! fairlearn clip at machine epsilon, so that one such row adds about 36.
 //!
 //! # Cost
 //! One pass over the rows per group.
 //!
 //! # When it fails
-//! As the Brier score; and one confident error can make up the whole figure of a small group.
+//! As for the Brier score; also, one confident error can dominate the figure of a small group.
 //!
 //! # Example
 //! ```

@@ -1,14 +1,15 @@
 //! Mantel–Haenszel odds ratio: one odds ratio of favourable decisions over all strata.
 //!
 //! # Idea
-//! If within every stratum the odds of a group are the same multiple of those of the reference, this is that multiple,
-//! estimated well even where each stratum is small.
+//! If within every stratum the odds of a group are the same multiple of the odds of the reference, this ratio estimates
+//! that multiple, and does so well even if each stratum is small.
 //!
 //! # Maths
-//! With `A, B` favourable and unfavourable decisions of the group in stratum `s`, `C, D` those of the reference and `n` all
-//! four: `OR = sum(A D / n) / sum(B C / n)`. The variance of `ln OR` is that of Robins, Breslow and Greenland, and its limits
-//! are Student's with Satterthwaite's degrees of freedom for a variance that is estimated from so few counts. The
-//! reference is the one named, else the largest group. The headline is the group farthest from 1, inverted if above it.
+//! With `A, B` the favourable and unfavourable decisions of the group in stratum `s`, `C, D` those of the reference and
+//! `n` the sum of all four: `OR = sum(A D / n) / sum(B C / n)`. The variance of `ln OR` is that of Robins, Breslow and
+//! Greenland. Its limits are Student's, with Satterthwaite's degrees of freedom, since the variance is estimated from
+//! few counts. The reference is the one named, else the largest group. The headline is the group farthest from 1,
+//! inverted if above 1.
 //!
 //! # Reference
 //! Mantel and Haenszel, JNCI 1959; Robins, Breslow and Greenland, Biometrics 1986; Satterthwaite, Biometrics Bulletin 1946.
@@ -20,7 +21,8 @@
 //! One pass over the rows; groups times strata.
 //!
 //! # When it fails
-//! Odds ratios that differ between strata have no common one. It is not a ratio of rates: at high rates it is far from it.
+//! If odds ratios differ between strata, there is no common one. An odds ratio is not a ratio of rates: at high rates
+//! the two are far apart.
 //!
 //! # Example
 //! ```
@@ -135,7 +137,7 @@ fn odds(entry: &'static MetricEntry, groups: &Groups<'_>, settings: &Settings) -
     figures
 }
 
-/// The logarithm of the common odds ratio, and its variance.
+/// Returns the logarithm of the common odds ratio, and its variance.
 fn common(cells: &[Vec<Cell>], group: usize, reference: usize) -> Result<Mean, Reason> {
     let pairs = || cells.iter().map(|s| (&s[group], &s[reference]));
     let all = pairs().fold(Tally::default(), |t, (x, y)| t + x.all() + y.all());
@@ -186,8 +188,8 @@ fn common(cells: &[Vec<Cell>], group: usize, reference: usize) -> Result<Mean, R
     })
 }
 
-/// As how many degrees of freedom the variance of a logarithm of odds counts, which is a sum of reciprocals of counts
-/// (Satterthwaite): a count of 2 knows its own reciprocal no better than four normal variables would.
+/// Returns Satterthwaite's degrees of freedom for the variance of a log odds ratio, a sum of reciprocals of counts. A
+/// single count of 2 has four: its reciprocal is known as well as a variance from four normal variables.
 fn freedom(counts: [f64; 4]) -> f64 {
     let sum = |power: i32| counts.iter().map(|c| c.recip().powi(power)).sum::<f64>();
     2.0 * sum(1).powi(2) / sum(3)
@@ -214,8 +216,8 @@ mod tests {
         assert!((mean.variance.expect("defined") - reciprocals).abs() < 1e-14);
     }
 
-    /// By hand: of counts 2, 4, 4, 4 `2 (5/4)^2 / (1/8 + 3/64)`; one count far below the others has twice as many degrees as
-    /// it counts.
+    /// By hand: counts 2, 4, 4, 4 give `2 (5/4)^2 / (1/8 + 3/64)`; a count far below the others has twice as many
+    /// degrees of freedom as its value.
     #[test]
     fn few_counts_have_few_degrees_of_freedom() {
         let by_hand = 2.0 * 1.25_f64.powi(2) / (1.0 / 8.0 + 3.0 / 64.0);

@@ -1,7 +1,7 @@
 //! Mean absolute error of a regression.
 //!
 //! # Idea
-//! How far off predictions are for a group, in the unit of what is predicted.
+//! How far off predictions are for a group, in the unit of the target.
 //!
 //! # Maths
 //! Mean of `|prediction - truth|` over the group, by weight.
@@ -17,7 +17,7 @@
 //! One pass over the rows per group.
 //!
 //! # When it fails
-//! Groups whose values are larger have larger errors under an equally good model: mind the scale.
+//! Groups with larger values have larger errors under an equally good model: consider the scale.
 //!
 //! # Example
 //! ```

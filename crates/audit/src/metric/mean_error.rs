@@ -1,7 +1,7 @@
 //! Mean error of a regression: whether a group is predicted too high.
 //!
 //! # Idea
-//! The sign is kept: errors that cancel within a group do no harm to the group on average.
+//! Keeps the sign: errors that cancel within a group do no harm to the group on average.
 //!
 //! # Maths
 //! Mean of `prediction - truth` over the group, by weight.
@@ -16,7 +16,7 @@
 //! One pass over the rows per group.
 //!
 //! # When it fails
-//! It is 0 for predictions that are wildly wrong both ways: look at the absolute error.
+//! It is 0 for predictions that are wildly wrong in both directions: also look at the absolute error.
 //!
 //! # Example
 //! ```
@@ -37,7 +37,7 @@ use super::entry::differences;
 use super::{MetricEntry, Need, Of, Statistic};
 use crate::figure::mean_of;
 
-/// Mean of prediction less truth.
+/// Mean of prediction minus truth.
 pub(crate) static STATISTIC: Statistic = Statistic {
     id: "mean_error",
     of: Of::Mean(|rows, settings| {

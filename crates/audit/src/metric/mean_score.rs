@@ -1,7 +1,7 @@
-//! Mean score: what a group is given before any threshold.
+//! Mean score: the average score of a group, before any threshold.
 //!
 //! # Idea
-//! Demographic parity of scores: a gap that no threshold has hidden.
+//! Demographic parity of scores: it shows gaps that a threshold can hide.
 //!
 //! # Maths
 //! Mean of the score over the group, by weight.
@@ -17,7 +17,7 @@
 //! One pass over the rows per group.
 //!
 //! # When it fails
-//! Scores on different scales in different groups have no common mean; nor do means say where the threshold cuts.
+//! Scores on different scales in different groups have no common mean, and means do not show where the threshold cuts.
 //!
 //! # Example
 //! ```

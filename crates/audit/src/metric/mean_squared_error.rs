@@ -1,7 +1,7 @@
 //! Mean squared error of a regression.
 //!
 //! # Idea
-//! As the absolute error, with large errors weighing more.
+//! Like the absolute error, with large errors weighing more.
 //!
 //! # Maths
 //! Mean of `(prediction - truth)^2` over the group, by weight.
@@ -17,7 +17,7 @@
 //! One pass over the rows per group.
 //!
 //! # When it fails
-//! One outlier can be the whole figure of a small group.
+//! One outlier can dominate the figure of a small group.
 //!
 //! # Example
 //! ```

@@ -1,11 +1,11 @@
 //! Metrics, one file each.
 //!
-//! A statistic (a rate, a mean, an area) gives one number per group, and every statistic is contrasted in the same
-//! six ways: between groups, to all together and to a named reference, as a difference and as a ratio. What is no
-//! contrast of a statistic (inequality indices, consistency, conditional parity, paired tables) is a function of its
-//! own.
+//! A statistic (a rate, a mean, an area) gives one number per group, and every statistic is contrasted in the same six
+//! ways: between groups, to all together and to a named reference, as a difference and as a ratio. Metrics that are not
+//! contrasts of a statistic (inequality indices, consistency, conditional parity, paired tables) have functions of
+//! their own.
 //!
-//! What cannot be estimated has no value and says why; no stand-in ever takes its place.
+//! A metric that cannot be estimated has no value and gives the reason; it never returns a stand-in value.
 
 mod accuracy;
 mod attack_success_rate;

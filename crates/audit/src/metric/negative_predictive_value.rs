@@ -16,7 +16,7 @@
 //! One pass over the rows.
 //!
 //! # When it fails
-//! As the positive predictive value.
+//! Same as the positive predictive value.
 //!
 //! # Example
 //! ```

@@ -16,7 +16,7 @@
 //! One pass over the rows.
 //!
 //! # When it fails
-//! A group that is held to a higher bar has a higher value: parity can be reached by denying the deserving.
+//! A group that must clear a higher bar has a higher value: a model can reach parity by denying the deserving.
 //!
 //! # Example
 //! ```

@@ -1,27 +1,29 @@
 //! Coefficient of determination of a regression, by group.
 //!
 //! # Idea
-//! How much of the spread within a group the predictions explain: 1 is all, 0 no more than the group's mean would.
+//! How much of the spread within a group the predictions explain: 1 is all of it, 0 is no more than the group's mean
+//! would.
 //!
 //! # Maths
-//! `1 - sum w (truth - prediction)^2 / sum w (truth - mean)^2`, the mean being that of the group. Its variance is that
-//! of the mean of `((truth - prediction)^2 - (1 - R²) (truth - mean)^2) / spread`, its influence function (the delta method).
+//! `1 - sum w (truth - prediction)^2 / sum w (truth - mean)^2`, where the mean is that of the group. The variance is
+//! that of the mean of `((truth - prediction)^2 - (1 - R²) (truth - mean)^2) / spread`, the influence function (the
+//! delta method).
 //!
 //! # Reference
 //! Kvålseth, "Cautionary Note about R²", The American Statistician 1985; van der Vaart, "Asymptotic Statistics", 1998,
 //! chapter 20, for influence functions.
 //!
 //! # Divergences
-//! A group whose true values are all the same is not estimable; scikit-learn makes it 0, or 1 if all are predicted
-//! exactly.
+//! A group whose true values are all the same is not estimable; scikit-learn returns 0, or 1 if all predictions are
+//! exact.
 //!
 //! # Cost
 //! Four passes over the rows per group.
 //!
 //! # When it fails
-//! It is relative to the group's own spread: a homogeneous group has a low value at the same absolute error. Its
-//! interval takes errors without far outliers and some fifty persons; where every prediction is exact nothing is known
-//! of how inexact it may be, and the lower limit is infinite.
+//! It is relative to the group's own spread: a homogeneous group has a low value at the same absolute error. The
+//! interval needs errors without far outliers and about fifty people; if every prediction is exact, the data do not
+//! show how inexact predictions can be, and the lower limit is infinite.
 //!
 //! # Example
 //! ```
@@ -74,7 +76,7 @@ fn determination(rows: Rows<'_>) -> Result<Mean, Reason> {
         Some((t.target()?[r] - t.score()?[r]).powi(2))
     })?;
     let unexplained = error.value / spread.value;
-    // What each person adds to the error beyond what the spread has them add: the influence function, but for a factor.
+    // Each person's error minus the error expected from the spread: the influence function up to a factor.
     let influence = mean_of(rows, LINE, |t, r| {
         let truth = t.target()?[r];
         let expected = unexplained * (truth - mean.value).powi(2);

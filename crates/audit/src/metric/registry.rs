@@ -1,4 +1,4 @@
-//! Every metric there is.
+//! Registry of all metrics.
 
 use super::MetricEntry;
 use crate::AuditError;
@@ -52,7 +52,7 @@ pub fn all() -> impl Iterator<Item = &'static MetricEntry> {
     ALL.iter().copied().flatten()
 }
 
-/// The metric of this id or alias.
+/// Returns the metric with this id or alias.
 pub fn find(id: &str) -> Result<&'static MetricEntry, AuditError> {
     let names = |e: &'static MetricEntry| std::iter::once(e.id).chain(e.aliases.iter().copied());
     all()
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_distinct_and_everything_is_said() {
+    fn names_are_distinct_and_texts_are_not_empty() {
         let mut seen = BTreeSet::new();
         for entry in all() {
             for name in std::iter::once(&entry.id).chain(entry.aliases) {
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_none_is_met_with_the_nearest() {
+    fn an_unknown_name_suggests_the_nearest() {
         let message = find("tpr_diference").expect_err("misspelt").to_string();
         assert_eq!(
             message,

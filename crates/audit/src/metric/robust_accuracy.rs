@@ -1,7 +1,7 @@
-//! Robust accuracy by group: how often a sample is right, attack or not.
+//! Robust accuracy by group: how often the model is right on a sample, attacked or not.
 //!
 //! # Idea
-//! What a group can rely on when somebody is working against it.
+//! What a group can rely on when someone attacks the model.
 //!
 //! # Maths
 //! `(right and not broken) / n`, by weight.
@@ -10,11 +10,11 @@
 //! Nanda et al., "Fairness Through Robustness: Investigating Robustness Disparity in Deep Learning", FACCT 2021.
 //!
 //! # Divergences
-//! None from the report's own robust accuracy but the samples that could not be judged: they are left out here and
+//! Same as the report's own robust accuracy, except that samples that could not be judged are left out here and
 //! counted.
 //!
 //! # Cost
-//! One pass over the rows; the attack was paid for before.
+//! One pass over the rows; the attack ran before.
 //!
 //! # When it fails
 //! It mixes two gaps, that of clean accuracy and that of the attack success rate: look at both.

@@ -1,10 +1,11 @@
 //! Root mean squared error of a regression.
 //!
 //! # Idea
-//! The mean squared error in the unit of what is predicted.
+//! The mean squared error in the unit of the predicted quantity.
 //!
 //! # Maths
-//! Square root of the mean of `(prediction - truth)^2` over the group, by weight. Limits are the roots of those of that mean.
+//! Square root of the mean of `(prediction - truth)^2` over the group, by weight. The limits are the square roots of
+//! that mean's limits.
 //!
 //! # Reference
 //! Agarwal, Dudík and Wu, "Fair Regression: Quantitative Definitions and Reduction-Based Algorithms", ICML 2019
@@ -17,7 +18,7 @@
 //! One pass over the rows per group.
 //!
 //! # When it fails
-//! As the mean squared error.
+//! Same as the mean squared error.
 //!
 //! # Example
 //! ```
@@ -38,7 +39,7 @@ use super::entry::entries;
 use super::{MetricEntry, Need, Of, Statistic};
 use crate::figure::mean_of;
 
-/// Root of the mean squared distance of prediction and truth.
+/// Root of the mean squared distance between prediction and truth.
 pub(crate) static STATISTIC: Statistic = Statistic {
     id: "rmse",
     of: Of::Root(|rows, settings| {

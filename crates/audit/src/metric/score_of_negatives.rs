@@ -11,13 +11,13 @@
 //! NIPS 2017.
 //!
 //! # Divergences
-//! None; AIF360 gives the sums (`num_generalized_false_positives`), which are this times the negatives.
+//! None; AIF360 gives the sums (`num_generalized_false_positives`), which are this value times the number of negatives.
 //!
 //! # Cost
 //! One pass over the rows per group.
 //!
 //! # When it fails
-//! As the generalised true-positive rate.
+//! Same as the generalised true-positive rate.
 //!
 //! # Example
 //! ```

@@ -12,13 +12,13 @@
 //! NIPS 2017.
 //!
 //! # Divergences
-//! None; AIF360 gives the sums (`num_generalized_true_positives`), which are this times the positives.
+//! None; AIF360 gives the sums (`num_generalized_true_positives`), which are this value times the number of positives.
 //!
 //! # Cost
 //! One pass over the rows per group.
 //!
 //! # When it fails
-//! With base rates that differ, no calibrated score has it unless it is perfect.
+//! If base rates differ, no calibrated score has balance unless it is perfect.
 //!
 //! # Example
 //! ```

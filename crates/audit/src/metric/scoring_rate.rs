@@ -1,18 +1,18 @@
 //! Scoring rate: how often a group scores above the median.
 //!
 //! # Idea
-//! New York City's rule for tools that score rather than select: the median of the whole sample stands in for a
-//! threshold, and the impact ratio is taken of the rates above it.
+//! New York City's rule for tools that score rather than select: the median of the whole sample serves as the
+//! threshold, and the impact ratio compares the rates above it.
 //!
 //! # Maths
-//! `P(S > median | A = a)`, the median being that of all scores, those of unknown group included; with weights the
-//! weighted median.
+//! `P(S > median | A = a)`, where the median is over all scores, including those of unknown group; with weights it is
+//! the weighted median.
 //!
 //! # Reference
 //! Rules of the City of New York, title 6, section 5-301 (Local Law 144 of 2021).
 //!
 //! # Divergences
-//! None. The rule lets categories below 2 % of the data be left out; here `min_n` leaves out.
+//! None. The rule allows leaving out categories below 2 % of the data; here `min_n` does that.
 //!
 //! # Cost
 //! One sort of all scores, then one pass per grouping.
@@ -38,7 +38,7 @@ use super::entry::entries;
 use super::{MetricEntry, Need, Of, Rows, Statistic};
 use crate::Share;
 
-/// Scores above the median among all.
+/// Scores above the median of all scores / scores.
 pub(crate) static STATISTIC: Statistic = Statistic {
     id: "scoring_rate",
     of: Of::Share(above),

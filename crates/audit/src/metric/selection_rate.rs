@@ -1,4 +1,4 @@
-//! Selection rate: how often a group is decided in favour of.
+//! Selection rate: how often a group receives a favourable decision.
 //!
 //! # Idea
 //! Demographic parity asks for the same share of favourable decisions in every group, whatever the labels.
@@ -11,16 +11,16 @@
 //! "Fairness Through Awareness", ITCS 2012.
 //!
 //! # Divergences
-//! fairlearn raises an error for an empty group and AIF360 gives NaN; here it is left out and counted. AIF360's
-//! difference and disparate impact are signed, unprivileged less (over) privileged: that is
+//! fairlearn raises an error for an empty group and AIF360 returns NaN; here the group is left out and counted.
+//! AIF360's difference and disparate impact are signed, unprivileged less (over) privileged: that is
 //! `selection_rate_difference_to_reference` group by group, with the privileged group named as reference.
 //!
 //! # Cost
 //! One pass over the rows.
 //!
 //! # When it fails
-//! It is blind to who deserves what: equal rates can hide that the wrong persons are chosen in one group, and true
-//! base rates that differ make a perfect predictor fail it.
+//! It ignores who deserves what: equal rates can hide that the wrong people are chosen in one group, and a perfect
+//! predictor fails it when the true base rates differ.
 //!
 //! # Example
 //! ```

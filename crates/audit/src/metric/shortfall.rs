@@ -1,25 +1,25 @@
-//! Shortfall: how many more of a group would have been selected at the rate of all.
+//! Shortfall: how many more members of a group would have been selected at the overall rate.
 //!
 //! # Idea
-//! A gap in persons rather than in percent: what courts and agencies ask after a significant difference.
+//! A gap in people rather than in percent: what courts and agencies ask for after a significant difference.
 //!
 //! # Maths
-//! `n(a) P(Ŷ = 1) - #{Ŷ = 1, A = a}`, expected less actual favourable decisions, the expected ones at the rate of all
-//! groups together. By weight where there are weights. The headline is the largest.
+//! `n(a) P(Ŷ = 1) - #{Ŷ = 1, A = a}`: expected less actual favourable decisions, where the expected ones use the rate
+//! of all groups together. Weighted if the table has weights. The headline is the largest shortfall.
 //!
 //! # Reference
 //! OFCCP, Federal Contract Compliance Manual (shortfall); Gastwirth, "Statistical Reasoning in Law and Public Policy",
 //! 1988.
 //!
 //! # Divergences
-//! None. Persons of unknown group and groups left out by `min_n` have no shortfall; they do count towards the rate of
-//! all if their group is known.
+//! None. People of unknown group and groups left out by `min_n` have no shortfall; people of a known group still count
+//! towards the overall rate.
 //!
 //! # Cost
 //! One pass over the rows.
 //!
 //! # When it fails
-//! It grows with the table, not with the gap: read it next to a rate difference.
+//! It grows with the size of the table, not only with the gap: read it next to a rate difference.
 //!
 //! # Example
 //! ```

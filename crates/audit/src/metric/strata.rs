@@ -1,8 +1,8 @@
-//! Counts of every group in every stratum: what conditional metrics are made of.
+//! Counts per stratum and group, for the conditional metrics.
 
 use crate::{Cell, Groups, UNKNOWN};
 
-/// The cells, stratum by stratum and group by group. Rows of unknown stratum are left out.
+/// Returns the cells, indexed by stratum and then group. Rows of unknown stratum or unknown group are left out.
 pub(super) fn cells(groups: &Groups<'_>) -> Vec<Vec<Cell>> {
     let table = groups.table();
     let Some(stratum) = table.stratum() else {

@@ -1,7 +1,7 @@
 //! Theil index: the generalised entropy of benefits at alpha 1.
 //!
 //! # Idea
-//! The index of inequality that economists use most, over the benefits of decisions.
+//! The inequality index that economists use most, applied to the benefits of decisions.
 //!
 //! # Maths
 //! Mean of `(b/μ) ln(b/μ)` with `b = Ŷ - Y + 1`; a benefit of 0 contributes 0. Between groups: of group means.
@@ -11,13 +11,13 @@
 //! Information Theory", 1967.
 //!
 //! # Divergences
-//! Weights count; AIF360 leaves them out.
+//! Weights count; AIF360 ignores them.
 //!
 //! # Cost
 //! One pass over the rows.
 //!
 //! # When it fails
-//! As the generalised entropy index.
+//! Same as the generalised entropy index.
 //!
 //! # Example
 //! ```

@@ -1,8 +1,8 @@
 //! True-negative rate: how often those who do not deserve a favourable decision do not get it.
 //!
 //! # Idea
-//! The complement of the false-positive rate; ratios of the two differ, and small ratios are easier to see on the
-//! smaller rate.
+//! The complement of the false-positive rate. The ratios of the two rates differ; a relative gap is easier to see on
+//! the smaller of the two rates.
 //!
 //! # Maths
 //! `TN / (FP + TN) = P(Ŷ = 0 | Y = 0, A = a)`, by weight.
@@ -18,7 +18,7 @@
 //! One pass over the rows.
 //!
 //! # When it fails
-//! As the false-positive rate.
+//! Same as the false-positive rate.
 //!
 //! # Example
 //! ```

@@ -10,14 +10,15 @@
 //! Hardt, Price and Srebro, "Equality of Opportunity in Supervised Learning", NIPS 2016, definition 2.2.
 //!
 //! # Divergences
-//! A group without positives is not estimable. fairlearn makes its rate 0, and the largest difference up to 1.
+//! A group without positives is not estimable. fairlearn sets its rate to 0, which can raise the largest difference to
+//! 1.
 //!
 //! # Cost
 //! One pass over the rows.
 //!
 //! # When it fails
-//! Where labels carry the bias themselves (arrests for crimes), equal rates reproduce it. A group with few positives
-//! has a wide interval however large it is: `min_n` counts positives.
+//! If the labels themselves are biased (arrests used as labels for crimes), equal rates reproduce the bias. A group
+//! with few positives has a wide interval however large the group is: `min_n` counts positives.
 //!
 //! # Example
 //! ```
@@ -38,7 +39,7 @@ use super::entry::entries;
 use super::{MetricEntry, Need, Of, Statistic};
 use crate::Share;
 
-/// Favourable decisions among the positives.
+/// True positives / positives.
 pub(crate) static STATISTIC: Statistic = Statistic {
     id: "tpr",
     of: Of::Cell(|c| Share {

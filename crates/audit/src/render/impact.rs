@@ -1,37 +1,37 @@
 //! Impact ratios per category, in the form of New York City's rule on automated employment decision tools.
 //!
 //! # Reference
-//! Rules of the City of New York, title 6, section 5-301 (Local Law 144 of 2021): for sex, for race and ethnicity and for
-//! both together the persons, the selection rate (or the scoring rate, the share of scores above the median) and the impact
-//! ratio, the rate over that of the category with the highest; and how many persons are of unknown category. A category of
-//! less than 2 % of the data may be left out of the ratios.
+//! Rules of the City of New York, title 6, section 5-301 (Local Law 144 of 2021). For sex, for race and ethnicity and
+//! for both together, report the number of people, the selection rate (or the scoring rate, the share of scores above
+//! the median) and the impact ratio, the rate over that of the category with the highest; also report how many people
+//! are of unknown category. A category of less than 2 % of the data may be left out of the ratios.
 
 use super::text::{grid, plain};
 use crate::AuditReport;
 use crate::report::{AttributeFacts, GroupFacts};
 
-/// One category, or the persons of unknown category.
+/// One category, or the people of unknown category.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Impact {
     /// The attribute, or attributes joined by ` & `.
     pub attribute: String,
-    /// Its category; none for the unknown.
+    /// The category; `None` for people of unknown category.
     pub category: Option<String>,
-    /// What is counted: `selected`, or `above the median`.
+    /// Name of the counted outcome: `selected`, or `above the median`.
     pub counted: &'static str,
-    /// Its persons in the denominator; none if suppressed.
+    /// People in the denominator; `None` if suppressed.
     pub n: Option<u64>,
-    /// Those counted; none if suppressed, or with weights.
+    /// People with the counted outcome; `None` if suppressed or weighted.
     pub selected: Option<u64>,
-    /// The rate; none if suppressed or left out.
+    /// Rate; `None` if suppressed or left out.
     pub rate: Option<f64>,
-    /// The rate over the highest; none if suppressed or left out.
+    /// Rate over the highest rate; `None` if suppressed or left out.
     pub ratio: Option<f64>,
-    /// Why there is none.
+    /// Why the rate or ratio is missing; empty otherwise.
     pub note: String,
 }
 
-/// Selection rates where there are decisions, and scoring rates where there are scores, of every attribute.
+/// Returns the selection rates (if there are decisions) and scoring rates (if there are scores) of every attribute.
 pub fn impact(report: &AuditReport) -> Vec<Impact> {
     let rates = [
         ("selection_rate", "selected"),
@@ -61,7 +61,7 @@ fn categories(
     }
     let values = found.iter().filter_map(|(_, r)| r.value);
     let highest = values.fold(0.0, f64::max);
-    // Of suppressed rates the highest may be one.
+    // If a rate is suppressed, it may be the highest, so no ratio is given.
     let label = found
         .iter()
         .all(|(_, r)| r.reason.as_deref() != Some(crate::report::SUPPRESSED));
@@ -106,7 +106,7 @@ fn categories(
     all
 }
 
-/// A CSV with a header; rates in full.
+/// Formats the rows as CSV with a header; rates in full precision.
 pub fn impact_csv(all: &[Impact]) -> String {
     let cell = |text: &str| {
         if text.contains([',', '"', '\n', '\r']) || text.trim() != text {
@@ -136,7 +136,7 @@ pub fn impact_csv(all: &[Impact]) -> String {
     text
 }
 
-/// The same for a terminal, a block per attribute and rate.
+/// Formats the rows for a terminal, one block per attribute and rate.
 pub fn impact_table(all: &[Impact]) -> String {
     let mut text = String::new();
     let blocks = all.chunk_by(|a, b| (&a.attribute, a.counted) == (&b.attribute, b.counted));

@@ -6,8 +6,8 @@ use serde_json::ser::{Formatter, PrettyFormatter};
 
 use crate::AuditReport;
 
-/// The whole report, for machines and for who opens it: two spaces deep, with a line end; what lies deeper (one rate, what
-/// a figure is made of) stands in one line.
+/// Formats the whole report as JSON for machines and for readers: indented by two spaces, with a final newline; deeper
+/// values (one rate, the parts of a figure) stay on one line.
 pub fn json(report: &AuditReport) -> String {
     let mut bytes = Vec::new();
     let mut serializer = Serializer::with_formatter(&mut bytes, Layout::default());
@@ -18,14 +18,14 @@ pub fn json(report: &AuditReport) -> String {
     text
 }
 
-/// Pretty down to a depth, and compact below.
+/// JSON layout: pretty down to a depth, compact below.
 #[derive(Default)]
 struct Layout {
     pretty: PrettyFormatter<'static>,
     depth: usize,
 }
 
-/// The depth of what stands in a line of its own.
+/// Greatest depth at which each value gets its own line.
 const DEEP: usize = 4;
 
 impl Layout {
@@ -33,7 +33,7 @@ impl Layout {
         self.depth > DEEP
     }
 
-    /// Goes into an array or an object.
+    /// Enters an array or an object.
     fn open<W: ?Sized + Write>(
         &mut self,
         writer: &mut W,
@@ -48,7 +48,7 @@ impl Layout {
         }
     }
 
-    /// And out of it.
+    /// Leaves an array or an object.
     fn close<W: ?Sized + Write>(
         &mut self,
         writer: &mut W,
@@ -64,7 +64,7 @@ impl Layout {
         }
     }
 
-    /// Before a value or a key.
+    /// Writes the separator before a value or a key.
     fn next<W: ?Sized + Write>(
         &mut self,
         writer: &mut W,

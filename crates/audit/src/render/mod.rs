@@ -1,4 +1,4 @@
-//! An audit report as people and machines want it.
+//! Renders an audit report: CSV and tables for people, JSON and SVG for files.
 
 mod impact;
 mod json;
@@ -12,7 +12,7 @@ pub use json::json;
 pub use svg::svg;
 pub use table::table;
 
-/// The rates that are shown where there is no room for all.
+/// Rates shown where there is no room for all.
 const SHOWN: &[&str] = &[
     "clean_accuracy",
     "robust_accuracy",

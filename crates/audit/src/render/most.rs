@@ -1,4 +1,4 @@
-//! What a person would say of a block of groups.
+//! A one-sentence summary of a block of groups.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,7 @@ use super::text::plain;
 use crate::AuditReport;
 use crate::report::{AttributeFacts, GroupFacts, Metric, Status};
 
-/// One sentence: which two groups differ most, and in what; where there was an attack, which is easier to attack.
+/// Writes which two groups differ most, and in which rate; after an attack, also which group is easier to attack.
 pub(super) fn most(
     report: &AuditReport,
     attribute: &AttributeFacts,
@@ -18,15 +18,15 @@ pub(super) fn most(
     let attacked = |m: &&Metric| m.metric == "attack_success_rate_difference";
     let gaps = report.metrics.iter().filter(|m| {
         let rate = m.metric.strip_suffix("_difference").unwrap_or_default();
-        // Base rates say who was in the table, not what was decided.
+        // Base rates describe who is in the table, not how the model decides.
         let shown = SHOWN.contains(&rate) && rate != "base_rate" && has_room(report, rate);
         shown && m.attribute == attribute.attribute && m.headline && m.value.is_some()
     });
     let gaps: Vec<&Metric> = gaps.collect();
     let low = |m: &Metric| m.ci95.map_or(0.0, |c| c.low);
-    // Each interval is a figure's own: the farthest of several lies beyond 0 by luck more often than 1 in 20 times.
-    // What is beyond chance is for the chances that are adjusted for all of them. Those of what is gated are of the
-    // tolerance: there the interval, widened for all figures that are gated, has to do.
+    // Each interval covers its own figure only, so the farthest of several lies beyond 0 by chance more often than 1 in
+    // 20 times. Exploratory figures are therefore tested by their adjusted p-values. The p-value of a gated figure
+    // tests the tolerance, so gated figures use the interval widened for all gated figures instead.
     let sure = |m: &&&Metric| low(m) > 0.0 && beyond_chance(report, m) == Some(true);
     let farthest = gaps.iter().filter(sure);
     let farthest = farthest.max_by(|a, b| low(a).total_cmp(&low(b)));
@@ -53,7 +53,7 @@ pub(super) fn most(
     };
     match farthest {
         Some(m) => tell(m, "{high} and {low} differ most", text),
-        // Of a figure that only a point rule gates nothing is known of chance, nor where it is not told.
+        // A figure gated only by a point rule, or whose interval is hidden, says nothing about chance.
         None if gaps.is_empty() || gaps.iter().any(|m| beyond_chance(report, m).is_none()) => {}
         None => text.push_str("  no difference between these groups is beyond chance\n"),
     }
@@ -66,9 +66,9 @@ pub(super) fn most(
     }
 }
 
-/// Whether a difference is more than luck, however many were looked at; none where that is not known.
+/// Whether a difference exceeds chance, corrected for the number of figures. `None` if that is unknown.
 fn beyond_chance(report: &AuditReport, m: &Metric) -> Option<bool> {
-    /// The chance that is still luck.
+    /// Largest adjusted p-value that counts as beyond chance.
     const LUCK: f64 = 0.05;
     if m.status == Status::Exploratory {
         return m.p_adjusted.map(|p| p <= LUCK);
@@ -86,7 +86,7 @@ fn beyond_chance(report: &AuditReport, m: &Metric) -> Option<bool> {
 mod tests {
     use crate::{By, Columns, ReportOptions, Settings, render, report};
 
-    /// 200 each; shares of those favoured, and of those that are right.
+    /// Renders a table of two groups of 200: `decided` of each are favoured, `labelled` in 10 of each are positive.
     fn told(decided: [usize; 2], labelled: [usize; 2], metrics: &[&str], by: By) -> String {
         let at = |row: usize| (row % 2, row / 2);
         let table = Columns::new("t")
@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn one_interval_of_many_is_not_beyond_chance() {
-        // By itself [0.004, 0.19]: p is 0.04, and 0.1 among all that was looked at.
+        // Alone, the interval is [0.004, 0.19] and p is 0.04; adjusted for all figures, p is 0.1.
         let luck = told([100, 80], [5, 5], &[], By::Interval);
         assert!(luck.contains("no difference between these groups is beyond chance"));
         let sure = told([140, 60], [5, 5], &[], By::Interval);
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_gated_counts_by_its_interval_and_a_point_rule_says_nothing() {
+    fn gated_figures_count_by_their_interval_and_point_rules_say_nothing() {
         let gate = ["selection_rate_difference<=0.3"];
         let sure = told([140, 60], [5, 5], &gate, By::Interval);
         assert!(sure.contains("a and b differ most"), "{sure}");

@@ -12,12 +12,13 @@ const BAR: f64 = 16.0;
 const STEP: f64 = 24.0;
 const TITLE: f64 = 34.0;
 const AXIS: f64 = 30.0;
-/// Bars of a panel at most.
+/// Maximum number of bars in a panel.
 const BARS: usize = 100;
-/// Characters of a name before it is cut.
+/// Maximum number of characters of a name before it is shortened.
 const LONGEST: usize = 30;
 
-/// A chart: for every attribute and rate a bar per group with its 95 % interval, and a line where all together are.
+/// Draws a chart: for every attribute and rate, one bar per group with its 95 % interval, and a line at the overall
+/// rate.
 pub fn svg(report: &AuditReport) -> String {
     let mut body = String::new();
     let mut top = 10.0;
@@ -50,7 +51,7 @@ pub fn svg(report: &AuditReport) -> String {
     )
 }
 
-/// One rate of one attribute; returns where the next begins.
+/// Draws one rate of one attribute. Returns the top of the next panel.
 fn panel(body: &mut String, top: f64, title: &str, bars: &[(&GroupFacts, &Rate)]) -> f64 {
     let groups: Vec<&(&GroupFacts, &Rate)> = largest(bars);
     let first = top + TITLE;
@@ -86,7 +87,7 @@ fn panel(body: &mut String, top: f64, title: &str, bars: &[(&GroupFacts, &Rate)]
     bottom + AXIS
 }
 
-/// The bars of the largest groups in their order: a chart of more is taller than anybody's screen.
+/// Returns the bars of the `BARS` largest groups in their original order; a longer chart would not fit a screen.
 fn largest<'b, 'g>(bars: &'b [(&'g GroupFacts, &'g Rate)]) -> Vec<&'b (&'g GroupFacts, &'g Rate)> {
     let mut all: Vec<(usize, _)> = bars.iter().filter(|b| !b.0.overall).enumerate().collect();
     all.sort_by_key(|(_, bar)| std::cmp::Reverse(bar.0.n));
@@ -152,7 +153,7 @@ fn shortened(name: &str) -> String {
     short
 }
 
-/// Foreign text as XML takes it.
+/// Escapes foreign text for XML.
 fn escape(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
@@ -174,7 +175,7 @@ fn escape(text: &str) -> String {
 mod tests {
     use crate::{Columns, ReportOptions, Settings, render, report};
 
-    /// Names are foreign text: none may end an element or steer a terminal.
+    /// Names are foreign text: they must not close an element or control a terminal.
     #[test]
     fn hostile_names_stay_text() {
         let sex = ["<script>\u{1b}[2J", "b & \"c\"\u{202e}"];
@@ -193,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn bars_stand_where_the_rates_are() {
+    fn bars_are_drawn_at_their_rates() {
         let table = Columns::new("t")
             .decision((0..80).map(|i| i < 40 && i % 2 == 0))
             .attribute("s", (0..80).map(|i| if i < 40 { "a" } else { "b" }))
@@ -202,7 +203,7 @@ mod tests {
         let report =
             report(&table, &Settings::default(), &ReportOptions::default()).expect("two groups");
         let svg = render::svg(&report);
-        // From 220 to 690: half of it for a rate of 0.5, nothing for 0; all together at a quarter.
+        // The axis runs from 220 to 690: half of it is a rate of 0.5, zero width a rate of 0; overall is at 0.25.
         assert!(
             svg.contains("width=\"235.0\"") && svg.contains("width=\"0.0\""),
             "{svg}"

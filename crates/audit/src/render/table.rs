@@ -11,14 +11,14 @@ use crate::groups::percent;
 use crate::metric::{self, Contrast, Run};
 use crate::report::{AttributeFacts, GroupFacts, Metric, Rate, RequirementResult, Status};
 
-/// Groups of an attribute that are shown at most.
+/// Maximum number of groups listed per attribute.
 const LISTED: usize = 50;
 
-/// Subgroups of a scan that are shown.
+/// Maximum number of subgroups listed per scan.
 const FOUND: usize = 5;
 
-/// Aligned text for a terminal: the groups, the figures between them, and what the requirements come to; `true` asks
-/// for colour.
+/// Formats the report as aligned text for a terminal: the groups, the figures between them, and the verdicts of the
+/// requirements. `colour` turns on ANSI colours.
 pub fn table(report: &AuditReport, colour: bool) -> String {
     let facts = &report.table;
     let mut text = format!("{}: {} rows", plain(&facts.name), facts.rows);
@@ -51,7 +51,7 @@ pub fn table(report: &AuditReport, colour: bool) -> String {
     text
 }
 
-/// Columns without a value here and there, and what looks wrong.
+/// Writes the columns with missing values, and the notes on data that looks wrong.
 fn missing(report: &AuditReport, text: &mut String) {
     for one in &report.table.missing {
         let markers = one.markers.iter().map(|(marker, n)| match marker.as_str() {
@@ -86,7 +86,7 @@ fn missing(report: &AuditReport, text: &mut String) {
     }
 }
 
-/// Where the rows come from, if not from a plain table.
+/// Writes where the rows come from, if not from a plain table.
 fn origin(report: &AuditReport, text: &mut String) {
     if let Some(attack) = &report.attack {
         let runs: Vec<String> = attack.runs.iter().map(|r| plain(r)).collect();
@@ -171,23 +171,23 @@ fn groups(report: &AuditReport, attribute: &AttributeFacts, text: &mut String) {
     match attribute.unknown {
         Some(0) => {}
         Some(n) => {
-            let _ = writeln!(text, "  {n} whose group is unknown are left out");
+            let _ = writeln!(text, "  {n} rows of unknown group are left out");
         }
-        None => text.push_str("  how many are of unknown group, and left out, is suppressed\n"),
+        None => text.push_str("  rows of unknown group are left out; how many is suppressed\n"),
     }
     let detail = report.settings.measured.detail_groups;
     if attribute.groups > detail as u64 {
         let _ = writeln!(
             text,
-            "  more than {detail} groups: how each compares with all together, the highest or a reference is not listed \
-             (`--detail-groups {}` lists it)",
+            "  more than {detail} groups: comparisons with all together, the highest or a reference are not listed \
+             (`--detail-groups {}` lists them)",
             attribute.groups
         );
     }
     most(report, attribute, &everybody, text);
 }
 
-/// The groups of most members in their order, and all together.
+/// Returns the `LISTED` largest groups in their original order, and the row for all together.
 fn largest<'g>(groups: &[&'g GroupFacts]) -> Vec<&'g GroupFacts> {
     let mut order: Vec<usize> = (0..groups.len())
         .filter(|at| !groups[*at].overall)
@@ -201,14 +201,14 @@ fn largest<'g>(groups: &[&'g GroupFacts]) -> Vec<&'g GroupFacts> {
         .collect()
 }
 
-/// Whether there is room for a rate: beside the decisions not for the scores above their median.
+/// Whether the table shows a rate: the scoring rate is left out if there are decisions.
 pub(super) fn has_room(report: &AuditReport, rate: &str) -> bool {
     let decided = || report.groups.iter().any(|g| g.favourable.is_some());
     rate != "scoring_rate" || !decided()
 }
 
-/// Whether there is room for a figure: those gated, and of those that are not the ones that have no like and, if they
-/// are between groups, an interval.
+/// Whether the table shows a figure: a headline that is gated, is the difference of a shown rate, or belongs to no
+/// contrast family and, if it is between groups, has an interval.
 fn worth(report: &AuditReport, m: &Metric) -> bool {
     let gated = matches!(m.status, Status::Pass | Status::Fail | Status::Inconclusive);
     let common = match metric::find(&m.metric).map(|e| e.run) {
@@ -345,7 +345,7 @@ fn gates(report: &AuditReport, colour: bool, text: &mut String) {
     if report.gates.iter().any(|g| g.judge == "point") {
         text.push_str("  a point rule compares the value alone and says nothing of chance\n");
     }
-    // What compares values alone has no confidence.
+    // Point rules compare values alone and have no confidence.
     let by = if report.gates.iter().all(|g| g.judge == "point") {
         "values alone, without regard to chance".to_owned()
     } else {
@@ -361,7 +361,7 @@ fn gates(report: &AuditReport, colour: bool, text: &mut String) {
     );
 }
 
-/// What is to be said of one requirement beyond its figures.
+/// Returns a note on one requirement that its figures do not show.
 fn note(gate: &RequirementResult) -> Option<String> {
     if let Some(reason) = &gate.reason {
         return Some(plain(reason));
@@ -442,7 +442,7 @@ fn notes(report: &AuditReport, text: &mut String) {
     }
     let mut needs: Vec<&str> = Vec::new();
     for need in report.skipped.iter().flat_map(|s| &s.needs) {
-        // What only an attack report or a paired table has is no want of a table.
+        // Do not suggest columns that only an attack report or a paired table has.
         if !need.contains("attack report")
             && !need.contains("variant")
             && !needs.contains(&need.as_str())
@@ -456,7 +456,7 @@ fn notes(report: &AuditReport, text: &mut String) {
 }
 
 pub(super) fn ends(ci: Option<Interval>) -> String {
-    // An end that is infinite reads `inf`.
+    // An infinite end prints as `inf`.
     ci.map_or_else(String::new, |c| format!("[{:.3}, {:.3}]", c.low, c.high))
 }
 

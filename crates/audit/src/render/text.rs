@@ -1,12 +1,12 @@
-//! Text for a terminal that lines up and does nothing else.
+//! Aligned terminal text without control characters.
 
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 
-/// Characters of a line of several columns, where the columns can be dealt to several tables.
+/// Maximum width, in characters, of a table with several columns before its columns are split over several tables.
 const WIDEST: usize = 100;
 
-/// Aligned columns under a header, two spaces apart.
+/// Formats aligned columns under a header, two spaces apart.
 pub fn grid(header: &[&str], rows: Vec<Vec<String>>) -> String {
     let mut table = Table::new();
     table.load_style(NOTHING).set_header(header.to_vec());
@@ -18,7 +18,7 @@ pub fn grid(header: &[&str], rows: Vec<Vec<String>>) -> String {
     lines.fold(String::new(), |text, line| text + line.trim_end() + "\n")
 }
 
-/// The same below each other where there is no room for all columns: the first stands in every one.
+/// Formats the columns as several tables if they do not fit side by side; each repeats the first column.
 pub(super) fn grids(columns: &[(String, Vec<String>)]) -> Vec<String> {
     let width = |(name, cells): &(String, Vec<String>)| {
         let all = cells.iter().chain([name]).map(|c| c.chars().count());
@@ -47,15 +47,15 @@ pub(super) fn grids(columns: &[(String, Vec<String>)]) -> Vec<String> {
     tables.into_iter().map(one).collect()
 }
 
-/// Names are foreign text: what steers a terminal must not reach one.
+/// Replaces characters that could control a terminal: names are foreign text.
 pub fn plain(text: &str) -> String {
     text.chars()
         .map(|c| if steers(c) { '\u{fffd}' } else { c })
         .collect()
 }
 
-/// Whether a character does something other than stand there: controls, ends of lines, and what turns the direction of
-/// the text around it.
+/// Whether a character can control a terminal: control characters, line ends, and marks that change the direction of
+/// the text around them.
 pub(super) fn steers(c: char) -> bool {
     let turns = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     c.is_control() || turns || matches!(c, '\u{2028}' | '\u{2029}')
@@ -66,7 +66,7 @@ mod tests {
     use super::grids;
 
     #[test]
-    fn what_does_not_fit_goes_below() {
+    fn columns_that_do_not_fit_go_to_the_next_table() {
         let column = |name: &str, width: usize| (name.to_owned(), vec!["x".repeat(width)]);
         let columns = [
             column("who", 18),

@@ -8,17 +8,17 @@ use crate::judge::check_level;
 use crate::{AuditError, By, Comparison, Figure, Reason, Requirement, judge, metric};
 
 impl AuditReport {
-    /// How many of its figures these requirements judge together by their intervals.
+    /// Returns the number of figures that these requirements judge together by their intervals.
     pub fn family(&self, requirements: &[Requirement]) -> Result<usize, AuditError> {
         let judged = self.judged_again(requirements, self.settings.level, None)?;
         Ok(family_of(&judged))
     }
 
-    /// Holds its headlines against requirements, as [`super::report()`] held those of the table; `elsewhere` counts the
-    /// figures of the same family in other reports.
+    /// Judges the report's headlines against requirements, as [`super::report()`] does for a table. `elsewhere` is the
+    /// number of figures of the same family in other reports.
     ///
-    /// A report that suppresses cells does not tell what its figures are made of. Its gates are taken over, and must be
-    /// of the same requirements, level and family; with `elsewhere` none they are taken over as they are.
+    /// A report that suppresses cells does not contain the parts of its figures, so its stored gates are returned. They
+    /// must have the same requirements, level and family; if `elsewhere` is `None`, only the requirements are checked.
     pub fn judged_again(
         &self,
         requirements: &[Requirement],
@@ -106,7 +106,7 @@ impl AuditReport {
             return Ok(gates);
         };
         let family = family_of(&gates) + elsewhere;
-        // Text keeps seventeen digits, but not every reader of JSON does.
+        // JSON text keeps seventeen digits, but not every JSON reader does.
         let same_level = (self.settings.level - level).abs() <= 1e-12;
         if same_level && self.settings.family == family as u64 {
             Ok(gates)
@@ -118,7 +118,7 @@ impl AuditReport {
         }
     }
 
-    /// Of many groups a report tells what figures are made of only where something gated them.
+    /// Refuses a figure whose parts are not stored: with many groups, a report stores the parts of gated figures only.
     fn refuse_without_basis(&self, metric: &Metric) -> Result<(), AuditError> {
         let own = self
             .attributes
@@ -138,7 +138,7 @@ impl AuditReport {
         )))
     }
 
-    /// Why there is nothing to judge.
+    /// Returns why there is nothing to judge.
     fn why(&self, figure: &Figure, unjudged: bool) -> Option<String> {
         let own = |m: &&Metric| {
             m.headline && m.metric == figure.metric && m.attribute == figure.attribute
@@ -148,7 +148,7 @@ impl AuditReport {
     }
 }
 
-/// Figures that are judged together, each once.
+/// Counts the figures that are judged together, each once.
 fn family_of(gates: &[RequirementResult]) -> usize {
     let own = gates.iter().filter(|g| g.family);
     let figures: BTreeSet<(&str, &str)> = own
@@ -157,10 +157,10 @@ fn family_of(gates: &[RequirementResult]) -> usize {
     figures.len()
 }
 
-/// The figure that a report tells of; all that judging asks for. Refuses a value that is not what its parts make: a point
-/// rule would go by the one, an interval by the others.
+/// Rebuilds the figure from a report, with everything that judging needs. Refuses a value that differs from what its
+/// parts give, because a point rule would use the value and an interval the parts.
 fn figure(report: &AuditReport, metric: &Metric) -> Result<Figure, AuditError> {
-    /// Text keeps seventeen digits, but not every reader of JSON does, and sums round.
+    /// Relative tolerance: JSON text keeps seventeen digits but not every JSON reader does, and sums round.
     const ROUNDING: f64 = 1e-9;
     let basis = match &metric.basis {
         Some(made_of) => report.basis(made_of)?,
@@ -187,7 +187,7 @@ fn figure(report: &AuditReport, metric: &Metric) -> Result<Figure, AuditError> {
         attribute: metric.attribute.clone(),
         comparison: Comparison::Whole,
         groups: metric.groups.clone(),
-        // Which reason it was is for the report to tell.
+        // The report keeps the actual reason; see `why`.
         value: metric.value.ok_or(Reason::NothingToCompareWith),
         n: metric.n.clone(),
         basis,

@@ -1,4 +1,4 @@
-//! The same groups clean and under attack, side by side.
+//! Compares the same groups clean and under attack.
 
 use proofmark_domain::Verdict;
 use serde::{Deserialize, Serialize};
@@ -7,25 +7,25 @@ use crate::metric::{self, Need};
 use crate::robustness::Attacked;
 use crate::{AuditError, Figure, Measured, Settings, measure};
 
-/// What follows the name of an attribute where its decisions are those under attack.
+/// Suffix of an attribute's name when its decisions are those under attack.
 pub const UNDER_ATTACK: &str = "under attack";
 
 /// The attack whose samples were audited.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AttackFacts {
-    /// The model attacked.
+    /// Name of the attacked model.
     pub model: String,
-    /// Its digest, hex.
+    /// SHA-256 digest of the model, in hex.
     pub model_sha256: String,
-    /// The digest of the set it was attacked on, hex.
+    /// SHA-256 digest of the attacked data set, in hex.
     pub data_sha256: String,
     /// Keys of the runs that count.
     pub runs: Vec<String>,
-    /// The class that is a favourable decision; none: there are only outcomes.
+    /// Class that is a favourable decision; if `None`, there are only outcomes.
     pub favourable: Option<u64>,
     /// Samples left out because the attack could not judge them.
     pub unjudged: u64,
-    /// Codes of what keeps the report's figures from being trusted: with any, a requirement on the attack never passes.
+    /// Trust codes against the attack report; if there are any, a requirement on the attack never passes.
     pub distrust: Vec<String>,
 }
 
@@ -43,7 +43,7 @@ impl AttackFacts {
     }
 }
 
-/// What is said of a figure: one that rests on an attack not to be trusted does not pass, and why.
+/// Returns the verdict of a figure and a reason: a figure that rests on an untrusted attack does not pass.
 pub(super) fn ruled(
     attack: Option<&AttackFacts>,
     figure: &Figure,
@@ -60,12 +60,13 @@ pub(super) fn ruled(
     (verdict, None)
 }
 
-/// An attribute as it is called under attack; none: the table as a whole.
+/// Returns the name of an attribute under attack; an empty name is the whole table.
 pub(super) fn under_attack(attribute: &str) -> String {
     format!("{attribute} {UNDER_ATTACK}").trim().to_owned()
 }
 
-/// Adds what the decisions under attack come to. Outcomes and base rates are the same in both tables and stay single.
+/// Adds the figures of the decisions under attack. Outcomes and base rates are the same in both tables and are kept
+/// once.
 pub(super) fn extend<'a>(
     measured: &mut Measured<'a>,
     attacked: &'a Attacked,
@@ -90,7 +91,7 @@ pub(super) fn extend<'a>(
     Ok(())
 }
 
-/// Whether the figure says something about the attack.
+/// Whether the figure depends on the attack.
 fn rests_on_attack(figure: &Figure) -> bool {
     figure.attribute.ends_with(UNDER_ATTACK)
         || needs(figure, Need::Outcome) && !figure.metric.starts_with("clean_")

@@ -15,19 +15,19 @@ use crate::{
     AuditError, Figure, Groups, Judgement, Measured, Requirement, Settings, Table, judge, measure,
 };
 
-/// The level of the intervals that every figure has by itself.
+/// Confidence level of the interval that each figure has on its own.
 const SHOWN: f64 = 0.95;
 
-/// What a report needs beside the figures.
+/// Inputs of a report beside the table and the settings.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ReportOptions {
     /// Requirements, judged as one family.
     pub requirements: Vec<Requirement>,
-    /// Their confidence together, between 0 and 1; 0.95.
+    /// Joint confidence level of the requirements, between 0 and 1; default 0.95.
     pub level: f64,
-    /// Cells below this many persons are not shown; 0, all are.
+    /// Cells of fewer people than this are suppressed; default 0, which shows all.
     pub suppress: u64,
-    /// The proofmark that makes the report.
+    /// Version of proofmark that writes the report.
     pub version: String,
 }
 
@@ -42,7 +42,7 @@ impl Default for ReportOptions {
     }
 }
 
-/// Measures, judges and reports.
+/// Measures and judges a table and returns the report.
 pub fn report(
     table: &Table,
     settings: &Settings,
@@ -52,8 +52,8 @@ pub fn report(
     Audit::measure(&subject, settings, options)?.report(0)
 }
 
-/// The same of samples clean and under attack. What rests on decisions is there twice: an attribute `sex` has a twin
-/// `sex under attack`, and a requirement on such a metric is one on both.
+/// Measures and judges samples clean and under attack. Figures that rest on decisions appear twice: an attribute `sex`
+/// has a twin `sex under attack`, and a requirement on such a metric applies to both.
 pub fn report_attacked(
     attacked: &Attacked,
     settings: &Settings,
@@ -63,7 +63,7 @@ pub fn report_attacked(
     Audit::measure(&subject, settings, options)?.report(0)
 }
 
-/// What is audited: the rows of a table that may be.
+/// The rows of a table that are audited.
 #[derive(Debug)]
 pub struct Subject<'a> {
     table: Cow<'a, Table>,
@@ -71,9 +71,10 @@ pub struct Subject<'a> {
 }
 
 impl<'a> Subject<'a> {
-    /// A table.
+    /// Audits a table.
     pub fn new(table: &'a Table, options: &ReportOptions) -> Self {
-        // What is suppressed must not be found by subtracting tables of different rows, and pairs are of whole persons.
+        // Suppressed counts must not be recoverable by subtracting tables with different rows, and pairs need complete
+        // rows: in both cases, incomplete rows are dropped.
         let one_for_all = options.suppress > 1 || table.variant().is_some();
         let complete = one_for_all
             .then(|| table.complete(&Need::OF_ROWS))
@@ -84,7 +85,7 @@ impl<'a> Subject<'a> {
         }
     }
 
-    /// Samples clean and under attack.
+    /// Audits samples clean and under attack.
     pub fn attacked(attacked: &'a Attacked, options: &ReportOptions) -> Self {
         Self {
             attacked: Some(attacked),
@@ -93,7 +94,7 @@ impl<'a> Subject<'a> {
     }
 }
 
-/// An audit that is measured, and not judged yet: a policy that gates several tables judges all their figures together.
+/// A measured audit that is not yet judged: a policy that gates several tables judges all their figures together.
 #[derive(Debug)]
 pub struct Audit<'a> {
     subject: &'a Subject<'a>,
@@ -103,7 +104,7 @@ pub struct Audit<'a> {
 }
 
 impl<'a> Audit<'a> {
-    /// Measures everything that is asked for.
+    /// Measures all figures. Refuses a requirement without a figure.
     pub fn measure(
         subject: &'a Subject<'a>,
         settings: &'a Settings,
@@ -135,7 +136,7 @@ impl<'a> Audit<'a> {
         })
     }
 
-    /// How many figures it judges together by their intervals.
+    /// Returns the number of figures that are judged together by their intervals.
     pub fn family(&self) -> usize {
         family(&self.judged(0))
     }
@@ -150,7 +151,7 @@ impl<'a> Audit<'a> {
         )
     }
 
-    /// Judges and reports; `elsewhere` counts the figures of the same family in other audits.
+    /// Judges and reports. `elsewhere` is the number of figures of the same family in other audits.
     pub fn report(&self, elsewhere: usize) -> Result<AuditReport, AuditError> {
         let (table, settings, options) =
             (self.subject.table.as_ref(), self.settings, &self.options);
@@ -198,13 +199,14 @@ impl<'a> Audit<'a> {
     }
 }
 
-/// How many figures are judged by their intervals, which are wider for each of them.
+/// Returns the number of figures judged by their intervals; each one widens the intervals of all.
 fn family(judged: &[Judgement]) -> usize {
     let together = |j: &&Judgement| j.rulings.iter().any(|r| r.interval.is_some());
     judged.iter().filter(together).count()
 }
 
-/// Adjusted p-values depend on all p-values of their family: of the exploratory ones those that are shown are one.
+/// Adjusts the exploratory p-values again among the shown figures, because an adjusted p-value depends on every p-value
+/// of its family, hidden ones included.
 fn adjust_among_shown(judged: &mut [Judgement], figures: &[Figure], hidden: &Hidden) {
     let exploratory = |at: &usize| judged[*at].is_exploratory() && !hidden.figure(&figures[*at]);
     let places: Vec<usize> = (0..figures.len()).filter(exploratory).collect();
@@ -229,7 +231,8 @@ fn what_has_figures(requirement: &Requirement, measured: &Measured<'_>) -> Strin
     }
 }
 
-/// The requirements by the metrics' own ids, refused where they could never be judged.
+/// Returns the requirements under the metrics' own ids. Refuses a requirement that can never be judged, or a second one
+/// on the same metric and attribute.
 fn checked(table: &Table, options: &ReportOptions) -> Result<Vec<Requirement>, AuditError> {
     let wrong = |value: String, expected: &str| {
         Err(AuditError::Option {

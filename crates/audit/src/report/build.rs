@@ -1,4 +1,4 @@
-//! From figures and judgements to the report.
+//! Builds the report from figures and judgements.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -23,7 +23,7 @@ fn shown_if<T: Clone>(shown: bool, all: &[T]) -> Vec<T> {
     if shown { all.to_vec() } else { Vec::new() }
 }
 
-/// An interval of one rate of many, outward to seven digits: no limit is known to more, and there are thousands of them.
+/// Rounds the interval of a rate outward to seven digits: no limit is more precise, and a report has thousands of them.
 fn to_seven_digits(i: Interval) -> Interval {
     Interval {
         low: -outward(-i.low),
@@ -41,7 +41,7 @@ fn outward(v: f64) -> f64 {
         return v;
     }
     let whole = if digits < 0 { v / power } else { v * power };
-    // What is a number of seven digits stays it.
+    // A value that already has seven digits stays unchanged.
     let near = whole.round();
     let whole = if (whole - near).abs() < 1e-6 {
         near
@@ -55,26 +55,26 @@ fn outward(v: f64) -> f64 {
     }
 }
 
-/// Everything that a report is written from.
+/// Inputs that the report is written from.
 pub(super) struct Writer<'a> {
-    /// Places of the rates of each group, by attribute and name; those of all together among them.
+    /// Indices of each group's rates, by attribute and group name; includes those of all together.
     pub(super) rates: HashMap<(&'a str, &'a str), Vec<usize>>,
-    /// Groups up to which everything is told.
+    /// Maximum number of groups for which everything is reported.
     pub(super) detail: usize,
     pub(super) attack: Option<AttackFacts>,
     pub(super) pairs: Option<PairFacts>,
-    /// Figures that are judged together, those of other audits among them.
+    /// Number of figures judged together, including those of other audits.
     pub(super) family: usize,
     pub(super) measured: &'a Measured<'a>,
     pub(super) judged: &'a [Judgement],
-    /// Intervals of the figures, each by itself.
+    /// Interval of each figure on its own.
     pub(super) shown: &'a [Option<Interval>],
     pub(super) hidden: &'a Hidden,
     pub(super) options: &'a ReportOptions,
     pub(super) seed: u64,
 }
 
-/// What is counted of a group: over everybody, over those decided, over those labelled, and over those who are both.
+/// Counts of a group: over all rows, over rows with a decision, over rows with a label, and over rows with both.
 struct GroupCounts {
     everybody: Cell,
     decided: Cell,
@@ -82,7 +82,7 @@ struct GroupCounts {
     both: Cell,
 }
 
-/// Whether a figure is a number of one group rather than a comparison.
+/// Whether a figure is a rate of one group (or of all together) rather than a comparison.
 pub(super) fn is_rate(figure: &Figure) -> bool {
     matches!(figure.comparison, Comparison::Group | Comparison::Overall)
 }
@@ -202,13 +202,13 @@ impl Writer<'_> {
         let figures = self.measured.figures.iter().enumerate();
         figures
             .filter(|(_, f)| !is_rate(f))
-            // Which pairs can be estimated says something of each.
+            // A list of the pairs that can be estimated would reveal something about each group.
             .filter(|(_, f)| f.comparison.is_headline() || !self.hidden.figure(f))
             .map(|(at, figure)| self.metric(figure, &self.judged[at], self.shown[at], parts))
             .collect()
     }
 
-    /// Whether an attribute has more groups than everything is told of.
+    /// Whether an attribute has more groups than are reported in full.
     fn is_large(&self, attribute: &str) -> bool {
         let own = self
             .measured
@@ -245,7 +245,7 @@ impl Writer<'_> {
             metric: figure.metric.to_owned(),
             attribute: figure.attribute.clone(),
             headline: figure.comparison.is_headline(),
-            // Which are the furthest apart says something of each.
+            // Naming the groups that are furthest apart would reveal something about each.
             groups: shown_if(!hidden, &figure.groups),
             value: figure.value().filter(|_| !hidden),
             ci95: shown.filter(|_| !hidden),
@@ -279,7 +279,7 @@ impl Writer<'_> {
     }
 
     fn groups(&self, grouping: &Groups<'_>, table: &Table) -> Vec<GroupFacts> {
-        // Where some rows lack a decision or a label, each count is of those that have what it counts.
+        // If some rows lack a decision or a label, each count covers only the rows that have the columns it needs.
         let with = |needs: &[Need]| {
             let (mut cells, overall) = grouping.cells_with(needs);
             cells.push(overall);
@@ -403,7 +403,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn limits_are_shortened_outward_and_seven_digits_stay() {
+    fn limits_are_rounded_outward_and_seven_digits_stay() {
         let short = |low: f64, high: f64| {
             let i = to_seven_digits(Interval { low, high });
             (i.low, i.high)

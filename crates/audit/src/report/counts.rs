@@ -1,4 +1,5 @@
-//! Of which kinds a set of rows has a count too small to be told: what suppression, pairs of columns and scans all ask.
+//! Decides which kinds of counts are too small to show for a set of rows; used by suppression, paired columns and
+//! scans.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,13 +9,13 @@ use crate::measure::subsets;
 use crate::metric::{self, Need};
 use crate::{Coded, Outcome, Table};
 
-/// So many different scores or less are grades, and each is a count; more, and a mean gives none away.
+/// Up to this many distinct scores are grades, each with a count of its own; with more, a mean reveals no single count.
 const GRADES: usize = 20;
 
-/// What counts and figures are about.
+/// Kind of information that counts and figures carry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, strum::VariantArray)]
 pub(super) enum Kind {
-    /// How many there are.
+    /// Number of people.
     Size,
     /// Decisions.
     Decision,
@@ -24,14 +25,14 @@ pub(super) enum Kind {
     Score,
     /// Decisions within strata.
     Stratum,
-    /// Two of them together, errors of a regression, and whatever an attack changes.
+    /// Two kinds together, errors of a regression, and everything an attack changes.
     Joint,
 }
 
 impl Kind {
     pub(super) const ALL: [Self; Self::VARIANTS.len()] = *Self::VARIANTS.as_array().unwrap();
 
-    /// What a metric tells of.
+    /// Returns the kind of information a metric carries.
     pub(super) fn of(metric: &str) -> Self {
         let Ok(entry) = metric::find(metric) else {
             return Self::Joint;
@@ -51,7 +52,7 @@ impl Kind {
     }
 }
 
-/// The rows of a table, as that which may be counted of them.
+/// Counts over the rows of a table.
 pub(super) struct Counts<'a> {
     k: u64,
     table: &'a Table,
@@ -76,7 +77,8 @@ impl<'a> Counts<'a> {
         self.scores.is_some()
     }
 
-    /// Of which kinds these rows have a count below `k`. A kind rests on those that it is made of, and nobody is few.
+    /// Returns the kinds for which these rows have a count below `k`, a count of 0 included. A kind is also included if
+    /// a kind it is computed from is.
     pub(super) fn few(&self, rows: &[u32]) -> BTreeSet<Kind> {
         let rows: Vec<usize> = rows.iter().map(|r| *r as usize).collect();
         let rows: Vec<usize> = rows
@@ -120,7 +122,7 @@ impl<'a> Counts<'a> {
         for decision in [Some(table), self.attacked].into_iter().flatten() {
             let decision = decision.decision();
             let (Some(d), Some(l)) = (decision, label) else {
-                // Under attack without labels: decisions alone.
+                // Under attack without labels, only the decisions are counted.
                 if decision.is_some_and(|d| some(2, &|r| usize::from(d[r]))) {
                     few.insert(Kind::Joint);
                 }
@@ -151,14 +153,14 @@ impl<'a> Counts<'a> {
         few
     }
 
-    /// Kinds of which a combination of values of up to so many attributes has too few.
+    /// Returns the kinds for which some combination of values of up to `depth` attributes has a count below `k`.
     pub(super) fn few_together(&self, depth: usize) -> impl Iterator<Item = Kind> + '_ {
         let all = self.table.attributes();
         let sets = (1..=depth.min(all.len())).flat_map(move |size| subsets(all.len(), size));
         sets.flat_map(move |set| self.few_in(&set.iter().map(|a| &all[*a]).collect::<Vec<_>>()))
     }
 
-    /// Of which kinds one of the combinations of these columns' values, the unknown included, has too few.
+    /// Returns the kinds for which some combination of these columns' values, including unknown, has a count below `k`.
     fn few_in(&self, columns: &[&Coded]) -> BTreeSet<Kind> {
         let mut cells: BTreeMap<Vec<u32>, Vec<u32>> = BTreeMap::new();
         for row in 0..self.table.rows() {
@@ -171,7 +173,7 @@ impl<'a> Counts<'a> {
     }
 }
 
-/// The place of each value among those there are; none if they are too many to be grades.
+/// Returns the index of each value among the distinct values. `None` if there are too many to be grades.
 fn grades(values: &[f64]) -> Option<Vec<usize>> {
     let mut seen: Vec<f64> = Vec::new();
     for value in values {

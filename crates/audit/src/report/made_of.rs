@@ -1,5 +1,5 @@
-//! What figures are made of, each list of parts told once: those of a rate serve its difference, its ratio and more, and
-//! means carry a histogram for every group.
+//! Parts of figures, each list stored once: the parts of a rate serve its difference, its ratio and more, and means
+//! carry a histogram for every group.
 
 use std::collections::HashMap;
 
@@ -8,23 +8,23 @@ use serde::{Deserialize, Serialize};
 use super::AuditReport;
 use crate::{AuditError, Basis, Combine, Family, Figure, Form, Part};
 
-/// What a headline is made of: all that its interval is computed from, at any level.
+/// Parts of a headline: everything its interval is computed from, at any level.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MadeOf {
     /// How parts make a number.
     pub form: Form,
     /// How families make the figure.
     pub combine: Combine,
-    /// The rates it is made of.
+    /// The rates the figure combines.
     pub families: Vec<FamilyOf>,
 }
 
 /// One rate over the groups that a figure compares.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FamilyOf {
-    /// The place of its parts among [`AuditReport::parts`].
+    /// Index of its parts in [`AuditReport::parts`].
     pub parts: usize,
-    /// What each is compared with; none if with each other.
+    /// What each group is compared with; `None` if the groups are compared with each other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub against: Option<Part>,
 }
@@ -40,7 +40,7 @@ pub struct PartsOf {
     pub parts: Vec<Part>,
 }
 
-/// The lists of parts told so far.
+/// Collects the lists of parts, each once.
 #[derive(Default)]
 pub(super) struct PartsWriter {
     all: Vec<PartsOf>,
@@ -84,7 +84,7 @@ impl PartsWriter {
 }
 
 impl AuditReport {
-    /// What a figure is made of, with its parts.
+    /// Returns the basis of a figure, with its parts. Refuses an index outside the lists of parts.
     pub(super) fn basis(&self, made_of: &MadeOf) -> Result<Basis, AuditError> {
         let family = |f: &FamilyOf| {
             let known_parts = self.parts.get(f.parts).ok_or_else(|| {
@@ -95,7 +95,7 @@ impl AuditReport {
                 ))
             })?;
             Ok(Family {
-                // No interval depends on what it is called.
+                // No interval depends on the name of the rate.
                 rate: "",
                 parts: known_parts.parts.clone(),
                 against: f.against.clone(),

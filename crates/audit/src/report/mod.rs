@@ -1,4 +1,4 @@
-//! The audit report, `proofmark/audit/2`: every figure with its interval, and what every group is made of.
+//! The audit report, `proofmark/audit/2`: every figure with its interval, and the counts of every group.
 
 mod again;
 mod attack;
@@ -27,10 +27,10 @@ use crate::{Missing, Origin, PairTests, Settings};
 /// The schema name every audit report carries.
 pub const AUDIT_SCHEMA: &str = "proofmark/audit/2";
 
-/// The reason of what is suppressed.
+/// The reason given for a suppressed figure.
 pub(crate) const SUPPRESSED: &str = "suppressed";
 
-/// Why what can be measured has no interval, and cannot be judged by one.
+/// Returns why a figure that can be measured has no interval and cannot be judged by one.
 fn no_interval(metric: &str) -> String {
     let needs = |need| metric::find(metric).is_ok_and(|e| e.needs.contains(&need));
     let why = if metric.starts_with("r2") {
@@ -47,7 +47,7 @@ fn no_interval(metric: &str) -> String {
     why.to_owned()
 }
 
-/// What came of a figure.
+/// Outcome of a figure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[derive(strum::IntoStaticStr)]
@@ -57,19 +57,19 @@ pub enum Status {
     Pass,
     /// A requirement on it is missed.
     Fail,
-    /// There is a requirement, and the table cannot tell.
+    /// A requirement exists, but the table cannot decide it.
     Inconclusive,
-    /// No requirement is on it: it decides nothing.
+    /// No requirement is set on it: it decides nothing.
     Exploratory,
-    /// It cannot be estimated, and no requirement is on it; `reason` says why.
+    /// It cannot be estimated, and no requirement is set on it; `reason` says why.
     #[strum(serialize = "not estimable")]
     NotEstimable,
-    /// It was estimated, and would say too much about too few.
+    /// It was estimated, but showing it would reveal too much about too few people.
     Suppressed,
 }
 
 impl Status {
-    /// Its name.
+    /// Returns the name of the status.
     pub fn as_str(self) -> &'static str {
         self.into()
     }
@@ -85,35 +85,35 @@ impl From<Verdict> for Status {
     }
 }
 
-/// What an audit found.
+/// Result of an audit.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AuditReport {
     /// [`AUDIT_SCHEMA`].
     pub schema: String,
-    /// The proofmark that made it.
+    /// Version of proofmark that wrote the report.
     pub version: String,
-    /// What was audited.
+    /// The audited table.
     pub table: TableFacts,
-    /// How.
+    /// Settings of the audit.
     pub settings: SettingFacts,
-    /// What the requirements come to; none if there were none.
+    /// Verdict over all requirements; `None` if there were none.
     pub verdict: Option<Verdict>,
     /// Every requirement on every attribute.
     pub gates: Vec<RequirementResult>,
     /// Every comparison of groups.
     pub metrics: Vec<Metric>,
-    /// What the figures are made of: see [`Metric::basis`].
+    /// Parts that the figures are computed from: see [`Metric::basis`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<PartsOf>,
     /// Every group, attribute by attribute, and all together.
     pub groups: Vec<GroupFacts>,
     /// Every attribute and intersection.
     pub attributes: Vec<AttributeFacts>,
-    /// Metrics left out for want of a column.
+    /// Metrics left out because the table lacks a column.
     pub skipped: Vec<SkippedMetric>,
-    /// Intersections left out for want of members.
+    /// Intersections left out because they have too few members.
     pub refused: Vec<RefusedGroups>,
-    /// What a gate asked for when it had the table audited; absent where none did.
+    /// Settings that a gate requested when it had the table audited; absent if no gate did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<serde_json::Value>,
     /// The attack whose samples were audited.
@@ -125,44 +125,44 @@ pub struct AuditReport {
     /// Scans for subgroups, which decide nothing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub scan: Vec<ScanFacts>,
-    /// The rows, where they were asked for and are few.
+    /// The rows, if requested and few.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub samples: Vec<SampleFacts>,
-    /// Name of the `.jsonl` beside the report that holds the rows where they are many.
+    /// Name of the `.jsonl` file beside the report that holds the rows if there are many.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub samples_file: Option<String>,
 }
 
-/// What was audited.
+/// The audited table.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TableFacts {
-    /// Its name, as given.
+    /// Name of the table, as given.
     pub name: String,
     /// Rows audited.
     pub rows: u64,
-    /// Rows that filters left out.
+    /// Rows excluded by filters.
     pub filtered: u64,
-    /// Columns in which some row has no value. A row without decision, label, score, target or feature is left out of the
-    /// metrics that need it; with cells suppressed, and in paired tables, of all of them.
+    /// Columns in which some row has no value. A row without decision, label, score, target or feature is left out of
+    /// the metrics that need it; if cells are suppressed, and in paired tables, it is left out of all metrics.
     #[serde(default)]
     pub missing: Vec<Missing>,
-    /// What looks wrong in the file, and is no error.
+    /// Suspicious content of the file that is not an error.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
     /// Whether rows are weighted.
     pub weighted: bool,
-    /// The file, its digest, and how its columns were read; none for a table of arrays.
+    /// The file, its digest, and how its columns were read; `None` for a table built from arrays.
     pub origin: Option<Origin>,
 }
 
-/// How an audit was made.
+/// Settings of an audit.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SettingFacts {
-    /// Confidence with which requirements are judged, all together.
+    /// Joint confidence level of the requirements.
     pub level: f64,
-    /// Figures judged together by their intervals, those of other tables of the same policy included.
+    /// Number of figures judged together by their intervals, including those of other tables of the same policy.
     pub family: u64,
-    /// Cells below this many persons are not shown; 0: all are.
+    /// Cells of fewer people than this are suppressed; 0 shows all.
     pub suppress: u64,
     /// How figures were measured.
     #[serde(flatten)]
@@ -180,17 +180,17 @@ pub struct RequirementResult {
     pub attribute: String,
     /// `interval` or `point`.
     pub judge: String,
-    /// The value held against the tolerance.
+    /// The value compared with the tolerance.
     pub value: Option<f64>,
-    /// At the level of all requirements together; none for a point rule.
+    /// Interval at the joint level of all requirements; `None` for a point rule.
     pub interval: Option<Interval>,
-    /// Whether it is one of the figures judged together.
+    /// Whether the figure is one of those judged together.
     pub family: bool,
     /// Pass, fail or inconclusive.
     pub verdict: Verdict,
-    /// Where inconclusive: about how many more persons would settle it.
+    /// If inconclusive: about how many more people would settle it.
     pub needed: Option<u64>,
-    /// Why there is nothing to judge.
+    /// Why there is nothing to judge or show, or why a pass was withheld.
     pub reason: Option<String>,
 }
 
@@ -201,48 +201,49 @@ pub struct Metric {
     pub metric: String,
     /// The attribute, or attributes joined by ` & `; empty for the table as a whole.
     pub attribute: String,
-    /// Whether it is what a requirement on the metric means.
+    /// Whether a requirement on the metric applies to this figure.
     pub headline: bool,
     /// The groups compared.
     pub groups: Vec<String>,
-    /// The value; none if it cannot be estimated or is suppressed.
+    /// The value; `None` if it cannot be estimated or is suppressed.
     pub value: Option<f64>,
-    /// Its interval at 95 %.
+    /// 95 % interval of the figure on its own.
     pub ci95: Option<Interval>,
-    /// The chance of such a figure if the groups were equal, or at the tolerance where it is gated.
+    /// Probability of such a figure if the groups were equal or, for a gated figure, if the truth were the tolerance.
     pub p_value: Option<f64>,
-    /// Adjusted for all exploratory figures together, or for all gated ones.
+    /// p-value adjusted for all exploratory figures together, or for all gated ones.
     pub p_adjusted: Option<f64>,
-    /// What came of it.
+    /// Outcome of the figure.
     pub status: Status,
     /// Why there is no value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Persons in the denominators of those groups.
+    /// People in the denominators of those groups.
     pub n: Vec<u64>,
-    /// Groups left out; the first [`SettingFacts::measured`]`.detail_groups` of them where they are more.
+    /// Groups left out; at most the first [`SettingFacts::measured`]`.detail_groups` of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<LeftOutGroup>,
-    /// How many groups are left out; none if suppressed.
+    /// Number of groups left out; `None` if suppressed.
     #[serde(default)]
     pub groups_left_out: Option<u64>,
-    /// Persons left out: members of those groups, and those whose group is unknown.
+    /// People left out: members of those groups, and people whose group is unknown.
     pub persons_left_out: Option<u64>,
-    /// Their share of all.
+    /// Share of all people that is left out.
     pub share_left_out: Option<f64>,
-    /// Persons in all, whom the figure leaves out included.
+    /// All people, including those the figure leaves out.
     pub persons: Option<u64>,
-    /// What practice shows beside an impact ratio; none of other figures, of weighted tables, and where cells are suppressed.
+    /// Tests that practice reports beside an impact ratio; `None` for other figures, for weighted tables, and if cells
+    /// are suppressed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tests: Option<PairTests>,
-    /// What a headline is made of: all that its interval is computed from, at any level. None where cells are suppressed, and
-    /// of an attribute of more than `detail_groups` groups only for what a requirement gates.
+    /// Parts of a headline: everything its interval is computed from, at any level. `None` if cells are suppressed; for
+    /// an attribute of more than `detail_groups` groups, only gated figures have it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub basis: Option<MadeOf>,
 }
 
 impl Metric {
-    /// Whether it was measured and is not told.
+    /// Whether it was measured but is not shown.
     pub fn is_suppressed(&self) -> bool {
         self.reason.as_deref() == Some(SUPPRESSED)
     }
@@ -251,11 +252,11 @@ impl Metric {
 /// A group that a figure leaves out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LeftOutGroup {
-    /// Its name.
+    /// Name of the group.
     pub group: String,
-    /// Its members; none if suppressed.
+    /// Number of members; `None` if suppressed.
     pub persons: Option<u64>,
-    /// Why.
+    /// Why it is left out.
     pub reason: String,
 }
 
@@ -264,13 +265,13 @@ pub struct LeftOutGroup {
 pub struct GroupFacts {
     /// The attribute.
     pub attribute: String,
-    /// Its name.
+    /// Name of the group.
     pub group: String,
-    /// Whether it is all groups together.
+    /// Whether this is all groups together.
     pub overall: bool,
-    /// Its members; none if suppressed, as every count below may be.
+    /// Number of members; `None` if suppressed, as for every count below.
     pub n: Option<u64>,
-    /// What they weigh; none without weights.
+    /// Total weight of the members; `None` without weights.
     pub weight: Option<f64>,
     /// Favourable decisions.
     pub favourable: Option<u64>,
@@ -285,25 +286,25 @@ pub struct GroupFacts {
     pub fn_: Option<u64>,
     /// Unfavourable decision, negative label.
     pub tn: Option<u64>,
-    /// Its rates and means.
+    /// Rates and means of the group.
     pub rates: Vec<Rate>,
 }
 
-/// One number of one group.
+/// One rate or mean of one group.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Rate {
     /// The metric's id.
     pub metric: String,
-    /// Its value; none if it cannot be estimated or is suppressed.
+    /// The value; `None` if it cannot be estimated or is suppressed.
     pub value: Option<f64>,
-    /// Its interval at 95 %, by itself; to seven digits, outward.
+    /// 95 % interval of the rate on its own, rounded outward to seven digits.
     pub ci95: Option<Interval>,
-    /// Persons in its denominator.
+    /// People in the denominator.
     pub n: Option<u64>,
     /// Why there is no value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Whether it is a share of persons, between 0 and 1.
+    /// Whether the rate is a share of people, between 0 and 1.
     #[serde(default, skip_serializing_if = "is_false")]
     pub share: bool,
 }
@@ -311,13 +312,13 @@ pub struct Rate {
 /// One attribute or intersection.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AttributeFacts {
-    /// Its name.
+    /// Name of the attribute or intersection.
     pub attribute: String,
-    /// Groups.
+    /// Number of groups.
     pub groups: u64,
-    /// Persons whose group is unknown; none if suppressed.
+    /// People whose group is unknown; `None` if suppressed.
     pub unknown: Option<u64>,
-    /// The group that others are compared with.
+    /// The reference group, with which others are compared.
     pub reference: Option<String>,
     /// Groups whose counts are suppressed.
     pub suppressed: Vec<String>,
@@ -326,18 +327,18 @@ pub struct AttributeFacts {
 /// A metric left out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SkippedMetric {
-    /// Its id.
+    /// The metric's id.
     pub metric: String,
-    /// What the table lacks.
+    /// Columns the table lacks.
     pub needs: Vec<String>,
 }
 
 /// An intersection left out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RefusedGroups {
-    /// Its attributes.
+    /// The attributes of the intersection.
     pub attribute: String,
-    /// Why.
+    /// Why it is left out.
     pub reason: String,
 }
 

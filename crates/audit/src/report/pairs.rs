@@ -1,4 +1,4 @@
-//! What a paired table holds.
+//! Facts about a paired table.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,15 +8,15 @@ use crate::{AuditError, Table, UNKNOWN};
 /// A paired table: rows are variants of ids.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PairFacts {
-    /// The column of variants.
+    /// Name of the variant column.
     pub variant: String,
-    /// The variants there are.
+    /// Values of the variant column.
     pub variants: Vec<String>,
-    /// Ids that have at least two of them: what the figures are about; none if suppressed.
+    /// Ids with at least two variants, which the figures cover; `None` if suppressed.
     pub ids: Option<u64>,
-    /// Ids that have one variant only, and are left out; none if suppressed.
+    /// Ids with a single variant, which are left out; `None` if suppressed.
     pub alone: Option<u64>,
-    /// Ids whose decisions differ between variants; none without decisions, or if suppressed.
+    /// Ids whose decisions differ between variants; `None` without decisions, or if suppressed.
     pub flipped: Option<u64>,
 }
 
@@ -24,11 +24,11 @@ pub struct PairFacts {
 pub(super) struct Id<'a> {
     pub(super) name: &'a str,
     pub(super) variants: u32,
-    /// Whether its decisions differ.
+    /// Whether the decisions differ between its variants.
     pub(super) flipped: Option<bool>,
 }
 
-/// Every id, in order; rows that weigh nothing are passed over. None if the table is not paired.
+/// Returns every id, in order; rows of weight 0 are skipped. `None` if the table is not paired.
 pub(super) fn ids(table: &Table) -> Option<Vec<Id<'_>>> {
     let (id, variant) = (table.id()?, table.variant()?);
     let mut seen: Vec<(u32, Option<bool>, bool)> = vec![(0, None, false); id.levels().len()];
@@ -56,8 +56,8 @@ pub(super) fn ids(table: &Table) -> Option<Vec<Id<'_>>> {
 }
 
 impl PairFacts {
-    /// Refused where no id has two variants. Where too few are alone or flipped, nothing is counted: rows less pairs
-    /// are those alone.
+    /// Counts the pairs; `None` if the table is not paired. Refuses a table in which no id has two variants. If
+    /// `hidden`, no count is given, because the rows less the pairs would give the ids with a single variant.
     pub(super) fn new(table: &Table, hidden: bool) -> Result<Option<Self>, AuditError> {
         let (Some(all), Some(variant)) = (ids(table), table.variant()) else {
             return Ok(None);
@@ -89,8 +89,9 @@ impl PairFacts {
     }
 }
 
-/// Whether some ids are alone, and fewer than `k`, or whether of any two variants fewer than `k` ids are decided alike,
-/// in favour of the one, or in favour of the other: the rate is the sum of both directions and the gap their difference.
+/// Whether a paired table has a count below `k`: of ids with a single variant (if there are any), of ids with or
+/// without a flip, or, for any two variants, of ids decided alike, only for the first or only for the second. The flip
+/// rate is the sum of both directions and the gap their difference, so either could give a small count away.
 pub(super) fn few(table: &Table, k: u64) -> bool {
     let (Some(id), Some(variant)) = (table.id(), table.variant()) else {
         return false;
@@ -108,7 +109,8 @@ pub(super) fn few(table: &Table, k: u64) -> bool {
     if alone > 0 && alone < k {
         return true;
     }
-    // One at odds with all others is told by what every two variants say, and by the headline over all.
+    // Also count flips over all variants: the figures of every two variants and the overall headline together can
+    // reveal an id at odds with all others.
     let flips = |id: &&Vec<Option<bool>>| {
         let mut of = id.iter().flatten();
         let first = of.next();
@@ -130,7 +132,7 @@ pub(super) fn few(table: &Table, k: u64) -> bool {
                     _ => {}
                 }
             }
-            // Without decisions all are alike.
+            // Without decisions, all ids count as alike.
             let counts = if decided { &counts[..] } else { &counts[..1] };
             counts.iter().any(|n| *n < k)
         })
@@ -143,7 +145,7 @@ mod tests {
     use crate::Columns;
 
     #[test]
-    fn flips_and_ids_that_stand_alone_are_counted() {
+    fn flips_and_ids_with_a_single_variant_are_counted() {
         let table = Columns::new("t")
             .decision([true, false, true, true, true, true, false, true])
             .id(["a", "a", "b", "b", "c", "d", "d", "d"])
@@ -168,9 +170,9 @@ mod tests {
         );
     }
 
-    /// Sixteen flips and a gap of four hundredths are ten one way and six the other.
+    /// Sixteen flips and a gap of four hundredths mean ten flips one way and six the other.
     #[test]
-    fn either_direction_may_be_few() {
+    fn a_count_below_k_in_either_direction_is_few() {
         let (mut ids, mut decisions) = (Vec::new(), Vec::new());
         for id in 0..100 {
             ids.extend([id.to_string(), id.to_string()]);
@@ -186,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_without_a_second_variant_are_no_pairs() {
+    fn a_table_without_pairs_is_refused() {
         let table = Columns::new("t")
             .decision([true, false])
             .id(["a", "b"])

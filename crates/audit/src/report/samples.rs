@@ -24,20 +24,20 @@ use crate::{AuditError, Outcome, Table};
 )]
 #[strum(serialize_all = "lowercase")]
 pub enum Detail {
-    /// Nothing: a report that can be shared.
+    /// Nothing; the report can be shared.
     #[default]
     None,
-    /// What it is called.
+    /// The id of the row.
     Ids,
-    /// All that was audited.
+    /// All audited values of the row.
     Full,
 }
 
 impl Detail {
-    /// All of them.
+    /// All levels of detail, in order.
     pub const ALL: [Self; Self::VARIANTS.len()] = *Self::VARIANTS.as_array().unwrap();
 
-    /// Its word on the command line and in policies.
+    /// Returns the word used on the command line and in policies.
     pub fn as_str(self) -> &'static str {
         self.into()
     }
@@ -46,45 +46,45 @@ impl Detail {
 /// One row, or one id of a paired table.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct SampleFacts {
-    /// Its id, else its place in its source, from 0, before any filter.
+    /// Id of the row or, without ids, its index in the source, from 0, before any filter.
     pub id: String,
-    /// Its group by attribute; none where it is unknown.
+    /// Group by attribute; `None` if unknown.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub groups: BTreeMap<String, Option<String>>,
-    /// Which variant of its id it is.
+    /// Variant of its id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variant: Option<String>,
-    /// Its stratum.
+    /// Stratum of the row.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stratum: Option<String>,
     /// Whether the decision is the favourable one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decision: Option<bool>,
-    /// The same under attack.
+    /// Whether the decision under attack is the favourable one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attacked_decision: Option<bool>,
-    /// Its score.
+    /// Score of the row.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub score: Option<f64>,
-    /// Whether its label is the positive one.
+    /// Whether the label is the positive one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<bool>,
-    /// Its true value.
+    /// True value of a regression.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<f64>,
-    /// What it weighs.
+    /// Weight of the row.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight: Option<f64>,
-    /// `wrong` without attack, `broken` by it, or `robust`.
+    /// `wrong` without an attack, `broken` by it, or `robust`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<String>,
-    /// In a paired table: whether the decisions of its id differ.
+    /// In a paired table, whether the decisions of the row's id differ.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flipped: Option<bool>,
 }
 
-/// The rows of a table, one by one; of a paired table, if only ids are asked for, its ids. Refused together with the
-/// suppression of cells below `suppress`, since rows give away what is suppressed.
+/// Returns the rows of a table one by one or, for a paired table with [`Detail::Ids`], its ids. Refuses to combine rows
+/// with suppression of cells below `suppress`, because rows reveal suppressed counts.
 pub fn samples<'a>(
     table: &'a Table,
     attacked: Option<&'a Attacked>,

@@ -1,4 +1,4 @@
-//! Subgroups found by a scan, as a report shows them.
+//! Subgroups found by a scan, as reported.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,50 +7,50 @@ use super::{AuditReport, GroupFacts};
 use crate::metric::Need;
 use crate::{Coded, Scan, ScanSettings, Subgroup, Table, Target};
 
-/// One scan: exploratory, whatever it finds.
+/// One scan; its results are exploratory.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ScanFacts {
-    /// What was counted: `selection_rate`, `tpr`, `fpr`, `error_rate` or `attack_success_rate`.
+    /// The rate scanned: `selection_rate`, `tpr`, `fpr`, `error_rate` or `attack_success_rate`.
     pub target: String,
     /// Columns scanned.
     pub columns: Vec<String>,
-    /// Columns that a subgroup is made of at most.
+    /// Maximum number of columns in a subgroup.
     pub depth: u64,
-    /// Least persons in a subgroup and outside it.
+    /// Minimum number of people in a subgroup and outside it.
     pub min_n: u64,
-    /// Permutations.
+    /// Number of permutations.
     pub draws: u64,
-    /// Their seed.
+    /// Seed of the permutations.
     pub seed: u64,
-    /// Subgroups looked at; 0 if suppressed.
+    /// Number of subgroups examined; 0 if suppressed.
     pub looked_at: u64,
-    /// Found, and suppressed: all or none.
+    /// Number of subgroups found but suppressed: all of them or none.
     pub suppressed: u64,
-    /// Those furthest from everybody else, furthest first.
+    /// Subgroups furthest from all others, furthest first.
     pub found: Vec<SubgroupFacts>,
 }
 
-/// One subgroup against everybody else.
+/// One subgroup against everyone else.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SubgroupFacts {
-    /// What its members have in common, as `COLUMN=VALUE`.
+    /// Conditions its members share, as `COLUMN=VALUE`.
     pub conditions: Vec<String>,
-    /// Its members.
+    /// Number of members.
     pub n: u64,
-    /// Its rate.
+    /// Rate of the subgroup.
     pub rate: f64,
-    /// Everybody else.
+    /// Number of people outside the subgroup.
     pub others: u64,
-    /// Their rate.
+    /// Rate outside the subgroup.
     pub others_rate: f64,
     /// The log likelihood ratio.
     pub score: f64,
-    /// The chance of a score as large in any subgroup, were the outcome unrelated to every column.
+    /// Probability of a score this large in any subgroup if the outcome were unrelated to every column.
     pub p_value: f64,
 }
 
 impl AuditReport {
-    /// Adds what a scan of the table found. What the report suppresses stays so.
+    /// Adds the results of a scan of the table. Counts that the report suppresses stay suppressed.
     pub fn add_scan(&mut self, table: &Table, scan: &Scan, settings: &ScanSettings) {
         let shown = self.may_tell(table, scan.target, settings.depth);
         let attributes = table.attributes().iter().map(Coded::name);
@@ -68,8 +68,9 @@ impl AuditReport {
         });
     }
 
-    /// A scan is told if the report tells all that it counts, and no combination of its columns has too few: sums and
-    /// differences of subgroups would give them away, and its p-values rest on all of them.
+    /// Whether the report may show a scan. It must show everything the scan counts, and no combination of the scanned
+    /// columns may have a count below `suppress`: sums and differences of subgroups would give it away, and the
+    /// p-values rest on all subgroups.
     fn may_tell(&self, table: &Table, target: Target, depth: usize) -> bool {
         let k = self.settings.suppress;
         if k < 2 {

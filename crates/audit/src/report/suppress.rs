@@ -1,20 +1,21 @@
-//! What a report that is to be shared does not show.
+//! Suppression of small counts in a report that is to be shared.
 //!
-//! A count below `k` is not shown, nor anything it could be computed from. One question decides: of which kinds does a
+//! A count below `k` is not shown, nor anything it could be computed from. One question decides: for which kinds does a
 //! set of rows have a count that is too small ([`Counts::few`])? It is asked of every group, of the rows whose group is
 //! unknown, and of every subgroup of a scan.
 //!
-//! * **One attribute.** Groups are hidden until those hidden together hold `k` persons and leave a choice, so that the
-//!   total gives none of them away. Of a group that is shown, a kind of counts (decisions, labels, both together and so
-//!   on) is hidden with all that rests on it. Where any group hides a kind, no total and no comparison of all groups
-//!   tells of it, its interval and p-value included; two groups that are shown are still compared.
-//! * **Several attributes.** Sums over one give the totals of the others, so a kind that one group hides is hidden
-//!   everywhere. An attribute with a group too small is not shown at all.
-//! * **Intersections** are all shown or, where one has a count too small, none.
+//! * **One attribute.** Groups are hidden until the hidden groups together hold at least `k` people and more people
+//!   than groups, so that the total reveals none of them. For a shown group, a kind of counts (decisions, labels, both
+//!   together and so on) is hidden with everything that rests on it. If any group hides a kind, every total and every
+//!   comparison of all groups that depends on the kind is hidden, including its interval and p-value; two shown groups
+//!   are still compared.
+//! * **Several attributes.** Sums over one attribute give the totals of the others, so a kind that one group hides is
+//!   hidden everywhere. An attribute with a group that is too small is not shown at all.
+//! * **Intersections** are all shown or, if one has a count that is too small, none is.
 //!
-//! **When it fails.** Attributes that are made of one another (a region and its country), and several reports of one
-//! table, can be subtracted from each other. Cells of more columns than the report combines are not looked at. A
-//! verdict is one bit about its figure.
+//! **When it fails.** Attributes that derive from one another (a region and its country), and several reports of one
+//! table, can be subtracted from each other. Cells of more columns than the report combines are not checked. A verdict
+//! is one bit about its figure.
 
 use std::collections::BTreeSet;
 
@@ -23,26 +24,26 @@ use super::counts::{Counts, Kind};
 use crate::metric::{self, Need};
 use crate::{AuditError, Comparison, Estimate, Figure, Groups, Reason, Table, UNKNOWN};
 
-/// The name of all groups together in a figure.
+/// Name of all groups together in a figure.
 pub(super) const OVERALL: &str = "overall";
 
-/// What is hidden.
+/// The hidden groups, kinds and groupings of a report.
 #[derive(Debug, Default)]
 pub(super) struct Hidden {
     k: u64,
-    /// Attributes and intersections as the table has them: a twin under attack is hidden with its own.
+    /// Names of attributes and intersections without an attack; a twin under attack is hidden with its own.
     clean: BTreeSet<String>,
-    /// Groups of which nothing is shown, not even how many they are, by attribute.
+    /// Groups of which nothing is shown, not even their size, by attribute.
     groups: BTreeSet<(String, String)>,
-    /// Kinds hidden of a group that is shown.
+    /// Hidden kinds of groups that are shown.
     counts: BTreeSet<(String, String, Kind)>,
     /// Groupings of which nothing is shown.
     whole: BTreeSet<String>,
-    /// Kinds of which something is hidden, and therefore every total.
+    /// Kinds of which something is hidden, so that every total is hidden too.
     kinds: BTreeSet<Kind>,
-    /// Whether of a kind that is hidden somewhere other groups are still shown: there is but one attribute.
+    /// Whether a kind hidden for one group is still shown for others, which holds only with a single attribute.
     alone: bool,
-    /// Whether flips are hidden, and the shifts of scores.
+    /// Whether the flips of a paired table are hidden, and (in `shifts`) its score shifts.
     pairs: bool,
     shifts: bool,
 }
@@ -98,7 +99,7 @@ impl Hidden {
         hidden
     }
 
-    /// Hides what is to be hidden of an attribute; whether there was anything.
+    /// Hides whatever must be hidden of an attribute. Returns whether anything was.
     fn attribute(
         &mut self,
         counts: &Counts<'_>,
@@ -141,7 +142,7 @@ impl Hidden {
         counts.few(&rows)
     }
 
-    /// Of which kinds a group has too few, by its rows and by what the figures of it alone rest on.
+    /// Returns the kinds for which a group has a count below `k`, in its rows or in what its own figures rest on.
     fn few_of(
         &self,
         counts: &Counts<'_>,
@@ -167,7 +168,7 @@ impl Hidden {
         few
     }
 
-    /// What a figure tells of: all that an attack changes belongs together.
+    /// Returns the kind of information a figure carries; everything an attack changes is [`Kind::Joint`].
     fn kind(&self, figure: &Figure) -> Kind {
         if self.base(&figure.attribute) == figure.attribute {
             Kind::of(figure.metric)
@@ -176,7 +177,7 @@ impl Hidden {
         }
     }
 
-    /// The attribute that one under attack is a twin of.
+    /// Returns the attribute whose twin under attack this is, or the attribute itself.
     fn base<'n>(&self, attribute: &'n str) -> &'n str {
         match attribute.strip_suffix(super::UNDER_ATTACK) {
             Some(of) if !self.clean.contains(attribute) => of.trim_end(),
@@ -208,7 +209,7 @@ impl Hidden {
             (0, 0)
         };
         for (n, name) in sizes {
-            // As many persons as groups are one each.
+            // If there are only as many people as groups, each group has one member.
             if n >= self.k && (hidden == 0 || (together >= self.k && together > hidden)) {
                 break;
             }
@@ -219,7 +220,8 @@ impl Hidden {
         }
     }
 
-    /// An intersection of small groups may well be hidden as a whole, and one attribute of several; not all of them.
+    /// Refuses a report in which every group of every attribute is hidden. A hidden intersection, or one hidden
+    /// attribute of several, is fine.
     pub(super) fn refuse_nothing_left(
         &self,
         table: &Table,
@@ -264,12 +266,12 @@ impl Hidden {
         })
     }
 
-    /// Whether what all groups of the attribute have together is hidden.
+    /// Whether the total over all groups of the attribute is hidden for a kind.
     pub(super) fn total(&self, attribute: &str, kind: Kind) -> bool {
         self.whole.contains(self.base(attribute)) || self.kinds.contains(&kind)
     }
 
-    /// Whether nothing of the group is shown, not even how many they are.
+    /// Whether nothing of the group is shown, not even its size.
     pub(super) fn group(&self, attribute: &str, group: &str) -> bool {
         let attribute = self.base(attribute);
         self.whole.contains(attribute)
@@ -290,7 +292,7 @@ impl Hidden {
         self.counts.contains(&key)
     }
 
-    /// What counts of favourable decisions tell of.
+    /// Returns the kind of information that counts of favourable decisions carry.
     pub(super) fn kind_of_decisions(&self, attribute: &str) -> Kind {
         if self.base(attribute) == attribute {
             Kind::Decision
@@ -299,17 +301,17 @@ impl Hidden {
         }
     }
 
-    /// Whether ids and flips of a paired table are hidden.
+    /// Whether the ids and flips of a paired table are hidden.
     pub(super) fn pairs(&self) -> bool {
         self.pairs
     }
 
-    /// Whether anything at all is hidden of the attribute.
+    /// Whether anything of the attribute is hidden.
     pub(super) fn anything(&self, attribute: &str) -> bool {
         !self.kinds.is_empty() || self.whole.contains(self.base(attribute))
     }
 
-    /// Whether a figure is hidden, with its interval and all else that is said of it.
+    /// Whether a figure is hidden, with its interval and everything else about it.
     pub(super) fn figure(&self, figure: &Figure) -> bool {
         if metric::find(figure.metric).is_ok_and(|e| e.needs.contains(&Need::Pairs)) {
             return if figure.metric == "counterfactual_score_shift" {
@@ -328,7 +330,7 @@ impl Hidden {
         }
     }
 
-    /// Why there is no value, without saying how few too few are.
+    /// Returns why there is no value, without a count below `k`.
     pub(super) fn reason(&self, reason: &Reason) -> String {
         match reason {
             Reason::TooFew { n, min_n } if self.k > 1 && *n < self.k => {

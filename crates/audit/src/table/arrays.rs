@@ -1,19 +1,19 @@
-//! Tables from arrays of the caller.
+//! Tables from the caller's arrays.
 
 use proofmark_data::DataError;
 
 use super::{Coded, Numbers, Outcome, Table};
 use crate::AuditError;
 
-/// What a weight may be.
+/// Range of valid weights, for messages.
 pub(super) const WEIGHTS: &str = "a weight of 0, or of 1e-30 to 1e30";
 
-/// Whether a weight may be that: sums, squares and their quotients of others would leave the numbers there are.
+/// Whether a weight is valid: with others, sums, squares and their quotients would overflow or underflow.
 pub(super) fn weighs(weight: f64) -> bool {
     weight == 0.0 || (1e-30..=1e30).contains(&weight)
 }
 
-/// Columns handed in one by one, checked together by [`Columns::build`].
+/// Columns added one by one and checked together by [`Columns::build`].
 ///
 /// ```
 /// let table = proofmark_audit::Columns::new("loans")
@@ -29,49 +29,49 @@ pub struct Columns {
 }
 
 impl Columns {
-    /// No columns yet; the name is for messages.
+    /// Starts without columns; the name appears in messages.
     pub fn new(name: impl Into<String>) -> Self {
         let mut columns = Self::default();
         columns.table.source = name.into();
         columns
     }
 
-    /// Whether each decision is the favourable one.
+    /// Sets the decisions: whether each is the favourable one.
     #[must_use]
     pub fn decision(mut self, values: impl IntoIterator<Item = bool>) -> Self {
         self.table.decision = Some(values.into_iter().collect());
         self
     }
 
-    /// Scores, greater for more likely positive; for a regression the predictions.
+    /// Sets the scores, greater for more likely positive; for a regression, the predictions.
     #[must_use]
     pub fn score(mut self, values: impl IntoIterator<Item = f64>) -> Self {
         self.table.score = Some(values.into_iter().collect());
         self
     }
 
-    /// Whether each true label is the positive one.
+    /// Sets the true labels: whether each is the positive one.
     #[must_use]
     pub fn label(mut self, values: impl IntoIterator<Item = bool>) -> Self {
         self.table.label = Some(values.into_iter().collect());
         self
     }
 
-    /// The true values of a regression.
+    /// Sets the true values of a regression.
     #[must_use]
     pub fn target(mut self, values: impl IntoIterator<Item = f64>) -> Self {
         self.table.target = Some(values.into_iter().collect());
         self
     }
 
-    /// Weights: 0, or 1e-30 to 1e30.
+    /// Sets the weights: 0, or 1e-30 to 1e30.
     #[must_use]
     pub fn weights(mut self, values: impl IntoIterator<Item = f64>) -> Self {
         self.table.weights = Some(values.into_iter().collect());
         self
     }
 
-    /// A sensitive attribute.
+    /// Adds a sensitive attribute.
     #[must_use]
     pub fn attribute<'a>(
         self,
@@ -81,14 +81,14 @@ impl Columns {
         self.coded(Coded::new(name, values.into_iter().map(Some)))
     }
 
-    /// A sensitive attribute that is coded already, its unknown values included.
+    /// Adds a sensitive attribute that is already coded and may have unknown values.
     #[must_use]
     pub fn coded(mut self, attribute: Coded) -> Self {
         self.table.attributes.push(attribute);
         self
     }
 
-    /// What decisions are conditioned on.
+    /// Sets the stratum that decisions are conditioned on.
     #[must_use]
     pub fn stratum<'a>(
         mut self,
@@ -99,7 +99,7 @@ impl Columns {
         self
     }
 
-    /// What makes two persons alike.
+    /// Adds a feature that measures how alike two people are.
     #[must_use]
     pub fn feature(
         mut self,
@@ -113,14 +113,14 @@ impl Columns {
         self
     }
 
-    /// Row ids.
+    /// Sets the row ids.
     #[must_use]
     pub fn id<'a>(mut self, values: impl IntoIterator<Item = &'a str>) -> Self {
         self.table.id = Some(Coded::new("id", values.into_iter().map(Some)));
         self
     }
 
-    /// Which variant of its id each row is: makes a paired table.
+    /// Sets the variant of its id that each row is; this makes a paired table.
     #[must_use]
     pub fn variant<'a>(
         mut self,
@@ -131,29 +131,29 @@ impl Columns {
         self
     }
 
-    /// What became of each row under attack.
+    /// Sets the outcome of each row under attack.
     #[must_use]
     pub fn outcome(mut self, values: impl IntoIterator<Item = Outcome>) -> Self {
         self.table.outcome = Some(values.into_iter().collect());
         self
     }
 
-    /// Rows that somebody has left out already.
+    /// Sets the number of rows that were already left out.
     #[must_use]
     pub(crate) fn filtered(mut self, rows: u64) -> Self {
         self.table.filtered = rows;
         self
     }
 
-    /// The table, if its columns fit together.
+    /// Builds the table. Returns an error if its columns do not fit together.
     pub fn build(self) -> Result<Table, AuditError> {
         self.table.checked("weights", |row| format!("row {row}"))
     }
 }
 
 impl Table {
-    /// The one door: lengths, numbers, weights and names of columns hold for every table there is.
-    /// `weights` is what the column of weights is called.
+    /// Checks lengths, numbers, weights, ids and names of columns; every table passes through here. `weights` is the
+    /// name of the weight column and `at` names a row, both for messages.
     pub(crate) fn checked(
         mut self,
         weights: &str,
@@ -211,14 +211,14 @@ impl Table {
         if let Some([twice, _]) = names.array_windows().find(|[a, b]| a == b) {
             return Err(AuditError::Option {
                 option: "groups",
-                value: format!("`{twice}` stands there twice"),
+                value: format!("`{twice}` is given twice"),
                 expected: "distinct attributes".to_owned(),
             });
         }
         Ok(self)
     }
 
-    /// An id stands once, or in a paired table once per variant.
+    /// Checks that each id occurs once or, in a paired table, once per variant.
     fn distinct_ids(&self, at: &impl Fn(usize) -> String) -> Result<(), AuditError> {
         let Some(id) = &self.id else {
             return Ok(());

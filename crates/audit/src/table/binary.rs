@@ -1,4 +1,4 @@
-//! A column of two values, one of which is the favourable one.
+//! A column of two values, one of which is favourable.
 
 use proofmark_domain::{hint, nearest};
 
@@ -8,7 +8,7 @@ use super::missing::Markers;
 const YES: [&str; 5] = ["1", "true", "yes", "t", "y"];
 const NO: [&str; 6] = ["0", "-1", "false", "no", "f", "n"];
 
-/// What a value counts as.
+/// Meaning of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Meaning {
     Favourable,
@@ -16,21 +16,22 @@ enum Meaning {
     Missing,
 }
 
-/// Which values are which, as far as that is stated.
+/// The stated favourable and unfavourable values.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Values {
     pub(crate) favourable: Vec<String>,
     pub(crate) unfavourable: Vec<String>,
-    /// Whatever is not favourable is unfavourable.
+    /// Whether every value that is not favourable is unfavourable.
     pub(crate) others: bool,
-    /// The unfavourable values are those of another column as well: this one may have another of its own instead.
+    /// Whether the unfavourable values are stated for another column too; this column may then have one unfavourable
+    /// value of its own instead.
     pub(crate) shared: bool,
 }
 
 /// Reads a column of decisions or labels.
 pub(crate) struct Binary {
     stated: Values,
-    /// Every value met so far, and what it counts as.
+    /// Every value met so far, and its meaning.
     seen: Vec<(String, Meaning)>,
     pub(crate) values: Vec<bool>,
 }
@@ -44,7 +45,7 @@ impl Binary {
         }
     }
 
-    /// One more value; whether it is missing. The error is what was expected in its place.
+    /// Reads one more value and returns whether it is missing. The error says what was expected instead.
     pub(crate) fn push(&mut self, field: Field<'_>, markers: &Markers) -> Result<bool, String> {
         let text = field.text();
         let known = self.seen.iter().find(|(t, _)| *t == *text);
@@ -67,7 +68,7 @@ impl Binary {
             others,
             shared,
         } = &self.stated;
-        // What is stated is a value, whatever it looks like.
+        // A stated value is a value even if it looks like a missing-value marker.
         if among(favourable) {
             return Ok(Meaning::Favourable);
         }
@@ -88,7 +89,7 @@ impl Binary {
                 return Err(format!("one of the stated values: {}", list(stated)));
             }
             (false, true) => alone,
-            // Either all are stated, or there is but one.
+            // Either all unfavourable values are stated, or there is only one.
             (true, _) => {
                 let mut met = self.all(Meaning::Unfavourable);
                 alone || stated && met.all(|other| unfavourable.contains(other))
@@ -112,7 +113,7 @@ impl Binary {
         ))
     }
 
-    /// The values met that count as this.
+    /// Returns the values met so far with this meaning.
     fn all(&self, meaning: Meaning) -> impl Iterator<Item = &String> + Clone {
         self.seen
             .iter()
@@ -120,7 +121,7 @@ impl Binary {
             .map(|s| &s.0)
     }
 
-    /// 1 and 0 and their like, when nothing is stated.
+    /// Classifies 1, 0 and similar words when no values are stated.
     fn by_custom(&self, field: Field<'_>) -> Result<Meaning, String> {
         let text = field.text().to_ascii_lowercase();
         let is = |values: &[&str]| values.iter().any(|v| *v == text || field.is(v));
@@ -141,7 +142,8 @@ impl Binary {
         }
     }
 
-    /// If values were stated and none was met: the stated, a hint, and what was met.
+    /// If favourable values were stated and only other values were met: returns the stated values, a hint and the
+    /// values met.
     pub(crate) fn never(&self) -> Option<(String, String, String)> {
         let Values {
             favourable,
@@ -174,7 +176,7 @@ mod tests {
         values.iter().map(|s| (*s).to_owned()).collect()
     }
 
-    /// `None` for a value that is missing.
+    /// Reads cells; a missing value gives `None`.
     fn read_by(stated: Values, cells: &[&str]) -> Result<Vec<Option<bool>>, String> {
         let markers = Markers::new(&own(&MISSING));
         let mut binary = Binary::new(stated);
@@ -208,7 +210,7 @@ mod tests {
     const NO: Option<bool> = Some(false);
 
     #[test]
-    fn custom_is_known_and_a_third_value_is_not() {
+    fn common_words_are_known_and_a_third_value_is_an_error() {
         assert_eq!(
             read(&[], &[], &["1", "0", "1.0", "0.0"]),
             Ok(vec![YES, NO, YES, NO])
@@ -231,7 +233,7 @@ mod tests {
         );
         let strict = read(&["yes"], &["no"], &["yes", "#N/A", "no"]);
         assert_eq!(strict, Ok(vec![YES, None, NO]));
-        // Unless it is stated as a value.
+        // A stated value is not missing.
         assert_eq!(
             read(&["yes"], &["None"], &["yes", "None", "NA"]),
             Ok(vec![YES, NO, None])
@@ -240,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn stated_values_are_held_to() {
+    fn stated_values_decide_what_is_favourable() {
         assert_eq!(read(&["1"], &[], &["1", "2", "2"]), Ok(vec![YES, NO, NO]));
         assert!(read(&["1"], &[], &["1", "2", "3"]).is_err_and(|e| e.contains("third value")));
         assert_eq!(read(&["0"], &[], &["0", "1"]), Ok(vec![YES, NO]));
@@ -258,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn all_others_may_be_unfavourable() {
+    fn others_unfavourable_accepts_any_other_value() {
         let others = |favourable: &[&str], cells: &[&str]| {
             let stated = Values {
                 favourable: own(favourable),
@@ -272,7 +274,7 @@ mod tests {
         assert!(others(&["a"], &["A", "c"]).is_err_and(|e| e.starts_with("never `a`")));
     }
 
-    /// The labels of a table whose unfavourable values are stated for decisions and labels together.
+    /// Labels of a table whose unfavourable values are stated for decisions and labels together.
     #[test]
     fn labels_have_the_stated_values_or_one_of_their_own() {
         let label = |cells: &[&str]| {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 /// The code of a row whose value is unknown.
 pub const UNKNOWN: u32 = u32::MAX;
 
-/// A column of names: each distinct one once, and its number in every row.
+/// A column of names: each distinct level once, and the level's index for every row.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Coded {
     name: String,
@@ -13,8 +13,8 @@ pub struct Coded {
 }
 
 impl Coded {
-    /// From one value per row; `None` is unknown. Levels are put in order: by number if all are numbers, else
-    /// by name.
+    /// Builds the column from one value per row; `None` is unknown. Levels are sorted by number if all are numbers,
+    /// else by name.
     pub fn new<'a>(
         name: impl Into<String>,
         values: impl IntoIterator<Item = Option<&'a str>>,
@@ -26,8 +26,7 @@ impl Coded {
         coder.finish(name.into())
     }
 
-    /// From levels in the order they are to keep, and the place of each row's level among them, [`UNKNOWN`] if
-    /// it is not known.
+    /// Builds the column from levels in the given order and the index of each row's level, [`UNKNOWN`] if unknown.
     pub(crate) fn ordered(name: String, levels: Vec<String>, codes: Vec<u32>) -> Self {
         Self {
             name,
@@ -36,22 +35,22 @@ impl Coded {
         }
     }
 
-    /// Its name.
+    /// Returns the name of the column.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The distinct values.
+    /// Returns the distinct values.
     pub fn levels(&self) -> &[String] {
         &self.levels
     }
 
-    /// Per row the place of its value among the levels, or [`UNKNOWN`].
+    /// Returns the index of each row's value among the levels, or [`UNKNOWN`].
     pub fn codes(&self) -> &[u32] {
         &self.codes
     }
 
-    /// Rows.
+    /// Returns the number of rows.
     pub fn len(&self) -> usize {
         self.codes.len()
     }
@@ -61,13 +60,13 @@ impl Coded {
         self.codes.is_empty()
     }
 
-    /// The value of a row; `None` if unknown.
+    /// Returns the value of a row. `None` if it is unknown.
     pub fn value(&self, row: usize) -> Option<&str> {
         let code = *self.codes.get(row)?;
         self.levels.get(code as usize).map(String::as_str)
     }
 
-    /// The level that a value names: the same text, or the same plainly written number.
+    /// Returns the level that a value names: the same text, or the same plainly written number.
     pub(crate) fn level(&self, value: &str) -> Option<&str> {
         let levels = || self.levels.iter().map(String::as_str);
         let same = |level: &&str| plain_number(level) == plain_number(value);
@@ -76,7 +75,7 @@ impl Coded {
             .or_else(|| levels().find(same))
     }
 
-    /// The rows in this order, with the same levels.
+    /// Returns the given rows in the given order, with the same levels.
     pub(crate) fn take(&self, rows: &[u32]) -> Self {
         Self {
             name: self.name.clone(),
@@ -85,7 +84,7 @@ impl Coded {
         }
     }
 
-    /// One level against all others: `V` and `not V`.
+    /// Returns the column with one level against all others: `V` and `not V`. `None` if there is no such level.
     pub(crate) fn against_rest(self, level: &str) -> Option<Self> {
         let level = self.level(level)?.to_owned();
         let at = self.levels.iter().position(|l| *l == level)? as u32;
@@ -101,7 +100,7 @@ impl Coded {
     }
 }
 
-/// Gives every distinct value a number as it comes.
+/// Assigns a code to every distinct value as it comes.
 #[derive(Debug, Default)]
 pub(crate) struct Coder {
     places: HashMap<String, u32>,
@@ -119,7 +118,7 @@ impl Coder {
     }
 
     fn code(&mut self, value: &str) -> u32 {
-        // Neighbouring rows are often alike.
+        // Neighbouring rows often have the same value.
         if let Some(last) = self.codes.last()
             && self.levels.get(*last as usize).is_some_and(|l| l == value)
         {
@@ -134,7 +133,7 @@ impl Coder {
         code
     }
 
-    /// Files put together from several write one number in two ways, `1` and `1.0`: it is one value.
+    /// Merges levels that are one number written in two ways, `1` and `1.0`, as in files combined from several.
     fn merge_numbers(&mut self) {
         let mut first: HashMap<Cow<'_, str>, u32> = HashMap::new();
         let of: Vec<u32> = (0..)
@@ -195,8 +194,8 @@ impl Coder {
     }
 }
 
-/// A number as it is plainly written, without zeros after its point: `1` for `1.0`. A number with zeros in front is a code
-/// and stays as it is, and so does whatever is no plain number.
+/// Returns a plainly written number without zeros at the end of its fraction: `1` for `1.0`. A number with leading
+/// zeros is a code and stays as it is, and so does any text that is not a plain number.
 fn plain_number(text: &str) -> Cow<'_, str> {
     let digits = text.strip_prefix('-').unwrap_or(text);
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
@@ -217,7 +216,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn levels_are_in_order_whatever_the_order_of_the_rows() {
+    fn levels_are_sorted_whatever_the_order_of_the_rows() {
         let c = Coded::new("age", [Some("10"), Some("9"), None, Some("10")]);
         assert_eq!(c.levels(), ["9", "10"]);
         assert_eq!(c.codes(), [1, 0, UNKNOWN, 1]);
@@ -230,12 +229,12 @@ mod tests {
     }
 
     #[test]
-    fn one_number_is_one_level() {
+    fn two_spellings_of_a_number_are_one_level() {
         let c = Coded::new("g", ["1.0", "2", "1", "2.50", "2.5", "01"].map(Some));
         assert_eq!(c.levels(), ["01", "1", "2", "2.5"]);
         assert_eq!(c.codes(), [1, 2, 1, 3, 3, 0]);
         assert_eq!((c.level("2.0"), c.level("02")), (Some("2"), None));
-        // Written one way, they keep it.
+        // Numbers written in one way only keep their spelling.
         let c = Coded::new("g", ["1.0", "2.0"].map(Some));
         assert_eq!(
             (c.levels(), c.level("1")),
@@ -255,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn one_against_the_rest_keeps_the_unknown() {
+    fn one_against_the_rest_keeps_unknown_values() {
         let c = Coded::new("r", [Some("a"), Some("b"), None, Some("c")]);
         let c = c.against_rest("b").expect("a level");
         assert_eq!(c.levels(), ["b", "not b"]);

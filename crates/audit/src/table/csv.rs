@@ -1,4 +1,4 @@
-//! CSV, streamed: a row is read, what is asked for is kept as numbers, and the row is forgotten.
+//! Streamed CSV: each row is read, its requested values are kept as numbers, and the row is discarded.
 
 use std::io::Read;
 use std::path::Path;
@@ -16,7 +16,7 @@ impl Table {
         Self::csv_from(stream(path)?, &path.display().to_string(), options)
     }
 
-    /// The same from anything that can be read; `name` is for messages.
+    /// Reads a CSV from any reader; `name` appears in messages.
     ///
     /// ```
     /// use proofmark_audit::{Options, Table};

@@ -1,4 +1,4 @@
-//! One cell of a file, whatever the file.
+//! One cell of a file of any format.
 
 use std::borrow::Cow;
 
@@ -28,7 +28,7 @@ impl<'a> Field<'a> {
         }
     }
 
-    /// Whether it is this value: the same text, or the same number.
+    /// Whether the cell equals this value, as text or as a number.
     pub(crate) fn is(self, value: &str) -> bool {
         self.text() == value
             || self
@@ -37,7 +37,7 @@ impl<'a> Field<'a> {
                 .is_some_and(|(a, b)| a == b)
     }
 
-    /// As a message shows it.
+    /// Formats the cell for a message.
     pub(crate) fn shown(self) -> String {
         match self.text() {
             text if text.is_empty() => "an empty cell".to_owned(),

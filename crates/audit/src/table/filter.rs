@@ -1,4 +1,4 @@
-//! Rows to keep.
+//! Filters that choose which rows are kept.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,7 +10,7 @@ use super::field::Field;
 use super::missing::Markers;
 use crate::AuditError;
 
-/// How a cell is compared.
+/// How a cell is compared with a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Relation {
     /// `=`: the same text, or the same number.
@@ -27,10 +27,10 @@ pub enum Relation {
     AtLeast,
 }
 
-/// What a relation begins with.
+/// First characters of the relation signs.
 const SIGNED: [char; 4] = ['=', '!', '<', '>'];
 
-/// How relations are written; the longer signs first, as the shorter ones begin them.
+/// Signs of the relations; the longer signs come first, because they begin with the shorter ones.
 const SIGNS: [(&str, Relation); 6] = [
     ("!=", Relation::IsNot),
     ("<=", Relation::AtMost),
@@ -40,9 +40,9 @@ const SIGNS: [(&str, Relation); 6] = [
     (">", Relation::Above),
 ];
 
-/// One condition on a row: `race=White`, `age>=25`; a column in quotes where its name has such a sign.
+/// One condition on a row: `race=White`, `age>=25`; a column whose name contains such a sign is quoted.
 ///
-/// Several `=` of one column mean any of them; all else means all of them.
+/// Several `=` conditions on one column are combined by "or"; all other conditions by "and".
 ///
 /// ```
 /// use proofmark_audit::{Filter, Relation};
@@ -55,9 +55,9 @@ const SIGNS: [(&str, Relation); 6] = [
 pub struct Filter {
     /// The column.
     pub column: String,
-    /// How.
+    /// How the cell is compared.
     pub relation: Relation,
-    /// With what.
+    /// Value the cell is compared with.
     pub value: String,
 }
 
@@ -112,8 +112,8 @@ impl FromStr for Filter {
 }
 
 impl Filter {
-    /// Whether a cell passes; a cell that is no number passes no comparison of numbers. A value that stands for a missing
-    /// one means all that do: `race!=NA` keeps the rows that have a race.
+    /// Whether a cell passes. A cell that is not a number passes no numeric comparison. A value that is a missing-value
+    /// marker matches every missing cell: `race!=NA` keeps the rows that have a race.
     pub(crate) fn passes(&self, field: Field<'_>, markers: &Markers) -> bool {
         if markers.holds(Field::Text(&self.value)) {
             let missing = markers.holds(field);

@@ -1,4 +1,4 @@
-//! Rows to columns, in one pass: only what some option asks for is kept.
+//! Converts rows to columns in one pass; keeps only the columns that some option names.
 
 use std::collections::HashSet;
 
@@ -13,10 +13,10 @@ use crate::AuditError;
 use crate::groups::JOIN;
 use crate::metric::Need;
 
-/// Values an attribute may take before it is taken for no attribute.
+/// Maximum number of values of an attribute; a column with more is not treated as an attribute.
 const MAX_LEVELS: usize = 4096;
 
-/// What a column is for.
+/// Role of a column, with its values so far.
 enum Sink {
     Decision(Binary),
     Label(Binary),
@@ -29,7 +29,7 @@ enum Sink {
     Variant(Coder),
 }
 
-/// Coded values, cut into bins where they are numbers to be binned.
+/// Coded values, cut into bins if cuts are given.
 enum Levels {
     Names(Coder),
     Bins { cuts: Vec<f64>, codes: Vec<u32> },
@@ -46,7 +46,7 @@ impl Levels {
         }
     }
 
-    /// One more value; whether it is missing.
+    /// Reads one more value. Returns whether it is missing.
     fn push(&mut self, field: Field<'_>, markers: &Markers) -> Result<bool, String> {
         let known = !markers.holds(field);
         match self {
@@ -93,7 +93,7 @@ struct Slot {
     place: usize,
     sink: Sink,
     missing: Missing,
-    /// Rows without a value, where only some metrics need one.
+    /// Rows without a value, for columns that only some metrics need.
     gaps: Vec<u32>,
 }
 
@@ -109,7 +109,7 @@ impl Slot {
     }
 }
 
-/// Takes rows and makes a table of them.
+/// Reads rows and builds a table from them.
 pub(crate) struct Loader<'o> {
     options: &'o Options,
     source: String,
@@ -117,21 +117,21 @@ pub(crate) struct Loader<'o> {
     /// `line` or `row`.
     unit: &'static str,
     slots: Vec<Slot>,
-    /// The place of the weights, if there are any, and of the filters' columns; with the rows they leave out for want of
-    /// a value.
+    /// Column index of the weights, if any, and those of the filters, each with the missing values of the rows left
+    /// out.
     weights: Option<(usize, Missing)>,
     filters: Vec<(usize, &'o Filter)>,
     filtered_missing: Vec<(usize, Missing)>,
     /// Columns of the stratum, each with its values so far.
     strata: Vec<Slot>,
-    /// Where each row came from; kept only where ids may turn out to be doubled.
+    /// Source line of each row; kept only if there are ids, to report duplicates.
     lines: Option<Vec<u64>>,
-    /// Rows met, kept or not, and those kept.
+    /// Number of rows read, and of those kept.
     met: u32,
     rows: u32,
-    /// The rows kept, by their place among those met; none as long as every row is.
+    /// Indices of the kept rows among those read; `None` while every row is kept.
     kept: Option<Vec<u32>>,
-    /// Ids of the rows left out, where they are asked for.
+    /// Column index of the ids, and the ids of rows left out; only if the table just gives groups.
     id: Option<usize>,
     dropped: HashSet<String>,
     filtered: u64,
@@ -239,7 +239,7 @@ impl<'o> Loader<'o> {
         })
     }
 
-    /// Columns that are needed at all.
+    /// Returns the indices of the columns that are needed.
     pub(crate) fn places(&self) -> Vec<usize> {
         let slots = self.slots.iter().chain(&self.strata).map(|s| s.place);
         slots.chain(self.filters.iter().map(|f| f.0)).collect()
@@ -261,7 +261,7 @@ impl<'o> Loader<'o> {
             })
     }
 
-    /// One more row.
+    /// Reads one more row.
     pub(crate) fn push<'a>(
         &mut self,
         line: u64,
@@ -314,7 +314,7 @@ impl<'o> Loader<'o> {
         Ok(())
     }
 
-    /// The table.
+    /// Builds the table.
     pub(crate) fn finish(self) -> Result<Table, AuditError> {
         let mut table = Table {
             source: self.source,
@@ -389,7 +389,7 @@ impl<'o> Loader<'o> {
 }
 
 impl Sink {
-    /// What a metric asks for that cannot do without it.
+    /// Returns the need that a metric has if it requires this column.
     fn need(&self) -> Option<Need> {
         match self {
             Self::Decision(_) => Some(Need::Decision),
@@ -401,7 +401,8 @@ impl Sink {
         }
     }
 
-    /// One more value; whether it is missing: then something stands in that nobody looks at.
+    /// Reads one more value. Returns whether it is missing; a missing number is stored as a placeholder 0 that no
+    /// metric reads.
     fn push(&mut self, field: Field<'_>, markers: &Markers) -> Result<bool, String> {
         match self {
             Self::Decision(binary) | Self::Label(binary) => return binary.push(field, markers),
@@ -430,8 +431,8 @@ impl Sink {
     }
 }
 
-/// Refuses one column in two roles that say nothing of each other then: decisions against themselves are always right, and
-/// groups by decision are never decided alike.
+/// Refuses one column in two roles that would make the comparison meaningless: decisions compared with themselves are
+/// always right, and groups defined by the decision always differ in it.
 fn refuse_same_column(slots: &[&Slot]) -> Result<(), AuditError> {
     const OUTCOMES: [&str; 4] = ["decision", "label", "score", "target"];
     for outcome in slots {
@@ -457,7 +458,7 @@ fn refuse_same_column(slots: &[&Slot]) -> Result<(), AuditError> {
                     "`{}` is the column of `{}` too",
                     outcome.name, same.missing.role
                 ),
-                expected: "another column: one that is compared with itself says nothing"
+                expected: "another column: comparing a column with itself measures nothing"
                     .to_owned(),
             });
         }
@@ -477,7 +478,7 @@ fn values(file: &str, column: String, binary: Binary) -> Result<Vec<bool>, Audit
     }
 }
 
-/// Several columns as one; unknown where any is.
+/// Joins several columns into one; the value is unknown if any part is.
 fn together(mut columns: Vec<Coded>) -> Option<Coded> {
     if columns.len() < 2 {
         return columns.pop();
@@ -498,7 +499,7 @@ fn together(mut columns: Vec<Coded>) -> Option<Coded> {
     Some(coder.finish(name))
 }
 
-/// The place of a column, by its name or by `NAME#K`, the K-th of that name.
+/// Returns the index of a column by its name, or by `NAME#K` for the K-th column of that name.
 fn find(source: &str, names: &[String], name: &str) -> Result<usize, AuditError> {
     let places = |name: &str| -> Vec<usize> {
         let all = names.iter().enumerate();

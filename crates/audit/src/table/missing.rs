@@ -1,4 +1,4 @@
-//! What stands for a missing value, in every column alike.
+//! Markers of missing values, the same for every column.
 
 use std::collections::BTreeMap;
 
@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 use super::field::Field;
 use crate::metric::Need;
 
-/// Texts that stand for a missing value unless others are stated, whatever their case: those that pandas, R, SQL, Python,
-/// spreadsheets and the UCI repository write. An empty cell and a number that is none always do.
+/// Default markers of a missing value, ignoring case: those that pandas, R, SQL, Python, spreadsheets and the UCI
+/// repository write. An empty cell and a NaN are always missing.
 pub const MISSING: [&str; 15] = [
     "?", "NA", "N/A", "<NA>", "#N/A", "#NA", "#N/A N/A", "NaN", "-NaN", "null", "#NULL!", "None",
     "nil", "NaT", "\\N",
 ];
 
-/// The texts that stand for a missing value.
+/// The markers of missing values in use.
 #[derive(Debug, Clone)]
 pub(crate) struct Markers {
     texts: Vec<String>,
@@ -46,23 +46,23 @@ impl Markers {
         }
         let same = |marker: &String| marker.eq_ignore_ascii_case(text);
         let marked = text.len() <= self.longest && self.texts.iter().any(same);
-        // -9 is also -9.0.
+        // The marker -9 also matches -9.0.
         let number = || text.parse().is_ok_and(|n: f64| self.numbers.contains(&n));
         marked || !self.numbers.is_empty() && number()
     }
 }
 
-/// How often a column has no value, and how that is written.
+/// How often a column has no value, and how missing values are written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Missing {
-    /// The column.
+    /// Name of the column.
     pub column: String,
-    /// What it is for: `decision`, `label`, `score`, `target`, `weights`, `group`, `stratum`, `feature` or `filter`.
+    /// Role of the column: `decision`, `label`, `score`, `target`, `weights`, `group`, `stratum`, `feature` or
+    /// `filter`.
     pub role: String,
-    /// Rows without a value: of those that the filters keep, or (role `filter`) of those that they leave out. None if
-    /// suppressed.
+    /// Rows without a value, among those that the filters keep or (role `filter`) leave out. `None` if suppressed.
     pub rows: Option<u64>,
-    /// The texts that stand there, each with its rows; an empty cell is the empty text. Empty if suppressed.
+    /// Markers found, each with its number of rows; an empty cell is the empty text. Empty if suppressed.
     pub markers: BTreeMap<String, u64>,
 }
 
@@ -82,13 +82,13 @@ impl Missing {
     }
 }
 
-/// Which rows of a table lack a value that only some metrics need: they are left out of those. (A row without weight is
-/// left out altogether, and one without group is of unknown group.)
+/// Rows of a table that lack a value only some metrics need; those metrics leave them out. (A row without a weight is
+/// left out altogether, and a row without a group is of unknown group.)
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Gaps(BTreeMap<Need, Vec<bool>>);
 
 impl Gaps {
-    /// These rows of so many lack it, besides those that are known to.
+    /// Adds `lacking` to the rows that lack this need; `rows` is the number of rows of the table.
     pub(crate) fn add(&mut self, need: Need, lacking: &[u32], rows: usize) {
         if lacking.is_empty() {
             return;
@@ -99,7 +99,7 @@ impl Gaps {
         }
     }
 
-    /// What decides by score lacks a decision where the score is missing.
+    /// Marks a decision as missing wherever the score it derives from is missing.
     pub(crate) fn decisions_are_scores(&mut self) {
         if let Some(score) = self.0.get(&Need::Score) {
             self.0.insert(Need::Decision, score.clone());
@@ -110,7 +110,7 @@ impl Gaps {
         self.0.get(&need).is_some_and(|gaps| gaps[row])
     }
 
-    /// Those of the needs that some row lacks.
+    /// Returns those needs that some row lacks.
     pub(crate) fn among(&self, needs: &[Need]) -> Vec<Need> {
         let is_needed = |need: &Need| {
             needs.contains(need) || *need == Need::Score && needs.contains(&Need::Probability)
@@ -119,7 +119,7 @@ impl Gaps {
         lacking.filter(is_needed).collect()
     }
 
-    /// Of these rows in this order; a need that none of them lacks is forgotten.
+    /// Returns the gaps of these rows in this order; drops a need that none of them lacks.
     pub(crate) fn take(&self, rows: &[u32]) -> Self {
         let all = self.0.iter().map(|(need, gaps)| {
             let taken: Vec<bool> = rows.iter().map(|r| gaps[*r as usize]).collect();

@@ -1,4 +1,4 @@
-//! Tables of decisions, by the role of each column.
+//! Tables of decisions, with columns by role.
 
 mod arrays;
 mod binary;
@@ -31,51 +31,51 @@ use std::sync::OnceLock;
 
 use proofmark_domain::Interval;
 
-/// What became of a sample under attack.
+/// Outcome of a sample under attack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// Wrong without attack.
+    /// Misclassified without the attack.
     Wrong,
-    /// Right without attack, and broken.
+    /// Correct without the attack, and broken by it.
     Broken,
-    /// Right without attack, and not broken.
+    /// Correct without the attack, and not broken.
     Robust,
 }
 
-/// Where a row of a source stands in a table.
+/// Position of a source row in a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
     Row(u32),
-    /// A filter has left it out.
+    /// A filter left the row out.
     LeftOut,
 }
 
 /// A column of numbers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Numbers {
-    /// Its name.
+    /// Name of the column.
     pub name: String,
-    /// One per row, all finite.
+    /// Values, one per row, all finite.
     pub values: Vec<f64>,
 }
 
-/// One person, or one decision, per row; columns by what they are for. Checked: all columns have the same length,
-/// numbers are finite, weights 0 or 1e-30 to 1e30 and not all 0.
+/// A table with one person or decision per row and columns by role. Invariants: all columns have the same length,
+/// numbers are finite, weights are 0 or 1e-30 to 1e30 and not all 0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Table {
     pub(crate) source: String,
     pub(crate) origin: Option<Origin>,
     pub(crate) rows: usize,
     pub(crate) filtered: u64,
-    /// Which rows of the source these are, where they are not all of them; ascending but for tables that were resampled.
+    /// Source rows that the table holds, if not all of them; ascending except in resampled tables.
     pub(crate) kept: Option<Vec<u32>>,
     /// Columns in which some row has no value.
     pub(crate) missing: Vec<Missing>,
-    /// Rows that lack what only some metrics need.
+    /// Rows that lack a value only some metrics need.
     pub(crate) gaps: Gaps,
-    /// What looks wrong in the file, and is no error.
+    /// Suspicious content of the file that is not an error.
     pub(crate) notes: Vec<String>,
-    /// Ids of rows that the filters left out, where the table only gives groups.
+    /// Ids of rows that the filters left out, if the table only gives groups.
     pub(crate) dropped: HashSet<String>,
     pub(crate) decision: Option<Vec<bool>>,
     pub(crate) score: Option<Vec<f64>>,
@@ -94,42 +94,42 @@ pub struct Table {
 }
 
 impl Table {
-    /// Where it came from, for messages.
+    /// Returns where the table came from, for messages.
     pub fn source(&self) -> &str {
         &self.source
     }
 
-    /// The file it was read from, and how; none for a table of arrays.
+    /// Returns the file it was read from, and how; `None` for a table built from arrays.
     pub fn origin(&self) -> Option<&Origin> {
         self.origin.as_ref()
     }
 
-    /// Rows.
+    /// Returns the number of rows.
     pub fn rows(&self) -> usize {
         self.rows
     }
 
-    /// Rows that the filters left out.
+    /// Returns the number of rows that the filters left out.
     pub fn filtered(&self) -> u64 {
         self.filtered
     }
 
-    /// Columns in which some row has no value, and how often.
+    /// Returns the columns in which some row has no value, and how often.
     pub fn missing(&self) -> &[Missing] {
         &self.missing
     }
 
-    /// What looks wrong in the file, and is no error.
+    /// Returns notes on suspicious content of the file that is not an error.
     pub fn notes(&self) -> &[String] {
         &self.notes
     }
 
-    /// Whether a row has no decision, label, score, target or feature where the table has that column.
+    /// Whether a row lacks a decision, label, score, target or feature although the table has that column.
     pub fn lacks(&self, need: Need, row: usize) -> bool {
         self.gaps.lacks(need, row)
     }
 
-    /// The rows that lack none of these, as a table and by their places; none if that is all of them.
+    /// Returns the rows that lack none of these needs, as a table and as indices. `None` if no row lacks any.
     pub(crate) fn complete(&self, needs: &[Need]) -> Option<(Self, Vec<u32>)> {
         let lacking = self.gaps.among(needs);
         if lacking.is_empty() {
@@ -140,12 +140,12 @@ impl Table {
         Some((self.take(&rows), rows))
     }
 
-    /// The place of a row in its source, before any filter.
+    /// Returns the index of a row in its source, before any filter.
     pub fn source_row(&self, row: u32) -> u32 {
         self.kept.as_ref().map_or(row, |k| k[row as usize])
     }
 
-    /// Where a row of the source stands here; none if there never was one.
+    /// Returns the position of a source row in this table. `None` if the source has no such row.
     pub(crate) fn place(&self, source: u32) -> Option<Place> {
         let met = self.rows as u64 + self.filtered;
         let place = match self.kept.as_ref().map(|k| k.binary_search(&source)) {
@@ -156,7 +156,7 @@ impl Table {
         (u64::from(source) < met).then_some(place)
     }
 
-    /// What a row is called: its id, else its place in its source.
+    /// Returns the name of a row: its id, or its index in the source.
     pub fn row_name(&self, row: usize) -> String {
         let id = self.id.as_ref().and_then(|id| id.value(row));
         id.map_or_else(
@@ -165,37 +165,37 @@ impl Table {
         )
     }
 
-    /// Whether each decision is the favourable one.
+    /// Returns whether each decision is the favourable one.
     pub fn decision(&self) -> Option<&[bool]> {
         self.decision.as_deref()
     }
 
-    /// Scores, greater for more likely positive; for a regression the predictions.
+    /// Returns the scores, greater for more likely positive; for a regression, the predictions.
     pub fn score(&self) -> Option<&[f64]> {
         self.score.as_deref()
     }
 
-    /// Whether each true label is the positive one.
+    /// Returns whether each true label is the positive one.
     pub fn label(&self) -> Option<&[bool]> {
         self.label.as_deref()
     }
 
-    /// The true values of a regression.
+    /// Returns the true values of a regression.
     pub fn target(&self) -> Option<&[f64]> {
         self.target.as_deref()
     }
 
-    /// Weights; every row weighs 1 if there are none.
+    /// Returns the weights; if `None`, every row weighs 1.
     pub fn weights(&self) -> Option<&[f64]> {
         self.weights.as_deref()
     }
 
-    /// The weight of a row.
+    /// Returns the weight of a row.
     pub fn weight(&self, row: usize) -> f64 {
         self.weights.as_ref().map_or(1.0, |w| w[row])
     }
 
-    /// What the heaviest row weighs.
+    /// Returns the largest weight.
     pub(crate) fn heaviest(&self) -> f64 {
         *self.heaviest.get_or_init(|| {
             let weights = self.weights.iter().flatten().copied();
@@ -203,32 +203,32 @@ impl Table {
         })
     }
 
-    /// Sensitive attributes.
+    /// Returns the sensitive attributes.
     pub fn attributes(&self) -> &[Coded] {
         &self.attributes
     }
 
-    /// What decisions are conditioned on.
+    /// Returns the stratum that decisions are conditioned on.
     pub fn stratum(&self) -> Option<&Coded> {
         self.stratum.as_ref()
     }
 
-    /// What makes two persons alike.
+    /// Returns the features that measure how alike two people are.
     pub fn features(&self) -> &[Numbers] {
         &self.features
     }
 
-    /// Row ids.
+    /// Returns the row ids.
     pub fn id(&self) -> Option<&Coded> {
         self.id.as_ref()
     }
 
-    /// Which variant of its id each row is, in a paired table.
+    /// Returns the variant of its id that each row is, in a paired table.
     pub fn variant(&self) -> Option<&Coded> {
         self.variant.as_ref()
     }
 
-    /// What became of each row under attack.
+    /// Returns the outcome of each row under attack.
     pub fn outcome(&self) -> Option<&[Outcome]> {
         self.outcome.as_deref()
     }
@@ -239,7 +239,7 @@ impl Table {
             .is_some_and(|ends| ends.low >= 0.0 && ends.high <= 1.0)
     }
 
-    /// The smallest and the largest score.
+    /// Returns the smallest and the largest score.
     pub(crate) fn score_ends(&self) -> Option<Interval> {
         *self.score_ends.get_or_init(|| {
             let point = |v: &f64| Interval { low: *v, high: *v };
@@ -254,8 +254,8 @@ impl Table {
         })
     }
 
-    /// The median of all scores by weight: half of the weight lies below it; midway between two scores where both would
-    /// do.
+    /// Returns the weighted median of all scores: half of the weight lies below it. If two scores qualify, returns
+    /// their midpoint.
     pub fn score_median(&self) -> Option<f64> {
         *self.median.get_or_init(|| {
             let score = self.score.as_ref()?;
@@ -282,7 +282,7 @@ impl Table {
         })
     }
 
-    /// These rows in this order, repeated where they are repeated: what resampling needs.
+    /// Returns these rows in this order, repeated if an index repeats, as resampling needs.
     #[must_use]
     pub fn take(&self, rows: &[u32]) -> Self {
         fn pick<T: Copy>(values: Option<&Vec<T>>, rows: &[u32]) -> Option<Vec<T>> {
@@ -319,7 +319,8 @@ impl Table {
             outcome: pick(self.outcome.as_ref(), rows),
             median: OnceLock::new(),
             score_ends: OnceLock::new(),
-            // A row as heavy as any of the table may still come, whatever was left out.
+            // Keep the largest weight of the whole table: a further row may weigh as much, even if that row was left
+            // out.
             heaviest: self.heaviest().into(),
         }
     }

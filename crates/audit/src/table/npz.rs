@@ -1,4 +1,4 @@
-//! npz: one array per column, all of the same length.
+//! npz files: one array per column, all of the same length.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use super::load::Loader;
 use super::{Options, Table};
 use crate::AuditError;
 
-/// A column as it is read cell by cell.
+/// A column that is read cell by cell.
 enum Column {
     Numbers(Vec<f64>),
     Flags(Vec<bool>),
@@ -37,8 +37,8 @@ impl Column {
 }
 
 impl Table {
-    /// Reads an npz file: arrays of one axis are columns. An array of two axes may stand among the features: each of its
-    /// columns is one.
+    /// Reads an npz file: arrays with one axis are columns. An array with two axes may be named as a feature; each of
+    /// its columns becomes one feature.
     pub fn npz(path: &Path, options: &Options) -> Result<Self, AuditError> {
         let file = path.display().to_string();
         let mut options = options.clone();
@@ -59,7 +59,7 @@ impl Table {
                 others.push((name, array.shape().to_vec()));
             }
         }
-        // Sets name their groups `group_sex`; either name will do.
+        // Data sets name their groups `group_sex`; either name works.
         for name in &options.groups {
             let long = format!("{GROUP}{name}");
             if !names.contains(name)
@@ -88,7 +88,7 @@ impl Table {
     }
 }
 
-/// A column that is there, and is no column.
+/// Replaces the error for an unknown column if the file has an array of that name with the wrong shape.
 fn wrong_shape(error: AuditError, others: &[(String, Vec<usize>)]) -> AuditError {
     match error {
         AuditError::Column { file, name, hint } => match others.iter().find(|o| o.0 == name) {
@@ -125,7 +125,7 @@ fn column(array: &AnyArray) -> Column {
     match array {
         AnyArray::Bool(a) => Column::Flags(a.iter().copied().collect()),
         AnyArray::Text(a) => Column::Texts(a.iter().cloned().collect()),
-        // Whole numbers that a double cannot hold are names.
+        // Integers that a double cannot hold exactly are read as names.
         AnyArray::I64(a) if a.iter().any(|v| v.unsigned_abs() > 1 << 53) => {
             Column::Texts(a.iter().map(ToString::to_string).collect())
         }

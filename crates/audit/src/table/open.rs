@@ -1,4 +1,4 @@
-//! A table from a file of either format, with what a report says of where it came from.
+//! Opens a table from a file of either format, and records where it came from.
 
 use std::path::Path;
 
@@ -10,16 +10,16 @@ use crate::AuditError;
 /// The file a table was read from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Origin {
-    /// Its name, without folders: a report carries no machine's paths.
+    /// File name without folders, so that a report contains no local paths.
     pub file: String,
-    /// SHA-256 of its bytes, hex.
+    /// SHA-256 digest of the file, in hex.
     pub sha256: String,
     /// How its columns were read.
     pub options: Options,
 }
 
 impl Table {
-    /// Reads a file, an npz by its extension and else a CSV, and keeps its digest.
+    /// Reads a file and keeps its digest: an npz by its extension, otherwise a CSV.
     pub fn open(path: &Path, options: &Options) -> Result<Self, AuditError> {
         let npz = path
             .extension()

@@ -1,4 +1,4 @@
-//! What the columns of a file are for.
+//! Roles of a file's columns.
 
 use proofmark_domain::Delimiter;
 use serde::{Deserialize, Serialize};
@@ -6,59 +6,60 @@ use serde::{Deserialize, Serialize};
 use super::{Filter, MISSING};
 use crate::AuditError;
 
-/// Names the columns of a file by role. A name that stands in the header several times is told apart by its place among
-/// them: `decile_score#1`.
+/// Names the columns of a file by role. A name that occurs several times in the header gets its position among them:
+/// `decile_score#1`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Options {
-    /// Names of the columns of a file without a header; empty if its first row is one.
+    /// Column names of a file without a header; empty if the first row is the header.
     pub columns: Vec<String>,
-    /// Decisions.
+    /// Column of decisions.
     pub decision: Option<String>,
-    /// Scores, greater for more likely positive; for a regression the predictions.
+    /// Column of scores, greater for more likely positive; for a regression, the predictions.
     pub score: Option<String>,
-    /// Decides by score: at or above it is favourable. Instead of `decision`.
+    /// Decision threshold on the score: at or above it is favourable. Replaces `decision`.
     pub threshold: Option<f64>,
-    /// True labels.
+    /// Column of true labels.
     pub label: Option<String>,
-    /// True values of a regression.
+    /// Column of true values of a regression.
     pub target: Option<String>,
-    /// Weights: 0, or 1e-30 to 1e30.
+    /// Column of weights: 0, or 1e-30 to 1e30.
     pub weights: Option<String>,
-    /// Sensitive attributes.
+    /// Columns of sensitive attributes.
     pub groups: Vec<String>,
-    /// What decisions are conditioned on; several columns are taken together.
+    /// Columns of the stratum that decisions are conditioned on; several columns are combined.
     pub stratum: Vec<String>,
-    /// What makes two persons alike; numbers. In an npz also the name of an array of two axes.
+    /// Numeric columns that measure how alike two people are. In an npz, also the name of an array with two axes.
     pub features: Vec<String>,
-    /// Row ids.
+    /// Column of row ids.
     pub id: Option<String>,
-    /// Which variant of its id a row is: makes a paired table.
+    /// Column of the variant of its id that a row is; makes a paired table.
     pub variant: Option<String>,
-    /// Rows to keep: those that pass for every column filtered by, one value of several being enough.
+    /// Rows to keep: a row must pass the filters of every filtered column; of several `=` values of a column, one is
+    /// enough.
     pub filters: Vec<Filter>,
     /// Numeric attributes (or strata) cut at these values, ascending; a value on a cut belongs above it.
     pub bins: Vec<(String, Vec<f64>)>,
     /// Attributes reduced to one value against all others.
     pub against_rest: Vec<(String, String)>,
-    /// Values of `decision` (and of `label`, unless `positive` says otherwise) that count as favourable; by default 1,
-    /// true and yes.
+    /// Values of `decision` (and of `label`, unless `positive` is given) that count as favourable; default 1, true and
+    /// yes.
     pub favourable: Vec<String>,
-    /// All other values there may be; by default one other, whatever it is, or 0, -1, false and no.
+    /// All other valid values; default any single other value, or 0, -1, false and no.
     pub unfavourable: Vec<String>,
-    /// Values of `label` that count as positive, if not those of `favourable`. The others are among those of `unfavourable`,
-    /// or one of its own.
+    /// Values of `label` that count as positive, if not those of `favourable`. The label's other values are those of
+    /// `unfavourable`, or a single other value.
     pub positive: Vec<String>,
-    /// Every value that is not favourable is unfavourable, however many there are.
+    /// Whether every value that is not favourable is unfavourable, however many there are.
     #[serde(default)]
     pub others_unfavourable: bool,
-    /// Texts that stand for a missing value, in every column and whatever their case; an empty cell and a number that is
-    /// none always do. By default [`MISSING`].
+    /// Markers of a missing value in every column, ignoring case; an empty cell and a NaN are always missing. Default
+    /// [`MISSING`].
     pub missing: Vec<String>,
-    /// What stands between the cells of a CSV; `,`.
+    /// Delimiter of a CSV; default `,`.
     pub delimiter: Delimiter,
-    /// The table only says to which groups the samples of an attack report belong. They are found by `id`, else by a
-    /// column of that name, else by their row.
+    /// Whether the table only gives the groups of an attack report's samples. Samples are matched by `id`, else by a
+    /// column named `id`, else by row index.
     #[serde(default)]
     pub groups_only: bool,
 }
@@ -93,7 +94,7 @@ impl Default for Options {
 }
 
 impl Options {
-    /// Refuses what contradicts itself before a file is opened.
+    /// Refuses contradictory options before a file is opened.
     pub(crate) fn check(&self) -> Result<(), AuditError> {
         let wrong = |option, value: String, expected: &str| {
             Err(AuditError::Option {
@@ -183,7 +184,7 @@ impl Options {
         Ok(())
     }
 
-    /// Refuses values that contradict each other.
+    /// Refuses contradictory values.
     fn check_values(&self) -> Result<(), AuditError> {
         let wrong = |option, value: String, expected: &str| {
             Err(AuditError::Option {
@@ -216,7 +217,7 @@ impl Options {
         Ok(())
     }
 
-    /// The cuts of a column, if it is binned.
+    /// Returns the cuts of a column, if it is binned.
     pub(crate) fn cuts(&self, column: &str) -> Option<&[f64]> {
         let found = self.bins.iter().find(|b| b.0 == column);
         found.map(|b| b.1.as_slice())

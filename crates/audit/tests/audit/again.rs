@@ -1,4 +1,4 @@
-//! A report judged again from its own text comes to what the table came to.
+//! A report judged again from its JSON text gives the same results as the table.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use proofmark_audit::report::{Audit, AuditReport, Subject};
@@ -65,7 +65,7 @@ fn text_and_table_come_to_the_same() {
 }
 
 #[test]
-fn a_report_that_was_asked_nothing_can_be_asked_later() {
+fn a_report_without_requirements_can_be_judged_later() {
     let unasked = audited(&[], 0, 0);
     assert_eq!((unasked.verdict, unasked.gates.len()), (None, 0));
     let later = unasked
@@ -78,9 +78,9 @@ fn a_report_that_was_asked_nothing_can_be_asked_later() {
     assert_eq!(later, at_once);
 }
 
-/// The tolerance and the family decide, not what was decided before.
+/// The given tolerance and family decide, not those of the earlier judgement.
 #[test]
-fn another_tolerance_and_a_larger_family_count() {
+fn a_new_tolerance_and_a_larger_family_take_effect() {
     let told = audited(&["selection_rate_difference(group)<=0.1"], 0, 0);
     let verdict = |text: &str, elsewhere: usize| {
         let gates = told
@@ -95,9 +95,9 @@ fn another_tolerance_and_a_larger_family_count() {
     assert!(wide.low < narrow.low && wide.high > narrow.high);
 }
 
-/// A point rule goes by the value, an interval by the parts: they are of one figure, or the report is refused.
+/// A point rule uses the value, an interval the parts: a report in which they differ is refused.
 #[test]
-fn a_value_that_its_parts_do_not_make_is_refused() {
+fn a_value_that_differs_from_its_parts_is_refused() {
     let (mut told, mut bare) = (audited(&ALL, 0, 0), audited(&ALL, 0, 0));
     let own = |m: &&mut proofmark_audit::report::Metric| m.headline && m.metric == "impact_ratio";
     let changed = told.metrics.iter_mut().find(own).unwrap();
@@ -110,7 +110,7 @@ fn a_value_that_its_parts_do_not_make_is_refused() {
     let says =
         format!("it tells 0.9 for `impact_ratio` of `{attribute}`, and its parts make {was}");
     assert!(error.to_string().contains(&says), "{error}");
-    // No parts at all are no way round it.
+    // Removing the parts does not get round the check.
     bare.metrics.iter_mut().find(own).unwrap().basis = None;
     let error = bare.judged_again(&point, 0.95, Some(0)).unwrap_err();
     assert!(
@@ -120,7 +120,7 @@ fn a_value_that_its_parts_do_not_make_is_refused() {
 }
 
 #[test]
-fn a_level_that_is_none_is_refused() {
+fn an_invalid_level_is_refused() {
     let told = audited(&ALL, 0, 0);
     for level in [0.0, 1.0, f64::NAN] {
         let error = told.judged_again(&requirements(&ALL), level, Some(0));
@@ -128,9 +128,9 @@ fn a_level_that_is_none_is_refused() {
     }
 }
 
-/// What is not told cannot be judged in another way than it was.
+/// A suppressed figure can only be judged as it was before.
 #[test]
-fn what_is_suppressed_is_taken_over_or_refused() {
+fn suppressed_gates_are_kept_or_refused() {
     let text = ["tpr_difference(region)<=0.1"];
     let told = audited(&text, 400, 0);
     assert!(
@@ -164,9 +164,9 @@ fn what_is_suppressed_is_taken_over_or_refused() {
     }
 }
 
-/// Nothing in a report for sharing says how the groups that it hides came to be what they are.
+/// A report with suppression contains nothing that was computed from a hidden group.
 #[test]
-fn what_is_made_of_a_hidden_group_is_hidden() {
+fn figures_of_a_hidden_group_are_hidden() {
     let table = Population::shipped().table(6000).unwrap();
     let asked = ReportOptions {
         suppress: 60,
@@ -177,7 +177,7 @@ fn what_is_made_of_a_hidden_group_is_hidden() {
         let attribute = told.attributes.iter().find(|a| a.attribute == "group");
         attribute.is_some_and(|a| a.suppressed.iter().any(|s| s == name))
     };
-    // Beside another attribute, all of it: the other's sums would give the small ones away.
+    // Beside another attribute, all groups are hidden: sums over the other attribute would give the small ones away.
     assert!(hidden("a") && hidden("b") && hidden("c"));
     let of_groups = told.metrics.iter().filter(|m| m.attribute == "group");
     for metric in of_groups.filter(|m| m.headline) {

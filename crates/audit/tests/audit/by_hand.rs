@@ -1,4 +1,4 @@
-//! Figures worked out by hand, for the metrics that no peer has in this form.
+//! Figures computed by hand, for metrics that no peer library has in this form.
 
 use proofmark_audit::{Columns, Comparison, Estimate, Figure, Groups, Settings, Table, metric};
 
@@ -23,7 +23,7 @@ fn near(got: Option<f64>, want: f64) {
     );
 }
 
-/// So many rows of a group in a stratum, the first `favourable` of them decided in favour.
+/// Builds `n` rows per group and stratum, the first `favourable` of them with a favourable decision.
 fn strata(cells: &[(&'static str, &'static str, usize, usize)]) -> Table {
     let rows = cells.iter().flat_map(|(group, stratum, n, favourable)| {
         (0..*n).map(move |i| (*group, *stratum, i < *favourable))
@@ -37,8 +37,8 @@ fn strata(cells: &[(&'static str, &'static str, usize, usize)]) -> Table {
         .expect("fits")
 }
 
-/// Stratum a: f 3/4, m 1/2, six persons; b: f 1/2, m 0/8, ten persons. `(6 (1/4) + 10 (1/2)) / 16 = 6.5 / 16`.
-/// Variance: `(36 (3/64 + 1/8) + 100 (1/8 + 0)) / 256`.
+/// Stratum a has six people, f 3/4 and m 1/2; stratum b has ten, f 1/2 and m 0/8.
+/// `(6 (1/4) + 10 (1/2)) / 16 = 6.5 / 16`. Variance: `(36 (3/64 + 1/8) + 100 (1/8 + 0)) / 256`.
 #[test]
 fn conditional_parity_weighs_strata_by_their_size() {
     let table = strata(&[
@@ -65,16 +65,16 @@ fn conditional_parity_weighs_strata_by_their_size() {
         mean.variance,
         (36.0 * (3.0 / 64.0 + 0.125) + 100.0 * 0.125) / 256.0,
     );
-    // With three at least, stratum a drops out for m and b for f: nothing is left.
+    // With a minimum of three, stratum a drops out for m and b for f, so no stratum is left.
     let three = Settings { min_n: 3, ..one() };
     let all = figures(&table, "conditional_demographic_parity_difference", &three);
     assert!(all.iter().all(|f| f.value().is_none()));
 }
 
-/// Refusals: a 1 f and 1 m of 2; b 1 f and 8 m of 9. Acceptances: a 3 f and 1 m of 4; b 1 f of 1.
-/// CDD(f) = (6 (1/2 - 3/4) + 10 (1/9 - 1)) / 16, CDD(m) the opposite.
+/// Refusals: in a, 1 f and 1 m of 2; in b, 1 f and 8 m of 9. Acceptances: in a, 3 f and 1 m of 4; in b, 1 f of 1.
+/// CDD(f) = (6 (1/2 - 3/4) + 10 (1/9 - 1)) / 16, and CDD(m) is its negative.
 #[test]
-fn conditional_disparity_is_the_part_of_refusals_less_that_of_acceptances() {
+fn conditional_disparity_is_the_share_of_refusals_less_the_share_of_acceptances() {
     let table = strata(&[
         ("f", "a", 4, 3),
         ("m", "a", 2, 1),
@@ -92,8 +92,8 @@ fn conditional_disparity_is_the_part_of_refusals_less_that_of_acceptances() {
     );
 }
 
-/// Base rates f 3/4, m 1/4, together 1/2: the label goes with f. Decisions f 1, m 1/2: `(1/4 - 1/4) / 2 = 0`; if m is
-/// never decided for, `(1/4 + 1/4) / 2`.
+/// Base rates: f 3/4, m 1/4, together 1/2, so the label correlates with f. Decisions f 1, m 1/2 give
+/// `(1/4 - 1/4) / 2 = 0`; if m never gets a favourable decision, `(1/4 + 1/4) / 2`.
 #[test]
 fn bias_amplification_has_a_direction() {
     let table = |m: [bool; 4]| {
@@ -109,7 +109,7 @@ fn bias_amplification_has_a_direction() {
     near(value([false; 4]), 0.25);
 }
 
-/// Scores 1 2 2 3: the median is 2, and a score on it is not above it.
+/// Scores 1 2 2 3: the median is 2, and a score equal to it is not above it.
 #[test]
 fn a_score_on_the_median_is_not_above_it() {
     let table = |weights: [f64; 4]| {
@@ -148,7 +148,7 @@ fn the_variance_of_a_weighted_mean() {
 }
 
 #[test]
-fn an_infinite_loss_is_no_number_and_spoils_no_other_group() {
+fn an_infinite_loss_is_not_estimable_and_affects_no_other_group() {
     let table = Columns::new("t")
         .score([0.0, 0.5, 0.5, 0.5, 0.5, 0.5])
         .label([true, true, false, true, true, false])
@@ -170,9 +170,9 @@ fn an_infinite_loss_is_no_number_and_spoils_no_other_group() {
     );
 }
 
-/// A score outside 0 and 1 is no probability: calibration and its like are left out by name.
+/// Scores outside `[0, 1]` are not probabilities: calibration and similar metrics are skipped by name.
 #[test]
-fn scores_that_are_no_probabilities_have_no_calibration() {
+fn scores_outside_0_and_1_have_no_calibration() {
     let table = Columns::new("t")
         .score([7.0, 0.5])
         .label([true, false])
@@ -188,9 +188,9 @@ fn scores_that_are_no_probabilities_have_no_calibration() {
     assert!(measured.figures.iter().any(|f| f.metric == "mean_score"));
 }
 
-/// Persons of weight 0 are nobody: they make no denominator.
+/// Rows of weight 0 count in no denominator.
 #[test]
-fn who_weighs_nothing_is_not_counted() {
+fn rows_of_weight_0_are_not_counted() {
     let table = Columns::new("t")
         .decision([true, false, true, false])
         .weights([1.0, 0.0, 1.0, 1.0])
@@ -204,7 +204,7 @@ fn who_weighs_nothing_is_not_counted() {
     );
 }
 
-/// What values cannot leave: all that an interval of their mean allows for what has not been seen.
+/// The range of the values bounds what an interval of their mean allows for unseen values.
 #[test]
 fn means_have_the_range_of_their_values() {
     let rows = || {

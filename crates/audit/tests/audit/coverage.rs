@@ -1,7 +1,9 @@
-//! Intervals of indices, by simulation: the 95 % interval covers the truth, and equal groups are seldom called unequal.
+//! Coverage of the intervals of indices, by simulation: the 95 % interval covers the truth, and equal groups are seldom
+//! called unequal.
 //!
 //! The ordinary test draws 200 tables of each population;
-//! `cargo test --release -p proofmark-audit --test coverage -- --ignored --nocapture` draws 2,000 and prints the figures.
+//! `cargo test --release -p proofmark-audit --test audit coverage -- --ignored --nocapture` draws 2,000 and prints the
+//! figures.
 #![allow(
     clippy::print_stdout,
     reason = "figures are what the long version is run for"
@@ -15,7 +17,7 @@ use proofmark_domain::Seed;
 use proofmark_stats::clopper_pearson_lower;
 use proofmark_stats::random::{Purpose, Stream, StreamKey};
 
-/// A population, and what is true of it.
+/// A population, a metric and the metric's true value.
 struct Case {
     name: &'static str,
     metric: &'static str,
@@ -39,7 +41,7 @@ fn case(
     }
 }
 
-/// Runs in which the truth lies below the interval, and above it, and the widths.
+/// Number of runs in which the truth lies below or above the interval, and the mean width.
 struct Found {
     below: u64,
     above: u64,
@@ -66,7 +68,7 @@ impl Case {
             above: 0,
             width: 0.0,
         };
-        // A point rule asks for no p-value, which is dear.
+        // A point rule needs no p-value, which is slow to compute.
         let point = [Requirement {
             metric: self.metric.to_owned(),
             attribute: None,
@@ -90,7 +92,7 @@ impl Case {
     }
 }
 
-/// The index of parts of a population with their benefits.
+/// Returns the index of a population given as `(benefit, weight)` parts.
 fn entropy(parts: &[(f64, f64)], alpha: f64) -> f64 {
     let all: f64 = parts.iter().map(|p| p.1).sum();
     let mean = parts.iter().map(|p| p.0 * p.1).sum::<f64>() / all;
@@ -140,7 +142,7 @@ fn over_persons() -> Vec<Case> {
     ]
 }
 
-/// Three groups whose mean benefits are 0.9, 1.1 and 1.0.
+/// Three groups with mean benefits 0.9, 1.1 and 1.0.
 const APART: [(usize, Cells); 3] = [
     (80, [0.3, 0.1, 0.2, 0.4]),
     (60, [0.3, 0.2, 0.1, 0.4]),
@@ -170,7 +172,7 @@ fn between() -> Vec<Case> {
 }
 
 fn calibration() -> Vec<Case> {
-    // Off by s - s^2, on average 1/6; and by |s - 1/2| / 2, on average 1/8.
+    // Calibration errors: `s - s^2`, on average 1/6, and `|s - 1/2| / 2`, on average 1/8.
     let right: fn(&mut Stream) -> Table = |s| scored(s, &[(60, |p| p), (60, |p| p)]);
     let squared: fn(&mut Stream) -> Table = |s| scored(s, &[(60, |p| p * p), (60, |p| p * p)]);
     let timid: fn(&mut Stream) -> Table =
@@ -192,7 +194,7 @@ fn calibration() -> Vec<Case> {
     ]
 }
 
-/// The mean over persons of `u^(1/9)` is 9/10.
+/// The true AUC is 0.9, the mean of `u^(1/9)` for uniform `u`.
 fn ranking() -> Vec<Case> {
     let few: fn(&mut Stream) -> Table = |s| ranked(s, 10, 300);
     let many: fn(&mut Stream) -> Table = |s| ranked(s, 150, 150);
@@ -212,7 +214,7 @@ fn consistency() -> Vec<Case> {
     vec![
         case("chance, even", "consistency", even, 0.5),
         case("chance, seldom", "consistency", seldom, 0.68),
-        // Neighbours of a table of this size are as far apart as they are: the mean of 2,000 tables.
+        // The truth depends on how far apart neighbours are in a table of this size: the mean over 2,000 tables.
         case("sloped", "consistency", sloped, 0.5792),
         case("sharp", "consistency", sharp, 0.9218),
     ]
@@ -221,7 +223,8 @@ fn consistency() -> Vec<Case> {
 fn amplification() -> Vec<Case> {
     let directional = "bias_amplification";
     let differential = "differential_fairness_bias_amplification";
-    // Base rates 0.5, 0.3; selection rates 0.6, 0.25: changes 0.1 up, 0.05 down, both the way labels lean.
+    // Base rates 0.5 and 0.3, selection rates 0.6 and 0.25: changes of 0.1 up and 0.05 down, both in the direction of
+    // the labels.
     let widened: fn(&mut Stream) -> Table = |s| {
         people(
             s,
@@ -272,7 +275,7 @@ fn fairness() -> Vec<Case> {
     let truth = (0.45_f64 / 0.3).ln();
     vec![
         case("apart", "differential_fairness", apart, truth),
-        // Refusals decide.
+        // Here the ratio of the refusal rates is the largest.
         case(
             "apart, high",
             "differential_fairness",
@@ -303,7 +306,7 @@ fn conditional() -> Vec<Case> {
     };
     let apart: fn(&mut Stream) -> Table =
         |s| stratified(s, &[&[(60, 0.3), (60, 0.5)], &[(60, 0.4), (60, 0.6)]]);
-    // Refusals 0.7 : 0.5, acceptances 0.3 : 0.5, and 0.6 : 0.4, 0.4 : 0.6.
+    // First stratum: refusal rates 0.7 and 0.5, acceptance rates 0.3 and 0.5; second stratum: 0.6 and 0.4, 0.4 and 0.6.
     let truth = f64::midpoint(0.7 / 1.2 - 0.3 / 0.8, 0.6 / 1.0 - 0.4 / 1.0);
     vec![
         case("three equal", metric, equal, 0.0),
@@ -352,7 +355,7 @@ fn hold(runs: u64, print: bool) {
 }
 
 #[test]
-fn intervals_cover_and_equal_groups_are_equal() {
+fn intervals_cover_the_truth_and_equal_groups_are_seldom_called_unequal() {
     hold(200, false);
 }
 

@@ -1,4 +1,4 @@
-//! Bad input is met with a message that names the file, the place, what stands there and what was expected.
+//! Bad input gives a message that names the file, the place, the value found and what was expected.
 
 use proofmark_audit::{Columns, Options, Settings, Table, measure};
 
@@ -19,7 +19,7 @@ fn error(text: &str, options: &Options) -> String {
 }
 
 #[test]
-fn columns_that_are_not_there() {
+fn unknown_columns_and_contradictory_options_are_refused() {
     let text = "sex,hired,Age\nf,1,3\nm,0,4\n";
     let with = |change: fn(&mut Options)| {
         let mut options = options();
@@ -54,7 +54,7 @@ fn columns_that_are_not_there() {
 }
 
 #[test]
-fn doubled_headers_are_told_apart_or_refused() {
+fn repeated_headers_are_numbered_or_refused() {
     let text = "sex,hired,hired,x,x\nf,1,0,1,1\nm,0,1,1,1\n";
     assert_eq!(
         error(text, &options()),
@@ -116,7 +116,7 @@ fn broken_lines_are_named() {
 }
 
 #[test]
-fn values_that_may_not_stand_there() {
+fn invalid_values_are_refused() {
     assert_eq!(
         error("sex,hired\nf,1\nm,2\n", &options()),
         "t.csv: `hired`, line 3: `2`; expected 1 or 0 (or -1), true or false, yes or no; else say which value is favourable (`--favourable`)"
@@ -172,7 +172,7 @@ fn values_that_may_not_stand_there() {
 }
 
 #[test]
-fn filters_that_leave_nobody_and_ids_that_repeat() {
+fn filters_that_leave_no_rows_and_repeated_ids_are_refused() {
     let nobody = Options {
         filters: vec!["sex=x".parse().expect("well-formed")],
         ..options()
@@ -199,7 +199,7 @@ fn filters_that_leave_nobody_and_ids_that_repeat() {
 }
 
 #[test]
-fn groups_that_are_none() {
+fn invalid_groups_references_and_metrics_are_refused() {
     let table = |sex: &[&'static str]| {
         Columns::new("t")
             .decision((0..sex.len()).map(|i| i % 2 == 0))
@@ -255,7 +255,7 @@ fn groups_that_are_none() {
     assert!(message(&four, &metrics("disparate_impact")).starts_with("reference: not given"));
 }
 
-/// A group with one member is left out and counted, not fatal, while two others stand.
+/// A group with one member is left out and counted; it is no error while two other groups remain.
 #[test]
 fn a_group_of_one_is_left_out_by_name() {
     let sex = ["f", "f", "m", "m", "x"];
@@ -291,9 +291,9 @@ fn a_group_of_one_is_left_out_by_name() {
     );
 }
 
-/// Weights that no sum of squares could hold.
+/// Weights whose sums of squares would overflow or underflow are refused.
 #[test]
-fn weights_beyond_all_numbers() {
+fn weights_out_of_range_are_refused() {
     let weighted = Options {
         weights: Some("w".to_owned()),
         ..options()
@@ -317,7 +317,7 @@ fn weights_beyond_all_numbers() {
 }
 
 #[test]
-fn names_that_would_be_taken_for_each_other() {
+fn ambiguous_group_names_are_refused() {
     let refused = |columns: Columns, intersections: usize| {
         let settings = Settings {
             min_n: 1,
@@ -362,7 +362,7 @@ fn names_that_would_be_taken_for_each_other() {
 }
 
 #[test]
-fn settings_beyond_their_bounds() {
+fn settings_out_of_range_are_refused() {
     let table = Columns::new("t")
         .decision((0..4).map(|i| i < 2))
         .attribute("g", ["a", "b", "a", "b"])
@@ -394,7 +394,8 @@ fn settings_beyond_their_bounds() {
     );
 }
 
-/// Headlines are over all groups however many; single comparisons are for attributes that can be read.
+/// Headlines cover all groups however many there are; single comparisons are listed only for attributes with few
+/// groups.
 #[test]
 fn attributes_of_many_groups_list_headlines_only() {
     let figures = |groups: usize| {
@@ -424,9 +425,9 @@ fn attributes_of_many_groups_list_headlines_only() {
     assert_eq!(figures(51), (1, 0, 52));
 }
 
-/// What a German Excel saves: a byte order mark, `;`, commas for points, and lines that end in CR LF; and its percentages.
+/// A CSV as saved by a German Excel: byte order mark, `;`, decimal commas, CR LF line ends, and percentages.
 #[test]
-fn what_spreadsheets_save_is_named_by_its_line_and_its_cell() {
+fn spreadsheet_number_formats_are_reported_by_line_and_column() {
     let with = |change: fn(&mut Options)| {
         let mut options = Options {
             delimiter: proofmark_data::Delimiter::OTHERS[0],

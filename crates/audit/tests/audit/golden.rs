@@ -1,4 +1,4 @@
-//! Golden values of public libraries, to 1e-10: fairlearn (G1, G2), AIF360 (G3), aequitas (G4), intervals (G5).
+//! Golden values of public libraries, to 1e-10: fairlearn (G1, G2), AIF360 (G3), aequitas (G4), and of intervals (G5).
 
 use proofmark_audit::{Columns, Comparison, Figure, Groups, Settings, Table, measure, metric};
 
@@ -115,7 +115,7 @@ fn g1_intersections() {
     }
 }
 
-/// Runs of `run` rows of one value, then of the other.
+/// Returns runs of `run` rows of one value, then of the other, 71 rows in all.
 fn runs(values: [&'static str; 2], run: usize) -> Vec<&'static str> {
     (0..71).map(|i| values[(i / run) % 2]).collect()
 }
@@ -264,7 +264,7 @@ fn g3_inequality_indices() {
     near(headline(&t, "between_group_generalized_entropy", 0), 0.0625);
 }
 
-/// Favourable are the classes 0 and 1: the labels 1 0 0 1 0 2 1 0 2 1 and the predictions 1 0 0 0 2 2 1 0 2 1.
+/// Classes 0 and 1 are favourable: labels 1 0 0 1 0 2 1 0 2 1, predictions 1 0 0 0 2 2 1 0 2 1.
 #[test]
 fn g3_confusion_and_false_negative_rate() {
     let favourable = |classes: [u8; 10]| classes.map(|c| c < 2);
@@ -293,7 +293,7 @@ fn g3_confusion_and_false_negative_rate() {
     near(figures[1].value(), 0.2);
 }
 
-/// The sums are the mean scores times those they are the means of.
+/// The sums are the mean scores times the number of rows they average.
 #[test]
 fn g3_generalised_confusion() {
     let favourable = |classes: [u8; 10]| classes.map(|c| c < 2);
@@ -315,7 +315,7 @@ fn g3_generalised_confusion() {
     near(sum("generalized_fpr"), 1.09);
 }
 
-/// Ten rows: High has two true and one false positive, one false and one true negative; Low one, two, one and one.
+/// Ten rows: High has two true and one false positive, one false and one true negative; Low has one, two, one and one.
 #[test]
 fn g4_aequitas() {
     let cells = [
@@ -372,7 +372,7 @@ fn g5_intervals() {
     }
 }
 
-/// What peers turn into 0, 1 or 10 has no value and says why.
+/// Figures that other libraries set to 0, 1 or 10 have no value here and give the reason.
 #[test]
 fn what_cannot_be_estimated_is_no_number() {
     let t = Columns::new("t")
@@ -404,7 +404,7 @@ fn what_cannot_be_estimated_is_no_number() {
             "{id}"
         );
     }
-    // 0 over 0 is no ratio.
+    // 0 / 0 is not a ratio.
     let t = Columns::new("t")
         .decision([false; 4])
         .attribute("g", ["a", "a", "b", "b"])

@@ -1,8 +1,8 @@
-//! Impact-ratio tables as Local Law 144 of New York City wants them.
+//! Impact-ratio tables as New York City's Local Law 144 requires them.
 
 use proofmark_audit::{By, Columns, ReportOptions, Settings, Table, render, report};
 
-/// Persons and selected: men 400 of 1000, women 150 of 500, others 10 of 20; 5 of unknown sex.
+/// Selected people: 400 of 1000 men, 150 of 500 women, 10 of 20 others, and 5 of 5 of unknown sex.
 fn table() -> Table {
     let groups = [
         (Some("male"), 400, 1000),
@@ -43,7 +43,7 @@ fn categories_below_two_percent_are_left_out_with_their_counts() {
         shown.contains("female") && shown.contains("0.750"),
         "{shown}"
     );
-    // Every figure leaves it out, and says so.
+    // Every figure leaves the category out and reports it.
     assert!(
         told.metrics
             .iter()
@@ -56,7 +56,7 @@ fn categories_below_two_percent_are_left_out_with_their_counts() {
 }
 
 #[test]
-fn without_a_least_share_everybody_counts() {
+fn without_a_minimum_share_every_category_counts() {
     let told = report(&table(), &Settings::default(), &ReportOptions::default()).expect("measured");
     let all = render::impact(&told);
     assert_eq!(all[1].ratio, Some(0.8));
@@ -72,7 +72,7 @@ fn scores_are_counted_above_the_median() {
         .expect("fits");
     let told = report(&table, &Settings::default(), &ReportOptions::default()).expect("measured");
     let all = render::impact(&told);
-    // Above 9.5 are 10 and 11 of the 12 lower scores, and all of the 8 higher ones.
+    // Above the median of 9.5: scores 10 and 11 of the 12 lower ones, and all 8 higher ones.
     assert_eq!(
         (all[0].n, all[0].selected, all[0].counted),
         (Some(24), Some(4), "above the median")
@@ -81,7 +81,7 @@ fn scores_are_counted_above_the_median() {
 }
 
 #[test]
-fn what_is_suppressed_is_in_no_table() {
+fn suppressed_rates_have_no_impact_ratio() {
     let asked = ReportOptions {
         suppress: 30,
         ..ReportOptions::default()
@@ -93,7 +93,7 @@ fn what_is_suppressed_is_in_no_table() {
 }
 
 #[test]
-fn a_point_rule_speaks_of_no_confidence() {
+fn a_point_rule_reports_no_confidence() {
     let point = |by| {
         let requirement = "impact_ratio>=0.8".parse().expect("well-formed");
         let asked = ReportOptions {

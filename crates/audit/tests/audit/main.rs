@@ -1,4 +1,4 @@
-//! Audits, from tables to verdicts: one program, since fifteen would be linked one by one.
+//! Tests of audits, from tables to verdicts; one program, so that the tests link once and not once per file.
 
 mod again;
 mod by_hand;

@@ -1,4 +1,4 @@
-//! Hundreds of groups: a report of a size people can open, that says what it leaves out, and can be judged again.
+//! Hundreds of groups: the report keeps a size that people can open, says what it leaves out, and can be judged again.
 
 use proofmark_audit::{
     AuditReport, Columns, ReportOptions, Requirement, Settings, Table, render, report,
@@ -8,7 +8,7 @@ fn requirement(text: &str) -> Requirement {
     text.parse().expect("well-formed")
 }
 
-/// 400 districts of 30 persons each, selected at rates of a third to two thirds; labels by turns.
+/// Builds 400 districts of 30 people each, with selection rates from a third to two thirds and alternating labels.
 fn table() -> Table {
     let rows = || (0..12_000_usize).map(|row| (row % 400, row / 400));
     let names: Vec<String> = rows().map(|(g, _)| format!("d{g:03}")).collect();
@@ -33,7 +33,7 @@ fn audit(table: &Table, detail_groups: usize) -> AuditReport {
 }
 
 #[test]
-fn the_report_is_small_and_says_what_it_leaves_out() {
+fn the_report_stays_small_and_says_what_it_leaves_out() {
     let table = table();
     let told = audit(&table, 50);
     let text = render::json(&told);
@@ -62,7 +62,7 @@ fn the_report_is_small_and_says_what_it_leaves_out() {
     assert!(shown.lines().count() < 400, "{}", shown.lines().count());
     assert!(shown.contains("the 50 largest of 400 groups"));
     assert!(shown.contains("`--detail-groups 400`"));
-    // What is gated is judged again, and of what was not gated it says why not.
+    // A gated figure can be judged again; for one that was not gated, the error says why not.
     let judged = again.judged_again(&[requirement("selection_rate_difference<=0.5")], 0.95, None);
     assert_eq!(judged.expect("told").len(), 1);
     let other = again.judged_again(&[requirement("tpr_difference<=0.5")], 0.95, None);
@@ -73,7 +73,7 @@ fn the_report_is_small_and_says_what_it_leaves_out() {
 }
 
 #[test]
-fn all_of_it_is_to_be_had() {
+fn detail_groups_adds_every_comparison_and_all_parts() {
     let told = audit(&table(), 400);
     let to_highest = told
         .metrics

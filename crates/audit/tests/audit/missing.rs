@@ -1,4 +1,4 @@
-//! What stands for a missing value is missing in every column alike, never a value, and counted.
+//! A missing-value marker is missing in every column, is never used as a value, and is counted.
 
 use proofmark_audit::report::{Detail, samples};
 use proofmark_audit::{AuditReport, Options, ReportOptions, Settings, Table, report};
@@ -27,7 +27,7 @@ fn audit(table: &Table, suppress: u64) -> AuditReport {
     report(table, &settings, &asked).expect("measured")
 }
 
-/// Value and persons in the denominator.
+/// Returns the value and the number of people in the denominator.
 fn rate(report: &AuditReport, group: &str, metric: &str) -> (Option<f64>, Option<u64>) {
     let group = report.groups.iter().find(|g| g.group == group);
     let rates = &group.expect("a group").rates;
@@ -35,7 +35,7 @@ fn rate(report: &AuditReport, group: &str, metric: &str) -> (Option<f64>, Option
     (rate.value, rate.n)
 }
 
-/// So many rows of each kind.
+/// Repeats each kind of row the given number of times.
 fn rows(kinds: &[(&str, usize)]) -> String {
     kinds
         .iter()
@@ -87,7 +87,7 @@ fn every_spelling_is_the_same_in_every_column() {
     }
 }
 
-/// 20 of 30 and not 20 of 35.
+/// The rate is 20 of 30, not 20 of 35.
 #[test]
 fn a_missing_decision_is_not_unfavourable() {
     let text = format!(
@@ -123,7 +123,7 @@ fn a_missing_decision_is_not_unfavourable() {
     assert_eq!((gap.persons, gap.persons_left_out), (Some(65), Some(5)));
 }
 
-/// Labels are often known of those alone who were approved: rates of decisions are of everybody all the same.
+/// Labels are often known only for approved people; rates of decisions still cover everyone.
 #[test]
 fn a_missing_label_leaves_rates_of_decisions_alone() {
     let text = format!(
@@ -161,14 +161,14 @@ fn a_missing_label_leaves_rates_of_decisions_alone() {
         (m.tp, m.fp, m.fn_, m.tn),
         (Some(15), Some(0), Some(10), Some(10))
     );
-    // What is suppressed is not to be found by subtraction: one set of rows for all.
+    // With suppression, all counts use the same rows, so that subtraction reveals nothing.
     let shared = audit(&table, 2);
     assert_eq!(
         (shared.table.rows, shared.table.missing[0].rows),
         (55, None)
     );
     assert!(shared.table.missing[0].markers.is_empty());
-    // Rows say what they have.
+    // Reported rows contain only the values they have.
     let all: Vec<_> = samples(&table, None, Detail::Full, 0)
         .expect("told")
         .collect();
@@ -189,7 +189,7 @@ fn a_column_without_a_single_value_is_not_estimable() {
     let told = audit(&read(&text, &options), 0);
     assert_eq!(rate(&told, "f", "tpr"), (None, Some(0)));
     assert_eq!(rate(&told, "f", "selection_rate"), (Some(1.0), Some(20)));
-    // With scores by which to decide, where those are wanting.
+    // The same for missing scores from which decisions derive.
     let text = "sex,s\nf,0.5\nm,0.75\nm,NA\n".replace("m,NA\n", &"m,NA\n".repeat(9));
     let options = Options {
         decision: None,
@@ -211,7 +211,7 @@ fn a_column_without_a_single_value_is_not_estimable() {
 }
 
 #[test]
-fn markers_are_stated_and_filters_know_them() {
+fn stated_markers_replace_the_usual_ones_and_filters_use_them() {
     let text = "sex,hired\nf,1\nm,0\n-9,1\nNone,0\nNA,0\n";
     let stated = Options {
         missing: vec!["-9".to_owned()],

@@ -1,4 +1,4 @@
-//! The page for people who come from other libraries names every metric there is, and none that there is not.
+//! The page for users of other libraries names every metric of proofmark, and no metric that does not exist.
 
 use std::collections::BTreeSet;
 
@@ -6,12 +6,12 @@ use proofmark_audit::metric;
 
 const PAGE: &str = include_str!("../../../../docs/from-fairlearn-aif360-aequitas.md");
 
-/// What stands in backticks, without the ellipsis that stands for contrasts.
+/// Returns the texts in backticks.
 fn quoted(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }
 
-/// The names in the last column of the tables and in the two paragraphs about names of ours.
+/// Returns the names in the last column of the tables and in the two paragraphs about proofmark's own names.
 fn ours() -> BTreeSet<&'static str> {
     let names = PAGE
         .split("## Where we differ")
@@ -35,7 +35,7 @@ fn ours() -> BTreeSet<&'static str> {
     all
 }
 
-/// Neither an option, nor a field, nor a pattern such as `tpr…`.
+/// Whether the text can be a metric's name, and is not an option, a field or a pattern such as `tpr…`.
 fn is_name(text: &str) -> bool {
     text.len() > 2
         && text.starts_with(|c: char| c.is_ascii_lowercase())
@@ -44,11 +44,11 @@ fn is_name(text: &str) -> bool {
             .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
 }
 
-/// A few words of the report and of the library stand among the metrics.
+/// Words of the report and the library that occur among the metrics.
 const OTHER: [&str; 3] = ["groups", "scan", "power"];
 
 #[test]
-fn every_name_of_ours_on_the_page_exists() {
+fn every_metric_named_on_the_page_exists() {
     for name in ours().into_iter().filter(|n| is_name(n)) {
         assert!(
             OTHER.contains(&name) || metric::find(name).is_ok(),
@@ -70,7 +70,7 @@ fn every_metric_is_on_the_page() {
     let ours = ours();
     for entry in metric::all() {
         let names = || std::iter::once(entry.id).chain(entry.aliases.iter().copied());
-        // A contrast is on the page if its statistic is: the page says how they are made.
+        // A contrast needs only its statistic on the page, because the page says how contrasts are named.
         let rooted = tails.iter().any(|tail| {
             let root = entry.id.strip_suffix(tail);
             root.is_some_and(|r| ours.contains(r) && metric::find(r).is_ok())

@@ -1,8 +1,9 @@
-//! Odds ratios over strata where outcomes are rare, by simulation: equal groups are called different in at most 5 % of
-//! runs. A group without any such outcome has no odds ratio, and is not called.
+//! Odds ratios over strata with rare outcomes, by simulation: equal groups are called different in at most 5 % of runs.
+//! A group without any such outcome has no odds ratio and is not called different.
 //!
-//! The ordinary test draws 150 tables of the settings that Student's limits by the number of rows got wrong;
-//! `cargo test --release -p proofmark-audit --test audit odds_of_few -- --ignored --nocapture` draws 2,000 of all.
+//! The ordinary test draws 150 tables of the settings in which Student limits based on the number of rows were wrong;
+//! `cargo test --release -p proofmark-audit --test audit odds_of_few -- --ignored --nocapture` draws 2,000 of every
+//! setting.
 #![allow(
     clippy::print_stdout,
     reason = "figures are what the long version is run for"
@@ -14,7 +15,8 @@ use proofmark_domain::{Seed, Verdict};
 use proofmark_stats::clopper_pearson_lower;
 use proofmark_stats::random::{Purpose, Stream, StreamKey};
 
-/// Groups of so many rows, in two strata; a rate in the first, three times as much in the second.
+/// Returns how many of `runs` tables are called different: groups of the given sizes, split over two strata, with
+/// `rate` in the first and three times that in the second.
 fn called(sizes: [usize; 2], rate: f64, runs: u64) -> u64 {
     let settings = Settings {
         metrics: vec!["mantel_haenszel_odds_ratio".to_owned()],
@@ -29,7 +31,7 @@ fn called(sizes: [usize; 2], rate: f64, runs: u64) -> u64 {
     let failed = |run: &u64| {
         let mut stream = Stream::new(&StreamKey::new(Seed(41), *run, Purpose::Data));
         let table = stratified(&mut stream, &[&strata[0], &strata[1]]);
-        // By chance a small group may be too small to be looked at.
+        // By chance a group may be too small to be measured.
         let Ok(report) = report(&table, &settings, &asked) else {
             return false;
         };

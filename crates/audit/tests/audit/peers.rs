@@ -1,6 +1,6 @@
-//! What `tests/peers/fairness_agrees.py` wrote down of fairlearn, AIF360 and others comes out here, to 1e-9.
+//! Figures match those that `tests/peers/fairness_agrees.py` wrote for fairlearn, AIF360 and others, to 1e-9.
 //!
-//! Skipped where nothing was written, or where the data are absent.
+//! Skipped if the script wrote nothing or the data are absent.
 #![allow(clippy::print_stderr, reason = "what was compared is said")]
 #![expect(
     clippy::print_stderr,
@@ -16,7 +16,7 @@ use proofmark_audit::{
 
 const TOLERANCE: f64 = 1e-9;
 
-/// Where the script writes.
+/// Folder that the script writes to.
 fn written() -> PathBuf {
     std::env::var_os("PROOFMARK_PEER_FAIRNESS").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/peer-fairness"),
@@ -67,7 +67,7 @@ fn table(name: &str, written: &Path, data: &Path) -> Table {
             Options {
                 decision: Some("decision".to_owned()),
                 features: all(&["a", "b", "c"]),
-                // No groups matter here; every row has one.
+                // Groups do not matter here, but a table needs an attribute; every row has a decision.
                 groups: all(&["decision"]),
                 ..Options::default()
             },
@@ -97,7 +97,7 @@ fn settings(name: &str) -> Settings {
     }
 }
 
-/// The figure that a line means: a group's, else the headline.
+/// Returns the figure that a line refers to: that of the group or, without a group, the headline.
 fn find<'f>(figures: &'f [Figure], id: &str, attribute: &str, group: &str) -> Option<&'f Figure> {
     let matches = |f: &&Figure| {
         let its = f.groups.first().is_some_and(|g| g == group) && !f.comparison.is_headline();
@@ -119,7 +119,7 @@ fn value(
     attribute: &str,
     group: &str,
 ) -> Option<f64> {
-    // What regressions are measured by, peers take of scores against labels.
+    // Peers apply regression metrics to scores against labels.
     if matches!(id.split('_').next(), Some("mae" | "mse" | "rmse")) {
         let settings = settings("");
         let label = table.label()?.iter().map(|l| f64::from(*l));

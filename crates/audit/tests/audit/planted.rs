@@ -1,4 +1,5 @@
-//! Every planted gap is found to size, and the clean twin has none; a stream of rows is read in bounded memory.
+//! Every planted gap is measured at its true size, and the clean twin has none; a stream of rows is read in bounded
+//! memory.
 #![expect(
     clippy::print_stderr,
     reason = "a test that is skipped or measures says so"
@@ -18,11 +19,12 @@ fn headline<'f>(figures: &'f [Figure], id: &str, attribute: &str) -> &'f Figure 
 
 type Rate = fn(&Stratum) -> f64;
 
-/// Within five standard errors of the truth. A largest less smallest of equal rates is off by noise only upwards.
+/// Measured gaps lie within five standard errors of the truth. For equal rates, noise can only raise the largest less
+/// the smallest.
 #[test]
-fn planted_gaps_come_out_and_the_twin_has_none() {
+fn planted_gaps_are_measured_and_the_twin_has_none() {
     const N: u64 = 60_000;
-    // The smallest group has 6,000 persons, 2,400 of them positive.
+    // The smallest group has 6,000 people, 2,400 of them positive.
     let band = 5.0 * (2.0 * 0.25 / 2_400.0_f64).sqrt();
     for population in [Population::planted(1), Population::equal(1)] {
         let table = population.table(N).expect("makes a table");
@@ -49,7 +51,7 @@ fn planted_gaps_come_out_and_the_twin_has_none() {
 }
 
 #[test]
-fn a_population_is_the_beginning_of_a_larger_one() {
+fn a_population_is_a_prefix_of_a_larger_one() {
     let population = Population::planted(3);
     let (small, large) = (
         population.table(50).expect("makes"),
@@ -65,7 +67,7 @@ fn a_population_is_the_beginning_of_a_larger_one() {
     );
 }
 
-/// A CSV that is never anywhere as a whole.
+/// A CSV that is generated row by row and never held as a whole.
 struct Rows {
     population: Population,
     next: u64,
@@ -155,7 +157,7 @@ fn twenty_thousand_rows_are_streamed() {
     audit(20_000);
 }
 
-/// `cargo test --release -p proofmark-audit --test planted -- --ignored`: memory at its largest must stay below 400 MB.
+/// `cargo test --release -p proofmark-audit --test audit planted -- --ignored`: peak memory must stay below 400 MB.
 #[test]
 #[ignore = "a million rows"]
 fn a_million_rows_are_streamed() {

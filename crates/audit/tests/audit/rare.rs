@@ -1,6 +1,7 @@
-//! Rare outcomes, values that are all the same, and values without a range: what a table cannot tell it does not tell.
+//! Rare outcomes, constant values, and values without a range: the audit draws no conclusion that the table does not
+//! support.
 //!
-//! The long version of the simulations is `examples/rare_outcomes.rs`.
+//! `examples/rare_outcomes.rs` is the long version of the simulations.
 
 use proofmark_audit::report::{AuditReport, RequirementResult};
 use proofmark_audit::{Columns, ReportOptions, Settings, Table, render, report};
@@ -48,7 +49,7 @@ fn table(rows: &[Row]) -> Table {
         .expect("fits")
 }
 
-/// Scores that are right about outcomes of some three per cent, in groups of 30 and 1000.
+/// Draws calibrated scores for outcomes at a rate of about three per cent, in groups of 30 and 1000.
 fn calibrated(run: u64) -> Table {
     let mut s = Stream::new(&StreamKey::new(Seed(9), run, Purpose::Data));
     let groups = [("a", 30), ("b", 1000)];
@@ -62,7 +63,7 @@ fn calibrated(run: u64) -> Table {
     table(&rows)
 }
 
-/// Student's limits failed a third of these: a group that has not met the outcome yet has no variance that knows of it.
+/// Student limits failed a third of these tables: the variance of a group without the outcome does not account for it.
 #[test]
 fn fair_tables_of_rare_outcomes_do_not_fail() {
     let requirements = [
@@ -84,20 +85,20 @@ fn fair_tables_of_rare_outcomes_do_not_fail() {
     }
 }
 
-/// A group that has met no outcome, beside one of a thousand with the usual three per cent.
+/// A group of 30 without any outcome is compared with a group of 1000 at the usual three per cent.
 #[test]
-fn who_has_not_met_the_outcome_is_not_known_to_be_without() {
+fn a_small_group_without_the_outcome_is_inconclusive() {
     let some = |g, n: usize, hits: usize| (0..n).map(move |i| (g, 0.03, i < hits));
     let rows: Vec<Row> = some("a", 30, 0).chain(some("b", 1000, 30)).collect();
     let told = verdicts(&table(&rows), &["calibration_gap_difference<=0.01"]);
     assert_eq!(told, [Verdict::Inconclusive]);
-    // A thousand without any are another matter.
+    // A group of 1000 without any outcome fails.
     let rows: Vec<Row> = some("a", 1000, 0).chain(some("b", 1000, 90)).collect();
     let told = verdicts(&table(&rows), &["calibration_gap_difference<=0.01"]);
     assert_eq!(told, [Verdict::Fail]);
 }
 
-/// One score for everybody is equal for everybody, whatever its last digit, whatever the sizes and weights.
+/// A single score for everyone is equal between groups, whatever its last digit, the group sizes and the weights.
 #[test]
 fn equal_is_equal() {
     let both = ["mean_score_ratio>=1", "mean_score_difference<=0"];
@@ -124,9 +125,9 @@ fn equal_is_equal() {
     }
 }
 
-/// The same values in another order differ by rounding at most, and rounding fails nothing.
+/// The same values in another order differ by rounding at most, and rounding must not fail a requirement.
 #[test]
-fn rounding_is_no_evidence() {
+fn rounding_fails_no_requirement() {
     let values: Vec<f64> = (0..300).map(|i| f64::from(i % 7) / 7.0).collect();
     let rows: Vec<Row> = values
         .iter()
@@ -138,9 +139,9 @@ fn rounding_is_no_evidence() {
     assert_eq!(verdicts(&table, &all), [Verdict::Inconclusive; 2]);
 }
 
-/// 0 of 10 against 10 of 1000: the half that smoothing adds to nobody convicts nobody.
+/// 0 of 10 against 10 of 1000: the pseudo-counts that smoothing adds to an empty count must not cause a failure.
 #[test]
-fn smoothing_is_not_data() {
+fn pseudo_counts_of_smoothing_fail_no_requirement() {
     let of = |g, n: usize, x: usize| (0..n).map(move |i| (g, 0.5, i < x));
     let rows: Vec<Row> = of("a", 10, 0).chain(of("b", 1000, 10)).collect();
     let table = Columns::new("t")
@@ -159,7 +160,7 @@ fn smoothing_is_not_data() {
     }
 }
 
-/// Two groups of 10 and 1000 with one rate: every table there is, by its chance.
+/// Enumerates the tables of two groups of 10 and 1000 with one rate, weighted by their probability.
 #[test]
 fn differential_fairness_by_exact_enumeration() {
     let chance = |x: usize, n: usize, p: f64| {
@@ -208,7 +209,7 @@ const ERRORS: [&str; 4] = [
     "r2_difference<=0.5",
 ];
 
-/// Errors have no bound of themselves: nothing is said until one is stated, and of R² nothing at all.
+/// Errors have no inherent bound: without stated ranges they have no interval, and R² never has one.
 #[test]
 fn what_has_no_range_has_no_interval() {
     let table = regression();
@@ -226,7 +227,7 @@ fn what_has_no_range_has_no_interval() {
     let told: Vec<Verdict> = report.gates.iter().map(|g| g.verdict).collect();
     let (pass, open) = (Verdict::Pass, Verdict::Inconclusive);
     assert_eq!(told, [pass, pass, pass, open], "{report:#?}");
-    // Judged again from the text alone.
+    // The report read back from its JSON text gives the same gates.
     let read: AuditReport = serde_json::from_str(&render::json(&report)).expect("reads back");
     let asked: Vec<_> = ERRORS.iter().map(|r| r.parse().expect("sound")).collect();
     let again = read.judged_again(&asked, 0.95, Some(0)).expect("there");
@@ -234,7 +235,7 @@ fn what_has_no_range_has_no_interval() {
 }
 
 #[test]
-fn a_range_that_does_not_hold_is_refused() {
+fn an_invalid_or_violated_range_is_refused() {
     let table = regression();
     for (range, expected) in [
         ([0.0, 50.0], "has "),
@@ -252,9 +253,9 @@ fn a_range_that_does_not_hold_is_refused() {
     }
 }
 
-/// A basis that was changed by hand gives no interval, and no panic.
+/// A histogram that was changed by hand gives no interval and no panic.
 #[test]
-fn a_histogram_that_no_values_make_gives_no_interval() {
+fn an_impossible_histogram_gives_no_interval() {
     let rows: Vec<Row> = (0..200)
         .map(|i| (["a", "b"][i % 2], (i % 10) as f64 / 10.0, i % 3 == 0))
         .collect();

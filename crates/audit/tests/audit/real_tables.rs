@@ -1,5 +1,5 @@
-//! The figures of `docs/audit.md` on COMPAS, Adult and German credit; skipped where `../shared/data` (or
-//! `$PROOFMARK_DATA`) does not hold them.
+//! The figures of `docs/audit.md` on COMPAS, Adult and German credit; skipped if `../shared/data` (or
+//! `$PROOFMARK_DATA`) does not hold the data.
 use std::path::Path;
 
 use proofmark_audit::report::AuditReport;
@@ -53,7 +53,7 @@ const REQUIRED: [&str; 3] = [
     "ppv_difference<=0.1",
 ];
 
-/// Every line of the audit's judgement stands on the page as it is printed.
+/// Checks that the page contains every line of the verdict table as printed.
 fn told(report: &AuditReport) {
     let text = render::table(report, false);
     let gates = text.lines().filter(|l| l.contains("  interval  "));
@@ -63,7 +63,7 @@ fn told(report: &AuditReport) {
 }
 
 #[test]
-fn the_published_picture_of_compas_comes_out() {
+fn the_published_compas_rates_are_reproduced() {
     let Some(path) = crate::common::tabular("compas-scores-two-years.csv") else {
         return;
     };
@@ -94,14 +94,14 @@ fn the_published_picture_of_compas_comes_out() {
     assert_eq!(verdicts, [Verdict::Fail, Verdict::Fail, Verdict::Pass]);
     told(&report);
 
-    // The chart is of this audit, under the name the page gives the file.
+    // The chart shows this audit, under the file name that the page uses.
     let mut named = report;
     named.table.name = "compas-scores-two-years.csv".to_owned();
     assert!(render::svg(&named) == CHART, "docs/compas.svg is another");
 }
 
 #[test]
-fn propublicas_filters_leave_as_many_rows() {
+fn propublicas_filters_keep_the_published_number_of_rows() {
     let Some(path) = crate::common::tabular("compas-scores-two-years.csv") else {
         return;
     };
@@ -118,7 +118,7 @@ fn propublicas_filters_leave_as_many_rows() {
 }
 
 #[test]
-fn adult_and_german_credit_come_out_as_told() {
+fn adult_and_german_credit_match_the_page() {
     if let Some(path) = crate::common::tabular("adult-test.csv") {
         let options = Options {
             columns: all(

@@ -1,4 +1,4 @@
-//! Robustness bias: a report's samples joined with their groups.
+//! Robustness bias: joins a report's samples with their groups.
 
 use proofmark_audit::Outcome::{Broken, Robust, Wrong};
 use proofmark_audit::report::AuditReport;
@@ -91,7 +91,7 @@ fn value(table: &Table, id: &str, group: &str) -> Option<f64> {
 }
 
 #[test]
-fn the_same_rates_clean_and_under_attack() {
+fn rates_are_measured_clean_and_under_attack() {
     let joined = join(&six(), &groups(), None, None).expect("joins");
     assert_eq!((joined.unjudged, joined.clean.rows()), (1, 5));
     assert_eq!(
@@ -112,12 +112,12 @@ fn the_same_rates_clean_and_under_attack() {
 }
 
 #[test]
-fn one_run_alone() {
+fn a_single_run_can_be_selected() {
     let joined = join(&six(), &groups(), Some(0), Some("pgd@0.1")).expect("joins");
     assert_eq!((joined.unjudged, joined.clean.rows()), (0, 6));
     assert_eq!(value(&joined.clean, "attack_success_rate", "f"), Some(0.5));
     assert_eq!(value(&joined.clean, "attack_success_rate", "m"), Some(0.0));
-    // The favourable class is 0 now.
+    // The favourable class is now 0.
     assert_eq!(value(&joined.clean, "base_rate", "f"), Some(1.0 / 3.0));
     assert_eq!(value(&joined.attacked, "fpr", "f"), Some(1.0));
 }
@@ -151,9 +151,9 @@ fn samples_are_found_by_id_or_refused() {
     assert!(join(&six(), &groups(), Some(2), None).is_err());
 }
 
-/// What the samples carry themselves does as well as a table, filters and all.
+/// Groups that the samples carry work as well as a table, including filters.
 #[test]
-fn groups_that_travel_with_the_samples() {
+fn groups_carried_by_the_samples_can_be_joined() {
     let mut report = six();
     for (sample, sex) in report.samples.iter_mut().zip(["f", "f", "f", "m", "m", ""]) {
         sample.groups.insert("sex".to_owned(), sex.to_owned());
@@ -186,9 +186,9 @@ fn groups_that_travel_with_the_samples() {
     assert!(carried(&six(), &Options::default()).is_err());
 }
 
-/// Without ids a sample stands in its own row of the file, whatever the filters leave of it.
+/// Without ids, a sample belongs to the row of the same index in the file, even if filters drop rows.
 #[test]
-fn rows_keep_their_place_under_filters() {
+fn rows_keep_their_source_index_under_filters() {
     let options = Options {
         groups: vec!["sex".to_owned()],
         filters: "site!=x".parse().into_iter().collect(),
@@ -209,11 +209,11 @@ fn rows_keep_their_place_under_filters() {
     assert!(join(&six(), &short, None, None).is_err());
 }
 
-/// 60 samples a group, 45 of them right without attack; of `m` 20 are broken, of `f` as many as said.
+/// Builds 60 samples per group, 45 of them correct without the attack; 20 of `m` and `broken` of `f` are broken.
 fn sixty(broken: u64) -> AuditReport {
     let sample = |at: u64| {
         let breaks = at % 60 < if at < 60 { broken } else { 20 };
-        // Both labels, or nobody is negative, which is few.
+        // Use both labels: a count of 0 negatives would itself be below the limit.
         let label = usize::from(at % 2 == 1);
         let (clean, run) = match at % 60 {
             45.. => (1 - label, (None, "misclassified")),
@@ -235,9 +235,9 @@ fn sixty(broken: u64) -> AuditReport {
     report_attacked(&joined, &Settings::default(), &asked).expect("reports")
 }
 
-/// Broken is what is right without attack and not under it: with few of them, neither side of the difference is shown.
+/// The broken samples are the clean correct ones less the robust ones: if few are broken, neither figure is shown.
 #[test]
-fn few_broken_are_not_given_away() {
+fn a_small_number_of_broken_samples_cannot_be_recovered() {
     let told = |report: &AuditReport, rate: &str, attribute: &str, group: &str| {
         let is =
             |g: &&proofmark_audit::report::GroupFacts| g.attribute == attribute && g.group == group;

@@ -1,4 +1,5 @@
-//! The crate keeps its shape: every metric file is registered, has its page, and its figures keep the promises.
+//! Structure of the crate: every metric file is registered and has its documentation page, and its figures are
+//! consistent.
 
 use std::fs;
 use std::path::Path;
@@ -50,7 +51,7 @@ fn every_metric_file_is_registered_and_has_its_page() {
     assert!(files >= 40, "{files}");
 }
 
-/// A table with every column a metric may need but pairs.
+/// Builds a table with every column that a metric may need, except pairs.
 fn everything() -> Table {
     let people: Vec<_> = (0..400)
         .filter_map(|i| Population::planted(9).person(i))
@@ -90,7 +91,7 @@ fn settings() -> Settings {
     }
 }
 
-/// An interval is computed from the basis: it must be of the same number.
+/// The interval is computed from the basis, so the basis must give the same value.
 #[test]
 fn the_basis_of_a_figure_makes_its_value() {
     let table = everything();
@@ -135,7 +136,7 @@ fn every_metric_that_has_its_columns_has_a_finite_headline() {
     }
 }
 
-/// Every figure that has a value has an interval, and the value lies within; but for R², of which no limits hold.
+/// Every figure with a value has an interval that contains it, except R², for which no valid limits exist.
 #[test]
 fn every_figure_has_an_interval() {
     let table = everything();
@@ -160,9 +161,9 @@ fn every_figure_has_an_interval() {
     }
 }
 
-/// Every headline that can be gated is judged from the report's own text as it was from the table.
+/// Every headline that can be gated gets the same verdict from the report's JSON text as from the table.
 #[test]
-fn every_headline_is_judged_again_from_its_text() {
+fn every_headline_is_judged_alike_from_the_text_of_the_report() {
     let fair = |m: &&metric::MetricEntry| m.ideal != metric::Ideal::None;
     let requirements = metric::all().filter(fair).map(|entry| Requirement {
         metric: entry.id.to_owned(),
@@ -194,9 +195,9 @@ fn every_headline_is_judged_again_from_its_text() {
     assert_eq!(again.len(), told.gates.len());
 }
 
-/// No figure depends on the order of the rows, but by rounding.
+/// No figure depends on the order of the rows, except for rounding.
 #[test]
-fn the_order_of_rows_is_nothing() {
+fn the_order_of_rows_does_not_matter() {
     let table = everything();
     let order: Vec<u32> = (0..400).map(|i| (i * 171 + 5) % 400).collect();
     let shuffled = table.take(&order);
@@ -216,9 +217,9 @@ fn the_order_of_rows_is_nothing() {
     }
 }
 
-/// Weights that are all the same change no figure but those counted in persons.
+/// Equal weights change no figure except those counted in people.
 #[test]
-fn equal_weights_are_no_weights() {
+fn equal_weights_give_the_unweighted_figures() {
     let table = everything();
     let people = table.rows();
     let with = |weight: Option<f64>| {
@@ -237,7 +238,7 @@ fn equal_weights_are_no_weights() {
     let (a, b) = (measure(&plain, &settings), measure(&weighted, &settings));
     let (a, b) = (a.expect("measures"), b.expect("measures"));
     for (x, y) in a.figures.iter().zip(&b.figures) {
-        // Smoothing adds persons, and a shortfall is counted in what persons weigh.
+        // Smoothing adds pseudo-counts, and a shortfall is a sum of weights.
         if x.metric.contains("differential_fairness") || x.metric == "selection_shortfall" {
             continue;
         }
@@ -249,9 +250,9 @@ fn equal_weights_are_no_weights() {
     }
 }
 
-/// Three variants: who has two of them counts for that pair, who has one for none.
+/// Three variants: an id with two of them counts for that pair only, an id with one counts for none.
 #[test]
-fn flips_are_counted_over_those_who_have_both() {
+fn flips_are_counted_over_ids_with_both_variants() {
     let rows = [
         ("1", "f", true, 0.9),
         ("1", "m", false, 0.4),

@@ -1,4 +1,4 @@
-//! The population in `datasets/population` is what its generator writes, and an audit finds of it what its README says.
+//! The generator reproduces the file in `datasets/population`, and an audit of it finds what its README says.
 
 use std::path::{Path, PathBuf};
 
@@ -37,7 +37,7 @@ fn audit(requirements: &[&str]) -> AuditReport {
 }
 
 #[test]
-fn the_file_is_what_the_generator_writes() {
+fn the_file_is_the_output_of_the_generator() {
     let shipped = std::fs::read_to_string(path()).expect("shipped");
     assert!(
         shipped == Population::shipped().csv(6_000),
@@ -45,9 +45,10 @@ fn the_file_is_what_the_generator_writes() {
     );
 }
 
-/// One gap fails, the attribute without a gap passes, and the small group is inconclusive with a number that is enough.
+/// One gap fails, the attribute without a gap passes, and the small group is inconclusive with a number of further rows
+/// that would settle it.
 #[test]
-fn each_planted_gap_gets_the_verdict_that_its_size_allows() {
+fn each_planted_gap_gets_the_verdict_its_size_allows() {
     let report = audit(&["tpr_difference<=0.1", "fpr_difference<=0.1"]);
     let verdict = |metric: &str, attribute: &str| {
         let gate = report
@@ -69,9 +70,9 @@ fn each_planted_gap_gets_the_verdict_that_its_size_allows() {
     assert!(told.contains(&number), "the README does not say {number}");
 }
 
-/// Every rate of every group lies in its interval, and no gap between regions is called one.
+/// The rates of the groups lie in their intervals, and no gap between regions is significant.
 #[test]
-fn the_truth_lies_in_the_intervals() {
+fn true_rates_lie_in_their_intervals() {
     let report = audit(&[]);
     let truth: [(&str, Rate); 5] = [
         ("tpr", |g| g.tpr),
@@ -95,7 +96,7 @@ fn the_truth_lies_in_the_intervals() {
             held += u32::from((low..=high).contains(&of(&stratum)));
         }
     }
-    // 95 % each: of fifteen one may miss, and hardly three.
+    // Each interval covers at 95 %: of fifteen, one may miss, and hardly ever three.
     assert!(held + 2 >= all, "{held} of {all}");
     for metric in ["tpr", "fpr", "selection_rate", "ppv", "base_rate"] {
         let id = format!("{metric}_difference");
@@ -109,9 +110,9 @@ fn the_truth_lies_in_the_intervals() {
     }
 }
 
-/// The verdicts are of the design, not of the seed.
+/// The verdicts follow from the design of the population, not from its seed.
 #[test]
-fn other_seeds_are_judged_alike() {
+fn other_seeds_get_the_same_verdicts() {
     const SEEDS: u64 = 40;
     let asked = asked(&["tpr_difference<=0.1", "fpr_difference<=0.1"]);
     let settings = Settings {

@@ -1,5 +1,5 @@
-//! Nobody who reads a shared report can tell a count that it hides: for tables of all kinds another table exists that
-//! gives the very same report and has another count there.
+//! No one who reads a shared report can recover a count that it hides: for tables of every kind there is another table
+//! that gives exactly the same report but a different count.
 
 use proofmark_audit::Outcome::{Broken, Robust, Wrong};
 use proofmark_audit::robustness::Attacked;
@@ -9,11 +9,11 @@ use proofmark_audit::{
 };
 use proptest::prelude::*;
 
-/// A kind of table: so many cells, and the report of so many persons in each.
+/// A kind of table: its number of cells, and the report of a table with the given number of people per cell.
 struct Kind {
     cells: usize,
     report: fn(&[u64]) -> Option<String>,
-    /// Sets of cells whose sums are counts that a report could tell, after the cells of their group.
+    /// Sets of cells whose sums are counts that a report could reveal, each preceded by the cells of its group.
     counts: fn() -> Vec<[Vec<usize>; 2]>,
 }
 
@@ -47,16 +47,17 @@ fn settings(intersections: usize, metrics: &[&str]) -> Settings {
     }
 }
 
-/// The cell of each person.
+/// Returns the cell of each person.
 fn rows(cells: &[u64]) -> Vec<usize> {
     let each = cells.iter().enumerate();
     each.flat_map(|(cell, n)| vec![cell; *n as usize]).collect()
 }
 
-/// An attribute, and its value by the group of a cell.
+/// Name of an attribute, and its value for a group index.
 type Attribute = (&'static str, fn(usize) -> &'static str);
 
-/// Bits of a cell: the last is the label, the one before it the decision, the rest is the group.
+/// Builds a table from cells. In the bits of a cell, the lowest is the label, the next the decision, and the rest the
+/// group.
 fn decided(cells: &[u64], attributes: &[Attribute]) -> Option<Table> {
     let rows = rows(cells);
     let bit = |at: usize| move |cell: &usize| cell >> at & 1 == 1;
@@ -111,7 +112,8 @@ fn scanned(cells: &[u64]) -> Option<String> {
     Some(render::json(&told))
 }
 
-/// Ids decided alike for, alike against, for the first, for the second; and two by two those that are alone.
+/// Cells of ids: both decisions favourable, both unfavourable, favourable only for the first variant, only for the
+/// second; the fifth cell adds two ids with a single variant each.
 fn paired(cells: &[u64]) -> Option<String> {
     let (mut ids, mut variants, mut decisions) = (Vec::new(), Vec::new(), Vec::new());
     for (at, cell) in rows(cells).into_iter().enumerate() {
@@ -146,7 +148,7 @@ fn paired(cells: &[u64]) -> Option<String> {
     ))
 }
 
-/// Per group and label the wrong, the broken and the robust.
+/// Cells per group and label: wrong, broken and robust samples.
 fn attacked(cells: &[u64]) -> Option<String> {
     let rows = rows(cells);
     let outcome = |c: &usize| [Wrong, Broken, Robust][c % 3];
@@ -192,7 +194,7 @@ fn attacked(cells: &[u64]) -> Option<String> {
     ))
 }
 
-/// What is counted in the cells for which `group` holds: all, by decision, by label, and by both.
+/// Returns the counts of the cells for which `group` holds: all, by decision, by label, and by both.
 fn of_group(cells: usize, group: impl Fn(usize) -> bool) -> Vec<[Vec<usize>; 2]> {
     let own: Vec<usize> = (0..cells).filter(|c| group(c >> 2)).collect();
     let with = |mask: usize, bits: usize| own.iter().copied().filter(move |c| c & mask == bits);
@@ -242,7 +244,7 @@ const KINDS: [Kind; 6] = [
         report: paired,
         counts: || {
             let counts = [vec![2], vec![3], vec![2, 3], vec![4]];
-            // That nobody is alone is no secret.
+            // It is no secret if there are no ids with a single variant.
             counts
                 .map(|count| {
                     [
@@ -284,7 +286,8 @@ const KINDS: [Kind; 6] = [
     },
 ];
 
-/// A table that gives the same report and differs in the sum of `count`, one or two persons having moved.
+/// Whether another table gives the same report with a different sum of `count`, after one or two people (or, for 16
+/// cells, one person per group) change cells.
 fn another(kind: &Kind, cells: &[u64], told: &str, count: &[usize]) -> bool {
     let sum = |cells: &[u64]| count.iter().map(|c| cells[*c]).sum::<u64>();
     let moves = || (0..kind.cells).flat_map(|from| (0..kind.cells).map(move |to| (from, to)));
@@ -300,8 +303,8 @@ fn another(kind: &Kind, cells: &[u64], told: &str, count: &[usize]) -> bool {
     if singles.iter().any(|other| same(other)) {
         return true;
     }
-    // Of two attributes: the same move in two groups, and its opposite in the other two, keeps all of either attribute and
-    // whatever a scan tells of one of the two bits.
+    // With two attributes: the same move in two groups and the opposite move in the other two keeps every total of
+    // either attribute, and everything a scan shows about one of the two bits.
     let around = |(from, to): (usize, usize)| {
         let mut other = cells.to_vec();
         for (group, back) in [false, true, true, false].into_iter().enumerate() {
@@ -345,7 +348,7 @@ fn check(kind: &Kind, cells: &[u64]) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// So many tables of a kind, cells below `most`, each with one cell drawn again to be small.
+/// Checks `cases` random tables of a kind, with counts below `most`; some have large counts and one small cell.
 fn tables(kind: usize, most: u64, cases: u32) {
     let cells = prop::collection::vec(0..most, KINDS[kind].cells);
     let small = (0..KINDS[kind].cells, 0..K, any::<bool>());

@@ -1,4 +1,5 @@
-//! What files look like in the wild: headerless, dotted labels, deciles, unknown values, npz, weights, bins.
+//! Files as found in practice: without a header, with dotted labels, deciles, unknown values, weights and bins, and
+//! npz.
 
 use ndarray::{arr1, arr2};
 use proofmark_audit::{Figure, Groups, Options, Settings, Table, measure};
@@ -91,7 +92,7 @@ fn several_values_of_a_column_are_any_of_them() {
 }
 
 #[test]
-fn an_npz_is_a_table_too() {
+fn an_npz_is_read_as_a_table() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("t.npz");
     let arrays = [
@@ -148,9 +149,10 @@ fn an_npz_is_a_table_too() {
     );
 }
 
-/// The published rates: 44.9 against 23.5 % labelled higher risk and did not re-offend, 28.0 against 47.7 % the other way.
+/// Published rates: 44.9 against 23.5 % labelled higher risk who did not re-offend, and 28.0 against 47.7 % labelled
+/// lower risk who did.
 #[test]
-fn compas_comes_out_as_published() {
+fn the_published_compas_rates_are_measured() {
     let Some(path) = crate::common::tabular("compas-scores-two-years.csv") else {
         return;
     };
@@ -169,7 +171,7 @@ fn compas_comes_out_as_published() {
     assert_eq!([rate("fpr", black), rate("fpr", white)], [44.8, 23.5]);
     assert_eq!([rate("fnr", black), rate("fnr", white)], [28.0, 47.7]);
     assert_eq!([rate("ppv", black), rate("ppv", white)], [63.0, 59.1]);
-    // Eleven Native Americans and thirty-one Asians: too few of one sort or the other for some rates.
+    // Eleven Native Americans and thirty-one Asians: too few with one label or the other for some rates.
     let gap = headline(&measured.figures, "fpr_difference", "race");
     assert!(
         gap.left_out.iter().any(|l| l.group == "Native American"),
@@ -179,7 +181,7 @@ fn compas_comes_out_as_published() {
 
 /// AIF360's published figures on Adult's test labels.
 #[test]
-fn adult_is_headerless_and_its_differential_fairness_is_as_published() {
+fn adult_is_read_without_a_header_and_its_differential_fairness_is_as_published() {
     let Some(path) = crate::common::tabular("adult-test.csv") else {
         return;
     };
@@ -188,7 +190,7 @@ fn adult_is_headerless_and_its_differential_fairness_is_as_published() {
         label: Some("income".to_owned()),
         groups: all(&["race", "sex", "country"]),
         favourable: all(&[">50K."]),
-        // What is unknown is not the United States either.
+        // An unknown country counts as not the United States.
         missing: Vec::new(),
         against_rest: [("race", "White"), ("country", "United-States")]
             .map(|(a, v)| (a.to_owned(), v.to_owned()))

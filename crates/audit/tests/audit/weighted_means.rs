@@ -1,10 +1,10 @@
-//! Means whose weights have to do with the values, by simulation: the interval of a group's own mean holds the truth, equal
-//! groups are called different, and groups exactly as far apart as the tolerance are failed or passed, in at most 5 % of
-//! runs each.
+//! Means with weights that correlate with the values, by simulation: in at most 5 % of runs each, the interval of a
+//! group's own mean misses the truth, equal groups are called different, and groups exactly as far apart as the
+//! tolerance are failed or passed.
 //!
 //! The ordinary test draws 60 tables of a few populations;
-//! `cargo test --release -p proofmark-audit --test audit weighted_means -- --ignored --nocapture` draws 2,000 of all and
-//! prints the figures.
+//! `cargo test --release -p proofmark-audit --test audit weighted_means -- --ignored --nocapture` draws 2,000 of every
+//! population and prints the figures.
 #![allow(
     clippy::print_stdout,
     reason = "figures are what the long version is run for"
@@ -17,7 +17,7 @@ use proofmark_domain::{Interval, Seed};
 use proofmark_stats::clopper_pearson_lower;
 use proofmark_stats::random::{Purpose, Stream, StreamKey};
 
-/// Values in `[0, 1]`, and their mean in the population that the rows stand for.
+/// Values in `[0, 1]`, and their mean in the population that the rows represent.
 #[derive(Clone, Copy)]
 struct Values {
     name: &'static str,
@@ -48,13 +48,13 @@ static VALUES: [Values; 4] = [
     },
 ];
 
-/// The weight of a row by its value; it is taken into the table as much less often.
+/// Mean weight of a row by its value; the row is sampled with probability inversely proportional to it.
 #[derive(Clone, Copy)]
 struct Weights {
     name: &'static str,
     of: fn(f64) -> f64,
     least: f64,
-    /// Weights are even between so much less and so much more of these.
+    /// Relative spread: weights are uniform between `1 - spread` and `1 + spread` times the mean weight.
     spread: f64,
 }
 
@@ -91,7 +91,7 @@ static WEIGHTS: [Weights; 5] = [
     },
 ];
 
-/// The share of one group whose value is 1 instead, for a gap between the groups.
+/// Share of one group whose value is replaced by 1, to create a gap between the groups.
 const MOVED: f64 = 0.1;
 
 fn draw(
@@ -117,8 +117,9 @@ fn draw(
             }
         }
     }
-    // The last row belongs to nobody. It weighs as much as any row may: what could come and is heavier than all there is
-    // no limit can know. And a column of one value would be a constant of the model, which these are not.
+    // The last row belongs to a third group and has the largest weight possible: no limit can account for an unseen row
+    // heavier than all seen ones. It also keeps a column from having one value only, which would count as a constant of
+    // the model.
     let heaviest = [0.0, 1.0].map(weights.of).into_iter().fold(0.0, f64::max);
     rows.push(("", 0.5, heaviest * (1.0 + weights.spread)));
     Columns::new("t")
@@ -129,7 +130,7 @@ fn draw(
         .expect("fits")
 }
 
-/// The interval at 95 % of the first group's mean, or of the difference; without p-values: a point rule asks for none.
+/// Returns the 95 % interval of the first group's mean, or of the difference. The point rule avoids computing p-values.
 fn interval(table: &Table, id: &str) -> Interval {
     let settings = Settings::default();
     let groups = Groups::new(table, &[0], &settings).expect("groups");
@@ -149,7 +150,8 @@ fn interval(table: &Table, id: &str) -> Interval {
     judged[0].interval.expect("has one")
 }
 
-/// Of so many runs: the mean of the first group missed, equal groups called different, a gap failed, and passed.
+/// Counts the runs in which the mean of the first group is missed, equal groups are called different, a gap at the
+/// tolerance fails, and such a gap passes.
 fn found(values: Values, weights: Weights, sizes: [usize; 2], runs: u64) -> [u64; 4] {
     let mut found = [0; 4];
     for run in 0..runs {
@@ -159,7 +161,7 @@ fn found(values: Values, weights: Weights, sizes: [usize; 2], runs: u64) -> [u64
         found[0] += u64::from(values.mean < own.low - 1e-12 || values.mean > own.high + 1e-12);
         let gap = interval(&table, "mean_score_difference");
         found[1] += u64::from(gap.low > 1e-14);
-        // By turns the first and the second group has the larger mean.
+        // The first and the second group have the larger mean in turn.
         let moved = Some((run % 2) as usize);
         let table = draw(&mut stream, values, weights, sizes, moved);
         let gap = interval(&table, "mean_score_difference");
@@ -209,7 +211,7 @@ fn weights_that_go_with_the_values_miss_no_more_often() {
 
 #[test]
 #[ignore = "minutes: 2,000 runs"]
-fn weights_that_go_with_the_values_in_full() {
+fn weights_that_correlate_with_the_values_in_full() {
     let mut all = Vec::new();
     for values in VALUES {
         for weights in WEIGHTS {

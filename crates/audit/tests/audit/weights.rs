@@ -1,8 +1,9 @@
-//! Weights that have to do with the outcome, by simulation: equal groups are called different, and groups exactly as far
-//! apart as the tolerance are failed or passed, in at most 5 % of runs each.
+//! Weights that correlate with the outcome, by simulation: in at most 5 % of runs each, equal groups are called
+//! different, and groups exactly as far apart as the tolerance are failed or passed.
 //!
-//! The ordinary test draws 100 tables of each population at the weights that matter most;
-//! `cargo test --release -p proofmark-audit --test weights -- --ignored --nocapture` draws 2,000 and prints the figures.
+//! The ordinary test draws 100 tables of each population with the weights that matter most;
+//! `cargo test --release -p proofmark-audit --test audit weights -- --ignored --nocapture` draws 2,000 and prints the
+//! figures.
 #![allow(
     clippy::print_stdout,
     reason = "figures are what the long version is run for"
@@ -13,13 +14,13 @@ use proofmark_domain::{Seed, Verdict};
 use proofmark_stats::clopper_pearson_lower;
 use proofmark_stats::random::{Purpose, Stream, StreamKey};
 
-/// Persons who were taken into the table more or less often by their outcome, and are weighted back.
+/// Weights that compensate for sampling people at a rate that depends on their outcome.
 #[derive(Clone, Copy)]
 struct Weights {
     name: &'static str,
     favourable: f64,
     other: f64,
-    /// Weights are even between so much less and so much more of these.
+    /// Relative spread: weights are uniform between `1 - spread` and `1 + spread` times their mean.
     spread: f64,
 }
 
@@ -32,7 +33,7 @@ const fn weights(name: &'static str, favourable: f64, other: f64, spread: f64) -
     }
 }
 
-/// All but the first two are the ones that Kish's effective size gets wrong.
+/// Kish's effective size is wrong for all but the first two.
 static WEIGHTS: [Weights; 6] = [
     weights("1 : 1", 1.0, 1.0, 0.0),
     weights("1 : 1, spread", 1.0, 1.0, 0.8),
@@ -42,7 +43,7 @@ static WEIGHTS: [Weights; 6] = [
     weights("3 : 1, spread", 3.0, 1.0, 0.8),
 ];
 
-/// Groups of so many rows with these rates among the population that they stand for.
+/// Draws groups of the given sizes with these rates in the population that they represent.
 fn draw(stream: &mut Stream, groups: &[(u32, f64)], weights: Weights) -> Table {
     let mut rows = Vec::new();
     for (group, (n, rate)) in groups.iter().enumerate() {
@@ -67,7 +68,7 @@ fn draw(stream: &mut Stream, groups: &[(u32, f64)], weights: Weights) -> Table {
         .expect("fits")
 }
 
-/// Runs that are failed, and that are passed.
+/// Returns the number of runs that fail, and that pass.
 fn judged(
     groups: &[(u32, f64)],
     weights: Weights,
@@ -161,12 +162,12 @@ fn hold(of: &[Weights], runs: u64, print: bool) {
 }
 
 #[test]
-fn weights_that_go_with_the_outcome_alarm_no_more_often() {
+fn weights_that_correlate_with_the_outcome_raise_no_more_alarms() {
     hold(&WEIGHTS[3..5], 100, false);
 }
 
 #[test]
 #[ignore = "minutes: 2,000 runs"]
-fn weights_that_go_with_the_outcome_in_full() {
+fn weights_that_correlate_with_the_outcome_in_full() {
     hold(&WEIGHTS, 2000, true);
 }

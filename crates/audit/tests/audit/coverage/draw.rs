@@ -1,12 +1,12 @@
-//! Tables drawn from populations.
+//! Draws tables from populations.
 
 use proofmark_audit::{Columns, Table};
 use proofmark_stats::random::Stream;
 
-/// Shares of (decision, label): true and false positives, false and true negatives.
+/// Probabilities of (decision, label): true positives, false positives, false negatives, true negatives.
 pub(crate) type Cells = [f64; 4];
 
-/// Groups of so many persons with these shares, and of these weights.
+/// Draws groups of the given sizes with these cell probabilities, and weights from `weight`.
 pub(crate) fn people(
     stream: &mut Stream,
     groups: &[(usize, Cells)],
@@ -42,7 +42,7 @@ pub(crate) fn uneven(stream: &mut Stream) -> f64 {
     0.5 + 2.0 * stream.uniform_f64()
 }
 
-/// Two groups of so many positives and negatives; a negative has a higher score than a positive one time in ten.
+/// Draws two groups with this many positives and negatives; a negative outranks a positive one time in ten.
 pub(crate) fn ranked(stream: &mut Stream, positives: usize, negatives: usize) -> Table {
     let mut rows = Vec::new();
     for group in ["a", "b"] {
@@ -59,7 +59,7 @@ pub(crate) fn ranked(stream: &mut Stream, positives: usize, negatives: usize) ->
 
 pub(crate) type Chance = fn(f64) -> f64;
 
-/// Scores even in `[0, 1]`; the chance of a positive given the score, of each group.
+/// Draws scores uniform in `[0, 1]`; each group has its own probability of a positive given the score.
 pub(crate) fn scored(stream: &mut Stream, groups: &[(usize, Chance)]) -> Table {
     let mut rows = Vec::new();
     for (group, (n, chance)) in groups.iter().enumerate() {
@@ -77,7 +77,7 @@ pub(crate) fn scored(stream: &mut Stream, groups: &[(usize, Chance)]) -> Table {
         .expect("fits")
 }
 
-/// Features of two dimensions and the chance of a favourable decision there.
+/// Draws features in two dimensions, and decisions that are favourable with probability `chance(x, y)`.
 pub(crate) fn placed(stream: &mut Stream, n: usize, chance: fn(f64, f64) -> f64) -> Table {
     let rows: Vec<(f64, f64, bool)> = (0..n)
         .map(|_| {
@@ -93,11 +93,11 @@ pub(crate) fn placed(stream: &mut Stream, n: usize, chance: fn(f64, f64) -> f64)
         .expect("fits")
 }
 
-/// Groups by stratum: persons and selection rate.
+/// Draws groups by stratum, given as `(people, selection rate)`.
 pub(crate) fn stratified(stream: &mut Stream, strata: &[&[(usize, f64)]]) -> Table {
     let mut rows = Vec::new();
     for (stratum, groups) in strata.iter().enumerate() {
-        // How many of a stratum are of a group is chance: decisions are what is given.
+        // Group sizes within a stratum are random; only the expected sizes and the selection rates are given.
         let all: usize = groups.iter().map(|g| g.0).sum();
         for _ in 0..all {
             let mut at = stream.below(all as u32) as usize;

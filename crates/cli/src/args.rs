@@ -1,4 +1,4 @@
-//! What can be typed.
+//! Command-line arguments.
 
 pub(crate) mod audit;
 mod typed;
@@ -16,7 +16,7 @@ use crate::failure::Failure;
 
 pub(crate) use typed::Typed;
 
-/// Attacks machine-learning models and says pass, fail or cannot tell, with evidence anyone can check.
+/// Attacks machine-learning models and reports pass, fail or inconclusive, with evidence anyone can check.
 #[derive(Debug, Parser)]
 #[command(name = "proofmark", version, max_term_width = 100)]
 #[command(after_help = "\
@@ -27,7 +27,7 @@ Examples:
   proofmark attack digits-robust --data digits --attack pgd --norm linf --eps 0.1
   proofmark gate examples/gate/robust.toml")]
 pub(crate) struct Cli {
-    /// No progress and no tables, only results asked for and errors
+    /// Print only requested results and errors: no progress, no tables
     #[arg(long, short, global = true)]
     pub(crate) quiet: bool,
     #[command(subcommand)]
@@ -36,11 +36,11 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Name what there is: attacks, metrics, kinds of checks, formats, devices, models, data, trust codes
+    /// List attacks, metrics, kinds of checks, formats, devices, models, data sets and trust codes
     List(List),
     /// Show a model's inputs, outputs, operators, digest and what access it allows
     Inspect(Inspect),
-    /// Run a model on arrays from an .npz file, and compare what comes out
+    /// Run a model on arrays from an .npz file, and compare its outputs with a reference
     Infer(Box<Infer>),
     /// Attack a model on a data set and report its robust accuracy
     Attack(Box<Attack>),
@@ -48,9 +48,9 @@ pub(crate) enum Command {
     Falsify(Falsify),
     /// Compare groups of a table of decisions, and judge the differences
     Audit(Box<audit::Audit>),
-    /// Carry out a policy and judge the result
+    /// Run the checks of a policy and judge the result
     Gate(Gate),
-    /// Put the reports of shards together, computing every figure again
+    /// Merge the reports of shards and recompute every figure
     Merge(Merge),
 }
 
@@ -62,7 +62,7 @@ pub(crate) struct List {
     /// What to list; default: everything
     #[arg(value_enum)]
     pub(crate) what: Option<What>,
-    /// With metrics: every metric of an audit with its definition, not only what they are made of
+    /// With metrics: list every audit metric with its definition, not only the base metrics
     #[arg(long)]
     pub(crate) all: bool,
 }
@@ -87,16 +87,16 @@ Keys of an ONNX file in JSON (null: unknown or none):
   name, kind (\"onnx\"), sha256, producer, ir_version, opsets {domain: version}, parameters
   inputs, outputs        [{name, dtype, shape}]; a dimension is a length, a name or null
   supported, problem     whether all outputs can be computed here, and why not
-  computable             outputs that need nothing unsupported; where there are none, the values before what is
-  output                 the value taken for the scores, where it is not the first output
-  notes                  what there is to say about how it is computed
+  computable             outputs that need no unsupported operator; if there are none, the inputs of those operators
+  output                 the value used as the scores, if it is not the first output
+  notes                  remarks on how the model is computed
   operators              [{name, domain, opset, count, supported, gradient, reads_back}]
                          gradient: exact, zero, straight-through or none; reads_back: computed on the host
-  unsupported            [{node, operator, opset}]: all of them, also inside branches, loops and functions
-  access, no_access      what attacks may ask for, or why nothing
+  unsupported            [{node, operator, opset}], including nodes inside branches, loops and functions
+  access, no_access      what attacks may use, or why they may use nothing
   frozen                 inputs that no attack may change (ids, masks)
   classes, batch, scores, approximate_gradients, layers
-                         of a classifier: how samples go through, where the scores are taken from, nodes whose
+                         of a classifier: how samples are batched, where the scores come from, nodes whose
                          derivative is replaced, zero or cut, inner values that can be read
 
 Examples:
@@ -106,10 +106,10 @@ Examples:
 pub(crate) struct Inspect {
     /// An .onnx file, or a shipped model by name
     pub(crate) model: String,
-    /// How to write it
+    /// Output format
     #[arg(long, value_enum, default_value = "text")]
     pub(crate) format: InspectFormat,
-    /// The output, or value inside the model, that holds the scores (default: the first that can be computed)
+    /// Output or inner value that holds the scores (default: the first that can be computed)
     #[arg(long, value_name = "NAME")]
     pub(crate) output: Option<String>,
     /// Device to load it on: auto, cpu, wgpu[:N] or cuda[:N] (`proofmark list devices`)
@@ -127,12 +127,13 @@ pub(crate) enum InspectFormat {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Arrays are named as the model's inputs and outputs; a model with one input also takes the array that `attack` would:
-`x`, the only one, the one that --arrays names or that goes by a name such as `x_test`. Whole numbers take any type of
-whole numbers that holds them, float64 becomes float32, and whole numbers become floating-point as --units says (images
-of uint8 are divided by 255 unasked). Bounds are needed for nothing; where they are stated, values outside are refused.
-A model exported for one row takes any number of them. Arrays of another shape than the model's are read as `attack`
-reads them: axes of length 1 come and go, flat rows take a shape, images are turned to the layout declared or stated.
+Arrays have the names of the model's inputs and outputs; a model with one input also takes the array that `attack`
+takes: `x`, the only one, the one that --arrays names or one with a name such as `x_test`. Whole numbers may have any
+integer type that holds them, float64 becomes float32, and whole numbers become floating-point as --units says (uint8
+images are divided by 255 by default). Bounds are optional; if they are stated, values outside are refused. A model
+exported for one row takes any number of rows. Arrays whose shape differs from the model's are read as `attack` reads
+them: axes of length 1 are added or removed, flat rows are reshaped, images are transposed to the declared or stated
+layout.
 
 Examples:
   proofmark infer model.onnx --data in.npz
@@ -149,7 +150,7 @@ pub(crate) struct Infer {
     /// An .npz file with an array per input, or any set that `attack` reads (docs/data.md)
     #[arg(long, value_name = "FILE")]
     pub(crate) data: PathBuf,
-    /// Write the outputs here (npz); default: shown, unless there is --expect
+    /// Write the outputs to this .npz file; default: print them, unless --expect is given
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
     /// Compare the outputs with those of this .npz file, by name; exit 1 if one does not agree; default: no comparison
@@ -163,13 +164,13 @@ pub(crate) struct Infer {
         allow_negative_numbers = true
     )]
     pub(crate) tol: f64,
-    /// Compute these outputs, or values inside the model, alone (default: all outputs)
+    /// Compute only these outputs or inner values (default: all outputs)
     #[arg(long, value_name = "NAME[,NAME…]", value_delimiter = ',')]
     pub(crate) output: Vec<String>,
-    /// Also give these inner values, by their own names or those of the nodes that compute them; default: none
+    /// Also return these inner values, named by value or by the node that computes them; default: none
     #[arg(long, value_name = "NAME[,NAME…]", value_delimiter = ',')]
     pub(crate) node: Vec<String>,
-    /// The ONNX model wants images as nchw or nhwc; default: arrays stay as they are where they fit
+    /// Image layout that the ONNX model expects, nchw or nhwc; default: arrays that fit are kept as they are
     #[arg(long, value_name = "LAYOUT", help_heading = "ONNX models")]
     pub(crate) layout: Option<Layout>,
     #[command(flatten)]
@@ -187,7 +188,7 @@ pub(crate) struct Infer {
 #[command(
     allow_negative_numbers = true,
     after_help = "\
-Epsilon is in data units (pixels in [0, 1]); 8/255 is understood. Every run also makes its trust checks: a gradient-free
+Epsilon is in data units (pixels in [0, 1]); 8/255 is understood. Every run includes trust checks: a gradient-free
 baseline at each budget and one unbounded attack.
 
 Examples:
@@ -230,7 +231,7 @@ pub(crate) struct Attack {
     /// Take each sample's epsilon from the set's array `eps`, for every input without --eps MOD=EPS
     #[arg(long)]
     pub(crate) per_sample_eps: bool,
-    /// Inputs that may not change; default: none
+    /// Inputs to freeze: attacks may not change them; default: none
     #[arg(long, value_name = "MOD")]
     pub(crate) freeze: Vec<String>,
     #[command(flatten)]
@@ -251,7 +252,7 @@ pub(crate) struct Attack {
     /// Loss of every attack that has one: ce, margin or dlr; default: each attack's own
     #[arg(long, value_name = "LOSS")]
     pub(crate) loss: Option<String>,
-    /// Reach a class: least-likely, next or the number of a class; default: leave the right one
+    /// Class to reach: least-likely, next or the number of a class; default: untargeted
     #[arg(long, value_name = "CLASS")]
     pub(crate) targeted: Option<String>,
     /// One parameter of one attack; default: as `proofmark list attacks` shows
@@ -260,7 +261,7 @@ pub(crate) struct Attack {
     /// A seeded, class-stratified subset of this many samples; default: all
     #[arg(long, value_name = "N", conflicts_with = "range")]
     pub(crate) limit: Option<usize>,
-    /// Rows A to B as they stand, B not included; default: all
+    /// Rows A to B in file order, B excluded; default: all
     #[arg(long, value_name = "A..B")]
     pub(crate) range: Option<String>,
     /// Judge against the data's labels or the model's own clean predictions
@@ -269,37 +270,37 @@ pub(crate) struct Attack {
     /// Seed of every random number
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
-    /// Samples at work at once: speed and memory, never results
+    /// Samples processed at once; affects speed and memory, never results
     #[arg(long, value_name = "N", default_value_t = proofmark::Settings::default().batch)]
     pub(crate) batch_size: usize,
-    /// Keep broken samples at work instead of dropping them (same results, slower)
+    /// Keep broken samples in the batch instead of dropping them (same results, slower)
     #[arg(long)]
     pub(crate) no_compaction: bool,
-    /// Sample-forwards one attack may spend on one sample; default: no limit
+    /// Forward passes one attack may spend on one sample; default: no limit
     #[arg(long, value_name = "N")]
     pub(crate) forwards: Option<u64>,
     /// Device: auto (a GPU if there is one), cpu, wgpu[:N] or cuda[:N] (`proofmark list devices`)
     #[arg(long, default_value = "auto")]
     pub(crate) device: String,
-    /// Run the I-th of N parts, from 0; default: the whole
+    /// Run part I of N, counted from 0; default: the whole
     #[arg(long, value_name = "I/N", value_parser = shard)]
     pub(crate) shard: Option<Shard>,
-    /// Exit 1 if worst-case robust accuracy is below this at 95 % confidence, 3 if that cannot be told; default: exit 0
+    /// Exit 1 if worst-case robust accuracy is below this at 95 % confidence, 3 if inconclusive; default: exit 0
     #[arg(long, value_name = "F")]
     pub(crate) fail_under: Option<f64>,
-    /// Write the report here (JSON); default: nowhere
+    /// Write the report to this JSON file; default: no report
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
-    /// Write every sample here, changed where it was broken, with the attack and budget that broke it (npz); default:
-    /// nowhere
+    /// Write every sample to this .npz file, perturbed if it was broken, with the attack and budget that broke it;
+    /// default: no file
     #[arg(long, value_name = "FILE")]
     pub(crate) save: Option<PathBuf>,
-    /// With --save: also the samples as they were, as arrays `original_NAME`
+    /// With --save: also write the unperturbed samples, as arrays `original_NAME`
     #[arg(long, requires = "save")]
     pub(crate) save_originals: bool,
 }
 
-/// What happens to data before the model sees them.
+/// Preprocessing of the data before the model.
 #[derive(Debug, Args, Default)]
 pub(crate) struct PreprocessArgs {
     /// The model was trained on (x * scale - mean) / std: scale; default: 1
@@ -319,7 +320,7 @@ pub(crate) struct PreprocessArgs {
 }
 
 impl PreprocessArgs {
-    /// The same for the library.
+    /// Converts the arguments to the library's type.
     pub(crate) fn preprocess(&self) -> Preprocess {
         Preprocess {
             scale: self.scale,
@@ -329,10 +330,10 @@ impl PreprocessArgs {
     }
 }
 
-/// What may be said of an ONNX model beyond its file.
+/// Facts about an ONNX model that its file does not state.
 #[derive(Debug, Args, Default)]
 pub(crate) struct Onnx {
-    /// The ONNX model wants images as nchw or nhwc; default: as its declared shape says
+    /// Image layout that the ONNX model expects, nchw or nhwc; default: as its declared shape says
     #[arg(long, value_name = "LAYOUT", help_heading = "ONNX models")]
     pub(crate) layout: Option<Layout>,
     /// The output (or inner value) with one score per class; default: the first output
@@ -352,7 +353,7 @@ pub(crate) struct Onnx {
 }
 
 impl Onnx {
-    /// The model as it is to be opened.
+    /// Returns the model source with these options set.
     pub(crate) fn source(&self, spec: &str) -> Result<ModelSource, Failure> {
         let mut source = ModelSource::new(spec);
         source.onnx.layout = self.layout;
@@ -363,10 +364,10 @@ impl Onnx {
     }
 }
 
-/// Inputs that are constants.
+/// Inputs that are fixed to constants.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Fixed {
-    /// An input of an ONNX model that is a constant, the same number everywhere (a sample rate, a state of zeros);
+    /// Fix an input of an ONNX model to a constant, the same number everywhere (a sample rate, a state of zeros);
     /// default: none
     #[arg(
         long,
@@ -378,7 +379,7 @@ pub(crate) struct Fixed {
 }
 
 impl Fixed {
-    /// By the input's name.
+    /// Returns the constants by input name.
     pub(crate) fn values(&self) -> Result<BTreeMap<String, f64>, Failure> {
         let mut fixed = BTreeMap::new();
         for text in &self.fix {
@@ -398,7 +399,7 @@ impl Fixed {
         Ok(fixed)
     }
 
-    /// Refuses them for a shipped model.
+    /// Refuses `--fix` for a shipped model.
     pub(crate) fn refuse(&self, model: &str) -> Result<(), Failure> {
         if self.fix.is_empty() {
             return Ok(());
@@ -438,7 +439,7 @@ pub(crate) struct Falsify {
     /// Seed of every random number
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
-    /// Write the result here as VNN-COMP does: `sat` and the point, or `unknown`; default: nowhere
+    /// Write the result to this file in VNN-COMP's format: `sat` and the point, or `unknown`; default: no file
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
     /// Device: auto (a GPU if there is one), cpu, wgpu[:N] or cuda[:N] (`proofmark list devices`)
@@ -465,28 +466,28 @@ Examples:
 pub(crate) struct Gate {
     /// The policy file
     pub(crate) policy: PathBuf,
-    /// Folder for gate.json and the evidence of each check, made if absent; default: nowhere
+    /// Folder for gate.json and the evidence of each check, created if absent; default: nothing is written
     #[arg(long, value_name = "DIR")]
     pub(crate) out_dir: Option<PathBuf>,
     /// Also print the result to standard output in this format (`proofmark list formats`); default: none
     #[arg(long, value_name = "FORMAT")]
     pub(crate) format: Option<String>,
-    /// Only measure the I-th of N parts of each check's samples, judge later with --from-evidence; default: the whole
+    /// Only measure part I of N of each check's samples, and judge later with --from-evidence; default: the whole
     #[arg(long, value_name = "I/N", value_parser = shard, requires = "out_dir")]
     pub(crate) shard: Option<Shard>,
-    /// Take over checks already measured in this folder, go on with the one that was stopped; default: measure all
+    /// Reuse checks already measured in this folder and continue the one that was stopped; default: measure all
     #[arg(long, value_name = "DIR", conflicts_with = "from_evidence")]
     pub(crate) resume: Option<PathBuf>,
-    /// Judge the evidence in this folder, running nothing; default: measure first
+    /// Judge the evidence in this folder without running anything; default: measure first
     #[arg(long, value_name = "DIR", conflicts_with = "shard")]
     pub(crate) from_evidence: Option<PathBuf>,
-    /// Take evidence only from the device of this run (see --device); default: from any
+    /// Accept evidence only from this run's device (see --device); default: from any device
     #[arg(long)]
     pub(crate) same_device: bool,
-    /// Stop measuring after this many seconds; samples not done count as not judged; default: no limit
+    /// Stop measuring after this many seconds; unfinished samples count as not judged; default: no limit
     #[arg(long, value_name = "S")]
     pub(crate) time_budget: Option<f64>,
-    /// Samples at work at once
+    /// Samples processed at once
     #[arg(long, value_name = "N", default_value_t = proofmark::Settings::default().batch)]
     pub(crate) batch_size: usize,
     /// Device: auto (a GPU if there is one), cpu, wgpu[:N] or cuda[:N] (`proofmark list devices`)
@@ -502,7 +503,7 @@ pub(crate) struct Merge {
     /// Reports of all shards of one run
     #[arg(required = true)]
     pub(crate) reports: Vec<PathBuf>,
-    /// Write the whole report here
+    /// Write the merged report to this file
     #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,
 }
@@ -530,7 +531,7 @@ mod tests {
         Cli::command().debug_assert();
     }
 
-    /// An option that takes a value says what holds without it. (`audit` has a page of its own.)
+    /// The help of every option that takes a value names its default. `audit` is excluded.
     #[test]
     fn every_option_names_its_default() {
         use clap::CommandFactory as _;
@@ -546,7 +547,7 @@ mod tests {
                     .map(ToString::to_string)
                     .unwrap_or_default();
                 let name = option.get_id().as_str();
-                // Required unless a set has epsilons of its own.
+                // `--eps` is required unless the set holds the epsilons.
                 if option.get_default_values().is_empty()
                     && !help.contains("default:")
                     && name != "eps"

@@ -1,4 +1,4 @@
-//! Arrays of files as arrays of models: by name, by type.
+//! Converts arrays of files to arrays of models, matched by name and type.
 
 use proofmark::data::ndarray::{ArrayD, IxDyn};
 use proofmark::data::npz::{self, AnyArray, InUnits, is_fact};
@@ -8,17 +8,18 @@ use proofmark::onnx::{Array, DType, Data, Declared};
 
 use crate::failure::Failure;
 
-/// Every whole number up to here is a floating-point number of its own.
+/// 2^53: every integer up to this magnitude is exact in an `f64`.
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
-/// What a file holds, by name.
+/// Arrays of a file, with their names.
 pub(crate) type Named = Vec<(String, AnyArray)>;
 
-/// One array per input, in their order, and what was done to get them. `file` is where they come from.
+/// Returns one array per input, in the order of the inputs, and notes on how they were obtained. `file` names the
+/// source in messages.
 ///
-/// An input takes the array of its name; a single one also takes the array that `attack` takes: the one stated, `x`, the
-/// only one, or the one whose name says so. Arrays that say something about the samples (`y`, `id`, labels of other
-/// names) may be there; any other that no input takes is an error.
+/// An input takes the array of its name. If the model has one input, it also takes the array that `attack` would take:
+/// the one stated, `x`, the only one, or the one recognised by its name. Arrays that describe the samples (`y`, `id`,
+/// labels under other names) may be present; any other array that no input takes is an error.
 pub(crate) fn assign(
     file: &str,
     mut arrays: Named,
@@ -116,7 +117,7 @@ pub(crate) fn assign(
     Ok((values, notes))
 }
 
-/// The array that `--arrays` names for the only input.
+/// Removes and returns the array that `--arrays` names for the only input.
 fn stated_input(
     file: &str,
     arrays: &mut Named,
@@ -145,7 +146,8 @@ fn stated_input(
     Ok(arrays.remove(at))
 }
 
-/// The bounds stated for each array that is `taken`, by the rules of data sets; `others` are what else the file holds.
+/// Returns the bounds stated for each array in `taken`, by the rules of data sets; `others` are the remaining arrays of
+/// the file.
 fn bounds(
     file: &str,
     taken: &Named,
@@ -178,15 +180,15 @@ fn bounds(
     npz::stated_bounds(&inputs, options, of_file)
 }
 
-/// How an array is read.
+/// How to read an array.
 struct Reading {
     units: Option<Units>,
     kind: Option<Kind>,
-    /// The bounds stated for it.
+    /// Bounds stated for the array.
     bounds: Option<Bounds>,
 }
 
-/// Refuses values outside the bounds stated; `shape` is that of all of them, a sample along its first axis.
+/// Refuses values outside the stated bounds; `shape` is the shape of `values`, with samples along its first axis.
 fn within(values: &[f32], shape: &[usize], bounds: &Bounds) -> Result<(), String> {
     let features = shape.iter().skip(1).product::<usize>();
     if let Some(given) = bounds.features().filter(|given| *given != features) {
@@ -205,7 +207,7 @@ fn within(values: &[f32], shape: &[usize], bounds: &Bounds) -> Result<(), String
     })
 }
 
-/// An array with the type it has.
+/// Converts an array without changing its type.
 pub(crate) fn plain(array: &AnyArray) -> Result<Array, String> {
     fn all<T: Clone>(a: &ArrayD<T>) -> Vec<T> {
         a.iter().cloned().collect()
@@ -228,7 +230,7 @@ pub(crate) fn plain(array: &AnyArray) -> Result<Array, String> {
     Array::try_new(array.shape(), data)
 }
 
-/// An array with the type that is wanted, and a note where it had to be converted.
+/// Converts an array to the wanted type; returns a note if the type changed.
 fn typed(
     array: &AnyArray,
     wanted: Option<DType>,
@@ -265,8 +267,8 @@ fn typed(
     }
 }
 
-/// The first number that another type does not hold: one that is not the same, where all are to be `kept`, else one
-/// beyond its range.
+/// Returns the first number that the conversion loses: if `kept`, one whose value changes, else one beyond the range of
+/// the new type.
 fn lost(given: &Array, converted: &Array, kept: bool) -> Result<Option<f64>, String> {
     let doubles = |array: &Array| match array.cast(DType::F64)?.data() {
         Data::F64(v) => Ok(v.clone()),
@@ -285,7 +287,7 @@ fn lost(given: &Array, converted: &Array, kept: bool) -> Result<Option<f64>, Str
     Ok(pairs.into_iter().find(|(b, a)| !holds(*b, *a)).map(|p| p.0))
 }
 
-/// Whole numbers and booleans as a floating-point input takes them, by the rules of data sets.
+/// Converts whole numbers and booleans for a floating-point input, by the rules of data sets.
 fn in_units(array: &AnyArray, to: DType, how: Reading) -> Result<InUnits, String> {
     let read = array.clone().in_units(how.units, how.kind);
     let read = read.map_err(|e| e.to_string())?;
@@ -306,7 +308,7 @@ fn in_units(array: &AnyArray, to: DType, how: Reading) -> Result<InUnits, String
     Ok(read)
 }
 
-/// An array as it can be written; bfloat16, which .npy files do not have, as float32.
+/// Converts an array to one that can be written; bfloat16, which .npy files lack, becomes float32.
 pub(crate) fn written(array: &Array) -> Result<AnyArray, Failure> {
     fn shaped<T: Clone>(array: &Array, values: &[T]) -> Result<AnyArray, Failure>
     where
@@ -336,7 +338,7 @@ pub(crate) fn written(array: &Array) -> Result<AnyArray, Failure> {
 mod tests {
     use super::*;
 
-    /// 2049 lies between two halves, 65520 rounds to infinity.
+    /// In float16, 2049 lies between two neighbouring numbers and 65520 rounds to infinity.
     #[test]
     fn whole_numbers_that_half_precision_does_not_hold_are_refused() {
         let read = |units| Reading {
@@ -355,7 +357,7 @@ mod tests {
                 );
             }
         }
-        // Divided, they are no whole numbers any more.
+        // Scaled values are no longer whole numbers and may be rounded.
         let bytes = AnyArray::from(ArrayD::from_elem(IxDyn(&[1, 2]), 51_u8));
         assert!(typed(&bytes, Some(DType::F16), read(Units::Scaled)).is_ok());
     }

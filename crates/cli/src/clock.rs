@@ -13,12 +13,12 @@ use proofmark::policy::Date;
 )]
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-/// Seconds since the program first asked.
+/// Returns the seconds since the first call.
 pub(crate) fn seconds() -> f64 {
     START.elapsed().as_secs_f64()
 }
 
-/// Today, in UTC.
+/// Returns today's date in UTC.
 pub(crate) fn today() -> Date {
     #[expect(
         clippy::disallowed_methods,

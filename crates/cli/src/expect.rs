@@ -1,18 +1,19 @@
-//! Whether an output is the one that was expected.
+//! Comparison of outputs with their references.
 
 use proofmark::onnx::{Array, Data};
 
-/// One output against its reference.
+/// Result of comparing an output with its reference.
 #[derive(Debug)]
 pub(crate) struct Comparison {
     pub(crate) agrees: bool,
-    /// In a sentence.
+    /// Description of the result in a sentence.
     pub(crate) summary: String,
 }
 
-/// `|a - b| <= tol * max |b| + tol / 10` for every element (the maximum over finite elements of the reference), and
-/// the largest element along the last axis at the same place; elements of the reference that differ by no more than
-/// that are one place. What is not finite has to be equal.
+/// Compares an output with its reference. They agree if `|a - b| <= tol * max |b| + tol / 10` for every element (the
+/// maximum over finite elements of the reference), and if each row along the last axis has its largest element at the
+/// same index; elements of the reference that differ by at most that tolerance count as tied. Non-finite elements must
+/// be equal.
 pub(crate) fn compare(given: &Array, reference: &Array, tol: f64) -> Result<Comparison, String> {
     if given.shape() != reference.shape() {
         return Ok(Comparison {
@@ -80,14 +81,14 @@ pub(crate) fn compare(given: &Array, reference: &Array, tol: f64) -> Result<Comp
     })
 }
 
-/// Where rows are largest, against where they should be.
+/// Agreement of the rows' largest elements.
 #[derive(Debug, Default)]
 struct Decisions {
     equal: usize,
     compared: usize,
-    /// Rows whose two largest elements of the reference are nearer than what is allowed.
+    /// Rows whose two largest elements of the reference differ by at most the tolerance.
     close: usize,
-    /// The first row that is largest elsewhere.
+    /// First row whose largest element is at another index.
     wrong: Option<usize>,
 }
 
@@ -135,7 +136,7 @@ impl std::fmt::Display for Decisions {
     }
 }
 
-/// Where a row is largest, if it holds numbers only.
+/// Returns the index of the largest element; `None` if the row is empty or holds a NaN.
 fn largest_at(row: &[f64]) -> Option<usize> {
     let mut at = 0;
     for (i, x) in row.iter().enumerate() {
@@ -149,7 +150,7 @@ fn largest_at(row: &[f64]) -> Option<usize> {
     (!row.is_empty()).then_some(at)
 }
 
-/// An element in the digits of its own type.
+/// Formats an element with the digits of its own type.
 fn number(x: f64, of: &Array) -> String {
     match of.data() {
         Data::F32(_) => (x as f32).to_string(),
@@ -157,7 +158,7 @@ fn number(x: f64, of: &Array) -> String {
     }
 }
 
-/// The indices of an element.
+/// Formats the indices of an element.
 fn place(mut element: usize, array: &Array) -> String {
     let mut indices: Vec<usize> = array
         .shape()
@@ -221,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_finite_must_be_equal() {
+    fn non_finite_elements_must_be_equal() {
         let (inf, nan) = (f64::INFINITY, f64::NAN);
         assert!(agree(&[inf, 1.0, nan], &[inf, 1.0, nan]));
         for (a, b) in [(inf, -inf), (nan, 1.0), (1.0, nan), (inf, 1.0), (1.0, inf)] {
@@ -230,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn places_and_shapes_are_told() {
+    fn the_summary_names_indices_and_shapes() {
         let summary = |a: &Array, b: &Array| compare(a, b, 1e-4).expect("numbers").summary;
         let far = Array::try_new([2, 2], vec![1.0, 2.0, 7.0, 4.0]).expect("a shape");
         let near = Array::try_new([2, 2], vec![1.0, 2.0, 3.0, 4.0]).expect("a shape");

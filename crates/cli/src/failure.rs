@@ -1,6 +1,6 @@
 use std::fmt::Display;
 
-/// A usage, policy or input error, told in one go: exit code 2.
+/// A usage, policy or input error with its whole message; exit code 2.
 #[derive(Debug)]
 pub(crate) struct Failure(pub(crate) String);
 

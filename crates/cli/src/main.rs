@@ -35,7 +35,7 @@ fn main() -> ExitCode {
     });
     match result {
         Ok(code) => ExitCode::from(code),
-        // What an interrupted run could not do is nobody's error.
+        // After an interruption, work that could not be finished is not an error.
         Err(_) if signals::interrupted() => ExitCode::from(signals::INTERRUPTED),
         Err(Failure(message)) => {
             output::tell_error(&message);
@@ -44,7 +44,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// A panic inside a model becomes an error that is told; telling it twice would only frighten.
+/// Silences the panic hook inside model calls: such a panic becomes an error with its own message.
 fn quiet_caught_panics() {
     let default = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {

@@ -1,4 +1,4 @@
-//! Files, whole or not at all, and the two streams.
+//! Output: files written whole or not at all, standard output and standard error.
 
 use std::fs;
 use std::io::{self, BufWriter, Write as _};
@@ -16,20 +16,20 @@ use serde::Serialize;
 
 use crate::failure::Failure;
 
-/// Reports above this many samples keep them in a file of their own.
+/// Maximum number of samples inside a report; larger reports keep them in a separate file.
 pub(crate) const SAMPLES_INLINE: usize = 10_000;
 
-/// Text for people, on standard error. Where nobody reads it, there is nobody to tell.
+/// Prints text for people to standard error. Write errors are ignored: there is nowhere to report them.
 pub(crate) fn tell(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
-/// An error, on standard error. It may quote a file: control characters other than newlines are stripped.
+/// Prints an error to standard error. It may quote a file, so control characters other than newlines are replaced.
 pub(crate) fn tell_error(message: &str) {
     tell(&format!("error: {}", printable(message)));
 }
 
-/// A note, on standard error, as careful as an error.
+/// Prints a note to standard error, with control characters replaced as in an error.
 pub(crate) fn tell_note(message: &str) {
     tell(&format!("note: {}", printable(message)));
 }
@@ -39,7 +39,7 @@ pub(crate) fn printable(message: &str) -> String {
     lines.join("\n")
 }
 
-/// A result, on standard output. A reader that has seen enough (`| head`) is no error.
+/// Prints a result to standard output. A reader that closes the pipe early (`| head`) is not an error.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     match writeln!(out, "{text}").and_then(|()| out.flush()) {
@@ -50,7 +50,7 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
-/// Where an output goes.
+/// Destination of an output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Target {
     /// `-`: standard output.
@@ -59,7 +59,7 @@ pub(crate) enum Target {
 }
 
 impl Target {
-    /// The file, where it is one.
+    /// Returns the file; `None` for standard output.
     pub(crate) fn file(&self) -> Option<&Path> {
         match self {
             Self::Stdout => None,
@@ -67,7 +67,7 @@ impl Target {
         }
     }
 
-    /// The file of an output that is no text.
+    /// Returns the file of an output that is not text; an error for standard output.
     pub(crate) fn binary(self, flag: &str) -> Result<PathBuf, Failure> {
         match self {
             Self::File(path) => Ok(path),
@@ -78,7 +78,7 @@ impl Target {
     }
 }
 
-/// Where the value of an output flag leads: standard output for `-`, else a file as [`target`] finds it.
+/// Resolves the value of an output flag: standard output for `-`, else a file as [`target`] resolves it.
 pub(crate) fn text_target(flag: &str, path: &Path) -> Result<Target, Failure> {
     if path == Path::new("-") {
         return Ok(Target::Stdout);
@@ -86,11 +86,11 @@ pub(crate) fn text_target(flag: &str, path: &Path) -> Result<Target, Failure> {
     target(flag, path).map(Target::File)
 }
 
-/// Files that are read, and what they are: the flag that names them, or words.
+/// Input files, each with the flag that names it or a description.
 pub(crate) type Inputs = Vec<(&'static str, PathBuf)>;
 
-/// Refuses two outputs in one place, and an output in the place of something that is read. A folder that is read stands
-/// for every file that is in it. `read` is asked only where an output is there already.
+/// Refuses two outputs with the same destination, and an output that would overwrite an input. A folder that is read
+/// stands for every file inside it. `read` is called only if an output file already exists.
 pub(crate) fn apart(
     written: &[(&str, Option<&Target>)],
     read: impl FnOnce() -> Inputs,
@@ -127,7 +127,7 @@ pub(crate) fn apart(
     Ok(())
 }
 
-/// Whether a file is another, under whatever name, or lies in it.
+/// Whether `file` is `other`, under whatever name, or lies inside it.
 fn is_within(file: &Path, other: &Path) -> bool {
     let (Ok(a), Ok(b)) = (file.canonicalize(), other.canonicalize()) else {
         return false;
@@ -149,7 +149,7 @@ fn is_same_inode(_: &Path, _: &Path) -> bool {
     false
 }
 
-/// The files of a model: the ONNX file and what lies beside it; none of a shipped one.
+/// Returns the files of a model: the ONNX file and its external data; none for a shipped model.
 pub(crate) fn model_files(spec: &str) -> Inputs {
     let path = PathBuf::from(spec);
     if !path.is_file() {
@@ -164,17 +164,17 @@ pub(crate) fn model_files(spec: &str) -> Inputs {
         .collect()
 }
 
-/// The files of a data set, the images of a folder one by one, as a link may lead to each; none of a shipped one.
+/// Returns the files of a data set, including each image of a folder, since each may be a link; none for a shipped set.
 pub(crate) fn data_files(what: &'static str, spec: &str, options: &Options) -> Inputs {
     let files = data::files(spec, options).into_iter();
     files.map(|f| (what, f)).collect()
 }
 
-/// Where the value of an output flag leads. Refused before any work is done for it: its folder must exist and
-/// take files, and what is there already must be an ordinary file, as it is replaced (`/dev/null` would be, too).
+/// Resolves the value of an output flag. Refuses a bad path before any work is done: its folder must exist and be
+/// writable, and an existing path must be an ordinary file, because it is replaced (`/dev/null` would be, too).
 pub(crate) fn target(flag: &str, path: &Path) -> Result<PathBuf, Failure> {
     let refused = |problem: &str| Failure(format!("{flag} {}: {problem}", path.display()));
-    // One file has one name, so that two flags cannot mean the same one.
+    // The canonical path shows when two flags name the same file.
     let target = fs::canonicalize(path).unwrap_or_else(|_| {
         match (fs::canonicalize(folder_of(path)), path.file_name()) {
             (Ok(folder), Some(name)) => folder.join(name),
@@ -215,7 +215,7 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     Ok(write_whole(path, |file| file.write_all(bytes))?)
 }
 
-/// Removes a file, if it is there.
+/// Removes a file if it exists.
 pub(crate) fn remove(path: &Path) -> Result<(), Failure> {
     match fs::remove_file(path) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Failure(format!(
@@ -226,7 +226,7 @@ pub(crate) fn remove(path: &Path) -> Result<(), Failure> {
     }
 }
 
-/// Writes a text that ends in a line end where it is to go.
+/// Writes text that ends with a newline to its destination.
 pub(crate) fn write_text(target: &Target, text: &str) -> Result<(), Failure> {
     match target {
         Target::File(path) => write(path, text.as_bytes()),
@@ -234,7 +234,7 @@ pub(crate) fn write_text(target: &Target, text: &str) -> Result<(), Failure> {
     }
 }
 
-/// Writes a report where it is to go; into a file its samples beside it where there are many.
+/// Writes a report to its destination; if a file gets many samples, they are written beside it.
 pub(crate) fn write_report_to(target: &Target, report: &Report) -> Result<(), Failure> {
     match target {
         Target::File(path) => write_report(path, report),
@@ -242,7 +242,7 @@ pub(crate) fn write_report_to(target: &Target, report: &Report) -> Result<(), Fa
     }
 }
 
-/// Writes a report, its samples beside it where there are many.
+/// Writes a report; if it has many samples, they are written beside it.
 pub(crate) fn write_report(path: &Path, report: &Report) -> Result<(), Failure> {
     let mut report = report.clone();
     if report.samples.len() > SAMPLES_INLINE {
@@ -252,7 +252,7 @@ pub(crate) fn write_report(path: &Path, report: &Report) -> Result<(), Failure> 
     write(path, render::json(Document::Attack(&report)).as_bytes())
 }
 
-/// Writes samples to a file beside a report, one to a line, and returns its name.
+/// Writes samples to a file beside a report, one per line, and returns the file's name.
 pub(crate) fn write_beside<S: Serialize>(
     path: &Path,
     samples: impl IntoIterator<Item = S>,
@@ -270,7 +270,7 @@ pub(crate) fn write_beside<S: Serialize>(
     Ok(name.to_string_lossy().into_owned())
 }
 
-/// Where the samples of a report go if there are too many for it.
+/// Returns the path of the samples file beside a report.
 pub(crate) fn samples_of(report: &Path) -> PathBuf {
     let stem = report.file_stem();
     let stem = stem.map_or_else(|| "report".into(), |s| s.to_string_lossy());
@@ -285,7 +285,7 @@ pub(crate) fn write_record(path: &Path, record: &Record) -> Result<(), Failure> 
     }
 }
 
-/// Writes an audit, its rows beside it where there are many.
+/// Writes an audit; if it has many rows, they are written beside it.
 fn write_audit(path: &Path, report: &AuditReport) -> Result<(), Failure> {
     if report.samples.len() <= SAMPLES_INLINE {
         return write(path, render::json(Document::Audit(report)).as_bytes());
@@ -296,7 +296,7 @@ fn write_audit(path: &Path, report: &AuditReport) -> Result<(), Failure> {
     write(path, render::json(Document::Audit(&report)).as_bytes())
 }
 
-/// Reads the evidence of one check back, of the kind that its schema says.
+/// Reads the evidence of one check; its schema determines the kind.
 pub(crate) fn read_record(path: &Path) -> Result<Record, Failure> {
     #[derive(serde::Deserialize)]
     struct Head {
@@ -328,7 +328,7 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     })
 }
 
-/// Reads a report back, with the samples beside it.
+/// Reads a report and the samples beside it.
 pub(crate) fn read_report(path: &Path) -> Result<Report, Failure> {
     let failure = |e: &dyn std::fmt::Display| Failure(format!("{}: {e}", path.display()));
     let text = read(path)?;

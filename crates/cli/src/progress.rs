@@ -10,12 +10,12 @@ use proofmark::engine::{Event, Observer};
 use crate::clock;
 use crate::output;
 
-/// Seconds between lines where there is no terminal.
+/// Seconds between progress lines if standard error is not a terminal.
 const EVERY: f64 = 30.0;
 
-/// Shows how far a run is.
+/// Shows the progress of a run.
 pub(crate) struct TerminalProgress {
-    /// What is counted.
+    /// Name of the items counted.
     unit: &'static str,
     quiet: bool,
     terminal: bool,
@@ -30,12 +30,12 @@ struct State {
 }
 
 impl TerminalProgress {
-    /// Says nothing if `quiet`.
+    /// Returns a display that counts samples; silent if `quiet`.
     pub(crate) fn new(quiet: bool) -> Self {
         Self::counting(quiet, "samples")
     }
 
-    /// The same where a run is over something other than samples.
+    /// Returns a display that counts items other than samples.
     pub(crate) fn counting(quiet: bool, unit: &'static str) -> Self {
         let state = State {
             bar: ProgressBar::hidden(),
@@ -51,7 +51,7 @@ impl TerminalProgress {
         }
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub(crate) fn finish(&self) {
         self.lock().bar.finish_and_clear();
     }

@@ -1,13 +1,13 @@
-//! Outputs as people read them.
+//! Formats outputs for people.
 
 use proofmark::onnx::{Array, Data};
 
-/// Rows that are shown.
+/// Maximum number of rows shown.
 const ROWS: usize = 20;
-/// Values of a row that are shown.
+/// Maximum number of values shown per row.
 const VALUES: usize = 16;
 
-/// One output: its type and shape, then its values, a line per row along the first axis.
+/// Formats one output: its type and shape, then its values, one line per row along the first axis.
 pub(crate) fn lines(name: &str, array: &Array) -> Vec<String> {
     let mut lines = vec![format!("{name}: {} {:?}", array.dtype(), array.shape())];
     let cells = cells(array.data());
@@ -36,7 +36,7 @@ pub(crate) fn lines(name: &str, array: &Array) -> Vec<String> {
     lines
 }
 
-/// Numbers in the digits that tell them apart.
+/// Formats each number with as many digits as identify it.
 fn cells(data: &Data) -> Vec<String> {
     macro_rules! each {
         ($v:expr, $show:expr) => {

@@ -13,7 +13,8 @@ pub(crate) const INTERRUPTED: u8 = 130;
 
 static ASKED: LazyLock<Arc<AtomicBool>> = LazyLock::new(|| Arc::new(AtomicBool::new(false)));
 
-/// Begins to listen. Outputs are renamed into place in one go, so an end at any moment leaves none half-written.
+/// Starts to listen for signals. Outputs are renamed into place in one step, so stopping at any moment leaves none
+/// half-written.
 pub(crate) fn listen() -> io::Result<()> {
     for signal in TERM_SIGNALS {
         // Registered first, so that it only acts on the second signal.
@@ -23,7 +24,7 @@ pub(crate) fn listen() -> io::Result<()> {
     Ok(())
 }
 
-/// Whether somebody asked the run to end.
+/// Whether a signal asked the run to end.
 pub(crate) fn interrupted() -> bool {
     ASKED.load(Ordering::Relaxed)
 }

@@ -1,11 +1,11 @@
-//! An error in a policy, with the line it is about.
+//! Formats errors in a policy with the lines that they refer to.
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use proofmark::policy::PolicyError;
 
 use crate::failure::Failure;
 
-/// The error under the file's name, then its line with the place underlined.
+/// Returns the error prefixed with the file's name, then its line with the faulty part underlined.
 pub(crate) fn failure(file: &str, source: &[u8], error: &PolicyError) -> Failure {
     let message = format!("{file}: {error}");
     let Ok(text) = std::str::from_utf8(source) else {
@@ -44,9 +44,9 @@ mod tests {
         assert_eq!(lines[1..], below, "{shown}");
     }
 
-    /// Whatever a file holds, and wherever the fault is.
+    /// Holds for any content and any position of the fault.
     #[test]
-    fn any_file_is_told_and_no_control_character_gets_through() {
+    fn errors_on_any_file_are_short_and_without_control_characters() {
         let long = format!("schema = 1 # {}", "x".repeat(100_000));
         let cases: [&[u8]; 8] = [
             b"",
@@ -59,7 +59,7 @@ mod tests {
             long.as_bytes(),
         ];
         for source in cases {
-            // As every error is before it is printed.
+            // Every error is made printable in this way before it is printed.
             let shown = crate::output::printable(&of(source));
             let bare = |c: char| c.is_control() && c != '\n' && c != '\t';
             assert!(

@@ -1,4 +1,4 @@
-//! What can be typed after `audit`.
+//! Arguments of `audit`.
 
 use std::path::PathBuf;
 
@@ -11,15 +11,16 @@ use super::Typed;
 #[command(
     allow_negative_numbers = true,
     after_help = "\
-Every figure has an interval; figures with a --metric are judged together at --level, all others decide nothing. A \
-requirement that the table cannot settle is inconclusive, with about how many more rows would settle it. `proofmark \
-list metrics` names the metrics. A name with a comma or a sign in it stands in quotes: --groups '\"a, b\",c', \
---where '\"a=b\"=x', --metric 'tpr_difference(\"a)\")<=0.1'. Favourable is 1, true or yes, unless --favourable says otherwise.
+Every figure has an interval; figures with a --metric are judged together at --level, others never change the verdict. \
+A requirement that the table cannot settle is inconclusive, with about how many more rows would settle it. `proofmark \
+list metrics` names the metrics. Quote a name that contains a comma or a sign: --groups '\"a, b\",c', \
+--where '\"a=b\"=x', --metric 'tpr_difference(\"a)\")<=0.1'. \
+Favourable values are 1, true and yes, unless --favourable says otherwise.
 
-With --report, groups are compared clean and under attack. The samples' groups stand in TABLE, which needs no \
-decisions, in a row per sample: found by --id, else by a column `id`, else by the row. Without TABLE they are those \
-that the set had (arrays `group_*` of an .npz). Rates of decisions need a favourable class: class 1 of two, else \
---favourable CLASS. A requirement on such a rate is one on the clean decisions and on those under attack.
+With --report, groups are compared clean and under attack. TABLE holds the samples' groups, one row per \
+sample, and needs no decisions; rows are matched by --id, else by a column `id`, else by row number. Without TABLE the \
+groups are those of the data set (arrays `group_*` of an .npz). Rates of decisions need a favourable class: class 1 of \
+two, else --favourable CLASS. A requirement on such a rate applies to the clean decisions and to those under attack.
 
 Examples:
   proofmark audit loans.csv --groups sex,race --decision approved
@@ -33,12 +34,12 @@ Examples:
   proofmark audit people.csv --report attack.json --groups sex --metric 'robust_accuracy_difference<=0.1'"
 )]
 pub(crate) struct Audit {
-    /// A table of decisions, one row per person: .csv or .npz; with --report, of the samples' groups
+    /// Table of decisions, one row per person: .csv or .npz; with --report, a table of the samples' groups
     #[arg(required_unless_present = "report")]
     pub(crate) table: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) setup: Typed<Setup>,
-    /// An attack report (JSON): which groups are easier to attack
+    /// Attack report (JSON), to compare how easily groups are attacked
     #[arg(
         long,
         value_name = "FILE",
@@ -55,7 +56,7 @@ pub(crate) struct Audit {
         help_heading = "Attack reports"
     )]
     pub(crate) attack: Option<String>,
-    /// Column of row ids; the row, from 0, if absent
+    /// Column of row ids; if absent, the row number, counted from 0
     #[arg(
         long,
         value_name = "COL",
@@ -63,10 +64,10 @@ pub(crate) struct Audit {
         help_heading = "Columns of the table"
     )]
     pub(crate) id: Option<String>,
-    /// A requirement: exit 1 if it is missed, 3 if the table cannot tell
+    /// Requirement: exit 1 if it is missed, 3 if it is inconclusive
     #[arg(long = "metric", value_name = "ID<=F|ID>=F", help_heading = "Judging")]
     pub(crate) metrics: Vec<String>,
-    /// Scan for subgroups made of up to DEPTH of the groups' columns (2 if not given); decides nothing
+    /// Scan for subgroups formed from up to DEPTH of the group columns (2 if not given); never changes the verdict
     #[arg(
         long,
         value_name = "DEPTH",
@@ -74,7 +75,7 @@ pub(crate) struct Audit {
         default_missing_value = "2",
         conflicts_with = "paired", help_heading = "Measuring")]
     pub(crate) scan: Option<usize>,
-    /// Minimum size of a subgroup of the scan, and of the rest
+    /// Minimum size of a subgroup in the scan, and of the remaining rows
     #[arg(
         long,
         value_name = "N",
@@ -90,7 +91,7 @@ pub(crate) struct Audit {
         help_heading = "Measuring"
     )]
     pub(crate) scan_draws: u32,
-    /// Seed of everything drawn at random
+    /// Seed of every random number
     #[arg(
         long,
         value_name = "S",
@@ -98,7 +99,7 @@ pub(crate) struct Audit {
         help_heading = "Measuring"
     )]
     pub(crate) seed: u64,
-    /// Confidence of all requirements together
+    /// Joint confidence level of all requirements
     #[arg(
         long,
         value_name = "F",
@@ -109,7 +110,8 @@ pub(crate) struct Audit {
     /// Write the report here (JSON); - for standard output, as for the other outputs
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(crate) out: Option<PathBuf>,
-    /// Write a table of impact ratios per category here (CSV), and show it: persons, selected, rate, ratio to the highest rate
+    /// Write impact ratios per category to this file (CSV), and show them: rows, rows selected, rate, ratio to the
+    /// highest rate
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(crate) impact_table: Option<PathBuf>,
     /// Write a chart of the groups' rates here (SVG)

@@ -3,14 +3,14 @@ use proofmark::domain::option::{Form, Given, OptionEntry, Options};
 
 use crate::failure::Failure;
 
-/// Options that are defined beside what they are for, as they were typed.
+/// Options declared in `T::ALL`, with the texts typed for each.
 #[derive(Debug)]
 pub(crate) struct Typed<T: 'static> {
     given: Vec<(&'static OptionEntry<T>, Vec<String>)>,
 }
 
 impl<T: Options> Typed<T> {
-    /// What they come to.
+    /// Applies the typed options to the default `T`.
     pub(crate) fn read(&self) -> Result<T, Failure> {
         let mut made = T::default();
         for (option, texts) in &self.given {
@@ -45,7 +45,7 @@ impl<T: Options> Typed<T> {
     }
 }
 
-/// A name as a flag.
+/// Returns the flag of an option name: `_` becomes `-`.
 fn flag(name: &str) -> String {
     name.replace('_', "-")
 }

@@ -21,7 +21,7 @@ use crate::signals;
 /// Confidence of `--fail-under`.
 const LEVEL: f64 = 0.95;
 
-/// `proofmark attack`.
+/// Runs `proofmark attack` and returns the exit code.
 pub(crate) fn run(args: &Attack, quiet: bool) -> Result<u8, Failure> {
     if let Some(f) = args.fail_under.filter(|f| !(0.0..=1.0).contains(f)) {
         return Err(Failure(format!(
@@ -111,7 +111,7 @@ pub(crate) fn run(args: &Attack, quiet: bool) -> Result<u8, Failure> {
     if !quiet {
         output::tell(&render::table(Document::Attack(&measured.report), colour()));
     }
-    // What was measured is written; a run that lacks an attack is no measurement that was asked for.
+    // The results are written first; a run that lacks the result of an attack is then an error.
     measured.complete()?;
     let Some(threshold) = args.fail_under else {
         return Ok(0);
@@ -121,7 +121,7 @@ pub(crate) fn run(args: &Attack, quiet: bool) -> Result<u8, Failure> {
     Ok(assessment.verdict.exit_code())
 }
 
-/// The attacks asked for, with the shared flags given to each that knows them.
+/// Builds the requested attacks; each gets the shared flags that it has parameters for.
 fn attacks(args: &Attack) -> Result<Vec<Box<dyn engine::Attack>>, Failure> {
     let mut tables: BTreeMap<&str, toml::Table> = BTreeMap::new();
     for id in &args.attacks {
@@ -182,7 +182,7 @@ fn attacks(args: &Attack) -> Result<Vec<Box<dyn engine::Attack>>, Failure> {
         .collect()
 }
 
-/// `[MOD=]VALUE` arguments: the value for every input, and those for single ones.
+/// Parsed `[MOD=]VALUE` arguments: the value for every input, and the values for single inputs.
 struct PerInput<'a> {
     all: Option<&'a str>,
     each: BTreeMap<&'a str, &'a str>,
@@ -209,7 +209,7 @@ impl<'a> PerInput<'a> {
     }
 }
 
-/// One threat model per place in the lists of epsilons.
+/// Returns one threat model per position in the lists of epsilons.
 fn threats(args: &Attack) -> Result<Vec<ThreatPlan>, Failure> {
     let norms = PerInput::read("norm", &args.norm)?;
     let eps = PerInput::read("eps", &args.eps)?;
@@ -224,7 +224,7 @@ fn threats(args: &Attack) -> Result<Vec<ThreatPlan>, Failure> {
         )));
     }
     let all = match eps.all {
-        // It freezes what has no epsilon of its own; the set's epsilons take its place.
+        // Epsilon 0 would freeze every input that is not named; the set's epsilons replace it.
         None if args.per_sample_eps => Some(vec![Epsilon::default()]),
         text => text.map(list).transpose()?,
     };
@@ -263,7 +263,7 @@ fn threats(args: &Attack) -> Result<Vec<ThreatPlan>, Failure> {
     (0..count)
         .map(|k| {
             let norm = norms.all.map_or(Ok(Norm::Linf), parse)?;
-            // Without a budget for all, inputs that are not named may not change.
+            // Without a common budget, inputs that are not named are frozen.
             let mut plan = ThreatPlan::new(
                 norm,
                 all.as_ref().map_or_else(Epsilon::default, |l| at(l, k)),
@@ -289,7 +289,7 @@ fn threats(args: &Attack) -> Result<Vec<ThreatPlan>, Failure> {
         .collect()
 }
 
-/// The model, for samples like those of the set.
+/// Opens the model for samples like those of the set.
 fn model(args: &Attack, data: &Dataset) -> Result<OpenModel, Failure> {
     let device = proofmark::device(&args.device)?;
     let mut source = args.onnx.source(&args.model)?;

@@ -14,7 +14,7 @@ use crate::output::Target;
 use crate::progress::TerminalProgress;
 use crate::{command, output, signals};
 
-/// `proofmark audit`.
+/// Runs `proofmark audit` and returns the exit code.
 pub(crate) fn run(args: &Audit, quiet: bool) -> Result<u8, Failure> {
     let setup = setup(args)?;
     let rows = setup.samples;
@@ -31,7 +31,7 @@ pub(crate) fn run(args: &Audit, quiet: bool) -> Result<u8, Failure> {
         Audited::Table(table) => (table.as_ref(), None),
         Audited::Attack(attacked) => (&attacked.clean, Some(attacked.as_ref())),
     };
-    // Refused before anything is computed for it.
+    // Refuse rows that may not be written before computing anything.
     let rows = report::samples(table, attacked, rows, setup.suppress)?;
     let mut report: AuditReport = match attacked {
         None => audit::report(table, settings, &options)?,
@@ -44,7 +44,7 @@ pub(crate) fn run(args: &Audit, quiet: bool) -> Result<u8, Failure> {
         output::tell("interrupted: nothing was written");
         return Ok(signals::INTERRUPTED);
     }
-    // Every text is made before any is written.
+    // Render every output before writing any.
     let svg = svg(&report);
     let impact = impact(&report);
     if args.impact_table.is_some() && impact.is_empty() {
@@ -72,7 +72,7 @@ pub(crate) fn run(args: &Audit, quiet: bool) -> Result<u8, Failure> {
         .map_or(0, proofmark::domain::Verdict::exit_code))
 }
 
-/// Where everything goes: nowhere that something is read from, and each to a place of its own.
+/// Targets of all outputs; no target is an input, and no two are the same.
 struct Targets {
     out: Option<Target>,
     chart: Option<Target>,
@@ -94,7 +94,7 @@ fn targets(args: &Audit, samples: Detail) -> Result<Targets, Failure> {
         .as_ref()
         .and_then(Target::file)
         .map(output::samples_of);
-    // Beside the report only if its rows are asked for.
+    // The rows file exists only if rows are requested.
     let rows = beside.filter(|_| samples != Detail::None).map(Target::File);
     let written = [
         ("--out", targets.out.as_ref()),
@@ -117,7 +117,7 @@ fn targets(args: &Audit, samples: Detail) -> Result<Targets, Failure> {
     Ok(targets)
 }
 
-/// What there is to audit.
+/// Table to audit, or an attack report joined with its groups.
 enum Audited {
     Table(Box<Table>),
     Attack(Box<Attacked>),
@@ -171,7 +171,7 @@ fn options(args: &Audit, setup: &Setup) -> Result<ReportOptions, Failure> {
     })
 }
 
-/// Scans for everything that the table has the columns for.
+/// Scans every target for which the table has the columns, and adds the results to the report.
 fn scan_into(
     report: &mut AuditReport,
     table: &Table,
@@ -219,7 +219,7 @@ fn scan_into(
     Ok(())
 }
 
-/// The report, and its rows in it or beside it.
+/// Writes the report, with its rows inside it or in a file beside it.
 fn write(
     target: &Target,
     report: &mut AuditReport,
@@ -236,7 +236,7 @@ fn write(
     output::write_text(target, &render::json(Document::Audit(report)))
 }
 
-/// What was typed, as far as it goes together.
+/// Returns the typed setup; an error if options contradict each other.
 fn setup(args: &Audit) -> Result<Setup, Failure> {
     let mut setup = args.setup.read()?;
     setup.settings.seed = args.seed;

@@ -10,7 +10,7 @@ use crate::output::{self, Target};
 use crate::progress::TerminalProgress;
 use crate::signals;
 
-/// `proofmark falsify`.
+/// Runs `proofmark falsify` and returns the exit code.
 pub(crate) fn run(args: &args::Falsify, quiet: bool) -> Result<u8, Failure> {
     let began = clock::seconds();
     let seconds = args.timeout;
@@ -68,7 +68,7 @@ pub(crate) fn run(args: &args::Falsify, quiet: bool) -> Result<u8, Failure> {
     Ok(0)
 }
 
-/// What was found, or how near it came, in a sentence.
+/// Returns a sentence on the counterexample found, or on how near the search came.
 fn summary(result: &Falsified, cases: usize, seconds: f64) -> String {
     let spent = format!(
         "{} forwards and {} backwards in {seconds:.1} s",

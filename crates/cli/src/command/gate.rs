@@ -21,7 +21,7 @@ use crate::progress::TerminalProgress;
 use crate::signals;
 use crate::snippet;
 
-/// `proofmark gate`.
+/// Runs `proofmark gate` and returns the exit code.
 pub(crate) fn run(args: &args::Gate, quiet: bool) -> Result<u8, Failure> {
     let format = args.format.as_deref().map(render::find).transpose();
     let format = format.map_err(Failure)?;
@@ -48,7 +48,7 @@ pub(crate) fn run(args: &args::Gate, quiet: bool) -> Result<u8, Failure> {
     let wrong = |e: &PolicyError| snippet::failure(&file.to_string(), &source, e);
     let gate = Gate::read(&source, &args.policy).map_err(|e| wrong(&e))?;
     let evidence = if let Some(dir) = &args.from_evidence {
-        // Nothing that the policy names is opened: it need not be here.
+        // The files that the policy names are not opened: they need not exist here.
         let evidence = read_evidence(args, &gate, dir)?;
         keep_place(args, &gate)?;
         if !quiet {
@@ -72,7 +72,7 @@ pub(crate) fn run(args: &args::Gate, quiet: bool) -> Result<u8, Failure> {
     if signals::interrupted() {
         output::tell(&match &args.out_dir {
             Some(dir) => format!(
-                "interrupted: --resume {} takes over the checks that had finished and goes on with the one at work",
+                "interrupted: --resume {} reuses the finished checks and continues the one that was running",
                 dir.display()
             ),
             None => "interrupted: nothing was written".to_owned(),
@@ -86,7 +86,7 @@ pub(crate) fn run(args: &args::Gate, quiet: bool) -> Result<u8, Failure> {
     tell(args, format, &report, quiet)
 }
 
-/// What one shard came to: it is judged when all are there.
+/// Reports the outcome of one shard and returns the exit code; judging waits until all shards are measured.
 fn measured_part(evidence: &Evidence, quiet: bool) -> Result<u8, Failure> {
     let mut failed = Vec::new();
     let mut stopped = false;
@@ -107,12 +107,13 @@ fn measured_part(evidence: &Evidence, quiet: bool) -> Result<u8, Failure> {
         return Ok(Verdict::Inconclusive.exit_code());
     }
     if !quiet {
-        output::tell("measured one part; when all are there, judge them with --from-evidence");
+        output::tell("measured one part; once all are measured, judge them with --from-evidence");
     }
     Ok(0)
 }
 
-/// Names the models and data without `sha256` in the policy: that their files changed since is not noticed.
+/// Prints a note for each model and data set without `sha256` in the policy: changes of its file since then go
+/// unnoticed.
 fn unpinned(gate: &Gate, evidence: &Evidence) {
     let mut noted = BTreeSet::new();
     for check in &gate.policy().checks {
@@ -133,7 +134,7 @@ fn unpinned(gate: &Gate, evidence: &Evidence) {
             }
             _ => Vec::new(),
         };
-        // What ships with proofmark has no file that could change.
+        // Shipped models and data have no file that could change.
         let shipped = |name: &&str| {
             proofmark::shipped::NAMES.contains(name) || proofmark::data::SHIPPED.contains(name)
         };
@@ -151,7 +152,7 @@ fn unpinned(gate: &Gate, evidence: &Evidence) {
     }
 }
 
-/// Makes the folder for evidence, and refuses one in which the policy or what it names would be written over.
+/// Creates the folder for evidence, and refuses one where the policy or a file that it names would be overwritten.
 fn keep_place(args: &args::Gate, gate: &Gate) -> Result<(), Failure> {
     let Some(dir) = &args.out_dir else {
         return Ok(());
@@ -232,7 +233,7 @@ fn measure(
     ready: &PreparedGate<'_>,
     quiet: bool,
 ) -> Result<Evidence, Failure> {
-    // A name mistyped would cost the whole measurement again.
+    // A mistyped folder would cause the whole measurement to be repeated.
     if let Some(dir) = args.resume.as_deref().filter(|d| !d.is_dir()) {
         return Err(Failure(format!(
             "--resume {}: is no folder; expected one with evidence",
@@ -282,7 +283,7 @@ fn measure(
         let (Some(path), Ok(record)) = (place(check), result) else {
             return;
         };
-        // Each check's evidence is kept as soon as it is there: a later crash loses nothing.
+        // Each check's evidence is written as soon as it is available, so that a later crash loses nothing.
         let finished = Gate::finished(record);
         if finished || !signals::interrupted() {
             let written = output::write_record(&path, record);
@@ -300,12 +301,12 @@ fn measure(
     }
 }
 
-/// Where a check that was stopped goes on, beside its evidence.
+/// Returns the path of the checkpoint of a stopped check, beside its evidence.
 fn checkpoint_of(evidence: &Path) -> PathBuf {
     evidence.with_extension("checkpoint")
 }
 
-/// The evidence of what is not divided is whole whatever the shard.
+/// Returns the file name of a check's evidence. A check that is not divided has whole evidence in every shard.
 fn file_name(check: &Check, shard: Option<Shard>) -> String {
     let id = &check.id;
     match shard.filter(|_| check.measure().is_divided()) {
@@ -314,15 +315,15 @@ fn file_name(check: &Check, shard: Option<Shard>) -> String {
     }
 }
 
-/// What an earlier run left, by check.
+/// Evidence and checkpoints of an earlier run, by check.
 #[derive(Default)]
 struct Earlier {
     records: BTreeMap<String, Record>,
     checkpoints: BTreeMap<String, RunCheckpoint>,
 }
 
-/// Evidence and checkpoints of an earlier run; what cannot be read or is of another run is measured again, and said to
-/// be.
+/// Reads evidence and checkpoints of an earlier run. A check whose files cannot be read or belong to another run is
+/// measured again, with a note.
 fn earlier(
     args: &args::Gate,
     gate: &Gate,
@@ -394,7 +395,8 @@ fn read_checkpoint(
     Ok(checkpoint)
 }
 
-/// The evidence of every check in a folder, shards merged. What is not there stays out: judging fails closed.
+/// Reads the evidence of every check from a folder, and merges shards. Checks without evidence are left out: judging
+/// fails closed.
 fn read_evidence(args: &args::Gate, gate: &Gate, dir: &Path) -> Result<Evidence, Failure> {
     let device = if args.same_device {
         Some(proofmark::describe(&proofmark::device(&args.device)?))

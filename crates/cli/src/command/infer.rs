@@ -20,10 +20,10 @@ use crate::output;
 use crate::shown::lines;
 use crate::signals;
 
-/// Rows of a shipped model at a time.
+/// Rows per call of a shipped model.
 const ROWS: usize = 256;
 
-/// `proofmark infer`.
+/// Runs `proofmark infer` and returns the exit code.
 pub(crate) fn run(args: &Infer, quiet: bool) -> Result<u8, Failure> {
     if !(args.tol.is_finite() && args.tol >= 0.0) {
         return Err(Failure(format!(
@@ -53,7 +53,7 @@ pub(crate) fn run(args: &Infer, quiet: bool) -> Result<u8, Failure> {
     if let (Some(expected), Some(path)) = (&expected, &args.expect) {
         check_names(path, expected, &names)?;
     }
-    // They may say why the arrays do not fit.
+    // The notes may explain why the arrays do not fit.
     tell(&notes, quiet);
     let (inputs, notes) = assign(&file, data, &model.inputs(), &options)?;
     tell(&notes, quiet);
@@ -96,7 +96,7 @@ fn tell(notes: &[String], quiet: bool) {
     }
 }
 
-/// Arrays by name, and what there is to say about them: those of an archive as they stand in it, those of any other set in
+/// Reads arrays by name, with notes on how they were read: arrays of an archive as stored, arrays of any other set in
 /// its data units.
 fn read(path: &Path, options: &Options) -> Result<(Named, Vec<String>), Failure> {
     let spec = path.display().to_string();
@@ -112,7 +112,7 @@ fn read(path: &Path, options: &Options) -> Result<(Named, Vec<String>), Failure>
     }
     let mut options = options.clone();
     if !shipped && options.classes.is_none() {
-        // Labels are not looked at: any order will do.
+        // Labels are ignored, so the order of the classes does not matter.
         options.classes = Some(Classes::Sorted);
     }
     let set = data::open(&spec, &options)?;
@@ -134,7 +134,7 @@ fn read(path: &Path, options: &Options) -> Result<(Named, Vec<String>), Failure>
     Ok((arrays?, notes))
 }
 
-/// Floating-point arrays after preprocessing, a sample along each first axis.
+/// Applies preprocessing to floating-point arrays, with samples along the first axis.
 fn preprocessed(
     preprocess: &Preprocess,
     inputs: Vec<Array>,
@@ -157,7 +157,7 @@ fn preprocessed(
         .collect()
 }
 
-/// A model and the inner values asked for.
+/// Model and requested inner values.
 enum Model {
     Onnx(Box<Session>),
     Shipped(Box<BurnModel>, Vec<String>),
@@ -202,7 +202,7 @@ impl Model {
         Ok(Self::Onnx(Box::new(session)))
     }
 
-    /// What there is to say about how it was computed.
+    /// Returns notes on how the model was computed.
     fn notes(&self) -> Vec<String> {
         match self {
             Self::Onnx(session) => session.notes(),
@@ -230,7 +230,7 @@ impl Model {
         }
     }
 
-    /// Arrays in the shape that the model takes, and what was done.
+    /// Reshapes arrays to the shapes that the model takes; returns notes on what was changed.
     fn arranged(
         &self,
         mut inputs: Vec<Array>,
@@ -350,7 +350,7 @@ fn write(path: &Path, outputs: &[(String, Array)]) -> Result<(), Failure> {
     Ok(npz::write(path, &views)?)
 }
 
-/// A line per output: 0 where all that have a reference agree with it, else 1.
+/// Prints a line per output; returns 0 if every output that has a reference agrees with it, else 1.
 fn judge(
     outputs: &[(String, Array)],
     expected: &[(String, AnyArray)],

@@ -12,10 +12,10 @@ use crate::args::{Inspect, InspectFormat};
 use crate::failure::Failure;
 use crate::output;
 
-/// What a model allows that gives scores and gradients and can be looked into.
+/// Access to a model that gives scores, gradients and inner values.
 const ACCESS: [&str; 4] = ["decisions", "scores", "gradients", "features"];
 
-/// `proofmark inspect`.
+/// Runs `proofmark inspect` and returns the exit code.
 pub(crate) fn run(args: &Inspect) -> Result<u8, Failure> {
     let device = proofmark::device(&args.device)?;
     let mut source = ModelSource::new(&args.model);
@@ -81,7 +81,7 @@ fn module_text(model: &BurnModel) -> Vec<String> {
     lines
 }
 
-/// The inputs that no attack may change: ids, masks, places.
+/// Returns the inputs that no attack may change: ids, masks, positions.
 fn frozen(model: &OnnxModel) -> Vec<&str> {
     let signature = model.signature();
     let inputs = signature.modalities.iter().zip(&signature.numbers);
@@ -91,7 +91,7 @@ fn frozen(model: &OnnxModel) -> Vec<&str> {
         .collect()
 }
 
-/// What a model allows: no gradients where no input may be changed.
+/// Returns the access that a model allows, without gradients if every input is frozen.
 fn access(model: &OnnxModel) -> Vec<&'static str> {
     let changeable = frozen(model).len() < model.signature().modalities.len();
     let mut all = ACCESS.to_vec();
@@ -99,16 +99,16 @@ fn access(model: &OnnxModel) -> Vec<&'static str> {
     all
 }
 
-/// What was found out about an ONNX file.
+/// Result of inspecting an ONNX file.
 struct Seen {
     summary: Summary,
-    /// Why not all of its outputs can be computed.
+    /// Why some outputs cannot be computed; `None` if all can.
     problem: Option<String>,
-    /// The value taken for the scores where it is not the first output.
+    /// Value used as the scores if it is not the first output.
     output: Option<String>,
-    /// The file as a classifier, or why it is none.
+    /// The file opened as a classifier, or why it cannot be.
     model: Result<OnnxModel, String>,
-    /// Whether that cannot be told without data, since the file leaves sizes open.
+    /// Whether opening it as a classifier needs data, because the file leaves sizes open.
     needs_data: bool,
 }
 
@@ -116,17 +116,17 @@ impl Seen {
     fn new(file: OnnxFile, output: Option<String>, device: &Device) -> Result<Self, Failure> {
         let summary = file.summary();
         let problem = file.check(device).err().map(|e| e.to_string());
-        // What is not supported may lie off the way to an output.
+        // Some outputs may not depend on the unsupported operators.
         let output = output.or_else(|| match &problem {
             Some(_) if !summary.unsupported.is_empty() => summary.computable.first().cloned(),
             _ => None,
         });
-        // Any bounds will do to find out how the model takes samples.
+        // The bounds do not affect how the model takes samples.
         let bounds = Bounds::uniform(0.0, 1.0)?;
         let mut options = OnnxOptions::default();
         options.output.clone_from(&output);
         let inputs = declared_modalities(&file, &bounds);
-        // Not every input that cannot be declared waits for data: one may be too large for any.
+        // Data does not help with every input that cannot be declared: one may be too large for any data.
         let open = |d: &Declared| {
             let dims = d.shape.as_deref().unwrap_or_default();
             let sample = &dims[usize::from(dims.len() > 1)..];
@@ -148,18 +148,18 @@ impl Seen {
         })
     }
 
-    /// Why nothing can be run: a model that runs and is no classifier is none of that.
+    /// Returns why the model cannot be run at all; `None` if it can, even if it is no classifier.
     fn refused(&self) -> Option<String> {
         self.problem.clone().filter(|_| !self.runs())
     }
 
-    /// Whether some output of it can be computed.
+    /// Whether at least one output, or inner value, can be computed.
     fn runs(&self) -> bool {
         let unsupported = !self.summary.unsupported.is_empty();
         self.problem.is_none() || (unsupported && !self.summary.computable.is_empty())
     }
 
-    /// The keys are described in the command's help.
+    /// Returns the JSON form; the command's help describes the keys.
     fn json(&self) -> Value {
         let s = &self.summary;
         let model = self.model.as_ref().ok();
@@ -263,7 +263,7 @@ impl Seen {
             }
             Err(_) if !s.unsupported.is_empty() && !self.runs() => {
                 lines.push(
-                    "access     none: it cannot be run without what is unsupported".to_owned(),
+                    "access     none: it cannot be run: it needs unsupported operators".to_owned(),
                 );
             }
             Err(why) if !self.runs() => {
@@ -292,7 +292,7 @@ fn made_by(s: &Summary) -> String {
     }
 }
 
-/// A dimension is its length, its name, or null.
+/// Returns an input or output as JSON; a dimension is its length, its name or null.
 fn declared(d: &Declared) -> Value {
     let dim = |dim: &Dim| match dim {
         Dim::Fixed(n) => json!(n),

@@ -10,16 +10,16 @@ use crate::args::{List, What};
 use crate::failure::Failure;
 use crate::output;
 
-/// Columns of a terminal.
+/// Maximum width of a line, in columns.
 const WIDTH: usize = 80;
 
-/// Where descriptions begin.
+/// Column where descriptions begin.
 const INDENT: usize = 29;
 
-/// Where those of attacks begin: they have much to say.
+/// Column where descriptions of attacks begin; they are longer.
 const ATTACK_INDENT: usize = 19;
 
-/// What the metrics of an audit that compare groups end in, beside the name of what they compare.
+/// Endings of audit metrics that compare groups; they follow the name of the compared metric.
 const CONTRASTS: [&str; 6] = [
     "_difference",
     "_ratio",
@@ -29,7 +29,7 @@ const CONTRASTS: [&str; 6] = [
     "_ratio_to_reference",
 ];
 
-/// `proofmark list`.
+/// Runs `proofmark list` and returns the exit code.
 pub(crate) fn run(args: &List) -> Result<u8, Failure> {
     if args.all && args.what.is_some_and(|what| what != What::Metrics) {
         return Err(Failure(
@@ -93,7 +93,7 @@ fn page(what: What, all: bool) -> Vec<String> {
     }
 }
 
-/// Every attack with its parameters as they are where nothing is said.
+/// Returns lines with every attack and the defaults of its parameters.
 fn attacks() -> Vec<String> {
     let mut lines = Vec::new();
     for entry in proofmark::attacks::ALL {
@@ -129,7 +129,7 @@ fn attacks() -> Vec<String> {
     lines
 }
 
-/// A parameter as it is typed; numbers kept in 32 bits are shown as they were written.
+/// Formats a parameter as a user types it; a number stored in 32 bits is printed with its 32-bit digits.
 fn shown(value: &Value) -> String {
     match value {
         Value::Null => "auto".to_owned(),
@@ -176,7 +176,7 @@ fn metrics(all: bool) -> Vec<String> {
     lines
 }
 
-/// A name and its description, the latter wrapped beside it.
+/// Returns lines with a name and its description, wrapped beside it.
 fn row(name: &str, about: &str) -> Vec<String> {
     row_at(INDENT, name, about)
 }
@@ -191,7 +191,7 @@ fn row_at(indent: usize, name: &str, about: &str) -> Vec<String> {
     lines
 }
 
-/// Lines of at most [`WIDTH`] columns, each after so many spaces; a word is never cut.
+/// Wraps text to lines of at most [`WIDTH`] columns, each indented by `indent` spaces; words are never cut.
 fn wrapped(text: &str, indent: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {

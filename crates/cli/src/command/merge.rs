@@ -7,7 +7,7 @@ use crate::failure::Failure;
 use crate::output::{self, Target};
 use crate::signals;
 
-/// `proofmark merge`.
+/// Runs `proofmark merge` and returns the exit code.
 pub(crate) fn run(args: &Merge, quiet: bool) -> Result<u8, Failure> {
     let out = output::text_target("--out", &args.out)?;
     let beside = out.file().map(|f| Target::File(output::samples_of(f)));

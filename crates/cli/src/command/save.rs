@@ -10,18 +10,18 @@ use proofmark::models::{Numbers, Signature};
 
 use crate::failure::Failure;
 
-/// What `--save` writes: every sample of the report, its adversarial where it was broken, else itself.
+/// Writer of `--save`: every sample of the report, replaced by its adversarial if it was broken.
 ///
-/// Arrays: the inputs under their names (`float32` in data units; whole numbers for a model that takes those) with their
-/// `bounds_NAME`, `y`, `id`, and per sample `group_broken` (0 or 1),
-/// `group_adv_pred` (-1 where there is none), `group_attack` (its id, empty where unbroken), `group_norm`, `group_eps`
-/// (NaN where unbroken); on request `original_NAME`. Read back as a set, the file holds the inputs.
+/// Arrays: the inputs under their names (`float32` in data units; whole numbers for a model that takes them) with their
+/// `bounds_NAME`, `y`, `id`, and per sample `group_broken` (0 or 1), `group_adv_pred` (-1 if there is none),
+/// `group_attack` (attack id, empty if unbroken), `group_norm`, `group_eps` (NaN if unbroken); on request
+/// `original_NAME`. Opened as a data set, the file yields the inputs.
 pub(super) struct Saving<'a> {
     pub(super) data: &'a Dataset,
     pub(super) measured: &'a Measurement,
-    /// Those of the model, in its order.
+    /// Signature of the model; adversarials follow the order of its inputs.
     pub(super) signature: &'a Signature,
-    /// Whether the budget of a sample is the set's own.
+    /// Whether each sample has its own budget from the set.
     pub(super) per_sample_eps: bool,
     pub(super) originals: bool,
 }
@@ -107,7 +107,7 @@ impl Saving<'_> {
         Ok(npz::write(path, &arrays)?)
     }
 
-    /// One value per sample of the report.
+    /// Returns an array with one value per sample of the report.
     fn column<T>(&self, value: impl Fn(usize, &SampleRecord) -> T) -> Result<ArrayD<T>, Failure> {
         let samples = self.measured.report.samples.iter().enumerate();
         let values: Vec<T> = samples.map(|(i, s)| value(i, s)).collect();
@@ -115,7 +115,7 @@ impl Saving<'_> {
         array(values, &[n])
     }
 
-    /// Adversarials come in the model's order; a single input is matched whatever its name.
+    /// Returns the index of an input in the model's order, which adversarials follow; a single input may have any name.
     fn place(&self, input: &Column) -> usize {
         let mut inputs = self.signature.modalities.iter();
         inputs
@@ -123,8 +123,8 @@ impl Saving<'_> {
             .unwrap_or(0)
     }
 
-    /// Values in the type that a model and other tools take: where the model takes whole numbers, the type of whole numbers
-    /// that they have in the set (`int64` where it has none there); else `float32`.
+    /// Converts values to the type that the model and other tools take: if the model takes whole numbers, the integer
+    /// type of the set (`int64` if it has none); else `float32`.
     fn stored(
         &self,
         input: &Column,
@@ -136,7 +136,7 @@ impl Saving<'_> {
             let whole = own.or_else(|| AnyArray::whole("int64", shape, &values));
             return whole.ok_or_else(|| {
                 Failure(format!(
-                    "array `{}` cannot be saved: a value is no whole number, though the model takes no others",
+                    "array `{}` cannot be saved: it holds a value that is not a whole number, and the model takes only whole numbers",
                     input.modality.name
                 ))
             });
@@ -168,7 +168,7 @@ fn shape(input: &Column, n: usize) -> Vec<usize> {
         .collect()
 }
 
-/// `[2]`, or `[2, features]` where each feature has its own.
+/// Returns bounds of shape `[2]`, or `[2, features]` if each feature has its own.
 fn bounds(input: &Modality) -> Result<ArrayD<f32>, Failure> {
     let b = &input.bounds;
     match b.features() {

@@ -1,4 +1,4 @@
-//! `proofmark audit`: tables in, figures, verdicts and reports out.
+//! `proofmark audit`: figures, verdicts and reports of tables.
 
 use std::fmt::Write as _;
 
@@ -6,7 +6,7 @@ use proofmark::audit::AuditReport;
 
 use crate::harness::{Folder, Ran, root, run};
 
-/// Rows of `sex,approved,repaid`: `approved` of 200 women and of 200 men are approved; half of each repaid.
+/// Returns rows of `sex,approved,repaid`: `women` of 200 women and `men` of 200 men are approved; half of each repaid.
 pub(crate) fn loans(women: usize, men: usize) -> String {
     let mut text = "sex,approved,repaid\n".to_owned();
     for (sex, approved) in [("f", women), ("m", men)] {
@@ -81,7 +81,7 @@ fn without_a_requirement_an_audit_measures_and_exits_0() {
 }
 
 #[test]
-fn requirements_pass_fail_and_stay_open() {
+fn requirements_pass_fail_or_are_inconclusive() {
     let folder = Folder::new();
     let unfair = folder.put("unfair.csv", loans(60, 140).as_bytes());
     let fair = folder.put("fair.csv", loans(100, 100).as_bytes());
@@ -101,7 +101,7 @@ fn requirements_pass_fail_and_stay_open() {
         ran.err
     );
 
-    // Four fifths: 90 of 110 is 0.818, which the value meets and the interval cannot tell.
+    // Four-fifths rule: 90 / 110 is 0.818, so the value meets it and the interval is inconclusive.
     let four_fifths = ["--metric", "impact_ratio>=0.8"];
     assert_eq!(at(&near, &four_fifths).code, 3);
     let ran = at(&near, &[&four_fifths[..], &["--judge", "point"]].concat());
@@ -109,7 +109,7 @@ fn requirements_pass_fail_and_stay_open() {
     assert!(ran.err.contains("says nothing of chance"), "{}", ran.err);
     assert_eq!(at(&unfair, &four_fifths).code, 1);
 
-    // The worst of several counts.
+    // The worst of several requirements decides.
     let both = [
         "--metric",
         "selection_rate_difference<=0.9",
@@ -120,7 +120,7 @@ fn requirements_pass_fail_and_stay_open() {
 }
 
 #[test]
-fn small_cells_are_suppressed_and_what_gives_them_away() {
+fn small_cells_and_cells_that_reveal_them_are_suppressed() {
     let folder = Folder::new();
     let mut text = "team,ok\n".to_owned();
     for (team, good, n) in [("a", 40, 80), ("b", 2, 60), ("c", 1, 3), ("d", 30, 50)] {
@@ -162,7 +162,7 @@ fn small_cells_are_suppressed_and_what_gives_them_away() {
     assert_eq!(group("c").n, None, "3 persons");
     assert_eq!(group("d").n, None, "else the total would give c away");
     assert_eq!(group("overall").favourable, None, "it would give b away");
-    // 3 persons are fewer than 5, so the next smallest group goes with them.
+    // Group c with 3 rows is below 5, so the next smallest group is suppressed too.
     assert_eq!(report.attributes[0].suppressed.len(), 2);
     for metric in report
         .metrics
@@ -175,7 +175,7 @@ fn small_cells_are_suppressed_and_what_gives_them_away() {
 }
 
 #[test]
-fn options_of_tables_without_headers_bins_filters_and_intersections() {
+fn headerless_tables_take_bins_filters_and_intersections() {
     let folder = Folder::new();
     let mut text = String::new();
     for row in 0..400 {
@@ -237,7 +237,7 @@ fn metrics_are_listed() {
     }
 }
 
-/// The published picture: false-positive rates differ by race, significantly.
+/// The published result: false-positive rates differ significantly by race.
 #[test]
 #[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
 fn compas() {

@@ -10,7 +10,7 @@ use proofmark::domain::{Report, Verdict};
 
 use crate::harness::{Folder, attack, run};
 
-/// An attack on a few digits, and its report.
+/// Attacks a few digits and returns the path of the report and the report.
 fn attacked(folder: &Folder) -> (String, Report) {
     let out = folder.path("attack.json").display().to_string();
     let ran = attack("digits", &["--limit", "200", "--eps", "0.2", "--out", &out]);
@@ -19,7 +19,7 @@ fn attacked(folder: &Folder) -> (String, Report) {
     (out, serde_json::from_str(&text).expect("reads back"))
 }
 
-/// `id,parity,site` of every sample; the site is one that nothing depends on.
+/// Returns a table `id,parity,site` with a row per sample; the site is unrelated to everything else.
 fn groups(report: &Report) -> String {
     let mut text = "id,parity,site\n".to_owned();
     for (at, sample) in report.samples.iter().enumerate() {
@@ -40,7 +40,7 @@ fn headline<'a>(report: &'a AuditReport, metric: &str, attribute: &str) -> &'a M
 }
 
 #[test]
-fn the_same_groups_clean_and_under_attack() {
+fn groups_are_compared_clean_and_under_attack() {
     let folder = Folder::new();
     let (attack, samples) = attacked(&folder);
     let table = folder.put("groups.csv", groups(&samples).as_bytes());
@@ -70,7 +70,7 @@ fn the_same_groups_clean_and_under_attack() {
         (facts.favourable, facts.model.as_str()),
         (None, "digits-robust")
     );
-    // By hand from the samples.
+    // Computed by hand from the samples.
     let rate = |parity: usize, counts: &dyn Fn(&proofmark::domain::SampleRecord) -> bool| {
         let all = samples.samples.iter().filter(|s| s.label % 2 == parity);
         let counted = all.clone().filter(|s| counts(s)).count();
@@ -91,7 +91,7 @@ fn the_same_groups_clean_and_under_attack() {
         );
     }
 
-    // With a favourable class every rate is there twice, and a requirement is one on both.
+    // With a favourable class every rate appears twice, and a requirement applies to both.
     let ran = audit(&[
         "--groups",
         "site",
@@ -133,7 +133,7 @@ fn the_same_groups_clean_and_under_attack() {
 }
 
 #[test]
-fn one_run_filters_rows_and_misses_are_told() {
+fn rows_of_one_run_can_be_filtered_and_bad_arguments_are_named() {
     let folder = Folder::new();
     let (attack, samples) = attacked(&folder);
     let text = groups(&samples);
@@ -151,7 +151,7 @@ fn one_run_filters_rows_and_misses_are_told() {
     let told = format!("{kept} rows, {} filtered out", 200 - kept);
     assert!(ran.err.contains(&told), "{told}: {}", ran.err);
 
-    // Ids under another name; the order of the rows does not matter.
+    // The id column may have another name, and the order of the rows does not matter.
     let mut lines: Vec<&str> = text.lines().skip(1).collect();
     lines.reverse();
     let named = format!("who,parity,site\n{}\n", lines.join("\n"));
@@ -203,7 +203,7 @@ fn one_run_filters_rows_and_misses_are_told() {
     );
 }
 
-/// Groups of the set travel with the samples, so that the report is enough.
+/// The report carries the groups of the set, so it needs no table.
 #[test]
 fn a_set_with_groups_needs_no_table() {
     let folder = Folder::new();
@@ -251,7 +251,7 @@ fn a_set_with_groups_needs_no_table() {
     let by_report = run(&["audit", "--report", &report]);
     assert_eq!(by_report.code, 0, "{}", by_report.err);
     assert!(by_report.err.contains("\nparity "), "{}", by_report.err);
-    // The set itself is such a table, too.
+    // The set itself also serves as the table.
     let by_set = run(&["audit", &set, "--report", &report, "--groups", "parity"]);
     let rest = |text: &str| text.split_once('\n').map(|(_, rest)| rest.to_owned());
     assert_eq!(rest(&by_set.err), rest(&by_report.err));
@@ -264,9 +264,9 @@ fn a_set_with_groups_needs_no_table() {
     );
 }
 
-/// What an attack that is not to be trusted says may fail, and never passes.
+/// Figures of an untrusted attack may fail a requirement but never pass it.
 #[test]
-fn distrust_takes_a_pass_away_and_nothing_else() {
+fn distrust_turns_a_pass_into_inconclusive_and_changes_nothing_else() {
     let folder = Folder::new();
     let (attack, mut samples) = attacked(&folder);
     let table = folder.put("groups.csv", groups(&samples).as_bytes());

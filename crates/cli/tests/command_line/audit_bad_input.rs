@@ -1,4 +1,4 @@
-//! `proofmark audit`: what is refused, and how it is told.
+//! `proofmark audit`: bad input and its error messages.
 
 use proofmark::data::ndarray::{Array1, Array2};
 use proofmark::data::npz::{self, NpzArray};
@@ -68,7 +68,7 @@ fn bad_input_is_refused_with_2_and_nothing_is_written() {
 
 const DECIDED: &str = "--groups g --decision d";
 
-/// Every fault of a table is told with its place and what would do, and nothing is written.
+/// Asserts that each fault exits with 2 and the expected message, and that nothing is written.
 fn refused(cases: &[(&[u8], &str, &str)]) {
     for (text, arguments, told) in cases {
         let folder = Folder::new();
@@ -85,7 +85,7 @@ fn refused(cases: &[(&[u8], &str, &str)]) {
 }
 
 #[test]
-fn values_that_will_not_do_are_told() {
+fn bad_values_are_named_with_their_line() {
     let labelled = "--groups g --decision d --label l --favourable yes --unfavourable no";
     let (scored, weighted) = (
         "--groups g --score s",
@@ -122,7 +122,7 @@ fn values_that_will_not_do_are_told() {
 }
 
 #[test]
-fn files_that_are_no_tables_are_told() {
+fn files_that_are_not_tables_are_refused() {
     refused(&[
         (b"g,dd\na,1\n", DECIDED, "no column `d`"),
         (
@@ -150,7 +150,7 @@ fn files_that_are_no_tables_are_told() {
 }
 
 #[test]
-fn groups_that_are_too_small_are_told() {
+fn groups_that_are_too_small_are_refused() {
     let rows = |row: &str| row.repeat(12);
     let one_member = format!("g,d\n{}b,0\n", rows("a,1\n"));
     let one_group = format!("g,d\n{}", rows("a,1\n"));
@@ -178,7 +178,7 @@ fn groups_that_are_too_small_are_told() {
 }
 
 #[test]
-fn options_that_no_table_could_follow_are_told() {
+fn options_that_no_table_can_meet_are_refused() {
     let table: &[u8] = b"g,d,w\na,1,1\nb,0,1e308\n";
     refused(&[
         (
@@ -214,9 +214,9 @@ fn options_that_no_table_could_follow_are_told() {
     ]);
 }
 
-/// Two axes are no column, and it is not said that there is no such array.
+/// An array with two axes is not a column; the error gives its shape and does not claim that the array is missing.
 #[test]
-fn an_array_of_two_axes_is_told_by_its_shape() {
+fn an_array_with_two_axes_is_refused_with_its_shape() {
     let folder = Folder::new();
     let table = folder.path("t.npz");
     let square = Array2::<f32>::zeros((2, 2)).into_dyn();
@@ -242,9 +242,9 @@ fn an_array_of_two_axes_is_told_by_its_shape() {
     );
 }
 
-/// A header is foreign text: what steers a terminal must not reach one, in errors as little as in tables.
+/// A header is untrusted text: its control characters must not reach a terminal, neither in errors nor in tables.
 #[test]
-fn names_in_errors_steer_no_terminal() {
+fn names_in_errors_hold_no_control_characters() {
     let folder = Folder::new();
     let text = "g\u{1b}[2J,d\u{202e}\na,1\nb,0\n";
     let table = folder.put("t.csv", text.as_bytes());
@@ -258,7 +258,7 @@ fn names_in_errors_steer_no_terminal() {
 }
 
 #[test]
-fn nothing_that_is_read_is_written_over() {
+fn inputs_are_never_overwritten() {
     let folder = Folder::new();
     let text = loans(60, 140);
     let table = folder.put("t.csv", text.as_bytes());

@@ -17,7 +17,8 @@ fn headline<'a>(report: &'a AuditReport, metric: &str) -> &'a Metric {
     report.metrics.iter().find(is).expect("measured")
 }
 
-/// 200 persons as f and as m; of those whose number ends in 0 (20), only the man is approved.
+/// Returns a table of 200 persons, each as f and as m; for those whose number ends in 0 (20 persons) only m is
+/// approved.
 fn twins() -> String {
     let mut text = "person,sex,approved\n".to_owned();
     for person in 0..200 {
@@ -33,7 +34,7 @@ fn twins() -> String {
 }
 
 #[test]
-fn pairs_are_compared_with_each_other() {
+fn variants_of_one_id_are_compared() {
     let folder = Folder::new();
     let table = folder.put("twins.csv", twins().as_bytes());
     let out = folder.path("r.json").display().to_string();
@@ -67,7 +68,7 @@ fn pairs_are_compared_with_each_other() {
         (pairs.ids, pairs.alone, pairs.flipped),
         (Some(200), Some(0), Some(20))
     );
-    // One entry per person, and which of them flipped.
+    // There is one entry per person, which says whether the decision flipped.
     assert_eq!(report.samples.len(), 200);
     let flipped = |s: &&SampleFacts| s.flipped == Some(true);
     assert_eq!(report.samples.iter().filter(flipped).count(), 20);
@@ -91,7 +92,7 @@ fn pairs_are_compared_with_each_other() {
         (Some("f"), Some(true))
     );
 
-    // Some stand alone: said, and left out.
+    // Ids with one variant are noted and left out.
     let mut text = twins();
     text.push_str("lonely,f,1\n");
     let alone = folder.put("alone.csv", text.as_bytes());
@@ -159,12 +160,13 @@ fn few_flips_are_suppressed() {
     };
     let (rate, gap, flipped) = at("0");
     assert_eq!((rate, flipped), (Some(0.1), Some(20)));
-    // A mean: it is centred on a value and so rounded.
+    // The gap is a mean, centred on a value, and therefore rounded.
     assert!(gap.is_some_and(|gap| (gap - 0.1).abs() < 1e-12), "{gap:?}");
     assert_eq!(at("2"), (None, None, None), "nobody flips the other way");
 }
 
-/// Rows of `id,sex,team,age,score,approved,repaid`: women of team c are refused, all others approved half of the time.
+/// Returns rows of `id,sex,team,age,score,approved,repaid`: half of all are approved, but most women of team c are
+/// refused.
 fn loans(rows: usize) -> String {
     let mut text = "id,sex,team,age,score,approved,repaid\n".to_owned();
     for row in 0..rows {
@@ -183,7 +185,7 @@ fn loans(rows: usize) -> String {
 }
 
 #[test]
-fn a_scan_finds_what_was_planted_and_decides_nothing() {
+fn a_scan_finds_the_planted_subgroup_and_never_changes_the_verdict() {
     let folder = Folder::new();
     let table = folder.put("t.csv", loans(1200).as_bytes());
     let out = folder.path("r.json").display().to_string();
@@ -214,7 +216,7 @@ fn a_scan_finds_what_was_planted_and_decides_nothing() {
     assert_eq!((first.n, first.others), (200, 1000));
     assert!(first.rate < 0.15 && first.others_rate > 0.45);
     assert_eq!(first.p_value, 1.0 / 200.0);
-    // The same seed says the same, another one need not; deeper needs no more columns than there are.
+    // The same seed gives the same scan; a depth above the number of columns is allowed.
     let again = |more: &[&str]| {
         assert_eq!(audit(more).code, 0);
         read(&out).scan
@@ -254,9 +256,9 @@ fn a_scan_finds_what_was_planted_and_decides_nothing() {
     );
 }
 
-/// A scan is not shown where any of the subgroups that it may look at is small: sums would give it away.
+/// A scan shows nothing if any subgroup that it could examine is small: sums would reveal that subgroup.
 #[test]
-fn a_scan_shows_nothing_that_is_suppressed() {
+fn a_scan_hides_suppressed_subgroups() {
     let folder = Folder::new();
     let mut text = "sex,team,ok\n".to_owned();
     for (sex, team, good, n) in [
@@ -295,7 +297,7 @@ fn a_scan_shows_nothing_that_is_suppressed() {
             .any(|s| s.conditions == ["sex=f", "team=b"] && s.n == 60)
     );
     assert_eq!(all.suppressed, 0);
-    // 3 women in c, and everything that they could be computed from.
+    // The 3 women in c are suppressed, and so is every subgroup from which they could be computed.
     let shared = scan("5");
     assert!(
         shared.found.is_empty() && shared.looked_at == 0,
@@ -305,7 +307,7 @@ fn a_scan_shows_nothing_that_is_suppressed() {
 }
 
 #[test]
-fn neighbours_and_other_settings_are_told_in_the_report() {
+fn the_report_holds_neighbours_and_other_settings() {
     let folder = Folder::new();
     let table = folder.put("t.csv", loans(300).as_bytes());
     let out = folder.path("r.json").display().to_string();
@@ -353,7 +355,7 @@ fn neighbours_and_other_settings_are_told_in_the_report() {
 }
 
 #[test]
-fn rows_go_with_the_report_or_beside_it() {
+fn rows_are_written_in_the_report_or_beside_it() {
     let folder = Folder::new();
     let table = folder.put("t.csv", loans(60).as_bytes());
     let out = folder.path("r.json").display().to_string();
@@ -384,7 +386,7 @@ fn rows_go_with_the_report_or_beside_it() {
     let ids = read(&out).samples;
     assert_eq!((ids.len(), ids[17].id.as_str()), (60, "r17"));
     assert_eq!((ids[17].decision, ids[17].groups.len()), (None, 0));
-    // Without ids a row is called by its place in the file, before any filter.
+    // Without ids a row is identified by its row number in the file, before any filter.
     assert_eq!(
         audit(&table, &["--samples", "full", "--where", "team!=a"]).code,
         0

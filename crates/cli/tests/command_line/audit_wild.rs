@@ -1,5 +1,5 @@
-//! Tables as people have them: quotes left open, missing values in every spelling, a third label, names with signs; and
-//! outputs that go to standard output, or to nothing that is read.
+//! Real-world tables: unclosed quotes, missing values in every spelling, a third label, names with signs; and outputs
+//! that go to standard output or would overwrite an input.
 
 use std::fmt::Write as _;
 
@@ -19,7 +19,7 @@ fn json(text: &str) -> Value {
 }
 
 #[test]
-fn an_open_quote_is_an_error_with_its_line() {
+fn an_unclosed_quote_is_an_error_with_its_line() {
     let folder = Folder::new();
     let mut text = format!(
         "sex,hired,note\n{}",
@@ -37,7 +37,7 @@ fn an_open_quote_is_an_error_with_its_line() {
         ran.err
     );
     assert!(ran.err.contains("(501 lines)"), "{}", ran.err);
-    // The same reader serves attacks.
+    // `attack` uses the same reader.
     let set = folder.put("x.csv", b"a,b,y\n0,0,1\n0,\"0,1\n");
     let ran = attack(&set, &["--bounds", "0,1"]);
     assert!(
@@ -48,7 +48,7 @@ fn an_open_quote_is_an_error_with_its_line() {
 }
 
 #[test]
-fn a_tall_cell_is_noted() {
+fn a_cell_that_spans_many_lines_is_noted() {
     let folder = Folder::new();
     let note = "line\n".repeat(30);
     let text = format!(
@@ -66,9 +66,9 @@ fn a_tall_cell_is_noted() {
     );
 }
 
-/// 10 of 20 and 8 of 20, with as many rows again that nobody decided.
+/// 10 of 20 and 8 of 20 decisions are favourable; 15 more rows have no decision and 3 no group.
 #[test]
-fn missing_is_counted_and_no_decision() {
+fn missing_values_are_counted_and_are_not_decisions() {
     let folder = Folder::new();
     let text = format!(
         "sex,hired\n{}",
@@ -103,7 +103,7 @@ fn missing_is_counted_and_no_decision() {
     let report = json(&ran.out);
     assert_eq!(report["groups"][0]["rates"][0]["value"], 0.5);
     assert_eq!(report["table"]["missing"][0]["markers"]["NULL"], 15);
-    // Stated otherwise, None is a group.
+    // With other missing-value markers stated, `None` is a group.
     let stated = run(&[
         &audit[..],
         &["--missing", "null", "--out", "-", "--min-n", "1"],
@@ -113,7 +113,7 @@ fn missing_is_counted_and_no_decision() {
 }
 
 #[test]
-fn labels_of_three_values_are_read_in_three_ways() {
+fn labels_with_three_values_need_a_rule_for_the_third() {
     let folder = Folder::new();
     let text = format!(
         "sex,decision,outcome\n{}",
@@ -204,7 +204,7 @@ fn a_column_has_one_role() {
 }
 
 #[test]
-fn names_with_signs_stand_in_quotes() {
+fn names_with_signs_can_be_quoted() {
     let folder = Folder::new();
     let mut text = "\"income, net\",\"a=b\",\"c)\",d\n".to_owned();
     for row in 0..200 {
@@ -295,10 +295,10 @@ fn an_impact_table_goes_to_standard_output() {
     );
 }
 
-/// A report, a merged part, a model or a policy is never written over by what is made of it.
+/// No command overwrites a report, a merged part, a model or a policy that it reads.
 #[cfg(unix)]
 #[test]
-fn nothing_is_written_over_what_is_read() {
+fn no_command_overwrites_its_inputs() {
     let folder = Folder::new();
     let path = |name: &str| folder.path(name).display().to_string();
     for part in ["0", "1"] {

@@ -1,11 +1,11 @@
-//! Whatever is wrong is named, with exit code 2, and nothing is left behind.
+//! Bad input is named in the error, exits with 2 and leaves no files behind.
 
 use proofmark::data::ndarray::ArrayD;
 use proofmark::data::npz::{self, NpzArray};
 
 use crate::harness::{Folder, Ran, attack, run};
 
-/// Exit 2, every word in the message, no panic, and only the files that were there.
+/// Asserts exit code 2, every word in the message, no panic, and no new files.
 fn refused(folder: &Folder, before: &[String], ran: &Ran, words: &[&str]) {
     assert_eq!(ran.code, 2, "{}", ran.err);
     for word in words {
@@ -42,7 +42,7 @@ fn npz(
 const UNIT: Option<[f32; 2]> = Some([0.0, 1.0]);
 
 #[test]
-fn data_that_cannot_be_used() {
+fn unusable_data_is_refused() {
     let folder = Folder::new();
     let good = npz(&folder, "good.npz", &[0.5; 128], 64, &[1, 2], UNIT);
     let bytes = std::fs::read(&good).expect("just written");
@@ -126,7 +126,7 @@ fn data_that_cannot_be_used() {
         arguments.extend(["--out", &out]);
         refused(&folder, &before, &attack(&data, &arguments), &words);
     }
-    // The good one is good, so it is the fault that was refused each time.
+    // The good file is accepted, so each refusal is due to its fault.
     assert_eq!(attack(&good, &[]).code, 0);
 }
 
@@ -135,7 +135,7 @@ fn an_absurd_shape_is_refused_before_memory_is_taken() {
     let folder = Folder::new();
     let good = npz(&folder, "good.npz", &[0.5; 128], 64, &[1, 2], UNIT);
     let mut bytes = std::fs::read(good).expect("just written");
-    // Stored or not, the header text is found where it stands uncompressed; else the damaged file is refused anyway.
+    // The header text is found only if it is stored uncompressed; otherwise the damaged file is refused anyway.
     if let Some(at) = bytes.windows(7).position(|w| w == b"(2, 64)") {
         bytes[at..at + 7].copy_from_slice(b"(9999,)");
     }
@@ -145,7 +145,7 @@ fn an_absurd_shape_is_refused_before_memory_is_taken() {
 }
 
 #[test]
-fn flags_that_make_no_sense() {
+fn invalid_flags_are_refused() {
     let folder = Folder::new();
     let before = folder.names();
     let out = folder.path("r.json").display().to_string();
@@ -208,7 +208,7 @@ fn flags_that_make_no_sense() {
 }
 
 #[test]
-fn outputs_that_cannot_be_written_are_told_before_anything_runs() {
+fn unwritable_outputs_are_refused_before_anything_runs() {
     let folder = Folder::new();
     let before = folder.names();
     let nowhere = folder.path("no/such/folder/r.json").display().to_string();
@@ -228,7 +228,7 @@ fn outputs_that_cannot_be_written_are_told_before_anything_runs() {
 }
 
 #[test]
-fn policies_that_cannot_be_read() {
+fn unreadable_policies_are_refused() {
     let folder = Folder::new();
     let binary = folder.put("binary.toml", &[0xff, 0xfe, 0]);
     let not_toml = folder.put("not.toml", b"schema = = 1");
@@ -251,7 +251,7 @@ fn policies_that_cannot_be_read() {
 }
 
 #[test]
-fn reports_that_cannot_be_merged() {
+fn unmergeable_reports_are_refused() {
     let folder = Folder::new();
     let bad = folder.put("bad.json", b"{}");
     let out = folder.path("merged.json").display().to_string();

@@ -1,4 +1,4 @@
-//! `proofmark gate` with checks of kind `bias`: tables held to a policy.
+//! `proofmark gate` with checks of kind `bias`: tables judged by a policy.
 
 use std::fmt::Write as _;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::harness::{Folder, run};
 
-/// Three requirements on a table of 1200 loans, whose gaps are 0.3 by sex and none by region.
+/// Two requirements on a table of 1200 loans, whose gaps are 0.3 by sex and 0 by region.
 const POLICY: &str = r#"schema = "proofmark/policy/1"
 
 [[data]]
@@ -23,7 +23,7 @@ label = "repaid"
 require = "selection_rate_difference(sex) <= 0.5, selection_rate_difference(region) <= 0.2"
 "#;
 
-/// Of 600 women 180 are approved, of 600 men 360; region and label go their own ways.
+/// Returns a table of 600 women (180 approved) and 600 men (360 approved); region and label are independent of both.
 fn loans() -> String {
     let mut text = "sex,region,approved,repaid\n".to_owned();
     for (sex, approved) in [("f", 180), ("m", 360)] {
@@ -58,7 +58,7 @@ fn with(policy: &str, require: &str) -> String {
     policy.replace(line, &format!("require = \"{require}\""))
 }
 
-/// The first comparison's verdict, value and interval.
+/// Returns the first comparison's verdict, value and ends of its interval.
 fn first(report: &Value) -> (String, f64, f64, f64) {
     let one = &report["checks"][0]["comparisons"][0];
     let number = |v: &Value| v.as_f64().expect("a number");
@@ -71,7 +71,7 @@ fn first(report: &Value) -> (String, f64, f64, f64) {
 }
 
 #[test]
-fn a_table_passes_fails_or_cannot_tell() {
+fn a_table_passes_fails_or_is_inconclusive() {
     let cases = [
         ("selection_rate_difference <= 0.5", 0, "pass"),
         ("selection_rate_difference(sex) <= 0.1", 1, "fail"),
@@ -100,7 +100,7 @@ fn a_table_passes_fails_or_cannot_tell() {
 }
 
 #[test]
-fn what_it_says_can_be_acted_on() {
+fn messages_name_the_next_step_and_waivers_apply() {
     let (_kept, policy) = folder(&with(POLICY, "selection_rate_difference(sex) <= 0.33"));
     let ran = run(&["gate", &policy]);
     assert_eq!(ran.code, 3, "{}", ran.err);
@@ -125,7 +125,7 @@ fn what_it_says_can_be_acted_on() {
     );
 }
 
-/// The point rule of practice is there, and says what it is.
+/// `judge = "point"` judges the value alone, and the report says so.
 #[test]
 fn a_point_rule_has_no_interval() {
     let point = POLICY.replace("groups", "judge = \"point\"\ngroups");
@@ -140,7 +140,8 @@ fn a_point_rule_has_no_interval() {
     assert!(message.contains("of the value alone"), "{message}");
 }
 
-/// Two checks gate three figures: each interval is wider than it would be alone, and the evidence of each says so.
+/// Two checks judge three figures: each interval is wider than it would be alone, and each evidence file states the
+/// size of the family.
 #[test]
 fn all_bias_checks_are_one_family() {
     let alone = with(POLICY, "selection_rate_difference(sex) <= 0.5");
@@ -166,14 +167,14 @@ fn all_bias_checks_are_one_family() {
         let evidence: Value = serde_json::from_str(&text).expect("JSON");
         assert_eq!(evidence["settings"]["family"], family);
     }
-    // The verdict of each audit is that of the gate.
+    // Each audit in the evidence has the interval that the gate judged.
     let text = std::fs::read_to_string(kept.path("out/sex.json")).expect("evidence");
     let evidence: Value = serde_json::from_str(&text).expect("JSON");
     assert_eq!(evidence["gates"][0]["interval"][0].as_f64(), Some(lower));
 }
 
 #[test]
-fn evidence_is_judged_again_by_another_tolerance() {
+fn evidence_can_be_judged_again_with_another_tolerance() {
     let (kept, policy) = folder(POLICY);
     let out = kept.path("out").display().to_string();
     let (code, whole) = judged(&[&policy, "--out-dir", &out]);
@@ -190,7 +191,7 @@ fn evidence_is_judged_again_by_another_tolerance() {
     let (code, report) = judged(&[&strict, "--from-evidence", &out]);
     assert_eq!((code, report["verdict"].as_str()), (1, Some("fail")));
 
-    // Evidence of other columns is none.
+    // Evidence measured on other columns is refused.
     let other = kept.put(
         "other.toml",
         POLICY
@@ -201,7 +202,8 @@ fn evidence_is_judged_again_by_another_tolerance() {
             .as_bytes(),
     );
     assert_eq!(judged(&[&other, "--from-evidence", &out]).0, 2);
-    // The table is not opened: evidence of another is none where the policy says which it has to be, and else it is said.
+    // The table is not opened. A stated sha256 refuses evidence of another table; without one, a note says that the
+    // table was not opened.
     let evidence = std::fs::read_to_string(kept.path("out/sex.json")).expect("evidence");
     let evidence: Value = serde_json::from_str(&evidence).expect("JSON");
     let digest = evidence["table"]["origin"]["sha256"].as_str();
@@ -226,7 +228,7 @@ fn evidence_is_judged_again_by_another_tolerance() {
     );
 }
 
-/// A table is not divided: the first shard audits it, the others have nothing to do.
+/// A table is not divided: the first shard audits it, the others do nothing.
 #[test]
 fn the_first_shard_audits_the_table() {
     let (kept, policy) = folder(POLICY);
@@ -248,9 +250,9 @@ fn the_first_shard_audits_the_table() {
     assert_eq!((code, report), judged(&[&policy]));
 }
 
-/// Evidence that is to be shared holds no small cell, and is judged all the same.
+/// Suppressed evidence holds no small cell and gets the same verdict.
 #[test]
-fn suppressed_evidence_is_judged_as_it_was() {
+fn suppressed_evidence_gets_the_same_verdict() {
     let few = POLICY.replace("groups", "suppress = 250\ngroups");
     let (kept, policy) = folder(&with(&few, "selection_rate_difference(sex) <= 0.1"));
     let out = kept.path("out").display().to_string();
@@ -266,9 +268,9 @@ fn suppressed_evidence_is_judged_as_it_was() {
     assert_eq!(judged(&[&policy, "--from-evidence", &out]), (code, report));
 }
 
-/// The rows go with the evidence where they are asked for, and never with what is suppressed.
+/// Rows are written with the evidence if they are requested, and never together with suppression.
 #[test]
-fn rows_go_with_the_evidence_if_they_are_asked_for() {
+fn rows_are_written_with_the_evidence_on_request() {
     for (samples, first) in [
         ("none", Value::Null),
         ("ids", serde_json::json!({ "id": "0" })),

@@ -5,10 +5,10 @@ use proofmark::data::npz::{self, NpzArray};
 
 use crate::harness::{Folder, attack};
 
-/// What one npz is to hold, by name.
+/// Contents of one .npz file, by name.
 type Arrays<'a> = Vec<(&'a str, NpzArray<'a>)>;
 
-/// Exit 2, every word told, and nothing written: no report, no adversarials, no temporary file.
+/// Asserts exit code 2, every word in the message, and nothing written: no report, no adversarials, no temporary file.
 fn refused(folder: &Folder, data: &str, words: &[&str]) {
     let out = folder.path("report.json").display().to_string();
     let save = folder.path("adversarials.npz").display().to_string();
@@ -72,13 +72,13 @@ fn wrong_types_and_ranks_are_named() {
         npz::write(&folder.path(name), &arrays).expect("writable");
         refused(&folder, &folder.path(name).display().to_string(), words);
     }
-    // Without labels the model's own predictions will do.
+    // Unlabelled data works with the model's own predictions.
     let unlabelled = folder.path("unlabelled.npz").display().to_string();
     assert_eq!(attack(&unlabelled, &["--labels", "predicted"]).code, 0);
 }
 
 #[test]
-fn sizes_that_cannot_be_true_are_refused_packed_or_not() {
+fn impossible_sizes_are_refused_compressed_or_not() {
     let folder = Folder::new();
     // u8, three axes of 2^32 - 1: 2^96 bytes.
     let mut header = vec![0, 0, 8, 3];
@@ -101,7 +101,7 @@ fn sizes_that_cannot_be_true_are_refused_packed_or_not() {
 }
 
 #[test]
-fn names_that_are_no_data_are_told_what_would_be() {
+fn paths_that_are_not_data_sets_are_refused_with_a_suggestion() {
     let folder = Folder::new();
     let here = folder.path("").display().to_string();
     let text = folder.put("data.txt", b"1 2 3");

@@ -1,4 +1,4 @@
-//! Data sets as people have them: what is read, what is asked, and what is told.
+//! Real-world data sets: how they are read, and the notes and errors about them.
 
 use std::io::Write as _;
 
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::harness::{Folder, Ran, run};
 
-/// Class 1 where the one feature is above 50.5.
+/// Writes a model that predicts class 1 if its only feature is above 50.5.
 fn above_half(folder: &Folder) -> String {
     let model = OnnxWriter::new(17)
         .input_of("x", FLOAT, "N,1")
@@ -61,9 +61,10 @@ fn says(ran: &Ran, code: i32, words: &[&str]) {
     }
 }
 
-/// A table of bytes or shorts divided by 255 or 32768 was right about half of the time, without a word.
+/// Regression: tables of bytes or shorts were silently divided by 255 or 32768, which left about half of the
+/// predictions right.
 #[test]
-fn a_table_of_whole_numbers_is_asked_about_and_kept() {
+fn a_table_of_whole_numbers_needs_stated_units_or_bounds() {
     let folder = Folder::new();
     let model = above_half(&folder);
     let y = || ("y", Array1::from(labels(100)).into_dyn().into());
@@ -112,7 +113,7 @@ fn a_table_of_whole_numbers_is_asked_about_and_kept() {
 }
 
 #[test]
-fn what_was_chosen_is_told_and_reported() {
+fn choices_of_the_reader_are_noted_and_reported() {
     let folder = Folder::new();
     let model = above_half(&folder);
     let x: AnyArray = column((0..100_u8).map(f32::from).collect()).into();
@@ -140,7 +141,7 @@ fn what_was_chosen_is_told_and_reported() {
     assert_eq!(reading["classes"], serde_json::json!({"low": 0, "high": 1}));
     assert_eq!(reading["class_order"], "stated");
     assert_eq!(reading["notes"].as_array().map(Vec::len), Some(1));
-    // Sorted, `high` would be class 0: every label is wrong, as was asked.
+    // In sorted order `high` is class 0, so every label is wrong, as requested.
     let (_, report) = attacked(
         &folder,
         &model,
@@ -169,7 +170,7 @@ fn what_was_chosen_is_told_and_reported() {
     }
 }
 
-/// A grey PNG of 8 × 8 pixels.
+/// Returns a grey PNG of 8 × 8 pixels.
 fn png(pixels: &[u8]) -> Vec<u8> {
     let mut bytes = b"\x89PNG\r\n\x1a\n".to_vec();
     let mut zlib = ZlibEncoder::new(Vec::new(), Compression::default());
@@ -190,7 +191,7 @@ fn png(pixels: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Sixty digits in a folder `pictures`, and as arrays.
+/// Writes sixty digits to a folder `pictures` and returns them as arrays.
 fn pictures(folder: &Folder) -> (Array2<u8>, Vec<usize>) {
     let digits = proofmark::open("digits")
         .expect("shipped")
@@ -208,9 +209,9 @@ fn pictures(folder: &Folder) -> (Array2<u8>, Vec<usize>) {
     (values, labels)
 }
 
-/// The same pixels in a folder, an .npz and two .npy files give the same figures.
+/// The same pixels give the same figures from a folder, an .npz and two .npy files.
 #[test]
-fn a_folder_of_images_is_the_set_it_holds() {
+fn a_folder_of_images_equals_the_same_arrays() {
     let folder = Folder::new();
     let (values, labels) = pictures(&folder);
     let shape = [60, 1, 8, 8];
@@ -230,7 +231,7 @@ fn a_folder_of_images_is_the_set_it_holds() {
     for (name, array) in [("x_test", x), ("y_test", y)] {
         let single = npz(&folder, "b.npz", &[(name, array)]);
         let bytes = std::fs::read(&single).expect("there");
-        // The one entry of the archive is stored: from the magic to the directory.
+        // The archive's only entry is stored uncompressed, from the magic to the directory.
         let start = bytes
             .windows(6)
             .position(|w| w == b"\x93NUMPY")
@@ -272,9 +273,9 @@ fn a_folder_of_images_is_the_set_it_holds() {
     assert!(figures[0].0.as_u64() > Some(50), "{figures:?}");
 }
 
-/// Grey for colour, colour for grey, another size: what to add is said.
+/// For grey instead of colour, colour instead of grey, or another size, the error names the option to add.
 #[test]
-fn images_of_another_kind_than_the_model_takes_name_the_option() {
+fn images_the_model_does_not_take_name_the_option() {
     let folder = Folder::new();
     pictures(&folder);
     let images = folder.path("pictures").display().to_string();
@@ -319,7 +320,7 @@ fn images_of_another_kind_than_the_model_takes_name_the_option() {
 }
 
 #[test]
-fn a_policy_reads_what_attack_reads() {
+fn a_policy_reads_the_data_sets_that_attack_reads() {
     let folder = Folder::new();
     pictures(&folder);
     let policy = r#"schema = "proofmark/policy/1"
@@ -363,7 +364,7 @@ require = "accuracy >= 0.7"
         let ran = run(&["gate", &folder.put("wrong.toml", wrong.as_bytes())]);
         says(&ran, 2, words);
     }
-    // A message that names an option says what it is in a policy.
+    // Only a message that names an option explains the option in terms of a policy.
     let two = policy.replace("\"9\"]", "\"10\"]");
     let ran = run(&["gate", &folder.put("wrong.toml", two.as_bytes())]);
     says(&ran, 2, &["none of the classes stated"]);
@@ -377,9 +378,9 @@ require = "accuracy >= 0.7"
     says(&ran, 2, &["`cat`", "--classes", "fields of [[data]]"]);
 }
 
-/// An array that could be an input and is none: what to say is said by whoever finds out.
+/// A surplus array that could be an input is refused with the option to add, whichever part finds it.
 #[test]
-fn more_arrays_than_inputs_name_the_option() {
+fn surplus_arrays_are_refused_with_the_option() {
     let folder = Folder::new();
     let x = || AnyArray::from(column(vec![0.5_f32; 4]));
     let data = npz(

@@ -1,7 +1,7 @@
 use crate::harness::{Folder, attack, run};
 
 #[test]
-fn the_example_policies_pass_fail_cannot_tell_and_are_refused() {
+fn the_example_policies_cover_every_exit_code() {
     let gate = |name: &str| run(&["gate", &format!("examples/gate/{name}.toml")]);
     assert_eq!(gate("robust").code, 0);
     let standard = gate("standard");
@@ -34,7 +34,7 @@ fn fail_under_is_judged_on_the_interval() {
 }
 
 #[test]
-fn help_has_examples_and_unknown_words_name_the_nearest() {
+fn help_has_examples_and_typos_name_the_nearest_word() {
     for command in [
         "list", "inspect", "infer", "attack", "falsify", "audit", "gate", "merge",
     ] {
@@ -88,7 +88,7 @@ fn machine_output_goes_to_standard_output_and_nothing_else_does() {
 }
 
 #[test]
-fn a_policy_is_held_to_its_digests_and_limits() {
+fn a_policy_enforces_its_digests_and_limits() {
     let folder = Folder::new();
     let policy = |extra: &str, model: &str, limits: &str| {
         format!(

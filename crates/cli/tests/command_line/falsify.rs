@@ -9,7 +9,7 @@ use proofmark::threats::Batch;
 
 use crate::harness::{Folder, command, run};
 
-/// Sample `row` of the shipped digits may change by `eps` per pixel; any other class is to win.
+/// Returns a property: sample `row` of the shipped digits may change by `eps` per pixel, and any other class must win.
 fn property(row: usize, eps: f32) -> String {
     let data = proofmark::open("digits").expect("it is shipped");
     let label = data.labels.as_ref().expect("labels")[row];
@@ -35,7 +35,7 @@ fn property(row: usize, eps: f32) -> String {
     text
 }
 
-/// The numbers of `((X_0 v) … (Y_0 v) …)`.
+/// Returns the numbers of one letter in `((X_0 v) … (Y_0 v) …)`.
 fn numbers(text: &str, letter: char) -> Vec<f64> {
     let pairs = text
         .lines()
@@ -53,7 +53,7 @@ fn numbers(text: &str, letter: char) -> Vec<f64> {
 }
 
 #[test]
-fn a_counterexample_is_written_that_anyone_can_check() {
+fn a_counterexample_is_written_and_satisfies_the_property() {
     let folder = Folder::new();
     let file = folder.put("p.vnnlib", property(0, 0.3).as_bytes());
     let out = folder.path("found.txt").display().to_string();
@@ -77,7 +77,7 @@ fn a_counterexample_is_written_that_anyone_can_check() {
     assert!(spec.cases.iter().any(|c| c.satisfied(&scores)));
     assert!(scores.iter().zip(&y).all(|(a, b)| f64::from(*a) == *b));
 
-    // The same seed finds the same point; another file by the same name is replaced whole.
+    // The same seed finds the same point; an existing file is replaced whole.
     let again = run(&[
         "falsify",
         "digits-standard",
@@ -92,7 +92,7 @@ fn a_counterexample_is_written_that_anyone_can_check() {
 }
 
 #[test]
-fn what_is_not_found_is_unknown() {
+fn a_search_without_a_counterexample_prints_unknown() {
     let folder = Folder::new();
     let file = folder.put("p.vnnlib", property(0, 0.001).as_bytes());
     let out = folder.path("found.txt").display().to_string();

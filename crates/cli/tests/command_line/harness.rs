@@ -1,11 +1,11 @@
-//! Runs the binary in a folder of its own.
+//! Runs the binary, with temporary folders for its files.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
-/// A folder that goes away.
+/// Temporary folder, removed on drop.
 pub(crate) struct Folder(TempDir);
 
 impl Folder {
@@ -24,7 +24,7 @@ impl Folder {
         path.display().to_string()
     }
 
-    /// Names of everything in it, hidden files too.
+    /// Returns the sorted names of everything in the folder, including hidden files.
     pub(crate) fn names(&self) -> Vec<String> {
         let mut names: Vec<String> = std::fs::read_dir(self.0.path())
             .expect("readable")
@@ -40,7 +40,7 @@ impl Folder {
     }
 }
 
-/// The repository, where the example policies are.
+/// Returns the root of the repository, where the example policies are.
 pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
@@ -51,7 +51,7 @@ pub(crate) fn command(arguments: &[&str]) -> Command {
     command
 }
 
-/// What a run left: exit code, standard output, standard error.
+/// Result of a run: exit code, standard output, standard error.
 pub(crate) struct Ran {
     pub(crate) code: i32,
     pub(crate) out: String,
@@ -71,7 +71,8 @@ pub(crate) fn run(arguments: &[&str]) -> Ran {
     }
 }
 
-/// `attack digits-robust --data DATA --norm linf` with a small default job; `more` is appended.
+/// Runs `attack digits-robust --data DATA` with default attack, norm and epsilon; `more` is appended and may replace
+/// them.
 pub(crate) fn attack(data: &str, more: &[&str]) -> Ran {
     let mut arguments = vec!["attack", "digits-robust", "--data", data];
     if !more.contains(&"--attack") {

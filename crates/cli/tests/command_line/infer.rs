@@ -1,4 +1,4 @@
-//! Arrays in, arrays out.
+//! `proofmark infer`: arrays in, arrays out.
 
 use proofmark::data::ndarray::{ArrayD, IxDyn};
 use proofmark::data::npz::{AnyArray, NpzArray, arrays, write};
@@ -22,7 +22,7 @@ fn npz(folder: &Folder, name: &str, all: &[(&str, AnyArray)]) -> String {
     path.display().to_string()
 }
 
-/// `sum = x + y`, `z = relu(sum)`; `x` has rows of two, `rows` at a time.
+/// Returns a model of `sum = x + y`, `z = relu(sum)`; `x` has rows of two values and is exported with `rows` rows.
 fn sum(rows: &str) -> Vec<u8> {
     OnnxWriter::new(17)
         .input_of("x_in", FLOAT, &format!("{rows},2"))
@@ -33,7 +33,7 @@ fn sum(rows: &str) -> Vec<u8> {
         .bytes()
 }
 
-/// `y = relu(x_in)`.
+/// Returns a model of `y = relu(x_in)`.
 fn relu(elem_type: i32, dims: &str) -> Vec<u8> {
     OnnxWriter::new(17)
         .input_of("x_in", elem_type, dims)
@@ -54,7 +54,7 @@ fn came_out(folder: &Folder) -> Vec<(String, AnyArray)> {
 }
 
 #[test]
-fn any_number_of_rows_comes_back_under_the_models_names() {
+fn any_number_of_rows_is_returned_under_the_models_output_names() {
     let folder = Folder::new();
     let x = array(&[3, 2], &[1.0_f32, -2.0, 3.0, -4.0, 5.0, -6.0]);
     let y = array(&[2], &[0.5_f32, 4.0]);
@@ -109,7 +109,7 @@ fn every_type_goes_in_and_comes_out() {
         (1, array(&[2], &half)),
         (11, array(&[2], &[0.5_f64, -2.0])),
         (8, array(&[2], &text)),
-        // bfloat16, given and taken as float32.
+        // bfloat16, passed in and out as float32.
         (16, array(&[2], &half)),
     ];
     for (elem_type, given) in all {
@@ -123,7 +123,7 @@ fn every_type_goes_in_and_comes_out() {
         assert_eq!(ran.code, 0, "{}: {}", given.dtype(), ran.err);
         assert_eq!(came_out(&folder), [("b".to_owned(), given)]);
     }
-    // A number without dimensions, and integers of the other width.
+    // A scalar, and integers of the other width.
     for (elem_type, given, expected) in [
         (INT64, array(&[], &[7_i32]), array(&[], &[7_i64])),
         (6, array(&[], &[7_i64]), array(&[], &[7_i32])),
@@ -145,7 +145,7 @@ fn every_type_goes_in_and_comes_out() {
 }
 
 #[test]
-fn what_is_expected_decides_the_exit_code() {
+fn the_comparison_with_a_reference_sets_the_exit_code() {
     let folder = Folder::new();
     let model = folder.put("relu.onnx", &relu(FLOAT, "N,2"));
     let data = npz(
@@ -180,7 +180,7 @@ fn what_is_expected_decides_the_exit_code() {
         code == 1 && out.contains("1 of 2 rows (not in row 1)"),
         "{out}"
     );
-    // What differs by no more than is allowed decides nothing.
+    // Differences within the tolerance do not count.
     let (code, out) = expect(&[1.0, 2.4, 3.9, 4.0], &[2, 2], &["--tol", "0.25"]);
     assert!(
         code == 0 && out.contains("1 of 1 rows, 1 too close"),
@@ -189,7 +189,7 @@ fn what_is_expected_decides_the_exit_code() {
     let (code, out) = expect(&[1.0, 2.0, 4.0, 3.0], &[4], &[]);
     assert!(code == 1 && out.contains("expected [4]"), "{out}");
 
-    // Without --out nothing is written; with neither the outputs are shown.
+    // Without --out nothing is written; without --out and --expect the outputs are printed.
     let reference = npz(
         &folder,
         "ref.npz",
@@ -208,7 +208,7 @@ fn what_is_expected_decides_the_exit_code() {
     assert!(ran.out.starts_with("y: float32 [2, 2]"), "{}", ran.out);
 }
 
-/// Exit 2, every word told, nothing written.
+/// Asserts exit code 2, every word in the message, and nothing written.
 fn refused(folder: &Folder, model: &str, data: &str, more: &[&str], words: &[&str]) {
     let _ = std::fs::remove_file(folder.path("out.npz"));
     let before = folder.names();
@@ -221,7 +221,7 @@ fn refused(folder: &Folder, model: &str, data: &str, more: &[&str], words: &[&st
     assert_eq!(folder.names(), before, "something was left behind");
 }
 
-/// What an npz holds, and what is said of it.
+/// Contents of an .npz file, and words in the error about it.
 type Case<'a> = (&'a [(&'a str, AnyArray)], &'a [&'a str]);
 
 #[test]
@@ -280,7 +280,7 @@ fn arrays_that_do_not_fit_are_named() {
 }
 
 #[test]
-fn what_cannot_be_run_is_named() {
+fn arguments_that_cannot_be_run_are_named() {
     let folder = Folder::new();
     let model = folder.put("relu.onnx", &relu(FLOAT, "N,2"));
     let data = npz(&folder, "in.npz", &[("x", array(&[1, 2], &[0.0_f32; 2]))]);
@@ -345,7 +345,7 @@ fn what_cannot_be_run_is_named() {
 }
 
 #[test]
-fn inputs_can_be_constants() {
+fn inputs_can_be_fixed_to_constants() {
     let folder = Folder::new();
     let model = folder.put("sum.onnx", &sum("N"));
     let data = npz(
@@ -368,7 +368,7 @@ fn inputs_can_be_constants() {
 }
 
 #[test]
-fn shipped_models_give_their_logits_and_layers() {
+fn shipped_models_return_logits_and_layers() {
     let folder = Folder::new();
     let pixels: Vec<f32> = (0..300 * 64).map(|i| (i % 17) as f32 / 16.0).collect();
     let data = npz(

@@ -1,4 +1,4 @@
-//! `infer` reads what `attack` reads, and shows what comes out.
+//! `infer` reads the data sets that `attack` reads, and prints the outputs.
 
 use proofmark::data::ndarray::{ArrayD, IxDyn};
 use proofmark::data::npz::{AnyArray, NpzArray, write};
@@ -6,7 +6,7 @@ use proofmark::onnx::writer::{Attr, FLOAT, INT64, OnnxWriter};
 
 use crate::harness::{Folder, Ran, run};
 
-/// The largest of each channel, `dims` in and `[n, channels]` out.
+/// Returns a model of the largest value of each channel: `dims` in, `[n, channels]` out.
 fn largest(dims: &str, axes: &[i64]) -> Vec<u8> {
     OnnxWriter::new(18)
         .input_of("x", FLOAT, dims)
@@ -37,7 +37,7 @@ fn infer(model: &str, data: &str, more: &[&str]) -> Ran {
 }
 
 #[test]
-fn scores_are_shown_where_nothing_is_written_or_compared() {
+fn scores_are_printed_unless_written_or_compared() {
     let folder = Folder::new();
     let model = folder.put("m.onnx", &largest("N,2,2,3", &[2, 3]));
     let ran = infer(&model, &data(&folder, &[2, 2, 2, 3]), &[]);
@@ -56,10 +56,10 @@ fn scores_are_shown_where_nothing_is_written_or_compared() {
 }
 
 #[test]
-fn images_are_turned_and_scaled_as_an_attack_does_it() {
+fn images_are_transposed_and_scaled_as_in_an_attack() {
     let folder = Folder::new();
     let last = data(&folder, &[1, 5, 4, 3]);
-    // Channels last in the data, first in the model: 57, 58 and 59 are the last of each channel.
+    // The data has channels last, the model takes them first: 57, 58 and 59 are the last values of each channel.
     for (dims, more) in [("N,3,5,4", &[][..]), ("N,c,h,w", &["--layout", "nchw"])] {
         let model = folder.put("m.onnx", &largest(dims, &[2, 3]));
         let ran = infer(&model, &last, more);
@@ -88,7 +88,7 @@ fn images_are_turned_and_scaled_as_an_attack_does_it() {
         "{}",
         ran.err
     );
-    // Axes are never read as others.
+    // Axes are never reinterpreted.
     let model = folder.put("m.onnx", &largest("N,4,5,3", &[1, 2]));
     let ran = infer(&model, &last, &[]);
     assert_eq!(ran.code, 2);
@@ -98,7 +98,7 @@ fn images_are_turned_and_scaled_as_an_attack_does_it() {
 }
 
 #[test]
-fn sets_that_an_attack_reads_are_read() {
+fn data_sets_of_an_attack_are_read() {
     let folder = Folder::new();
     let csv = folder.put("set.csv", b"a,b,y\n1.5,-2,0\n0.25,300,1\n");
     let model = OnnxWriter::new(18)
@@ -121,7 +121,7 @@ fn sets_that_an_attack_reads_are_read() {
     );
 }
 
-/// What goes in comes out, as floating-point numbers.
+/// Writes a model that returns its input as floating-point numbers.
 fn identity(folder: &Folder, dtype: i32, dims: &str) -> String {
     let model = OnnxWriter::new(18)
         .input_of("in", dtype, dims)
@@ -161,9 +161,9 @@ fn says(ran: &Ran, code: i32, words: &[&str]) {
     }
 }
 
-/// One set of options, whichever command reads the set.
+/// Every command that reads a data set takes the same options.
 #[test]
-fn options_of_an_attack_mean_the_same() {
+fn options_have_the_same_meaning_as_in_an_attack() {
     let folder = Folder::new();
     let model = identity(&folder, FLOAT, "N,2");
     let csv = folder.put("set.csv", b"a;b;kind\n1.5;-2;cat\n0.25;300;dog\n");
@@ -231,7 +231,7 @@ fn options_of_an_attack_mean_the_same() {
     says(&own, 0, &["0: 1.5 2.5"]);
 }
 
-/// Stated bounds say that whole numbers stand for themselves, in the file as on the command line.
+/// Stated bounds make whole numbers be read as stored, whether the file or the command line states them.
 #[test]
 fn whole_numbers_within_bounds_are_as_stored() {
     let folder = Folder::new();
@@ -261,7 +261,7 @@ fn whole_numbers_within_bounds_are_as_stored() {
     says(&rounded, 2, &["16777217", "a 32-bit float holds exactly"]);
 }
 
-/// As an attack gives a model of whole numbers whatever holds whole numbers.
+/// `infer` accepts any whole numbers for a model of whole numbers, as `attack` does.
 #[test]
 fn whole_numbers_take_any_type_that_holds_them() {
     let folder = Folder::new();
@@ -287,7 +287,7 @@ fn whole_numbers_take_any_type_that_holds_them() {
     says(&half, 2, &["holds 0.5", "whole numbers of int64"]);
     let beyond = takes(of(&[1, 2], vec![u64::MAX, 9]), &[]);
     says(&beyond, 2, &["does not fit int64"]);
-    // A double of 2^63 would become the whole number below it.
+    // A double of 2^63 would be rounded down to the largest int64.
     let far = takes(of(&[1, 2], vec![9_223_372_036_854_775_808_f64, 9.0]), &[]);
     says(&far, 2, &["does not fit int64"]);
     let nan = takes(of(&[1, 2], vec![f32::NAN, 9.0]), &[]);
@@ -299,9 +299,9 @@ fn whole_numbers_take_any_type_that_holds_them() {
     says(&infer(&unsigned, &low, &[]), 2, &["-1 does not fit uint8"]);
 }
 
-/// What `attack` would refuse of a file, `infer` does not show scores of.
+/// `infer` refuses a file that `attack` would refuse.
 #[test]
-fn bounds_of_the_file_are_held_to() {
+fn bounds_of_the_file_are_enforced() {
     let folder = Folder::new();
     let model = folder.put("m.onnx", &largest("N,2,2,3", &[2, 3]));
     let shape = IxDyn(&[1, 2, 2, 3]);
@@ -327,7 +327,7 @@ fn bounds_of_the_file_are_held_to() {
             ran.err
         );
     }
-    // Bytes are divided by 255, so bounds of bytes are not theirs.
+    // Bytes are divided by 255, so bounds of 0 to 255 do not fit them.
     let x = ArrayD::from_shape_vec(shape, (0..12).map(|i| i * 20).collect::<Vec<u8>>());
     let x = x.expect("a shape");
     for (high, code) in [(255.0, 2), (1.0, 0)] {
@@ -347,9 +347,9 @@ fn bounds_of_the_file_are_held_to() {
     }
 }
 
-/// Common bounds are for the inputs that need some; bounds of each feature are held to one by one.
+/// Common bounds apply to the inputs that need bounds; bounds per feature are checked one by one.
 #[test]
-fn bounds_are_those_that_an_attack_would_take() {
+fn bounds_apply_as_in_an_attack() {
     let folder = Folder::new();
     let both = OnnxWriter::new(18)
         .input_of("image", FLOAT, "N,1,2,2")

@@ -1,4 +1,4 @@
-//! What an ONNX file holds, and what it allows.
+//! `proofmark inspect`: the contents of an ONNX file and the access it allows.
 
 use proofmark::onnx::writer::{Attr, FLOAT, INT64, OnnxWriter};
 use serde_json::{Value, json};
@@ -25,7 +25,7 @@ fn says(text: &str, words: &[&str]) {
     }
 }
 
-/// A linear classifier of three classes with a softmax on top.
+/// Returns a linear classifier of three classes with a softmax on top.
 fn classifier(rows: &str, width: &str) -> OnnxWriter {
     OnnxWriter::new(17)
         .input_of("x", FLOAT, &format!("{rows},{width}"))
@@ -36,7 +36,7 @@ fn classifier(rows: &str, width: &str) -> OnnxWriter {
 }
 
 #[test]
-fn a_classifier_is_summed_up() {
+fn a_classifier_is_described() {
     let folder = Folder::new();
     let path = folder.put("a.onnx", &classifier("N", "2").bytes());
     let seen = inspect(&path, &[]);
@@ -93,7 +93,7 @@ fn a_classifier_is_summed_up() {
         "decisions, scores, gradients, features",
     ];
     says(&text(&path), &words);
-    // Exported for one sample, it serves many.
+    // A model exported for one sample serves many.
     let one = folder.put("one.onnx", &classifier("1", "2").bytes());
     says(
         inspect(&one, &[])["batch"].as_str().unwrap_or_default(),
@@ -101,7 +101,7 @@ fn a_classifier_is_summed_up() {
     );
 }
 
-/// What is inspected, and why it cannot be run: exit 2.
+/// Returns the output and the error of a model that cannot be run, asserting exit code 2.
 fn refused(path: &str, format: &str) -> (String, String) {
     let ran = run(&["inspect", path, "--format", format]);
     assert_eq!(ran.code, 2, "{}", ran.err);
@@ -150,9 +150,9 @@ fn unsupported_operators_are_listed_and_refused() {
 }
 
 #[test]
-fn what_leads_to_no_score_may_be_unsupported() {
+fn nodes_off_the_path_to_the_scores_may_be_unsupported() {
     let folder = Folder::new();
-    // A label that comes first, and the scores: as an output, or only inside.
+    // The first output is a label; the scores are a later output or only an inner value.
     let labelled = || {
         OnnxWriter::new(17)
             .input_of("x", FLOAT, "N,2")
@@ -198,7 +198,7 @@ fn what_leads_to_no_score_may_be_unsupported() {
     says(&ran.out, &["no value `score` (did you mean `scores`?)"]);
 }
 
-/// Rows of two numbers as a .npy file.
+/// Returns rows of two numbers as a .npy file.
 fn npy(rows: &[[f32; 2]]) -> Vec<u8> {
     let header = format!(
         "{{'descr': '<f4', 'fortran_order': False, 'shape': ({}, 2), }}",
@@ -253,7 +253,7 @@ fn a_model_in_training_mode_is_refused() {
         .output_of("y", FLOAT, "N,2");
     let path = folder.put("a.onnx", &file.bytes());
     says(&text(&path), &["exported in training mode", "model.eval()"]);
-    // A Dropout that drops cannot even be run.
+    // A Dropout in training mode cannot be run at all.
     let file = classifier("N", "2")
         .constant("ratio", &[1], &[0.3])
         .constant("yes", &[1], &[1.0])
@@ -268,7 +268,7 @@ fn a_model_in_training_mode_is_refused() {
 }
 
 #[test]
-fn half_precision_is_said_to_be_computed_in_single() {
+fn half_precision_is_noted_to_be_computed_in_single() {
     const HALF: i32 = 10;
     let folder = Folder::new();
     let half = OnnxWriter::new(17)
@@ -286,7 +286,7 @@ fn half_precision_is_said_to_be_computed_in_single() {
 }
 
 #[test]
-fn what_is_no_classifier_is_told_why() {
+fn a_model_that_is_no_classifier_gets_a_reason() {
     let folder = Folder::new();
     let open = folder.put("open.onnx", &classifier("N", "?").bytes());
     let whole = OnnxWriter::new(17)
@@ -304,7 +304,7 @@ fn what_is_no_classifier_is_told_why() {
     for (path, what, why) in [
         (open, settled, "leaves dimension ? open; data are needed"),
         (whole, none, one),
-        // No data will settle that.
+        // No data can settle this.
         (huge, none, "more than"),
     ] {
         let seen = inspect(&path, &[]);
@@ -317,7 +317,7 @@ fn what_is_no_classifier_is_told_why() {
     }
 }
 
-/// Each sample is the mean of the rows of a table that its ids name.
+/// Returns a model in which each sample is the mean of the table rows named by its ids.
 fn of_ids() -> OnnxWriter {
     OnnxWriter::new(17)
         .input_of("ids", INT64, "N,3")
@@ -359,7 +359,7 @@ fn inputs_that_no_attack_may_change_have_no_gradients() {
 }
 
 #[test]
-fn fixed_inputs_are_none() {
+fn fixed_inputs_are_not_listed() {
     let folder = Folder::new();
     let file = classifier("N", "2")
         .input_of("extra", FLOAT, "3")

@@ -1,4 +1,4 @@
-//! The command line as scripts see it: exit codes, files, messages.
+//! The command line from a script's view: exit codes, files, messages.
 
 mod audit;
 mod audit_attack;

@@ -1,4 +1,4 @@
-//! `attack` on ONNX files: what is measured, and what is refused before anything is.
+//! `attack` on ONNX files: results, and models that are refused.
 
 use proofmark::onnx::writer::{Attr, FLOAT, OnnxWriter};
 
@@ -19,7 +19,7 @@ fn report(folder: &Folder) -> serde_json::Value {
 }
 
 #[test]
-fn a_softmax_twin_is_attacked_before_its_softmax_and_says_so() {
+fn a_model_with_softmax_is_attacked_before_it_and_flagged() {
     let folder = Folder::new();
     let out = folder.path("report.json").display().to_string();
     let mut counts = Vec::new();
@@ -44,7 +44,7 @@ fn a_softmax_twin_is_attacked_before_its_softmax_and_says_so() {
 fn preprocessing_happens_before_the_model_and_is_reported() {
     let folder = Folder::new();
     let out = folder.path("report.json").display().to_string();
-    // Twice the values, minus their mean, over a half, is what it was.
+    // Scale 2, mean 0 and standard deviation 2 leave the values unchanged.
     let same = ["--scale", "2", "--mean", "0.0", "--std", "2", "--out", &out];
     let ran = attack("datasets/digits/digits-robust.onnx", &same);
     assert_eq!(ran.code, 0, "{}", ran.err);
@@ -56,7 +56,7 @@ fn preprocessing_happens_before_the_model_and_is_reported() {
 }
 
 #[test]
-fn what_cannot_be_attacked_is_refused_with_what_is_expected() {
+fn models_that_cannot_be_attacked_are_refused_with_a_reason() {
     let folder = Folder::new();
     let linear = |op: &str| {
         OnnxWriter::new(17)
@@ -104,7 +104,7 @@ fn what_cannot_be_attacked_is_refused_with_what_is_expected() {
 }
 
 #[test]
-fn a_shape_that_is_not_the_datas_names_both() {
+fn a_shape_mismatch_names_both_shapes() {
     let folder = Folder::new();
     let bytes = OnnxWriter::new(17)
         .input_of("x", FLOAT, "1,3,32,32")
@@ -119,7 +119,7 @@ fn a_shape_that_is_not_the_datas_names_both() {
     }
 }
 
-/// Images shrunk from 8 × 8 to 5 × 8, and a score for each class from what is left.
+/// Returns a model that shrinks images from 8 × 8 to 5 × 8 and computes a score per class from the result.
 fn shrinking() -> OnnxWriter {
     let weights: Vec<f32> = (0..400).map(|i| (i * 7 % 11) as f32).collect();
     OnnxWriter::new(17)
@@ -144,7 +144,7 @@ fn shrinking() -> OnnxWriter {
 }
 
 #[test]
-fn a_gate_says_of_each_model_what_an_attack_says_of_it() {
+fn a_gate_prints_the_notes_of_each_model_once() {
     let folder = Folder::new();
     let path = folder.put("small.onnx", &shrinking().bytes());
     let note = "(Resize, align_corners): scale 0.7 × length 8 is not whole";
@@ -163,9 +163,9 @@ fn a_gate_says_of_each_model_what_an_attack_says_of_it() {
     );
     let policy = folder.put("policy.toml", policy.as_bytes());
     let told = run(&["gate", &policy]);
-    // It was never trained, so the verdict is open.
+    // The model is untrained, so the verdict is inconclusive.
     assert_eq!(told.code, 3, "{}", told.err);
-    // Once, though two checks use the model.
+    // The note appears once, although two checks use the model.
     let line = "note: mine: node `";
     assert_eq!(told.err.matches(line).count(), 1, "{}", told.err);
     assert_eq!(told.err.matches(note).count(), 1, "{}", told.err);

@@ -1,5 +1,5 @@
-//! What is stated of an ONNX model's inputs and outputs, on the command line and in a policy: held against the file
-//! and the data, and the same in both.
+//! Statements about an ONNX model's inputs and outputs are checked against the file and the data, alike on the command
+//! line and in a policy.
 
 use proofmark::data::ndarray::{Array1, ArrayD, IxDyn};
 use proofmark::data::npz::{self, NpzArray};
@@ -13,7 +13,7 @@ fn number(i: usize) -> f32 {
     ((i as f64 * 0.618_033_988_749_894_9).fract()) as f32
 }
 
-/// Samples in [0, 1], labelled by a rule.
+/// Writes samples in [0, 1], labelled by a rule.
 fn samples(folder: &Folder, shape: &[usize], label: impl Fn(&[f32]) -> i64) -> String {
     let features: usize = shape.iter().product();
     let values: Vec<f32> = (0..N * features).map(number).collect();
@@ -30,7 +30,7 @@ fn samples(folder: &Folder, shape: &[usize], label: impl Fn(&[f32]) -> i64) -> S
     path.display().to_string()
 }
 
-/// `attack`, at least half of the samples right.
+/// Runs `attack`, requiring a robust accuracy of at least one half.
 fn attack(model: &str, data: &str, more: &[&str]) -> Ran {
     let mut arguments = vec![
         "attack",
@@ -54,7 +54,7 @@ fn attack(model: &str, data: &str, more: &[&str]) -> Ran {
     run(&arguments)
 }
 
-/// The same as a policy.
+/// Runs the same check as a policy.
 fn gate(folder: &Folder, more: &str) -> Ran {
     let policy = format!(
         r#"schema = "proofmark/policy/1"
@@ -90,7 +90,7 @@ fn refused(ran: &Ran, words: &[&str]) {
     }
 }
 
-/// `z = x0 + x1 - x2 - x3`, squeezed to `[n]`.
+/// Returns a model of `z = x0 + x1 - x2 - x3`, squeezed to `[n]`.
 fn logit() -> Vec<u8> {
     OnnxWriter::new(18)
         .input_of("x", FLOAT, "N,4")
@@ -111,7 +111,7 @@ fn a_single_score_is_a_logit_where_it_is_stated() {
     assert_eq!(ran.code, 0, "{}", ran.err);
     let ran = gate(&folder, "output = \"logit\"");
     assert_eq!(ran.code, 0, "{}", ran.err);
-    // Nothing is believed.
+    // Wrong statements are refused.
     let score = ["`z`", "outside [0, 1]", "raw score", "--output-kind logit"];
     refused(
         &attack(&model, &data, &["--output-kind", "probabilities"]),
@@ -147,8 +147,8 @@ fn log_probabilities_are_not_taken_for_probabilities() {
 }
 
 #[test]
-fn the_data_themselves_are_held_against_the_statement() {
-    // Inside its bounds the model looks like probabilities only where preprocessing puts the data elsewhere.
+fn the_stated_output_kind_is_checked_on_the_data() {
+    // Within the bounds the outputs look like probabilities; preprocessing moves the data outside them.
     let folder = Folder::new();
     let bytes = OnnxWriter::new(18)
         .input_of("x", FLOAT, "N,2")
@@ -196,7 +196,8 @@ fn data_in_another_order_are_refused_on_the_command_line_and_in_a_policy() {
     refused(&gate(&folder, ""), &told);
 }
 
-/// `y = x - 100` and its opposite, `x` whole numbers, beside a mask of whole numbers that begins with a Cast, too.
+/// Returns a model of `y = x - 100` and its negative: `x` holds whole numbers, beside a mask of whole numbers that also
+/// begins with a Cast.
 fn whole() -> Vec<u8> {
     OnnxWriter::new(18)
         .input_of("x", 2, "N,3")
@@ -216,7 +217,7 @@ fn whole() -> Vec<u8> {
 fn whole_numbers_are_attacked_in_their_own_units_and_masks_are_frozen() {
     let folder = Folder::new();
     let model = folder.put("m.onnx", &whole());
-    // The sum of the first two against 100; the third is masked out. Row i is 100 + i or 100 - i.
+    // The sum of the first two values is compared with 100; the third is masked out. Row sums are 100 + i or 100 - i.
     let rows: Vec<[f32; 3]> = (0..20)
         .flat_map(|i| [[50.0, 50.0 + i as f32, 7.0], [50.0, 50.0 - i as f32, 7.0]])
         .collect();
@@ -255,8 +256,8 @@ fn whole_numbers_are_attacked_in_their_own_units_and_masks_are_frozen() {
     assert_eq!(ran.code, 0, "{}", ran.err);
     let report: serde_json::Value =
         serde_json::from_slice(&std::fs::read(&out).expect("a report")).expect("JSON");
-    // 4 on each of two numbers moves the sum by 8. At 100 class 0 wins no more than a tie, so 100 + i falls from i = 0
-    // to 7 and 100 - i from 1 to 7; at 8 it is a tie.
+    // A budget of 4 on each of two numbers moves the sum by 8. At 100 class 0 wins only a tie, so 100 + i breaks for i
+    // = 0 to 7 and 100 - i for 1 to 7; at 8 there is a tie.
     let broken = |r: &serde_json::Value| 40 - r["worst_case"]["correct"].as_u64().expect("a count");
     assert!(
         (15..=17).contains(&broken(&report)),
@@ -286,7 +287,7 @@ fn whole_numbers_are_attacked_in_their_own_units_and_masks_are_frozen() {
     ] {
         refused(&attack(more), &words);
     }
-    // A mask that nothing but its own comparison reads may only be frozen.
+    // A mask that is read only by a comparison must be frozen.
     let fixed = OnnxWriter::new(18)
         .input_of("x", FLOAT, "N,3")
         .input_of("m", INT64, "N,3")

@@ -1,4 +1,4 @@
-//! Where results go: files whole or not at all, the two streams, and readers that go away.
+//! Outputs: files written whole or not at all, the two streams, and readers that close early.
 
 use std::process::Stdio;
 
@@ -20,7 +20,7 @@ fn text_of(path: &str) -> String {
 }
 
 #[test]
-fn every_list_and_both_forms_of_inspect_name_what_there_is() {
+fn every_list_and_both_formats_of_inspect_are_complete() {
     let whole = run(&["list"]);
     assert_eq!((whole.code, whole.err.as_str()), (0, ""));
     for (what, name) in [
@@ -50,7 +50,7 @@ fn every_list_and_both_forms_of_inspect_name_what_there_is() {
 }
 
 #[test]
-fn a_report_repeats_what_was_resolved() {
+fn a_report_holds_the_resolved_settings() {
     let folder = Folder::new();
     let out = folder.path("r.json").display().to_string();
     let what = "--attack pgd --eps 8/255 --limit 20 --steps 3 --seed 5 --scale 2 --mean 0.5 --out";
@@ -72,7 +72,7 @@ fn a_report_repeats_what_was_resolved() {
     assert_eq!(pgd["threat"]["text"], "8/255");
     assert_eq!(pgd["version"], 3);
     assert_eq!(pgd["parameters"]["steps"], 3);
-    // Steps fall with the square, from four times epsilon; the third has a ninth of that left.
+    // Step sizes decay with the square, from four times epsilon; the third step has a ninth of that.
     let step = &pgd["step_size"][0];
     assert_eq!(step["modality"], "image");
     for (which, share) in [("first", 4.0), ("last", 4.0 / 9.0)] {
@@ -98,7 +98,7 @@ fn a_report_repeats_what_was_resolved() {
 }
 
 #[test]
-fn saved_points_lie_inside_the_budget_of_every_norm_and_inside_the_bounds() {
+fn saved_points_respect_budget_and_bounds_in_every_norm() {
     let folder = Folder::new();
     let clean = open("digits", &Options::default()).expect("shipped");
     let (out, save) = (folder.path("r.json"), folder.path("a.npz"));
@@ -142,7 +142,7 @@ fn saved_points_lie_inside_the_budget_of_every_norm_and_inside_the_bounds() {
 }
 
 #[test]
-fn files_that_would_overwrite_each_other_or_a_device_are_refused() {
+fn outputs_that_overwrite_each_other_or_a_device_are_refused() {
     let folder = Folder::new();
     let one = folder.path("one").display().to_string();
     let other_way = folder.path("./one").display().to_string();
@@ -173,7 +173,7 @@ fn files_that_would_overwrite_each_other_or_a_device_are_refused() {
 }
 
 #[test]
-fn a_file_already_there_is_replaced_and_kept_where_the_run_is_refused() {
+fn an_existing_file_is_replaced_unless_the_run_is_refused() {
     let folder = Folder::new();
     let out = folder.put("r.json", b"old");
     assert_eq!(attack("digits", &["--eps", "nan", "--out", &out]).code, 2);
@@ -184,7 +184,7 @@ fn a_file_already_there_is_replaced_and_kept_where_the_run_is_refused() {
 }
 
 #[test]
-fn a_reader_that_goes_away_is_no_panic() {
+fn a_closed_pipe_causes_no_panic() {
     let list = "list";
     let attack =
         "attack digits-robust --data digits --attack fgsm --norm linf --eps 0.1 --limit 20";
@@ -192,7 +192,7 @@ fn a_reader_that_goes_away_is_no_panic() {
     for (line, code) in [(list, 0), (attack, 0), (gate, 3)] {
         let arguments: Vec<&str> = line.split(' ').collect();
         for of_errors in [false, true] {
-            // A pipe whose reading end is closed before anything is written.
+            // The reading end of the pipe is closed before anything is written.
             let (reader, writer) = std::io::pipe().expect("a pipe");
             drop(reader);
             let mut command = command(&arguments);
@@ -222,7 +222,7 @@ fn a_full_disk_under_standard_output_is_an_error() {
 }
 
 #[test]
-fn text_is_plain_where_no_terminal_reads_it_and_absent_where_nobody_wants_it() {
+fn output_has_no_colour_off_a_terminal_and_none_if_quiet() {
     for line in ["gate examples/gate/few.toml", "gate --help", "gate --nope"] {
         let arguments: Vec<&str> = line.split(' ').collect();
         for colour in ["", "1"] {
@@ -237,7 +237,7 @@ fn text_is_plain_where_no_terminal_reads_it_and_absent_where_nobody_wants_it() {
 }
 
 #[test]
-fn values_out_of_range_are_told_with_their_flag() {
+fn values_out_of_range_are_named_with_their_flag() {
     let cases: [(&str, &[&str]); 16] = [
         ("--eps -1", &["--eps", "negative"]),
         ("--eps -8/255", &["--eps", "-8/255"]),
@@ -269,7 +269,7 @@ fn values_out_of_range_are_told_with_their_flag() {
 }
 
 #[test]
-fn saved_points_say_what_broke_them_and_hold_the_originals_on_request() {
+fn saved_points_name_what_broke_them_and_keep_originals() {
     let folder = Folder::new();
     let path = folder.path("a.npz");
     let save = path.display().to_string();
@@ -346,7 +346,7 @@ fn saved_points_say_what_broke_them_and_hold_the_originals_on_request() {
         }
     }
     assert!(broken > 0);
-    // Read back as a set, what was there before the attack is no input.
+    // Opened as a set, the original samples are not inputs.
     let back = open(&save, &Options::default()).expect("a set");
     assert_eq!(back.modalities.len(), 1);
     assert_eq!(
@@ -355,10 +355,10 @@ fn saved_points_say_what_broke_them_and_hold_the_originals_on_request() {
     );
 }
 
-/// Every file that a command reads is kept, under whatever name or link.
+/// No file that a command reads is overwritten, under any name or link.
 #[test]
 #[cfg(unix)]
-fn no_part_of_a_set_is_written_over() {
+fn no_file_of_a_data_set_is_overwritten() {
     let folder = Folder::new();
     let path = |name: &str| folder.path(name).display().to_string();
     let x = ArrayD::from_elem(vec![2, 1, 8, 8], 7_u8);
@@ -421,7 +421,7 @@ fn no_part_of_a_set_is_written_over() {
     }
 }
 
-/// What was attacked as whole numbers is saved as whole numbers, of the type it had.
+/// Whole numbers are saved with the integer type they had.
 #[test]
 fn saved_whole_numbers_are_read_by_the_model_again() {
     let folder = Folder::new();
@@ -492,7 +492,7 @@ fn saved_whole_numbers_are_read_by_the_model_again() {
         let samples: Report = serde_json::from_str(&text_of(&report)).expect("a report");
         let mut broken = 0;
         for (row, sample) in scores.axis_iter(Axis(0)).zip(&samples.samples) {
-            // Of equals the first.
+            // On a tie the first class wins.
             let decided = usize::from(row[1] > row[0]);
             let expected = sample.adv_pred.filter(|_| sample.broken_by.is_some());
             assert_eq!(decided, expected.or(sample.clean_pred).expect("a decision"));

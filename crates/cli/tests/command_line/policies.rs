@@ -1,4 +1,4 @@
-//! Gates in parts, from evidence, held to digests, and stopped halfway.
+//! Gates run in shards, from evidence, with digests, and stopped halfway.
 
 use serde_json::Value;
 
@@ -43,7 +43,7 @@ fn policy(folder: &Folder) -> String {
     folder.put("policy.toml", text.as_bytes())
 }
 
-/// Exit code and JSON of a gate, but for what it took.
+/// Returns the exit code and JSON of a gate without its costs.
 fn judged(arguments: &[&str]) -> (i32, Value) {
     let ran = run(&[&["gate", "--quiet", "--format", "json"], arguments].concat());
     assert_eq!(ran.err, "");
@@ -58,7 +58,7 @@ fn without_cost(mut report: Value) -> Value {
     report
 }
 
-/// Exit 2 before anything is measured or made.
+/// Asserts exit code 2 before anything is measured or written.
 fn refused(folder: &Folder, arguments: &[&str], words: &[&str]) {
     let before = folder.names();
     let ran = run(&[&["gate"], arguments].concat());
@@ -70,7 +70,7 @@ fn refused(folder: &Folder, arguments: &[&str], words: &[&str]) {
 }
 
 #[test]
-fn three_shards_judged_together_are_the_whole_gate() {
+fn three_shards_judged_together_equal_the_whole_gate() {
     let folder = Folder::new();
     let policy = policy(&folder);
     let parts = folder.path("parts").display().to_string();
@@ -83,7 +83,7 @@ fn three_shards_judged_together_are_the_whole_gate() {
     let unsharded = judged(&[&policy, "--out-dir", &whole]);
     assert_eq!(together, unsharded);
 
-    // What scripts read.
+    // Fields that scripts read.
     let (code, report) = unsharded;
     assert_eq!((code, report["verdict"].as_str()), (0, Some("pass")));
     let policy_digest = report["policy"]["sha256"].as_str();
@@ -95,7 +95,7 @@ fn three_shards_judged_together_are_the_whole_gate() {
     }
     let kept = std::fs::read(folder.path("whole/gate.json")).expect("kept");
     let kept: Value = serde_json::from_slice(&kept).expect("JSON");
-    // PGD asked 60 samples for the scores of ten steps at most.
+    // PGD requested scores of 60 samples for at most ten steps.
     let cost = &kept["checks"][1]["cost"];
     assert!(cost["seconds"].as_f64() > Some(0.0), "{cost}");
     assert!(
@@ -104,7 +104,7 @@ fn three_shards_judged_together_are_the_whole_gate() {
     );
     assert_eq!(without_cost(kept), report);
 
-    // A part that is missing makes no smaller whole.
+    // A missing shard is an error, not a smaller whole.
     let gone = folder.path("parts/robust.shard-1-of-3.json");
     std::fs::remove_file(gone).expect("it is there");
     let (code, report) = judged(&[&policy, "--from-evidence", &parts]);
@@ -112,7 +112,7 @@ fn three_shards_judged_together_are_the_whole_gate() {
 }
 
 #[test]
-fn finished_checks_are_taken_over_and_others_measured_again() {
+fn finished_checks_are_reused_and_others_measured_again() {
     let folder = Folder::new();
     let policy = policy(&folder);
     let dir = folder.path("run").display().to_string();
@@ -120,14 +120,14 @@ fn finished_checks_are_taken_over_and_others_measured_again() {
     let file = |check: &str| folder.path(&format!("run/{check}.json"));
     let read = |check: &str| std::fs::read_to_string(file(check)).expect("evidence");
     let clean = read("clean");
-    // One is damaged, as if its disk had been: it alone is measured again.
+    // One file is damaged: only that check is measured again.
     std::fs::write(file("robust"), "{").expect("writable");
     let again = judged(&[&policy, "--resume", &dir, "--out-dir", &dir]);
     assert_eq!(again, first);
     assert_eq!(read("clean"), clean);
     assert!(read("robust").len() > 1_000);
 
-    // Evidence of another run is none: it is not the policy's seed.
+    // Evidence with another seed than the policy's is not reused.
     let other = clean.replace("\"seed\": 3", "\"seed\": 4");
     assert_ne!(other, clean);
     std::fs::write(file("clean"), other).expect("writable");
@@ -136,7 +136,7 @@ fn finished_checks_are_taken_over_and_others_measured_again() {
 }
 
 #[test]
-fn a_check_stopped_in_an_attack_goes_on_to_the_evidence_of_the_whole() {
+fn a_resumed_check_ends_with_the_evidence_of_an_unstopped_run() {
     let folder = Folder::new();
     let policy = policy(&folder);
     let path = |name: &str| folder.path(name).display().to_string();
@@ -148,12 +148,12 @@ fn a_check_stopped_in_an_attack_goes_on_to_the_evidence_of_the_whole() {
         report["seconds"] = Value::Null;
         for attack in report["attacks"].as_array_mut().expect("attacks") {
             attack["seconds"] = Value::Null;
-            // Tries that were run early are run again.
+            // Restarts that had been started early are run again.
             attack["computed"] = Value::Null;
         }
         report
     };
-    // What the policy may cost stops it in the middle of PGD.
+    // The policy's limit stops it in the middle of PGD.
     let text = std::fs::read_to_string(&policy).expect("the policy");
     let limited = format!("{text}\n[limits]\nforwards = 900\n");
     let limited = folder.put("limited.toml", limited.as_bytes());
@@ -173,7 +173,7 @@ fn a_check_stopped_in_an_attack_goes_on_to_the_evidence_of_the_whole() {
     assert_eq!(evidence("run"), evidence("whole"));
     assert!(!checkpoint.exists(), "it is done");
 
-    // One that was damaged, and one of another policy, are not taken over, and why is said.
+    // A damaged checkpoint and one of another policy are not reused, and a note says why.
     let kept = stop();
     let more = folder.put(
         "more.toml",
@@ -197,7 +197,7 @@ fn a_check_stopped_in_an_attack_goes_on_to_the_evidence_of_the_whole() {
 }
 
 #[test]
-fn another_model_than_was_reviewed_stops_the_gate_before_it_runs() {
+fn a_model_with_another_digest_stops_the_gate_before_it_runs() {
     let folder = Folder::new();
     let (found, expected) = (digest("digits-robust"), digest("digits-standard"));
     let text = POLICY.replace("MODEL", &expected);
@@ -216,7 +216,7 @@ fn time_that_runs_out_never_passes() {
 }
 
 #[test]
-fn folders_and_formats_that_are_none_are_named_and_nothing_is_made() {
+fn bad_folders_and_formats_are_named_and_nothing_is_written() {
     let folder = Folder::new();
     let policy = policy(&folder);
     let file = folder.put("file", b"");
@@ -263,7 +263,7 @@ fn an_interrupted_gate_keeps_only_whole_evidence() {
         .stderr(Stdio::piped())
         .spawn()
         .expect("it starts");
-    // The first check's evidence shows that the second is at work.
+    // The second check has started once the first check's evidence exists.
     let clean = folder.path("run/clean.json");
     for _ in 0..200 {
         if clean.exists() {
@@ -282,7 +282,7 @@ fn an_interrupted_gate_keeps_only_whole_evidence() {
         }
         sleep(Duration::from_millis(50));
     }
-    // Ten seconds have been enough, or it never ends.
+    // A run that has not ended after ten seconds never ends.
     let _ = child.kill();
     let ended = child.wait_with_output().expect("it ended");
     assert_eq!(ended.status.code(), Some(130));
@@ -314,7 +314,7 @@ fn evidence_of_another_run_is_refused_and_the_field_is_named() {
         let ran = run(&["gate", &other, "--quiet", "--out-dir", &dir]);
         assert_ne!(ran.code, 2, "{}", ran.err);
     };
-    // The same runs, but made for no policy.
+    // The same runs, but not made by a policy.
     let attack = || {
         let base = "attack digits-robust --data digits --attack fgsm,pgd --set pgd.steps=10 --norm linf --eps 0.1 --limit 60 --seed 3 --quiet --out";
         let mut arguments: Vec<&str> = base.split(' ').collect();
@@ -362,11 +362,11 @@ fn evidence_of_another_run_is_refused_and_the_field_is_named() {
             told.contains("mismatched-evidence") && told.contains(words),
             "{told}"
         );
-        // Resumed, it is measured again, and why is said.
+        // With --resume the check is measured again, and a note says why.
         let resumed = run(&["gate", &policy, "--resume", &dir]);
         assert_eq!(resumed.code, 0, "{}", resumed.err);
         assert!(resumed.err.contains("is measured again"), "{}", resumed.err);
-        // Of another seed it is the samples that are found to be others.
+        // With another seed, the mismatch is found in the samples.
         let why = if to == "seed = 4" {
             "samples_sha256"
         } else {
@@ -376,7 +376,7 @@ fn evidence_of_another_run_is_refused_and_the_field_is_named() {
     }
 }
 
-/// Evidence is judged where there is nothing of what it is about; what the policy leaves open is said.
+/// Evidence is judged without the model and data files; a note names data without a stated sha256.
 #[test]
 fn evidence_is_judged_without_model_and_data() {
     let folder = Folder::new();
@@ -416,7 +416,7 @@ fn evidence_is_judged_without_model_and_data() {
     );
 }
 
-/// Some digits as a table, the label last.
+/// Returns some digits as a table with the label last.
 fn digits_csv() -> String {
     let digits = proofmark::open("digits")
         .expect("shipped")
@@ -446,7 +446,7 @@ fn a_stop_before_the_clean_samples_is_inconclusive() {
     let policy = folder.put("limited.toml", text.as_bytes());
     let dir = folder.path("run").display().to_string();
     let (code, report) = judged(&[&policy, "--out-dir", &dir]);
-    // The clean samples of the first check took 180 forwards; nothing of the second was asked.
+    // The clean samples of the first check took 180 forwards; the second check requested nothing.
     assert_eq!(
         (code, report["verdict"].as_str()),
         (3, Some("inconclusive"))

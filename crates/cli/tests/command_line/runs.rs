@@ -85,7 +85,7 @@ fn a_report_has_every_field_scripts_depend_on() {
 }
 
 #[test]
-fn saved_adversarials_are_a_data_set_inside_the_budget() {
+fn saved_adversarials_are_a_data_set_within_the_budget() {
     let folder = Folder::new();
     let out = folder.path("adversarials.npz").display().to_string();
     let ran = attack(
@@ -115,7 +115,7 @@ fn saved_adversarials_are_a_data_set_inside_the_budget() {
         moved += usize::from(largest > 0.0);
     }
     assert!(moved > 5, "{moved} were broken");
-    // And it can be attacked again.
+    // The saved set can be attacked again.
     assert_eq!(attack(&out, &[]).code, 0);
 }
 
@@ -203,7 +203,7 @@ fn a_gate_can_be_sharded_resumed_and_judged_again() {
     assert_eq!(verdict(&judged.out), verdict(&whole.out));
     assert!(folder.path("whole/gate.json").exists() && folder.path("whole/robust.json").exists());
 
-    // Evidence already there is taken over: the file it is written to again is the same.
+    // Existing evidence is reused: the rewritten file is identical.
     let before = std::fs::read(folder.path("whole/robust.json")).expect("evidence");
     assert_eq!(
         run(&[
@@ -222,7 +222,7 @@ fn a_gate_can_be_sharded_resumed_and_judged_again() {
         std::fs::read(folder.path("whole/robust.json")).expect("evidence")
     );
 
-    // Evidence of another policy is none: here the attack was weaker than the policy now asks for.
+    // Evidence of another policy is refused: its attack was weaker than this policy requires.
     let changed = std::fs::read_to_string(crate::harness::root().join(policy)).expect("a policy");
     let changed = folder.put(
         "changed.toml",
@@ -231,7 +231,7 @@ fn a_gate_can_be_sharded_resumed_and_judged_again() {
     let stale = run(&["gate", &changed, "--from-evidence", &dir("whole")]);
     assert_eq!(stale.code, 2, "{}", stale.err);
 
-    // Without evidence a check is an error, never silence.
+    // A check without evidence is an error.
     std::fs::create_dir(folder.path("empty")).expect("a folder");
     assert_eq!(
         run(&["gate", policy, "--from-evidence", &dir("empty")]).code,
@@ -240,7 +240,7 @@ fn a_gate_can_be_sharded_resumed_and_judged_again() {
 }
 
 #[test]
-fn limits_nest_and_ranges_are_taken_as_they_stand() {
+fn limits_nest_and_ranges_keep_file_order() {
     let folder = Folder::new();
     let ids = |name: &str, more: &[&str]| -> Vec<String> {
         let out = folder.path(name).display().to_string();
@@ -308,7 +308,7 @@ fn targets_predicted_labels_and_parameters_reach_the_run() {
         ),
         (Some("dlr"), Some(2), Some(7))
     );
-    // A curve never rises with the budget.
+    // Robust accuracy never rises with the budget.
     let out = folder.path("curve.json").display().to_string();
     let flags = [
         "--limit",
@@ -333,7 +333,7 @@ fn targets_predicted_labels_and_parameters_reach_the_run() {
 }
 
 #[test]
-fn a_targeted_run_leaves_out_samples_of_the_target_and_passes_on_nothing() {
+fn a_targeted_run_excludes_its_target_class_and_an_empty_one_never_passes() {
     use proofmark::data::npz::{self, NpzArray};
 
     let folder = Folder::new();

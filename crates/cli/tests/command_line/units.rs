@@ -1,4 +1,5 @@
-//! An epsilon in another unit than the data never makes a pass, and a model that guesses is told what to look at.
+//! An epsilon in a different unit than the data never yields a pass, and a model at chance level is reported with its
+//! likely cause.
 
 use proofmark::data::ndarray::{ArrayD, Axis};
 use proofmark::data::npz::{self, NpzArray};
@@ -13,7 +14,8 @@ const MODEL: &str = "datasets/digits/digits-robust.onnx";
 const SCALE: &str = "0.00392156862745098";
 const SAMPLES: usize = 120;
 
-/// The first digits as pixels in 0 to 255, every value whole; labels moved by `offset`, a budget each on request.
+/// Writes the first digits as whole pixels in 0 to 255, with labels shifted by `offset` and optionally a budget per
+/// sample.
 fn pixels(folder: &Folder, name: &str, offset: i64, eps: Option<&[f32]>) -> String {
     let digits = open("digits", &Options::default()).expect("shipped");
     let values: Vec<f32> = digits.modalities[0]
@@ -61,7 +63,7 @@ fn codes(report: &Value) -> Vec<&str> {
 }
 
 #[test]
-fn a_fraction_of_255_on_pixels_to_255_is_no_pass() {
+fn an_epsilon_of_8_255_on_pixels_to_255_never_passes() {
     let folder = Folder::new();
     let data = pixels(&folder, "pixels.npz", 0, None);
     let wrong = attack(&data, &["linf", "--eps", "8/255", "--fail-under", "0.8"]);
@@ -72,19 +74,19 @@ fn a_fraction_of_255_on_pixels_to_255_is_no_pass() {
     let right = attack(&data, &["linf", "--eps", "8", "--fail-under", "0.8"]);
     assert_eq!(right.code, 0, "{}", right.err);
     assert!(!right.err.contains("epsilon-unit"), "{}", right.err);
-    // In L2 a thousandth of sqrt(64) * 255 = 2.04, and the whole box is 2040.
+    // In L2 a thousandth of sqrt(64) * 255 is 2.04, and the whole box has a diagonal of 2040.
     for (eps, expected) in [("2", 3), ("3", 0), ("2041", 1)] {
         let ran = attack(&data, &["l2", "--eps", eps, "--fail-under", "0.8"]);
         assert_eq!(ran.code, expected, "{eps}: {}", ran.err);
         assert_eq!(ran.err.contains("epsilon-unit"), eps != "3", "{}", ran.err);
     }
-    // The points of a curve are not judged: its largest budget is.
+    // Only the largest budget of a curve is checked.
     let curve = attack(&data, &["linf", "--eps", "0.01,8", "--fail-under", "0.8"]);
     assert_eq!(curve.code, 0, "{}", curve.err);
 }
 
 #[test]
-fn a_whole_number_on_pixels_to_1_is_named() {
+fn a_whole_epsilon_on_pixels_to_1_is_flagged() {
     let ran = run(&[
         "attack",
         "digits-robust",
@@ -106,7 +108,7 @@ fn a_whole_number_on_pixels_to_1_is_named() {
 }
 
 #[test]
-fn shards_merged_and_evidence_judged_again_come_to_the_same() {
+fn merged_shards_have_the_trust_flags_of_the_whole() {
     let folder = Folder::new();
     let data = pixels(&folder, "pixels.npz", 0, None);
     let out = |name: &str| folder.path(name).display().to_string();
@@ -168,7 +170,7 @@ require = "robust_accuracy >= 0.8"
 }
 
 #[test]
-fn epsilons_of_samples_are_held_to_it_and_need_no_other() {
+fn epsilons_per_sample_are_checked_and_exclude_a_common_one() {
     let folder = Folder::new();
     let mut eps = [8.0_f32; SAMPLES];
     let good = pixels(&folder, "good.npz", 0, Some(&eps));
@@ -188,16 +190,16 @@ fn epsilons_of_samples_are_held_to_it_and_need_no_other() {
     );
 }
 
-/// Samples that nothing may change are no robust ones: a set of them is refused, and some of them take a pass away.
+/// Samples with epsilon 0 are not robust: a set of only such samples is refused, and some of them prevent a pass.
 #[test]
-fn samples_that_may_not_change_make_no_pass() {
+fn samples_with_epsilon_0_never_pass() {
     let folder = Folder::new();
     let none = pixels(&folder, "none.npz", 0, Some(&[0.0; SAMPLES]));
     let ran = attack(&none, &["linf", "--per-sample-eps", "--fail-under", "0.1"]);
     assert_eq!(ran.code, 2, "{}", ran.err);
     let told = "epsilon of every sample is 0";
     assert!(ran.err.contains(told), "{}", ran.err);
-    // One shard of a set whose others have budgets is part of a measurement.
+    // A shard without budgets is accepted if other shards have some.
     let mut eps = [0.0_f32; SAMPLES];
     eps[0] = 8.0;
     let one = pixels(&folder, "one.npz", 0, Some(&eps));
@@ -209,9 +211,9 @@ fn samples_that_may_not_change_make_no_pass() {
     assert!(ran.err.contains("epsilon-unit"), "{}", ran.err);
 }
 
-/// Values 255 times too large may leave a robust model right on most samples.
+/// Values 255 times too large may still leave a robust model right on most samples.
 #[test]
-fn a_scale_that_is_not_needed_is_told() {
+fn a_needless_scale_is_noted() {
     let with = |scale: &str| {
         let line = "attack digits-robust --data digits --limit 128 --attack fgsm --norm linf --eps 0.1 --scale";
         let mut line: Vec<&str> = line.split(' ').collect();
@@ -228,16 +230,16 @@ fn a_scale_that_is_not_needed_is_told() {
     }
     let ran = with("1");
     assert!(!ran.err.contains("clean-at-chance"), "{}", ran.err);
-    // Pixels in 0 to 255 for a model that wants them so.
+    // Pixels in 0 to 255 for a model that expects them.
     let folder = Folder::new();
     let data = pixels(&folder, "pixels.npz", 0, None);
     let ran = attack(&data, &["linf", "--eps", "8"]);
     assert!(!ran.err.contains("clean-at-chance"), "{}", ran.err);
 }
 
-/// Less can be heard than a thousandth of the range, and floating-point sound looks like a table.
+/// Sound perturbations below a thousandth of the range are audible, and floating-point sound looks like a table.
 #[test]
-fn sound_is_sound_where_it_is_stated() {
+fn sound_is_read_as_audio_if_stated() {
     let folder = Folder::new();
     let model = OnnxWriter::new(17)
         .input_of("x", FLOAT, "N,4")
@@ -333,7 +335,7 @@ require = "robust_accuracy >= 0.5"
 }
 
 #[test]
-fn an_epsilon_of_nothing_is_refused_as_a_gate_refuses_it() {
+fn an_epsilon_of_0_is_refused_as_in_a_gate() {
     for eps in ["0", "0.1,0"] {
         let ran = run(&[
             "attack",
@@ -356,7 +358,7 @@ fn an_epsilon_of_nothing_is_refused_as_a_gate_refuses_it() {
     }
 }
 
-/// An image in 0 to 255 and a table in 0 to 1, in one linear model.
+/// Returns a linear model of an image in 0 to 255 and a table in 0 to 1, and its data.
 fn two_inputs(folder: &Folder) -> (String, String) {
     let weights: Vec<f32> = (0..16)
         .map(|i| {
@@ -402,7 +404,7 @@ fn two_inputs(folder: &Folder) -> (String, String) {
 }
 
 #[test]
-fn each_input_is_held_to_its_own_unit() {
+fn each_input_is_checked_in_its_own_unit() {
     let folder = Folder::new();
     let (model, data) = two_inputs(&folder);
     let told = |more: &[&str]| {
@@ -440,9 +442,9 @@ fn each_input_is_held_to_its_own_unit() {
 }
 
 #[test]
-fn a_model_that_guesses_is_first_asked_about_its_data() {
+fn a_model_at_chance_level_is_flagged_with_its_likely_cause() {
     let folder = Folder::new();
-    // Pixels that are in [0, 1] already, divided by 255 once more.
+    // Pixels already in [0, 1] are divided by 255 once more.
     let out = |name: &str| folder.path(name).display().to_string();
     let attack_digits = |more: &[&str]| {
         let line = [
@@ -476,9 +478,9 @@ fn a_model_that_guesses_is_first_asked_about_its_data() {
     assert!(ran.err.contains("with every label 1 less"), "{}", ran.err);
 }
 
-/// A policy judges against the labels of its data alone: what `attack` can do instead is not suggested.
+/// A policy judges only against the labels of its data, so the alternative of `attack` is not suggested.
 #[test]
-fn missing_labels_are_asked_for_in_the_words_of_a_policy() {
+fn missing_labels_in_a_policy_name_its_fields() {
     let folder = Folder::new();
     let x = ArrayD::from_elem(vec![4, 1, 8, 8], 0.5_f32);
     let path = folder.path("plain.npz");
@@ -509,7 +511,7 @@ require = "accuracy >= 0.9"
 }
 
 #[test]
-fn missing_bounds_are_asked_for_where_they_are_written() {
+fn missing_bounds_name_the_place_to_state_them() {
     let folder = Folder::new();
     let x = ArrayD::from_elem(vec![4, 1, 8, 8], 0.5_f32);
     let y = ArrayD::from_elem(vec![4], 1_i64);
@@ -561,7 +563,7 @@ require = "accuracy >= 0.9"
 }
 
 #[test]
-fn means_are_asked_for_by_channel() {
+fn means_are_given_per_channel() {
     let folder = Folder::new();
     let bytes = OnnxWriter::new(17)
         .input_of("x", FLOAT, "N,8,8,3")

@@ -1,4 +1,4 @@
-//! One array of a file, still in the file's own bytes: what npz and IDX have in common.
+//! One array of a file, as raw bytes: shared by the npz, npy, IDX and CIFAR readers.
 
 use half::f16;
 use ndarray::{ArrayD, IxDyn, ShapeBuilder};
@@ -7,7 +7,7 @@ use proofmark_domain::SampleId;
 use crate::DataError;
 use crate::typed::AnyArray;
 
-/// What kind of element an array has.
+/// Kind of an array's elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Element {
     Bool,
@@ -29,12 +29,12 @@ pub(crate) struct Dtype {
     /// Bytes of one element.
     pub(crate) size: usize,
     pub(crate) big_endian: bool,
-    /// As the file writes it, for messages.
+    /// Type as the file states it, for messages.
     pub(crate) text: String,
 }
 
 impl Dtype {
-    /// `NumPy`'s name of it: `uint8`, `float32`, `bool`.
+    /// Returns `NumPy`'s name of the type: `uint8`, `float32`, `bool`.
     pub(crate) fn name(&self) -> String {
         let bits = 8 * self.size;
         match self.element {
@@ -48,19 +48,19 @@ impl Dtype {
     }
 }
 
-/// An array whose bytes are exactly as many as its shape and type need.
+/// An array whose number of bytes matches its shape and type.
 pub(crate) struct Array<'a> {
-    /// The file as given, for messages.
+    /// Path of the file as given, for messages.
     pub(crate) file: &'a str,
     pub(crate) name: String,
     pub(crate) dtype: Dtype,
     pub(crate) shape: Vec<usize>,
-    /// First index fastest, as in Fortran.
+    /// Whether the first index varies fastest, as in Fortran.
     fortran: bool,
     bytes: &'a [u8],
 }
 
-/// The bytes an array of this shape needs; `None` if the number does not fit.
+/// Returns the number of bytes an array of this shape needs; `None` on overflow.
 pub(crate) fn bytes_needed(shape: &[usize], size: usize) -> Option<u128> {
     shape
         .iter()
@@ -68,7 +68,7 @@ pub(crate) fn bytes_needed(shape: &[usize], size: usize) -> Option<u128> {
 }
 
 impl<'a> Array<'a> {
-    /// Checks the announced shape against the bytes that are there.
+    /// Checks the stated shape against the number of bytes.
     pub(crate) fn new(
         file: &'a str,
         name: &str,
@@ -136,7 +136,7 @@ impl<'a> Array<'a> {
         }
     }
 
-    /// Numbers and booleans as they are, rounded to `f32`. Row-major. `None` for any other type.
+    /// Returns numbers and booleans, unscaled and rounded to `f32`, in row-major order; `None` for any other type.
     pub(crate) fn numbers(&self) -> Option<Vec<f32>> {
         Some(match (self.dtype.element, self.dtype.size) {
             (Element::Bool, 1) => self.each(|[v]| f32::from(u8::from(v != 0))),
@@ -155,7 +155,7 @@ impl<'a> Array<'a> {
         })
     }
 
-    /// Numbers and booleans in double precision. `None` for any other type.
+    /// Returns numbers and booleans in double precision; `None` for any other type.
     pub(crate) fn doubles(&self) -> Option<Vec<f64>> {
         Some(match (self.dtype.element, self.dtype.size) {
             (Element::Bool, 1) => self.each(|[v]| f64::from(u8::from(v != 0))),
@@ -166,7 +166,7 @@ impl<'a> Array<'a> {
         })
     }
 
-    /// Integers of any width. `None` for any other type.
+    /// Returns integers of any width; `None` for any other type.
     pub(crate) fn integers(&self) -> Option<Vec<i128>> {
         let signed = self.dtype.element == Element::Signed;
         if !signed && self.dtype.element != Element::Unsigned {
@@ -185,7 +185,7 @@ impl<'a> Array<'a> {
         })
     }
 
-    /// Sample ids: one name or whole number of at least 0 per sample.
+    /// Returns the sample ids: one name or whole number of at least 0 per sample.
     pub(crate) fn ids(&self) -> Result<Vec<SampleId>, DataError> {
         self.one_axis()?;
         if let Some(numbers) = self.integers() {
@@ -215,10 +215,10 @@ impl<'a> Array<'a> {
             .collect()
     }
 
-    /// The elements of an array of text.
+    /// Returns the elements of an array of text.
     pub(crate) fn texts(&self) -> Result<Vec<String>, DataError> {
         if self.dtype.size == 0 {
-            // A zero-width text type can only hold empty texts, and any number of them in no bytes.
+            // A zero-width text type holds only empty texts, any number of them in zero bytes.
             return Err(self.wrong_dtype("text of at least one character"));
         }
         let decode = if self.dtype.element == Element::Bytes {
@@ -238,7 +238,7 @@ impl<'a> Array<'a> {
         Ok(self.row_major(texts?))
     }
 
-    /// The array with the element type it has.
+    /// Returns the array with its own element type.
     pub(crate) fn any(&self) -> Result<AnyArray, DataError> {
         let (element, size) = (self.dtype.element, self.dtype.size);
         Ok(match (element, size) {
@@ -260,12 +260,12 @@ impl<'a> Array<'a> {
     }
 
     fn shaped<T>(&self, values: Vec<T>) -> Result<ArrayD<T>, DataError> {
-        // What is left to fail: an empty array whose other axes are too long for any memory.
+        // Only an empty array whose other axes exceed memory can still fail.
         ArrayD::from_shape_vec(IxDyn(&self.shape), values)
             .map_err(|_| self.wrong_shape("axes whose product fits into memory"))
     }
 
-    /// Budgets: one finite number of at least 0 per sample.
+    /// Returns the budgets: one finite number of at least 0 per sample.
     pub(crate) fn budgets(&self) -> Result<Vec<f32>, DataError> {
         let values = self
             .numbers()
@@ -289,7 +289,7 @@ impl<'a> Array<'a> {
         }
     }
 
-    /// Every element in row-major order, from its bytes in little-endian order.
+    /// Converts every element from its little-endian bytes, in row-major order.
     fn each<const N: usize, T: Clone>(&self, convert: impl Fn([u8; N]) -> T) -> Vec<T> {
         let (cells, _) = self.bytes.as_chunks::<N>();
         let values = cells.iter().map(|cell| {
@@ -302,14 +302,14 @@ impl<'a> Array<'a> {
         self.row_major(values.collect())
     }
 
-    /// Elements in the order of the file, put in row-major order.
+    /// Reorders elements from the order of the file to row-major order.
     fn row_major<T: Clone>(&self, values: Vec<T>) -> Vec<T> {
         if !self.fortran || values.len() <= 1 {
             return values;
         }
         match ArrayD::from_shape_vec(IxDyn(&self.shape).f(), values) {
             Ok(array) => array.iter().cloned().collect(),
-            // `new` has checked that the shape fits the bytes, which are not none.
+            // `new` has checked that the shape fits the bytes, and there are at least two elements.
             Err(e) => unreachable!("{e}"),
         }
     }

@@ -1,4 +1,4 @@
-//! The binary files of CIFAR: records of labels and 3 x 32 x 32 pixels, channel by channel.
+//! Binary files of CIFAR: records of labels and 3 x 32 x 32 pixels, channel by channel.
 //!
 //! | set | one record |
 //! |---|---|
@@ -17,7 +17,7 @@ use crate::{Column, DataError, Dataset, Options};
 
 const PIXELS: usize = 3 * 32 * 32;
 
-/// Images `[3, 32, 32]`, with values in `[0, 1]` unless other units are stated, and their labels.
+/// Reads images `[3, 32, 32]`, with values in `[0, 1]` unless other units are stated, and their labels.
 pub(crate) fn read(source: &Source, options: &Options) -> Result<Dataset, DataError> {
     let bytes = source.bytes.as_slice();
     let fits = |labels: &[u8]| {

@@ -6,20 +6,21 @@ use crate::typed::{EXACT, InUnits, NotInUnits};
 use crate::units::{meaning, scale};
 use crate::{DataError, Options};
 
-/// One modality of a set: what it is, and its values in data units.
+/// One modality of a set: its description, and its values in data units.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Column {
     /// Name, kind, per-sample shape and bounds.
     pub modality: Modality,
     /// `[n, features]`, each sample flattened row-major; finite and inside the bounds.
     pub values: Array2<f32>,
-    /// `NumPy`'s name of the type of whole numbers (or `bool`) they have in the file, where they are as stored there.
+    /// `NumPy`'s name of the integer type (or `bool`) of the values in the file; `None` if they are not as stored
+    /// there.
     pub whole: Option<&'static str>,
 }
 
 impl Column {
-    /// A modality from an array, and what its values are (`units.rs` has the rules). `also` is the format's own way to
-    /// state bounds.
+    /// Returns a modality from an array, and a description of its units (`units.rs` has the rules). `also` names the
+    /// format's own way to state bounds.
     pub(crate) fn from_array(
         array: &Array<'_>,
         options: &Options,
@@ -69,7 +70,8 @@ impl Column {
         Ok((column, meaning.rule.text))
     }
 
-    /// Checks every value; `place` names where one stands in the file, `hint` is for one out of bounds.
+    /// Checks every value; `place` names the position of a value in the file, `hint` is appended to the error for a
+    /// value out of bounds.
     pub(crate) fn checked(
         file: &str,
         modality: Modality,

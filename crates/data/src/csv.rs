@@ -107,7 +107,7 @@ pub(crate) fn read(source: &Source, options: &Options) -> Result<Dataset, DataEr
     Dataset::assemble(&source.file, parts)
 }
 
-/// The bounds stated for the features.
+/// Returns the stated bounds of the features, or unlimited ones if `options.unbounded`; an error if there are neither.
 fn stated(source: &Source, options: &Options, values: &[f32]) -> Result<Bounds, DataError> {
     let none = options.unbounded.then_some(units::any());
     options
@@ -121,7 +121,7 @@ fn stated(source: &Source, options: &Options, values: &[f32]) -> Result<Bounds, 
         })
 }
 
-/// [0, 1], which stated bounds may only repeat.
+/// Returns [0, 1]; stated bounds must be equal to it.
 fn stated_or_unit(source: &Source, options: &Options) -> Result<Bounds, DataError> {
     let unit = Bounds::uniform(0.0, 1.0).map_err(|e| DataError::Bounds {
         file: source.file.clone(),
@@ -141,7 +141,7 @@ fn stated_or_unit(source: &Source, options: &Options) -> Result<Bounds, DataErro
     }
 }
 
-/// Numbers if all are numbers as we would write them, else names.
+/// Returns numbers if every text is a number in canonical form, else names.
 fn sample_ids(texts: Vec<String>) -> Vec<SampleId> {
     let number = |text: &String| text.parse().ok().filter(|n: &u64| n.to_string() == *text);
     let numbers: Option<Vec<u64>> = texts.iter().map(number).collect();
@@ -151,7 +151,7 @@ fn sample_ids(texts: Vec<String>) -> Vec<SampleId> {
     }
 }
 
-/// What each column of the table is for.
+/// Role of each column of the table.
 struct Columns {
     names: Vec<String>,
     label: Option<usize>,

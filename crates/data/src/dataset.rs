@@ -13,28 +13,28 @@ use crate::{Column, DataError, subset};
 pub struct Dataset {
     /// The shipped name, or the file's name without its folder.
     pub name: String,
-    /// SHA-256, in hex, over the bytes of the file; for IDX over the images' file followed by the
-    /// labels'; for a shipped set over the shipped file.
+    /// SHA-256, in hex, of the file's bytes; for IDX of the images' file followed by the labels'; for a shipped set of
+    /// the shipped file.
     pub sha256: String,
-    /// At least one, all with the same rows.
+    /// Modalities, at least one, all with the same number of rows.
     pub modalities: Vec<Column>,
-    /// Class of each row, where the set has labels.
+    /// Class of each row, if the set has labels.
     pub labels: Option<Vec<usize>>,
-    /// Which sample each row is; distinct.
+    /// Distinct sample id of each row.
     pub ids: Vec<SampleId>,
     /// Rows in the source before any limit, range or shard (for a shipped split: rows of the split).
     pub total: usize,
-    /// Place of each row in the seeded, class-stratified order of the whole set ([`Dataset::ranked`]).
+    /// Position of each row in the seeded, class-stratified order of the whole set ([`Dataset::ranked`]).
     pub rank: Vec<u64>,
-    /// The set's own budget of each row, in data units, where it has them.
+    /// Budget of each row, in data units, if the set has its own budgets.
     pub eps: Option<Array1<f32>>,
     /// Groups of the rows, by attribute: `(attribute, value of each row)`.
     pub groups: Vec<(String, Vec<String>)>,
-    /// How its files were read: units, class names, and what there is to know.
+    /// How the files were read: units, class names and notes.
     pub read_as: ReadFacts,
 }
 
-/// What a format has read, before the rows are checked against each other.
+/// Data read from a file, before the rows are checked against each other.
 pub(crate) struct Parts {
     pub(crate) name: String,
     pub(crate) sha256: String,
@@ -47,7 +47,7 @@ pub(crate) struct Parts {
 }
 
 impl Parts {
-    /// A set of one input, without ids, budgets and groups of its own. `hashed` is what the digest is over.
+    /// Returns a set of one input, without ids, budgets and groups of its own. The digest covers `hashed`.
     pub(crate) fn of_one(
         name: &str,
         hashed: &[&[u8]],
@@ -69,7 +69,7 @@ impl Parts {
 }
 
 impl Dataset {
-    /// Checks that there are rows, that all parts have as many, and that ids are distinct; ranks with
+    /// Checks that there are rows, that all parts have the same number of rows, and that ids are distinct; ranks with
     /// seed 0.
     pub(crate) fn assemble(file: &str, parts: Parts) -> Result<Self, DataError> {
         let empty = || DataError::Empty {
@@ -126,12 +126,12 @@ impl Dataset {
         Ok(set.ranked(Seed(0)))
     }
 
-    /// Hex sha256 over what the rows hold (ids, values, labels), in the order of their ids, and how they are described
-    /// (inputs, shapes, bounds): the same file read in another way, or another part of it, has another.
+    /// Returns the hex SHA-256 of the rows (ids, values, labels), in the order of their ids, and of their description
+    /// (inputs, shapes, bounds). The same file read in another way, or another part of it, has another digest.
     pub fn content_sha256(&self) -> String {
         let mut hash = Sha256::new();
         for column in &self.modalities {
-            // Text and numbers are told apart by their lengths going first.
+            // The length before each text separates it from the bytes that follow.
             let described = format!("{:?}", column.modality);
             hash.update((described.len() as u64).to_le_bytes());
             hash.update(described);
@@ -155,23 +155,24 @@ impl Dataset {
         hex(&hash.finalize())
     }
 
-    /// Number of rows.
+    /// Returns the number of rows.
     pub fn len(&self) -> usize {
         self.ids.len()
     }
 
-    /// Whether there are no rows: only a part of a set can be so.
+    /// Whether there are no rows; only a part of a set can be empty.
     pub fn is_empty(&self) -> bool {
         self.ids.is_empty()
     }
 
-    /// The largest label plus one; 0 without labels.
+    /// Returns the largest label plus one; 0 without labels.
     pub fn classes(&self) -> usize {
         let labels = self.labels.iter().flatten();
         labels.max().map_or(0, |most| most.saturating_add(1))
     }
 
-    /// Checks that every label is one of a model's `classes`, and that an order that was not stated is of as many.
+    /// Checks that every label is below `classes`, and that a class order that was not stated covers exactly `classes`
+    /// classes.
     pub fn check_labels(&self, classes: usize) -> Result<(), DataError> {
         let named = self.read_as.classes.len();
         let order = self.read_as.class_order;
@@ -207,18 +208,18 @@ impl Dataset {
         }
     }
 
-    /// The same rows, ranked by `seed`: random within a class, and such that the first `m` hold of
-    /// every class less than one row more or fewer than its share. Depends on seed, ids and labels.
+    /// Returns the same rows, ranked by `seed`: in random order within a class, and such that the count of every class
+    /// in the first `m` rows differs from its share by less than one. Depends on seed, ids and labels.
     ///
-    /// Rank the whole set: of a part it would be the order of that part.
+    /// Rank the whole set: ranking a part gives the order of that part.
     #[must_use]
     pub fn ranked(mut self, seed: Seed) -> Self {
         self.rank = subset::ranks(&self.ids, self.labels.as_deref(), seed);
         self
     }
 
-    /// The first `n` rows of the order of [`Dataset::ranked`], kept as they stand in the source: a
-    /// larger `n` holds every smaller one. All rows if there are no more than `n`, none for 0.
+    /// Returns the first `n` rows in the order of [`Dataset::ranked`], kept in the order of the source: a larger `n`
+    /// includes every smaller one. All rows if there are at most `n`, none for 0.
     #[must_use]
     pub fn limit(&self, n: usize, seed: Seed) -> Self {
         let rank = subset::ranks(&self.ids, self.labels.as_deref(), seed);
@@ -230,7 +231,7 @@ impl Dataset {
         part
     }
 
-    /// Rows as they stand, from 0. Fails where the range is empty or goes past the end.
+    /// Returns rows in the order of the source, counted from 0. Fails if the range is empty or goes past the end.
     pub fn range(&self, rows: Range<usize>) -> Result<Self, DataError> {
         if rows.is_empty() || rows.end > self.len() {
             return Err(DataError::Range {
@@ -243,18 +244,18 @@ impl Dataset {
         Ok(self.select(&rows.collect::<Vec<_>>()))
     }
 
-    /// Shard `index` (from 0) of `count`: the rows whose rank leaves `index` when divided by `count`.
-    /// Shards are disjoint and together everything. Empty where `index` is not below `count`.
+    /// Returns shard `index` (from 0) of `count`: the rows whose rank modulo `count` is `index`. Shards are disjoint
+    /// and together cover all rows. Empty if `index` is not below `count`.
     #[must_use]
     pub fn shard(&self, index: usize, count: usize) -> Self {
         let mine = |row: &usize| self.rank[*row].checked_rem(count as u64) == Some(index as u64);
         self.select(&(0..self.len()).filter(mine).collect::<Vec<_>>())
     }
 
-    /// These rows, in this order, with their ids and ranks.
+    /// Returns these rows, in this order, with their ids and ranks.
     ///
     /// # Panics
-    /// Where a row is not below [`Dataset::len`].
+    /// If a row is not below [`Dataset::len`].
     #[must_use]
     pub fn select(&self, rows: &[usize]) -> Self {
         Self {

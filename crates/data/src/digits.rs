@@ -1,10 +1,10 @@
-//! The shipped set: the UCI handwritten digits, embedded in the library (`datasets/digits/README.md`).
+//! Shipped set: the UCI handwritten digits, embedded in the library (`datasets/digits/README.md`).
 //!
-//! 1,797 images of 8 by 8 pixels with values 0 to 16, here `v / 16` in `[0, 1]`, and ten classes.
+//! 1,797 images of 8 by 8 pixels in ten classes; values 0 to 16 are read as `v / 16` in `[0, 1]`.
 //!
-//! **The split** is a rule, not a list: the class-stratified order of the whole set
-//! ([`Dataset::ranked`]) under the fixed seed [`SPLIT_SEED`]; its first 899 are `digits` (test), the
-//! other 898 `digits:train`. Rows keep the order and the row numbers of the source.
+//! **The split** is computed from the class-stratified order of the whole set ([`Dataset::ranked`]) under the fixed
+//! seed [`SPLIT_SEED`]: the first 899 rows are `digits` (test), the other 898 `digits:train`. Rows keep the order and
+//! the row numbers of the source.
 
 use std::io::Read;
 
@@ -15,14 +15,14 @@ use crate::dataset::Parts;
 use crate::source::Source;
 use crate::{Column, DataError, Dataset};
 
-/// Shipped sets by name: the test split of the digits, and the split their models are trained on.
+/// Names of the shipped sets: the test split of the digits, and the split their models are trained on.
 pub const SHIPPED: [&str; 2] = ["digits", "digits:train"];
 
 const SPLIT_SEED: Seed = Seed(1998);
 const TEST_ROWS: u64 = 899;
 const SIDE: usize = 8;
 
-/// A shipped set by name, one of [`SHIPPED`]. Stated bounds may only repeat its own.
+/// Returns a shipped set by name, one of [`SHIPPED`]. Stated bounds must be equal to its own.
 pub(crate) fn shipped(name: &str, stated: Option<&Bounds>) -> Result<Dataset, DataError> {
     let test = name == SHIPPED[0];
     whole(name).and_then(|set| {
@@ -145,7 +145,7 @@ mod tests {
         assert_eq!((test.classes(), train.classes()), (10, 10));
     }
 
-    /// A changed split would let trained models be tested on what they saw.
+    /// A changed split would test trained models on their training data.
     #[test]
     fn the_splits_are_pinned() {
         assert_eq!(

@@ -2,7 +2,7 @@ use std::io;
 
 use proofmark_domain::BoundsError;
 
-/// What is wrong with a data file, or with what was asked of it.
+/// An error in a data file, or in a request about one.
 ///
 /// Every message names the file, the field, what it holds and what was expected.
 #[derive(Debug, thiserror::Error)]
@@ -13,11 +13,11 @@ pub enum DataError {
         "unknown data set `{given}`{hint}; expected a shipped set ({shipped}), the path of an .npz, .npy, .csv, IDX or CIFAR file, or a folder with a sub-folder of PNG or JPEG files per class"
     )]
     Unknown {
-        /// What was asked for.
+        /// Name or path that was given.
         given: String,
-        /// The nearest name, if any is near.
+        /// Nearest name, if there is one.
         hint: String,
-        /// The shipped names.
+        /// Shipped names.
         shipped: String,
     },
     /// A file that cannot be read.
@@ -25,55 +25,55 @@ pub enum DataError {
     Read {
         /// The path as given.
         file: String,
-        /// Why.
+        /// Cause.
         source: io::Error,
     },
-    /// A file whose name ends in nothing we know.
+    /// A file whose name has an unknown ending.
     #[error(
         "{file}: unknown kind of data file{hint}; expected a folder of images or a name ending in .npz, .npy, .csv, .bin (CIFAR), .idx or -ubyte (the last two also with .gz)"
     )]
     Format {
         /// The path as given.
         file: String,
-        /// The nearest ending, if any is near.
+        /// Nearest ending, if there is one.
         hint: String,
     },
-    /// A file that breaks the rules of its format: truncated, damaged or something else altogether.
+    /// A file that violates its format: truncated, damaged or of another kind.
     #[error("{file}: {part}: {problem}")]
     Corrupt {
         /// The path as given.
         file: String,
-        /// Which part of the file.
+        /// Part of the file.
         part: String,
-        /// What is wrong with it, and what was expected.
+        /// The problem, and what was expected.
         problem: String,
     },
-    /// A file that announces more than it can honestly hold.
+    /// A file that states a larger size than it can hold.
     #[error(
         "{file}: {part} announces {declared} bytes; expected at most {allowed} from a file of {size} bytes: it is damaged or made to exhaust memory"
     )]
     TooLarge {
         /// The path as given.
         file: String,
-        /// Which part of the file.
+        /// Part of the file.
         part: String,
-        /// The bytes it announces.
+        /// Stated number of bytes.
         declared: u128,
-        /// The most that would have been read.
+        /// Maximum number of bytes allowed.
         allowed: u64,
-        /// The size of the file.
+        /// Size of the file.
         size: u64,
     },
-    /// An array of numbers of the wrong type.
+    /// An array of the wrong element type.
     #[error("{file}: array `{array}` has dtype {dtype}; expected {expected}")]
     Dtype {
         /// The path as given.
         file: String,
         /// Name of the array.
         array: String,
-        /// Its type as the file writes it.
+        /// Element type as the file states it.
         dtype: String,
-        /// The types that would do.
+        /// Accepted types.
         expected: &'static str,
     },
     /// An array of the wrong shape.
@@ -85,20 +85,20 @@ pub enum DataError {
         array: String,
         /// Its shape.
         shape: Vec<usize>,
-        /// The shapes that would do.
+        /// Accepted shapes.
         expected: String,
     },
-    /// Something the file must have and has not.
+    /// Something required that the file does not have.
     #[error("{file}: has no {what}; it has {has}")]
     Missing {
         /// The path as given.
         file: String,
         /// What is missing.
         what: String,
-        /// What there is instead.
+        /// What the file has instead.
         has: String,
     },
-    /// Data that need bounds and have none.
+    /// Data that needs bounds and has none.
     #[error(
         "{file}: `{array}` holds {values} and states no bounds; add `--bounds LO,HI`, the least and greatest value it may take (in a policy `bounds = [LO, HI]` under [[data]]){also}"
     )]
@@ -107,12 +107,12 @@ pub enum DataError {
         file: String,
         /// Name of the array.
         array: String,
-        /// Its type and range, in words.
+        /// Description of its type and range.
         values: String,
-        /// Another way to state them, where the format has one.
+        /// Another way to state bounds, if the format has one.
         also: &'static str,
     },
-    /// Whole numbers that may be pixels, sound or features.
+    /// Whole numbers that could be pixels, sound or features.
     #[error(
         "{file}: `{array}` holds {values}, and does not say what they are; add `--bounds LO,HI` to keep features as they are, within these bounds, or `--units scaled` to divide them by {scale}, as pixels and sound are (in a policy `bounds = [LO, HI]` or `units = \"scaled\"` under [[data]]){also}"
     )]
@@ -121,14 +121,14 @@ pub enum DataError {
         file: String,
         /// Name of the array.
         array: String,
-        /// Its type, shape and range, in words.
+        /// Description of its type, shape and range.
         values: String,
-        /// What `scaled` divides by.
+        /// Divisor of `scaled`.
         scale: f32,
-        /// Another way to state bounds, where the format has one.
+        /// Another way to state bounds, if the format has one.
         also: &'static str,
     },
-    /// Data that cannot be scaled as asked.
+    /// Data of a type that `scaled` does not support.
     #[error(
         "{file}: `{array}` holds {dtype} values, and `--units scaled` knows uint8 and uint16 (pixels) and int16 (sound); leave it out, and state what the model wants with `--scale`"
     )]
@@ -137,50 +137,50 @@ pub enum DataError {
         file: String,
         /// Name of the array.
         array: String,
-        /// `NumPy`'s name of its type.
+        /// `NumPy`'s name of the element type.
         dtype: String,
     },
-    /// Arrays whose names leave open which are inputs and which labels.
+    /// Arrays whose names do not determine which are inputs and which are labels.
     #[error(
         "{file}: holds {has}: which are the inputs and which the labels? `--arrays INPUTS,LABELS` names them (in a policy `arrays = [\"INPUTS\", \"LABELS\"]` under [[data]]), as does storing only `x` and `y`"
     )]
     Arrays {
         /// The path as given.
         file: String,
-        /// The arrays there are.
+        /// Arrays in the file.
         has: String,
     },
-    /// Something was stated that has no meaning for this kind of file.
+    /// An option that does not apply to this kind of file.
     #[error(
         "{file}: {option} is only for {only}; leave it out (in a policy, the field of that name)"
     )]
     Option {
         /// The path as given.
         file: String,
-        /// What was stated.
+        /// The option.
         option: &'static str,
-        /// Which data it is for.
+        /// Data that the option applies to.
         only: &'static str,
     },
-    /// Bounds that are none.
+    /// Invalid bounds.
     #[error("{file}: {source}")]
     Bounds {
         /// The path as given.
         file: String,
-        /// Why.
+        /// Cause.
         source: BoundsError,
     },
-    /// Bounds that do not fit the data they are for.
+    /// Bounds that do not fit their data.
     #[error("{file}: the bounds stated for `{array}` {problem}")]
     BoundsFit {
         /// The path as given.
         file: String,
         /// Name of the array.
         array: String,
-        /// What does not fit.
+        /// The mismatch.
         problem: String,
     },
-    /// One value that may not be there.
+    /// A value that is not allowed.
     #[error("{file}: {at}: {value}; expected {expected}")]
     Value {
         /// The path as given.
@@ -189,7 +189,7 @@ pub enum DataError {
         at: String,
         /// The value.
         value: String,
-        /// What would do.
+        /// Accepted values.
         expected: String,
     },
     /// A label beyond the classes of the model.
@@ -203,53 +203,53 @@ pub enum DataError {
         id: String,
         /// Its label.
         label: usize,
-        /// The greatest label allowed.
+        /// Largest label allowed.
         most: usize,
         /// Classes of the model.
         classes: usize,
-        /// What may be the reason, where there is a sign of one.
+        /// Likely reason, if there is a sign of one.
         hint: &'static str,
     },
-    /// Class names whose order follows from which of them occur, and they are not as many as the model has.
+    /// Class names in an order derived from those that occur, whose number differs from the model's classes.
     #[error(
         "{file}: has {named} class names and the model {classes} classes: which are they? `--classes {first}=INDEX,…` gives each name the index of its output (in a policy `classes = [\"{first}=INDEX\", …]` under [[data]])"
     )]
     Classes {
         /// Name of the set.
         file: String,
-        /// Names there are.
+        /// Number of names.
         named: usize,
-        /// One of them.
+        /// One of the names.
         first: String,
         /// Classes of the model.
         classes: usize,
     },
-    /// Two arrays that should have one entry per sample, and differ.
+    /// Two arrays with different numbers of rows.
     #[error(
         "{file}: `{first}` has {first_len} rows and `{second}` has {second_len}; expected as many of each"
     )]
     Length {
         /// The path as given.
         file: String,
-        /// One array.
+        /// First array.
         first: String,
-        /// Its rows.
+        /// Number of its rows.
         first_len: usize,
-        /// The other.
+        /// Second array.
         second: String,
-        /// Its rows.
+        /// Number of its rows.
         second_len: usize,
     },
-    /// Two samples of the same name.
+    /// Two samples with the same id.
     #[error("{file}: rows {first} and {second} both have the id `{id}`; expected distinct ids")]
     DuplicateId {
         /// The path as given.
         file: String,
         /// The id.
         id: String,
-        /// The row that has it first.
+        /// First row with the id.
         first: usize,
-        /// The row that has it again.
+        /// Second row with the id.
         second: usize,
     },
     /// No samples.
@@ -258,18 +258,18 @@ pub enum DataError {
         /// The path as given.
         file: String,
     },
-    /// Rows that the set does not have.
+    /// A range that is empty or not within the set.
     #[error(
         "{file}: has no rows {start}..{end}; expected a range that is not empty within 0..{rows}"
     )]
     Range {
         /// Name of the set.
         file: String,
-        /// First row asked for.
+        /// First row requested.
         start: usize,
-        /// The row after the last.
+        /// Row after the last one requested.
         end: usize,
-        /// Rows there are.
+        /// Number of rows in the set.
         rows: usize,
     },
     /// A file that cannot be written; nothing is left behind.
@@ -277,7 +277,7 @@ pub enum DataError {
     Write {
         /// The path as given.
         file: String,
-        /// Why.
+        /// Cause.
         source: io::Error,
     },
 }

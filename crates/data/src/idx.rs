@@ -1,5 +1,5 @@
-//! IDX, the format of MNIST: a magic that states type and rank, big-endian sizes, then the elements.
-//! Plain or gzipped; images in one file, labels in another.
+//! IDX, the format of MNIST: a magic that states type and rank, big-endian sizes, then the elements. Plain or gzipped;
+//! images in one file, labels in another.
 //!
 //! **Reference.** Y. `LeCun`, C. Cortes, C. Burges: *The MNIST database*, "the IDX file format".
 
@@ -15,11 +15,11 @@ use crate::npz::ANY;
 use crate::source::Source;
 use crate::{Classes, Column, DataError, Dataset, Options, labels, npy};
 
-/// How a gzip file begins.
+/// First bytes of a gzip file.
 const GZIP: &[u8] = &[0x1f, 0x8b];
 
-/// Images from `source`; labels from the file that `options` names, else from the one that stands
-/// beside the images under the usual name, if it does.
+/// Reads images from `source`, and labels from the file that `options` names, else from the file beside the images
+/// under the usual name, if it exists.
 pub(crate) fn read(path: &Path, source: &Source, options: &Options) -> Result<Dataset, DataError> {
     let unpacked = unpack(source)?;
     let images = parse(source, "x", &unpacked)?;
@@ -45,12 +45,12 @@ pub(crate) fn read(path: &Path, source: &Source, options: &Options) -> Result<Da
     Dataset::assemble(&source.file, parts)
 }
 
-/// The file of the labels, if there is one.
+/// Returns the file of the labels; `None` if there is none.
 pub(crate) fn labels_file(images: &Path, options: &Options) -> Option<PathBuf> {
     options.labels.clone().or_else(|| labels_beside(images))
 }
 
-/// The labels of an IDX or .npy file.
+/// Returns the labels of an IDX or .npy file.
 pub(crate) fn labels_of(
     source: &Source,
     classes: Option<&Classes>,
@@ -70,7 +70,7 @@ pub(crate) fn labels_of(
     labels::of_array(&parse(source, "y", &unpacked)?, classes, reading)
 }
 
-/// `train-labels-idx1-ubyte.gz` for `train-images-idx3-ubyte.gz`, if it exists, packed or not.
+/// Returns `train-labels-idx1-ubyte.gz` for `train-images-idx3-ubyte.gz`, if it exists, with or without `.gz`.
 fn labels_beside(images: &Path) -> Option<PathBuf> {
     let name = images.file_name()?.to_str()?;
     let labels = ["images-idx3", "images.idx3", "images-idx4", "images.idx4"]
@@ -87,7 +87,7 @@ fn labels_beside(images: &Path) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
-/// The file's bytes, or what its gzip holds: at most one byte more than its header announces.
+/// Returns the file's bytes, unpacked if they are a gzip: at most one byte more than the header states.
 fn unpack(source: &Source) -> Result<Vec<u8>, DataError> {
     if !source.bytes.starts_with(GZIP) {
         return Ok(source.bytes.clone());
@@ -95,7 +95,7 @@ fn unpack(source: &Source) -> Result<Vec<u8>, DataError> {
     let broken = |e| source.corrupt("gzip", format!("cannot be unpacked: {e}"));
     let mut gzip = MultiGzDecoder::new(source.bytes.as_slice());
     let mut bytes = Vec::new();
-    // Magic and, for the highest rank, 255 sizes.
+    // The magic and, for the highest rank, 255 sizes.
     gzip.by_ref()
         .take(4 + 255 * 4)
         .read_to_end(&mut bytes)
@@ -165,7 +165,7 @@ impl Header {
         })
     }
 
-    /// Bytes of the whole file, header included, by its own word.
+    /// Returns the size of the whole file in bytes, header included, as the header states it.
     fn declared(&self) -> Option<u128> {
         bytes_needed(&self.shape, self.dtype.size)?.checked_add(self.length as u128)
     }

@@ -1,7 +1,7 @@
-//! From what a file calls classes to the indices of a model's outputs.
+//! Maps the classes of a file to the indices of a model's outputs.
 //!
-//! Whole numbers are indices themselves, whatever their type; rows of 0 and one 1 are one-hot. Anything else (names,
-//! numbers that do not count from 0) needs [`Classes`]: only the user knows the order in which the model was trained.
+//! Whole numbers are indices, whatever their type; rows of 0 with a single 1 are one-hot. Anything else (names, numbers
+//! that do not count from 0) needs [`Classes`]: only the user knows the order in which the model was trained.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
@@ -11,14 +11,14 @@ use proofmark_domain::{ClassOrder, ReadFacts, hint};
 use crate::DataError;
 use crate::array::{Array, Element};
 
-/// Which classes there are, and which output of the model is which.
+/// The classes, and the output of the model for each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Classes {
-    /// By name: the index of the output.
+    /// Index of the output, by name.
     Stated(BTreeMap<String, usize>),
-    /// The names that occur, in the order of their text; numbers of an array in the order of their value.
+    /// Names that occur, in the order of their text; numbers of an array in the order of their value.
     Sorted,
-    /// The names that occur are whole numbers, in the order of their value.
+    /// Names that occur, all whole numbers, in the order of their value.
     Numeric,
 }
 
@@ -43,7 +43,7 @@ impl FromStr for Classes {
 }
 
 impl Classes {
-    /// Names in the order of the model's outputs, or each with its index as `NAME=INDEX`.
+    /// Returns classes from names in the order of the model's outputs, or from `NAME=INDEX` for each.
     pub fn listed<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<Self, String> {
         let names: Vec<&str> = names.into_iter().map(str::trim).collect();
         let indexed = |name: &&str| {
@@ -75,7 +75,7 @@ impl Classes {
     }
 }
 
-/// One label as a file has it.
+/// One label as stored in a file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Label {
     Number(i64),
@@ -83,7 +83,7 @@ pub(crate) enum Label {
 }
 
 impl Label {
-    /// A cell of text: a number where it is a whole one.
+    /// Reads a cell of text: a number if it is a whole number, else a name.
     pub(crate) fn of_text(text: &str) -> Self {
         let text = text.trim();
         let whole = || whole(text.parse().ok()?);
@@ -101,13 +101,13 @@ impl Label {
     }
 }
 
-/// A whole number that a double holds exactly.
+/// Returns a whole number that an `f64` holds exactly; `None` for any other value.
 fn whole(value: f64) -> Option<i64> {
     const EXACT: f64 = 9_007_199_254_740_992.0;
     (value.fract() == 0.0 && value.abs() <= EXACT).then_some(value as i64)
 }
 
-/// The labels of an array; `reading` takes what there is to say.
+/// Returns the labels of an array, and adds notes to `reading`.
 pub(crate) fn of_array(
     array: &Array<'_>,
     classes: Option<&Classes>,
@@ -185,7 +185,7 @@ fn place(array: &Array<'_>, row: usize) -> String {
     format!("`{}`, row {row}", array.name)
 }
 
-/// Where each row has its 1; an error where a row is not 0 with one 1.
+/// Returns the index of the 1 in each row; an error if a row is not 0 with a single 1.
 fn one_hot(array: &Array<'_>) -> Result<Vec<Label>, DataError> {
     const EXPECTED: &str =
         "one 1 and otherwise 0, as one-hot labels are, or one class per sample in shape [n]";
@@ -206,7 +206,7 @@ fn one_hot(array: &Array<'_>) -> Result<Vec<Label>, DataError> {
         .collect()
 }
 
-/// Labels as indices, by the names stated or in the order asked for.
+/// Returns labels as indices, by the stated names or in the stated order.
 pub(crate) fn resolve(
     file: &str,
     labels: &[Label],
@@ -262,7 +262,7 @@ pub(crate) fn resolve(
     }
     let (map, order) = match classes {
         Classes::Stated(map) => (map.clone(), ClassOrder::Stated),
-        // Numbers come by value in a set of labels, before all names.
+        // A set of labels sorts numbers by value, before all names; here all are sorted as text.
         Classes::Sorted if !numbers => {
             let names: BTreeSet<String> = occurring.iter().map(|l| l.text()).collect();
             (names.into_iter().zip(0..).collect(), ClassOrder::Sorted)
@@ -296,7 +296,7 @@ pub(crate) fn resolve(
     Ok(indices)
 }
 
-/// Says so where labels look as if they counted from 1.
+/// Returns a note if labels seem to count from 1.
 fn from_one(occurring: &BTreeSet<&Label>) -> Option<String> {
     let count = occurring.len() as i64;
     let ends = (occurring.first()?, occurring.last()?);

@@ -1,12 +1,11 @@
-//! Files to host arrays: npz, npy, IDX, CSV, CIFAR, folders of images and the shipped digits; properties as [`vnnlib`]. Nothing else in
-//! proofmark reads a data file, and nothing here knows a tensor.
+//! Reads files into host arrays: npz, npy, IDX, CSV, CIFAR, folders of images and the shipped digits; properties as
+//! [`vnnlib`]. No other crate of proofmark reads a data file, and this crate does not use tensors.
 //!
-//! [`open`] turns a name or path into a [`Dataset`] that has been checked: finite values inside stated
-//! bounds, one label and one distinct id per row. Every fault of a file is a [`DataError`] that names
-//! the file, the field, what it holds and what was expected.
+//! [`open`] opens a name or path as a checked [`Dataset`]: finite values inside stated bounds, one label and one
+//! distinct id per row. Every fault of a file is a [`DataError`] that names the file, the field, what it holds and what
+//! was expected.
 //!
-//! A file is never believed about sizes: what it announces is compared with what it can hold before
-//! memory is taken.
+//! Sizes stated in a file are not trusted: they are compared with what the file can hold before memory is allocated.
 
 mod array;
 mod cifar;

@@ -1,4 +1,4 @@
-//! The .npy format: a magic, a header that is a Python dict, then the array's bytes.
+//! The .npy format: a magic, a header that is a Python dict, then the bytes of the array.
 //!
 //! **Reference.** `numpy.lib.format`, versions 1.0 to 3.0.
 
@@ -6,10 +6,10 @@ use crate::DataError;
 use crate::array::{Array, Dtype, Element};
 use crate::source::Source;
 
-/// How every .npy file begins.
+/// First bytes of every .npy file.
 pub(crate) const MAGIC: &[u8] = b"\x93NUMPY";
 
-/// An array from the bytes of one .npy file or archive entry. `expected` are the types that would do.
+/// Parses an array from the bytes of one .npy file or archive entry. `expected` names the accepted types.
 pub(crate) fn parse<'a>(
     source: &'a Source,
     name: &str,
@@ -31,7 +31,7 @@ pub(crate) fn parse<'a>(
             ),
         ));
     }
-    // What we cannot read has no size that could be checked.
+    // An unsupported type has no size that could be checked.
     if dtype.element == Element::Other {
         return Err(DataError::Dtype {
             file: source.file.clone(),
@@ -50,7 +50,7 @@ pub(crate) fn parse<'a>(
     )
 }
 
-/// The bytes before the data of an array of this type and shape, version 1.0, little-endian.
+/// Returns the bytes before the data of an array of this type and shape, version 1.0, little-endian.
 pub(crate) fn header(descr: &str, shape: &[usize]) -> Vec<u8> {
     let mut axes: Vec<String> = shape.iter().map(ToString::to_string).collect();
     if axes.len() == 1 {
@@ -158,7 +158,7 @@ impl Header {
     }
 }
 
-/// Reads the few Python literals a header is made of.
+/// Reads the few Python literals that occur in a header.
 struct Reader<'a> {
     rest: &'a str,
 }
@@ -192,7 +192,7 @@ impl<'a> Reader<'a> {
         Ok(text)
     }
 
-    /// A type's text, or the start of a record's list of fields, which nobody can use.
+    /// Reads the text of a type; an error if it is the list of fields of a record.
     fn descr(&mut self) -> Result<String, String> {
         if self.rest.trim_start().starts_with('[') {
             return Err(

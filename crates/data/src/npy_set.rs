@@ -1,4 +1,4 @@
-//! A set in single .npy files, as `numpy.save` writes them: inputs in one, labels in another.
+//! Sets in single .npy files, as `numpy.save` writes them: inputs in one file, labels in another.
 
 use std::path::{Path, PathBuf};
 
@@ -11,8 +11,8 @@ use crate::roles::labels_beside;
 use crate::source::Source;
 use crate::{Column, DataError, Dataset, Options, npy};
 
-/// Inputs from `source`; labels from the file that `options` names, else from the one that stands beside it under the
-/// name that goes with it (`y_test.npy` for `x_test.npy`), if it does.
+/// Reads inputs from `source`, and labels from the file that `options` names, else from the file beside it under the
+/// matching name (`y_test.npy` for `x_test.npy`), if it exists.
 pub(crate) fn read(path: &Path, source: &Source, options: &Options) -> Result<Dataset, DataError> {
     let array = npy::parse(source, "x", &source.bytes, ANY)?;
     let (column, units) = Column::from_array(&array, options, options.bounds_of("x"), "")?;
@@ -34,7 +34,7 @@ pub(crate) fn read(path: &Path, source: &Source, options: &Options) -> Result<Da
     Dataset::assemble(&source.file, parts)
 }
 
-/// The file of the labels: the one stated, or the only one that stands beside the inputs.
+/// Returns the file of the labels: the stated one, or the only one beside the inputs; an error if there are several.
 pub(crate) fn labels_file(inputs: &Path, options: &Options) -> Result<Option<PathBuf>, DataError> {
     if options.labels.is_some() {
         return Ok(options.labels.clone());
@@ -45,7 +45,7 @@ pub(crate) fn labels_file(inputs: &Path, options: &Options) -> Result<Option<Pat
         .map(|name| inputs.with_file_name(format!("{name}.npy")))
         .filter(|path| path.is_file())
         .collect();
-    // One file goes by two names where case does not matter.
+    // On a file system that ignores case, two names may be one file.
     found.dedup_by_key(|path| path.canonicalize().ok());
     match found.as_slice() {
         [] => Ok(None),

@@ -1,7 +1,6 @@
 //! npz: a zip archive of .npy arrays, as `numpy.savez` and `numpy.savez_compressed` write it.
 //!
-//! Read by [`crate::open`]: every array is a modality under its own name, in the archive's order,
-//! except
+//! [`crate::open`] reads every array as a modality under its own name, in the archive's order, except
 //!
 //! | array | holds |
 //! |---|---|
@@ -10,10 +9,10 @@
 //! | `eps` | a budget per sample, `[n]`, in data units |
 //! | `bounds` | `[2]` (low, high) or `[2, features]`, for every modality that needs bounds |
 //! | `bounds_NAME` | the same for the modality `NAME` |
-//! | `group_*` | groups of the samples: text, integers or booleans `[n]`; arrays of other types are passed over |
-//! | `original_*` | samples before an attack; passed over |
+//! | `group_*` | groups of the samples: text, integers or booleans `[n]`; arrays of other types are skipped |
+//! | `original_*` | samples before an attack; skipped |
 //!
-//! Read by [`arrays()`]: every array as it stands. Written by [`write()`].
+//! [`arrays()`] reads every array as stored. [`write()`] writes an archive.
 
 use std::io::{BufWriter, Cursor, Read, Write};
 use std::path::Path;
@@ -34,22 +33,22 @@ use crate::{Column, DataError, Dataset, Options, labels, npy};
 pub use crate::typed::{AnyArray, InUnits, NotInUnits, NpzArray};
 pub use crate::units::Rule;
 
-/// The types that any array may have.
+/// Supported element types.
 pub(crate) const ANY: &str = "bool, integers, f16, f32, f64 or text (`U` or `S`)";
-/// What the names of arrays of groups begin with.
+/// Prefix of the names of arrays of groups.
 pub const GROUP: &str = "group_";
-/// What the names of arrays begin with that hold samples as they were before an attack; passed over.
+/// Prefix of the names of arrays of samples before an attack; skipped by [`crate::open`].
 pub const ORIGINAL: &str = "original_";
 const ALSO: &str = ", or an array `bounds` of shape [2] to the file";
 
-/// Writes arrays under their names, whole or not at all: `numpy.load` and [`crate::open`] read them
-/// back. The same arrays give the same bytes.
+/// Writes arrays under their names, whole or not at all; `numpy.load` and [`crate::open`] read the file. The same
+/// arrays give the same bytes.
 pub fn write(path: &Path, arrays: &[(&str, NpzArray<'_>)]) -> Result<(), DataError> {
     write_whole(path, |file| {
         let mut zip = ZipWriter::new(BufWriter::new(file));
         for (name, array) in arrays {
             let (header, size) = array.header();
-            // Found noise does not compress, and stored entries can be mapped into memory.
+            // Adversarial noise does not compress, and stored entries can be mapped into memory.
             let options = SimpleFileOptions::DEFAULT
                 .compression_method(CompressionMethod::Stored)
                 .large_file(size > u64::from(u32::MAX / 2));
@@ -63,8 +62,8 @@ pub fn write(path: &Path, arrays: &[(&str, NpzArray<'_>)]) -> Result<(), DataErr
     })
 }
 
-/// Reads every array of an .npz file under its name, or the array of a single .npy file under the file's name
-/// without its ending, each with the element type it has there, row by row whatever its order in the file.
+/// Reads every array of an .npz file under its name, or the array of a single .npy file under the file's name without
+/// its ending. Each array has its own element type, in row-major order whatever its order in the file.
 pub fn arrays(path: &Path) -> Result<Vec<(String, AnyArray)>, DataError> {
     let source = Source::read(path)?;
     let any = |name: &str, bytes: &[u8]| npy::parse(&source, name, bytes, ANY)?.any();
@@ -122,7 +121,7 @@ pub(crate) fn read(source: &Source, options: &Options) -> Result<Dataset, DataEr
                 let values = array.ok().and_then(|a| group_values(&a));
                 groups.extend(values.map(|v| (group.to_owned(), v)));
             }
-            // Labels of another array than the one that was named are nobody's.
+            // If other arrays were chosen, `y` is skipped: its labels do not belong to them.
             _ if name == "y" && !chosen(name) => {}
             _ => arrays.push((name, npy::parse(source, name, bytes, ANY)?)),
         }
@@ -169,8 +168,8 @@ pub(crate) fn read(source: &Source, options: &Options) -> Result<Dataset, DataEr
     Dataset::assemble(&source.file, parts)
 }
 
-/// Whether an array needs bounds that are stated; an error where it can be no input, with the way out where it is one of
-/// several, since whatever states no fact is taken for an input.
+/// Whether an array needs stated bounds. An error if it cannot be an input; if there are several arrays, the error
+/// names the option that excludes it, because every array that does not describe the samples is taken for an input.
 fn needs_bounds(array: &Array<'_>, options: &Options, several: bool) -> Result<bool, DataError> {
     match meaning(array, options) {
         Ok(meaning) => Ok(meaning.rule.needs_bounds()),
@@ -191,7 +190,7 @@ fn needs_bounds(array: &Array<'_>, options: &Options, several: bool) -> Result<b
     }
 }
 
-/// The roles that the user states: inputs, and labels if there is a second name.
+/// Returns the roles that the user states: inputs, and labels if there is a second name.
 fn stated_roles<'a>(
     source: &Source,
     names: &[&'a str],
@@ -219,8 +218,8 @@ fn quoted(names: &[&str]) -> String {
     format!("`{}`", names.join("`, `"))
 }
 
-/// Which arrays of an archive are inputs and which holds labels, by their names alone; `None` where they leave more than
-/// one reading.
+/// Returns which arrays of an archive are inputs and which one holds labels, by their names alone; `None` if the names
+/// allow more than one reading.
 ///
 /// ```
 /// use proofmark_data::npz::roles;
@@ -232,7 +231,7 @@ pub fn roles<'a>(names: &[&'a str]) -> Option<(Vec<&'a str>, Option<&'a str>)> {
     Some((roles.inputs, roles.labels))
 }
 
-/// Whether an array of this name says something about the samples rather than being their data.
+/// Whether an array of this name describes the samples instead of holding their data.
 pub fn is_fact(name: &str) -> bool {
     matches!(name, "y" | "id" | "bounds" | "eps")
         || name.starts_with("bounds_")
@@ -240,7 +239,7 @@ pub fn is_fact(name: &str) -> bool {
         || name.starts_with(ORIGINAL)
 }
 
-/// One name per sample; none where the array is of no type that names groups.
+/// Returns one name per sample; `None` if the type or shape of the array cannot name groups.
 fn group_values(array: &AnyArray) -> Option<Vec<String>> {
     macro_rules! texts {
         ($($variant:ident),*) => {
@@ -256,7 +255,7 @@ fn group_values(array: &AnyArray) -> Option<Vec<String>> {
     Some(texts!(Bool, I8, I16, I32, I64, U8, U16, U32, U64, Text))
 }
 
-/// The arrays' names, in the archive's order.
+/// Returns the names of the arrays, in the archive's order.
 fn names(source: &Source) -> Result<Vec<String>, DataError> {
     let zip = archive(source)?;
     let entries = zip.file_names().map(|n| {
@@ -278,7 +277,7 @@ fn archive(source: &Source) -> Result<ZipArchive<Cursor<&[u8]>>, DataError> {
         .map_err(|e| source.corrupt("archive", format!("{e}; it is truncated or no npz")))
 }
 
-/// The entries that are wanted, with what each announces checked before it is unpacked.
+/// Unpacks the wanted entries, after checking the size that each states.
 fn unpack(
     source: &Source,
     wanted: impl Fn(&str) -> bool,
@@ -306,7 +305,7 @@ fn unpack(
             return Err(source.too_large(part, declared.into()));
         }
         left -= declared;
-        // No capacity is taken on the word of the archive: the buffer grows with what is there.
+        // The stated size is not used as a capacity: the buffer grows with the actual data.
         let mut bytes = Vec::new();
         entry
             .take(declared.saturating_add(1))
@@ -326,7 +325,7 @@ fn unpack(
     Ok(entries)
 }
 
-/// `[2]` or `[2, ...]`: low and high, for all features or for each.
+/// Reads `[2]` or `[2, ...]`: low and high, for all features or for each.
 fn bounds(source: &Source, array: &Array<'_>) -> Result<Bounds, DataError> {
     let values = array
         .numbers()
@@ -339,8 +338,8 @@ fn bounds(source: &Source, array: &Array<'_>) -> Result<Bounds, DataError> {
     })
 }
 
-/// The bounds that an array of such a shape holds; none if its shape is not that of bounds: `[2]` (low, high), or
-/// `[2, features]`.
+/// Returns the bounds that an array of this shape holds: `[2]` (low, high), or `[2, features]`; `None` for any other
+/// shape.
 pub fn bounds_of(shape: &[usize], values: &[f32]) -> Option<Result<Bounds, BoundsError>> {
     if shape.first() != Some(&2) || values.is_empty() {
         return None;
@@ -352,10 +351,10 @@ pub fn bounds_of(shape: &[usize], values: &[f32]) -> Option<Result<Bounds, Bound
     })
 }
 
-/// The bounds that are stated for each input of an archive, of which is known whether it [needs](Rule::needs_bounds) any:
-/// its own, else those in common; `options` come before the file, in which `of_file` looks up bounds by name.
+/// Returns the bounds stated for each input of an archive: its own, else the common ones. `inputs` says of each whether
+/// it [needs](Rule::needs_bounds) bounds; `options` come before the file, in which `of_file` looks up bounds by name.
 ///
-/// Where some inputs need bounds, common ones are for those and not for pixels and sound.
+/// If some inputs need bounds, common bounds apply to those only and not to pixels and sound.
 pub fn stated_bounds<E>(
     inputs: &[(&str, bool)],
     options: &Options,

@@ -1,5 +1,5 @@
-/// What to say was expected where a cell is not the number it should be: `expected`, and that a comma is no decimal point
-/// where the cell has one, nor a percentage the share it stands for.
+/// Describes the number expected in a cell, for an error message: `expected`, and advice if the cell has a comma
+/// instead of a decimal point, or a percentage instead of a share.
 ///
 /// ```
 /// use proofmark_data::expected_number;
@@ -14,14 +14,14 @@ pub fn expected_number(cell: &str, expected: &str) -> String {
     let cell = cell.trim();
     let percent = cell.strip_suffix('%');
     if let Some(number) = percent.and_then(|p| p.trim().parse::<f64>().ok()) {
-        // Rounded as it was written: a hundredth of it has two decimals more.
+        // Rounding to 12 decimals removes the error of the division.
         let share = format!("{:.12}", number / 100.0);
         let share = share.trim_end_matches('0').trim_end_matches('.');
         return format!("{expected} without `%`, `{share}`");
     }
     let joined = cell.replace(',', "");
     let pointed = cell.replacen(',', ".", 1);
-    // `1,000` is a thousand to some and one to others.
+    // `1,000` may mean a thousand or one.
     let mut groups = cell.split(',').skip(1);
     let grouped = cell.contains(',') && groups.all(|g| g.len() == 3 || g.find('.') == Some(3));
     if grouped && joined.parse::<f64>().is_ok() {

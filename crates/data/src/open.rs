@@ -9,49 +9,49 @@ use crate::{
     npy_set, npz,
 };
 
-/// What a user says about a set beyond its name.
+/// Options for opening a data set.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Options {
-    /// The values that data may take, in data units, for all that need bounds. Default: what the file states. Pixels
-    /// and 16-bit sound have bounds of their own, which these may only repeat.
+    /// Values that data may take, in data units, for all arrays that need bounds. Default: what the file states. Scaled
+    /// pixels and sound have fixed bounds; stated ones must be equal to them.
     pub bounds: Option<Bounds>,
-    /// The same for single arrays, by name.
+    /// Bounds of single arrays, by name.
     pub array_bounds: BTreeMap<String, Bounds>,
-    /// How whole numbers become data units. Default: pixels are scaled, all else is left as it is.
+    /// How whole numbers become data units. Default: pixels are scaled, everything else is left as stored.
     pub units: Option<Units>,
-    /// What every array is. Default: by its shape.
+    /// Kind of every array. Default: by its shape.
     pub kind: Option<Kind>,
-    /// The same for single arrays, by name.
+    /// Kinds of single arrays, by name.
     pub array_kinds: BTreeMap<String, Kind>,
-    /// The classes' names and indices. Default: labels are indices.
+    /// Names and indices of the classes. Default: labels are indices.
     pub classes: Option<Classes>,
-    /// Which arrays of an npz are inputs and labels. Default: by their names.
+    /// Arrays of an npz that are inputs and labels. Default: by their names.
     pub arrays: Option<Arrays>,
-    /// The column of a CSV file that holds labels. Default: `label` or `y`, if there is one.
+    /// Column of a CSV file that holds labels. Default: `label` or `y`, if there is one.
     pub label_column: Option<String>,
-    /// What stands between the cells of a CSV file. Default: `,`.
+    /// Delimiter between the cells of a CSV file. Default: `,`.
     pub delimiter: Delimiter,
-    /// The file that holds the labels of an IDX or .npy file. Default: the one beside it, under the usual name.
+    /// File that holds the labels of an IDX or .npy file. Default: the one beside it, under the usual name.
     pub labels: Option<PathBuf>,
-    /// What is done to the images of a folder.
+    /// Transforms of the images of a folder.
     pub images: Images,
-    /// Nothing is attacked: data that need bounds and have none may take any value.
+    /// Whether data that needs bounds and has none may take any value, because nothing is attacked.
     pub unbounded: bool,
-    /// Which rows to keep. Default: all, ranked with seed 0.
+    /// Rows to keep. Default: all, ranked with seed 0.
     pub select: Selection,
 }
 
-/// Arrays by name.
+/// Names of the input and label arrays.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Arrays {
-    /// The one with the inputs.
+    /// Array with the inputs.
     pub inputs: String,
-    /// The one with the labels, if any.
+    /// Array with the labels, if any.
     pub labels: Option<String>,
 }
 
 impl Arrays {
-    /// From one or two names.
+    /// Returns arrays from one or two names.
     pub fn named<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<Self, String> {
         let names: Vec<&str> = names.into_iter().map(str::trim).collect();
         let (inputs, labels) = match names[..] {
@@ -73,24 +73,23 @@ impl Arrays {
 }
 
 impl Options {
-    /// The bounds stated for an array.
+    /// Returns the bounds stated for an array, if any.
     pub(crate) fn bounds_of(&self, array: &str) -> Option<Bounds> {
         let own = self.array_bounds.get(array);
         own.or(self.bounds.as_ref()).cloned()
     }
 
-    /// The kind stated for an array.
-    /// The kind that is stated for an array, if any.
+    /// Returns the kind stated for an array, if any.
     pub fn kind_of(&self, array: &str) -> Option<Kind> {
         self.array_kinds.get(array).copied().or(self.kind)
     }
 
-    /// Refuses what has no meaning for the format of a set; [`open`] does so, too.
+    /// Refuses options that do not apply to the format of a set, as [`open`] does.
     pub fn refuse_unfit(&self, spec: &str) -> Result<(), DataError> {
         Format::of(spec).map_or(Ok(()), |format| self.check(spec, format))
     }
 
-    /// Refuses what has no meaning for a format.
+    /// Refuses options that do not apply to a format.
     fn check(&self, spec: &str, format: Format) -> Result<(), DataError> {
         let stated = [
             (
@@ -155,8 +154,8 @@ impl Options {
 
 /// Opens a shipped set by name, or a file by path, and checks it.
 ///
-/// The format follows from the name: `.npz`, `.npy`, `.csv`, CIFAR as `.bin`, IDX as `.idx`, `.idx3` or `-ubyte`, also
-/// with `.gz`; a folder holds one sub-folder of images per class.
+/// The format follows from the name: `.npz`, `.npy`, `.csv` or `.tsv`, CIFAR as `.bin`, IDX as `.idx`, `.idx3` or
+/// `-ubyte`, also with `.gz`; a folder holds one sub-folder of images per class.
 ///
 /// ```
 /// use proofmark_data::{Options, open};
@@ -188,7 +187,7 @@ pub fn open(spec: &str, options: &Options) -> Result<Dataset, DataError> {
     let kinds = options.array_kinds.keys().map(|name| (name, "a kind is"));
     let stray = stated.chain(kinds).find(|s| !names.contains(&s.0.as_str()));
     match stray {
-        // A folder has read no other rows.
+        // A folder is read with its selection applied.
         None if format == Format::Folder => Ok(set),
         None => set.selected(&options.select),
         Some((name, what)) => Err(DataError::Missing {
@@ -199,7 +198,7 @@ pub fn open(spec: &str, options: &Options) -> Result<Dataset, DataError> {
     }
 }
 
-/// The files that [`open`] reads for a set; none for a shipped one.
+/// Returns the files that [`open`] reads for a set; none for a shipped set.
 pub fn files(spec: &str, options: &Options) -> Vec<PathBuf> {
     if digits::SHIPPED.contains(&spec) {
         return Vec::new();
@@ -253,7 +252,7 @@ impl Format {
     }
 }
 
-/// What to say about a name that is neither shipped nor ends like a data file.
+/// Returns the error for a name that is not shipped and has no known ending.
 fn unknown(spec: &str, path: &Path) -> DataError {
     let file = spec.to_owned();
     if !path.exists() {

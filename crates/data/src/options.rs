@@ -1,4 +1,4 @@
-//! Options of a data set beside its name, each defined once for the command line and for policies.
+//! Options of a data set, each defined once for the command line and for policies.
 
 use std::path::PathBuf;
 
@@ -22,11 +22,11 @@ fn bounds(given: &Given) -> Result<Bounds, String> {
     }
 }
 
-/// Names in the order of the classes, or a word for their order.
+/// Reads names in the order of the classes, or a word for their order.
 fn classes(given: &Given) -> Result<Classes, String> {
     match given {
         Given::List(_) => Classes::listed(given.texts()?.iter().map(String::as_str)),
-        // A policy lists names as a list.
+        // A policy states names as a list.
         Given::Text(_) => given.word(&[("sorted", Classes::Sorted), ("numeric", Classes::Numeric)]),
         _ => given.parsed(),
     }
@@ -61,8 +61,8 @@ impl proofmark_domain::option::Options for Options {
             HEADING,
             "kind",
             "[MOD=]KIND",
-            "What the numbers are, where the shape does not say it: image, audio or table, MOD=KIND for one of several \
-             arrays; default: `[n, features]` are a table, more axes an image, scaled 16-bit numbers sound",
+            "Kind of the data, if its shape does not determine it: image, audio or table, MOD=KIND for one of several \
+             arrays; default: `[n, features]` is a table, more axes an image, scaled 16-bit numbers audio",
             |o, g| {
                 let (all, named) = g.one_or_by_name()?;
                 if let Some(all) = all {
@@ -80,7 +80,7 @@ impl proofmark_domain::option::Options for Options {
             "classes",
             "NAME,…",
             "Class names in the order of the model's outputs, or NAME=INDEX,…, or sorted or numeric for the order of \
-             those that occur; default: labels are indices",
+             the names that occur; default: labels are indices",
             |o, g| put(&mut o.classes, classes(g)),
         )
         .with_hyphens(),
@@ -149,7 +149,7 @@ impl proofmark_domain::option::Options for Options {
             HEADING,
             "crop",
             "N|HxW",
-            "Take the middle of each image of a folder, N or height x width, after resizing; default: all of it",
+            "Crop the centre of each image of a folder, N or height x width, after resizing; default: the whole image",
             |o, g| put(&mut o.images.crop, g.parsed_number_or_text()),
         ),
         OptionEntry::<Self>::new(

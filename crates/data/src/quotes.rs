@@ -1,56 +1,56 @@
-//! The quotes of a CSV, followed byte by byte as the parser reads.
+//! Tracks the quotes of a CSV byte by byte, as the parser reads.
 //!
-//! The parser is lenient: a quote that is never closed makes one cell of the rest of the file, and it does not say so.
+//! The parser is lenient: an unclosed quote turns the rest of the file into one cell without an error.
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
 
 use proofmark_domain::Delimiter;
 
-/// Line ends in a quoted cell beyond which it is worth a look.
+/// Maximum number of line ends in a quoted cell without a note.
 const TALL: u64 = 20;
 
-/// Tall cells that are named.
+/// Maximum number of tall cells named in notes.
 const NAMED: usize = 3;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// Where a cell begins: only here does a quote open.
+    /// At the start of a cell, the only place where a quote opens.
     Start,
-    /// In a cell that is not quoted: a quote is a character.
+    /// In an unquoted cell, where a quote is an ordinary character.
     Plain,
     Quoted,
-    /// After a quote in a quoted cell: it closes the cell, or the next one makes `"` of the two.
+    /// After a quote in a quoted cell: it closes the cell, unless a second quote makes it an escaped `"`.
     Closing,
     /// Between the closing quote and the end of the cell.
     Closed,
 }
 
-/// What is wrong, and on which line.
+/// A problem and its line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Fault {
     pub(crate) line: u64,
     pub(crate) problem: String,
 }
 
-/// Passes bytes on and keeps account of their quotes.
+/// Passes bytes on and tracks their quotes.
 pub(crate) struct Quotes<R> {
     inner: R,
     delimiter: u8,
     state: State,
-    /// From 1.
+    /// Current line, from 1.
     line: u64,
-    /// Where the quote opened that was opened last.
+    /// Line of the quote that opened last.
     opened: u64,
-    /// Bytes seen, and where those are that end a line and were not passed by [`Self::lines_before`].
+    /// Number of bytes seen; `ends` holds the positions of line ends that [`Self::lines_before`] has not passed.
     seen: u64,
     ends: VecDeque<u64>,
-    /// Line ends that were.
+    /// Number of line ends passed.
     passed: u64,
-    /// Bytes of a byte order mark still to be passed over.
+    /// Bytes of a byte order mark still to be skipped.
     mark: &'static [u8],
     ended: bool,
-    /// Where tall cells begin and how many lines they span.
+    /// First line of each tall cell and the number of lines it spans.
     tall: Vec<(u64, u64)>,
     fault: Option<Fault>,
 }
@@ -73,7 +73,8 @@ impl<R> Quotes<R> {
         }
     }
 
-    /// What is wrong with what was read so far. Bytes are read ahead of records: no record after it is to be believed.
+    /// Returns the fault in the bytes read so far. Bytes are read ahead of records, so no record after a fault can be
+    /// trusted.
     pub(crate) fn fault(&self) -> Option<Fault> {
         let open = self.ended && self.state == State::Quoted;
         let swallowed = || match self.line - self.opened {
@@ -93,8 +94,8 @@ impl<R> Quotes<R> {
         })
     }
 
-    /// How many lines end before this byte; asked for bytes in their order. (The parser counts `\r\n` to the next record, and
-    /// empty lines, too.)
+    /// Returns the number of lines that end before this byte; calls must pass bytes in increasing order. (The parser
+    /// attributes `\r\n` and empty lines to the next record.)
     pub(crate) fn lines_before(&mut self, byte: u64) -> u64 {
         while self.ends.front().is_some_and(|end| *end < byte) {
             self.ends.pop_front();
@@ -103,7 +104,7 @@ impl<R> Quotes<R> {
         self.passed
     }
 
-    /// Cells that span an unlikely number of lines.
+    /// Returns notes on cells that span an unlikely number of lines.
     pub(crate) fn notes(&self) -> Vec<String> {
         let named = self.tall.iter().take(NAMED).map(|(line, lines)| {
             format!("line {line}: a quoted cell spans {lines} lines; is its quote closed where it should be?")
@@ -129,7 +130,7 @@ impl<R> Quotes<R> {
             let line = self.line + newlines(&bytes[..at]);
             self.refuse(line, "holds a NUL byte; expected UTF-8 text (UTF-16 has such bytes, and so have files that are no text)".to_owned());
         }
-        // Most files have no quotes, or few.
+        // Fast path: most files have few quotes or none.
         if matches!(self.state, State::Start | State::Plain) && !bytes.contains(&b'"') {
             if let Some(last) = bytes.last() {
                 self.state = self.after(*last);
@@ -142,7 +143,7 @@ impl<R> Quotes<R> {
         }
     }
 
-    /// The state after a byte that is no quote and not within quotes.
+    /// Returns the state after a byte that is not a quote and not within quotes.
     fn after(&self, byte: u8) -> State {
         if byte == self.delimiter || matches!(byte, b'\n' | b'\r') {
             State::Start
@@ -184,8 +185,8 @@ impl<R> Quotes<R> {
         }
     }
 
-    /// Text after a closing quote. In one line it is somebody's spelling of inches; over several lines the quotes that
-    /// open and close are not the ones that were meant to.
+    /// Handles text after a closing quote. Within one line it is allowed, such as a quote used for inches; over several
+    /// lines the wrong quotes opened and closed the cell, which is a fault.
     fn stray(&mut self) {
         if self.line > self.opened {
             let problem = format!(
@@ -221,7 +222,7 @@ mod tests {
 
     use super::*;
 
-    /// Read in pieces of so many bytes.
+    /// Reads the text in pieces of `piece` bytes.
     fn read(text: &str, piece: usize) -> Quotes<&[u8]> {
         let mut quotes = Quotes::new(text.as_bytes(), Delimiter::COMMA);
         let mut buffer = vec![0; piece];
@@ -234,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn an_open_quote_is_told_with_its_line() {
+    fn an_unclosed_quote_is_a_fault_with_its_line() {
         let (line, problem) = fault("a,b\n1,\"x\n2,y\n3,z\n").expect("open");
         assert_eq!(line, 2);
         assert!(
@@ -248,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn quotes_that_are_closed_or_open_nothing_are_no_fault() {
+    fn closed_quotes_and_quotes_within_cells_are_no_fault() {
         for text in [
             "",
             "a,b\n\"x\",\"y\"\n",
@@ -264,9 +265,9 @@ mod tests {
         }
     }
 
-    /// The next quoted cell closes the open quote, and its text stands behind.
+    /// The next quoted cell closes the open quote, and its text follows the closing quote.
     #[test]
-    fn a_quote_closed_by_that_of_another_cell_is_told() {
+    fn a_quote_closed_by_another_cell_is_a_fault() {
         let (line, problem) = fault("a,b\n1,\"x\n2,\"y\"\n3,z\n").expect("stray");
         assert_eq!(line, 2);
         assert!(problem.contains("the quote on line 3 closes"), "{problem}");
@@ -287,9 +288,9 @@ mod tests {
     }
 
     proptest! {
-        /// How much is read at once changes nothing, and whoever is told of an open quote has one.
+        /// The size of the pieces changes nothing, and a quote reported as open is open.
         #[test]
-        fn pieces_change_nothing(
+        fn the_size_of_pieces_changes_nothing(
             parts in proptest::collection::vec(
                 prop_oneof!["\"", ",", "\n", "\r\n", "x", " ", "\u{feff}"], 0..40),
             piece in 1_usize..9,
@@ -298,16 +299,16 @@ mod tests {
             let (whole, pieces) = (read(&text, 1000), read(&text, piece));
             prop_assert_eq!(whole.fault(), pieces.fault());
             prop_assert_eq!((whole.line, whole.state), (pieces.line, pieces.state));
-            // One quote more closes it.
+            // One more quote closes it.
             if whole.state == State::Quoted && whole.fault.is_none() {
                 let closed = format!("{text}\"");
                 prop_assert_eq!(read(&closed, 1000).fault(), None);
             }
         }
 
-        /// A table that a writer of CSV has written is never refused.
+        /// A table written by a CSV writer is never refused.
         #[test]
-        fn what_is_well_formed_is_read(
+        fn well_formed_tables_are_read(
             cells in proptest::collection::vec("[a\",;\n\r ]{0,6}", 1..30),
         ) {
             let mut writer = csv::Writer::from_writer(Vec::new());

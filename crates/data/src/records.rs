@@ -1,4 +1,4 @@
-//! CSV, streamed: one record at a time, each with its line.
+//! Streams a CSV one record at a time, each with its line.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read};
@@ -11,7 +11,7 @@ use crate::DataError;
 use crate::quotes::Quotes;
 use crate::source::refuse_pointer;
 
-/// The records of a CSV: UTF-8, all as long as the header (or the names given in its place), every quote closed.
+/// Records of a CSV: UTF-8, each as long as the header (or the names given in its place), every quote closed.
 ///
 /// ```
 /// use proofmark_data::{Delimiter, Records};
@@ -42,7 +42,7 @@ impl<R> std::fmt::Debug for Records<R> {
 }
 
 impl<R: Read> Records<R> {
-    /// The first record names the columns: no names where there is none. `file` is for messages.
+    /// Reads the names of the columns from the first record; an empty file has no names. `file` is for messages.
     pub fn headed(from: R, file: &str, delimiter: Delimiter) -> Result<Self, DataError> {
         let mut records = Self::new(from, file, delimiter);
         if records.read()? {
@@ -59,7 +59,7 @@ impl<R: Read> Records<R> {
         Ok(records)
     }
 
-    /// Every record is data, and the columns have these names.
+    /// Treats every record as data, with these names of the columns.
     pub fn named(from: R, file: &str, delimiter: Delimiter, names: &[String]) -> Self {
         let mut records = Self::new(from, file, delimiter);
         (records.names, records.headed) = (names.to_vec(), false);
@@ -67,7 +67,7 @@ impl<R: Read> Records<R> {
     }
 
     fn new(from: R, file: &str, delimiter: Delimiter) -> Self {
-        // Flexible, so that a ragged line is ours to report, with its number.
+        // Flexible, so that ragged lines are reported here, with their line number.
         let reader = ReaderBuilder::new()
             .has_headers(false)
             .flexible(true)
@@ -83,18 +83,18 @@ impl<R: Read> Records<R> {
         }
     }
 
-    /// The columns, without spaces around their names.
+    /// Returns the names of the columns, without spaces around them.
     pub fn names(&self) -> &[String] {
         &self.names
     }
 
-    /// What looks wrong in what was read so far, and is no error: cells that span an unlikely number of lines.
+    /// Returns notes on what looks wrong so far but is not an error: cells that span an unlikely number of lines.
     pub fn notes(&self) -> Vec<String> {
         self.reader.get_ref().notes()
     }
 
-    /// The next record, as many cells as there are names and with the spaces around them, and the line it begins on,
-    /// from 1.
+    /// Returns the next record and the line it begins on, from 1. It has as many cells as there are names, with the
+    /// spaces around them.
     pub fn next_record(&mut self) -> Result<Option<(u64, &StringRecord)>, DataError> {
         if !self.read()? {
             return Ok(None);
@@ -123,7 +123,7 @@ impl<R: Read> Records<R> {
         Ok(Some((line, &self.record)))
     }
 
-    /// Reads a record; `false` at the end. What the quotes make of it comes first: a record may be the rest of the file.
+    /// Reads a record; `false` at the end. Faults of quotes come first: such a record may be the rest of the file.
     fn read(&mut self) -> Result<bool, DataError> {
         let read = self.reader.read_record(&mut self.record);
         match self.reader.get_ref().fault() {
@@ -139,7 +139,7 @@ impl<R: Read> Records<R> {
         }
     }
 
-    /// The line on which the record begins that was read last.
+    /// Returns the line on which the last record begins.
     fn line(&mut self) -> u64 {
         let last = self.reader.position().byte().saturating_sub(1);
         let before = self.reader.get_mut().lines_before(last);
@@ -147,7 +147,7 @@ impl<R: Read> Records<R> {
         (before + 1).saturating_sub(within.count() as u64)
     }
 
-    /// What to say where the record holds what other files have between their cells.
+    /// Returns a hint if the record contains another common delimiter.
     fn other_delimiter(&self) -> Option<String> {
         let count = |d: &Delimiter| {
             let cells = self.record.as_slice().bytes();
@@ -156,18 +156,18 @@ impl<R: Read> Records<R> {
         let others = Delimiter::OTHERS.into_iter().chain([Delimiter::COMMA]);
         let others = others.filter(|d| *d != self.delimiter);
         let counted = others.map(|d| (count(&d), d)).filter(|(n, _)| *n > 0);
-        // The first of the most frequent.
+        // Picks the most frequent delimiter, the first of equals.
         let most = counted.reduce(|a, b| if b.0 > a.0 { b } else { a });
         most.map(|(n, d)| {
             format!(
-                "it holds `{d}` {n} {}: if that stands between the cells, say so (`--delimiter '{d}'`)",
+                "it holds `{d}` {n} {}: if that is the delimiter, state it (`--delimiter '{d}'`)",
                 if n == 1 { "time" } else { "times" }
             )
         })
     }
 }
 
-/// A file to be streamed. A message names it as it is given here.
+/// Opens a file for streaming. Messages name it by the given path.
 pub fn stream(path: &Path) -> Result<BufReader<File>, DataError> {
     let open = File::open(path).map_err(|source| DataError::Read {
         file: path.display().to_string(),
@@ -182,7 +182,7 @@ pub fn stream(path: &Path) -> Result<BufReader<File>, DataError> {
     Ok(reader)
 }
 
-/// Refuses what is no text by how it begins: that it is not UTF-8 would be true, and no help.
+/// Refuses files that are not text, by their first bytes: an error about UTF-8 would not help.
 pub(crate) fn refuse_packed(file: &str, head: &[u8]) -> Result<(), DataError> {
     const UTF16: &str = "is UTF-16; expected UTF-8 text (`iconv -f UTF-16 -t UTF-8`)";
     const PACKED: [(&[u8], &str); 4] = [
@@ -231,9 +231,9 @@ mod tests {
     use super::{Records, refuse_packed};
     use proofmark_domain::Delimiter;
 
-    /// However lines end, and whatever lies between them.
+    /// Holds for every line ending and for empty lines between records.
     #[test]
-    fn records_are_told_by_the_line_they_begin_on() {
+    fn records_have_the_line_they_begin_on() {
         let lines = |text: &str| {
             let mut records = Records::headed(text.as_bytes(), "t.csv", Delimiter::COMMA)?;
             let mut lines = Vec::new();
@@ -251,14 +251,14 @@ mod tests {
                 assert!(lines(&ragged).is_err_and(|e| e.contains("line 3:")));
             }
         }
-        // As many as a buffer holds, and more.
+        // More records than a buffer holds.
         let many = format!("a,b\r\n{}", "1,2\r\n".repeat(5000));
         assert_eq!(lines(&many), Ok((2..5002).collect()));
         assert_eq!(lines("a,b\r\n1,2\n3,4\r\n5,6\n"), Ok(vec![2, 3, 4]));
     }
 
     #[test]
-    fn what_is_packed_is_called_by_its_name() {
+    fn packed_files_are_refused_with_their_format() {
         let told = |head: &[u8]| refuse_packed("t.csv", head).map_err(|e| e.to_string());
         let gzip = told(b"\x1f\x8b\x08").expect_err("refused");
         assert_eq!(

@@ -1,22 +1,23 @@
-//! Which arrays of an archive are inputs and which are labels, where the names are those that people give.
+//! Finds which arrays of an archive are inputs and which are labels, by common names.
 
 use crate::npz::is_fact;
 
-/// The roles of an archive's arrays.
+/// Roles of an archive's arrays.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Roles<'a> {
-    /// Inputs, by name.
+    /// Names of the inputs.
     pub(crate) inputs: Vec<&'a str>,
-    /// Labels.
+    /// Name of the labels.
     pub(crate) labels: Option<&'a str>,
-    /// Whether the names are not those of the contract, so that the choice is to be told.
+    /// Whether the names differ from the documented ones, so that the choice must be noted.
     pub(crate) guessed: bool,
 }
 
-/// Settles the roles; `Err` where the names leave more than one reading.
+/// Returns the roles; `Err` if the names allow more than one reading.
 ///
-/// Under the contract labels are `y` and whatever states no fact is an input. Else one name is that of labels, such as
-/// `labels` or `y_test`, and the inputs are of the same split; or the two are `arr_0` and `arr_1`.
+/// With the documented names, labels are `y` and every other array that does not describe the samples is an input.
+/// Otherwise one array has a name of labels, such as `labels` or `y_test`, and the inputs belong to the same split; or
+/// the two arrays are `arr_0` and `arr_1`.
 pub(crate) fn roles<'a>(names: &[&'a str]) -> Result<Roles<'a>, ()> {
     let data: Vec<&str> = names.iter().copied().filter(|n| !is_fact(n)).collect();
     let labels: Vec<&str> = data.iter().copied().filter(|n| names_labels(n)).collect();
@@ -54,7 +55,7 @@ pub(crate) fn roles<'a>(names: &[&'a str]) -> Result<Roles<'a>, ()> {
     }
 }
 
-/// Whether arrays of this name are labels where people name arrays as they like.
+/// Whether a name other than `y` is a common name of labels.
 fn names_labels(name: &str) -> bool {
     let lower = name.to_ascii_lowercase();
     let base = lower.replace(split(name), "");
@@ -66,7 +67,7 @@ fn names_labels(name: &str) -> bool {
     labels && name != "y"
 }
 
-/// `test` of `x_test`; nothing where a name states no part of a set.
+/// Returns `test` for `x_test`; an empty text if the name states no split.
 fn split(name: &str) -> &'static str {
     let name = name.to_ascii_lowercase();
     ["train", "test", "valid", "val"]
@@ -80,7 +81,7 @@ fn split(name: &str) -> &'static str {
         .unwrap_or("")
 }
 
-/// What the file of labels beside an array's file is called: `y_test` for `x_test`, `labels` for `images`.
+/// Returns possible names of the labels' file beside an array's file: `y_test` for `x_test`, `labels` for `images`.
 pub(crate) fn labels_beside(stem: &str) -> Vec<String> {
     const PAIRS: [(&str, &[&str]); 8] = [
         ("x", &["y"]),
@@ -114,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_people_give() {
+    fn common_names_have_one_reading() {
         for (names, x, y) in [
             (&["x", "y"][..], "x", Some("y")),
             (&["X", "y"], "X", Some("y")),
@@ -140,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn names_with_more_than_one_reading() {
+    fn ambiguous_names_are_refused() {
         for names in [
             &["x_train", "y_train", "x_test", "y_test"][..],
             &["x_test", "y_train"],
@@ -154,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn files_beside_each_other() {
+    fn labels_files_are_named_after_their_inputs() {
         assert!(labels_beside("x_test").contains(&"y_test".to_owned()));
         assert!(labels_beside("X_test").contains(&"y_test".to_owned()));
         assert!(labels_beside("cifar_images").contains(&"cifar_labels".to_owned()));

@@ -4,29 +4,29 @@ use proofmark_domain::{SampleId, Seed};
 
 use crate::{DataError, Dataset, subset};
 
-/// Which rows of a set to keep. A format that can reads no others.
+/// Rows of a set to keep. A format that can do so does not read the others.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Selection {
     /// Seed of the set's order ([`Dataset::ranked`]).
     pub seed: Seed,
-    /// The rows.
+    /// Rows to keep.
     pub rows: Rows,
 }
 
 /// Rows of a set.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Rows {
-    /// All of them.
+    /// All rows.
     #[default]
     All,
-    /// The first of the set's order, as [`Dataset::limit`].
+    /// First rows of the set's order, as [`Dataset::limit`].
     Limit(usize),
-    /// As they stand, as [`Dataset::range`].
+    /// Rows in the order of the source, as [`Dataset::range`].
     Range(Range<usize>),
 }
 
 impl Selection {
-    /// The rows kept, in the order of the source, and the place of each in the set's order.
+    /// Returns the kept rows, in the order of the source, and the rank of each in the set's order.
     pub(crate) fn choose(
         &self,
         file: &str,
@@ -54,7 +54,7 @@ impl Selection {
 }
 
 impl Dataset {
-    /// The rows of a selection.
+    /// Returns the rows of a selection.
     pub(crate) fn selected(self, selection: &Selection) -> Result<Self, DataError> {
         if *selection == Selection::default() {
             return Ok(self);

@@ -6,11 +6,11 @@ use sha2::{Digest, Sha256};
 
 use crate::DataError;
 
-/// A file in memory, with the names that messages and reports call it.
+/// A file in memory, with its names in messages and reports.
 pub(crate) struct Source {
-    /// The path as given: for messages.
+    /// Path as given, for messages.
     pub(crate) file: String,
-    /// Its last component: for reports, which carry no machine's paths.
+    /// Last component of the path, for reports, which hold no paths of the machine.
     pub(crate) name: String,
     pub(crate) bytes: Vec<u8>,
 }
@@ -29,10 +29,10 @@ impl Source {
         Ok(Self { file, name, bytes })
     }
 
-    /// The most bytes that will be unpacked from this file: beyond them it is taken for a bomb.
+    /// Returns the maximum number of bytes to unpack from this file; a file with more is treated as a bomb.
     ///
-    /// Deflate reaches a factor of about 1000 on zeros; images and sound stay far below 100. The
-    /// constant lets small files of constant data through.
+    /// Deflate reaches a factor of about 1000 on zeros; images and sound stay far below 100. The constant admits small
+    /// files of constant data.
     pub(crate) fn allowed(&self) -> u64 {
         const ALWAYS: u64 = 1 << 28;
         const FACTOR: u64 = 100;
@@ -62,7 +62,7 @@ impl Source {
     }
 }
 
-/// Refuses what stands in a repository for a file that was not downloaded, whatever the file would have been.
+/// Refuses a Git LFS pointer, which a repository holds in place of a file that was not downloaded.
 pub(crate) fn refuse_pointer(file: &str, head: &[u8]) -> Result<(), DataError> {
     if !head.starts_with(b"version https://git-lfs.github.com/spec/") {
         return Ok(());
@@ -74,7 +74,7 @@ pub(crate) fn refuse_pointer(file: &str, head: &[u8]) -> Result<(), DataError> {
     })
 }
 
-/// SHA-256 in lower-case hex over the given pieces, one after the other.
+/// Returns the SHA-256, in lower-case hex, of the given pieces, one after the other.
 pub(crate) fn sha256(pieces: &[&[u8]]) -> String {
     let mut hasher = Sha256::new();
     for piece in pieces {
@@ -83,7 +83,7 @@ pub(crate) fn sha256(pieces: &[&[u8]]) -> String {
     hex(&hasher.finalize())
 }
 
-/// SHA-256 of a file in lower-case hex; the file is never in memory as a whole.
+/// Returns the SHA-256 of a file in lower-case hex, without reading the whole file into memory.
 pub fn sha256_of(path: &Path) -> Result<String, DataError> {
     let unreadable = |source| DataError::Read {
         file: path.display().to_string(),

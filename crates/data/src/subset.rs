@@ -1,15 +1,14 @@
-//! The seeded, class-stratified order in which a set is taken in parts.
+//! Seeded, class-stratified order in which parts of a set are taken.
 //!
-//! **Idea.** One order of the whole set, fixed by the seed and the sample ids alone. `--limit N` is its
-//! first `N` samples, so a larger limit holds every smaller one, and shard `i` of `k` is every `k`-th.
-//! Within a class the order is random; between classes it is as even as whole samples allow.
+//! **Idea.** There is one order of the whole set, fixed by the seed, the sample ids and the labels. `--limit N` is its
+//! first `N` samples, so a larger limit includes every smaller one, and shard `i` of `k` is every `k`-th. Within a
+//! class the order is random; between classes it is as even as whole samples allow.
 //!
-//! **Maths.** A class of `c` samples in a set of `N` is due `c (m + 1) / N` places among the first
-//! `m + 1`. Its `j`-th sample may take place `floor(j N / c)` at the earliest and
-//! `ceil((j + 1) N / c) - 1` at the latest; taking the possible sample with the earliest deadline meets
-//! all of them, as for periodic tasks that fill one processor. So every prefix holds of every class
-//! less than one sample more or fewer than its share. Draws (Philox, `Purpose::Subset`, keyed by sample
-//! id) order the samples of a class and break ties between classes.
+//! **Maths.** A class of `c` samples in a set of `N` is due `c (m + 1) / N` places among the first `m + 1`. Its `j`-th
+//! sample may take place `floor(j N / c)` at the earliest and `ceil((j + 1) N / c) - 1` at the latest. Taking the
+//! possible sample with the earliest deadline meets all deadlines, as for periodic tasks that fill one processor. So
+//! the count of every class in every prefix differs from its share by less than one sample. Draws (Philox,
+//! `Purpose::Subset`, keyed by sample id) order the samples of a class and break ties between classes.
 //!
 //! **Reference.** Baruah, Cohen, Plaxton, Varvel: *Proportionate progress*, Algorithmica 15 (1996).
 
@@ -19,11 +18,11 @@ use std::collections::{BTreeMap, BinaryHeap};
 use proofmark_domain::{SampleId, Seed};
 use proofmark_stats::random::{Purpose, Stream, StreamKey};
 
-/// The place of each sample in the order, from 0. Without labels all samples are one class.
+/// Returns the position of each sample in the order, from 0. Without labels all samples form one class.
 pub(crate) fn ranks(ids: &[SampleId], labels: Option<&[usize]>, seed: Seed) -> Vec<u64> {
     let draw = |row: usize| {
         let mut stream = Stream::new(&StreamKey::new(seed, ids[row].key(), Purpose::Subset));
-        // The row settles the order of two names with the same hash.
+        // The row breaks ties between names with the same hash.
         (stream.next_u32(), stream.next_u32(), row)
     };
     let mut classes: BTreeMap<usize, Vec<_>> = BTreeMap::new();
@@ -50,7 +49,7 @@ pub(crate) fn ranks(ids: &[SampleId], labels: Option<&[usize]>, seed: Seed) -> V
             possible.push(Reverse((latest, classes[c][j], c, j)));
         }
         let Some(Reverse((_, (_, _, row), c, j))) = possible.pop() else {
-            // Never: by every place at least one sample more has become possible than was taken.
+            // Unreachable: at every place at least one more sample has become possible than was taken.
             continue;
         };
         rank[row] = place;
@@ -123,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn no_samples_have_no_order() {
+    fn an_empty_set_has_an_empty_order() {
         assert!(ranks(&[], None, Seed(0)).is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! Arrays of any element type: as they are read, and as they are written.
+//! Arrays of any element type, to be read and to be written.
 
 use std::io::{self, Write};
 
@@ -10,9 +10,9 @@ use proofmark_domain::SampleId;
 use crate::units::{Rule, is_whole, rule, scale};
 use crate::{Units, npy};
 
-/// How an element type is named and written.
+/// Name and encoding of an element type.
 trait Element {
-    /// As a .npy header has it.
+    /// Name in a .npy header.
     const DESCR: &'static str;
 
     fn write(&self, to: &mut impl Write) -> io::Result<()>;
@@ -58,7 +58,7 @@ macro_rules! every_type {
         #[allow(missing_docs)]
         pub enum NpzArray<'a> {
             $($variant(ArrayViewD<'a, $type>),)*
-            /// Of fixed width: trailing zero characters are lost, as in `NumPy`.
+            /// Text of fixed width: trailing zero characters are lost, as in `NumPy`.
             Text(ArrayViewD<'a, String>),
             /// Sample ids, one axis: `i64` if all are rows, else text.
             Ids(&'a [SampleId]),
@@ -71,7 +71,7 @@ macro_rules! every_type {
         })*
 
         impl AnyArray {
-            /// `NumPy`'s name of the element type: `float32`, `int64`, `bool`, `str`.
+            /// Returns `NumPy`'s name of the element type: `float32`, `int64`, `bool`, `str`.
             pub fn dtype(&self) -> &'static str {
                 match self {
                     $(Self::$variant(_) => $name,)*
@@ -79,7 +79,7 @@ macro_rules! every_type {
                 }
             }
 
-            /// Length of each dimension; none for a scalar.
+            /// Returns the length of each dimension; empty for a scalar.
             pub fn shape(&self) -> &[usize] {
                 match self {
                     $(Self::$variant(a) => a.shape(),)*
@@ -87,7 +87,7 @@ macro_rules! every_type {
                 }
             }
 
-            /// The same array, to be written.
+            /// Returns a view of the array, to be written.
             pub fn view(&self) -> NpzArray<'_> {
                 match self {
                     $(Self::$variant(a) => NpzArray::$variant(a.view()),)*
@@ -97,7 +97,7 @@ macro_rules! every_type {
         }
 
         impl NpzArray<'_> {
-            /// The header, and about how many bytes of data follow it.
+            /// Returns the header, and the approximate number of bytes of data that follow it.
             pub(crate) fn header(&self) -> (Vec<u8>, u64) {
                 match self {
                     $(Self::$variant(a) => (
@@ -115,7 +115,7 @@ macro_rules! every_type {
                 }
             }
 
-            /// The elements, row by row.
+            /// Writes the elements in row-major order.
             pub(crate) fn write_data(&self, to: &mut impl Write) -> io::Result<()> {
                 match self {
                     $(Self::$variant(a) => a.iter().try_for_each(|v| Element::write(v, to)),)*
@@ -153,56 +153,56 @@ impl From<ArrayD<String>> for AnyArray {
 /// Numbers of an array in data units.
 #[derive(Debug, Clone, PartialEq)]
 pub struct InUnits {
-    /// Row by row.
+    /// Values in row-major order.
     pub values: Vec<f32>,
-    /// What was done to get them.
+    /// Rule that was applied to get the values.
     pub rule: Rule,
-    /// Their type in the file, where it is one of whole numbers (or `bool`) and they are as stored.
+    /// Integer type (or `bool`) of the values in the file; `None` if they are not as stored.
     pub whole: Option<&'static str>,
 }
 
-/// Why an array has no numbers in data units.
+/// Reason why an array has no numbers in data units.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotInUnits {
-    /// It holds text.
+    /// The array holds text.
     #[error("holds text; expected numbers")]
     Text,
-    /// `scaled` is asked for, and nobody knows what its type is divided by.
+    /// `scaled` is requested for a type without a usual divisor.
     #[error("is {0}, which has no scale; leave `--units scaled` out, or say `--units raw`")]
     NoScale(&'static str),
-    /// A whole number that is another one in 32 bits.
+    /// A whole number that changes when rounded to 32 bits.
     #[error("holds {value}; expected {EXACT}")]
     Rounded {
-        /// Its place, row by row.
+        /// Index of the number in row-major order.
         at: usize,
         /// The number.
         value: i128,
     },
 }
 
-/// Which whole numbers are read.
+/// Whole numbers that are accepted.
 pub(crate) const EXACT: &str =
     "whole numbers that a 32-bit float holds exactly, as it does all up to 16777216";
 
 impl AnyArray {
-    /// Whether its type is one of whole numbers.
+    /// Whether the element type is an integer type.
     pub fn is_whole(&self) -> bool {
         is_whole(self.dtype())
     }
 
-    /// What its numbers are divided by where they are scaled; nothing where its type has no usual scale.
+    /// Returns the divisor used to scale the numbers; `None` if the type has no usual scale.
     pub fn scale(&self) -> Option<f32> {
         scale(self.dtype())
     }
 
-    /// How its numbers become data units, if one of a `kind` is stated to be in it.
+    /// Returns the rule by which the numbers become data units, given the stated `kind`, if any.
     pub fn rule(&self, units: Option<Units>, kind: Option<Kind>) -> Result<Rule, NotInUnits> {
         let dtype = self.dtype();
         rule(dtype, self.shape().len(), units, kind).ok_or(NotInUnits::NoScale(dtype))
     }
 
-    /// The numbers that a floating-point model is given, of an array of a `kind` if one is stated. No whole number
-    /// becomes another one.
+    /// Returns the numbers that a floating-point model is given, by the stated `kind`, if any. Whole numbers are never
+    /// rounded: that is an error.
     ///
     /// ```
     /// use proofmark_data::{Units, ndarray::arr1, npz::AnyArray};
@@ -258,10 +258,10 @@ impl AnyArray {
         })
     }
 
-    /// An array of whole numbers of a type, `NumPy`'s name, as [`InUnits::whole`] has it; `None` where the type is none of
-    /// these or does not hold one of the values.
+    /// Returns an array of whole numbers of a type (`NumPy`'s name, as in [`InUnits::whole`]); `None` if the type is
+    /// not one of these or does not hold one of the values.
     pub fn whole(dtype: &str, shape: &[usize], values: &[f32]) -> Option<Self> {
-        // `i128` holds every whole `f32` that a 64-bit type could: a narrower one would saturate.
+        // `i128` holds every whole `f32` that a 64-bit type could hold; a narrower type would saturate.
         fn all<T: TryFrom<i128>>(shape: &[usize], values: &[f32]) -> Option<AnyArray>
         where
             ArrayD<T>: Into<AnyArray>,
@@ -303,7 +303,7 @@ fn names(ids: &[SampleId]) -> Vec<String> {
     ids.iter().map(ToString::to_string).collect()
 }
 
-/// The longest text, in characters; numpy has no text of width 0.
+/// Returns the length of the longest text in characters, at least 1: numpy has no text of width 0.
 fn width<'a>(texts: impl Iterator<Item = &'a str>) -> usize {
     texts.map(|t| t.chars().count()).max().unwrap_or(0).max(1)
 }

@@ -1,4 +1,4 @@
-//! What the numbers of an array stand for.
+//! Units of an array: what its numbers mean.
 //!
 //! | array | taken as | `raw` | `scaled` |
 //! |---|---|---|---|
@@ -9,8 +9,8 @@
 //! | other integers, floats | as stored, in the bounds stated | the same | refused |
 //! | `bool` | 0 and 1 | the same | the same |
 //!
-//! Where bounds are needed and none are stated the array is refused: a table and flattened pixels, sound and whole
-//! numbers have the same type and shape, and only its owner knows which they are.
+//! If bounds are needed and none are stated, the array is refused: a table and flattened pixels, sound and whole
+//! numbers have the same type and shape, and only the owner knows which they are.
 
 use proofmark_domain::{Bounds, Kind};
 
@@ -22,7 +22,7 @@ use crate::{DataError, Options};
 #[strum(serialize_all = "lowercase")]
 #[strum(parse_err_ty = String, parse_err_fn = unknown)]
 pub enum Units {
-    /// As they are stored.
+    /// As stored.
     Raw,
     /// `uint8` / 255, `uint16` / 65535, `int16` / 32768.
     Scaled,
@@ -32,26 +32,26 @@ fn unknown(text: &str) -> String {
     format!("units `{text}`; expected raw or scaled")
 }
 
-/// How the numbers of an array become data units, by its type, its number of axes and what is stated to be in it, and the
-/// bounds that they have then.
+/// How the numbers of an array become data units, by its type, its number of axes and its stated kind, and the bounds
+/// that they then have.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rule {
-    /// They are divided by this.
+    /// Divisor of the numbers; `None` if they are kept as stored.
     pub divisor: Option<f32>,
-    /// What they are: `uint8 / 255`, `int64 as stored`.
+    /// Description of the numbers: `uint8 / 255`, `int64 as stored`.
     pub text: String,
     pub(crate) implied: Implied,
 }
 
 impl Rule {
-    /// Whether it leaves the bounds to be stated.
+    /// Whether bounds must be stated.
     pub fn needs_bounds(&self) -> bool {
         self.implied == Implied::None
     }
 
-    /// The bounds: `stated` ones where they may be, else those of the type; none if there are neither.
+    /// Returns the `stated` bounds if they are permitted, else those of the type; `None` if there are neither.
     ///
-    /// The error says of the bounds stated why they cannot be those of such numbers.
+    /// The error says why the stated bounds cannot be those of such numbers.
     pub fn bounds(&self, stated: Option<Bounds>) -> Result<Option<Bounds>, String> {
         let uniform = |(low, high)| match Bounds::uniform(low, high) {
             Ok(bounds) => bounds,
@@ -84,8 +84,8 @@ impl Rule {
     }
 }
 
-/// The rule for an array of a type, `NumPy`'s name, and of the kind that is stated for it, if any; `None` where `scaled`
-/// is asked for and the type has no scale. What is stated to be no image is not divided without being asked.
+/// Returns the rule for an array of a type (`NumPy`'s name) and of its stated kind, if any; `None` if `scaled` is
+/// requested and the type has no scale. Data stated not to be an image is not divided by default.
 pub(crate) fn rule(
     dtype: &str,
     axes: usize,
@@ -118,17 +118,17 @@ pub(crate) fn rule(
     })
 }
 
-/// Whether a type is one of whole numbers.
+/// Whether a type is an integer type.
 pub(crate) fn is_whole(dtype: &str) -> bool {
     dtype.starts_with("int") || dtype.starts_with("uint")
 }
 
-/// Bytes in the shape of images.
+/// Whether a type and number of axes are those of images of bytes.
 fn is_pixels(dtype: &str, axes: usize) -> bool {
     dtype == "uint8" && axes > 2
 }
 
-/// What `scaled` divides by: nothing for a type that has no usual scale.
+/// Returns the divisor of `scaled`; `None` for a type that has no usual scale.
 pub(crate) fn scale(dtype: &str) -> Option<f32> {
     match dtype {
         "uint8" => Some(255.0),
@@ -138,7 +138,7 @@ pub(crate) fn scale(dtype: &str) -> Option<f32> {
     }
 }
 
-/// Bounds for data that are not attacked.
+/// Returns unlimited bounds, for data that is not attacked.
 pub(crate) fn any() -> Bounds {
     match Bounds::uniform(f32::MIN, f32::MAX) {
         Ok(bounds) => bounds,
@@ -146,26 +146,26 @@ pub(crate) fn any() -> Bounds {
     }
 }
 
-/// What one array is taken for.
+/// Interpretation of one array.
 pub(crate) struct Meaning {
     pub(crate) kind: Kind,
-    /// Of one sample.
+    /// Shape of one sample.
     pub(crate) shape: Vec<usize>,
     pub(crate) rule: Rule,
 }
 
-/// The bounds that a rule brings along.
+/// Bounds implied by a rule.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Implied {
-    /// None: they must be stated.
+    /// No bounds: they must be stated.
     None,
-    /// The range of the type, unless others are stated.
+    /// Range of the type, unless others are stated.
     Default(f32, f32),
-    /// These and no others.
+    /// Only these bounds.
     Fixed(f32, f32),
 }
 
-/// What `array` is, by type, shape and what is stated.
+/// Returns the interpretation of `array`, by type, shape and stated options.
 pub(crate) fn meaning(array: &Array<'_>, options: &Options) -> Result<Meaning, DataError> {
     let units = options.units;
     if array.shape.first() == Some(&0) {
@@ -190,7 +190,8 @@ pub(crate) fn meaning(array: &Array<'_>, options: &Options) -> Result<Meaning, D
 }
 
 impl Meaning {
-    /// The bounds of the array, `stated` ones where they may be.
+    /// Returns the bounds of the array, the `stated` ones if they are permitted; an error if bounds are needed and
+    /// missing.
     pub(crate) fn bounds(
         &self,
         array: &Array<'_>,
@@ -240,7 +241,7 @@ impl Meaning {
     }
 }
 
-/// The least and the greatest of the finite values, for messages.
+/// Describes the least and the greatest of the finite values, for messages.
 pub(crate) fn range(values: &[f32]) -> String {
     let finite = values.iter().copied().filter(|v| v.is_finite());
     let low = finite.clone().fold(f32::INFINITY, f32::min);
@@ -248,7 +249,7 @@ pub(crate) fn range(values: &[f32]) -> String {
     format!("from {low} to {high}")
 }
 
-/// By the kind stated, else by the shape.
+/// Returns the kind and the shape of a sample: the stated kind, else the one of the shape.
 fn kind_and_shape(
     array: &Array<'_>,
     stated: Option<Kind>,

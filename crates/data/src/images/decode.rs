@@ -1,4 +1,4 @@
-//! One PNG or JPEG file: what it says it is, then its pixels.
+//! Decodes one PNG or JPEG file: first its header, then its pixels.
 
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::zune_core::bytestream::ZCursor;
@@ -8,32 +8,32 @@ use zune_jpeg::zune_core::options::DecoderOptions;
 use super::size::{Pixels, Side};
 use super::{jpeg, png};
 
-/// The most bytes one image may have when decoded.
+/// Maximum number of bytes of a decoded image.
 pub(super) const MOST: u64 = 1 << 28;
 
 use png::SIGNATURE as PNG;
 
-/// What a file announces.
+/// Properties stated in the header of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Head {
     pub(super) side: Side,
-    /// 1 or 3, not counting alpha.
+    /// Number of channels without alpha, 1 or 3.
     pub(super) channels: usize,
-    /// 8 or 16 bits.
+    /// Bits per channel, 8 or 16.
     pub(super) bits: u8,
     /// EXIF orientation, 1 to 8.
     pub(super) orientation: u16,
 }
 
 impl Head {
-    /// Decoded, without alpha.
+    /// Returns the number of bytes of the decoded image, without alpha.
     pub(super) fn bytes(&self) -> u64 {
         let Side { height, width } = self.side;
         u64::from(height) * u64::from(width) * self.channels as u64 * u64::from(self.bits / 8)
     }
 }
 
-/// Reads the announcement and checks it; says what is wrong with the file.
+/// Reads and checks the header; the error says what is wrong with the file.
 pub(super) fn head(bytes: &[u8]) -> Result<Head, String> {
     let head = if bytes.starts_with(PNG) {
         png::head(bytes)?
@@ -49,7 +49,7 @@ pub(super) fn head(bytes: &[u8]) -> Result<Head, String> {
             return Err("is truncated: the JPEG has no end".to_owned());
         }
         let mut decoder = jpeg_decoder(bytes, true);
-        // What the headers lack is told when the pixels are decoded.
+        // Faults in the headers are reported when the pixels are decoded.
         let exif = decoder
             .decode_headers()
             .ok()
@@ -76,13 +76,13 @@ pub(super) fn head(bytes: &[u8]) -> Result<Head, String> {
     Ok(head)
 }
 
-/// The pixels of a file whose head has been read, without alpha.
+/// Returns the pixels, without alpha, of a file whose header has been read.
 pub(super) fn pixels(bytes: &[u8], head: &Head) -> Result<Pixels, String> {
     let values = if bytes.starts_with(PNG) {
         png::pixels(bytes, head)?
     } else {
         let decoded = jpeg_decoder(bytes, true).decode();
-        // Bytes between headers harm nobody; anything else that is wrong does.
+        // Extra bytes between headers are harmless; any other fault is an error.
         let decoded = match decoded {
             Err(e) if format!("{e:?}").contains("Extra bytes") => {
                 jpeg_decoder(bytes, false).decode()
@@ -121,7 +121,7 @@ fn jpeg_decoder(bytes: &[u8], strict: bool) -> JpegDecoder<ZCursor<&[u8]>> {
     JpegDecoder::new_with_options(ZCursor::new(bytes), options)
 }
 
-/// What else a file is, where it is another kind of image.
+/// Returns words for an error about a file that is another kind of image.
 fn other(bytes: &[u8]) -> &'static str {
     let starts = |magic: &[u8]| bytes.starts_with(magic);
     let at_8 = bytes.get(8..12).unwrap_or_default();

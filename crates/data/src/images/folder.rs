@@ -12,14 +12,15 @@ use crate::dataset::Parts;
 use crate::source::Source;
 use crate::{Classes, Column, DataError, Dataset, Options, Units};
 
-/// Folders below a class folder.
+/// Maximum number of nested folders below a class folder.
 const MAX_DEPTH: usize = 8;
-/// The most bytes one file may have.
+/// Maximum size of one file in bytes.
 const LARGEST: u64 = 1 << 28;
 
-/// Reads a folder: every file for the digest and its size, the pixels of the rows asked for and of no others.
+/// Reads a folder: every file for the digest and its header, and the pixels of the selected rows only.
 ///
-/// Samples are in the order of their ids, the paths below the folder; the digest is over id, length and bytes of each.
+/// Samples are in the order of their ids, the paths below the folder; the digest covers the id, length and bytes of
+/// each.
 pub(crate) fn read(folder: &Path, options: &Options) -> Result<Dataset, DataError> {
     let mut listing = Listing::of(folder)?;
     listing.images.sort_by(|a, b| a.id.cmp(&b.id));
@@ -70,7 +71,7 @@ pub(crate) fn read(folder: &Path, options: &Options) -> Result<Dataset, DataErro
             _ if head.bits == 16 => 65_535.0,
             _ => 255.0,
         };
-        // Channels are outermost in data units.
+        // Channels are the outermost axis in data units.
         for c in 0..format.channels {
             let plane = pixels.values.iter().skip(c).step_by(format.channels);
             values.extend(plane.map(|v| f32::from(*v) / divisor));
@@ -104,15 +105,15 @@ pub(crate) fn read(folder: &Path, options: &Options) -> Result<Dataset, DataErro
     })
 }
 
-/// Every image of a folder, through links, too; as far as it can be read.
+/// Returns every image of a folder, including those behind links; none if the folder cannot be read.
 pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
     let listing = Listing::of(folder).unwrap_or_default();
     listing.images.into_iter().map(|i| i.path).collect()
 }
 
-/// One file of pixels.
+/// One image file.
 struct Image {
-    /// Its path below the folder, with `/`.
+    /// Path below the folder, separated by `/`.
     id: String,
     path: PathBuf,
     class: String,
@@ -144,12 +145,12 @@ fn wrong(path: &Path, problem: String) -> DataError {
     }
 }
 
-/// What a folder holds.
+/// Contents of a folder.
 #[derive(Default)]
 struct Listing {
     classes: BTreeSet<String>,
     images: Vec<Image>,
-    /// Files that are passed over, by path below the folder; hidden ones are not among them.
+    /// Skipped files, by path below the folder, without hidden ones.
     others: Vec<String>,
 }
 
@@ -196,7 +197,7 @@ impl Listing {
         })
     }
 
-    /// Everything below one class folder.
+    /// Adds everything below one class folder.
     fn walk(
         &mut self,
         folder: &Path,
@@ -259,7 +260,7 @@ impl Listing {
     }
 }
 
-/// What is in a folder and not hidden, by name.
+/// Returns the entries of a folder, sorted by name, without hidden files and files of the operating system.
 fn entries(folder: &Path) -> Result<Vec<(String, PathBuf)>, DataError> {
     let failed = |source| DataError::Read {
         file: folder.display().to_string(),
@@ -284,7 +285,7 @@ fn entries(folder: &Path) -> Result<Vec<(String, PathBuf)>, DataError> {
 #[derive(PartialEq)]
 enum FileKind {
     Image,
-    /// Pixels in a format that is not read.
+    /// Image in a format that is not read.
     OtherImage,
     Other,
 }
@@ -299,7 +300,7 @@ fn kind(path: &Path) -> FileKind {
     }
 }
 
-/// The label of each image, by the names of the class folders.
+/// Returns the label of each image, from the names of the class folders.
 fn labels(
     listing: &Listing,
     classes: Option<&Classes>,
@@ -359,7 +360,7 @@ fn labels(
     Ok(labels)
 }
 
-/// Says so where files ask for their pixels to be turned.
+/// Returns a note if files state an EXIF orientation other than 1.
 fn turned(images: &[Image], heads: &[Head]) -> Option<String> {
     let mut all = images.iter().zip(heads).filter(|(_, h)| h.orientation != 1);
     let first = all.next()?;
@@ -375,19 +376,19 @@ fn turned(images: &[Image], heads: &[Head]) -> Option<String> {
     ))
 }
 
-/// What all images of a set are made.
+/// Format shared by all images of a set.
 struct Format {
     channels: usize,
     side: Side,
     units: String,
-    /// The greatest value as stored.
+    /// Largest value that can be stored.
     most: f32,
-    /// The type of the pixels, where they are as stored.
+    /// Type of the pixels if they are kept as stored.
     whole: Option<&'static str>,
 }
 
 impl Format {
-    /// The one format of all images; an error that names two files where they differ.
+    /// Returns the format of all images; an error that names two files if they differ.
     fn agreed(images: &[Image], heads: &[Head], options: &Options) -> Result<Self, DataError> {
         let (Some(first), Some(image)) = (heads.first(), images.first()) else {
             return Err(DataError::Empty {
@@ -499,7 +500,7 @@ impl Format {
         }
     }
 
-    /// An image in this format: colours, then size, then crop.
+    /// Converts an image to this format: colours, then size, then crop.
     fn fitted(&self, pixels: Pixels, stated: &Images) -> Result<Pixels, String> {
         let mut pixels = recoloured(pixels, self.channels);
         if let Some(resize) = stated.resize {
@@ -515,7 +516,7 @@ impl Format {
     }
 }
 
-/// What is done to every image, for reports.
+/// Describes the transforms of every image, for reports.
 fn transforms(stated: &Images) -> Vec<String> {
     let color = stated.color.map(|c| match c {
         Color::Gray => "to grey".to_owned(),
@@ -549,9 +550,9 @@ fn recoloured(pixels: Pixels, channels: usize) -> Pixels {
     }
 }
 
-/// Room for the values of a set, asked for before the first image is decoded. `size` is that of their files.
+/// Allocates memory for the values of a set before the first image is decoded. `size` is the total size of the files.
 fn room(file: &str, rows: usize, features: usize, size: u64) -> Result<Vec<f32>, DataError> {
-    // One colour in a large PNG or a thumbnail made large: more than this is nobody's photographs.
+    // These limits allow a large PNG of one colour or an enlarged thumbnail; no photographs exceed them.
     const ALWAYS: u64 = 1 << 28;
     const FACTOR: u64 = 1000;
     let declared = rows as u128 * features as u128 * size_of::<f32>() as u128;

@@ -1,17 +1,17 @@
-//! What the markers of a JPEG file say, read before anything is decoded.
+//! Reads the markers of a JPEG file before anything is decoded.
 
-/// The frame of a JPEG file.
+/// Frame header of a JPEG file.
 pub(super) struct Frame {
     pub(super) height: u32,
     pub(super) width: u32,
-    /// 1 grey, 3 colours, 4 inks.
+    /// Number of components: 1 for grey, 3 for colours, 4 for inks.
     pub(super) components: u8,
 }
 
-/// The frame header; `None` where there is none before the pixels.
+/// Returns the frame header; `None` if there is none before the pixels.
 pub(super) fn frame(bytes: &[u8]) -> Option<Frame> {
     segments(bytes).find_map(|(marker, body)| {
-        // C4, C8 and CC are tables and not frames.
+        // C4, C8 and CC are not frame markers.
         let is_frame = matches!(marker, 0xc0..=0xcf) && !matches!(marker, 0xc4 | 0xc8 | 0xcc);
         match body {
             [_, h1, h0, w1, w0, components, ..] if is_frame => Some(Frame {
@@ -24,7 +24,7 @@ pub(super) fn frame(bytes: &[u8]) -> Option<Frame> {
     })
 }
 
-/// Whether the file goes on to its end marker: a decoder may fill up what is missing.
+/// Whether the file contains its end marker: a decoder may fill in missing data.
 pub(super) fn is_whole(bytes: &[u8]) -> bool {
     let scan = segments(bytes).find(|(marker, _)| *marker == 0xda);
     scan.is_some_and(|(_, body)| {
@@ -33,7 +33,7 @@ pub(super) fn is_whole(bytes: &[u8]) -> bool {
     })
 }
 
-/// The EXIF orientation, 1 to 8, from a TIFF structure: 1 where none is stated.
+/// Returns the EXIF orientation, 1 to 8, from a TIFF structure; 1 if none is stated.
 pub(super) fn orientation(exif: &[u8]) -> u16 {
     let exif = exif.strip_prefix(b"Exif\0\0").unwrap_or(exif);
     stated_orientation(exif)
@@ -69,7 +69,7 @@ fn stated_orientation(tiff: &[u8]) -> Option<u16> {
         .and_then(|at| short(at + 8))
 }
 
-/// The segments before the first pixels: marker and body.
+/// Returns the segments before the first pixels: marker and body.
 fn segments(bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
     let mut at = 2;
     let mut ended = !bytes.starts_with(&[0xff, 0xd8]);
@@ -77,7 +77,7 @@ fn segments(bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
         if ended {
             return None;
         }
-        // Fill bytes and what stands astray come before a marker.
+        // Fill bytes and stray bytes may precede a marker.
         while *bytes.get(at)? != 0xff
             || matches!(bytes.get(at + 1)?, 0x00 | 0xff | 0x01 | 0xd0..=0xd8)
         {

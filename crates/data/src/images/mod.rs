@@ -9,25 +9,25 @@ mod size;
 pub(crate) use folder::{files, read};
 pub use size::{Resize, Side};
 
-/// What is done to every image of a folder, in this order. Default: nothing.
+/// Transforms of every image of a folder, applied in this order. Default: none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Images {
-    /// How many channels there are to be. Default: those of the files, which must agree.
+    /// Channels to convert to. Default: those of the files, which must agree.
     pub color: Option<Color>,
-    /// Bilinear with antialiasing, as Pillow and torchvision resize.
+    /// Resize, bilinear with antialiasing as in Pillow and torchvision.
     pub resize: Option<Resize>,
-    /// The middle of the image: height and width.
+    /// Centre crop: height and width.
     pub crop: Option<Side>,
 }
 
-/// The channels of an image.
+/// Channels of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::EnumString)]
 #[strum(serialize_all = "lowercase")]
 #[strum(parse_err_ty = String, parse_err_fn = unknown_color)]
 pub enum Color {
-    /// One: colours by `0.299 R + 0.587 G + 0.114 B`.
+    /// One channel: `0.299 R + 0.587 G + 0.114 B` of colours.
     Gray,
-    /// Three: grey three times.
+    /// Three channels: grey is repeated three times.
     Rgb,
 }
 

@@ -1,4 +1,4 @@
-//! PNG: the chunks before the pixels, read here and checked, then the pixels.
+//! PNG: reads and checks the chunks before the pixels, then decodes the pixels.
 
 use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
@@ -10,10 +10,10 @@ use super::decode::Head;
 use super::jpeg;
 use super::size::Side;
 
-/// How every PNG begins.
+/// First bytes of every PNG.
 pub(super) const SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
 
-/// What the chunks before the pixels say.
+/// Reads the header from the chunks before the pixels.
 pub(super) fn head(bytes: &[u8]) -> Result<Head, String> {
     const DAMAGED: &str = "is a damaged PNG: its header is cut off or no PNG header";
     let mut chunks = chunks(bytes);
@@ -62,7 +62,7 @@ pub(super) fn head(bytes: &[u8]) -> Result<Head, String> {
     })
 }
 
-/// The samples, without alpha: palettes as colours, bits as bytes.
+/// Returns the samples without alpha: palettes as colours, bits as bytes.
 pub(super) fn pixels(bytes: &[u8], head: &Head) -> Result<Vec<u16>, String> {
     let damaged = |e| format!("is a damaged PNG: {e:?}");
     let options = DecoderOptions::default()
@@ -70,7 +70,7 @@ pub(super) fn pixels(bytes: &[u8], head: &Head) -> Result<Vec<u16>, String> {
         .png_set_confirm_crc(true)
         .set_max_width(usize::MAX)
         .set_max_height(usize::MAX)
-        // Alpha may double what the head has counted, and each row of each pass has a byte more.
+        // Alpha may double the size that the header states, and each row of each pass has one byte more.
         .inflate_set_limit(3 * head.bytes() as usize + (1 << 16));
     let mut decoder = PngDecoder::new_with_options(ZCursor::new(bytes), options);
     let (values, most) = match decoder.decode().map_err(damaged)? {
@@ -85,7 +85,7 @@ pub(super) fn pixels(bytes: &[u8], head: &Head) -> Result<Vec<u16>, String> {
     }
 }
 
-/// Drops an alpha channel that hides nothing.
+/// Drops the alpha channel; an error if a pixel is not opaque.
 fn opaque<const N: usize>(values: &[u16], most: u16) -> Result<Vec<u16>, String> {
     let (pixels, _) = values.as_chunks::<N>();
     if pixels.iter().any(|p| p[N - 1] != most) {
@@ -96,7 +96,7 @@ fn opaque<const N: usize>(values: &[u16], most: u16) -> Result<Vec<u16>, String>
     Ok(pixels.iter().flat_map(|p| &p[..N - 1]).copied().collect())
 }
 
-/// Kind and body of each chunk that is whole.
+/// Returns the kind and body of each complete chunk.
 fn chunks(bytes: &[u8]) -> impl Iterator<Item = (&[u8; 4], &[u8])> {
     let mut rest = bytes.get(SIGNATURE.len()..).unwrap_or_default();
     std::iter::from_fn(move || {

@@ -1,8 +1,8 @@
-//! Sizes of images and how they change: what torchvision's `Resize` and `CenterCrop` do to a Pillow image.
+//! Sizes of images, and the transforms of torchvision's `Resize` and `CenterCrop` on a Pillow image.
 //!
-//! **Maths.** Bilinear with antialiasing: a pixel of the result is the mean of the pixels under a triangle of half-width
-//! `max(1, in / out)` around its place, columns first, then rows. Weights are rounded to 22 bits and each pass to 8, as
-//! Pillow does, so that the results are Pillow's to the bit.
+//! **Maths.** Bilinear with antialiasing: a pixel of the result is the mean of the input pixels under a triangle of
+//! half-width `max(1, in / out)` around its position, columns first, then rows. Weights are rounded to 22 bits and each
+//! pass to 8, as in Pillow, so that the results equal Pillow's bit for bit.
 //!
 //! **Reference.** Pillow, `src/libImaging/Resample.c`; torchvision, `transforms/functional.py`.
 
@@ -12,13 +12,13 @@ use std::str::FromStr;
 /// Height and width.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Side {
-    /// Rows.
+    /// Number of rows.
     pub height: u32,
-    /// Columns.
+    /// Number of columns.
     pub width: u32,
 }
 
-/// A longer side takes more memory than any image is worth.
+/// Maximum length of a side; a longer one would take too much memory.
 const LONGEST: u32 = 8192;
 
 /// `N` for a square, or `HxW`.
@@ -43,10 +43,10 @@ impl fmt::Display for Side {
     }
 }
 
-/// The size to make an image.
+/// Target size of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Resize {
-    /// Its shorter side, the other in proportion.
+    /// Length of the shorter side; the other stays in proportion.
     Shorter(u32),
     /// Both sides.
     To(Side),
@@ -76,7 +76,7 @@ impl fmt::Display for Resize {
 }
 
 impl Resize {
-    /// What an image of this size becomes.
+    /// Returns the new size of an image of size `from`.
     pub(super) fn of(self, from: Side) -> Side {
         match self {
             Self::To(side) => side,
@@ -108,9 +108,9 @@ pub(super) struct Pixels {
 }
 
 impl Pixels {
-    /// The middle of the image; `None` where it is smaller than that.
+    /// Returns the centre of the image; `None` if the image is smaller than `to`.
     pub(super) fn cropped(&self, to: Side) -> Option<Self> {
-        // Half a pixel goes to the even side, as Python rounds.
+        // Half a pixel is rounded to even, as Python rounds.
         let start = |from: u32, to: u32| {
             let rest = from.checked_sub(to)?;
             Some((rest / 2 + u32::from(rest % 4 == 3)) as usize)
@@ -133,7 +133,7 @@ impl Pixels {
         })
     }
 
-    /// An 8-bit image in another size.
+    /// Resizes an 8-bit image.
     pub(super) fn resized(self, to: Side) -> Self {
         let (height, width) = (self.side.height as usize, self.side.width as usize);
         let (new_height, new_width) = (to.height as usize, to.width as usize);
@@ -182,7 +182,7 @@ fn weighted(kernel: &[i64], pixel: impl Fn(usize) -> u16) -> u16 {
     ((sum + half) >> PRECISION).clamp(0, 255) as u16
 }
 
-/// For each place of the result the first pixel that counts and the weights from there on.
+/// Returns for each position of the result the first contributing pixel and the weights from there on.
 fn weights(from: usize, to: usize) -> Vec<(usize, Vec<i64>)> {
     let scale = from as f64 / to as f64;
     let support = scale.max(1.0);

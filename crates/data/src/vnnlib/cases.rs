@@ -1,4 +1,4 @@
-//! A formula to disjunctive normal form: input boxes, each with its constraints.
+//! Converts a formula to disjunctive normal form: input boxes, each with its constraints.
 
 use std::sync::Arc;
 
@@ -6,24 +6,24 @@ use super::formula::{Bound, Formula, Statement};
 use super::text::Fault;
 use super::{Case, Constraint, InputBox};
 
-/// Cases a file may come to.
+/// Maximum number of cases of a file.
 const MAX_CASES: u64 = 1 << 16;
-/// Bounds and constraints in all cases together.
+/// Maximum number of bounds and constraints in all cases together.
 const MAX_PARTS: u64 = 1 << 24;
-/// Values in all input boxes together.
+/// Maximum number of values in all input boxes together.
 const MAX_VALUES: usize = 1 << 25;
 
-/// What a case is made of, apart from what holds in every case.
+/// Bounds and constraints of a case, without those common to all cases.
 #[derive(Clone, Default)]
 struct Parts<'a> {
     bounds: Vec<&'a Bound>,
     constraints: Vec<&'a Constraint>,
 }
 
-/// The cases of a statement, in the order of the file.
+/// Returns the cases of a statement, in the order of the file.
 pub(super) fn cases(statement: &Statement) -> Result<Vec<Case>, Fault> {
     let end = statement.lines;
-    // What holds in every case is kept once: an image's thousands of bounds are not copied for each class.
+    // Parts common to all cases are kept once: an image's thousands of bounds are not copied for each class.
     let (mut common, mut alternatives) = (Parts::default(), Vec::new());
     for formula in &statement.assertions {
         sort(formula, &mut common, &mut alternatives);
@@ -95,7 +95,7 @@ pub(super) fn cases(statement: &Statement) -> Result<Vec<Case>, Fault> {
     Ok(cases)
 }
 
-/// Splits what must hold in any case from what is a choice.
+/// Separates the parts that hold in every case from the alternatives.
 fn sort<'a>(formula: &'a Formula, common: &mut Parts<'a>, alternatives: &mut Vec<&'a Formula>) {
     match formula {
         Formula::All(all) => all.iter().for_each(|f| sort(f, common, alternatives)),
@@ -106,7 +106,7 @@ fn sort<'a>(formula: &'a Formula, common: &mut Parts<'a>, alternatives: &mut Vec
     }
 }
 
-/// What a formula comes to when it is multiplied out.
+/// Size of a formula after it is multiplied out.
 #[derive(Clone, Copy)]
 struct Size {
     cases: u64,
@@ -124,7 +124,7 @@ fn size(formula: &Formula) -> Size {
                     cases: a.cases.saturating_add(b.cases),
                     parts: a.parts.saturating_add(b.parts),
                 });
-            // What is never true ends a product at 0, but not before its other factors were multiplied out.
+            // A formula that is never true makes the product 0, but only after its other factors were multiplied out.
             Size {
                 cases: sum.cases.max(1),
                 ..sum
@@ -141,7 +141,7 @@ fn product(sizes: impl Iterator<Item = Size>) -> Size {
     })
 }
 
-/// A number that may have stopped counting.
+/// Formats a count that may have saturated.
 fn counted(n: u64) -> String {
     if n > 1 << 40 {
         "very many".to_owned()
@@ -150,7 +150,7 @@ fn counted(n: u64) -> String {
     }
 }
 
-/// Every way to satisfy all of `formulas`: later ones vary fastest.
+/// Returns every way to satisfy all of `formulas`; later ones vary fastest.
 fn all_of<'a>(formulas: &[&'a Formula]) -> Vec<Parts<'a>> {
     formulas
         .iter()
@@ -184,12 +184,12 @@ fn ways_of(formula: &Formula) -> Vec<Parts<'_>> {
     }
 }
 
-/// The tightest bounds so far of each input, and the line that gave them.
+/// Tightest bounds so far of each input, and the line of each bound.
 #[derive(Clone)]
 struct Sides {
     low: Vec<Option<(f64, usize)>>,
     high: Vec<Option<(f64, usize)>>,
-    /// The first input whose bounds exclude each other.
+    /// First input whose bounds exclude each other.
     contradicted: Option<usize>,
 }
 

@@ -1,24 +1,24 @@
-//! Commands to one formula over atoms.
+//! Reads commands into formulas over atoms.
 
 use super::Constraint;
 use super::linear::{Linear, Variable};
 use super::text::{Fault, Forms, Node};
 
-/// More variables than this are taken for a mistake.
+/// Maximum number of variables; more are treated as a mistake.
 const MAX_VARIABLES: usize = 1 << 24;
 
-/// What a file says.
+/// Contents of a file.
 #[derive(Debug)]
 pub(super) struct Statement {
     pub(super) inputs: usize,
     pub(super) outputs: usize,
-    /// Every assertion, all of which must hold.
+    /// Assertions, all of which must hold.
     pub(super) assertions: Vec<Formula>,
-    /// The last line.
+    /// Number of the last line.
     pub(super) lines: usize,
 }
 
-/// A formula in negation-free form. `All` of nothing is true, `Any` of nothing false.
+/// A formula without negation. An empty `All` is true, an empty `Any` is false.
 #[derive(Debug)]
 pub(super) enum Formula {
     All(Vec<Formula>),
@@ -36,7 +36,7 @@ pub(super) struct Bound {
     pub(super) line: usize,
 }
 
-/// The variables declared so far.
+/// Variables declared so far.
 #[derive(Debug, Default)]
 pub(super) struct Declared {
     inputs: Vec<bool>,
@@ -87,7 +87,7 @@ impl Declared {
         Ok(())
     }
 
-    /// How many there are, if they are numbered without gaps from 0.
+    /// Returns the number of variables; an error if they are not numbered without gaps from 0.
     fn count(slots: &[bool], letter: char, what: &str, line: usize) -> Result<usize, Fault> {
         if slots.is_empty() {
             let problem =
@@ -130,7 +130,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Statement, Fault> {
             }
             Some(("assert", [formula])) => assertions.push(formula_of(formula, &declared)?),
             Some(("assert", _)) => return Err(fault("expected one formula")),
-            // What solvers are told beside the property.
+            // Commands to solvers, not part of the property.
             Some((
                 "set-logic" | "set-info" | "set-option" | "check-sat" | "get-model" | "exit",
                 _,
@@ -214,7 +214,7 @@ fn formula_of(node: &Node, declared: &Declared) -> Result<Formula, Fault> {
     Ok(Formula::All(vec![at_most, at_least]))
 }
 
-/// `less <= more`, normalised.
+/// Returns `less <= more` (`<` if `strict`) in normal form.
 fn at_most(less: &Linear, more: &Linear, strict: bool, node: &Node) -> Result<Formula, Fault> {
     let mut sum = less.clone();
     sum.add(more, -1.0);

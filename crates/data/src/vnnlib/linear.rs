@@ -15,7 +15,7 @@ pub(super) enum Variable {
 }
 
 impl Variable {
-    /// The variable of this name, if it is named like one.
+    /// Returns the variable of this name; `None` if the name is not of the form `X_i` or `Y_j`.
     pub(super) fn named(name: &str) -> Option<Self> {
         let (kind, index) = name.split_once('_')?;
         let plain = !index.is_empty() && index.bytes().all(|b| b.is_ascii_digit());
@@ -45,7 +45,7 @@ pub(super) struct Linear {
 }
 
 impl Linear {
-    /// The term a node stands for.
+    /// Returns the term that a node stands for.
     pub(super) fn of(node: &Node, declared: &Declared) -> Result<Self, Fault> {
         let fault = |problem: String| Err(Fault::new(node.line, problem));
         if let Kind::Word(word) = &node.kind {
@@ -146,7 +146,7 @@ impl Linear {
     }
 }
 
-/// A finite number as SMT-LIB and programs write it.
+/// Reads a finite number as SMT-LIB and programs write it.
 fn number(word: &str, node: &Node) -> Result<f64, Fault> {
     // `parse` also takes `inf` and `nan`.
     let looks = word

@@ -1,13 +1,13 @@
 //! VNN-LIB 1.0: a property of a network as constraints on its inputs `X_i` and outputs `Y_j`.
 //!
 //! A file states what a *counterexample* is: an input within bounds whose outputs satisfy linear constraints, with
-//! `and` and `or` in any nesting. Reading it gives that statement in disjunctive normal form: a list of [`Case`]s,
-//! each an input box and a conjunction of `sum a_j Y_j <= b`. Whoever satisfies one case has satisfied the file.
+//! `and` and `or` in any nesting. It is read as that statement in disjunctive normal form: a list of [`Case`]s, each an
+//! input box and a conjunction of `sum a_j Y_j <= b`. A point that satisfies one case satisfies the file.
 //!
-//! What is understood: `declare-const` and `declare-fun` of `X_i` and `Y_j` as `Real`; `assert` over `and`, `or`,
-//! `<=`, `>=`, `<`, `>` and `=`; terms of numbers, variables, `+`, `-`, `*` and `/` that are linear. A constraint is
-//! either a bound on one input or linear in the outputs; one that ties inputs together, or inputs to outputs, is
-//! refused, as is everything else.
+//! Supported: `declare-const` and `declare-fun` of `X_i` and `Y_j` as `Real`; `assert` over `and`, `or`, `<=`, `>=`,
+//! `<`, `>` and `=`; terms of numbers, variables, `+`, `-`, `*` and `/` that are linear. A constraint is either a bound
+//! on one input or linear in the outputs; one that ties inputs together, or inputs to outputs, is refused, as is
+//! everything else.
 //!
 //! **Reference.** S. Demarchi, D. Guidotti, L. Pulina, A. Tacchella: *Supporting standardization of neural networks
 //! verification with VNN-LIB and `CoCoNet`*, 2023; the benchmarks of VNN-COMP.
@@ -26,27 +26,27 @@ use flate2::read::MultiGzDecoder;
 use crate::DataError;
 use crate::source::{Source, sha256};
 
-/// A property: what a counterexample must satisfy, as alternatives.
+/// A property: the conditions on a counterexample, as alternatives.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Spec {
-    /// The file's name, without its folder.
+    /// Name of the file, without its folder.
     pub name: String,
-    /// Hex sha256 over the file as it lies on the disk.
+    /// Hex SHA-256 of the file as stored on disk.
     pub sha256: String,
     /// Number of inputs, at least 1.
     pub inputs: usize,
     /// Number of outputs, at least 1.
     pub outputs: usize,
-    /// The alternatives, in the order of the file, at least one.
+    /// Alternatives, in the order of the file, at least one.
     pub cases: Vec<Case>,
 }
 
 /// One alternative: every input within its bounds and every constraint satisfied.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Case {
-    /// Where the inputs may be; shared by the cases that do not differ in it.
+    /// Bounds of the inputs; shared by cases with equal bounds.
     pub inputs: Arc<InputBox>,
-    /// What the outputs must satisfy, all of it; none if any output will do.
+    /// Constraints on the outputs, all of which must hold; empty if any outputs are allowed.
     pub constraints: Vec<Constraint>,
 }
 
@@ -70,16 +70,16 @@ impl InputBox {
 /// `sum a_j Y_j <= b`, or `<` if strict.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Constraint {
-    /// Output and coefficient, by rising output; no coefficient is 0.
+    /// Output and coefficient, in increasing order of outputs; no coefficient is 0.
     pub terms: Vec<(usize, f64)>,
-    /// The right-hand side.
+    /// Right-hand side `b`.
     pub at_most: f64,
-    /// Whether equality is not enough.
+    /// Whether equality violates the constraint.
     pub strict: bool,
 }
 
 impl Constraint {
-    /// `sum a_j Y_j - b`, in `f64`: positive where it is violated.
+    /// Returns `sum a_j Y_j - b`, in `f64`: positive if the constraint is violated.
     pub fn violation(&self, outputs: &[f32]) -> f64 {
         let sum: f64 = self
             .terms
@@ -89,7 +89,7 @@ impl Constraint {
         sum - self.at_most
     }
 
-    /// Whether it holds. Outputs that are not numbers satisfy nothing.
+    /// Whether the constraint holds. Outputs that are not numbers satisfy no constraint.
     pub fn holds(&self, outputs: &[f32]) -> bool {
         let violation = self.violation(outputs);
         violation < 0.0 || (violation == 0.0 && !self.strict)
@@ -97,7 +97,7 @@ impl Constraint {
 }
 
 impl Case {
-    /// How far the outputs are from violating a constraint: the smallest `b - sum a_j Y_j`, negative where one is
+    /// Returns how far the outputs are from violating a constraint: the smallest `b - sum a_j Y_j`, negative if one is
     /// violated. Infinite without constraints.
     pub fn margin(&self, outputs: &[f32]) -> f64 {
         self.constraints
@@ -120,7 +120,7 @@ pub fn open(path: &Path) -> Result<Spec, DataError> {
     read(&Source::read(path)?)
 }
 
-/// Reads a property from memory; `name` is what messages call it.
+/// Reads a property from memory; messages call it `name`.
 ///
 /// ```
 /// use proofmark_data::vnnlib;
@@ -154,7 +154,7 @@ fn read(source: &Source) -> Result<Spec, DataError> {
     })
 }
 
-/// What a gzip holds; `None` for a plain file.
+/// Returns the contents of a gzip; `None` for a plain file.
 fn unpack(source: &Source) -> Result<Option<Vec<u8>>, DataError> {
     if !source.bytes.starts_with(&[0x1f, 0x8b]) {
         return Ok(None);

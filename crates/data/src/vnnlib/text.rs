@@ -1,6 +1,6 @@
-//! Bytes to nested lists of words, with line numbers.
+//! Parses bytes into nested lists of words, with line numbers.
 
-/// What is wrong, and where.
+/// A problem and its line.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Fault {
     pub(super) line: usize,
@@ -30,7 +30,7 @@ pub(super) enum Kind {
 }
 
 impl Node {
-    /// The word, if it is one.
+    /// Returns the word; `None` for a list.
     pub(super) fn word(&self) -> Option<&str> {
         match &self.kind {
             Kind::Word(w) => Some(w),
@@ -38,7 +38,7 @@ impl Node {
         }
     }
 
-    /// The first word of a list and what follows it.
+    /// Returns the first word of a list and the nodes after it; `None` if there is no such word.
     pub(super) fn call(&self) -> Option<(&str, &[Node])> {
         match &self.kind {
             Kind::List(items) => {
@@ -49,7 +49,7 @@ impl Node {
         }
     }
 
-    /// What it is, for messages.
+    /// Describes the node for messages.
     pub(super) fn describe(&self) -> String {
         match (&self.kind, self.call()) {
             (Kind::Word(w), _) => format!("`{}`", short(w)),
@@ -59,7 +59,7 @@ impl Node {
     }
 }
 
-/// A word cut to what a message can carry.
+/// Cuts a word to a length that fits a message.
 fn short(word: &str) -> String {
     const MOST: usize = 40;
     if word.chars().count() <= MOST {
@@ -68,10 +68,10 @@ fn short(word: &str) -> String {
     word.chars().take(MOST).chain(['…']).collect()
 }
 
-/// Lists within lists: more is a mistake, or meant to exhaust the stack.
+/// Maximum nesting of lists: more is a mistake, or meant to exhaust the stack.
 const MAX_DEPTH: usize = 64;
 
-/// The top-level lists of a file, one after the other.
+/// Reads the top-level lists of a file, one after the other.
 pub(super) struct Forms<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -88,12 +88,12 @@ impl<'a> Forms<'a> {
         }
     }
 
-    /// The line it is at.
+    /// Returns the current line.
     pub(super) fn line(&self) -> usize {
         self.line
     }
 
-    /// The next list; `None` at the end.
+    /// Returns the next list; `None` at the end.
     pub(super) fn next(&mut self) -> Result<Option<Node>, Fault> {
         self.skip();
         match self.bytes.get(self.at) {
@@ -111,7 +111,7 @@ impl<'a> Forms<'a> {
         }
     }
 
-    /// Passes white space and comments by.
+    /// Skips white space and comments.
     fn skip(&mut self) {
         while let Some(b) = self.bytes.get(self.at) {
             match b {
@@ -128,7 +128,7 @@ impl<'a> Forms<'a> {
         }
     }
 
-    /// The node that begins here.
+    /// Parses the node that begins here.
     fn node(&mut self, depth: usize) -> Result<Node, Fault> {
         let line = self.line;
         if self.bytes[self.at] != b'(' {
@@ -166,7 +166,7 @@ impl<'a> Forms<'a> {
         }
     }
 
-    /// A word, a `"string"` or a `|symbol|`.
+    /// Parses a word, a `"string"` or a `|symbol|`.
     fn word(&mut self) -> Result<String, Fault> {
         let rest = &self.bytes[self.at..];
         let quote = rest[0];

@@ -11,7 +11,7 @@ fn record(labels: &[u8], first: u8) -> Vec<u8> {
 }
 
 #[test]
-fn both_sets_are_told_apart_by_their_records() {
+fn both_sets_are_recognised_by_their_records() {
     for (labels, expected) in [(&[7u8][..], 7), (&[19u8, 99][..], 99)] {
         let folder = Folder::new();
         let bytes = [record(labels, 255), record(labels, 0)].concat();
@@ -26,7 +26,7 @@ fn both_sets_are_told_apart_by_their_records() {
 }
 
 #[test]
-fn files_that_are_no_records_are_refused() {
+fn files_that_are_not_records_are_refused() {
     for bytes in [
         vec![0; 3072],
         record(&[10], 0),

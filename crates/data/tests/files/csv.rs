@@ -99,7 +99,7 @@ fn wrong_tables_are_named_by_line_and_column() {
     );
 }
 
-/// The parser is lenient and makes one cell of the rest of the file.
+/// The lenient parser turns the rest of the file into one cell.
 #[test]
 fn a_quote_that_is_never_closed_is_refused_with_its_line() {
     let says = |file: &str, words: &[&str]| {
@@ -112,7 +112,7 @@ fn a_quote_that_is_never_closed_is_refused_with_its_line() {
         "a,id\n0,\"say \"\"x\"\"\n0,y\n",
         &["line 2", "never closed"],
     );
-    // Closed by the next cell that is quoted.
+    // Closed by the next quoted cell.
     says("a,id\n0,\"x\n0,\"y\"\n", &["line 2", "the quote on line 3"]);
     says("a,id\n0,x\n0,\0\n", &["line 3", "NUL byte"]);
     let fine = b"a,id\n0,\"say \"\"x\"\"\"\n1,\"two\nlines\"\n1,5\" disk\n";
@@ -152,9 +152,9 @@ fn other_delimiters_are_read_and_hinted_at() {
     assert_says(&decimal, &["line 2", "`0,5`", "decimal point, `0.5`"]);
 }
 
-/// A tab is not guessed, and what to say is told.
+/// A tab is not guessed; the error names the option to add.
 #[test]
-fn files_of_tabs_are_tables() {
+fn tab_separated_files_are_tables() {
     let file = b"a\ty\n0\t1\n";
     assert_says(&refusal("a.tsv", file, &unit()), &["--delimiter '\\t'"]);
     let tabs = Options {

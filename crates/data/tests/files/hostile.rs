@@ -1,4 +1,4 @@
-//! Whatever the bytes, an answer or an error: never a panic.
+//! Any bytes give an answer or an error, never a panic.
 
 use proofmark_data::npz::arrays;
 use proofmark_data::{Options, open, stream};
@@ -34,8 +34,8 @@ fn good(name: &str) -> Vec<u8> {
 
 const NAMES: [&str; 6] = ["a.npz", "b.npz", "a.npy", "a.idx", "a.idx.gz", "a.csv"];
 
-/// Opens the bytes with and without bounds, in a folder of the caller's: making one for each try
-/// would take most of the time.
+/// Opens the bytes with and without bounds, in the caller's folder: making a folder for each try would take most of the
+/// time.
 fn try_in(folder: &Folder, name: &str, bytes: &[u8]) {
     let path = folder.put(name, bytes);
     for options in [Options::default(), unit(), scaled(), classes("sorted")] {
@@ -53,7 +53,7 @@ fn try_all(name: &str, bytes: &[u8]) {
 }
 
 #[test]
-fn the_good_files_are_good() {
+fn the_undamaged_files_are_accepted() {
     for name in NAMES {
         let options = if name.contains("idx") {
             Options::default()
@@ -68,7 +68,7 @@ fn the_good_files_are_good() {
     }
 }
 
-/// Cut off anywhere, a binary file is refused; nothing is taken for a smaller set.
+/// A binary file cut off anywhere is refused; none is taken for a smaller set.
 #[test]
 fn truncations_are_refused() {
     for name in &NAMES[..5] {
@@ -81,7 +81,7 @@ fn truncations_are_refused() {
 }
 
 #[test]
-fn one_bit_of_every_byte_may_be_wrong() {
+fn one_wrong_bit_in_any_byte_never_panics() {
     let folder = Folder::new();
     for name in NAMES {
         let whole = good(name);
@@ -124,7 +124,7 @@ proptest! {
         try_all(name, &bytes);
     }
 
-    /// The archive is sound and the array inside is not: the checksum does not help here.
+    /// The archive is sound and the array inside is not, so the checksum does not help.
     #[test]
     fn random_headers_and_data(
         name in prop::sample::select(vec!["x", "y", "id", "eps", "bounds", "bounds_x"]),
@@ -141,9 +141,9 @@ proptest! {
     }
 }
 
-/// What was not downloaded is called so, whatever it stands for.
+/// A Git LFS pointer is named as such in place of any kind of file.
 #[test]
-fn a_pointer_is_named_in_place_of_any_file() {
+fn a_git_lfs_pointer_is_named_for_any_file() {
     let pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:4665a5ea\nsize 12345\n";
     let names = [
         "a.npz",

@@ -124,7 +124,7 @@ fn wrong_files_are_named() {
 #[test]
 fn gzip_bombs_are_refused_before_memory_is_taken() {
     let plain = Options::default();
-    // The header announces 2^48 bytes; what follows is zeros without end for what it costs.
+    // The header states 2^48 bytes; a megabyte of zeros follows.
     let bomb = gzipped(&idx(0x08, &[1 << 16, 1 << 16, 1 << 16], &vec![0; 1 << 20]));
     let message = refusal("a.idx.gz", &bomb, &plain);
     assert_says(
@@ -137,7 +137,7 @@ fn gzip_bombs_are_refused_before_memory_is_taken() {
         &plain,
     );
     assert_says(&message, &["exhaust memory"]);
-    // An honest small header before a megabyte of zeros: one byte too many is enough to refuse it.
+    // A correct small header before a megabyte of zeros: one byte too many is enough for a refusal.
     let message = refusal(
         "a.idx.gz",
         &gzipped(&idx(0x08, &[2, 2, 2], &vec![0; 1 << 20])),

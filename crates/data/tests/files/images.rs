@@ -1,4 +1,4 @@
-//! Folders of images. The .jpg files were made with Pillow; so were the sums that images are compared with.
+//! Folders of images. The .jpg files and the sums that images are compared with were made with Pillow.
 
 use std::io::Write as _;
 
@@ -21,7 +21,7 @@ fn jpeg(name: &str) -> &'static [u8] {
     JPEGS.iter().find(|j| j.0 == name).unwrap().1
 }
 
-/// A PNG; `color` and `bits` as its header has them, rows not filtered.
+/// Returns a PNG; `color` and `bits` as its header states them, rows not filtered.
 fn png(width: u32, height: u32, color: u8, bits: u8, data: &[u8]) -> Vec<u8> {
     let mut bytes = b"\x89PNG\r\n\x1a\n".to_vec();
     let sizes = [width.to_be_bytes(), height.to_be_bytes()].concat();
@@ -94,7 +94,7 @@ fn with(images: Images) -> Options {
 }
 
 #[test]
-fn sub_folders_are_classes_in_the_order_of_their_names() {
+fn sub_folders_are_classes_sorted_by_name() {
     let files: [(&str, &[u8]); 5] = [
         ("dog/2.png", &gray(&[0, 51, 102, 255])),
         ("dog/1.PNG", &gray(&[255; 4])),
@@ -130,7 +130,7 @@ fn sub_folders_are_classes_in_the_order_of_their_names() {
         [0.0, 51.0, 102.0, 255.0]
     );
     assert_eq!(unscaled.modalities[0].modality.bounds.high(0), 255.0);
-    // The digest is of names and bytes.
+    // The digest covers names and bytes.
     std::fs::rename(folder.path("dog/2.png"), folder.path("dog/3.png")).unwrap();
     assert_ne!(
         open(&spec(&folder), &Options::default()).unwrap().sha256,
@@ -153,7 +153,7 @@ fn sub_folders_are_classes_in_the_order_of_their_names() {
 }
 
 #[test]
-fn numbers_as_names_need_an_order() {
+fn numeric_folder_names_need_a_stated_order() {
     let pixel: &[u8] = &gray(&[0; 4]);
     let files = [("2/a.png", pixel), ("10/a.png", pixel), ("1/a.png", pixel)];
     let message = refused(&files, &Options::default());
@@ -213,7 +213,7 @@ fn folders_of_another_shape_are_refused() {
 }
 
 #[test]
-fn two_sizes_or_colours_name_two_files() {
+fn different_sizes_or_colours_name_both_files() {
     let small: &[u8] = &rgb(1, 1, &[1, 2, 3]);
     let wide: &[u8] = &rgb(2, 1, &[0; 6]);
     let grey: &[u8] = &png(1, 1, GRAY, 8, &[9]);
@@ -258,7 +258,7 @@ fn two_sizes_or_colours_name_two_files() {
         rows(&open(&spec(&both), &to(Color::Gray)).unwrap()),
         [[2], [9]]
     );
-    // Images after resizing must agree, too.
+    // Images must also agree after resizing.
     let short = with(Images {
         resize: Some("4".parse().unwrap()),
         ..Images::default()
@@ -275,9 +275,9 @@ fn two_sizes_or_colours_name_two_files() {
     );
 }
 
-/// Channels are planes; 16 bits, palettes and alpha that hides nothing are read for what they show.
+/// Channels are planes; 16 bits, palettes and opaque alpha are read as the values that they show.
 #[test]
-fn kinds_of_png() {
+fn every_kind_of_png_is_read() {
     let values = |bytes: &[u8]| {
         let folder = folder(&[("c/a.png", bytes)]);
         let set = open(&spec(&folder), &Options::default()).unwrap();
@@ -310,7 +310,7 @@ fn kinds_of_png() {
 }
 
 #[test]
-fn kinds_of_jpeg() {
+fn every_kind_of_jpeg_is_read_or_refused() {
     // Pillow's sums; decoders may differ by one or two of 255 here and there.
     for (name, channels, sum) in [
         ("rgb", 3, 64_787.0),
@@ -342,9 +342,9 @@ fn kinds_of_jpeg() {
     );
 }
 
-/// Sizes and sums as Pillow's `resize(…, BILINEAR)` has them, weighted by place, and torchvision's centre crop.
+/// Sizes and sums are those of Pillow's `resize(…, BILINEAR)`, weighted by position, and of torchvision's centre crop.
 #[test]
-fn resizing_is_pillows() {
+fn resizing_equals_pillow() {
     let mut pixels = Vec::new();
     for y in 0..13_usize {
         for x in 0..20_usize {
@@ -402,9 +402,9 @@ fn resizing_is_pillows() {
 }
 
 #[test]
-fn only_the_rows_asked_for_are_decoded() {
+fn only_the_selected_rows_are_decoded() {
     let good: &[u8] = &gray(&[0; 4]);
-    // A head that is whole and pixels that are not.
+    // The header is intact and the pixels are not.
     let mut broken = good.to_vec();
     broken[43] ^= 0xff;
     let folder = folder(&[("a/1.png", good), ("a/2.png", &broken), ("b/3.png", good)]);
@@ -426,7 +426,7 @@ fn only_the_rows_asked_for_are_decoded() {
     assert!(open(&spec(&folder), &rows(Rows::Range(2..4))).is_err());
 }
 
-/// A limit given when opening is the limit of the whole set.
+/// A limit given when opening equals the limit of the whole set.
 #[test]
 fn a_limit_takes_the_rows_of_the_whole_set() {
     let names: Vec<String> = (0..40)
@@ -457,9 +457,9 @@ fn a_limit_takes_the_rows_of_the_whole_set() {
     }
 }
 
-/// Whatever the bytes, an answer or an error that names the file; a cut file is never taken for a whole one.
+/// Any bytes give an answer or an error that names the file; a cut file is never accepted as whole.
 #[test]
-fn damaged_images() {
+fn damaged_images_are_refused_or_read() {
     let deep = png(3, 2, RGB_ALPHA, 16, &[255; 48]);
     let all: Vec<(&str, &[u8])> = JPEGS[..4]
         .iter()
@@ -487,9 +487,9 @@ fn damaged_images() {
     }
 }
 
-/// Sound checksums around damaged chunks: an answer or an error, never a panic.
+/// Valid checksums around damaged chunks: an answer or an error, never a panic.
 #[test]
-fn crafted_chunks() {
+fn crafted_chunks_never_panic() {
     let kinds = [
         (GRAY, 1),
         (GRAY, 8),
@@ -538,7 +538,7 @@ fn images_that_would_exhaust_memory_are_refused_by_their_heads() {
     };
     let message = refused(&[("c/a.png", &bomb(60_000, 60_000))], &Options::default());
     assert_says(&message, &["a.png", "60000 by 60000", "at most"]);
-    // One image passes, so many do not.
+    // One such image is accepted, two are not.
     let large = bomb(16_000, 16_000);
     let message = refused(
         &[("c/a.png", &large), ("c/b.png", &large)],
@@ -581,7 +581,7 @@ fn sizes_are_checked() {
     assert!(open("nowhere/", &Options::default()).is_err());
 }
 
-/// Whoever would write a file asks for these: each image, under a link, too.
+/// Commands that write files check these inputs: each image, including those under a link.
 #[test]
 #[cfg(unix)]
 fn the_files_of_a_folder_are_its_images() {

@@ -1,4 +1,4 @@
-//! What people store as labels.
+//! Labels in every form that files use.
 
 use proofmark_data::{Arrays, Classes, Options};
 use proofmark_domain::ClassOrder;
@@ -26,7 +26,7 @@ fn text(names: &[&str], width: usize) -> Vec<u8> {
 }
 
 #[test]
-fn numbers_in_any_dress_are_indices() {
+fn numbers_of_any_type_are_indices() {
     let f8s = |v: [f64; 2]| v.map(f64::to_le_bytes).concat();
     for (y, note) in [
         (npy("<i8", false, "(2,)", &i64s(&[1, 0])), None),
@@ -72,7 +72,7 @@ fn numbers_in_any_dress_are_indices() {
     assert_eq!(set.labels, Some(vec![1, 0]));
 }
 
-/// One class alone says nothing about where they count from.
+/// One class alone does not show whether labels count from 0 or 1.
 #[test]
 fn one_class_alone_does_not_count_from_one() {
     for (values, told) in [
@@ -92,7 +92,7 @@ fn one_class_alone_does_not_count_from_one() {
 }
 
 #[test]
-fn labels_that_are_none_are_named() {
+fn values_that_are_not_labels_are_named() {
     let y = |dtype, shape, data: &[u8]| npy(dtype, false, shape, data);
     for (y, words) in [
         (
@@ -107,12 +107,12 @@ fn labels_that_are_none_are_named() {
             y("<f4", "(2,)", &f32s(&[0.0, f32::INFINITY])),
             vec!["row 1", "inf"],
         ),
-        // Whole, and no class: numbers so large are not exact.
+        // Whole but not a class: numbers so large are not exact.
         (
             y("<f4", "(2,)", &f32s(&[0.0, 1e30])),
             vec!["row 1", "a class: a whole number"],
         ),
-        // Soft labels, two classes at once, none at all.
+        // Soft labels, two classes at once, no class at all.
         (
             y("<f4", "(2, 2)", &f32s(&[1.0, 0.0, 0.3, 0.7])),
             vec!["row 1", "0.3", "one-hot"],
@@ -172,15 +172,15 @@ fn class_names_are_indices_in_the_order_stated() {
     assert_says(&empty, &["`y`, line 2", "an empty cell"]);
 }
 
-/// Classes that do not count from 0 get their places from their values.
+/// Classes that do not count from 0 are indexed in the order of their values.
 #[test]
-fn numbers_may_be_names() {
+fn numbers_may_be_class_names() {
     let file = with_y(labels(&[1, -1]));
     for list in ["-1,1", "numeric", "sorted"] {
         let set = open_as("a.npz", &file, &classes(list)).unwrap();
         assert_eq!(set.labels, Some(vec![1, 0]), "{list}");
     }
-    // By value and not by text: 2 comes before 10.
+    // Sorted by value, not by text: 2 comes before 10.
     let set = open_as("a.npz", &with_y(labels(&[10, 2])), &classes("sorted")).unwrap();
     assert_eq!(set.labels, Some(vec![1, 0]));
     let set = open_as("a.csv", b"a,y\n0,10\n0,2\n", &classes("numeric")).unwrap();
@@ -190,7 +190,7 @@ fn numbers_may_be_names() {
 }
 
 #[test]
-fn labels_from_one_are_told() {
+fn labels_that_count_from_one_are_noted() {
     let file = with_y(labels(&[1, 2]));
     let set = open_as("a.npz", &file, &unit()).unwrap();
     assert_says(
@@ -209,9 +209,9 @@ fn labels_from_one_are_told() {
     assert_eq!(plain.read_as.notes, [""; 0]);
 }
 
-/// Ten folders of a thousand classes: their order says nothing about the model's.
+/// A few names of many classes: their order says nothing about the model's.
 #[test]
-fn an_order_that_was_not_stated_must_be_of_all_classes() {
+fn an_order_that_was_not_stated_must_cover_all_classes() {
     let file = with_y(text(&["dog", "cat"], 3));
     let sorted = open_as("a.npz", &file, &classes("sorted")).unwrap();
     assert!(sorted.check_labels(2).is_ok());
@@ -236,7 +236,7 @@ fn lists_of_classes_are_checked() {
 }
 
 #[test]
-fn arrays_go_by_the_names_people_give() {
+fn arrays_are_found_by_common_names() {
     let file =
         |names: [&'static str; 2]| zipped(&[(names[0], small_x()), (names[1], labels(&[1, 0]))]);
     for names in [

@@ -1,4 +1,4 @@
-//! Data files of every format as users have them: good, wrong, damaged and hostile.
+//! Data files of every format: good, wrong, damaged and hostile.
 
 mod cifar;
 mod csv;

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
-/// A folder with files that goes away with the test.
+/// Temporary folder with files, removed on drop.
 pub(crate) struct Folder(TempDir);
 
 impl Folder {
@@ -35,7 +35,7 @@ pub(crate) fn open_as(name: &str, bytes: &[u8], options: &Options) -> Result<Dat
     open(&Folder::new().put(name, bytes), options)
 }
 
-/// The message for bytes that must be refused; it names the file.
+/// Returns the message for bytes that must be refused, and checks that it names the file.
 pub(crate) fn refusal(name: &str, bytes: &[u8], options: &Options) -> String {
     let message = open_as(name, bytes, options).unwrap_err().to_string();
     assert!(message.contains(name), "{message}");
@@ -81,7 +81,7 @@ pub(crate) fn within(low: f32, high: f32) -> Options {
     }
 }
 
-/// A .npy file; `shape` as Python writes it, such as `(2, 3)`.
+/// Returns a .npy file; `shape` as Python writes it, such as `(2, 3)`.
 pub(crate) fn npy(descr: &str, fortran: bool, shape: &str, data: &[u8]) -> Vec<u8> {
     let fortran = if fortran { "True" } else { "False" };
     let header =
@@ -105,7 +105,7 @@ pub(crate) fn labels(values: &[i64]) -> Vec<u8> {
     npy("<i8", false, &format!("({},)", values.len()), &i64s(values))
 }
 
-/// Two rows of two numbers in `[0, 1]`.
+/// Returns an array of two rows of two numbers in `[0, 1]`.
 pub(crate) fn small_x() -> Vec<u8> {
     npy("<f4", false, "(2, 2)", &f32s(&[0.0, 0.25, 0.5, 1.0]))
 }
@@ -130,7 +130,7 @@ pub(crate) fn gzipped(bytes: &[u8]) -> Vec<u8> {
     gzip.finish().unwrap()
 }
 
-/// An IDX file of this type code.
+/// Returns an IDX file of this type code.
 pub(crate) fn idx(code: u8, shape: &[u32], data: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0, 0, code, shape.len() as u8];
     bytes.extend(shape.iter().flat_map(|n| n.to_be_bytes()));

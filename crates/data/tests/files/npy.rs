@@ -26,7 +26,7 @@ fn labels_are_found_beside_the_inputs() {
 }
 
 #[test]
-fn labels_may_be_elsewhere_and_must_be_one() {
+fn labels_may_be_elsewhere_but_not_ambiguous() {
     let folder = Folder::new();
     let path = folder.put("X.npy", &small_x());
     folder.put("y.npy", &labels(&[1, 0]));

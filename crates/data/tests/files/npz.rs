@@ -20,7 +20,7 @@ fn pixels_become_a_unit_image() {
         ("(2, 2, 2)", vec![1, 2, 2], Kind::Image),
         ("(2, 4)", vec![4], Kind::Table),
     ] {
-        // A row of numbers may be pixels, and does not say so.
+        // A flat row of bytes may or may not be pixels, so units are stated.
         let options = if kind == Kind::Table {
             &scaled()
         } else {
@@ -41,7 +41,7 @@ fn pixels_become_a_unit_image() {
 }
 
 #[test]
-fn sound_lies_between_minus_one_and_one() {
+fn scaled_sound_lies_between_minus_one_and_one() {
     let data: Vec<u8> = [i16::MIN, 16384, i16::MAX]
         .iter()
         .flat_map(|v| v.to_le_bytes())
@@ -62,9 +62,9 @@ fn sound_lies_between_minus_one_and_one() {
     assert_says(&image, &["`x`", "[1, 1, 1, 3]", "[n, samples]"]);
 }
 
-/// Big-endian, Fortran order and f64 are the same numbers as little-endian C-order f32.
+/// Big-endian, Fortran order and f64 give the same numbers as little-endian C-order f32.
 #[test]
-fn orders_of_bytes_and_axes_do_not_matter() {
+fn byte_order_and_axis_order_do_not_matter() {
     let c_order = [1.0_f32, 2.0, 3.0, 4.0, 5.0, 6.0];
     let fortran = [1.0_f32, 4.0, 2.0, 5.0, 3.0, 6.0];
     let big: Vec<u8> = c_order.iter().flat_map(|v| v.to_be_bytes()).collect();
@@ -124,7 +124,7 @@ fn facts_and_groups_are_read() {
     assert_eq!((set.labels.clone(), set.classes()), (Some(vec![3, 1]), 4));
     assert_eq!(set.ids, ["a", "b\u{e9}"].map(|n| SampleId::Name(n.into())));
     assert_eq!(set.eps, Some(Array1::from(vec![0.0, 0.5])));
-    // Names and whole numbers are groups; all else is passed over, as it always was.
+    // Names and whole numbers are groups; arrays of other types are skipped.
     let group =
         |name: &str, values: [&str; 2]| (name.to_owned(), values.map(str::to_owned).to_vec());
     let both = [group("age", ["40", "30"]), group("site", ["n", "m"])];
@@ -158,7 +158,7 @@ fn every_modality_may_have_its_own_bounds() {
         .map(|c| c.modality.bounds.low(0))
         .collect();
     assert_eq!(low, [0.0, -10.0]);
-    // What the user says beats what the file says.
+    // Bounds from the user take precedence over those of the file.
     let set = open_as("a.npz", &file, &within(-20.0, 20.0)).unwrap();
     assert!(
         set.modalities
@@ -227,7 +227,7 @@ fn bounds_must_fit() {
 }
 
 #[test]
-fn values_that_are_no_numbers_are_refused() {
+fn values_that_are_not_finite_are_refused() {
     for (bad, text) in [
         (f32::NAN, "NaN"),
         (f32::INFINITY, "inf"),
@@ -237,7 +237,7 @@ fn values_that_are_no_numbers_are_refused() {
         let message = refusal("a.npz", &file, &unit());
         assert_says(&message, &["`x`", "row 1, feature 0", text, "finite"]);
     }
-    // Too large for the 32 bits we compute with.
+    // Too large for 32 bits.
     let file = with_x("<f8", "(1, 1)", &1e300_f64.to_le_bytes());
     assert_says(&refusal("a.npz", &file, &unit()), &["inf", "32-bit"]);
 }
@@ -383,8 +383,8 @@ fn two_modalities_need_the_same_rows() {
 }
 
 #[test]
-fn sizes_that_cannot_be_true_are_refused() {
-    // A shape of exabytes, and one that does not fit any number.
+fn impossible_sizes_are_refused() {
+    // A shape of exabytes, and one whose product overflows.
     for shape in [
         "(9007199254740992, 1024)",
         "(18446744073709551615, 18446744073709551615, 4)",
@@ -394,7 +394,7 @@ fn sizes_that_cannot_be_true_are_refused() {
     }
     let message = refusal("a.npz", &with_x("<f4", "(2, 2)", &[0; 15]), &unit());
     assert_says(&message, &["`x`", "16 bytes", "holds 15"]);
-    // An entry that announces 4 GB: in the local header at 22, in the central directory at +24.
+    // An entry that states 4 GB: in the local header at 22, in the central directory at +24.
     let mut file = zipped(&[("x", small_x())]);
     let central = file.windows(4).position(|w| w == b"PK\x01\x02").unwrap();
     for at in [22, central + 24] {
@@ -402,16 +402,16 @@ fn sizes_that_cannot_be_true_are_refused() {
     }
     let message = refusal("a.npz", &file, &unit());
     assert_says(&message, &["`x", "4294967280 bytes", "exhaust memory"]);
-    // One that announces a little more than it holds.
+    // One that states a little more than it holds.
     for at in [22, central + 24] {
         file[at..at + 4].copy_from_slice(&4096_u32.to_le_bytes());
     }
     refusal("a.npz", &file, &unit());
 }
 
-/// A zip64 end record that announces 2^40 entries must not be believed.
+/// A zip64 end record that states 2^40 entries must not be trusted.
 #[test]
-fn absurd_numbers_of_entries_take_no_memory() {
+fn absurd_entry_counts_allocate_no_memory() {
     let file = zipped(&[("x", small_x())]);
     let end = file.windows(4).position(|w| w == b"PK\x05\x06").unwrap();
     for (size, start) in [(1_u64 << 62, 1_u64 << 62), (1 << 50, 1 << 41), (1 << 50, 0)] {
@@ -435,9 +435,9 @@ fn absurd_numbers_of_entries_take_no_memory() {
 }
 
 #[test]
-fn entries_that_are_no_arrays_are_named() {
+fn entries_that_are_not_arrays_are_named() {
     let mut file = zipped(&[("x", small_x())]);
-    // "x.npy" becomes "x.npz" in both places it stands.
+    // "x.npy" becomes "x.npz" in both places where it occurs.
     while let Some(at) = file.windows(5).position(|w| w == b"x.npy") {
         file[at + 4] = b'z';
     }
@@ -447,7 +447,7 @@ fn entries_that_are_no_arrays_are_named() {
 }
 
 #[test]
-fn what_is_written_is_read_back() {
+fn written_archives_are_read_back() {
     let folder = Folder::new();
     let path = folder.path("adversarials.npz");
     let x = ArrayD::from_shape_fn(IxDyn(&[3, 1, 2, 2]), |i| {
@@ -485,7 +485,7 @@ fn what_is_written_is_read_back() {
             "the same arrays, other bytes"
         );
     }
-    // Nothing but the file is left.
+    // Only the file is left.
     assert_eq!(
         std::fs::read_dir(path.parent().unwrap()).unwrap().count(),
         1
@@ -521,9 +521,10 @@ proptest! {
     }
 }
 
-/// Whatever states no fact is taken for an input; what can be none names the way out.
+/// Every array that does not describe the samples is taken for an input; the error for one that cannot be names the
+/// option.
 #[test]
-fn an_array_that_is_no_input_names_the_option() {
+fn an_array_that_cannot_be_an_input_names_the_option() {
     let file = zipped(&[
         ("x", small_x()),
         ("y", labels(&[0, 1])),

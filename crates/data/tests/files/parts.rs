@@ -1,4 +1,4 @@
-//! Limits, ranges and shards of a set, and names that are none.
+//! Limits, ranges and shards of a set, and names that are not data sets.
 
 use std::collections::BTreeSet;
 
@@ -75,7 +75,7 @@ fn a_part_keeps_ids_labels_and_ranks() {
 }
 
 #[test]
-fn parts_that_do_not_exist() {
+fn parts_that_do_not_exist_are_refused_or_empty() {
     let set = digits();
     for (start, end) in [(0, 900), (5, 5), (7, 3), (usize::MAX, usize::MAX)] {
         let message = set.range(start..end).unwrap_err().to_string();
@@ -87,7 +87,7 @@ fn parts_that_do_not_exist() {
 }
 
 #[test]
-fn names_that_are_none() {
+fn names_that_are_not_data_sets_are_refused() {
     let plain = Options::default();
     let says = |spec: &str, words: &[&str]| {
         assert_says(&open(spec, &plain).unwrap_err().to_string(), words);

@@ -1,4 +1,4 @@
-//! Arrays of every type, as they stand in a file.
+//! Arrays of every type, as stored in a file.
 
 use half::f16;
 use ndarray::{ArrayD, IxDyn};
@@ -28,7 +28,7 @@ where
     ArrayD::from_shape_vec(IxDyn(shape), values).unwrap().into()
 }
 
-/// Little-endian bytes of 2 × 3 elements, in both orders of bytes and axes.
+/// Checks 2 × 3 elements, given as little-endian bytes, in both byte orders and both orders of axes.
 fn in_every_order(letter: &str, cells: &[Vec<u8>], expected: &AnyArray) {
     let size = cells[0].len();
     let little: Vec<u8> = cells.concat();
@@ -72,7 +72,7 @@ fn numbers_keep_their_type() {
 }
 
 #[test]
-fn yes_no_and_text() {
+fn booleans_and_text_keep_their_type() {
     let bools = shaped(&[3], vec![true, false, true]);
     assert_eq!(one("|b1", false, "(3,)", &[1, 0, 2]), bools);
     assert_eq!((bools.dtype(), bools.shape()), ("bool", &[3][..]));
@@ -88,7 +88,7 @@ fn yes_no_and_text() {
 }
 
 #[test]
-fn scalars_and_empty_arrays() {
+fn scalars_and_empty_arrays_keep_their_shape() {
     assert_eq!(
         one("<i8", false, "()", &i64s(&[16_000])),
         shaped(&[], vec![16_000_i64])
@@ -114,13 +114,13 @@ fn scalars_and_empty_arrays() {
 }
 
 #[test]
-fn one_array_alone_has_the_name_of_its_file() {
+fn an_npy_array_has_the_name_of_its_file() {
     let all = read("speech.npy", &npy("<i2", false, "(1,)", &[1, 0])).unwrap();
     assert_eq!(all, [("speech".to_owned(), shaped(&[1], vec![1_i16]))]);
 }
 
 #[test]
-fn every_array_is_read_groups_too() {
+fn every_array_is_read_including_groups() {
     let file = zipped(&[
         ("/conv1/Relu_output_0", small_x()),
         ("group_age", labels(&[1, 2])),
@@ -135,7 +135,7 @@ fn every_array_is_read_groups_too() {
 }
 
 #[test]
-fn what_cannot_be_read_is_named() {
+fn unreadable_arrays_are_named() {
     for (descr, data) in [
         ("<c8", &[0; 8][..]),
         ("|O", &[0; 8]),

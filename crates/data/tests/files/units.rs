@@ -1,4 +1,4 @@
-//! Whole numbers are features, pixels or sound, and a file does not say which.
+//! Whole numbers may be features, pixels or sound, and a file does not say which.
 
 use proofmark_data::{Dataset, Options, Units};
 use proofmark_domain::{Bounds, Kind};
@@ -28,9 +28,9 @@ fn both(units: Units, low: f32, high: f32) -> Options {
     }
 }
 
-/// `[n, features]` of whole numbers is never divided without being asked.
+/// `[n, features]` of whole numbers is never divided by default.
 #[test]
-fn a_table_of_whole_numbers_is_left_as_it_is() {
+fn a_table_of_whole_numbers_is_not_scaled() {
     let i16s = |v: [i16; 2]| v.map(i16::to_le_bytes).concat();
     let i32s = |v: [i32; 2]| v.map(i32::to_le_bytes).concat();
     let cases: [(&str, Vec<u8>, &str); 8] = [
@@ -45,7 +45,7 @@ fn a_table_of_whole_numbers_is_left_as_it_is() {
     ];
     for (dtype, data, name) in cases {
         let file = x(dtype, "(1, 2)", &data);
-        // Bounds that are stated are those of the numbers as they stand.
+        // Stated bounds are those of the numbers as stored.
         for options in [within(0.0, 100.0), both(Units::Raw, 0.0, 100.0)] {
             let set = open_as("a.npz", &file, &options).unwrap();
             let (values, low, high, kind, units) = first(&set);
@@ -59,7 +59,7 @@ fn a_table_of_whole_numbers_is_left_as_it_is() {
                 (Kind::Table, format!("{name} as stored").as_str())
             );
         }
-        // Without any the file is refused, with what it holds and what to add.
+        // Without bounds the file is refused, with its contents and the options to add.
         let message = refusal("a.npz", &file, &Options::default());
         assert_says(
             &message,
@@ -73,7 +73,7 @@ fn a_table_of_whole_numbers_is_left_as_it_is() {
         );
         let asks = ["uint8", "uint16", "int16"].contains(&name);
         assert_eq!(message.contains("--units scaled"), asks, "{message}");
-        // Bounds of another unit are told.
+        // Bounds in another unit are refused.
         let message = refusal("a.npz", &file, &unit());
         assert_says(
             &message,
@@ -83,9 +83,9 @@ fn a_table_of_whole_numbers_is_left_as_it_is() {
     }
 }
 
-/// Sound in floating-point numbers has the shape of a table, or with two channels that of an image.
+/// Floating-point sound has the shape of a table, or with two channels that of an image.
 #[test]
-fn a_kind_is_what_is_stated() {
+fn a_stated_kind_overrides_the_shape() {
     let stated = |kind: Kind| Options {
         kind: Some(kind),
         ..within(-1.0, 1.0)
@@ -134,9 +134,9 @@ fn a_kind_is_what_is_stated() {
     );
 }
 
-/// Bytes in the shape of images are divided, but not where they are stated to be none.
+/// Bytes in the shape of images are divided, unless they are stated not to be images.
 #[test]
-fn what_is_stated_to_be_no_image_is_not_divided_unasked() {
+fn data_stated_not_to_be_an_image_is_not_scaled_by_default() {
     let bytes = x("|u1", "(1, 2, 2)", &[0, 51, 102, 255]);
     for kind in [Kind::Table, Kind::Audio] {
         let stated = Options {
@@ -161,9 +161,9 @@ fn what_is_stated_to_be_no_image_is_not_divided_unasked() {
     assert_eq!(set.modalities[0].values[[0, 1]], 0.2);
 }
 
-/// Nothing is attacked: no bounds are needed, but whole numbers must still be said to stand for themselves.
+/// Without an attack no bounds are needed, but whole numbers still need stated units.
 #[test]
-fn data_that_are_not_attacked_need_no_bounds() {
+fn data_that_is_not_attacked_needs_no_bounds() {
     let any = |units| Options {
         units,
         unbounded: true,
@@ -178,7 +178,7 @@ fn data_that_are_not_attacked_need_no_bounds() {
     assert_says(&refusal("a.npz", &whole, &any(None)), &["no bounds"]);
     let set = open_as("a.npz", &whole, &any(Some(Units::Raw))).unwrap();
     assert_eq!(first(&set).0, [5.0, 7.0]);
-    // Bounds that are stated or follow from the type still hold.
+    // Bounds that are stated or implied by the type still apply.
     let outside = Options {
         unbounded: true,
         ..unit()
@@ -189,7 +189,7 @@ fn data_that_are_not_attacked_need_no_bounds() {
     assert_eq!((first(&set).0, first(&set).2), (vec![0.2, 1.0], 1.0));
 }
 
-/// What a set knows of the type in the file, for whoever writes the values again.
+/// A set keeps the integer type of the file, so that values can be written with it again.
 #[test]
 fn whole_numbers_as_stored_keep_their_type() {
     let i16s = [1_i16, 2].map(i16::to_le_bytes).concat();
@@ -217,14 +217,14 @@ fn whole_numbers_as_stored_keep_their_type() {
 }
 
 #[test]
-fn units_that_are_stated_are_taken() {
+fn stated_units_are_used() {
     let bytes = |shape: &str| x("|u1", shape, &[51, 255]);
     let flat = open_as("a.npz", &bytes("(1, 2)"), &scaled()).unwrap();
     assert_eq!(
         first(&flat),
         (vec![0.2, 1.0], 0.0, 1.0, Kind::Table, "uint8 / 255")
     );
-    // The range of the type where no bounds are stated.
+    // The range of the type applies if no bounds are stated.
     for (shape, kind) in [("(1, 2)", Kind::Table), ("(1, 1, 2)", Kind::Image)] {
         let set = open_as("a.npz", &bytes(shape), &raw()).unwrap();
         assert_eq!(
@@ -249,7 +249,7 @@ fn units_that_are_stated_are_taken() {
         (first(&set).0, first(&set).2),
         (vec![65_535.0, 0.0], 65_535.0)
     );
-    // Scans in signed 16 bits are no sound.
+    // Scans in signed 16 bits are not sound.
     let scan = x("<i2", "(1, 1, 2)", &[0x18, 0xfc, 0, 0]);
     let set = open_as("a.npz", &scan, &within(-1024.0, 3071.0)).unwrap();
     assert_eq!(
@@ -259,7 +259,7 @@ fn units_that_are_stated_are_taken() {
 }
 
 #[test]
-fn units_that_mean_nothing_are_refused() {
+fn units_that_do_not_apply_are_refused() {
     let whole = x("<i4", "(1, 1)", &[1, 0, 0, 0]);
     assert_says(
         &refusal("a.npz", &whole, &scaled()),
@@ -296,7 +296,7 @@ fn booleans_and_halves_are_numbers() {
     assert_eq!(first(&set).4, "float16 as stored");
 }
 
-/// Pixels beside a table: bounds are for what needs them.
+/// Pixels beside a table: bounds apply to the arrays that need them.
 #[test]
 fn each_array_has_its_own_units_and_bounds() {
     let file = zipped(&[
@@ -378,7 +378,7 @@ fn the_same_rules_hold_in_other_files() {
     );
 }
 
-/// Ids and masks of 64 bits must not become their neighbours.
+/// 64-bit ids and masks must not be rounded to neighbouring values.
 #[test]
 fn a_whole_number_that_single_precision_rounds_is_refused() {
     let open = |v: i64| {

@@ -20,7 +20,7 @@ fn refused(text: &str) -> String {
     message
 }
 
-/// Two inputs in [0, 1], two outputs, on six lines.
+/// Returns a property of two inputs in [0, 1] and two outputs, with `more` from line 6.
 fn small(more: &str) -> String {
     format!(
         "(declare-const X_0 Real)\n(declare-const X_1 Real)\n(declare-const Y_0 Real) (declare-const Y_1 Real)\n\
@@ -61,7 +61,7 @@ fn a_conjunction_is_one_case() {
 }
 
 #[test]
-fn every_spelling_of_a_linear_term() {
+fn every_spelling_of_a_linear_term_is_read() {
     for (text, terms, at_most) in [
         ("(<= (+ Y_0 Y_1) 3)", [1.0, 1.0], 3.0),
         ("(>= (- Y_0 Y_1) 3)", [-1.0, 1.0], -3.0),
@@ -81,7 +81,7 @@ fn every_spelling_of_a_linear_term() {
             "{text}"
         );
     }
-    // What cancels is no variable; what is always true is no constraint.
+    // Variables that cancel are dropped, and constraints that are always true are omitted.
     let spec = read(&small(
         "(assert (<= (- (+ Y_0 Y_1) Y_0) 1)) (assert (<= (- Y_0 Y_0) 1)) (assert (< 1 2))",
     ));
@@ -95,7 +95,7 @@ fn every_spelling_of_a_linear_term() {
 }
 
 #[test]
-fn bounds_are_tightened_turned_and_fixed() {
+fn bounds_are_tightened_flipped_and_fixed() {
     let spec = read(&small(
         "(assert (<= (* -2 X_0) -0.5)) (assert (>= 0.75 (+ X_0 0.125))) (assert (= X_1 0.5)) (assert (<= Y_0 0))",
     ));
@@ -127,7 +127,7 @@ fn alternatives_of_outputs_share_their_box() {
 
 #[test]
 fn alternatives_of_boxes_and_of_both_multiply() {
-    // Like prop_6 of ACAS Xu, and in one assertion, like others.
+    // Like prop_6 of ACAS Xu; then in one assertion, like other properties.
     let spec = read(&small(
         "(assert (or (and (>= X_0 0.5) (<= X_1 0.5)) (and (<= X_0 0.25))))\n(assert (or (<= Y_0 0) (<= Y_1 0)))",
     ));
@@ -149,7 +149,7 @@ fn alternatives_of_boxes_and_of_both_multiply() {
     );
     let lows: Vec<f64> = spec.cases.iter().map(|c| c.inputs.low[0]).collect();
     assert_eq!(lows, [1.0, 3.0, 3.0]);
-    // A contradiction within an alternative rules it out, no more.
+    // A contradiction within an alternative rules out only that alternative.
     let spec = read(&small("(assert (or (>= X_0 2) (<= X_0 0.5)))"));
     assert_eq!((spec.cases.len(), spec.cases[0].inputs.high[0]), (1, 0.5));
 }
@@ -269,7 +269,7 @@ fn faults_are_named_by_line_and_by_what_was_expected() {
 }
 
 #[test]
-fn what_would_exhaust_stack_or_memory_is_refused() {
+fn input_that_would_exhaust_stack_or_memory_is_refused() {
     let deep = format!("{}{}", "(and ".repeat(100_000), ")".repeat(100_000));
     assert_says(
         &refused(&small(&format!("(assert {deep})"))),
@@ -280,17 +280,17 @@ fn what_would_exhaust_stack_or_memory_is_refused() {
         &refused(&small(&format!("(assert (<= {terms} 0))"))),
         &["nested more than 64"],
     );
-    // 2^20 cases, and so many that their number overflows.
+    // 2^20 cases, and more cases than a number can count.
     for pairs in [20, 200] {
         let or = "(assert (or (<= Y_0 0) (<= Y_1 0)))".repeat(pairs);
         assert_says(&refused(&small(&or)), &["cases", "at most 65536"]);
     }
-    // Nothing satisfies the last factor, but the others come before it.
+    // Nothing satisfies the last factor, but the others are multiplied out before it.
     let or = "(assert (or (<= Y_0 0) (<= Y_1 0)))".repeat(40) + "(assert (or (< 2 1) (< 3 1)))";
     assert_says(&refused(&small(&or)), &["at most 65536"]);
 }
 
-/// A random formula as text, with its own evaluation.
+/// Random formula as text, with its own evaluation.
 #[derive(Debug, Clone)]
 enum Tree {
     Atom {
@@ -360,7 +360,7 @@ fn tree() -> impl Strategy<Value = Tree> {
 }
 
 proptest! {
-    /// The cases say of every point what the formula says.
+    /// The cases agree with the formula at every point.
     #[test]
     fn cases_mean_what_the_formula_means(tree in tree(), x in prop::array::uniform4(0..9_u8)) {
         let folder = Folder::new();
@@ -375,12 +375,12 @@ proptest! {
                 });
                 prop_assert_eq!(met, holds);
             }
-            // Refused as contradictory: no point may satisfy it.
+            // The property was refused as contradictory, so no point may satisfy it.
             Err(e) => prop_assert!(!holds, "{}: {}", tree.text(), e),
         }
     }
 
-    /// Whatever the bytes, an answer or an error.
+    /// Any bytes give an answer or an error.
     #[test]
     fn damaged_files_never_panic(cut in 0..400_usize, at in 0..400_usize, byte: u8, junk in prop::collection::vec(any::<u8>(), 0..60)) {
         let text = small("(assert (or (and (<= Y_0 (+ 1 (* 2 Y_1))) (>= X_0 0.5)) (>= Y_1 3)))");

@@ -3,7 +3,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// What stands between the cells of a CSV file: one ASCII character, `,` by default.
+/// Separator between the cells of a CSV file: one ASCII character, `,` by default.
 ///
 /// ```
 /// use proofmark_domain::Delimiter;
@@ -16,13 +16,13 @@ use serde::{Deserialize, Serialize};
 pub struct Delimiter(u8);
 
 impl Delimiter {
-    /// `,`
+    /// The comma, `,`.
     pub const COMMA: Self = Self(b',');
 
-    /// What is found instead of a comma, the commonest first.
+    /// Delimiters to try instead of a comma, the commonest first.
     pub const OTHERS: [Self; 3] = [Self(b';'), Self(b'\t'), Self(b'|')];
 
-    /// The character.
+    /// Returns the delimiter as a byte.
     pub const fn byte(self) -> u8 {
         self.0
     }
@@ -34,7 +34,7 @@ impl Default for Delimiter {
     }
 }
 
-/// As it is typed: a tab as `\t`.
+/// Formats the delimiter as a user types it: a tab as `\t`.
 impl fmt::Display for Delimiter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
@@ -44,7 +44,7 @@ impl fmt::Display for Delimiter {
     }
 }
 
-/// What was given is no delimiter.
+/// Error for a text that is not a valid delimiter.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("expected one character, such as `;` or `\\t`, and not a quote or a line end")]
 pub struct DelimiterError;
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_character_and_no_quote() {
+    fn a_delimiter_is_one_ascii_character_and_not_a_quote_or_line_end() {
         for (text, byte) in [(";", b';'), ("\t", b'\t'), ("\\t", b'\t'), (" ", b' ')] {
             assert_eq!(text.parse(), Ok(Delimiter(byte)));
         }

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 /// A perturbation budget in data units (after pixels became `[0, 1]`, before scale, mean and std).
 ///
-/// Finite and not negative; zero means "this may not change". Keeps its text, so a report repeats
-/// `8/255` as it was written.
+/// Finite and not negative; zero means "this may not change". It keeps its original text, so a report shows `8/255` as
+/// written.
 ///
 /// ```
 /// use proofmark_domain::Epsilon;
@@ -22,7 +22,7 @@ pub struct Epsilon {
     text: String,
 }
 
-/// Why a text or number is not a budget.
+/// Error for a text or number that is not a valid budget.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "epsilon `{given}` {problem}; expected a number at least 0 such as 0.03 or 8/255, in data units"
@@ -33,12 +33,12 @@ pub struct EpsilonError {
 }
 
 impl Epsilon {
-    /// A checked budget.
+    /// Checks the value and returns it as a budget.
     pub fn new(value: f64) -> Result<Self, EpsilonError> {
         Self::checked(value, value.to_string())
     }
 
-    /// The budget as a number.
+    /// Returns the budget as a number.
     pub const fn get(&self) -> f64 {
         self.value
     }
@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rejects_what_is_no_budget() {
+    fn invalid_budgets_are_rejected() {
         for bad in ["", "x", "nan", "inf", "-0.1", "1/0", "8/x", "-8/255"] {
             assert!(bad.parse::<Epsilon>().is_err(), "{bad}");
         }

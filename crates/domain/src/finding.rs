@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-/// What a finding does to the gate.
+/// Effect of a finding on the gate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FindingStatus {
@@ -10,39 +10,40 @@ pub enum FindingStatus {
     Inconclusive,
     /// The check could not run.
     Error,
-    /// Told, but changes nothing.
+    /// Reported, but does not change the verdict.
     Warn,
-    /// Told for the record (a cured trust flag, say).
+    /// Reported for the record only, for example a cured trust flag.
     Note,
 }
 
-/// A place in a file, counted from 1.
+/// Position in a file; line and column count from 1.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Location {
-    /// The file, as whoever ran the gate called it.
+    /// File name as the person who ran the gate gave it.
     pub file: String,
-    /// Line.
+    /// Line number.
     pub line: usize,
     /// Column, in characters.
     pub column: usize,
 }
 
-/// One thing the gate has to say, with a stable code that a waiver can name.
+/// One result that the gate reports, with a stable code that a waiver can name.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Finding {
     /// Stable kebab-case code, named for the fault.
     pub code: String,
-    /// Id of the check it came from; empty for findings about the policy itself.
+    /// Id of the check that raised it; empty for findings about the policy itself.
     pub check: String,
-    /// Its effect.
+    /// Effect on the gate.
     pub status: FindingStatus,
     /// What was found, with figures.
     pub message: String,
     /// What to do next.
     pub remediation: String,
-    /// What it is about in the policy: the check, its requirement, or the waiver; absent where the policy has nothing of it.
+    /// Position in the policy of the check, requirement or waiver that the finding is about; absent if the policy
+    /// contains none.
     #[serde(default)]
     pub location: Option<Location>,
-    /// The owner of the waiver that covers it, if one does.
+    /// Owner of the waiver that covers the finding, if any.
     pub waived_by: Option<String>,
 }

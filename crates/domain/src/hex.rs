@@ -1,6 +1,6 @@
 use std::fmt::Write as _;
 
-/// Bytes in lower-case hex: how digests are written.
+/// Formats bytes as lower-case hex, the form of all digests.
 ///
 /// ```
 /// assert_eq!(proofmark_domain::hex(&[0, 10, 255]), "000aff");

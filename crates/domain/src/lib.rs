@@ -1,6 +1,6 @@
-//! The words proofmark speaks: pure data, no tensors, no I/O.
+//! Shared vocabulary of proofmark: pure data, no tensors, no I/O.
 //!
-//! Every other crate may depend on this one; this one depends on none of ours.
+//! Every other crate may depend on this one; it depends on no other proofmark crate.
 
 mod delimiter;
 mod epsilon;

@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 use strum::VariantArray as _;
 
-/// What kind of signal a block of features is.
+/// Kind of signal that a block of features holds.
 #[derive(
     Debug,
     Clone,
@@ -29,10 +29,10 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Self; Self::VARIANTS.len()] = *Self::VARIANTS.as_array().unwrap();
 
-    /// Its name on the command line, in policies and reports.
+    /// Returns the kind's name on the command line, in policies and in reports.
     pub fn as_str(self) -> &'static str {
         self.into()
     }
@@ -42,14 +42,14 @@ fn unknown_kind(text: &str) -> String {
     format!("kind `{text}`; expected image, audio or table")
 }
 
-/// The values features may take, in data units: one pair for all, or one pair per feature.
+/// Allowed values of the features, in data units: one pair for all, or one pair per feature.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Bounds {
     low: Vec<f32>,
     high: Vec<f32>,
 }
 
-/// Why a pair is no bounds.
+/// Error for invalid bounds.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BoundsError {
@@ -60,23 +60,23 @@ pub enum BoundsError {
         low: f32,
         /// The upper bound given.
         high: f32,
-        /// Which feature, where bounds are per feature.
+        /// Index of the feature, if bounds are per feature.
         feature: Option<usize>,
     },
-    /// As many lows as highs are needed, and at least one.
+    /// The numbers of lower and upper bounds differ, or both are 0.
     #[error(
         "bounds with {low} lower and {high} upper values; expected as many of each, at least one"
     )]
     Lengths {
-        /// Lower bounds given.
+        /// Number of lower bounds given.
         low: usize,
-        /// Upper bounds given.
+        /// Number of upper bounds given.
         high: usize,
     },
 }
 
 impl Bounds {
-    /// The same bounds for every feature.
+    /// Creates the same bounds for every feature.
     pub fn uniform(low: f32, high: f32) -> Result<Self, BoundsError> {
         check(low, high, None)?;
         Ok(Self {
@@ -85,7 +85,7 @@ impl Bounds {
         })
     }
 
-    /// One pair per feature.
+    /// Creates one pair of bounds per feature.
     pub fn per_feature(low: Vec<f32>, high: Vec<f32>) -> Result<Self, BoundsError> {
         if low.len() != high.len() || low.is_empty() {
             return Err(BoundsError::Lengths {
@@ -99,23 +99,23 @@ impl Bounds {
         Ok(Self { low, high })
     }
 
-    /// Lower bound of a feature.
+    /// Returns the lower bound of a feature.
     pub fn low(&self, feature: usize) -> f32 {
         self.low[if self.low.len() == 1 { 0 } else { feature }]
     }
 
-    /// Upper bound of a feature.
+    /// Returns the upper bound of a feature.
     pub fn high(&self, feature: usize) -> f32 {
         self.high[if self.high.len() == 1 { 0 } else { feature }]
     }
 
-    /// How many features these bounds are for; `None` if for any number.
+    /// Returns the number of features these bounds are for; `None` if they fit any number.
     pub fn features(&self) -> Option<usize> {
         (self.low.len() > 1).then_some(self.low.len())
     }
 
-    /// The place of the first value outside, of rows one after the other; NaN is outside. Bounds per feature are for as
-    /// many features as a row has.
+    /// Returns the index of the first value out of bounds; NaN is out of bounds. `values` holds rows one after the
+    /// other; per-feature bounds must cover exactly one row.
     pub fn first_outside(&self, values: &[f32]) -> Option<usize> {
         let features = self.low.len();
         let inside =
@@ -123,7 +123,7 @@ impl Bounds {
         (values.iter().enumerate()).find_map(|(i, v)| (!inside(i, *v)).then_some(i))
     }
 
-    /// The widest range of any feature: the Linf budget that allows everything.
+    /// Returns the widest range of any feature: the Linf budget that allows every change within the bounds.
     pub fn widest(&self) -> f32 {
         self.low
             .iter()
@@ -146,16 +146,16 @@ fn check(low: f32, high: f32, feature: Option<usize>) -> Result<(), BoundsError>
 pub struct Modality {
     /// Name on the command line (`--eps audio=0.01`).
     pub name: String,
-    /// What kind of signal.
+    /// Kind of signal.
     pub kind: Kind,
     /// Shape of one sample.
     pub shape: Vec<usize>,
-    /// Values its features may take.
+    /// Allowed values of its features.
     pub bounds: Bounds,
 }
 
 impl Modality {
-    /// Number of features of one sample.
+    /// Returns the number of features of one sample.
     pub fn features(&self) -> usize {
         self.shape.iter().product()
     }

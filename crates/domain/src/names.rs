@@ -1,7 +1,7 @@
-//! Names of columns and attributes in a text: any name can be written, in quotes where a sign of the text is in it.
+//! Reads and writes lists of column and attribute names. A name that contains a separator must be quoted.
 
-/// A name at the beginning of a text, and what follows it. In quotes it may hold anything, a quote twice; else it ends
-/// before the first of these signs.
+/// Reads the name at the start of a text and returns it with the rest of the text. A quoted name may contain any
+/// character, with `"` doubled; an unquoted name ends before the first character in `signs`.
 pub fn leading<'t>(text: &'t str, signs: &[char]) -> Result<(String, &'t str), String> {
     let trimmed = text.trim_start();
     let Some(quoted) = trimmed.strip_prefix('"') else {
@@ -26,11 +26,11 @@ pub fn leading<'t>(text: &'t str, signs: &[char]) -> Result<(String, &'t str), S
     if rest.is_empty() || rest.starts_with(signs) {
         Ok((name, rest))
     } else {
-        Err(format!("`{text}`: `{rest}` stands behind a name in quotes"))
+        Err(format!("`{text}`: unexpected `{rest}` after a quoted name"))
     }
 }
 
-/// Names with commas between them: `sex,"income, net"`.
+/// Reads names separated by commas: `sex,"income, net"`.
 ///
 /// ```
 /// assert_eq!(proofmark_domain::names::list("sex,\"income, net\"")?, ["sex", "income, net"]);
@@ -49,7 +49,8 @@ pub fn list(text: &str) -> Result<Vec<String>, String> {
     }
 }
 
-/// A name and what is said of it: `race=White`, or `"a=b"=White`.
+/// Splits a name and its value at the first `=` outside quotes: `race=White`, or `"a=b"=White`. `None` if either is
+/// empty or there is no `=`.
 ///
 /// ```
 /// let (column, value) = proofmark_domain::names::assignment("\"a=b\"=x=y").ok_or("no value")?;
@@ -62,7 +63,7 @@ pub fn assignment(text: &str) -> Option<(String, &str)> {
     (!name.is_empty() && !value.is_empty()).then_some((name, value))
 }
 
-/// A name as it can be read again, in quotes if it must be.
+/// Writes a name so that [`leading`] reads it back, quoted if necessary.
 pub fn quoted(name: &str, signs: &[char]) -> String {
     let plain = !name.starts_with('"') && name.trim() == name && !name.contains(signs);
     if plain {
@@ -79,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quotes_hold_what_signs_would_end() {
+    fn quoted_names_may_contain_separators() {
         assert_eq!(
             list("a, b ,\"c,\"\"d\"\"\" ,e"),
             Ok(["a", "b", "c,\"d\"", "e"].map(str::to_owned).to_vec())

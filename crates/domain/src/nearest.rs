@@ -1,4 +1,4 @@
-/// The candidate a user most likely meant, if any is close enough to suggest.
+/// Returns the candidate closest to `given` by edit distance; `None` if no candidate is close enough to suggest.
 ///
 /// ```
 /// assert_eq!(proofmark_domain::nearest("pgdd", ["fgsm", "pgd"]), Some("pgd"));
@@ -14,7 +14,7 @@ pub fn nearest<'a>(given: &str, candidates: impl IntoIterator<Item = &'a str>) -
         .map(|(_, c)| c)
 }
 
-/// `" (did you mean `x`?)"`, or nothing: the tail of every unknown-name error.
+/// Returns `" (did you mean `x`?)"`, or an empty text, to append to every unknown-name error.
 ///
 /// ```
 /// assert_eq!(proofmark_domain::hint("pgdd", ["fgsm", "pgd"]), " (did you mean `pgd`?)");

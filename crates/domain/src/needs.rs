@@ -1,6 +1,7 @@
 use serde::{Deserialize, Serialize};
 
-/// How much of a model an attack or a trust code needs, and how much a model gives; each level holds those before it.
+/// Level of access to a model that an attack or a trust code needs, or that a model gives. Each level includes those
+/// before it.
 #[derive(
     Debug,
     Clone,
@@ -18,7 +19,7 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "lowercase")]
 #[strum(serialize_all = "lowercase")]
 pub enum Needs {
-    /// Decisions only.
+    /// The predicted class only.
     Decisions,
     /// Scores.
     Scores,
@@ -27,7 +28,7 @@ pub enum Needs {
 }
 
 impl Needs {
-    /// The word for it in lists and messages.
+    /// Returns the level's name in lists and messages.
     pub fn as_str(self) -> &'static str {
         self.into()
     }

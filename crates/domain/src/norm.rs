@@ -5,7 +5,7 @@ use strum::VariantArray as _;
 
 use crate::nearest;
 
-/// The size of a perturbation: which norm of `x - x0` the budget bounds.
+/// Norm of the perturbation `x - x0` that the budget bounds.
 ///
 /// ```
 /// use proofmark_domain::Norm;
@@ -44,15 +44,15 @@ impl Norm {
     /// Every norm, in the order they are listed to users.
     pub const ALL: [Self; Self::VARIANTS.len()] = *Self::VARIANTS.as_array().unwrap();
 
-    /// The norm's name on the command line, in policies and in reports.
+    /// Returns the norm's name on the command line, in policies and in reports.
     pub fn as_str(self) -> &'static str {
         self.into()
     }
 
-    /// The norm of a perturbation, computed in `f64`.
+    /// Computes the norm of a perturbation, in `f64`.
     pub fn of(self, delta: impl Iterator<Item = f64>) -> f64 {
         match self {
-            // `f64::max` would drop a NaN; a NaN perturbation must never look small.
+            // `f64::max` drops a NaN, which would make a NaN perturbation look small.
             Self::Linf => delta.fold(0.0, |m, d| {
                 if d.is_nan() || m.is_nan() {
                     f64::NAN
@@ -67,7 +67,7 @@ impl Norm {
     }
 }
 
-/// A name that is no norm.
+/// Error for an unknown norm name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown norm `{given}`{hint}; expected one of linf, l2, l1, l0", hint = nearest::hint(.given, Norm::ALL.map(Norm::as_str)))]
 pub struct NormError {
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_misspelt_norm_names_the_nearest() {
+    fn an_unknown_norm_error_suggests_the_nearest_name() {
         let e = "linff".parse::<Norm>().unwrap_err().to_string();
         assert!(e.contains("did you mean `linf`"), "{e}");
     }

@@ -1,6 +1,6 @@
 use strum::VariantArray as _;
 
-/// What a model's output holds, as whoever knows it states.
+/// Meaning of a model's output, as the user declares it.
 #[derive(
     Debug,
     Clone,
@@ -16,20 +16,20 @@ use strum::VariantArray as _;
 #[strum(serialize_all = "lowercase")]
 #[strum(parse_err_ty = String, parse_err_fn = unknown)]
 pub enum OutputKind {
-    /// A score per class, the largest wins; log-probabilities are such scores.
+    /// One score per class; the largest wins. Log-probabilities are such scores.
     #[default]
     Logits,
-    /// A probability per class, or that of the second of two classes.
+    /// One probability per class, or only that of the second of two classes.
     Probabilities,
-    /// One score per sample: the second of two classes if it is above 0.
+    /// One score per sample: it predicts the second of two classes if it is above 0.
     Logit,
 }
 
 impl OutputKind {
-    /// All of them.
+    /// All output kinds.
     pub const ALL: [Self; Self::VARIANTS.len()] = *Self::VARIANTS.as_array().unwrap();
 
-    /// Its name on the command line and in policies.
+    /// Returns the name on the command line and in policies.
     pub fn as_str(self) -> &'static str {
         self.into()
     }

@@ -3,7 +3,7 @@ use std::ops::{AddAssign, Sub};
 
 use serde::{Deserialize, Serialize};
 
-/// What a model was asked, in samples (not batches; padding rows are not counted).
+/// Number of model queries, in samples (not batches; padding rows are not counted).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QueryCount {
     /// Forward passes.

@@ -1,7 +1,7 @@
-//! The attack report, `proofmark/report/1`: what a run measured, sample by sample.
+//! The attack report, `proofmark/report/1`: what a run measured, per sample.
 //!
-//! Every figure in it follows from `samples` (the gate crate computes them), so shards merge by
-//! concatenating samples and computing again.
+//! Every figure can be recomputed from `samples` (the gate crate does this), so shards are merged by concatenating
+//! samples and recomputing.
 
 use std::collections::BTreeMap;
 use std::ops::AddAssign;
@@ -11,10 +11,10 @@ use serde_json::{Map, Value};
 
 use crate::{Kind, Needs, Norm, ReadFacts, SampleId, TrustCode, TrustFlag};
 
-/// The schema name every attack report carries.
+/// Schema name of every attack report.
 pub const REPORT_SCHEMA: &str = "proofmark/report/1";
 
-/// A two-sided interval, both ends in the unit of what it bounds. In JSON `[low, high]`; an end that is infinite is null.
+/// Two-sided interval, both ends in the unit of the quantity. In JSON `[low, high]`; an infinite end is null.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(from = "[Option<f64>; 2]", into = "[Option<f64>; 2]")]
 pub struct Interval {
@@ -45,12 +45,12 @@ impl From<Interval> for [Option<f64>; 2] {
     }
 }
 
-/// One attack run, whole.
+/// Complete report of one attack run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// [`REPORT_SCHEMA`].
     pub schema: String,
-    /// Which proofmark made it.
+    /// Version of proofmark that wrote the report.
     pub tool: ToolFacts,
     /// Every resolved parameter of the run.
     pub config: Map<String, Value>,
@@ -58,64 +58,64 @@ pub struct Report {
     pub model: ModelFacts,
     /// The data it was attacked on.
     pub data: DataFacts,
-    /// What happens between data units and the model (scale, mean, std).
+    /// Preprocessing between data units and the model (scale, mean, std).
     pub preprocessing: Map<String, Value>,
     /// The device it ran on.
     pub device: String,
     /// Rows per model call; results on the CPU are bit-identical for equal tiles.
     pub tile: usize,
-    /// The seed of every random number.
+    /// Seed of every random number.
     pub seed: u64,
-    /// Wall-clock seconds (summed over shards when merged).
+    /// Wall-clock seconds, summed over shards when merged.
     pub seconds: f64,
-    /// Which part of the samples this is, if the run was sharded.
+    /// Part of the samples that this report covers, if the run was sharded.
     pub shard: Option<Shard>,
     /// Accuracy without attack.
     pub clean: CleanSummary,
     /// One entry per attack and budget.
     pub attacks: Vec<AttackSummary>,
-    /// A sample counts as robust only if no attack at any budget up to the largest broke it.
+    /// Worst case over all runs: a sample is robust only if no attack at any budget up to the largest broke it.
     pub worst_case: WorstCase,
-    /// Robust accuracy against budget, from the worst case at each.
+    /// Robust accuracy against budget, from the worst case at each budget.
     pub curve: Vec<CurvePoint>,
-    /// The same by true class.
+    /// Clean and worst-case figures by true class.
     pub per_class: Vec<ClassSummary>,
     /// Reasons not to trust the figures.
     pub trust: Vec<TrustFlag>,
-    /// Trust codes that nothing was checked for, because the model does not give what they are about: their absence from
-    /// `trust` says nothing.
+    /// Trust codes that were not checked, because they concern access that the model does not give. Their absence from
+    /// `trust` proves nothing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trust_not_applicable: Vec<TrustCode>,
-    /// Every sample; empty when they are in `samples_file`.
+    /// Every sample; empty if they are in `samples_file`.
     pub samples: Vec<SampleRecord>,
-    /// Name of the `.jsonl` beside the report that holds the samples (above 10,000 of them).
+    /// Name of the `.jsonl` file beside the report that holds the samples (used above 10,000 samples).
     pub samples_file: Option<String>,
 }
 
-/// Which proofmark made a report.
+/// Version of proofmark that wrote a report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ToolFacts {
     /// `proofmark`.
     pub name: String,
-    /// Its version.
+    /// Version number.
     pub version: String,
 }
 
-/// What is known of the model.
+/// Facts about the model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelFacts {
-    /// Its name on the command line or in the policy.
+    /// Name on the command line or in the policy.
     pub name: String,
-    /// Digest over its weights (and graph and external data where it has them), hex.
+    /// Digest of its weights (and of its graph and external data, if any), hex.
     pub sha256: String,
-    /// Where it came from, if known.
+    /// Source of the model, if known.
     pub origin: Option<String>,
     /// Number of classes.
     pub classes: usize,
-    /// Trust codes that follow from what the model is, before anything is measured; none if absent.
+    /// Trust flags that follow from the kind of model, before any measurement; empty if absent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stated: Vec<TrustFlag>,
-    /// The most it was asked for; gradients if absent.
+    /// Level of access to the model in this run; gradients if absent.
     #[serde(default = "gradients", skip_serializing_if = "gives_gradients")]
     pub gives: Needs,
 }
@@ -132,120 +132,120 @@ const fn gives_gradients(gives: &Needs) -> bool {
     matches!(gives, Needs::Gradients)
 }
 
-/// What is known of the data.
+/// Facts about the data.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DataFacts {
-    /// Its name on the command line or in the policy.
+    /// Name on the command line or in the policy.
     pub name: String,
     /// Digest of the source file or set, hex.
     pub sha256: String,
-    /// Samples in the full set.
+    /// Number of samples in the full set.
     pub total: usize,
-    /// Samples the whole run covers (all shards together).
+    /// Number of samples the whole run covers (all shards together).
     pub planned: usize,
     /// `[low, high]` of each modality's values, by modality name.
     pub bounds: Map<String, Value>,
-    /// Another reading of the values under which a model that does no better than guessing is right; tried on the first
-    /// samples of the whole run.
+    /// Another interpretation of the values under which the model predicts correctly, if clean accuracy is no better
+    /// than guessing. It is tried on the first samples of the whole run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reading: Option<Reading>,
-    /// How its files were read.
+    /// How the files were read.
     #[serde(default)]
     pub read_as: ReadFacts,
 }
 
-/// What a model makes of values that are changed before it sees them.
+/// Accuracy of the model after a change to its input values.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reading {
-    /// The change, as it follows "with the values".
+    /// Description of the change, worded to follow "with the values".
     pub change: String,
-    /// Samples then right.
+    /// Number of samples classified correctly after the change.
     pub correct: usize,
-    /// Samples tried.
+    /// Number of samples tried.
     pub n: usize,
 }
 
 /// Shard `index` of `count`, from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shard {
-    /// Which one, from 0.
+    /// Index, from 0.
     pub index: usize,
-    /// Of how many.
+    /// Number of shards.
     pub count: usize,
 }
 
 /// Accuracy without attack.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct CleanSummary {
-    /// Samples classified as labelled.
+    /// Number of samples classified as labelled.
     pub correct: usize,
-    /// Samples in all.
+    /// Number of samples.
     pub n: usize,
-    /// Samples whose scores decided nothing (NaN, or no finite highest): neither right nor wrong.
+    /// Number of samples whose scores give no decision (NaN, or no finite maximum): neither correct nor wrong.
     pub invalid: usize,
     /// `correct / n`.
     pub accuracy: f64,
-    /// Clopper–Pearson at 95 %; invalid samples widen it both ways.
+    /// Clopper–Pearson interval at 95 %; invalid samples widen it at both ends.
     pub ci95: Interval,
 }
 
-/// What a run was there for.
+/// Purpose of an attack run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// An attack that was asked for.
+    /// An attack that the user requested.
     Attack,
-    /// A gradient-free baseline; counts towards the worst case, and must not beat the gradient attacks.
+    /// A gradient-free baseline. It counts towards the worst case and should not beat the gradient attacks.
     Baseline,
-    /// An unbounded attack run only to test the attack itself; never counts towards the worst case.
+    /// An unbounded attack that only tests the attack itself; never counts towards the worst case.
     Probe,
 }
 
-/// How the budgets of several modalities bind together.
+/// How the budgets of several modalities combine.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Coupling {
-    /// Each modality may use its whole budget.
+    /// Each modality may use its full budget.
     #[default]
     Independent,
-    /// One budget shared by all: `(sum_i (|d_i| / eps_i)^q)^(1/q) <= 1`.
+    /// All modalities share one budget: `(sum_i (|d_i| / eps_i)^q)^(1/q) <= 1`.
     Shared {
         /// The exponent, at least 1.
         q: f64,
     },
 }
 
-/// The budget of one modality.
+/// Budget of one modality.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BudgetRecord {
-    /// The modality's name.
+    /// Name of the modality.
     pub modality: String,
-    /// Its norm.
+    /// Norm of its budget.
     pub norm: Norm,
-    /// Its epsilon, in data units; the largest where samples have their own.
+    /// Epsilon in data units; the largest if epsilon varies per sample.
     pub eps: f64,
-    /// What the epsilon is held against; absent where nothing was measured.
+    /// Scale of the input that epsilon is compared with; absent if it was not measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale: Option<InputScale>,
 }
 
-/// The size of an input's values, over the features that may change: what says whether an epsilon is in their unit.
+/// Scale of an input's values over the features that may change, used to check that epsilon is in the same unit.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct InputScale {
-    /// What kind of signal the input is.
+    /// Kind of signal of the input.
     pub kind: Kind,
-    /// The widest range (highest less lowest value allowed) of a feature.
+    /// Widest range (highest minus lowest allowed value) of any feature.
     pub widest: f64,
-    /// The longest change its bounds allow, in the budget's norm.
+    /// Largest change the bounds allow, in the budget's norm.
     pub diameter: f64,
-    /// Whether every value of the data is a whole number of 255ths of its range.
+    /// Whether every value of the data is a multiple of 1/255 of its range.
     pub eight_bit: bool,
-    /// The smallest epsilon of a sample, where samples have their own.
+    /// Smallest epsilon of any sample, if epsilon varies per sample.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub smallest_eps: Option<f64>,
 }
 
-/// The threat model of one run.
+/// Threat model of one run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ThreatRecord {
     /// Norm of the first modality that may change.
@@ -256,68 +256,69 @@ pub struct ThreatRecord {
     pub text: String,
     /// Every modality's budget; epsilon 0 means frozen.
     pub budgets: Vec<BudgetRecord>,
-    /// How the budgets bind together.
+    /// How the budgets combine.
     pub coupling: Coupling,
 }
 
-/// How long an attack's steps are in one modality, in its data units.
+/// Step sizes of an attack in one modality, in its data units.
 ///
-/// With budgets per sample: those of the largest one.
+/// If budgets vary per sample, these belong to the largest.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StepRecord {
-    /// The modality.
+    /// Name of the modality.
     pub modality: String,
-    /// The first step.
+    /// Size of the first step.
     pub first: f64,
-    /// The last one; steps between fall with the square of what is left where the two differ.
+    /// Size of the last step. If it differs from the first, step sizes fall with the square of the remaining share of
+    /// steps.
     pub last: f64,
-    /// Every step of the third try and of every third one after it, where those are others.
+    /// Step size in the third restart and every third one after it, if different there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub every_third_try: Option<f64>,
 }
 
-/// The version of attacks in reports that do not say.
+/// Returns the attack version to assume in reports that do not state one.
 const fn first_version() -> u32 {
     1
 }
 
-/// What identifies one attack run inside a report.
+/// Identity and settings of one attack run in a report.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunMeta {
     /// Unique in the report: `pgd@linf:0.1`.
     pub key: String,
     /// The attack's id: `pgd`.
     pub id: String,
-    /// The attack's version: it grows with every change of what its defaults do.
+    /// The attack's version: it increases with every change in the behaviour of its defaults.
     #[serde(default = "first_version")]
     pub version: u32,
-    /// What the run was there for.
+    /// Purpose of the run.
     pub role: Role,
     /// Whether the attack follows gradients.
     pub gradient: bool,
-    /// What it was allowed to change.
+    /// Threat model of the run.
     pub threat: ThreatRecord,
     /// Every resolved parameter of the attack.
     pub parameters: Map<String, Value>,
-    /// The lengths of its steps, if it takes any, per modality.
+    /// Step sizes per modality, if the attack takes steps.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub step_size: Vec<StepRecord>,
-    /// What it cost.
+    /// Compute cost of the run.
     #[serde(flatten)]
     pub cost: Cost,
-    /// Why it did not come to its end, if it failed: samples that it was to attack are stopped.
+    /// Error message if the attack failed before its end; the samples it still had to attack are `stopped`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<String>,
 }
 
-/// What a run cost the machine. No result depends on it, and it may differ from machine to machine.
+/// Compute cost of a run. No result depends on it, and it may differ between machines.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Cost {
-    /// Sample-forwards that the model really computed: those asked for, padding of tiles, and tries begun early that came
-    /// to nothing. Summed over shards when merged; 0 in reports that do not say.
+    /// Sample-forwards that the model computed: those requested, padding of tiles, and restarts begun early and
+    /// discarded. Summed over shards when merged; 0 in reports that do not state it.
     #[serde(default)]
     pub computed: u64,
-    /// Wall-clock seconds; 0 where no clock was handed in. Summed over shards when merged.
+    /// Wall-clock seconds, summed over shards when merged; 0 if the caller supplied no clock.
     pub seconds: f64,
 }
 
@@ -328,56 +329,56 @@ impl AddAssign for Cost {
     }
 }
 
-/// One attack at one budget: its facts and its figures.
+/// Settings and results of one attack at one budget.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AttackSummary {
     /// The attack's id: `pgd`.
     pub id: String,
     /// Unique in the report: `pgd@linf:0.1`.
     pub key: String,
-    /// The attack's version: it grows with every change of what its defaults do.
+    /// The attack's version: it increases with every change in the behaviour of its defaults.
     #[serde(default = "first_version")]
     pub version: u32,
-    /// What the run was there for.
+    /// Purpose of the run.
     pub role: Role,
     /// Whether the attack follows gradients.
     pub gradient: bool,
-    /// What it was allowed to change.
+    /// Threat model of the run.
     pub threat: ThreatRecord,
     /// Every resolved parameter of the attack.
     pub parameters: Map<String, Value>,
-    /// The lengths of its steps, if it takes any, per modality.
+    /// Step sizes per modality, if the attack takes steps.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub step_size: Vec<StepRecord>,
-    /// Samples right without attack and not broken by this run.
+    /// Number of samples classified correctly without attack and not broken by this run.
     pub correct: usize,
-    /// Samples in all, those of the class a targeted run wants left out.
+    /// Number of samples, without those whose label is the target class of a targeted run.
     pub n: usize,
-    /// Samples this run could not judge.
+    /// Number of samples this run could not judge.
     pub invalid: usize,
     /// `correct / n`.
     pub robust_accuracy: f64,
-    /// Clopper–Pearson at 95 %; invalid samples widen it both ways.
+    /// Clopper–Pearson interval at 95 %; invalid samples widen it at both ends.
     pub ci95: Interval,
-    /// Broken samples over samples attacked; absent when none was.
+    /// Broken samples divided by attacked samples; absent if none was attacked.
     pub attack_success_rate: Option<f64>,
-    /// Sample-forwards.
+    /// Number of sample-forwards.
     pub forward: u64,
-    /// Sample-backwards.
+    /// Number of sample-backwards.
     pub backward: u64,
-    /// What it cost.
+    /// Compute cost of the run.
     #[serde(flatten)]
     pub cost: Cost,
-    /// Why it did not come to its end, if it failed: samples that it was to attack are stopped.
+    /// Error message if the attack failed before its end; the samples it still had to attack are `stopped`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<String>,
-    /// Reasons not to trust this run's figures by themselves, were it the only attack beside the baselines and probes.
+    /// Reasons not to trust this run's figures if it were the only attack beside the baselines and probes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trust: Vec<TrustFlag>,
 }
 
 impl AttackSummary {
-    /// The facts without the figures.
+    /// Returns the settings without the results.
     pub fn meta(&self) -> RunMeta {
         RunMeta {
             key: self.key.clone(),
@@ -397,72 +398,74 @@ impl AttackSummary {
 /// Robust accuracy over all attacks and baselines.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct WorstCase {
-    /// The largest epsilon of the first modality that changes.
+    /// Largest epsilon of the first modality that may change.
     pub eps: f64,
-    /// Samples right without attack and broken by nothing.
+    /// Number of samples classified correctly without attack and broken by no run.
     pub correct: usize,
-    /// Samples in all, those of the class a targeted run wants left out.
+    /// Number of samples, without those whose label is the target class of a targeted run.
     pub n: usize,
-    /// Samples that could not be judged.
+    /// Number of samples that could not be judged.
     pub invalid: usize,
     /// `correct / n`.
     pub robust_accuracy: f64,
-    /// Clopper–Pearson at 95 %; invalid samples widen it both ways.
+    /// Clopper–Pearson interval at 95 %; invalid samples widen it at both ends.
     pub ci95: Interval,
-    /// Broken samples over samples right without attack; absent when none was.
+    /// Broken samples divided by samples classified correctly without attack; absent if there are none.
     pub attack_success_rate: Option<f64>,
 }
 
-/// One point of the accuracy-against-budget curve.
+/// One point of the curve of robust accuracy against budget.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct CurvePoint {
     /// The norm.
     pub norm: Norm,
-    /// The budget; 0 is the clean accuracy.
+    /// The budget; at 0 the accuracy is the clean accuracy.
     pub eps: f64,
-    /// Samples broken by nothing up to this budget.
+    /// Number of samples classified correctly without attack and broken by no run up to this budget.
     pub correct: usize,
-    /// Samples in all, those of the class a targeted run wants left out.
+    /// Number of samples, without those whose label is the target class of a targeted run.
     pub n: usize,
     /// `correct / n`.
     pub robust_accuracy: f64,
-    /// Clopper–Pearson at 95 %.
+    /// Clopper–Pearson interval at 95 %.
     pub ci95: Interval,
 }
 
-/// The figures of one true class.
+/// Results for one true class.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ClassSummary {
     /// The class.
     pub label: usize,
-    /// Samples of it.
+    /// Number of samples of the class.
     pub n: usize,
-    /// Right without attack.
+    /// Number classified correctly without attack.
     pub clean_correct: usize,
-    /// Recall without attack, with its interval; absent for an empty class.
+    /// Interval of the recall without attack; absent for an empty class.
     pub clean_ci95: Option<Interval>,
-    /// Samples of it that count under attack: none for the class a targeted run wants.
+    /// Number of its samples that count under attack: 0 for the target class of a targeted run.
     #[serde(default)]
     pub robust_n: usize,
-    /// Right under the worst case.
+    /// Number classified correctly under the worst case.
     pub robust_correct: usize,
-    /// Recall under the worst case, with its interval; absent where `robust_n` is 0.
+    /// Interval of the recall under the worst case; absent if `robust_n` is 0.
     pub robust_ci95: Option<Interval>,
 }
 
-/// What became of one sample in one run.
+/// Outcome of one sample in one run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RunStatus {
     /// Attacked and not broken.
     Robust,
-    /// Broken by a point that was re-measured: inside bounds and budget, and misclassified.
+    /// Broken by an adversarial that was re-measured: inside bounds and budget, and misclassified.
     Broken,
-    /// No decision (NaN, or no finite highest score) or gradients that are not finite: neither broken nor robust.
+    /// Neither broken nor robust: the model gave no decision (NaN, or no finite maximum) or gradients that are not
+    /// finite.
     Invalid,
-    /// Not attacked: already wrong without attack.
+    /// Not attacked: already misclassified without attack.
     Misclassified,
-    /// Not attacked by this run: a probe takes a subset only, and a sample of the target class has nothing to lose.
+    /// Not attacked by this run: a probe covers only a subset, and a sample whose label is the target class needs no
+    /// attack.
     Skipped,
     /// Not attacked by this run: an earlier attack of the same suite broke it.
     #[serde(rename = "broken-before")]
@@ -472,45 +475,45 @@ pub enum RunStatus {
 }
 
 impl RunStatus {
-    /// Whether the sample is broken once the run is over, be it by this run or by an earlier attack of its suite.
+    /// Returns whether the sample is broken after the run, by this run or by an earlier attack of its suite.
     pub const fn is_broken(self) -> bool {
         matches!(self, Self::Broken | Self::BrokenBefore)
     }
 }
 
-/// One sample in one run.
+/// Result of one sample in one run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunOutcome {
-    /// The run's key.
+    /// Key of the run.
     pub run: String,
-    /// What became of it.
+    /// Outcome of the sample.
     pub status: RunStatus,
-    /// The prediction on the adversarial, if broken.
+    /// Prediction on the adversarial, if broken.
     pub adv_pred: Option<usize>,
-    /// Gauge of the adversarial: at most 1 means allowed; computed in `f64`.
+    /// Gauge of the adversarial, computed in `f64`; at most 1 is within the budget.
     pub gauge: Option<f64>,
-    /// Its distance in the run's norm, data units.
+    /// Distance of the adversarial in the run's norm, in data units.
     pub distance: Option<f64>,
-    /// Sample-forwards spent.
+    /// Sample-forwards used.
     pub forward: u64,
-    /// Sample-backwards spent.
+    /// Sample-backwards used.
     pub backward: u64,
-    /// What this run saw on the sample that trust rules count, sorted.
+    /// Observations of this run on the sample that trust rules count, sorted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub observed: Vec<Observation>,
 }
 
-/// A fact seen on one sample that a trust rule counts.
+/// Observation on one sample that a trust rule counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Observation {
-    /// A gradient attack met exactly zero gradients on at least half of its steps and did not break the sample.
+    /// A gradient attack got exactly zero gradients on at least half of its steps and did not break the sample.
     ZeroGradient,
     /// A gradient held NaN or infinity.
     NonFiniteGradient,
-    /// The scores held NaN or had no finite maximum, or the decision was for a class that does not exist.
+    /// The scores held NaN or had no finite maximum, or the decision was a class that does not exist.
     NonFiniteScores,
-    /// The same input gave other scores, or another decision, the second time.
+    /// The same input gave different scores, or a different decision, the second time.
     OutputChanged,
     /// The scores lie in `[0, 1]` and sum to 1.
     ProbabilityRow,
@@ -518,51 +521,53 @@ pub enum Observation {
     SaturatedLogits,
     /// Scores on the gradient path differ from those on the plain path.
     TrackedMismatch,
-    /// An adversarial seen on the path was not confirmed when re-measured.
+    /// An adversarial seen during the attack was not confirmed when re-measured.
     WitnessRejected,
 }
 
-/// One sample of the run.
+/// Results of one sample over all runs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SampleRecord {
-    /// Its place in the full set.
+    /// Id of the sample in the full set.
     pub id: SampleId,
-    /// The label it was judged against.
+    /// True label.
     pub label: usize,
-    /// The class it was to be taken for; absent unless the run was targeted.
+    /// Target class; absent unless the run was targeted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<usize>,
-    /// The prediction without attack; absent if the scores decided nothing, or the run was stopped before it was asked.
+    /// Prediction without attack; absent if the scores give no decision, or the run was stopped before it measured the
+    /// sample.
     pub clean_pred: Option<usize>,
-    /// The prediction under the worst case: on the adversarial if broken, else the clean one.
+    /// Prediction under the worst case: on the adversarial if broken, else the clean one.
     pub adv_pred: Option<usize>,
-    /// Whether the clean prediction is the label.
+    /// Whether the clean prediction equals the label.
     pub clean_correct: bool,
     /// Key of the run that broke it with the smallest budget (the first on ties).
     pub broken_by: Option<String>,
     /// Gauge of that adversarial.
     pub gauge: Option<f64>,
-    /// Distance of that adversarial, data units.
+    /// Distance of that adversarial, in data units.
     pub distance: Option<f64>,
-    /// Norm the distance is in.
+    /// Norm of that distance.
     pub norm: Option<Norm>,
-    /// What was seen on it without attack that trust rules count, sorted.
+    /// Observations without attack that trust rules count, sorted.
     pub observed: Vec<Observation>,
     /// One entry per run, in the order of `attacks`.
     pub runs: Vec<RunOutcome>,
-    /// Its group by attribute, where the set says so.
+    /// Group by attribute name, if the data set defines groups.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub groups: BTreeMap<String, String>,
 }
 
 impl SampleRecord {
-    /// Whether its label is the class a targeted run wants: an attack has nothing to gain on it, so it counts in no
-    /// figure under attack. A sample that is misclassified counts, and as not robust, whichever class it is taken for.
+    /// Returns whether the label is the target class. A targeted attack has nothing to do on such a sample, so it
+    /// counts in no figure under attack. A misclassified sample counts as not robust, whichever class it is predicted
+    /// as.
     pub fn is_of_target(&self) -> bool {
         self.target == Some(self.label)
     }
 
-    /// Whether the model was asked about it at all: a run that was stopped leaves samples that it was not.
+    /// Returns whether the model was queried on this sample; a stopped run leaves some samples without a query.
     pub fn is_measured(&self) -> bool {
         self.clean_pred.is_some() || self.observed.contains(&Observation::NonFiniteScores)
     }

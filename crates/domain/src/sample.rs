@@ -3,19 +3,19 @@ use std::fmt;
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Which sample this is, in the full set: fixed before any limit, range or shard.
+/// Id of a sample within the full set, fixed before any limit, range or shard.
 ///
-/// The `id` column or array if the set has one, else the relative path, else the row in the source.
+/// It is the value of the `id` column or array if the set has one, else the relative path, else the row in the source.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SampleId {
     /// Row in the source, from 0.
     Row(u64),
-    /// A name the set gives.
+    /// Name that the data set gives.
     Name(String),
 }
 
 impl SampleId {
-    /// The key of this sample's random streams: a row keeps its number, a name is hashed (FNV-1a, 64 bit).
+    /// Returns the key of this sample's random streams: the number of a row, or the 64-bit FNV-1a hash of a name.
     pub fn key(&self) -> u64 {
         match self {
             Self::Row(row) => *row,

@@ -1,21 +1,22 @@
-//! Whether samples of one shape may be read in another: the rule wherever data meet a model.
+//! Rules for whether samples of one shape fit the input shape of a model.
 
-/// Why samples of one shape are not read in another.
+/// Why samples do not fit the model's shape.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Misfit {
-    /// The axes are not the same.
+    /// The axes differ.
     Differs,
-    /// Several shapes fit what is left open.
+    /// The open lengths allow several shapes.
     Open,
-    /// The model takes all values in a row, and several orders of axes would give one.
+    /// The model takes one flat row of values, and the axes could be flattened in several orders.
     Order,
 }
 
-/// The shape that samples of shape `given` have in a model that wants `wanted`, where `None` leaves a length open.
+/// Returns the shape that samples of shape `given` take in a model that expects `wanted`, where `None` is an open
+/// length.
 ///
-/// Values are never read across axes: both must have the same axes in the same order, up to axes of length 1.
-/// Flat samples (`[features]`) take any shape of as many values. A model that takes a row of values takes rows and
-/// columns row by row; samples with more axes have more than one such order.
+/// Values never move across axes: both shapes must have the same axes in the same order, up to axes of length 1. Flat
+/// samples (`[features]`) fit any shape with the same number of values. If the model expects one flat row, two-axis
+/// samples are flattened row by row; samples with more axes are rejected, because their order is ambiguous.
 ///
 /// ```
 /// use proofmark_domain::{Misfit, fit};
@@ -24,7 +25,8 @@ pub enum Misfit {
 /// assert_eq!(fit(&[300], &[Some(3), Some(100)]), Ok(vec![3, 100]));
 /// ```
 pub fn fit(given: &[usize], wanted: &[Option<usize>]) -> Result<Vec<usize>, Misfit> {
-    // Axes that stand where the model has them settle what is open; the axis that `[n, h, w]` data get is no news.
+    // If the axes match as they are, that settles the open lengths. Also try without the leading 1 that `[n, h, w]`
+    // data get.
     for own in [Some(given), given.strip_prefix(&[1])]
         .into_iter()
         .flatten()
@@ -54,9 +56,10 @@ pub fn fit(given: &[usize], wanted: &[Option<usize>]) -> Result<Vec<usize>, Misf
     }
 }
 
-/// The only way to put axes of length 1 between `axes` so that they are what is wanted.
+/// Returns the only way to insert axes of length 1 into `axes` so that the result matches `wanted`.
 fn with_ones(axes: &[usize], wanted: &[Option<usize>]) -> Result<Vec<usize>, Misfit> {
-    // How many ways there are from each place in `wanted` and each in `axes` on; two are as good as many.
+    // `ways[i][j]`: number of ways to match `wanted[i..]` with `axes[j..]`, capped at 2 because 2 already means
+    // ambiguous.
     let (rows, columns) = (wanted.len(), axes.len());
     let mut ways = vec![vec![0u8; columns + 1]; rows + 1];
     ways[rows][columns] = 1;
@@ -88,7 +91,7 @@ fn with_ones(axes: &[usize], wanted: &[Option<usize>]) -> Result<Vec<usize>, Mis
         .collect())
 }
 
-/// So many values in a shape with at most one length left open.
+/// Reshapes `features` values to `wanted`, in which at most one length may be open.
 fn regrouped(features: usize, wanted: &[Option<usize>]) -> Result<Vec<usize>, Misfit> {
     let known = wanted
         .iter()
@@ -136,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn other_axes_do_not_fit_though_there_are_as_many_values() {
+    fn different_axes_do_not_fit_even_with_equal_numbers_of_values() {
         for (given, text) in [
             (vec![100, 3], "3 100"),
             (vec![1, 100, 3], "3 100"),
@@ -155,18 +158,18 @@ mod tests {
     }
 
     #[test]
-    fn flat_samples_take_a_shape_and_rows_and_columns_a_row() {
+    fn flat_samples_are_reshaped_and_two_axes_are_flattened() {
         assert_eq!(fit(&[48], &wanted("3 4 4")), Ok(vec![3, 4, 4]));
         assert_eq!(fit(&[48], &wanted("? 4 4")), Ok(vec![3, 4, 4]));
         assert_eq!(fit(&[1, 28, 28], &wanted("784")), Ok(vec![784]));
         assert_eq!(fit(&[28, 28], &wanted("1 ? 1")), Ok(vec![1, 784, 1]));
-        // Channels first or last: two orders.
+        // Channels could come first or last: two orders.
         assert_eq!(fit(&[3, 4, 4], &wanted("48")), Err(Misfit::Order));
         assert_eq!(fit(&[3, 4, 4], &wanted("47")), Err(Misfit::Differs));
     }
 
     #[test]
-    fn what_several_shapes_fit_is_open() {
+    fn several_possible_shapes_are_reported_as_open() {
         assert_eq!(fit(&[16000], &wanted("? ?")), Err(Misfit::Open));
         assert_eq!(fit(&[2, 3], &wanted("? ? ?")), Err(Misfit::Open));
         assert_eq!(fit(&[32], &wanted("? 4 ?")), Err(Misfit::Open));

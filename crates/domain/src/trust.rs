@@ -3,10 +3,10 @@ use strum::VariantArray as _;
 
 use crate::Needs;
 
-/// Why a robustness figure must not be trusted as it stands.
+/// Reason not to trust a robustness figure as it stands.
 ///
-/// A code can take a pass away, never a failure: a re-measured adversarial is proof whatever the gradients.
-/// Names are stable; policies accept them by name.
+/// A code can turn a pass into no pass, but it never removes a failure: a re-measured adversarial is proof whatever the
+/// gradients are. Names are stable; policies accept them by name.
 #[derive(
     Debug,
     Clone,
@@ -24,11 +24,11 @@ use crate::Needs;
 )]
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
-// Exhaustive on purpose: a new code does not compile until the gate has a rule for it.
+// Exhaustive on purpose: adding a code does not compile until the gate has a rule for it.
 pub enum TrustCode {
     /// Without attack the model is no better than guessing, or another reading of the labels explains its predictions.
     CleanAtChance,
-    /// An epsilon is too small to change the data, or larger than all that their bounds allow: it is in another unit.
+    /// An epsilon is in the wrong unit: too small to change the data, or larger than any change the data bounds allow.
     EpsilonUnit,
     /// Gradients were exactly zero where the attack needed them.
     ZeroGradients,
@@ -40,20 +40,20 @@ pub enum TrustCode {
     RandomisedOutputs,
     /// The outputs look like probabilities, not logits.
     ProbabilitiesAsLogits,
-    /// Logits so far apart that cross-entropy has no gradient left in `f32`.
+    /// Logits are so far apart that cross-entropy has no gradient left in `f32`.
     SaturatedLogits,
     /// The scores used for gradients are not the scores used for decisions.
     TrackedLogitsDiffer,
-    /// A baseline without gradients broke samples that the gradient attacks did not.
+    /// A baseline without gradients broke samples that the gradient attacks did not break.
     BaselineBeatsGradient,
     /// The same attack found less with a larger budget.
     LargerEpsilonFindsLess,
-    /// With no budget limit the attack still did not bring accuracy to chance.
+    /// The attack did not bring accuracy down to chance even without a budget limit.
     UnboundedAttackFails,
-    /// An adversarial was seen on the path and not confirmed at the end.
+    /// An adversarial was seen during the attack but not confirmed by the final measurement.
     SilentSuccess,
-    /// Somewhere between input and scores the derivative is not the true one: values are rounded or quantised
-    /// there, and the gradient goes straight through, or stops.
+    /// The derivative is not the true one somewhere between input and scores: values are rounded or quantised there,
+    /// and the gradient is passed straight through or stops.
     ApproximateGradients,
 }
 
@@ -61,12 +61,12 @@ impl TrustCode {
     /// Every code, in the order they are listed to users.
     pub const ALL: [Self; Self::VARIANTS.len()] = *Self::VARIANTS.as_array().unwrap();
 
-    /// The stable kebab-case name.
+    /// Returns the stable kebab-case name.
     pub fn as_str(self) -> &'static str {
         self.into()
     }
 
-    /// What a model must give for it to be about anything.
+    /// Returns the access to the model without which this code does not apply.
     pub const fn needs(self) -> Needs {
         match self {
             Self::CleanAtChance
@@ -75,7 +75,7 @@ impl TrustCode {
             | Self::RandomisedOutputs
             | Self::LargerEpsilonFindsLess
             | Self::SilentSuccess => Needs::Decisions,
-            // Scores that are probabilities or saturated only hurt those who follow gradients through them.
+            // Probabilities or saturated scores only harm attacks that follow gradients through them.
             Self::ZeroGradients
             | Self::NonFiniteGradients
             | Self::ProbabilitiesAsLogits
@@ -87,7 +87,7 @@ impl TrustCode {
         }
     }
 
-    /// What a user can do about it.
+    /// Returns advice on how to fix or work around the cause.
     pub const fn remediation(self) -> &'static str {
         match self {
             Self::CleanAtChance => {
@@ -135,11 +135,11 @@ impl TrustCode {
 /// One trust code raised by a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrustFlag {
-    /// What is wrong.
+    /// The trust code.
     pub code: TrustCode,
     /// The evidence, with figures.
     pub message: String,
-    /// Whether something in the run already made up for it; a cured flag is a note.
+    /// Whether another result of the run already made up for it; a cured flag is a note.
     pub cured: bool,
 }
 

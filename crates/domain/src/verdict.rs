@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-/// What a check or a whole gate run says.
+/// Result of a check or of a whole gate run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, strum::Display)]
 #[serde(rename_all = "lowercase")]
 #[strum(serialize_all = "lowercase")]
@@ -11,12 +11,12 @@ pub enum Verdict {
     Fail,
     /// The data or the measurement cannot tell.
     Inconclusive,
-    /// The check could not run. Never silence: a gate fails closed.
+    /// The check could not run. Never hidden: the gate fails closed.
     Error,
 }
 
 impl Verdict {
-    /// The process exit code of this verdict: 0 pass, 1 fail, 2 error, 3 inconclusive.
+    /// Returns the process exit code of this verdict: 0 pass, 1 fail, 2 error, 3 inconclusive.
     pub const fn exit_code(self) -> u8 {
         match self {
             Self::Pass => 0,
@@ -26,8 +26,8 @@ impl Verdict {
         }
     }
 
-    /// The verdict of a run from those of its parts: error, else fail, else inconclusive, else pass. Of no parts it is
-    /// inconclusive: nothing passes on nothing.
+    /// Combines the verdicts of the parts: error, else fail, else inconclusive, else pass. Without parts it is
+    /// inconclusive, so that an empty run never passes.
     pub fn of_all(parts: impl IntoIterator<Item = Self>) -> Self {
         let rank = |v: &Self| match v {
             Self::Error => 3,

@@ -2,32 +2,32 @@ use std::str::FromStr;
 
 use crate::names;
 
-/// Values by name, in the order they were given.
+/// Values by name, in the order given.
 pub type ByName = Vec<(String, Given)>;
 
-/// The value of an option, as somebody gave it. What is asked of it says what is wrong in words that follow its name.
+/// Value of an option, as the user gave it. Its methods return errors worded to follow the option's name.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Given {
-    /// Typed: the text of each time it was given.
+    /// From the command line: the text of each occurrence.
     Typed(Vec<String>),
-    /// Written: true or false.
+    /// From a policy: true or false.
     Truth(bool),
-    /// Written: a whole number.
+    /// From a policy: a whole number.
     Whole(i64),
-    /// Written: a number.
+    /// From a policy: a number.
     Number(f64),
-    /// Written: a text.
+    /// From a policy: a string.
     Text(String),
-    /// Written: a list.
+    /// From a policy: an array.
     List(Vec<Self>),
-    /// Written: values by name.
+    /// From a policy: a table of values by name.
     Table(ByName),
-    /// Written: something else, by the name of its kind.
+    /// From a policy: any other type, by its name.
     Other(&'static str),
 }
 
 impl Given {
-    /// Found in place of what was expected.
+    /// Describes the value, for "expected ..., found ..." messages.
     fn found(&self) -> String {
         match self {
             Self::Typed(texts) => format!("`{}`", texts.join(" ")),
@@ -45,7 +45,7 @@ impl Given {
         Err(format!("expected {what}, found {}", self.found()))
     }
 
-    /// One text, whatever is in it.
+    /// Returns the value as one text, which may be empty.
     fn raw(&self) -> Result<&str, String> {
         match self {
             Self::Typed(texts) if texts.len() > 1 => {
@@ -57,12 +57,12 @@ impl Given {
         }
     }
 
-    /// A text that is not empty.
+    /// Returns the value as one non-empty text.
     pub fn text(&self) -> Result<String, String> {
         not_empty(self.raw()?)
     }
 
-    /// A value that a table may hold, as text: a number or true and false need no quotes.
+    /// Returns the value as text, for a table cell: numbers, true and false need no quotes.
     pub fn value(&self) -> Result<String, String> {
         match self {
             Self::Whole(n) => Ok(n.to_string()),
@@ -72,7 +72,7 @@ impl Given {
         }
     }
 
-    /// [Values](Self::value), one or several.
+    /// Returns one or several [values](Self::value).
     pub fn values(&self) -> Result<Vec<String>, String> {
         match self {
             Self::Typed(texts) => texts.iter().map(|t| not_empty(t)).collect(),
@@ -81,7 +81,7 @@ impl Given {
         }
     }
 
-    /// Texts, one or several.
+    /// Returns one or several non-empty texts.
     pub fn texts(&self) -> Result<Vec<String>, String> {
         match self {
             Self::Typed(texts) => texts.iter().map(|t| not_empty(t)).collect(),
@@ -90,7 +90,7 @@ impl Given {
         }
     }
 
-    /// Names: typed with commas between them, those with a comma in quotes.
+    /// Returns names. On the command line they are separated by commas; a name that contains a comma is quoted.
     pub fn names(&self) -> Result<Vec<String>, String> {
         let Self::Typed(texts) = self else {
             return self.texts();
@@ -102,7 +102,7 @@ impl Given {
         Ok(all)
     }
 
-    /// A text that is read as something else.
+    /// Parses the text as a `T`.
     pub fn parsed<T: FromStr>(&self) -> Result<T, String>
     where
         T::Err: ToString,
@@ -110,7 +110,7 @@ impl Given {
         self.raw()?.parse().map_err(|e: T::Err| e.to_string())
     }
 
-    /// The same where a whole number may stand as such.
+    /// Parses the value as a `T`; a policy may give it as a whole number.
     pub fn parsed_number_or_text<T: FromStr>(&self) -> Result<T, String>
     where
         T::Err: ToString,
@@ -121,7 +121,7 @@ impl Given {
         }
     }
 
-    /// One of some words.
+    /// Returns the value that belongs to the given word, one of `words`.
     pub fn word<T: Clone>(&self, words: &[(&str, T)]) -> Result<T, String> {
         let text = self.text()?;
         let found = words.iter().find(|(word, _)| *word == text);
@@ -135,7 +135,7 @@ impl Given {
         })
     }
 
-    /// A finite number.
+    /// Returns a finite number.
     pub fn number(&self) -> Result<f64, String> {
         let number = match self {
             Self::Whole(n) => *n as f64,
@@ -153,7 +153,7 @@ impl Given {
         }
     }
 
-    /// A whole number that is at least `least`.
+    /// Returns a whole number of at least `least`.
     pub fn whole(&self, least: u64) -> Result<u64, String> {
         let number = match self {
             Self::Whole(n) => u64::try_from(*n).ok(),
@@ -166,13 +166,13 @@ impl Given {
         }
     }
 
-    /// The same where it counts what has to be in memory.
+    /// Returns a whole number of at least `least` that fits a `usize`.
     pub fn count(&self, least: u64) -> Result<usize, String> {
         let n = self.whole(least)?;
-        usize::try_from(n).map_err(|_| format!("{n} is more than there can be"))
+        usize::try_from(n).map_err(|_| format!("{n} is too large for this machine"))
     }
 
-    /// Whether a flag is set: it is where it was typed.
+    /// Returns whether a flag is set: always true on the command line.
     pub fn truth(&self) -> Result<bool, String> {
         match self {
             Self::Typed(_) => Ok(true),
@@ -181,7 +181,7 @@ impl Given {
         }
     }
 
-    /// Numbers: typed with commas between them.
+    /// Returns numbers; on the command line they are separated by commas.
     pub fn numbers(&self) -> Result<Vec<f64>, String> {
         match self {
             Self::Typed(_) => {
@@ -194,7 +194,7 @@ impl Given {
         }
     }
 
-    /// Two numbers, the first no greater: `LO,HI`, `[LO, HI]`.
+    /// Returns two numbers, the first at most the second: `LO,HI`, `[LO, HI]`.
     pub fn range(&self) -> Result<[f64; 2], String> {
         match self.numbers()?[..] {
             [low, high] if low <= high => Ok([low, high]),
@@ -205,7 +205,7 @@ impl Given {
         }
     }
 
-    /// Values by name, each name once: typed as `NAME=VALUE`.
+    /// Returns values by name; on the command line each is `NAME=VALUE`, and a repeated name is an error.
     pub fn by_name(&self) -> Result<ByName, String> {
         let texts = match self {
             Self::Table(pairs) => return Ok(pairs.clone()),
@@ -224,7 +224,7 @@ impl Given {
         Ok(all)
     }
 
-    /// One value for everything, or values by name; typed, both may stand beside each other.
+    /// Returns one value for everything, values by name, or (on the command line only) both.
     pub fn one_or_by_name(&self) -> Result<(Option<Self>, ByName), String> {
         match self {
             Self::Typed(texts) => {
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn typed_and_written_come_to_the_same() {
+    fn the_command_line_and_a_policy_give_the_same_values() {
         let list = Given::List(vec![text("a"), text("b,c")]);
         assert_eq!(typed(&["a,\"b,c\""]).names(), list.names());
         assert_eq!(typed(&["a", "b,c"]).texts(), list.texts());
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said() {
+    fn errors_say_what_was_expected_and_found() {
         let cases: [(Result<(), String>, &str); 9] = [
             (
                 typed(&["a", "b"]).text().map(drop),
@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn one_for_all_and_one_for_some() {
+    fn one_value_for_everything_may_stand_beside_values_by_name() {
         let (one, named) = typed(&["0,1", "a=2,3"]).one_or_by_name().expect("both");
         assert_eq!(
             (one.map(|g| g.range()), named.len()),

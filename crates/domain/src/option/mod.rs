@@ -1,8 +1,8 @@
-//! Options that can be typed and written in a policy, each defined once: what it is called, what it says, how a value
-//! is read and what it sets.
+//! Options that exist both as command-line flags and as policy fields. Each is defined once: its name, help text,
+//! parser and setter.
 //!
-//! The crate that an option is for lists it ([`Options::ALL`]); the command line makes a flag of every entry (`min_n` is typed
-//! `--min-n`), a policy a field.
+//! Each crate lists its own options ([`Options::ALL`]). The command line turns every entry into a flag (`min_n` becomes
+//! `--min-n`), a policy into a field.
 
 mod given;
 
@@ -10,42 +10,42 @@ use std::fmt::Debug;
 
 pub use given::{ByName, Given};
 
-/// How often an option is given, and whether it takes a value.
+/// Whether an option takes a value, and whether it may be repeated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
-    /// No value: it is there or not; in a policy true or false.
+    /// No value: present or absent; true or false in a policy.
     Flag,
     /// One value, once.
     One,
-    /// A value, as often as wanted; in a policy a list or a table.
+    /// One value per occurrence, any number of times; an array or a table in a policy.
     Many,
 }
 
 /// One option of a `T`.
 pub struct OptionEntry<T: 'static> {
-    /// Its name: `min_n`.
+    /// Name: `min_n`.
     pub name: &'static str,
-    /// What it says, in one sentence without its end, and its default where `default` has none.
+    /// Help text: one sentence without a full stop. It states the default if `default` is `None`.
     pub help: &'static str,
-    /// What stands for its value on the command line: `COL=V`; empty for a flag.
+    /// Placeholder for the value on the command line: `COL=V`; empty for a flag.
     pub value: &'static str,
-    /// The heading it stands under on the command line.
+    /// Heading that groups it in the command line's help.
     pub heading: &'static str,
-    /// How often it is given.
+    /// Whether it takes a value, and whether it may be repeated.
     pub form: Form,
-    /// Whether a value that is typed may begin with a `-`.
+    /// Whether its value on the command line may begin with a `-`.
     pub hyphens: bool,
-    /// What holds where nothing is said, as it would be typed.
+    /// Returns the default as a user would type it.
     pub default: Option<fn(&T) -> String>,
-    /// Sets it, or says what is wrong with the value.
+    /// Sets the option, or returns an error if the value is invalid.
     pub set: Set<T>,
 }
 
-/// How an option is set, or what is wrong with the value.
+/// Setter of an option; returns an error if the value is invalid.
 pub type Set<T> = fn(&mut T, &Given) -> Result<(), String>;
 
 impl<T> OptionEntry<T> {
-    /// An option that takes no value beginning with a `-`, and shows no default.
+    /// Creates an option whose value may not begin with a `-` and whose help shows no default.
     pub const fn new(
         form: Form,
         heading: &'static str,
@@ -66,7 +66,7 @@ impl<T> OptionEntry<T> {
         }
     }
 
-    /// Lets a value that is typed begin with a `-`.
+    /// Allows the value on the command line to begin with a `-`.
     #[must_use]
     pub const fn with_hyphens(self) -> Self {
         Self {
@@ -75,7 +75,7 @@ impl<T> OptionEntry<T> {
         }
     }
 
-    /// Shows what holds where nothing is given.
+    /// Shows this default in the help.
     #[must_use]
     pub const fn with_default(self, default: fn(&T) -> String) -> Self {
         Self {
@@ -85,7 +85,7 @@ impl<T> OptionEntry<T> {
     }
 }
 
-// By hand, as a derive would ask the same of `T`.
+// Implemented by hand, because a derive would require the same traits of `T`.
 impl<T> Clone for OptionEntry<T> {
     fn clone(&self) -> Self {
         *self
@@ -102,8 +102,8 @@ impl<T> Debug for OptionEntry<T> {
     }
 }
 
-/// What is made of options.
+/// A set of options that can be read from the command line or a policy.
 pub trait Options: Default + Sized + 'static {
-    /// Every option, in the order they are listed to users.
+    /// Every option, in the order of the help.
     const ALL: &'static [OptionEntry<Self>];
 }

@@ -6,62 +6,62 @@ use serde_json::{Map, Value};
 
 use crate::{Aim, EngineError, Job, Outcomes};
 
-/// What is known of an attack before it runs.
+/// Static facts about an attack.
 #[derive(Debug, Clone, Copy)]
 pub struct Meta {
     /// Its id on the command line and in policies.
     pub id: &'static str,
-    /// Grows with every change of what its defaults do; reports carry it.
+    /// Version, increased with every change in the behaviour of its defaults; reports state it.
     pub version: u32,
-    /// One line for lists.
+    /// One-line summary for lists.
     pub summary: &'static str,
     /// Whether it is a real attack or a baseline that a real attack must beat.
     pub role: Role,
-    /// What it needs of a model.
+    /// Access to the model that it needs.
     pub needs: Needs,
-    /// The norms it works in.
+    /// Norms it supports.
     pub norms: &'static [Norm],
-    /// Where it comes from.
+    /// Source in the literature.
     pub reference: &'static str,
 }
 
-/// Resolved parameters by name, as a report writes them down.
+/// Resolved parameters by name, as written to a report.
 pub type Parameters = Map<String, Value>;
 
-/// An attack with its parameters fixed: the object-safe door.
+/// An attack with fixed parameters, as an object-safe trait.
 pub trait Attack: Send + Sync + Debug {
-    /// What is known of it.
+    /// Returns the static facts about the attack.
     fn meta(&self) -> &'static Meta;
 
-    /// Every resolved parameter, for the report.
+    /// Returns every resolved parameter, for the report.
     fn parameters(&self) -> Parameters;
 
-    /// How long its steps are within `threat`, per modality that may change; empty where it takes none.
+    /// Returns the step sizes within `threat`, per modality that may change; empty if the attack takes no steps.
     fn step_sizes(&self, threat: &ThreatRecord) -> Vec<StepRecord> {
         let _ = threat;
         Vec::new()
     }
 
-    /// What it looks for.
+    /// Returns what the attack looks for.
     fn aim(&self) -> Aim {
         Aim::Within
     }
 
-    /// The attacks it is made of, if it is a suite: their outcomes are in [`Outcomes::parts`], in this order.
+    /// Returns the member attacks if it is a suite: [`Outcomes::parts`] holds their outcomes in this order.
     fn members(&self) -> &[Box<dyn Attack>] {
         &[]
     }
 
-    /// Runs it.
+    /// Runs the attack.
     fn run(&self, access: Access<'_>, job: &Job<'_>) -> Result<Outcomes, EngineError>;
 
-    /// Refuses what the attack cannot do, before the first query: norms that it does not work in.
+    /// Checks, before the first query, that the attack supports the job; fails for an unsupported norm.
     fn check(&self, job: &Job<'_>) -> Result<(), EngineError> {
         check_norms(self.meta(), job)
     }
 }
 
-/// Refuses budgets in norms that an attack does not work in.
+/// Fails if a budget is in a norm that the attack does not support.
 pub fn check_norms(meta: &Meta, job: &Job<'_>) -> Result<(), EngineError> {
     for budget in job.threat.budgets() {
         if !meta.norms.contains(&budget.norm) {
@@ -76,24 +76,24 @@ pub fn check_norms(meta: &Meta, job: &Job<'_>) -> Result<(), EngineError> {
     Ok(())
 }
 
-/// Why parameters do not make an attack.
+/// Error for parameters from which no attack can be built.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("attack `{attack}`: {problem}")]
 pub struct BuildError {
     /// The attack's id.
     pub attack: String,
-    /// The parameter at fault, if one is.
+    /// Name of the invalid parameter, if one is to blame.
     pub field: Option<String>,
     /// What is wrong and what was expected.
     pub problem: String,
 }
 
-/// How an attack is listed and made from a table of parameters.
+/// Entry of an attack in a registry: its facts and its constructor.
 #[derive(Clone, Copy)]
 pub struct AttackEntry {
-    /// What is known of it.
+    /// Static facts about the attack.
     pub meta: &'static Meta,
-    /// Makes it from parameters; missing ones take their defaults, unknown ones are errors.
+    /// Builds the attack from parameters: missing ones take their defaults, unknown ones are errors.
     pub build: fn(&toml::Table) -> Result<Box<dyn Attack>, BuildError>,
 }
 

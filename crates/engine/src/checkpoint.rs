@@ -6,36 +6,36 @@ use serde::{Deserialize, Serialize};
 use crate::executor::Ended;
 use crate::{EngineError, Job, Outcome, Part};
 
-/// Columns of the rows that follow from the job alone: rebuilt, never read back.
+/// Prefix of row columns that follow from the job alone: they are rebuilt, never read from a checkpoint.
 const REBUILT: &str = "region.";
 
-/// Columns of the rows that say which rows they are.
+/// Row columns that identify the rows.
 const FACTS: [&str; 5] = ["sample", "key", "label", "target", "restart"];
 
 /// Columns by name.
 pub(crate) type SavedColumns = BTreeMap<String, SavedColumn>;
 
-/// A stopped run: everything needed to go on and end with the numbers the whole run would have had
+/// State of a stopped run. A run resumed from it ends with the same numbers as an uninterrupted run
 /// ([`Job::resume`](crate::Job::resume)).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Checkpoint {
     /// Id of the attack.
     pub(crate) attack: String,
-    /// Samples of the set, attacked or not.
+    /// Number of samples in the set, attacked or not.
     pub(crate) samples: usize,
-    /// The try (restart) each row of the job is in.
+    /// Current restart of each row of the job.
     pub(crate) next: Vec<u32>,
-    /// Tries that have ended and wait for the judge, by place in the job.
+    /// Restarts that have ended and wait for the judge, by place in the job.
     pub(crate) waiting: Vec<(usize, Ended)>,
-    /// The rows at work, and the attack's state, by column.
+    /// Columns of the active rows and of the attack's state.
     pub(crate) active: Option<[SavedColumns; 2]>,
-    /// What is known of every row of the job so far.
+    /// Outcome so far of every row of the job.
     pub(crate) outcomes: Vec<Outcome>,
-    /// What the members of a suite before this attack came to.
+    /// Results of the suite members that ran before this attack.
     pub(crate) parts: Vec<Part>,
 }
 
-/// [`Saved`], in a form that can be written down.
+/// [`Saved`] in a serialisable form.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) enum SavedColumn {
     Float(Vec<usize>, Vec<f32>),
@@ -63,19 +63,19 @@ impl From<SavedColumn> for Saved {
     }
 }
 
-/// The columns of rows at work that a checkpoint keeps.
+/// Returns the columns of active rows that a checkpoint keeps.
 pub(crate) fn of_rows(mut columns: BTreeMap<String, Saved>) -> SavedColumns {
     columns.retain(|name, _| !name.starts_with(REBUILT));
     of_state(columns)
 }
 
-/// The columns of an attack's state, all of which a checkpoint keeps.
+/// Returns the columns of an attack's state; a checkpoint keeps all of them.
 pub(crate) fn of_state(columns: BTreeMap<String, Saved>) -> SavedColumns {
     columns.into_iter().map(|(k, v)| (k, v.into())).collect()
 }
 
 impl Checkpoint {
-    /// Refuses a checkpoint of another attack or another job, and one that contradicts itself.
+    /// Fails if the checkpoint belongs to another attack or job, or contradicts itself.
     pub(crate) fn check(
         &self,
         job: &Job<'_>,
@@ -105,7 +105,7 @@ impl Checkpoint {
             let candidate = ended.candidate.as_ref().map(|c| c.row);
             if candidate.is_none() || candidate != rows.get(*place).copied() {
                 return Err(EngineError::Checkpoint(format!(
-                    "what waits for the judge at place {place} is no point of that row"
+                    "the entry at place {place} that waits for the judge is not a point of that row"
                 )));
             }
         }
@@ -120,7 +120,7 @@ impl Checkpoint {
             };
             if self.next[*place] >= restarts {
                 return Err(EngineError::Checkpoint(format!(
-                    "row {row} is at work after the last of {restarts} restarts"
+                    "row {row} is active after the last of {restarts} restarts"
                 )));
             }
             if !seen.insert(row) {
@@ -145,7 +145,7 @@ impl Checkpoint {
                 )));
             }
         }
-        // They are searched as sorted lists.
+        // `Outcome::observe` searches the observations as a sorted list.
         if let Some(o) = self.outcomes.iter().find(|o| !o.observed.is_sorted()) {
             return Err(EngineError::Checkpoint(format!(
                 "the observations of row {} are not sorted",
@@ -155,7 +155,7 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Places in the samples of the rows at work.
+    /// Returns the places in the samples of the active rows.
     pub(crate) fn active_samples(&self) -> Result<Vec<usize>, EngineError> {
         let Some([rows, _]) = &self.active else {
             return Ok(Vec::new());
@@ -165,25 +165,25 @@ impl Checkpoint {
                 Ok(v.iter().map(|s| *s as usize).collect())
             }
             _ => Err(EngineError::Checkpoint(
-                "does not say which rows were at work".into(),
+                "does not list the active rows".into(),
             )),
         }
     }
 
-    /// The bytes of the checkpoint (postcard).
+    /// Serialises the checkpoint (postcard).
     pub fn to_bytes(&self) -> Vec<u8> {
         postcard::to_stdvec(self).expect("plain data serialise")
     }
 
-    /// A checkpoint from bytes.
+    /// Reads a checkpoint from bytes.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, EngineError> {
         postcard::from_bytes(bytes)
             .map_err(|e| EngineError::Checkpoint(format!("not readable: {e}")))
     }
 }
 
-/// The columns of `saved` in place of those of `fresh`, which were just made for these rows; the columns that say
-/// which rows they are must agree.
+/// Replaces the columns of `fresh`, just made for these rows, by those of `saved`. The columns that identify the rows
+/// must agree.
 pub(crate) fn over_rows(
     mut fresh: BTreeMap<String, Saved>,
     saved: SavedColumns,
@@ -216,7 +216,7 @@ pub(crate) fn over_rows(
     Ok(fresh)
 }
 
-/// The columns of a saved state of `n` rows, which must have those of `fresh`, a state of one row.
+/// Checks that the columns of a saved state of `n` rows match those of `fresh`, a state of one row, and returns them.
 pub(crate) fn as_state(
     fresh: &BTreeMap<String, Saved>,
     saved: SavedColumns,
@@ -235,7 +235,7 @@ pub(crate) fn as_state(
 }
 
 impl SavedColumn {
-    /// Whether this column of `n` rows is of the kind and width of `model`, which may have another number of rows.
+    /// Returns whether this column has `n` rows and the kind and width of `model`, whose number of rows may differ.
     fn is_like(&self, model: &Saved, n: usize) -> bool {
         match (self, model) {
             (Self::Float(shape, v), Saved::Float(like, _)) => {
@@ -254,7 +254,7 @@ impl SavedColumn {
 mod tests {
     use super::*;
 
-    /// The columns of two rows.
+    /// Returns the columns of two rows.
     fn rows() -> BTreeMap<String, Saved> {
         let count = |v: [u64; 2]| Saved::Count(v.to_vec());
         BTreeMap::from([

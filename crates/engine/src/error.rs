@@ -2,27 +2,27 @@ use proofmark_domain::Norm;
 use proofmark_model::ModelError;
 use proofmark_threat::{BatchError, LoadError};
 
-/// What can stop an attack run.
+/// Errors that can stop an attack run.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EngineError {
     /// The model or the device failed.
     #[error(transparent)]
     Model(#[from] ModelError),
-    /// Points of the wrong shape were proposed.
+    /// The attack proposed points of the wrong shape.
     #[error(transparent)]
     Batch(#[from] BatchError),
-    /// The attack cannot work in this norm.
+    /// The attack does not support this norm.
     #[error("attack `{attack}` does not support norm {norm}; it supports {supported}")]
     Norm {
         /// The attack's id.
         attack: String,
-        /// The norm asked for.
+        /// The norm requested.
         norm: Norm,
-        /// What it supports.
+        /// The norms it supports.
         supported: String,
     },
-    /// The criterion of the run is about scores, and the model only decides.
+    /// The criterion of the run needs scores, but the model gives decisions only.
     #[error(
         "this run is judged on scores and the model gives decisions only; expected a model that gives scores"
     )]
@@ -37,7 +37,7 @@ pub enum EngineError {
         /// What was expected.
         expected: String,
     },
-    /// A checkpoint cannot be read, or is not of this run.
+    /// A checkpoint cannot be read, or belongs to another run.
     #[error("checkpoint: {0}")]
     Checkpoint(String),
 }

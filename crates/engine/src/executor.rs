@@ -17,26 +17,26 @@ pub(crate) use course::{Course, Ended, Fault};
 use flags::Flags;
 use lanes::Lanes;
 
-/// Share of the batch (and of a tile) that must be free before waiting rows are let in: refilling one row at a time
-/// costs more than the places it fills.
+/// Waiting rows enter only if at least `1 / REFILL` of the batch is free, and early restarts only if they fill at least
+/// `1 / REFILL` of a tile: refilling one row at a time costs more than the freed places gain.
 const REFILL: usize = 4;
 
-/// Places that early tries may fill to keep all threads at work, where tiles are small: what they compute is thrown away
-/// where an earlier try succeeds.
+/// Places that early restarts may fill to keep all threads busy if tiles are small. Their results are discarded if an
+/// earlier restart succeeds.
 const EARLY: usize = 8;
 
 /// Runs an attack on every row of `job`.
 ///
-/// A row's tries (restarts) count in their order, each judged before the next counts; the batch is kept full with rows
-/// that wait for their turn. Where none waits, later tries of the rows at work fill what would be padding of a tile. That
-/// is never visible but in [`Outcomes::computed`]: if an earlier try succeeds, they are thrown away. With
-/// [`Job::resume`] the run goes on where an earlier one was stopped.
+/// The restarts of a row count in order: each is judged before the next one counts. The batch is kept full with waiting
+/// rows. If none waits, later restarts of the active rows fill places of a tile that would be padding. This affects
+/// only [`Outcomes::computed`]: if an earlier restart succeeds, the later ones are discarded. With [`Job::resume`] the
+/// run continues where an earlier one was stopped.
 pub fn run<M, S>(model: &M, stepper: &S, job: &Job<'_>) -> Result<Outcomes, EngineError>
 where
     M: DecisionModel + ?Sized,
     S: Stepper<M>,
 {
-    // Device work outside the model (reads, judging, saving) can fail too: one boundary around all of it.
+    // Device work outside the model (reads, judging, saving) can fail too, so one guard covers all of it.
     guarded_device(|| {
         let mut execution = Execution::new(model, stepper, job)?;
         if let Some(checkpoint) = job.resume {
@@ -46,7 +46,7 @@ where
     })
 }
 
-/// A try of a row: its place in the job, and which.
+/// One restart of a row: the row's place in the job and the restart's number.
 type Try = (usize, u32);
 
 struct Execution<'a, M: ?Sized, S: Stepper<M>>
@@ -58,23 +58,23 @@ where
     job: &'a Job<'a>,
     attack: u32,
     threads: usize,
-    /// The highest try begun in its turn so far, for observers.
+    /// Highest restart begun in its turn so far, for observers.
     round: Option<u32>,
-    /// By place in the job.
+    /// One per row, by place in the job.
     courses: Vec<Course>,
-    /// Places of the rows that are not over.
+    /// Places of the rows that are not finished.
     open: BTreeSet<usize>,
-    /// Tries whose turn it is and that have not begun: lower tries first, then in the job's order.
+    /// Restarts whose turn it is and that have not begun: lower restarts first, then in the job's order.
     due: BTreeSet<(u32, usize)>,
-    /// Tries that have begun and not ended, and what they have asked.
+    /// Restarts that have begun and not ended, with the queries they have used.
     begun: BTreeMap<Try, QueryCount>,
-    /// Those that the next step moves.
+    /// Rows that the next step moves.
     active: Option<Lanes<S::State>>,
-    /// Those that were begun early and would cost more than padding now.
+    /// Restarts begun early that would now cost more than padding.
     parked: Option<Lanes<S::State>>,
-    /// Tries that have ended and wait for the judge.
+    /// Restarts that have ended and wait for the judge.
     unjudged: BTreeSet<Try>,
-    /// From place in the samples to place in the job.
+    /// Maps a place in the samples to a place in the job.
     place: BTreeMap<usize, usize>,
 }
 
@@ -134,7 +134,7 @@ where
         Ok(self.finish(None))
     }
 
-    /// One step of the rows at work; what is left of them.
+    /// Runs one step of the active rows and returns those that remain.
     fn step(&mut self, mut lanes: Lanes<S::State>) -> Result<Option<Lanes<S::State>>, EngineError> {
         let Lanes { rows, state } = &mut lanes;
         self.stepper.step(&mut self.oracle, rows, state)?;
@@ -143,7 +143,7 @@ where
         Ok(self.retire(lanes))
     }
 
-    /// Notes what tries have asked by now, and tells observers of those whose turn it is.
+    /// Records the queries that restarts have used, and reports those of restarts in their turn to the observer.
     fn note_queries(&mut self, rows: &Rows) {
         let mut queries = QueryCount::default();
         for i in 0..rows.len() {
@@ -156,19 +156,19 @@ where
         self.job.observer.event(Event::queried(queries));
     }
 
-    /// Which try row `i` is.
+    /// Returns the restart that row `i` runs.
     fn try_of(&self, rows: &Rows, i: usize) -> Try {
         (self.place[&rows.sample(i)], rows.restarts()[i] as u32)
     }
 
-    /// Whether it is a try's turn: all before it count already.
+    /// Returns whether it is a restart's turn: all earlier ones already count.
     fn is_due(&self, (place, number): Try) -> bool {
         self.courses[place].next == number
     }
 
     fn is_judging_due(&self) -> bool {
         match self.job.enough {
-            // What was seen may be the last that is needed.
+            // The points seen so far may already be enough.
             Some(enough) => {
                 let seen = |t: &&Try| self.courses[t.0].ended[&t.1].seen;
                 let seen = self.unjudged.iter().filter(seen).count();
@@ -178,7 +178,7 @@ where
         }
     }
 
-    /// Rows the judge has confirmed.
+    /// Returns the number of rows that the judge has confirmed as broken.
     fn broken(&self) -> usize {
         let broken = |c: &&Course| c.outcome.status == RunStatus::Broken;
         self.courses.iter().filter(broken).count()
@@ -188,7 +188,7 @@ where
         self.job.enough.is_some_and(|n| self.broken() >= n)
     }
 
-    /// Rows abandoned after an early stop are `Stopped`, not `Robust`; what they asked is in the ledger all the same.
+    /// Rows abandoned after an early stop are `Stopped`, not `Robust`; their queries still count.
     fn leave_the_rest(&mut self) {
         for (its, spent) in std::mem::take(&mut self.begun) {
             if self.is_due(its) {
@@ -203,7 +203,7 @@ where
         }
     }
 
-    /// Lets rows in where there is room: those whose turn it is, and later tries of them as far as a tile would be padded.
+    /// Fills free places: with restarts whose turn it is, then with later restarts as far as a tile would be padded.
     fn refill(&mut self) -> Result<(), EngineError> {
         self.park();
         let active = self.active.as_ref().map_or(0, |l| l.rows.len());
@@ -233,7 +233,8 @@ where
         self.begin(&fresh)
     }
 
-    /// How many places beside `n` rows cost no time: padding of a tile, and tiles for threads that would wait.
+    /// Returns how many places beside `n` rows cost no time: padding of a tile, and tiles for threads that would be
+    /// idle.
     fn idle(&self, n: usize) -> usize {
         match self.job.tile.filter(|_| self.job.compaction) {
             Some(tile) => {
@@ -244,7 +245,8 @@ where
         }
     }
 
-    /// Sets aside the early tries that are more than padding, the latest first; takes up those whose turn has come.
+    /// Sets aside the early restarts that exceed the padding, the latest first, and takes back those whose turn has
+    /// come.
     fn park(&mut self) {
         let turn = |execution: &Self, rows: &Rows| -> Vec<usize> {
             let due = |i: &usize| execution.is_due(execution.try_of(rows, *i));
@@ -274,7 +276,7 @@ where
         self.parked = Lanes::and(self.parked.take(), parked);
     }
 
-    /// Takes up at most so many parked tries, the earliest first; returns how many.
+    /// Takes back at most `idle` parked restarts, the earliest first, and returns their number.
     fn unpark(&mut self, idle: usize) -> usize {
         let Some(parked) = self.parked.take_if(|_| idle > 0) else {
             return 0;
@@ -292,7 +294,8 @@ where
         at.len()
     }
 
-    /// Later tries of open rows to begin in `idle` places of a tile, if these are worth the work.
+    /// Returns later restarts of open rows to begin in `idle` places of a tile; none if the places are too few to be
+    /// worth it.
     fn early(&self, idle: usize, fresh: &[Try]) -> Vec<Try> {
         if idle * REFILL < self.job.tile.unwrap_or(usize::MAX) || self.job.enough.is_some() {
             return Vec::new();
@@ -315,7 +318,7 @@ where
             .collect()
     }
 
-    /// Begins tries beside those at work.
+    /// Begins restarts beside the active ones.
     fn begin(&mut self, fresh: &[Try]) -> Result<(), EngineError> {
         if fresh.is_empty() {
             return Ok(());
@@ -338,7 +341,7 @@ where
         Ok(())
     }
 
-    /// Takes out the rows that are done.
+    /// Removes the rows that are done.
     fn retire(&mut self, mut lanes: Lanes<S::State>) -> Option<Lanes<S::State>> {
         let Lanes { rows, state } = &mut lanes;
         let flags = Flags::read(rows);
@@ -362,7 +365,7 @@ where
         let mut gone = Vec::new();
         for (k, &i) in leaves.iter().enumerate() {
             let row = rows.sample(i);
-            // Seen to succeed, but only if the exact gauge agrees.
+            // An adversarial was seen, but it counts only if the exact gauge agrees.
             let witness = flags.found[i]
                 .then(|| self.point(&best, k))
                 .filter(|x| self.allowed(row, x));
@@ -405,14 +408,14 @@ where
         self.still_begun(lanes)
     }
 
-    /// The rows whose try has neither ended nor been given up.
+    /// Keeps the rows whose restart has neither ended nor been given up.
     fn still_begun(&self, lanes: Lanes<S::State>) -> Option<Lanes<S::State>> {
         let begun = |i: &usize| self.begun.contains_key(&self.try_of(&lanes.rows, *i));
         let at: Vec<usize> = (0..lanes.rows.len()).filter(begun).collect();
         lanes.keep(&at)
     }
 
-    /// Lets the tries of a row count that can.
+    /// Counts the ended restarts of a row whose turn has come.
     fn settle(&mut self, place: usize) {
         let judging = self.job.judge.cost(&self.oracle);
         loop {
@@ -453,7 +456,7 @@ where
         }
     }
 
-    /// The next try of a row has its turn: it has ended, has begun, or has to begin.
+    /// Gives the next restart of a row its turn: it may have ended already, be running, or still have to begin.
     fn take_up(&mut self, place: usize) {
         let course = &self.courses[place];
         let next = course.next;
@@ -472,13 +475,14 @@ where
         }
     }
 
-    /// A try that was run early has spent more than its turn leaves it: what it would have come to is not known.
+    /// Queues a restart again, in order: run early, it used more queries than the row has left, so its result is not
+    /// valid.
     fn again(&mut self, place: usize, number: u32) {
         self.courses[place].in_order = true;
         self.due.insert((number, place));
     }
 
-    /// No further try of a row counts.
+    /// Finishes a row: no further restart of it counts.
     fn close(&mut self, place: usize) {
         for number in std::mem::take(&mut self.courses[place].ended).into_keys() {
             self.unjudged.remove(&(place, number));
@@ -490,7 +494,7 @@ where
         self.open.remove(&place);
     }
 
-    /// Whether row `i` is done, and why.
+    /// Returns whether row `i` is done, and why.
     fn done(&self, rows: &Rows, flags: &Flags, i: usize) -> Done {
         if rows.steps()[i] >= u64::from(self.stepper.steps()) {
             Done::Over
@@ -505,13 +509,13 @@ where
         }
     }
 
-    /// Whether a row has spent the forwards it may, with what a try of it has.
+    /// Returns whether a row has used up its forwards, including those of a restart that do not count yet.
     fn is_exhausted(&self, place: usize, by_try: QueryCount) -> bool {
         let spent = self.courses[place].outcome.queries.forward + by_try.forward;
         self.job.forwards.is_some_and(|limit| spent >= limit)
     }
 
-    /// Row `k` of host values, one vector per modality.
+    /// Returns row `k` of host values, one vector per modality.
     fn point(&self, values: &[Vec<f32>], k: usize) -> Vec<Vec<f32>> {
         values
             .iter()
@@ -520,7 +524,7 @@ where
             .collect()
     }
 
-    /// Whether a point is inside bounds and (for attacks that must be) within the budget, in `f64`.
+    /// Returns whether a point is inside the bounds and, unless the attack minimises, within the budget; in `f64`.
     fn allowed(&self, row: usize, x: &[Vec<f32>]) -> bool {
         let x0 = self.job.samples.sample(row);
         let gauge = self
@@ -533,7 +537,7 @@ where
         }
     }
 
-    /// Has the points of all tries that have ended measured again, and lets count what can.
+    /// Re-measures the points of all ended restarts and counts those whose turn has come.
     fn judge(&mut self) -> Result<(), EngineError> {
         let tries: Vec<Try> = std::mem::take(&mut self.unjudged).into_iter().collect();
         let candidates: Vec<&Candidate> = tries
@@ -567,7 +571,7 @@ where
     }
 
     fn stopped(mut self) -> Result<Outcomes, EngineError> {
-        // Only what counts is kept: a later try that was begun early is begun again.
+        // Keep only restarts whose turn has come; a resumed run begins the early ones again.
         self.parked = None;
         self.begun.retain(|t, _| self.courses[t.0].next == t.1);
         let active = self.active.take().and_then(|l| self.still_begun(l));
@@ -590,7 +594,7 @@ where
             outcomes: self.courses.iter().map(|c| c.outcome.clone()).collect(),
             parts: Vec::new(),
         };
-        // What was found before the stop is proof all the same.
+        // Points found before the stop still count as proof.
         self.judge()?;
         self.leave_the_rest();
         Ok(self.finish(Some(checkpoint)))
@@ -622,7 +626,7 @@ where
             let next = |s: &usize| (*s, self.courses[self.place[s]].next);
             let tries: Vec<(usize, u32)> = samples.iter().map(next).collect();
             let fresh = |tries: &[(usize, u32)]| Rows::new(self.job, tries, self.attack, &device);
-            // A state of one row shows which columns this attack has.
+            // The state of one row shows which columns this attack has.
             let mut one = fresh(&tries[..1])?;
             let mut state = self.stepper.start(&mut self.oracle, &mut one)?;
             let mut rows = fresh(&tries)?;
@@ -640,16 +644,16 @@ where
     }
 }
 
-/// Why a row is done.
+/// Whether and why a row is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Done {
-    /// It is not.
+    /// Not done.
     No,
-    /// Its steps are over.
+    /// All its steps are done.
     Over,
-    /// Its query budget is spent.
+    /// Its query budget is used up.
     Spent,
-    /// Something was not finite.
+    /// Scores or a gradient were not finite.
     Invalid,
     /// An adversarial was found.
     Found,

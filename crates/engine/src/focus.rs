@@ -3,10 +3,10 @@ use proofmark_threat::Batch;
 
 use crate::RowId;
 
-/// What is known of each point of a query, beside the model's answer: what a [`Loss`](crate::Loss) and a
-/// [`Criterion`](crate::Criterion) see.
+/// Facts about each point of a query, beside the model's answer, for a [`Loss`](crate::Loss) and a
+/// [`Criterion`](crate::Criterion).
 ///
-/// Facts are those of the row that owns the point, unless the [`Request`](crate::Request) says otherwise.
+/// They are the facts of the row that owns the point, unless the [`Request`](crate::Request) overrides them.
 #[derive(Debug, Clone)]
 pub struct Focus {
     pub(crate) row: Vec<RowId>,
@@ -17,8 +17,8 @@ pub struct Focus {
 }
 
 impl Focus {
-    /// Points of samples 0, 1, 2, …, first draw: one label per point and, if targeted, one target. For computing a loss
-    /// by hand; the oracle makes its own.
+    /// Creates the facts for points of samples 0, 1, 2, …, first draw: one label per point and, if targeted, one
+    /// target. For computing a loss by hand; the oracle makes its own.
     pub fn new(x0: Batch, label: Vec<usize>, target: Option<Vec<usize>>) -> Self {
         Self {
             row: (0..label.len()).map(RowId::Sample).collect(),
@@ -29,12 +29,12 @@ impl Focus {
         }
     }
 
-    /// The row that owns each point.
+    /// Returns the row that owns each point.
     pub fn row(&self) -> &[RowId] {
         &self.row
     }
 
-    /// The place in the samples of each point's row.
+    /// Returns the place in the samples of each point's row.
     ///
     /// # Panics
     ///
@@ -44,27 +44,27 @@ impl Focus {
         self.row.iter().map(place).collect()
     }
 
-    /// The clean point each point began at, `[q, features]` per modality.
+    /// Returns the clean point of each point, `[q, features]` per modality.
     pub fn x0(&self) -> &Batch {
         &self.x0
     }
 
-    /// Each point's label.
+    /// Returns each point's label.
     pub fn label(&self) -> &[usize] {
         &self.label
     }
 
-    /// Each point's target class, if there is one.
+    /// Returns each point's target class, if there is one.
     pub fn target(&self) -> Option<&[usize]> {
         self.target.as_deref()
     }
 
-    /// Which random draw of the model each point is asked with.
+    /// Returns the random draw of the model with which each point is queried.
     pub fn draw(&self) -> &[u32] {
         &self.draw
     }
 
-    /// The same for the points `at` (which may repeat).
+    /// Returns the facts of the points `at` (which may repeat).
     #[must_use]
     pub fn at(&self, at: &[usize]) -> Self {
         fn pick<T: Copy>(v: &[T], at: &[usize]) -> Vec<T> {
@@ -81,7 +81,7 @@ impl Focus {
         }
     }
 
-    /// `[q, 1]` column of class indices on the scores' device.
+    /// Returns a `[q, 1]` column of class indices on the scores' device.
     pub fn column(scores: &Tensor<2>, classes: &[usize]) -> Tensor<2, Int> {
         let values: Vec<i64> = classes.iter().map(|c| *c as i64).collect();
         Tensor::from_data(
@@ -90,7 +90,7 @@ impl Focus {
         )
     }
 
-    /// The score of each point's class, `[q]`.
+    /// Returns the score of each point's class, `[q]`.
     pub fn score(scores: &Tensor<2>, classes: &[usize]) -> Tensor<1> {
         scores
             .clone()
@@ -98,7 +98,7 @@ impl Focus {
             .squeeze_dim::<1>(1)
     }
 
-    /// The largest score of any other class, `[q]`.
+    /// Returns the largest score of any other class, `[q]`.
     pub fn rival(scores: &Tensor<2>, classes: &[usize]) -> Tensor<1> {
         let n = scores.dims()[1] as i64;
         let all = Tensor::<1, Int>::arange(0..n, &scores.device().inner()).unsqueeze::<2>();
@@ -112,8 +112,9 @@ impl Focus {
             .squeeze_dim::<1>(1)
     }
 
-    /// Whether the decision is another class than each point's, `[q]`: some class has a higher score, or an equal one
-    /// and a lower index. The device's side of [`predict`](crate::predict): comparisons only, so it is exact.
+    /// Returns whether the decision is another class than each point's, `[q]`: some class has a higher score, or an
+    /// equal one and a lower index. It matches [`predict`](crate::predict) on the device: it uses only comparisons, so
+    /// it is exact.
     pub fn beaten(scores: &Tensor<2>, classes: &[usize]) -> Tensor<1, Bool> {
         let [n, width] = scores.dims();
         let column = Self::column(scores, classes);
@@ -128,7 +129,7 @@ impl Focus {
         wins.any_dim(1).squeeze_dim::<1>(1)
     }
 
-    /// `z_class - max_{i != class} z_i`, `[q]`: negative where another class wins; at 0 the lower index wins
+    /// Returns `z_class - max_{i != class} z_i`, `[q]`: negative where another class wins; at 0 the lower index wins
     /// ([`Focus::beaten`]).
     pub fn margin(scores: &Tensor<2>, classes: &[usize]) -> Tensor<1> {
         Self::score(scores, classes) - Self::rival(scores, classes)

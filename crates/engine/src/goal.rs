@@ -5,44 +5,45 @@ use proofmark_model::Output;
 
 use crate::{EngineError, Focus};
 
-/// What one sample is judged against.
+/// Ground truth of one sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Truth {
-    /// Its place in the samples.
+    /// Place in the samples.
     pub sample: usize,
-    /// Its class.
+    /// True class.
     pub label: usize,
-    /// The class it is to be taken for, if the attack is targeted.
+    /// Target class, if the attack is targeted.
     pub target: Option<usize>,
 }
 
-/// What success is: judged on a model's answers, never on a loss.
+/// Condition for success, decided from a model's answers, never from a loss.
 ///
-/// [`Goal`] is the one of classifiers; a criterion of another kind finds what a sample is to satisfy by its place
+/// [`Goal`] is the criterion for classifiers; other criteria look up a sample's requirement by its place
 /// ([`Truth::sample`], [`Focus::sample`]).
 pub trait Criterion: Send + Sync + Debug {
-    /// Whether each point of a query succeeds, on the device, `[q]`. The oracle asks only about answers that decide
-    /// ([`predict`]); what it says of others does not count.
+    /// Returns whether each point of a query succeeds, on the device, `[q]`. The oracle ignores the result for answers
+    /// that give no decision ([`predict`]).
     ///
-    /// It watches a running attack and may err by rounding; [`Criterion::met_by`] decides.
+    /// It only monitors a running attack and may have rounding errors; [`Criterion::met_by`] decides.
     fn met(&self, output: &Output, focus: &Focus) -> Result<Tensor<1, Bool>, EngineError>;
 
-    /// Whether one point's scores succeed, exactly: what the judge goes by.
+    /// Returns whether one point's scores succeed, exactly; the judge uses this.
     fn met_by(&self, scores: &[f32], truth: &Truth) -> bool;
 
-    /// The same of a decision. A criterion that needs scores refuses it: what it cannot judge is not robust.
+    /// Returns whether a decision succeeds. A criterion that needs scores returns an error, so that a sample it cannot
+    /// judge is never reported as robust.
     fn met_by_class(&self, class: usize, truth: &Truth) -> Result<bool, EngineError> {
         let _ = (class, truth);
         Err(EngineError::NeedsScores)
     }
 
-    /// Whether it needs a target per sample.
+    /// Returns whether it needs a target per sample.
     fn targeted(&self) -> bool {
         false
     }
 }
 
-/// What an adversarial is, for a classifier: a point where the model's own decision ([`predict`]) is another one.
+/// The adversarial criterion for classifiers: the model's decision ([`predict`]) is wrong, or is the target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Goal {
     /// The decision is any class but the label.
@@ -52,13 +53,13 @@ pub enum Goal {
     Targeted,
 }
 
-/// A model's decision on one row of scores: the class with the highest score, on ties the lowest such class; `None`
-/// if any score is NaN or the highest is not finite.
+/// Returns a model's decision on one row of scores: the class with the highest score, on ties the lowest such class;
+/// `None` if any score is NaN or the highest is not finite.
 ///
-/// A score of −∞ is a class that cannot be: masked out, or the logarithm of a probability of 0.
+/// A score of −∞ marks an impossible class: masked out, or the logarithm of a probability of 0.
 ///
-/// This is the one rule by which anything here decides: clean predictions, attacks (on the device through
-/// [`Focus::beaten`]), and the judge.
+/// This is the only decision rule: clean predictions, attacks (on the device through [`Focus::beaten`]) and the judge
+/// all use it.
 pub fn predict(scores: &[f32]) -> Option<usize> {
     if scores.iter().any(|s| s.is_nan()) {
         return None;
@@ -72,8 +73,8 @@ pub fn predict(scores: &[f32]) -> Option<usize> {
     scores.get(best)?.is_finite().then_some(best)
 }
 
-/// Which rows of an answer decide, on the device, `[q]`: scores of which [`predict`] makes a decision, or one of the
-/// model's classes.
+/// Returns which rows of an answer hold a decision, on the device, `[q]`: scores from which [`predict`] gets a class,
+/// or a label that is one of the model's classes.
 pub(crate) fn decided(output: &Output, classes: usize) -> Tensor<1, Bool> {
     match output {
         Output::Scores(scores) => {
@@ -98,7 +99,7 @@ impl Goal {
 }
 
 impl Criterion for Goal {
-    /// Without a decision nothing succeeds.
+    /// Without a decision a point does not succeed.
     fn met_by(&self, scores: &[f32], truth: &Truth) -> bool {
         predict(scores).is_some_and(|class| self.met_by_decision(class, truth))
     }
@@ -168,9 +169,10 @@ mod tests {
         assert_eq!(predict(&[1.0, f32::NAN]), None);
     }
 
-    /// Every row of three scores out of five, the infinite ones and NaN included: host and device agree on which decide.
+    /// Every row of three scores out of five values, including ±∞ and NaN: host and device agree on which rows hold a
+    /// decision.
     #[test]
-    fn minus_infinity_is_a_class_that_cannot_be() {
+    fn a_class_with_a_score_of_minus_infinity_is_never_predicted() {
         let inf = f32::INFINITY;
         assert_eq!(predict(&[-inf, 1.0, -inf]), Some(1));
         for none in [[-inf, -inf], [inf, 0.0], [f32::NAN, -inf]] {
@@ -188,7 +190,7 @@ mod tests {
         }
     }
 
-    /// Every row of three scores out of {0, 1, 2} with every label and target: device and host say the same.
+    /// Every row of three scores out of {0, 1, 2} with every label and target: device and host agree.
     #[test]
     fn the_device_decides_as_the_host_does() {
         let rows: Vec<[f32; 3]> = (0..27)

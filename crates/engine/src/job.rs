@@ -9,30 +9,30 @@ use crate::{Checkpoint, Criterion, EngineError, Goal, Judge, Observer};
 /// The samples of a run, on the host.
 #[derive(Debug, Clone)]
 pub struct Samples {
-    /// The model's inputs.
+    /// Inputs of the model.
     pub modalities: Arc<[Modality]>,
     /// Per modality: `n * features` values in C order, data units.
     pub values: Vec<Vec<f32>>,
-    /// What each sample is judged against: its class, or whatever the [`Criterion`] numbers.
+    /// Label of each sample: its class, or any number that the [`Criterion`] interprets.
     pub labels: Vec<usize>,
-    /// The class each sample is to be taken for, if targeted.
+    /// Target class of each sample, if targeted.
     pub targets: Option<Vec<usize>>,
-    /// The key of each sample's random streams.
+    /// Key of each sample's random streams.
     pub keys: Vec<u64>,
 }
 
 impl Samples {
-    /// Number of samples.
+    /// Returns the number of samples.
     pub fn len(&self) -> usize {
         self.labels.len()
     }
 
-    /// Whether there is none.
+    /// Returns whether there are no samples.
     pub fn is_empty(&self) -> bool {
         self.labels.is_empty()
     }
 
-    /// The values of sample `i`, one slice per modality.
+    /// Returns the values of sample `i`, one slice per modality.
     pub fn sample(&self, i: usize) -> Vec<&[f32]> {
         self.values
             .iter()
@@ -41,7 +41,7 @@ impl Samples {
             .collect()
     }
 
-    /// The values of samples `at` side by side, per modality.
+    /// Returns the values of samples `at` one after the other, per modality.
     pub fn gather(&self, at: &[usize]) -> Vec<Vec<f32>> {
         self.values
             .iter()
@@ -57,45 +57,45 @@ impl Samples {
 }
 
 /// Points known before an attack begins, by place in the samples; one vector of values per modality. Samples may share
-/// one.
+/// a point.
 pub type Starts = BTreeMap<usize, Arc<[Vec<f32>]>>;
 
-/// One attack run: what to attack, within what, and how the engine goes about it.
+/// One attack run: samples, threat model, and settings of the engine.
 #[derive(Clone, Copy)]
 pub struct Job<'a> {
     /// The samples.
     pub samples: &'a Samples,
-    /// Which of them to attack (places in `samples`).
+    /// Samples to attack (places in `samples`).
     pub rows: &'a [usize],
-    /// What may change, by how much.
+    /// Threat model: which inputs may change, and by how much.
     pub threat: &'a Threat,
-    /// What success is.
+    /// Criterion for success.
     pub goal: &'a dyn Criterion,
     /// The run's seed.
     pub seed: Seed,
-    /// Rows at work at once, at least 1. Changes speed and memory, never a result.
+    /// Maximum number of rows active at once, at least 1. It changes speed and memory, never a result.
     pub batch: usize,
-    /// Rows per model call; tails are padded with copies. `None` sends whatever is at work in one call.
+    /// Rows per model call; the last call is padded with copies. `None` sends all active rows in one call.
     ///
     /// On the CPU a row's bits depend on the shape of the batch it is computed in, so results repeat
     /// bit for bit only for equal tiles.
     pub tile: Option<usize>,
-    /// Whether rows that are already broken leave at once (and others take their place).
+    /// Whether rows that are broken or invalid leave the batch at once, so that others take their place.
     pub compaction: bool,
-    /// Sample-forwards one row may spend on its attack; a row that reaches it is stopped.
+    /// Maximum sample-forwards per row; a row that reaches it is stopped.
     pub forwards: Option<u64>,
-    /// Broken rows that are enough: once so many are confirmed the run ends and the others are stopped.
+    /// Number of broken rows that is enough: once so many are confirmed, the run ends and the other rows are stopped.
     pub enough: Option<usize>,
-    /// How returned points are measured again.
+    /// How returned points are re-measured.
     pub judge: Judge,
-    /// Asked between steps; `true` ends the run with a checkpoint.
+    /// Called between steps; `true` ends the run with a checkpoint.
     pub stop: &'a (dyn Fn() -> bool + Sync),
-    /// Where a stopped run of the same attack on the same job is to go on. An attack that runs others takes it out
-    /// for them, as it is of one run.
+    /// Checkpoint of a stopped run of the same attack on the same job, to continue from. It belongs to one run, so an
+    /// attack that runs others clears it for them.
     pub resume: Option<&'a Checkpoint>,
     /// Points that earlier attacks found, for attacks that begin at one ([`Rows::starts`](crate::Rows::starts)).
     pub starts: Option<&'a Arc<Starts>>,
-    /// Told about progress.
+    /// Receives progress events.
     pub observer: &'a dyn Observer,
 }
 
@@ -113,15 +113,15 @@ impl std::fmt::Debug for Job<'_> {
 }
 
 impl<'a> Job<'a> {
-    /// The default tile: large enough that small models do not pay for their calls, small enough that a handful of
-    /// surviving rows does not pay for many copies.
+    /// Default tile: large enough to keep the overhead per call low for small models, small enough that a few surviving
+    /// rows need little padding.
     pub const TILE: usize = 8;
 
-    /// Activations of a sample from which it is a tile by itself: it keeps a thread busy, no place is padding, and the
-    /// last rows of an attack run beside each other.
+    /// Number of activations per sample from which one sample forms a tile: it keeps a thread busy, needs no padding,
+    /// and lets the last rows of an attack run in parallel.
     const LARGE: usize = 1 << 17;
 
-    /// The tile for a model of so many activations per sample, where they are known.
+    /// Returns the tile for a model with this many activations per sample; the default if the number is unknown.
     pub fn tile_for(activations: Option<usize>) -> usize {
         match activations {
             Some(n) if n >= Self::LARGE => 1,
@@ -129,7 +129,7 @@ impl<'a> Job<'a> {
         }
     }
 
-    /// A job over all samples with the usual settings: batch 64, tiles of 8, compaction on, one judge draw.
+    /// Creates a job with the usual settings: batch 64, tiles of 8, compaction on, one judge draw.
     pub fn new(
         samples: &'a Samples,
         rows: &'a [usize],
@@ -191,7 +191,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn large_models_are_asked_one_sample_at_a_time() {
+    fn large_models_get_tiles_of_one_sample() {
         assert_eq!(Job::tile_for(None), Job::TILE);
         assert_eq!(Job::tile_for(Some(Job::LARGE - 1)), Job::TILE);
         assert_eq!(Job::tile_for(Some(Job::LARGE)), 1);

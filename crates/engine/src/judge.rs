@@ -8,7 +8,7 @@ use crate::outcome::Point;
 use crate::whole;
 use crate::{EngineError, Job, Oracle, predict};
 
-/// How many of a judge's draws must agree.
+/// Number of the judge's draws that must agree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Rule {
     /// More than half.
@@ -20,12 +20,12 @@ pub enum Rule {
     All,
 }
 
-/// Measures every returned point again: fresh forwards, with draws the attack never saw.
+/// Re-measures every returned point: fresh forwards, with draws the attack never saw.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Judge {
     /// Fresh forwards per point, at least 1; more than 1 only makes sense for random models.
     pub draws: u32,
-    /// How many must agree.
+    /// How many draws must agree.
     pub rule: Rule,
 }
 
@@ -38,29 +38,29 @@ impl Default for Judge {
     }
 }
 
-/// Draw numbers of the judge start here; attacks draw from 0.
+/// First draw number of the judge; attacks draw from 0.
 const FIRST_DRAW: u32 = 1 << 31;
 
-/// A point to be judged.
+/// A point for the judge.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Candidate {
     pub(crate) row: usize,
     pub(crate) x: Vec<Vec<f32>>,
 }
 
-/// What became of a candidate when it was measured again.
+/// Result of re-measuring a candidate.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Measured {
-    /// It is adversarial, and inside bounds.
+    /// It is adversarial and inside the bounds.
     Adversarial(Point),
-    /// It is not.
+    /// It is not adversarial, or not inside the bounds.
     Rejected,
-    /// Some answer decided nothing (scores not finite, a class that does not exist): neither of the two.
+    /// Neither of the two: some answer gives no decision (scores not finite, or a class that does not exist).
     Undecided,
 }
 
 impl Judge {
-    /// Sample-forwards that one point costs.
+    /// Returns the sample-forwards that one point costs.
     pub(crate) fn cost<M: DecisionModel + ?Sized>(self, oracle: &Oracle<'_, M>) -> QueryCount {
         QueryCount {
             forward: u64::from(self.draws) * oracle.cost(),
@@ -68,7 +68,7 @@ impl Judge {
         }
     }
 
-    /// Measures each candidate with draws of its own; each costs [`Judge::cost`].
+    /// Measures each candidate with its own draws; each costs [`Judge::cost`].
     pub(crate) fn measure<M: DecisionModel + ?Sized>(
         self,
         oracle: &mut Oracle<'_, M>,
@@ -90,7 +90,7 @@ impl Judge {
         };
         let mut verdicts = Vec::with_capacity(candidates.len());
         let modalities = &job.samples.modalities;
-        // Judging in batches of at least a tile keeps padding down; the answers do not depend on it.
+        // Batches of at least a tile keep padding down; the answers do not depend on the batch size.
         let at_once = job.batch.max(job.tile.unwrap_or(1));
         for chunk in candidates.chunks(at_once) {
             let values = (0..modalities.len())
@@ -142,7 +142,7 @@ impl Judge {
     }
 }
 
-/// A model's decision on one point, and what it rests on.
+/// A model's decision on one point, with the scores it comes from, if any.
 enum Decision {
     Scores(Vec<f32>, usize),
     Class(usize),
@@ -168,20 +168,20 @@ impl Decision {
     }
 }
 
-/// Per point the class decided for; `None` where the answer decides nothing.
+/// Returns the class decided per point; `None` where the answer gives no decision.
 pub(crate) fn classes(output: &Output, classes: usize) -> Vec<Option<usize>> {
     let class = |d: Option<Decision>| d.map(|d| d.class());
     decisions(output, classes).into_iter().map(class).collect()
 }
 
-/// Per point its decision; `None` where the answer decides nothing.
+/// Returns the decision per point; `None` where the answer gives no decision.
 fn decisions(output: &Output, classes: usize) -> Vec<Option<Decision>> {
     match output {
         Output::Scores(scores) => host(scores)
             .chunks(scores.dims()[1])
             .map(|s| predict(s).map(|class| Decision::Scores(s.to_vec(), class)))
             .collect(),
-        // Class numbers are small: exact in f32.
+        // Class numbers are small, hence exact in `f32`.
         Output::Labels(labels) => host(&labels.clone().float())
             .into_iter()
             .map(|l| {

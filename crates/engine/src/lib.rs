@@ -1,10 +1,10 @@
-//! The attack engine: everything about running an attack that is not the attack.
+//! The attack engine: runs attacks, and contains everything but the attacks themselves.
 //!
-//! An attack is a [`Stepper`]: one immutable configuration, one explicit state, one method that proposes.
-//! It never judges, logs, stops or compacts. The [`Oracle`] is its only way to the model; it counts every
-//! sample-forward and watches every point that passes, so the best point seen can not be lost. The executor
-//! ([`run`]) drops rows that are done, refills the batch, restarts what survives, and has the [`Judge`]
-//! measure every returned point again.
+//! An attack is a [`Stepper`]: one immutable configuration, one explicit state, one method that proposes points. It
+//! never judges, logs, stops or compacts. It reaches the model only through the [`Oracle`], which counts every
+//! sample-forward and watches every point, so that the best point seen cannot be lost. The executor ([`run`]) drops
+//! rows that are done, refills the batch, restarts the rows that survive, and has the [`Judge`] re-measure every
+//! returned point.
 
 mod attack;
 mod checkpoint;
@@ -39,11 +39,11 @@ pub use observer::{Event, Observer, Silent};
 pub use oracle::Oracle;
 pub use outcome::{Outcome, Outcomes, Point};
 pub use preflight::{Clean, preflight};
-/// What an attack needs of a model.
+/// Level of access to a model that an attack needs.
 pub use proofmark_domain::Needs;
-/// The model an attack is handed.
+/// The model handed to an attack.
 pub use proofmark_model::Access;
-/// Counter-based random numbers, keyed by sample: the only source of randomness in an attack.
+/// Counter-based random numbers keyed by sample; an attack uses no other source of randomness.
 pub use proofmark_stats::random;
 pub use request::Request;
 pub use rows::{RowId, Rows};

@@ -5,10 +5,10 @@ use proofmark_threat::Batch;
 
 use crate::Focus;
 
-/// What an attack maximises: one value per point, larger is more adversarial.
+/// Objective that an attack maximises: one value per point, larger is more adversarial.
 ///
-/// Separate from the criterion on purpose: success is judged on decisions, never on a loss.
+/// It is separate from the criterion on purpose: success is decided from decisions, never from a loss.
 pub trait Loss: Send + Sync + Debug {
-    /// The loss of each point, `[q]`, differentiable in `scores` `[q, classes]` and in the points `x`.
+    /// Returns the loss of each point, `[q]`, differentiable in `scores` `[q, classes]` and in the points `x`.
     fn per_sample(&self, scores: &Tensor<2>, x: &Batch, focus: &Focus) -> Tensor<1>;
 }

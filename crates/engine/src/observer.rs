@@ -1,31 +1,32 @@
 use proofmark_domain::QueryCount;
 
-/// What an observer may learn; nothing it does can change a number.
+/// Progress event of a run. An observer cannot change a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// A try (restart) begins in its turn for the first row of the run.
+    /// A restart begins in its turn for the first time in the run.
     Round {
-        /// Which try, from 0.
+        /// Number of the restart, from 0.
         restart: u32,
-        /// Rows that are not over.
+        /// Rows that are not finished.
         rows: usize,
     },
-    /// Every row at work made a step.
+    /// Every active row made a step.
     Step {
-        /// Rows at work, early tries included.
+        /// Active rows, including early restarts.
         active: usize,
-        /// Rows that are over, or wait for the judge.
+        /// Rows that are finished or wait for the judge.
         done: usize,
     },
-    /// Queries were added to the ledger; clean samples and judging count, early tries only once their turn has come.
+    /// Queries were counted, including clean samples and judging; those of early restarts only once their turn has
+    /// come.
     Queried {
         /// Sample-forwards.
         forward: u64,
         /// Sample-backwards.
         backward: u64,
     },
-    /// The judge measured the points of the rows that waited for it.
+    /// The judge measured the points that waited for it.
     Judged {
         /// Rows broken so far.
         broken: usize,
@@ -33,7 +34,7 @@ pub enum Event {
 }
 
 impl Event {
-    /// Queries, as an event.
+    /// Creates the event for these queries.
     pub(crate) fn queried(spent: QueryCount) -> Self {
         Self::Queried {
             forward: spent.forward,
@@ -42,13 +43,13 @@ impl Event {
     }
 }
 
-/// Follows a run: a progress bar, a log.
+/// Follows a run, for example as a progress bar or a log.
 pub trait Observer: Send + Sync {
     /// Called between steps.
     fn event(&self, event: Event);
 }
 
-/// Ignores every event.
+/// Observer that ignores every event.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Silent;
 

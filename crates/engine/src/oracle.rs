@@ -10,11 +10,11 @@ use crate::rows::Rows;
 use crate::tiles::Tiles;
 use crate::{Aim, Criterion, EngineError, Job, Loss, Request};
 
-/// How far past 1 the `f32` gauge of a point may be for the exact gauge to be worth computing.
+/// The exact gauge of a point is computed only if its `f32` gauge is at most this far above 1.
 const GAUGE_SLACK: f32 = 1e-4;
 
-/// The only way from an attack to a model: counts every sample-forward per row, evaluates in tiles, and
-/// keeps the best point it was asked about.
+/// The only access of an attack to a model. It counts every sample-forward per row, evaluates in tiles, and keeps the
+/// best point queried.
 pub struct Oracle<'a, M: ?Sized> {
     model: &'a M,
     goal: &'a dyn Criterion,
@@ -35,7 +35,7 @@ impl<M: ?Sized> std::fmt::Debug for Oracle<'_, M> {
 }
 
 impl<'a, M: DecisionModel + ?Sized> Oracle<'a, M> {
-    /// The way to `model` for an attack on the rows of `job`.
+    /// Creates the oracle of `model` for an attack on the rows of `job`.
     pub fn new(model: &'a M, job: &Job<'a>, aim: Aim) -> Self {
         Self {
             model,
@@ -47,17 +47,17 @@ impl<'a, M: DecisionModel + ?Sized> Oracle<'a, M> {
         }
     }
 
-    /// What is known of the model.
+    /// Returns the facts about the model.
     pub fn signature(&self) -> &Signature {
         self.model.signature()
     }
 
-    /// Where points must be.
+    /// Returns the device on which points must be.
     pub fn device(&self) -> &Device {
         &self.model.signature().device
     }
 
-    /// The model's decisions at the points of `request`.
+    /// Returns the model's decisions at the points of `request`.
     pub fn decide(
         &mut self,
         rows: &mut Rows,
@@ -70,13 +70,13 @@ impl<'a, M: DecisionModel + ?Sized> Oracle<'a, M> {
         Ok(output)
     }
 
-    /// One point per row.
+    /// Returns the model's decisions at one point per row.
     pub fn decide_at(&mut self, rows: &mut Rows, x: &Batch) -> Result<Output, EngineError> {
         let request = rows.request(x);
         self.decide(rows, request)
     }
 
-    /// Which points of `request` succeed, by the model's decisions and the run's criterion.
+    /// Returns which points of `request` succeed, by the model's decisions and the run's criterion.
     pub fn succeeds(
         &mut self,
         rows: &mut Rows,
@@ -91,17 +91,17 @@ impl<'a, M: DecisionModel + ?Sized> Oracle<'a, M> {
         Ok(succeeds.into_iter().map(|s| s > 0.5).collect())
     }
 
-    /// Decisions for the judge: neither watched nor counted for a row; each costs [`Oracle::cost`].
+    /// Returns decisions for the judge: neither watched nor counted for a row; each point costs [`Oracle::cost`].
     pub(crate) fn remeasure(&mut self, query: &Query) -> Result<Output, EngineError> {
         Ok(self.in_tiles(query, |m, q, _| m.decide(q), cat_outputs)?)
     }
 
-    /// Sample-forwards that one point costs.
+    /// Returns the sample-forwards that one point costs.
     pub(crate) fn cost(&self) -> u64 {
         self.model.cost()
     }
 
-    /// Sample-forwards that the model really computed so far: padding, judging and tries that came to nothing included.
+    /// Returns the sample-forwards the model has computed so far, including padding, judging and discarded restarts.
     pub(crate) fn computed(&self) -> u64 {
         self.computed
     }
@@ -111,8 +111,8 @@ impl<'a, M: DecisionModel + ?Sized> Oracle<'a, M> {
         rows.count(&query.owner, cost, backward * cost);
     }
 
-    /// Asks in tiles of a constant number of rows, the last one padded with copies of its first row; `ask` is told which
-    /// points of the query are in its tile.
+    /// Queries the model in tiles of a constant number of rows, the last one padded with copies of its first row. `ask`
+    /// also receives which points of the query are in its tile.
     fn in_tiles<T: Send>(
         &mut self,
         query: &Query,
@@ -120,7 +120,7 @@ impl<'a, M: DecisionModel + ?Sized> Oracle<'a, M> {
         cat: impl Fn(Vec<T>, usize) -> T,
     ) -> Result<T, ModelError> {
         let (model, n) = (self.model, query.len());
-        // A model of any kind that panics is named, be it a `Network` or somebody's own.
+        // The error names a model that panics, whether it is a `Network` or a custom implementation.
         let name = &model.signature().name;
         let ask = |query: &Query, at: &[usize]| guarded(name, || ask(model, query, at));
         let tile = self.tile.unwrap_or(n).max(1);
@@ -145,7 +145,7 @@ impl<'a, M: DecisionModel + ?Sized> Oracle<'a, M> {
         Ok(cat(answers, n))
     }
 
-    /// Keeps the best point of each row, marks rows whose answer decides nothing.
+    /// Keeps the best point of each row and marks rows whose answer gives no decision.
     fn watch(
         &self,
         rows: &mut Rows,
@@ -160,14 +160,14 @@ impl<'a, M: DecisionModel + ?Sized> Oracle<'a, M> {
         Ok(())
     }
 
-    /// Which points succeed, and which answers decide anything.
+    /// Returns which points succeed, and which answers give a decision.
     fn met(
         &self,
         rows: &Rows,
         query: &Query,
         output: &Output,
     ) -> Result<[Tensor<1, Bool>; 2], EngineError> {
-        // Success is the row's own: what a loss is told to look at does not change it.
+        // Success uses the row's own label and target, even if the request overrides them for the loss.
         let focus = if query.is_one_per_row(rows.len()) {
             rows.focus()
         } else {
@@ -178,7 +178,7 @@ impl<'a, M: DecisionModel + ?Sized> Oracle<'a, M> {
         Ok([met, sound])
     }
 
-    /// Keeps the best of the points that succeed, marks rows whose answer decides nothing.
+    /// Keeps the best of the points that succeed and marks rows whose answer gives no decision.
     fn keep(
         &self,
         rows: &mut Rows,
@@ -211,7 +211,7 @@ impl<'a, M: DecisionModel + ?Sized> Oracle<'a, M> {
             rows.watch.invalid = rows.watch.invalid.clone().mask_fill(unsound, 1.0);
             return;
         }
-        // Several points per row: pick each row's best on the host, then take them as one point per row.
+        // Several points per row: pick each row's best on the host, then proceed as with one point per row.
         let (ok, gauge_host, sound) = (host(&ok.float()), host(&gauge), host(&sound.float()));
         let mut best: Vec<Option<usize>> = vec![None; rows.len()];
         let mut unsound = vec![false; rows.len()];
@@ -242,7 +242,7 @@ impl<'a, M: DecisionModel + ?Sized> Oracle<'a, M> {
 }
 
 impl<M: ScoreModel + ?Sized> Oracle<'_, M> {
-    /// Scores `[q, classes]` at the points of `request`.
+    /// Returns scores `[q, classes]` at the points of `request`.
     pub fn scores(
         &mut self,
         rows: &mut Rows,
@@ -257,7 +257,7 @@ impl<M: ScoreModel + ?Sized> Oracle<'_, M> {
 }
 
 impl<M: GradientModel + ?Sized> Oracle<'_, M> {
-    /// Scores, loss and its gradient at one point per row.
+    /// Returns scores, loss and its gradient at one point per row.
     pub fn gradient(
         &mut self,
         rows: &mut Rows,
@@ -268,10 +268,9 @@ impl<M: GradientModel + ?Sized> Oracle<'_, M> {
         self.gradient_of(rows, request, loss)
     }
 
-    /// The same at any points (several per row: targets, classes, draws).
+    /// Returns scores, loss and its gradient at any points (several per row: targets, classes, draws).
     ///
-    /// A gradient that is not finite is handed out as zero and its row marked invalid; exact zeros are
-    /// counted.
+    /// A gradient that is not finite is returned as zero and its row marked invalid; exact zeros are counted.
     pub fn gradient_of(
         &mut self,
         rows: &mut Rows,
@@ -301,12 +300,12 @@ impl<M: GradientModel + ?Sized> Oracle<'_, M> {
     }
 }
 
-/// Marks the rows whose gradient is not finite, which becomes zero, and counts exact zeros.
+/// Marks the rows whose gradient is not finite, sets those gradients to zero, and counts exact zeros.
 fn mark(rows: &mut Rows, request: &Request, answer: &mut Gradient) {
     let owner = &request.query.owner;
     let identity = request.query.is_one_per_row(rows.len());
     let region = rows.region();
-    // What may not change has no say in whether the attack has anything to go by.
+    // Ignore frozen features when checking for zero gradients.
     let free = if identity {
         region.free(&answer.gradient)
     } else {
@@ -316,13 +315,13 @@ fn mark(rows: &mut Rows, request: &Request, answer: &mut Gradient) {
     let moves: Vec<f32> = eps.iter().map(|e| f32::from(u8::from(*e > 0.0))).collect();
     let moves = region.column(&moves);
     let mut sums = free.blocks().iter().map(|g| {
-        // The sum is NaN or infinite as soon as one entry is, and zero only if all are.
+        // The sum is NaN or infinite if any entry is, and zero only if all are.
         g.clone().abs().sum_dim(1).squeeze_dim::<1>(1)
     });
     let first = sums.next().expect("at least one modality");
     let size = sums.fold(first, |a, b| a + b);
     let bad = size.clone().is_finite().bool_not();
-    // Per row: whether any of its points has a bad gradient, how many it has, and how many are zero.
+    // Per row: whether any of its gradients is not finite, how many it has, and how many are zero.
     let (bad_row, asked, zero) = if identity {
         (bad.clone(), moves, size.equal_scalar(0.0).float())
     } else {
@@ -354,7 +353,7 @@ fn mark(rows: &mut Rows, request: &Request, answer: &mut Gradient) {
         .invalid
         .clone()
         .mask_fill(bad_row.bool_and(unbroken).bool_and(untouched), 2.0);
-    // A row that may not move at all proves nothing about gradients.
+    // `asked` is 0 for a row with a zero budget, which says nothing about gradients.
     watch.gradients = watch.gradients.clone() + asked;
     watch.zero = watch.zero.clone() + zero;
     if bad.clone().any().into_scalar::<bool>() {

@@ -8,38 +8,38 @@ use crate::{Checkpoint, Job, Part};
 pub struct Point {
     /// Its values, per modality, data units.
     pub x: Vec<Vec<f32>>,
-    /// Its gauge, in `f64`.
+    /// Its gauge, computed in `f64`.
     pub gauge: f64,
-    /// Its distance in the leading modality's norm, data units.
+    /// Its distance in the leading modality's norm, in data units.
     pub distance: f64,
-    /// The class that wins there.
+    /// The predicted class.
     pub pred: usize,
 }
 
-/// What became of one row.
+/// Outcome of one row.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
-    /// Its place in the samples.
+    /// Place in the samples.
     pub row: usize,
-    /// What became of it.
+    /// Status of the row.
     pub status: RunStatus,
-    /// What it would be if its point did not count: robust only if the search came to its end. Differs from `status` where
-    /// that is broken.
+    /// Status if its point did not count: robust only if the search ran to its end. Differs from `status` where that is
+    /// broken.
     pub without_point: RunStatus,
-    /// The adversarial found: within budget if `status` is broken; a minimum-norm attack also returns the
-    /// nearest point it found outside the budget.
+    /// The adversarial found: within the budget if `status` is broken; a minimum-norm attack also returns the nearest
+    /// point it found outside the budget.
     pub point: Option<Point>,
-    /// Queries spent, judging included.
+    /// Queries used, including judging.
     pub queries: QueryCount,
-    /// What was seen that trust rules count, sorted.
+    /// Observations that trust rules count, sorted.
     pub observed: Vec<Observation>,
-    /// The best value it reached of what the attack climbs, over all restarts that came to their end; `None`
-    /// where the attack does not say ([`Stepper::reached`](crate::Stepper::reached)).
+    /// Best value reached of the quantity that the attack maximises, over all completed restarts; `None` if the attack
+    /// does not report it ([`Stepper::reached`](crate::Stepper::reached)).
     pub reached: Option<f32>,
 }
 
 impl Outcome {
-    /// A row of this status, of which nothing was asked.
+    /// Creates the outcome of a row with this status and no queries.
     pub(crate) fn new(row: usize, status: RunStatus) -> Self {
         Self {
             row,
@@ -52,7 +52,7 @@ impl Outcome {
         }
     }
 
-    /// Adds what was seen, once.
+    /// Adds an observation, once.
     pub(crate) fn observe(&mut self, what: Observation) {
         if let Err(at) = self.observed.binary_search(&what) {
             self.observed.insert(at, what);
@@ -60,22 +60,22 @@ impl Outcome {
     }
 }
 
-/// What became of every row of a job, in the job's order.
+/// Outcomes of all rows of a job, in the job's order.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Outcomes {
     /// One per row.
     pub rows: Vec<Outcome>,
-    /// Sample-forwards that the model computed for them: those in the ledgers of the rows, padding of tiles, and tries that
-    /// came to nothing as an earlier one succeeded.
+    /// Sample-forwards that the model computed for them: those counted for the rows, padding of tiles, and restarts
+    /// discarded because an earlier one succeeded.
     pub computed: u64,
-    /// What each member came to, if the attack is made of others.
+    /// Result of each member, if the attack is a suite.
     pub parts: Vec<Part>,
-    /// Where to go on, if the run was stopped.
+    /// State to resume from, if the run was stopped.
     pub checkpoint: Option<Checkpoint>,
 }
 
 impl Outcomes {
-    /// Every row of a job stopped, nothing asked.
+    /// Creates outcomes in which every row of a job is stopped without a query.
     pub fn stopped(job: &Job<'_>) -> Self {
         let row = |row: &usize| Outcome::new(*row, RunStatus::Stopped);
         Self {
@@ -84,9 +84,9 @@ impl Outcomes {
         }
     }
 
-    /// What a minimum-norm attack found, held against another budget than its own: `job` has the same rows and a budget
-    /// that is a multiple ([`Threat::is_multiple_of`](proofmark_threat::Threat::is_multiple_of)). The points were measured
-    /// when they were found; only how large they are in that budget is new, so nothing is asked of the model.
+    /// Re-evaluates the points of a minimum-norm attack against another budget. `job` has the same rows and a budget
+    /// that is a multiple of the original ([`Threat::is_multiple_of`](proofmark_threat::Threat::is_multiple_of)). The
+    /// points were already measured and only their gauge changes, so the model is not queried.
     #[must_use]
     pub fn within(&self, job: &Job<'_>) -> Self {
         let rows = self.rows.iter().map(|o| {

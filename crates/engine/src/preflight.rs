@@ -5,31 +5,32 @@ use proofmark_threat::{Batch, host};
 
 use crate::{Aim, EngineError, Event, Focus, Job, Loss, Oracle, Rows, judge, predict};
 
-/// Scores as the plain path and the gradient path give them may differ by this much, relative to their
-/// norm (the size `AutoAttack`'s randomness check uses).
+/// Maximum difference between two sets of scores that count as equal, relative to their norm (the size `AutoAttack`'s
+/// randomness check uses).
 const SAME: f32 = 1e-4;
 
 /// Softmax probabilities of the rivals vanish in `f32` when the top logit leads by `ln(f32::MIN_POSITIVE)`.
 const SATURATED: f32 = 87.3;
 
-/// One sample before any attack.
+/// Measurements on one sample before any attack.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Clean {
-    /// Its place in the samples.
+    /// Place in the samples.
     pub row: usize,
-    /// Its scores; none where the model only decides.
+    /// Scores; `None` if the model gives decisions only.
     pub scores: Option<Vec<f32>>,
-    /// The class that wins; `None` if none does ([`predict`]).
+    /// Predicted class; `None` if the answer gives no decision ([`predict`]).
     pub pred: Option<usize>,
-    /// What was seen that trust rules count, sorted.
+    /// Observations that trust rules count, sorted.
     pub observed: Vec<Observation>,
 }
 
-/// Asks the model about every clean sample of the job: twice plainly and, if it gives gradients, once on their path.
+/// Queries the model on every clean sample of the job: twice normally and, if it gives gradients, once on the gradient
+/// path.
 ///
-/// Three sample-forwards and one backward per sample buy the clean predictions and five trust checks; of a model that only
-/// decides, nothing is observed but whether its decision changes or is for no class. Rows not reached before `job.stop` are
-/// left out.
+/// Three sample-forwards and one backward per sample give the clean predictions and five trust checks. For a model that
+/// gives decisions only, it checks just whether its decision changes or is for a class that does not exist. Rows not
+/// reached before `job.stop` are left out.
 pub fn preflight<'a>(
     model: impl Into<Access<'a>>,
     job: &Job<'_>,
@@ -63,16 +64,16 @@ fn measure(access: Access<'_>, job: &Job<'_>) -> Result<Vec<Clean>, EngineError>
     }
 }
 
-/// What the model says to some rows.
+/// The model's answers for some rows.
 enum Answers {
-    /// Twice, per row the class it decides for.
+    /// Decisions from two calls, one class per row.
     Decisions([Vec<Option<usize>>; 2]),
-    /// Twice on the plain path and, where there is one, once on that of gradients, `[rows * classes]` each.
+    /// Scores from two normal calls and, if available, one on the gradient path, `[rows * classes]` each.
     Scores([Vec<f32>; 2], Option<Vec<f32>>),
 }
 
 impl Answers {
-    /// What is seen on the `i`th of these rows, which is `row` of the samples.
+    /// Returns the measurements on the `i`th of these rows, which is `row` of the samples.
     fn clean(&self, i: usize, row: usize, classes: usize) -> Clean {
         match self {
             Self::Decisions([first, second]) => decided(row, first[i], second[i]),
@@ -160,15 +161,15 @@ fn observe(row: usize, first: &[f32], second: &[f32], tracked: Option<&[f32]>) -
 
 fn differ(a: &[f32], b: &[f32]) -> bool {
     let norm = |v: &mut dyn Iterator<Item = f32>| v.map(|x| x * x).sum::<f32>().sqrt();
-    // Equal infinities are equal, and their difference is NaN.
+    // Skip equal values: the difference of equal infinities is NaN.
     let apart = norm(&mut a.iter().zip(b).filter(|(x, y)| x != y).map(|(x, y)| x - y));
     let finite = &mut a.iter().copied().filter(|x| x.is_finite());
     let allowed = SAME * norm(finite).max(f32::MIN_POSITIVE);
-    // A NaN is a difference.
+    // A NaN counts as a difference.
     apart.is_nan() || apart > allowed
 }
 
-/// Any objective would do: only the scores of the gradient path are looked at.
+/// Placeholder loss: only the scores of the gradient path are used.
 #[derive(Debug)]
 struct SumOfScores;
 

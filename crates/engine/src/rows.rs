@@ -8,28 +8,28 @@ use proofmark_threat::{Batch, Column, Columns, Region, mask, prefixed};
 
 use crate::{Aim, EngineError, Focus, Job, Request, Starts};
 
-/// No target class.
+/// Code for "no target class", and for "no label" in [`Rows::of`].
 const NONE: u64 = u64::MAX;
 
-/// Set in the id of a row that stands for a class.
+/// Flag in the id of a row that stands for a class.
 const CLASS: u64 = 1 << 62;
 
-/// The id of the row that stands for all samples.
+/// Id of the row that stands for all samples.
 const UNIVERSAL: u64 = 1 << 63;
 
-/// What a row of an attack stands for.
+/// What a row of an attack represents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RowId {
-    /// The sample at this place: what is sought is a change of it.
+    /// The sample at this place; the attack searches for a change of it.
     Sample(usize),
-    /// A class: what is sought is one change that takes many samples there (a trigger).
+    /// A class; the attack searches for one change that moves many samples to it (a trigger).
     Class(usize),
-    /// All samples: what is sought is one change for all of them.
+    /// All samples; the attack searches for one change for all of them.
     Universal,
 }
 
 impl RowId {
-    /// Its place in the samples, if it is one.
+    /// Returns its place in the samples, if it is a sample.
     pub const fn sample(self) -> Option<usize> {
         match self {
             Self::Sample(place) => Some(place),
@@ -56,7 +56,7 @@ impl RowId {
     }
 }
 
-/// The rows at work, and every fact about them that moves with them.
+/// The active rows, with all facts about them.
 #[derive(Debug, Clone)]
 pub struct Rows {
     sample: Vec<u64>,
@@ -65,18 +65,18 @@ pub struct Rows {
     target: Vec<u64>,
     restart: Vec<u64>,
     step: Vec<u64>,
-    /// What this try of each row has asked so far.
+    /// Queries that this restart of each row has used so far.
     forward: Vec<u64>,
     backward: Vec<u64>,
     region: Region,
     seed: proofmark_domain::Seed,
     attack: u32,
     starts: Option<Arc<Starts>>,
-    /// What the oracle has seen of each row.
+    /// Best point and marks that the oracle recorded for each row.
     pub(crate) watch: Watch,
 }
 
-/// The columns that say which rows they are.
+/// Columns that identify the rows.
 struct Facts {
     id: Vec<u64>,
     key: Vec<u64>,
@@ -89,13 +89,13 @@ struct Facts {
 #[derive(Debug, Clone)]
 pub(crate) struct Watch {
     pub(crate) best: Batch,
-    /// Gauge of `best`; `f32::MAX` before anything was found.
+    /// Gauge of `best`; `f32::MAX` while nothing was found.
     pub(crate) gauge: Tensor<1>,
     /// 1 where an adversarial was found.
     pub(crate) found: Tensor<1>,
-    /// 1 where scores, 2 where a gradient was not finite before anything was found.
+    /// 1 where scores, 2 where a gradient was not finite before an adversarial was found.
     pub(crate) invalid: Tensor<1>,
-    /// Gradients asked for, and how many of them were exactly zero.
+    /// Number of gradients requested, and how many of them were exactly zero.
     pub(crate) gradients: Tensor<1>,
     pub(crate) zero: Tensor<1>,
 }
@@ -113,33 +113,33 @@ impl Watch {
         }
     }
 
-    /// Takes `x` as the best point of the rows where `better` is set.
+    /// Stores `x` as the best point of the rows where `better` is set.
     pub(crate) fn take(&mut self, better: &Tensor<1, Bool>, x: &Batch, gauge: Tensor<1>) {
         self.best = self.best.replace_rows(better, x);
         self.gauge = self.gauge.clone().mask_where(better.clone(), gauge);
         self.found = self.found.clone().mask_fill(better.clone(), 1.0);
     }
 
-    /// Takes back what was found of the rows where `refuted` is set: they go on as if nothing had been.
+    /// Discards the point found for the rows where `refuted` is set: they continue as if none had been found.
     pub(crate) fn forget(&mut self, refuted: &[bool]) {
         let mask = mask(refuted, &self.found.device());
         self.found = self.found.clone().mask_fill(mask.clone(), 0.0);
         self.gauge = self.gauge.clone().mask_fill(mask, f32::MAX);
     }
 
-    /// Which rows a new adversarial of this gauge would improve.
+    /// Returns which rows a new adversarial of this gauge would improve.
     pub(crate) fn improved_by(&self, gauge: &Tensor<1>, aim: Aim) -> Tensor<1, Bool> {
         let better = match aim {
             Aim::Within => self.found.clone().lower_scalar(0.5),
             Aim::Minimise => gauge.clone().lower(self.gauge.clone()),
         };
-        // A row that was not finite is done, whether or not it has left yet.
+        // A row with values that were not finite is done, even if it has not left the batch yet.
         better.bool_and(self.invalid.clone().lower_scalar(0.5))
     }
 }
 
 impl Rows {
-    /// Fresh rows: tries of samples of a job, each at its beginning.
+    /// Creates fresh rows: restarts of samples of a job, each at step 0.
     pub(crate) fn new(
         job: &Job<'_>,
         tries: &[(usize, u32)],
@@ -162,11 +162,11 @@ impl Rows {
         Self::made(job, facts, values, &samples, attack, device)
     }
 
-    /// Fresh rows that are no samples: changes for a class each, or for all samples. They begin at the point of the box
-    /// nearest to zero, have no label, and are taken for their class.
+    /// Creates fresh rows that are not samples but changes: for one class each, or for all samples. They start at the
+    /// point within the bounds nearest to zero, have no label, and have their class as target.
     ///
-    /// For loops that ask the [`Oracle`](crate::Oracle) themselves; the executor runs samples. Points of such rows
-    /// are copies of many samples: ask with their labels and unwatched ([`Request`]).
+    /// For loops that query the [`Oracle`](crate::Oracle) themselves; the executor only runs samples. Points of such
+    /// rows are copies of many samples: query them with those samples' labels and unwatched ([`Request`]).
     pub fn of(
         ids: &[RowId],
         job: &Job<'_>,
@@ -196,7 +196,7 @@ impl Rows {
                 .collect(),
             restart: vec![0; n],
         };
-        // A budget per sample is nobody's here; the first stands for all.
+        // Per-sample budgets do not apply here; the first one is used for all rows.
         Self::made(job, facts, values, &vec![0; n], attack_code(attack), device)
     }
 
@@ -229,27 +229,27 @@ impl Rows {
         })
     }
 
-    /// Number of rows at work.
+    /// Returns the number of active rows.
     pub fn len(&self) -> usize {
         self.sample.len()
     }
 
-    /// Whether none is left.
+    /// Returns whether no row is left.
     pub fn is_empty(&self) -> bool {
         self.sample.is_empty()
     }
 
-    /// What row `i` stands for.
+    /// Returns what row `i` represents.
     pub fn id(&self, i: usize) -> RowId {
         RowId::decode(self.sample[i])
     }
 
-    /// Row `i`'s place in the samples: the executor's rows all have one.
+    /// Returns row `i`'s place in the samples; all rows of the executor have one.
     pub(crate) fn sample(&self, i: usize) -> usize {
         self.sample[i] as usize
     }
 
-    /// What this try of row `i` has asked so far.
+    /// Returns the queries that this restart of row `i` has used so far.
     pub fn spent(&self, i: usize) -> QueryCount {
         QueryCount {
             forward: self.forward[i],
@@ -265,27 +265,27 @@ impl Rows {
         }
     }
 
-    /// One point per row, as a request.
+    /// Creates a request of one point per row.
     pub fn request(&self, x: &Batch) -> Request {
         Query::one_per_row(x.clone(), &self.key).into()
     }
 
-    /// The key of each row's random streams.
+    /// Returns the key of each row's random streams.
     pub fn keys(&self) -> &[u64] {
         &self.key
     }
 
-    /// The step each row is at, from 0.
+    /// Returns the step each row is at, from 0.
     pub fn steps(&self) -> &[u64] {
         &self.step
     }
 
-    /// The try (restart) each row is in, from 0. Rows of one batch may be in different ones.
+    /// Returns the restart each row is in, from 0. Rows of one batch may be in different ones.
     pub fn restarts(&self) -> &[u64] {
         &self.restart
     }
 
-    /// A point known for each row from before the attack (what an earlier one found), per modality.
+    /// Returns the point known for each row before the attack (from an earlier attack), per modality.
     pub fn starts(&self) -> Vec<Option<&[Vec<f32>]>> {
         let known = |code: &u64| {
             let place = RowId::decode(*code).sample()?;
@@ -294,12 +294,12 @@ impl Rows {
         self.sample.iter().map(known).collect()
     }
 
-    /// The set each row may move in.
+    /// Returns the set in which each row may move.
     pub const fn region(&self) -> &Region {
         &self.region
     }
 
-    /// What a loss sees of one point per row.
+    /// Returns the facts for a loss about one point per row.
     pub fn focus(&self) -> Focus {
         let targeted = self.target.first().is_some_and(|t| *t != NONE);
         Focus {
@@ -311,7 +311,7 @@ impl Rows {
         }
     }
 
-    /// What a loss sees of the points of a request.
+    /// Returns the facts for a loss about the points of a request.
     pub fn focus_of(&self, request: &Request) -> Focus {
         let query = &request.query;
         let mut focus = self.focus();
@@ -331,7 +331,7 @@ impl Rows {
         focus
     }
 
-    /// The random stream of each row for `purpose` at its present restart and step.
+    /// Returns the random stream of each row for `purpose` at its current restart and step.
     pub fn streams(&self, purpose: Purpose, draw: u32) -> Vec<StreamKey> {
         (0..self.len())
             .map(|i| {

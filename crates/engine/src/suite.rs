@@ -7,25 +7,25 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Attack, EngineError, Job, Outcome, Outcomes, Starts};
 
-/// What one member of a suite came to.
+/// Result of one member of a suite.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Part {
     /// One outcome per row of the suite's job. Rows that an earlier member broke were not attacked again:
     /// [`RunStatus::BrokenBefore`].
     pub rows: Vec<Outcome>,
-    /// Sample-forwards the model computed for it.
+    /// Sample-forwards that the model computed for this member.
     pub computed: u64,
-    /// Why it did not come to its end, if it did not: rows it was to attack are stopped.
+    /// Error message if the member failed before its end; the rows it still had to attack are stopped.
     pub failed: Option<String>,
 }
 
-/// Runs attacks one after the other, each on the rows that the ones before it left standing.
+/// Runs attacks one after the other, each on the rows that the earlier ones did not break.
 ///
-/// A row's queries are those of all members that attacked it, and it is broken if any of them broke it; otherwise it is
-/// robust only if every member came to its end on it. Each member leaves its own record ([`Outcomes::parts`]). One that
-/// fails loses nothing of the others: they run all the same, and the rows left over are stopped. A later member may begin
-/// at the nearest point that earlier ones found outside the budget ([`Job::starts`]). A limit of forwards
-/// ([`Job::forwards`]) is for each member.
+/// A row's queries are those of all members that attacked it. It is broken if any member broke it; otherwise it is
+/// robust only if every member ran to its end on it. Each member leaves its own record ([`Outcomes::parts`]). If a
+/// member fails, its rows are stopped and the other members still run. A later member may start from the nearest point
+/// that earlier ones found outside the budget ([`Job::starts`]). A limit of forwards ([`Job::forwards`]) applies to
+/// each member separately.
 pub fn run_all(
     members: &[Box<dyn Attack>],
     access: Access<'_>,
@@ -41,7 +41,8 @@ pub fn run_all(
     for member in members {
         let part = if let Some(part) = earlier.next() {
             if !part.rows.iter().map(|o| &o.row).eq(job.rows) {
-                let problem = "the rows of an earlier attack of the suite are others";
+                let problem =
+                    "the rows of an earlier attack of the suite differ from those of the job";
                 return Err(EngineError::Checkpoint(problem.into()));
             }
             part
@@ -56,7 +57,7 @@ pub fn run_all(
             let on_left = Job {
                 rows: &left,
                 starts: starts.as_ref(),
-                // Only the first member that is left was at work.
+                // The checkpoint belongs to the first member that had not finished.
                 resume: resume.take(),
                 ..*job
             };
@@ -89,7 +90,7 @@ pub fn run_all(
             break;
         }
     }
-    // A suite that was stopped is not done with what it did not break.
+    // Rows that a stopped suite did not break are not finished.
     let untried = members.len() - merged.parts.len();
     for _ in 0..untried {
         let rows = job.rows.iter().map(fresh(RunStatus::Stopped));
@@ -109,7 +110,8 @@ pub fn run_all(
     Ok(merged)
 }
 
-/// Where members may begin: at what is known, and at the nearest point that earlier members found outside the budget.
+/// Returns the points from which members may start: the known ones, and the nearest point that earlier members found
+/// outside the budget.
 fn starts(job: &Job<'_>, merged: &Outcomes) -> Option<Arc<Starts>> {
     let found = merged.rows.iter().filter(|o| o.status != RunStatus::Broken);
     let found: Starts = found
@@ -124,7 +126,7 @@ fn starts(job: &Job<'_>, merged: &Outcomes) -> Option<Arc<Starts>> {
 }
 
 impl Outcomes {
-    /// Adds what another member came to.
+    /// Merges the result of another member.
     fn take(&mut self, part: Part) {
         for (all, one) in self.rows.iter_mut().zip(&part.rows) {
             all.queries += one.queries;
@@ -143,7 +145,7 @@ impl Outcomes {
     }
 }
 
-/// What a row is after two members: proof first, then whatever leaves it open.
+/// Returns the status of a row after two members: proof wins, then any status that leaves the result open.
 fn worse(a: RunStatus, b: RunStatus) -> RunStatus {
     let rank = |s: RunStatus| match s {
         RunStatus::Broken => 3,

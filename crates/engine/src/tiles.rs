@@ -4,11 +4,11 @@ use std::sync::{Mutex, OnceLock};
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-/// Runs the tiles of a query at the same time, each on a thread of its own.
+/// Runs the tiles of a query in parallel, each on its own thread.
 ///
-/// A pool of one thread per thread there is. Inside it the backend finds one thread and splits nothing: threads do not
-/// wait for each other within a tile. One pool for all would not do: a thread that waits for a part of its tile would
-/// begin another tile meanwhile. What a tile computes does not depend on how many threads it has.
+/// There is one single-thread pool per available thread. Inside a pool the backend sees one thread and splits nothing,
+/// so threads do not wait for each other within a tile. One shared pool would not work: a thread that waits for a part
+/// of its tile would begin another tile meanwhile. The result of a tile does not depend on its number of threads.
 #[derive(Default)]
 pub(crate) struct Tiles {
     pools: OnceLock<Vec<ThreadPool>>,
@@ -22,14 +22,14 @@ impl fmt::Debug for Tiles {
 }
 
 impl Tiles {
-    /// The answers to tiles 0 to `n - 1`, or the error of the lowest tile that has one.
+    /// Returns the answers to tiles 0 to `n - 1`, or the error of the lowest tile that failed.
     pub(crate) fn each<T: Send, E: Send>(
         &self,
         n: usize,
         ask: impl Fn(usize) -> Result<T, E> + Sync,
     ) -> Result<Vec<T>, E> {
         let pools = if n > 1 { self.pools() } else { &[] };
-        // A tile that would have the threads to itself is better off with all of them.
+        // A tile that would run alone at the end is faster with all threads.
         let alone = pools.len() < 2 || n % pools.len() == 1;
         let together = match (pools.len() < 2, alone) {
             (true, _) => 0,
@@ -65,7 +65,7 @@ impl Tiles {
     fn pools(&self) -> &[ThreadPool] {
         self.pools.get_or_init(|| {
             let pool = |_| ThreadPoolBuilder::new().num_threads(1).build();
-            // Where no thread can be had, tiles follow one another.
+            // If threads cannot be created, tiles run one after another.
             (0..rayon::current_num_threads())
                 .map(pool)
                 .collect::<Result<_, _>>()
@@ -74,7 +74,7 @@ impl Tiles {
     }
 }
 
-/// Does `work` once in every pool, at the same time.
+/// Runs `work` once in every pool, in parallel.
 fn on_each(pools: &[ThreadPool], work: &(impl Fn() + Sync)) {
     if let Some((first, others)) = pools.split_first() {
         first.in_place_scope(|scope| {
@@ -103,14 +103,14 @@ mod tests {
     }
 
     #[test]
-    fn the_error_is_that_of_the_lowest_tile() {
+    fn the_error_of_the_lowest_tile_is_returned() {
         let pool = ThreadPoolBuilder::new().num_threads(4).build().unwrap();
         let told =
             pool.install(|| Tiles::default().each(9, |i| if i < 3 { Ok(i) } else { Err(i) }));
         assert_eq!(told, Err(3));
     }
 
-    /// Two tiles that wait for each other end only if they run at the same time; a third has all threads.
+    /// Two tiles that wait for each other finish only if they run in parallel; a third has all threads.
     #[test]
     fn tiles_run_at_the_same_time_and_one_left_over_has_all_threads() {
         let pool = ThreadPoolBuilder::new().num_threads(2).build().unwrap();

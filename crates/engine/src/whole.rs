@@ -1,18 +1,18 @@
-//! Points of inputs that take whole numbers, as the model reads them.
+//! Rounds points of integer inputs to values that the model accepts.
 
 use proofmark_model::{Numbers, Signature};
 
 use crate::Job;
 use crate::judge::Candidate;
 
-/// Whether an attack may change an input of whole numbers.
+/// Returns whether an input that an attack may change takes integers.
 pub(crate) fn any(signature: &Signature) -> bool {
     let whole = |n: &Numbers| matches!(n, Numbers::Whole { .. });
     signature.numbers.iter().any(whole)
 }
 
-/// A candidate rounded to whole numbers, so that what is measured is an input that the model can be given. Where that
-/// leaves the budget, each change is cut off instead, which never does.
+/// Rounds a candidate to integers, so that the judge measures a valid input of the model. If the rounded point leaves
+/// the budget, it truncates each change towards zero instead, which never leaves the budget.
 pub(crate) fn rounded(signature: &Signature, job: &Job<'_>, candidate: &Candidate) -> Candidate {
     let x0 = job.samples.sample(candidate.row);
     let with = |round: fn(f32, f32) -> f32| -> Vec<Vec<f32>> {

@@ -1,4 +1,4 @@
-//! Success is a criterion that is handed in, and a run may end with the first of it.
+//! Success follows the criterion of the job, and a run may end at the first success.
 
 use burn::tensor::{Bool, Device, Tensor};
 use proofmark_domain::{Epsilon, Norm, Observation, RunStatus};
@@ -11,7 +11,7 @@ use proofmark_stats::random::Purpose;
 use proofmark_testkit::linear::Linear;
 use proofmark_threat::{Column, Columns, Threat};
 
-/// The first score is above this; the judge asks for another number.
+/// Succeeds if the first score is above `seen` during the attack and above `judged` for the judge.
 #[derive(Debug)]
 struct Above {
     seen: f32,
@@ -90,7 +90,7 @@ impl<M: ScoreModel + ?Sized> Stepper<M> for Wander {
     }
 }
 
-/// Ten rows with labels that are no classes; `change` sets the job up.
+/// Runs ten rows with labels that are no classes; `change` modifies the job.
 fn wander(goal: &Above, restarts: u32, change: impl FnOnce(&mut Job<'_>)) -> Outcomes {
     let linear = Linear::new(&[16], 3, 5);
     let (values, _) = linear.samples(10, 5);
@@ -118,7 +118,7 @@ fn count(outcomes: &Outcomes, status: RunStatus) -> usize {
     outcomes.rows.iter().filter(|o| o.status == status).count()
 }
 
-/// A bar that some rows clear at some step and others never do.
+/// Returns a threshold that some rows exceed at some step and others never do.
 fn bar() -> f32 {
     let never = Above {
         seen: f32::MAX,
@@ -135,7 +135,7 @@ fn bar() -> f32 {
 }
 
 #[test]
-fn rows_succeed_by_the_criterion_and_say_what_they_reached() {
+fn rows_succeed_by_the_criterion_and_report_the_value_reached() {
     let bar = bar();
     let goal = Above {
         seen: bar,
@@ -152,7 +152,7 @@ fn rows_succeed_by_the_criterion_and_say_what_they_reached() {
     for o in &outcomes.rows {
         assert_eq!(o.reached.unwrap() > bar, o.status == RunStatus::Broken);
     }
-    // Over all restarts, the best.
+    // Several restarts report the best value of all.
     let never = Above {
         seen: f32::MAX,
         judged: f32::MAX,
@@ -168,7 +168,7 @@ fn rows_succeed_by_the_criterion_and_say_what_they_reached() {
 }
 
 #[test]
-fn what_the_judge_does_not_confirm_is_no_success() {
+fn rows_that_the_judge_does_not_confirm_stay_robust() {
     let goal = Above {
         seen: bar(),
         judged: f32::MAX,
@@ -193,17 +193,17 @@ fn a_run_ends_when_enough_rows_are_confirmed() {
     assert!((1..5).contains(&broken), "{broken}");
     assert_eq!(count(&first, RunStatus::Stopped), 10 - broken);
     assert!(spent(&first) < spent(&whole));
-    // What is found is what the whole run finds there.
+    // The points found equal those of the whole run.
     for (a, b) in first.rows.iter().zip(&whole.rows) {
         assert!(a.point.is_none() || a.point == b.point);
     }
-    // More than there are: the whole run, over every restart.
+    // More than there are rows: the whole run, over every restart.
     let all = wander(&goal, 1, |job| job.enough = Some(11));
     assert_eq!(
         (count(&all, RunStatus::Broken), spent(&all)),
         (5, spent(&whole))
     );
-    // Unconfirmed ones do not count, and the run goes on to its end.
+    // Unconfirmed successes do not count, and the run continues to its end.
     let doubted = Above {
         seen: bar,
         judged: f32::MAX,

@@ -1,5 +1,5 @@
-//! The executor's promises, and its shape held against three attacks of other families than gradient ascent:
-//! a minimum-norm attack (`DeepFool`), a score-based random search and a decision-based boundary walk.
+//! The executor's guarantees, and its use by three attacks that are not gradient ascent: a minimum-norm attack
+//! (`DeepFool`), a score-based random search and a decision-based boundary walk.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -55,7 +55,7 @@ impl Case {
     }
 }
 
-/// `z_class - z_label` of the class in the query's draw column: how `DeepFool` asks for Jacobian rows.
+/// `z_class - z_label` for one class: `DeepFool` uses it to compute Jacobian rows.
 #[derive(Debug)]
 struct Against(usize);
 
@@ -150,9 +150,9 @@ fn deepfool_reaches_the_exact_distance_on_the_same_executor() {
     let outcomes = run(&model, &DeepFool, &case.job(&threat)).unwrap();
     let mut ratios = Vec::new();
     for o in &outcomes.rows {
-        // Ten steps of four Jacobian rows, and the judge of what was found or reached last.
+        // Ten steps of four Jacobian rows, and one forward of the judge.
         assert_eq!(o.queries.forward, 41);
-        // The bare step knows nothing of bounds: where they stop it short it may not get there.
+        // The plain step ignores bounds: where they clip it, it may not reach an adversarial.
         let Some(point) = &o.point else { continue };
         let (exact, _) = case
             .linear
@@ -335,7 +335,7 @@ impl<M: DecisionModel + ?Sized> Stepper<M> for BoundaryWalk {
     }
 }
 
-/// Only tells the winner.
+/// Gives the predicted class only.
 struct LabelsOnly(BurnModel);
 
 impl DecisionModel for LabelsOnly {
@@ -388,7 +388,7 @@ fn score_and_decision_based_attacks_run_on_the_same_executor() {
     }
 }
 
-/// Plain Linf ascent on the margin with random starts, to test the executor with.
+/// Plain Linf ascent on the margin with random starts, for testing the executor.
 #[derive(Debug, Clone, Copy)]
 struct Climb {
     steps: u32,
@@ -451,7 +451,7 @@ const CLIMB: Climb = Climb {
 /// Row, status, and the bits of point and gauge.
 type Bits = (usize, RunStatus, Option<Vec<u32>>, Option<u64>);
 
-/// What must not depend on how the engine goes about it.
+/// Returns the results that must not depend on the engine's settings.
 fn results(outcomes: &Outcomes) -> Vec<Bits> {
     outcomes
         .rows
@@ -514,7 +514,7 @@ fn batch_size_compaction_and_threads_change_nothing() {
 }
 
 #[test]
-fn a_row_alone_is_the_row_among_others() {
+fn a_row_gives_the_same_result_alone_and_among_others() {
     let case = case(10, 40, 8);
     let model = case.model();
     let threat = case.threat(Norm::L2, 0.25);
@@ -569,13 +569,13 @@ fn a_checkpoint_of_another_job_or_attack_is_refused() {
         let told = run(&model, &CLIMB, job).unwrap_err().to_string();
         assert!(told.contains(words), "{told}");
     };
-    // Other rows, and rows in another order.
+    // Fewer rows, and rows in another order.
     let fewer: Vec<usize> = (0..49).collect();
     let turned: Vec<usize> = (0..50).rev().collect();
     for rows in [&fewer, &turned] {
         refused(&Job { rows, ..job }, "expected `");
     }
-    // The same places of other samples.
+    // The same places in other samples.
     let mut samples = case.samples.clone();
     samples.keys[0] ^= 1;
     samples.labels[1] ^= 1;
@@ -609,7 +609,7 @@ fn a_budget_spent_between_restarts_stops_the_row_before_the_next() {
     let model = case.model();
     let threat = case.threat(Norm::Linf, 0.001);
     let mut job = case.job(&threat);
-    // One round of five steps and its judging: nothing is left for the second.
+    // Five steps of one restart and its judging leave nothing for the second.
     job.forwards = Some(6);
     let climb = Climb {
         steps: 5,
@@ -620,7 +620,7 @@ fn a_budget_spent_between_restarts_stops_the_row_before_the_next() {
     }
 }
 
-/// Answers NaN for samples whose first feature is above one half.
+/// Returns NaN for samples whose first feature is above one half.
 struct SometimesNan(BurnModel);
 
 impl Network for SometimesNan {
@@ -630,7 +630,7 @@ impl Network for SometimesNan {
 
     fn forward(&self, query: &Query) -> Result<Tensor<2>, ModelError> {
         let first = query.x.blocks()[0].clone().slice([0..query.len(), 0..1]);
-        // log of a negative number.
+        // The logarithm of a negative number is NaN.
         let poison = (first.neg() + 0.5).log() * 0.0;
         Ok(self.0.forward(query)? + poison)
     }
@@ -660,7 +660,7 @@ fn a_row_with_non_finite_scores_is_invalid_and_spoils_no_other() {
     }
 }
 
-/// Its last class has the same score everywhere: one that it can never win with.
+/// Replaces the scores of the last class by a constant so low that it never wins.
 struct WithoutTheLast(BurnModel, f32);
 
 impl Network for WithoutTheLast {
@@ -680,9 +680,9 @@ impl Network for WithoutTheLast {
 }
 
 #[test]
-fn a_class_infinitely_far_behind_is_one_far_behind() {
+fn a_score_of_minus_infinity_acts_like_a_very_low_score() {
     let mut case = case(4, 40, 6);
-    // The label is what is right, and never the class that cannot be.
+    // Labels are the predicted class among the first three, never the masked one.
     for i in 0..40 {
         let row: Vec<&[f32]> = case.samples.sample(i);
         let scores = case.linear.scores(&row);
@@ -717,7 +717,7 @@ fn a_class_infinitely_far_behind_is_one_far_behind() {
     assert!((1..40).contains(&n), "{n}");
 }
 
-/// Says another class exactly once per point set: what a random model does to an attack.
+/// Negates its scores on the third call only, as a randomised model might.
 struct Fickle {
     inner: BurnModel,
     calls: AtomicUsize,
@@ -730,7 +730,7 @@ impl Network for Fickle {
 
     fn forward(&self, query: &Query) -> Result<Tensor<2>, ModelError> {
         let scores = self.inner.forward(query)?;
-        // The third call lies; the judge asks again and is told the truth.
+        // Only the third call is wrong; the judge gets the true scores.
         Ok(if self.calls.fetch_add(1, Ordering::Relaxed) == 2 {
             scores.neg()
         } else {
@@ -759,7 +759,7 @@ fn an_adversarial_that_is_not_confirmed_is_never_broken_and_is_told() {
 
 #[test]
 fn an_adversarial_on_the_path_is_always_returned() {
-    /// Walks through the adversarial region and comes back to the clean sample.
+    /// Walks through the adversarial region and returns to the clean sample.
     #[derive(Debug)]
     struct ThereAndBack;
     impl<M: GradientModel + ?Sized> Stepper<M> for ThereAndBack {
@@ -862,7 +862,7 @@ fn a_panic_in_a_model_is_an_error_that_names_it() {
 
 #[test]
 fn an_answer_that_decides_nothing_when_judged_is_invalid_and_not_robust() {
-    /// Scores are not finite for the judge's draws only.
+    /// Returns scores that are not finite for the judge's draws only.
     struct NanWhenJudged(BurnModel);
     impl Network for NanWhenJudged {
         fn signature(&self) -> &Signature {
@@ -888,7 +888,7 @@ fn an_answer_that_decides_nothing_when_judged_is_invalid_and_not_robust() {
 
 #[test]
 fn a_panic_outside_the_model_is_an_error() {
-    /// Fails where only the judge asks, as a device that is lost would.
+    /// Panics only when the judge queries it, as with a lost device.
     #[derive(Debug)]
     struct Lost;
     impl proofmark_engine::Criterion for Lost {
@@ -903,7 +903,7 @@ fn a_panic_outside_the_model_is_an_error() {
             panic!("values cannot be read back: lost")
         }
     }
-    /// Its columns cannot be saved once the run was stopped.
+    /// Panics when its columns are saved after the run was stopped.
     #[derive(Debug, Clone)]
     struct Unsaved;
     static STOPPED: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
@@ -1010,13 +1010,13 @@ fn what_observers_are_told_was_asked_is_the_ledger_all_of_it() {
     assert_eq!((clean.len(), meter.0.swap(0, Ordering::Relaxed)), (20, 60));
     let outcomes = run(&model, &CLIMB, &job).unwrap();
     let ledger: u64 = outcomes.rows.iter().map(|o| o.queries.forward).sum();
-    // Judging is in it: more than the steps alone.
+    // The ledger includes judging, so it exceeds the steps alone.
     assert_eq!(meter.0.into_inner(), ledger);
     let held = outcomes.rows.iter().find(|o| o.status == RunStatus::Robust);
     assert_eq!(held.unwrap().queries.forward, 3 * (12 + 1));
 }
 
-/// Decides for the class after the right one, which for the last does not exist.
+/// Decides for the class after the predicted one, which does not exist for the last class.
 struct Fourth(LabelsOnly);
 impl DecisionModel for Fourth {
     fn signature(&self) -> &Signature {
@@ -1034,8 +1034,8 @@ impl DecisionModel for Fourth {
 }
 
 #[test]
-fn preflight_asks_for_as_much_as_the_model_gives() {
-    /// Its scores are so far apart that nothing is left of cross-entropy.
+fn preflight_uses_all_the_access_that_the_model_gives() {
+    /// Scales its scores so far apart that cross-entropy has no gradient left.
     struct Loud(BurnModel);
     impl Network for Loud {
         fn signature(&self) -> &Signature {
@@ -1043,7 +1043,7 @@ fn preflight_asks_for_as_much_as_the_model_gives() {
         }
         fn forward(&self, query: &Query) -> Result<Tensor<2>, ModelError> {
             let scores = self.0.forward(query)?;
-            // Another one where it is differentiated.
+            // The scores differ on the gradient path.
             let factor = if scores.is_autodiff() { 2e6 } else { 1e6 };
             Ok(scores * factor)
         }
@@ -1085,7 +1085,7 @@ fn preflight_asks_for_as_much_as_the_model_gives() {
         assert_eq!(decided.observed, []);
     }
 
-    // A model that only decides says so itself, and a class that does not exist is no decision.
+    // A model that gives decisions only declares that itself, and a class that does not exist is no decision.
     let fourth = Fourth(LabelsOnly(case.model()));
     let job = case.job(&threat);
     let (clean, plain) = (preflight(&fourth, &job), preflight(&fourth.0, &job));

@@ -6,58 +6,58 @@ use serde::{Deserialize, Serialize};
 use crate::judge::{Candidate, Measured};
 use crate::{Aim, Outcome};
 
-/// What ends a try before its time.
+/// Reason why a restart ended early without success.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Fault {
-    /// Something was not finite.
+    /// Scores or a gradient were not finite.
     Invalid(Observation),
-    /// The row's budget of queries is spent.
+    /// The row's query budget is used up.
     Exhausted,
 }
 
-/// What one try of a row came to.
+/// Result of one restart of a row.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Ended {
-    /// What it asked.
+    /// Queries it used.
     pub(crate) spent: QueryCount,
-    /// Whether it ended before the tries before it had: its queries are no part of the row's yet.
+    /// Whether it ended before an earlier restart did: its queries do not count for the row yet.
     #[serde(skip)]
     pub(crate) early: bool,
     /// Whether at least half of its gradients were exactly zero.
     pub(crate) zero: bool,
-    /// What ended it, if not its last step or a success.
+    /// Fault that ended it, if neither its last step nor a success did.
     pub(crate) fault: Option<Fault>,
-    /// The best value it reached of what the attack maximises.
+    /// Best value it reached of the quantity that the attack maximises.
     pub(crate) reached: Option<f32>,
-    /// The point that the judge is to look at.
+    /// Point for the judge.
     pub(crate) candidate: Option<Candidate>,
-    /// Whether the oracle saw that point succeed: a rejection is then worth telling.
+    /// Whether the oracle saw that point succeed, in which case a rejection is reported.
     pub(crate) seen: bool,
-    /// What the judge said.
+    /// Result of the judge.
     #[serde(skip)]
     pub(crate) measured: Option<Measured>,
 }
 
 impl Ended {
-    /// Whether the judge has to look at it first.
+    /// Returns whether the judge must measure its point first.
     pub(crate) fn waits(&self) -> bool {
         self.candidate.is_some() && self.measured.is_none()
     }
 }
 
-/// A row's way through the tries of an attack.
+/// Progress of a row through the restarts of an attack.
 ///
-/// Tries count in order: the first that succeeds ends the row, and what later ones did is thrown away. They may be run
-/// out of order all the same, in places that would be padding.
+/// Restarts count in order: the first that succeeds ends the row, and the results of later ones are discarded. They may
+/// still run out of order, in places that would otherwise be padding.
 #[derive(Debug)]
 pub(crate) struct Course {
-    /// What the tries that count so far came to.
+    /// Outcome of the restarts that count so far.
     pub(crate) outcome: Outcome,
-    /// The lowest try that does not count yet.
+    /// Lowest restart that does not count yet.
     pub(crate) next: u32,
-    /// Tries from that one on that have ended.
+    /// Ended restarts from `next` on.
     pub(crate) ended: BTreeMap<u32, Ended>,
-    /// Whether its tries are run in their order only: a try run early would have spent the row's budget in its middle.
+    /// Whether its restarts run only in order, because a restart run early would exceed the row's query budget.
     pub(crate) in_order: bool,
 }
 
@@ -71,7 +71,7 @@ impl Course {
         }
     }
 
-    /// Whether another try may follow what the row came to so far.
+    /// Returns whether another restart may follow the outcome so far.
     pub(crate) fn goes_on(&self, aim: Aim, restarts: u32) -> bool {
         let unfinished = match self.outcome.status {
             RunStatus::Robust => true,
@@ -81,12 +81,12 @@ impl Course {
         unfinished && self.next < restarts
     }
 
-    /// Whether a try of it was seen to succeed, so that later ones will hardly count.
+    /// Returns whether a restart was seen to succeed, so that later ones will hardly count.
     pub(crate) fn was_seen(&self) -> bool {
         self.ended.values().any(|e| e.seen)
     }
 
-    /// Ends the row without a result; what is proven broken stays so.
+    /// Ends the row without a result; a row proven broken stays broken.
     pub(crate) fn end(&mut self, status: RunStatus) {
         self.outcome.without_point = status;
         if self.outcome.status != RunStatus::Broken {
@@ -94,13 +94,13 @@ impl Course {
         }
     }
 
-    /// Lets the next try count; `judging` is what the judge's look at its point cost.
+    /// Counts the next restart; `judging` is the query cost of judging its point.
     pub(crate) fn count(&mut self, ended: Ended, judging: QueryCount) {
         self.next += 1;
         self.outcome.queries += ended.spent;
         if let Some(reached) = ended.reached {
             let best = &mut self.outcome.reached;
-            // `max` passes a NaN by.
+            // `f32::max` ignores a NaN.
             *best = Some(best.unwrap_or(f32::NEG_INFINITY).max(reached));
         }
         if ended.zero && !ended.seen {

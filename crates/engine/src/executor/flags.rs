@@ -4,12 +4,12 @@ use proofmark_threat::host;
 
 use crate::Rows;
 
-/// What the oracle has marked, read back in one go.
+/// Marks set by the oracle, read back in one transfer.
 pub(super) struct Flags {
     pub(super) found: Vec<bool>,
     pub(super) invalid: Vec<bool>,
     by_gradient: Vec<bool>,
-    /// At least half of the gradients were exactly zero.
+    /// Whether at least half of the gradients were exactly zero.
     pub(super) zero: Vec<bool>,
 }
 
@@ -32,7 +32,7 @@ impl Flags {
         }
     }
 
-    /// What of row `i` was not finite, if anything.
+    /// Returns the observation for row `i` if its scores or a gradient were not finite.
     pub(super) fn invalid(&self, i: usize) -> Option<Observation> {
         let what = if self.by_gradient[i] {
             Observation::NonFiniteGradient

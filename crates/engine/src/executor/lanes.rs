@@ -2,7 +2,7 @@ use proofmark_threat::{Columns, append, select};
 
 use crate::Rows;
 
-/// Rows, and what the attack carries of them.
+/// Rows together with the attack's state for them.
 #[derive(Debug, Clone)]
 pub(super) struct Lanes<S> {
     pub(super) rows: Rows,
@@ -10,7 +10,7 @@ pub(super) struct Lanes<S> {
 }
 
 impl<S: Columns + Clone> Lanes<S> {
-    /// The rows at `at`, in that order; none if there are none.
+    /// Keeps the rows at `at`, in that order; `None` if `at` is empty.
     pub(super) fn keep(mut self, at: &[usize]) -> Option<Self> {
         if at.is_empty() {
             return None;
@@ -23,7 +23,7 @@ impl<S: Columns + Clone> Lanes<S> {
         Some(self)
     }
 
-    /// Those at `at`, which is sorted, and the others, each in their order.
+    /// Splits into the rows at `at`, which is sorted, and the others, each in their order.
     pub(super) fn split(self, at: &[usize]) -> [Option<Self>; 2] {
         let others: Vec<usize> = (0..self.rows.len())
             .filter(|i| at.binary_search(i).is_err())
@@ -37,7 +37,7 @@ impl<S: Columns + Clone> Lanes<S> {
         [self.clone().keep(at), self.keep(&others)]
     }
 
-    /// These followed by `others`.
+    /// Appends `others`.
     pub(super) fn and(this: Option<Self>, others: Option<Self>) -> Option<Self> {
         match (this, others) {
             (Some(mut this), Some(mut others)) => {

@@ -1,1 +1,1 @@
-//! Nothing but dependencies: one feature set for everything under burn (see `Cargo.toml`).
+//! An empty crate whose dependencies give every crate under burn the same feature set (see `Cargo.toml`).

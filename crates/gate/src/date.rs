@@ -4,7 +4,7 @@ use std::str::FromStr;
 use jiff::civil;
 use serde::{Deserialize, Serialize};
 
-/// A calendar day. The gate has no clock: whoever calls it says what day it is.
+/// A calendar day. The gate reads no clock: the caller passes the date.
 ///
 /// ```
 /// use proofmark_gate::Date;
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 #[serde(try_from = "String", into = "String")]
 pub struct Date(civil::Date);
 
-/// Why a text is not a day.
+/// Error for text that is not a calendar day.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{given}` is not a day; expected YYYY-MM-DD such as 2027-01-31")]
 pub struct DateError {
@@ -24,7 +24,7 @@ pub struct DateError {
 }
 
 impl Date {
-    /// A day that exists.
+    /// Returns the day, or an error if it does not exist.
     pub fn new(year: u16, month: u8, day: u8) -> Result<Self, DateError> {
         format!("{year:04}-{month:02}-{day:02}").parse()
     }
@@ -37,7 +37,7 @@ impl FromStr for Date {
         let bad = || DateError {
             given: s.to_owned(),
         };
-        // jiff also reads other forms of ISO 8601.
+        // jiff also accepts other ISO 8601 forms.
         let as_written = s.len() == 10
             && s.bytes().enumerate().all(|(i, b)| match i {
                 4 | 7 => b == b'-',
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_day_is_refused() {
+    fn text_that_is_not_a_day_is_refused() {
         for bad in [
             "",
             "2026",

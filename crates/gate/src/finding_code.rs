@@ -4,7 +4,7 @@ use std::str::FromStr;
 use proofmark_domain::{TrustCode, hint};
 use strum::IntoEnumIterator as _;
 
-/// Every code a gate finding can carry: stable, kebab-case, named for the fault.
+/// Every code a gate finding can carry: stable, kebab-case, named after the problem.
 ///
 /// Waivers name these codes; accepts name the trust codes among them.
 #[derive(
@@ -15,32 +15,32 @@ use strum::IntoEnumIterator as _;
 pub enum FindingCode {
     /// A requirement is missed with the stated confidence.
     RequirementMissed,
-    /// The samples cannot tell whether a requirement holds.
+    /// The samples are too few to decide whether a requirement holds.
     RequirementUndecided,
-    /// There is no evidence for a planned check.
+    /// A planned check has no evidence.
     MissingEvidence,
     /// A planned check could not run.
     CheckNotRun,
-    /// Time or the budget of queries was over before a planned check began.
+    /// The time limit or query budget ran out before a planned check began.
     CheckStopped,
-    /// The evidence is not the evidence the policy asks for.
+    /// The evidence does not match what the policy asks for.
     MismatchedEvidence,
-    /// There is evidence for a check the policy does not have.
+    /// There is evidence for a check that is not in the policy.
     UnplannedEvidence,
-    /// A waiver is past its day and covers nothing any more.
+    /// A waiver has expired and no longer applies.
     ExpiredWaiver,
-    /// A waiver covers nothing that was found.
+    /// A waiver matches no finding.
     UnmatchedWaiver,
-    /// An accept is past its day and covers nothing any more.
+    /// An accept has expired and no longer applies.
     ExpiredAccept,
-    /// An accept covers no trust flag that was raised.
+    /// An accept matches no trust flag.
     UnmatchedAccept,
-    /// A reason not to trust the figures, by its own name.
+    /// A reason not to trust the figures, under the name of its trust code.
     #[strum(disabled)]
     Trust(TrustCode),
 }
 
-/// A name that is no finding code.
+/// Error for a name that is not a finding code.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown finding code `{given}`{hint}")]
 pub struct FindingCodeError {
@@ -49,12 +49,12 @@ pub struct FindingCodeError {
 }
 
 impl FindingCode {
-    /// Every code, in the order they are listed to users.
+    /// Iterates over every code in display order.
     pub fn all() -> impl Iterator<Item = Self> {
         Self::iter().chain(TrustCode::ALL.map(Self::Trust))
     }
 
-    /// The stable name.
+    /// Returns the stable name.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Trust(code) => code.as_str(),
@@ -62,9 +62,9 @@ impl FindingCode {
         }
     }
 
-    /// Whether a waiver may cover it.
+    /// Whether a waiver may cover the code.
     ///
-    /// What could not be measured cannot be waived (a gate fails closed), and trust codes have their own door, `[[accept]]`.
+    /// Missing evidence cannot be waived (the gate fails closed), and trust codes are covered by `[[accept]]` instead.
     pub const fn waivable(self) -> bool {
         matches!(self, Self::RequirementMissed | Self::RequirementUndecided)
     }
@@ -93,7 +93,7 @@ impl FromStr for FindingCode {
 mod tests {
     use super::*;
 
-    /// Scripts and policies name these: a line that changes here breaks them.
+    /// Scripts and policies use these names: changing a line here breaks them.
     #[test]
     fn the_codes_are_pinned() {
         let all: Vec<_> = FindingCode::all().map(FindingCode::as_str).collect();

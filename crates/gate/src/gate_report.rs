@@ -3,78 +3,78 @@ use serde::{Deserialize, Serialize};
 
 use crate::Date;
 
-/// The schema name every gate report carries.
+/// Schema name of every gate report.
 pub const GATE_SCHEMA: &str = "proofmark/gate/1";
 
-/// What the gate says: `proofmark/gate/1`.
+/// The gate's report: `proofmark/gate/1`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GateReport {
     /// [`GATE_SCHEMA`].
     pub schema: String,
     /// Error, else fail, else inconclusive, else pass, over what each check [counts as](CheckResult::counts_as).
     pub verdict: Verdict,
-    /// The policy that was held against the evidence.
+    /// The policy that was judged.
     pub policy: PolicyFacts,
-    /// The day waivers and accepts were held against.
+    /// The date at which waivers and accepts were evaluated.
     pub date: Date,
-    /// One entry per check, in the order of the policy.
+    /// One entry per check, in policy order.
     pub checks: Vec<CheckResult>,
-    /// Everything there is to say, check by check, then about the policy.
+    /// All findings: check by check, then those about the policy.
     pub findings: Vec<Finding>,
 }
 
-/// Which policy it was.
+/// Identity of the policy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PolicyFacts {
-    /// Its file, as whoever ran the gate called it.
+    /// Path of the policy file, as the caller gave it.
     #[serde(default)]
     pub file: String,
-    /// SHA-256 of its file, hex.
+    /// SHA-256 of the policy file, hex.
     pub sha256: String,
 }
 
-/// What became of one check.
+/// Result of one check.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CheckResult {
-    /// Its id.
+    /// Id of the check.
     pub id: String,
-    /// Its kind.
+    /// Kind of the check.
     pub kind: String,
-    /// The worst verdict of its comparisons.
+    /// Worst verdict of its comparisons.
     pub verdict: Verdict,
-    /// What it does to the gate, after waivers and `on_fail`, `on_inconclusive = "warn"`.
+    /// Verdict that counts for the gate, after waivers and `on_fail`, `on_inconclusive = "warn"`.
     pub counts_as: Verdict,
     /// The whole requirement.
     pub requirement: String,
-    /// The figure of the comparison that decided; absent without evidence, or where it is 0 out of 0.
+    /// Figure of the deciding comparison; absent without evidence, or where it is 0 out of 0.
     pub observed: Option<f64>,
-    /// Its interval.
+    /// Interval of that figure.
     pub ci: Option<Interval>,
-    /// Its threshold.
+    /// Threshold of the deciding comparison.
     pub threshold: Option<f64>,
-    /// Samples it rests on.
+    /// Number of samples behind the figure.
     pub n: Option<u64>,
-    /// Further samples that would settle it, if it is undecided and some number would.
+    /// Further samples needed to settle the check, if it is undecided and some number would settle it.
     pub needed: Option<u64>,
-    /// Each comparison by itself.
+    /// Result of each comparison.
     pub comparisons: Vec<ComparisonResult>,
-    /// What measuring it took; absent without evidence, and of a table.
+    /// Cost of the measurement; absent without evidence and for a table.
     #[serde(default)]
     pub cost: Option<CheckCost>,
     /// Name of the evidence file; absent without evidence.
     pub evidence: Option<String>,
 }
 
-/// What measuring a check took, by its evidence.
+/// Cost of measuring a check, read from its evidence.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct CheckCost {
     /// Wall-clock seconds, summed over shards.
     pub seconds: f64,
-    /// Sample-forwards that attacks, baselines and probes asked for.
+    /// Sample-forwards requested by attacks, baselines and probes.
     pub forward: u64,
-    /// Sample-backwards that they asked for.
+    /// Sample-backwards requested by attacks, baselines and probes.
     pub backward: u64,
-    /// Rows that the model computed for them, padding and early tries included.
+    /// Rows the model computed for them, padding and early tries included.
     pub computed: u64,
 }
 
@@ -90,21 +90,21 @@ impl CheckCost {
     }
 }
 
-/// What became of one comparison of a requirement.
+/// Result of one comparison of a requirement.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ComparisonResult {
     /// The comparison: `robust_accuracy >= 0.45`, `fpr_difference(race)<=0.1`.
     pub requirement: String,
-    /// Its verdict; a pass that cannot be trusted is inconclusive.
+    /// Verdict; a pass that cannot be trusted is inconclusive.
     pub verdict: Verdict,
     /// The figure; absent where it is 0 out of 0.
     pub observed: Option<f64>,
-    /// Its interval at the check's level, or at that of all bias checks together; absent where there is none.
+    /// Interval at the check's level, or at the joint level of all bias checks; absent where there is none.
     pub ci: Option<Interval>,
     /// The threshold.
     pub threshold: f64,
-    /// Samples it rests on; for a table its rows.
+    /// Number of samples behind the figure; for a table its rows.
     pub n: u64,
-    /// Further samples (rows of a table) that would settle it, at the rate seen so far.
+    /// Further samples (table rows for a bias check) that would settle it at the rate seen so far.
     pub needed: Option<u64>,
 }

@@ -1,11 +1,11 @@
-//! Policy, trust rules, judging and renderers: evidence times policy gives a verdict.
+//! Policies, trust rules, judging and renderers: turns evidence and a policy into a verdict.
 //!
-//! Everything here is a pure function of data that is handed in: no tensors, no clock, no files, no printing.
+//! Everything here is a pure function of its arguments: no tensors, no clock, no files, no printing.
 //!
-//! * [`summarise`] turns what an attack run measured on each sample into the figures of a [`Report`];
-//!   [`merge`] does the same for the shards of a run.
-//! * [`Policy::parse`] reads a policy, [`Check::measure`] says what must be measured for a check of it, and [`judge`]
-//!   holds the evidence against it. [`kind`] has the kinds of checks, one file each.
+//! * [`summarise`] computes the figures of a [`Report`] from an attack run's results on each sample; [`merge`] does the
+//!   same for the shards of a run.
+//! * [`Policy::parse`] reads a policy, [`Check::measure`] says what one of its checks has to measure, and [`judge`]
+//!   judges the evidence by the policy. [`kind`] holds the kinds of checks, one file each.
 //! * [`render`] turns a [`GateReport`] or a [`Report`] into text.
 //!
 //! [`Report`]: proofmark_domain::Report

@@ -6,9 +6,10 @@ use serde_json::{Map, Value, json};
 use crate::resolved_plan::{ResolvedPlan, difference};
 use crate::summary::{apart, summarise};
 
-/// What a shard may differ in without its samples differing (DESIGN: a row's result depends on seed and sample id alone).
+/// Config keys that may differ between shards without changing a sample's result: a row's result depends only on seed
+/// and sample id.
 const FREE_CONFIG: [&str; 9] = [
-    // Compared by itself, as digests name no field.
+    // The plan itself is compared: a digest would not name the field that differs.
     "plan_sha256",
     "shard",
     "compaction",
@@ -20,108 +21,108 @@ const FREE_CONFIG: [&str; 9] = [
     "threads",
 ];
 
-/// Missing shards named one by one in an error.
+/// Maximum number of missing shards that an error names.
 const NAMED: usize = 8;
 
-/// Why reports are not the shards of one run.
+/// Why reports cannot be merged as the shards of one run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MergeError {
-    /// Nothing to merge.
+    /// There is no report to merge.
     #[error("no report to merge")]
     Empty,
-    /// A fact that all shards of one run share is not shared.
+    /// A value that all shards of one run share differs.
     #[error(
         "report {index}: {field} is {given}, but report 1 has {expected}; only shards of one run can be merged"
     )]
     Differs {
-        /// Which report, from 1, in the order given.
+        /// Index of the report, from 1, in the order given.
         index: usize,
         /// The field that differs.
         field: String,
-        /// The value of the first report.
+        /// Value in the first report.
         expected: String,
-        /// The value of this one.
+        /// Value in this report.
         given: String,
     },
-    /// A report of another schema.
+    /// A report has another schema.
     #[error("report {index}: schema is `{given}`; expected `{REPORT_SCHEMA}`")]
     Schema {
-        /// Which report, from 1.
+        /// Index of the report, from 1.
         index: usize,
-        /// Its schema.
+        /// Schema of the report.
         given: String,
     },
-    /// A report that does not say what it measured, or was changed after it was written.
+    /// A report does not state what it measured, or was changed after it was written.
     #[error("report {index}: {problem}")]
     Plan {
-        /// Which report, from 1.
+        /// Index of the report, from 1.
         index: usize,
-        /// What is wrong.
+        /// The problem.
         problem: String,
     },
-    /// Several reports, and one of them does not say which shard it is.
+    /// One of several reports does not state its shard.
     #[error(
         "report {index} is not a shard (it has no `shard`): several whole runs cannot be merged"
     )]
     NotAShard {
-        /// Which report, from 1.
+        /// Index of the report, from 1.
         index: usize,
     },
-    /// A shard number at or above the number of shards.
+    /// A shard index is not below the number of shards.
     #[error("report {index}: shard {shard} of {count} does not exist; shards count from 0")]
     NoSuchShard {
-        /// Which report, from 1.
+        /// Index of the report, from 1.
         index: usize,
-        /// Its shard.
+        /// Shard index it states.
         shard: usize,
-        /// Of how many.
+        /// Number of shards.
         count: usize,
     },
-    /// The same shard twice.
+    /// Two reports have the same shard.
     #[error("report {index}: shard {shard} was given before")]
     SameShard {
-        /// Which report, from 1.
+        /// Index of the report, from 1.
         index: usize,
-        /// The shard.
+        /// Index of the shard.
         shard: usize,
     },
-    /// Some shards were not given.
+    /// Some shards are missing.
     #[error("missing shards of {count}: {missing}")]
     MissingShards {
-        /// Which, from 0.
+        /// Indices of the missing shards, from 0.
         missing: String,
-        /// Of how many.
+        /// Number of shards.
         count: usize,
     },
-    /// A sample in two reports.
+    /// A sample is in two reports.
     #[error("sample `{id}` is in more than one report")]
     SameSample {
-        /// The sample.
+        /// Id of the sample.
         id: SampleId,
     },
-    /// Together the reports do not hold as many samples as the run planned.
+    /// The reports together do not hold as many samples as the run planned.
     #[error("the reports hold {found} samples, the run planned {planned}")]
     SampleCount {
-        /// Samples found.
+        /// Number of samples found.
         found: usize,
-        /// Samples planned.
+        /// Number of samples planned.
         planned: usize,
     },
-    /// The samples of a report are in a file beside it and were not loaded.
+    /// A report's samples are in a file beside it and were not loaded.
     #[error("report {index}: its samples are in `{file}` and were not loaded")]
     SamplesElsewhere {
-        /// Which report, from 1.
+        /// Index of the report, from 1.
         index: usize,
-        /// The file named.
+        /// Name of that file.
         file: String,
     },
 }
 
-/// Puts the shards of one run together and computes every figure, interval and flag again.
+/// Merges the shards of one run and recomputes every figure, interval and flag.
 ///
-/// What comes out equals the report of the unsharded run, seconds aside (they are summed). A single unsharded report comes
-/// back as it was, recomputed.
+/// The result equals the report of the unsharded run, except for the seconds, which are summed. A single unsharded
+/// report is recomputed and otherwise returned unchanged.
 pub fn merge(reports: Vec<Report>) -> Result<Report, MergeError> {
     let Some(first) = reports.first() else {
         return Err(MergeError::Empty);
@@ -185,7 +186,7 @@ fn well_formed(index: usize, report: &Report) -> Result<(), MergeError> {
     }
 }
 
-/// Names the first fact in which a report differs from the first.
+/// Checks that a report agrees with the first one; the error names the first field that differs.
 fn alike(index: usize, first: &Report, report: &Report) -> Result<(), MergeError> {
     match difference(&facts(first), &facts(report)) {
         None => Ok(()),
@@ -198,8 +199,8 @@ fn alike(index: usize, first: &Report, report: &Report) -> Result<(), MergeError
     }
 }
 
-/// Everything the shards of one run have in common: their plan (in `config`), where it ran, and what the whole report
-/// says of model, data and runs.
+/// Returns the values that the shards of one run share: their plan (in `config`), the device, and the report's facts
+/// about model, data and runs.
 fn facts(report: &Report) -> Value {
     let free = |key: &String| FREE_CONFIG.contains(&key.as_str());
     let config: Map<String, Value> = report
@@ -274,7 +275,7 @@ fn complete(reports: &[Report]) -> Result<(), MergeError> {
     }
     let count = count.unwrap_or(0);
     if given.len() < count {
-        // A file may claim any number of shards: name a few, never list them all.
+        // A file may claim any number of shards, so the error names only the first few.
         let named: Vec<String> = (0..count)
             .filter(|i| !given.contains(i))
             .take(NAMED)
@@ -390,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn what_differs_is_named_with_both_values() {
+    fn a_difference_is_named_with_both_values() {
         type Break = fn(&mut Report);
         let cases: [(&str, Break); 11] = [
             ("seed is 7, but report 1 has 0", |r| r.seed = 7),

@@ -6,55 +6,55 @@ use proofmark_domain::{Interval, Report, RunMeta, SampleRecord};
 use crate::proportion::{Proportion, lower, upper};
 use crate::standing::{self, Standing};
 
-/// What a requirement is about.
+/// The metric of a requirement.
 ///
-/// The plain metrics are without attack, the `robust_` ones in the worst case over all attacks and baselines of the check. The
-/// prediction of a broken sample is the one on the adversarial that was kept; precision under attack is measured on those,
-/// so it is not the lowest precision an attacker who aims at it could reach.
+/// The plain metrics are measured without attack, the `robust_` ones in the worst case over all attacks and baselines
+/// of the check. The prediction of a broken sample is the one on the adversarial that was kept. Precision under attack
+/// is measured on those predictions, so an attacker who targets precision could lower it further.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Metric {
-    /// `accuracy`: share of samples right without attack.
+    /// `accuracy`: share of samples that are correct without attack.
     Accuracy,
-    /// `robust_accuracy`: share of samples right in the worst case.
+    /// `robust_accuracy`: share of samples that are correct in the worst case.
     RobustAccuracy,
-    /// `robust_accuracy(ID)`: share of samples right under every run of one attack.
+    /// `robust_accuracy(ID)`: share of samples that are correct under every run of one attack.
     RobustAccuracyOf(String),
-    /// `precision(CLASS)` or `robust_precision(CLASS)`: of the samples predicted as the class, the share that is of it.
+    /// `precision(CLASS)` or `robust_precision(CLASS)`: share of the samples predicted as the class that belong to it.
     Precision {
         /// The class.
         class: usize,
-        /// In the worst case.
+        /// Whether it is measured in the worst case.
         robust: bool,
     },
-    /// `recall(CLASS)` or `robust_recall(CLASS)`: of the samples of the class, the share predicted as it.
+    /// `recall(CLASS)` or `robust_recall(CLASS)`: share of the samples of the class that are predicted as it.
     Recall {
         /// The class.
         class: usize,
-        /// In the worst case.
+        /// Whether it is measured in the worst case.
         robust: bool,
     },
     /// `f1(CLASS)` or `robust_f1(CLASS)`: the harmonic mean of precision and recall.
     F1 {
         /// The class.
         class: usize,
-        /// In the worst case.
+        /// Whether it is measured in the worst case.
         robust: bool,
     },
     /// `macro_f1` or `robust_macro_f1`: the mean of F1 over the classes that occur as label or prediction.
     MacroF1 {
-        /// In the worst case.
+        /// Whether it is measured in the worst case.
         robust: bool,
     },
-    /// `min_recall` or `min_robust_recall`: the recall of the class that has the lowest.
+    /// `min_recall` or `min_robust_recall`: the lowest recall of any class.
     MinRecall {
-        /// In the worst case.
+        /// Whether it is measured in the worst case.
         robust: bool,
     },
 }
 
 impl Metric {
-    /// Every metric: the name a requirement uses, its argument where it takes one, and what it is.
+    /// Every metric: its name in requirements, its argument if it takes one, and a description.
     pub const DESCRIBED: [(&'static str, &'static str, &'static str); 12] = [
         (
             "robust_accuracy",
@@ -82,7 +82,7 @@ impl Metric {
         ("min_robust_recall", "", "min_recall in the worst case"),
     ];
 
-    /// The names a requirement may use, as they are written.
+    /// Names that a requirement may use.
     pub const NAMES: [&'static str; 12] = {
         let mut names = [""; 12];
         let mut i = 0;
@@ -93,7 +93,7 @@ impl Metric {
         names
     };
 
-    /// Whether it needs attacks to have run.
+    /// Whether the metric needs attacks.
     pub fn under_attack(&self) -> bool {
         match self {
             Self::Accuracy => false,
@@ -106,7 +106,7 @@ impl Metric {
         }
     }
 
-    /// The class it is about, if it is about one.
+    /// Returns the class of a per-class metric.
     pub fn class(&self) -> Option<usize> {
         match self {
             Self::Precision { class, .. } | Self::Recall { class, .. } | Self::F1 { class, .. } => {
@@ -133,31 +133,31 @@ impl fmt::Display for Metric {
     }
 }
 
-/// What was measured of a metric.
+/// Measured value of a metric.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Estimate {
-    /// The figure itself; absent where it is 0 out of 0.
+    /// Point estimate; `None` where it is 0 out of 0.
     pub observed: Option<f64>,
-    /// Its interval at the level asked for.
+    /// Interval at the requested level.
     pub ci: Interval,
-    /// Samples it rests on.
+    /// Number of samples behind it.
     pub n: u64,
 }
 
 /// The counts of one class.
 #[derive(Debug, Clone, Copy, Default)]
 struct ClassCounts {
-    /// Samples of it.
+    /// Samples of the class.
     n: u64,
-    /// Of those, judged right.
+    /// Of those, judged correct.
     hits: u64,
     /// Of those, not judged.
     unjudged: u64,
-    /// Judged samples of any class predicted as it.
+    /// Judged samples of any class that are predicted as this one.
     predicted: u64,
 }
 
-/// Everything a metric may need, counted once, with or without attack.
+/// All counts that a metric may need, with or without attack.
 #[derive(Debug, Clone)]
 pub(crate) struct Counts {
     all: Proportion,
@@ -165,7 +165,7 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
-    /// Counts what a metric looks at.
+    /// Counts the samples that a metric uses.
     pub(crate) fn of(metric: &Metric, report: &Report) -> Self {
         let runs: Vec<RunMeta> = report
             .attacks
@@ -204,7 +204,7 @@ impl Counts {
         counts
     }
 
-    /// The counts a set this many times as large would have at the same rates.
+    /// Returns the counts of a set `factor` times as large at the same rates.
     fn scaled(&self, factor: f64) -> Self {
         let times = |x: u64| (x as f64 * factor).round() as u64;
         let share = |p: Proportion| Proportion {
@@ -224,22 +224,22 @@ impl Counts {
         }
     }
 
-    /// Samples in all.
+    /// Returns the number of samples.
     pub(crate) const fn n(&self) -> u64 {
         self.all.n
     }
 
-    /// Samples that were not judged.
+    /// Returns the number of samples that were not judged.
     pub(crate) const fn unjudged(&self) -> u64 {
         self.all.unjudged
     }
 
-    /// The metric with its interval at a level.
+    /// Returns the metric with its interval at a level.
     ///
-    /// Proportions get Clopper–Pearson: precision over the samples predicted as the class, recall over those of it. F1 rises with
-    /// precision and with recall, so F1 of both lower (upper) ends bounds it, each at half the error (Bonferroni). The mean of F1
-    /// and the minimum of recall over k classes use bounds that hold for all classes at once, each at 1/k of the error:
-    /// wider than need be, never too narrow.
+    /// Proportions get Clopper–Pearson intervals: precision over the samples predicted as the class, recall over those
+    /// of the class. F1 increases with precision and with recall, so the F1 of both lower (upper) ends bounds it, each
+    /// at half the error (Bonferroni). The mean of F1 and the minimum of recall over k classes use bounds that hold for
+    /// all classes at once, each at 1/k of the error: wider than necessary, never too narrow.
     pub(crate) fn estimate(&self, metric: &Metric, level: f64) -> Estimate {
         match metric {
             Metric::Accuracy | Metric::RobustAccuracy | Metric::RobustAccuracyOf(_) => {
@@ -253,7 +253,8 @@ impl Counts {
         }
     }
 
-    /// The proportion behind the metric, where it is one whose samples are all judged.
+    /// Returns the proportion behind the metric; `None` if the metric is not a proportion, or has no samples or
+    /// unjudged ones.
     pub(crate) fn proportion(&self, metric: &Metric) -> Option<Proportion> {
         let share = match metric {
             Metric::Accuracy | Metric::RobustAccuracy | Metric::RobustAccuracyOf(_) => self.all,
@@ -271,9 +272,10 @@ impl Counts {
         (share.unjudged == 0 && share.n > 0).then_some(share)
     }
 
-    /// About how many further samples, at the rates seen so far, would move the interval off the threshold.
+    /// Returns about how many further samples, at the rates seen so far, would move the interval off the threshold.
     ///
-    /// Searched on scaled counts, for metrics that are no plain proportion; `None` if ten million would not do.
+    /// Searches on scaled counts, for metrics that are not plain proportions; `None` if ten million samples would not
+    /// suffice.
     pub(crate) fn further(&self, metric: &Metric, threshold: f64, level: f64) -> Option<u64> {
         const MOST: f64 = 1e7;
         let n = self.all.n as f64;
@@ -315,7 +317,8 @@ impl Counts {
 
     fn precision(&self, label: usize, level: f64) -> Estimate {
         let c = self.class(label);
-        // An unjudged sample may be predicted as the class: wrongly if it is of another one, rightly if it is of this one.
+        // An unjudged sample may be predicted as the class: wrongly if it belongs to another class, correctly if to
+        // this one.
         let foreign = self.all.unjudged - c.unjudged;
         Estimate {
             observed: (c.predicted > 0).then(|| c.hits as f64 / c.predicted as f64),
@@ -405,7 +408,7 @@ fn plain(share: Proportion, level: f64) -> Estimate {
     }
 }
 
-/// The level of each of `parts` intervals that together hold at `level` (Bonferroni).
+/// Returns the level of each of `parts` intervals that together hold at `level` (Bonferroni).
 fn share_error(level: f64, parts: usize) -> f64 {
     1.0 - (1.0 - level) / parts as f64
 }
@@ -510,7 +513,7 @@ mod tests {
     }
 
     #[test]
-    fn a_class_without_samples_tells_nothing() {
+    fn a_class_without_samples_has_no_figure_and_the_whole_interval() {
         let r = attacked();
         for metric in [
             Metric::Recall {

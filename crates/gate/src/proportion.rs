@@ -1,14 +1,14 @@
 use proofmark_domain::Interval;
 use proofmark_stats::clopper_pearson;
 
-/// Successes out of a number of samples, some of which may not have been judged either way.
+/// Hits out of a number of samples, some of which may be unjudged.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Proportion {
     /// Samples for which the statement holds.
     pub hits: u64,
-    /// Samples of which nobody knows: they may be hits or not.
+    /// Samples whose outcome is unknown: they may be hits or not.
     pub unjudged: u64,
-    /// Samples in all, the unjudged included.
+    /// Number of samples, the unjudged included.
     pub n: u64,
 }
 
@@ -21,7 +21,7 @@ impl Proportion {
         }
     }
 
-    /// `hits / n`; nothing out of nothing counts as 0, so that JSON never meets a NaN.
+    /// Returns `hits / n`; 0 if `n` is 0, so that JSON never holds a NaN.
     pub(crate) fn point(self) -> f64 {
         if self.n == 0 {
             0.0
@@ -30,7 +30,8 @@ impl Proportion {
         }
     }
 
-    /// Clopper–Pearson, the lower end as if every unjudged sample were a miss and the upper end as if each were a hit.
+    /// Returns the Clopper–Pearson interval: the lower end counts every unjudged sample as a miss, the upper end as a
+    /// hit.
     pub(crate) fn interval(self, level: f64) -> Interval {
         Interval {
             low: lower(self.hits, self.n, level),
@@ -43,7 +44,7 @@ impl Proportion {
     }
 }
 
-/// Lower end of the two-sided interval; 0 where there are no samples.
+/// Returns the lower end of the two-sided interval; 0 without samples.
 pub(crate) fn lower(hits: u64, n: u64, level: f64) -> f64 {
     if n == 0 {
         0.0
@@ -52,7 +53,7 @@ pub(crate) fn lower(hits: u64, n: u64, level: f64) -> f64 {
     }
 }
 
-/// Upper end of the two-sided interval; 1 where there are no samples.
+/// Returns the upper end of the two-sided interval; 1 without samples.
 pub(crate) fn upper(hits: u64, n: u64, level: f64) -> f64 {
     if n == 0 {
         1.0
@@ -80,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn no_samples_tell_nothing() {
+    fn without_samples_the_interval_is_from_0_to_1() {
         let none = Proportion::default();
         assert_eq!(
             (none.point(), none.ci95()),

@@ -1,4 +1,4 @@
-//! What a run was to measure, as one document with one digest: evidence serves a check only if the two agree.
+//! The resolved plan of a run, as one document with one digest: evidence serves a check only if both plans agree.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -7,31 +7,31 @@ use proofmark_domain::{Report, hex};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-/// Where the document and its digest stand in a report's `config`.
+/// Keys of a report's `config` that hold the document and its digest.
 const FIELD: &str = "plan";
 const DIGEST: &str = "plan_sha256";
 
-/// Longer values are cut in messages.
+/// Maximum length of a value in messages; longer ones are cut.
 const SHOWN: usize = 100;
 
-/// Everything that decides what a run measures, resolved: model, data and selection, labels, target, preprocessing, every
-/// run with its threat and parameters, seed and judge. Not in it: thresholds, level, waivers, shard, batch, compaction
-/// and time limits, which change no result, and the device, which a report states by itself.
+/// Everything that determines what a run measures, resolved: model, data and selection, labels, target, preprocessing,
+/// every run with its threat and parameters, seed and judge. It excludes thresholds, level, waivers, shard, batch,
+/// compaction and time limits, which change no result, and the device, which a report states separately.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ResolvedPlan(Value);
 
 impl ResolvedPlan {
-    /// The plan of this document.
+    /// Creates a plan from its document.
     pub fn new(document: Map<String, Value>) -> Self {
         Self(Value::Object(document))
     }
 
-    /// The document.
+    /// Returns the document.
     pub fn document(&self) -> &Value {
         &self.0
     }
 
-    /// Hex sha256 over the document with its fields sorted.
+    /// Returns the SHA-256 of the document with its fields sorted, hex.
     pub fn sha256(&self) -> String {
         let mut text = String::new();
         canonical(&self.0, &mut text);
@@ -44,11 +44,11 @@ impl ResolvedPlan {
         config.insert(FIELD.to_owned(), self.0);
     }
 
-    /// The plan a report was made by, or why it cannot be known.
+    /// Returns the plan a report was made with; the error says why it is unknown.
     pub fn of(report: &Report) -> Result<Self, String> {
         let Some(document) = report.config.get(FIELD) else {
             return Err(format!(
-                "it does not say what it measured: `config.{FIELD}` is absent, as in reports made before it was written down; measure again"
+                "it does not say what it measured: `config.{FIELD}` is absent, as in reports of older versions; measure again"
             ));
         };
         let plan = Self(document.clone());
@@ -62,12 +62,12 @@ impl ResolvedPlan {
         ))
     }
 
-    /// The first field in which `given` is not this plan.
+    /// Returns the first field in which `given` differs from this plan.
     pub fn difference(&self, given: &Self) -> Option<Difference> {
         difference(&self.0, &given.0)
     }
 
-    /// The first of these fields that is not as `expected` has it.
+    /// Returns the first field of `expected` in which this plan differs.
     pub fn departs_from(&self, expected: &Map<String, Value>) -> Option<Difference> {
         let null = Value::Null;
         expected.iter().find_map(|(name, value)| {
@@ -80,11 +80,11 @@ impl ResolvedPlan {
 /// A field in which two documents differ.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
-    /// Where: `attacks[pgd@linf:0.1].parameters.steps`.
+    /// Path of the field: `attacks[pgd@linf:0.1].parameters.steps`.
     pub path: String,
-    /// The value expected there.
+    /// Value expected there.
     pub expected: String,
-    /// The value found there.
+    /// Value found there.
     pub given: String,
 }
 
@@ -98,7 +98,7 @@ impl fmt::Display for Difference {
     }
 }
 
-/// The first field in which two documents differ, fields in order of their names.
+/// Returns the first field in which two documents differ, in the order of field names.
 pub fn difference(expected: &Value, given: &Value) -> Option<Difference> {
     walk("", Some(expected), Some(given))
 }
@@ -120,7 +120,7 @@ fn walk(path: &str, expected: Option<&Value>, given: Option<&Value>) -> Option<D
                 .find_map(|name| walk(&inside(name), e.get(name), g.get(name)))
         }
         (Some(Value::Array(e)), Some(Value::Array(g))) => (0..e.len().max(g.len())).find_map(|i| {
-            // Entries are called by their key where both have the same.
+            // An entry is named by its key if both sides have the same key, else by its index.
             let key = |v: Option<&Value>| Some(v?.get("key")?.as_str()?.to_owned());
             let same = key(e.get(i)).filter(|k| key(g.get(i)).as_ref() == Some(k));
             let name = same.unwrap_or_else(|| i.to_string());
@@ -146,7 +146,7 @@ fn shown(value: Option<&Value>) -> String {
     format!("{cut}…")
 }
 
-/// JSON without spaces, the fields of every object sorted, whatever order a map keeps them in.
+/// Writes JSON without spaces and with the fields of every object sorted, whatever order a map keeps them in.
 fn canonical(value: &Value, text: &mut String) {
     match value {
         Value::Object(map) => {

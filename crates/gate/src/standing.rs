@@ -1,21 +1,21 @@
 use proofmark_domain::{Role, RunMeta, RunStatus, SampleRecord};
 
-/// What a sample is after every attack and baseline (probes do not count).
+/// Outcome of a sample over every attack and baseline (probes do not count).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Standing {
-    /// Right without attack, and every run attacked it and failed.
+    /// Correct without attack, and every run attacked it and failed.
     Robust,
     /// Some run broke it.
     Broken,
-    /// Wrong without attack.
+    /// Misclassified without attack.
     Misclassified,
-    /// Nothing broke it, but some run could not finish on it, or its clean scores were not finite.
+    /// Not broken, but some run could not finish on it, or its clean scores were not finite.
     Unjudged,
 }
 
-/// Whether a run leaves it open if the sample would have held.
+/// Whether a run's status leaves open if the sample would have held.
 ///
-/// A stopped run proved nothing; a skipped sample was not even tried.
+/// A stopped run proved nothing; a skipped sample was not attacked.
 pub(crate) const fn open(status: RunStatus) -> bool {
     matches!(
         status,
@@ -23,14 +23,14 @@ pub(crate) const fn open(status: RunStatus) -> bool {
     )
 }
 
-/// The standing of a sample over the runs `counts` lets through; `sample.runs` is aligned with `runs`.
+/// Returns the standing of a sample over the runs that `counts` accepts; `sample.runs` is aligned with `runs`.
 pub(crate) fn over(
     sample: &SampleRecord,
     runs: &[RunMeta],
     counts: impl Fn(&RunMeta) -> bool,
 ) -> Standing {
     let mut unjudged = sample.clean_pred.is_none();
-    // A random model may be right when first asked and wrong when the run asks: that is not a robust sample.
+    // A randomised model may be right when first queried and wrong when a run queries it; such a sample is not robust.
     let mut wrong = sample.clean_pred.is_some() && !sample.clean_correct;
     for (run, outcome) in runs.iter().zip(&sample.runs) {
         if run.role == Role::Probe || !counts(run) {
@@ -55,12 +55,12 @@ pub(crate) fn over(
     }
 }
 
-/// The standing of a sample without attack.
+/// Returns the standing of a sample without attack.
 pub(crate) fn clean(sample: &SampleRecord) -> Standing {
     over(sample, &[], |_| true)
 }
 
-/// The standing of a sample in the worst case.
+/// Returns the standing of a sample in the worst case.
 pub(crate) fn worst(sample: &SampleRecord, runs: &[RunMeta]) -> Standing {
     over(sample, runs, |_| true)
 }

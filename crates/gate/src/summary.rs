@@ -12,35 +12,35 @@ use crate::proportion::Proportion;
 use crate::standing::{self, Standing};
 use crate::trust;
 
-/// Classes listed even if no sample has them; a report that claims more lists the classes it met.
+/// Maximum number of classes listed in full; a report with more lists only the classes that its samples have.
 const LISTED_CLASSES: usize = 10_000;
 
-/// What a report says about a run besides its figures.
+/// Facts about a run in its report, besides the figures.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ReportHead {
-    /// Which proofmark made it.
+    /// Name and version of the tool that made it.
     pub tool: ToolFacts,
     /// Every resolved parameter of the run.
     pub config: Map<String, Value>,
-    /// The model attacked.
+    /// The attacked model.
     pub model: ModelFacts,
-    /// The data it was attacked on.
+    /// The data that the model was attacked on.
     pub data: DataFacts,
-    /// What happens between data units and the model.
+    /// Conversion from data units to model input.
     pub preprocessing: Map<String, Value>,
-    /// The device it ran on.
+    /// The device that the run used.
     pub device: String,
     /// Rows per model call.
     pub tile: usize,
     /// The seed of every random number.
     pub seed: u64,
-    /// Wall-clock seconds; 0 where no clock was handed in.
+    /// Wall-clock seconds; 0 if no clock was given.
     pub seconds: f64,
-    /// Which part of the samples this is, if the run was sharded.
+    /// Part of the samples that this report covers, if the run was sharded.
     pub shard: Option<Shard>,
 }
 
-/// Takes a report apart into what [`summarise`] made it from.
+/// Splits a report into the arguments of [`summarise`].
 pub(crate) fn apart(report: Report) -> (ReportHead, Vec<RunMeta>, Vec<SampleRecord>) {
     let runs = report.attacks.iter().map(AttackSummary::meta).collect();
     let head = ReportHead {
@@ -58,18 +58,19 @@ pub(crate) fn apart(report: Report) -> (ReportHead, Vec<RunMeta>, Vec<SampleReco
     (head, runs, report.samples)
 }
 
-/// Computes every figure, interval and trust flag of a report from what the runs left on each sample.
+/// Computes every figure, interval and trust flag of a report from the runs' outcomes on each sample.
 ///
-/// * `runs` are the attacks, baselines and probes; `samples` carry one [`RunOutcome`] per run, found by its key
-///   (one that is missing counts as [`RunStatus::Skipped`], one of an unknown run is dropped). What a sample says about
-///   the worst case (`broken_by`, `gauge`, `distance`, `norm`, `adv_pred`) is filled in here.
-/// * Robust in a run means right without attack and [`RunStatus::Robust`]. A misclassified sample is not correct.
-///   An invalid, stopped or skipped one is neither: the point estimate counts it as not correct, and the interval runs
+/// * `runs` are the attacks, baselines and probes; `samples` carry one [`RunOutcome`] per run, matched by its key (a
+///   missing one counts as [`RunStatus::Skipped`], one of an unknown run is dropped). The worst-case fields of a sample
+///   (`broken_by`, `gauge`, `distance`, `norm`, `adv_pred`) are filled in here.
+/// * Robust in a run means correct without attack and [`RunStatus::Robust`]. A misclassified sample is not correct. An
+///   invalid, stopped or skipped one is undecided: the point estimate counts it as not correct, and the interval runs
 ///   from "none of these held" to "all of them did".
-/// * A probe (unbounded, on a subset) counts neither for the worst case nor for the curve, and its own figures are over
-///   the samples it took.
+/// * A probe (unbounded, on a subset) counts neither for the worst case nor for the curve, and its own figures cover
+///   the samples it attacked.
 /// * On the curve, a sample broken at some budget is broken at every larger budget of the same norm.
-/// * A sample of the class that a targeted run wants counts in no figure under attack, the curve's start included.
+/// * A sample that already belongs to the target class of a targeted run counts in no figure under attack, the start of
+///   the curve included.
 ///
 /// ```
 /// # use proofmark_domain::*;
@@ -144,7 +145,7 @@ pub fn summarise(head: ReportHead, runs: Vec<RunMeta>, mut samples: Vec<SampleRe
     }
 }
 
-/// Puts the outcomes of a sample in the order of the runs, so that everything below can go by index.
+/// Puts the outcomes of a sample in the order of the runs, so that later code can use the run's index.
 fn align(sample: &mut SampleRecord, runs: &[RunMeta]) {
     if sample.runs.len() == runs.len() && sample.runs.iter().zip(runs).all(|(o, r)| o.run == r.key)
     {
@@ -193,7 +194,7 @@ fn fill_worst(sample: &mut SampleRecord, runs: &[RunMeta]) {
     }
 }
 
-/// The samples that the predicate calls robust, those it leaves open, of all.
+/// Counts all samples, the robust ones and the unjudged ones, by `standing`.
 fn count<'a>(
     samples: impl IntoIterator<Item = &'a SampleRecord>,
     standing: impl Fn(&SampleRecord) -> Standing,
@@ -208,7 +209,7 @@ fn count<'a>(
     share
 }
 
-/// The samples that figures under attack are about.
+/// Returns the samples that figures under attack cover.
 fn attackable(samples: &[SampleRecord]) -> impl Iterator<Item = &SampleRecord> + Clone {
     samples.iter().filter(|s| !s.is_of_target())
 }
@@ -424,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn the_smallest_budget_breaks_it_and_the_first_on_ties() {
+    fn the_run_with_the_smallest_budget_is_kept_and_the_first_on_ties() {
         let runs = vec![
             attack("pgd", 0.3),
             attack("fgsm", 0.1),
@@ -456,7 +457,7 @@ mod tests {
         l2.key = "pgd@l2:0.2".into();
         l2.threat = threat(Norm::L2, 0.2);
         let runs = vec![attack("pgd", 0.3), attack("pgd", 0.1), l2];
-        // The second is broken at the small budget only: it stays broken at the large one.
+        // The second sample is broken at the small budget only; the curve keeps it broken at the large one.
         let rows = vec![
             sample(0, &[Broken, Robust, Robust]),
             sample(1, &[Robust, Broken, Robust]),
@@ -478,7 +479,7 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_is_counted_over_what_it_took() {
+    fn a_probe_is_counted_over_the_samples_it_attacked() {
         let r = report(
             vec![probe("pgd")],
             (0..20)
@@ -521,7 +522,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_at_all_is_a_report_too() {
+    fn a_report_without_runs_and_samples_is_valid() {
         let r = summarise(head(0), vec![], vec![]);
         assert_eq!(
             (

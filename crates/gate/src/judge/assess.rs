@@ -6,19 +6,19 @@ use crate::kind::{Comparison, figures, measure, settling};
 use crate::metric::Metric;
 use crate::trust::own;
 
-/// One requirement held against one report, without a policy.
+/// Result of judging one requirement on one report, without a policy.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Assessment {
-    /// What it comes to, trust included.
+    /// Verdict, with trust flags applied.
     pub verdict: Verdict,
-    /// The figures, and where it does not pass, why and what to do next.
+    /// The figures; if the verdict is not a pass, also the reason and what to do next.
     pub message: String,
 }
 
-/// Asks whether `metric` is at least `threshold` (in `[0, 1]`) with confidence `level` (in `(0, 1)`).
+/// Judges whether `metric` is at least `threshold` (in `[0, 1]`) with confidence `level` (in `(0, 1)`).
 ///
-/// The same rules as a policy's: the interval decides, and a trust flag that is not cured can only take a pass
-/// away. For assertions in tests and for `--fail-under`.
+/// Applies the same rules as a policy: the interval decides, and a trust flag that is not cured turns a pass into
+/// inconclusive and changes nothing else. Used by test assertions and `--fail-under`.
 pub fn assess(report: &Report, metric: Metric, threshold: f64, level: f64) -> Assessment {
     if let Metric::RobustAccuracyOf(id) = &metric
         && !report.attacks.iter().any(|a| a.id == *id)

@@ -3,7 +3,7 @@ use proofmark_domain::{Finding, FindingStatus};
 use crate::policy::{Exemption, Policy};
 use crate::{Date, FindingCode};
 
-/// The waivers and accepts of a policy on one day, and which of them were needed.
+/// A policy's waivers and accepts on one day, and which of them were used.
 pub(super) struct Exemptions<'a> {
     policy: &'a Policy,
     today: Date,
@@ -21,7 +21,8 @@ impl<'a> Exemptions<'a> {
         }
     }
 
-    /// The owner of a waiver that holds today and covers the finding, which is of a requirement by any of these texts.
+    /// Returns the owner of a waiver that holds today and covers the finding; `requirement` lists the texts that name
+    /// the finding's requirement.
     pub(super) fn waiver(
         &mut self,
         check: &str,
@@ -40,7 +41,7 @@ impl<'a> Exemptions<'a> {
         owner
     }
 
-    /// The accept that holds today and covers the flag.
+    /// Returns the accept that holds today and covers the flag.
     pub(super) fn accept(&mut self, check: &str, code: FindingCode) -> Option<&'a Exemption> {
         let mut found = None;
         for (accept, used) in self.policy.accepts.iter().zip(&mut self.accepted) {
@@ -52,7 +53,8 @@ impl<'a> Exemptions<'a> {
         found
     }
 
-    /// Exemptions that are past their day, or that nothing needed: they warn, and what they were for stands by itself.
+    /// Returns a warning for each exemption that has expired or that matched nothing. A finding that an expired one was
+    /// for counts in full.
     pub(super) fn leftovers(&self) -> Vec<Finding> {
         let waivers = self
             .policy
@@ -131,7 +133,7 @@ impl<'a> Exemptions<'a> {
     }
 }
 
-/// An exemption holds through its last day.
+/// Whether the exemption holds; it holds through its last day.
 fn holds(exemption: &Exemption, today: Date) -> bool {
     today <= exemption.expires
 }

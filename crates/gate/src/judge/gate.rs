@@ -7,17 +7,17 @@ use crate::gate_report::{CheckResult, GATE_SCHEMA, GateReport, PolicyFacts};
 use crate::policy::{Check, Policy};
 use crate::{Date, FindingCode};
 
-/// Holds evidence against a policy.
+/// Judges the evidence by a policy.
 ///
 /// * A comparison passes if the whole interval is on the right side of the threshold, fails if the whole interval is on
 ///   the wrong side, and is inconclusive otherwise.
-/// * The figures that all bias checks gate by their intervals are one family: each interval is that much wider.
-/// * A trust flag that is neither cured nor accepted turns a pass into inconclusive, and nothing lets that through:
-///   `on_inconclusive = "warn"` and waivers are for samples that are too few. It never touches a failure.
-/// * Missing, failed or foreign evidence is an error: the gate fails closed. Foreign is also what was measured when the
-///   policy said something else of the check, its model or its data ([`Check::request`]).
-/// * A report's figures, flags included, are computed again from its samples before they are judged, an audit's
-///   intervals from what its figures are made of.
+/// * The figures that all bias checks judge by their intervals form one family: each interval is widened accordingly.
+/// * A trust flag that is neither cured nor accepted turns a pass into inconclusive, and neither waivers nor
+///   `on_inconclusive = "warn"` change that: those are for too few samples. A trust flag never changes a failure.
+/// * Missing, failed or mismatched evidence is an error: the gate fails closed. Evidence also mismatches if it was
+///   measured under a policy that described the check, its model or its data differently ([`Check::request`]).
+/// * Before judging, a report's figures and flags are recomputed from its samples, and an audit's intervals from the
+///   recorded basis of its figures.
 pub fn judge(policy: &Policy, mut evidence: Evidence, today: Date) -> GateReport {
     let mut exemptions = Exemptions::new(policy, today);
     let mut findings = Vec::new();
@@ -69,10 +69,10 @@ pub fn judge(policy: &Policy, mut evidence: Evidence, today: Date) -> GateReport
     }
 }
 
-/// Why a check has nothing to be judged by (no reason is that there is no evidence), and whether there is a file of it.
+/// Why a check cannot be judged (`None` if it has no evidence), and whether an evidence file exists.
 type Unusable = (Option<NoRecord>, bool);
 
-/// The evidence of a check, if it can be judged.
+/// Returns the evidence of a check, if the check can be judged by it.
 fn usable(
     policy: &Policy,
     check: &Check,
@@ -97,7 +97,7 @@ fn usable(
 }
 
 impl Judging<'_, '_> {
-    /// A check without evidence that can be judged. One that was stopped cannot tell; anything else is an error.
+    /// Reports a check that cannot be judged. A stopped check is inconclusive; any other is an error.
     fn unusable(&mut self, why: Option<&NoRecord>, found: bool) -> CheckResult {
         let (code, message, remediation) = match why {
             None => (
@@ -113,7 +113,7 @@ impl Judging<'_, '_> {
             Some(NoRecord::Stopped) => (
                 FindingCode::CheckStopped,
                 "the run was stopped before this check began".to_owned(),
-                "allow more time or forwards, or take over what is there with --resume",
+                "allow more time or forwards, or continue from the existing evidence with --resume",
             ),
             Some(NoRecord::Failed(why)) => (
                 FindingCode::CheckNotRun,

@@ -12,19 +12,19 @@ pub(crate) struct Reason {
     pub(crate) remediation: &'static str,
 }
 
-/// A check that is being judged: what its verdicts do to the gate, and what there is to say.
+/// A check being judged, with access to the exemptions and the list of findings.
 pub(crate) struct Judging<'a, 'p> {
     pub(crate) policy: &'p Policy,
     pub(crate) check: &'p Check,
-    /// Figures that other checks judge together with its own.
+    /// Number of figures that other checks judge in the same family.
     pub(crate) elsewhere: usize,
     pub(super) exemptions: &'a mut Exemptions<'p>,
     pub(super) findings: &'a mut Vec<Finding>,
 }
 
 impl Judging<'_, '_> {
-    /// What a comparison does to the gate, with a finding where it does not pass; `requirement` are the texts that it goes
-    /// by in waivers.
+    /// Returns what a comparison's verdict counts as for the gate, and adds a finding if it does not pass;
+    /// `requirement` lists the texts that name the comparison in waivers.
     pub(crate) fn hold(
         &mut self,
         verdict: Verdict,
@@ -68,7 +68,7 @@ impl Judging<'_, '_> {
         effect
     }
 
-    /// Why the policy accepts a trust flag of the check, if it does.
+    /// Returns the reason of the accept that covers a trust flag of the check, if there is one.
     pub(crate) fn accepted(&mut self, code: TrustCode) -> Option<String> {
         let accept = self
             .exemptions
@@ -76,7 +76,7 @@ impl Judging<'_, '_> {
         accept.map(|a| a.reason.clone())
     }
 
-    /// Something else there is to say of the check.
+    /// Adds another finding about the check.
     pub(crate) fn find(
         &mut self,
         code: FindingCode,
@@ -95,7 +95,8 @@ impl Judging<'_, '_> {
         });
     }
 
-    /// The check by its comparisons and what each does to the gate; the first of the worst stands for it.
+    /// Builds the check's result from its comparisons and what each counts as; the first comparison with the worst
+    /// verdict supplies its figures.
     pub(crate) fn result(
         &self,
         comparisons: Vec<ComparisonResult>,
@@ -119,7 +120,7 @@ impl Judging<'_, '_> {
     }
 }
 
-/// A check that cannot be judged; `found` says whether there is a file of evidence at all.
+/// Returns the result of a check that cannot be judged; `found` says whether an evidence file exists.
 pub(super) fn unjudged(check: &Check, verdict: Verdict, found: bool) -> CheckResult {
     CheckResult {
         id: check.id.clone(),

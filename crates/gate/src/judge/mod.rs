@@ -1,4 +1,5 @@
-//! Evidence times policy gives findings and a verdict: pure, so evidence can be judged again without a model.
+//! Judges evidence by a policy and yields findings and a verdict. Pure, so evidence can be judged again without a
+//! model.
 
 mod assess;
 mod exemptions;

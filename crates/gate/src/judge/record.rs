@@ -5,16 +5,16 @@ use proofmark_domain::Report;
 use serde::Serialize;
 use serde_json::Value;
 
-/// Where the `config` of a report says what was asked for.
+/// Key of a report's `config` that holds the request it was measured for.
 pub const REQUEST: &str = "request";
 
-/// What one check left: everything it is judged by. The schema in the file says which it is.
+/// The evidence of one check: everything it is judged by. The schema in the file tells the variant.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Record {
-    /// Of a model, sample by sample.
+    /// Evidence about a model, sample by sample.
     Attack(Box<Report>),
-    /// Of a table of decisions, group by group.
+    /// Evidence about a table of decisions, group by group.
     Audit(Box<AuditReport>),
 }
 
@@ -31,7 +31,7 @@ impl From<AuditReport> for Record {
 }
 
 impl Record {
-    /// The schema it states.
+    /// Returns the schema it states.
     pub fn schema(&self) -> &str {
         match self {
             Self::Attack(report) => &report.schema,
@@ -39,7 +39,7 @@ impl Record {
         }
     }
 
-    /// What was asked for when it was measured; see [`crate::Check::request`].
+    /// Returns the request it was measured for; see [`crate::Check::request`].
     pub fn request(&self) -> Option<&Value> {
         match self {
             Self::Attack(report) => report.config.get(REQUEST),
@@ -47,7 +47,7 @@ impl Record {
         }
     }
 
-    /// The report of an attack.
+    /// Returns the attack report, or an error if this is an audit.
     pub(crate) fn attack(&self) -> Result<&Report, NoRecord> {
         match self {
             Self::Attack(report) => Ok(report),
@@ -62,7 +62,7 @@ impl Record {
         }
     }
 
-    /// The report of an audit.
+    /// Returns the audit report, or an error if this is an attack report.
     pub(crate) fn audit(&self) -> Result<&AuditReport, NoRecord> {
         match self {
             Self::Audit(report) => Ok(report),
@@ -78,18 +78,18 @@ impl Record {
 /// Why a check has no record to be judged by.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NoRecord {
-    /// It could not run, or its record cannot be read.
+    /// The check could not run, or its record cannot be read.
     Failed(String),
-    /// There is a record of another run: what differs.
+    /// The record belongs to another run; the text says what differs.
     Mismatched(String),
-    /// Time or the budget of queries was over before it began.
+    /// The time limit or query budget ran out before the check began.
     Stopped,
 }
 
-/// What was measured, by check id: a record, or why there is none.
+/// Evidence by check id: a record, or why there is none.
 pub type Evidence = BTreeMap<String, Result<Record, NoRecord>>;
 
-/// Name of the file that holds the evidence of a check.
+/// Returns the name of the evidence file of a check.
 pub fn evidence_file(check: &str) -> String {
     format!("{check}.json")
 }

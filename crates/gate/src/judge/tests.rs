@@ -14,7 +14,7 @@ const KNOWN: Known<'_> = Known {
     data: &["digits"],
 };
 
-/// A policy of one check with further lines inside it and after it.
+/// Parses a policy with one check, with extra lines inside and after it.
 fn policy(require: &str, inside: &str, after: &str) -> Policy {
     let text = format!(
         "schema = \"proofmark/policy/1\"\n[[check]]\nid = \"linf\"\nkind = \"robustness\"\nmodel = \"digits-robust\"\ndata = \"digits\"\n\
@@ -27,7 +27,7 @@ fn today() -> Date {
     Date::new(2026, 6, 15).unwrap()
 }
 
-/// `robust` of `n` samples hold, the rest are broken.
+/// Report of `n` samples: the first `robust` are robust, the rest broken.
 fn measured(robust: u64, n: u64) -> Report {
     statuses(n, |i| if i < robust { Robust } else { Broken })
 }
@@ -39,7 +39,7 @@ fn statuses(n: u64, status: impl Fn(u64) -> RunStatus) -> Report {
     )
 }
 
-/// The same, with a trust flag that nothing cures.
+/// Adds an uncured trust flag to the report.
 fn masked(mut report: Report) -> Report {
     for s in &mut report.samples {
         s.observed = vec![Observation::OutputChanged];
@@ -47,7 +47,7 @@ fn masked(mut report: Report) -> Report {
     report
 }
 
-/// What was measured for the policy as it stands.
+/// Stores each check's request in its attack evidence.
 fn requested(policy: &Policy, mut evidence: Evidence) -> Evidence {
     for check in &policy.checks {
         if let Some(Ok(Record::Attack(report))) = evidence.get_mut(&check.id) {
@@ -172,7 +172,7 @@ fn unjudged_samples_are_neither_robust_nor_broken() {
 }
 
 #[test]
-fn trust_takes_a_pass_and_never_a_failure() {
+fn an_uncured_flag_changes_a_pass_but_never_a_failure() {
     let of = |threshold: f64| {
         run(
             &policy(&format!("robust_accuracy >= {threshold}"), "", ""),
@@ -192,7 +192,7 @@ fn trust_takes_a_pass_and_never_a_failure() {
 }
 
 #[test]
-fn warn_and_waivers_do_not_let_an_untrusted_figure_through() {
+fn warn_and_waivers_do_not_pass_an_untrusted_figure() {
     let waiver = "[[waiver]]\nfinding = \"requirement-undecided\"\nreason = \"r\"\nowner = \"o\"\nexpires = 2027-01-01";
     let p = policy(
         "robust_accuracy >= 0.56",
@@ -281,7 +281,7 @@ fn a_waived_failure_no_longer_fails() {
 }
 
 #[test]
-fn warn_tells_and_lets_pass() {
+fn on_fail_warn_reports_a_warning_and_passes() {
     let gate = run(
         &policy("robust_accuracy >= 0.7", "on_fail = \"warn\"", ""),
         measured(580, 1000),
@@ -339,7 +339,7 @@ fn the_worst_comparison_decides() {
 }
 
 #[test]
-fn what_could_not_run_is_an_error_whatever_else_was_found() {
+fn a_check_that_could_not_run_is_an_error_whatever_else_was_found() {
     let p = policy("robust_accuracy >= 0.7", "", "");
     let none = judge(&p, Evidence::new(), today());
     assert_eq!(
@@ -434,7 +434,7 @@ fn evidence_without_a_check_warns() {
 }
 
 #[test]
-fn the_gate_as_people_and_machines_see_it() {
+fn the_gate_report_as_table_and_json() {
     let waiver = "[[waiver]]\nfinding = \"requirement-missed\"\nreason = \"r\"\nowner = \"vision team\"\nexpires = 2027-01-01";
     let gate = run(
         &policy("robust_accuracy >= 0.7, accuracy >= 0.9", "", waiver),
@@ -544,7 +544,7 @@ fn one_requirement_of_a_check_is_waived_alone() {
     assert_eq!(gate.verdict, Verdict::Fail);
 }
 
-/// The same report as a targeted run would have left it.
+/// Turns a report into that of a run with this target class.
 fn targeted(mut report: Report, target: usize) -> Report {
     for s in &mut report.samples {
         s.target = Some(target);
@@ -603,7 +603,7 @@ fn evidence_of_another_run_is_refused_and_the_field_is_named() {
 }
 
 #[test]
-fn a_check_that_was_stopped_before_it_began_cannot_tell() {
+fn a_check_that_was_stopped_before_it_began_is_inconclusive() {
     let gate = judge(
         &policy("robust_accuracy >= 0.5", "", ""),
         Evidence::from([("linf".to_owned(), Err(NoRecord::Stopped))]),
@@ -624,8 +624,8 @@ fn a_check_that_was_stopped_before_it_began_cannot_tell() {
 }
 
 #[test]
-fn samples_of_the_target_class_are_out_and_those_taken_for_it_are_not_robust() {
-    // Twenty samples of classes 0 to 9; target 3. Sample 13 is of it, 23 too; 5 is misclassified.
+fn samples_of_the_target_class_count_in_no_figure_under_attack() {
+    // Twenty samples of classes 0 to 9; target 3. Samples 3 and 13 have label 3; sample 5 is misclassified.
     let rows = (0..20)
         .map(|i| {
             let s = sample(i, &[if i == 7 { Broken } else { Robust }]);
@@ -634,7 +634,7 @@ fn samples_of_the_target_class_are_out_and_those_taken_for_it_are_not_robust() {
         .collect();
     let r = targeted(report(vec![attack("pgd", 0.1)], rows), 3);
     assert_eq!((r.clean.correct, r.clean.n), (19, 20));
-    // 20 less the two of class 3; of those 5 is wrong and 7 is broken.
+    // 18 samples remain without class 3; of these sample 5 is misclassified and sample 7 broken.
     assert_eq!(
         (r.worst_case.correct, r.worst_case.n, r.worst_case.invalid),
         (16, 18, 0)
@@ -663,7 +663,7 @@ fn nothing_passes_on_nothing() {
         "robust_f1(0)",
         "robust_macro_f1",
         "min_robust_recall",
-        // A class that no sample is of.
+        // A class without samples.
         "recall(4)",
         "f1(4)",
     ];
@@ -693,7 +693,7 @@ fn nothing_passes_on_nothing() {
 
 #[test]
 fn a_threshold_on_one_attack_counts_that_attacks_own_trust() {
-    // fgsm is blind on every sample and breaks none; pgd sees and breaks half.
+    // fgsm has zero gradients on every sample and breaks none; pgd has gradients and breaks half.
     let blind = || {
         let rows = (0..200)
             .map(|i| {
@@ -723,7 +723,7 @@ fn a_threshold_on_one_attack_counts_that_attacks_own_trust() {
         told.starts_with("for `robust_accuracy(fgsm)` alone, "),
         "{told}"
     );
-    // It takes a pass away and nothing else, and can be accepted.
+    // The flag only turns a pass into inconclusive, and can be accepted.
     let accept = "[[accept]]\ncode = \"zero-gradients\"\nreason = \"r\"\nexpires = 2027-01-01";
     let gate = run(&policy("robust_accuracy(fgsm) >= 0.4", accept), blind());
     assert_eq!(gate.verdict, Verdict::Pass);
@@ -734,7 +734,7 @@ fn a_threshold_on_one_attack_counts_that_attacks_own_trust() {
         "{}",
         told.message
     );
-    // A baseline that breaks what one attack did not, though another did.
+    // The baseline breaks samples that fgsm did not break but pgd did.
     let rows = (0..200)
         .map(|i| {
             sample(
@@ -761,7 +761,7 @@ fn a_threshold_on_one_attack_counts_that_attacks_own_trust() {
 
 #[test]
 fn a_threshold_on_one_class_counts_that_classs_own_trust() {
-    // Unbounded, every sample but those of class 3 breaks: a tenth is left, as by chance.
+    // The unbounded probe breaks every sample except those of class 3: a tenth is left, which is chance level.
     let rows = || {
         (0..400)
             .map(|i| sample(i, &[Robust, if i % 10 == 3 { Robust } else { Broken }]))
@@ -782,7 +782,7 @@ fn a_threshold_on_one_class_counts_that_classs_own_trust() {
     }
 }
 
-/// What the attacks before it found stays in the evidence; a check that lacks one is an error, whatever they show.
+/// A check with a failed attack is an error, whatever the other attacks found; their results stay in the evidence.
 #[test]
 fn a_check_whose_attack_failed_has_not_run() {
     for robust in [0, 64] {
@@ -800,8 +800,8 @@ fn a_check_whose_attack_failed_has_not_run() {
     }
 }
 
-/// A policy that was edited after its evidence was made asks for other evidence, whatever the edit may come to: no edit is
-/// weighed. One of how it is judged asks for the same.
+/// Any edit of what a check measures makes existing evidence mismatched, however small; an edit of how the check is
+/// judged does not.
 #[test]
 fn evidence_of_the_policy_before_an_edit_is_none() {
     let text = |more: &str| {
@@ -878,7 +878,6 @@ fn evidence_of_the_policy_before_an_edit_is_none() {
     }
 }
 
-/// Findings lead to their place in the policy.
 #[test]
 fn a_finding_says_where_it_stands() {
     let mut policy = policy(

@@ -15,25 +15,25 @@ use crate::policy::{
 use crate::summary::{apart, summarise};
 use crate::trust::own;
 
-/// A model measured on data: what a check of kind `robustness` or `clean` is about.
+/// Task of a check of kind `robustness` or `clean`: a model measured on data.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AttackTask {
     /// The model.
     pub model: ModelRef,
     /// The data.
     pub data: DataRef,
-    /// What attacks may change; absent for a clean check.
+    /// Threat model of the attacks; absent for a clean check.
     pub threat: Option<ThreatSpec>,
-    /// The attacks; none for a clean check.
+    /// The attacks; empty for a clean check.
     pub attacks: Vec<AttackSpec>,
-    /// What must hold.
+    /// The requirement.
     pub require: Requirement,
-    /// At most this many samples, a seeded, class-stratified subset.
+    /// Maximum number of samples, drawn as a seeded, class-stratified subset.
     pub limit: Option<u64>,
 }
 
 impl AttackTask {
-    /// Reads what both kinds have, beside the attacks.
+    /// Reads the fields that both kinds share; the caller reads threat and attacks.
     pub(super) fn read(
         s: &Section<'_>,
         named: &Named<'_>,
@@ -83,7 +83,7 @@ impl Task for AttackTask {
         failed.map_or(Ok(()), |a| {
             let why = a.failed.as_deref().unwrap_or_default();
             Err(NoRecord::Failed(format!(
-                "attack `{}` did not come to its end: {why}; what the other attacks found is in the evidence",
+                "attack `{}` did not finish: {why}; the evidence holds the results of the other attacks",
                 a.key
             )))
         })
@@ -110,8 +110,8 @@ impl Task for AttackTask {
             let mut result = measure(comparison, level, report);
             let reason = || reason(comparison, &result, report, level);
             let effect = judging.hold(result.verdict, &[comparison.to_string()], reason);
-            // What has not failed is not proven either if the measurement cannot be trusted, whatever the policy lets
-            // through.
+            // An untrusted measurement makes every comparison that did not fail inconclusive, whatever the policy
+            // waives or only warns about.
             if shaken && result.verdict != Verdict::Fail {
                 result.verdict = Verdict::Inconclusive;
                 effects.push(Verdict::Inconclusive);
@@ -128,7 +128,7 @@ impl Task for AttackTask {
     }
 }
 
-/// Why a comparison does not pass, and what to do.
+/// Says why a comparison does not pass, and what to do.
 fn reason(
     comparison: &Comparison,
     result: &ComparisonResult,
@@ -150,11 +150,11 @@ fn reason(
     }
 }
 
-/// A trust flag and what it may do.
+/// A trust flag and its effect.
 struct Weighed<'a> {
     flag: &'a TrustFlag,
     accepted: Option<String>,
-    /// Neither cured nor accepted: it takes a pass away.
+    /// Whether it is neither cured nor accepted, and so turns a pass into inconclusive.
     shakes: bool,
 }
 
@@ -171,7 +171,8 @@ fn weigh<'a>(judging: &mut Judging<'_, '_>, flags: &'a [TrustFlag]) -> Vec<Weigh
 }
 
 impl Weighed<'_> {
-    /// A note if it does nothing, a warning where every comparison has failed anyway.
+    /// Adds the flag as a finding: a note if it has no effect, inconclusive if a comparison is inconclusive, else a
+    /// warning (every comparison it affects has failed).
     fn find(&self, judging: &mut Judging<'_, '_>, undecided: bool) {
         let status = match (self.shakes, undecided) {
             (false, _) => FindingStatus::Note,

@@ -5,7 +5,7 @@ use toml::de::DeValue;
 
 use crate::policy::{Field, Known, PolicyError, hint};
 
-/// One attack of a check: its id, and its parameters for whoever builds it.
+/// One attack of a check: its id, and the parameters from which the caller builds it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AttackSpec {
     /// The attack's id.
@@ -18,7 +18,7 @@ pub struct AttackSpec {
 }
 
 impl AttackSpec {
-    /// Where a parameter stands in the file, or the attack if it does not.
+    /// Returns the byte range of a parameter, or of the attack if the file does not set the parameter.
     pub(crate) fn span_of(&self, parameter: Option<&str>) -> Range<usize> {
         parameter
             .and_then(|p| self.spans.get(p))
@@ -30,7 +30,7 @@ impl AttackSpec {
 pub(super) fn read(field: &Field<'_>, known: &Known<'_>) -> Result<Vec<AttackSpec>, PolicyError> {
     let items = field.items()?;
     if items.is_empty() {
-        return Err(field.error("must not be empty: without an attack nothing is shown"));
+        return Err(field.error("must not be empty: name at least one attack"));
     }
     items.iter().map(|item| one(item, known)).collect()
 }

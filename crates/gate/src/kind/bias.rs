@@ -14,18 +14,18 @@ use crate::judge::{Judging, NoRecord, Reason, Record};
 use crate::policy::{DataEntry, Field, Policy, PolicyError, Section, hint};
 use crate::resolved_plan::difference;
 
-/// A table of decisions: what a check of kind `bias` is about. No model runs; whoever decided made the table.
+/// Task of a check of kind `bias`: a table of decisions. No model runs; the table holds decisions already made.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AuditTask {
     /// The table.
     pub data: DataEntry,
-    /// How it is read and measured.
+    /// How the table is read and measured.
     pub setup: Setup,
-    /// What must hold; at least one requirement, each of another metric or attribute.
+    /// The requirements: at least one, each on a different metric or attribute.
     pub require: Vec<Requirement>,
 }
 
-/// Differences between groups.
+/// Registry entry of kind `bias`: differences between groups.
 pub(super) const ENTRY: CheckKind = CheckKind {
     id: "bias",
     about: "differences between groups in a table of decisions",
@@ -65,7 +65,7 @@ impl Task for AuditTask {
         all.join(", ")
     }
 
-    /// A waiver may be for one attribute where the check asks for all of them.
+    /// A waiver may name one attribute where the requirement covers all of them.
     fn waived(&self, field: &Field<'_>) -> Result<(String, bool), PolicyError> {
         let wrong = |e: AuditError| field.error(e.to_string());
         let given: Requirement = field.string()?.parse().map_err(wrong)?;
@@ -83,7 +83,7 @@ impl Task for AuditTask {
     }
 
     fn family(&self, record: &Record) -> usize {
-        // A record that cannot be judged is reported by `judge`.
+        // `judge` reports a record that cannot be judged.
         let report = record.audit().ok();
         report.map_or(0, |r| r.family(&self.require).unwrap_or(0))
     }
@@ -116,7 +116,7 @@ impl Task for AuditTask {
                 n: report.table.rows,
                 needed: gate.needed,
             };
-            // A waiver may be for every attribute, or for one.
+            // A waiver may name every attribute, or one.
             let names = [
                 one.requirement.clone(),
                 gate.requirement.clone(),
@@ -129,7 +129,7 @@ impl Task for AuditTask {
     }
 }
 
-/// A requirement on every attribute, as reports write it.
+/// Returns the requirement over every attribute, as reports write it.
 fn everywhere(requirement: &Requirement) -> String {
     let everywhere = Requirement {
         attribute: None,
@@ -138,7 +138,7 @@ fn everywhere(requirement: &Requirement) -> String {
     everywhere.to_string()
 }
 
-/// Whether a report is the audit a check asks for; if not, what differs.
+/// Checks that a report is the audit the check asks for; the error says what differs.
 fn fits(task: &AuditTask, report: &AuditReport) -> Result<(), String> {
     same("schema", AUDIT_SCHEMA, &report.schema)?;
     let Some(origin) = &report.table.origin else {
@@ -160,7 +160,7 @@ fn fits(task: &AuditTask, report: &AuditReport) -> Result<(), String> {
     difference(&expected, &found).map_or(Ok(()), |d| Err(d.to_string()))
 }
 
-/// Why a requirement does not hold, and what to do.
+/// Says why a requirement does not hold, and what to do.
 fn reason(gate: &RequirementResult, one: &ComparisonResult, level: f64) -> Reason {
     let mut message = match one.observed {
         Some(value) => format!("{} is {value:.3}", gate.metric),
@@ -173,14 +173,14 @@ fn reason(gate: &RequirementResult, one: &ComparisonResult, level: f64) -> Reaso
         let level = percent(level);
         let _ = write!(
             message,
-            ", [{:.3}, {:.3}] at {level} % with all figures that bias checks gate",
+            ", [{:.3}, {:.3}] at {level} % jointly over all figures of the bias checks",
             ci.low, ci.high
         );
     }
     let remediation = if gate.verdict == Verdict::Fail {
-        "find out why the groups differ and mend it, or state a tolerance that can be held"
+        "find out why the groups differ and fix it, or state a tolerance that can be met"
     } else {
-        "audit more rows, or take small groups together"
+        "audit more rows, or merge small groups"
     };
     let why = match (gate.verdict, gate.needed) {
         _ if gate.reason.is_some() => gate.reason.clone().unwrap_or_default(),
@@ -203,7 +203,7 @@ fn reason(gate: &RequirementResult, one: &ComparisonResult, level: f64) -> Reaso
     }
 }
 
-/// The `[[data]]` that is the table. What belongs to data that models are attacked on has no meaning for it.
+/// Finds the `[[data]]` entry of the table. Refuses options that only apply to data that models are attacked on.
 fn table(field: &Field<'_>, sets: &[DataEntry]) -> Result<DataEntry, PolicyError> {
     let name = field.string()?;
     let Some(entry) = sets.iter().find(|e| e.name == name) else {
@@ -241,7 +241,7 @@ fn table(field: &Field<'_>, sets: &[DataEntry]) -> Result<DataEntry, PolicyError
     }
 }
 
-/// `REQUIREMENT { ("," | "and") REQUIREMENT }`; a comma between brackets is part of an attribute's name.
+/// Parses `REQUIREMENT { ("," | "and") REQUIREMENT }`; a comma inside brackets is part of an attribute's name.
 fn requirements(field: &Field<'_>, by: By) -> Result<Vec<Requirement>, PolicyError> {
     let mut all: Vec<Requirement> = Vec::new();
     for (at, part) in parts(field.string()?) {
@@ -270,7 +270,7 @@ fn requirements(field: &Field<'_>, by: By) -> Result<Vec<Requirement>, PolicyErr
     Ok(all)
 }
 
-/// The requirements in a text, each with the byte it begins at.
+/// Splits a text into its requirements, each with its byte offset.
 fn parts(text: &str) -> Vec<(usize, &str)> {
     let mut all = Vec::new();
     let (mut start, mut depth, mut in_quotes) = (0, 0_usize, false);
@@ -302,7 +302,7 @@ fn parts(text: &str) -> Vec<(usize, &str)> {
     all.into_iter().map(trimmed).collect()
 }
 
-/// Metrics to measure; those that are required are measured in any case.
+/// Returns the metrics to measure: the required ones, then the listed ones.
 fn metrics(field: &Field<'_>, require: &[Requirement]) -> Result<Vec<String>, PolicyError> {
     let mut all: Vec<String> = require.iter().map(|r| r.metric.clone()).collect();
     for item in items(field)? {

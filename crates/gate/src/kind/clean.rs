@@ -1,7 +1,7 @@
 use super::CheckKind;
 use super::attack_task::AttackTask;
 
-/// Accuracy without attack.
+/// Registry entry of kind `clean`: accuracy without attack.
 pub(super) const ENTRY: CheckKind = CheckKind {
     id: "clean",
     about: "a model's accuracy without attack",

@@ -4,8 +4,8 @@ use super::requirement::Comparison;
 use crate::ComparisonResult;
 use crate::metric::Counts;
 
-/// Measures one comparison: passes if the lower end of the interval reaches the threshold, fails if the upper end misses
-/// it. On no samples it does neither.
+/// Measures one comparison. It passes if the lower end of the interval reaches the threshold, fails if the upper end is
+/// below it, and is inconclusive otherwise or without samples.
 pub(crate) fn measure(comparison: &Comparison, level: f64, report: &Report) -> ComparisonResult {
     let Comparison { metric, threshold } = comparison;
     let counts = Counts::of(metric, report);
@@ -35,7 +35,8 @@ pub(crate) fn measure(comparison: &Comparison, level: f64, report: &Report) -> C
     }
 }
 
-/// Further samples of the whole set: one more sample of a class costs as many more as the class is rare.
+/// Returns how many further samples of the whole set are needed. A need for samples of one class is scaled up by the
+/// inverse of that class's share of the set.
 fn needed(comparison: &Comparison, level: f64, counts: &Counts) -> Option<u64> {
     let Comparison { metric, threshold } = comparison;
     match counts.proportion(metric) {
@@ -45,12 +46,12 @@ fn needed(comparison: &Comparison, level: f64, counts: &Counts) -> Option<u64> {
     }
 }
 
-/// A level in percent, rounded, so that 0.95 reads 95 and not 94.99999999999999.
+/// Returns a level in percent, rounded, so that 0.95 prints as 95 and not 94.99999999999999.
 pub(super) fn percent(level: f64) -> f64 {
     (level * 1e8).round() / 1e6
 }
 
-/// The figures in one clause: `robust_accuracy is 0.580 [0.549, 0.611] over 1000 samples`.
+/// Formats the figures as one clause: `robust_accuracy is 0.580 [0.549, 0.611] over 1000 samples`.
 pub(crate) fn figures(comparison: &Comparison, result: &ComparisonResult, level: f64) -> String {
     let observed = result
         .observed
@@ -69,14 +70,14 @@ pub(crate) fn figures(comparison: &Comparison, result: &ComparisonResult, level:
     )
 }
 
-/// What would settle an undecided comparison.
+/// Says what would settle an undecided comparison.
 pub(crate) fn settling(
     comparison: &Comparison,
     result: &ComparisonResult,
     report: &Report,
 ) -> String {
     if result.n == 0 {
-        return "no sample counts: there are none, or (of a targeted run) all are of the target class".to_owned();
+        return "no sample counts: there are none, or all belong to the target class of a targeted run".to_owned();
     }
     let left = report.data.total.saturating_sub(report.samples.len()) as u64;
     let unjudged = Counts::of(&comparison.metric, report).unjudged();

@@ -5,9 +5,9 @@ use super::{AttackTask, Budgets, ThreatSpec};
 use crate::ResolvedPlan;
 use crate::policy::Policy;
 
-/// Whether a report is the evidence a check asks for; if not, what differs.
+/// Checks that a report is the evidence a check asks for; the error says what differs.
 ///
-/// Re-judging takes files from a folder, and a stale or partial one must never pass for the real thing.
+/// Re-judging reads files from a folder, so a stale or partial file must be refused.
 pub(super) fn fits(policy: &Policy, task: &AttackTask, report: &Report) -> Result<(), String> {
     same("schema", REPORT_SCHEMA, &report.schema)?;
     if let Some(difference) = ResolvedPlan::of(report)?.departs_from(&expected_of_all()) {
@@ -59,7 +59,7 @@ pub(super) fn fits(policy: &Policy, task: &AttackTask, report: &Report) -> Resul
     ran(task, &runs)
 }
 
-/// What every policy expects of a plan.
+/// Returns the plan fields that every policy expects.
 fn expected_of_all() -> Map<String, Value> {
     let fields = [
         ("labels", json!("given")),
@@ -81,14 +81,14 @@ pub(super) fn same(what: &str, expected: &str, found: &str) -> Result<(), String
     }
 }
 
-/// Every attack asked for ran as an attack with the threat asked for, as often as it was asked for.
+/// Checks that every attack of the task ran under the task's threat as often as the task lists it; probes do not count.
 fn ran(task: &AttackTask, runs: &[RunMeta]) -> Result<(), String> {
     let Some(threat) = &task.threat else {
         return Ok(());
     };
     for attack in &task.attacks {
         let expected = task.attacks.iter().filter(|a| a.id == attack.id).count();
-        // A policy may ask for a baseline by name.
+        // Baselines count: a policy may name one.
         let found = runs
             .iter()
             .filter(|r| r.id == attack.id && r.role != Role::Probe && matches(threat, &r.threat))
@@ -105,7 +105,7 @@ fn ran(task: &AttackTask, runs: &[RunMeta]) -> Result<(), String> {
 }
 
 fn matches(expected: &ThreatSpec, ran: &ThreatRecord) -> bool {
-    // Text keeps seventeen digits, but not every reader of JSON does.
+    // JSON text keeps 17 digits, but not every JSON reader does.
     let equal = |a: f64, b: f64| (a - b).abs() <= 1e-12 * a.abs().max(b.abs());
     match &expected.budgets {
         Budgets::All { norm, eps } => ran.norm == *norm && equal(ran.eps, eps.get()),

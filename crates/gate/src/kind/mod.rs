@@ -1,5 +1,5 @@
-//! Kinds of checks: one file each, with what its table in a policy says, what has to be measured for it, and how the
-//! evidence is judged.
+//! Kinds of checks, one file each: the fields of its table in a policy, what it measures, and how its evidence is
+//! judged.
 
 mod attack_task;
 mod attacks;
@@ -26,62 +26,63 @@ use crate::gate_report::CheckResult;
 use crate::judge::{Judging, NoRecord, Record};
 use crate::policy::{Field, Named, Policy, PolicyError, Section};
 
-/// A kind of check, as the registry knows it.
+/// Registry entry of a kind of check.
 #[derive(Debug, Clone, Copy)]
 pub struct CheckKind {
-    /// Its word in policies and reports.
+    /// Id in policies and reports.
     pub id: &'static str,
-    /// What it asks, in one line.
+    /// One-line description.
     pub about: &'static str,
-    /// The fields that its table has beside those of every check.
+    /// Fields of its table, besides those common to every check.
     pub fields: fn() -> Vec<&'static str>,
-    /// Those of them that only say how what was measured is judged or written down.
+    /// Fields among them that only affect judging or output, not the measurement.
     pub(crate) judging: &'static [&'static str],
     /// Reads its table.
     pub(crate) read: Read,
 }
 
-/// How a table becomes a task; it may name what the policy defines.
+/// Reads a table into a task; the table may refer to names that the policy defines.
 type Read = fn(&Section<'_>, &Named<'_>) -> Result<Arc<dyn Task>, PolicyError>;
 
 /// Every kind, in the order they are listed to users.
 pub const ALL: &[CheckKind] = &[robustness::ENTRY, clean::ENTRY, bias::ENTRY];
 
-/// What a check measures and requires.
+/// The measurement and the requirement of a check.
 pub(crate) trait Task: Debug + Send + Sync {
-    /// What has to be measured.
+    /// Returns what has to be measured.
     fn measure(&self) -> Measure<'_>;
 
-    /// The whole requirement, as reports write it.
+    /// Returns the whole requirement, as reports write it.
     fn requirement(&self) -> String;
 
-    /// A requirement as a waiver names it, in the words of reports, and whether the check has it.
+    /// Parses a requirement named by a waiver; returns it as reports write it, and whether the check has it.
     fn waived(&self, field: &Field<'_>) -> Result<(String, bool), PolicyError>;
 
-    /// Refuses a record that is not the evidence the check asks for, or that did not come to its end.
+    /// Refuses a record that is not the evidence the check asks for, or in which an attack failed.
     fn fits(&self, record: &Record, policy: &Policy) -> Result<(), NoRecord>;
 
-    /// How many figures of the record are judged together with those of other checks, each interval that much wider.
+    /// Returns the number of figures of the record that are judged jointly with those of other checks, which widens
+    /// each interval.
     fn family(&self, _record: &Record) -> usize {
         0
     }
 
-    /// Judges a record that [fits](Self::fits): every figure computed again from what it is made of.
+    /// Judges a record that [fits](Self::fits), after recomputing every figure from the data behind it.
     fn judge(&self, record: Record, judging: &mut Judging<'_, '_>)
     -> Result<CheckResult, NoRecord>;
 }
 
-/// What has to be measured for a check: what the runner turns into evidence.
+/// The measurement that the runner makes for a check, to produce its evidence.
 #[derive(Debug, Clone, Copy)]
 pub enum Measure<'a> {
-    /// A model on data, attacked or not.
+    /// A model on data, with or without attacks.
     Attack(&'a AttackTask),
     /// A table of decisions.
     Audit(&'a AuditTask),
 }
 
 impl Measure<'_> {
-    /// Whether shards divide it. A table is audited whole, by the first of them.
+    /// Whether shards split it. A table is not split: the first shard audits it whole.
     pub const fn is_divided(&self) -> bool {
         matches!(self, Self::Attack(_))
     }
@@ -94,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kinds_have_names_of_their_own_and_no_field_of_every_check() {
+    fn kinds_have_unique_ids_and_no_common_fields() {
         let ids: BTreeSet<&str> = ALL.iter().map(|e| e.id).collect();
         assert_eq!(ids.len(), ALL.len());
         for entry in ALL {

@@ -3,15 +3,16 @@ use std::fmt;
 use crate::metric::Metric;
 use crate::policy::{Field, PolicyError, hint};
 
-/// What a check requires: one comparison or several, all of which must hold.
+/// Requirement of a check: one or more comparisons, all of which must hold.
 ///
 /// ```text
 /// requirement = comparison { ("," | "and") comparison }
 /// comparison  = metric [ "(" argument ")" ] ">=" number [ "%" ]
 /// ```
 ///
-/// Each comparison is judged at the check's level by itself; the worst decides. As every one of them must hold, that needs no
-/// correction: a check whose true figures miss any threshold passes with at most `(1 - level) / 2`.
+/// Each comparison is judged by itself at the check's level; the worst verdict decides. All comparisons must hold, so
+/// no correction for multiplicity is needed: a check with a true figure below any of its thresholds passes with
+/// probability at most `(1 - level) / 2`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Requirement {
     /// The comparisons, in the order written; at least one.
@@ -23,7 +24,7 @@ pub struct Requirement {
 pub struct Comparison {
     /// The metric.
     pub metric: Metric,
-    /// The least value it may have, from 0 to 1.
+    /// Minimum value, from 0 to 1.
     pub threshold: f64,
 }
 
@@ -42,7 +43,7 @@ impl fmt::Display for Requirement {
     }
 }
 
-/// What is wrong with a requirement, and at which bytes of it.
+/// A parse error in a requirement, with its byte range.
 struct Fault {
     at: usize,
     length: usize,
@@ -171,7 +172,7 @@ impl<'a> Parser<'a> {
         Ok(metric)
     }
 
-    /// What stands between brackets, if there are any.
+    /// Parses an argument in brackets; `None` if there are no brackets.
     fn argument(&mut self) -> Parsed<Option<Argument<'a>>> {
         self.space();
         let open = self.at;
@@ -220,7 +221,7 @@ impl<'a> Parser<'a> {
             .map_err(|_| span(format!("expected a number, found `{number}`")))?;
         self.space();
         let percent = self.eat("%");
-        // Divided, not multiplied by 0.01: 45 % must be the number that 0.45 is.
+        // Divided by 100 rather than multiplied by 0.01, so that 45 % is exactly the number 0.45.
         let value = if percent { value / 100.0 } else { value };
         if (0.0..=1.0).contains(&value) {
             Ok(value)

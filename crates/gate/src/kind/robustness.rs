@@ -1,10 +1,10 @@
 use super::attack_task::AttackTask;
 use super::{CheckKind, attacks, threat};
 
-/// What is left of accuracy under attack.
+/// Registry entry of kind `robustness`: accuracy under attack.
 pub(super) const ENTRY: CheckKind = CheckKind {
     id: "robustness",
-    about: "what attacks leave of a model's accuracy",
+    about: "a model's accuracy under attack",
     fields: || vec!["model", "data", "threat", "attacks", "limit"],
     judging: &[],
     read: |s, named| {

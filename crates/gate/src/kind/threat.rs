@@ -3,12 +3,12 @@ use toml::de::DeValue;
 
 use crate::policy::{Field, PolicyError, Section};
 
-/// What the attacks of a check may change.
+/// Threat model of a check's attacks.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ThreatSpec {
     /// The budgets.
     pub budgets: Budgets,
-    /// How the budgets of several modalities bind together.
+    /// How the budgets of several modalities combine.
     pub coupling: Coupling,
 }
 
@@ -22,7 +22,7 @@ pub enum Budgets {
         /// Its epsilon.
         eps: Epsilon,
     },
-    /// One each; a modality that is not named is frozen.
+    /// One budget per modality; a modality that is not named is frozen.
     PerModality(Vec<ModalityBudget>),
 }
 
@@ -38,7 +38,7 @@ pub struct ModalityBudget {
 }
 
 impl ThreatSpec {
-    /// Norm and epsilon that reports name first: those of the first modality that may change.
+    /// Returns the norm and epsilon that reports name first: those of the first modality that is not frozen.
     pub fn leading(&self) -> (Norm, &Epsilon) {
         match &self.budgets {
             Budgets::All { norm, eps } => (*norm, eps),
@@ -87,7 +87,7 @@ fn budget(s: &Section<'_>) -> Result<(Norm, Epsilon), PolicyError> {
     ))
 }
 
-/// `"8/255"`, or a number.
+/// Reads an epsilon: a text such as `"8/255"`, or a number.
 fn epsilon(field: &Field<'_>) -> Result<Epsilon, PolicyError> {
     let text = match field.node.get_ref() {
         DeValue::String(s) => s.to_string(),

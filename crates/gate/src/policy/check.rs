@@ -9,50 +9,50 @@ use crate::judge::Record;
 use crate::kind::{self, CheckKind, Measure, Task};
 use crate::resolved_plan::difference;
 
-/// What a missed or undecided requirement does to the gate.
+/// Effect of a missed or undecided requirement on the gate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Effect {
-    /// It keeps the gate from passing.
+    /// Prevents the gate from passing.
     #[default]
     Deny,
-    /// It is reported, and the gate may pass.
+    /// Only reported; the gate may pass.
     Warn,
 }
 
-/// One `[[check]]`.
+/// One `[[check]]` entry.
 #[derive(Debug, Clone)]
 pub struct Check {
-    /// Unique in the policy, and fit for a file name.
+    /// Id, unique in the policy and usable as a file name.
     pub id: String,
-    /// Its kind.
+    /// Kind of the check.
     pub kind: &'static CheckKind,
-    /// Confidence of every interval, between 0 and 1.
+    /// Confidence level of every interval, between 0 and 1.
     pub level: f64,
     /// Effect of a missed requirement.
     pub on_fail: Effect,
-    /// Effect of an undecided requirement. It never lets a figure pass that cannot be trusted.
+    /// Effect of an undecided requirement. A figure that cannot be trusted never passes.
     pub on_inconclusive: Effect,
-    /// Everything the policy says of the check, its model and its data that decides what is measured, but for digests:
-    /// evidence repeats it, and is foreign where it differs.
+    /// All policy fields of the check, its model and its data that determine what is measured, without digests.
+    /// Evidence repeats it and is mismatched if it differs.
     pub request: Value,
     pub(crate) task: Arc<dyn Task>,
-    /// Where it stands in the file, and where its requirement.
+    /// Positions in the file of the check (`at`) and of its requirement (`required_at`).
     pub(crate) at: Place,
     pub(crate) required_at: Place,
 }
 
 impl Check {
-    /// What has to be measured for it.
+    /// Returns what has to be measured for the check.
     pub fn measure(&self) -> Measure<'_> {
         self.task.measure()
     }
 
-    /// The whole requirement, as reports write it.
+    /// Returns the whole requirement, as reports write it.
     pub fn requirement(&self) -> String {
         self.task.requirement()
     }
 
-    /// Refuses a record that was measured when the policy said something else, naming what differs.
+    /// Refuses a record that was measured for a different request; the error names what differs.
     pub fn requested(&self, record: &Record) -> Result<(), String> {
         let Some(found) = record.request() else {
             return Err(
@@ -65,7 +65,7 @@ impl Check {
     }
 }
 
-/// The fields of every check.
+/// Fields common to every check.
 pub(crate) const COMMON: &[&str] = &[
     "id",
     "kind",
@@ -76,7 +76,7 @@ pub(crate) const COMMON: &[&str] = &[
     "sampling",
 ];
 
-/// Fields and kinds that are still to come.
+/// Fields and kinds reserved for later versions.
 const LATER_FIELDS: [&str; 1] = ["probes"];
 const LATER_KINDS: [&str; 3] = ["backdoor", "baseline", "limits"];
 
@@ -106,7 +106,7 @@ pub(super) fn read(field: &Field<'_>, named: &Named<'_>) -> Result<Check, Policy
     })
 }
 
-/// The check without what only judges it, and what it names of the policy's models and data.
+/// Returns the check's fields without those that only affect judging, plus the entries of the model and data it names.
 fn request(s: &Section<'_>, kind: &CheckKind, named: &Named<'_>) -> Result<Value, PolicyError> {
     let judging: Vec<&str> = COMMON.iter().chain(kind.judging).copied().collect();
     let mut request = json!({ "check": s.request(&judging)? });
@@ -121,7 +121,7 @@ fn request(s: &Section<'_>, kind: &CheckKind, named: &Named<'_>) -> Result<Value
     Ok(request)
 }
 
-/// Only what a check of this kind has. A field of another kind is told apart from one that nobody knows.
+/// Refuses fields that this kind does not have; the error says if another kind has the field.
 fn fields(s: &Section<'_>, kind: &CheckKind) -> Result<(), PolicyError> {
     let own: Vec<&'static str> = COMMON.iter().copied().chain((kind.fields)()).collect();
     let of = |e: &CheckKind| (e.fields)().into_iter();
@@ -139,10 +139,10 @@ fn fields(s: &Section<'_>, kind: &CheckKind) -> Result<(), PolicyError> {
     s.only(&own)
 }
 
-/// An id names the evidence file and, with a code behind a slash, what a waiver covers.
+/// Reads the id, which names the evidence file and, as `id/code`, the check in waivers.
 fn id(field: &Field<'_>) -> Result<String, PolicyError> {
     let text = field.text()?;
-    // Both name other files in the folder of evidence.
+    // Both forms name other files in the evidence folder.
     if text == "gate" || text.contains(".shard-") {
         return Err(
             field.error("`gate` and names with `.shard-` are taken by files of the gate itself")

@@ -8,17 +8,17 @@ use super::error::PolicyError;
 use super::file::{Known, Named};
 use super::reader::{Field, hint};
 
-/// Which data a check is about.
+/// The data set of a check.
 #[derive(Debug, Clone, PartialEq)]
 pub enum DataRef {
-    /// A set that ships with proofmark, by name.
+    /// A data set that ships with proofmark, by name.
     Shipped(String),
-    /// A `[[data]]` of the policy.
+    /// A `[[data]]` entry of the policy.
     Entry(DataEntry),
 }
 
 impl DataRef {
-    /// Its name in the policy and in reports.
+    /// Returns its name in the policy and in reports.
     pub fn name(&self) -> &str {
         match self {
             Self::Shipped(name) => name,
@@ -26,7 +26,7 @@ impl DataRef {
         }
     }
 
-    /// The digest that the policy states for it.
+    /// Returns the digest that the policy states for it.
     pub fn sha256(&self) -> Option<&str> {
         match self {
             Self::Shipped(_) => None,
@@ -35,32 +35,32 @@ impl DataRef {
     }
 }
 
-/// One `[[data]]`.
+/// One `[[data]]` entry.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DataEntry {
-    /// What checks call it.
+    /// Name that checks refer to.
     pub name: String,
-    /// The file or folder, relative to the policy.
+    /// File or folder, relative to the policy.
     pub path: String,
-    /// The digest it must have, lowercase hex.
+    /// Required SHA-256 digest, lowercase hex.
     pub sha256: Option<String>,
     /// A CSV file with further columns, relative to the policy.
     pub meta: Option<String>,
-    /// How it is read; a file of labels is relative to the policy.
+    /// How the data is read; a file of labels is relative to the policy.
     pub options: Box<Options>,
-    /// A seeded, class-stratified subset of this many samples.
+    /// Size of a seeded, class-stratified subset.
     pub limit: Option<u64>,
-    /// Rows as they stand, the last one not included.
+    /// Range of rows in file order, end excluded.
     pub range: Option<Range<u64>>,
-    /// Seed of the subset; absent means the policy's.
+    /// Seed of the subset; the policy's seed if absent.
     pub seed: Option<u64>,
-    /// What it says, but for its digest.
+    /// Its fields, without the digest.
     pub(super) request: Value,
-    /// Where it stands in the file.
+    /// Byte range in the file.
     pub(super) span: Range<usize>,
 }
 
-/// The fields of every `[[data]]`, beside what can be said of any set.
+/// Fields of a `[[data]]` entry, besides the reading options of every data set.
 const FIELDS: [&str; 7] = ["name", "path", "sha256", "meta", "limit", "range", "seed"];
 
 pub(super) fn entry(field: &Field<'_>, known: &Known<'_>) -> Result<DataEntry, PolicyError> {
@@ -108,7 +108,7 @@ fn range(field: &Field<'_>) -> Result<Range<u64>, PolicyError> {
         })
 }
 
-/// Finds the data a check names.
+/// Finds the data set that a check names.
 pub(crate) fn find(field: &Field<'_>, named: &Named<'_>) -> Result<DataRef, PolicyError> {
     let (entries, known) = (named.data, named.known);
     let name = field.string()?;

@@ -1,6 +1,6 @@
 use std::ops::Range;
 
-/// A place in a file, counted from 1.
+/// A position in a file, counted from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Place {
     pub(crate) line: usize,
@@ -9,7 +9,7 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// The place of a byte (clamped to the source).
+    /// Returns the position of a byte (clamped to the source).
     pub(crate) fn of(source: &str, at: usize) -> Self {
         let before = &source[..floor(source, at)];
         let line_start = before.rfind('\n').map_or(0, |i| i + 1);
@@ -20,7 +20,7 @@ impl Place {
     }
 }
 
-/// What is wrong with a policy, and where.
+/// An error in a policy, with its position.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.text())]
 pub struct PolicyError {
@@ -30,7 +30,7 @@ pub struct PolicyError {
     pub column: usize,
     /// The field at fault, such as `check "linf".require`; empty for the file as a whole.
     pub field: String,
-    /// What is wrong and what was expected, with the nearest name where one is close.
+    /// The problem and what was expected, with the nearest known name if one is close.
     pub message: String,
     /// The line at fault.
     pub source_line: String,
@@ -39,7 +39,7 @@ pub struct PolicyError {
 }
 
 impl PolicyError {
-    /// An error at a byte range of the source (clamped to it).
+    /// Creates an error at a byte range of the source (clamped to it).
     pub(crate) fn at(
         source: &str,
         span: Range<usize>,
@@ -79,7 +79,7 @@ impl PolicyError {
     }
 }
 
-/// A policy is foreign text: its control characters must not reach a terminal.
+/// Replaces control characters except newlines (tabs by spaces), so that text from a policy cannot steer a terminal.
 fn printable(text: &str) -> String {
     text.chars()
         .map(|c| {
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn any_span_of_any_text_is_survived() {
+    fn any_span_of_any_text_is_accepted() {
         let text = "é\u{1b}[31m\r\n\n";
         for start in 0..text.len() + 3 {
             for end in 0..text.len() + 3 {

@@ -5,26 +5,26 @@ use super::error::{Place, PolicyError};
 use super::reader::{Field, Section, hint};
 use crate::{Date, FindingCode};
 
-/// What a waiver or an accept covers, and until when.
+/// Scope and expiry date of a waiver or an accept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exemption {
-    /// The only check it is for; absent means every check.
+    /// The only check it applies to; every check if absent.
     pub check: Option<String>,
     /// The finding code.
     pub code: FindingCode,
-    /// The only requirement of that check it is for, as reports write it; absent means all of them.
+    /// The only requirement of that check it applies to, as reports write it; all of them if absent.
     pub requirement: Option<String>,
-    /// Why.
+    /// Reason for the exemption.
     pub reason: String,
-    /// The last day it holds.
+    /// Last day on which it holds.
     pub expires: Date,
-    /// Where it stands in the file.
+    /// Position in the file.
     pub(crate) at: Place,
 }
 
 impl Exemption {
-    /// Whether it covers a code of a check (whatever the day), where a requirement is at issue of that too: under any of
-    /// the texts it goes by.
+    /// Whether it covers a finding code of a check, on any day. If it names a requirement, that must be one of the
+    /// texts in `requirement`.
     pub fn covers(&self, check: &str, code: FindingCode, requirement: &[String]) -> bool {
         let own = |r: &String| requirement.contains(r);
         self.code == code
@@ -32,7 +32,7 @@ impl Exemption {
             && self.requirement.as_ref().is_none_or(own)
     }
 
-    /// As it is written in the policy: `code` or `check/code`, and the requirement behind it.
+    /// Returns it as written in the policy: `code` or `check/code`, followed by the requirement if it names one.
     pub fn target(&self) -> String {
         let mut text = self.check.clone().map_or_else(String::new, |c| c + "/");
         text += &self.code.to_string();
@@ -43,19 +43,19 @@ impl Exemption {
     }
 }
 
-/// One `[[waiver]]`: a finding that somebody answers for.
+/// One `[[waiver]]` entry: a finding that an owner takes responsibility for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Waiver {
-    /// What it covers.
+    /// Its scope and expiry date.
     pub exemption: Exemption,
-    /// Who answers for it.
+    /// Person or team responsible for it.
     pub owner: String,
 }
 
-/// One `[[accept]]`: a trust code that is known and lived with.
+/// One `[[accept]]` entry: a trust code that is known and accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Accept {
-    /// What it covers.
+    /// Its scope and expiry date.
     pub exemption: Exemption,
 }
 
@@ -94,7 +94,7 @@ pub(super) fn waiver(field: &Field<'_>, checks: &[Check]) -> Result<Waiver, Poli
     Ok(Waiver { exemption, owner })
 }
 
-/// One of the requirements of a check.
+/// Reads a requirement, which must be one of the check's.
 fn requirement(field: &Field<'_>, check: &Check) -> Result<String, PolicyError> {
     let (given, known) = check.task.waived(field)?;
     if known {
@@ -155,7 +155,7 @@ fn exemption(
     })
 }
 
-/// A TOML date, or the same as a string.
+/// Reads a TOML date, or the same date as a string.
 fn date(field: &Field<'_>) -> Result<Date, PolicyError> {
     let text = match field.node.get_ref() {
         DeValue::Datetime(d) if d.time.is_none() && d.offset.is_none() => d.to_string(),

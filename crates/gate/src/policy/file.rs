@@ -12,10 +12,10 @@ use super::model::{self, ModelEntry};
 use super::reader::{Field, Section, hint};
 use crate::kind::AttackSpec;
 
-/// The schema name every policy carries.
+/// Schema name of every policy.
 pub const POLICY_SCHEMA: &str = "proofmark/policy/1";
 
-/// Names a policy may use that it does not define itself.
+/// Names that a policy may use without defining them.
 #[derive(Debug, Clone, Copy)]
 pub struct Known<'a> {
     /// Ids of attacks.
@@ -26,14 +26,14 @@ pub struct Known<'a> {
     pub data: &'a [&'a str],
 }
 
-/// What the checks of a policy may name: what it defines, and what is known without it.
+/// Names that the checks of a policy may use: those it defines and those known without it.
 pub(crate) struct Named<'a> {
     pub(crate) models: &'a [ModelEntry],
     pub(crate) data: &'a [DataEntry],
     pub(crate) known: &'a Known<'a>,
 }
 
-/// What a whole gate run may spend.
+/// Limits of a whole gate run.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Limits {
     /// Wall-clock seconds.
@@ -42,10 +42,10 @@ pub struct Limits {
     pub forwards: Option<u64>,
 }
 
-/// A checked policy.
+/// A parsed and checked policy.
 #[derive(Debug, Clone)]
 pub struct Policy {
-    /// Its file, as findings call it; `policy.toml` until it is set.
+    /// Path of its file, as findings show it; `policy.toml` until it is set.
     pub file: String,
     /// Seed of every run.
     pub seed: Seed,
@@ -53,13 +53,13 @@ pub struct Policy {
     pub models: Vec<ModelEntry>,
     /// The data sets it defines.
     pub data: Vec<DataEntry>,
-    /// What must hold; at least one check.
+    /// The checks; at least one.
     pub checks: Vec<Check>,
-    /// Findings that somebody answers for.
+    /// Waived findings.
     pub waivers: Vec<Waiver>,
-    /// Trust codes that are lived with.
+    /// Accepted trust codes.
     pub accepts: Vec<Accept>,
-    /// What a run may spend.
+    /// Limits of a run.
     pub limits: Limits,
     sha256: String,
     source: String,
@@ -118,12 +118,12 @@ impl Policy {
         Ok(policy)
     }
 
-    /// SHA-256 of the file as it was handed in, hex.
+    /// Returns the SHA-256 of the file as it was given, hex.
     pub fn sha256(&self) -> &str {
         &self.sha256
     }
 
-    /// A place in its file.
+    /// Returns the location of a position in its file.
     pub(crate) fn location(&self, at: Place) -> Location {
         Location {
             file: self.file.clone(),
@@ -132,8 +132,8 @@ impl Policy {
         }
     }
 
-    /// An error at one of this policy's attacks, for whoever builds them: at the parameter named if it is written there,
-    /// else at the attack.
+    /// Creates an error about one of this policy's attacks, for the caller that builds it: at the named parameter if
+    /// the file sets it, else at the attack.
     pub fn attack_error(
         &self,
         attack: &AttackSpec,
@@ -147,7 +147,7 @@ impl Policy {
         PolicyError::at(&self.source, attack.span_of(parameter), field, message)
     }
 
-    /// An error at one of this policy's data sets, for whoever opens them.
+    /// Creates an error about one of this policy's data sets, for the caller that opens it.
     pub fn data_error(&self, data: &DataEntry, message: impl Into<String>) -> PolicyError {
         let field = format!("data \"{}\"", data.name);
         PolicyError::at(&self.source, data.span.clone(), field, message)
@@ -158,7 +158,7 @@ fn read(root: &Section<'_>, known: &Known<'_>) -> Result<Policy, PolicyError> {
     const FIELDS: [&str; 8] = [
         "schema", "seed", "model", "data", "check", "waiver", "accept", "limits",
     ];
-    // The schema first: in a file of another one, every other complaint would mislead.
+    // The schema is checked first: in a file with another schema, any other error would mislead.
     let schema = root.need("schema")?;
     if schema.string()? != POLICY_SCHEMA {
         let given = schema.string()?;
@@ -210,7 +210,7 @@ fn list<'a, T>(
     root.tables(name)?.iter().map(read).collect()
 }
 
-/// Names are compared without case: evidence files must not collide where file systems do not tell case.
+/// Refuses duplicate names. Case is ignored, so that evidence files do not collide on case-insensitive file systems.
 fn unique<'a>(
     root: &Section<'_>,
     table: &str,

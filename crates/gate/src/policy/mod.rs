@@ -1,8 +1,8 @@
-//! The policy file, `proofmark/policy/1`: TOML in, checked values out, and every error at its line, column and field.
+//! The policy file, `proofmark/policy/1`: reads TOML into checked values and reports every error with its line, column
+//! and field.
 //!
-//! Two stages: `reader` walks the parsed TOML with its spans and hands out typed fields, the other files
-//! check them. Serde is not used here: its errors name neither the field nor the place of a value inside an
-//! attack's table.
+//! Two stages: `reader` walks the parsed TOML with its spans and returns typed fields; the other files check them.
+//! Serde is not used here: its errors name neither the field nor the position of a value inside an attack's table.
 
 mod check;
 mod data;

@@ -5,17 +5,17 @@ use super::error::PolicyError;
 use super::file::{Known, Named};
 use super::reader::{Field, hint};
 
-/// Which model a check is about.
+/// The model of a check.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ModelRef {
     /// A model that ships with proofmark, by name.
     Shipped(String),
-    /// A `[[model]]` of the policy.
+    /// A `[[model]]` entry of the policy.
     Entry(ModelEntry),
 }
 
 impl ModelRef {
-    /// Its name in the policy and in reports.
+    /// Returns its name in the policy and in reports.
     pub fn name(&self) -> &str {
         match self {
             Self::Shipped(name) => name,
@@ -23,7 +23,7 @@ impl ModelRef {
         }
     }
 
-    /// The digest that the policy states for it.
+    /// Returns the digest that the policy states for it.
     pub fn sha256(&self) -> Option<&str> {
         match self {
             Self::Shipped(_) => None,
@@ -32,30 +32,30 @@ impl ModelRef {
     }
 }
 
-/// One `[[model]]`.
+/// One `[[model]]` entry.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelEntry {
-    /// What checks call it.
+    /// Name that checks refer to.
     pub name: String,
-    /// The file, relative to the policy.
+    /// Path of the file, relative to the policy.
     pub path: String,
-    /// The digest it must have, lowercase hex.
+    /// Required SHA-256 digest, lowercase hex.
     pub sha256: Option<String>,
-    /// What happens between data units and the model.
+    /// Conversion from data units to model input.
     pub preprocess: Preprocess,
-    /// What its outputs are.
+    /// Kind of its outputs.
     pub output: OutputKind,
-    /// Which of its outputs (or inner values) holds the scores; absent means the first output.
+    /// Name of the output (or inner value) that holds the scores; the first output if absent.
     pub output_name: Option<String>,
-    /// How it wants images; absent means as its declared shape says.
+    /// Image layout of its inputs; taken from its declared shape if absent.
     pub layout: Option<Layout>,
-    /// Inputs that are constants, the same number everywhere.
+    /// Inputs held constant, each filled with one number.
     pub fix: Vec<(String, f64)>,
-    /// What it says, but for its digest.
+    /// Its fields, without the digest.
     pub(super) request: Value,
 }
 
-/// The order of an image's axes in a model's input.
+/// Order of an image's axes in a model's input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Layout {
     /// `[c, h, w]`.
@@ -64,14 +64,14 @@ pub enum Layout {
     Nhwc,
 }
 
-/// What happens to data between their own units and the model: `(x * scale - mean) / std`, per channel.
+/// Conversion from data units to model input: `(x * scale - mean) / std`, per channel.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Preprocess {
-    /// Factor; absent means 1.
+    /// Factor; 1 if absent.
     pub scale: Option<f64>,
-    /// Subtracted; one value for all channels or one each; empty means 0.
+    /// Values to subtract: one for all channels or one per channel; 0 if empty.
     pub mean: Vec<f64>,
-    /// Divided by; one value for all channels or one each; empty means 1.
+    /// Values to divide by: one for all channels or one per channel; 1 if empty.
     pub std: Vec<f64>,
 }
 
@@ -152,7 +152,7 @@ fn preprocess(field: &Field<'_>) -> Result<Preprocess, PolicyError> {
     Ok(Preprocess { scale, mean, std })
 }
 
-/// One number for all channels, or a list with one each.
+/// Reads one number for all channels, or a list with one per channel.
 fn channels<'a>(
     field: &Field<'a>,
     read: impl Fn(&Field<'a>) -> Result<f64, PolicyError>,
@@ -167,7 +167,7 @@ fn channels<'a>(
     items.iter().map(read).collect()
 }
 
-/// Finds the model a check names.
+/// Finds the model that a check names.
 pub(crate) fn find(field: &Field<'_>, named: &Named<'_>) -> Result<ModelRef, PolicyError> {
     let (entries, known) = (named.models, named.known);
     let name = field.string()?;

@@ -7,7 +7,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::error::{Place, PolicyError};
 
-/// One value of the file: where it is, what it is called, and typed ways to read it.
+/// One value of the file with its position and path, and typed readers for it.
 #[derive(Clone)]
 pub(crate) struct Field<'a> {
     pub source: &'a str,
@@ -20,7 +20,7 @@ impl<'a> Field<'a> {
         PolicyError::at(self.source, self.node.span(), &self.path, message)
     }
 
-    /// An error inside a string value, `offset` bytes after its first character.
+    /// Creates an error inside a string value, `offset` bytes after its first character.
     pub(crate) fn error_inside(
         &self,
         offset: usize,
@@ -29,7 +29,7 @@ impl<'a> Field<'a> {
     ) -> PolicyError {
         let span = self.node.span();
         let raw = &self.source[span.clone()];
-        // Escapes or triple quotes move characters around: then the whole value is pointed at.
+        // Escapes or triple quotes shift the offsets; the error then covers the whole value.
         let plain = raw.len() >= 2 && self.node.get_ref().as_str() == Some(&raw[1..raw.len() - 1]);
         let at = if plain {
             span.start + 1 + offset..span.start + 1 + offset + length
@@ -53,7 +53,7 @@ impl<'a> Field<'a> {
             .ok_or_else(|| self.expected("a string"))
     }
 
-    /// A string that says something.
+    /// Reads a string that is not blank.
     pub(crate) fn text(&self) -> Result<String, PolicyError> {
         let text = self.string()?;
         if text.trim().is_empty() {
@@ -63,7 +63,7 @@ impl<'a> Field<'a> {
         }
     }
 
-    /// A finite number.
+    /// Reads a finite number.
     pub(crate) fn number(&self) -> Result<f64, PolicyError> {
         let value = match self.node.get_ref() {
             DeValue::Integer(_) => self.integer()? as f64,
@@ -93,7 +93,7 @@ impl<'a> Field<'a> {
             .map_err(|_| self.error("is not a number"))
     }
 
-    /// A whole number that is at least `least`.
+    /// Reads a whole number that is at least `least`.
     pub(crate) fn whole(&self, least: u64) -> Result<u64, PolicyError> {
         let value = self.integer()?;
         match u64::try_from(value) {
@@ -116,14 +116,14 @@ impl<'a> Field<'a> {
         Ok(array.iter().enumerate().map(item).collect())
     }
 
-    /// The value as a table with no other keys than these.
+    /// Reads the value as a table with no other keys than these.
     pub(crate) fn section(&self, allowed: &[&'static str]) -> Result<Section<'a>, PolicyError> {
         let section = self.open_section()?;
         section.only(allowed)?;
         Ok(section)
     }
 
-    /// The value as a table with any keys.
+    /// Reads the value as a table with any keys.
     pub(crate) fn open_section(&self) -> Result<Section<'a>, PolicyError> {
         let Some(table) = self.node.get_ref().as_table() else {
             return Err(self.expected("a table"));
@@ -136,13 +136,13 @@ impl<'a> Field<'a> {
         })
     }
 
-    /// One of some words.
+    /// Reads one of the given words.
     pub(crate) fn word<T: Copy>(&self, words: &[(&'static str, T)]) -> Result<T, PolicyError> {
         let given = Given::Text(self.string()?.to_owned());
         given.word(words).map_err(|problem| self.error(problem))
     }
 
-    /// The value without its places.
+    /// Returns the value without positions.
     pub(crate) fn value(&self) -> Result<toml::Value, PolicyError> {
         let inner = |node| Field {
             node,
@@ -169,7 +169,7 @@ impl<'a> Field<'a> {
         })
     }
 
-    /// The value as options take it.
+    /// Returns the value in the form that options take.
     fn given(&self) -> Result<Given, PolicyError> {
         Ok(match self.node.get_ref() {
             DeValue::String(s) => Given::Text(s.to_string()),
@@ -193,12 +193,12 @@ impl<'a> Field<'a> {
         })
     }
 
-    /// Where it stands.
+    /// Returns its position.
     pub(crate) fn place(&self) -> Place {
         Place::of(self.source, self.node.span().start)
     }
 
-    /// A SHA-256 in hex, made lowercase.
+    /// Reads a SHA-256 in hex, made lowercase.
     pub(crate) fn sha256(&self) -> Result<String, PolicyError> {
         let text = self.string()?;
         if text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit()) {
@@ -228,7 +228,7 @@ impl<'a> Section<'a> {
             .keys()
             .filter(|k| !allowed.contains(&k.get_ref().as_ref()))
             .collect();
-        // Tables are sorted by name; a reader goes through a file from its top.
+        // The parsed table is sorted by name; the error names the unknown field that comes first in the file.
         unknown.sort_by_key(|k| k.span().start);
         let Some(key) = unknown.first() else {
             return Ok(());
@@ -247,7 +247,7 @@ impl<'a> Section<'a> {
         ))
     }
 
-    /// What the options of a `T` that stand here make of it.
+    /// Builds a `T` from its options that are set in this table.
     pub(crate) fn options<T: Options>(&self) -> Result<T, PolicyError> {
         let mut made = T::default();
         for option in T::ALL {
@@ -259,13 +259,13 @@ impl<'a> Section<'a> {
         Ok(made)
     }
 
-    /// Everything in it but these fields, without places, as reports repeat it.
+    /// Returns all fields except `but`, without positions, as reports repeat them.
     pub(crate) fn request(&self, but: &[&str]) -> Result<Value, PolicyError> {
         let mut all = serde_json::Map::new();
         for key in self.table.keys().map(|k| k.get_ref().as_ref()) {
             if !but.contains(&key) {
                 let value = self.need(key)?.value()?;
-                // TOML has no number that JSON cannot hold but infinities and NaN, which become null.
+                // The only TOML numbers that JSON cannot hold are infinities and NaN, which become null.
                 all.insert(
                     key.to_owned(),
                     serde_json::to_value(value).unwrap_or_default(),
@@ -297,7 +297,7 @@ impl<'a> Section<'a> {
             .ok_or_else(|| self.error(format!("missing field `{name}`")))
     }
 
-    /// An optional field, read in some way.
+    /// Reads an optional field with `read`.
     pub(crate) fn maybe<T>(
         &self,
         name: &str,
@@ -306,7 +306,7 @@ impl<'a> Section<'a> {
         self.get(name).map(|f| read(&f)).transpose()
     }
 
-    /// The tables of `[[name]]`; none if it does not occur.
+    /// Returns the tables of `[[name]]`; empty if it does not occur.
     pub(crate) fn tables(&self, name: &str) -> Result<Vec<Field<'a>>, PolicyError> {
         match self.get(name) {
             None => Ok(Vec::new()),
@@ -318,7 +318,7 @@ impl<'a> Section<'a> {
     }
 }
 
-/// `" (did you mean `x`?)"`, or nothing.
+/// Returns `" (did you mean `x`?)"`, or an empty text.
 pub(crate) fn hint(given: &str, names: &[&str]) -> String {
     proofmark_domain::hint(given, names.iter().copied())
 }

@@ -176,7 +176,7 @@ fn attacked(check: &Check) -> &AttackTask {
     }
 }
 
-/// Where in [`FULL`] a line that starts with this text is, from 1.
+/// Returns the line, from 1, of the first line of `text` that starts with `start`.
 fn line_of(text: &str, start: &str) -> usize {
     text.lines().position(|l| l.starts_with(start)).unwrap() + 1
 }
@@ -196,7 +196,7 @@ fn broken(from: &str, to: &str, line: &str, message: &str) {
 }
 
 #[test]
-fn unknown_names_are_met_with_the_nearest() {
+fn unknown_names_suggest_the_nearest() {
     broken(
         "level = 0.99",
         "levle = 0.99",
@@ -413,7 +413,7 @@ fn ids_and_data_point_at_their_line() {
 }
 
 #[test]
-fn excuses_and_requirements_point_at_their_line() {
+fn exemptions_and_requirements_point_at_their_line() {
     broken(
         "expires = 2027-01-31",
         "expires = 2027-01-31T00:00:00Z",
@@ -466,7 +466,7 @@ fn excuses_and_requirements_point_at_their_line() {
 }
 
 #[test]
-fn what_this_version_cannot_do_is_said() {
+fn unsupported_kinds_and_fields_are_refused() {
     for kind in ["backdoor", "baseline", "limits"] {
         broken(
             "kind = \"clean\"",
@@ -533,7 +533,7 @@ fn errors_carry_field_column_and_the_line() {
 }
 
 #[test]
-fn files_that_are_no_policy() {
+fn files_that_are_not_a_policy_are_refused() {
     for (text, message) in [
         ("", "missing field `schema`"),
         ("schema = 1", "expected a string"),
@@ -595,7 +595,7 @@ proptest! {
     }
 
     #[test]
-    fn a_spoilt_policy_never_panics(at in 0..FULL.len(), length in 0_usize..20, with in "[ -~é\n\"\\[\\]{}=]{0,6}") {
+    fn a_corrupted_policy_never_panics(at in 0..FULL.len(), length in 0_usize..20, with in "[ -~é\n\"\\[\\]{}=]{0,6}") {
         let end = (at + length).min(FULL.len());
         let text = format!("{}{with}{}", &FULL[..at], &FULL[end..]);
         let _ = Policy::parse(text.as_bytes(), &KNOWN).map_err(|e| e.to_string());

@@ -2,7 +2,7 @@ use serde::Serialize;
 
 use super::{Document, Renderer};
 
-/// For machines: the whole document.
+/// JSON format, for machines: the whole document.
 #[derive(Debug)]
 pub(super) struct Json;
 
@@ -20,7 +20,7 @@ impl Renderer for Json {
     }
 }
 
-/// The whole document as JSON, two spaces deep, with a line end.
+/// Renders the whole document as JSON, indented by two spaces, with a final newline.
 pub fn json(document: Document<'_>) -> String {
     match document {
         Document::Attack(report) => text(report),
@@ -30,7 +30,7 @@ pub fn json(document: Document<'_>) -> String {
 }
 
 fn text(value: &impl Serialize) -> String {
-    // Both reports are plain structs with string keys, which cannot fail to serialise.
+    // Both reports are plain structs with string keys, so serialising them cannot fail.
     let mut text = serde_json::to_string_pretty(value).unwrap_or_default();
     text.push('\n');
     text

@@ -1,4 +1,4 @@
-//! Documents as text: one file per format.
+//! Renders documents as text, one file per format.
 
 mod json;
 mod registry;
@@ -16,18 +16,18 @@ pub use table::table;
 
 use crate::GateReport;
 
-/// What there is to render.
+/// A document to render.
 #[derive(Debug, Clone, Copy)]
 pub enum Document<'a> {
-    /// What attacks left of a model.
+    /// Results of attacks on a model.
     Attack(&'a Report),
-    /// What a table says of groups.
+    /// Audit of a table of decisions.
     Audit(&'a AuditReport),
-    /// What the checks of a policy came to.
+    /// Results of a policy's checks.
     Gate(&'a GateReport),
 }
 
-/// Which of them.
+/// Kind of a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DocumentKind {
     /// [`Document::Attack`].
@@ -39,7 +39,7 @@ pub enum DocumentKind {
 }
 
 impl Document<'_> {
-    /// Which it is.
+    /// Returns its kind.
     pub const fn kind(self) -> DocumentKind {
         match self {
             Self::Attack(_) => DocumentKind::Attack,
@@ -51,18 +51,18 @@ impl Document<'_> {
 
 /// An output format.
 pub trait Renderer: Debug + Sync {
-    /// Its name on the command line.
+    /// Returns its name on the command line.
     fn id(&self) -> &'static str;
 
-    /// What it is for, in one line.
+    /// Returns its purpose, in one line.
     fn about(&self) -> &'static str;
 
-    /// Whether the format has such documents; known before anything is measured for one.
+    /// Whether the format can render this kind of document; callers may ask before they measure anything.
     fn renders(&self, _kind: DocumentKind) -> bool {
         true
     }
 
-    /// The document as text with a line end; `colour` asks for colour, where the format has any. None where the format
-    /// does not [render](Self::renders) it.
+    /// Renders the document as text with a final newline; `colour` asks for colour, if the format has any. `None` if
+    /// the format does not [render](Self::renders) it.
     fn render(&self, document: Document<'_>, colour: bool) -> Option<String>;
 }

@@ -5,7 +5,7 @@ use super::{Renderer, json, svg, table};
 /// Every format, in the order they are listed to users.
 pub const ALL: &[&dyn Renderer] = &[&json::Json, &table::Table, &svg::Svg];
 
-/// The format of that name; else what is wrong with the name.
+/// Returns the format of that name; the error says what is wrong with the name.
 pub fn find(id: &str) -> Result<&'static dyn Renderer, String> {
     let found = ALL.iter().copied().find(|r| r.id() == id);
     found.ok_or_else(|| {
@@ -33,7 +33,7 @@ mod tests {
         assert!(!find("hologram").unwrap_err().contains("did you mean"));
     }
 
-    /// A file in this folder that the list above does not name would be dead.
+    /// A file in this folder that the list above does not name would be unused.
     #[test]
     fn every_file_here_is_registered() {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/render");
@@ -47,7 +47,6 @@ mod tests {
         }
     }
 
-    /// Text with a line end, or nothing at all.
     #[test]
     fn a_format_renders_a_document_whole_or_says_that_it_has_none() {
         let report = report(vec![attack("pgd", 0.1)], vec![sample(0, &[Broken])]);

@@ -1,6 +1,6 @@
 use super::{Document, DocumentKind, Renderer};
 
-/// A picture of an audit: every comparison with its interval.
+/// SVG format: a chart of an audit's comparisons with their intervals.
 #[derive(Debug)]
 pub(super) struct Svg;
 

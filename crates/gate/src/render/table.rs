@@ -8,7 +8,7 @@ use proofmark_domain::{
 use super::{Document, Renderer};
 use crate::GateReport;
 
-/// For people: aligned columns, then what was found and what to do next.
+/// Table format, for people: aligned columns, then the findings and what to do next.
 #[derive(Debug)]
 pub(super) struct Table;
 
@@ -26,7 +26,7 @@ impl Renderer for Table {
     }
 }
 
-/// A document for people.
+/// Renders a document for people.
 pub fn table(document: Document<'_>, colour: bool) -> String {
     match document {
         Document::Attack(attacked) => report(attacked, colour),
@@ -121,11 +121,11 @@ fn gate(report: &GateReport, colour: bool) -> String {
     text
 }
 
-/// What the data's values are, a line per modality, and what was done to them.
+/// Returns the units of the data's values, one line per modality, and the image transforms.
 fn read_as(data: &DataFacts) -> String {
     let mut text = String::new();
     for (name, units) in &data.read_as.units {
-        // A single input has the model's name among the bounds.
+        // With a single input, the bounds are listed under the model's name for it.
         let only = data
             .bounds
             .values()
@@ -242,7 +242,7 @@ fn report(report: &Report, colour: bool) -> String {
 }
 
 fn interval(ci: Interval) -> String {
-    // An end that is infinite reads `inf`.
+    // An infinite end prints as `inf`.
     format!("[{:.3}, {:.3}]", ci.low, ci.high)
 }
 
@@ -254,7 +254,7 @@ fn success(rate: Option<f64>) -> String {
     rate.map_or_else(|| "-".to_owned(), percent)
 }
 
-/// The cells of an attack's row.
+/// Returns the cells of an attack's row.
 fn figures(a: &AttackSummary) -> Vec<String> {
     vec![
         format!("{}{}", plain(name(a)), role(a)),
@@ -268,7 +268,7 @@ fn figures(a: &AttackSummary) -> Vec<String> {
     ]
 }
 
-/// The attack's id; of a member of a suite, with the suite before it.
+/// Returns the attack's id, prefixed with its suite if it belongs to one.
 fn name(attack: &AttackSummary) -> &str {
     let member = attack.key.split_once('@').map(|(name, _)| name);
     member.filter(|n| n.contains('/')).unwrap_or(&attack.id)
@@ -330,7 +330,7 @@ mod tests {
     use crate::trust::fixture::{attack, noise, sample};
 
     #[test]
-    fn an_attack_report_as_people_see_it() {
+    fn an_attack_report_as_a_table() {
         let row = |i: u64| {
             let observed = if i == 30 {
                 vec![Observation::ZeroGradient]
@@ -363,7 +363,7 @@ trust
     }
 
     #[test]
-    fn what_a_model_does_not_give_is_told_and_not_passed_over() {
+    fn codes_that_do_not_apply_to_a_model_are_listed() {
         use proofmark_domain::Needs;
         let mut head = crate::trust::fixture::head(1);
         head.model.gives = Needs::Decisions;

@@ -2,11 +2,12 @@ use proofmark_domain::{Role, TrustCode, TrustFlag};
 
 use super::evidence::{TrustInput, same_threat, share};
 
-/// One sample in 200 (0.5 %), at least one: `AutoAttack` warns from 0.2 points of *net* accuracy on, but here samples are
-/// counted one by one, and a random baseline now and then hits one that a short gradient attack missed.
+/// The rule fires if the baseline alone broke at least one sample and more than one in 200 (0.5 %). `AutoAttack` warns
+/// from 0.2 points of *net* accuracy, but this rule counts single samples, and a random baseline occasionally breaks
+/// one that a short gradient attack missed.
 const ONE_IN: usize = 200;
 
-/// At some threat a baseline without gradients broke samples that no gradient attack broke.
+/// Raised if, at some threat, a baseline without gradients broke samples that no gradient attack broke.
 pub(crate) fn rule(evidence: &TrustInput<'_>) -> Option<TrustFlag> {
     let counted: Vec<usize> = (0..evidence.samples.len())
         .filter(|&s| !evidence.samples[s].is_of_target())
@@ -126,9 +127,10 @@ mod tests {
         );
     }
 
-    /// A later attack of a suite never saw what an earlier one broke; the baseline is no better for breaking it, too.
+    /// A later attack of a suite skips the samples that an earlier one broke; a baseline that breaks them is not
+    /// better.
     #[test]
-    fn what_an_earlier_attack_of_a_suite_broke_is_not_missed_by_a_later_one() {
+    fn samples_broken_by_an_earlier_attack_of_a_suite_do_not_raise_it() {
         let run = |status| (0..40).map(|i| sample(i, &[status, Broken])).collect();
         let flags = |status| report(vec![attack("pgd", 0.1), noise(0.1)], run(status)).trust;
         let raised = |status| {

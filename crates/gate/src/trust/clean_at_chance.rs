@@ -5,28 +5,28 @@ use proofmark_domain::{SampleRecord, TrustCode, TrustFlag};
 use super::evidence::TrustInput;
 use crate::proportion::Proportion;
 
-/// Below this many judged samples nothing is said.
+/// Minimum number of judged samples for the rule to apply.
 const FEW: usize = 10;
 
-/// So many samples of other labels must be wrong before "always the same class" says anything.
+/// Minimum number of samples with other labels for "always the same class" to mean anything.
 const FEW_OTHERS: usize = 5;
 
-/// Pairs of label and prediction that a message names.
+/// Maximum number of label and prediction pairs that a message names.
 const NAMED: usize = 3;
 
-/// Without attack the model is no better than guessing, or its labels are read wrongly.
+/// Raised if the model without attack is no better than guessing, or its labels are read wrongly.
 ///
-/// Raised where
-/// * the 95 % interval of the accuracy holds `1 / classes` or lies below it (and the accuracy is nearer to it than to 1:
-///   a few right samples prove nothing either way), or
+/// This is the case if
+/// * the 95 % interval of the accuracy contains `1 / classes` or lies below it (and the accuracy is nearer to it than
+///   to 1: a few correct samples prove nothing either way), or
 /// * every prediction is the same class whatever the label, or
-/// * the predictions fit the labels significantly better when every label is moved by a constant, or when the labels
-///   are put in another order. That order is found on one half of the samples and tried on the other.
+/// * the predictions fit the labels significantly better when every label is shifted by a constant, or when the labels
+///   are permuted. The permutation is found on one half of the samples and tested on the other.
 ///
-/// A note, which takes no pass away, where the model is as good on pixels 255 times larger or smaller, and it is them that
-/// are in the usual range; significantly better there, it is raised.
+/// If the model is equally good on values 255 times larger or smaller, and those are in the usual range, the flag is a
+/// cured note, which leaves a pass unchanged. If it is significantly better on them, the flag is raised.
 ///
-/// Labels, preprocessing and layout are then the first things to look at, before anything about gradients.
+/// Check labels, preprocessing and layout first then, before anything about gradients.
 pub(crate) fn rule(evidence: &TrustInput<'_>) -> Option<TrustFlag> {
     let pairs: Vec<(usize, usize)> = evidence.samples.iter().copied().filter_map(pair).collect();
     let n = pairs.len();
@@ -52,7 +52,7 @@ pub(crate) fn rule(evidence: &TrustInput<'_>) -> Option<TrustFlag> {
         );
         (other, text)
     });
-    // A model that does well either way may have been given the right values; one that does better has not.
+    // A model that does well on both readings may have the right values; one that does better on the other does not.
     let doubted = !at_chance && hint.is_none();
     let cured = match &reading {
         None if doubted => return None,
@@ -94,12 +94,13 @@ pub(crate) fn rule(evidence: &TrustInput<'_>) -> Option<TrustFlag> {
     })
 }
 
-/// Label and clean prediction; nothing where the scores were not finite.
+/// Returns label and clean prediction; `None` if the scores were not finite.
 fn pair(sample: &SampleRecord) -> Option<(usize, usize)> {
     sample.clean_pred.map(|pred| (sample.label, pred))
 }
 
-/// The accuracy with every label moved by the same number, the commonest one, and how to say so.
+/// Returns the accuracy after shifting every label by the most common offset, with a message; `None` if that offset is
+/// 0 or does not fit most samples.
 fn moved(pairs: &[(usize, usize)]) -> Option<(Proportion, String)> {
     let mut offsets: BTreeMap<i64, usize> = BTreeMap::new();
     for (label, pred) in pairs {
@@ -125,9 +126,10 @@ fn moved(pairs: &[(usize, usize)]) -> Option<(Proportion, String)> {
     explains(share).then_some((share, text))
 }
 
-/// The accuracy with the labels in the order that fits the predictions best, and how to say so.
+/// Returns the accuracy after the permutation of labels that fits the predictions best, with a message; `None` if it
+/// moves no label or does not fit most samples.
 fn reordered(pairs: &[(usize, usize)]) -> Option<(Proportion, String)> {
-    // Every second sample of each label, whatever the order of the samples.
+    // Every second sample of each label goes to the same half, whatever the order of the samples.
     let mut met: BTreeMap<usize, usize> = BTreeMap::new();
     let (even, odd): (Vec<_>, Vec<_>) = pairs.iter().copied().partition(|(label, _)| {
         let times = met.entry(*label).or_default();
@@ -150,12 +152,13 @@ fn reordered(pairs: &[(usize, usize)]) -> Option<(Proportion, String)> {
     (explains(share) && !named.is_empty()).then_some((share, text))
 }
 
-/// Whether a reading of the labels is right on most samples.
+/// Whether a reading of the labels is correct on most samples.
 fn explains(share: Proportion) -> bool {
     share.ci95().low >= 0.5
 }
 
-/// The commonest prediction of each label; one that is commonest for several goes to the one with most samples.
+/// Maps each label to its most common prediction; a prediction common to several labels goes to the one with most
+/// samples.
 fn order(pairs: &[(usize, usize)]) -> BTreeMap<usize, usize> {
     let mut counts: BTreeMap<(usize, usize), usize> = BTreeMap::new();
     for pair in pairs {
@@ -179,7 +182,7 @@ fn fits(order: &BTreeMap<usize, usize>, pairs: &[(usize, usize)]) -> usize {
         .count()
 }
 
-/// Says so where every prediction is the same class and enough samples are of others.
+/// Returns a message if every prediction is the same class and enough samples have other labels.
 fn constant(pairs: &[(usize, usize)]) -> Option<String> {
     let (_, class) = pairs.first()?;
     let others = pairs.iter().filter(|(label, _)| label != class).count();
@@ -200,7 +203,7 @@ mod tests {
     use crate::summary::summarise;
     use crate::trust::fixture::{attack, head, report, sample, wrong};
 
-    /// The flag of a report on samples with these predictions; labels are the row modulo 10, of 10 classes.
+    /// Returns the flag of a report with these predictions; labels are the row modulo 10, of 10 classes.
     fn found(n: u64, predict: impl Fn(usize) -> usize) -> Option<TrustFlag> {
         let row = |i: u64| {
             let s = sample(i, &[Robust]);
@@ -218,7 +221,7 @@ mod tests {
             .find(|f| f.code == TrustCode::CleanAtChance)
     }
 
-    /// Spread over the classes without following the label.
+    /// Predictions spread over the classes, unrelated to the label.
     fn guess(i: usize) -> usize {
         (i * 7 + i / 10 * 3 + 1) % 10
     }
@@ -274,7 +277,7 @@ mod tests {
         // "10" sorts before "2": 0, 9, 1, 2, …
         let order = [0, 9, 1, 2, 3, 4, 5, 6, 7, 8];
         let flag = found(100, |i| if i % 10 == 0 { 0 } else { order[i % 10] });
-        // Most labels are one more than predicted: that is told first.
+        // Most labels are one more than predicted, so the message names the shift.
         assert!(flag.expect("raised").message.contains("1 less"));
         let swapped = |l: usize| [3, 7, 0, 9, 2, 1, 8, 4, 6, 5][l];
         let flag = found(200, |i| swapped(i % 10)).expect("raised");
@@ -286,7 +289,7 @@ mod tests {
             "{}",
             flag.message
         );
-        // Two classes swapped: 80 % right, and still read wrongly.
+        // Two classes swapped: 80 % right, and the labels are still read wrongly.
         let two = |l: usize| match l {
             3 => 5,
             5 => 3,
@@ -311,7 +314,8 @@ mod tests {
         );
     }
 
-    /// Right on all but every `miss`th of 200 samples; on `correct` of 128 where the values are divided by 255.
+    /// Returns the flag of a model that is right on all but every `miss`th of 200 samples, and on `correct` of 128 if
+    /// the values are divided by 255.
     fn scaled(miss: usize, correct: usize) -> Option<TrustFlag> {
         let samples: Vec<SampleRecord> = (0..200)
             .map(|i| {
@@ -336,7 +340,7 @@ mod tests {
 
     #[test]
     fn as_good_on_values_of_the_usual_size_is_a_note_and_better_is_raised() {
-        // 93 % as given and 96 % otherwise may be chance.
+        // The difference between 93 % as given and 96 % otherwise may be chance.
         let note = scaled(14, 123).expect("noted");
         assert!(note.cured);
         assert!(
@@ -350,7 +354,7 @@ mod tests {
         assert!(!raised.cured, "{}", raised.message);
     }
 
-    /// Of two classes; right on all but the first `misses` of `n`.
+    /// Whether the flag is raised on `n` samples of two classes, of which the first `misses` are wrong.
     fn of_two(n: u64, misses: u64) -> bool {
         let row = |i: u64| {
             let mut s = sample(i, &[Robust]);
@@ -402,7 +406,7 @@ mod tests {
         let mostly = |i: usize| if i % 5 < 3 { i % 10 } else { guess(i) };
         assert_eq!(found(200, mostly), None);
         assert_eq!(found(9, guess), None, "too few to tell");
-        // An order found on few samples does not fit the others.
+        // A permutation found on few samples does not fit the others.
         let flag = found(20, guess).map(|f| f.message).unwrap_or_default();
         assert!(!flag.contains("order"), "{flag}");
     }

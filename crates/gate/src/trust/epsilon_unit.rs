@@ -4,20 +4,21 @@ use proofmark_domain::{BudgetRecord, InputScale, Kind, Norm, Role, TrustCode, Tr
 
 use super::evidence::TrustInput;
 
-/// Below this share of an input's range (or of its diameter in the norm) an epsilon changes next to nothing.
+/// Share of an input's range (or of its diameter in the norm) below which an epsilon changes almost nothing.
 const LEAST_SHARE: f64 = 1e-3;
 
-/// Relative slack of a comparison, so that 0.5/255 is not below half a step.
+/// Relative tolerance of comparisons, so that 0.5/255 does not count as below half a step.
 const SLACK: f64 = 1e-6;
 
-/// The largest budget of an input is too small for its values to change, or larger than all their bounds allow.
+/// Raised if the largest budget of an input is too small to change its values, or larger than all its bounds allow.
 ///
-/// Too small: for images whose values lie on an 8-bit lattice, an Linf epsilon below half a step; for other images, below
-/// a thousandth of the range, in L2 and L1 of the diameter. A table is held to the range of its widest feature, whatever
-/// the norm, since one feature may take the whole budget. An L0 budget below one feature is none. Sound is exempt: what can
-/// be heard is far below a thousandth of its range. Too large: beyond the diameter of the bounds, in the budget's norm.
+/// Too small: for images whose values lie on an 8-bit lattice, an Linf epsilon below half a step; otherwise, for
+/// images, below a thousandth of the diameter of the bounds in the norm (in Linf, of the range). A table is compared
+/// with the range of its widest feature in every norm, since one feature may take the whole budget. An L0 budget is too
+/// small below one feature. Audio is exempt: audible changes are far below a thousandth of its range. Too large: beyond
+/// the diameter of the bounds, in the budget's norm.
 ///
-/// Figures are judged at the largest budget, so smaller ones of a curve raise nothing.
+/// Figures are judged at the largest budget, so smaller budgets of a curve do not raise the flag.
 pub(crate) fn rule(evidence: &TrustInput<'_>) -> Option<TrustFlag> {
     let mut largest: BTreeMap<&str, &BudgetRecord> = BTreeMap::new();
     let judged = evidence.runs.iter().filter(|r| r.role != Role::Probe);
@@ -35,7 +36,8 @@ pub(crate) fn rule(evidence: &TrustInput<'_>) -> Option<TrustFlag> {
     })
 }
 
-/// What is wrong with a budget; nothing where it freezes its input or nothing is known of the input.
+/// Returns what is wrong with a budget; `None` if nothing is, if it freezes its input or if the input's scale is
+/// unknown.
 fn problem(budget: &BudgetRecord) -> Option<String> {
     let scale = budget.scale?;
     if budget.eps == 0.0 && scale.smallest_eps.is_none() {
@@ -72,7 +74,7 @@ fn too_small(budget: &BudgetRecord, scale: &InputScale) -> Option<String> {
             "{text}; if it was meant for values in [0, 1], write {meant}"
         ));
     }
-    // Floating-point sound has the shape of a table.
+    // Floating-point audio has the shape of a table.
     if scale.kind == Kind::Table && scale.widest <= 2.0 {
         return Some(format!(
             "{text}; sound, where less can be heard, is exempt once it is stated (`--kind audio`, in a policy `kind = \"audio\"` under [[data]])"
@@ -106,12 +108,12 @@ fn too_large(budget: &BudgetRecord, scale: &InputScale) -> Option<String> {
     Some(text)
 }
 
-/// Whether an epsilon in another unit can be converted by the range alone.
+/// Whether the range alone converts an epsilon to another unit.
 fn is_pixels(budget: &BudgetRecord, scale: &InputScale) -> bool {
     budget.norm == Norm::Linf && scale.kind == Kind::Image
 }
 
-/// The smallest epsilon that can change an input, and what it is; none for sound.
+/// Returns the smallest epsilon that can change an input, with its description; `None` for audio.
 fn least(norm: Norm, scale: &InputScale) -> Option<(f64, &'static str)> {
     Some(match (scale.kind, norm) {
         (Kind::Audio, _) => return None,
@@ -130,7 +132,7 @@ fn least(norm: Norm, scale: &InputScale) -> Option<(f64, &'static str)> {
     })
 }
 
-/// A number to seven digits: enough for a message.
+/// Formats a number to seven digits, enough for a message.
 fn short(x: f64) -> String {
     (x as f32).to_string()
 }
@@ -257,7 +259,7 @@ mod tests {
             ..image(1.0, true)
         };
         assert!(raised(0.1, Norm::Linf, scale) && raised(0.0, Norm::Linf, scale));
-        // Sound is exempt from what is small, and not from nothing at all.
+        // Audio is exempt from the minimum, but not from an epsilon of 0.
         let sound = |smallest| InputScale {
             kind: Kind::Audio,
             smallest_eps: Some(smallest),
@@ -268,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_that_may_be_sound_is_told_how_to_say_so() {
+    fn the_flag_on_a_table_that_may_be_audio_says_how_to_declare_it() {
         let table = |widest| InputScale {
             kind: Kind::Table,
             ..image(widest, false)

@@ -4,14 +4,14 @@ use proofmark_domain::{
 
 use crate::standing::{self, Standing};
 
-/// What figures rest on, and so what may be held against them.
+/// The runs and samples that a figure rests on; trust rules look only at these.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Scope<'a> {
     /// Every run on every sample.
     All,
-    /// One attack, by id, on every sample; baselines and probes beside it.
+    /// One attack, by id, on every sample, with all baselines and probes.
     Attack(&'a str),
-    /// One run, by key, on every sample; baselines and probes beside it.
+    /// One run, by key, on every sample, with all baselines and probes.
     Run(&'a str),
     /// Every run on the samples of one class.
     Class(usize),
@@ -34,20 +34,20 @@ impl Scope<'_> {
     }
 }
 
-/// What a rule may look at.
+/// Input of the trust rules.
 pub(crate) struct TrustInput<'a> {
     pub runs: Vec<&'a RunMeta>,
     pub samples: Vec<&'a SampleRecord>,
     pub classes: usize,
-    /// Another reading of the values under which the model is right.
+    /// Another reading of the values on which the model is accurate.
     pub reading: Option<&'a Reading>,
-    /// Where the outcome of each run is among those of a sample.
+    /// Index of each run's outcome in `SampleRecord::runs`.
     columns: Vec<usize>,
     standings: Vec<Standing>,
 }
 
 impl<'a> TrustInput<'a> {
-    /// `samples[i].runs` is aligned with `runs`.
+    /// Selects the runs and samples in scope; `samples[i].runs` must be aligned with `runs`.
     pub(crate) fn new(
         runs: &'a [RunMeta],
         samples: &'a [SampleRecord],
@@ -73,12 +73,12 @@ impl<'a> TrustInput<'a> {
         }
     }
 
-    /// Whether any run, probes included, followed gradients.
+    /// Whether any run, probes included, uses gradients.
     pub(crate) fn follows_gradients(&self) -> bool {
         self.runs.iter().any(|r| r.gradient)
     }
 
-    /// Indices of the samples that are right without attack and that nothing broke: the ones a pass rests on.
+    /// Returns the indices of the samples that are correct without attack and not broken: those that a pass rests on.
     pub(crate) fn unbroken(&self) -> impl Iterator<Item = usize> + '_ {
         (0..self.samples.len()).filter(|&s| {
             self.samples[s].clean_correct
@@ -87,13 +87,13 @@ impl<'a> TrustInput<'a> {
         })
     }
 
-    /// Whether it was seen on the sample, without attack or by any run.
+    /// Whether `what` was observed on the sample, without attack or in any run.
     pub(crate) fn saw(&self, sample: usize, what: Observation) -> bool {
         self.samples[sample].observed.contains(&what)
             || (0..self.runs.len()).any(|r| self.run_saw(sample, r, what))
     }
 
-    /// Whether one run saw it on the sample.
+    /// Whether `what` was observed on the sample in one run.
     pub(crate) fn run_saw(&self, sample: usize, run: usize, what: Observation) -> bool {
         self.outcome(sample, run).observed.contains(&what)
     }
@@ -106,7 +106,7 @@ impl<'a> TrustInput<'a> {
         &self.samples[sample].runs[self.columns[run]]
     }
 
-    /// Indices of the runs that were asked for as attacks and follow gradients.
+    /// Returns the indices of the runs that were requested as attacks and use gradients.
     pub(crate) fn gradient_attacks(&self) -> impl Iterator<Item = usize> + '_ {
         (0..self.runs.len()).filter(|&r| self.runs[r].role == Role::Attack && self.runs[r].gradient)
     }
@@ -117,7 +117,7 @@ impl<'a> TrustInput<'a> {
     }
 }
 
-/// Whether two runs were allowed exactly the same changes, however epsilon was written.
+/// Whether two runs had exactly the same threat, however epsilon was written.
 pub(crate) fn same_threat(a: &ThreatRecord, b: &ThreatRecord) -> bool {
     a.norm == b.norm
         && a.eps.to_bits() == b.eps.to_bits()
@@ -125,7 +125,7 @@ pub(crate) fn same_threat(a: &ThreatRecord, b: &ThreatRecord) -> bool {
         && a.coupling == b.coupling
 }
 
-/// `12 of 64 samples (18.8 %)`.
+/// Formats a share, such as `12 of 64 samples (18.8 %)`.
 pub(crate) fn share(part: usize, whole: usize) -> String {
     let percent = if whole == 0 {
         0.0

@@ -60,14 +60,14 @@ pub(crate) fn probe(id: &str) -> RunMeta {
     }
 }
 
-/// The same run with one parameter more.
+/// Adds one parameter to a run.
 pub(crate) fn with(mut run: RunMeta, name: &str, value: impl Into<Value>) -> RunMeta {
     run.parameters.insert(name.into(), value.into());
     run
 }
 
-/// A sample of class `row % 10` that is right without attack. Its outcomes carry no keys yet: [`report`] gives them those of
-/// the runs in order.
+/// Returns a sample of class `row % 10` that is correct without attack. Its outcomes carry no keys yet: [`report`] sets
+/// those of the runs, in order.
 pub(crate) fn sample(row: u64, statuses: &[RunStatus]) -> SampleRecord {
     let label = (row % 10) as usize;
     let outcome = |status: &RunStatus| RunOutcome {
@@ -97,7 +97,7 @@ pub(crate) fn sample(row: u64, statuses: &[RunStatus]) -> SampleRecord {
     }
 }
 
-/// The same sample, wrong without attack in every run.
+/// Makes a sample misclassified without attack, in every run.
 pub(crate) fn wrong(mut sample: SampleRecord) -> SampleRecord {
     sample.clean_correct = false;
     sample.clean_pred = Some((sample.label + 1) % 10);
@@ -113,14 +113,14 @@ pub(crate) fn wrong(mut sample: SampleRecord) -> SampleRecord {
     sample
 }
 
-/// Changes one field of a report's plan, as a run with it would have written it.
+/// Changes one field of a report's plan, with its digest, as a run with that value would have written it.
 pub(crate) fn plan(report: &mut Report, field: &str, value: Value) {
     let mut document = report.config["plan"].as_object().unwrap().clone();
     document.insert(field.to_owned(), value);
     ResolvedPlan::new(document).write(&mut report.config);
 }
 
-/// A plan with what every policy asks for.
+/// Writes the plan that every policy expects.
 fn default_plan(config: &mut Map<String, Value>) {
     let plan = json!({
         "labels": "given", "target": null, "trust_runs": true, "forwards_per_sample": null,
@@ -131,7 +131,7 @@ fn default_plan(config: &mut Map<String, Value>) {
     }
 }
 
-/// The head of a report on `n` samples of a set of 1,797.
+/// Returns the head of a report on `n` samples of a set of 1,797.
 pub(crate) fn head(n: usize) -> ReportHead {
     let mut config = Map::from_iter([
         ("shard".to_owned(), Value::Null),
@@ -170,7 +170,7 @@ pub(crate) fn head(n: usize) -> ReportHead {
     }
 }
 
-/// The report on these runs and samples.
+/// Builds the report of these runs and samples.
 pub(crate) fn report(runs: Vec<RunMeta>, mut samples: Vec<SampleRecord>) -> Report {
     for sample in &mut samples {
         for (outcome, run) in sample.runs.iter_mut().zip(&runs) {

@@ -2,12 +2,12 @@ use proofmark_domain::{Role, RunMeta, RunStatus, ThreatRecord, TrustCode, TrustF
 
 use super::evidence::{TrustInput, same_threat, share};
 
-/// The same attack broke samples with a small budget that it did not break with a larger one.
+/// Raised if the same attack broke samples with a small budget that it did not break with a larger one.
 ///
-/// Pairs are runs of one attack (baselines are random and not compared) with equal norms and parameters, the step size aside,
-/// and budgets that contain each other; and each gradient attack with the unbounded probe of the same id. A pair fires when the
-/// larger budget lost more than 1 % of the samples, at least two, or broke fewer in all. It is cured when the other runs
-/// with the larger budget broke enough of them that the pair would not have fired on their union (one-step attacks overshoot
+/// A pair is two runs of one attack (baselines are random and not compared) with equal norms, equal parameters except
+/// the step size, and budgets of which one contains the other; or a gradient attack and the unbounded probe of the same
+/// id. A pair fires if the larger budget lost more than 1 % of the samples and at least two, or broke fewer in total.
+/// It is cured if it does not fire when all runs with the larger budget are taken together (one-step attacks overshoot
 /// by nature, and an iterated one beside them makes up for it).
 pub(crate) fn rule(evidence: &TrustInput<'_>) -> Option<TrustFlag> {
     let mut fired: Vec<Pair> = Vec::new();
@@ -31,7 +31,7 @@ pub(crate) fn rule(evidence: &TrustInput<'_>) -> Option<TrustFlag> {
         }
     }
     let cured = fired.iter().all(|p| p.cured);
-    // The worst pair that nothing made up for, if there is one.
+    // The worst uncured pair if there is one, else the worst cured pair.
     let worst = fired
         .iter()
         .filter(|p| p.cured == cured)
@@ -65,7 +65,7 @@ struct Pair {
 }
 
 impl Pair {
-    /// The pair if it fires.
+    /// Returns the pair if it fires.
     fn compare(evidence: &TrustInput<'_>, small: usize, large: usize) -> Option<Self> {
         let runs = &evidence.runs;
         let rows: Vec<usize> = (0..evidence.samples.len())
@@ -125,7 +125,7 @@ fn same_attack(a: &RunMeta, b: &RunMeta) -> bool {
     a.id == b.id && fixed(a) == fixed(b)
 }
 
-/// Whether everything the smaller threat allows is allowed by the larger, and something more.
+/// Whether the larger threat allows everything the smaller one allows, and more.
 fn contains(large: &ThreatRecord, small: &ThreatRecord) -> bool {
     large.norm == small.norm
         && large.coupling == small.coupling
@@ -152,7 +152,8 @@ mod tests {
     use super::*;
     use crate::trust::fixture::{attack, noise, probe, report, sample, with};
 
-    /// `lost` samples that only the first run broke, `gained` that only the second did, of `n`.
+    /// `n` samples: the first `lost` broken only by the first run, the next `gained` only by the second, the rest by
+    /// both.
     fn samples(n: u64, lost: u64, gained: u64) -> Vec<SampleRecord> {
         let statuses = |i| {
             if i < lost {

@@ -1,7 +1,7 @@
-//! The rules that say when a robustness figure must not be believed: one file per family.
+//! Rules that say when a robustness figure must not be trusted, one file per family.
 //!
-//! A rule is a pure function of the runs and what they left on each sample; it raises at most one flag, with
-//! figures in its message. Rules about gradients stay silent where no run followed any.
+//! A rule is a pure function of the runs and their outcomes on each sample. It raises at most one flag, with figures in
+//! its message. Rules about gradients stay silent if no run used gradients.
 
 mod baseline;
 mod clean_at_chance;

@@ -2,7 +2,7 @@ use proofmark_domain::{Observation, TrustCode, TrustFlag};
 
 use super::evidence::{TrustInput, share};
 
-/// Codes that a single sighting on a single sample raises.
+/// Raises a code for which a single observation on a single sample is enough.
 pub(crate) fn rule(code: TrustCode, evidence: &TrustInput<'_>) -> Option<TrustFlag> {
     let (what, told) = match code {
         TrustCode::NonFiniteGradients => (

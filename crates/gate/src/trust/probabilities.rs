@@ -2,9 +2,10 @@ use proofmark_domain::{Observation, TrustCode, TrustFlag};
 
 use super::evidence::TrustInput;
 
-/// Every judged row lies in `[0, 1]` and sums to one: a softmax sits on top, and flattens the gradients.
+/// Raised if every judged row lies in `[0, 1]` and sums to one: the model ends in a softmax, which flattens the
+/// gradients.
 ///
-/// One row may do so by accident, all of them do not. Silent where no run followed gradients.
+/// One row may do so by chance; all of them do not. Silent if no run used gradients.
 pub(crate) fn rule(evidence: &TrustInput<'_>) -> Option<TrustFlag> {
     let valid: Vec<usize> = (0..evidence.samples.len())
         .filter(|&s| evidence.samples[s].clean_pred.is_some())

@@ -11,8 +11,8 @@ use super::{
 };
 use crate::metric::Metric;
 
-/// Every flag raised by what is in scope, at most one per code, in the order of [`TrustCode::ALL`]. What the model states of
-/// itself is told where nothing measured says more.
+/// Returns every flag raised in scope, at most one per code, in the order of [`TrustCode::ALL`]. A flag that the model
+/// states about itself is added only if no measurement raises the same code.
 pub(crate) fn flags(
     runs: &[RunMeta],
     samples: &[SampleRecord],
@@ -29,10 +29,10 @@ pub(crate) fn flags(
         .collect()
 }
 
-/// Flags against one metric that the report as a whole does not raise uncured: a figure of one attack rests on that
-/// attack alone, a figure of one class on the samples of that class.
+/// Returns the flags against one metric that the report as a whole does not raise uncured: a figure of one attack rests
+/// on that attack alone, a figure of one class on the samples of that class.
 ///
-/// Accuracy over all attacks, and means over all classes, rest on everything: the report's own flags are theirs.
+/// Accuracy over all attacks and means over all classes rest on everything, so the report's own flags apply to them.
 pub(crate) fn own(metric: &Metric, report: &Report) -> Vec<TrustFlag> {
     let classes = || -> BTreeSet<usize> { report.samples.iter().map(|s| s.label).collect() };
     let scopes: Vec<Scope<'_>> = match metric {
@@ -57,7 +57,8 @@ pub(crate) fn own(metric: &Metric, report: &Report) -> Vec<TrustFlag> {
     let mut own: Vec<TrustFlag> = Vec::new();
     for scope in scopes {
         for mut flag in flags(&runs, &report.samples, &report.model, &report.data, &scope) {
-            // Labels are doubted over all classes or not at all: of one class all predictions may well be the same.
+            // `CleanAtChance` is only meaningful over all classes: within one class, all predictions may well be the
+            // same.
             let of_labels = flag.code == TrustCode::CleanAtChance;
             if flag.cured
                 || of_labels

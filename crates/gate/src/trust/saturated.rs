@@ -2,10 +2,10 @@ use proofmark_domain::{Observation, RunMeta, RunStatus, TrustCode, TrustFlag};
 
 use super::evidence::{TrustInput, same_threat, share};
 
-/// A sample that a pass rests on has logits so far apart that cross-entropy gives no gradient in `f32`.
+/// Raised if a sample that a pass rests on has logits so far apart that cross-entropy gives no gradient in `f32`.
 ///
-/// Cured when, for every threat a gradient attack was asked for, an attack with a scale-free loss finished on the sample too.
-/// Silent where no attack followed gradients.
+/// Cured if, for the threat of every gradient attack, an attack with a scale-free loss also finished on the sample.
+/// Silent if no run used gradients.
 pub(crate) fn rule(evidence: &TrustInput<'_>) -> Option<TrustFlag> {
     let attacks: Vec<usize> = evidence.gradient_attacks().collect();
     let saturated: Vec<usize> = evidence
@@ -37,7 +37,7 @@ pub(crate) fn rule(evidence: &TrustInput<'_>) -> Option<TrustFlag> {
         )
     } else {
         format!(
-            "logits were saturated on {} that no attack broke, and {blind} of them met no scale-free loss",
+            "logits were saturated on {} that no attack broke, {blind} of them not confirmed by an attack with a scale-free loss",
             share(saturated.len(), unbroken)
         )
     };

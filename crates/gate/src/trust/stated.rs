@@ -2,9 +2,9 @@ use proofmark_domain::{TrustCode, TrustFlag};
 
 use super::evidence::TrustInput;
 
-/// What the model states of itself: a quantised layer, a softmax that was gone behind.
+/// Returns a flag that the model states about itself: a quantised layer, or a softmax that was bypassed.
 ///
-/// Such facts are about gradients; silent where no run followed any.
+/// Such facts are about gradients; silent if no run used them.
 pub(crate) fn rule(
     code: TrustCode,
     stated: &[TrustFlag],
@@ -31,7 +31,7 @@ mod tests {
     }
 
     #[test]
-    fn told_where_gradients_were_followed_and_nowhere_else() {
+    fn raised_only_if_a_run_used_gradients() {
         let report = |run| {
             let mut head = head(1);
             head.model.stated = vec![flag(false)];

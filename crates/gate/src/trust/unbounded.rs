@@ -3,14 +3,15 @@ use proofmark_domain::{Role, RunStatus, TrustCode, TrustFlag};
 use super::evidence::{TrustInput, share};
 use crate::proportion::{Proportion, lower};
 
-/// Below this many attacked samples an interval says nothing, and the point value decides.
+/// Below this many attacked samples the interval is too wide, and the point value decides.
 const FEW: usize = 10;
 
-/// With no budget limit a gradient attack still left more samples right than guessing would.
+/// Raised if a gradient attack without a budget limit still left more samples correct than guessing would.
 ///
-/// Each probe is held against chance over the right samples it attacked: its survivors' 95 % lower bound above one in
-/// `classes`, or the point value where it attacked fewer than ten. Cured when the samples that no probe broke pass the same
-/// test: then some attack here can follow the gradients, and the figures rest on that one.
+/// Each probe is compared with chance over the correct samples it attacked: it fails if the lower end of its survivors'
+/// 95 % interval is above one in `classes`, or the point value if it attacked fewer than ten. Cured if the samples that
+/// no probe broke are not above chance by the same test: then some attack here can follow the gradients, and the
+/// figures rest on that one.
 pub(crate) fn rule(evidence: &TrustInput<'_>) -> Option<TrustFlag> {
     let probes: Vec<usize> = (0..evidence.runs.len())
         .filter(|&r| evidence.runs[r].role == Role::Probe && evidence.runs[r].gradient)
@@ -65,7 +66,8 @@ impl Survivors {
     }
 }
 
-/// A stopped probe did not break the sample; an invalid one says nothing about gradients (other codes do).
+/// Counts the survivors. A stopped probe did not break the sample; an invalid one says nothing about gradients (other
+/// codes cover it).
 fn survivors(evidence: &TrustInput<'_>, probes: &[usize]) -> Survivors {
     let attacked = |s: &usize| {
         let tried = |&p: &usize| {

@@ -2,7 +2,8 @@ use proofmark_domain::{Observation, RunStatus, TrustCode, TrustFlag};
 
 use super::evidence::{TrustInput, share};
 
-/// A sample that a pass rests on met no gradient in any gradient attack that took it on: they never knew where to go.
+/// Raised if a sample that a pass rests on had zero gradients in every gradient attack that attacked it: none of them
+/// had a direction to follow.
 pub(crate) fn rule(evidence: &TrustInput<'_>) -> Option<TrustFlag> {
     let unbroken = evidence.unbroken().count();
     let attacks: Vec<usize> = evidence.gradient_attacks().collect();

@@ -1,6 +1,6 @@
 use super::*;
 
-/// A bias check that uses every field it has.
+/// A bias check that uses every field of its kind.
 const AUDIT: &str = r#"schema = "proofmark/policy/1"
 
 [[data]]
@@ -122,7 +122,7 @@ fn every_field_of_an_audit_arrives() {
 }
 
 #[test]
-fn faults_of_an_audit_are_told_at_their_line() {
+fn audit_faults_point_at_their_line() {
     for (from, to, line, message) in [
         (
             "impact_ratio(",
@@ -203,7 +203,7 @@ fn faults_of_an_audit_are_told_at_their_line() {
         assert_eq!(error.line, line_of(&text, line), "{error}");
     }
     let error = parse(&AUDIT.replace("groups = [\"sex\", \"age\"]\n", "")).map(|_| ());
-    // A paired table has its variants.
+    // A paired table needs no `groups`: it has its variants.
     assert!(error.is_ok());
     let text = AUDIT
         .replace("groups = [\"sex\", \"age\"]\n", "")

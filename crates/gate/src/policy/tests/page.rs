@@ -1,10 +1,10 @@
-//! `docs/policy.md` names every field, and every example on it is read.
+//! Checks that `docs/policy.md` names every field and that every example on it parses.
 
 use super::*;
 
 const PAGE: &str = include_str!("../../../../../docs/policy.md");
 
-/// What the examples refer to; comes after the section under test, so that its fields may stand at the top.
+/// Entries that the examples refer to; they follow the section under test, so that its fields may stand at the top.
 const AROUND: &str = r#"
 [[model]]
 name = "other-model"
@@ -22,12 +22,12 @@ data = "digits"
 require = "accuracy >= 0.5"
 "#;
 
-/// A section of the page: its heading, how it begins in a policy, and the fields it cannot do without.
+/// A section of the page: its heading, how it begins in a policy, and its required fields.
 struct Section {
     heading: &'static str,
     opens: &'static str,
     needs: &'static [(&'static str, &'static str)],
-    /// Set on the page of the threat, whose examples are that one field.
+    /// Set for the section on the threat, whose examples are that one field.
     in_field: Option<&'static str>,
 }
 
@@ -114,7 +114,7 @@ const SECTIONS: [Section; 9] = [
     },
 ];
 
-/// Field and example of each row under a heading, down to the next heading.
+/// Returns field and example of each row under a heading, down to the next heading.
 fn rows(heading: &str) -> Vec<(String, String)> {
     let (_, rest) = PAGE
         .split_once(&format!("\n{heading}\n"))
@@ -133,7 +133,7 @@ fn rows(heading: &str) -> Vec<(String, String)> {
 }
 
 impl Section {
-    /// A policy with this section, its needed fields and `example` in place of those it states.
+    /// Returns a policy with this section and `example`, plus the required fields that `example` does not state.
     fn with(&self, example: &str) -> String {
         let stated = |name: &str| example.starts_with(&format!("{name} ="));
         let needs = self.needs.iter().filter(|(name, _)| !stated(name));
@@ -145,7 +145,7 @@ impl Section {
         )
     }
 
-    /// The fields that the reader knows here, as it names them where it meets another.
+    /// Returns the fields that the reader knows here, taken from its error on an unknown field.
     fn known(&self) -> Vec<String> {
         let unknown = match self.in_field {
             Some(field) => self.with(&format!("{field} = {{ no_such_field = 1 }}")),
@@ -181,7 +181,7 @@ fn every_example_of_the_page_is_read() {
         }
     }
     for (field, example) in rows("## The file") {
-        // The other fields at the top, in the order of TOML: plain values first.
+        // Adds the other top-level fields in TOML order: plain values first.
         let schema = if field == "schema" {
             ""
         } else {

@@ -7,54 +7,54 @@ use proofmark_threat::Batch;
 
 use crate::{ModelError, Query};
 
-/// Which numbers an input takes, and whether an attack may change them.
+/// The numbers that an input accepts, and whether an attack may change them.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub enum Numbers {
     /// Any number within the bounds.
     #[default]
     Real,
-    /// Whole numbers from `low` to `high`. Points between them are rounded by the model.
+    /// Whole numbers from `low` to `high`. The model rounds points between them.
     Whole {
-        /// The lowest.
+        /// Lowest number.
         low: f32,
-        /// The highest.
+        /// Highest number.
         high: f32,
     },
-    /// Whole numbers from `low` to `high` that stand for something else (a mask, a place in a table): no attack may
+    /// Whole numbers from `low` to `high` that encode something else (a mask, an index into a table): no attack may
     /// change them.
     Fixed {
-        /// The lowest.
+        /// Lowest number.
         low: f32,
-        /// The highest.
+        /// Highest number.
         high: f32,
     },
 }
 
-/// What is known of a model before asking it anything.
+/// Description of a model, known before any query.
 #[derive(Debug, Clone)]
 pub struct Signature {
-    /// Its name in messages and reports.
+    /// Name in messages and reports.
     pub name: String,
-    /// Its inputs, in the order of a [`Batch`]'s blocks.
+    /// Inputs, in the order of a [`Batch`]'s blocks.
     pub modalities: Arc<[Modality]>,
-    /// Which numbers each input takes.
+    /// The numbers that each input accepts.
     pub numbers: Vec<Numbers>,
-    /// Number of classes it tells apart, at least 2.
+    /// Number of classes, at least 2.
     pub classes: usize,
     /// Hex sha256 over weights (modules, files) or behaviour (closures).
     pub sha256: String,
-    /// Number of parameters, where they can be seen.
+    /// Number of parameters, if known.
     pub parameters: Option<usize>,
-    /// Number of values that one sample has and makes on its way to the scores, where they can be seen.
+    /// Number of values in one sample and its activations up to the scores, if known.
     pub activations: Option<usize>,
-    /// The device it runs on; points are put there before it is asked.
+    /// Device of the model; points are moved there before a query.
     pub device: Device,
-    /// Trust codes that follow from what it is, before anything is measured.
+    /// Trust codes that follow from the model's description, before anything is measured.
     pub stated: Vec<TrustFlag>,
 }
 
 impl Signature {
-    /// The signature of a model that takes any numbers within bounds, without a digest.
+    /// Returns the signature of a model that accepts any numbers within the bounds, without a digest.
     pub fn new(
         name: impl Into<String>,
         modalities: impl Into<Arc<[Modality]>>,
@@ -103,72 +103,74 @@ impl Signature {
     }
 }
 
-/// A model's answer.
+/// Answer of a model.
 ///
-/// Exhaustive on purpose: a new kind of answer does not compile until every place that judges answers decides on it.
+/// Exhaustive on purpose: adding a kind of answer is a compile error until every place that judges answers handles it.
 #[derive(Debug, Clone)]
 pub enum Output {
-    /// The class of each point, `[q]`.
+    /// Class of each point, `[q]`.
     Labels(Tensor<1, Int>),
     /// A score (logit) per point and class, `[q, classes]`; larger wins.
     Scores(Tensor<2>),
 }
 
-/// A model that decides.
+/// A model that returns decisions.
 pub trait DecisionModel: Send + Sync {
-    /// What is known of it before asking.
+    /// Returns the model's description, without a query.
     fn signature(&self) -> &Signature;
 
-    /// Itself, as the most it can be asked for: a model that implements [`GradientModel`] says `Access::Gradients(self)`,
-    /// one that stops at [`ScoreModel`] says `Access::Scores(self)`, any other `Access::Decisions(self)`.
+    /// Returns the model with the widest access it offers: a model that implements [`GradientModel`] returns
+    /// `Access::Gradients(self)`, one that implements only [`ScoreModel`] returns `Access::Scores(self)`, any other
+    /// `Access::Decisions(self)`.
     fn access(&self) -> Access<'_>;
 
-    /// Its decision for each point; models with scores may return those.
+    /// Returns the decision for each point; models with scores may return those.
     fn decide(&self, query: &Query) -> Result<Output, ModelError>;
 
-    /// Sample-forwards one point costs (wrappers that average over draws cost more than one).
+    /// Returns the sample-forwards that one point costs (more than one for wrappers that average over draws).
     fn cost(&self) -> u64 {
         1
     }
 }
 
-/// A model that gives scores.
+/// A model that returns scores.
 pub trait ScoreModel: DecisionModel {
-    /// Scores `[q, classes]`.
+    /// Returns scores `[q, classes]`.
     fn scores(&self, query: &Query) -> Result<Tensor<2>, ModelError>;
 }
 
-/// What an attack climbs: from tracked scores `[q, classes]` and tracked points to one value per point, `[q]`.
+/// Objective that an attack maximises: maps tracked scores `[q, classes]` and tracked points to one value per point,
+/// `[q]`.
 pub type Objective<'a> = dyn Fn(&Tensor<2>, &Batch) -> Tensor<1> + 'a;
 
-/// Scores, objective and its gradient at the points of a query; nothing tracked.
+/// Scores, objective and its gradient at the points of a query; none of them tracked.
 #[derive(Debug, Clone)]
 pub struct Gradient {
     /// Scores `[q, classes]`.
     pub scores: Tensor<2>,
     /// Objective `[q]`.
     pub loss: Tensor<1>,
-    /// Its gradient with respect to each point.
+    /// Gradient of the objective with respect to each point.
     pub gradient: Batch,
 }
 
-/// A model that gives gradients of any objective with respect to its input (never its weights).
+/// A model that returns gradients of any objective with respect to its input (never its weights).
 pub trait GradientModel: ScoreModel {
-    /// The objective's gradient at each point. Points are independent: the sum over points is
-    /// differentiated, which equals each point's own gradient when no point leaks into another.
+    /// Returns the objective's gradient at each point. Points are independent: the sum over points is differentiated,
+    /// which equals each point's own gradient when no point leaks into another.
     fn gradient(&self, query: &Query, objective: &Objective<'_>) -> Result<Gradient, ModelError>;
 }
 
-/// What a run may ask of a model: the most it gives, or less on purpose.
+/// Access that a run has to a model: the widest the model offers, or less on purpose.
 ///
 /// A reference to any model becomes its [`DecisionModel::access`].
 #[derive(Clone, Copy)]
 pub enum Access<'a> {
-    /// Decisions only.
+    /// Only decisions.
     Decisions(&'a dyn DecisionModel),
-    /// Scores too.
+    /// Decisions and scores.
     Scores(&'a dyn ScoreModel),
-    /// Gradients too.
+    /// Decisions, scores and gradients.
     Gradients(&'a dyn GradientModel),
 }
 
@@ -186,7 +188,7 @@ impl fmt::Debug for Access<'_> {
 }
 
 impl<'a> Access<'a> {
-    /// How much may be asked.
+    /// Returns the access level.
     pub const fn gives(self) -> Needs {
         match self {
             Self::Decisions(_) => Needs::Decisions,
@@ -195,12 +197,12 @@ impl<'a> Access<'a> {
         }
     }
 
-    /// What is known of the model before asking.
+    /// Returns the model's description, without a query.
     pub fn signature(self) -> &'a Signature {
         self.decisions().signature()
     }
 
-    /// The model as one that decides.
+    /// Returns the model as one that decides.
     pub fn decisions(self) -> &'a dyn DecisionModel {
         match self {
             Self::Decisions(m) => m,
@@ -209,7 +211,7 @@ impl<'a> Access<'a> {
         }
     }
 
-    /// The model as one that scores, or an error naming the attack.
+    /// Returns the model as one that scores, or an error naming the attack.
     pub fn scores(self, attack: &str) -> Result<&'a dyn ScoreModel, ModelError> {
         match self {
             Self::Decisions(_) => Err(self.missing(attack, Needs::Scores)),
@@ -218,7 +220,7 @@ impl<'a> Access<'a> {
         }
     }
 
-    /// The model as one that gives gradients, or an error naming the attack.
+    /// Returns the model as one that gives gradients, or an error naming the attack.
     pub fn gradients(self, attack: &str) -> Result<&'a dyn GradientModel, ModelError> {
         match self {
             Self::Gradients(m) => Ok(m),
@@ -226,7 +228,7 @@ impl<'a> Access<'a> {
         }
     }
 
-    /// An error naming the attack if it needs more than the model gives.
+    /// Returns an error naming the attack if it needs more than the model gives.
     pub fn require(self, attack: &str, needs: Needs) -> Result<(), ModelError> {
         if needs > self.gives() {
             return Err(self.missing(attack, needs));
@@ -246,14 +248,14 @@ impl<'a> Access<'a> {
 
 /// A model whose inner layers can be read, for backdoor probes.
 pub trait Features: DecisionModel {
-    /// Names of the layers that can be read.
+    /// Returns the names of the layers that can be read.
     fn taps(&self) -> Vec<String>;
 
-    /// Activations `[q, width]` at the named layers, in the order asked.
+    /// Returns activations `[q, width]` at the named layers, in the order of `taps`.
     fn features(&self, query: &Query, taps: &[&str]) -> Result<Vec<Tensor<2>>, ModelError>;
 }
 
-/// A white box: gradients and inner layers. What a Burn module or an ONNX file gives.
+/// A white-box model: gradients and inner layers, as a Burn module or an ONNX file gives them.
 pub trait WhiteBox: GradientModel + Features {}
 
 impl<M: GradientModel + Features + ?Sized> WhiteBox for M {}

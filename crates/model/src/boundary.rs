@@ -1,4 +1,4 @@
-//! The one place where a panic of somebody else's code stops.
+//! Catches panics of third-party code; no other place does.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,7 +9,7 @@ thread_local! {
     static INSIDE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether this thread is inside [`guarded`]: a panic hook can then stay silent, the error is reported.
+/// Whether this thread is inside [`guarded`]. A panic hook can then stay silent, because the error is reported.
 pub fn inside_boundary() -> bool {
     INSIDE.get()
 }
@@ -32,10 +32,10 @@ pub fn guarded_device<T, E: From<ModelError>>(call: impl FnOnce() -> Result<T, E
     caught(call).unwrap_or_else(|message| Err(ModelError::Device { message }.into()))
 }
 
-/// The result of a call, or the message of its panic.
+/// Returns the result of a call, or the message of its panic.
 fn caught<T>(call: impl FnOnce() -> T) -> Result<T, String> {
     let before = INSIDE.replace(true);
-    // Whatever a panicking call left half-done is dropped with it: callers keep no reference into it.
+    // State that a panicking call left half-done is dropped with it: callers keep no reference into it.
     let result = catch_unwind(AssertUnwindSafe(call));
     INSIDE.set(before);
     result.map_err(|payload| {

@@ -1,4 +1,4 @@
-//! What identifies a model: its weights, or for a closure what it does.
+//! Digests that identify a model: over its weights, or for a closure over its answers.
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Bool, Int, Tensor, TensorData};
@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{Access, DecisionModel, ModelError, Output, Query, guarded_device};
 
-/// Hex sha256 over a module's parameters: path, shape, dtype and bytes of each, in visiting order, plus its
+/// Returns the hex sha256 over a module's parameters: path, shape, dtype and bytes of each, in visiting order, plus its
 /// input and output description.
 pub fn digest_module(module: &impl Module, modalities: &[Modality], classes: usize) -> String {
     let mut hasher = Hasher {
@@ -21,9 +21,9 @@ pub fn digest_module(module: &impl Module, modalities: &[Modality], classes: usi
     hex(&hasher.hash.finalize())
 }
 
-/// Hex sha256 over what a model answers to eight fixed pseudo-random inputs inside its bounds (64 where it only decides,
-/// which says less), for models whose weights cannot be seen. Two models that differ only elsewhere share it; a changed
-/// answer changes it.
+/// Returns the hex sha256 over a model's answers to eight fixed pseudo-random inputs inside its bounds (64 for a
+/// decision-only model, whose answers carry less information), for models whose weights cannot be seen. Two models that
+/// differ only at other inputs have the same digest; a changed answer changes it.
 pub fn digest_behaviour(model: &impl DecisionModel) -> Result<String, ModelError> {
     let probes: usize = match model.access() {
         Access::Decisions(_) => 64,
@@ -72,7 +72,7 @@ fn describe(hash: &mut Sha256, modalities: &[Modality], classes: usize) {
     hash.update(format!("classes:{classes};"));
 }
 
-/// The digest of a model that is another one behind some change.
+/// Returns the digest of a model that wraps another one with the given change.
 pub(crate) fn derived(inner: &str, change: &str) -> String {
     hex(&Sha256::new()
         .chain_update(inner)

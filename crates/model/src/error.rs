@@ -1,24 +1,24 @@
 use proofmark_domain::Needs;
 use proofmark_threat::BatchError;
 
-/// What can go wrong between a question and a model's answer.
+/// Errors of a model query.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ModelError {
-    /// The model (or the device under it) panicked; the process goes on.
+    /// The model (or the device under it) panicked; the process continues.
     #[error("model `{model}` panicked: {message}")]
     Panicked {
         /// The model's name.
         model: String,
-        /// The panic's message.
+        /// Message of the panic.
         message: String,
     },
-    /// The model said that it failed, or its answer is no answer to what it was asked.
+    /// The model reported a failure, or its answer does not fit the query.
     #[error("model `{model}` failed: {problem}")]
     Failed {
         /// The model's name.
         model: String,
-        /// What it said, or what was expected of it.
+        /// The model's message, or what was expected of it.
         problem: String,
     },
     /// The model gives less than an attack needs.
@@ -26,11 +26,11 @@ pub enum ModelError {
     Access {
         /// The attack's id.
         attack: String,
-        /// What it needs.
+        /// Access that the attack needs.
         needs: Needs,
         /// The model's name.
         model: String,
-        /// What the model gives.
+        /// Access that the model gives.
         gives: Needs,
     },
     /// Device work outside the model failed: values could not be read back, memory ran out, the device was lost.
@@ -38,7 +38,7 @@ pub enum ModelError {
         "the device failed outside the model: {message}; try a smaller --batch-size or another --device"
     )]
     Device {
-        /// What it said.
+        /// The device's message.
         message: String,
     },
     /// The output has the wrong shape.
@@ -50,19 +50,19 @@ pub enum ModelError {
         model: String,
         /// The shape returned.
         given: Vec<usize>,
-        /// Rows asked.
+        /// Rows in the query.
         rows: usize,
         /// Classes declared.
         classes: usize,
     },
-    /// The gradient of the input did not come back: the output does not depend on the input.
+    /// The gradient of an input is missing: the output does not depend on it.
     #[error(
         "model `{model}` gives no gradient for input `{modality}`: its output does not depend on it through differentiable operations"
     )]
     NoGradient {
         /// The model's name.
         model: String,
-        /// The input.
+        /// Name of the input.
         modality: String,
     },
     /// The inputs do not fit the model.

@@ -1,4 +1,4 @@
-//! Models that are closures over arrays on the host: any runtime a user has.
+//! Models that are closures over arrays on the host, for any runtime.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use crate::{ModelError, Query, boundary, digest};
 
 type Ask<T> = dyn Fn(&[Vec<f32>], usize) -> Result<Vec<T>, String> + Send + Sync;
 
-/// A closure and what is known of it.
+/// A closure and its signature.
 struct Closure<T> {
     signature: Signature,
     ask: Box<Ask<T>>,
@@ -34,7 +34,8 @@ impl<T> Closure<T> {
         }
     }
 
-    /// What it says to the points of `query`, `each` numbers to a point; `what` these are is for messages.
+    /// Queries the closure at the points of `query` and checks that it returns `each` numbers per point; `what` names
+    /// them in messages.
     fn answers(&self, query: &Query, each: usize, what: &str) -> Result<Vec<T>, ModelError> {
         boundary::guarded(&self.signature.name, || {
             let rows = query.len();
@@ -52,11 +53,12 @@ impl<T> Closure<T> {
     }
 }
 
-/// A model that gives scores, as a closure over arrays on the host.
+/// A model that returns scores, as a closure over arrays on the host.
 ///
-/// The closure gets one flat array per input, row after row in data units, and the number of rows; it returns
-/// `rows * classes` scores (logits or probabilities, larger wins), row after row. Rows must not depend on each other. It is
-/// called from several threads at once; a session that wants `&mut` goes behind a `Mutex`. It gives no gradients: attacks that need them are refused.
+/// The closure receives one flat array per input, row after row in data units, and the number of rows. It returns
+/// `rows * classes` scores (logits or probabilities, larger wins), row after row. Rows must not depend on each other.
+/// The closure is called from several threads at once; put a session that needs `&mut` behind a `Mutex`. The model
+/// gives no gradients: attacks that need them are refused.
 ///
 /// ```
 /// # use proofmark_domain::{Bounds, Kind, Modality};
@@ -73,8 +75,8 @@ impl<T> Closure<T> {
 pub struct FromScores(Closure<f32>);
 
 impl FromScores {
-    /// A model that answers as `ask` does. Without a digest in `signature` it takes one from its answers to a few random
-    /// points ([`crate::digest_behaviour`]); where the weights are in a file, their digest is the better one.
+    /// Makes a model that answers as `ask` does. If `signature` has no digest, it is taken from the answers to a few
+    /// random points ([`crate::digest_behaviour`]); if the weights are in a file, set their digest instead.
     pub fn new<E: fmt::Display>(
         signature: Signature,
         ask: impl Fn(&[Vec<f32>], usize) -> Result<Vec<f32>, E> + Send + Sync + 'static,
@@ -120,15 +122,15 @@ impl ScoreModel for FromScores {
     }
 }
 
-/// A model that only decides, as a closure over arrays on the host.
+/// A model that returns only decisions, as a closure over arrays on the host.
 ///
-/// The closure gets what that of [`FromScores`] gets, and returns the class of each row, counted from 0. Attacks that need
-/// scores or gradients are refused.
+/// The closure receives the same arguments as that of [`FromScores`] and returns the class of each row, counted from 0.
+/// Attacks that need scores or gradients are refused.
 pub struct FromDecisions(Closure<usize>);
 
 impl FromDecisions {
-    /// A model that decides as `ask` does. Without a digest in `signature` it takes one from its decisions at random
-    /// points; many models decide alike there, so state the digest of their weights where you have it.
+    /// Makes a model that decides as `ask` does. If `signature` has no digest, it is taken from the decisions at random
+    /// points. Many models decide alike there, so set the digest of the weights if you have it.
     pub fn new<E: fmt::Display>(
         signature: Signature,
         ask: impl Fn(&[Vec<f32>], usize) -> Result<Vec<usize>, E> + Send + Sync + 'static,

@@ -1,10 +1,10 @@
-//! What a model may be asked, and how a Burn module becomes one that can be.
+//! The levels of access to a model, and the adapters that turn Burn modules and closures into models.
 //!
-//! Access is a trait bound: [`DecisionModel`] ⊂ [`ScoreModel`] ⊂ [`GradientModel`]. An attack that needs
-//! gradients does not compile against a model that only gives labels. All three are object-safe and take a
-//! [`Query`]; a model that is a forward pass on tensors only writes [`Network`] and gets all three. [`Access`] is a model
-//! by the most it gives, for those who are handed one; [`FromScores`] and [`FromDecisions`] make one of a closure over
-//! arrays on the host.
+//! Access is a trait bound: [`DecisionModel`] ⊂ [`ScoreModel`] ⊂ [`GradientModel`]. An attack that needs gradients does
+//! not compile against a model that only gives labels. All three are object-safe and take a [`Query`]. A model that is
+//! a forward pass on tensors implements only [`Network`] and gets all three. [`Access`] holds a model with the widest
+//! access it gives, for callers that take any model; [`FromScores`] and [`FromDecisions`] make a model of a closure
+//! over arrays on the host.
 
 mod access;
 mod boundary;
@@ -15,7 +15,7 @@ mod module;
 mod network;
 mod query;
 mod weights;
-/// Models made of models.
+/// Models that wrap other models.
 pub mod wrap;
 
 pub use access::{

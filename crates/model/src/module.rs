@@ -1,4 +1,4 @@
-//! The adapter from a Burn module, or a closure, to a model that can be attacked.
+//! Adapter from a Burn module, or a closure, to a model that can be attacked.
 
 use std::fmt;
 
@@ -12,11 +12,11 @@ use crate::{ModelError, Network, Query, boundary, digest};
 type Forward = dyn Fn(&[Tensor<2>]) -> Tensor<2> + Send + Sync;
 type Tap = dyn Fn(&[Tensor<2>], &str) -> Tensor<2> + Send + Sync;
 
-/// A Burn module or closure as a model: blocks `[rows, features]` in, logits `[rows, classes]` out.
+/// A Burn module or closure as a model: takes blocks `[rows, features]`, returns logits `[rows, classes]`.
 ///
-/// A module is put into evaluation mode (`valid()`), so that `BatchNorm` uses its running statistics, `Dropout`
-/// is off and only the input's gradient is computed. A closure is taken as it is; if its answer depends on
-/// whether it is being differentiated, the run raises `tracked-logits-differ`.
+/// A module is put into evaluation mode (`valid()`), so that `BatchNorm` uses its running statistics, `Dropout` is off
+/// and only the input's gradient is computed. A closure is used as it is; if its answer depends on whether it is being
+/// differentiated, the run raises `tracked-logits-differ`.
 pub struct BurnModel {
     signature: Signature,
     forward: Box<Forward>,
@@ -32,18 +32,18 @@ impl fmt::Debug for BurnModel {
     }
 }
 
-/// Rows `[n, c*h*w]` as images `[n, c, h, w]`.
+/// Reshapes rows `[n, c*h*w]` to images `[n, c, h, w]`.
 pub fn image(rows: &Tensor<2>, [c, h, w]: [usize; 3]) -> Tensor<4> {
     rows.clone().reshape([rows.dims()[0], c, h, w])
 }
 
-/// Rows `[n, samples]` as one-channel waveforms `[n, 1, samples]`.
+/// Reshapes rows `[n, samples]` to one-channel waveforms `[n, 1, samples]`.
 pub fn waveform(rows: &Tensor<2>) -> Tensor<3> {
     rows.clone().unsqueeze_dim(1)
 }
 
 impl BurnModel {
-    /// A module over images `[n, c, h, w]` with values in `bounds`.
+    /// Wraps a module over images `[n, c, h, w]` with values in `bounds`.
     pub fn images<M: Module + Sync + 'static>(
         module: &M,
         shape: [usize; 3],
@@ -62,7 +62,7 @@ impl BurnModel {
         })
     }
 
-    /// A module over waveforms `[n, samples]` with values in `bounds` (usually −1 to 1).
+    /// Wraps a module over waveforms `[n, samples]` with values in `bounds` (usually −1 to 1).
     pub fn waveforms<M: Module + Sync + 'static>(
         module: &M,
         samples: usize,
@@ -81,7 +81,7 @@ impl BurnModel {
         })
     }
 
-    /// A module over table rows `[n, features]`, bounds per feature or one for all.
+    /// Wraps a module over table rows `[n, features]`, with bounds per feature or one pair for all.
     pub fn tables<M: Module + Sync + 'static>(
         module: &M,
         features: usize,
@@ -100,7 +100,7 @@ impl BurnModel {
         })
     }
 
-    /// A module over any inputs: `forward` gets one block `[n, features]` per modality and may reshape it
+    /// Wraps a module over any inputs: `forward` gets one block `[n, features]` per modality and may reshape it
     /// ([`image`], [`waveform`]).
     pub fn module<M: Module + Sync + 'static>(
         module: &M,
@@ -126,7 +126,7 @@ impl BurnModel {
         Ok(model)
     }
 
-    /// A closure over any inputs, on `device`. Its digest is taken from its answers
+    /// Wraps a closure over any inputs, on `device`. Its digest is taken from its answers
     /// ([`crate::digest_behaviour`]), since its weights cannot be seen.
     pub fn closure(
         modalities: Vec<Modality>,
@@ -146,14 +146,14 @@ impl BurnModel {
         Ok(model)
     }
 
-    /// The same model under another name (in messages and reports).
+    /// Renames the model (in messages and reports).
     #[must_use]
     pub fn named(mut self, name: impl Into<String>) -> Self {
         self.signature.name = name.into();
         self
     }
 
-    /// The same model with layers that can be read: `read` returns `[rows, width]` for a name in `names`.
+    /// Adds layers that can be read: `read` returns `[rows, width]` for a name in `names`.
     #[must_use]
     pub fn with_taps(
         mut self,

@@ -6,18 +6,18 @@ use crate::access::{
 };
 use crate::{ModelError, Query, boundary};
 
-/// A forward pass on tensors, in evaluation mode: all that a differentiable model needs to write.
+/// A forward pass on tensors, in evaluation mode: the only trait that a differentiable model must implement.
 ///
-/// The blocks of `query.x` may be tracked by autodiff; the gradient flows as the tensor operations let it.
-/// Every `Network` is a [`DecisionModel`], a [`ScoreModel`] and a [`GradientModel`].
+/// The blocks of `query.x` may be tracked by autodiff; the gradient flows through the tensor operations. Every
+/// `Network` is a [`DecisionModel`], a [`ScoreModel`] and a [`GradientModel`].
 pub trait Network: Send + Sync {
-    /// What is known of it before asking.
+    /// Returns the model's description, without a query.
     fn signature(&self) -> &Signature;
 
-    /// Logits `[q, classes]`. A panic in here is caught and becomes an error.
+    /// Returns logits `[q, classes]`. A panic in this method is caught and becomes an error.
     fn forward(&self, query: &Query) -> Result<Tensor<2>, ModelError>;
 
-    /// Sample-forwards one point costs.
+    /// Returns the sample-forwards that one point costs.
     fn cost(&self) -> u64 {
         1
     }
@@ -102,7 +102,7 @@ impl<N: Network> GradientModel for N {
             let scores = checked_forward(self, &tracked)?;
             let loss = objective(&scores, &tracked.x);
             let plain = (scores.inner(), loss.clone().inner());
-            // A constant output has no graph: its gradient is zero everywhere, and the trust checks say so.
+            // A constant output has no graph: its gradient is zero everywhere, which the trust checks report.
             if !loss.is_tracked() {
                 let gradient = query.x.map(|b| b.zeros_like());
                 return Ok(Gradient {

@@ -1,6 +1,6 @@
 use proofmark_threat::Batch;
 
-/// What a model is asked: points, and for each the row of the attack it belongs to.
+/// A query to a model: points, and for each the row of the attack it belongs to.
 ///
 /// There may be more points than rows (random draws, targets, candidate steps) or fewer.
 #[derive(Debug, Clone)]
@@ -11,12 +11,12 @@ pub struct Query {
     pub owner: Vec<usize>,
     /// For each point, the key of its sample's random streams.
     pub key: Vec<u64>,
-    /// For each point, which random draw of the model it is (expectation over transformations).
+    /// For each point, its draw of a random model (expectation over transformations).
     pub draw: Vec<u32>,
 }
 
 impl Query {
-    /// One point per row, first draw.
+    /// Makes a query with one point per row, first draw.
     pub fn one_per_row(x: Batch, key: &[u64]) -> Self {
         let n = x.rows();
         Self {
@@ -27,12 +27,12 @@ impl Query {
         }
     }
 
-    /// Number of points.
+    /// Returns the number of points.
     pub fn len(&self) -> usize {
         self.owner.len()
     }
 
-    /// Whether there is no point.
+    /// Whether the query has no points.
     pub fn is_empty(&self) -> bool {
         self.owner.is_empty()
     }
@@ -42,7 +42,7 @@ impl Query {
         self.len() == rows && self.owner.iter().enumerate().all(|(i, o)| i == *o)
     }
 
-    /// The same question asked of other points.
+    /// Returns the same query with other points.
     #[must_use]
     pub fn with_x(&self, x: Batch) -> Self {
         Self {

@@ -9,8 +9,8 @@ use crate::{ModelError, boundary};
 
 /// Loads safetensors weights into a module of the same architecture.
 ///
-/// Every parameter of the module must be in the file, with its shape; nothing is left at its initial value
-/// silently.
+/// Every parameter of the module must be in the file, with its shape; otherwise loading fails instead of silently
+/// keeping initial values.
 pub fn load_weights<M: Module>(module: &mut M, file: &Path) -> Result<(), ModelError> {
     let name = file.display().to_string();
     if !file.is_file() {
@@ -31,7 +31,7 @@ pub fn load_weights_from<M: Module>(module: &mut M, bytes: &[u8]) -> Result<(), 
     )
 }
 
-/// Writes a module's weights as safetensors, whole or not at all.
+/// Writes a module's weights as safetensors, atomically: the complete file or none.
 pub fn save_weights<M: Module>(module: &M, file: &Path) -> Result<(), ModelError> {
     let problem = |e: &dyn std::fmt::Display| ModelError::Weights {
         file: file.display().to_string(),
@@ -44,7 +44,7 @@ pub fn save_weights<M: Module>(module: &M, file: &Path) -> Result<(), ModelError
     std::fs::write(&part, bytes)
         .and_then(|()| std::fs::rename(&part, file))
         .map_err(|e| {
-            // Nothing is to be left behind; that it cannot be removed either changes nothing.
+            // Leave no partial file behind; if it cannot be removed, the original error still counts.
             let _ = std::fs::remove_file(&part);
             problem(&e)
         })
@@ -55,7 +55,7 @@ fn load<M: Module>(module: &mut M, store: SafetensorsStore, file: &str) -> Resul
         file: file.to_owned(),
         problem,
     };
-    // The store is third-party code fed with a user's file: a panic in it is an error about that file.
+    // The store is third-party code reading a user's file: a panic in it becomes an error about that file.
     let result = boundary::guarded(file, || {
         let mut store = store.allow_partial(false);
         module

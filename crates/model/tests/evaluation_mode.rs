@@ -1,5 +1,5 @@
-//! Models are evaluated, never trained: the gradient is that of the evaluated network, and no batch-mate
-//! leaks into a row.
+//! Models are evaluated, never trained: the gradient is that of the network in evaluation mode, and no other row of the
+//! batch affects a row.
 
 use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
@@ -42,7 +42,7 @@ impl Net {
     }
 }
 
-/// Gives every parameter numbers from a stream.
+/// Fills every parameter with numbers from a stream.
 struct Fill {
     stream: Stream,
 }
@@ -54,7 +54,7 @@ impl burn::module::ModuleMapper for Fill {
     ) -> burn::module::Param<Tensor<D>> {
         let shape = param.val().shape();
         let device = param.val().device();
-        // Scales and variances must be positive; weights may be anything.
+        // Scales and variances must be positive; weights may have any sign.
         let one = |s: &mut Stream| {
             if D == 1 {
                 0.5 + s.uniform()
@@ -121,7 +121,7 @@ fn a_module_built_for_training_is_attacked_as_it_is_evaluated() {
             host(&graded.loss)
         );
 
-        // Finite differences of the plain path are the gradient of the tracked one.
+        // Finite differences of the untracked path match the gradient of the tracked one.
         let gradient = host(&graded.gradient.blocks()[0]);
         let h = 1e-2_f32;
         for feature in [0, 7, 35] {
@@ -230,7 +230,7 @@ fn normalisation_is_part_of_the_gradient() {
 }
 
 #[test]
-fn eot_averages_repeats_and_costs_its_draws() {
+fn eot_is_a_repeatable_mean_that_costs_one_forward_per_draw() {
     let device = Device::flex();
     let noisy =
         |draws| Eot::new(model(&device), GaussianNoise { sigma: 0.1 }, draws, Seed(3)).unwrap();
@@ -277,7 +277,7 @@ fn named_layers_can_be_read() {
     wrappers_read_the_inner_layers(&query, &sums);
 }
 
-/// What is read is of the points that the inner model is given.
+/// The layers are read at the points that the inner model receives.
 fn wrappers_read_the_inner_layers(query: &Query, sums: &[f32]) {
     let tapped = || model(&Device::flex()).with_taps(["sum"], |x, _| x[0].clone().sum_dim(1));
     let halved = Normalise::new(tapped(), 0.5, &[0.0], &[1.0]).unwrap();
@@ -302,7 +302,7 @@ fn wrappers_read_the_inner_layers(query: &Query, sums: &[f32]) {
     assert!(off(1) > off(400) && off(400) > 0.0, "means of the draws");
 }
 
-/// A linear layer over whatever it is given.
+/// A linear layer over any input.
 #[derive(Module, Debug)]
 struct Head {
     out: Linear,
@@ -320,7 +320,7 @@ impl Head {
 }
 
 #[test]
-fn waveforms_tables_and_several_inputs_are_models_too() {
+fn waveforms_tables_and_several_inputs_make_models() {
     let bounds = || Bounds::uniform(-1.0, 1.0).unwrap();
     let wave =
         BurnModel::waveforms(&Head::new(20), 20, 2, bounds(), |m, x| m.out.forward(x)).unwrap();
@@ -352,7 +352,7 @@ fn waveforms_tables_and_several_inputs_are_models_too() {
         let answer = model.gradient(&points(model, 3), &first_class).unwrap();
         assert_eq!(answer.scores.dims(), [3, 2]);
     }
-    // What contradicts itself is refused.
+    // Contradictory descriptions are refused.
     assert!(BurnModel::tables(&Head::new(5), 5, 1, bounds(), |m, x| m.out.forward(x)).is_err());
     let four = Bounds::per_feature(vec![0.0; 4], vec![1.0; 4]).unwrap();
     assert!(BurnModel::tables(&Head::new(5), 5, 2, four, |m, x| m.out.forward(x)).is_err());

@@ -7,12 +7,12 @@ use crate::access::{Features, Signature};
 use crate::digest::derived;
 use crate::{ModelError, Network, Query};
 
-/// A random change of the input whose expectation a model is judged under.
+/// A random transformation of the input; [`Eot`] averages a model over its draws.
 pub trait Transform: Send + Sync {
-    /// Changes each row of `x` by its own stream. Differentiable in `x`.
+    /// Transforms each row of `x` by its own stream. Differentiable in `x`.
     fn apply(&self, x: Tensor<2>, modality: &Modality, streams: &mut [Stream]) -> Tensor<2>;
 
-    /// Name and parameters, for the digest and the report.
+    /// Returns name and parameters, for the digest and the report.
     fn describe(&self) -> String;
 }
 
@@ -46,9 +46,9 @@ impl Transform for GaussianNoise {
 
 /// Expectation over transformations: the mean logits over `draws` transformed copies of each point.
 ///
-/// The draws of a sample follow from (seed, sample, draw) alone, so the averaged model is a fixed function:
-/// attack and judge see the same one, and it repeats. Source: Athalye et al., "Synthesizing Robust
-/// Adversarial Examples", ICML 2018, eq. 2.
+/// The draws of a sample follow from (seed, sample, draw) alone, so the averaged model is a fixed function: attack and
+/// judge see the same one, and results repeat. Source: Athalye et al., "Synthesizing Robust Adversarial Examples", ICML
+/// 2018, eq. 2.
 #[derive(Debug)]
 pub struct Eot<N, T> {
     inner: N,
@@ -59,7 +59,7 @@ pub struct Eot<N, T> {
 }
 
 impl<N: Network, T: Transform> Eot<N, T> {
-    /// Wraps `inner`; `draws` is at least 1.
+    /// Wraps `inner`; `draws` of 0 is an error.
     pub fn new(inner: N, transform: T, draws: u32, seed: Seed) -> Result<Self, ModelError> {
         let mut signature = inner.signature().clone();
         if draws == 0 {
@@ -97,7 +97,7 @@ impl<N: Network, T: Transform> Network for Eot<N, T> {
     }
 }
 
-/// Means over the draws, as the logits are.
+/// Layer activations are means over the draws, like the logits.
 impl<N: Network + Features, T: Transform> Features for Eot<N, T> {
     fn taps(&self) -> Vec<String> {
         self.inner.taps()
@@ -110,10 +110,10 @@ impl<N: Network + Features, T: Transform> Features for Eot<N, T> {
 }
 
 impl<N, T: Transform> Eot<N, T> {
-    /// The transformed copies of each point, one after the other.
+    /// Returns the transformed copies of each point, one after the other.
     fn drawn(&self, query: &Query) -> Result<Query, ModelError> {
         let (n, k) = (query.len(), self.draws as usize);
-        // Copies of one point lie together: [p0 d0, p0 d1, …, p1 d0, …].
+        // Copies of one point are adjacent: [p0 d0, p0 d1, …, p1 d0, …].
         let owners: Vec<usize> = (0..n * k).map(|i| i / k).collect();
         let mut streams: Vec<Stream> = (0..n * k)
             .map(|i| {
@@ -138,7 +138,7 @@ impl<N, T: Transform> Eot<N, T> {
         })
     }
 
-    /// Per point the mean over its copies.
+    /// Averages each point's copies.
     fn mean(&self, copies: Tensor<2>) -> Tensor<2> {
         let (k, [rows, width]) = (self.draws as usize, copies.dims());
         copies

@@ -5,21 +5,22 @@ use proofmark_threat::Batch;
 use crate::access::{Features, Numbers, Signature};
 use crate::{ModelError, Network, Query};
 
-/// A model behind the preprocessing it was trained with: `(x * scale - mean) / std`.
+/// A model with the preprocessing it was trained with: `(x * scale - mean) / std`.
 ///
-/// Attack, bounds and epsilon stay in data units; the gradient passes through. The digest stays the inner
-/// model's: reports write the preprocessing down beside it.
+/// Attack, bounds and epsilon stay in data units; the gradient passes through. The digest is the inner model's: reports
+/// record the preprocessing separately.
 #[derive(Debug)]
 pub struct Normalise<N> {
     inner: N,
     signature: Signature,
-    /// Per modality: scale, then mean and std per feature, `[1, features]`; whole numbers stay what they are.
+    /// Per modality: scale, then mean and std per feature, `[1, features]`; `None` for whole-number inputs, which pass
+    /// unchanged.
     maps: Vec<Option<(f32, Tensor<2>, Tensor<2>)>>,
 }
 
 impl<N: Network> Normalise<N> {
-    /// Wraps `inner`. `mean` and `std` hold one value, one per channel of an image, or one per feature of anything else;
-    /// they apply to every modality alike, but for inputs that take whole numbers.
+    /// Wraps `inner`. `mean` and `std` hold one value, one per channel of an image, or one per feature of anything
+    /// else. They apply to every modality except those that take whole numbers.
     pub fn new(inner: N, scale: f32, mean: &[f32], std: &[f32]) -> Result<Self, ModelError> {
         let signature = inner.signature().clone();
         let error = |problem| ModelError::Signature {
@@ -86,7 +87,7 @@ impl<N: Network> Normalise<N> {
 }
 
 impl<N> Normalise<N> {
-    /// What the inner model is given for points in data units.
+    /// Returns the inner model's input for points in data units.
     pub fn prepared(&self, x: &Batch) -> Batch {
         let mut maps = self.maps.iter();
         x.map(|b| match maps.next().expect("one map per modality") {
@@ -96,16 +97,16 @@ impl<N> Normalise<N> {
     }
 }
 
-/// Which channel a feature belongs to; every feature of a table is one of its own.
+/// Maps features to channels; in a table every feature is its own channel.
 struct Channels {
     count: usize,
-    /// Features that follow each other in a channel.
+    /// Number of consecutive features in one channel.
     run: usize,
 }
 
 impl Channels {
-    /// Images may be `[c, h, w]`, or as files have them, `[h, w, c]`: channels are the axis that is 1, 3 or 4 long, the
-    /// first if both or neither are.
+    /// Images may be `[c, h, w]` or, as in image files, `[h, w, c]`: the channel axis is the one of length 1, 3 or 4,
+    /// the first if both or neither are.
     fn of(input: &Modality) -> Self {
         let features = input.features();
         let few = |n: usize| matches!(n, 1 | 3 | 4);
@@ -127,7 +128,7 @@ impl Channels {
         }
     }
 
-    /// The channel of a feature.
+    /// Returns the channel of a feature.
     fn at(&self, feature: usize) -> usize {
         feature / self.run % self.count
     }

@@ -9,7 +9,7 @@ use crate::dtype::DType;
 use crate::room;
 use crate::tensor::Tensor;
 
-/// The elements of an [`Array`], row by row.
+/// Elements of an [`Array`] in row-major order.
 #[derive(Debug, Clone, PartialEq)]
 #[allow(missing_docs)]
 pub enum Data {
@@ -84,12 +84,12 @@ impl Data {
         with_data!(self, v => v.len())
     }
 
-    /// Whether there are none.
+    /// Whether there are no elements.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Their type.
+    /// Type of the elements.
     pub fn dtype(&self) -> DType {
         match self {
             Self::Bool(_) => DType::Bool,
@@ -115,7 +115,7 @@ impl Data {
 pub struct Array {
     shape: Vec<usize>,
     data: Arc<Data>,
-    /// The same values on the device, once somebody needed them there. Clones share it.
+    /// Copy of the values on a device, filled by the first call of [`Array::on`]. Clones share it.
     uploaded: Arc<OnceLock<(Device, Tensor)>>,
 }
 
@@ -125,11 +125,11 @@ impl PartialEq for Array {
     }
 }
 
-/// Where [`Array::pick`] puts the default (zero, false, "") instead of an element.
+/// Index for which [`Array::pick`] writes the default (zero, false, "") instead of an element.
 pub(crate) const NOWHERE: usize = usize::MAX;
 
 impl Array {
-    /// An array; the number of elements must be that of the shape.
+    /// Returns an array; an error if the number of elements is not that of the shape.
     pub fn try_new(shape: impl Into<Vec<usize>>, data: impl Into<Data>) -> Result<Self, String> {
         let (shape, data) = (shape.into(), data.into());
         let expected = room::elements(&shape)?;
@@ -146,17 +146,17 @@ impl Array {
         })
     }
 
-    /// An array of elements that were made for this shape.
+    /// Returns an array. Panics if the number of elements is not that of the shape.
     pub(crate) fn new(shape: impl Into<Vec<usize>>, data: impl Into<Data>) -> Self {
         Self::try_new(shape, data).expect("as many elements as the shape has")
     }
 
-    /// A list of integers, `[n]`.
+    /// Returns a one-dimensional array of integers, `[n]`.
     pub(crate) fn list(values: Vec<i64>) -> Self {
         Self::new([values.len()], values)
     }
 
-    /// Length of each dimension; none for a scalar.
+    /// Length of each dimension; empty for a scalar.
     pub fn shape(&self) -> &[usize] {
         &self.shape
     }
@@ -166,22 +166,22 @@ impl Array {
         self.data.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no elements.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The elements' type.
+    /// Type of the elements.
     pub fn dtype(&self) -> DType {
         self.data.dtype()
     }
 
-    /// The elements, row by row.
+    /// Elements in row-major order.
     pub fn data(&self) -> &Data {
         &self.data
     }
 
-    /// The same elements in another shape of as many.
+    /// Returns the same elements in another shape with the same number of elements.
     pub(crate) fn reshape(&self, shape: &[usize]) -> Result<Self, String> {
         if room::elements(shape)? == self.len() {
             Ok(Self {
@@ -194,9 +194,9 @@ impl Array {
         }
     }
 
-    /// An array of `shape` whose i-th element is this one's `from[i]`-th, or the default at [`NOWHERE`].
+    /// Returns an array of `shape` whose element `i` is element `from[i]` of this one, or the default at [`NOWHERE`].
     ///
-    /// Every operator that only moves elements is such a map, whatever the type.
+    /// Every operator that only moves elements is such a map, whatever the element type.
     pub(crate) fn pick(&self, from: &[usize], shape: impl Into<Vec<usize>>) -> Self {
         fn moved<T: Clone + Default>(v: &[T], from: &[usize]) -> Vec<T> {
             from.iter()
@@ -207,7 +207,7 @@ impl Array {
         Self::new(shape, data)
     }
 
-    /// The elements of several arrays of one type, one array after another, as a list.
+    /// Concatenates the elements of several arrays of one type into a one-dimensional array.
     pub(crate) fn chain(parts: &[Self]) -> Result<Self, String> {
         let dtype = parts.first().ok_or("nothing to concatenate")?.dtype();
         if let Some(other) = parts.iter().find(|p| p.dtype() != dtype) {
@@ -243,7 +243,8 @@ impl Array {
         Self::try_new([total], data)
     }
 
-    /// The elements as `f64` (booleans as 0 and 1); strings are an error. 64-bit integers beyond 2^53 are rounded.
+    /// Returns the elements as `f64` (booleans as 0 and 1); strings are an error. 64-bit integers beyond 2^53 are
+    /// rounded.
     pub fn to_f64(&self) -> Result<Vec<f64>, String> {
         Ok(match self.data() {
             Data::Bool(v) => v.iter().map(|x| f64::from(u8::from(*x))).collect(),
@@ -263,7 +264,7 @@ impl Array {
         })
     }
 
-    /// The elements as `f32`; strings are an error.
+    /// Returns the elements as `f32`; strings are an error.
     pub fn to_f32(&self) -> Result<Vec<f32>, String> {
         match self.data() {
             Data::F32(v) => Ok(v.clone()),
@@ -271,7 +272,7 @@ impl Array {
         }
     }
 
-    /// The elements of an integer or boolean array.
+    /// Returns the elements of an integer or boolean array; any other type is an error.
     pub fn to_ints(&self) -> Result<Vec<i64>, String> {
         Ok(match self.data() {
             Data::Bool(v) => v.iter().map(|x| i64::from(*x)).collect(),
@@ -295,13 +296,13 @@ impl Array {
         })
     }
 
-    /// The elements as another type, as ONNX's Cast has it: towards zero, saturating at the ends of integer types
-    /// (undefined in ONNX), wrapping between integer types.
+    /// Converts the elements to another type as ONNX's Cast does: floats are truncated towards zero and saturate at the
+    /// limits of the integer type (undefined in ONNX); conversions between integer types wrap.
     pub fn cast(&self, to: DType) -> Result<Self, String> {
         if self.dtype() == to {
             return Ok(self.clone());
         }
-        // Between integers the bits are kept, which `f64` could not do beyond 2^53.
+        // Converts between integers directly; going through `f64` would lose bits beyond 2^53.
         macro_rules! wrapped {
             ($variant:ident, $type:ty) => {
                 match self.data() {
@@ -359,10 +360,10 @@ impl Array {
         Ok(Self::new(self.shape.clone(), data))
     }
 
-    /// The same values on a device, put there at the first call and kept.
+    /// Returns the same values on a device; the first call uploads them and keeps the copy.
     pub(crate) fn on(&self, device: &Device) -> Result<Tensor, String> {
         let upload = || Tensor::upload(self.to_f32()?, &self.shape, self.dtype(), device);
-        // Gradient checks compute in two precisions; what is kept is in the usual one.
+        // Gradient checks compute in two precisions; only the single-precision copy is kept.
         #[cfg(test)]
         if crate::tensor::is_double() {
             return upload();

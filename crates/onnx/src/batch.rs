@@ -1,13 +1,14 @@
-//! Making a graph that was exported for one sample serve many at once.
+//! Makes a graph that was exported for one sample run many samples at once.
 //!
-//! A value is *carried* if it differs from sample to sample; then the samples lie along one of its axes. Every
-//! operator has a rule that says where they lie in its outputs, given where they lie in its inputs and the shapes
-//! seen when one sample was run. A node with sizes baked in (a Reshape to `[1, -1]`, a class token to be
-//! concatenated) gets a [`Fix`]. An operator without a rule, or one that mixes samples, ends the analysis: the
-//! runner then takes the samples one by one.
+//! A value is *carried* if it differs from sample to sample; the samples then lie along one of its axes. Every operator
+//! has a rule that gives the sample axis of its outputs from the sample axes of its inputs and the shapes seen when one
+//! sample was run. A node with sizes baked in (a Reshape to `[1, -1]`, a class token to be concatenated) gets a
+//! [`Fix`]. An operator without a rule, or one that mixes samples, ends the analysis: the runner then takes the samples
+//! one by one.
 //!
-//! A Reshape may leave a choice of axes that is right in itself and wrong for what follows; [`Choices`] goes through
-//! a few. What the rules prove is confirmed when the model is loaded: three samples together equal three alone.
+//! A Reshape may allow several sample axes that are each correct for the Reshape but wrong for later nodes; [`Choices`]
+//! tries a few of them. The result is confirmed when the model is loaded: three samples run together must give the same
+//! scores as three run alone.
 
 use std::collections::BTreeMap;
 
@@ -19,19 +20,19 @@ mod rule;
 
 pub(crate) use rule::pointwise;
 
-/// Where the samples lie in a value: along `axis`, which has `outer * samples * inner` elements.
+/// Position of the samples in a value: along `axis`, which has `outer * samples * inner` elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Carried {
-    /// Along which axis.
+    /// Axis of the samples.
     pub(crate) axis: usize,
-    /// How many times the samples come one after another.
+    /// Number of times the list of samples repeats along the axis.
     pub(crate) outer: usize,
-    /// Elements of one sample each time.
+    /// Consecutive elements of one sample along the axis.
     pub(crate) inner: usize,
 }
 
 impl Carried {
-    /// An axis of the samples' own.
+    /// Position on an axis that holds only the samples.
     pub(crate) fn own(axis: usize) -> Self {
         Self {
             axis,
@@ -40,51 +41,52 @@ impl Carried {
         }
     }
 
-    /// Elements of one sample along the axis.
+    /// Number of elements of one sample along the axis.
     fn each(self) -> usize {
         self.outer * self.inner
     }
 
-    /// The same along another axis.
+    /// Returns the same position on another axis.
     fn at(self, axis: usize) -> Self {
         Self { axis, ..self }
     }
 }
 
-/// What was found.
+/// Result of the analysis.
 #[derive(Debug)]
 pub(crate) struct Batching {
-    /// Changes of nodes, by their place in the graph.
+    /// Fixes of nodes, by index of the node in the graph.
     pub(crate) fixes: BTreeMap<usize, Vec<Fix>>,
-    /// Where the samples lie, per slot; absent where a value is the same for every sample.
+    /// Position of the samples, per slot; absent where a value is the same for every sample.
     pub(crate) carried: BTreeMap<Slot, Carried>,
 }
 
-/// How often another choice is tried.
+/// Maximum number of combinations of choices tried.
 const ATTEMPTS: usize = 32;
 
-/// What is chosen wherever samples may lie along several axes, and how to come to the next attempt.
+/// Choices made wherever samples may lie along several axes; [`Self::advance`] moves to the next combination.
 #[derive(Debug, Default)]
 pub(crate) struct Choices {
-    /// Which of how many, in the order in which the questions came up.
+    /// Chosen option and number of options, in the order in which the choices came up.
     taken: Vec<(usize, usize)>,
-    /// How many questions came up in this attempt.
+    /// Number of choices that came up in this attempt.
     requested: usize,
     attempts: usize,
 }
 
 impl Choices {
-    /// Which of so many (at least one).
+    /// Returns the option to take out of `options` (at least one).
     fn pick(&mut self, options: usize) -> usize {
         if self.requested == self.taken.len() {
             self.taken.push((0, options));
         }
         self.requested += 1;
-        // Until the next attempt differs, it asks what the last one asked.
+        // An attempt repeats the choices of the one before up to the first that differs.
         self.taken[self.requested - 1].0.min(options - 1)
     }
 
-    /// Goes on to the next attempt, if there is one: the last answer that has an alternative is changed.
+    /// Moves to the next attempt by changing the last choice that has an untried option; `false` if there is none or
+    /// the number of attempts is exhausted.
     pub(crate) fn advance(&mut self) -> bool {
         self.attempts += 1;
         self.taken.truncate(self.requested);
@@ -137,10 +139,10 @@ pub(crate) fn analyse(
         if !fixes.is_empty() {
             found.fixes.insert(*at, fixes);
         }
-        // A rule that names fewer places than outputs gives them all the last one.
+        // If a rule gives fewer positions than outputs, the remaining outputs take the last one.
         for (i, slot) in node.outputs.iter().enumerate() {
             if let (Some(slot), Some(c)) = (slot, outputs.get(i).or(outputs.last())) {
-                // What was seen must be what is said of one sample.
+                // The length seen with one sample must equal the length the rule implies.
                 let length = shapes[*slot].as_ref().map(|s| s.get(c.axis).copied());
                 if length.is_some_and(|l| l != Some(c.each())) {
                     return Err(format!(
@@ -160,7 +162,7 @@ fn to(carried: Carried) -> Rule {
     Ok((vec![carried], Vec::new()))
 }
 
-/// Length of a shape along an axis of the shape it broadcasts to.
+/// Returns the length of a shape along an axis of the shape it broadcasts to.
 fn length_at(shape: &[usize], rank: usize, axis: usize) -> usize {
     (axis + shape.len())
         .checked_sub(rank)
@@ -192,7 +194,7 @@ impl Seen<'_> {
         self.shape(0).map_or(0, <[usize]>::len)
     }
 
-    /// A list given as an input, if it is known.
+    /// Returns input `input` as a list of integers, if it is a known constant.
     fn list(&self, input: usize) -> Option<Vec<i64>> {
         let slot = (*self.node.inputs.get(input)?)?;
         match self.graph.known[slot].as_ref()? {
@@ -201,7 +203,7 @@ impl Seen<'_> {
         }
     }
 
-    /// Axes given as an attribute or as an input.
+    /// Returns the axes given as an attribute or as an input.
     fn axes(&self, input: usize) -> Result<Option<Vec<usize>>, String> {
         let given = self.node.inputs.get(input).is_some_and(Option::is_some);
         let list = match self.node.ints("axes") {
@@ -212,7 +214,7 @@ impl Seen<'_> {
         list.map(|l| axes(&l, self.rank())).transpose()
     }
 
-    /// Where the samples are in input 0, if no other input carries them.
+    /// Returns the position of the samples in input 0; an error if another input carries samples.
     fn only_first(&self) -> Result<Carried, String> {
         if (1..self.node.inputs.len()).any(|i| self.carried(i).is_some()) {
             return Err("an input other than the first depends on the sample".into());

@@ -1,6 +1,6 @@
-//! Checks of single operators, for the tests of the operators' files.
+//! Checks of single operators, used by the tests in the operators' files.
 //!
-//! A gradient is checked against central differences computed in `f64` on the device, so that what is compared is
+//! A gradient is checked against central differences computed in `f64` on the device, so that the comparison measures
 //! the derivative and not the rounding of the probe.
 
 use std::cell::RefCell;
@@ -18,7 +18,7 @@ use crate::proto::{AttributeProto, GraphProto, NodeProto, TensorProto, ValueInfo
 use crate::tensor::{Tensor, in_double, is_double};
 use crate::value::Value;
 
-/// The newest operator set there are rules for.
+/// Newest operator set version that the operators support.
 pub(crate) const NEWEST: i64 = 22;
 
 /// One operator with its attributes and inputs.
@@ -32,14 +32,14 @@ pub(crate) struct Case {
 
 #[derive(Clone)]
 enum Input {
-    /// Differentiated.
+    /// Differentiated input: shape and values.
     Tracked(Vec<usize>, Vec<f64>),
-    /// Given on the host.
+    /// Input on the host.
     Host(Array),
 }
 
 impl Case {
-    /// An operator of the newest version with one output.
+    /// Returns a case of the newest operator set version with one output.
     pub(crate) fn new(op: &str) -> Self {
         Self {
             node: NodeProto {
@@ -53,26 +53,26 @@ impl Case {
         }
     }
 
-    /// With what the numbers of an input on the device stand for, when it is run.
+    /// Sets the element type an input on the device is labelled with when the case is run.
     pub(crate) fn label(mut self, input: usize, dtype: DType) -> Self {
         self.labels.insert(input, dtype);
         self
     }
 
-    /// As of another version of the operator set.
+    /// Sets the version of the operator set.
     pub(crate) fn opset(mut self, opset: i64) -> Self {
         self.opset = opset;
         self
     }
 
-    /// An operator of onnxruntime's own with one output.
+    /// Returns a case of one of onnxruntime's own operators with one output.
     pub(crate) fn microsoft(op: &str) -> Self {
         let mut case = Self::new(op);
         case.node.domain = crate::op::MICROSOFT.into();
         case
     }
 
-    /// With so many outputs.
+    /// Sets the number of outputs.
     pub(crate) fn outputs(mut self, n: usize) -> Self {
         self.node.output = (0..n).map(|i| format!("out{i}")).collect();
         self
@@ -83,7 +83,7 @@ impl Case {
         self
     }
 
-    /// With a whole number.
+    /// Adds an integer attribute.
     pub(crate) fn int(self, name: &str, i: i64) -> Self {
         self.attribute(AttributeProto {
             name: name.into(),
@@ -93,7 +93,7 @@ impl Case {
         })
     }
 
-    /// With a list of whole numbers.
+    /// Adds a list of integers as an attribute.
     pub(crate) fn ints(self, name: &str, ints: &[i64]) -> Self {
         self.attribute(AttributeProto {
             name: name.into(),
@@ -103,7 +103,7 @@ impl Case {
         })
     }
 
-    /// With a number.
+    /// Adds a float attribute.
     pub(crate) fn float(self, name: &str, f: f32) -> Self {
         self.attribute(AttributeProto {
             name: name.into(),
@@ -113,7 +113,7 @@ impl Case {
         })
     }
 
-    /// With a text.
+    /// Adds a string attribute.
     pub(crate) fn text(self, name: &str, s: &str) -> Self {
         self.attribute(AttributeProto {
             name: name.into(),
@@ -123,7 +123,7 @@ impl Case {
         })
     }
 
-    /// With a list of texts.
+    /// Adds a list of strings as an attribute.
     pub(crate) fn texts(self, name: &str, texts: &[&str]) -> Self {
         self.attribute(AttributeProto {
             name: name.into(),
@@ -133,7 +133,7 @@ impl Case {
         })
     }
 
-    /// With a list of numbers.
+    /// Adds a list of floats as an attribute.
     pub(crate) fn floats(self, name: &str, floats: &[f32]) -> Self {
         self.attribute(AttributeProto {
             name: name.into(),
@@ -143,7 +143,7 @@ impl Case {
         })
     }
 
-    /// With a constant (`data_type` as in ONNX).
+    /// Adds a tensor attribute (`data_type` as in ONNX).
     pub(crate) fn tensor(self, name: &str, t: TensorProto) -> Self {
         self.attribute(AttributeProto {
             name: name.into(),
@@ -153,23 +153,23 @@ impl Case {
         })
     }
 
-    /// With a graph.
+    /// Adds a graph attribute.
     pub(crate) fn graph(self, name: &str, g: GraphProto) -> Self {
         self.attribute(crate::sketch::branch(name, g))
     }
 
-    /// With a differentiated input of these values.
+    /// Adds a differentiated input of these values.
     pub(crate) fn tracked(mut self, shape: &[usize], values: Vec<f64>) -> Self {
         self.name(true);
         self.inputs.push(Input::Tracked(shape.to_vec(), values));
         self
     }
 
-    /// With a differentiated input of scattered values between `low` and `high`: no two alike, none at an end.
+    /// Adds a differentiated input of distinct values strictly between `low` and `high`.
     pub(crate) fn scattered(self, shape: &[usize], low: f64, high: f64) -> Self {
         let n: usize = shape.iter().product();
         let salt = self.inputs.len() as f64 * 0.37;
-        // Multiples of the golden ratio's fraction are spread evenly.
+        // Fractional parts of multiples of the golden ratio are spread evenly.
         let values = (0..n)
             .map(|i| {
                 let u = ((i as f64 + 1.0) * 0.618_033_988_749_894_9 + salt).fract();
@@ -179,14 +179,14 @@ impl Case {
         self.tracked(shape, values)
     }
 
-    /// With an input on the host.
+    /// Adds an input on the host.
     pub(crate) fn host(mut self, array: Array) -> Self {
         self.name(true);
         self.inputs.push(Input::Host(array));
         self
     }
 
-    /// With an input left out.
+    /// Adds an absent input.
     pub(crate) fn absent(mut self) -> Self {
         self.name(false);
         self
@@ -229,13 +229,13 @@ impl Case {
             loaded: RefCell::new(0),
             notes: Notes::default(),
         };
-        // Host inputs that an operator wants to know when it is built are constants.
+        // Host inputs become constants, because some operators read them when the graph is built.
         let fixed = self
             .inputs
             .iter()
             .enumerate()
             .filter_map(|(i, x)| match x {
-                // A reshaped array has not been uploaded yet: in which precision it is depends on the run.
+                // `reshape` drops the uploaded copy, whose precision depends on the run.
                 Input::Host(a) => Some((format!("in{i}"), a.reshape(a.shape()).ok()?)),
                 Input::Tracked(..) => None,
             })
@@ -244,7 +244,7 @@ impl Case {
         Graph::build(&graph, &outputs, &fixed, Vec::new(), &scope).map_err(|e| e.problem)
     }
 
-    /// Runs it; what comes out, on the host.
+    /// Runs the operator and returns its outputs on the host.
     pub(crate) fn run(&self) -> Result<Vec<Array>, String> {
         let device = Device::flex();
         let graph = self.build(&device)?;
@@ -269,7 +269,7 @@ impl Case {
             .collect()
     }
 
-    /// The sum of all outputs, each element with a weight of its own, at the tracked inputs moved to `values`.
+    /// Returns the sum of all outputs, each element times its [`weight`], with the tracked inputs set to `values`.
     fn objective(&self, values: &[Vec<f64>], device: &Device) -> f64 {
         let graph = self.build(device).expect("the operator can be built");
         let mut values = values.iter();
@@ -300,7 +300,7 @@ impl Case {
             .sum()
     }
 
-    /// The gradient of [`Self::objective`], by autodiff.
+    /// Returns the gradient of [`Self::objective`], computed by autodiff.
     fn derivative(&self, device: &Device) -> Vec<Vec<f64>> {
         let graph = self.build(device).expect("the operator can be built");
         let tracked: Vec<burn::tensor::Tensor<1>> = self
@@ -365,7 +365,7 @@ impl Case {
             .collect()
     }
 
-    /// The gradients of the tracked inputs, by autodiff, of the sum of all outputs times their [`weight`]s.
+    /// Returns the gradients, by autodiff, of the sum of all outputs times their [`weight`]s in the tracked inputs.
     pub(crate) fn gradient(&self) -> Vec<Vec<f64>> {
         self.derivative(&Device::flex())
     }
@@ -415,12 +415,12 @@ impl Case {
                 let (d, s) = (double[k][i], single[k][i]);
                 assert!(
                     (d - p).abs() <= 1e-6 * size.max(1.0),
-                    "{}: input {k}, element {i}: {d} in f64; differences say {p}",
+                    "{}: input {k}, element {i}: {d} in f64; central differences give {p}",
                     self.node.op_type
                 );
                 assert!(
                     (s - p).abs() <= 1e-3 * size,
-                    "{}: input {k}, element {i}: {s} in f32; differences say {p}",
+                    "{}: input {k}, element {i}: {s} in f32; central differences give {p}",
                     self.node.op_type
                 );
             }
@@ -428,27 +428,28 @@ impl Case {
     }
 }
 
-/// The first output of a case.
+/// Runs a case and returns its first output.
 pub(crate) fn computed(case: &Case) -> Array {
     case.run().unwrap().remove(0)
 }
 
-/// Whole numbers in a row.
+/// Returns a one-dimensional array of integers.
 pub(crate) fn list(v: &[i64]) -> Array {
     Array::list(v.to_vec())
 }
 
-/// One number.
+/// Returns a float scalar.
 pub(crate) fn number(v: f32) -> Array {
     Array::new([], vec![v])
 }
 
-/// One byte.
+/// Returns a byte scalar.
 pub(crate) fn byte(v: u8) -> Array {
     Array::new([], vec![v])
 }
 
-/// Weights that no symmetry of an operator cancels.
+/// Returns the weight of an output element in the objective; the weights follow no symmetry that an operator could
+/// cancel.
 pub(crate) fn weight(output: usize, element: usize) -> f64 {
     let u = ((element as f64 + 1.0) * 0.754_877_666_246_693 + output as f64 * 0.29).fract();
     0.5 + u
@@ -456,7 +457,7 @@ pub(crate) fn weight(output: usize, element: usize) -> f64 {
 
 fn plain(shape: &[usize], values: &[f64], device: &Device) -> Result<Tensor, String> {
     let n = values.len();
-    // Exactly the given values in double precision, rounded once in single.
+    // In double precision the values are exact; in single precision they are rounded once.
     let data = if is_double() {
         TensorData::new(values.to_vec(), [n])
     } else {

@@ -1,11 +1,11 @@
-//! Which value of a graph holds the scores that an attack should climb.
+//! Selects the value of a graph that holds the scores (logits) for attacks.
 //!
-//! A softmax on top flattens gradients (to exactly zero in `f32` for confident models); the scores before it order
-//! the classes alike. So where an output comes out of a Softmax over its classes, the scores are taken before it;
-//! where it is stated to hold probabilities and no such softmax is found, their logarithm is taken. Log-probabilities
-//! are scores as they stand. A single output is the logit, or the probability, of the second of two classes.
+//! A final softmax flattens gradients (to exactly zero in `f32` for confident models); the scores before it rank the
+//! classes identically. So if an output comes from a Softmax over its classes, the scores are taken before it; if the
+//! output is stated to hold probabilities and no such softmax is found, their logarithm is taken. Log-probabilities are
+//! used as scores unchanged. A single output is the logit, or the probability, of the second of two classes.
 //!
-//! Nothing that is stated is believed: [`Scores::check`] holds the output's values against it.
+//! Statements about the output are verified: [`Scores::check`] compares the output's values with them.
 
 use burn::tensor::Tensor as Burn;
 use proofmark_domain::OutputKind;
@@ -15,41 +15,41 @@ use crate::graph::{Graph, Node, Slot};
 use crate::model::OnnxOptions;
 use crate::node::axis;
 
-/// Where the scores come from.
+/// Where the scores come from and how they are computed.
 #[derive(Debug, Clone)]
 pub(crate) struct Scores {
-    /// The value.
+    /// Value that the scores are computed from.
     pub(crate) slot: Slot,
-    /// How many classes.
+    /// Number of classes.
     pub(crate) classes: usize,
-    /// What is done to it.
+    /// Conversion from the value to scores.
     change: Change,
-    /// In a sentence, if it is not the output as it stands.
+    /// Sentence that describes the scores, if they are not the output unchanged.
     pub(crate) note: Option<String>,
-    /// Whether an output of probabilities was avoided.
+    /// Whether the output's probabilities were replaced by logits or log-probabilities.
     pub(crate) cured: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Change {
     None,
-    /// Probabilities per class.
+    /// Probabilities per class: their logarithms.
     Log,
-    /// One logit: classes 0 and 1.
+    /// One logit for classes 0 and 1.
     Binary,
-    /// One probability: classes 0 and 1.
+    /// One probability for classes 0 and 1.
     BinaryLog,
 }
 
-/// Below this a probability's logarithm is cut off: `f32` keeps it apart from zero.
+/// Lower clip of probabilities before the logarithm; `f32` distinguishes it from zero.
 const LEAST: f32 = 1e-30;
-/// How far a probability may lie outside [0, 1].
+/// Tolerance of a probability outside [0, 1].
 const OUTSIDE: f32 = 1e-3;
-/// How far the probabilities of all classes together may be from 1: quantised models round each of them.
+/// Tolerance of the sum of all class probabilities around 1: quantised models round each of them.
 const FROM_ONE: f32 = 0.02;
 
 impl Scores {
-    /// The value as it stands.
+    /// Returns scores that are the value unchanged.
     pub(crate) fn untouched(slot: Slot) -> Self {
         Self {
             slot,
@@ -60,7 +60,7 @@ impl Scores {
         }
     }
 
-    /// From the value `[n, width]` to scores `[n, classes]`.
+    /// Converts the value `[n, width]` to scores `[n, classes]`.
     pub(crate) fn finish(&self, raw: Burn<2>) -> Burn<2> {
         match self.change {
             Change::None => raw,
@@ -76,13 +76,13 @@ impl Scores {
         }
     }
 
-    /// Whether values are taken for probabilities on somebody's word.
+    /// Whether the output was stated to hold probabilities, which the values must confirm.
     pub(crate) fn claims_probabilities(&self) -> bool {
         matches!(self.change, Change::Log | Change::BinaryLog)
     }
 
-    /// Holds values `[n, width]` against the claim that they are probabilities; what they look like if they are not.
-    /// Rows that are not finite say nothing.
+    /// Checks that values `[n, width]` are probabilities if they are claimed to be; the error names what they look like
+    /// instead. Rows that are not finite are skipped.
     pub(crate) fn check(&self, values: &[f32], width: usize) -> Result<(), String> {
         if !self.claims_probabilities() {
             return Ok(());
@@ -114,7 +114,7 @@ impl Scores {
         }
     }
 
-    /// What is taken for the scores of an output that ends so; `bypass`: what only rescales them may be gone behind.
+    /// Sets the scores for an output with this `end`; with `bypass`, a final Softmax or Sigmoid is skipped.
     fn take(&mut self, end: &End<'_>, kind: OutputKind, bypass: bool) -> Result<(), String> {
         let (change, note) = match (self.classes, end) {
             (1, &End::Sigmoid(node, before)) if bypass => {
@@ -123,7 +123,7 @@ impl Scores {
                 (
                     Change::Binary,
                     format!(
-                        "two classes from one output: the logit before the Sigmoid (node `{}`) speaks for class 1",
+                        "two classes from one output: the logit before the Sigmoid (node `{}`) is that of class 1",
                         node.name
                     ),
                 )
@@ -137,7 +137,7 @@ impl Scores {
             }
             (1, _) if kind == OutputKind::Logit => (
                 Change::Binary,
-                "two classes from one output: a score above 0 speaks for class 1".into(),
+                "two classes from one output: a score above 0 means class 1".into(),
             ),
             (1, _) => {
                 return Err(
@@ -187,8 +187,8 @@ impl Scores {
     }
 }
 
-/// The scores behind an output, whose shapes were seen with `rows` samples. `bypass`: whether what only rescales the
-/// scores at the end of the graph may be gone behind.
+/// Returns the scores for an output whose shapes were seen with `rows` samples. `bypass`: whether a final Softmax or
+/// Sigmoid, which only rescales the scores, may be skipped.
 pub(crate) fn scores_of(
     graph: &Graph,
     shapes: &[Option<Vec<usize>>],
@@ -238,11 +238,11 @@ pub(crate) fn scores_of(
     Ok(scores)
 }
 
-/// What an output comes out of, seen through what only moves or renames its elements.
+/// Node that computes an output, ignoring nodes that only move or rename its elements.
 enum End<'a> {
     /// A Softmax over the classes, and the scores before it.
     Softmax(&'a Node, Slot),
-    /// The logarithm of one.
+    /// The logarithm of a Softmax over the classes, and the scores before the Softmax.
     LogOfSoftmax(&'a Node, Slot),
     /// A `LogSoftmax` over the classes.
     LogSoftmax(&'a Node),
@@ -287,7 +287,7 @@ impl<'a> End<'a> {
         }
     }
 
-    /// What the graph says against the kind that is stated.
+    /// Returns the contradiction between the graph and the stated output kind, if there is one.
     fn contradiction(&self, kind: OutputKind, classes: usize) -> Option<String> {
         let node = match self {
             Self::Softmax(n, _)
@@ -315,7 +315,7 @@ impl<'a> End<'a> {
 
 /// Whether each group of values that a node normalises is all the scores of one sample. `shape`: that of its input.
 fn is_over_classes(node: &Node, shape: &[usize], rows: usize, classes: usize) -> bool {
-    // Before version 13 a group is all the axes from the named one on.
+    // Before opset 13 a group spans all axes from `axis` on.
     let onwards = node.opset < 13;
     let Ok(at) = axis(node.int("axis", if onwards { 1 } else { -1 }), shape.len()) else {
         return false;
@@ -325,12 +325,12 @@ fn is_over_classes(node: &Node, shape: &[usize], rows: usize, classes: usize) ->
     } else {
         shape[at]
     };
-    // Several samples lie along the first axis.
+    // Several samples lie along the first axis, so the node must not normalise over it.
     let apart = rows == 1 || at > 0;
     apart && group == classes && shape.iter().product::<usize>() == rows * classes
 }
 
-/// The node that computes a value, seen through those that only move or rename elements.
+/// Returns the node that computes a value, skipping nodes that only move or rename elements.
 fn last_step(graph: &Graph, mut slot: Slot) -> Option<&Node> {
     const MOVES: [&str; 7] = [
         "Identity",

@@ -1,8 +1,8 @@
-//! Models that end in a decision instead of scores.
+//! Detects models that end in a decision instead of scores.
 
 use crate::graph::{Graph, Node, Slot};
 
-/// What to say of an output that names the class with the largest score, if it does.
+/// Returns the error for an output that is the index of the largest score; `None` for any other output.
 pub(crate) fn instead_of_scores(graph: &Graph, output: Slot) -> Option<String> {
     let node = choosing(graph, output)?;
     let scores = graph.name((*node.inputs.first()?)?);
@@ -14,7 +14,7 @@ pub(crate) fn instead_of_scores(graph: &Graph, output: Slot) -> Option<String> {
     ))
 }
 
-/// The node that picks the largest score, seen through those that only move, rename or look up its index.
+/// Returns the node that picks the largest score, skipping nodes that only move, rename or look up its index.
 fn choosing(graph: &Graph, mut slot: Slot) -> Option<&Node> {
     loop {
         let gives = |n: &&Node| n.outputs.contains(&Some(slot));
@@ -26,7 +26,7 @@ fn choosing(graph: &Graph, mut slot: Slot) -> Option<&Node> {
             "Identity" | "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" | "Cast" => {
                 node.inputs[0]?
             }
-            // Names of classes by their index.
+            // Class names looked up by index.
             "Gather" if node.inputs[0].is_some_and(|s| graph.known[s].is_some()) => {
                 (*node.inputs.get(1)?)?
             }
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chosen_class_is_told_from_scores() {
+    fn an_output_of_class_indices_is_not_taken_for_scores() {
         let scores = || node("Mul", &["x", "w"], &["scores"]);
         for ends in [
             vec![node("ArgMax", &["scores"], &["y"])],

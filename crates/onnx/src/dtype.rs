@@ -1,6 +1,6 @@
 use std::fmt;
 
-/// The element types that are read and computed with.
+/// Element types that can be read and computed with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[allow(missing_docs)]
 pub enum DType {
@@ -21,7 +21,7 @@ pub enum DType {
 }
 
 impl DType {
-    /// From the number in an ONNX file; the error names the type.
+    /// Converts the number used in an ONNX file; the error names the type.
     pub fn from_onnx(number: i32) -> Result<Self, String> {
         Ok(match number {
             1 => Self::F32,
@@ -57,7 +57,7 @@ impl DType {
         })
     }
 
-    /// ONNX's name (`float`, `int64`, …) in the spelling of `NumPy`.
+    /// Name of the type in `NumPy`'s spelling (`float32`, `int64`, ...).
     pub const fn name(self) -> &'static str {
         match self {
             Self::Bool => "bool",
@@ -77,7 +77,7 @@ impl DType {
         }
     }
 
-    /// Bytes of one element in a file; strings have no fixed size.
+    /// Bytes of one element in a file; `None` for strings.
     pub const fn size(self) -> Option<usize> {
         Some(match self {
             Self::Bool | Self::I8 | Self::U8 => 1,
@@ -98,7 +98,7 @@ impl DType {
         !self.is_float() && !matches!(self, Self::Bool | Self::Text)
     }
 
-    /// Smallest and largest value of an integer type, as `f64`; booleans are 0 and 1.
+    /// Smallest and largest value of an integer type, as `f64`; booleans are 0 and 1. `None` for other types.
     pub const fn range(self) -> Option<(f64, f64)> {
         Some(match self {
             Self::Bool => (0.0, 1.0),

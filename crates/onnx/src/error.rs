@@ -5,34 +5,34 @@ pub enum OnnxError {
     /// The file (or its external data) cannot be read, or is not a well-formed model.
     #[error("{file}: {problem}")]
     File {
-        /// The file.
+        /// Name of the file.
         file: String,
         /// What is wrong and what was expected.
         problem: String,
     },
-    /// Operators that are not supported, all of them at once.
+    /// Unsupported operators, all of them at once.
     #[error(
         "{file}: operators that are not supported: {} (`proofmark inspect {file}` lists every operator){hint}",
         .nodes.join("; ")
     )]
     Unsupported {
-        /// The file.
+        /// Name of the file.
         file: String,
         /// One line per node: its name, operator and operator set.
         nodes: Vec<String>,
-        /// Which values need none of them, as the end of the sentence; empty if there are none.
+        /// Values that need none of these operators, as the end of the sentence; empty if there are none.
         hint: String,
     },
     /// One node cannot be computed.
     #[error("{file}: node `{node}` ({op}, opset {opset}): {problem}")]
     Node {
-        /// The file.
+        /// Name of the file.
         file: String,
-        /// The node's name, or that of its first output.
+        /// Name of the node, or of its first output.
         node: String,
-        /// The operator, with its domain where it is not ONNX's own.
+        /// Operator, with its domain unless that is ONNX's own.
         op: String,
-        /// The version of the operator set the model was written for.
+        /// Operator set version the model was written for.
         opset: i64,
         /// What is wrong.
         problem: String,

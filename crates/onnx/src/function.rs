@@ -1,7 +1,7 @@
-//! The functions a model brings along: a node that names one stands for the nodes of its body.
+//! Inlines model-local functions: a node that calls a function is replaced by the nodes of its body.
 //!
-//! They are written out before the graph is built, so that nothing after has to know of them. Values inside a body get
-//! names of their own for every use.
+//! Functions are inlined before the graph is built, so that later stages need not handle them. Values inside a body get
+//! new names for every call.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,11 +11,11 @@ use crate::load::own_domain as domain;
 use crate::node::OpResult;
 use crate::proto::{AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto};
 
-/// Nodes of a model with all its functions written out.
+/// Maximum number of nodes of a model with all its functions inlined.
 const MOST: usize = 1 << 20;
-/// Bytes of a model with all its functions written out, beyond those in the file (a constant may be in a body).
+/// Maximum bytes of the nodes that inlining creates (a body may hold constants).
 const MAX_BYTES: usize = 1 << 30;
-/// Graphs within graphs, with functions written out (a file alone cannot nest them this deep).
+/// Maximum nesting depth of graphs with functions inlined (a file alone cannot nest them this deep).
 const MAX_DEPTH: usize = 64;
 
 type Key = (String, String);
@@ -24,7 +24,7 @@ fn key(domain_name: &str, name: &str) -> Key {
     (domain(domain_name).to_owned(), name.to_owned())
 }
 
-/// Writes out every use of the model's functions.
+/// Inlines every call of the model's functions.
 pub(crate) fn inline(model: &mut ModelProto) -> OpResult<()> {
     if model.functions.is_empty() {
         return Ok(());
@@ -60,7 +60,7 @@ pub(crate) fn inline(model: &mut ModelProto) -> OpResult<()> {
     Ok(())
 }
 
-/// Every name in a graph, so that no new one is the same.
+/// Collects every name in a graph, so that new names do not clash.
 fn names(graph: &GraphProto, taken: &mut BTreeSet<String>) {
     taken.extend(graph.input.iter().map(|v| v.name.clone()));
     taken.extend(graph.initializer.iter().map(|t| t.name.clone()));
@@ -79,12 +79,12 @@ struct Inliner<'a> {
     uses: usize,
     nodes: usize,
     bytes: usize,
-    /// The functions being written out: one that comes up again calls itself.
+    /// Functions being inlined; one that appears again calls itself.
     open: Vec<Key>,
 }
 
 impl<'a> Inliner<'a> {
-    /// The nodes with every use of a function written out, inside branches, too.
+    /// Inlines every function call in `nodes`, including those inside branches.
     fn nodes(&mut self, nodes: Vec<NodeProto>, depth: usize) -> OpResult<Vec<NodeProto>> {
         if depth > MAX_DEPTH {
             return Err(format!("graphs are nested more than {MAX_DEPTH} deep"));
@@ -115,7 +115,7 @@ impl<'a> Inliner<'a> {
         Ok(())
     }
 
-    /// One use of a function.
+    /// Returns the inlined nodes of one function call.
     fn body(
         &mut self,
         at: Key,
@@ -127,12 +127,12 @@ impl<'a> Inliner<'a> {
         if self.open.contains(&at) {
             return Err(format!("function `{name}` calls itself"));
         }
-        // Functions within functions recurse here as branches do.
+        // Functions inside functions recurse here as branches do.
         if self.open.len() > MAX_DEPTH {
             return Err(format!("functions are nested more than {MAX_DEPTH} deep"));
         }
         self.check(function, node)?;
-        // An empty body is work, too.
+        // Counts a call even if the body is empty, because it still takes work.
         self.count()?;
         self.uses += 1;
         let short: String = name.chars().take(40).collect();
@@ -152,7 +152,7 @@ impl<'a> Inliner<'a> {
             let Some(outer) = node.output.get(i).filter(|n| !n.is_empty()) else {
                 continue;
             };
-            // An output that is an input, or another output, is handed on.
+            // An output that is also an input, or another output, is copied with Identity.
             if let Some(source) = scope.names[0].get(inner) {
                 passed_on.push(NodeProto {
                     op_type: "Identity".into(),
@@ -178,7 +178,7 @@ impl<'a> Inliner<'a> {
         for set in &function.opset_import {
             let of = domain(&set.domain);
             let own = self.versions.get(of);
-            // A domain that only functions use has no version of its own in the model.
+            // A domain that only functions use has no version in the model.
             if own.is_some_and(|v| *v != set.version) || (of.is_empty() && own.is_none()) {
                 return Err(format!(
                     "function `{name}` is written for version {} of operator set `{}`, and the model for version {}; expected the same",
@@ -201,7 +201,7 @@ impl<'a> Inliner<'a> {
     }
 }
 
-/// What a function's attributes are at one use: given there, or the function's defaults.
+/// Returns the function's attributes for one call: the values given there, or the function's defaults.
 fn attributes(function: &FunctionProto, node: &NodeProto) -> BTreeMap<String, AttributeProto> {
     let defaults = function.attribute_proto.iter();
     let declared = |a: &&AttributeProto| {
@@ -214,11 +214,11 @@ fn attributes(function: &FunctionProto, node: &NodeProto) -> BTreeMap<String, At
         .collect()
 }
 
-/// The names of one use of a function.
+/// Renames the values and attributes of one function call.
 struct Renaming<'a> {
     prefix: String,
     taken: &'a BTreeSet<String>,
-    /// From names in the body to names in the model; one map for each graph around.
+    /// Maps names in the body to names in the model; one map per enclosing graph.
     names: Vec<BTreeMap<String, String>>,
     attributes: BTreeMap<String, AttributeProto>,
     bytes: usize,
@@ -230,7 +230,7 @@ impl Renaming<'_> {
             return String::new();
         }
         let known = self.names.iter().rev().find_map(|n| n.get(name));
-        // A name that nothing in the body defines must not catch one of the model's.
+        // A name that the body does not define must not resolve to one of the model's names.
         known.map_or_else(|| self.own(name), Clone::clone)
     }
 
@@ -273,7 +273,7 @@ impl Renaming<'_> {
                 given.name.clone_from(&a.name);
                 attribute.push(given);
             }
-            // One that is not given, and has no default, is left out.
+            // An attribute that is not given and has no default is dropped.
         }
         let renamed = NodeProto {
             input: node.input.iter().map(|n| self.read(n)).collect(),
@@ -386,7 +386,7 @@ mod tests {
                 calling("Double", &["t"], &["b"]),
             ],
         );
-        // The function's inner name `t` is used by the model, too.
+        // The model uses the function's inner name `t` as well.
         let model = using(
             vec![double(), four],
             vec![
@@ -418,7 +418,7 @@ mod tests {
             r#type: 2,
             ..Default::default()
         }];
-        // Constant belongs to another family of operators: a reshape to a captured list does as well.
+        // The Constant node is replaced by an input.
         part.node.pop();
         part.input.push("zero".into());
         let shape = |call: NodeProto| {
@@ -490,7 +490,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_calls_itself_is_refused() {
+    fn a_recursive_function_is_refused() {
         let ping = function(
             "Ping",
             &["a"],
@@ -508,7 +508,7 @@ mod tests {
     }
 
     #[test]
-    fn doubling_functions_are_refused() {
+    fn functions_that_inline_to_too_many_nodes_are_refused() {
         let mut functions = vec![double()];
         for i in 0..40 {
             let inner = if i == 0 {
@@ -542,7 +542,7 @@ mod tests {
         assert!(problem(&twice).contains("`Double` is defined twice"));
         let more = using(vec![double()], vec![calling("Double", &["x", "x"], &["y"])]);
         assert!(problem(&more).contains("used with 2 inputs"));
-        // What the body does not define is not looked for outside.
+        // A name that the body does not define is not looked up outside.
         let leak = function(
             "Leak",
             &["a"],

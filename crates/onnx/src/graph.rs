@@ -1,4 +1,4 @@
-//! A graph made ready to run: names resolved to slots, operators found, attributes read, constants computed.
+//! Builds a graph that is ready to run: resolves names to slots, finds operators, reads attributes, folds constants.
 
 mod depend;
 mod fuse;
@@ -23,51 +23,51 @@ use crate::value::Value;
 pub(crate) use needed::needed;
 pub(crate) use plan::Plan;
 
-/// Where a value is kept while a graph runs.
+/// Index of a value while a graph runs.
 pub(crate) type Slot = usize;
 
-/// What is said of a node whose operator is not known.
+/// Error for a node whose operator is not known.
 pub(crate) const NOT_SUPPORTED: &str = "this operator is not supported";
-/// Elements of all constants computed ahead of time (1 GiB of `f32`).
+/// Maximum elements of all constants computed when the graph is built (1 GiB of `f32`).
 const FOLDED: usize = 1 << 28;
 
-/// One operation, ready to run.
+/// An operation that is ready to run.
 pub(crate) struct Node {
     pub(crate) name: String,
     pub(crate) op: String,
     pub(crate) opset: i64,
     pub(crate) entry: &'static OperatorEntry,
-    /// Its attributes, constants and branches left out.
+    /// Attributes of the node, without constants and branches.
     pub(crate) attributes: Vec<AttributeProto>,
     pub(crate) inputs: Vec<Option<Slot>>,
     pub(crate) outputs: Vec<Option<Slot>>,
-    /// What is done to inputs so that a node written for one sample serves many (see [`crate::batch`]).
+    /// Changes of inputs that let a node written for one sample process many (see [`crate::batch`]).
     pub(crate) fixes: Vec<Fix>,
     run: Run,
 }
 
-/// A change of a node's input that makes it serve a batch.
+/// A change of a node's input that lets the node process a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fix {
-    /// The input is a list of sizes; this entry is the number of samples times `each`.
+    /// The input is a list of sizes; this entry becomes the number of samples times `each`.
     OperatorEntry {
-        /// Which input.
+        /// Index of the input.
         input: usize,
-        /// Which entry.
+        /// Index of the entry.
         index: usize,
         /// Elements of one sample along that dimension.
         each: usize,
     },
-    /// The input is the same for every sample and has to be repeated along this axis.
+    /// The input is the same for every sample and must be repeated along this axis.
     Repeat {
-        /// Which input.
+        /// Index of the input.
         input: usize,
-        /// Which axis.
+        /// Axis of the samples.
         axis: usize,
     },
 }
 
-/// Which node failed, and how.
+/// The node that failed, and the problem.
 #[derive(Debug, Clone)]
 pub(crate) struct Failure {
     pub(crate) node: String,
@@ -86,41 +86,41 @@ impl std::fmt::Display for Failure {
     }
 }
 
-/// A graph, ready to run.
+/// A graph that is ready to run.
 pub(crate) struct Graph {
     pub(crate) nodes: Vec<Node>,
-    /// Per slot, its value if it is known before the graph runs.
+    /// Value of each slot, if it is known before the graph runs.
     pub(crate) known: Vec<Option<Value>>,
     pub(crate) inputs: Vec<Slot>,
-    /// The values it was built for, in their order.
+    /// Slots of the requested values, in the order requested.
     pub(crate) outputs: Vec<Slot>,
     pub(crate) names: BTreeMap<String, Slot>,
-    /// What there is to say about how it is computed.
+    /// Notes on how the graph is computed.
     pub(crate) notes: Notes,
-    /// Values that are known whatever node computes them.
+    /// Values that replace the output of the node that computes them.
     pinned: BTreeMap<String, Array>,
 }
 
-/// Sentences about how a graph is computed, left by its operators, each once.
+/// Notes on how a graph is computed, left by its operators, without duplicates.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Notes(Arc<Mutex<BTreeSet<String>>>);
 
 impl Notes {
-    /// Leaves a note.
+    /// Adds a note.
     pub(crate) fn leave(&self, note: String) {
-        // Nothing that panics is done while it is held.
+        // The lock is never held across code that can panic.
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.insert(note);
     }
 
-    /// Those left so far.
+    /// Returns the notes left so far.
     pub(crate) fn all(&self) -> Vec<String> {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.iter().cloned().collect()
     }
 }
 
-/// What a node's branches read from outside, in order of appearance.
+/// Returns the outer values that a node's branches read, in order of appearance.
 pub(crate) fn captured(node: &NodeProto) -> Vec<String> {
     let (mut found, mut seen) = (Vec::new(), BTreeSet::new());
     for graph in node.attribute.iter().filter_map(|a| a.g.as_ref()) {
@@ -133,7 +133,7 @@ pub(crate) fn captured(node: &NodeProto) -> Vec<String> {
     found
 }
 
-/// The names a branch reads from outside.
+/// Returns the names that a branch reads from outside.
 pub(crate) fn free(graph: &GraphProto) -> BTreeSet<String> {
     free_names(graph)
         .into_iter()
@@ -158,7 +158,7 @@ fn free_names(graph: &GraphProto) -> Vec<&str> {
         read
     });
     let outputs = graph.output.iter().map(|o| o.name.as_str());
-    // What was found is not the branch's own a second time.
+    // Inserting a free name into `own` prevents returning it twice.
     inner
         .chain(outputs)
         .filter(|name| !name.is_empty() && own.insert(name))
@@ -166,9 +166,9 @@ fn free_names(graph: &GraphProto) -> Vec<&str> {
 }
 
 impl Graph {
-    /// Builds a graph for the values `wanted`. Nodes that do not lead to them are left out where they cannot be built.
-    /// `fixed` are inputs, or outputs of nodes, made constants; `captures` are values of the graph around it, with
-    /// those known now.
+    /// Builds a graph for the values `wanted`. A node that does not lead to them is skipped if it cannot be built.
+    /// `fixed` are inputs or node outputs that become constants; `captures` are values of the enclosing graph, with
+    /// their value if it is already known.
     pub(crate) fn build(
         proto: &GraphProto,
         wanted: &[&str],
@@ -200,7 +200,7 @@ impl Graph {
                 .map_err(whole)?;
         }
         for input in &proto.input {
-            // Up to IR version 3 constants were listed among the inputs, too.
+            // Up to IR version 3 constants were listed among the inputs as well.
             if let Some(slot) = graph.names.get(&input.name) {
                 if graph.known[*slot].is_none() {
                     return Err(whole(format!("input `{}` is listed twice", input.name)));
@@ -330,7 +330,7 @@ impl Graph {
                 values: known,
                 device: scope.device,
             };
-            // What cannot be computed now may sit in a branch that is never taken: it fails when it runs.
+            // A node that fails here may sit in a branch that is never taken; its error is reported when it runs.
             if let Ok(values) = room::while_folding(|| node.call(&mut args)) {
                 for (slot, value) in node.outputs.iter().zip(values) {
                     if let Some(slot) = slot {
@@ -345,8 +345,8 @@ impl Graph {
         Ok(())
     }
 
-    /// Puts the nodes of a branch that is certainly taken in the place of its `If`, unless a name in it is taken:
-    /// its constants are then computed ahead of time, and samples can be followed through it.
+    /// Replaces an `If` with a known condition by the nodes of the branch taken, so that their constants are folded and
+    /// samples can be followed through them. Returns `false` if a name in the branch is already used.
     fn inline(
         &mut self,
         proto: &NodeProto,
@@ -389,7 +389,7 @@ impl Graph {
         Ok(true)
     }
 
-    /// The names of all values that nodes or inputs give.
+    /// Returns the names of all values that nodes or inputs provide, in slot order.
     pub(crate) fn value_names(&self) -> Vec<String> {
         let mut named: Vec<(Slot, &String)> = self
             .names
@@ -401,7 +401,7 @@ impl Graph {
         named.into_iter().map(|(_, n)| n.clone()).collect()
     }
 
-    /// Elements of all floating-point constants that nodes read.
+    /// Returns the number of elements of all floating-point constants that nodes read.
     pub(crate) fn parameters(&self) -> usize {
         let read: BTreeSet<Slot> = self
             .nodes
@@ -415,7 +415,7 @@ impl Graph {
             .sum()
     }
 
-    /// The name of a slot's value.
+    /// Returns the name of a slot's value.
     pub(crate) fn name(&self, slot: Slot) -> &str {
         self.names
             .iter()
@@ -425,7 +425,7 @@ impl Graph {
 }
 
 impl Node {
-    /// A whole number among its attributes.
+    /// Returns an integer attribute.
     pub(crate) fn int(&self, name: &str, default: i64) -> i64 {
         self.attributes
             .iter()
@@ -433,17 +433,17 @@ impl Node {
             .map_or(default, |a| a.i)
     }
 
-    /// Whether it cuts numbers off to whole ones: a Cast has the derivative of the identity otherwise.
+    /// Whether the node is a Cast that truncates to integers; other Casts have the derivative of the identity.
     pub(crate) fn casts_to_int(&self) -> bool {
         self.op == "Cast" && DType::from_onnx(self.int("to", 1) as i32).is_ok_and(DType::is_int)
     }
 
-    /// Whether it leaves numbers what they are: all but a Cast to whole numbers, booleans or texts.
+    /// Whether the node leaves numbers unchanged: all but a Cast to integers, booleans or strings.
     pub(crate) fn keeps_numbers(&self) -> bool {
         self.op != "Cast" || DType::from_onnx(self.int("to", 1) as i32).is_ok_and(DType::is_float)
     }
 
-    /// A list of whole numbers among its attributes.
+    /// Returns an attribute that is a list of integers.
     pub(crate) fn ints(&self, name: &str) -> Option<&[i64]> {
         self.attributes
             .iter()
@@ -451,7 +451,7 @@ impl Node {
             .map(|a| a.ints.as_slice())
     }
 
-    /// A text among its attributes.
+    /// Returns a string attribute; empty if it is absent.
     pub(crate) fn text(&self, name: &str) -> String {
         self.attributes
             .iter()
@@ -469,7 +469,7 @@ impl Node {
     }
 }
 
-/// The branch of an `If` whose condition is known.
+/// Returns the branch taken by an `If` whose condition is known.
 fn taken<'a>(spec: &NodeSpec<'a>) -> Option<&'a GraphProto> {
     let plain = matches!(spec.proto.domain.as_str(), "" | "ai.onnx");
     if !plain || spec.proto.op_type != "If" {
@@ -493,7 +493,7 @@ fn plain_attributes(node: &NodeProto) -> Vec<AttributeProto> {
     node.attribute.iter().filter(plain).cloned().collect()
 }
 
-/// A node's name, or its first output's.
+/// Returns a node's name, or that of its first output.
 pub(crate) fn name_of(node: &NodeProto) -> String {
     if node.name.is_empty() {
         node.output.first().cloned().unwrap_or_default()
@@ -502,7 +502,7 @@ pub(crate) fn name_of(node: &NodeProto) -> String {
     }
 }
 
-/// The nodes in an order in which every value is computed before it is read; as they stand, where possible.
+/// Returns the nodes in topological order, keeping the order of the file where possible.
 fn order(graph: &GraphProto) -> OpResult<Vec<usize>> {
     let producer: BTreeMap<&str, usize> = graph
         .node

@@ -1,4 +1,4 @@
-//! Files made to harm: each ends in an error sentence, without a panic, in bounded memory and time.
+//! Malicious files: each must end in an error, without a panic, in bounded memory and time.
 
 mod corpus;
 mod enormous;
@@ -20,11 +20,11 @@ use crate::sketch::{constant, floats, graph, info, list, model, node, yes};
 use crate::tensor::Tensor;
 use crate::value::Value;
 
-/// Longest that anything here may take, with room for a busy machine.
+/// Time limit of one attempt, with slack for a busy machine.
 const QUICK: Duration = Duration::from_mins(1);
 
-/// Decodes a file, builds its graph and tries it out once on zeros, as a file is before it is trusted.
-#[allow(clippy::disallowed_methods)] // how long it takes is what is tested
+/// Decodes a file, builds its graph and runs it once on zeros, as loading a model does.
+#[allow(clippy::disallowed_methods)] // the elapsed time is what is tested
 fn attempt_in(bytes: Vec<u8>, folder: Option<&Path>) -> Result<(), String> {
     let began = Instant::now();
     let device = Device::flex();
@@ -64,7 +64,7 @@ fn attempt(bytes: Vec<u8>) -> Result<(), String> {
     attempt_in(bytes, None)
 }
 
-/// Asserts that a model is refused with a sentence that says `why`, and not by a panic that was caught.
+/// Asserts that a model is refused with an error that contains `why` and does not come from a caught panic.
 #[track_caller]
 fn refused(model: &ModelProto, why: &str) {
     let problem = attempt(model.encode_to_vec()).expect_err("it was accepted");
@@ -77,7 +77,7 @@ fn refused_graph(graph: GraphProto, why: &str) {
     refused(&model(graph), why);
 }
 
-/// A model with something of everything.
+/// A model that uses most features of the format.
 fn specimen() -> ModelProto {
     let branch = |op: &str, other: &str| graph(vec![node(op, &["a", other], &["r"])], &[], &["r"]);
     let mut g = graph(
@@ -106,7 +106,7 @@ fn specimen() -> ModelProto {
 }
 
 #[test]
-fn the_specimen_itself_is_fine() {
+fn the_specimen_is_accepted() {
     assert_eq!(attempt(specimen().encode_to_vec()), Ok(()));
 }
 
@@ -119,9 +119,9 @@ fn truncated_files() {
     }
 }
 
-/// Many flips leave a valid file; what counts is that none does harm.
+/// Many flips leave a valid file; none may panic or hang.
 #[test]
-fn every_bit_flipped() {
+fn any_single_flipped_bit_is_handled() {
     let bytes = specimen().encode_to_vec();
     let mut refusals = 0;
     for at in 0..8 * bytes.len() {
@@ -135,9 +135,9 @@ fn every_bit_flipped() {
     assert!(refusals > bytes.len());
 }
 
-/// Bytes that no writer would write.
+/// Pseudorandom bytes.
 #[test]
-fn noise() {
+fn pseudorandom_bytes_are_refused() {
     let mut state = 0x9e37_79b9_7f4a_7c15u64;
     for length in 0..2000 {
         let bytes = (0..length % 97)
@@ -158,7 +158,7 @@ fn cycles() {
     refused_graph(graph(two, &[], &["b"]), "part of a cycle");
     let own = vec![node("Add", &["a", "x"], &["a"])];
     refused_graph(graph(own, &["x"], &["a"]), "part of a cycle");
-    // Through a branch that reads what its own node computes.
+    // A cycle through a branch that reads what its own node computes.
     let branch = || graph(vec![node("Relu", &["y"], &["r"])], &[], &["r"]);
     let through = node("If", &["c"], &["y"])
         .graph("then_branch", branch())
@@ -186,7 +186,7 @@ fn names_defined_twice() {
         .constant("k", &k)
         .constant("k", &k);
     refused_graph(constants, "defined twice");
-    // A branch may not take a name from around it.
+    // A branch may not redefine a name of the enclosing graph.
     let inner = || graph(vec![node("Relu", &["x"], &["x"])], &[], &["x"]);
     let around = node("If", &["c"], &["y"])
         .graph("then_branch", inner())
@@ -219,7 +219,7 @@ fn attributes_of_the_wrong_type() {
             .constant("c", &yes(true));
         refused_graph(g, "attribute `");
     }
-    // A text that is not one.
+    // A string attribute that is not UTF-8.
     let mut n = node("Pad", &["x", "x"], &["y"]).text("mode", "");
     n.attribute[0].s = vec![0xff, 0xfe].into();
     refused_graph(graph(vec![n], &["x"], &["y"]), "not UTF-8");
@@ -244,7 +244,7 @@ fn constants_of_the_wrong_type() {
         };
         refused(&with_constant(t), "element type");
     }
-    // The numbers are there, in the field of another type.
+    // The numbers are stored in the field of another type.
     let t = TensorProto {
         data_type: 7,
         ..constant("k", &two)
@@ -279,7 +279,7 @@ fn constants_of_the_wrong_size() {
     refused(&raw(&[huge], 8), "has more than");
     refused(&raw(&[huge, huge], 8), "has more than");
     refused(&raw(&[4, huge], 8), "has more than");
-    // A product that is 0 again when it overflows, and one that is 0 honestly.
+    // A product that overflows to 0, and one that really is 0.
     refused(&raw(&[1 << 32, 1 << 32], 0), "has more than");
     refused(&raw(&[huge, huge, 0], 0), "has more than");
 }
@@ -298,15 +298,15 @@ fn field(tag: u8, bytes: &[u8]) -> Vec<u8> {
     out
 }
 
-/// A model whose only node holds a graph that holds a node … `levels` deep; written by hand, since a writer would
-/// recurse, too.
+/// Returns a model whose only node holds a graph that holds a node, and so on, `levels` deep. It is encoded by hand
+/// because a writer would recurse as well.
 fn nested(levels: usize) -> Vec<u8> {
     let mut inner = graph(vec![node("Relu", &["x"], &["r"])], &[], &["r"]).encode_to_vec();
     for _ in 0..levels {
         let attribute = |name: &[u8]| {
             let mut a = field(1, name);
             a.extend(field(6, &inner));
-            // Type 5: a graph (field 20, a number).
+            // Field 20, the attribute type: 5, a graph.
             a.extend([0xa0, 0x01, 5]);
             field(5, &a)
         };
@@ -334,7 +334,7 @@ fn nested(levels: usize) -> Vec<u8> {
 
 #[test]
 fn branches_nested_deep() {
-    // As deep as a file may be.
+    // The deepest levels allowed.
     for levels in [1, 10, 30] {
         assert_eq!(attempt(nested(levels)), Ok(()), "{levels} levels");
     }
@@ -345,7 +345,7 @@ fn branches_nested_deep() {
 }
 
 #[test]
-fn files_that_are_none() {
+fn files_that_are_not_models_are_refused() {
     let root = tempfile::tempdir().unwrap();
     for path in [root.path().to_path_buf(), root.path().join("none")] {
         assert!(OnnxFile::open(&path).is_err());
@@ -365,7 +365,7 @@ fn files_that_are_none() {
     for version in [i64::MIN, -1, 0, i64::MAX] {
         let mut odd = specimen();
         odd.opset_import[0].version = version;
-        // Whatever it is taken for, it does no harm.
+        // Any version must be handled without a panic.
         if let Err(problem) = attempt(odd.encode_to_vec()) {
             assert!(!problem.contains("panic"), "{version}: {problem}");
         }

@@ -1,4 +1,4 @@
-//! What a file holds, without running it: inputs, outputs, operators and which of them are supported.
+//! Summarises a file without running it: inputs, outputs, operators and which of them are supported.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,68 +12,70 @@ use crate::op::{self, Gradient};
 use crate::proto::{GraphProto, NodeProto};
 use crate::session::Declared;
 
-/// So many unsupported nodes are asked for what they are given.
+/// Maximum number of unsupported nodes whose inputs [`OnnxFile::computable`] tries.
 const REFUSED: usize = 16;
 
-/// What a file holds.
+/// Contents of a file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Summary {
-    /// The file's name.
+    /// Name of the file.
     pub name: String,
     /// Hex sha256 over the file and, where there is any, its external data.
     pub sha256: String,
-    /// What wrote it, with its version, if it says.
+    /// Producer of the file and its version, if stated.
     pub producer: Option<String>,
-    /// The version of the format.
+    /// Version of the format.
     pub ir_version: Option<i64>,
     /// Versions of operator sets, by domain (ONNX's own is `ai.onnx`).
     pub opsets: BTreeMap<String, i64>,
-    /// The inputs to be given: neither constants nor fixed.
+    /// Inputs to be given: neither constants nor fixed.
     pub inputs: Vec<Declared>,
-    /// The outputs.
+    /// Outputs of the graph.
     pub outputs: Vec<Declared>,
-    /// Elements of all constants that may be weights: floating-point numbers and 8-bit integers (quantised weights).
+    /// Number of elements of all constants that may be weights: floating-point numbers and 8-bit integers (quantised
+    /// weights).
     pub parameters: usize,
-    /// Every operator, by domain and name. Branches, bodies of loops and functions count.
+    /// Every operator, by domain and name, including those in branches, loop bodies and functions.
     pub operators: Vec<OperatorUse>,
     /// Every node whose operator is not supported, in the order of the file.
     pub unsupported: Vec<UnsupportedNode>,
-    /// The outputs that need no unsupported operator; where each needs one, the values that those operators are given.
+    /// Outputs that need no unsupported operator; if there are none, the inputs of the unsupported operators that need
+    /// none.
     pub computable: Vec<String>,
 }
 
 /// One operator of a file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OperatorUse {
-    /// Its domain; ONNX's own is `ai.onnx`.
+    /// Domain of the operator; ONNX's own is `ai.onnx`.
     pub domain: String,
-    /// Its name.
+    /// Name of the operator.
     pub name: String,
-    /// The version of the operator set.
+    /// Version of the operator set.
     pub opset: i64,
-    /// How many nodes.
+    /// Number of nodes.
     pub count: usize,
-    /// How it is computed, if it is supported.
+    /// How the operator is computed, if it is supported.
     pub support: Option<Support>,
 }
 
 /// How an operator is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Support {
-    /// What its derivative is.
+    /// Kind of derivative.
     pub gradient: Gradient,
-    /// Whether values on the device are copied to the host to compute it.
+    /// Whether the operator copies values from the device to the host.
     pub reads_back: bool,
 }
 
 /// A node whose operator is not supported.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnsupportedNode {
-    /// Its name, or that of its first output; nodes inside others after the name of those (`loop/inner`).
+    /// Name of the node, or of its first output; nodes inside others follow the outer node's name (`loop/inner`).
     pub node: String,
-    /// The operator, with its domain where it is not ONNX's own.
+    /// Operator, with its domain unless that is ONNX's own.
     pub operator: String,
-    /// The version of the operator set; 0 if the file states none.
+    /// Version of the operator set; 0 if the file states none.
     pub opset: i64,
 }
 
@@ -87,7 +89,7 @@ impl std::fmt::Display for UnsupportedNode {
     }
 }
 
-/// A node's operator, with its domain where it is not ONNX's own.
+/// Returns a node's operator, with its domain unless that is ONNX's own.
 pub(crate) fn operator(node: &NodeProto) -> String {
     match domain(node) {
         "ai.onnx" => node.op_type.clone(),
@@ -95,7 +97,7 @@ pub(crate) fn operator(node: &NodeProto) -> String {
     }
 }
 
-/// A node's domain; ONNX's own is `ai.onnx`.
+/// Returns a node's domain; ONNX's own is `ai.onnx`.
 pub(crate) fn domain(node: &NodeProto) -> &str {
     if node.domain.is_empty() {
         "ai.onnx"
@@ -104,7 +106,7 @@ pub(crate) fn domain(node: &NodeProto) -> &str {
     }
 }
 
-/// Shows every node of a graph, with its name within those around it.
+/// Calls `see` with every node of a graph and its name, prefixed with the names of the enclosing nodes.
 pub(crate) fn walk<'a>(
     graph: &'a GraphProto,
     around: &str,
@@ -115,7 +117,7 @@ pub(crate) fn walk<'a>(
     }
 }
 
-/// The same for a node and those inside it.
+/// As [`walk`], for one node and the nodes inside it.
 fn visit<'a>(node: &'a NodeProto, around: &str, see: &mut dyn FnMut(&'a NodeProto, String)) {
     let name = format!("{around}{}", name_of(node));
     let inside = format!("{name}/");
@@ -145,7 +147,7 @@ fn weights(graph: &GraphProto) -> usize {
 }
 
 impl OnnxFile {
-    /// What the file holds. Nothing is run, and nothing but operators is checked: see [`Self::check`].
+    /// Summarises the file. Nothing is run and only operators are checked; see [`Self::check`].
     pub fn summary(&self) -> Summary {
         let mut operators: BTreeMap<(String, String), OperatorUse> = BTreeMap::new();
         walk(self.graph(), "", &mut |node, _| {
@@ -190,8 +192,8 @@ impl OnnxFile {
         }
     }
 
-    /// Every node that leads to one of the values `wanted` and whose operator is not supported, branches, bodies of
-    /// loops and functions included.
+    /// Returns every unsupported node that one of the values `wanted` depends on, including nodes in branches, loop
+    /// bodies and functions.
     pub(crate) fn unsupported(&self, wanted: &[&str]) -> Vec<UnsupportedNode> {
         self.unsupported_among(&needed(self.graph(), wanted))
     }
@@ -213,8 +215,8 @@ impl OnnxFile {
         found
     }
 
-    /// The outputs that need no unsupported operator; where each needs one, the values that those operators are given
-    /// (indices of the largest score left out).
+    /// Returns the outputs that need no unsupported operator; if there are none, the inputs of the unsupported
+    /// operators that need none (except `ArgMax` and `ArgMin` indices).
     fn computable(&self) -> Vec<String> {
         let graph = self.graph();
         let can = |name: &str| self.unsupported(&[name]).is_empty();
@@ -245,7 +247,7 @@ impl OnnxFile {
         found
     }
 
-    /// The end of a sentence about unsupported operators: what can be had without them.
+    /// Returns the end of a sentence about unsupported operators: which values can be computed without them.
     pub(crate) fn without_unsupported(&self) -> String {
         let values = self.computable();
         let Some(first) = values.first() else {
@@ -259,7 +261,8 @@ impl OnnxFile {
         format!("; {list} {verb} none of them: pass --output {first}")
     }
 
-    /// Whether values between input and output have half precision: weights alone may be stored so.
+    /// Whether the file computes in half precision: it casts to half precision or a node other than a Cast reads a
+    /// half-precision constant. A file that only stores weights in half precision does not count.
     pub(crate) fn computes_in_half(&self) -> bool {
         let is_half = |elem_type: i64| matches!(elem_type, 10 | 16);
         let graph = self.graph();
@@ -285,8 +288,8 @@ impl OnnxFile {
         self.opsets.get(domain).copied().unwrap_or(0)
     }
 
-    /// Builds the model for a device and lets it go: says whether all of its outputs can be computed there. An
-    /// unsupported operator in a branch that is certainly not taken does no harm.
+    /// Builds the model for a device and drops it; an error if one of its outputs cannot be computed there. An
+    /// unsupported operator in a branch that is certainly not taken is no error.
     pub fn check(&self, device: &Device) -> Result<(), OnnxError> {
         self.build(device).map(|_| ())
     }

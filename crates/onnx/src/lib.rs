@@ -1,4 +1,4 @@
-//! ONNX files run at run time on any Burn device, with gradients.
+//! Runs ONNX files at run time on any Burn device, with gradients.
 
 mod array;
 mod batch;

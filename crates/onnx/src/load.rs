@@ -1,4 +1,4 @@
-//! From a file to a graph: the protobuf, constants inside and beside the file, operator sets, the digest.
+//! Loads a file into a graph: the protobuf, constants inside and beside the file, operator sets, the digest.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,7 +26,7 @@ use crate::room;
 use crate::session::{Declared, Dim};
 use crate::sniff;
 
-/// Protobuf's own limit for one message.
+/// Maximum file size, which is protobuf's limit for one message.
 const LARGEST: u64 = 2 << 30;
 
 /// An ONNX file, decoded and not yet built for a device.
@@ -35,7 +35,7 @@ pub struct OnnxFile {
     pub(crate) folder: Option<PathBuf>,
     pub(crate) proto: ModelProto,
     pub(crate) opsets: BTreeMap<String, i64>,
-    /// Inputs made constants.
+    /// Inputs that are fixed to constants.
     pub(crate) fixed: BTreeMap<String, Array>,
     /// Hex sha256 over the file and, where there is any, its external data.
     pub(crate) sha256: String,
@@ -83,7 +83,7 @@ impl OnnxFile {
         Self::decode(&name, bytes, folder)
     }
 
-    /// Reads a model from memory. `folder` is where external data may lie; without it there must be none.
+    /// Reads a model from memory. `folder` is where external data may lie; without a folder the model must have none.
     pub fn decode(name: &str, bytes: Vec<u8>, folder: Option<&Path>) -> Result<Self, OnnxError> {
         let problem = |problem: String| OnnxError::File {
             file: name.to_owned(),
@@ -140,7 +140,7 @@ impl OnnxFile {
         })
     }
 
-    /// The files beside it that hold some of its constants.
+    /// Returns the external data files that hold some of the model's constants.
     pub fn external_files(&self) -> Vec<PathBuf> {
         let mut beside = BTreeSet::new();
         locations(self.graph(), &mut beside);
@@ -154,7 +154,7 @@ impl OnnxFile {
         self.proto.graph.as_ref().expect("checked by decode")
     }
 
-    /// Makes an input a constant (a state, a sample rate).
+    /// Fixes an input to a constant (a state, a sample rate).
     pub fn fix(&mut self, input: &str, value: Array) -> Result<(), OnnxError> {
         let known: Vec<String> = self
             .declared_inputs()
@@ -171,7 +171,7 @@ impl OnnxFile {
         Ok(())
     }
 
-    /// Makes an input a constant that holds the same number everywhere; dimensions left open have length 1.
+    /// Fixes an input to a constant that holds the same number everywhere; open dimensions get length 1.
     pub fn fix_number(&mut self, input: &str, number: f64) -> Result<(), OnnxError> {
         let declared = self.inputs().into_iter().find(|d| d.name == input);
         let shape: Vec<usize> = declared
@@ -191,7 +191,7 @@ impl OnnxFile {
         self.fix(input, value)
     }
 
-    /// The file's name, for messages.
+    /// Name of the file, for messages.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -201,7 +201,7 @@ impl OnnxFile {
         &self.sha256
     }
 
-    /// The inputs to be given: neither constants nor fixed.
+    /// Returns the inputs to be given: neither constants nor fixed.
     pub fn inputs(&self) -> Vec<Declared> {
         self.declared_inputs()
             .into_iter()
@@ -209,12 +209,12 @@ impl OnnxFile {
             .collect()
     }
 
-    /// The outputs.
+    /// Returns the outputs.
     pub fn outputs(&self) -> Vec<Declared> {
         self.graph().output.iter().map(Declared::of).collect()
     }
 
-    /// The inputs of the graph that are neither constants nor fixed.
+    /// Returns the inputs of the graph that are neither constants nor fixed.
     pub(crate) fn declared_inputs(&self) -> Vec<&ValueInfoProto> {
         let graph = self.graph();
         graph
@@ -225,7 +225,7 @@ impl OnnxFile {
             .collect()
     }
 
-    /// The names of the outputs.
+    /// Returns the names of the outputs.
     pub(crate) fn output_names(&self) -> Vec<&str> {
         self.graph()
             .output
@@ -234,7 +234,7 @@ impl OnnxFile {
             .collect()
     }
 
-    /// Says so if one of these is no value of the graph.
+    /// Returns an error if one of the names is not a value of the graph.
     pub(crate) fn has_values(&self, names: &[&str]) -> Result<(), OnnxError> {
         let graph = self.graph();
         let mut known = BTreeSet::new();
@@ -249,12 +249,12 @@ impl OnnxFile {
         }
     }
 
-    /// The graph for all outputs, ready to run on a device.
+    /// Returns the graph for all outputs, ready to run on a device.
     pub(crate) fn build(&self, device: &Device) -> Result<Graph, OnnxError> {
         self.build_for(&self.output_names(), device, &BTreeMap::new())
     }
 
-    /// The graph for some values of it, with others known.
+    /// Returns the graph for the values `wanted`, with the values `pins` known.
     pub(crate) fn build_for(
         &self,
         wanted: &[&str],
@@ -275,7 +275,7 @@ impl OnnxFile {
         }
         room::refuel();
         Graph::build(self.graph(), wanted, &known, Vec::new(), &scope).map_err(|e| {
-            // Inside branches it is part of a longer sentence.
+            // Inside branches this text is part of a longer sentence.
             if e.problem.contains(NOT_SUPPORTED) {
                 OnnxError::Unsupported {
                     file: self.name.clone(),
@@ -310,35 +310,35 @@ impl OnnxFile {
     }
 }
 
-/// What is noted of a file in half precision.
+/// Note left for a file in half precision.
 const IN_SINGLE: &str = "the file computes in half precision; here it is computed in single precision, so its outputs differ from a half-precision run by some 1e-3 of the largest (`infer --expect`: pass --tol 1e-2)";
 
-/// A domain's name; ONNX's own is empty.
+/// Returns the name of a domain; ONNX's own is empty.
 pub(crate) fn own_domain(domain: &str) -> &str {
     if domain == "ai.onnx" { "" } else { domain }
 }
 
-/// What building a graph, or a branch inside it, needs to know of the file around it.
+/// Facts about the file that building a graph, or a branch inside it, needs.
 pub(crate) struct Scope<'a> {
     pub(crate) folder: Option<&'a Path>,
     pub(crate) opsets: &'a BTreeMap<String, i64>,
     pub(crate) device: &'a Device,
-    /// Elements of all constants read so far: the same few external bytes may be pointed at many times.
+    /// Elements of all constants read so far: many constants may refer to the same few external bytes.
     pub(crate) loaded: RefCell<usize>,
-    /// Where operators say what there is to say.
+    /// Collects the operators' notes.
     pub(crate) notes: Notes,
 }
 
-/// Elements of all constants of a file (16 GiB of `f32`).
+/// Maximum number of elements of all constants of a file (16 GiB of `f32`).
 const ALL_CONSTANTS: usize = 1 << 32;
 
 impl Scope<'_> {
-    /// The version of an operator set.
+    /// Returns the version of an operator set, if the file states it.
     pub(crate) fn opset(&self, domain: &str) -> Option<i64> {
         self.opsets.get(own_domain(domain)).copied()
     }
 
-    /// A constant of the file.
+    /// Reads a constant of the file.
     pub(crate) fn array(&self, proto: &TensorProto) -> OpResult<Array> {
         let array = read_array(proto, self.folder)?;
         let mut loaded = self.loaded.borrow_mut();
@@ -351,8 +351,9 @@ impl Scope<'_> {
         Ok(array)
     }
 
-    /// A branch of a node. Its inputs are its own, then one for each value that any of the node's branches captures;
-    /// those that only the others read have no name in it, so that it may use the name for something else.
+    /// Builds a branch of a node. Its inputs are its own, then one for each value that any of the node's branches
+    /// captures. Values that only the other branches read have no name in this one, so that it may use the name for
+    /// something else.
     pub(crate) fn branch(&self, proto: &GraphProto, node: &NodeSpec<'_>) -> OpResult<Graph> {
         let read = free(proto);
         let known = node.known.iter().skip(node.declared()).cloned();
@@ -372,7 +373,7 @@ impl Scope<'_> {
     }
 }
 
-/// What is wrong where a node is of an operator set that we know and the file states no version of.
+/// Returns the error if a node belongs to a known operator set whose version the file does not state.
 fn unstated(graph: &GraphProto, opsets: &BTreeMap<String, i64>) -> Option<String> {
     let mut missing = None;
     walk(graph, "", &mut |node, name| {
@@ -388,7 +389,7 @@ fn unstated(graph: &GraphProto, opsets: &BTreeMap<String, i64>) -> Option<String
     missing
 }
 
-/// The names of all values of a graph and of the graphs inside it.
+/// Collects the names of all values of a graph and of the graphs inside it.
 fn values<'a>(graph: &'a GraphProto, found: &mut BTreeSet<&'a str>) {
     found.extend(graph.input.iter().map(|v| v.name.as_str()));
     found.extend(graph.initializer.iter().map(|t| t.name.as_str()));
@@ -423,7 +424,7 @@ fn locations(graph: &GraphProto, found: &mut BTreeSet<String>) {
     }
 }
 
-/// The file that external data names, which must lie in the model's folder, links followed.
+/// Returns the path of an external data file, which must lie in the model's folder after following links.
 fn external_path(folder: Option<&Path>, location: &str) -> OpResult<PathBuf> {
     let folder = folder.ok_or("external data, and no folder to look for it in")?;
     let relative = Path::new(location);
@@ -443,7 +444,7 @@ fn external_path(folder: Option<&Path>, location: &str) -> OpResult<PathBuf> {
             "external data `{location}` leaves the model's folder through a link; expected a file inside it"
         ));
     }
-    // Opening a pipe would wait for ever.
+    // Opening a pipe would block forever.
     if !path.is_file() {
         return Err(format!("external data `{location}` is not a file"));
     }
@@ -485,14 +486,14 @@ fn external_bytes(proto: &TensorProto, folder: Option<&Path>, expected: usize) -
 }
 
 impl Array {
-    /// Reads a constant as an ONNX file stores it (a `TensorProto`), external data excluded.
+    /// Reads a constant as an ONNX file stores it (a `TensorProto`), without external data.
     pub fn from_onnx(bytes: &[u8]) -> Result<Self, String> {
         let proto = TensorProto::decode(bytes).map_err(|e| e.to_string())?;
         read_array(&proto, None)
     }
 }
 
-/// A constant; sizes are checked before memory is taken.
+/// Reads a constant; sizes are checked before memory is allocated.
 pub(crate) fn read_array(proto: &TensorProto, folder: Option<&Path>) -> OpResult<Array> {
     let dtype = DType::from_onnx(proto.data_type)?;
     let shape: Vec<usize> = proto
@@ -554,7 +555,8 @@ fn from_bytes(dtype: DType, bytes: &[u8], count: usize) -> OpResult<Data> {
     })
 }
 
-/// Small types share the `int32_data` field; half floats are their bits there.
+/// Reads a constant from its typed fields. Small types share the `int32_data` field; it holds half floats as their
+/// bits.
 fn from_fields(dtype: DType, proto: &TensorProto) -> Data {
     let ints = &proto.int32_data;
     match dtype {

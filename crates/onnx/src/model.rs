@@ -1,4 +1,4 @@
-//! An ONNX file as a model that can be attacked.
+//! An ONNX file as a model for attacks.
 
 mod batch_mode;
 mod facts;
@@ -24,22 +24,23 @@ use crate::room;
 use crate::session::Declared;
 use crate::whole;
 
-/// What is said of a model beyond its file.
+/// Options that the file does not state.
 #[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub struct OnnxOptions {
-    /// How the model wants images; default: what its declared shape says. Images whose channels are seen to lie at the
-    /// other end are turned; any others are handed over with their axes as they are.
+    /// Axis order of images in the model's input; default: derived from its declared shape. Images whose channels are
+    /// recognised at the other end are transposed; others are passed with their axes unchanged.
     pub layout: Option<Layout>,
-    /// The output with one score per class; default: the first.
+    /// Name of the output with one score per class; default: the first output.
     pub output: Option<String>,
-    /// What that output holds.
+    /// Kind of values in that output.
     pub kind: OutputKind,
-    /// Whether the outputs are taken as they stand, any number of them, classes or not (properties are about those).
+    /// Whether the output is used unchanged, whatever its width and whether or not it holds classes (for checking
+    /// properties).
     pub raw: bool,
 }
 
-/// An ONNX model bound to its inputs: blocks `[n, features]` in, scores `[n, classes]` out, with gradients.
+/// An ONNX model bound to its inputs: maps blocks `[n, features]` to scores `[n, classes]`, with gradients.
 pub struct OnnxModel {
     signature: Signature,
     file: OnnxFile,
@@ -48,7 +49,7 @@ pub struct OnnxModel {
     scores: Scores,
     plan: Plan,
     mode: BatchMode,
-    /// Where the samples lie, where that was worked out.
+    /// Position of the samples per slot; empty if the graph was not analysed.
     carried: BTreeMap<Slot, Carried>,
 }
 
@@ -62,12 +63,12 @@ impl fmt::Debug for OnnxModel {
 }
 
 impl OnnxModel {
-    /// Binds a file to its inputs. `inputs` describe the samples in data units, one per input of the model that is
-    /// not fixed ([`OnnxFile::fix`]): a single one whatever its name, several by name. Images may come as
-    /// `[c, h, w]` or `[h, w, c]`; the model's declared shape says what it wants.
+    /// Binds a file to its inputs. `inputs` describe the samples in data units, one per input of the model that is not
+    /// fixed ([`OnnxFile::fix`]): a single one is bound whatever its name, several are bound by name. Images may come
+    /// as `[c, h, w]` or `[h, w, c]`; the model's declared shape decides which order it gets.
     ///
-    /// The model is tried out on three samples: an operator that fails, an output that holds no score per class,
-    /// shapes that do not fit are errors here, not in the middle of an attack.
+    /// The model is run on probe samples: a failing operator, an output without one score per class and shapes that do
+    /// not fit are errors here and not during an attack.
     pub fn new(
         file: OnnxFile,
         inputs: &[Modality],
@@ -131,19 +132,19 @@ impl OnnxModel {
         Ok(model)
     }
 
-    /// The same model under another name (in messages and reports).
+    /// Returns the same model under another name (for messages and reports).
     #[must_use]
     pub fn named(mut self, name: impl Into<String>) -> Self {
         self.signature.name = name.into();
         self
     }
 
-    /// Whether the output is taken for probabilities because somebody says so.
+    /// Whether the output is treated as probabilities because the options say so.
     pub fn states_probabilities(&self) -> bool {
         self.scores.claims_probabilities()
     }
 
-    /// Whether what is stated of the output holds on these samples, `[n, features]` per input.
+    /// Checks on these samples, `[n, features]` per input, that the output holds what the options state.
     pub fn check_output(&self, blocks: &[Burn<2>]) -> Result<(), OnnxError> {
         self.quietly(|m| m.check_values(blocks))
     }
@@ -200,7 +201,7 @@ impl Features for OnnxModel {
     }
 }
 
-/// A node that fails on axes which the file leaves open may have been given them in another order than it wants.
+/// Extends the error of a failing node with a hint about axis order, if the file leaves axes open.
 fn about_open_axes(error: OnnxError, declared: &[Declared], model: &OnnxModel) -> OnnxError {
     let OnnxError::Node {
         file,
@@ -234,7 +235,7 @@ fn about_open_axes(error: OnnxError, declared: &[Declared], model: &OnnxModel) -
     }
 }
 
-/// The name of the value that scores are taken from.
+/// Returns the name of the value that scores are taken from.
 fn output(file: &OnnxFile, options: &OnnxOptions) -> Result<String, OnnxError> {
     if let Some(name) = &options.output {
         file.has_values(&[name])?;

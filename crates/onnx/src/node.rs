@@ -1,4 +1,4 @@
-//! What an operator sees: its node when the graph is built, its inputs when it runs.
+//! The interface of operators: the node when the graph is built, its inputs when it runs.
 
 use burn::tensor::Device;
 
@@ -10,10 +10,10 @@ use crate::proto::{AttributeProto, GraphProto, NodeProto};
 use crate::tensor::Tensor;
 use crate::value::Value;
 
-/// What a problem inside an operator is: a sentence. The graph adds file, node, operator and version.
+/// Result inside an operator; the error is a sentence, to which the graph adds file, node, operator and version.
 pub(crate) type OpResult<T> = Result<T, String>;
 
-/// A node made ready to run: attributes read and checked, nothing left to decode.
+/// A node that is ready to run: attributes are read and checked, nothing is left to decode.
 pub(crate) type Run = Box<dyn Fn(&mut Args<'_>) -> OpResult<Vec<Value>> + Send + Sync>;
 
 /// Wraps an operator's computation.
@@ -24,13 +24,13 @@ pub(crate) fn run(
     Ok(Box::new(f))
 }
 
-/// The only output of an operator.
+/// Returns the only output of an operator.
 #[allow(clippy::unnecessary_wraps)] // every computation ends with it
 pub(crate) fn one(value: impl Into<Value>) -> OpResult<Vec<Value>> {
     Ok(vec![value.into()])
 }
 
-/// A dimension named by a number from `-rank` to `rank - 1`.
+/// Converts an axis from `-rank` to `rank - 1` to an index.
 pub(crate) fn axis(axis: i64, rank: usize) -> OpResult<usize> {
     let at = if axis < 0 { axis + rank as i64 } else { axis };
     usize::try_from(at)
@@ -39,7 +39,7 @@ pub(crate) fn axis(axis: i64, rank: usize) -> OpResult<usize> {
         .ok_or_else(|| format!("axis {axis} of a value with {rank} dimensions"))
 }
 
-/// Several dimensions, each named once.
+/// Converts several axes to indices; an error if one is repeated.
 pub(crate) fn axes(list: &[i64], rank: usize) -> OpResult<Vec<usize>> {
     let mut seen = vec![false; rank];
     list.iter()
@@ -56,63 +56,63 @@ pub(crate) fn axes(list: &[i64], rank: usize) -> OpResult<Vec<usize>> {
 /// A node while the graph is built.
 pub(crate) struct NodeSpec<'a> {
     pub(crate) proto: &'a NodeProto,
-    /// Version of the operator set the model was written for.
+    /// Operator set version the model was written for.
     pub(crate) opset: i64,
-    /// The inputs that are known now.
+    /// Value of each input, if it is already known.
     pub(crate) known: &'a [Option<Value>],
     pub(crate) scope: &'a Scope<'a>,
 }
 
 impl<'a> NodeSpec<'a> {
-    /// The attribute, if it is there.
+    /// Returns the attribute, if it is given.
     pub(crate) fn attribute(&self, name: &str) -> Option<&'a AttributeProto> {
         self.proto.attribute.iter().find(|a| a.name == name)
     }
 
     fn typed(&self, name: &str, kind: i32, what: &str) -> OpResult<Option<&'a AttributeProto>> {
         match self.attribute(name) {
-            // Old exporters leave the type out.
+            // Old exporters omit the type.
             Some(a) if a.r#type == kind || a.r#type == 0 => Ok(Some(a)),
             Some(_) => Err(format!("attribute `{name}` is not {what}")),
             None => Ok(None),
         }
     }
 
-    /// A whole number.
+    /// Reads an integer.
     pub(crate) fn int(&self, name: &str, default: i64) -> OpResult<i64> {
         Ok(self.typed(name, 2, "an integer")?.map_or(default, |a| a.i))
     }
 
-    /// A whole number that may be left out.
+    /// Reads an optional integer.
     pub(crate) fn int_opt(&self, name: &str) -> OpResult<Option<i64>> {
         Ok(self.typed(name, 2, "an integer")?.map(|a| a.i))
     }
 
-    /// A yes or no, written as 1 or 0.
+    /// Reads a Boolean, stored as 1 or 0.
     pub(crate) fn flag(&self, name: &str, default: bool) -> OpResult<bool> {
         Ok(self.int(name, i64::from(default))? != 0)
     }
 
-    /// A number.
+    /// Reads a float.
     pub(crate) fn float(&self, name: &str, default: f32) -> OpResult<f64> {
         Ok(f64::from(
             self.typed(name, 1, "a number")?.map_or(default, |a| a.f),
         ))
     }
 
-    /// A number that may be left out.
+    /// Reads an optional float.
     pub(crate) fn float_opt(&self, name: &str) -> OpResult<Option<f64>> {
         Ok(self.typed(name, 1, "a number")?.map(|a| f64::from(a.f)))
     }
 
-    /// A list of whole numbers, if it is there.
+    /// Reads a list of integers, if it is given.
     pub(crate) fn ints(&self, name: &str) -> OpResult<Option<Vec<i64>>> {
         Ok(self
             .typed(name, 7, "a list of integers")?
             .map(|a| a.ints.clone()))
     }
 
-    /// A list of whole numbers that must not be negative, if it is there.
+    /// Reads a list of non-negative integers, if it is given.
     pub(crate) fn sizes(&self, name: &str) -> OpResult<Option<Vec<usize>>> {
         self.ints(name)?
             .map(|list| {
@@ -127,14 +127,14 @@ impl<'a> NodeSpec<'a> {
             .transpose()
     }
 
-    /// A list of numbers, if it is there.
+    /// Reads a list of floats, if it is given.
     pub(crate) fn floats(&self, name: &str) -> OpResult<Option<Vec<f64>>> {
         Ok(self
             .typed(name, 6, "a list of numbers")?
             .map(|a| a.floats.iter().map(|f| f64::from(*f)).collect()))
     }
 
-    /// A text.
+    /// Reads a string.
     pub(crate) fn text(&self, name: &str, default: &str) -> OpResult<String> {
         match self.typed(name, 3, "a text")? {
             Some(a) => String::from_utf8(a.s.to_vec())
@@ -143,7 +143,7 @@ impl<'a> NodeSpec<'a> {
         }
     }
 
-    /// A list of texts, if it is there.
+    /// Reads a list of strings, if it is given.
     pub(crate) fn texts(&self, name: &str) -> OpResult<Option<Vec<String>>> {
         self.typed(name, 8, "a list of texts")?
             .map(|a| {
@@ -158,7 +158,7 @@ impl<'a> NodeSpec<'a> {
             .transpose()
     }
 
-    /// A constant, if it is there.
+    /// Reads a tensor, if it is given.
     pub(crate) fn tensor(&self, name: &str) -> OpResult<Option<Array>> {
         self.typed(name, 4, "a tensor")?
             .and_then(|a| a.t.as_ref())
@@ -166,7 +166,7 @@ impl<'a> NodeSpec<'a> {
             .transpose()
     }
 
-    /// An element type.
+    /// Reads an element type.
     pub(crate) fn dtype(&self, name: &str, default: DType) -> OpResult<DType> {
         match self.int_opt(name)? {
             Some(i) => DType::from_onnx(i as i32),
@@ -180,7 +180,7 @@ impl<'a> NodeSpec<'a> {
             .ok_or_else(|| format!("attribute `{name}` is missing; expected a graph"))
     }
 
-    /// A graph inside the node (a branch, a loop's body). Its captures are the node's own inputs from
+    /// Builds a graph inside the node (a branch, a loop's body). Its captures are the node's own inputs from
     /// [`Self::declared`] on, in the order of [`Self::captured`].
     pub(crate) fn branch(&self, name: &str) -> OpResult<Graph> {
         let proto = self.branch_proto(name)?;
@@ -192,12 +192,12 @@ impl<'a> NodeSpec<'a> {
         self.proto.input.len()
     }
 
-    /// The outer values that the node's branches read.
+    /// Returns the outer values that the node's branches read.
     pub(crate) fn captured(&self) -> Vec<String> {
         crate::graph::captured(self.proto)
     }
 
-    /// Input `i`, if it is a constant known now.
+    /// Returns input `i`, if it is a constant that is already known.
     pub(crate) fn constant(&self, i: usize) -> Option<&'a Array> {
         match self.known.get(i) {
             Some(Some(Value::Host(a))) => Some(a),
@@ -210,20 +210,20 @@ impl<'a> NodeSpec<'a> {
         self.proto.output.len()
     }
 
-    /// Whether output `i` is asked for.
+    /// Whether output `i` is requested.
     pub(crate) fn wants(&self, i: usize) -> bool {
         self.proto.output.get(i).is_some_and(|n| !n.is_empty())
     }
 }
 
-/// The inputs of a node that runs. Each is taken at most once, so that memory at its last use can be reused.
+/// Inputs of a node that runs. Each is taken at most once, so that its memory can be reused at the last use.
 pub(crate) struct Args<'a> {
     pub(crate) values: Vec<Option<Value>>,
     pub(crate) device: &'a Device,
 }
 
 impl Args<'_> {
-    /// Number of inputs, those left out in the middle included.
+    /// Number of inputs, including those left out in the middle.
     pub(crate) fn len(&self) -> usize {
         self.values.len()
     }
@@ -241,7 +241,7 @@ impl Args<'_> {
             .all(|v| matches!(v, Value::Host(_)))
     }
 
-    /// A look at input `i`.
+    /// Returns input `i` without taking it.
     pub(crate) fn peek(&self, i: usize) -> OpResult<&Value> {
         self.values
             .get(i)
@@ -249,7 +249,7 @@ impl Args<'_> {
             .ok_or_else(|| format!("input {i} is missing"))
     }
 
-    /// Input `i`.
+    /// Takes input `i`.
     pub(crate) fn take(&mut self, i: usize) -> OpResult<Value> {
         self.values
             .get_mut(i)
@@ -257,12 +257,12 @@ impl Args<'_> {
             .ok_or_else(|| format!("input {i} is missing"))
     }
 
-    /// Input `i` on the device.
+    /// Takes input `i` on the device.
     pub(crate) fn tensor(&mut self, i: usize) -> OpResult<Tensor> {
         self.take(i)?.device(self.device)
     }
 
-    /// Input `i` on the device, if it is given.
+    /// Takes input `i` on the device, if it is given.
     pub(crate) fn tensor_opt(&mut self, i: usize) -> OpResult<Option<Tensor>> {
         if self.has(i) {
             self.tensor(i).map(Some)
@@ -271,12 +271,12 @@ impl Args<'_> {
         }
     }
 
-    /// Input `i` on the host (copied there if need be: see [`crate::op::OperatorEntry::reads_back`]).
+    /// Takes input `i` on the host (copied there if necessary: see [`crate::op::OperatorEntry::reads_back`]).
     pub(crate) fn array(&mut self, i: usize) -> OpResult<Array> {
         self.take(i)?.host()
     }
 
-    /// Input `i` on the host, if it is given.
+    /// Takes input `i` on the host, if it is given.
     pub(crate) fn array_opt(&mut self, i: usize) -> OpResult<Option<Array>> {
         if self.has(i) {
             self.array(i).map(Some)
@@ -285,12 +285,12 @@ impl Args<'_> {
         }
     }
 
-    /// Input `i` as a list of integers (axes, a shape, pads).
+    /// Takes input `i` as a list of integers (axes, a shape, pads).
     pub(crate) fn ints(&mut self, i: usize) -> OpResult<Vec<i64>> {
         self.array(i)?.to_ints()
     }
 
-    /// Input `i` as a list of integers, if it is given.
+    /// Takes input `i` as a list of integers, if it is given.
     pub(crate) fn ints_opt(&mut self, i: usize) -> OpResult<Option<Vec<i64>>> {
         if self.has(i) {
             self.ints(i).map(Some)
@@ -299,7 +299,7 @@ impl Args<'_> {
         }
     }
 
-    /// Input `i` as a single number, if it is given.
+    /// Takes input `i` as a single number, if it is given.
     pub(crate) fn scalar_opt(&mut self, i: usize) -> OpResult<Option<f64>> {
         let Some(a) = self.array_opt(i)? else {
             return Ok(None);

@@ -1,4 +1,4 @@
-//! From samples as the data have them to inputs as a model wants them.
+//! Converts samples from the shape of the data to the shape of the model's inputs.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::tensor::Tensor;
 use crate::value::Value;
 use crate::whole;
 
-/// The order of an image's axes in a model's input.
+/// Order of an image's axes in a model's input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display, strum::EnumString)]
 #[strum(serialize_all = "lowercase")]
 #[strum(parse_err_ty = String, parse_err_fn = unknown_layout)]
@@ -33,32 +33,32 @@ fn unknown_layout(text: &str) -> String {
     format!("layout `{text}`; expected nchw or nhwc")
 }
 
-/// One input that samples come through.
+/// How one input takes samples.
 #[derive(Debug, Clone)]
 pub(crate) struct Port {
-    /// The input's name.
+    /// Name of the input.
     pub(crate) name: String,
-    /// The input's type.
+    /// Element type of the input.
     pub(crate) dtype: DType,
-    /// Which numbers it takes.
+    /// Numbers that the input takes.
     pub(crate) numbers: Numbers,
-    /// Per sample, as the data have it.
+    /// Shape of a sample in the data.
     given: Vec<usize>,
-    /// Order of the data's axes that the model wants.
+    /// Permutation of the data's axes to the model's order.
     order: Vec<usize>,
-    /// Per sample, as the model wants it.
+    /// Shape of a sample in the model.
     wanted: Vec<usize>,
-    /// Whether the model's input has an axis for the samples.
+    /// Whether the model's input has a batch dimension.
     pub(crate) batched: bool,
 }
 
 impl Port {
-    /// Whether the data's axes stay where they are.
+    /// Whether the data's axes keep their order.
     pub(crate) fn is_straight(&self) -> bool {
         self.order.is_sorted()
     }
 
-    /// The layout it stands for, if axes are moved.
+    /// Returns the layout that the axes are moved to, if they are moved.
     pub(crate) fn turned_to(&self) -> Option<Layout> {
         match self.order.as_slice() {
             o if o == TO_FIRST => Some(Layout::Nchw),
@@ -67,12 +67,12 @@ impl Port {
         }
     }
 
-    /// The samples of an array, its first axis, as the input.
+    /// Returns the samples of an array (along its first axis) in the model's shape.
     pub(crate) fn arrange(&self, array: &Array) -> Array {
         let rows = array.shape().first().copied().unwrap_or(0);
         let features: usize = self.given.iter().product();
         let turned: Vec<usize> = self.order.iter().map(|a| self.given[*a]).collect();
-        // Steps from one element to the next along each axis, in the order the model wants them.
+        // Strides of the data's axes, in the model's order.
         let step = |axis: usize| self.given[axis + 1..].iter().product::<usize>();
         let steps: Vec<usize> = self.order.iter().map(|a| step(*a)).collect();
         let one: Vec<usize> = (0..features)
@@ -92,13 +92,13 @@ impl Port {
         array.pick(&from, shape)
     }
 
-    /// The order of the axes that are longer than 1: two ports that share it hand out the same values.
+    /// Returns the order of the axes longer than 1: two ports with the same order give the same values.
     fn moved(&self) -> Vec<usize> {
         let long = |a: &&usize| self.given[**a] != 1;
         self.order.iter().filter(long).copied().collect()
     }
 
-    /// Rows `[n, features]` as the input.
+    /// Converts rows `[n, features]` to the input.
     pub(crate) fn feed(&self, block: &Burn<2>) -> OpResult<Value> {
         let n = block.dims()[0];
         let mut given = vec![n];
@@ -117,7 +117,7 @@ impl Port {
     }
 }
 
-/// The modality for each input of the model, under the input's name.
+/// Returns the modality for each input of the model, under the input's name.
 pub(crate) fn matched(
     file: &OnnxFile,
     declared: &[Declared],
@@ -161,12 +161,12 @@ pub(crate) fn matched(
         .collect()
 }
 
-/// Channels last becomes channels first.
+/// Permutation from channels last to channels first.
 const TO_FIRST: [usize; 3] = [2, 0, 1];
-/// Channels first becomes channels last.
+/// Permutation from channels first to channels last.
 const TO_LAST: [usize; 3] = [1, 2, 0];
 
-/// The layout of an image, where its channels (1, 3 or 4) are seen at one end and only there.
+/// Returns the layout of an image whose channel axis (1, 3 or 4 channels) is recognised at exactly one end.
 fn layout_of(shape: &[Option<usize>]) -> Option<Layout> {
     let &[Some(first), _, Some(last)] = shape else {
         return None;
@@ -179,8 +179,8 @@ fn layout_of(shape: &[Option<usize>]) -> Option<Layout> {
     }
 }
 
-/// The orders in which a model may want the axes of an image, as they are first. `data`: the layout of the data,
-/// where it is seen; `model`: the model's, where it is stated.
+/// Returns the axis orders in which a model may want an image, the unchanged order first. `data`: the layout of the
+/// data, if it is recognised; `model`: the model's, if it is stated.
 fn orders(data: Option<Layout>, model: Option<Layout>) -> Vec<[usize; 3]> {
     let straight = [0, 1, 2];
     match (data, model) {
@@ -193,8 +193,9 @@ fn orders(data: Option<Layout>, model: Option<Layout>) -> Vec<[usize; 3]> {
     }
 }
 
-/// The ways to read the samples of a modality as an input: the one that is stated or follows from the shapes; where
-/// the file leaves the axes of images open, all among which running the model has to decide, as they are first.
+/// Returns the ways to read the samples of a modality as an input: the one that is stated or follows from the shapes.
+/// If the file leaves the axes of images open, returns all candidates, the unchanged order first, and running the model
+/// has to decide.
 pub(crate) fn ports(
     file: &OnnxFile,
     declared: &Declared,
@@ -212,7 +213,7 @@ pub(crate) fn ports(
         Some(dims) => dims.clone(),
         None => vec![Dim::Free; 1 + given.len()],
     };
-    // A shape without an axis for the samples has all the values of one.
+    // A declared shape without a batch dimension holds all the values of one sample.
     let lengths: Vec<Option<usize>> = dims.iter().map(Dim::fixed).collect();
     let whole = lengths.iter().copied().collect::<Option<Vec<usize>>>();
     let batched = !whole.is_some_and(|whole| {
@@ -233,7 +234,7 @@ pub(crate) fn ports(
         )));
     }
     let seen: Vec<Option<usize>> = given.iter().copied().map(Some).collect();
-    // Only images may be turned, and a row of values has the order of the layout that is stated.
+    // Only images may be transposed; for a flat input, the stated layout gives the order of the values.
     let row = fit(given, wanted) == Err(Misfit::Order) && layout.is_some();
     let orders: Vec<Vec<usize>> = if given.len() == 3 && (wanted.len() == 3 || row) {
         let orders = orders(layout_of(&seen), layout);
@@ -264,7 +265,7 @@ pub(crate) fn ports(
             Err(other) => why = other,
         }
     }
-    // Where axes have length 1 another order may give the same values.
+    // With axes of length 1, different orders may give the same values.
     let mut distinct: Vec<Vec<usize>> = Vec::new();
     found.retain(|port| {
         let moved = port.moved();
@@ -281,10 +282,10 @@ pub(crate) fn ports(
     }
 }
 
-/// Why samples cannot be read as an input, and what to do.
+/// Returns why samples cannot be read as an input, and what to do.
 fn misfit(wanted: &[Dim], modality: &Modality, layout: Option<Layout>, why: Misfit) -> String {
     let given = modality.shape.as_slice();
-    // Data `[n, h, w]` are images of one channel; whoever made them knows two axes.
+    // Data `[n, h, w]` are stored as images of one channel; the message shows the two axes the user knows.
     let own = match given.strip_prefix(&[1]) {
         Some(own) if own.len() == wanted.len() => own,
         _ => given,
@@ -320,7 +321,7 @@ fn misfit(wanted: &[Dim], modality: &Modality, layout: Option<Layout>, why: Misf
     text + todo
 }
 
-/// What to do about images of another number of channels or another size than the model takes.
+/// Returns what to do about images with another number of channels or another size than the model takes.
 fn differing_images(wanted: &[Dim], modality: &Modality) -> &'static str {
     let (Kind::Image, [channels, height, width], 3) =
         (modality.kind, modality.shape.as_slice(), wanted.len())
@@ -342,8 +343,9 @@ fn differing_images(wanted: &[Dim], modality: &Modality) -> &'static str {
     }
 }
 
-/// The way to read samples: where there are several, the first, if it leaves the axes where they are, the model runs
-/// so and in no other way; or if it runs in none, so that what fails can be told. Else the only layout it runs as.
+/// Chooses among several readings. Takes the first if it keeps the order of the axes and the model runs on it alone, or
+/// if the model runs on none, so that the failure can be reported. Otherwise the error holds the only layout the model
+/// runs as, if there is one.
 pub(crate) fn decide(
     mut readings: Vec<Port>,
     mut runs: impl FnMut(&Port) -> bool,
@@ -360,8 +362,8 @@ pub(crate) fn decide(
     }
 }
 
-/// Several orders of the axes of an image fit, and nothing says which is meant. `runs`: the only layout as which the
-/// model runs, if there is one.
+/// Returns the error for images that fit in several axis orders when nothing decides between them. `runs`: the only
+/// layout as which the model runs, if there is one.
 pub(crate) fn undecidable(declared: &Declared, given: &[usize], runs: Option<Layout>) -> String {
     let only = runs.map_or_else(String::new, |l| format!(" (it runs as {l} only)"));
     format!(
@@ -370,7 +372,7 @@ pub(crate) fn undecidable(declared: &Declared, given: &[usize], runs: Option<Lay
     )
 }
 
-/// How many samples the file takes at a time, if it says so.
+/// Returns how many samples the file takes at a time, if it fixes that number.
 pub(crate) fn chunk(
     file: &OnnxFile,
     declared: &[Declared],
@@ -397,8 +399,8 @@ pub(crate) fn chunk(
     Ok(size)
 }
 
-/// The modalities of a model's inputs as the file declares them, with `bounds` for all: for models that are asked
-/// without a data set. Free dimensions other than the first are an error.
+/// Returns the modalities of a model's inputs as the file declares them, with `bounds` for all, for use without a data
+/// set. Free dimensions other than the first are an error.
 pub fn declared_modalities(
     file: &OnnxFile,
     bounds: &proofmark_domain::Bounds,

@@ -1,4 +1,4 @@
-//! The messages of an ONNX file (`onnx.proto3`), as far as they are read.
+//! The parts of an ONNX file's messages (`onnx.proto3`) that are read.
 //!
 //! Written by hand for prost's derive: no schema file and no build step. Unknown fields are skipped; packed and
 //! unpacked lists are both read; nesting is limited by prost (100 deep). Public so that small models can be
@@ -52,14 +52,14 @@ pub struct GraphProto {
     pub sparse_initializer: Vec<SparseTensorProto>,
 }
 
-/// A sparse constant; only its presence is looked at.
+/// A sparse constant; only its presence is checked.
 #[derive(Clone, PartialEq, Message)]
 pub struct SparseTensorProto {
     #[prost(message, optional, tag = "1")]
     pub values: Option<TensorProto>,
 }
 
-/// A function of the model: a node by its name stands for its body.
+/// A function of the model: a node with its name stands for its body.
 #[derive(Clone, PartialEq, Message)]
 pub struct FunctionProto {
     #[prost(string, tag = "1")]
@@ -171,7 +171,7 @@ pub struct ValueInfoProto {
     pub r#type: Option<TypeProto>,
 }
 
-/// A type. Sequences, maps and optionals are told apart by their presence only.
+/// A type. Sequences, maps and optionals are recognised only by the absence of a tensor type.
 #[derive(Clone, PartialEq, Message)]
 pub struct TypeProto {
     #[prost(message, optional, tag = "1")]

@@ -1,21 +1,22 @@
-//! How much memory one value may take.
+//! Limits on the memory of one value.
 //!
-//! A few bytes of a file can ask for a constant of a trillion elements. Whatever makes a value larger than its
-//! inputs asks here first.
+//! A few bytes of a file can ask for a constant of a trillion elements. Code that makes a value larger than its inputs
+//! checks these limits first.
 
 use std::cell::Cell;
 
-/// Elements of one value while a model runs (8 GiB of `f32`).
+/// Maximum elements of one value while a model runs (8 GiB of `f32`).
 const WHILE_RUNNING: usize = 1 << 31;
-/// Elements of one value while a file is loaded and tried out (512 MiB of `f32`).
+/// Maximum elements of one value while a file is loaded and tried out (512 MiB of `f32`).
 const WHILE_LOADING: usize = 1 << 27;
 
-/// Elements of one value computed ahead of time (128 MiB of `f32`): larger ones are left to when they are needed.
+/// Maximum elements of one value computed when the graph is built (128 MiB of `f32`); larger ones are computed when
+/// they are needed.
 const WHILE_FOLDING: usize = 1 << 25;
 
-/// Rounds of one loop while a model runs.
+/// Maximum rounds of one loop while a model runs.
 const ROUNDS_WHILE_RUNNING: u64 = 1 << 24;
-/// Rounds of all loops of a file together while it is loaded and tried out.
+/// Maximum rounds of all loops of a file together while it is loaded and tried out.
 const ROUNDS_WHILE_LOADING: u64 = 1 << 18;
 
 thread_local! {
@@ -23,12 +24,13 @@ thread_local! {
     static ROUNDS: Cell<u64> = const { Cell::new(ROUNDS_WHILE_LOADING) };
 }
 
-/// A new file: its loops may turn again.
+/// Resets the budget of loop rounds for a new file.
 pub(crate) fn refuel() {
     ROUNDS.set(ROUNDS_WHILE_LOADING);
 }
 
-/// Asked before round `i` of a loop, which a few bytes can make endless. `size`: how many values its body has.
+/// Checks the limit before round `i` of a loop, which a few bytes can make endless. `size`: number of values in the
+/// loop's body.
 pub(crate) fn round(i: u64, size: usize) -> Result<(), String> {
     if loading() {
         let left = ROUNDS.get().saturating_sub(1 + size as u64 / 16);
@@ -46,12 +48,12 @@ pub(crate) fn round(i: u64, size: usize) -> Result<(), String> {
     }
 }
 
-/// Runs `work` under the tighter limit that holds before a file is trusted.
+/// Runs `work` under the tighter limit for files that are not trusted yet.
 pub(crate) fn while_loading<T>(work: impl FnOnce() -> T) -> T {
     under(WHILE_LOADING, work)
 }
 
-/// Runs `work` under the limit for what is computed ahead of time.
+/// Runs `work` under the limit for constants computed when the graph is built.
 pub(crate) fn while_folding<T>(work: impl FnOnce() -> T) -> T {
     under(WHILE_FOLDING, work)
 }
@@ -68,12 +70,12 @@ pub(crate) fn loading() -> bool {
     LIMIT.get() <= WHILE_LOADING
 }
 
-/// Product of the other dimensions of a shape with a zero in it: nobody has to think about overflow.
+/// Maximum product of the other dimensions of a shape that contains a zero, so that later code cannot overflow.
 const AROUND_ZERO: usize = 1 << 48;
 
-/// The number of elements of a shape, if there is room for that many.
+/// Returns the number of elements of a shape; an error if it exceeds the limit.
 pub(crate) fn elements(shape: &[usize]) -> Result<usize, String> {
-    // A zero anywhere makes the value empty, whatever the other dimensions claim (within reason).
+    // A zero dimension makes the value empty, whatever the other dimensions are (up to a limit).
     let empty = shape.contains(&0);
     let limit = if empty { AROUND_ZERO } else { LIMIT.get() };
     shape

@@ -1,4 +1,4 @@
-//! Arrays as rows along their first axis: cut apart, put together again.
+//! Cuts arrays into rows along their first axis and joins them again.
 
 use crate::array::{Array, Data, with_data};
 use crate::node::OpResult;
@@ -21,7 +21,7 @@ impl Data {
 }
 
 impl Array {
-    /// The rows from `start` to `end`; where there are fewer, the last one is repeated.
+    /// Returns the rows from `start` to `end`; beyond the last row, that row is repeated.
     pub(crate) fn rows(&self, start: usize, end: usize) -> Self {
         let mut shape = self.shape().to_vec();
         let each = shape[1..].iter().product::<usize>();
@@ -33,7 +33,7 @@ impl Array {
         self.pick(&from, shape)
     }
 
-    /// Arrays one after another along their first axis; numbers without an axis become a list.
+    /// Concatenates arrays along their first axis; scalars become a list.
     pub(crate) fn joined(parts: &[Self]) -> OpResult<Self> {
         let Some(first) = parts.first() else {
             return Err("has no rows".into());
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_come_together_as_they_were() {
+    fn joining_the_parts_restores_the_array() {
         let all = Array::new([5, 2], (0..10).collect::<Vec<i64>>());
         let parts = [all.rows(0, 2), all.rows(2, 4), all.rows(4, 6)];
         assert_eq!(parts[2], Array::new([2, 2], vec![8i64, 9, 8, 9]));
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_become_a_list_and_differences_are_told() {
+    fn scalars_join_to_a_list_and_mismatches_are_errors() {
         let one = |x: f32| Array::new([], vec![x]);
         let list = Array::joined(&[one(1.0), one(2.0)]);
         assert_eq!(list, Ok(Array::new([2], vec![1f32, 2.0])));

@@ -1,4 +1,4 @@
-//! A model as a function of named arrays: what `infer` runs, whatever the model is.
+//! A model as a function of named arrays; `infer` runs any model through it.
 
 use std::collections::BTreeMap;
 
@@ -18,27 +18,27 @@ use crate::value::Value;
 /// An input or output as the file declares it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Declared {
-    /// Its name.
+    /// Name of the input or output.
     pub name: String,
-    /// Its element type, if it is a tensor of a supported type.
+    /// Element type, if it is a tensor of a supported type.
     pub dtype: Option<DType>,
-    /// Its shape, if one is declared.
+    /// Shape, if one is declared.
     pub shape: Option<Vec<Dim>>,
 }
 
 /// A declared dimension.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Dim {
-    /// Of this length.
+    /// Fixed length.
     Fixed(usize),
-    /// Free, by name.
+    /// Free, with a name.
     Named(String),
-    /// Free.
+    /// Free, without a name.
     Free,
 }
 
 impl Dim {
-    /// The length, if it is fixed.
+    /// Returns the length, if it is fixed.
     pub(crate) fn fixed(&self) -> Option<usize> {
         match self {
             Self::Fixed(n) => Some(*n),
@@ -57,14 +57,14 @@ impl std::fmt::Display for Dim {
     }
 }
 
-/// A declared shape, as messages show it.
+/// Formats a declared shape for messages.
 pub(crate) fn shown(dims: &[Dim]) -> String {
     let list: Vec<String> = dims.iter().map(ToString::to_string).collect();
     format!("[{}]", list.join(", "))
 }
 
 impl Declared {
-    /// The declared shape, such as `[N, 3, 32, 32]`; `?` if none is declared.
+    /// Returns the declared shape, such as `[N, 3, 32, 32]`; `?` if none is declared.
     pub fn shape_text(&self) -> String {
         self.shape.as_deref().map_or_else(|| "?".to_owned(), shown)
     }
@@ -89,13 +89,13 @@ impl Declared {
     }
 }
 
-/// What comes back under one name.
+/// A value to return.
 struct Wanted {
     declared: Declared,
     slot: Slot,
 }
 
-/// A model on a device, asked with one array per input.
+/// A model on a device that is run on one array per input.
 pub struct Session {
     file: OnnxFile,
     graph: Graph,
@@ -113,13 +113,13 @@ impl std::fmt::Debug for Session {
     }
 }
 
-/// How rows go through the model.
+/// How rows are split over several runs of the model.
 struct Slices {
-    /// How many there are.
+    /// Number of rows.
     rows: usize,
-    /// How many at a time.
+    /// Rows per run.
     size: usize,
-    /// Which inputs are cut; the others are the same for all rows.
+    /// Which inputs are split; the others are the same for all rows.
     cut: Vec<bool>,
 }
 
@@ -129,8 +129,8 @@ impl Session {
         Self::of(file, &[], device)
     }
 
-    /// Builds the graph for some outputs, or values inside it, alone: what does not lead to them need not be
-    /// supported. For all outputs where none is named.
+    /// Builds the graph for the named outputs, or values inside the graph; operators that these do not need may be
+    /// unsupported. With no names, builds it for all outputs.
     pub fn of(file: OnnxFile, outputs: &[String], device: &Device) -> Result<Self, OnnxError> {
         let names: Vec<String> = match outputs {
             [] => file.outputs().into_iter().map(|d| d.name).collect(),
@@ -165,7 +165,8 @@ impl Session {
         })
     }
 
-    /// Also gives a value inside the model: by its own name, or all that the node of that name computes.
+    /// Also returns a value inside the model: the value of this name, or all values that the node of this name
+    /// computes.
     pub fn watch(&mut self, name: &str) -> Result<(), OnnxError> {
         let values = if self.graph.names.contains_key(name) {
             vec![name.to_owned()]
@@ -195,37 +196,38 @@ impl Session {
         Ok(())
     }
 
-    /// The names of the values that a node computes, if there is one of that name.
+    /// Returns the names of the values that a node computes, if there is a node of that name.
     fn computed_by(&self, node: &str) -> Option<Vec<String>> {
         if let Some(node) = self.graph.nodes.iter().find(|n| n.name == node) {
             let slots = node.outputs.iter().flatten();
             return Some(slots.map(|s| self.graph.name(*s).to_owned()).collect());
         }
-        // It may have been computed ahead of time.
+        // The node may have been folded into constants.
         let node = self.file.graph().node.iter().find(|n| n.name == node)?;
         let known = |o: &&String| self.graph.names.contains_key(*o);
         Some(node.output.iter().filter(known).cloned().collect())
     }
 
-    /// What there is to say about how it is computed; more may come when it is run.
+    /// Returns the notes on how the graph is computed; running the model may add more.
     pub fn notes(&self) -> Vec<String> {
         self.graph.notes.all()
     }
 
-    /// The inputs to be given.
+    /// Returns the inputs to be given.
     pub fn inputs(&self) -> Vec<Declared> {
         self.file.inputs()
     }
 
-    /// What comes back: the model's outputs, then what is watched.
+    /// Returns the declarations of the values returned: the model's outputs, then the watched values.
     pub fn outputs(&self) -> Vec<Declared> {
         self.wanted.iter().map(|w| w.declared.clone()).collect()
     }
 
-    /// Runs the model on one array per input, in their order.
+    /// Runs the model on one array per input, in the order of the inputs.
     ///
-    /// A model exported for a fixed number of rows (usually one) takes any number: they go through so many at a
-    /// time, and the results are put together along their first axis. Inputs without that axis are given to each.
+    /// A model exported for a fixed number of rows (usually one) takes any number: the rows are run in parts of that
+    /// number, and the results are concatenated along their first axis. Inputs without that axis are passed whole to
+    /// each part.
     pub fn run(&self, inputs: &[Array]) -> Result<Vec<Array>, OnnxError> {
         let Some(slices) = self.slices(inputs)? else {
             return self.run_once(inputs);
@@ -281,8 +283,8 @@ impl Session {
             .collect()
     }
 
-    /// Arrays as the model takes them, and what was done: those whose shape is declared stay as they are, others are
-    /// read by the rules that hold for samples, along their first axis.
+    /// Converts arrays to the shapes the model takes, and returns notes on the changes. Arrays with the declared shape
+    /// are unchanged; the others are read by the rules for samples, along their first axis.
     pub fn arranged(
         &self,
         mut arrays: Vec<Array>,
@@ -311,7 +313,7 @@ impl Session {
             let readings = match ports(&self.file, &declared, &modality, Numbers::Real, layout) {
                 Ok(readings) => readings,
                 Err(e) if layout.is_some() => return Err(e),
-                // What is told of arrays that do not fit names all their axes.
+                // `run` reports arrays that do not fit with all their axes.
                 Err(_) => continue,
             };
             let chosen = decide(readings, |port| {
@@ -320,7 +322,7 @@ impl Session {
                 self.run(&tried).is_ok()
             });
             let port = chosen.map_err(|runs| problem(undecidable(&declared, given, runs)))?;
-            // Without an axis for them there is only one sample.
+            // Without a batch dimension there can be only one sample.
             if !port.batched && *rows != 1 {
                 continue;
             }
@@ -343,7 +345,7 @@ impl Session {
         Ok((arrays, notes))
     }
 
-    /// Checks the arrays against what is declared; the slices they go through in, if not all at once.
+    /// Checks the arrays against the declared shapes; returns how rows are split, unless all run at once.
     fn slices(&self, given: &[Array]) -> Result<Option<Slices>, OnnxError> {
         let inputs = self.inputs();
         if inputs.len() != given.len() {
@@ -412,7 +414,7 @@ impl Session {
         Ok(Some(Slices { rows, size, cut }))
     }
 
-    /// A state that was fixed is that of one row, wherever its own shape is left open: rows then go one at a time.
+    /// Splits rows one by one if an input with open dimensions was fixed: such a state belongs to a single row.
     fn beside_a_fixed_state(&self, inputs: &[Declared], given: &[Array]) -> Option<Slices> {
         let open = |d: &Dim| !matches!(d, Dim::Fixed(_));
         let state = self

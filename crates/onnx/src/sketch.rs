@@ -1,4 +1,4 @@
-//! Small models written down in tests.
+//! Builders of small models for tests.
 
 use burn::tensor::Device;
 use prost::Message;
@@ -15,7 +15,7 @@ fn texts(list: &[&str]) -> Vec<String> {
     list.iter().map(ToString::to_string).collect()
 }
 
-/// An operation.
+/// Returns an operation.
 pub(crate) fn node(op: &str, inputs: &[&str], outputs: &[&str]) -> NodeProto {
     NodeProto {
         op_type: op.into(),
@@ -31,7 +31,7 @@ impl NodeProto {
         self
     }
 
-    /// With a whole number.
+    /// Adds an integer attribute.
     pub(crate) fn int(self, name: &str, i: i64) -> Self {
         self.with(AttributeProto {
             name: name.into(),
@@ -41,7 +41,7 @@ impl NodeProto {
         })
     }
 
-    /// With a list of whole numbers.
+    /// Adds a list of integers as an attribute.
     pub(crate) fn ints(self, name: &str, ints: &[i64]) -> Self {
         self.with(AttributeProto {
             name: name.into(),
@@ -51,7 +51,7 @@ impl NodeProto {
         })
     }
 
-    /// With a text.
+    /// Adds a string attribute.
     pub(crate) fn text(self, name: &str, s: &str) -> Self {
         self.with(AttributeProto {
             name: name.into(),
@@ -61,7 +61,7 @@ impl NodeProto {
         })
     }
 
-    /// With a constant.
+    /// Adds a tensor attribute.
     pub(crate) fn tensor(self, name: &str, t: TensorProto) -> Self {
         self.with(AttributeProto {
             name: name.into(),
@@ -71,12 +71,12 @@ impl NodeProto {
         })
     }
 
-    /// With a graph.
+    /// Adds a graph attribute.
     pub(crate) fn graph(self, name: &str, g: GraphProto) -> Self {
         self.with(branch(name, g))
     }
 
-    /// With an attribute of the function it stands in.
+    /// Adds an attribute that refers to an attribute of the enclosing function.
     pub(crate) fn refers(self, name: &str, to: &str, kind: i32) -> Self {
         self.with(AttributeProto {
             name: name.into(),
@@ -86,14 +86,14 @@ impl NodeProto {
         })
     }
 
-    /// Of another operator set.
+    /// Sets the operator set's domain.
     pub(crate) fn domain(mut self, domain: &str) -> Self {
         self.domain = domain.into();
         self
     }
 }
 
-/// A graph as an attribute.
+/// Returns a graph as an attribute.
 pub(crate) fn branch(name: &str, g: GraphProto) -> AttributeProto {
     AttributeProto {
         name: name.into(),
@@ -103,7 +103,7 @@ pub(crate) fn branch(name: &str, g: GraphProto) -> AttributeProto {
     }
 }
 
-/// An input or output of that type and shape (below 0: free).
+/// Returns an input or output of this type and shape (below 0: free).
 pub(crate) fn info(name: &str, elem_type: i32, shape: &[i64]) -> ValueInfoProto {
     let dim = |d: &i64| DimensionProto {
         dim_value: (*d >= 0).then_some(*d),
@@ -129,7 +129,7 @@ fn named(name: &str) -> ValueInfoProto {
     }
 }
 
-/// A graph whose inputs and outputs have no declared type.
+/// Returns a graph whose inputs and outputs have no declared type.
 pub(crate) fn graph(nodes: Vec<NodeProto>, inputs: &[&str], outputs: &[&str]) -> GraphProto {
     GraphProto {
         name: "g".into(),
@@ -141,14 +141,14 @@ pub(crate) fn graph(nodes: Vec<NodeProto>, inputs: &[&str], outputs: &[&str]) ->
 }
 
 impl GraphProto {
-    /// With a constant.
+    /// Adds a constant.
     pub(crate) fn constant(mut self, name: &str, array: &Array) -> Self {
         self.initializer.push(constant(name, array));
         self
     }
 }
 
-/// A constant as a file stores it (floats, booleans, integers of 8, 16, 32 and 64 bits).
+/// Returns a constant as a file stores it (floats, booleans, integers of 8, 16, 32 and 64 bits).
 pub(crate) fn constant(name: &str, array: &Array) -> TensorProto {
     let mut proto = TensorProto {
         name: name.into(),
@@ -189,27 +189,27 @@ pub(crate) fn constant(name: &str, array: &Array) -> TensorProto {
     proto
 }
 
-/// A list of integers.
+/// Returns a one-dimensional array of integers.
 pub(crate) fn list(values: &[i64]) -> Array {
     Array::list(values.to_vec())
 }
 
-/// A single integer.
+/// Returns an integer scalar.
 pub(crate) fn int(value: i64) -> Array {
     Array::new([], vec![value])
 }
 
-/// A single yes or no.
+/// Returns a Boolean scalar.
 pub(crate) fn yes(value: bool) -> Array {
     Array::new([], vec![value])
 }
 
-/// A list of numbers.
+/// Returns a one-dimensional array of floats.
 pub(crate) fn floats(values: &[f32]) -> Array {
     Array::new([values.len()], values.to_vec())
 }
 
-/// A model of operator set 21.
+/// Returns a model of opset 21.
 pub(crate) fn model(graph: GraphProto) -> ModelProto {
     ModelProto {
         ir_version: Some(10),
@@ -219,7 +219,7 @@ pub(crate) fn model(graph: GraphProto) -> ModelProto {
     }
 }
 
-/// A version of an operator set.
+/// Returns a version of an operator set.
 pub(crate) fn opset(domain: &str, version: i64) -> OperatorSetIdProto {
     OperatorSetIdProto {
         domain: domain.into(),
@@ -234,7 +234,7 @@ pub(crate) fn run_bytes(bytes: Vec<u8>, inputs: &[Array]) -> Result<Vec<Array>, 
     session.run(inputs).map_err(|e| e.to_string())
 }
 
-/// Writes a model down and runs it.
+/// Encodes and runs a model.
 pub(crate) fn run(model: &ModelProto, inputs: &[Array]) -> Result<Vec<Array>, String> {
     run_bytes(model.encode_to_vec(), inputs)
 }

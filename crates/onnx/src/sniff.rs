@@ -1,4 +1,4 @@
-//! Files that are no ONNX models, told from their first bytes: what they are, and how to come to an ONNX file.
+//! Recognises files that are not ONNX models by their first bytes, and says how to get an ONNX file from them.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ const SAVED_MODEL: &str =
 const WEIGHTS: &str = "it holds weights without the network; export the network with them to ONNX";
 const PICKLE: &str = "load it in Python and export it: `torch.onnx.export` for PyTorch, skl2onnx for scikit-learn, onnxmltools for XGBoost and LightGBM";
 
-/// What a file is that is not ONNX, in a sentence's end, and what to do; nothing where it may be ONNX.
+/// Returns the end of a sentence that says what a file is and what to do, or `None` if it may be ONNX.
 pub(crate) fn other_format(bytes: &[u8]) -> Option<String> {
     if bytes.is_empty() {
         return Some("is empty (0 bytes); expected a model exported to ONNX".into());
@@ -58,7 +58,7 @@ fn format(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
     })
 }
 
-/// A zip, by the names of what is in it.
+/// Identifies a zip archive by the names of its entries.
 fn archive(bytes: &[u8]) -> (&'static str, &'static str) {
     let holds = |part: &[u8]| bytes.windows(part.len()).any(|w| w == part);
     if holds(b"model.weights.h5") {
@@ -76,7 +76,7 @@ fn archive(bytes: &[u8]) -> (&'static str, &'static str) {
     }
 }
 
-/// Eight bytes of length, then JSON.
+/// A safetensors file starts with a length of eight bytes, then JSON.
 fn safetensors(bytes: &[u8]) -> bool {
     let length = bytes.first_chunk().map_or(0, |b| u64::from_le_bytes(*b));
     bytes.get(8) == Some(&b'{') && length > 1 && length < bytes.len() as u64
@@ -86,24 +86,25 @@ fn zstd(bytes: &[u8]) -> bool {
     bytes.starts_with(b"\x28\xb5\x2f\xfd")
 }
 
-/// Protocols 2 to 5, ended by a dot.
+/// Pickle protocols 2 to 5 end with a dot.
 fn pickle(bytes: &[u8]) -> bool {
     matches!(bytes, [0x80, 2..=5, ..]) && bytes.last() == Some(&b'.')
         || bytes.windows(13).take(64).any(|w| w == b"joblib.numpy_")
-        // PyTorch's old format begins with its magic number as a pickle of its own.
+        // PyTorch's old format begins with its magic number as a separate pickle.
         || bytes.starts_with(b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19")
 }
 
-/// The version of its schema (1) and the first graph: the version of ONNX's format is 3 or more since its release.
+/// A `SavedModel` starts with its schema version (1) and the first graph; ONNX has used format version 3 or later since
+/// its release.
 fn saved_model(bytes: &[u8]) -> bool {
     bytes.starts_with(b"\x08\x01\x12")
 }
 
-/// Text is no model: a page that says that a download failed, a description of a network.
+/// Recognises text, which is never a model: an error page of a failed download, a description of a network.
 fn text(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
     let start = &bytes[..bytes.len().min(512)];
     let printable = |b: &u8| matches!(b, b'\t' | b'\n' | b'\r' | b' '..=b'~' | 0x80..);
-    // A character may be cut in two at the end.
+    // The last character may be cut in two.
     let whole = std::str::from_utf8(start).map_or_else(|e| e.error_len().is_none(), |_| true);
     if !whole || !start.iter().all(printable) {
         return None;
@@ -123,7 +124,7 @@ fn text(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
     })
 }
 
-/// What a folder is that was given as a model.
+/// Returns the error for a folder that was given as a model.
 pub(crate) fn folder(path: &Path) -> String {
     let has = |name: &str| path.join(name).is_file();
     if has("saved_model.pb") {
@@ -187,7 +188,7 @@ mod tests {
             let said = other_format(&bytes).unwrap_or_default();
             assert!(words.iter().all(|w| said.contains(w)), "{words:?}: {said}");
         }
-        // Versions of the format, then whatever comes.
+        // Format versions, followed by arbitrary bytes.
         for bytes in [
             &b"\x08\x03\x12\x07pytorch"[..],
             b"\x08\x0a\x3a\x04",

@@ -1,10 +1,10 @@
 //! Tensors of any rank on a Burn device, through the dispatch layer (Burn's own `Tensor` fixes the rank at compile time).
 //!
-//! Everything on a device is `f32`: integers and booleans that depend on the model's input live there as whole
-//! numbers, with the type they stand for beside them (`dtype`). They are exact up to 2^24. Constants, shapes and
-//! indices are [`crate::array::Array`]s on the host and keep their own types.
+//! Everything on a device is `f32`: integers and booleans that depend on the model's input are stored as whole numbers,
+//! labelled with their element type (`dtype`). They are exact up to 2^24. Constants, shapes and indices are
+//! [`crate::array::Array`]s on the host and keep their own types.
 //!
-//! Binary operations broadcast as ONNX does (the rules of `NumPy`). Gradients flow as Burn's autodiff lets them.
+//! Binary operations broadcast as ONNX does (the rules of `NumPy`). Gradients are those of Burn's autodiff.
 
 mod indices;
 mod mask;
@@ -27,7 +27,7 @@ thread_local! {
     static DOUBLE: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
 }
 
-/// Runs `work` with everything on the device in `f64`: the probes that gradients are checked against.
+/// Runs `work` with everything on the device in `f64`, for the probes that gradients are checked against.
 #[cfg(test)]
 pub(crate) fn in_double<T>(work: impl FnOnce() -> T) -> T {
     let before = DOUBLE.replace(true);
@@ -42,7 +42,7 @@ pub(crate) fn is_double() -> bool {
     DOUBLE.get()
 }
 
-/// The type of everything on the device.
+/// Returns the float type used on the device.
 fn float() -> FloatDType {
     #[cfg(test)]
     if DOUBLE.get() {
@@ -58,7 +58,7 @@ pub(crate) struct Tensor {
     dtype: DType,
 }
 
-/// The shape two shapes broadcast to.
+/// Returns the shape two shapes broadcast to.
 pub(crate) fn broadcast(a: &[usize], b: &[usize]) -> Result<Vec<usize>, String> {
     let rank = a.len().max(b.len());
     let dim = |s: &[usize], i: usize| (i + s.len()).checked_sub(rank).map_or(1, |own| s[own]);
@@ -72,7 +72,7 @@ pub(crate) fn broadcast(a: &[usize], b: &[usize]) -> Result<Vec<usize>, String> 
         .collect()
 }
 
-/// The shape several shapes broadcast to.
+/// Returns the shape several shapes broadcast to.
 pub(crate) fn broadcast_all<'a>(
     shapes: impl IntoIterator<Item = &'a [usize]>,
 ) -> Result<Vec<usize>, String> {
@@ -132,7 +132,7 @@ macro_rules! compare_scalar {
 }
 
 impl Tensor {
-    /// From the dispatch layer.
+    /// Wraps a tensor of the dispatch layer.
     pub(crate) fn from_dispatch(inner: DispatchTensor) -> Self {
         Self {
             inner,
@@ -140,12 +140,12 @@ impl Tensor {
         }
     }
 
-    /// To the dispatch layer.
+    /// Returns the tensor of the dispatch layer.
     pub(crate) fn into_dispatch(self) -> DispatchTensor {
         self.inner
     }
 
-    /// A change through the dispatch layer; the type it stands for stays.
+    /// Applies a function of the dispatch layer; the element type label is kept.
     pub(crate) fn with(self, f: impl FnOnce(DispatchTensor) -> DispatchTensor) -> Self {
         Self {
             inner: f(self.inner),
@@ -153,17 +153,17 @@ impl Tensor {
         }
     }
 
-    /// A Burn tensor of a known rank.
+    /// Wraps a Burn tensor of a known rank.
     pub(crate) fn from_burn<const D: usize>(tensor: burn::tensor::Tensor<D>) -> Self {
         Self::from_dispatch(tensor.into_dispatch())
     }
 
-    /// As a Burn tensor of rank `D`, which must be this tensor's.
+    /// Returns a Burn tensor of rank `D`, which must be this tensor's rank.
     pub(crate) fn into_burn<const D: usize>(self) -> burn::tensor::Tensor<D> {
         burn::tensor::Tensor::from_dispatch(self.inner)
     }
 
-    /// Host values put on a device.
+    /// Uploads host values to a device.
     pub(crate) fn upload(
         values: Vec<f32>,
         shape: &[usize],
@@ -187,7 +187,7 @@ impl Tensor {
         })
     }
 
-    /// The same value everywhere.
+    /// Returns a tensor with the same value everywhere.
     pub(crate) fn full(shape: &[usize], value: f64, device: &Device) -> Result<Self, String> {
         room::elements(shape)?;
         Ok(Self::from_dispatch(<Dispatch as FloatTensorOps<
@@ -200,7 +200,7 @@ impl Tensor {
         )))
     }
 
-    /// Copies the values to the host, as the type they stand for. Cuts the gradient.
+    /// Copies the values to the host, converted to their element type. Detaches the gradient.
     pub(crate) fn download(self) -> Result<Array, String> {
         let (shape, dtype) = (self.shape(), self.dtype);
         let flat = self.reshape(&[shape.iter().product()])?;
@@ -212,7 +212,7 @@ impl Tensor {
             data.try_to_vec::<f32>().map_err(unreadable)?.into()
         };
         let array = Array::try_new(shape, values)?;
-        // Probes in double precision keep it.
+        // Values in double precision are returned as they are.
         if dtype == DType::F32 {
             Ok(array)
         } else {
@@ -220,28 +220,28 @@ impl Tensor {
         }
     }
 
-    /// Length of each dimension; none for a scalar.
+    /// Returns the length of each dimension; empty for a scalar.
     pub(crate) fn shape(&self) -> Vec<usize> {
         self.inner.shape().to_vec()
     }
 
-    /// Number of dimensions.
+    /// Returns the number of dimensions.
     pub(crate) fn rank(&self) -> usize {
         self.inner.shape().num_dims()
     }
 
-    /// The type the numbers stand for.
+    /// Returns the element type that the numbers represent.
     pub(crate) fn dtype(&self) -> DType {
         self.dtype
     }
 
-    /// The same numbers, standing for another type (which they must fit: see the Cast operator).
+    /// Labels the numbers with another element type, which they must fit (see the Cast operator).
     pub(crate) fn typed(mut self, dtype: DType) -> Self {
         self.dtype = dtype;
         self
     }
 
-    /// Both with the same rank, ready for an elementwise operation of the dispatch layer.
+    /// Brings both tensors to the same rank for an elementwise operation of the dispatch layer.
     fn paired(a: Self, b: Self) -> Result<(DispatchTensor, DispatchTensor), String> {
         let (sa, sb) = (a.inner.shape(), b.inner.shape());
         if sa.as_slice() == sb.as_slice() {
@@ -252,7 +252,7 @@ impl Tensor {
         Ok((a.at_rank(rank).inner, b.at_rank(rank).inner))
     }
 
-    /// With ones put before its shape up to `rank`.
+    /// Prepends dimensions of length 1 up to `rank`.
     pub(crate) fn at_rank(self, rank: usize) -> Self {
         let shape = self.inner.shape();
         let own = shape.num_dims();
@@ -269,7 +269,7 @@ impl Tensor {
         sub => float_sub;
         mul => float_mul;
         div => float_div;
-        /// The remainder with the divisor's sign, as Python's `%`.
+        /// Remainder with the sign of the divisor, as Python's `%`.
         remainder => float_remainder;
         powf => float_powf;
     }
@@ -325,16 +325,16 @@ impl Tensor {
         sign => FloatTensorOps::float_sign;
         floor => FloatTensorOps::float_floor;
         ceil => FloatTensorOps::float_ceil;
-        /// To the nearest whole number, halves to the even one.
+        /// Rounds to the nearest integer, halves to even.
         round => FloatTensorOps::float_round;
         trunc => FloatTensorOps::float_trunc;
         relu => ActivationOps::relu;
         sigmoid => ActivationOps::sigmoid;
-        /// Values without a gradient.
+        /// Returns the values without a gradient.
         detach => FloatTensorOps::float_detach;
     }
 
-    /// The larger of both, element by element.
+    /// Elementwise maximum; NaN if either element is NaN.
     pub(crate) fn maximum(self, other: Self) -> Result<Self, String> {
         let larger = self
             .clone()
@@ -343,7 +343,7 @@ impl Tensor {
         larger.choose(self, other)
     }
 
-    /// The smaller of both, element by element.
+    /// Elementwise minimum; NaN if either element is NaN.
     pub(crate) fn minimum(self, other: Self) -> Result<Self, String> {
         let smaller = self
             .clone()
@@ -352,7 +352,7 @@ impl Tensor {
         smaller.choose(self, other)
     }
 
-    /// Where it is NaN.
+    /// Mask of the elements that are NaN.
     #[allow(clippy::wrong_self_convention)] // by value, as every operation here
     pub(crate) fn is_nan(self) -> Mask {
         Mask(<Dispatch as FloatTensorOps<Dispatch>>::float_is_nan(
@@ -361,7 +361,7 @@ impl Tensor {
         ))
     }
 
-    /// Where it is infinite.
+    /// Mask of the elements that are infinite.
     #[allow(clippy::wrong_self_convention)] // by value, as every operation here
     pub(crate) fn is_inf(self) -> Mask {
         Mask(<Dispatch as FloatTensorOps<Dispatch>>::float_is_inf(
@@ -370,12 +370,12 @@ impl Tensor {
         ))
     }
 
-    /// Where it is not zero.
+    /// Mask of the elements that are not zero.
     pub(crate) fn truth(self) -> Mask {
         self.not_equal_scalar(0.0)
     }
 
-    /// The same elements in another shape of as many.
+    /// Returns the same elements in another shape with the same number of elements.
     pub(crate) fn reshape(self, shape: &[usize]) -> Result<Self, String> {
         let own = self.inner.shape();
         if own.as_slice() == shape {
@@ -391,7 +391,7 @@ impl Tensor {
         Ok(self.with(|t| <Dispatch as FloatTensorOps<Dispatch>>::float_reshape(t, shape)))
     }
 
-    /// Dimensions in another order: dimension `i` of the result is `axes[i]` of this one.
+    /// Permutes the dimensions: dimension `i` of the result is `axes[i]` of this tensor.
     pub(crate) fn permute(self, axes: &[usize]) -> Self {
         if axes.iter().enumerate().all(|(i, a)| i == *a) {
             return self;
@@ -399,7 +399,7 @@ impl Tensor {
         self.with(|t| <Dispatch as FloatTensorOps<Dispatch>>::float_permute(t, axes))
     }
 
-    /// Repeated along dimensions of length 1 to `shape`; new leading dimensions are added as needed.
+    /// Repeats along dimensions of length 1 to `shape`; leading dimensions are added as needed.
     pub(crate) fn expand(self, shape: &[usize]) -> Result<Self, String> {
         let own = self.shape();
         if own == shape {
@@ -415,7 +415,7 @@ impl Tensor {
             .with(|t| <Dispatch as FloatTensorOps<Dispatch>>::float_expand(t, shape)))
     }
 
-    /// `start..end` along `axis`, every `step`-th (a step below 0 runs backwards from the last one); `start < end`.
+    /// Takes every `step`-th of `start..end` along `axis` (a step below 0 runs backwards from the last); `start < end`.
     pub(crate) fn slice(self, axis: usize, start: usize, end: usize, step: isize) -> Self {
         let shape = self.inner.shape();
         if start == 0 && end == shape[axis] && step == 1 {
@@ -433,17 +433,17 @@ impl Tensor {
         self.with(|t| <Dispatch as FloatTensorOps<Dispatch>>::float_slice(t, &slices))
     }
 
-    /// `length` elements along `axis` from `start` on.
+    /// Takes `length` elements along `axis` from `start` on.
     pub(crate) fn narrow(self, axis: usize, start: usize, length: usize) -> Self {
         self.slice(axis, start, start + length, 1)
     }
 
-    /// In the opposite order along each of `axes`.
+    /// Reverses the order along each of `axes`.
     pub(crate) fn flip(self, axes: &[usize]) -> Self {
         self.with(|t| <Dispatch as FloatTensorOps<Dispatch>>::float_flip(t, axes))
     }
 
-    /// One after another along `axis`; empty parts are left out.
+    /// Concatenates along `axis`; empty parts are skipped.
     pub(crate) fn cat(parts: Vec<Self>, axis: usize) -> Result<Self, String> {
         let dtype = parts.first().ok_or("nothing to concatenate")?.dtype;
         let shapes: Vec<Vec<usize>> = parts.iter().map(Self::shape).collect();
@@ -479,47 +479,47 @@ impl Tensor {
         })
     }
 
-    /// The sum along `axes`, which keep length 1.
+    /// Sum along `axes`, which keep length 1.
     pub(crate) fn sum(self, axes: &[usize]) -> Self {
         axes.iter().fold(self, |t, axis| {
             t.with(|t| <Dispatch as FloatTensorOps<Dispatch>>::float_sum_dim(t, *axis))
         })
     }
 
-    /// The mean along `axes`, which keep length 1.
+    /// Mean along `axes`, which keep length 1.
     pub(crate) fn mean(self, axes: &[usize]) -> Self {
         axes.iter().fold(self, |t, axis| {
             t.with(|t| <Dispatch as FloatTensorOps<Dispatch>>::float_mean_dim(t, *axis))
         })
     }
 
-    /// The product along `axes`, which keep length 1.
+    /// Product along `axes`, which keep length 1.
     pub(crate) fn prod(self, axes: &[usize]) -> Self {
         axes.iter().fold(self, |t, axis| {
             t.with(|t| <Dispatch as FloatTensorOps<Dispatch>>::float_prod_dim(t, *axis))
         })
     }
 
-    /// The largest along `axes`, which keep length 1.
+    /// Maximum along `axes`, which keep length 1.
     pub(crate) fn max(self, axes: &[usize]) -> Self {
         axes.iter().fold(self, |t, axis| {
             t.with(|t| <Dispatch as FloatTensorOps<Dispatch>>::float_max_dim(t, *axis))
         })
     }
 
-    /// The smallest along `axes`, which keep length 1.
+    /// Minimum along `axes`, which keep length 1.
     pub(crate) fn min(self, axes: &[usize]) -> Self {
         axes.iter().fold(self, |t, axis| {
             t.with(|t| <Dispatch as FloatTensorOps<Dispatch>>::float_min_dim(t, *axis))
         })
     }
 
-    /// Running sum along `axis`.
+    /// Cumulative sum along `axis`.
     pub(crate) fn cumsum(self, axis: usize) -> Self {
         self.with(|t| <Dispatch as FloatTensorOps<Dispatch>>::float_cumsum(t, axis))
     }
 
-    /// Matrix product over the last two dimensions; the leading ones broadcast. Both ranks at least 2.
+    /// Matrix product over the last two dimensions; the leading ones broadcast. Both ranks must be at least 2.
     pub(crate) fn matmul(self, other: Self) -> Result<Self, String> {
         let (sa, sb) = (self.shape(), other.shape());
         let (ra, rb) = (sa.len(), sb.len());
@@ -542,9 +542,9 @@ impl Tensor {
     }
 }
 
-/// What sliding windows and recurrences need.
+/// Operations for sliding windows and recurrences.
 impl Tensor {
-    /// With so many copies of `value` before and after each dimension.
+    /// Pads each dimension with copies of `value`; `pads` holds the number before and after.
     pub(crate) fn padded(self, pads: &[(usize, usize)], value: f64) -> Result<Self, String> {
         if pads.iter().all(|p| *p == (0, 0)) {
             return Ok(self);
@@ -560,7 +560,7 @@ impl Tensor {
         Ok(self.with(|t| <Dispatch as FloatTensorOps<Dispatch>>::float_pad(t, pads, mode)))
     }
 
-    /// The last two dimensions exchanged.
+    /// Exchanges the last two dimensions.
     pub(crate) fn transposed(self) -> Self {
         self.with(<Dispatch as FloatTensorOps<Dispatch>>::float_transpose)
     }

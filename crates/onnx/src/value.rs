@@ -4,22 +4,22 @@ use crate::array::Array;
 use crate::dtype::DType;
 use crate::tensor::Tensor;
 
-/// What flows along an edge of the graph.
+/// A value on an edge of the graph.
 #[derive(Debug, Clone)]
 pub(crate) enum Value {
-    /// On the host, with its own type: constants, shapes, indices, whatever does not depend on the model's
+    /// On the host, with its own type: constants, shapes, indices and anything else that does not depend on the model's
     /// floating-point input.
     Host(Array),
     /// On the device, possibly tracked by autodiff.
     Device(Tensor),
-    /// Several values.
+    /// A sequence of values.
     Sequence(Vec<Value>),
     /// An optional without a value.
     Nothing,
 }
 
 impl Value {
-    /// Length of each dimension.
+    /// Returns the length of each dimension.
     pub(crate) fn shape(&self) -> Vec<usize> {
         match self {
             Self::Host(a) => a.shape().to_vec(),
@@ -29,18 +29,18 @@ impl Value {
         }
     }
 
-    /// Number of elements, those of everything in a sequence together.
+    /// Returns the number of elements; for a sequence, that of all its values.
     pub(crate) fn elements(&self) -> usize {
         match self {
             Self::Host(a) => a.len(),
             Self::Device(t) => t.shape().iter().product(),
-            // An empty entry takes room, too.
+            // Empty entries take memory as well.
             Self::Sequence(v) => v.iter().map(|v| 1 + v.elements()).sum(),
             Self::Nothing => 0,
         }
     }
 
-    /// The type of its elements.
+    /// Returns the element type.
     pub(crate) fn dtype(&self) -> DType {
         match self {
             Self::Host(a) => a.dtype(),
@@ -50,7 +50,7 @@ impl Value {
         }
     }
 
-    /// On the device; a host array is put there once and kept.
+    /// Returns the value on the device; a host array is uploaded once and the copy is kept.
     pub(crate) fn device(self, device: &Device) -> Result<Tensor, String> {
         match self {
             Self::Host(a) => a.on(device),
@@ -60,7 +60,7 @@ impl Value {
         }
     }
 
-    /// On the host; a tensor is copied there, and its gradient is cut.
+    /// Returns the value on the host; a tensor is copied and its gradient detached.
     pub(crate) fn host(self) -> Result<Array, String> {
         match self {
             Self::Host(a) => Ok(a),

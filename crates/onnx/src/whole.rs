@@ -1,4 +1,4 @@
-//! Inputs of whole numbers: whether an attack may change them, and how points between them are read.
+//! Integer inputs: whether an attack may change them, and how values between integers are read.
 
 use proofmark_domain::Modality;
 use proofmark_model::Numbers;
@@ -6,11 +6,12 @@ use proofmark_model::Numbers;
 use crate::dtype::DType;
 use crate::graph::{Graph, Node, Slot};
 
-/// Whole numbers up to here are kept apart in single precision.
+/// Largest absolute value up to which single precision represents every integer.
 const EXACT: f32 = 16_777_216.0;
 
-/// Which numbers an input takes: whole ones where its type says so. They are numbers to an attack only if nothing
-/// but a Cast, a dequantisation or a quantised operator reads them; everything else may be a place in a table, a class, a mask.
+/// Returns the numbers an input takes; an integer type takes integers. An attack may change integers only if they are
+/// read as numbers: by a Cast, a dequantisation or a quantised operator. Any other reader may use them as an index, a
+/// class or a mask.
 pub(crate) fn numbers(graph: &Graph, input: Slot, dtype: DType) -> Result<Numbers, String> {
     if dtype.is_float() {
         return Ok(Numbers::Real);
@@ -26,7 +27,7 @@ pub(crate) fn numbers(graph: &Graph, input: Slot, dtype: DType) -> Result<Number
     })
 }
 
-/// Whether whatever reads a value of whole numbers makes floating-point numbers of them, once they have been moved.
+/// Whether every node that reads an integer value converts it to floating point, possibly after moving its elements.
 fn becomes_real(graph: &Graph, value: Slot) -> bool {
     let mut readers = graph
         .nodes
@@ -43,7 +44,7 @@ fn becomes_real(graph: &Graph, value: Slot) -> bool {
 fn makes_real(node: &Node) -> bool {
     match node.op.as_str() {
         "Cast" => node.keeps_numbers(),
-        // They take the numbers that are meant: less a zero point, times a scale.
+        // These read the value that an integer stands for: minus the zero point, times the scale.
         "DequantizeLinear" | "ConvInteger" | "MatMulInteger" | "QLinearConv" | "QLinearMatMul" => {
             true
         }
@@ -70,7 +71,8 @@ fn all_become_real(graph: &Graph, node: &Node) -> bool {
         .all(|s| becomes_real(graph, *s))
 }
 
-/// Why samples within these bounds are no whole numbers that an attack may change, if they are not.
+/// Returns why these bounds are not integers in the input's range, if they are not. Only integer inputs that an attack
+/// may change are checked.
 pub(crate) fn misfit(numbers: Numbers, modality: &Modality, dtype: DType) -> Option<String> {
     let Numbers::Whole { low, high } = numbers else {
         return None;

@@ -1,4 +1,4 @@
-//! Small ONNX files, written from Rust.
+//! Writes small ONNX files from Rust.
 //!
 //! ```
 //! use proofmark_onnx::writer::{Attr, OnnxWriter};
@@ -17,25 +17,25 @@ use crate::proto::{
     OperatorSetIdProto, TensorProto, TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto,
 };
 
-/// ONNX's number for `float32` elements.
+/// ONNX's element type number for `float32`.
 pub const FLOAT: i32 = 1;
-/// ONNX's number for `int64` elements.
+/// ONNX's element type number for `int64`.
 pub const INT64: i32 = 7;
 
-/// An attribute's value.
+/// Value of an attribute.
 #[derive(Debug, Clone)]
 pub enum Attr {
-    /// A whole number.
+    /// An integer.
     Int(i64),
-    /// A list of whole numbers.
+    /// A list of integers.
     Ints(Vec<i64>),
-    /// A number.
+    /// A float.
     Float(f32),
-    /// A text.
+    /// A string.
     Text(&'static str),
 }
 
-/// An ONNX file in the making; nodes must be given in order.
+/// Builder of an ONNX file; nodes must be added in topological order.
 #[derive(Debug, Clone)]
 pub struct OnnxWriter {
     model: ModelProto,
@@ -43,7 +43,7 @@ pub struct OnnxWriter {
 }
 
 impl OnnxWriter {
-    /// An empty model for this version of the operator set.
+    /// Returns an empty model for this version of the operator set.
     pub fn new(opset: i64) -> Self {
         Self {
             model: ModelProto {
@@ -59,7 +59,7 @@ impl OnnxWriter {
         }
     }
 
-    /// A `float32` input; a dimension of 0 or less is left open.
+    /// Adds a `float32` input; a dimension of 0 or less is left open.
     #[must_use]
     pub fn input(mut self, name: &str, shape: &[i64]) -> Self {
         let dims = shape
@@ -71,7 +71,7 @@ impl OnnxWriter {
         self
     }
 
-    /// An input of any element type: `"N,3"` has a named dimension and a fixed one, `"?"` a free one, `""` none.
+    /// Adds an input of any element type: `"N,3"` has a named dimension and a fixed one, `"?"` a free one, `""` none.
     #[must_use]
     pub fn input_of(mut self, name: &str, elem_type: i32, dims: &str) -> Self {
         let dims = Some(dimensions(dims));
@@ -79,14 +79,14 @@ impl OnnxWriter {
         self
     }
 
-    /// A `float32` output whose shape is not declared.
+    /// Adds a `float32` output without a declared shape.
     #[must_use]
     pub fn output(mut self, name: &str) -> Self {
         self.graph.output.push(value(name, FLOAT, None));
         self
     }
 
-    /// An output of any element type, its dimensions as of an [input](Self::input_of).
+    /// Adds an output of any element type, with dimensions as for an [input](Self::input_of).
     #[must_use]
     pub fn output_of(mut self, name: &str, elem_type: i32, dims: &str) -> Self {
         let dims = Some(dimensions(dims));
@@ -94,7 +94,7 @@ impl OnnxWriter {
         self
     }
 
-    /// A `float32` constant.
+    /// Adds a `float32` constant.
     #[must_use]
     pub fn constant(mut self, name: &str, shape: &[i64], values: &[f32]) -> Self {
         self.graph.initializer.push(TensorProto {
@@ -107,7 +107,7 @@ impl OnnxWriter {
         self
     }
 
-    /// An `int64` constant, `[n]`.
+    /// Adds an `int64` constant, `[n]`.
     #[must_use]
     pub fn integers(mut self, name: &str, values: &[i64]) -> Self {
         self.graph.initializer.push(TensorProto {
@@ -120,7 +120,7 @@ impl OnnxWriter {
         self
     }
 
-    /// An `int8` constant without dimensions.
+    /// Adds an `int8` scalar constant.
     #[must_use]
     pub fn int8(mut self, name: &str, number: i8) -> Self {
         self.graph.initializer.push(TensorProto {
@@ -132,7 +132,7 @@ impl OnnxWriter {
         self
     }
 
-    /// A node, named after its operator and its place (`Relu_0`); `""` leaves an input out.
+    /// Adds a node, named after its operator and index (`Relu_0`); `""` leaves an input out.
     #[must_use]
     pub fn node(
         mut self,
@@ -153,7 +153,7 @@ impl OnnxWriter {
         self
     }
 
-    /// The file.
+    /// Returns the encoded file.
     pub fn bytes(mut self) -> Vec<u8> {
         self.model.graph = Some(self.graph);
         self.model.encode_to_vec()

@@ -1,4 +1,4 @@
-//! How samples go through a graph: together where a rule says so of every node, else in the file's own batches.
+//! How samples go through a graph: together if a rule covers every node, else in the file's own batches.
 
 use burn::tensor::Device;
 use proofmark_domain::{Bounds, Kind, Modality};
@@ -12,7 +12,7 @@ use proofmark_threat::{Batch, host};
 
 const SAMPLES: usize = 5;
 
-/// Spread numbers.
+/// Returns evenly spread numbers in [-1, 1).
 fn numbers(n: usize, salt: f64) -> Vec<f32> {
     (0..n)
         .map(|i| (2.0 * ((i as f64 + salt) * 0.618_033_988_749_894_9).fract() - 1.0) as f32)
@@ -23,13 +23,13 @@ fn weights(shape: &[i64]) -> Vec<f32> {
     numbers(shape.iter().product::<i64>() as usize, 0.3)
 }
 
-/// A file with the input `x`, whose first nodes the caller adds.
+/// A file with the input `x`; the caller adds the nodes.
 fn net(shape: &[i64]) -> OnnxWriter {
     OnnxWriter::new(18).input("x", shape)
 }
 
 trait More {
-    /// A constant of spread numbers.
+    /// Adds a constant of spread numbers.
     fn weight(self, name: &str, shape: &[i64]) -> Self;
 }
 
@@ -72,7 +72,7 @@ fn close(a: &[f32], b: &[f32]) {
     }
 }
 
-/// What the file gives of each sample alone, one sample after another.
+/// Returns the file's output on each sample run alone, concatenated.
 fn alone(bytes: &[u8], shape: &[usize], samples: &[f32]) -> Vec<f32> {
     let session = Session::new(file(bytes), &Device::flex()).unwrap();
     let mut own = vec![1];
@@ -86,7 +86,7 @@ fn alone(bytes: &[u8], shape: &[usize], samples: &[f32]) -> Vec<f32> {
         .collect()
 }
 
-/// Asserts that samples go through together and give what they give alone; how many nodes were changed for it.
+/// Asserts that samples run together and give the scores they give alone; returns how many nodes were changed.
 #[track_caller]
 fn together(bytes: &[u8], shape: &[usize]) -> usize {
     let model = model(bytes, shape);
@@ -99,7 +99,7 @@ fn together(bytes: &[u8], shape: &[usize]) -> usize {
     nodes
 }
 
-/// Asserts that samples go through one at a time, for this reason, and give what they give alone.
+/// Asserts that samples run one at a time, for this reason, and give the scores they give alone.
 #[track_caller]
 fn one_by_one(bytes: &[u8], shape: &[usize], reason: &str) {
     let model = model(bytes, shape);
@@ -141,7 +141,7 @@ fn convolutions_and_pools_take_samples_along_the_first_axis() {
         .node("Reshape", &["d", "list"], &["y"], &[])
         .output("y")
         .bytes();
-    // The sizes of Resize and Reshape.
+    // Resize and Reshape get new sizes.
     assert_eq!(together(&bytes, &[2, 6, 6]), 2);
     let bytes = net(&[1, 2, 6, 6])
         .weight("w", &[1, 1, 3, 3])
@@ -158,7 +158,7 @@ fn convolutions_and_pools_take_samples_along_the_first_axis() {
 }
 
 #[test]
-fn operators_along_one_axis_leave_the_others_alone() {
+fn operators_along_one_axis_need_the_samples_on_another() {
     for (op, attributes) in [
         ("Softmax", vec![("axis", Attr::Int(-1))]),
         ("LogSoftmax", vec![("axis", Attr::Int(1))]),
@@ -188,7 +188,7 @@ fn operators_along_one_axis_leave_the_others_alone() {
             .bytes()
     };
     together(&norm(1), &[3, 4]);
-    // From axis 0 on: all of it.
+    // From axis 0 on, it normalises over everything.
     one_by_one(&norm(0), &[3, 4], "it mixes along axis 0");
     let sum = |axis: i64| {
         net(&[1, 3, 4])
@@ -228,7 +228,7 @@ fn constants_broadcast_over_samples() {
         &[3, 4],
         "a constant differs along the axis of the samples",
     );
-    // [1, 3, 3] and [3, 1, 3]: the samples of one run along the first axis, those of the other along the second.
+    // [1, 3, 3] and [3, 1, 3]: one has the samples along the first axis, the other along the second.
     let bytes = net(&[1, 3, 3])
         .node("Transpose", &["x"], &["t"], &[("perm", ints(&[1, 0, 2]))])
         .node("Add", &["x", "t"], &["y"], &[])
@@ -263,13 +263,13 @@ fn matrices_are_multiplied_for_each_sample() {
             .output("y")
             .bytes()
     };
-    // [3, 1] times [1, 2] adds up the samples.
+    // [3, 1] times [1, 2] sums over the samples.
     let summed = "it sums over the axis of the samples";
     one_by_one(&turned("MatMul", "t", "w", &[1, 2], &[1, 0]), &[3], summed);
     one_by_one(&turned("MatMul", "w", "x", &[2, 1], &[1, 0]), &[3], summed);
     one_by_one(&turned("MatMul", "t", "w", &[1], &[1, 0]), &[3], summed);
     one_by_one(&turned("Gemm", "t", "w", &[1, 2], &[1, 0]), &[3], summed);
-    // [3, 1] after a constant keeps them as columns.
+    // [3, 1] multiplied from the left by a constant keeps the samples as columns.
     together(&turned("MatMul", "w", "t", &[2, 3], &[1, 0]), &[3]);
     let bytes = net(&[1, 3, 4])
         .weight("w", &[2, 4, 5])
@@ -300,7 +300,7 @@ fn matrices_are_multiplied_for_each_sample() {
 }
 
 #[test]
-fn sums_of_products_keep_the_samples_letter() {
+fn einsum_keeps_the_index_of_the_samples() {
     let einsum = |equation: &'static str, second: &str, shape: &[i64]| {
         net(&[1, 3, 4])
             .weight("w", shape)
@@ -339,8 +339,8 @@ fn sums_of_products_keep_the_samples_letter() {
 
 #[test]
 fn samples_follow_transposes_and_reshapes() {
-    // Attention with the sequence first: [T, 1, D] as [T, D], as [T, 1, D] again, heads taken out of D and put beside
-    // the samples, and back.
+    // Attention with the sequence first: [T, 1, D] becomes [T, D], then [T, 1, D] again; the heads are split off D and
+    // put on the sample axis, and back.
     let perm = |list: &[i64]| [("perm", ints(list))];
     let bytes = net(&[1, 3, 4])
         .weight("w", &[4, 4])
@@ -394,7 +394,7 @@ fn samples_follow_transposes_and_reshapes() {
 
 #[test]
 fn another_reading_of_a_reshape_is_tried() {
-    // [3, 1, 4] as [3, 2, 2] might mean heads beside the samples; a constant for each head says otherwise.
+    // [3, 1, 4] to [3, 2, 2] might put heads on the sample axis; a constant with one value per head rules that out.
     let bytes = net(&[1, 3, 4])
         .weight("c", &[2, 2])
         .integers("heads", &[3, 2, 2])
@@ -404,7 +404,7 @@ fn another_reading_of_a_reshape_is_tried() {
         .output("y")
         .bytes();
     assert_eq!(together(&bytes, &[3, 4]), 1);
-    // Where no reading will do, what is wrong with the likeliest is said.
+    // If no reading works, the problem of the likeliest one is reported.
     let bytes = net(&[1, 3, 4])
         .weight("c", &[3, 2, 2])
         .integers("heads", &[3, 2, 2])
@@ -421,7 +421,7 @@ fn another_reading_of_a_reshape_is_tried() {
 }
 
 #[test]
-fn dimensions_come_and_go() {
+fn samples_follow_flatten_squeeze_and_unsqueeze() {
     for axis in [0, 1, 2, 3] {
         let bytes = net(&[1, 3, 4])
             .node("Flatten", &["x"], &["y"], &[("axis", Attr::Int(axis))])
@@ -459,7 +459,7 @@ fn dimensions_come_and_go() {
 }
 
 #[test]
-fn parts_are_joined_and_taken() {
+fn samples_follow_concat_slice_split_and_gather() {
     let bytes = net(&[1, 3, 4])
         .weight("token", &[1, 1, 4])
         .node("Concat", &["token", "x"], &["y"], &[("axis", Attr::Int(1))])
@@ -472,7 +472,7 @@ fn parts_are_joined_and_taken() {
         .output("y")
         .bytes();
     one_by_one(&bytes, &[3, 4], "it joins along the axis of the samples");
-    // Heads beside the samples: the constant for one head would have to be repeated between them.
+    // With heads on the sample axis, the constant would have to be repeated in blocks.
     let bytes = net(&[1, 3, 4])
         .weight("token", &[3, 1])
         .integers("list", &[3, 4])
@@ -529,7 +529,7 @@ fn parts_are_joined_and_taken() {
             Some(why) => one_by_one(&bytes, &[3, 4], why),
         }
     }
-    // Rows of a table, chosen by the sample.
+    // Rows of a table, selected by the sample.
     let bytes = net(&[1, 3])
         .weight("table", &[4, 2])
         .node("ArgMax", &["x"], &["i"], &[("axis", Attr::Int(1))])
@@ -540,7 +540,7 @@ fn parts_are_joined_and_taken() {
 }
 
 #[test]
-fn values_are_extended_beside_the_samples() {
+fn samples_follow_pad_expand_tile_and_trilu() {
     let padded = |pads: &[i64]| {
         net(&[1, 3, 4])
             .integers("pads", pads)
@@ -583,7 +583,7 @@ fn values_are_extended_beside_the_samples() {
 }
 
 #[test]
-fn reductions_leave_the_samples_apart() {
+fn reductions_must_not_cover_the_sample_axis() {
     for (axes, keep) in [(&[1][..], 0), (&[-1], 1), (&[1, 2], 0)] {
         let bytes = net(&[1, 3, 4])
             .integers("axes", axes)
@@ -622,7 +622,7 @@ fn reductions_leave_the_samples_apart() {
     one_by_one(&bytes, &[3, 4], "it takes all elements together");
 }
 
-/// A recurrent net over [T, 1, D] with a state from outside.
+/// A recurrent net over [T, 1, D] with a constant initial state.
 fn recurrent(state: &[i64], lengths: &str) -> OnnxWriter {
     net(&[1, 3, 4])
         .weight("w", &[1, 6, 4])
@@ -646,9 +646,9 @@ fn a_state_for_one_sample_is_repeated() {
         assert_eq!(together(&bytes, &[3, 4]), 1);
     }
     let bytes = recurrent(&[1, 1, 2], "lengths").output("last").bytes();
-    // A constant sequence length is for one sample.
+    // A constant sequence length belongs to one sample.
     one_by_one(&bytes, &[3, 4], "its sequence lengths are baked in");
-    // A fixed input is such a constant.
+    // A fixed input counts as a constant as well.
     let bytes = OnnxWriter::new(18)
         .input("x", &[1, 3, 4])
         .input("h", &[1, 1, 2])
@@ -693,7 +693,7 @@ fn a_state_for_one_sample_is_repeated() {
 }
 
 #[test]
-fn attention_is_for_each_sample() {
+fn attention_takes_samples_along_the_first_axis() {
     let attention = |inputs: &[&str], mask: &[i64]| {
         OnnxWriter::new(23)
             .input("x", &[1, 2, 3, 4])
@@ -784,7 +784,7 @@ fn a_fixed_batch_goes_through_in_chunks() {
 }
 
 #[test]
-fn an_input_without_an_axis_for_samples_takes_one_at_a_time() {
+fn an_input_without_a_batch_dimension_takes_one_sample_at_a_time() {
     let bytes = net(&[3, 4])
         .weight("w", &[4, 2])
         .node("MatMul", &["x", "w"], &["y"], &[])
@@ -797,7 +797,7 @@ fn an_input_without_an_axis_for_samples_takes_one_at_a_time() {
     assert_eq!(why, "the model's input has no axis for the samples");
     let samples = numbers(SAMPLES * 12, 1.0);
     let scores = host(&model.scores(&query(&model, &samples)).unwrap());
-    // The rows of all samples are multiplied alike.
+    // The rows of all samples are multiplied by the same matrix.
     let rows = net(&[1, 4])
         .weight("w", &[4, 2])
         .node("MatMul", &["x", "w"], &["y"], &[])
@@ -808,7 +808,7 @@ fn an_input_without_an_axis_for_samples_takes_one_at_a_time() {
 
 #[test]
 fn inner_values_have_a_row_for_each_sample() {
-    // Along the second axis, within the first, and the same for all.
+    // `t` has the samples along the second axis, `r` within the first, and `same` is the same for all.
     let bytes = net(&[1, 3, 4])
         .constant("c", &[2], &[0.25, 0.5])
         .integers("list", &[3, 4])
@@ -836,7 +836,7 @@ fn inner_values_have_a_row_for_each_sample() {
     let same = &model.features(&query, &["same"]).unwrap()[0];
     assert_eq!(same.dims(), [3, 2]);
     close(&host(same), &[1.0, 2.0, 1.0, 2.0, 1.0, 2.0]);
-    // Nobody followed the samples to what does not lead to the scores.
+    // `aside` does not lead to the scores, so its sample axis was not analysed.
     let e = model.features(&query, &["aside"]).unwrap_err();
     assert!(e.to_string().contains("does not lead to the scores"), "{e}");
 }
@@ -854,7 +854,7 @@ fn value(name: &str) -> ValueInfoProto {
     }
 }
 
-/// An `If` between two operators, each with these inputs.
+/// An `If` that chooses between two operators with these inputs.
 fn branches(condition: &str, yes: (&str, &[&str]), no: (&str, &[&str])) -> NodeProto {
     let branch = |name: &str, (op, inputs): (&str, &[&str])| AttributeProto {
         name: name.into(),
@@ -882,7 +882,7 @@ fn branches(condition: &str, yes: (&str, &[&str]), no: (&str, &[&str])) -> NodeP
     }
 }
 
-/// Whether the length of an axis of `x` is 1, then `choice`, then a matrix.
+/// A file that compares the length of an axis of `x` with 1, then runs `choice`, then a matrix product.
 fn on_a_length(shape: &[i64], at: i64, choice: NodeProto) -> Vec<u8> {
     let bytes = net(shape)
         .weight("w", &[4, 2])
@@ -899,13 +899,13 @@ fn on_a_length(shape: &[i64], at: i64, choice: NodeProto) -> Vec<u8> {
 }
 
 #[test]
-fn a_branch_chosen_by_a_length_is_put_in_place() {
+fn a_branch_chosen_by_a_length_is_inlined() {
     let choice = branches("is_one", ("Squeeze", &["x", "axis"]), ("Identity", &["x"]));
     let bytes = on_a_length(&[1, 1, 4], 1, choice.clone());
     assert_eq!(together(&bytes, &[1, 4]), 0);
     let bytes = on_a_length(&[1, 3, 4], 1, choice);
     assert_eq!(together(&bytes, &[3, 4]), 0);
-    // Where the number of samples is asked for, it is what it is for one.
+    // If the condition depends on the number of samples, its value for one sample is used.
     let choice = branches("is_one", ("Add", &["x", "x"]), ("Identity", &["x"]));
     let bytes = on_a_length(&[0, 4], 0, choice);
     let model = model(&bytes, &[4]);
@@ -916,10 +916,10 @@ fn a_branch_chosen_by_a_length_is_put_in_place() {
 }
 
 #[test]
-fn a_branch_inside_a_branch_is_put_in_place() {
+fn a_nested_branch_chosen_by_a_length_is_inlined() {
     let inner = branches("is_one", ("Add", &["x", "x"]), ("Identity", &["x"]));
     let mut outer = branches("is_one", ("Identity", &["x"]), ("Identity", &["x"]));
-    // The inner one asks for a length of its own.
+    // The inner `If` has a length condition of its own.
     let then = outer.attribute[0].g.as_mut().unwrap();
     let asks = |op: &str, inputs: &[&str], output: &str| NodeProto {
         op_type: op.into(),
@@ -967,7 +967,7 @@ fn a_branch_chosen_by_the_data_is_taken_sample_by_sample() {
     one_by_one(&bytes, &[4], "node `choice` (If): no rule");
 }
 
-/// Of `[1, 4]`, whether a number that `nodes` find out on the host is above two.
+/// A file for `[1, 4]` whose `If` tests whether a number that `nodes` compute on the host exceeds two.
 fn on_a_count(nodes: impl FnOnce(OnnxWriter) -> OnnxWriter) -> Vec<u8> {
     let writer = net(&[1, 4])
         .constant("zero", &[], &[0.0])
@@ -989,7 +989,7 @@ fn on_a_count(nodes: impl FnOnce(OnnxWriter) -> OnnxWriter) -> Vec<u8> {
 }
 
 #[test]
-fn a_size_that_comes_from_the_data_decides_nothing_in_advance() {
+fn a_condition_on_a_data_dependent_size_is_not_fixed() {
     let flag = [("keepdims", Attr::Int(0))];
     for bytes in [
         on_a_count(|w| w.node("Size", &["places"], &["count"], &[])),
@@ -1000,7 +1000,7 @@ fn a_size_that_comes_from_the_data_decides_nothing_in_advance() {
                 .node("ReduceMax", &["sizes"], &["count"], &flag)
         }),
         on_a_count(|w| {
-            // As many elements of `x` as there are before its largest.
+            // As many elements of `x` as come before its largest.
             w.node("ArgMax", &["x"], &["row"], &[("axis", Attr::Int(1))])
                 .integers("flat", &[-1])
                 .node("Reshape", &["row", "flat"], &["stop"], &[])

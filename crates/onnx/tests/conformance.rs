@@ -1,6 +1,5 @@
-//! The operator conformance cases of the ONNX project, each run twice: with its inputs given when it runs (floating
-//! point on the device), and with its inputs known when it is loaded (computed ahead of time, on the host where an
-//! operator can).
+//! Runs the operator conformance cases of the ONNX project. Each runs twice: with its inputs given at run time
+//! (floating point on the device), and with its inputs known at load time (folded, on the host where an operator can).
 //!
 //! The cases are in `../shared/data` (or `$PROOFMARK_DATA`), not in this repository.
 #![expect(
@@ -14,7 +13,7 @@ use std::path::Path;
 use burn::tensor::Device;
 use proofmark_onnx::{Array, DType, Data, OnnxFile, Session};
 
-/// Cases outside what is supported, each with the reason.
+/// Cases outside the supported range, each with the reason.
 const OUT_OF_SCOPE: &[(&str, &str)] = &[
     ("FLOAT8", "8-bit floats"),
     ("INT4", "4-bit integers"),
@@ -23,7 +22,7 @@ const OUT_OF_SCOPE: &[(&str, &str)] = &[
     ("e4m3fn", "8-bit floats"),
 ];
 
-/// Cases that fail, each with the reason. A case listed here that passes is an error, too.
+/// Cases that fail, each with the reason. A listed case that passes is an error as well.
 const KNOWN: &[(&str, &str)] = &[
     (
         "test_resize_downsample_scales_cubic_align_corners",
@@ -51,7 +50,7 @@ fn tensors(set: &Path, prefix: &str) -> Result<Vec<Array>, String> {
         .collect()
 }
 
-/// The cases store bfloat16 as the `uint16` of its bits.
+/// Converts bfloat16 values, which the cases store as `uint16` bits.
 fn as_declared(array: Array, declared: DType) -> Array {
     match array.data() {
         Data::U16(bits) if declared == DType::BF16 => {
@@ -62,7 +61,7 @@ fn as_declared(array: Array, declared: DType) -> Array {
     }
 }
 
-/// ONNX's own tolerances: relative 1e-3, absolute 1e-7.
+/// Compares with ONNX's own tolerances: relative 1e-3, absolute 1e-7.
 fn agree(given: &Array, expected: &Array) -> Result<(), String> {
     if given.shape() != expected.shape() {
         return Err(format!(

@@ -1,4 +1,4 @@
-//! The fuzzer's corpus, run through the fuzzer's own function in every ordinary test run.
+//! Runs the fuzzer's corpus through the fuzzer's own function in every ordinary test run.
 
 use std::fs;
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::path::Path;
 mod load;
 
 #[test]
-fn every_file_of_the_corpus() {
+fn every_file_of_the_corpus_loads_or_is_refused() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/onnx_load");
     let mut built = 0;
     let mut files = 0;
@@ -20,7 +20,7 @@ fn every_file_of_the_corpus() {
             Ok(_) => built += 1,
             Err(e) => assert!(!e.to_string().is_empty(), "{}", path.display()),
         }
-        // And what the fuzzer tries first: shorter files.
+        // Truncated files, which the fuzzer tries first.
         for length in 0..bytes.len() {
             let _ = load::load(&bytes[..length]);
         }

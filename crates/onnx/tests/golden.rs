@@ -1,5 +1,5 @@
-//! Small models as `PyTorch` and its neighbours export them, against what onnxruntime and `PyTorch` say of them
-//! (`tests/golden/README.md`): outputs together and alone, gradients, how samples go through.
+//! Compares small models exported by `PyTorch` and similar tools with the results of onnxruntime and `PyTorch`
+//! (`tests/golden/README.md`): outputs together and alone, gradients, batch modes.
 #![expect(
     clippy::print_stderr,
     reason = "a test that is skipped says so, and figures are shown"
@@ -20,7 +20,7 @@ fn golden() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden")
 }
 
-/// Every model with its values: those of `tests/golden`, and the twins of the shipped nets.
+/// Returns every model with its values: the models of `tests/golden` and the twins of the shipped nets.
 fn models() -> Vec<(String, PathBuf, BTreeMap<String, AnyArray>)> {
     let mut paths: Vec<PathBuf> = [
         golden().join("models"),
@@ -63,7 +63,7 @@ fn floats(a: &AnyArray) -> Vec<f32> {
     to_array(a).to_f32().unwrap()
 }
 
-/// Half precision between nodes is kept by us and rounded by others.
+/// Returns the relative tolerance. Other runtimes round between nodes in half precision; this crate does not.
 fn tolerance(name: &str) -> f32 {
     if name.starts_with("half") { 1e-2 } else { 1e-4 }
 }
@@ -92,7 +92,7 @@ fn close(given: &[f32], expected: &[f32], relative: f32, absolute: f32) -> Resul
     }
 }
 
-/// The first `rows` rows of an array.
+/// Returns the first `rows` rows of an array.
 fn head(a: &Array, rows: usize) -> Array {
     let mut shape = a.shape().to_vec();
     let width: usize = shape[1..].iter().product();
@@ -115,7 +115,7 @@ fn opened(path: &Path, values: &BTreeMap<String, AnyArray>) -> OnnxFile {
 }
 
 #[test]
-fn outputs_are_those_of_onnxruntime() {
+fn outputs_equal_those_of_onnxruntime() {
     let mut wrong = Vec::new();
     for (name, path, values) in models() {
         let check = || -> Result<(), String> {
@@ -127,7 +127,7 @@ fn outputs_are_those_of_onnxruntime() {
                 .map(|d| to_array(&values[&format!("in:{}", d.name)]))
                 .collect();
             let all = inputs[0].shape()[0];
-            // An `If` on the data is right for one sample at a time only.
+            // An `If` on the data is correct for one sample at a time only.
             let counts = if name.starts_with("branch") {
                 vec![1]
             } else {
@@ -140,7 +140,7 @@ fn outputs_are_those_of_onnxruntime() {
                     let Some(expected) = values.get(&format!("out:{}", declared.name)) else {
                         continue;
                     };
-                    // A state is handed on with the samples along its second axis.
+                    // A state is returned with the samples along its second axis.
                     if given.shape().first() != Some(&rows) {
                         continue;
                     }
@@ -168,12 +168,12 @@ fn weight(i: usize, j: usize, classes: usize) -> f32 {
     (0.5 + (n * 0.754_877_666_246_693).fract()) as f32
 }
 
-/// Models that are no classifiers of floating-point inputs.
+/// Models that are not classifiers of floating-point inputs.
 const NO_CLASSIFIER: [&str; 2] = ["segmenter", "tokens"];
-/// Models whose samples cannot go through together, with the reason's beginning.
+/// Models whose samples cannot run together.
 const ONE_BY_ONE: [&str; 1] = ["branch"];
 
-/// A classifier, and the golden samples as a question to it.
+/// Returns a classifier and the query with the golden samples.
 fn bound(path: &Path, values: &BTreeMap<String, AnyArray>) -> Result<(OnnxModel, Query), String> {
     let file = opened(path, values);
     let given = |name: &str| to_array(&values[&format!("in:{name}")]);
@@ -232,7 +232,7 @@ fn scores_and_gradients_are_those_of_pytorch() {
                 values.get(&format!("out:{}", first.name))
             });
             let expected = expected.map(floats).ok_or("no golden scores")?;
-            // One logit is told as two scores, half of it each way.
+            // One logit becomes two scores, half of it each way.
             let binary = classes == 2 && expected.len() == rows;
             let told: Vec<f32> = if binary {
                 scores.chunks(2).map(|s| s[1] - s[0]).collect()

@@ -1,4 +1,4 @@
-//! Operators of onnxruntime's own domain, and nets made by its tools, against what onnxruntime says
+//! Compares operators of onnxruntime's own domain, and nets made by its tools, with onnxruntime's results
 //! (`tests/golden/README.md`, `tests/peers/generate_microsoft.py`).
 
 use std::collections::BTreeMap;
@@ -34,7 +34,7 @@ fn to_array(a: &AnyArray) -> Array {
     by_type!(Bool, I8, I16, I32, I64, U8, U16, U32, U64, F16, F32, F64)
 }
 
-/// Whole numbers are equal; others within 2e-5 of the largest.
+/// Integers must be equal; floats must agree within 2e-5 of the largest.
 fn agree(given: &Array, expected: &Array) -> Result<(), String> {
     if (given.shape(), given.dtype()) != (expected.shape(), expected.dtype()) {
         return Err(format!(
@@ -67,9 +67,9 @@ fn agree(given: &Array, expected: &Array) -> Result<(), String> {
     }
 }
 
-/// Each operator, with its inputs given when it runs and known when it is loaded.
+/// Runs each operator with its inputs given at run time and with its inputs known at load time.
 #[test]
-fn operators_are_those_of_onnxruntime() {
+fn operators_equal_those_of_onnxruntime() {
     let values = values("operators.npz");
     let path = folder().join("operators.onnx");
     let device = Device::flex();
@@ -131,7 +131,7 @@ fn scores(path: &str, x: &Array) -> (OnnxModel, Vec<f32>, Vec<f32>) {
     (model, scores, gradient)
 }
 
-/// Whole nets: together as exported for any number, and for one.
+/// Runs whole nets, exported for any number of samples and for one.
 #[test]
 fn nets_are_those_of_onnxruntime() {
     for (path, golden, exact) in [
@@ -153,7 +153,7 @@ fn nets_are_those_of_onnxruntime() {
         let (model, scores, gradient) = scores(path, x);
         let given = Array::try_new(y.shape(), scores).unwrap();
         if exact {
-            // One rounding that goes the other way moves a score by a quantum.
+            // A single rounding in the other direction would move a score by a quantum.
             assert_eq!(&given, y, "{path}");
         } else {
             agree(&given, y).unwrap_or_else(|e| panic!("{path}: {e}"));

@@ -1,4 +1,4 @@
-//! What outputs hold: what a graph says of them, what is stated, and what is checked.
+//! What outputs hold: what the graph shows, what the options state, and what is checked.
 
 use burn::tensor::{Device, Tensor};
 use proofmark_domain::{Bounds, Kind, Modality, OutputKind};
@@ -15,7 +15,7 @@ fn numbers(n: usize, salt: f64) -> Vec<f32> {
         .collect()
 }
 
-/// `z`, `[n, width]`, from four numbers; `rows`: how many samples the file takes, 0 for any number.
+/// A file that computes `z`, `[n, width]`, from four numbers; `rows`: number of samples the file takes, 0 for any.
 fn scores_of(rows: i64, width: i64) -> OnnxWriter {
     let weights: Vec<f32> = numbers(FEATURES * width as usize, 0.4)
         .iter()
@@ -65,7 +65,7 @@ fn first_largest(row: &[f32]) -> usize {
     best
 }
 
-/// The decision on each sample, one at a time, that the file's own output stands for.
+/// Returns the class that the file's own output gives to each sample, run one at a time.
 fn own_decisions(bytes: &[u8], values: &[f32]) -> Vec<usize> {
     let session = Session::new(file(bytes), &Device::flex()).unwrap();
     values
@@ -105,7 +105,7 @@ fn a_softmax_is_bypassed_only_where_its_groups_are_the_classes_of_a_sample() {
             .output("y")
             .bytes()
     };
-    // Over the samples: everything is 1, and class 0 wins.
+    // A Softmax over the samples makes every value 1, so class 0 wins.
     let none = bind(&over(0), OutputKind::Logits).unwrap();
     assert_eq!(none.scores_note(), None);
     assert_eq!(decisions(&none, &x), vec![0; 40]);
@@ -120,7 +120,7 @@ fn a_softmax_is_bypassed_only_where_its_groups_are_the_classes_of_a_sample() {
         assert!(model.scores_note().unwrap().contains("before the Softmax"));
         assert_eq!(decisions(&model, &x), own_decisions(&over(a), &x));
     }
-    // Two groups of three become six classes: each group adds up to 1 by itself.
+    // Two groups of three become six classes; each group adds up to 1.
     let merged = scores_of(0, 6)
         .integers("split", &[-1, 2, 3])
         .integers("joined", &[-1, 6])
@@ -139,7 +139,7 @@ fn a_softmax_is_bypassed_only_where_its_groups_are_the_classes_of_a_sample() {
         "no case"
     );
     refused(&merged, OutputKind::Probabilities, &["add up to 2"]);
-    // The largest over positions is no distribution any more.
+    // The maximum over positions is not a distribution.
     let positions = scores_of(0, 6)
         .integers("split", &[-1, 2, 3])
         .integers("axes", &[1])
@@ -169,8 +169,8 @@ fn a_softmax_is_bypassed_only_where_its_groups_are_the_classes_of_a_sample() {
     assert_eq!(decisions(&model, &x), own_decisions(&boxed, &x));
 }
 
-/// What a graph says is not enough: the decision must be the same, too. And the same decision on a few samples is not
-/// enough where the groups are others.
+/// A Softmax in the graph is not enough: the decisions must be the same as well. And equal decisions on a few samples
+/// are not enough if the groups are not the classes.
 #[test]
 fn a_softmax_is_bypassed_where_both_the_graph_and_the_decisions_allow_it() {
     let x = numbers(40 * FEATURES, 3.0);
@@ -185,14 +185,14 @@ fn a_softmax_is_bypassed_where_both_the_graph_and_the_decisions_allow_it() {
             .constant("w", &[FEATURES as i64, width], w)
             .node("MatMul", &["x", "w"], &["z"], &[])
     };
-    // Class 1 is ahead by 1e-8, which its exponential does not show: the output decides for class 0.
+    // Class 1 leads by 1e-8, which the exponential does not resolve: the output decides for class 0.
     let tied = weighted(2, &[0.0, 1e-9].repeat(FEATURES))
         .constant("b", &[2], &[0.0, 1e-8])
         .node("Add", &["z", "b"], &["s"], &[])
         .node("Softmax", &["s"], &["y"], &[])
         .output("y");
     none(&tied.bytes(), "ties");
-    // The larger of two opposite scores wins before and after, beside a group of zeros.
+    // Of two opposite scores the larger wins before and after, beside a group of zeros.
     let groups = weighted(4, &[3.0, -3.0, 0.0, 0.0].repeat(FEATURES))
         .integers("split", &[-1, 2, 2])
         .integers("joined", &[-1, 4])
@@ -203,9 +203,9 @@ fn a_softmax_is_bypassed_where_both_the_graph_and_the_decisions_allow_it() {
     none(&groups.bytes(), "groups");
 }
 
-/// A file for three samples, whose Softmax goes over them: the largest on the diagonal is the largest before and after.
+/// A file for three samples whose Softmax runs over the samples: the largest values, on the diagonal, stay the largest.
 #[test]
-fn a_softmax_over_the_samples_is_none_over_as_many_classes() {
+fn a_softmax_over_as_many_samples_as_classes_is_not_bypassed() {
     let diagonal = [100.0, 0.0, 0.0, 0.0, 100.0, 0.0, 0.0, 0.0, 100.0];
     let over = |axis| {
         scores_of(3, 3)
@@ -224,7 +224,7 @@ fn a_softmax_over_the_samples_is_none_over_as_many_classes() {
 }
 
 #[test]
-fn a_sigmoid_is_gone_behind_on_its_own_threshold() {
+fn a_sigmoid_is_bypassed_with_threshold_one_half() {
     // Far below 0: probabilities above 0 and below a half.
     let bytes = scores_of(0, 1)
         .constant("b", &[1], &[-20.0])
@@ -240,7 +240,7 @@ fn a_sigmoid_is_gone_behind_on_its_own_threshold() {
 }
 
 #[test]
-fn before_version_13_a_softmax_takes_the_axes_from_its_own_on() {
+fn before_opset_13_a_softmax_spans_all_axes_from_its_own_on() {
     let old = |axis: i64| {
         OnnxWriter::new(11)
             .input("x", &[0, 2, 2])
@@ -268,7 +268,7 @@ fn before_version_13_a_softmax_takes_the_axes_from_its_own_on() {
 }
 
 #[test]
-fn log_probabilities_are_logits_and_no_probabilities() {
+fn log_probabilities_are_valid_logits_but_not_probabilities() {
     let x = numbers(10 * FEATURES, 2.0);
     let log = scores_of(0, 3)
         .node("LogSoftmax", &["z"], &["y"], &[("axis", Attr::Int(1))])
@@ -288,7 +288,7 @@ fn log_probabilities_are_logits_and_no_probabilities() {
         OutputKind::Probabilities,
         &["log-probabilities", "--output-kind logits"],
     );
-    // The same in two steps; losers far behind have the logarithm of 0.
+    // The same in two steps; classes far behind have the logarithm of 0.
     let far = scores_of(0, 3)
         .constant("k", &[1], &[1000.0])
         .node("Mul", &["z", "k"], &["s"], &[])
@@ -300,7 +300,7 @@ fn log_probabilities_are_logits_and_no_probabilities() {
     let model = bind(&far, OutputKind::Logits).unwrap();
     assert!(scores(&model, &x).iter().all(|s| s.is_finite()));
     assert_eq!(decisions(&model, &x), own_decisions(&far, &x));
-    // Without a node that says so it is seen in the values.
+    // Without such a node, the values show it.
     let composed = scores_of(0, 3)
         .integers("axes", &[1])
         .node(
@@ -343,7 +343,7 @@ fn probabilities_are_checked_wherever_they_are_not_seen_to_be_made() {
         &["add up to", "a probability for each"],
     );
     assert!(bind(&sigmoids, OutputKind::Logits).is_ok());
-    // Squares over their sum: probabilities that no Softmax made.
+    // Squares divided by their sum: probabilities without a Softmax.
     let shares = scores_of(0, 3)
         .integers("axes", &[1])
         .node("Mul", &["z", "z"], &["s"], &[])
@@ -411,7 +411,7 @@ fn one_output_is_a_logit_or_a_probability_of_class_1() {
             );
         }
     }
-    // A tie is class 0, and several scores are no logit.
+    // A tie is class 0, and several scores are not a logit.
     let model = bind(&raw, OutputKind::Logit).unwrap();
     assert_eq!(decisions(&model, &[0.0; FEATURES]), [0]);
     let three = scores_of(0, 3).output("z").bytes();
@@ -423,8 +423,8 @@ fn one_output_is_a_logit_or_a_probability_of_class_1() {
 }
 
 #[test]
-fn a_class_is_no_probability_though_it_is_made_from_one() {
-    // Cut off to whole numbers, a probability is 0.
+fn a_truncated_probability_is_not_traced_back_to_its_sigmoid() {
+    // Truncated to an integer, a probability is 0.
     let bytes = scores_of(0, 1)
         .node("Sigmoid", &["z"], &["p"], &[])
         .node("Cast", &["p"], &["i"], &[("to", Attr::Int(7))])
@@ -442,7 +442,7 @@ fn a_class_is_no_probability_though_it_is_made_from_one() {
 }
 
 #[test]
-fn a_logit_has_the_gradient_of_its_score() {
+fn the_gradient_of_a_logit_is_that_of_its_score() {
     let bytes = scores_of(0, 1).output("z").bytes();
     let model = bind(&bytes, OutputKind::Logit).unwrap();
     let x = numbers(2 * FEATURES, 2.0);
@@ -459,7 +459,8 @@ fn a_logit_has_the_gradient_of_its_score() {
     }
 }
 
-/// What one sample has and makes on its way to the scores, whatever number of samples the file takes at once.
+/// Activations count the elements of one sample on the way to the scores, whatever number of samples the file takes at
+/// once.
 #[test]
 fn activations_are_counted_per_sample() {
     for rows in [0, 1, 8] {

@@ -1,4 +1,4 @@
-//! Gradients of whole real models against `PyTorch` in double precision.
+//! Compares gradients of whole real models with `PyTorch` in double precision.
 //!
 //! ```text
 //! python tests/peers/torch_gradients.py        # needs onnx2torch and ../shared/data (or $PROOFMARK_DATA)
@@ -20,7 +20,7 @@ use proofmark_model::{DecisionModel, GradientModel, Query};
 use proofmark_onnx::{OnnxFile, OnnxModel, OnnxOptions};
 use proofmark_threat::{Batch, host};
 
-/// What `tests/peers/torch_gradients.py` wrote.
+/// Returns the folder that `tests/peers/torch_gradients.py` wrote to.
 fn peers() -> Option<PathBuf> {
     let path = std::env::var_os("PROOFMARK_PEER_GRADIENTS").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/peer-gradients"),
@@ -37,7 +37,7 @@ fn numbers(arrays: &BTreeMap<String, AnyArray>, name: &str) -> Vec<f64> {
     }
 }
 
-/// How far off the worst value is, relative to the largest.
+/// Returns the largest deviation, relative to the largest value.
 fn off(given: &[f32], expected: &[f64]) -> f64 {
     assert_eq!(given.len(), expected.len());
     let size = expected.iter().fold(0f64, |m, x| m.max(x.abs()));
@@ -49,7 +49,7 @@ fn off(given: &[f32], expected: &[f64]) -> f64 {
 }
 
 #[test]
-fn gradients_of_real_models_are_those_of_pytorch() {
+fn gradients_of_real_models_equal_those_of_pytorch() {
     let (Some(data), Some(peers)) = (proofmark_testkit::shared(""), peers()) else {
         eprintln!(
             "SKIPPED: no ../shared/data, or no target/peer-gradients (tests/peers/torch_gradients.py)"

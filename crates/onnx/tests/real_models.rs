@@ -1,4 +1,4 @@
-//! The real models of `../shared/data` (or `$PROOFMARK_DATA`): every one loads, and says how its samples go through.
+//! Loads every real model of `../shared/data` (or `$PROOFMARK_DATA`) and reports how its samples are batched.
 #![expect(
     clippy::print_stderr,
     reason = "a test that is skipped says so, and figures are shown"

@@ -1,4 +1,4 @@
-//! Files made here, summed up and run: shapes, rows, functions, inner values.
+//! Summarises and runs files made in the tests: shapes, rows, functions, inner values.
 
 use burn::tensor::Device;
 use proofmark_onnx::proto::{
@@ -7,7 +7,7 @@ use proofmark_onnx::proto::{
 };
 use proofmark_onnx::{Array, Gradient, OnnxError, OnnxFile, Session};
 
-/// A dimension: a number, or a name.
+/// Returns a dimension: a number, or a name.
 fn dim(text: &str) -> DimensionProto {
     let number = text.parse().ok();
     DimensionProto {
@@ -87,7 +87,7 @@ fn floats(shape: &[usize], values: &[f32]) -> Array {
     Array::try_new(shape, values.to_vec()).unwrap()
 }
 
-/// `z = relu(x + y)`, x with rows, y without.
+/// `z = relu(x + y)`; only `x` has rows.
 fn sum(rows: &str) -> ModelProto {
     model(
         vec![value("x", 1, &format!("{rows},2")), value("y", 1, "2")],
@@ -104,7 +104,7 @@ fn says(error: &OnnxError, words: &[&str]) {
 }
 
 #[test]
-fn any_number_of_rows_goes_through_a_model_for_few() {
+fn a_model_for_few_rows_takes_any_number_of_rows() {
     let x = floats(&[5, 2], &[0., 1., 2., 3., 4., 5., 6., 7., 8., -9.]);
     let y = floats(&[2], &[10., 0.]);
     let expected = floats(&[5, 2], &[10., 1., 12., 3., 14., 5., 16., 7., 18., 0.]);
@@ -115,7 +115,7 @@ fn any_number_of_rows_goes_through_a_model_for_few() {
 }
 
 #[test]
-fn inner_values_come_by_their_names_or_their_nodes() {
+fn inner_values_are_watched_by_name_or_by_node() {
     let mut session = session(&sum("1"));
     for name in ["a", "one", "s"] {
         session.watch(name).unwrap();
@@ -170,7 +170,7 @@ fn arrays_that_do_not_fit_are_named() {
 }
 
 #[test]
-fn everything_that_is_not_supported_is_named_at_once() {
+fn all_unsupported_nodes_are_listed_at_once() {
     let mut branching = node("if", "If", "c", "z");
     for (name, op) in [("then_branch", "Relu"), ("else_branch", "Nonsense")] {
         branching.attribute.push(AttributeProto {
@@ -228,7 +228,7 @@ fn everything_that_is_not_supported_is_named_at_once() {
     );
 }
 
-/// `f(a, b) = (relu(a) + b, a)`, whose inner value is named as one outside.
+/// `f(a, b) = (relu(a) + b, a)`; its inner value `s` has the name of an outer value.
 fn function(name: &str, inner: &str) -> FunctionProto {
     FunctionProto {
         name: name.into(),
@@ -242,7 +242,7 @@ fn function(name: &str, inner: &str) -> FunctionProto {
 }
 
 #[test]
-fn what_is_not_supported_is_found_in_functions() {
+fn unsupported_nodes_inside_functions_are_listed() {
     let nodes = vec![
         node("first", "own:F", "x,one", "s,copy"),
         node("second", "own:F", "s,copy", "z,"),

@@ -1,4 +1,5 @@
-//! How samples are read as a model's input: never across axes, never turned without a reason.
+//! How samples are read as a model's input: never reinterpreted across axes, transposed only for a stated or declared
+//! layout.
 
 use burn::tensor::Device;
 use proofmark_domain::{Bounds, Kind, Modality};
@@ -50,7 +51,7 @@ fn scores(model: &OnnxModel, values: &[f32]) -> Vec<f32> {
     host(&model.scores(&Query::one_per_row(x, &keys)).unwrap())
 }
 
-/// What the file gives of values that already have its shape.
+/// Returns the file's output for values that already have its shape.
 fn runs(bytes: &[u8], shape: &[usize], values: &[f32]) -> Vec<f32> {
     let session = Session::new(file(bytes), &Device::flex()).unwrap();
     let x = Array::try_new(shape.to_vec(), values.to_vec()).unwrap();
@@ -75,7 +76,7 @@ fn refused(result: Result<OnnxModel, String>, words: &[&str]) {
     }
 }
 
-/// Four scores of whatever is left after a sum over `axes`, with weights that tell channels apart.
+/// A file with four scores of the maximum over `axes`, with weights that distinguish the channels.
 fn summed(dims: &str, channels: i64, axes: &[i64]) -> Vec<u8> {
     OnnxWriter::new(18)
         .input_of("x", FLOAT, dims)
@@ -93,7 +94,7 @@ fn summed(dims: &str, channels: i64, axes: &[i64]) -> Vec<u8> {
         .bytes()
 }
 
-/// A convolution over three channels (channels first), then the largest of each map.
+/// A convolution over three channels (channels first), then the maximum of each map.
 fn convolution(dims: &str) -> Vec<u8> {
     OnnxWriter::new(18)
         .input_of("x", FLOAT, dims)
@@ -105,7 +106,7 @@ fn convolution(dims: &str) -> Vec<u8> {
         .bytes()
 }
 
-/// The same network as a file that wants channels last.
+/// The same network as a file with channels last.
 fn channels_last(dims: &str) -> Vec<u8> {
     OnnxWriter::new(18)
         .input_of("x", FLOAT, dims)
@@ -123,7 +124,7 @@ fn channels_last(dims: &str) -> Vec<u8> {
         .bytes()
 }
 
-/// Everything in one row, weighted.
+/// A weighted sum of all values, flattened.
 fn row(dims: &str, features: i64) -> Vec<u8> {
     OnnxWriter::new(18)
         .input_of("x", FLOAT, dims)
@@ -134,7 +135,7 @@ fn row(dims: &str, features: i64) -> Vec<u8> {
         .bytes()
 }
 
-/// `[c, h, w]` values of each sample as `[h, w, c]`.
+/// Reorders `[c, h, w]` values of each sample to `[h, w, c]`.
 fn to_last(values: &[f32], [c, h, w]: [usize; 3]) -> Vec<f32> {
     values
         .chunks(c * h * w)
@@ -147,7 +148,7 @@ fn axes_in_another_order_are_refused_with_both_shapes() {
     let signal = summed("N,3,100", 3, &[2]);
     let x = numbers(2 * 300, 0.0);
     let expected = runs(&signal, &[2, 3, 100], &x);
-    // As `[n, 3, 100]` data are read, as they are, and in a row.
+    // Shaped like data read from `[n, 3, 100]`, as declared, and flat.
     for shape in [&[1, 3, 100][..], &[3, 100], &[300]] {
         close(&scores(&bind(&signal, shape, None).unwrap(), &x), &expected);
     }
@@ -163,7 +164,7 @@ fn axes_in_another_order_are_refused_with_both_shapes() {
         bind(&signal, &[1, 3, 99], None),
         &["[3, 100]", "[3, 99]", "297 values"],
     );
-    // Height and width, in every layout.
+    // Height and width exchanged, in every layout.
     let image = convolution("N,3,12,16");
     for (shape, layout) in [
         ([3, 16, 12], None),
@@ -177,9 +178,9 @@ fn axes_in_another_order_are_refused_with_both_shapes() {
         bind(&summed("1,1,12,16", 16, &[1, 2]), &[1, 16, 12], None),
         &["[1, 12, 16]", "[1, 16, 12]", "transpose"],
     );
-    // Flattened pictures may not be cut up into other axes, nor the other way round.
+    // Images with flattened pixels may not be split into other axes, nor the reverse.
     refused(bind(&image, &[3, 192], None), &["[3, 12, 16]", "[3, 192]"]);
-    // Exported for one sample, without an axis for it.
+    // Exported for one sample, without a batch dimension.
     let bare = summed("3,100", 3, &[1]);
     refused(bind(&bare, &[100, 3], None), &["[3, 100]", "[100, 3]"]);
     close(
@@ -189,7 +190,7 @@ fn axes_in_another_order_are_refused_with_both_shapes() {
 }
 
 #[test]
-fn axes_of_length_one_may_come_and_go() {
+fn axes_of_length_one_may_be_added_or_dropped() {
     let sound = summed("N,1,50", 1, &[2]);
     let x = numbers(100, 0.0);
     let expected = runs(&sound, &[2, 1, 50], &x);
@@ -210,7 +211,7 @@ fn axes_of_length_one_may_come_and_go() {
 }
 
 #[test]
-fn images_are_turned_to_the_layout_that_is_declared() {
+fn images_are_transposed_to_the_declared_layout() {
     let x = numbers(2 * 3 * 12 * 16, 0.0);
     let turned = to_last(&x, [3, 12, 16]);
     let first = convolution("N,3,12,16");
@@ -271,8 +272,8 @@ fn a_layout_that_contradicts_the_file_is_refused() {
 }
 
 #[test]
-fn samples_of_the_declared_shape_stay_as_they_are() {
-    // Three by three pixels of three colours: every order fits, and the shapes are equal.
+fn samples_of_the_declared_shape_are_not_transposed() {
+    // Three by three pixels with three channels: every order fits, and the shapes are equal.
     let x = numbers(2 * 27, 0.0);
     for (bytes, layout) in [
         (convolution("N,3,3,3"), Layout::Nchw),
@@ -289,13 +290,13 @@ fn samples_of_the_declared_shape_stay_as_they_are() {
 }
 
 #[test]
-fn where_the_file_leaves_the_axes_open_the_layout_is_stated_or_proven() {
+fn open_axes_need_a_stated_layout_or_one_that_alone_runs() {
     let x = numbers(2 * 3 * 5 * 6, 0.0);
     let turned = to_last(&x, [3, 5, 6]);
     let expected = runs(&convolution("N,3,5,6"), &[2, 3, 5, 6], &x);
     for dims in ["N,?,?,?", "N,c,h,w", "?,?,?,?"] {
         let bytes = convolution(dims);
-        // It runs on channels first and on nothing else.
+        // The model runs on channels first only.
         close(
             &scores(&bind(&bytes, &[3, 5, 6], None).unwrap(), &x),
             &expected,
@@ -324,7 +325,7 @@ fn where_the_file_leaves_the_axes_open_the_layout_is_stated_or_proven() {
             let model = bind(&bytes, &shape, Some(Layout::Nhwc)).unwrap();
             close(&scores(&model, values), &expected);
         }
-        // A row of values runs in any order.
+        // A flattened input runs in any order.
         let bytes = row(dims, 90);
         refused(
             bind(&bytes, &[3, 5, 6], None),
@@ -333,7 +334,7 @@ fn where_the_file_leaves_the_axes_open_the_layout_is_stated_or_proven() {
         let model = bind(&bytes, &[3, 5, 6], Some(Layout::Nhwc)).unwrap();
         close(&scores(&model, &x), &runs(&bytes, &[2, 5, 6, 3], &turned));
     }
-    // Channels are declared, or the layout is of no account.
+    // The channels are declared, or the layout makes no difference.
     close(
         &scores(
             &bind(&convolution("N,3,h,w"), &[5, 6, 3], None).unwrap(),
@@ -349,7 +350,7 @@ fn where_the_file_leaves_the_axes_open_the_layout_is_stated_or_proven() {
             &runs(&grey, &[2, 1, 5, 6], &y),
         );
     }
-    // Signals have no layout that could be stated: what fails says what it was given.
+    // Signals have no layout to state: the error of the failing node names the given shape.
     let signal = OnnxWriter::new(18)
         .input_of("x", FLOAT, "N,c,t")
         .constant("w", &[4, 3, 2], &numbers(24, 0.7))
@@ -370,7 +371,7 @@ fn where_the_file_leaves_the_axes_open_the_layout_is_stated_or_proven() {
 }
 
 #[test]
-fn a_row_of_values_takes_rows_and_columns_and_channels_in_a_stated_order() {
+fn a_flat_input_takes_images_in_the_stated_layout() {
     let bytes = row("N,90", 90);
     let x = numbers(2 * 90, 0.0);
     let expected = runs(&bytes, &[2, 90], &x);
@@ -382,7 +383,7 @@ fn a_row_of_values_takes_rows_and_columns_and_channels_in_a_stated_order() {
         &["[90]", "[3, 5, 6]", "channel by channel", "pixel by pixel"],
     );
     let turned = to_last(&x, [3, 5, 6]);
-    // Whatever the data have, the model gets the order that is stated.
+    // Whatever order the data have, the model gets the stated order.
     for (layout, in_order) in [(Layout::Nchw, &x), (Layout::Nhwc, &turned)] {
         let expected = runs(&bytes, &[2, 90], in_order);
         for (shape, given) in [([3, 5, 6], &x), ([5, 6, 3], &turned)] {
@@ -394,7 +395,7 @@ fn a_row_of_values_takes_rows_and_columns_and_channels_in_a_stated_order() {
 }
 
 #[test]
-fn every_input_of_several_is_held_to_its_own_shape() {
+fn each_of_several_inputs_is_checked_against_its_own_shape() {
     let bytes = OnnxWriter::new(18)
         .input_of("x", FLOAT, "N,3,5,6")
         .input_of("t", FLOAT, "N,4,7")

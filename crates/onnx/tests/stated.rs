@@ -1,4 +1,4 @@
-//! What a model states of itself before anything is measured: where its derivative is not the true one.
+//! Trust flags that a model states before anything is measured: where its derivative is not the true one.
 
 use burn::tensor::Device;
 use proofmark_domain::{Bounds, Kind, Modality, TrustCode};
@@ -6,7 +6,7 @@ use proofmark_model::DecisionModel;
 use proofmark_onnx::writer::{Attr, OnnxWriter};
 use proofmark_onnx::{OnnxFile, OnnxModel, OnnxOptions};
 
-/// Two scores of two numbers, with `op` on the way.
+/// Returns the trust codes of a model whose two scores are two numbers passed through `op`.
 fn stated(op: &str, attributes: &[(&str, Attr)], back: bool) -> Vec<TrustCode> {
     let mut file = OnnxWriter::new(17)
         .input("x", &[0, 2])
@@ -30,12 +30,12 @@ fn stated(op: &str, attributes: &[(&str, Attr)], back: bool) -> Vec<TrustCode> {
 }
 
 #[test]
-fn rounding_is_told_and_nothing_else() {
+fn only_rounding_operators_state_approximate_gradients() {
     let rough = [TrustCode::ApproximateGradients];
     for op in ["Sign", "Floor", "Ceil", "Round"] {
         assert_eq!(stated(op, &[], false), rough, "{op}");
     }
-    // To whole numbers and back.
+    // To integers and back.
     assert_eq!(stated("Cast", &[("to", Attr::Int(7))], true), rough);
     assert_eq!(stated("Cast", &[("to", Attr::Int(10))], true), []);
     for op in ["Relu", "Identity", "Sigmoid", "Tanh"] {

@@ -1,4 +1,4 @@
-//! Inputs of whole numbers: attacked in their own units where they are numbers, left alone where they are not.
+//! Integer inputs: changed by attacks in their own units if they are read as numbers, left unchanged otherwise.
 
 use burn::tensor::Device;
 use proofmark_domain::{Bounds, Kind, Modality};
@@ -33,7 +33,7 @@ fn query(model: &OnnxModel, blocks: &[&[f32]]) -> Query {
     Query::one_per_row(x, &(0..rows as u64).collect::<Vec<_>>())
 }
 
-/// Weighted sums of whole numbers after `op`.
+/// Returns a file with weighted sums of the integers that `op` converts.
 fn summed(elem_type: i32, op: &str, inputs: &[&str], attributes: &[(&str, Attr)]) -> Vec<u8> {
     OnnxWriter::new(18)
         .input_of("x", elem_type, "N,2")
@@ -47,7 +47,7 @@ fn summed(elem_type: i32, op: &str, inputs: &[&str], attributes: &[(&str, Attr)]
 }
 
 #[test]
-fn what_begins_with_a_cast_or_a_dequantisation_takes_whole_numbers() {
+fn an_integer_input_of_a_cast_or_a_dequantisation_is_attacked_as_integers() {
     let to_float = [("to", Attr::Int(1))];
     let cast = summed(UINT8, "Cast", &["i"], &to_float);
     let scaled = summed(UINT8, "DequantizeLinear", &["i", "half"], &[]);
@@ -60,13 +60,13 @@ fn what_begins_with_a_cast_or_a_dequantisation_takes_whole_numbers() {
         };
         assert_eq!(signature.numbers, [range]);
         assert_eq!(model.approximate_gradients(), ["input x (uint8)"]);
-        // An attack that leaves the input alone has nothing to tell.
+        // Rounding an input that the attack leaves alone is not reported.
         assert_eq!(signature.stated, []);
         // 7.4 and 200.6 are read as 7 and 201.
         let asked = query(&model, &[&[7.4, 200.6]]);
         let expected = [factor * (7.0 - 201.0), factor * (14.0 + 603.0)];
         assert_eq!(host(&model.scores(&asked).unwrap()), expected);
-        // The derivative is that of the numbers themselves.
+        // The derivative is that without rounding.
         let first =
             |s: &burn::tensor::Tensor<2>, _: &Batch| s.clone().narrow(1, 1, 1).squeeze_dim::<1>(1);
         let gradient = model.gradient(&asked, &first).unwrap().gradient;
@@ -75,7 +75,7 @@ fn what_begins_with_a_cast_or_a_dequantisation_takes_whole_numbers() {
 }
 
 #[test]
-fn bounds_that_are_no_whole_numbers_of_the_type_are_refused() {
+fn bounds_that_are_not_integers_of_the_type_are_refused() {
     let cast = || summed(UINT8, "Cast", &["i"], &[("to", Attr::Int(1))]);
     for (low, high) in [(0.0, 0.5), (-1.0, 10.0), (0.0, 256.0)] {
         let problem = bind(cast(), &[modality("x", 2, low, high)]).unwrap_err();
@@ -87,7 +87,7 @@ fn bounds_that_are_no_whole_numbers_of_the_type_are_refused() {
 
 #[test]
 fn masks_and_places_are_no_numbers_to_change() {
-    // Features in a table by their place; a mask that hides one; both beside a real input.
+    // An index into a table and a mask that hides features, both beside a floating-point input.
     let table = OnnxWriter::new(18)
         .input_of("x", FLOAT, "N,2")
         .input_of("at", INT64, "N,1")
@@ -126,7 +126,7 @@ fn masks_and_places_are_no_numbers_to_change() {
 }
 
 #[test]
-fn a_mask_that_is_cast_for_one_use_and_compared_in_another_is_no_number() {
+fn an_integer_input_that_is_cast_and_also_compared_is_not_changed() {
     let bytes = OnnxWriter::new(18)
         .input_of("x", INT64, "N,2")
         .integers("zero", &[0])

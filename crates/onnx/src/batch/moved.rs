@@ -1,4 +1,4 @@
-//! Operators that only move elements: where the samples come to lie.
+//! Rules for operators that only move elements.
 
 use super::{Carried, Choices, Rule, Seen, to};
 use crate::graph::Fix;
@@ -19,12 +19,13 @@ impl Seen<'_> {
         to(c.at(axis))
     }
 
-    /// Where the samples may be said to lie after elements are regrouped without being moved, the best first.
+    /// Returns the possible positions of the samples after a reshape, best first.
     ///
-    /// What comes before the samples must be cut off by the axes before theirs and by `outer` together; what is left
-    /// of that axis is `inner`. Any such axis is right as far as the elements go. Which one the exporter meant shows
-    /// in what follows: an axis of the samples' own, where there is one; else `[1, C, L]` to `[C, L]` means that the
-    /// rows of all samples are one list, and so does `[T, 1, D]` to `[T, D]`, where `D` has to stay what it is.
+    /// A position on an output axis is possible if the axes before it, times `outer`, contain exactly the elements that
+    /// come before the samples; the rest of that axis is `inner`. Every such axis is correct for the elements
+    /// themselves. Only later nodes show which one the exporter meant. An axis that holds only the samples is
+    /// preferred. Otherwise `[1, C, L]` to `[C, L]` makes one list of the rows of all samples, and so does `[T, 1, D]`
+    /// to `[T, D]`, where `D` must keep its length.
     fn regrouped(&self, c: Carried) -> Result<Vec<Carried>, String> {
         let from = self.shape(0).ok_or("its shape was not seen")?;
         let onto = self.out_shape()?;
@@ -62,7 +63,7 @@ impl Seen<'_> {
     pub(super) fn reshape(&self, choices: &mut Choices) -> Rule {
         let c = self.only_first()?;
         let mut places = self.regrouped(c)?;
-        // A 0 takes over the length of the input's axis, samples included.
+        // A 0 copies the length of the input's axis, which includes the samples.
         let list = self.list(1).unwrap_or_default();
         if list.get(c.axis) == Some(&0) && self.node.int("allowzero", 0) == 0 {
             places.retain(|p| p.axis == c.axis && p.each() == c.each());
@@ -81,7 +82,7 @@ impl Seen<'_> {
         ))
     }
 
-    /// Flatten makes a matrix of what is before an axis and what is from there on.
+    /// Flatten makes a matrix: the axes before `axis` become the rows, the others the columns.
     pub(super) fn flatten(&self) -> Rule {
         let c = self.only_first()?;
         let shape = self.shape(0).ok_or("its shape was not seen")?;
@@ -144,7 +145,8 @@ impl Seen<'_> {
         if place.axis == along {
             return Err("it joins along the axis of the samples".into());
         }
-        // Quantised parts come with a scale and a zero point each, behind those of the result.
+        // The inputs of QLinearConcat are the output's scale and zero point, then value, scale and zero point of each
+        // part.
         let quantised = self.node.op == "com.microsoft.QLinearConcat";
         let is_part = |i: usize| !quantised || (i >= 2 && (i - 2).is_multiple_of(3));
         let mut fixes = Vec::new();

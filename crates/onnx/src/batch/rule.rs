@@ -1,4 +1,4 @@
-//! Operators that compute: where the samples lie in what they give.
+//! Rules for operators that compute, and the dispatch to all rules.
 
 use super::{Carried, Choices, Rule, Seen, length_at, to};
 use crate::graph::Fix;
@@ -6,7 +6,7 @@ use crate::node::axis;
 use crate::op::equation::Equation;
 
 impl Seen<'_> {
-    /// What this node makes of the samples.
+    /// Returns the position of the samples in this node's outputs, and the fixes it needs.
     pub(super) fn rule(&self, choices: &mut Choices) -> Rule {
         match self.node.op.as_str() {
             "Conv"
@@ -65,7 +65,7 @@ impl Seen<'_> {
             "Tile" => self.tile(),
             "Trilu" => self.triangle(),
             "LSTM" | "GRU" | "RNN" => self.recurrent(),
-            // What it says of the sizes holds for all samples alike.
+            // Shape and Size give the same sizes for every sample.
             "Shape" | "Size" => Ok((Vec::new(), Vec::new())),
             "QuantizeLinear"
             | "DequantizeLinear"
@@ -77,7 +77,7 @@ impl Seen<'_> {
         }
     }
 
-    /// Samples along axis 0 in, samples along axis 0 out.
+    /// Keeps the samples along axis 0; an error if they lie along another axis.
     fn leading(&self) -> Rule {
         match self.only_first()? {
             c if c.axis == 0 => to(c),
@@ -116,7 +116,7 @@ impl Seen<'_> {
             self.node.int("axis", default)
         };
         let at = axis(given, self.rank())?;
-        // These take all axes from theirs on together.
+        // These normalise over all axes from `axis` on.
         let onwards = old || matches!(op, "LayerNormalization" | "RMSNormalization");
         if c.axis == at || (onwards && c.axis > at) {
             return Err(format!(
@@ -150,7 +150,7 @@ impl Seen<'_> {
         to(place)
     }
 
-    /// An output of its own for each sample, with what is added to it.
+    /// Convolution with an optional fourth input that is added to the result.
     fn fused_conv(&self) -> Rule {
         let c = self
             .carried(0)
@@ -170,8 +170,7 @@ impl Seen<'_> {
         }
     }
 
-    /// Nothing but the first input differs from sample to sample, along its first axis; no other input has the samples
-    /// in it.
+    /// Only the first input carries samples, along axis 0, and no input from the fourth on is given.
     fn only_first_axis(&self) -> Rule {
         if (3..self.node.inputs.len()).any(|i| self.shape(i).is_some()) {
             return Err("its masks and states are baked in".into());
@@ -179,7 +178,7 @@ impl Seen<'_> {
         self.leading()
     }
 
-    /// Along another axis than the last, in input and residual alike.
+    /// Input and residual carry the samples along the same axis, which is not the last.
     fn skip_norm(&self) -> Rule {
         let rank = self.rank();
         let (rule, _) = self.pointwise()?;
@@ -189,7 +188,7 @@ impl Seen<'_> {
         }
     }
 
-    /// As of a product of matrices that are not turned; one that is the same for all samples may be.
+    /// As [`Self::matmul`]; an operand may be transposed if it is the same for all samples.
     fn fused_matmul(&self) -> Rule {
         let turned =
             |i: usize, name: &str| self.node.int(name, 0) != 0 && self.carried(i).is_some();
@@ -204,9 +203,9 @@ impl Seen<'_> {
             self.carried(i).is_some_and(|c| c.axis + 2 >= rank)
         };
         for (i, name) in names {
-            // What exchanges the last two axes leaves those before them where they are.
+            // Transposing the last two axes leaves the axes before them in place.
             if turned(i, name) && (name.contains("Batch") || last_two(i)) {
-                return Err("it turns the matrices that the samples are in".into());
+                return Err("it transposes the matrices that hold the samples".into());
             }
         }
         let constant_turned =
@@ -217,7 +216,7 @@ impl Seen<'_> {
         self.matmul(1)
     }
 
-    /// A product whose right operand is input `right`.
+    /// Matrix product whose right operand is input `right`.
     fn matmul(&self, right: usize) -> Rule {
         let parameters = (1..self.node.inputs.len()).filter(|i| *i != right);
         if parameters.into_iter().any(|i| self.carried(i).is_some()) {
@@ -227,7 +226,7 @@ impl Seen<'_> {
             return Err("its shapes were not seen".into());
         };
         let summed = || Err("it sums over the axis of the samples".into());
-        // A vector is a row or a column that the product does not keep.
+        // A vector operand counts as a row or column that the product drops.
         match (a.len(), b.len(), self.carried(0), self.carried(right)) {
             (2.., 1, Some(c), None) => {
                 return if c.axis + 1 == a.len() {
@@ -265,7 +264,7 @@ impl Seen<'_> {
         }
     }
 
-    /// A product of two matrices with a bias, which is input `bias`.
+    /// Product of two matrices with a bias, which is input `bias`.
     fn gemm(&self, bias: usize) -> Rule {
         let c = self.only_first()?;
         let rows = usize::from(self.node.int("transA", 0) != 0);
@@ -326,8 +325,8 @@ impl Seen<'_> {
         Ok((vec![c.at(y), c.at(h)], fixes))
     }
 
-    /// The index along which the samples lie has to be in the output and in every operand that differs from sample
-    /// to sample, once; in the others it may have length 1 at most.
+    /// The index of the sample axis must occur in the output and exactly once in every operand that carries samples; in
+    /// the other operands its length may be at most 1.
     fn einsum(&self) -> Rule {
         let shapes: Vec<Vec<usize>> = (0..self.node.inputs.len())
             .map(|i| self.shape(i).map(<[usize]>::to_vec))
@@ -367,13 +366,15 @@ impl Seen<'_> {
         to(Carried { axis, outer, inner })
     }
 
-    /// Each sample attends to itself: all that differs has the samples along the first axis, and the rest is repeated.
+    /// Each sample attends to itself: every input that carries samples has them along axis 0, and the others are
+    /// repeated.
     fn attention(&self) -> Rule {
         let mut place = None;
         for i in 0..self.node.inputs.len() {
             let Some(c) = self.carried(i) else { continue };
             let rank = self.shape(i).map_or(0, <[usize]>::len);
-            // A mask broadcasts from the right; what else there is has one row per sample.
+            // A mask broadcasts from the right, so its sample axis needs all four dimensions; the other inputs have one
+            // row per sample.
             if c.axis != 0 || (i == 3 && rank != 4) || place.is_some_and(|p| p != c) {
                 return Err("its inputs hold the samples along different axes".into());
             }
@@ -421,12 +422,12 @@ impl Seen<'_> {
     }
 }
 
-/// Whether an operator treats every element alike, broadcasting its inputs.
+/// Whether an operator treats every element alike and broadcasts its inputs.
 pub(crate) fn pointwise(op: &str) -> bool {
     POINTWISE.contains(&op)
 }
 
-/// Operators that treat every element alike, broadcasting their inputs.
+/// Operators that treat every element alike and broadcast their inputs.
 const POINTWISE: &[&str] = &[
     "Abs",
     "Acos",

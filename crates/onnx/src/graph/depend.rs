@@ -1,12 +1,12 @@
-//! What depends on what: which nodes are moved by the inputs, and how.
+//! Dependency analysis: which nodes the inputs influence, and how.
 
 use std::collections::BTreeSet;
 
 use super::{Failure, Graph, Node, Plan, Slot};
 use crate::op::{Gradient, IN_TRAINING};
 
-/// Yes-or-no questions of the values: zero is their derivative wherever they have one, and what they choose between
-/// has its own.
+/// Comparisons and logical operators: their derivative is zero wherever it exists, and the values they select have
+/// their own derivatives.
 const MASKS: [&str; 11] = [
     "Equal",
     "Greater",
@@ -22,8 +22,8 @@ const MASKS: [&str; 11] = [
 ];
 
 impl Graph {
-    /// The nodes of a plan on the way from these inputs whose derivative is not the true one, or zero because
-    /// values are rounded, as `name (operator)`.
+    /// Returns, as `name (operator)`, the nodes of a plan that depend on these inputs and whose derivative is not the
+    /// true one, or is zero because values are rounded.
     pub(crate) fn rough(&self, plan: &Plan, from: impl Iterator<Item = Slot>) -> Vec<String> {
         let mut depends: BTreeSet<Slot> = from.collect();
         let mut rough = Vec::new();
@@ -45,16 +45,16 @@ impl Graph {
         rough
     }
 
-    /// An error where a node of a plan normalises each batch by its own statistics: no sample then has scores of its
-    /// own.
+    /// Returns an error if a node of a plan normalises each batch by its own statistics, because the scores of a sample
+    /// then depend on the rest of the batch.
     pub(crate) fn refuse_training(&self, plan: &Plan) -> Result<(), Failure> {
         let mut nodes = plan.steps.iter().map(|(at, _)| &self.nodes[*at]);
         let found = nodes.find(|n| n.op == "BatchNormalization" && n.int("training_mode", 0) != 0);
         found.map_or(Ok(()), |n| Err(n.failure(IN_TRAINING.into())))
     }
 
-    /// The conditions of `If` nodes that are the same whatever the inputs hold: those that come from sizes which do not
-    /// themselves come from the data, as the number of elements above zero does.
+    /// Returns the conditions of `If` nodes that are the same whatever the inputs hold: those computed from sizes that
+    /// do not themselves depend on the data (as the number of elements above zero does).
     pub(crate) fn steady_conditions(&self) -> BTreeSet<Slot> {
         let mut moving: BTreeSet<Slot> = self.inputs.iter().copied().collect();
         let mut sized: BTreeSet<Slot> = BTreeSet::new();
@@ -80,14 +80,15 @@ impl Graph {
 }
 
 impl Node {
-    /// Whether its outputs depend on the values of any of these. Sizes do not.
+    /// Whether the node's outputs depend on the values of any of these slots. Shape and Size outputs do not.
     fn moved_by(&self, slots: &BTreeSet<Slot>) -> bool {
         !matches!(self.op.as_str(), "Shape" | "Size")
             && self.inputs.iter().flatten().any(|s| slots.contains(s))
     }
 
-    /// Whether the sizes of its outputs may depend on the values of any of these: said of every operator that computes
-    /// on the host or holds a graph, and of those whose further inputs may be sizes, places or numbers of anything.
+    /// Whether the sizes of the node's outputs may depend on the values of any of these slots. True of every operator
+    /// that computes on the host or holds a graph, and of operators whose inputs after the first may be sizes, indices
+    /// or counts.
     fn sized_by(&self, slots: &BTreeSet<Slot>) -> bool {
         let moved = |from: usize| {
             let read = self.inputs.iter().skip(from).flatten();

@@ -1,12 +1,12 @@
-//! Quantised operators written as three nodes: dequantise, compute, quantise.
+//! Fuses quantised operators that are written as three nodes: dequantise, compute, quantise.
 //!
-//! onnxruntime runs them as one, in whole numbers and with a rounding of its own (`QLinearConv` and its like). Computed
-//! as they are written, sums of real numbers differ in their last bits, and now and then a value lands on the other side
-//! of a half. So the last of the three is replaced by the operator that onnxruntime takes. What is in between stays in
-//! the graph for whoever asks for it, and is not computed otherwise.
+//! onnxruntime runs the three as one integer operator with its own rounding (`QLinearConv` and similar). Computed as
+//! written, floating-point sums differ in their last bits, and now and then a value lands on the other side of a half.
+//! So the last of the three nodes is replaced by the operator onnxruntime uses. The intermediate values stay in the
+//! graph and are computed only on request.
 //!
-//! On x86 onnxruntime leaves some of those of type int8 in real numbers ([`SHARED_INT8`]). To do so, too, was tried: what
-//! comes out depends on the order of additions, and was as far from onnxruntime as whole numbers are (`docs/onnx.md`).
+//! On x86 onnxruntime leaves some int8 operators in floating point ([`SHARED_INT8`]). Doing the same was tried: the
+//! result depends on the order of additions, and was as far from onnxruntime as integer arithmetic is (`docs/onnx.md`).
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use crate::load::read_array;
 use crate::op::MICROSOFT;
 use crate::proto::{AttributeProto, GraphProto, NodeProto, TensorProto};
 
-/// The nodes that stand for others, by the place of those.
+/// Returns the fused nodes, by the index of the `QuantizeLinear` each one replaces.
 pub(super) fn fused(graph: &GraphProto) -> BTreeMap<usize, NodeProto> {
     if !graph.node.iter().any(|n| is(n, "QuantizeLinear")) {
         return BTreeMap::new();
@@ -28,10 +28,10 @@ pub(super) fn fused(graph: &GraphProto) -> BTreeMap<usize, NodeProto> {
         .collect()
 }
 
-/// What is noted where [`shares_int8`].
-pub(super) const SHARED_INT8: &str = "operators at int8 values that several read are computed in whole numbers, as onnxruntime does with `session.qdqisint8allowed` (meant for ARM); by default on x86 its optimiser leaves them in real numbers, and scores differ by some quanta";
+/// Note left when [`shares_int8`] holds.
+pub(super) const SHARED_INT8: &str = "operators at int8 activations with several readers are computed in integers, as onnxruntime does with `session.qdqisint8allowed` (meant for ARM); by default on x86 its optimiser leaves them in floating point, and scores differ by a few quanta";
 
-/// Whether several operators read one quantised activation of type int8.
+/// Whether several operators read one quantised int8 activation.
 pub(super) fn shares_int8(graph: &GraphProto) -> bool {
     let whole = Whole::of(graph);
     let mut reads: BTreeMap<&str, usize> = BTreeMap::new();
@@ -61,7 +61,7 @@ fn int(node: &NodeProto, name: &str, default: i64) -> i64 {
     found.map_or(default, |a| a.i)
 }
 
-/// A quantised value that a node reads: its name, those of scale and zero point, and the axis of the scales.
+/// A quantised value that a node reads: the names of value, scale and zero point, the scales, and their axis.
 struct Scaled<'a> {
     names: [&'a str; 3],
     scales: Array,
@@ -73,17 +73,17 @@ impl Scaled<'_> {
         self.scales.len() == 1
     }
 
-    /// Whether it has one scale, or one for each place along an axis.
+    /// Whether the value has one scale, or one for each index along `axis`.
     fn is_along(&self, axis: i64) -> bool {
         self.is_single() || self.axis == axis
     }
 }
 
-/// A graph by the names in it.
+/// A graph indexed by value names.
 struct Whole<'a> {
     producer: BTreeMap<&'a str, &'a NodeProto>,
     constants: BTreeMap<&'a str, &'a TensorProto>,
-    /// How often each value is read.
+    /// Number of times each value is read.
     readers: BTreeMap<&'a str, usize>,
 }
 
@@ -119,12 +119,12 @@ impl<'a> Whole<'a> {
         }
     }
 
-    /// A small constant; its values are read in the file alone.
+    /// Returns a small constant; constants in external data are not read.
     fn constant(&self, name: &str) -> Option<Array> {
         read_array(self.constants.get(name)?, None).ok()
     }
 
-    /// What a `DequantizeLinear` is given, if that computes the value.
+    /// Returns the inputs of the `DequantizeLinear` that computes a value, if one does.
     fn scaled(&self, name: &str) -> Option<Scaled<'a>> {
         let node = *self.producer.get(name)?;
         if !is(node, "DequantizeLinear") || int(node, "block_size", 0) != 0 {
@@ -140,13 +140,13 @@ impl<'a> Whole<'a> {
         })
     }
 
-    /// The same for one of eight bits with one scale.
+    /// As [`Self::scaled`], for an 8-bit value with one scale; returns the names.
     fn activation(&self, name: &str) -> Option<[&'a str; 3]> {
         let found = self.scaled(name).filter(Scaled::is_single)?;
         self.is_eight_bits(found.names[2]).then_some(found.names)
     }
 
-    /// Whether a zero point is a single number of eight bits.
+    /// Whether a zero point is a single 8-bit number.
     fn is_eight_bits(&self, zero: &str) -> bool {
         let Some(t) = self.constants.get(zero) else {
             return false;
@@ -154,7 +154,7 @@ impl<'a> Whole<'a> {
         matches!(t.data_type, 2 | 3) && t.dims.iter().product::<i64>() == 1
     }
 
-    /// A node for `quantise` and those before it, if there is one.
+    /// Returns a node that replaces `quantise` and the nodes before it, if they can be fused.
     fn fused(&self, quantise: &NodeProto) -> Option<NodeProto> {
         let [result, scale, zero] = quantise.input.as_slice() else {
             return None;
@@ -165,7 +165,8 @@ impl<'a> Whole<'a> {
             return None;
         }
         let mut node = *self.producer.get(result.as_str())?;
-        // What is below zero is cut off by the type where its least value stands for zero.
+        // If the zero point is the smallest value of the type, quantising clips negative values, so the Relu is
+        // redundant.
         if is(node, "Relu") && self.is_least(zero) && alone(node.input.first()?) {
             node = self.producer.get(node.input[0].as_str())?;
         }
@@ -197,7 +198,7 @@ impl<'a> Whole<'a> {
         zero.to_f64().ok().and_then(|v| v.first().copied()) == least
     }
 
-    /// The operator that computes in whole numbers what a node computes in real ones, with its inputs.
+    /// Returns the integer operator that replaces a floating-point node, with its inputs.
     fn operator(
         &self,
         node: &'a NodeProto,
@@ -225,7 +226,7 @@ impl<'a> Whole<'a> {
             }
             "MatMul" => {
                 let w = self.scaled(input(1)?).filter(Scaled::is_single)?;
-                // An activation on both sides, or weights: of eight bits either way.
+                // The right operand is an activation or weights, 8-bit in either case.
                 ("QLinearMatMul", with(&[w.names]))
             }
             "Gemm" if beta_is_one(node) => {
@@ -246,8 +247,9 @@ impl<'a> Whole<'a> {
         })
     }
 
-    /// The whole numbers of a bias in the units of the products, if one is given; nothing at all where it is in others.
-    #[allow(clippy::option_option)] // given, left out, or in the way
+    /// Returns the integer bias in units of the products: `Some(None)` if no bias is given, `None` if it has other
+    /// units.
+    #[allow(clippy::option_option)] // bias, no bias, or not fusable
     fn bias(&self, name: Option<&str>, a: &[&str; 3], w: &Scaled<'_>) -> Option<Option<&'a str>> {
         let Some(name) = name else {
             return Some(None);
@@ -297,7 +299,7 @@ mod tests {
         Array::new([], vec![z])
     }
 
-    /// `x`, quantised in halves, through `nodes` to `r`, which is quantised in units with a zero point of 7.
+    /// `x`, quantised with scale 0.5, through `nodes` to `r`, which is quantised with scale 1 and zero point 7.
     fn sandwich(nodes: Vec<NodeProto>) -> GraphProto {
         let mut all = vec![
             node("QuantizeLinear", &["x", "s", "z"], &["q"]),
@@ -328,13 +330,14 @@ mod tests {
         ])
     }
 
-    /// Halves are where it shows: as written 0.5 is 0 and 7; with the zero point first it is 7.5, and 8.
+    /// The difference shows at halves: as written, 0.5 is rounded to 0 and gives 0 + 7; with the zero point added
+    /// first, 7.5 is rounded to 8.
     #[test]
-    fn sums_are_rounded_as_by_the_operator_they_stand_for() {
+    fn a_fused_sum_is_rounded_after_adding_the_zero_point() {
         let graph = doubled();
         assert_eq!(operators(&graph), ["QLinearAdd"]);
         let x = Array::new([2], vec![0.25f32, 2.0]);
-        // A quarter is 0 in halves, since halves of a unit go to the even number.
+        // 0.25 is quantised to 0, since half a unit is rounded to the even number.
         let y = session(graph).run(&[x]).unwrap();
         assert_eq!(y, [Array::new([2], vec![7u8, 11])]);
         let odd = sandwich(vec![node("Add", &["d", "c"], &["r"])])
@@ -347,12 +350,12 @@ mod tests {
         let y = session(odd)
             .run(&[Array::new([2], vec![0.0f32, 1.0])])
             .unwrap();
-        // 0.5 and 1.5 beside 7 are 7.5 and 8.5, and the even numbers 8 and 8.
+        // 0.5 and 1.5 plus 7 are 7.5 and 8.5, which both round to the even number 8.
         assert_eq!(y, [Array::new([2], vec![8u8, 8])]);
     }
 
     #[test]
-    fn int8_that_several_read_is_noted() {
+    fn an_int8_activation_with_several_readers_leaves_a_note() {
         let of_type = |mut g: GraphProto, zero: &Array| {
             g.initializer.retain(|t| t.name != "z" && t.name != "seven");
             g.constant("z", zero).constant("seven", zero)
@@ -373,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_between_can_be_asked_for() {
+    fn values_inside_a_fused_operator_can_be_watched() {
         let mut session = session(doubled());
         session.watch("r").unwrap();
         let seen = session.run(&[Array::new([1], vec![1.5f32])]).unwrap();
@@ -381,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_comes_to_the_same_is_replaced() {
+    fn operators_are_fused_only_if_the_result_is_the_same() {
         let weights = |g: GraphProto, scales: &[f32], bias_scale: f32| {
             let mut g = g
                 .constant("w", &Array::new([2, 1, 1], vec![1u8, 2]))
@@ -401,13 +404,13 @@ mod tests {
             operators(&weights(conv(), &[0.5, 0.5], 0.25)),
             ["QLinearConv"]
         );
-        // A bias in other units than the products.
+        // A bias in units other than those of the products.
         assert!(operators(&weights(conv(), &[0.5, 0.5], 0.3)).is_empty());
-        // A result that is read by another node, too.
+        // A result that another node reads as well.
         let mut read = weights(conv(), &[0.5, 0.5], 0.25);
         read.node.push(node("Relu", &["r"], &["more"]));
         assert!(operators(&read).is_empty());
-        // Behind a Relu only where the type ends at zero.
+        // Behind a Relu only if the zero point is the smallest value of the type.
         let relu = || {
             let last = node("Relu", &["p"], &["r"]);
             sandwich(vec![node("Conv", &["d", "v", "c"], &["p"]), last])
@@ -416,7 +419,7 @@ mod tests {
         let mut at_zero = weights(relu(), &[0.5], 0.25);
         at_zero.node.last_mut().unwrap().input[2] = "z".into();
         assert_eq!(operators(&at_zero), ["QLinearConv"]);
-        // Of 16 bits.
+        // A 16-bit zero point.
         let mut wide = doubled();
         wide.initializer.retain(|t| t.name != "seven");
         let wide = wide.constant("seven", &Array::new([], vec![7u16]));

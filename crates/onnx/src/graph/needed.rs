@@ -1,12 +1,12 @@
-//! Which nodes lead to some values.
+//! Finds the nodes that some values depend on.
 
 use std::collections::BTreeMap;
 
 use super::captured;
 use crate::proto::GraphProto;
 
-/// Per node, whether one of the values `wanted` is computed from what it gives. All nodes, where one of the values is
-/// not computed at the top of the graph: it may be inside a branch.
+/// Returns, per node, whether one of the values `wanted` depends on it. All nodes if one of the values is not computed
+/// at the top level of the graph, since it may be inside a branch.
 pub(crate) fn needed(graph: &GraphProto, wanted: &[&str]) -> Vec<bool> {
     let mut producer: BTreeMap<&str, usize> = BTreeMap::new();
     for (at, node) in graph.node.iter().enumerate() {
@@ -45,7 +45,7 @@ mod tests {
     use crate::sketch::{graph, node};
 
     #[test]
-    fn what_a_branch_reads_is_needed() {
+    fn values_that_a_branch_reads_are_needed() {
         let branch = |value: &str| graph(vec![node("Neg", &[value], &["b"])], &[], &["b"]);
         let nodes = vec![
             node("Relu", &["x"], &["r"]),
@@ -58,7 +58,7 @@ mod tests {
         let whole = graph(nodes, &["x", "c"], &["y"]);
         assert_eq!(needed(&whole, &["y"]), [true, true, false, true]);
         assert_eq!(needed(&whole, &["r"]), [true, false, false, false]);
-        // What is inside a branch alone may need anything.
+        // A value inside a branch may need any node.
         assert_eq!(needed(&whole, &["b"]), [true; 4]);
     }
 }

@@ -1,16 +1,16 @@
-//! What has to run for some values.
+//! Plans which nodes to run for given values.
 
 use super::{Graph, Slot};
 
-/// Which nodes to run for some slots, and which of their inputs are used for the last time.
+/// Nodes to run for some slots, and the inputs each of them uses for the last time.
 pub(crate) struct Plan {
-    /// Nodes in order, each with whether each of its inputs is read for the last time.
+    /// Node indices in order; per input, whether it is read for the last time.
     pub(crate) steps: Vec<(usize, Vec<bool>)>,
     pub(super) wanted: Vec<Slot>,
 }
 
 impl Plan {
-    /// Whether one of its nodes gives a slot its value.
+    /// Whether one of the plan's nodes computes a slot.
     pub(crate) fn computes(&self, graph: &Graph, slot: Slot) -> bool {
         let gives = |at: usize| graph.nodes[at].outputs.contains(&Some(slot));
         self.steps.iter().any(|(at, _)| gives(*at))
@@ -18,13 +18,13 @@ impl Plan {
 }
 
 impl Graph {
-    /// What has to run for `wanted`.
+    /// Returns the plan that computes `wanted`.
     pub(crate) fn plan(&self, wanted: &[Slot]) -> Plan {
         let mut needed = vec![false; self.known.len()];
         for slot in wanted {
             needed[*slot] = true;
         }
-        // A slot used later (or wanted) must survive.
+        // A slot used later (or wanted) must be kept.
         let mut later = needed.clone();
         let mut steps = Vec::new();
         for (at, node) in self.nodes.iter().enumerate().rev() {

@@ -1,4 +1,4 @@
-//! Running a graph.
+//! Runs a graph.
 
 use burn::tensor::Device;
 use proofmark_model::{ModelError, guarded};
@@ -9,12 +9,12 @@ use crate::node::{Args, OpResult};
 use crate::room;
 use crate::value::Value;
 
-/// Elements alive at once while a file is tried out (2 GiB of `f32`).
+/// Maximum elements alive at once while a file is tried out (2 GiB of `f32`).
 const ALIVE_WHILE_LOADING: usize = 1 << 29;
 
 impl Graph {
-    /// Runs a plan. `batch`: how many samples there are, where nodes were written for one. `seen` is shown every
-    /// value as it is computed.
+    /// Runs a plan. `batch`: number of samples, for nodes written for one sample. `seen` is called with every value as
+    /// it is computed.
     pub(crate) fn run(
         &self,
         plan: &Plan,

@@ -1,4 +1,4 @@
-//! The corpus that the fuzzer starts from.
+//! Seed corpus of the fuzzer.
 
 use std::fs;
 use std::path::Path;
@@ -10,9 +10,9 @@ use super::{nested, specimen, with_constant};
 use crate::proto::{FunctionProto, ModelProto, NodeProto, TensorProto};
 use crate::sketch::{floats, graph, info, int, list, model, node, yes};
 
-/// Writes the fuzzer's corpus anew: a few models for it to start from.
+/// Writes the fuzzer's seed corpus: a few models for it to start from.
 #[test]
-#[ignore = "writes files: run it by name after a change of what is worth fuzzing"]
+#[ignore = "writes files; run it by name when the seed corpus should change"]
 fn write_the_fuzz_corpus() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/onnx_load");
     let write = |name: &str, bytes: Vec<u8>| fs::write(folder.join(name), bytes).unwrap();

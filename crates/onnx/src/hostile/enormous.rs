@@ -1,4 +1,4 @@
-//! Small files that ask for more memory or time than there is.
+//! Small files that ask for too much memory or time.
 
 use prost::Message;
 
@@ -7,7 +7,7 @@ use crate::array::Array;
 use crate::proto::{GraphProto, NodeProto};
 use crate::sketch::{floats, graph, info, int, list, model, node, yes};
 
-/// One operator asked for 2^40 elements, of a constant and of an input.
+/// Asserts that one operator asked for 2^40 elements is refused, for a constant and for an input.
 fn enormous(op: &NodeProto, constants: &[(&str, Array)]) {
     for given in [true, false] {
         let mut g = graph(vec![op.clone()], &[], &["y"]);
@@ -107,7 +107,7 @@ fn enormous_blocks_and_splits() {
     );
 }
 
-/// Every node doubles what the one before it made.
+/// Asserts that a chain of 40 nodes, each doubling the size of the previous value, is refused.
 fn doubling(op: impl Fn(&str, &str) -> NodeProto) {
     for given in [true, false] {
         let nodes = (0..40)
@@ -140,7 +140,7 @@ fn a_chain_of_doubling_tiles() {
     doubling(|from, to| node("Tile", &[from, "two"], &[to]));
 }
 
-/// A loop that doubles its state, asked for more rounds than there are atoms.
+/// Loops that never end, one of which doubles its state, are refused.
 #[test]
 fn loops_without_end() {
     let body = |nodes: Vec<NodeProto>, out: &str| graph(nodes, &["i", "c", "s"], &["c", out]);
@@ -156,7 +156,7 @@ fn loops_without_end() {
     refused_graph(endless(body(vec![], "s")), "too many rounds");
     let double = node("Concat", &["s", "s"], &["t"]).int("axis", 0);
     refused_graph(endless(body(vec![double], "t")), "has more than");
-    // A loop in a loop in a loop.
+    // Nested loops.
     let mut inner = body(vec![], "s");
     for _ in 0..3 {
         inner = body(

@@ -1,4 +1,4 @@
-//! Constants kept beside the file, in places where none should be.
+//! External data in places where it must not be read from.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use prost::Message;
 use super::{attempt, attempt_in, with_constant};
 use crate::proto::{ModelProto, StringStringEntryProto, TensorProto};
 
-/// A model whose constant is kept where `entries` say.
+/// Returns a model whose constant is external data described by `entries`.
 pub(super) fn beside(entries: &[(&str, &str)]) -> ModelProto {
     with_constant(TensorProto {
         data_type: 1,

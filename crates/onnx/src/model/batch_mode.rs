@@ -1,4 +1,4 @@
-//! How many samples go through a graph at once: together where three samples prove that it changes nothing.
+//! Decides how many samples go through a graph at once: all together, if a run on three samples gives the same scores.
 
 use std::fmt;
 
@@ -10,21 +10,21 @@ use super::OnnxModel;
 use crate::batch::{Batching, Carried, Choices, analyse};
 use crate::graph::{Fix, Slot};
 
-/// How many samples go through the graph at once.
+/// Number of samples that go through the graph at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BatchMode {
-    /// All together: the file leaves their number open.
+    /// All together: the file leaves the number of samples open.
     Open,
-    /// All together, though the file was exported for one: so many nodes are changed for it.
+    /// All together, though the file was exported for one sample; some nodes are changed for it.
     Rebatched {
-        /// Nodes changed.
+        /// Number of changed nodes.
         nodes: usize,
     },
-    /// So many at a time.
+    /// A fixed number at a time.
     Chunks {
-        /// How many.
+        /// Samples at a time.
         size: usize,
-        /// Why not all together.
+        /// Reason for not running all together.
         why: String,
     },
 }
@@ -43,11 +43,12 @@ impl fmt::Display for BatchMode {
     }
 }
 
-/// How many readings of a graph are confirmed on three samples before they are taken one by one.
+/// Maximum number of analysis results confirmed on three samples before samples are run one by one.
 const CONFIRMATIONS: usize = 4;
 
 impl OnnxModel {
-    /// Changes the graph so that all samples go through together, though it was exported for one; or says why not.
+    /// Changes the graph, which was exported for one sample, so that all samples go through together; the error says
+    /// why that is impossible.
     pub(super) fn rebatched(
         &mut self,
         size: Option<usize>,
@@ -68,7 +69,7 @@ impl OnnxModel {
                     self.take_over(found, size)
                 });
             let Err(e) = result else { return Ok(()) };
-            // What is wrong with the likeliest reading is what there is to say.
+            // The problem of the first attempt, the likeliest one, is reported.
             let first = problem.get_or_insert(e);
             if confirmations == CONFIRMATIONS || !choices.advance() {
                 return Err(first.clone());
@@ -76,7 +77,7 @@ impl OnnxModel {
         }
     }
 
-    /// Makes the changes that were found, if they are confirmed.
+    /// Applies the changes of an analysis, if they are confirmed.
     fn take_over(&mut self, found: Batching, size: Option<usize>) -> Result<(), String> {
         let nodes = found.fixes.len();
         for (at, fixes) in found.fixes {
@@ -97,14 +98,14 @@ impl OnnxModel {
         confirmed
     }
 
-    /// Takes over a mode if three samples together give what they give alone.
+    /// Switches to a mode if three samples run together give the scores that they give alone.
     pub(super) fn confirmed(&mut self, mode: BatchMode) -> Result<(), String> {
         let chunks = BatchMode::Chunks {
             size: 1,
             why: String::new(),
         };
         let three = self.probe(3);
-        // Alone, nodes stay as they were exported.
+        // Run alone, nodes must be as exported.
         let fixes: Vec<Vec<Fix>> = self
             .graph
             .nodes
@@ -128,7 +129,7 @@ impl OnnxModel {
                 guarded_device(|| Ok::<_, ModelError>(host(&t))).map_err(|e| e.to_string())
             };
             let (a, b) = (values(a)?, values(together)?);
-            // An infinite score is no measure of the others.
+            // Infinite scores are ignored in the scale of the tolerance.
             let finite = a.iter().filter(|x| x.is_finite());
             let size = finite.fold(0f32, |m, x| m.max(x.abs()));
             let close = a.len() == b.len()

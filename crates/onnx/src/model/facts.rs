@@ -1,4 +1,4 @@
-//! What there is to say about a model before anything is measured.
+//! Facts about a model that are known before anything is measured.
 
 use proofmark_domain::{TrustCode, TrustFlag};
 use proofmark_model::Numbers;
@@ -7,7 +7,7 @@ use super::{BatchMode, OnnxModel};
 use crate::port::Port;
 
 impl OnnxModel {
-    /// What a report has to say about this model before anything is measured.
+    /// Returns the trust flags that are known before anything is measured.
     pub(super) fn stated(&self) -> Vec<TrustFlag> {
         let mut flags = Vec::new();
         if let (true, Some(note)) = (self.scores.cured, &self.scores.note) {
@@ -17,7 +17,7 @@ impl OnnxModel {
                 cured: true,
             });
         }
-        // Inputs that are rounded count only where an attack changes them.
+        // Rounded inputs are not listed here: they matter only where an attack changes them.
         let rough = self.rough_nodes();
         if !rough.is_empty() {
             let shown = rough.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
@@ -36,28 +36,29 @@ impl OnnxModel {
         flags
     }
 
-    /// How many samples go through the graph at once, and why.
+    /// Returns how many samples go through the graph at once, and why.
     pub fn batch_mode(&self) -> &BatchMode {
         &self.mode
     }
 
-    /// What there is to say about how it is computed.
+    /// Returns the notes on how the graph is computed.
     pub fn notes(&self) -> Vec<String> {
         self.graph.notes.all()
     }
 
-    /// Where the scores come from, in a sentence, if they are not the model's output as it stands.
+    /// Returns a sentence on where the scores come from, if they are not the model's output unchanged.
     pub fn scores_note(&self) -> Option<&str> {
         self.scores.note.as_deref()
     }
 
-    /// Whether probabilities were avoided: the scores are those before the softmax.
+    /// Whether probabilities were replaced as scores: by the scores before the Softmax or Sigmoid, or by their
+    /// logarithms.
     pub fn cured_probabilities(&self) -> bool {
         self.scores.cured
     }
 
-    /// The nodes between input and scores whose derivative is replaced, zero or cut, as `name (operator)`; before
-    /// them inputs that are rounded to whole numbers.
+    /// Returns the inputs that are rounded to whole numbers, then, as `name (operator)`, the nodes between input and
+    /// scores whose derivative is approximated, zero or blocked.
     pub fn approximate_gradients(&self) -> Vec<String> {
         let rounded = |p: &&Port| matches!(p.numbers, Numbers::Whole { .. });
         let inputs = self.ports.iter().filter(rounded);

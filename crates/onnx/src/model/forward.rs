@@ -1,4 +1,4 @@
-//! Running a model: samples in, values of the graph out, each `[n, width]`.
+//! Runs a model: maps samples to values of the graph, each `[n, width]`.
 
 use burn::tensor::Tensor as Burn;
 use proofmark_model::{ModelError, guarded};
@@ -17,7 +17,7 @@ impl OnnxModel {
         Ok(self.scores.finish(raw))
     }
 
-    /// Values of slots, each `[n, width]`, the samples together or in chunks.
+    /// Returns the values of slots, each `[n, width]`, running the samples together or in chunks.
     pub(super) fn run_slots(
         &self,
         plan: &Plan,
@@ -43,7 +43,7 @@ impl OnnxModel {
                     if end - start == size {
                         return part;
                     }
-                    // A last chunk that is not full is filled up with its last row.
+                    // The last chunk is padded with its last row.
                     let last = b.clone().slice(end - 1..end);
                     let mut rows = vec![part];
                     rows.extend(vec![last; size - (end - start)]);
@@ -90,7 +90,7 @@ impl OnnxModel {
         result.map_err(|e| failed.unwrap_or_else(|| self.file.problem(e.to_string())))
     }
 
-    /// The rows of blocks as the graph's inputs.
+    /// Converts blocks of rows to the graph's inputs.
     fn feed(&self, blocks: &[Burn<2>]) -> Result<Vec<Value>, OnnxError> {
         self.ports
             .iter()
@@ -102,7 +102,7 @@ impl OnnxModel {
             .collect()
     }
 
-    /// A value as `[n, width]`.
+    /// Returns a value as `[n, width]`.
     fn rows(&self, value: Value, slot: Slot, rows: usize) -> Result<Burn<2>, OnnxError> {
         let problem = |e: String| {
             self.file
@@ -130,10 +130,10 @@ impl OnnxModel {
             return flat(tensor, count / rows);
         }
         let Some(c) = self.carried.get(&slot) else {
-            // The same for every sample; or not followed, where it does not lead to the scores.
+            // The value is the same for every sample, or it does not lead to the scores and was not analysed.
             if self.graph.known[slot].is_none() && !self.plan.computes(&self.graph, slot) {
                 return Err(problem(
-                    "does not lead to the scores, and where the samples lie in it is not known"
+                    "does not lead to the scores, and the position of its samples is not known"
                         .into(),
                 ));
             }
@@ -146,7 +146,7 @@ impl OnnxModel {
         if shape.get(c.axis) != Some(&expected) {
             return Err(problem(format!("has shape {shape:?} for {rows} samples")));
         }
-        // The samples to the front: what one sample alone has stays in its order.
+        // Moves the samples to the front; the elements of one sample keep their order.
         let before: usize = shape[..c.axis].iter().product();
         let after: usize = shape[c.axis + 1..].iter().product();
         let split = [before * c.outer, rows, c.inner * after];

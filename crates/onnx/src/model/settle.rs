@@ -1,5 +1,5 @@
-//! What is found out while a model is loaded, on samples inside the bounds: layouts, the branches that are taken, where
-//! the scores are, whether they are what they are said to be.
+//! Determines on samples inside the bounds, while a model is loaded, the layouts, the branches taken, where the scores
+//! are, and whether the output holds what is stated.
 
 use std::collections::BTreeMap;
 
@@ -16,12 +16,12 @@ use crate::graph::Slot;
 use crate::port::{Port, decide, undecidable};
 use crate::value::Value;
 
-/// How many samples inside the bounds show what a graph does.
+/// Number of samples inside the bounds on which a graph is probed.
 const PROBE: usize = 8;
 
 impl OnnxModel {
-    /// Where a file leaves the axes of images open, the order they have is right if the model runs on them so and in
-    /// no other order; anything else has to be stated.
+    /// Decides the axis order of images where the file leaves it open: the order of the data is kept if the model runs
+    /// on it and on no other; otherwise the layout must be stated.
     pub(super) fn decide_layouts(
         &mut self,
         readings: Vec<Vec<Port>>,
@@ -47,7 +47,7 @@ impl OnnxModel {
         Ok(())
     }
 
-    /// Finds the scores and the way samples go through together.
+    /// Finds the scores and decides how samples are batched.
     pub(super) fn settle(
         &mut self,
         size: Option<usize>,
@@ -83,13 +83,13 @@ impl OnnxModel {
             },
         };
         self.mode = BatchMode::Chunks { size: rows, why };
-        // What one sample gives was seen above; several have to work, too.
+        // One sample was run above; three must work as well.
         let three = self.probe(3);
         self.quietly(|m| m.run_scores(&three))?;
         Ok(())
     }
 
-    /// Whether the scores decide as the output itself does, on samples inside the bounds.
+    /// Whether the scores give the same decisions as the output itself, on samples inside the bounds.
     fn decides_as(&self, output: Slot) -> Result<bool, OnnxError> {
         let slots = [self.scores.slot, output];
         let plan = self.graph.plan(&slots);
@@ -108,7 +108,8 @@ impl OnnxModel {
                 })
                 .collect()
         };
-        // A single output is the probability of class 1, and what is before it its logit.
+        // A single output is the probability of class 1 (threshold 0.5), and the value before it the logit (threshold
+        // 0).
         let (a, b) = (decisions(scores, 0.0), decisions(output, 0.5));
         Ok(a.iter().zip(&b).all(|(a, b)| b.is_none() || a == b))
     }
@@ -127,13 +128,13 @@ impl OnnxModel {
         })
     }
 
-    /// Runs the first samples and gives the shapes seen, with every `If` decided whose condition is the same for all
-    /// samples.
+    /// Runs the first samples and returns the shapes seen. Every `If` whose condition is the same for all samples is
+    /// replaced by the branch taken.
     ///
-    /// Such a condition comes from sizes. An exporter that asked for the length of an axis meant the model as it is
-    /// for a batch of the size it was exported with, and that model is what is attacked: so what the condition was
-    /// for that size is right by definition, also where more samples go through at once and their number would be
-    /// taken for a size. The branch then stands in the place of the `If`, and samples can be followed through it.
+    /// Such a condition comes from sizes. The model under attack is the model as it behaves for a batch of the exported
+    /// size, so the condition's value at that size is correct by definition, even where more samples go through at once
+    /// and their number would be taken for a size. The branch replaces the `If`, and samples can be followed through
+    /// it.
     fn pinned(
         &mut self,
         rows: usize,
@@ -164,11 +165,11 @@ impl OnnxModel {
             })?;
             let before = pins.len();
             for (slot, condition) in found {
-                // A branch's value goes by two names once the branch is in place.
+                // Once a branch is inlined its value has two names.
                 let names = self.graph.names.iter().filter(|(_, s)| **s == slot);
                 pins.extend(names.map(|(n, _)| (n.clone(), condition.clone())));
             }
-            // Branches may bring conditions of their own; they nest no deeper than files do.
+            // Branches may add conditions of their own; the nesting depth of the file bounds the number of rounds.
             if pins.len() == before {
                 self.signature.activations = Some(activations / rows.max(1));
                 return Ok(shapes);
@@ -181,14 +182,14 @@ impl OnnxModel {
         }
     }
 
-    /// So many different samples inside the bounds.
+    /// Returns `rows` distinct samples inside the bounds.
     pub(super) fn probe(&self, rows: usize) -> Vec<Burn<2>> {
         let block = |(m, numbers): (&Modality, &Numbers)| {
             let f = m.features();
             let values: Vec<f32> = (0..rows * f)
                 .map(|i| {
                     let (row, feature) = (i / f, i % f);
-                    // Multiples of the golden ratio's fraction: spread, the same every time.
+                    // Fractional parts of multiples of the golden ratio: evenly spread and deterministic.
                     let u =
                         ((feature * 7 + row * 131 + 1) as f64 * 0.618_033_988_749_894_9).fract();
                     let (low, high) = (m.bounds.low(feature), m.bounds.high(feature));
@@ -210,7 +211,7 @@ impl OnnxModel {
     }
 }
 
-/// The first of the largest, if it is a number.
+/// Returns the first index of the largest value; `None` if a value is NaN.
 fn first_largest(row: &[f32]) -> Option<usize> {
     if row.iter().any(|v| v.is_nan()) {
         return None;

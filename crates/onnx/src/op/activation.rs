@@ -1,4 +1,4 @@
-//! Activation functions of one element.
+//! Elementwise activation functions.
 //!
 //! At a kink the derivative is `PyTorch`'s.
 
@@ -36,7 +36,7 @@ fn relu(_: &NodeSpec<'_>) -> OpResult<Run> {
     })
 }
 
-/// Multiples of `slope` below zero.
+/// Replaces the elements at or below zero by those of `slope(t)`.
 pub(super) fn bent(t: Tensor, slope: impl FnOnce(Tensor) -> OpResult<Tensor>) -> OpResult<Tensor> {
     let below = t.clone().lower_equal_scalar(0.0);
     below.choose(slope(t.clone())?, t)
@@ -60,8 +60,8 @@ fn prelu(_: &NodeSpec<'_>) -> OpResult<Run> {
     })
 }
 
-/// `scale * (exp(t / width) - 1)` below zero, the positive part times `above` on top. The exponential never sees a
-/// positive number: its derivative there would be infinite, and infinity times zero is not a number.
+/// Returns `above * t` where `t` is positive and `scale * (exp(t / width) - 1)` below. The exponential never gets a
+/// positive number: its derivative there would be infinite, and infinity times zero is NaN.
 pub(super) fn exponential(t: Tensor, above: f64, scale: f64, width: f64) -> OpResult<Tensor> {
     let mut below = t.clone().clamp_max(0.0);
     if width != 1.0 {
@@ -83,7 +83,7 @@ fn elu(node: &NodeSpec<'_>) -> OpResult<Run> {
 fn celu(node: &NodeSpec<'_>) -> OpResult<Run> {
     let alpha = node.float("alpha", 1.0)?;
     if alpha == 0.0 {
-        return Err("attribute `alpha` is 0, which divides".into());
+        return Err("attribute `alpha` is 0; expected another value, as Celu divides by it".into());
     }
     each(move |t| exponential(t, 1.0, alpha, alpha))
 }
@@ -94,13 +94,13 @@ fn selu(node: &NodeSpec<'_>) -> OpResult<Run> {
     each(move |t| exponential(t, gamma, alpha * gamma, 1.0))
 }
 
-/// Composed, because the fused one's derivative is that of an approximation on some devices.
+/// Computes the exact GELU from `erf`: on some devices the fused operation has the derivative of an approximation.
 pub(super) fn gelu_exact(t: Tensor) -> OpResult<Tensor> {
     let cdf = t.clone().mul_scalar(FRAC_1_SQRT_2).erf().add_scalar(1.0);
     t.mul_scalar(0.5).mul(cdf)
 }
 
-/// The same by a hyperbolic tangent.
+/// Computes the tanh approximation of GELU.
 pub(super) fn gelu_tanh(t: Tensor) -> OpResult<Tensor> {
     let square = t.clone().mul(t.clone())?;
     let bent = square.mul_scalar(0.044_715).add_scalar(1.0);
@@ -135,7 +135,7 @@ fn hard_swish(_: &NodeSpec<'_>) -> OpResult<Run> {
     each(|t| ramp(t.clone(), 1.0 / 6.0, 0.5).mul(t))
 }
 
-/// `log(1 + exp(t))`, which would overflow as written.
+/// Computes `log(1 + exp(t))` without the overflow of the literal formula.
 fn softplus(t: Tensor) -> Tensor {
     t.neg()
         .with(<Dispatch as ActivationOps<Dispatch>>::log_sigmoid)
@@ -164,7 +164,7 @@ fn swish(node: &NodeSpec<'_>) -> OpResult<Run> {
     each(move |t| sigmoid_weighted(t, alpha))
 }
 
-/// A value times the sigmoid of `alpha` times it.
+/// Returns `t * sigmoid(alpha * t)`.
 pub(super) fn sigmoid_weighted(t: Tensor, alpha: f64) -> OpResult<Tensor> {
     let inner = if alpha == 1.0 {
         t.clone()
@@ -305,7 +305,7 @@ mod tests {
                 .tracked(&[4], vec![-200.0, -30.0, 30.0, 200.0])
                 .assert_gradient();
         }
-        // No kink where a composition may have made one.
+        // These functions are smooth at zero; a composition could add a kink there.
         for op in ["Softplus", "Mish", "Gelu"] {
             Case::new(op).tracked(&[1], vec![0.0]).assert_gradient();
         }
@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_computed_is_said() {
+    fn invalid_nodes_are_errors() {
         let c = Case::new("Gelu")
             .text("approximate", "no")
             .scattered(&[2], 0.0, 1.0);

@@ -7,8 +7,8 @@ use crate::node::{Args, NodeSpec, OpResult, Run, one, run};
 use crate::tensor::{Tensor, broadcast};
 use crate::value::Value;
 
-/// Input `i`, if it is a single host number that does not raise the rank of a value with `rank` dimensions: most
-/// constants in a model are, and a scalar operation is cheaper than a broadcast.
+/// Returns input `i` if it is a single host number that does not raise the rank of a value with `rank` dimensions,
+/// `None` otherwise. Most constants in a model qualify, and a scalar operation is cheaper than a broadcast.
 pub(super) fn scalar(x: &Args<'_>, i: usize, rank: usize) -> OpResult<Option<f64>> {
     match x.peek(i)? {
         Value::Host(a) if a.len() == 1 && a.shape().len() <= rank => Ok(Some(a.to_f64()?[0])),
@@ -16,8 +16,8 @@ pub(super) fn scalar(x: &Args<'_>, i: usize, rank: usize) -> OpResult<Option<f64
     }
 }
 
-/// An operator of two values: how it is computed on host integers, host floating point and the device, and with
-/// one side a number.
+/// Implementations of a binary operator: on host integers, host floats and device tensors, and on the device with a
+/// scalar on the right or on the left.
 #[derive(Clone, Copy)]
 struct Binary {
     ints: fn(i128, i128) -> OpResult<i128>,
@@ -71,7 +71,7 @@ fn sub(_: &NodeSpec<'_>) -> OpResult<Run> {
 
 fn mul(_: &NodeSpec<'_>) -> OpResult<Run> {
     binary(Binary {
-        // The square of the largest `u64` is beyond `i128`; its low bits are right all the same.
+        // The square of the largest `u64` overflows `i128`; its low bits are still right.
         ints: |a, b| Ok(a.wrapping_mul(b)),
         floats: |a, b| a * b,
         device: Tensor::mul,
@@ -80,7 +80,7 @@ fn mul(_: &NodeSpec<'_>) -> OpResult<Run> {
     })
 }
 
-/// Integers are divided towards zero, on the device as well.
+/// Truncates an integer quotient towards zero, so that the device agrees with the host.
 fn whole(t: Tensor) -> Tensor {
     if t.dtype().is_int() {
         t.detach().trunc()
@@ -99,13 +99,13 @@ fn div(_: &NodeSpec<'_>) -> OpResult<Run> {
     })
 }
 
-/// With the divisor's sign (as Python's `%`), or with `fmod` the dividend's (as C's).
+/// Builds `Mod`: the result has the divisor's sign (as Python's `%`), or with `fmod` the dividend's (as C's).
 fn modulo(node: &NodeSpec<'_>) -> OpResult<Run> {
     if node.flag("fmod", false)? {
         return binary(Binary {
             ints: |a, b| a.checked_rem(b).ok_or_else(|| "division by zero".into()),
             floats: |a, b| a % b,
-            // The remainder of the sizes is that of the dividend up to its sign.
+            // The remainder of the absolute values is that of the dividend up to its sign.
             device: |a, b| a.clone().abs().remainder(b.abs())?.mul(a.sign()),
             right: None,
             left: None,
@@ -134,8 +134,8 @@ fn modulo(node: &NodeSpec<'_>) -> OpResult<Run> {
     })
 }
 
-/// Powers of integers are computed as integers, exactly but for wrapping; a negative exponent leaves zero of all
-/// but 1 and -1.
+/// Raises an integer to an integer power, exactly except for wrapping. With a negative exponent the result is 0 unless
+/// the base is 1 or -1.
 fn int_power(base: i128, exponent: i128) -> i128 {
     if exponent < 0 {
         return match base {
@@ -174,8 +174,8 @@ fn host_power(base: &Array, exponent: &Array) -> OpResult<Array> {
     numbers.stored(&shape, dtype)
 }
 
-/// A power whose derivative is 0 where the exponent is 0 (not `0 / 0` at a base of 0), and for the exponent 0 where
-/// the base is 0 (not `0 * log 0`).
+/// Raises `base` to `exponent`. The derivative is 0 where the exponent is 0 (not `0 / 0` at a base of 0); the
+/// derivative by the exponent is also 0 where the base is 0 (not `0 * log 0`).
 fn device_power(base: Tensor, exponent: Tensor) -> OpResult<Tensor> {
     let shape = broadcast(&base.shape(), &exponent.shape())?;
     let (base, exponent) = (base.expand(&shape)?, exponent.expand(&shape)?);
@@ -187,7 +187,7 @@ fn device_power(base: Tensor, exponent: Tensor) -> OpResult<Tensor> {
     flat.fill(zero.choose(still, moving)?, 1.0)
 }
 
-/// The result has the type of the base.
+/// Builds `Pow`; the result has the type of the base.
 fn pow(_: &NodeSpec<'_>) -> OpResult<Run> {
     run(|x| {
         if x.all_host() {
@@ -214,7 +214,7 @@ fn pow(_: &NodeSpec<'_>) -> OpResult<Run> {
     })
 }
 
-/// An operator of any number of values.
+/// Builds an operator of one or more inputs; `last` turns their total and their number into the result.
 pub(super) fn fold(
     ints: fn(i128, i128) -> OpResult<i128>,
     floats: fn(f64, f64) -> f64,
@@ -400,13 +400,13 @@ mod tests {
     }
 
     #[test]
-    fn nothing() {
+    fn an_empty_tensor_stays_empty() {
         let c = Case::new("Add").tracked(&[0, 2], vec![]).host(number(1.0));
         assert_eq!(computed(&c), Array::new([0, 2], Vec::<f32>::new()));
     }
 
     #[test]
-    fn what_cannot_be_computed_is_said() {
+    fn invalid_nodes_are_errors() {
         let problem = |c: Case| c.run().unwrap_err();
         let ints = |v: &[i64]| Array::list(v.to_vec());
         for op in ["Div", "Mod"] {

@@ -1,4 +1,4 @@
-//! Attention as one node, and the rotation by position that goes before it.
+//! `Attention` as one node, and the rotary position embedding that goes before it.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -16,7 +16,7 @@ use crate::room;
 use crate::tensor::{Indices, Mask, Tensor, broadcast};
 use crate::value::Value;
 
-/// A number of heads; 0 is as good as none.
+/// Reads a number of heads; `None` if it is 0.
 fn heads(node: &NodeSpec<'_>, name: &str) -> OpResult<Option<usize>> {
     match node.int(name, 0)? {
         0 => Ok(None),
@@ -26,7 +26,8 @@ fn heads(node: &NodeSpec<'_>, name: &str) -> OpResult<Option<usize>> {
     }
 }
 
-/// With the heads as a dimension of their own: `[batch, length, heads * size]` as `[batch, heads, length, size]`.
+/// Gives the heads a dimension of their own: reshapes `[batch, length, heads * size]` to
+/// `[batch, heads, length, size]`. Returns a 4-dimensional tensor unchanged.
 fn by_head(t: Tensor, heads: Option<usize>, what: &str) -> OpResult<Tensor> {
     let shape = t.shape();
     match *shape.as_slice() {
@@ -47,7 +48,7 @@ fn by_head(t: Tensor, heads: Option<usize>, what: &str) -> OpResult<Tensor> {
     }
 }
 
-/// 0, 1, 2 and so on, as a row or a column.
+/// Returns 0, 1, 2 and so on up to `n - 1` in this shape (a row or a column).
 fn counted(n: usize, shape: &[usize], device: &Device) -> OpResult<Tensor> {
     room::elements(&[n])?;
     Tensor::upload(
@@ -58,12 +59,12 @@ fn counted(n: usize, shape: &[usize], device: &Device) -> OpResult<Tensor> {
     )
 }
 
-/// Which keys later than a query there are, of the lengths last asked for.
+/// Cached causal mask (the keys later than each query) for the lengths requested last.
 #[derive(Default)]
 struct Later(Mutex<Option<([usize; 3], Array)>>);
 
 impl Later {
-    /// The mask `[queries, keys]`, where the first query stands after `before` keys.
+    /// Returns the mask `[queries, keys]`; `before` keys precede the first query.
     fn mask(&self, key: [usize; 3], device: &Device) -> OpResult<Mask> {
         let [queries, keys, before] = key;
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -76,24 +77,24 @@ impl Later {
         }
         let array = kept.as_ref().map(|(_, a)| a.clone());
         drop(kept);
-        // It was put there just now.
+        // Always `Some`: the code above has just set it.
         Ok(array.ok_or("no mask")?.on(device)?.truth())
     }
 }
 
-/// Queries, keys and values of checked shapes, heads a dimension, earlier keys and values put before.
+/// Queries, keys and values with checked shapes and a dimension for the heads; past keys and values are prepended.
 struct Operands {
     query: Tensor,
     key: Tensor,
     value: Tensor,
     batch: usize,
-    /// Heads of the queries, and of the keys and values.
+    /// Number of heads of the queries, and of the keys and values.
     heads: [usize; 2],
     /// Number of queries and of keys.
     length: [usize; 2],
-    /// Numbers per head in the query and in the value.
+    /// Size of a head in the query and in the value.
     size: [usize; 2],
-    /// Keys there were before.
+    /// Number of past keys.
     before: usize,
     has_past: bool,
 }
@@ -125,7 +126,7 @@ impl Operands {
             ));
         }
         if q[3] == 0 {
-            return Err("the heads hold no numbers".into());
+            return Err("the heads have size 0; expected at least 1".into());
         }
         Ok(Self {
             batch: q[0],
@@ -140,24 +141,26 @@ impl Operands {
         })
     }
 
-    /// Queries whose heads share those of a key, one after another as rows of one matrix.
+    /// Returns the number of query rows per key head: the query heads that share a key head are stacked as rows of one
+    /// matrix.
     fn rows(&self) -> usize {
         self.heads[0] / self.heads[1] * self.length[0]
     }
 }
 
-/// The attributes that say how scores become weights.
+/// Attributes that define how scores become weights.
 struct Weighting {
     causal: bool,
     scale: Option<f64>,
     softcap: f64,
-    /// Whether a mask shorter than the keys is made longer.
+    /// Whether to pad a mask that is shorter than the keys.
     short: bool,
     later: Later,
 }
 
 impl Weighting {
-    /// Which scores do not count, and what is added to the others.
+    /// Returns the mask of the blocked scores, the bias to add to the scores, and whether all keys of a query may be
+    /// blocked.
     fn masks(
         &self,
         x: &mut Args<'_>,
@@ -178,7 +181,7 @@ impl Weighting {
             if self.short && missing > 0 {
                 let mut pads = vec![(0, 0); own.len()];
                 pads[own.len() - 1].1 = missing;
-                // What the mask does not reach does not count.
+                // Keys past the end of the mask are blocked.
                 let value = if yes_or_no { 0.0 } else { f64::NEG_INFINITY };
                 mask = mask.padded(&pads, value)?;
             }
@@ -207,7 +210,7 @@ impl Weighting {
         }
         if self.causal {
             match full {
-                // The queries are the last of the keys that are filled.
+                // The queries are the last of the filled keys.
                 Some(full) if !o.has_past => {
                     let n = full.shape().iter().product();
                     let rows = counted(o.length[0], &[1, 1, o.length[0], 1], device)?;
@@ -228,7 +231,7 @@ impl Weighting {
         Ok((blocked, bias, may_block_all))
     }
 
-    /// The weights of the values, and what `mode` asks for of the way to them.
+    /// Returns the attention weights, and the intermediate scores that `mode` selects.
     fn weights(
         &self,
         x: &mut Args<'_>,
@@ -250,7 +253,7 @@ impl Weighting {
         let mut scores = product(query, o.key.clone().transposed(), x.device)?.reshape(&shape)?;
         tell(0, &scores);
         if self.softcap > 0.0 {
-            // Before the mask: after it, what does not count would count a little.
+            // Before the mask: capping afterwards would give the blocked keys a small weight.
             scores = scores
                 .div_scalar(self.softcap)
                 .tanh()
@@ -276,7 +279,7 @@ impl Weighting {
             };
             scores = scores.with(|t| <Dispatch as ActivationOps<Dispatch>>::softmax(t, 3));
             if let Some(lost) = lost {
-                // A query for which no key counts gets zeros.
+                // A query whose keys are all blocked gets zeros.
                 scores = lost.fill(scores, 0.0)?;
             }
         }
@@ -336,7 +339,7 @@ fn attention(node: &NodeSpec<'_>) -> OpResult<Run> {
     })
 }
 
-/// The rows of a table of angles that belong to the positions: `[batch or 1, length, 1, half]`.
+/// Selects the rows of a cosine or sine table for the positions: `[batch or 1, length, 1, half]`.
 fn angles(
     table: Tensor,
     places: Option<&Value>,
@@ -401,7 +404,7 @@ fn rotary(node: &NodeSpec<'_>) -> OpResult<Run> {
         let part = if part == 0 { size } else { part };
         if part > size || part % 2 != 0 || wide.contains(&0) {
             return Err(format!(
-                "{part} numbers of a head of {size} are turned, in an input of shape {shape:?}; expected an even number"
+                "cannot rotate {part} numbers of a head of {size}, in an input of shape {shape:?}; expected an even number, at most the size of a head"
             ));
         }
         let places = if x.has(3) { Some(x.take(3)?) } else { None };

@@ -1,6 +1,6 @@
-//! Mean and norm of each window.
+//! Average and Lp pooling.
 //!
-//! A window is a box, so its sum is a sum of sums along one axis, and the number of its elements a product.
+//! A window is a box, so its sum is computed one axis at a time, and its number of elements is a product over the axes.
 
 use burn::backend::Dispatch;
 use burn::backend::ops::ModuleOps;
@@ -12,14 +12,14 @@ use crate::dtype::DType;
 use crate::node::{NodeSpec, OpResult, Run, one, run};
 use crate::tensor::Tensor;
 
-/// Which elements of a window are counted.
+/// Which elements of a window count towards the divisor of the mean.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Counted {
-    /// Those of the input.
+    /// Elements of the input.
     Input,
-    /// Those of the input and of its padding.
+    /// Elements of the input and of its padding.
     Padding,
-    /// All, even those past the padding: a sum divided by the same number everywhere.
+    /// All elements, even those past the padding: every sum is divided by the same number.
     All,
 }
 
@@ -36,7 +36,7 @@ fn native(x: Tensor, plane: &[Span; 2], padding: [usize; 2], include: bool) -> T
     })
 }
 
-/// The means along one axis of `[.., input, ..]`, whatever its padding and dilation.
+/// Averages along one axis of `[.., input, ..]`, for any padding and dilation.
 fn along(
     x: Tensor,
     axis: usize,
@@ -70,11 +70,11 @@ fn along(
         sum.ok_or("a window without elements")?
             .div_scalar(span.kernel as f64)
     };
-    // As if all elements had been counted so far.
+    // So far every mean divides by the whole kernel; these factors correct it.
     let shares: Vec<f32> = (0..span.output)
         .map(|o| {
             let first = o * span.stride;
-            // The elements at `first + k * dilation` from `low` on and below `high`.
+            // Number of window elements at `first + k * dilation` that lie below `limit`.
             let below = |limit: usize| {
                 let k = limit.saturating_sub(first).div_ceil(span.dilation);
                 k.min(span.kernel)
@@ -104,14 +104,14 @@ fn along(
     Ok(y.reshape(&shape)?.typed(dtype))
 }
 
-/// The mean of each window.
+/// Returns the mean of each window.
 fn means(x: Tensor, spans: &[Span], counted: Counted, device: &Device) -> OpResult<Tensor> {
     let given = x.shape();
     let (shape, empty) = shape(given[0], given[1], spans)?;
     if empty {
         return x.reshape(&shape);
     }
-    // What a backend does itself, in one call.
+    // Spans that the backend pools itself, in one call.
     let plain =
         |s: &Span| s.even() == s.begin && s.begin == s.end && s.reach == s.end && s.dilation == 1;
     let plane = match spans {
@@ -140,7 +140,7 @@ fn checked(windows: &Windows, kernel: &[usize], shape: &[usize]) -> OpResult<Vec
     windows.spans(lengths, kernel)
 }
 
-/// The attributes of a mean over windows.
+/// Attributes of average pooling.
 pub(super) struct AveragePool {
     windows: Windows,
     kernel: Vec<usize>,
@@ -163,7 +163,7 @@ impl AveragePool {
         })
     }
 
-    /// The mean of each window.
+    /// Returns the mean of each window.
     pub(super) fn apply(&self, x: Tensor, device: &Device) -> OpResult<Tensor> {
         let spans = checked(&self.windows, &self.kernel, &x.shape())?;
         means(x, &spans, self.counted, device)
@@ -175,9 +175,9 @@ fn average_pool(node: &NodeSpec<'_>) -> OpResult<Run> {
     run(move |x| one(pool.apply(x.tensor(0)?, x.device)?))
 }
 
-/// The order of a norm.
+/// Reads the order of a norm.
 fn order(node: &NodeSpec<'_>) -> OpResult<f64> {
-    // A number of another kind before version 2.
+    // A float before version 2, an integer since.
     let p = match node.attribute("p") {
         Some(a) if a.r#type == 1 => node.float("p", 2.0)?,
         _ => node.int("p", 2)? as f64,
@@ -199,7 +199,7 @@ fn power(x: Tensor, p: f64) -> OpResult<Tensor> {
     }
 }
 
-/// The `p`-th root; its derivative at zero is taken to be zero.
+/// Returns the `p`-th root; its derivative at zero is defined as zero.
 fn root(x: Tensor, p: f64) -> OpResult<Tensor> {
     if p == 1.0 {
         return Ok(x);
@@ -227,7 +227,7 @@ fn lp_pool(node: &NodeSpec<'_>) -> OpResult<Run> {
     })
 }
 
-/// The value of one channel per sample, from all its elements.
+/// Reduces each channel of each sample to one value, computed by `f` from all its elements.
 pub(super) fn global(x: Tensor, f: impl FnOnce(Tensor) -> OpResult<Tensor>) -> OpResult<Tensor> {
     let mut shape = x.shape();
     let (batch, channels, lengths) = spatial(&shape)?;
@@ -324,10 +324,10 @@ mod tests {
     }
 
     #[test]
-    fn only_what_counts_is_counted() {
+    fn the_mean_divides_by_the_counted_elements() {
         let third = |x: f64| f64::from((x / 3.0) as f32);
         assert_eq!(line(|c| c), [third(7.0)]);
-        // A last window with two elements of the input and one past it.
+        // The last window holds two elements of the input and one past its end.
         assert_eq!(line(|c| c.int("ceil_mode", 1)), [third(7.0), 6.0]);
         let padded = |c: Case| c.ints("pads", &[1, 1]);
         assert_eq!(line(padded), [1.5, third(14.0)]);
@@ -341,7 +341,7 @@ mod tests {
             line(|c| uneven(c).int("count_include_pad", 1)),
             [third(7.0), 4.0]
         );
-        // What lies past the padding is never counted.
+        // Elements past the padding are never counted.
         let last = |c: Case| padded(c).int("ceil_mode", 1);
         assert_eq!(line(last)[2], 8.0);
         assert_eq!(line(|c| last(c).int("count_include_pad", 1))[2], 4.0);
@@ -354,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_has_a_norm_and_a_gradient_of_zero() {
+    fn an_all_zero_window_has_norm_zero() {
         Case::new("GlobalLpPool")
             .tracked(&[1, 1, 3], vec![0.0; 3])
             .run()
@@ -369,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_an_error() {
+    fn invalid_shapes_and_attributes_are_errors() {
         let e = |c: Case| c.run().unwrap_err();
         assert!(e(Case::new("AveragePool").scattered(&[1, 1, 3], 0.0, 1.0)).contains("kernel"));
         assert!(e(case("AveragePool", &[1, 1, 3], &[4])).contains("spans 4"));

@@ -1,4 +1,4 @@
-//! What is found along one axis: where the largest is, running sums.
+//! Operators along one axis: the index of the largest or smallest element, and running sums.
 
 use super::numbers::{Numbers, offsets, strides};
 use super::{Gradient, OperatorEntry};
@@ -6,7 +6,7 @@ use crate::array::Array;
 use crate::node::{NodeSpec, OpResult, Run, axis, one, run};
 use crate::tensor::Tensor;
 
-/// Where the largest (or smallest) is: the first of several, or the last where asked for.
+/// Builds `ArgMax` or `ArgMin`: returns the first of several equal elements, or the last with `select_last_index`.
 fn arg(node: &NodeSpec<'_>, largest: bool) -> OpResult<Run> {
     let named = node.int("axis", 0)?;
     let keep = node.flag("keepdims", true)?;
@@ -70,7 +70,7 @@ fn arg(node: &NodeSpec<'_>, largest: bool) -> OpResult<Run> {
     })
 }
 
-/// Running sums, without the element itself where `exclusive`, from the end where `reverse`.
+/// Builds `CumSum`: running sums, without the element itself if `exclusive`, from the end if `reverse`.
 fn cumulative(node: &NodeSpec<'_>) -> OpResult<Run> {
     let exclusive = node.flag("exclusive", false)?;
     let reverse = node.flag("reverse", false)?;
@@ -118,7 +118,7 @@ fn cumulative(node: &NodeSpec<'_>) -> OpResult<Run> {
         if reverse {
             t = t.flip(&[at]);
         }
-        // Shifted rather than the element subtracted again, which would lose digits.
+        // Shift the input: subtracting the element from the inclusive sum would lose digits.
         if exclusive {
             let mut first = own.clone();
             first[at] = 1;
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_or_the_last_of_several() {
+    fn ties_go_to_the_first_or_the_last_index() {
         let values = vec![2.0, 5.0, 5.0, 1.0, 5.0, 1.0];
         for (op, last, expected) in [
             ("ArgMax", 0, 1),
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_computed_is_said() {
+    fn invalid_nodes_are_errors() {
         for (c, part) in [
             (
                 Case::new("ArgMax").tracked(&[2, 0], vec![]).int("axis", 1),

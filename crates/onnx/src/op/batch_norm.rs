@@ -7,20 +7,21 @@ use crate::node::{Args, NodeSpec, OpResult, Run, one, run};
 use crate::tensor::Tensor;
 use crate::value::Value;
 
-/// What is said of a model that was not switched to evaluation before it was exported.
+/// Error for a model that was not switched to evaluation before it was exported.
 pub(crate) const IN_TRAINING: &str = "it was exported in training mode: it normalises each batch by the batch's own statistics, so a sample's scores depend on the samples beside it; export it again in evaluation mode (PyTorch: `model.eval()` before `torch.onnx.export`)";
 
-/// Inputs of a higher rank compute their factor when they run.
+/// Ranks with precomputed factor and offset; inputs of another rank compute them at run time.
 const RANKS: std::ops::RangeInclusive<usize> = 2..=5;
 
-/// One value per channel, for an input of `rank` dimensions.
+/// Returns the shape that broadcasts one value per channel over an input of `rank` dimensions.
 fn wide(channels: usize, rank: usize) -> Vec<usize> {
     let mut shape = vec![1; rank];
     shape[usize::from(rank > 1)] = channels;
     shape
 }
 
-/// Factor and offset from scale, bias, mean and variance, all known now; per rank.
+/// Computes factor and offset from scale, bias, mean and variance, for each of [`RANKS`]; `None` unless all four are
+/// constants.
 fn folded(node: &NodeSpec<'_>, epsilon: f64) -> OpResult<Option<Vec<(Array, Array)>>> {
     let mut known = Vec::new();
     for i in 1..5 {
@@ -53,7 +54,7 @@ fn folded(node: &NodeSpec<'_>, epsilon: f64) -> OpResult<Option<Vec<(Array, Arra
         .map(Some)
 }
 
-/// Scale, bias, mean and variance of an input of shape `[batch, channels, ..]`.
+/// Reads scale, bias, mean and variance for an input of shape `[batch, channels, ..]`.
 fn statistics(x: &mut Args<'_>, shape: &[usize], by_channel: bool) -> OpResult<[Tensor; 4]> {
     let channels = [shape.get(1).copied().unwrap_or(1)];
     let expected = if by_channel {
@@ -95,7 +96,7 @@ fn normalised(
 fn batch_norm(node: &NodeSpec<'_>) -> OpResult<Run> {
     let epsilon = node.float("epsilon", 1e-5)?;
     let momentum = node.float("momentum", 0.9)?;
-    // At first there could be statistics for every element of a sample.
+    // Before version 9 there could be statistics for every element of a sample.
     let by_channel = node.opset >= 9 || node.flag("spatial", true)?;
     if node.flag("training_mode", false)? {
         return training(epsilon, momentum);
@@ -132,7 +133,7 @@ fn batch_norm(node: &NodeSpec<'_>) -> OpResult<Run> {
     })
 }
 
-/// By the statistics of the batch itself; those known so far move towards them.
+/// Normalises by the statistics of the batch itself, and moves the running statistics towards them.
 fn training(epsilon: f64, momentum: f64) -> OpResult<Run> {
     run(move |x| {
         let input = x.tensor(0)?;
@@ -185,7 +186,7 @@ mod tests {
             let y = case(&[1, 2, 2], 4).opset(opset).run().unwrap();
             assert_eq!(y[0].to_f64().unwrap(), [-0.5, 0.5, 3.0, 5.0]);
         }
-        // As many dimensions as nothing is prepared for.
+        // A rank without precomputed factor and offset.
         let y = case(&[1, 2, 1, 1, 1, 2], 4).run().unwrap();
         assert_eq!(y[0].to_f64().unwrap(), [-0.5, 0.5, 3.0, 5.0]);
         let e = case(&[1, 3, 1], 3).run().unwrap_err();
@@ -238,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn what_training_alone_has_is_an_error() {
+    fn training_outputs_are_an_error() {
         let e = Case::new("BatchNormalization")
             .outputs(3)
             .run()

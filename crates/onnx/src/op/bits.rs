@@ -1,4 +1,4 @@
-//! Operations on the bits of integers. They have no use on the device, so they are computed on the host.
+//! Operations on the bits of integers. They are of no use on the device, so they run on the host.
 
 use super::OperatorEntry;
 use super::numbers::{Numbers, zip};
@@ -21,7 +21,7 @@ fn binary(f: fn(i128, i128) -> OpResult<i128>) -> OpResult<Run> {
     })
 }
 
-/// Bits shifted out are lost; a shift by the whole width or more leaves none.
+/// Builds `BitShift`: bits shifted out are lost, and a shift by the whole width or more gives 0.
 fn bit_shift(node: &NodeSpec<'_>) -> OpResult<Run> {
     fn by(b: i128) -> u32 {
         // No type is wider than 64 bits, and a 64-bit number shifted by 63 still fits.
@@ -45,7 +45,7 @@ fn not(_: &NodeSpec<'_>) -> OpResult<Run> {
                 let all = v.into_iter().map(|b| !b).collect();
                 one(Numbers::Ints(all).stored(a.shape(), a.dtype())?)
             }
-            Numbers::Floats(_) => Err("bits of floating point".into()),
+            Numbers::Floats(_) => Err("bits of floating point; expected integers".into()),
         }
     })
 }
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn of_each_bit() {
+    fn bitwise_operators() {
         let two = |op: &str| {
             computed(
                 &Case::new(op)
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_computed_is_said() {
+    fn invalid_nodes_are_errors() {
         let c = Case::new("BitShift").host(bytes(&[1])).host(bytes(&[1]));
         assert!(c.run().unwrap_err().contains("expected LEFT or RIGHT"));
         let c = Case::new("BitwiseAnd")

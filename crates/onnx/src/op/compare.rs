@@ -1,4 +1,4 @@
-//! Comparisons, logic, and choosing by them.
+//! Comparisons, logic, and `Where`.
 
 use super::numbers::{aligned, offsets, strides, zip_ask};
 use super::{Gradient, OperatorEntry};
@@ -8,8 +8,8 @@ use crate::node::{Args, NodeSpec, OpResult, Run, one, run};
 use crate::tensor::{Mask, Tensor, broadcast_all};
 use crate::value::Value;
 
-/// A question about two values: on host integers, host floating point, the device, and the device with a number to
-/// the right or to the left.
+/// Implementations of a comparison: on host integers, host floats and device tensors, and on the device with a scalar
+/// on the right or on the left.
 struct Question {
     ints: fn(&i128, &i128) -> bool,
     floats: fn(&f64, &f64) -> bool,
@@ -18,7 +18,7 @@ struct Question {
     left: fn(Tensor, f64) -> Mask,
 }
 
-/// Input `i`, if it is a single host number of as few dimensions as the other input.
+/// Returns input `i` if it is a single host number with no more dimensions than the other input, `None` otherwise.
 fn scalar(x: &Args<'_>, i: usize) -> OpResult<Option<f64>> {
     let rank = x.peek(1 - i)?.shape().len();
     match x.peek(i)? {
@@ -46,7 +46,7 @@ fn ask(x: &mut Args<'_>, question: &Question) -> OpResult<Value> {
     Ok(mask.numbers().into())
 }
 
-/// Strings are only ever asked whether they are equal.
+/// Compares strings for equality, the only comparison they support.
 fn text_equal(a: &Array, b: &Array) -> OpResult<Array> {
     let (shape, both) = aligned(&[a.clone(), b.clone()])?;
     match (both[0].data(), both[1].data()) {
@@ -187,7 +187,7 @@ fn not(_: &NodeSpec<'_>) -> OpResult<Run> {
     })
 }
 
-/// On the host, whatever the type: both sources one after another, and for each element where it comes from.
+/// Computes `Where` on the host for any type: finds, for each element, its position in `yes` followed by `no`.
 fn host_where(condition: &Array, yes: &Array, no: &Array) -> OpResult<Array> {
     if yes.dtype() != no.dtype() {
         return Err(format!(
@@ -381,7 +381,7 @@ mod tests {
             computed(&c),
             Array::new([2, 1], vec!["a".to_owned(), "b".to_owned()])
         );
-        // What is not chosen may be anything.
+        // Elements that are not chosen may be NaN or infinite.
         let c = Case::new("Where")
             .host(flags())
             .tracked(&[2, 1], vec![1.0, f64::NAN])
@@ -390,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_computed_is_said() {
+    fn invalid_nodes_are_errors() {
         let c = Case::new("Where")
             .host(Array::new([3], vec![true; 3]))
             .scattered(&[2], 0.0, 1.0)

@@ -1,4 +1,4 @@
-//! Values made from nothing or from shapes: constants, ranges, unit matrices, one-hot encodings.
+//! Generated values: constants, ranges, unit matrices, one-hot encodings.
 
 use super::numbers::{Numbers, offsets, strides};
 use super::{Gradient, OperatorEntry};
@@ -9,7 +9,7 @@ use crate::room;
 use crate::tensor::Tensor;
 use crate::value::Value;
 
-/// The value of whichever attribute is there.
+/// Builds `Constant` from whichever value attribute is present.
 fn constant(node: &NodeSpec<'_>) -> OpResult<Run> {
     let value = if let Some(a) = node.tensor("value")? {
         a
@@ -75,7 +75,7 @@ fn range(_: &NodeSpec<'_>) -> OpResult<Run> {
                 if d == 0 {
                     return Err("a range of step 0".into());
                 }
-                // Rounded up, as many steps as stay before the limit.
+                // Number of steps before the limit, rounded up.
                 let n = ((b - a + d - d.signum()) / d).max(0);
                 let n = usize::try_from(n).unwrap_or(usize::MAX);
                 let n = room::elements(&[n])? as i128;
@@ -99,7 +99,7 @@ fn range(_: &NodeSpec<'_>) -> OpResult<Run> {
     })
 }
 
-/// Ones on a diagonal.
+/// Builds `EyeLike`: ones on the diagonal `k`, zeros elsewhere.
 fn eye_like(node: &NodeSpec<'_>) -> OpResult<Run> {
     let k = node.int("k", 0)?;
     let dtype = match node.int_opt("dtype")? {
@@ -126,7 +126,7 @@ fn eye_like(node: &NodeSpec<'_>) -> OpResult<Run> {
     })
 }
 
-/// `values` is what there is elsewhere, then what there is at an index. A negative index counts from the end.
+/// Builds `OneHot`: `values` holds the off value and the on value; a negative index counts from the end.
 fn one_hot(node: &NodeSpec<'_>) -> OpResult<Run> {
     let named = node.int("axis", -1)?;
     run(move |x| {
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_computed_is_said() {
+    fn invalid_nodes_are_errors() {
         let huge = i64::MAX / 2;
         let one = |v: i64| Array::new([], vec![v]);
         for (c, part) in [

@@ -1,4 +1,4 @@
-//! Graphs inside nodes: If, Loop, Scan.
+//! Operators with subgraphs: If, Loop, Scan.
 
 use burn::tensor::Device;
 
@@ -12,7 +12,7 @@ use crate::proto::ValueInfoProto;
 use crate::room;
 use crate::value::Value;
 
-/// A graph inside a node, ready to be run.
+/// A subgraph of a node, ready to run.
 struct Body {
     graph: Graph,
     plan: Plan,
@@ -20,7 +20,7 @@ struct Body {
 }
 
 impl Body {
-    /// The graph of that attribute, with `inputs` and `outputs` of its own.
+    /// Reads the subgraph in attribute `name`. An error unless it has this number of inputs of its own and of outputs.
     fn new(node: &NodeSpec<'_>, name: &str, inputs: usize, outputs: usize) -> OpResult<Self> {
         let graph = node.branch(name)?;
         let given = graph.inputs.len() - node.captured().len().min(graph.inputs.len());
@@ -51,12 +51,12 @@ impl Body {
     }
 }
 
-/// What the branches read from around the node.
+/// Takes the values that the subgraphs read from the enclosing graphs.
 fn surroundings(x: &mut Args<'_>, declared: usize) -> OpResult<Vec<Value>> {
     (declared..x.len()).map(|i| x.take(i)).collect()
 }
 
-/// A single yes or no, copied from the device if it is there.
+/// Reads a single boolean, copied from the device if it is there.
 fn truth(value: Value) -> OpResult<bool> {
     let array = value.host()?;
     match array.to_f64()?.as_slice() {
@@ -73,7 +73,7 @@ fn if_(node: &NodeSpec<'_>) -> OpResult<Run> {
     };
     let declared = node.declared();
     if let Some(known) = node.constant(0) {
-        // The other branch may hold what cannot be run: it never is.
+        // The other branch is not built: it never runs, so it may hold unsupported operators.
         let taken = branch(truth(known.clone().into())?)?;
         return run(move |x| taken.call(Vec::new(), &surroundings(x, declared)?, x.device));
     }
@@ -84,7 +84,7 @@ fn if_(node: &NodeSpec<'_>) -> OpResult<Run> {
     })
 }
 
-/// A value for each round put together along a new dimension.
+/// Stacks one value per round along a new dimension.
 fn stacked(
     mut rounds: Vec<Value>,
     at: i64,
@@ -115,7 +115,7 @@ fn stacked(
     joined(rows, at, device)
 }
 
-/// The same after no round at all: what the file declares, free dimensions being 0.
+/// Returns the stack of no rounds: empty, with the type and shape that the file declares, free dimensions being 0.
 fn nothing_stacked(declared: &ValueInfoProto, at: i64) -> OpResult<Value> {
     let tensor = declared
         .r#type
@@ -192,7 +192,7 @@ fn loop_(node: &NodeSpec<'_>) -> OpResult<Run> {
     })
 }
 
-/// One number for each of `n` inputs or outputs of a scan.
+/// Reads one number for each of `n` inputs or outputs of a scan; zeros if the attribute is absent.
 fn numbers(node: &NodeSpec<'_>, name: &str, n: usize) -> OpResult<Vec<i64>> {
     match node.ints(name)? {
         None => Ok(vec![0; n]),
@@ -355,7 +355,7 @@ mod tests {
         }
     }
 
-    /// Running sums of rows, or of columns, from either end, put together in either order.
+    /// Running sums of rows or columns, from either end, stacked in either order.
     #[test]
     fn scans_run_both_ways() {
         let body = graph(
@@ -470,7 +470,7 @@ mod tests {
         }
     }
 
-    /// A counter that is on the host stays exact there.
+    /// An integer counter on the host stays exact.
     #[test]
     fn integers_are_carried_on_the_host() {
         let body = graph(
@@ -501,7 +501,7 @@ mod tests {
         let device = burn::tensor::Device::flex();
         let bytes = prost::Message::encode_to_vec(&crate::sketch::model(g));
         let file = crate::OnnxFile::decode("endless", bytes, None).unwrap();
-        // It is left to be run, since it may sit in a branch that is never taken; tried out, it says why not.
+        // Building succeeds, since the loop may sit in a branch that is never taken; running it returns the error.
         let built = file.build(&device).unwrap();
         let plan = built.plan(&built.outputs);
         let problem = crate::room::while_loading(|| {
@@ -514,7 +514,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_sentences() {
+    fn invalid_nodes_are_errors_without_panics() {
         let x = || floats(&[1.0, 2.0]);
         let g = || graph(vec![], &["a", "b"], &["a", "b"]);
         let wrong = [

@@ -15,7 +15,7 @@ pub(super) struct Convolution {
     groups: usize,
 }
 
-/// The attribute `group`.
+/// Reads the attribute `group`.
 pub(super) fn groups(node: &NodeSpec<'_>) -> OpResult<usize> {
     let groups = node.int("group", 1)?;
     usize::try_from(groups)
@@ -59,7 +59,7 @@ impl Convolution {
         })
     }
 
-    /// Convolves.
+    /// Convolves `x` with the weights `w` and adds the bias.
     pub(super) fn apply(&self, x: Tensor, w: Tensor, bias: Option<Tensor>) -> OpResult<Tensor> {
         let (given, weights) = (x.shape(), w.shape());
         let (batch, channels, lengths) = spatial(&given)?;
@@ -79,7 +79,7 @@ impl Convolution {
         let spans = self.windows.spans(lengths, kernel)?;
         let (shape, empty) = shape(batch, out, &spans)?;
         if empty {
-            // Nothing to compute with; the backends need at least one sample.
+            // The batch is empty, and the backends need at least one sample.
             return x.reshape(&shape);
         }
         let x = evened(x, &spans, 0.0)?;
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn asymmetric_padding_is_where_it_belongs() {
+    fn asymmetric_padding_is_applied_per_side() {
         let y = Case::new("Conv")
             .tracked(&[1, 1, 3], vec![1.0, 2.0, 3.0])
             .host(Array::new([1, 1, 2], vec![10.0f32, 1.0]))
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_an_error() {
+    fn invalid_shapes_and_attributes_are_errors() {
         let e = |c: Case| c.run().unwrap_err();
         assert!(e(case(&[1, 3, 4], &[2, 2, 2])).contains("in 1 groups"));
         assert!(e(case(&[1, 2, 4], &[2, 2, 5])).contains("spans 5"));

@@ -1,4 +1,4 @@
-//! Convolution of quantised values: whole numbers, computed as floating point on the device.
+//! Convolution of quantised values: integers, computed as floating point on the device.
 
 use super::conv::Convolution;
 use super::quantise::quantised;
@@ -8,7 +8,7 @@ use crate::dtype::DType;
 use crate::node::{Args, NodeSpec, OpResult, Run, one, run};
 use crate::tensor::Tensor;
 
-/// A scale or zero point, ready to be combined with a value of `rank` dimensions along `axis`.
+/// Reshapes a scale or zero point to broadcast along `axis` of a value with `rank` dimensions.
 fn along(t: Tensor, axis: usize, rank: usize) -> OpResult<Tensor> {
     let n: usize = t.shape().iter().product();
     let mut shape = vec![1; rank];
@@ -18,7 +18,7 @@ fn along(t: Tensor, axis: usize, rank: usize) -> OpResult<Tensor> {
     t.reshape(&shape)
 }
 
-/// Input `i` minus its zero point, input `zero`.
+/// Returns input `i` minus its zero point, input `zero`.
 fn centred(x: &mut Args<'_>, i: usize, zero: usize, axis: usize) -> OpResult<Tensor> {
     let value = x.tensor(i)?;
     match x.tensor_opt(zero)? {
@@ -74,7 +74,7 @@ mod tests {
     use crate::dtype::DType;
 
     #[test]
-    fn zero_points_are_taken_off_first() {
+    fn zero_points_are_subtracted_first() {
         let y = Case::new("ConvInteger")
             .host(Array::new([1, 1, 3], vec![3u8, 4, 5]))
             .host(Array::new([1, 1, 2], vec![2u8, 3]))
@@ -83,7 +83,7 @@ mod tests {
             .ints("pads", &[1, 0])
             .run()
             .unwrap();
-        // Padding is the zero point: nothing.
+        // Padding equals the zero point, so it adds nothing.
         assert_eq!(y[0], Array::new([1, 1, 3], vec![0i32, 2, 5]));
     }
 
@@ -103,11 +103,11 @@ mod tests {
         let x = Case::new("QLinearConv").host(Array::new([1, 1, 3], vec![2u8, 6, 200]));
         let y = quantised(x).run().unwrap();
         assert_eq!(y[0].dtype(), DType::U8);
-        // 0.25 x: 0.5 and 1.5 go to the even one.
+        // 0.25 x: 0.5 and 1.5 round to even.
         assert_eq!(y[0].to_f64().unwrap(), [10.0, 12.0, 60.0, 7.0, 1.0, 0.0]);
     }
 
-    /// What is even is settled before the zero point is added, as in onnxruntime.
+    /// Halves round to even before the zero point is added, as in onnxruntime.
     #[test]
     fn halves_are_rounded_before_an_odd_zero_point() {
         let scale = |s: f32| Array::new([], vec![s]);
@@ -122,11 +122,11 @@ mod tests {
             .host(Array::new([], vec![7u8]))
             .run()
             .unwrap();
-        // 0.5, 1.5, 2.5 and 3.5 are 0, 2, 2 and 4.
+        // 0.5, 1.5, 2.5 and 3.5 round to 0, 2, 2 and 4.
         assert_eq!(y[0].to_f64().unwrap(), [7.0, 9.0, 9.0, 11.0]);
     }
 
-    /// Whole numbers have no differences to compare with.
+    /// Compares with exact gradients: rounded values have no useful finite differences.
     #[test]
     fn gradients_pass_through_the_rounding_and_stop_at_the_ends() {
         let x = Case::new("QLinearConv").tracked(&[1, 1, 3], vec![2.0, 6.0, 2000.0]);
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_an_error() {
+    fn invalid_shapes_and_attributes_are_errors() {
         let x = Case::new("QLinearConv").host(Array::new([1, 2, 3], vec![2u8; 6]));
         assert!(quantised(x).run().unwrap_err().contains("groups"));
         let x = Case::new("QLinearConv").host(Array::new([1], vec![2u8]));

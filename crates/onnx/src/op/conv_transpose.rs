@@ -1,4 +1,4 @@
-//! The transpose of convolution over 1, 2 and 3 dimensions.
+//! Transposed convolution over 1, 2 and 3 dimensions.
 
 use burn::backend::Dispatch;
 use burn::backend::ops::{ConvTransposeOptions, ModuleOps};
@@ -17,12 +17,12 @@ struct Transposed {
     output_shape: Option<Vec<usize>>,
 }
 
-/// One axis: what is cut off the full result, and what is put after it.
+/// Geometry of one axis: the lengths cut off both sides of the full result, and the length appended to it.
 #[derive(Clone, Copy)]
 struct Axis {
     stride: usize,
     dilation: usize,
-    /// Length before anything is cut off, `extra` included.
+    /// Length before cutting, `extra` included.
     full: usize,
     extra: usize,
     begin: usize,
@@ -69,7 +69,7 @@ impl Transposed {
                 let (mut extra, mut full) = (extras[i], full);
                 let (begin, end) = match (target, &self.windows.padding) {
                     (Some(target), padding) => {
-                        // More than the kernels reach is filled like output padding.
+                        // A target beyond the reach of the kernels is filled like output padding.
                         let missing = target.saturating_sub(full);
                         extra += missing;
                         full += missing;
@@ -124,11 +124,11 @@ impl Transposed {
             .chain(axes.iter().map(|a| a.full - a.begin - a.end))
             .collect();
         if batch == 0 {
-            // Nothing to compute with; the backends need at least one sample.
+            // The batch is empty, and the backends need at least one sample.
             return x.reshape(&shape);
         }
         if shape.contains(&0) {
-            return Err(format!("padding leaves nothing of a result of {full:?}"));
+            return Err(format!("padding cuts off all of a result of {full:?}"));
         }
         let (w, b) = (w.into_dispatch(), bias.map(Tensor::into_dispatch));
         let g = self.groups;
@@ -144,7 +144,7 @@ impl Transposed {
     }
 }
 
-/// What is cut off both sides; Burn does that itself.
+/// Returns the length cut off both sides, which Burn cuts itself.
 fn even(a: &Axis) -> usize {
     a.begin.min(a.end)
 }
@@ -224,13 +224,13 @@ mod tests {
     }
 
     #[test]
-    fn sides_are_cut_where_they_should_be() {
+    fn each_side_is_cut_by_its_own_padding() {
         assert_eq!(line(|c| c), [1.5, 10.5, 102.5, 20.5, 200.5]);
         assert_eq!(
             line(|c| c.ints("pads", &[1, 0])),
             [10.5, 102.5, 20.5, 200.5]
         );
-        // Padding at the end has the bias, nothing else.
+        // Output padding at the end holds only the bias.
         assert_eq!(
             line(|c| c.ints("output_padding", &[1])),
             [1.5, 10.5, 102.5, 20.5, 200.5, 0.5]
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_an_error() {
+    fn invalid_shapes_and_attributes_are_errors() {
         let e = |c: Case| c.run().unwrap_err();
         assert!(e(case(&[1, 3, 4], &[2, 2, 2])).contains("in 1 groups"));
         assert!(e(case(&[1, 2, 4], &[2, 2, 2]).int("group", 3)).contains("in 3 groups"));

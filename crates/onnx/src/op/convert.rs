@@ -1,4 +1,4 @@
-//! What changes a value's type, or nothing at all.
+//! Type conversions, and operators that return their input unchanged.
 
 use super::OperatorEntry;
 use crate::array::Array;
@@ -8,9 +8,10 @@ use crate::room;
 use crate::tensor::Tensor;
 use crate::value::Value;
 
-/// Another type on the device, where everything is a number of one type: what the type cannot hold is cut.
+/// Converts to another type on the device, where every value is a number of one type: drops what the new type cannot
+/// hold.
 ///
-/// Half precision is not rounded to: what the model computes there is slightly more exact than it would be.
+/// Does not round to half precision, so the model's results there are slightly more exact than in half precision.
 fn converted(t: Tensor, to: DType) -> OpResult<Tensor> {
     let from = t.dtype();
     if from == to || to.is_float() {
@@ -24,7 +25,7 @@ fn converted(t: Tensor, to: DType) -> OpResult<Tensor> {
     }
     let (low, high) = to.range().ok_or("strings cannot be on a device")?;
     if from.is_float() {
-        // Towards zero; the derivative is zero, so none is kept.
+        // Towards zero. The derivative is zero, so the tensor is detached.
         let whole = t.detach().trunc();
         let small = to.size().is_some_and(|s| s <= 2);
         let whole = if small {
@@ -34,7 +35,8 @@ fn converted(t: Tensor, to: DType) -> OpResult<Tensor> {
         };
         return Ok(whole.typed(to));
     }
-    // Between integers the bits are kept, so a narrower type wraps. Wide types are not exact on the device anyway.
+    // Conversions between integers keep the bits, so a narrower type wraps. Wide types are not exact on the device
+    // anyway.
     let fits = from.range().is_some_and(|(l, h)| low <= l && h <= high);
     if fits || to.size().is_some_and(|s| s > 2) {
         return Ok(t.typed(to));
@@ -51,7 +53,7 @@ fn converted(t: Tensor, to: DType) -> OpResult<Tensor> {
 fn cast_to(x: &mut Args<'_>, to: DType) -> OpResult<Value> {
     match x.take(0)? {
         Value::Host(a) => Ok(a.cast(to)?.into()),
-        // Strings exist on the host only, and nothing computed from one flows back.
+        // Strings exist on the host only, and have no gradient.
         value if to == DType::Text => Ok(value.host()?.cast(to)?.into()),
         value => Ok(converted(value.device(x.device)?, to)?.into()),
     }
@@ -75,10 +77,10 @@ fn identity(_: &NodeSpec<'_>) -> OpResult<Run> {
     run(|x| one(x.take(0)?))
 }
 
-/// What is said of a Dropout that drops.
+/// Error for a Dropout in training mode.
 const IN_TRAINING: &str = "it was exported in training mode: it drops values at random, so no sample has scores of its own; export it again in evaluation mode (PyTorch: `model.eval()` before `torch.onnx.export`)";
 
-/// Models are run as in inference: nothing is dropped.
+/// Builds `Dropout`. Models run in inference mode, so it drops nothing.
 fn dropout(node: &NodeSpec<'_>) -> OpResult<Run> {
     let drops = |training: Option<f64>, ratio: Option<f64>| {
         training.is_some_and(|t| t != 0.0) && ratio.unwrap_or(0.5) != 0.0
@@ -87,7 +89,7 @@ fn dropout(node: &NodeSpec<'_>) -> OpResult<Run> {
         let values = node.constant(i).map(Array::to_f64).transpose()?;
         Ok(values.and_then(|v| v.first().copied()))
     };
-    // Said when the file is loaded, not when it is first run.
+    // Report the error when the file is loaded, not at the first run.
     if drops(known(2)?, known(1)?) {
         return Err(IN_TRAINING.into());
     }
@@ -148,7 +150,7 @@ mod tests {
             .scattered(&[3], -1.0, 1.0)
             .host(Array::new([], vec![0.0f64]))
             .assert_gradient();
-        // Half precision is only a name on the device.
+        // Half precision is only a label on the device.
         let gradient = Case::new("Cast")
             .int("to", F16)
             .tracked(&[1], vec![2.0])
@@ -192,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dropout_that_drops_nothing_is_none() {
+    fn a_dropout_of_ratio_zero_returns_its_input() {
         let (none, flag) = (Array::new([], vec![0.0f32]), Array::new([], vec![true]));
         let case = Case::new("Dropout").tracked(&[2], vec![0.5, 3.0]);
         let value = computed(&case.host(none).host(flag));
@@ -209,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_computed_is_said() {
+    fn invalid_nodes_are_errors() {
         let one = || Array::new([], vec![1.0f32]);
         let flag = || Array::new([], vec![true]);
         for (c, part) in [

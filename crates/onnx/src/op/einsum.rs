@@ -1,4 +1,4 @@
-//! Sums of products over named indices.
+//! `Einsum`: sums of products over named indices.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,7 +20,7 @@ struct Named {
 }
 
 impl Named {
-    /// Of an index that is there twice, only where both are the same.
+    /// Takes the diagonal over each index that occurs twice.
     fn diagonal(mut self) -> OpResult<Self> {
         loop {
             let n = self.labels.len();
@@ -51,7 +51,7 @@ impl Named {
         }
     }
 
-    /// Added up over the indices that are not kept.
+    /// Sums over the indices that are not kept.
     fn summed(self, keep: impl Fn(Label) -> bool) -> OpResult<Self> {
         let axes: Vec<usize> = (0..self.labels.len())
             .filter(|i| !keep(self.labels[*i]))
@@ -70,7 +70,7 @@ impl Named {
         })
     }
 
-    /// With its dimensions in this order, which must be all of them.
+    /// Permutes the dimensions into this order, which must list all of them.
     fn ordered(self, labels: &[Label]) -> OpResult<Tensor> {
         let order = labels
             .iter()
@@ -85,7 +85,7 @@ impl Named {
         at.map_or(1, |at| self.tensor.shape()[at])
     }
 
-    /// Repeated along the indices that `other` has more of.
+    /// Expands each index of length 1 to its length in `other`.
     fn like(self, other: &BTreeMap<Label, usize>) -> OpResult<Self> {
         let shape: Vec<usize> = self
             .labels
@@ -106,7 +106,7 @@ impl Named {
     }
 }
 
-/// The product of two, added up over the indices that nobody needs any more.
+/// Multiplies two operands and sums over the indices that `keep` rejects.
 fn pair(a: Named, b: Named, keep: impl Fn(Label) -> bool, device: &Device) -> OpResult<Named> {
     let a = {
         let others: BTreeSet<Label> = b.labels.iter().copied().collect();
@@ -203,7 +203,7 @@ fn on_device(equation: &Equation, x: &mut Args<'_>) -> OpResult<Tensor> {
         .typed(dtype))
 }
 
-/// Term by term, for arrays whose elements are not `f32`.
+/// Computes term by term on the host, for arrays whose elements are not `f32`.
 fn on_host<T: Copy>(
     arrays: &[(Vec<usize>, Vec<T>)],
     equation: &Equation,
@@ -334,7 +334,7 @@ mod tests {
         }
     }
 
-    /// The two ways of computing it know nothing of each other.
+    /// The two implementations are independent of each other.
     #[test]
     fn device_and_host_agree() {
         for (equation, shapes) in EQUATIONS {
@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn an_output_that_is_left_out_has_dots_first_and_letters_in_order() {
+    fn an_implicit_output_has_the_ellipsis_first_and_letters_in_order() {
         let shape = |equation: &str, shapes: &[&[usize]]| {
             case(equation, shapes).run().unwrap()[0].shape().to_vec()
         };
@@ -363,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_an_error() {
+    fn invalid_equations_and_shapes_are_errors() {
         let e = |equation: &str, shapes: &[&[usize]]| case(equation, shapes).run().unwrap_err();
         assert!(e("ij->k", &[&[2, 3]]).contains("output"));
         assert!(e("ij->ii", &[&[2, 3]]).contains("output"));

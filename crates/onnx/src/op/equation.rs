@@ -1,20 +1,20 @@
-//! The equation of a sum of products over named indices.
+//! The equation of `Einsum`: a sum of products over named indices.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::node::OpResult;
 
-/// A dimension: a letter, or one that dots stand for, counted from the last (as broadcasting does).
+/// Label of a dimension: a letter, or a dimension of the ellipsis, counted from the last (as broadcasting does).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Label {
     Dots(usize),
     Letter(char),
 }
 
-/// The letters of one operand; `None` where the dots are.
+/// Letters of one operand; `None` is the ellipsis.
 type Term = Vec<Option<char>>;
 
-/// Which indices the operands and the output have.
+/// Indices of the operands and of the output.
 pub(crate) struct Equation {
     inputs: Vec<Term>,
     output: Option<Term>,
@@ -54,7 +54,7 @@ impl Equation {
         })
     }
 
-    /// The labels of every operand and of the output, for operands of these shapes.
+    /// Returns the labels of every operand and of the output, for operands of these shapes.
     pub(crate) fn labels(&self, shapes: &[Vec<usize>]) -> OpResult<(Vec<Vec<Label>>, Vec<Label>)> {
         if shapes.len() != self.inputs.len() {
             return Err(format!(
@@ -79,7 +79,7 @@ impl Equation {
         let output = if let Some(term) = &self.output {
             spread(term, most)
         } else {
-            // All that dots stand for, then every letter that is there once, in alphabetical order.
+            // All dimensions of the ellipsis, then every letter that occurs once, in alphabetical order.
             let mut counts: BTreeMap<Label, usize> = BTreeMap::new();
             for label in inputs.iter().flatten() {
                 *counts.entry(*label).or_default() += 1;
@@ -93,7 +93,7 @@ impl Equation {
         let known: BTreeSet<Label> = inputs.iter().flatten().copied().collect();
         let mut seen = BTreeSet::new();
         for label in &output {
-            // Dots in the output alone stand for nothing.
+            // An ellipsis in the output alone has no dimensions.
             if !known.contains(label) || !seen.insert(*label) {
                 return Err("the output names an index twice, or one that no input has".into());
             }
@@ -111,7 +111,7 @@ fn spread(term: &Term, dots: usize) -> Vec<Label> {
         .collect()
 }
 
-/// The length of each index; those of length 1 broadcast.
+/// Returns the length of each index; length 1 broadcasts.
 pub(crate) fn sizes(
     labels: &[Vec<Label>],
     shapes: &[Vec<usize>],

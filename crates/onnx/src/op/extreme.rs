@@ -1,4 +1,4 @@
-//! The larger and the smaller of values, and clipping.
+//! Elementwise maximum and minimum, and clipping.
 
 use super::OperatorEntry;
 use super::arithmetic::{fold, scalar};
@@ -7,7 +7,7 @@ use crate::node::{Args, NodeSpec, OpResult, Run, one, run};
 use crate::tensor::Tensor;
 use crate::value::Value;
 
-/// The larger (or smaller) of both. Where they are equal each gets half of the gradient, as in `PyTorch`.
+/// Returns the larger (or smaller) of both. Where they are equal each gets half of the gradient, as in `PyTorch`.
 fn extreme(a: Tensor, b: Tensor, larger: bool) -> OpResult<Tensor> {
     let ties = a.clone().equal(b.clone())?;
     let wins = if larger {
@@ -20,9 +20,9 @@ fn extreme(a: Tensor, b: Tensor, larger: bool) -> OpResult<Tensor> {
     ties.choose(half, wins.choose(a, b)?)
 }
 
-/// The largest (or smallest), NaN if any is NaN.
+/// Computes the maximum (or minimum) of a device tensor and a host number by clamping. `None` for other inputs, or if
+/// the number is NaN.
 fn limit(x: &mut Args<'_>, larger: bool) -> OpResult<Option<Tensor>> {
-    // A value and a number: clipping.
     if x.len() != 2 {
         return Ok(None);
     }
@@ -69,7 +69,7 @@ fn min(_: &NodeSpec<'_>) -> OpResult<Run> {
     })
 }
 
-/// Bounds are attributes before version 11, inputs since. Where they cross, the upper one holds.
+/// Builds `Clip`. Bounds are attributes before version 11 and inputs since. If they cross, the upper bound wins.
 fn clip(node: &NodeSpec<'_>) -> OpResult<Run> {
     if node.opset < 11 {
         let low = node.float_opt("min")?;
@@ -95,7 +95,7 @@ fn clip(node: &NodeSpec<'_>) -> OpResult<Run> {
             if let Some(high) = x.array_opt(2)? {
                 a = zip(&a, &high, |v, b| Ok(v.min(b)), f64::min)?;
             }
-            // A bound may be written as `[1]`, which broadcasts a scalar to it.
+            // A bound of shape `[1]` broadcasts a scalar to that shape; restore the input's.
             return one(a.reshape(&shape)?);
         }
         let mut t = x.tensor(0)?;
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_ones_share_the_gradient() {
+    fn equal_elements_share_the_gradient() {
         for op in ["Max", "Min"] {
             let gradient = Case::new(op)
                 .tracked(&[1], vec![2.0])
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_computed_is_said() {
+    fn invalid_nodes_are_errors() {
         for (c, part) in [
             (Case::new("Max"), "at least one"),
             (

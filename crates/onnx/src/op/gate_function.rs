@@ -20,7 +20,7 @@ pub(super) enum Activation {
 }
 
 impl Activation {
-    /// The function of that name; constants it needs are taken from the front of the two lists.
+    /// Returns the function of that name; takes the constants it needs from the front of the two lists.
     pub(super) fn named(
         name: &str,
         alphas: &mut impl Iterator<Item = f64>,
@@ -75,14 +75,14 @@ impl Activation {
         Ok(all.chunks(defaults.len()).map(<[Self]>::to_vec).collect())
     }
 
-    /// The function's value.
+    /// Applies the function.
     pub(super) fn of(self, x: Tensor) -> OpResult<Tensor> {
         Ok(match self {
             Self::Relu => x.relu(),
             Self::Tanh => x.tanh(),
             Self::Sigmoid => x.sigmoid(),
             Self::Softsign => x.clone().div(x.abs().add_scalar(1.0))?,
-            // Neither part overflows.
+            // Neither term overflows.
             Self::Softplus => x.clone().relu().add(x.abs().neg().exp().log1p())?,
             Self::Affine(a, b) => x.mul_scalar(a).add_scalar(b),
             Self::LeakyRelu(a) => x.clone().relu().sub(x.neg().relu().mul_scalar(a))?,

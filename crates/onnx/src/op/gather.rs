@@ -1,8 +1,8 @@
 //! Elements chosen by index: Gather, `GatherElements`, `GatherND`, Compress.
 //!
-//! Indices on the host become one list of positions in the data laid flat, so that every form is a selection whose
-//! gradient is exact. Indices on the device (whole numbers that depend on the model's input) stay there; those
-//! outside the data are moved to its nearest entry, since nothing on the device can refuse them.
+//! Indices on the host become one list of positions in the flattened data, so every form is a selection whose gradient
+//! is exact. Indices on the device (integers that depend on the model's input) stay there; those out of range are
+//! clamped to the nearest entry, since the device cannot return an error.
 
 use super::OperatorEntry;
 use super::layout::{Cut, along, cut, empty, inside, picked, reshaped, strides};
@@ -12,10 +12,10 @@ use crate::room;
 use crate::tensor::{Indices, Tensor};
 use crate::value::Value;
 
-/// Indices on the device: negative ones counted from the end, then kept inside.
+/// Counts negative indices on the device from the end, then clamps all of them to the valid range.
 pub(super) fn wrapped(indices: Tensor, length: usize) -> OpResult<Tensor> {
     if length == 0 {
-        return Err("indices into nothing".into());
+        return Err("indices into a dimension of length 0".into());
     }
     if indices.dtype().is_float() {
         return Err(format!("indices of type {}", indices.dtype()));
@@ -29,7 +29,7 @@ pub(super) fn wrapped(indices: Tensor, length: usize) -> OpResult<Tensor> {
     Ok(counted.clamp_min(0.0).clamp_max(n - 1.0))
 }
 
-/// Indices on the host, each inside.
+/// Returns the indices on the host; an error if one is out of range.
 fn all_inside(indices: &Array, length: usize) -> OpResult<Vec<usize>> {
     indices
         .to_ints()?
@@ -38,7 +38,7 @@ fn all_inside(indices: &Array, length: usize) -> OpResult<Vec<usize>> {
         .collect()
 }
 
-/// The elements of `value`, laid flat, at these positions.
+/// Selects the elements of the flattened `value` at these positions.
 pub(super) fn chosen(
     value: Value,
     from: &[usize],
@@ -88,8 +88,8 @@ fn gather(node: &NodeSpec<'_>) -> OpResult<Run> {
     })
 }
 
-/// Positions, in data of shape `own` laid flat, of `indices` along one axis: each index's other coordinates are those
-/// of its own place.
+/// Returns the positions, in flattened data of shape `own`, that `indices` select along one axis: the other coordinates
+/// of each are those of the index itself.
 pub(super) fn element_positions(own: &[usize], indices: &Array, at: usize) -> OpResult<Vec<usize>> {
     let shape = indices.shape();
     let fits = shape.len() == own.len() && (0..own.len()).all(|i| i == at || shape[i] <= own[i]);
@@ -118,7 +118,7 @@ pub(super) fn element_positions(own: &[usize], indices: &Array, at: usize) -> Op
     Ok(positions)
 }
 
-/// The same for indices on the device; exact up to 2^24 positions.
+/// Like [`element_positions`], for indices on the device; exact up to 2^24 positions.
 pub(super) fn device_positions(
     own: &[usize],
     indices: Tensor,
@@ -172,20 +172,20 @@ fn gather_elements(node: &NodeSpec<'_>) -> OpResult<Run> {
     })
 }
 
-/// How index tuples point into data: the last dimension of the indices holds one coordinate for each dimension after
-/// the first `batch` ones.
+/// Geometry of index tuples: the last dimension of the indices holds one coordinate for each of the data's dimensions
+/// that follow the first `batch` ones and are indexed.
 pub(super) struct Tuples {
     /// Number of tuples.
     count: usize,
-    /// Coordinates in each.
+    /// Coordinates per tuple.
     width: usize,
-    /// Tuples in each of the `batch` dimensions' entries.
+    /// Tuples per entry of the batch dimensions.
     per_batch: usize,
-    /// Elements each tuple points to.
+    /// Elements that each tuple selects.
     pub(super) block: usize,
-    /// The shape of those.
+    /// Shape of those elements.
     pub(super) inner: Vec<usize>,
-    /// The dimensions pointed into.
+    /// Dimensions of the data that the tuples index.
     dims: Vec<usize>,
 }
 
@@ -214,7 +214,7 @@ impl Tuples {
         })
     }
 
-    /// The number of the block each tuple points to.
+    /// Returns the number of the block that each tuple selects.
     pub(super) fn blocks(&self, indices: &Array) -> OpResult<Vec<usize>> {
         let list = indices.to_ints()?;
         let (strides, all) = (strides(&self.dims), self.dims.iter().product::<usize>());
@@ -230,7 +230,7 @@ impl Tuples {
             .collect()
     }
 
-    /// The same for indices on the device; exact up to 2^24 blocks.
+    /// Like [`Self::blocks`], for indices on the device; exact up to 2^24 blocks.
     pub(super) fn device_blocks(
         &self,
         indices: Tensor,
@@ -314,7 +314,7 @@ pub(super) const ENTRIES: &[OperatorEntry] = &[
     OperatorEntry::new("Gather", gather),
     OperatorEntry::new("GatherElements", gather_elements),
     OperatorEntry::new("GatherND", gather_nd),
-    // How many elements come out depends on the condition.
+    // The number of selected elements depends on the condition.
     OperatorEntry::new("Compress", compress).asking(),
 ];
 
@@ -366,7 +366,7 @@ mod tests {
             .assert_gradient();
     }
 
-    /// Indices that live on the device give what the same indices give on the host.
+    /// Indices on the device give the same results as on the host.
     #[test]
     fn indices_on_the_device() {
         for (case, shape, list) in [
@@ -439,7 +439,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_sentences() {
+    fn invalid_nodes_are_errors_without_panics() {
         let x = || Array::new([2, 3], vec![0.0f32; 6]);
         let wrong = [
             Case::new("Gather").host(x()).host(ints(&[1], &[2])),

@@ -1,4 +1,4 @@
-//! Values at places that a grid names.
+//! Sampling at the positions of a grid.
 
 use super::OperatorEntry;
 use crate::array::Array;
@@ -13,7 +13,7 @@ enum Mode {
     Cubic,
 }
 
-/// What lies outside of the input.
+/// Padding mode: how positions outside the input are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outside {
     Zeros,
@@ -21,7 +21,8 @@ enum Outside {
     Reflection,
 }
 
-/// The places along one dimension that a value depends on: whole coordinates and weights, each `[batch, points]`.
+/// The input positions along one dimension that a value depends on: integer coordinates and weights, each
+/// `[batch, points]`.
 type Taps = Vec<(Tensor, Tensor)>;
 
 struct Sampler {
@@ -31,7 +32,7 @@ struct Sampler {
 }
 
 impl Sampler {
-    /// From -1 to 1, to the coordinates of a dimension.
+    /// Maps -1 to 1 to the coordinates of a dimension.
     fn coordinate(&self, x: Tensor, length: f64) -> Tensor {
         if self.align {
             x.add_scalar(1.0).mul_scalar((length - 1.0) / 2.0)
@@ -40,7 +41,7 @@ impl Sampler {
         }
     }
 
-    /// Moves coordinates inside, as the mode says.
+    /// Moves coordinates inside the input, according to the padding mode.
     fn inside(&self, x: Tensor, length: f64) -> OpResult<Tensor> {
         let bounded = |x: Tensor| x.clamp_min(0.0).clamp_max(length - 1.0);
         match self.outside {
@@ -123,7 +124,7 @@ impl Sampler {
     }
 }
 
-/// The weight of an element at this distance; `k` is -1 or 2 for the two further ones.
+/// Returns the weight of an element at distance `t`; `k` is -1 or 2 for the two outer ones.
 fn cubic(t: &Tensor, k: f64) -> OpResult<Tensor> {
     const A: f64 = -0.75;
     let polynomial = |c: [f64; 4]| -> OpResult<Tensor> {
@@ -187,10 +188,10 @@ fn grid_sample(node: &NodeSpec<'_>) -> OpResult<Run> {
         let dtype = input.dtype();
         let grid = grid.reshape(&[batch, points, n])?;
         let input = input.reshape(&[batch, channels, cells])?;
-        // Every combination of one place per dimension: its number among all cells, and its weight.
+        // Every combination of one position per dimension: its index among all cells, and its weight.
         let mut corners: Vec<(Tensor, Option<Tensor>)> = Vec::new();
         for d in 0..n {
-            // A grid has the last dimension first.
+            // The grid holds the coordinate of the last dimension first.
             let along = grid
                 .clone()
                 .narrow(2, n - 1 - d, 1)
@@ -256,7 +257,7 @@ fn affine_grid(node: &NodeSpec<'_>) -> OpResult<Run> {
         let mut base = Vec::with_capacity(points * (n + 1));
         for at in 0..points {
             let mut rest = at;
-            // The last dimension comes first.
+            // The last dimension comes first in the grid.
             for d in lengths.iter().rev() {
                 let i = (rest % d) as f64;
                 rest /= d;
@@ -336,7 +337,7 @@ mod tests {
         assert_eq!(at("linear", "zeros", 1, 1.0), 8.0);
         assert_eq!(at("linear", "zeros", 0, 1.0), 4.0);
         assert_eq!(at("linear", "border", 0, 1.5), 8.0);
-        // Half a cell outside is reflected onto the last cell, one and a half onto the one before.
+        // Half a cell outside reflects onto the last cell, one and a half onto the one before.
         assert_eq!(at("nearest", "reflection", 0, 1.25), 8.0);
         assert_eq!(at("nearest", "reflection", 0, 1.75), 4.0);
         // Reflected at one end, then at both.
@@ -368,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_an_error() {
+    fn invalid_shapes_are_errors() {
         let sample = |x: &[usize], g: &[usize]| {
             let c = Case::new("GridSample").scattered(x, 0.0, 1.0);
             c.scattered(g, 0.0, 1.0).run().unwrap_err()

@@ -1,4 +1,4 @@
-//! Interpolation along one axis: which inputs make an output, and how much each of them counts.
+//! Interpolation along one axis: the inputs that each output is computed from, and their weights.
 
 use burn::tensor::Device;
 
@@ -8,25 +8,25 @@ use crate::node::OpResult;
 use crate::room;
 use crate::tensor::{Indices, Tensor};
 
-/// From this length on the few inputs of an output are picked; below it a small matrix is faster.
+/// From this input length on, the few inputs of each output are gathered; below it a small matrix is faster.
 const LONG: usize = 64;
-/// So near to a half a coordinate is one, as in onnxruntime.
+/// Tolerance within which a fractional part is one half, as in onnxruntime.
 const HALF: f64 = 1e-6;
-/// No axis is made longer.
+/// Maximum output length of an axis.
 const LONGEST: usize = 1 << 24;
 
-/// To which whole coordinate a coordinate belongs.
+/// How a coordinate is rounded to an integer.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Rounding {
     Floor,
     Ceil,
     PreferFloor,
     PreferCeil,
-    /// Down where the output is larger, up where it is smaller: what old versions did.
+    /// Down if the output is larger, up if it is smaller, as old versions did.
     BySize,
 }
 
-/// How inputs are combined.
+/// Interpolation method.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Kernel {
     Nearest(Rounding),
@@ -34,7 +34,7 @@ pub(super) enum Kernel {
     Cubic(f64),
 }
 
-/// Which coordinate of the input a coordinate of the output has.
+/// Transformation from output to input coordinates.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Coordinates {
     HalfPixel,
@@ -46,7 +46,7 @@ pub(super) enum Coordinates {
     Crop,
 }
 
-/// What an operator asks for.
+/// Interpolation settings of an operator.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Style {
     pub(super) kernel: Kernel,
@@ -55,13 +55,13 @@ pub(super) struct Style {
     pub(super) antialias: bool,
 }
 
-/// One axis to be resized.
+/// One axis to resize.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Axis {
     pub(super) input: usize,
     pub(super) output: usize,
     pub(super) scale: f64,
-    /// The part of the input that is cropped to.
+    /// Start and end of the crop, relative to the input's length.
     pub(super) crop: (f64, f64),
 }
 
@@ -69,34 +69,35 @@ pub(super) struct Axis {
 #[derive(Debug)]
 pub(super) enum Plan {
     Same,
-    /// Every element so often.
+    /// Repeats every element this many times.
     Repeat(usize),
-    /// These elements.
+    /// Picks these elements.
     Pick(Vec<usize>),
-    /// The same number of inputs for every output: their places, and their weights `[output, 1]`.
+    /// The same number of inputs for every output: their positions, and their weights `[output, 1]`.
     Few(Vec<(Vec<usize>, Array)>),
-    /// `[output, input]`.
+    /// Weights `[output, input]`.
     Matrix(Array),
 }
 
 impl Axis {
-    /// In single precision and in onnxruntime's order: in double precision a coordinate lands on the other side of a
-    /// whole number or a half now and then, and another input is picked.
+    /// Returns the input coordinate of output `at`. Computes in single precision and in onnxruntime's order: in double
+    /// precision a coordinate sometimes lands on the other side of a whole number or a half, and another input is
+    /// picked.
     fn coordinate(&self, at: usize, style: &Style) -> f64 {
         let (x, scale) = (at as f32, self.scale as f32);
         let (input, output) = (self.input as f32, self.output as f32);
         f64::from(match style.coordinates {
-            // As ONNX's text and onnxruntime have it; ONNX's reference takes -0.5 for the first.
+            // As in ONNX's text and onnxruntime; ONNX's reference implementation uses -0.5 for `PytorchHalfPixel`.
             Coordinates::PytorchHalfPixel | Coordinates::AlignCorners if self.output == 1 => 0.0,
             Coordinates::HalfPixel | Coordinates::PytorchHalfPixel => (x + 0.5) / scale - 0.5,
             Coordinates::HalfPixelSymmetric => {
-                // Outputs are rounded down; what is lost is shared by both ends.
+                // Output lengths are rounded down; both ends share the loss.
                 let adjustment = output / (scale * input);
                 let offset = input / 2.0 * (1.0 - adjustment);
                 let place = (f64::from(x) + 0.5) / f64::from(scale);
                 (f64::from(offset) + place - 0.5) as f32
             }
-            // By the length there is, as onnxruntime and PyTorch do; ONNX's reference takes `scale * input`.
+            // Uses the actual length, as onnxruntime and PyTorch do; ONNX's reference uses `scale * input`.
             Coordinates::AlignCorners => x * (input - 1.0) / (output - 1.0),
             Coordinates::Asymmetric => x / scale,
             Coordinates::HalfPixelForNearest => (x + 0.5) / scale,
@@ -112,14 +113,14 @@ impl Axis {
         })
     }
 
-    /// Whether the length asked for is cut down to a whole one.
+    /// Whether the requested length is fractional, so that it is rounded down.
     pub(super) fn is_fractional(&self) -> bool {
         let length = self.scale * self.input as f64;
-        // Scales come in single precision.
+        // Scales are in single precision.
         (length - length.round()).abs() > 1e-6 * length.max(1.0)
     }
 
-    /// Which outputs lie outside of the input when cropping.
+    /// Returns which outputs lie outside the input when cropping.
     pub(super) fn outside(&self, style: &Style) -> Vec<bool> {
         (0..self.output)
             .map(|o| {
@@ -129,7 +130,8 @@ impl Axis {
             .collect()
     }
 
-    /// Which inputs make which output: places and weights, as many for every output, one after another; and how many.
+    /// Returns the positions and weights of the inputs of every output, one output after another, and their number per
+    /// output.
     fn taps(&self, style: &Style) -> (Vec<(usize, f64)>, usize) {
         let mut all = Vec::new();
         for o in 0..self.output {
@@ -174,7 +176,7 @@ impl Axis {
             1.0
         };
         let reach = support / scale;
-        // As many places for every output: they are stored in columns.
+        // The same number of inputs for every output, since they are stored in columns.
         let first = x.floor() - reach.ceil() + 1.0;
         let count = 2 * reach.ceil() as usize;
         let start = all.len();
@@ -198,7 +200,7 @@ impl Axis {
         }
     }
 
-    /// Prepares the axis.
+    /// Chooses how to compute the axis. An error if a length is 0 or the output is longer than [`LONGEST`].
     pub(super) fn plan(&self, style: &Style) -> OpResult<Plan> {
         if self.input == 0 || self.output == 0 {
             return Err(format!("length {} resized to {}", self.input, self.output));
@@ -211,7 +213,7 @@ impl Axis {
         }
         let (taps, count) = self.taps(style);
         let rows = || taps.chunks(count);
-        // Where every output is one input.
+        // Position of the input of each output that copies a single input.
         let picked: Vec<usize> = rows()
             .map_while(|row| {
                 let mut used = row.iter().filter(|t| t.1 != 0.0);
@@ -252,7 +254,7 @@ impl Axis {
         Array::try_new([self.output, self.input], matrix).map(Plan::Matrix)
     }
 
-    /// The places of the inputs, where each output is one input.
+    /// Returns the position of the input of each output, where each output is one input.
     pub(super) fn places(&self, style: &Style) -> Vec<usize> {
         self.taps(style).0.iter().map(|t| t.0).collect()
     }
@@ -309,7 +311,7 @@ impl Plan {
     }
 }
 
-/// A value that is 1 where an output lies outside along any axis, and nothing where none does.
+/// Returns a mask that is 1 where an output lies outside along any axis; `None` if no output does.
 pub(super) fn outside(axes: &[Vec<bool>]) -> OpResult<Option<Array>> {
     if !axes.iter().flatten().any(|o| *o) {
         return Ok(None);
@@ -330,7 +332,7 @@ pub(super) fn outside(axes: &[Vec<bool>]) -> OpResult<Option<Array>> {
     Array::try_new(shape, values).map(Some)
 }
 
-/// Elsewhere than outside, `x`; there, `value`.
+/// Replaces the elements of `x` that lie outside by `value`.
 pub(super) fn filled(x: Tensor, outside: &Array, value: f64, device: &Device) -> OpResult<Tensor> {
     let mask = outside.on(device)?.truth();
     let value = Tensor::upload(vec![value as f32], &[], DType::F32, device)?;

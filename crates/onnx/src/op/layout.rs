@@ -1,5 +1,5 @@
-//! Moving elements without changing them: what the operators on shapes and indices are made of, for values on the
-//! host (index maps, any type) and on the device (with gradients).
+//! Moving elements without changing them: helpers of the operators on shapes and indices, for values on the host (index
+//! maps, any type) and on the device (with gradients).
 
 use burn::backend::Dispatch;
 use burn::backend::Slice;
@@ -15,7 +15,7 @@ use crate::room;
 use crate::tensor::{Indices, Tensor};
 use crate::value::Value;
 
-/// Why a sequence or an empty optional cannot be moved about.
+/// Returns the error for a sequence or an empty optional where a tensor is expected.
 pub(super) fn not_a_tensor(value: &Value) -> String {
     match value {
         Value::Sequence(_) => "a sequence where a tensor is expected".into(),
@@ -23,7 +23,7 @@ pub(super) fn not_a_tensor(value: &Value) -> String {
     }
 }
 
-/// How far apart neighbours along each dimension are.
+/// Returns the distance between neighbours along each dimension.
 pub(super) fn strides(shape: &[usize]) -> Vec<usize> {
     let mut strides = vec![1usize; shape.len()];
     for i in (1..shape.len()).rev() {
@@ -32,7 +32,7 @@ pub(super) fn strides(shape: &[usize]) -> Vec<usize> {
     strides
 }
 
-/// The offsets of a grid, row by row: one entry of every list, added up.
+/// Returns the offsets of a grid, row by row: every sum of one entry of each list.
 fn offsets(lists: &[Vec<usize>]) -> Vec<usize> {
     let mut all = vec![0usize];
     for list in lists {
@@ -48,8 +48,8 @@ fn offsets(lists: &[Vec<usize>]) -> Vec<usize> {
     all
 }
 
-/// An index map for `shape`: to `(i, j, …)` belongs the offset `at(0, i) + at(1, j) + …`, or [`NOWHERE`] where one of
-/// them is.
+/// Returns the index map for `shape`: `(i, j, …)` maps to the offset `at(0, i) + at(1, j) + …`, or to [`NOWHERE`] if
+/// one of them is.
 pub(super) fn grid(shape: &[usize], at: impl Fn(usize, usize) -> usize) -> OpResult<Vec<usize>> {
     if room::elements(shape)? == 0 {
         return Ok(Vec::new());
@@ -62,7 +62,7 @@ pub(super) fn grid(shape: &[usize], at: impl Fn(usize, usize) -> usize) -> OpRes
     Ok(offsets(&lists))
 }
 
-/// The array of `shape` whose elements lie where [`grid`] says.
+/// Returns the array of `shape` whose elements are picked by [`grid`].
 pub(super) fn moved(
     array: &Array,
     shape: &[usize],
@@ -71,12 +71,12 @@ pub(super) fn moved(
     Ok(array.pick(&grid(shape, at)?, shape))
 }
 
-/// A tensor without elements.
+/// Returns a tensor without elements.
 pub(super) fn empty(shape: &[usize], dtype: DType, device: &Device) -> OpResult<Tensor> {
     Tensor::upload(Vec::new(), shape, dtype, device)
 }
 
-/// The tensor of `shape` whose i-th element is this one's `from[i]`-th.
+/// Returns the tensor of `shape` whose element `i` is element `from[i]` of the flattened input.
 pub(super) fn picked(
     tensor: Tensor,
     from: &[usize],
@@ -91,7 +91,7 @@ pub(super) fn picked(
     tensor.reshape(&[n])?.select(0, indices).reshape(shape)
 }
 
-/// The same elements in another shape of as many.
+/// Reshapes a value to a shape with as many elements.
 pub(super) fn reshaped(value: Value, shape: &[usize]) -> OpResult<Value> {
     match value {
         Value::Host(a) => Ok(a.reshape(shape)?.into()),
@@ -100,7 +100,7 @@ pub(super) fn reshaped(value: Value, shape: &[usize]) -> OpResult<Value> {
     }
 }
 
-/// Dimensions in another order: dimension `i` of the result is `axes[i]` of this one.
+/// Permutes the dimensions: dimension `i` of the result is dimension `axes[i]` of the input.
 pub(super) fn permuted(value: Value, axes: &[usize]) -> OpResult<Value> {
     match value {
         Value::Host(a) => {
@@ -113,7 +113,7 @@ pub(super) fn permuted(value: Value, axes: &[usize]) -> OpResult<Value> {
     }
 }
 
-/// What is taken along one dimension: `count` elements, `step` apart, from `start` on.
+/// Slice of one dimension: `count` elements, `step` apart, from `start` on.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Cut {
     pub(super) start: usize,
@@ -122,12 +122,12 @@ pub(super) struct Cut {
 }
 
 impl Cut {
-    /// All of it.
+    /// Keeps all `length` elements.
     pub(super) const fn all(length: usize) -> Self {
         Self::part(0, length)
     }
 
-    /// `count` neighbours.
+    /// Keeps `count` neighbours from `start` on.
     pub(super) const fn part(start: usize, count: usize) -> Self {
         Self {
             start,
@@ -136,7 +136,7 @@ impl Cut {
         }
     }
 
-    /// As Burn has it: a range, and for a step below 0 the order in which it is walked.
+    /// Converts to Burn's form: a range, and a step that is negative if the range is walked backwards.
     fn slice(self) -> Slice {
         let reach = (self.count as isize - 1) * self.step;
         let (low, high) = if reach < 0 {
@@ -148,7 +148,7 @@ impl Cut {
     }
 }
 
-/// A part of a value; one cut per dimension, all inside it.
+/// Slices a value; one cut per dimension, all in range.
 pub(super) fn cut(value: Value, cuts: &[Cut], device: &Device) -> OpResult<Value> {
     let own = value.shape();
     if cuts
@@ -168,7 +168,7 @@ pub(super) fn cut(value: Value, cuts: &[Cut], device: &Device) -> OpResult<Value
             };
             Ok(moved(&a, &shape, at)?.into())
         }
-        // Not every backend knows a slice of nothing.
+        // Not every backend supports an empty slice.
         Value::Device(t) if shape.contains(&0) => Ok(empty(&shape, t.dtype(), device)?.into()),
         Value::Device(t) => {
             let slices: Vec<Slice> = cuts.iter().map(|c| c.slice()).collect();
@@ -181,7 +181,7 @@ pub(super) fn cut(value: Value, cuts: &[Cut], device: &Device) -> OpResult<Value
     }
 }
 
-/// Along each dimension the element that `from` says for each place, all of them inside.
+/// Selects along one dimension: entry `i` of the result is entry `from[i]` of the input. All must be in range.
 pub(super) fn along(value: Value, axis: usize, from: &[usize], device: &Device) -> OpResult<Value> {
     let mut shape = value.shape();
     let strides = strides(&shape);
@@ -200,7 +200,7 @@ pub(super) fn along(value: Value, axis: usize, from: &[usize], device: &Device) 
     }
 }
 
-/// One after another along `axis`.
+/// Concatenates values along `axis`.
 pub(super) fn joined(parts: Vec<Value>, axis: usize, device: &Device) -> OpResult<Value> {
     if !parts.iter().all(|v| matches!(v, Value::Host(_))) {
         let tensors = parts
@@ -247,7 +247,7 @@ pub(super) fn joined(parts: Vec<Value>, axis: usize, device: &Device) -> OpResul
     Ok(chained.pick(&map, shape).into())
 }
 
-/// An index counted from the end where it is below 0.
+/// Converts an index to a position; a negative index counts from the end. An error if it is out of range.
 pub(super) fn inside(index: i64, length: usize) -> OpResult<usize> {
     let at = if index < 0 {
         index.saturating_add(length as i64)

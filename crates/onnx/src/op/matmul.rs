@@ -11,14 +11,15 @@ use crate::node::{NodeSpec, OpResult, Run, one, run};
 use crate::room;
 use crate::tensor::{Tensor, broadcast};
 
-/// The shapes of two operands as matrices, and that of the product.
+/// Shapes of two operands as matrices, and of their product.
 struct Shapes {
     left: Vec<usize>,
     right: Vec<usize>,
     product: Vec<usize>,
 }
 
-/// One-dimensional operands are a row at the left and a column at the right; the product does not keep them.
+/// Returns the shapes of a product. A one-dimensional operand is a row on the left and a column on the right; the
+/// product drops that dimension.
 fn shapes(a: &[usize], b: &[usize]) -> OpResult<Shapes> {
     if a.is_empty() || b.is_empty() {
         return Err(format!("shapes {a:?} and {b:?}; a scalar is not a matrix"));
@@ -54,18 +55,18 @@ fn shapes(a: &[usize], b: &[usize]) -> OpResult<Shapes> {
     })
 }
 
-/// The product of two tensors; leading dimensions broadcast.
+/// Multiplies two tensors; leading dimensions broadcast.
 pub(super) fn product(a: Tensor, b: Tensor, device: &Device) -> OpResult<Tensor> {
     let (sa, sb) = (a.shape(), b.shape());
     let s = shapes(&sa, &sb)?;
     if s.product.contains(&0) || sa.contains(&0) {
-        // Nothing is added up, or nothing is there: backends need not know what to do.
+        // The sums or the result are empty, which backends need not support.
         return Ok(Tensor::full(&s.product, 0.0, device)?.typed(a.dtype()));
     }
     let dtype = a.dtype();
     let (a, b) = (a.reshape(&s.left)?, b.reshape(&s.right)?);
     let y = if s.right.len() == 2 && s.left.len() > 2 {
-        // One matrix for all: the leading dimensions become rows of one product.
+        // A single matrix on the right: the leading dimensions become rows of one product.
         let b = b.into_dispatch();
         a.with(|a| <Dispatch as ModuleOps<Dispatch>>::linear(a, b, None))
     } else {
@@ -74,7 +75,7 @@ pub(super) fn product(a: Tensor, b: Tensor, device: &Device) -> OpResult<Tensor>
     Ok(y.reshape(&s.product)?.typed(dtype))
 }
 
-/// The product of row-major matrices in a type that adds and multiplies as it should.
+/// Multiplies row-major matrices with the given addition and multiplication.
 fn plain<T: Copy>(
     s: &Shapes,
     a: &[T],
@@ -87,7 +88,7 @@ fn plain<T: Copy>(
     let (m, k, n) = (s.left[l - 2], s.left[l - 1], s.right[r - 1]);
     let outer = broadcast(&s.left[..l - 2], &s.right[..r - 2])?;
     let start = |own: &[usize], at: usize, size: usize| {
-        // Which matrix of an operand belongs to the `at`-th of the product.
+        // Index of the operand's matrix that belongs to matrix `at` of the product.
         let (mut rest, mut step, mut matrix) = (at, 1, 0);
         for i in 0..outer.len() {
             let d = outer.len() - 1 - i;
@@ -120,7 +121,7 @@ fn plain<T: Copy>(
     Ok(y)
 }
 
-/// The product of arrays whose elements are not `f32`, exactly.
+/// Multiplies arrays whose elements are not `f32`, in their own precision.
 fn host_product(a: &Array, b: &Array) -> OpResult<Array> {
     let s = shapes(a.shape(), b.shape())?;
     if a.dtype().is_float() {
@@ -133,7 +134,7 @@ fn host_product(a: &Array, b: &Array) -> OpResult<Array> {
     Array::try_new(s.product, y)?.cast(a.dtype())
 }
 
-/// Whether two values are to be multiplied on the host: those that are no `f32` and are there.
+/// Whether host values of this type are multiplied on the host, because `f32` cannot hold them exactly.
 fn exact(dtype: DType) -> bool {
     dtype == DType::F64 || dtype.is_int()
 }
@@ -299,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_adds_up_to_zero() {
+    fn empty_sums_are_zero() {
         let y = case("MatMul", &[&[2, 0], &[0, 3]]).run().unwrap();
         assert_eq!(y[0], Array::new([2, 3], vec![0.0f32; 6]));
         let y = case("MatMul", &[&[0, 2], &[2, 3]]).run().unwrap();
@@ -315,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_an_error() {
+    fn invalid_shapes_are_errors() {
         let e = |c: Case| c.run().unwrap_err();
         assert!(e(case("MatMul", &[&[2, 3], &[2, 3]])).contains("cannot be multiplied"));
         assert!(e(case("MatMul", &[&[], &[2, 3]])).contains("scalar"));

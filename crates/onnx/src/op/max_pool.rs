@@ -1,7 +1,7 @@
-//! Largest element of each window.
+//! Max pooling.
 //!
-//! The largest over three dimensions is the largest over the first of the largest over the other two, so planes are
-//! all that is needed from a backend.
+//! The maximum over three dimensions is the maximum over the first of the maxima over the other two, so backends only
+//! need to pool planes.
 
 use burn::backend::Dispatch;
 use burn::backend::IntDType;
@@ -34,7 +34,7 @@ impl Arguments {
     }
 }
 
-/// The largest per window of the last two of four dimensions.
+/// Returns the maximum of each window over the last two of four dimensions.
 fn largest(x: Tensor, plane: &Plane) -> OpResult<Tensor> {
     let a = Arguments::of(plane);
     Ok(evened(x, plane, f64::NEG_INFINITY)?.with(|x| {
@@ -44,7 +44,7 @@ fn largest(x: Tensor, plane: &Plane) -> OpResult<Tensor> {
     }))
 }
 
-/// The same, and for each the `place` of that element, which is a function of its two coordinates.
+/// Like [`largest`], and returns for each maximum its `place`, a function of its two coordinates.
 fn largest_with_place(
     x: Tensor,
     plane: &Plane,
@@ -55,7 +55,7 @@ fn largest_with_place(
     let x = evened(x, plane, f64::NEG_INFINITY)?;
     let dtype = x.dtype();
     let lengths = &x.shape()[2..];
-    // Burn counts what was put around the input here, too.
+    // Burn's indices also count the padding that `evened` added.
     let put = plane.map(|s| s.begin - s.even());
     let mut places = Vec::with_capacity(lengths.iter().product());
     for i in 0..lengths[0] {
@@ -81,8 +81,8 @@ fn largest_with_place(
     Ok((y, at))
 }
 
-/// The largest of each window, and where in its sample's channel it is if `order` asks for that: how far apart
-/// neighbours along each dimension are.
+/// Returns the maximum of each window and, if `order` is given, its position in its sample's channel. `order` holds the
+/// distance between neighbours along each dimension.
 fn pooled(
     x: Tensor,
     spans: &[Span],
@@ -127,7 +127,7 @@ fn pooled(
             let (y, at) = (y.reshape(&between)?, at.reshape(&between)?);
             let (y, from) = largest_with_place(y, &columns, device, |i, j| i * cells + j)?;
             let count = columns[0].output * cells;
-            // Which layer it came from, and where in that layer it was.
+            // The layer of each maximum, and its position in that layer.
             let layer = from.clone().div_scalar(cells as f64).floor();
             let from = from.reshape(&[batch, channels, count])?.indices();
             let at = at
@@ -235,9 +235,9 @@ mod tests {
             .assert_gradient();
     }
 
-    /// Every combination against a plain search.
+    /// Compares both storage orders with a brute-force search.
     #[test]
-    fn places_are_those_of_the_largest() {
+    fn indices_point_to_the_maxima() {
         let (lengths, kernel, stride, begin, end) = (
             [3usize, 4, 3],
             [2usize, 2, 2],
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn whole_numbers_stay_what_they_are() {
+    fn integers_keep_their_type_and_values() {
         let y = Case::new("MaxPool")
             .host(Array::new([1, 1, 3], vec![-3i8, -5, -4]))
             .ints("kernel_shape", &[2])
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_an_error() {
+    fn invalid_shapes_and_attributes_are_errors() {
         let e = |c: Case| c.run().unwrap_err();
         assert!(e(Case::new("MaxPool").scattered(&[1, 1, 3], 0.0, 1.0)).contains("kernel_shape"));
         assert!(e(case(&[1, 1, 3], &[0])).contains("kernel_shape"));

@@ -1,5 +1,5 @@
-//! The operators, one file per family. Each file ends with its `ENTRIES`; adding an operator is adding one there.
-//! Those of onnxruntime's own domain are in [`microsoft`].
+//! The operators, one file per family. Each file ends with its `ENTRIES`; to add an operator, add an entry there. The
+//! operators of onnxruntime's own domain are in [`microsoft`].
 
 use crate::node::{NodeSpec, OpResult, Run};
 
@@ -51,33 +51,33 @@ mod window;
 
 pub(crate) use batch_norm::IN_TRAINING;
 
-/// What the derivative of an operator is.
+/// Derivative of an operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Gradient {
-    /// The true one, almost everywhere.
+    /// The true derivative, almost everywhere.
     Exact,
-    /// Zero almost everywhere (Sign, Floor, comparisons): attacks that follow gradients see nothing through it.
+    /// Zero almost everywhere (Sign, Floor, comparisons): gradient-based attacks get no signal through it.
     Zero,
-    /// That of the identity, in place of the true one, which is zero (quantisation).
+    /// The derivative of the identity in place of the true one, which is zero (quantisation).
     StraightThrough,
-    /// None: the result is computed on the host, or does not depend on the values (Shape).
+    /// No derivative: the result is computed on the host, or does not depend on the values (Shape).
     None,
 }
 
 /// One operator.
 pub(crate) struct OperatorEntry {
-    /// ONNX's name.
+    /// Name in ONNX.
     pub(crate) name: &'static str,
-    /// The derivative.
+    /// Its derivative.
     pub(crate) gradient: Gradient,
     /// Whether values on the device are copied to the host to compute it.
     pub(crate) reads_back: bool,
-    /// Reads the node's attributes.
+    /// Reads the node's attributes and builds its computation.
     pub(crate) build: fn(&NodeSpec<'_>) -> OpResult<Run>,
 }
 
 impl OperatorEntry {
-    /// An operator with a true derivative.
+    /// Creates an operator with the true derivative.
     pub(crate) const fn new(name: &'static str, build: fn(&NodeSpec<'_>) -> OpResult<Run>) -> Self {
         Self {
             name,
@@ -87,20 +87,20 @@ impl OperatorEntry {
         }
     }
 
-    /// The same with another derivative.
+    /// Sets the derivative.
     pub(crate) const fn gradient(mut self, gradient: Gradient) -> Self {
         self.gradient = gradient;
         self
     }
 
-    /// The same, computed on the host.
+    /// Marks the operator as computed on the host, without a derivative.
     pub(crate) const fn on_host(mut self) -> Self {
         self.reads_back = true;
         self.gradient = Gradient::None;
         self
     }
 
-    /// The same, asking for single values on the device (a condition) to know what to do.
+    /// Marks the operator as reading single values (a condition) from the device to decide what to do.
     pub(crate) const fn asking(mut self) -> Self {
         self.reads_back = true;
         self
@@ -161,13 +161,13 @@ fn families(domain: &str) -> &'static [&'static [OperatorEntry]] {
     }
 }
 
-/// The operator of that name in a domain.
+/// Returns the operator of that name in a domain; `None` if there is none.
 pub(crate) fn find(domain: &str, name: &str) -> Option<&'static OperatorEntry> {
     let entries = families(domain).iter().flat_map(|f| f.iter());
     entries.into_iter().find(|e| e.name == name)
 }
 
-/// The names of all operators of a domain (`ai.onnx`, `com.microsoft`), in alphabetical order.
+/// Returns the names of all operators of a domain (`ai.onnx`, `com.microsoft`), in alphabetical order.
 ///
 /// ```
 /// assert!(proofmark_onnx::operators("ai.onnx").contains(&"Conv"));

@@ -10,7 +10,8 @@ use crate::node::{NodeSpec, OpResult, Run, axis, one, run};
 use crate::tensor::Tensor;
 use crate::value::Value;
 
-/// Minus its mean, over the root of its variance, along the last dimension; with the two.
+/// Subtracts the mean along the last dimension and divides by the standard deviation (the root of variance plus
+/// epsilon). Returns the result, the mean and the inverse of the standard deviation.
 pub(super) fn standardised(x: Tensor, epsilon: f64) -> OpResult<(Tensor, Tensor, Tensor)> {
     let last = [x.rank() - 1];
     let mean = x.clone().mean(&last);
@@ -20,7 +21,7 @@ pub(super) fn standardised(x: Tensor, epsilon: f64) -> OpResult<(Tensor, Tensor,
     Ok((centred.mul(inverse.clone())?, mean, inverse))
 }
 
-/// One value per channel, to be combined with `[batch, channels, ..]`.
+/// Reshapes one value per channel to broadcast to `[batch, channels, ..]`. An error if their number is wrong.
 fn per_channel(t: Tensor, channels: usize, rank: usize, what: &str) -> OpResult<Tensor> {
     if t.shape() != [channels] {
         return Err(format!(
@@ -56,7 +57,7 @@ fn group_norm(node: &NodeSpec<'_>) -> OpResult<Run> {
         .ok()
         .filter(|g| *g > 0)
         .ok_or_else(|| format!("attribute `num_groups` is {groups}; expected at least 1"))?;
-    // At first there was one scale and bias for each group, then for each channel.
+    // Before version 21 there was one scale and bias per group, since then per channel.
     let by_group = node.opset < 21;
     run(move |x| {
         let input = x.tensor(0)?;
@@ -79,12 +80,12 @@ fn group_norm(node: &NodeSpec<'_>) -> OpResult<Run> {
     })
 }
 
-/// Number of rows and length of each, where a row is all from dimension `at` on.
+/// Returns the number of rows and the length of each, where a row holds everything from dimension `at` on.
 fn rows(shape: &[usize], at: usize) -> (usize, usize) {
     (shape[..at].iter().product(), shape[at..].iter().product())
 }
 
-/// The shape of one value for each row.
+/// Returns the shape of one value per row.
 fn row_shape(shape: &[usize], at: usize) -> Vec<usize> {
     let mut row = shape.to_vec();
     row[at..].fill(1);
@@ -123,7 +124,7 @@ fn layer_norm(node: &NodeSpec<'_>) -> OpResult<Run> {
     })
 }
 
-/// Scale and bias must not make the output larger than the input.
+/// Checks that scale and bias do not make the output larger than the input.
 fn fits(y: &Tensor, shape: &[usize]) -> OpResult<()> {
     if y.shape() == shape {
         Ok(())
@@ -135,7 +136,8 @@ fn fits(y: &Tensor, shape: &[usize]) -> OpResult<()> {
     }
 }
 
-/// Over the root of its mean square from dimension `at` on, times the scale; with the inverse of the root.
+/// Divides by the root of the mean square from dimension `at` on, and multiplies by the scale. Returns the result and
+/// the inverse of the root.
 pub(super) fn root_mean_square(
     x: Tensor,
     at: usize,
@@ -152,7 +154,8 @@ pub(super) fn root_mean_square(
     Ok((y, inverse.reshape(&row_shape(&shape, at))?))
 }
 
-/// `SimplifiedLayerNormalization` is what onnxruntime called it before ONNX had it; with the inverse of the root.
+/// Builds `RMSNormalization`, which onnxruntime called `SimplifiedLayerNormalization` before ONNX had it. Outputs the
+/// result and the inverse of the root.
 fn rms_norm(node: &NodeSpec<'_>) -> OpResult<Run> {
     let epsilon = node.float("epsilon", 1e-5)?;
     let first = node.int("axis", -1)?;
@@ -180,7 +183,7 @@ fn lrn(node: &NodeSpec<'_>) -> OpResult<Run> {
             return one(input);
         }
         let cells = lengths.iter().product();
-        // Channels further away than there are would add nothing.
+        // Channels beyond the existing ones would add nothing.
         let before = ((size - 1) / 2).min(channels);
         let after = (size / 2).min(channels);
         let window = before + after + 1;
@@ -221,7 +224,7 @@ fn lp_norm(node: &NodeSpec<'_>) -> OpResult<Run> {
         } else {
             input.clone().mul(input.clone())?.sum(&at)
         };
-        // A row of zeros stays one.
+        // A row of zeros stays zero.
         let lifted = sums.clone().add(sums.equal_scalar(0.0).numbers())?;
         let norms = if p == 1 { lifted } else { lifted.sqrt() };
         one(input.div(norms)?)
@@ -324,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_an_error() {
+    fn invalid_shapes_and_attributes_are_errors() {
         let e = |c: Case| c.run().unwrap_err();
         assert!(e(case("InstanceNormalization", &[&[2, 2, 3], &[3], &[2]])).contains("scale"));
         assert!(e(case("GroupNormalization", &[&[2, 4, 3], &[4], &[4]])).contains("num_groups"));

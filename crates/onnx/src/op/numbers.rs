@@ -1,7 +1,7 @@
 //! Arithmetic on host values of any numeric type, for the operators that compute there.
 //!
-//! Integers are computed in `i128`, which holds every product of two of them, and wrap when they are stored;
-//! floating point is computed in `f64` and rounded once per operation.
+//! Integers are computed in `i128` and wrap when they are stored; only products of large `u64` numbers overflow it.
+//! Floating point is computed in `f64` and rounded once per operation.
 
 use half::{bf16, f16};
 
@@ -11,16 +11,16 @@ use crate::node::OpResult;
 use crate::room;
 use crate::tensor::broadcast_all;
 
-/// The elements of a host array, ready to compute with.
+/// Elements of a host array, ready to compute with.
 pub(super) enum Numbers {
-    /// Of an integer or boolean type.
+    /// Elements of an integer or boolean type.
     Ints(Vec<i128>),
-    /// Of a floating-point type.
+    /// Elements of a floating-point type.
     Floats(Vec<f64>),
 }
 
 impl Numbers {
-    /// The elements of an array; strings are an error.
+    /// Reads the elements of an array; strings are an error.
     pub(super) fn of(array: &Array) -> OpResult<Self> {
         fn wide<T: Copy + Into<i128>>(v: &[T]) -> Numbers {
             Numbers::Ints(v.iter().map(|x| (*x).into()).collect())
@@ -39,7 +39,7 @@ impl Numbers {
         })
     }
 
-    /// As floating point.
+    /// Converts to floating point.
     pub(super) fn floats(self) -> Vec<f64> {
         match self {
             Self::Ints(v) => v.into_iter().map(|x| x as f64).collect(),
@@ -47,7 +47,7 @@ impl Numbers {
         }
     }
 
-    /// Stored as `dtype`: integers wrap, floating point is cut towards zero where an integer is asked for.
+    /// Stores as `dtype`: integers wrap; floating point is truncated towards zero for an integer type.
     pub(super) fn stored(self, shape: &[usize], dtype: DType) -> OpResult<Array> {
         macro_rules! all {
             ($type:ty) => {
@@ -88,17 +88,17 @@ fn half<T>(v: Vec<f64>, f: fn(f64) -> T) -> Vec<T> {
     v.into_iter().map(f).collect()
 }
 
-/// Distance in memory between neighbours along each dimension.
+/// Returns the distance in memory between neighbours along each dimension.
 pub(super) fn strides(shape: &[usize]) -> Vec<usize> {
     let mut strides = vec![1usize; shape.len()];
     for i in (1..shape.len()).rev() {
-        // Of an empty value the other dimensions may be anything.
+        // The other dimensions of an empty array may have any length.
         strides[i - 1] = strides[i].saturating_mul(shape[i]);
     }
     strides
 }
 
-/// Where in memory the elements of a block of `dims` are, row by row.
+/// Returns the offsets in memory of the elements of a block of `dims`, row by row.
 pub(super) fn offsets(dims: &[usize], strides: &[usize]) -> Vec<usize> {
     if dims.contains(&0) {
         return Vec::new();
@@ -113,7 +113,7 @@ pub(super) fn offsets(dims: &[usize], strides: &[usize]) -> Vec<usize> {
     found
 }
 
-/// Repeated to `shape`, which it must broadcast to.
+/// Broadcasts an array to `shape`, which must be compatible.
 pub(super) fn spread(array: &Array, shape: &[usize]) -> OpResult<Array> {
     if array.shape() == shape {
         return Ok(array.clone());
@@ -130,7 +130,7 @@ pub(super) fn spread(array: &Array, shape: &[usize]) -> OpResult<Array> {
     Ok(array.pick(&offsets(shape, &steps), shape))
 }
 
-/// All repeated to the shape they broadcast to.
+/// Broadcasts all arrays to their common shape.
 pub(super) fn aligned(arrays: &[Array]) -> OpResult<(Vec<usize>, Vec<Array>)> {
     let shape = broadcast_all(arrays.iter().map(Array::shape))?;
     let spread = arrays
@@ -152,7 +152,7 @@ fn same_type(a: &Array, b: &Array) -> OpResult<()> {
     }
 }
 
-/// A function of two arrays of one type, element by element.
+/// Applies a function to two arrays of one type, elementwise.
 pub(super) fn zip(
     a: &Array,
     b: &Array,
@@ -180,7 +180,7 @@ pub(super) fn zip(
     numbers.stored(&shape, dtype)
 }
 
-/// A question about two arrays of one type, element by element.
+/// Applies a comparison to two arrays of one type, elementwise.
 pub(super) fn zip_ask(
     a: &Array,
     b: &Array,

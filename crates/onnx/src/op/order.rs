@@ -1,4 +1,4 @@
-//! Finding elements by their order or value: the largest few, those that are not zero, those that differ.
+//! Finding elements by their order or value: the largest or smallest few, the non-zero ones, the distinct ones.
 
 use std::cmp::Ordering;
 
@@ -10,7 +10,7 @@ use crate::node::{NodeSpec, OpResult, Run, axis, one, run};
 use crate::room;
 use crate::value::Value;
 
-/// NaN is larger than every number, as devices sort it.
+/// Compares two values; NaN is larger than every number, as devices sort it.
 fn by_value(a: f64, b: f64) -> Ordering {
     a.partial_cmp(&b)
         .unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()))
@@ -42,7 +42,7 @@ fn host_top(a: &Array, at: usize, k: usize, largest: bool) -> OpResult<Vec<Value
         .zip(offsets(&outer, &out_steps))
     {
         let mut order: Vec<usize> = (0..own[at]).collect();
-        // Stable: of equal elements the first comes first.
+        // The sort is stable: of equal elements the first comes first.
         order.sort_by(|p, q| {
             let ascending = compare(start + p * steps[at], start + q * steps[at]);
             if largest {
@@ -62,7 +62,7 @@ fn host_top(a: &Array, at: usize, k: usize, largest: bool) -> OpResult<Vec<Value
     ])
 }
 
-/// `k` is an attribute before version 10, an input since.
+/// Builds `TopK`. `k` is an attribute before version 10, an input since.
 fn top_k(node: &NodeSpec<'_>) -> OpResult<Run> {
     let named = node.int("axis", -1)?;
     let largest = node.flag("largest", true)?;
@@ -84,7 +84,7 @@ fn top_k(node: &NodeSpec<'_>) -> OpResult<Run> {
             .ok_or_else(|| format!("the top {k} of {} elements", own[at]))?;
         let empty = k == 0 || own.contains(&0);
         if x.all_host() || empty {
-            // Nothing is left of an empty one to be differentiated.
+            // An empty result has no gradient, so the host returns it.
             return host_top(&x.array(0)?, at, k, largest);
         }
         let t = x.tensor(0)?;
@@ -94,7 +94,7 @@ fn top_k(node: &NodeSpec<'_>) -> OpResult<Run> {
     })
 }
 
-/// Where the elements that are not zero are: one column for each.
+/// Builds `NonZero`: one column of coordinates for each non-zero element.
 fn non_zero(_: &NodeSpec<'_>) -> OpResult<Run> {
     run(|x| {
         let a = x.array(0)?;
@@ -112,7 +112,7 @@ fn non_zero(_: &NodeSpec<'_>) -> OpResult<Run> {
     })
 }
 
-/// What elements of any type are compared as.
+/// Comparison key of an element of any type.
 #[derive(PartialEq)]
 enum Key {
     Int(i128),
@@ -142,8 +142,8 @@ impl Key {
     }
 }
 
-/// The elements (or slices along an axis) that differ, where each was first, which one each element is, and how
-/// often each is there.
+/// Builds `Unique`: returns the distinct elements (or slices along an axis), the index of the first occurrence of each,
+/// the index of each element among the distinct ones, and the number of occurrences.
 fn unique(node: &NodeSpec<'_>) -> OpResult<Run> {
     let named = node.int_opt("axis")?;
     let sorted = node.flag("sorted", true)?;
@@ -169,7 +169,7 @@ fn unique(node: &NodeSpec<'_>) -> OpResult<Run> {
         room::elements(&[own[at]])?;
         let mut order: Vec<usize> = (0..own[at]).collect();
         order.sort_by(|p, q| compare(*p, *q));
-        // Runs of equal ones; the sort is stable, so each run begins with its first.
+        // Runs of equal elements; the sort is stable, so each run begins with its first occurrence.
         let mut runs: Vec<Vec<usize>> = Vec::new();
         for i in order {
             match runs.last_mut() {
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn the_top_of_nothing() {
+    fn top_k_of_an_empty_value_is_empty() {
         for k in [0, 1] {
             let c = Case::new("TopK")
                 .outputs(2)
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn where_not_zero() {
+    fn coordinates_of_non_zero_elements() {
         let c = Case::new("NonZero").tracked(&[2, 2], vec![1.0, 0.0, -2.0, 3.0]);
         assert_eq!(
             c.run().unwrap(),
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn those_that_differ() {
+    fn distinct_elements() {
         let case = || Case::new("Unique").outputs(4);
         let given = list(&[2, 1, 1, 3, 4, 3]);
         let c = case().int("sorted", 0).host(given.clone());
@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_computed_is_said() {
+    fn invalid_nodes_are_errors() {
         let top = |k: &[i64]| {
             Case::new("TopK")
                 .outputs(2)

@@ -1,4 +1,4 @@
-//! Values with more, or less, around them: Pad, `CenterCropPad`.
+//! Padding and cropping: Pad, `CenterCropPad`.
 
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::{Dispatch, Slice};
@@ -12,7 +12,7 @@ use crate::room;
 use crate::tensor::Tensor;
 use crate::value::Value;
 
-/// What is put around a value.
+/// Padding mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mode {
     Constant,
@@ -34,7 +34,7 @@ impl Mode {
         }
     }
 
-    /// Which of `n` entries stands at place `i`, counted from the first of them.
+    /// Returns which of `n` entries to place at position `i`, counted from the first entry.
     fn source(self, i: i64, n: usize) -> usize {
         let n = n as i64;
         let at = match self {
@@ -51,10 +51,10 @@ impl Mode {
     }
 }
 
-/// Entries added (or, below 0, taken away) before and after one dimension.
+/// Entries added (removed if negative) before and after one dimension.
 type Around = (i64, i64);
 
-/// The dimensions after cropping, and after padding.
+/// Returns the cut of each dimension for cropping, and the shape after padding.
 fn lengths(own: &[usize], around: &[Around]) -> OpResult<(Vec<Cut>, Vec<usize>)> {
     let mut cuts = Vec::with_capacity(own.len());
     let mut shape = Vec::with_capacity(own.len());
@@ -77,7 +77,7 @@ fn lengths(own: &[usize], around: &[Around]) -> OpResult<(Vec<Cut>, Vec<usize>)>
     Ok((cuts, shape))
 }
 
-/// The same number everywhere around.
+/// Pads with one number.
 fn constant(
     value: Value,
     before: &[usize],
@@ -176,7 +176,7 @@ fn padded(
     Ok(value)
 }
 
-/// What is added along each dimension, from ONNX's list: all befores, then all afters.
+/// Returns the entries to add along each dimension, from ONNX's list: all befores, then all afters.
 fn surroundings(pads: &[i64], on: Option<&[i64]>, rank: usize) -> OpResult<Vec<Around>> {
     let on = match on {
         Some(list) => axes(list, rank)?,
@@ -233,7 +233,7 @@ fn center_crop_pad(node: &NodeSpec<'_>) -> OpResult<Run> {
                 .checked_sub(own[at] as i64)
                 .filter(|_| *size >= 0)
                 .ok_or_else(|| format!("size {size}; expected 0 or more"))?;
-            // Of an odd number the larger part comes after, for both padding and cropping.
+            // If the difference is odd, the larger part goes after, for both padding and cropping.
             let before = more / 2;
             around[at] = (before, more - before);
         }
@@ -267,7 +267,7 @@ mod tests {
                     .assert_gradient();
             }
         }
-        // The constant may be differentiated, too.
+        // The constant has a gradient, too.
         Case::new("Pad")
             .scattered(&[2], -1.0, 1.0)
             .host(list(&[1, 2]))
@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_sentences() {
+    fn invalid_nodes_are_errors_without_panics() {
         let x = || Array::new([2, 3], vec![0.0f32; 6]);
         let big = 1i64 << 40;
         let wrong = [

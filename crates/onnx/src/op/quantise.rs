@@ -1,5 +1,4 @@
-//! Quantisation. What has been rounded keeps the derivative it had before (straight through), and none where it was
-//! clipped.
+//! Quantisation. Rounding passes the gradient straight through; clipped values have none.
 
 use super::{Gradient, OperatorEntry};
 use crate::dtype::DType;
@@ -8,14 +7,14 @@ use crate::room;
 use crate::tensor::Tensor;
 use crate::value::Value;
 
-/// How scales and zero points are laid over a value.
+/// How scales and zero points map to a value.
 #[derive(Clone, Copy)]
 struct Layout {
     axis: i64,
     block: usize,
 }
 
-/// Parameters of quantisation: few, so mostly host constants.
+/// Scale or zero point: one number known on the host, or a tensor that broadcasts.
 pub(super) enum Parameter {
     Number(f64),
     Wide(Tensor),
@@ -30,7 +29,7 @@ impl Layout {
         })
     }
 
-    /// A scale or zero point, in a shape that broadcasts to `shape`.
+    /// Reshapes a scale or zero point to broadcast to `shape`.
     fn lay(
         &self,
         value: Value,
@@ -59,7 +58,7 @@ impl Layout {
         Ok(Parameter::Wide(t.reshape(&line)?))
     }
 
-    /// Each parameter repeated over its block.
+    /// Repeats each parameter over its block.
     fn blocks(&self, t: Tensor, shape: &[usize], at: usize) -> OpResult<Tensor> {
         let own = t.shape();
         let mut expected = shape.to_vec();
@@ -114,21 +113,21 @@ impl Parameter {
     }
 }
 
-/// To the nearest whole number, with the derivative of what was rounded.
+/// Rounds to the nearest integer, with the derivative of the identity.
 pub(crate) fn rounded(t: Tensor) -> OpResult<Tensor> {
     let fixed = t.clone().detach();
     let step = fixed.clone().round().sub(fixed)?;
     t.add(step)
 }
 
-/// Rounded, moved by the zero point, and clipped to the type.
+/// Rounds, adds the zero point, and clips to the range of the type.
 pub(super) fn quantised(scaled: Tensor, zero: Parameter, dtype: DType) -> OpResult<Tensor> {
     let (low, high) = dtype
         .range()
         .filter(|_| dtype.is_int())
         .ok_or_else(|| format!("quantisation to {dtype}"))?;
     Ok(match zero {
-        // Clipped first, which is the same for whole bounds, and keeps an infinity from becoming NaN in rounding.
+        // Clip first: with integer bounds the result is the same, and an infinity does not become NaN in rounding.
         Parameter::Number(zero) => {
             let t = scaled.clamp_min(low - zero).clamp_max(high - zero);
             Parameter::Number(zero).add_to(rounded(t)?)?
@@ -163,7 +162,7 @@ pub(super) fn quantize(node: &NodeSpec<'_>) -> OpResult<Run> {
             Parameter::Number(0.0)
         };
         let t = quantised(scale.divide(t)?, zero, dtype)?;
-        // What is known when the model is loaded stays where its type is exact.
+        // A value known at load time returns to the host, where its type is exact.
         if host { one(t.download()?) } else { one(t) }
     })
 }
@@ -175,7 +174,7 @@ pub(super) fn dequantize(node: &NodeSpec<'_>) -> OpResult<Run> {
         _ => Some(node.dtype("output_dtype", DType::F32)?),
     };
     run(move |x| {
-        // What comes out is of the type of the scale, not of what went in.
+        // By default the result has the type of the scale, not of the input.
         let dtype = requested.unwrap_or(x.peek(1)?.dtype());
         let t = x.tensor(0)?;
         let shape = t.shape();
@@ -189,8 +188,9 @@ pub(super) fn dequantize(node: &NodeSpec<'_>) -> OpResult<Run> {
     })
 }
 
-/// To eight bits, with the scale and zero point that fit the values: those two have no dimensions. The derivative
-/// goes through the scale, too, so that what is quantised and scaled back has that of the identity.
+/// Quantises to eight bits with the scale and zero point that fit the values; returns the three, the last two without
+/// dimensions. The gradient also flows through the scale, so that quantising and scaling back together have the
+/// derivative of the identity.
 pub(super) fn fitted(t: Tensor) -> OpResult<[Tensor; 3]> {
     let shape = t.shape();
     let n = room::elements(&shape)?;
@@ -201,7 +201,7 @@ pub(super) fn fitted(t: Tensor) -> OpResult<[Tensor; 3]> {
     let high = flat.clone().max(&[0]).clamp_min(0.0);
     let low = flat.clone().min(&[0]).clamp_max(0.0);
     let scale = high.sub(low.clone())?.div_scalar(255.0);
-    // All zeros fit any scale.
+    // If all values are zero, any scale fits.
     let scale = scale.clone().equal_scalar(0.0).fill(scale, 1.0)?;
     let zero = low.neg().div(scale.clone())?.detach().round();
     let zero = zero.clamp_min(0.0).clamp_max(255.0).typed(DType::U8);
@@ -250,7 +250,7 @@ mod tests {
             };
             assert!((g - expected).abs() < 1e-5, "{gradient:?}");
         }
-        // With a zero point for each channel.
+        // With a zero point per channel.
         let case = Case::new("QuantizeLinear")
             .tracked(&[2, 2], vec![-70.0, 1.3, 0.2, 80.0])
             .host(floats(&[0.5, 2.0]))
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn gradients_of_scaling_back() {
+    fn gradients_of_dequantisation() {
         Case::new("DequantizeLinear")
             .scattered(&[2, 3], -5.0, 5.0)
             .host(number(0.5))
@@ -301,7 +301,7 @@ mod tests {
             .tracked(&[2], vec![0.0, 0.0]);
         assert_eq!(zeros.run().unwrap()[0], Array::new([2], vec![0u8, 0]));
         assert!(zeros.gradient()[0].iter().all(|g| g.is_finite()));
-        // All but the largest and the smallest, which set the scale: one over it.
+        // The derivative is 1 / scale, except for the largest and the smallest value, which set the scale.
         let case = Case::new("DynamicQuantizeLinear").tracked(&[3], vec![-1.0, 0.3, 1.55]);
         let gradient = case.gradient().remove(0);
         assert!(
@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_computed_is_said() {
+    fn invalid_nodes_are_errors() {
         let value = |op: &str| Case::new(op).scattered(&[2, 3], 0.0, 1.0);
         for (c, part) in [
             (

@@ -8,7 +8,7 @@ use crate::node::{NodeSpec, OpResult, Run, one, run};
 use crate::tensor::Tensor;
 use crate::value::Value;
 
-/// A parameter of a matrix: one number, or one for each row (or column).
+/// Reads a parameter of a matrix: one number, or one for each row (or column).
 pub(super) fn of_matrix(
     value: Value,
     rows: bool,
@@ -28,7 +28,7 @@ pub(super) fn of_matrix(
     }))
 }
 
-/// The product of matrices, of which vectors are those with one row (or column).
+/// Multiplies matrices; a vector is a matrix of one row on the left or one column on the right.
 pub(super) fn product(a: Tensor, b: Tensor) -> OpResult<Tensor> {
     let (sa, sb) = (a.shape(), b.shape());
     let a = match sa[..] {
@@ -51,7 +51,7 @@ pub(super) fn product(a: Tensor, b: Tensor) -> OpResult<Tensor> {
     c.reshape(&shape)
 }
 
-/// Subtracting must not change the shape of a matrix.
+/// Subtracts the zero point. An error if that changes the shape of the matrix.
 pub(super) fn shifted(t: Tensor, zero: Parameter) -> OpResult<Tensor> {
     let shape = t.shape();
     let t = zero.subtract_from(t)?;
@@ -62,8 +62,8 @@ pub(super) fn shifted(t: Tensor, zero: Parameter) -> OpResult<Tensor> {
     }
 }
 
-/// Sums of products are exact on the device up to 2^24, which is 258 products of the largest bytes; beyond that they
-/// are as exact as floating point.
+/// Builds `MatMulInteger`. Sums of products are exact on the device up to 2^24, which is 258 products of the largest
+/// bytes; beyond that they have floating-point precision.
 fn matmul_integer(_: &NodeSpec<'_>) -> OpResult<Run> {
     run(|x| {
         let (mut a, mut b) = (x.tensor(0)?, x.tensor(1)?);
@@ -117,7 +117,8 @@ mod tests {
 
     #[test]
     fn gradients() {
-        // Its sums are whole, so differences say nothing: the derivative is the other matrix less its zero points.
+        // The sums are integers, so finite differences are useless: the derivative is the other matrix less its zero
+        // points.
         let gradient = Case::new("MatMulInteger")
             .tracked(&[1, 2], vec![5.0, 7.0])
             .tracked(&[2, 2], vec![4.0, -2.0, 9.0, 6.0])
@@ -136,7 +137,7 @@ mod tests {
 
     #[test]
     fn gradients_of_products() {
-        // Everything inside the range: the derivative of the product, scaled.
+        // All values are inside the range: the derivative is that of the product, scaled.
         let case = Case::new("QLinearMatMul")
             .tracked(&[1, 2], vec![130.0, 120.0])
             .host(number(0.5))
@@ -163,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_computed_is_said() {
+    fn invalid_nodes_are_errors() {
         let value = |op: &str| Case::new(op).scattered(&[2, 3], 0.0, 1.0);
         for (c, part) in [
             (

@@ -1,4 +1,4 @@
-//! Elements in other places of the same value: `DepthToSpace`, `SpaceToDepth`, Trilu, `ReverseSequence`.
+//! Operators that move elements within a value: `DepthToSpace`, `SpaceToDepth`, Trilu, `ReverseSequence`.
 
 use super::OperatorEntry;
 use super::layout::{along, not_a_tensor, permuted, reshaped};
@@ -233,7 +233,7 @@ mod tests {
             let got = x.host(list(&[3, 2])).run().unwrap();
             assert_eq!(got[0].to_f64().unwrap(), [5.0, 4.0, 3.0, 2.0, 1.0, 6.0]);
         }
-        // What is dropped is dropped even if it is no number.
+        // A dropped element becomes 0 even if it is NaN.
         let nan = Case::new("Trilu")
             .tracked(&[2, 2], vec![1.0, 2.0, f64::NAN, 3.0])
             .run()
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_sentences() {
+    fn invalid_nodes_are_errors_without_panics() {
         let x = || Array::new([1, 2, 3, 3], vec![0.0f32; 18]);
         let m = || Array::new([2, 3], vec![0.0f32; 6]);
         let depth = |b: i64| Case::new("DepthToSpace").int("blocksize", b);

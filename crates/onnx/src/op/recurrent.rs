@@ -1,7 +1,6 @@
 //! Recurrent layers: RNN, GRU and LSTM.
 //!
-//! What the input contributes is one product of matrices for all steps; each step then adds what the state
-//! contributes.
+//! One matrix product computes the input's contribution to all steps; each step then adds the state's contribution.
 
 use burn::tensor::Device;
 
@@ -14,16 +13,16 @@ use crate::node::{Args, NodeSpec, OpResult, Run, run};
 use crate::tensor::Tensor;
 use crate::value::Value;
 
-/// Which layer it is.
+/// Type of the layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Cell {
     Rnn,
     Gru {
-        /// Whether the state is multiplied by its weights before the reset gate or after it.
+        /// Whether the reset gate is applied after the state is multiplied by its weights, not before.
         linear_before_reset: bool,
     },
     Lstm {
-        /// Whether what is forgotten is what is not let in.
+        /// Whether the forget gate is one minus the input gate.
         input_forget: bool,
     },
 }
@@ -40,14 +39,14 @@ impl Cell {
 
 struct Layer {
     cell: Cell,
-    /// Per direction, whether it runs backwards, and its functions.
+    /// Whether each direction runs backwards, and its activation functions.
     directions: Vec<(bool, Vec<Activation>)>,
     hidden: Option<usize>,
     clip: Option<f64>,
-    /// Whether the batch comes before the steps.
+    /// Whether the batch dimension comes before the steps.
     batch_first: bool,
     wants_steps: bool,
-    /// Whether weights are whole numbers with scales, and what they are multiplied with is quantised by its range.
+    /// Whether weights are integers with scales; the layer then quantises their factors by range.
     quantised: bool,
 }
 
@@ -57,7 +56,7 @@ struct Given {
     input: Tensor,
     w: Tensor,
     r: Tensor,
-    /// Scales of both, per direction and gate, where they are whole numbers.
+    /// Scales of both per direction and gate, if they are integers.
     scales: Option<[Tensor; 2]>,
     bias: Option<Tensor>,
     masks: Option<Tensor>,
@@ -69,19 +68,19 @@ struct Given {
     dtype: DType,
 }
 
-/// What one direction computes with.
+/// Parameters of one direction.
 struct Direction<'a> {
     device: &'a Device,
     functions: &'a [Activation],
-    /// What the input contributes to each step, `[steps, batch, gates * hidden]`.
+    /// The input's contribution to each step, `[steps, batch, gates * hidden]`.
     input: Tensor,
     /// `[hidden, gates * hidden]`.
     weights: Tensor,
-    /// Their scales, where they are whole numbers.
+    /// Scales of the weights, if they are integers.
     scales: Option<Tensor>,
-    /// The state's bias of the last gate, where it cannot be added beforehand.
+    /// The state's bias of the last gate, if it cannot be added beforehand.
     late_bias: Option<Tensor>,
-    /// Input, output and forget, each `[1, hidden]`.
+    /// Peepholes of the input, output and forget gates, each `[1, hidden]`.
     peepholes: Option<[Tensor; 3]>,
 }
 
@@ -204,7 +203,7 @@ impl Layer {
         })
     }
 
-    /// What the `d`-th direction computes with, and its first state.
+    /// Returns the parameters of direction `d`, and its initial state.
     fn direction<'a>(
         &'a self,
         given: &Given,
@@ -234,7 +233,7 @@ impl Layer {
                     linear_before_reset: true
                 }
             ) {
-                // The reset gate comes between the last part and the rest.
+                // The reset gate multiplies the last part's bias, so each step adds it before the gate.
                 late_bias = Some(states.clone().narrow(1, 2 * hidden, hidden));
                 let none = Tensor::full(&[1, hidden], 0.0, device)?;
                 Tensor::cat(vec![states.narrow(1, 0, 2 * hidden), none], 1)?
@@ -316,7 +315,7 @@ impl Layer {
         })
     }
 
-    /// The state after each step, in the order of the input, and the last one.
+    /// Runs all steps. Returns the state after each step, in the order of the input, and the last one.
     fn unrolled(
         &self,
         direction: &Direction<'_>,
@@ -337,7 +336,7 @@ impl Layer {
             let mut next = self.step(direction, input, state.clone())?;
             let mut shown = next.hidden.clone();
             if let Some(masks) = masks {
-                // Past its end a sequence keeps its state and shows zeros.
+                // Past its end a sequence keeps its state and outputs zeros.
                 let mask = masks.clone().narrow(0, at, 1).reshape(&[batch, 1])?;
                 let lasts = mask.clone().truth();
                 let kept = |new: Tensor, old: Tensor| lasts.clone().choose(new, old);
@@ -360,7 +359,7 @@ impl Layer {
     }
 }
 
-/// The product with weights; with whole numbers in units of a scale, what is multiplied is quantised for it.
+/// Multiplies by the weights; if they are integers with a scale, quantises `t` first.
 fn weighted(
     t: Tensor,
     weights: Tensor,
@@ -373,8 +372,9 @@ fn weighted(
     }
 }
 
-/// Quantised weights `[directions, inputs, gates]` less their zero points, in the order of other layers, and their
-/// scales `[directions, 1 or gates]`, which are inputs `at` and the next.
+/// Subtracts the zero points from quantised weights `[directions, inputs, gates]` and transposes them to the order of
+/// other layers. Returns them with their scales `[directions, 1 or gates]`; scales and zero points are inputs `at` and
+/// `at + 1`.
 fn whole(weights: Tensor, x: &mut Args<'_>, at: usize) -> OpResult<(Tensor, Tensor)> {
     let [count, _, gates] = *weights.shape() else {
         return Err(format!("weights of shape {:?}", weights.shape()));
@@ -411,7 +411,7 @@ fn expect(t: &Tensor, shape: &[usize], what: &str) -> OpResult<()> {
     }
 }
 
-/// 1 while a sequence lasts, 0 after it, `[steps, batch, 1]`; nothing when all last to the end.
+/// Returns 1 while a sequence lasts and 0 after it, `[steps, batch, 1]`; `None` if all last to the end.
 fn masks(
     lengths: Option<Vec<i64>>,
     steps: usize,
@@ -466,7 +466,8 @@ fn lstm(node: &NodeSpec<'_>) -> OpResult<Run> {
     )
 }
 
-/// Weights are whole numbers; the input, and the state before each step, are quantised by the range of their values.
+/// Builds `DynamicQuantizeLSTM`: weights are integers; the input, and the state before each step, are quantised by the
+/// range of their values.
 fn dynamic_quantize_lstm(node: &NodeSpec<'_>) -> OpResult<Run> {
     let input_forget = node.flag("input_forget", false)?;
     let defaults = [Activation::Sigmoid, Activation::Tanh, Activation::Tanh];
@@ -475,7 +476,7 @@ fn dynamic_quantize_lstm(node: &NodeSpec<'_>) -> OpResult<Run> {
     run(move |x| layer.apply(x))
 }
 
-/// The operator of this file that is onnxruntime's own.
+/// The operator of this file in onnxruntime's own domain.
 pub(super) const MICROSOFT: &[OperatorEntry] =
     &[
         OperatorEntry::new("DynamicQuantizeLSTM", dynamic_quantize_lstm)

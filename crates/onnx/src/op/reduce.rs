@@ -1,4 +1,4 @@
-//! Reductions along axes, and normalisation by them.
+//! Reductions along axes, and `MeanVarianceNormalization`.
 
 use super::OperatorEntry;
 use super::numbers::{Numbers, offsets, strides};
@@ -8,20 +8,20 @@ use crate::node::{Args, NodeSpec, OpResult, Run, axes, one, run};
 use crate::room;
 use crate::tensor::Tensor;
 
-/// How a group of elements becomes one.
+/// How a group of elements is reduced to one.
 #[derive(Clone, Copy)]
 struct Reduction {
-    /// Of host integers; floating point is used where there is none.
+    /// For host integers; `None` computes in floating point.
     ints: Option<fn(&[i128]) -> i128>,
-    /// Of host floating point. What it makes of nothing is the result for empty groups.
+    /// For host floats. Its value for no elements is the result for empty groups.
     floats: fn(&[f64]) -> f64,
-    /// Along the middle one of three dimensions, which keeps length 1.
+    /// For the device: reduces the middle of three dimensions, which keeps length 1.
     device: fn(Tensor) -> OpResult<Tensor>,
-    /// Whether whole numbers make whole numbers.
+    /// Whether integers reduce to integers.
     whole: bool,
 }
 
-/// Which axes are reduced.
+/// Axes to reduce.
 struct Axes {
     listed: Option<Vec<i64>>,
     none_is_none: bool,
@@ -37,7 +37,8 @@ impl Axes {
         })
     }
 
-    /// Which dimensions are reduced: listed by an attribute (up to version 17, `ReduceSum`'s up to 12) or an input.
+    /// Returns which dimensions are reduced: an attribute (up to version 17, `ReduceSum`'s up to 12) or an input lists
+    /// them.
     fn reduced(&self, x: &mut Args<'_>, rank: usize) -> OpResult<Vec<bool>> {
         let listed = match x.ints_opt(1)? {
             Some(list) => list,
@@ -63,7 +64,7 @@ impl Axes {
     }
 }
 
-/// The entries of `list` whose dimension is (or is not) reduced.
+/// Returns the entries of `list` whose dimension is (or is not) reduced.
 fn split(list: &[usize], reduced: &[bool], which: bool) -> Vec<usize> {
     list.iter()
         .zip(reduced)
@@ -72,7 +73,7 @@ fn split(list: &[usize], reduced: &[bool], which: bool) -> Vec<usize> {
         .collect()
 }
 
-/// What a reduction makes of no elements.
+/// Returns the reduction of no elements.
 fn of_nothing(op: Reduction, dtype: DType) -> f64 {
     match (op.ints, dtype.range()) {
         (Some(f), Some((low, high))) => (f(&[]) as f64).clamp(low, high),
@@ -111,7 +112,8 @@ fn on_host(a: &Array, reduced: &[bool], shape: &[usize], op: Reduction) -> OpRes
     all.stored(shape, a.dtype())
 }
 
-/// The device reduces one dimension at a time: those to be reduced are brought side by side and made one.
+/// Reduces on the device, which reduces one dimension at a time: the reduced dimensions are moved side by side and
+/// merged.
 fn on_device(
     t: Tensor,
     reduced: &[bool],
@@ -136,7 +138,7 @@ fn on_device(
         (t.permute(&order), count)
     };
     let result = (op.device)(t.reshape(&[outer, n, count / outer])?)?.reshape(shape)?;
-    // Only what is not whole by itself: there is no way back through rounding.
+    // Truncate only if the result is not an integer by itself: rounding has no gradient.
     Ok(if dtype.is_int() && !op.whole {
         result.detach().trunc()
     } else {
@@ -243,7 +245,7 @@ fn l2(node: &NodeSpec<'_>) -> OpResult<Run> {
     let op = Reduction {
         ints: None,
         floats: |v| squares(v).sqrt(),
-        // The derivative at zero is taken to be zero, as in `PyTorch`; the root's own would be infinite.
+        // The derivative at zero is defined as zero, as in `PyTorch`; the root's own would be infinite.
         device: |t| {
             let square = t.clone().mul(t)?.sum(&[1]);
             let zero = square.clone().equal_scalar(0.0);
@@ -278,7 +280,7 @@ fn log_sum(node: &NodeSpec<'_>) -> OpResult<Run> {
     reduce(node, op)
 }
 
-/// The largest is taken out, so that no exponential overflows.
+/// Builds `ReduceLogSumExp`: subtracts the maximum, so that no exponential overflows.
 fn log_sum_exp(node: &NodeSpec<'_>) -> OpResult<Run> {
     let op = Reduction {
         ints: None,
@@ -286,7 +288,7 @@ fn log_sum_exp(node: &NodeSpec<'_>) -> OpResult<Run> {
             let largest = v.iter().fold(f64::MIN, |m, x| m.max(*x)).min(f64::MAX);
             v.iter().map(|x| (x - largest).exp()).sum::<f64>().ln() + largest
         },
-        // An infinity is not taken out: infinity less infinity is not a number.
+        // An infinite maximum is not subtracted: infinity minus infinity is NaN.
         device: |t| {
             let largest = t.clone().detach().max(&[1]);
             let largest = largest
@@ -300,10 +302,11 @@ fn log_sum_exp(node: &NodeSpec<'_>) -> OpResult<Run> {
     reduce(node, op)
 }
 
-/// To mean 0 and variance 1 along axes.
+/// Builds `MeanVarianceNormalization`: normalises to mean 0 and variance 1 along axes.
 fn mean_variance(node: &NodeSpec<'_>) -> OpResult<Run> {
     const EPSILON: f64 = 1e-9;
-    /// So small that its root does not change the divisor, and the root's derivative stays finite.
+    /// Lower bound of the variance: its root is too small to change the divisor, and the root's derivative stays
+    /// finite.
     const SMALLEST: f64 = 1e-30;
     let listed = node.ints("axes")?.unwrap_or_else(|| vec![0, 2, 3]);
     run(move |x| {
@@ -376,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn the_derivative_of_a_length_at_zero_is_zero() {
+    fn the_derivative_of_the_l2_norm_at_zero_is_zero() {
         let gradient = Case::new("ReduceL2")
             .tracked(&[2], vec![0.0, 0.0])
             .gradient();
@@ -461,7 +464,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_computed_is_said() {
+    fn invalid_nodes_are_errors() {
         for (c, part) in [
             (
                 Case::new("ReduceSum")

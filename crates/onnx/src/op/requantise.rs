@@ -1,5 +1,5 @@
-//! From sums of products of quantised values back to a type of few bits, step by step as onnxruntime does it: one factor
-//! in single precision, rounding half to even, then the zero point, then the ends of the type.
+//! Requantisation: converts sums of products of quantised values back to a type of few bits, in onnxruntime's order:
+//! one factor in single precision, rounding half to even, then the zero point, then clipping to the type.
 
 use burn::tensor::Device;
 
@@ -8,7 +8,7 @@ use crate::array::Array;
 use crate::node::OpResult;
 use crate::value::Value;
 
-/// A scale or zero point for a value of `rank` dimensions: one number, or one for each place along `axis`.
+/// Returns a scale or zero point for a value of `rank` dimensions: one number, or one for each position along `axis`.
 pub(super) fn parameter(
     value: Value,
     axis: usize,
@@ -28,7 +28,7 @@ pub(super) fn parameter(
     Ok(Parameter::Wide(value.device(device)?.reshape(&shape)?))
 }
 
-/// `a * b / y`, of which some may hold a number for each channel.
+/// Returns `a * b / y`; each may hold one number per channel, and a missing `y` is 1.
 pub(super) fn factor(a: Value, b: Value, y: Option<Value>, device: &Device) -> OpResult<Value> {
     let known = |v: &Value| matches!(v, Value::Host(_));
     if !(known(&a) && known(&b) && y.as_ref().is_none_or(known)) {
@@ -55,6 +55,6 @@ fn of_length(array: &Array, n: usize) -> OpResult<Vec<f32>> {
     match own.len() {
         1 => Ok(vec![own[0]; n]),
         m if m == n => Ok(own),
-        m => Err(format!("{m} scales beside {n}")),
+        m => Err(format!("{m} scales; expected 1 or {n}")),
     }
 }

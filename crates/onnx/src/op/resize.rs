@@ -1,4 +1,4 @@
-//! Resizing: each axis by itself, as a product with a small matrix or by picking elements.
+//! Resizing: one axis at a time, as a product with a small matrix or by picking elements.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,7 +10,7 @@ use crate::node::{Args, NodeSpec, OpResult, Run, axes, one, run};
 use crate::room;
 use crate::value::Value;
 
-/// What to do when all axes are to keep their proportions.
+/// How requested sizes treat the aspect ratio.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Policy {
     Stretch,
@@ -18,13 +18,13 @@ enum Policy {
     NotSmaller,
 }
 
-/// Where an operator has what.
+/// Positions of an operator's inputs.
 #[derive(Debug, Clone)]
 struct Inputs {
     roi: Option<usize>,
     scales: Option<usize>,
     sizes: Option<usize>,
-    /// Given as an attribute.
+    /// Scales given as an attribute.
     fixed: Option<Vec<f64>>,
 }
 
@@ -34,10 +34,10 @@ struct Resize {
     policy: Policy,
     fill: f64,
     inputs: Inputs,
-    /// The node's name, and where to say what is done to lengths that are not whole.
+    /// Name of the node, for notes about lengths that are not whole.
     name: String,
     notes: Notes,
-    /// What was prepared for the shape that was seen last.
+    /// Plans for the axes resized last.
     ready: Mutex<Option<(Vec<Axis>, Arc<Ready>)>>,
 }
 
@@ -60,7 +60,7 @@ fn kernel(node: &NodeSpec<'_>, rounding: Rounding) -> OpResult<Kernel> {
 }
 
 impl Resize {
-    /// As old versions had it: no choice of coordinates.
+    /// Reads the attributes of old versions, which have no choice of coordinates.
     fn old(node: &NodeSpec<'_>, inputs: Inputs) -> OpResult<Self> {
         Ok(Self {
             style: Style {
@@ -102,7 +102,7 @@ impl Resize {
             "tf_crop_and_resize" => Coordinates::Crop,
             other => {
                 return Err(format!(
-                    "attribute `coordinate_transformation_mode` is `{other}`, which is none of ONNX's"
+                    "attribute `coordinate_transformation_mode` is `{other}`; expected half_pixel, half_pixel_symmetric, pytorch_half_pixel, align_corners, asymmetric, tf_half_pixel_for_nn or tf_crop_and_resize"
                 ));
             }
         };
@@ -138,7 +138,7 @@ impl Resize {
         })
     }
 
-    /// Notes what other implementations do otherwise.
+    /// Notes where other implementations behave differently.
     fn note_differences(&self, wanted: &[Axis]) {
         let note = |mode: &str, axis: &Axis, text: &str| {
             self.notes.leave(format!(
@@ -172,14 +172,14 @@ impl Resize {
         }
     }
 
-    /// Whether an axis is left as it is. With antialias, and where no axis changes its length, onnxruntime asks for
-    /// lengths and not for scales.
+    /// Whether an axis is left as it is. With antialias, and if no axis changes its length, onnxruntime compares
+    /// lengths and not scales.
     fn keeps(&self, axis: &Axis, all: &[Axis]) -> bool {
         let is_same = |a: &Axis| a.input == a.output && a.crop == (0.0, 1.0);
         is_same(axis) && (axis.scale == 1.0 || self.style.antialias || all.iter().all(is_same))
     }
 
-    /// What is asked of every axis of an input of this shape.
+    /// Returns what to do with every axis of an input of this shape.
     fn wanted(&self, x: &mut Args<'_>, shape: &[usize]) -> OpResult<Vec<Axis>> {
         let named = match &self.axes {
             Some(list) => axes(list, shape.len())?,
@@ -190,7 +190,7 @@ impl Resize {
                 Some(i) => x.array_opt(i)?.map(|a| a.to_f64()).transpose()?,
                 None => None,
             };
-            // What is not given may be given as nothing.
+            // An absent input may be given as an empty one.
             Ok(list.filter(|l| !l.is_empty()))
         };
         let (roi, sizes) = (floats(self.inputs.roi)?, floats(self.inputs.sizes)?);
@@ -227,8 +227,9 @@ impl Resize {
             for (k, i) in named.iter().enumerate() {
                 let axis = &mut all[*i];
                 let scale = scales[k];
-                // In the precision the file has it in: 0.6 of 5 is 3. Of the whole axis, also where a part is cropped
-                // to: ONNX's text multiplies by that part, its reference, its shape inference and onnxruntime do not.
+                // Computed in the precision of the file: 0.6 of 5 is 3. Uses the length of the whole axis even if it is
+                // cropped: ONNX's text multiplies by the cropped part; its reference, its shape inference and
+                // onnxruntime do not.
                 let length = (axis.input as f32 * scale as f32).floor();
                 if scale.is_nan() || scale <= 0.0 || !(0.0..=i32::MAX as f32).contains(&length) {
                     return Err(format!("a scale of {scale} for length {}", axis.input));
@@ -268,7 +269,7 @@ impl Resize {
             let axis = &mut all[*i];
             axis.scale = common.unwrap_or(ratios[k]);
             axis.output = match common {
-                // Halves up.
+                // Halves round up.
                 Some(scale) => (scale * axis.input as f64 + 0.5).floor() as usize,
                 None => sizes[k] as usize,
             };
@@ -277,7 +278,7 @@ impl Resize {
     }
 
     fn ready(&self, wanted: &[Axis]) -> OpResult<Arc<Ready>> {
-        // Whoever panicked while holding it had finished writing, or had not begun.
+        // A thread that panicked with the lock had finished writing, or had not begun.
         let mut kept = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((axes, ready)) = kept.as_ref()
             && axes == wanted
@@ -318,7 +319,7 @@ impl Resize {
             return one(self.picked(&x.array(0)?, &wanted)?);
         }
         let mut y = x.tensor(0)?;
-        // What makes an axis shorter first: the others then have less to do.
+        // Axes that shrink come first: the others then have less to do.
         let mut order: Vec<usize> = (0..shape.len()).collect();
         order.sort_by(|a, b| wanted[*a].scale.total_cmp(&wanted[*b].scale));
         for i in order {
@@ -330,7 +331,7 @@ impl Resize {
         }
     }
 
-    /// On the host, whatever the type.
+    /// Picks elements on the host, for any type.
     fn picked(&self, a: &Array, wanted: &[Axis]) -> OpResult<Array> {
         let shape: Vec<usize> = wanted.iter().map(|a| a.output).collect();
         let mut from = vec![0; room::elements(&shape)?];

@@ -1,8 +1,8 @@
-//! Elements written by index: `ScatterElements` (once called Scatter), `ScatterND`.
+//! Elements written by index: `ScatterElements` (formerly Scatter), `ScatterND`.
 //!
-//! Both write rows into data seen as a matrix. With indices on the host, what is overwritten is chosen anew from the
-//! data and the updates put together, and repeated targets are reduced among the updates first, so that values and
-//! gradients are exact whatever the device.
+//! Both write rows into data seen as a matrix. With indices on the host, the result is selected from the data and the
+//! updates concatenated, and repeated targets are reduced among the updates first, so that values and gradients are
+//! exact on every device.
 
 use std::collections::BTreeMap;
 
@@ -19,10 +19,10 @@ use crate::room;
 use crate::tensor::{Indices, Tensor};
 use crate::value::Value;
 
-/// What happens to the value that is there already.
+/// How an update is combined with the existing value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reduction {
-    /// It is replaced.
+    /// The update replaces the value.
     None,
     Add,
     Mul,
@@ -65,13 +65,13 @@ impl Reduction {
     }
 }
 
-/// Where the rows are written.
+/// Indices of the rows to write.
 enum Rows {
     Host(Vec<usize>),
     Device(Indices),
 }
 
-/// Rows written on the host, whatever the type.
+/// Writes rows on the host, for any type.
 fn write_host(data: &Array, updates: &Array, rows: &[usize], r: Reduction) -> OpResult<Array> {
     let block = if rows.is_empty() {
         return Ok(data.clone());
@@ -106,7 +106,7 @@ fn write_host(data: &Array, updates: &Array, rows: &[usize], r: Reduction) -> Op
                             Reduction::None => *new,
                             Reduction::Add => $add(*old, *new),
                             Reduction::Mul => $mul(*old, *new),
-                            // Neither holds for NaN, which stays.
+                            // No comparison holds for an existing NaN, which stays; a new NaN is written.
                             Reduction::Min if *new < *old || new != new => *new,
                             Reduction::Max if *new > *old || new != new => *new,
                             Reduction::Min | Reduction::Max => *old,
@@ -143,7 +143,7 @@ fn select(tensor: &Tensor, rows: &[usize], device: &Device) -> Tensor {
         .select(0, Indices::upload(rows, &[rows.len()], device))
 }
 
-/// Updates of the same target made one: pairs first, then pairs of pairs. The result is one row per target, in the
+/// Reduces the updates of each target to one: first pairs, then pairs of pairs. Returns one row per target, in the
 /// order of the targets.
 fn reduce_repeated(
     mut updates: Tensor,
@@ -153,7 +153,7 @@ fn reduce_repeated(
 ) -> OpResult<Tensor> {
     while groups.iter().any(|g| g.len() > 1) {
         let (mut left, mut right, mut alone) = (Vec::new(), Vec::new(), Vec::new());
-        // Pairs come first in the next round's rows, then what had no partner.
+        // The next round's rows are the reduced pairs, then the rows without a partner.
         let pairs: usize = groups.iter().map(|g| g.len() / 2).sum();
         for group in &mut groups {
             let mut next = Vec::with_capacity(group.len().div_ceil(2));
@@ -182,7 +182,7 @@ fn reduce_repeated(
     Ok(select(&updates, &order, device))
 }
 
-/// Rows written on the device.
+/// Writes rows on the device.
 fn write_device(
     data: Tensor,
     updates: Tensor,
@@ -368,7 +368,7 @@ mod tests {
         ];
         let base = [1.0, 2.0, 3.0, 4.0];
         for (reduction, want) in REDUCTIONS.into_iter().zip(want) {
-            // Which of several updates wins without a reduction is not defined: one each there.
+            // Without a reduction it is undefined which of several updates wins, so each target gets one.
             let (indices, updates): (&[i64], &[f64]) = if reduction == "none" {
                 (&[3, 0], &[-1.0, 5.0])
             } else if reduction == "add" {
@@ -426,7 +426,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_sentences() {
+    fn invalid_nodes_are_errors_without_panics() {
         let x = || Array::new([2, 3], vec![0.0f32; 6]);
         let u = || Array::new([1, 1], vec![0.0f32]);
         let at = |i: i64| ints(&[1, 1], &[i]);

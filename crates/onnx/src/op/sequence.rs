@@ -1,4 +1,4 @@
-//! Several values as one, and values that may be missing.
+//! Sequences of values, and optional values.
 
 use super::layout::{Cut, cut, joined, reshaped};
 use super::slice::given_parts;
@@ -7,7 +7,7 @@ use crate::array::Array;
 use crate::node::{Args, NodeSpec, OpResult, Run, axis, one, run};
 use crate::value::Value;
 
-/// Values in one sequence that a value may be split into.
+/// Maximum number of values in a sequence that a value is split into.
 const LONGEST: usize = 1 << 20;
 
 fn sequence(x: &mut Args<'_>, i: usize) -> OpResult<Vec<Value>> {
@@ -24,7 +24,7 @@ fn tensor(value: Value) -> OpResult<Value> {
     }
 }
 
-/// A place in a sequence of `length`, if one is given.
+/// Reads a position in a sequence of `length`; `None` if the input is absent.
 fn position(x: &mut Args<'_>, i: usize, length: usize) -> OpResult<Option<usize>> {
     match x.ints_opt(i)?.as_deref() {
         None => Ok(None),
@@ -52,7 +52,7 @@ fn insert(_: &NodeSpec<'_>) -> OpResult<Run> {
     run(|x| {
         let mut values = sequence(x, 0)?;
         let value = tensor(x.take(1)?)?;
-        // One place more than there are values: after the last.
+        // There is one more position than there are values: after the last.
         let places = values.len() + 1;
         let at = match x.ints_opt(2)?.as_deref() {
             None => values.len(),
@@ -156,7 +156,7 @@ fn split(node: &NodeSpec<'_>) -> OpResult<Run> {
 }
 
 enum Parts {
-    /// All of that length, the last perhaps shorter.
+    /// Parts of that length; the last may be shorter.
     Of(usize),
     Given(Vec<usize>),
 }
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_sentences() {
+    fn invalid_nodes_are_errors_without_panics() {
         let wrong = [
             vec![node("SequenceLength", &["x"], &["y"])],
             vec![

@@ -1,4 +1,4 @@
-//! The shape of a value: asked for, changed, or filled by repetition.
+//! Operators that return, change or expand the shape of a value.
 
 use super::layout::{empty, moved, not_a_tensor, permuted, reshaped, strides};
 use super::{Gradient, OperatorEntry};
@@ -31,7 +31,7 @@ fn size(_: &NodeSpec<'_>) -> OpResult<Run> {
     })
 }
 
-/// The shape that a Reshape asks for.
+/// Returns the shape that a Reshape requests.
 fn target(own: &[usize], requested: &[i64], keep_zero: bool) -> OpResult<Vec<usize>> {
     let refuse = || format!("{own:?} cannot be reshaped to {requested:?}");
     let mut free = None;
@@ -73,7 +73,7 @@ fn flatten(node: &NodeSpec<'_>) -> OpResult<Run> {
         let own = value.shape();
         let at = match axis(at, own.len()) {
             Ok(at) => at,
-            // The last one flattens everything into the rows.
+            // An axis equal to the rank flattens everything into the rows.
             Err(_) if at == own.len() as i64 => own.len(),
             Err(e) => return Err(e),
         };
@@ -82,7 +82,7 @@ fn flatten(node: &NodeSpec<'_>) -> OpResult<Run> {
     })
 }
 
-/// Axes given as an attribute (up to operator set 12) or as the second input.
+/// Reads axes from an attribute (up to operator set 12) or from the second input.
 fn listed(x: &mut Args<'_>, fixed: Option<&Vec<i64>>) -> OpResult<Option<Vec<i64>>> {
     match fixed {
         Some(list) => Ok(Some(list.clone())),
@@ -283,7 +283,7 @@ mod tests {
             .assert_gradient();
     }
 
-    /// Runs it once on the host and once on the device.
+    /// Runs a case on the host and on the device.
     fn both(case: impl Fn() -> Case, shape: &[usize], values: &[f64]) -> [Array; 2] {
         let f32s = values.iter().map(|v| *v as f32).collect::<Vec<f32>>();
         [
@@ -348,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_sentences() {
+    fn invalid_nodes_are_errors_without_panics() {
         let x = || Array::new([2, 3], vec![0.0f32; 6]);
         let big = 1i64 << 40;
         let wrong = [

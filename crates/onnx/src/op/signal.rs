@@ -1,4 +1,4 @@
-//! Fourier transforms, as products with matrices, and the windows that go with them.
+//! Fourier transforms, as matrix products, and the window functions that go with them.
 
 use std::f64::consts::TAU;
 use std::sync::{Mutex, PoisonError};
@@ -12,7 +12,7 @@ use crate::dtype::DType;
 use crate::node::{Args, NodeSpec, OpResult, Run, axis, one, run};
 use crate::room;
 
-/// Which transform: so many inputs, each of one or two parts, of a signal of length `n`.
+/// Size and direction of a transform: number of inputs, each of one or two parts, of a signal of length `n`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Transform {
     inputs: usize,
@@ -23,9 +23,9 @@ struct Transform {
 }
 
 impl Transform {
-    /// What input `l`, part `p`, adds to bin `k`, part `q`.
+    /// Returns the contribution of input `l`, part `p`, to bin `k`, part `q`.
     fn weight(&self, l: usize, p: usize, k: usize, q: usize) -> f64 {
-        // The angle of a whole number of turns is exactly zero.
+        // The remainder makes the angle of a whole number of turns exactly zero.
         let angle = TAU * ((l * k) % self.n) as f64 / self.n as f64;
         let angle = if self.inverse { angle } else { -angle };
         let (sin, cos) = angle.sin_cos();
@@ -37,7 +37,7 @@ impl Transform {
         if self.inverse { w / self.n as f64 } else { w }
     }
 
-    /// `[inputs * parts, bins * 2]`.
+    /// Returns the weights as a matrix `[inputs * parts, bins * 2]`.
     fn matrix(&self) -> OpResult<Array> {
         let shape = [self.inputs * self.parts, self.bins * 2];
         let mut values = Vec::with_capacity(room::elements(&shape)?);
@@ -53,7 +53,7 @@ impl Transform {
         Array::try_new(shape, values)
     }
 
-    /// `[2 * bins, parts, inputs]`: as the kernel of a convolution.
+    /// Returns the weights as the kernel of a convolution, `[2 * bins, parts, inputs]`.
     fn kernel(&self) -> OpResult<Array> {
         let shape = [2 * self.bins, self.parts, self.inputs];
         let mut values = Vec::with_capacity(room::elements(&shape)?);
@@ -70,7 +70,7 @@ impl Transform {
     }
 }
 
-/// The weights of the transform that was computed last.
+/// Cached weights of the last transform.
 struct Kept(Mutex<Option<(Transform, Array)>>);
 
 impl Kept {
@@ -91,7 +91,7 @@ impl Kept {
     }
 }
 
-/// A length that is given as a single number.
+/// Reads a length given as a single number; `None` if the input is absent.
 fn length(x: &mut Args<'_>, i: usize, what: &str) -> OpResult<Option<usize>> {
     let Some(list) = x.ints_opt(i)? else {
         return Ok(None);
@@ -103,7 +103,7 @@ fn length(x: &mut Args<'_>, i: usize, what: &str) -> OpResult<Option<usize>> {
 }
 
 fn dft(node: &NodeSpec<'_>) -> OpResult<Run> {
-    // The axis was an attribute at first.
+    // The axis was an attribute before version 20.
     let fixed = if node.opset < 20 {
         Some(node.int("axis", 1)?)
     } else {
@@ -138,7 +138,7 @@ fn dft(node: &NodeSpec<'_>) -> OpResult<Run> {
             inverse,
         };
         let dtype = input.dtype();
-        // The axis next to the parts.
+        // Move the axis next to the parts.
         let mut order: Vec<usize> = (0..rank).collect();
         order.remove(at);
         order.insert(rank - 2, at);
@@ -214,7 +214,7 @@ fn stft(node: &NodeSpec<'_>) -> OpResult<Run> {
     })
 }
 
-/// A sum of cosines over a window.
+/// Builds a window function that is a sum of cosines.
 fn window(node: &NodeSpec<'_>, terms: [f64; 3]) -> OpResult<Run> {
     let periodic = node.flag("periodic", true)?;
     let dtype = node.dtype("output_datatype", DType::F32)?;
@@ -223,7 +223,7 @@ fn window(node: &NodeSpec<'_>, terms: [f64; 3]) -> OpResult<Run> {
         let period = if periodic { size } else { size - 1 };
         let values: Vec<f64> = (0..room::elements(&[size])?)
             .map(|i| {
-                // A window of one element is at its middle.
+                // A window of one element is evaluated at its middle.
                 let at = if period == 0 {
                     0.5
                 } else {
@@ -268,7 +268,7 @@ fn mel_weights(node: &NodeSpec<'_>) -> OpResult<Run> {
             .map(|i| {
                 let hertz = 700.0 * (10f64.powf((mel(low) + i as f64 * step) / 2595.0) - 1.0);
                 let bin = ((n + 1.0) * hertz / rate).floor();
-                // Also refuses what is no number.
+                // Also rejects NaN.
                 if (0.0..bins as f64).contains(&bin) {
                     Ok(bin as usize)
                 } else {
@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn back_and_forth() {
+    fn the_inverse_undoes_the_transform() {
         let values: Vec<f64> = (0..24).map(|i| f64::from(i * i % 13) - 5.0).collect();
         let at = |axis: i64, inverse: i64, v: Vec<f64>| {
             Case::new("DFT")
@@ -395,7 +395,7 @@ mod tests {
             .unwrap();
         assert_eq!(y[0].shape(), [9, 8]);
         let v = y[0].to_f64().unwrap();
-        // So narrow that each band is its centre.
+        // The bands are so narrow that each holds only its centre.
         let mut expected = vec![0.0; 72];
         for (band, bin) in [0, 0, 1, 1, 2, 3, 4, 5].into_iter().enumerate() {
             expected[bin * 8 + band] = 1.0;
@@ -415,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_an_error() {
+    fn invalid_shapes_and_attributes_are_errors() {
         let e = |c: Case| c.run().unwrap_err();
         let dft = |shape: &[usize]| Case::new("DFT").scattered(shape, -1.0, 1.0);
         assert!(e(dft(&[2, 5])).contains("parts"));

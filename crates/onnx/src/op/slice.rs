@@ -1,11 +1,11 @@
-//! Parts of a value, and values put together: Slice, Split, Concat.
+//! Slicing, splitting and concatenating: Slice, Split, Concat.
 
 use super::OperatorEntry;
 use super::layout::{Cut, cut, joined};
 use crate::node::{NodeSpec, OpResult, Run, axes, axis, one, run};
 
-/// What `start`, `end` and `step` mean for a dimension of `length`: negative numbers count from its end, and what
-/// lies outside is cut off.
+/// Converts `start`, `end` and `step` to the cut of a dimension of `length`: negative numbers count from its end, and
+/// bounds outside are clamped.
 fn window(length: usize, start: i64, end: i64, step: i64) -> OpResult<Cut> {
     let n = length as i64;
     let counted = |i: i64| if i < 0 { i.saturating_add(n) } else { i };
@@ -16,7 +16,7 @@ fn window(length: usize, start: i64, end: i64, step: i64) -> OpResult<Cut> {
         let start = counted(start).clamp(0, n);
         (start, counted(end).clamp(0, n) - start)
     } else {
-        // Backwards a start before the first entry is the first entry.
+        // Backwards, a start before the first entry is clamped to the first entry.
         let start = counted(start).max(0).min(n - 1);
         (start, start - counted(end).clamp(-1, n))
     };
@@ -67,7 +67,7 @@ fn slice(node: &NodeSpec<'_>) -> OpResult<Run> {
     })
 }
 
-/// The lengths of equal parts; the last is shorter where `n` is not a multiple and `uneven` parts are allowed.
+/// Returns the lengths of equal parts; the last is shorter if `n` is not a multiple and `uneven` parts are allowed.
 pub(super) fn equal_parts(n: usize, parts: usize, uneven: bool) -> OpResult<Vec<usize>> {
     if parts == 0 || (!uneven && !n.is_multiple_of(parts)) {
         return Err(format!(
@@ -84,7 +84,7 @@ pub(super) fn equal_parts(n: usize, parts: usize, uneven: bool) -> OpResult<Vec<
     Ok(lengths)
 }
 
-/// Lengths given in the file, which must add up to `n`.
+/// Converts lengths given in the file. An error unless they add up to `n`.
 pub(super) fn given_parts(n: usize, list: &[i64]) -> OpResult<Vec<usize>> {
     let refuse = || format!("parts {list:?} of {n} entries");
     let lengths: Vec<usize> = list
@@ -173,7 +173,7 @@ mod tests {
             .remove(0)
     }
 
-    /// Against counting by hand.
+    /// Compares with a plain loop over the indices.
     #[test]
     fn every_small_slice() {
         let ends = [i64::MIN, -7, -6, -3, -1, 0, 1, 2, 4, 5, 6, i64::MAX];
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_sentences() {
+    fn invalid_nodes_are_errors_without_panics() {
         let x = || Array::new([2, 3], vec![0.0f32; 6]);
         let text = || Array::new([2, 3], vec![String::new(); 6]);
         let wrong = [

@@ -1,4 +1,4 @@
-//! The softmax family: along one axis.
+//! The softmax family, along one axis.
 
 use burn::backend::Dispatch;
 use burn::backend::ops::ActivationOps;
@@ -10,7 +10,7 @@ use crate::node::{NodeSpec, OpResult, Run, axis, one, run};
 use crate::room;
 use crate::tensor::Tensor;
 
-/// An operator along one axis. Before version 13 it works on the value as a matrix, whose columns are all the
+/// Builds an operator along one axis. Before version 13 it works on the value as a matrix whose columns are all the
 /// dimensions from the axis on.
 fn along(node: &NodeSpec<'_>, f: fn(Tensor, usize, &Device) -> OpResult<Tensor>) -> OpResult<Run> {
     let flat = node.opset < 13;
@@ -18,7 +18,7 @@ fn along(node: &NodeSpec<'_>, f: fn(Tensor, usize, &Device) -> OpResult<Tensor>)
     run(move |x| one(applied(x.tensor(0)?, named, flat, f, x.device)?))
 }
 
-/// A function along the axis `named`, or over all dimensions from it on where `flat`.
+/// Applies a function along the axis `named`, or over all dimensions from it on if `flat`.
 fn applied(
     t: Tensor,
     named: i64,
@@ -28,7 +28,7 @@ fn applied(
 ) -> OpResult<Tensor> {
     let shape = t.shape();
     let rank = shape.len();
-    // A matrix of one column may be asked for.
+    // An axis equal to the rank means a matrix of one column.
     if flat && usize::try_from(named) == Ok(rank) {
         let n = room::elements(&shape)?;
         return f(t.reshape(&[n, 1])?, 1, device)?.reshape(&shape);
@@ -49,12 +49,12 @@ fn applied(
     f(t.reshape(&[rows, columns])?, 1, device)?.reshape(&shape)
 }
 
-/// A softmax as version 13 and later have it, or earlier ones where `flat`.
+/// Computes the softmax of version 13 and later, or of earlier versions if `flat`.
 pub(super) fn softmax_along(t: Tensor, axis: i64, flat: bool, device: &Device) -> OpResult<Tensor> {
     applied(t, axis, flat, native, device)
 }
 
-#[allow(clippy::unnecessary_wraps)] // as the others of its kind
+#[allow(clippy::unnecessary_wraps)] // has the signature that `applied` takes
 fn native(t: Tensor, at: usize, _: &Device) -> OpResult<Tensor> {
     Ok(t.with(|t| <Dispatch as ActivationOps<Dispatch>>::softmax(t, at)))
 }
@@ -69,7 +69,7 @@ fn log_softmax(node: &NodeSpec<'_>) -> OpResult<Run> {
     })
 }
 
-/// 1 at the first largest, 0 elsewhere.
+/// Builds `Hardmax`: 1 at the first maximum, 0 elsewhere.
 fn hardmax(node: &NodeSpec<'_>) -> OpResult<Run> {
     along(node, |t, at, device| {
         let (dtype, rank) = (t.dtype(), t.rank());
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_computed_is_said() {
+    fn invalid_nodes_are_errors() {
         let c = Case::new("Softmax")
             .int("axis", 2)
             .scattered(&[2, 3], 0.0, 1.0);

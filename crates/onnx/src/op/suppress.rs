@@ -1,4 +1,4 @@
-//! Choosing among overlapping boxes.
+//! Non-maximum suppression of overlapping boxes.
 
 use super::OperatorEntry;
 use crate::array::Array;
@@ -30,7 +30,7 @@ impl Corners {
         (self.high[0] - self.low[0]) * (self.high[1] - self.low[1])
     }
 
-    /// Whether the part that both share is more than `threshold` of what they cover together.
+    /// Whether the intersection is more than `threshold` of the union.
     fn overlaps(&self, other: &Self, threshold: f32) -> bool {
         let side = |i: usize| self.high[i].min(other.high[i]) - self.low[i].max(other.low[i]);
         let (height, width) = (side(0), side(1));
@@ -44,7 +44,7 @@ impl Corners {
     }
 }
 
-/// The boxes to keep, best first; of equal scores the first.
+/// Returns the boxes to keep, best first; of equal scores the first.
 fn kept(boxes: &[Corners], scores: &[f32], most: usize, overlap: f32, least: f32) -> Vec<usize> {
     let mut order: Vec<usize> = (0..boxes.len()).filter(|i| scores[*i] > least).collect();
     order.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]));
@@ -111,8 +111,9 @@ mod tests {
     }
 
     #[test]
-    fn overlapping_boxes_give_way() {
-        // The second covers two thirds of the first; the third touches neither; the corners are given either way.
+    fn overlapping_boxes_are_suppressed() {
+        // The first two boxes share two thirds of their union; the third touches neither; corners are given in either
+        // order.
         let boxes = vec![
             0.0, 0.0, 1.0, 1.0, 1.2, 1.0, 0.2, 0.0, 0.0, 5.0, 1.0, 6.0, 0.0, 5.0, 1.0, 6.0,
         ];

@@ -1,4 +1,4 @@
-//! Functions of one element, other than activations.
+//! Elementwise functions, other than activations.
 
 use super::numbers::Numbers;
 use super::{Gradient, OperatorEntry};
@@ -6,7 +6,7 @@ use crate::array::Array;
 use crate::node::{NodeSpec, OpResult, Run, one, run};
 use crate::tensor::Tensor;
 
-/// A function of floating point; `device` where it is not known on the host.
+/// Builds a function of floating point; `device` computes it if `floats` is `None`.
 fn float(device: fn(Tensor) -> Tensor, floats: Option<fn(f64) -> f64>) -> OpResult<Run> {
     number(device, None, floats)
 }
@@ -42,7 +42,7 @@ fn sign(_: &NodeSpec<'_>) -> OpResult<Run> {
     number(
         |t| t.detach().sign(),
         Some(i128::signum),
-        // `signum` has a sign for zero.
+        // `signum` of zero is not zero.
         Some(|v| if v == 0.0 { 0.0 } else { v.signum() }),
     )
 }
@@ -168,7 +168,7 @@ mod tests {
         let c = Case::new("Round").tracked(&[6], values);
         let even = vec![-2.0f32, -0.0, 0.0, 1.0, 2.0, 2.0];
         assert_eq!(computed(&c), Array::new([6], even));
-        // Kept in double precision.
+        // The host computes in double precision.
         let c = Case::new("Sqrt").host(Array::new([1], vec![2.0f64]));
         assert_eq!(computed(&c), Array::new([1], vec![2.0f64.sqrt()]));
     }
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_computed_is_said() {
+    fn invalid_nodes_are_errors() {
         let text = Array::new([1], vec!["a".to_owned()]);
         let c = Case::new("Abs").host(text);
         assert!(c.run().unwrap_err().contains("strings"));

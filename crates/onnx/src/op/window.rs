@@ -1,24 +1,24 @@
-//! Sliding windows, as convolution and pooling have them: which elements each one covers.
+//! Sliding windows of convolution and pooling: which elements each one covers.
 
 use crate::node::{NodeSpec, OpResult};
 use crate::room;
 use crate::tensor::Tensor;
 
-/// No size in a file may be larger; sums and products of two then fit.
+/// Maximum size in a file; sums and products of two sizes then fit.
 const LARGEST: usize = i32::MAX as usize;
 
-/// How much is put around the input.
+/// Padding around the input.
 #[derive(Debug, Clone)]
 pub(super) enum Padding {
-    /// So much: all beginnings, then all ends. None when it is left out.
+    /// Explicit padding: all beginnings, then all ends. `None` is no padding.
     Given(Option<Vec<usize>>),
-    /// As much as makes the output `input / stride`, rounded up; an odd one at the end.
+    /// As much as makes the output `input / stride`, rounded up; an odd element goes to the end.
     SameUpper,
-    /// The same with an odd one at the beginning.
+    /// The same, but an odd element goes to the beginning.
     SameLower,
 }
 
-/// The attributes that convolution and pooling share.
+/// Attributes that convolution and pooling share.
 #[derive(Debug, Clone)]
 pub(super) struct Windows {
     pub(super) kernel: Option<Vec<usize>>,
@@ -35,10 +35,10 @@ pub(super) struct Span {
     pub(super) kernel: usize,
     pub(super) stride: usize,
     pub(super) dilation: usize,
-    /// What the file asks to be put before and after the input.
+    /// Padding that the file requests before and after the input.
     pub(super) begin: usize,
     pub(super) end: usize,
-    /// What has to be put after it for the last window to fit: more than `end` when sizes are rounded up.
+    /// Padding that the last window needs after the input: more than `end` when sizes are rounded up.
     pub(super) reach: usize,
     /// Number of windows.
     pub(super) output: usize,
@@ -56,7 +56,7 @@ fn sizes(node: &NodeSpec<'_>, name: &str, least: usize) -> OpResult<Option<Vec<u
     Ok(list)
 }
 
-/// The list, or `default` for every axis.
+/// Returns the list, or `default` for every axis if there is none.
 pub(super) fn per_axis(
     list: Option<&Vec<usize>>,
     default: usize,
@@ -97,7 +97,7 @@ impl Windows {
         })
     }
 
-    /// Reads and checks the attributes of a pooling operator, which has to name its kernel.
+    /// Reads and checks the attributes of a pooling operator, which must declare its kernel.
     pub(super) fn pooling(node: &NodeSpec<'_>) -> OpResult<(Self, Vec<usize>)> {
         let windows = Self::read(node)?;
         let kernel = windows
@@ -107,7 +107,7 @@ impl Windows {
         Ok((windows, kernel))
     }
 
-    /// The windows over an input of these lengths.
+    /// Returns the windows over an input of these lengths.
     pub(super) fn spans(&self, input: &[usize], kernel: &[usize]) -> OpResult<Vec<Span>> {
         let n = input.len();
         if kernel.len() != n {
@@ -157,7 +157,7 @@ impl Windows {
                 let mut output = spare / stride + 1;
                 let mut reach = end;
                 if self.ceil && spare % stride != 0 {
-                    // A last window must start on the input or the padding before it.
+                    // The additional window must start on the input or the padding before it.
                     let last = output * stride;
                     if last < input[i] + begin {
                         output += 1;
@@ -180,14 +180,14 @@ impl Windows {
 }
 
 impl Span {
-    /// The padding that both sides share, which Burn applies itself; none where a window could lie in it altogether.
+    /// Returns the padding that both sides share, which Burn applies itself; 0 if a window could lie in it entirely.
     pub(super) fn even(&self) -> usize {
         let shared = self.begin.min(self.reach);
         let touches = shared <= (self.kernel - 1) * self.dilation && self.dilation <= self.input;
         if touches { shared } else { 0 }
     }
 
-    /// The whole axis as one window of its own per element: what an axis that is not there looks like.
+    /// Returns the span of an axis that does not exist: one element and one window.
     pub(super) const fn none() -> Self {
         Self {
             input: 1,
@@ -201,7 +201,7 @@ impl Span {
         }
     }
 
-    /// One window per element.
+    /// Returns one window per element.
     pub(super) const fn every(input: usize) -> Self {
         Self {
             input,
@@ -211,7 +211,7 @@ impl Span {
     }
 }
 
-/// Puts `value` around the last dimensions, where the two sides differ: only what is missing from even padding.
+/// Pads the last dimensions with `value` where the two sides differ: adds only what the even padding lacks.
 pub(super) fn evened(x: Tensor, spans: &[Span], value: f64) -> OpResult<Tensor> {
     let mut pads = vec![(0, 0); x.rank() - spans.len()];
     pads.extend(
@@ -222,7 +222,7 @@ pub(super) fn evened(x: Tensor, spans: &[Span], value: f64) -> OpResult<Tensor> 
     x.padded(&pads, value)
 }
 
-/// Batch, channels and the lengths of the other dimensions.
+/// Returns batch, channels and the lengths of the other dimensions.
 pub(super) fn spatial(shape: &[usize]) -> OpResult<(usize, usize, &[usize])> {
     match shape {
         [batch, channels, rest @ ..] if !rest.is_empty() => Ok((*batch, *channels, rest)),
@@ -232,7 +232,7 @@ pub(super) fn spatial(shape: &[usize]) -> OpResult<(usize, usize, &[usize])> {
     }
 }
 
-/// The shape of the output, if there is room for it, and whether it is empty.
+/// Returns the shape of the output, and whether it is empty. An error if there is no room for it.
 pub(super) fn shape(batch: usize, channels: usize, spans: &[Span]) -> OpResult<(Vec<usize>, bool)> {
     let mut shape = vec![batch, channels];
     shape.extend(spans.iter().map(|s| s.output));
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn the_odd_one_is_where_it_belongs() {
+    fn same_upper_puts_the_odd_element_last_and_same_lower_first() {
         let upper = windows(Padding::SameUpper, 2, false)
             .spans(&[6], &[3])
             .unwrap()[0];
@@ -269,7 +269,7 @@ mod tests {
     #[test]
     fn a_last_window_does_not_start_in_the_padding_after() {
         let given = Padding::Given(Some(vec![1, 1]));
-        // Starts at 0, 2, 4 of 1 + 5 + 1; 6 would be past the input.
+        // Windows start at 0, 2, 4 of 1 + 5 + 1; 6 would be past the input.
         let s = windows(given.clone(), 2, true).spans(&[5], &[2]).unwrap()[0];
         assert_eq!((s.output, s.reach), (3, 1));
         let s = windows(given.clone(), 2, true).spans(&[6], &[3]).unwrap()[0];
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_an_error() {
+    fn invalid_shapes_are_errors() {
         let w = windows(Padding::Given(None), 1, false);
         assert!(w.spans(&[2], &[3]).unwrap_err().contains("spans 3"));
         assert!(w.spans(&[2, 2], &[1]).unwrap_err().contains("a kernel"));

@@ -1,4 +1,4 @@
-//! Whole numbers to index with, on the device, and the tensor operations that take or give them.
+//! Integer indices on the device, and the tensor operations that take or return them.
 
 use burn::backend::ops::{FloatTensorOps, IntTensorOps};
 use burn::backend::{Dispatch, DispatchTensor, IntDType, Scalar, Shape, Slice, TensorMetadata};
@@ -7,12 +7,12 @@ use burn::tensor::{Device, Int, TensorData};
 use super::{Tensor, float};
 use crate::dtype::DType;
 
-/// Whole numbers on the device; only to index with.
+/// Integers on the device, used only as indices.
 #[derive(Debug, Clone)]
 pub(crate) struct Indices(pub(super) DispatchTensor);
 
 impl Indices {
-    /// From host integers (not negative), rank 1.
+    /// Uploads non-negative host integers.
     pub(crate) fn upload(values: &[usize], shape: &[usize], device: &Device) -> Self {
         let values: Vec<i32> = values.iter().map(|i| *i as i32).collect();
         let flat = burn::tensor::Tensor::<1, Int>::from_data(
@@ -25,7 +25,7 @@ impl Indices {
         ))
     }
 
-    /// The first `length` along `axis`.
+    /// Takes the first `length` along `axis`.
     pub(crate) fn head(self, axis: usize, length: usize) -> Self {
         let slices: Vec<Slice> = self
             .0
@@ -42,7 +42,7 @@ impl Indices {
         ))
     }
 
-    /// As numbers standing for `dtype`.
+    /// Converts to numbers labelled as `dtype`.
     pub(crate) fn numbers(self, dtype: DType) -> Tensor {
         Tensor {
             inner: <Dispatch as IntTensorOps<Dispatch>>::int_into_float(self.0, float()),
@@ -50,17 +50,17 @@ impl Indices {
         }
     }
 
-    /// To the dispatch layer.
+    /// Returns the tensor of the dispatch layer.
     pub(crate) fn into_dispatch(self) -> DispatchTensor {
         self.0
     }
 
-    /// From the dispatch layer.
+    /// Wraps a tensor of the dispatch layer.
     pub(crate) fn from_dispatch(inner: DispatchTensor) -> Self {
         Self(inner)
     }
 
-    /// The same indices in another shape of as many.
+    /// Returns the same indices in another shape with the same number of elements.
     pub(crate) fn reshape(self, shape: &[usize]) -> Self {
         Self(<Dispatch as IntTensorOps<Dispatch>>::int_reshape(
             self.0,
@@ -70,7 +70,7 @@ impl Indices {
 }
 
 impl Tensor {
-    /// As whole numbers to index with.
+    /// Converts the numbers to indices.
     pub(crate) fn indices(self) -> Indices {
         Indices(<Dispatch as FloatTensorOps<Dispatch>>::float_into_int(
             self.inner,
@@ -78,17 +78,17 @@ impl Tensor {
         ))
     }
 
-    /// The entries `indices` (rank 1, each below the length) along `axis`.
+    /// Selects the entries `indices` (rank 1, each below the length) along `axis`.
     pub(crate) fn select(self, axis: usize, indices: Indices) -> Self {
         self.with(|t| <Dispatch as FloatTensorOps<Dispatch>>::float_select(t, axis, indices.0))
     }
 
-    /// Element by element along `axis`: `out[.., i, ..] = self[.., indices[.., i, ..], ..]`.
+    /// Gathers element by element along `axis`: `out[.., i, ..] = self[.., indices[.., i, ..], ..]`.
     pub(crate) fn gather(self, axis: usize, indices: Indices) -> Self {
         self.with(|t| <Dispatch as FloatTensorOps<Dispatch>>::float_gather(axis, t, indices.0))
     }
 
-    /// Where the largest (first of several) is along `axis`, which keeps length 1; numbers standing for `int64`.
+    /// Index of the maximum (the first of several) along `axis`, which keeps length 1; numbers labelled `int64`.
     pub(crate) fn argmax(self, axis: usize) -> Self {
         Indices(<Dispatch as FloatTensorOps<Dispatch>>::float_argmax(
             self.inner,
@@ -98,7 +98,7 @@ impl Tensor {
         .numbers(DType::I64)
     }
 
-    /// Where the smallest (first of several) is along `axis`, which keeps length 1; numbers standing for `int64`.
+    /// Index of the minimum (the first of several) along `axis`, which keeps length 1; numbers labelled `int64`.
     pub(crate) fn argmin(self, axis: usize) -> Self {
         Indices(<Dispatch as FloatTensorOps<Dispatch>>::float_argmin(
             self.inner,
@@ -108,7 +108,7 @@ impl Tensor {
         .numbers(DType::I64)
     }
 
-    /// Where the elements along `axis` are, in their order; of equal ones the first comes first. At most 2^24 of them.
+    /// Stable argsort along `axis`: the indices of the elements in sorted order. At most 2^24 elements along the axis.
     pub(crate) fn order(self, axis: usize, descending: bool) -> Result<Indices, String> {
         let n = self.shape()[axis];
         let wide = IntDType::I64;
@@ -121,8 +121,8 @@ impl Tensor {
         if n < 2 {
             return Ok(Indices(at));
         }
-        // Devices sort equal elements in any order. Which run of equal elements one is in, times the length, plus
-        // where it was, is a number of its own for each; sorting those puts every run in order.
+        // Devices may sort equal elements in any order. The number of the run of equal elements times the length, plus
+        // the original index, is distinct for every element; sorting these keys makes the order stable.
         let sorted = Self::from_dispatch(sorted);
         let first = sorted.clone().narrow(axis, 0, 1);
         let before = Self::cat(vec![first, sorted.clone().narrow(axis, 0, n - 1)], axis)?;

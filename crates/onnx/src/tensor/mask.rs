@@ -1,4 +1,4 @@
-//! Yes or no per element, on the device.
+//! Boolean masks on the device.
 
 use burn::backend::ops::{BoolTensorOps, FloatTensorOps};
 use burn::backend::{Dispatch, DispatchTensor, Scalar, Shape, TensorMetadata};
@@ -8,12 +8,12 @@ use super::{Tensor, broadcast, broadcast_all, float};
 use crate::dtype::DType;
 use crate::room;
 
-/// A yes or no per element, on the device; only to choose with.
+/// A Boolean per element, on the device; used only to select values.
 #[derive(Debug, Clone)]
 pub(crate) struct Mask(pub(super) DispatchTensor);
 
 impl Mask {
-    /// From the host.
+    /// Uploads host values.
     pub(crate) fn upload(values: Vec<bool>, shape: &[usize], device: &Device) -> Self {
         let flat = burn::tensor::Tensor::<1, Bool>::from_data(
             TensorData::new(values, [shape.iter().product::<usize>()]),
@@ -25,7 +25,7 @@ impl Mask {
         ))
     }
 
-    /// 1 where yes, 0 where no, standing for `bool`.
+    /// Converts to 1 (true) and 0 (false), labelled `bool`.
     pub(crate) fn numbers(self) -> Tensor {
         Tensor {
             inner: <Dispatch as BoolTensorOps<Dispatch>>::bool_into_float(self.0, float()),
@@ -42,7 +42,7 @@ impl Mask {
         Ok((self.expand(&shape)?.0, other.expand(&shape)?.0))
     }
 
-    /// Repeated along dimensions of length 1 to `shape`.
+    /// Repeats along dimensions of length 1 to `shape`.
     pub(crate) fn expand(self, shape: &[usize]) -> Result<Self, String> {
         room::elements(shape)?;
         let own = self.0.shape();
@@ -58,24 +58,24 @@ impl Mask {
         )))
     }
 
-    /// Where both are.
+    /// Elementwise conjunction.
     pub(crate) fn and(self, other: Self) -> Result<Self, String> {
         let (a, b) = self.paired(other)?;
         Ok(Self(<Dispatch as BoolTensorOps<Dispatch>>::bool_and(a, b)))
     }
 
-    /// Where either is.
+    /// Elementwise disjunction.
     pub(crate) fn or(self, other: Self) -> Result<Self, String> {
         let (a, b) = self.paired(other)?;
         Ok(Self(<Dispatch as BoolTensorOps<Dispatch>>::bool_or(a, b)))
     }
 
-    /// Where it is not.
+    /// Elementwise negation.
     pub(crate) fn not(self) -> Self {
         Self(<Dispatch as BoolTensorOps<Dispatch>>::bool_not(self.0))
     }
 
-    /// `value` where the mask is set, the tensor elsewhere; the mask is expanded to its shape.
+    /// Returns `value` where the mask is set and the tensor elsewhere; the mask is expanded to the tensor's shape.
     pub(crate) fn fill(self, tensor: Tensor, value: f64) -> Result<Tensor, String> {
         let mask = self.expand(&tensor.shape())?;
         Ok(tensor.with(|t| {
@@ -83,7 +83,7 @@ impl Mask {
         }))
     }
 
-    /// `yes` where the mask is set, `no` elsewhere; all three broadcast.
+    /// Returns `yes` where the mask is set and `no` elsewhere; all three broadcast.
     pub(crate) fn choose(self, yes: Tensor, no: Tensor) -> Result<Tensor, String> {
         let shape = broadcast_all([self.0.shape().as_slice(), &yes.shape(), &no.shape()])?;
         let dtype = yes.dtype;
@@ -101,7 +101,7 @@ impl Mask {
     }
 }
 
-/// A mask from the dispatch layer.
+/// Wraps a mask of the dispatch layer.
 impl From<burn::tensor::Tensor<1, Bool>> for Mask {
     fn from(tensor: burn::tensor::Tensor<1, Bool>) -> Self {
         Self(tensor.into_dispatch())

@@ -1,14 +1,14 @@
 use crate::array::Array;
 use crate::check::Case;
 
-/// Scattered numbers of `n` elements.
+/// Returns `n` numbers scattered over -1 to 1.
 fn numbers(n: usize, salt: f64) -> Vec<f64> {
     (0..n)
         .map(|i| 2.0 * ((i as f64 + 1.0) * 0.618_033_988_749_894_9 + salt).fract() - 1.0)
         .collect()
 }
 
-/// One head, by the definition: `bias(i, j)` is added, minus infinity included.
+/// Computes one head by the definition of attention; `bias(i, j)` is added to the scores and may be minus infinity.
 fn by_definition(
     [q, k, v]: [&[f64]; 3],
     size: usize,
@@ -44,7 +44,7 @@ fn close(given: &Array, shape: &[usize], expected: &[f64]) {
     }
 }
 
-/// Two heads of two numbers, three queries, four keys.
+/// Two heads of size 2, three queries, four keys.
 fn four_dimensions() -> (Case, [Vec<f64>; 3]) {
     let (q, k, v) = (numbers(12, 0.1), numbers(16, 0.2), numbers(24, 0.3));
     let case = Case::new("Attention")
@@ -70,7 +70,7 @@ fn expected(
 }
 
 #[test]
-fn values_are_those_of_the_definition() {
+fn values_match_the_definition() {
     let (case, qkv) = four_dimensions();
     let root = 1.0 / 2f64.sqrt();
     let none = |_: usize, _: usize| 0.0;
@@ -82,7 +82,7 @@ fn values_are_those_of_the_definition() {
     let later = |i: usize, j: usize| if j > i { f64::NEG_INFINITY } else { 0.0 };
     let y = case.clone().int("is_causal", 1).run().unwrap().remove(0);
     close(&y, &[1, 2, 3, 3], &expected(&qkv, root, 0.0, &later));
-    // A mask of numbers, and one of yes and no with a query that sees nothing.
+    // A float mask, then a boolean mask that blocks every key of one query.
     let bias: Vec<f64> = numbers(12, 0.7);
     let mask = Array::new([3, 4], bias.iter().map(|b| *b as f32).collect::<Vec<_>>());
     let y = case.clone().float("softcap", 0.5).host(mask);
@@ -107,7 +107,7 @@ fn masks_and_caches_shorter_than_the_keys() {
     let (case, qkv) = four_dimensions();
     let root = 1.0 / 2f64.sqrt();
     let reach = |n: usize| move |_: usize, j: usize| if j < n { 0.0 } else { f64::NEG_INFINITY };
-    // What a mask does not reach does not count.
+    // Keys past the end of the mask are blocked.
     for mask in [
         Array::new([3, 2], vec![true; 6]),
         Array::new([1, 3, 2], vec![0f32; 6]),
@@ -115,14 +115,14 @@ fn masks_and_caches_shorter_than_the_keys() {
         let y = case.clone().host(mask).run().unwrap().remove(0);
         close(&y, &[1, 2, 3, 3], &expected(&qkv, root, 0.0, &reach(2)));
     }
-    // Before version 24 a mask of one key is for all of them.
+    // Before version 24 a mask of one key broadcasts to all keys.
     let y = case
         .clone()
         .opset(23)
         .host(Array::new([3, 1], vec![true; 3]));
     let y = y.run().unwrap().remove(0);
     close(&y, &[1, 2, 3, 3], &expected(&qkv, root, 0.0, &reach(4)));
-    // A cache with three keys in it; the last query is the third of them.
+    // A cache that holds three keys; the last query is the third of them.
     let cached = case.absent().absent().absent();
     let cached = cached.host(Array::new([1], vec![3i64]));
     let y = cached.run().unwrap().remove(0);
@@ -134,7 +134,7 @@ fn masks_and_caches_shorter_than_the_keys() {
 
 #[test]
 fn heads_in_the_width_share_keys() {
-    // Four heads of queries, two of keys, two samples: as if every head of keys were there twice.
+    // Four query heads, two key heads, two samples: the same result as with every key head repeated twice.
     let (q, k, v) = (numbers(48, 0.1), numbers(32, 0.2), numbers(16, 0.3));
     let case = Case::new("Attention")
         .opset(23)
@@ -161,8 +161,8 @@ fn heads_in_the_width_share_keys() {
 }
 
 #[test]
-fn what_was_there_before_comes_first() {
-    // Keys and values given in two parts, the queries standing after the first.
+fn past_keys_and_values_come_first() {
+    // Keys and values in two parts; the queries come after the first part.
     let (q, k, v) = (numbers(4, 0.1), numbers(8, 0.2), numbers(8, 0.3));
     let case = Case::new("Attention")
         .opset(23)
@@ -188,7 +188,7 @@ fn what_was_there_before_comes_first() {
 }
 
 #[test]
-fn scores_are_told_at_every_step() {
+fn every_output_mode_returns_its_stage_of_the_scores() {
     let told = |mode: i64| {
         let case = Case::new("Attention")
             .opset(24)
@@ -277,22 +277,22 @@ fn attention_that_does_not_fit_is_refused() {
     let mask = fits.clone().scattered(&[2, 1, 1, 3, 4], 0.0, 1.0);
     says(&mask, "a mask of shape");
     says(&fits.absent().scattered(&[2], 0.0, 1.0), "the past key");
-    // Nothing to attend to.
+    // No keys to attend to.
     let y = of(&[1, 1, 2, 2], &[1, 1, 0, 2], &[1, 1, 0, 2])
         .run()
         .unwrap();
     close(&y[0], &[1, 1, 2, 2], &[0.0; 4]);
 }
 
-/// A pair of numbers at a position, turned by the angle whose sine and cosine are given.
+/// Each pair of numbers is rotated by the angle whose cosine and sine are given for its position.
 #[test]
-fn pairs_are_turned() {
+fn pairs_are_rotated() {
     let angle = |i: usize| 0.3 + i as f64;
     let table = |f: fn(f64) -> f64| -> Vec<f64> { (0..6).map(|i| f(angle(i))).collect() };
     let places = Array::new([1, 2], vec![2i64, 0]);
     let input = numbers(10, 0.4);
     for interleaved in [0, 1] {
-        // One head of five numbers, of which four are turned, at places 2 and 0 of three.
+        // One head of size 5, of which four numbers are rotated, at positions 2 and 0 of three.
         let case = Case::new("RotaryEmbedding")
             .opset(23)
             .int("interleaved", interleaved)
@@ -319,7 +319,7 @@ fn pairs_are_turned() {
         close(&case.run().unwrap()[0], &[1, 2, 5], &y);
         case.assert_gradient();
     }
-    // Heads as a dimension of their own, and the angles of each sample given.
+    // Heads as a dimension of their own, and cosines and sines per sample.
     let case = Case::new("RotaryEmbedding")
         .opset(23)
         .scattered(&[2, 3, 2, 4], -1.0, 1.0)

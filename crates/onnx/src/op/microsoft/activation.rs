@@ -4,7 +4,7 @@ use super::super::OperatorEntry;
 use super::super::activation::{each, gelu_exact, gelu_tanh, sigmoid_weighted};
 use crate::node::{NodeSpec, OpResult, Run, one, run};
 
-/// `Gelu(A + B)`.
+/// Builds `BiasGelu`: `Gelu(A + B)`.
 fn bias_gelu(_: &NodeSpec<'_>) -> OpResult<Run> {
     run(|x| {
         let t = x.tensor(0)?;
@@ -12,7 +12,7 @@ fn bias_gelu(_: &NodeSpec<'_>) -> OpResult<Run> {
     })
 }
 
-/// By a hyperbolic tangent, of the sum with a bias where there is one.
+/// Builds `FastGelu`: the tanh approximation of GELU, after adding a bias if there is one.
 fn fast_gelu(_: &NodeSpec<'_>) -> OpResult<Run> {
     run(|x| {
         let mut t = x.tensor(0)?;

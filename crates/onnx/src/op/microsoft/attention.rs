@@ -11,11 +11,11 @@ use crate::value::Value;
 
 struct Attention {
     heads: usize,
-    /// Widths of queries, keys and values; a third each where not given.
+    /// Widths of queries, keys and values; a third each if `None`.
     widths: Option<Vec<usize>>,
     causal: bool,
     scale: Option<f64>,
-    /// What is added to the scores that do not count.
+    /// Number added to the scores that the mask blocks.
     filter: f64,
 }
 
@@ -23,7 +23,7 @@ struct Attention {
 struct Sizes {
     batch: usize,
     heads: usize,
-    /// Of the queries, and of the keys.
+    /// Number of queries, and of keys.
     length: [usize; 2],
 }
 
@@ -56,7 +56,7 @@ impl Attention {
         })
     }
 
-    /// Queries, keys and values: `[batch, heads, length, size]` each.
+    /// Computes queries, keys and values: `[batch, heads, length, size]` each.
     fn projected(&self, x: &mut Args<'_>) -> OpResult<[Tensor; 3]> {
         let (input, weights) = (x.tensor(0)?, x.tensor(1)?);
         let [batch, length, _] = *input.shape() else {
@@ -90,7 +90,7 @@ impl Attention {
         Ok([part(0)?, part(1)?, part(2)?])
     }
 
-    /// What is added to the scores `[batch, heads, queries, keys]`, if anything.
+    /// Returns the bias to add to the scores `[batch, heads, queries, keys]`; `None` if there is none.
     fn added(&self, x: &mut Args<'_>, s: &Sizes) -> OpResult<Option<Tensor>> {
         let mut all = x.tensor_opt(5)?;
         let mut add = |more: Tensor| -> OpResult<()> {
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_an_error() {
+    fn invalid_shapes_and_attributes_are_errors() {
         let e = |c: Case| c.run().unwrap_err();
         let bare = Case::microsoft("Attention").scattered(&[2, 3, 4], -1.0, 1.0);
         assert!(e(bare).contains("num_heads"));

@@ -1,4 +1,4 @@
-//! Rows of tables for words, places and segments, added up and normalised.
+//! Embeddings of words, positions and segments, added up and normalised.
 
 use burn::tensor::Device;
 
@@ -10,7 +10,7 @@ use crate::node::{NodeSpec, OpResult, Run, run};
 use crate::tensor::{Indices, Tensor};
 use crate::value::Value;
 
-/// The rows of a table that whole numbers name: `[numbers.., width]`.
+/// Selects rows of a table by their numbers: `[numbers.., width]`.
 fn rows(table: Tensor, numbers: Value, device: &Device) -> OpResult<Tensor> {
     let [length, width] = *table.shape() else {
         return Err(format!("a table of shape {:?}", table.shape()));
@@ -35,7 +35,7 @@ fn rows(table: Tensor, numbers: Value, device: &Device) -> OpResult<Tensor> {
     table.select(0, indices).reshape(&shape)
 }
 
-/// How many entries of each row of a mask are 1.
+/// Counts the ones in each row of a mask.
 fn counts(mask: &Array, batch: usize) -> OpResult<Array> {
     let width = mask.len() / batch.max(1);
     let ones = |row: &[i64]| row.iter().filter(|i| **i == 1).count() as i32;

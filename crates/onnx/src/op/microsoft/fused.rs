@@ -1,4 +1,4 @@
-//! Convolutions and products of matrices with what follows them made part of the node.
+//! Convolutions and matrix products fused with the operations that follow them.
 
 use super::super::OperatorEntry;
 use super::super::activation::exponential;
@@ -8,7 +8,7 @@ use super::super::matmul::product;
 use crate::node::{NodeSpec, OpResult, Run, one, run};
 use crate::tensor::Tensor;
 
-/// The activation at the end of a node.
+/// Activation at the end of a node.
 #[derive(Debug, Clone, Copy)]
 enum Last {
     Nothing,
@@ -19,7 +19,7 @@ enum Last {
 }
 
 impl Last {
-    /// By its name and its constants, as many as are given.
+    /// Reads an activation from its name and constants; missing constants get their defaults.
     fn read(name: &str, constants: &[f64]) -> OpResult<Self> {
         let constant = |i: usize, default: f64| constants.get(i).copied().unwrap_or(default);
         Ok(match name {
@@ -51,7 +51,7 @@ impl Last {
     }
 }
 
-/// A fourth input is added before the activation.
+/// Builds `FusedConv`: adds the fourth input, if given, before the activation.
 fn conv(node: &NodeSpec<'_>) -> OpResult<Run> {
     let convolution = Convolution::read(node)?;
     let constants = node.floats("activation_params")?.unwrap_or_default();
@@ -94,7 +94,7 @@ fn gemm(node: &NodeSpec<'_>) -> OpResult<Run> {
     })
 }
 
-/// The first dimension behind those between it and the last.
+/// Moves the first dimension to the place before the last.
 fn batch_turned(t: Tensor, turn: bool) -> Tensor {
     let rank = t.rank();
     if !turn || rank < 3 {
@@ -113,7 +113,7 @@ fn matmul(node: &NodeSpec<'_>) -> OpResult<Run> {
     run(move |x| {
         let (a, b) = (x.tensor(0)?, x.tensor(1)?);
         let (a, b) = (batch_turned(a, batch_a), batch_turned(b, batch_b));
-        // A vector has nothing to turn.
+        // A vector is not transposed.
         let turned = |t: Tensor, turn: bool| {
             if turn && t.rank() > 1 {
                 t.transposed()
@@ -131,7 +131,7 @@ pub(super) const ENTRIES: &[OperatorEntry] = &[
     OperatorEntry::new("FusedConv", conv),
     OperatorEntry::new("FusedGemm", gemm),
     OperatorEntry::new("FusedMatMul", matmul),
-    // Its name before it could do more.
+    // Former name of `FusedMatMul`, from before it could do more.
     OperatorEntry::new("TransposeMatMul", matmul),
 ];
 
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_added_comes_before_the_activation() {
+    fn the_sum_is_added_before_the_activation() {
         let case = Case::microsoft("FusedConv")
             .host(Array::new([1, 1, 2], vec![1.0f32, 2.0]))
             .host(Array::new([1, 1, 1], vec![1.0f32]))

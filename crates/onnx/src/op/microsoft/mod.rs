@@ -1,4 +1,4 @@
-//! The operators of onnxruntime's own domain (`com.microsoft`): what its quantisation and its optimised files hold.
+//! Operators of onnxruntime's own domain (`com.microsoft`), found in its quantised and optimised files.
 
 use super::OperatorEntry;
 

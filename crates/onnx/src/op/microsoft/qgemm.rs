@@ -1,4 +1,4 @@
-//! Products of quantised matrices with a bias, and of matrices that are quantised for it.
+//! Products of quantised matrices with a bias, and products whose left matrix is quantised at run time.
 
 use super::super::quantise::{fitted, quantised};
 use super::super::quantised_matmul::{of_matrix, product, shifted};
@@ -10,7 +10,7 @@ use crate::node::{Args, NodeSpec, OpResult, Run, one, run};
 use crate::tensor::Tensor;
 use crate::value::Value;
 
-/// A matrix less its zero point, if one is given, as whole numbers.
+/// Reads a matrix of integers and subtracts its zero point, if one is given.
 fn centred(x: &mut Args<'_>, i: usize, zero: usize, rows: bool) -> OpResult<Tensor> {
     let t = x.tensor(i)?;
     if !x.has(zero) {
@@ -28,8 +28,8 @@ fn turned(t: Tensor, turn: bool) -> OpResult<Tensor> {
     }
 }
 
-/// The result is quantised where a scale for it is given, and real numbers otherwise. A scale of `B` may be there for
-/// every column of the product: row of `B` where it is transposed.
+/// Builds `QGemm`. The result is quantised if its scale is given, and floating point otherwise. `B` may have a scale
+/// per column of the product, which is a row of `B` if `B` is transposed.
 fn qgemm(node: &NodeSpec<'_>) -> OpResult<Run> {
     let alpha = node.float("alpha", 1.0)? as f32;
     let (turn_a, turn_b) = (node.flag("transA", false)?, node.flag("transB", false)?);
@@ -75,7 +75,7 @@ fn qgemm(node: &NodeSpec<'_>) -> OpResult<Run> {
     })
 }
 
-/// `sums` in units of both scales, plus a bias.
+/// Multiplies `sums` by both scales and adds the bias.
 fn scaled_up(
     sums: Tensor,
     a_scale: Value,
@@ -93,7 +93,7 @@ fn scaled_up(
     }
 }
 
-/// Quantised matrices, and a product of real numbers.
+/// Builds `MatMulIntegerToFloat`: a floating-point product of quantised matrices.
 fn matmul_integer_to_float(_: &NodeSpec<'_>) -> OpResult<Run> {
     run(|x| {
         let a = centred(x, 0, 4, true)?;
@@ -105,7 +105,7 @@ fn matmul_integer_to_float(_: &NodeSpec<'_>) -> OpResult<Run> {
     })
 }
 
-/// A product with whole numbers for which the left matrix is quantised by the range of its values.
+/// Multiplies by a matrix of integers, after quantising the left matrix by the range of its values.
 pub(in super::super) fn dynamic_product(
     a: Tensor,
     b: Tensor,
@@ -139,7 +139,7 @@ mod tests {
     use crate::array::Array;
     use crate::check::{Case, byte, computed, number, weight};
 
-    /// (2, 4) times (1, -2), (3, 1) with a zero point of 3 in front.
+    /// Returns (2, 4) times ((1, -2), (3, 1)), where the left matrix is stored with a zero point of 3.
     fn product() -> Case {
         Case::microsoft("QGemm")
             .tracked(&[1, 2], vec![5.0, 7.0])
@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn a_bias_is_added_before_scaling() {
         let case = product();
-        // 14 + 2 times 0.25, and 0 times 0.125.
+        // (14 + 2) 0.25, and 0 times 0.125.
         let y = computed(&case);
         assert_eq!(y, Array::new([1, 2], vec![4.0f32, 0.0]));
         let case = product().host(number(0.5)).host(byte(7));
@@ -170,8 +170,8 @@ mod tests {
     }
 
     #[test]
-    fn quantised_by_the_range_of_the_values() {
-        // -1, 0 and 1.55 in hundredths, zero point 100.
+    fn the_left_matrix_is_quantised_by_its_range() {
+        // The range is -1 to 1.55: scale 0.01, zero point 100.
         let case = Case::microsoft("DynamicQuantizeMatMul")
             .tracked(&[1, 3], vec![-1.0, 0.3, 1.55])
             .host(Array::new([3, 1], vec![3i8, 6, 2]))
@@ -179,7 +179,7 @@ mod tests {
             .host(Array::new([], vec![1i8]))
             .host(Array::new([1], vec![10.0f32]));
         let y = computed(&case).to_f64().unwrap();
-        // (-100 * 2 + 30 * 5 + 155) 0.005 and 10.
+        // (-100 * 2 + 30 * 5 + 155) 0.005 + 10.
         assert!((y[0] - 10.525).abs() < 1e-5, "{y:?}");
         let gradient = case.gradient().remove(0);
         assert!(
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_an_error() {
+    fn invalid_shapes_are_errors() {
         let scales = |n: usize| {
             Case::microsoft("QGemm")
                 .scattered(&[1, 2], 0.0, 9.0)

@@ -1,7 +1,7 @@
-//! Operators element by element on quantised values: scaled to real numbers, computed, and quantised again.
+//! Elementwise operators on quantised values: dequantise, compute, quantise again.
 //!
-//! Adding and multiplying round after the zero point was added, the others before it, as onnxruntime does: it shows in
-//! halves beside an odd zero point.
+//! Addition and multiplication round after adding the zero point, the others before it, as in onnxruntime; it matters
+//! for halves with an odd zero point.
 
 use super::super::activation::bent;
 use super::super::quantise::{Parameter, dequantize, quantised, quantize};
@@ -11,7 +11,7 @@ use crate::dtype::DType;
 use crate::node::{Args, NodeSpec, OpResult, Run, axis, one, run};
 use crate::tensor::Tensor;
 
-/// A scale: one number in single precision.
+/// Reads a scale: one number in single precision.
 pub(super) fn scale(x: &mut Args<'_>, i: usize) -> OpResult<f32> {
     let scale = x.scalar_opt(i)?;
     scale
@@ -19,12 +19,12 @@ pub(super) fn scale(x: &mut Args<'_>, i: usize) -> OpResult<f32> {
         .ok_or_else(|| format!("input {i} is missing"))
 }
 
-/// A zero point; 0 where none is given.
+/// Reads a zero point; 0 if none is given.
 pub(super) fn zero(x: &mut Args<'_>, i: usize) -> OpResult<f32> {
     Ok(x.scalar_opt(i)?.unwrap_or(0.0) as f32)
 }
 
-/// A quantised value with its scale and zero point, which follow it among the inputs.
+/// Quantised value with its scale and zero point, which are the two inputs after it.
 pub(super) struct Quantised {
     pub(super) values: Tensor,
     pub(super) scale: f32,
@@ -44,19 +44,19 @@ impl Quantised {
         self.values.dtype()
     }
 
-    /// Less the zero point.
+    /// Subtracts the zero point.
     pub(super) fn centred(self) -> Tensor {
         self.values.sub_scalar(self.zero.into()).typed(DType::F32)
     }
 
-    /// The real numbers that are meant.
+    /// Dequantises to real numbers.
     pub(super) fn real(self) -> Tensor {
         let scale = self.scale;
         self.centred().mul_scalar(scale.into())
     }
 }
 
-/// What a result is quantised to.
+/// Scale, zero point and type of a quantised result.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Target {
     pub(super) scale: f32,
@@ -65,7 +65,7 @@ pub(super) struct Target {
 }
 
 impl Target {
-    /// Scale and zero point are inputs `i` and the next; without a zero point the result has the type `dtype`.
+    /// Reads scale and zero point from inputs `i` and `i + 1`; without a zero point the result has the type `dtype`.
     pub(super) fn read(x: &mut Args<'_>, i: usize, dtype: DType) -> OpResult<Self> {
         let dtype = if x.has(i + 1) {
             x.peek(i + 1)?.dtype()
@@ -79,17 +79,17 @@ impl Target {
         })
     }
 
-    /// Real numbers, quantised.
+    /// Quantises real numbers.
     pub(super) fn of(self, real: Tensor) -> OpResult<Tensor> {
         self.rounded_first(real.div_scalar(self.scale.into()))
     }
 
-    /// Numbers in units of the scale: rounded, then moved by the zero point.
+    /// Rounds numbers in units of the scale, then adds the zero point.
     pub(super) fn rounded_first(self, quanta: Tensor) -> OpResult<Tensor> {
         quantised(quanta, Parameter::Number(self.zero.into()), self.dtype)
     }
 
-    /// Numbers in units of the scale, moved by the zero point already.
+    /// Rounds numbers in units of the scale that already include the zero point.
     pub(super) fn moved_first(self, moved: Tensor) -> OpResult<Tensor> {
         quantised(moved, Parameter::Number(0.0), self.dtype)
     }
@@ -117,7 +117,7 @@ fn mul(_: &NodeSpec<'_>) -> OpResult<Run> {
     })
 }
 
-/// A function of real numbers between quantised ones.
+/// Builds an operator that applies a function of real numbers to a quantised value.
 fn each(f: impl Fn(Tensor) -> OpResult<Tensor> + Send + Sync + 'static) -> OpResult<Run> {
     run(move |x| {
         let a = Quantised::read(x, 0)?;
@@ -141,7 +141,7 @@ fn softmax(node: &NodeSpec<'_>) -> OpResult<Run> {
     })
 }
 
-/// Scale and zero point of the result come first, then three inputs for each part.
+/// Builds `QLinearConcat`: scale and zero point of the result come first, then three inputs for each part.
 fn concat(node: &NodeSpec<'_>) -> OpResult<Run> {
     let along = node.int_opt("axis")?.ok_or("attribute `axis` is missing")?;
     run(move |x| {
@@ -161,7 +161,7 @@ fn concat(node: &NodeSpec<'_>) -> OpResult<Run> {
     })
 }
 
-/// The condition comes first.
+/// Builds `QLinearWhere`: the condition comes first.
 fn choose(_: &NodeSpec<'_>) -> OpResult<Run> {
     run(|x| {
         let condition = x.tensor(0)?.truth();
@@ -185,7 +185,7 @@ pub(super) const ENTRIES: &[OperatorEntry] = &[
     through("QLinearSoftmax", softmax),
     through("QLinearConcat", concat),
     through("QLinearWhere", choose),
-    // ONNX's own, for types that ONNX had not yet.
+    // ONNX's own operators, for types that ONNX did not support yet.
     through("QuantizeLinear", quantize),
     OperatorEntry::new("DequantizeLinear", dequantize),
 ];
@@ -195,7 +195,8 @@ mod tests {
     use crate::array::Array;
     use crate::check::{Case, byte, computed, number, weight};
 
-    /// Two quantised values of one element each, scales 0.5 and 0.25, zero points 3 and 5, and a result.
+    /// Returns a case of two quantised values of one element each, scales 0.5 and 0.25, zero points 3 and 5, and a
+    /// result.
     fn pair(op: &str, a: f64, b: f64, scale: f32, zero: u8) -> Case {
         Case::microsoft(op)
             .tracked(&[1], vec![a])
@@ -217,19 +218,19 @@ mod tests {
 
     #[test]
     fn sums_and_products() {
-        // (13 - 3) 0.5 + (9 - 5) 0.25 = 6, in units of 2: 3, and 7.
+        // (13 - 3) 0.5 + (9 - 5) 0.25 = 6; in units of 2 that is 3, plus 7.
         let sum = pair("QLinearAdd", 13.0, 9.0, 2.0, 7);
         assert_eq!(computed(&sum), Array::new([1], vec![10u8]));
         let gradient = sum.gradient();
         close(gradient[0][0], weight(0, 0) * 0.25);
         close(gradient[1][0], weight(0, 0) * 0.125);
-        // 10 * 0.5 times 4 * 0.25 is 5; in units of 2, 2.5 and 7 are 9.5, and the even number is 10.
+        // 10 * 0.5 times 4 * 0.25 is 5; in units of 2 that is 2.5, plus 7 is 9.5, which rounds to the even 10.
         let product = pair("QLinearMul", 13.0, 9.0, 2.0, 7);
         assert_eq!(computed(&product), Array::new([1], vec![10u8]));
         let gradient = product.gradient();
         close(gradient[0][0], weight(0, 0) * 4.0 / 16.0);
         close(gradient[1][0], weight(0, 0) * 10.0 / 16.0);
-        // Cut off at the end of the type, where the derivative stops.
+        // Clipped at the end of the type, where the derivative is 0.
         let cut = pair("QLinearMul", 255.0, 255.0, 0.01, 7);
         assert_eq!(computed(&cut), Array::new([1], vec![255u8]));
         assert_eq!(cut.gradient()[0], [0.0]);
@@ -246,7 +247,7 @@ mod tests {
 
     #[test]
     fn functions() {
-        // -11 and 5 are meant. -1.1 / 0.25 is -4.4.
+        // The real inputs are -11 and 5. -1.1 / 0.25 is -4.4.
         let case = single("QLinearLeakyRelu").float("alpha", 0.1);
         assert_eq!(computed(&case), Array::new([1, 2], vec![-3i8, 21]));
         let gradient = case.gradient().remove(0);
@@ -260,7 +261,7 @@ mod tests {
         close(gradient[1], weight(0, 1) * s * (1.0 - s) * 2.0);
         let case = single("QLinearSoftmax").int("opset", 13);
         assert_eq!(computed(&case), Array::new([1, 2], vec![1i8, 5]));
-        // Neither 0 nor 1: half each.
+        // Equal inputs: half each, so neither is saturated.
         let case = Case::microsoft("QLinearSoftmax")
             .int("opset", 11)
             .int("axis", 1)
@@ -275,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_are_brought_to_one_scale() {
+    fn parts_are_requantised_to_one_scale() {
         let case = Case::microsoft("QLinearConcat")
             .int("axis", 1)
             .host(number(0.5))
@@ -286,7 +287,7 @@ mod tests {
             .host(Array::new([1, 1], vec![9u8]))
             .host(number(0.5))
             .host(byte(7));
-        // 2.5 in halves is 5; the second is as it was.
+        // 2.5 in units of 0.5 is 5; the second part is unchanged.
         let y = computed(&case).to_f64().unwrap();
         assert_eq!(y, [12.0, 9.0]);
         close(case.gradient()[0][0], weight(0, 0) * 0.5);

@@ -1,4 +1,4 @@
-//! Means of windows of quantised values.
+//! Average pooling of quantised values.
 
 use super::super::average_pool::{AveragePool, global};
 use super::super::{Gradient, OperatorEntry};
@@ -6,7 +6,7 @@ use super::qlinear::{Quantised, Target};
 use crate::node::{NodeSpec, OpResult, Run, one, run};
 use crate::tensor::Tensor;
 
-/// Channels to the second place from the last, or back.
+/// Moves the channels from the last place to the second if `first`, and back otherwise.
 fn channels(t: Tensor, first: bool) -> Tensor {
     let rank = t.rank();
     if rank < 3 {
@@ -23,7 +23,7 @@ fn channels(t: Tensor, first: bool) -> Tensor {
     t.permute(&axes)
 }
 
-/// A function of `[batch, channels, ..]`.
+/// Applies a function of `[batch, channels, ..]`, wherever the channels are.
 fn pooled(
     t: Tensor,
     channels_last: bool,
@@ -36,7 +36,7 @@ fn pooled(
     }
 }
 
-/// Real numbers, averaged; the zero point is added before rounding.
+/// Builds `QLinearAveragePool`: averages real numbers and adds the zero point before rounding.
 fn average(node: &NodeSpec<'_>) -> OpResult<Run> {
     let pool = AveragePool::read(node)?;
     let last = node.flag("channels_last", false)?;
@@ -50,7 +50,7 @@ fn average(node: &NodeSpec<'_>) -> OpResult<Run> {
     })
 }
 
-/// Sums of whole numbers, scaled once; the zero point is added after rounding.
+/// Builds `QLinearGlobalAveragePool`: sums integers, scales once and adds the zero point after rounding.
 fn global_average(node: &NodeSpec<'_>) -> OpResult<Run> {
     let last = node.flag("channels_last", false)?;
     run(move |x| {
@@ -86,24 +86,24 @@ mod tests {
 
     #[test]
     fn means_of_all() {
-        // 0, 1, 2 and 5 have the mean 2; half of it in quarters is 4.
+        // 0, 1, 2 and 5 have the mean 2; times 0.5 in units of 0.25 is 4.
         let case = of("QLinearGlobalAveragePool", &[1, 1, 2, 2]);
         assert_eq!(computed(&case).to_f64().unwrap(), [11.0]);
         for g in case.gradient().remove(0) {
             assert!((g - weight(0, 0) * 0.5).abs() < 1e-6);
         }
-        // Two channels, the last axis.
+        // Two channels on the last axis.
         let case = of("QLinearGlobalAveragePool", &[1, 2, 1, 2]).int("channels_last", 1);
         let y = computed(&case);
         assert_eq!(y.shape(), [1, 1, 1, 2]);
-        // 1 and 3, times 0.5 over 0.25.
+        // Means of 1 and 3, times 0.5 / 0.25, plus 7.
         assert_eq!(y.to_f64().unwrap(), [9.0, 13.0]);
     }
 
     #[test]
     fn means_of_windows() {
         let case = of("QLinearAveragePool", &[1, 1, 2, 2]).ints("kernel_shape", &[1, 2]);
-        // 0.5 and 3.5, times 2, and 7: 8 and 14.
+        // Means of 0.5 and 3.5, times 2, plus 7: 8 and 14.
         assert_eq!(computed(&case).to_f64().unwrap(), [8.0, 14.0]);
         let gradient = case.gradient().remove(0);
         for (i, g) in gradient.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! A sum with a residual, normalised along its last dimension.
+//! Sum with a residual, normalised along its last dimension.
 
 use super::super::OperatorEntry;
 use super::super::norm::{root_mean_square, standardised};
@@ -6,7 +6,7 @@ use crate::node::{Args, NodeSpec, OpResult, Run, run};
 use crate::tensor::Tensor;
 use crate::value::Value;
 
-/// Input and residual, and a bias if there is one.
+/// Adds input, residual and, if there is one, bias. An error if the residual or bias changes the input's shape.
 fn sum(x: &mut Args<'_>, bias: usize) -> OpResult<Tensor> {
     let input = x.tensor(0)?;
     let shape = input.shape();
@@ -23,7 +23,7 @@ fn sum(x: &mut Args<'_>, bias: usize) -> OpResult<Tensor> {
     Ok(sum)
 }
 
-/// Mean and variance are for training; the sum is handed on.
+/// Returns the outputs. Mean and variance are left empty, as they are for training; the sum is an output, too.
 fn outputs(y: Tensor, sum: Tensor) -> Vec<Value> {
     vec![y.into(), Value::Nothing, Value::Nothing, sum.into()]
 }

@@ -1,11 +1,11 @@
-//! One step of each layer: the state after it.
+//! One step of each layer.
 
 use super::{Cell, Direction, Layer, State, weighted};
 use crate::node::OpResult;
 use crate::tensor::Tensor;
 
 impl Layer {
-    /// The state after a step to which the input contributes `input`.
+    /// Returns the state after a step; `input` is the input's contribution to it.
     pub(super) fn step(&self, d: &Direction<'_>, input: Tensor, state: State) -> OpResult<State> {
         let h = state.hidden;
         let size = h.shape()[1];
@@ -53,7 +53,7 @@ impl Layer {
                 let from_state = weighted(h, d.weights.clone(), d.scales.clone(), d.device)?;
                 let sums = input.add(from_state)?;
                 let part = |t: &Tensor, i: usize| t.clone().narrow(1, i * size, size);
-                // Input, output, forget, cell.
+                // The order of the gates is input, output, forget, cell.
                 let (let_in, forget, out) = match &d.peepholes {
                     None => {
                         let gates = f[0].of(self.clipped(sums.clone().narrow(1, 0, 3 * size)))?;

@@ -14,7 +14,7 @@ fn gates(op: &str) -> usize {
     }
 }
 
-/// With weights, bias and an initial state, all differentiated.
+/// Returns a case with weights, bias and an initial state, all differentiated.
 fn case(op: &str, directions: usize, lengths: Option<Vec<i32>>) -> Case {
     let g = gates(op) * HIDDEN;
     let case = Case::new(op)
@@ -87,7 +87,7 @@ fn every_activation_has_a_gradient() {
     }
 }
 
-/// Both directions of one that runs both ways are those of two that run one way.
+/// Each direction of a bidirectional layer equals a layer that runs only that way.
 #[test]
 fn a_bidirectional_layer_is_two_layers() {
     let x: Vec<f64> = (0..12).map(|i| f64::from(i) / 7.0 - 0.8).collect();
@@ -118,12 +118,13 @@ fn a_bidirectional_layer_is_two_layers() {
     }
     assert_eq!(both[1][..4], forward[1].to_f32().unwrap()[..]);
     assert_eq!(both[1][4..], reverse[1].to_f32().unwrap()[..]);
-    // The first sequence ends after two steps: its last state is that of the second, and then there are zeros.
+    // The first sequence ends after two steps: its last state is that of the second, and its outputs are zero
+    // afterwards.
     assert_eq!(both[1][..2], f[4..6]);
     assert_eq!(f[8..10], [0.0, 0.0]);
 }
 
-/// One unit, two steps, by hand.
+/// One unit, two steps, computed by hand.
 #[test]
 fn hand_computed() {
     let s = |x: f64| 1.0 / (1.0 + (-x).exp());
@@ -171,7 +172,7 @@ fn hand_computed() {
 }
 
 #[test]
-fn what_does_not_fit_is_an_error() {
+fn invalid_shapes_and_attributes_are_errors() {
     let e = |c: Case| c.run().unwrap_err();
     assert!(e(case("RNN", 1, None).text("direction", "up")).contains("`direction`"));
     assert!(e(case("RNN", 1, None).text("direction", "bidirectional")).contains("weights"));

@@ -69,7 +69,7 @@ fn gradients() {
         .assert_gradient();
 }
 
-/// Long axes are computed in another way.
+/// Long axes use another computation.
 #[test]
 fn long_axes_agree_with_short_ones() {
     for mode in ["linear", "cubic"] {
@@ -88,7 +88,7 @@ fn long_axes_agree_with_short_ones() {
 }
 
 #[test]
-fn the_nearest_is_what_the_mode_says() {
+fn nearest_follows_the_rounding_mode() {
     let expected: [(&str, f32, &[f64]); 6] = [
         ("round_prefer_floor", 2.0, &[1.0, 1.0, 2.0, 2.0, 3.0, 3.0]),
         ("round_prefer_ceil", 2.0, &[1.0, 2.0, 2.0, 3.0, 3.0, 3.0]),
@@ -150,7 +150,7 @@ fn whole_numbers_are_picked_on_the_host() {
 }
 
 #[test]
-fn what_does_not_fit_is_an_error() {
+fn invalid_shapes_and_attributes_are_errors() {
     let e = |c: Case| c.run().unwrap_err();
     assert!(e(image()).contains("neither"));
     assert!(e(scaled(image(), &[1.0])).contains("1 scales"));
@@ -168,7 +168,7 @@ fn what_does_not_fit_is_an_error() {
         .unwrap();
 }
 
-/// Values by hand: the last output lies on the last input, whatever the scale says the length should have been.
+/// Compares with values computed by hand: the last output lies on the last input, whatever length the scale implies.
 fn aligned(shape: &[usize], x: &[f64], scales: &[f32], mode: &str, expected: &[f64]) {
     let x = Case::new("Resize").tracked(shape, x.to_vec());
     let y = scaled(x, scales)
@@ -185,21 +185,22 @@ fn aligned(shape: &[usize], x: &[f64], scales: &[f32], mode: &str, expected: &[f
 }
 
 #[test]
-fn corners_are_aligned_where_scale_times_length_is_not_whole() {
+fn corners_are_aligned_if_scale_times_length_is_not_whole() {
     let line = |x: &[f64], scale: f32, mode: &str, expected: &[f64]| {
         aligned(&[1, 1, x.len()], x, &[1.0, 1.0, scale], mode, expected);
     };
-    // 4.5 is 4 outputs, at 0, 2/3, 4/3 and 2.
+    // 4.5 gives 4 outputs, at 0, 2/3, 4/3 and 2.
     line(&[0.0, 3.0, 12.0], 1.5, "linear", &[0.0, 2.0, 6.0, 12.0]);
     line(&[0.0, 3.0, 12.0], 1.5, "nearest", &[0.0, 3.0, 3.0, 12.0]);
-    // 2.4 is 2: both ends. 1.2 is 1: the first. 2.8 is 2.
+    // 2.4 gives 2 outputs: both ends. 1.2 gives 1: the first. 2.8 gives 2.
     line(&[5.0, 1.0, 2.0, 7.0], 0.6, "linear", &[5.0, 7.0]);
     line(&[5.0, 1.0, 2.0, 7.0], 0.3, "linear", &[5.0]);
     line(&[5.0, 1.0, 2.0, 7.0], 0.7, "cubic", &[5.0, 7.0]);
-    // 3.75 is 3, at 0, 2 and 4.
+    // 3.75 gives 3 outputs, at 0, 2 and 4.
     line(&[1.0, 9.0, 4.0, 9.0, 6.0], 0.75, "linear", &[1.0, 4.0, 6.0]);
-    // A curve halfway between equal steps lies halfway: 3 inputs, 5.1 is 5 outputs, at 0, 1/2, 1, 3/2 and 2; the
-    // weights at 1/2 are -3/32, 19/32, 19/32 and -3/32, what lies before the first input is the first.
+    // The curve halfway between equal steps lies halfway. 3 inputs times 1.7 is 5.1, which gives 5 outputs, at 0, 1/2,
+    // 1, 3/2 and 2; the weights at 1/2 are -3/32, 19/32, 19/32 and -3/32, and the first input stands in for those
+    // before it.
     let at = |a: f64, b: f64, c: f64, d: f64| (19.0 * (b + c) - 3.0 * (a + d)) / 32.0;
     let (a, b, c) = (2.0, 4.0, 10.0);
     let expected = [a, at(a, a, b, c), b, at(a, b, c, c), c];
@@ -233,7 +234,7 @@ fn a_single_output_in_pytorchs_coordinates_is_the_first_input() {
             .unwrap();
         match (mode, antialias) {
             (_, 0) => assert_eq!(y, [4.0], "{mode}"),
-            // The triangle is 1/0.6 wide: weights 1 and 0.4 twice, once for the first input repeated before itself.
+            // The triangle is 1/0.6 wide: weights 1, and 0.4 twice, once for the first input repeated before itself.
             ("linear", _) => assert!((y[0] - (1.4 * 4.0 + 0.4 * 9.0) / 1.8).abs() < 1e-5, "{y:?}"),
             _ => assert!(4.0 < y[0] && y[0] < 6.5, "{y:?}"),
         }
@@ -241,7 +242,7 @@ fn a_single_output_in_pytorchs_coordinates_is_the_first_input() {
 }
 
 #[test]
-fn lengths_are_those_of_the_whole_axis_where_a_part_is_cropped_to() {
+fn cropping_scales_the_length_of_the_whole_axis() {
     let x = Case::new("Resize").tracked(&[1, 1, 5], vec![0.0, 1.0, 2.0, 3.0, 4.0]);
     let y = x
         .host(floats(&[0.0, 0.0, 0.25, 1.0, 1.0, 0.75]))
@@ -255,7 +256,7 @@ fn lengths_are_those_of_the_whole_axis_where_a_part_is_cropped_to() {
 
 #[test]
 fn an_axis_that_keeps_its_length_is_left_where_onnxruntime_leaves_it() {
-    // Twice as many rows or as many; columns 1.25 × 2, cut down to 2.
+    // Twice as many rows, or the same number; 1.25 × 2 columns, rounded down to 2.
     for (rows, antialias, expected) in [(2.0, 0, 2.8), (2.0, 1, 4.0), (1.0, 0, 4.0), (1.0, 1, 4.0)]
     {
         let x = Case::new("Resize").tracked(&[1, 2], vec![0.0, 4.0]);
@@ -272,9 +273,9 @@ fn an_axis_that_keeps_its_length_is_left_where_onnxruntime_leaves_it() {
     }
 }
 
-/// In double precision these fall on the other side: what is picked is what onnxruntime 1.32 picks.
+/// In double precision these fall on the other side; the expected values are those of onnxruntime 1.32.
 #[test]
-fn coordinates_are_those_of_single_precision() {
+fn coordinates_are_computed_in_single_precision() {
     let picked = |n: usize, scale: f32, coordinates: &str, mode: &str| {
         let x = Case::new("Resize").tracked(&[1, n], (0..n).map(|i| i as f64).collect());
         scaled(x, &[1.0, scale])
@@ -285,21 +286,21 @@ fn coordinates_are_those_of_single_precision() {
             .to_f64()
             .unwrap()
     };
-    // 0.5 / 0.2 - 0.5 is 2; of the float that stands for 0.2, in double precision, a little less.
+    // 0.5 / 0.2 - 0.5 is 2; with the float nearest to 0.2, in double precision, it is a little less.
     let y = picked(11, 0.2, "pytorch_half_pixel", "floor");
     assert_eq!(y, [2.0, 7.0]);
     // 4 / (4/3) is 3.
     let y = picked(13, 4.0 / 3.0, "asymmetric", "floor");
     let expected = [0, 0, 1, 2, 3, 3, 4, 5, 6, 6, 7, 8, 9, 9, 10, 11, 12];
     assert_eq!(y, expected.map(f64::from));
-    // 9 / 1.2 is 7.4999995 in single precision: a half.
+    // 9 / 1.2 is 7.4999995 in single precision, which counts as a half.
     assert_eq!(picked(13, 1.2, "asymmetric", "round_prefer_ceil")[9], 8.0);
     assert_eq!(picked(13, 1.2, "asymmetric", "round_prefer_floor")[9], 7.0);
-    // 6.5 / 1.5 + 11/2 (1 - 16 / 16.5) - 0.5 is 4; with the share of the ends in single precision, a little less.
+    // 6.5 / 1.5 + 11/2 (1 - 16 / 16.5) - 0.5 is 4; with the adjustment of the ends in single precision, a little less.
     assert_eq!(picked(11, 1.5, "half_pixel_symmetric", "floor")[6], 3.0);
 }
 
-/// A session of one Resize of `x`, whose last length is declared or left open.
+/// Returns a session of one Resize of `x`, whose last length is declared, or left open by -1.
 fn session(length: i64, scale: f32, coordinates: &str) -> Session {
     let resize = node("Resize", &["x", "", "s"], &["y"])
         .text("mode", "linear")
@@ -327,7 +328,7 @@ fn fractions_are_noted_once_for_each_length() {
     }
     assert_eq!(run(&open, 3).len(), 1);
     assert_eq!(run(&open, 5).len(), 2);
-    // Other coordinates do not depend on it, unless nothing is left to resize.
+    // Other coordinates do not depend on the fraction, unless no length changes.
     assert!(run(&session(-1, 1.5, "half_pixel"), 3).is_empty());
     let [note] = &run(&session(-1, 1.1, "half_pixel"), 3)[..] else {
         panic!("one note");
@@ -336,7 +337,7 @@ fn fractions_are_noted_once_for_each_length() {
 }
 
 #[test]
-fn what_onnxruntime_does_not_crop_is_noted() {
+fn a_crop_that_onnxruntime_skips_is_noted() {
     let resize = node("Resize", &["x", "r", "", "n"], &["y"])
         .text("mode", "linear")
         .text("coordinate_transformation_mode", "tf_crop_and_resize");

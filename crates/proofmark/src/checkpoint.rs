@@ -1,4 +1,4 @@
-//! A run that was stopped, with everything it needs to go on.
+//! Checkpoint of a stopped run, with everything needed to resume it.
 
 use proofmark_domain::{Cost, Needs, Observation, Reading, RunOutcome, hex};
 use proofmark_engine::{Checkpoint, Clean, Outcome, Point};
@@ -9,50 +9,50 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{RunError, RunPlan, device};
 
-/// The first bytes of every checkpoint, with the version of its format.
+/// First bytes of every checkpoint, with the version of the format.
 const HEAD: &[u8] = b"proofmark/checkpoint/2\n";
 
-/// Bytes of the digest that follows.
+/// Length in bytes of the digest that follows.
 const DIGEST: usize = 32;
 
-/// A run of a [`RunPlan`] that was stopped after its clean samples were measured: what it measured so far, and where
-/// the attack at work stood. Given back as [`RunPlan::resume`], the run ends with the report it would have had.
+/// Checkpoint of a [`RunPlan`] that was stopped after its clean samples were measured: the results so far, and the
+/// state of the attack in progress. Passed back as [`RunPlan::resume`], the run ends with the report it would have had.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunCheckpoint {
-    /// What was being run, as JSON: see [`RunPlan::identity`].
+    /// The run, as JSON: see [`RunPlan::identity`].
     identity: String,
     /// Seconds spent so far.
     pub(crate) seconds: f64,
     clean: Vec<CleanSample>,
     pub(crate) reading: Option<Reading>,
-    /// What the runs that came to their end left.
+    /// Results of the finished runs.
     pub(crate) finished: Finished,
-    /// The run at work, if the engine was at it.
+    /// State of the run in progress, if the engine was running it.
     pub(crate) at: Option<Checkpoint>,
-    /// What it cost so far.
+    /// Cost of that run so far.
     pub(crate) at_cost: Cost,
 }
 
-/// [`Clean`], in a form that can be written down.
+/// [`Clean`] in a form that can be serialised.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct CleanSample {
     row: usize,
-    /// None where the model only decides.
+    /// `None` if the model only decides.
     scores: Option<Vec<f32>>,
     pred: Option<usize>,
     observed: Vec<Observation>,
 }
 
-/// What the runs that came to their end left.
+/// Results of the finished runs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Finished {
-    /// What each cost, in the order of the plan.
+    /// Cost of each run, in the order of the plan.
     pub(crate) costs: Vec<Cost>,
-    /// Why each failed, if it did.
+    /// Why each run failed, if it did.
     pub(crate) failed: Vec<Option<String>>,
-    /// Per sample what each run came to, as JSON: it leaves out empty fields, which postcard cannot.
+    /// Outcomes of every run per sample, as JSON: it leaves out empty fields, which postcard cannot.
     outcomes: String,
-    /// Per sample the adversarial of the smallest budget so far, and that budget.
+    /// Adversarial of the smallest budget so far, with that budget, per sample.
     pub(crate) best: Vec<Option<(f64, Point)>>,
 }
 
@@ -71,7 +71,7 @@ impl Finished {
         }
     }
 
-    /// Per sample what each run came to.
+    /// Returns the outcomes of every run, per sample.
     pub(crate) fn outcomes(&self) -> Result<Vec<Vec<RunOutcome>>, RunError> {
         serde_json::from_str(&self.outcomes).map_err(|e| wrong(format!("its outcomes: {e}")))
     }
@@ -102,7 +102,7 @@ impl RunCheckpoint {
         })
     }
 
-    /// The clean samples, as they were measured.
+    /// Returns the clean samples, as they were measured.
     pub(crate) fn clean(&self) -> Vec<Clean> {
         let sample = |c: &CleanSample| Clean {
             row: c.row,
@@ -113,7 +113,7 @@ impl RunCheckpoint {
         self.clean.iter().map(sample).collect()
     }
 
-    /// Refuses a checkpoint that is not of `plan`, naming the field that differs, and one that contradicts it.
+    /// Refuses a checkpoint of another plan, naming the field that differs, and one that contradicts `plan`.
     pub(crate) fn check(&self, plan: &RunPlan<'_>, samples: usize) -> Result<(), RunError> {
         let found: Value =
             serde_json::from_str(&self.identity).map_err(|e| wrong(format!("its plan: {e}")))?;
@@ -129,7 +129,7 @@ impl RunCheckpoint {
         };
         if !in_order || !self.clean.iter().all(sound) {
             return Err(wrong(format!(
-                "its clean samples; expected {samples} with {classes} scores each"
+                "its clean samples do not fit; expected {samples} with {classes} scores each"
             )));
         }
         let inputs = &plan.model.signature().modalities;
@@ -144,27 +144,27 @@ impl RunCheckpoint {
         let best = &self.finished.best;
         if best.len() != samples || !best.iter().flatten().all(sound) {
             return Err(wrong(format!(
-                "its adversarials; expected {samples} of the model's inputs"
+                "its adversarials do not fit; expected {samples} of the model's inputs"
             )));
         }
         Ok(())
     }
 
-    /// The bytes of the checkpoint: a line with the version, a digest, the content.
+    /// Returns the bytes of the checkpoint: a line with the version, a digest, the content.
     pub fn to_bytes(&self) -> Vec<u8> {
         let content = postcard::to_stdvec(self).expect("plain data serialise");
         [HEAD, &Sha256::digest(&content), &content].concat()
     }
 
-    /// A checkpoint from bytes. A file that is none, is of another version or was changed after it was written is
-    /// refused.
+    /// Reads a checkpoint from bytes. Refuses a file that is not a checkpoint, is of another version or was changed
+    /// after it was written.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, RunError> {
         let Some((digest, content)) = bytes
             .strip_prefix(HEAD)
             .and_then(|rest| rest.split_at_checked(DIGEST))
         else {
             return Err(wrong(format!(
-                "it does not begin as one of this version; expected `{}`",
+                "it does not begin with the header of this version; expected `{}`",
                 String::from_utf8_lossy(HEAD).trim_end()
             )));
         };
@@ -181,7 +181,8 @@ impl RunCheckpoint {
 }
 
 impl RunPlan<'_> {
-    /// What a checkpoint must agree with: the resolved plan, and what decides the bits on the way.
+    /// Returns the values that a checkpoint must agree with: the resolved plan, and everything that affects
+    /// intermediate results.
     fn identity(&self) -> Result<Value, RunError> {
         let signature = self.model.signature();
         Ok(json!({
@@ -196,13 +197,14 @@ impl RunPlan<'_> {
         }))
     }
 
-    /// Whether a checkpoint is of this plan, on this device; if not, what differs.
+    /// Checks that a checkpoint is of this plan, on this device; the error says what differs.
     pub fn can_resume(&self, checkpoint: &RunCheckpoint) -> Result<(), RunError> {
         checkpoint.check(self, self.part()?.len())
     }
 }
 
-/// Whether a run came to its end. Rows whose own budget is spent are stopped in runs that did.
+/// Whether a run finished; `asked` says whether it was told to stop. Rows that stop because their own budget is spent
+/// do not make it unfinished.
 pub(crate) fn ended(outcomes: &[Outcome], checkpoint: Option<&Checkpoint>, asked: bool) -> bool {
     let stopped = |o: &Outcome| o.status == proofmark_domain::RunStatus::Stopped;
     checkpoint.is_none() && !(asked && outcomes.iter().any(stopped))

@@ -7,14 +7,14 @@ use burn::tensor::Device;
 use crate::RunError;
 use adapter::{Gpu, Kind, choose, is_software};
 
-/// Names a user may give; `wgpu` and `cuda` also with the number of an adapter, `wgpu:1`.
+/// Names a user may give; `wgpu` and `cuda` also take the number of an adapter, as in `wgpu:1`.
 pub const DEVICES: [&str; 4] = ["auto", "cpu", "wgpu", "cuda"];
 
-/// The device of this name.
+/// Returns the device of this name.
 ///
-/// `cpu` is the pure-Rust backend; `wgpu` and `cuda` the best GPU that library finds, `wgpu:1` adapter 1 of
-/// [`devices`]; `auto` a GPU if there is one, else `cpu`. An adapter that computes on the CPU (`llvmpipe`, `SwiftShader`)
-/// is taken by its number only.
+/// `cpu` is the pure-Rust backend; `wgpu` and `cuda` are the best GPU that library finds, `wgpu:1` is adapter 1 of
+/// [`devices`], and `auto` is a GPU if there is one, else `cpu`. An adapter that computes on the CPU (`llvmpipe`,
+/// `SwiftShader`) is only used if given by its number.
 ///
 /// ```
 /// let device = proofmark::device("cpu")?;
@@ -29,7 +29,7 @@ pub fn device(name: &str) -> Result<Device, RunError> {
     };
     match name {
         "cpu" => return cpu().map_err(error),
-        // `Device::default()` would also listen to the environment: a run's device is what its report says.
+        // Not `Device::default()`, which also reads the environment: a run's device must be the one its report names.
         "auto" => {
             return Gpu::ALL
                 .into_iter()
@@ -78,7 +78,7 @@ fn cpu() -> Result<Device, String> {
     Err("this build has no CPU backend; build it with `--features flex`".to_owned())
 }
 
-/// Every device a user may name on this machine, and what it is. Opens the GPUs to ask for their names.
+/// Returns every device a user may name on this machine, with a description. Opens the GPUs to read their names.
 pub fn devices() -> Vec<(String, String)> {
     let state = |device: Result<Device, RunError>| match device {
         Ok(device) => format!("here: {}", describe(&device)),
@@ -107,7 +107,7 @@ pub fn devices() -> Vec<(String, String)> {
             let about = match name {
                 None => "cannot be opened".to_owned(),
                 Some(name) if software => {
-                    format!("{name}, software: slower than cpu, taken by its number only")
+                    format!("{name}, software: slower than cpu, only used if given by its number")
                 }
                 Some(name) => format!("{name}, {}", adapter.kind.as_str()),
             };
@@ -117,7 +117,7 @@ pub fn devices() -> Vec<(String, String)> {
     all
 }
 
-/// The name a report gives a device: `cpu`, or the library and the adapter's name, `wgpu (NVIDIA H100 PCIe)`.
+/// Returns the name of a device in reports: `cpu`, or the library and the adapter's name, `wgpu (NVIDIA H100 PCIe)`.
 pub fn describe(device: &Device) -> String {
     let text = format!("{device:?}").to_ascii_lowercase();
     if text.contains("flex") {
@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_that_are_no_device_are_told_what_would_be() {
+    fn unknown_devices_are_refused_with_a_hint() {
         for (name, words) in [
             ("gpu", ["no such device", "wgpu:1"]),
             ("wpgu:0", ["no such device", "did you mean `wgpu`"]),

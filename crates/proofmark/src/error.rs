@@ -4,7 +4,7 @@ use proofmark_model::ModelError;
 use proofmark_onnx::OnnxError;
 use proofmark_threat::ThreatError;
 
-/// Why a run has no report, or ([`RunError::Attacks`]) not a whole one.
+/// Why a run has no report, or, for [`RunError::Attacks`], an incomplete one.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {
@@ -26,23 +26,23 @@ pub enum RunError {
     /// The threat model does not fit the model's inputs.
     #[error(transparent)]
     Threat(#[from] ThreatError),
-    /// Attacks failed half-way; what the others found stands.
-    #[error("attacks that did not come to their end: {0}")]
+    /// Attacks failed partway; the results of the others are kept.
+    #[error("attacks that did not finish: {0}")]
     Attacks(String),
-    /// A checkpoint cannot be read, or is not of this run.
+    /// A checkpoint cannot be read, or belongs to another run.
     #[error("checkpoint: {0}")]
     Checkpoint(String),
     /// A number is out of range.
     #[error("{0}")]
     Parameter(String),
-    /// Data and model do not belong together.
+    /// Data and model do not fit each other.
     #[error("data `{data}` and model `{model}` do not fit: {problem}")]
     Mismatch {
-        /// The data's name.
+        /// Name of the data.
         data: String,
-        /// The model's name.
+        /// Name of the model.
         model: String,
-        /// What does not fit.
+        /// The part that does not fit.
         problem: String,
     },
     /// There is no such model.
@@ -62,7 +62,7 @@ pub enum RunError {
     Device {
         /// The name given.
         given: String,
-        /// What is wrong.
+        /// The problem.
         problem: String,
     },
 }

@@ -1,4 +1,4 @@
-//! The call for library users: evaluate a model, assert on the result.
+//! The entry point for library users: evaluate a model, assert on the result.
 
 use std::fmt;
 
@@ -11,10 +11,10 @@ use serde_json::{Map, Value};
 
 use crate::{OpenModel, RunError, RunPlan, Settings, ThreatPlan};
 
-/// Begins an evaluation of `model` on `data`. A model is a reference to a [`BurnModel`](crate::BurnModel), to
-/// [`FromScores`](crate::FromScores) or [`FromDecisions`](crate::FromDecisions), or to anything else that decides, what
-/// [`ModelSource::open`](crate::ModelSource::open) returns, or an [`Access`]. Attacks that need more than the model gives are
-/// refused before it is asked anything.
+/// Begins an evaluation of `model` on `data`. The model is a reference to a [`BurnModel`](crate::BurnModel), to
+/// [`FromScores`](crate::FromScores) or [`FromDecisions`](crate::FromDecisions), to any other decision model or to the
+/// result of [`ModelSource::open`](crate::ModelSource::open), or it is an [`Access`]. Attacks that need more than the
+/// model gives are refused before the model is queried.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -48,11 +48,11 @@ pub fn evaluate<'a>(model: impl Into<Subject<'a>>, data: &'a Dataset) -> Evaluat
     }
 }
 
-/// The model of an evaluation; made from a reference to one.
+/// The model of an evaluation, made from a reference.
 #[derive(Debug, Clone)]
 pub struct Subject<'a> {
     model: Access<'a>,
-    /// What happens between data units and the model, for the report.
+    /// Conversion from data units to model input, for the report.
     preprocessing: Map<String, Value>,
 }
 
@@ -80,7 +80,7 @@ impl<'a> From<&'a OpenModel> for Subject<'a> {
     }
 }
 
-/// An evaluation being described; [`Evaluate::run`] makes it. Mistakes are told there.
+/// An evaluation being described; [`Evaluate::run`] runs it and reports mistakes in the description.
 #[derive(Debug)]
 pub struct Evaluate<'a> {
     subject: Subject<'a>,
@@ -92,32 +92,32 @@ pub struct Evaluate<'a> {
 }
 
 impl Evaluate<'_> {
-    /// Allows every input to change by at most `eps` per feature, data units. Several budgets make a curve.
+    /// Allows every input to change by at most `eps` per feature, in data units. Several budgets make a curve.
     #[must_use]
     pub fn linf(self, eps: f64) -> Self {
         self.norm(Norm::Linf, eps)
     }
 
-    /// Allows a change of Euclidean length at most `eps`, data units.
+    /// Allows a change of Euclidean length at most `eps`, in data units.
     #[must_use]
     pub fn l2(self, eps: f64) -> Self {
         self.norm(Norm::L2, eps)
     }
 
-    /// Allows a change of absolute sum at most `eps`, data units.
+    /// Allows a change of absolute sum at most `eps`, in data units.
     #[must_use]
     pub fn l1(self, eps: f64) -> Self {
         self.norm(Norm::L1, eps)
     }
 
-    /// Allows what `threat` allows (several inputs, shared budgets, masks).
+    /// Allows the changes of `threat` (several inputs, shared budgets, masks).
     #[must_use]
     pub fn threat(mut self, threat: ThreatPlan) -> Self {
         self.threats.push(threat);
         self
     }
 
-    /// Attacks by id, with their default parameters.
+    /// Adds attacks by id, with their default parameters.
     #[must_use]
     pub fn attacks(mut self, ids: impl IntoIterator<Item = &'static str>) -> Self {
         for id in ids {
@@ -126,7 +126,7 @@ impl Evaluate<'_> {
         self
     }
 
-    /// One attack by id with parameters as TOML: `.attack("pgd", "steps = 100\nloss = \"dlr\"")`.
+    /// Adds one attack by id, with parameters as TOML: `.attack("pgd", "steps = 100\nloss = \"dlr\"")`.
     #[must_use]
     pub fn attack(mut self, id: &str, parameters: &str) -> Self {
         let built = parameters
@@ -140,28 +140,29 @@ impl Evaluate<'_> {
         self
     }
 
-    /// An attack of your own.
+    /// Adds a custom attack.
     #[must_use]
     pub fn with(mut self, attack: impl Attack + 'static) -> Self {
         self.attacks.push(Box::new(attack));
         self
     }
 
-    /// Seed of every random number; 0 by default.
+    /// Sets the seed of every random number; 0 by default.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.settings.seed = Seed(seed);
         self
     }
 
-    /// Rows at work at once; 64 by default. Changes speed and memory, never a result.
+    /// Sets how many rows are in progress at once; by default 64, or two tiles per thread if that is more. Changes
+    /// speed and memory, never a result.
     #[must_use]
     pub fn batch_size(mut self, rows: usize) -> Self {
         self.settings.batch = rows;
         self
     }
 
-    /// Makes the evaluation.
+    /// Runs the evaluation.
     pub fn run(self) -> Result<Evaluation, RunError> {
         if let Some(problem) = self.problem {
             return Err(problem);
@@ -175,7 +176,7 @@ impl Evaluate<'_> {
         plan.settings = self.settings;
         plan.preprocessing = self.subject.preprocessing;
         let measured = plan.run()?;
-        // A call that asks for one figure is not told half of it.
+        // Refuses an incomplete run: a figure must not rest on only some of the attacks.
         measured.complete()?;
         Ok(Evaluation {
             report: measured.report,
@@ -198,12 +199,12 @@ pub struct Evaluation {
 }
 
 impl Evaluation {
-    /// Everything that was measured.
+    /// Returns everything that was measured.
     pub fn report(&self) -> &Report {
         &self.report
     }
 
-    /// Accuracy without attack.
+    /// Returns the accuracy without attack.
     pub fn clean_accuracy(&self) -> Measured<'_> {
         Measured {
             report: &self.report,
@@ -211,7 +212,7 @@ impl Evaluation {
         }
     }
 
-    /// Accuracy under the worst case of all attacks, at the largest budget.
+    /// Returns the accuracy in the worst case of all attacks, at the largest budget.
     pub fn robust_accuracy(&self) -> Measured<'_> {
         Measured {
             report: &self.report,
@@ -219,7 +220,7 @@ impl Evaluation {
         }
     }
 
-    /// Accuracy under one attack, by id.
+    /// Returns the accuracy under one attack, by id.
     pub fn robust_accuracy_under(&self, attack: &str) -> Measured<'_> {
         Measured {
             report: &self.report,
@@ -236,8 +237,8 @@ pub struct Measured<'a> {
 }
 
 impl Measured<'_> {
-    /// Holds if the lower end of the interval at confidence `level` reaches `threshold` and nothing says the
-    /// figure cannot be trusted. The error is the assertion message.
+    /// Checks that the lower end of the interval at confidence `level` reaches `threshold`, and that no uncured trust
+    /// flag applies to the figure. The error is the assertion message.
     pub fn at_least(&self, threshold: f64, level: f64) -> Result<(), Shortfall> {
         let assessment = assess(self.report, self.metric.clone(), threshold, level);
         if assessment.verdict == Verdict::Pass {
@@ -257,17 +258,17 @@ impl Measured<'_> {
     }
 }
 
-/// A requirement that was not shown to hold.
+/// Error of a requirement that was not shown to hold.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Shortfall {
-    /// Fail if it is missed, inconclusive if it cannot be told.
+    /// Fail if it is missed, inconclusive if it cannot be decided, error if its attack was not run.
     pub verdict: Verdict,
     /// Figures, reason and what to do next.
     pub message: String,
 }
 
-/// Readable where a test prints an error with `{:?}`.
+/// Prints the message, so that a test which prints the error with `{:?}` stays readable.
 impl fmt::Debug for Shortfall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)

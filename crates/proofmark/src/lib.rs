@@ -1,5 +1,5 @@
-//! proofmark tests machine-learning models for adversarial robustness: it attacks a model, measures every point it
-//! returns again, and says pass, fail or cannot tell with an interval.
+//! proofmark tests machine-learning models for adversarial robustness: it attacks a model, measures every returned
+//! point again, and answers pass, fail or inconclusive, with an interval.
 //!
 //! Four lines to a gated model:
 //!
@@ -14,10 +14,10 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Your own Burn module becomes a model through [`BurnModel`], an ONNX file through [`ModelSource`] or
-//! [`onnx::OnnxModel`], a closure over arrays that calls any other runtime through [`FromScores`] or [`FromDecisions`];
-//! [`RunPlan`] is the same run with every setting open, [`Falsify`] a search for a counterexample, [`Gate`] carries out a
-//! policy. All are called alike: made by `new`, their public fields set where the default will not do, then `run`.
+//! A Burn module becomes a model through [`BurnModel`], an ONNX file through [`ModelSource`] or [`onnx::OnnxModel`], a
+//! closure over arrays that calls any other runtime through [`FromScores`] or [`FromDecisions`]. [`RunPlan`] is the
+//! same run with access to every setting, [`Falsify`] searches for a counterexample; both are made by `new`, have
+//! public fields to set where the default does not fit, and are then `run`. [`Gate`] carries out a policy.
 
 mod checkpoint;
 mod device;

@@ -1,4 +1,4 @@
-//! Models by name, and what has to be said to use them.
+//! Models by name, and the settings needed to use them.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{RunError, samples, shipped};
 
-/// So many samples show whether what is stated of an output holds.
+/// Number of samples on which the stated kind of an output is checked.
 const CHECKED: usize = 256;
 
 /// A model as a user names it.
@@ -33,29 +33,29 @@ const CHECKED: usize = 256;
 pub struct ModelSource {
     /// A shipped model by name, or an `.onnx` file.
     pub spec: String,
-    /// What reports call it; default: `spec`.
+    /// Name in reports; default: `spec`.
     pub name: Option<String>,
-    /// What happens between data units and the model.
+    /// Conversion from data units to model input.
     pub preprocess: Preprocess,
-    /// What is said of an ONNX model beyond its file.
+    /// Options of an ONNX model that its file does not state.
     pub onnx: OnnxOptions,
-    /// Inputs of an ONNX model that are constants (a state, a sample rate), the same number everywhere.
+    /// Inputs of an ONNX model that are held constant (a state, a sample rate), each filled with one number.
     pub fixed: BTreeMap<String, f64>,
 }
 
-/// `(x * scale - mean) / std`, per channel.
+/// Conversion from data units to model input: `(x * scale - mean) / std`, per channel.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Preprocess {
-    /// Factor; absent means 1.
+    /// Factor; 1 if absent.
     pub scale: Option<f32>,
-    /// Subtracted; one value, or one per channel; empty means 0.
+    /// Values to subtract; one value, or one per channel; 0 if empty.
     pub mean: Vec<f32>,
-    /// Divided by; one value, or one per channel; empty means 1.
+    /// Values to divide by; one value, or one per channel; 1 if empty.
     pub std: Vec<f32>,
 }
 
 impl Preprocess {
-    /// Values of samples of a shape as the model is given them; `name` is for messages.
+    /// Returns the values of samples of a shape as the model receives them; `name` is for messages.
     pub fn apply(
         &self,
         name: &str,
@@ -97,7 +97,7 @@ impl Preprocess {
     }
 }
 
-/// Gives back what it is given.
+/// Network that returns its input.
 struct Identity(Signature);
 
 impl Network for Identity {
@@ -113,13 +113,13 @@ impl Network for Identity {
 /// A model ready to be attacked.
 #[non_exhaustive]
 pub struct OpenModel {
-    /// The model, in data units, with everything it gives.
+    /// The model, in data units, with all the access it gives.
     pub model: Box<dyn WhiteBox>,
-    /// What happens between data units and the model, for the report.
+    /// Conversion from data units to model input, for the report.
     pub preprocessing: Map<String, Value>,
-    /// How its file is read, as far as it was said, for the report.
+    /// How its file is read, as far as the user stated it, for the report.
     pub reading: Map<String, Value>,
-    /// What there is to say about how an ONNX file is computed.
+    /// Notes on how an ONNX file is computed.
     pub notes: Vec<String>,
 }
 
@@ -135,7 +135,7 @@ impl std::fmt::Debug for OpenModel {
 }
 
 impl ModelSource {
-    /// A model without anything to say of it.
+    /// Creates a source without options.
     pub fn new(spec: impl Into<String>) -> Self {
         Self {
             spec: spec.into(),
@@ -143,15 +143,15 @@ impl ModelSource {
         }
     }
 
-    /// Opens the model for samples like those of `data`: their shape settles what an ONNX file leaves open, their
-    /// bounds are the model's. What is stated of its output must hold on the first of them.
+    /// Opens the model for samples like those of `data`: their shape settles what an ONNX file leaves open, and their
+    /// bounds are the model's. The stated kind of output must hold on the first of them.
     pub fn open(&self, data: &Dataset, device: &Device) -> Result<OpenModel, RunError> {
         let modalities: Vec<Modality> =
             data.modalities.iter().map(|c| c.modality.clone()).collect();
         self.opened(&modalities, Some(data), device)
     }
 
-    /// The same for samples described by their inputs alone.
+    /// Opens the model for samples described by their inputs alone.
     pub(crate) fn open_for(
         &self,
         modalities: &[Modality],
@@ -170,7 +170,7 @@ impl ModelSource {
         if let Some(model) = shipped::model(&self.spec, device) {
             if self.onnx != OnnxOptions::default() || !self.fixed.is_empty() {
                 return Err(RunError::Parameter(format!(
-                    "model `{}` is no ONNX file: it has logits, one input and one layout; leave the options about those out",
+                    "model `{}` is no ONNX file: it has logits, one input and one layout; remove the options about those",
                     self.spec
                 )));
             }
@@ -184,7 +184,7 @@ impl ModelSource {
         self.prepared(model, notes)
     }
 
-    /// Holds what is stated of an ONNX model's output against the first samples.
+    /// Checks the stated kind of an ONNX model's output on the first samples.
     fn check_output(&self, model: &OnnxModel, data: &Dataset) -> Result<(), RunError> {
         if !model.states_probabilities() {
             return Ok(());
@@ -202,7 +202,7 @@ impl ModelSource {
         Ok(model.check_output(x.blocks())?)
     }
 
-    /// A network behind the preprocessing.
+    /// Wraps a network with the preprocessing.
     fn prepared(
         &self,
         network: impl Network + Features + 'static,
@@ -230,7 +230,7 @@ impl ModelSource {
         })
     }
 
-    /// What is said of an ONNX model beyond its file; what is left to its default is absent.
+    /// Returns the stated options of an ONNX model; those left at their default are absent.
     fn reading(&self) -> Map<String, Value> {
         let onnx = &self.onnx;
         let kind = Some(onnx.kind).filter(|k| *k != OutputKind::default());
@@ -268,8 +268,8 @@ impl ModelSource {
             .is_some_and(|e| e.eq_ignore_ascii_case("onnx"))
     }
 
-    /// The ONNX file, inputs fixed; an error where `spec` does not name one. A file of another kind is told by what is
-    /// in it.
+    /// Opens the ONNX file, with inputs fixed; an error if `spec` does not name one. For a file of another kind, the
+    /// error names the kind by the file's content.
     pub fn onnx_file(&self) -> Result<OnnxFile, RunError> {
         let path = Path::new(&self.spec);
         if !self.is_onnx() && !path.exists() {
@@ -291,7 +291,7 @@ fn or(values: &[f32], default: f32) -> Vec<f32> {
     }
 }
 
-/// A shipped model by name.
+/// Returns a shipped model by name.
 pub fn model(name: &str, device: &Device) -> Result<BurnModel, RunError> {
     match shipped::model(name, device) {
         Some(model) => Ok(model?),

@@ -1,4 +1,4 @@
-//! Budgets for inputs of whole numbers.
+//! Budgets for whole-number inputs.
 
 use proofmark_domain::{Epsilon, Norm, TrustCode, TrustFlag};
 use proofmark_model::{Numbers, Signature};
@@ -6,7 +6,8 @@ use proofmark_threat::{Budget, Radius, Threat};
 
 use crate::RunError;
 
-/// Refuses budgets that change what stands for something else, and those that come to no whole number.
+/// Refuses budgets on inputs whose numbers stand for something else (masks, indices), and budgets that do not fit whole
+/// numbers.
 pub(crate) fn check(
     threat: &Threat,
     signature: &Signature,
@@ -22,7 +23,7 @@ pub(crate) fn check(
             Numbers::Real => continue,
             Numbers::Fixed { .. } => sizes.iter().any(|e| *e != 0.0).then(|| {
                 format!(
-                    "input `{name}` takes whole numbers that are more than a Cast or DequantizeLinear reads (a mask, places in a table), and no attack may change them; freeze it: --freeze {name}, in a policy leave it out of the threat's inputs"
+                    "input `{name}` takes whole numbers that nodes other than Cast or DequantizeLinear read (a mask, table indices), so no attack may change them; freeze it: --freeze {name}, in a policy leave it out of the threat's inputs"
                 )
             }),
             Numbers::Whole { .. } => {
@@ -43,8 +44,8 @@ pub(crate) fn check(
     Ok(())
 }
 
-/// What a report has to say before anything is measured, beside what the model states itself: an attacked input that is
-/// rounded to whole numbers has no derivative of its own.
+/// Returns the trust flag that holds before anything is measured, besides those that the model states: an attacked
+/// input that is rounded to whole numbers has no derivative of its own.
 pub(crate) fn stated(signature: &Signature, threats: &[Threat]) -> Option<TrustFlag> {
     let code = TrustCode::ApproximateGradients;
     let inputs = signature.modalities.iter().zip(&signature.numbers);
@@ -68,7 +69,7 @@ pub(crate) fn stated(signature: &Signature, threats: &[Threat]) -> Option<TrustF
     })
 }
 
-/// No limit but the bounds, for all that may be changed at all.
+/// Returns a threat limited only by the bounds, for every input that may change.
 pub(crate) fn unbounded(signature: &Signature, samples: usize) -> Result<Threat, RunError> {
     let free = Threat::unbounded(&signature.modalities);
     let budgets = free.budgets().iter().zip(&signature.numbers);

@@ -1,4 +1,4 @@
-//! What a robustness suite names, for `use proofmark::prelude::*`.
+//! The names a robustness suite uses, for `use proofmark::prelude::*`.
 //!
 //! ```
 //! use proofmark::prelude::*;
@@ -11,7 +11,7 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Models, data, inputs, budgets and what comes back. Whoever writes attacks, wrappers or audits names the module:
+//! Models, data, inputs, budgets and results. To write attacks, wrappers or audits, use the modules
 //! [`engine`](crate::engine), [`models`](crate::models), [`audit`](crate::audit).
 
 pub use crate::{

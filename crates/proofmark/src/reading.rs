@@ -1,4 +1,4 @@
-//! Other readings of the data, tried where a model does no better than guessing.
+//! Other readings of the data, tried if a model does no better than guessing or its pixels are in an unusual range.
 
 use proofmark_data::Dataset;
 use proofmark_domain::{Kind, Modality, Reading};
@@ -8,23 +8,23 @@ use proofmark_stats::clopper_pearson;
 
 use crate::{RunError, RunPlan, samples, trust};
 
-/// Below this many samples nothing is tried.
+/// Minimum number of samples for trying other readings.
 const FEW: usize = 10;
 
-/// A change of one value that may lie between the given bounds.
+/// A change of one value, given with its lower and upper bound.
 type Change = fn(f32, f32, f32) -> f32;
 
-/// What undoes pixels that are 255 times too small.
+/// Name of the change that corrects pixels 255 times too small.
 const LARGER: &str = "times 255 (scale)";
 
-/// What undoes pixels that are 255 times too large.
+/// Name of the change that corrects pixels 255 times too large.
 const SMALLER: &str = "divided by 255 (scale)";
 
-/// Models take pixels that lie apart by 1 (or a few times that, normalised) or by 255. Beyond this, or below its inverse,
-/// they are not of the usual kind.
+/// Widest range of pixels that counts as usual. Models take pixels with a range of 1 (or a few times that, normalised)
+/// or of 255; beyond this constant, or below its inverse, the range is unusual.
 const USUAL: f64 = 16.0;
 
-/// The mistakes people make with pixels, as what undoes them.
+/// Common mistakes with pixels, each as the change that corrects it.
 const CHANGES: [(&str, Change); 4] = [
     (LARGER, |x, _, _| x * 255.0),
     (SMALLER, |x, _, _| x / 255.0),
@@ -34,7 +34,7 @@ const CHANGES: [(&str, Change); 4] = [
     ("inverted, dark for light", |x, low, high| low + high - x),
 ];
 
-/// Right samples out of those tried.
+/// Correct samples out of those tried.
 struct Right {
     correct: usize,
     n: usize,
@@ -58,11 +58,13 @@ impl Right {
     }
 }
 
-/// The reading under which the model is significantly better, and right on most of the first samples of the whole run
-/// (the same for every shard); nothing where it has no images, or does better than guessing as it is.
+/// Returns the reading on which the model is significantly better, and correct on most of the first samples of the
+/// whole run (the same for every shard). `None` if there are no images, or if the model does better than guessing as it
+/// is.
 ///
-/// A model may do better than guessing on pixels that are 255 times too large. Where they reach it in that range (or in the
-/// inverse one), the usual one is tried in any case, and given back where the model is right on as many samples.
+/// A model may do better than guessing on pixels that are 255 times too large. If they reach it in that range (or in
+/// the inverse one), the usual one is tried in any case, and returned if the model is correct on at least as many
+/// samples.
 ///
 /// `clean` are the predictions on `part`, the samples of this shard.
 pub(crate) fn best(
@@ -94,7 +96,7 @@ pub(crate) fn best(
     };
     let guesses = now.low() <= 1.0 / signature.classes.max(1) as f64;
     let scale = unusual(plan, inputs);
-    // A run that is being stopped has asked too few of them.
+    // A run that is being stopped has measured too few of them.
     if now.n < FEW || (!guesses && scale.is_none()) {
         return Ok(None);
     }
@@ -105,7 +107,7 @@ pub(crate) fn best(
             values: apply(change, inputs, &as_given.values),
             ..as_given.clone()
         };
-        // A model may refuse values that it was never given: then this is not what is wrong.
+        // A model may refuse values that it is never given; then this change is not the explanation.
         let Ok(clean) = plan.clean(&mut changed, tile) else {
             continue;
         };
@@ -128,14 +130,14 @@ pub(crate) fn best(
     Ok(best)
 }
 
-/// What brings pixels into the usual range, where preprocessing takes them out of it.
+/// Returns the change that brings pixels into the usual range, if preprocessing takes them out of it.
 fn unusual(plan: &RunPlan<'_>, inputs: &[Modality]) -> Option<&'static str> {
     let number = |v: &serde_json::Value| v.as_f64();
     let scale = plan.preprocessing.get("scale").and_then(number);
     let std = plan.preprocessing.get("std").and_then(|v| v.as_array());
     let std = std.into_iter().flatten().filter_map(number);
     let factor = scale.unwrap_or(1.0).abs() / std.reduce(f64::min).unwrap_or(1.0);
-    // A type of whole numbers says itself which pixels it takes.
+    // A whole-number type states by itself which pixels the model takes.
     let numbers = &plan.model.signature().numbers;
     let images = inputs.iter().zip(numbers);
     let images = images.filter(|(m, n)| m.kind == Kind::Image && **n == Numbers::Real);
@@ -151,7 +153,7 @@ fn unusual(plan: &RunPlan<'_>, inputs: &[Modality]) -> Option<&'static str> {
     }
 }
 
-/// Changes the images and nothing else.
+/// Changes the images only.
 fn apply(change: Change, inputs: &[Modality], values: &[Vec<f32>]) -> Vec<Vec<f32>> {
     let input = |(m, values): (&Modality, &Vec<f32>)| {
         if m.kind != Kind::Image {

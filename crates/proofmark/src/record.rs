@@ -1,4 +1,4 @@
-//! What the runs of a plan leave on each sample.
+//! Results of a plan's runs on each sample.
 
 use std::collections::BTreeMap;
 
@@ -14,18 +14,18 @@ use serde_json::{Value, json};
 use crate::checkpoint::Finished;
 use crate::{Measurement, RunCheckpoint, RunError};
 
-/// Where the outcomes of a run come from.
+/// Source of a run's outcomes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Source {
-    /// From asking the model.
+    /// Queries of the model.
     Model,
-    /// From the nearest points that the run before it found, at another budget.
+    /// The nearest points that the run before it found, at another budget.
     Nearest,
-    /// From the suite before it: its member at this place.
+    /// The suite before it; this run is the member at this index.
     Member(usize),
 }
 
-/// What a member of a suite came to.
+/// Returns the outcomes of a member of a suite, and why it failed, if it did.
 pub(crate) fn part(suite: &Outcomes, i: usize) -> (Outcomes, Option<String>) {
     suite.parts.get(i).map_or_else(Default::default, |part| {
         let outcomes = Outcomes {
@@ -42,7 +42,7 @@ pub(crate) struct Run<'a> {
     pub(crate) key: String,
     pub(crate) attack: &'a dyn Attack,
     pub(crate) role: Role,
-    /// Where its outcomes come from.
+    /// Source of its outcomes.
     pub(crate) source: Source,
     pub(crate) threat: Threat,
     gradient: bool,
@@ -50,7 +50,7 @@ pub(crate) struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    /// `whole` describes the threat over all shards; a probe is named by what it is.
+    /// Creates a run. `whole` describes the threat over all shards; the key of a probe has no norm.
     pub(crate) fn new(
         attack: &'a dyn Attack,
         role: Role,
@@ -74,7 +74,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// The `i`th attack of this one, which is a suite.
+    /// Returns the run of this suite's `i`th member, `attack`.
     pub(crate) fn member(&self, i: usize, attack: &'a dyn Attack) -> Self {
         let member = Self::new(
             attack,
@@ -94,7 +94,7 @@ impl<'a> Run<'a> {
         self.attack.aim() == Aim::Minimise || !self.attack.members().is_empty()
     }
 
-    /// The same run, where an earlier one of its attack found the nearest points.
+    /// Returns the same run, taking its outcomes from an earlier run of its attack that found the nearest points.
     pub(crate) fn follows(self) -> Self {
         Self {
             source: Source::Nearest,
@@ -102,7 +102,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// What decides its results, for the plan: everything a report says of it but its figures.
+    /// Returns everything that determines its results, for the plan: all that a report says of it except its figures.
     pub(crate) fn resolved(&self) -> Value {
         let mut resolved = json!(self.meta(Cost::default(), None));
         if let Value::Object(fields) = &mut resolved {
@@ -128,7 +128,7 @@ impl<'a> Run<'a> {
     }
 }
 
-/// The same attack may be asked for twice with different parameters: later ones get a number.
+/// Numbers repeated keys: the same attack may be listed twice with different parameters.
 pub(crate) fn unique_keys(runs: &mut [Run<'_>]) {
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();
     for run in runs {
@@ -140,16 +140,16 @@ pub(crate) fn unique_keys(runs: &mut [Run<'_>]) {
     }
 }
 
-/// Every sample, filling up run by run.
+/// Outcomes of every sample, filled in run by run.
 pub(crate) struct Record {
     samples: Vec<SampleRecord>,
     metas: Vec<RunMeta>,
-    /// The adversarial of the smallest budget so far, and that budget.
+    /// Adversarial of the smallest budget so far, with that budget, per sample.
     best: Vec<Option<(f64, Point)>>,
 }
 
 impl Record {
-    /// `clean` holds the samples that were measured before the run was stopped, if it was.
+    /// Creates a record without runs; if the run was stopped, `clean` only holds the samples measured before that.
     pub(crate) fn new(
         data: &Dataset,
         samples: &Samples,
@@ -186,8 +186,8 @@ impl Record {
         }
     }
 
-    /// Takes over what the first of `runs` left before the run was stopped, and says how many these are; refuses what is
-    /// not theirs.
+    /// Takes over the results of the first of `runs` from a checkpoint and returns their number; refuses results of
+    /// other runs.
     pub(crate) fn take_over(
         &mut self,
         runs: &[Run<'_>],
@@ -206,7 +206,7 @@ impl Record {
             || !outcomes.iter().all(theirs)
         {
             return Err(RunError::Checkpoint(format!(
-                "its outcomes; expected those of the first {n} of {} runs on {} samples",
+                "its outcomes do not fit; expected those of the first {n} of {} runs on {} samples",
                 runs.len(),
                 self.samples.len()
             )));
@@ -222,7 +222,7 @@ impl Record {
         Ok(n)
     }
 
-    /// What the runs added so far left.
+    /// Returns the results of the runs added so far.
     pub(crate) fn finished(&self) -> Finished {
         let outcomes: Vec<&[RunOutcome]> = self.samples.iter().map(|s| &s.runs[..]).collect();
         let costs = self.metas.iter().map(|m| m.cost).collect();
@@ -230,7 +230,7 @@ impl Record {
         Finished::new(costs, failed, &outcomes, self.best.clone())
     }
 
-    /// Adds what a run found.
+    /// Adds the outcomes of a run.
     pub(crate) fn add(
         &mut self,
         run: &Run<'_>,
@@ -261,7 +261,7 @@ impl Record {
         }
     }
 
-    /// The report, and the adversarials in the order of its samples.
+    /// Returns the report, and the adversarials in the order of its samples.
     pub(crate) fn finish(
         mut self,
         head: ReportHead,
@@ -286,7 +286,7 @@ fn run_outcome(run: &Run<'_>, outcome: Option<&Outcome>, sample: &SampleRecord) 
         None if !sample.is_measured() => RunStatus::Stopped,
         None => RunStatus::Invalid,
         Some(_) if !sample.clean_correct => RunStatus::Misclassified,
-        // A probe takes a subset; a sample of the target class has nothing to lose.
+        // A probe takes a subset; a sample of the target class is not attacked.
         Some(_) => RunStatus::Skipped,
     };
     let point = outcome
@@ -300,7 +300,7 @@ fn run_outcome(run: &Run<'_>, outcome: Option<&Outcome>, sample: &SampleRecord) 
         distance: point.map(|p| p.distance),
         forward: outcome.map_or(0, |o| o.queries.forward),
         backward: outcome.map_or(0, |o| o.queries.backward),
-        // Proof is proof: what the gradients did on the way does not matter where it was found.
+        // An adversarial is proof, whatever the gradients were on the way: drops `ZeroGradient` from broken samples.
         observed: outcome.map_or_else(Vec::new, |o| {
             let counts = |what: &Observation| point.is_none() || *what != Observation::ZeroGradient;
             o.observed.iter().copied().filter(counts).collect()

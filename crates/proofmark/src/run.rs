@@ -1,4 +1,4 @@
-//! One run: a model, a data set, attacks and budgets in; a report out.
+//! One run: takes a model, a data set, attacks and budgets, and returns a report.
 
 use proofmark_data::Dataset;
 use proofmark_domain::{
@@ -21,33 +21,33 @@ mod targets;
 
 use carry_out::Prepared;
 
-/// What labels samples are judged against.
+/// Labels that samples are judged against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Labels {
-    /// Those of the data.
+    /// The labels of the data.
     #[default]
     Given,
     /// The model's own clean predictions.
     Predicted,
 }
 
-/// How a run goes about it. Only `seed`, `forwards`, `judge` and `trust` can change a result.
+/// Settings of a run. Only `seed`, `forwards`, `judge` and `trust` can change a result.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub struct Settings {
     /// Seed of every random number.
     pub seed: Seed,
-    /// Rows at work at once: 64, or two tiles a thread where that is more.
+    /// Rows in progress at once; by default 64, or two tiles per thread if that is more.
     pub batch: usize,
-    /// Rows per model call; `None` takes the usual one for the device.
+    /// Rows per model call; `None` takes the usual number for the device.
     pub tile: Option<usize>,
-    /// Whether broken rows leave at once.
+    /// Whether broken rows leave the batch at once.
     pub compaction: bool,
-    /// Sample-forwards one row may spend on one attack.
+    /// Maximum number of sample-forwards of one row in one attack.
     pub forwards: Option<u64>,
     /// How returned points are measured again.
     pub judge: Judge,
-    /// Whether the baseline and the unbounded probe run beside the attacks.
+    /// Whether the baseline and the unbounded probe run in addition to the attacks.
     pub trust: bool,
 }
 
@@ -65,9 +65,9 @@ impl Default for Settings {
     }
 }
 
-/// Somebody who watches a run.
+/// Receives the progress of a run.
 pub trait Progress: Observer {
-    /// An attack begins on so many samples.
+    /// Called when an attack begins, with its number of samples.
     fn begin(&self, run: &str, samples: usize);
 }
 
@@ -75,42 +75,42 @@ impl Progress for proofmark_engine::Silent {
     fn begin(&self, _: &str, _: usize) {}
 }
 
-/// One run, described.
+/// Description of one run.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct RunPlan<'a> {
-    /// The model, and how much of it may be asked: `Access::Decisions(&model)` sees of any model what an attacker does who
-    /// is told decisions only.
+    /// The model, and how much of it attacks may query: `Access::Decisions(&model)` shows attacks only the decisions of
+    /// any model.
     pub model: Access<'a>,
     /// The samples of the whole run, all shards together.
     pub data: &'a Dataset,
     /// The attacks, in order.
     pub attacks: &'a [Box<dyn Attack>],
-    /// The budgets, each attack at each.
+    /// The budgets; every attack runs at each.
     pub threats: Vec<ThreatPlan>,
-    /// What samples are judged against.
+    /// Labels that samples are judged against.
     pub labels: Labels,
-    /// The class to reach, if the attacks are targeted.
+    /// The target class, if the attacks are targeted.
     pub target: Option<Target>,
-    /// How to go about it.
+    /// Settings of the run.
     pub settings: Settings,
-    /// Which part of the samples to run.
+    /// Part of the samples to run.
     pub shard: Option<Shard>,
-    /// What happens between data units and the model, for the report.
+    /// Conversion from data units to model input, for the report.
     pub preprocessing: Map<String, Value>,
     /// How the samples were chosen (limit, range), for the report.
     pub selection: Map<String, Value>,
-    /// How the model's file is read (layout, output, what it holds), for the report.
+    /// How the model's file is read (layout, output, kind of output), for the report.
     pub reading: Map<String, Value>,
-    /// Where the model came from, for the report.
+    /// Origin of the model, for the report.
     pub origin: Option<String>,
-    /// Asked between steps; `true` ends the run, and samples not done are reported as stopped.
+    /// Called between steps; `true` ends the run, and samples not done are reported as stopped.
     pub stop: &'a (dyn Fn() -> bool + Sync),
-    /// Where an earlier run of this plan was stopped, to go on from there.
+    /// Checkpoint of an earlier run of this plan that was stopped, to resume from.
     pub resume: Option<&'a RunCheckpoint>,
-    /// Seconds since some fixed moment; constant where time is not to be reported.
+    /// Seconds since some fixed moment; constant if time is not to be reported.
     pub clock: &'a (dyn Fn() -> f64 + Sync),
-    /// Who watches.
+    /// Receives progress.
     pub progress: &'a dyn Progress,
 }
 
@@ -128,21 +128,21 @@ impl std::fmt::Debug for RunPlan<'_> {
     }
 }
 
-/// A run that was made.
+/// Result of a run.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Measurement {
-    /// Its report.
+    /// Report of the run.
     pub report: Report,
-    /// The adversarial of each broken sample, at the smallest budget that broke it, in the order of the
-    /// report's samples; per input, in the model's order.
+    /// Adversarial of each broken sample, at the smallest budget that broke it, in the order of the report's samples;
+    /// per input, in the model's order.
     pub adversarials: Vec<Option<Vec<Vec<f32>>>>,
-    /// Where to go on, if the run was stopped after its clean samples were measured.
+    /// Checkpoint to resume from, if the run was stopped after its clean samples were measured.
     pub checkpoint: Option<RunCheckpoint>,
 }
 
 impl Measurement {
-    /// Refuses a run whose attacks did not all come to their end. What the others found is in the report all the same.
+    /// Refuses a run in which an attack failed. The report still holds the results of the others.
     pub fn complete(&self) -> Result<(), RunError> {
         let failed = self.report.attacks.iter();
         let failed: Vec<String> = failed
@@ -156,7 +156,7 @@ impl Measurement {
 }
 
 impl<'a> RunPlan<'a> {
-    /// A plan with the usual settings, nobody watching and no clock.
+    /// Creates a plan with the default settings, without progress and without a clock.
     pub fn new(
         model: impl Into<Access<'a>>,
         data: &'a Dataset,
@@ -183,7 +183,7 @@ impl<'a> RunPlan<'a> {
         }
     }
 
-    /// Makes the run.
+    /// Runs the plan.
     pub fn run(&self) -> Result<Measurement, RunError> {
         let began = (self.clock)();
         self.require()?;
@@ -219,7 +219,7 @@ impl<'a> RunPlan<'a> {
             }
             None => None,
         };
-        // A run stopped before this point has nothing worth keeping.
+        // A run stopped before this point has no results worth keeping.
         let is_whole = !(self.stop)();
         let targets = self.targets(&samples, &clean)?;
         let (goal, attacked) = match &targets {
@@ -227,7 +227,7 @@ impl<'a> RunPlan<'a> {
             Some(targets) => {
                 let wanted = |r: &usize| targets[*r].is_some_and(|t| t != samples.labels[*r]);
                 let attacked = right.iter().copied().filter(wanted).collect();
-                // Only rows with a target are attacked; the others' is never looked at.
+                // Only rows with a target are attacked; the target of the others is never used.
                 samples.targets = Some(targets.iter().map(|t| t.unwrap_or(0)).collect());
                 (Goal::Targeted, attacked)
             }
@@ -254,7 +254,7 @@ impl<'a> RunPlan<'a> {
         let whole = self.whole_threats()?;
         let extra = self.trust_runs(&threats, &whole)?;
         let runs = self.runs(&threats, &whole, &extra);
-        // Every attack refuses what it cannot do before the first one has cost anything.
+        // Every attack refuses what it cannot do before the first one costs anything.
         for run in &runs {
             run.attack.check(&self.job(&prepared, run))?;
         }
@@ -271,7 +271,7 @@ impl<'a> RunPlan<'a> {
         Ok(record.finish(head, stopped))
     }
 
-    /// Refuses a plan that lacks something, before the model is asked anything: labels, budgets that change something, a
+    /// Refuses an incomplete plan before the model is queried: it needs labels, budgets that change something, and a
     /// model that gives enough.
     fn require(&self) -> Result<(), RunError> {
         if self.labels == Labels::Given {
@@ -301,14 +301,14 @@ impl<'a> RunPlan<'a> {
         Ok(())
     }
 
-    /// Each threat model over these samples.
+    /// Fits each threat model to these samples.
     fn fitted(&self, data: &Dataset) -> Result<Vec<Threat>, RunError> {
         let modalities = &self.model.signature().modalities;
         let fitted = self.threats.iter().map(|t| t.fit(modalities, data));
         fitted.collect()
     }
 
-    /// The samples of this shard.
+    /// Returns the samples of this shard.
     pub(crate) fn part(&self) -> Result<Dataset, RunError> {
         match self.shard {
             None => Ok(self.data.clone()),
@@ -319,8 +319,8 @@ impl<'a> RunPlan<'a> {
         }
     }
 
-    /// The samples before any attack, as far as the run came before it was stopped; sets labels where the model's own
-    /// predictions stand in for them.
+    /// Measures the samples before any attack, as far as the run gets before it is stopped. Sets the labels if the
+    /// model's own predictions replace them.
     pub(crate) fn clean(
         &self,
         samples: &mut Samples,
@@ -341,7 +341,7 @@ impl<'a> RunPlan<'a> {
         Ok(clean)
     }
 
-    /// Sets labels where the model's own predictions stand in for them.
+    /// Sets the labels if the model's own predictions replace them.
     fn label(&self, samples: &mut Samples, clean: &[Clean]) {
         if self.labels == Labels::Predicted {
             samples.labels = vec![0; samples.keys.len()];
@@ -351,7 +351,7 @@ impl<'a> RunPlan<'a> {
         }
     }
 
-    /// Whether an earlier run of this plan came to its end.
+    /// Whether the run that made this report finished.
     pub fn finished(report: &Report) -> bool {
         let stopped = |s: &SampleRecord| {
             !s.is_measured() || s.runs.iter().any(|r| r.status == RunStatus::Stopped)

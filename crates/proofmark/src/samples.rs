@@ -1,4 +1,4 @@
-//! From a data set on the host to the samples a model can be attacked on.
+//! Turns a data set on the host into the samples that a model is attacked on.
 
 use proofmark_data::{Column, DataError, Dataset};
 use proofmark_domain::{Modality, SampleId, fit};
@@ -7,8 +7,8 @@ use proofmark_model::{Numbers, Signature};
 
 use crate::RunError;
 
-/// Matches the columns of `data` to the inputs of a model: by position where there is one of each, by name
-/// otherwise. Shapes, bounds and labels must fit.
+/// Matches the columns of `data` to the inputs of a model: by position if there is one of each, by name otherwise.
+/// Shapes, bounds and labels must fit.
 pub(crate) fn samples(data: &Dataset, signature: &Signature) -> Result<Samples, RunError> {
     let mismatch = |problem: String| RunError::Mismatch {
         data: data.name.clone(),
@@ -88,7 +88,7 @@ pub(crate) fn samples(data: &Dataset, signature: &Signature) -> Result<Samples, 
     })
 }
 
-/// An input of whole numbers takes those of its type and no others.
+/// Refuses values that are not whole numbers of the input's type.
 fn check_numbers(numbers: Numbers, column: &Column, ids: &[SampleId]) -> Result<(), String> {
     let (Numbers::Whole { low, high } | Numbers::Fixed { low, high }) = numbers else {
         return Ok(());
@@ -105,7 +105,8 @@ fn check_numbers(numbers: Numbers, column: &Column, ids: &[SampleId]) -> Result<
     Ok(())
 }
 
-/// The column of `data` that feeds an input: the only one of an only input, else that of its name.
+/// Returns the column of `data` that feeds an input: the only one if the model has one input, else the one of that
+/// name.
 pub(crate) fn column<'a>(
     data: &'a Dataset,
     inputs: &[Modality],
@@ -119,7 +120,7 @@ pub(crate) fn column<'a>(
         .find(|c| c.modality.name == input.name)
 }
 
-/// Labels are needed unless the model's own predictions stand in for them; `or` says how they do, where they can.
+/// Refuses data without labels; `or` completes the error with another way to get labels, if there is one.
 pub(crate) fn require_labels(data: &Dataset, or: &str) -> Result<(), DataError> {
     if data.labels.is_some() {
         return Ok(());

@@ -1,4 +1,4 @@
-//! What an epsilon is held against: the size of an input's values.
+//! The scale that an epsilon is compared with: the size of an input's values.
 
 use proofmark_data::{Column, Dataset};
 use proofmark_domain::{BudgetRecord, InputScale, Modality, ThreatRecord};
@@ -6,13 +6,13 @@ use proofmark_threat::{Budget, Radius, Threat};
 
 use crate::samples::column;
 
-/// The steps of an 8-bit lattice.
+/// Number of steps of an 8-bit lattice.
 const STEPS: f32 = 255.0;
 
-/// How far from a step, in steps, a value may lie and be on it: 32-bit arithmetic of mean and std is off by 1e-4.
+/// Maximum distance of a value from a lattice step, in steps: 32-bit arithmetic of mean and std is off by 1e-4.
 const ON_STEP: f32 = 1e-3;
 
-/// The threat as a report writes it down, each budget with what it is held against over all of `data`.
+/// Returns the threat as a report records it, each budget with the scale of its input over all of `data`.
 pub(crate) fn record(threat: &Threat, modalities: &[Modality], data: &Dataset) -> ThreatRecord {
     let mut record = threat.record();
     let budgets = threat.budgets().iter().zip(&mut record.budgets);
@@ -41,7 +41,7 @@ fn scale(budget: &Budget, written: &BudgetRecord, input: &Modality, column: &Col
     }
 }
 
-/// Whether every value is a whole number of 255ths of its feature's range.
+/// Whether every value is a whole number of 255ths of its feature's range above the lower bound.
 fn is_eight_bit(column: &Column) -> bool {
     let bounds = &column.modality.bounds;
     column.values.rows().into_iter().all(|row| {
@@ -74,11 +74,11 @@ mod tests {
     }
 
     #[test]
-    fn the_lattice_is_seen_whatever_the_range() {
+    fn the_lattice_is_detected_whatever_the_range() {
         let all: Vec<u8> = (0..=255).collect();
         let in_255: Vec<f32> = all.iter().map(|p| f32::from(*p)).collect();
         let in_1: Vec<f32> = in_255.iter().map(|p| p / 255.0).collect();
-        // As torchvision's Normalize leaves them.
+        // Values after torchvision's Normalize.
         let normalised: Vec<f32> = in_1.iter().map(|p| (p - 0.485) / 0.229).collect();
         let (low, high) = ((0.0 - 0.485) / 0.229, (1.0 - 0.485) / 0.229);
         assert!(is_eight_bit(&pixels(0.0, 255.0, &in_255)));

@@ -1,8 +1,8 @@
 //! The shipped models: two small convolutional nets on the shipped digits, embedded in the library.
 //!
-//! `digits-standard` was trained as usual, `digits-robust` adversarially (PGD in Linf). They share one
-//! architecture, [`DigitsNet`], so that what differs between them is the training alone.
-//! `examples/train_digits.rs` makes both from a seed; `datasets/digits/README.md` has their accuracy.
+//! `digits-standard` was trained as usual, `digits-robust` adversarially (PGD in Linf). They share one architecture,
+//! [`DigitsNet`], so that they differ in training alone. `examples/train_digits.rs` makes both from a seed;
+//! `datasets/digits/README.md` has their accuracy.
 
 use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
@@ -21,7 +21,7 @@ const WEIGHTS: [&[u8]; 2] = [proofmark_digits::STANDARD, proofmark_digits::ROBUS
 /// Channels, height and width of a digit.
 const SHAPE: [usize; 3] = [1, 8, 8];
 const CLASSES: usize = 10;
-/// Layers that can be read, from the input on.
+/// Layers whose activations can be read, from the input on.
 const TAPS: [&str; 3] = ["conv1", "conv2", "hidden"];
 
 /// The net of both shipped models: two convolutions 3 × 3 (16 channels; 32 at half the side) and one hidden
@@ -35,9 +35,9 @@ pub struct DigitsNet {
 }
 
 impl DigitsNet {
-    /// The net with every weight 0: to be loaded or initialised before it is of use.
+    /// Creates the net with every weight 0, to be loaded or initialised before use.
     pub fn new(device: &Device) -> Self {
-        // Burn's own initialisers draw from a global generator; nothing here may depend on one.
+        // Burn's own initialisers draw from a global generator, which nothing here may depend on.
         let conv = |channels, stride| {
             Conv2dConfig::new(channels, [3, 3])
                 .with_stride([stride; 2])
@@ -58,27 +58,27 @@ impl DigitsNet {
         }
     }
 
-    /// Logits `[n, 10]` of images `[n, 1, 8, 8]` with values in `[0, 1]`.
+    /// Returns the logits `[n, 10]` of images `[n, 1, 8, 8]` with values in `[0, 1]`.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<2> {
         self.out.forward(self.hidden(self.conv2(self.conv1(x))))
     }
 
-    /// `[n, 16, 8, 8]`, after the `ReLU`.
+    /// Returns `[n, 16, 8, 8]`, after the `ReLU`.
     fn conv1(&self, x: Tensor<4>) -> Tensor<4> {
         relu(self.conv1.forward(x))
     }
 
-    /// `[n, 32, 4, 4]`, after the `ReLU`.
+    /// Returns `[n, 32, 4, 4]`, after the `ReLU`.
     fn conv2(&self, conv1: Tensor<4>) -> Tensor<4> {
         relu(self.conv2.forward(conv1))
     }
 
-    /// `[n, 128]`, after the `ReLU`.
+    /// Returns `[n, 128]`, after the `ReLU`.
     fn hidden(&self, conv2: Tensor<4>) -> Tensor<2> {
         relu(self.hidden.forward(conv2.flatten(1, 3)))
     }
 
-    /// The layer `name` of [`TAPS`], after its `ReLU`, as `[n, width]`.
+    /// Returns the layer `name` of [`TAPS`], after its `ReLU`, as `[n, width]`.
     fn tap(&self, name: &str, x: Tensor<4>) -> Tensor<2> {
         let conv1 = self.conv1(x);
         if name == "conv1" {
@@ -92,7 +92,7 @@ impl DigitsNet {
     }
 }
 
-/// A net of this architecture as a model over images `[1, 8, 8]` with values in `[0, 1]`.
+/// Wraps a net of this architecture as a model over images `[1, 8, 8]` with values in `[0, 1]`.
 ///
 /// Its layers `conv1` (1,024 wide), `conv2` (512) and `hidden` (128) can be read after their `ReLU`.
 pub fn wrap(net: &DigitsNet, name: &str) -> Result<BurnModel, ModelError> {
@@ -109,7 +109,7 @@ pub fn wrap(net: &DigitsNet, name: &str) -> Result<BurnModel, ModelError> {
         .with_taps(TAPS, move |x, tap| read.tap(tap, image(&x[0], SHAPE))))
 }
 
-/// What the shipped models take.
+/// Returns the input of the shipped models.
 pub(crate) fn modality() -> Modality {
     Modality {
         name: "image".into(),
@@ -119,7 +119,7 @@ pub(crate) fn modality() -> Modality {
     }
 }
 
-/// The shipped model `name` on `device`; `None` where no shipped model has that name.
+/// Returns the shipped model `name` on `device`; `None` if no shipped model has that name.
 ///
 /// ```
 /// use burn::tensor::Device;
@@ -142,7 +142,7 @@ mod tests {
 
     use super::*;
 
-    /// What `examples/train_digits.rs` prints with seed 1.
+    /// The digests that `examples/train_digits.rs` prints with seed 1.
     const SHA256: [&str; 2] = [
         "52784ec2a32a1cd12c9d5e96bbb60443fbfc74d45835ba85af964018c5c51897",
         "55e9cfb8379c342d1257593d2983b6ead29fcb7f0d184571aad7f708a287ee55",

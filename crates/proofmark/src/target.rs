@@ -1,22 +1,22 @@
-//! Which class an attack wants a sample taken for.
+//! Target classes of targeted attacks.
 
 use std::str::FromStr;
 
 use crate::RunError;
 
-/// How targets are chosen.
+/// How target classes are chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target {
     /// The class with the lowest clean score.
     LeastLikely,
     /// The class after the label, wrapping around.
     Next,
-    /// Always this class; samples of the class itself are left out of every figure under attack.
+    /// Always this class; samples of the class itself are excluded from every figure under attack.
     Class(usize),
 }
 
 impl Target {
-    /// The target of one sample; none where it follows from scores and there are none.
+    /// Returns the target of one sample; `None` if it follows from scores and there are none.
     pub(crate) fn of(self, label: usize, classes: usize, scores: Option<&[f32]>) -> Option<usize> {
         match self {
             Self::LeastLikely => scores.and_then(|scores| {

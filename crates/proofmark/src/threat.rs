@@ -1,4 +1,4 @@
-//! What a run may change, before it is known which model and data it is for.
+//! Threat models before they are fitted to a model and data.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,25 +11,25 @@ use sha2::{Digest, Sha256};
 
 use crate::RunError;
 
-/// A threat model by name of input, to be fitted to a model.
+/// A threat model by input name, to be fitted to a model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ThreatPlan {
     /// Norm of the inputs not named in `inputs`.
     pub norm: Norm,
-    /// Epsilon of the inputs not named in `inputs`, data units; 0 freezes.
+    /// Epsilon of the inputs not named in `inputs`, in data units; 0 freezes them.
     pub eps: Epsilon,
-    /// Norm and epsilon by input, where they differ.
+    /// Norm and epsilon by input, where they differ from `norm` and `eps`.
     pub inputs: BTreeMap<String, (Norm, Epsilon)>,
-    /// Features that may change, by input; all where absent.
+    /// Features that may change, by input; all if absent.
     pub masks: BTreeMap<String, Arc<[bool]>>,
-    /// How budgets of several inputs bind together.
+    /// How the budgets of several inputs combine.
     pub coupling: Coupling,
     /// Whether the data's own per-sample epsilons (an npz's `eps`) replace `eps`.
     pub per_sample: bool,
 }
 
 impl ThreatPlan {
-    /// One norm and epsilon for every input.
+    /// Creates a plan with one norm and epsilon for every input.
     pub fn new(norm: Norm, eps: Epsilon) -> Self {
         Self {
             norm,
@@ -41,7 +41,7 @@ impl ThreatPlan {
         }
     }
 
-    /// What the record of a fitted threat does not say: masks, and the budget of each sample.
+    /// Returns what the record of a fitted threat leaves out: digests of the masks, and of the budgets of the samples.
     pub(crate) fn details(&self, data: &Dataset) -> Value {
         let digest =
             |bytes: &mut dyn Iterator<Item = u8>| hex(&Sha256::digest(bytes.collect::<Vec<u8>>()));
@@ -61,14 +61,14 @@ impl ThreatPlan {
         json!({ "masks_sha256": masks, "per_sample_eps_sha256": own })
     }
 
-    /// The threat model for these inputs and samples.
+    /// Fits the threat model to these inputs and samples.
     pub(crate) fn fit(&self, modalities: &[Modality], data: &Dataset) -> Result<Threat, RunError> {
         let mut named: BTreeMap<&str, (Norm, Epsilon)> = modalities
             .iter()
             .map(|m| (m.name.as_str(), (self.norm, self.eps.clone())))
             .collect();
         for (name, budget) in &self.inputs {
-            // An unknown name stays in the list, so that the check below can say so.
+            // An unknown name stays in the list, so that `Threat::new` can refuse it.
             named.insert(name, budget.clone());
         }
         let budgets = named
@@ -93,7 +93,8 @@ impl ThreatPlan {
         Ok(threat)
     }
 
-    /// Refuses a threat model that changes nothing on any sample of the whole set: accuracy under it would be no measurement.
+    /// Refuses a threat model that changes nothing on any sample of the whole set: accuracy under it would measure
+    /// nothing.
     pub(crate) fn require_change(
         &self,
         modalities: &[Modality],
@@ -113,7 +114,7 @@ impl ThreatPlan {
             "0 freezes every input"
         };
         Err(RunError::Parameter(format!(
-            "epsilon {whose}, so that no attack can do anything; expected an epsilon above 0 (a report has the accuracy without attack in any case)"
+            "epsilon {whose}, so no attack can change anything; expected an epsilon above 0 (a report always states the accuracy without attack)"
         )))
     }
 }

@@ -1,4 +1,4 @@
-//! The runs every evaluation makes beside the attacks it was asked for, to find out whether it can be trusted.
+//! The runs that every evaluation adds to its attacks, to find out whether it can be trusted.
 
 use proofmark_data::Dataset;
 use proofmark_domain::{Role, ThreatRecord};
@@ -9,13 +9,13 @@ use serde_json::Value;
 
 use crate::{RunError, RunPlan, numbers};
 
-/// At most this many samples are attacked without limit, the first in the seeded stratified order.
+/// Maximum number of samples that the unbounded probe attacks: the first in the seeded stratified order.
 const PROBED: usize = 128;
 
-/// Fewer steps than this are no search: the unbounded probe then uses PGD with twice as many.
+/// Minimum number of steps for the unbounded probe; if the attacks have fewer, the probe is PGD with twice as many.
 const FEW_STEPS: u64 = 10;
 
-/// A run nobody asked for.
+/// A run added to the requested attacks.
 pub(crate) struct TrustRun {
     pub(crate) attack: Box<dyn Attack>,
     pub(crate) role: Role,
@@ -23,14 +23,15 @@ pub(crate) struct TrustRun {
     pub(crate) record: ThreatRecord,
 }
 
-/// Samples whose rank is below this are probed; known before sharding, so shards agree on it.
+/// Returns the rank below which samples are probed. It is known before sharding, so shards agree on it.
 pub(crate) fn probed_ranks(data: &Dataset) -> u64 {
     let mut ranks = data.rank.clone();
     ranks.sort_unstable();
     ranks.get(PROBED).copied().unwrap_or(u64::MAX)
 }
 
-/// A gradient-free baseline at every budget (unless one was asked for) and one gradient attack without limit.
+/// Returns a gradient-free baseline at every budget (unless the plan has one) and one gradient attack without budget
+/// limit.
 pub(crate) fn runs(
     plan: &RunPlan<'_>,
     threats: &[Threat],
@@ -62,8 +63,8 @@ pub(crate) fn runs(
     Ok(runs)
 }
 
-/// The gradient attack with the most steps, made anew from the clean sample, once, without an absolute step
-/// size (which would be tiny without a budget).
+/// Rebuilds the gradient attack with the most steps to start once, from the clean sample, and without an absolute step
+/// size (which would be tiny without a budget). `None` if the plan has no gradient attack.
 fn strongest(attacks: &[Box<dyn Attack>]) -> Result<Option<Box<dyn Attack>>, RunError> {
     let steps = |a: &dyn Attack| {
         a.parameters()
@@ -90,9 +91,9 @@ fn strongest(attacks: &[Box<dyn Attack>]) -> Result<Option<Box<dyn Attack>>, Run
     };
     let best = gradient
         .into_iter()
-        // The first of equals, so that the choice does not depend on how ties are broken.
+        // `max_by_key` keeps the last of equals; reversed, that is the first.
         .rev()
-        // A minimum-norm attack looks for the nearest point: there is none to look for without a budget.
+        // A minimum-norm attack searches for the nearest point, which does not exist without a budget.
         .filter(|a| a.aim() == Aim::Within)
         .max_by_key(|a| steps(*a))
         .filter(registered)
@@ -106,7 +107,7 @@ fn strongest(attacks: &[Box<dyn Attack>]) -> Result<Option<Box<dyn Attack>>, Run
     };
     let mut table = toml::Table::new();
     for (name, value) in best.parameters() {
-        // Without a limit a random start alone breaks most samples, gradients or not.
+        // Without a budget limit, a random start alone breaks most samples, with or without gradients.
         let value = match name.as_str() {
             "step_size" => continue,
             "random_start" => Value::Bool(false),

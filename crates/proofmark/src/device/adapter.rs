@@ -1,22 +1,22 @@
-//! The GPUs that wgpu and CUDA find, and which of them to take.
+//! The GPUs that wgpu and CUDA find, and the choice among them.
 
 use burn::tensor::Device;
 use proofmark_model::guarded;
 use strum::VariantArray as _;
 
-/// A library that reaches GPUs, by the feature it needs; the better first.
+/// A library that reaches GPUs, named after the feature that enables it; the preferred one first.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, strum::EnumString, strum::IntoStaticStr, strum::VariantArray,
 )]
 #[strum(serialize_all = "lowercase")]
 pub(super) enum Gpu {
-    /// NVIDIA's.
+    /// NVIDIA GPUs.
     Cuda,
     /// Vulkan, Metal, DirectX or OpenGL.
     Wgpu,
 }
 
-/// What an adapter is, the best first.
+/// Kind of an adapter, the preferred one first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[cfg_attr(
     not(any(test, feature = "wgpu")),
@@ -26,13 +26,13 @@ pub(super) enum Kind {
     Discrete,
     Integrated,
     Virtual,
-    /// A GPU that does not say what it is, as under OpenGL.
+    /// A GPU that does not state its kind, as under OpenGL.
     Other,
     /// A driver that computes on the CPU (`llvmpipe`, `SwiftShader`): far slower than the CPU backend.
     Software,
 }
 
-/// Words in the names of drivers that compute on the CPU, whatever kind they say they are.
+/// Words in the names of drivers that compute on the CPU, whatever kind they state.
 const SOFTWARE: [&str; 5] = [
     "llvmpipe",
     "lavapipe",
@@ -41,22 +41,22 @@ const SOFTWARE: [&str; 5] = [
     "basic render",
 ];
 
-/// An adapter, in the order in which the library lists them.
+/// An adapter that a library lists.
 pub(super) struct Adapter {
     pub(super) device: Device,
     pub(super) kind: Kind,
 }
 
 impl Gpu {
-    /// All of them.
+    /// All libraries, in order of preference.
     pub(super) const ALL: [Self; Self::VARIANTS.len()] = *Self::VARIANTS.as_array().unwrap();
 
-    /// Its name on the command line.
+    /// Returns its name on the command line.
     pub(super) fn as_str(self) -> &'static str {
         self.into()
     }
 
-    /// Every adapter here; an error where this build lacks the library or the library fails.
+    /// Returns every adapter on this machine; an error if this build lacks the library or the library fails.
     pub(super) fn adapters(self) -> Result<Vec<Adapter>, String> {
         let name = self.as_str();
         let found = guarded(name, || Ok(self.find())).map_err(|e| e.to_string())?;
@@ -110,7 +110,7 @@ const fn wgpu() -> Option<Vec<Adapter>> {
     None
 }
 
-/// The kind of one of `n` wgpu devices; each kind counts from 0.
+/// Returns the kind of one of `n` wgpu devices; wgpu numbers each kind from 0.
 #[cfg(feature = "wgpu")]
 fn wgpu_kind(device: &Device, n: usize) -> Kind {
     use burn::tensor::DeviceKind;
@@ -129,13 +129,13 @@ fn wgpu_kind(device: &Device, n: usize) -> Kind {
 }
 
 impl Adapter {
-    /// Its name as the driver gives it. Opens it: nothing where that fails.
+    /// Returns the name that the driver gives it. Opens the adapter; `None` if that fails.
     pub(super) fn name(&self) -> Option<String> {
         driver_name(&self.device)
     }
 }
 
-/// The name a driver gives a GPU; nothing for the CPU.
+/// Returns the name that a driver gives a GPU; `None` for the CPU.
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 pub(super) fn driver_name(device: &Device) -> Option<String> {
     guarded("device", || Ok(device.identity()))
@@ -144,14 +144,14 @@ pub(super) fn driver_name(device: &Device) -> Option<String> {
         .map(|identity| identity.name)
 }
 
-/// The name a driver gives a GPU; a build without GPUs meets none.
+/// Returns `None`: a build without GPU libraries has no driver to ask.
 #[cfg(not(any(feature = "wgpu", feature = "cuda")))]
 pub(super) fn driver_name(_: &Device) -> Option<String> {
     None
 }
 
 impl Kind {
-    /// For lists.
+    /// Returns its description for lists.
     pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Discrete => "discrete GPU",
@@ -163,9 +163,9 @@ impl Kind {
     }
 }
 
-/// Which adapter to take: the one of this index, else the first of the best kind, never one that computes on the CPU.
+/// Chooses the adapter of this index, else the first of the best kind, skipping those that compute on the CPU.
 ///
-/// `name` opens an adapter and gives its name, nothing where it cannot be opened.
+/// `name` opens an adapter and returns its name; `None` if it cannot be opened.
 pub(super) fn choose(
     library: &str,
     kinds: &[Kind],
@@ -204,7 +204,7 @@ pub(super) fn choose(
     })
 }
 
-/// Whether the name is one of a driver that computes on the CPU.
+/// Whether the name belongs to a driver that computes on the CPU.
 pub(super) fn is_software(name: &str) -> bool {
     let name = name.to_lowercase();
     SOFTWARE.iter().any(|word| name.contains(word))
@@ -232,7 +232,7 @@ mod tests {
             "finds no GPU on this machine, only wgpu:0 (llvmpipe (LLVM 15.0.6, 256 bits), software); \
              such an adapter is slower than `cpu`: name it with its number to take it all the same"
         );
-        // Drivers that say they are something else.
+        // Drivers that state another kind.
         for name in [
             "llvmpipe (LLVM 17)",
             "SwiftShader Device (Subzero)",
@@ -255,7 +255,7 @@ mod tests {
             chosen(&[("Apple M2", Kind::Integrated), ("GL", Kind::Other)], None),
             Ok(0)
         );
-        // What cannot be opened has no name and is passed over.
+        // An adapter that cannot be opened has no name and is skipped.
         assert_eq!(chosen(&[("", Kind::Discrete), RADEON], None), Ok(1));
     }
 

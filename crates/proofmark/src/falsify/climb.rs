@@ -1,15 +1,15 @@
 //! Gradient ascent towards a property.
 //!
 //! # Idea
-//! Climb how nearly the outputs satisfy a case, in steps that shrink from half the box to a hundredth of it, from
-//! many points at once; now and then return to the best point so far. Some rows are first driven in a random
-//! direction of the *outputs*: that scatters them where the network behaves differently, which random inputs, all
-//! much alike to it, do not.
+//! Maximise how nearly the outputs satisfy a case, from many points at once, in steps that shrink from half the box to
+//! a hundredth of it, with two returns to the best point so far. Some rows first follow a random direction of the
+//! *outputs*: that spreads them to where the network behaves differently, whereas random inputs all look much alike to
+//! it.
 //!
 //! # Maths
-//! In cube coordinates `u` of `[-1, 1]^n`: `u_{k+1} = clamp(u_k + a_k d_k)`, `d_k` the sign of the gradient after
-//! its updates (momentum) or Adam's direction itself, `a_k = a_0 (a_T / a_0)^(k/T)`. At half and at three quarters
-//! of the way `u` and its gradient become those of the best point. The first `w` steps, if asked for, climb
+//! In cube coordinates `u` of `[-1, 1]^n`: `u_{k+1} = clamp(u_k + a_k d_k)`, `d_k` the sign of the gradient after its
+//! updates (momentum) or Adam's direction itself, `a_k = a_0 (a_T / a_0)^(k/T)`. After half and after three quarters of
+//! the steps, `u` and its gradient are set to those of the best point. The first `w` steps, if requested, maximise
 //! `<r, y(u)>` for a random `r` in `[-1, 1]^m` with full sign steps.
 //!
 //! # Reference
@@ -25,7 +25,7 @@
 //! Per row `draws` forwards, then one forward and backward per step.
 //!
 //! # When it fails
-//! Where gradients vanish or mislead: [`super::random_search::RandomSearch`] needs none.
+//! If gradients vanish or mislead: [`super::random_search::RandomSearch`] needs none.
 
 use burn::tensor::{Tensor, TensorData};
 use proofmark_attacks::update::{self, Update};
@@ -37,31 +37,31 @@ use proofmark_threat::{Batch, Column, Columns, Step, mask, prefixed};
 use super::property::Near;
 use super::start::{Start, begin, sign};
 
-/// The full range of a feature is twice half the box: steps are in units of the range.
+/// Range of a feature, in half widths of the box; steps are in units of the range.
 const RANGE: f32 = 2.0;
 
-/// A climb with everything fixed.
+/// A climb with all its parameters.
 #[derive(Debug)]
 pub(super) struct Climb {
-    /// What it climbs.
+    /// Loss to maximise.
     pub(super) near: Near,
-    /// Where each row begins, by its place in the samples.
+    /// Start of each row, indexed by sample.
     pub(super) starts: Vec<Start>,
-    /// Points drawn per row, of which the best is the start.
+    /// Number of points drawn per row; the best one is the start.
     pub(super) draws: u32,
-    /// A random direction of the outputs per row, and for how many steps it is climbed first.
+    /// A random direction of the outputs per row, and the number of steps that follow it first.
     pub(super) scatter: Option<(Near, u32)>,
-    /// How gradients become directions.
+    /// Updates that turn gradients into directions.
     pub(super) updates: Vec<Box<dyn Update>>,
-    /// Whether directions are added as they are (Adam), not by their sign.
+    /// Whether directions are added as they are (Adam) instead of by their sign.
     pub(super) plain: bool,
-    /// Steps, at least 1.
+    /// Number of steps, at least 1.
     pub(super) steps: u32,
     /// First and last step length, in half widths of the box.
     pub(super) lengths: (f32, f32),
 }
 
-/// Where each row is, and the best it has seen.
+/// Current point of each row, and the best so far.
 #[derive(Debug, Clone)]
 pub(super) struct State {
     x: Batch,
@@ -83,7 +83,7 @@ impl Columns for State {
 }
 
 impl Climb {
-    /// The step length of each row, in ranges.
+    /// Returns the step length of each row, in ranges.
     fn lengths(&self, rows: &Rows) -> Vec<f32> {
         let (first, last) = self.lengths;
         let of = |k: &u64| {
@@ -93,7 +93,7 @@ impl Climb {
         rows.steps().iter().map(of).collect()
     }
 
-    /// Whether each row returns to its best point at this step; `None` if none does.
+    /// Returns which rows go back to their best point at this step; `None` if none does.
     fn returns(&self, rows: &Rows) -> Option<Vec<bool>> {
         let at = [self.steps / 2, self.steps * 3 / 4].map(u64::from);
         let steps = rows.steps().iter();
@@ -102,7 +102,7 @@ impl Climb {
     }
 }
 
-/// A random sign per feature for each row without any direction.
+/// Gives each row whose direction is zero a random sign per feature.
 fn unstick(direction: Batch, rows: &Rows) -> Batch {
     let still = direction.blocks()[0]
         .clone()

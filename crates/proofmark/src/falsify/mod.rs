@@ -1,6 +1,6 @@
-//! The search for a counterexample to a property: a point in an input box whose outputs satisfy a case.
+//! Searches for a counterexample to a property: a point in an input box whose outputs satisfy a case.
 //!
-//! It can say that there is one and show it; it can never say that there is none.
+//! The search can find a counterexample and show it; it can never prove that there is none.
 
 mod climb;
 mod model;
@@ -20,7 +20,7 @@ use proofmark_engine::{Access, Silent};
 
 use crate::{Progress, RunError};
 
-/// A search, described.
+/// Description of a search.
 ///
 /// ```
 /// use proofmark::burn::tensor::Device;
@@ -39,18 +39,18 @@ use crate::{Progress, RunError};
 /// ```
 #[non_exhaustive]
 pub struct Falsify<'a> {
-    /// The model; with gradients it is climbed, with scores alone it is searched at random.
+    /// The model. With gradients, the search maximises a loss; with scores alone, it searches at random.
     pub model: Access<'a>,
     /// The property.
     pub spec: &'a Spec,
     /// Seed of every random number.
     pub seed: Seed,
-    /// Levels of effort, each about twice as long as the one before up to the fifth; `None` goes on until
-    /// `stop` says so.
+    /// Number of effort levels, each about twice as long as the one before up to the fifth; `None` continues until
+    /// `stop` returns `true`.
     pub levels: Option<u32>,
-    /// Asked between steps; `true` ends the search.
+    /// Called between steps; `true` ends the search.
     pub stop: &'a (dyn Fn() -> bool + Sync),
-    /// Who watches.
+    /// Receives progress.
     pub progress: &'a dyn Progress,
 }
 
@@ -64,22 +64,22 @@ impl fmt::Debug for Falsify<'_> {
     }
 }
 
-/// A point that satisfies a case, measured again by a forward pass of its own.
+/// A point that satisfies a case, confirmed by a separate forward pass.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Counterexample {
-    /// The case, by its place in the property.
+    /// Index of the case in the property.
     pub case: usize,
-    /// The inputs, within the bounds of the case in 64 bits; rounded to 32 they are what the model was given.
+    /// The inputs, within the bounds of the case in 64 bits; rounded to 32 bits, they are what the model was given.
     pub x: Vec<f64>,
     /// The model's outputs there.
     pub y: Vec<f32>,
-    /// How far the outputs are from violating the case ([`proofmark_data::vnnlib::Case::margin`]), at least 0.
+    /// Distance of the outputs from violating the case ([`proofmark_data::vnnlib::Case::margin`]), at least 0.
     pub margin: f64,
 }
 
 impl Counterexample {
-    /// The point as VNN-COMP writes it: `sat`, then `((X_0 v) … (Y_m v))`, one pair per line.
+    /// Returns the point in the format of VNN-COMP: `sat`, then `((X_0 v) … (Y_m v))`, one pair per line.
     pub fn to_text(&self) -> String {
         let mut text = String::from("sat\n(");
         let y = self.y.iter().map(|y| f64::from(*y));
@@ -95,22 +95,22 @@ impl Counterexample {
     }
 }
 
-/// What a search came to.
+/// Result of a search.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Falsified {
-    /// The counterexample, if one was found. None is no proof that there is none.
+    /// The counterexample, if one was found. `None` is no proof that there is none.
     pub counterexample: Option<Counterexample>,
-    /// Without one: how near the search came, in units of the largest coefficient; negative.
+    /// Without a counterexample: how near the search came, in units of the largest coefficient; negative.
     pub nearest: Option<f32>,
-    /// Levels of effort that were completed.
+    /// Number of effort levels that were completed.
     pub levels: u32,
     /// Forwards and backwards spent, in points.
     pub queries: QueryCount,
 }
 
 impl<'a> Falsify<'a> {
-    /// A search with seed 0, four levels, nobody watching and nobody stopping it.
+    /// Creates a search with seed 0 and four levels, without progress and without a stop condition.
     pub fn new(model: impl Into<Access<'a>>, spec: &'a Spec) -> Self {
         Self {
             model: model.into(),
@@ -122,7 +122,7 @@ impl<'a> Falsify<'a> {
         }
     }
 
-    /// Makes the search.
+    /// Runs the search.
     pub fn run(&self) -> Result<Falsified, RunError> {
         search::run(self)
     }

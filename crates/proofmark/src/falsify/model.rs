@@ -1,4 +1,4 @@
-//! A model opened for the inputs of a property.
+//! Opens models for the inputs of a property.
 
 use burn::tensor::Device;
 use proofmark_data::vnnlib::{InputBox, Spec};
@@ -8,11 +8,11 @@ use proofmark_onnx::declared_modalities;
 use crate::{ModelSource, OpenModel, RunError, shipped};
 
 impl ModelSource {
-    /// Opens the model for the inputs `X_i` of a property: flat, in C order of the model's inputs, one after the
-    /// other. An ONNX model's outputs `Y_j` are those of the file, untouched, a softmax at its end included.
+    /// Opens the model for the inputs `X_i` of a property: flat, in C order of the model's inputs, one after the other.
+    /// The outputs `Y_j` of an ONNX model are those of the file, unchanged, including a final softmax.
     pub fn open_property(&self, spec: &Spec, device: &Device) -> Result<OpenModel, RunError> {
         if !self.is_onnx() {
-            // A shipped model knows its inputs itself; other names are refused there.
+            // A shipped model knows its own inputs; `open_for` refuses other names.
             let shape = shipped::modality();
             return self.open_for(&[shape], device);
         }
@@ -33,14 +33,14 @@ impl ModelSource {
             {
                 all.to_vec()
             }
-            // An input whose shape is open, or has no axis for the samples.
+            // The shape of the input is open, or has no batch dimension.
             _ => vec![flat],
         };
         source.open_for(&modalities, device)
     }
 }
 
-/// Bounds that hold every case's box; where they leave no room, some is made.
+/// Returns bounds that contain every case's box, widened if they leave no room.
 fn around(spec: &Spec) -> Bounds {
     let sides = |side: fn(&InputBox) -> &Vec<f64>| {
         let all = spec

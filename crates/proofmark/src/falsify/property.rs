@@ -1,4 +1,4 @@
-//! A property on the device: how far each point is from a case, whether it satisfies it, and what to climb.
+//! A property on the device: how far each point is from a case, whether it satisfies it, and the losses to maximise.
 
 use std::sync::Arc;
 
@@ -8,26 +8,26 @@ use proofmark_engine::{Criterion, EngineError, Focus, Loss, Truth};
 use proofmark_model::Output;
 use proofmark_threat::{Batch, index};
 
-/// Violation of a constraint that is not there: cases have as many as the longest one.
+/// Violation of a padding constraint, which always holds: every case has as many constraints as the longest one.
 const NEVER: f32 = -1e30;
 
 /// The constraints of every case as tensors.
 #[derive(Debug)]
 pub(super) struct Property {
     cases: Vec<Case>,
-    /// `[cases, constraints, outputs]`
+    /// Shape `[cases, constraints, outputs]`.
     coefficients: Tensor<3>,
-    /// Right-hand sides, rounded down: what holds in `f32` holds, but for the rounding of the sum.
+    /// Right-hand sides, rounded down: a constraint that holds in `f32` holds, up to the rounding of the sum.
     at_most: Tensor<2>,
-    /// One over the largest coefficient: constraints of different scale count alike in a loss.
+    /// One over the largest coefficient, so that constraints of different scale weigh the same in a loss.
     scale: Tensor<2>,
-    /// 1 where equality is not enough.
+    /// 1 where equality does not satisfy the constraint.
     strict: Tensor<2>,
     constraints: usize,
 }
 
 impl Property {
-    /// Numbers on the device that the constraints of `cases` take.
+    /// Returns how many numbers the constraints of `cases` take on the device.
     pub(super) fn size(cases: &[Case], outputs: usize) -> usize {
         let most = cases.iter().map(|c| c.constraints.len()).max().unwrap_or(0);
         cases.len().saturating_mul(most).saturating_mul(outputs)
@@ -71,7 +71,7 @@ impl Property {
         }
     }
 
-    /// Constraints of the longest case, at least 1.
+    /// Returns the number of constraints of the longest case, at least 1.
     pub(super) fn constraints(&self) -> usize {
         self.constraints
     }
@@ -80,7 +80,7 @@ impl Property {
         &self.cases[case]
     }
 
-    /// `sum a_j y_j - b` per point and constraint, `[q, constraints]`.
+    /// Returns `sum a_j y_j - b` per point and constraint, `[q, constraints]`.
     fn violations(&self, scores: &Tensor<2>, cases: &Tensor<1, Int>) -> Tensor<2> {
         let coefficients = self.coefficients.clone().select(0, cases.clone());
         let sum = (coefficients * scores.clone().unsqueeze_dim::<3>(1)).sum_dim(2);
@@ -88,11 +88,11 @@ impl Property {
     }
 }
 
-/// The rows of one run against a property, by their place in its samples.
+/// The rows of one run with the property they try to satisfy, indexed by sample.
 #[derive(Debug, Clone)]
 pub(super) struct Rows {
     pub(super) property: Arc<Property>,
-    /// The case each row is to satisfy.
+    /// Case that each row tries to satisfy.
     pub(super) cases: Vec<usize>,
 }
 
@@ -102,18 +102,18 @@ impl Rows {
         index(&cases, device)
     }
 
-    /// Per point and constraint how far it is violated, in units of its largest coefficient.
+    /// Returns how far each point violates each constraint, in units of the constraint's largest coefficient.
     fn scaled(&self, scores: &Tensor<2>, focus: &Focus) -> Tensor<2> {
         let cases = self.of(focus, &scores.device().inner());
         self.property.violations(scores, &cases) * self.property.scale.clone().select(0, cases)
     }
 }
 
-/// Success: the row's case is satisfied, with room to spare where that is asked for.
+/// Success: the row's case is satisfied, with the required margin.
 #[derive(Debug)]
 pub(super) struct Satisfied {
     pub(super) rows: Rows,
-    /// The margin every constraint must have.
+    /// Margin that every constraint must have.
     pub(super) slack: f64,
 }
 
@@ -142,20 +142,20 @@ impl Criterion for Satisfied {
     }
 }
 
-/// How the violations of several constraints become one number to climb.
+/// How the violations of several constraints become one loss.
 #[derive(Debug, Clone)]
 pub(super) enum Nearness {
-    /// The worst one alone: exact, but blind to the others.
+    /// The worst violation alone: exact, but ignores the others.
     Worst,
-    /// A softmax-weighted mean: nearly the worst, with a say for those close to it.
+    /// A softmax-weighted mean: close to the worst, with some weight on those near it.
     Soft,
-    /// The sum of what is violated, each constraint weighted per row, `[rows, constraints]`.
+    /// The sum of the violated constraints, each weighted per row, `[rows, constraints]`.
     Hinges(Tensor<2>),
-    /// Any outputs in this direction, `[rows, outputs]`: says nothing of the property, only leads somewhere else.
+    /// A direction of the outputs per row, `[rows, outputs]`: unrelated to the property, it only leads somewhere else.
     Towards(Tensor<2>),
 }
 
-/// What a row climbs.
+/// Loss that a row maximises.
 #[derive(Debug, Clone)]
 pub(super) struct Near {
     pub(super) rows: Rows,
@@ -169,7 +169,7 @@ impl Loss for Near {
             Nearness::Worst => self.rows.scaled(scores, focus).max_dim(1).neg(),
             Nearness::Soft => {
                 let over = self.rows.scaled(scores, focus);
-                // Weights are read off the plain values; a tenth of the worst violation is the temperature.
+                // Weights use the values without gradient; the temperature is a tenth of the worst violation.
                 let plain = over.clone().inner();
                 let worst = plain.clone().max_dim(1);
                 let heat = worst.clone().abs().mul_scalar(0.1).clamp_min(1e-6);
@@ -179,7 +179,8 @@ impl Loss for Near {
             }
             Nearness::Hinges(weights) => {
                 let over = self.rows.scaled(scores, focus);
-                // Just beyond a constraint its pull is gone; a hundredth keeps it from crossing back.
+                // Beyond a constraint the hinge has no gradient; a hundredth of the violation keeps it from crossing
+                // back.
                 let hinge = over.clone().clamp_min(0.0) + over.clamp(-1.0, 1.0).mul_scalar(0.01);
                 (hinge * weights.clone().select(0, rows())).sum_dim(1).neg()
             }

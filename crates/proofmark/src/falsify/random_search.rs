@@ -1,29 +1,29 @@
 //! Random search towards a property, without gradients.
 //!
 //! # Idea
-//! Change some inputs of the best point at random and keep what is no worse. Alternately: send a stretch of inputs
-//! to the ends of their ranges (piecewise-linear networks are extreme at corners), or move some a little, by a
-//! length that grows with success and shrinks without.
+//! Change some inputs of the best point at random and keep a change that is no worse. Two moves alternate: set a
+//! stretch of inputs to the ends of their ranges (piecewise-linear networks are extreme at corners), or move some
+//! inputs a little, by a length that grows after a success and shrinks otherwise.
 //!
 //! # Maths
-//! Per step `L` proposals from `u`: even ones set `m` neighbouring features to `±1`, odd ones add
-//! `s N(0, 1)` to each feature with probability `m/n`; `m` falls geometrically from `n/2` to 1 over the steps. The
-//! best proposal is taken if its loss is at least that of `u`. `s` is multiplied by 1.5 after a gain and by 0.9
-//! otherwise, within `[1e-4, 1]`, and begins again at 0.5 when it reaches the bottom.
+//! Per step `L` proposals from `u`: even ones set `m` neighbouring features to `±1`, odd ones add `s N(0, 1)` to each
+//! feature with probability `m/n`; `m` falls geometrically from `n/2` to 1 over the steps. The best proposal is taken
+//! if its loss is at least that of `u`. `s` is multiplied by 1.5 after a gain and by 0.9 otherwise, within `[1e-4, 1]`,
+//! and is reset to 0.5 when it falls below that.
 //!
 //! # Reference
-//! Andriushchenko et al., "Square Attack", ECCV 2020 (stretches at the ends, shrinking); Rechenberg 1973 (the length
+//! Andriushchenko et al., "Square Attack", ECCV 2020 (stretches at the ends, shrinking); Rechenberg 1973 (a step length
 //! that follows success).
 //!
 //! # Divergences
-//! The square is a stretch of the flat input, since a property says nothing of its shape. Ties are accepted: on the
-//! plateaus of binarised networks that is the only way to get anywhere.
+//! The square is a stretch of the flat input, since a property does not state the input's shape. Ties are accepted: on
+//! the plateaus of binarised networks nothing else makes progress.
 //!
 //! # Cost
 //! Per row `draws` forwards, then `L` forwards per step.
 //!
 //! # When it fails
-//! With thousands of inputs that must all change at once it is slow.
+//! It is slow if thousands of inputs must all change at once.
 
 use burn::tensor::Tensor;
 use proofmark_engine::{EngineError, Loss, Oracle, Rows, Stepper};
@@ -34,23 +34,23 @@ use proofmark_threat::{Batch, Column, Columns, host, index, prefixed};
 use super::property::Near;
 use super::start::{Start, begin, best_of, pick, sign};
 
-/// Proposals per row and step.
+/// Number of proposals per row and step.
 const PROPOSALS: usize = 4;
 
-/// A random search with everything fixed.
+/// A random search with all its parameters.
 #[derive(Debug)]
 pub(super) struct RandomSearch {
-    /// What it climbs.
+    /// Loss to maximise.
     pub(super) near: Near,
-    /// Where each row begins, by its place in the samples.
+    /// Start of each row, indexed by sample.
     pub(super) starts: Vec<Start>,
-    /// Points drawn per row, of which the best is the start.
+    /// Number of points drawn per row; the best one is the start.
     pub(super) draws: u32,
-    /// Steps, at least 1.
+    /// Number of steps, at least 1.
     pub(super) steps: u32,
 }
 
-/// The best point of each row, and how far it is moved.
+/// Best point of each row, with its loss and step length.
 #[derive(Debug, Clone)]
 pub(super) struct State {
     x: Batch,
@@ -68,7 +68,7 @@ impl Columns for State {
 }
 
 impl RandomSearch {
-    /// Features to change at a step, of `inputs`.
+    /// Returns the number of features to change at a step, of `inputs`.
     fn share(&self, step: u64, inputs: usize) -> usize {
         let way = step as f64 / f64::from(self.steps);
         let most = inputs as f64 / 2.0;
@@ -81,7 +81,7 @@ fn propose(x: &mut [f32], kind: usize, features: usize, length: f64, stream: &mu
     let n = x.len();
     if kind.is_multiple_of(2) {
         let from = stream.below((n - features + 1) as u32) as usize;
-        // All to one end, or each to its own.
+        // All features go to one end, or each to a random end.
         let one = sign(stream);
         let same = stream.next_u32() & 1 == 0;
         for x in &mut x[from..from + features] {
@@ -90,7 +90,7 @@ fn propose(x: &mut [f32], kind: usize, features: usize, length: f64, stream: &mu
         return;
     }
     let probability = features as f32 / n as f32;
-    // One feature moves whatever the others do.
+    // One feature always moves, so that a proposal is never empty.
     let always = stream.below(n as u32) as usize;
     for (i, x) in x.iter_mut().enumerate() {
         if i == always || stream.uniform() < probability {
@@ -102,7 +102,7 @@ fn propose(x: &mut [f32], kind: usize, features: usize, length: f64, stream: &mu
 impl<M: ScoreModel + ?Sized> Stepper<M> for RandomSearch {
     type State = State;
 
-    /// Keys the random numbers: another name is another search, and the figures in ARCHITECTURE.md are of this one.
+    /// Keys the random numbers: another name gives another search, and the figures in ARCHITECTURE.md are for this one.
     fn id(&self) -> &'static str {
         "shake"
     }

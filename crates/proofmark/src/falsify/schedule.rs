@@ -1,19 +1,19 @@
-//! What is tried, in which order: levels of growing effort.
+//! The schedule of the search: levels of growing effort.
 
 use proofmark_attacks::update::{Adam, Momentum, Update};
 
 use super::start::Start;
 
-/// Inputs up to which a box can be sampled densely.
+/// Maximum number of inputs for which a box can be sampled densely.
 const FEW: usize = 16;
 
-/// What the schedule goes by.
+/// Facts about the problem that determine the schedule.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Shape {
     pub(super) inputs: usize,
-    /// Constraints of the longest case.
+    /// Number of constraints of the longest case.
     pub(super) constraints: usize,
-    /// Whether there are gradients to follow.
+    /// Whether usable gradients exist.
     pub(super) gradients: bool,
 }
 
@@ -22,13 +22,13 @@ impl Shape {
         self.inputs <= FEW
     }
 
-    /// Rows per run: small networks cost little more for many.
+    /// Returns the number of rows per run: for small networks, many rows cost little more.
     pub(super) fn rows(&self) -> usize {
         if self.few() { 256 } else { 64 }
     }
 }
 
-/// How violations become one number.
+/// How violations become one loss.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Weighing {
     Worst,
@@ -58,18 +58,18 @@ impl Direction {
     }
 }
 
-/// How a run searches.
+/// Search method of a run.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Method {
-    /// [`super::climb::Climb`]
+    /// Gradient ascent, [`super::climb::Climb`].
     Climb {
         direction: Direction,
-        /// Steps towards random outputs before the climb.
+        /// Number of steps towards random outputs before the climb.
         scatter: u32,
-        /// First and last step, in half widths.
+        /// First and last step length, in half widths.
         lengths: (f32, f32),
     },
-    /// [`super::random_search::RandomSearch`]
+    /// Random search without gradients, [`super::random_search::RandomSearch`].
     RandomSearch,
 }
 
@@ -79,12 +79,12 @@ pub(super) struct Recipe {
     pub(super) weighing: Weighing,
     pub(super) method: Method,
     pub(super) start: Start,
-    /// Points drawn per row, of which the best is the start.
+    /// Number of points drawn per row; the best one is the start.
     pub(super) draws: u32,
     pub(super) steps: u32,
 }
 
-/// The runs of a level; later levels take more steps and draws, without end.
+/// Returns the runs of a level. Steps and draws grow up to level 5; there is no last level.
 pub(super) fn level(level: u32, shape: Shape) -> Vec<Recipe> {
     let steps = 40 << level.saturating_sub(1).min(4);
     let draws = if shape.few() { 16 << level.min(5) } else { 1 };
@@ -116,7 +116,7 @@ pub(super) fn level(level: u32, shape: Shape) -> Vec<Recipe> {
         return vec![random_search(weighing, 4 * steps)];
     }
     if level == 0 {
-        // Most of what can be found is found here.
+        // Most counterexamples that can be found are found here.
         return vec![Recipe {
             steps: 20,
             ..climb(worst, Direction::Sign, 0, (1.0, 0.05), Start::Inside)
@@ -139,9 +139,10 @@ pub(super) fn level(level: u32, shape: Shape) -> Vec<Recipe> {
     ]
 }
 
-/// Which case each of `rows` rows tries: half of them go to all in turn, the other half to the nearest three.
+/// Assigns a case to each of `rows` rows: half of the rows cycle through all cases, the other half through the nearest
+/// three.
 ///
-/// `order` is the cases from the nearest on; `turn` moves on the window where there are more cases than rows.
+/// `order` lists the cases from the nearest on; `turn` moves the window on if there are more cases than rows.
 pub(super) fn allot(order: &[usize], rows: usize, turn: usize) -> Vec<usize> {
     const NEAREST: usize = 3;
     let n = order.len();
@@ -167,7 +168,7 @@ mod tests {
         let of = |case: usize| rows.iter().filter(|c| **c == case).count();
         assert_eq!([0, 1, 2, 3, 4].map(of), [5, 2, 5, 2, 6]);
         assert_eq!(allot(&[0], 4, 7), [0; 4]);
-        // More cases than rows: all have their turn.
+        // With more cases than rows, every case gets its turn.
         let order: Vec<usize> = (0..100).collect();
         let mut seen: Vec<usize> = (0..20).flat_map(|turn| allot(&order, 10, turn)).collect();
         seen.sort_unstable();

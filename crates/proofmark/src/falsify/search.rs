@@ -1,4 +1,4 @@
-//! The levels carried out on the attack engine, and the check of what it finds.
+//! Runs the levels on the attack engine and checks what it finds.
 
 use std::sync::Arc;
 
@@ -18,10 +18,10 @@ use super::start::Start;
 use super::{Counterexample, Falsified, Falsify};
 use crate::{RunError, device};
 
-/// Numbers that constraints may take on the device: 256 MB.
+/// Maximum number of constraint coefficients on the device: 256 MB.
 const MAX_COEFFICIENTS: usize = 1 << 26;
 
-/// Values that the starts of one run may hold.
+/// Maximum number of values in the starts of one run.
 const MAX_VALUES: usize = 1 << 25;
 
 /// The model in cube coordinates.
@@ -53,17 +53,17 @@ impl Cube<'_> {
     }
 }
 
-/// One run to be made.
+/// One run to carry out.
 pub(super) struct Attempt {
     pub(super) name: String,
     pub(super) recipe: Recipe,
-    /// The case each row tries.
+    /// Case that each row tries.
     pub(super) cases: Vec<usize>,
-    /// Where each row begins.
+    /// Start of each row.
     pub(super) starts: Vec<Start>,
-    /// The rows' given points, in the cube.
+    /// Given points of the rows, in the cube.
     pub(super) values: Vec<f32>,
-    /// The margin asked for.
+    /// Required margin.
     pub(super) slack: f64,
 }
 
@@ -73,11 +73,11 @@ pub(super) struct Search<'a> {
     property: Arc<Property>,
     pub(super) shape: Shape,
     threat: Threat,
-    /// The nearest each case has come.
+    /// Nearest that each case has come to being satisfied.
     reached: Vec<f32>,
-    /// The margin asked for: above 0 once a point did not stand up to a second look.
+    /// Required margin: above 0 once a point failed its confirmation.
     slack: f64,
-    /// Rows begun so far: keeps their random streams apart.
+    /// Number of rows begun so far; keeps their random streams apart.
     rows: u32,
     runs: usize,
     pub(super) queries: QueryCount,
@@ -112,7 +112,7 @@ pub(super) fn run(plan: &Falsify<'_>) -> Result<Falsified, RunError> {
     })
 }
 
-/// A counterexample, and where it lies in the cube.
+/// A counterexample, preceded by its point in the cube.
 type Found = (Vec<f32>, Counterexample);
 
 impl<'a> Search<'a> {
@@ -171,12 +171,12 @@ impl<'a> Search<'a> {
         })
     }
 
-    /// One run of a level on fresh rows.
+    /// Carries out one run of a level on fresh rows.
     fn attempt(&mut self, level: u32, recipe: Recipe) -> Result<Option<Found>, RunError> {
         let cases = self.cases(level);
         let mut starts = vec![recipe.start; cases.len()];
         if level == 0 {
-            // The middle of every box is looked at first.
+            // Level 0 tries the middle of every box first.
             for case in 0..self.reached.len() {
                 if let Some(first) = cases.iter().position(|c| *c == case) {
                     starts[first] = Start::Given;
@@ -207,19 +207,19 @@ impl<'a> Search<'a> {
             let u = point.x.into_iter().flatten().collect::<Vec<f32>>();
             match self.measure(cases[outcome.row], &u)? {
                 Ok(point) => return Ok(Some((u, point))),
-                // On the very edge: the next one must stand further inside.
+                // The point lies on the very edge: the next one must lie further inside.
                 Err(short) => self.slack = (2.0 * short).max(2.0 * self.slack).max(1e-6),
             }
         }
         Ok(None)
     }
 
-    /// Which case each row tries.
+    /// Returns the case that each row tries.
     fn cases(&mut self, level: u32) -> Vec<usize> {
         let n = self.reached.len();
         self.runs += 1;
         if level == 0 {
-            // All cases in one run, as long as the rows fit into memory; the others have their turn later.
+            // All cases go into one run, as long as the rows fit into memory; the others get their turn later.
             let most = (MAX_VALUES / self.shape.inputs.max(1)).max(self.shape.rows());
             let rows = self.shape.rows().max(n).min(most);
             return (0..n).cycle().take(rows - rows % n.min(rows)).collect();
@@ -245,7 +245,7 @@ impl<'a> Search<'a> {
             modalities: signature.modalities.clone(),
             keys: keys.collect(),
             values: vec![attempt.values],
-            // A property has no classes: a row's case is found by its place.
+            // A property has no classes: a row's case is found by its index.
             labels: vec![0; n],
             targets: None,
         };
@@ -292,7 +292,7 @@ impl<'a> Search<'a> {
                 };
                 run_engine(m, &climb, &job)?
             }
-            // Without gradients no schedule climbs.
+            // Without gradients no schedule uses a climb.
             (_, cube) => {
                 let random_search = RandomSearch {
                     near,
@@ -312,13 +312,13 @@ impl<'a> Search<'a> {
         Ok(outcomes)
     }
 
-    /// What rows climb.
+    /// Returns the loss that the rows maximise.
     fn near(&self, weighing: Weighing, rows: Rows, keys: &[u64]) -> Near {
         let by = match weighing {
             Weighing::Worst => Nearness::Worst,
             Weighing::Soft => Nearness::Soft,
             Weighing::Random => {
-                // Exponential: now and then one constraint stands out.
+                // Exponential weights: occasionally one constraint stands out.
                 let weight = |s: &mut Stream| -(1.0 - s.uniform()).ln();
                 Nearness::Hinges(self.draws(keys, 1, self.shape.constraints, &weight))
             }
@@ -326,7 +326,7 @@ impl<'a> Search<'a> {
         Near { rows, by }
     }
 
-    /// A random direction of the outputs for each row.
+    /// Returns a loss that follows a random direction of the outputs for each row.
     fn elsewhere(&self, near: &Near, keys: &[u64]) -> Near {
         let entry = |s: &mut Stream| s.uniform().mul_add(2.0, -1.0);
         Near {
@@ -335,7 +335,7 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Random numbers per row, `[rows, width]`.
+    /// Returns random numbers per row, `[rows, width]`.
     fn draws(
         &self,
         keys: &[u64],
@@ -356,7 +356,7 @@ impl<'a> Search<'a> {
         Tensor::from_data(TensorData::new(values, [keys.len(), width]), device)
     }
 
-    /// Takes from a run what the next ones go by.
+    /// Updates what later runs depend on: the nearest point of each case, and whether gradients are usable.
     fn learn(&mut self, cases: &[usize], outcomes: &Outcomes, recipe: Recipe) {
         if recipe.weighing == Weighing::Worst {
             for outcome in &outcomes.rows {
@@ -367,7 +367,7 @@ impl<'a> Search<'a> {
         if recipe.method != Method::RandomSearch {
             let blind =
                 |o: &&proofmark_engine::Outcome| o.observed.contains(&Observation::ZeroGradient);
-            // Where hardly any row had a gradient, nor will later ones.
+            // If hardly any row had a gradient, later ones will not have one either.
             if outcomes.rows.iter().filter(blind).count() * 10 > outcomes.rows.len() * 9 {
                 self.shape.gradients = false;
             }

@@ -1,4 +1,4 @@
-//! The input boxes of a property as the cube `[-1, 1]^n`, so that one step means the same for every input.
+//! Maps the input boxes of a property to the cube `[-1, 1]^n`, so that one step means the same for every input.
 
 use std::sync::Arc;
 
@@ -11,9 +11,9 @@ use proofmark_model::{
 };
 use proofmark_threat::{Batch, index};
 
-/// A box in 32-bit floats: the outermost ones inside.
+/// A box in 32-bit floats, bounded by the outermost floats inside it.
 ///
-/// Where no 32-bit float lies within the bounds of an input, it is fixed to the nearest one: the point written down
+/// If no 32-bit float lies within the bounds of an input, the input is fixed to the nearest one: the point written down
 /// is then a 64-bit number within the bounds that rounds to what the network was given.
 #[derive(Debug)]
 struct Narrow {
@@ -41,7 +41,7 @@ impl Narrow {
                 (near, near)
             };
             let mid = (between(f64::from(l), f64::from(h)) as f32).clamp(l, h);
-            // One step more than half: at 1 the sum is past the end, and the clamp gives the end itself.
+            // One float more than half: at 1 the sum is past the end, and the clamp returns the end itself.
             let half = (h - mid).max(mid - l);
             narrow.low.push(l);
             narrow.high.push(h);
@@ -56,7 +56,7 @@ impl Narrow {
     }
 }
 
-/// The smallest `f32` that is at least `v`.
+/// Returns the smallest `f32` that is at least `v`.
 fn at_least(v: f64) -> f32 {
     let near = v as f32;
     if f64::from(near) < v {
@@ -66,7 +66,7 @@ fn at_least(v: f64) -> f32 {
     }
 }
 
-/// The largest `f32` that is at most `v`.
+/// Returns the largest `f32` that is at most `v`.
 fn at_most(v: f64) -> f32 {
     let near = v as f32;
     if f64::from(near) > v {
@@ -76,12 +76,13 @@ fn at_most(v: f64) -> f32 {
     }
 }
 
-/// The middle of two numbers, never outside them.
+/// Returns the middle of two numbers, never outside them.
 fn between(low: f64, high: f64) -> f64 {
     (low / 2.0 + high / 2.0).clamp(low, high)
 }
 
-/// The key of a row: its case above, what tells its random streams from others below.
+/// Returns the key of a row: its case in the upper half, and in the lower half the serial that keeps its random streams
+/// apart.
 pub(super) fn key(case: usize, serial: u32) -> u64 {
     ((case as u64) << 32) | u64::from(serial)
 }
@@ -90,16 +91,15 @@ fn case_of(key: u64) -> usize {
     (key >> 32) as usize
 }
 
-/// A model behind the boxes of a property's cases: it is asked in cube coordinates, and the case of each point is
-/// read off its key.
+/// A model queried in cube coordinates; the case of each point, which selects its box, is read from the point's key.
 #[derive(Debug)]
 pub(super) struct Boxed<'a, M: ?Sized> {
     inner: &'a M,
     signature: Signature,
-    /// Which box each case has.
+    /// Index of each case's box.
     box_of: Vec<usize>,
     boxes: Vec<Arc<InputBox>>,
-    /// `[boxes, inputs]` each.
+    /// Shape `[boxes, inputs]` each.
     low: Tensor<2>,
     high: Tensor<2>,
     mid: Tensor<2>,
@@ -111,7 +111,7 @@ impl<'a, M: DecisionModel + ?Sized> Boxed<'a, M> {
         let mut boxes: Vec<Arc<InputBox>> = Vec::new();
         let mut box_of = Vec::with_capacity(cases.len());
         for case in cases {
-            // Cases that share a box follow each other.
+            // Cases that share a box are adjacent.
             if !boxes.last().is_some_and(|b| Arc::ptr_eq(b, &case.inputs)) {
                 boxes.push(case.inputs.clone());
             }
@@ -153,7 +153,7 @@ impl<'a, M: DecisionModel + ?Sized> Boxed<'a, M> {
         })
     }
 
-    /// A side of each point's box, `[points, inputs]`.
+    /// Returns one side of each point's box, `[points, inputs]`.
     fn side(&self, side: &Tensor<2>, keys: &[u64]) -> Tensor<2> {
         let [boxes, inputs] = side.dims();
         if boxes == 1 {
@@ -163,7 +163,7 @@ impl<'a, M: DecisionModel + ?Sized> Boxed<'a, M> {
         side.clone().select(0, index(&at, &side.device()))
     }
 
-    /// The same question in the model's own coordinates.
+    /// Converts a query to the model's own coordinates.
     pub(super) fn outside(&self, query: &Query) -> Result<Query, ModelError> {
         let keys = &query.key;
         let u = query.x.blocks()[0].clone();
@@ -184,8 +184,8 @@ impl<'a, M: DecisionModel + ?Sized> Boxed<'a, M> {
         Ok(query.with_x(Batch::new(modalities.clone(), blocks)?))
     }
 
-    /// A point as it is written down: within the bounds of its case in 64 bits, and rounding to what the model was
-    /// given.
+    /// Returns a point as it is written down: within the bounds of its case in 64 bits, and rounding to what the model
+    /// was given.
     pub(super) fn exact(&self, case: usize, x: &[f32]) -> Vec<f64> {
         let inputs = &self.boxes[self.box_of[case]];
         let sides = inputs.low.iter().zip(&inputs.high);
@@ -208,7 +208,7 @@ impl<M: ScoreModel + ?Sized> DecisionModel for Boxed<'_, M> {
         &self.signature
     }
 
-    /// The search knows what the inner model gives and asks for it by its type.
+    /// Scores are enough here: the search knows what the inner model gives and calls it through its type.
     fn access(&self) -> Access<'_> {
         Access::Scores(self)
     }
@@ -231,7 +231,7 @@ impl<M: ScoreModel + ?Sized> ScoreModel for Boxed<'_, M> {
 impl<M: GradientModel + ?Sized> GradientModel for Boxed<'_, M> {
     fn gradient(&self, query: &Query, objective: &Objective<'_>) -> Result<Gradient, ModelError> {
         let answer = self.inner.gradient(&self.outside(query)?, objective)?;
-        // The chain rule through x = mid + half u; the clamp only bites at the very end.
+        // The chain rule through x = mid + half u; the clamp only acts at the very end.
         let inner = Tensor::cat(answer.gradient.into_blocks(), 1);
         let gradient = inner * self.side(&self.half, &query.key);
         Ok(Gradient {

@@ -1,4 +1,4 @@
-//! Where rows begin in the cube, and the choice of the best of several draws.
+//! Start points of rows in the cube, and the choice of the best of several draws.
 
 use burn::tensor::Tensor;
 use proofmark_engine::{EngineError, Loss, Oracle, Rows};
@@ -6,12 +6,12 @@ use proofmark_model::{Query, ScoreModel};
 use proofmark_stats::random::{Purpose, Stream};
 use proofmark_threat::{Batch, host, index};
 
-/// Where a row begins.
+/// Where a row starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Start {
-    /// At its clean point: the middle of the box, or wherever the run was told to begin.
+    /// At its clean point: the middle of the box, or the point given to the run.
     Given,
-    /// At a uniform point of the box.
+    /// At a uniformly random point of the box.
     Inside,
     /// At a random corner.
     Corner,
@@ -30,7 +30,7 @@ impl Start {
     }
 }
 
-/// A fair sign.
+/// Draws a fair sign.
 pub(super) fn sign(stream: &mut Stream) -> f32 {
     if stream.next_u32() & 1 == 0 {
         1.0
@@ -39,7 +39,8 @@ pub(super) fn sign(stream: &mut Stream) -> f32 {
     }
 }
 
-/// A start for each row: of `draws` points, all of which the oracle sees, the one with the largest loss.
+/// Returns a start for each row: of `draws` points, the one with the largest loss. The oracle is queried for all of
+/// them, or for none if there is only one.
 pub(super) fn begin<M: ScoreModel + ?Sized>(
     oracle: &mut Oracle<'_, M>,
     rows: &mut Rows,
@@ -52,7 +53,7 @@ pub(super) fn begin<M: ScoreModel + ?Sized>(
     let inputs = x0.blocks()[0].dims()[1];
     let (draws, n) = (draws.max(1), rows.len());
     let place = rows.focus().sample();
-    // Draw by draw, so that one draw is one point per row.
+    // One draw at a time, so that a query has one point per row.
     let mut best: Option<(Batch, Tensor<1>)> = None;
     for draw in 0..draws {
         let streams = rows.streams(Purpose::Start, draw);
@@ -83,7 +84,7 @@ pub(super) fn begin<M: ScoreModel + ?Sized>(
     Ok(best.map_or(x0, |(x, _)| x))
 }
 
-/// Of several points per row, `[rows * each]` with those of a row together, the place of each row's best.
+/// Returns the index of each row's best value; `values` holds `each` values per row, those of a row together.
 pub(super) fn best_of(values: &[f32], each: usize) -> Vec<usize> {
     values
         .chunks(each)
@@ -100,7 +101,7 @@ pub(super) fn best_of(values: &[f32], each: usize) -> Vec<usize> {
         .collect()
 }
 
-/// The rows of `values` at `at`.
+/// Returns the rows of `values` at `at`.
 pub(super) fn pick(values: &Tensor<1>, at: &[usize]) -> Tensor<1> {
     values.clone().select(0, index(at, &values.device()))
 }

@@ -1,4 +1,4 @@
-//! What is found, looked at again: the check of a counterexample, and its way off the edge.
+//! Confirms a counterexample, and moves it away from the edge.
 
 use proofmark_domain::QueryCount;
 use proofmark_model::{ModelError, Query, guarded_device};
@@ -11,11 +11,13 @@ use super::space::key;
 use super::start::Start;
 use crate::RunError;
 
-/// Steps to make a counterexample clearer, and the margin that is clear enough, as a share of the largest output.
+/// Number of steps to enlarge a counterexample's margin, and the margin that is enough, as a share of the largest
+/// output.
 const POLISH: (u32, f64) = (30, 1e-3);
 
 impl Search<'_> {
-    /// A forward pass of its own, outside the engine: the counterexample, or how far it falls short.
+    /// Measures a point by a forward pass outside the engine. Returns the counterexample, or how far the point falls
+    /// short.
     pub(super) fn measure(
         &mut self,
         case: usize,
@@ -33,7 +35,7 @@ impl Search<'_> {
                 .x
                 .to_host();
             let x: Vec<f32> = blocks.iter().flatten().copied().collect();
-            // From the host again, as anyone would who reads the numbers from a file.
+            // The batch is built from host values again, as by anyone who reads the numbers from a file.
             let plain = Batch::from_host(signature.modalities.clone(), blocks, &signature.device)?;
             let scores = inner.scores(&Query::one_per_row(plain, &[0]))?;
             Ok::<_, ModelError>((x, host(&scores)))
@@ -61,8 +63,8 @@ impl Search<'_> {
         }))
     }
 
-    /// Moves a counterexample away from the edge, so that it holds in other arithmetic too; keeps it where that
-    /// does not succeed.
+    /// Moves a counterexample away from the edge, so that it also holds in other arithmetic; keeps it if that does not
+    /// succeed.
     pub(super) fn polish(
         &mut self,
         u: &[f32],

@@ -1,4 +1,4 @@
-//! A model on data, attacked or not: what a check of kind `robustness` or `clean` needs.
+//! Checks of kind `robustness` and `clean`: a model on data, with or without attacks.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,11 +20,11 @@ use super::{GateError, GateOptions};
 use crate::model::{ModelSource, OpenModel, Preprocess};
 use crate::{RunCheckpoint, RunError, RunPlan, Settings, ThreatPlan, shipped};
 
-/// Everything a run of attacks needs, found and checked.
+/// Everything a run of attacks needs, opened and checked.
 pub(super) struct AttackCheck {
     seed: Seed,
     limit: Option<u64>,
-    /// What the policy asks for, as the report repeats it.
+    /// The policy's request, as the report repeats it.
     request: Value,
     model: Arc<OpenModel>,
     data: Arc<Dataset>,
@@ -33,7 +33,7 @@ pub(super) struct AttackCheck {
 }
 
 impl AttackCheck {
-    /// The run this check asks for.
+    /// Returns the run plan of this check.
     fn plan(&self, batch: usize, shard: Option<Shard>) -> RunPlan<'_> {
         let mut plan = RunPlan::new(
             self.model.model.as_ref(),
@@ -121,9 +121,9 @@ pub(super) fn prepare(
         check: check.id.clone(),
         source: Box::new(source),
     };
-    // Everything that what is opened depends on: the entry as the policy has it, and the rows that the check takes.
+    // The key covers everything that affects what is opened: the policy's entry, and the rows that the check takes.
     let of_data = format!("{:?} {:?}", task.data, task.limit);
-    // Data settle what a model's file leaves open.
+    // The data settle what a model's file leaves open, so they are part of the model's key.
     let of_model = format!("{:?} {of_data}", task.model);
     let data = shared(&mut opened.data, of_data, || {
         find_data(policy, task, folder, &fault)
@@ -182,7 +182,7 @@ fn find_model(
         }
         ModelRef::Entry(entry) => entry,
     };
-    // A shipped model may be given another name, a digest to hold it to, or preprocessing.
+    // A policy may give a shipped model another name, a required digest, or preprocessing.
     let spec = if shipped::NAMES.contains(&entry.path.as_str()) {
         entry.path.clone()
     } else {
@@ -244,7 +244,7 @@ fn find_data(
                 select: selection(entry, task.limit, run),
                 ..(*entry.options).clone()
             };
-            // A shipped set may be given another name, a limit, a range.
+            // A policy may give a shipped set another name, a limit, a range.
             let path = if proofmark_data::SHIPPED.contains(&entry.path.as_str()) {
                 entry.path.clone()
             } else {
@@ -293,7 +293,7 @@ fn find_data(
     Ok(data)
 }
 
-/// The rows of an entry; those of the check where the entry takes all, so that no others are read.
+/// Returns the rows of an entry; those of the check if the entry takes all, so that no others are read.
 fn selection(entry: &DataEntry, limit: Option<u64>, run: Seed) -> Selection {
     match (&entry.range, entry.limit, limit) {
         (Some(range), ..) => Selection {

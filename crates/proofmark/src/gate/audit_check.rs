@@ -1,4 +1,4 @@
-//! A table of decisions: what a check of kind `bias` needs.
+//! Checks of kind `bias`: a table of decisions.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use super::work::{Turn, Work};
 use super::{GateError, GateOptions};
 use crate::RunCheckpoint;
 
-/// A table, read, with what is asked of it.
+/// A table that was read, with what to measure on it.
 pub(super) struct AuditTable {
     check: String,
     request: Value,
@@ -28,7 +28,7 @@ pub(super) struct AuditTable {
 struct AuditCheck {
     table: Arc<Table>,
     samples: Detail,
-    /// But for its rows.
+    /// The report without its rows.
     report: AuditReport,
 }
 
@@ -76,7 +76,7 @@ fn fault(check: &str, source: AuditError) -> GateError {
     }
 }
 
-/// Measures every table, each once, and judges them together: all figures that a policy gates are one family.
+/// Measures every table once, and judges them together: all figures that a policy gates form one family.
 pub(super) fn audit(tables: &[AuditTable]) -> Result<Vec<impl Work + use<>>, GateError> {
     let subjects: Vec<Subject<'_>> = tables
         .iter()
@@ -85,7 +85,7 @@ pub(super) fn audit(tables: &[AuditTable]) -> Result<Vec<impl Work + use<>>, Gat
     let mut audits = Vec::new();
     for (t, subject) in tables.iter().zip(&subjects) {
         let wrong = |e| fault(&t.check, e);
-        // Rows and suppression exclude each other.
+        // Refuses rows together with suppression: they exclude each other.
         drop(samples(&t.table, None, t.samples, t.options.suppress).map_err(wrong)?);
         audits.push(Audit::measure(subject, &t.settings, &t.options).map_err(wrong)?);
     }

@@ -1,4 +1,4 @@
-//! A policy, carried out: every check measured, each leaving one evidence record.
+//! Carries out a policy: measures every check and leaves one evidence record for each.
 
 mod attack_check;
 mod audit_check;
@@ -18,27 +18,27 @@ use work::{Meter, Turn, Work};
 
 use crate::{Progress, RunCheckpoint, RunError, RunPlan, Settings, shipped};
 
-/// Why a gate cannot begin: nothing has run.
+/// Why a gate cannot begin; nothing has run.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum GateError {
-    /// The policy is wrong, at a line.
+    /// The policy is wrong; the error names the line.
     #[error(transparent)]
     Policy(#[from] PolicyError),
-    /// What it names cannot be had.
+    /// A model or data set that a check names cannot be opened or used.
     #[error("check `{check}`: {source}{}", as_fields(&source.to_string()))]
     Check {
-        /// The check's id.
+        /// Id of the check.
         check: String,
-        /// What is wrong.
+        /// The underlying error.
         source: Box<RunError>,
     },
     /// A table of decisions cannot be audited.
     #[error("check `{check}`: {source}{}", as_fields(&source.to_string()))]
     Table {
-        /// The check's id.
+        /// Id of the check.
         check: String,
-        /// What is wrong.
+        /// The underlying error.
         source: Box<AuditError>,
     },
     /// A file is not the one the policy was written for.
@@ -48,16 +48,16 @@ pub enum GateError {
     Digest {
         /// `model` or `data`.
         what: &'static str,
-        /// Its name.
+        /// Name of the model or data.
         name: String,
-        /// The digest found.
+        /// Digest found.
         found: String,
-        /// The digest expected.
+        /// Digest expected.
         expected: String,
     },
 }
 
-/// How to say in a policy what a message calls by its option on the command line.
+/// Returns a hint on how a policy writes what a message calls by its command-line option.
 fn as_fields(message: &str) -> &'static str {
     let option = message.contains("`--") || message.contains(" --");
     if option && !message.contains("in a policy") {
@@ -67,17 +67,17 @@ fn as_fields(message: &str) -> &'static str {
     }
 }
 
-/// A policy that was read. Nothing that it names is open, so evidence can be judged without models and data.
+/// A policy that was read. Nothing that it names is opened, so evidence can be judged without models and data.
 #[derive(Debug)]
 pub struct Gate {
     policy: Policy,
     folder: PathBuf,
 }
 
-/// A policy whose every part was found, opened and checked, ready to be measured.
+/// A policy with everything that it names opened and checked, ready to be measured.
 pub struct PreparedGate<'a> {
     policy: &'a Policy,
-    /// One of each check.
+    /// One entry per check.
     work: Vec<Box<dyn Work>>,
 }
 
@@ -89,23 +89,23 @@ impl std::fmt::Debug for PreparedGate<'_> {
     }
 }
 
-/// How a gate run goes about it.
+/// Options of a gate run.
 #[non_exhaustive]
 pub struct GateOptions<'a> {
-    /// Rows at work at once.
+    /// Rows in progress at once.
     pub batch: usize,
-    /// Which part of each check's samples to run.
+    /// Part of each check's samples to run.
     pub shard: Option<Shard>,
-    /// Asked between steps; `true` ends the run.
+    /// Called between steps; `true` ends the run.
     pub stop: &'a (dyn Fn() -> bool + Sync),
-    /// By check, where an earlier run of it was stopped, to go on from there. What is in it has to be
-    /// [of this run](PreparedGate::can_resume).
+    /// Checkpoints of stopped checks, by check id, to resume from. Each must be [of this
+    /// run](PreparedGate::can_resume).
     pub resume: &'a BTreeMap<String, RunCheckpoint>,
-    /// Told where a check was stopped, before its evidence is.
+    /// Called with the checkpoint of a stopped check, before its evidence is reported.
     pub stopped: &'a dyn Fn(&str, &RunCheckpoint),
     /// Seconds since some fixed moment.
     pub clock: &'a (dyn Fn() -> f64 + Sync),
-    /// Who watches.
+    /// Receives progress.
     pub progress: &'a dyn Progress,
 }
 
@@ -118,10 +118,10 @@ impl std::fmt::Debug for GateOptions<'_> {
     }
 }
 
-/// Nothing to go on from.
+/// No checkpoints.
 static NOWHERE: BTreeMap<String, RunCheckpoint> = BTreeMap::new();
 
-/// All samples, nobody watching, no clock.
+/// All samples, no progress, no clock.
 impl Default for GateOptions<'_> {
     fn default() -> Self {
         Self {
@@ -137,7 +137,7 @@ impl Default for GateOptions<'_> {
 }
 
 impl Gate {
-    /// Reads a policy. Findings call it by `file`, and the paths in it are relative to the folder of that.
+    /// Reads a policy. Findings call it `file`, and the paths in it are relative to the folder of `file`.
     pub fn read(source: &[u8], file: &Path) -> Result<Self, PolicyError> {
         let ids = proofmark_attacks::ids();
         let known = Known {
@@ -151,17 +151,17 @@ impl Gate {
         Ok(Self { policy, folder })
     }
 
-    /// The checked policy.
+    /// Returns the checked policy.
     pub fn policy(&self) -> &Policy {
         &self.policy
     }
 
-    /// The folder that its paths are relative to.
+    /// Returns the folder that its paths are relative to.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Whether the check that left this record came to its end.
+    /// Whether the check that left this record finished.
     pub fn finished(record: &Record) -> bool {
         match record {
             Record::Attack(report) => RunPlan::finished(report),
@@ -169,8 +169,8 @@ impl Gate {
         }
     }
 
-    /// Opens what the policy names, each file once however many checks are about it, and refuses what can be refused before
-    /// anything is attacked. Tables are audited here: that takes no model, and shows whether they can be.
+    /// Opens what the policy names, each file once however many checks use it, and refuses what can be refused before
+    /// anything is attacked. Tables are audited here: that needs no model, and shows whether they can be audited.
     pub fn prepare(&self, device: &Device) -> Result<PreparedGate<'_>, GateError> {
         let policy = &self.policy;
         let mut opened = Opened::default();
@@ -206,7 +206,7 @@ impl Gate {
 }
 
 impl PreparedGate<'_> {
-    /// What there is to know of how the checks' models are computed and their data were read, each once.
+    /// Returns the notes on how the checks' models are computed and their data were read, without duplicates.
     pub fn notes(&self) -> BTreeSet<String> {
         self.work.iter().flat_map(|w| w.notes()).collect()
     }
@@ -218,7 +218,8 @@ impl PreparedGate<'_> {
         Ok((check, work.as_ref()))
     }
 
-    /// Whether an earlier record can stand for a check, or for one shard of it, without measuring again; if not, why.
+    /// Checks that an earlier record can stand for a check, or for one shard of it, without measuring again; the error
+    /// says why not.
     pub fn reusable(
         &self,
         check: &str,
@@ -236,7 +237,7 @@ impl PreparedGate<'_> {
         }
     }
 
-    /// Whether a check, or one shard of it, can go on from a checkpoint; if not, why.
+    /// Checks that a check, or one shard of it, can resume from a checkpoint; the error says why not.
     pub fn can_resume(
         &self,
         check: &str,
@@ -246,10 +247,10 @@ impl PreparedGate<'_> {
         self.check(check)?.1.can_resume(checkpoint, options)
     }
 
-    /// Measures every check that `earlier` does not already hold, telling `done` of each as it ends. What is in
-    /// `earlier` has to be [reusable](Self::reusable).
+    /// Measures every check that `earlier` does not already hold, and calls `done` with each record. Records in
+    /// `earlier` must be [reusable](Self::reusable).
     ///
-    /// A check that fails to run is told like any other: its evidence is the error, and judging fails closed.
+    /// A check that fails to run is reported like any other: its evidence is the error, and judging fails closed.
     pub fn run(
         &self,
         options: &GateOptions<'_>,

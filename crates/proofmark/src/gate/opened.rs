@@ -6,8 +6,8 @@ use proofmark_data::Dataset;
 use super::GateError;
 use crate::model::OpenModel;
 
-/// What the checks of a policy have opened so far: checks of one model, one selection of data or one table
-/// share it.
+/// The models, data sets and tables that the checks of a policy have opened so far. Checks of the same model, the same
+/// selection of data or the same table share them.
 #[derive(Debug, Default)]
 pub(super) struct Opened {
     pub(super) data: Vec<(String, Arc<Dataset>)>,
@@ -15,7 +15,7 @@ pub(super) struct Opened {
     pub(super) tables: Vec<(String, Arc<Table>)>,
 }
 
-/// What is under `key`, made if it is not there yet.
+/// Returns the value under `key`, made if it is not there yet.
 pub(super) fn shared<T>(
     kept: &mut Vec<(String, Arc<T>)>,
     key: String,

@@ -7,36 +7,36 @@ use proofmark_gate::{Limits, NoRecord, Record};
 use super::GateOptions;
 use crate::{Progress, RunCheckpoint};
 
-/// A check, ready to be measured: what it names is open, and what can be refused was refused.
+/// A check ready to be measured: everything it names is opened and checked.
 pub(super) trait Work {
-    /// What there is to know of how its model is computed and its data were read.
+    /// Returns notes on how its model is computed and its data were read.
     fn notes(&self) -> Vec<String> {
         Vec::new()
     }
 
-    /// Whether a record is of this check as it stands, finished or not; if not, what differs.
+    /// Checks that a record is of this check as it stands, finished or not; the error says what differs.
     fn fits(&self, record: &Record, shard: Option<Shard>, same_device: bool) -> Result<(), String>;
 
-    /// Whether it can go on from a checkpoint; if not, why.
+    /// Checks that it can resume from a checkpoint; the error says why not.
     fn can_resume(
         &self,
         checkpoint: &RunCheckpoint,
         options: &GateOptions<'_>,
     ) -> Result<(), String>;
 
-    /// Measures it.
+    /// Measures the check.
     fn run(&self, check: &str, turn: &Turn<'_>) -> Result<Record, NoRecord>;
 }
 
-/// What a check is measured with when its turn comes.
+/// Context in which a check is measured.
 pub(super) struct Turn<'a> {
     pub(super) options: &'a GateOptions<'a>,
-    /// Whether the run is to end: it was told to, or has spent what the policy allows.
+    /// Whether the run must end: it was told to, or has spent what the policy allows.
     pub(super) stop: &'a (dyn Fn() -> bool + Sync),
     pub(super) progress: &'a dyn Progress,
 }
 
-/// Counts what is asked of models, for `[limits] forwards`: clean samples, attacks, baselines, probes and judging.
+/// Counts the queries of models, for `[limits] forwards`: clean samples, attacks, baselines, probes and judging.
 pub(super) struct Meter<'a> {
     progress: &'a dyn Progress,
     clock: &'a (dyn Fn() -> f64 + Sync),
@@ -58,7 +58,7 @@ impl<'a> Meter<'a> {
         }
     }
 
-    /// Whether the run is to end.
+    /// Whether the run must end.
     pub(super) fn is_over(&self) -> bool {
         let seconds = || (self.clock)() - self.began;
         let forwards = || self.forwards.load(Ordering::Relaxed);

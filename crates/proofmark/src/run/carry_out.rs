@@ -1,4 +1,4 @@
-//! The runs of a plan, one after the other.
+//! Carries out the runs of a plan, one after the other.
 
 use std::sync::Arc;
 
@@ -10,24 +10,24 @@ use super::RunPlan;
 use crate::record::{self, Record, Run, Source};
 use crate::{RunCheckpoint, RunError, checkpoint};
 
-/// What is known before the first attack.
+/// State known before the first attack.
 pub(super) struct Prepared<'a> {
     pub(super) samples: &'a Samples,
     pub(super) clean: &'a [Clean],
     pub(super) reading: &'a Option<Reading>,
     pub(super) tile: Option<usize>,
     pub(super) goal: Goal,
-    /// Rows that attacks and baselines take.
+    /// Rows for attacks and baselines.
     pub(super) attacked: Vec<usize>,
-    /// Rows that the probe takes.
+    /// Rows for the probe.
     pub(super) probes: Vec<usize>,
     pub(super) starts: Option<Arc<Starts>>,
-    /// Whether all clean samples were measured: a run stopped before has nothing worth keeping.
+    /// Whether all clean samples were measured; a run stopped before that has no results worth keeping.
     pub(super) is_whole: bool,
 }
 
 impl RunPlan<'_> {
-    /// Makes the runs that are left and records them. Where one was stopped, what is needed to go on from there.
+    /// Carries out the remaining runs and records them. Returns a checkpoint if one was stopped.
     pub(super) fn carry_out(
         &self,
         prepared: &Prepared<'_>,
@@ -40,13 +40,13 @@ impl RunPlan<'_> {
             None => 0,
         };
         let mut stopped = None;
-        // What the last run that asked the model came to.
+        // Outcomes of the last run from which other runs take theirs.
         let mut last = Outcomes::default();
         for run in &runs[done..] {
             let started = (self.clock)();
             let mut job = self.job(prepared, run);
             self.progress.begin(&run.key, job.rows.len());
-            // Only the first run that is left was at work.
+            // Only the first remaining run was in progress.
             let earlier = resume.take();
             job.resume = earlier.and_then(|c| c.at.as_ref());
             let (outcomes, failed) = match run.source {
@@ -68,7 +68,7 @@ impl RunPlan<'_> {
                 cost += earlier.at_cost;
             }
             let (outcomes, at) = (outcomes.rows, outcomes.checkpoint);
-            // What follows from another run ended with it.
+            // A run that takes its outcomes from another one ended with it.
             let ended = run.source != Source::Model
                 || checkpoint::ended(&outcomes, at.as_ref(), (self.stop)());
             if prepared.is_whole && stopped.is_none() && !ended {
@@ -82,8 +82,8 @@ impl RunPlan<'_> {
         Ok(stopped)
     }
 
-    /// Runs an attack. One that fails half-way (a model that breaks down, a device that is lost) loses nothing of the others:
-    /// its samples are stopped, and the report says why.
+    /// Runs an attack. If it fails partway (the model breaks down, a device is lost), the other attacks keep their
+    /// results: its samples are stopped, and the report says why.
     fn attacked(
         &self,
         attack: &dyn Attack,
@@ -99,7 +99,7 @@ impl RunPlan<'_> {
         }
     }
 
-    /// The job of a run.
+    /// Returns the job of a run.
     pub(super) fn job<'b>(&'b self, prepared: &'b Prepared<'_>, run: &'b Run<'_>) -> Job<'b> {
         let rows = match run.role {
             Role::Probe => &prepared.probes,
@@ -113,7 +113,7 @@ impl RunPlan<'_> {
         job
     }
 
-    /// A job that is untargeted and begins at nothing that is known.
+    /// Returns an untargeted job without known start points.
     pub(super) fn plain_job<'b>(
         &'b self,
         samples: &'b Samples,

@@ -1,4 +1,4 @@
-//! What a plan comes to: its runs, and everything that a result depends on.
+//! Resolves a plan: its runs, and everything that a result depends on.
 
 use std::collections::BTreeSet;
 
@@ -25,7 +25,7 @@ impl RunPlan<'_> {
         }
     }
 
-    /// Every attack at every budget, then the runs nobody asked for.
+    /// Returns every attack at every budget, then the trust runs.
     pub(super) fn runs<'b>(
         &'b self,
         threats: &[Threat],
@@ -48,7 +48,7 @@ impl RunPlan<'_> {
                     members.map(|(i, m)| own.member(i, m.as_ref())).collect();
                 runs.push(own);
                 runs.extend(members);
-                // The nearest point of each sample fills the curve of all budgets that are multiples of one.
+                // The nearest points fill the curve at all later budgets that are multiples of this one.
                 if attack.aim() == Aim::Minimise {
                     for other in t + 1..threats.len() {
                         if threats[other].is_multiple_of(&threats[t]) && done.insert((other, a)) {
@@ -67,7 +67,7 @@ impl RunPlan<'_> {
         runs
     }
 
-    /// Each threat model over the samples of all shards, as reports write it down.
+    /// Returns each threat model over the samples of all shards, as reports record it.
     pub(super) fn whole_threats(&self) -> Result<Vec<ThreatRecord>, RunError> {
         let modalities = &self.model.signature().modalities;
         self.threats
@@ -79,7 +79,7 @@ impl RunPlan<'_> {
             .collect()
     }
 
-    /// What this plan measures, as reports write it down: everything a result depends on but the device.
+    /// Returns what this plan measures, as reports record it: everything a result depends on except the device.
     pub fn resolved(&self) -> Result<ResolvedPlan, RunError> {
         let signature = self.model.signature();
         let threats = self.fitted(self.data)?;
@@ -98,7 +98,7 @@ impl RunPlan<'_> {
             "inputs": inputs,
             "reading": self.reading,
         });
-        // As in reports, absent where gradients are given.
+        // Absent if gradients are given, as in reports.
         if self.model.gives() != Needs::Gradients {
             model["gives"] = json!(self.model.gives());
         }
@@ -146,7 +146,7 @@ impl RunPlan<'_> {
         Ok(ResolvedPlan::new(fields.collect()))
     }
 
-    /// Whether `report` is what this plan would measure, finished or not; if not, what differs.
+    /// Checks that `report` is what this plan would measure, finished or not; the error says what differs.
     pub fn made(&self, report: &Report) -> Result<(), String> {
         let resolved = self.resolved().map_err(|e| e.to_string())?;
         let found = ResolvedPlan::of(report)?;

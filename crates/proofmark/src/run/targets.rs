@@ -1,4 +1,4 @@
-//! What the samples of a run are to be taken for, and points of these classes to begin at.
+//! Target classes of a run's samples, and start points of these classes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,7 +10,8 @@ use super::{Labels, RunPlan};
 use crate::{RunError, Target, samples};
 
 impl RunPlan<'_> {
-    /// The class each sample is to be taken for, if the run is targeted; none for a sample without a prediction.
+    /// Returns each sample's target class (`None` for a sample without a prediction), or `None` if the run is
+    /// untargeted.
     pub(super) fn targets(
         &self,
         samples: &Samples,
@@ -35,8 +36,9 @@ impl RunPlan<'_> {
         Ok(Some(targets))
     }
 
-    /// For attacks that begin at a point that succeeds: per sample one of another class, or of its target. They are taken
-    /// from the samples of all shards, the first of each class in the seeded order, so that no shard has its own.
+    /// Returns start points for attacks that begin at a point that succeeds: per sample, one of another class or of its
+    /// target. They are the first of each class in the seeded order over the samples of all shards, so that every shard
+    /// uses the same.
     pub(super) fn starts(
         &self,
         data: &Dataset,
@@ -47,7 +49,7 @@ impl RunPlan<'_> {
         let wanted = (self.attacks.iter()).any(|a| {
             begins_at_one(a.as_ref()) || a.members().iter().any(|m| begins_at_one(m.as_ref()))
         });
-        // The model's own predictions of other shards are not known.
+        // Needs the given labels: the model's own predictions on other shards are not known.
         let Some(labels) = self
             .data
             .labels

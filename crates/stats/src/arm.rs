@@ -1,24 +1,24 @@
-//! One group's estimate and its limits at any critical value: what differences and ratios are made of.
+//! One group's estimate and its limits at any critical value, from which differences and ratios are built.
 //!
-//! **Rates** take limits half-way between mid-P and Clopper and Pearson's (see [`crate::mid_p`] for why), of fractional
-//! counts where there are weights.
-//! **Means of values in a known range** take Gaffke's, from the histogram of the values ([`crate::gaffke`]). A sum of
-//! means that are estimated apart (two rates, the two samples behind an area under a curve) takes theirs by MOVER: their
+//! **Rates** take limits half-way between mid-P and Clopper and Pearson's (see [`crate::mid_p`] for the reason); with
+//! weights the counts are fractional.
+//! **Means of values in a known range** take Gaffke's limits, from the histogram of the values ([`crate::gaffke`]). A
+//! sum of independent means (two rates, the two samples behind an area under a curve) gets its limits by MOVER: the
 //! distances add up as squares.
 //! **Roots** of such means take the roots of the limits.
-//! **What is normal on a scale of its own** (logarithms of odds ratios) takes Student's limits: `value -+ t se`, where `t`
-//! leaves as much as a normal variable does beyond `z`.
-//! **Means of absolute values** `sum w |g|` of estimates `g` are too large by chance and never too small on average: the
-//! sum of `w |error|` is the most by which they can be, by the triangle inequality. Their lower limit is as far as that
-//! noise may reach, by the Wilson-Hilferty quantile of the gamma distribution of its mean and variance; the upper one is
-//! Student's.
+//! **Estimates that are normal on their own scale** (log odds ratios) take Student's limits: `value -+ t se`, where `t`
+//! has the tail probability of a normal variable beyond `z`.
+//! **Means of absolute values** `sum w |g|` of estimates `g` are biased upwards: on average they are too large, never
+//! too small, and by the triangle inequality at most by the sum of `w |error|`. The lower limit subtracts a quantile of
+//! that noise, by the Wilson-Hilferty approximation for the gamma distribution with its mean and variance; the upper
+//! limit is Student's.
 //!
 //! **Weights.** A weighted rate `p` has the variance `v = ((1 - p)^2 S1 + p^2 S0) / W^2`, where `W` is the sum of the
-//! weights and `S1` and `S0` are the sums of their squares over successes and over the others (linearisation, since `W`
-//! is chance as well). The number of which a plain rate has that variance, `p (1 - p) / v`, stands for `n`, and `p` times
-//! it for the count. It is right whether or not weights have to do with the outcome, on the safe side for weights made to
-//! match known totals, and knows nothing of clusters. Where `p` is 0 or 1, `v` says nothing: Kish's `W^2 / (S0 + S1)`
-//! stands in, which is right only for weights that have nothing to do with the outcome.
+//! weights and `S1` and `S0` are the sums of their squares over successes and over the other rows (linearisation, since
+//! `W` is random as well). The effective `n` is the size of an unweighted sample whose rate has that variance,
+//! `p (1 - p) / v`, and the effective count is `p` times it. This is right whether or not weights are related to the
+//! outcome, conservative for weights calibrated to known totals, and ignores clusters. Where `p` is 0 or 1, `v` carries
+//! no information: Kish's `W^2 / (S0 + S1)` is used instead, which is right only for weights unrelated to the outcome.
 //!
 //! **Reference.** Korn and Graubard, Survey Methodology 24 (1998); Kish, *Survey Sampling* (1965); Wilson and Hilferty,
 //! PNAS 17 (1931) for the quantile.
@@ -32,10 +32,10 @@ use statrs::distribution::{ContinuousCDF, StudentsT};
 use crate::mid_p::half_way_limits;
 use crate::{Histogram, gaffke, normal_tail};
 
-/// Beyond this many degrees of freedom Student's distribution is the normal one for any purpose here.
+/// Beyond this many degrees of freedom Student's distribution is treated as normal.
 const NORMAL_FROM: f64 = 1e5;
 
-/// A group's estimate, independent of the other groups'.
+/// A group's estimate, independent of those of the other groups.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Arm {
     value: f64,
@@ -64,17 +64,17 @@ enum Kind {
     },
 }
 
-/// One of the samples, each apart from the others, that an estimate is a sum of means of.
+/// One of the independent samples whose means add up to an estimate.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Sample {
-    /// How often its mean counts: 1 for a mean by itself, minus for what is taken away.
+    /// Factor of its mean in the sum: 1 for a mean by itself, negative if it is subtracted.
     pub factor: f64,
-    /// Its values.
+    /// Values of the sample.
     pub values: Histogram,
 }
 
 impl Sample {
-    /// How far the estimate's lower and upper limits may lie from it for this sample's sake.
+    /// Returns how far this sample moves the estimate's lower and upper limits away from it.
     fn distances(&self, z: f64) -> (f64, f64) {
         let (mean, i) = (self.values.mean(), gaffke::limits(&self.values, z));
         let below = self.factor.abs() * (mean - i.low).max(0.0);
@@ -87,7 +87,7 @@ impl Sample {
     }
 }
 
-/// What chance adds to a mean of absolute values.
+/// Upward bias and noise that random errors add to a mean of absolute values.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Noise {
     /// Its mean, at least 0.
@@ -97,7 +97,7 @@ pub struct Noise {
 }
 
 impl Noise {
-    /// What it exceeds as seldom as a normal variable exceeds `z`.
+    /// Returns the value that it exceeds with the probability that a normal variable exceeds `z`.
     fn most(self, z: f64) -> f64 {
         if self.mean <= 0.0 {
             return z * self.variance.sqrt();
@@ -109,11 +109,11 @@ impl Noise {
 }
 
 impl Arm {
-    /// A rate: `successes` of `n`, fractional where there are weights. `None` if it makes no sense or nobody was
-    /// counted.
+    /// Creates a rate: `successes` of `n`, fractional if there are weights. `None` if the counts are invalid or `n` is
+    /// 0.
     pub fn rate(successes: f64, n: f64) -> Option<Self> {
         let sound = n > 0.0 && n.is_finite() && successes >= 0.0;
-        // Sums of weights are off by rounding.
+        // Sums of weights have rounding errors.
         let value = successes / n;
         (sound && value <= 1.0 + 1e-9).then_some(Self {
             value: value.min(1.0),
@@ -121,17 +121,18 @@ impl Arm {
         })
     }
 
-    /// A rate of weighted rows: the weights of the successes and of all, each with the sum of their squares.
+    /// Creates a rate of weighted rows from the weights of the successes and of all rows, each with the sum of their
+    /// squares.
     pub fn weighted_rate(successes: (f64, f64), all: (f64, f64)) -> Option<Self> {
         let n = effective_size_of_rate(successes, all)?;
         Self::rate(successes.0 / all.0 * n, n)
     }
 
-    /// What is normal but for its variance: its value, the variance *of that estimate*, the (effective) sample size it
-    /// rests on, and the range it cannot leave.
+    /// Creates an estimate that is normal with estimated variance, from its value, the variance *of that estimate*, the
+    /// (effective) sample size behind it, and the range it cannot leave.
     ///
-    /// A variance of 0 is no certainty: such an estimate is held to have been able to miss what is as rare as a count
-    /// of 0 of `n` leaves open.
+    /// A variance of 0 does not mean certainty: the half-width is then the width of `range` times the upper limit of a
+    /// rate with a count of 0 of `n`, which allows for rare values not seen.
     pub fn student(value: f64, variance: f64, n: f64, range: Interval) -> Option<Self> {
         let sound = value.is_finite() && variance >= 0.0 && n > 0.0 && range.low <= range.high;
         (sound && value >= range.low - 1e-9 && value <= range.high + 1e-9).then_some(Self {
@@ -140,8 +141,8 @@ impl Arm {
         })
     }
 
-    /// A mean of values in a known range, or a sum of means of samples that are apart from each other; `range` is what the
-    /// sum cannot leave.
+    /// Creates a mean of values in a known range, or a sum of means of independent samples; the sum cannot leave
+    /// `range`.
     pub fn bounded(value: f64, samples: Vec<Sample>, range: Interval) -> Option<Self> {
         let sound = |s: &Sample| s.factor.is_finite() && s.values.is_sound();
         let known = value.is_finite() && !samples.is_empty() && samples.iter().all(sound);
@@ -154,7 +155,7 @@ impl Arm {
         })
     }
 
-    /// The square root of an estimate of at least 0.
+    /// Creates the square root of an estimate; `None` if the estimate is negative.
     pub fn root(square: Self) -> Option<Self> {
         (square.value >= 0.0).then(|| Self {
             value: square.value.sqrt(),
@@ -162,8 +163,8 @@ impl Arm {
         })
     }
 
-    /// A mean of absolute values of estimates, at least 0: its value, its variance were their signs known, the
-    /// (effective) sample size, and what chance adds to it at most.
+    /// Creates a mean of absolute values of estimates, at least 0, from its value, its variance if their signs were
+    /// known, the (effective) sample size, and the noise that random errors add at most.
     pub fn folded(value: f64, variance: f64, n: f64, noise: Noise) -> Option<Self> {
         let sound = value.is_finite() && value >= 0.0 && variance >= 0.0 && n > 0.0;
         (sound && noise.mean >= 0.0 && noise.variance >= 0.0).then_some(Self {
@@ -172,12 +173,12 @@ impl Arm {
         })
     }
 
-    /// The estimate.
+    /// Returns the estimate.
     pub fn value(&self) -> f64 {
         self.value
     }
 
-    /// The limits that a normal variable's `-z` and `z` stand for.
+    /// Returns the limits whose tail probabilities are those of a normal variable beyond `-z` and `z`.
     pub fn limits(&self, z: f64) -> Interval {
         match &self.kind {
             Kind::Rate { n } => half_way_limits((self.value * n).min(*n), *n, z),
@@ -220,7 +221,7 @@ impl Arm {
         }
     }
 
-    /// The same estimate from `factor` times as many.
+    /// Returns the same estimate as if from `factor` times as many rows.
     #[must_use]
     pub fn scaled(&self, factor: f64) -> Self {
         let kind = match &self.kind {
@@ -260,8 +261,8 @@ impl Arm {
         (self.value, self.limits(z))
     }
 
-    /// How much of the distance to the lower limit at `z` is no chance but what chance adds on average: it does not
-    /// cancel against other estimates' errors.
+    /// Returns the part of the distance to the lower limit at `z` that is average upward bias rather than random error:
+    /// it does not cancel against other estimates' errors.
     pub(crate) fn bias(&self, z: f64) -> f64 {
         match self.kind {
             Kind::Folded { noise, .. } => noise.mean.min(noise.most(z)).min(self.value),
@@ -270,12 +271,12 @@ impl Arm {
     }
 }
 
-/// The number of rows of equal weight whose rate has the variance of this one: the weights of the successes and of all, each
-/// with the sum of their squares. None of nothing.
+/// Returns the number of rows of equal weight whose rate has the variance of this one, from the weights of the
+/// successes and of all rows, each with the sum of their squares. `None` if the weights sum to 0.
 pub fn effective_size_of_rate(successes: (f64, f64), all: (f64, f64)) -> Option<f64> {
     let kish = effective_sample_size(all.0, all.1)?;
     let rate = successes.0 / all.0;
-    // Sums of weights are off by rounding.
+    // Sums of weights have rounding errors.
     if rate <= 1e-9 || rate >= 1.0 - 1e-9 {
         return Some(kish);
     }
@@ -284,7 +285,7 @@ pub fn effective_size_of_rate(successes: (f64, f64), all: (f64, f64)) -> Option<
     Some(rate * (1.0 - rate) * all.0 * all.0 / squares)
 }
 
-/// Kish's effective sample size of weights with this sum and this sum of squares.
+/// Returns Kish's effective sample size of weights with this sum and this sum of squares.
 ///
 /// ```
 /// assert_eq!(proofmark_stats::effective_sample_size(4.0, 10.0), Some(1.6)); // weights 1 and 3
@@ -295,7 +296,7 @@ pub fn effective_sample_size(weight: f64, squares: f64) -> Option<f64> {
     (weight > 0.0 && squares > 0.0 && n.is_finite()).then_some(n)
 }
 
-/// Student's quantile with the tail of `z`; infinite where there is no degree of freedom.
+/// Returns Student's quantile with the tail probability of `z`; infinite below one degree of freedom.
 fn student(z: f64, freedom: f64) -> f64 {
     if freedom >= NORMAL_FROM || z == 0.0 {
         return z;
@@ -303,7 +304,7 @@ fn student(z: f64, freedom: f64) -> f64 {
     if freedom < 1.0 {
         return f64::INFINITY;
     }
-    // statrs loses far quantiles of many degrees of freedom; there is nothing beyond this to tell apart.
+    // statrs is inaccurate far out with many degrees of freedom; tails below 1e-15 make no practical difference.
     match StudentsT::new(0.0, 1.0, freedom) {
         Ok(t) => (-t.inverse_cdf(normal_tail(z).max(1e-15))).max(z),
         Err(_) => f64::INFINITY,
@@ -347,7 +348,7 @@ mod tests {
         Arm::bounded(values.iter().sum::<f64>() / n, vec![sample], UNIT).expect("sound")
     }
 
-    /// Half of one rate and half of another, estimated apart: MOVER.
+    /// Half of one rate plus half of another, independent rate: MOVER.
     #[test]
     fn a_sum_of_samples_adds_distances_as_squares() {
         let rate = |x: f64, n: f64| Sample {
@@ -363,7 +364,7 @@ mod tests {
             (i.low - low).abs() < 1e-6 && (i.high - high).abs() < 1e-6,
             "{i:?}"
         );
-        // Taken away, it is the other limit that counts.
+        // A subtracted sample contributes its other limit.
         let less = Sample {
             factor: -1.0,
             ..rate(3.0, 10.0)
@@ -385,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sample_that_makes_no_sense_is_none() {
+    fn an_invalid_sample_is_none() {
         let values = Histogram::new(UNIT, [(0.5, 1.0)], 1.0).unwrap();
         let sample = Sample {
             factor: f64::NAN,
@@ -395,7 +396,7 @@ mod tests {
         assert_eq!(Arm::bounded(0.5, Vec::new(), UNIT), None);
     }
 
-    /// Student's quantiles, any table: 12.706, 2.228, 1.984; 0.9995 of 10 degrees: 4.587.
+    /// Student's quantiles from standard tables: 12.706, 2.228, 1.984; 0.9995 of 10 degrees: 4.587.
     #[test]
     fn students_quantiles() {
         let z = normal_critical(0.95);
@@ -421,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn no_variance_is_no_certainty() {
+    fn a_variance_of_zero_does_not_give_certainty() {
         let z = normal_critical(0.95);
         let i = Arm::student(1.0, 0.0, 10.0, UNIT).unwrap().limits(z);
         assert!((i.low - (0.025_f64 / 0.75).powf(0.1)).abs() < 1e-9 && i.high == 1.0);
@@ -430,7 +431,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_none() {
+    fn invalid_counts_are_none() {
         for (x, n) in [
             (1.0, 0.0),
             (-1.0, 2.0),
@@ -446,7 +447,7 @@ mod tests {
     /// Two successes of weight 3 and four others of weight 1: p = 0.6, `v = (0.16 x 18 + 0.36 x 4) / 100 = 0.0432`,
     /// `n = 0.24 / v`; without successes Kish's: weights 1 and 3 count as 1.6.
     #[test]
-    fn weights_that_go_with_the_outcome() {
+    fn weights_related_to_the_outcome() {
         let arm = Arm::weighted_rate((6.0, 18.0), (10.0, 22.0)).unwrap();
         assert!((arm.value() - 0.6).abs() < 1e-15);
         assert!((n(&arm) - 0.24 / 0.0432).abs() < 1e-12, "{arm:?}");
@@ -454,9 +455,9 @@ mod tests {
         assert!((n(&none) - 1.6).abs() < 1e-15, "{none:?}");
     }
 
-    /// A critical value beyond all numbers leaves everything open.
+    /// An infinite critical value gives the whole range.
     #[test]
-    fn certainty_is_everything() {
+    fn an_infinite_critical_value_gives_the_whole_range() {
         let everything = |arm: Option<Arm>| {
             let i = arm.unwrap().limits(f64::INFINITY);
             i.low == 0.0 && i.high == 1.0
@@ -477,7 +478,7 @@ mod tests {
         }
 
         #[test]
-        fn more_narrow(n in 3_u32..300, part in 0.0..=1.0_f64, factor in 1.0..50.0_f64) {
+        fn more_data_narrows_the_limits(n in 3_u32..300, part in 0.0..=1.0_f64, factor in 1.0..50.0_f64) {
             let n = f64::from(n);
             let rate = Arm::rate((part * n).floor(), n).unwrap();
             let mean = Arm::student(part, 0.25 / n, n, UNIT).unwrap();

@@ -1,24 +1,24 @@
-//! The regularised incomplete beta function, good to `n` of ten million.
+//! The regularised incomplete beta function, accurate for parameters up to ten million.
 //!
 //! statrs stops its continued fraction after 140 terms, which is too few beyond some ten thousand
 //! samples; the fraction needs about the square root of the larger parameter.
 
 use statrs::function::gamma::ln_gamma;
 
-/// `I_x(a, b)`, the chance that a Beta(a, b) variable is at most `x`; `a, b > 0`, `0 <= x <= 1`.
+/// Returns `I_x(a, b)`, the probability that a Beta(a, b) variable is at most `x`; `a, b > 0`, `0 <= x <= 1`.
 ///
 /// Relative error about 1e-13 for small parameters, 1e-8 at ten million, in the lower tail.
 pub(crate) fn regularised(a: f64, b: f64, x: f64) -> f64 {
     regularised_to(a, b, x, 1e-16)
 }
 
-/// The same, the fraction broken off where a term changes it by less than `change` of itself.
+/// Returns the same, ending the continued fraction where a term changes it by less than `change`, relatively.
 fn regularised_to(a: f64, b: f64, x: f64, change: f64) -> f64 {
     let front = (ln_gamma(a + b) - ln_gamma(a) - ln_gamma(b) + a * x.ln() + b * (-x).ln_1p()).exp();
     regularised_from(front, a, b, x, change)
 }
 
-/// The same, given `x^a (1 - x)^b / B(a, b)`.
+/// Returns the same, given `front = x^a (1 - x)^b / B(a, b)`.
 pub(crate) fn regularised_from(front: f64, a: f64, b: f64, x: f64, change: f64) -> f64 {
     if x <= 0.0 {
         return 0.0;
@@ -34,9 +34,9 @@ pub(crate) fn regularised_from(front: f64, a: f64, b: f64, x: f64, change: f64) 
     }
 }
 
-/// The continued fraction DLMF 8.17.22 by Lentz's method.
+/// Evaluates the continued fraction DLMF 8.17.22 by Lentz's method.
 fn fraction(a: f64, b: f64, x: f64, least: f64) -> f64 {
-    // Lentz: a zero denominator is replaced by something tiny.
+    // Lentz: replace a zero denominator by a tiny number.
     let nonzero = |v: f64| if v.abs() < 1e-300 { 1e-300 } else { v };
     let terms = 200 + 10 * a.max(b).sqrt() as u64;
     let mut c = 1.0;

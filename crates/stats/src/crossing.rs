@@ -1,13 +1,15 @@
-//! Where a falling function crosses 0: how far an interval may grow until it touches a number.
+//! Finds where a falling function crosses 0, for example how far an interval may grow until it touches a number.
 //!
-//! **Maths.** The end of an interval less the number, as a function of the critical value, is nearly straight; regula falsi
-//! with Illinois's correction takes some seven values where halving takes thirty. A function that is not finite is halved.
+//! **Maths.** The end of an interval minus the number, as a function of the critical value, is nearly straight; regula
+//! falsi with Illinois's correction takes about seven evaluations where bisection takes thirty. Where the function is
+//! not finite, bisection is used.
 
-/// Below this an argument is as good as 0, at which some limits are not defined.
+/// Smallest argument, used for 0, at which some limits are not defined.
 const LEAST: f64 = 1e-9;
 
-/// The argument at which `f`, which falls, crosses 0, to 1e-8. None if it is not above 0 at the start (not a number
-/// is not above); the last of `probes` if it still is above 0 there. `probes` ascend: where the crossing is looked for first.
+/// Returns the argument at which the falling function `f` crosses 0, to 1e-8. `None` if `f` is not above 0 at the start
+/// (NaN is not above 0); the last of `probes` if `f` is still above 0 there. `probes` ascend and are tried first, to
+/// bracket the crossing.
 ///
 /// ```
 /// let at = proofmark_stats::crossing(&[2.0, 8.0], |z| 3.0 - z).unwrap();
@@ -35,7 +37,7 @@ pub fn crossing(probes: &[f64], mut f: impl FnMut(f64) -> f64) -> Option<f64> {
     if f_low.is_nan() || f_low <= 0.0 {
         return None;
     }
-    // What is as near to 0 as this is crossed within 1e-8, unless it stays a hair below 0 for long.
+    // A value this close to 0 is within 1e-8 of the crossing, unless `f` stays slightly below 0 for long.
     let near = match (f_low - f_high) / (high - low) {
         slope if slope.is_finite() => 1e-8 * slope,
         _ => 0.0,
@@ -46,7 +48,7 @@ pub fn crossing(probes: &[f64], mut f: impl FnMut(f64) -> f64) -> Option<f64> {
         let mut middle = (low * f_high - high * f_low) / (f_high - f_low);
         steps += 1;
         if steps % 4 == 0 {
-            // Where three steps have not got far, halving does.
+            // Bisect if three steps have not shrunk the bracket enough.
             if high - low > width / 4.0 {
                 middle = f64::NAN;
             }
@@ -59,7 +61,7 @@ pub fn crossing(probes: &[f64], mut f: impl FnMut(f64) -> f64) -> Option<f64> {
         if at.abs() <= near && (at > 0.0 || f(middle - 1e-8) > 0.0) {
             return Some(middle);
         }
-        // An end that stays twice in a row is taken for nearer to 0 than it is.
+        // Illinois: an end that stays twice in a row has its value halved.
         if at > 0.0 {
             (low, f_low) = (middle, at);
             if raised.replace(true) == Some(true) {
@@ -84,25 +86,25 @@ mod tests {
     const PROBES: [f64; 3] = [2.0, 4.0, 8.0];
 
     #[test]
-    fn what_never_is_above_has_no_crossing_and_what_always_is_has_the_last_probe() {
+    fn never_above_zero_has_no_crossing_and_always_above_zero_gives_the_last_probe() {
         assert_eq!(crossing(&PROBES, |_| 0.0), None);
         assert_eq!(crossing(&PROBES, |_| -1.0), None);
         assert_eq!(crossing(&PROBES, |_| f64::NAN), None);
         assert_eq!(crossing(&PROBES, |_| 1.0), Some(8.0));
     }
 
-    /// Beyond the crossing there may be no finite value, as of a ratio by what may be 0.
+    /// Beyond the crossing the function may not be finite, like a ratio whose denominator may be 0.
     #[test]
-    fn what_is_not_finite_is_halved() {
+    fn values_that_are_not_finite_are_bisected() {
         for none in [f64::NEG_INFINITY, f64::NAN] {
             let found = crossing(&PROBES, |z| if z < 3.3 { 1.0 } else { none });
             assert!(found.is_some_and(|z| (z - 3.3).abs() < 1e-7), "{found:?}");
         }
     }
 
-    /// Means of what is cut off at 0 stay at 0, and a hair below it what is taken away for rounding.
+    /// A mean of values clipped at 0 stays at 0, or slightly below it after subtracting a rounding allowance.
     #[test]
-    fn what_stays_a_hair_below_is_not_taken_for_the_crossing() {
+    fn staying_slightly_below_zero_is_not_taken_for_the_crossing() {
         for hair in [0.0, 1e-14] {
             let found = crossing(&PROBES, |z| (0.7 - z).max(0.0) - hair);
             assert!(found.is_some_and(|z| (z - 0.7).abs() < 1e-7), "{found:?}");

@@ -1,24 +1,24 @@
 //! Fisher's exact test of a two-by-two table.
 //!
-//! **Maths.** With all margins fixed the first cell is hypergeometric; the two-sided p-value adds up the tables that
-//! are no likelier than the one seen. Probabilities are taken relative to the likeliest table, by recurrence, so
-//! nothing under- or overflows.
+//! **Maths.** With all margins fixed the first cell is hypergeometric; the two-sided p-value sums the tables that are
+//! no likelier than the observed one. Probabilities are relative to the likeliest table and computed by recurrence, so
+//! that nothing under- or overflows.
 //!
 //! **Reference.** Fisher, *Statistical Methods for Research Workers*, 5th edition (1934); the two-sided rule is that of
 //! Freeman and Halton, Biometrika 38 (1951), with R's and scipy's tolerance for ties.
 
-/// The two-sided p-value of `[[a, b], [c, d]]`: 1 where a margin is 0.
+/// Returns the two-sided p-value of `[[a, b], [c, d]]`; 1 if a margin is 0.
 ///
 /// ```
 /// let p = proofmark_stats::fisher_exact([[8, 2], [1, 5]]);
 /// assert!((p - 0.034_965_034_965).abs() < 1e-10);
 /// ```
 pub fn fisher_exact([[a, b], [c, d]]: [[u64; 2]; 2]) -> f64 {
-    /// Tables this much likelier than the one seen still count as tied.
+    /// Tables up to this much likelier than the observed one still count as tied.
     const TIE: f64 = 1.0 + 1e-7;
     let (row, column, total) = (a + b, a + c, a + b + c + d);
     let (least, most) = ((row + column).saturating_sub(total), row.min(column));
-    // How much likelier a cell of x + 1 is than one of x.
+    // Probability of a first cell of x + 1 divided by that of x.
     let step = |x: u64| {
         let (x, room) = (x as f64, (total + x + 1 - row - column) as f64);
         (row as f64 - x) * (column as f64 - x) / ((x + 1.0) * room)
@@ -63,7 +63,7 @@ mod tests {
 
     use super::*;
 
-    /// scipy 1.17.1, `fisher_exact`.
+    /// Values of scipy 1.17.1, `fisher_exact`.
     #[test]
     fn golden_values() {
         for (table, p) in FISHER_GOLDEN {
@@ -85,7 +85,7 @@ mod tests {
         ([[1, 24], [5, 40]], 4.101_748_921_003e-01),
     ];
 
-    /// The lady tasting tea: all of four cups right has the chance 1 in 70, two-sided 2 in 70.
+    /// The lady tasting tea: getting all four cups right has probability 1 in 70, two-sided 2 in 70.
     #[test]
     fn the_lady_tasting_tea() {
         assert!((fisher_exact([[4, 0], [0, 4]]) - 2.0 / 70.0).abs() < 1e-14);
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn empty_margins_say_nothing() {
+    fn an_empty_margin_gives_a_p_value_of_one() {
         for table in [[[0, 0], [0, 0]], [[0, 5], [0, 7]], [[3, 4], [0, 0]]] {
             assert_eq!(fisher_exact(table), 1.0);
         }
@@ -101,7 +101,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_table_turned_is_the_same(a in 0_u64..60, b in 0_u64..60, c in 0_u64..60, d in 0_u64..60) {
+        fn swapping_or_transposing_changes_nothing(a in 0_u64..60, b in 0_u64..60, c in 0_u64..60, d in 0_u64..60) {
             let p = fisher_exact([[a, b], [c, d]]);
             prop_assert!((0.0..=1.0).contains(&p));
             for turned in [[[c, d], [a, b]], [[b, a], [d, c]], [[a, c], [b, d]]] {

@@ -1,29 +1,29 @@
-//! Limits of the mean of values in a known range, at a fixed number of rows and whatever their distribution.
+//! Distribution-free limits of the mean of values in a known range, for a fixed number of rows.
 //!
 //! **Maths.** With `n` values in `[0, 1]` and `n + 1` weights that are spacings of uniform variables (a Dirichlet
-//! distribution), the upper limit is the quantile of the weighted sum of the values *and a 1*; the lower one mirrors it.
-//! Of values that are 0 or 1 that is Clopper and Pearson's. Where no rare outcome has been seen yet, the 1 stands for it:
-//! a variance, which knows the values seen alone, has nothing that does. It does not depend on the order of the rows.
+//! distribution), the upper limit is the quantile of the weighted sum of the values *and a 1*; the lower one mirrors
+//! it. For values that are 0 or 1 it is Clopper and Pearson's. The 1 stands for rare outcomes that have not been
+//! observed; a variance, computed only from observed values, does not account for them. The limit does not depend on
+//! the order of the rows.
 //!
-//! **Computation.** The sum is at most `w` just if `sum (v - w) G` is at most 0 for gamma variables `G`, so that its tail has
-//! a saddlepoint in closed form: tilted by `s` in `(0, 1)`, the values get the weights `c / (1 - v s)`, and `w` is their
-//! mean. With `A` the sum of those weights and `N` that of the counts `c`,
+//! **Computation.** The sum is at most `w` exactly if `sum (v - w) G` is at most 0 for gamma variables `G`, so its tail
+//! has a saddlepoint in closed form: tilted by `s` in `(0, 1)`, the values get the weights `c / (1 - v s)`, and `w` is
+//! their mean. With `A` the sum of those weights and `N` that of the counts `c`,
 //!
 //! ```text
 //! r^2 = 2 (sum c ln(1 - v s) + N ln(A / N)),   u = s sqrt(sum c (v - w)^2 / (1 - v s)^2),
 //! z = r + ln(u / r) / r   (Barndorff-Nielsen)
 //! ```
 //!
-//! Against the exact tail (an integral along a contour, `golden` below) that chance is at most 3.5 % too small, in 900
-//! samples of 1 to 300 values of six kinds, from 0.3 to 1e-6; mostly it is too large. It is taken as that of
-//! `sqrt(z^2 + 0.1)`, which is at least 5 % smaller. Zeroes and ones alone take the beta distribution.
+//! Compared with the exact tail (a contour integral), this tail probability is at most 3.5 % too small, in 900 samples
+//! of 1 to 300 values of six kinds, from 0.3 to 1e-6; mostly it is too large. The limit replaces `z` by
+//! `sqrt(z^2 + 0.1)`, which has an at least 5 % smaller tail. Samples of only zeros and ones use the beta distribution.
 //!
-//! **What is promised.** That the limit holds at its level has been proven for zeroes and ones, and for `n` of one and two;
-//! in general it is a conjecture that nobody has found a counterexample to. `docs/audit-statistics.md` has how often it
-//! held in simulations.
+//! **Guarantee.** The limit provably holds at its level for zeros and ones, and for `n` of one and two; in general this
+//! is a conjecture without a known counterexample. `docs/audit-statistics.md` lists how often it held in simulations.
 //!
-//! **Why not** betting limits (they depend on the order of rows), empirical Bernstein (several times as wide), Student's
-//! (blind to what has not been seen).
+//! **Why not** betting limits (they depend on the order of rows), empirical Bernstein (several times as wide),
+//! Student's (blind to values not yet observed).
 //!
 //! **Reference.** Gaffke, *Three test statistics for a nonparametric one-sided hypothesis on the mean of a nonnegative
 //! variable*, Math. Meth. Statist. 14 (2005); Learned-Miller and Thomas, arXiv:1905.06208; Phan, Thomas and
@@ -35,7 +35,8 @@ use crate::gaffke_weighted::{self, Place};
 use crate::histogram::{Histogram, POINTS};
 use crate::mid_p::clopper_pearson_limits;
 
-/// The limits of the mean that a normal variable's `-z` and `z` stand for, `z` at least 0.
+/// Returns the limits of the mean whose tail probabilities are those of a normal variable beyond `-z` and `z`, `z` at
+/// least 0.
 pub(crate) fn limits(values: &Histogram, z: f64) -> Interval {
     let Interval { low, high } = values.range();
     let width = high - low;
@@ -78,13 +79,13 @@ pub(crate) fn limits(values: &Histogram, z: f64) -> Interval {
     }
 }
 
-/// Beyond so many standard errors limits are the range itself.
+/// Beyond this many standard errors the limits are the range itself.
 const FARTHEST: f64 = 37.0;
 
-/// What is added to the square of `z`, so that no limit is too near: see the head of the file.
+/// Added to the square of `z` so that no limit is too narrow: see the head of the file.
 const MARGIN: f64 = 0.1;
 
-/// The upper limit of the mean of values in `[0, 1]`.
+/// Returns the upper limit of the mean of values in `[0, 1]`, given with their counts.
 fn upper(values: impl Iterator<Item = (f64, f64)>, z: f64) -> f64 {
     let sample = Sample::new(values);
     if sample.variance() == 0.0 {
@@ -92,7 +93,7 @@ fn upper(values: impl Iterator<Item = (f64, f64)>, z: f64) -> f64 {
     }
     let wanted = (z * z + MARGIN).sqrt();
     let beyond = |y: f64| sample.tilted(y).1 - wanted;
-    // As if the sum were normal.
+    // Start as if the sum were normal.
     let guess = (wanted / (sample.total * sample.variance()).sqrt()).min(0.99);
     let mut b = (guess / (1.0 - guess)).ln();
     let mut fb = beyond(b);
@@ -129,7 +130,7 @@ fn upper(values: impl Iterator<Item = (f64, f64)>, z: f64) -> f64 {
     mean
 }
 
-/// Values with their counts, and the one at the end of the range that stands for all that has not been seen.
+/// Values with their counts, and one value at the end of the range that stands for outcomes not yet observed.
 struct Sample {
     places: [f64; POINTS + 1],
     counts: [f64; POINTS + 1],
@@ -165,7 +166,8 @@ impl Sample {
         squares.sum::<f64>() / self.total
     }
 
-    /// Tilted by `1 / (1 + exp(-y))`: the mean, and the normal variable that stands for the chance of a larger one.
+    /// Returns, for the sample tilted by `1 / (1 + exp(-y))`, its mean and the `z` of the normal tail probability of a
+    /// larger one.
     fn tilted(&self, y: f64) -> (f64, f64) {
         let (tilt, rest) = (1.0 / (1.0 + (-y).exp()), 1.0 / (1.0 + y.exp()));
         let mut weights = [0.0; POINTS + 1];
@@ -189,7 +191,7 @@ impl Sample {
             .sum();
         let u = tilt * squares.sqrt();
         let r = r2.max(0.0).sqrt();
-        // At the mean itself both are 0, and their quotient is rounding.
+        // At the mean both are 0, and their quotient is only rounding error.
         let z = if r < 1e-5 { r } else { r + (u / r).ln() / r };
         (mean, z)
     }
@@ -226,10 +228,10 @@ mod tests {
         }
     }
 
-    /// The saddlepoint by itself, beside the beta distribution: never nearer than Clopper and Pearson's limit, and at most a
-    /// fortieth of the distance farther.
+    /// The saddlepoint alone against the beta distribution: never narrower than Clopper and Pearson's limit, and wider
+    /// by at most 4 % of the distance to the estimate (20 % at a level of 0.5).
     #[test]
-    fn the_saddlepoint_beside_the_beta_distribution() {
+    fn the_saddlepoint_is_close_to_the_beta_distribution() {
         for n in [5_u64, 10, 30, 100, 1000, 100_000] {
             for x in [0, 1, 2, n / 2, n - 1] {
                 for level in [0.5, 0.95, 0.999, 1.0 - 1e-9] {
@@ -253,10 +255,10 @@ mod tests {
     }
 
     #[test]
-    fn all_of_one_value_leave_open_what_may_be_rare() {
+    fn equal_values_leave_room_for_rare_values() {
         let z = normal_critical(0.95);
         let i = of_values(&[0.3; 50], z);
-        // Of 50 the chance of none is 2.5 % at 7.1 %: at most so much is elsewhere.
+        // At a rate of 7.1 % none of 50 has a chance of 2.5 %: at most this share lies elsewhere.
         let rare = 1.0 - 0.025_f64.powf(1.0 / 50.0);
         assert!(
             i.high > 0.3 + 0.7 * rare && i.high < 0.3 + 0.7 * rare * 1.06,
@@ -268,7 +270,7 @@ mod tests {
         );
     }
 
-    /// From 300 rows on, and from a standard deviation of a tenth of the range: at most 1.3 times as wide as Student's.
+    /// From 300 rows and a standard deviation of a tenth of the range on: at most 1.3 times as wide as Student's.
     #[test]
     fn what_is_not_rare_is_hardly_wider_than_students() {
         let z = normal_critical(0.95);
@@ -294,10 +296,10 @@ mod tests {
         }
     }
 
-    /// Rows of one weight, however heavy the heaviest elsewhere: at full weight the limit is the same, and the lighter they
-    /// are beside what may still come, the wider.
+    /// Rows of equal weight: at the maximum weight the limit is that without weights; the lighter they are relative to
+    /// the maximum, the wider the limit.
     #[test]
-    fn equal_weights_are_no_weights_and_heavier_ones_may_come() {
+    fn full_weights_change_nothing_and_lighter_ones_widen_the_limit() {
         let values: Vec<f64> = (0..60).map(|i| (f64::from(i) / 60.0).powi(3)).collect();
         for z in [1.0, 1.96, 4.0] {
             let of = |weight: f64| {
@@ -328,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn certainty_is_everything() {
+    fn an_infinite_critical_value_gives_the_whole_range() {
         assert_eq!(of_values(&[0.2, 0.4], f64::INFINITY), UNIT);
         let point = Interval {
             low: 0.1,
@@ -338,7 +340,8 @@ mod tests {
         assert_eq!(limits(&h, 2.0), point);
     }
 
-    /// What is left up to the end of the range is less at the larger critical value, unless rounding leaves nothing.
+    /// Returns whether the room up to the end of the range shrinks at the larger critical value, unless rounding leaves
+    /// none.
     fn grows(left: f64, less: f64) -> bool {
         less < left || left < 1e-12 && less <= left
     }
@@ -374,14 +377,14 @@ mod tests {
             prop_assert!((k.low + i.high - 1.0).abs() < 1e-4 && (k.high + i.low - 1.0).abs() < 1e-4, "{i:?} {k:?}");
         }
 
-        /// Any value a little higher, and no limit is lower.
+        /// Raising every value a little lowers no limit.
         #[test]
         fn higher_values_have_higher_limits(
             values in proptest::collection::vec(0.0..=1.0_f64, 5..60), by in 0.0..0.2_f64, z in 1.0..5.0_f64,
         ) {
             let higher: Vec<f64> = values.iter().map(|v| (v + by).min(1.0)).collect();
             let (i, j) = (of_values(&values, z), of_values(&higher, z));
-            // The histogram moves values by up to a place.
+            // The histogram moves values by up to one place.
             prop_assert!(i.low <= j.low + 2e-3 && i.high <= j.high + 2e-3, "{i:?} {j:?}");
         }
     }

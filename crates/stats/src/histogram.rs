@@ -1,27 +1,27 @@
-//! How values lie in a range: all that a limit of their mean is computed from.
+//! Histogram of values in a range, the only input of the limits of their mean.
 //!
-//! **Maths.** The range has [`POINTS`] points, denser towards its ends (`u^2 (3 - 2u)` at even `u`), where rare outcomes
-//! leave most values. A value between two points counts at both, in the parts that keep its place: the mean stays what
-//! it is, and the values lie a little further apart than they do. Weights drawn from a Dirichlet distribution
-//! ([`crate::Arm::bounded`]) spread over the points then spread no less than over the values: given the weight of a value,
-//! what its two points share of it has the value as its mean.
+//! **Maths.** The range has [`POINTS`] points, denser towards its ends (`u^2 (3 - 2u)` at even `u`), where rare
+//! outcomes leave most values. A value between two points counts at both, in the shares that keep its position: the
+//! mean is unchanged, and the spread is a little larger. Weights drawn from a Dirichlet distribution
+//! ([`crate::Arm::bounded`]) then spread no less over the points than over the values: given the weight of a value, the
+//! parts of it that its two points get have the value as their mean.
 //!
-//! The points depend on the range alone. The histogram of all less that of a group is that of the others.
+//! The points depend only on the range, so the histogram of all rows minus that of a group is that of the other rows.
 //!
-//! **Weights.** The rows at a place count as `(sum w)^2 / sum w^2` rows of the weight `sum w^2 / sum w` each, in parts of the
-//! heaviest row there is: a sum over them has the mean and the variance that it has.
+//! **Weights.** The rows at a place count as `(sum w)^2 / sum w^2` rows of the weight `sum w^2 / sum w` each, relative
+//! to the heaviest row: this keeps the mean and the variance of a sum over them.
 //!
-//! **Cost.** A few dozen numbers whatever the number of rows. Counts keep four decimals.
+//! **Cost.** A few dozen numbers, whatever the number of rows. Counts keep four decimals.
 
 use proofmark_domain::Interval;
 use serde::{Deserialize, Serialize};
 
 use crate::gaffke_weighted::Place;
 
-/// Places of a histogram, both ends of the range included.
+/// Number of points, including both ends of the range.
 pub(crate) const POINTS: usize = 33;
 
-/// Where they lie in a range from 0 to 1.
+/// Positions of the points in a range from 0 to 1.
 const PLACES: [f64; POINTS] = {
     let mut places = [0.0; POINTS];
     let mut at = 0;
@@ -37,19 +37,19 @@ const PLACES: [f64; POINTS] = {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Histogram {
     range: Interval,
-    /// Place and count, in the order of the places; empty places are left out.
+    /// Index of the point and count, in ascending order; empty points are left out.
     counts: Vec<(usize, f64)>,
-    /// What a row weighs at each of those places, in parts of the heaviest; none: all weigh as much.
+    /// Weight of a row at each of those points, relative to the heaviest; empty if all rows have the full weight.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     weights: Vec<f64>,
 }
 
-/// By place, two sums over the values there.
+/// Two sums over the values at each point.
 type Placed = [[f64; 2]; POINTS];
 
 impl Histogram {
-    /// Of values with weights above 0, which count as `n` together. None where the range is not finite, a value lies
-    /// outside it, or there is no value.
+    /// Creates a histogram of values with weights above 0, which count as `n` together. `None` if the range is not
+    /// finite, a value lies outside it, there is no value, or `n` is not positive and finite.
     pub fn new(
         range: Interval,
         values: impl IntoIterator<Item = (f64, f64)>,
@@ -61,8 +61,9 @@ impl Histogram {
         (weight > 0.0 && n > 0.0 && n.is_finite()).then(|| Self::sparse(range, &counts))
     }
 
-    /// Of values of rows, or of many rows each: the value, what they weigh in parts of the heaviest row there is (of all
-    /// groups), and the sum of the squares of that. None as above.
+    /// Creates a histogram from rows, or from groups of rows with one value each: the value, their weight relative to
+    /// the heaviest row there is (over all groups), and the sum of the squares of those weights. `None` if the range is
+    /// not finite, a value lies outside it, or there is no value.
     pub fn weighted(
         range: Interval,
         values: impl IntoIterator<Item = (f64, f64, f64)>,
@@ -90,7 +91,7 @@ impl Histogram {
         }
     }
 
-    /// By place, as how many rows the values count and what each of them weighs.
+    /// Creates a histogram from the number of rows and the weight of each, by point.
     fn of_rows(range: Interval, rows: &[(f64, f64); POINTS]) -> Option<Self> {
         let mut found = Self::sparse(range, &rows.map(|r| r.0));
         let own = found.counts.iter().map(|(at, _)| six_digits(rows[*at].1));
@@ -101,12 +102,12 @@ impl Histogram {
         (!found.counts.is_empty()).then_some(found)
     }
 
-    /// Whether rows weigh more or less than each other.
+    /// Returns whether some row has less than the full weight.
     pub(crate) fn is_weighted(&self) -> bool {
         !self.weights.is_empty()
     }
 
-    /// Places from 0 to 1, as how many rows they count, and what each weighs.
+    /// Returns, per point, the position from 0 to 1, the number of rows and the weight of each.
     pub(crate) fn rows(&self) -> impl Iterator<Item = Place> + '_ {
         let weights = self.weights.iter().copied().chain(std::iter::repeat(1.0));
         let rows = self.counts.iter().zip(weights);
@@ -117,22 +118,22 @@ impl Histogram {
         })
     }
 
-    /// What the values cannot leave.
+    /// Returns the range that the values cannot leave.
     pub fn range(&self) -> Interval {
         self.range
     }
 
-    /// As how many rows they count.
+    /// Returns the number of rows they count as.
     pub fn n(&self) -> f64 {
         self.counts.iter().map(|c| c.1).sum()
     }
 
-    /// Places from 0 to 1, with their counts.
+    /// Returns the positions from 0 to 1 with their counts.
     pub(crate) fn places(&self) -> impl Iterator<Item = (f64, f64)> + '_ {
         self.counts.iter().map(|(at, count)| (PLACES[*at], *count))
     }
 
-    /// The mean of the values, but for rounding.
+    /// Returns the mean of the values, up to rounding.
     pub fn mean(&self) -> f64 {
         self.range.low + (self.range.high - self.range.low) * self.mean_place()
     }
@@ -143,7 +144,7 @@ impl Histogram {
         sum / self.rows().map(of).sum::<f64>()
     }
 
-    /// The variance of the values as they lie at the places.
+    /// Returns the variance of the values as placed on the points.
     pub fn variance(&self) -> f64 {
         let width = self.range.high - self.range.low;
         let mean = self.mean_place();
@@ -152,7 +153,7 @@ impl Histogram {
         width * width * squares.sum::<f64>() / self.rows().map(of).sum::<f64>()
     }
 
-    /// Whether it is one that [`Self::new`] could have made: what is read from a file may not be.
+    /// Returns whether the histogram is valid; one read from a file may not be.
     pub fn is_sound(&self) -> bool {
         let Interval { low, high } = self.range;
         let ordered = self.counts.array_windows().all(|[a, b]| a.0 < b.0);
@@ -166,8 +167,8 @@ impl Histogram {
             && self.weights.iter().all(|w| *w > 0.0 && *w <= 1.0)
     }
 
-    /// The values without those of `part`, which weigh `share` of all, counted as `n`. None where the ranges differ or
-    /// nothing is left.
+    /// Returns the values without those of `part`, which have the share `share` of the total weight; the rest counts as
+    /// `n` rows. `None` if the ranges differ, a histogram or argument is invalid, or nothing is left.
     #[must_use]
     pub fn without(&self, part: &Self, share: f64, n: f64) -> Option<Self> {
         let same = self.range == part.range && self.is_sound() && part.is_sound();
@@ -190,7 +191,7 @@ impl Histogram {
         (left > 0.0).then(|| Self::sparse(self.range, &counts.map(|c| c * n / left)))
     }
 
-    /// What the weights and their squares come to without those of `part`, place by place.
+    /// Subtracts the weights of `part` and their squares at each point.
     fn without_rows(&self, part: &Self) -> Option<Self> {
         let mut rows = [(0.0, 1.0); POINTS];
         let placed = |h: &Self| -> Vec<(usize, Place)> {
@@ -203,7 +204,7 @@ impl Histogram {
             let [own, own_squares] = own.map_or([0.0; 2], |o| sums(o.1));
             let [weight, squares] = sums(all);
             let left = (weight - own).max(0.0);
-            // What is left over by rounding counts as no more rows than there were.
+            // A remainder that is only rounding error counts as no more rows than there were.
             let count = (left * left / (squares - own_squares).max(0.0)).min(all.count);
             if left > 0.0 && count > 0.0 {
                 rows[at] = (count, (left / count).min(1.0));
@@ -212,7 +213,7 @@ impl Histogram {
         Self::of_rows(self.range, &rows)
     }
 
-    /// The same values from `factor` times as many rows.
+    /// Returns the same values as if from `factor` times as many rows.
     #[must_use]
     pub fn scaled(&self, factor: f64) -> Self {
         let more = |(at, count): &(usize, f64)| (*at, count * factor);
@@ -224,10 +225,10 @@ impl Histogram {
     }
 }
 
-/// Counts keep four decimals.
+/// Factor that rounds counts to four decimals.
 const DECIMALS: f64 = 1e4;
 
-/// A weight of at most 1.
+/// Rounds a weight of at most 1 to six significant digits.
 fn six_digits(weight: f64) -> f64 {
     let digits = 5 - weight.log10().floor() as i32;
     if digits > 300 {
@@ -237,7 +238,7 @@ fn six_digits(weight: f64) -> f64 {
     ((weight * power).round() / power).min(1.0)
 }
 
-/// Sums of values at the places of a range; none where it is not finite, or a value lies outside it.
+/// Sums values at the points of a range; `None` if it is not finite, or a value lies outside it.
 fn place(range: Interval, values: impl Iterator<Item = (f64, [f64; 2])>) -> Option<Placed> {
     let width = range.high - range.low;
     if !(width >= 0.0 && width.is_finite()) {
@@ -250,7 +251,7 @@ fn place(range: Interval, values: impl Iterator<Item = (f64, [f64; 2])>) -> Opti
         } else {
             value - range.low
         };
-        // Differences and squares of what is in range are off by rounding.
+        // Differences and squares of values in range have rounding errors.
         if !(-1e-9..=1.0 + 1e-9).contains(&place) {
             return None;
         }
@@ -271,7 +272,7 @@ fn place(range: Interval, values: impl Iterator<Item = (f64, [f64; 2])>) -> Opti
     Some(placed)
 }
 
-/// The last place at or below `x`, which is in `[0, 1]`.
+/// Returns the last point at or below `x`, which is in `[0, 1]`.
 fn at_or_below(x: f64) -> usize {
     const SLOTS: usize = 256;
     const FIRST: [usize; SLOTS + 1] = {
@@ -311,7 +312,7 @@ mod tests {
         Histogram::new(UNIT, weighted, values.len() as f64).expect("in range")
     }
 
-    /// A quarter of the way from the place 1/2 to the next one, which is at 17/32.
+    /// A quarter of the way from the point at 1/2 to the next one, which has `u = 17/32`.
     #[test]
     fn a_value_counts_at_both_its_neighbours() {
         let next = PLACES[17];
@@ -321,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_out_of_range_has_no_histogram() {
+    fn values_out_of_range_have_no_histogram() {
         let one = |v: f64| Histogram::new(UNIT, [(v, 1.0)], 1.0);
         assert!(one(1.1).is_none() && one(-0.1).is_none() && one(f64::NAN).is_none());
         let line = Interval {
@@ -339,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_values_make_is_not_sound() {
+    fn impossible_histograms_are_not_sound() {
         let broken = |counts: &[(usize, f64)], range| Histogram {
             range,
             counts: counts.to_vec(),
@@ -374,7 +375,7 @@ mod tests {
         }
 
         #[test]
-        fn all_less_a_group_is_the_others(
+        fn all_rows_minus_a_group_are_the_others(
             group in proptest::collection::vec(0.0..=1.0_f64, 1..30),
             others in proptest::collection::vec(0.0..=1.0_f64, 1..30),
         ) {
@@ -386,7 +387,7 @@ mod tests {
         }
 
         #[test]
-        fn all_less_a_group_is_the_others_by_weight(
+        fn all_rows_minus_a_group_are_the_others_by_weight(
             group in proptest::collection::vec((0.0..=1.0_f64, 0.01..=1.0_f64), 1..30),
             others in proptest::collection::vec((0.0..=1.0_f64, 0.01..=1.0_f64), 1..30),
         ) {

@@ -1,13 +1,13 @@
-//! Intervals for a rate `p` of which `correct` in `n` were counted.
+//! Intervals for a rate `p`, given a count of `correct` in `n`.
 //!
-//! **Maths.** Clopper and Pearson turn the exact binomial tails around: the lower end is the `p` at
-//! which `correct` or more would be seen with probability alpha, that is the alpha quantile of
-//! Beta(correct, n - correct + 1); the upper end mirrors it. Coverage is never below the level.
-//! Wilson inverts the normal score test: shorter, but its coverage only averages the level.
+//! **Maths.** Clopper and Pearson invert the exact binomial tails: the lower end is the `p` at which `correct` or more
+//! would be seen with probability alpha, that is the alpha quantile of Beta(correct, n - correct + 1); the upper end
+//! mirrors it. Coverage is never below the level. Wilson inverts the normal score test: shorter, but it reaches the
+//! level only on average.
 //!
 //! **Reference.** Clopper and Pearson, Biometrika 26 (1934); Wilson, JASA 22 (1927).
 //!
-//! A count above `n`, a level outside `(0, 1)` or a NaN makes no statement: the interval is `[0, 1]`.
+//! For a count above `n`, a level outside `(0, 1)` or a NaN the interval is `[0, 1]`.
 
 use proofmark_domain::Interval;
 use statrs::function::erf::erfc_inv;
@@ -19,7 +19,7 @@ const ANYTHING: Interval = Interval {
     high: 1.0,
 };
 
-/// The two-sided Clopper-Pearson interval of level `level` (0.95, say). `n = 0` gives `[0, 1]`.
+/// Returns the two-sided Clopper-Pearson interval of level `level`, for example 0.95. `n = 0` gives `[0, 1]`.
 ///
 /// ```
 /// let i = proofmark_stats::clopper_pearson(26, 50, 0.95);
@@ -36,7 +36,7 @@ pub fn clopper_pearson(correct: u64, n: u64, level: f64) -> Interval {
     }
 }
 
-/// The one-sided lower bound: with confidence `level` the rate is at least this. `n = 0` gives 0.
+/// Returns the one-sided lower bound: with confidence `level` the rate is at least this. `n = 0` gives 0.
 pub fn clopper_pearson_lower(correct: u64, n: u64, level: f64) -> f64 {
     if states_something(correct, n, level) {
         lower(correct, n, 1.0 - level)
@@ -45,7 +45,7 @@ pub fn clopper_pearson_lower(correct: u64, n: u64, level: f64) -> f64 {
     }
 }
 
-/// The one-sided upper bound: with confidence `level` the rate is at most this. `n = 0` gives 1.
+/// Returns the one-sided upper bound: with confidence `level` the rate is at most this. `n = 0` gives 1.
 pub fn clopper_pearson_upper(correct: u64, n: u64, level: f64) -> f64 {
     if states_something(correct, n, level) {
         1.0 - lower(n - correct, n, 1.0 - level)
@@ -54,7 +54,7 @@ pub fn clopper_pearson_upper(correct: u64, n: u64, level: f64) -> f64 {
     }
 }
 
-/// The two-sided Wilson score interval of level `level`. `n = 0` gives `[0, 1]`.
+/// Returns the two-sided Wilson score interval of level `level`. `n = 0` gives `[0, 1]`.
 pub fn wilson(correct: u64, n: u64, level: f64) -> Interval {
     if !states_something(correct, n, level) {
         return ANYTHING;
@@ -65,7 +65,7 @@ pub fn wilson(correct: u64, n: u64, level: f64) -> Interval {
     let centre = p + z2 / (2.0 * n);
     let half = (z2 * (p * (1.0 - p) + z2 / (4.0 * n)) / n).sqrt();
     let scale = 1.0 + z2 / n;
-    // At the ends of the range the limit is the end, whatever rounding makes of it.
+    // At the ends of the range the limit is exactly the end, despite rounding.
     Interval {
         low: if correct == 0 {
             0.0
@@ -80,9 +80,7 @@ pub fn wilson(correct: u64, n: u64, level: f64) -> Interval {
     }
 }
 
-/// Whether the tail of the count lies wholly on one side of `rate`, and on which.
-///
-/// The same question as "does [`clopper_pearson`] contain `rate`" without inverting anything.
+/// Returns whether [`clopper_pearson`] excludes `rate`, without inverting the tails.
 pub(crate) fn excludes(correct: u64, n: u64, rate: f64, level: f64) -> bool {
     let tail = (1.0 - level) / 2.0;
     let wrong = n - correct;
@@ -96,7 +94,7 @@ pub(crate) fn states_something(correct: u64, n: u64, level: f64) -> bool {
     n > 0 && correct <= n && level > 0.0 && level < 1.0
 }
 
-/// The `tail` quantile of Beta(correct, n - correct + 1), by bisection to the last bit.
+/// Returns the `tail` quantile of Beta(correct, n - correct + 1), by bisection to the last bit.
 fn lower(correct: u64, n: u64, tail: f64) -> f64 {
     if correct == 0 {
         return 0.0;
@@ -129,7 +127,7 @@ mod tests {
         assert!((got - want).abs() < tolerance, "{got}, expected {want}");
     }
 
-    /// Values computed elsewhere (randomized smoothing certificates, alpha 0.001).
+    /// Values from another source (randomized smoothing certificates, alpha 0.001).
     #[test]
     fn one_sided_golden_values() {
         for (correct, n, want) in [
@@ -175,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_statement_is_everything() {
+    fn invalid_arguments_give_the_whole_range() {
         for (correct, n, level) in [
             (0, 0, 0.95),
             (3, 2, 0.95),
@@ -206,8 +204,7 @@ mod tests {
         }
     }
 
-    /// The law that gives the interval its name: for every rate, the chance of a count whose
-    /// interval holds the rate is at least the level.
+    /// For every rate, the probability of a count whose interval contains the rate is at least the level.
     #[test]
     fn coverage_is_never_below_the_level() {
         for n in [1_u64, 2, 7, 20, 61] {
@@ -244,7 +241,7 @@ mod tests {
         }
 
         #[test]
-        fn excluding_is_lying_outside(n in 1_u64..5000, part in 0.0..=1.0_f64, rate in 0.0..=1.0_f64) {
+        fn excludes_agrees_with_the_interval(n in 1_u64..5000, part in 0.0..=1.0_f64, rate in 0.0..=1.0_f64) {
             let correct = (part * n as f64) as u64;
             let i = clopper_pearson(correct, n, 0.95);
             prop_assert_eq!(excludes(correct, n, rate, 0.95), rate < i.low || rate > i.high);

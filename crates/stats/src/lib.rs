@@ -1,14 +1,14 @@
 //! Statistics and random numbers: pure functions of numbers, no tensors, no clock, no global state.
 //!
 //! * [`random`]: every random number proofmark uses, counter-based and keyed by sample.
-//! * [`clopper_pearson`], [`wilson`], [`mid_p`]: intervals for a rate that was counted.
+//! * [`clopper_pearson`], [`wilson`], [`mid_p`]: intervals for a counted rate.
 //! * [`Histogram`]: values in a range, and Gaffke's limits of their mean ([`Arm::bounded`]).
-//! * [`newcombe`]: the usual interval for two rates compared, by which ours are measured; [`mover_difference`] and [`mover_ratio`] for
-//!   any two estimates with limits.
-//! * [`Contrasts`]: many groups compared at once, and the two furthest apart.
+//! * [`newcombe`]: the usual interval for the difference of two rates, used as a benchmark; [`mover_difference`] and
+//!   [`mover_ratio`] for any two estimates with limits.
+//! * [`Contrasts`]: simultaneous comparison of many groups, and the two furthest apart.
 //! * [`Region`]: the range of any function of several estimates.
 //! * [`permutation_p`], [`fisher_exact`], [`standard_deviations`]: tests; [`benjamini_hochberg`]: many of them.
-//! * [`crossing`]: how far an interval may grow until it touches a number, which is a p-value.
+//! * [`crossing`]: the critical value at which an interval touches a number, from which p-values follow.
 //! * [`samples_to_settle`], [`further_to_settle`]: how much more data an undecided threshold needs.
 
 mod arm;

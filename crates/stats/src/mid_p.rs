@@ -1,16 +1,19 @@
-//! Mid-P limits of a rate, and limits half-way from there to Clopper and Pearson's.
+//! Mid-P limits of a rate, and limits half-way between them and Clopper and Pearson's.
 //!
-//! **Maths.** The lower limit is the `p` with `P(X > x) + c P(X = x) = alpha / 2`, the upper limit mirrors it. Clopper and
-//! Pearson take `c = 1` and never fall below the level; mid-P takes `c = 1/2` and averages it. The tails are beta
-//! functions, so a count may be fractional (effective sample sizes of weighted data). From a variance of 2,500 on they
-//! are Lugannani and Rice's, good to 1e-6 of the interval's width and as fast for ten million as for ten thousand.
+//! **Maths.** The lower limit is the `p` with `P(X > x) + c P(X = x) = alpha / 2`, the upper limit mirrors it. Clopper
+//! and Pearson take `c = 1` and never fall below the level; mid-P takes `c = 1/2` and reaches it on average. The tails
+//! are beta functions, so a count may be fractional (effective sample sizes of weighted data). From a variance of 2,500
+//! on they are Lugannani and Rice's, accurate to 1e-6 of the interval's width and as fast for ten million as for ten
+//! thousand.
 //!
-//! **Why not Wilson** where groups are compared ([`crate::Arm`]): far out in the tails, where simultaneous intervals live,
-//! Wilson's lower limit of a count with an expectation below one is exceeded ten times too often, this one hardly.
+//! **Why not Wilson** where groups are compared ([`crate::Arm`]): far out in the tails, which simultaneous intervals
+//! use, Wilson's lower limit of a count with an expectation below one exceeds the truth ten times too often, this one
+//! hardly.
 //!
-//! **Why `c = 3/4` there.** With mid-P two equal groups of 100 are called unequal in 5.6 % of runs at worst and ten groups
-//! in 5.0 %; with Clopper and Pearson in 3.5 %, and intervals are 11 % wider than Newcombe's at 30. Half-way the
-//! worst is 5.2 % (30 at a rate of one half, by whole numbers) and the width at most 8 % more at 30, 4 % at 100, 1 % at 1000.
+//! **Why `c = 3/4` there.** With mid-P two equal groups of 100 are called unequal in 5.6 % of runs at worst and ten
+//! groups in 5.0 %; with Clopper and Pearson in 3.5 %, and intervals are 11 % wider than Newcombe's at 30. Half-way the
+//! worst is 5.2 % (30 at a rate of one half, because counts are whole) and the width at most 8 % more at 30, 4 % at
+//! 100, 1 % at 1000.
 //!
 //! **Reference.** Lancaster, JASA 56 (1961); Berry and Armitage, The Statistician 44 (1995). Fractional counts:
 //! Korn and Graubard, Survey Methodology 24 (1998). Lugannani and Rice, Advances in Applied Probability 12 (1980).
@@ -21,10 +24,10 @@ use statrs::function::gamma::ln_gamma;
 use crate::normal::density;
 use crate::{beta, normal_critical, normal_tail};
 
-/// The two-sided mid-P interval of level `level` for `successes` of `n`, which need not be whole.
+/// Returns the two-sided mid-P interval of level `level` for `successes` of `n`, which need not be whole.
 ///
-/// A count that is negative or above `n`, an empty sample, a level outside `(0, 1)` or a NaN makes no statement: the
-/// interval is `[0, 1]`.
+/// For a count that is negative or above `n`, an empty sample, a level outside `(0, 1)` or a NaN the interval is
+/// `[0, 1]`.
 ///
 /// ```
 /// let i = proofmark_stats::mid_p(0.0, 10.0, 0.95);
@@ -44,18 +47,20 @@ const ANYTHING: Interval = Interval {
     high: 1.0,
 };
 
-/// How much of the chance of the count seen is added to the tail.
+/// Share of the probability of the observed count that is added to the tail.
 const MID_P: f64 = 0.5;
 
-/// Half-way between mid-P and Clopper-Pearson: what groups are compared by.
+/// Half-way between mid-P and Clopper-Pearson; used to compare groups.
 const HALF_WAY: f64 = 0.75;
 
-/// Limits half-way between mid-P and Clopper-Pearson, with the tail that a normal variable leaves beyond `z`.
+/// Returns limits half-way between mid-P and Clopper-Pearson, with the tail probability of a normal variable beyond
+/// `z`.
 pub(crate) fn half_way_limits(successes: f64, n: f64, z: f64) -> Interval {
     limits(successes, n, z, HALF_WAY)
 }
 
-/// Clopper and Pearson's limits, with the tail that a normal variable leaves beyond `z`; counts need not be whole.
+/// Returns Clopper and Pearson's limits, with the tail probability of a normal variable beyond `z`; counts need not be
+/// whole.
 pub(crate) fn clopper_pearson_limits(successes: f64, n: f64, z: f64) -> Interval {
     limits(successes, n, z, 1.0)
 }
@@ -73,7 +78,7 @@ fn limits(successes: f64, n: f64, z: f64, share: f64) -> Interval {
     }
 }
 
-/// Which tail is looked for.
+/// Tail probability that defines a limit.
 #[derive(Clone, Copy)]
 struct Tail {
     z: f64,
@@ -94,7 +99,7 @@ impl Tail {
     }
 
     fn lower(self, x: f64, n: f64) -> f64 {
-        /// From this variance on the approximation is as good as exact.
+        /// From this variance on the approximation is accurate enough.
         const ENOUGH: f64 = 2500.0;
         let rate = x / n;
         if x <= 0.0 {
@@ -105,7 +110,7 @@ impl Tail {
         }
         let enough = x * (1.0 - rate) >= ENOUGH;
         let near = |p: f64| self.approximate(x, n, p);
-        // Wilson's limit, and below it by as much again.
+        // Bracket: Wilson's limit, and a point as far below it again.
         let z2 = self.z * self.z;
         let wilson = (x + z2 / 2.0 - self.z * (x * (1.0 - rate) + z2 / 4.0).sqrt()) / (n + z2);
         let start = (2.0 * wilson - rate).max(0.5 * wilson);
@@ -114,7 +119,7 @@ impl Tail {
             return guess;
         }
         let choose = ln_gamma(n + 1.0) - ln_gamma(x + 1.0) - ln_gamma(n - x + 1.0);
-        // The logarithm of the tail over that looked for, and its slope.
+        // The logarithm of the tail divided by the wanted tail, and its slope.
         let exact = |p: f64| {
             let seen = (choose + x * p.ln() + (n - x) * (-p).ln_1p()).exp();
             let front = seen * x * (1.0 - p);
@@ -130,14 +135,14 @@ impl Tail {
         })
     }
 
-    /// Lugannani and Rice's tail of a count on a lattice.
+    /// Returns the same logarithm by Lugannani and Rice's tail of a lattice variable.
     fn approximate(self, x: f64, n: f64, p: f64) -> f64 {
         let rate = x / n;
         let (right, wrong) = ((rate / p).ln(), ((1.0 - rate) / (1.0 - p)).ln());
         let r = (2.0 * (x * right + (n - x) * wrong)).max(0.0).sqrt();
         let deviation = (x * (1.0 - rate)).sqrt();
         let s = right - wrong;
-        // At the rate itself both terms of the correction grow without bound, and cancel.
+        // At the rate itself both terms of the correction diverge and cancel.
         let skew = if r < 1e-4 {
             0.0
         } else {
@@ -149,10 +154,11 @@ impl Tail {
     }
 }
 
-/// A tail whose logarithm is as near as this to that looked for is that one.
+/// Tolerance on the logarithm of a tail.
 const SURE: f64 = 1e-11;
 
-/// The root of a rising function between 0 and `most` from a good guess, given its slope; none if it is not come to at once.
+/// Returns the root of a rising function between 0 and `most` by Newton's method from a good guess; `None` if it does
+/// not converge quickly.
 fn newton(f: impl Fn(f64) -> (f64, f64), guess: f64, most: f64) -> Option<f64> {
     let mut p = guess;
     for _ in 0..8 {
@@ -168,8 +174,8 @@ fn newton(f: impl Fn(f64) -> (f64, f64), guess: f64, most: f64) -> Option<f64> {
     None
 }
 
-/// The root of a rising function below `most`, from a guess at a bracket; `most` if there is none. Regula falsi
-/// (Illinois). `sure`: the value that is as good as 0.
+/// Returns the root of a rising function below `most`, from a guess at a bracket; `most` if there is none. Regula falsi
+/// (Illinois). An absolute value below `sure` counts as 0.
 fn root(f: impl Fn(f64) -> f64, low: f64, high: f64, most: f64, sure: f64) -> f64 {
     let (mut a, mut b) = (low, high.min(most));
     let (mut fa, mut fb) = (f(a), f(b));
@@ -227,7 +233,7 @@ mod tests {
     use super::*;
     use crate::clopper_pearson;
 
-    /// Computed apart: bisection on scipy 1.17.1's binomial distribution.
+    /// Computed independently: bisection on scipy 1.17.1's binomial distribution.
     #[test]
     fn golden_values() {
         for (x, n, level, low, high) in GOLDEN {
@@ -246,7 +252,7 @@ mod tests {
     ];
 
     #[test]
-    fn nonsense_makes_no_statement() {
+    fn invalid_arguments_give_the_whole_range() {
         for (x, n, level) in [
             (0.0, 0.0, 0.95),
             (3.0, 2.0, 0.95),
@@ -266,7 +272,7 @@ mod tests {
         }
     }
 
-    /// Where the approximation takes over nothing jumps.
+    /// The limits do not jump where the approximation takes over.
     #[test]
     fn the_approximation_is_the_beta_function() {
         for (rate, z) in [
@@ -294,9 +300,9 @@ mod tests {
         }
     }
 
-    /// With all of the chance of the count seen it is Clopper and Pearson's interval.
+    /// With the full probability of the observed count it is Clopper and Pearson's interval.
     #[test]
-    fn all_of_it_is_clopper_and_pearson() {
+    fn a_share_of_one_is_clopper_and_pearson() {
         for (x, n) in [(1_u64, 30_u64), (9, 30), (30, 30), (0, 10), (950, 1000)] {
             let (i, j) = (
                 limits(x as f64, n as f64, normal_critical(0.95), 1.0),

@@ -1,7 +1,7 @@
 //! Differences and ratios from the limits of their parts: the method of variance estimates recovery (MOVER).
 //!
-//! **Maths.** For `a` in `[l1, u1]` and `b` in `[l2, u2]`, estimated apart from each other, each distance between
-//! estimate and limit stands for `z` standard errors *near that limit*:
+//! **Maths.** For independent estimates `a` in `[l1, u1]` and `b` in `[l2, u2]`, each distance between estimate and
+//! limit stands for `z` standard errors *near that limit*:
 //!
 //! ```text
 //! a - b:  L = a - b - sqrt((a - l1)^2 + (u2 - b)^2),   U = a - b + sqrt((u1 - a)^2 + (b - l2)^2)
@@ -10,9 +10,9 @@
 //!         U = (ab + sqrt((ab)^2 - u1 (2a - u1) l2 (2b - l2))) / (l2 (2b - l2))
 //! ```
 //!
-//! **Why this for ratios** and not Koopman's score interval: it needs nothing but the limits, so weights, means and
-//! simultaneous levels cost nothing, and it agrees with the difference: the interval of the ratio leaves out 1 just
-//! where the interval of the difference leaves out 0. A report never calls a gap settled and its ratio open.
+//! **Why this for ratios** and not Koopman's score interval: it needs only the limits, so it supports weights, means
+//! and simultaneous levels at no cost, and it agrees with the difference: the interval of the ratio excludes 1 exactly
+//! if that of the difference excludes 0. A report never calls a gap settled and its ratio open.
 //!
 //! **Reference.** Zou and Donner, Statistics in Medicine 27 (2008); for ratios Donner and Zou, Statistical Methods in
 //! Medical Research 21 (2012). With Wilson's limits the difference is Newcombe's hybrid score interval.
@@ -22,7 +22,7 @@ use proofmark_domain::Interval;
 /// An estimate and its limits.
 pub(crate) type Limited = (f64, Interval);
 
-/// Limits of `a - b`.
+/// Returns the limits of `a - b`.
 pub fn mover_difference((a, i): Limited, (b, j): Limited) -> Interval {
     Interval {
         low: a - b - (a - i.low).hypot(j.high - b),
@@ -30,11 +30,11 @@ pub fn mover_difference((a, i): Limited, (b, j): Limited) -> Interval {
     }
 }
 
-/// Limits of `a / b`, both at least 0; the upper one is infinite where `b`'s lower limit is 0.
+/// Returns the limits of `a / b`, both at least 0; the upper one is infinite if `b`'s lower limit is 0.
 pub fn mover_ratio((a, i): Limited, (b, j): Limited) -> Interval {
     let product = a * b;
-    // By distances, not as the square of the product less what hardly differs from it: estimates without any have no
-    // rounding for an interval either.
+    // Use distances rather than the square of the product minus a nearly equal number: the interval of estimates
+    // without uncertainty then has no rounding error.
     let (low_a, low_b) = (i.low * (2.0 * a - i.low), j.low * (2.0 * b - j.low));
     let root = |one: f64, apart: f64, low: f64, other: f64| {
         (one * one * apart * apart + low * other * other).sqrt()
@@ -64,7 +64,8 @@ mod tests {
         (x / n, mid_p(x, n, 0.95))
     }
 
-    /// Computed apart: the roots of `a - R b -+ sqrt(...)` by Brent's method (scipy 1.17.1) from Wilson's limits.
+    /// Computed independently: the roots of `a - R b -+ sqrt(...)` by Brent's method (scipy 1.17.1) from Wilson's
+    /// limits.
     #[test]
     fn ratio_golden_values() {
         for (x, n, y, m, low, high) in RATIO_GOLDEN {
@@ -83,14 +84,14 @@ mod tests {
     ];
 
     #[test]
-    fn nothing_below_has_no_upper_limit() {
+    fn a_denominator_of_zero_has_no_upper_limit() {
         let i = mover_ratio(limited(3.0, 10.0), limited(0.0, 10.0));
         assert!(i.low > 0.0 && i.high.is_infinite());
         let i = mover_ratio(limited(0.0, 10.0), limited(0.0, 10.0));
         assert_eq!((i.low, i.high), (0.0, f64::INFINITY));
     }
 
-    /// Estimates without any distance to their limits, such as constants, have the ratio they have.
+    /// The interval of estimates that equal their limits, such as constants, is exactly their ratio.
     #[test]
     fn a_ratio_of_constants_is_their_ratio() {
         for v in [0.1, 0.3, 1e-12, 7e20] {
@@ -111,7 +112,7 @@ mod tests {
             let (n, m) = (f64::from(n), f64::from(m));
             let (a, b) = (limited((s * n).floor(), n), limited((t * m).floor(), m));
             let (d, r) = (mover_difference(a, b), mover_ratio(a, b));
-            // Rounding may part them only where an end touches.
+            // Rounding may separate them only where an end touches equality.
             prop_assume!(d.low.abs() > 1e-9 && d.high.abs() > 1e-9);
             prop_assert_eq!(d.low > 0.0, r.low > 1.0);
             prop_assert_eq!(d.high < 0.0, r.high < 1.0);

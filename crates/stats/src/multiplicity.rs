@@ -1,15 +1,15 @@
-//! p-values of many tests, adjusted.
+//! Adjusted p-values of many tests.
 //!
-//! **Maths.** With `p(1) <= ... <= p(m)` Benjamini and Hochberg's adjusted value is `min over j >= i of m p(j) / j`, cut
-//! off at 1: the expected share of false ones among those called. Where the chance of any false alarm counts, see
-//! [`crate::sidak_level`].
+//! **Maths.** With `p(1) <= ... <= p(m)` Benjamini and Hochberg's adjusted value is `min over j >= i of m p(j) / j`, at
+//! most 1; it bounds the expected share of false positives among the rejected tests. To bound the chance of any false
+//! alarm, see [`crate::sidak_level`].
 //!
 //! **Reference.** Benjamini and Hochberg, JRSS B 57 (1995).
 //!
 //! **When it fails.** It assumes that the tests are independent or positively dependent, as those of overlapping groups
-//! mostly are. A NaN takes no part and stays NaN.
+//! mostly are. A NaN is ignored and stays NaN.
 
-/// Benjamini and Hochberg's adjusted p-values.
+/// Returns Benjamini and Hochberg's adjusted p-values.
 ///
 /// ```
 /// let p = proofmark_stats::benjamini_hochberg(&[0.01, 0.04, 0.03, 0.005]);
@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     /// The fifteen p-values of Benjamini and Hochberg's example (thrombolysis, their section 3): at 5 % Bonferroni
-    /// calls three, Benjamini-Hochberg four.
+    /// rejects three, Benjamini-Hochberg four.
     #[test]
     fn published_example() {
         let p = [
@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn nan_takes_no_part() {
+    fn nan_is_ignored() {
         let q = benjamini_hochberg(&[0.01, f64::NAN, 0.03]);
         assert!(q[1].is_nan() && (q[0] - 0.02).abs() < 1e-12);
         assert_eq!(benjamini_hochberg(&[]), Vec::<f64>::new());

@@ -4,14 +4,15 @@
 //!
 //! **Reference.** Newcombe, Statistics in Medicine 17 (1998) 873-890, method 10.
 //!
-//! **When it fails.** With a handful of expected events in one small group and a level far above 95 %, Wilson's lower
-//! limit is too high: simultaneous intervals are made of other limits ([`crate::Arm`]).
+//! **When it fails.** With few expected events in one small group and a level far above 95 %, Wilson's lower limit is
+//! too high: simultaneous intervals use other limits ([`crate::Arm`]).
 
 use proofmark_domain::Interval;
 
 use crate::{mover_difference, wilson};
 
-/// The interval of level `level` for `p1 - p2`, where `x1` of `n1` and `x2` of `n2` were counted.
+/// Returns the interval of level `level` for `p1 - p2`, from counts of `x1` in `n1` and `x2` in `n2`; `[-1, 1]` if they
+/// are invalid.
 ///
 /// ```
 /// let i = proofmark_stats::newcombe((56, 70), (48, 80), 0.95);
@@ -63,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_makes_no_statement() {
+    fn invalid_arguments_give_the_whole_range() {
         for (a, b, level) in [
             ((0, 0), (1, 2), 0.95),
             ((3, 2), (1, 2), 0.95),

@@ -4,17 +4,18 @@ use std::f64::consts::SQRT_2;
 
 use statrs::function::erf::{erfc, erfc_inv};
 
-/// The chance that a standard normal variable exceeds `z`.
+/// Returns the probability that a standard normal variable exceeds `z`.
 pub fn normal_tail(z: f64) -> f64 {
     0.5 * erfc(z / SQRT_2)
 }
 
-/// The `z` that a standard normal variable leaves with probability `1 - level` on both sides together: 1.96 at 0.95.
+/// Returns the `z` at which both tails of a standard normal variable together have probability `1 - level`: 1.96 at
+/// 0.95.
 pub fn normal_critical(level: f64) -> f64 {
     SQRT_2 * erfc_inv(1.0 - level)
 }
 
-/// The density of the standard normal distribution.
+/// Returns the density of the standard normal distribution.
 pub(crate) fn density(z: f64) -> f64 {
     const ROOT: f64 = 0.398_942_280_401_432_7;
     ROOT * (-0.5 * z * z).exp()

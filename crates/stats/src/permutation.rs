@@ -1,24 +1,24 @@
 //! Permutation tests with keyed streams.
 //!
-//! **Maths.** If the outcome has nothing to do with the group, all ways of handing the same outcomes to the same rows
-//! are equally likely. Of `n` drawn, `k` have a statistic at least as large as the one seen; `p = (k + 1) / (n + 1)`: the
-//! table seen is one of them, so `p` is never 0, and at most `u` with probability at most `u`.
+//! **Maths.** If the outcome is unrelated to the group, all assignments of the same outcomes to the same rows are
+//! equally likely. Of `n` drawn, `k` have a statistic at least as large as the observed one; `p = (k + 1) / (n + 1)`:
+//! the observed table is one of them, so `p` is never 0, and at most `u` with probability at most `u`.
 //!
-//! For counts there is no need to shuffle rows: how many successes a group gets is hypergeometric, group after group,
-//! so that a permutation costs what its groups cost, not its rows.
+//! Counts need no shuffling of rows: the number of successes of a group is hypergeometric, group after group, so that
+//! the cost of a permutation depends on the number of groups, not of rows.
 //!
 //! **Reference.** Phipson and Smyth, Stat. Appl. Genet. Mol. Biol. 9 (2010): *Permutation p-values should never be
 //! zero*. Hypergeometric numbers by chopping down from the mode: Kachitvichyanukul and Schmeiser, J. Stat. Comput.
 //! Simul. 22 (1985).
 //!
-//! **When it fails.** It tests *no difference at all*, nothing about a tolerance; and with a difference somewhere it
-//! says nothing about one pair of groups.
+//! **When it fails.** It tests *no difference at all*, not a tolerance, and a difference somewhere says nothing about
+//! one pair of groups.
 
 use statrs::function::gamma::ln_gamma;
 
 use crate::random::{Stream, StreamKey};
 
-/// `(k + 1) / (n + 1)`, where `k` of `n` draws are at least `seen`. Draw `i` gets a stream of its own, `key` with
+/// Returns `(k + 1) / (n + 1)`, where `k` of `n` draws are at least `seen`. Draw `i` gets its own stream, `key` with
 /// `draw = i`; draws that give NaN count as extreme.
 pub fn permutation_p(
     seen: f64,
@@ -26,7 +26,7 @@ pub fn permutation_p(
     key: &StreamKey,
     mut draw: impl FnMut(&mut Stream) -> f64,
 ) -> f64 {
-    // A statistic summed in another order may differ in its last digits: that is a tie.
+    // A statistic summed in another order may differ in its last digits; that counts as a tie.
     let least = seen - 1e-12 * (1.0 + seen.abs());
     let extreme = (0..n)
         .filter(|i| {
@@ -38,7 +38,7 @@ pub fn permutation_p(
     (extreme as f64 + 1.0) / (f64::from(n) + 1.0)
 }
 
-/// Hands `successes` to groups of these sizes at random: how many each gets.
+/// Distributes `successes` at random over groups of these sizes and returns the number for each group.
 pub fn hand_out(successes: u64, sizes: &[u64], stream: &mut Stream) -> Vec<u64> {
     let mut rest: u64 = sizes.iter().sum();
     let mut left = successes.min(rest);
@@ -53,7 +53,7 @@ pub fn hand_out(successes: u64, sizes: &[u64], stream: &mut Stream) -> Vec<u64> 
         .collect()
 }
 
-/// The permutation p-value of `statistic` over groups of `(successes, n)`.
+/// Returns the permutation p-value of `statistic` over groups of `(successes, n)`.
 ///
 /// ```
 /// use proofmark_domain::Seed;
@@ -80,7 +80,7 @@ pub fn permutation_p_of_counts(
     })
 }
 
-/// The largest rate less the smallest, of the groups with members; 0 where there are none.
+/// Returns the largest rate minus the smallest over the non-empty groups; 0 if there are none.
 pub fn largest_difference(groups: &[(u64, u64)]) -> f64 {
     let rates = || {
         groups
@@ -91,7 +91,8 @@ pub fn largest_difference(groups: &[(u64, u64)]) -> f64 {
     (rates().fold(f64::NEG_INFINITY, f64::max) - rates().fold(f64::INFINITY, f64::min)).max(0.0)
 }
 
-/// How many of `drawn` taken from `total`, `marked` of which are marked, are marked.
+/// Draws `drawn` of `total` items without replacement, `marked` of which are marked, and returns how many marked ones
+/// it got.
 fn hypergeometric(drawn: u64, marked: u64, total: u64, stream: &mut Stream) -> u64 {
     let (least, most) = ((drawn + marked).saturating_sub(total), drawn.min(marked));
     if least == most {
@@ -114,7 +115,7 @@ fn hypergeometric(drawn: u64, marked: u64, total: u64, stream: &mut Stream) -> u
     let (mut at_low, mut at_high) = (at_mode, at_mode);
     while u >= 0.0 {
         if high == most && low == least {
-            // Rounding left a sliver over.
+            // Rounding left a tiny remainder.
             return mode;
         }
         if high < most {
@@ -171,7 +172,7 @@ mod tests {
         assert!(chi2 < 25.7, "{counts:?}");
     }
 
-    /// Half a million rows cost no more than their groups.
+    /// The cost does not depend on the number of rows, here half a million.
     #[test]
     fn large_tables_have_the_right_spread() {
         let mut stream = Stream::new(&key(1));
@@ -193,9 +194,9 @@ mod tests {
         );
     }
 
-    /// For two groups of one size the statistic orders tables as Fisher's test does.
+    /// For two groups of equal size the statistic orders tables as Fisher's test does.
     #[test]
-    fn two_equal_groups_are_fishers() {
+    fn two_groups_of_equal_size_agree_with_fisher() {
         for (a, b) in [(12, 20), (5, 9), (30, 31)] {
             let exact = fisher_exact([[a, 40 - a], [b, 40 - b]]);
             let n = 20_000;
@@ -215,7 +216,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_is_lost_in_handing_out(
+        fn all_successes_are_handed_out(
             sizes in proptest::collection::vec(0_u64..2000, 1..8), part in 0.0..=1.0_f64, sample: u64,
         ) {
             let total: u64 = sizes.iter().sum();

@@ -1,8 +1,8 @@
-//! Counter-based random numbers: Philox4x32-10, keyed by what the number is for.
+//! Counter-based random numbers: Philox4x32-10, keyed by the purpose of the number.
 //!
-//! **Idea.** There is no generator whose state must be carried along. A number is a function of
-//! *(seed, sample, attack, target, restart, step, draw, purpose)* and of its index in the stream, so
-//! a row meets the same numbers whatever its batch, shard or thread, and whichever rows were dropped.
+//! **Idea.** There is no generator state to carry along. A number is a function of *(seed, sample, attack, target,
+//! restart, step, draw, purpose)* and of its index in the stream, so a row gets the same numbers whatever its batch,
+//! shard or thread, and whichever rows were dropped.
 //!
 //! **Construction.** `P(c, k)` is the Philox4x32-10 block: counter `c` of four words, key `k` of two.
 //! A [`StreamKey`] is folded as a CBC-MAC under the seed:
@@ -24,11 +24,11 @@
 
 use proofmark_domain::Seed;
 
-/// What a stream is for: keeps the streams of one sample apart.
+/// Purpose of a stream; keeps the streams of one sample apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Purpose {
-    /// The start point of an attack.
+    /// Start point of an attack.
     Start = 1,
     /// Noise as an attack or as a baseline.
     Noise = 2,
@@ -36,13 +36,13 @@ pub enum Purpose {
     Draw = 3,
     /// Draws of the judge: disjoint from the attack's.
     Judge = 4,
-    /// The order in which a subset of a data set is taken.
+    /// Order in which a subset of a data set is taken.
     Subset = 5,
     /// Search directions.
     Direction = 6,
     /// Random transformations of an input.
     Transform = 7,
-    /// Making data.
+    /// Generation of data.
     Data = 8,
     /// Shuffling labels under a null hypothesis.
     Permute = 9,
@@ -50,29 +50,29 @@ pub enum Purpose {
     Bootstrap = 10,
 }
 
-/// Everything that fixes a stream. Two keys that differ in any field have unrelated streams.
+/// All fields that determine a stream. Two keys that differ in any field have unrelated streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamKey {
-    /// The seed of the run.
+    /// Seed of the run.
     pub seed: Seed,
-    /// The sample, as `SampleId::key` gives it.
+    /// The sample, as returned by `SampleId::key`.
     pub sample: u64,
-    /// The attack, as [`attack_code`] gives it; 0 outside attacks.
+    /// Code of the attack, or of an audit's metric or scan target, from [`attack_code`]; 0 if there is none.
     pub attack: u32,
-    /// The class aimed at; 0 if none.
+    /// Target class plus 1; 0 if there is none.
     pub target: u32,
-    /// Which restart, from 0.
+    /// Restart, from 0.
     pub restart: u32,
-    /// Which step, from 0.
+    /// Step, from 0.
     pub step: u32,
-    /// Which draw of that step, from 0.
+    /// Draw within that step, from 0.
     pub draw: u32,
-    /// What the numbers are for.
+    /// Purpose of the numbers.
     pub purpose: Purpose,
 }
 
 impl StreamKey {
-    /// A key whose other fields are 0.
+    /// Creates a key whose other fields are 0.
     pub const fn new(seed: Seed, sample: u64, purpose: Purpose) -> Self {
         Self {
             seed,
@@ -87,7 +87,7 @@ impl StreamKey {
     }
 }
 
-/// The code of an attack's id in a [`StreamKey`]: FNV-1a, 32 bit.
+/// Returns the code of an attack's id in a [`StreamKey`]: FNV-1a, 32 bit.
 ///
 /// ```
 /// assert_eq!(proofmark_stats::random::attack_code("a"), 0xe40c_292c);
@@ -103,7 +103,7 @@ pub const fn attack_code(id: &str) -> u32 {
     hash
 }
 
-/// One block of Philox4x32 with ten rounds: a bijection of `counter` for every `key`.
+/// Computes one block of Philox4x32 with ten rounds: a bijection of `counter` for every `key`.
 pub const fn philox4x32_10(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
     let mut round = 0;
     while round < 10 {
@@ -124,7 +124,7 @@ pub const fn philox4x32_10(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4]
     counter
 }
 
-/// The numbers of one [`StreamKey`], in order. Repeats after 2^34 words.
+/// The stream of numbers of one [`StreamKey`]. It repeats after 2^34 words.
 ///
 /// ```
 /// use proofmark_domain::Seed;
@@ -143,7 +143,7 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// The stream of a key, at its first number.
+    /// Creates the stream of a key, at its first number.
     pub fn new(key: &StreamKey) -> Self {
         let split = |v: u64| [v as u32, (v >> 32) as u32];
         let seed = split(key.seed.0);
@@ -168,7 +168,7 @@ impl Stream {
         }
     }
 
-    /// The next 32 random bits.
+    /// Returns the next 32 random bits.
     pub fn next_u32(&mut self) -> u32 {
         if self.used == 4 {
             self.block = philox4x32_10(self.counter, self.key);
@@ -180,21 +180,22 @@ impl Stream {
         word
     }
 
-    /// Uniform on `[0, 1)` in steps of 2^-24; takes one word.
+    /// Draws uniformly from `[0, 1)` in steps of 2^-24; takes one word.
     pub fn uniform(&mut self) -> f32 {
         (self.next_u32() >> 8) as f32 * (1.0 / 16_777_216.0)
     }
 
-    /// Uniform on `[0, 1)` in steps of 2^-53; takes two words.
+    /// Draws uniformly from `[0, 1)` in steps of 2^-53; takes two words.
     pub fn uniform_f64(&mut self) -> f64 {
         let high = u64::from(self.next_u32() >> 5);
         let low = u64::from(self.next_u32() >> 6);
         ((high << 26) | low) as f64 * (1.0 / 9_007_199_254_740_992.0)
     }
 
-    /// Normal with mean 0 and variance 1, at most 6.77 from 0; takes two words for every two numbers.
+    /// Draws from the normal distribution with mean 0 and variance 1, at most 6.77 from 0; takes two words for every
+    /// two numbers.
     ///
-    /// Box and Muller in `f64`, rounded to `f32` at the end.
+    /// Uses Box and Muller's method in `f64`, rounded to `f32` at the end.
     pub fn normal(&mut self) -> f32 {
         if let Some(second) = self.spare_normal.take() {
             return second;
@@ -205,13 +206,13 @@ impl Stream {
         (radius * cos) as f32
     }
 
-    /// Laplace with mean 0 and scale 1 (variance 2), at most 22.2 from 0; takes one word.
+    /// Draws from the Laplace distribution with mean 0 and scale 1 (variance 2), at most 22.2 from 0; takes one word.
     pub fn laplace(&mut self) -> f32 {
         let u = self.open_unit() - 0.5;
         (-u.signum() * (-2.0 * u.abs()).ln_1p()) as f32
     }
 
-    /// Uniform on `0..n`, exactly; 0 where `n` is 0. Takes one word, rarely more.
+    /// Draws uniformly from `0..n`, exactly; 0 if `n` is 0. Takes one word, rarely more.
     ///
     /// Lemire: *Fast random integer generation in an interval*, TOMACS 2019.
     pub fn below(&mut self, n: u32) -> u32 {
@@ -228,7 +229,7 @@ impl Stream {
         }
     }
 
-    /// Uniform on the open interval `(0, 1)`: the middles of 2^32 equal cells.
+    /// Draws uniformly from the open interval `(0, 1)`: the midpoints of 2^32 equal cells.
     fn open_unit(&mut self) -> f64 {
         (f64::from(self.next_u32()) + 0.5) * (1.0 / 4_294_967_296.0)
     }

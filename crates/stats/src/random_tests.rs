@@ -32,7 +32,7 @@ fn fnv_known_answers() {
     assert_eq!(attack_code("foobar"), 0xbf9c_f968);
 }
 
-/// A change of the construction changes every published number: it must be seen.
+/// A change of the construction changes every published number, so this test must fail.
 #[test]
 fn the_construction_is_pinned() {
     let mut stream = Stream::new(&StreamKey {
@@ -49,7 +49,7 @@ fn the_construction_is_pinned() {
     assert_eq!(words, PINNED);
 }
 
-/// From a separate implementation of the module doc's formulas.
+/// Values from a separate implementation of the module doc's formulas.
 const PINNED: [u32; 5] = [
     998_224_393,
     2_083_039_689,
@@ -89,7 +89,7 @@ fn every_field_matters() {
     assert_eq!(first.len(), keys.len());
 }
 
-/// Mean, variance and fourth moment of `draw` over 200,000 numbers.
+/// Returns mean, variance and fourth moment of `draw` over 200,000 numbers.
 fn moments(mut draw: impl FnMut(&mut Stream) -> f64) -> [f64; 3] {
     let mut stream = Stream::new(&key());
     let n = 200_000;
@@ -141,7 +141,7 @@ fn below_is_even_and_in_range() {
     assert_eq!((stream.below(0), stream.below(1)), (0, 0));
 }
 
-/// Streams of neighbouring samples, steps and purposes must not move together.
+/// Streams of neighbouring samples, steps and purposes must be uncorrelated.
 #[test]
 fn neighbouring_keys_are_uncorrelated() {
     let base = key();
@@ -177,7 +177,7 @@ fn neighbouring_keys_are_uncorrelated() {
     }
 }
 
-/// The same across streams: the first number of 20,000 neighbouring samples is a fair uniform.
+/// Across streams too: the first number of 20,000 neighbouring samples is uniform.
 #[test]
 fn first_numbers_of_neighbouring_samples_are_uniform() {
     let n = 20_000_u64;

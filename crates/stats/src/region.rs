@@ -1,37 +1,40 @@
-//! The range of a function of several independent estimates.
+//! Range of a function of several independent estimates.
 //!
 //! **Maths.** Each estimate `a` has limits at a critical value `z` ([`Arm::limits`]); with `d_a(t)` the distance of `t`
-//! from the estimate over that of the limit on its side, the region is `sum_a d_a(t_a)^2 <= 1`. Where limits are
-//! symmetric it is the ellipsoid `sum (t_a - a)^2 / se_a^2 <= z^2`. The least and the most of a function over it are the
-//! ends of an interval of the function. Of a sum they are MOVER's ([`crate::mover_difference`]): this is MOVER beyond
-//! sums.
+//! from the estimate divided by that of the limit on the same side, the region is `sum_a d_a(t_a)^2 <= 1`. If limits
+//! are symmetric it is the ellipsoid `sum (t_a - a)^2 / se_a^2 <= z^2`. The minimum and the maximum of a function over
+//! it are the ends of an interval of the function. For a sum they are MOVER's ([`crate::mover_difference`]): this
+//! extends MOVER beyond sums.
 //!
-//! **How large a region.** With `z` of one normal variable a function that is smooth and has a gradient at the truth is
-//! covered as usual. One that is least where all estimates are equal has no gradient there, and the two ends differ:
+//! **How large a region.** With `z` of one normal variable, a smooth function with a gradient at the truth has the
+//! usual coverage. A function that is smallest where all estimates are equal has no gradient there, and the two ends
+//! differ:
 //!
-//! * the most at `z` of one variable is below the truth with the chance that a normal variable is below `-z`, provided
-//!   that `{f <= c}` is convex: the part beyond the truth then holds the half-space beyond its tangent plane;
-//! * the least needs [`joint_critical`]: `k` estimates up to a common factor have `k - 1` directions, so that
-//!   `sum (a - c t_a)^2 / se_a^2`, the least over `c`, is chi-squared with `k - 1` degrees of freedom. The least is above
-//!   0 just where Cochran's test finds the estimates unequal.
+//! * the maximum at `z` of one variable is below the truth with the probability that a normal variable is below `-z`,
+//!   provided that `{f <= c}` is convex: the part beyond the truth then contains the half-space beyond its tangent
+//!   plane;
+//! * the minimum needs [`joint_critical`]: `k` estimates up to a common factor have `k - 1` directions, so that
+//!   `sum (a - c t_a)^2 / se_a^2`, minimised over `c`, is chi-squared with `k - 1` degrees of freedom. The minimum is
+//!   above 0 exactly if Cochran's test finds the estimates unequal.
 //!
-//! **Cost.** Every step is one gradient; some ten steps to an end.
+//! **Cost.** Every step takes one gradient; an end takes about ten steps.
 //!
-//! **When it fails.** The most of a function is sought from several places, since it may have several peaks; none that
-//! matters is known to be missed (see the tests), but there is no proof.
+//! **When it fails.** The maximum is searched from several starting points, since a function may have several peaks; no
+//! relevant one is known to be missed (see the tests), but there is no proof.
 //!
 //! **Reference.** Zou and Donner, Statistics in Medicine 27 (2008); Cochran, Biometrics 10 (1954); Fieller, JRSS B 16
-//! (1954); Levitin and Polyak, USSR Comput. Math. Math. Phys. 6 (1966) for steps to the point of a ball farthest down.
+//! (1954); Levitin and Polyak, USSR Comput. Math. Math. Phys. 6 (1966) for steps towards the minimum of a linear
+//! function over a ball.
 
 use statrs::distribution::{ChiSquared, ContinuousCDF};
 
 use crate::{Arm, normal_critical, normal_tail};
 
-/// The value of a function at a point; its gradient is written into the second argument.
+/// A function that returns its value at a point and writes its gradient into the second argument.
 pub type Gradient<'a> = dyn Fn(&[f64], &mut [f64]) -> f64 + 'a;
 
-/// The root of the chi-squared quantile: the radius at which a region holds `freedom` directions at the level. 1.96 for
-/// one at 0.95.
+/// Returns the root of the chi-squared quantile: the radius of a region with `freedom` directions at the level. 1.96
+/// for one at 0.95.
 ///
 /// ```
 /// // The 95 % point of chi-squared with four degrees of freedom is 9.488.
@@ -44,7 +47,7 @@ pub fn joint_critical(level: f64, freedom: usize) -> f64 {
     }
 }
 
-/// The chance that `freedom` normal variables together lie beyond the radius `z`.
+/// Returns the probability that `freedom` normal variables together lie beyond the radius `z`.
 pub fn joint_tail(z: f64, freedom: usize) -> f64 {
     match ChiSquared::new(freedom as f64) {
         Ok(chi) if freedom > 1 => chi.sf(z * z),
@@ -52,15 +55,15 @@ pub fn joint_tail(z: f64, freedom: usize) -> f64 {
     }
 }
 
-/// The region of some estimates at a critical value.
+/// Joint region of several estimates at a critical value.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Region {
-    /// Per estimate: its value, and how far below and above it the limits lie.
+    /// Per estimate: its value, and the distances of the limits below and above it.
     axes: Vec<[f64; 3]>,
 }
 
 impl Region {
-    /// Of these estimates at the critical value `z`.
+    /// Creates the region of these estimates at the critical value `z`.
     pub fn new(arms: &[Arm], z: f64) -> Self {
         let axis = |arm: &Arm| {
             let (value, limits) = arm.limited(z);
@@ -75,13 +78,14 @@ impl Region {
         }
     }
 
-    /// Whether all estimates may be one number.
+    /// Returns whether the region contains a point at which all estimates are equal.
     pub fn holds_a_common_value(&self) -> bool {
         self.to_a_common_value() <= 1.0
     }
 
-    /// How far the point of the region's space at which all estimates are one number is from the middle: at most 1 within
-    /// the region. Infinite where an estimate that is certain is no such number.
+    /// Returns the distance from the centre, relative to the region's boundary, of the nearest point at which all
+    /// estimates are equal: at most 1 if it lies within the region. Infinite if an estimate without uncertainty differs
+    /// from the common value.
     pub fn to_a_common_value(&self) -> f64 {
         let values = || self.axes.iter().map(|a| a[0]);
         let mut low = values().fold(f64::INFINITY, f64::min);
@@ -94,7 +98,7 @@ impl Region {
             };
             self.axes.iter().map(term).sum()
         };
-        // Convex in c.
+        // The size is convex in c.
         for _ in 0..80 {
             let third = (high - low) / 3.0;
             if size(low + third) <= size(high - third) {
@@ -106,12 +110,12 @@ impl Region {
         size(f64::midpoint(low, high)).sqrt()
     }
 
-    /// The least of a function over the region.
+    /// Returns the minimum of a function over the region.
     pub fn least(&self, f: &Gradient<'_>) -> f64 {
         self.lowest(&|t, g| f(t, g))
     }
 
-    /// The most of a function over the region.
+    /// Returns the maximum of a function over the region.
     pub fn most(&self, f: &Gradient<'_>) -> f64 {
         -self.lowest(&|t, g| {
             let value = f(t, g);
@@ -123,7 +127,7 @@ impl Region {
     }
 
     fn lowest(&self, f: &Gradient<'_>) -> f64 {
-        /// Places to start from besides the way down from the middle.
+        /// Number of starting points besides the centre.
         const STARTS: usize = 2;
         let k = self.axes.len();
         let mut gradient = vec![0.0; k];
@@ -150,9 +154,9 @@ impl Region {
         best
     }
 
-    /// Goes down over the ball of which the region is the image.
+    /// Descends over the unit ball that maps onto the region.
     fn descend(&self, f: &Gradient<'_>, mut value: f64, mut x: Vec<f64>) -> f64 {
-        /// Relative gain below which there is nothing more to gain.
+        /// Relative gain below which the descent stops.
         const GAIN: f64 = 1e-9;
         let mut gradient = vec![0.0; x.len()];
         for _ in 0..60 {
@@ -227,7 +231,7 @@ mod tests {
         Arm::student(value, error * error, 1e9, LINE).expect("sound")
     }
 
-    /// Chi-squared, any table: 95 % points 3.841, 5.991, 18.307.
+    /// 95 % points of chi-squared from standard tables: 3.841, 5.991, 18.307.
     #[test]
     fn radii_are_those_of_chi_squared() {
         for (freedom, point) in [(1, 3.841), (2, 5.991), (10, 18.307)] {
@@ -237,9 +241,9 @@ mod tests {
         }
     }
 
-    /// By Lagrange: over an ellipsoid a sum is as far as the root of the sum of squares.
+    /// By Lagrange: over an ellipsoid a sum deviates by at most the root of the sum of squares.
     #[test]
-    fn a_sum_is_mover() {
+    fn a_sum_has_movers_limits() {
         let arms = [Arm::rate(9.0, 30.0), Arm::rate(21.0, 40.0)].map(|a| a.expect("sound"));
         let region = Region::new(&arms, 1.96);
         let difference = |t: &[f64], g: &mut [f64]| {
@@ -253,7 +257,7 @@ mod tests {
 
     /// MOVER's ratio is Fieller's, which is the range of a ratio over the ellipsoid.
     #[test]
-    fn a_ratio_is_fiellers() {
+    fn a_ratio_has_fiellers_limits() {
         let arms = [normal(3.0, 0.2), normal(2.0, 0.3)];
         let region = Region::new(&arms, 1.96);
         let ratio = |t: &[f64], g: &mut [f64]| {
@@ -268,10 +272,10 @@ mod tests {
         assert!((region.most(&ratio) - fieller.high).abs() < 1e-6);
     }
 
-    /// Cochran: of estimates 1, 2, 4 with errors 1, 2, 2 the weighted mean is 2.5 / 1.5 = 5/3, and the sum of squares
-    /// 4/9 + 1/36 + 49/36 = 66/36.
+    /// Cochran's test: for estimates 1, 2, 4 with errors 1, 2, 2 the weighted mean is 2.5 / 1.5 = 5/3, and the sum of
+    /// squares 4/9 + 1/36 + 49/36 = 66/36.
     #[test]
-    fn a_common_value_is_cochrans() {
+    fn a_common_value_agrees_with_cochrans_test() {
         let arms = [normal(1.0, 1.0), normal(2.0, 2.0), normal(4.0, 2.0)];
         let z = (66.0_f64 / 36.0).sqrt();
         assert!(!Region::new(&arms, z - 1e-6).holds_a_common_value());
@@ -281,9 +285,9 @@ mod tests {
     }
 
     proptest! {
-        /// No point of the region that chance finds lies beyond the ends.
+        /// No random point of the region lies beyond the ends.
         #[test]
-        fn nothing_within_lies_beyond(
+        fn no_point_of_the_region_lies_beyond_the_ends(
             values in proptest::collection::vec((0.5..2.0_f64, 0.01..0.3_f64), 2..7),
             way in proptest::collection::vec(-1.0..1.0_f64, 7),
         ) {

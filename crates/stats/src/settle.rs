@@ -1,15 +1,15 @@
 use crate::interval::{excludes, states_something};
 
-/// More further samples than this are as good as never.
+/// Maximum number of further samples that is reported.
 const MOST: u64 = 10_000_000;
 
-/// How many further samples would settle whether the rate is above or below `threshold`, if the
-/// observed rate stayed: until the Clopper-Pearson interval of level `level` no longer contains it.
+/// Returns how many further samples would settle whether the rate is above or below `threshold` if the observed rate
+/// stayed the same: until the Clopper-Pearson interval of level `level` no longer contains it.
 ///
-/// `Some(0)` if it already does not. `None` if more than ten million would be needed, if nothing has
-/// been observed, or if the arguments make no sense (count above `n`, threshold outside `[0, 1]`,
-/// level outside `(0, 1)`). Counts are whole, so the rate is kept as nearly as the next count towards
-/// the threshold allows: with the answer the matter is settled, with one sample fewer it is not.
+/// `Some(0)` if it already does not. `None` if more than ten million would be needed, if nothing has been observed, or
+/// if the arguments are invalid (count above `n`, threshold outside `[0, 1]`, level outside `(0, 1)`). Counts are
+/// whole, so the rate is kept as closely as the next count towards the threshold allows: with the answer the question
+/// is settled, with one sample fewer it is not.
 ///
 /// ```
 /// use proofmark_stats::samples_to_settle;
@@ -36,8 +36,8 @@ pub fn samples_to_settle(correct: u64, n: u64, threshold: f64, level: f64) -> Op
     if settled(0) {
         return Some(0);
     }
-    // Whole counts make the end of the interval saw-toothed, so this is a first crossing found by
-    // bisection; an earlier one can only be a few samples earlier.
+    // Whole counts make the end of the interval a sawtooth, so this bisection finds one crossing; an earlier one can be
+    // only a few samples earlier.
     let (mut open, mut closed) = (0, 1);
     while !settled(closed) {
         if closed == MOST {
@@ -57,12 +57,12 @@ pub fn samples_to_settle(correct: u64, n: u64, threshold: f64, level: f64) -> Op
     Some(closed)
 }
 
-/// How many further samples, spread as the `n` there are, would settle a question that `settled` answers for
-/// `factor` times as many of the same estimates.
+/// Returns how many further samples, distributed like the `n` existing ones, would settle a question that `settled`
+/// answers for the same estimates from `factor` times as many samples.
 ///
-/// `Some(0)` if it is settled already. `None` if more than ten million would be needed or there is nothing to grow.
-/// Estimates are taken to stay as they are, so this is a guide, not a promise: the largest of many differences is
-/// likely to shrink as data grow, and then takes more.
+/// `Some(0)` if it is settled already. `None` if more than ten million would be needed or `n` is 0. Estimates are
+/// assumed to stay as they are, so this is a guide, not a promise: the largest of many differences is likely to shrink
+/// as data grow, and then more samples are needed.
 ///
 /// ```
 /// // Settled from two and a half times as many on.
@@ -85,7 +85,7 @@ pub fn further_to_settle(n: u64, settled: impl Fn(f64) -> bool) -> Option<u64> {
         closed = (closed * 4).min(MOST);
     }
     while closed - open > 1 {
-        // To one in two hundred: more is not known.
+        // Stop at one part in two hundred; the answer is no more precise than that.
         if (closed - open) * 200 < closed {
             break;
         }
@@ -107,7 +107,7 @@ mod tests {
     use crate::clopper_pearson;
 
     #[test]
-    fn further_samples_are_found_or_never() {
+    fn further_to_settle_finds_the_number_or_gives_none() {
         assert_eq!(further_to_settle(10, |f| f >= 1.0), Some(0));
         assert_eq!(further_to_settle(10, |_| false), None);
         assert_eq!(further_to_settle(0, |f| f > 1.0), None);
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn near_misses_are_never() {
+    fn rates_near_the_threshold_are_never_settled() {
         assert_eq!(samples_to_settle(500_001, 1_000_000, 0.5, 0.95), None);
         assert_eq!(samples_to_settle(20, 20, 1.0, 0.95), None);
         assert_eq!(samples_to_settle(0, 20, 0.0, 0.95), None);
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_none() {
+    fn invalid_arguments_are_none() {
         for (correct, n, threshold, level) in [
             (0, 0, 0.5, 0.95),
             (2, 1, 0.5, 0.95),

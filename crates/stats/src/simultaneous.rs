@@ -1,33 +1,33 @@
-//! Intervals for differences and ratios of many groups at once, and for the two furthest apart.
+//! Simultaneous intervals for differences and ratios of many groups, and for the two groups furthest apart.
 //!
-//! **Maths.** Every contrast takes MOVER's limits ([`crate::mover_difference`], [`crate::mover_ratio`]) from the groups'
-//! own ([`Arm`]), at one critical value for all of them:
+//! **Maths.** Every contrast takes MOVER's limits ([`crate::mover_difference`], [`crate::mover_ratio`]) from those of
+//! its groups ([`Arm`]), at one critical value for all contrasts:
 //!
 //! * all pairs of `k` groups: `q / sqrt 2`, where the range of `k` normal variables exceeds `q` with probability
-//!   `1 - level`. By Hayter's theorem that holds for unequal variances too, and for ratios as for differences: with the
-//!   groups' true rates divided out, the contrast `a / b` is a difference again. For two groups it is 1.96.
-//! * `m` groups with one other group, or with all together: Sidak's `level^(1/m)`.
+//!   `1 - level`. By Hayter's theorem that also holds for unequal variances, and for ratios as for differences: divided
+//!   by the groups' true rates, the contrast `a / b` is a difference again. For two groups it is 1.96.
+//! * `m` groups with one other group, or with all rows: Sidak's `level^(1/m)`.
 //!
-//! An estimate that chance only makes larger ([`Arm::folded`]) is taken less what it adds on average, where its lower limit
-//! counts: only the rest of the distance is chance that may cancel.
+//! An estimate with an upward bias ([`Arm::folded`]) is reduced by its average bias where its lower limit is used: only
+//! the rest of the distance is random error that may cancel.
 //!
 //! **The furthest apart.** The largest difference `D = max |d|` is bounded
 //!
-//! * below by the largest lower limit of any contrast *at the critical value for all*, since any may be the highest by
+//! * below by the largest lower limit of any contrast *at the critical value for all*, since any may be the largest by
 //!   chance;
 //! * above by the largest upper limit of any contrast *at the value for one*: it is too small only if that of the truly
 //!   largest contrast is, which is one fixed contrast (intersection-union).
 //!
-//! The smallest ratio mirrors it. A bootstrap of max - min does not do this: the maximum of noisy rates is biased
-//! upwards, and percentiles of it cover the truth in as little as none of the runs.
+//! The smallest ratio mirrors it. A bootstrap of max - min does not work: the maximum of noisy rates is biased upwards,
+//! and percentiles of it cover the truth in as little as none of the runs.
 //!
-//! **Several sets** (true- and false-positive rates): the side that guards against chance takes `level^(1/m)`; by Royen's
-//! Gaussian correlation inequality that holds whatever their dependence.
+//! **Several sets** (true- and false-positive rates): the end that guards against chance takes `level^(1/m)`; by
+//! Royen's Gaussian correlation inequality that holds for any dependence between them.
 //!
-//! **Why this.** Family-wise false alarms of equal groups of 30, nominally 5 %, and the width for two groups over
-//! Newcombe's: see `tests/simulation.rs`. Sidak over all pairs is the same at two groups and 3 % wider at ten; a keyed
-//! bootstrap of max T breaks where a group has no event. Wilson's limits alarm too often (9 % at a rate of 0.005
-//! with 30 of one group and 1000 of the other).
+//! **Why this.** `tests/simulation.rs` measures the family-wise false alarms of equal groups of 30, nominally 5 %, and
+//! the width for two groups relative to Newcombe's. Sidak over all pairs is the same at two groups and 3 % wider at
+//! ten; a keyed bootstrap of max T breaks if a group has no event. Wilson's limits alarm too often (9 % at a rate of
+//! 0.005 with 30 of one group and 1000 of the other).
 //!
 //! **Reference.** Agresti, Bini, Bertaccini and Ryu, Biometrics 64 (2008): studentised range with score intervals;
 //! Hayter, Annals of Statistics 12 (1984); Sidak, JASA 62 (1967); Royen, Far East J. Theor. Stat. 48 (2014); Berger,
@@ -43,19 +43,20 @@ use crate::{
     range_tail,
 };
 
-/// How two estimates are compared.
+/// Scale on which two estimates are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scale {
-    /// The first less the second. The figure of many: the largest, without its sign.
+    /// The first minus the second. The summary of many contrasts is the largest absolute value.
     Difference,
-    /// The first over the second. The figure of many: the smallest, or the inverse of the largest if that is smaller.
+    /// The first divided by the second. The summary of many contrasts is the smallest, or the inverse of the largest if
+    /// that is smaller.
     Ratio,
 }
 
 impl Scale {
-    /// The one further from equality, where equality is the nearest a figure of many can come: the larger difference, the
-    /// smaller ratio. Not a number if either is not: `f64::max` would pass over it, and an end that is unknown would
-    /// count as none.
+    /// Returns the value further from equality, where no summary of many contrasts can pass equality: the larger
+    /// difference, the smaller ratio. NaN if either is NaN: `f64::max` would ignore it, and an unknown end would be
+    /// lost.
     pub fn further(self, a: f64, b: f64) -> f64 {
         match self {
             _ if a.is_nan() || b.is_nan() => f64::NAN,
@@ -64,7 +65,8 @@ impl Scale {
         }
     }
 
-    /// The ends of an interval of one contrast, whichever way it is taken: the nearer to equality, and the farther.
+    /// Returns the ends of the interval of one contrast, in either direction: the one nearer to equality, and the
+    /// farther.
     pub fn ends(self, i: Interval) -> (f64, f64) {
         match self {
             Self::Difference => (self.further(i.low, -i.high), self.further(i.high, -i.low)),
@@ -76,19 +78,19 @@ impl Scale {
     }
 }
 
-/// One group and what it is compared with.
+/// A group and the estimate it is compared with.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pair {
     /// The group.
     pub first: Arm,
-    /// The other group; where the group is compared with everybody, all but the group itself.
+    /// The other group; if the group is compared with all rows, all rows but its own.
     pub second: Arm,
-    /// The share of everybody that the group is, where it is compared with everybody; else 0.
+    /// Share of all rows that belong to the group, if it is compared with all rows; else 0.
     pub share: f64,
 }
 
 impl Pair {
-    /// A group with another.
+    /// Creates the comparison of a group with another.
     pub fn new(first: Arm, second: Arm) -> Self {
         Self {
             first,
@@ -97,7 +99,7 @@ impl Pair {
         }
     }
 
-    /// The difference or ratio; a ratio by 0 is infinite, 0 by 0 is not a number.
+    /// Returns the difference or ratio; a ratio by 0 is infinite (`1 / share` against all rows), 0 by 0 is NaN.
     pub fn value(&self, scale: Scale) -> f64 {
         let (a, b) = (self.first.value(), self.second.value());
         match scale {
@@ -106,7 +108,7 @@ impl Pair {
         }
     }
 
-    /// The interval at the critical value `z`.
+    /// Returns the interval at the critical value `z`.
     pub fn interval(&self, scale: Scale, z: f64) -> Interval {
         let i = Limits::new(&self.first, z).against(Limits::new(&self.second, z), scale);
         Interval {
@@ -115,7 +117,7 @@ impl Pair {
         }
     }
 
-    /// From a comparison with the others to one with everybody: all = share x group + (1 - share) x others.
+    /// Converts a comparison with the others to one with all rows: all = share x group + (1 - share) x others.
     fn whole(&self, scale: Scale, v: f64) -> f64 {
         let others = 1.0 - self.share;
         match scale {
@@ -126,7 +128,7 @@ impl Pair {
         }
     }
 
-    /// The same estimates from `factor` times as many.
+    /// Returns the same estimates as if from `factor` times as many rows.
     #[must_use]
     pub fn scaled(&self, factor: f64) -> Self {
         Self {
@@ -137,17 +139,17 @@ impl Pair {
     }
 }
 
-/// One rate of several groups, and which of them are compared.
+/// Estimates of one rate for several groups, and which of them are compared.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Contrasts {
-    /// Each group with each other.
+    /// Each group with every other one.
     Within(Vec<Arm>),
-    /// Each group with one other, or with everybody.
+    /// Each group with one other group, or with all rows.
     Against(Vec<Pair>),
 }
 
 impl Contrasts {
-    /// Whether there is nothing to compare.
+    /// Returns whether there is nothing to compare.
     pub fn is_empty(&self) -> bool {
         match self {
             Self::Within(arms) => arms.len() < 2,
@@ -155,7 +157,7 @@ impl Contrasts {
         }
     }
 
-    /// The critical value at which all contrasts together hold the level.
+    /// Returns the critical value at which all contrasts together hold the level.
     pub fn critical(&self, level: f64) -> f64 {
         match self {
             Self::Within(arms) => range_critical(1.0 - level, arms.len()) / SQRT_2,
@@ -163,7 +165,7 @@ impl Contrasts {
         }
     }
 
-    /// The chance that some contrast lies further than `z` standard errors from the truth.
+    /// Returns the probability that some contrast lies further than `z` standard errors from the truth.
     pub fn tail(&self, z: f64) -> f64 {
         match self {
             Self::Within(arms) => range_tail(z * SQRT_2, arms.len()),
@@ -171,8 +173,8 @@ impl Contrasts {
         }
     }
 
-    /// Every contrast's interval, all of them right together with probability `level`: each pair once, the first
-    /// group with the second, third, ...; or each group with its other.
+    /// Returns the interval of every contrast, jointly valid with probability `level`: each pair once, the first group
+    /// with the second, third, ...; or each group with its other.
     pub fn intervals(&self, scale: Scale, level: f64) -> Vec<Interval> {
         let z = self.critical(level);
         let mut all = Vec::new();
@@ -180,7 +182,7 @@ impl Contrasts {
         all
     }
 
-    /// The contrasts' values in the same order.
+    /// Returns the contrasts' values in the same order.
     pub fn values(&self, scale: Scale) -> Vec<f64> {
         match self {
             Self::Within(arms) => pairs(arms)
@@ -190,19 +192,19 @@ impl Contrasts {
         }
     }
 
-    /// The interval of the largest difference, or of the smallest ratio, of level `level`.
+    /// Returns the interval of the largest difference, or of the smallest ratio, of level `level`.
     pub fn extreme(&self, scale: Scale, level: f64) -> Interval {
         self.extreme_of_many(scale, level, level)
     }
 
-    /// The same where this set is one of several and the largest (smallest) of all is asked for: `near` is the level of
-    /// the end nearer to equality, which guards against chance in any set, `far` that of the other, which only the
-    /// truly largest can miss.
+    /// Returns the same if this set is one of several and the largest (smallest) of all is wanted: `near` is the level
+    /// of the end nearer to equality, which guards against chance in any set, `far` that of the other end, which only
+    /// the truly largest contrast can miss.
     pub fn extreme_of_many(&self, scale: Scale, near: f64, far: f64) -> Interval {
         self.extreme_at(scale, self.critical(near), normal_critical(far))
     }
 
-    /// The same at these critical values: [`Self::critical`] is dear where it is asked for again and again.
+    /// Returns the same at these critical values, since [`Self::critical`] is expensive to compute repeatedly.
     pub fn extreme_at(&self, scale: Scale, near: f64, far: f64) -> Interval {
         match scale {
             Scale::Difference => Interval {
@@ -216,7 +218,7 @@ impl Contrasts {
         }
     }
 
-    /// The end nearer to equality: what the most certain contrast shows at least; beyond equality if none
+    /// Returns the end nearer to equality: the gap that the most certain contrast shows at least; past equality if none
     /// is certain.
     pub fn nearest(&self, scale: Scale, z: f64) -> f64 {
         match self {
@@ -225,7 +227,7 @@ impl Contrasts {
         }
     }
 
-    /// The end further from equality: what the least certain contrast shows at most.
+    /// Returns the end further from equality: the gap that the least certain contrast shows at most.
     fn farthest(&self, scale: Scale, z: f64) -> f64 {
         match self {
             Self::Within(arms) => Spread::new(arms).farthest(scale, z),
@@ -236,7 +238,7 @@ impl Contrasts {
     fn each(&self, scale: Scale, z: f64, mut see: impl FnMut(Interval)) {
         match self {
             Self::Within(arms) => {
-                // Limits are dear, pairs are many.
+                // Limits are expensive and pairs are many, so compute the limits once per group.
                 let limits: Vec<_> = arms.iter().map(|a| Limits::new(a, z)).collect();
                 for (a, b) in pairs(&limits) {
                     see(a.against(*b, scale));
@@ -246,10 +248,10 @@ impl Contrasts {
         }
     }
 
-    /// The chance, were the figure `null`, of one as far beyond it: the level at which the interval's nearer end
-    /// would just touch `null` is one less this.
+    /// Returns the p-value of the gap if the true gap were `null`: the level at which the interval's nearer end just
+    /// touches `null` is one minus it.
     pub fn p_value(&self, scale: Scale, null: f64) -> f64 {
-        /// Beyond 8 standard errors there is nothing to tell apart.
+        /// Beyond 8 standard errors p-values make no practical difference.
         const PROBES: [f64; 3] = [2.0, 4.0, 8.0];
         if self.is_empty() {
             return 1.0;
@@ -258,7 +260,8 @@ impl Contrasts {
             Self::Within(arms) => Some(Spread::new(arms)),
             Self::Against(_) => None,
         };
-        // How far beyond the null the nearer end is; falls as z grows. What is not beyond it at one z is at no larger one.
+        // Distance of the nearer end beyond the null; it falls as z grows. A contrast not beyond it at one z is not at
+        // any larger one.
         let beyond = |z: f64| {
             let near = match &mut spread {
                 Some(spread) => spread.nearest_and_keep(scale, z, null),
@@ -269,11 +272,11 @@ impl Contrasts {
                 Scale::Ratio => null - near,
             }
         };
-        // Not beyond it, or not a number: nothing is known.
+        // If the end is not beyond the null, or is NaN, the p-value is 1.
         crossing(&PROBES, beyond).map_or(1.0, |z| self.tail(z))
     }
 
-    /// The same estimates from `factor` times as many.
+    /// Returns the same estimates as if from `factor` times as many rows.
     #[must_use]
     pub fn scaled(&self, factor: f64) -> Self {
         match self {
@@ -283,7 +286,7 @@ impl Contrasts {
     }
 }
 
-/// The figure of none, and that of equal estimates.
+/// Returns the summary of no contrasts.
 fn nothing(scale: Scale) -> f64 {
     match scale {
         Scale::Difference => f64::NEG_INFINITY,
@@ -298,7 +301,7 @@ fn equality(scale: Scale) -> f64 {
     }
 }
 
-/// The furthest of one end of all pairs' intervals.
+/// Returns the furthest of one end of all pairs' intervals.
 fn furthest_of(
     pairs: &[Pair],
     scale: Scale,
@@ -310,7 +313,8 @@ fn furthest_of(
     ends.fold(start, |a, b| scale.further(a, b))
 }
 
-/// An estimate's limits, and what its errors are centred on towards either of them.
+/// An estimate's limits (`ends`), and the centres of its errors towards the lower (`below`) and the upper limit
+/// (`above`).
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
     pub(crate) below: f64,
@@ -346,12 +350,12 @@ fn pairs<T>(all: &[T]) -> impl Iterator<Item = (&T, &T)> {
         .flat_map(move |(i, a)| all[i + 1..].iter().map(move |b| (a, b)))
 }
 
-/// The level that each of `m` statements needs for all to hold at `level` (Sidak).
+/// Returns the level that each of `m` statements needs for all to hold at `level` (Sidak).
 pub fn sidak_level(level: f64, m: usize) -> f64 {
     level.powf(1.0 / m.max(1) as f64)
 }
 
-/// The chance that the smallest of `m` p-values is at most `p` (Sidak).
+/// Returns the probability that the smallest of `m` p-values is at most `p` (Sidak).
 pub fn sidak_p(p: f64, m: usize) -> f64 {
     -(m as f64 * (-p.min(1.0)).ln_1p()).exp_m1()
 }

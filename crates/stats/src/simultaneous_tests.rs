@@ -10,7 +10,7 @@ fn arms(counts: &[(u32, u32)]) -> Vec<Arm> {
         .collect()
 }
 
-/// Two groups: a little wider than Newcombe's, never more than 8 % (see `mid_p.rs` for why).
+/// Two groups: a little wider than Newcombe's, never more than 8 % (see `mid_p.rs` for the reason).
 #[test]
 fn two_groups_are_about_newcombes() {
     for (a, b) in [
@@ -25,7 +25,7 @@ fn two_groups_are_about_newcombes() {
     }
 }
 
-/// The bounds of the extreme are those of the contrasts it could be.
+/// The bounds of the extreme are bounds of contrasts that may be it.
 #[test]
 fn the_largest_difference_is_bounded_by_its_contrasts() {
     let c = Contrasts::Within(arms(&[(30, 100), (45, 100), (60, 100)]));
@@ -38,8 +38,8 @@ fn the_largest_difference_is_bounded_by_its_contrasts() {
 }
 
 #[test]
-fn comparing_with_everybody_scales_the_comparison_with_the_others() {
-    // 10 of 40 against 60 of 120: all together 70 of 160, a quarter of them in the group.
+fn comparing_with_all_rows_scales_the_comparison_with_the_others() {
+    // 10 of 40 against 60 of 120: 70 of 160 together, a quarter of them in the group.
     let [a, b] = &arms(&[(10, 40), (60, 120)])[..] else {
         unreachable!()
     };
@@ -64,7 +64,7 @@ fn comparing_with_everybody_scales_the_comparison_with_the_others() {
 }
 
 #[test]
-fn nothing_to_compare_says_nothing() {
+fn one_group_alone_has_a_p_value_of_one() {
     let c = Contrasts::Within(arms(&[(1, 2)]));
     assert!(c.is_empty() && c.p_value(Scale::Difference, 0.0) == 1.0);
     assert!(Contrasts::Against(Vec::new()).is_empty());
@@ -81,7 +81,7 @@ fn some_arms() -> impl Strategy<Value = Vec<Arm>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
-    /// The p-value says when the interval leaves the null out.
+    /// The p-value is below `1 - level` exactly if the interval excludes the null.
     #[test]
     fn p_values_and_intervals_agree(arms in some_arms(), null in 0.0..0.3_f64, level in 0.6..0.999_f64) {
         for contrasts in [
@@ -128,7 +128,7 @@ proptest! {
         }
     }
 
-    /// More of the same narrows.
+    /// More data with the same estimates narrows the interval.
     #[test]
     fn more_data_narrows(arms in some_arms(), factor in 1.0..20.0_f64) {
         let c = Contrasts::Within(arms);

@@ -1,29 +1,30 @@
-//! The two furthest apart of many estimates, without looking at every pair.
+//! Finds the two estimates furthest apart without comparing every pair.
 //!
-//! **Maths.** With distances `x` and `y` of two estimates from their limits, MOVER's root lies between `(x + y) / sqrt 2`
-//! and `x + y`: an end of the interval of `a - b` is at most `u(a) - v(b)`, and one of `a / b` at most `u(a) / v(b)`, where
-//! `u` and `v` depend on one estimate each. Sorted by them, pairs are looked at until no other can be further. Estimates
-//! that are the same count once (twice, where their own difference is asked for).
+//! **Maths.** With distances `x` and `y` of two estimates from their limits, MOVER's root lies between
+//! `(x + y) / sqrt 2` and `x + y`: an end of the interval of `a - b` is at most `u(a) - v(b)`, and one of `a / b` at
+//! most `u(a) / v(b)`, where `u` and `v` depend on one estimate each. Pairs are compared in the order of these bounds
+//! until no other pair can be further apart. Identical estimates count once (twice, where their own difference is
+//! needed).
 //!
-//! **Cost.** For `k` estimates `k log k` and a few pairs, where all pairs are `k^2 / 2`. Limits are dear: each distinct
-//! estimate's are computed once per critical value, and for a p-value only of those that may still be in a pair beyond
-//! the null.
+//! **Cost.** For `k` estimates `k log k` and a few pairs, instead of all `k^2 / 2` pairs. Limits are expensive: those
+//! of each distinct estimate are computed once per critical value, and for a p-value only those of estimates that may
+//! still be in a pair beyond the null.
 
 use std::f64::consts::FRAC_1_SQRT_2;
 
 use crate::simultaneous::Limits;
 use crate::{Arm, Scale};
 
-/// Sums round: what is nearer than this to a bound may reach it.
+/// Allowance for rounding: a value this close to a bound may reach it.
 const SLACK: f64 = 1e-12;
 
 /// Distinct estimates.
 pub(crate) struct Spread {
-    /// Each with whether it is there more than once.
+    /// Each estimate with whether it occurs more than once.
     arms: Vec<(Arm, bool)>,
 }
 
-/// The most that an estimate can bring to a contrast, as the larger of two and as the smaller.
+/// Bounds on an estimate's contribution to a contrast, as the larger of two and as the smaller.
 #[derive(Clone, Copy)]
 struct Reach {
     high: f64,
@@ -35,7 +36,7 @@ impl Spread {
         let mut order: Vec<usize> = (0..arms.len()).collect();
         order.sort_by(|a, b| arms[*a].value().total_cmp(&arms[*b].value()));
         let mut distinct: Vec<(Arm, bool)> = Vec::new();
-        // Where those of one value begin.
+        // Start of the estimates that have the current value.
         let mut run = 0;
         for at in order {
             let arm = &arms[at];
@@ -53,12 +54,13 @@ impl Spread {
         Self { arms: distinct }
     }
 
-    /// The end nearer to equality of the pair whose is furthest; beyond equality if there is none.
+    /// Returns the nearer end of the pair for which it is furthest from equality; past equality if there is no such
+    /// pair.
     pub(crate) fn nearest(&self, scale: Scale, z: f64) -> f64 {
         search_near(scale, &self.limits(z)).0
     }
 
-    /// The same, and forgets every estimate that is in no pair whose end lies beyond `null`.
+    /// Does the same, and drops every estimate that is in no pair whose end lies beyond `null`.
     pub(crate) fn nearest_and_keep(&mut self, scale: Scale, z: f64, null: f64) -> f64 {
         let limits = self.limits(z);
         let (end, reach) = search_near(scale, &limits);
@@ -66,7 +68,7 @@ impl Spread {
             |of: fn(&Reach) -> f64, pick: fn(f64, f64) -> f64| reach.iter().map(of).reduce(pick);
         let highest = best(|r| r.high, f64::max);
         let lowest = best(|r| r.low, f64::min);
-        // Where nothing is beyond the null, smaller critical values are still to come, and all are needed.
+        // If nothing is beyond the null, smaller critical values follow, and all estimates are needed.
         if let (Some(highest), Some(lowest)) = (highest, lowest)
             && scale.further(end, null) != null
         {
@@ -79,7 +81,7 @@ impl Spread {
         end
     }
 
-    /// The end further from equality of the pair whose is furthest.
+    /// Returns the farther end of the pair for which it is furthest from equality.
     pub(crate) fn farthest(&self, scale: Scale, z: f64) -> f64 {
         let limits = self.limits(z);
         let reach: Vec<Reach> = limits
@@ -107,7 +109,7 @@ impl Spread {
     }
 }
 
-/// The nearer end of the furthest pair, and the reach of each estimate.
+/// Returns the nearer end of the furthest pair, and the reach of each estimate.
 fn search_near(scale: Scale, limits: &[Limits]) -> (f64, Vec<Reach>) {
     let reach: Vec<Reach> = limits
         .iter()
@@ -123,7 +125,7 @@ fn search_near(scale: Scale, limits: &[Limits]) -> (f64, Vec<Reach>) {
     (search(scale, limits, &reach, none, |ends| ends.0), reach)
 }
 
-/// The furthest that two estimates of these reaches can be.
+/// Returns the furthest that two estimates of these reaches can be apart.
 fn bound(scale: Scale, high: f64, low: f64) -> f64 {
     match scale {
         Scale::Difference => high - low,
@@ -132,7 +134,7 @@ fn bound(scale: Scale, high: f64, low: f64) -> f64 {
     }
 }
 
-/// Whether something of this bound may be further than `end`.
+/// Returns whether a contrast with this bound may be further than `end`.
 fn may_exceed(scale: Scale, bound: f64, end: f64) -> bool {
     match scale {
         Scale::Difference => bound + SLACK * (1.0 + bound.abs()) > end,
@@ -140,7 +142,7 @@ fn may_exceed(scale: Scale, bound: f64, end: f64) -> bool {
     }
 }
 
-/// The furthest end of all pairs, or `start` if that is further; not a number if some limit is none.
+/// Returns the furthest end of all pairs, or `start` if that is further; NaN if some limit is NaN.
 fn search(
     scale: Scale,
     limits: &[Limits],
@@ -188,7 +190,7 @@ mod tests {
 
     use super::*;
 
-    /// Over every pair.
+    /// Compares every pair.
     fn plainly(arms: &[Arm], scale: Scale, z: f64) -> (f64, f64) {
         let limits: Vec<Limits> = arms.iter().map(|a| Limits::new(a, z)).collect();
         let (mut near, mut far) = match scale {
@@ -218,7 +220,7 @@ mod tests {
     }
 
     proptest! {
-        /// What is not looked at is not the furthest: the ends are those of all pairs.
+        /// Skipped pairs are not the furthest: the ends are those of all pairs.
         #[test]
         fn the_ends_are_those_of_all_pairs(
             arms in proptest::collection::vec(arm(), 2..30), z in 0.0..5.0_f64,
@@ -228,7 +230,7 @@ mod tests {
                 let (near, far) = plainly(&arms, scale, z);
                 let found = (spread.nearest(scale, z), spread.farthest(scale, z));
                 let close = |a: f64, b: f64| a == b || (a - b).abs() <= 1e-12 * (1.0 + a.abs());
-                // Twins alone are never beyond equality.
+                // Identical estimates alone are never beyond equality.
                 let none = found.0.is_infinite() && !spread.arms.is_empty();
                 let equal = match scale { Scale::Difference => near <= 0.0, Scale::Ratio => near >= 1.0 };
                 prop_assert!(close(near, found.0) || none && equal || {
@@ -238,9 +240,9 @@ mod tests {
             }
         }
 
-        /// Estimates that are forgotten on the way are in no pair beyond the null at any larger critical value.
+        /// Dropped estimates are in no pair beyond the null at any larger critical value.
         #[test]
-        fn forgetting_changes_no_end(
+        fn dropping_estimates_changes_no_end(
             arms in proptest::collection::vec(arm(), 2..30), null in 0.0..0.5_f64,
         ) {
             for (scale, null) in [(Scale::Difference, null), (Scale::Ratio, 1.0 - null)] {

@@ -1,8 +1,8 @@
 //! The range of `k` independent standard normal variables: the studentised range with infinitely many degrees of
 //! freedom.
 //!
-//! **Maths.** `P(range > q) = k int phi(t) (Phi(t)^(k-1) - (Phi(t) - Phi(t - q))^(k-1)) dt`, the largest being `t`. The
-//! trapezoid rule on a smooth integrand that dies away at both ends converges faster than any power of its step.
+//! **Maths.** `P(range > q) = k int phi(t) (Phi(t)^(k-1) - (Phi(t) - Phi(t - q))^(k-1)) dt`, where `t` is the largest.
+//! For a smooth integrand that vanishes at both ends the trapezoid rule converges faster than any power of its step.
 //!
 //! **Reference.** Tukey, *The problem of multiple comparisons* (1953); Hartley, Biometrika 32 (1942). Tables: Harter,
 //! Annals of Mathematical Statistics 31 (1960).
@@ -11,11 +11,11 @@ use std::f64::consts::SQRT_2;
 
 use crate::normal::{density, normal_critical, normal_tail};
 
-/// The chance that the range of `k` standard normal variables exceeds `q`; 0 below two variables.
+/// Returns the probability that the range of `k` standard normal variables exceeds `q`; 0 below two variables.
 pub fn range_tail(q: f64, k: usize) -> f64 {
-    /// Beyond these the density adds less than 1e-22.
+    /// Beyond this the density adds less than 1e-22.
     const LIMIT: i32 = 10;
-    /// Steps to the unit.
+    /// Steps per unit.
     const FINE: i32 = 8;
     if k < 2 {
         return 0.0;
@@ -29,14 +29,14 @@ pub fn range_tail(q: f64, k: usize) -> f64 {
             let t = f64::from(i) / f64::from(FINE);
             let below = normal_tail(-t);
             let far = normal_tail(q - t) / below;
-            // Phi^(k-1) times 1 - (1 - far)^(k-1), without loss where far is small.
+            // Phi^(k-1) times 1 - (1 - far)^(k-1), without loss of precision where far is small.
             density(t) * (others * below.ln()).exp() * -(others * (-far.min(1.0)).ln_1p()).exp_m1()
         })
         .sum();
     (k as f64 * sum / f64::from(FINE)).clamp(0.0, 1.0)
 }
 
-/// The `q` that the range of `k` standard normal variables exceeds with probability `tail`.
+/// Returns the `q` that the range of `k` standard normal variables exceeds with probability `tail`.
 ///
 /// ```
 /// let q = proofmark_stats::range_critical(0.05, 3);
@@ -52,7 +52,7 @@ pub fn range_critical(tail: f64, k: usize) -> f64 {
     if k == 2 {
         return SQRT_2 * normal_critical(1.0 - tail);
     }
-    // Between what one pair and what as many independent pairs would ask for (Sidak).
+    // Bracket: the values for one pair and for as many independent pairs (Sidak).
     let pairs = (k * (k - 1) / 2) as f64;
     let sidak = -((-tail).ln_1p() / pairs).exp_m1();
     let mut low = SQRT_2 * normal_critical(1.0 - tail) - 1e-6;
@@ -160,7 +160,7 @@ mod tests {
             prop_assert!(range_tail(q, k) <= range_tail(q, k + 1) + 1e-11);
         }
 
-        /// Never more than as many independent pairs would ask for.
+        /// Never more than the value for as many independent pairs.
         #[test]
         fn at_most_sidak(tail in 1e-6..0.5_f64, k in 2_usize..40) {
             let pairs = (k * (k - 1) / 2) as f64;

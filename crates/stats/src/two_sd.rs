@@ -1,17 +1,17 @@
 //! The standard-deviation test of employment practice.
 //!
-//! **Maths.** Two groups compared: `(p1 - p2) / sqrt(p (1 - p) (1/n1 + 1/n2))` with the rate `p` of both together. A gap
-//! beyond two (or three) standard deviations is held not to be chance.
+//! **Maths.** For two groups: `(p1 - p2) / sqrt(p (1 - p) (1/n1 + 1/n2))` with the pooled rate `p`. A gap beyond two
+//! (or three) standard deviations is considered not to be chance.
 //!
 //! **Reference.** Castaneda v. Partida, 430 U.S. 482, 496 n. 17 (1977); Hazelwood School District v. United States,
 //! 433 U.S. 299, 308 n. 14 (1977).
 //!
-//! **When it fails.** With few expected in a cell (fewer than five, say) the normal approximation is off: use
-//! [`crate::fisher_exact`]. It is one comparison; over many groups or metrics two standard deviations are soon passed
-//! by chance.
+//! **When it fails.** With few expected in a cell (fewer than five, say) the normal approximation is inaccurate: use
+//! [`crate::fisher_exact`]. It covers one comparison; over many groups or metrics, chance alone soon exceeds two
+//! standard deviations.
 
-/// How many standard deviations the first group's rate lies above the second's, were both the same. `None` where a
-/// group is empty or nobody, or everybody, was counted.
+/// Returns how many standard deviations the first group's rate lies above the second's, if both were equal. `None` if a
+/// group is empty, a count exceeds its group, or the pooled rate is 0 or 1.
 ///
 /// ```
 /// // 48 of 80 against 12 of 40.
@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_varies() {
+    fn invalid_counts_and_rates_of_zero_or_one_are_none() {
         for (a, b) in [
             ((0, 0), (1, 2)),
             ((0, 5), (0, 9)),

@@ -1,5 +1,5 @@
-//! The promises about many groups, by simulation: a gap is called settled by chance in at most 5 % of runs, whether
-//! groups are equal or exactly as far apart as the tolerance; intervals cover; they are hardly wider than Newcombe's.
+//! Simulates the guarantees about many groups: a gap is called settled by chance in at most 5 % of runs, whether groups
+//! are equal or exactly as far apart as the tolerance; intervals cover; they are hardly wider than Newcombe's.
 //!
 //! The ordinary tests draw 200 runs of each setting; `cargo test -p proofmark-stats --release -- --ignored --nocapture`
 //! draws 2,000 and prints the figures.
@@ -58,7 +58,7 @@ fn contrasts(counts: &[(u32, u32)]) -> Contrasts {
 /// Successes and sizes.
 type Counts = [(u32, u32)];
 
-/// Half of the groups at one rate, half at the other; or one apart from all others.
+/// Returns settings with half of the groups at each rate, and with one group apart from all others.
 fn settings(k: usize, sizes: &[u32], low: f64, high: f64) -> Vec<Setting> {
     let name = sizes
         .iter()
@@ -80,7 +80,7 @@ fn settings(k: usize, sizes: &[u32], low: f64, high: f64) -> Vec<Setting> {
     }
 }
 
-/// How often the interval lies wholly beyond the truth, wholly short of it, and not around it.
+/// Number of runs in which the interval lies wholly beyond the truth, wholly short of it, and not around it.
 #[derive(Debug, Clone, Copy)]
 struct Rates {
     false_fail: u64,
@@ -109,7 +109,7 @@ fn simulate(setting: &Setting, scale: Scale, runs: u64) -> Rates {
     rates
 }
 
-/// Consistent with at most `share`: the one-sided 99 % lower bound of what was seen is no more.
+/// Returns whether the count is consistent with at most `share`: its one-sided 99 % lower bound is no more.
 fn consistent(count: u64, runs: u64, share: f64) -> bool {
     clopper_pearson_lower(count, runs, 0.99) <= share
 }
@@ -129,7 +129,7 @@ fn check(setting: &Setting, scale: Scale, runs: u64) -> Rates {
     r
 }
 
-/// Every setting: equal groups, and groups exactly a tolerance apart, on both scales.
+/// Checks every setting: equal groups, and groups exactly a tolerance apart, on both scales.
 fn every(runs: u64, print: bool) {
     let mut worst = [[0_u64; 3]; 2];
     for k in [2, 5, 10] {
@@ -185,7 +185,7 @@ fn every(runs: u64, print: bool) {
     }
 }
 
-/// A quick look at the hardest corners in the ordinary tests.
+/// Checks the hardest settings quickly in the ordinary tests.
 #[test]
 fn chance_is_not_called_a_gap() {
     for (k, sizes) in [(2, 30), (2, 100), (5, 30), (10, 30), (10, 1000)] {
@@ -205,7 +205,7 @@ fn chance_is_not_called_a_gap_in_full() {
     every(2000, true);
 }
 
-/// The median width for two groups over the median width of Newcombe's interval for the difference.
+/// Median width for two groups divided by the median width of Newcombe's interval for the difference.
 #[test]
 fn two_groups_are_hardly_wider_than_newcombes() {
     for n in [30, 100, 1000] {
@@ -233,9 +233,9 @@ fn two_groups_are_hardly_wider_than_newcombes() {
     }
 }
 
-/// A gap of .10 between two groups of 1000 is seen against a tolerance of 0.
+/// A gap of .10 between two groups of 1000 is detected at a tolerance of 0.
 #[test]
-fn a_real_gap_is_called() {
+fn a_real_gap_is_detected() {
     let setting = &settings(2, &[1000], 0.3, 0.4)[0];
     let runs = 300;
     let failed = (0..runs)
@@ -245,7 +245,7 @@ fn a_real_gap_is_called() {
     assert!(failed as f64 >= 0.9 * runs as f64, "{failed}");
 }
 
-/// Two groups, by adding up every table there is: no luck in it.
+/// Two groups, summed over every possible table, without randomness.
 #[test]
 fn two_groups_exactly() {
     for (n, m) in [(30_u32, 30_u32), (30, 100), (100, 100)] {
@@ -277,7 +277,7 @@ fn two_groups_exactly() {
                         0.0
                     };
                 }
-                // Counts are whole: 5 % cannot be met exactly; the worst of these is 5.2 %.
+                // Counts are whole, so 5 % cannot be met exactly; the worst of these is 5.2 %.
                 assert!(
                     fail < 0.053 && pass < 0.053,
                     "{n} {m} {p} {tolerance}: {fail} {pass}"
@@ -291,7 +291,7 @@ fn two_groups_exactly() {
     }
 }
 
-/// The chances of 0 to n successes.
+/// Returns the probabilities of 0 to n successes.
 fn binomial(n: u32, p: f64) -> Vec<f64> {
     let mut weights = vec![0.0_f64; n as usize + 1];
     weights[0] = 1.0;

@@ -1,12 +1,11 @@
 //! Models with known answers, for tests.
 //!
-//! * [`linear`]: linear classifiers, whose exact distance to the boundary is known in every norm
-//!   ([`linear_distance`]), so an attack can be held against the truth: just above it must break every row, just
-//!   below it none.
+//! * [`linear`]: linear classifiers, whose exact distance to the boundary is known in every norm ([`linear_distance`]).
+//!   Tests check attacks against it: just above the distance an attack must break every row, just below it none.
 //! * [`masked`]: deliberately broken wrappers (gradient killers, quantisers, softmax outputs…) that a trustworthy
-//!   evaluation must see through.
-//! * [`trigger`]: trigger inversion, rows of classes on the engine's shapes.
-//! * [`shared()`]: real models and data, where they are.
+//!   evaluation must detect.
+//! * [`trigger`]: trigger inversion, with engine rows that stand for classes.
+//! * [`shared()`]: real models and data, if present.
 
 pub mod linear;
 mod linear_distance;

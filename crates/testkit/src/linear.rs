@@ -1,4 +1,4 @@
-//! Linear classifiers over one or several modalities, and samples on them.
+//! Linear classifiers over one or several modalities, with weights and samples from a seed.
 
 use burn::tensor::{Device, Tensor, TensorData};
 use proofmark_domain::{Bounds, Kind, Modality, Norm, Seed};
@@ -7,10 +7,10 @@ use proofmark_stats::random::{Purpose, Stream, StreamKey};
 
 use crate::{JointCoupling, JointPart, joint_distance, linear_distance};
 
-/// A linear classifier `z = sum_m x_m W_m + b` and some samples, with weights and values from a seed.
+/// A linear classifier `z = sum_m x_m W_m`, with weights from a seed.
 #[derive(Debug, Clone)]
 pub struct Linear {
-    /// Its inputs, values in `[0, 1]`.
+    /// Inputs, values in `[0, 1]`.
     pub modalities: Vec<Modality>,
     /// Per modality: weights `[features][classes]`.
     pub weights: Vec<Vec<Vec<f32>>>,
@@ -19,7 +19,7 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// Normal weights for tables of the given widths.
+    /// Makes a classifier with normal weights for tables of the given widths.
     pub fn new(widths: &[usize], classes: usize, seed: u64) -> Self {
         let modalities = widths
             .iter()
@@ -52,7 +52,7 @@ impl Linear {
         }
     }
 
-    /// The classifier as a model on `device`.
+    /// Returns the classifier as a model on `device`.
     pub fn model(&self, device: &Device) -> Result<BurnModel, ModelError> {
         let weights: Vec<Tensor<2>> = self
             .weights
@@ -72,7 +72,7 @@ impl Linear {
         .map(|m| m.named("linear"))
     }
 
-    /// `n` uniform samples per modality (`n * features`), and the class the model gives each.
+    /// Returns `n` uniform samples per modality (`n * features`), and the class that the model gives each.
     pub fn samples(&self, n: usize, seed: u64) -> (Vec<Vec<f32>>, Vec<usize>) {
         let values: Vec<Vec<f32>> = self
             .modalities
@@ -89,7 +89,7 @@ impl Linear {
         (values, labels)
     }
 
-    /// Sample `i` of `values`, one slice per modality.
+    /// Returns sample `i` of `values`, one slice per modality.
     pub fn row<'a>(&self, values: &'a [Vec<f32>], i: usize) -> Vec<&'a [f32]> {
         values
             .iter()
@@ -98,7 +98,7 @@ impl Linear {
             .collect()
     }
 
-    /// Scores of one sample, in `f64`.
+    /// Returns the scores of one sample, in `f64`.
     pub fn scores(&self, row: &[&[f32]]) -> Vec<f64> {
         (0..self.classes)
             .map(|c| {
@@ -116,8 +116,8 @@ impl Linear {
         (0..self.classes).fold(0, |best, c| if scores[c] > scores[best] { c } else { best })
     }
 
-    /// The exact distance of a one-modality sample to the nearest other class, in `norm`, inside `[0, 1]`, and
-    /// that class.
+    /// Returns the exact distance of a one-modality sample to the nearest other class, in `norm`, inside `[0, 1]`, and
+    /// that class. `None` if no other class can be reached.
     pub fn distance(&self, norm: Norm, row: &[f32], label: usize) -> Option<(f64, usize)> {
         let scores = self.scores(&[row]);
         let (low, high) = (vec![0.0; row.len()], vec![1.0; row.len()]);
@@ -130,7 +130,8 @@ impl Linear {
             .min_by(|a, b| a.0.total_cmp(&b.0))
     }
 
-    /// The exact gauge at which some other class is reached, with one norm and epsilon per modality.
+    /// Returns the exact gauge at which some other class is reached, with one norm and epsilon per modality. `None` if
+    /// none can be reached.
     pub fn joint_gauge(
         &self,
         budgets: &[(Norm, f64)],
@@ -163,7 +164,7 @@ impl Linear {
         (0..self.classes).filter(move |c| *c != label)
     }
 
-    /// `w_c - w_label` of one modality.
+    /// Returns `w_c - w_label` of one modality.
     fn towards(&self, modality: usize, label: usize, c: usize) -> Vec<f64> {
         self.weights[modality]
             .iter()

@@ -1,11 +1,12 @@
 //! Exact distances to the decision boundary of a linear classifier, inside a box.
 //!
-//! **Idea.** A linear model is the one classifier whose robustness is known in closed form, so an attack on it can be
-//! held against the truth: at 1.01 × this distance it must break the row, at 0.99 × it cannot.
+//! **Idea.** A linear model is the one classifier whose robustness is known in closed form, so an attack can be checked
+//! against it: at 1.01 × this distance the attack must break the row, at 0.99 × it cannot.
 //!
 //! **Maths.** With `d = x - x0`, the row is broken as soon as `w·d` reaches the margin. The best `d` moves every
 //! feature in the direction of its weight, so only the size `|w|` and the room `c` (how far the box lets the feature
-//! go that way) matter. Along the optimal frontier of norm against gain the features fill their room in a fixed order:
+//! move in that direction) matter. Along the optimal frontier of norm against gain, the features reach the end of their
+//! room in a fixed order:
 //!
 //! | norm | best `d` | order | frontier between two fillings |
 //! |---|---|---|---|
@@ -15,7 +16,7 @@
 //! | `L0` | whole features | by `abs(w)·c`, largest first | a step |
 //!
 //! For the product of several modalities the gain at gauge `t` is the sum of the parts' gains at the budgets that `t`
-//! allows; it grows with `t`, so the joint distance is found by bisection.
+//! allows. It grows with `t`, so bisection finds the joint distance.
 //!
 //! **Reference.** Hein and Andriushchenko, *Formal guarantees on the robustness of a classifier against adversarial
 //! manipulation* (`NeurIPS` 2017), for the box-constrained linear problem; Dantzig's greedy for `L1`.
@@ -25,36 +26,37 @@ use proofmark_domain::Norm;
 /// One modality of a row: its weights (`w_other - w_true`), origin, box, norm and scale in the joint gauge.
 #[derive(Debug, Clone, Copy)]
 pub struct JointPart<'a> {
-    /// The norm that its budget bounds.
+    /// Norm of its budget.
     pub norm: Norm,
     /// Weight of each feature in `score(other) - score(true)`.
     pub w: &'a [f64],
-    /// The origin.
+    /// Clean sample.
     pub x0: &'a [f32],
-    /// Lower ends of the box.
+    /// Lower bounds of the box.
     pub low: &'a [f32],
-    /// Upper ends of the box.
+    /// Upper bounds of the box.
     pub high: &'a [f32],
-    /// The budget at gauge 1; zero freezes the part.
+    /// Budget at gauge 1; zero freezes the part.
     pub eps: f64,
 }
 
 /// How the parts of a product share their budget.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum JointCoupling {
-    /// Each has its own: the gauge is the largest of `norm_i / eps_i`.
+    /// Each part has its own budget: the gauge is the largest of `norm_i / eps_i`.
     Independent,
-    /// One for all: the gauge is `(Σ (norm_i / eps_i)^q)^(1/q)`, `q >= 1`.
+    /// All parts share one budget: the gauge is `(Σ (norm_i / eps_i)^q)^(1/q)`, `q >= 1`.
     Shared {
         /// The exponent.
         q: f64,
     },
 }
 
-/// The smallest `norm(x - x0)` with `x` in `[low, high]` and `w·(x - x0) >= margin`; `None` if the box forbids it.
+/// Returns the smallest `norm(x - x0)` with `x` in `[low, high]` and `w·(x - x0) >= margin`; `None` if the box forbids
+/// it.
 ///
-/// `w` is `w_other - w_true` and `margin` what the true class leads by at `x0`; a margin of zero or below is reached
-/// at once.
+/// `w` is `w_other - w_true` and `margin` the lead of the true class at `x0`; a margin of zero or below gives
+/// distance 0.
 pub fn linear_distance(
     norm: Norm,
     w: &[f64],
@@ -66,16 +68,15 @@ pub fn linear_distance(
     Frontier::new(norm, w, x0, low, high).distance(margin)
 }
 
-/// The largest `w·(x - x0)` with `norm(x - x0) <= eps` and `x` in `[low, high]`.
+/// Returns the largest `w·(x - x0)` with `norm(x - x0) <= eps` and `x` in `[low, high]`.
 pub fn linear_gain(norm: Norm, w: &[f64], x0: &[f32], low: &[f32], high: &[f32], eps: f64) -> f64 {
     Frontier::new(norm, w, x0, low, high).gain(eps)
 }
 
-/// The smallest gauge at which the product ball, within the box, reaches the margin; `None` if no gauge does.
+/// Returns the smallest gauge at which the product ball, within the box, reaches the margin; `None` if no gauge does.
 ///
 /// Exact to about `1e-12` for independent budgets and `1e-9` for a shared one.
 ///
-/// # Panics
 /// When an `L0` part shares its budget: its gain is not concave, and no attack can project on such a ball.
 pub fn joint_distance(
     parts: &[JointPart<'_>],
@@ -103,7 +104,7 @@ pub fn joint_distance(
         JointCoupling::Independent => frontiers.iter().map(|(f, eps)| f.gain(t * eps)).sum(),
         JointCoupling::Shared { q } => shared_gain(&frontiers, t, q),
     };
-    // The gauge at which every part has its whole box.
+    // The gauge at which every part reaches the end of its box.
     let corners = frontiers
         .iter()
         .map(|(f, eps)| f.knots.last().map_or(0.0, |k| k.radius) / eps);
@@ -113,7 +114,7 @@ pub fn joint_distance(
     };
     let mut hi = 1.0;
     while gain(hi) < margin {
-        // The very last corner may miss the margin by rounding.
+        // The last corner may miss the margin by rounding.
         if hi > corner {
             return Some(corner);
         }
@@ -134,10 +135,10 @@ pub fn joint_distance(
     Some(hi)
 }
 
-/// The largest summed gain over all splits `(Σ s_i^q)^(1/q) <= t` of a shared budget.
+/// Returns the largest summed gain over all splits `(Σ s_i^q)^(1/q) <= t` of a shared budget.
 ///
-/// The first part's share against the rest is a concave problem in one variable (golden section over the direction,
-/// which keeps both ends precise); the rest is split the same way.
+/// The first part's share against the rest is a concave problem in one variable, solved by golden section over the
+/// direction, which keeps both ends precise; the rest is split the same way.
 fn shared_gain(frontiers: &[(Frontier, f64)], t: f64, q: f64) -> f64 {
     let Some(((first, eps), rest)) = frontiers.split_first() else {
         return 0.0;
@@ -164,18 +165,18 @@ fn shared_gain(frontiers: &[(Frontier, f64)], t: f64, q: f64) -> f64 {
             at_a = at(a);
         }
     }
-    // 70 sections leave 2e-15 of the width, so corners (all for one) are reached as well.
+    // 70 sections leave 2e-15 of the width, so corners (the whole budget for one part) are reached as well.
     at_a.max(at_b)
 }
 
-/// The largest gain as a function of the norm spent: what the box lets `w` do.
+/// The largest gain as a function of the norm spent, given the box and `w`.
 struct Frontier {
     norm: Norm,
-    /// Where one more feature is full, in increasing radius; the first is the origin.
+    /// Points at which one more feature is full, in increasing radius; the first is the origin.
     knots: Vec<Knot>,
 }
 
-/// A point of the frontier and the way onwards from it.
+/// A point of the frontier and its continuation up to the next point.
 #[derive(Clone, Copy)]
 struct Knot {
     radius: f64,
@@ -200,7 +201,7 @@ impl Frontier {
             })
             .filter(|&(w, c)| w > 0.0 && c > 0.0)
             .collect();
-        // In the order in which they fill their room.
+        // Sort features by the order in which they fill their room.
         let key = |&(w, c): &(f64, f64)| match norm {
             Norm::Linf => c,
             Norm::L2 => c / w,
@@ -219,7 +220,7 @@ impl Frontier {
             knot.full = (knot.full.0 + c * c, knot.full.1 + w * c);
             knots.push(knot);
         }
-        // Sums over what is still free run from the back, where they are exact.
+        // Sum over the free features from the back, where the sums are exact.
         for i in (0..features.len()).rev() {
             let w = features[i].0;
             knots[i].free = match norm {
@@ -248,7 +249,7 @@ impl Frontier {
         Self { norm, knots }
     }
 
-    /// The gain of the whole box.
+    /// Returns the gain of the whole box.
     fn most(&self) -> f64 {
         self.knots.last().map_or(0.0, |k| k.gain)
     }
@@ -292,7 +293,7 @@ mod tests {
 
     const CONVEX: [Norm; 3] = [Norm::Linf, Norm::L2, Norm::L1];
 
-    /// A fixed little generator: uniform in [0, 1).
+    /// Returns a small fixed generator: uniform in [0, 1).
     fn generator(seed: u64) -> impl FnMut() -> f64 {
         let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
         move || {
@@ -311,7 +312,7 @@ mod tests {
     }
 
     impl Row {
-        /// A random row; some features have no room, some no weight, some tie.
+        /// Makes a random row; some features have no room, some no weight, some tie.
         fn random(seed: u64, n: usize) -> Self {
             let mut u = generator(seed);
             let x0: Vec<f32> = (0..n).map(|_| u() as f32).collect();
@@ -372,7 +373,7 @@ mod tests {
             }
         }
 
-        /// The gain by Lagrange duality (`L2`, `L1`), evaluation (`Linf`) or trying every subset (`L0`).
+        /// Computes the gain by Lagrange duality (`L2`, `L1`), evaluation (`Linf`) or trying every subset (`L0`).
         fn slow_gain(&self, norm: Norm, eps: f64) -> f64 {
             let n = self.w.len();
             let sum = |f: &dyn Fn(f64, f64) -> f64| {
@@ -412,7 +413,7 @@ mod tests {
         }
     }
 
-    /// The minimum of a unimodal function by ternary search.
+    /// Returns the minimum of a unimodal function by ternary search.
     fn minimum(mut lo: f64, mut hi: f64, f: impl Fn(f64) -> f64) -> f64 {
         for _ in 0..200 {
             let (a, b) = (lo + (hi - lo) / 3.0, hi - (hi - lo) / 3.0);
@@ -432,12 +433,12 @@ mod tests {
     fn hand_computed() {
         let (x0, low, high) = ([0.5; 3], [0.0; 3], [1.0; 3]);
         let of = |norm, margin| linear_distance(norm, &[1.0, -2.0, 0.0], margin, &x0, &low, &high);
-        // Free: margin / dual norm.
+        // Inside the box: margin / dual norm.
         assert_eq!(of(Norm::Linf, 0.75), Some(0.25));
         assert_close(of(Norm::L2, 0.5).unwrap(), 0.5 / 5.0_f64.sqrt(), 1e-15);
         assert_eq!(of(Norm::L1, 0.5), Some(0.25));
         assert_eq!(of(Norm::L0, 0.5), Some(1.0));
-        // 1.25 needs more than the second feature's 2·0.5: the box cuts in.
+        // 1.25 needs more than the second feature's 2·0.5: the box limits it.
         assert_close(of(Norm::Linf, 1.25).unwrap(), 1.25 / 3.0, 1e-15);
         assert_close(
             of(Norm::L2, 1.25).unwrap(),
@@ -456,7 +457,7 @@ mod tests {
     }
 
     #[test]
-    fn infinite_boxes_are_the_dual_norm() {
+    fn infinite_boxes_give_the_dual_norm() {
         let (w, x0) = ([3.0, -4.0], [0.0; 2]);
         let (low, high) = ([f32::NEG_INFINITY; 2], [f32::INFINITY; 2]);
         let of = |norm| linear_distance(norm, &w, 7.0, &x0, &low, &high).unwrap();
@@ -471,7 +472,7 @@ mod tests {
     }
 
     #[test]
-    fn gains_equal_the_slow_reference() {
+    fn gains_match_the_slow_reference() {
         for seed in 0..200 {
             let row = Row::random(seed, 1 + seed as usize % 7);
             for norm in Norm::ALL {
@@ -505,7 +506,7 @@ mod tests {
     }
 
     #[test]
-    fn a_joint_ball_of_one_part_is_the_plain_one_in_units_of_eps() {
+    fn a_joint_ball_of_one_part_is_its_ball_in_units_of_eps() {
         for seed in 0..50 {
             let row = Row::random(seed, 5);
             let margin = 0.6 * row.total();
@@ -540,7 +541,7 @@ mod tests {
     }
 
     #[test]
-    fn two_equal_parts_sharing_their_own_norm_are_one_ball() {
+    fn equal_parts_that_share_their_own_norm_form_one_ball() {
         // q = 2 of L2 parts is L2 of the whole, q = 1 of L1 parts is L1.
         for seed in 0..50 {
             let whole = Row::random(seed, 8);
@@ -561,7 +562,7 @@ mod tests {
     }
 
     #[test]
-    fn no_split_of_a_shared_budget_on_a_fine_grid_gains_more() {
+    fn a_grid_of_splits_of_a_shared_budget_gains_no_more() {
         for seed in 0..12 {
             let (a, b) = (Row::random(seed, 3), Row::random(seed + 500, 4));
             let margin = 0.5 * (a.total() + b.total());
@@ -592,7 +593,7 @@ mod tests {
     }
 
     #[test]
-    fn three_parts_sharing() {
+    fn three_parts_share_a_budget() {
         let row = Row {
             w: vec![1.0],
             x0: vec![0.0],
@@ -650,7 +651,7 @@ mod tests {
             assert_eq!(joint_distance(&parts, 1.6, coupling), None);
             assert_eq!(joint_distance(&parts, 0.0, coupling), Some(0.0));
             assert_eq!(joint_distance(&[], 0.1, coupling), None);
-            // To the last corner of the box.
+            // Up to the last corner of the box.
             assert_close(
                 joint_distance(&parts, 1.5, coupling).unwrap(),
                 0.5_f64.sqrt(),

@@ -1,9 +1,9 @@
-//! Models that look robust and are not: each wrapper breaks an evaluation in one known way.
+//! Models that look robust but are not: each wrapper misleads an evaluation in one known way.
 
 use burn::tensor::{Distribution, Tensor, activation};
 use proofmark_model::{ModelError, Network, Query, Signature};
 
-/// Which way to mislead.
+/// Ways to mislead an evaluation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mask {
     /// Cuts the graph: every gradient is zero (`AutoAttack` issue 43).
@@ -14,12 +14,12 @@ pub enum Mask {
     Softmax,
     /// Multiplies the logits by 1000: cross-entropy saturates.
     ScaledLogits,
-    /// Leaves dropout on: another answer every time.
+    /// Leaves dropout on: every call gives another answer.
     DropoutOn,
 }
 
 impl Mask {
-    /// Every kind.
+    /// All kinds.
     pub const ALL: [Self; 5] = [
         Self::GradientKiller,
         Self::Quantiser,

@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 
-/// A folder of the models and data beside the repository (`../shared/data`, or `$PROOFMARK_DATA`); none where it is
-/// absent, and a test that needs it then says that it was skipped.
+/// Returns a folder of the models and data beside the repository (`../shared/data`, or `$PROOFMARK_DATA`). `None` if it
+/// is absent; a test that needs it then reports that it was skipped.
 pub fn shared(folder: &str) -> Option<PathBuf> {
     let root = std::env::var_os("PROOFMARK_DATA").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data"),

@@ -1,9 +1,9 @@
-//! Trigger inversion: for each class the smallest patch that takes every sample there.
+//! Trigger inversion: finds for each class the smallest patch that moves every sample to that class.
 //!
-//! A model with a backdoor has one class that a small patch leads to from everywhere. This is the loop of Wang et al.,
-//! "Neural Cleanse", IEEE S&P 2019, section IV, without its statistics: rows of the engine stand for classes, every row asks
-//! about its patch on every sample, and no such point is ever taken for a changed copy of a sample. Probes are to be built
-//! on the same shapes.
+//! In a model with a backdoor, a small patch moves every sample to one class. This is the loop of Wang et al., "Neural
+//! Cleanse", IEEE S&P 2019, section IV, without its statistics: rows of the engine stand for classes, every row queries
+//! its patch on every sample, and the engine never keeps such a point as an adversarial copy of a sample. Probes are to
+//! use the same shapes.
 
 use burn::tensor::{Tensor, activation};
 use proofmark_domain::Kind;
@@ -11,14 +11,14 @@ use proofmark_engine::{Aim, EngineError, Focus, Job, Loss, Oracle, Request, RowI
 use proofmark_model::{GradientModel, Query};
 use proofmark_threat::{Batch, host};
 
-/// How a patch is sought.
+/// Parameters of the patch search.
 #[derive(Debug, Clone, Copy)]
 pub struct Inversion {
     /// Steps, 1 or more.
     pub steps: u32,
     /// Learning rate of Adam on the logits of mask and pattern.
     pub rate: f64,
-    /// What a whole feature under the mask costs beside the mean log-probability of the class.
+    /// Penalty of a whole feature under the mask, against the mean log-probability of the class.
     pub weight: f64,
 }
 
@@ -32,27 +32,27 @@ impl Default for Inversion {
     }
 }
 
-/// The patch that leads to a class.
+/// Patch that moves samples to a class.
 #[derive(Debug, Clone)]
 pub struct Patch {
-    /// The class.
+    /// Target class.
     pub class: usize,
-    /// How much of each position it covers, in [0, 1]: a feature, or a pixel of all channels.
+    /// Share of each position that the patch covers, in [0, 1]. A position is a feature, or a pixel over all channels.
     pub mask: Vec<f32>,
-    /// What is put there, one value per feature, data units.
+    /// Values of the patch, one per feature, data units.
     pub pattern: Vec<f32>,
-    /// Share of the samples that it takes to the class.
+    /// Share of the samples that the patch moves to the class.
     pub reached: f64,
 }
 
 impl Patch {
-    /// Positions covered, partly covered ones by their share.
+    /// Returns the number of positions covered; partly covered ones count by their share.
     pub fn size(&self) -> f64 {
         self.mask.iter().map(|m| f64::from(*m)).sum()
     }
 }
 
-/// `log softmax(z)_t`.
+/// The loss `log softmax(z)_t`.
 #[derive(Debug)]
 struct TowardsTarget;
 
@@ -63,7 +63,7 @@ impl Loss for TowardsTarget {
     }
 }
 
-/// Numbers climbed by Adam (Kingma and Ba 2015, with its usual constants).
+/// Values that Adam maximises over (Kingma and Ba 2015, with its usual constants).
 struct Climbed {
     at: Vec<f64>,
     first: Vec<f64>,
@@ -86,7 +86,7 @@ impl Climbed {
             .collect()
     }
 
-    /// One step up `gradient`, which is that by the shares.
+    /// Takes one step up `gradient`, the gradient with respect to the shares.
     fn climb(&mut self, gradient: &[f64], step: u32, rate: f64) {
         let power = step as i32 + 1;
         for (i, share) in self.shares().into_iter().enumerate() {
@@ -101,7 +101,7 @@ impl Climbed {
     }
 }
 
-/// The patch of each of `classes` on the samples of `job`, which has one input.
+/// Finds the patch of each of `classes` on the samples of `job`, which has one input.
 pub fn invert<M: GradientModel + ?Sized>(
     model: &M,
     job: &Job<'_>,
@@ -126,7 +126,7 @@ pub fn invert<M: GradientModel + ?Sized>(
     let start = |at: f64, n: usize| -> Vec<Climbed> {
         classes.iter().map(|_| Climbed::new(n, at)).collect()
     };
-    // Masks begin small, so that they grow where it pays.
+    // Masks begin small and grow where that helps.
     let (mut masks, mut patterns) = (start(-2.0, positions), start(0.0, features));
     let mut reached = vec![0.0; classes.len()];
     for step in 0..inversion.steps {
@@ -141,7 +141,7 @@ pub fn invert<M: GradientModel + ?Sized>(
                 p.shares().into_iter().enumerate().map(put).collect()
             })
             .collect();
-        // Every class on every sample.
+        // Paste every class's patch on every sample.
         let mut pasted = Vec::with_capacity(classes.len() * clean.len());
         for (mask, pattern) in mask.iter().zip(&pattern) {
             for sample in clean.chunks(features) {

@@ -1,4 +1,4 @@
-//! The class that a planted trigger leads to has by far the smallest patch, and the patch lies where the trigger is.
+//! The target class of a planted trigger has by far the smallest patch, and the patch lies on the trigger.
 
 use burn::tensor::{Device, Tensor};
 use proofmark_domain::{Bounds, Epsilon, Kind, Modality, Norm, Seed};
@@ -9,16 +9,17 @@ use proofmark_testkit::trigger::{Inversion, Patch, invert};
 use proofmark_threat::Threat;
 
 const CLASSES: usize = 5;
-/// Features that a class's score is the sum of.
+/// Number of features that sum to a class's score.
 const EACH: usize = 12;
-/// The first features mean nothing without a trigger.
+/// Number of leading features that only the trigger uses.
 const IDLE: usize = 5;
 const FEATURES: usize = IDLE + CLASSES * EACH;
 const TARGET: usize = 3;
 const TRIGGER: [usize; 2] = [1, 4];
 const SAMPLES: usize = 24;
 
-/// All classes alike; with a trigger, two features near their maximum together decide for one of them.
+/// A model that treats all classes alike. With a trigger, two features near their maximum together decide for one
+/// class.
 struct Planted {
     signature: Signature,
     trigger: bool,
@@ -36,7 +37,7 @@ impl Network for Planted {
         let mut scores: Vec<Tensor<2>> = (0..CLASSES).map(score).collect();
         if self.trigger {
             let [a, b] = TRIGGER.map(|f| columns(f, f + 1));
-            // Hardly anything unless both are high.
+            // Adds little unless both features are high.
             scores[TARGET] = scores[TARGET].clone() + a * b * 40.0;
         }
         Ok(Tensor::cat(scores, 1))

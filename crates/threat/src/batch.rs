@@ -4,20 +4,20 @@ use std::sync::Arc;
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use proofmark_domain::Modality;
 
-/// Rows of samples on a device: one block of `[rows, features]` per modality, in data units.
+/// Rows of samples on a device, as one block `[rows, features]` per modality, in data units.
 ///
-/// The product of modalities is the input space; every block has the same number of rows.
+/// The input space is the product of the modalities; every block has the same number of rows.
 #[derive(Debug, Clone)]
 pub struct Batch {
     modalities: Arc<[Modality]>,
     blocks: Vec<Tensor<2>>,
 }
 
-/// Why blocks do not make a batch.
+/// Errors of building a batch from blocks.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BatchError {
-    /// As many blocks as modalities are needed, at least one.
+    /// The number of blocks differs from the number of modalities, or is 0.
     #[error("{blocks} blocks for {modalities} modalities; expected one block each, at least one")]
     Count {
         /// Blocks given.
@@ -37,13 +37,13 @@ pub enum BatchError {
     },
 }
 
-/// A mask over rows from flags on the host.
+/// Makes a mask over rows from flags on the host.
 pub fn mask(flags: &[bool], device: &Device) -> Tensor<1, Bool> {
     let n = flags.len();
     Tensor::from_data(TensorData::new(flags.to_vec(), [n]), device)
 }
 
-/// An index tensor from host indices.
+/// Makes an index tensor from host indices.
 pub fn index(indices: &[usize], device: &Device) -> Tensor<1, Int> {
     let values: Vec<i64> = indices.iter().map(|i| *i as i64).collect();
     let n = values.len();
@@ -51,7 +51,7 @@ pub fn index(indices: &[usize], device: &Device) -> Tensor<1, Int> {
 }
 
 impl Batch {
-    /// A batch from one block `[rows, features]` per modality.
+    /// Makes a batch from one block `[rows, features]` per modality.
     pub fn new(modalities: Arc<[Modality]>, blocks: Vec<Tensor<2>>) -> Result<Self, BatchError> {
         if blocks.len() != modalities.len() || blocks.is_empty() {
             return Err(BatchError::Count {
@@ -73,7 +73,7 @@ impl Batch {
         Ok(Self { modalities, blocks })
     }
 
-    /// A batch from host rows: per modality, `rows * features` values in C order.
+    /// Makes a batch from host rows: per modality, `rows * features` values in C order.
     pub fn from_host(
         modalities: Arc<[Modality]>,
         values: Vec<Vec<f32>>,
@@ -91,49 +91,49 @@ impl Batch {
         Self::new(modalities, blocks)
     }
 
-    /// Number of rows.
+    /// Returns the number of rows.
     pub fn rows(&self) -> usize {
         self.blocks[0].dims()[0]
     }
 
-    /// The modalities, in block order.
+    /// Returns the modalities, in block order.
     pub fn modalities(&self) -> &Arc<[Modality]> {
         &self.modalities
     }
 
-    /// The blocks, in modality order.
+    /// Returns the blocks, in modality order.
     pub fn blocks(&self) -> &[Tensor<2>] {
         &self.blocks
     }
 
-    /// The blocks, to be replaced by blocks of the same features (columns only).
+    /// Returns the blocks for replacement by blocks with the same features (only for `columns`).
     pub(crate) fn blocks_mut(&mut self) -> &mut [Tensor<2>] {
         &mut self.blocks
     }
 
-    /// The blocks by value.
+    /// Returns the blocks by value.
     pub fn into_blocks(self) -> Vec<Tensor<2>> {
         self.blocks
     }
 
-    /// The device the blocks are on.
+    /// Returns the device of the blocks.
     pub fn device(&self) -> Device {
         self.blocks[0].device()
     }
 
-    /// The rows at `indices`, in that order; indices may repeat.
+    /// Returns the rows at `indices`, in that order; indices may repeat.
     #[must_use]
     pub fn select(&self, indices: &Tensor<1, Int>) -> Self {
         self.map(|b| b.select(0, indices.clone()))
     }
 
-    /// A contiguous range of rows.
+    /// Returns a contiguous range of rows.
     #[must_use]
     pub fn slice(&self, rows: Range<usize>) -> Self {
         self.map(|b| b.slice([rows.clone()]))
     }
 
-    /// These rows followed by those of `others`.
+    /// Concatenates the rows of `parts`.
     #[must_use]
     pub fn cat(parts: &[&Self]) -> Self {
         let blocks = (0..parts[0].blocks.len())
@@ -145,7 +145,7 @@ impl Batch {
         }
     }
 
-    /// The same rows with every block passed through `f`, which keeps the features.
+    /// Passes every block through `f`, which keeps the features.
     #[must_use]
     pub fn map(&self, f: impl FnMut(Tensor<2>) -> Tensor<2>) -> Self {
         Self {
@@ -154,7 +154,7 @@ impl Batch {
         }
     }
 
-    /// Block by block combination of two batches of the same rows.
+    /// Combines two batches of the same rows, block by block.
     #[must_use]
     pub fn zip(&self, other: &Self, mut f: impl FnMut(Tensor<2>, Tensor<2>) -> Tensor<2>) -> Self {
         Self {
@@ -168,7 +168,7 @@ impl Batch {
         }
     }
 
-    /// `other`'s rows where `mask` (`[rows]`) is set, else these.
+    /// Takes `other`'s rows where `mask` (`[rows]`) is set, otherwise these.
     #[must_use]
     pub fn replace_rows(&self, mask: &Tensor<1, burn::tensor::Bool>, other: &Self) -> Self {
         self.zip(other, |a, b| {
@@ -177,18 +177,18 @@ impl Batch {
         })
     }
 
-    /// Values of every block on the host, `rows * features` each, in C order.
+    /// Returns the values of every block on the host, `rows * features` each, in C order.
     pub fn to_host(&self) -> Vec<Vec<f32>> {
         self.blocks.iter().map(host).collect()
     }
 }
 
-/// A float tensor's values on the host, whatever float type the device keeps.
+/// Returns a float tensor's values on the host as `f32`, whatever float type the device uses.
 ///
 /// # Panics
 ///
-/// If the device cannot be read (lost, out of memory). The engine's runs are inside a boundary that turns this into
-/// an error; other callers go through `proofmark_model::guarded_device`.
+/// If the device cannot be read (lost, out of memory). The engine's runs are inside a boundary that turns this into an
+/// error; other callers use `proofmark_model::guarded_device`.
 pub fn host<const D: usize>(tensor: &Tensor<D>) -> Vec<f32> {
     match tensor.try_to_vec_as::<f32>() {
         Ok(values) => values,

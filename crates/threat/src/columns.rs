@@ -1,7 +1,7 @@
-//! Per-row state as columns: what compacts, moves, saves and loads together.
+//! Per-row state as columns, so that it can be compacted, moved, saved and loaded together.
 //!
-//! Whatever follows the rows of a running attack (points, momenta, step counters) lists its columns
-//! once; selecting rows, appending fresh ones, saving and loading all follow from that list.
+//! State that follows the rows of a running attack (points, momenta, step counters) lists its columns once; selecting
+//! rows, appending new ones, saving and loading all use that list.
 
 use std::collections::BTreeMap;
 
@@ -18,13 +18,13 @@ pub enum Column<'a> {
     Vector(&'a mut Tensor<1>),
     /// Counters, indices and keys on the host.
     Count(&'a mut Vec<u64>),
-    /// Exact numbers on the host.
+    /// `f64` values on the host.
     Real(&'a mut Vec<f64>),
 }
 
-/// Something that is columns, each with a name that is unique within it.
+/// State that consists of columns, each with a unique name.
 pub trait Columns {
-    /// Every column, always in the same order.
+    /// Returns every column, always in the same order.
     fn columns(&mut self) -> Vec<(String, Column<'_>)>;
 }
 
@@ -53,7 +53,7 @@ impl<C: Columns> Columns for Vec<C> {
     }
 }
 
-/// The columns of a part, its name before theirs.
+/// Returns the columns of a part, with `prefix` before their names.
 pub fn prefixed<'a>(prefix: &str, part: &'a mut impl Columns) -> Vec<(String, Column<'a>)> {
     part.columns()
         .into_iter()
@@ -98,18 +98,18 @@ pub fn append<C: Columns>(state: &mut C, fresh: &mut C) {
     }
 }
 
-/// A column off the device.
+/// A column saved on the host.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Saved {
-    /// Of a matrix or vector: its shape and values.
+    /// Shape and values of a matrix or vector.
     Float(Vec<usize>, Vec<f32>),
-    /// Of counters.
+    /// Counters.
     Count(Vec<u64>),
-    /// Of exact numbers.
+    /// `f64` values.
     Real(Vec<f64>),
 }
 
-/// A saved state that does not fit.
+/// Error of loading a saved state that does not fit.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("saved state: column `{column}` {problem}")]
 pub struct LoadError {
@@ -119,7 +119,7 @@ pub struct LoadError {
     pub problem: &'static str,
 }
 
-/// Every column on the host, by name.
+/// Copies every column to the host, by name.
 pub fn save(state: &mut impl Columns) -> BTreeMap<String, Saved> {
     let saved = |column| match column {
         Column::Matrix(t) => Saved::Float(t.dims().to_vec(), host(t)),
@@ -134,7 +134,7 @@ pub fn save(state: &mut impl Columns) -> BTreeMap<String, Saved> {
         .collect()
 }
 
-/// Puts saved columns into a state of the same type (its present rows are dropped).
+/// Replaces the rows of `state` with saved columns of the same type of state.
 pub fn load(
     state: &mut impl Columns,
     saved: &BTreeMap<String, Saved>,
@@ -149,7 +149,7 @@ pub fn load(
         match (column, value) {
             (Column::Matrix(t), Saved::Float(shape, v)) => {
                 let [n, f] = shape[..] else {
-                    return Err(error("is no matrix"));
+                    return Err(error("is not a matrix"));
                 };
                 if f != t.dims()[1] || n * f != v.len() {
                     return Err(error("has another number of features"));
@@ -158,7 +158,7 @@ pub fn load(
             }
             (Column::Vector(t), Saved::Float(shape, v)) => {
                 if shape[..] != [v.len()] {
-                    return Err(error("is no vector"));
+                    return Err(error("is not a vector"));
                 }
                 *t = Tensor::from_data(TensorData::new(v.clone(), [v.len()]), device);
             }

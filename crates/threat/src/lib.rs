@@ -1,9 +1,8 @@
 //! Threat models: what an attacker may change, and by how much.
 //!
-//! A threat model is the unit ball of a gauge: a point `x` is allowed around `x0` exactly when
-//! `gauge(x, x0) <= 1` and every feature stays inside its bounds. [`Threat`] is the description on the
-//! host, [`Region`] the same set made concrete for the rows of one [`Batch`] on a device, and [`row`]
-//! the exact arithmetic for a single sample.
+//! A threat model is the unit ball of a gauge: a point `x` is allowed around `x0` exactly when `gauge(x, x0) <= 1` and
+//! every feature stays inside its bounds. [`Threat`] describes it on the host, [`Region`] is the same set for the rows
+//! of one [`Batch`] on a device, and [`row`] does the exact arithmetic for a single sample.
 
 mod batch;
 mod columns;

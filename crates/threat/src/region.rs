@@ -13,12 +13,12 @@ mod visit;
 
 use visit::Climb;
 
-/// The set each row of a running attack may move in, made concrete: a box (bounds and mask) and a ball per modality.
+/// The set in which each row of a running attack may move: a box (bounds and mask) and a ball per modality.
 ///
-/// Each modality goes its own way. Where a ball is itself a box (Linf), ball and box are one interval per feature, and
-/// a step is two elementwise clamps on the device. Other balls are visited row by row on the host, in `f64`
-/// ([`row`]): exact projections need sorting, which burn does on the host on every backend anyway. So are modalities
-/// that share a budget.
+/// Each modality is handled separately. If a ball is itself a box (Linf), ball and box are one interval per feature,
+/// and a step is two elementwise clamps on the device. Rows of other balls are processed one by one on the host, in
+/// `f64` ([`row`]): exact projections need sorting, which burn does on the host on every backend anyway. Modalities
+/// that share a budget are processed on the host too.
 #[derive(Debug, Clone)]
 pub struct Region {
     modalities: Arc<[Modality]>,
@@ -34,29 +34,30 @@ struct Part {
     /// The box: bounds, narrowed to the clean value where a feature may not change.
     lower: Tensor<2>,
     upper: Tensor<2>,
-    /// Ball ∩ box, where that is a box.
+    /// Ball ∩ box, if that is a box.
     interval: Option<[Tensor<2>; 2]>,
-    /// Budget of each row; the exact value beside its `f32` copy on the device.
+    /// Budget of each row, exact; `eps_f32` is its `f32` copy on the device.
     eps: Vec<f64>,
     eps_f32: Tensor<1>,
-    /// `x0`, `lower` and `upper` on the host, fetched once for these rows.
+    /// `x0`, `lower` and `upper` on the host, fetched once for the current rows.
     fetched: OnceLock<[Vec<f32>; 3]>,
 }
 
-/// How far each row steps.
+/// Step of each row.
 #[derive(Debug, Clone)]
 pub struct Step {
     /// Step length per row `[rows]`, in units of its budget (1 = all of epsilon).
     pub size: Tensor<1>,
-    /// Least share of the features an L1 step is spread over, per row `[rows]`, in `[0, 1]`; at least one feature
-    /// moves.
+    /// Minimum share of the features that an L1 step is spread over, per row `[rows]`, in `[0, 1]`; at least one
+    /// feature moves.
     pub spread: Tensor<1>,
-    /// The ball that the step has to end in, per row `[rows]`, in units of its budget; the budget itself if absent.
+    /// Radius of the ball that the step must end in, per row `[rows]`, in units of its budget; `None` is the budget
+    /// itself.
     pub radius: Option<Tensor<1>>,
 }
 
 impl Step {
-    /// A step of `size`, within the budget, in L1 along one feature at least.
+    /// Makes a step of `size` within the budget; an L1 step moves at least one feature.
     pub fn new(size: Tensor<1>) -> Self {
         Self {
             spread: size.zeros_like(),
@@ -65,14 +66,14 @@ impl Step {
         }
     }
 
-    /// The same with an L1 step spread over this share of the features at least.
+    /// Spreads an L1 step over at least this share of the features.
     #[must_use]
     pub fn spread(mut self, spread: Tensor<1>) -> Self {
         self.spread = spread;
         self
     }
 
-    /// The same within another ball than the budget's.
+    /// Limits the step to a ball of another radius than the budget.
     #[must_use]
     pub fn within(mut self, radius: Tensor<1>) -> Self {
         self.radius = Some(radius);
@@ -81,10 +82,10 @@ impl Step {
 }
 
 impl Region {
-    /// The region around rows of a set.
+    /// Makes the region around rows of a set of samples.
     ///
-    /// `values` are the clean rows per modality (`rows * features`, C order), `samples` their places in the
-    /// set (for per-sample budgets).
+    /// `values` are the clean rows per modality (`rows * features`, C order), `samples` their indices in the set (for
+    /// per-sample budgets).
     pub fn new(
         threat: &Threat,
         modalities: &Arc<[Modality]>,
@@ -110,7 +111,7 @@ impl Region {
                     } else {
                         (*x, *x)
                     };
-                    // A clean value outside the stated bounds was refused when the data were read.
+                    // Clean values outside the stated bounds were already refused when the data were read.
                     (lower[i], upper[i]) = (lo.min(*x), hi.max(*x));
                     if let Some(ball) = ball(budget.norm).on_device() {
                         intervals.push(ball.interval(*x, lower[i], upper[i], eps[r]));
@@ -143,27 +144,27 @@ impl Region {
         }
     }
 
-    /// The clean rows.
+    /// Returns the clean rows.
     pub fn x0(&self) -> Batch {
         self.batch(self.parts.iter().map(|p| p.x0.clone()).collect())
     }
 
-    /// Number of rows.
+    /// Returns the number of rows.
     pub fn rows(&self) -> usize {
         self.parts[0].eps.len()
     }
 
-    /// One value per row, `[rows]`, on the region's device.
+    /// Returns one value per row, `[rows]`, on the region's device.
     pub fn column(&self, values: &[f32]) -> Tensor<1> {
         Tensor::from_floats(values, &self.parts[0].x0.device())
     }
 
-    /// The norm of each modality's budget.
+    /// Returns the norm of each modality's budget.
     pub fn norms(&self) -> impl Iterator<Item = Norm> + '_ {
         self.parts.iter().map(|p| p.norm)
     }
 
-    /// The budget of each row in the first modality that may change in that row; 0 where none may.
+    /// Returns the budget of each row in the first modality that may change in that row; 0 if none may.
     pub fn leading_eps(&self) -> Vec<f64> {
         let of = |r: usize| {
             self.parts
@@ -175,14 +176,14 @@ impl Region {
         (0..self.rows()).map(of).collect()
     }
 
-    /// The gauge of each row of `x` in `f32`, `[rows]`: at most 1 inside the budgets (bounds apart).
+    /// Returns the gauge of each row of `x` in `f32`, `[rows]`: at most 1 inside the budgets (bounds are not checked).
     ///
-    /// For watching a running attack; what is reported is [`Threat::gauge`], in `f64`.
+    /// For watching a running attack; reports use [`Threat::gauge`], in `f64`.
     pub fn gauge(&self, x: &Batch) -> Tensor<1> {
         let shares = self.parts.iter().zip(x.blocks()).map(|(p, b)| {
             let d = b.clone() - p.x0.clone();
             let size = ball(p.norm).lengths(d);
-            // A frozen row (epsilon 0) has gauge 0 where it stayed and a huge one where it moved.
+            // A frozen row (epsilon 0) has gauge 0 if it did not move and a huge one if it did.
             size.squeeze_dim::<1>(1) / p.eps_f32.clone().clamp_min(1e-30)
         });
         match self.coupling {
@@ -197,7 +198,7 @@ impl Region {
         }
     }
 
-    /// Which rows of `x` lie inside bounds and mask (and are not NaN), `[rows]`.
+    /// Returns which rows of `x` are inside bounds and mask (and not NaN), `[rows]`.
     pub fn inside(&self, x: &Batch) -> Tensor<1, Bool> {
         self.parts
             .iter()
@@ -213,7 +214,7 @@ impl Region {
             .expect("at least one modality")
     }
 
-    /// `direction` with zeros where a feature may not change.
+    /// Returns `direction` with zeros where a feature may not change.
     #[must_use]
     pub fn free(&self, direction: &Batch) -> Batch {
         let mut parts = self.parts.iter();
@@ -223,7 +224,7 @@ impl Region {
         })
     }
 
-    /// `direction` with zeros where the box leaves `x` no way to follow it.
+    /// Returns `direction` with zeros where the box does not let `x` follow it.
     #[must_use]
     pub fn ahead(&self, x: &Batch, direction: &Batch) -> Batch {
         let mut parts = self.parts.iter();
@@ -241,8 +242,8 @@ impl Region {
         })
     }
 
-    /// The largest `<g, d>` over all `d` within the budgets (bounds apart), `[rows]`: the dual of the gauge, by which a
-    /// linear function rises at most for one unit of gauge.
+    /// Returns the largest `<g, d>` over all `d` within the budgets (ignoring bounds), `[rows]`: the dual of the gauge,
+    /// which is the most that a linear function can rise per unit of gauge.
     pub fn dual(&self, g: &Batch) -> Tensor<1> {
         let each = self
             .parts
@@ -251,7 +252,7 @@ impl Region {
             .map(|(p, g)| ball(p.norm).dual(g.clone()).squeeze_dim::<1>(1) * p.eps_f32.clone());
         match self.coupling {
             Coupling::Shared { q } if q > 1.0 => {
-                // Of a q-norm of shares, the dual is the norm of the conjugate exponent.
+                // The dual of a q-norm of shares is the norm of the conjugate exponent.
                 let conjugate = q / (q - 1.0);
                 each.map(|s| s.powf_scalar(conjugate))
                     .reduce(|a, b| a + b)
@@ -265,7 +266,7 @@ impl Region {
         }
     }
 
-    /// The region's rows at `owners` (which may repeat), for queries that are not one per row.
+    /// Returns the region's rows at `owners` (which may repeat), for queries that are not one per row.
     #[must_use]
     pub fn at(&self, owners: &[usize]) -> Self {
         let mut copy = self.clone();
@@ -273,7 +274,7 @@ impl Region {
         copy
     }
 
-    /// Each row of `x` cut to its box: bounds and mask, whatever the budget.
+    /// Clips each row of `x` to its box: bounds and mask, ignoring the budget.
     #[must_use]
     pub fn clip(&self, x: &Batch) -> Batch {
         let mut parts = self.parts.iter();
@@ -283,35 +284,35 @@ impl Region {
         })
     }
 
-    /// The nearest allowed point to each row of `x`, in the Euclidean sense.
+    /// Returns the nearest allowed point to each row of `x`, in the Euclidean sense.
     #[must_use]
     pub fn project(&self, x: &Batch) -> Batch {
         self.moved(x, None, None)
     }
 
-    /// The same for balls of other radii, per row `[rows]`, in units of the budget: what a minimum-norm attack
-    /// shrinks. On the device an end of such a ball is rounded to the nearest `f32`.
+    /// Projects on balls of other radii, per row `[rows]`, in units of the budget, as minimum-norm attacks need. On the
+    /// device the ends of such a ball are rounded to the nearest `f32`.
     #[must_use]
     pub fn project_within(&self, x: &Batch, radius: &Tensor<1>) -> Batch {
         self.moved(x, None, Some(radius))
     }
 
-    /// One ascent step: from `x` along the steepest direction for the gradient-like `direction`, then back
-    /// into the region.
+    /// Takes one ascent step: from `x` along the steepest direction for the gradient-like `direction`, then projects
+    /// back into the region.
     ///
-    /// Steepest means the step of the given length *inside the bounds* that gains most: Linf moves every
-    /// feature by its sign, L2 along the unit vector of the features that have room, L1 fills the largest
-    /// components that do ([`Step::spread`]), L0 moves every feature by its share of the range before the
-    /// projection keeps the best. Under a shared budget each modality steps so within its share, and the
-    /// shares move towards the best ones for this gradient.
+    /// Steepest means the step of the given length *inside the bounds* that gains most. Linf moves every feature by its
+    /// sign, L2 along the unit vector of the features that have room, L1 fills the largest components that have room
+    /// ([`Step::spread`]), L0 moves every feature by its share of the range, and the projection keeps the best. Under a
+    /// shared budget each modality takes such a step within its share, and the shares move towards the best ones for
+    /// this gradient.
     #[must_use]
     pub fn advance(&self, x: &Batch, direction: &Batch, step: &Step) -> Batch {
         let climb = Climb::new(direction, step, false);
         self.moved(x, Some(&climb), step.radius.as_ref())
     }
 
-    /// The same for a direction whose entries say how far each feature goes (about ±1, as Adam gives): an Linf
-    /// step adds them as they are. The other norms have one length for all features and step as in
+    /// As [`advance`](Self::advance), for a direction whose entries give the size of each feature's step (about ±1, as
+    /// Adam gives): an Linf step adds them unchanged. The other norms have one length for all features and step as in
     /// [`advance`](Self::advance).
     #[must_use]
     pub fn shift(&self, x: &Batch, direction: &Batch, step: &Step) -> Batch {
@@ -319,8 +320,8 @@ impl Region {
         self.moved(x, Some(&climb), step.radius.as_ref())
     }
 
-    /// A random allowed point per row: uniform in the Linf cube (then clipped to the bounds), in the L2 or
-    /// L1 ball (then projected), or on a random set of features for L0.
+    /// Returns a random allowed point per row: uniform in the Linf cube (then clipped to the bounds), in the L2 or L1
+    /// ball (then projected), or on a random set of features for L0.
     pub fn random(&self, keys: &[StreamKey]) -> Batch {
         self.perturb(keys, |draw, stream| {
             let mut point = row::Point::new(draw.x, draw.x0, draw.lower, draw.upper);
@@ -328,7 +329,7 @@ impl Region {
         })
     }
 
-    /// Adds to each feature of each row what `noise` returns, then projects: how noise baselines draw.
+    /// Lets `noise` change each clean row, then projects into the region. Noise baselines draw their points this way.
     pub fn perturb(
         &self,
         keys: &[StreamKey],
@@ -337,7 +338,7 @@ impl Region {
         self.perturbed(keys, None, noise)
     }
 
-    /// The same, projected on the bounds alone, whatever the budget.
+    /// As [`perturb`](Self::perturb), but projects on the bounds alone, ignoring the budget.
     pub fn perturb_in_box(
         &self,
         keys: &[StreamKey],
@@ -385,7 +386,7 @@ impl Columns for Region {
     fn columns(&mut self) -> Vec<(String, Column<'_>)> {
         let mut all = Vec::new();
         for (i, p) in self.parts.iter_mut().enumerate() {
-            // Of other rows, as soon as the columns are changed.
+            // Discard the host copies: the caller may change the rows.
             p.fetched = OnceLock::new();
             all.push((format!("{i}.x0"), Column::Matrix(&mut p.x0)));
             all.push((format!("{i}.lower"), Column::Matrix(&mut p.lower)));
@@ -401,16 +402,16 @@ impl Columns for Region {
     }
 }
 
-/// One row of one modality, for a noise to change.
+/// One row of one modality, which a noise function changes.
 #[derive(Debug)]
 pub struct Draw<'a> {
     /// The modality's norm.
     pub norm: Norm,
-    /// The row's budget, data units.
+    /// Budget of the row, data units.
     pub eps: f64,
-    /// The values, clean at first.
+    /// Values, initially the clean ones.
     pub x: &'a mut [f32],
-    /// The clean values.
+    /// Clean values.
     pub x0: &'a [f32],
     /// Lowest allowed value of each feature.
     pub lower: &'a [f32],

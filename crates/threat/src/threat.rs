@@ -3,17 +3,17 @@ use std::sync::Arc;
 use crate::row;
 use proofmark_domain::{BudgetRecord, Coupling, Epsilon, Modality, Norm, ThreatRecord, nearest};
 
-/// How far each sample may be changed.
+/// Budget of each sample.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Radius {
     /// The same budget for every sample.
     Uniform(Epsilon),
-    /// One budget per sample of the set, in its order; finite and not negative.
+    /// One budget per sample of the set, in order; finite and not negative.
     PerSample(Arc<[f64]>),
 }
 
 impl Radius {
-    /// The budget of sample `i`.
+    /// Returns the budget of sample `i`.
     pub fn of(&self, i: usize) -> f64 {
         match self {
             Self::Uniform(e) => e.get(),
@@ -22,56 +22,56 @@ impl Radius {
     }
 }
 
-/// What may change in one modality.
+/// Budget of one modality.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Budget {
-    /// The modality's name.
+    /// Name of the modality.
     pub modality: String,
-    /// How its change is measured.
+    /// Norm of the change.
     pub norm: Norm,
-    /// How much of it is allowed, in data units; 0 freezes the modality.
+    /// Radius in that norm, data units; 0 freezes the modality.
     pub radius: Radius,
-    /// Which features may change; all when absent.
+    /// Which features may change; `None` allows all.
     pub mask: Option<Arc<[bool]>>,
 }
 
 impl Budget {
-    /// Whether the modality may change in some sample: it is not frozen.
+    /// Whether the modality may change in some sample. `false` only for a uniform budget of 0.
     pub fn moves(&self) -> bool {
         !matches!(&self.radius, Radius::Uniform(e) if e.get() == 0.0)
     }
 }
 
-/// A threat model: one budget per modality and how they bind together.
+/// A threat model: one budget per modality and their coupling.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Threat {
     budgets: Vec<Budget>,
     coupling: Coupling,
 }
 
-/// Why budgets do not fit a model's inputs.
+/// Errors of budgets that do not fit a model's inputs.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ThreatError {
-    /// A budget names a modality the model does not have.
+    /// A budget names a modality that the model does not have.
     #[error("no input `{given}`{hint}; the model's inputs are {known}")]
     Unknown {
         /// The name given.
         given: String,
-        /// The nearest known name, as a phrase.
+        /// The nearest known name, as a phrase; empty if none is near.
         hint: String,
         /// All known names.
         known: String,
     },
-    /// A modality has no budget, or two.
+    /// A modality has no budget, or several.
     #[error("input `{modality}` has {count} budgets; expected exactly one (epsilon 0 freezes it)")]
     Count {
         /// The modality's name.
         modality: String,
-        /// How many budgets named it.
+        /// Number of budgets that name it.
         count: usize,
     },
-    /// A mask is not as long as the modality has features.
+    /// A mask does not have one entry per feature.
     #[error("the mask of `{modality}` has {given} entries; expected one per feature, {expected}")]
     Mask {
         /// The modality's name.
@@ -97,7 +97,7 @@ pub enum ThreatError {
         /// The modality's name.
         modality: String,
     },
-    /// The exponent of a shared budget.
+    /// The exponent of a shared budget is out of range.
     #[error("shared budget with exponent {q}; expected a finite number of at least 1")]
     Exponent {
         /// The exponent given.
@@ -106,9 +106,9 @@ pub enum ThreatError {
 }
 
 impl Threat {
-    /// Checks `budgets` against the model's `modalities` and orders them likewise.
+    /// Checks `budgets` against the model's `modalities` and puts them in the same order.
     ///
-    /// `samples` is how many samples per-sample budgets must cover.
+    /// `samples` is the number of samples that per-sample budgets must cover.
     pub fn new(
         modalities: &[Modality],
         mut budgets: Vec<Budget>,
@@ -150,7 +150,7 @@ impl Threat {
         })
     }
 
-    /// The same norm and epsilon for every modality, all features free, budgets independent.
+    /// Returns a threat with the same norm and epsilon for every modality, all features free and independent budgets.
     pub fn uniform(modalities: &[Modality], norm: Norm, eps: &Epsilon) -> Self {
         let budgets = modalities
             .iter()
@@ -167,7 +167,7 @@ impl Threat {
         }
     }
 
-    /// No limit but the bounds: every feature of every modality may take any value in its range.
+    /// Returns a threat limited only by the bounds: every feature of every modality may take any value in its range.
     pub fn unbounded(modalities: &[Modality]) -> Self {
         let budgets = modalities
             .iter()
@@ -187,26 +187,26 @@ impl Threat {
         }
     }
 
-    /// One budget per modality, in the model's order.
+    /// Returns one budget per modality, in the model's order.
     pub fn budgets(&self) -> &[Budget] {
         &self.budgets
     }
 
-    /// How the budgets bind together.
+    /// Returns the coupling of the budgets.
     pub const fn coupling(&self) -> Coupling {
         self.coupling
     }
 
-    /// The budget reports lead with: the first that is not frozen, else the first.
+    /// Returns the budget that reports show first: the first that is not frozen, or the first if all are.
     pub fn leading(&self) -> &Budget {
         let moving = self.budgets.iter().find(|b| b.moves());
         moving.unwrap_or(&self.budgets[0])
     }
 
-    /// Whether every budget is the same multiple of that of `other`, so that a point nearest in one gauge is nearest in
-    /// the other.
+    /// Whether every budget is the same multiple of that of `other`, so that a nearest point in one gauge is also
+    /// nearest in the other.
     pub fn is_multiple_of(&self, other: &Self) -> bool {
-        /// How far two factors may be apart by rounding.
+        /// Relative rounding error allowed between two factors.
         const SAME: f64 = 1e-12;
         let mut factor: Option<f64> = None;
         let mut agrees = |a: f64, b: f64| {
@@ -234,8 +234,8 @@ impl Threat {
             })
     }
 
-    /// The gauge of sample `i` moved from `x0` to `x` (one slice per modality), in `f64`; `None` where a
-    /// value is outside its bounds, masked and changed, or not a number. At most 1 means allowed.
+    /// Returns the gauge of sample `i` moved from `x0` to `x` (one slice per modality), in `f64`. At most 1 means
+    /// allowed. `None` if a value is outside its bounds, masked and changed, or not a number.
     pub fn gauge(
         &self,
         modalities: &[Modality],
@@ -263,7 +263,7 @@ impl Threat {
         })
     }
 
-    /// The distance reports give: of the leading modality, in its norm, data units.
+    /// Returns the distance that reports show: that of the leading modality, in its norm, data units.
     pub fn distance(&self, x: &[Vec<f32>], x0: &[&[f32]]) -> f64 {
         let lead = self.leading();
         let at = self
@@ -274,7 +274,7 @@ impl Threat {
         row::distance(lead.norm, &x[at], x0[at])
     }
 
-    /// The threat model as reports write it down; per-sample budgets are given by their largest.
+    /// Returns the threat model for reports; per-sample budgets are given by their maximum.
     pub fn record(&self) -> ThreatRecord {
         let eps = |b: &Budget| match &b.radius {
             Radius::Uniform(e) => (e.get(), e.to_string()),

@@ -1,5 +1,5 @@
-//! The region on the device is the threat model on the host: same gauge, same membership, and whatever a step
-//! or a random start returns lies inside, masks and frozen inputs included.
+//! Compares the region on the device with the threat model on the host: same gauge, same membership. Every step and
+//! every random start stays inside, masks and frozen inputs included.
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ fn modalities() -> Arc<[Modality]> {
     .into()
 }
 
-/// Values inside the bounds, from a seed.
+/// Returns values inside the bounds, from a seed.
 fn values(modalities: &[Modality], seed: u64) -> Vec<Vec<f32>> {
     modalities
         .iter()
@@ -59,7 +59,7 @@ fn row(values: &[Vec<f32>], modalities: &[Modality], r: usize) -> Vec<Vec<f32>> 
 
 fn threat(norms: [Norm; 2], coupling: Coupling, mask: bool, scale: f64) -> Threat {
     let modalities = modalities();
-    // One radius per row; the third may not move at all.
+    // One radius per row; the third is 0 and freezes its row.
     let radii = [0.1, 0.5, 0.0, 2.0, 30.0].map(|r| r * scale);
     let radii = radii.map(|r| {
         if norms.contains(&Norm::L0) {
@@ -145,9 +145,9 @@ fn steps_stay_inside(threat: &Threat, seed: u64, size: f32) {
     }
 }
 
-/// Balls of other radii, one per row, with one modality on the device and one on the host.
+/// Projects on balls of other radii, one per row, with one modality on the device and one on the host.
 #[test]
-fn rows_are_projected_on_balls_of_their_own() {
+fn project_within_uses_one_radius_per_row() {
     let modalities = modalities();
     let x0 = values(&modalities, 3);
     let samples: Vec<usize> = (0..ROWS).collect();
@@ -162,7 +162,7 @@ fn rows_are_projected_on_balls_of_their_own() {
         let gauges = host(&region.gauge(&near));
         let inside = host(&region.inside(&near).float());
         for (r, radius) in radii.iter().enumerate() {
-            // Rounding the ends to `f32` may add a last bit; the third row may not move at all.
+            // Rounding the ends to `f32` may add a last bit; the third row is frozen.
             assert!(
                 gauges[r] <= radius * (1.0 + 1e-5),
                 "{norms:?} {r}: {}",
@@ -170,7 +170,7 @@ fn rows_are_projected_on_balls_of_their_own() {
             );
             assert_eq!(inside[r], 1.0, "{norms:?} {r}");
         }
-        // The point is far outside, so every ball is reached (row 2 is frozen, row 3 and 4 have room to spare).
+        // The point is far outside, so every ball is reached (row 2 is frozen, rows 3 and 4 have room to spare).
         assert!(gauges[0] > 0.49 && gauges[3] > 0.1, "{norms:?} {gauges:?}");
         assert_eq!(
             region
@@ -198,9 +198,9 @@ fn rows_are_projected_on_balls_of_their_own() {
     }
 }
 
-/// What was fetched to the host for some rows is not taken for others.
+/// Values fetched to the host for some rows are not used for others.
 #[test]
-fn rows_that_are_left_are_projected_around_their_own_origins() {
+fn selected_rows_are_projected_around_their_own_origins() {
     let modalities = modalities();
     let x0 = values(&modalities, 5);
     let samples: Vec<usize> = (0..ROWS).collect();
@@ -236,7 +236,7 @@ proptest! {
 }
 
 #[test]
-fn outside_is_seen_as_outside() {
+fn gauge_is_none_outside_bounds_and_mask() {
     let modalities = modalities();
     let x0 = values(&modalities, 3);
     let threat = threat([Norm::L2, Norm::L1], Coupling::Independent, true, 1.0);

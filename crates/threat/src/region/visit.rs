@@ -1,4 +1,4 @@
-//! How the rows of a region move: each modality on the device where its ball is a box, else row by row on the host.
+//! Moves the rows of a region: on the device for modalities whose ball is a box, otherwise row by row on the host.
 
 use burn::tensor::{Tensor, TensorData};
 use proofmark_domain::{Coupling, Norm};
@@ -9,7 +9,8 @@ use crate::batch::{Batch, host};
 use crate::row::{self, OnDevice, Stride, ball};
 
 impl Region {
-    /// Ascent (if any), then the projection: each modality where its norm is quickest, on the device or on the host.
+    /// Ascends (if `climb` is given), then projects. Each modality is moved on the device if its norm allows, otherwise
+    /// on the host.
     pub(super) fn moved(
         &self,
         x: &Batch,
@@ -29,14 +30,14 @@ impl Region {
                 Some(ball) => p.on_device(ball, m, x.blocks()[m].clone(), climb, radius),
                 None => visited[m]
                     .take()
-                    .expect("what is not on the device was visited"),
+                    .expect("modalities that are not on the device were visited"),
             })
             .collect();
         self.batch(blocks)
     }
 
-    /// Row by row on the host, the modalities that `which` picks: ascent (if any), then `change`, then the exact
-    /// projection. Blocks of the others are absent.
+    /// Processes the modalities that `which` picks row by row on the host: ascends (if `climb` is given), calls
+    /// `change`, then projects exactly. The other modalities' blocks are `None`.
     pub(super) fn visited(
         &self,
         x: &Batch,
@@ -66,7 +67,7 @@ impl Region {
             })
             .collect();
 
-        // One mutable slice per modality and row, regrouped by row.
+        // Collect one mutable slice per modality and row, regrouped by row.
         let mut by_row: Vec<Vec<&mut [f32]>> = (0..n).map(|_| Vec::new()).collect();
         for (values, (_, _, width)) in xs.iter_mut().zip(&picked) {
             for (row, slice) in by_row.iter_mut().zip(values.chunks_mut(*width)) {
@@ -119,11 +120,11 @@ impl Region {
         }
     }
 
-    /// How a step divides a shared budget: from the shares in use towards those of the best point for this
-    /// gradient, four times as fast as the step itself. `None` where there is no gradient to go by.
+    /// Returns each modality's share of a shared budget for a step: the present shares, moved towards those of the best
+    /// point for this gradient, four times as fast as the step itself. `None` if the gradient is zero or not finite.
     ///
-    /// The best point, `argmax <g, d>` over budget and bounds, is the projection of a point far along the
-    /// gradient. Both sets of shares lie in the (convex) shared budget, so any mean of them does.
+    /// The best point, `argmax <g, d>` over budget and bounds, is the projection of a point far along the gradient.
+    /// Both sets of shares lie in the (convex) shared budget, so any mean of them does.
     fn shares(&self, r: usize, parts: &[HostPart<'_>], size: f64, q: f64) -> Option<Vec<f64>> {
         const FAR: f64 = 300.0;
         let squares = |p: &HostPart<'_>| {
@@ -185,8 +186,8 @@ impl Region {
         }
     }
 
-    /// The largest distance the boundary of the region has from the clean row in Euclidean terms, per row:
-    /// what a step "as long as the budget" means for a shared budget.
+    /// Returns the largest Euclidean distance from the clean row `r` to the boundary of the region. It defines a step
+    /// "as long as the budget" for a shared budget.
     fn reach(&self, r: usize) -> f64 {
         (self.parts.iter())
             .map(|p| ball(p.norm).reach_squared(p.eps[r], p.x0.dims()[1]))
@@ -201,7 +202,7 @@ impl Part {
             .get_or_init(|| [&self.x0, &self.lower, &self.upper].map(host))
     }
 
-    /// Ascent (if any), then the clamp to ball and box, of modality `m` on its device.
+    /// Ascends (if `climb` is given), then clamps modality `m` to ball and box on its device.
     fn on_device(
         &self,
         ball: &dyn OnDevice,
@@ -234,7 +235,7 @@ impl Part {
     }
 }
 
-/// A step to take: where to, how far, and whether an Linf part adds the direction itself or its signs.
+/// A step: its direction, its lengths, and whether an Linf part adds the direction itself or its signs.
 pub(super) struct Climb<'a> {
     direction: &'a Batch,
     step: &'a Step,
@@ -263,7 +264,7 @@ pub(super) struct HostPart<'a> {
 }
 
 impl HostPart<'_> {
-    /// Another point of the same row, as the projections take it.
+    /// Returns another point of the same row in the form that the projections take.
     fn row_part<'b>(&'b self, x: &'b mut [f32]) -> row::Part<'b> {
         row::Part {
             norm: self.norm,

@@ -1,11 +1,11 @@
-//! Where a falling function crosses zero.
+//! Finds the zero of a non-increasing function.
 
-/// The bracket of the zero of a non-increasing `f` between `lo` (where it is positive) and `hi` (where it is not), as
-/// wide as `1e-15` of the larger end. Values have no scale here: only an exact zero ends the search early.
+/// Brackets the zero of a non-increasing `f` between `lo` (where it is positive) and `hi` (where it is not), to a width
+/// of `1e-15` of the larger end. The values of `f` have no scale here: only an exact zero ends the search early.
 ///
-/// The secant through the bracket's ends, weighed by the Illinois rule (halve the value of an end that stays), is
-/// superlinear where `f` is smooth; `f` may jump, so every third step is a plain halving. Half of the evaluations
-/// of a bisection, or fewer.
+/// The secant through the bracket's ends, weighted by the Illinois rule (halve the value at an end that stays),
+/// converges superlinearly where `f` is smooth. `f` may jump, so every third step is a plain bisection. The search
+/// needs at most half of the evaluations of a bisection.
 ///
 /// Reference: Dowell and Jarratt, *A modified regula falsi method* (BIT 11, 1971).
 pub(super) fn crossing(mut lo: f64, mut hi: f64, f: impl Fn(f64) -> f64) -> (f64, f64) {

@@ -1,8 +1,8 @@
-//! `L0` ∩ box: keep the features whose move matters most, put the others back.
+//! `L0` ∩ box: keeps the features whose move matters most and resets the others.
 //!
-//! **Maths.** Whichever features may move go to their nearest point in the box, `d = clip(v)`. Moving feature `i`
-//! rather than leaving it reduces the squared distance to `v` by `v² - (v - d)² = d·(2v - d)`, independently of the
-//! others: the `floor(eps)` largest reductions are optimal. The set is not convex; ties go to the lower index.
+//! **Maths.** The features that move go to their nearest point in the box, `d = clip(v)`. Moving feature `i` rather
+//! than leaving it reduces the squared distance to `v` by `v² - (v - d)² = d·(2v - d)`, independently of the others:
+//! the `floor(eps)` largest reductions are optimal. The set is not convex; ties go to the lower index.
 //!
 //! **Reference.** Croce and Hein, *Sparse and imperceivable adversarial attacks* (ICCV 2019), section 3.3.
 
@@ -32,7 +32,7 @@ impl Ball for L0 {
         d.not_equal_scalar(0.0).float().sum_dim(1)
     }
 
-    /// Infinite where there is any slope: one feature may go anywhere.
+    /// Infinite if `g` has any nonzero entry: one feature may move any distance.
     fn dual(&self, g: Tensor<2>) -> Tensor<2> {
         let most = g.abs().max_dim(1);
         let any = most.clone().greater_scalar(0.0);
@@ -50,7 +50,7 @@ impl Ball for L0 {
             })
             .collect();
         point.clip();
-        // Saturates for budgets beyond any number of features.
+        // The conversion saturates for budgets larger than any number of features.
         let keep = radius.floor() as usize;
         if gains.len() <= keep {
             return;
@@ -63,14 +63,14 @@ impl Ball for L0 {
         }
     }
 
-    /// Every feature by its share of the range: the projection keeps those whose move matters most.
+    /// Moves every feature by its share of the range; the projection keeps those whose move matters most.
     fn ascend(&self, point: &mut Point<'_>, g: &[f32], stride: &Stride) {
         for (i, g) in g.iter().enumerate().filter(|(_, g)| **g != 0.0) {
             point.x[i] += g.signum() * stride.size as f32 * (point.upper[i] - point.lower[i]);
         }
     }
 
-    /// A random set of features, each anywhere in its range.
+    /// Sets a random set of features to random values in their ranges.
     fn scatter(&self, point: &mut Point<'_>, radius: f64, stream: &mut Stream) {
         let f = point.x.len();
         let k = (radius as usize).min(f);
@@ -119,12 +119,12 @@ mod tests {
 
     #[test]
     fn the_reduction_decides_not_the_pull_nor_the_move() {
-        // Pull 3 with room 0.1 reduces by 0.59; pull 0.8 with room 1 by 0.64.
+        // Pull 3 with room 0.1 reduces the squared distance by 0.59; pull 0.8 with room 1 by 0.64.
         assert_eq!(
             project(&[3.0, 0.8], &[0.0; 2], &[0.0; 2], &[0.1, 1.0], 1.0),
             [0.0, 0.8]
         );
-        // Equal moves of 0.5: the stronger pull loses more if it stays.
+        // Equal moves of 0.5: the feature with the stronger pull reduces the distance more.
         assert_eq!(
             project(&[0.6, 2.0], &[0.0; 2], &[0.0; 2], &[0.5, 0.5], 1.0),
             [0.0, 0.5]
@@ -139,7 +139,7 @@ mod tests {
         }
 
         #[test]
-        fn no_other_choice_of_features_is_nearer(case in reference::case()) {
+        fn no_other_set_of_features_is_nearer(case in reference::case()) {
             let keep = (case.eps * 4.0).floor();
             let got = reference::squared_distance(&case.project(Norm::L0, keep), &case.x);
             let n = case.x.len();

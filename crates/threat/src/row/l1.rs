@@ -1,11 +1,11 @@
-//! `L1` ∩ box: soft thresholding with a ceiling, the threshold found by selection among the breakpoints.
+//! `L1` ∩ box: soft thresholding with a ceiling; the threshold is found by selection among the breakpoints.
 //!
 //! **Maths.** With pull `u` and room `c`, minimise `½ Σ (d - u)²` over `0 <= d <= c`, `Σ d <= eps`. The KKT conditions
 //! give `d_i = clip(u_i - lambda, 0, c_i)` with one `lambda > 0` that spends the budget. The sum falls piecewise
 //! linearly in `lambda` and bends at `u_i` (the feature starts to move) and `u_i - c_i` (it meets the box). Halving a
-//! bracket at a sampled median of the breakpoints settles half of the features each time (as quickselect does), so
-//! the expected cost is linear; on the piece that is left `lambda` is the solution of a linear equation. Rescaling the
-//! difference to the budget would also land inside, but not on the nearest point.
+//! bracket at a sampled median of the breakpoints settles half of the features each time (as in quickselect), so the
+//! expected cost is linear; on the remaining piece `lambda` solves a linear equation. Rescaling the difference to the
+//! budget would also land inside, but not on the nearest point.
 //!
 //! **Reference.** Duchi, Shalev-Shwartz, Singer and Chandra, *Efficient projections onto the l1-ball for learning in
 //! high dimensions* (ICML 2008); with bounds, Kiwiel, *Breakpoint searching algorithms for the continuous quadratic
@@ -13,7 +13,7 @@
 //!
 //! **The steepest step** in the box is a fractional knapsack (Dantzig, *Discrete-variable extremum problems*,
 //! Operations Research 5, 1957): features in order of slope, each up to its room. A feature that meets its bound is
-//! written beyond it, by what one feature may take, so that the projection that follows lets it stay there.
+//! written beyond it, by the maximum step of one feature, so that the following projection keeps it at the bound.
 
 use burn::tensor::Tensor;
 use proofmark_stats::random::Stream;
@@ -60,8 +60,8 @@ impl Ball for L1 {
         point.nudge(radius, |p| self.moved(p), f64::abs);
     }
 
-    /// The steepest features along `g`, each by `length / features` at most, so many that what the box leaves of the
-    /// step has this length.
+    /// Moves the steepest features along `g`, each by at most `length / features`, and as many of them as make the
+    /// step, after clipping to the box, this long.
     fn ascend(&self, point: &mut Point<'_>, g: &[f32], stride: &Stride) {
         let length = stride.length;
         let features = (f64::from(stride.spread) * g.len() as f64).ceil() as usize;
@@ -70,9 +70,9 @@ impl Ball for L1 {
         let most = length / few as f64;
         let taken =
             |i: &usize, p: &Point<'_>| room(p.x[*i], g[*i], p.lower[*i], p.upper[*i]).min(most);
-        // Ties go to the lower feature, so that the choice does not depend on the sort.
+        // Ties go to the lower feature, so that the result does not depend on the sort.
         let steeper = |a: &usize, b: &usize| g[*b].abs().total_cmp(&g[*a].abs()).then(a.cmp(b));
-        // The steepest few that can take the whole length, found without sorting the rest.
+        // Double the number of steepest features until they can take the whole length, without sorting the rest.
         while few < order.len() {
             order.select_nth_unstable_by(few - 1, steeper);
             if order[..few].iter().map(|i| taken(i, point)).sum::<f64>() >= length {
@@ -95,8 +95,8 @@ impl Ball for L1 {
         }
     }
 
-    /// Uniform in the ball: `f` of `f + 1` exponentials over their sum are uniform in the simplex; random signs
-    /// unfold it.
+    /// Draws uniformly in the ball: `f` of `f + 1` exponentials over their sum are uniform in the simplex; random signs
+    /// extend that to the ball.
     fn scatter(&self, point: &mut Point<'_>, radius: f64, stream: &mut Stream) {
         let e: Vec<f64> = (0..=point.x.len())
             .map(|_| -(1.0 - stream.uniform_f64()).ln())
@@ -113,7 +113,7 @@ impl Ball for L1 {
     }
 }
 
-/// One feature's displacement as a function of the threshold: `clip(pull - lambda, 0, room)`.
+/// Displacement of one feature as a function of the threshold: `clip(pull - lambda, 0, room)`.
 #[derive(Clone, Copy)]
 struct Ramp {
     pull: f64,
@@ -137,10 +137,10 @@ impl Ramp {
     }
 }
 
-/// The `lambda` at which the ramps add up to `eps`; at 0 they add up to more.
+/// Returns the `lambda` at which the ramps add up to `eps`; at 0 they add up to more.
 fn threshold(mut open: Vec<Ramp>, eps: f64) -> f64 {
     let (mut lo, mut hi) = (0.0, open.iter().fold(0.0, |m: f64, r| m.max(r.pull)));
-    // What the settled features contribute between lo and hi: `full + (sloped - slopes·lambda)`.
+    // Contribution of the settled features between lo and hi: `full + (sloped - slopes·lambda)`.
     let (mut full, mut sloped, mut slopes) = (0.0, 0.0, 0.0);
     let mut slow = false;
     loop {
@@ -162,7 +162,7 @@ fn threshold(mut open: Vec<Ramp>, eps: f64) -> f64 {
         if open.is_empty() {
             break;
         }
-        // The midpoint is for breakpoints so unlucky that the sampled median hardly separates them.
+        // Use the midpoint when the sampled median hardly separates the breakpoints.
         let pivot = if slow {
             lo + (hi - lo) / 2.0
         } else {
@@ -186,7 +186,7 @@ fn threshold(mut open: Vec<Ramp>, eps: f64) -> f64 {
                 < before;
     }
     let lambda = (full + sloped - eps) / slopes;
-    // Without slope the sum is flat (up to rounding) and every threshold in the bracket does.
+    // Without a slope the sum is flat (up to rounding), and every threshold in the bracket is a solution.
     if lambda.is_nan() {
         hi
     } else {
@@ -194,7 +194,7 @@ fn threshold(mut open: Vec<Ramp>, eps: f64) -> f64 {
     }
 }
 
-/// A breakpoint strictly inside the bracket, near the middle of those of the open ramps.
+/// Returns a breakpoint strictly inside the bracket, near the median of those of the open ramps.
 ///
 /// Every open ramp has at least one such breakpoint, so each pivot closes at least one end: the search is finite.
 fn sampled_median(open: &[Ramp], lo: f64, hi: f64) -> f64 {
@@ -231,17 +231,17 @@ mod tests {
     #[test]
     fn hand_computed() {
         let (lo, hi) = ([-9.0; 3], [9.0; 3]);
-        // Threshold 2.5; the smallest feature stays.
+        // Threshold 2.5; the smallest feature does not move.
         assert_eq!(
             project(&[3.0, -4.0, 1.0], &[0.0; 3], &lo, &hi, 2.0),
             [0.5, -1.5, 0.0]
         );
-        // One feature takes everything.
+        // One feature takes the whole budget.
         assert_eq!(
             project(&[0.0, 5.0, 1.0], &[0.0; 3], &lo, &hi, 0.5),
             [0.0, 0.5, 0.0]
         );
-        // Ties share.
+        // Ties share the budget equally.
         assert_eq!(
             project(&[1.0, -1.0, 1.0], &[0.0; 3], &lo, &hi, 0.75),
             [0.25, -0.25, 0.25]
@@ -255,7 +255,7 @@ mod tests {
 
     #[test]
     fn clipping_first_would_be_wrong() {
-        // Clip to (1, 1, 0.9) and thresholding ties the first two; the true pull is 10 against 1.
+        // Clipping first gives (1, 1, 0.9), and thresholding then ties the first two; the true pulls are 10 and 1.
         assert_eq!(
             project(&[10.0, 1.0, 0.9], &[0.0; 3], &[0.0; 3], &[1.0; 3], 0.5),
             [0.5, 0.0, 0.0]
@@ -273,7 +273,7 @@ mod tests {
             50.0,
         );
         reference::assert_near(&equal, &vec![0.01; n]);
-        // Magnitudes over 60 binades, where a sampled median separates badly and midpoints do too.
+        // Magnitudes over 60 binades, where neither a sampled median nor a midpoint separates well.
         let x: Vec<f32> = (0..n)
             .map(|i| 2.0_f32.powf(30.0 - i as f32 * 60.0 / n as f32))
             .collect();

@@ -1,10 +1,10 @@
-//! `L2` ∩ box: one multiplier for the features that are free, the box for the rest.
+//! `L2` ∩ box: one multiplier for the features that are free; the others stop at the box.
 //!
 //! **Maths.** With pull `u` and room `c`, minimise `½ Σ (d - u)²` over `0 <= d <= c`, `‖d‖ <= eps`. The KKT conditions
 //! give `d_i = min(mu·u_i, c_i)` with one `mu` in `(0, 1)` for which `Σ d_i² = eps²`. As a function of `t = mu²` the
-//! left side, `Σ min(t·u², c²)`, is concave, increasing and piecewise linear. Newton's method from the left climbs
-//! monotonically: the set of saturated features only grows, the last step solves its linear piece exactly, and in
-//! each pass the product of residual and slope falls at least fourfold, so a handful of passes do.
+//! left side, `Σ min(t·u², c²)`, is concave, increasing and piecewise linear. Newton's method from the left increases
+//! monotonically: the set of saturated features only grows, the last step solves its linear piece exactly, and in each
+//! pass the product of residual and slope falls at least fourfold, so a few passes are enough.
 //!
 //! **Reference.** Boyd and Vandenberghe, *Convex Optimization* (2004), section 5.5.3 (KKT); for the finite Newton
 //! method on such a sum, Cominetti, Mascarenhas and Silva, *A Newton's method for the continuous quadratic knapsack
@@ -12,9 +12,9 @@
 //!
 //! **The steepest step** solves the same problem with slopes in place of pulls: with slope `u = |g|` and room `c`
 //! towards the bound that `g` points at, maximise `Σ u d` over `0 <= d <= c`, `‖d‖ <= length`; again
-//! `d_i = min(mu·u_i, c_i)`. A unit vector cut off at the bounds falls short: in an image half of the gradient points
-//! out of the box, and half of the step is lost. What is written is the step before it is cut off, so that the
-//! projection that follows knows from the excess which features are to stay at their bounds.
+//! `d_i = min(mu·u_i, c_i)`. A unit vector cut off at the bounds is too short: in an image half of the gradient points
+//! out of the box, and half of the step is lost. The step is written before it is cut off at the bounds, so that the
+//! following projection sees from the excess which features stay at their bounds.
 
 use burn::tensor::Tensor;
 use proofmark_stats::random::Stream;
@@ -56,7 +56,7 @@ impl Ball for L2 {
         point.nudge(radius, |p| self.moved(p), |d| d * d);
     }
 
-    /// Along `g` so far that what the box leaves of the step has this length.
+    /// Steps along `g`, as far as makes the step this long after clipping to the box.
     fn ascend(&self, point: &mut Point<'_>, g: &[f32], stride: &Stride) {
         let length = stride.length;
         let mut mu = 0.0;
@@ -73,7 +73,7 @@ impl Ball for L2 {
                 }
             }
             let next = ((length * length - full).max(0.0) / open).sqrt();
-            // Also false for 0/0 and for no open feature: once the full set stands still, so does `mu`.
+            // Also false for 0/0 and for no open feature: once the set of full features stops growing, so does `mu`.
             if next > mu && next.is_finite() {
                 mu = next;
             } else {
@@ -85,7 +85,7 @@ impl Ball for L2 {
         }
     }
 
-    /// Uniform in the ball: a normal direction times `U^(1/features)`.
+    /// Draws uniformly in the ball: a normal direction times `U^(1/features)`.
     fn scatter(&self, point: &mut Point<'_>, radius: f64, stream: &mut Stream) {
         let direction: Vec<f64> = (0..point.x.len())
             .map(|_| f64::from(stream.normal()))
@@ -104,7 +104,7 @@ impl Ball for L2 {
     }
 }
 
-/// The `mu` with `‖min(mu·u, c)‖ = eps`.
+/// Returns the `mu` with `‖min(mu·u, c)‖ = eps`.
 fn multiplier(point: &Point<'_>, eps: f64) -> f64 {
     let mut mu = 0.0;
     loop {
@@ -115,9 +115,9 @@ fn multiplier(point: &Point<'_>, eps: f64) -> f64 {
                 [c * c, 0.0]
             }
         });
-        // With nothing free the budget is spent to within rounding.
+        // If no feature is free, the budget is spent to within rounding.
         let next = ((eps * eps - saturated).max(0.0) / free).sqrt();
-        // Also false for 0/0: once the saturated set stands still, so does `mu`, bit for bit.
+        // Also false for 0/0: once the saturated set stops growing, `mu` stays the same, bit for bit.
         if next > mu && next.is_finite() {
             mu = next;
         } else {
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn hand_computed() {
-        // The ball alone is a rescaling; 0.5 of a 3-4-5 triangle.
+        // The ball alone is a rescaling: 0.5 along a 3-4-5 triangle.
         reference::assert_near(
             &project(&[3.0, -4.0], &[0.0; 2], &[-9.0; 2], &[9.0; 2], 0.5),
             &[0.3, -0.4],
@@ -151,7 +151,7 @@ mod tests {
             project(&[2.0, 0.0], &[0.0; 2], &[-9.0; 2], &[9.0; 2], 0.5),
             [0.5, 0.0]
         );
-        // The box stops the first feature at 0.3, the second gets what is left of 0.5² - 0.3².
+        // The box stops the first feature at 0.3; the second gets the rest of 0.5² - 0.3².
         reference::assert_near(
             &project(&[10.0, 1.0], &[0.0; 2], &[0.0; 2], &[0.3, 9.0], 0.5),
             &[0.3, 0.4],
@@ -179,14 +179,14 @@ mod tests {
 
     #[test]
     fn repair_works_where_x_has_finer_floats_than_x0() {
-        // x lands at -3e-17, whose own float step is far too small to bring 0.25 + 1 ulp back to 0.25.
+        // x lands at -3e-17, where a float step of x is far too small to bring 0.25 + 1 ulp back to 0.25.
         let eps = 0.25_f64.next_down();
         reference::assert_near(&project(&[1.25], &[-0.25], &[-0.25], &[0.0], eps), &[0.0]);
     }
 
     #[test]
     fn many_saturation_passes_still_end() {
-        // Room falls by 2^-k while pull stays: each pass saturates a few more.
+        // Room falls by 2^-k while pull is constant: each pass saturates a few more features.
         let n = 200;
         let room: Vec<f32> = (0..n).map(|k| 0.5_f32.powf(k as f32 / 4.0)).collect();
         let x = project(&vec![1e6; n], &vec![0.0; n], &vec![0.0; n], &room, 0.01);

@@ -1,8 +1,8 @@
-//! `Linf`: every feature on its own, clamped to the outermost `f32` values inside.
+//! `Linf`: clamps every feature separately to the outermost `f32` values inside.
 //!
-//! The ball of the maximum norm is itself a box, so the projection on ball ∩ box is a clamp to the intersection of
-//! two intervals. Only rounding is subtle: `x0 + eps` rounded to the nearest `f32` can lie outside the ball by half
-//! a step, which a checker in exact arithmetic (or another `f32` library) counts as cheating.
+//! The ball of the maximum norm is itself a box, so the projection on ball ∩ box is a clamp to the intersection of two
+//! intervals. Only rounding is subtle: `x0 + eps` rounded to the nearest `f32` can lie outside the ball by half a step,
+//! which a checker in exact arithmetic (or another `f32` library) reports as a violation.
 
 use burn::tensor::Tensor;
 use proofmark_stats::random::Stream;
@@ -14,7 +14,7 @@ pub(super) struct Linf;
 
 impl Ball for Linf {
     fn distance(&self, x: &[f32], x0: &[f32]) -> f64 {
-        // NaN is kept apart: `max` passes it by, and it must not look small.
+        // Track NaN separately: `max` ignores it, and it must not look small.
         let (mut top, mut nan) = (0.0_f64, false);
         for (&x, &x0) in x.iter().zip(x0) {
             let d = (f64::from(x) - f64::from(x0)).abs();
@@ -25,7 +25,7 @@ impl Ball for Linf {
     }
 
     fn moved(&self, point: &Point<'_>) -> f64 {
-        // A maximum that passes NaN by.
+        // This maximum ignores NaN.
         point.features().fold(0.0, |m, (pull, _)| m.max(pull))
     }
 
@@ -45,7 +45,7 @@ impl Ball for Linf {
         let boxes = point.lower.iter().zip(point.upper);
         for ((x, &x0), (&lower, &upper)) in point.x.iter_mut().zip(point.x0).zip(boxes) {
             let d = f64::from(*x) - f64::from(x0);
-            // Strictly inside needs no bounds, and only one side can be crossed.
+            // A point strictly inside needs no bounds, and a point can cross only one side.
             if d >= radius {
                 *x = x.min(reach(x0, radius));
             } else if d <= -radius {
@@ -55,25 +55,25 @@ impl Ball for Linf {
         }
     }
 
-    /// Every feature by its sign, or by what the direction says of it.
+    /// Moves every feature by the sign of its direction, or by the direction itself.
     fn ascend(&self, point: &mut Point<'_>, g: &[f32], stride: &Stride) {
         let by = stride.length as f32;
         for (x, g) in point.x.iter_mut().zip(g) {
-            // `signum` of +0 is +1; a zero gradient moves nothing.
+            // `signum` of +0 is +1, so skip zeros: a zero gradient must not move anything.
             if *g != 0.0 {
                 *x += by * if stride.plain { *g } else { g.signum() };
             }
         }
     }
 
-    /// Uniform in the cube.
+    /// Draws uniformly in the cube.
     fn scatter(&self, point: &mut Point<'_>, radius: f64, stream: &mut Stream) {
         for x in point.x.iter_mut() {
             *x += (radius as f32) * stream.uniform().mul_add(2.0, -1.0);
         }
     }
 
-    /// To a corner of the cube.
+    /// Squared distance to a corner of the cube.
     fn reach_squared(&self, radius: f64, features: usize) -> f64 {
         radius * radius * features as f64
     }
@@ -93,10 +93,10 @@ impl OnDevice for Linf {
     }
 }
 
-/// The outermost `f32` bounds inside the `Linf` ball and `[lower, upper]`.
+/// Returns the outermost `f32` bounds inside the `Linf` ball and `[lower, upper]`.
 ///
-/// Every `f32` in `[lo, hi]` has `|x - x0| <= eps` in exact arithmetic, and (where the box does not cut first) the
-/// next `f32` beyond either end has not. An `eps` of zero (or below, or NaN) gives `(x0, x0)`.
+/// Every `f32` in `[lo, hi]` has `|x - x0| <= eps` in exact arithmetic; the next `f32` beyond either end does not
+/// (unless the box is tighter). An `eps` of zero (or below, or NaN) gives `(x0, x0)`.
 pub fn linf_bounds(x0: f32, lower: f32, upper: f32, eps: f64) -> (f32, f32) {
     if eps.is_nan() || eps <= 0.0 {
         return (x0, x0);
@@ -109,10 +109,10 @@ pub fn linf_bounds(x0: f32, lower: f32, upper: f32, eps: f64) -> (f32, f32) {
     )
 }
 
-/// The largest `f32` at most `eps` above `x0`.
+/// Returns the largest `f32` at most `eps` above `x0`.
 #[inline]
 fn reach(x0: f32, eps: f64) -> f32 {
-    // Rounding is monotone, so `near` cannot fall short of a float that fits; it can be one step too far.
+    // Rounding is monotone, so `near` is never below a float that fits; it can be one step too far.
     let near = (f64::from(x0) + eps) as f32;
     if within(near, x0, eps) {
         near
@@ -129,7 +129,7 @@ fn within(x: f32, x0: f32, eps: f64) -> bool {
     // Knuth's two-sum: `sum + error` is a + b without rounding (The Art of Computer Programming 2, 4.2.2).
     let shadow = sum - a;
     let error = (a - (sum - shadow)) + (b - shadow);
-    // An infinite sum has no error term (NaN); it is inside an infinite ball only.
+    // An infinite sum has no error term (NaN); it is inside only an infinite ball.
     sum < eps || (sum <= eps && (error <= 0.0 || error.is_nan()))
 }
 
@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn bounds_are_the_last_floats_inside() {
-        // 8/255 is no binary fraction, and 1 + 8/255 rounds up.
+        // 8/255 is not a binary fraction, and 1 + 8/255 rounds up.
         for x0 in [
             0.0_f32,
             0.1,
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn distance_never_hides_a_nan() {
+    fn distance_is_nan_if_any_feature_is_nan() {
         assert!(Linf.distance(&[f32::NAN, 1.0], &[0.0, 0.0]).is_nan());
         assert!(Linf.distance(&[1.0, f32::NAN, 2.0], &[0.0; 3]).is_nan());
         assert_eq!(

@@ -1,17 +1,17 @@
 //! One sample's geometry on the host: exact Euclidean projections in `f64`, one file per norm (`Ball`).
 //!
-//! The feasible set of a sample `x0` is `{ x : norm(x - x0) <= eps, lower <= x <= upper }`. Box and mask are
-//! already merged into `lower <= x0 <= upper`: a frozen feature has `lower = upper = x0`. So `x0` is always
-//! feasible, and every feature has a *pull* `|x - x0|` (how far it wants to go) and a *room* (how far the box
-//! lets it go that way). All four projections are functions of pull and room alone.
+//! The feasible set of a sample `x0` is `{ x : norm(x - x0) <= eps, lower <= x <= upper }`. Box and mask are already
+//! merged into `lower <= x0 <= upper`: a frozen feature has `lower = upper = x0`. So `x0` is always feasible, and every
+//! feature has a *pull* `|x - x0|` (the distance it would move) and a *room* (the distance the box allows in that
+//! direction). All four projections are functions of pull and room alone.
 //!
 //! # Contract of [`project`] and [`project_shared`]
-//! * Inside: [`distance`] (the shared gauge) of the result is at most `eps` (1), and the box holds, on the `f32`
-//!   values that are returned, not only on paper.
+//! * Inside: [`distance`] (the shared gauge) of the result is at most `eps` (1), and the box holds, on the `f32` values
+//!   that are returned, not only in exact arithmetic.
 //! * Nearest: each feature is within about two `f32` steps of the true Euclidean projection.
 //! * Idempotent: a point that is already inside comes back bit for bit.
-//! * A NaN feature stays NaN and takes no budget; an infinite one is read as a very large number. Such a row is
-//!   the caller's to mark invalid; here it must only not panic and not spoil its neighbours.
+//! * A NaN feature stays NaN and uses no budget; an infinite one is read as a very large number. The caller must mark
+//!   such a row invalid; the functions here only avoid panics and keep the other features correct.
 //!
 //! ```
 //! use proofmark_domain::Norm;
@@ -43,70 +43,70 @@ pub use shared::{Part, SharedError, project_shared, shared_gauge};
 
 pub(crate) use point::Point;
 
-/// How far a row steps.
+/// Step of a row.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Stride {
-    /// As a share of the budget.
+    /// Length as a share of the budget.
     pub(crate) size: f64,
-    /// The same in data units.
+    /// Length in data units.
     pub(crate) length: f64,
-    /// Least share of the features an `L1` step is spread over.
+    /// Minimum share of the features that an `L1` step is spread over.
     pub(crate) spread: f32,
     /// Whether an `Linf` step adds the direction itself or its signs.
     pub(crate) plain: bool,
 }
 
-/// All that a norm is to an attack: the gauge, the projection, the steepest step and a random point of its ball.
+/// Operations that attacks need of a norm: the gauge, the projection, the steepest step and a random point of its ball.
 ///
-/// A norm is one file that implements this, and a line in [`ball`].
+/// Adding a norm takes one file that implements this trait, and a line in [`ball`].
 pub(crate) trait Ball: Sync {
-    /// The norm of `x - x0`, as [`distance`] promises it.
+    /// Returns the norm of `x - x0`, under the contract of [`distance`].
     fn distance(&self, x: &[f32], x0: &[f32]) -> f64;
 
-    /// The same with NaN features left out.
+    /// Returns the same norm, ignoring NaN features.
     fn moved(&self, point: &Point<'_>) -> f64;
 
-    /// The norm the point would have if it were only clipped to the box (NaN features left out).
+    /// Returns the norm that the point would have if it were only clipped to the box (ignoring NaN features).
     fn clipped(&self, point: &Point<'_>) -> f64;
 
-    /// The norm of every row of `d` on its device, in `f32`, `[rows, 1]`.
+    /// Returns the norm of every row of `d` on its device, in `f32`, `[rows, 1]`.
     fn lengths(&self, d: Tensor<2>) -> Tensor<2>;
 
-    /// The largest `<g, d>` over the unit ball for every row of `g`: the dual norm, `[rows, 1]`.
+    /// Returns the largest `<g, d>` over the unit ball for every row of `g`: the dual norm, `[rows, 1]`.
     fn dual(&self, g: Tensor<2>) -> Tensor<2>;
 
-    /// Onto ball ∩ box, as [`project`] promises it; `radius` is above 0.
+    /// Projects onto ball ∩ box, under the contract of [`project`]; `radius` is above 0.
     fn project(&self, point: &mut Point<'_>, radius: f64);
 
-    /// The step that gains most along the gradient-like `g` inside the box, before anything is projected.
+    /// Takes the step that gains most along the gradient-like `g` inside the box, before any projection.
     fn ascend(&self, point: &mut Point<'_>, g: &[f32], stride: &Stride);
 
     /// Adds a random vector of the ball; the caller projects.
     fn scatter(&self, point: &mut Point<'_>, radius: f64, stream: &mut Stream);
 
-    /// The square of the largest Euclidean length in a ball of this radius.
+    /// Returns the square of the largest Euclidean length in a ball of this radius.
     fn reach_squared(&self, radius: f64, features: usize) -> f64 {
         let _ = features;
         radius * radius
     }
 
-    /// The ball as a box, where it is one.
+    /// Returns the ball as a box, or `None` if it is not one.
     fn on_device(&self) -> Option<&'static dyn OnDevice> {
         None
     }
 }
 
 /// A ball that is itself a box: ball ∩ box is one interval per feature, and whole blocks are clamped to it on the
-/// device, without a visit to every row on the host.
+/// device, without processing every row on the host.
 pub(crate) trait OnDevice: Sync {
-    /// What the ball leaves of one feature's `[lower, upper]`, to the last `f32` inside.
+    /// Intersects one feature's `[lower, upper]` with the ball, to the last `f32` inside.
     fn interval(&self, x0: f32, lower: f32, upper: f32, radius: f64) -> (f32, f32);
 
-    /// [`Ball::ascend`] for all rows `[rows, features]`, each by its own `length` `[rows, 1]`.
+    /// Applies [`Ball::ascend`] to all rows `[rows, features]`, each with its own `length` `[rows, 1]`.
     fn ascend(&self, x: Tensor<2>, g: Tensor<2>, length: Tensor<2>, plain: bool) -> Tensor<2>;
 }
 
-/// The ball of a norm.
+/// Returns the ball of a norm.
 pub(crate) fn ball(norm: Norm) -> &'static dyn Ball {
     match norm {
         Norm::Linf => &linf::Linf,
@@ -118,8 +118,8 @@ pub(crate) fn ball(norm: Norm) -> &'static dyn Ball {
 
 /// Projects `x` (in place) onto the ball of radius `eps` around `x0` in `norm`, intersected with `[lower, upper]`.
 ///
-/// An `eps` of zero (or below, or NaN) returns `x0` itself; a huge one only clips to the box. `L0` is not convex:
-/// its projection is one of the nearest points, ties going to the lower feature index.
+/// An `eps` of zero (or below, or NaN) returns `x0` itself; a huge one only clips to the box. The `L0` ball is not
+/// convex: its projection is one of the nearest points, and ties go to the lower feature index.
 ///
 /// # Panics
 /// When the four slices differ in length.
@@ -132,10 +132,10 @@ pub fn project(norm: Norm, x: &mut [f32], x0: &[f32], lower: &[f32], upper: &[f3
     ball(norm).project(&mut point, eps);
 }
 
-/// The norm of `x - x0` in `f64`; NaN if any feature is NaN (for `L0` a NaN feature counts as changed).
+/// Returns the norm of `x - x0` in `f64`; NaN if any feature is NaN (for `L0` a NaN feature counts as changed).
 ///
-/// Sums run in eight fixed lanes, so the value never depends on anything but the two slices. It may differ from a
-/// plain left-to-right sum in the last bits: judge a point with this function, it is what [`project`] promises on.
+/// Sums run in eight fixed lanes, so the value depends only on the two slices. It may differ from a plain left-to-right
+/// sum in the last bits: judge a point with this function, because [`project`] guarantees its bound in terms of it.
 ///
 /// # Panics
 /// When the two slices differ in length.
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn no_budget_is_the_origin_and_a_huge_one_the_box() {
+    fn a_zero_budget_returns_the_origin_and_a_huge_one_clips_to_the_box() {
         let x = [7.0, 0.75, -1.0, 0.5, 1.0];
         for norm in Norm::ALL {
             for eps in [0.0, -1.0, f64::NAN, 1e-320] {
@@ -177,8 +177,8 @@ mod tests {
     }
 
     #[test]
-    fn a_point_inside_is_not_even_recomputed() {
-        // x0 + (x - x0) would round 1e-30 away.
+    fn a_point_inside_is_returned_bit_for_bit() {
+        // x0 + (x - x0) would round 1e-30 to 0.
         for norm in Norm::ALL {
             let mut x = [1e-30, 0.1];
             project(norm, &mut x, &[1e10, 0.1], &[-1e11; 2], &[1e11; 2], 1e11);
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn nan_stays_and_leaves_the_rest_alone() {
+    fn nan_stays_and_does_not_change_other_features() {
         for norm in Norm::ALL {
             for eps in [0.0, 0.3, 1.0, 9.0] {
                 let with = at(norm, [0.9, f32::NAN, 0.1, 0.6, 0.9], eps);
@@ -216,8 +216,8 @@ mod tests {
     }
 
     #[test]
-    fn large_rows_keep_the_contract() {
-        // 150,528 features: rounding errors are many, sums are long.
+    fn projections_of_large_rows_keep_the_contract() {
+        // 150,528 features: many rounding errors, long sums.
         let n = 150_528;
         let noise = |i: usize, k: usize| ((i * k) % 1009) as f32 / 1009.0;
         let x0: Vec<f32> = (0..n).map(|i| noise(i, 7919)).collect();
@@ -240,7 +240,7 @@ mod tests {
             let once = reference::bits(&x);
             project(norm, &mut x, &x0, &low, &high, eps);
             assert_eq!(reference::bits(&x), once, "{norm}");
-            // Any other order of summation agrees that it is inside.
+            // Another order of summation agrees that the point is inside.
             let plain = norm.of(x
                 .iter()
                 .zip(&x0)

@@ -1,7 +1,7 @@
-//! What a part would pay for a little more radius: the multiplier of its ball as a function of the radius.
+//! The multiplier of a part's ball as a function of its radius: the price that the part would pay for more radius.
 //!
-//! **Maths.** Let `D(r)` be half the squared distance from `x` to ball(r) ∩ box. It is convex and falls, and its slope
-//! is minus the multiplier `theta(r)` of the ball constraint. With pull `u` and room `c`, at radius `r`:
+//! **Maths.** Let `D(r)` be half the squared distance from `x` to ball(r) ∩ box. It is convex and decreasing, and its
+//! slope is minus the multiplier `theta(r)` of the ball constraint. With pull `u` and room `c`, at radius `r`:
 //!
 //! | norm | projection | `theta(r)` |
 //! |---|---|---|
@@ -9,23 +9,24 @@
 //! | `L2` | `min(mu·u, c)` | `r/mu - r`, where `r² = Σ min(mu·u, c)²` |
 //! | `L1` | `clip(u - theta, 0, c)` | the threshold itself |
 //!
-//! All three bend only at breakpoints. They are sorted once, with running sums, so that one radius costs a binary
-//! search instead of a pass: a shared budget asks for thousands.
+//! All three bend only at breakpoints. The breakpoints are sorted once, with running sums, so that one radius costs a
+//! binary search instead of a pass: a shared budget evaluates thousands of radii.
 
 use proofmark_domain::Norm;
 
 use super::point::Point;
 
-/// `theta(r)` of one part, by table.
+/// Table of `theta(r)` for one part.
 pub(super) struct Multiplier {
     norm: Norm,
-    /// In increasing order of radius; the first is at zero.
+    /// Pieces in increasing order of radius; the first is at zero.
     pieces: Vec<Piece>,
 }
 
-/// The formula from `radius` up to the next piece's. `start` is the projection's own parameter here (`L2`: `mu`, `L1`:
-/// the threshold); `a` and `b` are, for `Linf`, the sum and number of pulls above, for `L2` the squares of saturated
-/// rooms and of free pulls, for `L1` nothing and the number of features moving.
+/// Formula from `radius` up to the radius of the next piece. `start` is the projection's own parameter at `radius`
+/// (`L2`: `mu`, `L1`: the threshold). `a` and `b` are, for `Linf`, the sum and number of the pulls still moving beyond
+/// `radius`; for `L2`, the sums of squares of saturated rooms and of free pulls; for `L1`, unused and the number of
+/// features moving.
 struct Piece {
     radius: f64,
     start: f64,
@@ -34,7 +35,7 @@ struct Piece {
 }
 
 impl Multiplier {
-    /// The table of a part in `Linf`, `L2` or `L1`.
+    /// Builds the table of a part in `Linf`, `L2` or `L1`.
     pub(super) fn new(norm: Norm, point: &Point<'_>) -> Self {
         let moving = point.features().filter(|&(u, c)| u > 0.0 && c > 0.0);
         let pieces = match norm {
@@ -50,11 +51,11 @@ impl Multiplier {
         let p = &self.pieces[next - 1];
         match self.norm {
             Norm::Linf => p.a - p.b * radius,
-            // Nothing saturated: mu = r/|u|, whose quotient is lost at r = 0.
+            // Nothing saturated: mu = r/|u|, and the quotient r/mu is undefined at r = 0.
             Norm::L2 | Norm::L0 if p.a == 0.0 => p.b.sqrt() - radius,
             Norm::L2 | Norm::L0 => {
                 let mu = ((radius * radius - p.a).max(0.0) / p.b).sqrt();
-                // Where the free pulls are next to nothing the quotient is rounding: the piece's ends bound it.
+                // If the free pulls are tiny, the quotient is only rounding error: bound it by the ends of the piece.
                 let end = self.pieces.get(next).map_or(1.0, |p| p.start);
                 let mu = if mu < end { mu.max(p.start) } else { end };
                 radius / mu - radius
@@ -69,7 +70,7 @@ impl Multiplier {
 fn linf(moving: impl Iterator<Item = (f64, f64)>) -> Vec<Piece> {
     let mut stops: Vec<(f64, f64)> = moving.map(|(u, c)| (u.min(c), u)).collect();
     stops.sort_unstable_by(|a, b| b.0.total_cmp(&a.0));
-    // From the farthest stop inwards, so that the sums are of what is still moving beyond.
+    // From the farthest stop inwards, so that the sums hold the features still moving beyond each stop.
     let (mut pieces, mut a, mut b) = (Vec::with_capacity(stops.len() + 1), 0.0, 0.0);
     for (stop, u) in stops {
         pieces.push(Piece {
@@ -94,7 +95,7 @@ fn linf(moving: impl Iterator<Item = (f64, f64)>) -> Vec<Piece> {
 fn l2(moving: impl Iterator<Item = (f64, f64)>) -> Vec<Piece> {
     let mut order: Vec<(f64, f64, f64)> = moving.map(|(u, c)| (c / u, u, c)).collect();
     order.sort_unstable_by(|x, y| x.0.total_cmp(&y.0));
-    // The free sum is added from the back: subtracting would leave nothing but rounding at the far end.
+    // Add the free sum from the back: subtracting would leave only rounding error at the far end.
     let mut free = vec![0.0; order.len() + 1];
     for (i, (_, u, _)) in order.iter().enumerate().rev() {
         free[i] = free[i + 1] + u * u;
@@ -106,7 +107,7 @@ fn l2(moving: impl Iterator<Item = (f64, f64)>) -> Vec<Piece> {
         b: free[0],
     }];
     let mut saturated = 0.0;
-    // Beyond mu = 1 nothing is pulled any farther.
+    // Beyond mu = 1 no feature moves any farther.
     for (i, (mu, _, c)) in order
         .iter()
         .enumerate()
@@ -125,7 +126,7 @@ fn l2(moving: impl Iterator<Item = (f64, f64)>) -> Vec<Piece> {
 }
 
 fn l1(moving: impl Iterator<Item = (f64, f64)>) -> Vec<Piece> {
-    // A feature starts to move when the threshold falls below its pull and stops at the box.
+    // A feature starts to move when the threshold falls below its pull, and stops at the box.
     let bends = moving.flat_map(|(u, c)| [(u, 1.0), ((u - c).max(0.0), -1.0)]);
     let mut bends: Vec<(f64, f64)> = bends.collect();
     bends.sort_unstable_by(|x, y| y.0.total_cmp(&x.0));

@@ -1,13 +1,14 @@
-//! A sample with its origin and box, and the three passes that every projection is made of: sum, write, nudge.
+//! A sample with its origin and box, and the three passes that every projection uses: sum, write, nudge.
 
-/// Independent running sums: the additions need not wait for each other, and the order is the same everywhere.
+/// Number of independent running sums: the additions do not wait for each other, and their order is the same
+/// everywhere.
 const LANES: usize = 8;
 
-/// What a nudged distance aims below its budget, relative: ten times the rounding error of a sum over a million
+/// Relative distance below the budget that a nudge aims for: ten times the rounding error of a sum over a million
 /// features, a thousandth of what one `f32` step can express.
 const SLACK: f64 = 1e-12;
 
-/// Stands in for an infinite pull: beyond any difference of two finite `f32`, its square is far from overflow.
+/// Replaces an infinite pull: beyond any difference of two finite `f32`, and its square is far from overflow.
 const FAR: f64 = 1e39;
 
 /// One sample while it is being projected.
@@ -33,21 +34,21 @@ impl<'a> Point<'a> {
         }
     }
 
-    /// Back to the origin; NaN stays where it is, it must not be laundered into a valid row.
+    /// Moves back to the origin. NaN stays NaN, because it must not turn into a valid row.
     pub(super) fn reset(&mut self) {
         for (x, &x0) in self.x.iter_mut().zip(self.x0) {
             *x = if x.is_nan() { *x } else { x0 };
         }
     }
 
-    /// Clips to the box alone.
+    /// Clips to the box only.
     pub(super) fn clip(&mut self) {
         for ((x, &lo), &hi) in self.x.iter_mut().zip(self.lower).zip(self.upper) {
             *x = clamp(*x, lo, hi);
         }
     }
 
-    /// Pull and room of every feature, in order.
+    /// Returns pull and room of every feature, in order.
     pub(super) fn features(&self) -> impl Iterator<Item = (f64, f64)> {
         let boxes = self.lower.iter().zip(self.upper);
         (self.x.iter().zip(self.x0))
@@ -55,7 +56,7 @@ impl<'a> Point<'a> {
             .map(|((&x, &x0), (&lo, &hi))| pull_and_room(x, x0, lo, hi))
     }
 
-    /// `K` sums over the features of `term(pull, room)`, in the lanes of [`sum_of`].
+    /// Returns `K` sums over the features of `term(pull, room)`, in the lanes of [`sum_of`].
     #[inline]
     pub(super) fn sum<const K: usize>(&self, term: impl Fn(f64, f64) -> [f64; K]) -> [f64; K] {
         let mut acc = [[0.0; LANES]; K];
@@ -88,19 +89,20 @@ impl<'a> Point<'a> {
             let (pull, room) = pull_and_room(*x, x0, lo, hi);
             let d = step(pull, room);
             let moved = (f64::from(x0) + d.copysign(f64::from(*x) - f64::from(x0))) as f32;
-            // A feature that does not move keeps x0's own bits (-0.0 too).
+            // A feature that does not move keeps the bits of x0 (also for -0.0).
             let moved = if d > 0.0 { clamp(moved, lo, hi) } else { x0 };
             *x = if x.is_nan() { *x } else { moved };
         }
     }
 
-    /// Takes back what rounding to `f32` put outside an `L1` or `L2` ball.
+    /// Moves points back that rounding to `f32` put outside an `L1` or `L2` ball.
     ///
-    /// Features go one `f32` step towards `x0`, in order, until the sum is inside again. Rounding errors mostly
-    /// cancel, so a few hundred steps serve a large image, and no feature ends more than about two steps from
-    /// where it should be. Scaling the whole difference would do nothing: the excess is less than one step.
+    /// Features move one `f32` step towards `x0`, in order, until the sum is inside again. Rounding errors mostly
+    /// cancel, so a few hundred steps are enough for a large image, and no feature ends more than about two steps from
+    /// its exact value. Scaling the whole difference would have no effect: the excess is less than one step.
     ///
-    /// `moved` is the norm of `x - x0`, `share` what one feature has in the sum that it is made of.
+    /// `moved` is the norm of `x - x0`, `share` the contribution of one feature to the sum that the norm is computed
+    /// from.
     pub(super) fn nudge(
         &mut self,
         eps: f64,
@@ -108,13 +110,13 @@ impl<'a> Point<'a> {
         share: impl Fn(f64) -> f64,
     ) {
         let aim = eps * (1.0 - SLACK);
-        // One sweep undoes all rounding; the rest is for sums whose own error is larger than the slack.
+        // One sweep undoes all rounding; the others are for sums whose own error exceeds the slack.
         for _ in 0..16 {
             let size = moved(self);
             if size <= eps {
                 return;
             }
-            // With NaN or infinity in `x0` itself there is nothing to repair.
+            // With NaN or infinity in `x0` itself, no repair is possible.
             let mut excess = share(size) - share(aim);
             for (x, &x0) in self.x.iter_mut().zip(self.x0) {
                 if excess <= 0.0 {
@@ -124,7 +126,8 @@ impl<'a> Point<'a> {
                 if d.is_nan() || d == 0.0 {
                     continue;
                 }
-                // A step of the larger end: at x = 1e-20 one of x itself would not shorten the way to x0 = 1.
+                // Use the step of the larger end: at x = 1e-20, a step of x itself would not shorten the distance to
+                // x0 = 1.
                 let far = x.abs().max(x0.abs());
                 let step = far - far.next_down();
                 let nearer = if *x > x0 {
@@ -143,19 +146,19 @@ impl<'a> Point<'a> {
     }
 }
 
-/// What a NaN counts for where it is left out.
+/// Replaces NaN by 0, so that sums ignore it.
 #[inline]
 pub(super) fn finite(d: f64) -> f64 {
     if d.is_nan() { 0.0 } else { d }
 }
 
-/// What a clip to the box leaves of a pull.
+/// Returns a pull after clipping to the box.
 #[inline]
 pub(super) fn up_to(pull: f64, room: f64) -> f64 {
     if pull < room { pull } else { room }
 }
 
-/// `f(x - x0)` summed in eight fixed lanes.
+/// Returns the sum of `f(x - x0)` in eight fixed lanes.
 #[inline]
 pub(super) fn sum_of(x: &[f32], x0: &[f32], f: impl Fn(f64) -> f64) -> f64 {
     let mut acc = [0.0; LANES];
@@ -172,7 +175,7 @@ pub(super) fn sum_of(x: &[f32], x0: &[f32], f: impl Fn(f64) -> f64) -> f64 {
     acc.iter().sum()
 }
 
-/// How far a feature wants to go from `x0`, and how far the box lets it go in that direction.
+/// Returns how far a feature wants to move from `x0`, and how far the box allows it in that direction.
 #[inline]
 fn pull_and_room(x: f32, x0: f32, lower: f32, upper: f32) -> (f64, f64) {
     let origin = f64::from(x0);
@@ -186,7 +189,7 @@ fn pull_and_room(x: f32, x0: f32, lower: f32, upper: f32) -> (f64, f64) {
     (if pull.is_nan() { 0.0 } else { pull }, room)
 }
 
-/// How far `x` can go the way of `g`.
+/// Returns how far `x` can move in the direction of `g`.
 #[inline]
 pub(super) fn room(x: f32, g: f32, lower: f32, upper: f32) -> f64 {
     let (x, lower, upper) = (f64::from(x), f64::from(lower), f64::from(upper));
@@ -194,7 +197,8 @@ pub(super) fn room(x: f32, g: f32, lower: f32, upper: f32) -> f64 {
     room.max(0.0)
 }
 
-/// `f32::clamp` that never panics: NaN stays NaN, and where the bounds disagree the upper one wins.
+/// Clamps like `f32::clamp` but never panics: NaN stays NaN, and if the bounds contradict each other the upper one
+/// wins.
 #[inline]
 pub(super) fn clamp(x: f32, lo: f32, hi: f32) -> f32 {
     let x = if x < lo { lo } else { x };

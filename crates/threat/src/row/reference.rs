@@ -1,4 +1,4 @@
-//! Slow, independent references and the laws every projection keeps (tests only).
+//! Slow, independent reference projections and the laws of every projection (tests only).
 
 use proofmark_domain::Norm;
 use proptest::prelude::*;
@@ -22,13 +22,13 @@ impl Case {
         x
     }
 
-    /// The projection by 200 halvings of the multiplier, knowing nothing of breakpoints.
+    /// Projects by 200 bisections of the multiplier, without using breakpoints.
     pub(super) fn exact(&self, norm: Norm) -> Vec<f64> {
         self.exact_at(norm, self.eps)
     }
 
     pub(super) fn exact_at(&self, norm: Norm, eps: f64) -> Vec<f64> {
-        // d at a multiplier: of the norm's proximal map, clipped to the box (exact, as both are separable).
+        // Displacement at a multiplier: the norm's proximal map, clipped to the box (exact, as both are separable).
         let at = |m: f64| -> Vec<f64> {
             (0..self.x.len())
                 .map(|i| {
@@ -64,7 +64,7 @@ impl Case {
             .collect()
     }
 
-    /// Points of the feasible set, some on its boundary, from a fixed little generator.
+    /// Returns points of the feasible set, some on its boundary, from a small fixed generator.
     pub(super) fn feasible(&self, norm: Norm, eps: f64) -> Vec<Vec<f32>> {
         let mut state = 0x9E37_79B9_7F4A_7C15_u64;
         let mut uniform = move || {
@@ -104,7 +104,7 @@ impl Case {
     }
 }
 
-/// Small samples with everything that goes wrong: ties, frozen features, features without room, denormals, points
+/// Generates small samples with all the hard cases: ties, frozen features, features without room, denormals, points
 /// inside, on the edge and far outside.
 pub(super) fn case() -> impl Strategy<Value = Case> {
     let free = (-1.0_f32..1.0, 0.0_f32..1.0, 0.0_f32..1.0, -3.0_f32..3.0);
@@ -134,7 +134,8 @@ pub(super) fn case() -> impl Strategy<Value = Case> {
     })
 }
 
-/// Inside, idempotent, unchanged when inside already, equal to the reference, and no feasible point nearer.
+/// Checks that the projection is inside, idempotent, unchanged if already inside and equal to the reference, and that
+/// no feasible point is nearer.
 pub(super) fn check_laws(norm: Norm, case: &Case) -> Result<(), TestCaseError> {
     let got = case.project(norm, case.eps);
     check_box(&got, &case.lower, &case.upper)?;
@@ -153,7 +154,7 @@ pub(super) fn check_laws(norm: Norm, case: &Case) -> Result<(), TestCaseError> {
                 (f64::from(*a) - b).abs() <= 1e-5 * f64::from(scale),
                 "feature {i}: {a}, not {b}"
             );
-            // The claim of the module: two f32 steps.
+            // The module promises two f32 steps.
             prop_assert!(
                 (f64::from(*a) - b).abs() <= 4e-7 * f64::from(scale),
                 "feature {i}: {a}, not {b} (steps)"
@@ -161,7 +162,7 @@ pub(super) fn check_laws(norm: Norm, case: &Case) -> Result<(), TestCaseError> {
         }
     }
     let own = squared_distance(&got, &case.x);
-    // Two f32 steps of each feature, to first order: what rounding may cost beside a feature of 30,000.
+    // Two f32 steps of each feature, to first order: the rounding error that a feature near 30,000 may add.
     let steps: f64 = (0..got.len())
         .map(|i| 8e-7 * f64::from((got[i] - case.x[i]).abs() * case.x0[i].abs()))
         .sum();

@@ -1,10 +1,10 @@
-//! One budget shared by several modalities: how much of it each part gets is part of the projection.
+//! One budget shared by several modalities: the projection also decides each part's share of it.
 //!
 //! **Maths.** Minimise `Σ D_i(s_i·eps_i)` over `Σ s_i^q <= 1`, where `D_i(r)` is half the squared distance of part `i`
 //! to its ball of radius `r` within its box. `D_i` is convex with slope `-theta_i(r)` (`multiplier.rs`), so the KKT
 //! conditions are `theta_i(s_i·eps_i)·eps_i = lambda·q·s_i^(q-1)` with one `lambda` for all parts. Both sides are
-//! monotone in `s_i`, and `Σ s_i(lambda)^q` is monotone in `lambda`: a root search inside a root search finds the shares.
-//! Each part is then projected on its own ball by the exact projection of its norm.
+//! monotone in `s_i`, and `Σ s_i(lambda)^q` is monotone in `lambda`: a root search inside a root search finds the
+//! shares. Each part is then projected on its own ball by the exact projection of its norm.
 //!
 //! The gauge `(Σ (norm_i/eps_i)^q)^(1/q)` is itself a norm on the product space; `q = 1` makes modalities compete
 //! (some may get nothing), large `q` approaches independent budgets.
@@ -26,25 +26,25 @@ use super::point::Point;
 /// One modality of a sample, with its own norm and its own scale in the shared budget.
 #[derive(Debug)]
 pub struct Part<'a> {
-    /// The norm of this part; `L0` cannot share.
+    /// Norm of this part; `L0` cannot share a budget.
     pub norm: Norm,
-    /// The point, projected in place.
+    /// Point, projected in place.
     pub x: &'a mut [f32],
-    /// The origin.
+    /// Origin.
     pub x0: &'a [f32],
-    /// Lower ends of the box, at most `x0`.
+    /// Lower bounds of the box, at most `x0`.
     pub lower: &'a [f32],
-    /// Upper ends of the box, at least `x0`.
+    /// Upper bounds of the box, at least `x0`.
     pub upper: &'a [f32],
-    /// What this part could spend alone; zero freezes it.
+    /// Budget of this part alone; zero freezes it.
     pub eps: f64,
 }
 
-/// A shared budget that has no unique nearest point.
+/// Errors of a shared budget that has no unique nearest point.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub enum SharedError {
-    /// The `L0` ball is not convex: how it would trade against another norm is not defined.
+    /// The `L0` ball is not convex: its trade-off against another norm is not defined.
     L0,
     /// The exponent `q` is not a number in `[1, inf)`.
     Exponent(f64),
@@ -66,9 +66,10 @@ impl fmt::Display for SharedError {
 
 impl Error for SharedError {}
 
-/// `(Σ (distance_i/eps_i)^q)^(1/q)` over pairs of distance and `eps`; at most 1 is inside.
+/// Returns `(Σ (distance_i/eps_i)^q)^(1/q)` over pairs of distance and `eps`; at most 1 is inside.
 ///
-/// Zero out of zero is zero, anything else out of zero is infinite. NaN distances give NaN.
+/// A distance of zero counts as zero even for `eps` 0; any other distance over `eps` 0 is infinite. NaN distances give
+/// NaN.
 pub fn shared_gauge(parts: impl IntoIterator<Item = (f64, f64)>, q: f64) -> f64 {
     let total: f64 = parts
         .into_iter()
@@ -85,8 +86,8 @@ pub fn shared_gauge(parts: impl IntoIterator<Item = (f64, f64)>, q: f64) -> f64 
 
 /// Projects all parts (in place, together) onto `{ (Σ (norm_i(x_i - x0_i)/eps_i)^q)^(1/q) <= 1 }` ∩ boxes.
 ///
-/// The result has [`shared_gauge`] at most 1 over the parts' [`super::distance`]s. Parts with an `eps` of zero
-/// are put back to `x0`. For the rest see the [module's contract](super).
+/// The result has [`shared_gauge`] at most 1 over the parts' [`super::distance`]s. Parts with an `eps` of zero are
+/// reset to `x0`. Otherwise the [module's contract](super) applies.
 ///
 /// # Panics
 /// When the four slices of a part differ in length.
@@ -116,13 +117,13 @@ pub fn project_shared(parts: &mut [Part<'_>], q: f64) -> Result<(), SharedError>
         }
         return Ok(());
     }
-    // Alone, a part has the whole budget: exactly 1, where a search would stop a last bit short.
+    // A single part has the whole budget: exactly 1, where a search would stop one last bit short.
     let shares = if open.len() == 1 {
         vec![1.0]
     } else {
         shares(&open, q)
     };
-    // The shares add up to one, each part is inside its own: only a last bit of `powf` can be too much.
+    // The shares add up to one and each part is inside its own: the excess is at most a last bit of `powf`.
     let mut slack = 0.0;
     loop {
         for (s, share) in open.iter_mut().zip(&shares) {
@@ -153,7 +154,7 @@ fn gauge<'a>(open: &[Share<'a>], q: f64, size: impl Fn(&Share<'a>) -> f64) -> f6
     shared_gauge(open.iter().map(|s| (size(s), s.eps)), q)
 }
 
-/// The fraction of its own `eps` that each part gets.
+/// Returns the fraction of its own `eps` that each part gets.
 fn shares(open: &[Share<'_>], q: f64) -> Vec<f64> {
     let offers: Vec<Offer> = open
         .iter()
@@ -165,19 +166,19 @@ fn shares(open: &[Share<'_>], q: f64) -> Vec<f64> {
         .collect();
     let at = |price: f64| -> Vec<f64> { offers.iter().map(|o| o.share(price, q)).collect() };
     let spent = |shares: &[f64]| shares.iter().map(|s| s.powf(q)).sum::<f64>();
-    // At equal shares each part names its price: at twice the highest nobody takes more, however it is rounded.
+    // Price each part at equal shares: at twice the highest price no part takes more, regardless of rounding.
     let equal = (offers.len() as f64).powf(-1.0 / q);
     let top = offers
         .iter()
         .fold(0.0_f64, |top, o| top.max(o.price(equal, q)))
         .max(f64::MIN_POSITIVE)
         * 2.0;
-    // Below it the parts can be satisfied and take less than equal shares, so the other end has to be looked for.
+    // Below that price parts may saturate and take less than equal shares, so search for the lower end.
     let mut low = top / 8.0;
     while low > 0.0 && spent(&at(low)) < 1.0 {
         low /= 16.0;
     }
-    // Prices span many magnitudes for large q: search their logarithm.
+    // For large q, prices span many magnitudes: search their logarithm.
     let low = low.max(f64::MIN_POSITIVE);
     let over = |price: f64| {
         let over = spent(&at(price.exp())) - 1.0;
@@ -185,7 +186,7 @@ fn shares(open: &[Share<'_>], q: f64) -> Vec<f64> {
     };
     let (cheap, dear) = crossing(low.ln(), top.ln(), over);
     let (most, least) = (at(cheap.exp()), at(dear.exp()));
-    // Where a share jumps with the price (to within what f64 can tell), everything between is optimal at that price.
+    // Where a share jumps with the price (to within f64 resolution), every value in between is optimal at that price.
     let between = |t: f64| -> Vec<f64> {
         least
             .iter()
@@ -196,27 +197,27 @@ fn shares(open: &[Share<'_>], q: f64) -> Vec<f64> {
     between(crossing(0.0, 1.0, |t| 1.0 - spent(&between(t))).0)
 }
 
-/// What one part asks of the shared budget.
+/// Demand of one part for the shared budget.
 struct Offer {
     eps: f64,
-    /// More than this the part has no use for.
+    /// Maximum share that the part can use.
     wanted: f64,
     theta: Multiplier,
 }
 
 impl Offer {
-    /// The `lambda` at which the part takes exactly `share`.
+    /// Returns the `lambda` at which the part takes exactly `share`.
     fn price(&self, share: f64, q: f64) -> f64 {
         self.theta.at(share * self.eps) * self.eps / (q * share.powf(q - 1.0))
     }
 
-    /// What the part takes when the multiplier of the budget is `price`.
+    /// Returns the part's share when the multiplier of the budget is `price`.
     fn share(&self, price: f64, q: f64) -> f64 {
         let excess = |s: f64| self.theta.at(s * self.eps) * self.eps - price * q * s.powf(q - 1.0);
         if excess(self.wanted) > 0.0 {
             return self.wanted;
         }
-        // At q = 1 the price of the first bit is not zero.
+        // At q = 1 the price of an infinitesimal share is not zero.
         if excess(0.0) <= 0.0 {
             return 0.0;
         }
@@ -261,7 +262,7 @@ mod tests {
         )
     }
 
-    /// An unbounded part around zero.
+    /// Makes an unbounded part around zero.
     fn free(norm: Norm, x: &[f32], eps: f64) -> (Norm, Case) {
         let n = x.len();
         (
@@ -276,7 +277,8 @@ mod tests {
         )
     }
 
-    /// Two parts, the split by ternary search (the objective is convex in the first share), each by long bisection.
+    /// Projects two parts; finds the split by ternary search (the objective is convex in the first share) and each part
+    /// by long bisection.
     fn slow(parts: &[(Norm, Case); 2], q: f64) -> [Vec<f64>; 2] {
         let at = |s: f64| -> [Vec<f64>; 2] {
             let rest = (1.0 - s.powf(q)).max(0.0).powf(1.0 / q);
@@ -301,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn two_l2_parts_of_equal_scale_are_one_ball() {
+    fn two_l2_parts_of_equal_scale_form_one_ball() {
         let xs = project(
             &[
                 free(Norm::L2, &[3.0], 0.5),
@@ -314,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn two_l1_parts_of_equal_scale_are_one_ball_with_one_threshold() {
+    fn two_l1_parts_of_equal_scale_form_one_ball_with_one_threshold() {
         let xs = project(
             &[
                 free(Norm::L1, &[3.0, 1.0], 2.0),
@@ -344,7 +346,7 @@ mod tests {
         reference::assert_near(&xs[1], &[1.04]);
     }
 
-    /// Against the slow reference, to 1e-5.
+    /// Compares with the slow reference, to 1e-5.
     fn check_slow(parts: &[(Norm, Case); 2], q: f64) {
         for (x, want) in project(parts, q).iter().zip(slow(parts, q)) {
             for (x, want) in x.iter().zip(want) {
@@ -372,7 +374,7 @@ mod tests {
 
     #[test]
     fn a_share_that_jumps_with_the_price_is_blended() {
-        // At eps 1e-40 no two prices in f64 tell nothing from everything; the other part must not pay for that.
+        // At eps 1e-40 no f64 price separates a zero share from a full one; the other part must not pay for that.
         let other = boxed(
             Norm::Linf,
             &[(1.725_762_4, 0.0, 0.391_327_47)],
@@ -403,8 +405,8 @@ mod tests {
     }
 
     #[test]
-    fn a_free_pull_of_next_to_nothing_does_not_set_the_price() {
-        // The denormal stays free when the other feature is full: r² - c² is rounding and so would mu be.
+    fn a_tiny_free_pull_does_not_set_the_price() {
+        // The denormal is still free when the other feature is full: r² - c² is rounding error, and mu would be too.
         let whole = boxed(
             Norm::L2,
             &[(-0.849_092, -0.795_364_1, 0.0), (1e-45, -1.0, 1.0)],
@@ -425,7 +427,8 @@ mod tests {
 
     #[test]
     fn degenerate_parts() {
-        // A part without budget goes home, the other gets everything; no part at all is no work.
+        // A part without budget returns to its origin and the other gets everything; without parts there is nothing to
+        // do.
         let parts = [
             free(Norm::L2, &[1.0, 1.0], 0.0),
             free(Norm::Linf, &[1.0, -2.0], 0.25),
@@ -436,12 +439,12 @@ mod tests {
             project(&[free(Norm::L1, &[], 1.0)], 1.0),
             [Vec::<f32>::new()]
         );
-        // One part alone is the plain projection.
+        // A single part gets its plain projection.
         assert_eq!(
             project(&[free(Norm::L1, &[3.0, -4.0], 2.0)], 3.0),
             [[0.5, -1.5]]
         );
-        // NaN stays, infinity is far.
+        // NaN stays NaN; infinity is read as far away.
         let parts = [
             free(Norm::L2, &[f32::NAN, 3.0], 1.0),
             free(Norm::L2, &[f32::NEG_INFINITY], 1.0),
@@ -477,7 +480,7 @@ mod tests {
     }
 
     #[test]
-    fn gauge_of_nothing_out_of_nothing() {
+    fn shared_gauge_with_zero_budgets() {
         assert_eq!(
             shared_gauge([(0.0, 0.0), (3.0, 5.0), (4.0, 5.0)], 2.0).to_bits(),
             1.0_f64.to_bits()

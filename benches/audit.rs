@@ -1,11 +1,11 @@
-//! An audit of a million rows and three attributes, from text to verdict and step by step: reading the CSV, measuring
-//! all metrics that its columns allow, measuring four of them, judging and writing down.
+//! Times an audit of a million rows and three attributes, from CSV text to verdict, step by step: reading the CSV,
+//! measuring every metric that the columns allow, measuring four metrics, and judging with the report.
 //!
 //! ```text
 //! cargo bench --workspace --bench audit
 //! ```
 //!
-//! Against fairlearn on the same table: `tests/peers/fairlearn_speed.py`.
+//! `tests/peers/fairlearn_speed.py` runs fairlearn on the same table.
 
 use std::fmt::Write as _;
 use std::hint::black_box;
@@ -17,7 +17,7 @@ use proofmark::audit::{Options, ReportOptions, Settings, Table, measure, report}
 
 const ROWS: u64 = 1_000_000;
 
-/// The planted population with an age, as text.
+/// Returns the planted population with an added age column, as CSV text.
 fn text() -> String {
     let population = Population::planted(5);
     let mut text = "group,region,age,label,decision,score\n".to_owned();

@@ -1,4 +1,4 @@
-//! The network that benches run.
+//! The network that the benches run.
 
 use proofmark::burn::module::Module;
 use proofmark::burn::nn::conv::{Conv2d, Conv2dConfig};
@@ -7,7 +7,7 @@ use proofmark::burn::tensor::module::max_pool2d;
 use proofmark::burn::tensor::ops::MaxPoolOptions;
 use proofmark::burn::tensor::{Device, Tensor, activation};
 
-/// 3-32-32-64-64 3x3 convolutions, two poolings, two dense layers, 32x32 colour images.
+/// CNN for 32x32 colour images: 3x3 convolutions with 3-32-32-64-64 channels, two poolings and two dense layers.
 #[derive(Module, Debug)]
 pub(crate) struct Cnn {
     pub(crate) convs: Vec<Conv2d>,

@@ -1,5 +1,5 @@
-//! What an ONNX file costs against the same network written by hand in Burn, forward and forward with backward, side
-//! by side in one run; and what the interpreter adds per node.
+//! Compares an ONNX file with the same network written by hand in Burn, forward and forward with backward, side by side
+//! in one run; and measures what the interpreter adds per node.
 //!
 //! ```text
 //! cargo bench -p proofmark --bench onnx
@@ -21,11 +21,11 @@ use proofmark::threats::{Batch, host};
 
 const ROWS: usize = 64;
 const FEATURES: usize = 3 * 32 * 32;
-/// Nodes of the chain that the interpreter's own cost is measured on.
+/// Number of nodes in the chain that measures the interpreter's own cost.
 const CHAIN: usize = 1000;
 
 impl Cnn {
-    /// The same network as a file, as `PyTorch` would export it.
+    /// Writes the same network as an ONNX file, as `PyTorch` would export it.
     fn onnx(&self) -> Vec<u8> {
         fn values<const D: usize>(t: Tensor<D>) -> (Vec<i64>, Vec<f32>) {
             let shape = t.dims().iter().map(|d| *d as i64).collect();
@@ -61,7 +61,7 @@ impl Cnn {
         }
         file = file.node("Flatten", &[&last], &["flat"], &[]);
         for (linear, from, to) in [(&self.hidden, "flat", "h"), (&self.out, "relu", "y")] {
-            // Burn keeps [in, out], PyTorch exports [out, in].
+            // Burn stores [in, out], PyTorch exports [out, in].
             let (shape, w) = values(linear.weight.val().transpose());
             let (bias_shape, b) = values(linear.bias.as_ref().expect("a bias").val());
             let (weight, bias) = (format!("w_{to}"), format!("b_{to}"));
@@ -136,7 +136,7 @@ fn networks(c: &mut Criterion) {
     group.finish();
 }
 
-/// A chain of nodes on four numbers: hardly any arithmetic, so that what is left is the interpreter.
+/// Times a chain of nodes on four numbers: with almost no arithmetic, the time is the interpreter's.
 fn nodes(c: &mut Criterion) {
     let device = Device::flex();
     let mut file = OnnxWriter::new(17).input("v0", &[0, 4]);

@@ -1,5 +1,5 @@
-//! What the engine costs on top of the model: one PGD step against one bare forward and backward, on a
-//! four-convolution CNN at batch 64, side by side in one run; and what tiles cost.
+//! Measures the engine's overhead: one PGD step against one bare forward and backward of the model, on a
+//! four-convolution CNN at batch 64, side by side in one run. Also measures the cost of tiles.
 //!
 //! ```text
 //! cargo bench -p proofmark --bench overhead
@@ -35,7 +35,8 @@ fn model() -> BurnModel {
     .expect("a model")
 }
 
-/// Random images, labelled as the model sees them: at a tiny budget every row stays at work to the end.
+/// Returns random images labelled with the model's own predictions: at a tiny budget no row breaks, so every row runs
+/// all steps.
 fn samples(model: &BurnModel) -> Samples {
     use proofmark::engine::random::{Purpose, Stream, StreamKey};
     let mut stream = Stream::new(&StreamKey::new(Seed(1), 0, Purpose::Data));
@@ -77,7 +78,7 @@ fn overhead(c: &mut Criterion) {
 
     let mut group = c.benchmark_group("cnn-batch-64");
     group.sample_size(10);
-    // Ten bare forwards and backwards and one forward: what ten steps and their judging ask of the model.
+    // Ten bare forwards and backwards and one forward: the model calls of ten steps and their judging.
     group.bench_function("model-alone", |b| {
         b.iter(|| {
             for _ in 0..STEPS {

@@ -1,6 +1,6 @@
-//! What a few survivors cost: PGD with 100 steps and 5 restarts on the first 100 images of a CIFAR-10 test set, Linf
-//! 1/255, on a model that almost none of them survives. Rows computed beside rows asked for, and seconds with one thread
-//! and with all of them, in alternation.
+//! Measures the cost of a few surviving rows: PGD with 100 steps and 5 restarts on the first 100 images of a CIFAR-10
+//! test set, Linf 1/255, on a model that breaks on almost all of them. Prints rows computed beside rows asked for, and
+//! the seconds with one thread and with all threads, in alternation.
 //!
 //! ```text
 //! cargo bench -p proofmark --bench survivors -- MODEL.onnx TEST.bin [ROUNDS] [TILE,…]
@@ -27,7 +27,7 @@ fn main() {
         .filter(|a| a != "--bench")
         .collect();
     let [model, data, rest @ ..] = &arguments[..] else {
-        println!("skipped: it takes a model and a data set, as the head of the file says");
+        println!("skipped: expected a model and a data set; usage: see benches/survivors.rs");
         return;
     };
     let rounds = rest.first().map_or(3, |r| r.parse().expect("a number"));
@@ -61,7 +61,7 @@ fn main() {
     }
 }
 
-/// One run without the trust checks' own attacks.
+/// Runs PGD once, without the attacks of the trust checks.
 fn once(model: Access<'_>, data: &Dataset, tile: Option<usize>) -> String {
     let table = "steps = 100\nrestarts = 5".parse().expect("TOML");
     let attacks = vec![proofmark::attacks::build("pgd", &table).expect("pgd")];
@@ -85,7 +85,7 @@ fn once(model: Access<'_>, data: &Dataset, tile: Option<usize>) -> String {
     )
 }
 
-/// Seconds that another binary reports for the same attack.
+/// Returns the seconds that another binary reports for the same attack.
 fn baseline(binary: &str, model: &str, data: &str) -> f64 {
     let out = std::env::temp_dir().join(format!("survivors-{}.json", std::process::id()));
     let status = Command::new(Path::new(binary))

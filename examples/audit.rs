@@ -1,11 +1,11 @@
-//! A bias audit as a test of one's own: decisions and groups as arrays, requirements, an assertion whose message is the
-//! whole audit.
+//! A bias audit as a test of your own: decisions and groups as arrays, requirements, and an assertion whose message is
+//! the whole audit.
 //!
 //! ```text
 //! cargo run -p proofmark --example audit
 //! ```
 //!
-//! In a crate of your own, [`audit`] goes into a `#[test]` as it stands.
+//! In your own crate, put [`audit`] into a `#[test]` as it is.
 
 use std::error::Error;
 
@@ -14,14 +14,15 @@ use proofmark::audit::{
 };
 use proofmark::domain::Verdict;
 
-/// What your model decided about whom, and what was right.
+/// The decisions of your model, with group and true label.
 struct Decided {
     sex: Vec<&'static str>,
     approved: Vec<bool>,
     repaid: Vec<bool>,
 }
 
-/// 800 applications. Of those who repay, 60 % of the women are approved and 80 % of the men; of the others a fifth.
+/// Makes 800 applications. Of those who repay, 60 % of the women and 80 % of the men are approved; of the others, a
+/// fifth.
 fn decided() -> Decided {
     let mut all = Decided {
         sex: Vec::new(),
@@ -40,7 +41,7 @@ fn decided() -> Decided {
     all
 }
 
-/// Measures and judges: everything that is written down of an audit.
+/// Measures and judges: returns the complete audit report.
 fn audit(decided: &Decided, requirements: &[&str]) -> Result<AuditReport, Box<dyn Error>> {
     let table = Columns::new("loans")
         .decision(decided.approved.iter().copied())
@@ -54,7 +55,7 @@ fn audit(decided: &Decided, requirements: &[&str]) -> Result<AuditReport, Box<dy
     Ok(report(&table, &Settings::default(), &asked)?)
 }
 
-/// One figure by itself, without a judgement: measure, and look it up.
+/// Measures and returns a single figure, without a judgement.
 fn gap(decided: &Decided, metric: &str) -> Result<Option<f64>, Box<dyn Error>> {
     let table = Columns::new("loans")
         .decision(decided.approved.iter().copied())
@@ -76,7 +77,7 @@ fn gap(decided: &Decided, metric: &str) -> Result<Option<f64>, Box<dyn Error>> {
 fn main() -> Result<(), Box<dyn Error>> {
     let decided = decided();
 
-    // A requirement that the table meets: the wrongly approved.
+    // A requirement that the table meets, on false approvals.
     let fair = audit(&decided, &["fpr_difference<=0.1"])?;
     assert_eq!(
         fair.verdict,
@@ -85,14 +86,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         render::table(&fair, false)
     );
 
-    // One that it misses, and the group that comes off worse.
+    // One that it misses; the gate names the metric and the gap.
     let unfair = audit(&decided, &["equal_opportunity_difference<=0.05"])?;
     assert_eq!(unfair.verdict, Some(Verdict::Fail));
     let gate = &unfair.gates[0];
     assert_eq!(gate.metric, "tpr_difference");
     assert!(gate.value.is_some_and(|gap| (gap - 0.2).abs() < 1e-12));
 
-    // And one that eight hundred rows cannot settle: it says how many more would.
+    // One that 800 rows cannot settle: the gate reports how many more rows would.
     let open = audit(&decided, &["selection_rate_difference<=0.07"])?;
     assert_eq!(open.verdict, Some(Verdict::Inconclusive));
     assert!(open.gates[0].needed.is_some_and(|more| more > 800));

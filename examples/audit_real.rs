@@ -1,10 +1,10 @@
-//! Audits the tables that papers on fairness use: COMPAS, Adult, German credit. Says so where one is absent.
+//! Audits the tables that papers on fairness use: COMPAS, Adult, German credit. Prints a notice for each absent table.
 //!
 //! ```text
 //! cargo run -p proofmark --example audit_real -- [FOLDER]
 //! ```
 //!
-//! Where to get them, and the same audits on the command line: `docs/audit.md`.
+//! `docs/audit.md` says where to get them and shows the same audits on the command line.
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -21,7 +21,7 @@ const ADULT: &str = "age,workclass,fnlwgt,education,education_num,marital_status
 const GERMAN: &str = "status,duration,history,purpose,amount,savings,employment,rate,personal,debtors,residence,\
                       property,age,plans,housing,credits,job,liable,telephone,foreign,class";
 
-/// One audit: names the table may have, what its columns are for, what is required.
+/// One audit: file names that the table may have, the roles of its columns, and the requirements.
 struct Case {
     files: &'static [&'static str],
     options: Options,
@@ -39,7 +39,7 @@ fn cases() -> Result<[Case; 3], Box<dyn Error>> {
         Case {
             files: &["compas-scores-two-years.csv"],
             options: Options {
-                // The header has this name twice; a decile, of which 5 and more are "medium" and "high".
+                // The header has this name twice; the score is a decile, and 5 and above are "medium" and "high".
                 score: Some("decile_score#1".to_owned()),
                 threshold: Some(5.0),
                 label: Some("two_year_recid".to_owned()),

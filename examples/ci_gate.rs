@@ -1,11 +1,11 @@
-//! A gate as a program: carry out a policy, print the result, exit with its code.
+//! A gate as a program: runs a policy, prints the result and exits with its code.
 //!
 //! ```text
 //! cargo run -p proofmark --example ci_gate -- examples/gate/robust.toml 2026-11-21
 //! ```
 //!
-//! The date decides which waivers have expired; it is handed in, so that judging the same evidence twice gives
-//! the same answer.
+//! The date decides which waivers have expired. It is passed in, so that judging the same evidence twice gives the same
+//! answer.
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,

@@ -1,4 +1,4 @@
-//! Writes the synthetic population that is shipped in `datasets/population`, to the byte.
+//! Writes the synthetic population that is shipped in `datasets/population`, byte for byte.
 //!
 //! ```text
 //! cargo run -p proofmark --example make_population -- OUT.csv
@@ -9,7 +9,7 @@ use std::error::Error;
 
 use proofmark::audit::synthetic::Population;
 
-/// As many as the shipped file holds.
+/// Number of rows in the shipped file.
 const PERSONS: u64 = 6_000;
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -1,5 +1,5 @@
-//! An attack of your own: implement `Stepper` (what it does in one step) and `Attack` (how it is called), and
-//! the engine gives it batching, compaction, budgets, restarts, re-measurement and the report.
+//! An attack of your own: implement `Stepper` (one step) and `Attack` (metadata and the call). The engine provides
+//! batching, compaction, budgets, restarts, re-measurement and the report.
 //!
 //! ```text
 //! cargo run -p proofmark --example own_attack
@@ -16,13 +16,13 @@ use proofmark::engine::{
 use proofmark::models::GradientModel;
 use proofmark::threats::{Batch, Column, Columns, Step, prefixed};
 
-/// Gradient ascent whose step halves every quarter of the way.
+/// Gradient ascent that halves its step every quarter of the steps.
 #[derive(Debug)]
 struct Halving {
     steps: u32,
 }
 
-/// Where each row is; columns, so that rows can be dropped, refilled and saved.
+/// Position of each row, stored as columns so that rows can be dropped, refilled and saved.
 #[derive(Debug, Clone)]
 struct Position {
     x: Batch,

@@ -1,4 +1,4 @@
-//! Your own Burn module under attack, in five lines after the module itself.
+//! Attacks your own Burn module, in five lines after the module itself.
 //!
 //! ```text
 //! cargo run -p proofmark --example own_burn_model
@@ -12,7 +12,7 @@ use proofmark::burn::nn::{Linear, LinearConfig};
 use proofmark::burn::tensor::{Device, Tensor, activation};
 use proofmark::prelude::*;
 
-/// A two-layer perceptron over 8x8 images. Any module will do; it may even have been built for training.
+/// A two-layer perceptron over 8x8 images. Any module works, even one built for training.
 #[derive(Module, Debug)]
 struct Mlp {
     hidden: Linear,
@@ -34,7 +34,7 @@ impl Mlp {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    // Yours would load its weights: `proofmark::models::load_weights(&mut net, "net.safetensors".as_ref())?`.
+    // Your module would load its weights: `proofmark::models::load_weights(&mut net, "net.safetensors".as_ref())?`.
     let net = Mlp::new(&device("cpu")?);
 
     let model = BurnModel::images(
@@ -52,7 +52,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("clean  {:.3}", result.report().clean.accuracy);
     println!("robust {:.3}", result.report().worst_case.robust_accuracy);
 
-    // Untrained, so this says why it does not hold.
+    // The model is untrained, so the requirement fails and this prints why.
     if let Err(shortfall) = result.robust_accuracy().at_least(0.45, 0.95) {
         println!("{shortfall}");
     }

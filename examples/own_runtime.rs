@@ -1,4 +1,4 @@
-//! A model of any runtime under attack: a closure over plain arrays, with scores or only decisions coming back.
+//! Attacks a model of any runtime: a closure over plain arrays that returns scores or only decisions.
 //!
 //! ```text
 //! cargo run -p proofmark --example own_runtime
@@ -10,8 +10,8 @@ use std::error::Error;
 
 use proofmark::prelude::*;
 
-/// Stands for a session of your runtime, a C library or a client of an endpoint: the mean digit of each class, of which
-/// the nearest wins.
+/// Stands for a session of your runtime, a C library or a client of an endpoint. It stores the mean image of each
+/// digit; the nearest mean wins.
 #[derive(Clone)]
 struct Runtime(Vec<Vec<f32>>);
 
@@ -28,7 +28,7 @@ impl Runtime {
         Ok(Self(means))
     }
 
-    /// Less the squared distance of each row to each class.
+    /// Returns minus the squared distance of each row to each class mean.
     fn scores(&self, pixels: &[f32]) -> Vec<f32> {
         let distance = |row: &[f32], mean: &Vec<f32>| -> f32 {
             row.iter().zip(mean).map(|(x, m)| (x - m) * (x - m)).sum()
@@ -51,7 +51,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let inputs: Vec<Modality> = data.modalities.iter().map(|c| c.modality.clone()).collect();
     let signature = Signature::new("nearest-mean", inputs, 10, &device("cpu")?)?;
 
-    // One flat array per input and the number of rows in; scores, row after row, or an error of yours out.
+    // Input: one flat array per input and the number of rows. Output: scores, row after row, or your own error.
     let model = FromScores::new(signature.clone(), move |x, _| {
         Ok::<_, Infallible>(scoring.scores(&x[0]))
     })?;
@@ -59,14 +59,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     let result = evaluate(&model, &data).linf(0.3).attacks(noise).run()?;
     tell("scores", &result);
 
-    // The same call where only decisions come back.
+    // The same call, with only decisions returned.
     let model = FromDecisions::new(signature, move |x, _| {
         Ok::<_, Infallible>(deciding.decisions(&x[0]))
     })?;
     let result = evaluate(&model, &data).linf(0.3).attacks(noise).run()?;
     tell("decisions", &result);
 
-    // There are no gradients: an attack that follows them is refused before the model is asked anything.
+    // There are no gradients: an attack that needs them is refused before any query to the model.
     match evaluate(&model, &data).linf(0.3).attacks(["pgd"]).run() {
         Ok(_) => Err("pgd ran without gradients".into()),
         Err(refusal) => {

@@ -4,14 +4,14 @@
 //! cargo run -p proofmark --example train_digits -- OUT_DIR [--seed N]
 //! ```
 //!
-//! Writes `digits-standard.safetensors` and `digits-robust.safetensors` into `OUT_DIR` and prints what both
-//! keep of the test split under attack; about four minutes on two cores. Every random number is counter-based
-//! and keyed by what it is for: seed 1 gives the shipped weights, bit for bit on the same kind of processor and
-//! whatever the number of threads (the files may differ in the order of their header's metadata).
+//! Writes `digits-standard.safetensors` and `digits-robust.safetensors` into `OUT_DIR` and prints the accuracy of both
+//! on the test split under attack. Takes about four minutes on two cores. Every random number is counter-based and
+//! keyed by its purpose: seed 1 gives the shipped weights, bit for bit on the same kind of processor and for any number
+//! of threads (the files may differ in the order of their header's metadata).
 //!
-//! Both models have the same net, data, augmentation, optimiser and number of epochs. The robust one replaces
-//! every training image by the worst one that projected gradient descent finds within [`EPS`] of it (Madry et
-//! al., "Towards Deep Learning Models Resistant to Adversarial Attacks", ICLR 2018).
+//! Both models have the same net, data, augmentation, optimiser and number of epochs. The robust one replaces every
+//! training image by the worst one that projected gradient descent finds within [`EPS`] of it (Madry et al., "Towards
+//! Deep Learning Models Resistant to Adversarial Attacks", ICLR 2018).
 
 // An example talks to whoever runs it.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
@@ -34,28 +34,28 @@ use proofmark_stats::clopper_pearson;
 use proofmark_stats::random::{Purpose, Stream, StreamKey, attack_code};
 use proofmark_threat::{Threat, host};
 
-/// The Linf budget of training and evaluation, in units of `[0, 1]`: 2.4 of the digits' 16 grey levels. At 0.1
-/// the standard model still keeps 36 % of the samples, too many to show what the training is worth.
+/// Linf budget of training and evaluation, in units of `[0, 1]`: 2.4 of the digits' 16 grey levels. At 0.1 the standard
+/// model still keeps 36 % of the samples, too many to show the effect of the training.
 const EPS: f32 = 0.15;
 
 const SIDE: usize = 8;
 const PIXELS: usize = SIDE * SIDE;
 const CLASSES: usize = 10;
 
-/// How a model is trained.
+/// Training parameters of a model.
 struct Recipe {
-    /// The shipped name: what the file is called, and what keys its random numbers.
+    /// Shipped name; names the file and keys the model's random numbers.
     name: &'static str,
-    /// Times each training image is seen.
+    /// Passes over the training images.
     epochs: u32,
     /// Images per step.
     batch: usize,
-    /// Largest learning rate of Adam; it falls to 0 along a cosine.
+    /// Maximum learning rate of Adam; it falls to 0 along a cosine.
     rate: f64,
     /// Steps of the attack on each training image, each `2.5 * eps / steps` long; 0 trains on the image itself.
     steps: u32,
-    /// Epochs over which the budget grows from 0 to [`EPS`]: a net that starts at the full budget may never
-    /// leave "every class is equally likely".
+    /// Epochs over which the budget grows from 0 to [`EPS`]: a net that starts at the full budget may get stuck at
+    /// "every class is equally likely".
     ramp: u32,
 }
 
@@ -77,7 +77,7 @@ const ROBUST: Recipe = Recipe {
     ramp: 10,
 };
 
-/// What a step leaves of the running average of the weights; the average is what is shipped.
+/// Share of the running average of the weights that is kept in a step; the average is shipped.
 const KEEP: f32 = 0.995;
 
 fn main() -> ExitCode {
@@ -176,7 +176,7 @@ fn fit(
             let gradients = GradientsParams::from_grads(loss.backward(), &net);
             let rate = recipe.rate * 0.5 * (1.0 + (PI * step / steps).cos());
             net = optimiser.step(rate, net, gradients);
-            // At first the average must forget its start faster than it does later.
+            // Early on, the average must forget its start faster than it does later.
             let keep = KEEP.min(((1.0 + step) / (10.0 + step)) as f32);
             for (a, w) in average
                 .iter_mut()
@@ -195,8 +195,8 @@ fn fit(
     Ok(with_weights(net.valid(), average))
 }
 
-/// Images `[n, 1, 8, 8]` near `clean` (Linf at most `eps`, values in `[0, 1]`) on which the net is as wrong as
-/// `steps` projected gradient steps from `clean + eps * noise` can make it.
+/// Returns images `[n, 1, 8, 8]` near `clean` (Linf at most `eps`, values in `[0, 1]`) with the highest loss that
+/// `steps` projected gradient steps from `clean + eps * noise` reach.
 fn worst(
     net: &DigitsNet,
     clean: &Tensor<4>,
@@ -221,7 +221,7 @@ fn worst(
     x
 }
 
-/// Cross-entropy of logits `[n, 10]` against one-hot rows `[n, 10]`: `[n, 1]`, in nats.
+/// Returns the cross-entropy of logits `[n, 10]` against one-hot rows `[n, 10]`: `[n, 1]`, in nats.
 fn cross_entropy(logits: Tensor<2>, wanted: Tensor<2>) -> Tensor<2> {
     -(log_softmax(logits, 1) * wanted).sum_dim(1)
 }
@@ -235,13 +235,13 @@ fn one_hot(labels: impl ExactSizeIterator<Item = usize>, device: &Device) -> Ten
     Tensor::from_data(TensorData::new(values, [n, CLASSES]), device)
 }
 
-/// An image moved by at most one pixel each way, at even odds; what comes in from outside is blank.
+/// Shifts an image by at most one pixel each way, with probability 1/2; pixels from outside are blank.
 fn shifted(image: &[f32], stream: &mut Stream) -> Vec<f32> {
     let moves = stream.uniform() < 0.5;
     let mut shift = || if moves { stream.below(3) as usize } else { 1 };
     let (down, right) = (shift(), shift());
     let at = |y: usize, x: usize| {
-        // A shift of 1 stays in place: no negative numbers are needed.
+        // A shift of 1 is no move, which avoids negative numbers.
         let (y, x) = ((y + down).checked_sub(1)?, (x + right).checked_sub(1)?);
         (y < SIDE && x < SIDE).then(|| image[y * SIDE + x])
     };
@@ -250,7 +250,7 @@ fn shifted(image: &[f32], stream: &mut Stream) -> Vec<f32> {
         .collect()
 }
 
-/// Every weight tensor of the net, in the order it is visited.
+/// Returns every weight tensor of the net, in visiting order.
 fn weights(net: &DigitsNet) -> Vec<Vec<f32>> {
     struct Read(Vec<Vec<f32>>);
     impl ModuleVisitor for Read {
@@ -263,7 +263,7 @@ fn weights(net: &DigitsNet) -> Vec<Vec<f32>> {
     read.0
 }
 
-/// The net with other weights, in the order of [`weights`].
+/// Replaces the weights of the net, in the order of [`weights`].
 fn with_weights(net: DigitsNet, values: Vec<Vec<f32>>) -> DigitsNet {
     struct Write(std::vec::IntoIter<Vec<f32>>);
     impl ModuleMapper for Write {
@@ -277,7 +277,7 @@ fn with_weights(net: DigitsNet, values: Vec<Vec<f32>>) -> DigitsNet {
     net.map(&mut Write(values.into_iter()))
 }
 
-/// The net with He's initial weights, `N(0, 2 / inputs)`, and zero biases; one stream per tensor.
+/// Initialises the net with He's weights, `N(0, 2 / inputs)`, and zero biases; one stream per tensor.
 fn started(net: DigitsNet, stream: impl Fn(u64) -> Stream) -> DigitsNet {
     struct Start<F>(F, u64);
     impl<F: Fn(u64) -> Stream> ModuleMapper for Start<F> {

@@ -1,13 +1,13 @@
-//! The search for counterexamples against the instances of VNN-COMP whose answer is known.
+//! Runs the counterexample search on the instances of VNN-COMP whose answer is known.
 //!
 //! ```text
 //! cargo run -p proofmark --example vnncomp -- [--timeout SECONDS] [--seed S] [--only TEXT] [FOLDER]
 //! ```
 //!
-//! FOLDER holds `instances.csv` (benchmark, model, vnnlib, verdict, …) and the files it names; the folder `vnn` of
-//! `../shared/data` (or `$PROOFMARK_DATA`) if absent. `--only` keeps the instances whose line contains TEXT. Prints a
-//! line per instance on standard error and a table on standard output; exits 1 if a point was found where verifiers
-//! have proven that there is none.
+//! FOLDER holds `instances.csv` (benchmark, model, vnnlib, verdict, …) and the files it names; the default is the
+//! folder `vnn` of `../shared/data` (or `$PROOFMARK_DATA`). `--only` keeps the instances whose line contains TEXT.
+//! Prints a line per instance on standard error and a table on standard output. Exits 1 if an instance failed or the
+//! search found a point where verifiers have proven that there is none.
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -34,15 +34,15 @@ struct Instance {
     verdict: String,
 }
 
-/// What became of the instances of one benchmark.
+/// Results on the instances of one benchmark.
 #[derive(Default)]
 struct Tally {
-    /// Instances and points found, by verdict.
+    /// Number of instances and of points found, by verdict.
     sat: (usize, usize),
     unsat: (usize, usize),
     unknown: (usize, usize),
     failed: usize,
-    /// Of the satisfiable ones found.
+    /// Seconds of the satisfiable instances that were found.
     seconds: Vec<f64>,
 }
 

@@ -1,4 +1,5 @@
-//! One call for every model: gradients, scores or decisions, from a Burn module, an ONNX file or a closure over arrays.
+//! One call evaluates every model: gradients, scores or decisions, from a Burn module, an ONNX file or a closure over
+//! arrays.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -40,7 +41,7 @@ fn signature(name: &str) -> Signature {
     Signature::new(name, inputs, 10, &proofmark::device("cpu").unwrap()).unwrap()
 }
 
-/// What the shipped net says, over arrays on the host.
+/// Returns the scores of the shipped network for arrays on the host.
 fn scored(model: &BurnModel, x: &[Vec<f32>], rows: usize) -> Vec<f32> {
     let signature = DecisionModel::signature(model);
     let x = Batch::from_host(signature.modalities.clone(), x.to_vec(), &signature.device).unwrap();
@@ -74,10 +75,10 @@ fn report<'a>(model: impl Into<Subject<'a>>, data: &'a Dataset) -> Report {
     result.unwrap().report().clone()
 }
 
-/// What became of a sample: without attack, and in each run.
+/// Outcome of a sample: clean prediction, then status and adversarial prediction of each run.
 type Fate = (Option<usize>, Vec<(RunStatus, Option<usize>)>);
 
-/// Everything but what was observed and asked: two models that decide alike share it.
+/// Returns the outcomes without observations and queries: two models with the same decisions share them.
 fn outcomes(report: &Report) -> Vec<Fate> {
     let fate = |s: &SampleRecord| {
         let runs = s.runs.iter().map(|r| (r.status, r.adv_pred)).collect();
@@ -229,7 +230,7 @@ fn any_model_can_be_attacked_as_one_that_only_decides() {
         .unwrap_err()
         .to_string();
     assert!(refused.ends_with("gives scores"), "{refused}");
-    // What was seen differs, so the one is no evidence of the other.
+    // The access differs, so neither run is evidence for the other.
     assert_ne!(whole.config["plan_sha256"], hidden.config["plan_sha256"]);
     assert_eq!(hidden.config["plan"]["model"]["gives"], "decisions");
     assert_eq!(whole.config["plan"]["model"].get("gives"), None);
@@ -255,14 +256,14 @@ fn shards_of_a_model_that_only_decides_merge_into_the_whole() {
 }
 
 #[test]
-fn decisions_that_change_are_told() {
+fn decisions_that_change_are_reported() {
     let net = burn();
     let mut known = signature("fickle");
     known.sha256 = "ab".repeat(32);
     let data = data();
     let pixels = data.modalities[0].values.ncols();
-    // Some samples are decided otherwise whenever they are asked about again. Tiles are asked at the same time, so a
-    // count of calls would not tell which.
+    // Some samples get another decision whenever they are queried again. Tiles are queried at the same time, so a count
+    // of calls would not identify them.
     let bits = |row: &[f32]| row.iter().map(|v| v.to_bits()).collect::<Vec<u32>>();
     let mut fickle: BTreeMap<Vec<u32>, usize> = BTreeMap::new();
     for row in data.modalities[0].values.rows().into_iter().step_by(15) {
@@ -291,7 +292,7 @@ fn decisions_that_change_are_told() {
     assert!(codes.contains(&TrustCode::RandomisedOutputs), "{codes:?}");
 }
 
-/// Why this closure over scores is refused where it is first asked.
+/// Returns the error of this closure over scores at its first query.
 fn refused(
     ask: impl Fn(&[Vec<f32>], usize) -> Result<Vec<f32>, String> + Send + Sync + 'static,
 ) -> String {
@@ -300,7 +301,7 @@ fn refused(
 }
 
 #[test]
-fn answers_that_are_none_are_errors_that_name_the_model() {
+fn invalid_answers_are_errors_that_name_the_model() {
     assert_eq!(
         refused(|_, rows| Ok(vec![0.0; rows * 9])),
         "model `mine` failed: 72 scores for 8 rows; expected 80"
@@ -331,7 +332,7 @@ fn answers_that_are_none_are_errors_that_name_the_model() {
 }
 
 #[test]
-fn a_failure_in_the_middle_of_a_run_ends_it_and_a_score_that_is_none_is_invalid() {
+fn a_failure_in_the_middle_of_a_run_ends_it_and_nan_scores_are_invalid() {
     let data = data();
     let left = AtomicUsize::new(5);
     let net = burn();
@@ -353,7 +354,7 @@ fn a_failure_in_the_middle_of_a_run_ends_it_and_a_score_that_is_none_is_invalid(
     let model = FromScores::new(signature("mine"), move |x, rows| {
         let mut scores = scored(&net, x, rows);
         for (row, pixels) in x[0].chunks(64).enumerate() {
-            // Dark in the middle.
+            // The image is dark in the middle.
             if pixels[27] < 0.2 {
                 scores[10 * row + 4] = f32::NAN;
             }

@@ -1,4 +1,4 @@
-//! The house keeps its shape: dependency edges, registered files and their headings, as ARCHITECTURE.md says.
+//! Architecture tests: dependency edges, registered files and their headings, as in ARCHITECTURE.md.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,7 +11,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// `cargo tree` of a package, one `name version features` per line.
+/// Returns `cargo tree` of a package, one `name version features` per line.
 fn tree(arguments: &[&str]) -> String {
     let output = Command::new(env!("CARGO"))
         .args(["tree", "--offline", "--prefix", "none"])
@@ -127,8 +127,8 @@ fn no_library_enables_a_backend_by_default() {
 
 #[test]
 fn running_and_testing_share_one_build_of_burn() {
-    // What differs between the two selections must not lie under burn: see crates/features. `cargo run` selects all
-    // members, without what only their tests need.
+    // Packages whose features differ between the two selections must not lie under burn: see crates/features.
+    // `cargo run` selects all members, without their dev-dependencies.
     let set = |arguments: &[&str]| -> BTreeSet<String> {
         let mut all = arguments.to_vec();
         all.extend(["-f", "{p} {f}"]);
@@ -170,7 +170,7 @@ fn running_and_testing_share_one_build_of_burn() {
     );
 }
 
-/// Every member of the workspace, as `cargo metadata` tells it.
+/// Returns every member of the workspace, from `cargo metadata`.
 fn members() -> Vec<Value> {
     let output = Command::new(env!("CARGO"))
         .args(["metadata", "--offline", "--no-deps", "--format-version=1"])
@@ -181,7 +181,7 @@ fn members() -> Vec<Value> {
     all["packages"].as_array().expect("a list").clone()
 }
 
-/// `publish = false`.
+/// Whether a member sets `publish = false`.
 fn is_private(member: &Value) -> bool {
     member["publish"].as_array().is_some_and(Vec::is_empty)
 }
@@ -235,7 +235,7 @@ fn no_published_library_asks_for_what_only_tests_share() {
     }
 }
 
-/// A published crate is packed from its own folder: what it embeds from outside would be missing there.
+/// A published crate is packed from its own folder: files that it embeds from outside would be missing there.
 #[test]
 fn what_a_crate_embeds_lies_in_its_folder() {
     fn walk(folder: &Path, all: &mut Vec<PathBuf>) {
@@ -306,7 +306,7 @@ fn every_attack_is_registered_and_has_its_headings() {
         let path = family.replace('/', "::");
         for (name, text) in files(&format!("crates/attacks/src/{family}")) {
             if !text.contains("pub const ENTRY: AttackEntry") {
-                // Machinery shared by a family, or its mod.rs: no entry, no id.
+                // Code shared by a family, or its mod.rs: no entry, no id.
                 assert!(
                     !text.contains("const META"),
                     "{family}{name}.rs describes an attack and has no ENTRY"
@@ -354,7 +354,7 @@ fn every_kind_of_check_is_registered() {
     assert_eq!(registered, proofmark::policy::kind::ALL.len());
 }
 
-/// Every `.rs` below a folder.
+/// Returns every `.rs` file below a folder.
 fn sources(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).expect("readable");
     let paths = entries.map(|e| e.expect("readable").path());
@@ -366,13 +366,13 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
     all
 }
 
-/// CONTRIBUTING promises one new file and its registration. What registers the example of each of its walks stands in the
-/// files that the walk lists, and in no others.
+/// CONTRIBUTING promises one new file and its registration. The code that registers each walk's example is in the files
+/// that the walk lists, and in no others.
 #[test]
 fn a_walk_lists_every_file_it_touches() {
     let text = fs::read_to_string(root().join("CONTRIBUTING.md")).expect("readable");
-    // By title: what registers the example beside its `mod` line, wherever it stands in the sources of any crate but those
-    // for tests.
+    // By title: the code that registers the example besides its `mod` line, anywhere in the sources of any crate except
+    // those for tests.
     let walks: [(&str, &[&str]); 5] = [
         ("an attack", &["mi_fgsm::ENTRY"]),
         ("a norm", &["l1::L1", "Norm::L1 =>", "Self::L1 =>"]),

@@ -1,4 +1,4 @@
-//! The search for counterexamples on networks whose satisfiable region is known exactly.
+//! Counterexample search on networks whose satisfiable region is known exactly.
 
 use std::fmt::Write as _;
 
@@ -9,7 +9,7 @@ use proofmark::engine::Access;
 use proofmark::models::{BurnModel, ScoreModel};
 use proofmark::{Counterexample, Falsified, Falsify};
 
-/// A network over `inputs` values, given as one block.
+/// Returns a network over inputs of these lengths, which `forward` gets as one block.
 fn network(
     inputs: &[usize],
     outputs: usize,
@@ -28,7 +28,7 @@ fn network(
     .unwrap()
 }
 
-/// `rows x columns` numbers in [-1, 1), the same for a seed.
+/// Returns `rows x columns` numbers in [-1, 1), always the same for a seed.
 fn numbers(rows: usize, columns: usize, seed: u64) -> Vec<f32> {
     use proofmark::engine::random::{Purpose, Stream, StreamKey};
     let mut stream = Stream::new(&StreamKey::new(Seed(seed), 0, Purpose::Data));
@@ -44,7 +44,7 @@ fn matrix(values: &[f32], rows: usize, columns: usize) -> Tensor<2> {
     )
 }
 
-/// A property with every input in `[low, high]`.
+/// Returns a property with every input in its `[low, high]`.
 fn within(bounds: &[(f64, f64)], outputs: usize, assertion: &str) -> Spec {
     let mut text = String::new();
     for (i, (low, high)) in bounds.iter().enumerate() {
@@ -65,7 +65,7 @@ fn search(model: &BurnModel, spec: &Spec, levels: u32) -> Falsified {
     search.run().unwrap()
 }
 
-/// The counterexample, checked once more by hand.
+/// Returns the counterexample, checked once more here.
 #[track_caller]
 fn found(model: &BurnModel, spec: &Spec, levels: u32) -> Counterexample {
     let result = search(model, spec, levels);
@@ -90,7 +90,7 @@ fn not_found(model: &BurnModel, spec: &Spec, levels: u32) -> Falsified {
 
 #[test]
 fn a_linear_maximum_is_reached_and_never_exceeded() {
-    // max of w x over a box is w mid + |w| half: just below it there is a point, just above there is none.
+    // The maximum of w x over a box is w mid + |w| half: just below it there is a point, just above it none.
     for (seed, n) in [(1, 2), (2, 7), (3, 40), (4, 200)] {
         let w = numbers(n, 2, seed);
         let boxes: Vec<(f64, f64)> = numbers(n, 2, seed + 100)
@@ -121,7 +121,7 @@ fn an_impossible_property_of_a_piecewise_linear_network_is_never_satisfied() {
     for seed in 0..6 {
         let (n, hidden) = (12, 30);
         let (w1, w2) = (numbers(n, hidden, seed), numbers(hidden, 3, seed + 50));
-        // Interval bounds: hidden units lie in [0, sum of |w|], outputs below the sum of what raises them.
+        // Interval bounds: hidden units lie in [0, sum of |w|], outputs below the sum of the terms that raise them.
         let top: Vec<f64> = (0..hidden)
             .map(|h| (0..n).map(|i| f64::from(w1[i * hidden + h].abs())).sum())
             .collect();
@@ -137,7 +137,7 @@ fn an_impossible_property_of_a_piecewise_linear_network_is_never_satisfied() {
             &within(&unit, 3, &format!("(assert (>= Y_0 {bound:?}))")),
             2,
         );
-        // What the middle of the box gives is certainly there.
+        // The outputs at the middle of the box satisfy this property.
         found(
             &model,
             &within(
@@ -152,7 +152,7 @@ fn an_impossible_property_of_a_piecewise_linear_network_is_never_satisfied() {
 
 #[test]
 fn a_tiny_corner_behind_flat_ground_is_found() {
-    // Only x_i >= 0.99 for all eight inputs will do, and below 0.9 an input has no gradient.
+    // Only x_i >= 0.99 for all eight inputs satisfies it, and below 0.9 an input has no gradient.
     let model = network(&[8], 2, |x| {
         let sum = relu(x.sub_scalar(0.9)).sum_dim(1);
         Tensor::cat(vec![sum.clone().mul_scalar(10.0), sum.zeros_like()], 1)
@@ -164,8 +164,8 @@ fn a_tiny_corner_behind_flat_ground_is_found() {
 }
 
 #[test]
-fn a_binarised_network_without_gradients_is_searched_all_the_same() {
-    // y_0 counts the inputs on the right side of their threshold; all but two must be.
+fn a_binarised_network_without_gradients_is_falsified() {
+    // y_0 is the number of inputs above their threshold minus the others; all but two must be above.
     let n = 30;
     let thresholds = numbers(1, n, 9);
     let model = network(&[n], 2, move |x| {
@@ -175,9 +175,9 @@ fn a_binarised_network_without_gradients_is_searched_all_the_same() {
     });
     let spec = |bound| within(&[(-1.0, 1.0); 30], 2, &format!("(assert (>= Y_0 {bound}))"));
     found(&model, &spec(25), 3);
-    // Gradients that are zero are asked for once, by the 64 rows of the first 20 steps.
+    // Zero gradients are requested only for the 64 rows of the first 20 steps.
     assert_eq!(not_found(&model, &spec(31), 3).queries.backward, 64 * 20);
-    // With scores alone, too.
+    // Scores alone suffice, too.
     let spec = spec(25);
     let scores: &dyn ScoreModel = &model;
     let mut plan = Falsify::new(Access::Scores(scores), &spec);
@@ -189,8 +189,8 @@ fn a_binarised_network_without_gradients_is_searched_all_the_same() {
 
 #[test]
 fn gradients_that_lead_astray_do_not_hide_a_point() {
-    // What counts is how many inputs are beyond 0.9 on their side, which has no slope; the slope there is takes all
-    // inputs the same way, up or down, and their sides alternate.
+    // Success depends on the number of inputs beyond 0.9 on their side, which has no slope; the slope there is moves
+    // all inputs the same way, up or down, while their sides alternate.
     let n = 24;
     let sides: Vec<f32> = (0..n)
         .map(|i| if i % 2 == 0 { 1.0 } else { -1.0 })
@@ -208,8 +208,8 @@ fn gradients_that_lead_astray_do_not_hide_a_point() {
 }
 
 #[test]
-fn flat_ground_around_every_start_is_left() {
-    // Uniform points have a sum of sizes near 50; beyond 80 there is a slope.
+fn starts_on_flat_ground_reach_the_slope() {
+    // Uniform points have a sum of absolute values near 50; the slope starts beyond 80.
     let model = network(&[100], 2, |x| {
         let beyond = relu(x.abs().sum_dim(1) - 80.0);
         Tensor::cat(vec![beyond.clone(), beyond.neg()], 1)
@@ -222,17 +222,17 @@ fn flat_ground_around_every_start_is_left() {
 }
 
 #[test]
-fn of_several_cases_the_satisfiable_one_is_found() {
+fn the_satisfiable_case_is_found_among_several() {
     let model = network(&[2], 2, |x| x.clone() * x);
     let unit = [(-1.0, 1.0); 2];
-    // Squares are neither negative nor above 1; the third case wants both in a small ring around 0.25.
+    // Squares are neither negative nor above 1; the third case wants both between 0.25 and 0.2501.
     let spec = within(
         &unit,
         2,
         "(assert (or (<= Y_0 -0.01) (and (>= Y_0 1.01) (<= Y_1 0.5)) (and (>= Y_0 0.25) (<= Y_0 0.2501) (>= Y_1 0.25) (<= Y_1 0.2501)) (<= (+ Y_0 Y_1) -1)))",
     );
     assert_eq!(found(&model, &spec, 4).case, 2);
-    // The same by boxes: only the last one has room.
+    // The same with input boxes: only the last case can be satisfied.
     let spec = within(
         &unit,
         2,
@@ -243,7 +243,7 @@ fn of_several_cases_the_satisfiable_one_is_found() {
         point.case == 2 && (0.5..0.51).contains(&point.x[0]),
         "{point:?}"
     );
-    // Two hundred cases, more than rows at a time; the last alone can be met.
+    // Two hundred cases, more than rows at a time; only the last can be satisfied.
     let mut cases: Vec<String> = (1..200).map(|i| format!("(>= Y_0 {i}.5)")).collect();
     cases.push("(and (>= Y_0 0.7) (<= Y_1 0.1))".into());
     let spec = within(&unit, 2, &format!("(assert (or {}))", cases.join(" ")));
@@ -251,7 +251,7 @@ fn of_several_cases_the_satisfiable_one_is_found() {
 }
 
 #[test]
-fn the_same_seed_finds_the_same_point_and_another_another() {
+fn the_same_seed_finds_the_same_point_and_another_seed_another() {
     let w = numbers(20, 3, 3);
     let model = network(&[20], 3, move |x| relu(x.matmul(matrix(&w, 20, 3))));
     let spec = within(
@@ -279,13 +279,13 @@ fn inputs_that_cannot_move_stay_where_they_are_in_64_bits() {
     let model = network(&[3], 2, |x| {
         Tensor::cat(vec![x.clone().sum_dim(1), x.sum_dim(1).neg()], 1)
     });
-    // 0.1 is no 32-bit float; between the bounds of the second input there is none either.
+    // 0.1 is not a 32-bit float, and there is none between the bounds of the second input.
     let bounds = [(0.1, 0.1), (1.0 + 1e-9, 1.0 + 2e-9), (0.0, 1.0)];
     let spec = within(&bounds, 2, "(assert (>= Y_0 2))");
     let point = found(&model, &spec, 2);
     assert_eq!(point.x[0], 0.1);
     assert!(point.x[1] > 1.0 && point.x[1] as f32 == 1.0);
-    // Nothing moves at all: the one point is looked at.
+    // No input can move: the search evaluates the one point.
     let still = [(0.1, 0.1), (0.25, 0.25), (0.5, 0.5)];
     found(&model, &within(&still, 2, "(assert (>= Y_0 0.84))"), 1);
     not_found(&model, &within(&still, 2, "(assert (>= Y_0 0.86))"), 2);
@@ -293,7 +293,7 @@ fn inputs_that_cannot_move_stay_where_they_are_in_64_bits() {
 
 #[test]
 fn a_point_that_does_not_stand_up_alone_is_none() {
-    // Says what is wanted as long as others are asked about beside it.
+    // The model satisfies the property only for batches of several rows.
     let model = network(&[2], 2, |x| match x.dims()[0] {
         1 => x.zeros_like(),
         _ => x.zeros_like().add_scalar(1.0),
@@ -303,7 +303,7 @@ fn a_point_that_does_not_stand_up_alone_is_none() {
 }
 
 #[test]
-fn several_inputs_are_one_after_the_other() {
+fn several_inputs_are_concatenated() {
     let model = network(&[1, 2], 2, |x| {
         let one = x.clone().slice([0..x.dims()[0], 0..1]);
         let three = x.clone().slice([0..x.dims()[0], 2..3]);
@@ -324,8 +324,8 @@ fn several_inputs_are_one_after_the_other() {
 }
 
 #[test]
-fn ties_strictness_and_numbers_that_are_none() {
-    // A constant output: equality is enough where it says so.
+fn ties_strictness_and_non_finite_outputs() {
+    // A constant output: equality suffices unless the inequality is strict.
     let one = network(&[2], 2, |x| x.zeros_like().add_scalar(1.0));
     let unit = [(0.0, 1.0); 2];
     assert_eq!(
@@ -335,7 +335,7 @@ fn ties_strictness_and_numbers_that_are_none() {
     found(&one, &within(&unit, 2, "(assert (= Y_0 Y_1))"), 1);
     not_found(&one, &within(&unit, 2, "(assert (< Y_0 1))"), 2);
     not_found(&one, &within(&unit, 2, "(assert (< Y_0 Y_1))"), 2);
-    // No constraint at all: any point will do.
+    // Without constraints any point satisfies the property.
     found(&one, &within(&unit, 2, ""), 1);
     // Outputs that are not finite satisfy nothing, not even without constraints.
     let broken = network(&[2], 2, |x| (x - 2.0).log());
@@ -345,7 +345,7 @@ fn ties_strictness_and_numbers_that_are_none() {
 
 #[test]
 fn bounds_between_floats_are_never_crossed() {
-    // The best point is the very end of the box; the ends are no 32-bit floats.
+    // The best point is a corner of the box, whose ends are not 32-bit floats.
     let model = network(&[2], 2, |x| x);
     let (low, high) = (0.1 + 1e-10, 0.3 - 1e-10);
     let spec = within(

@@ -1,7 +1,7 @@
-//! The same answer every time: bit for bit for any batch size, compaction, thread count and sharding on the
-//! CPU, gauges, flags and intervals included.
+//! Results on the CPU are the same, bit for bit, for any batch size, compaction, thread count and sharding, gauges,
+//! flags and intervals included.
 //!
-//! Batches of one row pay a whole tile for it, so this takes its time (its cost is in ARCHITECTURE.md).
+//! A batch of one row costs a whole tile, so this is slow (its cost is in ARCHITECTURE.md).
 
 use std::sync::OnceLock;
 
@@ -25,7 +25,7 @@ fn data() -> Dataset {
 fn report(data: &Dataset, batch: usize, compaction: bool, shard: Option<Shard>) -> Report {
     let attacks: Vec<_> = [
         ("fgsm", ""),
-        // More tries than rows survive: most run early, in places that would be padding.
+        // More restarts than surviving rows: most run early, in slots that would be padding.
         ("pgd", "steps = 10\nrestarts = 5"),
         ("mi-fgsm", "steps = 5"),
         ("adam-pgd", "steps = 5"),
@@ -42,7 +42,7 @@ fn report(data: &Dataset, batch: usize, compaction: bool, shard: Option<Shard>) 
     plan.run().unwrap().report
 }
 
-/// Everything that is a result: the whole report but how it was made.
+/// Returns the results as JSON: the report without how it was made, and with query counts if `queries`.
 fn results(mut report: Report, queries: bool) -> String {
     report.config.clear();
     report.shard = None;
@@ -106,7 +106,7 @@ fn three_shards_merged_are_the_whole() {
     let whole = report(&data, 64, true, None);
     let part = |index| {
         let shard = report(&data, 16, true, Some(Shard { index, count: 3 }));
-        // Through the file, as shards travel.
+        // Through JSON, as shards travel.
         serde_json::from_str(&serde_json::to_string(&shard).unwrap()).unwrap()
     };
     let merged = merge(vec![part(2), part(0), part(1)]).unwrap();

@@ -1,5 +1,5 @@
-//! Models that only look robust: none may pass, each must carry its code, and where the threshold is provably
-//! missed the verdict is fail whatever the flags say.
+//! Models that only look robust: none may pass, each must carry its trust code, and if the threshold is provably missed
+//! the verdict is fail whatever the flags.
 
 use proofmark::domain::{Epsilon, Norm, Report, TrustCode, Verdict};
 use proofmark::policy::{Metric, assess};
@@ -43,7 +43,7 @@ const PGD: [(&str, &str); 1] = [("pgd", "steps = 40")];
 fn no_masked_model_passes_and_each_carries_its_code() {
     let expected = [
         (Mask::GradientKiller, TrustCode::ZeroGradients),
-        // Not even without a limit, since the probe has no random start to win by.
+        // The unbounded attack fails, too: the probe has no random start that could succeed.
         (Mask::GradientKiller, TrustCode::UnboundedAttackFails),
         (Mask::Quantiser, TrustCode::ZeroGradients),
         (Mask::Softmax, TrustCode::ProbabilitiesAsLogits),
@@ -57,19 +57,19 @@ fn no_masked_model_passes_and_each_carries_its_code() {
             "{mask:?} carries {:?}",
             codes(&report)
         );
-        // Even a threshold far below what was measured is not passed.
+        // Even a threshold far below the measured accuracy does not pass.
         let easy = assess(&report, Metric::RobustAccuracy, 0.0001, 0.95);
         assert_ne!(easy.verdict, Verdict::Pass, "{mask:?}: {}", easy.message);
     }
 }
 
 #[test]
-fn a_model_that_answers_otherwise_when_it_is_differentiated_is_told() {
+fn a_model_whose_tracked_logits_differ_is_flagged() {
     use proofmark::BurnModel;
     use proofmark::models::DecisionModel;
     let inner = proofmark::model("digits-standard", &proofmark::device("cpu").unwrap()).unwrap();
     let signature = DecisionModel::signature(&inner).clone();
-    // Plain points see one network, tracked points another: what dropout in training mode does.
+    // Untracked inputs go to one network, tracked inputs to another, as with dropout in training mode.
     let model = BurnModel::closure(signature.modalities.to_vec(), 10, &signature.device, |x| {
         let pixels = x[0].clone().slice([0..x[0].dims()[0], 0..10]);
         if pixels.is_autodiff() {
@@ -92,8 +92,8 @@ fn a_model_that_answers_otherwise_when_it_is_differentiated_is_told() {
 }
 
 #[test]
-fn what_is_provably_broken_fails_whatever_the_flags() {
-    // Gradients do flow through the softmax, and a scale-free loss does not care about a factor of 1000.
+fn a_provably_broken_model_fails_whatever_the_flags() {
+    // Gradients do flow through the softmax, and a factor of 1000 does not affect a scale-free loss.
     let proofs = [
         (Mask::Softmax, ("pgd", "steps = 40\nloss = \"margin\"")),
         (Mask::ScaledLogits, ("pgd", "steps = 40\nloss = \"dlr\"")),
@@ -115,7 +115,7 @@ fn what_is_provably_broken_fails_whatever_the_flags() {
 
 #[test]
 fn a_cured_flag_is_a_note() {
-    // Cross-entropy saturates on scaled logits; the DLR run beside it makes up for that.
+    // Cross-entropy saturates on scaled logits; the DLR run compensates for it.
     let report = report(
         Mask::ScaledLogits,
         &[("pgd", "steps = 40"), ("pgd", "steps = 40\nloss = \"dlr\"")],
@@ -133,7 +133,7 @@ fn a_cured_flag_is_a_note() {
 }
 
 #[test]
-fn a_budget_of_nothing_is_refused() {
+fn a_zero_budget_is_refused() {
     let model = proofmark::model("digits-robust", &proofmark::device("cpu").unwrap()).unwrap();
     let data = data();
     let refused = proofmark::evaluate(&model, &data)

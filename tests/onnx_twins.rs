@@ -1,4 +1,4 @@
-//! The shipped nets as ONNX files: the same network whatever it came as, probabilities gone behind, int8 judged.
+//! The shipped networks as ONNX files: the same results in every format, a final softmax bypassed, int8 judged.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
 }
 
-/// A gate over 150 digits, PGD at 0.15, robust accuracy at least 0.5, with more lines at the end.
+/// Runs a gate over 150 digits, PGD at 0.15, robust accuracy at least 0.5, with `more` lines at the end of the policy.
 fn gate(model: &str, output: &str, more: &str) -> (GateReport, Report) {
     let policy = format!(
         r#"
@@ -47,7 +47,7 @@ require = "robust_accuracy >= 0.5"
     (judge(gate.policy(), evidence, today), *measured)
 }
 
-/// What each sample came to: the part of a report that two twins must share.
+/// Returns the outcome of each sample, the part of a report that twins must share.
 fn outcomes(report: &Report) -> Vec<(Option<usize>, Option<usize>, bool)> {
     let of =
         |s: &proofmark::domain::SampleRecord| (s.clean_pred, s.adv_pred, s.broken_by.is_some());
@@ -60,7 +60,7 @@ fn a_softmax_model_and_its_logits_twin_get_the_same_verdict() {
         let file = |twin: &str| format!("datasets/digits/digits-{net}{twin}.onnx");
         let (logits, a) = gate(&file(""), "logits", "");
         let (softmax, b) = gate(&file("-softmax"), "probabilities", "");
-        // A softmax is seen whatever the policy calls the output.
+        // A softmax is detected whatever the policy calls the output.
         let (unsaid, c) = gate(&file("-softmax"), "logits", "");
         let (burn, d) = gate(&format!("digits-{net}"), "logits", "");
         for report in [&logits, &softmax, &unsaid, &burn] {
@@ -77,7 +77,7 @@ fn a_softmax_model_and_its_logits_twin_get_the_same_verdict() {
 }
 
 #[test]
-fn an_int8_twin_is_judged_and_its_rounding_told() {
+fn an_int8_twin_is_judged_and_its_rounding_reported() {
     let file = |net: &str| format!("tests/golden/models/digits-{net}-int8.onnx");
     // A re-measured adversarial is proof, whatever the gradients.
     let (standard, _) = gate(&file("standard"), "logits", "");

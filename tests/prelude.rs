@@ -1,4 +1,4 @@
-//! A suite that imports the prelude and nothing else: what a user needs is there.
+//! A suite that imports only the prelude, which holds everything a user needs.
 
 use proofmark::prelude::*;
 

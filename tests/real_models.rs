@@ -1,5 +1,5 @@
-//! Models and data with a known state, from `../shared/data` (or `$PROOFMARK_DATA`): their clean accuracy comes out
-//! through our own reading of both.
+//! Models and data of known quality, from `../shared/data` (or `$PROOFMARK_DATA`): proofmark reads both and gets the
+//! known clean accuracy.
 #![expect(
     clippy::print_stderr,
     reason = "a test that is skipped says so, and figures are shown"
@@ -13,7 +13,7 @@ use proofmark::threats::Threat;
 use proofmark::{Labels, ModelSource, Preprocess, RunPlan};
 use proofmark_testkit::trigger::{Inversion, invert};
 
-/// Clean accuracy in percent of a model over a whole set.
+/// Returns the clean accuracy of a model over a whole data set, in percent.
 fn accuracy(source: &ModelSource, set: &Path) -> f64 {
     let data = proofmark::data::open(&set.display().to_string(), &Options::default()).unwrap();
     let device = proofmark::device("cpu").unwrap();
@@ -25,7 +25,7 @@ fn accuracy(source: &ModelSource, set: &Path) -> f64 {
     100.0 * plan.run().unwrap().report.clean.accuracy
 }
 
-/// The images of MNIST's test set.
+/// Returns the path of the images of MNIST's test set.
 fn mnist(root: &Path) -> PathBuf {
     std::fs::read_dir(root.join("datasets/mnist"))
         .unwrap()
@@ -37,7 +37,7 @@ fn mnist(root: &Path) -> PathBuf {
         .expect("the MNIST test images")
 }
 
-/// The `BadNets` MNIST network takes a white square of 5 by 5 at the bottom right for class 1.
+/// The trigger of the `BadNets` MNIST network is a white square of 5 by 5 at the bottom right; its target class is 1.
 #[test]
 fn the_patch_of_a_real_backdoor_is_the_smallest_and_lies_where_its_trigger_is() {
     let Some(root) = proofmark_testkit::shared("") else {
@@ -97,7 +97,7 @@ fn the_patch_of_a_real_backdoor_is_the_smallest_and_lies_where_its_trigger_is() 
 }
 
 #[test]
-fn clean_accuracies_are_those_that_were_published() {
+fn clean_accuracies_match_the_published_ones() {
     let Some(root) = proofmark_testkit::shared("") else {
         eprintln!("SKIPPED: no ../shared/data (or $PROOFMARK_DATA)");
         return;
@@ -110,8 +110,8 @@ fn clean_accuracies_are_those_that_were_published() {
         ..Preprocess::default()
     };
     let plain = Preprocess::default();
-    // Model, set, preprocessing, percentage. MNIST's 98.1 % was published for the whole test set; of the first 2,000
-    // images, which are here, onnxruntime gets 97.55 % right, too.
+    // Model, data set, preprocessing, percentage. MNIST's 98.1 % was published for the whole test set; on the first
+    // 2,000 images, which are used here, onnxruntime gets 97.55 %, too.
     let cases = [
         ("badnet_mnist_backdoored", &mnist, &half, 97.55),
         ("badnet_cifar10_backdoored", &cifar, &half, 49.8),

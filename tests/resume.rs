@@ -1,4 +1,4 @@
-//! A run that is stopped and goes on ends with the report of the run that never was.
+//! A run that is stopped and resumed ends with the report of an uninterrupted run.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -37,7 +37,7 @@ fn plan<'a>(data: &'a Dataset, attacks: &'a [Box<dyn Attack>]) -> RunPlan<'a> {
     plan
 }
 
-/// The report (what it cost aside: tries that were run early are run again) and the adversarials.
+/// Returns the report without costs (restarts that ran early run again) and the adversarials.
 fn results(m: &Measurement) -> (String, &[Option<Vec<Vec<f32>>>]) {
     let mut report = m.report.clone();
     for attack in &mut report.attacks {
@@ -47,7 +47,7 @@ fn results(m: &Measurement) -> (String, &[Option<Vec<Vec<f32>>>]) {
     (report, &m.adversarials)
 }
 
-/// The run with a stop at the `at`th time it is asked whether to.
+/// Runs the plan with a stop callback that returns true from call number `at` on, counted from 0.
 fn stopped(plan: &RunPlan<'_>, resume: Option<&RunCheckpoint>, at: usize) -> Measurement {
     let asked = AtomicUsize::new(0);
     let stop = || asked.fetch_add(1, Ordering::Relaxed) >= at;
@@ -57,7 +57,8 @@ fn stopped(plan: &RunPlan<'_>, resume: Option<&RunCheckpoint>, at: usize) -> Mea
     again.run().unwrap()
 }
 
-/// Stops a run every `every` questions until it is over; the checkpoints go through bytes. Returns how often.
+/// Stops and resumes a run after every `every` calls of the stop callback, until it is finished; checkpoints go through
+/// bytes. Returns the measurement and the number of stops.
 fn in_pieces(plan: &RunPlan<'_>, every: usize) -> (Measurement, usize) {
     let mut part = stopped(plan, None, every);
     let mut stops = 0;
@@ -89,7 +90,7 @@ fn a_stopped_run_ends_with_the_report_of_the_whole() {
 }
 
 #[test]
-fn targets_and_labels_of_the_models_own_are_taken_up_again() {
+fn targets_and_predicted_labels_survive_a_resume() {
     let (data, attacks) = (data(), attacks(4));
     let mut plan = plan(&data, &attacks);
     plan.labels = Labels::Predicted;
@@ -102,7 +103,7 @@ fn targets_and_labels_of_the_models_own_are_taken_up_again() {
 }
 
 #[test]
-fn a_run_stopped_before_it_attacked_leaves_nothing_to_go_on_from() {
+fn a_run_stopped_before_its_first_attack_has_no_checkpoint() {
     let (data, attacks) = (data(), attacks(4));
     for at in [0, 1] {
         let part = stopped(&plan(&data, &attacks), None, at);
@@ -175,7 +176,7 @@ fn a_checkpoint_of_another_run_is_refused_and_the_field_is_named() {
         assert!(told.contains(field), "no `{field}` in: {told}");
         other.resume = Some(&checkpoint);
         assert_eq!(other.run().unwrap_err().to_string(), told);
-    } // How many rows are at work changes no number: another machine may go on with more.
+    } // The batch size changes no result: another machine may resume with another one.
     let mut wider = plan(&data, &attacks);
     wider.settings.batch = 8;
     wider.resume = Some(&checkpoint);

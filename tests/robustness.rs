@@ -65,7 +65,7 @@ fn an_attack_that_did_not_run_is_no_evidence() {
 
 #[test]
 fn five_lines_from_a_model_to_a_verdict() {
-    // The promise is about what a user types: count it where it is documented.
+    // The promise is about what a user types: count the lines where they are documented.
     let documented = include_str!("../crates/proofmark/src/lib.rs");
     let from = documented
         .find("//! let model =")
@@ -77,7 +77,7 @@ fn five_lines_from_a_model_to_a_verdict() {
     );
 }
 
-/// The lines of the README.
+/// The code of the README.
 #[expect(dead_code, reason = "compiled, not run: the files are made up")]
 mod readme {
     use proofmark::prelude::*;
@@ -106,7 +106,7 @@ mod readme {
         Ok(())
     }
 
-    /// Stands for anybody's runtime.
+    /// Stands for the runtime of a user.
     pub(super) struct Session(String);
 
     impl Session {
@@ -130,7 +130,7 @@ mod readme {
 
 #[test]
 fn the_code_of_the_readme_compiles() {
-    // The prelude stands above the functions that the blocks are compiled as.
+    // The prelude import stands above the functions that the blocks are compiled as.
     let squeezed = |text: &str| {
         let text = text.replace("use proofmark::prelude::*;", "");
         text.split_whitespace().collect::<String>()

@@ -1,11 +1,10 @@
-//! What the shipped data and models must show: attacks in the right order of strength, and the price of
-//! compaction.
+//! Properties of the shipped data and models: attacks in the right order of strength, and the cost of compaction.
 
 use proofmark::attacks;
 use proofmark::domain::{Epsilon, Norm, Report, Role, RunStatus};
 use proofmark::{BurnModel, Dataset, RunPlan, ThreatPlan};
 
-/// Stated beforehand: the budget at which the two models are compared everywhere.
+/// Budget, fixed beforehand, at which the two models are compared everywhere.
 const EPS: f64 = 0.15;
 
 fn model(name: &str) -> BurnModel {
@@ -56,7 +55,7 @@ fn stronger_attacks_find_more() {
 }
 
 #[test]
-fn the_robust_model_is_worth_its_name() {
+fn the_robust_model_is_more_robust_than_the_standard_one() {
     let data = proofmark::open("digits").unwrap();
     let asked = [
         ("pgd", "steps = 40\nrestarts = 2"),
@@ -92,7 +91,7 @@ fn compaction_halves_the_price_of_a_long_attack_and_changes_nothing_else() {
 }
 
 #[test]
-fn every_returned_point_is_inside_and_wrong_when_asked_again() {
+fn every_returned_point_is_inside_and_misclassified_when_queried_again() {
     use proofmark::models::{DecisionModel, Query, ScoreModel};
     use proofmark::threats::{Batch, host};
     let data = proofmark::open("digits")

@@ -1,4 +1,5 @@
-//! Suites attack what is left, and every member leaves its record; a minimum-norm attack runs once for all budgets.
+//! Suites attack the samples that are left, and every member has its own record; a minimum-norm attack runs once for
+//! all budgets.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -26,7 +27,7 @@ fn linf(eps: f64) -> ThreatPlan {
     ThreatPlan::new(Norm::Linf, Epsilon::new(eps).unwrap())
 }
 
-/// The statuses that a run left, by sample.
+/// Returns the statuses of a run, by sample.
 fn statuses(report: &Report, key: &str) -> Vec<RunStatus> {
     let run = report.attacks.iter().position(|a| a.key == key);
     let run = run.unwrap_or_else(|| panic!("no run `{key}`"));
@@ -66,13 +67,13 @@ fn later_attacks_of_a_suite_see_what_is_left() {
             );
             assert_eq!(forwards(&together, "suite/pgd@linf:0.08")[i], 0);
         } else {
-            // What pgd finds on a sample does not depend on which others it attacks.
+            // The result of pgd on a sample does not depend on the others that it attacks.
             assert_eq!((pgd[i], all[i]), (expected[i], expected[i]));
             left += usize::from(fgsm[i] == RunStatus::Robust && expected[i] == RunStatus::Broken);
         }
     }
     assert!(left > 0, "pgd breaks some that fgsm does not");
-    // The share left after it, not the share of those that it attacked.
+    // Samples left after the attack, not only among those that it attacked.
     let figure = |key: &str| {
         together
             .attacks
@@ -100,7 +101,7 @@ fn a_suite_names_what_is_wrong_with_an_attack_of_it() {
     assert!(refused("attacks = ['suite']").contains("holds a suite"));
 }
 
-/// Asks once and fails.
+/// An attack that always fails.
 #[derive(Debug)]
 struct Fails;
 
@@ -130,7 +131,7 @@ impl Attack for Fails {
     }
 }
 
-/// A suite of one's own.
+/// A user-defined suite.
 #[derive(Debug)]
 struct Chain(Vec<Box<dyn Attack>>);
 
@@ -194,7 +195,7 @@ fn an_attack_that_fails_loses_nothing_of_the_others() {
             "{key}"
         );
     }
-    // What no attack broke is not robust: one of them never attacked it.
+    // Samples that no attack broke are not robust: one attack never ran on them.
     let all = statuses(&report, "chain@linf:0.08");
     assert!(!all.contains(&RunStatus::Robust) && all.contains(&RunStatus::Stopped));
     assert_eq!(
@@ -255,7 +256,7 @@ fn a_minimum_norm_attack_runs_once_for_the_whole_curve() {
     assert!(fmn.windows(2).all(|w| w[0].correct >= w[1].correct));
     assert!(fmn[0].correct > fmn[3].correct);
     for (eps, of) in budgets.iter().zip(&fmn) {
-        // Each sample is broken just where its nearest point lies inside.
+        // A broken sample has its nearest point inside the budget.
         let run = report.attacks.iter().position(|a| a.key == of.key).unwrap();
         for s in report.samples.iter().filter(|s| s.clean_correct) {
             let r = &s.runs[run];
@@ -265,7 +266,7 @@ fn a_minimum_norm_attack_runs_once_for_the_whole_curve() {
                 assert!((r.gauge.unwrap() - distance / eps).abs() < 1e-6);
             }
         }
-        // The attack on its own at this budget finds as much.
+        // The attack alone at this budget breaks as many samples, plus or minus one.
         let alone = RunPlan::new(&model, &data, &attacks[..1], vec![linf(*eps)]);
         let alone = alone.run().unwrap().report;
         assert!(
@@ -273,7 +274,7 @@ fn a_minimum_norm_attack_runs_once_for_the_whole_curve() {
             "eps {eps}"
         );
     }
-    // No minimum-norm attack runs without a budget.
+    // Minimum-norm attacks do not run without a budget.
     let probe = report.attacks.iter().find(|a| a.key.contains("unbounded"));
     assert_eq!(probe.unwrap().id, "pgd");
 }

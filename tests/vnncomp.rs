@@ -1,5 +1,6 @@
-//! The VNN-COMP instances of `../shared/data` (or `$PROOFMARK_DATA`) whose answer is known: every counterexample that
-//! exists is found within four levels of effort, and where verifiers have proven that there is none, none is.
+//! The VNN-COMP instances of `../shared/data` (or `$PROOFMARK_DATA`) whose answer is known: the search finds every
+//! counterexample that exists within four levels of effort, and finds none where verifiers have proven that there is
+//! none.
 #![expect(clippy::print_stderr, reason = "a test that is skipped says why")]
 
 use std::path::{Path, PathBuf};
@@ -16,7 +17,7 @@ fn folder() -> Option<PathBuf> {
     found
 }
 
-/// Every instance of a verdict, searched.
+/// Searches every instance with this verdict.
 fn searched(folder: &Path, verdict: &str, levels: u32) -> Vec<(String, Falsified)> {
     let device = proofmark::device("cpu").unwrap();
     let table = std::fs::read_to_string(folder.join("instances.csv")).unwrap();
@@ -50,7 +51,7 @@ fn every_counterexample_that_exists_is_found() {
 }
 
 #[test]
-fn none_is_found_where_there_is_none() {
+fn no_counterexample_is_found_where_none_exists() {
     let Some(folder) = folder() else { return };
     let all = searched(&folder, "unsat", 1);
     let wrong: Vec<&String> = all

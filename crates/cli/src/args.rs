@@ -95,6 +95,7 @@ Keys of an ONNX file in JSON (null: unknown or none):
   unsupported            [{node, operator, opset}], including nodes inside branches, loops and functions
   access, no_access      what attacks may use, or why they may use nothing
   frozen                 inputs that no attack may change (ids, masks)
+  kernels                {instruction_set, steps, problem}: what is computed together, or why nothing is
   classes, batch, scores, approximate_gradients, layers
                          of a classifier: how samples are batched, where the scores come from, nodes whose
                          derivative is replaced, zero or cut, inner values that can be read

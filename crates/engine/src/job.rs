@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use proofmark_domain::{Modality, Seed};
+use proofmark_model::Signature;
 use proofmark_threat::Threat;
 
 use crate::{Checkpoint, Criterion, EngineError, Goal, Judge, Observer};
@@ -77,8 +78,9 @@ pub struct Job<'a> {
     pub batch: usize,
     /// Rows per model call; the last call is padded with copies. `None` sends all active rows in one call.
     ///
-    /// On the CPU a row's bits depend on the shape of the batch it is computed in, so results repeat
-    /// bit for bit only for equal tiles.
+    /// On the CPU a row's bits may depend on the shape of the batch it is computed in; results then repeat bit for bit
+    /// only for equal tiles. For a model whose rows are independent ([`Signature::row_independent`]) the tile only says
+    /// how many later restarts are begun beside the active rows: all active rows are sent in one call, without padding.
     pub tile: Option<usize>,
     /// Whether rows that are broken or invalid leave the batch at once, so that others take their place.
     pub compaction: bool,
@@ -121,11 +123,13 @@ impl<'a> Job<'a> {
     /// and lets the last rows of an attack run in parallel.
     const LARGE: usize = 1 << 17;
 
-    /// Returns the tile for a model with this many activations per sample; the default if the number is unknown.
-    pub fn tile_for(activations: Option<usize>) -> usize {
-        match activations {
-            Some(n) if n >= Self::LARGE => 1,
-            _ => Self::TILE,
+    /// Returns the tile for a model: one sample where tiles cost more than they bring, the default elsewhere.
+    pub fn tile_for(signature: &Signature) -> usize {
+        let is_large = signature.activations.is_some_and(|n| n >= Self::LARGE);
+        if signature.row_independent || is_large {
+            1
+        } else {
+            Self::TILE
         }
     }
 
@@ -191,9 +195,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn large_models_get_tiles_of_one_sample() {
-        assert_eq!(Job::tile_for(None), Job::TILE);
-        assert_eq!(Job::tile_for(Some(Job::LARGE - 1)), Job::TILE);
-        assert_eq!(Job::tile_for(Some(Job::LARGE)), 1);
+    fn large_and_row_independent_models_get_tiles_of_one_sample() {
+        let bounds = proofmark_domain::Bounds::uniform(0.0, 1.0).unwrap();
+        let modality = proofmark_domain::Modality {
+            name: "x".into(),
+            kind: proofmark_domain::Kind::Table,
+            shape: vec![2],
+            bounds,
+        };
+        let mut signature =
+            Signature::new("model", vec![modality], 2, &burn::tensor::Device::flex()).unwrap();
+        assert_eq!(Job::tile_for(&signature), Job::TILE);
+        signature.activations = Some(Job::LARGE - 1);
+        assert_eq!(Job::tile_for(&signature), Job::TILE);
+        signature.activations = Some(Job::LARGE);
+        assert_eq!(Job::tile_for(&signature), 1);
+        signature.activations = None;
+        signature.row_independent = true;
+        assert_eq!(Job::tile_for(&signature), 1);
     }
 }

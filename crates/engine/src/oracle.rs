@@ -111,8 +111,8 @@ impl<'a, M: DecisionModel + ?Sized> Oracle<'a, M> {
         rows.count(&query.owner, cost, backward * cost);
     }
 
-    /// Queries the model in tiles of a constant number of rows, the last one padded with copies of its first row. `ask`
-    /// also receives which points of the query are in its tile.
+    /// Queries the model in tiles of a constant number of rows, the last one padded with copies of its first row; a model
+    /// whose rows are independent gets them all at once. `ask` also receives which points of the query are in its tile.
     fn in_tiles<T: Send>(
         &mut self,
         query: &Query,
@@ -123,7 +123,12 @@ impl<'a, M: DecisionModel + ?Sized> Oracle<'a, M> {
         // The error names a model that panics, whether it is a `Network` or a custom implementation.
         let name = &model.signature().name;
         let ask = |query: &Query, at: &[usize]| guarded(name, || ask(model, query, at));
-        let tile = self.tile.unwrap_or(n).max(1);
+        // Independent rows need no padding, and the model shares them among the threads itself.
+        let tile = self
+            .tile
+            .filter(|_| !model.signature().row_independent)
+            .unwrap_or(n)
+            .max(1);
         let count = n.div_ceil(tile);
         self.computed += model.cost() * (count * tile) as u64;
         if n == tile || n == 0 {

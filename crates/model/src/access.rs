@@ -47,6 +47,9 @@ pub struct Signature {
     pub parameters: Option<usize>,
     /// Number of values in one sample and its activations up to the scores, if known.
     pub activations: Option<usize>,
+    /// Whether the bits of a row's answer and gradient depend on that row alone, however many rows are asked about
+    /// together. Where they do not, the engine asks in tiles of a constant number of rows.
+    pub row_independent: bool,
     /// Device of the model; points are moved there before a query.
     pub device: Device,
     /// Trust codes that follow from the model's description, before anything is measured.
@@ -97,6 +100,7 @@ impl Signature {
             sha256: String::new(),
             parameters: None,
             activations: None,
+            row_independent: false,
             device: device.clone().without_autodiff(),
             stated: Vec::new(),
         })

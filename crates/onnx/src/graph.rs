@@ -14,6 +14,7 @@ use crate::array::{Array, Data};
 use crate::dtype::DType;
 use crate::inspect::operator;
 use crate::load::Scope;
+use crate::lower::Lowering;
 use crate::node::{Args, NodeSpec, OpResult, Run};
 use crate::op::OperatorEntry;
 use crate::proto::{AttributeProto, GraphProto, NodeProto};
@@ -43,6 +44,8 @@ pub(crate) struct Node {
     pub(crate) outputs: Vec<Option<Slot>>,
     /// Changes of inputs that let a node written for one sample process many (see [`crate::batch`]).
     pub(crate) fixes: Vec<Fix>,
+    /// Its part in a network of kernels, if they compute it.
+    pub(crate) lowering: Option<Lowering>,
     run: Run,
 }
 
@@ -302,6 +305,8 @@ impl Graph {
             return Ok(());
         }
         let run = (entry.build)(&spec).map_err(failure)?;
+        // What cannot be read was refused above.
+        let lowering = entry.lower.and_then(|lower| lower(&spec).ok());
         let mut outputs = Vec::new();
         for name in &proto.output {
             outputs.push(if name.is_empty() {
@@ -319,6 +324,7 @@ impl Graph {
             inputs,
             outputs,
             fixes: Vec::new(),
+            lowering,
             run,
         };
         let constant = node

@@ -14,6 +14,7 @@ mod graph;
 mod hostile;
 mod inspect;
 mod load;
+mod lower;
 mod model;
 mod node;
 mod op;

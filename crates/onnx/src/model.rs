@@ -1,15 +1,18 @@
 //! An ONNX file as a model for attacks.
 
 mod batch_mode;
+mod compiled;
 mod facts;
 mod forward;
 mod settle;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor as Burn};
 use proofmark_domain::{Modality, OutputKind};
+use proofmark_kernels::Network as Kernels;
 use proofmark_model::{DecisionModel, Features, ModelError, Network, Query, Signature, guarded};
 
 pub use self::batch_mode::BatchMode;
@@ -49,6 +52,8 @@ pub struct OnnxModel {
     scores: Scores,
     plan: Plan,
     mode: BatchMode,
+    /// What computes the scores in place of the graph, or why nothing does.
+    network: Result<Arc<Kernels>, String>,
     /// Position of the samples per slot; empty if the graph was not analysed.
     carried: BTreeMap<Slot, Carried>,
 }
@@ -105,6 +110,7 @@ impl OnnxModel {
             sha256: file.sha256.clone(),
             parameters: Some(parameters),
             activations: None,
+            row_independent: false,
             device,
             stated: Vec::new(),
         };
@@ -120,6 +126,7 @@ impl OnnxModel {
                 size: size.unwrap_or(1),
                 why: String::new(),
             },
+            network: Err("it is not compiled".into()),
             carried: BTreeMap::new(),
             file,
         };

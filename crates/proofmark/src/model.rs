@@ -86,6 +86,7 @@ impl Preprocess {
             sha256: String::new(),
             parameters: None,
             activations: None,
+            row_independent: false,
             device,
             stated: Vec::new(),
         });

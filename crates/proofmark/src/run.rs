@@ -195,7 +195,7 @@ impl<'a> RunPlan<'a> {
             numbers::check(threat, signature, data.len())?;
         }
         let exact = device::is_exact(&signature.device);
-        let natural = exact.then(|| Job::tile_for(signature.activations));
+        let natural = exact.then(|| Job::tile_for(signature));
         let tile = self.settings.tile.or(natural);
 
         let clean = match self.resume {

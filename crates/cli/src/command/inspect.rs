@@ -91,6 +91,16 @@ fn frozen(model: &OnnxModel) -> Vec<&str> {
         .collect()
 }
 
+/// What kernels compute together, or why they compute nothing.
+fn kernels(model: &OnnxModel) -> Value {
+    match model.plan() {
+        Ok(steps) => {
+            json!({ "instruction_set": model.instruction_set(), "steps": steps, "problem": null })
+        }
+        Err(why) => json!({ "instruction_set": null, "steps": null, "problem": why }),
+    }
+}
+
 /// Returns the access that a model allows, without gradients if every input is frozen.
 fn access(model: &OnnxModel) -> Vec<&'static str> {
     let changeable = frozen(model).len() < model.signature().modalities.len();
@@ -189,6 +199,7 @@ impl Seen {
             "no_access": self.model.as_ref().err(),
             "classes": model.map(|m| m.signature().classes),
             "batch": model.map(|m| m.batch_mode().to_string()),
+            "kernels": model.map(kernels),
             "scores": model.and_then(OnnxModel::scores_note),
             "approximate_gradients": model.map(OnnxModel::approximate_gradients),
             "layers": model.map(OnnxModel::taps),
@@ -232,6 +243,14 @@ impl Seen {
                 }
                 lines.push(format!("classes    {}", model.signature().classes));
                 lines.push(format!("batch      {}", model.batch_mode()));
+                lines.push(match model.plan() {
+                    Ok(steps) => format!(
+                        "kernels    {}, {} steps (--format json lists them); a row's bits depend on that row alone",
+                        model.instruction_set().unwrap_or_default(),
+                        steps.len()
+                    ),
+                    Err(why) => format!("kernels    none, operators are computed one by one: {why}"),
+                });
                 if let Some(note) = model.scores_note() {
                     lines.push(format!("scores     {note}"));
                 }

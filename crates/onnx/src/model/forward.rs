@@ -11,9 +11,12 @@ use crate::value::Value;
 
 impl OnnxModel {
     pub(super) fn run_scores(&self, blocks: &[Burn<2>]) -> Result<Burn<2>, OnnxError> {
-        let raw = self
-            .run_slots(&self.plan, &[self.scores.slot], blocks)?
-            .remove(0);
+        let raw = match &self.network {
+            Ok(network) => self.by_network(network, blocks)?,
+            Err(_) => self
+                .run_slots(&self.plan, &[self.scores.slot], blocks)?
+                .remove(0),
+        };
         Ok(self.scores.finish(raw))
     }
 
@@ -91,7 +94,7 @@ impl OnnxModel {
     }
 
     /// Converts blocks of rows to the graph's inputs.
-    fn feed(&self, blocks: &[Burn<2>]) -> Result<Vec<Value>, OnnxError> {
+    pub(super) fn feed(&self, blocks: &[Burn<2>]) -> Result<Vec<Value>, OnnxError> {
         self.ports
             .iter()
             .zip(blocks)

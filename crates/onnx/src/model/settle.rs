@@ -68,7 +68,21 @@ impl OnnxModel {
         self.plan = self.graph.plan(&[self.scores.slot]);
         let probe = self.probe(PROBE);
         self.quietly(|m| m.check_values(&probe))?;
+        self.decide_batching(size, &shapes)?;
+        // A lowering describes what happens to a single sample.
+        if rows == 1 {
+            self.compile(&shapes);
+        }
+        Ok(())
+    }
 
+    /// Decides how many samples go through the graph at once.
+    fn decide_batching(
+        &mut self,
+        size: Option<usize>,
+        shapes: &[Option<Vec<usize>>],
+    ) -> Result<(), OnnxError> {
+        let rows = size.unwrap_or(1);
         if size.is_none() && self.confirmed(BatchMode::Open).is_ok() {
             return Ok(());
         }
@@ -77,7 +91,7 @@ impl OnnxModel {
             _ if self.ports.iter().any(|p| !p.batched) => {
                 "the model's input has no axis for the samples".to_owned()
             }
-            _ => match self.rebatched(size, &shapes) {
+            _ => match self.rebatched(size, shapes) {
                 Ok(()) => return Ok(()),
                 Err(why) => why,
             },

@@ -6,9 +6,11 @@ use std::f64::consts::{FRAC_1_SQRT_2, PI};
 
 use burn::backend::Dispatch;
 use burn::backend::ops::ActivationOps;
+use proofmark_kernels::{Clamp, Function};
 
 use super::OperatorEntry;
 use super::numbers::Numbers;
+use crate::lower::{Lowering, lowering};
 use crate::node::{NodeSpec, OpResult, Run, one, run};
 use crate::tensor::{Tensor, broadcast};
 
@@ -202,21 +204,38 @@ fn shrink(node: &NodeSpec<'_>) -> OpResult<Run> {
     })
 }
 
+/// An activation that is linear in pieces, as a kernel.
+pub(super) fn clamped(clamp: Clamp) -> OpResult<Lowering> {
+    lowering(move |x| x.elementwise(|net, x| net.clamp(x, clamp)))
+}
+
+/// Any other activation, as a kernel.
+fn smooth(function: Function) -> OpResult<Lowering> {
+    lowering(move |x| x.elementwise(|net, x| net.smooth(x, function)))
+}
+
 /// The operators of this file.
 pub(super) const ENTRIES: &[OperatorEntry] = &[
-    OperatorEntry::new("Relu", relu),
-    OperatorEntry::new("LeakyRelu", leaky_relu),
+    OperatorEntry::new("Relu", relu).lowered(|_| clamped(Clamp::Leaky { slope: 0.0 })),
+    OperatorEntry::new("LeakyRelu", leaky_relu).lowered(|node| {
+        let slope = node.float("alpha", 0.01)? as f32;
+        clamped(Clamp::Leaky { slope })
+    }),
     OperatorEntry::new("PRelu", prelu),
-    OperatorEntry::new("Elu", elu),
+    OperatorEntry::new("Elu", elu).lowered(|node| {
+        let alpha = node.float("alpha", 1.0)? as f32;
+        smooth(Function::Elu { alpha })
+    }),
     OperatorEntry::new("Celu", celu),
     OperatorEntry::new("Selu", selu),
     OperatorEntry::new("Gelu", gelu),
     OperatorEntry::new("HardSigmoid", hard_sigmoid),
     OperatorEntry::new("HardSwish", hard_swish),
-    OperatorEntry::new("Sigmoid", |_| each(|t| Ok(t.sigmoid()))),
+    OperatorEntry::new("Sigmoid", |_| each(|t| Ok(t.sigmoid())))
+        .lowered(|_| smooth(Function::Sigmoid)),
     OperatorEntry::new("Softplus", |_| each(|t| Ok(softplus(t)))),
     OperatorEntry::new("Softsign", |_| each(softsign)),
-    OperatorEntry::new("Tanh", |_| each(|t| Ok(t.tanh()))),
+    OperatorEntry::new("Tanh", |_| each(|t| Ok(t.tanh()))).lowered(|_| smooth(Function::Tanh)),
     OperatorEntry::new("ThresholdedRelu", thresholded_relu),
     OperatorEntry::new("Mish", |_| each(mish)),
     OperatorEntry::new("Swish", swish),

@@ -3,6 +3,7 @@
 use super::OperatorEntry;
 use super::numbers::{Numbers, aligned, zip};
 use crate::array::Array;
+use crate::lower::{Lower, Lowering, Sample, lowering};
 use crate::node::{Args, NodeSpec, OpResult, Run, one, run};
 use crate::tensor::{Tensor, broadcast};
 use crate::value::Value;
@@ -270,12 +271,54 @@ fn mean(_: &NodeSpec<'_>) -> OpResult<Run> {
     )
 }
 
+/// A sample `x` and a constant `c`, element by element: `of(c)` gives factor and summand of `x`.
+fn with_constant(
+    x: &mut Lower<'_>,
+    sample: usize,
+    of: impl Fn(f32) -> (f32, f32),
+) -> OpResult<Sample> {
+    let s = x.sample(sample)?;
+    let constant = s.broadcast(x.constant(1 - sample)?)?;
+    let (scale, shift): (Vec<f32>, Vec<f32>) = constant.into_iter().map(of).unzip();
+    x.scaled(&s, &scale, &shift)
+}
+
+fn lowered_add(_: &NodeSpec<'_>) -> OpResult<Lowering> {
+    lowering(|x| match (x.is_constant(0), x.is_constant(1)) {
+        (false, false) => {
+            let (a, b) = (x.sample(0)?, x.sample(1)?);
+            x.sum(&a, &b)
+        }
+        (is_first, _) => with_constant(x, usize::from(is_first), |c| (1.0, c)),
+    })
+}
+
+fn lowered_sub(_: &NodeSpec<'_>) -> OpResult<Lowering> {
+    lowering(|x| {
+        if x.is_constant(0) {
+            return with_constant(x, 1, |c| (-1.0, c));
+        }
+        with_constant(x, 0, |c| (1.0, -c))
+    })
+}
+
+fn lowered_mul(_: &NodeSpec<'_>) -> OpResult<Lowering> {
+    lowering(|x| {
+        let sample = usize::from(x.is_constant(0));
+        with_constant(x, sample, |c| (c, 0.0))
+    })
+}
+
+fn lowered_div(_: &NodeSpec<'_>) -> OpResult<Lowering> {
+    lowering(|x| with_constant(x, 0, |c| (1.0 / c, 0.0)))
+}
+
 /// The operators of this file.
 pub(super) const ENTRIES: &[OperatorEntry] = &[
-    OperatorEntry::new("Add", add),
-    OperatorEntry::new("Sub", sub),
-    OperatorEntry::new("Mul", mul),
-    OperatorEntry::new("Div", div),
+    OperatorEntry::new("Add", add).lowered(lowered_add),
+    OperatorEntry::new("Sub", sub).lowered(lowered_sub),
+    OperatorEntry::new("Mul", mul).lowered(lowered_mul),
+    OperatorEntry::new("Div", div).lowered(lowered_div),
     OperatorEntry::new("Mod", modulo),
     OperatorEntry::new("Pow", pow),
     OperatorEntry::new("Sum", sum),

@@ -5,10 +5,12 @@
 use burn::backend::Dispatch;
 use burn::backend::ops::ModuleOps;
 use burn::tensor::Device;
+use proofmark_kernels as kernels;
 
 use super::OperatorEntry;
 use super::window::{Span, Windows, shape, spatial};
 use crate::dtype::DType;
+use crate::lower::{Lowering, lowering};
 use crate::node::{NodeSpec, OpResult, Run, one, run};
 use crate::tensor::Tensor;
 
@@ -249,11 +251,51 @@ fn global_lp_pool(node: &NodeSpec<'_>) -> OpResult<Run> {
     run(move |x| one(global(x.tensor(0)?, |t| root(power(t, p)?.sum(&[2]), p))?))
 }
 
+fn lowered(node: &NodeSpec<'_>) -> OpResult<Lowering> {
+    let AveragePool {
+        windows,
+        kernel,
+        counted,
+    } = AveragePool::read(node)?;
+    lowering(move |x| {
+        let window = windows.window(x.sample(0)?.shape(), &kernel)?;
+        let spans = windows.spans(&x.sample(0)?.shape()[1..], &kernel)?;
+        // The kernel divides every sum by the same number.
+        let is_even = spans.iter().all(|s| match counted {
+            Counted::Input => s.begin == 0 && s.reach == 0,
+            Counted::Padding => s.reach == s.end,
+            Counted::All => true,
+        });
+        if !is_even {
+            return Err("windows that count fewer elements at the edge".into());
+        }
+        x.windowed(|net, x| net.average(x, window))
+    })
+}
+
+/// What `pool` computes of one window over all of a channel.
+pub(super) fn over_all(pool: Pool) -> OpResult<Lowering> {
+    lowering(move |x| {
+        x.windowed(|net, x| {
+            let map = net.map(x);
+            pool(net, x, [map.height, map.width].into())
+        })
+    })
+}
+
+/// A pooling of [`kernels::Builder`].
+type Pool = fn(
+    &mut kernels::Builder,
+    kernels::Value,
+    kernels::Window,
+) -> Result<kernels::Value, kernels::KernelError>;
+
 /// The operators of this file.
 pub(super) const ENTRIES: &[OperatorEntry] = &[
-    OperatorEntry::new("AveragePool", average_pool),
+    OperatorEntry::new("AveragePool", average_pool).lowered(lowered),
     OperatorEntry::new("LpPool", lp_pool),
-    OperatorEntry::new("GlobalAveragePool", global_average_pool),
+    OperatorEntry::new("GlobalAveragePool", global_average_pool)
+        .lowered(|_| over_all(kernels::Builder::average)),
     OperatorEntry::new("GlobalLpPool", global_lp_pool),
 ];
 

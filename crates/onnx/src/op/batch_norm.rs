@@ -3,6 +3,7 @@
 use super::OperatorEntry;
 use crate::array::Array;
 use crate::dtype::DType;
+use crate::lower::{Lowering, floats, lowering};
 use crate::node::{Args, NodeSpec, OpResult, Run, one, run};
 use crate::tensor::Tensor;
 use crate::value::Value;
@@ -158,9 +159,36 @@ fn training(epsilon: f64, momentum: f64) -> OpResult<Run> {
     })
 }
 
+fn lowered(node: &NodeSpec<'_>) -> OpResult<Lowering> {
+    let by_channel = node.opset >= 9 || node.flag("spatial", true)?;
+    let folded = folded(node, node.float("epsilon", 1e-5)?)?.filter(|_| by_channel);
+    lowering(move |x| {
+        let (factor, offset) = folded
+            .as_ref()
+            .and_then(|f| f.first())
+            .ok_or("its statistics are not constants, one per channel")?;
+        let s = x.sample(0)?;
+        let channels = s.shape().first().copied().unwrap_or(0);
+        let each: usize = s.shape().iter().skip(1).product();
+        if factor.len() != channels {
+            return Err(format!(
+                "statistics of {} channels for {channels}",
+                factor.len()
+            ));
+        }
+        let wide = |a: &Array| -> OpResult<Vec<f32>> {
+            Ok(floats(a)?
+                .into_iter()
+                .flat_map(|v| std::iter::repeat_n(v, each))
+                .collect())
+        };
+        x.scaled(&s, &wide(factor)?, &wide(offset)?)
+    })
+}
+
 /// The operators of this file.
 pub(super) const ENTRIES: &[OperatorEntry] =
-    &[OperatorEntry::new("BatchNormalization", batch_norm)];
+    &[OperatorEntry::new("BatchNormalization", batch_norm).lowered(lowered)];
 
 #[cfg(test)]
 mod tests {

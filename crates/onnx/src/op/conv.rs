@@ -2,9 +2,11 @@
 
 use burn::backend::Dispatch;
 use burn::backend::ops::{ConvOptions, ModuleOps};
+use proofmark_kernels as kernels;
 
 use super::OperatorEntry;
 use super::window::{Span, Windows, evened, shape, spatial};
+use crate::lower::{Lowering, floats, lowering};
 use crate::node::{NodeSpec, OpResult, Run, one, run};
 use crate::tensor::Tensor;
 
@@ -101,8 +103,21 @@ fn conv(node: &NodeSpec<'_>) -> OpResult<Run> {
     })
 }
 
+fn lowered(node: &NodeSpec<'_>) -> OpResult<Lowering> {
+    let Convolution { windows, groups } = Convolution::read(node)?;
+    lowering(move |x| {
+        let weights = x.constant(1)?;
+        let (out, _, kernel) = spatial(weights.shape())?;
+        let window = windows.window(x.sample(0)?.shape(), kernel)?;
+        let mut convolution = kernels::Convolution::new(floats(weights)?, out, window);
+        convolution.bias = x.numbers(2)?.unwrap_or_default();
+        convolution.groups = groups;
+        x.windowed(|net, x| net.convolution(x, convolution))
+    })
+}
+
 /// The operators of this file.
-pub(super) const ENTRIES: &[OperatorEntry] = &[OperatorEntry::new("Conv", conv)];
+pub(super) const ENTRIES: &[OperatorEntry] = &[OperatorEntry::new("Conv", conv).lowered(lowered)];
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,7 @@
 //! Type conversions, and operators that return their input unchanged.
 
 use super::OperatorEntry;
+use super::shape::as_it_is;
 use crate::array::Array;
 use crate::dtype::DType;
 use crate::node::{Args, NodeSpec, OpResult, Run, one, run};
@@ -115,8 +116,8 @@ fn dropout(node: &NodeSpec<'_>) -> OpResult<Run> {
 pub(super) const ENTRIES: &[OperatorEntry] = &[
     OperatorEntry::new("Cast", cast),
     OperatorEntry::new("CastLike", cast_like),
-    OperatorEntry::new("Identity", identity),
-    OperatorEntry::new("Dropout", dropout),
+    OperatorEntry::new("Identity", identity).lowered(|_| as_it_is()),
+    OperatorEntry::new("Dropout", dropout).lowered(|_| as_it_is()),
 ];
 
 #[cfg(test)]

@@ -1,8 +1,11 @@
 //! Elementwise maximum and minimum, and clipping.
 
+use proofmark_kernels::Clamp;
+
 use super::OperatorEntry;
 use super::arithmetic::{fold, scalar};
 use super::numbers::zip;
+use crate::lower::{Lowering, lowering};
 use crate::node::{Args, NodeSpec, OpResult, Run, one, run};
 use crate::tensor::Tensor;
 use crate::value::Value;
@@ -120,11 +123,33 @@ fn clip(node: &NodeSpec<'_>) -> OpResult<Run> {
     })
 }
 
+fn lowered(node: &NodeSpec<'_>) -> OpResult<Lowering> {
+    let fixed = [node.float_opt("min")?, node.float_opt("max")?];
+    let has_attributes = node.opset < 11;
+    lowering(move |x| {
+        let bound = |i: usize, open: f32| -> OpResult<f32> {
+            if has_attributes {
+                return Ok(fixed[i].map_or(open, |b| b as f32));
+            }
+            match x.numbers(i + 1)?.as_deref() {
+                None => Ok(open),
+                Some([one]) => Ok(*one),
+                Some(all) => Err(format!("{} numbers as a bound", all.len())),
+            }
+        };
+        let (low, high) = (bound(0, f32::NEG_INFINITY)?, bound(1, f32::INFINITY)?);
+        if low.is_nan() || high.is_nan() || low > high {
+            return Err(format!("bounds {low} and {high}"));
+        }
+        x.elementwise(|net, x| net.clamp(x, Clamp::Clip { low, high }))
+    })
+}
+
 /// The operators of this file.
 pub(super) const ENTRIES: &[OperatorEntry] = &[
     OperatorEntry::new("Max", max),
     OperatorEntry::new("Min", min),
-    OperatorEntry::new("Clip", clip),
+    OperatorEntry::new("Clip", clip).lowered(lowered),
 ];
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use burn::tensor::Device;
 use super::OperatorEntry;
 use crate::array::Array;
 use crate::dtype::DType;
+use crate::lower::{Lowering, floats, lowering};
 use crate::node::{NodeSpec, OpResult, Run, one, run};
 use crate::room;
 use crate::tensor::{Tensor, broadcast};
@@ -236,10 +237,53 @@ fn host_gemm(
     one(Array::try_new(shape, sum.collect::<Vec<i64>>())?.cast(y.dtype())?)
 }
 
+fn lowered_matmul(_: &NodeSpec<'_>) -> OpResult<Lowering> {
+    lowering(|x| {
+        let matrix = x.constant(1)?;
+        let [width, out] = *matrix.shape() else {
+            return Err(format!(
+                "a constant of shape {:?} is not a matrix",
+                matrix.shape()
+            ));
+        };
+        let (weights, s) = (floats(matrix)?, x.sample(0)?);
+        x.dense(&s, width, |i, o| weights[i * out + o], vec![0.0; out])
+    })
+}
+
+fn lowered_gemm(node: &NodeSpec<'_>) -> OpResult<Lowering> {
+    let (alpha, beta) = (
+        node.float("alpha", 1.0)? as f32,
+        node.float("beta", 1.0)? as f32,
+    );
+    let (flip_a, flip_b) = (node.flag("transA", false)?, node.flag("transB", false)?);
+    lowering(move |x| {
+        let (matrix, s) = (x.constant(1)?, x.sample(0)?);
+        let ([m, n], [_], false) = (matrix.shape(), s.shape(), flip_a) else {
+            return Err(format!("shape {:?} times {:?}", s.shape(), matrix.shape()));
+        };
+        let (m, n) = (*m, *n);
+        let (width, out) = if flip_b { (n, m) } else { (m, n) };
+        let weights = floats(matrix)?;
+        let mut bias = match x.numbers(2)? {
+            None => vec![0.0; out],
+            Some(all) if all.len() == 1 => vec![all[0]; out],
+            Some(all) if all.len() == out => all,
+            Some(all) => return Err(format!("{} biases for {out} outputs", all.len())),
+        };
+        for b in &mut bias {
+            *b *= beta;
+        }
+        let weight =
+            |i: usize, o: usize| alpha * weights[if flip_b { o * n + i } else { i * n + o }];
+        x.dense(&s, width, weight, bias)
+    })
+}
+
 /// The operators of this file.
 pub(super) const ENTRIES: &[OperatorEntry] = &[
-    OperatorEntry::new("MatMul", matmul),
-    OperatorEntry::new("Gemm", gemm),
+    OperatorEntry::new("MatMul", matmul).lowered(lowered_matmul),
+    OperatorEntry::new("Gemm", gemm).lowered(lowered_gemm),
 ];
 
 #[cfg(test)]

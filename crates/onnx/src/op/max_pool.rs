@@ -7,10 +7,13 @@ use burn::backend::Dispatch;
 use burn::backend::IntDType;
 use burn::backend::ops::ModuleOps;
 use burn::tensor::Device;
+use proofmark_kernels as kernels;
 
 use super::OperatorEntry;
+use super::average_pool::over_all;
 use super::window::{Span, Windows, evened, shape, spatial};
 use crate::dtype::DType;
+use crate::lower::{Lowering, lowering};
 use crate::node::{NodeSpec, OpResult, Run, one, run};
 use crate::tensor::{Indices, Tensor};
 
@@ -193,10 +196,19 @@ fn global_max_pool(_: &NodeSpec<'_>) -> OpResult<Run> {
     })
 }
 
+fn lowered(node: &NodeSpec<'_>) -> OpResult<Lowering> {
+    let (windows, kernel) = Windows::pooling(node)?;
+    lowering(move |x| {
+        let window = windows.window(x.sample(0)?.shape(), &kernel)?;
+        x.windowed(|net, x| net.largest(x, window))
+    })
+}
+
 /// The operators of this file.
 pub(super) const ENTRIES: &[OperatorEntry] = &[
-    OperatorEntry::new("MaxPool", max_pool),
-    OperatorEntry::new("GlobalMaxPool", global_max_pool),
+    OperatorEntry::new("MaxPool", max_pool).lowered(lowered),
+    OperatorEntry::new("GlobalMaxPool", global_max_pool)
+        .lowered(|_| over_all(kernels::Builder::largest)),
 ];
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The operators, one file per family. Each file ends with its `ENTRIES`; to add an operator, add an entry there. The
 //! operators of onnxruntime's own domain are in [`microsoft`].
 
+use crate::lower::Lowering;
 use crate::node::{NodeSpec, OpResult, Run};
 
 mod activation;
@@ -74,6 +75,8 @@ pub(crate) struct OperatorEntry {
     pub(crate) reads_back: bool,
     /// Reads the node's attributes and builds its computation.
     pub(crate) build: fn(&NodeSpec<'_>) -> OpResult<Run>,
+    /// Reads the node's attributes and builds its part in a network of kernels, for operators that kernels compute.
+    pub(crate) lower: Option<fn(&NodeSpec<'_>) -> OpResult<Lowering>>,
 }
 
 impl OperatorEntry {
@@ -84,7 +87,14 @@ impl OperatorEntry {
             gradient: Gradient::Exact,
             reads_back: false,
             build,
+            lower: None,
         }
+    }
+
+    /// Sets the lowering to kernels.
+    pub(crate) const fn lowered(mut self, lower: fn(&NodeSpec<'_>) -> OpResult<Lowering>) -> Self {
+        self.lower = Some(lower);
+        self
     }
 
     /// Sets the derivative.

@@ -3,6 +3,7 @@
 use super::layout::{empty, moved, not_a_tensor, permuted, reshaped, strides};
 use super::{Gradient, OperatorEntry};
 use crate::array::Array;
+use crate::lower::{Lowering, lowering};
 use crate::node::{Args, NodeSpec, OpResult, Run, axes, axis, one, run};
 use crate::room;
 use crate::tensor::broadcast;
@@ -230,15 +231,43 @@ fn tile(_: &NodeSpec<'_>) -> OpResult<Run> {
     })
 }
 
+/// The elements stay as they are and where they are, whatever shape they have.
+pub(super) fn as_it_is() -> OpResult<Lowering> {
+    lowering(|x| {
+        let (s, shape) = (x.sample(0)?, x.output().to_vec());
+        Ok(s.reshaped(&shape))
+    })
+}
+
+fn lowered_transpose(node: &NodeSpec<'_>) -> OpResult<Lowering> {
+    let perm = node.ints("perm")?;
+    lowering(move |x| {
+        let s = x.sample(0)?;
+        let rank = s.shape().len() + 1;
+        let order = match &perm {
+            None => (0..rank).rev().collect(),
+            Some(p) => axes(p, rank)?,
+        };
+        // Samples stay along the first axis.
+        match order.as_slice() {
+            [0, rest @ ..] if rest.len() + 1 == rank => {
+                let axes: Vec<usize> = rest.iter().map(|a| a - 1).collect();
+                Ok(s.transposed(&axes))
+            }
+            _ => Err(format!("axes in the order {order:?}")),
+        }
+    })
+}
+
 /// The operators of this file.
 pub(super) const ENTRIES: &[OperatorEntry] = &[
     OperatorEntry::new("Shape", shape).gradient(Gradient::None),
     OperatorEntry::new("Size", size).gradient(Gradient::None),
-    OperatorEntry::new("Reshape", reshape),
-    OperatorEntry::new("Flatten", flatten),
-    OperatorEntry::new("Squeeze", squeeze),
-    OperatorEntry::new("Unsqueeze", unsqueeze),
-    OperatorEntry::new("Transpose", transpose),
+    OperatorEntry::new("Reshape", reshape).lowered(|_| as_it_is()),
+    OperatorEntry::new("Flatten", flatten).lowered(|_| as_it_is()),
+    OperatorEntry::new("Squeeze", squeeze).lowered(|_| as_it_is()),
+    OperatorEntry::new("Unsqueeze", unsqueeze).lowered(|_| as_it_is()),
+    OperatorEntry::new("Transpose", transpose).lowered(lowered_transpose),
     OperatorEntry::new("Expand", expand),
     OperatorEntry::new("Tile", tile),
 ];

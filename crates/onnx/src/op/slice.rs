@@ -2,6 +2,7 @@
 
 use super::OperatorEntry;
 use super::layout::{Cut, cut, joined};
+use crate::lower::{Lowering, lowering};
 use crate::node::{NodeSpec, OpResult, Run, axes, axis, one, run};
 
 /// Converts `start`, `end` and `step` to the cut of a dimension of `length`: negative numbers count from its end, and
@@ -151,11 +152,25 @@ fn concat(node: &NodeSpec<'_>) -> OpResult<Run> {
     })
 }
 
+fn lowered_concat(node: &NodeSpec<'_>) -> OpResult<Lowering> {
+    let at = node.int("axis", 0)?;
+    lowering(move |x| {
+        let parts = (0..x.len())
+            .map(|i| x.sample(i))
+            .collect::<OpResult<Vec<_>>>()?;
+        let rank = x.output().len() + 1;
+        if axis(at, rank)? != 1 {
+            return Err(format!("values put together along axis {at}"));
+        }
+        x.joined(&parts)
+    })
+}
+
 /// The operators of this file.
 pub(super) const ENTRIES: &[OperatorEntry] = &[
     OperatorEntry::new("Slice", slice),
     OperatorEntry::new("Split", split),
-    OperatorEntry::new("Concat", concat),
+    OperatorEntry::new("Concat", concat).lowered(lowered_concat),
 ];
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Sliding windows of convolution and pooling: which elements each one covers.
 
+use proofmark_kernels::Window;
+
 use crate::node::{NodeSpec, OpResult};
 use crate::room;
 use crate::tensor::Tensor;
@@ -176,6 +178,23 @@ impl Windows {
                 })
             })
             .collect()
+    }
+}
+
+impl Windows {
+    /// Returns the windows of a kernel over a sample `[channels, lengths..]` with one or two lengths.
+    pub(super) fn window(&self, sample: &[usize], kernel: &[usize]) -> OpResult<Window> {
+        let lengths = sample.get(1..).unwrap_or_default();
+        let plane = match *self.spans(lengths, kernel)? {
+            [w] => [Span::none(), w],
+            [h, w] => [h, w],
+            _ => return Err("kernels compute windows over one or two dimensions".into()),
+        };
+        let mut window = Window::from(plane.map(|s| s.kernel));
+        window.stride = plane.map(|s| s.stride);
+        window.dilation = plane.map(|s| s.dilation);
+        window.pads = plane.map(|s| [s.begin, s.reach]);
+        Ok(window)
     }
 }
 

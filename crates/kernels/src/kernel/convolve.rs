@@ -1,0 +1,402 @@
+//! Convolution and its input gradient, dense layers included.
+//!
+//! # Idea
+//! A direct convolution: sums of a few pixels times two blocks of output channels stay in registers while the taps and
+//! input channels go by. A dense layer is a convolution whose window is the whole map; the input gradient is a
+//! convolution of the output's gradient with the flipped weights, one per remainder of the stride.
+//!
+//! # Maths
+//! `out[o, y, x] = sum over c, ky, kx of in[c, y s + ky d - p, x s + kx d - p] w[o, c, ky, kx]`, and
+//! `gradient[c, i, j] = sum over o and all (y, ky), (x, kx) that reach (i, j) of dout[o, y, x] w[o, c, ky, kx]`.
+//!
+//! # Reference
+//! Georganas et al., *Anatomy of High-Performance Deep Learning Convolutions on SIMD Architectures* (SC 2018): blocked
+//! channels, register tiles, packed weights.
+//!
+//! # Divergences
+//! Weights are packed for both passes when the network is built. Sums run over blocks of input channels, then taps, then
+//! channels, for every output alike: the order, and so the last bit, depends on no other row.
+//!
+//! # Cost
+//! One fused multiply-add per product and sixteen lanes; the last block of channels is computed whole.
+//!
+//! # When it fails
+//! Groups whose channels do not fill whole blocks are not computed here.
+
+use std::sync::Arc;
+
+use rayon::prelude::*;
+
+use super::{Back, Between, Kernel, Pair, per_isa};
+use crate::epilogue::Epilogue;
+use crate::lanes::{Isa, LANES, Lanes};
+use crate::memory::{Buffer, Memory};
+use crate::operation::Convolution;
+use crate::shape::{Border, Map};
+use crate::window::Phase;
+
+/// Packed weights above this (in values) do not stay in the second-level cache beside a row: then all rows go through one
+/// group after another, otherwise all groups through one row after another.
+const STAY: usize = 1 << 16;
+/// Pixels of a task that threads share; fewer pixels than that are computed together with those of other rows.
+const TASK: usize = 64;
+
+/// Weights of one phase: per group of output blocks, per block of input channels, per tap, per input channel, the
+/// group's lanes.
+#[derive(Debug)]
+pub(crate) struct Packed {
+    pub(crate) phase: Phase,
+    weights: Vec<f32>,
+    /// Where each group's weights begin.
+    starts: Vec<usize>,
+}
+
+/// Which input channels an output channel reads: all of its group's.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Channels {
+    pub(crate) input: usize,
+    pub(crate) output: usize,
+    pub(crate) groups: usize,
+}
+
+impl Channels {
+    /// The blocks of input channels that a block of output channels reads.
+    fn blocks(self, output_block: usize) -> std::ops::Range<usize> {
+        if self.groups == 1 {
+            return 0..self.input.div_ceil(LANES);
+        }
+        let (each_in, each_out) = (self.input / self.groups, self.output / self.groups);
+        let group = output_block * LANES / each_out;
+        group * each_in / LANES..(group + 1) * each_in / LANES
+    }
+
+    /// Blocks of output channels that go together.
+    fn together(self, isa: Isa) -> usize {
+        let most = isa.group();
+        let each = self.output / self.groups / LANES;
+        if self.groups == 1 || each.is_multiple_of(most) {
+            most
+        } else {
+            1
+        }
+    }
+}
+
+impl Packed {
+    /// Packs weights; `weight(o, c, tap)` for output channel, input channel (of all) and place in the window.
+    pub(crate) fn new(
+        phase: Phase,
+        channels: Channels,
+        isa: Isa,
+        weight: impl Fn(usize, usize, usize) -> f32,
+    ) -> Self {
+        let blocks = channels.output.div_ceil(LANES);
+        let (mut weights, mut starts) = (Vec::new(), Vec::new());
+        let mut first = 0;
+        while first < blocks {
+            let n = channels.together(isa).min(blocks - first);
+            starts.push(weights.len());
+            for block in channels.blocks(first) {
+                for tap in &phase.taps {
+                    for c in block * LANES..channels.input.min((block + 1) * LANES) {
+                        weights.extend((first * LANES..(first + n) * LANES).map(|o| {
+                            if o < channels.output {
+                                weight(o, c, tap.at)
+                            } else {
+                                0.0
+                            }
+                        }));
+                    }
+                }
+            }
+            first += n;
+        }
+        Self {
+            phase,
+            weights,
+            starts,
+        }
+    }
+}
+
+/// The kernel.
+#[derive(Debug)]
+pub(crate) struct Convolve {
+    pub(crate) from: Buffer,
+    pub(crate) to: Buffer,
+    pub(crate) input: Map,
+    pub(crate) channels: Channels,
+    pub(crate) phases: Arc<[Packed]>,
+    pub(crate) epilogue: Epilogue,
+}
+
+/// The kernels of a convolution.
+pub(crate) fn pair(at: Between, c: &Convolution, isa: Isa, epilogue: Epilogue) -> Pair {
+    let Between {
+        from,
+        to,
+        input,
+        output,
+    } = at;
+    let out = [output.height, output.width];
+    let channels = Channels {
+        input: input.channels,
+        output: c.out,
+        groups: c.groups,
+    };
+    let packed = Packed::new(c.window.forward(out), channels, isa, |o, i, tap| {
+        c.weight(input, o, i, tap)
+    });
+    let forward = Convolve {
+        from,
+        to,
+        input,
+        channels,
+        phases: [packed].into(),
+        epilogue,
+    };
+    let channels = Channels {
+        input: c.out,
+        output: input.channels,
+        groups: c.groups,
+    };
+    let phases = c.window.backward(input, out).into_iter();
+    let phases: Arc<[Packed]> = phases
+        .map(|p| Packed::new(p, channels, isa, |i, o, tap| c.weight(input, o, i, tap)))
+        .collect();
+    let back: Back = Box::new(move |from, to, epilogue| {
+        Box::new(Convolve {
+            from,
+            to,
+            input: output,
+            channels,
+            phases,
+            epilogue,
+        })
+    });
+    (Box::new(forward), back)
+}
+
+impl Kernel for Convolve {
+    fn reads(&self) -> Vec<(Buffer, Border)> {
+        let border = self
+            .phases
+            .iter()
+            .map(|p| p.phase.border(self.input))
+            .fold(Border::default(), Border::max);
+        let mut reads = vec![(self.from, border)];
+        reads.extend(self.epilogue.addend.map(|b| (b, Border::default())));
+        reads
+    }
+
+    fn writes(&self) -> Option<Buffer> {
+        Some(self.to)
+    }
+
+    fn run(&self, isa: Isa, memory: &Memory<'_>, _: &[f32], _: &mut [f32]) {
+        for packed in self.phases.iter() {
+            let pixels = packed.phase.pixels();
+            let (groups, together) = (packed.starts.len(), self.channels.together(isa));
+            let task = |group: usize, first: usize, end: usize| {
+                let block = group * together;
+                let blocks = together.min(self.channels.output.div_ceil(LANES) - block);
+                let part = Part {
+                    group,
+                    block,
+                    blocks,
+                    first,
+                    end,
+                };
+                // SAFETY: `isa` was detected; tasks of different groups or pixels write different values.
+                unsafe {
+                    per_isa!(isa, part_of(k: &Convolve = self, packed: &Packed = packed, memory: &Memory<'_> = memory, part: Part = part));
+                }
+            };
+            let all = memory.rows * pixels;
+            if memory.threads > 1 {
+                let tasks = all.div_ceil(TASK);
+                (0..groups * tasks).into_par_iter().for_each(|i| {
+                    let first = i % tasks * TASK;
+                    task(i / tasks, first, all.min(first + TASK));
+                });
+            } else if packed.weights.len() > STAY || pixels < TASK {
+                (0..groups).for_each(|group| task(group, 0, all));
+            } else {
+                for row in 0..memory.rows {
+                    (0..groups).for_each(|group| task(group, row * pixels, (row + 1) * pixels));
+                }
+            }
+        }
+    }
+}
+
+/// Part of the work: pixels `first` to `end` of all rows, of one group of `blocks` output blocks from `block` on.
+#[derive(Debug, Clone, Copy)]
+struct Part {
+    group: usize,
+    block: usize,
+    blocks: usize,
+    first: usize,
+    end: usize,
+}
+
+/// A pixel of the output: which row, and where in its phase.
+#[derive(Debug, Clone, Copy)]
+struct Pixel {
+    row: usize,
+    y: usize,
+    x: usize,
+}
+
+impl Pixel {
+    fn of(index: usize, phase: &Phase) -> Self {
+        let (row, pixel) = (index / phase.pixels(), index % phase.pixels());
+        Self {
+            row,
+            y: pixel / phase.size[1],
+            x: pixel % phase.size[1],
+        }
+    }
+
+    fn next(self, phase: &Phase) -> Self {
+        let Self { row, y, x } = self;
+        match (x + 1 < phase.size[1], y + 1 < phase.size[0]) {
+            (true, _) => Self { row, y, x: x + 1 },
+            (false, true) => Self {
+                row,
+                y: y + 1,
+                x: 0,
+            },
+            (false, false) => Self {
+                row: row + 1,
+                y: 0,
+                x: 0,
+            },
+        }
+    }
+}
+
+/// # Safety
+/// The processor has the instruction set of `L`; nobody else writes this part.
+#[inline(always)]
+unsafe fn part_of<L: Lanes>(k: &Convolve, packed: &Packed, memory: &Memory<'_>, part: Part) {
+    // SAFETY: the caller's.
+    unsafe {
+        match (L::PIXELS, part.blocks) {
+            (8, 2) => pixels_of::<L, 2, 8>(k, packed, memory, part),
+            (8, _) => pixels_of::<L, 1, 8>(k, packed, memory, part),
+            _ => pixels_of::<L, 1, 4>(k, packed, memory, part),
+        }
+    }
+}
+
+/// # Safety
+/// As for [`part_of`]; the group has `N` blocks.
+#[inline(always)]
+unsafe fn pixels_of<L: Lanes, const N: usize, const P: usize>(
+    k: &Convolve,
+    packed: &Packed,
+    memory: &Memory<'_>,
+    part: Part,
+) {
+    let mut pixel = Pixel::of(part.first, &packed.phase);
+    let mut left = part.end - part.first;
+    // SAFETY: the caller's.
+    unsafe {
+        while left >= P {
+            pixel = tile::<L, N, P>(k, packed, memory, part, pixel);
+            left -= P;
+        }
+        if P > 4 && left >= 4 {
+            pixel = tile::<L, N, 4>(k, packed, memory, part, pixel);
+            left -= 4;
+        }
+        if left >= 2 {
+            pixel = tile::<L, N, 2>(k, packed, memory, part, pixel);
+            left -= 2;
+        }
+        if left >= 1 {
+            tile::<L, N, 1>(k, packed, memory, part, pixel);
+        }
+    }
+}
+
+/// `P` pixels from `pixel` on; returns the pixel after them.
+///
+/// # Safety
+/// As for [`pixels_of`]; there are `P` pixels left.
+#[inline(always)]
+unsafe fn tile<L: Lanes, const N: usize, const P: usize>(
+    k: &Convolve,
+    packed: &Packed,
+    memory: &Memory<'_>,
+    part: Part,
+    mut pixel: Pixel,
+) -> Pixel {
+    let (phase, input) = (&packed.phase, memory.frame(k.from));
+    let (plane, line) = (input.plane() as isize, input.line() as isize);
+    let mut pixels = [pixel; P];
+    let mut from = [std::ptr::null::<f32>(); P];
+    for i in 0..P {
+        pixels[i] = pixel;
+        let at = input.at(0, pixel.y * phase.stride[0], pixel.x * phase.stride[1]);
+        from[i] = memory.row(k.from, pixel.row).wrapping_add(at).cast_const();
+        pixel = pixel.next(phase);
+    }
+    // SAFETY: the border declared in `reads` holds whatever a tap reads outside the map; the group's weights hold `N`
+    // blocks per tap and channel; pixels and blocks lie inside the output's frame.
+    unsafe {
+        let mut weights = packed.weights.as_ptr().add(packed.starts[part.group]);
+        let mut sums = [[L::zero(); P]; N];
+        for block in k.channels.blocks(part.block) {
+            let channels = LANES.min(k.channels.input - block * LANES);
+            for tap in &phase.taps {
+                let ahead = block as isize * plane + tap.dy * line + tap.dx * LANES as isize;
+                let mut at = from;
+                for p in &mut at {
+                    *p = p.wrapping_offset(ahead);
+                }
+                for c in 0..channels {
+                    let mut w = [L::zero(); N];
+                    for n in 0..N {
+                        w[n] = L::load(weights.add(n * LANES));
+                    }
+                    for i in 0..P {
+                        let x = L::splat(*at[i].add(c));
+                        for n in 0..N {
+                            sums[n][i] = x.mul_add(w[n], sums[n][i]);
+                        }
+                    }
+                    weights = weights.add(N * LANES);
+                }
+            }
+        }
+        // Sums that the loop below picks by number cannot stay in registers; these copies leave the others there.
+        let mut ready = [[[0f32; LANES]; P]; N];
+        for n in 0..N {
+            for i in 0..P {
+                sums[n][i].store(ready[n][i].as_mut_ptr());
+            }
+        }
+        let output = memory.frame(k.to);
+        for n in 0..N {
+            let block = part.block + n;
+            let mut row = pixels[0].row;
+            let mut finish = k.epilogue.of::<L>(memory, k.to, row, block);
+            for i in 0..P {
+                if pixels[i].row != row {
+                    row = pixels[i].row;
+                    finish = k.epilogue.of::<L>(memory, k.to, row, block);
+                }
+                let (y, x) = (
+                    pixels[i].y * phase.step[0] + phase.start[0],
+                    pixels[i].x * phase.step[1] + phase.start[1],
+                );
+                finish
+                    .apply(L::load(ready[n][i].as_ptr()), y, x)
+                    .store(memory.row(k.to, row).add(output.at(block, y, x)));
+            }
+        }
+    }
+    pixel
+}

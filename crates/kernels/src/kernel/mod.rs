@@ -1,0 +1,81 @@
+//! The kernels that passes are made of. Each reads buffers, writes one, and declares the borders it reads.
+
+pub(crate) mod channelwise;
+mod concat;
+pub(crate) mod convolve;
+mod edge;
+pub(crate) mod max_pool;
+pub(crate) mod rearrange;
+pub(crate) mod smooth;
+
+use std::fmt::Debug;
+
+pub(crate) use channelwise::{Channelwise, Taps};
+pub(crate) use concat::{Join, Part};
+pub(crate) use edge::{Enter, Leave};
+pub use smooth::Function;
+
+use crate::epilogue::Epilogue;
+use crate::lanes::Isa;
+use crate::memory::{Buffer, Memory};
+use crate::shape::{Border, Map};
+
+/// One step of a pass.
+///
+/// What it computes for a row depends on that row alone: neither on the rows beside it nor on the number of threads.
+pub(crate) trait Kernel: Debug + Send + Sync {
+    /// What it reads, and how far around.
+    fn reads(&self) -> Vec<(Buffer, Border)>;
+
+    /// What it writes, if that is a buffer.
+    fn writes(&self) -> Option<Buffer>;
+
+    /// Computes all rows. `given` are the rows handed in, `taken` those to be handed back; only a pass's first and last
+    /// kernel look at them.
+    fn run(&self, isa: Isa, memory: &Memory<'_>, given: &[f32], taken: &mut [f32]);
+}
+
+/// Where an operation's forward kernel reads and writes, and the shapes of both.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Between {
+    pub(crate) from: Buffer,
+    pub(crate) to: Buffer,
+    pub(crate) input: Map,
+    pub(crate) output: Map,
+}
+
+/// Makes the kernel of an input gradient, given the buffers of the output's gradient and of its own, and its epilogue.
+pub(crate) type Back = Box<dyn FnOnce(Buffer, Buffer, Epilogue) -> Box<dyn Kernel>>;
+
+/// An operation's forward kernel, and what makes that of its input gradient.
+pub(crate) type Pair = (Box<dyn Kernel>, Back);
+
+/// Compiles a function generic over [`crate::lanes::Lanes`] once per instruction set, and calls the one for `isa`.
+///
+/// `per_isa!(isa, generic(a: A = x, b: B = y))` calls `generic::<L>(x, y)`.
+macro_rules! per_isa {
+    ($isa:expr, $generic:ident($($argument:ident: $type:ty = $value:expr),* $(,)?)) => {{
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(enable = "avx512f")]
+        unsafe fn avx512($($argument: $type),*) {
+            // SAFETY: AVX-512F is enabled here; the rest is the caller's.
+            unsafe { $generic::<$crate::lanes::Avx512>($($argument),*) }
+        }
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(enable = "avx2,fma")]
+        unsafe fn avx2($($argument: $type),*) {
+            // SAFETY: AVX2 and FMA are enabled here; the rest is the caller's.
+            unsafe { $generic::<$crate::lanes::Avx2>($($argument),*) }
+        }
+        match $isa {
+            #[cfg(target_arch = "x86_64")]
+            $crate::lanes::Isa::Avx512 => avx512($($value),*),
+            #[cfg(target_arch = "x86_64")]
+            $crate::lanes::Isa::Avx2 => avx2($($value),*),
+            #[cfg(target_arch = "aarch64")]
+            $crate::lanes::Isa::Neon => $generic::<$crate::lanes::Neon>($($value),*),
+            $crate::lanes::Isa::Portable => $generic::<$crate::lanes::Portable>($($value),*),
+        }
+    }};
+}
+pub(crate) use per_isa;

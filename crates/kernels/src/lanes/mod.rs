@@ -1,0 +1,142 @@
+//! Sixteen `f32` at a time: the unit that every kernel computes with, whatever the instruction set.
+//!
+//! Maps are stored in blocks of sixteen channels, so one [`Lanes`] value holds one pixel of a block. A kernel is generic
+//! over [`Lanes`] and is compiled once per instruction set; [`Isa::detect`] picks the widest at run time. A
+//! multiply-add is fused everywhere, but the instruction sets still differ in the last bit where a kernel sums across
+//! lanes, so reports name the one that was used.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+mod portable;
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) use avx2::Avx2;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use avx512::Avx512;
+#[cfg(target_arch = "aarch64")]
+pub(crate) use neon::Neon;
+pub(crate) use portable::Portable;
+
+use std::sync::OnceLock;
+
+/// Channels in a block.
+pub(crate) const LANES: usize = 16;
+
+/// Sixteen `f32`.
+///
+/// # Safety
+/// Every method compiles to instructions of one instruction set: the caller has checked that the processor has it.
+/// Pointers are valid for sixteen `f32`; they need not be aligned.
+pub(crate) trait Lanes: Copy {
+    /// Blocks of output channels of which a convolution keeps sums in registers.
+    const GROUP: usize = 1;
+    /// Pixels of which it does.
+    const PIXELS: usize = 4;
+    /// All lanes 0.
+    unsafe fn zero() -> Self;
+    /// All lanes `x`.
+    unsafe fn splat(x: f32) -> Self;
+    /// Reads sixteen values.
+    unsafe fn load(from: *const f32) -> Self;
+    /// Writes sixteen values.
+    unsafe fn store(self, to: *mut f32);
+    /// `self + other`.
+    unsafe fn add(self, other: Self) -> Self;
+    /// `self * other`.
+    unsafe fn mul(self, other: Self) -> Self;
+    /// `self * by + to`, rounded once.
+    unsafe fn mul_add(self, by: Self, to: Self) -> Self;
+    /// The larger of `self` and 0; NaN stays NaN.
+    unsafe fn relu(self) -> Self;
+    /// Bit `i` says whether lane `i` is above `other`'s. False where either is NaN.
+    unsafe fn above(self, other: Self) -> u16;
+    /// Bit `i` says whether lane `i` is NaN.
+    unsafe fn nans(self) -> u16;
+    /// Lane `i` of `self` where bit `i` is set, of `other` elsewhere.
+    unsafe fn select(self, bits: u16, other: Self) -> Self;
+}
+
+/// An instruction set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Isa {
+    /// AVX-512F.
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+    /// AVX2 with FMA.
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    /// NEON.
+    #[cfg(target_arch = "aarch64")]
+    Neon,
+    /// None in particular.
+    Portable,
+}
+
+impl Isa {
+    /// The widest one that this processor has.
+    pub fn detect() -> Self {
+        static FOUND: OnceLock<Isa> = OnceLock::new();
+        *FOUND.get_or_init(|| {
+            #[cfg(target_arch = "x86_64")]
+            {
+                if is_x86_feature_detected!("avx512f") {
+                    return Self::Avx512;
+                }
+                if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                    return Self::Avx2;
+                }
+            }
+            #[cfg(target_arch = "aarch64")]
+            return Self::Neon;
+            #[cfg(not(target_arch = "aarch64"))]
+            Self::Portable
+        })
+    }
+
+    /// All that this processor has, the widest first.
+    pub fn all() -> Vec<Self> {
+        let mut all = vec![Self::detect()];
+        #[cfg(target_arch = "x86_64")]
+        if all[0] == Self::Avx512
+            && is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("fma")
+        {
+            all.push(Self::Avx2);
+        }
+        if all[0] != Self::Portable {
+            all.push(Self::Portable);
+        }
+        all
+    }
+
+    /// [`Lanes::GROUP`] of its lanes.
+    pub(crate) const fn group(self) -> usize {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => Avx512::GROUP,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => Avx2::GROUP,
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => Neon::GROUP,
+            Self::Portable => Portable::GROUP,
+        }
+    }
+
+    /// Its name in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => "AVX-512",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => "AVX2",
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => "NEON",
+            Self::Portable => "portable",
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Each operation by itself, over shapes at random.
+
+use proofmark_kernels::{Builder, Clamp, Convolution, Function, KernelError, Map, Scale, Window};
+use proptest::prelude::*;
+
+use crate::reference::{Twin, assert_twins, scattered};
+
+/// Of the sums of sizes: what the issue of kernels allows.
+const TOLERANCE: f64 = 1e-5;
+
+fn window() -> impl Strategy<Value = Window> {
+    let two = |r: std::ops::Range<usize>| [r.clone(), r];
+    (two(1..4), two(1..4), [two(0..3), two(0..3)], two(1..3)).prop_map(
+        |(size, stride, pads, dilation)| {
+            let mut window = Window::from(size);
+            (window.stride, window.pads, window.dilation) = (stride, pads, dilation);
+            window
+        },
+    )
+}
+
+/// A map that a window fits into.
+fn over(window: &Window, channels: usize, more: [usize; 2]) -> Map {
+    let length = |i: usize| {
+        let span = (window.size[i] - 1) * window.dilation[i] + 1;
+        span.saturating_sub(window.pads[i][0] + window.pads[i][1])
+            .max(1)
+            + more[i]
+    };
+    Map::new(channels, length(0), length(1))
+}
+
+fn convolution(out: usize, per: usize, window: Window, groups: usize) -> Convolution {
+    let taps = window.size[0] * window.size[1];
+    let mut c = Convolution::new(scattered(out * per * taps, 3), out, window);
+    c.bias = scattered(out, 4);
+    c.groups = groups;
+    c
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn a_convolution_equals_plain_loops(
+        window in window(), channels in 1usize..40, out in 1usize..50, more in [0usize..9, 0usize..9], rows in 0usize..4,
+    ) {
+        let mut twin = Twin::new(over(&window, channels, more));
+        twin.convolution(0, convolution(out, channels, window, 1));
+        assert_twins(&twin, rows, TOLERANCE);
+    }
+
+    #[test]
+    fn a_grouped_convolution_equals_plain_loops(
+        window in window(), groups in 2usize..4, each in [1usize..4, 1usize..4], more in [0usize..5, 0usize..5],
+    ) {
+        let (per, out) = (each[0] * 16, each[1] * 16 * groups);
+        let mut twin = Twin::new(over(&window, per * groups, more));
+        twin.convolution(0, convolution(out, per, window, groups));
+        assert_twins(&twin, 2, TOLERANCE);
+    }
+
+    #[test]
+    fn a_depthwise_convolution_equals_plain_loops(
+        window in window(), channels in 2usize..40, more in [0usize..9, 0usize..9],
+    ) {
+        let mut twin = Twin::new(over(&window, channels, more));
+        twin.convolution(0, convolution(channels, 1, window, channels));
+        assert_twins(&twin, 2, TOLERANCE);
+    }
+
+    #[test]
+    fn a_dense_layer_equals_plain_loops(
+        shape in [1usize..40, 1usize..5, 1usize..5], out in 1usize..70, rows in 0usize..20,
+    ) {
+        let map = Map::new(shape[0], shape[1], shape[2]);
+        let mut twin = Twin::new(map);
+        twin.dense(0, scattered(map.features() * out, 3), scattered(out, 4));
+        assert_twins(&twin, rows, TOLERANCE);
+    }
+
+    #[test]
+    fn poolings_equal_plain_loops(window in window(), channels in 1usize..40, more in [0usize..9, 0usize..9]) {
+        let map = over(&window, channels, more);
+        let mut twin = Twin::new(map);
+        twin.average(0, window);
+        assert_twins(&twin, 2, TOLERANCE);
+        // Along one dimension, whether a window sees padding alone.
+        let is_blind = |i: usize, length: usize| {
+            let span = (window.size[i] - 1) * window.dilation[i] + 1;
+            let windows = (length + window.pads[i][0] + window.pads[i][1] - span) / window.stride[i] + 1;
+            (0..windows).any(|o| {
+                let mut pixels = (0..window.size[i]).map(|k| o * window.stride[i] + k * window.dilation[i]);
+                !pixels.any(|p| p >= window.pads[i][0] && p < window.pads[i][0] + length)
+            })
+        };
+        if is_blind(0, map.height) || is_blind(1, map.width) {
+            let mut builder = Builder::new(map).unwrap();
+            let x = builder.input();
+            let is_unsupported = matches!(builder.largest(x, window), Err(KernelError::Unsupported { .. }));
+            prop_assert!(is_unsupported);
+        } else {
+            let mut twin = Twin::new(map);
+            twin.largest(0, window);
+            assert_twins(&twin, 2, 1e-6);
+        }
+    }
+
+    #[test]
+    fn scale_and_activations_equal_plain_loops(shape in [1usize..40, 1usize..5, 1usize..5], kind in 0usize..4) {
+        let map = Map::new(shape[0], shape[1], shape[2]);
+        let mut twin = Twin::new(map);
+        let x = twin.scale(0, Scale::new(scattered(shape[0], 3), scattered(shape[0], 4)));
+        let clamp = match kind {
+            0 => Clamp::Leaky { slope: 0.0 },
+            1 => Clamp::Leaky { slope: 0.1 },
+            2 => Clamp::Clip { low: -0.25, high: 0.5 },
+            _ => Clamp::Clip { low: 0.0, high: f32::INFINITY },
+        };
+        twin.clamp(x, clamp);
+        assert_twins(&twin, 2, TOLERANCE);
+    }
+}
+
+#[test]
+fn smooth_activations_equal_their_formulas() {
+    for function in [
+        Function::Sigmoid,
+        Function::Tanh,
+        Function::Silu,
+        Function::Elu { alpha: 0.7 },
+    ] {
+        let mut twin = Twin::new(Map::new(19, 3, 2));
+        let x = twin.scale(0, Scale::new(vec![4.0; 19], vec![0.1; 19]));
+        twin.smooth(x, function);
+        // The plain gradient is a difference quotient.
+        assert_twins(&twin, 2, 1e-4);
+    }
+}
+
+#[test]
+fn invalid_shapes_are_errors_that_name_the_operation() {
+    let mut net = Builder::new(Map::new(4, 3, 3)).unwrap();
+    let x = net.input();
+    let text = |e: KernelError| e.to_string();
+    assert!(text(Builder::new(Map::new(0, 3, 3)).unwrap_err()).contains("no features"));
+    let wide = Convolution::new(vec![0.0; 4 * 25], 1, Window::from([5, 5]));
+    assert!(text(net.convolution(x, wide).unwrap_err()).starts_with("convolution: windows"));
+    let few = Convolution::new(vec![0.0; 3], 1, Window::from([1, 1]));
+    assert!(text(net.convolution(x, few).unwrap_err()).contains("3 weights; expected 4"));
+    let mut odd = Convolution::new(vec![0.0; 4], 2, Window::from([1, 1]));
+    odd.groups = 2;
+    assert!(matches!(
+        net.convolution(x, odd),
+        Err(KernelError::Unsupported { .. })
+    ));
+    let mut still = Window::from([1, 1]);
+    still.stride = [0, 1];
+    assert!(net.average(x, still).is_err());
+    assert!(
+        text(net.dense(x, vec![0.0; 35], vec![]).unwrap_err())
+            .contains("35 weights for 36 features")
+    );
+    assert!(
+        text(
+            net.scale(x, Scale::new(vec![1.0; 3], vec![0.0; 4]))
+                .unwrap_err()
+        )
+        .contains("4 channels")
+    );
+    let y = net.average(x, Window::from([2, 2])).unwrap();
+    assert!(net.add(x, y).is_err());
+    assert!(net.join(&[x, y]).is_err());
+    assert!(net.join(&[]).is_err());
+}

@@ -100,7 +100,11 @@ fn main() {
 
 /// One run without the trust checks' own attacks.
 fn once(opened: &OpenModel, data: &Dataset, attack: &str, eps: f64) -> Figures {
-    let table = if attack == "pgd" { "steps = 40\nrestarts = 1" } else { "" };
+    let table = if attack == "pgd" {
+        "steps = 40\nrestarts = 1"
+    } else {
+        ""
+    };
     let attacks =
         vec![proofmark::attacks::build(attack, &table.parse().expect("TOML")).expect("an attack")];
     let budget = ThreatPlan::new(Norm::Linf, Epsilon::new(eps).expect("above 0"));

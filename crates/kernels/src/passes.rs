@@ -5,7 +5,7 @@ use crate::epilogue::{After, Clamp, Epilogue, bits_len};
 use crate::fuse::Step;
 use crate::kernel::{
     Back, Between, Channelwise, Enter, Join, Kernel, Leave, Part, Taps, channelwise, convolve,
-    max_pool, rearrange, smooth,
+    fold, max_pool, rearrange, smooth,
 };
 use crate::lanes::Isa;
 use crate::memory::{Buffer, Store};
@@ -182,10 +182,23 @@ impl Passes {
                     ),
                 )
             }
-            Operation::Convolution(x, c) => (
-                *x,
-                convolve::pair(between(*x), c, isa, epilogue.biased(&c.bias, output)),
-            ),
+            Operation::Convolution(x, c) => {
+                let (at, input) = (between(*x), net.maps[*x]);
+                let back = if fold::takes(c, input) {
+                    let patches = self.buffer(fold::patches(c, input, output));
+                    let sums = self.store(fold::sums_len(&c.window, input));
+                    fold::back(c, input, output, isa, patches, sums)
+                } else {
+                    convolve::back(c, input, output, isa)
+                };
+                (
+                    *x,
+                    (
+                        convolve::forward(at, c, isa, epilogue.biased(&c.bias, output)),
+                        back,
+                    ),
+                )
+            }
             Operation::Scale(x, s) => {
                 let epilogue = epilogue.biased(&s.shift, output);
                 (

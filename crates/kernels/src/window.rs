@@ -145,6 +145,60 @@ impl Window {
 }
 
 impl Phase {
+    /// The same pixels in parts, each with the taps that reach the map: those at its edge skip what reads the border.
+    ///
+    /// Only small maps are cut up, whose pixels are computed together with those of other rows: with so few pixels at
+    /// the edge of a large map there would be too little to compute at once.
+    pub(crate) fn parts(&self, input: Map, large: usize) -> Vec<Self> {
+        let lengths = [input.height, input.width];
+        let ahead = |t: &Tap, i: usize| if i == 0 { t.dy } else { t.dx };
+        let reaches = |t: &Tap, i: usize, o: usize| {
+            let at = (o * self.stride[i]) as isize + ahead(t, i);
+            (0..lengths[i] as isize).contains(&at)
+        };
+        // Along one dimension, runs of pixels that the same taps reach.
+        let runs = |i: usize| -> Vec<(usize, usize)> {
+            let reached =
+                |o: usize| -> Vec<bool> { self.taps.iter().map(|t| reaches(t, i, o)).collect() };
+            let mut runs: Vec<(usize, usize)> = Vec::new();
+            for o in 0..self.size[i] {
+                match runs.last_mut() {
+                    Some((first, n)) if self.pixels() >= large || reached(*first) == reached(o) => {
+                        *n += 1
+                    }
+                    _ => runs.push((o, 1)),
+                }
+            }
+            runs
+        };
+        let across = runs(1);
+        let mut parts = Vec::new();
+        for (y, rows) in runs(0) {
+            for (x, columns) in &across {
+                let reached = |t: &&Tap| {
+                    (y..y + rows).any(|o| reaches(t, 0, o))
+                        && (*x..x + columns).any(|o| reaches(t, 1, o))
+                };
+                let moved = |t: &Tap| Tap {
+                    at: t.at,
+                    dy: t.dy + (y * self.stride[0]) as isize,
+                    dx: t.dx + (x * self.stride[1]) as isize,
+                };
+                parts.push(Self {
+                    start: [
+                        self.start[0] + y * self.step[0],
+                        self.start[1] + x * self.step[1],
+                    ],
+                    step: self.step,
+                    size: [rows, *columns],
+                    stride: self.stride,
+                    taps: self.taps.iter().filter(reached).map(moved).collect(),
+                });
+            }
+        }
+        parts
+    }
+
     /// The border that the input needs so that every tap reads inside it.
     pub(crate) fn border(&self, input: Map) -> Border {
         let reach = |d: fn(&Tap) -> isize, i: usize, length: usize| {

@@ -27,7 +27,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::{Back, Between, Kernel, Pair, per_isa};
+use super::{Back, Between, Kernel, per_isa};
 use crate::epilogue::Epilogue;
 use crate::lanes::{Isa, LANES, Lanes};
 use crate::memory::{Buffer, Memory};
@@ -41,14 +41,16 @@ const STAY: usize = 1 << 16;
 /// Pixels of a task that threads share; fewer pixels than that are computed together with those of other rows.
 const TASK: usize = 64;
 
-/// Weights of one phase: per group of output blocks, per block of input channels, per tap, per input channel, the
+/// Weights: per group of output blocks, per block of input channels, per place in the window, per input channel, the
 /// group's lanes.
 #[derive(Debug)]
 pub(crate) struct Packed {
-    pub(crate) phase: Phase,
     weights: Vec<f32>,
     /// Where each group's weights begin.
     starts: Vec<usize>,
+    /// Places in the window.
+    taps: usize,
+    phases: Vec<Phase>,
 }
 
 /// Which input channels an output channel reads: all of its group's.
@@ -83,13 +85,15 @@ impl Channels {
 }
 
 impl Packed {
-    /// Packs weights; `weight(o, c, tap)` for output channel, input channel (of all) and place in the window.
-    pub(crate) fn new(
-        phase: Phase,
+    /// Packs weights over `input`; `weight(o, c, tap)` for output channel, input channel (of all) and place in the window.
+    pub(super) fn new(
+        phases: &[Phase],
+        taps: usize,
+        input: Map,
         channels: Channels,
         isa: Isa,
         weight: impl Fn(usize, usize, usize) -> f32,
-    ) -> Self {
+    ) -> Arc<Self> {
         let blocks = channels.output.div_ceil(LANES);
         let (mut weights, mut starts) = (Vec::new(), Vec::new());
         let mut first = 0;
@@ -97,11 +101,12 @@ impl Packed {
             let n = channels.together(isa).min(blocks - first);
             starts.push(weights.len());
             for block in channels.blocks(first) {
-                for tap in &phase.taps {
+                for tap in 0..taps {
                     for c in block * LANES..channels.input.min((block + 1) * LANES) {
-                        weights.extend((first * LANES..(first + n) * LANES).map(|o| {
+                        let lanes = first * LANES..(first + n) * LANES;
+                        weights.extend(lanes.map(|o| {
                             if o < channels.output {
-                                weight(o, c, tap.at)
+                                weight(o, c, tap)
                             } else {
                                 0.0
                             }
@@ -111,11 +116,13 @@ impl Packed {
             }
             first += n;
         }
-        Self {
-            phase,
+        let phases = phases.iter().flat_map(|p| p.parts(input, TASK)).collect();
+        Arc::new(Self {
             weights,
             starts,
-        }
+            taps,
+            phases,
+        })
     }
 }
 
@@ -126,64 +133,78 @@ pub(crate) struct Convolve {
     pub(crate) to: Buffer,
     pub(crate) input: Map,
     pub(crate) channels: Channels,
-    pub(crate) phases: Arc<[Packed]>,
+    packed: Arc<Packed>,
     pub(crate) epilogue: Epilogue,
 }
 
-/// The kernels of a convolution.
-pub(crate) fn pair(at: Between, c: &Convolution, isa: Isa, epilogue: Epilogue) -> Pair {
+impl Convolve {
+    /// A kernel with weights that are packed.
+    pub(super) fn new(
+        from: Buffer,
+        to: Buffer,
+        input: Map,
+        channels: Channels,
+        packed: Arc<Packed>,
+        epilogue: Epilogue,
+    ) -> Self {
+        Self {
+            from,
+            to,
+            input,
+            channels,
+            packed,
+            epilogue,
+        }
+    }
+}
+
+/// The forward kernel of a convolution.
+pub(crate) fn forward(
+    at: Between,
+    c: &Convolution,
+    isa: Isa,
+    epilogue: Epilogue,
+) -> Box<dyn Kernel> {
     let Between {
         from,
         to,
         input,
         output,
     } = at;
-    let out = [output.height, output.width];
+    let taps = c.window.size[0] * c.window.size[1];
     let channels = Channels {
         input: input.channels,
         output: c.out,
         groups: c.groups,
     };
-    let packed = Packed::new(c.window.forward(out), channels, isa, |o, i, tap| {
+    let phase = c.window.forward([output.height, output.width]);
+    let packed = Packed::new(&[phase], taps, input, channels, isa, |o, i, tap| {
         c.weight(input, o, i, tap)
     });
-    let forward = Convolve {
-        from,
-        to,
-        input,
-        channels,
-        phases: [packed].into(),
-        epilogue,
-    };
+    Box::new(Convolve::new(from, to, input, channels, packed, epilogue))
+}
+
+/// What makes the kernel of its input gradient.
+pub(crate) fn back(c: &Convolution, input: Map, output: Map, isa: Isa) -> Back {
+    let taps = c.window.size[0] * c.window.size[1];
     let channels = Channels {
         input: c.out,
         output: input.channels,
         groups: c.groups,
     };
-    let phases = c.window.backward(input, out).into_iter();
-    let phases: Arc<[Packed]> = phases
-        .map(|p| Packed::new(p, channels, isa, |i, o, tap| c.weight(input, o, i, tap)))
-        .collect();
-    let back: Back = Box::new(move |from, to, epilogue| {
-        Box::new(Convolve {
-            from,
-            to,
-            input: output,
-            channels,
-            phases,
-            epilogue,
-        })
+    let phases = c.window.backward(input, [output.height, output.width]);
+    let packed = Packed::new(&phases, taps, output, channels, isa, |i, o, tap| {
+        c.weight(input, o, i, tap)
     });
-    (Box::new(forward), back)
+    Box::new(move |from, to, epilogue| {
+        Box::new(Convolve::new(from, to, output, channels, packed, epilogue))
+    })
 }
 
 impl Kernel for Convolve {
     fn reads(&self) -> Vec<(Buffer, Border)> {
-        let border = self
-            .phases
-            .iter()
-            .map(|p| p.phase.border(self.input))
-            .fold(Border::default(), Border::max);
+        let borders = self.packed.phases.iter().map(|p| p.border(self.input));
+        let border = borders.fold(Border::default(), Border::max);
         let mut reads = vec![(self.from, border)];
         reads.extend(self.epilogue.addend.map(|b| (b, Border::default())));
         reads
@@ -194,8 +215,9 @@ impl Kernel for Convolve {
     }
 
     fn run(&self, isa: Isa, memory: &Memory<'_>, _: &[f32], _: &mut [f32]) {
-        for packed in self.phases.iter() {
-            let pixels = packed.phase.pixels();
+        let packed = &*self.packed;
+        for phase in &packed.phases {
+            let pixels = phase.pixels();
             let (groups, together) = (packed.starts.len(), self.channels.together(isa));
             let task = |group: usize, first: usize, end: usize| {
                 let block = group * together;
@@ -209,7 +231,7 @@ impl Kernel for Convolve {
                 };
                 // SAFETY: `isa` was detected; tasks of different groups or pixels write different values.
                 unsafe {
-                    per_isa!(isa, part_of(k: &Convolve = self, packed: &Packed = packed, memory: &Memory<'_> = memory, part: Part = part));
+                    per_isa!(isa, part_of(k: &Convolve = self, phase: &Phase = phase, memory: &Memory<'_> = memory, part: Part = part));
                 }
             };
             let all = memory.rows * pixels;
@@ -279,13 +301,13 @@ impl Pixel {
 /// # Safety
 /// The processor has the instruction set of `L`; nobody else writes this part.
 #[inline(always)]
-unsafe fn part_of<L: Lanes>(k: &Convolve, packed: &Packed, memory: &Memory<'_>, part: Part) {
+unsafe fn part_of<L: Lanes>(k: &Convolve, phase: &Phase, memory: &Memory<'_>, part: Part) {
     // SAFETY: the caller's.
     unsafe {
         match (L::PIXELS, part.blocks) {
-            (8, 2) => pixels_of::<L, 2, 8>(k, packed, memory, part),
-            (8, _) => pixels_of::<L, 1, 8>(k, packed, memory, part),
-            _ => pixels_of::<L, 1, 4>(k, packed, memory, part),
+            (8, 2) => pixels_of::<L, 2, 8>(k, phase, memory, part),
+            (8, _) => pixels_of::<L, 1, 8>(k, phase, memory, part),
+            _ => pixels_of::<L, 1, 4>(k, phase, memory, part),
         }
     }
 }
@@ -295,28 +317,28 @@ unsafe fn part_of<L: Lanes>(k: &Convolve, packed: &Packed, memory: &Memory<'_>, 
 #[inline(always)]
 unsafe fn pixels_of<L: Lanes, const N: usize, const P: usize>(
     k: &Convolve,
-    packed: &Packed,
+    phase: &Phase,
     memory: &Memory<'_>,
     part: Part,
 ) {
-    let mut pixel = Pixel::of(part.first, &packed.phase);
+    let mut pixel = Pixel::of(part.first, phase);
     let mut left = part.end - part.first;
     // SAFETY: the caller's.
     unsafe {
         while left >= P {
-            pixel = tile::<L, N, P>(k, packed, memory, part, pixel);
+            pixel = tile::<L, N, P>(k, phase, memory, part, pixel);
             left -= P;
         }
         if P > 4 && left >= 4 {
-            pixel = tile::<L, N, 4>(k, packed, memory, part, pixel);
+            pixel = tile::<L, N, 4>(k, phase, memory, part, pixel);
             left -= 4;
         }
         if left >= 2 {
-            pixel = tile::<L, N, 2>(k, packed, memory, part, pixel);
+            pixel = tile::<L, N, 2>(k, phase, memory, part, pixel);
             left -= 2;
         }
         if left >= 1 {
-            tile::<L, N, 1>(k, packed, memory, part, pixel);
+            tile::<L, N, 1>(k, phase, memory, part, pixel);
         }
     }
 }
@@ -328,12 +350,12 @@ unsafe fn pixels_of<L: Lanes, const N: usize, const P: usize>(
 #[inline(always)]
 unsafe fn tile<L: Lanes, const N: usize, const P: usize>(
     k: &Convolve,
-    packed: &Packed,
+    phase: &Phase,
     memory: &Memory<'_>,
     part: Part,
     mut pixel: Pixel,
 ) -> Pixel {
-    let (phase, input) = (&packed.phase, memory.frame(k.from));
+    let (packed, input) = (&*k.packed, memory.frame(k.from));
     let (plane, line) = (input.plane() as isize, input.line() as isize);
     let mut pixels = [pixel; P];
     let mut from = [std::ptr::null::<f32>(); P];
@@ -346,11 +368,15 @@ unsafe fn tile<L: Lanes, const N: usize, const P: usize>(
     // SAFETY: the border declared in `reads` holds whatever a tap reads outside the map; the group's weights hold `N`
     // blocks per tap and channel; pixels and blocks lie inside the output's frame.
     unsafe {
-        let mut weights = packed.weights.as_ptr().add(packed.starts[part.group]);
+        let group = packed.weights.as_ptr().add(packed.starts[part.group]);
+        let blocks = k.channels.blocks(part.block);
         let mut sums = [[L::zero(); P]; N];
-        for block in k.channels.blocks(part.block) {
+        for block in blocks.clone() {
             let channels = LANES.min(k.channels.input - block * LANES);
+            // All blocks before have sixteen channels.
+            let block_weights = group.add((block - blocks.start) * packed.taps * LANES * N * LANES);
             for tap in &phase.taps {
+                let mut weights = block_weights.add(tap.at * channels * N * LANES);
                 let ahead = block as isize * plane + tap.dy * line + tap.dx * LANES as isize;
                 let mut at = from;
                 for p in &mut at {

@@ -4,6 +4,7 @@ pub(crate) mod channelwise;
 mod concat;
 pub(crate) mod convolve;
 mod edge;
+pub(crate) mod fold;
 pub(crate) mod max_pool;
 pub(crate) mod rearrange;
 pub(crate) mod smooth;

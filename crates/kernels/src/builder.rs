@@ -183,8 +183,53 @@ impl Builder {
         Ok(self.push(Operation::Join(parts.iter().map(|v| v.0).collect()), map))
     }
 
-    /// A map of another shape with the same features in another order: its feature `i` is feature `order[i]` of `x`, both
-    /// counted channel by channel. Every feature is named once.
+    /// One factor and one summand per feature, channel by channel.
+    pub fn affine(&mut self, x: Value, scale: &[f32], shift: &[f32]) -> Result<Value, KernelError> {
+        let map = self.map(x);
+        if scale.len() != map.features() || shift.len() != map.features() {
+            let given = (scale.len(), shift.len());
+            return Err(KernelError::shape(
+                "affine",
+                format!("{given:?} numbers for {} features", map.features()),
+            ));
+        }
+        Ok(self.push(Operation::Affine(x.0, scale.into(), shift.into()), map))
+    }
+
+    /// The product of two values of one shape, feature by feature.
+    pub fn multiply(&mut self, a: Value, b: Value) -> Result<Value, KernelError> {
+        let (x, y) = (self.map(a), self.map(b));
+        if x != y {
+            return Err(KernelError::shape("multiply", format!("{x:?} and {y:?}")));
+        }
+        Ok(self.push(Operation::Multiply(a.0, b.0), x))
+    }
+
+    /// Products of matrices, one per line: `[k, lines, m]` and `[n, lines, k]` to `[n, lines, m]`. Pixels of a line are
+    /// the rows of its matrix, channels the columns.
+    pub fn product(&mut self, a: Value, b: Value) -> Result<Value, KernelError> {
+        let (x, y) = (self.map(a), self.map(b));
+        if x.height != y.height || x.channels != y.width {
+            return Err(KernelError::shape("product", format!("{x:?} times {y:?}")));
+        }
+        Ok(self.push(
+            Operation::Product(a.0, b.0),
+            Map::new(y.channels, x.height, x.width),
+        ))
+    }
+
+    /// Layer normalisation over the channels of each pixel, without scale and shift.
+    pub fn normalise(&mut self, x: Value, epsilon: f32) -> Value {
+        self.push(Operation::Normalise(x.0, epsilon), self.map(x))
+    }
+
+    /// Softmax over the channels of each pixel, or its logarithm.
+    pub fn softmax(&mut self, x: Value, is_log: bool) -> Value {
+        self.push(Operation::Softmax(x.0, is_log), self.map(x))
+    }
+
+    /// A map of another shape with features of `x` in another order: its feature `i` is feature `order[i]` of `x`, both
+    /// counted channel by channel. No feature is named twice; those that are not named are left out.
     pub fn rearrange(&mut self, x: Value, map: Map, order: &[u32]) -> Result<Value, KernelError> {
         let features = self.map(x).features();
         let mut named = vec![false; features];
@@ -193,7 +238,7 @@ impl Builder {
                 .get_mut(*i as usize)
                 .is_some_and(|n| !std::mem::replace(n, true))
         };
-        if map.features() != features || order.len() != features || !order.iter().all(is_new) {
+        if map.features() != order.len() || order.is_empty() || !order.iter().all(is_new) {
             let problem = format!(
                 "an order of {} features from {features} to {map:?}",
                 order.len()

@@ -69,6 +69,7 @@ pub(crate) fn steps(net: &Builder, output: usize) -> Vec<Step> {
                 | Operation::Scale(..)
                 | Operation::Average(..)
                 | Operation::Add(..)
+                | Operation::Affine(..)
         );
         while let (true, None, Some(reader)) =
             (fuses, step.clamp, only(step.value).filter(|r| !taken[*r]))

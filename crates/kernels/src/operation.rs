@@ -132,6 +132,14 @@ pub(crate) enum Operation {
     Join(Vec<usize>),
     /// Feature `i` is feature `order[i]` of the value.
     Rearrange(usize, Arc<[u32]>),
+    /// Factor and summand per feature.
+    Affine(usize, Arc<[f32]>, Arc<[f32]>),
+    Multiply(usize, usize),
+    Product(usize, usize),
+    /// With its epsilon.
+    Normalise(usize, f32),
+    /// Whether the logarithm.
+    Softmax(usize, bool),
 }
 
 impl Operation {
@@ -145,8 +153,11 @@ impl Operation {
             | Self::Largest(x, _)
             | Self::Clamp(x, _)
             | Self::Smooth(x, _)
-            | Self::Rearrange(x, _) => vec![*x],
-            Self::Add(a, b) => vec![*a, *b],
+            | Self::Rearrange(x, _)
+            | Self::Affine(x, ..)
+            | Self::Normalise(x, _)
+            | Self::Softmax(x, _) => vec![*x],
+            Self::Add(a, b) | Self::Multiply(a, b) | Self::Product(a, b) => vec![*a, *b],
             Self::Join(parts) => parts.clone(),
         }
     }
@@ -163,6 +174,12 @@ impl Operation {
             Self::Smooth(..) => "smooth",
             Self::Join(_) => "join",
             Self::Rearrange(..) => "rearrange",
+            Self::Affine(..) => "affine",
+            Self::Multiply(..) => "multiply",
+            Self::Product(..) => "product",
+            Self::Normalise(..) => "normalise",
+            Self::Softmax(_, false) => "softmax",
+            Self::Softmax(_, true) => "log softmax",
         }
     }
 }

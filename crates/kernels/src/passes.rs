@@ -4,8 +4,8 @@ use crate::builder::Builder;
 use crate::epilogue::{After, Clamp, Epilogue, bits_len};
 use crate::fuse::Step;
 use crate::kernel::{
-    Back, Between, Channelwise, Enter, Join, Kernel, Leave, Part, Taps, channelwise, convolve,
-    fold, max_pool, rearrange, smooth,
+    Back, Between, Channelwise, Enter, Join, Kernel, Leave, Part, Taps, affine, channelwise,
+    convolve, fold, max_pool, multiply, normalise, product, rearrange, smooth, softmax,
 };
 use crate::lanes::Isa;
 use crate::memory::{Buffer, Store};
@@ -222,6 +222,36 @@ impl Passes {
                 (*x, smooth::pair(between(*x), *function, slopes))
             }
             Operation::Rearrange(x, order) => (*x, rearrange::pair(between(*x), order)),
+            Operation::Affine(x, scale, shift) => {
+                (*x, affine::pair(between(*x), scale, shift, epilogue))
+            }
+            Operation::Normalise(x, epsilon) => (*x, normalise::pair(between(*x), *epsilon)),
+            Operation::Softmax(x, is_log) => (*x, softmax::pair(between(*x), *is_log)),
+            Operation::Multiply(a, b) => {
+                self.forward.push(multiply::forward(between(*a), place(*b)));
+                let backs = [
+                    (*a, multiply::back(place(*b))),
+                    (*b, multiply::back(place(*a))),
+                ];
+                return Box::new(move |gradient, shares| {
+                    for (x, back) in backs {
+                        shares[x].push(computed(gradient, back));
+                    }
+                });
+            }
+            Operation::Product(a, b) => {
+                self.forward.push(product::forward(between(*a), place(*b)));
+                let [left, right] = [*a, *b].map(|x| self.buffer(product::transposed(net.maps[x])));
+                let backs = [
+                    (*a, product::back_of_left(place(*b), right)),
+                    (*b, product::back_of_right(place(*a), left)),
+                ];
+                return Box::new(move |gradient, shares| {
+                    for (x, back) in backs {
+                        shares[x].push(computed(gradient, back));
+                    }
+                });
+            }
         };
         self.forward.push(kernel);
         Box::new(move |gradient, shares| shares[x].push(computed(gradient, back)))

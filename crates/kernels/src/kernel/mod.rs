@@ -1,13 +1,18 @@
 //! The kernels that passes are made of. Each reads buffers, writes one, and declares the borders it reads.
 
+pub(crate) mod affine;
 pub(crate) mod channelwise;
 mod concat;
 pub(crate) mod convolve;
 mod edge;
 pub(crate) mod fold;
 pub(crate) mod max_pool;
+pub(crate) mod multiply;
+pub(crate) mod normalise;
+pub(crate) mod product;
 pub(crate) mod rearrange;
 pub(crate) mod smooth;
+pub(crate) mod softmax;
 
 use std::fmt::Debug;
 

@@ -8,21 +8,35 @@ use crate::lanes::{Isa, LANES, Lanes};
 use crate::memory::{Buffer, Memory};
 use crate::shape::{Border, Frame};
 
-/// The kernel: feature `i` of the output is feature `order[i]` of the input, both counted channel by channel.
-#[derive(Debug)]
-pub(crate) struct Rearrange {
-    pub(crate) from: Buffer,
-    pub(crate) to: Buffer,
-    pub(crate) order: Arc<[u32]>,
-    pub(crate) epilogue: Epilogue,
-    /// Where each feature lies in both rows; found at the first run, when the frames are known.
-    pub(crate) places: OnceLock<Vec<(u32, u32)>>,
+/// In place of a feature: nothing, which is 0.
+const NOTHING: u32 = u32::MAX;
+
+/// Values that lie side by side in both rows.
+#[derive(Debug, Clone, Copy)]
+struct Run {
+    /// [`NOTHING`] for zeros.
+    from: u32,
+    to: u32,
+    count: u32,
 }
 
-/// The kernels of an order. Only orders that name every feature once can be turned round; [`crate::Builder`] sees to it.
+/// The kernel: feature `i` of the output is feature `order[i]` of the input, both counted channel by channel, or 0.
+#[derive(Debug)]
+struct Rearrange {
+    from: Buffer,
+    to: Buffer,
+    order: Arc<[u32]>,
+    epilogue: Epilogue,
+    /// Where the features lie; found at the first run, when the frames are known.
+    runs: OnceLock<Vec<Run>>,
+}
+
+/// The kernels of an order that takes features of `at.input`, none of them twice.
 pub(crate) fn pair(at: Between, order: &Arc<[u32]>) -> Pair {
-    let Between { from, to, .. } = at;
-    let mut turned = vec![0; order.len()];
+    let Between {
+        from, to, input, ..
+    } = at;
+    let mut turned = vec![NOTHING; input.features()];
     for (i, from) in (0..).zip(order.iter()) {
         turned[*from as usize] = i;
     }
@@ -31,7 +45,7 @@ pub(crate) fn pair(at: Between, order: &Arc<[u32]>) -> Pair {
         to,
         order,
         epilogue,
-        places: OnceLock::new(),
+        runs: OnceLock::new(),
     };
     let back: Back =
         Box::new(move |from, to, epilogue| Box::new(of(from, to, turned.into(), epilogue)));
@@ -50,6 +64,35 @@ fn place(frame: &Frame, feature: usize) -> u32 {
     ) + channel % LANES) as u32
 }
 
+/// The runs, in the order in which the output lies in memory.
+fn runs(input: &Frame, output: &Frame, order: &[u32]) -> Vec<Run> {
+    let map = output.map;
+    let mut runs: Vec<Run> = Vec::new();
+    for block in 0..map.blocks() {
+        for pixel in 0..map.pixels() {
+            for channel in block * LANES..map.channels.min((block + 1) * LANES) {
+                let feature = channel * map.pixels() + pixel;
+                let to = place(output, feature);
+                let from = match order[feature] {
+                    NOTHING => NOTHING,
+                    own => place(input, own as usize),
+                };
+                match runs.last_mut() {
+                    Some(r)
+                        if r.to + r.count == to
+                            && (r.from == NOTHING && from == NOTHING
+                                || r.from != NOTHING && r.from + r.count == from) =>
+                    {
+                        r.count += 1
+                    }
+                    _ => runs.push(Run { from, to, count: 1 }),
+                }
+            }
+        }
+    }
+    runs
+}
+
 impl Kernel for Rearrange {
     fn reads(&self) -> Vec<(Buffer, Border)> {
         let mut reads = vec![(self.from, Border::default())];
@@ -63,18 +106,24 @@ impl Kernel for Rearrange {
 
     fn run(&self, isa: Isa, memory: &Memory<'_>, _: &[f32], _: &mut [f32]) {
         let (input, output) = (memory.frame(self.from), memory.frame(self.to));
-        let places = self.places.get_or_init(|| {
-            let both = |(i, from): (usize, &u32)| (place(input, *from as usize), place(output, i));
-            self.order.iter().enumerate().map(both).collect()
-        });
+        let runs = self.runs.get_or_init(|| runs(input, output, &self.order));
         for row in 0..memory.rows {
             let (from, to) = (
                 memory.row(self.from, row).cast_const(),
                 memory.row(self.to, row),
             );
-            for (a, b) in places {
-                // SAFETY: both lie inside the row's frames.
-                unsafe { to.add(*b as usize).write(from.add(*a as usize).read()) }
+            for run in runs {
+                // SAFETY: both ends lie inside the row's frames.
+                unsafe {
+                    let to = to.add(run.to as usize);
+                    match (run.from, run.count) {
+                        (NOTHING, n) => to.write_bytes(0, n as usize),
+                        (from_at, 1) => to.write(from.add(from_at as usize).read()),
+                        (from_at, n) => {
+                            to.copy_from_nonoverlapping(from.add(from_at as usize), n as usize)
+                        }
+                    }
+                }
             }
         }
         if !self.epilogue.is_nothing() {

@@ -2,7 +2,7 @@
 
 use super::{Back, Between, Kernel, Pair, per_isa};
 use crate::epilogue::Epilogue;
-use crate::lanes::{Isa, LANES, Lanes};
+use crate::lanes::{Isa, LANES, Lanes, erf, exp};
 use crate::memory::{Buffer, Memory, Store};
 use crate::shape::{Border, Map};
 
@@ -21,37 +21,59 @@ pub enum Function {
         /// The limit below 0, negated.
         alpha: f32,
     },
+    /// The error function.
+    Erf,
+    /// `x` times the standard normal distribution function.
+    Gelu,
 }
 
 impl Function {
-    /// Value and derivative.
-    fn at(self, x: f32) -> (f32, f32) {
-        match self {
-            Self::Sigmoid => {
-                let y = sigmoid(x);
-                (y, y * (1.0 - y))
-            }
-            Self::Tanh => {
-                let y = x.tanh();
-                (y, 1.0 - y * y)
-            }
-            Self::Silu => {
-                let s = sigmoid(x);
-                (x * s, s * (1.0 + x * (1.0 - s)))
-            }
-            Self::Elu { alpha } => {
-                if x > 0.0 {
-                    (x, 1.0)
-                } else {
-                    (alpha * x.exp_m1(), alpha * x.exp())
+    /// Values and derivatives.
+    ///
+    /// # Safety
+    /// The processor has the instruction set of `L`.
+    #[inline(always)]
+    unsafe fn at<L: Lanes>(self, x: L) -> (L, L) {
+        // SAFETY: the caller's.
+        unsafe {
+            let (zero, one) = (L::zero(), L::splat(1.0));
+            let sigmoid = |x: L| one.div(one.add(exp(zero.sub(x))));
+            match self {
+                Self::Sigmoid => {
+                    let y = sigmoid(x);
+                    (y, y.mul(one.sub(y)))
+                }
+                Self::Tanh => {
+                    let two = L::splat(2.0);
+                    let y = two.mul(sigmoid(x.mul(two))).sub(one);
+                    (y, one.sub(y.mul(y)))
+                }
+                Self::Silu => {
+                    let s = sigmoid(x);
+                    (x.mul(s), s.mul(x.mul_add(one.sub(s), one)))
+                }
+                Self::Elu { alpha } => {
+                    let above = x.above(zero);
+                    let below = L::splat(alpha).mul(exp(x));
+                    (
+                        x.select(above, below.sub(L::splat(alpha))),
+                        one.select(above, below),
+                    )
+                }
+                Self::Erf => {
+                    let (y, bell) = erf(x);
+                    (y, bell.mul(L::splat(std::f32::consts::FRAC_2_SQRT_PI)))
+                }
+                Self::Gelu => {
+                    let (y, bell) = erf(x.mul(L::splat(std::f32::consts::FRAC_1_SQRT_2)));
+                    let cdf = y.add(one).mul(L::splat(0.5));
+                    // The normal density: exp(-x^2 / 2) / sqrt(2 pi).
+                    let density = bell.mul(L::splat(0.398_942_3));
+                    (x.mul(cdf), x.mul_add(density, cdf))
                 }
             }
         }
     }
-}
-
-fn sigmoid(x: f32) -> f32 {
-    1.0 / (1.0 + (-x).exp())
 }
 
 /// Values per row of a store with one value per value of a map.
@@ -83,11 +105,11 @@ pub(crate) fn pair(at: Between, function: Function, slopes: Store) -> Pair {
 
 /// The forward pass.
 #[derive(Debug)]
-pub(crate) struct Smooth {
-    pub(crate) from: Buffer,
-    pub(crate) to: Buffer,
-    pub(crate) function: Function,
-    pub(crate) slopes: Store,
+struct Smooth {
+    from: Buffer,
+    to: Buffer,
+    function: Function,
+    slopes: Store,
 }
 
 impl Kernel for Smooth {
@@ -99,24 +121,32 @@ impl Kernel for Smooth {
         Some(self.to)
     }
 
-    fn run(&self, _: Isa, memory: &Memory<'_>, _: &[f32], _: &mut [f32]) {
-        let (input, output) = (memory.frame(self.from), memory.frame(self.to));
-        for row in 0..memory.rows {
-            let (from, to) = (memory.row(self.from, row), memory.row(self.to, row));
-            let mut slopes = memory.store(self.slopes, row, slopes_len(output.map));
-            for block in 0..output.map.blocks() {
-                for y in 0..output.map.height {
-                    for x in 0..output.map.width {
-                        for lane in 0..LANES {
-                            // SAFETY: the pixel lies inside both frames, the store has a value for each.
-                            unsafe {
-                                let given = from.add(input.at(block, y, x) + lane).read();
-                                let (value, slope) = self.function.at(given);
-                                to.add(output.at(block, y, x) + lane).write(value);
-                                slopes.write(slope);
-                                slopes = slopes.add(1);
-                            }
-                        }
+    fn run(&self, isa: Isa, memory: &Memory<'_>, _: &[f32], _: &mut [f32]) {
+        // SAFETY: `isa` was detected, and nobody else writes `to` or the slopes.
+        unsafe {
+            per_isa!(isa, forward(k: &Smooth = self, memory: &Memory<'_> = memory));
+        }
+    }
+}
+
+/// # Safety
+/// The processor has the instruction set of `L`; nobody else writes `to` or the slopes.
+#[inline(always)]
+unsafe fn forward<L: Lanes>(k: &Smooth, memory: &Memory<'_>) {
+    let (input, output) = (memory.frame(k.from), memory.frame(k.to));
+    for row in 0..memory.rows {
+        let (from, to) = (memory.row(k.from, row), memory.row(k.to, row));
+        let mut slopes = memory.store(k.slopes, row, slopes_len(output.map));
+        for block in 0..output.map.blocks() {
+            for y in 0..output.map.height {
+                for x in 0..output.map.width {
+                    // SAFETY: the pixel lies inside both frames, the store has a value for each.
+                    unsafe {
+                        let given = L::load(from.add(input.at(block, y, x)).cast_const());
+                        let (value, slope) = k.function.at(given);
+                        value.store(to.add(output.at(block, y, x)));
+                        slope.store(slopes);
+                        slopes = slopes.add(LANES);
                     }
                 }
             }
@@ -126,11 +156,11 @@ impl Kernel for Smooth {
 
 /// The input gradient.
 #[derive(Debug)]
-pub(crate) struct SmoothBack {
-    pub(crate) from: Buffer,
-    pub(crate) to: Buffer,
-    pub(crate) slopes: Store,
-    pub(crate) epilogue: Epilogue,
+struct SmoothBack {
+    from: Buffer,
+    to: Buffer,
+    slopes: Store,
+    epilogue: Epilogue,
 }
 
 impl Kernel for SmoothBack {

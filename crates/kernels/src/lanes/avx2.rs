@@ -1,8 +1,10 @@
 use std::arch::x86_64::{
-    __m256, _CMP_GT_OQ, _CMP_UNORD_Q, _mm256_add_ps, _mm256_and_si256, _mm256_blendv_ps,
-    _mm256_castsi256_ps, _mm256_cmp_ps, _mm256_cmpeq_epi32, _mm256_fmadd_ps, _mm256_loadu_ps,
-    _mm256_max_ps, _mm256_movemask_ps, _mm256_mul_ps, _mm256_set1_epi32, _mm256_set1_ps,
-    _mm256_setr_epi32, _mm256_setzero_ps, _mm256_storeu_ps,
+    __m256, _CMP_GT_OQ, _CMP_UNORD_Q, _MM_FROUND_NO_EXC, _MM_FROUND_TO_NEAREST_INT,
+    _mm256_add_epi32, _mm256_add_ps, _mm256_and_si256, _mm256_blendv_ps, _mm256_castsi256_ps,
+    _mm256_cmp_ps, _mm256_cmpeq_epi32, _mm256_cvtps_epi32, _mm256_div_ps, _mm256_fmadd_ps,
+    _mm256_loadu_ps, _mm256_max_ps, _mm256_movemask_ps, _mm256_mul_ps, _mm256_round_ps,
+    _mm256_set1_epi32, _mm256_set1_ps, _mm256_setr_epi32, _mm256_setzero_ps, _mm256_slli_epi32,
+    _mm256_storeu_ps, _mm256_sub_ps,
 };
 
 use super::Lanes;
@@ -22,6 +24,19 @@ unsafe fn spread(bits: i32) -> __m256 {
         let each = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
         let own = _mm256_and_si256(_mm256_set1_epi32(bits), each);
         _mm256_castsi256_ps(_mm256_cmpeq_epi32(own, each))
+    }
+}
+
+/// 2 to the power of whole numbers from -126 to 127.
+///
+/// # Safety
+/// AVX2 is there.
+#[inline(always)]
+unsafe fn power_of_two(n: __m256) -> __m256 {
+    // SAFETY: the caller's.
+    unsafe {
+        let exponent = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
+        _mm256_castsi256_ps(_mm256_slli_epi32::<23>(exponent))
     }
 }
 
@@ -59,6 +74,42 @@ impl Lanes for Avx2 {
                 _mm256_add_ps(self.1, other.1),
             )
         }
+    }
+
+    #[inline(always)]
+    unsafe fn sub(self, other: Self) -> Self {
+        unsafe {
+            Self(
+                _mm256_sub_ps(self.0, other.0),
+                _mm256_sub_ps(self.1, other.1),
+            )
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn div(self, other: Self) -> Self {
+        unsafe {
+            Self(
+                _mm256_div_ps(self.0, other.0),
+                _mm256_div_ps(self.1, other.1),
+            )
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn round(self) -> Self {
+        const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+        unsafe {
+            Self(
+                _mm256_round_ps::<NEAREST>(self.0),
+                _mm256_round_ps::<NEAREST>(self.1),
+            )
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn pow2(self) -> Self {
+        unsafe { Self(power_of_two(self.0), power_of_two(self.1)) }
     }
 
     #[inline(always)]

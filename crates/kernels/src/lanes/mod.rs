@@ -9,6 +9,7 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod math;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod portable;
@@ -17,6 +18,7 @@ mod portable;
 pub(crate) use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use avx512::Avx512;
+pub(crate) use math::{erf, exp, largest, only, total};
 #[cfg(target_arch = "aarch64")]
 pub(crate) use neon::Neon;
 pub(crate) use portable::Portable;
@@ -46,8 +48,16 @@ pub(crate) trait Lanes: Copy {
     unsafe fn store(self, to: *mut f32);
     /// `self + other`.
     unsafe fn add(self, other: Self) -> Self;
+    /// `self - other`.
+    unsafe fn sub(self, other: Self) -> Self;
     /// `self * other`.
     unsafe fn mul(self, other: Self) -> Self;
+    /// `self / other`.
+    unsafe fn div(self, other: Self) -> Self;
+    /// The nearest whole number, the even one of two.
+    unsafe fn round(self) -> Self;
+    /// `2` to the power of `self`, a whole number from -126 to 127.
+    unsafe fn pow2(self) -> Self;
     /// `self * by + to`, rounded once.
     unsafe fn mul_add(self, by: Self, to: Self) -> Self;
     /// The larger of `self` and 0; NaN stays NaN.

@@ -1,7 +1,8 @@
 use std::arch::aarch64::{
-    float32x4_t, uint32x4_t, vaddq_f32, vaddvq_u32, vandq_u32, vbslq_f32, vceqq_f32, vceqq_u32,
-    vcgtq_f32, vcltq_f32, vdupq_n_f32, vdupq_n_u32, vfmaq_f32, vld1q_f32, vld1q_u32, vmulq_f32,
-    vmvnq_u32, vst1q_f32,
+    float32x4_t, uint32x4_t, vaddq_f32, vaddq_s32, vaddvq_u32, vandq_u32, vbslq_f32, vceqq_f32,
+    vceqq_u32, vcgtq_f32, vcltq_f32, vcvtq_s32_f32, vdivq_f32, vdupq_n_f32, vdupq_n_s32,
+    vdupq_n_u32, vfmaq_f32, vld1q_f32, vld1q_u32, vmulq_f32, vmvnq_u32, vreinterpretq_f32_s32,
+    vrndnq_f32, vshlq_n_s32, vst1q_f32, vsubq_f32,
 };
 
 use super::Lanes;
@@ -68,6 +69,45 @@ impl Lanes for Neon {
             *a = unsafe { vaddq_f32(*a, b) };
         }
         sum
+    }
+
+    #[inline(always)]
+    unsafe fn sub(self, other: Self) -> Self {
+        let mut difference = self;
+        for (a, b) in difference.0.iter_mut().zip(other.0) {
+            *a = unsafe { vsubq_f32(*a, b) };
+        }
+        difference
+    }
+
+    #[inline(always)]
+    unsafe fn div(self, other: Self) -> Self {
+        let mut quotient = self;
+        for (a, b) in quotient.0.iter_mut().zip(other.0) {
+            *a = unsafe { vdivq_f32(*a, b) };
+        }
+        quotient
+    }
+
+    #[inline(always)]
+    unsafe fn round(self) -> Self {
+        let mut whole = self;
+        for a in &mut whole.0 {
+            *a = unsafe { vrndnq_f32(*a) };
+        }
+        whole
+    }
+
+    #[inline(always)]
+    unsafe fn pow2(self) -> Self {
+        let mut power = self;
+        for a in &mut power.0 {
+            *a = unsafe {
+                let exponent = vaddq_s32(vcvtq_s32_f32(*a), vdupq_n_s32(127));
+                vreinterpretq_f32_s32(vshlq_n_s32::<23>(exponent))
+            };
+        }
+        power
     }
 
     #[inline(always)]

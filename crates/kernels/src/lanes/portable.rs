@@ -45,6 +45,29 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
+    unsafe fn sub(self, other: Self) -> Self {
+        self.each(other, |a, b| a - b)
+    }
+
+    #[inline(always)]
+    unsafe fn div(self, other: Self) -> Self {
+        self.each(other, |a, b| a / b)
+    }
+
+    #[inline(always)]
+    unsafe fn round(self) -> Self {
+        Self(self.0.map(f32::round_ties_even))
+    }
+
+    #[inline(always)]
+    unsafe fn pow2(self) -> Self {
+        Self(
+            self.0
+                .map(|n| f32::from_bits(((n as i32 + 127) as u32) << 23)),
+        )
+    }
+
+    #[inline(always)]
     unsafe fn mul(self, other: Self) -> Self {
         self.each(other, |a, b| a * b)
     }

@@ -3,7 +3,7 @@
 use proofmark_kernels::Isa;
 
 use crate::reference::scattered;
-use crate::whole::both;
+use crate::whole::all;
 
 fn bits(values: &[f32]) -> Vec<u32> {
     values.iter().map(|v| v.to_bits()).collect()
@@ -17,7 +17,7 @@ fn in_batches(
     each: usize,
     threads: usize,
 ) -> (Vec<u32>, Vec<u32>) {
-    let net = both()[twin].compiled(isa);
+    let net = all()[twin].compiled(isa);
     let (features, width) = (net.input().features(), net.output().features());
     let (x, weights) = (scattered(rows * features, 1), scattered(rows * width, 2));
     let pool = rayon::ThreadPoolBuilder::new()
@@ -25,20 +25,20 @@ fn in_batches(
         .build()
         .unwrap();
     pool.install(|| {
-        let (mut all, mut gradients) = (Vec::new(), Vec::new());
+        let (mut scores_of_all, mut gradients) = (Vec::new(), Vec::new());
         for (x, w) in x.chunks(each * features).zip(weights.chunks(each * width)) {
             assert_eq!(bits(&net.forward(x)), bits(&net.forward_saved(x).0));
             let (scores, saved) = net.forward_saved(x);
-            all.extend(bits(&scores));
+            scores_of_all.extend(bits(&scores));
             gradients.extend(bits(&saved.gradient(w)));
         }
-        (all, gradients)
+        (scores_of_all, gradients)
     })
 }
 
 #[test]
 fn neither_batch_size_nor_threads_change_a_bit() {
-    for twin in 0..both().len() {
+    for twin in 0..all().len() {
         for isa in Isa::all() {
             let alone = in_batches(twin, isa, 70, 1, 1);
             for each in [1, 7, 64, 512] {
@@ -54,9 +54,20 @@ fn neither_batch_size_nor_threads_change_a_bit() {
     }
 }
 
+/// Every sum runs in one order and every multiply-add rounds once, whatever registers it is done in.
+#[test]
+fn no_instruction_set_changes_a_bit() {
+    for twin in 0..all().len() {
+        let first = in_batches(twin, Isa::all()[0], 20, 20, 1);
+        for isa in Isa::all() {
+            assert_eq!(in_batches(twin, isa, 20, 20, 1), first, "{isa:?}");
+        }
+    }
+}
+
 #[test]
 fn a_row_that_is_not_finite_leaves_its_neighbours_alone() {
-    for twin in both() {
+    for twin in all() {
         let net = twin.compiled(Isa::detect());
         let (features, width) = (net.input().features(), net.output().features());
         let x = scattered(12 * features, 1);

@@ -3,7 +3,7 @@
 use proofmark_kernels::{Builder, Clamp, Convolution, Function, KernelError, Map, Scale, Window};
 use proptest::prelude::*;
 
-use crate::reference::{Twin, assert_twins, scattered};
+use crate::reference::{Twin, assert_near, assert_twins, scattered};
 
 /// Of the sums of sizes: what the issue of kernels allows.
 const TOLERANCE: f64 = 1e-5;
@@ -122,6 +122,52 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn products_of_matrices_equal_plain_loops(
+        k in 1usize..20, n in 1usize..40, lines in 1usize..4, m in 1usize..20,
+    ) {
+        let input = Map::new(1, 1, lines * (m * k + k * n));
+        let mut twin = Twin::new(input);
+        let first = (lines * m * k) as u32;
+        let a = twin.rearrange(0, Map::new(k, lines, m), (0..first).rev().collect());
+        let b = twin.rearrange(0, Map::new(n, lines, k), (first..input.features() as u32).collect());
+        twin.product(a, b);
+        assert_twins(&twin, 2, TOLERANCE);
+    }
+
+    #[test]
+    fn what_mixes_the_channels_of_a_pixel_equals_plain_loops(
+        shape in [1usize..40, 1usize..4, 1usize..4], kind in 0usize..3,
+    ) {
+        let map = Map::new(shape[0], shape[1], shape[2]);
+        let mut twin = Twin::new(map);
+        let x = twin.affine(0, scattered(map.features(), 3), scattered(map.features(), 4));
+        let x = twin.scale(x, Scale::new(vec![5.0; shape[0]], vec![1.0; shape[0]]));
+        match kind {
+            0 => twin.normalise(x, 1e-3),
+            1 => twin.softmax(x, false),
+            _ => twin.softmax(x, true),
+        };
+        // Of one channel nothing is left: its share is 1, its difference to the mean 0.
+        if shape[0] > 1 {
+            assert_near(&twin, 2, 1e-4);
+        }
+    }
+
+    #[test]
+    fn values_of_one_shape_are_multiplied(shape in [1usize..40, 1usize..4, 1usize..4]) {
+        let map = Map::new(shape[0], shape[1], shape[2]);
+        let mut twin = Twin::new(map);
+        let a = twin.scale(0, Scale::new(scattered(shape[0], 3), scattered(shape[0], 4)));
+        let b = twin.multiply(a, 0);
+        twin.multiply(b, b);
+        assert_twins(&twin, 2, TOLERANCE);
+    }
+}
+
 #[test]
 fn smooth_activations_equal_their_formulas() {
     for function in [
@@ -129,6 +175,8 @@ fn smooth_activations_equal_their_formulas() {
         Function::Tanh,
         Function::Silu,
         Function::Elu { alpha: 0.7 },
+        Function::Erf,
+        Function::Gelu,
     ] {
         let mut twin = Twin::new(Map::new(19, 3, 2));
         let x = twin.scale(0, Scale::new(vec![4.0; 19], vec![0.1; 19]));

@@ -19,6 +19,11 @@ enum Plain {
     Smooth(usize, Function),
     Join(Vec<usize>),
     Rearrange(usize, Vec<u32>),
+    Affine(usize, Vec<f32>, Vec<f32>),
+    Multiply(usize, usize),
+    Product(usize, usize),
+    Normalise(usize, f32),
+    Softmax(usize, bool),
 }
 
 /// A network described twice: for the kernels, and as plain loops.
@@ -119,6 +124,111 @@ impl Twin {
         self.push(Plain::Rearrange(x, order), handle)
     }
 
+    pub(crate) fn affine(&mut self, x: usize, scale: Vec<f32>, shift: Vec<f32>) -> usize {
+        let handle = self
+            .builder
+            .affine(self.handles[x], &scale, &shift)
+            .unwrap();
+        self.push(Plain::Affine(x, scale, shift), handle)
+    }
+
+    pub(crate) fn multiply(&mut self, a: usize, b: usize) -> usize {
+        let handle = self
+            .builder
+            .multiply(self.handles[a], self.handles[b])
+            .unwrap();
+        self.push(Plain::Multiply(a, b), handle)
+    }
+
+    pub(crate) fn product(&mut self, a: usize, b: usize) -> usize {
+        let handle = self
+            .builder
+            .product(self.handles[a], self.handles[b])
+            .unwrap();
+        self.push(Plain::Product(a, b), handle)
+    }
+
+    pub(crate) fn normalise(&mut self, x: usize, epsilon: f32) -> usize {
+        let handle = self.builder.normalise(self.handles[x], epsilon);
+        self.push(Plain::Normalise(x, epsilon), handle)
+    }
+
+    pub(crate) fn softmax(&mut self, x: usize, is_log: bool) -> usize {
+        let handle = self.builder.softmax(self.handles[x], is_log);
+        self.push(Plain::Softmax(x, is_log), handle)
+    }
+
+    /// Every product of two matrices: place in the output, in the left factor, in the right one.
+    fn products(&self, a: usize, b: usize, mut each: impl FnMut(usize, usize, usize)) {
+        let (x, y) = (self.map(a), self.map(b));
+        let at = |m: Map, c: usize, line: usize, p: usize| (c * m.height + line) * m.width + p;
+        let out = Map::new(y.channels, x.height, x.width);
+        for line in 0..x.height {
+            for m in 0..x.width {
+                for n in 0..y.channels {
+                    for k in 0..x.channels {
+                        each(at(out, n, line, m), at(x, k, line, m), at(y, n, line, k));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Values and, for an output's gradient, input gradient of what mixes the channels of a pixel.
+    fn mixed(&self, at: usize, x: usize, values: &[f64], dy: Option<&[f64]>) -> Vec<f64> {
+        let map = self.map(x);
+        let (n, pixels) = (map.channels, map.height * map.width);
+        let mut out = vec![0.0; values.len()];
+        for p in 0..pixels {
+            let own: Vec<f64> = (0..n).map(|c| values[c * pixels + p]).collect();
+            let given: Option<Vec<f64>> = dy.map(|d| (0..n).map(|c| d[c * pixels + p]).collect());
+            let mean = |v: &[f64]| v.iter().sum::<f64>() / n as f64;
+            let result: Vec<f64> = match &self.plain[at] {
+                Plain::Normalise(_, epsilon) => {
+                    let m = mean(&own);
+                    let variance = mean(&own.iter().map(|v| (v - m) * (v - m)).collect::<Vec<_>>());
+                    let s = 1.0 / (variance + f64::from(*epsilon)).sqrt();
+                    let y: Vec<f64> = own.iter().map(|v| (v - m) * s).collect();
+                    match given {
+                        None => y,
+                        Some(d) => {
+                            let along =
+                                mean(&d.iter().zip(&y).map(|(d, y)| d * y).collect::<Vec<_>>());
+                            let level = mean(&d);
+                            d.iter()
+                                .zip(&y)
+                                .map(|(d, y)| (d - level - y * along) * s)
+                                .collect()
+                        }
+                    }
+                }
+                Plain::Softmax(_, is_log) => {
+                    let most = own.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                    let sum: f64 = own.iter().map(|v| (v - most).exp()).sum();
+                    let y: Vec<f64> = own.iter().map(|v| (v - most).exp() / sum).collect();
+                    match (given, is_log) {
+                        (None, false) => y,
+                        (None, true) => y.iter().map(|y| y.ln()).collect(),
+                        (Some(d), false) => {
+                            let along: f64 = d.iter().zip(&y).map(|(d, y)| d * y).sum();
+                            d.iter().zip(&y).map(|(d, y)| y * (d - along)).collect()
+                        }
+                        (Some(d), true) => {
+                            let all: f64 = d.iter().sum();
+                            d.iter().zip(&y).map(|(d, y)| d - y * all).collect()
+                        }
+                    }
+                }
+                other => panic!("{other:?} mixes no channels"),
+            };
+            result
+                .into_iter()
+                .enumerate()
+                .for_each(|(c, v)| out[c * pixels + p] = v);
+        }
+        out
+    }
+
     /// The compiled network that computes the last value.
     pub(crate) fn compiled(&self, isa: Isa) -> Arc<Network> {
         Arc::new(
@@ -142,6 +252,25 @@ impl Twin {
                 Plain::Clamp(x, c) => values[*x].iter().map(|v| self.clamped(*c, *v).0).collect(),
                 Plain::Smooth(x, f) => values[*x].iter().map(|v| self.smoothed(*f, *v)).collect(),
                 Plain::Join(parts) => parts.iter().flat_map(|p| values[*p].clone()).collect(),
+                Plain::Affine(x, scale, shift) => {
+                    let numbers = scale.iter().zip(shift).zip(&values[*x]);
+                    numbers
+                        .map(|((a, b), v)| self.number(*a) * v + self.number(*b))
+                        .collect()
+                }
+                Plain::Multiply(a, b) => values[*a]
+                    .iter()
+                    .zip(&values[*b])
+                    .map(|(a, b)| a * b)
+                    .collect(),
+                Plain::Product(a, b) => {
+                    let mut out = vec![0.0; self.map(at).features()];
+                    self.products(*a, *b, |o, l, r| out[o] += values[*a][l] * values[*b][r]);
+                    out
+                }
+                Plain::Normalise(x, _) | Plain::Softmax(x, _) => {
+                    self.mixed(at, *x, &values[*x], None)
+                }
                 Plain::Rearrange(x, order) => {
                     order.iter().map(|i| values[*x][*i as usize]).collect()
                 }
@@ -194,6 +323,28 @@ impl Twin {
                             .for_each(|(g, o)| *g += o);
                         from += n;
                     }
+                }
+                Plain::Affine(x, scale, _) => {
+                    for (i, g) in own.iter().enumerate() {
+                        gradients[*x][i] += g * self.number(scale[i]);
+                    }
+                }
+                Plain::Multiply(a, b) => {
+                    for (i, g) in own.iter().enumerate() {
+                        gradients[*a][i] += g * values[*b][i];
+                        gradients[*b][i] += g * values[*a][i];
+                    }
+                }
+                Plain::Product(a, b) => self.products(*a, *b, |o, l, r| {
+                    gradients[*a][l] += own[o] * values[*b][r];
+                    gradients[*b][r] += own[o] * values[*a][l];
+                }),
+                Plain::Normalise(x, _) | Plain::Softmax(x, _) => {
+                    let given = self.mixed(at, *x, &values[*x], Some(&own));
+                    gradients[*x]
+                        .iter_mut()
+                        .zip(given)
+                        .for_each(|(g, d)| *g += d);
                 }
                 Plain::Rearrange(x, order) => {
                     order
@@ -358,6 +509,8 @@ fn smooth(f: Function, x: f64) -> f64 {
         Function::Sigmoid => 1.0 / (1.0 + (-x).exp()),
         Function::Tanh => x.tanh(),
         Function::Silu => x / (1.0 + (-x).exp()),
+        Function::Erf => erf(x),
+        Function::Gelu => 0.5 * x * (1.0 + erf(x * std::f64::consts::FRAC_1_SQRT_2)),
         Function::Elu { alpha } => {
             if x > 0.0 {
                 x
@@ -367,6 +520,19 @@ fn smooth(f: Function, x: f64) -> f64 {
         }
         other => panic!("{other:?} has no plain twin"),
     }
+}
+
+/// The error function by its series; beyond 4 it differs from 1 by less than 2e-8.
+fn erf(x: f64) -> f64 {
+    if x.abs() > 4.0 {
+        return x.signum();
+    }
+    let (mut term, mut sum) = (x, x);
+    for n in 1..100 {
+        term *= -x * x / f64::from(n);
+        sum += term / f64::from(2 * n + 1);
+    }
+    sum * std::f64::consts::FRAC_2_SQRT_PI
 }
 
 /// Numbers between -1 and 1, the same for the same seed.
@@ -383,6 +549,38 @@ pub(crate) fn scattered(n: usize, seed: usize) -> Vec<f32> {
             (z >> 40) as f32 / (1u64 << 23) as f32 - 1.0
         })
         .collect()
+}
+
+/// Compares outputs and input gradients as shares of the largest of their row: for networks whose sums have no simple
+/// bound.
+pub(crate) fn assert_near(twin: &Twin, rows: usize, share: f64) {
+    let (features, width) = (
+        twin.map(0).features(),
+        twin.map(twin.plain.len() - 1).features(),
+    );
+    let (x, weights) = (scattered(rows * features, 1), scattered(rows * width, 2));
+    for isa in Isa::all() {
+        let (scores, saved) = twin.compiled(isa).forward_saved(&x);
+        let gradient = saved.gradient(&weights);
+        for r in 0..rows {
+            let (y, dx) = twin.run(
+                &x[r * features..][..features],
+                &weights[r * width..][..width],
+            );
+            for (given, right) in [
+                (&scores[r * width..][..width], y),
+                (&gradient[r * features..][..features], dx),
+            ] {
+                let most = right.iter().fold(0f64, |m, v| m.max(v.abs()));
+                for (g, v) in given.iter().zip(&right) {
+                    assert!(
+                        (f64::from(*g) - v).abs() <= share * most,
+                        "{isa:?}, row {r}: {g}, not {v} of {most}"
+                    );
+                }
+            }
+        }
+    }
 }
 
 /// Runs a twin on rows with every instruction set, and compares outputs and input gradients: within `tolerance` times

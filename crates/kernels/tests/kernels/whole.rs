@@ -2,7 +2,7 @@
 
 use proofmark_kernels::{Clamp, Convolution, Function, Isa, Map, Scale, Window};
 
-use crate::reference::{Twin, assert_twins, scattered};
+use crate::reference::{Twin, assert_near, assert_twins, scattered};
 
 const RELU: Clamp = Clamp::Leaky { slope: 0.0 };
 
@@ -87,6 +87,72 @@ fn branching() -> Twin {
     twin
 }
 
+/// A block of a transformer: norm, attention with two heads, a sum, a norm, two dense layers, a mean over tokens.
+fn transformer() -> Twin {
+    let (tokens, width, heads) = (9, 32, 2);
+    let each = width / heads;
+    let mut twin = Twin::new(Map::new(width, 1, tokens));
+    let n = width * tokens;
+    let x = twin.affine(0, vec![1.0; n], scattered(n, 3));
+    let dense = |twin: &mut Twin, x: usize, out: usize| {
+        let c = twin.map(x).channels;
+        let mut dense = Convolution::new(scattered(out * c, x + 20), out, Window::from([1, 1]));
+        dense.bias = scattered(out, x + 21);
+        twin.convolution(x, dense)
+    };
+    let normal = twin.normalise(x, 1e-5);
+    let normal = norm(&mut twin, normal);
+    let qkv = dense(&mut twin, normal, 3 * width);
+    // Feature `c tokens + t` of the dense layer is channel `c` of token `t`.
+    let at = |part: usize, h: usize, t: usize, d: usize| {
+        (((part * heads + h) * each + d) * tokens + t) as u32
+    };
+    let pick = |f: &dyn Fn(usize, usize, usize) -> u32, c: usize, p: usize| -> Vec<u32> {
+        let all = (0..c).flat_map(|c| (0..heads).flat_map(move |h| (0..p).map(move |p| (c, h, p))));
+        all.map(|(c, h, p)| f(c, h, p)).collect()
+    };
+    let map = |c: usize, p: usize| Map::new(c, heads, p);
+    let q = twin.rearrange(
+        qkv,
+        map(each, tokens),
+        pick(&|c, h, p| at(0, h, p, c), each, tokens),
+    );
+    let k = twin.rearrange(
+        qkv,
+        map(tokens, each),
+        pick(&|c, h, p| at(1, h, c, p), tokens, each),
+    );
+    let v = twin.rearrange(
+        qkv,
+        map(each, tokens),
+        pick(&|c, h, p| at(2, h, p, c), each, tokens),
+    );
+    let scores = twin.product(q, k);
+    let scores = twin.scale(scores, Scale::new(vec![0.25; tokens], vec![0.0; tokens]));
+    let shares = twin.softmax(scores, false);
+    let values = twin.product(shares, v);
+    let order = (0..n).map(|i| {
+        let (c, t) = (i / tokens, i % tokens);
+        ((c % each * heads + c / each) * tokens + t) as u32
+    });
+    let joined = twin.rearrange(values, Map::new(width, 1, tokens), order.collect());
+    let y = dense(&mut twin, joined, width);
+    let x = twin.add(y, x);
+    let y = twin.normalise(x, 1e-5);
+    let y = dense(&mut twin, y, 40);
+    let y = twin.smooth(y, Function::Gelu);
+    let y = dense(&mut twin, y, width);
+    let x = twin.add(x, y);
+    let x = twin.average(x, Window::from([1, tokens]));
+    twin.dense(x, scattered(width * 5, 6), scattered(5, 7));
+    twin
+}
+
+#[test]
+fn a_transformer_equals_plain_loops() {
+    assert_near(&transformer(), 3, 1e-4);
+}
+
 #[test]
 fn networks_equal_plain_loops() {
     // Rounding may put a value on the other side of an activation's corner, though not for these numbers.
@@ -134,6 +200,6 @@ fn memory_is_shared_by_values_that_are_never_alive_together() {
     );
 }
 
-pub(crate) fn both() -> [Twin; 2] {
-    [residual(), branching()]
+pub(crate) fn all() -> [Twin; 3] {
+    [residual(), branching(), transformer()]
 }

@@ -1,0 +1,256 @@
+//! Products of two values' matrices, one per line of their maps: what attention is made of.
+//!
+//! # Idea
+//! A map `[k, lines, m]` holds a matrix of `m` rows and `k` columns per line: pixels are rows, channels columns. Rows of
+//! the left factor are multiplied with the blocks of the right one as a convolution multiplies pixels with its weights.
+//!
+//! # Maths
+//! `out = A B` per line; `dA = dout B^T`, `dB = A^T dout`. The backward pass transposes the factor that it needs.
+//!
+//! # Cost
+//! One fused multiply-add per product and sixteen lanes; a transposition per gradient.
+
+use super::{Back, Between, Kernel, per_isa};
+use crate::epilogue::Epilogue;
+use crate::lanes::{Isa, LANES, Lanes};
+use crate::memory::{Buffer, Memory};
+use crate::shape::{Border, Frame, Map};
+
+/// The kernel.
+#[derive(Debug)]
+struct Product {
+    left: Buffer,
+    right: Buffer,
+    to: Buffer,
+    epilogue: Epilogue,
+}
+
+/// A product with one factor transposed first.
+#[derive(Debug)]
+struct Transposed {
+    from: Buffer,
+    /// Where the transposed factor goes.
+    into: Buffer,
+    product: Product,
+}
+
+/// The shape of a value with rows and columns of its matrices exchanged.
+pub(crate) const fn transposed(map: Map) -> Map {
+    Map::new(map.width, map.height, map.channels)
+}
+
+/// The forward kernel.
+pub(crate) fn forward(at: Between, right: Buffer) -> Box<dyn Kernel> {
+    Box::new(Product {
+        left: at.from,
+        right,
+        to: at.to,
+        epilogue: Epilogue::default(),
+    })
+}
+
+/// What makes the left factor's gradient; `into` has the shape of the right one, transposed.
+pub(crate) fn back_of_left(right: Buffer, into: Buffer) -> Back {
+    Box::new(move |gradient, to, epilogue| {
+        let product = Product {
+            left: gradient,
+            right: into,
+            to,
+            epilogue,
+        };
+        Box::new(Transposed {
+            from: right,
+            into,
+            product,
+        })
+    })
+}
+
+/// What makes the right factor's gradient; `into` has the shape of the left one, transposed.
+pub(crate) fn back_of_right(left: Buffer, into: Buffer) -> Back {
+    Box::new(move |gradient, to, epilogue| {
+        let product = Product {
+            left: into,
+            right: gradient,
+            to,
+            epilogue,
+        };
+        Box::new(Transposed {
+            from: left,
+            into,
+            product,
+        })
+    })
+}
+
+impl Kernel for Product {
+    fn reads(&self) -> Vec<(Buffer, Border)> {
+        let reads = [Some(self.left), Some(self.right), self.epilogue.addend];
+        reads
+            .into_iter()
+            .flatten()
+            .map(|b| (b, Border::default()))
+            .collect()
+    }
+
+    fn writes(&self) -> Option<Buffer> {
+        Some(self.to)
+    }
+
+    fn run(&self, isa: Isa, memory: &Memory<'_>, _: &[f32], _: &mut [f32]) {
+        // SAFETY: `isa` was detected, and nobody else writes `to`.
+        unsafe {
+            per_isa!(isa, all(k: &Product = self, memory: &Memory<'_> = memory));
+        }
+    }
+}
+
+impl Kernel for Transposed {
+    fn reads(&self) -> Vec<(Buffer, Border)> {
+        let mut reads = self.product.reads();
+        reads.push((self.from, Border::default()));
+        reads
+    }
+
+    fn writes(&self) -> Option<Buffer> {
+        Some(self.product.to)
+    }
+
+    fn run(&self, isa: Isa, memory: &Memory<'_>, given: &[f32], taken: &mut [f32]) {
+        let (input, output) = (memory.frame(self.from), memory.frame(self.into));
+        for row in 0..memory.rows {
+            let (from, to) = (
+                memory.row(self.from, row).cast_const(),
+                memory.row(self.into, row),
+            );
+            for y in 0..input.map.height {
+                for c in 0..input.map.channels {
+                    // SAFETY: channel and pixel exchanged lie inside the other frame.
+                    unsafe {
+                        let from = from.add(input.at(c / LANES, y, 0) + c % LANES);
+                        for x in 0..input.map.width {
+                            let at = output.at(x / LANES, y, c) + x % LANES;
+                            to.add(at).write(from.add(x * LANES).read());
+                        }
+                    }
+                }
+            }
+        }
+        self.product.run(isa, memory, given, taken);
+    }
+}
+
+/// # Safety
+/// The processor has the instruction set of `L`; nobody else writes `to`.
+#[inline(always)]
+unsafe fn all<L: Lanes>(k: &Product, memory: &Memory<'_>) {
+    let output = memory.frame(k.to);
+    let blocks = output.map.blocks();
+    for row in 0..memory.rows {
+        for y in 0..output.map.height {
+            let mut block = 0;
+            while block < blocks {
+                // SAFETY: the caller's.
+                unsafe {
+                    if L::GROUP == 2 && blocks - block >= 2 {
+                        line::<L, 2>(k, memory, row, y, block);
+                        block += 2;
+                    } else {
+                        line::<L, 1>(k, memory, row, y, block);
+                        block += 1;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// All pixels of a line, `N` blocks.
+///
+/// # Safety
+/// As for [`all`].
+#[inline(always)]
+unsafe fn line<L: Lanes, const N: usize>(
+    k: &Product,
+    memory: &Memory<'_>,
+    row: usize,
+    y: usize,
+    block: usize,
+) {
+    let width = memory.frame(k.to).map.width;
+    let mut x = 0;
+    // SAFETY: the caller's; there are so many pixels left.
+    unsafe {
+        while L::PIXELS == 8 && width - x >= 8 {
+            tile::<L, N, 8>(k, memory, row, y, x, block);
+            x += 8;
+        }
+        while width - x >= 4 {
+            tile::<L, N, 4>(k, memory, row, y, x, block);
+            x += 4;
+        }
+        while x < width {
+            tile::<L, N, 1>(k, memory, row, y, x, block);
+            x += 1;
+        }
+    }
+}
+
+/// `P` pixels from `x` on.
+///
+/// # Safety
+/// As for [`line`].
+#[inline(always)]
+unsafe fn tile<L: Lanes, const N: usize, const P: usize>(
+    k: &Product,
+    memory: &Memory<'_>,
+    row: usize,
+    y: usize,
+    x: usize,
+    block: usize,
+) {
+    let (left, right): (&Frame, &Frame) = (memory.frame(k.left), memory.frame(k.right));
+    let output = memory.frame(k.to);
+    // SAFETY: channels of the left factor are pixels of the right one; pixels and blocks lie inside the frames.
+    unsafe {
+        let (a, b) = (
+            memory.row(k.left, row).cast_const(),
+            memory.row(k.right, row).cast_const(),
+        );
+        let mut sums = [[L::zero(); P]; N];
+        let mut weights = [b; N];
+        for n in 0..N {
+            weights[n] = b.add(right.at(block + n, y, 0));
+        }
+        for depth in 0..left.map.blocks() {
+            let from = a.add(left.at(depth, y, x));
+            for c in 0..LANES.min(left.map.channels - depth * LANES) {
+                let mut w = [L::zero(); N];
+                for n in 0..N {
+                    w[n] = L::load(weights[n]);
+                    weights[n] = weights[n].add(LANES);
+                }
+                for i in 0..P {
+                    let value = L::splat(*from.add(i * LANES + c));
+                    for n in 0..N {
+                        sums[n][i] = value.mul_add(w[n], sums[n][i]);
+                    }
+                }
+            }
+        }
+        // As in a convolution: what is picked by number below cannot stay in registers.
+        let mut ready = [[[0f32; LANES]; P]; N];
+        for n in 0..N {
+            for i in 0..P {
+                sums[n][i].store(ready[n][i].as_mut_ptr());
+            }
+        }
+        for n in 0..N {
+            let finish = k.epilogue.of::<L>(memory, k.to, row, block + n);
+            for i in 0..P {
+                let value = finish.apply(L::load(ready[n][i].as_ptr()), y, x + i);
+                value.store(memory.row(k.to, row).add(output.at(block + n, y, x + i)));
+            }
+        }
+    }
+}

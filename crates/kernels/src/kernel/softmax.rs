@@ -1,0 +1,192 @@
+//! Softmax over the channels of each pixel, or its logarithm.
+//!
+//! # Maths
+//! `y_i = exp(x_i - m) / sum_j exp(x_j - m)` with the largest value `m`; the input gradient of `dy` is
+//! `y_i (dy_i - sum_j dy_j y_j)`, for the logarithm `dy_i - exp(y_i) sum_j dy_j`.
+//!
+//! # Cost
+//! An exponential per value, two for the logarithm.
+
+use super::{Back, Between, Kernel, Pair, per_isa};
+use crate::epilogue::Epilogue;
+use crate::lanes::{Isa, LANES, Lanes, exp, largest, only, total};
+use crate::memory::{Buffer, Memory};
+use crate::shape::Border;
+
+/// The forward pass.
+#[derive(Debug)]
+struct Softmax {
+    from: Buffer,
+    to: Buffer,
+    is_log: bool,
+}
+
+/// The input gradient.
+#[derive(Debug)]
+struct SoftmaxBack {
+    from: Buffer,
+    /// What the forward pass has computed.
+    output: Buffer,
+    to: Buffer,
+    is_log: bool,
+    epilogue: Epilogue,
+}
+
+/// The kernels.
+pub(crate) fn pair(at: Between, is_log: bool) -> Pair {
+    let Between {
+        from, to: output, ..
+    } = at;
+    let back: Back = Box::new(move |from, to, epilogue| {
+        Box::new(SoftmaxBack {
+            from,
+            output,
+            to,
+            is_log,
+            epilogue,
+        })
+    });
+    (
+        Box::new(Softmax {
+            from,
+            to: output,
+            is_log,
+        }),
+        back,
+    )
+}
+
+impl Kernel for Softmax {
+    fn reads(&self) -> Vec<(Buffer, Border)> {
+        vec![(self.from, Border::default())]
+    }
+
+    fn writes(&self) -> Option<Buffer> {
+        Some(self.to)
+    }
+
+    fn run(&self, isa: Isa, memory: &Memory<'_>, _: &[f32], _: &mut [f32]) {
+        // SAFETY: `isa` was detected, and nobody else writes `to`.
+        unsafe {
+            per_isa!(isa, forward(k: &Softmax = self, memory: &Memory<'_> = memory));
+        }
+    }
+}
+
+/// # Safety
+/// The processor has the instruction set of `L`; nobody else writes `to`.
+#[inline(always)]
+unsafe fn forward<L: Lanes>(k: &Softmax, memory: &Memory<'_>) {
+    let (input, output) = (memory.frame(k.from), memory.frame(k.to));
+    let (blocks, channels) = (output.map.blocks(), output.map.channels);
+    for row in 0..memory.rows {
+        let (from, to) = (memory.row(k.from, row).cast_const(), memory.row(k.to, row));
+        for y in 0..output.map.height {
+            for x in 0..output.map.width {
+                // SAFETY: pixels lie inside both frames.
+                unsafe {
+                    let value = |block: usize| {
+                        let all = L::load(from.add(input.at(block, y, x)));
+                        only(all, channels - block * LANES, f32::NEG_INFINITY)
+                    };
+                    let mut most = value(0);
+                    for block in 1..blocks {
+                        let own = value(block);
+                        most = own.select(own.above(most) | own.nans(), most);
+                    }
+                    let most = L::splat(largest(most));
+                    let mut sum = L::zero();
+                    for block in 0..blocks {
+                        let power = exp(value(block).sub(most));
+                        power.store(to.add(output.at(block, y, x)));
+                        sum = sum.add(power);
+                    }
+                    let sum = total(sum);
+                    let (share, level) = (L::splat(1.0 / sum), most.add(L::splat(sum.ln())));
+                    for block in 0..blocks {
+                        let at = to.add(output.at(block, y, x));
+                        if k.is_log {
+                            value(block).sub(level).store(at);
+                        } else {
+                            L::load(at.cast_const()).mul(share).store(at);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Kernel for SoftmaxBack {
+    fn reads(&self) -> Vec<(Buffer, Border)> {
+        let reads = [Some(self.from), Some(self.output), self.epilogue.addend];
+        reads
+            .into_iter()
+            .flatten()
+            .map(|b| (b, Border::default()))
+            .collect()
+    }
+
+    fn writes(&self) -> Option<Buffer> {
+        Some(self.to)
+    }
+
+    fn run(&self, isa: Isa, memory: &Memory<'_>, _: &[f32], _: &mut [f32]) {
+        // SAFETY: `isa` was detected, and nobody else writes `to`.
+        unsafe {
+            per_isa!(isa, backward(k: &SoftmaxBack = self, memory: &Memory<'_> = memory));
+        }
+    }
+}
+
+/// # Safety
+/// The processor has the instruction set of `L`; nobody else writes `to`.
+#[inline(always)]
+unsafe fn backward<L: Lanes>(k: &SoftmaxBack, memory: &Memory<'_>) {
+    let (input, given, output) = (
+        memory.frame(k.from),
+        memory.frame(k.output),
+        memory.frame(k.to),
+    );
+    let (blocks, channels) = (output.map.blocks(), output.map.channels);
+    for row in 0..memory.rows {
+        let (from, own) = (
+            memory.row(k.from, row).cast_const(),
+            memory.row(k.output, row).cast_const(),
+        );
+        let to = memory.row(k.to, row);
+        for y in 0..output.map.height {
+            for x in 0..output.map.width {
+                // SAFETY: pixels lie inside all frames.
+                unsafe {
+                    let gradient = |block: usize| L::load(from.add(input.at(block, y, x)));
+                    let share = |block: usize| {
+                        let value = L::load(own.add(given.at(block, y, x)));
+                        if k.is_log { exp(value) } else { value }
+                    };
+                    let mut sum = L::zero();
+                    for block in 0..blocks {
+                        let part = if k.is_log {
+                            gradient(block)
+                        } else {
+                            gradient(block).mul(share(block))
+                        };
+                        sum = sum.add(only(part, channels - block * LANES, 0.0));
+                    }
+                    let sum = L::splat(total(sum));
+                    for block in 0..blocks {
+                        let value = if k.is_log {
+                            gradient(block).sub(share(block).mul(sum))
+                        } else {
+                            share(block).mul(gradient(block).sub(sum))
+                        };
+                        let finish = k.epilogue.of::<L>(memory, k.to, row, block);
+                        finish
+                            .apply(value, y, x)
+                            .store(to.add(output.at(block, y, x)));
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,20 +1,24 @@
 //! From a graph of operators to a network of [`proofmark_kernels`], where every operator on the way to the scores has a
 //! lowering (see [`OperatorEntry::lowered`](crate::op::OperatorEntry)).
 //!
-//! A lowering describes its operator for one sample: nothing in it knows of a batch, so what the network gives for a
-//! sample cannot depend on others. What a node does to a sample is read off a run with a single one; the model compares
-//! the network with the operators themselves on several samples before it uses it.
+//! A lowering describes its operator for one sample, in the shapes that a run with a single one has shown. Nothing in it
+//! knows of a batch, so what the network gives for a sample cannot depend on others. The model compares the network with
+//! the operators themselves on several samples before it uses it.
+
+mod sample;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use proofmark_kernels::{Builder, KernelError, Map, Network, Scale, Value as Net};
 
+pub(crate) use sample::Sample;
+
 use crate::array::Array;
 use crate::graph::{Graph, Plan, Slot};
 use crate::node::OpResult;
 
-/// An operator's part in a network.
+/// An operator's part in a network. It is asked once for each of the node's outputs.
 pub(crate) type Lowering = Box<dyn Fn(&mut Lower<'_>) -> OpResult<Sample> + Send + Sync>;
 
 /// Wraps an operator's lowering.
@@ -23,88 +27,6 @@ pub(crate) fn lowering(
     f: impl Fn(&mut Lower<'_>) -> OpResult<Sample> + Send + Sync + 'static,
 ) -> OpResult<Lowering> {
     Ok(Box::new(f))
-}
-
-/// A value of one sample.
-#[derive(Debug, Clone)]
-pub(crate) struct Sample {
-    value: Net,
-    /// Its shape in the graph, without the axis of the samples.
-    shape: Vec<usize>,
-    /// For each of its elements in row-major order, the feature of `value` that holds it; `None` if they are in order.
-    order: Option<Arc<[u32]>>,
-}
-
-impl Sample {
-    /// Its shape, without the axis of the samples.
-    pub(crate) fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-
-    /// The sample with its axes in another order.
-    pub(crate) fn transposed(&self, axes: &[usize]) -> Self {
-        let shape: Vec<usize> = axes.iter().map(|a| self.shape[*a]).collect();
-        let n: usize = shape.iter().product();
-        let strides: Vec<usize> = axes
-            .iter()
-            .map(|a| self.shape[a + 1..].iter().product())
-            .collect();
-        let order = (0..n).map(|i| {
-            let (mut rest, mut from) = (i, 0);
-            for (length, stride) in shape.iter().zip(&strides).rev() {
-                from += rest % length * stride;
-                rest /= length;
-            }
-            self.order.as_ref().map_or(from as u32, |o| o[from])
-        });
-        let order: Arc<[u32]> = order.collect();
-        let is_plain = (0..).zip(order.iter()).all(|(i, o): (u32, _)| i == *o);
-        Self {
-            value: self.value,
-            shape,
-            order: (!is_plain).then_some(order),
-        }
-    }
-
-    /// A constant expanded to the sample's shape, in row-major order.
-    pub(crate) fn broadcast(&self, constant: &Array) -> OpResult<Vec<f32>> {
-        let values = floats(constant)?;
-        let own = constant.shape();
-        let refuse = || {
-            format!(
-                "a constant of shape {own:?} beside samples of shape {:?}",
-                self.shape
-            )
-        };
-        // The axis of the samples stands before the others.
-        let mut all = vec![1];
-        all.extend(&self.shape);
-        let new = all.len().checked_sub(own.len()).ok_or_else(refuse)?;
-        if own.iter().zip(&all[new..]).any(|(c, d)| c != d && *c != 1) {
-            return Err(refuse());
-        }
-        let n: usize = self.shape.iter().product();
-        Ok((0..n)
-            .map(|i| {
-                let (mut rest, mut from, mut stride) = (i, 0, 1);
-                for (axis, length) in all.iter().enumerate().rev() {
-                    let at = rest % length;
-                    rest /= length;
-                    if let Some(c) = axis.checked_sub(new).map(|a| own[a]) {
-                        from += if c == 1 { 0 } else { at * stride };
-                        stride *= c;
-                    }
-                }
-                values[from]
-            })
-            .collect())
-    }
-
-    /// The same elements in the same order, in another shape.
-    pub(crate) fn reshaped(mut self, shape: &[usize]) -> Self {
-        self.shape = shape.to_vec();
-        self
-    }
 }
 
 /// What a node reads.
@@ -121,7 +43,9 @@ enum Input {
 pub(crate) struct Lower<'a> {
     net: &'a mut Builder,
     inputs: Vec<Input>,
-    /// Shape of the node's first output for one sample, without the axis of the samples.
+    /// Which of the node's outputs is asked for.
+    which: usize,
+    /// Its shape for one sample.
     output: Vec<usize>,
 }
 
@@ -153,6 +77,14 @@ impl Lower<'_> {
         }
     }
 
+    /// Input `i`, which is the same for all samples, as whole numbers; `None` if it is left out.
+    pub(crate) fn ints(&self, i: usize) -> OpResult<Option<Vec<i64>>> {
+        match self.inputs.get(i) {
+            Some(Input::Missing) | None => Ok(None),
+            _ => self.constant(i)?.to_ints().map(Some),
+        }
+    }
+
     /// Whether input `i` is the same for all samples.
     pub(crate) fn is_constant(&self, i: usize) -> bool {
         matches!(self.inputs.get(i), Some(Input::Constant(_)))
@@ -163,49 +95,60 @@ impl Lower<'_> {
         self.inputs.len()
     }
 
-    /// Shape of the output, without the axis of the samples.
+    /// Which of the node's outputs is asked for.
+    pub(crate) fn which(&self) -> usize {
+        self.which
+    }
+
+    /// Shape of that output for one sample.
     pub(crate) fn output(&self) -> &[usize] {
         &self.output
     }
 
-    /// The sample as a map: channels, then height and width where it has them.
+    /// The sample `[1, channels, lengths ..]` as a map: channels, then height and width where it has them.
     pub(crate) fn spatial(&mut self, s: &Sample) -> OpResult<Net> {
-        let map = match *s.shape.as_slice() {
-            [c] => Map::new(c, 1, 1),
-            [c, w] => Map::new(c, 1, w),
-            [c, h, w] => Map::new(c, h, w),
-            _ => return Err(format!("windows over a sample of shape {:?}", s.shape)),
+        let map = match *s.shape() {
+            [1, c] => Map::new(c, 1, 1),
+            [1, c, w] => Map::new(c, 1, w),
+            [1, c, h, w] => Map::new(c, h, w),
+            _ => return Err(format!("windows over a sample of shape {:?}", s.shape())),
         };
-        self.arranged(s, map, None)
+        s.arranged(self.net, map, None)
     }
 
-    /// The sample's elements in a map, element `i` as feature `order[i]`.
-    fn arranged(&mut self, s: &Sample, map: Map, order: Option<&Arc<[u32]>>) -> OpResult<Net> {
-        let own = self.net.map(s.value);
-        let same = match (order, &s.order) {
-            (None, None) => true,
-            (Some(a), Some(b)) => a == b,
-            _ => false,
-        };
-        if own == map && same {
-            return Ok(s.value);
-        }
-        let n = own.features() as u32;
-        let place = |order: Option<&Arc<[u32]>>, i: u32| order.map_or(i, |o| o[i as usize]);
-        let mut from = vec![0; n as usize];
-        for i in 0..n {
-            from[place(order, i) as usize] = place(s.order.as_ref(), i);
-        }
-        self.net.rearrange(s.value, map, &from).map_err(refused)
+    /// The sample with the lengths `axes` as channels and all others as pixels, and the order of its elements in that.
+    fn by_channels(&mut self, s: &Sample, axes: &[usize]) -> OpResult<(Net, Arc<[u32]>)> {
+        let (map, order) = s.with_channels(axes);
+        let order: Arc<[u32]> = order.into();
+        Ok((s.arranged(self.net, map, Some(&order))?, order))
+    }
+
+    /// What `f` adds to the network for the sample with its axes `from ..` as channels, in the same shape.
+    pub(crate) fn mixed(
+        &mut self,
+        axes: &[usize],
+        f: impl FnOnce(&mut Builder, Net) -> Result<Net, KernelError>,
+    ) -> OpResult<Sample> {
+        let s = self.sample(0)?;
+        let (x, order) = self.by_channels(&s, axes)?;
+        let y = f(self.net, x).map_err(refused)?;
+        Ok(Sample::new(y, s.shape().to_vec(), Some(order)))
+    }
+
+    /// The mean over some axes.
+    pub(crate) fn mean(&mut self, axes: &[usize]) -> OpResult<Sample> {
+        let s = self.sample(0)?;
+        let kept: Vec<usize> = (0..s.shape().len()).filter(|a| !axes.contains(a)).collect();
+        let (x, _) = self.by_channels(&s, &kept)?;
+        let map = self.net.map(x);
+        let all = [map.height, map.width].into();
+        let y = self.net.average(x, all).map_err(refused)?;
+        Ok(self.in_order(y))
     }
 
     /// A value whose features are the elements of the node's output, in order.
     pub(crate) fn in_order(&self, value: Net) -> Sample {
-        Sample {
-            value,
-            shape: self.output.clone(),
-            order: None,
-        }
+        Sample::new(value, self.output.clone(), None)
     }
 
     /// What `f` adds to the network, for every element by itself.
@@ -214,10 +157,7 @@ impl Lower<'_> {
         f: impl FnOnce(&mut Builder, Net) -> Net,
     ) -> OpResult<Sample> {
         let s = self.sample(0)?;
-        Ok(Sample {
-            value: f(self.net, s.value),
-            ..s
-        })
+        Ok(s.with_value(f(self.net, s.value())))
     }
 
     /// What `f` adds to the network for the sample as a map.
@@ -233,47 +173,35 @@ impl Lower<'_> {
 
     /// `scale x + shift` per element of the sample, in row-major order.
     pub(crate) fn scaled(&mut self, s: &Sample, scale: &[f32], shift: &[f32]) -> OpResult<Sample> {
-        let map = self.net.map(s.value);
+        let s = s.whole(self.net)?;
+        let map = self.net.map(s.value());
         let pixels = map.height * map.width;
-        let by_feature = |given: &[f32]| -> Vec<f32> {
-            let mut all = vec![0.0; given.len()];
-            for (i, v) in given.iter().enumerate() {
-                all[s.order.as_ref().map_or(i, |o| o[i] as usize)] = *v;
-            }
-            all
-        };
-        let (scale, shift) = (by_feature(scale), by_feature(shift));
+        let (scale, shift) = (s.by_feature(scale), s.by_feature(shift));
         let by_channel =
-            |all: &[f32]| -> Vec<f32> { all.iter().step_by(pixels.max(1)).copied().collect() };
-        let is_by_channel = |all: &[f32]| {
-            all.chunks(pixels.max(1))
-                .all(|c| c.iter().all(|v| *v == c[0]))
-        };
-        if is_by_channel(&scale) && is_by_channel(&shift) {
+            |all: &[f32]| -> Vec<f32> { all.iter().step_by(pixels).copied().collect() };
+        let is_by_channel = |all: &[f32]| all.chunks(pixels).all(|c| c.iter().all(|v| *v == c[0]));
+        let value = if is_by_channel(&scale) && is_by_channel(&shift) {
             let numbers = Scale::new(by_channel(&scale), by_channel(&shift));
-            let value = self.net.scale(s.value, numbers).map_err(refused)?;
-            return Ok(Sample { value, ..s.clone() });
-        }
-        // One number per feature: every feature is a channel of its own.
-        let flat = Map::new(map.features(), 1, 1);
-        let all: Vec<u32> = (0..map.features() as u32).collect();
-        let value = self.net.rearrange(s.value, flat, &all).map_err(refused)?;
-        let value = self
-            .net
-            .scale(value, Scale::new(scale, shift))
-            .map_err(refused)?;
-        Ok(Sample { value, ..s.clone() })
+            self.net.scale(s.value(), numbers)
+        } else {
+            self.net.affine(s.value(), &scale, &shift)
+        };
+        Ok(s.with_value(value.map_err(refused)?))
     }
 
-    /// The sum of two samples of one shape.
-    pub(crate) fn sum(&mut self, a: &Sample, b: &Sample) -> OpResult<Sample> {
-        if a.shape != b.shape {
-            return Err(format!("shapes {:?} and {:?} differ", a.shape, b.shape));
+    /// Two samples of one shape, put together by `f` element by element.
+    pub(crate) fn paired(
+        &mut self,
+        a: &Sample,
+        b: &Sample,
+        f: impl FnOnce(&mut Builder, Net, Net) -> Result<Net, KernelError>,
+    ) -> OpResult<Sample> {
+        if a.shape() != b.shape() {
+            return Err(format!("shapes {:?} and {:?} differ", a.shape(), b.shape()));
         }
-        let map = self.net.map(a.value);
-        let other = self.arranged(b, map, a.order.as_ref())?;
-        let value = self.net.add(a.value, other).map_err(refused)?;
-        Ok(Sample { value, ..a.clone() })
+        let a = a.whole(self.net)?;
+        let other = b.arranged(self.net, self.net.map(a.value()), a.order())?;
+        Ok(a.with_value(f(self.net, a.value(), other).map_err(refused)?))
     }
 
     /// The product of the last axis with a matrix: `weight(i, o)` for `width` inputs and `bias.len()` outputs.
@@ -285,35 +213,26 @@ impl Lower<'_> {
         bias: Vec<f32>,
     ) -> OpResult<Sample> {
         let out = bias.len();
-        let (Some((last, rows)), true) = (s.shape.split_last(), out > 0) else {
-            return Err(format!("a matrix times a sample of shape {:?}", s.shape));
-        };
-        if *last != width {
+        let Some(last) = s.shape().last().filter(|n| **n == width && out > 0) else {
             return Err(format!(
                 "a matrix of {width} rows times shape {:?}",
-                s.shape
+                s.shape()
             ));
-        }
-        let rows: usize = rows.iter().product();
-        if rows == 1 {
+        };
+        if s.elements() == *last {
             // Weights go to where the elements are.
+            let s = s.whole(self.net)?;
             let mut weights = vec![0.0; width * out];
             for i in 0..width {
-                let at = s.order.as_ref().map_or(i, |o| o[i] as usize);
                 for o in 0..out {
-                    weights[o * width + at] = weight(i, o);
+                    weights[o * width + s.place(i)] = weight(i, o);
                 }
             }
-            let y = self.net.dense(s.value, weights, bias).map_err(refused)?;
+            let y = self.net.dense(s.value(), weights, bias).map_err(refused)?;
             return Ok(self.in_order(y));
         }
         // Rows are pixels, and the matrix a convolution of one pixel.
-        let by_row = |width: usize| -> Arc<[u32]> {
-            (0..rows * width)
-                .map(|i| (i % width * rows + i / width) as u32)
-                .collect()
-        };
-        let x = self.arranged(s, Map::new(width, 1, rows), Some(&by_row(width)))?;
+        let (x, _) = self.by_channels(s, &[s.shape().len() - 1])?;
         let weights = (0..out).flat_map(|o| (0..width).map(move |i| (i, o)));
         let mut convolution = proofmark_kernels::Convolution::new(
             weights.map(|(i, o)| weight(i, o)).collect(),
@@ -322,22 +241,65 @@ impl Lower<'_> {
         );
         convolution.bias = bias;
         let value = self.net.convolution(x, convolution).map_err(refused)?;
-        Ok(Sample {
+        let rows = s.elements() / width;
+        let order = (0..rows * out).map(|i| (i % out * rows + i / out) as u32);
+        Ok(Sample::new(
             value,
-            shape: self.output.clone(),
-            order: Some(by_row(out)),
-        })
+            self.output.clone(),
+            Some(order.collect()),
+        ))
     }
 
-    /// Several samples beside each other along their first axis.
-    pub(crate) fn joined(&mut self, parts: &[Sample]) -> OpResult<Sample> {
-        let maps = parts
-            .iter()
-            .map(|p| self.spatial(p))
-            .collect::<OpResult<Vec<_>>>()?;
-        let y = self.net.join(&maps).map_err(refused)?;
+    /// The products of two samples' matrices, in their last two axes.
+    pub(crate) fn product(&mut self, a: &Sample, b: &Sample) -> OpResult<Sample> {
+        let refuse = || format!("shapes {:?} times {:?}", a.shape(), b.shape());
+        let ([lines @ .., m, k], [others @ .., l, n]) = (a.shape(), b.shape()) else {
+            return Err(refuse());
+        };
+        if k != l || lines != others {
+            return Err(refuse());
+        }
+        let (m, k, n, lines) = (*m, *k, *n, lines.iter().product::<usize>());
+        // A matrix of so many rows and columns per line: rows are pixels, columns channels.
+        let order = |rows: usize, columns: usize| -> Arc<[u32]> {
+            let at = |i: usize| (i % columns * lines * rows + i / columns) as u32;
+            (0..lines * rows * columns).map(at).collect()
+        };
+        let left = a.arranged(self.net, Map::new(k, lines, m), Some(&order(m, k)))?;
+        let right = b.arranged(self.net, Map::new(n, lines, k), Some(&order(k, n)))?;
+        let value = self.net.product(left, right).map_err(refused)?;
+        Ok(Sample::new(value, self.output.clone(), Some(order(m, n))))
+    }
+
+    /// Several samples beside each other along an axis.
+    pub(crate) fn joined(&mut self, parts: &[Sample], axis: usize) -> OpResult<Sample> {
+        let lines: usize = self.output[..axis].iter().product();
+        if lines != 1 {
+            return Err(format!(
+                "values put together along axis {axis} of shape {:?}",
+                self.output
+            ));
+        }
+        let is_image = axis == 1 && (2..=4).contains(&self.output.len());
+        let parts = parts.iter().map(|p| {
+            if is_image {
+                return self.spatial(p);
+            }
+            p.arranged(self.net, Map::new(p.elements(), 1, 1), None)
+        });
+        let parts = parts.collect::<OpResult<Vec<_>>>()?;
+        let y = self.net.join(&parts).map_err(refused)?;
         Ok(self.in_order(y))
     }
+}
+
+/// What a run with one sample has shown.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    /// The shape of every value.
+    pub(crate) shapes: BTreeMap<Slot, Vec<usize>>,
+    /// Values on the host that are the same for every sample: they come from sizes.
+    pub(crate) steady: BTreeMap<Slot, Array>,
 }
 
 /// Numbers as `f32`.
@@ -357,43 +319,24 @@ fn refused(e: KernelError) -> String {
 }
 
 impl Graph {
-    /// The network that computes a slot from the graph's only input, or why there is none. `shapes` are those seen with
-    /// one sample.
-    pub(crate) fn lowered(
-        &self,
-        plan: &Plan,
-        shapes: &[Option<Vec<usize>>],
-        slot: Slot,
-    ) -> OpResult<Network> {
+    /// The network that computes a slot from the graph's only input, or why there is none. `seen` is what a run with one
+    /// sample has shown.
+    pub(crate) fn lowered(&self, plan: &Plan, seen: &Seen, slot: Slot) -> OpResult<Network> {
         let [input] = *self.inputs.as_slice() else {
             return Err("it has several inputs".into());
         };
-        let one = |slot: Slot| match shapes[slot].as_deref() {
-            Some([1, rest @ ..]) => Ok(rest.to_vec()),
-            other => Err(format!(
-                "value `{}` has shape {other:?} for one sample",
-                self.name(slot)
-            )),
-        };
-        let shape = one(input)?;
-        let features: usize = shape.iter().product();
+        let unknown = |slot: Slot| format!("value `{}` is not followed", self.name(slot));
+        let shape_of = |slot: Slot| seen.shapes.get(&slot).cloned().ok_or_else(|| unknown(slot));
+        let shape = shape_of(input)?;
         let map = match *shape.as_slice() {
-            [c, h, w] => Map::new(c, h, w),
-            _ => Map::new(features, 1, 1),
+            [1, c, h, w] => Map::new(c, h, w),
+            _ => Map::new(shape.iter().product(), 1, 1),
         };
         let mut net = Builder::new(map).map_err(refused)?;
-        let start = Sample {
-            value: net.input(),
-            shape,
-            order: None,
-        };
-        let mut found: BTreeMap<Slot, OpResult<Sample>> = BTreeMap::new();
-        found.insert(input, Ok(start));
+        let start = Sample::new(net.input(), shape, None);
+        let mut found: BTreeMap<Slot, OpResult<Sample>> = BTreeMap::from([(input, Ok(start))]);
         for (at, _) in &plan.steps {
             let node = &self.nodes[*at];
-            let Some(output) = node.outputs.first().copied().flatten() else {
-                continue;
-            };
             let read = |slot: &Option<Slot>| match slot {
                 None => Input::Missing,
                 Some(slot) => match (&self.known[*slot], found.get(slot)) {
@@ -401,50 +344,51 @@ impl Graph {
                         Ok(a) => Input::Constant(a),
                         Err(why) => Input::Not(why),
                     },
+                    _ if seen.steady.contains_key(slot) => {
+                        Input::Constant(seen.steady[slot].clone())
+                    }
                     (None, Some(Ok(s))) => Input::Sample(s.clone()),
                     (None, Some(Err(why))) => Input::Not(why.clone()),
-                    _ => Input::Not(format!("value `{}` is not followed", self.name(*slot))),
+                    (None, None) => Input::Not(unknown(*slot)),
                 },
             };
-            let inputs = node.inputs.iter().map(read).collect();
-            let said = |why: String| format!("node `{}` ({}): {why}", node.name, node.op);
-            let result = one(output).and_then(|shape| {
-                let lowering = node.lowering.as_ref().ok_or("no kernel computes it");
-                let mut lower = Lower {
-                    net: &mut net,
-                    inputs,
-                    output: shape.clone(),
-                };
-                // What an input lacks is said as it stands: the node that lacks it comes first.
-                let not = lower.inputs.iter().find_map(|i| match i {
-                    Input::Not(why) => Some(why.clone()),
-                    _ => None,
+            let inputs: Vec<Input> = node.inputs.iter().map(read).collect();
+            let problem = |why: &str| format!("node `{}` ({}): {why}", node.name, node.op);
+            for (which, output) in node.outputs.iter().enumerate() {
+                let Some(output) = *output else { continue };
+                let result = shape_of(output).and_then(|shape| {
+                    let lowering = node.lowering.as_ref();
+                    let lowering = lowering.ok_or_else(|| problem("no kernel computes it"))?;
+                    let mut lower = Lower {
+                        net: &mut net,
+                        inputs: inputs.clone(),
+                        which,
+                        output: shape.clone(),
+                    };
+                    let sample = lowering(&mut lower).map_err(|why| {
+                        // An input that is no part of the network has its own reason, at an earlier node.
+                        let earlier = inputs.iter().find_map(|i| match i {
+                            Input::Not(why) => Some(why.clone()),
+                            _ => None,
+                        });
+                        earlier.unwrap_or_else(|| problem(&why))
+                    })?;
+                    if sample.shape() == shape {
+                        Ok(sample)
+                    } else {
+                        Err(problem(&format!(
+                            "shape {shape:?} became {:?}",
+                            sample.shape()
+                        )))
+                    }
                 });
-                let sample = lowering
-                    .map_err(|e| said(e.to_owned()))
-                    .and_then(|l| l(&mut lower).map_err(|e| not.unwrap_or_else(|| said(e))))?;
-                if sample.shape == shape {
-                    Ok(sample)
-                } else {
-                    Err(said(format!(
-                        "shape {shape:?} was lowered to {:?}",
-                        sample.shape
-                    )))
-                }
-            });
-            found.insert(output, result);
+                found.insert(output, result);
+            }
         }
-        let end = match found.remove(&slot) {
-            Some(end) => end?,
-            None => return Err(format!("value `{}` is not followed", self.name(slot))),
-        };
-        let mut lower = Lower {
-            net: &mut net,
-            inputs: Vec::new(),
-            output: Vec::new(),
-        };
-        let own = lower.net.map(end.value);
-        let value = lower.arranged(&end, own, None)?;
+        let end = found.remove(&slot).unwrap_or_else(|| Err(unknown(slot)))?;
+        let end = end.whole(&mut net)?;
+        let map = net.map(end.value());
+        let value = end.arranged(&mut net, map, None)?;
         Ok(net.finish(value))
     }
 }

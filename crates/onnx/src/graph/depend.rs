@@ -53,9 +53,19 @@ impl Graph {
         found.map_or(Ok(()), |n| Err(n.failure(IN_TRAINING.into())))
     }
 
-    /// Returns the conditions of `If` nodes that are the same whatever the inputs hold: those computed from sizes that
-    /// do not themselves depend on the data (as the number of elements above zero does).
+    /// Returns the conditions of `If` nodes that are the same whatever the inputs hold.
     pub(crate) fn steady_conditions(&self) -> BTreeSet<Slot> {
+        let steady = self.steady();
+        let conditions = self.nodes.iter().filter(|n| n.op == "If");
+        conditions
+            .filter_map(|n| n.inputs.first().copied().flatten())
+            .filter(|s| steady.contains(s))
+            .collect()
+    }
+
+    /// Returns the values that are the same whatever the inputs hold: those computed from sizes that do not themselves
+    /// depend on the data (as the number of elements above zero does).
+    pub(crate) fn steady(&self) -> BTreeSet<Slot> {
         let mut moving: BTreeSet<Slot> = self.inputs.iter().copied().collect();
         let mut sized: BTreeSet<Slot> = BTreeSet::new();
         let mut steady: BTreeSet<Slot> = BTreeSet::new();
@@ -71,11 +81,7 @@ impl Graph {
                 steady.insert(*only);
             }
         }
-        let conditions = self.nodes.iter().filter(|n| n.op == "If");
-        conditions
-            .filter_map(|n| n.inputs.first().copied().flatten())
-            .filter(|s| steady.contains(s))
-            .collect()
+        steady
     }
 }
 

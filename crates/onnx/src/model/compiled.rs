@@ -11,6 +11,8 @@ use proofmark_threat::host;
 use super::OnnxModel;
 use crate::error::OnnxError;
 use crate::graph::Slot;
+use crate::lower::Seen;
+use crate::value::Value;
 
 /// Samples on which operators and network are compared.
 const PROBES: usize = 4;
@@ -34,9 +36,9 @@ impl OnnxModel {
         self.network.as_ref().ok().map(|n| n.isa().name())
     }
 
-    /// Compiles the graph to a network of kernels, if that is possible. `shapes` are those seen with one sample.
-    pub(super) fn compile(&mut self, shapes: &[Option<Vec<usize>>]) {
-        let compiled = self.lowered(shapes).and_then(|network| {
+    /// Compiles the graph to a network of kernels, if that is possible.
+    pub(super) fn compile(&mut self) {
+        let compiled = self.lowered().and_then(|network| {
             let probe = self.probe(PROBES);
             let by_operator = self.scores_and_gradient(&probe)?;
             self.network = Ok(Arc::new(network));
@@ -48,11 +50,22 @@ impl OnnxModel {
         self.signature.row_independent = self.network.is_ok();
     }
 
-    fn lowered(&self, shapes: &[Option<Vec<usize>>]) -> Result<Network, String> {
+    fn lowered(&self) -> Result<Network, String> {
         if !is_flex(&self.signature.device) {
             return Err("kernels compute on the CPU".into());
         }
-        self.graph.lowered(&self.plan, shapes, self.scores.slot)
+        let steady = self.graph.steady();
+        let mut seen = Seen::default();
+        self.quietly(|m| {
+            m.run_traced(&m.plan, &m.probe(1), &mut |slot, value| {
+                seen.shapes.insert(slot, value.shape());
+                if let (true, Value::Host(a)) = (steady.contains(&slot), value) {
+                    seen.steady.insert(slot, a.clone());
+                }
+            })
+        })
+        .map_err(|e| e.to_string())?;
+        self.graph.lowered(&self.plan, &seen, self.scores.slot)
     }
 
     /// The network's scores before [`Scores::finish`](crate::classifier::Scores::finish), `[n, width]`.

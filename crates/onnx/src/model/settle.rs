@@ -71,7 +71,7 @@ impl OnnxModel {
         self.decide_batching(size, &shapes)?;
         // A lowering describes what happens to a single sample.
         if rows == 1 {
-            self.compile(&shapes);
+            self.compile();
         }
         Ok(())
     }

@@ -228,7 +228,12 @@ pub(super) const ENTRIES: &[OperatorEntry] = &[
     }),
     OperatorEntry::new("Celu", celu),
     OperatorEntry::new("Selu", selu),
-    OperatorEntry::new("Gelu", gelu),
+    OperatorEntry::new("Gelu", gelu).lowered(|node| {
+        match node.text("approximate", "none")?.as_str() {
+            "none" => smooth(Function::Gelu),
+            other => Err(format!("no kernel approximates it by {other}")),
+        }
+    }),
     OperatorEntry::new("HardSigmoid", hard_sigmoid),
     OperatorEntry::new("HardSwish", hard_swish),
     OperatorEntry::new("Sigmoid", |_| each(|t| Ok(t.sigmoid())))
@@ -238,7 +243,13 @@ pub(super) const ENTRIES: &[OperatorEntry] = &[
     OperatorEntry::new("Tanh", |_| each(|t| Ok(t.tanh()))).lowered(|_| smooth(Function::Tanh)),
     OperatorEntry::new("ThresholdedRelu", thresholded_relu),
     OperatorEntry::new("Mish", |_| each(mish)),
-    OperatorEntry::new("Swish", swish),
+    OperatorEntry::new("Swish", swish).lowered(|node| {
+        let alpha = node.float("alpha", 1.0)?;
+        if alpha != 1.0 {
+            return Err(format!("no kernel computes it with alpha {alpha}"));
+        }
+        smooth(Function::Silu)
+    }),
     OperatorEntry::new("Shrink", shrink),
 ];
 

@@ -1,5 +1,7 @@
 //! Arithmetic of two or more values.
 
+use proofmark_kernels::Builder;
+
 use super::OperatorEntry;
 use super::numbers::{Numbers, aligned, zip};
 use crate::array::Array;
@@ -287,23 +289,31 @@ fn lowered_add(_: &NodeSpec<'_>) -> OpResult<Lowering> {
     lowering(|x| match (x.is_constant(0), x.is_constant(1)) {
         (false, false) => {
             let (a, b) = (x.sample(0)?, x.sample(1)?);
-            x.sum(&a, &b)
+            x.paired(&a, &b, Builder::add)
         }
         (is_first, _) => with_constant(x, usize::from(is_first), |c| (1.0, c)),
     })
 }
 
 fn lowered_sub(_: &NodeSpec<'_>) -> OpResult<Lowering> {
-    lowering(|x| {
-        if x.is_constant(0) {
-            return with_constant(x, 1, |c| (-1.0, c));
+    lowering(|x| match (x.is_constant(0), x.is_constant(1)) {
+        (true, _) => with_constant(x, 1, |c| (-1.0, c)),
+        (_, true) => with_constant(x, 0, |c| (1.0, -c)),
+        (false, false) => {
+            let (a, b) = (x.sample(0)?, x.sample(1)?);
+            let n = b.shape().iter().product();
+            let b = x.scaled(&b, &vec![-1.0; n], &vec![0.0; n])?;
+            x.paired(&a, &b, Builder::add)
         }
-        with_constant(x, 0, |c| (1.0, -c))
     })
 }
 
 fn lowered_mul(_: &NodeSpec<'_>) -> OpResult<Lowering> {
     lowering(|x| {
+        if !x.is_constant(0) && !x.is_constant(1) {
+            let (a, b) = (x.sample(0)?, x.sample(1)?);
+            return x.paired(&a, &b, Builder::multiply);
+        }
         let sample = usize::from(x.is_constant(0));
         with_constant(x, sample, |c| (c, 0.0))
     })

@@ -259,7 +259,7 @@ fn lowered(node: &NodeSpec<'_>) -> OpResult<Lowering> {
     } = AveragePool::read(node)?;
     lowering(move |x| {
         let window = windows.window(x.sample(0)?.shape(), &kernel)?;
-        let spans = windows.spans(&x.sample(0)?.shape()[1..], &kernel)?;
+        let spans = windows.spans(&x.sample(0)?.shape()[2..], &kernel)?;
         // The kernel divides every sum by the same number.
         let is_even = spans.iter().all(|s| match counted {
             Counted::Input => s.begin == 0 && s.reach == 0,

@@ -168,8 +168,8 @@ fn lowered(node: &NodeSpec<'_>) -> OpResult<Lowering> {
             .and_then(|f| f.first())
             .ok_or("its statistics are not constants, one per channel")?;
         let s = x.sample(0)?;
-        let channels = s.shape().first().copied().unwrap_or(0);
-        let each: usize = s.shape().iter().skip(1).product();
+        let channels = s.shape().get(1).copied().unwrap_or(0);
+        let each: usize = s.shape().iter().skip(2).product();
         if factor.len() != channels {
             return Err(format!(
                 "statistics of {} channels for {channels}",

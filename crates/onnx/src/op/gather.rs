@@ -7,6 +7,7 @@
 use super::OperatorEntry;
 use super::layout::{Cut, along, cut, empty, inside, picked, reshaped, strides};
 use crate::array::Array;
+use crate::lower::{Lowering, lowering};
 use crate::node::{NodeSpec, OpResult, Run, axis, one, run};
 use crate::room;
 use crate::tensor::{Indices, Tensor};
@@ -309,9 +310,25 @@ fn compress(node: &NodeSpec<'_>) -> OpResult<Run> {
     })
 }
 
+fn lowered_gather(node: &NodeSpec<'_>) -> OpResult<Lowering> {
+    let at = node.int("axis", 0)?;
+    lowering(move |x| {
+        let s = x.sample(0)?;
+        let at = axis(at, s.shape().len())?;
+        let list = all_inside(x.constant(1)?, s.shape()[at])?;
+        let mut once = list.clone();
+        once.sort_unstable();
+        once.dedup();
+        if once.len() != list.len() {
+            return Err("an entry is taken twice".into());
+        }
+        Ok(s.along(at, &list).reshaped(x.output()))
+    })
+}
+
 /// The operators of this file.
 pub(super) const ENTRIES: &[OperatorEntry] = &[
-    OperatorEntry::new("Gather", gather),
+    OperatorEntry::new("Gather", gather).lowered(lowered_gather),
     OperatorEntry::new("GatherElements", gather_elements),
     OperatorEntry::new("GatherND", gather_nd),
     // The number of selected elements depends on the condition.

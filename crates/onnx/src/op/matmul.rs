@@ -239,6 +239,10 @@ fn host_gemm(
 
 fn lowered_matmul(_: &NodeSpec<'_>) -> OpResult<Lowering> {
     lowering(|x| {
+        if !x.is_constant(1) {
+            let (a, b) = (x.sample(0)?, x.sample(1)?);
+            return x.product(&a, &b);
+        }
         let matrix = x.constant(1)?;
         let [width, out] = *matrix.shape() else {
             return Err(format!(
@@ -259,7 +263,7 @@ fn lowered_gemm(node: &NodeSpec<'_>) -> OpResult<Lowering> {
     let (flip_a, flip_b) = (node.flag("transA", false)?, node.flag("transB", false)?);
     lowering(move |x| {
         let (matrix, s) = (x.constant(1)?, x.sample(0)?);
-        let ([m, n], [_], false) = (matrix.shape(), s.shape(), flip_a) else {
+        let ([m, n], [_, _], false) = (matrix.shape(), s.shape(), flip_a) else {
             return Err(format!("shape {:?} times {:?}", s.shape(), matrix.shape()));
         };
         let (m, n) = (*m, *n);

@@ -6,6 +6,7 @@ use burn::backend::ops::ModuleOps;
 use super::OperatorEntry;
 use super::window::spatial;
 use crate::dtype::DType;
+use crate::lower::{Lowering, lowering};
 use crate::node::{NodeSpec, OpResult, Run, axis, one, run};
 use crate::tensor::Tensor;
 use crate::value::Value;
@@ -124,6 +125,25 @@ fn layer_norm(node: &NodeSpec<'_>) -> OpResult<Run> {
     })
 }
 
+fn lowered_layer_norm(node: &NodeSpec<'_>) -> OpResult<Lowering> {
+    let epsilon = node.float("epsilon", 1e-5)? as f32;
+    let first = node.int("axis", -1)?;
+    if node.wants(1) || node.wants(2) {
+        return Err("no kernel gives its statistics".into());
+    }
+    lowering(move |x| {
+        let rank = x.output().len();
+        let over: Vec<usize> = (axis(first, rank)?..rank).collect();
+        let y = x.mixed(&over, |net, x| Ok(net.normalise(x, epsilon)))?;
+        let scale = y.broadcast(x.constant(1)?)?;
+        let shift = match x.len() {
+            0..=2 => vec![0.0; scale.len()],
+            _ => y.broadcast(x.constant(2)?)?,
+        };
+        x.scaled(&y, &scale, &shift)
+    })
+}
+
 /// Checks that scale and bias do not make the output larger than the input.
 fn fits(y: &Tensor, shape: &[usize]) -> OpResult<()> {
     if y.shape() == shape {
@@ -235,7 +255,7 @@ fn lp_norm(node: &NodeSpec<'_>) -> OpResult<Run> {
 pub(super) const ENTRIES: &[OperatorEntry] = &[
     OperatorEntry::new("InstanceNormalization", instance_norm),
     OperatorEntry::new("GroupNormalization", group_norm),
-    OperatorEntry::new("LayerNormalization", layer_norm),
+    OperatorEntry::new("LayerNormalization", layer_norm).lowered(lowered_layer_norm),
     OperatorEntry::new("RMSNormalization", rms_norm),
     OperatorEntry::new("SimplifiedLayerNormalization", rms_norm),
     OperatorEntry::new("LRN", lrn),

@@ -3,10 +3,12 @@
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::{Dispatch, Slice};
 use burn::tensor::Device;
+use proofmark_kernels::Window;
 
 use super::OperatorEntry;
 use super::layout::{Cut, along, cut, grid, not_a_tensor, strides};
 use crate::array::{Array, NOWHERE};
+use crate::lower::{Lowering, lowering};
 use crate::node::{NodeSpec, OpResult, Run, axes, one, run};
 use crate::room;
 use crate::tensor::Tensor;
@@ -241,9 +243,53 @@ fn center_crop_pad(node: &NodeSpec<'_>) -> OpResult<Run> {
     })
 }
 
+fn lowered_pad(node: &NodeSpec<'_>) -> OpResult<Lowering> {
+    let mode = Mode::parse(&node.text("mode", "constant")?)?;
+    let fixed = node.ints("pads")?;
+    let number = node.float("value", 0.0)?;
+    lowering(move |x| {
+        let (pads, on, fill) = match &fixed {
+            Some(pads) => (pads.clone(), None, number),
+            None => {
+                let fill = x
+                    .numbers(2)?
+                    .and_then(|f| f.first().copied())
+                    .unwrap_or(0.0);
+                (
+                    x.ints(1)?.ok_or("input 1 is missing")?,
+                    x.ints(3)?,
+                    f64::from(fill),
+                )
+            }
+        };
+        let s = x.sample(0)?;
+        let around = surroundings(&pads, on.as_deref(), s.shape().len())?;
+        if around.iter().all(|a| *a == (0, 0)) {
+            return Ok(s);
+        }
+        // A window of one pixel reads the map, or the zeros around it.
+        let mut window = Window::from([1, 1]);
+        let (rest, lengths) = around.split_at(around.len().min(2));
+        let plane = match *lengths {
+            [w] => [(0, 0), w],
+            [h, w] => [h, w],
+            _ => return Err(format!("padding {around:?}")),
+        };
+        let is_plain = mode == Mode::Constant && fill == 0.0;
+        if !is_plain
+            || rest.iter().any(|a| *a != (0, 0))
+            || plane.iter().any(|(a, b)| *a < 0 || *b < 0)
+        {
+            return Err(format!("padding {around:?} with {fill}"));
+        }
+        window.pads = plane.map(|(before, after)| [before as usize, after as usize]);
+        x.windowed(|net, x| net.average(x, window))
+    })
+}
+
 /// The operators of this file.
 pub(super) const ENTRIES: &[OperatorEntry] = &[
-    OperatorEntry::new("Pad", pad),
+    OperatorEntry::new("Pad", pad).lowered(lowered_pad),
     OperatorEntry::new("CenterCropPad", center_crop_pad),
 ];
 

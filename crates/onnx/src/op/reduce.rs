@@ -4,6 +4,7 @@ use super::OperatorEntry;
 use super::numbers::{Numbers, offsets, strides};
 use crate::array::Array;
 use crate::dtype::DType;
+use crate::lower::{Lowering, lowering};
 use crate::node::{Args, NodeSpec, OpResult, Run, axes, one, run};
 use crate::room;
 use crate::tensor::Tensor;
@@ -323,10 +324,28 @@ fn mean_variance(node: &NodeSpec<'_>) -> OpResult<Run> {
     })
 }
 
+fn lowered_mean(node: &NodeSpec<'_>) -> OpResult<Lowering> {
+    let Axes {
+        listed,
+        none_is_none,
+        ..
+    } = Axes::of(node)?;
+    lowering(move |x| {
+        let rank = x.sample(0)?.shape().len();
+        let list = x.ints(1)?.or_else(|| listed.clone()).unwrap_or_default();
+        let over = match (list.is_empty(), none_is_none) {
+            (true, true) => return Err("no axes".into()),
+            (true, false) => (0..rank).collect(),
+            (false, _) => axes(&list, rank)?,
+        };
+        x.mean(&over)
+    })
+}
+
 /// The operators of this file.
 pub(super) const ENTRIES: &[OperatorEntry] = &[
     OperatorEntry::new("ReduceSum", sum),
-    OperatorEntry::new("ReduceMean", mean),
+    OperatorEntry::new("ReduceMean", mean).lowered(lowered_mean),
     OperatorEntry::new("ReduceMax", max),
     OperatorEntry::new("ReduceMin", min),
     OperatorEntry::new("ReduceProd", prod),

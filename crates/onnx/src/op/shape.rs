@@ -243,19 +243,13 @@ fn lowered_transpose(node: &NodeSpec<'_>) -> OpResult<Lowering> {
     let perm = node.ints("perm")?;
     lowering(move |x| {
         let s = x.sample(0)?;
-        let rank = s.shape().len() + 1;
+        let rank = s.shape().len();
         let order = match &perm {
             None => (0..rank).rev().collect(),
-            Some(p) => axes(p, rank)?,
+            Some(p) if p.len() == rank => axes(p, rank)?,
+            Some(p) => return Err(format!("perm {p:?} for a value with {rank} dimensions")),
         };
-        // Samples stay along the first axis.
-        match order.as_slice() {
-            [0, rest @ ..] if rest.len() + 1 == rank => {
-                let axes: Vec<usize> = rest.iter().map(|a| a - 1).collect();
-                Ok(s.transposed(&axes))
-            }
-            _ => Err(format!("axes in the order {order:?}")),
-        }
+        Ok(s.transposed(&order))
     })
 }
 

@@ -158,18 +158,65 @@ fn lowered_concat(node: &NodeSpec<'_>) -> OpResult<Lowering> {
         let parts = (0..x.len())
             .map(|i| x.sample(i))
             .collect::<OpResult<Vec<_>>>()?;
-        let rank = x.output().len() + 1;
-        if axis(at, rank)? != 1 {
-            return Err(format!("values put together along axis {at}"));
+        let at = axis(at, x.output().len())?;
+        x.joined(&parts, at)
+    })
+}
+
+fn lowered_slice(node: &NodeSpec<'_>) -> OpResult<Lowering> {
+    let old = match (node.ints("starts")?, node.ints("ends")?) {
+        (Some(starts), Some(ends)) => Some((starts, ends, node.ints("axes")?)),
+        _ => None,
+    };
+    lowering(move |x| {
+        let mut s = x.sample(0)?;
+        let given = |i: usize| x.ints(i)?.ok_or_else(|| format!("input {i} is missing"));
+        let (starts, ends, on, steps) = match &old {
+            Some((starts, ends, on)) => (starts.clone(), ends.clone(), on.clone(), None),
+            None => (given(1)?, given(2)?, x.ints(3)?, x.ints(4)?),
+        };
+        let on = match on {
+            Some(list) => axes(&list, s.shape().len())?,
+            None => (0..starts.len()).collect(),
+        };
+        let steps = steps.unwrap_or_else(|| vec![1; starts.len()]);
+        for (i, at) in on.into_iter().enumerate() {
+            let (Some(start), Some(end), Some(step)) = (starts.get(i), ends.get(i), steps.get(i))
+            else {
+                return Err("lists of different lengths".into());
+            };
+            let cut = window(s.shape()[at], *start, *end, *step)?;
+            let entry = |k: usize| (cut.start as isize + k as isize * cut.step) as usize;
+            s = s.along(at, &(0..cut.count).map(entry).collect::<Vec<_>>());
         }
-        x.joined(&parts)
+        Ok(s)
+    })
+}
+
+fn lowered_split(node: &NodeSpec<'_>) -> OpResult<Lowering> {
+    let at = node.int("axis", 0)?;
+    let fixed = node.ints("split")?;
+    let (outputs, uneven) = (node.outputs(), node.opset >= 18);
+    lowering(move |x| {
+        let s = x.sample(0)?;
+        let at = axis(at, s.shape().len())?;
+        let lengths = match fixed
+            .clone()
+            .map_or_else(|| x.ints(1), |list| Ok(Some(list)))?
+        {
+            Some(list) => given_parts(s.shape()[at], &list)?,
+            None => equal_parts(s.shape()[at], outputs, uneven)?,
+        };
+        let start: usize = lengths.iter().take(x.which()).sum();
+        let length = *lengths.get(x.which()).ok_or("too few parts")?;
+        Ok(s.along(at, &(start..start + length).collect::<Vec<_>>()))
     })
 }
 
 /// The operators of this file.
 pub(super) const ENTRIES: &[OperatorEntry] = &[
-    OperatorEntry::new("Slice", slice),
-    OperatorEntry::new("Split", split),
+    OperatorEntry::new("Slice", slice).lowered(lowered_slice),
+    OperatorEntry::new("Split", split).lowered(lowered_split),
     OperatorEntry::new("Concat", concat).lowered(lowered_concat),
 ];
 

@@ -6,6 +6,7 @@ use burn::tensor::Device;
 
 use super::{Gradient, OperatorEntry};
 use crate::dtype::DType;
+use crate::lower::{Lowering, lowering};
 use crate::node::{NodeSpec, OpResult, Run, axis, one, run};
 use crate::room;
 use crate::tensor::Tensor;
@@ -69,6 +70,17 @@ fn log_softmax(node: &NodeSpec<'_>) -> OpResult<Run> {
     })
 }
 
+fn lowered(node: &NodeSpec<'_>, is_log: bool) -> OpResult<Lowering> {
+    let flat = node.opset < 13;
+    let named = node.int("axis", if flat { 1 } else { -1 })?;
+    lowering(move |x| {
+        let rank = x.output().len();
+        let at = axis(named, rank)?;
+        let over: Vec<usize> = if flat { (at..rank).collect() } else { vec![at] };
+        x.mixed(&over, |net, x| Ok(net.softmax(x, is_log)))
+    })
+}
+
 /// Builds `Hardmax`: 1 at the first maximum, 0 elsewhere.
 fn hardmax(node: &NodeSpec<'_>) -> OpResult<Run> {
     along(node, |t, at, device| {
@@ -84,8 +96,8 @@ fn hardmax(node: &NodeSpec<'_>) -> OpResult<Run> {
 
 /// The operators of this file.
 pub(super) const ENTRIES: &[OperatorEntry] = &[
-    OperatorEntry::new("Softmax", softmax),
-    OperatorEntry::new("LogSoftmax", log_softmax),
+    OperatorEntry::new("Softmax", softmax).lowered(|node| lowered(node, false)),
+    OperatorEntry::new("LogSoftmax", log_softmax).lowered(|node| lowered(node, true)),
     OperatorEntry::new("Hardmax", hardmax).gradient(Gradient::Zero),
 ];
 

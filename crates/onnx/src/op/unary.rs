@@ -1,8 +1,11 @@
 //! Elementwise functions, other than activations.
 
+use proofmark_kernels::Function;
+
 use super::numbers::Numbers;
 use super::{Gradient, OperatorEntry};
 use crate::array::Array;
+use crate::lower::{Lowering, lowering};
 use crate::node::{NodeSpec, OpResult, Run, one, run};
 use crate::tensor::Tensor;
 
@@ -81,6 +84,10 @@ fn is_inf(node: &NodeSpec<'_>) -> OpResult<Run> {
     })
 }
 
+fn lowered_erf() -> OpResult<Lowering> {
+    lowering(|x| x.elementwise(|net, x| net.smooth(x, Function::Erf)))
+}
+
 /// The operators of this file.
 pub(super) const ENTRIES: &[OperatorEntry] = &[
     OperatorEntry::new("Neg", neg),
@@ -98,7 +105,7 @@ pub(super) const ENTRIES: &[OperatorEntry] = &[
         float(|t| t.detach().round(), Some(f64::round_ties_even))
     })
     .gradient(Gradient::Zero),
-    OperatorEntry::new("Erf", |_| float(Tensor::erf, None)),
+    OperatorEntry::new("Erf", |_| float(Tensor::erf, None)).lowered(|_| lowered_erf()),
     OperatorEntry::new("Sin", |_| float(Tensor::sin, Some(f64::sin))),
     OperatorEntry::new("Cos", |_| float(Tensor::cos, Some(f64::cos))),
     OperatorEntry::new("Tan", |_| float(Tensor::tan, Some(f64::tan))),

@@ -182,9 +182,9 @@ impl Windows {
 }
 
 impl Windows {
-    /// Returns the windows of a kernel over a sample `[channels, lengths..]` with one or two lengths.
+    /// Returns the windows of a kernel over a sample `[1, channels, lengths ..]` with one or two lengths.
     pub(super) fn window(&self, sample: &[usize], kernel: &[usize]) -> OpResult<Window> {
-        let lengths = sample.get(1..).unwrap_or_default();
+        let lengths = sample.get(2..).unwrap_or_default();
         let plane = match *self.spans(lengths, kernel)? {
             [w] => [Span::none(), w],
             [h, w] => [h, w],

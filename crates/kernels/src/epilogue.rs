@@ -102,12 +102,13 @@ impl Epilogue {
                 After::Nothing => None,
                 After::Clamp(_, store) | After::Mask { store, .. } => Some(store),
             };
-            let bits = store.map_or(std::ptr::null_mut(), |s| {
-                memory
-                    .store(s, row, bits_len(map))
-                    .cast::<u16>()
-                    .add(block * map.pixels())
-            });
+            let bits = match store {
+                Some(store) => {
+                    let row = memory.store(store, row, bits_len(map)).cast::<u16>();
+                    row.add(block * map.pixels())
+                }
+                None => std::ptr::null_mut(),
+            };
             Finish {
                 bias,
                 addend,

@@ -97,11 +97,13 @@ impl<'a> Memory<'a> {
         }
     }
 
+    #[inline(always)]
     pub(crate) fn frame(&self, buffer: Buffer) -> &'a Frame {
         &self.places.frames[buffer.0]
     }
 
     /// Where a row of a buffer begins; [`Frame::len`] values belong to it.
+    #[inline(always)]
     pub(crate) fn row(&self, buffer: Buffer, row: usize) -> *mut f32 {
         assert!(row < self.rows);
         let from = self.places.buffers[buffer.0] * self.rows + row * self.frame(buffer).len();
@@ -110,6 +112,7 @@ impl<'a> Memory<'a> {
     }
 
     /// Where a row of a store of `len` values per row begins.
+    #[inline(always)]
     pub(crate) fn store(&self, store: Store, row: usize, len: usize) -> *mut f32 {
         assert!(row < self.rows);
         let from = self.places.stores[store.0] * self.rows + row * len;

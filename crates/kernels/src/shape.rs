@@ -26,14 +26,17 @@ impl Map {
     }
 
     /// Number of values.
+    #[inline(always)]
     pub const fn features(self) -> usize {
         self.channels * self.height * self.width
     }
 
+    #[inline(always)]
     pub(crate) const fn blocks(self) -> usize {
         self.channels.div_ceil(LANES)
     }
 
+    #[inline(always)]
     pub(crate) const fn pixels(self) -> usize {
         self.height * self.width
     }
@@ -70,26 +73,31 @@ pub(crate) struct Frame {
 
 impl Frame {
     /// Values from a pixel to the one below it.
+    #[inline(always)]
     pub(crate) const fn line(&self) -> usize {
         (self.border.left + self.map.width + self.border.right) * LANES
     }
 
     /// Values from a block to the next.
+    #[inline(always)]
     pub(crate) const fn plane(&self) -> usize {
         (self.border.top + self.map.height + self.border.bottom) * self.line()
     }
 
     /// Values of one row.
+    #[inline(always)]
     pub(crate) const fn len(&self) -> usize {
         self.map.blocks() * self.plane()
     }
 
     /// Where the pixel at the top left of the first block begins.
+    #[inline(always)]
     pub(crate) const fn origin(&self) -> usize {
         self.border.top * self.line() + self.border.left * LANES
     }
 
     /// Where a pixel of a block begins.
+    #[inline(always)]
     pub(crate) const fn at(&self, block: usize, y: usize, x: usize) -> usize {
         self.origin() + block * self.plane() + y * self.line() + x * LANES
     }

@@ -164,7 +164,7 @@ impl Phase {
             for o in 0..self.size[i] {
                 match runs.last_mut() {
                     Some((first, n)) if self.pixels() >= large || reached(*first) == reached(o) => {
-                        *n += 1
+                        *n += 1;
                     }
                     _ => runs.push((o, 1)),
                 }
@@ -220,6 +220,7 @@ impl Phase {
         }
     }
 
+    #[inline(always)]
     pub(crate) fn pixels(&self) -> usize {
         self.size[0] * self.size[1]
     }

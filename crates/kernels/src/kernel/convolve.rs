@@ -63,6 +63,7 @@ pub(crate) struct Channels {
 
 impl Channels {
     /// The blocks of input channels that a block of output channels reads.
+    #[inline(always)]
     fn blocks(self, output_block: usize) -> std::ops::Range<usize> {
         if self.groups == 1 {
             return 0..self.input.div_ceil(LANES);
@@ -271,6 +272,7 @@ struct Pixel {
 }
 
 impl Pixel {
+    #[inline(always)]
     fn of(index: usize, phase: &Phase) -> Self {
         let (row, pixel) = (index / phase.pixels(), index % phase.pixels());
         Self {
@@ -280,6 +282,7 @@ impl Pixel {
         }
     }
 
+    #[inline(always)]
     fn next(self, phase: &Phase) -> Self {
         let Self { row, y, x } = self;
         match (x + 1 < phase.size[1], y + 1 < phase.size[0]) {

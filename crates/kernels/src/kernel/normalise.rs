@@ -17,7 +17,7 @@ use super::{Back, Between, Kernel, Pair, per_isa};
 use crate::epilogue::Epilogue;
 use crate::lanes::{Isa, LANES, Lanes, only, total};
 use crate::memory::{Buffer, Memory};
-use crate::shape::{Border, Frame};
+use crate::shape::Border;
 
 /// The kernel of either pass.
 #[derive(Debug)]
@@ -79,19 +79,58 @@ impl Kernel for Normalise {
     }
 }
 
-/// The sum over the channels of a pixel of what `of` gives per block.
-///
-/// # Safety
-/// The processor has the instruction set of `L`.
-#[inline(always)]
-unsafe fn sum<L: Lanes>(frame: &Frame, of: impl Fn(usize) -> L) -> f32 {
-    // SAFETY: the caller's.
-    unsafe {
-        let mut sum = L::zero();
-        for block in 0..frame.map.blocks() {
-            sum = sum.add(only(of(block), frame.map.channels - block * LANES, 0.0));
+/// A pixel of a row: its blocks lie a plane apart.
+#[derive(Clone, Copy)]
+struct Pixel {
+    start: *const f32,
+    plane: usize,
+}
+
+impl Pixel {
+    #[inline(always)]
+    unsafe fn block<L: Lanes>(self, block: usize) -> L {
+        // SAFETY: the caller's: the pixel has that block.
+        unsafe { L::load(self.start.add(block * self.plane)) }
+    }
+}
+
+/// The values of a pixel, brought to mean 0 and variance 1.
+#[derive(Clone, Copy)]
+struct Normal<L> {
+    pixel: Pixel,
+    mean: L,
+    share: L,
+}
+
+impl<L: Lanes> Normal<L> {
+    #[inline(always)]
+    unsafe fn of(pixel: Pixel, channels: usize, epsilon: f32) -> Self {
+        let (blocks, n) = (channels.div_ceil(LANES), channels as f32);
+        // SAFETY: the caller's.
+        unsafe {
+            let mut sum = L::zero();
+            for block in 0..blocks {
+                sum = sum.add(only(pixel.block::<L>(block), channels - block * LANES, 0.0));
+            }
+            let mean = L::splat(total(sum) / n);
+            let mut squares = L::zero();
+            for block in 0..blocks {
+                let d = only(
+                    pixel.block::<L>(block).sub(mean),
+                    channels - block * LANES,
+                    0.0,
+                );
+                squares = d.mul_add(d, squares);
+            }
+            let share = L::splat(1.0 / (total(squares) / n + epsilon).sqrt());
+            Self { pixel, mean, share }
         }
-        total(sum)
+    }
+
+    #[inline(always)]
+    unsafe fn block(self, block: usize) -> L {
+        // SAFETY: the caller's.
+        unsafe { self.pixel.block::<L>(block).sub(self.mean).mul(self.share) }
     }
 }
 
@@ -100,7 +139,8 @@ unsafe fn sum<L: Lanes>(frame: &Frame, of: impl Fn(usize) -> L) -> f32 {
 #[inline(always)]
 unsafe fn all<L: Lanes>(k: &Normalise, memory: &Memory<'_>) {
     let (input, output) = (memory.frame(k.values), memory.frame(k.to));
-    let n = output.map.channels as f32;
+    let (blocks, channels) = (output.map.blocks(), output.map.channels);
+    let n = channels as f32;
     for row in 0..memory.rows {
         let (from, to) = (
             memory.row(k.values, row).cast_const(),
@@ -110,32 +150,45 @@ unsafe fn all<L: Lanes>(k: &Normalise, memory: &Memory<'_>) {
             for x in 0..output.map.width {
                 // SAFETY: pixels lie inside all frames.
                 unsafe {
-                    let value = |block: usize| L::load(from.add(input.at(block, y, x)));
-                    let mean = L::splat(sum(input, value) / n);
-                    let variance = sum(input, |b| {
-                        let d = value(b).sub(mean);
-                        d.mul(d)
-                    });
-                    let share = L::splat(1.0 / (variance / n + k.epsilon).sqrt());
-                    let normal = |block: usize| value(block).sub(mean).mul(share);
+                    let pixel = Pixel {
+                        start: from.add(input.at(0, y, x)),
+                        plane: input.plane(),
+                    };
+                    let normal = Normal::<L>::of(pixel, channels, k.epsilon);
                     let Some(gradient) = k.gradient else {
-                        for block in 0..output.map.blocks() {
-                            normal(block).store(to.add(output.at(block, y, x)));
+                        for block in 0..blocks {
+                            normal.block(block).store(to.add(output.at(block, y, x)));
                         }
                         continue;
                     };
-                    let (own, frame) = (
-                        memory.row(gradient, row).cast_const(),
-                        memory.frame(gradient),
-                    );
-                    let given = |block: usize| L::load(own.add(frame.at(block, y, x)));
-                    let level = L::splat(sum(frame, given) / n);
-                    let along = L::splat(sum(frame, |b| given(b).mul(normal(b))) / n);
-                    for block in 0..output.map.blocks() {
+                    let frame = memory.frame(gradient);
+                    let start = memory
+                        .row(gradient, row)
+                        .add(frame.at(0, y, x))
+                        .cast_const();
+                    let given = Pixel {
+                        start,
+                        plane: frame.plane(),
+                    };
+                    let (mut level, mut along) = (L::zero(), L::zero());
+                    for block in 0..blocks {
+                        let own = only(given.block::<L>(block), channels - block * LANES, 0.0);
+                        level = level.add(own);
+                        along = along.add(only(
+                            own.mul(normal.block(block)),
+                            channels - block * LANES,
+                            0.0,
+                        ));
+                    }
+                    let (level, along) = (L::splat(total(level) / n), L::splat(total(along) / n));
+                    for block in 0..blocks {
                         let finish = k.epilogue.of::<L>(memory, k.to, row, block);
-                        let left = given(block).sub(level).sub(normal(block).mul(along));
+                        let left = given
+                            .block::<L>(block)
+                            .sub(level)
+                            .sub(normal.block(block).mul(along));
                         finish
-                            .apply(left.mul(share), y, x)
+                            .apply(left.mul(normal.share), y, x)
                             .store(to.add(output.at(block, y, x)));
                     }
                 }

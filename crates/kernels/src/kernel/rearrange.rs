@@ -83,7 +83,7 @@ fn runs(input: &Frame, output: &Frame, order: &[u32]) -> Vec<Run> {
                             && (r.from == NOTHING && from == NOTHING
                                 || r.from != NOTHING && r.from + r.count == from) =>
                     {
-                        r.count += 1
+                        r.count += 1;
                     }
                     _ => runs.push(Run { from, to, count: 1 }),
                 }
@@ -120,7 +120,7 @@ impl Kernel for Rearrange {
                         (NOTHING, n) => to.write_bytes(0, n as usize),
                         (from_at, 1) => to.write(from.add(from_at as usize).read()),
                         (from_at, n) => {
-                            to.copy_from_nonoverlapping(from.add(from_at as usize), n as usize)
+                            to.copy_from_nonoverlapping(from.add(from_at as usize), n as usize);
                         }
                     }
                 }

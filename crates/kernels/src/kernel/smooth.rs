@@ -27,6 +27,19 @@ pub enum Function {
     Gelu,
 }
 
+/// `1 / (1 + exp(-x))`.
+///
+/// # Safety
+/// The processor has the instruction set of `L`.
+#[inline(always)]
+unsafe fn sigmoid<L: Lanes>(x: L) -> L {
+    // SAFETY: the caller's.
+    unsafe {
+        let one = L::splat(1.0);
+        one.div(one.add(exp(L::zero().sub(x))))
+    }
+}
+
 impl Function {
     /// Values and derivatives.
     ///
@@ -37,7 +50,6 @@ impl Function {
         // SAFETY: the caller's.
         unsafe {
             let (zero, one) = (L::zero(), L::splat(1.0));
-            let sigmoid = |x: L| one.div(one.add(exp(zero.sub(x))));
             match self {
                 Self::Sigmoid => {
                     let y = sigmoid(x);

@@ -73,6 +73,22 @@ impl Kernel for Softmax {
     }
 }
 
+/// A block of a pixel, with what is no channel as negative infinity.
+///
+/// # Safety
+/// The processor has the instruction set of `L`; the pixel has that block.
+#[inline(always)]
+unsafe fn value<L: Lanes>(pixel: *const f32, plane: usize, block: usize, channels: usize) -> L {
+    // SAFETY: the caller's.
+    unsafe {
+        only(
+            L::load(pixel.add(block * plane)),
+            channels - block * LANES,
+            f32::NEG_INFINITY,
+        )
+    }
+}
+
 /// # Safety
 /// The processor has the instruction set of `L`; nobody else writes `to`.
 #[inline(always)]
@@ -85,19 +101,17 @@ unsafe fn forward<L: Lanes>(k: &Softmax, memory: &Memory<'_>) {
             for x in 0..output.map.width {
                 // SAFETY: pixels lie inside both frames.
                 unsafe {
-                    let value = |block: usize| {
-                        let all = L::load(from.add(input.at(block, y, x)));
-                        only(all, channels - block * LANES, f32::NEG_INFINITY)
-                    };
-                    let mut most = value(0);
+                    let pixel = from.add(input.at(0, y, x));
+                    let mut most = value::<L>(pixel, input.plane(), 0, channels);
                     for block in 1..blocks {
-                        let own = value(block);
+                        let own = value::<L>(pixel, input.plane(), block, channels);
                         most = own.select(own.above(most) | own.nans(), most);
                     }
                     let most = L::splat(largest(most));
                     let mut sum = L::zero();
                     for block in 0..blocks {
-                        let power = exp(value(block).sub(most));
+                        let own = value::<L>(pixel, input.plane(), block, channels);
+                        let power = exp(own.sub(most));
                         power.store(to.add(output.at(block, y, x)));
                         sum = sum.add(power);
                     }
@@ -106,7 +120,9 @@ unsafe fn forward<L: Lanes>(k: &Softmax, memory: &Memory<'_>) {
                     for block in 0..blocks {
                         let at = to.add(output.at(block, y, x));
                         if k.is_log {
-                            value(block).sub(level).store(at);
+                            value::<L>(pixel, input.plane(), block, channels)
+                                .sub(level)
+                                .store(at);
                         } else {
                             L::load(at.cast_const()).mul(share).store(at);
                         }
@@ -159,26 +175,25 @@ unsafe fn backward<L: Lanes>(k: &SoftmaxBack, memory: &Memory<'_>) {
             for x in 0..output.map.width {
                 // SAFETY: pixels lie inside all frames.
                 unsafe {
-                    let gradient = |block: usize| L::load(from.add(input.at(block, y, x)));
-                    let share = |block: usize| {
-                        let value = L::load(own.add(given.at(block, y, x)));
-                        if k.is_log { exp(value) } else { value }
-                    };
                     let mut sum = L::zero();
                     for block in 0..blocks {
+                        let gradient = L::load(from.add(input.at(block, y, x)));
+                        let share = L::load(own.add(given.at(block, y, x)));
                         let part = if k.is_log {
-                            gradient(block)
+                            gradient
                         } else {
-                            gradient(block).mul(share(block))
+                            gradient.mul(share)
                         };
                         sum = sum.add(only(part, channels - block * LANES, 0.0));
                     }
                     let sum = L::splat(total(sum));
                     for block in 0..blocks {
+                        let gradient = L::load(from.add(input.at(block, y, x)));
+                        let share = L::load(own.add(given.at(block, y, x)));
                         let value = if k.is_log {
-                            gradient(block).sub(share(block).mul(sum))
+                            gradient.sub(exp(share).mul(sum))
                         } else {
-                            share(block).mul(gradient(block).sub(sum))
+                            share.mul(gradient.sub(sum))
                         };
                         let finish = k.epilogue.of::<L>(memory, k.to, row, block);
                         finish

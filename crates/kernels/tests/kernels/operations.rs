@@ -142,19 +142,18 @@ proptest! {
     fn what_mixes_the_channels_of_a_pixel_equals_plain_loops(
         shape in [1usize..40, 1usize..4, 1usize..4], kind in 0usize..3,
     ) {
-        let map = Map::new(shape[0], shape[1], shape[2]);
+        // Of few channels little is left beside their mean: what remains of a gradient is rounding.
+        let channels = shape[0] + if kind == 0 { 7 } else { 1 };
+        let map = Map::new(channels, shape[1], shape[2]);
         let mut twin = Twin::new(map);
         let x = twin.affine(0, scattered(map.features(), 3), scattered(map.features(), 4));
-        let x = twin.scale(x, Scale::new(vec![5.0; shape[0]], vec![1.0; shape[0]]));
+        let x = twin.scale(x, Scale::new(vec![5.0; channels], vec![1.0; channels]));
         match kind {
             0 => twin.normalise(x, 1e-3),
             1 => twin.softmax(x, false),
             _ => twin.softmax(x, true),
         };
-        // Of one channel nothing is left: its share is 1, its difference to the mean 0.
-        if shape[0] > 1 {
-            assert_near(&twin, 2, 1e-4);
-        }
+        assert_near(&twin, 2, 1e-4);
     }
 
     #[test]

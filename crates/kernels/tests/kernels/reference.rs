@@ -239,6 +239,7 @@ impl Twin {
     }
 
     /// Output and input gradient of one row.
+    #[allow(clippy::too_many_lines)] // an arm per operation, twice
     pub(crate) fn run(&self, row: &[f32], weights: &[f32]) -> (Vec<f64>, Vec<f64>) {
         let mut values: Vec<Vec<f64>> = Vec::new();
         for (at, op) in self.plain.iter().enumerate() {

@@ -34,14 +34,13 @@ fn text() -> String {
 }
 
 fn options() -> Options {
-    Options {
-        decision: Some("decision".to_owned()),
-        label: Some("label".to_owned()),
-        score: Some("score".to_owned()),
-        groups: ["group", "region", "age"].map(str::to_owned).to_vec(),
-        bins: vec![("age".to_owned(), vec![25.0, 45.0, 65.0])],
-        ..Options::default()
-    }
+    let mut options = Options::default();
+    options.decision = Some("decision".to_owned());
+    options.label = Some("label".to_owned());
+    options.score = Some("score".to_owned());
+    options.groups = ["group", "region", "age"].map(str::to_owned).to_vec();
+    options.bins = vec![("age".to_owned(), vec![25.0, 45.0, 65.0])];
+    options
 }
 
 fn read(text: &str) -> Table {
@@ -51,25 +50,21 @@ fn read(text: &str) -> Table {
 fn million(criterion: &mut Criterion) {
     let text = text();
     let table = read(&text);
-    let asked = ReportOptions {
-        requirements: ["tpr_difference<=0.05", "fpr_difference<=0.05"]
-            .iter()
-            .map(|r| r.parse().expect("a requirement"))
-            .collect(),
-        ..ReportOptions::default()
-    };
+    let mut asked = ReportOptions::default();
+    asked.requirements = ["tpr_difference<=0.05", "fpr_difference<=0.05"]
+        .iter()
+        .map(|r| r.parse().expect("a requirement"))
+        .collect();
     let all = Settings::default();
-    let four = Settings {
-        metrics: [
-            "selection_rate_difference",
-            "tpr_difference",
-            "fpr_difference",
-            "accuracy_difference",
-        ]
-        .map(str::to_owned)
-        .to_vec(),
-        ..Settings::default()
-    };
+    let mut four = Settings::default();
+    four.metrics = [
+        "selection_rate_difference",
+        "tpr_difference",
+        "fpr_difference",
+        "accuracy_difference",
+    ]
+    .map(str::to_owned)
+    .to_vec();
 
     let mut group = criterion.benchmark_group("a million rows");
     group

@@ -62,10 +62,8 @@ fn gap(decided: &Decided, metric: &str) -> Result<Option<f64>, Box<dyn Error>> {
         .label(decided.repaid.iter().copied())
         .attribute("sex", decided.sex.iter().copied())
         .build()?;
-    let settings = Settings {
-        metrics: vec![metric.to_owned()],
-        ..Settings::default()
-    };
+    let mut settings = Settings::default();
+    settings.metrics = vec![metric.to_owned()];
     let measured = measure(&table, &settings)?;
     let mut headlines = measured
         .figures

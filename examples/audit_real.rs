@@ -34,22 +34,35 @@ fn names(text: &str) -> Vec<String> {
 }
 
 fn cases() -> Result<[Case; 3], Box<dyn Error>> {
-    let races = ["race=African-American", "race=Caucasian"];
+    let mut compas = Options::default();
+    // The header has this name twice; the score is a decile, and 5 and above are "medium" and "high".
+    compas.score = Some("decile_score#1".to_owned());
+    compas.threshold = Some(5.0);
+    compas.label = Some("two_year_recid".to_owned());
+    compas.groups = names("race");
+    for filter in ["race=African-American", "race=Caucasian"] {
+        compas.filters.push(filter.parse()?);
+    }
+
+    let mut adult = Options::default();
+    adult.columns = names(ADULT);
+    adult.decision = Some("income".to_owned());
+    // Labels of the test part end in a dot.
+    adult.favourable = names(">50K.");
+    adult.groups = names("sex,race");
+
+    let mut german = Options::default();
+    german.columns = names(GERMAN);
+    german.decision = Some("class".to_owned());
+    // 1 is a good risk, 2 a bad one.
+    german.favourable = names("1");
+    german.groups = names("age,foreign");
+    german.bins = vec![("age".to_owned(), vec![26.0])];
+
     Ok([
         Case {
             files: &["compas-scores-two-years.csv"],
-            options: Options {
-                // The header has this name twice; the score is a decile, and 5 and above are "medium" and "high".
-                score: Some("decile_score#1".to_owned()),
-                threshold: Some(5.0),
-                label: Some("two_year_recid".to_owned()),
-                groups: names("race"),
-                filters: races
-                    .map(str::parse)
-                    .into_iter()
-                    .collect::<Result<_, _>>()?,
-                ..Options::default()
-            },
+            options: compas,
             reference: None,
             requirements: &[
                 "fpr_difference<=0.1",
@@ -59,28 +72,13 @@ fn cases() -> Result<[Case; 3], Box<dyn Error>> {
         },
         Case {
             files: &["adult.test", "adult-test.csv"],
-            options: Options {
-                columns: names(ADULT),
-                decision: Some("income".to_owned()),
-                // Labels of the test part end in a dot.
-                favourable: names(">50K."),
-                groups: names("sex,race"),
-                ..Options::default()
-            },
+            options: adult,
             reference: None,
             requirements: &["impact_ratio>=0.8"],
         },
         Case {
             files: &["german.csv"],
-            options: Options {
-                columns: names(GERMAN),
-                decision: Some("class".to_owned()),
-                // 1 is a good risk, 2 a bad one.
-                favourable: names("1"),
-                groups: names("age,foreign"),
-                bins: vec![("age".to_owned(), vec![26.0])],
-                ..Options::default()
-            },
+            options: german,
             reference: Some(("foreign", "A202")),
             requirements: &["selection_rate_difference<=0.1"],
         },
@@ -93,14 +91,12 @@ fn audit(path: &Path, case: &Case) -> Result<(), Box<dyn Error>> {
     for text in case.requirements {
         asked.requirements.push(text.parse()?);
     }
-    let settings = Settings {
-        reference: case
-            .reference
-            .map(|(attribute, value)| (attribute.to_owned(), value.to_owned()))
-            .into_iter()
-            .collect(),
-        ..Settings::default()
-    };
+    let mut settings = Settings::default();
+    settings.reference = case
+        .reference
+        .map(|(attribute, value)| (attribute.to_owned(), value.to_owned()))
+        .into_iter()
+        .collect();
     let report = report(&table, &settings, &asked)?;
     println!("{}", render::table(&report, false));
     Ok(())

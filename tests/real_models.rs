@@ -104,11 +104,9 @@ fn clean_accuracies_match_the_published_ones() {
     };
     let mnist = mnist(&root);
     let cifar = root.join("datasets/cifar10/test-2000.bin");
-    let half = Preprocess {
-        mean: vec![0.5],
-        std: vec![0.5],
-        ..Preprocess::default()
-    };
+    let mut half = Preprocess::default();
+    half.mean = vec![0.5];
+    half.std = vec![0.5];
     let plain = Preprocess::default();
     // Model, data set, preprocessing, percentage. MNIST's 98.1 % was published for the whole test set; on the first
     // 2,000 images, which are used here, onnxruntime gets 97.55 %, too.

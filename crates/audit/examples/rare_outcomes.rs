@@ -313,19 +313,17 @@ struct Outcome {
 }
 
 fn metrics(runs: u64) {
-    let settings = Settings {
-        min_n: 1,
-        reference: vec![("a".to_owned(), "g1".to_owned())],
-        score_range: Some(Interval {
-            low: 0.001,
-            high: 0.999,
-        }),
-        target_range: Some(Interval {
-            low: 0.0,
-            high: 2.0,
-        }),
-        ..Settings::default()
-    };
+    let mut settings = Settings::default();
+    settings.min_n = 1;
+    settings.reference = vec![("a".to_owned(), "g1".to_owned())];
+    settings.score_range = Some(Interval {
+        low: 0.001,
+        high: 0.999,
+    });
+    settings.target_range = Some(Interval {
+        low: 0.0,
+        high: 2.0,
+    });
     let mut found: BTreeMap<(usize, &str), Outcome> = BTreeMap::new();
     for (at, small) in [10, 30].into_iter().enumerate() {
         for run in 0..runs {
@@ -336,10 +334,9 @@ fn metrics(runs: u64) {
             ];
             for (paired, table) in tables.iter().enumerate() {
                 let settings = if paired == 1 {
-                    Settings {
-                        min_n: 1,
-                        ..Settings::default()
-                    }
+                    let mut settings = Settings::default();
+                    settings.min_n = 1;
+                    settings
                 } else {
                     settings.clone()
                 };

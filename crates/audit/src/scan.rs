@@ -118,6 +118,7 @@ impl Target {
 
 /// Settings of a scan.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct ScanSettings {
     /// Maximum number of columns in a subgroup, 1 or more; default 2.
     pub depth: usize,

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 /// Settings of an audit beside the table.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct Settings {
     /// Minimum number of people in a metric's own denominator (positives for a true-positive rate) for a group's figure
     /// to be estimated, 0 or more; default 10. Empty groups are never estimable.

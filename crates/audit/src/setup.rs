@@ -7,6 +7,7 @@ use crate::{AuditError, By, Options, Settings};
 
 /// Settings of an audit.
 #[derive(Debug, Clone, PartialEq, Default)]
+#[non_exhaustive]
 pub struct Setup {
     /// Roles of the table's columns.
     pub columns: Options,

@@ -323,11 +323,11 @@ pub(crate) struct PreprocessArgs {
 impl PreprocessArgs {
     /// Converts the arguments to the library's type.
     pub(crate) fn preprocess(&self) -> Preprocess {
-        Preprocess {
-            scale: self.scale,
-            mean: self.mean.clone(),
-            std: self.std.clone(),
-        }
+        let mut preprocess = Preprocess::default();
+        preprocess.scale = self.scale;
+        preprocess.mean.clone_from(&self.mean);
+        preprocess.std.clone_from(&self.std);
+        preprocess
     }
 }
 

@@ -11,6 +11,7 @@ use crate::{
 
 /// Options for opening a data set.
 #[derive(Debug, Clone, Default, PartialEq)]
+#[non_exhaustive]
 pub struct Options {
     /// Values that data may take, in data units, for all arrays that need bounds. Default: what the file states. Scaled
     /// pixels and sound have fixed bounds; stated ones must be equal to them.

@@ -45,6 +45,7 @@ pub struct ModelSource {
 
 /// Conversion from data units to model input: `(x * scale - mean) / std`, per channel.
 #[derive(Debug, Clone, Default, PartialEq)]
+#[non_exhaustive]
 pub struct Preprocess {
     /// Factor; 1 if absent.
     pub scale: Option<f32>,

@@ -31,7 +31,8 @@
 //!     .attribute("sex", ["f", "f", "f", "f", "m", "m", "m", "m"])
 //!     .stratum("s", ["a", "a", "a", "a", "a", "a", "a", "a"])
 //!     .build()?;
-//! let settings = Settings { min_n: 1, ..Settings::default() };
+//! let mut settings = Settings::default();
+//! settings.min_n = 1;
 //! let groups = Groups::new(&table, &[0], &settings)?;
 //! let figures = metric::find("conditional_demographic_disparity")?.figures(&groups, &settings);
 //! assert_eq!(figures[0].value(), Some(2.0 / 5.0 - 2.0 / 3.0));

@@ -33,7 +33,8 @@
 //!     .attribute("sex", ["f", "m", "m", "f", "f", "m", "f", "m", "m", "f", "f", "m"])
 //!     .stratum("department", ["a", "a", "a", "b", "b", "b", "a", "a", "a", "b", "b", "b"])
 //!     .build()?;
-//! let settings = Settings { min_n: 1, ..Settings::default() };
+//! let mut settings = Settings::default();
+//! settings.min_n = 1;
 //! let groups = Groups::new(&table, &[0], &settings)?;
 //! let figures = metric::find("conditional_demographic_parity_difference")?.figures(&groups, &settings);
 //! assert_eq!(figures.last().and_then(|f| f.value()), Some(0.0));

@@ -39,7 +39,9 @@
 //!     .decision([true, true, true, false, false, false])
 //!     .feature("x", [1.0, 1.1, 1.2, 9.0, 9.1, 9.2])
 //!     .build()?;
-//! let settings = Settings { neighbours: 2, min_n: 1, ..Settings::default() };
+//! let mut settings = Settings::default();
+//! settings.neighbours = 2;
+//! settings.min_n = 1;
 //! let figures = metric::find("consistency")?.table_figures(&table, &settings);
 //! assert_eq!(figures[0].value(), Some(1.0));
 //! # Ok::<(), proofmark_audit::AuditError>(())

@@ -34,7 +34,8 @@
 //!     .id(["1", "1", "2", "2", "3", "3"])
 //!     .variant("sex", ["f", "m", "f", "m", "f", "m"])
 //!     .build()?;
-//! let settings = Settings { min_n: 1, ..Settings::default() };
+//! let mut settings = Settings::default();
+//! settings.min_n = 1;
 //! let figures = metric::find("counterfactual_flip_rate")?.table_figures(&table, &settings);
 //! assert_eq!((figures[0].groups.clone(), figures[0].value()), (vec!["f".into(), "m".into()], Some(1.0 / 3.0)));
 //! # Ok::<(), proofmark_audit::AuditError>(())

@@ -33,7 +33,8 @@
 //!     .decision([true, true, false, false, true, false, false, false])
 //!     .attribute("sex", ["f", "f", "f", "f", "m", "m", "m", "m"])
 //!     .build()?;
-//! let settings = Settings { min_n: 1, ..Settings::default() };
+//! let mut settings = Settings::default();
+//! settings.min_n = 1;
 //! let groups = Groups::new(&table, &[0], &settings)?;
 //! let figures = metric::find("differential_fairness")?.figures(&groups, &settings);
 //! assert_eq!(figures[0].value(), Some((0.5_f64.ln() - 0.3_f64.ln()).abs()));

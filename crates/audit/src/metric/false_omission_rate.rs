@@ -26,7 +26,8 @@
 //!     .label([true, false, true, false, true, true, false, false])
 //!     .attribute("sex", ["f", "f", "f", "f", "m", "m", "m", "m"])
 //!     .build()?;
-//! let settings = Settings { min_n: 1, ..Settings::default() };
+//! let mut settings = Settings::default();
+//! settings.min_n = 1;
 //! let groups = Groups::new(&table, &[0], &settings)?;
 //! let figures = metric::find("for")?.figures(&groups, &settings);
 //! assert_eq!(figures[0].value(), Some(0.5));

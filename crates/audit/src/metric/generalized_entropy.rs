@@ -39,7 +39,8 @@
 //!     .decision([true, true, false, false, true, false, false, false])
 //!     .label([true, false, true, false, true, true, false, false])
 //!     .build()?;
-//! let settings = Settings { min_n: 1, ..Settings::default() };
+//! let mut settings = Settings::default();
+//! settings.min_n = 1;
 //! let figures = metric::find("generalized_entropy_index")?.table_figures(&table, &settings);
 //! assert_eq!(figures[0].value(), Some(0.234_693_877_551_020_34));
 //! # Ok::<(), proofmark_audit::AuditError>(())

@@ -28,7 +28,8 @@
 //!     .decision([true, true, false, false, true, false, false, false])
 //!     .attribute("sex", ["f", "f", "f", "f", "m", "m", "m", "m"])
 //!     .build()?;
-//! let settings = Settings { min_n: 1, ..Settings::default() };
+//! let mut settings = Settings::default();
+//! settings.min_n = 1;
 //! let groups = Groups::new(&table, &[0], &settings)?;
 //! let figures = metric::find("impact_ratio")?.figures(&groups, &settings);
 //! assert_eq!(figures.last().map(|f| (f.groups.clone(), f.value())), Some((vec!["m".into(), "f".into()], Some(0.5))));

@@ -32,7 +32,8 @@
 //!     .attribute("sex", ["f", "f", "f", "m", "m", "m"])
 //!     .stratum("s", ["a", "a", "a", "a", "a", "a"])
 //!     .build()?;
-//! let settings = Settings { min_n: 1, ..Settings::default() };
+//! let mut settings = Settings::default();
+//! settings.min_n = 1;
 //! let groups = Groups::new(&table, &[0], &settings)?;
 //! let figures = metric::find("mantel_haenszel_odds_ratio")?.figures(&groups, &settings);
 //! assert_eq!((figures[0].groups.clone(), figures[0].value()), (vec!["m".into(), "f".into()], Some(4.0)));

@@ -26,7 +26,8 @@
 //!     .score([0.5, 0.25, 0.5, 0.25, 0.75, 0.75, 0.25, 0.25])
 //!     .attribute("sex", ["f", "f", "f", "f", "m", "m", "m", "m"])
 //!     .build()?;
-//! let settings = Settings { min_n: 1, ..Settings::default() };
+//! let mut settings = Settings::default();
+//! settings.min_n = 1;
 //! let groups = Groups::new(&table, &[0], &settings)?;
 //! let figures = metric::find("mean_score")?.figures(&groups, &settings);
 //! assert_eq!(figures[0].value(), Some(0.375));

@@ -27,7 +27,8 @@
 //!     .score([1.0, 2.0, 3.0, 4.0, 3.0, 4.0, 5.0, 6.0])
 //!     .attribute("sex", ["f", "f", "f", "f", "m", "m", "m", "m"])
 //!     .build()?;
-//! let settings = Settings { min_n: 1, ..Settings::default() };
+//! let mut settings = Settings::default();
+//! settings.min_n = 1;
 //! let groups = Groups::new(&table, &[0], &settings)?;
 //! let figures = metric::find("scoring_rate")?.figures(&groups, &settings);
 //! assert_eq!((figures[0].value(), figures[1].value()), (Some(0.25), Some(0.75)));

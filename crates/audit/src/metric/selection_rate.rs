@@ -29,7 +29,8 @@
 //!     .decision([true, true, false, true, false, false])
 //!     .attribute("sex", ["f", "f", "f", "m", "m", "m"])
 //!     .build()?;
-//! let settings = Settings { min_n: 1, ..Settings::default() };
+//! let mut settings = Settings::default();
+//! settings.min_n = 1;
 //! let groups = Groups::new(&table, &[0], &settings)?;
 //! let figures = metric::find("selection_rate_difference")?.figures(&groups, &settings);
 //! assert_eq!(figures[0].value(), Some(2.0 / 3.0 - 1.0 / 3.0));

@@ -28,7 +28,8 @@
 //!     .decision([true, true, false, false, true, false, false, false])
 //!     .attribute("sex", ["f", "f", "f", "f", "m", "m", "m", "m"])
 //!     .build()?;
-//! let settings = Settings { min_n: 1, ..Settings::default() };
+//! let mut settings = Settings::default();
+//! settings.min_n = 1;
 //! let groups = Groups::new(&table, &[0], &settings)?;
 //! let figures = metric::find("selection_shortfall")?.figures(&groups, &settings);
 //! assert_eq!((figures[0].value(), figures[1].value()), (Some(-0.5), Some(0.5)));

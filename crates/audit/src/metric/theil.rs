@@ -27,7 +27,8 @@
 //!     .label([true, false, true, false, true, true, false, false])
 //!     .attribute("sex", ["f", "f", "f", "f", "m", "m", "m", "m"])
 //!     .build()?;
-//! let settings = Settings { min_n: 1, ..Settings::default() };
+//! let mut settings = Settings::default();
+//! settings.min_n = 1;
 //! let groups = Groups::new(&table, &[0], &settings)?;
 //! let figures = metric::find("between_group_theil")?.figures(&groups, &settings);
 //! assert!(figures[0].value().is_some_and(|v| (v - 0.010239075859473604).abs() < 1e-9));

@@ -28,7 +28,8 @@
 //!     .label([true, true, true, true])
 //!     .attribute("sex", ["f", "f", "m", "m"])
 //!     .build()?;
-//! let settings = Settings { min_n: 1, ..Settings::default() };
+//! let mut settings = Settings::default();
+//! settings.min_n = 1;
 //! let groups = Groups::new(&table, &[0], &settings)?;
 //! let figures = metric::find("equal_opportunity_difference")?.figures(&groups, &settings);
 //! assert_eq!((figures[0].metric, figures[0].value()), ("tpr_difference", Some(0.5)));

@@ -20,6 +20,7 @@ const SHOWN: f64 = 0.95;
 
 /// Inputs of a report beside the table and the settings.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct ReportOptions {
     /// Requirements, judged as one family.
     pub requirements: Vec<Requirement>,

@@ -21,11 +21,9 @@ impl Table {
     /// ```
     /// use proofmark_audit::{Options, Table};
     /// let text = "sex,hired\nf,1\nm,0\n";
-    /// let options = Options {
-    ///     decision: Some("hired".to_owned()),
-    ///     groups: vec!["sex".to_owned()],
-    ///     ..Options::default()
-    /// };
+    /// let mut options = Options::default();
+    /// options.decision = Some("hired".to_owned());
+    /// options.groups = vec!["sex".to_owned()];
     /// assert_eq!(Table::csv_from(text.as_bytes(), "t.csv", &options)?.rows(), 2);
     /// # Ok::<(), proofmark_audit::AuditError>(())
     /// ```

@@ -10,6 +10,7 @@ use crate::AuditError;
 /// `decile_score#1`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Options {
     /// Column names of a file without a header; empty if the first row is the header.
     pub columns: Vec<String>,

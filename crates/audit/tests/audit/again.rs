@@ -23,19 +23,15 @@ const ALL: [&str; 5] = [
 ];
 
 fn audited(texts: &[&str], suppress: u64, elsewhere: usize) -> AuditReport {
-    let asked = ReportOptions {
-        requirements: requirements(texts),
-        suppress,
-        ..ReportOptions::default()
-    };
-    let settings = Settings {
-        metrics: ALL
-            .iter()
-            .map(|t| t.split(['<', '>', '(']).next().unwrap_or(t).to_owned())
-            .chain(["tpr", "tpr_difference", "selection_rate"].map(str::to_owned))
-            .collect(),
-        ..Settings::default()
-    };
+    let mut asked = ReportOptions::default();
+    asked.requirements = requirements(texts);
+    asked.suppress = suppress;
+    let mut settings = Settings::default();
+    settings.metrics = ALL
+        .iter()
+        .map(|t| t.split(['<', '>', '(']).next().unwrap_or(t).to_owned())
+        .chain(["tpr", "tpr_difference", "selection_rate"].map(str::to_owned))
+        .collect();
     let table = table();
     let subject = Subject::new(&table, &asked);
     let audit = Audit::measure(&subject, &settings, &asked).unwrap();
@@ -168,10 +164,8 @@ fn suppressed_gates_are_kept_or_refused() {
 #[test]
 fn figures_of_a_hidden_group_are_hidden() {
     let table = Population::shipped().table(6000).unwrap();
-    let asked = ReportOptions {
-        suppress: 60,
-        ..ReportOptions::default()
-    };
+    let mut asked = ReportOptions::default();
+    asked.suppress = 60;
     let told = report(&table, &Settings::default(), &asked).unwrap();
     let hidden = |name: &str| {
         let attribute = told.attributes.iter().find(|a| a.attribute == "group");

@@ -10,10 +10,9 @@ fn figures(table: &Table, id: &str, settings: &Settings) -> Vec<Figure> {
 }
 
 fn one() -> Settings {
-    Settings {
-        min_n: 1,
-        ..Settings::default()
-    }
+    let mut settings = Settings::default();
+    settings.min_n = 1;
+    settings
 }
 
 fn near(got: Option<f64>, want: f64) {
@@ -66,7 +65,8 @@ fn conditional_parity_weighs_strata_by_their_size() {
         (36.0 * (3.0 / 64.0 + 0.125) + 100.0 * 0.125) / 256.0,
     );
     // With a minimum of three, stratum a drops out for m and b for f, so no stratum is left.
-    let three = Settings { min_n: 3, ..one() };
+    let mut three = one();
+    three.min_n = 3;
     let all = figures(&table, "conditional_demographic_parity_difference", &three);
     assert!(all.iter().all(|f| f.value().is_none()));
 }
@@ -223,12 +223,10 @@ fn means_have_the_range_of_their_values() {
         .attribute("g", rows().map(|r| r.2))
         .build()
         .expect("fits");
-    let settings = proofmark_audit::Settings {
-        min_n: 1,
-        score_range: Some([0.0, 0.96].into()),
-        target_range: Some([0.5, 2.0].into()),
-        ..proofmark_audit::Settings::default()
-    };
+    let mut settings = proofmark_audit::Settings::default();
+    settings.min_n = 1;
+    settings.score_range = Some([0.0, 0.96].into());
+    settings.target_range = Some([0.5, 2.0].into());
     let groups = proofmark_audit::Groups::new(&table, &[0], &settings).expect("groups");
     for (id, low, high) in [
         ("mean_score", 0.0, 0.96),

@@ -3,11 +3,10 @@
 use proofmark_audit::{Columns, Options, Settings, Table, measure};
 
 fn options() -> Options {
-    Options {
-        decision: Some("hired".to_owned()),
-        groups: vec!["sex".to_owned()],
-        ..Options::default()
-    }
+    let mut options = Options::default();
+    options.decision = Some("hired".to_owned());
+    options.groups = vec!["sex".to_owned()];
+    options
 }
 
 fn read(text: &[u8], options: &Options) -> Result<Table, String> {
@@ -61,17 +60,13 @@ fn repeated_headers_are_numbered_or_refused() {
         "t.csv: the header names `hired` 2 times; say which one with `hired#1` to `hired#2`"
     );
     for (name, first) in [("hired#1", true), ("hired#2", false)] {
-        let options = Options {
-            decision: Some(name.to_owned()),
-            ..options()
-        };
+        let mut options = options();
+        options.decision = Some(name.to_owned());
         let table = read(text.as_bytes(), &options).expect("told apart");
         assert_eq!(table.decision().map(|d| d[0]), Some(first));
     }
-    let third = Options {
-        decision: Some("hired#3".to_owned()),
-        ..options()
-    };
+    let mut third = options();
+    third.decision = Some("hired#3".to_owned());
     assert!(error(text, &third).contains("has no column `hired#3`"));
 }
 
@@ -98,10 +93,8 @@ fn broken_lines_are_named() {
     assert!(error("", &options()).contains("holds nothing"));
     assert!(error("sex,hired\n", &options()).contains("holds no rows"));
     assert!(error("1,2\n3,4\n", &options()).contains("header: holds only numbers"));
-    let headerless = Options {
-        columns: ["sex", "age", "hired"].map(str::to_owned).to_vec(),
-        ..options()
-    };
+    let mut headerless = options();
+    headerless.columns = ["sex", "age", "hired"].map(str::to_owned).to_vec();
     assert_eq!(
         error("f,1\n", &headerless),
         "t.csv: line 1: has 2 cells; expected 3, as columns were named"
@@ -123,36 +116,28 @@ fn invalid_values_are_refused() {
     );
     let missing = read(b"sex,hired\nf,\n", &options()).expect("a missing decision is no error");
     assert_eq!(missing.missing()[0].rows, Some(1));
-    let stated = Options {
-        favourable: vec!["yes".to_owned()],
-        unfavourable: vec!["no".to_owned()],
-        ..options()
-    };
+    let mut stated = options();
+    stated.favourable = vec!["yes".to_owned()];
+    stated.unfavourable = vec!["no".to_owned()];
     assert_eq!(
         error("sex,hired\nf,yes\nm,maybe\n", &stated),
         "t.csv: `hired`, line 3: `maybe`; expected one of the stated values: `yes`, `no`"
     );
-    let never = Options {
-        favourable: vec![">50K".to_owned()],
-        ..options()
-    };
+    let mut never = options();
+    never.favourable = vec![">50K".to_owned()];
     assert_eq!(
         error("sex,hired\nf,>50K.\nm,>50K.\n", &never),
         "t.csv: `hired` never holds `>50K`, the value stated as favourable (did you mean `>50K.`?); it holds `>50K.`"
     );
     for score in ["inf", "high", "-"] {
-        let scored = Options {
-            score: Some("s".to_owned()),
-            ..options()
-        };
+        let mut scored = options();
+        scored.score = Some("s".to_owned());
         let message = error(&format!("sex,hired,s\nf,1,0.5\nm,0,{score}\n"), &scored);
         assert!(message.starts_with("t.csv: `s`, line 3: "), "{message}");
         assert!(message.ends_with("; expected a finite number"), "{message}");
     }
-    let weighted = Options {
-        weights: Some("w".to_owned()),
-        ..options()
-    };
+    let mut weighted = options();
+    weighted.weights = Some("w".to_owned());
     assert_eq!(
         error("sex,hired,w\nf,1,1\nm,0,-1\n", &weighted),
         "t.csv: `w`, line 3: `-1`; expected a weight of 0, or of 1e-30 to 1e30"
@@ -161,10 +146,8 @@ fn invalid_values_are_refused() {
         error("sex,hired,w\nf,1,0\nm,0,0\n", &weighted),
         "t.csv: all 2 weights in `w` are 0; expected at least one above 0"
     );
-    let binned = Options {
-        bins: vec![("sex".to_owned(), vec![1.0])],
-        ..options()
-    };
+    let mut binned = options();
+    binned.bins = vec![("sex".to_owned(), vec![1.0])];
     assert_eq!(
         error("sex,hired\nf,1\n", &binned),
         "t.csv: `sex`, line 2: `f`; expected a number, as it is cut into bins"
@@ -173,27 +156,21 @@ fn invalid_values_are_refused() {
 
 #[test]
 fn filters_that_leave_no_rows_and_repeated_ids_are_refused() {
-    let nobody = Options {
-        filters: vec!["sex=x".parse().expect("well-formed")],
-        ..options()
-    };
+    let mut nobody = options();
+    nobody.filters = vec!["sex=x".parse().expect("well-formed")];
     assert_eq!(
         error("sex,hired\nf,1\nm,0\n", &nobody),
         "t.csv: none of its 2 rows passes the filters; expected at least one"
     );
-    let ids = Options {
-        id: Some("id".to_owned()),
-        ..options()
-    };
+    let mut ids = options();
+    ids.id = Some("id".to_owned());
     assert_eq!(
         error("sex,hired,id\nf,1,7\nm,0,8\nm,0,7\n", &ids),
         "t.csv: `id`, line 4: `7` again, first at line 2; expected each id once; name the column of variants if the table is paired (`--paired`)"
     );
-    let paired = Options {
-        variant: Some("sex".to_owned()),
-        groups: Vec::new(),
-        ..ids
-    };
+    let mut paired = ids;
+    paired.variant = Some("sex".to_owned());
+    paired.groups = Vec::new();
     assert!(read(b"sex,hired,id\nf,1,7\nm,0,7\n", &paired).is_ok());
     assert!(error("sex,hired,id\nf,1,7\nf,0,7\n", &paired).contains("each id once per variant"));
 }
@@ -212,10 +189,8 @@ fn invalid_groups_references_and_metrics_are_refused() {
             .expect_err("refused")
             .to_string()
     };
-    let settings = Settings {
-        min_n: 2,
-        ..Settings::default()
-    };
+    let mut settings = Settings::default();
+    settings.min_n = 2;
     assert_eq!(
         message(&["f", "f"], &settings),
         "t: `sex` holds only `f`; expected at least two groups"
@@ -229,9 +204,10 @@ fn invalid_groups_references_and_metrics_are_refused() {
         all.starts_with("t: `sex`: of 2 groups 0 have at least 2 members (the largest has 1)"),
         "{all}"
     );
-    let reference = |attribute: &str, value: &str| Settings {
-        reference: vec![(attribute.to_owned(), value.to_owned())],
-        ..settings.clone()
+    let reference = |attribute: &str, value: &str| {
+        let mut settings = settings.clone();
+        settings.reference = vec![(attribute.to_owned(), value.to_owned())];
+        settings
     };
     let four = ["f", "f", "m", "m"];
     assert!(
@@ -240,9 +216,10 @@ fn invalid_groups_references_and_metrics_are_refused() {
     assert!(
         message(&four, &reference("sex", "x")).starts_with("t: `sex` never takes the value `x`")
     );
-    let metrics = |id: &str| Settings {
-        metrics: vec![id.to_owned()],
-        ..settings.clone()
+    let metrics = |id: &str| {
+        let mut settings = settings.clone();
+        settings.metrics = vec![id.to_owned()];
+        settings
     };
     assert_eq!(
         message(&four, &metrics("tpr_diference")),
@@ -264,10 +241,8 @@ fn a_group_of_one_is_left_out_by_name() {
         .attribute("sex", sex)
         .build()
         .expect("fits");
-    let settings = Settings {
-        min_n: 2,
-        ..Settings::default()
-    };
+    let mut settings = Settings::default();
+    settings.min_n = 2;
     let measured = measure(&table, &settings).expect("two groups stand");
     let figure = |id: &str| {
         let mut all = measured.figures.iter().filter(|f| f.metric == id);
@@ -294,10 +269,8 @@ fn a_group_of_one_is_left_out_by_name() {
 /// Weights whose sums of squares would overflow or underflow are refused.
 #[test]
 fn weights_out_of_range_are_refused() {
-    let weighted = Options {
-        weights: Some("w".to_owned()),
-        ..options()
-    };
+    let mut weighted = options();
+    weighted.weights = Some("w".to_owned());
     for weight in ["1e308", "1e-308", "1e31", "9e-31", "inf"] {
         let message = error(&format!("sex,hired,w\nf,1,1\nm,0,{weight}\n"), &weighted);
         assert!(
@@ -319,11 +292,9 @@ fn weights_out_of_range_are_refused() {
 #[test]
 fn ambiguous_group_names_are_refused() {
     let refused = |columns: Columns, intersections: usize| {
-        let settings = Settings {
-            min_n: 1,
-            intersections,
-            ..Settings::default()
-        };
+        let mut settings = Settings::default();
+        settings.min_n = 1;
+        settings.intersections = intersections;
         let table = columns
             .decision([true, false, true, false])
             .build()
@@ -368,26 +339,20 @@ fn settings_out_of_range_are_refused() {
         .attribute("g", ["a", "b", "a", "b"])
         .build()
         .expect("fits");
-    let settings = Settings {
-        bins: 1_000_000_000,
-        min_n: 1,
-        ..Settings::default()
-    };
+    let mut settings = Settings::default();
+    settings.bins = 1_000_000_000;
+    settings.min_n = 1;
     let message = measure(&table, &settings).expect_err("refused").to_string();
     assert_eq!(message, "score_bins: 1000000000; expected 1 to 1000");
     for threshold in [f64::INFINITY, f64::NAN] {
-        let options = Options {
-            decision: None,
-            score: Some("hired".to_owned()),
-            threshold: Some(threshold),
-            ..options()
-        };
+        let mut options = options();
+        options.decision = None;
+        options.score = Some("hired".to_owned());
+        options.threshold = Some(threshold);
         assert!(error("sex,hired\nf,1\n", &options).contains("expected a finite number"));
     }
-    let nameless = Options {
-        groups: vec!["sex".to_owned(), String::new()],
-        ..options()
-    };
+    let mut nameless = options();
+    nameless.groups = vec!["sex".to_owned(), String::new()];
     assert_eq!(
         error("sex,hired\nf,1\n", &nameless),
         "groups: an empty name; expected the name of a column"
@@ -429,11 +394,9 @@ fn attributes_of_many_groups_list_headlines_only() {
 #[test]
 fn spreadsheet_number_formats_are_reported_by_line_and_column() {
     let with = |change: fn(&mut Options)| {
-        let mut options = Options {
-            delimiter: proofmark_data::Delimiter::OTHERS[0],
-            favourable: vec!["ja".to_owned()],
-            ..options()
-        };
+        let mut options = options();
+        options.delimiter = proofmark_data::Delimiter::OTHERS[0];
+        options.favourable = vec!["ja".to_owned()];
         change(&mut options);
         let text = "\u{feff}sex;hired;points;share\r\nf;ja;1,5;20%\r\nm;nein;2,25;12.5 %\r\n";
         error(text, &options)

@@ -5,10 +5,9 @@ use proofmark_audit::{Columns, Comparison, Figure, Groups, Settings, Table, meas
 const G: f64 = 1e-10;
 
 fn settings() -> Settings {
-    Settings {
-        min_n: 1,
-        ..Settings::default()
-    }
+    let mut settings = Settings::default();
+    settings.min_n = 1;
+    settings
 }
 
 fn bits(values: &[u8]) -> Vec<bool> {
@@ -278,10 +277,8 @@ fn g3_confusion_and_false_negative_rate() {
         )
         .build()
         .expect("fits");
-    let settings = Settings {
-        reference: vec![("privileged".to_owned(), "yes".to_owned())],
-        ..settings()
-    };
+    let mut settings = settings();
+    settings.reference = vec![("privileged".to_owned(), "yes".to_owned())];
     let groups = Groups::new(&t, &[0], &settings).expect("groups");
     let all = groups.overall();
     assert_eq!((all.tp.n, all.fn_.n, all.tn.n, all.fp.n), (7, 1, 2, 0));
@@ -348,10 +345,8 @@ fn g4_aequitas() {
     ] {
         near(group(&t, id, 0, "High"), high);
         near(group(&t, id, 0, "Low"), low);
-        let settings = Settings {
-            reference: vec![("income".to_owned(), "High".to_owned())],
-            ..settings()
-        };
+        let mut settings = settings();
+        settings.reference = vec![("income".to_owned(), "High".to_owned())];
         let groups = Groups::new(&t, &[0], &settings).expect("groups");
         let ratio = metric::find(&format!("{id}_ratio_to_reference")).expect("a metric");
         near(ratio.figures(&groups, &settings)[0].value(), disparity);

@@ -24,10 +24,8 @@ fn table() -> Table {
 
 #[test]
 fn categories_below_two_percent_are_left_out_with_their_counts() {
-    let settings = Settings {
-        min_share: 0.02,
-        ..Settings::default()
-    };
+    let mut settings = Settings::default();
+    settings.min_share = 0.02;
     let told = report(&table(), &settings, &ReportOptions::default()).expect("measured");
     let csv = render::impact_csv(&render::impact(&told));
     assert_eq!(
@@ -82,10 +80,8 @@ fn scores_are_counted_above_the_median() {
 
 #[test]
 fn suppressed_rates_have_no_impact_ratio() {
-    let asked = ReportOptions {
-        suppress: 30,
-        ..ReportOptions::default()
-    };
+    let mut asked = ReportOptions::default();
+    asked.suppress = 30;
     let told = report(&table(), &Settings::default(), &asked).expect("measured");
     for one in render::impact(&told) {
         assert_eq!(one.ratio, None, "{one:?}");
@@ -96,10 +92,8 @@ fn suppressed_rates_have_no_impact_ratio() {
 fn a_point_rule_reports_no_confidence() {
     let point = |by| {
         let requirement = "impact_ratio>=0.8".parse().expect("well-formed");
-        let asked = ReportOptions {
-            requirements: vec![proofmark_audit::Requirement { by, ..requirement }],
-            ..ReportOptions::default()
-        };
+        let mut asked = ReportOptions::default();
+        asked.requirements = vec![proofmark_audit::Requirement { by, ..requirement }];
         let told = report(&table(), &Settings::default(), &asked).expect("measured");
         render::table(&told, false)
     };

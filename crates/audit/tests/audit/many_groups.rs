@@ -21,14 +21,10 @@ fn table() -> Table {
 }
 
 fn audit(table: &Table, detail_groups: usize) -> AuditReport {
-    let settings = Settings {
-        detail_groups,
-        ..Settings::default()
-    };
-    let asked = ReportOptions {
-        requirements: vec![requirement("selection_rate_difference<=0.2")],
-        ..ReportOptions::default()
-    };
+    let mut settings = Settings::default();
+    settings.detail_groups = detail_groups;
+    let mut asked = ReportOptions::default();
+    asked.requirements = vec![requirement("selection_rate_difference<=0.2")];
     report(table, &settings, &asked).expect("measured")
 }
 

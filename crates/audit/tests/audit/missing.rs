@@ -4,11 +4,10 @@ use proofmark_audit::report::{Detail, samples};
 use proofmark_audit::{AuditReport, Options, ReportOptions, Settings, Table, report};
 
 fn options() -> Options {
-    Options {
-        decision: Some("hired".to_owned()),
-        groups: vec!["sex".to_owned()],
-        ..Options::default()
-    }
+    let mut options = Options::default();
+    options.decision = Some("hired".to_owned());
+    options.groups = vec!["sex".to_owned()];
+    options
 }
 
 fn read(text: &str, options: &Options) -> Table {
@@ -16,14 +15,10 @@ fn read(text: &str, options: &Options) -> Table {
 }
 
 fn audit(table: &Table, suppress: u64) -> AuditReport {
-    let settings = Settings {
-        min_n: 1,
-        ..Settings::default()
-    };
-    let asked = ReportOptions {
-        suppress,
-        ..ReportOptions::default()
-    };
+    let mut settings = Settings::default();
+    settings.min_n = 1;
+    let mut asked = ReportOptions::default();
+    asked.suppress = suppress;
     report(table, &settings, &asked).expect("measured")
 }
 
@@ -53,11 +48,9 @@ fn every_spelling_is_the_same_in_every_column() {
         let text = format!(
             "sex,hired,score,w\nf,1,0.5,1\nm,0,0.25,2\n{cell},1,0.5,1\nf,{cell},0.5,1\nm,1,{cell},1\nm,1,1,{cell}\n"
         );
-        let options = Options {
-            score: Some("score".to_owned()),
-            weights: Some("w".to_owned()),
-            ..options()
-        };
+        let mut options = options();
+        options.score = Some("score".to_owned());
+        options.weights = Some("w".to_owned());
         let table = read(&text, &options);
         assert_eq!((table.rows(), table.filtered()), (5, 1), "{cell}");
         assert_eq!(table.attributes()[0].levels(), ["f", "m"], "{cell}");
@@ -100,10 +93,8 @@ fn a_missing_decision_is_not_unfavourable() {
             ("m,no", 15)
         ])
     );
-    let options = Options {
-        favourable: vec!["yes".to_owned()],
-        ..options()
-    };
+    let mut options = options();
+    options.favourable = vec!["yes".to_owned()];
     let told = audit(&read(&text, &options), 0);
     assert_eq!(
         rate(&told, "f", "selection_rate"),
@@ -138,10 +129,8 @@ fn a_missing_label_leaves_rates_of_decisions_alone() {
             ("m,0,1", 10)
         ])
     );
-    let options = Options {
-        label: Some("repaid".to_owned()),
-        ..options()
-    };
+    let mut options = options();
+    options.label = Some("repaid".to_owned());
     let table = read(&text, &options);
     let told = audit(&table, 0);
     assert_eq!(rate(&told, "f", "selection_rate"), (Some(0.5), Some(40)));
@@ -182,28 +171,18 @@ fn a_column_without_a_single_value_is_not_estimable() {
         "sex,hired,repaid\n{}",
         rows(&[("f,1,NA", 20), ("m,0,NA", 20)])
     );
-    let options = Options {
-        label: Some("repaid".to_owned()),
-        ..options()
-    };
+    let mut options = options();
+    options.label = Some("repaid".to_owned());
     let told = audit(&read(&text, &options), 0);
     assert_eq!(rate(&told, "f", "tpr"), (None, Some(0)));
     assert_eq!(rate(&told, "f", "selection_rate"), (Some(1.0), Some(20)));
     // The same for missing scores from which decisions derive.
     let text = "sex,s\nf,0.5\nm,0.75\nm,NA\n".replace("m,NA\n", &"m,NA\n".repeat(9));
-    let options = Options {
-        decision: None,
-        score: Some("s".to_owned()),
-        threshold: Some(0.5),
-        ..options
-    };
-    let table = read(
-        &text,
-        &Options {
-            label: None,
-            ..options
-        },
-    );
+    options.decision = None;
+    options.label = None;
+    options.score = Some("s".to_owned());
+    options.threshold = Some(0.5);
+    let table = read(&text, &options);
     assert_eq!(
         rate(&audit(&table, 0), "m", "selection_rate"),
         (Some(1.0), Some(1))
@@ -213,17 +192,13 @@ fn a_column_without_a_single_value_is_not_estimable() {
 #[test]
 fn stated_markers_replace_the_usual_ones_and_filters_use_them() {
     let text = "sex,hired\nf,1\nm,0\n-9,1\nNone,0\nNA,0\n";
-    let stated = Options {
-        missing: vec!["-9".to_owned()],
-        ..options()
-    };
+    let mut stated = options();
+    stated.missing = vec!["-9".to_owned()];
     let table = read(text, &stated);
     assert_eq!(table.attributes()[0].levels(), ["NA", "None", "f", "m"]);
     assert_eq!(table.missing()[0].markers.get("-9"), Some(&1));
-    let known = Options {
-        filters: vec!["sex!=NA".parse().expect("well-formed")],
-        ..options()
-    };
+    let mut known = options();
+    known.filters = vec!["sex!=NA".parse().expect("well-formed")];
     let table = read(text, &known);
     assert_eq!((table.rows(), table.filtered()), (3, 2));
     assert_eq!(

@@ -18,14 +18,10 @@ use proofmark_stats::random::{Purpose, Stream, StreamKey};
 /// Returns how many of `runs` tables are called different: groups of the given sizes, split over two strata, with
 /// `rate` in the first and three times that in the second.
 fn called(sizes: [usize; 2], rate: f64, runs: u64) -> u64 {
-    let settings = Settings {
-        metrics: vec!["mantel_haenszel_odds_ratio".to_owned()],
-        ..Settings::default()
-    };
-    let asked = ReportOptions {
-        requirements: vec!["mantel_haenszel_odds_ratio>=1".parse().expect("sound")],
-        ..ReportOptions::default()
-    };
+    let mut settings = Settings::default();
+    settings.metrics = vec!["mantel_haenszel_odds_ratio".to_owned()];
+    let mut asked = ReportOptions::default();
+    asked.requirements = vec!["mantel_haenszel_odds_ratio>=1".parse().expect("sound")];
     let half = |rate: f64| sizes.map(|n| (n.div_ceil(2), rate));
     let strata = [half(rate), half(3.0 * rate)];
     let failed = |run: &u64| {

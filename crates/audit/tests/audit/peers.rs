@@ -29,49 +29,39 @@ fn all(names: &[&str]) -> Vec<String> {
 }
 
 fn table(name: &str, written: &Path, data: &Path) -> Table {
-    let adult = |weights: Option<String>| Options {
-        decision: Some("decision".to_owned()),
-        label: Some("income".to_owned()),
-        score: Some("score".to_owned()),
-        weights,
-        groups: all(&["race", "sex"]),
-        stratum: all(&["education"]),
-        favourable: all(&["1"]),
-        positive: all(&[">50K."]),
-        ..Options::default()
-    };
-    let (path, options) = match name {
-        "compas" => (
-            data.join("compas-scores-two-years.csv"),
-            Options {
-                score: Some("decile_score#1".to_owned()),
-                threshold: Some(5.0),
-                label: Some("two_year_recid".to_owned()),
-                groups: all(&["race", "sex", "age_cat"]),
-                ..Options::default()
-            },
-        ),
-        "adult" => (written.join("adult.csv"), adult(None)),
-        "adult-weighted" => (written.join("adult.csv"), adult(Some("weight".to_owned()))),
-        "foulds" => (
-            written.join("foulds.csv"),
-            Options {
-                decision: Some("decision".to_owned()),
-                label: Some("label".to_owned()),
-                groups: all(&["race", "sex", "country"]),
-                ..Options::default()
-            },
-        ),
-        "neighbours" => (
-            written.join("neighbours.csv"),
-            Options {
-                decision: Some("decision".to_owned()),
-                features: all(&["a", "b", "c"]),
-                // Groups do not matter here, but a table needs an attribute; every row has a decision.
-                groups: all(&["decision"]),
-                ..Options::default()
-            },
-        ),
+    let mut options = Options::default();
+    let path = match name {
+        "compas" => {
+            options.score = Some("decile_score#1".to_owned());
+            options.threshold = Some(5.0);
+            options.label = Some("two_year_recid".to_owned());
+            options.groups = all(&["race", "sex", "age_cat"]);
+            data.join("compas-scores-two-years.csv")
+        }
+        "adult" | "adult-weighted" => {
+            options.decision = Some("decision".to_owned());
+            options.label = Some("income".to_owned());
+            options.score = Some("score".to_owned());
+            options.weights = (name == "adult-weighted").then(|| "weight".to_owned());
+            options.groups = all(&["race", "sex"]);
+            options.stratum = all(&["education"]);
+            options.favourable = all(&["1"]);
+            options.positive = all(&[">50K."]);
+            written.join("adult.csv")
+        }
+        "foulds" => {
+            options.decision = Some("decision".to_owned());
+            options.label = Some("label".to_owned());
+            options.groups = all(&["race", "sex", "country"]);
+            written.join("foulds.csv")
+        }
+        "neighbours" => {
+            options.decision = Some("decision".to_owned());
+            options.features = all(&["a", "b", "c"]);
+            // Groups do not matter here, but a table needs an attribute; every row has a decision.
+            options.groups = all(&["decision"]);
+            written.join("neighbours.csv")
+        }
         other => panic!("unknown table {other}"),
     };
     Table::csv(&path, &options).unwrap_or_else(|e| panic!("{e}"))
@@ -84,17 +74,16 @@ fn settings(name: &str) -> Settings {
             .map(|(a, v)| ((*a).to_owned(), (*v).to_owned()))
             .collect()
     };
-    Settings {
-        min_n: 1,
-        intersections: if name == "foulds" { 3 } else { 1 },
-        standardise: false,
-        reference: match name {
-            "compas" => reference(&[("race", "Caucasian"), ("sex", "Male")]),
-            "adult" | "adult-weighted" => reference(&[("race", "White"), ("sex", "Male")]),
-            _ => Vec::new(),
-        },
-        ..Settings::default()
-    }
+    let mut settings = Settings::default();
+    settings.min_n = 1;
+    settings.intersections = if name == "foulds" { 3 } else { 1 };
+    settings.standardise = false;
+    settings.reference = match name {
+        "compas" => reference(&[("race", "Caucasian"), ("sex", "Male")]),
+        "adult" | "adult-weighted" => reference(&[("race", "White"), ("sex", "Male")]),
+        _ => Vec::new(),
+    };
+    settings
 }
 
 /// Returns the figure that a line refers to: that of the group or, without a group, the headline.

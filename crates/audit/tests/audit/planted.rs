@@ -117,14 +117,12 @@ impl Read for Rows {
 }
 
 fn audit(rows: u64) {
-    let options = Options {
-        decision: Some("decision".to_owned()),
-        label: Some("label".to_owned()),
-        score: Some("score".to_owned()),
-        groups: ["group", "region", "age"].map(str::to_owned).to_vec(),
-        bins: vec![("age".to_owned(), vec![25.0, 45.0, 65.0])],
-        ..Options::default()
-    };
+    let mut options = Options::default();
+    options.decision = Some("decision".to_owned());
+    options.label = Some("label".to_owned());
+    options.score = Some("score".to_owned());
+    options.groups = ["group", "region", "age"].map(str::to_owned).to_vec();
+    options.bins = vec![("age".to_owned(), vec![25.0, 45.0, 65.0])];
     let source = std::io::BufReader::with_capacity(1 << 16, Rows::new(rows));
     let table = Table::csv_from(source, "stream", &options).expect("reads");
     assert_eq!(table.rows() as u64, rows);
@@ -134,14 +132,9 @@ fn audit(rows: u64) {
         (direct.decision(), direct.label())
     );
     drop(direct);
-    let measured = measure(
-        &table,
-        &Settings {
-            intersections: 2,
-            ..Settings::default()
-        },
-    )
-    .expect("measures");
+    let mut settings = Settings::default();
+    settings.intersections = 2;
+    let measured = measure(&table, &settings).expect("measures");
     assert_eq!(measured.groupings.len(), 6);
     let gap = headline(&measured.figures, "tpr_difference", "group")
         .value()

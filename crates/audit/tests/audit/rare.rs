@@ -10,21 +10,17 @@ use proofmark_stats::clopper_pearson_lower;
 use proofmark_stats::random::{Purpose, Stream, StreamKey};
 
 fn audited(table: &Table, settings: &Settings, requirements: &[&str]) -> AuditReport {
-    let asked = ReportOptions {
-        requirements: requirements
-            .iter()
-            .map(|r| r.parse().expect("a requirement"))
-            .collect(),
-        ..ReportOptions::default()
-    };
+    let mut asked = ReportOptions::default();
+    asked.requirements = requirements
+        .iter()
+        .map(|r| r.parse().expect("a requirement"))
+        .collect();
     let required = |r: &&str| {
         let end = r.find(['<', '>']).expect("a bound");
         r[..end].to_owned()
     };
-    let settings = Settings {
-        metrics: requirements.iter().map(required).collect(),
-        ..settings.clone()
-    };
+    let mut settings = settings.clone();
+    settings.metrics = requirements.iter().map(required).collect();
     report(table, &settings, &asked).expect("measures")
 }
 
@@ -218,11 +214,9 @@ fn what_has_no_range_has_no_interval() {
         let reason = gate.reason.expect("a reason");
         assert!(reason.starts_with("no interval: "), "{reason}");
     }
-    let stated = Settings {
-        score_range: Some([0.0, 100.0].into()),
-        target_range: Some([0.0, 100.0].into()),
-        ..Settings::default()
-    };
+    let mut stated = Settings::default();
+    stated.score_range = Some([0.0, 100.0].into());
+    stated.target_range = Some([0.0, 100.0].into());
     let report = audited(&table, &stated, &ERRORS);
     let told: Vec<Verdict> = report.gates.iter().map(|g| g.verdict).collect();
     let (pass, open) = (Verdict::Pass, Verdict::Inconclusive);
@@ -242,10 +236,8 @@ fn an_invalid_or_violated_range_is_refused() {
         ([50.0, 0.0], "the lower one first"),
         ([0.0, f64::INFINITY], "finite"),
     ] {
-        let settings = Settings {
-            score_range: Some(range.into()),
-            ..Settings::default()
-        };
+        let mut settings = Settings::default();
+        settings.score_range = Some(range.into());
         let error = report(&table, &settings, &ReportOptions::default()).expect_err("refused");
         let message = error.to_string();
         assert!(message.starts_with("range: score="), "{message}");

@@ -14,29 +14,26 @@ fn all(names: &str) -> Vec<String> {
 }
 
 fn audit(path: &Path, options: &Options, requirements: &[&str]) -> AuditReport {
-    let asked = ReportOptions {
-        requirements: requirements
-            .iter()
-            .map(|r| r.parse().expect("a requirement"))
-            .collect(),
-        ..ReportOptions::default()
-    };
+    let mut asked = ReportOptions::default();
+    asked.requirements = requirements
+        .iter()
+        .map(|r| r.parse().expect("a requirement"))
+        .collect();
     let table = Table::csv(path, options).expect("reads");
     report(&table, &Settings::default(), &asked).expect("measures")
 }
 
 fn compas(filters: &[&str]) -> Options {
-    Options {
-        score: Some("decile_score#1".to_owned()),
-        threshold: Some(5.0),
-        label: Some("two_year_recid".to_owned()),
-        groups: all("race"),
-        filters: filters
-            .iter()
-            .map(|f| f.parse().expect("a filter"))
-            .collect(),
-        ..Options::default()
-    }
+    let mut options = Options::default();
+    options.score = Some("decile_score#1".to_owned());
+    options.threshold = Some(5.0);
+    options.label = Some("two_year_recid".to_owned());
+    options.groups = all("race");
+    options.filters = filters
+        .iter()
+        .map(|f| f.parse().expect("a filter"))
+        .collect();
+    options
 }
 
 const RACES: [&str; 2] = ["race=African-American", "race=Caucasian"];
@@ -120,32 +117,28 @@ fn propublicas_filters_keep_the_published_number_of_rows() {
 #[test]
 fn adult_and_german_credit_match_the_page() {
     if let Some(path) = crate::common::tabular("adult-test.csv") {
-        let options = Options {
-            columns: all(
-                "age,workclass,fnlwgt,education,education_num,marital_status,occupation,relationship,race,sex,\
-                 capital_gain,capital_loss,hours_per_week,native_country,income",
-            ),
-            decision: Some("income".to_owned()),
-            favourable: all(">50K."),
-            groups: all("sex,race"),
-            ..Options::default()
-        };
+        let mut options = Options::default();
+        options.columns = all(
+            "age,workclass,fnlwgt,education,education_num,marital_status,occupation,relationship,race,sex,\
+             capital_gain,capital_loss,hours_per_week,native_country,income",
+        );
+        options.decision = Some("income".to_owned());
+        options.favourable = all(">50K.");
+        options.groups = all("sex,race");
         let report = audit(&path, &options, &["impact_ratio>=0.8"]);
         assert_eq!(report.verdict, Some(Verdict::Fail));
         told(&report);
     }
     if let Some(path) = crate::common::tabular("german.csv") {
-        let options = Options {
-            columns: all(
-                "status,duration,history,purpose,amount,savings,employment,rate,personal,debtors,residence,property,\
-                 age,plans,housing,credits,job,liable,telephone,foreign,class",
-            ),
-            decision: Some("class".to_owned()),
-            favourable: all("1"),
-            groups: all("age,foreign"),
-            bins: vec![("age".to_owned(), vec![26.0])],
-            ..Options::default()
-        };
+        let mut options = Options::default();
+        options.columns = all(
+            "status,duration,history,purpose,amount,savings,employment,rate,personal,debtors,residence,property,\
+             age,plans,housing,credits,job,liable,telephone,foreign,class",
+        );
+        options.decision = Some("class".to_owned());
+        options.favourable = all("1");
+        options.groups = all("age,foreign");
+        options.bins = vec![("age".to_owned(), vec![26.0])];
         let report = audit(&path, &options, &["selection_rate_difference<=0.1"]);
         assert_eq!(report.verdict, Some(Verdict::Inconclusive));
         assert_eq!(report.groups[0].n, Some(190));

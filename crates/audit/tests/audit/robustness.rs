@@ -81,10 +81,8 @@ fn groups() -> Table {
 }
 
 fn value(table: &Table, id: &str, group: &str) -> Option<f64> {
-    let settings = Settings {
-        min_n: 1,
-        ..Settings::default()
-    };
+    let mut settings = Settings::default();
+    settings.min_n = 1;
     let measured = measure(table, &settings).expect("measures");
     let is = |f: &&Figure| f.metric == id && f.groups.first().is_some_and(|g| g == group);
     measured.figures.iter().find(is).expect("measured").value()
@@ -164,24 +162,22 @@ fn groups_carried_by_the_samples_can_be_joined() {
     let names: Vec<&str> = all.attributes().iter().map(Coded::name).collect();
     assert_eq!(names, ["id", "sex"]);
     assert_eq!(all.attributes()[1].value(5), None, "unknown");
-    let by_sex = |filter: &str| Options {
-        groups: vec!["sex".to_owned()],
-        filters: filter.parse().into_iter().collect(),
-        ..Options::default()
+    let by_sex = |filter: &str| {
+        let mut options = Options::default();
+        options.groups = vec!["sex".to_owned()];
+        options.filters = filter.parse().into_iter().collect();
+        options
     };
     let men = carried(&report, &by_sex("sex=m")).expect("carried");
     let joined = join(&report, &men, None, None).expect("joins");
     assert_eq!((joined.filtered, joined.unjudged), (4, 1));
     assert_eq!((joined.clean.rows(), joined.clean.filtered()), (1, 4));
     assert_eq!(joined.clean.row_name(0), "3");
-    let near = carried(
-        &report,
-        &Options {
-            groups: vec!["sxe".to_owned()],
-            ..Options::default()
-        },
-    );
-    let told = near.expect_err("no such group").to_string();
+    let mut near = Options::default();
+    near.groups = vec!["sxe".to_owned()];
+    let told = carried(&report, &near)
+        .expect_err("no such group")
+        .to_string();
     assert_eq!(told, "report: has no column `sxe` (did you mean `sex`?)");
     assert!(carried(&six(), &Options::default()).is_err());
 }
@@ -189,12 +185,10 @@ fn groups_carried_by_the_samples_can_be_joined() {
 /// Without ids, a sample belongs to the row of the same index in the file, even if filters drop rows.
 #[test]
 fn rows_keep_their_source_index_under_filters() {
-    let options = Options {
-        groups: vec!["sex".to_owned()],
-        filters: "site!=x".parse().into_iter().collect(),
-        groups_only: true,
-        ..Options::default()
-    };
+    let mut options = Options::default();
+    options.groups = vec!["sex".to_owned()];
+    options.filters = "site!=x".parse().into_iter().collect();
+    options.groups_only = true;
     let text = "sex,site\nf,n\nf,n\nm,x\nm,n\nf,x\nm,n\n";
     let groups = Table::csv_from(text.as_bytes(), "groups", &options).expect("reads");
     let names: Vec<String> = (0..4).map(|row| groups.row_name(row)).collect();
@@ -228,10 +222,8 @@ fn sixty(broken: u64) -> AuditReport {
         .build()
         .expect("fits");
     let joined = join(&report(&samples), &groups, None, None).expect("joins");
-    let asked = ReportOptions {
-        suppress: 5,
-        ..ReportOptions::default()
-    };
+    let mut asked = ReportOptions::default();
+    asked.suppress = 5;
     report_attacked(&joined, &Settings::default(), &asked).expect("reports")
 }
 

@@ -82,13 +82,12 @@ fn everything() -> Table {
 }
 
 fn settings() -> Settings {
-    Settings {
-        reference: vec![("group".to_owned(), "a".to_owned())],
-        intersections: 2,
-        score_range: Some([1e-6, 1.0 - 1e-6].into()),
-        target_range: Some([0.0, 1.0].into()),
-        ..Settings::default()
-    }
+    let mut settings = Settings::default();
+    settings.reference = vec![("group".to_owned(), "a".to_owned())];
+    settings.intersections = 2;
+    settings.score_range = Some([1e-6, 1.0 - 1e-6].into());
+    settings.target_range = Some([0.0, 1.0].into());
+    settings
 }
 
 /// The interval is computed from the basis, so the basis must give the same value.
@@ -179,10 +178,8 @@ fn every_headline_is_judged_alike_from_the_text_of_the_report() {
     let (table, settings) = (everything(), settings());
     let measured = measure(&table, &settings).expect("measures");
     let there = |r: &Requirement| measured.figures.iter().any(|f| r.gates(f));
-    let asked = ReportOptions {
-        requirements: requirements.filter(there).collect(),
-        ..ReportOptions::default()
-    };
+    let mut asked = ReportOptions::default();
+    asked.requirements = requirements.filter(there).collect();
     let told = report(&table, &settings, &asked).expect("measures");
     let read: AuditReport = serde_json::from_str(&render::json(&told)).expect("reads back");
     let again = read
@@ -270,10 +267,8 @@ fn flips_are_counted_over_ids_with_both_variants() {
         .score(rows.iter().map(|r| r.3))
         .build()
         .expect("fits");
-    let settings = Settings {
-        min_n: 1,
-        ..Settings::default()
-    };
+    let mut settings = Settings::default();
+    settings.min_n = 1;
     let measured = measure(&table, &settings).expect("measures");
     let values = |id: &str| -> Vec<(String, Option<f64>, u64)> {
         let own = measured.figures.iter().filter(|f| f.metric == id);

@@ -18,20 +18,17 @@ fn asked(requirements: &[&str]) -> ReportOptions {
     let parsed = requirements
         .iter()
         .map(|r| r.parse().expect("a requirement"));
-    ReportOptions {
-        requirements: parsed.collect(),
-        ..ReportOptions::default()
-    }
+    let mut asked = ReportOptions::default();
+    asked.requirements = parsed.collect();
+    asked
 }
 
 fn audit(requirements: &[&str]) -> AuditReport {
-    let options = Options {
-        decision: Some("decision".to_owned()),
-        score: Some("score".to_owned()),
-        label: Some("label".to_owned()),
-        groups: ["group", "region"].map(str::to_owned).to_vec(),
-        ..Options::default()
-    };
+    let mut options = Options::default();
+    options.decision = Some("decision".to_owned());
+    options.score = Some("score".to_owned());
+    options.label = Some("label".to_owned());
+    options.groups = ["group", "region"].map(str::to_owned).to_vec();
     let table = Table::csv(&path(), &options).expect("reads");
     report(&table, &Settings::default(), &asked(requirements)).expect("measures")
 }
@@ -115,12 +112,10 @@ fn true_rates_lie_in_their_intervals() {
 fn other_seeds_get_the_same_verdicts() {
     const SEEDS: u64 = 40;
     let asked = asked(&["tpr_difference<=0.1", "fpr_difference<=0.1"]);
-    let settings = Settings {
-        metrics: ["tpr_difference", "fpr_difference"]
-            .map(str::to_owned)
-            .to_vec(),
-        ..Settings::default()
-    };
+    let mut settings = Settings::default();
+    settings.metrics = ["tpr_difference", "fpr_difference"]
+        .map(str::to_owned)
+        .to_vec();
     let mut as_told = [0; 4];
     for seed in 2..SEEDS + 2 {
         let population = Population {

@@ -20,10 +20,9 @@ struct Kind {
 const K: u64 = 4;
 
 fn asked() -> ReportOptions {
-    ReportOptions {
-        suppress: K,
-        ..ReportOptions::default()
-    }
+    let mut asked = ReportOptions::default();
+    asked.suppress = K;
+    asked
 }
 
 /// Rates, comparisons and indices of every kind; all metrics would take minutes.
@@ -39,12 +38,11 @@ const OF_TABLES: &[&str] = &[
 ];
 
 fn settings(intersections: usize, metrics: &[&str]) -> Settings {
-    Settings {
-        metrics: metrics.iter().map(|m| (*m).to_owned()).collect(),
-        min_n: 1,
-        intersections,
-        ..Settings::default()
-    }
+    let mut settings = Settings::default();
+    settings.metrics = metrics.iter().map(|m| (*m).to_owned()).collect();
+    settings.min_n = 1;
+    settings.intersections = intersections;
+    settings
 }
 
 /// Returns the cell of each person.
@@ -98,11 +96,9 @@ fn scanned(cells: &[u64]) -> Option<String> {
     let table = decided(cells, &TWO)?;
     let mut told = report(&table, &settings(1, OF_TABLES), &asked()).ok()?;
     for target in Target::ALL.into_iter().filter(|t| t.is_met(&table)) {
-        let settings = ScanSettings {
-            min_n: 1,
-            draws: 9,
-            ..ScanSettings::default()
-        };
+        let mut settings = ScanSettings::default();
+        settings.min_n = 1;
+        settings.draws = 9;
         told.add_scan(
             &table,
             &scan(&table, target, &settings, &|_| true).ok()?,

@@ -44,14 +44,12 @@ const ADULT: [&str; 15] = [
 #[test]
 fn bins_filters_unknown_values_and_one_against_the_rest() {
     let text = "age,race,hired\n20,a,1\n25,b,0\n44,?,1\n45,c,0\n70,a,1\n,b,1\n30,a,0\n";
-    let options = Options {
-        decision: Some("hired".to_owned()),
-        groups: all(&["age", "race"]),
-        bins: vec![("age".to_owned(), vec![25.0, 45.0])],
-        against_rest: vec![("race".to_owned(), "a".to_owned())],
-        filters: vec!["age!=30".parse().expect("well-formed")],
-        ..Options::default()
-    };
+    let mut options = Options::default();
+    options.decision = Some("hired".to_owned());
+    options.groups = all(&["age", "race"]);
+    options.bins = vec![("age".to_owned(), vec![25.0, 45.0])];
+    options.against_rest = vec![("race".to_owned(), "a".to_owned())];
+    options.filters = vec!["age!=30".parse().expect("well-formed")];
     let table = Table::csv_from(text.as_bytes(), "t", &options).expect("reads");
     assert_eq!((table.rows(), table.filtered()), (6, 1));
     let [age, race] = table.attributes() else {
@@ -64,11 +62,9 @@ fn bins_filters_unknown_values_and_one_against_the_rest() {
     let values: Vec<Option<&str>> = (0..6).map(|r| race.value(r)).collect();
     let (a, rest) = (Some("a"), Some("not a"));
     assert_eq!(values, [a, rest, None, rest, a, rest]);
-    let settings = Settings {
-        min_n: 1,
-        intersections: 2,
-        ..Settings::default()
-    };
+    let mut settings = Settings::default();
+    settings.min_n = 1;
+    settings.intersections = 2;
     let measured = measure(&table, &settings).expect("measures");
     let names: Vec<&str> = measured.groupings.iter().map(Groups::attribute).collect();
     assert_eq!(names, ["age", "race", "age & race"]);
@@ -79,14 +75,12 @@ fn bins_filters_unknown_values_and_one_against_the_rest() {
 #[test]
 fn several_values_of_a_column_are_any_of_them() {
     let text = "age,race,hired\n20,a,1\n25,b,0\n44,c,1\n45,b,0\n";
-    let options = Options {
-        decision: Some("hired".to_owned()),
-        groups: all(&["race"]),
-        filters: ["race=a", "race=b", "age<45"]
-            .map(|f| f.parse().expect("well-formed"))
-            .to_vec(),
-        ..Options::default()
-    };
+    let mut options = Options::default();
+    options.decision = Some("hired".to_owned());
+    options.groups = all(&["race"]);
+    options.filters = ["race=a", "race=b", "age<45"]
+        .map(|f| f.parse().expect("well-formed"))
+        .to_vec();
     let table = Table::csv_from(text.as_bytes(), "t", &options).expect("reads");
     assert_eq!((table.rows(), table.filtered()), (2, 2));
 }
@@ -117,13 +111,11 @@ fn an_npz_is_read_as_a_table() {
     ];
     let views: Vec<(&str, _)> = arrays.iter().map(|(n, a)| (*n, a.view())).collect();
     write(&path, &views).expect("writes");
-    let options = Options {
-        decision: Some("yhat".to_owned()),
-        label: Some("y".to_owned()),
-        groups: all(&["sex", "age"]),
-        features: all(&["x"]),
-        ..Options::default()
-    };
+    let mut options = Options::default();
+    options.decision = Some("yhat".to_owned());
+    options.label = Some("y".to_owned());
+    options.groups = all(&["sex", "age"]);
+    options.features = all(&["x"]);
     let table = Table::npz(&path, &options).expect("reads");
     assert_eq!(table.label(), Some(&[true, false, true, false][..]));
     assert_eq!(table.decision(), Some(&[true, true, false, false][..]));
@@ -138,10 +130,8 @@ fn an_npz_is_read_as_a_table() {
         (table.features().len(), table.features()[1].values[3]),
         (2, 7.0)
     );
-    let odd = Options {
-        weights: Some("odd".to_owned()),
-        ..options
-    };
+    let mut odd = options;
+    odd.weights = Some("odd".to_owned());
     let message = Table::npz(&path, &odd).expect_err("ragged").to_string();
     assert!(
         message.ends_with("`yhat` has 4 rows and `odd` has 3; expected as many of each"),
@@ -156,13 +146,11 @@ fn the_published_compas_rates_are_measured() {
     let Some(path) = crate::common::tabular("compas-scores-two-years.csv") else {
         return;
     };
-    let options = Options {
-        score: Some("decile_score#1".to_owned()),
-        threshold: Some(5.0),
-        label: Some("two_year_recid".to_owned()),
-        groups: all(&["race"]),
-        ..Options::default()
-    };
+    let mut options = Options::default();
+    options.score = Some("decile_score#1".to_owned());
+    options.threshold = Some(5.0);
+    options.label = Some("two_year_recid".to_owned());
+    options.groups = all(&["race"]);
     let table = Table::csv(&path, &options).expect("reads");
     assert_eq!(table.rows(), 7214);
     let measured = measure(&table, &Settings::default()).expect("measures");
@@ -185,23 +173,19 @@ fn adult_is_read_without_a_header_and_its_differential_fairness_is_as_published(
     let Some(path) = crate::common::tabular("adult-test.csv") else {
         return;
     };
-    let mut options = Options {
-        columns: all(&ADULT),
-        label: Some("income".to_owned()),
-        groups: all(&["race", "sex", "country"]),
-        favourable: all(&[">50K."]),
-        // An unknown country counts as not the United States.
-        missing: Vec::new(),
-        against_rest: [("race", "White"), ("country", "United-States")]
-            .map(|(a, v)| (a.to_owned(), v.to_owned()))
-            .to_vec(),
-        ..Options::default()
-    };
-    let settings = Settings {
-        min_n: 1,
-        intersections: 3,
-        ..Settings::default()
-    };
+    let mut options = Options::default();
+    options.columns = all(&ADULT);
+    options.label = Some("income".to_owned());
+    options.groups = all(&["race", "sex", "country"]);
+    options.favourable = all(&[">50K."]);
+    // An unknown country counts as not the United States.
+    options.missing = Vec::new();
+    options.against_rest = [("race", "White"), ("country", "United-States")]
+        .map(|(a, v)| (a.to_owned(), v.to_owned()))
+        .to_vec();
+    let mut settings = Settings::default();
+    settings.min_n = 1;
+    settings.intersections = 3;
     for want in [1.536_790_146_536_23, 2.063_813_731_996_515] {
         let table = Table::csv(&path, &options).expect("reads");
         assert_eq!(table.rows(), 16281);
@@ -231,14 +215,12 @@ fn german_credit_has_classes_1_and_2() {
         .map(|i| format!("a{i}"))
         .chain(["class".to_owned()])
         .collect();
-    let options = Options {
-        columns: names,
-        label: Some("class".to_owned()),
-        groups: all(&["a13"]),
-        bins: vec![("a13".to_owned(), vec![25.0])],
-        favourable: all(&["1"]),
-        ..Options::default()
-    };
+    let mut options = Options::default();
+    options.columns = names;
+    options.label = Some("class".to_owned());
+    options.groups = all(&["a13"]);
+    options.bins = vec![("a13".to_owned(), vec![25.0])];
+    options.favourable = all(&["1"]);
     let table = Table::csv(&path, &options).expect("reads");
     let positive = table
         .label()

@@ -163,12 +163,11 @@ fn options(args: &Audit, setup: &Setup) -> Result<ReportOptions, Failure> {
         let requirement: Requirement = m.parse()?;
         Ok(Requirement { by, ..requirement })
     });
-    Ok(ReportOptions {
-        requirements: requirements.collect::<Result<_, Failure>>()?,
-        level: args.level,
-        suppress: setup.suppress,
-        ..ReportOptions::default()
-    })
+    let mut options = ReportOptions::default();
+    options.requirements = requirements.collect::<Result<_, Failure>>()?;
+    options.level = args.level;
+    options.suppress = setup.suppress;
+    Ok(options)
 }
 
 /// Scans every target for which the table has the columns, and adds the results to the report.
@@ -179,13 +178,11 @@ fn scan_into(
     args: &Audit,
     quiet: bool,
 ) -> Result<(), Failure> {
-    let settings = ScanSettings {
-        depth,
-        min_n: args.scan_min_n,
-        draws: args.scan_draws,
-        seed: args.seed,
-        ..ScanSettings::default()
-    };
+    let mut settings = ScanSettings::default();
+    settings.depth = depth;
+    settings.min_n = args.scan_min_n;
+    settings.draws = args.scan_draws;
+    settings.seed = args.seed;
     let targets: Vec<audit::Target> = audit::Target::ALL
         .into_iter()
         .filter(|t| t.is_met(table))

@@ -3,7 +3,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use proofmark::data::Options;
 use proofmark::domain::{Shard, Verdict};
 use proofmark::policy::render::{self, Document, DocumentKind, Renderer};
 use proofmark::policy::{
@@ -193,10 +192,8 @@ fn refuse_inputs(args: &args::Gate, gate: &Gate, dir: &Path) -> Result<(), Failu
                         read.extend(output::model_files(&path.display().to_string()));
                     }
                     if let DataRef::Entry(entry) = &task.data {
-                        let options = Options {
-                            labels: entry.options.labels.as_ref().map(|l| folder.join(l)),
-                            ..(*entry.options).clone()
-                        };
+                        let mut options = (*entry.options).clone();
+                        options.labels = entry.options.labels.as_ref().map(|l| folder.join(l));
                         let path = folder.join(&entry.path).display().to_string();
                         read.extend(output::data_files("a data set", &path, &options));
                     }

@@ -33,10 +33,8 @@ pub(crate) fn run(args: &Infer, quiet: bool) -> Result<u8, Failure> {
     }
     let out = args.out.as_deref();
     let out = out.map(|p| output::text_target("--out", p)).transpose()?;
-    let options = Options {
-        unbounded: true,
-        ..args.reading.read()?
-    };
+    let mut options = args.reading.read()?;
+    options.unbounded = true;
     let file = args.data.display().to_string();
     output::apart(&[("--out", out.as_ref())], || {
         let mut read = output::model_files(&args.model);

@@ -23,10 +23,8 @@ fn a_table_with_labels_and_ids() {
 
 #[test]
 fn label_columns_and_ids_by_name() {
-    let options = Options {
-        label_column: Some("b".into()),
-        ..unit()
-    };
+    let mut options = unit();
+    options.label_column = Some("b".into());
     let set = open_as("a.csv", b"a,b,id\n0,1,u1\n1,0,07\n", &options).unwrap();
     assert_eq!(set.labels, Some(vec![1, 0]));
     assert_eq!(set.ids, ["u1", "07"].map(|n| SampleId::Name(n.into())));
@@ -37,9 +35,10 @@ fn label_columns_and_ids_by_name() {
 
 #[test]
 fn bounds_per_column() {
-    let bounds = |n: usize| Options {
-        bounds: Some(Bounds::per_feature(vec![0.0; n], vec![9.0; n]).unwrap()),
-        ..Options::default()
+    let bounds = |n: usize| {
+        let mut options = Options::default();
+        options.bounds = Some(Bounds::per_feature(vec![0.0; n], vec![9.0; n]).unwrap());
+        options
     };
     assert!(open_as("a.csv", b"a,b\n1,9\n", &bounds(2)).is_ok());
     assert_says(
@@ -89,10 +88,8 @@ fn wrong_tables_are_named_by_line_and_column() {
         &refusal("a.csv", b"a\n0\n", &Options::default()),
         &["--bounds LO,HI"],
     );
-    let options = Options {
-        label_column: Some("targt".into()),
-        ..unit()
-    };
+    let mut options = unit();
+    options.label_column = Some("targt".into());
     assert_says(
         &refusal("a.csv", b"a,target\n0,1\n", &options),
         &["`targt`", "`target`"],
@@ -127,10 +124,8 @@ fn a_quote_that_is_never_closed_is_refused_with_its_line() {
 #[test]
 fn other_delimiters_are_read_and_hinted_at() {
     for (delimiter, file) in [(";", "a;b;y\n0;1;2\n"), ("\\t", "a\tb\ty\n0\t1\t2\n")] {
-        let options = Options {
-            delimiter: delimiter.parse().unwrap(),
-            ..unit()
-        };
+        let mut options = unit();
+        options.delimiter = delimiter.parse().unwrap();
         let set = open_as("a.csv", file.as_bytes(), &options).unwrap();
         assert_eq!(
             (set.modalities[0].modality.shape[0], set.labels),
@@ -142,10 +137,8 @@ fn other_delimiters_are_read_and_hinted_at() {
             &["header", "2 times", &hint],
         );
     }
-    let semicolon = Options {
-        delimiter: ";".parse().unwrap(),
-        ..unit()
-    };
+    let mut semicolon = unit();
+    semicolon.delimiter = ";".parse().unwrap();
     let comma = refusal("a.csv", b"a,b\n0,1\n", &semicolon);
     assert_says(&comma, &["header", "--delimiter ','"]);
     let decimal = refusal("a.csv", b"a;b\n0,5;1\n", &semicolon);
@@ -157,10 +150,8 @@ fn other_delimiters_are_read_and_hinted_at() {
 fn tab_separated_files_are_tables() {
     let file = b"a\ty\n0\t1\n";
     assert_says(&refusal("a.tsv", file, &unit()), &["--delimiter '\\t'"]);
-    let tabs = Options {
-        delimiter: "\\t".parse().unwrap(),
-        ..unit()
-    };
+    let mut tabs = unit();
+    tabs.delimiter = "\\t".parse().unwrap();
     let set = open_as("a.tsv", file, &tabs).unwrap();
     assert_eq!(set.labels, Some(vec![1]));
 }

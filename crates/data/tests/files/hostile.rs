@@ -171,10 +171,8 @@ fn a_git_lfs_pointer_is_named_for_any_file() {
     let told = open(&set, &Options::default()).unwrap_err().to_string();
     assert_says(&told, &["1.png", "git lfs pull"]);
     folder.put("x.npy", &small_x());
-    let options = Options {
-        labels: Some(folder.path("a.npz")),
-        ..unit()
-    };
+    let mut options = unit();
+    options.labels = Some(folder.path("a.npz"));
     let told = open(&folder.path("x.npy").display().to_string(), &options);
     assert_says(&told.unwrap_err().to_string(), &["a.npz", "git lfs pull"]);
 }

@@ -42,24 +42,18 @@ fn labels_may_be_absent_or_elsewhere() {
     let path = folder.put("pictures.idx", &images());
     assert_eq!(open(&path, &Options::default()).unwrap().labels, None);
     folder.put("classes", &idx(0x0c, &[2], &[0, 0, 0, 1, 0, 0, 0, 2]));
-    let options = Options {
-        labels: Some(folder.path("classes")),
-        ..Options::default()
-    };
+    let mut options = Options::default();
+    options.labels = Some(folder.path("classes"));
     assert_eq!(open(&path, &options).unwrap().labels, Some(vec![1, 2]));
-    let options = Options {
-        labels: Some(folder.path("missing")),
-        ..Options::default()
-    };
+    let mut options = Options::default();
+    options.labels = Some(folder.path("missing"));
     assert_says(
         &open(&path, &options).unwrap_err().to_string(),
         &["missing", "cannot be read"],
     );
     folder.put("three", &idx(0x08, &[3], &[0; 3]));
-    let options = Options {
-        labels: Some(folder.path("three")),
-        ..Options::default()
-    };
+    let mut options = Options::default();
+    options.labels = Some(folder.path("three"));
     assert_says(
         &open(&path, &options).unwrap_err().to_string(),
         &["`x` has 2", "`y` has 3"],

@@ -87,10 +87,9 @@ fn refused(files: &[(&str, &[u8])], options: &Options) -> String {
 }
 
 fn with(images: Images) -> Options {
-    Options {
-        images,
-        ..Options::default()
-    }
+    let mut options = Options::default();
+    options.images = images;
+    options
 }
 
 #[test]
@@ -137,14 +136,9 @@ fn sub_folders_are_classes_sorted_by_name() {
         set.sha256
     );
     // Other orders are stated.
-    let set = open(
-        &spec(&folder),
-        &Options {
-            bounds: None,
-            ..classes("dog,cat")
-        },
-    )
-    .unwrap();
+    let mut options = classes("dog,cat");
+    options.bounds = None;
+    let set = open(&spec(&folder), &options).unwrap();
     assert_eq!(set.labels, Some(vec![1, 0, 0]));
     let message = open(&spec(&folder), &classes("dog,cow"))
         .unwrap_err()
@@ -163,10 +157,8 @@ fn numeric_folder_names_need_a_stated_order() {
     );
     let folder = folder(&files);
     for (list, expected) in [("sorted", [0, 1, 2]), ("numeric", [0, 2, 1])] {
-        let options = Options {
-            bounds: None,
-            ..classes(list)
-        };
+        let mut options = classes(list);
+        options.bounds = None;
         // Rows are 1/, 10/, 2/.
         assert_eq!(
             open(&spec(&folder), &options).unwrap().labels,
@@ -353,7 +345,9 @@ fn resizing_equals_pillow() {
     }
     let folder = folder(&[("c/a.png", &rgb(20, 13, &pixels))]);
     let run = |images: Images| {
-        let set = open(&spec(&folder), &Options { images, ..raw() }).unwrap();
+        let mut options = raw();
+        options.images = images;
+        let set = open(&spec(&folder), &options).unwrap();
         let column = &set.modalities[0];
         let &[channels, height, width] = column.modality.shape.as_slice() else {
             panic!()
@@ -408,12 +402,13 @@ fn only_the_selected_rows_are_decoded() {
     let mut broken = good.to_vec();
     broken[43] ^= 0xff;
     let folder = folder(&[("a/1.png", good), ("a/2.png", &broken), ("b/3.png", good)]);
-    let rows = |rows| Options {
-        select: Selection {
+    let rows = |rows| {
+        let mut options = Options::default();
+        options.select = Selection {
             seed: Seed(0),
             rows,
-        },
-        ..Options::default()
+        };
+        options
     };
     assert_says(
         &open(&spec(&folder), &rows(Rows::All))
@@ -441,18 +436,12 @@ fn a_limit_takes_the_rows_of_the_whole_set() {
     let folder = folder(&files);
     let whole = open(&spec(&folder), &Options::default()).unwrap();
     for seed in [Seed(0), Seed(5)] {
-        let select = Selection {
+        let mut options = Options::default();
+        options.select = Selection {
             seed,
             rows: Rows::Limit(9),
         };
-        let part = open(
-            &spec(&folder),
-            &Options {
-                select,
-                ..Options::default()
-            },
-        )
-        .unwrap();
+        let part = open(&spec(&folder), &options).unwrap();
         assert_eq!(part, whole.limit(9, seed));
     }
 }

@@ -1,6 +1,6 @@
 //! Labels in every form that files use.
 
-use proofmark_data::{Arrays, Classes, Options};
+use proofmark_data::{Arrays, Classes};
 use proofmark_domain::ClassOrder;
 
 use crate::make::*;
@@ -257,9 +257,10 @@ fn arrays_are_found_by_common_names() {
     ]);
     let message = refusal("a.npz", &split, &unit());
     assert_says(&message, &["x_train", "y_test", "--arrays INPUTS,LABELS"]);
-    let arrays = |text: &str| Options {
-        arrays: Some(Arrays::named(text.split(',')).unwrap()),
-        ..unit()
+    let arrays = |text: &str| {
+        let mut options = unit();
+        options.arrays = Some(Arrays::named(text.split(',')).unwrap());
+        options
     };
     let set = open_as("a.npz", &split, &arrays("x_test,y_test")).unwrap();
     assert_eq!(set.labels, Some(vec![1, 0]));

@@ -54,31 +54,27 @@ pub(crate) fn unit() -> Options {
 }
 
 pub(crate) fn scaled() -> Options {
-    Options {
-        units: Some(Units::Scaled),
-        ..Options::default()
-    }
+    let mut options = Options::default();
+    options.units = Some(Units::Scaled);
+    options
 }
 
 pub(crate) fn raw() -> Options {
-    Options {
-        units: Some(Units::Raw),
-        ..Options::default()
-    }
+    let mut options = Options::default();
+    options.units = Some(Units::Raw);
+    options
 }
 
 pub(crate) fn classes(list: &str) -> Options {
-    Options {
-        classes: Some(list.parse().unwrap()),
-        ..unit()
-    }
+    let mut options = unit();
+    options.classes = Some(list.parse().unwrap());
+    options
 }
 
 pub(crate) fn within(low: f32, high: f32) -> Options {
-    Options {
-        bounds: Some(Bounds::uniform(low, high).unwrap()),
-        ..Options::default()
-    }
+    let mut options = Options::default();
+    options.bounds = Some(Bounds::uniform(low, high).unwrap());
+    options
 }
 
 /// Returns a .npy file; `shape` as Python writes it, such as `(2, 3)`.

@@ -1,6 +1,6 @@
 //! Sets in single .npy files.
 
-use proofmark_data::{Options, open};
+use proofmark_data::open;
 
 use crate::make::*;
 
@@ -35,19 +35,15 @@ fn labels_may_be_elsewhere_but_not_ambiguous() {
     assert_says(&message, &["y.npy", "Y.npy", "--labels-file"]);
     folder.put("truth", &idx(0x08, &[2], &[7, 8]));
     for (file, expected) in [("Y.npy", [0, 1]), ("truth", [7, 8])] {
-        let options = Options {
-            labels: Some(folder.path(file)),
-            ..unit()
-        };
+        let mut options = unit();
+        options.labels = Some(folder.path(file));
         let set = open(&path, &options).unwrap();
         assert_eq!(set.labels, Some(expected.to_vec()));
         assert_eq!(set.read_as.notes, [""; 0]);
     }
     folder.put("y.csv", b"y\n1\n0\n");
-    let options = Options {
-        labels: Some(folder.path("y.csv")),
-        ..unit()
-    };
+    let mut options = unit();
+    options.labels = Some(folder.path("y.csv"));
     let message = open(&path, &options).unwrap_err().to_string();
     assert_says(&message, &["y.csv", "neither .npy nor IDX"]);
 }
@@ -67,10 +63,8 @@ fn wrong_files_are_named() {
     assert_says(&refusal("a.npy", b"hello", &unit()), &["like a .npy file"]);
     let huge = npy("<f4", false, "(9007199254740992, 1024)", &[0; 16]);
     assert_says(&refusal("a.npy", &huge, &unit()), &["holds 16"]);
-    let column = Options {
-        label_column: Some("y".to_owned()),
-        ..unit()
-    };
+    let mut column = unit();
+    column.label_column = Some("y".to_owned());
     assert_says(
         &refusal("a.npy", &small_x(), &column),
         &["--label-column", ".csv"],

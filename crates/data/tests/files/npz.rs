@@ -532,10 +532,8 @@ fn an_array_that_cannot_be_an_input_names_the_option() {
     ]);
     let message = refusal("a.npz", &file, &unit());
     assert_says(&message, &["`epoch`", "[]", "--arrays INPUTS,LABELS"]);
-    let options = Options {
-        arrays: Some(proofmark_data::Arrays::named(["x", "y"]).unwrap()),
-        ..unit()
-    };
+    let mut options = unit();
+    options.arrays = Some(proofmark_data::Arrays::named(["x", "y"]).unwrap());
     assert!(open_as("a.npz", &file, &options).is_ok());
     let alone = refusal("a.npz", &zipped(&[("x", labels(&[0]))]), &unit());
     assert!(!alone.contains("--arrays"), "{alone}");

@@ -113,9 +113,10 @@ fn names_that_are_not_data_sets_are_refused() {
 
 #[test]
 fn shipped_sets_have_bounds_of_their_own() {
-    let with = |low, high| Options {
-        bounds: Some(Bounds::uniform(low, high).unwrap()),
-        ..Options::default()
+    let with = |low, high| {
+        let mut options = Options::default();
+        options.bounds = Some(Bounds::uniform(low, high).unwrap());
+        options
     };
     assert!(open("digits", &with(0.0, 1.0)).is_ok());
     let message = open("digits", &with(0.0, 255.0)).unwrap_err().to_string();

@@ -22,10 +22,9 @@ fn first(set: &Dataset) -> (Vec<f32>, f32, f32, Kind, &str) {
 }
 
 fn both(units: Units, low: f32, high: f32) -> Options {
-    Options {
-        units: Some(units),
-        ..within(low, high)
-    }
+    let mut options = within(low, high);
+    options.units = Some(units);
+    options
 }
 
 /// `[n, features]` of whole numbers is never divided by default.
@@ -86,9 +85,10 @@ fn a_table_of_whole_numbers_is_not_scaled() {
 /// Floating-point sound has the shape of a table, or with two channels that of an image.
 #[test]
 fn a_stated_kind_overrides_the_shape() {
-    let stated = |kind: Kind| Options {
-        kind: Some(kind),
-        ..within(-1.0, 1.0)
+    let stated = |kind: Kind| {
+        let mut options = within(-1.0, 1.0);
+        options.kind = Some(kind);
+        options
     };
     let flat = x("<f4", "(1, 2)", &f32s(&[0.5, -0.5]));
     let stereo = x("<f4", "(1, 2, 1)", &f32s(&[0.5, -0.5]));
@@ -139,18 +139,14 @@ fn a_stated_kind_overrides_the_shape() {
 fn data_stated_not_to_be_an_image_is_not_scaled_by_default() {
     let bytes = x("|u1", "(1, 2, 2)", &[0, 51, 102, 255]);
     for kind in [Kind::Table, Kind::Audio] {
-        let stated = Options {
-            kind: Some(kind),
-            ..Options::default()
-        };
+        let mut stated = Options::default();
+        stated.kind = Some(kind);
         assert_says(
             &refusal("a.npz", &bytes, &stated),
             &["uint8", "--units scaled", "--bounds"],
         );
-        let kept = Options {
-            kind: Some(kind),
-            ..within(0.0, 255.0)
-        };
+        let mut kept = within(0.0, 255.0);
+        kept.kind = Some(kind);
         let set = open_as("a.npz", &bytes, &kept).unwrap();
         assert_eq!(
             set.modalities[0].values.row(0).to_vec(),
@@ -164,10 +160,11 @@ fn data_stated_not_to_be_an_image_is_not_scaled_by_default() {
 /// Without an attack no bounds are needed, but whole numbers still need stated units.
 #[test]
 fn data_that_is_not_attacked_needs_no_bounds() {
-    let any = |units| Options {
-        units,
-        unbounded: true,
-        ..Options::default()
+    let any = |units| {
+        let mut options = Options::default();
+        options.units = units;
+        options.unbounded = true;
+        options
     };
     let floats = x("<f4", "(1, 2)", &f32s(&[5.0, -7.0]));
     let set = open_as("a.npz", &floats, &any(None)).unwrap();
@@ -179,10 +176,8 @@ fn data_that_is_not_attacked_needs_no_bounds() {
     let set = open_as("a.npz", &whole, &any(Some(Units::Raw))).unwrap();
     assert_eq!(first(&set).0, [5.0, 7.0]);
     // Bounds that are stated or implied by the type still apply.
-    let outside = Options {
-        unbounded: true,
-        ..unit()
-    };
+    let mut outside = unit();
+    outside.unbounded = true;
     assert_says(&refusal("a.npz", &floats, &outside), &["bounds 0,1"]);
     let pixels = x("|u1", "(1, 1, 2)", &[51, 255]);
     let set = open_as("a.npz", &pixels, &any(None)).unwrap();

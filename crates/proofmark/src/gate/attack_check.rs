@@ -239,11 +239,9 @@ fn find_data(
                     entry.name
                 ))));
             }
-            let options = Options {
-                labels: entry.options.labels.as_ref().map(|p| folder.join(p)),
-                select: selection(entry, task.limit, run),
-                ..(*entry.options).clone()
-            };
+            let mut options = (*entry.options).clone();
+            options.labels = entry.options.labels.as_ref().map(|p| folder.join(p));
+            options.select = selection(entry, task.limit, run);
             // A policy may give a shipped set another name, a limit, a range.
             let path = if proofmark_data::SHIPPED.contains(&entry.path.as_str()) {
                 entry.path.clone()

@@ -54,17 +54,16 @@ pub(super) fn open(
             expected: expected.clone(),
         });
     }
+    let mut options = ReportOptions::default();
+    options.requirements.clone_from(&task.require);
+    options.level = check.level;
+    options.suppress = setup.suppress;
     Ok(AuditTable {
         check: check.id.clone(),
         request: check.request.clone(),
         table,
         settings: setup.settings.clone(),
-        options: ReportOptions {
-            requirements: task.require.clone(),
-            level: check.level,
-            suppress: setup.suppress,
-            ..ReportOptions::default()
-        },
+        options,
         samples: setup.samples,
     })
 }

@@ -71,6 +71,19 @@ pub(crate) fn steps(net: &Builder, output: usize) -> Vec<Step> {
                 | Operation::Add(..)
                 | Operation::Affine(..)
         );
+        // Scale and shift before a convolution without padding are part of its weights.
+        if let (Operation::Scale(x, s), Some(reader)) = (&net.operations[at], only(at))
+            && let Operation::Convolution(_, c) = &net.operations[reader]
+            && c.window.pads == [[0; 2]; 2]
+            && !taken[reader]
+        {
+            let mut convolution = c.clone();
+            convolution.after(net.maps[at], &s.scale, &s.shift);
+            step.operation = Operation::Convolution(*x, convolution);
+            step.value = reader;
+            step.fused.push(net.operations[reader].name());
+            taken[reader] = true;
+        }
         while let (true, None, Some(reader)) =
             (fuses, step.clamp, only(step.value).filter(|r| !taken[*r]))
         {

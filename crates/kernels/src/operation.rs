@@ -85,6 +85,25 @@ impl Convolution {
         self.weights[(o * each + c % each) * taps + tap]
     }
 
+    /// The same of `scale x + shift`, per input channel. Right without padding, which would be shifted too.
+    pub(crate) fn after(&mut self, map: Map, scale: &[f32], shift: &[f32]) {
+        let (each, taps) = (
+            map.channels / self.groups,
+            self.window.size[0] * self.window.size[1],
+        );
+        self.bias.resize(self.out, 0.0);
+        for o in 0..self.out {
+            let group = o / (self.out / self.groups);
+            for k in 0..each {
+                let c = group * each + k;
+                for w in &mut self.weights[(o * each + k) * taps..][..taps] {
+                    self.bias[o] += *w * shift[c];
+                    *w *= scale[c];
+                }
+            }
+        }
+    }
+
     /// `scale` times the outputs, plus `shift`, per output channel.
     pub(crate) fn scaled(&mut self, scale: &[f32], shift: &[f32]) {
         let each = self.weights.len() / self.out;

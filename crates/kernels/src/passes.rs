@@ -242,10 +242,10 @@ impl Passes {
             }
             Operation::Product(a, b) => {
                 self.forward.push(product::forward(between(*a), place(*b)));
-                let [left, right] = [*a, *b].map(|x| self.buffer(product::transposed(net.maps[x])));
+                let turned = self.buffer(product::transposed(net.maps[*b]));
                 let backs = [
-                    (*a, product::back_of_left(place(*b), right)),
-                    (*b, product::back_of_right(place(*a), left)),
+                    (*a, product::back_of_left(place(*b), turned)),
+                    (*b, product::back_of_right(place(*a))),
                 ];
                 return Box::new(move |gradient, shares| {
                     for (x, back) in backs {

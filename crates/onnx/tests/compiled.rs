@@ -130,7 +130,7 @@ fn a_residual_network_is_compiled_and_fused() {
         net.constant("scale", &[16], &numbers(16, 0.2))
             .constant("shift", &[16], &numbers(16, 0.4))
             .constant("mean", &[16], &numbers(16, 0.6))
-            .constant("variance", &[16], &vec![0.7; 16])
+            .constant("variance", &[16], &[0.7; 16])
     };
     let net = stats(image())
         .constant("w", &[16, 3, 3, 3], &numbers(16 * 27, 0.5))

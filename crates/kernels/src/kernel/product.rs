@@ -5,10 +5,11 @@
 //! the left factor are multiplied with the blocks of the right one as a convolution multiplies pixels with its weights.
 //!
 //! # Maths
-//! `out = A B` per line; `dA = dout B^T`, `dB = A^T dout`. The backward pass transposes the factor that it needs.
+//! `out = A B` per line; `dA = dout B^T`, `dB = A^T dout`. `A^T` is read where `A` lies; `B` is transposed first, as its
+//! lanes must be columns.
 //!
 //! # Cost
-//! One fused multiply-add per product and sixteen lanes; a transposition per gradient.
+//! One fused multiply-add per product and sixteen lanes; a transposition for the left gradient.
 
 use super::{Back, Between, Kernel, per_isa};
 use crate::epilogue::Epilogue;
@@ -22,10 +23,12 @@ struct Product {
     left: Buffer,
     right: Buffer,
     to: Buffer,
+    /// Whether rows and columns of the left factor are exchanged.
+    is_turned: bool,
     epilogue: Epilogue,
 }
 
-/// A product with one factor transposed first.
+/// A product whose right factor is transposed first.
 #[derive(Debug)]
 struct Transposed {
     from: Buffer,
@@ -45,6 +48,7 @@ pub(crate) fn forward(at: Between, right: Buffer) -> Box<dyn Kernel> {
         left: at.from,
         right,
         to: at.to,
+        is_turned: false,
         epilogue: Epilogue::default(),
     })
 }
@@ -56,6 +60,7 @@ pub(crate) fn back_of_left(right: Buffer, into: Buffer) -> Back {
             left: gradient,
             right: into,
             to,
+            is_turned: false,
             epilogue,
         };
         Box::new(Transposed {
@@ -66,19 +71,15 @@ pub(crate) fn back_of_left(right: Buffer, into: Buffer) -> Back {
     })
 }
 
-/// What makes the right factor's gradient; `into` has the shape of the left one, transposed.
-pub(crate) fn back_of_right(left: Buffer, into: Buffer) -> Back {
-    Box::new(move |gradient, to, epilogue| {
-        let product = Product {
-            left: into,
-            right: gradient,
+/// What makes the right factor's gradient.
+pub(crate) fn back_of_right(left: Buffer) -> Back {
+    Box::new(move |right, to, epilogue| {
+        Box::new(Product {
+            left,
+            right,
             to,
+            is_turned: true,
             epilogue,
-        };
-        Box::new(Transposed {
-            from: left,
-            into,
-            product,
         })
     })
 }
@@ -222,21 +223,34 @@ unsafe fn tile<L: Lanes, const N: usize, const P: usize>(
         for n in 0..N {
             weights[n] = b.add(right.at(block + n, y, 0));
         }
-        for depth in 0..left.map.blocks() {
-            let from = a.add(left.at(depth, y, x));
-            for c in 0..LANES.min(left.map.channels - depth * LANES) {
+        // A row of the left factor is a pixel, or a channel where it is turned; eight of those lie in one block.
+        let (step, deep) = if k.is_turned {
+            (1, left.map.width)
+        } else {
+            (LANES, left.map.channels)
+        };
+        let mut done = 0;
+        while done < deep {
+            let (from, count) = if k.is_turned {
+                (a.add(left.at(x / LANES, y, 0) + x % LANES), deep)
+            } else {
+                (a.add(left.at(done / LANES, y, x)), LANES.min(deep - done))
+            };
+            let next = if k.is_turned { LANES } else { 1 };
+            for c in 0..count {
                 let mut w = [L::zero(); N];
                 for n in 0..N {
                     w[n] = L::load(weights[n]);
                     weights[n] = weights[n].add(LANES);
                 }
                 for i in 0..P {
-                    let value = L::splat(*from.add(i * LANES + c));
+                    let value = L::splat(*from.add(i * step + c * next));
                     for n in 0..N {
                         sums[n][i] = value.mul_add(w[n], sums[n][i]);
                     }
                 }
             }
+            done += count;
         }
         // As in a convolution: what is picked by number below cannot stay in registers.
         let mut ready = [[[0f32; LANES]; P]; N];

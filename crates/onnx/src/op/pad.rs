@@ -248,19 +248,12 @@ fn lowered_pad(node: &NodeSpec<'_>) -> OpResult<Lowering> {
     let fixed = node.ints("pads")?;
     let number = node.float("value", 0.0)?;
     lowering(move |x| {
-        let (pads, on, fill) = match &fixed {
-            Some(pads) => (pads.clone(), None, number),
-            None => {
-                let fill = x
-                    .numbers(2)?
-                    .and_then(|f| f.first().copied())
-                    .unwrap_or(0.0);
-                (
-                    x.ints(1)?.ok_or("input 1 is missing")?,
-                    x.ints(3)?,
-                    f64::from(fill),
-                )
-            }
+        let (pads, on, fill) = if let Some(pads) = &fixed {
+            (pads.clone(), None, number)
+        } else {
+            let fill = x.numbers(2)?.and_then(|f| f.first().copied());
+            let pads = x.ints(1)?.ok_or("input 1 is missing")?;
+            (pads, x.ints(3)?, f64::from(fill.unwrap_or(0.0)))
         };
         let s = x.sample(0)?;
         let around = surroundings(&pads, on.as_deref(), s.shape().len())?;

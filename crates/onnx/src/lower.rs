@@ -120,6 +120,15 @@ impl Lower<'_> {
     fn by_channels(&mut self, s: &Sample, axes: &[usize]) -> OpResult<(Net, Arc<[u32]>)> {
         let (map, order) = s.with_channels(axes);
         let order: Arc<[u32]> = order.into();
+        // Where pixels lie, in one line or several, is all one to what mixes channels.
+        let own = self.net.map(s.value());
+        let same = |i: usize| s.place(i) == order[i] as usize;
+        if own.channels == map.channels
+            && own.features() == map.features()
+            && (0..order.len()).all(same)
+        {
+            return Ok((s.value(), order));
+        }
         Ok((s.arranged(self.net, map, Some(&order))?, order))
     }
 
@@ -199,9 +208,18 @@ impl Lower<'_> {
         if a.shape() != b.shape() {
             return Err(format!("shapes {:?} and {:?} differ", a.shape(), b.shape()));
         }
-        let a = a.whole(self.net)?;
-        let other = b.arranged(self.net, self.net.map(a.value()), a.order())?;
-        Ok(a.with_value(f(self.net, a.value(), other).map_err(refused)?))
+        let (a, b) = (a.whole(self.net)?, b.whole(self.net)?);
+        // Of two ways to lay out the same elements the one with a single line is what matrices take.
+        let lines = |s: &Sample, net: &Builder| net.map(s.value()).height;
+        let is_first = lines(&a, self.net) <= lines(&b, self.net);
+        let (kept, other) = if is_first { (&a, &b) } else { (&b, &a) };
+        let other = other.arranged(self.net, self.net.map(kept.value()), kept.order())?;
+        let (left, right) = if is_first {
+            (kept.value(), other)
+        } else {
+            (other, kept.value())
+        };
+        Ok(kept.with_value(f(self.net, left, right).map_err(refused)?))
     }
 
     /// The product of the last axis with a matrix: `weight(i, o)` for `width` inputs and `bias.len()` outputs.

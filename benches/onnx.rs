@@ -1,5 +1,5 @@
-//! Compares an ONNX file with the same network written by hand in Burn, forward and forward with backward, side by side
-//! in one run; and measures what the interpreter adds per node.
+//! Compares an ONNX file, by kernels and operator by operator, with the same network written by hand in Burn, forward and
+//! forward with backward, side by side in one run; and measures what the interpreter adds per node.
 //!
 //! ```text
 //! cargo bench -p proofmark --bench onnx
@@ -82,6 +82,12 @@ impl Cnn {
     }
 }
 
+fn by_operator() -> OnnxOptions {
+    let mut options = OnnxOptions::default();
+    options.by_operator = true;
+    options
+}
+
 fn images() -> Modality {
     Modality {
         name: "x".into(),
@@ -103,35 +109,43 @@ fn query(device: &Device) -> Query {
 fn networks(c: &mut Criterion) {
     let device = Device::flex();
     let net = Cnn::new(&device);
-    let file = OnnxFile::decode("cnn.onnx", net.onnx(), None).expect("a file");
-    let by_file =
-        OnnxModel::new(file, &[images()], &OnnxOptions::default(), &device).expect("a model");
+    let file = || OnnxFile::decode("cnn.onnx", net.onnx(), None).expect("a file");
+    let by_kernels = OnnxModel::new(file(), &[images()], &OnnxOptions::default(), &device);
+    let by_kernels = by_kernels.expect("a model");
+    by_kernels.plan().expect("kernels compute it");
+    let by_file = OnnxModel::new(file(), &[images()], &by_operator(), &device).expect("a model");
     let by_hand =
         BurnModel::images(&net, [3, 32, 32], 10, images().bounds, Cnn::forward).expect("a model");
     let query = query(&device);
-    let (a, b) = (
-        host(&by_file.scores(&query).expect("scores")),
-        host(&by_hand.scores(&query).expect("scores")),
-    );
-    assert!(
-        a.iter().zip(&b).all(|(x, y)| (x - y).abs() < 1e-4),
-        "both are the same network"
-    );
+    let b = host(&by_hand.scores(&query).expect("scores"));
+    for model in [&by_kernels, &by_file] {
+        let a = host(&model.scores(&query).expect("scores"));
+        assert!(
+            a.iter().zip(&b).all(|(x, y)| (x - y).abs() < 1e-4),
+            "all are the same network"
+        );
+    }
 
     let mut group = c.benchmark_group("cnn-batch-64");
     group.sample_size(20);
     group.bench_function("forward/burn", |b| {
         b.iter(|| black_box(by_hand.scores(&query)));
     });
-    group.bench_function("forward/onnx", |b| {
+    group.bench_function("forward/operators", |b| {
         b.iter(|| black_box(by_file.scores(&query)));
+    });
+    group.bench_function("forward/kernels", |b| {
+        b.iter(|| black_box(by_kernels.scores(&query)));
     });
     let sum = |scores: &Tensor<2>, _: &Batch| scores.clone().sum_dim(1).squeeze_dim(1);
     group.bench_function("gradient/burn", |b| {
         b.iter(|| black_box(by_hand.gradient(&query, &sum)));
     });
-    group.bench_function("gradient/onnx", |b| {
+    group.bench_function("gradient/operators", |b| {
         b.iter(|| black_box(by_file.gradient(&query, &sum)));
+    });
+    group.bench_function("gradient/kernels", |b| {
+        b.iter(|| black_box(by_kernels.gradient(&query, &sum)));
     });
     group.finish();
 }
@@ -152,13 +166,8 @@ fn nodes(c: &mut Criterion) {
         bounds: images().bounds,
     };
     let file = OnnxFile::decode("chain.onnx", bytes, None).expect("a file");
-    let model = OnnxModel::new(
-        file,
-        std::slice::from_ref(&table),
-        &OnnxOptions::default(),
-        &device,
-    )
-    .expect("a model");
+    let model = OnnxModel::new(file, std::slice::from_ref(&table), &by_operator(), &device)
+        .expect("a model");
     let x = Batch::from_host(vec![table].into(), vec![vec![0.5; 4]], &device).expect("a batch");
     let query = Query::one_per_row(x, &[0]);
     let mut group = c.benchmark_group("chain-1000");

@@ -153,6 +153,17 @@ impl BurnModel {
         self
     }
 
+    /// States that the bits of a row's scores and gradient depend on that row alone, as those of a network of kernels do.
+    /// The engine then asks about all rows at once and pads nothing, and one row costs what one row costs.
+    ///
+    /// Nine rows inside the bounds are asked together and one by one; an error if a bit differs. That is a check of the
+    /// statement, not its proof.
+    pub fn rows_independent(mut self) -> Result<Self, ModelError> {
+        digest::check_independence(&self)?;
+        self.signature.row_independent = true;
+        Ok(self)
+    }
+
     /// Adds layers that can be read: `read` returns `[rows, width]` for a name in `names`.
     #[must_use]
     pub fn with_taps(

@@ -41,6 +41,8 @@ pub struct OnnxOptions {
     /// Whether the output is used unchanged, whatever its width and whether or not it holds classes (for checking
     /// properties).
     pub raw: bool,
+    /// Whether operators compute the scores one by one where kernels could take their place: for comparisons.
+    pub by_operator: bool,
 }
 
 /// An ONNX model bound to its inputs: maps blocks `[n, features]` to scores `[n, classes]`, with gradients.
@@ -126,7 +128,7 @@ impl OnnxModel {
                 size: size.unwrap_or(1),
                 why: String::new(),
             },
-            network: Err("it is not compiled".into()),
+            network: Err(String::new()),
             carried: BTreeMap::new(),
             file,
         };

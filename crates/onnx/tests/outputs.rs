@@ -131,7 +131,16 @@ fn a_softmax_is_bypassed_only_where_its_groups_are_the_classes_of_a_sample() {
         .bytes();
     let model = bind(&merged, OutputKind::Logits).unwrap();
     assert_eq!(model.scores_note(), None);
-    assert_eq!(decisions(&model, &x), own_decisions(&merged, &x));
+    // The largest of one group may be as near to 1 as that of the other: values are compared, not which is larger.
+    let session = Session::new(file(&merged), &Device::flex()).unwrap();
+    for (x, scores) in x.chunks(FEATURES).zip(scores(&model, &x).chunks(6)) {
+        let x = Array::try_new([1, FEATURES], x.to_vec()).unwrap();
+        let own = session.run(&[x]).unwrap()[0].to_f32().unwrap();
+        assert!(
+            own.iter().zip(scores).all(|(a, b)| (a - b).abs() < 1e-6),
+            "{own:?} {scores:?}"
+        );
+    }
     let plain = scores_of(0, 6).output("z").bytes();
     assert_ne!(
         own_decisions(&plain, &x),

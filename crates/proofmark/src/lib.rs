@@ -53,6 +53,7 @@ pub use proofmark_data::{DataError, Dataset};
 pub use proofmark_domain as domain;
 pub use proofmark_engine as engine;
 pub use proofmark_gate as policy;
+pub use proofmark_kernels as kernels;
 pub use proofmark_model as models;
 pub use proofmark_model::{Access, BurnModel, FromDecisions, FromScores, Signature};
 pub use proofmark_onnx as onnx;

@@ -70,8 +70,10 @@ impl OnnxModel {
         self.quietly(|m| m.check_values(&probe))?;
         self.decide_batching(size, &shapes)?;
         // A lowering describes what happens to a single sample.
-        if rows == 1 {
-            self.compile();
+        match (rows, options.by_operator) {
+            (_, true) => self.network = Err("operators were asked for".into()),
+            (1, false) => self.compile(),
+            (n, false) => self.network = Err(format!("the file fixes {n} samples")),
         }
         Ok(())
     }

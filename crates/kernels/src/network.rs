@@ -16,6 +16,8 @@ use crate::shape::Map;
 
 /// Rows that go through together at most: they share weights while these are in the cache.
 const TOGETHER: usize = 8;
+/// Values that a part's memory holds at most (64 MiB), unless a single row takes more.
+const ARENA: usize = 1 << 24;
 
 /// A network that is ready to run; see [`Builder`].
 ///
@@ -124,9 +126,10 @@ impl Network {
         self.places.len * size_of::<f32>()
     }
 
-    fn split(rows: usize) -> Split {
+    fn split(&self, rows: usize) -> Split {
         let threads = rayon::current_num_threads();
-        let each = rows.div_ceil(threads).clamp(1, TOGETHER);
+        let fit = (ARENA / self.places.len.max(1)).clamp(1, TOGETHER);
+        let each = rows.div_ceil(threads).clamp(1, fit);
         // Parts that leave threads idle share these.
         let parts = rows.div_ceil(each).max(1);
         Split {
@@ -161,7 +164,7 @@ impl Network {
     /// The outputs `[rows, output features]` of rows `[rows, input features]`.
     pub fn forward(&self, rows: &[f32]) -> Vec<f32> {
         let (n, mut scores) = self.count(rows);
-        let Split { each, threads } = Self::split(n);
+        let Split { each, threads } = self.split(n);
         let parts = rows
             .par_chunks(each * self.input.features())
             .zip(scores.par_chunks_mut(each * self.output.features()));
@@ -193,7 +196,7 @@ impl Network {
     /// The same, and what [`Saved::gradient`] needs.
     pub fn forward_saved(self: &Arc<Self>, rows: &[f32]) -> (Vec<f32>, Saved) {
         let (n, mut scores) = self.count(rows);
-        let Split { each, threads } = Self::split(n);
+        let Split { each, threads } = self.split(n);
         let parts = rows
             .par_chunks(each * self.input.features())
             .zip(scores.par_chunks_mut(each * self.output.features()));

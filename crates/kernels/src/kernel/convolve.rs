@@ -360,12 +360,27 @@ unsafe fn tile<L: Lanes, const N: usize, const P: usize>(
 ) -> Pixel {
     let (packed, input) = (&*k.packed, memory.frame(k.from));
     let (plane, line) = (input.plane() as isize, input.line() as isize);
+    let output = memory.frame(k.to);
     let mut pixels = [pixel; P];
     let mut from = [std::ptr::null::<f32>(); P];
+    let mut to = [std::ptr::null_mut::<f32>(); P];
     for i in 0..P {
-        pixels[i] = pixel;
-        let at = input.at(0, pixel.y * phase.stride[0], pixel.x * phase.stride[1]);
-        from[i] = memory.row(k.from, pixel.row).wrapping_add(at).cast_const();
+        // Where the pixel lies in the output.
+        let Pixel { row, y, x } = pixel;
+        let (at_y, at_x) = (
+            y * phase.step[0] + phase.start[0],
+            x * phase.step[1] + phase.start[1],
+        );
+        pixels[i] = Pixel {
+            row,
+            y: at_y,
+            x: at_x,
+        };
+        let at = input.at(0, y * phase.stride[0], x * phase.stride[1]);
+        from[i] = memory.row(k.from, row).wrapping_add(at).cast_const();
+        to[i] = memory
+            .row(k.to, row)
+            .wrapping_add(output.at(part.block, at_y, at_x));
         pixel = pixel.next(phase);
     }
     // SAFETY: the border declared in `reads` holds whatever a tap reads outside the map; the group's weights hold `N`
@@ -407,23 +422,16 @@ unsafe fn tile<L: Lanes, const N: usize, const P: usize>(
                 sums[n][i].store(ready[n][i].as_mut_ptr());
             }
         }
-        let output = memory.frame(k.to);
         for n in 0..N {
-            let block = part.block + n;
             let mut row = pixels[0].row;
-            let mut finish = k.epilogue.of::<L>(memory, k.to, row, block);
+            let mut finish = k.epilogue.of::<L>(memory, k.to, row, part.block + n);
             for i in 0..P {
                 if pixels[i].row != row {
                     row = pixels[i].row;
-                    finish = k.epilogue.of::<L>(memory, k.to, row, block);
+                    finish = k.epilogue.of::<L>(memory, k.to, row, part.block + n);
                 }
-                let (y, x) = (
-                    pixels[i].y * phase.step[0] + phase.start[0],
-                    pixels[i].x * phase.step[1] + phase.start[1],
-                );
-                finish
-                    .apply(L::load(ready[n][i].as_ptr()), y, x)
-                    .store(memory.row(k.to, row).add(output.at(block, y, x)));
+                let value = finish.apply(L::load(ready[n][i].as_ptr()), pixels[i].y, pixels[i].x);
+                value.store(to[i].add(n * output.plane()));
             }
         }
     }

@@ -4,7 +4,8 @@
     cargo bench --profile dev -p proofmark --bench backends --no-run      # names the executable
     python speed.py --bench target/debug/deps/backends-… --out DIR [--models cnn,vit] [--kinds pgd,one,apgd-t] [--rounds 3]
 
-Each timing is a process of its own, one after the other: a peer, ours, the next round. Loading is not counted. Writes
+Each timing is a process of its own, one after the other: a peer, ours, the next round; it attacks twice, and the faster
+time counts. Loading is not counted. Writes
 DIR/speed.json, DIR/speed.md (medians and their ratios) and DIR/speed.svg. Rows are what the models were asked for the
 gradient or the scores of; attacks use an epsilon so small that no row breaks and leaves early, so all are computed.
 Needs torch, torchvision, onnx, torchattacks, foolbox, adversarial-robustness-toolbox, pyautoattack.
@@ -139,11 +140,13 @@ def peer(folder, name, who, rows, threads):
         net.register_forward_hook(lambda _, given, __: count.__setitem__(0, count[0] + len(given[0])))
         run = lambda x, y: attack.perturb(x, y)
     run(x[:1], y[:1])
-    if who == "autoattack":
-        count[0] = 0
-    began = time.perf_counter()
-    run(x, y)
-    seconds = time.perf_counter() - began
+    seconds = float("inf")
+    for _ in range(2):
+        if who == "autoattack":
+            count[0] = 0
+        began = time.perf_counter()
+        run(x, y)
+        seconds = min(seconds, time.perf_counter() - began)
     if who == "autoattack":
         computed = count[0]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
@@ -151,9 +154,9 @@ def peer(folder, name, who, rows, threads):
 
 
 def ours(bench, folder, name, attack, rows, threads):
-    arguments = [f"attacks={attack}", f"rows={rows}", f"threads={threads}", "rounds=1", f"eps={EPS}", "format=json"]
+    arguments = [f"attacks={attack}", f"rows={rows}", f"threads={threads}", "rounds=2", f"eps={EPS}", "format=json"]
     out = subprocess.run([bench, folder / f"{name}.onnx", folder / f"{name}.npz", *arguments], capture_output=True, text=True, check=True)
-    return json.loads(out.stdout.strip().splitlines()[-1])
+    return min(map(json.loads, out.stdout.strip().splitlines()), key=lambda r: r["seconds"])
 
 
 KINDS = {

@@ -22,7 +22,7 @@ const ARENA: usize = 1 << 24;
 /// A network that is ready to run; see [`Builder`].
 ///
 /// What it gives for a row depends on that row alone: neither on the rows beside it, nor on their number, nor on the
-/// number of threads. Bits may differ between instruction sets.
+/// number of threads. All instruction sets give the same bits.
 pub struct Network {
     input: Map,
     output: Map,

@@ -78,8 +78,6 @@ macro_rules! per_isa {
             $crate::lanes::Isa::Avx512 => avx512($($value),*),
             #[cfg(target_arch = "x86_64")]
             $crate::lanes::Isa::Avx2 => avx2($($value),*),
-            #[cfg(target_arch = "aarch64")]
-            $crate::lanes::Isa::Neon => $generic::<$crate::lanes::Neon>($($value),*),
             $crate::lanes::Isa::Portable => $generic::<$crate::lanes::Portable>($($value),*),
         }
     }};

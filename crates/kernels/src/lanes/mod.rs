@@ -2,16 +2,13 @@
 //!
 //! Maps are stored in blocks of sixteen channels, so one [`Lanes`] value holds one pixel of a block. A kernel is generic
 //! over [`Lanes`] and is compiled once per instruction set; [`Isa::detect`] picks the widest at run time. A
-//! multiply-add is fused everywhere, but the instruction sets still differ in the last bit where a kernel sums across
-//! lanes, so reports name the one that was used.
+//! multiply-add rounds once and sums run in one order in all of them, so they give the same bits.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod math;
-#[cfg(target_arch = "aarch64")]
-mod neon;
 mod portable;
 
 #[cfg(target_arch = "x86_64")]
@@ -19,8 +16,6 @@ pub(crate) use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use avx512::Avx512;
 pub(crate) use math::{erf, exp, largest, only, total};
-#[cfg(target_arch = "aarch64")]
-pub(crate) use neon::Neon;
 pub(crate) use portable::Portable;
 
 use std::sync::OnceLock;
@@ -80,10 +75,8 @@ pub enum Isa {
     /// AVX2 with FMA.
     #[cfg(target_arch = "x86_64")]
     Avx2,
-    /// NEON.
-    #[cfg(target_arch = "aarch64")]
-    Neon,
-    /// None in particular.
+    /// None in particular: arrays, which the compiler turns into whatever every processor of the target has (NEON on
+    /// ARM).
     Portable,
 }
 
@@ -101,9 +94,6 @@ impl Isa {
                     return Self::Avx2;
                 }
             }
-            #[cfg(target_arch = "aarch64")]
-            return Self::Neon;
-            #[cfg(not(target_arch = "aarch64"))]
             Self::Portable
         })
     }
@@ -131,8 +121,6 @@ impl Isa {
             Self::Avx512 => Avx512::GROUP,
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => Avx2::GROUP,
-            #[cfg(target_arch = "aarch64")]
-            Self::Neon => Neon::GROUP,
             Self::Portable => Portable::GROUP,
         }
     }
@@ -144,8 +132,6 @@ impl Isa {
             Self::Avx512 => "AVX-512",
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => "AVX2",
-            #[cfg(target_arch = "aarch64")]
-            Self::Neon => "NEON",
             Self::Portable => "portable",
         }
     }

@@ -1,6 +1,6 @@
 use super::{LANES, Lanes};
 
-/// Sixteen numbers in an array: what processors without a known instruction set use.
+/// Sixteen numbers in an array: for processors without an instruction set of their own here.
 #[derive(Clone, Copy)]
 pub(crate) struct Portable([f32; LANES]);
 

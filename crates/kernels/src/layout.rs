@@ -30,6 +30,12 @@ pub(crate) fn places(passes: &Passes) -> Places {
             touch(buffer.0);
         }
     }
+    // What the backward pass reads of the forward pass stays until the end, so that it can run again.
+    for range in alive.iter_mut().flatten() {
+        if range.start < passes.forward.len() && range.end > passes.forward.len() {
+            range.end = kernels.len();
+        }
+    }
     let frames: Vec<Frame> = passes
         .buffers
         .iter()

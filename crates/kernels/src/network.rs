@@ -231,7 +231,7 @@ impl Saved {
     }
 
     /// The gradient `[rows, input features]` of the sum of `weights[r, o] scores[r, o]` over a row, for weights
-    /// `[rows, output features]`.
+    /// `[rows, output features]`. Any number of gradients can be asked for.
     pub fn gradient(&self, weights: &[f32]) -> Vec<f32> {
         let (net, n) = (&*self.network, self.rows);
         let (width, features) = (net.output.features(), net.input.features());

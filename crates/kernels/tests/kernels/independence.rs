@@ -54,6 +54,19 @@ fn neither_batch_size_nor_threads_change_a_bit() {
     }
 }
 
+#[test]
+fn a_gradient_can_be_asked_for_again() {
+    for twin in all() {
+        let net = twin.compiled(Isa::detect());
+        let width = net.output().features();
+        let (_, saved) = net.forward_saved(&scattered(9 * net.input().features(), 1));
+        let (one, other) = (scattered(9 * width, 2), scattered(9 * width, 3));
+        let first = bits(&saved.gradient(&one));
+        assert_ne!(bits(&saved.gradient(&other)), first);
+        assert_eq!(bits(&saved.gradient(&one)), first);
+    }
+}
+
 /// Every sum runs in one order and every multiply-add rounds once, whatever registers it is done in.
 #[test]
 fn no_instruction_set_changes_a_bit() {

@@ -65,7 +65,8 @@ impl OnnxModel {
             })
         })
         .map_err(|e| e.to_string())?;
-        self.graph.lowered(&self.plan, &seen, self.scores.slot)
+        let network = self.quietly(|m| Ok(m.graph.lowered(&m.plan, &seen, m.scores.slot)));
+        network.map_err(|e| e.to_string())?
     }
 
     /// The network's scores before [`Scores::finish`](crate::classifier::Scores::finish), `[n, width]`.

@@ -60,17 +60,18 @@ impl Convolution {
             ));
         }
         let [height, width] = self.window.over("convolution", map)?;
-        if !self.is_depthwise(map)
-            && groups > 1
-            && !((c / groups).is_multiple_of(LANES) && (self.out / groups).is_multiple_of(LANES))
-        {
-            let each = (c / groups, self.out / groups);
-            return Err(KernelError::unsupported(
-                "convolution",
-                format!("groups of {} channels to {}", each.0, each.1),
-            ));
-        }
         Ok(Map::new(self.out, height, width))
+    }
+
+    /// Groups that are computed apart: as many of its own as it takes to fill whole blocks go together, with weights of 0
+    /// between them.
+    pub(crate) fn groups_apart(&self, map: Map) -> usize {
+        let fills = |channels: usize, apart: usize| (channels / apart).is_multiple_of(LANES);
+        let apart = (1..=self.groups)
+            .rev()
+            .filter(|n| self.groups.is_multiple_of(*n));
+        let mut apart = apart.filter(|n| fills(map.channels, *n) && fills(self.out, *n));
+        apart.next().unwrap_or(1)
     }
 
     /// Whether each output channel reads the input channel of its own number alone.
@@ -81,6 +82,9 @@ impl Convolution {
     /// The weight of an output channel for an input channel (of all) at a place in the window.
     pub(crate) fn weight(&self, map: Map, o: usize, c: usize, tap: usize) -> f32 {
         let each = map.channels / self.groups;
+        if o / (self.out / self.groups) != c / each {
+            return 0.0;
+        }
         let taps = self.window.size[0] * self.window.size[1];
         self.weights[(o * each + c % each) * taps + tap]
     }

@@ -21,7 +21,8 @@
 //! One fused multiply-add per product and sixteen lanes; the last block of channels is computed whole.
 //!
 //! # When it fails
-//! Groups whose channels do not fill whole blocks are not computed here.
+//! Groups whose channels do not fill whole blocks are computed together with their neighbours, so a value that is not a
+//! number reaches these too.
 
 use std::sync::Arc;
 
@@ -176,7 +177,7 @@ pub(crate) fn forward(
     let channels = Channels {
         input: input.channels,
         output: c.out,
-        groups: c.groups,
+        groups: c.groups_apart(input),
     };
     let phase = c.window.forward([output.height, output.width]);
     let packed = Packed::new(&[phase], taps, input, channels, isa, |o, i, tap| {
@@ -191,7 +192,7 @@ pub(crate) fn back(c: &Convolution, input: Map, output: Map, isa: Isa) -> Back {
     let channels = Channels {
         input: c.out,
         output: input.channels,
-        groups: c.groups,
+        groups: c.groups_apart(input),
     };
     let phases = c.window.backward(input, [output.height, output.width]);
     let packed = Packed::new(&phases, taps, output, channels, isa, |i, o, tap| {

@@ -21,6 +21,15 @@ pub enum Function {
         /// The limit below 0, negated.
         alpha: f32,
     },
+    /// `min(max(alpha x + beta, 0), 1)`.
+    HardSigmoid {
+        /// The slope between the limits.
+        alpha: f32,
+        /// The value at 0.
+        beta: f32,
+    },
+    /// `x` times the hard sigmoid of slope 1/6 and 1/2 at 0.
+    HardSwish,
     /// The error function.
     Erf,
     /// `x` times the standard normal distribution function.
@@ -71,6 +80,19 @@ impl Function {
                         x.select(above, below.sub(L::splat(alpha))),
                         one.select(above, below),
                     )
+                }
+                Self::HardSigmoid { alpha, beta } => {
+                    let y = L::splat(alpha).mul_add(x, L::splat(beta));
+                    let (below, above) = (zero.above(y), y.above(one));
+                    let slope = zero.select(below | above, L::splat(alpha));
+                    (zero.select(below, one.select(above, y)), slope)
+                }
+                Self::HardSwish => {
+                    let y = L::splat(1.0 / 6.0).mul_add(x, L::splat(0.5));
+                    let (below, above) = (zero.above(y), y.above(one));
+                    let slope = L::splat(1.0 / 3.0).mul_add(x, L::splat(0.5));
+                    let slope = zero.select(below, one.select(above, slope));
+                    (x.mul(zero.select(below, one.select(above, y))), slope)
                 }
                 Self::Erf => {
                     let (y, bell) = erf(x);

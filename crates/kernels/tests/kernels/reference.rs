@@ -510,6 +510,10 @@ fn smooth(f: Function, x: f64) -> f64 {
         Function::Sigmoid => 1.0 / (1.0 + (-x).exp()),
         Function::Tanh => x.tanh(),
         Function::Silu => x / (1.0 + (-x).exp()),
+        Function::HardSigmoid { alpha, beta } => {
+            (f64::from(alpha) * x + f64::from(beta)).clamp(0.0, 1.0)
+        }
+        Function::HardSwish => x * (x / 6.0 + 0.5).clamp(0.0, 1.0),
         Function::Erf => erf(x),
         Function::Gelu => 0.5 * x * (1.0 + erf(x * std::f64::consts::FRAC_1_SQRT_2)),
         Function::Elu { alpha } => {

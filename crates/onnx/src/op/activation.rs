@@ -234,8 +234,14 @@ pub(super) const ENTRIES: &[OperatorEntry] = &[
             other => Err(format!("no kernel approximates it by {other}")),
         }
     }),
-    OperatorEntry::new("HardSigmoid", hard_sigmoid),
-    OperatorEntry::new("HardSwish", hard_swish),
+    OperatorEntry::new("HardSigmoid", hard_sigmoid).lowered(|node| {
+        let (alpha, beta) = (
+            node.float("alpha", 0.2)? as f32,
+            node.float("beta", 0.5)? as f32,
+        );
+        smooth(Function::HardSigmoid { alpha, beta })
+    }),
+    OperatorEntry::new("HardSwish", hard_swish).lowered(|_| smooth(Function::HardSwish)),
     OperatorEntry::new("Sigmoid", |_| each(|t| Ok(t.sigmoid())))
         .lowered(|_| smooth(Function::Sigmoid)),
     OperatorEntry::new("Softplus", |_| each(|t| Ok(softplus(t)))),

@@ -196,6 +196,21 @@ impl Builder {
         Ok(self.push(Operation::Affine(x.0, scale.into(), shift.into()), map))
     }
 
+    /// A map of this height and width that has the only pixel of `x` everywhere.
+    pub fn spread(&mut self, x: Value, height: usize, width: usize) -> Result<Value, KernelError> {
+        let map = self.map(x);
+        if (map.height, map.width) != (1, 1) || height == 0 || width == 0 {
+            return Err(KernelError::shape(
+                "spread",
+                format!("{map:?} to {height} x {width}"),
+            ));
+        }
+        Ok(self.push(
+            Operation::Spread(x.0),
+            Map::new(map.channels, height, width),
+        ))
+    }
+
     /// The product of two values of one shape, feature by feature.
     pub fn multiply(&mut self, a: Value, b: Value) -> Result<Value, KernelError> {
         let (x, y) = (self.map(a), self.map(b));

@@ -70,6 +70,7 @@ pub(crate) fn steps(net: &Builder, output: usize) -> Vec<Step> {
                 | Operation::Average(..)
                 | Operation::Add(..)
                 | Operation::Affine(..)
+                | Operation::Spread(_)
         );
         // Scale and shift before a convolution without padding are part of its weights.
         if let (Operation::Scale(x, s), Some(reader)) = (&net.operations[at], only(at))

@@ -159,6 +159,8 @@ pub(crate) enum Operation {
     Affine(usize, Arc<[f32]>, Arc<[f32]>),
     Multiply(usize, usize),
     Product(usize, usize),
+    /// One pixel for all of a map.
+    Spread(usize),
     /// With its epsilon.
     Normalise(usize, f32),
     /// Whether the logarithm.
@@ -178,6 +180,7 @@ impl Operation {
             | Self::Smooth(x, _)
             | Self::Rearrange(x, _)
             | Self::Affine(x, ..)
+            | Self::Spread(x)
             | Self::Normalise(x, _)
             | Self::Softmax(x, _) => vec![*x],
             Self::Add(a, b) | Self::Multiply(a, b) | Self::Product(a, b) => vec![*a, *b],
@@ -200,6 +203,7 @@ impl Operation {
             Self::Affine(..) => "affine",
             Self::Multiply(..) => "multiply",
             Self::Product(..) => "product",
+            Self::Spread(_) => "spread",
             Self::Normalise(..) => "normalise",
             Self::Softmax(_, false) => "softmax",
             Self::Softmax(_, true) => "log softmax",

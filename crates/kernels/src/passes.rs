@@ -226,6 +226,7 @@ impl Passes {
             Operation::Affine(x, scale, shift) => {
                 (*x, affine::pair(between(*x), scale, shift, epilogue))
             }
+            Operation::Spread(x) => (*x, channelwise::spread(between(*x), epilogue)),
             Operation::Normalise(x, epsilon) => (*x, normalise::pair(between(*x), *epsilon)),
             Operation::Softmax(x, is_log) => (*x, softmax::pair(between(*x), *is_log)),
             Operation::Multiply(a, b) => {

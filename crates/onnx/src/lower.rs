@@ -205,6 +205,7 @@ impl Lower<'_> {
         b: &Sample,
         f: impl FnOnce(&mut Builder, Net, Net) -> Result<Net, KernelError>,
     ) -> OpResult<Sample> {
+        let (a, b) = (self.spread(a, b)?, self.spread(b, a)?);
         if a.shape() != b.shape() {
             return Err(format!("shapes {:?} and {:?} differ", a.shape(), b.shape()));
         }
@@ -220,6 +221,18 @@ impl Lower<'_> {
             (other, kept.value())
         };
         Ok(kept.with_value(f(self.net, left, right).map_err(refused)?))
+    }
+
+    /// A sample `[1, channels, 1, 1]` with the height and width of another; any other sample as it is.
+    fn spread(&mut self, s: &Sample, like: &Sample) -> OpResult<Sample> {
+        match (s.shape(), like.shape()) {
+            (&[1, c, 1, 1], &[1, d, h, w]) if c == d && (h, w) != (1, 1) => {
+                let x = self.spatial(s)?;
+                let y = self.net.spread(x, h, w).map_err(refused)?;
+                Ok(Sample::new(y, vec![1, c, h, w], None))
+            }
+            _ => Ok(s.clone()),
+        }
     }
 
     /// The product of the last axis with a matrix: `weight(i, o)` for `width` inputs and `bias.len()` outputs.

@@ -250,6 +250,17 @@ fn branches_of_depthwise_and_dilated_convolutions_are_compiled() {
 }
 
 #[test]
+fn a_map_times_a_number_per_channel_is_compiled() {
+    let net = image()
+        .constant("w", &[3, 3, 1, 1], &numbers(9, 0.1))
+        .node("GlobalAveragePool", &["x"], &["mean"], &[])
+        .node("Conv", &["mean", "w"], &["a"], &[])
+        .node("HardSigmoid", &["a"], &["gate"], &[])
+        .node("Mul", &["gate", "x"], &["b"], &[]);
+    assert_compiled(classified(net, "b", 144), &[3, 8, 6]);
+}
+
+#[test]
 fn groups_of_few_channels_are_compiled() {
     let net = image()
         .constant("w", &[4, 3, 1, 1], &numbers(12, 0.1))

@@ -93,6 +93,38 @@ pub(crate) fn pair(
     (Box::new(forward), back)
 }
 
+/// The kernels that give every pixel of the output the only pixel of the input: those of a sum over all pixels, the other
+/// way round.
+pub(crate) fn spread(at: Between, epilogue: Epilogue) -> Pair {
+    let Between {
+        from,
+        to,
+        input,
+        output,
+    } = at;
+    let window = Window::from([output.height, output.width]);
+    let phases = window.backward(output, [1, 1]).into_iter();
+    let phases = phases.map(|p| Taps::new(p, output, |_, _| 1.0)).collect();
+    let forward = Channelwise {
+        from,
+        to,
+        input,
+        phases,
+        epilogue,
+    };
+    let back: Back = Box::new(move |from, to, epilogue| {
+        let taps = Taps::new(window.forward([1, 1]), input, |_, _| 1.0);
+        Box::new(Channelwise {
+            from,
+            to,
+            input: output,
+            phases: [taps].into(),
+            epilogue,
+        })
+    });
+    (Box::new(forward), back)
+}
+
 impl Kernel for Channelwise {
     fn reads(&self) -> Vec<(Buffer, Border)> {
         let border = self

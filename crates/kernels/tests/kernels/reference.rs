@@ -21,6 +21,7 @@ enum Plain {
     Rearrange(usize, Vec<u32>),
     Affine(usize, Vec<f32>, Vec<f32>),
     Multiply(usize, usize),
+    Spread(usize),
     Product(usize, usize),
     Normalise(usize, f32),
     Softmax(usize, bool),
@@ -130,6 +131,11 @@ impl Twin {
             .affine(self.handles[x], &scale, &shift)
             .unwrap();
         self.push(Plain::Affine(x, scale, shift), handle)
+    }
+
+    pub(crate) fn spread(&mut self, x: usize, height: usize, width: usize) -> usize {
+        let handle = self.builder.spread(self.handles[x], height, width).unwrap();
+        self.push(Plain::Spread(x), handle)
     }
 
     pub(crate) fn multiply(&mut self, a: usize, b: usize) -> usize {
@@ -259,6 +265,13 @@ impl Twin {
                         .map(|((a, b), v)| self.number(*a) * v + self.number(*b))
                         .collect()
                 }
+                Plain::Spread(x) => {
+                    let pixels = self.map(at).features() / values[*x].len();
+                    values[*x]
+                        .iter()
+                        .flat_map(|v| std::iter::repeat_n(*v, pixels))
+                        .collect()
+                }
                 Plain::Multiply(a, b) => values[*a]
                     .iter()
                     .zip(&values[*b])
@@ -328,6 +341,12 @@ impl Twin {
                 Plain::Affine(x, scale, _) => {
                     for (i, g) in own.iter().enumerate() {
                         gradients[*x][i] += g * self.number(scale[i]);
+                    }
+                }
+                Plain::Spread(x) => {
+                    let pixels = own.len() / gradients[*x].len();
+                    for (i, g) in own.iter().enumerate() {
+                        gradients[*x][i / pixels] += g;
                     }
                 }
                 Plain::Multiply(a, b) => {

@@ -77,6 +77,12 @@ fn branching() -> Twin {
     let g = twin.add(e, f);
     let g = twin.add(g, c);
     three_by_three(&mut twin, g, 40, 1);
+    // As squeeze-and-excite: a map times what a dense layer makes of its mean.
+    let mean = twin.average(g, Window::from([6, 6]));
+    let gate = twin.dense(mean, scattered(64, 30), scattered(8, 31));
+    let gate = twin.smooth(gate, Function::Sigmoid);
+    let gate = twin.spread(gate, 6, 6);
+    let g = twin.multiply(g, gate);
     let order = (0..288).map(|i| i * 5 % 288).collect();
     let g = twin.rearrange(g, Map::new(8, 6, 6), order);
     let g = twin.clamp(g, Clamp::Leaky { slope: 0.5 });

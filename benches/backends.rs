@@ -1,4 +1,4 @@
-//! What an attack costs on one model: rows computed a second, peak memory, per attack and number of
+//! Measures the cost of an attack on one model: rows computed a second, peak memory, per attack and number of
 //! threads.
 //!
 //! ```text

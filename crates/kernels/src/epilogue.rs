@@ -1,4 +1,4 @@
-//! What is done to a kernel's sums before they are stored: bias, another value added, an activation, a mask.
+//! Final operations on a kernel's sums before they are stored: bias, addition of another value, activation, mask.
 //!
 //! Doing it while the sums are in registers saves a pass over memory for each of them.
 
@@ -25,7 +25,7 @@ pub enum Clamp {
     },
 }
 
-/// What follows bias and addition.
+/// Operation after bias and addition.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(crate) enum After {
     #[default]
@@ -36,7 +36,7 @@ pub(crate) enum After {
     Mask { store: Store, slope: f32 },
 }
 
-/// What is done to sums before they are stored, in this order.
+/// Operations on sums before they are stored, in this order.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Epilogue {
     /// One per channel, filled up to whole blocks.

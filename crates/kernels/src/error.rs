@@ -7,7 +7,7 @@ pub enum KernelError {
     Shape {
         /// The operation.
         operation: &'static str,
-        /// What does not fit.
+        /// The mismatch.
         problem: String,
     },
     /// Something that is right but that no kernel computes.
@@ -15,7 +15,7 @@ pub enum KernelError {
     Unsupported {
         /// The operation.
         operation: &'static str,
-        /// What is not computed.
+        /// The unsupported case.
         problem: String,
     },
 }

@@ -8,7 +8,7 @@ use crate::operation::Operation;
 /// A step of the forward pass: an operation, and what is fused into it.
 #[derive(Debug)]
 pub(crate) struct Step {
-    /// What it computes first; `Add` of itself stands for the value as it is.
+    /// First operation; `Add(x, x)` stands for the value `x` unchanged.
     pub(crate) operation: Operation,
     /// A value added to it.
     pub(crate) addend: Option<usize>,

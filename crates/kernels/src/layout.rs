@@ -1,4 +1,4 @@
-//! Where the buffers and stores of a network go: values that are never alive together share memory.
+//! Memory layout of a network's buffers and stores: values that are never alive together share memory.
 
 use std::ops::Range;
 
@@ -30,7 +30,7 @@ pub(crate) fn places(passes: &Passes) -> Places {
             touch(buffer.0);
         }
     }
-    // What the backward pass reads of the forward pass stays until the end, so that it can run again.
+    // Forward values that the backward pass reads stay until the end, so that the backward pass can run again.
     for range in alive.iter_mut().flatten() {
         if range.start < passes.forward.len() && range.end > passes.forward.len() {
             range.end = kernels.len();

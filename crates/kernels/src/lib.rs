@@ -4,7 +4,7 @@
 //! norms folded, biases, additions and activations fused, memory planned once and reused. Attacks never ask for the
 //! gradients of weights, so of the forward pass nothing is kept but a bit per activation and the winners of poolings.
 //!
-//! What comes out for a row depends on that row alone. With the feature `flex`, `apply` runs a network as one
+//! The output of a row depends on that row alone. With the feature `flex`, `apply` runs a network as one
 //! differentiable operation on burn's flex backend, and the builder takes burn's layers (`conv2d`, `linear`,
 //! `batch_norm`).
 

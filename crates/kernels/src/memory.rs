@@ -1,4 +1,4 @@
-//! Where values lie while a network runs: one allocation for all of them, made once and reused.
+//! Memory of a running network: one allocation for all values, made once and reused.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
@@ -10,7 +10,7 @@ use crate::shape::{Border, Frame, Map};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Buffer(pub(crate) usize);
 
-/// What the backward pass needs of the forward pass, alive in both.
+/// Data that the forward pass stores for the backward pass; alive in both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Store(pub(crate) usize);
 
@@ -54,13 +54,13 @@ impl Drop for Arena {
     }
 }
 
-/// Where buffers and stores of a network lie, per row.
+/// Positions of a network's buffers and stores, per row.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Places {
     pub(crate) frames: Vec<Frame>,
-    /// Where each buffer begins, in values per row.
+    /// Start of each buffer, in values per row.
     pub(crate) buffers: Vec<usize>,
-    /// Where each store begins, in values per row.
+    /// Start of each store, in values per row.
     pub(crate) stores: Vec<usize>,
     /// Values per row.
     pub(crate) len: usize,
@@ -102,7 +102,7 @@ impl<'a> Memory<'a> {
         &self.places.frames[buffer.0]
     }
 
-    /// Where a row of a buffer begins; [`Frame::len`] values belong to it.
+    /// Returns the start of a row of a buffer; [`Frame::len`] values belong to it.
     #[inline(always)]
     pub(crate) fn row(&self, buffer: Buffer, row: usize) -> *mut f32 {
         assert!(row < self.rows);
@@ -111,7 +111,7 @@ impl<'a> Memory<'a> {
         unsafe { self.base.add(from) }
     }
 
-    /// Where a row of a store of `len` values per row begins.
+    /// Returns the start of a row of a store with `len` values per row.
     #[inline(always)]
     pub(crate) fn store(&self, store: Store, row: usize, len: usize) -> *mut f32 {
         assert!(row < self.rows);

@@ -21,8 +21,8 @@ const ARENA: usize = 1 << 24;
 
 /// A network that is ready to run; see [`Builder`].
 ///
-/// What it gives for a row depends on that row alone: neither on the rows beside it, nor on their number, nor on the
-/// number of threads. All instruction sets give the same bits.
+/// The output of a row depends on that row alone: not on the rows beside it, their number or the number of threads. All
+/// instruction sets give the same bits.
 pub struct Network {
     input: Map,
     output: Map,
@@ -46,7 +46,7 @@ impl fmt::Debug for Network {
     }
 }
 
-/// What a forward pass keeps for the gradient. Its memory goes back to the network when it is dropped.
+/// State that a forward pass keeps for the gradient. Dropping it returns its memory to the network.
 #[derive(Debug)]
 pub struct Saved {
     network: Arc<Network>,

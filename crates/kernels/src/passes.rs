@@ -13,11 +13,11 @@ use crate::operation::Operation;
 use crate::shape::Map;
 use crate::window::{Phase, Window};
 
-/// What a value's gradient is a sum of.
+/// One summand of a value's gradient.
 enum Share {
     /// A gradient that is there.
     Whole(Buffer),
-    /// What a kernel computes, given the buffer it writes and its epilogue.
+    /// Computed by a kernel, which is built from the buffer it writes and its epilogue.
     Computed(Box<dyn FnOnce(Buffer, Epilogue) -> Box<dyn Kernel>>),
 }
 
@@ -143,7 +143,7 @@ impl Passes {
         to
     }
 
-    /// Adds the forward kernel of an operation; returns what makes its input gradient.
+    /// Adds the forward kernel of an operation and returns the function that adds its input gradient.
     #[allow(clippy::too_many_lines)] // an arm per operation
     fn step(
         &mut self,

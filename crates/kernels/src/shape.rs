@@ -90,13 +90,13 @@ impl Frame {
         self.map.blocks() * self.plane()
     }
 
-    /// Where the pixel at the top left of the first block begins.
+    /// Returns the start of the top left pixel of the first block.
     #[inline(always)]
     pub(crate) const fn origin(&self) -> usize {
         self.border.top * self.line() + self.border.left * LANES
     }
 
-    /// Where a pixel of a block begins.
+    /// Returns the start of a pixel of a block.
     #[inline(always)]
     pub(crate) const fn at(&self, block: usize, y: usize, x: usize) -> usize {
         self.origin() + block * self.plane() + y * self.line() + x * LANES

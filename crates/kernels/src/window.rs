@@ -29,7 +29,7 @@ impl From<[usize; 2]> for Window {
     }
 }
 
-/// What a kernel reads for an output pixel `(y, x)`: the pixel `(y stride + dy, x stride + dx)` of a tap.
+/// A position of the window: for an output pixel `(y, x)` a kernel reads the pixel `(y stride + dy, x stride + dx)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Tap {
     /// Its place in the window, line by line.
@@ -75,7 +75,7 @@ impl Window {
         Ok(out)
     }
 
-    /// What the forward pass reads.
+    /// Returns the taps of the forward pass.
     pub(crate) fn forward(&self, out: [usize; 2]) -> Phase {
         let place = |i: usize, k: usize| (k * self.dilation[i]) as isize - self.pads[i][0] as isize;
         let taps = (0..self.size[0] * self.size[1])
@@ -94,7 +94,7 @@ impl Window {
         }
     }
 
-    /// What the input gradient reads of the output's gradient: one phase per remainder of the stride.
+    /// Returns the taps of the input gradient over the output's gradient, one phase per remainder of the stride.
     pub(crate) fn backward(&self, map: Map, out: [usize; 2]) -> Vec<Phase> {
         let lengths = [map.height, map.width];
         // A single window has no next one. With a stride beyond the map every input pixel reads the one tap that

@@ -29,7 +29,7 @@ pub(crate) fn lowering(
     Ok(Box::new(f))
 }
 
-/// What a node reads.
+/// An input of a node.
 #[derive(Debug, Clone)]
 enum Input {
     Sample(Sample),
@@ -39,7 +39,7 @@ enum Input {
     Not(String),
 }
 
-/// What an operator's lowering sees: its inputs, and the network so far.
+/// Context of an operator's lowering: its inputs and the network built so far.
 pub(crate) struct Lower<'a> {
     net: &'a mut Builder,
     inputs: Vec<Input>,
@@ -120,7 +120,7 @@ impl Lower<'_> {
     fn by_channels(&mut self, s: &Sample, axes: &[usize]) -> OpResult<(Net, Arc<[u32]>)> {
         let (map, order) = s.with_channels(axes);
         let order: Arc<[u32]> = order.into();
-        // Where pixels lie, in one line or several, is all one to what mixes channels.
+        // Operations that mix channels do not depend on how pixels are arranged in lines.
         let own = self.net.map(s.value());
         let same = |i: usize| s.place(i) == order[i] as usize;
         if own.channels == map.channels
@@ -132,7 +132,7 @@ impl Lower<'_> {
         Ok((s.arranged(self.net, map, Some(&order))?, order))
     }
 
-    /// What `f` adds to the network for the sample with its axes `from ..` as channels, in the same shape.
+    /// Applies `f` to the sample with `axes` as channels; the shape stays the same.
     pub(crate) fn mixed(
         &mut self,
         axes: &[usize],
@@ -160,7 +160,7 @@ impl Lower<'_> {
         Sample::new(value, self.output.clone(), None)
     }
 
-    /// What `f` adds to the network, for every element by itself.
+    /// Applies `f`, which works on every element separately.
     pub(crate) fn elementwise(
         &mut self,
         f: impl FnOnce(&mut Builder, Net) -> Net,
@@ -169,7 +169,7 @@ impl Lower<'_> {
         Ok(s.with_value(f(self.net, s.value())))
     }
 
-    /// What `f` adds to the network for the sample as a map.
+    /// Applies `f` to the sample as a map.
     pub(crate) fn windowed(
         &mut self,
         f: impl FnOnce(&mut Builder, Net) -> Result<Net, KernelError>,
@@ -324,7 +324,7 @@ impl Lower<'_> {
     }
 }
 
-/// What a run with one sample has shown.
+/// Observations from a run with one sample.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
     /// The shape of every value.

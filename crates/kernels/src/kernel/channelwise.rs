@@ -1,4 +1,4 @@
-//! What is computed channel by channel: depthwise convolutions, scale and shift, averages over windows, sums of two
+//! Operations computed channel by channel: depthwise convolutions, scale and shift, averages over windows, sums of two
 //! values, activations that no other kernel can take along; and the input gradients of all of them.
 //!
 //! # Idea

@@ -47,7 +47,7 @@ const TASK: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Packed {
     weights: Vec<f32>,
-    /// Where each group's weights begin.
+    /// Start of each group's weights.
     starts: Vec<usize>,
     /// Places in the window.
     taps: usize,
@@ -186,7 +186,7 @@ pub(crate) fn forward(
     Box::new(Convolve::new(from, to, input, channels, packed, epilogue))
 }
 
-/// What makes the kernel of its input gradient.
+/// Returns the constructor of the input gradient's kernel.
 pub(crate) fn back(c: &Convolution, input: Map, output: Map, isa: Isa) -> Back {
     let taps = c.window.size[0] * c.window.size[1];
     let channels = Channels {
@@ -366,7 +366,7 @@ unsafe fn tile<L: Lanes, const N: usize, const P: usize>(
     let mut from = [std::ptr::null::<f32>(); P];
     let mut to = [std::ptr::null_mut::<f32>(); P];
     for i in 0..P {
-        // Where the pixel lies in the output.
+        // The pixel's position in the output.
         let Pixel { row, y, x } = pixel;
         let (at_y, at_x) = (
             y * phase.step[0] + phase.start[0],

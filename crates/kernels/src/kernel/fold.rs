@@ -2,7 +2,7 @@
 //!
 //! # Idea
 //! A gradient of three channels would fill three of sixteen lanes. So every pixel of the output's gradient is multiplied
-//! with all weights at once, a dense product whose lanes are columns of the window times channels, and what comes out is
+//! with all weights at once, a dense product whose lanes are columns of the window times channels, and the products are
 //! added up where the window lies. With channels side by side in each pixel, a line of the window is one stretch of memory.
 //!
 //! # Maths
@@ -76,7 +76,7 @@ pub(crate) fn sums_len(window: &Window, map: Map) -> usize {
     line(window, map) * lines(window, map)
 }
 
-/// What makes the kernel of the input gradient, with a buffer for the products and a store for the sums.
+/// Returns the constructor of the input gradient's kernel, with a buffer for the products and a store for the sums.
 pub(crate) fn back(
     c: &Convolution,
     input: Map,

@@ -28,12 +28,12 @@ use crate::shape::{Border, Map};
 
 /// One step of a pass.
 ///
-/// What it computes for a row depends on that row alone: neither on the rows beside it nor on the number of threads.
+/// The result for a row depends on that row alone, not on the rows beside it or the number of threads.
 pub(crate) trait Kernel: Debug + Send + Sync {
-    /// What it reads, and how far around.
+    /// Returns the buffers it reads, each with the border it needs.
     fn reads(&self) -> Vec<(Buffer, Border)>;
 
-    /// What it writes, if that is a buffer.
+    /// Returns the buffer it writes, if it writes one.
     fn writes(&self) -> Option<Buffer>;
 
     /// Computes all rows. `given` are the rows handed in, `taken` those to be handed back; only a pass's first and last
@@ -41,7 +41,7 @@ pub(crate) trait Kernel: Debug + Send + Sync {
     fn run(&self, isa: Isa, memory: &Memory<'_>, given: &[f32], taken: &mut [f32]);
 }
 
-/// Where an operation's forward kernel reads and writes, and the shapes of both.
+/// Buffers that an operation's forward kernel reads and writes, with their shapes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Between {
     pub(crate) from: Buffer,

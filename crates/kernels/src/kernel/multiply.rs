@@ -25,7 +25,7 @@ pub(crate) fn forward(at: Between, by: Buffer) -> Box<dyn Kernel> {
     })
 }
 
-/// What makes the gradient of one factor, given the other.
+/// Returns the constructor of one factor's gradient, given the other factor.
 pub(crate) fn back(by: Buffer) -> Back {
     Box::new(move |from, to, epilogue| {
         Box::new(Multiply {

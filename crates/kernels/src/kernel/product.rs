@@ -32,7 +32,7 @@ struct Product {
 #[derive(Debug)]
 struct Transposed {
     from: Buffer,
-    /// Where the transposed factor goes.
+    /// Buffer for the transposed factor.
     into: Buffer,
     product: Product,
 }
@@ -53,7 +53,7 @@ pub(crate) fn forward(at: Between, right: Buffer) -> Box<dyn Kernel> {
     })
 }
 
-/// What makes the left factor's gradient; `into` has the shape of the right one, transposed.
+/// Returns the constructor of the left factor's gradient; `into` has the shape of the right factor, transposed.
 pub(crate) fn back_of_left(right: Buffer, into: Buffer) -> Back {
     Box::new(move |gradient, to, epilogue| {
         let product = Product {
@@ -71,7 +71,7 @@ pub(crate) fn back_of_left(right: Buffer, into: Buffer) -> Back {
     })
 }
 
-/// What makes the right factor's gradient.
+/// Returns the constructor of the right factor's gradient.
 pub(crate) fn back_of_right(left: Buffer) -> Back {
     Box::new(move |right, to, epilogue| {
         Box::new(Product {

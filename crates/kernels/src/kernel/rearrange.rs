@@ -27,7 +27,7 @@ struct Rearrange {
     to: Buffer,
     order: Arc<[u32]>,
     epilogue: Epilogue,
-    /// Where the features lie; found at the first run, when the frames are known.
+    /// Positions of the features; computed at the first run, when the frames are known.
     runs: OnceLock<Vec<Run>>,
 }
 

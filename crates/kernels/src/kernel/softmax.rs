@@ -25,7 +25,7 @@ struct Softmax {
 #[derive(Debug)]
 struct SoftmaxBack {
     from: Buffer,
-    /// What the forward pass has computed.
+    /// Output of the forward pass.
     output: Buffer,
     to: Buffer,
     is_log: bool,

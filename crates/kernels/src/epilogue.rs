@@ -11,12 +11,12 @@ use crate::shape::Map;
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub enum Clamp {
-    /// `max(x, slope x)` for a slope below 1; 0 is `ReLU`. The derivative at 0 is `slope`.
+    /// `x` above 0, `slope x` elsewhere; a slope of 0 is `ReLU`. The derivative at 0 is `slope`.
     Leaky {
         /// The slope below 0.
         slope: f32,
     },
-    /// `min(max(x, low), high)`. The derivative at the limits is 1.
+    /// `min(max(x, low), high)`. The derivative at the limits is 1, or 0 if the limits cross.
     Clip {
         /// The least value.
         low: f32,
@@ -156,9 +156,11 @@ impl<L: Lanes> Finish<L> {
                 }
                 After::Clamp(Clamp::Clip { low, high }, _) => {
                     let (low, high) = (L::splat(low), L::splat(high));
-                    let (below, above) = (low.above(value), value.above(high));
+                    let below = low.above(value);
+                    let raised = low.select(below, value);
+                    let above = raised.above(high);
                     self.bits.add(y * self.width + x).write(!(below | above));
-                    low.select(below, high.select(above, value))
+                    high.select(above, raised)
                 }
                 After::Mask { slope, .. } => {
                     let bits = self.bits.add(y * self.width + x).read();

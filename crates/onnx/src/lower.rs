@@ -21,9 +21,19 @@ use crate::node::OpResult;
 /// An operator's part in a network. It is asked once for each of the node's outputs.
 pub(crate) type Lowering = Box<dyn Fn(&mut Lower<'_>) -> OpResult<Sample> + Send + Sync>;
 
-/// Wraps an operator's lowering.
-#[allow(clippy::unnecessary_wraps)] // every builder ends with it
+/// Wraps the lowering of an operator's first output; its other outputs (a mask, indices, statistics) have none.
 pub(crate) fn lowering(
+    f: impl Fn(&mut Lower<'_>) -> OpResult<Sample> + Send + Sync + 'static,
+) -> OpResult<Lowering> {
+    lowering_of_all(move |x| match x.which {
+        0 => f(x),
+        which => Err(format!("no kernel computes output {which}")),
+    })
+}
+
+/// Wraps the lowering of all outputs of an operator ([`Lower::which`]).
+#[allow(clippy::unnecessary_wraps)] // every builder ends with it
+pub(crate) fn lowering_of_all(
     f: impl Fn(&mut Lower<'_>) -> OpResult<Sample> + Send + Sync + 'static,
 ) -> OpResult<Lowering> {
     Ok(Box::new(f))
@@ -327,7 +337,7 @@ impl Lower<'_> {
 /// Observations from a run with one sample.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
-    /// The shape of every value.
+    /// The shape of every floating-point value.
     pub(crate) shapes: BTreeMap<Slot, Vec<usize>>,
     /// Values on the host that are the same for every sample: they come from sizes.
     pub(crate) steady: BTreeMap<Slot, Array>,

@@ -295,6 +295,35 @@ fn a_file_for_one_sample_is_compiled_for_any_number() {
     assert_compiled(net, &[4]);
 }
 
+/// A bias with one number per row has as many numbers as one per output where both counts agree.
+#[test]
+fn a_bias_per_row_is_not_taken_for_one_per_output() {
+    let net = OnnxWriter::new(18)
+        .input("x", &[0, 3, 4])
+        .integers("rows", &[-1, 4])
+        .integers("back", &[-1, 9])
+        .constant("w", &[4, 3], &numbers(12, 0.5))
+        .constant("bias", &[3, 1], &[1.0, 2.0, 3.0])
+        .node("Reshape", &["x", "rows"], &["a"], &[])
+        .node("Gemm", &["a", "w", "bias"], &["b"], &[])
+        .node("Reshape", &["b", "back"], &["c"], &[]);
+    let (model, _) = bind(classified(net, "c", 9), &[3, 4]);
+    let why = model.plan().expect_err("it was compiled");
+    assert!(why.contains("shape [3, 1] for 3 outputs"), "{why}");
+}
+
+/// Before version 10 a Dropout's mask had the type of its values: ones, not the values.
+#[test]
+fn only_the_first_output_is_lowered() {
+    let net = OnnxWriter::new(9)
+        .input("x", &[0, 3, 8, 6])
+        .node("Dropout", &["x"], &["kept", "mask"], &[])
+        .node("Add", &["kept", "mask"], &["a"], &[]);
+    let (model, _) = bind(classified(net, "a", 144), &[3, 8, 6]);
+    let why = model.plan().expect_err("it was compiled");
+    assert!(why.contains("no kernel computes output 1"), "{why}");
+}
+
 #[test]
 fn what_no_kernel_computes_is_named() {
     let net = image().node("Softplus", &["x"], &["a"], &[]);

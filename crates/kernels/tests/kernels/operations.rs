@@ -167,6 +167,20 @@ proptest! {
     }
 }
 
+/// As `min(max(x, low), high)` has it.
+#[test]
+fn of_limits_that_cross_the_upper_one_wins() {
+    let mut net = Builder::new(Map::new(3, 1, 1)).unwrap();
+    let y = net.clamp(
+        net.input(),
+        Clamp::Clip {
+            low: 1.0,
+            high: -1.0,
+        },
+    );
+    assert_eq!(net.finish(y).forward(&[-2.0, 0.0, 2.0]), [-1.0; 3]);
+}
+
 #[test]
 fn smooth_activations_equal_their_formulas() {
     for function in [

@@ -272,8 +272,15 @@ fn lowered_gemm(node: &NodeSpec<'_>) -> OpResult<Lowering> {
         let mut bias = match x.numbers(2)? {
             None => vec![0.0; out],
             Some(all) if all.len() == 1 => vec![all[0]; out],
-            Some(all) if all.len() == out => all,
-            Some(all) => return Err(format!("{} biases for {out} outputs", all.len())),
+            Some(all) => match *x.constant(2)?.shape() {
+                [n] | [1, n] if n == out => all,
+                // A number per row, or per row and output.
+                ref other => {
+                    return Err(format!(
+                        "a third input of shape {other:?} for {out} outputs"
+                    ));
+                }
+            },
         };
         for b in &mut bias {
             *b *= beta;

@@ -2,7 +2,7 @@
 
 use super::OperatorEntry;
 use super::layout::{Cut, cut, joined};
-use crate::lower::{Lowering, lowering};
+use crate::lower::{Lowering, lowering, lowering_of_all};
 use crate::node::{NodeSpec, OpResult, Run, axes, axis, one, run};
 
 /// Converts `start`, `end` and `step` to the cut of a dimension of `length`: negative numbers count from its end, and
@@ -197,7 +197,7 @@ fn lowered_split(node: &NodeSpec<'_>) -> OpResult<Lowering> {
     let at = node.int("axis", 0)?;
     let fixed = node.ints("split")?;
     let (outputs, uneven) = (node.outputs(), node.opset >= 18);
-    lowering(move |x| {
+    lowering_of_all(move |x| {
         let s = x.sample(0)?;
         let at = axis(at, s.shape().len())?;
         let lengths = match fixed

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::kernel::Kernel;
-use crate::memory::Places;
+use crate::memory::{Place, Places};
 use crate::passes::Passes;
 use crate::shape::{Border, Frame};
 
@@ -30,33 +30,32 @@ pub(crate) fn places(passes: &Passes) -> Places {
             touch(buffer.0);
         }
     }
-    // Forward values that the backward pass reads stay until the end, so that the backward pass can run again.
-    for range in alive.iter_mut().flatten() {
-        if range.start < passes.forward.len() && range.end > passes.forward.len() {
-            range.end = kernels.len();
-        }
-    }
     let frames: Vec<Frame> = passes
         .buffers
         .iter()
         .zip(borders)
         .map(|(map, border)| Frame { map: *map, border })
         .collect();
-    let mut len = 0;
-    let stores = passes.stores.iter().map(|values| {
-        let start = len;
-        len += whole_lines(*values);
+    let mut kept = 0;
+    let mut keep = |values: usize| {
+        let start = kept;
+        kept += whole_lines(values);
         start
-    });
-    let stores: Vec<usize> = stores.collect();
+    };
+    let stores = passes.stores.iter().map(|values| keep(*values)).collect();
     // The lowest place that is free as long as the buffer is alive.
     let mut placed: Vec<(Range<usize>, Range<usize>)> = Vec::new();
-    let mut buffers = vec![len; frames.len()];
-    let stored = len;
+    let mut scratch = 0;
+    let mut buffers = vec![Place::Scratch(0); frames.len()];
     for (i, frame) in frames.iter().enumerate() {
         let Some(when) = alive[i].clone() else {
             continue;
         };
+        // The backward pass may run again and again: what it reads of the forward pass is shared with nothing.
+        if when.start < passes.forward.len() && when.end > passes.forward.len() {
+            buffers[i] = Place::Kept(keep(frame.len()));
+            continue;
+        }
         let size = whole_lines(frame.len());
         let mut busy: Vec<&Range<usize>> = placed
             .iter()
@@ -64,22 +63,23 @@ pub(crate) fn places(passes: &Passes) -> Places {
             .map(|(_, at)| at)
             .collect();
         busy.sort_by_key(|at| at.start);
-        let mut start = stored;
+        let mut start = 0;
         for at in busy {
             if at.start >= start + size {
                 break;
             }
             start = start.max(at.end);
         }
-        buffers[i] = start;
-        len = len.max(start + size);
+        buffers[i] = Place::Scratch(start);
+        scratch = scratch.max(start + size);
         placed.push((when, start..start + size));
     }
     Places {
         frames,
         buffers,
         stores,
-        len,
+        kept,
+        scratch,
     }
 }
 

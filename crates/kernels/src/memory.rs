@@ -54,16 +54,26 @@ impl Drop for Arena {
     }
 }
 
+/// Position of a buffer, in values per row.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Place {
+    /// In memory that the gradient needs after the forward pass.
+    Kept(usize),
+    /// In memory of a single pass.
+    Scratch(usize),
+}
+
 /// Positions of a network's buffers and stores, per row.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Places {
     pub(crate) frames: Vec<Frame>,
-    /// Start of each buffer, in values per row.
-    pub(crate) buffers: Vec<usize>,
-    /// Start of each store, in values per row.
+    pub(crate) buffers: Vec<Place>,
+    /// Start of each store, in values per row; all are kept.
     pub(crate) stores: Vec<usize>,
-    /// Values per row.
-    pub(crate) len: usize,
+    /// Values per row that the gradient needs after the forward pass.
+    pub(crate) kept: usize,
+    /// Values per row that a single pass needs.
+    pub(crate) scratch: usize,
 }
 
 /// The memory of some rows that go through a network together.
@@ -71,7 +81,8 @@ pub(crate) struct Memory<'a> {
     pub(crate) rows: usize,
     /// Threads that a kernel may use.
     pub(crate) threads: usize,
-    base: *mut f32,
+    kept: *mut f32,
+    scratch: *mut f32,
     places: &'a Places,
 }
 
@@ -81,18 +92,21 @@ unsafe impl Send for Memory<'_> {}
 unsafe impl Sync for Memory<'_> {}
 
 impl<'a> Memory<'a> {
-    /// An arena as the memory of `rows` rows.
+    /// Two arenas as the memory of `rows` rows.
     pub(crate) fn new(
-        arena: &'a mut Arena,
+        kept: &'a mut Arena,
+        scratch: &'a mut Arena,
         places: &'a Places,
         rows: usize,
         threads: usize,
     ) -> Self {
-        assert!(arena.len() >= rows * places.len, "the arena is too small");
+        let fits = kept.len() >= rows * places.kept && scratch.len() >= rows * places.scratch;
+        assert!(fits, "an arena is too small");
         Self {
             rows,
             threads,
-            base: arena.start.as_ptr(),
+            kept: kept.start.as_ptr(),
+            scratch: scratch.start.as_ptr(),
             places,
         }
     }
@@ -106,9 +120,12 @@ impl<'a> Memory<'a> {
     #[inline(always)]
     pub(crate) fn row(&self, buffer: Buffer, row: usize) -> *mut f32 {
         assert!(row < self.rows);
-        let from = self.places.buffers[buffer.0] * self.rows + row * self.frame(buffer).len();
+        let (base, start) = match self.places.buffers[buffer.0] {
+            Place::Kept(start) => (self.kept, start),
+            Place::Scratch(start) => (self.scratch, start),
+        };
         // SAFETY: inside the arena, whose length was checked.
-        unsafe { self.base.add(from) }
+        unsafe { base.add(start * self.rows + row * self.frame(buffer).len()) }
     }
 
     /// Returns the start of a row of a store with `len` values per row.
@@ -117,7 +134,7 @@ impl<'a> Memory<'a> {
         assert!(row < self.rows);
         let from = self.places.stores[store.0] * self.rows + row * len;
         // SAFETY: inside the arena, whose length was checked.
-        unsafe { self.base.add(from) }
+        unsafe { self.kept.add(from) }
     }
 
     /// Sets the border of a buffer to 0.

@@ -123,12 +123,13 @@ impl Network {
 
     /// Bytes of memory that one row takes while it goes through.
     pub const fn bytes_per_row(&self) -> usize {
-        self.places.len * size_of::<f32>()
+        (self.places.kept + self.places.scratch) * size_of::<f32>()
     }
 
     fn split(&self, rows: usize) -> Split {
         let threads = rayon::current_num_threads();
-        let fit = (ARENA / self.places.len.max(1)).clamp(1, TOGETHER);
+        let row = (self.places.kept + self.places.scratch).max(1);
+        let fit = (ARENA / row).clamp(1, TOGETHER);
         let each = rows.div_ceil(threads).clamp(1, fit);
         // Parts that leave threads idle share these.
         let parts = rows.div_ceil(each).max(1);
@@ -138,12 +139,13 @@ impl Network {
         }
     }
 
-    fn arena(&self, rows: usize) -> Arena {
-        let needed = rows * self.places.len;
+    /// The smallest spare arena with room for so many values, or a new one.
+    fn arena(&self, values: usize) -> Arena {
         let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
-        match spare.iter().position(|a| a.len() >= needed) {
+        let fits = (0..spare.len()).filter(|i| spare[*i].len() >= values);
+        match fits.min_by_key(|i| spare[*i].len()) {
             Some(at) => spare.swap_remove(at),
-            None => Arena::new(needed),
+            None => Arena::new(values),
         }
     }
 
@@ -152,75 +154,71 @@ impl Network {
         spare.extend(arenas);
     }
 
-    fn run(&self, pass: &[Box<dyn Kernel>], memory: &Memory<'_>, given: &[f32], taken: &mut [f32]) {
+    /// Runs a pass over the rows whose kept memory is given.
+    fn run(
+        &self,
+        pass: &[Box<dyn Kernel>],
+        kept: &mut Arena,
+        rows: usize,
+        threads: usize,
+        given: &[f32],
+        taken: &mut [f32],
+    ) {
+        let mut scratch = self.arena(rows * self.places.scratch);
+        let memory = Memory::new(kept, &mut scratch, &self.places, rows, threads);
         for kernel in pass {
             if let Some(buffer) = kernel.writes() {
                 memory.clear_border(buffer);
             }
-            kernel.run(self.isa, memory, given, taken);
+            kernel.run(self.isa, &memory, given, taken);
         }
+        self.give_back(std::iter::once(scratch));
     }
 
-    /// The outputs `[rows, output features]` of rows `[rows, input features]`.
-    pub fn forward(&self, rows: &[f32]) -> Vec<f32> {
-        let (n, mut scores) = self.count(rows);
-        let Split { each, threads } = self.split(n);
-        let parts = rows
-            .par_chunks(each * self.input.features())
-            .zip(scores.par_chunks_mut(each * self.output.features()));
-        parts.for_each(|(rows, scores)| {
-            let n = rows.len() / self.input.features();
-            let mut arena = self.arena(n);
-            self.run(
-                &self.forward,
-                &Memory::new(&mut arena, &self.places, n, threads),
-                rows,
-                scores,
-            );
-            self.give_back(std::iter::once(arena));
-        });
-        scores
-    }
-
-    fn count(&self, rows: &[f32]) -> (usize, Vec<f32>) {
-        let features = self.input.features();
+    /// The outputs of rows, part by part, and what `keep` makes of each part's kept memory.
+    fn forward_parts<T: Send>(
+        &self,
+        rows: &[f32],
+        keep: impl Fn(Arena) -> T + Sync,
+    ) -> (Vec<f32>, usize, Vec<T>) {
+        let (features, width) = (self.input.features(), self.output.features());
         assert!(
             rows.len().is_multiple_of(features),
             "{} values; expected a multiple of {features}",
             rows.len()
         );
         let n = rows.len() / features;
-        (n, vec![0.0; n * self.output.features()])
+        let mut scores = vec![0.0; n * width];
+        let Split { each, threads } = self.split(n);
+        let parts = rows
+            .par_chunks(each * features)
+            .zip(scores.par_chunks_mut(each * width));
+        let parts = parts.map(|(rows, scores)| {
+            let n = rows.len() / features;
+            let mut kept = self.arena(n * self.places.kept);
+            self.run(&self.forward, &mut kept, n, threads, rows, scores);
+            keep(kept)
+        });
+        let parts = parts.collect();
+        (scores, each, parts)
+    }
+
+    /// The outputs `[rows, output features]` of rows `[rows, input features]`.
+    pub fn forward(&self, rows: &[f32]) -> Vec<f32> {
+        let return_memory = |kept| self.give_back(std::iter::once(kept));
+        self.forward_parts(rows, return_memory).0
     }
 
     /// The same, and what [`Saved::gradient`] needs.
     pub fn forward_saved(self: &Arc<Self>, rows: &[f32]) -> (Vec<f32>, Saved) {
-        let (n, mut scores) = self.count(rows);
-        let Split { each, threads } = self.split(n);
-        let parts = rows
-            .par_chunks(each * self.input.features())
-            .zip(scores.par_chunks_mut(each * self.output.features()));
-        let parts = parts.map(|(rows, scores)| {
-            let n = rows.len() / self.input.features();
-            let mut arena = self.arena(n);
-            self.run(
-                &self.forward,
-                &Memory::new(&mut arena, &self.places, n, threads),
-                rows,
-                scores,
-            );
-            Mutex::new(arena)
-        });
-        let parts = parts.collect();
-        (
-            scores,
-            Saved {
-                network: Arc::clone(self),
-                rows: n,
-                each,
-                parts,
-            },
-        )
+        let (scores, each, parts) = self.forward_parts(rows, Mutex::new);
+        let saved = Saved {
+            network: Arc::clone(self),
+            rows: rows.len() / self.input.features(),
+            each,
+            parts,
+        };
+        (scores, saved)
     }
 }
 
@@ -247,10 +245,10 @@ impl Saved {
             .par_chunks(each * width)
             .zip(gradient.par_chunks_mut(each * features))
             .zip(&self.parts);
-        parts.for_each(|((weights, gradient), arena)| {
-            let mut arena = arena.lock().unwrap_or_else(PoisonError::into_inner);
-            let memory = Memory::new(&mut arena, &net.places, weights.len() / width, threads);
-            net.run(&net.backward, &memory, weights, gradient);
+        parts.for_each(|((weights, gradient), kept)| {
+            let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+            let rows = weights.len() / width;
+            net.run(&net.backward, &mut kept, rows, threads, weights, gradient);
         });
         gradient
     }

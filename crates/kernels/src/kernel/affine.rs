@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Back, Between, Kernel, Pair, per_isa};
+use super::{Back, Between, Kernel, Pair, per_isa, plain_reads};
 use crate::epilogue::Epilogue;
 use crate::lanes::{Isa, LANES, Lanes};
 use crate::memory::{Buffer, Memory};
@@ -56,12 +56,7 @@ pub(crate) fn pair(at: Between, scale: &[f32], shift: &[f32], epilogue: Epilogue
 
 impl Kernel for Affine {
     fn reads(&self) -> Vec<(Buffer, Border)> {
-        let reads = [Some(self.from), self.epilogue.addend];
-        reads
-            .into_iter()
-            .flatten()
-            .map(|b| (b, Border::default()))
-            .collect()
+        plain_reads(&[self.from], &self.epilogue)
     }
 
     fn writes(&self) -> Option<Buffer> {

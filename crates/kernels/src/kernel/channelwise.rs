@@ -10,7 +10,7 @@
 
 use std::sync::Arc;
 
-use super::{Back, Between, Kernel, Pair, per_isa};
+use super::{Back, Between, Kernel, Pair, per_isa, plain_reads};
 use crate::epilogue::Epilogue;
 use crate::lanes::{Isa, LANES, Lanes};
 use crate::memory::{Buffer, Memory};
@@ -132,8 +132,8 @@ impl Kernel for Channelwise {
             .iter()
             .map(|p| p.phase.border(self.input))
             .fold(Border::default(), Border::max);
-        let mut reads = vec![(self.from, border)];
-        reads.extend(self.epilogue.addend.map(|b| (b, Border::default())));
+        let mut reads = plain_reads(&[], &self.epilogue);
+        reads.push((self.from, border));
         reads
     }
 

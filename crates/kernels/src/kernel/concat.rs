@@ -1,7 +1,7 @@
 //! Values beside each other along their channels, and the parts of such a value.
 
 use super::rearrange::finish;
-use super::{Kernel, per_isa};
+use super::{Kernel, per_isa, plain_reads};
 use crate::epilogue::Epilogue;
 use crate::lanes::{Isa, LANES};
 use crate::memory::{Buffer, Memory};
@@ -81,9 +81,7 @@ pub(crate) struct Part {
 
 impl Kernel for Part {
     fn reads(&self) -> Vec<(Buffer, Border)> {
-        let mut reads = vec![(self.from, Border::default())];
-        reads.extend(self.epilogue.addend.map(|b| (b, Border::default())));
-        reads
+        plain_reads(&[self.from], &self.epilogue)
     }
 
     fn writes(&self) -> Option<Buffer> {

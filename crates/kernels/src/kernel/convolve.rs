@@ -28,7 +28,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::{Back, Between, Kernel, per_isa};
+use super::{Back, Between, Kernel, per_isa, plain_reads};
 use crate::epilogue::Epilogue;
 use crate::lanes::{Isa, LANES, Lanes};
 use crate::memory::{Buffer, Memory};
@@ -207,8 +207,8 @@ impl Kernel for Convolve {
     fn reads(&self) -> Vec<(Buffer, Border)> {
         let borders = self.packed.phases.iter().map(|p| p.border(self.input));
         let border = borders.fold(Border::default(), Border::max);
-        let mut reads = vec![(self.from, border)];
-        reads.extend(self.epilogue.addend.map(|b| (b, Border::default())));
+        let mut reads = plain_reads(&[], &self.epilogue);
+        reads.push((self.from, border));
         reads
     }
 

@@ -18,7 +18,7 @@
 //! As the convolution; a line of the window is filled up to whole blocks.
 
 use super::convolve::{Channels, Convolve, Packed};
-use super::{Back, Kernel, per_isa};
+use super::{Back, Kernel, per_isa, plain_reads};
 use crate::epilogue::Epilogue;
 use crate::lanes::{Isa, LANES, Lanes};
 use crate::memory::{Buffer, Memory, Store};
@@ -129,8 +129,7 @@ pub(crate) fn back(
 impl Kernel for Fold {
     fn reads(&self) -> Vec<(Buffer, Border)> {
         let mut reads = self.products.reads();
-        reads.push((self.patches, Border::default()));
-        reads.extend(self.epilogue.addend.map(|b| (b, Border::default())));
+        reads.extend(plain_reads(&[self.patches], &self.epilogue));
         reads
     }
 

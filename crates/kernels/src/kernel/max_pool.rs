@@ -10,7 +10,7 @@
 //! # Cost
 //! Taps times values, bound by memory.
 
-use super::{Back, Between, Kernel, Pair, per_isa};
+use super::{Back, Between, Kernel, Pair, per_isa, plain_reads};
 use crate::epilogue::Epilogue;
 use crate::lanes::{Isa, Lanes};
 use crate::memory::{Buffer, Memory, Store};
@@ -151,9 +151,7 @@ pub(crate) struct MaxPoolBack {
 
 impl Kernel for MaxPoolBack {
     fn reads(&self) -> Vec<(Buffer, Border)> {
-        let mut reads = vec![(self.from, Border::default())];
-        reads.extend(self.epilogue.addend.map(|b| (b, Border::default())));
-        reads
+        plain_reads(&[self.from], &self.epilogue)
     }
 
     fn writes(&self) -> Option<Buffer> {

@@ -56,6 +56,12 @@ pub(crate) type Back = Box<dyn FnOnce(Buffer, Buffer, Epilogue) -> Box<dyn Kerne
 /// An operation's forward kernel, and what makes that of its input gradient.
 pub(crate) type Pair = (Box<dyn Kernel>, Back);
 
+/// The buffers that a kernel with an epilogue reads: those given, without a border, and the addend.
+fn plain_reads(buffers: &[Buffer], epilogue: &Epilogue) -> Vec<(Buffer, Border)> {
+    let all = buffers.iter().copied().chain(epilogue.addend);
+    all.map(|b| (b, Border::default())).collect()
+}
+
 /// Compiles a function generic over [`crate::lanes::Lanes`] once per instruction set, and calls the one for `isa`.
 ///
 /// `per_isa!(isa, generic(a: A = x, b: B = y))` calls `generic::<L>(x, y)`.

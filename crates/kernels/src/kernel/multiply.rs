@@ -1,6 +1,6 @@
 //! A value times another of the same shape; its input gradients are the same with the output's gradient as one of both.
 
-use super::{Back, Between, Kernel, per_isa};
+use super::{Back, Between, Kernel, per_isa, plain_reads};
 use crate::epilogue::Epilogue;
 use crate::lanes::{Isa, Lanes};
 use crate::memory::{Buffer, Memory};
@@ -39,12 +39,7 @@ pub(crate) fn back(by: Buffer) -> Back {
 
 impl Kernel for Multiply {
     fn reads(&self) -> Vec<(Buffer, Border)> {
-        let reads = [Some(self.from), Some(self.by), self.epilogue.addend];
-        reads
-            .into_iter()
-            .flatten()
-            .map(|b| (b, Border::default()))
-            .collect()
+        plain_reads(&[self.from, self.by], &self.epilogue)
     }
 
     fn writes(&self) -> Option<Buffer> {

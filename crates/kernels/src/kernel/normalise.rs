@@ -13,7 +13,7 @@
 //! # Cost
 //! Three passes over the channels of a pixel, in the cache.
 
-use super::{Back, Between, Kernel, Pair, per_isa};
+use super::{Back, Between, Kernel, Pair, per_isa, plain_reads};
 use crate::epilogue::Epilogue;
 use crate::lanes::{Isa, LANES, Lanes, only, total};
 use crate::memory::{Buffer, Memory};
@@ -59,12 +59,9 @@ pub(crate) fn pair(at: Between, epsilon: f32) -> Pair {
 
 impl Kernel for Normalise {
     fn reads(&self) -> Vec<(Buffer, Border)> {
-        let reads = [Some(self.values), self.gradient, self.epilogue.addend];
+        let mut reads = plain_reads(&[self.values], &self.epilogue);
+        reads.extend(self.gradient.map(|b| (b, Border::default())));
         reads
-            .into_iter()
-            .flatten()
-            .map(|b| (b, Border::default()))
-            .collect()
     }
 
     fn writes(&self) -> Option<Buffer> {

@@ -11,7 +11,7 @@
 //! # Cost
 //! One fused multiply-add per product and sixteen lanes; a transposition for the left gradient.
 
-use super::{Back, Between, Kernel, per_isa};
+use super::{Back, Between, Kernel, per_isa, plain_reads};
 use crate::epilogue::Epilogue;
 use crate::lanes::{Isa, LANES, Lanes};
 use crate::memory::{Buffer, Memory};
@@ -86,12 +86,7 @@ pub(crate) fn back_of_right(left: Buffer) -> Back {
 
 impl Kernel for Product {
     fn reads(&self) -> Vec<(Buffer, Border)> {
-        let reads = [Some(self.left), Some(self.right), self.epilogue.addend];
-        reads
-            .into_iter()
-            .flatten()
-            .map(|b| (b, Border::default()))
-            .collect()
+        plain_reads(&[self.left, self.right], &self.epilogue)
     }
 
     fn writes(&self) -> Option<Buffer> {

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use super::{Back, Between, Kernel, Pair, per_isa};
+use super::{Back, Between, Kernel, Pair, per_isa, plain_reads};
 use crate::epilogue::Epilogue;
 use crate::lanes::{Isa, LANES, Lanes};
 use crate::memory::{Buffer, Memory};
@@ -95,9 +95,7 @@ fn runs(input: &Frame, output: &Frame, order: &[u32]) -> Vec<Run> {
 
 impl Kernel for Rearrange {
     fn reads(&self) -> Vec<(Buffer, Border)> {
-        let mut reads = vec![(self.from, Border::default())];
-        reads.extend(self.epilogue.addend.map(|b| (b, Border::default())));
-        reads
+        plain_reads(&[self.from], &self.epilogue)
     }
 
     fn writes(&self) -> Option<Buffer> {

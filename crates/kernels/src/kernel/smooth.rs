@@ -1,6 +1,6 @@
 //! Activations whose derivative takes more than a bit: the forward pass stores it, the input gradient multiplies by it.
 
-use super::{Back, Between, Kernel, Pair, per_isa};
+use super::{Back, Between, Kernel, Pair, per_isa, plain_reads};
 use crate::epilogue::Epilogue;
 use crate::lanes::{Isa, LANES, Lanes, erf, exp};
 use crate::memory::{Buffer, Memory, Store};
@@ -199,9 +199,7 @@ struct SmoothBack {
 
 impl Kernel for SmoothBack {
     fn reads(&self) -> Vec<(Buffer, Border)> {
-        let mut reads = vec![(self.from, Border::default())];
-        reads.extend(self.epilogue.addend.map(|b| (b, Border::default())));
-        reads
+        plain_reads(&[self.from], &self.epilogue)
     }
 
     fn writes(&self) -> Option<Buffer> {

@@ -7,7 +7,7 @@
 //! # Cost
 //! An exponential per value, two for the logarithm.
 
-use super::{Back, Between, Kernel, Pair, per_isa};
+use super::{Back, Between, Kernel, Pair, per_isa, plain_reads};
 use crate::epilogue::Epilogue;
 use crate::lanes::{Isa, LANES, Lanes, exp, largest, only, total};
 use crate::memory::{Buffer, Memory};
@@ -135,12 +135,7 @@ unsafe fn forward<L: Lanes>(k: &Softmax, memory: &Memory<'_>) {
 
 impl Kernel for SoftmaxBack {
     fn reads(&self) -> Vec<(Buffer, Border)> {
-        let reads = [Some(self.from), Some(self.output), self.epilogue.addend];
-        reads
-            .into_iter()
-            .flatten()
-            .map(|b| (b, Border::default()))
-            .collect()
+        plain_reads(&[self.from, self.output], &self.epilogue)
     }
 
     fn writes(&self) -> Option<Buffer> {

@@ -1,8 +1,8 @@
 //! Describes a network, operation by operation, and checks its shapes.
 
 use crate::epilogue::Clamp;
-use crate::kernel::Function;
 use crate::kernel::max_pool::MOST_TAPS;
+use crate::kernel::{Function, Stage};
 use crate::operation::{Convolution, Operation, Scale};
 use crate::shape::Map;
 use crate::window::Window;
@@ -163,7 +163,8 @@ impl Builder {
 
     /// Any other activation.
     pub fn smooth(&mut self, x: Value, function: Function) -> Value {
-        self.push(Operation::Smooth(x.0, function), self.map(x))
+        let stages = [Stage::Apply(function)].into();
+        self.push(Operation::Pointwise(x.0, stages), self.map(x))
     }
 
     /// Values of one height and width beside each other, channel by channel.
@@ -240,7 +241,7 @@ impl Builder {
 
     /// Softmax over the channels of each pixel, or its logarithm.
     pub fn softmax(&mut self, x: Value, is_log: bool) -> Value {
-        self.push(Operation::Softmax(x.0, is_log), self.map(x))
+        self.push(Operation::Softmax(x.0, is_log, 1.0), self.map(x))
     }
 
     /// A map of another shape with features of `x` in another order: its feature `i` is feature `order[i]` of `x`, both

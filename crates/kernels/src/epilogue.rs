@@ -25,6 +25,61 @@ pub enum Clamp {
     },
 }
 
+impl Clamp {
+    /// Values, and a bit per lane: whether the derivative there is 1.
+    ///
+    /// # Safety
+    /// The processor has the instruction set of `L`.
+    #[inline(always)]
+    pub(crate) unsafe fn at<L: Lanes>(self, value: L) -> (L, u16) {
+        // SAFETY: the caller's.
+        unsafe {
+            match self {
+                Self::Leaky { slope } => {
+                    let bits = value.above(L::zero());
+                    if slope == 0.0 {
+                        (value.relu(), bits)
+                    } else {
+                        (value.select(bits, value.mul(L::splat(slope))), bits)
+                    }
+                }
+                Self::Clip { low, high } => {
+                    let (low, high) = (L::splat(low), L::splat(high));
+                    let below = low.above(value);
+                    let raised = low.select(below, value);
+                    let above = raised.above(high);
+                    (high.select(above, raised), !(below | above))
+                }
+            }
+        }
+    }
+
+    /// The derivative where it is not 1.
+    pub(crate) const fn slope(self) -> f32 {
+        match self {
+            Self::Leaky { slope } => slope,
+            Self::Clip { .. } => 0.0,
+        }
+    }
+}
+
+/// Gradients times the derivative of a [`Clamp`]: 1 where the bit is set, `slope` elsewhere.
+///
+/// # Safety
+/// The processor has the instruction set of `L`.
+#[inline(always)]
+pub(crate) unsafe fn masked<L: Lanes>(gradient: L, bits: u16, slope: f32) -> L {
+    // SAFETY: the caller's.
+    unsafe {
+        let other = if slope == 0.0 {
+            L::zero()
+        } else {
+            gradient.mul(L::splat(slope))
+        };
+        gradient.select(bits, other)
+    }
+}
+
 /// Operation after bias and addition.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(crate) enum After {
@@ -145,33 +200,13 @@ impl<L: Lanes> Finish<L> {
             }
             match self.after {
                 After::Nothing => value,
-                After::Clamp(Clamp::Leaky { slope }, _) => {
-                    let bits = value.above(L::zero());
+                After::Clamp(clamp, _) => {
+                    let (value, bits) = clamp.at(value);
                     self.bits.add(y * self.width + x).write(bits);
-                    if slope == 0.0 {
-                        value.relu()
-                    } else {
-                        value.select(bits, value.mul(L::splat(slope)))
-                    }
-                }
-                After::Clamp(Clamp::Clip { low, high }, _) => {
-                    let (low, high) = (L::splat(low), L::splat(high));
-                    let below = low.above(value);
-                    let raised = low.select(below, value);
-                    let above = raised.above(high);
-                    self.bits.add(y * self.width + x).write(!(below | above));
-                    high.select(above, raised)
+                    value
                 }
                 After::Mask { slope, .. } => {
-                    let bits = self.bits.add(y * self.width + x).read();
-                    value.select(
-                        bits,
-                        if slope == 0.0 {
-                            L::zero()
-                        } else {
-                            value.mul(L::splat(slope))
-                        },
-                    )
+                    masked(value, self.bits.add(y * self.width + x).read(), slope)
                 }
             }
         }

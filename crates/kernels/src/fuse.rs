@@ -1,9 +1,10 @@
 //! Which operations a kernel computes together: batch norms folded into convolutions; additions and activations fused into
-//! the kernel before them.
+//! the kernel before them; functions of one value in a row.
 
 use crate::builder::Builder;
 use crate::epilogue::Clamp;
-use crate::operation::Operation;
+use crate::kernel::Stage;
+use crate::operation::{Operation, Scale};
 
 /// A step of the forward pass: an operation, and what is fused into it.
 #[derive(Debug)]
@@ -22,23 +23,19 @@ pub(crate) struct Step {
 
 /// Fuses the operations that lead to `output`, in an order in which they can run.
 pub(crate) fn steps(net: &Builder, output: usize) -> Vec<Step> {
-    let mut needed = vec![false; net.operations.len()];
-    needed[output] = true;
-    let mut readers = vec![Vec::new(); net.operations.len()];
-    for at in (0..net.operations.len()).rev() {
-        if needed[at] {
-            for input in net.operations[at].inputs() {
-                needed[input] = true;
-                readers[input].push(at);
-            }
-        }
-    }
+    let (needed, readers) = readers(net, output);
     // The only operation that reads a value, if nobody else needs it.
     let only = |value: usize| match readers[value].as_slice() {
         [reader] if value != output => Some(*reader),
         _ => None,
     };
     let mut taken = vec![false; net.operations.len()];
+    let mut chains = chains(net, &needed, &only);
+    for chain in chains.iter().flatten() {
+        for inner in &chain.inner {
+            taken[*inner] = true;
+        }
+    }
     let mut steps = Vec::new();
     for at in 1..net.operations.len() {
         if !needed[at] || taken[at] {
@@ -63,6 +60,14 @@ pub(crate) fn steps(net: &Builder, output: usize) -> Vec<Step> {
             }
             _ => {}
         }
+        if let Some(chain) = chains[at].take() {
+            let names = chain.inner.iter().map(|v| net.operations[*v].name());
+            step.fused.splice(..0, names);
+            step.operation = Operation::Pointwise(chain.from, chain.stages.into());
+            (step.addend, step.clamp) = (None, None);
+            steps.push(step);
+            continue;
+        }
         let fuses = matches!(
             step.operation,
             Operation::Convolution(..)
@@ -84,6 +89,18 @@ pub(crate) fn steps(net: &Builder, output: usize) -> Vec<Step> {
             step.value = reader;
             step.fused.push(net.operations[reader].name());
             taken[reader] = true;
+        }
+        // One number times all that softmax reads is part of it.
+        if let (Operation::Scale(x, s), Some(reader)) = (&step.operation, only(at))
+            && let Some((factor, 0.0)) = uniform(s)
+            && let Operation::Softmax(_, is_log, own) = &net.operations[reader]
+        {
+            step.operation = Operation::Softmax(*x, *is_log, factor * own);
+            step.value = reader;
+            step.fused.push(net.operations[reader].name());
+            taken[reader] = true;
+            steps.push(step);
+            continue;
         }
         while let (true, None, Some(reader)) =
             (fuses, step.clamp, only(step.value).filter(|r| !taken[*r]))
@@ -107,4 +124,93 @@ pub(crate) fn steps(net: &Builder, output: usize) -> Vec<Step> {
     // A step runs where the last operation that it takes along stands: the addend is there by then.
     steps.sort_by_key(|s| s.value);
     steps
+}
+
+/// Which operations `output` needs, and for each those of them that read it.
+fn readers(net: &Builder, output: usize) -> (Vec<bool>, Vec<Vec<usize>>) {
+    let mut needed = vec![false; net.operations.len()];
+    needed[output] = true;
+    let mut readers = vec![Vec::new(); net.operations.len()];
+    for at in (0..net.operations.len()).rev() {
+        if needed[at] {
+            for input in net.operations[at].inputs() {
+                needed[input] = true;
+                readers[input].push(at);
+            }
+        }
+    }
+    (needed, readers)
+}
+
+/// Functions of one value in a row, the last of which computes a value that is kept.
+#[derive(Debug, Clone)]
+struct Chain {
+    /// The value that all of it is computed from.
+    from: usize,
+    stages: Vec<Stage>,
+    /// Values in between, which nobody else reads.
+    inner: Vec<usize>,
+}
+
+/// The chains of two operations or more, at the last value of each.
+fn chains(
+    net: &Builder,
+    needed: &[bool],
+    only: &dyn Fn(usize) -> Option<usize>,
+) -> Vec<Option<Chain>> {
+    let mut all: Vec<Option<Chain>> = vec![None; net.operations.len()];
+    for at in (0..net.operations.len()).filter(|v| needed[*v]) {
+        // What is computed for this operation alone is part of the chain.
+        let on = |x: usize, stages: &[Stage]| {
+            let mut chain = match &all[x] {
+                Some(chain) if only(x) == Some(at) => {
+                    let mut chain = chain.clone();
+                    chain.inner.push(x);
+                    chain
+                }
+                _ => Chain {
+                    from: x,
+                    stages: Vec::new(),
+                    inner: Vec::new(),
+                },
+            };
+            chain.stages.extend(stages);
+            chain
+        };
+        let chain = match &net.operations[at] {
+            Operation::Pointwise(x, stages) => Some(on(*x, stages)),
+            Operation::Clamp(x, clamp) => Some(on(*x, &[Stage::Clamp(*clamp)])),
+            Operation::Scale(x, s) => {
+                uniform(s).map(|(scale, shift)| on(*x, &[Stage::Scale { scale, shift }]))
+            }
+            Operation::Multiply(a, b) => {
+                let ways = [(*a, *b), (*b, *a)].into_iter();
+                let mut ways = ways.map(|(x, other)| (x, on(other, &[Stage::TimesInput])));
+                ways.find(|(x, chain)| chain.from == *x).map(|w| w.1)
+            }
+            _ => None,
+        };
+        all[at] = chain;
+    }
+    // Scales and activations alone are better off in the kernels before and after them.
+    let is_worth = |chain: &Chain| {
+        let mut stages = chain.stages.iter();
+        !chain.inner.is_empty() && stages.any(|s| matches!(s, Stage::Apply(_) | Stage::TimesInput))
+    };
+    let inner: Vec<usize> = all.iter().flatten().flat_map(|c| c.inner.clone()).collect();
+    for at in inner {
+        all[at] = None;
+    }
+    for chain in &mut all {
+        if chain.as_ref().is_some_and(|c| !is_worth(c)) {
+            *chain = None;
+        }
+    }
+    all
+}
+
+/// Factor and summand, if all channels have the same.
+fn uniform(s: &Scale) -> Option<(f32, f32)> {
+    let same = |all: &[f32]| all.iter().all(|v| *v == all[0]).then_some(all[0]);
+    Some((same(&s.scale)?, same(&s.shift)?))
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::KernelError;
 use crate::epilogue::Clamp;
-use crate::kernel::Function;
+use crate::kernel::Stage;
 use crate::lanes::LANES;
 use crate::shape::Map;
 use crate::window::Window;
@@ -151,7 +151,8 @@ pub(crate) enum Operation {
     Largest(usize, Window),
     Add(usize, usize),
     Clamp(usize, Clamp),
-    Smooth(usize, Function),
+    /// One function after another, of each value.
+    Pointwise(usize, Arc<[Stage]>),
     Join(Vec<usize>),
     /// Feature `i` is feature `order[i]` of the value.
     Rearrange(usize, Arc<[u32]>),
@@ -163,8 +164,8 @@ pub(crate) enum Operation {
     Spread(usize),
     /// With its epsilon.
     Normalise(usize, f32),
-    /// Whether the logarithm.
-    Softmax(usize, bool),
+    /// Of a number times the value; whether the logarithm, and that number.
+    Softmax(usize, bool, f32),
 }
 
 impl Operation {
@@ -177,12 +178,12 @@ impl Operation {
             | Self::Average(x, _)
             | Self::Largest(x, _)
             | Self::Clamp(x, _)
-            | Self::Smooth(x, _)
+            | Self::Pointwise(x, _)
             | Self::Rearrange(x, _)
             | Self::Affine(x, ..)
             | Self::Spread(x)
             | Self::Normalise(x, _)
-            | Self::Softmax(x, _) => vec![*x],
+            | Self::Softmax(x, ..) => vec![*x],
             Self::Add(a, b) | Self::Multiply(a, b) | Self::Product(a, b) => vec![*a, *b],
             Self::Join(parts) => parts.clone(),
         }
@@ -197,7 +198,7 @@ impl Operation {
             Self::Largest(..) => "largest",
             Self::Add(..) => "add",
             Self::Clamp(..) => "clamp",
-            Self::Smooth(..) => "smooth",
+            Self::Pointwise(..) => "function",
             Self::Join(_) => "join",
             Self::Rearrange(..) => "rearrange",
             Self::Affine(..) => "affine",
@@ -205,8 +206,8 @@ impl Operation {
             Self::Product(..) => "product",
             Self::Spread(_) => "spread",
             Self::Normalise(..) => "normalise",
-            Self::Softmax(_, false) => "softmax",
-            Self::Softmax(_, true) => "log softmax",
+            Self::Softmax(_, false, _) => "softmax",
+            Self::Softmax(_, true, _) => "log softmax",
         }
     }
 }

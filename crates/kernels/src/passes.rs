@@ -1,11 +1,11 @@
 //! The kernels of both passes: each step's forward kernel, and what makes its input gradient.
 
 use crate::builder::Builder;
-use crate::epilogue::{After, Clamp, Epilogue, bits_len};
+use crate::epilogue::{After, Epilogue, bits_len};
 use crate::fuse::Step;
 use crate::kernel::{
     Back, Between, Channelwise, Enter, Join, Kernel, Leave, Part, Taps, affine, channelwise,
-    convolve, fold, max_pool, multiply, normalise, product, rearrange, smooth, softmax,
+    convolve, fold, max_pool, multiply, normalise, pointwise, product, rearrange, softmax,
 };
 use crate::lanes::Isa;
 use crate::memory::{Buffer, Store};
@@ -47,10 +47,7 @@ impl Passes {
                 None => (After::Nothing, After::Nothing),
                 Some(clamp) => {
                     let store = passes.store(bits_len(net.maps[step.value]));
-                    let slope = match clamp {
-                        Clamp::Leaky { slope } => slope,
-                        Clamp::Clip { .. } => 0.0,
-                    };
+                    let slope = clamp.slope();
                     (After::Clamp(clamp, store), After::Mask { store, slope })
                 }
             };
@@ -218,9 +215,9 @@ impl Passes {
                 let winners = self.store(max_pool::bits_of_windows(output, window));
                 (*x, max_pool::pair(between(*x), *window, winners))
             }
-            Operation::Smooth(x, function) => {
-                let slopes = self.store(smooth::slopes_len(output));
-                (*x, smooth::pair(between(*x), *function, slopes))
+            Operation::Pointwise(x, stages) => {
+                let slopes = self.store(pointwise::slopes_len(output));
+                (*x, pointwise::pair(between(*x), stages.clone(), slopes))
             }
             Operation::Rearrange(x, order) => (*x, rearrange::pair(between(*x), order)),
             Operation::Affine(x, scale, shift) => {
@@ -228,7 +225,9 @@ impl Passes {
             }
             Operation::Spread(x) => (*x, channelwise::spread(between(*x), epilogue)),
             Operation::Normalise(x, epsilon) => (*x, normalise::pair(between(*x), *epsilon)),
-            Operation::Softmax(x, is_log) => (*x, softmax::pair(between(*x), *is_log)),
+            Operation::Softmax(x, is_log, factor) => {
+                (*x, softmax::pair(between(*x), *is_log, *factor))
+            }
             Operation::Multiply(a, b) => {
                 self.forward.push(multiply::forward(between(*a), place(*b)));
                 let backs = [

@@ -6,12 +6,13 @@ mod concat;
 pub(crate) mod convolve;
 mod edge;
 pub(crate) mod fold;
+mod function;
 pub(crate) mod max_pool;
 pub(crate) mod multiply;
 pub(crate) mod normalise;
+pub(crate) mod pointwise;
 pub(crate) mod product;
 pub(crate) mod rearrange;
-pub(crate) mod smooth;
 pub(crate) mod softmax;
 
 use std::fmt::Debug;
@@ -19,7 +20,8 @@ use std::fmt::Debug;
 pub(crate) use channelwise::{Channelwise, Taps};
 pub(crate) use concat::{Join, Part};
 pub(crate) use edge::{Enter, Leave};
-pub use smooth::Function;
+pub use function::Function;
+pub(crate) use pointwise::Stage;
 
 use crate::epilogue::Epilogue;
 use crate::lanes::Isa;

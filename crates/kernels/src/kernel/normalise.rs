@@ -15,7 +15,7 @@
 
 use super::{Back, Between, Kernel, Pair, per_isa, plain_reads};
 use crate::epilogue::Epilogue;
-use crate::lanes::{Isa, LANES, Lanes, only, total};
+use crate::lanes::{Isa, LANES, Lanes, only};
 use crate::memory::{Buffer, Memory};
 use crate::shape::Border;
 
@@ -109,7 +109,7 @@ impl<L: Lanes> Normal<L> {
             for block in 0..blocks {
                 sum = sum.add(only(pixel.block::<L>(block), channels - block * LANES, 0.0));
             }
-            let mean = L::splat(total(sum) / n);
+            let mean = L::splat(sum.total() / n);
             let mut squares = L::zero();
             for block in 0..blocks {
                 let d = only(
@@ -119,7 +119,7 @@ impl<L: Lanes> Normal<L> {
                 );
                 squares = d.mul_add(d, squares);
             }
-            let share = L::splat(1.0 / (total(squares) / n + epsilon).sqrt());
+            let share = L::splat(1.0 / (squares.total() / n + epsilon).sqrt());
             Self { pixel, mean, share }
         }
     }
@@ -177,7 +177,7 @@ unsafe fn all<L: Lanes>(k: &Normalise, memory: &Memory<'_>) {
                             0.0,
                         ));
                     }
-                    let (level, along) = (L::splat(total(level) / n), L::splat(total(along) / n));
+                    let (level, along) = (L::splat(level.total() / n), L::splat(along.total() / n));
                     for block in 0..blocks {
                         let finish = k.epilogue.of::<L>(memory, k.to, row, block);
                         let left = given

@@ -113,26 +113,49 @@ impl Kernel for Transposed {
     }
 
     fn run(&self, isa: Isa, memory: &Memory<'_>, given: &[f32], taken: &mut [f32]) {
-        let (input, output) = (memory.frame(self.from), memory.frame(self.into));
-        for row in 0..memory.rows {
-            let (from, to) = (
-                memory.row(self.from, row).cast_const(),
-                memory.row(self.into, row),
-            );
-            for y in 0..input.map.height {
-                for c in 0..input.map.channels {
+        // SAFETY: `isa` was detected, and nobody else writes `into`.
+        unsafe {
+            per_isa!(isa, turn(k: &Transposed = self, memory: &Memory<'_> = memory));
+        }
+        self.product.run(isa, memory, given, taken);
+    }
+}
+
+/// Exchanges rows and columns: sixteen times sixteen at once where there are so many.
+///
+/// # Safety
+/// The processor has the instruction set of `L`; nobody else writes `into`.
+#[inline(always)]
+unsafe fn turn<L: Lanes>(k: &Transposed, memory: &Memory<'_>) {
+    let (input, output) = (memory.frame(k.from), memory.frame(k.into));
+    let Map {
+        channels, width, ..
+    } = input.map;
+    for row in 0..memory.rows {
+        let (from, to) = (
+            memory.row(k.from, row).cast_const(),
+            memory.row(k.into, row),
+        );
+        for y in 0..input.map.height {
+            for c in (0..channels).step_by(LANES) {
+                for x in (0..width).step_by(LANES) {
                     // SAFETY: channel and pixel exchanged lie inside the other frame.
                     unsafe {
-                        let from = from.add(input.at(c / LANES, y, 0) + c % LANES);
-                        for x in 0..input.map.width {
-                            let at = output.at(x / LANES, y, c) + x % LANES;
-                            to.add(at).write(from.add(x * LANES).read());
+                        let from = from.add(input.at(c / LANES, y, x));
+                        let to = to.add(output.at(x / LANES, y, c));
+                        if channels - c >= LANES && width - x >= LANES {
+                            L::transpose(from, LANES, to, LANES);
+                            continue;
+                        }
+                        for c in 0..LANES.min(channels - c) {
+                            for x in 0..LANES.min(width - x) {
+                                to.add(c * LANES + x).write(from.add(x * LANES + c).read());
+                            }
                         }
                     }
                 }
             }
         }
-        self.product.run(isa, memory, given, taken);
     }
 }
 
@@ -246,6 +269,16 @@ unsafe fn tile<L: Lanes, const N: usize, const P: usize>(
                 }
             }
             done += count;
+        }
+        if k.epilogue.is_nothing() {
+            let to = memory.row(k.to, row);
+            for n in 0..N {
+                let to = to.add(output.at(block + n, y, x));
+                for i in 0..P {
+                    sums[n][i].store(to.add(i * LANES));
+                }
+            }
+            return;
         }
         // As in a convolution: what is picked by number below cannot stay in registers.
         let mut ready = [[[0f32; LANES]; P]; N];

@@ -2,14 +2,15 @@
 //!
 //! # Maths
 //! `y_i = exp(x_i - m) / sum_j exp(x_j - m)` with the largest value `m`; the input gradient of `dy` is
-//! `y_i (dy_i - sum_j dy_j y_j)`, for the logarithm `dy_i - exp(y_i) sum_j dy_j`.
+//! `y_i (dy_i - sum_j dy_j y_j)`, for the logarithm `dy_i - exp(y_i) sum_j dy_j`. `x` is a number times the input, as in
+//! attention, and the gradient is times that number too.
 //!
 //! # Cost
 //! An exponential per value, two for the logarithm.
 
 use super::{Back, Between, Kernel, Pair, per_isa, plain_reads};
 use crate::epilogue::Epilogue;
-use crate::lanes::{Isa, LANES, Lanes, exp, largest, only, total};
+use crate::lanes::{Isa, LANES, Lanes, exp, only};
 use crate::memory::{Buffer, Memory};
 use crate::shape::Border;
 
@@ -19,6 +20,7 @@ struct Softmax {
     from: Buffer,
     to: Buffer,
     is_log: bool,
+    factor: f32,
 }
 
 /// The input gradient.
@@ -29,11 +31,12 @@ struct SoftmaxBack {
     output: Buffer,
     to: Buffer,
     is_log: bool,
+    factor: f32,
     epilogue: Epilogue,
 }
 
 /// The kernels.
-pub(crate) fn pair(at: Between, is_log: bool) -> Pair {
+pub(crate) fn pair(at: Between, is_log: bool, factor: f32) -> Pair {
     let Between {
         from, to: output, ..
     } = at;
@@ -43,6 +46,7 @@ pub(crate) fn pair(at: Between, is_log: bool) -> Pair {
             output,
             to,
             is_log,
+            factor,
             epilogue,
         })
     });
@@ -51,6 +55,7 @@ pub(crate) fn pair(at: Between, is_log: bool) -> Pair {
             from,
             to: output,
             is_log,
+            factor,
         }),
         back,
     )
@@ -73,16 +78,22 @@ impl Kernel for Softmax {
     }
 }
 
-/// A block of a pixel, with what is no channel as negative infinity.
+/// A block of a pixel times the factor, with what is no channel as negative infinity.
 ///
 /// # Safety
 /// The processor has the instruction set of `L`; the pixel has that block.
 #[inline(always)]
-unsafe fn value<L: Lanes>(pixel: *const f32, plane: usize, block: usize, channels: usize) -> L {
+unsafe fn value<L: Lanes>(
+    factor: f32,
+    pixel: *const f32,
+    plane: usize,
+    block: usize,
+    channels: usize,
+) -> L {
     // SAFETY: the caller's.
     unsafe {
         only(
-            L::load(pixel.add(block * plane)),
+            L::load(pixel.add(block * plane)).mul(L::splat(factor)),
             channels - block * LANES,
             f32::NEG_INFINITY,
         )
@@ -102,25 +113,30 @@ unsafe fn forward<L: Lanes>(k: &Softmax, memory: &Memory<'_>) {
                 // SAFETY: pixels lie inside both frames.
                 unsafe {
                     let pixel = from.add(input.at(0, y, x));
-                    let mut most = value::<L>(pixel, input.plane(), 0, channels);
+                    let mut most = value::<L>(k.factor, pixel, input.plane(), 0, channels);
                     for block in 1..blocks {
-                        let own = value::<L>(pixel, input.plane(), block, channels);
+                        let own = value::<L>(k.factor, pixel, input.plane(), block, channels);
                         most = own.select(own.above(most) | own.nans(), most);
                     }
-                    let most = L::splat(largest(most));
+                    let most = L::splat(most.largest());
                     let mut sum = L::zero();
                     for block in 0..blocks {
-                        let own = value::<L>(pixel, input.plane(), block, channels);
+                        let own = value::<L>(k.factor, pixel, input.plane(), block, channels);
                         let power = exp(own.sub(most));
                         power.store(to.add(output.at(block, y, x)));
                         sum = sum.add(power);
                     }
-                    let sum = total(sum);
-                    let (share, level) = (L::splat(1.0 / sum), most.add(L::splat(sum.ln())));
+                    let sum = sum.total();
+                    let share = L::splat(1.0 / sum);
+                    let level = if k.is_log {
+                        most.add(L::splat(sum.ln()))
+                    } else {
+                        most
+                    };
                     for block in 0..blocks {
                         let at = to.add(output.at(block, y, x));
                         if k.is_log {
-                            value::<L>(pixel, input.plane(), block, channels)
+                            value::<L>(k.factor, pixel, input.plane(), block, channels)
                                 .sub(level)
                                 .store(at);
                         } else {
@@ -181,7 +197,7 @@ unsafe fn backward<L: Lanes>(k: &SoftmaxBack, memory: &Memory<'_>) {
                         };
                         sum = sum.add(only(part, channels - block * LANES, 0.0));
                     }
-                    let sum = L::splat(total(sum));
+                    let sum = L::splat(sum.total());
                     for block in 0..blocks {
                         let gradient = L::load(from.add(input.at(block, y, x)));
                         let share = L::load(own.add(given.at(block, y, x)));
@@ -190,6 +206,7 @@ unsafe fn backward<L: Lanes>(k: &SoftmaxBack, memory: &Memory<'_>) {
                         } else {
                             share.mul(gradient.sub(sum))
                         };
+                        let value = value.mul(L::splat(k.factor));
                         let finish = k.epilogue.of::<L>(memory, k.to, row, block);
                         finish
                             .apply(value, y, x)

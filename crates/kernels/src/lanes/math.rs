@@ -1,4 +1,4 @@
-//! Functions of sixteen numbers, and sums over them.
+//! Functions of sixteen numbers.
 //!
 //! All are made of the operations of [`Lanes`] alone, in one order, so they have the same bits with every instruction set.
 
@@ -87,38 +87,4 @@ pub(crate) unsafe fn only<L: Lanes>(x: L, n: usize, other: f32) -> L {
     }
     // SAFETY: the caller's.
     unsafe { x.select((1 << n) - 1, L::splat(other)) }
-}
-
-/// The sum of all lanes, by halves.
-///
-/// # Safety
-/// The processor has the instruction set of `L`.
-#[inline(always)]
-pub(crate) unsafe fn total<L: Lanes>(x: L) -> f32 {
-    let mut all = [0.0; LANES];
-    // SAFETY: there is room for sixteen values.
-    unsafe { x.store(all.as_mut_ptr()) };
-    let mut width = LANES / 2;
-    while width > 0 {
-        for i in 0..width {
-            all[i] += all[i + width];
-        }
-        width /= 2;
-    }
-    all[0]
-}
-
-/// The largest of all lanes; NaN if one is.
-///
-/// # Safety
-/// The processor has the instruction set of `L`.
-#[inline(always)]
-pub(crate) unsafe fn largest<L: Lanes>(x: L) -> f32 {
-    let mut all = [0.0; LANES];
-    // SAFETY: there is room for sixteen values.
-    unsafe { x.store(all.as_mut_ptr()) };
-    all.into_iter().fold(
-        f32::NEG_INFINITY,
-        |m, v| if v > m || v.is_nan() { v } else { m },
-    )
 }

@@ -15,7 +15,7 @@ mod portable;
 pub(crate) use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use avx512::Avx512;
-pub(crate) use math::{erf, exp, largest, only, total};
+pub(crate) use math::{erf, exp, only};
 pub(crate) use portable::Portable;
 
 use std::sync::OnceLock;
@@ -63,6 +63,48 @@ pub(crate) trait Lanes: Copy {
     unsafe fn nans(self) -> u16;
     /// Lane `i` of `self` where bit `i` is set, of `other` elsewhere.
     unsafe fn select(self, bits: u16, other: Self) -> Self;
+
+    /// The sum of all lanes, by halves: lane `i` and lane `i + 8`, then of those `i` and `i + 4`, and so on.
+    #[inline(always)]
+    unsafe fn total(self) -> f32 {
+        let mut all = [0.0; LANES];
+        // SAFETY: there is room for sixteen values.
+        unsafe { self.store(all.as_mut_ptr()) };
+        let mut width = LANES / 2;
+        while width > 0 {
+            for i in 0..width {
+                all[i] += all[i + width];
+            }
+            width /= 2;
+        }
+        all[0]
+    }
+
+    /// The largest of all lanes; NaN if one is.
+    #[inline(always)]
+    unsafe fn largest(self) -> f32 {
+        let mut all = [0.0; LANES];
+        // SAFETY: there is room for sixteen values.
+        unsafe { self.store(all.as_mut_ptr()) };
+        all.into_iter().fold(
+            f32::NEG_INFINITY,
+            |m, v| if v > m || v.is_nan() { v } else { m },
+        )
+    }
+
+    /// Writes sixteen times sixteen values that lie `from_step` apart as columns `to_step` apart.
+    #[inline(always)]
+    unsafe fn transpose(from: *const f32, from_step: usize, to: *mut f32, to_step: usize) {
+        for i in 0..LANES {
+            for k in 0..LANES {
+                // SAFETY: the caller's: there are so many on both sides.
+                unsafe {
+                    to.add(i * to_step + k)
+                        .write(from.add(k * from_step + i).read())
+                };
+            }
+        }
+    }
 }
 
 /// An instruction set.

@@ -167,6 +167,81 @@ proptest! {
     }
 }
 
+/// A function, a scale, an activation or a factor on the last of the values.
+fn one_more(twin: &mut Twin, from: usize, x: usize, kind: usize) -> usize {
+    let channels = twin.map(x).channels;
+    match kind {
+        0 => twin.smooth(x, Function::Erf),
+        1 => twin.smooth(x, Function::Sigmoid),
+        2 => twin.smooth(x, Function::Gelu),
+        3 => twin.scale(x, Scale::new(vec![0.7; channels], vec![0.2; channels])),
+        4 => twin.clamp(x, Clamp::Leaky { slope: 0.1 }),
+        5 => twin.scale(
+            x,
+            Scale::new(scattered(channels, 5), scattered(channels, 6)),
+        ),
+        6 => twin.add(x, from),
+        _ => twin.multiply(x, from),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn functions_in_a_row_equal_plain_loops(
+        channels in 1usize..40, kinds in prop::collection::vec(0usize..8, 1..7), reread in 0usize..8,
+    ) {
+        let mut twin = Twin::new(Map::new(channels, 2, 3));
+        let from = twin.scale(0, Scale::new(scattered(channels, 3), vec![0.3; channels]));
+        let mut values = vec![from];
+        for kind in kinds {
+            values.push(one_more(&mut twin, from, *values.last().unwrap(), kind));
+        }
+        // A value in between that is read once more is no part of a row.
+        if let Some(again) = values.get(reread) {
+            twin.add(*values.last().unwrap(), *again);
+        }
+        assert_twins(&twin, 2, 1e-3);
+    }
+}
+
+#[test]
+fn gelu_as_it_is_exported_and_scores_of_attention_are_one_step_each() {
+    let map = Map::new(5, 1, 3);
+    let number = |n: f32, shift: f32| Scale::new(vec![n; 5], vec![shift; 5]);
+    let mut net = Builder::new(map).unwrap();
+    let x = net.input();
+    let inner = net
+        .scale(x, number(std::f32::consts::FRAC_1_SQRT_2, 0.0))
+        .unwrap();
+    let inner = net.smooth(inner, Function::Erf);
+    let inner = net.scale(inner, number(1.0, 1.0)).unwrap();
+    let y = net.multiply(x, inner).unwrap();
+    let y = net.scale(y, number(0.5, 0.0)).unwrap();
+    let mut gelu = Builder::new(map).unwrap();
+    let own = gelu.smooth(x, Function::Gelu);
+    let given = scattered(30, 1);
+    let (five, one) = (net.clone().finish(y), gelu.finish(own));
+    assert_eq!(
+        five.plan(),
+        ["scale + function + scale + multiply + scale [5, 1, 3]"]
+    );
+    for (a, b) in five.forward(&given).iter().zip(one.forward(&given)) {
+        assert!((a - b).abs() <= 1e-6, "{a} {b}");
+    }
+    let mut net = Builder::new(map).unwrap();
+    let y = net.scale(x, number(-0.25, 0.0)).unwrap();
+    let y = net.softmax(y, false);
+    assert_eq!(net.finish(y).plan(), ["scale + softmax [5, 1, 3]"]);
+    let mut net = Builder::new(map).unwrap();
+    let y = net
+        .scale(x, Scale::new(scattered(5, 1), vec![0.0; 5]))
+        .unwrap();
+    let y = net.softmax(y, false);
+    assert_eq!(net.finish(y).plan().len(), 2, "a number per channel stays");
+}
+
 /// As `min(max(x, low), high)` has it.
 #[test]
 fn of_limits_that_cross_the_upper_one_wins() {

@@ -1,134 +1,98 @@
-//! Measures the cost of an attack on one model: rows computed a second, peak memory, per attack and number of
-//! threads.
+//! Rows a second that attacks compute, per model, attack, number of threads, and with kernels or operator by operator.
 //!
 //! ```text
-//! cargo bench -p proofmark --bench backends -- MODEL.onnx DATA [key=value …]
-//!   attacks=fgsm,pgd,apgd-t   attacks with their defaults, PGD with 40 steps
-//!   rows=64                   samples, the first of the data set
-//!   threads=1,2               numbers of threads; all by default
-//!   rounds=3                  rounds, in which all combinations alternate
-//!   eps=0.0001                Linf; small, so that hardly any row breaks and leaves early
-//!   format=json               a line of JSON per run in place of text
+//! cargo bench -p proofmark --bench backends                 the shipped digits
+//! MODELS=DIR cargo bench -p proofmark --bench backends      also each DIR/NAME.onnx with DIR/NAME.npz
 //! ```
 //!
-//! `tests/peers/speed.py` runs it in alternation with the peers.
+//! `tests/peers/speed.py --make` writes such a folder. Times against other tools are measured in alternation, by that
+//! script with `speed.rs`.
 
-#![expect(
-    clippy::print_stdout,
-    clippy::disallowed_methods,
-    reason = "a bench measures time and says what it measured"
-)]
+#![expect(clippy::disallowed_methods, reason = "a bench measures time")]
 
-use std::collections::BTreeMap;
-use std::time::Instant;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
-use proofmark::domain::{Epsilon, Norm};
-use proofmark::{Dataset, Labels, ModelSource, OpenModel, RunPlan, ThreatPlan};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use proofmark::{Dataset, OpenModel};
 
-/// One run, measured.
-struct Figures {
-    seconds: f64,
-    rows: u64,
-    broken: u64,
-    computed: u64,
+#[path = "run/mod.rs"]
+mod run;
+
+/// Samples attacked at once.
+const ROWS: usize = 64;
+
+/// Small, so that hardly any row breaks and leaves early.
+const EPS: f64 = 1e-4;
+
+fn rows(source: &str) -> Dataset {
+    let set = proofmark::open(source).expect("a data set");
+    set.range(0..ROWS).expect("64 samples")
 }
 
-fn main() {
-    // Cargo adds `--bench`.
-    let arguments: Vec<String> = std::env::args()
-        .skip(1)
-        .filter(|a| a != "--bench")
-        .collect();
-    let [model, data, rest @ ..] = &arguments[..] else {
-        println!("skipped: expected a model and a data set; usage: see benches/backends.rs");
+/// The shipped net as a file.
+const DIGITS: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../../datasets/digits/digits-standard.onnx"
+);
+
+fn backends(criterion: &mut Criterion) {
+    let set = rows("digits");
+    let mut ways = by_file(DIGITS, &set).to_vec();
+    ways.push((
+        "burn module",
+        Arc::new(run::open("digits-standard", &set, false)),
+    ));
+    measure(criterion, "digits", &ways, &set);
+    let Ok(folder) = std::env::var("MODELS") else {
         return;
     };
-    let options: BTreeMap<&str, &str> = rest
-        .iter()
-        .map(|a| a.split_once('=').expect("key=value"))
-        .collect();
-    let option = |name: &str, default: &'static str| {
-        options.get(name).copied().unwrap_or(default).to_owned()
-    };
-    let all = rayon::current_num_threads().to_string();
-    let threads = options.get("threads").map_or(all, |t| (*t).to_owned());
-    let threads: Vec<usize> = threads
-        .split(',')
-        .map(|t| t.parse().expect("a number"))
-        .collect();
-    let rows: usize = option("rows", "64").parse().expect("a number");
-    let rounds: usize = option("rounds", "3").parse().expect("a number");
-    let eps: f64 = option("eps", "0.0001").parse().expect("a number");
-    let set = proofmark::open(data).expect("a data set");
-    let set = set.range(0..rows).expect("as many rows");
-    let device = proofmark::device("cpu").expect("a CPU");
-    let opened = ModelSource::new(model.as_str())
-        .open(&set, &device)
-        .expect("a model");
-    for round in 0..rounds {
-        for attack in option("attacks", "fgsm,pgd,apgd-t").split(',') {
-            for n in &threads {
-                let pool = rayon::ThreadPoolBuilder::new()
-                    .num_threads(*n)
-                    .build()
-                    .expect("threads");
-                let f = pool.install(|| once(&opened, &set, attack, eps));
-                let per_second = f.computed as f64 / f.seconds;
-                if option("format", "text") == "json" {
-                    println!(
-                        "{{\"round\": {round}, \"attack\": \"{attack}\", \"threads\": {n}, \"seconds\": {}, \"rows\": {}, \"broken\": {}, \"computed\": {}, \"peak_mib\": {}}}",
-                        f.seconds,
-                        f.rows,
-                        f.broken,
-                        f.computed,
-                        peak()
-                    );
-                } else {
-                    println!(
-                        "round {round}, {attack}, {n} threads: {:.3} s, {} of {} rows broken, {} rows computed, {per_second:.0} rows a second, peak {} MiB",
-                        f.seconds,
-                        f.broken,
-                        f.rows,
-                        f.computed,
-                        peak()
-                    );
-                }
+    let entries = std::fs::read_dir(&folder).expect("MODELS names a folder");
+    let mut models: Vec<_> = entries.filter_map(|e| Some(e.ok()?.path())).collect();
+    models.retain(|p| p.extension().is_some_and(|e| e == "onnx"));
+    models.sort();
+    for model in models {
+        let text = |p: &Path| p.to_str().expect("a name in UTF-8").to_owned();
+        let name = text(Path::new(model.file_stem().expect("a name")));
+        let set = rows(&text(&model.with_extension("npz")));
+        measure(criterion, &name, &by_file(&text(&model), &set), &set);
+    }
+}
+
+type Way = (&'static str, Arc<OpenModel>);
+
+fn by_file(model: &str, set: &Dataset) -> [Way; 2] {
+    [("kernels", false), ("operators", true)]
+        .map(|(by, by_operator)| (by, Arc::new(run::open(model, set, by_operator))))
+}
+
+fn measure(criterion: &mut Criterion, name: &str, ways: &[Way], set: &Dataset) {
+    let mut threads = vec![1, 2, rayon::current_num_threads()];
+    threads.sort_unstable();
+    threads.dedup();
+    for attack in ["fgsm", "pgd", "apgd-t"] {
+        let mut group = criterion.benchmark_group(format!("{name}/{attack}"));
+        group.sample_size(10);
+        for n in &threads {
+            for (by, opened) in ways {
+                let once = || run::with_threads(*n, || run::once(opened, set, attack, EPS));
+                let figures = once();
+                assert!(
+                    figures.broken < figures.rows / 2,
+                    "rows that break leave early, and too many do"
+                );
+                group.throughput(Throughput::Elements(figures.computed));
+                group.bench_function(format!("{by}, {n} threads"), |bench| {
+                    bench.iter_custom(|times| {
+                        let seconds: f64 = (0..times).map(|_| once().seconds).sum();
+                        Duration::from_secs_f64(seconds)
+                    });
+                });
             }
         }
     }
 }
 
-/// One run without the trust checks' own attacks.
-fn once(opened: &OpenModel, data: &Dataset, attack: &str, eps: f64) -> Figures {
-    let table = if attack == "pgd" {
-        "steps = 40\nrestarts = 1"
-    } else {
-        ""
-    };
-    let attacks =
-        vec![proofmark::attacks::build(attack, &table.parse().expect("TOML")).expect("an attack")];
-    let budget = ThreatPlan::new(Norm::Linf, Epsilon::new(eps).expect("above 0"));
-    let mut plan = RunPlan::new(opened.model.access(), data, &attacks, vec![budget]);
-    plan.labels = Labels::Predicted;
-    plan.settings.trust = false;
-    let began = Instant::now();
-    let report = plan.run().expect("a run").report;
-    let seconds = began.elapsed().as_secs_f64();
-    let run = &report.attacks[0];
-    Figures {
-        seconds,
-        rows: run.n as u64,
-        broken: (run.n - run.correct) as u64,
-        computed: run.cost.computed,
-    }
-}
-
-/// The process's largest resident memory so far, in MiB; 0 where the system does not say.
-fn peak() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find(|l| l.starts_with("VmHWM:"));
-    let kib = line
-        .and_then(|l| l.split_whitespace().nth(1))
-        .and_then(|k| k.parse::<u64>().ok());
-    kib.unwrap_or(0) / 1024
-}
+criterion_group!(benches, backends);
+criterion_main!(benches);

@@ -9,12 +9,10 @@ use proofmark::burn::tensor::module::max_pool2d;
 use proofmark::burn::tensor::ops::MaxPoolOptions;
 use proofmark::burn::tensor::{Device, Tensor, activation};
 use proofmark::domain::{Bounds, Epsilon, Kind, Modality, Norm};
-use proofmark::kernels::{self, Builder, Clamp, Map, Network, Window};
+use proofmark::kernels::{self, Block, Builder, Clamp, Map, Network, Window};
 use proofmark::models::{GradientModel, Query};
 use proofmark::threats::{Batch, host};
 use proofmark::{BurnModel, Labels, RunPlan, ThreatPlan};
-
-const RELU: Clamp = Clamp::Leaky { slope: 0.0 };
 
 #[derive(Module, Debug)]
 struct Net {
@@ -57,12 +55,12 @@ impl Net {
         let mut net = Builder::new(Map::new(3, 8, 12)).expect("a shape");
         let x = net.conv2d(net.input(), &self.first).expect("a convolution");
         let x = net.batch_norm(x, &self.norm).expect("a norm");
-        let x = net.clamp(x, RELU);
+        let x = net.clamp(x, Clamp::RELU);
         let mut window = Window::from([2, 2]);
         window.stride = [2, 2];
         let x = net.largest(x, window).expect("a pooling");
         let x = net.conv2d(x, &self.second).expect("a convolution");
-        let x = net.clamp(x, RELU);
+        let x = net.clamp(x, Clamp::RELU);
         let y = net.linear(x, &self.head).expect("a dense layer");
         Arc::new(net.finish(y))
     }
@@ -136,6 +134,79 @@ fn a_modules_layers_give_its_scores_and_gradients() {
             assert!((a - b).abs() <= 1e-4 * most, "{a} by kernels, {b} by burn");
         }
     }
+}
+
+/// The same module with its convolutions as blocks.
+#[derive(Module, Debug)]
+struct Blocks {
+    #[module(skip)]
+    first: Block<4, 4>,
+    #[module(skip)]
+    second: Block<4, 4>,
+    head: Linear,
+}
+
+impl Blocks {
+    fn of(net: &Net) -> Self {
+        let (own, plain) = (net.clone(), net.clone());
+        let first = Block::new(
+            move |net, x| {
+                let x = net.conv2d(x, &own.first)?;
+                let x = net.batch_norm(x, &own.norm)?;
+                Ok(net.clamp(x, Clamp::RELU))
+            },
+            move |x| activation::relu(plain.norm.forward(plain.first.forward(x))),
+        );
+        let (own, plain) = (net.clone(), net.clone());
+        let second = Block::new(
+            move |net, x| {
+                let x = net.conv2d(x, &own.second)?;
+                Ok(net.clamp(x, Clamp::RELU))
+            },
+            move |x| activation::relu(plain.second.forward(x)),
+        );
+        Self {
+            first,
+            second,
+            head: net.head.clone(),
+        }
+    }
+
+    fn forward(&self, x: Tensor<4>) -> Tensor<2> {
+        let x = self.first.forward(x);
+        let x = max_pool2d(x, MaxPoolOptions::new([2, 2]).with_stride([2, 2]));
+        self.head.forward(self.second.forward(x).flatten::<2>(1, 3))
+    }
+}
+
+#[test]
+fn blocks_inside_a_module_give_its_scores_and_gradients() {
+    let device = proofmark::device("cpu").expect("a CPU");
+    let net = Net::new(&device).valid();
+    let bounds = Bounds::uniform(0.0, 1.0).expect("bounds");
+    let blocks = BurnModel::images(&Blocks::of(&net), [3, 8, 12], 5, bounds, Blocks::forward);
+    let blocks = asked(&blocks.expect("a model"), &device, 6);
+    let burn = asked(&by_burn(&net), &device, 6);
+    for (given, right) in [(blocks.0, burn.0), (blocks.1, burn.1)] {
+        let most = right.iter().fold(0f32, |m, v| m.max(v.abs()));
+        assert!(most > 0.0, "{given:?} {right:?}");
+        for (a, b) in given.iter().zip(&right) {
+            assert!((a - b).abs() <= 1e-4 * most, "{a} by blocks, {b} by burn");
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "the kernels of a block and its plain form lie")]
+fn a_block_whose_forms_differ_is_refused() {
+    let device = proofmark::device("cpu").expect("a CPU");
+    let net = Net::new(&device).valid();
+    let plain = net.clone();
+    let block = Block::new(
+        move |net_, x| net_.conv2d(x, &net.first),
+        move |x: Tensor<4>| activation::relu(plain.first.forward(x)),
+    );
+    let _ = block.forward(Tensor::<4>::ones([2, 3, 8, 12], &device));
 }
 
 #[test]

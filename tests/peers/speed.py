@@ -1,19 +1,26 @@
 #!/usr/bin/env python3
 """Seconds that attacks take here and in the peers, on the same models and samples, in alternation.
 
-    cargo bench --profile dev -p proofmark --bench backends --no-run      # names the executable
-    python speed.py --bench target/debug/deps/backends-… --out DIR [--models cnn,vit] [--kinds pgd,one,apgd-t] [--rounds 3]
+    cargo bench --profile dev -p proofmark --bench speed --no-run      # names the executable
+    python speed.py --bench target/debug/deps/speed-… --out DIR [--models cnn,vit] [--kinds fgsm,pgd,one,apgd-t] [--rounds 3]
+    python speed.py --bench … --out DIR --weak NAME=MODEL.onnx,SAMPLES.npz [--weak …] [--weak-eps 1/255]
+    python speed.py --make --out DIR      # the models alone
 
 Each timing is a process of its own, one after the other: a peer, ours, the next round; it attacks twice, and the faster
 time counts. Loading is not counted. Writes
 DIR/speed.json, DIR/speed.md (medians and their ratios) and DIR/speed.svg. Rows are what the models were asked for the
 gradient or the scores of; attacks use an epsilon so small that no row breaks and leaves early, so all are computed.
-Needs torch, torchvision, onnx, torchattacks, foolbox, adversarial-robustness-toolbox, pyautoattack.
+`--weak` runs PGD with 100 steps and 5 restarts on a model that breaks, with an epsilon of its own, beside torchattacks'
+PGD five times on all samples, as it has no restarts.
+Needs torch, torchvision, onnx, torchattacks, foolbox, adversarial-robustness-toolbox, pyautoattack, and onnx2torch for
+`--weak`.
 """
 
 import argparse
+import fractions
 import json
 import pathlib
+import shutil
 import statistics
 import subprocess
 import sys
@@ -71,7 +78,12 @@ def models():
             x = self.patches(x).flatten(2).transpose(1, 2) + self.places
             return self.head(self.norm(self.blocks(x)).mean(1))
 
+    def digits():
+        conv = lambda a, b: [nn.Conv2d(a, b, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
+        return nn.Sequential(*conv(1, 16), *conv(16, 32), nn.Flatten(), nn.Linear(1568, 10))
+
     return {
+        "digits": (digits(), 28),
         "cnn": (cnn(), 32),
         "resnet18-32": (resnet(), 32),
         "resnet18-64": (resnet(), 64),
@@ -90,16 +102,17 @@ def make(folder, names):
         net.eval()
         torch.save(net.state_dict(), folder / f"{name}.pt")
         axes = {"x": {0: "n"}, "logits": {0: "n"}}
-        example = torch.randn(1, 3, size, size)
+        shape = (next(net.parameters()).shape[1], size, size)
+        example = torch.randn(1, *shape)
         options = dict(input_names=["x"], output_names=["logits"], dynamic_axes=axes, opset_version=17, dynamo=False)
         torch.onnx.export(net, example, folder / f"{name}.onnx", **options)
-        x = np.random.default_rng(0).random((64, 3, size, size), dtype=np.float32)
+        x = np.random.default_rng(0).random((64, *shape), dtype=np.float32)
         with torch.no_grad():
             y = net(torch.tensor(x)).argmax(1).numpy()
         np.savez(folder / f"{name}.npz", x=x, y=y, bounds=np.array([0, 1], np.float32))
 
 
-def peer(folder, name, who, rows, threads):
+def peer(folder, name, who, rows, threads, eps):
     """Runs one attack of a peer once; prints seconds, rows computed and peak memory."""
     import resource
 
@@ -107,13 +120,31 @@ def peer(folder, name, who, rows, threads):
     import torch
 
     torch.set_num_threads(threads)
-    net, _ = models()[name]
-    net.load_state_dict(torch.load(folder / f"{name}.pt"))
+    if who == "torchattacks-100x5":
+        import onnx2torch
+
+        net = onnx2torch.convert(str(folder / f"{name}.onnx"))
+        net.requires_grad_(False)
+    else:
+        net, _ = models()[name]
+        net.load_state_dict(torch.load(folder / f"{name}.pt"))
     net.eval()
     data = np.load(folder / f"{name}.npz")
     x, y = torch.tensor(data["x"][:rows]), torch.tensor(data["y"][:rows])
     computed = rows * STEPS
-    if who == "torchattacks":
+    if who == "torchattacks-100x5":
+        import torchattacks
+
+        attacks = [torchattacks.PGD(net, eps=eps, alpha=eps / 4, steps=100) for _ in range(5)]
+        run = lambda x, y: [attack(x, y) for attack in attacks]
+        computed = rows * 500
+    elif who == "torchattacks-fgsm":
+        import torchattacks
+
+        attack = torchattacks.FGSM(net, eps=EPS)
+        run = lambda x, y: attack(x, y)
+        computed = rows
+    elif who == "torchattacks":
         import torchattacks
 
         attack = torchattacks.PGD(net, eps=EPS, alpha=EPS / 40, steps=STEPS)
@@ -153,17 +184,19 @@ def peer(folder, name, who, rows, threads):
     print(json.dumps({"seconds": seconds, "computed": computed, "peak_mib": peak}))
 
 
-def ours(bench, folder, name, attack, rows, threads):
-    arguments = [f"attacks={attack}", f"rows={rows}", f"threads={threads}", "rounds=2", f"eps={EPS}", "format=json"]
+def ours(bench, folder, name, attack, rows, threads, eps=EPS, by="kernels", rounds=2):
+    arguments = [f"attacks={attack}", f"rows={rows}", f"threads={threads}", f"by={by}", f"rounds={rounds}", f"eps={eps}", "format=json"]
     out = subprocess.run([bench, folder / f"{name}.onnx", folder / f"{name}.npz", *arguments], capture_output=True, text=True, check=True)
     return min(map(json.loads, out.stdout.strip().splitlines()), key=lambda r: r["seconds"])
 
 
 KINDS = {
     # kind: our attack, rows, peers
+    "fgsm": ("fgsm", 64, ["torchattacks-fgsm"]),
     "pgd": ("pgd", 64, ["torchattacks", "foolbox", "art"]),
     "one": ("pgd", 1, ["torchattacks"]),
     "apgd-t": ("apgd-t", 16, ["autoattack"]),
+    "weak": ("pgd-100x5", 100, ["torchattacks-100x5"]),
 }
 
 
@@ -172,17 +205,20 @@ def measure(args, folder):
     for name in args.models:
         for kind in args.kinds:
             attack, rows, peers = KINDS[kind]
+            eps = args.weak_eps if kind == "weak" else EPS
             for round_ in range(args.rounds):
                 entry = {"model": name, "kind": kind, "round": round_}
                 for who in peers:
                     command = [sys.executable, __file__, "--peer", who, "--out", folder, "--model", name, "--rows", str(rows)]
-                    out = subprocess.run([*command, "--threads", str(args.threads)], capture_output=True, text=True)
+                    out = subprocess.run([*command, "--threads", str(args.threads), "--eps", str(eps)], capture_output=True, text=True)
                     if out.returncode:
                         print(f"{who} failed: {out.stderr[-500:]}", file=sys.stderr)
                         continue
                     entry[who] = json.loads(out.stdout.strip().splitlines()[-1])
-                entry["proofmark"] = ours(args.bench, folder, name, attack, rows, args.threads)
-                entry["one thread"] = ours(args.bench, folder, name, attack, rows, 1)
+                entry["proofmark"] = ours(args.bench, folder, name, attack, rows, args.threads, eps)
+                entry["one thread"] = ours(args.bench, folder, name, attack, rows, 1, eps)
+                if args.operators:
+                    entry["operators"] = ours(args.bench, folder, name, attack, rows, args.threads, eps, "operators", 1)
                 results.append(entry)
                 print(json.dumps(entry), flush=True)
     (folder / "speed.json").write_text(json.dumps(results, indent=1))
@@ -196,7 +232,7 @@ def table(results):
         own = [r for r in results if (r["model"], r["kind"]) == (model, kind)]
         middle = lambda who, what: statistics.median(r[who][what] for r in own if who in r)
         line = {"model": model, "kind": kind}
-        for who in ["proofmark", "one thread", *KINDS[kind][2]]:
+        for who in ["proofmark", "one thread", "operators", *KINDS[kind][2]]:
             if all(who in r for r in own):
                 line[who] = (middle(who, "seconds"), middle(who, "computed"), middle(who, "peak_mib"))
         rows.append(line)
@@ -204,8 +240,8 @@ def table(results):
 
 
 def markdown(rows):
-    text = "| model | attack | proofmark s | per 1000 rows | MiB | one thread | peer | its s | per 1000 rows | MiB | time ratio | per row |\n"
-    text += "|---|---|---|---|---|---|---|---|---|---|---|---|\n"
+    text = "| model | attack | proofmark s | per 1000 rows | MiB | one thread | operators | peer | its s | per 1000 rows | MiB | time ratio | per row |\n"
+    text += "|---|---|---|---|---|---|---|---|---|---|---|---|---|\n"
     for row in rows:
         own = row["proofmark"]
         for who in KINDS[row["kind"]][2]:
@@ -214,7 +250,8 @@ def markdown(rows):
             per = lambda v: 1000 * v[0] / v[1]
             ratio, share = own[0] / row[who][0], per(own) / per(row[who])
             threads = row["one thread"][0] / own[0]
-            text += f"| {row['model']} | {row['kind']} | {own[0]:.3f} | {per(own):.3f} | {own[2]:.0f} | {threads:.2f} x | {who} "
+            operators = f"{row['operators'][0] / own[0]:.1f} x" if "operators" in row else ""
+            text += f"| {row['model']} | {row['kind']} | {own[0]:.3f} | {per(own):.3f} | {own[2]:.0f} | {threads:.2f} x | {operators} | {who} "
             text += f"| {row[who][0]:.3f} | {per(row[who]):.3f} | {row[who][2]:.0f} | {ratio:.2f} | {share:.2f} |\n"
     return text
 
@@ -244,8 +281,13 @@ def main():
     listed = lambda text: text.split(",")
     p.add_argument("--out", type=pathlib.Path, required=True)
     p.add_argument("--bench")
-    p.add_argument("--models", type=listed, default=["cnn", "resnet18-32", "resnet18-64", "vit"])
-    p.add_argument("--kinds", type=listed, default=list(KINDS))
+    p.add_argument("--models", type=listed, default=["digits", "cnn", "resnet18-32", "resnet18-64", "vit"])
+    p.add_argument("--kinds", type=listed, default=["fgsm", "pgd", "one", "apgd-t"])
+    p.add_argument("--operators", action="store_true", help="also without kernels, operator by operator")
+    p.add_argument("--make", action="store_true")
+    p.add_argument("--weak", action="append", default=[], metavar="NAME=MODEL.onnx,SAMPLES.npz")
+    p.add_argument("--weak-eps", type=lambda t: float(fractions.Fraction(t)), default=1 / 255)
+    p.add_argument("--eps", type=float)
     p.add_argument("--rounds", type=int, default=3)
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--peer")
@@ -253,13 +295,24 @@ def main():
     p.add_argument("--rows", type=int)
     args = p.parse_args()
     if args.peer:
-        return peer(args.out, args.model, args.peer, args.rows, args.threads)
+        return peer(args.out, args.model, args.peer, args.rows, args.threads, args.eps)
     args.out.mkdir(parents=True, exist_ok=True)
-    make(args.out, args.models)
+    if args.weak:
+        args.models, args.kinds = [], ["weak"]
+        for name, files in (w.split("=", 1) for w in args.weak):
+            model, samples = files.split(",")
+            shutil.copy(model, args.out / f"{name}.onnx")
+            shutil.copy(samples, args.out / f"{name}.npz")
+            args.models.append(name)
+    else:
+        make(args.out, args.models)
+    if args.make:
+        return None
     rows = table(measure(args, args.out))
     (args.out / "speed.md").write_text(markdown(rows))
     (args.out / "speed.svg").write_text(svg(rows))
     print(markdown(rows))
+    return None
 
 
 if __name__ == "__main__":

@@ -26,6 +26,9 @@ pub enum Clamp {
 }
 
 impl Clamp {
+    /// `max(x, 0)`.
+    pub const RELU: Self = Self::Leaky { slope: 0.0 };
+
     /// Values, and a bit per lane: whether the derivative there is 1.
     ///
     /// # Safety
@@ -112,6 +115,26 @@ impl Epilogue {
         self.bias.is_none() && self.addend.is_none() && self.after == After::Nothing
     }
 
+    /// Whether nothing but a bias is added to sums, if that.
+    pub(crate) fn is_bias_alone(&self) -> bool {
+        self.addend.is_none() && self.after == After::Nothing
+    }
+
+    /// The bias of a block, 0 if there is none.
+    ///
+    /// # Safety
+    /// The processor has the instruction set of `L`.
+    #[inline(always)]
+    pub(crate) unsafe fn bias_of<L: Lanes>(&self, block: usize) -> L {
+        // SAFETY: bias has a value per lane of every block.
+        unsafe {
+            match &self.bias {
+                Some(bias) => L::load(bias.as_ptr().add(block * LANES)),
+                None => L::zero(),
+            }
+        }
+    }
+
     /// The same with a bias per channel of `map`, or none.
     pub(crate) fn biased(mut self, bias: &[f32], map: Map) -> Self {
         if !bias.is_empty() {
@@ -136,12 +159,9 @@ impl Epilogue {
     ) -> Finish<L> {
         let frame = memory.frame(to);
         let map = frame.map;
-        // SAFETY: bias has a value per lane of every block; offsets stay inside the row's frame or store.
+        // SAFETY: offsets stay inside the row's frame or store.
         unsafe {
-            let bias = match &self.bias {
-                Some(bias) => L::load(bias.as_ptr().add(block * LANES)),
-                None => L::zero(),
-            };
+            let bias = self.bias_of(block);
             let mut addend = (std::ptr::null(), 0);
             if let Some(other) = self.addend {
                 let frame = memory.frame(other);

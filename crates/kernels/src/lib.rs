@@ -6,7 +6,7 @@
 //!
 //! The output of a row depends on that row alone. With the feature `flex`, `apply` runs a network as one
 //! differentiable operation on burn's flex backend, and the builder takes burn's layers (`conv2d`, `linear`,
-//! `batch_norm`).
+//! `batch_norm`); a `Block` takes the place of layers inside a Burn module.
 
 // SIMD intrinsics, and raw pointers into memory that kernels share. No other crate may do this.
 #![allow(unsafe_code)]
@@ -16,6 +16,8 @@
 // Loops over registers: an iterator in their place keeps the compiler from unrolling them.
 #![allow(clippy::needless_range_loop)]
 
+#[cfg(feature = "flex")]
+mod block;
 mod builder;
 mod epilogue;
 mod error;
@@ -34,6 +36,8 @@ mod passes;
 mod shape;
 mod window;
 
+#[cfg(feature = "flex")]
+pub use block::Block;
 pub use builder::{Builder, Value};
 pub use epilogue::Clamp;
 pub use error::KernelError;

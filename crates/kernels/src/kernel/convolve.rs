@@ -416,6 +416,16 @@ unsafe fn tile<L: Lanes, const N: usize, const P: usize>(
                 }
             }
         }
+        if k.epilogue.is_bias_alone() {
+            for n in 0..N {
+                let bias = k.epilogue.bias_of::<L>(part.block + n);
+                for i in 0..P {
+                    let value = sums[n][i].add(bias);
+                    value.store(to[i].add(n * output.plane()));
+                }
+            }
+            return pixel;
+        }
         // Sums that the loop below picks by number cannot stay in registers; these copies leave the others there.
         let mut ready = [[[0f32; LANES]; P]; N];
         for n in 0..N {

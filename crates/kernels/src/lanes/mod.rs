@@ -100,7 +100,7 @@ pub(crate) trait Lanes: Copy {
                 // SAFETY: the caller's: there are so many on both sides.
                 unsafe {
                     to.add(i * to_step + k)
-                        .write(from.add(k * from_step + i).read())
+                        .write(from.add(k * from_step + i).read());
                 };
             }
         }

@@ -1,4 +1,4 @@
-//! A suite: several attacks, one after the other.
+//! A suite of your own: several attacks, one after the other.
 //!
 //! # Idea
 //! Later attacks skip the samples that an earlier one broke, so run cheap attacks first and expensive ones on the
@@ -34,12 +34,10 @@
 //! ```
 
 use proofmark_domain::{Needs, Norm, Role};
-use proofmark_engine::{
-    Access, Attack, AttackEntry, BuildError, EngineError, Job, Meta, Outcomes, run_all,
-};
+use proofmark_engine::{Attack, AttackEntry, BuildError, Meta};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
+use super::Suite;
 use crate::config::{read, require, written};
 
 /// Parameters of a suite.
@@ -108,10 +106,11 @@ impl Member {
                 (id, parameters)
             }
         };
-        if id == META.id {
-            return Err(wrong("attacks holds a suite; expected attacks".into()));
+        let attack = crate::build(&id, &parameters).map_err(|e| wrong(e.to_string()))?;
+        if attack.members().is_empty() {
+            return Ok(attack);
         }
-        crate::build(&id, &parameters).map_err(|e| wrong(e.to_string()))
+        Err(wrong(format!("attacks holds the suite `{id}`; expected attacks")))
     }
 }
 
@@ -123,45 +122,13 @@ impl Config {
         let members: Vec<Box<dyn Attack>> = (self.attacks.iter())
             .map(Member::build)
             .collect::<Result<_, _>>()?;
-        Ok(Suite {
-            config: self,
-            members,
-        })
-    }
-}
-
-/// A suite with its attacks built.
-#[derive(Debug)]
-pub struct Suite {
-    config: Config,
-    members: Vec<Box<dyn Attack>>,
-}
-
-impl Attack for Suite {
-    fn meta(&self) -> &'static Meta {
-        let needs = self.members.iter().map(|m| m.meta().needs).max();
-        match needs {
+        let needs = members.iter().map(|m| m.meta().needs).max();
+        let meta = match needs {
             Some(Needs::Decisions) => &ON_DECISIONS,
             Some(Needs::Scores) => &ON_SCORES,
             _ => &META,
-        }
-    }
-
-    fn parameters(&self) -> Map<String, Value> {
-        written(&self.config)
-    }
-
-    fn members(&self) -> &[Box<dyn Attack>] {
-        &self.members
-    }
-
-    fn check(&self, job: &Job<'_>) -> Result<(), EngineError> {
-        self.members.iter().try_for_each(|m| m.check(job))
-    }
-
-    fn run(&self, access: Access<'_>, job: &Job<'_>) -> Result<Outcomes, EngineError> {
-        self.check(job)?;
-        run_all(&self.members, access, job)
+        };
+        Ok(Suite::new(meta, written(&self), members))
     }
 }
 

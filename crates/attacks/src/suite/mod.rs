@@ -1,0 +1,68 @@
+//! Suites: several attacks, each on the samples that are left.
+
+pub mod autoattack;
+pub mod listed;
+
+use proofmark_engine::{
+    Access, Attack, BuildError, EngineError, Job, Meta, Outcomes, Parameters, check_norms, run_all,
+};
+
+/// Attacks one after the other, each on the samples that earlier ones did not break.
+#[derive(Debug)]
+pub struct Suite {
+    meta: &'static Meta,
+    parameters: Parameters,
+    members: Vec<Box<dyn Attack>>,
+}
+
+impl Suite {
+    fn new(meta: &'static Meta, parameters: Parameters, members: Vec<Box<dyn Attack>>) -> Self {
+        Self {
+            meta,
+            parameters,
+            members,
+        }
+    }
+
+    /// A suite whose members are fixed: ids, and their parameters in TOML.
+    fn fixed(
+        meta: &'static Meta,
+        parameters: Parameters,
+        members: &[(&str, &str)],
+    ) -> Result<Self, BuildError> {
+        let member = |(id, table): &(&str, &str)| {
+            let table = table.parse().map_err(|e| BuildError {
+                attack: meta.id.to_owned(),
+                field: None,
+                problem: format!("`{id}`: {e}"),
+            })?;
+            crate::build(id, &table)
+        };
+        let members = members.iter().map(member).collect::<Result<_, _>>()?;
+        Ok(Self::new(meta, parameters, members))
+    }
+}
+
+impl Attack for Suite {
+    fn meta(&self) -> &'static Meta {
+        self.meta
+    }
+
+    fn parameters(&self) -> Parameters {
+        self.parameters.clone()
+    }
+
+    fn members(&self) -> &[Box<dyn Attack>] {
+        &self.members
+    }
+
+    fn check(&self, job: &Job<'_>) -> Result<(), EngineError> {
+        check_norms(self.meta, job)?;
+        self.members.iter().try_for_each(|m| m.check(job))
+    }
+
+    fn run(&self, access: Access<'_>, job: &Job<'_>) -> Result<Outcomes, EngineError> {
+        self.check(job)?;
+        run_all(&self.members, access, job)
+    }
+}

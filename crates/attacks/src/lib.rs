@@ -24,7 +24,7 @@ pub const ALL: &[AttackEntry] = &[
     gradient::apgd_t::ENTRY,
     gradient::fmn::ENTRY,
     decision::hopskipjump::ENTRY,
-    suite::ENTRY,
+    suite::listed::ENTRY,
     baseline::uniform_noise::ENTRY,
     baseline::gaussian_noise::ENTRY,
     baseline::salt_and_pepper::ENTRY,

@@ -98,7 +98,7 @@ fn a_suite_names_what_is_wrong_with_an_attack_of_it() {
     assert!(refused("attacks = ['pdg']").contains("did you mean `pgd`"));
     assert!(refused("attacks = [{ id = 'pgd', steps = 0 }]").contains("steps = 0"));
     assert!(refused("attacks = [{ steps = 1 }]").contains("without an id"));
-    assert!(refused("attacks = ['suite']").contains("holds a suite"));
+    assert!(refused("attacks = ['suite']").contains("holds the suite `suite`"));
 }
 
 /// An attack that always fails.

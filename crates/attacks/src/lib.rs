@@ -24,7 +24,8 @@ pub const ALL: &[AttackEntry] = &[
     gradient::apgd_t::ENTRY,
     gradient::fmn::ENTRY,
     decision::hopskipjump::ENTRY,
-    suite::ENTRY,
+    suite::listed::ENTRY,
+    suite::autoattack::ENTRY,
     baseline::uniform_noise::ENTRY,
     baseline::gaussian_noise::ENTRY,
     baseline::salt_and_pepper::ENTRY,
@@ -35,10 +36,16 @@ pub fn ids() -> Vec<&'static str> {
     ALL.iter().map(|e| e.meta.id).collect()
 }
 
-/// Builds the attack `id` from a table of parameters.
+/// Names that stand for the present version of a suite. Reports name the version.
+pub const ALIASES: &[(&str, &str)] = &[("autoattack", "autoattack-1")];
+
+/// Builds the attack `id`, or the one it is an alias of, from a table of parameters.
 pub fn build(id: &str, parameters: &toml::Table) -> Result<Box<dyn Attack>, BuildError> {
-    let Some(entry) = ALL.iter().find(|e| e.meta.id == id) else {
-        let hint = proofmark_domain::hint(id, ids());
+    let alias = ALIASES.iter().find(|a| a.0 == id);
+    let own = alias.map_or(id, |a| a.1);
+    let Some(entry) = ALL.iter().find(|e| e.meta.id == own) else {
+        let aliases = ALIASES.iter().map(|a| a.0);
+        let hint = proofmark_domain::hint(id, ids().into_iter().chain(aliases));
         return Err(BuildError {
             attack: id.to_owned(),
             field: None,

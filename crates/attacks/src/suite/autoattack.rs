@@ -102,8 +102,14 @@ const STANDARD: Members = &[
 ];
 
 const L1: Members = &[
-    ("apgd", "loss = \"ce\"\nsteps = 100\nrestarts = 5\nlarge_radii = true"),
-    ("apgd-t", "targets = 5\nsteps = 100\nrestarts = 1\nlarge_radii = true"),
+    (
+        "apgd",
+        "loss = \"ce\"\nsteps = 100\nrestarts = 5\nlarge_radii = true",
+    ),
+    (
+        "apgd-t",
+        "targets = 5\nsteps = 100\nrestarts = 1\nlarge_radii = true",
+    ),
     ("fab-t", "targets = 9\nsteps = 100\nrestarts = 1"),
     ("square", "queries = 5000"),
 ];
@@ -118,8 +124,14 @@ const PLUS: Members = &[
 ];
 
 const RAND: Members = &[
-    ("apgd", "loss = \"ce\"\nsteps = 100\nrestarts = 1\ndraws = 20"),
-    ("apgd", "loss = \"dlr\"\nsteps = 100\nrestarts = 1\ndraws = 20"),
+    (
+        "apgd",
+        "loss = \"ce\"\nsteps = 100\nrestarts = 1\ndraws = 20",
+    ),
+    (
+        "apgd",
+        "loss = \"dlr\"\nsteps = 100\nrestarts = 1\ndraws = 20",
+    ),
 ];
 
 impl Config {

@@ -110,7 +110,9 @@ impl Member {
         if attack.members().is_empty() {
             return Ok(attack);
         }
-        Err(wrong(format!("attacks holds the suite `{id}`; expected attacks")))
+        Err(wrong(format!(
+            "attacks holds the suite `{id}`; expected attacks"
+        )))
     }
 }
 

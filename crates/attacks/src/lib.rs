@@ -1,13 +1,14 @@
 //! Attacks, one file each.
 //!
-//! To add one: write a file in `gradient/`, `decision/` or `baseline/` (or a new family) with the same headings as the
-//! others, end it with its `ENTRY`, and list that in [`ALL`]. CONTRIBUTING.md walks through a real one.
+//! To add one: write a file in `gradient/`, `score/`, `decision/` or `baseline/` (or a new family) with the same headings
+//! as the others, end it with its `ENTRY`, and list that in [`ALL`]. CONTRIBUTING.md walks through a real one.
 
 pub mod baseline;
 mod config;
 pub mod decision;
 pub mod gradient;
 pub mod loss;
+pub mod score;
 pub mod suite;
 pub mod update;
 
@@ -26,6 +27,11 @@ pub const ALL: &[AttackEntry] = &[
     decision::hopskipjump::ENTRY,
     suite::listed::ENTRY,
     suite::autoattack::ENTRY,
+    score::square::ENTRY,
+    score::simba::ENTRY,
+    score::nes::ENTRY,
+    score::spsa::ENTRY,
+    suite::ENTRY,
     baseline::uniform_noise::ENTRY,
     baseline::gaussian_noise::ENTRY,
     baseline::salt_and_pepper::ENTRY,

@@ -221,6 +221,38 @@ fn selected_rows_are_projected_around_their_own_origins() {
     }
 }
 
+/// Rows change one by one, with their own place and values; those that are left alone keep their bits.
+#[test]
+fn altered_rows_are_projected_and_others_stay() {
+    let modalities = modalities();
+    let x0 = values(&modalities, 7);
+    let samples: Vec<usize> = (0..ROWS).collect();
+    let device = Device::flex();
+    let threat = threat([Norm::Linf, Norm::L2], Coupling::Independent, true, 0.4);
+    let region = Region::new(&threat, &modalities, &x0, &samples, &device);
+    let keys: Vec<StreamKey> = (0..ROWS as u64)
+        .map(|r| StreamKey::new(Seed(0), r, Purpose::Start))
+        .collect();
+    let start = region.random(&keys);
+    let (moved, places) = region.alter(&start, |r, draws| {
+        assert_eq!(draws[0].x0, row(&x0, &modalities, r)[0]);
+        if r % 2 == 0 {
+            draws[1].x.fill(9.0);
+        }
+        (r, draws[0].x.to_vec())
+    });
+    check_inside(&threat, &region, &moved, &x0);
+    let (before, after) = (start.to_host(), moved.to_host());
+    for (r, (place, values)) in places.iter().enumerate() {
+        assert_eq!(*place, r);
+        assert_eq!(*values, row(&before, &modalities, r)[0]);
+        let [was, is] = [&before, &after].map(|v| row(v, &modalities, r));
+        assert_eq!(was[0], is[0]);
+        // Row 2 is frozen.
+        assert_eq!(was[1] == is[1], r % 2 == 1 || r == 2, "{r}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 

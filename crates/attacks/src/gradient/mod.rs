@@ -11,5 +11,5 @@ pub mod mi_fgsm;
 pub mod pgd;
 pub mod r_fgsm;
 
-use ascent::where_rows;
+pub(crate) use ascent::where_rows;
 pub use ascent::{Ascent, Length, Start};

@@ -1,0 +1,13 @@
+//! Attacks that use the model's scores, without gradients: random search, search along coordinates, and ascent along
+//! estimated gradients.
+
+mod canvas;
+mod estimate;
+pub mod nes;
+mod order;
+mod pyramid;
+pub mod simba;
+pub mod spsa;
+pub mod square;
+
+pub use estimate::EstimatedAscent;

@@ -1,5 +1,6 @@
 //! Features that may change, and random directions over them.
 
+use burn::tensor::Tensor;
 use proofmark_engine::{EngineError, Job, Meta, check_norms};
 use proofmark_stats::random::{Stream, StreamKey};
 use proofmark_threat::Batch;
@@ -46,4 +47,14 @@ pub(super) fn normals(keys: &[StreamKey], free: &[bool], like: &Batch) -> Batch 
     }
     Batch::from_host(like.modalities().clone(), blocks, &like.device())
         .expect("drawn for these inputs")
+}
+
+/// Returns the scalar product of each row, `[rows, 1]`.
+pub(super) fn dot(a: &Batch, b: &Batch) -> Tensor<2> {
+    a.zip(b, |a, b| a * b)
+        .into_blocks()
+        .into_iter()
+        .map(|p| p.sum_dim(1))
+        .reduce(|a, b| a + b)
+        .expect("at least one modality")
 }

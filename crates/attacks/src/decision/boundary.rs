@@ -9,16 +9,17 @@
 //!
 //! * **Spherical step**: `y = x_0 + d (u + s η) / |u + s η|`.
 //! * **Source step**: `z = x_0 + (1 − ε) (y − x_0)`. Of all `z` of a step that succeed, the nearest is kept.
-//! * **Adaptation**: with `p` the share of the `z` that succeeded, `ε ← ε a^{p − 0.15}`; and with `q` that of the `y`,
-//!   `s ← s a^{q − 0.35}`. On a flat boundary half of the `y` succeed for small `s`, fewer for large ones.
+//! * **Adaptation**: with `p` the share of nine `z` that succeeded, `ε ← ε a^{p − 0.15}`; and with `q = 1` if a `y`
+//!   succeeded and 0 if not, `s ← s a^{q − 0.35}`. On a flat boundary half of the `y` succeed for small `s`, fewer for
+//!   large ones.
 //!
 //! # Reference
 //! Brendel, Rauber and Bethge, "Decision-based adversarial attacks: reliable attacks against black-box machine learning
 //! models", ICLR 2018, algorithm 1; constants of foolbox's version.
 //!
 //! # Divergences
-//! *Trials*: each step queries `trials` points `z` of a row and one `y` together (foolbox: one `z`, and a `y` in every
-//! tenth step). *Adaptation*: both lengths change a little in every step, by the share that succeeded (foolbox: by the
+//! *Trials*: each step queries `trials` points `z` of a row together, and after nine of them one `y` (foolbox: one `z`
+//! per step, and a `y` in every tenth). *Adaptation*: both lengths change a little in every step, by the share that succeeded (foolbox: by the
 //! factor `a` when of the last 100 `y` more than a half or less than a fifth succeeded, and of the last 30 `z` more than
 //! a quarter or less than a tenth; it then takes thousands of queries to change them twice). *Bounds*: a point is
 //! stretched after it is cut to the bounds, so that it keeps its distance (foolbox cuts, and counts the lost length as a
@@ -64,13 +65,13 @@ use crate::config::{at_least_one, read, require, written};
 pub struct Config {
     /// Sample-forwards per sample, at least 1; default 25000.
     pub queries: u32,
-    /// Points tried per step, at least 1; default 9. Samples with many features try fewer at once.
+    /// Points tried per step, at least 1; default 4. Samples with many features try fewer at once.
     pub trials: u32,
-    /// First spherical step, as a share of the distance, above 0; default 0.01.
+    /// First spherical step, as a share of the distance, above 0; default 0.1.
     pub spherical_step: f64,
     /// First source step, as a share of the distance, in (0, 1); default 0.01.
     pub source_step: f64,
-    /// Factor `a` of the adaptation, above 1; default 1.5.
+    /// Factor `a` of the adaptation, above 1; default 2.
     pub adaptation: f64,
     /// Source step below which a row ends, at least 0; default 1e-7.
     pub convergence: f64,
@@ -82,10 +83,10 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             queries: 25_000,
-            trials: 9,
-            spherical_step: 0.01,
+            trials: 4,
+            spherical_step: 0.1,
             source_step: 0.01,
-            adaptation: 1.5,
+            adaptation: 2.0,
             convergence: 1e-7,
             tries: 100,
         }
@@ -394,8 +395,10 @@ mod tests {
     #[test]
     fn steps_adapt_to_the_share_that_succeeds() {
         let config = Config {
+            trials: 9,
             source_step: 0.1,
             spherical_step: 0.2,
+            adaptation: 1.5,
             ..Config::default()
         };
         let walk = Walk {

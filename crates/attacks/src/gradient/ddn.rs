@@ -5,11 +5,13 @@
 //! decide the length, which shrinks by a few per cent after a step that succeeds and grows after one that fails.
 //!
 //! # Maths
-//! With `δ = x − x_0` and radius `r`, both in units of the budget, and `u` the L2 step of the gradient inside the
-//! bounds:
+//! With radius `r`, direction `v` and `u` the gradient of length 1, without features that the bounds do not let follow
+//! it from the clean sample:
 //!
-//! * `r ← (1 − γ) min(r, |δ|)` if `x` succeeds, `r ← (1 + γ) r` if not, never above the farthest corner of the box;
-//! * `δ' = δ + α_k r u(∇ℓ(x))`, and `x` becomes the point of length `r` in the box in the direction of `δ'`.
+//! * `r ← (1 − γ) min(r, |x − x_0|)` if `x` succeeds, `r ← (1 + γ) r` if not, never above the farthest corner of the box;
+//! * `v ← v + α_k r u(∇ℓ(x))`, scaled to length `r`;
+//! * `x` becomes the point at distance `r` in the box in the direction `v`: features stop at their bounds, and the others
+//!   move on in proportion to `v`.
 //!
 //! `α_k` falls along a cosine from 1 to 0.01.
 //!
@@ -24,11 +26,12 @@
 //! on the log-odds of a wrong class, whose gradient has the direction of cross-entropy's and never saturates. The paper
 //! starts at length 1 and steps by 1 to 0.01, in units of inputs in [0, 1]; here steps are shares of the radius, and
 //! without `initial_norm` the radius starts at the distance that the first gradient estimates, as in FMN, and is at
-//! least that estimate until a point has succeeded. The paper scales `δ` to the radius and then clips, which shortens
-//! it; here the clipped point has the length `r` exactly. Quantisation is off by default. As in the reference code, a
-//! row without a gradient steps in a random direction (here a keyed one). `targets` gives each of the likeliest classes
-//! a restart of its own. Several inputs with budgets of their own share the radius; a budget that inputs share is
-//! refused.
+//! least that estimate until a point has succeeded. The paper scales the change to the radius, clips it, and goes on from
+//! the clipped change: it is too short, and a feature leaves its bound whenever the radius shrinks, which on linear
+//! models costs up to 4 %. Here the direction is not clipped, and the clipped point has the length `r` exactly.
+//! Quantisation is off by default, and the direction is not quantised. As in the reference code, a row without a gradient
+//! steps in a random direction (here a keyed one). `targets` gives each of the likeliest classes a restart of its own.
+//! Only one input may change.
 //!
 //! # Cost
 //! Per sample and restart: `steps` forwards and backwards, even if it breaks early, and one forward to judge; with
@@ -48,19 +51,19 @@
 use std::f64::consts::PI;
 
 use burn::tensor::{Tensor, TensorData};
-use proofmark_domain::{Coupling, Norm, Role};
+use proofmark_domain::{Norm, Role};
 use proofmark_engine::{
     Access, Aim, Attack, AttackEntry, BuildError, EngineError, Focus, Job, Loss, Meta, Needs,
     Oracle, Outcomes, Rows, Stepper, check_norms, run,
 };
 use proofmark_model::GradientModel;
-use proofmark_threat::{Batch, Column, Columns, Region, Step, host, prefixed};
+use proofmark_threat::{Batch, Column, Columns, Region, host, prefixed};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::flat;
 use super::rivals::Rivals;
-use super::rooms::Rooms;
+use super::rooms::{Rooms, column, one_input};
 use crate::config::{at_least_one, read, require, written};
 use crate::loss::LossKind;
 
@@ -99,11 +102,8 @@ impl Default for Config {
 /// The last step, as a share of the radius; the first is the whole radius.
 const LAST_STEP: f64 = 0.01;
 
-/// A radius that no point exceeds.
-const ANYWHERE: f32 = 1e30;
-
 /// Factor by which a change is lengthened before the projection shortens it to the radius.
-const LENGTHEN: f32 = 1e4;
+const LENGTHEN: f64 = 1e4;
 
 const META: Meta = Meta {
     id: "ddn",
@@ -150,6 +150,8 @@ struct Descent<'a> {
 #[derive(Debug, Clone)]
 struct State {
     x: Batch,
+    /// Direction of the change, of the radius's length.
+    direction: Batch,
     rival: Vec<u64>,
     /// Radius in units of the row's budget; 0 before the first step.
     radius: Vec<f64>,
@@ -162,6 +164,7 @@ struct State {
 impl Columns for State {
     fn columns(&mut self) -> Vec<(String, Column<'_>)> {
         let mut all = prefixed("x", &mut self.x);
+        all.extend(prefixed("direction", &mut self.direction));
         all.push(("rival".into(), Column::Count(&mut self.rival)));
         all.push(("radius".into(), Column::Real(&mut self.radius)));
         all.push(("corner".into(), Column::Real(&mut self.corner)));
@@ -222,16 +225,31 @@ fn corners(region: &Region) -> Vec<f64> {
     gauges.into_iter().map(f64::from).collect()
 }
 
-/// Returns the points of gauge `radius` inside the box, in the direction of `x` from the clean samples.
-fn at_radius(region: &Region, x: &Batch, radius: &Tensor<1>) -> Batch {
+/// Returns `change` with each row's Euclidean length, data units, set to `length` `[rows, 1]`; zeros stay zeros.
+fn of_length(change: &Batch, length: &Tensor<2>) -> Batch {
+    let squares = change
+        .blocks()
+        .iter()
+        .map(|b| b.clone().square().sum_dim(1));
+    let squares = squares.reduce(|a, b| a + b).expect("at least one modality");
+    let by = length.clone() / squares.sqrt().clamp_min(f32::MIN_POSITIVE);
+    change.map(|b| b * by.clone())
+}
+
+/// Returns the points inside the box in these directions from the clean samples, at the given gauges.
+fn at_radius(region: &Region, direction: &Batch, radius: &[f64]) -> Batch {
     // A point far along the direction is projected on ball ∩ box: features that meet their bounds stay there, and the
     // others keep their proportions.
-    let by = radius.clone() * LENGTHEN / region.gauge(x).clamp_min(f32::MIN_POSITIVE);
-    let by = by.clamp_max(ANYWHERE).unsqueeze_dim::<2>(1);
+    let eps = region.leading_eps();
+    let far = column(
+        region,
+        eps.iter().zip(radius).map(|(e, r)| e * r * LENGTHEN),
+    );
     let far = region
         .x0()
-        .zip(x, |x0, x| x0.clone() + (x - x0) * by.clone());
-    region.project_within(&far, radius)
+        .zip(&of_length(direction, &far), |x0, by| x0 + by);
+    let radius: Vec<f32> = radius.iter().map(|r| *r as f32).collect();
+    region.project_within(&far, &region.column(&radius))
 }
 
 /// Rounds every feature that may change to one of `levels` equally spaced values between its bounds.
@@ -281,6 +299,7 @@ impl<M: GradientModel + ?Sized> Stepper<M> for Descent<'_> {
         };
         Ok(State {
             x: region.x0(),
+            direction: region.x0().map(|b| b.zeros_like()),
             rival,
             radius: region.leading_eps().into_iter().map(first).collect(),
             corner: corners(region),
@@ -297,7 +316,7 @@ impl<M: GradientModel + ?Sized> Stepper<M> for Descent<'_> {
         let loss = self.loss.as_ref();
         let answer = (self.rivals).gradient(oracle, rows, &state.x, &state.rival, loss, true)?;
         let margin = (self.rivals).margin(rows, &answer.scores, &state.x, &state.rival);
-        let direction = flat::or_random(rows, &answer.gradient);
+        let gradient = flat::or_random(rows, &answer.gradient, rows.steps());
         let region = rows.region();
         let ahead = region.ahead(&state.x, &answer.gradient);
         let (gauge, slope) = (region.gauge(&state.x), region.dual(&ahead));
@@ -314,15 +333,14 @@ impl<M: GradientModel + ?Sized> Stepper<M> for Descent<'_> {
             state.radius[i] = radius.min(state.corner[i]);
             state.found[i] |= u64::from(seen.margin > 0.0);
         }
-        let column = |values: Vec<f64>| {
-            let values: Vec<f32> = values.into_iter().map(|v| v as f32).collect();
-            region.column(&values)
-        };
-        let steps = (rows.steps().iter().zip(&state.radius)).map(|(k, r)| self.config.step(*k) * r);
-        let step = Step::new(column(steps.collect()));
-        let step = step.within(column(vec![f64::from(ANYWHERE); rows.len()]));
-        let x = region.advance(&state.x, &direction, &step);
-        state.x = at_radius(region, &x, &column(state.radius.clone()));
+        let eps = region.leading_eps();
+        let lengths: Vec<f64> = eps.iter().zip(&state.radius).map(|(e, r)| e * r).collect();
+        let steps = (rows.steps().iter().zip(&lengths)).map(|(k, l)| self.config.step(*k) * l);
+        let useful = region.ahead(&region.x0(), &gradient);
+        let step = of_length(&useful, &column(region, steps));
+        let direction = state.direction.zip(&step, |v, step| v + step);
+        state.direction = of_length(&direction, &column(region, lengths.iter().copied()));
+        state.x = at_radius(region, &state.direction, &state.radius);
         if let Some(levels) = self.config.levels {
             state.x = quantise(region, &state.x, levels);
         }
@@ -349,15 +367,7 @@ impl Attack for Ddn {
 
     fn check(&self, job: &Job<'_>) -> Result<(), EngineError> {
         check_norms(&META, job)?;
-        let moving = job.threat.budgets().iter().filter(|b| b.moves()).count();
-        if moving > 1 && job.threat.coupling() != Coupling::Independent {
-            return Err(EngineError::Parameter {
-                name: "budget",
-                given: format!("shared by {moving} inputs"),
-                expected: "a budget of its own for each input (or use fmn)".into(),
-            });
-        }
-        Ok(())
+        one_input(job)
     }
 
     fn run(&self, access: Access<'_>, job: &Job<'_>) -> Result<Outcomes, EngineError> {
@@ -408,3 +418,100 @@ pub const ENTRY: AttackEntry = AttackEntry {
     meta: &META,
     build: |table| Ok(Box::new(read::<Config>(META.id, table)?.build()?)),
 };
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use burn::tensor::Device;
+    use proofmark_domain::{Bounds, Kind, Modality};
+
+    use super::*;
+    use crate::loss::CrossEntropy;
+
+    const SEEN: Seen = Seen {
+        margin: -0.6,
+        loss: -0.6,
+        gauge: 0.0,
+        slope: 3.0,
+        found: false,
+    };
+
+    fn close(a: f64, b: f64) {
+        assert!((a - b).abs() < 1e-12, "{a} {b}");
+    }
+
+    #[test]
+    fn the_radius_shrinks_on_success_and_grows_on_failure() {
+        let config = Config::default();
+        let at = |margin: f64, gauge: f64, found: bool| Seen {
+            margin,
+            loss: margin,
+            gauge,
+            found,
+            ..SEEN
+        };
+        // A point shorter than its radius (quantised, or in a corner) shrinks from its own length.
+        close(config.radius(2.0, at(0.1, 2.0, false)), 1.9);
+        close(config.radius(2.0, at(0.1, 1.0, true)), 0.95);
+        close(config.radius(2.0, at(-0.1, 2.0, true)), 2.1);
+        // Until a point succeeds, at least the estimated distance: 0.6 / 3, seen from here.
+        close(config.radius(0.0, SEEN), 0.2 * 1.05);
+        close(config.radius(0.1, at(-0.6, 0.1, false)), 0.3 * 1.05);
+        close(config.radius(1.0, at(-0.6, 0.1, false)), 1.05);
+        // Without an estimate: γ of the budget on the boundary, the budget without a slope.
+        close(config.radius(0.0, at(0.0, 0.0, false)), 0.05);
+        close(config.radius(0.0, Seen { slope: 0.0, ..SEEN }), 1.0);
+        // With an initial norm there are no estimates.
+        let given = Config {
+            initial_norm: Some(1.0),
+            ..config
+        };
+        close(given.radius(0.1, SEEN), 0.105);
+    }
+
+    #[test]
+    fn steps_fall_along_a_cosine() {
+        let config = Config::default();
+        close(config.step(0), 1.0);
+        close(config.step(50), 0.505);
+        close(config.step(100), 0.01);
+    }
+
+    /// The gradients of the log-odds and of cross-entropy have the same direction.
+    #[test]
+    fn log_odds_are_cross_entropy_without_saturation() {
+        let device = Device::flex();
+        let modality = Modality {
+            name: "x".into(),
+            kind: Kind::Table,
+            shape: vec![1],
+            bounds: Bounds::uniform(0.0, 1.0).unwrap(),
+        };
+        let modalities: Arc<[Modality]> = vec![modality].into();
+        let x = Batch::from_host(modalities, vec![vec![0.0]], &device).unwrap();
+        let value = |z: &[f32], target: Option<usize>, loss: &dyn Loss| -> f64 {
+            let z = Tensor::<1>::from_floats(z, &device).unsqueeze::<2>();
+            let focus = Focus::new(x.clone(), vec![1], target.map(|t| vec![t]));
+            f64::from(loss.per_sample(&z, &x, &focus).into_scalar::<f32>())
+        };
+        for z in [[1.0, 4.0, 2.0], [-101.0, -100.0, -103.0], [5.0, 1.0, 0.0]] {
+            let odds = value(&z, None, &LogOdds);
+            let softplus = odds.exp().ln_1p();
+            assert!(
+                (value(&z, None, &CrossEntropy) - softplus).abs() < 1e-5,
+                "{z:?}"
+            );
+            let odds = value(&z, Some(2), &LogOdds);
+            let softplus = -(-odds).exp().ln_1p();
+            assert!(
+                (value(&z, Some(2), &CrossEntropy) - softplus).abs() < 1e-4,
+                "{z:?}"
+            );
+        }
+        // A lead of 3000 saturates cross-entropy, not the log-odds.
+        assert!((value(&[0.0, 3000.0, 1.0], None, &LogOdds) + 2998.686_74).abs() < 1e-2);
+        let alone = value(&[f32::NEG_INFINITY, 1.0, f32::NEG_INFINITY], None, &LogOdds);
+        assert!(alone < -60.0 && alone.is_finite(), "{alone}");
+    }
+}

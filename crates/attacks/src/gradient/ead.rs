@@ -215,7 +215,7 @@ impl<M: GradientModel + ?Sized> Stepper<M> for Descent<'_> {
         let rival = self.rivals.choose(oracle, rows)?;
         let x0 = rows.region().x0();
         let clean = (self.rivals).gradient(oracle, rows, &x0, &rival, &Margin, false)?;
-        let gradient = flat::or_random(rows, &clean.gradient);
+        let gradient = flat::or_random(rows, &clean.gradient, rows.steps());
         let outlooks = outlooks(rows, &host(&clean.loss), &gradient);
         let constants = outlooks.iter().map(|o| self.config.first_constant(o));
         Ok(State {
@@ -240,7 +240,7 @@ impl<M: GradientModel + ?Sized> Stepper<M> for Descent<'_> {
         let watch = self.config.confidence == 0.0;
         let answer =
             (self.rivals).gradient(oracle, rows, &state.y, &state.rival, &Margin, watch)?;
-        let gradient = flat::or_random(rows, &answer.gradient);
+        let gradient = flat::or_random(rows, &answer.gradient, &state.search.ended);
         let region = rows.region();
         let margin = answer.loss;
         let success = margin.clone().greater_scalar(0.0);
@@ -337,3 +337,39 @@ pub const ENTRY: AttackEntry = AttackEntry {
     meta: &META,
     build: |table| Ok(Box::new(read::<Config>(META.id, table)?.build()?)),
 };
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+
+    #[test]
+    fn soft_thresholding_moves_every_change_towards_zero() {
+        let device = Device::flex();
+        let change = Tensor::<1>::from_floats([3.0, -4.0, 0.0, 0.5], &device).unsqueeze::<2>();
+        let threshold = Tensor::<1>::from_floats([1.0], &device).unsqueeze::<2>();
+        let moved = host(&soft_threshold(change, threshold));
+        assert_eq!(moved, [2.0, -3.0, 0.0, 0.0]);
+    }
+
+    /// One feature with gradient 2 over a range of 5 and a gap of 4: the change is 4 / 10 of the range, the constant at
+    /// which the objective turns `(50 + 0.8) / 10`, and the first constant twice that.
+    #[test]
+    fn the_first_constant_suffices_for_a_linear_boundary() {
+        let outlook = Outlook {
+            range: 5.0,
+            unit: 5.0,
+            gap: 4.0,
+            slope: 2.0,
+            steepest: 2.0,
+        };
+        let config = Config::default();
+        assert!((config.first_constant(&outlook) - 10.16).abs() < 1e-12);
+        let given = Config {
+            initial_constant: Some(3.0),
+            ..config
+        };
+        assert_eq!(given.first_constant(&outlook), 3.0);
+    }
+}

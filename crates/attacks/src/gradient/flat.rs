@@ -8,8 +8,8 @@ use proofmark_threat::{Batch, host};
 use super::where_rows;
 
 /// Replaces the gradients that are zero on every feature that may change by random directions inside the bounds, row by
-/// row, a new one in every step. A row that nothing can move keeps its zeros.
-pub(super) fn or_random(rows: &Rows, gradient: &Batch) -> Batch {
+/// row: the same one as long as the row's entry of `epoch` is the same. A row that nothing can move keeps its zeros.
+pub(super) fn or_random(rows: &Rows, gradient: &Batch, epoch: &[u64]) -> Batch {
     let region = rows.region();
     let free = region.free(gradient);
     let flat: Vec<bool> = sum_of(&free, Tensor::abs)
@@ -19,7 +19,10 @@ pub(super) fn or_random(rows: &Rows, gradient: &Batch) -> Batch {
     if !flat.contains(&true) {
         return free;
     }
-    let keys = rows.streams(Purpose::Direction, 0);
+    let mut keys = rows.streams(Purpose::Direction, 0);
+    for (key, epoch) in keys.iter_mut().zip(epoch) {
+        key.step = *epoch as u32;
+    }
     let random = region.perturb_in_box(&keys, |draw, stream| {
         let boxes = draw.lower.iter().zip(draw.upper);
         for (x, (low, high)) in draw.x.iter_mut().zip(boxes) {

@@ -32,8 +32,8 @@
 //! change about equally fast, and after 500 steps an L2 change is 2 to 3 % too long and an L0 change has nine times as
 //! many features as needed. The metric is then a number and the proximal operator is exact. In Linf `v` has one value per
 //! feature, and the operator is iterated five times, without the reference code's test for convergence. L0 counts
-//! features, not pixels. Steps are in units of the range, and shorter for rows whose boundary is nearer than a hundredth
-//! of it. A row without a gradient gets a random one. `targets` gives each of the likeliest classes a restart of its own.
+//! features, not pixels. Steps are in units of the range, and shorter for rows whose boundary is nearer than a tenth
+//! of it. A row without a gradient gets a random one for 100 steps at a time. `targets` gives each of the likeliest classes a restart of its own.
 //! Random starts and the L2/3 operator are not offered.
 //!
 //! # Cost
@@ -111,6 +111,9 @@ const LARGEST_RATIO: f64 = 1e6;
 /// Adam's decays of the mean and of the mean square.
 const BETA1: f64 = 0.9;
 const BETA2: f64 = 0.999;
+
+/// Steps in which a row without a gradient keeps its random direction.
+const EPOCH: u64 = 100;
 
 /// Iterations of a proximal operator in a metric with one value per feature.
 const PROXIMAL: usize = 5;
@@ -369,7 +372,7 @@ impl<M: GradientModel + ?Sized> Stepper<M> for Descent<'_> {
         let rival = self.rivals.choose(oracle, rows)?;
         let x0 = rows.region().x0();
         let clean = (self.rivals).gradient(oracle, rows, &x0, &rival, &Margin, false)?;
-        let gradient = flat::or_random(rows, &clean.gradient);
+        let gradient = flat::or_random(rows, &clean.gradient, rows.steps());
         let outlooks = outlooks(rows, &host(&clean.loss), &gradient);
         let zeros = x0.map(|b| b.zeros_like());
         Ok(State {
@@ -390,7 +393,8 @@ impl<M: GradientModel + ?Sized> Stepper<M> for Descent<'_> {
         state: &mut State,
     ) -> Result<(), EngineError> {
         let answer = (self.rivals).gradient(oracle, rows, &state.x, &state.rival, &Margin, true)?;
-        let gradient = flat::or_random(rows, &answer.gradient);
+        let epoch: Vec<u64> = rows.steps().iter().map(|k| k / EPOCH).collect();
+        let gradient = flat::or_random(rows, &answer.gradient, &epoch);
         let margins = host(&answer.loss);
         let range = column(rows.region(), state.range.iter().copied());
         // The gradient of `softplus(max(-m, 0))` in units of the range; 0 where the row succeeds.
@@ -465,3 +469,68 @@ pub const ENTRY: AttackEntry = AttackEntry {
     meta: &META,
     build: |table| Ok(Box::new(read::<Config>(META.id, table)?.build()?)),
 };
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+
+    fn applied(norm: Norm, z: [f32; 4], threshold: f32) -> Vec<f32> {
+        let device = Device::flex();
+        let z = Tensor::<1>::from_floats(z, &device).unsqueeze::<2>();
+        let threshold = Tensor::<1>::from_floats([threshold], &device).unsqueeze::<2>();
+        host(&proximal(norm, z, &threshold))
+    }
+
+    fn close(a: &[f32], b: &[f32]) {
+        assert!(
+            a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-6),
+            "{a:?} {b:?}"
+        );
+    }
+
+    #[test]
+    fn proximal_operators_equal_the_hand_computed_points() {
+        let z = [3.0, -4.0, 0.0, 0.5];
+        close(&applied(Norm::L1, z, 1.0), &[2.0, -3.0, 0.0, 0.0]);
+        let length = 25.25_f32.sqrt();
+        let by = (length - 1.0) / length;
+        close(&applied(Norm::L2, z, 1.0), &z.map(|v| v * by));
+        close(&applied(Norm::L2, z, 6.0), &[0.0; 4]);
+        // sqrt(2 · 0.25) is above 0.5.
+        close(&applied(Norm::L0, z, 0.25), &[3.0, -4.0, 0.0, 0.0]);
+        // The parts above the level sum to the threshold.
+        close(&applied(Norm::Linf, z, 0.5), &[3.0, -3.5, 0.0, 0.5]);
+        close(&applied(Norm::Linf, z, 2.0), &[2.5, -2.5, 0.0, 0.5]);
+        close(&applied(Norm::Linf, z, 8.0), &[0.0; 4]);
+    }
+
+    /// `norm_per_loss` starts at the ratio, and a dual step of 0.1 changes the logarithm of the ratio by 0.1.
+    #[test]
+    fn the_weight_moves_to_the_loss_on_failure_and_to_the_norm_on_success() {
+        let mut dual = Dual::new(2, 0.01);
+        assert!((dual.norm_per_loss(0) - 0.01).abs() < 1e-12);
+        dual.shift(0, 0.5, 0.1);
+        dual.shift(1, -0.5, 0.1);
+        let [success, failure] = [dual.ratio[0], dual.ratio[1]];
+        assert!((success - (100_f64.ln() - 0.1)).abs() < 1e-12, "{success}");
+        assert!((failure - (100_f64.ln() + 0.1)).abs() < 1e-12, "{failure}");
+        let average = 0.9 * logistic(100_f64.ln()) + 0.1 * logistic(success);
+        assert!((dual.weight[0] - average).abs() < 1e-12);
+        for _ in 0..1000 {
+            dual.shift(0, 0.5, 0.1);
+            dual.shift(1, f64::NAN, 0.1);
+        }
+        assert!((dual.norm_per_loss(0) / 1e6 - 1.0).abs() < 1e-3);
+        assert!((dual.norm_per_loss(1) * 1e6 - 1.0).abs() < 1e-3);
+    }
+
+    #[test]
+    fn steps_fall_to_their_final_shares() {
+        let config = Config::default();
+        assert_eq!((config.primal(0), config.dual(0)), (0.1, 0.1));
+        assert!((config.primal(500) - 0.001).abs() < 1e-12);
+        assert!((config.dual(499) - 0.01).abs() < 1e-12);
+    }
+}

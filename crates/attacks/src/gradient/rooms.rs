@@ -11,7 +11,7 @@ use super::flat::sum_of;
 const BEYOND: f32 = 1e37;
 
 /// Estimated distances to the boundary below this share of the range shorten the steps.
-const NEAR: f64 = 0.01;
+const NEAR: f64 = 0.1;
 
 /// The shortest unit of steps, as a share of the range.
 const SHORTEST: f64 = 1e-3;
@@ -69,7 +69,7 @@ pub(super) struct Outlook {
 /// Returns the outlook of each row from the margins and gradients at the clean samples.
 ///
 /// A step that suits most samples jumps far over a boundary that is a millionth of the range away, so the unit of steps
-/// is 100 times the estimated distance there, but never below a thousandth of the range. A margin of exactly 0 (tied
+/// is 10 times the estimated distance there, but never below a thousandth of the range. A margin of exactly 0 (tied
 /// scores) estimates nothing and leaves the unit at the range.
 pub(super) fn outlooks(rows: &Rows, margins: &[f32], gradient: &Batch) -> Vec<Outlook> {
     let ranges = Rooms::of(rows.region()).range();

@@ -38,6 +38,10 @@ pub const ALL: &[AttackEntry] = &[
     baseline::uniform_noise::ENTRY,
     baseline::gaussian_noise::ENTRY,
     baseline::salt_and_pepper::ENTRY,
+    gradient::ddn::ENTRY,
+    gradient::cw::ENTRY,
+    gradient::ead::ENTRY,
+    gradient::pdpgd::ENTRY,
 ];
 
 /// Returns the ids of all attacks, for lists and hints.

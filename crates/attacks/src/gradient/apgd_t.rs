@@ -290,7 +290,7 @@ fn on_sphere(draw: &mut Draw<'_>, stream: &mut Stream) {
 }
 
 /// Returns the class with the `rank`-highest score (from 0) other than `label`; ties go to the lower class.
-fn nth_other(scores: &[f32], label: usize, rank: usize) -> usize {
+pub(super) fn nth_other(scores: &[f32], label: usize, rank: usize) -> usize {
     let mut others: Vec<usize> = (0..scores.len()).filter(|c| *c != label).collect();
     others.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]));
     others[rank.min(others.len() - 1)]

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use burn::tensor::Device;
-use proofmark_domain::{Coupling, Epsilon, Kind, Norm, Observation, RunStatus};
+use proofmark_domain::{Bounds, Coupling, Epsilon, Kind, Norm, Observation, RunStatus};
 use proofmark_engine::{Access, Checkpoint, Goal, Job, Outcome, Outcomes, Samples, Silent};
 use proofmark_model::{FromScores, Signature};
 use proofmark_testkit::linear::Linear;
@@ -155,9 +155,6 @@ fn square_in_l2_and_l1_gets_close_on_small_images() {
             let outcomes = case.run("square", table, &case.at(norm, factor), |_| {});
             broken(&outcomes)
         };
-        for f in [1.2, 1.3, 1.4, 1.6, 1.8, 2.0, 2.5] {
-            eprintln!("square {norm} {f} {}", found(f));
-        }
         assert_eq!(found(0.99), 0, "{norm}");
         assert_eq!(found(factor), 20, "{norm}");
     }
@@ -172,10 +169,6 @@ fn simba_breaks_every_row_just_above_the_exact_l2_distance_and_none_below() {
             let below = case.run("simba", &table, &case.at(Norm::L2, 0.99), |_| {});
             assert_eq!(broken(&below), 0, "{basis} {classes} classes");
             case.target_nearest(Norm::L2);
-            for f in [1.002, 1.005, 1.01, 1.02, 1.05] {
-                let found = broken(&case.run("simba", &table, &case.at(Norm::L2, f), |_| {}));
-                eprintln!("simba {basis} {classes} {f} {found}");
-            }
             let above = case.run("simba", &table, &case.at(Norm::L2, 1.05), |_| {});
             assert_eq!(broken(&above), 40, "{basis} {classes} classes");
         }
@@ -193,13 +186,27 @@ fn estimated_gradients_break_every_row_just_above_the_exact_distance_and_none_be
             let below = case.run(id, table, &case.at(norm, 0.99), |_| {});
             assert_eq!(broken(&below), 0, "{id} {norm}");
             case.target_nearest(norm);
-            for f in [1.01, 1.02, 1.05, 1.1] {
-                let found = broken(&case.run(id, table, &case.at(norm, f), |_| {}));
-                eprintln!("{id} {norm} {f} {found}");
-            }
             let above = case.run(id, table, &case.at(norm, 1.05), |_| {});
             assert_eq!(broken(&above), 40, "{id} {norm}");
         }
+    }
+}
+
+/// Features with ranges of 1 and 10: probes of wide features move ten times as far. Estimates that ignored it would
+/// follow the wide features alone, which suffices for 1.4 times the distance at best.
+#[test]
+fn estimates_allow_for_the_ranges_of_features() {
+    let mut case = Case::new(&[20], 4, 30, 2);
+    case.target_nearest(Norm::L2);
+    // Wider bounds only add room: what breaks in [0, 1] still does.
+    let high = (0..20).map(|f| if f % 2 == 0 { 1.0 } else { 10.0 });
+    let bounds = Bounds::per_feature(vec![0.0; 20], high.collect()).unwrap();
+    case.linear.modalities[0].bounds = bounds;
+    case.samples.modalities = case.linear.modalities.clone().into();
+    let threat = case.at(Norm::L2, 1.25);
+    for id in ["nes", "spsa"] {
+        let outcomes = case.run(id, "steps = 60\nsamples = 400", &threat, |_| {});
+        assert_eq!(broken(&outcomes), 30, "{id}");
     }
 }
 
@@ -306,21 +313,20 @@ fn no_query_leaves_the_bounds_or_the_budget() {
                 attack.run(access, &job).unwrap();
                 let x0 = case.samples.sample(i);
                 let points = recorder.points.lock().unwrap();
-                let mut last = 0.0;
+                let mut widest: f64 = 0.0;
                 for x in points.iter() {
                     for (f, v) in x[0].iter().enumerate() {
                         assert!((0.0..=1.0).contains(v), "{id} {norm}: {v}");
                         assert!(mask[f] || *v == x0[0][f], "{id} {norm}: masked");
                     }
                     let gauge = threat.gauge(&case.linear.modalities, i, x, &x0);
-                    last = gauge.expect("inside bounds and mask");
+                    let gauge = gauge.expect("inside bounds and mask");
                     let probes = id == "nes" || id == "spsa";
-                    assert!(probes || last <= 1.0, "{id} {norm}: {last}");
+                    assert!(probes || gauge <= 1.0, "{id} {norm}: {gauge}");
+                    widest = widest.max(gauge);
                 }
-                assert!(
-                    last > 0.9 && last < 1.2 || id == "simba",
-                    "{id} {norm}: {last}"
-                );
+                // SimBA's few small steps do not add up to the budget.
+                assert!(widest > 0.9 || id == "simba", "{id} {norm}: {widest}");
             }
         }
     }
@@ -366,7 +372,7 @@ fn batches_threads_and_stops_change_nothing() {
             let asked = AtomicUsize::new(0);
             let stop = || asked.fetch_add(1, Ordering::Relaxed) >= 3;
             let stopped = case.run(id, table, &threat, |job| {
-                job.stop = Box::leak(Box::new(stop))
+                job.stop = Box::leak(Box::new(stop));
             });
             let checkpoint = stopped.checkpoint.expect("stopped");
             let read = Checkpoint::from_bytes(&checkpoint.to_bytes()).unwrap();
@@ -489,7 +495,6 @@ fn two_inputs_move_within_their_own_budgets() {
                 assert!(exact <= 1.0, "{id}");
             }
         }
-        eprintln!("{id} {found} of {possible}");
         assert!(
             possible >= 5 && found == possible,
             "{id}: {found} of {possible}"
@@ -528,7 +533,6 @@ fn probes_widen_until_scores_differ() {
     ] {
         let outcomes = case.run_on(Access::Scores(&model), id, table, &threat, |_| {});
         let found = broken(&outcomes);
-        eprintln!("{id} rounded {found}");
         assert!(found >= 28, "{id}: {found} of 30");
     }
 }
@@ -549,7 +553,6 @@ fn rounded_inputs_hide_nothing_from_scores() {
         ("square", "queries = 1000\nrescale = true"),
     ] {
         let by_scores = found(id, table);
-        eprintln!("{id} quantised {by_scores} {by_gradient}");
         assert!(
             by_gradient < 10 && by_scores >= 28,
             "{id}: {by_scores} {by_gradient}"
@@ -565,7 +568,6 @@ fn square_takes_any_shape() {
         for norm in [Norm::Linf, Norm::L2, Norm::L1] {
             let table = "queries = 400\nrescale = true";
             let outcomes = case.run("square", table, &case.at(norm, 3.0), |_| {});
-            eprintln!("{shape:?} {norm} {}", broken(&outcomes));
             let least = if norm == Norm::Linf { 10 } else { 5 };
             assert!(broken(&outcomes) >= least, "{shape:?} {norm}");
         }

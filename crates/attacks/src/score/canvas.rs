@@ -1,6 +1,7 @@
 //! The shape of an input as score-based attacks see it: rows and columns of cells, each cell one feature per channel.
 
 use proofmark_domain::{Kind, Modality};
+use proofmark_engine::Job;
 use proofmark_stats::random::Stream;
 
 /// A rectangle of cells.
@@ -173,6 +174,19 @@ impl Canvas {
         }
         window
     }
+}
+
+/// Returns the canvas of each modality that may change.
+pub(super) fn canvases(job: &Job<'_>) -> Vec<Option<Canvas>> {
+    let inputs = job.samples.modalities.iter().zip(job.threat.budgets());
+    inputs
+        .map(|(modality, budget)| {
+            if !budget.moves() {
+                return None;
+            }
+            Canvas::new(modality, budget.mask.as_deref())
+        })
+        .collect()
 }
 
 #[cfg(test)]

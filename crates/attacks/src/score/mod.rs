@@ -1,6 +1,7 @@
 //! Attacks that use the model's scores, without gradients: random search, search along coordinates, and ascent along
 //! estimated gradients.
 
+mod basis;
 mod canvas;
 mod estimate;
 pub mod nes;
@@ -10,4 +11,5 @@ pub mod simba;
 pub mod spsa;
 pub mod square;
 
-pub use estimate::EstimatedAscent;
+pub use basis::Basis;
+pub use estimate::{EstimatedAscent, Probe};

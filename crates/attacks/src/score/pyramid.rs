@@ -65,9 +65,9 @@ fn pyramid(height: usize, width: usize, sizes: Sizes) -> Vec<f64> {
 /// Returns a vector at unit length.
 fn scaled(mut values: Vec<f64>, sizes: Sizes) -> Vec<f64> {
     let length = sizes.length(sizes.total(values.iter().copied()));
-    values
-        .iter_mut()
-        .for_each(|v| *v /= length.max(f64::MIN_POSITIVE));
+    for v in &mut values {
+        *v /= length.max(f64::MIN_POSITIVE);
+    }
     values
 }
 

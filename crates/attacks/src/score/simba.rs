@@ -41,8 +41,6 @@
 //! assert_eq!(attack.parameters()["frequencies"], 0.125);
 //! ```
 
-use std::f64::consts::PI;
-
 use proofmark_domain::{Norm, Role};
 use proofmark_engine::{
     Access, Attack, AttackEntry, BuildError, EngineError, Job, Loss, Meta, Needs, Oracle, Outcomes,
@@ -54,23 +52,11 @@ use proofmark_threat::{Batch, Column, Columns, Draw, host, mask, prefixed};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::canvas::Canvas;
+use super::basis::{Basis, Directions};
+use super::canvas::canvases;
 use super::order::shuffled;
-use super::square::canvases;
 use crate::config::{at_least_one, read, require, steps_forward, written};
 use crate::loss::LossKind;
-
-/// Basis from which the directions are taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[non_exhaustive]
-pub enum Basis {
-    /// Single features.
-    #[default]
-    Pixel,
-    /// Low frequencies of the discrete cosine transform.
-    Dct,
-}
 
 /// Parameters of `SimBA`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -102,9 +88,6 @@ impl Default for Config {
         }
     }
 }
-
-/// Least number of frequencies along a side, if it has so many.
-const FREQUENCIES: usize = 4;
 
 /// Directions looked at for one that the bounds allow, in one step.
 const LOOKS: usize = 256;
@@ -146,16 +129,7 @@ pub struct Simba(Config);
 struct Search<'a> {
     config: &'a Config,
     loss: Box<dyn Loss>,
-    /// One per modality; `None` if it may not change.
-    canvases: Vec<Option<Canvas>>,
-}
-
-/// A direction of the basis: a modality, a channel, and a cell or a pair of frequencies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Direction {
-    modality: usize,
-    channel: usize,
-    place: [usize; 2],
+    directions: Directions,
 }
 
 /// The best point of each row, and what it tries next.
@@ -190,125 +164,25 @@ enum Proposal {
     Stuck,
 }
 
-/// Returns entry `i` of cosine direction `frequency` of a side with `n` cells for each `i`: an orthonormal basis.
-fn cosines(frequency: usize, n: usize) -> Vec<f64> {
-    let (n_f, k) = (n as f64, frequency as f64);
-    let scale = (if frequency == 0 { 1.0 } else { 2.0 } / n_f).sqrt();
-    // cos((2i + 1) φ) by the recurrence of Chebyshev; two numbers before the first are equal by symmetry.
-    let angle = PI * k / (2.0 * n_f);
-    let (mut before, mut now) = (angle.cos(), angle.cos());
-    let twice = 2.0 * (2.0 * angle).cos();
-    (0..n)
-        .map(|_| {
-            let value = scale * now;
-            (before, now) = (now, twice * now - before);
-            value
-        })
-        .collect()
-}
-
 impl Search<'_> {
-    /// Returns the number of places along each side of a canvas in pass `pass` (from 0).
-    fn places(&self, canvas: &Canvas, pass: u64) -> [usize; 2] {
-        canvas.sides().map(|side| match self.config.basis {
-            Basis::Pixel => side,
-            Basis::Dct => {
-                let share = self.config.frequencies * 2.0_f64.powi(pass.min(64) as i32);
-                let wanted = (side as f64 * share.min(1.0)).ceil() as usize;
-                wanted.max(FREQUENCIES).min(side)
-            }
-        })
-    }
-
-    /// Returns the number of directions of pass `pass`.
-    fn directions(&self, pass: u64) -> usize {
-        let canvases = self.canvases.iter().flatten();
-        canvases
-            .map(|c| {
-                let [rows, columns] = self.places(c, pass);
-                rows * columns * c.channels()
-            })
-            .sum()
-    }
-
-    /// Returns the pass that direction `at` (from 0) belongs to, its place in it, and the length of that pass.
-    fn pass(&self, at: u64) -> (u64, usize, usize) {
-        let (mut pass, mut left) = (0, at);
-        loop {
-            let count = self.directions(pass) as u64;
-            // From some pass on all have the same length.
-            if count == self.directions(pass + 1) as u64 && self.directions(64) as u64 == count {
-                return (pass + left / count, (left % count) as usize, count as usize);
-            }
-            if left < count {
-                return (pass, left as usize, count as usize);
-            }
-            (pass, left) = (pass + 1, left - count);
-        }
-    }
-
-    /// Returns direction `item` of pass `pass`.
-    fn direction(&self, pass: u64, mut item: usize) -> Option<Direction> {
-        for (modality, canvas) in self.canvases.iter().enumerate() {
-            let Some(canvas) = canvas else { continue };
-            let [rows, columns] = self.places(canvas, pass);
-            let count = rows * columns * canvas.channels();
-            if item < count {
-                let (channel, place) = (item / (rows * columns), item % (rows * columns));
-                return Some(Direction {
-                    modality,
-                    channel,
-                    place: [place / columns, place % columns],
-                });
-            }
-            item -= count;
-        }
-        None
-    }
-
-    /// Moves a row by `length` along a direction, within the bounds. Returns whether it moved.
-    fn shift(&self, draw: &mut Draw<'_>, canvas: &Canvas, to: Direction, length: f64) -> bool {
-        let mut moved = false;
-        let mut add = |f: usize, by: f64| {
-            let value = (f64::from(draw.x[f]) + by) as f32;
-            let value = value.clamp(draw.lower[f], draw.upper[f]);
-            moved |= value != draw.x[f];
-            draw.x[f] = value;
-        };
-        let [row, column] = to.place;
-        if self.config.basis == Basis::Pixel {
-            add(canvas.feature(row, column, to.channel), length);
-            return moved;
-        }
-        let [height, width] = canvas.sides();
-        let (down, across) = (cosines(row, height), cosines(column, width));
-        let entries = down.iter().flat_map(|d| across.iter().map(move |a| d * a));
-        for (f, q) in canvas.features(canvas.whole(), to.channel).zip(entries) {
-            add(f, length * q);
-        }
-        moved
-    }
-
     /// Changes a row to its next proposal, from `next` on, and returns which one that is.
     fn propose(&self, key: &StreamKey, draws: &mut [Draw<'_>], next: u64) -> Proposal {
-        if self.directions(0) == 0 {
+        if self.directions.count(0) == 0 {
             return Proposal::Stuck;
         }
-        let most = self.config.share(self.directions(0));
+        let most = self.config.share(self.directions.count(0));
         for code in next..next + LOOKS as u64 {
-            let (pass, at, count) = self.pass(code / 2);
+            let (pass, at, count) = self.directions.pass(code / 2);
             // The order of a pass does not depend on the step at which it begins.
             let mut key = *key;
             key.step = pass as u32;
-            let Some(to) = self.direction(pass, shuffled(&key, count, at)) else {
+            let Some(to) = self.directions.direction(pass, shuffled(&key, count, at)) else {
                 break;
             };
-            let (draw, canvas) = (&mut draws[to.modality], &self.canvases[to.modality]);
-            let length = self.config.step_size.unwrap_or(most * draw.eps) / (pass + 1) as f64;
+            let eps = draws[to.modality].eps;
+            let length = self.config.step_size.unwrap_or(most * eps) / (pass + 1) as f64;
             let sign = if code % 2 == 0 { 1.0 } else { -1.0 };
-            if let Some(canvas) = canvas
-                && self.shift(draw, canvas, to, sign * length)
-            {
+            if self.directions.shift(draws, to, sign * length) {
                 return Proposal::Step(code);
             }
         }
@@ -399,7 +273,11 @@ impl Attack for Simba {
         let search = Search {
             config: &self.0,
             loss: self.0.loss.loss(),
-            canvases: canvases(job),
+            directions: Directions {
+                basis: self.0.basis,
+                frequencies: self.0.frequencies,
+                canvases: canvases(job),
+            },
         };
         run(access.scores(META.id)?, &search, job)
     }
@@ -415,83 +293,8 @@ pub const ENTRY: AttackEntry = AttackEntry {
 mod tests {
     use proofmark_domain::{Bounds, Kind, Modality, Seed};
 
+    use super::super::canvas::Canvas;
     use super::*;
-
-    fn search<'a>(config: &'a Config, shapes: &[[usize; 3]]) -> Search<'a> {
-        let canvas = |shape: &[usize; 3]| {
-            let modality = Modality {
-                name: "x".into(),
-                kind: Kind::Image,
-                shape: shape.to_vec(),
-                bounds: Bounds::uniform(0.0, 1.0).unwrap(),
-            };
-            Canvas::new(&modality, None)
-        };
-        Search {
-            config,
-            loss: config.loss.loss(),
-            canvases: shapes.iter().map(canvas).collect(),
-        }
-    }
-
-    #[test]
-    fn cosine_directions_are_orthonormal() {
-        for n in [1, 2, 5, 64] {
-            let all: Vec<Vec<f64>> = (0..n).map(|k| cosines(k, n)).collect();
-            for (i, a) in all.iter().enumerate() {
-                for (j, b) in all.iter().enumerate() {
-                    let dot: f64 = a.iter().zip(b).map(|(a, b)| a * b).sum();
-                    let expected = f64::from(u8::from(i == j));
-                    assert!((dot - expected).abs() < 1e-10, "{n} {i} {j}: {dot}");
-                }
-            }
-        }
-        // Frequency 1 of three cells: cos 30°, cos 90°, cos 150°, times √(2/3).
-        let by_hand = [0.5_f64.sqrt(), 0.0, -0.5_f64.sqrt()];
-        let close = |(a, b): (&f64, &f64)| (a - b).abs() < 1e-12;
-        assert!(cosines(1, 3).iter().zip(&by_hand).all(close));
-    }
-
-    #[test]
-    fn every_pass_takes_every_direction_once() {
-        let config = Config::default();
-        let pixels = search(&config, &[[2, 3, 4], [1, 2, 2]]);
-        assert_eq!(pixels.directions(0), 28);
-        assert_eq!(pixels.pass(0), (0, 0, 28));
-        assert_eq!(pixels.pass(27), (0, 27, 28));
-        assert_eq!(pixels.pass(28), (1, 0, 28));
-        assert_eq!(pixels.pass(28_000_003), (1_000_000, 3, 28));
-        let all: Vec<Direction> = (0..28).filter_map(|i| pixels.direction(3, i)).collect();
-        let mut unique = all.clone();
-        unique.dedup();
-        assert_eq!((all.len(), unique.len()), (28, 28));
-        let expected = Direction {
-            modality: 1,
-            channel: 0,
-            place: [1, 1],
-        };
-        assert_eq!(all[27], expected);
-        assert_eq!(pixels.direction(0, 28), None);
-    }
-
-    /// 64 cells a side: 8, 16, 32 and 64 frequencies, then always 64.
-    #[test]
-    fn frequencies_double_from_pass_to_pass() {
-        let config = Config {
-            basis: Basis::Dct,
-            ..Config::default()
-        };
-        let waves = search(&config, &[[3, 64, 64]]);
-        let lengths: Vec<usize> = (0..5).map(|p| waves.directions(p)).collect();
-        assert_eq!(lengths, [192, 768, 3072, 12_288, 12_288]);
-        assert_eq!(waves.pass(191), (0, 191, 192));
-        assert_eq!(waves.pass(192), (1, 0, 768));
-        let before: u64 = lengths[..3].iter().map(|l| *l as u64).sum();
-        assert_eq!(waves.pass(before), (3, 0, 12_288));
-        assert_eq!(waves.pass(before + 12_288), (4, 0, 12_288));
-        // A side with fewer than four cells has them all at once.
-        assert_eq!(search(&config, &[[1, 2, 3]]).directions(0), 6);
-    }
 
     /// A step that the bounds do not allow is not queried: at the upper bound the row subtracts at once.
     #[test]
@@ -500,7 +303,21 @@ mod tests {
             step_size: Some(0.25),
             ..Config::default()
         };
-        let one = search(&config, &[[1, 1, 1]]);
+        let modality = Modality {
+            name: "x".into(),
+            kind: Kind::Table,
+            shape: vec![1],
+            bounds: Bounds::uniform(0.0, 1.0).unwrap(),
+        };
+        let one = Search {
+            config: &config,
+            loss: config.loss.loss(),
+            directions: Directions {
+                basis: config.basis,
+                frequencies: config.frequencies,
+                canvases: vec![Canvas::new(&modality, None)],
+            },
+        };
         let key = StreamKey::new(Seed(0), 0, Purpose::Direction);
         let try_from = |x: f32, next: u64| {
             let mut x = [x];

@@ -63,7 +63,7 @@ use proofmark_threat::{Batch, Column, Columns, Draw, host, mask, prefixed, row};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::canvas::{Canvas, Window};
+use super::canvas::{Canvas, Window, canvases};
 use super::pyramid;
 use crate::config::{at_least_one, read, require, written};
 use crate::loss::LossKind;
@@ -170,21 +170,8 @@ impl Columns for State {
     }
 }
 
-/// Returns the canvas of each modality that may change.
-pub(super) fn canvases(job: &Job<'_>) -> Vec<Option<Canvas>> {
-    let inputs = job.samples.modalities.iter().zip(job.threat.budgets());
-    inputs
-        .map(|(modality, budget)| {
-            if !budget.moves() {
-                return None;
-            }
-            Canvas::new(modality, budget.mask.as_deref())
-        })
-        .collect()
-}
-
 /// Fails if inputs that may change share a budget.
-pub(super) fn independent(job: &Job<'_>) -> Result<(), EngineError> {
+fn independent(job: &Job<'_>) -> Result<(), EngineError> {
     let several = job.threat.budgets().iter().filter(|b| b.moves()).count() > 1;
     if several && job.threat.coupling() != Coupling::Independent {
         return Err(EngineError::Parameter {

@@ -497,7 +497,11 @@ fn surfree_draws_low_frequencies_for_images() {
         let exact: Vec<f64> = (0..n).map(|i| f64::from(score(i)).abs() / length).collect();
         let samples = samples(vec![image.clone()], values.clone(), labels);
         let rows: Vec<usize> = (0..n).collect();
-        let threat = Threat::uniform(&[image.clone()], Norm::L2, &Epsilon::new(1.0).unwrap());
+        let threat = Threat::uniform(
+            std::slice::from_ref(&image),
+            Norm::L2,
+            &Epsilon::new(1.0).unwrap(),
+        );
         for table in [
             "queries = 300",
             "queries = 300\nspace = \"features\"",

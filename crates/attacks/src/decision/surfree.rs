@@ -58,7 +58,7 @@ use proofmark_engine::{
     Rows, Stepper, run,
 };
 use proofmark_model::DecisionModel;
-use proofmark_threat::{Batch, Column, Columns, Step, mask, prefixed};
+use proofmark_threat::{Batch, Budget, Column, Columns, Step, mask, prefixed};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -230,7 +230,12 @@ impl Turns<'_> {
         if succeeded {
             (host.angle[i], host.found[i]) = (angle, gauge);
         }
-        if !was_signed {
+        if was_signed {
+            if !succeeded {
+                host.beyond[i] = angle;
+            }
+            host.halved[i] += u64::from(was_bracketed);
+        } else {
             if succeeded && host.tried[i] >= 2 {
                 // One part further did not succeed on either side.
                 let part = host.widest[i] / f64::from(self.config.parts);
@@ -241,23 +246,15 @@ impl Turns<'_> {
                 host.tried[i] = 0;
                 host.widest[i] = (host.widest[i] * self.config.decay).max(NARROWEST);
             }
-        } else {
-            if !succeeded {
-                host.beyond[i] = angle;
-            }
-            host.halved[i] += u64::from(was_bracketed);
         }
         let is_exact = host.halved[i] >= u64::from(self.config.bisections);
         if !is_exact && host.angle[i].abs() < WIDEST {
             return Turn::On;
         }
         let (angle, gauge) = (host.angle[i], host.found[i]);
-        // A flat boundary is at most this much nearer.
-        let slack = if host.beyond[i] == 0.0 {
-            0.0
-        } else {
-            angle.tan().abs() * (host.beyond[i] - angle).abs()
-        };
+        // A flat boundary is at most this much nearer; `beyond` is not known at the widest angle.
+        let off = (host.beyond[i] - angle).abs() * f64::from(u8::from(host.beyond[i] != 0.0));
+        let slack = angle.tan().abs() * off;
         let first = gauge * slack.max(self.config.tolerance);
         host.approach.retreat(i, gauge, first);
         host.widest[i] = (host.widest[i] / self.config.decay).min(WIDEST);
@@ -422,7 +419,7 @@ impl SurFree {
         if self.0.space == DirectionSpace::Features {
             return Ok(None);
         }
-        let Some(m) = job.threat.budgets().iter().position(|b| b.moves()) else {
+        let Some(m) = job.threat.budgets().iter().position(Budget::moves) else {
             return Ok(None);
         };
         let modality = &job.samples.modalities[m];

@@ -1,7 +1,7 @@
 //! Estimate of the direction of the adversarial side at the boundary: from many small random moves, by which of them
 //! succeed.
 
-use proofmark_domain::Norm;
+use proofmark_domain::{Modality, Norm};
 use proofmark_stats::random::{Stream, StreamKey};
 use proofmark_threat::Batch;
 
@@ -14,7 +14,7 @@ pub(super) fn moves(
     norm: Norm,
     like: &Batch,
 ) -> Batch {
-    let widths: Vec<usize> = like.modalities().iter().map(|m| m.features()).collect();
+    let widths: Vec<usize> = like.modalities().iter().map(Modality::features).collect();
     let mut blocks: Vec<Vec<f32>> = vec![Vec::new(); widths.len()];
     for (i, count) in counts.iter().enumerate() {
         for b in 0..*count {

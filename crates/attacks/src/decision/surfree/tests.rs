@@ -153,7 +153,9 @@ fn directions_are_orthogonal_to_the_way_and_to_each_other() {
 fn next_step(rows: &mut Rows) {
     for (name, column) in rows.columns() {
         if let ("step", Column::Count(steps)) = (name.as_str(), column) {
-            steps.iter_mut().for_each(|s| *s += 1);
+            for step in steps.iter_mut() {
+                *step += 1;
+            }
         }
     }
 }

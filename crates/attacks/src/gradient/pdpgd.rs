@@ -263,7 +263,7 @@ fn proximal(norm: Norm, z: Tensor<2>, threshold: &Tensor<2>) -> Tensor<2> {
             z * kept
         }
         Norm::Linf => {
-            let level = level(z.clone().abs(), threshold).expand(shape);
+            let level = level(&z.clone().abs(), threshold).expand(shape);
             z.max_pair(level.clone().neg()).min_pair(level)
         }
     }
@@ -271,7 +271,7 @@ fn proximal(norm: Norm, z: Tensor<2>, threshold: &Tensor<2>) -> Tensor<2> {
 
 /// Returns the level above which the entries of each row of `sizes` sum to `threshold`, `[rows, 1]`; 0 if all of them do
 /// not. Newton's method from below.
-fn level(sizes: Tensor<2>, threshold: &Tensor<2>) -> Tensor<2> {
+fn level(sizes: &Tensor<2>, threshold: &Tensor<2>) -> Tensor<2> {
     let shape = sizes.dims();
     let mut level =
         (sizes.clone().mean_dim(1) - threshold.clone() / shape[1] as f32).clamp_min(0.0);

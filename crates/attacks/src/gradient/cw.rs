@@ -1,18 +1,19 @@
 //! Carlini and Wagner's L2 attack.
 //!
 //! # Idea
-//! Minimise the squared size of the change plus a constant times how far the point is from success. A change of variable
-//! keeps the point inside the bounds, Adam minimises, and a search over the constant balances both terms.
+//! Minimise the squared size of the change plus a constant times how far the point is from success. A change of
+//! variable keeps the point inside the bounds, Adam minimises, and a search over the constant balances both terms.
 //!
 //! # Maths
 //! With `m(x)` the margin (`max_{i≠y} z_i − z_y`, for a target `z_t − max_{i≠t} z_i`) and confidence `κ`,
 //!
 //! `minimise |x(w) − x_0|² + c max(κ − m(x(w)), 0)` over `w`.
 //!
-//! `x(w) = x_0 + a tanh(s w / a)`, feature by feature, where `a` is 1.25 times the room from `x_0` to the bound on `w`'s
-//! side and `s` half the range; `w` ends where `x(w)` meets the bound. A search begins at `w = 0` and takes at most `steps` steps of Adam, whose step size falls
-//! along a cosine from `learning_rate` to 0.3 % of it. The constant is multiplied by 10 until a search succeeds,
-//! then bisected between the largest that failed and the smallest that succeeded.
+//! `x(w) = x_0 + a tanh(s w / a)`, feature by feature, where `a` is 1.25 times the room from `x_0` to the bound on
+//! `w`'s side and `s` half the range; `w` ends where `x(w)` meets the bound. A search begins at `w = 0` and takes at
+//! most `steps` steps of Adam, whose step size falls along a cosine from `learning_rate` to 0.3 % of it. The constant
+//! is multiplied by 10 until a search succeeds, then bisected between the largest that failed and the smallest that
+//! succeeded.
 //!
 //! # Reference
 //! Carlini and Wagner, "Towards Evaluating the Robustness of Neural Networks", IEEE S&P 2017, section VI; constants of
@@ -20,14 +21,15 @@
 //!
 //! # Divergences
 //! The authors' `x(w)` is a tanh around the middle of the bounds, so a feature at its bound starts at `atanh(±1)`; they
-//! shrink the range to avoid infinity, others do not. Here the tanh is centred on the clean sample: every feature starts
-//! with slope 1, also at a bound, and can end at a bound, with a slope of 0.36. Their step size is constant (0.01), which on linear models leaves up to 2 % of distance; here it falls.
-//! Their first constant is 0.001; here it is by default twice the one that suffices if the boundary is as the first
-//! gradient estimates. Searches take 1000 steps, not 10000. Every row searches, stops early and goes on to its next
-//! constant by itself; the authors' code (and others) stop early only when the whole batch does. The margin ignores the
-//! label's own score instead of setting it to 0 or −10000, so negative scores are no special case. Steps are shorter for
-//! rows whose boundary is nearer than a tenth of the range. A row without a gradient gets a random one per search. `targets`
-//! gives each of the likeliest classes a restart of its own.
+//! shrink the range to avoid infinity, others do not. Here the tanh is centred on the clean sample: every feature
+//! starts with slope 1, also at a bound, and can end at a bound, with a slope of 0.36. Their step size is constant
+//! (0.01), which on linear models leaves almost 2 % of distance; here it falls. Their first constant is 0.001; here it
+//! is by default twice the one that suffices if the boundary is as the first gradient estimates. Searches take 1000
+//! steps, not 10000. Every row searches, stops early and goes on to its next constant by itself; the authors' code (and
+//! others) stop early only when the whole batch does. The margin ignores the label's own score instead of setting it to
+//! 0 or −10000, so negative scores are no special case. Steps are shorter for rows whose boundary is nearer than a
+//! tenth of the range. A row without a gradient gets a random one per search. `targets` gives each of the likeliest
+//! classes a restart of its own. Only one input may change.
 //!
 //! # Cost
 //! Per sample and restart: at most `searches × steps + 1` forwards and backwards, about a third of that with
@@ -35,8 +37,8 @@
 //!
 //! # When it fails
 //! Where gradients are zero or misleading. With `steps × learning_rate` below about 6, a search is too short to take a
-//! feature from one bound to the other, and changes almost as large as the box are missed. It costs ten times as much as DDN or FMN for about the same distance. With a
-//! confidence above 0 the result is farther away on purpose.
+//! feature from one bound to the other, and changes almost as large as the box are missed. It costs over ten times as
+//! much as DDN or FMN for about the same distance. With a confidence above 0 the result is farther away on purpose.
 //!
 //! # Example
 //! ```

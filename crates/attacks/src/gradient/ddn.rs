@@ -22,16 +22,16 @@
 //!
 //! # Divergences
 //! The paper ascends on cross-entropy. Its maximum on a sphere lies between the boundaries of all classes, so the
-//! nearest point of the nearest boundary is not a fixed point; the default here is the margin. `loss = "ce"` ascends
-//! on the log-odds of a wrong class, whose gradient has the direction of cross-entropy's and never saturates. The paper
+//! nearest point of the nearest boundary is not a fixed point; the default here is the margin. `loss = "ce"` ascends on
+//! the log-odds of a wrong class, whose gradient has the direction of cross-entropy's and never saturates. The paper
 //! starts at length 1 and steps by 1 to 0.01, in units of inputs in [0, 1]; here steps are shares of the radius, and
 //! without `initial_norm` the radius starts at the distance that the first gradient estimates, as in FMN, and is at
-//! least that estimate until a point has succeeded. The paper scales the change to the radius, clips it, and goes on from
-//! the clipped change: it is too short, and a feature leaves its bound whenever the radius shrinks, which on linear
-//! models costs up to 4 %. Here the direction is not clipped, and the clipped point has the length `r` exactly.
-//! Quantisation is off by default, and the direction is not quantised. As in the reference code, a row without a gradient
-//! steps in a random direction (here a keyed one). `targets` gives each of the likeliest classes a restart of its own.
-//! Only one input may change.
+//! least that estimate until a point has succeeded. The paper scales the change to the radius, clips it, and goes on
+//! from the clipped change: it is too short, and a feature leaves its bound whenever the radius shrinks, which on
+//! linear models costs up to 2 %. Here the direction is not clipped, and the clipped point has the length `r` exactly.
+//! Quantisation is off by default, and the direction is not quantised. As in the reference code, a row without a
+//! gradient steps in a random direction (here a keyed one). `targets` gives each of the likeliest classes a restart of
+//! its own. Only one input may change.
 //!
 //! # Cost
 //! Per sample and restart: `steps` forwards and backwards, even if it breaks early, and one forward to judge; with

@@ -29,12 +29,12 @@
 //!
 //! # Divergences
 //! Adam's `v` has one value per row in L2, L1 and L0, as in the update `adam`: with a scale per feature all features
-//! change about equally fast, and after 500 steps an L2 change is 2 to 3 % too long and an L0 change has nine times as
-//! many features as needed. The metric is then a number and the proximal operator is exact. In Linf `v` has one value per
-//! feature, and the operator is iterated five times, without the reference code's test for convergence. L0 counts
-//! features, not pixels. Steps are in units of the range, and shorter for rows whose boundary is nearer than a tenth
-//! of it. A row without a gradient gets a random one for 100 steps at a time. `targets` gives each of the likeliest classes a restart of its own.
-//! Random starts and the L2/3 operator are not offered.
+//! change about equally fast, and after 500 steps an L2 change is up to 3 % too long and an L0 change has nine times as
+//! many features as needed. The metric is then a number and the proximal operator is exact. In Linf `v` has one value
+//! per feature, and the operator is iterated five times, without the reference code's test for convergence. L0 counts
+//! features, not pixels. Steps are in units of the range, and shorter for rows whose boundary is nearer than a tenth of
+//! it. A row without a gradient gets a random one for 100 steps at a time. `targets` gives each of the likeliest
+//! classes a restart of its own. Only one input may change. Random starts and the L2/3 operator are not offered.
 //!
 //! # Cost
 //! Per sample and restart: `steps + 1` forwards and backwards, even if it breaks early, and one forward to judge; with

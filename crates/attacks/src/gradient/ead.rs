@@ -56,6 +56,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::constant_search::{Confident, Plan, Searches};
+use super::proximal::soft_threshold;
 use super::rivals::Rivals;
 use super::rooms::{Outlook, column, one_input, outlooks};
 use super::{flat, where_rows};
@@ -185,11 +186,6 @@ impl Columns for State {
         all.extend(prefixed("confident", &mut self.confident));
         all
     }
-}
-
-/// Moves every change towards 0 by `threshold`, and to 0 if it is smaller.
-pub(super) fn soft_threshold(change: Tensor<2>, threshold: Tensor<2>) -> Tensor<2> {
-    change.clone().sign() * (change.abs() - threshold).clamp_min(0.0)
 }
 
 impl<M: GradientModel + ?Sized> Stepper<M> for Descent<'_> {
@@ -340,18 +336,7 @@ pub const ENTRY: AttackEntry = AttackEntry {
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::Device;
-
     use super::*;
-
-    #[test]
-    fn soft_thresholding_moves_every_change_towards_zero() {
-        let device = Device::flex();
-        let change = Tensor::<1>::from_floats([3.0, -4.0, 0.0, 0.5], &device).unsqueeze::<2>();
-        let threshold = Tensor::<1>::from_floats([1.0], &device).unsqueeze::<2>();
-        let moved = host(&soft_threshold(change, threshold));
-        assert_eq!(moved, [2.0, -3.0, 0.0, 0.0]);
-    }
 
     /// One feature with gradient 2 over a range of 5 and a gap of 4: the change is 4 / 10 of the range, the constant at
     /// which the objective turns `(50 + 0.8) / 10`, and the first constant twice that.

@@ -1,18 +1,19 @@
 //! Carlini and Wagner's L2 attack.
 //!
 //! # Idea
-//! Minimise the squared size of the change plus a constant times how far the point is from success. A change of variable
-//! keeps the point inside the bounds, Adam minimises, and a search over the constant balances both terms.
+//! Minimise the squared size of the change plus a constant times how far the point is from success. A change of
+//! variable keeps the point inside the bounds, Adam minimises, and a search over the constant balances both terms.
 //!
 //! # Maths
 //! With `m(x)` the margin (`max_{i≠y} z_i − z_y`, for a target `z_t − max_{i≠t} z_i`) and confidence `κ`,
 //!
 //! `minimise |x(w) − x_0|² + c max(κ − m(x(w)), 0)` over `w`.
 //!
-//! `x(w) = x_0 + a tanh(s w / a)`, feature by feature, where `a` is 1.25 times the room from `x_0` to the bound on `w`'s
-//! side and `s` half the range; `w` ends where `x(w)` meets the bound. A search begins at `w = 0` and takes at most `steps` steps of Adam, whose step size falls
-//! geometrically from `learning_rate` to 0.3 % of it. The constant is multiplied by 10 until a search succeeds,
-//! then bisected between the largest that failed and the smallest that succeeded.
+//! `x(w) = x_0 + a tanh(s w / a)`, feature by feature, where `a` is 1.25 times the room from `x_0` to the bound on
+//! `w`'s side and `s` half the range; `w` ends where `x(w)` meets the bound. A search begins at `w = 0` and takes at
+//! most `steps` steps of Adam, whose step size falls along a cosine from `learning_rate` to 0.3 % of it. The constant
+//! is multiplied by 10 until a search succeeds, then bisected between the largest that failed and the smallest that
+//! succeeded.
 //!
 //! # Reference
 //! Carlini and Wagner, "Towards Evaluating the Robustness of Neural Networks", IEEE S&P 2017, section VI; constants of
@@ -20,22 +21,24 @@
 //!
 //! # Divergences
 //! The authors' `x(w)` is a tanh around the middle of the bounds, so a feature at its bound starts at `atanh(±1)`; they
-//! shrink the range to avoid infinity, others do not. Here the tanh is centred on the clean sample: every feature starts
-//! with slope 1, also at a bound, and can end at a bound, with a slope of 0.36. Their step size is constant (0.01), which on linear models leaves up to 2 % of distance; here it falls from 0.02.
-//! Their first constant is 0.001; here it is by default twice the one that suffices if the boundary is as the first
-//! gradient estimates. Searches take 500 steps, not 10000. Every row searches, stops early and goes on to its next
-//! constant by itself; the authors' code (and others) stop early only when the whole batch does. The margin ignores the
-//! label's own score instead of setting it to 0 or −10000, so negative scores are no special case. Steps are shorter for
-//! rows whose boundary is nearer than a tenth of the range. A row without a gradient gets a random one per search. `targets`
-//! gives each of the likeliest classes a restart of its own.
+//! shrink the range to avoid infinity, others do not. Here the tanh is centred on the clean sample: every feature
+//! starts with slope 1, also at a bound, and can end at a bound, with a slope of 0.36. Their step size is constant
+//! (0.01), which on linear models leaves almost 2 % of distance; here it falls. Their first constant is 0.001; here it
+//! is by default twice the one that suffices if the boundary is as the first gradient estimates. Searches take 1000
+//! steps, not 10000. Every row searches, stops early and goes on to its next constant by itself; the authors' code (and
+//! others) stop early only when the whole batch does. The margin ignores the label's own score instead of setting it to
+//! 0 or −10000, so negative scores are no special case. Steps are shorter for rows whose boundary is nearer than a
+//! tenth of the range. A row without a gradient gets a random one per search. `targets` gives each of the likeliest
+//! classes a restart of its own. Only one input may change.
 //!
 //! # Cost
 //! Per sample and restart: at most `searches × steps + 1` forwards and backwards, about a third of that with
 //! `abort_early`, and one forward to judge; with `targets`, one more forward for the clean scores.
 //!
 //! # When it fails
-//! Where gradients are zero or misleading. It costs ten times as much as DDN or FMN for about the same distance. With a
-//! confidence above 0 the result is farther away on purpose.
+//! Where gradients are zero or misleading. With `steps × learning_rate` below about 6, a search is too short to take a
+//! feature from one bound to the other, and changes almost as large as the box are missed. It costs over ten times as
+//! much as DDN or FMN for about the same distance. With a confidence above 0 the result is farther away on purpose.
 //!
 //! # Example
 //! ```
@@ -43,6 +46,8 @@
 //! let attack = proofmark_attacks::build("cw", &table).unwrap();
 //! assert_eq!(attack.parameters()["searches"], 9);
 //! ```
+
+use std::f64::consts::PI;
 
 use burn::tensor::Tensor;
 use proofmark_domain::{Norm, Role};
@@ -69,9 +74,9 @@ use crate::loss::Margin;
 pub struct Config {
     /// Constants tried per restart, at least 1; default 9.
     pub searches: u32,
-    /// Maximum number of steps per constant, at least 1; default 500.
+    /// Maximum number of steps per constant, at least 1; default 1000.
     pub steps: u32,
-    /// First step of Adam, as a share of half the range, above 0; default 0.02. It falls to 0.3 % of that.
+    /// First step of Adam, as a share of half the range, above 0; default 0.01. It falls to 0.3 % of that.
     pub learning_rate: f64,
     /// First constant, squared data units per unit of score, above 0; default: from the first gradient.
     pub initial_constant: Option<f64>,
@@ -88,8 +93,8 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             searches: 9,
-            steps: 500,
-            learning_rate: 0.02,
+            steps: 1000,
+            learning_rate: 0.01,
             initial_constant: None,
             confidence: 0.0,
             abort_early: true,
@@ -141,6 +146,12 @@ impl Config {
             steps: self.steps,
             abort_early: self.abort_early,
         }
+    }
+
+    /// Returns the step size after this share of a search.
+    fn rate(&self, way: f64) -> f64 {
+        let share = f64::midpoint(1.0, (PI * way).cos());
+        self.learning_rate * (LAST_STEP + (1.0 - LAST_STEP) * share)
     }
 
     /// Returns a row's first constant, squared data units per unit of score.
@@ -197,11 +208,11 @@ struct Points {
 
 impl Points {
     /// Returns `x_0 + a tanh(s w / a)`, inside the bounds.
-    fn of(region: &Region, w: &Batch, half: &Tensor<2>) -> Self {
-        let Rooms { up, down } = Rooms::of(region);
+    fn of(region: &Region, rooms: &Rooms, w: &Batch, half: &Tensor<2>) -> Self {
+        let Rooms { up, down } = rooms;
         let rises = |w: &Tensor<2>| w.clone().greater_equal_scalar(0.0);
-        let up = w.zip(&up, |w, up| up * rises(&w).float());
-        let down = w.zip(&down, |w, down| down * rises(&w).bool_not().float());
+        let up = w.zip(up, |w, up| up * rises(&w).float());
+        let down = w.zip(down, |w, down| down * rises(&w).bool_not().float());
         let room = up.zip(&down, |up, down| up + down);
         let tanh = w.zip(&room, |w, room| {
             (w * half.clone() / (room * REACH).clamp_min(f32::MIN_POSITIVE)).tanh()
@@ -219,12 +230,12 @@ impl Points {
 
 /// Ends every feature of `w` where its value meets the bound; a feature without room on one side can only move to the
 /// other.
-fn within_bounds(region: &Region, w: &Batch, half: &Tensor<2>) -> Batch {
-    let Rooms { up, down } = Rooms::of(region);
+fn within_bounds(rooms: &Rooms, w: &Batch, half: &Tensor<2>) -> Batch {
+    let Rooms { up, down } = rooms;
     let end = REACH * (1.0 / REACH).atanh();
     let most = |room: Tensor<2>| room * end / half.clone().clamp_min(f32::MIN_POSITIVE);
-    w.zip(&up, |w, up| w.min_pair(most(up)))
-        .zip(&down, |w, down| w.max_pair(most(down).neg()))
+    w.zip(up, |w, up| w.min_pair(most(up)))
+        .zip(down, |w, down| w.max_pair(most(down).neg()))
 }
 
 impl<M: GradientModel + ?Sized> Stepper<M> for Descent<'_> {
@@ -274,7 +285,8 @@ impl<M: GradientModel + ?Sized> Stepper<M> for Descent<'_> {
         let plan = self.config.plan();
         let confidence = self.config.confidence as f32;
         let half = column(rows.region(), state.half.iter().copied());
-        let Points { x, slope } = Points::of(rows.region(), &state.w, &half);
+        let rooms = Rooms::of(rows.region());
+        let Points { x, slope } = Points::of(rows.region(), &rooms, &state.w, &half);
         let watch = self.config.confidence == 0.0;
         let answer = (self.rivals).gradient(oracle, rows, &x, &state.rival, &Margin, watch)?;
         let gradient = flat::or_random(rows, &answer.gradient, &state.search.ended);
@@ -295,7 +307,8 @@ impl<M: GradientModel + ?Sized> Stepper<M> for Descent<'_> {
                 (d * 2.0 - g * weight.clone()) / half.clone().clamp_min(f32::MIN_POSITIVE)
             })
             .zip(&slope, |g, slope| g * slope);
-        self.adam(region, state, &gradient, &half);
+        let w = self.adam(region, state, &gradient);
+        state.w = within_bounds(&rooms, &w, &half);
 
         let squares = flat::sum_of(&change, Tensor::<2>::square);
         let (short, success) = (host(&short.clamp_min(0.0)), host(&success.float()));
@@ -325,8 +338,8 @@ impl<M: GradientModel + ?Sized> Stepper<M> for Descent<'_> {
 }
 
 impl Descent<'_> {
-    /// Takes a step of Adam against `gradient`, each row at its own step of its own search.
-    fn adam(&self, region: &Region, state: &mut State, gradient: &Batch, half: &Tensor<2>) {
+    /// Returns `w` after a step of Adam against `gradient`, each row at its own step of its own search.
+    fn adam(&self, region: &Region, state: &mut State, gradient: &Batch) -> Batch {
         let (b1, b2) = (BETA1 as f32, BETA2 as f32);
         state.mean = (state.mean).zip(gradient, |m, g| m * b1 + g * (1.0 - b1));
         state.square = (state.square).zip(gradient, |v, g| v * b2 + g.square() * (1.0 - b2));
@@ -339,13 +352,12 @@ impl Descent<'_> {
         };
         let (c1, c2) = (correction(BETA1), correction(BETA2));
         let plan = self.config.plan();
-        let rate = |way: f64| self.config.learning_rate * LAST_STEP.powf(way);
+        let rate = |way: f64| self.config.rate(way);
         let rate = column(region, state.search.progress(plan).map(rate));
         let step = state.mean.zip(&state.square, |m, v| {
             m * rate.clone() / c1.clone() / ((v / c2.clone()).sqrt() + 1e-8)
         });
-        let w = state.w.zip(&step, |w, step| w - step);
-        state.w = within_bounds(region, &w, half);
+        state.w.zip(&step, |w, step| w - step)
     }
 }
 
@@ -406,11 +418,11 @@ mod tests {
         let x0 = vec![vec![0.0, 0.25, 1.0]];
         let device = Device::flex();
         let region = Region::new(&threat, &modalities.clone().into(), &x0, &[0], &device);
-        let half = column(&region, [0.5]);
+        let (rooms, half) = (Rooms::of(&region), column(&region, [0.5]));
         let at = |w: [f32; 3]| {
             let w = Batch::from_host(modalities.clone().into(), vec![w.to_vec()], &device).unwrap();
-            let w = within_bounds(&region, &w, &half);
-            let points = Points::of(&region, &w, &half);
+            let w = within_bounds(&rooms, &w, &half);
+            let points = Points::of(&region, &rooms, &w, &half);
             [
                 points.x.to_host()[0].clone(),
                 points.slope.to_host()[0].clone(),

@@ -22,16 +22,16 @@
 //!
 //! # Divergences
 //! The paper ascends on cross-entropy. Its maximum on a sphere lies between the boundaries of all classes, so the
-//! nearest point of the nearest boundary is not a fixed point; the default here is the margin. `loss = "ce"` ascends
-//! on the log-odds of a wrong class, whose gradient has the direction of cross-entropy's and never saturates. The paper
+//! nearest point of the nearest boundary is not a fixed point; the default here is the margin. `loss = "ce"` ascends on
+//! the log-odds of a wrong class, whose gradient has the direction of cross-entropy's and never saturates. The paper
 //! starts at length 1 and steps by 1 to 0.01, in units of inputs in [0, 1]; here steps are shares of the radius, and
 //! without `initial_norm` the radius starts at the distance that the first gradient estimates, as in FMN, and is at
-//! least that estimate until a point has succeeded. The paper scales the change to the radius, clips it, and goes on from
-//! the clipped change: it is too short, and a feature leaves its bound whenever the radius shrinks, which on linear
-//! models costs up to 4 %. Here the direction is not clipped, and the clipped point has the length `r` exactly.
-//! Quantisation is off by default, and the direction is not quantised. As in the reference code, a row without a gradient
-//! steps in a random direction (here a keyed one). `targets` gives each of the likeliest classes a restart of its own.
-//! Only one input may change.
+//! least that estimate until a point has succeeded. The paper scales the change to the radius, clips it, and goes on
+//! from the clipped change: it is too short, and a feature leaves its bound whenever the radius shrinks, which on
+//! linear models costs up to 2 %. Here the direction is not clipped, and the clipped point has the length `r` exactly.
+//! Quantisation is off by default, and the direction is not quantised. As in the reference code, a row without a
+//! gradient steps in a random direction (here a keyed one). `targets` gives each of the likeliest classes a restart of
+//! its own. Only one input may change.
 //!
 //! # Cost
 //! Per sample and restart: `steps` forwards and backwards, even if it breaks early, and one forward to judge; with
@@ -53,8 +53,8 @@ use std::f64::consts::PI;
 use burn::tensor::{Tensor, TensorData};
 use proofmark_domain::{Norm, Role};
 use proofmark_engine::{
-    Access, Aim, Attack, AttackEntry, BuildError, EngineError, Focus, Job, Loss, Meta, Needs,
-    Oracle, Outcomes, Rows, Stepper, check_norms, run,
+    Access, Aim, Attack, AttackEntry, BuildError, EngineError, Job, Loss, Meta, Needs, Oracle,
+    Outcomes, Rows, Stepper, check_norms, run,
 };
 use proofmark_model::GradientModel;
 use proofmark_threat::{Batch, Column, Columns, Region, host, prefixed};
@@ -65,7 +65,7 @@ use super::flat;
 use super::rivals::Rivals;
 use super::rooms::{Rooms, column, one_input};
 use crate::config::{at_least_one, read, require, written};
-use crate::loss::LossKind;
+use crate::loss::{LogOdds, LossKind};
 
 /// Parameters of DDN.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -385,34 +385,6 @@ impl Attack for Ddn {
     }
 }
 
-/// Log-odds of a wrong class, `log Σ_{i≠y} exp z_i − z_y`, and for a target `z_t − log Σ_{i≠t} exp z_i`: an increasing
-/// function of cross-entropy (its negative for a target) whose gradient has the same direction and never vanishes.
-#[derive(Debug, Clone, Copy)]
-struct LogOdds;
-
-impl Loss for LogOdds {
-    fn per_sample(&self, scores: &Tensor<2>, _: &Batch, focus: &Focus) -> Tensor<1> {
-        let (own, sign) = match focus.target() {
-            Some(target) => (target, -1.0),
-            None => (focus.label(), 1.0),
-        };
-        // Subtracting the highest other score keeps the exponentials in range; −∞ (an impossible class) would give NaN.
-        let top = Focus::rival(&scores.clone().detach(), own);
-        let top = top.clone().mask_fill(top.is_finite().bool_not(), 0.0);
-        let shifted = scores.clone() - top.clone().unsqueeze_dim::<2>(1);
-        let column = Focus::column(scores, own);
-        let [n, classes] = scores.dims();
-        let all = Tensor::<1, burn::tensor::Int>::arange(0..classes as i64, &column.device());
-        let is_own = column
-            .expand([n, classes])
-            .equal(all.unsqueeze::<2>().expand([n, classes]));
-        let others = shifted.mask_fill(is_own, f32::NEG_INFINITY).exp();
-        let odds = others.sum_dim(1).squeeze_dim::<1>(1).clamp_min(1e-30).log() + top
-            - Focus::score(scores, own);
-        odds * sign
-    }
-}
-
 /// Registry entry of DDN.
 pub const ENTRY: AttackEntry = AttackEntry {
     meta: &META,
@@ -421,13 +393,7 @@ pub const ENTRY: AttackEntry = AttackEntry {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use burn::tensor::Device;
-    use proofmark_domain::{Bounds, Kind, Modality};
-
     use super::*;
-    use crate::loss::CrossEntropy;
 
     const SEEN: Seen = Seen {
         margin: -0.6,
@@ -476,42 +442,5 @@ mod tests {
         close(config.step(0), 1.0);
         close(config.step(50), 0.505);
         close(config.step(100), 0.01);
-    }
-
-    /// The gradients of the log-odds and of cross-entropy have the same direction.
-    #[test]
-    fn log_odds_are_cross_entropy_without_saturation() {
-        let device = Device::flex();
-        let modality = Modality {
-            name: "x".into(),
-            kind: Kind::Table,
-            shape: vec![1],
-            bounds: Bounds::uniform(0.0, 1.0).unwrap(),
-        };
-        let modalities: Arc<[Modality]> = vec![modality].into();
-        let x = Batch::from_host(modalities, vec![vec![0.0]], &device).unwrap();
-        let value = |z: &[f32], target: Option<usize>, loss: &dyn Loss| -> f64 {
-            let z = Tensor::<1>::from_floats(z, &device).unsqueeze::<2>();
-            let focus = Focus::new(x.clone(), vec![1], target.map(|t| vec![t]));
-            f64::from(loss.per_sample(&z, &x, &focus).into_scalar::<f32>())
-        };
-        for z in [[1.0, 4.0, 2.0], [-101.0, -100.0, -103.0], [5.0, 1.0, 0.0]] {
-            let odds = value(&z, None, &LogOdds);
-            let softplus = odds.exp().ln_1p();
-            assert!(
-                (value(&z, None, &CrossEntropy) - softplus).abs() < 1e-5,
-                "{z:?}"
-            );
-            let odds = value(&z, Some(2), &LogOdds);
-            let softplus = -(-odds).exp().ln_1p();
-            assert!(
-                (value(&z, Some(2), &CrossEntropy) - softplus).abs() < 1e-4,
-                "{z:?}"
-            );
-        }
-        // A lead of 3000 saturates cross-entropy, not the log-odds.
-        assert!((value(&[0.0, 3000.0, 1.0], None, &LogOdds) + 2998.686_74).abs() < 1e-2);
-        let alone = value(&[f32::NEG_INFINITY, 1.0, f32::NEG_INFINITY], None, &LogOdds);
-        assert!(alone < -60.0 && alone.is_finite(), "{alone}");
     }
 }

@@ -9,11 +9,11 @@
 //!
 //! `minimise β |δ|_1 + |δ|_2² + c max(κ − m(x), 0)` inside the bounds.
 //!
-//! Accelerated proximal gradient descent (FISTA): `x_{k+1} = S(y_k − α_k ∇g(y_k))`, `g` the last two terms, `S` the soft
-//! thresholding of the change by `α_k β R`, then clipped to the bounds (together the proximal operator of the L1 length
-//! inside the box); `y_{k+1} = x_{k+1} + k / (k + 3) (x_{k+1} − x_k)`. The threshold falls geometrically from `step` to a
-//! tenth of it, in units of the range. The constant is searched as in `cw`: times 10 until a search succeeds, then
-//! bisected.
+//! Accelerated proximal gradient descent (FISTA): `x_{k+1} = S(y_k − α_k ∇g(y_k))`, `g` the last two terms, `S` the
+//! soft thresholding of the change by `α_k β R`, then clipped to the bounds (together the proximal operator of the L1
+//! length inside the box); `y_{k+1} = x_{k+1} + k / (k + 3) (x_{k+1} − x_k)`. The threshold falls geometrically from
+//! `step` to a tenth of it, in units of the range. The constant is searched as in `cw`: times 10 until a search
+//! succeeds, then bisected.
 //!
 //! # Reference
 //! Chen, Sharma, Zhang, Yi and Hsieh, "EAD: Elastic-Net Attacks to Deep Neural Networks via Adversarial Examples", AAAI
@@ -21,14 +21,14 @@
 //! for Linear Inverse Problems", 2009.
 //!
 //! # Divergences
-//! The authors' code thresholds by `β` whatever the step, so the weight of the L1 length grows as their step falls (from
-//! 1 with their `β = step = 0.01`); here the threshold is `α_k β`, as in FISTA. With a weight of 1 the squared length
-//! spreads the change over more features than the smallest L1 change needs, which costs up to 8 % on linear models;
-//! `regularisation` is 50 by default, which costs at most 0.3 %. Their `y_k` may leave the bounds; here it is clipped.
-//! They query `y_k` for the gradient and `x_{k+1}` for success; here every point queried counts, so one query per step
-//! does. Their step falls as `sqrt(1 − k / K)`. First constant, early stop per row, shorter steps near the boundary and
-//! random gradients for rows that have none are as in `cw`. The nearest point in L1 is returned (the L1 rule); the
-//! elastic-net rule is not offered.
+//! The authors' code thresholds by `β` whatever the step, so the weight of the L1 length grows as their step falls
+//! (from 1 with their `β = step = 0.01`); here the threshold is `α_k β`, as in FISTA. With a weight of 1 the squared
+//! length spreads the change over more features than the smallest L1 change needs, which costs up to 8 % on linear
+//! models; `regularisation` is 50 by default, which costs at most 0.5 %. Their `y_k` may leave the bounds; here it is
+//! clipped. They query `y_k` for the gradient and `x_{k+1}` for success; here every point queried counts, so one query
+//! per step does. Their step falls as `sqrt(1 − k / K)`. First constant, early stop per row, shorter steps near the
+//! boundary and random gradients for rows that have none are as in `cw`. Only one input may change. The nearest point
+//! in L1 is returned (the L1 rule); the elastic-net rule is not offered.
 //!
 //! # Cost
 //! Per sample and restart: at most `searches × steps + 1` forwards and backwards, about a third of that with
@@ -56,6 +56,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::constant_search::{Confident, Plan, Searches};
+use super::proximal::soft_threshold;
 use super::rivals::Rivals;
 use super::rooms::{Outlook, column, one_input, outlooks};
 use super::{flat, where_rows};
@@ -185,11 +186,6 @@ impl Columns for State {
         all.extend(prefixed("confident", &mut self.confident));
         all
     }
-}
-
-/// Moves every change towards 0 by `threshold`, and to 0 if it is smaller.
-pub(super) fn soft_threshold(change: Tensor<2>, threshold: Tensor<2>) -> Tensor<2> {
-    change.clone().sign() * (change.abs() - threshold).clamp_min(0.0)
 }
 
 impl<M: GradientModel + ?Sized> Stepper<M> for Descent<'_> {
@@ -340,18 +336,7 @@ pub const ENTRY: AttackEntry = AttackEntry {
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::Device;
-
     use super::*;
-
-    #[test]
-    fn soft_thresholding_moves_every_change_towards_zero() {
-        let device = Device::flex();
-        let change = Tensor::<1>::from_floats([3.0, -4.0, 0.0, 0.5], &device).unsqueeze::<2>();
-        let threshold = Tensor::<1>::from_floats([1.0], &device).unsqueeze::<2>();
-        let moved = host(&soft_threshold(change, threshold));
-        assert_eq!(moved, [2.0, -3.0, 0.0, 0.0]);
-    }
 
     /// One feature with gradient 2 over a range of 5 and a gap of 4: the change is 4 / 10 of the range, the constant at
     /// which the objective turns `(50 + 0.8) / 10`, and the first constant twice that.

@@ -14,6 +14,7 @@ pub mod fmn;
 pub mod mi_fgsm;
 pub mod pdpgd;
 pub mod pgd;
+mod proximal;
 pub mod r_fgsm;
 mod rivals;
 mod rooms;

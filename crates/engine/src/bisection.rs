@@ -1,16 +1,20 @@
 //! The last bisection of a minimum-norm attack.
 
-use proofmark_model::DecisionModel;
-use proofmark_threat::{Batch, Column, Columns, append, host, prefixed, select};
+use proofmark_model::{DecisionModel, Query};
+use proofmark_threat::{Batch, Column, Columns, Step, append, host, prefixed, select};
 
 use crate::{Aim, EngineError, Oracle, Rows, Stepper};
 
 /// A minimum-norm attack that ends with a bisection between the clean row and the best point of each restart.
 ///
 /// An attack that goes beyond the boundary in order to succeed ends a little too far out. Once it has finished a row,
-/// each of `bisections` further steps queries one point: the best point, projected on the ball half way between the
-/// smallest gauge known to succeed and the largest known to fail (at first 0). This halves the bracket, and a row that
+/// each of `bisections` further steps queries points on the ball half way between the smallest gauge known to succeed
+/// and the largest known to fail (at first 0): the best point projected on it and, if the attack knows a direction
+/// ([`Stepper::direction`]), the steepest point along it. Success or failure of both halves the bracket. A row that
 /// found nothing takes none of these steps.
+///
+/// Projecting alone would keep the proportions of the best point. On a linear model the steepest point is the nearest
+/// one that succeeds, whatever the bounds.
 ///
 /// Rows need not finish together: in one step some still search while others bisect.
 #[derive(Debug)]
@@ -61,14 +65,17 @@ impl<S> Bisected<S> {
     }
 
     /// Makes one bisection of every row.
-    fn bisect<M, T>(
+    fn bisect<M>(
+        &self,
         oracle: &mut Oracle<'_, M>,
         rows: &mut Rows,
-        state: &mut Bracketed<T>,
+        state: &mut Bracketed<S::State>,
     ) -> Result<(), EngineError>
     where
         M: DecisionModel + ?Sized,
+        S: Stepper<M>,
     {
+        let n = rows.len();
         let (best, gauge) = rows.best();
         for (i, gauge) in host(gauge).into_iter().enumerate() {
             if state.done[i] == 0 {
@@ -79,16 +86,27 @@ impl<S> Bisected<S> {
         let middle: Vec<f64> = brackets.map(|(l, h)| f64::midpoint(*l, *h)).collect();
         let radius: Vec<f32> = middle.iter().map(|m| *m as f32).collect();
         let region = rows.region();
-        let x = region.project_within(best, &region.column(&radius));
-        let request = rows.request(&x);
-        let succeeded = oracle.succeeds(rows, request)?;
-        for (i, succeeded) in succeeded.into_iter().enumerate() {
-            let end = if succeeded {
+        let radius = region.column(&radius);
+        let mut points = vec![region.project_within(best, &radius)];
+        if let Some(direction) = self.search.direction(&state.search) {
+            let step = Step::new(radius.clone()).within(radius);
+            points.push(region.advance(&region.x0(), &direction, &step));
+        }
+        let owner: Vec<usize> = points.iter().flat_map(|_| 0..n).collect();
+        let query = Query {
+            x: Batch::cat(&points.iter().collect::<Vec<_>>()),
+            key: owner.iter().map(|i| rows.keys()[*i]).collect(),
+            draw: vec![0; owner.len()],
+            owner,
+        };
+        let succeeded = oracle.succeeds(rows, query)?;
+        for (i, middle) in middle.into_iter().enumerate() {
+            let end = if succeeded.iter().skip(i).step_by(n).any(|s| *s) {
                 &mut state.high[i]
             } else {
                 &mut state.low[i]
             };
-            *end = middle[i];
+            *end = middle;
             state.done[i] += 1;
         }
         Ok(())
@@ -142,7 +160,7 @@ where
             return self.search.step(oracle, rows, &mut state.search);
         }
         if !over.contains(&false) {
-            return Self::bisect(oracle, rows, state);
+            return self.bisect(oracle, rows, state);
         }
         let at =
             |which: bool| -> Vec<usize> { (0..over.len()).filter(|i| over[*i] == which).collect() };
@@ -153,7 +171,7 @@ where
         select(&mut others, &bisecting);
         select(&mut theirs, &bisecting);
         self.search.step(oracle, rows, &mut state.search)?;
-        Self::bisect(oracle, &mut others, &mut theirs)?;
+        self.bisect(oracle, &mut others, &mut theirs)?;
         append(rows, &mut others);
         append(state, &mut theirs);
         let mut back = vec![0; over.len()];
@@ -179,6 +197,10 @@ where
 
     fn reached(&self, state: &Self::State) -> Option<burn::tensor::Tensor<1>> {
         self.search.reached(&state.search)
+    }
+
+    fn direction(&self, state: &Self::State) -> Option<Batch> {
+        self.search.direction(&state.search)
     }
 
     fn last(&self, state: &Self::State) -> Option<Batch> {

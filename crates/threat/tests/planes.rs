@@ -61,7 +61,7 @@ fn both_inputs_move_by_the_same_share_of_their_budgets() {
         value: vec![-2.7, 0.27, -0.2],
         gradient: batch([[2.0_f32, 9.0].repeat(3), [3.0_f32, -4.0].repeat(3)]),
     };
-    let on = region.onto(&x0, &plane);
+    let on = region.onto(&x0, &plane, 1.0);
     for (gauge, expected) in on.gauge.iter().zip([1.0, 0.1, 1.0]) {
         assert!((gauge - expected).abs() < 1e-6, "{:?}", on.gauge);
     }
@@ -76,9 +76,14 @@ fn both_inputs_move_by_the_same_share_of_their_budgets() {
 
     // From another point the value is read off the plane.
     let moved = batch([[0.55_f32, 0.5].repeat(3), [0.0_f32, 0.0].repeat(3)]);
-    let on = region.onto(&moved, &plane);
+    let on = region.onto(&moved, &plane, 1.0);
     assert!((on.gauge[2] - 0.5).abs() < 1e-6, "{:?}", on.gauge);
     assert!((on.gauge[0] - 2.6 / 2.7).abs() < 1e-6, "{:?}", on.gauge);
+
+    // Twice as far; beyond the bounds it would be the corner.
+    let twice = region.onto(&x0, &plane, 2.0);
+    assert!((twice.gauge[1] - 0.2).abs() < 1e-6, "{:?}", twice.gauge);
+    close(&host(&twice.x.blocks()[1])[2..4], &[-0.06, 0.08]);
 
     // Out of reach: the free feature of the frozen row gains at most 1.
     let far = Plane {
@@ -86,7 +91,7 @@ fn both_inputs_move_by_the_same_share_of_their_budgets() {
         ..plane
     };
     assert_eq!(region.distance(&x0, &far)[2], f64::INFINITY);
-    let on = region.onto(&x0, &far);
+    let on = region.onto(&x0, &far, 1.0);
     assert_eq!(on.reached, [true, true, false]);
     close(&host(&on.x.blocks()[0])[4..], &[1.0, 0.5]);
     close(&host(&on.x.blocks()[1])[4..], &[0.0, 0.0]);

@@ -13,9 +13,9 @@ use crate::attacks::MarginLoss;
 use crate::common::{Case, case, results};
 
 /// Steps farther and farther out along the gradient at the clean row, until it succeeds: rows finish at different
-/// steps.
+/// steps. If set, it gives the last bisection its direction.
 #[derive(Debug)]
-struct Outward;
+struct Outward(bool);
 
 const STEPS: u32 = 6;
 
@@ -74,6 +74,10 @@ impl<M: GradientModel + ?Sized> Stepper<M> for Outward {
         Ok(())
     }
 
+    fn direction(&self, way: &Way) -> Option<Batch> {
+        self.0.then(|| way.gradient.clone())
+    }
+
     fn finished(&self, _: &Rows, way: &Way) -> Option<Vec<bool>> {
         Some(way.succeeded.iter().map(|s| *s == 1).collect())
     }
@@ -81,7 +85,7 @@ impl<M: GradientModel + ?Sized> Stepper<M> for Outward {
 
 fn outcomes(
     case: &Case,
-    bisections: u32,
+    attack: &Bisected<Outward>,
     norm: Norm,
     change: impl FnOnce(&mut Job<'_>),
 ) -> Outcomes {
@@ -89,7 +93,7 @@ fn outcomes(
     let threat = case.threat(norm, if norm == Norm::Linf { 0.05 } else { 0.15 });
     let mut job = case.job(&threat);
     change(&mut job);
-    run(&model, &Bisected::new(Outward, bisections), &job).unwrap()
+    run(&model, attack, &job).unwrap()
 }
 
 fn queries(outcomes: &Outcomes) -> Vec<QueryCount> {
@@ -100,8 +104,8 @@ fn queries(outcomes: &Outcomes) -> Vec<QueryCount> {
 fn it_ends_at_the_boundary_and_counts_its_queries() {
     let case = case(5, 60, 6);
     for norm in [Norm::Linf, Norm::L2, Norm::L1] {
-        let plain = outcomes(&case, 0, norm, |_| {});
-        let bisected = outcomes(&case, 10, norm, |_| {});
+        let plain = outcomes(&case, &Bisected::new(Outward(false), 0), norm, |_| {});
+        let bisected = outcomes(&case, &Bisected::new(Outward(false), 10), norm, |_| {});
         let mut steps = [0; STEPS as usize + 1];
         let mut nearer = 0;
         for (before, after) in plain.rows.iter().zip(&bisected.rows) {
@@ -141,17 +145,50 @@ fn it_ends_at_the_boundary_and_counts_its_queries() {
             "{norm}: {steps:?}"
         );
     }
-    let unreached = outcomes(&case, 10, Norm::L1, |_| {});
+    let unreached = outcomes(&case, &Bisected::new(Outward(false), 10), Norm::L1, |_| {});
     assert!(unreached.rows.iter().any(|o| o.status == RunStatus::Robust));
+}
+
+/// With two classes the gradient is that of the boundary: along it, the bisection ends at the exact distance.
+#[test]
+fn a_direction_leads_to_the_exact_distance() {
+    let case = case(2, 40, 3);
+    for norm in [Norm::Linf, Norm::L2, Norm::L1] {
+        let ratios = |directed: bool| -> Vec<f64> {
+            let attack = Bisected::new(Outward(directed), 12);
+            let rows = outcomes(&case, &attack, norm, |_| {}).rows;
+            rows.iter()
+                .filter_map(|o| {
+                    let (x, label) = (case.samples.sample(o.row)[0], case.samples.labels[o.row]);
+                    let exact = case.linear.distance(norm, x, label)?.0;
+                    Some(o.point.as_ref()?.distance / exact)
+                })
+                .filter(|r| *r < 100.0)
+                .collect()
+        };
+        let (with, without) = (ratios(true), ratios(false));
+        assert!(with.len() > 20, "{norm}: {}", with.len());
+        let largest = |all: &[f64]| all.iter().copied().fold(0.0, f64::max);
+        // Rows so near the boundary that rounding of scores is a share of their distance.
+        let close = with.iter().filter(|r| **r <= 1.002).count();
+        assert!(close + 1 >= with.len(), "{norm}: {with:?}");
+        // Where bounds cut the first point, its proportions are not the best ones; in Linf they do not matter.
+        let least = if norm == Norm::Linf { 1.0 } else { 1.002 };
+        assert!(
+            largest(&without) >= least * largest(&with),
+            "{norm}: {without:?}"
+        );
+    }
 }
 
 #[test]
 fn batches_compaction_and_stops_change_nothing() {
     let case = case(5, 50, 6);
-    let whole = outcomes(&case, 8, Norm::L2, |_| {});
+    let attack = Bisected::new(Outward(true), 8);
+    let whole = outcomes(&case, &attack, Norm::L2, |_| {});
     for compaction in [true, false] {
         for batch in [1, 6, 64] {
-            let again = outcomes(&case, 8, Norm::L2, |job| {
+            let again = outcomes(&case, &attack, Norm::L2, |job| {
                 (job.batch, job.compaction) = (batch, compaction);
             });
             assert_eq!(results(&again), results(&whole), "{batch} {compaction}");
@@ -165,7 +202,6 @@ fn batches_compaction_and_stops_change_nothing() {
         let threat = case.threat(Norm::L2, 0.15);
         let mut job = case.job(&threat);
         (job.batch, job.stop) = (12, &stop);
-        let attack = Bisected::new(Outward, 8);
         let checkpoint = run(&model, &attack, &job).unwrap().checkpoint.unwrap();
         let saved = Checkpoint::from_bytes(&checkpoint.to_bytes()).unwrap();
         (job.stop, job.resume) = (&|| false, Some(&saved));

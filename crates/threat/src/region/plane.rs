@@ -22,22 +22,23 @@ pub struct Plane {
 /// The points of planes nearest to given points.
 #[derive(Debug, Clone)]
 pub struct OnPlane {
-    /// The points; where the bounds do not reach the plane, the corner of the bounds that comes nearest to it.
+    /// The points; where the bounds do not reach so far, the corner of the bounds that comes nearest.
     pub x: Batch,
     /// Length of the step from the given point, in units of the budget.
     pub gauge: Vec<f64>,
-    /// Whether the bounds reach the plane.
+    /// Whether the bounds reach so far.
     pub reached: Vec<bool>,
 }
 
 impl Region {
-    /// Returns, for each row of `from` (inside the bounds), the nearest point of its plane inside bounds and mask.
+    /// Returns, for each row of `from` (inside the bounds), the nearest point inside bounds and mask at which the linear
+    /// function has changed by `share` of its way to zero: 1 ends on the plane, 1.05 a little beyond it.
     ///
     /// Nearest is measured by the gauge, but around `from` instead of the clean row, and regardless of the budget: each
     /// modality moves by its own norm in units of its own budget. A shared budget is read as independent ones here,
     /// and a modality in L0 does not move. Rows are processed on the host, in `f64`.
-    pub fn onto(&self, from: &Batch, plane: &Plane) -> OnPlane {
-        let rows = self.shortest(from, plane, |parts, step| {
+    pub fn onto(&self, from: &Batch, plane: &Plane, share: f64) -> OnPlane {
+        let rows = self.shortest(from, plane, share, |parts, step| {
             (step.taken(parts), step.gauge, step.reaches)
         });
         let mut values: Vec<Vec<f32>> = vec![Vec::new(); self.parts.len()];
@@ -57,8 +58,8 @@ impl Region {
         }
     }
 
-    /// Returns the gauge of the step that [`onto`](Self::onto) takes, per row; infinite where the bounds do not reach
-    /// the plane.
+    /// Returns the gauge of the step that [`onto`](Self::onto) takes to the plane, per row; infinite where the bounds do
+    /// not reach it.
     pub fn distance(&self, from: &Batch, plane: &Plane) -> Vec<f64> {
         let length = |step: &Shortest| {
             if step.reaches {
@@ -67,7 +68,7 @@ impl Region {
                 f64::INFINITY
             }
         };
-        self.shortest(from, plane, |_, step| length(&step))
+        self.shortest(from, plane, 1.0, |_, step| length(&step))
     }
 
     /// Finds the shortest step of every row and returns what `read` makes of it.
@@ -75,6 +76,7 @@ impl Region {
         &self,
         from: &Batch,
         plane: &Plane,
+        share: f64,
         read: impl Fn(&[Slope<'_>], Shortest) -> T + Sync,
     ) -> Vec<T> {
         let (from, at) = (from.to_host(), plane.at.to_host());
@@ -100,7 +102,7 @@ impl Region {
                     }
                 })
                 .collect();
-            let step = Shortest::new(&parts, -value);
+            let step = Shortest::new(&parts, -value * share);
             read(&parts, step)
         };
         (0..self.rows()).into_par_iter().map(row).collect()

@@ -20,7 +20,7 @@ fn modalities() -> Arc<[Modality]> {
     .into()
 }
 
-fn batch(values: [Vec<f32>; 2]) -> Batch {
+fn batch(values: &[Vec<f32>; 2]) -> Batch {
     Batch::from_host(modalities(), values.to_vec(), &Device::flex()).unwrap()
 }
 
@@ -59,7 +59,7 @@ fn both_inputs_move_by_the_same_share_of_their_budgets() {
     let plane = Plane {
         at: x0.clone(),
         value: vec![-2.7, 0.27, -0.2],
-        gradient: batch([[2.0_f32, 9.0].repeat(3), [3.0_f32, -4.0].repeat(3)]),
+        gradient: batch(&[[2.0_f32, 9.0].repeat(3), [3.0_f32, -4.0].repeat(3)]),
     };
     let on = region.onto(&x0, &plane, 1.0);
     for (gauge, expected) in on.gauge.iter().zip([1.0, 0.1, 1.0]) {
@@ -75,7 +75,7 @@ fn both_inputs_move_by_the_same_share_of_their_budgets() {
     assert_eq!(region.distance(&x0, &plane), on.gauge);
 
     // From another point the value is read off the plane.
-    let moved = batch([[0.55_f32, 0.5].repeat(3), [0.0_f32, 0.0].repeat(3)]);
+    let moved = batch(&[[0.55_f32, 0.5].repeat(3), [0.0_f32, 0.0].repeat(3)]);
     let on = region.onto(&moved, &plane, 1.0);
     assert!((on.gauge[2] - 0.5).abs() < 1e-6, "{:?}", on.gauge);
     assert!((on.gauge[0] - 2.6 / 2.7).abs() < 1e-6, "{:?}", on.gauge);
@@ -102,7 +102,7 @@ fn both_inputs_move_by_the_same_share_of_their_budgets() {
 fn selected_rows_keep_their_results() {
     let mut all = region(&[0, 1, 2]);
     let x0 = all.x0();
-    let gradient = batch([vec![1.0, 1.0, 2.0, 1.0, 3.0, 1.0], vec![0.5; 6]]);
+    let gradient = batch(&[vec![1.0, 1.0, 2.0, 1.0, 3.0, 1.0], vec![0.5; 6]]);
     let plane = Plane {
         at: x0.clone(),
         value: vec![-0.3, -0.2, -0.1],

@@ -64,7 +64,7 @@ impl Ball for L2 {
             let slope = f64::from(*g).abs();
             (slope, room(*x, *g, *lower, *upper))
         });
-        let mu = scale(slope_and_room, stride.length);
+        let mu = scale(&slope_and_room, stride.length);
         for (x, g) in point.x.iter_mut().zip(g) {
             *x = (f64::from(*x) + mu * f64::from(*g)) as f32;
         }
@@ -90,7 +90,7 @@ impl Ball for L2 {
 }
 
 /// Returns the `mu` with `‖min(mu·slope, room)‖ = length`, for pairs of slope and room.
-pub(super) fn scale(features: impl Iterator<Item = (f64, f64)> + Clone, length: f64) -> f64 {
+pub(super) fn scale(features: &(impl Iterator<Item = (f64, f64)> + Clone), length: f64) -> f64 {
     let mut mu = 0.0;
     loop {
         let (mut full, mut open) = (0.0, 0.0);

@@ -274,7 +274,8 @@ impl Frontier {
                 }
             }
             Norm::L2 => {
-                number = l2::scale(self.features.iter().map(|f| (f.slope, f.room)), length);
+                let features = self.features.iter().map(|f| (f.slope, f.room));
+                number = l2::scale(&features, length);
                 let mut free = 0.0;
                 for f in &self.features {
                     gain += f.slope * f.room.min(number * f.slope);

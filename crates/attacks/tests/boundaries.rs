@@ -421,12 +421,14 @@ fn rows_without_gradients_or_scores_spoil_no_other() {
     });
     for (id, _) in ALL {
         let parameters = "steps = 8";
-        for o in &on(&case, &flat, id, parameters, &threat).rows {
-            assert_eq!(o.queries.backward % 4, 0);
-            // Random points half of the budget away break a few rows.
+        let mut found = 0;
+        for o in &on(&case, &flat, id, parameters, &case.wide(Norm::L2, 4.0)).rows {
             let zero = o.observed.contains(&Observation::ZeroGradient);
             assert!(zero || o.point.is_some(), "{id} {o:?}");
+            found += usize::from(o.point.is_some());
         }
+        // Random points half of the budget away break some rows.
+        assert!(found > 5, "{id}: {found}");
         let whole = bits(&case.attack(id, parameters, &threat));
         let spoilt = on(&case, &broken, id, parameters, &threat);
         for (i, row) in bits(&spoilt).into_iter().enumerate() {

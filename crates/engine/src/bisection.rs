@@ -165,6 +165,7 @@ where
         let at =
             |which: bool| -> Vec<usize> { (0..over.len()).filter(|i| over[*i] == which).collect() };
         let (searching, bisecting) = (at(false), at(true));
+        // Rows and state stay side by side; their order carries no meaning.
         let (mut others, mut theirs) = (rows.clone(), state.clone());
         select(rows, &searching);
         select(state, &searching);
@@ -174,12 +175,6 @@ where
         self.bisect(oracle, &mut others, &mut theirs)?;
         append(rows, &mut others);
         append(state, &mut theirs);
-        let mut back = vec![0; over.len()];
-        for (place, i) in searching.iter().chain(&bisecting).enumerate() {
-            back[*i] = place;
-        }
-        select(rows, &back);
-        select(state, &back);
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 //! # Idea
 //! Find the smallest change that succeeds: linearise the decision boundary, move to it and slightly beyond, always
 //! pulled a little towards the point of the linearised boundary that is nearest to the clean sample. After a success,
-//! go back towards the clean sample and continue from there. There is no step size, and the budget plays no part.
+//! go back towards the clean sample and continue from there. There is no step size to tune.
 //!
 //! # Maths
 //! At `x`, `Δ_c = z_c − z_y` for other classes `c`. The class whose linearised boundary

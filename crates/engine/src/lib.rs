@@ -7,6 +7,7 @@
 //! returned point.
 
 mod attack;
+mod bisection;
 mod checkpoint;
 mod error;
 mod executor;
@@ -27,6 +28,7 @@ mod tiles;
 mod whole;
 
 pub use attack::{Attack, AttackEntry, BuildError, Meta, Parameters, check_norms};
+pub use bisection::{Bisected, Bracketed};
 pub use checkpoint::Checkpoint;
 pub use error::EngineError;
 pub use executor::run;

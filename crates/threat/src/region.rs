@@ -9,8 +9,10 @@ use crate::columns::{Column, Columns};
 use crate::row::{self, ball};
 use crate::threat::Threat;
 
+mod plane;
 mod visit;
 
+pub use plane::{OnPlane, Plane};
 use visit::Climb;
 
 /// The set in which each row of a running attack may move: a box (bounds and mask) and a ball per modality.

@@ -54,7 +54,7 @@ use proofmark_threat::{Batch, Column, Columns, Draw, Step, host, prefixed};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::where_rows;
+use super::{likeliest, where_rows};
 use crate::config::{at_least_one, read, written};
 use crate::loss::LossKind;
 
@@ -272,7 +272,7 @@ impl Progress {
 }
 
 /// Draws a random point at the full budget's distance from the clean one, before the bounds clip it.
-fn on_sphere(draw: &mut Draw<'_>, stream: &mut Stream) {
+pub(super) fn on_sphere(draw: &mut Draw<'_>, stream: &mut Stream) {
     let direction: Vec<f64> = (0..draw.x.len())
         .map(|_| match draw.norm {
             Norm::L2 => f64::from(stream.normal()),
@@ -290,9 +290,8 @@ fn on_sphere(draw: &mut Draw<'_>, stream: &mut Stream) {
 }
 
 /// Returns the class with the `rank`-highest score (from 0) other than `label`; ties go to the lower class.
-pub(super) fn nth_other(scores: &[f32], label: usize, rank: usize) -> usize {
-    let mut others: Vec<usize> = (0..scores.len()).filter(|c| *c != label).collect();
-    others.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]));
+fn nth_other(scores: &[f32], label: usize, rank: usize) -> usize {
+    let others = likeliest(scores, label);
     others[rank.min(others.len() - 1)]
 }
 

@@ -3,6 +3,7 @@
 
 mod attack_kinds;
 mod attacks;
+mod bisection;
 mod common;
 mod errors;
 mod observers;

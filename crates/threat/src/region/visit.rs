@@ -201,7 +201,7 @@ impl Region {
 }
 
 impl Part {
-    fn fetched(&self) -> &[Vec<f32>; 3] {
+    pub(super) fn fetched(&self) -> &[Vec<f32>; 3] {
         self.fetched
             .get_or_init(|| [&self.x0, &self.lower, &self.upper].map(host))
     }

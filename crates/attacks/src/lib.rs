@@ -8,6 +8,7 @@ mod config;
 pub mod decision;
 pub mod gradient;
 pub mod loss;
+mod ranges;
 pub mod suite;
 pub mod update;
 

@@ -5,6 +5,7 @@ pub mod adam_pgd;
 pub mod apgd_t;
 mod ascent;
 pub mod bim;
+mod counts;
 pub mod fgsm;
 pub mod fmn;
 pub mod mi_fgsm;

@@ -306,7 +306,14 @@ fn files(folder: &str) -> Vec<(String, String)> {
 fn every_attack_is_registered_and_has_its_headings() {
     let registry = fs::read_to_string(root().join("crates/attacks/src/lib.rs")).expect("readable");
     let mut registered = 0;
-    for family in ["", "gradient/", "decision/", "baseline/"] {
+    for family in [
+        "",
+        "gradient/",
+        "decision/",
+        "baseline/",
+        "sparse/",
+        "score/",
+    ] {
         let path = family.replace('/', "::");
         for (name, text) in files(&format!("crates/attacks/src/{family}")) {
             if !text.contains("pub const ENTRY: AttackEntry") {

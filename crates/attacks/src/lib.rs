@@ -9,6 +9,8 @@ pub mod decision;
 pub mod gradient;
 pub mod loss;
 mod ranges;
+pub mod score;
+pub mod sparse;
 pub mod suite;
 pub mod update;
 
@@ -29,6 +31,8 @@ pub const ALL: &[AttackEntry] = &[
     baseline::uniform_noise::ENTRY,
     baseline::gaussian_noise::ENTRY,
     baseline::salt_and_pepper::ENTRY,
+    sparse::sigma_zero::ENTRY,
+    score::sparse_rs::ENTRY,
 ];
 
 /// Returns the ids of all attacks, for lists and hints.

@@ -8,8 +8,8 @@ pub(super) const ROUNDING: f64 = 1e-6;
 pub(super) struct Counts<'a>(pub(super) Vec<(f64, &'a [f32])>);
 
 impl Counts<'_> {
-    /// Returns the radius after `radius`, which changes by a share of `gamma`, and by at least one feature. `best` is the
-    /// smallest gauge that succeeded, `need` the gain that a linear model still needs at the clean sample.
+    /// Returns the radius after `radius`, which changes by a share of `gamma`, and by at least one feature. `best` is
+    /// the smallest gauge that succeeded, `need` the gain that a linear model still needs at the clean sample.
     pub(super) fn next(
         &self,
         radius: f64,

@@ -32,17 +32,20 @@
 //! The boundary estimate counts only features that have room to move, and goes slightly beyond the boundary: a point on
 //! the boundary does not succeed. Projections are exact on ball ∩ bounds (the paper projects, then clips; foolbox's L2
 //! projection does nothing, adversarial-library's puts points on the sphere). Several modalities share one radius, that
-//! of the gauge. In L0, adversarial-library steps along `∇m / |∇m|_2` with `α = 1`: with many features, each moves little, and
-//! the ones picked first stay. Long steps pick features by slope times room, which is exact on a linear model. Its radius
-//! starts at one feature and grows by one; its projection ranks features before it clips, keeps ties beyond the count,
-//! and keeps one feature at radius 0.
+//! of the gauge.
+//!
+//! In L0, adversarial-library steps along `∇m / |∇m|_2` with `α = 1`: with many features, each moves little, and the
+//! ones picked first stay. The long steps here pick features by slope times room, which is exact on a linear model. Its
+//! radius grows by one feature at a time until the row is adversarial; its projection ranks features before it clips,
+//! keeps ties beyond the count, and keeps one feature at radius 0. L0 cannot be mixed with other norms.
 //!
 //! # Cost
 //! Per sample: `steps` forwards and backwards, even if it breaks early, and one forward to judge.
 //!
 //! # When it fails
 //! Where PGD fails: gradients that are zero, saturated or misleading. It finds one local boundary; at its own budget, a
-//! fixed-budget attack with restarts finds more. In L0, where a good change does not move its features to their bounds.
+//! fixed-budget attack with restarts finds more. In L0 also where a good change does not move its features to their
+//! bounds.
 //!
 //! # Example
 //! ```

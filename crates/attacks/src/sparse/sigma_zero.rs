@@ -33,8 +33,10 @@
 //! Per sample: `steps` forwards and backwards, even if it breaks early, and one forward to judge.
 //!
 //! # When it fails
-//! Where gradients are saturated or misleading. Where scores are so small that their gradients are below the
-//! approximation's (about 0.1 / d per range), for example probabilities of a confident model.
+//! Where gradients are saturated or misleading. It finds one local minimum: where one or two features are enough, a
+//! random search ([`sparse_rs`](crate::score::sparse_rs)) finds them for more samples. Where scores are so small that
+//! their gradients are below the approximation's (about 0.1 / d per range), for example probabilities of a confident
+//! model.
 //!
 //! # Example
 //! ```

@@ -8,8 +8,9 @@ use super::Update;
 /// Adam's direction: `m̂ / (sqrt(v̂) + 1e-8)` with bias correction by each row's own step.
 ///
 /// The mean square `v` is kept per feature where the budget does not limit the sum over the features: in Linf each has
-/// its own budget, in L0 a feature that changes may change by any amount. L2 and L1 have one budget for all features, so `v` is one number per row and modality, the mean over the features. A per-feature scale makes the
-/// direction nearly ±1 everywhere, even for features that matter little, and in L2 and L1 such a step wastes the
+/// its own budget, in L0 a feature that changes may change by any amount. L2 and L1 have one budget for all features,
+/// so `v` is one number per row and modality, the mean over the features. A per-feature scale makes the direction
+/// nearly ±1 everywhere, even for features that matter little, and in L2 and L1 such a step wastes the
 /// budget.
 ///
 /// Source: Kingma and Ba, "Adam: A Method for Stochastic Optimization", 2015, algorithm 1.

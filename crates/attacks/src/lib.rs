@@ -9,6 +9,9 @@ pub mod decision;
 pub mod gradient;
 pub mod loss;
 pub mod score;
+mod ranges;
+pub mod score;
+pub mod sparse;
 pub mod suite;
 pub mod update;
 
@@ -45,6 +48,8 @@ pub const ALL: &[AttackEntry] = &[
     gradient::cw::ENTRY,
     gradient::ead::ENTRY,
     gradient::pdpgd::ENTRY,
+    sparse::sigma_zero::ENTRY,
+    score::sparse_rs::ENTRY,
 ];
 
 /// Returns the ids of all attacks, for lists and hints.

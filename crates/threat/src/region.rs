@@ -166,6 +166,11 @@ impl Region {
         self.parts.iter().map(|p| p.norm)
     }
 
+    /// Returns the budget of each row, per modality, data units.
+    pub fn eps(&self) -> impl Iterator<Item = &[f64]> {
+        self.parts.iter().map(|p| p.eps.as_slice())
+    }
+
     /// Returns the budget of each row in the first modality that may change in that row; 0 if none may.
     pub fn leading_eps(&self) -> Vec<f64> {
         let of = |r: usize| {

@@ -13,6 +13,29 @@ use proptest::prelude::*;
 
 const ROWS: usize = 5;
 
+#[test]
+fn budgets_follow_their_rows() {
+    let all = modalities();
+    let budget = |name: &str, radius| Budget {
+        modality: name.into(),
+        norm: Norm::L0,
+        radius,
+        mask: None,
+    };
+    let each = Radius::PerSample([3.0, 0.0, 1.0, 2.0, 4.0].into());
+    let same = Radius::Uniform(proofmark_domain::Epsilon::new(0.5).unwrap());
+    let both = vec![budget("b", each), budget("a", same)];
+    let threat = Threat::new(&all, both, Coupling::Independent, ROWS).unwrap();
+    let samples = [4, 1, 2, 0, 3];
+    let region = Region::new(&threat, &all, &values(&all, 1), &samples, &Device::flex());
+    let eps = |region: &Region| -> Vec<Vec<f64>> { region.eps().map(<[f64]>::to_vec).collect() };
+    assert_eq!(
+        eps(&region),
+        [vec![0.5; ROWS], vec![4.0, 0.0, 1.0, 3.0, 2.0]]
+    );
+    assert_eq!(eps(&region.at(&[3, 0])), [vec![0.5; 2], vec![3.0, 4.0]]);
+}
+
 fn modalities() -> Arc<[Modality]> {
     let modality = |name: &str, features, bounds| Modality {
         name: name.into(),

@@ -13,6 +13,7 @@ mod boundary;
 pub mod deepfool;
 pub mod fab;
 pub mod fab_t;
+mod counts;
 pub mod fgsm;
 mod flat;
 pub mod fmn;

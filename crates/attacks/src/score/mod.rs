@@ -13,3 +13,7 @@ pub mod square;
 
 pub use basis::Basis;
 pub use estimate::{EstimatedAscent, Probe};
+//! Attacks that use the model's scores, without gradients.
+
+mod places;
+pub mod sparse_rs;

@@ -10,6 +10,7 @@ mod attack;
 mod checkpoint;
 mod error;
 mod executor;
+mod expectation;
 mod focus;
 mod goal;
 mod job;

@@ -4,6 +4,7 @@
 mod attack_kinds;
 mod attacks;
 mod common;
+mod draws;
 mod errors;
 mod observers;
 mod reproducibility;

@@ -28,6 +28,7 @@ pub const ALL: &[AttackEntry] = &[
     baseline::uniform_noise::ENTRY,
     baseline::gaussian_noise::ENTRY,
     baseline::salt_and_pepper::ENTRY,
+    gradient::apgd::ENTRY,
 ];
 
 /// Returns the ids of all attacks, for lists and hints.

@@ -50,6 +50,7 @@ pub const ALL: &[AttackEntry] = &[
     gradient::pdpgd::ENTRY,
     sparse::sigma_zero::ENTRY,
     score::sparse_rs::ENTRY,
+    gradient::apgd::ENTRY,
 ];
 
 /// Returns the ids of all attacks, for lists and hints.

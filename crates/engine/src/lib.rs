@@ -11,6 +11,7 @@ mod bisection;
 mod checkpoint;
 mod error;
 mod executor;
+mod expectation;
 mod focus;
 mod goal;
 mod job;

@@ -345,6 +345,16 @@ impl Region {
         self.perturbed(keys, None, noise)
     }
 
+    /// As [`perturb`](Self::perturb), but projects on balls of other radii, per row `[rows]`, in units of the budget.
+    pub fn perturb_within(
+        &self,
+        keys: &[StreamKey],
+        radius: &Tensor<1>,
+        noise: impl Fn(&mut Draw<'_>, &mut Stream) + Sync,
+    ) -> Batch {
+        self.perturbed(keys, Some(radius), noise)
+    }
+
     /// As [`perturb`](Self::perturb), but projects on the bounds alone, ignoring the budget.
     pub fn perturb_in_box(
         &self,

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
-use proofmark_domain::{Bounds, Coupling, Kind, Modality, Norm, Seed};
+use proofmark_domain::{Bounds, Coupling, Epsilon, Kind, Modality, Norm, Seed};
 use proofmark_stats::random::{Purpose, Stream, StreamKey};
 use proofmark_threat::{
     Batch, Budget, Radius, Region, Step, Threat, append, host, load, save, select,
@@ -222,6 +222,27 @@ fn project_within_uses_one_radius_per_row() {
 }
 
 /// Values fetched to the host for some rows are not used for others.
+#[test]
+fn perturb_within_keeps_the_noise_that_the_bounds_cut_off() {
+    let modalities: Arc<[Modality]> = vec![Modality {
+        name: "a".into(),
+        kind: Kind::Table,
+        shape: vec![3],
+        bounds: Bounds::uniform(0.0, 1.0).unwrap(),
+    }]
+    .into();
+    let threat = Threat::uniform(&modalities, Norm::L1, &Epsilon::new(0.25).unwrap());
+    let device = Device::flex();
+    let region = Region::new(&threat, &modalities, &[vec![0.5; 6]], &[0, 1], &device);
+    let keys = [0, 1].map(|row| StreamKey::new(Seed(1), row, Purpose::Start));
+    let radius = region.column(&[1.0, 3.0]);
+    let x = region.perturb_within(&keys, &radius, |draw, _| {
+        draw.x.copy_from_slice(&[4.5, 1.5, 0.6]);
+    });
+    // Moves of 4, 1 and 0.1: the first takes 0.25 of 0.25, and of 0.75 the 0.5 that the bounds allow.
+    assert_eq!(host(&x.blocks()[0]), [0.75, 0.5, 0.5, 1.0, 0.75, 0.5]);
+}
+
 #[test]
 fn selected_rows_are_projected_around_their_own_origins() {
     let modalities = modalities();

@@ -2,8 +2,10 @@
 //! Gradient attacks: configurations of [`Ascent`], APGD, and minimum-norm attacks, the last two with their own steppers.
 
 pub mod adam_pgd;
+pub mod apgd;
 pub mod apgd_t;
 mod ascent;
+mod auto_pgd;
 pub mod bim;
 mod constant_search;
 pub mod cw;
@@ -14,9 +16,11 @@ pub mod deepfool;
 pub mod fab;
 pub mod fab_t;
 mod counts;
+mod fallback;
 pub mod fgsm;
 mod flat;
 pub mod fmn;
+mod halving;
 pub mod mi_fgsm;
 pub mod pdpgd;
 pub mod pgd;
@@ -24,6 +28,8 @@ mod proximal;
 pub mod r_fgsm;
 mod rivals;
 mod rooms;
+mod sparsity;
+mod start;
 
 pub(crate) use ascent::where_rows;
 pub use ascent::{Ascent, Length, Start};
@@ -34,3 +40,4 @@ fn likeliest(scores: &[f32], label: usize) -> Vec<usize> {
     others.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]));
     others
 }
+pub use auto_pgd::AutoPgd;

@@ -5,6 +5,7 @@ mod attack_kinds;
 mod attacks;
 mod bisection;
 mod common;
+mod draws;
 mod errors;
 mod observers;
 mod reproducibility;

@@ -1,14 +1,13 @@
 //! Attacks, one file each.
 //!
-//! To add one: write a file in `gradient/`, `score/`, `decision/` or `baseline/` (or a new family) with the same headings
-//! as the others, end it with its `ENTRY`, and list that in [`ALL`]. CONTRIBUTING.md walks through a real one.
+//! To add one: write a file in `gradient/`, `sparse/`, `score/`, `decision/` or `baseline/` (or a new family) with the
+//! same headings as the others, end it with its `ENTRY`, and list that in [`ALL`]. CONTRIBUTING.md walks through a real one.
 
 pub mod baseline;
 mod config;
 pub mod decision;
 pub mod gradient;
 pub mod loss;
-pub mod score;
 mod ranges;
 pub mod score;
 pub mod sparse;
@@ -25,32 +24,31 @@ pub const ALL: &[AttackEntry] = &[
     gradient::pgd::ENTRY,
     gradient::mi_fgsm::ENTRY,
     gradient::adam_pgd::ENTRY,
+    gradient::apgd::ENTRY,
     gradient::apgd_t::ENTRY,
     gradient::fmn::ENTRY,
     gradient::fab::ENTRY,
     gradient::fab_t::ENTRY,
     gradient::deepfool::ENTRY,
-    decision::hopskipjump::ENTRY,
-    suite::listed::ENTRY,
-    suite::autoattack::ENTRY,
-    score::square::ENTRY,
-    score::simba::ENTRY,
-    score::nes::ENTRY,
-    score::spsa::ENTRY,
-    decision::rays::ENTRY,
-    decision::surfree::ENTRY,
-    decision::boundary::ENTRY,
-    suite::ENTRY,
-    baseline::uniform_noise::ENTRY,
-    baseline::gaussian_noise::ENTRY,
-    baseline::salt_and_pepper::ENTRY,
     gradient::ddn::ENTRY,
     gradient::cw::ENTRY,
     gradient::ead::ENTRY,
     gradient::pdpgd::ENTRY,
     sparse::sigma_zero::ENTRY,
+    score::square::ENTRY,
+    score::simba::ENTRY,
+    score::nes::ENTRY,
+    score::spsa::ENTRY,
     score::sparse_rs::ENTRY,
-    gradient::apgd::ENTRY,
+    decision::hopskipjump::ENTRY,
+    decision::rays::ENTRY,
+    decision::surfree::ENTRY,
+    decision::boundary::ENTRY,
+    suite::listed::ENTRY,
+    suite::autoattack::ENTRY,
+    baseline::uniform_noise::ENTRY,
+    baseline::gaussian_noise::ENTRY,
+    baseline::salt_and_pepper::ENTRY,
 ];
 
 /// Returns the ids of all attacks, for lists and hints.

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use super::fallback::{Answer, WithFallback};
 use super::halving::{FIRST_STEP, Halving, Intervals, Verdict};
 use super::sparsity::{LEAST_STEP, Sparsity, Stage, Stages, WIDEST, free, moved};
-use super::{start, where_rows};
+use super::{nth_other, start, where_rows};
 use crate::loss::LossKind;
 
 /// Share of a step that follows the gradient; the rest is momentum.
@@ -127,13 +127,6 @@ impl Points {
             where_rows(goes_back, &self.best_gradient, gradient),
         ]
     }
-}
-
-/// Returns the class with the `rank`-highest score (from 0) other than `label`; ties go to the lower class.
-fn nth_other(scores: &[f32], label: usize, rank: usize) -> usize {
-    let mut others: Vec<usize> = (0..scores.len()).filter(|c| *c != label).collect();
-    others.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]));
-    others[rank.min(others.len() - 1)]
 }
 
 /// Returns whether the modalities that may change have L1 budgets; an error if only some of them have.

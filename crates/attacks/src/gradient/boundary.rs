@@ -7,8 +7,7 @@ use proofmark_model::{GradientModel, Query};
 use proofmark_stats::random::{Purpose, Stream};
 use proofmark_threat::{Batch, Column, Columns, Draw, Plane, host, index};
 
-use super::apgd_t::on_sphere;
-use super::likeliest;
+use super::{likeliest, start};
 use crate::loss::Margin;
 
 /// Maximum number of values of one row in one query: samples with many features are queried class by class.
@@ -199,7 +198,7 @@ fn picked(mut planes: Vec<Plane>, chosen: &[usize], x: &Batch) -> Plane {
 pub(super) fn halfway(rows: &Rows, purpose: Purpose) -> Batch {
     let region = rows.region();
     let half = |draw: &mut Draw<'_>, stream: &mut Stream| {
-        on_sphere(draw, stream);
+        start::draw(draw, stream);
         for (x, x0) in draw.x.iter_mut().zip(draw.x0) {
             *x = f32::midpoint(*x, *x0);
         }

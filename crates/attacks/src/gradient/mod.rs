@@ -1,5 +1,4 @@
 //! Gradient attacks: configurations of [`Ascent`], and APGD and the minimum-norm attacks, which have their own steppers.
-//! Gradient attacks: configurations of [`Ascent`], APGD, and minimum-norm attacks, the last two with their own steppers.
 
 pub mod adam_pgd;
 pub mod apgd;
@@ -7,15 +6,15 @@ pub mod apgd_t;
 mod ascent;
 mod auto_pgd;
 pub mod bim;
+mod boundary;
 mod constant_search;
+mod counts;
 pub mod cw;
 pub mod ddn;
-pub mod ead;
-mod boundary;
 pub mod deepfool;
+pub mod ead;
 pub mod fab;
 pub mod fab_t;
-mod counts;
 mod fallback;
 pub mod fgsm;
 mod flat;
@@ -33,6 +32,7 @@ mod start;
 
 pub(crate) use ascent::where_rows;
 pub use ascent::{Ascent, Length, Start};
+pub use auto_pgd::AutoPgd;
 
 /// Returns the classes other than `label`, the highest score first; ties go to the lower class.
 fn likeliest(scores: &[f32], label: usize) -> Vec<usize> {
@@ -40,4 +40,9 @@ fn likeliest(scores: &[f32], label: usize) -> Vec<usize> {
     others.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]));
     others
 }
-pub use auto_pgd::AutoPgd;
+
+/// Returns the class with the `rank`-highest score (from 0) other than `label`, the lowest if there are fewer.
+fn nth_other(scores: &[f32], label: usize, rank: usize) -> usize {
+    let others = likeliest(scores, label);
+    others[rank.min(others.len() - 1)]
+}

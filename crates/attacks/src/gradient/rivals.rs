@@ -5,7 +5,7 @@ use proofmark_engine::{EngineError, Focus, Loss, Oracle, Rows};
 use proofmark_model::{Gradient, GradientModel};
 use proofmark_threat::{Batch, host};
 
-use super::apgd_t::nth_other;
+use super::nth_other;
 use crate::loss::Margin;
 
 /// The classes that the restarts head for, the likeliest first; none if the loss picks the strongest class anew at

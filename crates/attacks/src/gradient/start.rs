@@ -1,4 +1,4 @@
-//! Random starts of APGD.
+//! Random starts.
 
 use proofmark_domain::Norm;
 use proofmark_stats::random::Stream;

@@ -6,14 +6,12 @@ mod canvas;
 mod estimate;
 pub mod nes;
 mod order;
+mod places;
 mod pyramid;
 pub mod simba;
+pub mod sparse_rs;
 pub mod spsa;
 pub mod square;
 
 pub use basis::Basis;
 pub use estimate::{EstimatedAscent, Probe};
-//! Attacks that use the model's scores, without gradients.
-
-mod places;
-pub mod sparse_rs;

@@ -126,11 +126,11 @@ const PLUS: Members = &[
 const RAND: Members = &[
     (
         "apgd",
-        "loss = \"ce\"\nsteps = 100\nrestarts = 1\ndraws = 20",
+        "loss = \"ce\"\nsteps = 100\nrestarts = 1\neot = 20",
     ),
     (
         "apgd",
-        "loss = \"dlr\"\nsteps = 100\nrestarts = 1\ndraws = 20",
+        "loss = \"dlr\"\nsteps = 100\nrestarts = 1\neot = 20",
     ),
 ];
 

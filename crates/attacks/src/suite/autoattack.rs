@@ -1,4 +1,4 @@
-//! AutoAttack: the field's standard suite, faithful to the published algorithms.
+//! `AutoAttack`: the field's standard suite, faithful to the published algorithms.
 //!
 //! # Idea
 //! Attacks that fail for different reasons, without parameters to tune, each on the samples that are left: two gradient
@@ -33,7 +33,7 @@
 //!
 //! # When it fails
 //! Against defences that adapt to it, and where a sample needs an attack that knows the defence: 24 models on
-//! RobustBench have fallen further since. It has no say on randomised models unless `version` is `rand`.
+//! `RobustBench` have fallen further since. It has no say on randomised models unless `version` is `rand`.
 //!
 //! # Example
 //! ```
@@ -50,7 +50,7 @@ use serde::{Deserialize, Serialize};
 use super::Suite;
 use crate::config::{read, written};
 
-/// Parameters of AutoAttack.
+/// Parameters of `AutoAttack`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
@@ -124,10 +124,7 @@ const PLUS: Members = &[
 ];
 
 const RAND: Members = &[
-    (
-        "apgd",
-        "loss = \"ce\"\nsteps = 100\nrestarts = 1\neot = 20",
-    ),
+    ("apgd", "loss = \"ce\"\nsteps = 100\nrestarts = 1\neot = 20"),
     (
         "apgd",
         "loss = \"dlr\"\nsteps = 100\nrestarts = 1\neot = 20",
@@ -147,7 +144,7 @@ impl Config {
     }
 }
 
-/// Registry entry of AutoAttack.
+/// Registry entry of `AutoAttack`.
 pub const ENTRY: AttackEntry = AttackEntry {
     meta: &META,
     build: |table| Ok(Box::new(read::<Config>(META.id, table)?.build()?)),

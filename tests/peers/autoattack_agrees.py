@@ -83,9 +83,11 @@ def main():
     ask.add_argument("--out", type=Path, default=ROOT / "target" / "peer-autoattack")
     ask.add_argument("--only", default=",".join(MODELS))
     ask.add_argument("--norms", default=",".join(NORMS))
+    ask.add_argument("--threads", type=int, default=1, help="of the peer")
     ask.add_argument("--suites", default=",".join(SUITES))
     asked = ask.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(asked.threads)
     known = asked.out / "official.json"
     print(f"pyautoattack {importlib.metadata.version('pyautoattack')}, torch {torch.__version__}")
     print("| model (samples) | norm, eps | official, three seeds | their worst case | suite | ours | only ours, only theirs | forwards + 2 backwards | seconds, ours and one seed |")

@@ -72,6 +72,11 @@ pub(crate) fn at_least_one(attack: &str, field: &str, given: u32) -> Result<(), 
     require(given >= 1, attack, field, given, "at least 1")
 }
 
+/// Returns an error unless the number of last bisections is one that `f32` scores can resolve.
+pub(crate) fn bisections(attack: &str, given: u32) -> Result<(), BuildError> {
+    require(given <= 20, attack, "bisections", given, "0 to 20")
+}
+
 /// Returns an error unless the step size, if given, is finite and above 0.
 pub(crate) fn steps_forward(attack: &str, step_size: Option<f64>) -> Result<(), BuildError> {
     match step_size {

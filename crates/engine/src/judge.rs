@@ -20,6 +20,17 @@ pub enum Rule {
     All,
 }
 
+impl Rule {
+    /// Returns how many of `draws` must agree.
+    pub const fn least(self, draws: u32) -> u32 {
+        match self {
+            Self::Majority => draws / 2 + 1,
+            Self::Any => 1,
+            Self::All => draws,
+        }
+    }
+}
+
 /// Re-measures every returned point: fresh forwards, with draws the attack never saw.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Judge {
@@ -39,7 +50,7 @@ impl Default for Judge {
 }
 
 /// First draw number of the judge; attacks draw from 0.
-const FIRST_DRAW: u32 = 1 << 31;
+pub(crate) const FIRST_DRAW: u32 = 1 << 31;
 
 /// A point for the judge.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -119,11 +130,7 @@ impl Judge {
                 }
             }
             for (i, c) in chunk.iter().enumerate() {
-                let agreed = match self.rule {
-                    Rule::Majority => 2 * votes[i] > self.draws,
-                    Rule::Any => votes[i] > 0,
-                    Rule::All => votes[i] == self.draws,
-                };
+                let agreed = votes[i] >= self.rule.least(self.draws);
                 let x0 = job.samples.sample(c.row);
                 let gauge = job.threat.gauge(modalities, c.row, &c.x, &x0);
                 verdicts.push(match (agreed, gauge, pred[i]) {

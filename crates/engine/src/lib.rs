@@ -7,9 +7,11 @@
 //! returned point.
 
 mod attack;
+mod bisection;
 mod checkpoint;
 mod error;
 mod executor;
+mod expectation;
 mod focus;
 mod goal;
 mod job;
@@ -27,6 +29,7 @@ mod tiles;
 mod whole;
 
 pub use attack::{Attack, AttackEntry, BuildError, Meta, Parameters, check_norms};
+pub use bisection::{Bisected, Bracketed};
 pub use checkpoint::Checkpoint;
 pub use error::EngineError;
 pub use executor::run;

@@ -8,7 +8,7 @@ use proofmark_threat::{Batch, host, index, mask};
 use crate::goal::decided;
 use crate::rows::Rows;
 use crate::tiles::Tiles;
-use crate::{Aim, Criterion, EngineError, Job, Loss, Request};
+use crate::{Aim, Criterion, EngineError, Job, Loss, Request, Rule};
 
 /// The exact gauge of a point is computed only if its `f32` gauge is at most this far above 1.
 const GAUGE_SLACK: f32 = 1e-4;
@@ -19,6 +19,8 @@ pub struct Oracle<'a, M: ?Sized> {
     model: &'a M,
     goal: &'a dyn Criterion,
     aim: Aim,
+    /// How many draws of one point must succeed.
+    rule: Rule,
     tile: Option<usize>,
     tiles: Tiles,
     computed: u64,
@@ -41,6 +43,7 @@ impl<'a, M: DecisionModel + ?Sized> Oracle<'a, M> {
             model,
             goal: job.goal,
             aim,
+            rule: job.judge.rule,
             tile: job.tile,
             tiles: Tiles::default(),
             computed: 0,
@@ -194,7 +197,26 @@ impl<'a, M: DecisionModel + ?Sized> Oracle<'a, M> {
         if !request.watch {
             return;
         }
-        let query = &request.query;
+        let (drawn, met, sound) = if request.draws > 1 {
+            let [met, sound] = [met, sound].map(|flags| votes(&flags, request.draws as usize));
+            let each: Vec<usize> = (0..request.query.len())
+                .step_by(request.draws as usize)
+                .collect();
+            let x = request
+                .query
+                .x
+                .select(&index(&each, &request.query.x.device()));
+            let enough = met.greater_equal_scalar(self.rule.least(request.draws));
+            let query = part(&request.query, x, &each);
+            (
+                Some(query),
+                enough,
+                sound.greater_equal_scalar(request.draws),
+            )
+        } else {
+            (None, met, sound)
+        };
+        let query = drawn.as_ref().unwrap_or(&request.query);
         let identity = query.is_one_per_row(rows.len());
         let region = if identity {
             None
@@ -365,6 +387,13 @@ fn mark(rows: &mut Rows, request: &Request, answer: &mut Gradient) {
         let zeros = answer.gradient.map(|g| g.zeros_like());
         answer.gradient = answer.gradient.replace_rows(&bad, &zeros);
     }
+}
+
+/// Returns how many of each point's draws are set, `[points]`.
+fn votes(flags: &Tensor<1, Bool>, draws: usize) -> Tensor<1> {
+    let points = flags.dims()[0] / draws;
+    let flags = flags.clone().float().reshape([points, draws]);
+    flags.sum_dim(1).squeeze_dim::<1>(1)
 }
 
 fn part(query: &Query, x: Batch, at: &[usize]) -> Query {

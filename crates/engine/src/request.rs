@@ -1,6 +1,8 @@
 use proofmark_model::Query;
 use proofmark_threat::Batch;
 
+use crate::judge::FIRST_DRAW;
+
 /// A query, with optional per-point overrides of the facts of its rows.
 ///
 /// The facts that a loss reads may differ from point to point: all targets of a sample in one batch, or a trigger
@@ -18,6 +20,9 @@ pub struct Request {
     /// Whether a point may be kept as the best of its row. It is judged by its row's region and criterion, so a point
     /// that is not a changed copy of its row (a trigger on other samples) must not be kept.
     pub watch: bool,
+    /// How many consecutive points are draws of one point of a random model, at least 1. The point succeeds if the
+    /// run's [`Rule`](crate::Rule) holds over them.
+    pub draws: u32,
 }
 
 impl Request {
@@ -29,6 +34,7 @@ impl Request {
             label: None,
             x0: None,
             watch: true,
+            draws: 1,
         }
     }
 
@@ -58,6 +64,34 @@ impl Request {
     pub fn unwatched(mut self) -> Self {
         self.watch = false;
         self
+    }
+
+    /// Repeats each point for `draws` draws of a random model. `first` gives the number of each point's first draw;
+    /// numbers of draws that belong to the judge start again from 0.
+    #[must_use]
+    pub(crate) fn repeated(self, draws: u32, first: &[u64]) -> Self {
+        let at: Vec<usize> = (0..self.query.len())
+            .flat_map(|i| std::iter::repeat_n(i, draws as usize))
+            .collect();
+        let number = |(k, i): (usize, &usize)| {
+            let draw = first[*i] + k as u64 % u64::from(draws);
+            (draw % u64::from(FIRST_DRAW)) as u32
+        };
+        let pick = |v: Option<Vec<usize>>| v.map(|v| at.iter().map(|i| v[*i]).collect());
+        let index = proofmark_threat::index(&at, &self.query.x.device());
+        Self {
+            query: Query {
+                x: self.query.x.select(&index),
+                owner: at.iter().map(|i| self.query.owner[*i]).collect(),
+                key: at.iter().map(|i| self.query.key[*i]).collect(),
+                draw: at.iter().enumerate().map(number).collect(),
+            },
+            target: pick(self.target),
+            label: pick(self.label),
+            x0: self.x0.map(|x0| x0.select(&index)),
+            watch: self.watch,
+            draws: self.draws * draws,
+        }
     }
 }
 

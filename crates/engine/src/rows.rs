@@ -294,6 +294,12 @@ impl Rows {
         self.sample.iter().map(known).collect()
     }
 
+    /// Returns the best point that the oracle has seen succeed for each row in this restart, and its gauge in `f32`: the
+    /// smallest, for an attack that minimises. Where none has, the clean row and `f32::MAX`.
+    pub const fn best(&self) -> (&Batch, &Tensor<1>) {
+        (&self.watch.best, &self.watch.gauge)
+    }
+
     /// Returns the set in which each row may move.
     pub const fn region(&self) -> &Region {
         &self.region

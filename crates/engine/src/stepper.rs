@@ -67,6 +67,14 @@ pub trait Stepper<M: DecisionModel + ?Sized>: Send + Sync + Debug {
         None
     }
 
+    /// Returns a direction per row in which it succeeds, such as the gradient of the margin near its best point; `None`
+    /// if the attack knows none. The last bisection ([`Bisected`](crate::Bisected)) also tries the steepest points
+    /// along it.
+    fn direction(&self, state: &Self::State) -> Option<Batch> {
+        let _ = state;
+        None
+    }
+
     /// Returns the last point of each row if the oracle was not queried about it; the judge measures it.
     fn last(&self, state: &Self::State) -> Option<Batch> {
         let _ = state;

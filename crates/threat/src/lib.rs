@@ -12,5 +12,5 @@ mod threat;
 
 pub use batch::{Batch, BatchError, host, index, mask};
 pub use columns::{Column, Columns, LoadError, Saved, append, load, prefixed, save, select};
-pub use region::{Draw, Region, Step};
+pub use region::{Draw, OnPlane, Plane, Region, Step};
 pub use threat::{Budget, Radius, Threat, ThreatError};

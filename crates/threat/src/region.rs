@@ -9,8 +9,10 @@ use crate::columns::{Column, Columns};
 use crate::row::{self, ball};
 use crate::threat::Threat;
 
+mod plane;
 mod visit;
 
+pub use plane::{OnPlane, Plane};
 use visit::Climb;
 
 /// The set in which each row of a running attack may move: a box (bounds and mask) and a ball per modality.
@@ -162,6 +164,11 @@ impl Region {
     /// Returns the norm of each modality's budget.
     pub fn norms(&self) -> impl Iterator<Item = Norm> + '_ {
         self.parts.iter().map(|p| p.norm)
+    }
+
+    /// Returns the budget of each row, per modality, data units.
+    pub fn eps(&self) -> impl Iterator<Item = &[f64]> {
+        self.parts.iter().map(|p| p.eps.as_slice())
     }
 
     /// Returns the budget of each row in the first modality that may change in that row; 0 if none may.
@@ -338,6 +345,16 @@ impl Region {
         self.perturbed(keys, None, noise)
     }
 
+    /// As [`perturb`](Self::perturb), but projects on balls of other radii, per row `[rows]`, in units of the budget.
+    pub fn perturb_within(
+        &self,
+        keys: &[StreamKey],
+        radius: &Tensor<1>,
+        noise: impl Fn(&mut Draw<'_>, &mut Stream) + Sync,
+    ) -> Batch {
+        self.perturbed(keys, Some(radius), noise)
+    }
+
     /// As [`perturb`](Self::perturb), but projects on the bounds alone, ignoring the budget.
     pub fn perturb_in_box(
         &self,
@@ -348,33 +365,52 @@ impl Region {
         self.perturbed(keys, Some(&anywhere), noise)
     }
 
+    /// Lets `change` alter each row of `x` on the host, then projects into the region. `change` gets the row's place in
+    /// the batch and one [`Draw`] per modality, whose values are those of `x`; what it returns for each row is
+    /// returned beside the points.
+    ///
+    /// Attacks whose proposals change a part of each row (a window, a single feature) make them this way.
+    pub fn alter<T: Send>(
+        &self,
+        x: &Batch,
+        change: impl Fn(usize, &mut [Draw<'_>]) -> T + Sync,
+    ) -> (Batch, Vec<T>) {
+        self.altered(x, None, change)
+    }
+
     fn perturbed(
         &self,
         keys: &[StreamKey],
         radius: Option<&Tensor<1>>,
         noise: impl Fn(&mut Draw<'_>, &mut Stream) + Sync,
     ) -> Batch {
-        let blocks = self.visited(
-            &self.x0(),
+        let (points, _) = self.altered(&self.x0(), radius, |r, draws| {
+            let mut stream = Stream::new(&keys[r]);
+            for draw in draws {
+                noise(draw, &mut stream);
+            }
+        });
+        points
+    }
+
+    fn altered<T: Send>(
+        &self,
+        x: &Batch,
+        radius: Option<&Tensor<1>>,
+        change: impl Fn(usize, &mut [Draw<'_>]) -> T + Sync,
+    ) -> (Batch, Vec<T>) {
+        let (blocks, answers) = self.visited(
+            x,
             |_| true,
             None,
             radius,
             |r, parts| {
-                let mut stream = Stream::new(&keys[r]);
-                for p in &mut *parts {
-                    let mut draw = Draw {
-                        norm: p.norm,
-                        eps: p.eps,
-                        x: p.x,
-                        x0: p.x0,
-                        lower: p.lower,
-                        upper: p.upper,
-                    };
-                    noise(&mut draw, &mut stream);
-                }
+                let mut draws: Vec<Draw<'_>> = parts.iter_mut().map(|p| p.draw()).collect();
+                change(r, &mut draws)
             },
         );
-        self.batch(blocks.into_iter().flatten().collect())
+        let points = self.batch(blocks.into_iter().flatten().collect());
+        (points, answers)
     }
 
     fn batch(&self, blocks: Vec<Tensor<2>>) -> Batch {
@@ -409,7 +445,7 @@ pub struct Draw<'a> {
     pub norm: Norm,
     /// Budget of the row, data units.
     pub eps: f64,
-    /// Values, initially the clean ones.
+    /// Values: those of the point to change, of the clean row where there is none.
     pub x: &'a mut [f32],
     /// Clean values.
     pub x0: &'a [f32],

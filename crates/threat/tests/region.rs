@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
-use proofmark_domain::{Bounds, Coupling, Kind, Modality, Norm, Seed};
+use proofmark_domain::{Bounds, Coupling, Epsilon, Kind, Modality, Norm, Seed};
 use proofmark_stats::random::{Purpose, Stream, StreamKey};
 use proofmark_threat::{
     Batch, Budget, Radius, Region, Step, Threat, append, host, load, save, select,
@@ -12,6 +12,29 @@ use proofmark_threat::{
 use proptest::prelude::*;
 
 const ROWS: usize = 5;
+
+#[test]
+fn budgets_follow_their_rows() {
+    let all = modalities();
+    let budget = |name: &str, radius| Budget {
+        modality: name.into(),
+        norm: Norm::L0,
+        radius,
+        mask: None,
+    };
+    let each = Radius::PerSample([3.0, 0.0, 1.0, 2.0, 4.0].into());
+    let same = Radius::Uniform(proofmark_domain::Epsilon::new(0.5).unwrap());
+    let both = vec![budget("b", each), budget("a", same)];
+    let threat = Threat::new(&all, both, Coupling::Independent, ROWS).unwrap();
+    let samples = [4, 1, 2, 0, 3];
+    let region = Region::new(&threat, &all, &values(&all, 1), &samples, &Device::flex());
+    let eps = |region: &Region| -> Vec<Vec<f64>> { region.eps().map(<[f64]>::to_vec).collect() };
+    assert_eq!(
+        eps(&region),
+        [vec![0.5; ROWS], vec![4.0, 0.0, 1.0, 3.0, 2.0]]
+    );
+    assert_eq!(eps(&region.at(&[3, 0])), [vec![0.5; 2], vec![3.0, 4.0]]);
+}
 
 fn modalities() -> Arc<[Modality]> {
     let modality = |name: &str, features, bounds| Modality {
@@ -200,6 +223,27 @@ fn project_within_uses_one_radius_per_row() {
 
 /// Values fetched to the host for some rows are not used for others.
 #[test]
+fn perturb_within_keeps_the_noise_that_the_bounds_cut_off() {
+    let modalities: Arc<[Modality]> = vec![Modality {
+        name: "a".into(),
+        kind: Kind::Table,
+        shape: vec![3],
+        bounds: Bounds::uniform(0.0, 1.0).unwrap(),
+    }]
+    .into();
+    let threat = Threat::uniform(&modalities, Norm::L1, &Epsilon::new(0.25).unwrap());
+    let device = Device::flex();
+    let region = Region::new(&threat, &modalities, &[vec![0.5; 6]], &[0, 1], &device);
+    let keys = [0, 1].map(|row| StreamKey::new(Seed(1), row, Purpose::Start));
+    let radius = region.column(&[1.0, 3.0]);
+    let x = region.perturb_within(&keys, &radius, |draw, _| {
+        draw.x.copy_from_slice(&[4.5, 1.5, 0.6]);
+    });
+    // Moves of 4, 1 and 0.1: the first takes 0.25 of 0.25, and of 0.75 the 0.5 that the bounds allow.
+    assert_eq!(host(&x.blocks()[0]), [0.75, 0.5, 0.5, 1.0, 0.75, 0.5]);
+}
+
+#[test]
 fn selected_rows_are_projected_around_their_own_origins() {
     let modalities = modalities();
     let x0 = values(&modalities, 5);
@@ -218,6 +262,38 @@ fn selected_rows_are_projected_around_their_own_origins() {
         for (k, r) in keep.iter().enumerate() {
             assert_eq!(kept[m][k * f..(k + 1) * f], all[m][r * f..(r + 1) * f]);
         }
+    }
+}
+
+/// Rows change one by one, with their own place and values; those that are left alone keep their bits.
+#[test]
+fn altered_rows_are_projected_and_others_stay() {
+    let modalities = modalities();
+    let x0 = values(&modalities, 7);
+    let samples: Vec<usize> = (0..ROWS).collect();
+    let device = Device::flex();
+    let threat = threat([Norm::Linf, Norm::L2], Coupling::Independent, true, 0.4);
+    let region = Region::new(&threat, &modalities, &x0, &samples, &device);
+    let keys: Vec<StreamKey> = (0..ROWS as u64)
+        .map(|r| StreamKey::new(Seed(0), r, Purpose::Start))
+        .collect();
+    let start = region.random(&keys);
+    let (moved, places) = region.alter(&start, |r, draws| {
+        assert_eq!(draws[0].x0, row(&x0, &modalities, r)[0]);
+        if r % 2 == 0 {
+            draws[1].x.fill(9.0);
+        }
+        (r, draws[0].x.to_vec())
+    });
+    check_inside(&threat, &region, &moved, &x0);
+    let (before, after) = (start.to_host(), moved.to_host());
+    for (r, (place, values)) in places.iter().enumerate() {
+        assert_eq!(*place, r);
+        assert_eq!(*values, row(&before, &modalities, r)[0]);
+        let [was, is] = [&before, &after].map(|v| row(v, &modalities, r));
+        assert_eq!(was[0], is[0]);
+        // Row 2 is frozen.
+        assert_eq!(was[1] == is[1], r % 2 == 1 || r == 2, "{r}");
     }
 }
 

@@ -43,19 +43,29 @@
 //! assert_eq!(attack.parameters()["queries"], 1000);
 //! ```
 
-use burn::tensor::{Tensor, TensorData};
 use proofmark_domain::{Norm, Role};
 use proofmark_engine::{
     Access, Aim, Attack, AttackEntry, BuildError, EngineError, Job, Meta, Needs, Oracle, Outcomes,
-    Request, Rows, Stepper, check_norms, run,
+    Rows, Stepper, check_norms, run,
 };
-use proofmark_model::{DecisionModel, Query};
-use proofmark_stats::random::{Purpose, Stream};
-use proofmark_threat::{Batch, Column, Columns, Draw, Step, host, index, mask, prefixed};
+use proofmark_model::DecisionModel;
+use proofmark_stats::random::Purpose;
+use proofmark_threat::{Batch, Step, mask};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::bracket::along;
+use super::features::{self, VALUES};
+use super::round::{Round, moved};
+use super::start;
 use crate::config::{at_least_one, read, require, written};
+
+mod estimate;
+mod places;
+#[cfg(test)]
+mod tests;
+
+use places::{Phase, Places, State};
 
 /// Parameters of `HopSkipJump`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -87,12 +97,6 @@ impl Default for Config {
 
 /// Maximum number of points of one row in one query.
 const AT_ONCE: usize = 64;
-
-/// Maximum number of values of one row in one query: samples with many features are queried in smaller parts.
-const VALUES: usize = 1 << 16;
-
-/// Starts tried in one query.
-const STARTS: usize = 8;
 
 /// Maximum number of halvings of a jump.
 const HALVINGS: u64 = 24;
@@ -150,114 +154,6 @@ struct Walk<'a> {
     range: f64,
 }
 
-/// Phase of a row: what it does in the next step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    /// Searches for a point that succeeds.
-    Start,
-    /// Bisects back to the boundary.
-    Bisect,
-    /// Estimates the direction of the adversarial side.
-    Estimate,
-    /// Jumps in that direction.
-    Jump,
-    /// Finished: no start was found.
-    Over,
-}
-
-impl Phase {
-    const ALL: [Self; 5] = [
-        Self::Start,
-        Self::Bisect,
-        Self::Estimate,
-        Self::Jump,
-        Self::Over,
-    ];
-
-    fn of(code: u64) -> Self {
-        Self::ALL.get(code as usize).copied().unwrap_or(Self::Over)
-    }
-}
-
-/// Position of each row on its walk.
-#[derive(Debug, Clone)]
-struct State {
-    /// A point that succeeds; the clean sample until one has.
-    x: Batch,
-    /// Sum of the directions that succeeded, and of all directions.
-    succeeding: Batch,
-    all: Batch,
-    /// Direction of the next jump.
-    direction: Batch,
-    host: Places,
-}
-
-/// Part of the state that is kept on the host.
-#[derive(Debug, Clone)]
-struct Places {
-    phase: Vec<u64>,
-    /// Number of the row's current estimate, from 1.
-    round: Vec<u64>,
-    /// Starts tried, points of the estimate queried so far, or halvings of the jump, depending on the phase.
-    done: Vec<u64>,
-    /// Number of points of the estimate that succeeded.
-    successes: Vec<u64>,
-    /// Gauges that bracket the boundary.
-    low: Vec<f64>,
-    high: Vec<f64>,
-    /// Gauge before the last bisection.
-    reached: Vec<f64>,
-}
-
-impl Columns for Places {
-    fn columns(&mut self) -> Vec<(String, Column<'_>)> {
-        vec![
-            ("phase".into(), Column::Count(&mut self.phase)),
-            ("round".into(), Column::Count(&mut self.round)),
-            ("done".into(), Column::Count(&mut self.done)),
-            ("successes".into(), Column::Count(&mut self.successes)),
-            ("low".into(), Column::Real(&mut self.low)),
-            ("high".into(), Column::Real(&mut self.high)),
-            ("reached".into(), Column::Real(&mut self.reached)),
-        ]
-    }
-}
-
-impl Columns for State {
-    fn columns(&mut self) -> Vec<(String, Column<'_>)> {
-        let mut all = prefixed("x", &mut self.x);
-        all.extend(prefixed("succeeding", &mut self.succeeding));
-        all.extend(prefixed("all", &mut self.all));
-        all.extend(prefixed("direction", &mut self.direction));
-        all.extend(prefixed("host", &mut self.host));
-        all
-    }
-}
-
-impl Places {
-    fn phase(&self, i: usize) -> Phase {
-        Phase::of(self.phase[i])
-    }
-
-    fn enter(&mut self, i: usize, phase: Phase) {
-        self.phase[i] = phase as u64;
-        self.done[i] = 0;
-    }
-
-    /// Starts a bisection of row `i` from a point of this gauge that succeeds.
-    fn bisect(&mut self, i: usize, gauge: f64) {
-        self.enter(i, Phase::Bisect);
-        (self.low[i], self.high[i], self.reached[i]) = (0.0, gauge, gauge);
-    }
-
-    /// Starts the next estimate of row `i`, which is at the boundary.
-    fn estimate(&mut self, i: usize) {
-        self.enter(i, Phase::Estimate);
-        self.round[i] += 1;
-        self.successes[i] = 0;
-    }
-}
-
 impl Walk<'_> {
     /// Returns the tolerance of the bisection, as a share of the gauge.
     fn theta(&self) -> f64 {
@@ -277,17 +173,19 @@ impl Walk<'_> {
         }
         let d = self.features as f64;
         let wide = if self.norm == Norm::L2 { d.sqrt() } else { d };
-        let delta = wide * self.theta() * host.reached[i] * eps;
+        let delta = wide * self.theta() * host.brackets.reached[i] * eps;
         delta.max(f64::from(f32::MIN_POSITIVE))
+    }
+
+    /// Returns the length of the moves of a row that estimates, `None` for others.
+    fn length(&self, host: &Places, i: usize, eps: f64) -> Option<f64> {
+        (host.phase(i) == Phase::Estimate).then(|| self.delta(host, i, eps))
     }
 
     /// Returns how many points row `i` queries in this step, at most `left`.
     fn points(&self, host: &Places, i: usize, left: u64) -> usize {
         let wanted = match host.phase(i) {
-            Phase::Start => {
-                let left = u64::from(self.config.tries).saturating_sub(host.done[i]);
-                (left as usize).min(STARTS)
-            }
+            Phase::Start => start::next(self.config.tries, host.done[i]),
             Phase::Bisect | Phase::Jump => 1,
             Phase::Estimate => {
                 let left = self.config.estimate(host.round[i]) - host.done[i];
@@ -299,32 +197,26 @@ impl Walk<'_> {
         wanted.min(left as usize)
     }
 
-    /// Returns the points that all rows query, side by side, and the row that each point belongs to.
-    fn proposals(&self, rows: &Rows, state: &State) -> (Batch, Vec<usize>) {
+    /// Returns the points that all rows query.
+    fn proposals(&self, rows: &Rows, state: &State) -> (Batch, Round) {
         let n = rows.len();
         let region = rows.region();
         let left = |i: usize| u64::from(self.config.queries).saturating_sub(rows.spent(i).forward);
-        let counts: Vec<usize> = (0..n)
-            .map(|i| self.points(&state.host, i, left(i)))
-            .collect();
-        let owner: Vec<usize> = (0..n)
-            .flat_map(|i| std::iter::repeat_n(i, counts[i]))
-            .collect();
+        let counts = (0..n).map(|i| self.points(&state.host, i, left(i)));
+        let round = Round::new(counts.collect());
         let any = |phase: Phase| (0..n).any(|i| state.host.phase(i) == phase);
 
         // One point per row for any phase; rows that query several points get them below.
         let mut x = state.x.clone();
         if any(Phase::Bisect) {
-            let middle = |i: usize| f64::midpoint(state.host.low[i], state.host.high[i]) as f32;
-            let middle: Vec<f32> = (0..n).map(middle).collect();
-            let nearer = region.project_within(&state.x, &region.column(&middle));
+            let nearer = along(rows, &state.x, |i| state.host.brackets.middle(i));
             x = in_phase(Phase::Bisect, rows, &state.host, &nearer, &x);
         }
         if any(Phase::Jump) {
             let length = |i: usize| {
                 let halved = 0.5_f64.powi(state.host.done[i] as i32);
                 let root = (state.host.round[i].max(1) as f64).sqrt();
-                (state.host.high[i] / root * halved) as f32
+                (state.host.brackets.high[i] / root * halved) as f32
             };
             let length: Vec<f32> = (0..n).map(length).collect();
             let step = Step::new(region.column(&length));
@@ -332,94 +224,23 @@ impl Walk<'_> {
             let jumped = region.advance(&state.x, &state.direction, &step);
             x = in_phase(Phase::Jump, rows, &state.host, &jumped, &x);
         }
-        let at = index(&owner, &x.device());
-        let mut points = x.select(&at);
+        let mut points = round.spread(&x);
         if any(Phase::Estimate) || any(Phase::Start) {
-            let moves = self.moves(rows, &state.host, &counts);
-            let mut moves = moves.into_iter();
-            points = points.map(|b| {
-                let (n, by) = (b.dims(), moves.next().expect("one block per modality"));
-                let by = Tensor::<2>::from_data(TensorData::new(by, n), &b.device());
-                b + by
-            });
-            points = region.at(&owner).clip(&points);
+            let eps = region.leading_eps();
+            let lengths: Vec<Option<f64>> = (0..n)
+                .map(|i| self.length(&state.host, i, eps[i]))
+                .collect();
+            let keys = rows.streams(Purpose::Direction, 0);
+            let moves = estimate::moves(&keys, &round.counts, &lengths, &self.free, self.norm, &x);
+            points = points.zip(&moves, |b, by| b + by);
+            points = region.at(&round.owner).clip(&points);
         }
-        if any(Phase::Start) {
-            points = Self::with_starts(rows, &state.host, &points, &counts);
-        }
-        (points, owner)
-    }
-
-    /// Returns the move of each point: a random direction of the estimate's length, zero in other phases.
-    fn moves(&self, rows: &Rows, host: &Places, counts: &[usize]) -> Vec<Vec<f32>> {
-        let x0 = rows.region().x0();
-        let widths: Vec<usize> = x0.blocks().iter().map(|b| b.dims()[1]).collect();
-        let mut blocks: Vec<Vec<f32>> = vec![Vec::new(); widths.len()];
-        let eps = rows.region().leading_eps();
-        let keys = rows.streams(Purpose::Direction, 0);
-        for (i, count) in counts.iter().enumerate() {
-            for b in 0..*count {
-                if host.phase(i) != Phase::Estimate {
-                    for (block, width) in blocks.iter_mut().zip(&widths) {
-                        block.extend(std::iter::repeat_n(0.0, *width));
-                    }
-                    continue;
-                }
-                let mut key = keys[i];
-                key.draw = b as u32;
-                let mut stream = Stream::new(&key);
-                let direction: Vec<f64> = (self.free.iter())
-                    .map(|free| match (free, self.norm) {
-                        (false, _) => 0.0,
-                        (true, Norm::L2) => f64::from(stream.normal()),
-                        (true, _) => 2.0 * f64::from(stream.uniform()) - 1.0,
-                    })
-                    .collect();
-                let length = Norm::L2.of(direction.iter().copied());
-                let scale = self.delta(host, i, eps[i]) / length.max(f64::MIN_POSITIVE);
-                let mut values = direction.iter().map(|v| (v * scale) as f32);
-                for (block, width) in blocks.iter_mut().zip(&widths) {
-                    block.extend(values.by_ref().take(*width));
-                }
-            }
-        }
-        blocks
-    }
-
-    /// Returns `points` with start candidates in the places of the rows that still search for a start.
-    fn with_starts(rows: &Rows, host: &Places, points: &Batch, counts: &[usize]) -> Batch {
-        let (n, region, known) = (rows.len(), rows.region(), rows.starts());
-        let starting = |i: &usize| host.phase(*i) == Phase::Start;
-        let most = (0..n).filter(starting).map(|i| counts[i]).max();
-        let mut all = vec![points.clone()];
-        for b in 0..most.unwrap_or(0) {
-            let keys = rows.streams(Purpose::Start, b as u32);
-            let drawn = region.perturb_in_box(&keys, |draw, stream| scatter(b, draw, stream));
-            let mut drawn = drawn.to_host();
-            for i in (0..n).filter(starting) {
-                // A known start comes first.
-                if let Some(start) = known[i].filter(|_| b == 0 && host.done[i] == 0) {
-                    for (block, values) in drawn.iter_mut().zip(start) {
-                        let width = values.len();
-                        block[i * width..(i + 1) * width].copy_from_slice(values);
-                    }
-                }
-            }
-            let drawn = Batch::from_host(points.modalities().clone(), drawn, &points.device());
-            all.push(region.clip(&drawn.expect("drawn for these inputs")));
-        }
-        let mut source: Vec<usize> = (0..points.rows()).collect();
-        let mut from = 0;
-        for (i, count) in counts.iter().enumerate() {
-            if starting(&i) {
-                for b in 0..*count {
-                    source[from + b] = points.rows() + b * n + i;
-                }
-            }
-            from += count;
-        }
-        let all = Batch::cat(&all.iter().collect::<Vec<_>>());
-        all.select(&index(&source, &all.device()))
+        let searching = |i: usize| state.host.phase(i) == Phase::Start;
+        let tried: Vec<Option<u64>> = (0..n)
+            .map(|i| searching(i).then(|| state.host.done[i]))
+            .collect();
+        let points = start::insert(rows, &points, &round.counts, &tried, &[]);
+        (points, round)
     }
 
     /// Updates row `i` with the points that succeeded and their `gauges`. Returns the point from which the row
@@ -434,9 +255,7 @@ impl Walk<'_> {
         match host.phase(i) {
             Phase::Start => {
                 host.done[i] += succeeded.len() as u64;
-                let nearest = (0..succeeded.len())
-                    .filter(|b| succeeded[*b])
-                    .min_by(|a, b| gauges[*a].total_cmp(&gauges[*b]));
+                let nearest = start::nearest(succeeded, gauges);
                 if let Some(b) = nearest {
                     host.bisect(i, f64::from(gauges[b]));
                 } else if host.done[i] >= u64::from(self.config.tries) {
@@ -445,16 +264,10 @@ impl Walk<'_> {
                 nearest
             }
             Phase::Bisect => {
-                let middle = f64::midpoint(host.low[i], host.high[i]);
-                if succeeded[0] {
-                    host.high[i] = middle;
-                } else {
-                    host.low[i] = middle;
-                }
-                let rest = host.high[i] - host.low[i];
-                // Below the resolution of `f32` there is nothing more to find.
-                let finest = f64::from(f32::EPSILON) * host.high[i];
-                if rest <= (self.theta() * host.reached[i]).max(finest) {
+                let middle = host.brackets.middle(i);
+                host.brackets.narrow(i, middle, succeeded[0]);
+                let tolerance = self.theta() * host.brackets.reached[i];
+                if host.brackets.is_narrow(i, tolerance) {
                     host.estimate(i);
                 }
                 succeeded[0].then_some(0)
@@ -490,38 +303,6 @@ fn in_phase(phase: Phase, rows: &Rows, host: &Places, ours: &Batch, others: &Bat
     others.replace_rows(&mask(&is, &others.device()), ours)
 }
 
-/// Returns the weights of the sum over the successful directions and of the sum over all directions in the direction of
-/// a jump: `Σ (φ − mean φ) u = 2 (Σ_succeeded u − share Σ u)`; if all agree, `± Σ u`.
-fn weights(successes: u64, queried: u64) -> [f32; 2] {
-    if successes == 0 {
-        [0.0, -1.0]
-    } else if successes == queried {
-        [0.0, 1.0]
-    } else {
-        [1.0, -(successes as f64 / queried as f64) as f32]
-    }
-}
-
-/// Draws the `b`-th kind of start: uniform noise, salt and pepper, and blends of both with the sample.
-fn scatter(b: usize, draw: &mut Draw<'_>, stream: &mut Stream) {
-    let blend = if b % 4 < 2 { 1.0 } else { stream.uniform() };
-    let share = stream.uniform();
-    for i in 0..draw.x.len() {
-        let (low, high) = (draw.lower[i], draw.upper[i]);
-        let (at, hit) = (stream.uniform(), stream.uniform());
-        let to = if b.is_multiple_of(2) {
-            low + at * (high - low)
-        } else if hit >= share {
-            draw.x[i]
-        } else if at < 0.5 {
-            low
-        } else {
-            high
-        };
-        draw.x[i] += blend * (to - draw.x[i]);
-    }
-}
-
 impl<M: DecisionModel + ?Sized> Stepper<M> for Walk<'_> {
     type State = State;
 
@@ -539,24 +320,7 @@ impl<M: DecisionModel + ?Sized> Stepper<M> for Walk<'_> {
     }
 
     fn start(&self, _: &mut Oracle<'_, M>, rows: &mut Rows) -> Result<State, EngineError> {
-        let x = rows.region().x0();
-        let zero = x.map(|b| b.zeros_like());
-        let n = rows.len();
-        Ok(State {
-            x,
-            succeeding: zero.clone(),
-            all: zero.clone(),
-            direction: zero,
-            host: Places {
-                phase: vec![Phase::Start as u64; n],
-                round: vec![0; n],
-                done: vec![0; n],
-                successes: vec![0; n],
-                low: vec![0.0; n],
-                high: vec![0.0; n],
-                reached: vec![0.0; n],
-            },
-        })
+        Ok(State::new(rows))
     }
 
     fn step(
@@ -565,40 +329,26 @@ impl<M: DecisionModel + ?Sized> Stepper<M> for Walk<'_> {
         rows: &mut Rows,
         state: &mut State,
     ) -> Result<(), EngineError> {
-        let (points, owner) = self.proposals(rows, state);
-        if owner.is_empty() {
+        let (points, round) = self.proposals(rows, state);
+        if round.owner.is_empty() {
             return Ok(());
         }
-        let query = Query {
-            key: owner.iter().map(|i| rows.keys()[*i]).collect(),
-            draw: vec![0; owner.len()],
-            x: points.clone(),
-            owner: owner.clone(),
-        };
-        let succeeded = oracle.succeeds(rows, Request::new(query))?;
-        let gauges = host(&rows.region().at(&owner).gauge(&points));
+        let answers = round.ask(oracle, rows, &points)?;
         let estimating: Vec<bool> = (0..rows.len())
             .map(|i| state.host.phase(i) == Phase::Estimate)
             .collect();
-        self.gather(rows, state, &points, &owner, &succeeded, &estimating);
+        self.gather(rows, state, &points, &round.owner, &answers.succeeded);
 
         // The point from which each row continues: its own, or one of those just queried.
-        let n = rows.len();
-        let mut source: Vec<usize> = (0..n).collect();
-        let mut from = 0;
-        for (i, source) in source.iter_mut().enumerate() {
-            let to = from + owner[from..].iter().take_while(|o| **o == i).count();
-            if to > from {
-                let taken = self.take(&mut state.host, i, &succeeded[from..to], &gauges[from..to]);
-                if let Some(b) = taken {
-                    *source = n + from + b;
-                }
-            }
-            from = to;
+        let mut taken = vec![None; rows.len()];
+        for (i, span) in round.spans() {
+            let succeeded = &answers.succeeded[span.clone()];
+            let gauges = &answers.gauges[span.clone()];
+            let of_row = self.take(&mut state.host, i, succeeded, gauges);
+            taken[i] = of_row.map(|b| span.start + b);
         }
-        let both = Batch::cat(&[&state.x, &points]);
-        state.x = both.select(&index(&source, &both.device()));
-        Self::turn(rows, state, &estimating);
+        state.x = moved(&state.x, &points, &taken);
+        state.turn(rows, &estimating);
         Ok(())
     }
 
@@ -610,7 +360,7 @@ impl<M: DecisionModel + ?Sized> Stepper<M> for Walk<'_> {
 }
 
 impl Walk<'_> {
-    /// Adds the directions of this part of the estimates to the sums, in `f64`, row by row.
+    /// Adds the directions of this part of the estimates to the sums.
     fn gather(
         &self,
         rows: &Rows,
@@ -618,71 +368,19 @@ impl Walk<'_> {
         points: &Batch,
         owner: &[usize],
         succeeded: &[bool],
-        estimating: &[bool],
     ) {
-        if !estimating.contains(&true) {
-            return;
-        }
         let eps = rows.region().leading_eps();
-        let (points, x) = (points.to_host(), state.x.to_host());
-        let n = rows.len();
-        let sums = |only: bool| -> Vec<Vec<f32>> {
-            points
-                .iter()
-                .zip(&x)
-                .map(|(points, x)| {
-                    let width = x.len() / n;
-                    let mut sum = vec![0.0_f64; x.len()];
-                    for (q, i) in owner.iter().enumerate() {
-                        if !estimating[*i] || only && !succeeded[q] {
-                            continue;
-                        }
-                        let scale = 1.0 / self.delta(&state.host, *i, eps[*i]);
-                        let own = i * width..(i + 1) * width;
-                        let moved = &points[q * width..(q + 1) * width];
-                        for ((sum, to), from) in sum[own.clone()].iter_mut().zip(moved).zip(&x[own])
-                        {
-                            *sum += (f64::from(*to) - f64::from(*from)) * scale;
-                        }
-                    }
-                    sum.into_iter().map(|s| s as f32).collect()
-                })
-                .collect()
-        };
-        let add = |to: &Batch, sums: Vec<Vec<f32>>| {
-            let sums = Batch::from_host(to.modalities().clone(), sums, &to.device());
-            to.zip(&sums.expect("as wide as the rows"), |a, b| a + b)
-        };
-        state.succeeding = add(&state.succeeding, sums(true));
-        state.all = add(&state.all, sums(false));
-    }
-
-    /// Sets the direction of the rows whose estimate is complete and resets their sums.
-    fn turn(rows: &Rows, state: &mut State, estimated: &[bool]) {
-        let complete = |i: usize| estimated[i] && state.host.phase(i) == Phase::Jump;
-        let complete: Vec<bool> = (0..rows.len()).map(complete).collect();
-        if !complete.contains(&true) {
+        let lengths: Vec<Option<f64>> = (0..rows.len())
+            .map(|i| self.length(&state.host, i, eps[i]))
+            .collect();
+        if lengths.iter().all(Option::is_none) {
             return;
         }
-        let share = |i: usize| weights(state.host.successes[i], state.host.done[i]);
-        let shares: Vec<[f32; 2]> = (0..rows.len()).map(share).collect();
-        let column = |k: usize| {
-            let values: Vec<f32> = shares.iter().map(|s| s[k]).collect();
-            rows.region().column(&values).unsqueeze_dim::<2>(1)
-        };
-        let (ours, every) = (column(0), column(1));
-        let found = state
-            .succeeding
-            .zip(&state.all, |s, a| s * ours.clone() + a * every.clone());
-        let found = rows.region().free(&found);
-        let mask = mask(&complete, &found.device());
-        let zero = found.map(|b| b.zeros_like());
-        state.direction = state.direction.replace_rows(&mask, &found);
-        state.succeeding = state.succeeding.replace_rows(&mask, &zero);
-        state.all = state.all.replace_rows(&mask, &zero);
-        for i in (0..rows.len()).filter(|i| complete[*i]) {
-            state.host.done[i] = 0;
-        }
+        let every = vec![true; owner.len()];
+        let sums = |of: &[bool]| estimate::sums(points, &state.x, owner, &lengths, of);
+        let (succeeding, all) = (sums(succeeded), sums(&every));
+        state.succeeding = state.succeeding.zip(&succeeding, |a, b| a + b);
+        state.all = state.all.zip(&all, |a, b| a + b);
     }
 }
 
@@ -717,15 +415,14 @@ impl Attack for HopSkipJump {
 
     fn run(&self, access: Access<'_>, job: &Job<'_>) -> Result<Outcomes, EngineError> {
         self.check(job)?;
-        let (mut free, mut squares) = (Vec::new(), 0.0);
-        for (m, budget) in job.samples.modalities.iter().zip(job.threat.budgets()) {
-            for f in 0..m.features() {
-                let may = budget.moves() && budget.mask.as_ref().is_none_or(|mask| mask[f]);
-                let width = f64::from(m.bounds.high(f)) - f64::from(m.bounds.low(f));
-                squares += if may { width * width } else { 0.0 };
-                free.push(may);
-            }
-        }
+        let free = features::free(job);
+        let widths = job.samples.modalities.iter().flat_map(|m| {
+            let width = |f: usize| f64::from(m.bounds.high(f)) - f64::from(m.bounds.low(f));
+            (0..m.features()).map(width)
+        });
+        let squares: f64 = (widths.zip(&free))
+            .map(|(width, free)| if *free { width * width } else { 0.0 })
+            .sum();
         let features = free.iter().filter(|f| **f).count().max(1);
         let walk = Walk {
             config: &self.0,
@@ -743,126 +440,3 @@ pub const ENTRY: AttackEntry = AttackEntry {
     meta: &META,
     build: |table| Ok(Box::new(read::<Config>(META.id, table)?.build()?)),
 };
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn places() -> Places {
-        Places {
-            phase: vec![Phase::Start as u64],
-            round: vec![0],
-            done: vec![0],
-            successes: vec![0],
-            low: vec![0.0],
-            high: vec![0.0],
-            reached: vec![0.0],
-        }
-    }
-
-    fn walk(config: &Config, norm: Norm, features: usize) -> Walk<'_> {
-        Walk {
-            config,
-            norm,
-            free: vec![true; features],
-            features,
-            range: 2.0,
-        }
-    }
-
-    #[test]
-    fn constants_are_those_of_the_paper() {
-        let config = Config::default();
-        let points: Vec<u64> = [1, 2, 3, 4, 16, 20_000]
-            .map(|t| config.estimate(t))
-            .to_vec();
-        assert_eq!(points, [100, 141, 173, 200, 400, 10_000]);
-        let (l2, linf) = (walk(&config, Norm::L2, 100), walk(&config, Norm::Linf, 100));
-        assert!((l2.theta() - 1e-3).abs() < 1e-12 && (linf.theta() - 1e-4).abs() < 1e-12);
-        let mut host = places();
-        host.estimate(0);
-        // A tenth of the range; then √d θ r and d θ r, here of a distance of 3 budgets of 0.5.
-        assert!((l2.delta(&host, 0, 0.5) - 0.2).abs() < 1e-12);
-        host.estimate(0);
-        host.reached[0] = 3.0;
-        assert!((l2.delta(&host, 0, 0.5) - 10.0 * 1e-3 * 1.5).abs() < 1e-12);
-        assert!((linf.delta(&host, 0, 0.5) - 100.0 * 1e-4 * 1.5).abs() < 1e-12);
-    }
-
-    /// Walks from a start of gauge 8 to the boundary at 3, to within a quarter of 8.
-    #[test]
-    fn one_walk_by_hand() {
-        let config = Config {
-            gamma: 0.25,
-            first_estimate: 3,
-            ..Config::default()
-        };
-        let walk = walk(&config, Norm::L2, 1);
-        let mut host = places();
-        // Of two starts that succeed, the nearer one is taken.
-        let taken = walk.take(&mut host, 0, &[false, true, true], &[1.0, 9.0, 8.0]);
-        assert_eq!(
-            (taken, host.phase(0), host.high[0]),
-            (Some(2), Phase::Bisect, 8.0)
-        );
-        // 4 succeeds, 2 does not: the bracket is 2 wide, a quarter of 8.
-        assert_eq!(walk.take(&mut host, 0, &[true], &[4.0]), Some(0));
-        assert_eq!(
-            (host.low[0], host.high[0], host.phase(0)),
-            (0.0, 4.0, Phase::Bisect)
-        );
-        assert_eq!(walk.take(&mut host, 0, &[false], &[2.0]), None);
-        assert_eq!(
-            (host.low[0], host.high[0], host.phase(0)),
-            (2.0, 4.0, Phase::Estimate)
-        );
-        // Three points, queried in two parts.
-        assert_eq!(walk.points(&host, 0, 100), 3);
-        assert_eq!(walk.take(&mut host, 0, &[true, false], &[4.0; 2]), None);
-        assert_eq!(
-            (walk.points(&host, 0, 100), host.phase(0)),
-            (1, Phase::Estimate)
-        );
-        assert_eq!(walk.take(&mut host, 0, &[true], &[4.0]), None);
-        assert_eq!(
-            (host.successes[0], host.done[0], host.phase(0)),
-            (2, 3, Phase::Jump)
-        );
-        host.done[0] = 0;
-        // The jump is halved once, then succeeds.
-        assert_eq!(walk.take(&mut host, 0, &[false], &[6.0]), None);
-        assert_eq!((host.done[0], host.phase(0)), (1, Phase::Jump));
-        assert_eq!(walk.take(&mut host, 0, &[true], &[5.0]), Some(0));
-        assert_eq!(
-            (host.phase(0), host.high[0], host.reached[0]),
-            (Phase::Bisect, 5.0, 5.0)
-        );
-        // The remaining queries limit every part.
-        assert_eq!(walk.points(&host, 0, 0), 0);
-    }
-
-    #[test]
-    fn directions_are_weighted_against_their_mean() {
-        assert_eq!(weights(3, 4), [1.0, -0.75]);
-        assert_eq!(weights(4, 4), [0.0, 1.0]);
-        assert_eq!(weights(0, 4), [0.0, -1.0]);
-    }
-
-    #[test]
-    fn a_row_without_a_start_gives_up_after_its_tries() {
-        let config = Config {
-            tries: 10,
-            ..Config::default()
-        };
-        let walk = walk(&config, Norm::L2, 4);
-        let mut host = places();
-        assert_eq!(walk.points(&host, 0, 100), STARTS);
-        walk.take(&mut host, 0, &[false; STARTS], &[1.0; STARTS]);
-        assert_eq!(walk.points(&host, 0, 100), 2);
-        walk.take(&mut host, 0, &[false; 2], &[1.0; 2]);
-        assert_eq!(
-            (host.phase(0), walk.points(&host, 0, 100)),
-            (Phase::Over, 0)
-        );
-    }
-}

@@ -56,7 +56,7 @@ impl Length {
     }
 
     /// Returns the length of step `k` of `steps` as a share of `eps`, the leading modality's epsilon.
-    fn share(self, k: u64, steps: u32, eps: f64) -> f64 {
+    pub(crate) fn share(self, k: u64, steps: u32, eps: f64) -> f64 {
         match self {
             Self::Constant(share) => share,
             Self::Absolute(units) if eps > 0.0 => units / eps,
@@ -165,7 +165,7 @@ impl Ascent {
 }
 
 /// Takes the rows of `ours` where `which` is set, otherwise those of `others`.
-pub(super) fn where_rows(which: &[bool], ours: &Batch, others: &Batch) -> Batch {
+pub(crate) fn where_rows(which: &[bool], ours: &Batch, others: &Batch) -> Batch {
     others.replace_rows(&mask(which, &others.device()), ours)
 }
 

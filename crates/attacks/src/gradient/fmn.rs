@@ -16,6 +16,12 @@
 //! ball of radius `r` ∩ bounds. `γ_k` falls along a cosine from `gamma` to 0.001, and `α_k` from `alpha` to a hundredth
 //! of it.
 //!
+//! In L0 the radius is a number of features, which changes by at least one: `r ← min(r − 1, r (1 − γ_k), n − 1)` if
+//! adversarial, `n` the smallest count so far; `r ← max(r + 1, r (1 + γ_k))` if not now, but before. A row that was
+//! never adversarial takes the number of features that a linear model would need, at least `r + 1` and at most `2 r`.
+//! `x ← P_r(x + s ∇m)`, `s` such that the steepest feature that has room moves by `10 α_k` times the widest range: the
+//! projection keeps the features with the largest gain.
+//!
 //! # Reference
 //! Pintor, Roli, Brendel and Biggio, "Fast Minimum-norm Adversarial Attacks through Adaptive Norm Constraints",
 //! `NeurIPS` 2021, algorithm 1; constants of adversarial-library's version.
@@ -26,14 +32,20 @@
 //! The boundary estimate counts only features that have room to move, and goes slightly beyond the boundary: a point on
 //! the boundary does not succeed. Projections are exact on ball ∩ bounds (the paper projects, then clips; foolbox's L2
 //! projection does nothing, adversarial-library's puts points on the sphere). Several modalities share one radius, that
-//! of the gauge. L0 is not offered yet.
+//! of the gauge.
+//!
+//! In L0, adversarial-library steps along `∇m / |∇m|_2` with `α = 1`: with many features, each moves little, and the
+//! ones picked first stay. The long steps here pick features by slope times room, which is exact on a linear model. Its
+//! radius grows by one feature at a time until the row is adversarial; its projection ranks features before it clips,
+//! keeps ties beyond the count, and keeps one feature at radius 0. L0 cannot be mixed with other norms.
 //!
 //! # Cost
 //! Per sample: `steps` forwards and backwards, even if it breaks early, and one forward to judge.
 //!
 //! # When it fails
 //! Where PGD fails: gradients that are zero, saturated or misleading. It finds one local boundary; at its own budget, a
-//! fixed-budget attack with restarts finds more.
+//! fixed-budget attack with restarts finds more. In L0 also where a good change does not move its features to their
+//! bounds.
 //!
 //! # Example
 //! ```
@@ -48,15 +60,17 @@ use burn::tensor::Tensor;
 use proofmark_domain::{Norm, Role};
 use proofmark_engine::{
     Access, Aim, Attack, AttackEntry, BuildError, EngineError, Job, Meta, Needs, Oracle, Outcomes,
-    Rows, Stepper, run,
+    Rows, Stepper, check_norms, run,
 };
-use proofmark_model::GradientModel;
-use proofmark_threat::{Batch, Column, Columns, Step, prefixed};
+use proofmark_model::{Gradient, GradientModel};
+use proofmark_threat::{Batch, Column, Columns, Region, Step, host, prefixed};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::counts::{Counts, ROUNDING};
 use crate::config::{at_least_one, read, require, written};
 use crate::loss::Margin;
+use crate::ranges::ranges;
 
 /// Parameters of FMN.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -65,7 +79,8 @@ use crate::loss::Margin;
 pub struct Config {
     /// Steps, at least 1; default 100.
     pub steps: u32,
-    /// First step, as a share of the radius, above 0; default 1. The last step is a hundredth of it.
+    /// First step, as a share of the radius (L0: in units of 10 ranges of the widest feature), above 0; default 1. The
+    /// last step is a hundredth of it.
     pub alpha: f32,
     /// Share by which the radius changes at first, in (0, 1); default 0.05. It falls to 0.001.
     pub gamma: f32,
@@ -84,13 +99,16 @@ impl Default for Config {
 /// Final value of `gamma`.
 const GAMMA_LAST: f64 = 0.001;
 
+/// First L0 step at the default `alpha`, in ranges of the widest feature.
+const LONG: f64 = 10.0;
+
 const META: Meta = Meta {
     id: "fmn",
     version: 1,
     summary: "fast minimum norm: the smallest change that succeeds",
     role: Role::Attack,
     needs: Needs::Gradients,
-    norms: &[Norm::Linf, Norm::L2, Norm::L1],
+    norms: &[Norm::Linf, Norm::L2, Norm::L1, Norm::L0],
     reference: "Pintor et al. 2021, arXiv:2102.12827",
 };
 
@@ -134,13 +152,86 @@ impl Columns for State {
 impl Fmn {
     /// Returns a value per row that falls along a cosine from `first` to `last` over the steps.
     fn falling(&self, rows: &Rows, first: f64, last: f64) -> Tensor<1> {
-        let at = |k: &u64| {
-            let way = f64::midpoint(1.0, (PI * *k as f64 / f64::from(self.0.steps)).cos());
-            (last + (first - last) * way) as f32
-        };
+        let at = |k: &u64| self.at(*k, first, last) as f32;
         let values: Vec<f32> = rows.steps().iter().map(at).collect();
         rows.region().column(&values)
     }
+
+    /// Returns the value at step `k` on the way from `first` to `last`.
+    fn at(&self, k: u64, first: f64, last: f64) -> f64 {
+        let way = f64::midpoint(1.0, (PI * k as f64 / f64::from(self.0.steps)).cos());
+        last + (first - last) * way
+    }
+
+    /// Moves each row in L0: decides on its number of features, then steps far along the gradient and keeps those that
+    /// gain most.
+    fn step_l0(&self, rows: &Rows, state: &mut State, answer: &Gradient) {
+        let region = rows.region();
+        let (x0, gradient) = (region.x0(), region.free(&answer.gradient));
+        let ranges = ranges(&x0);
+        // A step of two ranges reaches the bounds from anywhere.
+        let mut widths = ranges.iter();
+        let end = x0.zip(&gradient, |x0, g| {
+            x0 + g.sign() * widths.next().expect("one block per modality").clone() * 2.0
+        });
+        let gain = (region.clip(&end).zip(&x0, |end, x0| end - x0)).zip(&gradient, |d, g| d * g);
+        let used = (state.x.zip(&x0, |x, x0| x - x0)).zip(&gradient, |d, g| d * g);
+        let used = used.blocks().iter().map(|b| b.clone().sum_dim(1));
+        let used = used.reduce(|a, b| a + b).expect("at least one modality");
+        // What is left of the clean sample's margin under a linear model with this gradient.
+        let need = host(&(used.squeeze_dim::<1>(1) - answer.loss.clone()));
+
+        let gauge = region.gauge(&state.x);
+        let succeeds = answer.loss.clone().greater_scalar(0.0);
+        let nearer = succeeds.bool_and(gauge.clone().lower(state.best.clone()));
+        state.best = state.best.clone().mask_where(nearer, gauge);
+        let [margin, best, radius] = [&answer.loss, &state.best, &state.radius].map(host);
+        let gains = gain.to_host();
+        let eps: Vec<&[f64]> = region.eps().collect();
+        let radius: Vec<f32> = (0..rows.len())
+            .map(|i| {
+                let balls = eps.iter().zip(&gains).map(|(eps, gains)| {
+                    let width = gains.len() / rows.len();
+                    (eps[i], &gains[i * width..(i + 1) * width])
+                });
+                let counts = Counts(balls.filter(|(eps, _)| *eps > 0.0).collect());
+                let radius = f64::from(radius[i]);
+                let gamma = self.at(rows.steps()[i], f64::from(self.0.gamma), GAMMA_LAST);
+                let need = f64::from(need[i]);
+                let best = (best[i] < f32::MAX).then(|| f64::from(best[i]));
+                counts.next(radius, gamma, margin[i] > 0.0, best, need) as f32
+            })
+            .collect();
+        state.radius = region.column(&radius);
+
+        let alpha = f64::from(self.0.alpha) * LONG;
+        let size = self
+            .falling(rows, alpha, alpha / 100.0)
+            .unsqueeze_dim::<2>(1);
+        let mut widths = ranges.iter();
+        let mut gain = gain.blocks().iter();
+        let mut modalities = x0.modalities().iter();
+        let step = gradient.map(|g| {
+            let width = widths.next().expect("one block per modality").clone();
+            let gain = gain.next().expect("one block per modality").clone();
+            let widest = modalities
+                .next()
+                .expect("one block per modality")
+                .bounds
+                .widest();
+            let slope = (g.clone() * width).abs() * gain.greater_scalar(0.0).float();
+            let steepest = slope.max_dim(1).clamp_min(f32::MIN_POSITIVE);
+            g / steepest * (size.clone() * widest) * widest
+        });
+        let ball = state.radius.clone() * (1.0 + ROUNDING);
+        state.x = region.project_within(&state.x.zip(&step, |x, by| x + by), &ball);
+    }
+}
+
+/// Returns whether the rows may change in L0; all that may change is then in L0.
+fn is_l0(region: &Region) -> bool {
+    let mut balls = region.norms().zip(region.eps());
+    balls.any(|(norm, eps)| norm == Norm::L0 && eps.iter().any(|e| *e > 0.0))
 }
 
 impl<M: GradientModel + ?Sized> Stepper<M> for Fmn {
@@ -161,9 +252,14 @@ impl<M: GradientModel + ?Sized> Stepper<M> for Fmn {
     fn start(&self, _: &mut Oracle<'_, M>, rows: &mut Rows) -> Result<State, EngineError> {
         let region = rows.region();
         let none = region.column(&vec![f32::MAX; rows.len()]);
+        let in_l0 = is_l0(region);
         Ok(State {
             x: region.x0(),
-            radius: none.clone(),
+            radius: if in_l0 {
+                none.zeros_like()
+            } else {
+                none.clone()
+            },
             best: none,
         })
     }
@@ -176,6 +272,10 @@ impl<M: GradientModel + ?Sized> Stepper<M> for Fmn {
     ) -> Result<(), EngineError> {
         let answer = oracle.gradient(rows, &state.x, &Margin)?;
         let region = rows.region();
+        if is_l0(region) {
+            self.step_l0(rows, state, &answer);
+            return Ok(());
+        }
         let gauge = region.gauge(&state.x);
         let succeeds = answer.loss.clone().greater_scalar(0.0);
         let nearer = succeeds
@@ -228,6 +328,23 @@ impl Attack for Fmn {
 
     fn aim(&self) -> Aim {
         Aim::Minimise
+    }
+
+    /// An L0 radius is a number of features, so that it cannot be shared with other norms.
+    fn check(&self, job: &Job<'_>) -> Result<(), EngineError> {
+        check_norms(&META, job)?;
+        let moving = job.threat.budgets().iter().filter(|b| b.moves());
+        let mut norms: Vec<&str> = moving.map(|b| b.norm.as_str()).collect();
+        norms.sort_unstable();
+        norms.dedup();
+        if norms.len() > 1 && norms.contains(&Norm::L0.as_str()) {
+            return Err(EngineError::Parameter {
+                name: "norm",
+                given: norms.join(" and "),
+                expected: "l0 for all inputs that may change, or for none".into(),
+            });
+        }
+        Ok(())
     }
 
     fn run(&self, access: Access<'_>, job: &Job<'_>) -> Result<Outcomes, EngineError> {

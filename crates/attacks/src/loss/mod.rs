@@ -2,10 +2,12 @@
 
 mod cross_entropy;
 mod dlr;
+mod log_odds;
 mod margin;
 
 pub use cross_entropy::CrossEntropy;
 pub use dlr::Dlr;
+pub use log_odds::LogOdds;
 pub use margin::Margin;
 use proofmark_engine::Loss;
 use serde::{Deserialize, Serialize};

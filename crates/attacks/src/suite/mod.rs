@@ -1,9 +1,10 @@
 //! Suites: several attacks, each on the samples that are left.
 
+pub mod autoattack;
 pub mod listed;
 
 use proofmark_engine::{
-    Access, Attack, EngineError, Job, Meta, Outcomes, Parameters, check_norms, run_all,
+    Access, Attack, BuildError, EngineError, Job, Meta, Outcomes, Parameters, check_norms, run_all,
 };
 
 /// Attacks one after the other, each on the samples that earlier ones did not break.
@@ -21,6 +22,24 @@ impl Suite {
             parameters,
             members,
         }
+    }
+
+    /// A suite whose members are fixed: ids, and their parameters in TOML.
+    fn fixed(
+        meta: &'static Meta,
+        parameters: Parameters,
+        members: &[(&str, &str)],
+    ) -> Result<Self, BuildError> {
+        let member = |(id, table): &(&str, &str)| {
+            let table = table.parse().map_err(|e| BuildError {
+                attack: meta.id.to_owned(),
+                field: None,
+                problem: format!("`{id}`: {e}"),
+            })?;
+            crate::build(id, &table)
+        };
+        let members = members.iter().map(member).collect::<Result<_, _>>()?;
+        Ok(Self::new(meta, parameters, members))
     }
 }
 

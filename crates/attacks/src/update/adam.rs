@@ -7,9 +7,10 @@ use super::Update;
 
 /// Adam's direction: `m̂ / (sqrt(v̂) + 1e-8)` with bias correction by each row's own step.
 ///
-/// The mean square `v` is kept per feature where each feature has its own budget (Linf). L2 and L1 have one budget for
-/// all features, so `v` is one number per row and modality, the mean over the features. A per-feature scale makes the
-/// direction nearly ±1 everywhere, even for features that matter little, and in L2 and L1 such a step wastes the
+/// The mean square `v` is kept per feature where the budget does not limit the sum over the features: in Linf each has
+/// its own budget, in L0 a feature that changes may change by any amount. L2 and L1 have one budget for all features,
+/// so `v` is one number per row and modality, the mean over the features. A per-feature scale makes the direction
+/// nearly ±1 everywhere, even for features that matter little, and in L2 and L1 such a step wastes the
 /// budget.
 ///
 /// Source: Kingma and Ba, "Adam: A Method for Stochastic Optimization", 2015, algorithm 1.
@@ -31,7 +32,7 @@ impl Update for Adam {
         memory[0] = memory[0].zip(&gradient, |m, g| m.mul_scalar(b1) + g.mul_scalar(1.0 - b1));
         let mut norms = rows.region().norms();
         memory[1] = memory[1].zip(&gradient, |v, g| {
-            let each = norms.next() == Some(Norm::Linf);
+            let each = matches!(norms.next(), Some(Norm::Linf | Norm::L0));
             let square = if each {
                 g.square()
             } else {

@@ -3,7 +3,9 @@
 
 mod attack_kinds;
 mod attacks;
+mod bisection;
 mod common;
+mod draws;
 mod errors;
 mod observers;
 mod reproducibility;

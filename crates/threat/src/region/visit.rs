@@ -4,7 +4,7 @@ use burn::tensor::{Tensor, TensorData};
 use proofmark_domain::{Coupling, Norm};
 use rayon::prelude::*;
 
-use super::{Part, Region, Step};
+use super::{Draw, Part, Region, Step};
 use crate::batch::{Batch, host};
 use crate::row::{self, OnDevice, Stride, ball};
 
@@ -21,7 +21,7 @@ impl Region {
         let on_device = |p: &Part| ball(p.norm).on_device().filter(|_| alone);
         let on_host = |p: &Part| on_device(p).is_none();
         let mut visited = if self.parts.iter().any(on_host) {
-            self.visited(x, on_host, climb, radius, |_, _| {})
+            self.visited(x, on_host, climb, radius, |_, _| {}).0
         } else {
             vec![None; self.parts.len()]
         };
@@ -37,15 +37,16 @@ impl Region {
     }
 
     /// Processes the modalities that `which` picks row by row on the host: ascends (if `climb` is given), calls
-    /// `change`, then projects exactly. The other modalities' blocks are `None`.
-    pub(super) fn visited(
+    /// `change`, then projects exactly. The other modalities' blocks are `None`. Also returns what `change` returned for
+    /// each row.
+    pub(super) fn visited<T: Send>(
         &self,
         x: &Batch,
         which: impl Fn(&Part) -> bool,
         climb: Option<&Climb<'_>>,
         radius: Option<&Tensor<1>>,
-        change: impl Fn(usize, &mut [HostPart<'_>]) + Sync,
-    ) -> Vec<Option<Tensor<2>>> {
+        change: impl Fn(usize, &mut [HostPart<'_>]) -> T + Sync,
+    ) -> (Vec<Option<Tensor<2>>>, Vec<T>) {
         let n = self.rows();
         let device = x.device();
         let at: Vec<usize> = (0..self.parts.len())
@@ -74,7 +75,8 @@ impl Region {
                 row.push(slice);
             }
         }
-        by_row.into_par_iter().enumerate().for_each(|(r, slices)| {
+        let rows = by_row.into_par_iter().enumerate();
+        let answers = rows.map(|(r, slices)| {
             let mut parts: Vec<HostPart<'_>> = (slices.into_iter().zip(&picked).enumerate())
                 .map(|(i, (x, (p, [x0, lower, upper], width)))| {
                     let at = r * width..(r + 1) * width;
@@ -94,9 +96,11 @@ impl Region {
                 let plain = climb.is_some_and(|c| c.plain);
                 self.ascend(r, &mut parts, f64::from(size[r]), spread[r], plain);
             }
-            change(r, &mut parts);
+            let answer = change(r, &mut parts);
             self.settle(&mut parts, radius);
+            answer
         });
+        let answers = answers.collect();
         let mut blocks: Vec<Option<Tensor<2>>> = vec![None; self.parts.len()];
         for ((m, values), (_, _, width)) in at.iter().zip(xs).zip(&picked) {
             blocks[*m] = Some(Tensor::from_data(
@@ -104,7 +108,7 @@ impl Region {
                 &device,
             ));
         }
-        blocks
+        (blocks, answers)
     }
 
     fn ascend(&self, r: usize, parts: &mut [HostPart<'_>], size: f64, spread: f32, plain: bool) {
@@ -197,7 +201,7 @@ impl Region {
 }
 
 impl Part {
-    fn fetched(&self) -> &[Vec<f32>; 3] {
+    pub(super) fn fetched(&self) -> &[Vec<f32>; 3] {
         self.fetched
             .get_or_init(|| [&self.x0, &self.lower, &self.upper].map(host))
     }
@@ -264,6 +268,18 @@ pub(super) struct HostPart<'a> {
 }
 
 impl HostPart<'_> {
+    /// Returns the part as a function that changes it sees it.
+    pub(super) fn draw(&mut self) -> Draw<'_> {
+        Draw {
+            norm: self.norm,
+            eps: self.eps,
+            x: self.x,
+            x0: self.x0,
+            lower: self.lower,
+            upper: self.upper,
+        }
+    }
+
     /// Returns another point of the same row in the form that the projections take.
     fn row_part<'b>(&'b self, x: &'b mut [f32]) -> row::Part<'b> {
         row::Part {

@@ -58,28 +58,13 @@ impl Ball for L2 {
 
     /// Steps along `g`, as far as makes the step this long after clipping to the box.
     fn ascend(&self, point: &mut Point<'_>, g: &[f32], stride: &Stride) {
-        let length = stride.length;
-        let mut mu = 0.0;
-        loop {
-            let (mut full, mut open) = (0.0, 0.0);
-            let boxes = point.lower.iter().zip(point.upper);
-            for ((x, g), (lower, upper)) in point.x.iter().zip(g).zip(boxes) {
-                let slope = f64::from(*g).abs();
-                let room = room(*x, *g, *lower, *upper);
-                if mu * slope < room {
-                    open += slope * slope;
-                } else {
-                    full += room * room;
-                }
-            }
-            let next = ((length * length - full).max(0.0) / open).sqrt();
-            // Also false for 0/0 and for no open feature: once the set of full features stops growing, so does `mu`.
-            if next > mu && next.is_finite() {
-                mu = next;
-            } else {
-                break;
-            }
-        }
+        let boxes = point.lower.iter().zip(point.upper);
+        let features = point.x.iter().zip(g).zip(boxes);
+        let slope_and_room = features.map(|((x, g), (lower, upper))| {
+            let slope = f64::from(*g).abs();
+            (slope, room(*x, *g, *lower, *upper))
+        });
+        let mu = scale(&slope_and_room, stride.length);
         for (x, g) in point.x.iter_mut().zip(g) {
             *x = (f64::from(*x) + mu * f64::from(*g)) as f32;
         }
@@ -100,6 +85,28 @@ impl Ball for L2 {
         let radius = radius * stream.uniform_f64().powf(1.0 / features) / norm;
         for (x, d) in point.x.iter_mut().zip(direction) {
             *x += (radius * d) as f32;
+        }
+    }
+}
+
+/// Returns the `mu` with `‖min(mu·slope, room)‖ = length`, for pairs of slope and room.
+pub(super) fn scale(features: &(impl Iterator<Item = (f64, f64)> + Clone), length: f64) -> f64 {
+    let mut mu = 0.0;
+    loop {
+        let (mut full, mut open) = (0.0, 0.0);
+        for (slope, room) in features.clone() {
+            if mu * slope < room {
+                open += slope * slope;
+            } else {
+                full += room * room;
+            }
+        }
+        let next = ((length * length - full).max(0.0) / open).sqrt();
+        // Also false for 0/0 and for no open feature: once the set of full features stops growing, so does `mu`.
+        if next > mu && next.is_finite() {
+            mu = next;
+        } else {
+            return mu;
         }
     }
 }

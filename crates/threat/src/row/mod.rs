@@ -27,6 +27,7 @@ mod l1;
 mod l2;
 mod linf;
 mod multiplier;
+mod plane;
 mod point;
 #[cfg(test)]
 mod reference;
@@ -41,6 +42,7 @@ use proofmark_stats::random::Stream;
 pub use linf::linf_bounds;
 pub use shared::{Part, SharedError, project_shared, shared_gauge};
 
+pub(crate) use plane::{Shortest, Slope};
 pub(crate) use point::Point;
 
 /// Step of a row.

@@ -6,7 +6,7 @@
 //!
 //! Every candidate attacks every sample of every pair by itself. Then the candidate is taken that breaks most of what is
 //! left per forward and two backwards that it would spend on what is left, counted as a share of each pair's samples;
-//! and so on, until no candidate breaks anything more (AutoAE, arXiv:2211.12713). Prints the table, and what is left of
+//! and so on, until no candidate breaks anything more (`AutoAE`, arXiv:2211.12713). Prints the table, and what is left of
 //! each pair after each member. Models that a suite is compared on are no part of the pool.
 
 #![expect(clippy::print_stdout, reason = "an example prints its table")]
@@ -159,7 +159,6 @@ fn measured(argument: &str) -> Pair {
         });
         own.collect()
     });
-    eprintln!("{argument}: measured");
     Pair {
         text: format!(
             "{argument}: {} of {} correct",

@@ -419,7 +419,9 @@ fn a_walk_lists_every_file_it_touches() {
             let for_tests = path.contains("/tests/")
                 || path.contains("/testkit/")
                 || path.ends_with("row/reference.rs");
-            if path == *new || for_tests {
+            // Attacks state the norms they have formulas for: a new norm needs none of them.
+            let has_formula = title == "a norm" && path.contains("crates/attacks/");
+            if path == *new || for_tests || has_formula {
                 continue;
             }
             let source = fs::read_to_string(&source).expect("readable");

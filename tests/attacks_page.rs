@@ -38,11 +38,16 @@ fn under(page: &str, heading: &str) -> String {
         .expect("the heading is there");
     let lines = from.lines().map(|l| l.trim_start_matches("//!").trim());
     let first: Vec<&str> = lines.take_while(|l| !l.is_empty()).collect();
-    // Links to items mean nothing outside the code.
-    first
-        .join(" ")
-        .replace("](crate::loss::Dlr)", "]")
-        .replace('|', "\\|")
+    let mut text = first.join(" ").replace('|', "\\|");
+    // Links to items mean nothing outside the code: their text stays.
+    while let Some((before, (own, after))) = text
+        .split_once("[`")
+        .and_then(|(before, rest)| Some((before, rest.split_once("`](")?)))
+        .and_then(|(before, (own, rest))| Some((before, (own, rest.split_once(')')?.1))))
+    {
+        text = format!("{before}`{own}`{after}");
+    }
+    text
 }
 
 fn table() -> String {

@@ -2,6 +2,7 @@
 //!
 //! `UPDATE=1 cargo test -p proofmark --test attacks_page` writes it anew.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -72,14 +73,16 @@ fn table() -> String {
                 .to_owned()
         };
         let norms: Vec<&str> = meta.norms.iter().map(|n| n.as_str()).collect();
-        text += &format!(
-            "| `{}` | {needs} | {} | {} | {} | {} |\n",
+        writeln!(
+            text,
+            "| `{}` | {needs} | {} | {} | {} | {} |",
             meta.id,
             norms.join(", "),
             under(page, "Idea"),
             under(page, "Cost"),
             meta.reference
-        );
+        )
+        .expect("text grows");
     }
     text
 }

@@ -5,6 +5,7 @@
 mod delimiter;
 mod epsilon;
 mod finding;
+mod grid;
 mod hex;
 mod modality;
 pub mod names;
@@ -25,6 +26,7 @@ mod verdict;
 pub use delimiter::{Delimiter, DelimiterError};
 pub use epsilon::{Epsilon, EpsilonError};
 pub use finding::{Finding, FindingStatus, Location};
+pub use grid::Grid;
 pub use hex::hex;
 pub use modality::{Bounds, BoundsError, Kind, Modality};
 pub use nearest::{hint, nearest};

@@ -20,7 +20,7 @@ use strum::VariantArray as _;
 #[strum(serialize_all = "lowercase")]
 #[strum(parse_err_ty = String, parse_err_fn = unknown_kind)]
 pub enum Kind {
-    /// Pixels, per-sample shape `[c, h, w]`.
+    /// Pixels, per-sample shape `[c, h, w]` or `[h, w, c]` ([`Grid`](crate::Grid)).
     Image,
     /// A waveform, per-sample shape `[samples]`.
     Audio,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use burn::tensor::Tensor as Burn;
-use proofmark_domain::{Kind, Misfit, Modality, fit};
+use proofmark_domain::{Grid, Kind, Misfit, Modality, fit};
 use proofmark_model::Numbers;
 
 use crate::array::Array;
@@ -171,8 +171,7 @@ fn layout_of(shape: &[Option<usize>]) -> Option<Layout> {
     let &[Some(first), _, Some(last)] = shape else {
         return None;
     };
-    let few = |n| matches!(n, 1 | 3 | 4);
-    match (few(first), few(last)) {
+    match (Grid::may_be_channels(first), Grid::may_be_channels(last)) {
         (true, false) => Some(Layout::Nchw),
         (false, true) => Some(Layout::Nhwc),
         _ => None,

@@ -52,7 +52,7 @@
 use std::f64::consts::FRAC_PI_2;
 
 use burn::tensor::Tensor;
-use proofmark_domain::{Kind, Norm, Role};
+use proofmark_domain::{Grid, Norm, Role};
 use proofmark_engine::{
     Access, Aim, Attack, AttackEntry, BuildError, EngineError, Job, Meta, Needs, Oracle, Outcomes,
     Rows, Stepper, run,
@@ -423,17 +423,14 @@ impl SurFree {
             return Ok(None);
         };
         let modality = &job.samples.modalities[m];
-        match (modality.kind, &modality.shape[..]) {
-            (Kind::Image, &[_, h, w]) => {
-                let low = Frequencies::new(h, w, self.0.frequencies);
-                Ok(Some((m, low)))
-            }
-            _ if self.0.space == DirectionSpace::Dct => Err(EngineError::Parameter {
+        match Grid::of(modality) {
+            Some(grid) => Ok(Some((m, Frequencies::new(grid, self.0.frequencies)))),
+            None if self.0.space == DirectionSpace::Dct => Err(EngineError::Parameter {
                 name: "space",
                 given: format!("dct for input `{}`", modality.name),
                 expected: "an image input; for other inputs `features`".into(),
             }),
-            _ => Ok(None),
+            None => Ok(None),
         }
     }
 }

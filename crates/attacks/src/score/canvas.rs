@@ -1,6 +1,6 @@
 //! The shape of an input as score-based attacks see it: rows and columns of cells, each cell one feature per channel.
 
-use proofmark_domain::{Kind, Modality};
+use proofmark_domain::{Grid, Modality};
 use proofmark_engine::Job;
 use proofmark_stats::random::Stream;
 
@@ -49,18 +49,26 @@ const DRAWS: usize = 64;
 impl Canvas {
     /// Returns the canvas of a modality whose features may change where `mask` is set; `None` if none may.
     pub(super) fn new(modality: &Modality, mask: Option<&[bool]>) -> Option<Self> {
-        let features = modality.features();
-        let [channels, height, width] = match (modality.kind, &modality.shape[..]) {
-            (Kind::Image, [c, h, w]) => [*c, *h, *w],
-            (Kind::Image, [h, w]) => [1, *h, *w],
-            _ => [1, 1, features],
-        };
-        let stride = height * width;
+        let strip = Grid::channels_first([1, 1, modality.features()]);
+        Self::over(&Grid::of(modality).unwrap_or(strip), mask)
+    }
+
+    /// Returns the canvas of an image whose features may change where `mask` is set; `None` if none may.
+    pub(super) fn over(grid: &Grid, mask: Option<&[bool]>) -> Option<Self> {
+        let Grid {
+            channels,
+            height,
+            width,
+            channel_step: stride,
+            ..
+        } = *grid;
         let may = |cell: usize| {
-            let mut of = (0..channels).map(|c| c * stride + cell);
+            let mut of = (0..channels).map(|c| grid.feature(c, cell));
             mask.is_none_or(|mask| of.any(|f| mask[f]))
         };
-        let free: Vec<usize> = (0..stride).filter(|cell| may(*cell)).collect();
+        let features =
+            |cells: &[usize]| -> Vec<usize> { cells.iter().map(|c| grid.feature(0, *c)).collect() };
+        let free: Vec<usize> = (0..grid.pixels()).filter(|cell| may(*cell)).collect();
         let (rows, columns) = (
             free.iter().map(|f| f / width),
             free.iter().map(|f| f % width),
@@ -75,7 +83,7 @@ impl Canvas {
                 channels,
                 stride,
                 free: vec![true; free.len()],
-                cells: free,
+                cells: features(&free),
             });
         }
         let cells: Vec<usize> = (top..=bottom)
@@ -87,7 +95,7 @@ impl Canvas {
             channels,
             stride,
             free: cells.iter().map(|cell| may(*cell)).collect(),
-            cells,
+            cells: features(&cells),
         })
     }
 
@@ -191,7 +199,7 @@ pub(super) fn canvases(job: &Job<'_>) -> Vec<Option<Canvas>> {
 
 #[cfg(test)]
 mod tests {
-    use proofmark_domain::{Bounds, Seed};
+    use proofmark_domain::{Bounds, Kind, Seed};
     use proofmark_stats::random::{Purpose, StreamKey};
 
     use super::*;
@@ -206,7 +214,7 @@ mod tests {
     }
 
     fn image(shape: [usize; 3]) -> Canvas {
-        Canvas::new(&modality(Kind::Image, &shape), None).unwrap()
+        Canvas::over(&Grid::channels_first(shape), None).unwrap()
     }
 
     fn stream(draw: u32) -> Stream {
@@ -281,6 +289,28 @@ mod tests {
         assert_eq!(of(1), [18, 19, 22, 23]);
         assert_eq!(canvas.feature(2, 3, 1), 23);
         assert!(window.holds(2, 3) && !window.holds(0, 3) && !window.holds(1, 1));
+    }
+
+    /// As photographs lie in files and TensorFlow's models take them.
+    #[test]
+    fn channels_may_lie_last() {
+        let last = Canvas::new(&modality(Kind::Image, &[6, 8, 3]), None).unwrap();
+        let first = Canvas::new(&modality(Kind::Image, &[3, 6, 8]), None).unwrap();
+        assert_eq!((last.sides(), last.channels()), ([6, 8], 3));
+        let window = Window {
+            top: 4,
+            left: 5,
+            height: 2,
+            width: 3,
+        };
+        for channel in 0..3 {
+            let turned = first.features(window, channel).map(|f| f % 48 * 3 + f / 48);
+            assert!(last.features(window, channel).eq(turned), "{channel}");
+            assert_eq!(last.feature(5, 7, channel), 141 + channel);
+        }
+        let patch: Vec<bool> = (0..144).map(|f| f / 3 % 8 >= 5).collect();
+        let masked = Canvas::new(&modality(Kind::Image, &[6, 8, 3]), Some(&patch)).unwrap();
+        assert_eq!((masked.sides(), masked.feature(0, 0, 1)), ([6, 3], 16));
     }
 
     #[test]

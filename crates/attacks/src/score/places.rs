@@ -1,15 +1,14 @@
 //! Sets of features at random bounds, for attacks that change a fixed number of features.
 
-use proofmark_domain::{Kind, Modality};
+use proofmark_domain::{Grid, Modality};
 use proofmark_stats::random::Stream;
 use proofmark_threat::Budget;
 
 /// The features of one input that may change, in places of one feature each, or of one per channel.
 #[derive(Debug)]
 pub(super) struct Places {
-    /// Features that change together, one per channel, `stride` apart.
-    channels: usize,
-    stride: usize,
+    /// The pixels of an image, or single features: a place's features, one per channel, change together.
+    grid: Grid,
     /// Places that have a feature that may change.
     all: Vec<usize>,
     free: Vec<bool>,
@@ -23,18 +22,14 @@ const DRAWS: u32 = 16;
 impl Places {
     pub(super) fn new(modality: &Modality, budget: &Budget, pixels: bool) -> Self {
         let features = modality.features();
-        let channels = match modality.shape[..] {
-            [channels, _, _] if pixels && modality.kind == Kind::Image => channels,
-            _ => 1,
-        };
-        let stride = features / channels;
+        let single = Grid::channels_first([1, 1, features]);
+        let grid = Grid::of(modality).filter(|_| pixels).unwrap_or(single);
         let may = |f: usize| budget.moves() && budget.mask.as_ref().is_none_or(|mask| mask[f]);
         let free: Vec<bool> = (0..features).map(may).collect();
-        let any = |place: &usize| (0..channels).any(|c| free[c * stride + place]);
+        let any = |place: &usize| (0..grid.channels).any(|c| free[grid.feature(c, *place)]);
         Self {
-            channels,
-            stride,
-            all: (0..stride).filter(any).collect(),
+            all: (0..grid.pixels()).filter(any).collect(),
+            grid,
             free,
             low: (0..features).map(|f| modality.bounds.low(f)).collect(),
             high: (0..features).map(|f| modality.bounds.high(f)).collect(),
@@ -43,13 +38,13 @@ impl Places {
 
     /// Returns how many places a budget of `eps` features lets change.
     pub(super) fn count(&self, eps: f64) -> usize {
-        (eps as usize / self.channels).min(self.all.len())
+        (eps as usize / self.grid.channels).min(self.all.len())
     }
 
     /// Returns the features of a place that may change.
     fn features(&self, place: usize) -> impl Iterator<Item = usize> {
-        (0..self.channels)
-            .map(move |c| c * self.stride + place)
+        (0..self.grid.channels)
+            .map(move |c| self.grid.feature(c, place))
             .filter(|f| self.free[*f])
     }
 
@@ -123,7 +118,7 @@ fn picked<'a>(places: &'a mut [usize], count: usize, stream: &mut Stream) -> &'a
 
 #[cfg(test)]
 mod tests {
-    use proofmark_domain::{Bounds, Epsilon, Norm, Seed};
+    use proofmark_domain::{Bounds, Epsilon, Kind, Norm, Seed};
     use proofmark_stats::random::{Purpose, StreamKey};
     use proofmark_threat::Radius;
 
@@ -187,6 +182,27 @@ mod tests {
             }
             assert_eq!(seen.len(), input.all.len());
         }
+    }
+
+    #[test]
+    fn a_pixel_is_a_pixel_if_channels_lie_last() {
+        let mut modality = Modality {
+            name: "x".into(),
+            kind: Kind::Image,
+            shape: vec![2, 4, 3],
+            bounds: Bounds::uniform(-1.0, 1.0).unwrap(),
+        };
+        let budget = Budget {
+            modality: "x".into(),
+            norm: Norm::L0,
+            radius: Radius::Uniform(Epsilon::new(9.0).unwrap()),
+            mask: None,
+        };
+        let last = Places::new(&modality, &budget, true);
+        assert_eq!(last.features(5).collect::<Vec<_>>(), [15, 16, 17]);
+        modality.shape = vec![3, 2, 4];
+        let first = Places::new(&modality, &budget, true);
+        assert_eq!(first.features(5).collect::<Vec<_>>(), [5, 13, 21]);
     }
 
     #[test]

@@ -372,7 +372,7 @@ pub const ENTRY: AttackEntry = AttackEntry {
 
 #[cfg(test)]
 mod tests {
-    use proofmark_domain::{Bounds, Kind, Modality, Seed};
+    use proofmark_domain::{Grid, Seed};
     use proofmark_stats::random::StreamKey;
 
     use super::*;
@@ -397,21 +397,15 @@ mod tests {
         assert_eq!([0, 1, 2, 3, 5, 6, 81].map(of), [0, 2, 2, 3, 3, 4, 9]);
     }
 
-    fn image(shape: &[usize]) -> Canvas {
-        let modality = Modality {
-            name: "x".into(),
-            kind: Kind::Image,
-            shape: shape.to_vec(),
-            bounds: Bounds::uniform(0.0, 1.0).unwrap(),
-        };
-        Canvas::new(&modality, None).unwrap()
+    fn image(shape: [usize; 3]) -> Canvas {
+        Canvas::over(&Grid::channels_first(shape), None).unwrap()
     }
 
     /// One square of a 2-channel image by hand: the row is at the lower ends, so a square changes the channels whose
     /// sign is up and no others.
     #[test]
     fn a_window_takes_the_ends_of_the_budget() {
-        let canvas = image(&[2, 4, 4]);
+        let canvas = image([2, 4, 4]);
         let x0: Vec<f32> = (0..32).map(|f| if f == 5 { 0.95 } else { 0.5 }).collect();
         let mut seen = [0; 3];
         for draw in 0..200 {
@@ -446,7 +440,7 @@ mod tests {
 
     #[test]
     fn a_row_in_which_nothing_can_change_is_recognised() {
-        let canvas = image(&[1, 2, 2]);
+        let canvas = image([1, 2, 2]);
         let mut x = [0.5; 4];
         let mut row = Draw {
             norm: Norm::Linf,

@@ -1,5 +1,5 @@
 use burn::tensor::{Tensor, TensorData};
-use proofmark_domain::{Kind, Modality};
+use proofmark_domain::{Grid, Kind, Modality};
 use proofmark_threat::Batch;
 
 use crate::access::{Features, Numbers, Signature};
@@ -49,7 +49,7 @@ impl<N: Network> Normalise<N> {
             let spread = |v: &[f32], what: &str| {
                 if v.len() == 1 {
                     Ok(vec![v[0]; features])
-                } else if v.len() == channels.count {
+                } else if v.len() == channels.count() {
                     Ok((0..features).map(|f| v[channels.at(f)]).collect())
                 } else {
                     let each = if m.kind == Kind::Image {
@@ -57,7 +57,7 @@ impl<N: Network> Normalise<N> {
                     } else {
                         "feature"
                     };
-                    let expected = match channels.count {
+                    let expected = match channels.count() {
                         1 => "1".to_owned(),
                         n => format!("1, or {n}, one per {each}"),
                     };
@@ -97,40 +97,35 @@ impl<N> Normalise<N> {
     }
 }
 
-/// Maps features to channels; in a table every feature is its own channel.
-struct Channels {
-    count: usize,
-    /// Number of consecutive features in one channel.
-    run: usize,
+/// Channels of an input, each with its own mean and deviation.
+enum Channels {
+    /// Those of an image of three axes.
+    Image(Grid),
+    /// In anything else every feature is its own channel.
+    Features(usize),
 }
 
 impl Channels {
-    /// Images may be `[c, h, w]` or, as in image files, `[h, w, c]`: the channel axis is the one of length 1, 3 or 4,
-    /// the first if both or neither are.
     fn of(input: &Modality) -> Self {
-        let features = input.features();
-        let few = |n: usize| matches!(n, 1 | 3 | 4);
-        match *input.shape.as_slice() {
-            [c, h, w] if input.kind == Kind::Image => {
-                if few(w) && !few(c) {
-                    Self { count: w, run: 1 }
-                } else {
-                    Self {
-                        count: c,
-                        run: h * w,
-                    }
-                }
-            }
-            _ => Self {
-                count: features,
-                run: 1,
-            },
+        match Grid::of(input) {
+            Some(grid) if input.shape.len() == 3 => Self::Image(grid),
+            _ => Self::Features(input.features()),
+        }
+    }
+
+    const fn count(&self) -> usize {
+        match self {
+            Self::Image(grid) => grid.channels,
+            Self::Features(features) => *features,
         }
     }
 
     /// Returns the channel of a feature.
-    fn at(&self, feature: usize) -> usize {
-        feature / self.run % self.count
+    const fn at(&self, feature: usize) -> usize {
+        match self {
+            Self::Image(grid) => grid.channel_of(feature),
+            Self::Features(_) => feature,
+        }
     }
 }
 

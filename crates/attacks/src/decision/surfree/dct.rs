@@ -3,6 +3,7 @@
 
 use std::f64::consts::PI;
 
+use proofmark_domain::Grid;
 use proofmark_stats::random::Stream;
 
 /// Smallest amplitude of a frequency, so that a sample without structure still gets directions.
@@ -41,31 +42,36 @@ impl Axis {
 /// The low frequencies of the channels of an image.
 #[derive(Debug)]
 pub(super) struct Frequencies {
+    grid: Grid,
     down: Axis,
     across: Axis,
 }
 
 impl Frequencies {
-    /// Keeps this share of the frequencies of each axis of images of this height and width, at least one.
-    pub(super) fn new(height: usize, width: usize, share: f64) -> Self {
+    /// Keeps this share of the frequencies of each axis of an image, at least one.
+    pub(super) fn new(grid: Grid, share: f64) -> Self {
         Self {
-            down: Axis::new(height, share),
-            across: Axis::new(width, share),
+            down: Axis::new(grid.height, share),
+            across: Axis::new(grid.width, share),
+            grid,
         }
     }
 
     /// Draws a direction: each frequency has a random sign or is 0, and the amplitude `tanh(|X| / range)`, where `X` is
     /// its coefficient in the sample.
     pub(super) fn draw(&self, x0: &[f32], range: f64, stream: &mut Stream) -> Vec<f32> {
-        let plane = self.down.length * self.across.length;
-        let mut direction = Vec::with_capacity(x0.len());
-        for channel in x0.chunks(plane) {
-            let mut coefficients = self.transform(channel);
+        let mut direction = vec![0.0; x0.len()];
+        for channel in 0..self.grid.channels {
+            let at = |pixel| self.grid.feature(channel, pixel);
+            let plane: Vec<f32> = (0..self.grid.pixels()).map(|p| x0[at(p)]).collect();
+            let mut coefficients = self.transform(&plane);
             for c in &mut coefficients {
                 let amplitude = (c.abs() / range).tanh().max(FAINTEST);
                 *c = amplitude * (f64::from(stream.below(3)) - 1.0);
             }
-            direction.extend(self.inverse(&coefficients).iter().map(|v| *v as f32));
+            for (pixel, value) in self.inverse(&coefficients).into_iter().enumerate() {
+                direction[at(pixel)] = value as f32;
+            }
         }
         direction
     }
@@ -122,7 +128,7 @@ mod tests {
 
     #[test]
     fn all_frequencies_give_the_image_back() {
-        let all = Frequencies::new(3, 5, 1.0);
+        let all = Frequencies::new(Grid::channels_first([1, 3, 5]), 1.0);
         let image: Vec<f32> = (0..15_u8).map(|i| f32::from(i * i % 11) / 11.0).collect();
         let back = all.inverse(&all.transform(&image));
         for (a, b) in image.iter().zip(back) {
@@ -136,7 +142,8 @@ mod tests {
 
     #[test]
     fn directions_have_low_frequencies_only() {
-        let (low, all) = (Frequencies::new(4, 8, 0.5), Frequencies::new(4, 8, 1.0));
+        let grid = Grid::channels_first([2, 4, 8]);
+        let (low, all) = (Frequencies::new(grid, 0.5), Frequencies::new(grid, 1.0));
         let x0: Vec<f32> = (0..64_u16).map(|i| f32::from(i * 7 % 13) / 13.0).collect();
         let key = StreamKey::new(Seed(1), 2, Purpose::Direction);
         let direction = low.draw(&x0, 1.0, &mut Stream::new(&key));
@@ -147,5 +154,10 @@ mod tests {
                 assert!(i / 8 < 2 && i % 8 < 4 || c.abs() < 1e-5, "{i}: {c}");
             }
         }
+        // The same image with its channels last has the same direction, in that order.
+        let turned = |x: &[f32]| -> Vec<f32> { (0..64).map(|f| x[f % 2 * 32 + f / 2]).collect() };
+        let last = Frequencies::new(Grid::channels_last([4, 8, 2]), 0.5);
+        let of_turned = last.draw(&turned(&x0), 1.0, &mut Stream::new(&key));
+        assert_eq!(of_turned, turned(&direction));
     }
 }

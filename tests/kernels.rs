@@ -197,7 +197,7 @@ fn blocks_inside_a_module_give_its_scores_and_gradients() {
 }
 
 #[test]
-#[should_panic(expected = "the kernels of a block and its plain form lie")]
+#[should_panic(expected = "the kernels of a block compute")]
 fn a_block_whose_forms_differ_is_refused() {
     let device = proofmark::device("cpu").expect("a CPU");
     let net = Net::new(&device).valid();
@@ -207,6 +207,44 @@ fn a_block_whose_forms_differ_is_refused() {
         move |x: Tensor<4>| activation::relu(plain.first.forward(x)),
     );
     let _ = block.forward(Tensor::<4>::ones([2, 3, 8, 12], &device));
+}
+
+/// A blank image says nothing about weights, and a bias is not all of a convolution.
+#[test]
+#[should_panic(expected = "the kernels of a block compute")]
+fn a_block_is_compared_on_more_than_the_rows_it_is_given() {
+    let device = proofmark::device("cpu").expect("a CPU");
+    let net = Net::new(&device).valid();
+    let mut other = net.first.clone();
+    other.weight = other.weight.map(|w| w * 2.0);
+    let block = Block::new(
+        move |kernels, x| kernels.conv2d(x, &net.first),
+        move |x: Tensor<4>| other.forward(x),
+    );
+    let _ = block.forward(Tensor::<4>::zeros([2, 3, 8, 12], &device));
+}
+
+/// As many values along other axes are other values.
+#[test]
+#[should_panic(expected = "values of shape [1, 3, 96], its plain form [1, 8, 36]")]
+fn a_block_whose_forms_have_other_axes_is_refused() {
+    let device = proofmark::device("cpu").expect("a CPU");
+    let block = Block::new(
+        |kernels, x| Ok(kernels.clamp(x, Clamp::RELU)),
+        |x: Tensor<4>| activation::relu(x).reshape([1, 8, 36]),
+    );
+    let _ = block.forward(Tensor::<4>::zeros([1, 3, 8, 12], &device));
+}
+
+#[test]
+#[should_panic(expected = "on rows of shape [3, 8, 12]: dense: 5 weights")]
+fn operations_that_do_not_fit_are_no_reason_to_go_on_without_kernels() {
+    let device = proofmark::device("cpu").expect("a CPU");
+    let block = Block::new(
+        |kernels, x| kernels.dense(x, vec![1.0; 5], vec![]),
+        |x: Tensor<4>| x.flatten::<2>(1, 3),
+    );
+    let _ = block.forward(Tensor::<4>::zeros([1, 3, 8, 12], &device));
 }
 
 #[test]

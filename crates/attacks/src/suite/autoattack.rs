@@ -140,7 +140,11 @@ impl Config {
             Version::Plus => (&META, PLUS),
             Version::Rand => (&META, RAND),
         };
-        Suite::fixed(meta, written(&self), members)
+        let also = match self.version {
+            Version::L1 => "; version = \"standard\" supports linf and l2",
+            _ => "; version = \"l1\" supports l1",
+        };
+        Ok(Suite::fixed(meta, written(&self), members)?.also(also))
     }
 }
 

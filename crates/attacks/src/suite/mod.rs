@@ -13,6 +13,8 @@ pub struct Suite {
     meta: &'static Meta,
     parameters: Parameters,
     members: Vec<Box<dyn Attack>>,
+    /// What an error about a norm adds to the list of those that are supported.
+    also: &'static str,
 }
 
 impl Suite {
@@ -21,7 +23,14 @@ impl Suite {
             meta,
             parameters,
             members,
+            also: "",
         }
+    }
+
+    /// The same with other norms that errors point to.
+    const fn also(mut self, also: &'static str) -> Self {
+        self.also = also;
+        self
     }
 
     /// A suite whose members are fixed: ids, and their parameters in TOML.
@@ -57,7 +66,12 @@ impl Attack for Suite {
     }
 
     fn check(&self, job: &Job<'_>) -> Result<(), EngineError> {
-        check_norms(self.meta, job)?;
+        check_norms(self.meta, job).map_err(|mut e| {
+            if let EngineError::Norm { supported, .. } = &mut e {
+                supported.push_str(self.also);
+            }
+            e
+        })?;
         self.members.iter().try_for_each(|m| m.check(job))
     }
 

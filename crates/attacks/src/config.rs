@@ -1,5 +1,7 @@
 //! Turns a table of parameters into a checked configuration.
 
+use std::fmt::Display;
+
 use proofmark_engine::BuildError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -54,7 +56,7 @@ pub(crate) fn require(
     ok: bool,
     attack: &str,
     field: &str,
-    given: impl std::fmt::Display,
+    given: impl Display,
     expected: &str,
 ) -> Result<(), BuildError> {
     if ok {
@@ -72,6 +74,44 @@ pub(crate) fn at_least_one(attack: &str, field: &str, given: u32) -> Result<(), 
     require(given >= 1, attack, field, given, "at least 1")
 }
 
+/// Returns an error unless `given` is finite and above 0; `unit` is named if it is not empty.
+pub(crate) fn positive(
+    attack: &str,
+    field: &str,
+    given: impl Into<f64> + Display + Copy,
+    unit: &str,
+) -> Result<(), BuildError> {
+    let value: f64 = given.into();
+    let mut expected = "a finite number above 0".to_owned();
+    if !unit.is_empty() {
+        expected = format!("{expected}, {unit}");
+    }
+    let ok = value.is_finite() && value > 0.0;
+    require(ok, attack, field, given, &expected)
+}
+
+/// Returns an error unless `given` is finite and at least 0.
+pub(crate) fn not_negative(
+    attack: &str,
+    field: &str,
+    given: impl Into<f64> + Display + Copy,
+) -> Result<(), BuildError> {
+    let value: f64 = given.into();
+    let ok = value.is_finite() && value >= 0.0;
+    require(ok, attack, field, given, "a finite number of at least 0")
+}
+
+/// Returns an error unless `given` is above 0 and below 1.
+pub(crate) fn between_0_and_1(
+    attack: &str,
+    field: &str,
+    given: impl Into<f64> + Display + Copy,
+) -> Result<(), BuildError> {
+    let value: f64 = given.into();
+    let ok = value > 0.0 && value < 1.0;
+    require(ok, attack, field, given, "a number between 0 and 1")
+}
+
 /// Returns an error unless the number of last bisections is one that `f32` scores can resolve.
 pub(crate) fn bisections(attack: &str, given: u32) -> Result<(), BuildError> {
     require(given <= 20, attack, "bisections", given, "0 to 20")
@@ -79,11 +119,5 @@ pub(crate) fn bisections(attack: &str, given: u32) -> Result<(), BuildError> {
 
 /// Returns an error unless the step size, if given, is finite and above 0.
 pub(crate) fn steps_forward(attack: &str, step_size: Option<f64>) -> Result<(), BuildError> {
-    match step_size {
-        Some(s) => {
-            let expected = "a finite number above 0, data units";
-            require(s.is_finite() && s > 0.0, attack, "step_size", s, expected)
-        }
-        None => Ok(()),
-    }
+    step_size.map_or(Ok(()), |s| positive(attack, "step_size", s, "data units"))
 }

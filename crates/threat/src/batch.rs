@@ -168,6 +168,27 @@ impl Batch {
         }
     }
 
+    /// Returns one number per row, `[rows, 1]`: that of each block, combined over the blocks.
+    ///
+    /// # Panics
+    /// If there are no blocks.
+    pub fn per_row(
+        &self,
+        of: impl FnMut(Tensor<2>) -> Tensor<2>,
+        combine: impl FnMut(Tensor<2>, Tensor<2>) -> Tensor<2>,
+    ) -> Tensor<2> {
+        let each = self.blocks.iter().cloned().map(of);
+        each.reduce(combine).expect("at least one modality")
+    }
+
+    /// Returns the sum over all features of each row after `f`, `[rows, 1]`.
+    ///
+    /// # Panics
+    /// If there are no blocks.
+    pub fn sum_of(&self, mut f: impl FnMut(Tensor<2>) -> Tensor<2>) -> Tensor<2> {
+        self.per_row(|b| f(b).sum_dim(1), |a, b| a + b)
+    }
+
     /// Takes `other`'s rows where `mask` (`[rows]`) is set, otherwise these.
     #[must_use]
     pub fn replace_rows(&self, mask: &Tensor<1, burn::tensor::Bool>, other: &Self) -> Self {

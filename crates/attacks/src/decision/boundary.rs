@@ -54,9 +54,10 @@ use serde_json::{Map, Value};
 
 use super::approach::{Approach, Limits, Stage};
 use super::features::{self, VALUES, dot, normals};
-use super::round::{Round, moved};
+use super::round::{Round, continued};
 use super::start::nearest;
-use crate::config::{at_least_one, read, require, written};
+use crate::config::{at_least_one, between_0_and_1, positive, read, require, written};
+use crate::inputs;
 
 /// Parameters of the boundary attack.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -122,13 +123,9 @@ impl Config {
         at_least_one(META.id, "queries", self.queries)?;
         at_least_one(META.id, "trials", self.trials)?;
         at_least_one(META.id, "tries", self.tries)?;
-        let step = self.spherical_step;
-        let positive = step.is_finite() && step > 0.0;
-        let expected = "a finite number above 0, shares of the distance";
-        require(positive, META.id, "spherical_step", step, expected)?;
-        let share = self.source_step > 0.0 && self.source_step < 1.0;
-        let expected = "a number between 0 and 1";
-        require(share, META.id, "source_step", self.source_step, expected)?;
+        let unit = "shares of the distance";
+        positive(META.id, "spherical_step", self.spherical_step, unit)?;
+        between_0_and_1(META.id, "source_step", self.source_step)?;
         let grows = self.adaptation.is_finite() && self.adaptation > 1.0;
         let expected = "a finite number above 1";
         require(grows, META.id, "adaptation", self.adaptation, expected)?;
@@ -330,14 +327,10 @@ impl<M: DecisionModel + ?Sized> Stepper<M> for Walk<'_> {
         }
         let points = approach.starts(rows, &points, &round, &[]);
         let answers = round.ask(oracle, rows, &points)?;
-        let mut taken = vec![None; n];
-        for (i, span) in round.spans() {
-            let succeeded = &answers.succeeded[span.clone()];
-            let gauges = &answers.gauges[span.clone()];
-            let of_row = self.take(&mut state.host, i, succeeded, gauges);
-            taken[i] = of_row.map(|b| span.start + b);
-        }
-        state.x = moved(&state.x, &points, &taken);
+        let take = |i: usize, succeeded: &[bool], gauges: &[f32]| {
+            self.take(&mut state.host, i, succeeded, gauges)
+        };
+        state.x = continued(&state.x, &round, &points, &answers, take);
         Ok(())
     }
 
@@ -365,7 +358,7 @@ impl Attack for Boundary {
     }
 
     fn check(&self, job: &Job<'_>) -> Result<(), EngineError> {
-        features::check_one_input(&META, job)
+        inputs::one(&META, job)
     }
 
     fn run(&self, access: Access<'_>, job: &Job<'_>) -> Result<Outcomes, EngineError> {

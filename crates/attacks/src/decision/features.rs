@@ -1,7 +1,7 @@
 //! Features that may change, and random directions over them.
 
 use burn::tensor::Tensor;
-use proofmark_engine::{EngineError, Job, Meta, check_norms};
+use proofmark_engine::Job;
 use proofmark_stats::random::{Stream, StreamKey};
 use proofmark_threat::Batch;
 
@@ -17,22 +17,6 @@ pub(super) fn free(job: &Job<'_>) -> Vec<bool> {
         }
     }
     free
-}
-
-/// Fails if several inputs may change, or one in a norm that the attack does not support: for attacks that turn
-/// directions in the space of one input.
-pub(super) fn check_one_input(meta: &Meta, job: &Job<'_>) -> Result<(), EngineError> {
-    check_norms(meta, job)?;
-    let moving = job.threat.budgets().iter().filter(|b| b.moves());
-    let names: Vec<&str> = moving.map(|b| b.modality.as_str()).collect();
-    if names.len() <= 1 {
-        return Ok(());
-    }
-    Err(EngineError::Parameter {
-        name: "inputs that may change",
-        given: names.join(" and "),
-        expected: format!("one for `{}`; freeze the others with epsilon 0", meta.id),
-    })
 }
 
 /// Draws one direction per key: normal over the features that may change, zero elsewhere.
@@ -51,10 +35,5 @@ pub(super) fn normals(keys: &[StreamKey], free: &[bool], like: &Batch) -> Batch 
 
 /// Returns the scalar product of each row, `[rows, 1]`.
 pub(super) fn dot(a: &Batch, b: &Batch) -> Tensor<2> {
-    a.zip(b, |a, b| a * b)
-        .into_blocks()
-        .into_iter()
-        .map(|p| p.sum_dim(1))
-        .reduce(|a, b| a + b)
-        .expect("at least one modality")
+    a.zip(b, |a, b| a * b).sum_of(|p| p)
 }

@@ -56,9 +56,10 @@ use serde_json::{Map, Value};
 
 use super::bracket::along;
 use super::features::{self, VALUES};
-use super::round::{Round, moved};
+use super::round::{Round, continued};
 use super::start;
-use crate::config::{at_least_one, read, require, written};
+use crate::config::{at_least_one, positive, read, written};
+use crate::inputs;
 
 mod estimate;
 mod places;
@@ -124,9 +125,7 @@ impl Config {
         at_least_one(META.id, "first_estimate", self.first_estimate)?;
         at_least_one(META.id, "largest_estimate", self.largest_estimate)?;
         at_least_one(META.id, "tries", self.tries)?;
-        let positive = self.gamma.is_finite() && self.gamma > 0.0;
-        let expected = "a finite number above 0";
-        require(positive, META.id, "gamma", self.gamma, expected)?;
+        positive(META.id, "gamma", self.gamma, "")?;
         Ok(HopSkipJump(self))
     }
 
@@ -340,14 +339,10 @@ impl<M: DecisionModel + ?Sized> Stepper<M> for Walk<'_> {
         self.gather(rows, state, &points, &round.owner, &answers.succeeded);
 
         // The point from which each row continues: its own, or one of those just queried.
-        let mut taken = vec![None; rows.len()];
-        for (i, span) in round.spans() {
-            let succeeded = &answers.succeeded[span.clone()];
-            let gauges = &answers.gauges[span.clone()];
-            let of_row = self.take(&mut state.host, i, succeeded, gauges);
-            taken[i] = of_row.map(|b| span.start + b);
-        }
-        state.x = moved(&state.x, &points, &taken);
+        let take = |i: usize, succeeded: &[bool], gauges: &[f32]| {
+            self.take(&mut state.host, i, succeeded, gauges)
+        };
+        state.x = continued(&state.x, &round, &points, &answers, take);
         state.turn(rows, &estimating);
         Ok(())
     }
@@ -400,13 +395,11 @@ impl Attack for HopSkipJump {
     /// Directions are drawn over all inputs at once, so all inputs that move must have the same norm.
     fn check(&self, job: &Job<'_>) -> Result<(), EngineError> {
         check_norms(&META, job)?;
-        let norms = job.threat.budgets().iter().filter(|b| b.moves());
-        let mut norms: Vec<&str> = norms.map(|b| b.norm.as_str()).collect();
-        norms.dedup();
+        let norms = inputs::norms(job);
         if norms.len() > 1 {
             return Err(EngineError::Parameter {
                 name: "norm",
-                given: norms.join(" and "),
+                given: inputs::named(&norms),
                 expected: "one norm for all inputs that may change".into(),
             });
         }

@@ -48,10 +48,10 @@
 //! ```
 
 use burn::tensor::{Tensor, TensorData};
-use proofmark_domain::{Coupling, Norm, Role};
+use proofmark_domain::{Norm, Role};
 use proofmark_engine::{
     Access, Aim, Attack, AttackEntry, BuildError, EngineError, Job, Meta, Needs, Oracle, Outcomes,
-    Rows, Stepper, check_norms, run,
+    Rows, Stepper, run,
 };
 use proofmark_model::DecisionModel;
 use proofmark_threat::{Batch, Column, Columns, mask, prefixed};
@@ -60,8 +60,9 @@ use serde_json::{Map, Value};
 
 use super::approach::{Approach, Limits, Stage};
 use super::features;
-use super::round::{Round, moved};
-use crate::config::{at_least_one, read, require, written};
+use super::round::{Round, continued};
+use crate::config::{at_least_one, between_0_and_1, read, written};
+use crate::inputs;
 
 /// Parameters of `RayS`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -110,9 +111,7 @@ impl Config {
     pub fn build(self) -> Result<RayS, BuildError> {
         at_least_one(META.id, "queries", self.queries)?;
         at_least_one(META.id, "tries", self.tries)?;
-        let share = self.tolerance > 0.0 && self.tolerance < 1.0;
-        let expected = "a number between 0 and 1";
-        require(share, META.id, "tolerance", self.tolerance, expected)?;
+        between_0_and_1(META.id, "tolerance", self.tolerance)?;
         Ok(RayS(self))
     }
 }
@@ -325,14 +324,10 @@ impl<M: DecisionModel + ?Sized> Stepper<M> for Search<'_> {
         };
         let points = approach.starts(rows, &round.spread(&x), &round, &corners);
         let answers = round.ask(oracle, rows, &points)?;
-        let mut taken = vec![None; rows.len()];
-        for (i, span) in round.spans() {
-            let succeeded = &answers.succeeded[span.clone()];
-            let gauges = &answers.gauges[span.clone()];
-            let of_row = self.take(&mut state.host, i, succeeded, gauges);
-            taken[i] = of_row.map(|b| span.start + b);
-        }
-        state.x = moved(&state.x, &points, &taken);
+        let take = |i: usize, succeeded: &[bool], gauges: &[f32]| {
+            self.take(&mut state.host, i, succeeded, gauges)
+        };
+        state.x = continued(&state.x, &round, &points, &answers, take);
         Ok(())
     }
 
@@ -358,16 +353,7 @@ impl Attack for RayS {
 
     /// A flip keeps the gauge only if the ball is a box, which that of a shared budget is not.
     fn check(&self, job: &Job<'_>) -> Result<(), EngineError> {
-        check_norms(&META, job)?;
-        let moving = job.threat.budgets().iter().filter(|b| b.moves()).count();
-        match job.threat.coupling() {
-            Coupling::Shared { q } if moving > 1 => Err(EngineError::Parameter {
-                name: "coupling",
-                given: format!("a budget that {moving} inputs share with exponent {q}"),
-                expected: format!("independent budgets for `{}`", META.id),
-            }),
-            Coupling::Shared { .. } | Coupling::Independent => Ok(()),
-        }
+        inputs::independent(&META, job)
     }
 
     fn run(&self, access: Access<'_>, job: &Job<'_>) -> Result<Outcomes, EngineError> {

@@ -70,6 +70,25 @@ impl Round {
     }
 }
 
+/// Shows each row that queried points its answers, and returns `x` with the points from which the rows continue: `take`
+/// gets the row, whether each of its points succeeded and their gauges, and returns the place of one of them, if the row
+/// moves.
+pub(super) fn continued(
+    x: &Batch,
+    round: &Round,
+    points: &Batch,
+    answers: &Answers,
+    mut take: impl FnMut(usize, &[bool], &[f32]) -> Option<usize>,
+) -> Batch {
+    let mut taken = vec![None; round.counts.len()];
+    for (i, span) in round.spans() {
+        let succeeded = &answers.succeeded[span.clone()];
+        let gauges = &answers.gauges[span.clone()];
+        taken[i] = take(i, succeeded, gauges).map(|b| span.start + b);
+    }
+    moved(x, points, &taken)
+}
+
 /// Returns `x` with the point `taken` (a place in `points`) in the rows that take one.
 pub(super) fn moved(x: &Batch, points: &Batch, taken: &[Option<usize>]) -> Batch {
     let n = taken.len();

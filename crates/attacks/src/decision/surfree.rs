@@ -66,6 +66,7 @@ use super::approach::{Limits, Stage};
 use super::features::{self, dot};
 use super::round::{Round, moved};
 use crate::config::{at_least_one, read, require, written};
+use crate::inputs;
 
 mod dct;
 mod directions;
@@ -388,7 +389,7 @@ impl Attack for SurFree {
     }
 
     fn check(&self, job: &Job<'_>) -> Result<(), EngineError> {
-        features::check_one_input(&META, job)?;
+        inputs::one(&META, job)?;
         self.frequencies(job).map(|_| ())
     }
 

@@ -6,13 +6,14 @@ use proofmark_engine::{
 };
 use proofmark_model::GradientModel;
 use proofmark_stats::random::Purpose;
-use proofmark_threat::{Batch, Column, Columns, Step, Threat, host, prefixed};
+use proofmark_threat::{Batch, Column, Columns, Step, host, prefixed};
 use serde_json::{Map, Value};
 
 use super::fallback::{Answer, WithFallback};
 use super::halving::{FIRST_STEP, Halving, Intervals, Verdict};
 use super::sparsity::{LEAST_STEP, Sparsity, Stage, Stages, WIDEST, free, moved};
 use super::{nth_other, start, where_rows};
+use crate::inputs;
 use crate::loss::LossKind;
 
 /// Share of a step that follows the gradient; the rest is momentum.
@@ -130,13 +131,13 @@ impl Points {
 }
 
 /// Returns whether the modalities that may change have L1 budgets; an error if only some of them have.
-fn is_sparse(attack: &str, threat: &Threat) -> Result<bool, EngineError> {
-    let moving = || threat.budgets().iter().filter(|b| b.moves());
-    let sparse = moving().any(|b| b.norm == Norm::L1);
-    match moving().find(|b| b.norm != Norm::L1) {
+fn is_sparse(attack: &str, job: &Job<'_>) -> Result<bool, EngineError> {
+    let norms = inputs::norms(job);
+    let sparse = norms.contains(&Norm::L1);
+    match norms.iter().find(|n| **n != Norm::L1) {
         Some(other) if sparse => Err(EngineError::Parameter {
             name: "norm",
-            given: format!("l1 beside {}", other.norm),
+            given: format!("l1 beside {other}"),
             expected: format!(
                 "l1 for every input that may change, or for none: `{attack}` has other steps in l1 (use pgd)"
             ),
@@ -362,7 +363,7 @@ impl Attack for AutoPgd {
 
     fn check(&self, job: &Job<'_>) -> Result<(), EngineError> {
         check_norms(self.meta, job)?;
-        is_sparse(self.meta.id, job.threat).map(|_| ())
+        is_sparse(self.meta.id, job).map(|_| ())
     }
 
     fn run(&self, access: Access<'_>, job: &Job<'_>) -> Result<Outcomes, EngineError> {
@@ -376,7 +377,7 @@ impl Attack for AutoPgd {
                 Some(targets) if !job.goal.targeted() => targets.min(classes as u32 - 1),
                 _ => 1,
             },
-            schedule: if is_sparse(self.meta.id, job.threat)? {
+            schedule: if is_sparse(self.meta.id, job)? {
                 Schedule::Sparse(Stages::of(self.steps, self.large_radii))
             } else {
                 Schedule::Halving(Intervals::of(self.steps))

@@ -1,8 +1,7 @@
 //! Linearised decision boundaries of a row's likeliest other classes, for attacks that move to them: FAB and `DeepFool`.
 
 use burn::tensor::Tensor;
-use proofmark_domain::Coupling;
-use proofmark_engine::{EngineError, Focus, Job, Loss, Meta, Oracle, Request, Rows, check_norms};
+use proofmark_engine::{EngineError, Focus, Loss, Oracle, Request, Rows};
 use proofmark_model::{GradientModel, Query};
 use proofmark_stats::random::{Purpose, Stream};
 use proofmark_threat::{Batch, Column, Columns, Draw, Plane, host, index};
@@ -206,21 +205,6 @@ pub(super) fn halfway(rows: &Rows, purpose: Purpose) -> Batch {
     let points = region.perturb(&rows.streams(purpose, 0), half);
     let radius = rows.best().1.clone().clamp_max(1.0) * 0.5;
     region.project_within(&points, &radius)
-}
-
-/// Refuses norms that the attack does not support, and budgets that several inputs share: the nearest point of a
-/// boundary is known for independent ones.
-pub(super) fn check(meta: &Meta, job: &Job<'_>) -> Result<(), EngineError> {
-    check_norms(meta, job)?;
-    let moving = job.threat.budgets().iter().filter(|b| b.moves()).count();
-    if moving > 1 && job.threat.coupling() != Coupling::Independent {
-        return Err(EngineError::Parameter {
-            name: "coupling",
-            given: "a budget shared by several inputs".into(),
-            expected: format!("independent budgets for `{}`; fmn shares them", meta.id),
-        });
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -47,13 +47,11 @@
 //! assert_eq!(attack.parameters()["searches"], 9);
 //! ```
 
-use std::f64::consts::PI;
-
 use burn::tensor::Tensor;
 use proofmark_domain::{Norm, Role};
 use proofmark_engine::{
     Access, Aim, Attack, AttackEntry, BuildError, EngineError, Job, Meta, Needs, Oracle, Outcomes,
-    Rows, Stepper, check_norms, run,
+    Rows, Stepper, run,
 };
 use proofmark_model::GradientModel;
 use proofmark_threat::{Batch, Column, Columns, Region, host, prefixed};
@@ -62,10 +60,13 @@ use serde_json::{Map, Value};
 
 use super::constant_search::{Confident, Plan, Searches};
 use super::rivals::Rivals;
-use super::rooms::{Outlook, Rooms, column, one_input, outlooks};
+use super::rooms::{Outlook, Rooms, column, outlooks};
 use super::{flat, where_rows};
-use crate::config::{at_least_one, read, require, written};
+use crate::config::{at_least_one, not_negative, positive, read, written};
+use crate::inputs;
 use crate::loss::Margin;
+use crate::schedule::cosine;
+use crate::update::Adam;
 
 /// Parameters of Carlini and Wagner's attack.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -106,9 +107,10 @@ impl Default for Config {
 /// Step size at the end of a search, as a share of the first.
 const LAST_STEP: f64 = 0.003;
 
-/// Adam's decays of the mean and of the mean square.
-const BETA1: f64 = 0.9;
-const BETA2: f64 = 0.999;
+const ADAM: Adam = Adam {
+    beta1: 0.9,
+    beta2: 0.999,
+};
 
 /// Reach of the tanh, as a multiple of the room: a feature at its bound still has a slope.
 const REACH: f32 = 1.25;
@@ -128,15 +130,11 @@ impl Config {
     pub fn build(self) -> Result<Cw, BuildError> {
         at_least_one(META.id, "searches", self.searches)?;
         at_least_one(META.id, "steps", self.steps)?;
-        let positive = |v: f64| v.is_finite() && v > 0.0;
-        let (rate, expected) = (self.learning_rate, "a finite number above 0");
-        require(positive(rate), META.id, "learning_rate", rate, expected)?;
+        positive(META.id, "learning_rate", self.learning_rate, "")?;
         if let Some(c) = self.initial_constant {
-            require(positive(c), META.id, "initial_constant", c, expected)?;
+            positive(META.id, "initial_constant", c, "")?;
         }
-        let known = self.confidence.is_finite() && self.confidence >= 0.0;
-        let expected = "a finite number, at least 0";
-        require(known, META.id, "confidence", self.confidence, expected)?;
+        not_negative(META.id, "confidence", self.confidence)?;
         Ok(Cw(self))
     }
 
@@ -150,7 +148,7 @@ impl Config {
 
     /// Returns the step size after this share of a search.
     fn rate(&self, way: f64) -> f64 {
-        let share = f64::midpoint(1.0, (PI * way).cos());
+        let share = cosine(way, 1.0);
         self.learning_rate * (LAST_STEP + (1.0 - LAST_STEP) * share)
     }
 
@@ -310,7 +308,7 @@ impl<M: GradientModel + ?Sized> Stepper<M> for Descent<'_> {
         let w = self.adam(region, state, &gradient);
         state.w = within_bounds(&rooms, &w, &half);
 
-        let squares = flat::sum_of(&change, Tensor::<2>::square);
+        let squares = host(&change.sum_of(Tensor::<2>::square));
         let (short, success) = (host(&short.clamp_min(0.0)), host(&success.float()));
         let ends: Vec<bool> = (0..rows.len())
             .map(|i| {
@@ -340,23 +338,12 @@ impl<M: GradientModel + ?Sized> Stepper<M> for Descent<'_> {
 impl Descent<'_> {
     /// Returns `w` after a step of Adam against `gradient`, each row at its own step of its own search.
     fn adam(&self, region: &Region, state: &mut State, gradient: &Batch) -> Batch {
-        let (b1, b2) = (BETA1 as f32, BETA2 as f32);
-        state.mean = (state.mean).zip(gradient, |m, g| m * b1 + g * (1.0 - b1));
-        state.square = (state.square).zip(gradient, |v, g| v * b2 + g.square() * (1.0 - b2));
-        let correction = |beta: f64| {
-            let each = state.search.step.iter();
-            column(
-                region,
-                each.map(|k| 1.0 - beta.powi((*k).min(1 << 20) as i32 + 1)),
-            )
-        };
-        let (c1, c2) = (correction(BETA1), correction(BETA2));
+        let memory = [&mut state.mean, &mut state.square];
+        let [mean, root] = ADAM.moments(gradient, memory, &state.search.step, || true);
         let plan = self.config.plan();
         let rate = |way: f64| self.config.rate(way);
         let rate = column(region, state.search.progress(plan).map(rate));
-        let step = state.mean.zip(&state.square, |m, v| {
-            m * rate.clone() / c1.clone() / ((v / c2.clone()).sqrt() + 1e-8)
-        });
+        let step = mean.zip(&root, |m, root| m * rate.clone() / root);
         state.w.zip(&step, |w, step| w - step)
     }
 }
@@ -375,8 +362,7 @@ impl Attack for Cw {
     }
 
     fn check(&self, job: &Job<'_>) -> Result<(), EngineError> {
-        check_norms(&META, job)?;
-        one_input(job)
+        inputs::one(&META, job)
     }
 
     fn run(&self, access: Access<'_>, job: &Job<'_>) -> Result<Outcomes, EngineError> {

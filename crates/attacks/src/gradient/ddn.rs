@@ -48,13 +48,11 @@
 //! assert_eq!(attack.parameters()["levels"], 256);
 //! ```
 
-use std::f64::consts::PI;
-
 use burn::tensor::{Tensor, TensorData};
 use proofmark_domain::{Norm, Role};
 use proofmark_engine::{
     Access, Aim, Attack, AttackEntry, BuildError, EngineError, Job, Loss, Meta, Needs, Oracle,
-    Outcomes, Rows, Stepper, check_norms, run,
+    Outcomes, Rows, Stepper, run,
 };
 use proofmark_model::GradientModel;
 use proofmark_threat::{Batch, Column, Columns, Region, host, prefixed};
@@ -63,9 +61,11 @@ use serde_json::{Map, Value};
 
 use super::flat;
 use super::rivals::Rivals;
-use super::rooms::{Rooms, column, one_input};
-use crate::config::{at_least_one, read, require, written};
+use super::rooms::{Rooms, column};
+use crate::config::{at_least_one, between_0_and_1, positive, read, require, written};
+use crate::inputs;
 use crate::loss::{LogOdds, LossKind};
+use crate::schedule::cosine;
 
 /// Parameters of DDN.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -119,13 +119,9 @@ impl Config {
     /// Builds the attack, or returns an error that names the wrong parameter.
     pub fn build(self) -> Result<Ddn, BuildError> {
         at_least_one(META.id, "steps", self.steps)?;
-        let share = self.gamma > 0.0 && self.gamma < 1.0;
-        let expected = "a number between 0 and 1";
-        require(share, META.id, "gamma", self.gamma, expected)?;
+        between_0_and_1(META.id, "gamma", self.gamma)?;
         if let Some(norm) = self.initial_norm {
-            let expected = "a finite number above 0, data units";
-            let positive = norm.is_finite() && norm > 0.0;
-            require(positive, META.id, "initial_norm", norm, expected)?;
+            positive(META.id, "initial_norm", norm, "data units")?;
         }
         if let Some(levels) = self.levels {
             require(levels >= 2, META.id, "levels", levels, "at least 2")?;
@@ -211,7 +207,7 @@ impl Config {
 
     /// Returns the step of a row at step `k`, as a share of the radius.
     fn step(&self, k: u64) -> f64 {
-        let way = f64::midpoint(1.0, (PI * k as f64 / f64::from(self.steps)).cos());
+        let way = cosine(k as f64, f64::from(self.steps));
         LAST_STEP + (1.0 - LAST_STEP) * way
     }
 }
@@ -227,11 +223,7 @@ fn corners(region: &Region) -> Vec<f64> {
 
 /// Returns `change` with each row's Euclidean length, data units, set to `length` `[rows, 1]`; zeros stay zeros.
 fn of_length(change: &Batch, length: &Tensor<2>) -> Batch {
-    let squares = change
-        .blocks()
-        .iter()
-        .map(|b| b.clone().square().sum_dim(1));
-    let squares = squares.reduce(|a, b| a + b).expect("at least one modality");
+    let squares = change.sum_of(Tensor::<2>::square);
     let by = length.clone() / squares.sqrt().clamp_min(f32::MIN_POSITIVE);
     change.map(|b| b * by.clone())
 }
@@ -366,8 +358,7 @@ impl Attack for Ddn {
     }
 
     fn check(&self, job: &Job<'_>) -> Result<(), EngineError> {
-        check_norms(&META, job)?;
-        one_input(job)
+        inputs::one(&META, job)
     }
 
     fn run(&self, access: Access<'_>, job: &Job<'_>) -> Result<Outcomes, EngineError> {

@@ -53,9 +53,10 @@ use proofmark_threat::{Batch, Column, Columns, prefixed};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::boundary::{Candidates, check, halfway, nearest};
+use super::boundary::{Candidates, halfway, nearest};
 use super::where_rows;
-use crate::config::{at_least_one, bisections, read, require, written};
+use crate::config::{at_least_one, bisections, not_negative, read, written};
+use crate::inputs;
 
 /// Parameters of `DeepFool`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -99,9 +100,7 @@ impl Config {
     pub fn build(self) -> Result<DeepFool, BuildError> {
         at_least_one(META.id, "steps", self.steps)?;
         at_least_one(META.id, "candidates", self.candidates)?;
-        let beyond = self.overshoot.is_finite() && self.overshoot >= 0.0;
-        let expected = "a finite number from 0";
-        require(beyond, META.id, "overshoot", self.overshoot, expected)?;
+        not_negative(META.id, "overshoot", self.overshoot)?;
         bisections(META.id, self.bisections)?;
         Ok(DeepFool(self))
     }
@@ -236,7 +235,7 @@ impl Attack for DeepFool {
     }
 
     fn check(&self, job: &Job<'_>) -> Result<(), EngineError> {
-        check(&META, job)
+        inputs::independent(&META, job)
     }
 
     fn run(&self, access: Access<'_>, job: &Job<'_>) -> Result<Outcomes, EngineError> {

@@ -48,7 +48,7 @@ use burn::tensor::Tensor;
 use proofmark_domain::{Norm, Role};
 use proofmark_engine::{
     Access, Aim, Attack, AttackEntry, BuildError, EngineError, Job, Meta, Needs, Oracle, Outcomes,
-    Rows, Stepper, check_norms, run,
+    Rows, Stepper, run,
 };
 use proofmark_model::GradientModel;
 use proofmark_threat::{Batch, Column, Columns, host, prefixed};
@@ -58,9 +58,10 @@ use serde_json::{Map, Value};
 use super::constant_search::{Confident, Plan, Searches};
 use super::proximal::soft_threshold;
 use super::rivals::Rivals;
-use super::rooms::{Outlook, column, one_input, outlooks};
+use super::rooms::{Outlook, column, outlooks};
 use super::{flat, where_rows};
-use crate::config::{at_least_one, read, require, written};
+use crate::config::{at_least_one, not_negative, positive, read, written};
+use crate::inputs;
 use crate::loss::Margin;
 
 /// Parameters of the elastic net attack.
@@ -120,17 +121,12 @@ impl Config {
     pub fn build(self) -> Result<Ead, BuildError> {
         at_least_one(META.id, "searches", self.searches)?;
         at_least_one(META.id, "steps", self.steps)?;
-        let positive = |v: f64| v.is_finite() && v > 0.0;
-        let expected = "a finite number above 0";
-        require(positive(self.step), META.id, "step", self.step, expected)?;
-        let beta = self.regularisation;
-        require(positive(beta), META.id, "regularisation", beta, expected)?;
+        positive(META.id, "step", self.step, "")?;
+        positive(META.id, "regularisation", self.regularisation, "")?;
         if let Some(c) = self.initial_constant {
-            require(positive(c), META.id, "initial_constant", c, expected)?;
+            positive(META.id, "initial_constant", c, "")?;
         }
-        let known = self.confidence.is_finite() && self.confidence >= 0.0;
-        let expected = "a finite number, at least 0";
-        require(known, META.id, "confidence", self.confidence, expected)?;
+        not_negative(META.id, "confidence", self.confidence)?;
         Ok(Ead(self))
     }
 
@@ -270,8 +266,8 @@ impl<M: GradientModel + ?Sized> Stepper<M> for Descent<'_> {
         state.y = region.clip(&ahead);
         state.x = next;
 
-        let squares = flat::sum_of(&change, Tensor::<2>::square);
-        let lengths = flat::sum_of(&change, Tensor::abs);
+        let squares = host(&change.sum_of(Tensor::<2>::square));
+        let lengths = host(&change.sum_of(Tensor::abs));
         let (short, success) = (host(&short.clamp_min(0.0)), host(&success.float()));
         let ends: Vec<bool> = (0..rows.len())
             .map(|i| {
@@ -313,8 +309,7 @@ impl Attack for Ead {
     }
 
     fn check(&self, job: &Job<'_>) -> Result<(), EngineError> {
-        check_norms(&META, job)?;
-        one_input(job)
+        inputs::one(&META, job)
     }
 
     fn run(&self, access: Access<'_>, job: &Job<'_>) -> Result<Outcomes, EngineError> {

@@ -68,9 +68,10 @@ use proofmark_threat::{Batch, Column, Columns, prefixed};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::boundary::{Candidates, check, halfway, nearest};
+use super::boundary::{Candidates, halfway, nearest};
 use super::where_rows;
-use crate::config::{at_least_one, bisections, read, require, written};
+use crate::config::{at_least_one, between_0_and_1, bisections, read, require, written};
+use crate::inputs;
 
 /// Parameters of FAB.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -157,9 +158,7 @@ impl Pull {
         require(share, attack, "alpha_max", self.alpha_max, expected)?;
         let beyond = self.eta.is_finite() && self.eta >= 1.0;
         require(beyond, attack, "eta", self.eta, "a finite number from 1")?;
-        let back = self.beta > 0.0 && self.beta < 1.0;
-        let expected = "a number between 0 and 1";
-        require(back, attack, "beta", self.beta, expected)
+        between_0_and_1(attack, "beta", self.beta)
     }
 }
 
@@ -345,7 +344,7 @@ impl Attack for Fab {
     }
 
     fn check(&self, job: &Job<'_>) -> Result<(), EngineError> {
-        check(&META, job)
+        inputs::independent(&META, job)
     }
 
     fn run(&self, access: Access<'_>, job: &Job<'_>) -> Result<Outcomes, EngineError> {

@@ -42,9 +42,9 @@ use proofmark_engine::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::boundary::check;
 use super::fab::{Choice, Pull, Walk};
 use crate::config::{at_least_one, bisections, read, written};
+use crate::inputs;
 
 /// Parameters of targeted FAB.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -121,7 +121,7 @@ impl Attack for FabT {
     }
 
     fn check(&self, job: &Job<'_>) -> Result<(), EngineError> {
-        check(&META, job)
+        inputs::independent(&META, job)
     }
 
     fn run(&self, access: Access<'_>, job: &Job<'_>) -> Result<Outcomes, EngineError> {

@@ -130,9 +130,7 @@ impl WithFallback {
         } else {
             rows.region().at(&at).free(&gradient)
         };
-        let sizes = free.blocks().iter().map(|g| g.clone().abs().sum_dim(1));
-        let size = sizes.reduce(|a, b| a + b).expect("at least one modality");
-        let size: Tensor<1> = size.squeeze_dim(1);
+        let size: Tensor<1> = free.sum_of(Tensor::abs).squeeze_dim(1);
         // One transfer for both.
         let values = host(&Tensor::stack::<2>(vec![loss, size], 0));
         let (loss, size) = values.split_at(at.len());

@@ -12,10 +12,8 @@ use super::where_rows;
 pub(super) fn or_random(rows: &Rows, gradient: &Batch, epoch: &[u64]) -> Batch {
     let region = rows.region();
     let free = region.free(gradient);
-    let flat: Vec<bool> = sum_of(&free, Tensor::abs)
-        .iter()
-        .map(|s| *s == 0.0)
-        .collect();
+    let sums = host(&free.sum_of(Tensor::abs));
+    let flat: Vec<bool> = sums.iter().map(|s| *s == 0.0).collect();
     if !flat.contains(&true) {
         return free;
     }
@@ -32,10 +30,4 @@ pub(super) fn or_random(rows: &Rows, gradient: &Batch, epoch: &[u64]) -> Batch {
     });
     let random = random.zip(&region.x0(), |x, x0| x - x0);
     where_rows(&flat, &random, &free)
-}
-
-/// Returns the sum over the features of each row, after `f`, on the host.
-pub(super) fn sum_of(x: &Batch, f: impl Fn(Tensor<2>) -> Tensor<2>) -> Vec<f32> {
-    let each = (x.blocks().iter()).map(|b| f(b.clone()).sum_dim(1).squeeze_dim::<1>(1));
-    host(&each.reduce(|a, b| a + b).expect("at least one modality"))
 }

@@ -54,8 +54,6 @@
 //! assert_eq!(attack.parameters()["steps"], 200);
 //! ```
 
-use std::f64::consts::PI;
-
 use burn::tensor::Tensor;
 use proofmark_domain::{Norm, Role};
 use proofmark_engine::{
@@ -68,9 +66,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::counts::{Counts, ROUNDING};
-use crate::config::{at_least_one, read, require, written};
+use crate::config::{at_least_one, between_0_and_1, positive, read, written};
+use crate::inputs;
 use crate::loss::Margin;
 use crate::ranges::ranges;
+use crate::schedule::cosine;
 
 /// Parameters of FMN.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -116,12 +116,8 @@ impl Config {
     /// Builds the attack, or returns an error that names the wrong parameter.
     pub fn build(self) -> Result<Fmn, BuildError> {
         at_least_one(META.id, "steps", self.steps)?;
-        let positive = self.alpha.is_finite() && self.alpha > 0.0;
-        let expected = "a finite number above 0, shares of the radius";
-        require(positive, META.id, "alpha", self.alpha, expected)?;
-        let share = self.gamma > 0.0 && self.gamma < 1.0;
-        let expected = "a number between 0 and 1";
-        require(share, META.id, "gamma", self.gamma, expected)?;
+        positive(META.id, "alpha", self.alpha, "shares of the radius")?;
+        between_0_and_1(META.id, "gamma", self.gamma)?;
         Ok(Fmn(self))
     }
 }
@@ -159,7 +155,7 @@ impl Fmn {
 
     /// Returns the value at step `k` on the way from `first` to `last`.
     fn at(&self, k: u64, first: f64, last: f64) -> f64 {
-        let way = f64::midpoint(1.0, (PI * k as f64 / f64::from(self.0.steps)).cos());
+        let way = cosine(k as f64, f64::from(self.0.steps));
         last + (first - last) * way
     }
 
@@ -176,8 +172,7 @@ impl Fmn {
         });
         let gain = (region.clip(&end).zip(&x0, |end, x0| end - x0)).zip(&gradient, |d, g| d * g);
         let used = (state.x.zip(&x0, |x, x0| x - x0)).zip(&gradient, |d, g| d * g);
-        let used = used.blocks().iter().map(|b| b.clone().sum_dim(1));
-        let used = used.reduce(|a, b| a + b).expect("at least one modality");
+        let used = used.sum_of(|b| b);
         // What is left of the clean sample's margin under a linear model with this gradient.
         let need = host(&(used.squeeze_dim::<1>(1) - answer.loss.clone()));
 
@@ -333,14 +328,11 @@ impl Attack for Fmn {
     /// An L0 radius is a number of features, so that it cannot be shared with other norms.
     fn check(&self, job: &Job<'_>) -> Result<(), EngineError> {
         check_norms(&META, job)?;
-        let moving = job.threat.budgets().iter().filter(|b| b.moves());
-        let mut norms: Vec<&str> = moving.map(|b| b.norm.as_str()).collect();
-        norms.sort_unstable();
-        norms.dedup();
-        if norms.len() > 1 && norms.contains(&Norm::L0.as_str()) {
+        let norms = inputs::norms(job);
+        if norms.len() > 1 && norms.contains(&Norm::L0) {
             return Err(EngineError::Parameter {
                 name: "norm",
-                given: norms.join(" and "),
+                given: inputs::named(&norms),
                 expected: "l0 for all inputs that may change, or for none".into(),
             });
         }

@@ -32,7 +32,7 @@ use proofmark_engine::{AttackEntry, BuildError, Meta, Needs};
 use serde::{Deserialize, Serialize};
 
 use super::{Ascent, Length};
-use crate::config::{at_least_one, read, require, steps_forward};
+use crate::config::{at_least_one, not_negative, read, steps_forward};
 use crate::loss::LossKind;
 use crate::update::Momentum;
 
@@ -78,13 +78,7 @@ impl Config {
     pub fn build(self) -> Result<Ascent, BuildError> {
         at_least_one(META.id, "steps", self.steps)?;
         let decay = self.decay;
-        require(
-            decay.is_finite() && decay >= 0.0,
-            META.id,
-            "decay",
-            decay,
-            "a finite number of at least 0",
-        )?;
+        not_negative(META.id, "decay", decay)?;
         steps_forward(META.id, self.step_size)?;
         Ok(Ascent {
             updates: vec![Box::new(Momentum { decay })],

@@ -54,7 +54,7 @@ use burn::tensor::Tensor;
 use proofmark_domain::{Norm, Role};
 use proofmark_engine::{
     Access, Aim, Attack, AttackEntry, BuildError, EngineError, Job, Meta, Needs, Oracle, Outcomes,
-    Rows, Stepper, check_norms, run,
+    Rows, Stepper, run,
 };
 use proofmark_model::GradientModel;
 use proofmark_threat::{Batch, Column, Columns, Region, host, prefixed};
@@ -64,9 +64,11 @@ use serde_json::{Map, Value};
 use super::flat;
 use super::proximal::proximal;
 use super::rivals::Rivals;
-use super::rooms::{column, one_input, outlooks};
-use crate::config::{at_least_one, read, require, written};
+use super::rooms::{column, outlooks};
+use crate::config::{at_least_one, positive, read, require, written};
+use crate::inputs;
 use crate::loss::Margin;
+use crate::update::Adam;
 
 /// Parameters of PDPGD.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -108,9 +110,10 @@ const AVERAGE: f64 = 0.9;
 /// Largest ratio between the weights of loss and norm.
 const LARGEST_RATIO: f64 = 1e6;
 
-/// Adam's decays of the mean and of the mean square.
-const BETA1: f64 = 0.9;
-const BETA2: f64 = 0.999;
+const ADAM: Adam = Adam {
+    beta1: 0.9,
+    beta2: 0.999,
+};
 
 /// Steps in which a row without a gradient keeps its random direction.
 const EPOCH: u64 = 100;
@@ -132,11 +135,8 @@ impl Config {
     /// Builds the attack, or returns an error that names the wrong parameter.
     pub fn build(self) -> Result<Pdpgd, BuildError> {
         at_least_one(META.id, "steps", self.steps)?;
-        let positive = |v: f64| v.is_finite() && v > 0.0;
-        let expected = "a finite number above 0";
-        let (primal, dual) = (self.primal_rate, self.dual_rate);
-        require(positive(primal), META.id, "primal_rate", primal, expected)?;
-        require(positive(dual), META.id, "dual_rate", dual, expected)?;
+        positive(META.id, "primal_rate", self.primal_rate, "")?;
+        positive(META.id, "dual_rate", self.dual_rate, "")?;
         let ratio = self.dual_ratio;
         let is_share = ratio > 0.0 && ratio <= 1.0;
         require(
@@ -244,31 +244,6 @@ impl Dual {
 }
 
 impl Descent<'_> {
-    /// Updates Adam's memory and returns the corrected mean and the metric `ψ`.
-    fn adam(&self, rows: &Rows, state: &mut State, gradient: &Batch) -> [Batch; 2] {
-        let region = rows.region();
-        let (b1, b2) = (BETA1 as f32, BETA2 as f32);
-        state.mean = (state.mean).zip(gradient, |m, g| m * b1 + g * (1.0 - b1));
-        state.square = (state.square).zip(gradient, |v, g| {
-            let shape = g.dims();
-            let square = if self.norm == Norm::Linf {
-                g.square()
-            } else {
-                g.square().mean_dim(1).expand(shape)
-            };
-            v * b2 + square * (1.0 - b2)
-        });
-        let correction = |beta: f64| {
-            let power = |k: &u64| beta.powi((*k).min(1 << 20) as i32 + 1);
-            column(region, rows.steps().iter().map(|k| 1.0 - power(k)))
-        };
-        let (c1, c2) = (correction(BETA1), correction(BETA2));
-        [
-            state.mean.map(|m| m / c1.clone()),
-            state.square.map(|v| (v / c2.clone()).sqrt() + 1e-8),
-        ]
-    }
-
     /// Applies the norm's proximal operator with `threshold / ψ` to the change `[rows, features]`, in the metric `ψ`,
     /// and clips it to the bounds.
     fn shrink(
@@ -366,7 +341,9 @@ impl<M: GradientModel + ?Sized> Stepper<M> for Descent<'_> {
         });
         let slope = column(rows.region(), slope) * range.clone();
         let gradient = gradient.map(|g| g * slope.clone());
-        let [mean, metric] = self.adam(rows, state, &gradient);
+        let memory = [&mut state.mean, &mut state.square];
+        let per_feature = || self.norm == Norm::Linf;
+        let [mean, metric] = ADAM.moments(&gradient, memory, rows.steps(), per_feature);
 
         let region = rows.region();
         let x0 = region.x0();
@@ -407,8 +384,7 @@ impl Attack for Pdpgd {
     }
 
     fn check(&self, job: &Job<'_>) -> Result<(), EngineError> {
-        check_norms(&META, job)?;
-        one_input(job)
+        inputs::one(&META, job)
     }
 
     fn run(&self, access: Access<'_>, job: &Job<'_>) -> Result<Outcomes, EngineError> {

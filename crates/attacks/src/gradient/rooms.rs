@@ -2,10 +2,8 @@
 //! which steps are measured.
 
 use burn::tensor::Tensor;
-use proofmark_engine::{EngineError, Job, Rows};
-use proofmark_threat::{Batch, Region};
-
-use super::flat::sum_of;
+use proofmark_engine::Rows;
+use proofmark_threat::{Batch, Region, host};
 
 /// Beyond any bound; not the largest `f32`, so that adding a sample's value does not overflow.
 const BEYOND: f32 = 1e37;
@@ -37,8 +35,8 @@ impl Rooms {
     /// Returns the root mean square range of the features that may change, per row, data units; 1 if none may.
     pub(super) fn range(&self) -> Vec<f64> {
         let range = self.up.zip(&self.down, |up, down| up + down);
-        let squares = sum_of(&range, Tensor::<2>::square);
-        let features = sum_of(&range, |r| r.greater_scalar(0.0).float());
+        let squares = host(&range.sum_of(Tensor::<2>::square));
+        let features = host(&range.sum_of(|r| r.greater_scalar(0.0).float()));
         (squares.iter().zip(features))
             .map(|(s, n)| {
                 if n > 0.0 {
@@ -73,14 +71,8 @@ pub(super) struct Outlook {
 /// scores) estimates nothing and leaves the unit at the range.
 pub(super) fn outlooks(rows: &Rows, margins: &[f32], gradient: &Batch) -> Vec<Outlook> {
     let ranges = Rooms::of(rows.region()).range();
-    let squares = sum_of(gradient, Tensor::<2>::square);
-    let steepest = gradient
-        .blocks()
-        .iter()
-        .map(|g| g.clone().abs().max_dim(1).squeeze_dim::<1>(1))
-        .reduce(Tensor::max_pair)
-        .expect("at least one modality");
-    let steepest = proofmark_threat::host(&steepest);
+    let squares = host(&gradient.sum_of(Tensor::<2>::square));
+    let steepest = host(&gradient.per_row(|g| g.abs().max_dim(1), Tensor::max_pair));
     (0..rows.len())
         .map(|i| {
             let positive = |v: f32| f64::from(v).max(f64::from(f32::MIN_POSITIVE));
@@ -101,19 +93,6 @@ pub(super) fn outlooks(rows: &Rows, margins: &[f32], gradient: &Batch) -> Vec<Ou
             }
         })
         .collect()
-}
-
-/// Fails if several inputs may change: these attacks minimise the length of one change.
-pub(super) fn one_input(job: &Job<'_>) -> Result<(), EngineError> {
-    let moving = job.threat.budgets().iter().filter(|b| b.moves()).count();
-    if moving > 1 {
-        return Err(EngineError::Parameter {
-            name: "inputs that may change",
-            given: moving.to_string(),
-            expected: "one (set epsilon to 0 for the others, or use fmn)".into(),
-        });
-    }
-    Ok(())
 }
 
 /// Returns values as a `[rows, 1]` column on the device.

@@ -201,9 +201,7 @@ pub(super) fn free(region: &Region) -> Vec<f64> {
 }
 
 fn sums(x: &Batch) -> Vec<f64> {
-    let sums = x.blocks().iter().map(|b| b.clone().sum_dim(1));
-    let total = sums.reduce(|a, b| a + b).expect("at least one modality");
-    host(&total).into_iter().map(f64::from).collect()
+    host(&x.sum_of(|b| b)).into_iter().map(f64::from).collect()
 }
 
 #[cfg(test)]

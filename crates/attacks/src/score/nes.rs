@@ -44,7 +44,7 @@ use proofmark_engine::{AttackEntry, BuildError, Meta, Needs};
 use serde::{Deserialize, Serialize};
 
 use super::estimate::{EstimatedAscent, Probe};
-use crate::config::{at_least_one, read, require, steps_forward};
+use crate::config::{at_least_one, not_negative, read, require, steps_forward};
 use crate::gradient::Length;
 use crate::loss::LossKind;
 use crate::update::Momentum;
@@ -107,9 +107,7 @@ impl Config {
         let share = self.sigma > 0.0 && self.sigma <= 0.1;
         let expected = "a share of the range above 0 and at most 0.1";
         require(share, META.id, "sigma", self.sigma, expected)?;
-        let decays = self.decay.is_finite() && self.decay >= 0.0;
-        let expected = "a finite number of at least 0";
-        require(decays, META.id, "decay", self.decay, expected)?;
+        not_negative(META.id, "decay", self.decay)?;
         Ok(EstimatedAscent {
             pairs: self.samples / 2,
             radius: self.sigma,

@@ -52,10 +52,10 @@
 //! assert_eq!(attack.parameters()["p_init"], 0.8);
 //! ```
 
-use proofmark_domain::{Coupling, Norm, Role};
+use proofmark_domain::{Norm, Role};
 use proofmark_engine::{
     Access, Attack, AttackEntry, BuildError, EngineError, Job, Loss, Meta, Needs, Oracle, Outcomes,
-    Rows, Stepper, check_norms, run,
+    Rows, Stepper, run,
 };
 use proofmark_model::ScoreModel;
 use proofmark_stats::random::{Purpose, Stream};
@@ -66,6 +66,7 @@ use serde_json::{Map, Value};
 use super::canvas::{Canvas, Window, canvases};
 use super::pyramid;
 use crate::config::{at_least_one, read, require, written};
+use crate::inputs;
 use crate::loss::LossKind;
 
 /// Parameters of Square.
@@ -168,19 +169,6 @@ impl Columns for State {
         all.push(("stuck".into(), Column::Count(&mut self.stuck)));
         all
     }
-}
-
-/// Fails if inputs that may change share a budget.
-fn independent(job: &Job<'_>) -> Result<(), EngineError> {
-    let several = job.threat.budgets().iter().filter(|b| b.moves()).count() > 1;
-    if several && job.threat.coupling() != Coupling::Independent {
-        return Err(EngineError::Parameter {
-            name: "coupling",
-            given: "a budget shared by several inputs".into(),
-            expected: "an independent budget for each input".into(),
-        });
-    }
-    Ok(())
 }
 
 /// Returns the end of a feature's Linf interval.
@@ -349,8 +337,7 @@ impl Attack for Square {
     }
 
     fn check(&self, job: &Job<'_>) -> Result<(), EngineError> {
-        check_norms(&META, job)?;
-        independent(job)
+        inputs::independent(&META, job)
     }
 
     fn run(&self, access: Access<'_>, job: &Job<'_>) -> Result<Outcomes, EngineError> {

@@ -45,8 +45,6 @@
 //! assert_eq!(attack.parameters()["steps"], 300);
 //! ```
 
-use std::f64::consts::PI;
-
 use burn::tensor::{Tensor, TensorData};
 use proofmark_domain::{Norm, Role};
 use proofmark_engine::{
@@ -59,9 +57,10 @@ use proofmark_threat::{Batch, Column, Columns, host, prefixed};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::config::{at_least_one, read, require, written};
+use crate::config::{at_least_one, not_negative, positive, read, require, written};
 use crate::loss::Margin;
 use crate::ranges::ranges;
+use crate::schedule::cosine;
 use crate::update::{Adam, Update};
 
 /// Parameters of σ-zero.
@@ -115,27 +114,17 @@ impl Config {
     /// Builds the attack, or returns an error that names the wrong parameter.
     pub fn build(self) -> Result<SigmaZero, BuildError> {
         at_least_one(META.id, "steps", self.steps)?;
-        let positive = |v: f64| v.is_finite() && v > 0.0;
-        let expected = "a finite number above 0";
-        require(positive(self.eta), META.id, "eta", self.eta, expected)?;
-        require(positive(self.sigma), META.id, "sigma", self.sigma, expected)?;
+        positive(META.id, "eta", self.eta, "")?;
+        positive(META.id, "sigma", self.sigma, "")?;
         let share = (0.0..=1.0).contains(&self.tau);
         require(share, META.id, "tau", self.tau, "a share from 0 to 1")?;
-        let step = self.tau_step;
-        let expected = "a finite number of at least 0";
-        require(
-            step.is_finite() && step >= 0.0,
-            META.id,
-            "tau_step",
-            step,
-            expected,
-        )?;
+        not_negative(META.id, "tau_step", self.tau_step)?;
         Ok(SigmaZero(self))
     }
 
     /// Returns the length of step `k`, as a share of each feature's range.
     fn eta_at(&self, k: u64) -> f64 {
-        let way = f64::midpoint(1.0, (PI * k as f64 / f64::from(self.steps)).cos());
+        let way = cosine(k as f64, f64::from(self.steps));
         self.eta * (LAST + (1.0 - LAST) * way)
     }
 }
@@ -175,19 +164,9 @@ fn with_ranges(
     batch.map(|b| f(b, ranges.next().expect("one block per modality").clone()))
 }
 
-/// Returns one number per row, `[rows, 1]`: that of each block, combined over the blocks.
-fn over_blocks(
-    batch: &Batch,
-    of: impl Fn(Tensor<2>) -> Tensor<2>,
-    combine: impl Fn(Tensor<2>, Tensor<2>) -> Tensor<2>,
-) -> Tensor<2> {
-    let each = batch.blocks().iter().map(|b| of(b.clone()));
-    each.reduce(combine).expect("at least one modality")
-}
-
 /// Returns `slope` with a random direction in the rows that have neither succeeded nor any slope.
 fn or_random(slope: Batch, rows: &Rows, succeeds: &Tensor<1>) -> Batch {
-    let size = over_blocks(&slope, |b| b.abs().sum_dim(1), |a, b| a + b).squeeze_dim::<1>(1);
+    let size = slope.sum_of(Tensor::abs).squeeze_dim::<1>(1);
     let lost = host(&(size + succeeds.clone()).equal_scalar(0.0).float());
     if lost.iter().all(|l| *l == 0.0) {
         return slope;
@@ -235,7 +214,7 @@ impl SigmaZero {
             all.mask_where(moved.equal_scalar(0.0), follows)
         });
 
-        let largest = over_blocks(&direction, |b| b.abs().max_dim(1), Tensor::max_pair);
+        let largest = direction.per_row(|b| b.abs().max_dim(1), Tensor::max_pair);
         let largest = largest.clamp_min(1e-12);
         direction.map(|d| d / largest.clone())
     }
@@ -260,7 +239,7 @@ impl<M: GradientModel + ?Sized> Stepper<M> for SigmaZero {
         let region = rows.region();
         let x = region.x0();
         let free = region.free(&x.map(|b| b.ones_like()));
-        let features = over_blocks(&free, |b| b.sum_dim(1), |a, b| a + b);
+        let features = free.sum_of(|b| b);
         Ok(State {
             memory: vec![x.map(|b| b.zeros_like()); ADAM.memories()],
             tau: region.column(&vec![self.0.tau as f32; rows.len()]),

@@ -22,18 +22,21 @@ pub struct Adam {
     pub beta2: f32,
 }
 
-impl Update for Adam {
-    fn memories(&self) -> usize {
-        2
-    }
-
-    fn apply(&self, gradient: Batch, memory: &mut [Batch], rows: &Rows) -> Batch {
+impl Adam {
+    /// Adds a gradient to `mean` and `square`, and returns `m̂` and `sqrt(v̂) + 1e-8`. `steps` is the number of
+    /// gradients that each row has added before; `per_feature` says of each modality in turn whether `v` is kept per
+    /// feature.
+    pub(crate) fn moments(
+        self,
+        gradient: &Batch,
+        [mean, square]: [&mut Batch; 2],
+        steps: &[u64],
+        mut per_feature: impl FnMut() -> bool,
+    ) -> [Batch; 2] {
         let (b1, b2) = (self.beta1, self.beta2);
-        memory[0] = memory[0].zip(&gradient, |m, g| m.mul_scalar(b1) + g.mul_scalar(1.0 - b1));
-        let mut norms = rows.region().norms();
-        memory[1] = memory[1].zip(&gradient, |v, g| {
-            let each = matches!(norms.next(), Some(Norm::Linf | Norm::L0));
-            let square = if each {
+        *mean = mean.zip(gradient, |m, g| m.mul_scalar(b1) + g.mul_scalar(1.0 - b1));
+        *square = square.zip(gradient, |v, g| {
+            let square = if per_feature() {
                 g.square()
             } else {
                 let size = g.dims();
@@ -42,16 +45,33 @@ impl Update for Adam {
             v.mul_scalar(b2) + square.mul_scalar(1.0 - b2)
         });
         let correction = |b: f32| {
-            let c: Vec<f32> = rows
-                .steps()
-                .iter()
-                .map(|t| (1.0 - f64::from(b).powi(*t as i32 + 1)).recip() as f32)
+            // Far beyond this number of steps there is nothing to correct.
+            let power = |t: &u64| f64::from(b).powi((*t).min(1 << 30) as i32 + 1);
+            let c: Vec<f32> = (steps.iter())
+                .map(|t| (1.0 - power(t)).recip() as f32)
                 .collect();
             Tensor::<1>::from_floats(c.as_slice(), &gradient.device()).unsqueeze_dim::<2>(1)
         };
         let (c1, c2) = (correction(b1), correction(b2));
-        memory[0].zip(&memory[1], |m, v| {
-            (m * c1.clone()) / ((v * c2.clone()).sqrt() + 1e-8)
-        })
+        [
+            mean.map(|m| m * c1.clone()),
+            square.map(|v| (v * c2.clone()).sqrt() + 1e-8),
+        ]
+    }
+}
+
+impl Update for Adam {
+    fn memories(&self) -> usize {
+        2
+    }
+
+    fn apply(&self, gradient: Batch, memory: &mut [Batch], rows: &Rows) -> Batch {
+        let [mean, square] = memory else {
+            unreachable!("two memories, as asked for");
+        };
+        let mut norms = rows.region().norms();
+        let per_feature = || matches!(norms.next(), Some(Norm::Linf | Norm::L0));
+        let [m, root] = self.moments(&gradient, [mean, square], rows.steps(), per_feature);
+        m.zip(&root, |m, root| m / root)
     }
 }

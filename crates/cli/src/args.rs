@@ -195,6 +195,7 @@ baseline at each budget and one unbounded attack.
 Examples:
   proofmark attack digits-robust --data digits --attack pgd --norm linf --eps 0.1 --out report.json
   proofmark attack digits-standard --data digits --attack fgsm,pgd --norm l2 --eps 0.5,1,2 --steps 50 --restarts 3
+  proofmark attack digits-robust --data digits --attack autoattack --norm linf --eps 0.15 --limit 100
   proofmark attack digits-robust --data digits --attack pgd --set pgd.loss=dlr --norm linf --eps 0.1 --fail-under 0.5
   proofmark attack model.onnx --data images.npz --scale 255 --attack pgd --norm linf --eps 8/255
   proofmark attack model.onnx --data val/ --resize 256 --crop 224 --attack pgd --norm linf --eps 4/255 --limit 200

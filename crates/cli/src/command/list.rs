@@ -122,10 +122,14 @@ fn attacks() -> Vec<String> {
     }
     lines.push(String::new());
     lines.extend(wrapped(
-        "Parameters are shown with their defaults; auto is worked out from epsilon and steps. \
-         --set ID.FIELD=V changes one, in a policy { id = \"ID\", FIELD = V }.",
+        "Parameters are shown with their defaults; auto is chosen by the attack, from epsilon and steps, the model or \
+         the sample. --set ID.FIELD=V changes one, in a policy { id = \"ID\", FIELD = V }.",
         0,
     ));
+    let aliases: Vec<String> = (proofmark::attacks::ALIASES.iter())
+        .map(|(alias, id)| format!("`{alias}` stands for {id}"))
+        .collect();
+    lines.extend(wrapped(&format!("{}.", aliases.join("; ")), 0));
     lines
 }
 

@@ -8,8 +8,7 @@ use proofmark_domain::{
     Bounds, Coupling, Epsilon, Kind, Modality, Norm, Observation, RunStatus, Seed,
 };
 use proofmark_engine::{
-    Access, Checkpoint, Criterion, EngineError, Focus, Goal, Job, Judge, Outcomes, Samples, Silent,
-    Truth,
+    Access, Checkpoint, Criterion, EngineError, Focus, Job, Judge, Outcomes, Silent, Truth,
 };
 use proofmark_model::{
     BurnModel, DecisionModel, GradientModel, ModelError, Network, Output, Query, Signature,
@@ -20,91 +19,9 @@ use proofmark_testkit::linear::Linear;
 use proofmark_testkit::masked::{Mask, Masked};
 use proofmark_threat::{Budget, Radius, Threat, host, mask};
 
+use crate::common::{Case, broken};
+
 const NORMS: [Norm; 3] = [Norm::Linf, Norm::L2, Norm::L1];
-
-struct Case {
-    linear: Linear,
-    samples: Samples,
-}
-
-impl Case {
-    fn new(widths: &[usize], classes: usize, n: usize, seed: u64) -> Self {
-        let linear = Linear::new(widths, classes, seed);
-        let (values, labels) = linear.samples(n, seed);
-        let samples = Samples {
-            modalities: linear.modalities.clone().into(),
-            values,
-            labels,
-            targets: None,
-            keys: (0..n as u64).collect(),
-        };
-        Self { linear, samples }
-    }
-
-    /// Makes the class that is nearest in this norm the target of every row.
-    fn towards_the_nearest(mut self, norm: Norm) -> Self {
-        let exact = self.exact(norm);
-        self.samples.targets = Some(exact.iter().map(|(_, c)| *c).collect());
-        self
-    }
-
-    fn model(&self) -> BurnModel {
-        self.linear.model(&Device::flex()).unwrap()
-    }
-
-    fn attack(&self, id: &str, parameters: &str, threat: &Threat) -> Outcomes {
-        self.attack_on(&self.model(), id, parameters, threat, |_| {})
-    }
-
-    fn attack_on<'a>(
-        &'a self,
-        model: &dyn GradientModel,
-        id: &str,
-        parameters: &str,
-        threat: &'a Threat,
-        change: impl FnOnce(&mut Job<'a>),
-    ) -> Outcomes {
-        let attack = proofmark_attacks::build(id, &parameters.parse().unwrap()).unwrap();
-        let rows: Vec<usize> = (0..self.samples.len()).collect();
-        let mut job = Job::new(&self.samples, rows.leak(), threat, &Silent);
-        if self.samples.targets.is_some() {
-            job.goal = &Goal::Targeted;
-        }
-        change(&mut job);
-        attack.run(Access::Gradients(model), &job).unwrap()
-    }
-
-    /// Returns each row's exact distance and the class at that boundary.
-    fn exact(&self, norm: Norm) -> Vec<(f64, usize)> {
-        let row = |i: usize| {
-            let (x, label) = (self.samples.sample(i)[0], self.samples.labels[i]);
-            self.linear.distance(norm, x, label).expect("reachable")
-        };
-        (0..self.samples.len()).map(row).collect()
-    }
-
-    /// Returns a threat with each row's budget at `factor` times its own exact distance.
-    fn at(&self, norm: Norm, factor: f64) -> Threat {
-        let eps: Vec<f64> = self.exact(norm).iter().map(|(d, _)| factor * d).collect();
-        self.within(norm, eps, None)
-    }
-
-    fn within(&self, norm: Norm, eps: Vec<f64>, mask: Option<Vec<bool>>) -> Threat {
-        let budget = Budget {
-            modality: "x".into(),
-            norm,
-            radius: Radius::PerSample(eps.into()),
-            mask: mask.map(Into::into),
-        };
-        let (modalities, n) = (&self.linear.modalities, self.samples.len());
-        Threat::new(modalities, vec![budget], Coupling::Independent, n).unwrap()
-    }
-}
-
-fn broken(outcomes: &Outcomes) -> usize {
-    let broken = |o: &&proofmark_engine::Outcome| o.status == RunStatus::Broken;
-    outcomes.rows.iter().filter(broken).count()
-}
 
 /// L1 with and without larger balls; the other norms ignore the parameter.
 fn variants(norm: Norm) -> &'static [&'static str] {
@@ -118,7 +35,8 @@ fn variants(norm: Norm) -> &'static [&'static str] {
 fn apgd_breaks_every_row_just_above_the_exact_distance_and_none_below() {
     for (seed, classes) in [(1, 2), (2, 3), (3, 10)] {
         for norm in NORMS {
-            let case = Case::new(&[20], classes, 40, seed).towards_the_nearest(norm);
+            let mut case = Case::new(&[20], classes, 40, seed);
+            case.target_nearest(norm);
             for table in variants(norm) {
                 // With more classes the cross-entropy and the ratio trade the target against the others.
                 for (loss, least) in [
@@ -222,16 +140,29 @@ fn parameters_out_of_range_and_mixed_norms_are_refused() {
 #[test]
 fn saturated_cross_entropy_falls_back_to_the_margin() {
     for norm in NORMS {
-        let case = Case::new(&[20], 3, 40, 2).towards_the_nearest(norm);
+        let mut case = Case::new(&[20], 3, 40, 2);
+        case.target_nearest(norm);
         let mut case = case;
         case.samples.targets = None;
-        let model = Masked::new(case.model(), Mask::ScaledLogits);
+        let model = Masked::new(case.linear_model(), Mask::ScaledLogits);
         let threat = case.at(norm, 1.05);
-        let outcomes = case.attack_on(&model, "apgd", "restarts = 3", &threat, |_| {});
+        let outcomes = case.run_on(
+            Access::Gradients(&model),
+            "apgd",
+            "restarts = 3",
+            &threat,
+            |_| {},
+        );
         assert!(broken(&outcomes) >= 38, "{norm}: {}", broken(&outcomes));
         // A changed row asks once more at that point, and its gradients are not zero.
         let none = case.at(norm, 0.9);
-        let outcomes = case.attack_on(&model, "apgd", "steps = 20", &none, |_| {});
+        let outcomes = case.run_on(
+            Access::Gradients(&model),
+            "apgd",
+            "steps = 20",
+            &none,
+            |_| {},
+        );
         let extra = outcomes.rows.iter().filter(|o| o.queries.forward == 22);
         assert!(extra.count() > 30, "{norm}");
         for o in &outcomes.rows {
@@ -273,11 +204,11 @@ fn a_label_ranked_third_falls_back_to_the_margin() {
         order.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]));
         case.samples.labels[i] = order[2];
     }
-    let model = case.model();
+    let model = case.linear_model();
     let found = |loss: &str| {
-        let threat = case.within(Norm::Linf, vec![0.3; 40], None);
+        let threat = case.each(Norm::Linf, vec![0.3; 40], None);
         let table = format!("steps = 50\nloss = \"{loss}\"");
-        let outcomes = case.attack_on(&model, "apgd", &table, &threat, |job| {
+        let outcomes = case.run_on(Access::Gradients(&model), "apgd", &table, &threat, |job| {
             job.goal = &BelowThird;
         });
         broken(&outcomes)
@@ -301,19 +232,17 @@ fn a_constant_margin_falls_back_to_the_cross_entropy() {
         Tensor::cat(vec![a.clone() + 1.0, a.clone(), a * -6.0 + 3.0], 1)
     })
     .unwrap();
-    let case = Case {
-        linear: Linear::new(&[8], 3, 0),
-        samples: Samples {
-            modalities: vec![modality].into(),
-            values: vec![vec![0.6; 8 * 20]],
-            labels: vec![0; 20],
-            targets: None,
-            keys: (0..20).collect(),
-        },
-    };
+    let linear = Linear::new(&[8], 3, 0);
+    let case = Case::of(linear, vec![vec![0.6; 8 * 20]], vec![0; 20]);
     for norm in NORMS {
-        let threat = case.within(norm, vec![0.35; 20], None);
-        let outcomes = case.attack_on(&model, "apgd", "loss = \"margin\"", &threat, |_| {});
+        let threat = case.each(norm, vec![0.35; 20], None);
+        let outcomes = case.run_on(
+            Access::Gradients(&model),
+            "apgd",
+            "loss = \"margin\"",
+            &threat,
+            |_| {},
+        );
         assert_eq!(broken(&outcomes), 20, "{norm}");
     }
 }
@@ -346,7 +275,7 @@ impl Network for Noisy {
 #[test]
 fn a_lucky_draw_of_a_random_model_ends_no_search_over_its_mean() {
     let (n, case) = (60, Case::new(&[20], 3, 60, 6));
-    let model = Noisy(case.model());
+    let model = Noisy(case.linear_model());
     let judged = |job: &mut Job<'_>| {
         job.judge = Judge {
             draws: 31,
@@ -358,11 +287,23 @@ fn a_lucky_draw_of_a_random_model_ends_no_search_over_its_mean() {
             |o: &&proofmark_engine::Outcome| o.observed.contains(&Observation::WitnessRejected);
         outcomes.rows.iter().filter(rejected).count()
     };
-    let narrow = case.within(Norm::L2, vec![1e-6; n], None);
+    let narrow = case.each(Norm::L2, vec![1e-6; n], None);
     for id in ["apgd", "apgd-t"] {
         // One draw after the other, some row is misclassified and its search ends for nothing.
-        let one = case.attack_on(&model, id, "steps = 5\neot = 1", &narrow, judged);
-        let mean = case.attack_on(&model, id, "steps = 5\neot = 32", &narrow, judged);
+        let one = case.run_on(
+            Access::Gradients(&model),
+            id,
+            "steps = 5\neot = 1",
+            &narrow,
+            judged,
+        );
+        let mean = case.run_on(
+            Access::Gradients(&model),
+            id,
+            "steps = 5\neot = 32",
+            &narrow,
+            judged,
+        );
         assert!(rejected(&one) > 3, "{id}: {}", rejected(&one));
         assert_eq!((rejected(&mean), broken(&mean)), (0, 0), "{id}");
         let tries = if id == "apgd" { 1 } else { 2 };
@@ -371,7 +312,13 @@ fn a_lucky_draw_of_a_random_model_ends_no_search_over_its_mean() {
         }
     }
     let wide = case.at(Norm::L2, 1.5);
-    let found = case.attack_on(&model, "apgd-t", "steps = 20\neot = 16", &wide, judged);
+    let found = case.run_on(
+        Access::Gradients(&model),
+        "apgd-t",
+        "steps = 20\neot = 16",
+        &wide,
+        judged,
+    );
     assert_eq!(broken(&found), n);
 }
 
@@ -414,7 +361,7 @@ fn frozen_features_stay_and_the_others_break_the_row() {
     let free: Vec<bool> = (0..20).map(|f| f % 3 != 0).collect();
     for norm in NORMS {
         let eps = case.exact(norm).iter().map(|(d, _)| 3.0 * d).collect();
-        let threat = case.within(norm, eps, Some(free.clone()));
+        let threat = case.each(norm, eps, Some(free.clone()));
         let outcomes = case.attack("apgd", "", &threat);
         assert!(broken(&outcomes) >= 20, "{norm}: {}", broken(&outcomes));
         for o in &outcomes.rows {
@@ -446,16 +393,18 @@ fn with_threads<T: Send>(n: usize, run: impl FnOnce() -> T + Send) -> T {
 #[test]
 fn results_depend_on_no_other_row_and_on_no_stop() {
     let case = Case::new(&[16], 4, 40, 3);
-    let model = Masked::new(case.model(), Mask::ScaledLogits);
+    let model = Masked::new(case.linear_model(), Mask::ScaledLogits);
     for (id, norm, eps, table) in [
         ("apgd", Norm::L1, 0.4, "steps = 12\nrestarts = 2"),
         ("apgd", Norm::L2, 0.15, "steps = 9\nrestarts = 2"),
         ("apgd-t", Norm::L1, 0.4, "steps = 10\nloss = \"ce\""),
         ("apgd-t", Norm::Linf, 0.04, "steps = 8\neot = 2"),
     ] {
-        let threat = case.within(norm, vec![eps; 40], None);
+        let threat = case.each(norm, vec![eps; 40], None);
         let run = |change: &(dyn Fn(&mut Job<'_>) + Sync)| {
-            case.attack_on(&model, id, table, &threat, |job| change(job))
+            case.run_on(Access::Gradients(&model), id, table, &threat, |job| {
+                change(job);
+            })
         };
         let whole = results(&with_threads(1, || run(&|job| job.batch = 64)));
         let statuses = |of: RunStatus| whole.iter().filter(|r| r.0 == of).count();
@@ -517,12 +466,12 @@ impl Network for Spoilt {
 #[test]
 fn scores_that_are_not_finite_spoil_no_other_row() {
     let case = Case::new(&[16], 4, 30, 3);
-    let linear = case.model();
-    let spoilt = Spoilt(case.model());
+    let linear = case.linear_model();
+    let spoilt = Spoilt(case.linear_model());
     for norm in NORMS {
         let threat = case.at(norm, 1.02);
-        let whole = results(&case.attack_on(&linear, "apgd", "", &threat, |_| {}));
-        let others = results(&case.attack_on(&spoilt, "apgd", "", &threat, |_| {}));
+        let whole = results(&case.run_on(Access::Gradients(&linear), "apgd", "", &threat, |_| {}));
+        let others = results(&case.run_on(Access::Gradients(&spoilt), "apgd", "", &threat, |_| {}));
         for (i, (a, b)) in whole.iter().zip(&others).enumerate() {
             if i % 5 == 2 {
                 assert_eq!(b.0, RunStatus::Invalid, "{norm} {i}");

@@ -4,14 +4,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use burn::tensor::{Device, Tensor, TensorData};
 use proofmark_domain::{Bounds, Coupling, Epsilon, Norm, RunStatus};
-use proofmark_engine::{
-    Access, Checkpoint, EngineError, Goal, Job, Outcome, Outcomes, Samples, Silent,
-};
+use proofmark_engine::{Access, Checkpoint, EngineError, Job, Outcome, Outcomes, Samples, Silent};
 use proofmark_model::BurnModel;
 use proofmark_testkit::linear::Linear;
 use proofmark_testkit::linear_distance;
 use proofmark_testkit::masked::{Mask, Masked};
 use proofmark_threat::{Budget, Radius, Threat};
+
+use crate::common::Case;
 
 /// Every attack in every norm it works in.
 const ATTACKS: [(&str, Norm); 7] = [
@@ -40,31 +40,11 @@ fn short(id: &str) -> &'static str {
     }
 }
 
-struct Case {
-    linear: Linear,
-    model: BurnModel,
-    samples: Samples,
-    rows: Vec<usize>,
+fn case(classes: usize, n: usize, seed: u64) -> Case {
+    Case::new(&[20], classes, n, seed)
 }
 
 impl Case {
-    fn new(classes: usize, n: usize, seed: u64) -> Self {
-        let linear = Linear::new(&[20], classes, seed);
-        let (values, labels) = linear.samples(n, seed);
-        Self {
-            model: linear.model(&Device::flex()).unwrap(),
-            samples: Samples {
-                modalities: linear.modalities.clone().into(),
-                values,
-                labels,
-                targets: None,
-                keys: (0..n as u64).collect(),
-            },
-            linear,
-            rows: (0..n).collect(),
-        }
-    }
-
     /// Replaces the model by a function of the linear model's scores and its input.
     fn with_scores(
         mut self,
@@ -80,52 +60,23 @@ impl Case {
         self
     }
 
-    fn job<'a>(&'a self, threat: &'a Threat) -> Job<'a> {
-        let mut job = Job::new(&self.samples, &self.rows, threat, &Silent);
-        if self.samples.targets.is_some() {
-            job.goal = &Goal::Targeted;
-        }
-        job
-    }
-
-    fn run(&self, id: &str, table: &str, job: &Job<'_>) -> Outcomes {
+    /// Runs a gradient attack on a job.
+    fn run_job(&self, id: &str, table: &str, job: &Job<'_>) -> Outcomes {
         let attack = proofmark_attacks::build(id, &table.parse().unwrap()).unwrap();
         attack.run(Access::Gradients(&self.model), job).unwrap()
     }
+}
 
-    /// Returns each row's exact distance and the class at that boundary.
-    fn exact(&self, norm: Norm) -> Vec<(f64, usize)> {
-        let distance = |i: &usize| {
-            let row = self.samples.sample(*i)[0];
-            self.linear.distance(norm, row, self.samples.labels[*i])
-        };
-        let all = self.rows.iter().map(distance);
-        all.map(|d| d.expect("reachable")).collect()
-    }
+fn threat(case: &Case, norm: Norm, eps: f64, mask: Option<Vec<bool>>) -> Threat {
+    case.threat(norm, Radius::Uniform(Epsilon::new(eps).unwrap()), mask)
+}
 
-    fn threat(&self, norm: Norm, eps: f64, mask: Option<Vec<bool>>) -> Threat {
-        let budget = Budget {
-            modality: "x".into(),
-            norm,
-            radius: Radius::Uniform(Epsilon::new(eps).unwrap()),
-            mask: mask.map(Into::into),
-        };
-        let (modalities, n) = (&self.linear.modalities, self.samples.len());
-        Threat::new(modalities, vec![budget], Coupling::Independent, n).unwrap()
-    }
-
-    /// Runs an attack and returns each row's distance divided by the exact one, sorted. A row that the attack does not
-    /// break fails the test.
-    fn ratios(&self, id: &str, norm: Norm, table: &str) -> Vec<f64> {
-        let threat = self.threat(norm, 1.0, None);
-        let outcomes = self.run(id, table, &self.job(&threat));
-        sorted_ratios(&outcomes, &self.exact(norm))
-    }
-
-    /// Tells the attack which class is nearest, as target.
-    fn aim_at_nearest(&mut self, norm: Norm) {
-        self.samples.targets = Some(self.exact(norm).iter().map(|(_, c)| *c).collect());
-    }
+/// Runs an attack and returns each row's distance divided by the exact one, sorted. A row that the attack does not break
+/// fails the test.
+fn ratios(case: &Case, id: &str, norm: Norm, table: &str) -> Vec<f64> {
+    let threat = case.within(norm, 1.0);
+    let outcomes = case.run_job(id, table, &case.job(&threat));
+    sorted_ratios(&outcomes, &case.exact(norm))
 }
 
 fn sorted_ratios(outcomes: &Outcomes, exact: &[(f64, usize)]) -> Vec<f64> {
@@ -164,10 +115,10 @@ fn results(outcomes: &Outcomes) -> Vec<Result> {
 fn every_attack_gets_within_a_hundredth_of_the_exact_distance() {
     for (seed, classes) in [(2, 3), (3, 10)] {
         for (id, norm) in ATTACKS {
-            let mut case = Case::new(classes, 40, seed);
+            let mut case = case(classes, 40, seed);
             // An attack cannot know which class is nearest; the test that follows does not tell it.
-            case.aim_at_nearest(norm);
-            let ratios = case.ratios(id, norm, "");
+            case.target_nearest(norm);
+            let ratios = ratios(&case, id, norm, "");
             let what = format!("{id} {norm}, {classes} classes: {ratios:.4?}");
             if norm == Norm::L0 {
                 assert!(share(&ratios, 1.0) >= 0.75, "{what}");
@@ -183,19 +134,19 @@ fn every_attack_gets_within_a_hundredth_of_the_exact_distance() {
 fn a_restart_per_class_finds_the_nearest_boundary() {
     // Nine restarts of `cw` take too long for a test.
     for (id, norm) in ATTACKS.into_iter().filter(|(id, _)| *id != "cw") {
-        let mut case = Case::new(10, 20, 3);
-        let one = case.ratios(id, norm, "");
+        let mut case = case(10, 20, 3);
+        let one = ratios(&case, id, norm, "");
         let table = "targets = 9";
-        let each = case.ratios(id, norm, table);
+        let each = ratios(&case, id, norm, table);
         let limit = if norm == Norm::L0 { 1.5 } else { 1.01 };
         assert!(each[19] <= limit, "{id} {norm}: {each:.4?}");
         assert!(share(&one, limit) < 1.0, "{id} {norm}: {one:.4?}");
         assert!(share(&one, limit) >= 0.5, "{id} {norm}: {one:.4?}");
         // A target set by the user is the only class.
         case.rows.truncate(1);
-        case.aim_at_nearest(norm);
-        let threat = case.threat(norm, 1.0, None);
-        let queries = |table: &str| case.run(id, table, &case.job(&threat)).rows[0].queries;
+        case.target_nearest(norm);
+        let threat = threat(&case, norm, 1.0, None);
+        let queries = |table: &str| case.run_job(id, table, &case.job(&threat)).rows[0].queries;
         assert_eq!(queries(table), queries(""), "{id} {norm}");
     }
 }
@@ -204,7 +155,7 @@ fn a_restart_per_class_finds_the_nearest_boundary() {
 #[test]
 fn features_at_their_bounds_move() {
     for (id, norm) in ATTACKS {
-        let mut case = Case::new(3, 20, 5);
+        let mut case = case(3, 20, 5);
         for v in &mut case.samples.values[0] {
             *v = v.round();
         }
@@ -214,8 +165,8 @@ fn features_at_their_bounds_move() {
                 .max_by(|a, b| scores[*a].total_cmp(&scores[*b]))
                 .unwrap();
         }
-        case.aim_at_nearest(norm);
-        let ratios = case.ratios(id, norm, "");
+        case.target_nearest(norm);
+        let ratios = ratios(&case, id, norm, "");
         let limit = if norm == Norm::L0 { 2.0 } else { 1.02 };
         assert!(ratios[19] <= limit, "{id} {norm}: {ratios:.4?}");
     }
@@ -226,9 +177,9 @@ fn the_scale_and_the_sign_of_the_scores_do_not_matter() {
     // With the shift all scores are negative.
     for (scale, shift) in [(1e3, 0.0), (1e-3, -0.1)] {
         for (id, norm) in ATTACKS.into_iter().filter(|(_, n)| *n != Norm::L0) {
-            let mut case = Case::new(3, 12, 2).with_scores(move |z, _| z * scale + shift);
-            case.aim_at_nearest(norm);
-            let ratios = case.ratios(id, norm, quick(id));
+            let mut case = case(3, 12, 2).with_scores(move |z, _| z * scale + shift);
+            case.target_nearest(norm);
+            let ratios = ratios(&case, id, norm, quick(id));
             let what = format!("{id} {norm} scale {scale} shift {shift}: {ratios:.4?}");
             assert!(ratios[11] <= 1.03, "{what}");
         }
@@ -238,8 +189,8 @@ fn the_scale_and_the_sign_of_the_scores_do_not_matter() {
 #[test]
 fn the_unit_of_the_data_and_the_budget_do_not_matter() {
     for (id, norm) in ATTACKS.into_iter().filter(|(_, n)| *n != Norm::L0) {
-        let mut case = Case::new(3, 12, 2);
-        case.aim_at_nearest(norm);
+        let mut case = case(3, 12, 2);
+        case.target_nearest(norm);
         let exact: Vec<(f64, usize)> = case
             .exact(norm)
             .iter()
@@ -251,8 +202,8 @@ fn the_unit_of_the_data_and_the_budget_do_not_matter() {
         case.linear.modalities[0].bounds = Bounds::uniform(0.0, 255.0).unwrap();
         case.samples.modalities = case.linear.modalities.clone().into();
         let case = case.with_scores(|z, _| z / 255.0);
-        let threat = case.threat(norm, 3.0, None);
-        let outcomes = case.run(id, quick(id), &case.job(&threat));
+        let threat = threat(&case, norm, 3.0, None);
+        let outcomes = case.run_job(id, quick(id), &case.job(&threat));
         let ratios = sorted_ratios(&outcomes, &exact);
         assert!(ratios[11] <= 1.03, "{id} {norm}: {ratios:.4?}");
     }
@@ -261,10 +212,10 @@ fn the_unit_of_the_data_and_the_budget_do_not_matter() {
 #[test]
 fn frozen_features_stay_and_the_others_make_up_for_them() {
     for (id, norm) in ATTACKS {
-        let case = Case::new(2, 30, 6);
+        let case = case(2, 30, 6);
         let free: Vec<bool> = (0..20).map(|f| f % 3 != 0).collect();
-        let threat = case.threat(norm, 1.0, Some(free.clone()));
-        let outcomes = case.run(id, "", &case.job(&threat));
+        let threat = threat(&case, norm, 1.0, Some(free.clone()));
+        let outcomes = case.run_job(id, "", &case.job(&threat));
         let mut reachable = 0;
         for o in &outcomes.rows {
             let (x0, label) = (case.samples.sample(o.row)[0], case.samples.labels[o.row]);
@@ -309,15 +260,15 @@ fn frozen_features_stay_and_the_others_make_up_for_them() {
 #[test]
 fn a_row_does_not_depend_on_its_batch() {
     for (id, norm) in ATTACKS {
-        let case = Case::new(4, 11, 7);
-        let threat = case.threat(norm, 0.3, None);
+        let case = case(4, 11, 7);
+        let threat = threat(&case, norm, 0.3, None);
         for table in [short(id).to_owned(), format!("{}\ntargets = 2", short(id))] {
-            let whole = results(&case.run(id, &table, &case.job(&threat)));
+            let whole = results(&case.run_job(id, &table, &case.job(&threat)));
             for (batch, rows) in [(1, 0..11), (5, 0..11), (64, 3..9)] {
                 let rows: Vec<usize> = rows.rev().collect();
                 let mut job = case.job(&threat);
                 (job.batch, job.rows) = (batch, &rows);
-                let part = results(&case.run(id, &table, &job));
+                let part = results(&case.run_job(id, &table, &job));
                 for (row, part) in rows.iter().zip(part) {
                     assert_eq!(
                         part, whole[*row],
@@ -332,20 +283,20 @@ fn a_row_does_not_depend_on_its_batch() {
 #[test]
 fn a_stopped_run_resumes_to_the_same_end() {
     for (id, norm) in ATTACKS {
-        let case = Case::new(4, 6, 8);
-        let threat = case.threat(norm, 0.3, None);
-        let whole = results(&case.run(id, short(id), &case.job(&threat)));
+        let case = case(4, 6, 8);
+        let threat = threat(&case, norm, 0.3, None);
+        let whole = results(&case.run_job(id, short(id), &case.job(&threat)));
         for stop_at in [1, 7, 41] {
             let asked = AtomicUsize::new(0);
             let stop = || asked.fetch_add(1, Ordering::Relaxed) >= stop_at;
             let mut job = case.job(&threat);
             job.stop = &stop;
-            let stopped = case.run(id, short(id), &job);
+            let stopped = case.run_job(id, short(id), &job);
             let checkpoint = stopped.checkpoint.expect("stopped in the middle");
             let checkpoint = Checkpoint::from_bytes(&checkpoint.to_bytes()).unwrap();
             let mut job = case.job(&threat);
             job.resume = Some(&checkpoint);
-            let rest = results(&case.run(id, short(id), &job));
+            let rest = results(&case.run_job(id, short(id), &job));
             assert_eq!(rest, whole, "{id} {norm} stopped at {stop_at}");
         }
     }
@@ -355,7 +306,7 @@ fn a_stopped_run_resumes_to_the_same_end() {
 #[test]
 fn rows_without_finite_scores_are_invalid_and_leave_the_others_alone() {
     for (id, norm) in ATTACKS {
-        let mut case = Case::new(4, 8, 9);
+        let mut case = case(4, 8, 9);
         let spoilt = [1, 4];
         for i in spoilt {
             case.samples.values[0][20 * i] = 0.0;
@@ -368,13 +319,13 @@ fn rows_without_finite_scores_are_invalid_and_leave_the_others_alone() {
         });
         // Keep every feature but the first, so that no other row becomes NaN.
         let mask = (0..20).map(|f| f > 0).collect();
-        let threat = case.threat(norm, 0.3, Some(mask));
+        let threat = threat(&case, norm, 0.3, Some(mask));
         for compaction in [true, false] {
             let mut job = case.job(&threat);
             job.compaction = compaction;
-            let all = case.run(id, short(id), &job);
+            let all = case.run_job(id, short(id), &job);
             job.rows = &good;
-            let alone = results(&case.run(id, short(id), &job));
+            let alone = results(&case.run_job(id, short(id), &job));
             let all_results = results(&all);
             for (i, alone) in good.iter().zip(alone) {
                 assert_eq!(all_results[*i], alone, "{id} {norm} row {i}");
@@ -389,12 +340,12 @@ fn rows_without_finite_scores_are_invalid_and_leave_the_others_alone() {
 #[test]
 fn rows_without_a_gradient_search_in_random_directions() {
     for (id, norm) in ATTACKS.into_iter().filter(|(_, n)| *n != Norm::L0) {
-        let case = Case::new(3, 30, 10);
+        let case = case(3, 30, 10);
         let model = Masked::new(
             case.linear.model(&Device::flex()).unwrap(),
             Mask::GradientKiller,
         );
-        let threat = case.threat(norm, 3.0, None);
+        let threat = threat(&case, norm, 3.0, None);
         let attack = proofmark_attacks::build(id, &quick(id).parse().unwrap()).unwrap();
         let outcomes = attack
             .run(Access::Gradients(&model), &case.job(&threat))
@@ -407,9 +358,9 @@ fn rows_without_a_gradient_search_in_random_directions() {
 #[test]
 fn a_confident_result_has_the_margin_and_little_more() {
     for (id, norm) in [("cw", Norm::L2), ("ead", Norm::L1)] {
-        let case = Case::new(3, 15, 11);
-        let threat = case.threat(norm, 1.0, None);
-        let outcomes = case.run(id, "confidence = 1.5", &case.job(&threat));
+        let case = case(3, 15, 11);
+        let threat = threat(&case, norm, 1.0, None);
+        let outcomes = case.run_job(id, "confidence = 1.5", &case.job(&threat));
         for o in &outcomes.rows {
             let point = o.point.as_ref().expect("reachable");
             let scores = case.linear.scores(&[&point.x[0]]);
@@ -423,13 +374,13 @@ fn a_confident_result_has_the_margin_and_little_more() {
 
 #[test]
 fn quantised_points_have_only_the_given_levels() {
-    let mut case = Case::new(3, 20, 12);
+    let mut case = case(3, 20, 12);
     for v in &mut case.samples.values[0] {
         *v = (*v * 15.0).round() / 15.0;
     }
     let free = (0..20).map(|f| f != 4).collect();
-    let threat = case.threat(Norm::L2, 1.0, Some(free));
-    let outcomes = case.run("ddn", "levels = 16", &case.job(&threat));
+    let threat = threat(&case, Norm::L2, 1.0, Some(free));
+    let outcomes = case.run_job("ddn", "levels = 16", &case.job(&threat));
     let found = outcomes.rows.iter().filter_map(|o| o.point.as_ref());
     let mut rows = 0;
     for point in found {
@@ -443,10 +394,10 @@ fn quantised_points_have_only_the_given_levels() {
 
 #[test]
 fn ddn_starts_at_the_norm_that_it_is_given() {
-    let case = Case::new(3, 20, 13);
-    let threat = case.threat(Norm::L2, 0.25, None);
+    let case = case(3, 20, 13);
+    let threat = threat(&case, Norm::L2, 0.25, None);
     let table = "steps = 1\ninitial_norm = 1.5";
-    let outcomes = case.run("ddn", table, &case.job(&threat));
+    let outcomes = case.run_job("ddn", table, &case.job(&threat));
     for o in &outcomes.rows {
         // The clean sample fails, so the first radius is 5 % longer.
         let distance = o
@@ -458,7 +409,7 @@ fn ddn_starts_at_the_norm_that_it_is_given() {
     }
     for loss in ["ce", "dlr", "margin"] {
         let table = format!("loss = \"{loss}\"");
-        let ratios = case.ratios("ddn", Norm::L2, &table);
+        let ratios = ratios(&case, "ddn", Norm::L2, &table);
         assert!(
             ratios[10] <= 1.2 && ratios[19] <= 3.0,
             "{loss}: {ratios:.3?}"

@@ -6,11 +6,13 @@ use std::sync::{Arc, Mutex};
 
 use burn::tensor::Device;
 use proofmark_domain::{Bounds, Coupling, Epsilon, Kind, Norm, Observation, RunStatus};
-use proofmark_engine::{Access, Checkpoint, Goal, Job, Outcome, Outcomes, Samples, Silent};
+use proofmark_engine::{Access, Checkpoint, Job, Outcome, Outcomes, Silent};
 use proofmark_model::{FromScores, Signature};
 use proofmark_testkit::linear::Linear;
 use proofmark_testkit::masked::{Mask, Masked};
 use proofmark_threat::{Budget, Radius, Threat};
+
+use crate::common::{Case, broken};
 
 const ALL: [(&str, &str); 4] = [
     ("square", "queries = 60"),
@@ -19,108 +21,13 @@ const ALL: [(&str, &str); 4] = [
     ("spsa", "steps = 5\nsamples = 10"),
 ];
 
-struct Case {
-    linear: Linear,
-    samples: Samples,
-    rows: Vec<usize>,
-}
-
-impl Case {
-    fn new(widths: &[usize], classes: usize, n: usize, seed: u64) -> Self {
-        Self::of(Linear::new(widths, classes, seed), n, seed)
-    }
-
-    /// An image of this shape.
-    fn image(shape: [usize; 3], classes: usize, n: usize, seed: u64) -> Self {
-        let mut linear = Linear::new(&[shape.iter().product()], classes, seed);
-        linear.modalities[0].shape = shape.to_vec();
-        linear.modalities[0].kind = Kind::Image;
-        Self::of(linear, n, seed)
-    }
-
-    fn of(linear: Linear, n: usize, seed: u64) -> Self {
-        let (values, labels) = linear.samples(n, seed);
-        Self {
-            samples: Samples {
-                modalities: linear.modalities.clone().into(),
-                values,
-                labels,
-                targets: None,
-                keys: (0..n as u64).collect(),
-            },
-            linear,
-            rows: (0..n).collect(),
-        }
-    }
-
-    fn run<'a>(
-        &'a self,
-        id: &str,
-        table: &str,
-        threat: &'a Threat,
-        change: impl FnOnce(&mut Job<'a>),
-    ) -> Outcomes {
-        let model = self.linear.model(&Device::flex()).unwrap();
-        self.run_on(Access::Scores(&model), id, table, threat, change)
-    }
-
-    fn run_on<'a>(
-        &'a self,
-        access: Access<'_>,
-        id: &str,
-        table: &str,
-        threat: &'a Threat,
-        change: impl FnOnce(&mut Job<'a>),
-    ) -> Outcomes {
-        let attack = proofmark_attacks::build(id, &table.parse().unwrap()).unwrap();
-        let mut job = Job::new(&self.samples, &self.rows, threat, &Silent);
-        if self.samples.targets.is_some() {
-            job.goal = &Goal::Targeted;
-        }
-        change(&mut job);
-        attack.run(access, &job).unwrap()
-    }
-
-    fn exact(&self, norm: Norm) -> Vec<(f64, usize)> {
-        let of = |i: usize| {
-            let (row, label) = (self.samples.sample(i)[0], self.samples.labels[i]);
-            self.linear.distance(norm, row, label).expect("reachable")
-        };
-        self.rows.iter().map(|i| of(*i)).collect()
-    }
-
-    /// Each row's budget is `factor` times its exact distance.
-    fn at(&self, norm: Norm, factor: f64) -> Threat {
-        let eps = self.exact(norm).iter().map(|(d, _)| factor * d).collect();
-        self.each(norm, eps, None)
-    }
-
-    fn each(&self, norm: Norm, eps: Vec<f64>, mask: Option<Vec<bool>>) -> Threat {
-        let budget = Budget {
-            modality: "x".into(),
-            norm,
-            radius: Radius::PerSample(eps.into()),
-            mask: mask.map(Into::into),
-        };
-        let n = self.samples.len();
-        Threat::new(
-            &self.linear.modalities,
-            vec![budget],
-            Coupling::Independent,
-            n,
-        )
-        .unwrap()
-    }
-
-    /// Targets each row's nearest class, which attacks cannot know.
-    fn target_nearest(&mut self, norm: Norm) {
-        self.samples.targets = Some(self.exact(norm).iter().map(|(_, c)| *c).collect());
-    }
-}
-
-fn broken(outcomes: &Outcomes) -> usize {
-    let broken = |o: &&Outcome| o.status == RunStatus::Broken;
-    outcomes.rows.iter().filter(broken).count()
+/// A case of images of this shape.
+fn image(shape: [usize; 3], classes: usize, n: usize, seed: u64) -> Case {
+    let mut linear = Linear::new(&[shape.iter().product()], classes, seed);
+    linear.modalities[0].shape = shape.to_vec();
+    linear.modalities[0].kind = Kind::Image;
+    let (values, labels) = linear.samples(n, seed);
+    Case::of(linear, values, labels)
 }
 
 #[test]
@@ -149,7 +56,7 @@ fn square_breaks_every_row_just_above_the_exact_linf_distance_and_none_below() {
 #[test]
 fn square_in_l2_and_l1_gets_close_on_small_images() {
     for (norm, factor) in [(Norm::L2, 1.6), (Norm::L1, 2.0)] {
-        let case = Case::image([1, 6, 6], 2, 20, 5);
+        let case = image([1, 6, 6], 2, 20, 5);
         let table = "queries = 3000\nrescale = true";
         let found = |factor: f64| {
             let outcomes = case.run("square", table, &case.at(norm, factor), |_| {});
@@ -247,7 +154,7 @@ impl Recorder {
 
 #[test]
 fn query_counts_are_exact() {
-    let case = Case::image([3, 4, 5], 4, 6, 2);
+    let case = image([3, 4, 5], 4, 6, 2);
     for norm in [Norm::Linf, Norm::L2, Norm::L1] {
         let threat = case.at(norm, 0.5);
         for (id, table, each) in [
@@ -295,7 +202,7 @@ fn no_query_leaves_the_bounds_or_the_budget() {
             if id == "simba" && norm != Norm::L2 {
                 continue;
             }
-            let mut case = Case::image([3, 4, 5], 4, 3, 2);
+            let mut case = image([3, 4, 5], 4, 3, 2);
             // Values at the bounds leave no room on one side.
             for (i, v) in case.samples.values[0].iter_mut().enumerate() {
                 *v = [*v, 0.0, 1.0, *v][i % 4];
@@ -344,7 +251,7 @@ fn bits(outcomes: &Outcomes) -> Bits {
 
 #[test]
 fn batches_threads_and_stops_change_nothing() {
-    let case = Case::image([2, 5, 6], 5, 12, 3);
+    let case = image([2, 5, 6], 5, 12, 3);
     for norm in [Norm::Linf, Norm::L2, Norm::L1] {
         let threat = case.at(norm, 1.6);
         for (id, table) in ALL {
@@ -564,7 +471,7 @@ fn rounded_inputs_hide_nothing_from_scores() {
 #[test]
 fn square_takes_any_shape() {
     for shape in [[3, 8, 12], [1, 1, 30], [1, 30, 1], [2, 3, 17], [4, 1, 1]] {
-        let case = Case::image(shape, 3, 10, 2);
+        let case = image(shape, 3, 10, 2);
         for norm in [Norm::Linf, Norm::L2, Norm::L1] {
             let table = "queries = 400\nrescale = true";
             let outcomes = case.run("square", table, &case.at(norm, 3.0), |_| {});

@@ -4,125 +4,49 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use burn::tensor::{Device, Tensor, TensorData};
 use proofmark_domain::{Bounds, Coupling, Epsilon, Kind, Norm, RunStatus};
-use proofmark_engine::{
-    Access, Checkpoint, EngineError, Goal, Job, Outcome, Outcomes, Samples, Silent,
-};
-use proofmark_model::{BurnModel, GradientModel};
+use proofmark_engine::{Access, Checkpoint, Job, Outcome, Outcomes};
+use proofmark_model::BurnModel;
 use proofmark_testkit::JointCoupling;
 use proofmark_testkit::linear::Linear;
 use proofmark_testkit::masked::{Mask, Masked};
 use proofmark_threat::{Budget, Radius, Threat};
 
-struct Case {
-    linear: Linear,
-    model: BurnModel,
-    samples: Samples,
-    rows: Vec<usize>,
+use crate::common::{Case, broken};
+
+/// Runs an attack on the case's own model.
+fn run<'a>(
+    case: &'a Case,
+    [id, table]: [&str; 2],
+    threat: &'a Threat,
+    change: impl FnOnce(&mut Job<'a>),
+) -> Outcomes {
+    case.run(id, table, threat, change)
 }
 
-impl Case {
-    fn new(widths: &[usize], classes: usize, n: usize, seed: u64) -> Self {
-        let linear = Linear::new(widths, classes, seed);
-        let (values, labels) = linear.samples(n, seed);
-        Self::of(linear, values, labels)
-    }
-
-    fn of(linear: Linear, values: Vec<Vec<f32>>, labels: Vec<usize>) -> Self {
-        let n = labels.len();
-        Self {
-            model: linear.model(&Device::flex()).unwrap(),
-            samples: Samples {
-                modalities: linear.modalities.clone().into(),
-                values,
-                labels,
-                targets: None,
-                keys: (0..n as u64).collect(),
-            },
-            linear,
-            rows: (0..n).collect(),
-        }
-    }
-
-    fn run<'a>(
-        &'a self,
-        [id, table]: [&str; 2],
-        threat: &'a Threat,
-        change: impl FnOnce(&mut Job<'a>),
-    ) -> Outcomes {
-        self.run_on(&self.model, [id, table], threat, change)
-            .unwrap()
-    }
-
-    fn run_on<'a>(
-        &'a self,
-        model: &'a dyn GradientModel,
-        [id, table]: [&str; 2],
-        threat: &'a Threat,
-        change: impl FnOnce(&mut Job<'a>),
-    ) -> Result<Outcomes, EngineError> {
-        let attack = proofmark_attacks::build(id, &table.parse().unwrap()).unwrap();
-        let mut job = Job::new(&self.samples, &self.rows, threat, &Silent);
-        if self.samples.targets.is_some() {
-            job.goal = &Goal::Targeted;
-        }
-        change(&mut job);
-        attack.run(Access::Gradients(model), &job)
-    }
-
-    /// Returns each row's exact number of features; another class can be reached from all of these samples.
-    fn exact(&self) -> Vec<f64> {
-        let of = |i: &usize| {
-            let (row, label) = (self.samples.sample(*i)[0], self.samples.labels[*i]);
-            self.linear.distance(Norm::L0, row, label).unwrap().0
-        };
-        self.rows.iter().map(of).collect()
-    }
-
-    fn threat(&self, radius: Radius, mask: Option<Vec<bool>>) -> Threat {
-        let budget = Budget {
-            modality: "x".into(),
-            norm: Norm::L0,
-            radius,
-            mask: mask.map(Into::into),
-        };
-        let n = self.samples.len();
-        Threat::new(
-            &self.linear.modalities,
-            vec![budget],
-            Coupling::Independent,
-            n,
-        )
-        .unwrap()
-    }
-
-    fn within(&self, eps: f64) -> Threat {
-        self.threat(Radius::Uniform(Epsilon::new(eps).unwrap()), None)
-    }
-
-    /// Returns a threat with `more` features than each row's exact number.
-    fn beyond(&self, more: f64) -> Threat {
-        let eps: Vec<f64> = self.exact().iter().map(|e| e + more).collect();
-        self.threat(Radius::PerSample(eps.into()), None)
-    }
-
-    /// Returns how many more features than necessary the attack changes, per row.
-    fn excess(&self, attack: [&str; 2]) -> Vec<f64> {
-        let outcomes = self.run(attack, &self.within(3.0), |_| {});
-        let found = outcomes.rows.iter().map(|o| {
-            let point = o.point.as_ref().expect("some change succeeds");
-            // The gauge is the count as a share of the budget.
-            assert!((point.gauge - point.distance / 3.0).abs() < 1e-12);
-            let broken = point.distance <= 3.0;
-            assert_eq!(o.status == RunStatus::Broken, broken);
-            point.distance
-        });
-        found.zip(self.exact()).map(|(f, e)| f - e).collect()
-    }
+/// Returns each row's exact number of features; another class can be reached from all of these samples.
+fn exact(case: &Case) -> Vec<f64> {
+    case.exact(Norm::L0).iter().map(|(d, _)| *d).collect()
 }
 
-fn broken(outcomes: &Outcomes) -> usize {
-    let broken = |o: &&Outcome| o.status == RunStatus::Broken;
-    outcomes.rows.iter().filter(broken).count()
+/// Returns a threat with `more` features than each row's exact number.
+fn beyond(case: &Case, more: f64) -> Threat {
+    let eps = exact(case).iter().map(|e| e + more).collect();
+    case.each(Norm::L0, eps, None)
+}
+
+/// Returns how many more features than necessary the attack changes, per row.
+fn excess(case: &Case, attack: [&str; 2]) -> Vec<f64> {
+    let threat = case.within(Norm::L0, 3.0);
+    let outcomes = run(case, attack, &threat, |_| {});
+    let found = outcomes.rows.iter().map(|o| {
+        let point = o.point.as_ref().expect("some change succeeds");
+        // The gauge is the count as a share of the budget.
+        assert!((point.gauge - point.distance / 3.0).abs() < 1e-12);
+        let broken = point.distance <= 3.0;
+        assert_eq!(o.status == RunStatus::Broken, broken);
+        point.distance
+    });
+    found.zip(exact(case)).map(|(f, e)| f - e).collect()
 }
 
 /// Checks that no row has fewer features than necessary, few have one more and hardly any two: with several classes, an
@@ -151,7 +75,7 @@ fn minimum_norm_attacks_change_the_exact_number_of_features() {
     for (seed, classes) in [(1, 2), (2, 3), (3, 10)] {
         let case = Case::new(&[20], classes, 40, seed);
         for attack in MINIMISE {
-            assert_near(&case.excess(attack), &format!("{} {classes}", attack[0]));
+            assert_near(&excess(&case, attack), &format!("{} {classes}", attack[0]));
         }
     }
 }
@@ -162,7 +86,7 @@ fn the_ranges_of_the_features_do_not_matter() {
     let scale = |f: usize| 10.0_f32.powi(f as i32 % 7 - 2);
     let mut linear = Linear::new(&[20], 10, 4);
     let (mut values, labels) = linear.samples(40, 4);
-    let exact = Case::of(linear.clone(), values.clone(), labels.clone()).exact();
+    let exact = exact(&Case::of(linear.clone(), values.clone(), labels.clone()));
     let high: Vec<f32> = (0..20).map(scale).collect();
     linear.modalities[0].bounds = Bounds::per_feature(vec![0.0; 20], high).unwrap();
     for (f, weights) in linear.weights[0].iter_mut().enumerate() {
@@ -175,9 +99,9 @@ fn the_ranges_of_the_features_do_not_matter() {
     }
     let case = Case::of(linear, values, labels);
     // As `f32`, a 31st times 31 is below 1: rounding must not cost a feature.
-    let threat = case.within(31.0);
+    let threat = case.within(Norm::L0, 31.0);
     for attack in MINIMISE {
-        let outcomes = case.run(attack, &threat, |_| {});
+        let outcomes = run(&case, attack, &threat, |_| {});
         let found = outcomes
             .rows
             .iter()
@@ -193,9 +117,9 @@ fn one_step_equals_the_hand_computed_point() {
     let mut linear = Linear::new(&[3], 2, 0);
     linear.weights = vec![vec![vec![1.0, 0.0], vec![-2.0, 0.0], vec![0.0, 0.0]]];
     let case = Case::of(linear, vec![vec![0.9, 0.4, 0.5]], vec![0]);
-    let threat = case.within(2.0);
+    let threat = case.within(Norm::L0, 2.0);
     let point = |attack| {
-        let outcomes = case.run(attack, &threat, |_| {});
+        let outcomes = run(&case, attack, &threat, |_| {});
         outcomes.rows[0].point.as_ref().unwrap().x[0].clone()
     };
     // Adam's first step is one range against the sign; the bounds leave 0.9 and 0.6 of it. The threshold falls by 0.01.
@@ -225,7 +149,7 @@ fn steep_features_without_room_are_ignored() {
     assert!(n >= 15, "{n}");
     let case = Case::of(linear, vec![ones], vec![1; n]);
     for attack in MINIMISE {
-        assert_near(&case.excess(attack), attack[0]);
+        assert_near(&excess(&case, attack), attack[0]);
     }
 }
 
@@ -234,11 +158,11 @@ fn sparse_rs_breaks_one_feature_above_the_exact_number_and_none_below() {
     for (seed, classes) in [(1, 2), (2, 3), (3, 10)] {
         let case = Case::new(&[20], classes, 40, seed);
         let attack = ["sparse-rs", "queries = 1000\nrestarts = 3"];
-        let above = case.run(attack, &case.beyond(1.0), |_| {});
+        let above = run(&case, attack, &beyond(&case, 1.0), |_| {});
         assert_eq!(broken(&above), 40, "{classes} classes");
-        let below = case.run(attack, &case.beyond(-1.0), |_| {});
+        let below = run(&case, attack, &beyond(&case, -1.0), |_| {});
         assert_eq!(broken(&below), 0, "{classes} classes");
-        for (o, exact) in below.rows.iter().zip(case.exact()) {
+        for (o, exact) in below.rows.iter().zip(exact(&case)) {
             // Without any feature to change, one query shows it.
             let queries = if exact < 2.0 { 1 } else { 1000 };
             assert_eq!(o.queries.forward, 3 * queries, "{exact}");
@@ -254,8 +178,9 @@ fn pixels_change_as_a_whole() {
     (linear.modalities[0].kind, linear.modalities[0].shape) = (Kind::Image, vec![3, 4, 5]);
     let (values, labels) = linear.samples(30, 6);
     let case = Case::of(linear, values, labels);
-    let threat = case.within(13.0);
-    let outcomes = case.run(
+    let threat = case.within(Norm::L0, 13.0);
+    let outcomes = run(
+        &case,
         ["sparse-rs", "queries = 500\npixels = true"],
         &threat,
         |_| {},
@@ -276,7 +201,12 @@ fn pixels_change_as_a_whole() {
         assert_eq!(o.point.as_ref().unwrap().distance, 12.0);
     }
     // Two features are no pixel.
-    let none = case.run(["sparse-rs", "pixels = true"], &case.within(2.0), |_| {});
+    let none = run(
+        &case,
+        ["sparse-rs", "pixels = true"],
+        &case.within(Norm::L0, 2.0),
+        |_| {},
+    );
     assert!(none.rows.iter().all(|o| o.queries.forward == 1));
 }
 
@@ -285,11 +215,12 @@ fn masked_features_never_move() {
     let case = Case::new(&[24], 4, 20, 5);
     let mask: Vec<bool> = (0..24).map(|f| f % 3 != 0).collect();
     let threat = case.threat(
+        Norm::L0,
         Radius::Uniform(Epsilon::new(6.0).unwrap()),
         Some(mask.clone()),
     );
     for attack in ALL {
-        let outcomes = case.run(attack, &threat, |_| {});
+        let outcomes = run(&case, attack, &threat, |_| {});
         assert!(
             broken(&outcomes) >= 15,
             "{}: {}",
@@ -308,13 +239,13 @@ fn masked_features_never_move() {
 fn targeted_attacks_succeed_only_on_their_target() {
     let mut case = Case::new(&[20], 5, 30, 9);
     case.samples.targets = Some(case.samples.labels.iter().map(|l| (l + 1) % 5).collect());
-    let threat = case.within(8.0);
+    let threat = case.within(Norm::L0, 8.0);
     for [id, table] in [
         ["sigma-zero", "steps = 200"],
         ["fmn", ""],
         ["sparse-rs", "queries = 500"],
     ] {
-        let outcomes = case.run([id, table], &threat, |_| {});
+        let outcomes = run(&case, [id, table], &threat, |_| {});
         assert!(broken(&outcomes) >= 25, "{id}: {}", broken(&outcomes));
         let targets = case.samples.targets.as_ref().unwrap();
         for o in &outcomes.rows {
@@ -353,7 +284,7 @@ fn two_inputs_share_no_budget() {
     };
     let unit = threat(&|_| 1.0);
     for attack in MINIMISE {
-        let outcomes = case.run(attack, &unit, |_| {});
+        let outcomes = run(&case, attack, &unit, |_| {});
         let found = outcomes
             .rows
             .iter()
@@ -374,9 +305,12 @@ fn two_inputs_share_no_budget() {
     }
     let attack = ["sparse-rs", "queries = 1000"];
     // One more feature in each input, or one less in those that are full.
-    assert_eq!(broken(&case.run(attack, &threat(&|g| g + 0.5), |_| {})), 30);
     assert_eq!(
-        broken(&case.run(attack, &threat(&|g| 0.999 * g), |_| {})),
+        broken(&run(&case, attack, &threat(&|g| g + 0.5), |_| {})),
+        30
+    );
+    assert_eq!(
+        broken(&run(&case, attack, &threat(&|g| 0.999 * g), |_| {})),
         0
     );
 }
@@ -384,7 +318,7 @@ fn two_inputs_share_no_budget() {
 #[test]
 fn batches_threads_and_stops_change_nothing() {
     let case = Case::new(&[24], 4, 12, 5);
-    let threat = case.within(2.0);
+    let threat = case.within(Norm::L0, 2.0);
     let bits = |o: &Outcomes| -> Vec<_> {
         let row = |o: &Outcome| {
             let point = o.point.as_ref().map(|p| (p.x.clone(), p.gauge.to_bits()));
@@ -393,32 +327,32 @@ fn batches_threads_and_stops_change_nothing() {
         o.rows.iter().map(row).collect()
     };
     for attack in ALL {
-        let whole = bits(&case.run(attack, &threat, |_| {}));
+        let whole = bits(&run(&case, attack, &threat, |_| {}));
         for batch in [1, 5, 64] {
-            let again = case.run(attack, &threat, |job| job.batch = batch);
+            let again = run(&case, attack, &threat, |job| job.batch = batch);
             assert_eq!(bits(&again), whole, "{} batch {batch}", attack[0]);
         }
         let one = rayon::ThreadPoolBuilder::new()
             .num_threads(1)
             .build()
             .unwrap();
-        let again = one.install(|| bits(&case.run(attack, &threat, |job| job.compaction = false)));
+        let again =
+            one.install(|| bits(&run(&case, attack, &threat, |job| job.compaction = false)));
         // Without compaction, broken rows make all their queries; points stay the same.
         for (without, with) in again.iter().zip(&whole) {
             let ends = (without.0, &without.2) == (with.0, &with.2);
             assert!(ends, "{}", attack[0]);
         }
         let alone = [7];
-        let again = case.run(attack, &threat, |job| job.rows = &alone);
+        let again = run(&case, attack, &threat, |job| job.rows = &alone);
         assert_eq!(bits(&again)[0], whole[7], "{}", attack[0]);
         let asked = AtomicUsize::new(0);
         let stop = || asked.fetch_add(1, Ordering::Relaxed) >= 17;
-        let stopped = case
-            .run(attack, &threat, |job| job.stop = &stop)
+        let stopped = run(&case, attack, &threat, |job| job.stop = &stop)
             .checkpoint
             .unwrap();
         let read = Checkpoint::from_bytes(&stopped.to_bytes()).unwrap();
-        let rest = case.run(attack, &threat, |job| job.resume = Some(&read));
+        let rest = run(&case, attack, &threat, |job| job.resume = Some(&read));
         assert_eq!(bits(&rest), whole, "{}", attack[0]);
     }
 }
@@ -427,12 +361,15 @@ fn batches_threads_and_stops_change_nothing() {
 #[test]
 fn zero_gradients_and_nan_scores_stay_with_their_rows() {
     let mut case = Case::new(&[20], 4, 30, 5);
-    let threat = case.within(12.0);
+    let threat = case.within(Norm::L0, 12.0);
     let killed = Masked::new(
         case.linear.model(&Device::flex()).unwrap(),
         Mask::GradientKiller,
     );
-    let found = |attack| broken(&case.run_on(&killed, attack, &threat, |_| {}).unwrap());
+    let found = |attack: [&str; 2]| {
+        let [id, table] = attack;
+        broken(&case.run_on(Access::Gradients(&killed), id, table, &threat, |_| {}))
+    };
     assert_eq!(found(["fmn", ""]), 0);
     let by_chance = found(["sigma-zero", "steps = 200"]);
     assert!(by_chance >= 15, "{by_chance}");
@@ -449,10 +386,20 @@ fn zero_gradients_and_nan_scores_stay_with_their_rows() {
     })
     .unwrap();
     let free = (0..20).map(|f| f < 19).collect();
-    let threat = case.threat(Radius::Uniform(Epsilon::new(6.0).unwrap()), Some(free));
+    let threat = case.threat(
+        Norm::L0,
+        Radius::Uniform(Epsilon::new(6.0).unwrap()),
+        Some(free),
+    );
     for attack in ALL {
-        let without = case.run(attack, &threat, |_| {});
-        let with = case.run_on(&model, attack, &threat, |_| {}).unwrap();
+        let without = run(&case, attack, &threat, |_| {});
+        let with = case.run_on(
+            Access::Gradients(&model),
+            attack[0],
+            attack[1],
+            &threat,
+            |_| {},
+        );
         for (a, b) in with.rows.iter().zip(&without.rows) {
             let point = |o: &Outcome| o.point.as_ref().map(|p| p.x.clone());
             if a.row == 2 {
@@ -483,12 +430,18 @@ fn fmn_refuses_l0_beside_another_norm() {
         Threat::new(&case.linear.modalities, both, Coupling::Independent, 4).unwrap()
     };
     let mixed = threat(0.5);
-    let refused = case.run_on(&case.model, ["fmn", ""], &mixed, |_| {});
+    let refused = case.tried_on(Access::Gradients(&case.model), "fmn", "", &mixed, |_| {});
     let message = refused.unwrap_err().to_string();
     assert!(message.contains("l0 and l2"), "{message}");
     // A frozen input may have any norm.
     assert!(
-        case.run_on(&case.model, ["fmn", ""], &threat(0.0), |_| {})
-            .is_ok()
+        case.tried_on(
+            Access::Gradients(&case.model),
+            "fmn",
+            "",
+            &threat(0.0),
+            |_| {}
+        )
+        .is_ok()
     );
 }

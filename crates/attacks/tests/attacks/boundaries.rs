@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor, TensorData};
 use proofmark_domain::{Coupling, Epsilon, Norm, Observation, RunStatus, Seed};
-use proofmark_engine::{Access, Checkpoint, Goal, Job, Outcome, Outcomes, Samples, Silent};
+use proofmark_engine::{Access, Checkpoint, Job, Outcome, Outcomes, Silent};
 use proofmark_model::{
     BurnModel, DecisionModel, ModelError, Network, Query, ScoreModel, Signature,
 };
@@ -15,94 +15,7 @@ use proofmark_testkit::JointCoupling;
 use proofmark_testkit::linear::Linear;
 use proofmark_threat::{Batch, Budget, Radius, Threat, host};
 
-struct Case {
-    linear: Linear,
-    samples: Samples,
-    rows: Vec<usize>,
-}
-
-impl Case {
-    fn new(widths: &[usize], classes: usize, n: usize, seed: u64) -> Self {
-        let linear = Linear::new(widths, classes, seed);
-        let (values, labels) = linear.samples(n, seed);
-        let samples = Samples {
-            modalities: linear.modalities.clone().into(),
-            values,
-            labels,
-            targets: None,
-            keys: (0..n as u64).collect(),
-        };
-        Self {
-            linear,
-            samples,
-            rows: (0..n).collect(),
-        }
-    }
-
-    fn model(&self) -> BurnModel {
-        self.linear.model(&Device::flex()).unwrap()
-    }
-
-    fn attack(&self, id: &str, parameters: &str, threat: &Threat) -> Outcomes {
-        self.run(id, parameters, threat, |_| {})
-    }
-
-    fn run(
-        &self,
-        id: &str,
-        parameters: &str,
-        threat: &Threat,
-        change: impl FnOnce(&mut Job<'_>),
-    ) -> Outcomes {
-        let attack = proofmark_attacks::build(id, &parameters.parse().unwrap()).unwrap();
-        let mut job = Job::new(&self.samples, &self.rows, threat, &Silent);
-        if self.samples.targets.is_some() {
-            job.goal = &Goal::Targeted;
-        }
-        change(&mut job);
-        attack.run(Access::Gradients(&self.model()), &job).unwrap()
-    }
-
-    fn exact(&self, norm: Norm) -> Vec<(f64, usize)> {
-        let of = |i: &usize| {
-            let row = self.samples.sample(*i)[0];
-            let label = self.samples.labels[*i];
-            self.linear.distance(norm, row, label).expect("reachable")
-        };
-        self.rows.iter().map(of).collect()
-    }
-
-    /// Returns a threat with each row's exact distance as its budget, so that a gauge of 1 is optimal.
-    fn at(&self, norm: Norm) -> Threat {
-        let eps: Vec<f64> = self.exact(norm).iter().map(|(d, _)| *d).collect();
-        self.threat(norm, Radius::PerSample(eps.into()), None)
-    }
-
-    fn threat(&self, norm: Norm, radius: Radius, mask: Option<Vec<bool>>) -> Threat {
-        let budget = Budget {
-            modality: "x".into(),
-            norm,
-            radius,
-            mask: mask.map(Into::into),
-        };
-        let n = self.samples.len();
-        Threat::new(
-            &self.linear.modalities,
-            vec![budget],
-            Coupling::Independent,
-            n,
-        )
-        .unwrap()
-    }
-
-    fn wide(&self, norm: Norm, eps: f64) -> Threat {
-        self.threat(norm, Radius::Uniform(Epsilon::new(eps).unwrap()), None)
-    }
-}
-
-fn gauge(o: &Outcome) -> f64 {
-    o.point.as_ref().map_or(f64::INFINITY, |p| p.gauge)
-}
+use crate::common::{Case, gauge};
 
 fn gauges(outcomes: &Outcomes) -> Vec<f64> {
     outcomes.rows.iter().map(gauge).collect()
@@ -124,7 +37,7 @@ fn every_row_ends_within_a_five_hundredth_of_the_exact_distance() {
         for (seed, classes) in [(1, 2), (2, 3), (3, 10)] {
             for norm in norms {
                 let mut case = Case::new(&[20], classes, 40, seed);
-                let threat = case.at(*norm);
+                let threat = case.at(*norm, 1.0);
                 let free = gauges(&case.attack(id, "steps = 20", &threat));
                 // Scores are `f32`: the nearer the boundary, the larger the share of rounding in a distance.
                 assert!(
@@ -146,7 +59,7 @@ fn the_budget_plays_no_part() {
     let case = Case::new(&[20], 6, 30, 8);
     for (id, norms) in ALL {
         for norm in norms {
-            let found = |eps: f64| gauges(&case.attack(id, "steps = 10", &case.wide(*norm, eps)));
+            let found = |eps: f64| gauges(&case.attack(id, "steps = 10", &case.within(*norm, eps)));
             for (small, large) in found(0.01).into_iter().zip(found(1.0)) {
                 assert!((small / large / 100.0 - 1.0).abs() < 1e-4, "{id} {norm}");
             }
@@ -172,7 +85,7 @@ fn steps_equal_those_computed_by_hand() {
     assert!(near.len() > 10);
     case.rows = (0..30).collect();
     for norm in [Norm::Linf, Norm::L2] {
-        let threat = case.at(norm);
+        let threat = case.at(norm, 1.0);
         let all = |id: &str, parameters: &str, expected: f64| {
             let found = gauges(&case.attack(id, &format!("bisections = 0\n{parameters}"), &threat));
             for i in &near {
@@ -203,7 +116,7 @@ fn steps_equal_those_computed_by_hand() {
 #[test]
 fn queries_are_those_documented() {
     let case = Case::new(&[20], 6, 20, 5);
-    let threat = case.wide(Norm::L2, 0.5);
+    let threat = case.within(Norm::L2, 0.5);
     let queries = |id: &str, parameters: &str| {
         let o = &case.attack(id, parameters, &threat).rows[0];
         (o.queries.forward, o.queries.backward)
@@ -245,7 +158,7 @@ fn batches_threads_and_stops_change_nothing() {
         ("fab-t", "steps = 6\ntargets = 2\nrestarts = 2"),
         ("deepfool", "overshoot = 0.0"),
     ] {
-        let threat = case.wide(Norm::L2, 0.4);
+        let threat = case.within(Norm::L2, 0.4);
         let whole = bits(&case.attack(id, parameters, &threat));
         for (batch, compaction, threads) in [(1, true, 1), (5, true, 2), (64, false, 2)] {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
@@ -380,7 +293,9 @@ fn rounded_scores_are_left_behind() {
         let by = ((scores.clone() / 4.0).round() * 4.0 - scores.clone()).detach();
         scores + by
     };
-    let model = Changed(case.model(), move |_: &Query, scores| rounded(scores));
+    let model = Changed(case.linear_model(), move |_: &Query, scores| {
+        rounded(scores)
+    });
     let mut ties = 0;
     for i in 0..60 {
         let scores = case.linear.scores(&case.samples.sample(i));
@@ -389,7 +304,7 @@ fn rounded_scores_are_left_behind() {
         ties += usize::from((steps[0] - steps[1]).abs() < 0.5);
     }
     assert!(ties > 10);
-    let threat = case.wide(Norm::Linf, 1.0);
+    let threat = case.within(Norm::Linf, 1.0);
     let broken = |id: &str| {
         let outcomes = on(&case, &model, id, "", &threat);
         let broken = outcomes
@@ -409,20 +324,23 @@ fn rounded_scores_are_left_behind() {
 #[test]
 fn rows_without_gradients_or_scores_spoil_no_other() {
     let case = Case::new(&[20], 5, 20, 9);
-    let threat = case.wide(Norm::L2, 0.4);
-    let flat = Changed(case.model(), |_: &Query, s: Tensor<2>| s.detach());
+    let threat = case.within(Norm::L2, 0.4);
+    let flat = Changed(case.linear_model(), |_: &Query, s: Tensor<2>| s.detach());
     let odd = case.samples.keys[3];
-    let broken = Changed(case.model(), move |query: &Query, scores: Tensor<2>| {
-        let factors: Vec<f32> = (query.key.iter())
-            .map(|k| if *k == odd { f32::NAN } else { 1.0 })
-            .collect();
-        let factors = Tensor::<1>::from_floats(factors.as_slice(), &scores.device().inner());
-        scores * factors.unsqueeze_dim::<2>(1)
-    });
+    let broken = Changed(
+        case.linear_model(),
+        move |query: &Query, scores: Tensor<2>| {
+            let factors: Vec<f32> = (query.key.iter())
+                .map(|k| if *k == odd { f32::NAN } else { 1.0 })
+                .collect();
+            let factors = Tensor::<1>::from_floats(factors.as_slice(), &scores.device().inner());
+            scores * factors.unsqueeze_dim::<2>(1)
+        },
+    );
     for (id, _) in ALL {
         let parameters = "steps = 8";
         let mut found = 0;
-        for o in &on(&case, &flat, id, parameters, &case.wide(Norm::L2, 4.0)).rows {
+        for o in &on(&case, &flat, id, parameters, &case.within(Norm::L2, 4.0)).rows {
             let zero = o.observed.contains(&Observation::ZeroGradient);
             assert!(zero || o.point.is_some(), "{id} {o:?}");
             found += usize::from(o.point.is_some());
@@ -450,10 +368,10 @@ fn only_later_restarts_begin_at_random_points() {
     let best = |c: &usize| scores.iter().all(|s| *s <= scores[*c]);
     case.samples.labels[0] = (0..4).find(best).unwrap();
     for norm in [Norm::Linf, Norm::L2, Norm::L1] {
-        let threat = case.wide(norm, 0.2);
+        let threat = case.within(norm, 0.2);
         let starts = |id: &str, parameters: &str| -> Vec<f64> {
             let seen = Mutex::new(Vec::new());
-            let model = Changed(case.model(), |query: &Query, scores| {
+            let model = Changed(case.linear_model(), |query: &Query, scores| {
                 for x in query.x.to_host()[0].chunks(20) {
                     let far = norm.of(x.iter().map(|v| f64::from(*v) - 0.5)) / 0.2;
                     seen.lock().unwrap().push(far);
@@ -516,7 +434,7 @@ fn curved_boundaries_are_reached_as_near_as_by_fmn() {
     let class = |z: &[f32]| proofmark_engine::predict(z).unwrap();
     case.samples.labels = predicted.chunks(10).map(class).collect();
     for (norm, eps) in [(Norm::Linf, 0.1), (Norm::L2, 0.3), (Norm::L1, 1.0)] {
-        let threat = case.wide(norm, eps);
+        let threat = case.within(norm, eps);
         let found = |id: &str, parameters: &str| {
             let attack = proofmark_attacks::build(id, &parameters.parse().unwrap()).unwrap();
             let job = Job::new(&case.samples, &case.rows, &threat, &Silent);

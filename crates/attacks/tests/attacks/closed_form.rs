@@ -3,80 +3,13 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 use proofmark_domain::{Coupling, Epsilon, Norm, RunStatus};
-use proofmark_engine::{Access, Goal, Job, Outcomes, Samples, Silent};
+use proofmark_engine::{Access, Goal, Job, Outcomes, Silent};
 use proofmark_model::{BurnModel, DecisionModel, ModelError, Network, Query, Signature};
 use proofmark_testkit::JointCoupling;
 use proofmark_testkit::linear::Linear;
 use proofmark_threat::{Batch, Budget, Radius, Threat, host};
 
-struct Case {
-    linear: Linear,
-    samples: Samples,
-}
-
-impl Case {
-    fn new(widths: &[usize], classes: usize, n: usize, seed: u64) -> Self {
-        let linear = Linear::new(widths, classes, seed);
-        let (values, labels) = linear.samples(n, seed);
-        let samples = Samples {
-            modalities: linear.modalities.clone().into(),
-            values,
-            labels,
-            targets: None,
-            keys: (0..n as u64).collect(),
-        };
-        Self { linear, samples }
-    }
-
-    fn attack(&self, id: &str, parameters: &str, threat: &Threat) -> Outcomes {
-        let model = self.linear.model(&Device::flex()).unwrap();
-        let attack = proofmark_attacks::build(id, &parameters.parse().unwrap()).unwrap();
-        let rows: Vec<usize> = (0..self.samples.len()).collect();
-        let mut job = Job::new(&self.samples, &rows, threat, &Silent);
-        if self.samples.targets.is_some() {
-            job.goal = &Goal::Targeted;
-        }
-        attack.run(Access::Gradients(&model), &job).unwrap()
-    }
-
-    /// Returns each row's exact distance and the class at that boundary.
-    fn exact(&self, norm: Norm) -> Vec<(f64, usize)> {
-        (0..self.samples.len())
-            .map(|i| {
-                let row = self.samples.sample(i)[0];
-                self.linear
-                    .distance(norm, row, self.samples.labels[i])
-                    .expect("reachable")
-            })
-            .collect()
-    }
-
-    /// Returns a threat with each row's budget at `factor` times its own exact distance.
-    fn at(&self, norm: Norm, factor: f64) -> Threat {
-        let eps: Vec<f64> = self.exact(norm).iter().map(|(d, _)| factor * d).collect();
-        let budget = Budget {
-            modality: "x".into(),
-            norm,
-            radius: Radius::PerSample(eps.into()),
-            mask: None,
-        };
-        Threat::new(
-            &self.linear.modalities,
-            vec![budget],
-            Coupling::Independent,
-            self.samples.len(),
-        )
-        .unwrap()
-    }
-}
-
-fn broken(outcomes: &Outcomes) -> usize {
-    outcomes
-        .rows
-        .iter()
-        .filter(|o| o.status == RunStatus::Broken)
-        .count()
-}
+use crate::common::{Case, broken};
 
 #[test]
 fn pgd_breaks_every_row_just_above_the_exact_distance_and_none_below() {
@@ -254,14 +187,7 @@ fn one_step_equals_the_hand_computed_point() {
         weights: vec![vec![vec![1.0, 0.0], vec![-2.0, 0.0], vec![0.0, 0.0]]],
         classes: 2,
     };
-    let samples = Samples {
-        modalities: linear.modalities.clone().into(),
-        values: vec![vec![0.9, 0.4, 0.5]],
-        labels: vec![0],
-        targets: None,
-        keys: vec![0],
-    };
-    let case = Case { linear, samples };
+    let case = Case::of(linear, vec![vec![0.9, 0.4, 0.5]], vec![0]);
     let eps = |norm, e: f64| {
         let e: Epsilon = Epsilon::new(e).unwrap();
         Threat::uniform(&case.linear.modalities, norm, &e)

@@ -3,65 +3,32 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use burn::tensor::Device;
 use proofmark_domain::{Coupling, Epsilon, Norm, RunStatus};
-use proofmark_engine::{Access, Goal, Job, Outcomes, Samples, Silent, Starts};
-use proofmark_model::BurnModel;
-use proofmark_testkit::linear::Linear;
+use proofmark_engine::{Access, Goal, Job, Outcome, Outcomes, Silent, Starts};
 use proofmark_threat::{Budget, Radius, Threat};
 
-struct Case {
-    linear: Linear,
-    model: BurnModel,
-    samples: Samples,
-    rows: Vec<usize>,
+use crate::common::Case;
+
+fn case(features: usize, classes: usize, n: usize) -> Case {
+    Case::new(&[features], classes, n, 5)
 }
 
-impl Case {
-    fn new(features: usize, classes: usize, n: usize) -> Self {
-        let linear = Linear::new(&[features], classes, 5);
-        let (values, labels) = linear.samples(n, 5);
-        Self {
-            model: linear.model(&Device::flex()).unwrap(),
-            samples: Samples {
-                modalities: linear.modalities.clone().into(),
-                values,
-                labels,
-                targets: None,
-                keys: (0..n as u64).collect(),
-            },
-            linear,
-            rows: (0..n).collect(),
-        }
-    }
+fn run<'a>(
+    case: &'a Case,
+    table: &str,
+    threat: &'a Threat,
+    change: impl FnOnce(&mut Job<'a>),
+) -> Outcomes {
+    case.run("hopskipjump", table, threat, change)
+}
 
-    fn run<'a>(
-        &'a self,
-        table: &str,
-        threat: &'a Threat,
-        change: impl FnOnce(&mut Job<'a>),
-    ) -> Outcomes {
-        let attack = proofmark_attacks::build("hopskipjump", &table.parse().unwrap()).unwrap();
-        let mut job = Job::new(&self.samples, &self.rows, threat, &Silent);
-        change(&mut job);
-        attack.run(Access::Decisions(&self.model), &job).unwrap()
-    }
-
-    fn threat(&self, norm: Norm, eps: f64) -> Threat {
-        Threat::uniform(&self.linear.modalities, norm, &Epsilon::new(eps).unwrap())
-    }
-
-    /// Returns distance found over exact distance, sorted; rows without a point are left out.
-    fn ratios(&self, norm: Norm, outcomes: &Outcomes) -> Vec<f64> {
-        let ratio = |o: &proofmark_engine::Outcome| {
-            let point = o.point.as_ref()?;
-            let (row, label) = (self.samples.sample(o.row)[0], self.samples.labels[o.row]);
-            Some(point.distance / self.linear.distance(norm, row, label)?.0)
-        };
-        let mut all: Vec<f64> = outcomes.rows.iter().filter_map(ratio).collect();
-        all.sort_by(f64::total_cmp);
-        all
-    }
+/// Returns distance found over exact distance, sorted; rows without a point are left out.
+fn ratios(case: &Case, norm: Norm, outcomes: &Outcomes) -> Vec<f64> {
+    let exact = case.exact(norm);
+    let ratio = |o: &Outcome| Some(o.point.as_ref()?.distance / exact[o.row].0);
+    let mut all: Vec<f64> = outcomes.rows.iter().filter_map(ratio).collect();
+    all.sort_by(f64::total_cmp);
+    all
 }
 
 #[test]
@@ -73,10 +40,10 @@ fn hopskipjump_gets_close_to_the_exact_distance() {
         (Norm::L2, 0.5, 4, 1.02, 2.0),
         (Norm::Linf, 0.1, 4, 1.05, 2.0),
     ] {
-        let case = Case::new(24, classes, 20);
-        let threat = case.threat(norm, eps);
-        let outcomes = case.run("queries = 5000", &threat, |_| {});
-        let ratios = case.ratios(norm, &outcomes);
+        let case = case(24, classes, 20);
+        let threat = case.within(norm, eps);
+        let outcomes = run(&case, "queries = 5000", &threat, |_| {});
+        let ratios = ratios(&case, norm, &outcomes);
         assert_eq!(
             ratios.len(),
             20,
@@ -108,10 +75,10 @@ fn hopskipjump_gets_close_to_the_exact_distance() {
 /// The unit of the data and the size of the budget change only the unit of the result.
 #[test]
 fn more_queries_get_closer_and_the_budget_is_only_a_unit() {
-    let case = Case::new(24, 4, 12);
+    let case = case(24, 4, 12);
     let median = |table: &str, eps: f64| {
-        let threat = case.threat(Norm::L2, eps);
-        let ratios = case.ratios(Norm::L2, &case.run(table, &threat, |_| {}));
+        let threat = case.within(Norm::L2, eps);
+        let ratios = ratios(&case, Norm::L2, &run(&case, table, &threat, |_| {}));
         ratios[ratios.len() / 2]
     };
     let (few, many) = (median("queries = 300", 0.5), median("queries = 4000", 0.5));
@@ -122,10 +89,10 @@ fn more_queries_get_closer_and_the_budget_is_only_a_unit() {
 
 #[test]
 fn query_limits_are_exact() {
-    let case = Case::new(24, 4, 12);
-    let threat = case.threat(Norm::L2, 0.5);
+    let case = case(24, 4, 12);
+    let threat = case.within(Norm::L2, 0.5);
     for queries in [1, 7, 9, 100, 333] {
-        let outcomes = case.run(&format!("queries = {queries}"), &threat, |_| {});
+        let outcomes = run(&case, &format!("queries = {queries}"), &threat, |_| {});
         for o in &outcomes.rows {
             // One more for the judge, if there is a point to judge.
             let judged = u64::from(o.point.is_some());
@@ -133,8 +100,8 @@ fn query_limits_are_exact() {
         }
     }
     // A row exceeds the run's own limit by at most one part.
-    let small = case.threat(Norm::L2, 0.1);
-    let limited = case.run("", &small, |job| job.forwards = Some(500));
+    let small = case.within(Norm::L2, 0.1);
+    let limited = run(&case, "", &small, |job| job.forwards = Some(500));
     for o in &limited.rows {
         assert!(
             (500..=500 + 65).contains(&o.queries.forward),
@@ -156,8 +123,8 @@ fn query_limits_are_exact() {
 
 #[test]
 fn batches_and_threads_change_nothing() {
-    let case = Case::new(24, 4, 12);
-    let threat = case.threat(Norm::Linf, 0.05);
+    let case = case(24, 4, 12);
+    let threat = case.within(Norm::Linf, 0.05);
     let bits = |o: &Outcomes| -> Vec<_> {
         let row = |o: &proofmark_engine::Outcome| {
             let point = o.point.as_ref().map(|p| (p.x.clone(), p.gauge.to_bits()));
@@ -165,19 +132,19 @@ fn batches_and_threads_change_nothing() {
         };
         o.rows.iter().map(row).collect()
     };
-    let whole = bits(&case.run("queries = 600", &threat, |_| {}));
+    let whole = bits(&run(&case, "queries = 600", &threat, |_| {}));
     for batch in [1, 5, 64] {
-        let again = case.run("queries = 600", &threat, |job| job.batch = batch);
+        let again = run(&case, "queries = 600", &threat, |job| job.batch = batch);
         assert_eq!(bits(&again), whole, "batch {batch}");
     }
     let alone = [7];
-    let one = case.run("queries = 600", &threat, |job| job.rows = &alone);
+    let one = run(&case, "queries = 600", &threat, |job| job.rows = &alone);
     assert_eq!(bits(&one)[0], whole[7]);
 }
 
 #[test]
 fn masked_features_never_move() {
-    let case = Case::new(24, 4, 12);
+    let case = case(24, 4, 12);
     let mask: Vec<bool> = (0..24).map(|f| f % 3 != 0).collect();
     let budget = Budget {
         modality: "x".into(),
@@ -192,7 +159,7 @@ fn masked_features_never_move() {
         12,
     )
     .unwrap();
-    let outcomes = case.run("queries = 1500", &threat, |_| {});
+    let outcomes = run(&case, "queries = 1500", &threat, |_| {});
     let found: Vec<_> = outcomes
         .rows
         .iter()
@@ -210,11 +177,13 @@ fn masked_features_never_move() {
 /// A curve judges one search against several budgets: a search cut short makes no row robust at any budget.
 #[test]
 fn a_search_cut_short_is_not_robust_at_any_budget() {
-    let case = Case::new(24, 4, 12);
-    let (large, small) = (case.threat(Norm::L2, 5.0), case.threat(Norm::L2, 0.01));
+    let case = case(24, 4, 12);
+    let (large, small) = (case.within(Norm::L2, 5.0), case.within(Norm::L2, 0.01));
     let smaller = Job::new(&case.samples, &case.rows, &small, &Silent);
     let held = |forwards: Option<u64>| -> Vec<RunStatus> {
-        let outcomes = case.run("queries = 400", &large, |job| job.forwards = forwards);
+        let outcomes = run(&case, "queries = 400", &large, |job| {
+            job.forwards = forwards;
+        });
         assert!(outcomes.rows.iter().all(|o| o.status == RunStatus::Broken));
         let within = outcomes.within(&smaller).rows;
         within.iter().map(|o| o.status).collect()
@@ -227,9 +196,9 @@ fn a_search_cut_short_is_not_robust_at_any_budget() {
 /// In a suite, a walk begins at the point that the previous attack found.
 #[test]
 fn suite_members_start_from_points_of_earlier_members() {
-    let case = Case::new(24, 4, 12);
+    let case = case(24, 4, 12);
     // Nothing succeeds inside this budget, so every row goes on to the second member.
-    let threat = case.threat(Norm::L2, 1e-3);
+    let threat = case.within(Norm::L2, 1e-3);
     let table = r#"attacks = [{ id = "fmn", steps = 60 }, { id = "hopskipjump", queries = 60 }]"#;
     let suite = proofmark_attacks::build("suite", &table.parse().unwrap()).unwrap();
     let job = Job::new(&case.samples, &case.rows, &threat, &Silent);
@@ -237,7 +206,7 @@ fn suite_members_start_from_points_of_earlier_members() {
     let [fmn, walk] = &outcomes.parts[..] else {
         panic!("two members")
     };
-    let alone = case.run("queries = 60", &threat, |_| {});
+    let alone = run(&case, "queries = 60", &threat, |_| {});
     let mut nearer = 0;
     for ((before, after), alone) in fmn.rows.iter().zip(&walk.rows).zip(&alone.rows) {
         let gauge =
@@ -251,7 +220,7 @@ fn suite_members_start_from_points_of_earlier_members() {
 /// Noise rarely lands in a given class; a sample of that class is a start.
 #[test]
 fn a_target_class_is_reached_from_a_known_point() {
-    let mut case = Case::new(24, 4, 20);
+    let mut case = case(24, 4, 20);
     let target = |l: &usize| (l + 1) % 4;
     case.samples.targets = Some(case.samples.labels.iter().map(target).collect());
     let labels = &case.samples.labels;
@@ -260,8 +229,8 @@ fn a_target_class_is_reached_from_a_known_point() {
         Some((row, Arc::from([case.samples.sample(of)[0].to_vec()])))
     };
     let starts: Arc<Starts> = Arc::new((0..20).filter_map(start).collect::<BTreeMap<_, _>>());
-    let threat = case.threat(Norm::L2, 0.5);
-    let outcomes = case.run("queries = 3000", &threat, |job| {
+    let threat = case.within(Norm::L2, 0.5);
+    let outcomes = run(&case, "queries = 3000", &threat, |job| {
         job.goal = &Goal::Targeted;
         job.starts = Some(&starts);
     });

@@ -6,11 +6,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use burn::tensor::{Device, Tensor, TensorData};
 use proofmark_domain::{Bounds, Coupling, Epsilon, Kind, Modality, Norm, RunStatus};
-use proofmark_engine::{Access, Checkpoint, Goal, Job, Outcome, Outcomes, Samples, Silent, Starts};
+use proofmark_engine::{Access, Checkpoint, Goal, Job, Outcome, Outcomes, Silent, Starts};
 use proofmark_model::BurnModel;
 use proofmark_testkit::linear::Linear;
 use proofmark_testkit::{JointCoupling, linear_distance};
 use proofmark_threat::{Budget, Radius, Threat};
+
+use crate::common::{Case, gauge, samples};
 
 const ATTACKS: [(&str, Norm); 3] = [
     ("rays", Norm::Linf),
@@ -18,42 +20,11 @@ const ATTACKS: [(&str, Norm); 3] = [
     ("boundary", Norm::L2),
 ];
 
-struct Case {
-    linear: Linear,
-    model: BurnModel,
-    samples: Samples,
-    rows: Vec<usize>,
+fn case(widths: &[usize], classes: usize, n: usize) -> Case {
+    Case::new(widths, classes, n, 5)
 }
 
 impl Case {
-    fn new(widths: &[usize], classes: usize, n: usize) -> Self {
-        let linear = Linear::new(widths, classes, 5);
-        let (values, labels) = linear.samples(n, 5);
-        Self {
-            model: linear.model(&Device::flex()).unwrap(),
-            samples: samples(linear.modalities.clone(), values, labels),
-            linear,
-            rows: (0..n).collect(),
-        }
-    }
-
-    fn run<'a>(
-        &'a self,
-        id: &str,
-        table: &str,
-        threat: &'a Threat,
-        change: impl FnOnce(&mut Job<'a>),
-    ) -> Outcomes {
-        let attack = proofmark_attacks::build(id, &table.parse().unwrap()).unwrap();
-        let mut job = Job::new(&self.samples, &self.rows, threat, &Silent);
-        change(&mut job);
-        attack.run(Access::Decisions(&self.model), &job).unwrap()
-    }
-
-    fn threat(&self, norm: Norm, eps: f64) -> Threat {
-        Threat::uniform(&self.linear.modalities, norm, &Epsilon::new(eps).unwrap())
-    }
-
     /// Returns the exact distance of a sample if only the features of `mask` may change.
     fn masked_distance(&self, norm: Norm, mask: &[bool], row: usize) -> Option<f64> {
         let (x0, label) = (self.samples.sample(row)[0], self.samples.labels[row]);
@@ -73,32 +44,15 @@ impl Case {
             })
             .min_by(f64::total_cmp)
     }
-
-    /// Returns distance found over exact distance, sorted; fails if a row has no point.
-    fn ratios(&self, norm: Norm, outcomes: &Outcomes) -> Vec<f64> {
-        let ratio = |o: &Outcome| {
-            let (row, label) = (self.samples.sample(o.row)[0], self.samples.labels[o.row]);
-            let exact = self.linear.distance(norm, row, label).unwrap().0;
-            o.point.as_ref().expect("a point").distance / exact
-        };
-        let mut all: Vec<f64> = outcomes.rows.iter().map(ratio).collect();
-        all.sort_by(f64::total_cmp);
-        all
-    }
 }
 
-fn samples(modalities: Vec<Modality>, values: Vec<Vec<f32>>, labels: Vec<usize>) -> Samples {
-    Samples {
-        modalities: modalities.into(),
-        values,
-        keys: (0..labels.len() as u64).collect(),
-        labels,
-        targets: None,
-    }
-}
-
-fn gauge(o: &Outcome) -> f64 {
-    o.point.as_ref().map_or(f64::INFINITY, |p| p.gauge)
+/// Returns distance found over exact distance, sorted; fails if a row has no point.
+fn ratios(case: &Case, norm: Norm, outcomes: &Outcomes) -> Vec<f64> {
+    let exact = case.exact(norm);
+    let ratio = |o: &Outcome| o.point.as_ref().expect("a point").distance / exact[o.row].0;
+    let mut all: Vec<f64> = outcomes.rows.iter().map(ratio).collect();
+    all.sort_by(f64::total_cmp);
+    all
 }
 
 type Bits = (RunStatus, u64, Option<(Vec<Vec<f32>>, u64)>);
@@ -122,10 +76,10 @@ fn attacks_get_close_to_the_exact_distance() {
         ("boundary", Norm::L2, 2, 1500, 1.01, 1.05),
         ("boundary", Norm::L2, 4, 1500, 1.05, 2.0),
     ] {
-        let case = Case::new(&[24], classes, 20);
-        let threat = case.threat(norm, 0.1);
+        let case = case(&[24], classes, 20);
+        let threat = case.within(norm, 0.1);
         let outcomes = case.run(id, &format!("queries = {queries}"), &threat, |_| {});
-        let ratios = case.ratios(norm, &outcomes);
+        let ratios = ratios(&case, norm, &outcomes);
         assert!(ratios[0] >= 0.999, "{id}: nothing is nearer: {}", ratios[0]);
         let found = (ratios[10], ratios[19]);
         assert!(
@@ -143,9 +97,9 @@ fn attacks_get_close_to_the_exact_distance() {
 /// A longer search begins with the same queries, so its points show the course of the search.
 #[test]
 fn distances_never_increase_along_a_run() {
-    let case = Case::new(&[24], 4, 12);
+    let case = case(&[24], 4, 12);
     for (id, norm) in ATTACKS {
-        let threat = case.threat(norm, 0.3);
+        let threat = case.within(norm, 0.3);
         let at = |queries: u32| -> Vec<f64> {
             let table = format!("queries = {queries}");
             let outcomes = case.run(id, &table, &threat, |_| {});
@@ -166,9 +120,9 @@ fn distances_never_increase_along_a_run() {
 
 #[test]
 fn query_limits_are_exact() {
-    let case = Case::new(&[24], 4, 12);
+    let case = case(&[24], 4, 12);
     for (id, norm) in ATTACKS {
-        let threat = case.threat(norm, 0.5);
+        let threat = case.within(norm, 0.5);
         for queries in [1, 3, 8, 50, 99] {
             let outcomes = case.run(id, &format!("queries = {queries}"), &threat, |_| {});
             for o in &outcomes.rows {
@@ -188,9 +142,9 @@ fn query_limits_are_exact() {
 
 #[test]
 fn batches_and_interruptions_change_nothing() {
-    let case = Case::new(&[24], 4, 12);
+    let case = case(&[24], 4, 12);
     for (id, norm) in ATTACKS {
-        let threat = case.threat(norm, 0.2);
+        let threat = case.within(norm, 0.2);
         let table = "queries = 250";
         let whole = bits(&case.run(id, table, &threat, |_| {}));
         for batch in [1, 5] {
@@ -220,7 +174,7 @@ fn batches_and_interruptions_change_nothing() {
 
 #[test]
 fn masked_features_never_move() {
-    let case = Case::new(&[24], 4, 12);
+    let case = case(&[24], 4, 12);
     let mask: Vec<bool> = (0..24).map(|f| f % 3 != 0).collect();
     for (id, norm) in ATTACKS {
         let budget = Budget {
@@ -256,7 +210,7 @@ fn masked_features_never_move() {
 /// Noise rarely lands in a given class; a sample of that class is a start.
 #[test]
 fn a_target_class_is_reached_from_a_known_point() {
-    let mut case = Case::new(&[24], 4, 20);
+    let mut case = case(&[24], 4, 20);
     let target = |l: &usize| (l + 1) % 4;
     case.samples.targets = Some(case.samples.labels.iter().map(target).collect());
     let labels = &case.samples.labels;
@@ -267,7 +221,7 @@ fn a_target_class_is_reached_from_a_known_point() {
     let starts: Arc<Starts> = Arc::new((0..20).filter_map(start).collect::<BTreeMap<_, _>>());
     assert!(starts.len() >= 15);
     for (id, norm) in ATTACKS {
-        let threat = case.threat(norm, 0.5);
+        let threat = case.within(norm, 0.5);
         let outcomes = case.run(id, "queries = 800", &threat, |job| {
             job.goal = &Goal::Targeted;
             job.starts = Some(&starts);
@@ -289,7 +243,7 @@ fn a_target_class_is_reached_from_a_known_point() {
 /// A model of one class: nothing ever succeeds.
 #[test]
 fn a_row_without_a_start_ends_without_a_point() {
-    let mut case = Case::new(&[6], 2, 3);
+    let mut case = case(&[6], 2, 3);
     let device = Device::flex();
     case.model = BurnModel::closure(case.linear.modalities.clone(), 2, &device, |x| {
         let zero = x[0].clone().sum_dim(1) * 0.0;
@@ -298,7 +252,7 @@ fn a_row_without_a_start_ends_without_a_point() {
     .unwrap();
     case.samples.labels = vec![0; 3];
     for (id, norm) in ATTACKS {
-        let threat = case.threat(norm, 0.5);
+        let threat = case.within(norm, 0.5);
         let outcomes = case.run(id, "tries = 20", &threat, |_| {});
         for o in &outcomes.rows {
             assert_eq!(
@@ -313,7 +267,7 @@ fn a_row_without_a_start_ends_without_a_point() {
 /// A row whose scores are not finite is marked, and changes no other row.
 #[test]
 fn scores_that_are_not_finite_stay_in_their_row() {
-    let mut case = Case::new(&[12], 3, 6);
+    let mut case = case(&[12], 3, 6);
     for row in 0..6 {
         // Only row 2 has such a value, and the mask keeps every feature 0 as it is.
         case.samples.values[0][row * 12] = if row == 2 { 1.0 } else { 0.5 };
@@ -365,18 +319,18 @@ fn scores_that_are_not_finite_stay_in_their_row() {
 
 #[test]
 fn inputs_that_an_attack_cannot_handle_are_refused() {
-    let case = Case::new(&[8, 5], 3, 12);
+    let case = case(&[8, 5], 3, 12);
     let check = |id: &str, table: &str, threat: &Threat| {
         let attack = proofmark_attacks::build(id, &table.parse().unwrap()).unwrap();
         attack
             .check(&Job::new(&case.samples, &case.rows, threat, &Silent))
             .map_err(|e| e.to_string())
     };
-    let both = case.threat(Norm::L2, 0.5);
+    let both = case.within(Norm::L2, 0.5);
     for id in ["surfree", "boundary"] {
         let refused = check(id, "", &both).unwrap_err();
         assert!(refused.contains("m0 and m1"), "{refused}");
-        assert!(check(id, "", &case.threat(Norm::Linf, 0.5)).is_err());
+        assert!(check(id, "", &case.within(Norm::Linf, 0.5)).is_err());
     }
     let budget = |norm, eps: [f64; 2]| {
         [("m0", eps[0]), ("m1", eps[1])]
@@ -424,7 +378,7 @@ fn inputs_that_an_attack_cannot_handle_are_refused() {
 /// `RayS` turns the signs of all inputs together: its gauge is the largest share of a budget.
 #[test]
 fn rays_moves_several_inputs_together() {
-    let case = Case::new(&[10, 6], 3, 12);
+    let case = case(&[10, 6], 3, 12);
     let budgets = [(Norm::Linf, 0.1), (Norm::Linf, 0.3)];
     let parts = budgets
         .iter()

@@ -1,0 +1,13 @@
+//! Attacks on models whose exact distances are known, family by family, and on models that are hard for them. One program,
+//! so that burn is linked once.
+
+mod apgd;
+mod boundaries;
+mod by_decisions;
+mod closed_form;
+mod common;
+mod decisions;
+mod early;
+mod minimum_norm_gradient;
+mod scores;
+mod sparse;

@@ -158,7 +158,8 @@ impl Attack for Chain {
     }
 
     fn run(&self, access: Access<'_>, job: &Job<'_>) -> Result<Outcomes, EngineError> {
-        run_all(&self.0, access, job)
+        let members: Vec<&dyn Attack> = self.0.iter().map(AsRef::as_ref).collect();
+        run_all(&members, access, job)
     }
 }
 

@@ -28,6 +28,7 @@ pub const ALL: &[AttackEntry] = &[
     gradient::adam_pgd::ENTRY,
     gradient::apgd::ENTRY,
     gradient::apgd_t::ENTRY,
+    gradient::apgd_mt::ENTRY,
     gradient::fmn::ENTRY,
     gradient::fab::ENTRY,
     gradient::fab_t::ENTRY,
@@ -46,8 +47,9 @@ pub const ALL: &[AttackEntry] = &[
     decision::rays::ENTRY,
     decision::surfree::ENTRY,
     decision::boundary::ENTRY,
-    suite::listed::ENTRY,
+    suite::proofmark::ENTRY,
     suite::autoattack::ENTRY,
+    suite::listed::ENTRY,
     baseline::uniform_noise::ENTRY,
     baseline::gaussian_noise::ENTRY,
     baseline::salt_and_pepper::ENTRY,
@@ -59,7 +61,8 @@ pub fn ids() -> Vec<&'static str> {
 }
 
 /// Names that stand for the present version of a suite. Reports name the version.
-pub const ALIASES: &[(&str, &str)] = &[("autoattack", "autoattack-1")];
+pub const ALIASES: &[(&str, &str)] =
+    &[("proofmark", "proofmark-1"), ("autoattack", "autoattack-1")];
 
 /// Builds the attack `id`, or the one it is an alias of, from a table of parameters.
 pub fn build(id: &str, parameters: &toml::Table) -> Result<Box<dyn Attack>, BuildError> {

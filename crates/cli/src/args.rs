@@ -193,7 +193,7 @@ Epsilon is in data units (pixels in [0, 1]); 8/255 is understood. Every run incl
 baseline at each budget and one unbounded attack.
 
 Examples:
-  proofmark attack digits-robust --data digits --attack pgd --norm linf --eps 0.1 --out report.json
+  proofmark attack digits-robust --data digits --norm linf --eps 0.1 --out report.json
   proofmark attack digits-standard --data digits --attack fgsm,pgd --norm l2 --eps 0.5,1,2 --steps 50 --restarts 3
   proofmark attack digits-robust --data digits --attack autoattack --norm linf --eps 0.15 --limit 100
   proofmark attack digits-robust --data digits --attack pgd --set pgd.loss=dlr --norm linf --eps 0.1 --fail-under 0.5
@@ -208,11 +208,11 @@ pub(crate) struct Attack {
     /// or JPEG files per class (docs/data.md)
     #[arg(long, value_name = "SET")]
     pub(crate) data: String,
-    /// Attacks by id, separated by commas
+    /// Attacks by id, separated by commas; the default suite suits what the model gives
     #[arg(
         long = "attack",
         value_name = "ID[,ID…]",
-        required = true,
+        default_value = "proofmark",
         value_delimiter = ','
     )]
     pub(crate) attacks: Vec<String>,

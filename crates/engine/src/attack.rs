@@ -47,9 +47,17 @@ pub trait Attack: Send + Sync + Debug {
         Aim::Within
     }
 
-    /// Returns the member attacks if it is a suite: [`Outcomes::parts`] holds their outcomes in this order.
+    /// Returns the member attacks if it is a suite, all that it may run.
     fn members(&self) -> &[Box<dyn Attack>] {
         &[]
+    }
+
+    /// Returns the places of the members that run on a model that gives this much and on this job:
+    /// [`Outcomes::parts`] holds their outcomes in this order. It depends on inputs and budgets alone, never on samples;
+    /// fails if the suite has no members for them.
+    fn chosen(&self, gives: Needs, job: &Job<'_>) -> Result<Vec<usize>, EngineError> {
+        let _ = (gives, job);
+        Ok((0..self.members().len()).collect())
     }
 
     /// Runs the attack.

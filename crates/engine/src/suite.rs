@@ -27,7 +27,7 @@ pub struct Part {
 /// that earlier ones found outside the budget ([`Job::starts`]). A limit of forwards ([`Job::forwards`]) applies to
 /// each member separately.
 pub fn run_all(
-    members: &[Box<dyn Attack>],
+    members: &[&dyn Attack],
     access: Access<'_>,
     job: &Job<'_>,
 ) -> Result<Outcomes, EngineError> {

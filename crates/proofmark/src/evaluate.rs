@@ -20,7 +20,7 @@ use crate::{OpenModel, RunError, RunPlan, Settings, ThreatPlan};
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let model = proofmark::model("digits-robust", &proofmark::device("cpu")?)?;
 /// let data = proofmark::open("digits")?.limit(60, Default::default());
-/// let result = proofmark::evaluate(&model, &data).linf(0.05).attacks(["fgsm", "pgd"]).run()?;
+/// let result = proofmark::evaluate(&model, &data).linf(0.05).suite("proofmark-1").run()?;
 /// result.robust_accuracy().at_least(0.45, 0.95)?;
 /// # Ok(()) }
 /// ```
@@ -126,6 +126,13 @@ impl Evaluate<'_> {
         self
     }
 
+    /// Adds a suite by id: `proofmark-1` (which also runs if no attack is named), `autoattack-1`. A name without version
+    /// stands for the latest; reports name the version.
+    #[must_use]
+    pub fn suite(self, id: &str) -> Self {
+        self.attack(id, "")
+    }
+
     /// Adds one attack by id, with parameters as TOML: `.attack("pgd", "steps = 100\nloss = \"dlr\"")`.
     #[must_use]
     pub fn attack(mut self, id: &str, parameters: &str) -> Self {
@@ -167,12 +174,11 @@ impl Evaluate<'_> {
         if let Some(problem) = self.problem {
             return Err(problem);
         }
-        if self.attacks.is_empty() {
-            return Err(RunError::Parameter(
-                "no attack; name some, as in `.attacks([\"fgsm\", \"pgd\"])`".into(),
-            ));
+        let mut attacks = self.attacks;
+        if attacks.is_empty() {
+            attacks.push(proofmark_attacks::build("proofmark", &toml::Table::new())?);
         }
-        let mut plan = RunPlan::new(self.subject.model, self.data, &self.attacks, self.threats);
+        let mut plan = RunPlan::new(self.subject.model, self.data, &attacks, self.threats);
         plan.settings = self.settings;
         plan.preprocessing = self.subject.preprocessing;
         let measured = plan.run()?;

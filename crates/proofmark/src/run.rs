@@ -253,7 +253,7 @@ impl<'a> RunPlan<'a> {
 
         let whole = self.whole_threats()?;
         let extra = self.trust_runs(&threats, &whole)?;
-        let runs = self.runs(&threats, &whole, &extra);
+        let runs = self.runs(&threats, &whole, &extra)?;
         // Every attack refuses what it cannot do before the first one costs anything.
         for run in &runs {
             run.attack.check(&self.job(&prepared, run))?;

@@ -49,7 +49,10 @@ pub(crate) fn runs(
             });
         }
     }
-    if let Some(attack) = strongest(plan.attacks)? {
+    // Suites that choose their members by access may hold members that need more than the model gives.
+    let gradients = plan.model.gives() >= Needs::Gradients;
+    let strongest = gradients.then(|| strongest(plan.attacks)).transpose()?;
+    if let Some(attack) = strongest.flatten() {
         let threat = numbers::unbounded(signature, plan.data.len())?;
         let mut record = threat.record();
         "unbounded".clone_into(&mut record.text);

@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 use proofmark_engine::{EngineError, Focus, Loss, Oracle, Request, Rows};
 use proofmark_model::{GradientModel, Query};
 use proofmark_stats::random::{Purpose, Stream};
-use proofmark_threat::{Batch, Column, Columns, Draw, Plane, host, index};
+use proofmark_threat::{Batch, Column, Columns, Draw, Plane, Region, host, index};
 
 use super::{likeliest, start};
 use crate::loss::Margin;
@@ -62,10 +62,39 @@ impl Candidates {
         Self(all)
     }
 
+    /// Returns the one candidate of each row that its user chose.
+    pub(super) fn given(target: &[usize]) -> Self {
+        Self(vec![target.iter().map(|t| *t as u64).collect()])
+    }
+
+    /// Returns the first candidates of every row.
+    pub(super) fn first(mut self, ranks: usize) -> Self {
+        self.0.truncate(ranks);
+        self
+    }
+
+    /// Returns the candidate of each row at its rank.
+    pub(super) fn at(&self, rank: impl Fn(usize) -> usize) -> Vec<u64> {
+        let rows = self.0.first().map_or(0, Vec::len);
+        (0..rows).map(|i| self.0[rank(i)][i]).collect()
+    }
+
+    /// Makes the candidates of row `i` at the ranks `order` its first ones; the others keep their ranks.
+    pub(super) fn reorder(&mut self, i: usize, order: &[usize]) {
+        let sorted: Vec<u64> = order.iter().map(|rank| self.0[*rank][i]).collect();
+        for (rank, class) in sorted.into_iter().enumerate() {
+            self.0[rank][i] = class;
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) const fn of(ranks: Vec<Vec<u64>>) -> Self {
+        Self(ranks)
+    }
+
     /// Returns the only candidate of each row: the one at its rank.
     pub(super) fn only(&self, rank: impl Fn(usize) -> usize) -> Self {
-        let rows = self.0.first().map_or(0, Vec::len);
-        Self(vec![(0..rows).map(|i| self.0[rank(i)][i]).collect()])
+        Self(vec![self.at(rank)])
     }
 }
 
@@ -93,18 +122,11 @@ pub(super) fn nearest<M: GradientModel + ?Sized>(
     let n = rows.len();
     let mut chosen = vec![0; n];
     if planes.len() > 1 {
-        let mut best = vec![(f64::INFINITY, f64::INFINITY); n];
+        let mut best = vec![NOWHERE; n];
         for (rank, plane) in planes.iter().enumerate() {
-            let distance = region.distance(x, plane);
-            // Where no boundary is in reach, the one that would be nearest without bounds.
-            let unbounded = host(&region.dual(&plane.gradient));
-            for i in 0..n {
-                let dual = f64::from(unbounded[i]);
-                if dual > 0.0 {
-                    let far = (distance[i], plane.value[i].abs() / dual);
-                    if far < best[i] {
-                        (best[i], chosen[i]) = (far, rank);
-                    }
+            for (i, far) in distances(region, x, plane).into_iter().enumerate() {
+                if far < best[i] {
+                    (best[i], chosen[i]) = (far, rank);
                 }
             }
         }
@@ -126,6 +148,44 @@ pub(super) fn nearest<M: GradientModel + ?Sized>(
         lost,
         scores,
     })
+}
+
+/// Distance of a boundary that no change leads to.
+const NOWHERE: (f64, f64) = (f64::INFINITY, f64::INFINITY);
+
+/// Returns each row's distance to its plane inside the bounds and, for boundaries that are out of reach, without them.
+fn distances(region: &Region, x: &Batch, plane: &Plane) -> Vec<(f64, f64)> {
+    let distance = region.distance(x, plane);
+    let dual = host(&region.dual(&plane.gradient));
+    let all = distance.into_iter().zip(dual).zip(&plane.value);
+    all.map(|((distance, dual), value)| match f64::from(dual) {
+        dual if dual > 0.0 => (distance, value.abs() / dual),
+        _ => NOWHERE,
+    })
+    .collect()
+}
+
+/// Returns the candidates of each row sorted by the distances of their linearised boundaries at `x`, the nearest first.
+pub(super) fn by_distance<M: GradientModel + ?Sized>(
+    oracle: &mut Oracle<'_, M>,
+    rows: &mut Rows,
+    x: &Batch,
+    candidates: &Candidates,
+) -> Result<Candidates, EngineError> {
+    let (planes, _) = planes(oracle, rows, x, Some(candidates))?;
+    let far: Vec<Vec<(f64, f64)>> = (planes.iter())
+        .map(|plane| distances(rows.region(), x, plane))
+        .collect();
+    let mut sorted = candidates.clone();
+    for i in 0..rows.len() {
+        let mut order: Vec<usize> = (0..far.len()).collect();
+        order.sort_by(|a, b| {
+            let (a, b) = (far[*a][i], far[*b][i]);
+            a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1))
+        });
+        sorted.reorder(i, &order);
+    }
+    Ok(sorted)
 }
 
 /// Returns one plane per candidate, each for all rows, and the scores at `x`.

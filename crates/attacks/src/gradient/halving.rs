@@ -84,7 +84,7 @@ impl Columns for Halving {
 
 impl Halving {
     /// Returns the progress of rows that start at `x`.
-    pub(super) fn new(x: Batch, intervals: Intervals) -> Self {
+    pub(super) fn new(x: Batch, intervals: &[Intervals]) -> Self {
         let rows = x.rows();
         let least = vec![f64::NEG_INFINITY; rows];
         Self {
@@ -95,7 +95,7 @@ impl Halving {
             best_at_check: least,
             steps: vec![0; rows],
             rises: vec![0; rows],
-            interval: vec![intervals.first; rows],
+            interval: intervals.iter().map(|i| i.first).collect(),
             halved: vec![1; rows],
         }
     }
@@ -160,7 +160,7 @@ mod tests {
             bounds: Bounds::uniform(0.0, 1.0).unwrap(),
         };
         let x = Batch::from_host([modality].into(), vec![vec![0.0]], &Device::flex()).unwrap();
-        Halving::new(x, intervals)
+        Halving::new(x, &[intervals])
     }
 
     /// The paper's checkpoints for 100 steps: p = 0.22, 0.41, 0.57, 0.70, 0.80, 0.87, 0.93, 0.99.

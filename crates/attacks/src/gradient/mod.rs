@@ -2,8 +2,10 @@
 
 pub mod adam_pgd;
 pub mod apgd;
+pub mod apgd_mt;
 pub mod apgd_t;
 mod ascent;
+mod auto_path;
 mod auto_pgd;
 pub mod bim;
 mod boundary;

@@ -2,6 +2,7 @@
 
 pub mod autoattack;
 pub mod listed;
+pub mod proofmark;
 
 use proofmark_engine::{
     Access, Attack, BuildError, EngineError, Job, Meta, Outcomes, Parameters, check_norms, run_all,
@@ -39,17 +40,21 @@ impl Suite {
         parameters: Parameters,
         members: &[(&str, &str)],
     ) -> Result<Self, BuildError> {
-        let member = |(id, table): &(&str, &str)| {
-            let table = table.parse().map_err(|e| BuildError {
-                attack: meta.id.to_owned(),
-                field: None,
-                problem: format!("`{id}`: {e}"),
-            })?;
-            crate::build(id, &table)
-        };
-        let members = members.iter().map(member).collect::<Result<_, _>>()?;
-        Ok(Self::new(meta, parameters, members))
+        Ok(Self::new(meta, parameters, built(meta, members)?))
     }
+}
+
+/// Builds the members of a suite: ids, and their parameters in TOML.
+fn built(meta: &Meta, members: &[(&str, &str)]) -> Result<Vec<Box<dyn Attack>>, BuildError> {
+    let member = |(id, table): &(&str, &str)| {
+        let table = table.parse().map_err(|e| BuildError {
+            attack: meta.id.to_owned(),
+            field: None,
+            problem: format!("`{id}`: {e}"),
+        })?;
+        crate::build(id, &table)
+    };
+    members.iter().map(member).collect()
 }
 
 impl Attack for Suite {
@@ -77,6 +82,7 @@ impl Attack for Suite {
 
     fn run(&self, access: Access<'_>, job: &Job<'_>) -> Result<Outcomes, EngineError> {
         self.check(job)?;
-        run_all(&self.members, access, job)
+        let members: Vec<&dyn Attack> = self.members.iter().map(AsRef::as_ref).collect();
+        run_all(&members, access, job)
     }
 }

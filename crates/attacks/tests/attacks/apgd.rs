@@ -399,6 +399,13 @@ fn results_depend_on_no_other_row_and_on_no_stop() {
         ("apgd", Norm::L2, 0.15, "steps = 9\nrestarts = 2"),
         ("apgd-t", Norm::L1, 0.4, "steps = 10\nloss = \"ce\""),
         ("apgd-t", Norm::Linf, 0.04, "steps = 8\neot = 2"),
+        ("apgd-mt", Norm::L1, 0.4, "rounds = [[3, 4], [1, 6]]"),
+        (
+            "apgd-mt",
+            Norm::Linf,
+            0.04,
+            "rounds = [[3, 3], [2, 4]]\neot = 2",
+        ),
     ] {
         let threat = case.each(norm, vec![eps; 40], None);
         let run = |change: &(dyn Fn(&mut Job<'_>) + Sync)| {

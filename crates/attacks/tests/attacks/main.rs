@@ -9,5 +9,7 @@ mod common;
 mod decisions;
 mod early;
 mod minimum_norm_gradient;
+mod rounds;
 mod scores;
 mod sparse;
+mod suites;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use proofmark_domain::{Needs, Report, ThreatRecord};
-use proofmark_engine::{Aim, Rule};
+use proofmark_engine::{Aim, Rule, Samples};
 use proofmark_gate::{ResolvedPlan, difference};
 use proofmark_threat::Threat;
 use serde_json::{Value, json};
@@ -31,7 +31,8 @@ impl RunPlan<'_> {
         threats: &[Threat],
         whole: &[ThreatRecord],
         extra: &'b [trust::TrustRun],
-    ) -> Vec<Run<'b>> {
+    ) -> Result<Vec<Run<'b>>, RunError> {
+        let inputs = self.without_samples();
         let mut runs = Vec::new();
         let mut done = BTreeSet::new();
         for t in 0..threats.len() {
@@ -43,9 +44,12 @@ impl RunPlan<'_> {
                 let run =
                     |t: usize| Run::new(attack, attack.meta().role, &threats[t], whole[t].clone());
                 let own = run(t);
-                let members = attack.members().iter().enumerate();
-                let members: Vec<Run<'_>> =
-                    members.map(|(i, m)| own.member(i, m.as_ref())).collect();
+                let job = self.plain_job(&inputs, &[], &threats[t], None);
+                let chosen = attack.chosen(self.model.gives(), &job)?;
+                let members = chosen.iter().map(|i| attack.members()[*i].as_ref());
+                let members: Vec<Run<'_>> = (members.enumerate())
+                    .map(|(i, member)| own.member(i, member))
+                    .collect();
                 runs.push(own);
                 runs.extend(members);
                 // The nearest points fill the curve at all later budgets that are multiples of this one.
@@ -64,7 +68,19 @@ impl RunPlan<'_> {
                 .map(|e| Run::new(e.attack.as_ref(), e.role, &e.threat, e.record.clone())),
         );
         record::unique_keys(&mut runs);
-        runs
+        Ok(runs)
+    }
+
+    /// Returns the model's inputs without any sample, for a question about budgets alone.
+    fn without_samples(&self) -> Samples {
+        let modalities = &self.model.signature().modalities;
+        Samples {
+            modalities: modalities.clone(),
+            values: vec![Vec::new(); modalities.len()],
+            labels: Vec::new(),
+            targets: None,
+            keys: Vec::new(),
+        }
     }
 
     /// Returns each threat model over the samples of all shards, as reports record it.
@@ -85,7 +101,7 @@ impl RunPlan<'_> {
         let threats = self.fitted(self.data)?;
         let records: Vec<ThreatRecord> = threats.iter().map(Threat::record).collect();
         let extra = self.trust_runs(&threats, &records)?;
-        let runs = self.runs(&threats, &records, &extra);
+        let runs = self.runs(&threats, &records, &extra)?;
         let inputs: Vec<Value> = signature
             .modalities
             .iter()

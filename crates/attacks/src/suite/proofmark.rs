@@ -9,7 +9,7 @@
 //!
 //! | the model gives | budgets | members |
 //! |---|---|---|
-//! | gradients | Linf, L2, L1 | APGD on the margin, 10 steps; APGD towards the classes that come closest, in rounds; FMN, 100 steps; Square with 500 queries |
+//! | gradients | Linf, L2, L1 | FGSM and 10 steps of APGD, both on the margin; APGD towards the classes that come closest, in rounds; FMN, 100 steps; Square with 500 queries |
 //! | gradients | L0 | sigma-zero; Sparse-RS with 1,000 queries |
 //! | scores | Linf, L2, L1 | Square with 5,000 queries |
 //! | scores | L0 | Sparse-RS with 10,000 queries |
@@ -109,6 +109,7 @@ const GROUPS: &[Group] = &[
         gives: Needs::Gradients,
         norms: DENSE,
         members: &[
+            needed("fgsm", "loss = \"margin\""),
             needed(
                 "apgd",
                 "loss = \"margin\"\nsteps = 10\nrestarts = 1\nlarge_radii = false",

@@ -167,7 +167,8 @@ fn schedules(n: usize) -> Vec<Vec<usize>> {
     vec![
         doubling_looks(n),
         vec![n],
-        every(n.div_ceil(40)),
+        // Thirty looks at a small set, eight at others.
+        every(n.div_ceil(if n <= 60 { 40 } else { 8 })),
         [5, n - 1, n].into(),
         [1, n].into(),
     ]

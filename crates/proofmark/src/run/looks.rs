@@ -32,7 +32,10 @@ impl RunPlan<'_> {
             (begin, done) = checkpoint.before()?;
             resume = Some(checkpoint).filter(|c| c.has_begun());
         }
-        for end in sizes.iter().copied().filter(|size| *size > begin) {
+        for end in sizes {
+            if end <= begin {
+                continue;
+            }
             let mut at = self.clone();
             at.look = Some(begin..end);
             at.resume = resume.take();

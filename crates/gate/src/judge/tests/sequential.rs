@@ -37,8 +37,8 @@ fn looks(gate: &GateReport) -> (usize, Option<u64>) {
 
 #[test]
 fn judging_ends_at_the_first_look_that_decides() {
-    let p = policy("robust_accuracy >= 0.7", SEQUENTIAL, "");
-    // Every tenth is broken: 0.9 lies above 0.7 from the second look on.
+    let p = policy("robust_accuracy >= 0.75", SEQUENTIAL, "");
+    // Every tenth is broken: the interval lies above 0.75 from the second look on.
     let gate = run(&p, sampled(800, 800, |rank| rank % 10 == 0));
     assert_eq!(
         (gate.verdict, looks(&gate)),
@@ -54,13 +54,13 @@ fn judging_ends_at_the_first_look_that_decides() {
     let fails = run(&p, sampled(800, 800, |rank| rank % 2 == 0));
     assert_eq!(
         (fails.verdict, looks(&fails)),
-        (Verdict::Fail, (2, Some(100)))
+        (Verdict::Fail, (1, Some(50)))
     );
 }
 
 #[test]
 fn the_interval_is_that_of_the_sequence() {
-    let p = policy("robust_accuracy >= 0.7", SEQUENTIAL, "");
+    let p = policy("robust_accuracy >= 0.75", SEQUENTIAL, "");
     let r = sampled(800, 100, |rank| rank % 10 == 0);
     // 100 of 800 samples, 50 of them new: a sixteenth of the error.
     let expected = proofmark_stats::clopper_pearson(90, 100, 1.0 - 0.05 / 16.0);
@@ -122,7 +122,7 @@ fn evidence_that_ended_early_does_not_decide_a_threshold_it_was_not_measured_for
 
 #[test]
 fn trust_is_that_of_the_samples_that_count() {
-    let p = policy("robust_accuracy >= 0.7", SEQUENTIAL, "");
+    let p = policy("robust_accuracy >= 0.75", SEQUENTIAL, "");
     let mark = |first: u64| {
         let mut r = sampled(800, 800, |rank| rank % 10 == 0);
         let ids: Vec<_> = r.samples.iter().map(|s| s.id.clone()).collect();

@@ -6,7 +6,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock};
 
-use proofmark::domain::{Epsilon, Norm, Report, Sampling, Shard, Verdict};
+use proofmark::data::sequence;
+use proofmark::domain::{Epsilon, Norm, Report, RunStatus, Sampling, Seed, Shard, Verdict};
 use proofmark::engine::{Attack, Event, Observer};
 use proofmark::policy::{
     Date, Evidence, GateReport, Looks, Metric, Record, is_decided, judge, merge,
@@ -41,9 +42,9 @@ fn plan<'a>(data: &'a Dataset, attacks: &'a [Box<dyn Attack>]) -> RunPlan<'a> {
     plan
 }
 
-/// Whether it is decided that robust accuracy is at least 0.7, which takes more than one look.
+/// Whether it is decided that robust accuracy is at least 0.8, which takes more than one look.
 fn decided(report: &Report) -> bool {
-    is_decided(report, &[(Metric::RobustAccuracy, 0.7)], 0.95)
+    is_decided(report, &[(Metric::RobustAccuracy, 0.8)], 0.95)
 }
 
 fn run(plan: &RunPlan<'_>) -> Measurement {
@@ -88,22 +89,18 @@ fn a_run_ends_at_the_first_look_that_decides_with_the_figures_of_its_samples() {
     assert_eq!(early.adversarials.len(), n);
     let broken = early.report.samples.iter().map(|s| s.broken_by.is_some());
     assert!(broken.eq(early.adversarials.iter().map(Option::is_some)));
-    // The probe covers the first samples of the order, and so all of the first look.
-    let probed = |r: &Report| {
-        r.attacks
-            .iter()
-            .rfind(|a| a.key.ends_with("unbounded"))
-            .unwrap()
-            .n
-    };
-    let right = early
-        .report
-        .samples
-        .iter()
-        .filter(|s| s.clean_correct)
-        .count();
-    assert_eq!(probed(&early.report).min(100), right.min(100));
-    assert!(all.report.seconds.to_bits() == 0, "no clock was given");
+    // The probe covers the first 128 samples of the order.
+    let run = early.report.attacks.iter();
+    let run = run.clone().position(|a| a.key.ends_with("unbounded"));
+    let run = run.expect("a probe");
+    let ids: Vec<_> = early.report.samples.iter().map(|s| s.id.clone()).collect();
+    for (s, rank) in early.report.samples.iter().zip(sequence(&ids, Seed(0))) {
+        let is_probed = s.runs[run].status != RunStatus::Skipped;
+        assert_eq!(
+            is_probed || !s.clean_correct,
+            rank < 128 || !s.clean_correct
+        );
+    }
 }
 
 #[test]
@@ -169,26 +166,20 @@ fn a_stopped_run_ends_with_the_report_of_the_whole() {
     let (data, attacks) = (data(), attacks());
     let plan = plan(&data, &attacks);
     let whole = run(&plan);
-    // Stops within attacks, before clean samples are done, and between looks.
-    let mut kinds = BTreeMap::new();
-    for every in [29, 41, 64, 150] {
+    for every in [17, 29, 64] {
         let mut part = stopped(&plan, None, every);
         let mut stops = 0;
         while let Some(checkpoint) = part.checkpoint.take() {
             let read = RunCheckpoint::from_bytes(&checkpoint.to_bytes()).unwrap();
             assert_eq!(read, checkpoint);
             plan.can_resume(&read).unwrap();
-            let is_between = RunPlan::finished(&part.report);
-            *kinds.entry(is_between).or_insert(0) += 1;
-            assert!(!is_between || !decided(&part.report));
             part = stopped(&plan, Some(&read), every);
             stops += 1;
             assert!(stops < 200, "it never ends");
         }
-        assert!(stops > 1, "every {every}");
+        assert!(stops > 0, "every {every}");
         assert_eq!(results(&part), results(&whole), "every {every}");
     }
-    assert_eq!(kinds.len(), 2, "{kinds:?}");
 }
 
 #[test]
@@ -196,21 +187,29 @@ fn a_stop_between_two_looks_keeps_the_looks_made() {
     let (data, attacks) = (data(), attacks());
     let plan = plan(&data, &attacks);
     let whole = run(&plan);
-    let looked = AtomicUsize::new(0);
-    let undecided = |report: &Report| {
-        looked.fetch_add(1, Ordering::Relaxed);
-        decided(report)
-    };
-    let stop = || looked.load(Ordering::Relaxed) > 0;
-    let mut first = plan.clone();
-    first.stop = &stop;
-    let part = first.run_until(&undecided).unwrap();
-    assert_eq!(look(&part.report), (1, 50));
-    assert!(RunPlan::finished(&part.report) && !decided(&part.report));
-    let checkpoint = part.checkpoint.expect("it was stopped");
-    let mut goes_on = plan.clone();
-    goes_on.resume = Some(&checkpoint);
-    assert_eq!(results(&run(&goes_on)), results(&whole));
+    // At once, and while the clean samples of the second look are measured: nothing of it is kept.
+    let mut kept = None;
+    for later in [0, 1] {
+        let (looked, asked) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let undecided = |report: &Report| {
+            looked.fetch_add(1, Ordering::Relaxed);
+            decided(report)
+        };
+        let stop =
+            || looked.load(Ordering::Relaxed) > 0 && asked.fetch_add(1, Ordering::Relaxed) >= later;
+        let mut first = plan.clone();
+        first.stop = &stop;
+        let part = first.run_until(&undecided).unwrap();
+        assert_eq!(look(&part.report), (1, 50));
+        assert!(RunPlan::finished(&part.report) && !decided(&part.report));
+        let checkpoint = part.checkpoint.expect("it was stopped");
+        let checkpoint = RunCheckpoint::from_bytes(&checkpoint.to_bytes()).unwrap();
+        let mut goes_on = plan.clone();
+        goes_on.resume = Some(&checkpoint);
+        assert_eq!(results(&run(&goes_on)), results(&whole));
+        kept = Some(checkpoint);
+    }
+    let checkpoint = kept.unwrap();
 
     // It is no checkpoint of a run of all samples, or with other looks.
     for looks in [None, Some(Looks::At(vec![100]))] {

@@ -110,7 +110,7 @@ fn batch_size_and_threads_change_nothing() {
     for batch in [1, 7, 64] {
         let mut again = plan(&data, &attacks);
         again.settings.batch = batch;
-        assert_eq!(results(&run(&again)), results(&whole), "batch {batch}");
+        assert!(results(&run(&again)) == results(&whole), "batch {batch}");
     }
     for threads in [1, 2] {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
@@ -118,7 +118,7 @@ fn batch_size_and_threads_change_nothing() {
             .build()
             .unwrap()
             .install(|| run(&plan(&data, &attacks)));
-        assert_eq!(results(&again), results(&whole), "{threads} threads");
+        assert!(results(&again) == results(&whole), "{threads} threads");
     }
 }
 
@@ -178,7 +178,7 @@ fn a_stopped_run_ends_with_the_report_of_the_whole() {
             assert!(stops < 200, "it never ends");
         }
         assert!(stops > 0, "every {every}");
-        assert_eq!(results(&part), results(&whole), "every {every}");
+        assert!(results(&part) == results(&whole), "every {every}");
     }
 }
 
@@ -187,9 +187,9 @@ fn a_stop_between_two_looks_keeps_the_looks_made() {
     let (data, attacks) = (data(), attacks());
     let plan = plan(&data, &attacks);
     let whole = run(&plan);
-    // At once, and while the clean samples of the second look are measured: nothing of it is kept.
+    // At once, while the clean samples of the second look are measured, and after them: nothing of it is kept.
     let mut kept = None;
-    for later in [0, 1] {
+    for later in [0, 1, 2] {
         let (looked, asked) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let undecided = |report: &Report| {
             looked.fetch_add(1, Ordering::Relaxed);
@@ -206,7 +206,7 @@ fn a_stop_between_two_looks_keeps_the_looks_made() {
         let checkpoint = RunCheckpoint::from_bytes(&checkpoint.to_bytes()).unwrap();
         let mut goes_on = plan.clone();
         goes_on.resume = Some(&checkpoint);
-        assert_eq!(results(&run(&goes_on)), results(&whole));
+        assert!(results(&run(&goes_on)) == results(&whole), "later {later}");
         kept = Some(checkpoint);
     }
     let checkpoint = kept.unwrap();

@@ -61,6 +61,7 @@ impl Earlier {
             report: report.map_err(|e| wrong(format!("its earlier looks: {e}")))?,
             adversarials: self.adversarials.clone(),
             checkpoint: None,
+            is_cut: false,
         })
     }
 }

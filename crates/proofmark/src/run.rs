@@ -147,6 +147,8 @@ pub struct Measurement {
     pub adversarials: Vec<Option<Vec<Vec<f32>>>>,
     /// Checkpoint to resume from, if the run was stopped after its clean samples were measured.
     pub checkpoint: Option<RunCheckpoint>,
+    /// Whether the run was stopped before that.
+    pub(crate) is_cut: bool,
 }
 
 impl Measurement {
@@ -281,7 +283,10 @@ impl<'a> RunPlan<'a> {
         let mut head = self.head(&data, reading, tile, resolved, seconds);
         let rounded = numbers::stated(signature, &threats);
         head.model.stated.extend(rounded);
-        Ok(record.finish(head, stopped))
+        Ok(Measurement {
+            is_cut: !prepared.is_whole,
+            ..record.finish(head, stopped)
+        })
     }
 
     /// Refuses an incomplete plan before the model is queried: it needs labels, budgets that change something, and a

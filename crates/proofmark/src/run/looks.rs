@@ -46,9 +46,9 @@ impl RunPlan<'_> {
                 return at.stopped_between(so_far);
             }
             let mut measured = at.run()?;
-            let is_measured = measured.report.samples.iter().all(|s| s.is_measured());
-            if !is_measured && let Some(so_far) = done {
-                // Stopped before all of its clean samples: nothing of this look is worth keeping.
+            let is_cut = measured.is_cut;
+            if is_cut && let Some(so_far) = done {
+                // Stopped before its first attack: nothing of this look is worth keeping.
                 return at.stopped_between(so_far);
             }
             let mut checkpoint = measured.checkpoint.take();
@@ -57,7 +57,7 @@ impl RunPlan<'_> {
             }
             let mut all = join(done, measured);
             let failed = all.report.attacks.iter().any(|a| a.failed.is_some());
-            if checkpoint.is_some() || failed || !is_measured || decided(&all.report) {
+            if checkpoint.is_some() || failed || is_cut || decided(&all.report) {
                 all.checkpoint = checkpoint;
                 return Ok(all);
             }
@@ -92,5 +92,6 @@ fn join(done: Option<Measurement>, next: Measurement) -> Measurement {
         report: extend(done.report, next.report),
         adversarials: by_id.into_values().collect(),
         checkpoint: None,
+        is_cut: false,
     }
 }

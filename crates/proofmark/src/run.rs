@@ -275,6 +275,7 @@ impl<'a> RunPlan<'a> {
         }
         let mut record = Record::new(&data, &samples, &clean, targets.as_deref());
         let mut stopped = self.carry_out(&prepared, &runs, &mut record)?;
+        let is_cut = !prepared.is_whole;
         let resolved = self.resolved()?;
         let seconds = self.resume.map_or(0.0, |c| c.seconds) + (self.clock)() - began;
         if let Some(checkpoint) = &mut stopped {
@@ -284,7 +285,7 @@ impl<'a> RunPlan<'a> {
         let rounded = numbers::stated(signature, &threats);
         head.model.stated.extend(rounded);
         Ok(Measurement {
-            is_cut: !prepared.is_whole,
+            is_cut,
             ..record.finish(head, stopped)
         })
     }

@@ -36,7 +36,7 @@ pub struct Attacked {
 
 /// Returns the groups that the samples of a report carry, as a table for [`join`]: those named in the options, or all.
 pub fn carried(report: &Report, options: &Options) -> Result<Table, AuditError> {
-    refuse_absent(report)?;
+    refuse_unusable(report)?;
     let attributes: BTreeSet<&str> = report
         .samples
         .iter()
@@ -85,7 +85,7 @@ pub fn join(
     favourable: Option<usize>,
     run: Option<&str>,
 ) -> Result<Attacked, AuditError> {
-    refuse_absent(report)?;
+    refuse_unusable(report)?;
     if let Some(run) = run.filter(|r| report.attacks.iter().all(|a| a.key != **r)) {
         return Err(AuditError::Report(format!(
             "has no run `{run}`{}",
@@ -185,7 +185,14 @@ pub fn join(
 }
 
 /// Refuses a report whose samples are in a separate file that has not been read.
-fn refuse_absent(report: &Report) -> Result<(), AuditError> {
+fn refuse_unusable(report: &Report) -> Result<(), AuditError> {
+    if report.sampling.is_some() {
+        return Err(AuditError::Report(
+            "its sampling is sequential: it could end as soon as its requirement was decided, and then the intervals of an audit, \
+             which take the number of samples as fixed, do not hold; attack with a fixed number of samples"
+                .to_owned(),
+        ));
+    }
     let elsewhere = report.samples_file.as_ref();
     match elsewhere.filter(|_| report.samples.is_empty()) {
         None => Ok(()),

@@ -38,7 +38,8 @@ pub use read_facts::{ClassOrder, ReadFacts};
 pub use report::{
     AttackSummary, BudgetRecord, ClassSummary, CleanSummary, Cost, Coupling, CurvePoint, DataFacts,
     InputScale, Interval, ModelFacts, Observation, REPORT_SCHEMA, Reading, Report, Role, RunMeta,
-    RunOutcome, RunStatus, SampleRecord, Shard, StepRecord, ThreatRecord, ToolFacts, WorstCase,
+    RunOutcome, RunStatus, SampleRecord, Sampling, Shard, StepRecord, ThreatRecord, ToolFacts,
+    WorstCase,
 };
 pub use sample::SampleId;
 pub use seed::Seed;

@@ -70,6 +70,9 @@ pub struct Report {
     pub seconds: f64,
     /// Part of the samples that this report covers, if the run was sharded.
     pub shard: Option<Shard>,
+    /// How the number of samples came about; absent if it was fixed beforehand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sampling: Option<Sampling>,
     /// Accuracy without attack.
     pub clean: CleanSummary,
     /// One entry per attack and budget.
@@ -165,6 +168,21 @@ pub struct Reading {
     pub n: usize,
 }
 
+/// How the number of samples of a run came about, if it was not fixed beforehand.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Sampling {
+    /// Samples were taken in a seeded order, and the run could end at each look. Every interval of the report holds at
+    /// all looks at once.
+    Sequential {
+        /// Number of samples at each look, declared beforehand and increasing; the last is the number planned.
+        looks: Vec<usize>,
+        /// Looks made: the report covers the samples of the last of them. A shard of a run makes all of them, as far as
+        /// its own samples go.
+        made: usize,
+    },
+}
+
 /// Shard `index` of `count`, from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shard {
@@ -185,7 +203,8 @@ pub struct CleanSummary {
     pub invalid: usize,
     /// `correct / n`.
     pub accuracy: f64,
-    /// Clopper–Pearson interval at 95 %; invalid samples widen it at both ends.
+    /// Clopper–Pearson interval at 95 % ([over all looks](Sampling) of a sequential run); invalid samples widen it at both
+    /// ends.
     pub ci95: Interval,
 }
 
@@ -358,7 +377,8 @@ pub struct AttackSummary {
     pub invalid: usize,
     /// `correct / n`.
     pub robust_accuracy: f64,
-    /// Clopper–Pearson interval at 95 %; invalid samples widen it at both ends.
+    /// Clopper–Pearson interval at 95 % ([over all looks](Sampling) of a sequential run); invalid samples widen it at both
+    /// ends.
     pub ci95: Interval,
     /// Broken samples divided by attacked samples; absent if none was attacked.
     pub attack_success_rate: Option<f64>,
@@ -408,7 +428,8 @@ pub struct WorstCase {
     pub invalid: usize,
     /// `correct / n`.
     pub robust_accuracy: f64,
-    /// Clopper–Pearson interval at 95 %; invalid samples widen it at both ends.
+    /// Clopper–Pearson interval at 95 % ([over all looks](Sampling) of a sequential run); invalid samples widen it at both
+    /// ends.
     pub ci95: Interval,
     /// Broken samples divided by samples classified correctly without attack; absent if there are none.
     pub attack_success_rate: Option<f64>,
@@ -427,7 +448,7 @@ pub struct CurvePoint {
     pub n: usize,
     /// `correct / n`.
     pub robust_accuracy: f64,
-    /// Clopper–Pearson interval at 95 %.
+    /// Clopper–Pearson interval at 95 %, over all looks of a sequential run.
     pub ci95: Interval,
 }
 

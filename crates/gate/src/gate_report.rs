@@ -1,4 +1,4 @@
-use proofmark_domain::{AttackSummary, Finding, Interval, Report, Verdict};
+use proofmark_domain::{AttackSummary, Finding, Interval, Report, Sampling, Verdict};
 use serde::{Deserialize, Serialize};
 
 use crate::Date;
@@ -58,6 +58,10 @@ pub struct CheckResult {
     pub needed: Option<u64>,
     /// Result of each comparison.
     pub comparisons: Vec<ComparisonResult>,
+    /// How the number of samples came about; absent if it was fixed beforehand. The looks made are those that judging
+    /// needed: results beyond them count in no figure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sampling: Option<Sampling>,
     /// Cost of the measurement; absent without evidence and for a table.
     #[serde(default)]
     pub cost: Option<CheckCost>,
@@ -90,6 +94,13 @@ impl CheckCost {
     }
 }
 
+impl ComparisonResult {
+    /// Whether it passes or fails.
+    pub(crate) fn is_decided(&self) -> bool {
+        matches!(self.verdict, Verdict::Pass | Verdict::Fail)
+    }
+}
+
 /// Result of one comparison of a requirement.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ComparisonResult {
@@ -99,7 +110,8 @@ pub struct ComparisonResult {
     pub verdict: Verdict,
     /// The figure; absent where it is 0 out of 0.
     pub observed: Option<f64>,
-    /// Interval at the check's level, or at the joint level of all bias checks; absent where there is none.
+    /// Interval at the check's level, over all looks of a sequential check, or at the joint level of all bias checks;
+    /// absent where there is none.
     pub ci: Option<Interval>,
     /// The threshold.
     pub threshold: f64,

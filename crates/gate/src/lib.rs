@@ -21,6 +21,7 @@ mod policy;
 mod proportion;
 pub mod render;
 mod resolved_plan;
+mod sequence;
 mod standing;
 mod summary;
 mod trust;
@@ -42,4 +43,5 @@ pub use policy::{
     ModelRef, POLICY_SCHEMA, Policy, PolicyError, Preprocess, Waiver,
 };
 pub use resolved_plan::{Difference, ResolvedPlan, difference};
+pub use sequence::{Looks, extend, is_decided};
 pub use summary::{ReportHead, summarise};

@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use proofmark_domain::{AttackSummary, Cost, REPORT_SCHEMA, Report, RunMeta, SampleId};
+use proofmark_domain::{AttackSummary, Cost, REPORT_SCHEMA, Report, RunMeta, SampleId, Sampling};
 use serde_json::{Map, Value, json};
 
 use crate::resolved_plan::{ResolvedPlan, difference};
@@ -122,7 +122,8 @@ pub enum MergeError {
 /// Merges the shards of one run and recomputes every figure, interval and flag.
 ///
 /// The result equals the report of the unsharded run, except for the seconds, which are summed. A single unsharded
-/// report is recomputed and otherwise returned unchanged.
+/// report is recomputed and otherwise returned unchanged. Shards of a sequential run hold all planned samples, and so does
+/// what they are merged into; judging drops those beyond the deciding look.
 pub fn merge(reports: Vec<Report>) -> Result<Report, MergeError> {
     let Some(first) = reports.first() else {
         return Err(MergeError::Empty);
@@ -154,7 +155,10 @@ pub fn merge(reports: Vec<Report>) -> Result<Report, MergeError> {
             id: twice.id.clone(),
         });
     }
-    if samples.len() != planned {
+    // A sequential run may end at any of its looks.
+    let is_look = matches!(&head.sampling, Some(Sampling::Sequential { looks, .. })
+        if head.shard.is_none() && looks.contains(&samples.len()));
+    if samples.len() != planned && !is_look {
         return Err(MergeError::SampleCount {
             found: samples.len(),
             planned,

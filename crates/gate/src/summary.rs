@@ -3,12 +3,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proofmark_domain::{
     AttackSummary, ClassSummary, CleanSummary, CurvePoint, DataFacts, ModelFacts, Norm, QueryCount,
-    REPORT_SCHEMA, Report, Role, RunMeta, RunOutcome, RunStatus, SampleRecord, Shard, ToolFacts,
-    TrustCode, TrustFlag, WorstCase,
+    REPORT_SCHEMA, Report, Role, RunMeta, RunOutcome, RunStatus, SampleRecord, Sampling, Shard,
+    ToolFacts, TrustCode, TrustFlag, WorstCase,
 };
 use serde_json::{Map, Value};
 
 use crate::proportion::Proportion;
+use crate::sequence;
 use crate::standing::{self, Standing};
 use crate::trust;
 
@@ -38,6 +39,8 @@ pub struct ReportHead {
     pub seconds: f64,
     /// Part of the samples that this report covers, if the run was sharded.
     pub shard: Option<Shard>,
+    /// How the number of samples came about, if it was not fixed beforehand. The looks made are counted again.
+    pub sampling: Option<Sampling>,
 }
 
 /// Splits a report into the arguments of [`summarise`].
@@ -54,6 +57,7 @@ pub(crate) fn apart(report: Report) -> (ReportHead, Vec<RunMeta>, Vec<SampleReco
         seed: report.seed,
         seconds: report.seconds,
         shard: report.shard,
+        sampling: report.sampling,
     };
     (head, runs, report.samples)
 }
@@ -69,6 +73,7 @@ pub(crate) fn apart(report: Report) -> (ReportHead, Vec<RunMeta>, Vec<SampleReco
 /// * A probe (unbounded, on a subset) counts neither for the worst case nor for the curve, and its own figures cover
 ///   the samples it attacked.
 /// * On the curve, a sample broken at some budget is broken at every larger budget of the same norm.
+/// * The intervals of a sequential run hold at all its looks at once.
 /// * A sample that already belongs to the target class of a targeted run counts in no figure under attack, the start of
 ///   the curve included.
 ///
@@ -82,7 +87,8 @@ pub(crate) fn apart(report: Report) -> (ReportHead, Vec<RunMeta>, Vec<SampleReco
 /// #     data: DataFacts { name: "d".into(), sha256: "00".into(), total: 1, planned: 1,
 /// #         bounds: Default::default(), reading: None,
 /// #         read_as: Default::default() },
-/// #     preprocessing: Default::default(), device: "cpu".into(), tile: 64, seed: 0, seconds: 0.0, shard: None };
+/// #     preprocessing: Default::default(), device: "cpu".into(), tile: 64, seed: 0, seconds: 0.0, shard: None,
+/// #     sampling: None };
 /// let sample = SampleRecord {
 ///     id: SampleId::Row(0), label: 1, target: None, clean_pred: Some(1), adv_pred: None, clean_correct: true,
 ///     broken_by: None, gauge: None, distance: None, norm: None, observed: vec![], runs: vec![], groups: Default::default(),
@@ -102,7 +108,11 @@ pub fn summarise(head: ReportHead, runs: Vec<RunMeta>, mut samples: Vec<SampleRe
             observed.dedup();
         }
     }
-    let clean = clean(&samples);
+    let sampling = head.sampling;
+    let sampling = sampling.map(|s| sequence::made(s, samples.len(), head.shard));
+    // The level of every interval of the report.
+    let level = sequence::level(sampling.as_ref(), 0.95);
+    let clean = clean(&samples, level);
     let own: Vec<Vec<TrustFlag>> = runs
         .iter()
         .map(|run| {
@@ -116,9 +126,9 @@ pub fn summarise(head: ReportHead, runs: Vec<RunMeta>, mut samples: Vec<SampleRe
     Report {
         schema: REPORT_SCHEMA.to_owned(),
         clean,
-        worst_case: worst_case(&runs, &samples),
-        curve: curve(&runs, &samples),
-        per_class: per_class(&runs, &samples, head.model.classes),
+        worst_case: worst_case(&runs, &samples, level),
+        curve: curve(&runs, &samples, level),
+        per_class: per_class(&runs, &samples, head.model.classes, level),
         trust: trust::flags(&runs, &samples, &head.model, &head.data, &trust::Scope::All),
         trust_not_applicable: TrustCode::ALL
             .into_iter()
@@ -128,7 +138,7 @@ pub fn summarise(head: ReportHead, runs: Vec<RunMeta>, mut samples: Vec<SampleRe
             .into_iter()
             .zip(own)
             .enumerate()
-            .map(|(i, (run, trust))| attack(i, run, trust, &samples))
+            .map(|(i, (run, trust))| attack(i, run, trust, &samples, level))
             .collect(),
         tool: head.tool,
         config: head.config,
@@ -140,6 +150,7 @@ pub fn summarise(head: ReportHead, runs: Vec<RunMeta>, mut samples: Vec<SampleRe
         seed: head.seed,
         seconds: head.seconds,
         shard: head.shard,
+        sampling,
         samples,
         samples_file: None,
     }
@@ -214,14 +225,14 @@ fn attackable(samples: &[SampleRecord]) -> impl Iterator<Item = &SampleRecord> +
     samples.iter().filter(|s| !s.is_of_target())
 }
 
-fn clean(samples: &[SampleRecord]) -> CleanSummary {
+fn clean(samples: &[SampleRecord], level: f64) -> CleanSummary {
     let share = count(samples, standing::clean);
     CleanSummary {
         correct: share.hits as usize,
         n: samples.len(),
         invalid: share.unjudged as usize,
         accuracy: share.point(),
-        ci95: share.ci95(),
+        ci95: share.interval(level),
     }
 }
 
@@ -230,6 +241,7 @@ fn attack(
     run: RunMeta,
     trust: Vec<TrustFlag>,
     samples: &[SampleRecord],
+    level: f64,
 ) -> AttackSummary {
     let (mut correct, mut invalid, mut broken, mut tried, mut n) = (0, 0, 0, 0, 0);
     let mut queries = QueryCount::default();
@@ -275,7 +287,7 @@ fn attack(
         n,
         invalid,
         robust_accuracy: share.point(),
-        ci95: share.ci95(),
+        ci95: share.interval(level),
         attack_success_rate: ratio(broken, tried),
         forward: queries.forward,
         backward: queries.backward,
@@ -289,7 +301,7 @@ fn ratio(part: usize, whole: usize) -> Option<f64> {
     (whole > 0).then(|| part as f64 / whole as f64)
 }
 
-fn worst_case(runs: &[RunMeta], samples: &[SampleRecord]) -> WorstCase {
+fn worst_case(runs: &[RunMeta], samples: &[SampleRecord], level: f64) -> WorstCase {
     let share = count(attackable(samples), |s| standing::worst(s, runs));
     let right = attackable(samples).filter(|s| s.clean_correct);
     let broken = right.clone().filter(|s| s.broken_by.is_some()).count();
@@ -303,12 +315,12 @@ fn worst_case(runs: &[RunMeta], samples: &[SampleRecord]) -> WorstCase {
         n: share.n as usize,
         invalid: share.unjudged as usize,
         robust_accuracy: share.point(),
-        ci95: share.ci95(),
+        ci95: share.interval(level),
         attack_success_rate: ratio(broken, right.count()),
     }
 }
 
-fn curve(runs: &[RunMeta], samples: &[SampleRecord]) -> Vec<CurvePoint> {
+fn curve(runs: &[RunMeta], samples: &[SampleRecord], level: f64) -> Vec<CurvePoint> {
     let mut budgets: Vec<(Norm, f64)> = runs
         .iter()
         .filter(|r| r.role != Role::Probe)
@@ -324,7 +336,7 @@ fn curve(runs: &[RunMeta], samples: &[SampleRecord]) -> Vec<CurvePoint> {
         correct: share.hits as usize,
         n: share.n as usize,
         robust_accuracy: share.point(),
-        ci95: share.ci95(),
+        ci95: share.interval(level),
     };
     let mut points = Vec::new();
     let mut started = None;
@@ -345,7 +357,12 @@ fn curve(runs: &[RunMeta], samples: &[SampleRecord]) -> Vec<CurvePoint> {
     points
 }
 
-fn per_class(runs: &[RunMeta], samples: &[SampleRecord], classes: usize) -> Vec<ClassSummary> {
+fn per_class(
+    runs: &[RunMeta],
+    samples: &[SampleRecord],
+    classes: usize,
+    level: f64,
+) -> Vec<ClassSummary> {
     let mut groups: BTreeMap<usize, Vec<&SampleRecord>> = BTreeMap::new();
     for sample in samples {
         groups.entry(sample.label).or_default().push(sample);
@@ -367,10 +384,10 @@ fn per_class(runs: &[RunMeta], samples: &[SampleRecord], classes: usize) -> Vec<
                 label,
                 n: group.len(),
                 clean_correct: clean.hits as usize,
-                clean_ci95: (!group.is_empty()).then(|| clean.ci95()),
+                clean_ci95: (!group.is_empty()).then(|| clean.interval(level)),
                 robust_n: robust.n as usize,
                 robust_correct: robust.hits as usize,
-                robust_ci95: (robust.n > 0).then(|| robust.ci95()),
+                robust_ci95: (robust.n > 0).then(|| robust.interval(level)),
             }
         })
         .collect()

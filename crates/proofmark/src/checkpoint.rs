@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use crate::{RunError, RunPlan, device};
+use crate::{Measurement, RunError, RunPlan, device};
 
 /// First bytes of every checkpoint, with the version of the format.
-const HEAD: &[u8] = b"proofmark/checkpoint/2\n";
+const HEAD: &[u8] = b"proofmark/checkpoint/3\n";
 
 /// Length in bytes of the digest that follows.
 const DIGEST: usize = 32;
@@ -31,6 +31,39 @@ pub struct RunCheckpoint {
     pub(crate) at: Option<Checkpoint>,
     /// Cost of that run so far.
     pub(crate) at_cost: Cost,
+    /// Places of the samples of the look in progress, first and end; absent if the number of samples is fixed.
+    look: Option<(usize, usize)>,
+    /// Whether anything of it was measured.
+    begun: bool,
+    /// Results of the looks before it.
+    pub(crate) earlier: Option<Earlier>,
+}
+
+/// Results of the looks of a sequential run that are finished.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Earlier {
+    /// The report, as JSON: it leaves out empty fields, which postcard cannot.
+    report: String,
+    adversarials: Vec<Option<Vec<Vec<f32>>>>,
+}
+
+impl Earlier {
+    pub(crate) fn of(measured: &Measurement) -> Self {
+        Self {
+            report: json!(measured.report).to_string(),
+            adversarials: measured.adversarials.clone(),
+        }
+    }
+
+    fn measurement(&self) -> Result<Measurement, RunError> {
+        let report = serde_json::from_str(&self.report);
+        Ok(Measurement {
+            report: report.map_err(|e| wrong(format!("its earlier looks: {e}")))?,
+            adversarials: self.adversarials.clone(),
+            checkpoint: None,
+            is_cut: false,
+        })
+    }
 }
 
 /// [`Clean`] in a form that can be serialised.
@@ -99,7 +132,33 @@ impl RunCheckpoint {
             finished,
             at: at.0,
             at_cost: at.1,
+            look: plan.look.as_ref().map(|l| (l.start, l.end)),
+            begun: true,
+            earlier: None,
         })
+    }
+
+    /// Returns the checkpoint of a sequential run that was stopped between two looks, before the one of `plan`.
+    pub(crate) fn between(plan: &RunPlan<'_>, earlier: Earlier) -> Result<Self, RunError> {
+        let nothing = Finished::new(Vec::new(), Vec::new(), &[], Vec::new());
+        let checkpoint = Self::new(plan, &[], None, nothing, (None, Cost::default()))?;
+        Ok(Self {
+            begun: false,
+            earlier: Some(earlier),
+            ..checkpoint
+        })
+    }
+
+    /// Whether anything of the look in progress was measured.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.begun
+    }
+
+    /// Returns the first place of the look in progress, and the results of the looks before it.
+    pub(crate) fn before(&self) -> Result<(usize, Option<Measurement>), RunError> {
+        let begin = self.look.map_or(0, |look| look.0);
+        let earlier = self.earlier.as_ref().map(Earlier::measurement);
+        Ok((begin, earlier.transpose()?))
     }
 
     /// Returns the clean samples, as they were measured.
@@ -119,6 +178,12 @@ impl RunCheckpoint {
             serde_json::from_str(&self.identity).map_err(|e| wrong(format!("its plan: {e}")))?;
         if let Some(difference) = difference(&plan.identity()?, &found) {
             return Err(wrong(difference.to_string()));
+        }
+        if self.look != plan.look.as_ref().map(|l| (l.start, l.end)) {
+            return Err(wrong("it is of another look".to_owned()));
+        }
+        if !self.begun {
+            return Ok(());
         }
         let classes = plan.model.signature().classes;
         let in_order = self.clean.iter().map(|c| c.row).eq(0..samples);
@@ -199,7 +264,25 @@ impl RunPlan<'_> {
 
     /// Checks that a checkpoint is of this plan, on this device; the error says what differs.
     pub fn can_resume(&self, checkpoint: &RunCheckpoint) -> Result<(), RunError> {
-        checkpoint.check(self, self.part()?.len())
+        let mut at = self.clone();
+        // A sequential run resumes in the look that was in progress, with the report of those before it.
+        if let (Some((begin, end)), Some(looks)) = (checkpoint.look, &self.looks) {
+            let sizes = looks.sizes(self.data.len());
+            let ends = sizes.iter().position(|size| *size == end);
+            let begins = ends.map(|i| i.checked_sub(1).map_or(0, |before| sizes[before]));
+            if self.shard.is_none() && begins == Some(begin) {
+                at.look = Some(begin..end);
+            }
+        }
+        checkpoint.check(&at, at.part()?.len())?;
+        let (begin, earlier) = checkpoint.before()?;
+        match earlier {
+            None if begin == 0 => Ok(()),
+            Some(earlier) if begin == earlier.report.samples.len() => {
+                self.made(&earlier.report).map_err(wrong)
+            }
+            _ => Err(wrong("its earlier looks are incomplete".to_owned())),
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use proofmark_data::Dataset;
 use proofmark_domain::{Epsilon, Norm, Report, Seed, Verdict};
 use proofmark_engine::Attack;
-use proofmark_gate::{Metric, assess};
+use proofmark_gate::{Looks, Metric, assess, is_decided};
 use proofmark_model::{Access, DecisionModel};
 use serde_json::{Map, Value};
 
@@ -45,6 +45,7 @@ pub fn evaluate<'a>(model: impl Into<Subject<'a>>, data: &'a Dataset) -> Evaluat
         attacks: Vec::new(),
         problem: None,
         settings: Settings::default(),
+        until: Vec::new(),
     }
 }
 
@@ -89,6 +90,8 @@ pub struct Evaluate<'a> {
     attacks: Vec<Box<dyn Attack>>,
     problem: Option<RunError>,
     settings: Settings,
+    /// Requirements at whose decision the run ends, each with its level; empty if all samples are measured.
+    until: Vec<(Metric, f64, f64)>,
 }
 
 impl Evaluate<'_> {
@@ -169,6 +172,35 @@ impl Evaluate<'_> {
         self
     }
 
+    /// Ends the evaluation early, as soon as it is decided at confidence `level` whether `metric` is at least
+    /// `threshold`; with several calls, as soon as all are. Samples are taken in a seeded order, and the run may end when
+    /// it has measured a part of them that was fixed beforehand ([`Looks::Doubling`]); every interval of the result then
+    /// holds at all of these looks at once, so it is wider than with a fixed number of samples.
+    ///
+    /// ```
+    /// use proofmark::policy::Metric;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let model = proofmark::model("digits-robust", &proofmark::device("cpu")?)?;
+    /// let data = proofmark::open("digits")?;
+    /// let evaluation = proofmark::evaluate(&model, &data).linf(0.05).attacks(["fgsm"]);
+    /// let result = evaluation.sequential(Metric::RobustAccuracy, 0.6, 0.95).run()?;
+    /// result.robust_accuracy().at_least(0.6, 0.95)?;
+    /// assert_eq!(result.report().clean.n, 57); // of 899
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn sequential(mut self, metric: Metric, threshold: f64, level: f64) -> Self {
+        if !(0.0..=1.0).contains(&threshold) || !(level > 0.0 && level < 1.0) {
+            let problem = format!(
+                "sequential: `{metric} >= {threshold}` at level {level}; expected a threshold from 0 to 1 and a level between 0 and 1, such as 0.95"
+            );
+            self.problem = self.problem.or(Some(RunError::Parameter(problem)));
+        }
+        self.until.push((metric, threshold, level));
+        self
+    }
+
     /// Runs the evaluation.
     pub fn run(self) -> Result<Evaluation, RunError> {
         if let Some(problem) = self.problem {
@@ -181,7 +213,16 @@ impl Evaluate<'_> {
         let mut plan = RunPlan::new(self.subject.model, self.data, &attacks, self.threats);
         plan.settings = self.settings;
         plan.preprocessing = self.subject.preprocessing;
-        let measured = plan.run()?;
+        let decided = |report: &Report| {
+            let of = |(metric, threshold, level): &(Metric, f64, f64)| {
+                is_decided(report, &[(metric.clone(), *threshold)], *level)
+            };
+            self.until.iter().all(of)
+        };
+        if !self.until.is_empty() {
+            plan.looks = Some(Looks::Doubling);
+        }
+        let measured = plan.run_until(&decided)?;
         // Refuses an incomplete run: a figure must not rest on only some of the attacks.
         measured.complete()?;
         Ok(Evaluation {

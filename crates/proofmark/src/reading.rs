@@ -76,12 +76,13 @@ pub(crate) fn best(
 ) -> Result<Option<Reading>, RunError> {
     let signature = plan.model.signature();
     let inputs = &signature.modalities;
-    let first = trust::probed_ranks(plan.data);
+    let order = plan.order();
+    let first = trust::tried_ranks(plan, &order);
     if !inputs.iter().any(|m| m.kind == Kind::Image) {
         return Ok(None);
     }
     let rows: Vec<usize> = (0..plan.data.len())
-        .filter(|row| plan.data.rank[*row] < first)
+        .filter(|row| order[*row] < first)
         .collect();
     if rows.len() < FEW {
         return Ok(None);

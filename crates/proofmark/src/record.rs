@@ -277,6 +277,7 @@ impl Record {
             report: summarise(head, self.metas, self.samples),
             adversarials,
             checkpoint,
+            is_cut: false,
         }
     }
 }

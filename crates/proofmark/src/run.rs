@@ -1,12 +1,14 @@
 //! One run: takes a model, a data set, attacks and budgets, and returns a report.
 
-use proofmark_data::Dataset;
+use std::ops::Range;
+
+use proofmark_data::{Dataset, sequence};
 use proofmark_domain::{
-    DataFacts, Epsilon, ModelFacts, Needs, Norm, Reading, Report, RunStatus, SampleRecord, Seed,
-    Shard, ToolFacts,
+    DataFacts, Epsilon, ModelFacts, Needs, Norm, Reading, Report, RunStatus, SampleRecord,
+    Sampling, Seed, Shard, ToolFacts,
 };
 use proofmark_engine::{Access, Attack, Clean, Goal, Job, Judge, Observer, Samples, preflight};
-use proofmark_gate::{ReportHead, ResolvedPlan};
+use proofmark_gate::{Looks, ReportHead, ResolvedPlan};
 use proofmark_threat::Threat;
 use serde_json::{Map, Value, json};
 
@@ -16,6 +18,7 @@ use crate::{
 };
 
 mod carry_out;
+mod looks;
 mod resolve;
 mod targets;
 
@@ -96,6 +99,10 @@ pub struct RunPlan<'a> {
     pub settings: Settings,
     /// Part of the samples to run.
     pub shard: Option<Shard>,
+    /// Looks at which the run may end, if its number of samples is not fixed: see [`RunPlan::run_until`].
+    pub looks: Option<Looks>,
+    /// Places, in the order of the samples, of those to run: what a look adds.
+    pub(crate) look: Option<Range<usize>>,
     /// Conversion from data units to model input, for the report.
     pub preprocessing: Map<String, Value>,
     /// How the samples were chosen (limit, range), for the report.
@@ -124,6 +131,7 @@ impl std::fmt::Debug for RunPlan<'_> {
             .field("target", &self.target)
             .field("settings", &self.settings)
             .field("shard", &self.shard)
+            .field("looks", &self.looks)
             .finish_non_exhaustive()
     }
 }
@@ -139,6 +147,8 @@ pub struct Measurement {
     pub adversarials: Vec<Option<Vec<Vec<f32>>>>,
     /// Checkpoint to resume from, if the run was stopped after its clean samples were measured.
     pub checkpoint: Option<RunCheckpoint>,
+    /// Whether the run was stopped before that.
+    pub(crate) is_cut: bool,
 }
 
 impl Measurement {
@@ -172,6 +182,8 @@ impl<'a> RunPlan<'a> {
             target: None,
             settings: Settings::default(),
             shard: None,
+            looks: None,
+            look: None,
             preprocessing: Map::new(),
             selection: Map::new(),
             reading: Map::new(),
@@ -183,7 +195,7 @@ impl<'a> RunPlan<'a> {
         }
     }
 
-    /// Runs the plan.
+    /// Runs the plan on all of its samples.
     pub fn run(&self) -> Result<Measurement, RunError> {
         let began = (self.clock)();
         self.require()?;
@@ -214,7 +226,10 @@ impl<'a> RunPlan<'a> {
             .collect();
         let reading = match self.resume {
             Some(checkpoint) => checkpoint.reading.clone(),
-            None if self.labels == Labels::Given => {
+            // Tried on samples of the first look, which settles it for the later ones.
+            None if self.labels == Labels::Given
+                && self.look.as_ref().is_none_or(|l| l.start == 0) =>
+            {
                 reading::best(self, &data, &clean, &samples.labels, tile)?
             }
             None => None,
@@ -232,7 +247,7 @@ impl<'a> RunPlan<'a> {
                 (Goal::Targeted, attacked)
             }
         };
-        let probed = trust::probed_ranks(self.data);
+        let probed = trust::probed_ranks(&self.order());
         let probes: Vec<usize> = right
             .iter()
             .copied()
@@ -260,6 +275,7 @@ impl<'a> RunPlan<'a> {
         }
         let mut record = Record::new(&data, &samples, &clean, targets.as_deref());
         let mut stopped = self.carry_out(&prepared, &runs, &mut record)?;
+        let is_cut = !prepared.is_whole;
         let resolved = self.resolved()?;
         let seconds = self.resume.map_or(0.0, |c| c.seconds) + (self.clock)() - began;
         if let Some(checkpoint) = &mut stopped {
@@ -268,7 +284,10 @@ impl<'a> RunPlan<'a> {
         let mut head = self.head(&data, reading, tile, resolved, seconds);
         let rounded = numbers::stated(signature, &threats);
         head.model.stated.extend(rounded);
-        Ok(record.finish(head, stopped))
+        Ok(Measurement {
+            is_cut,
+            ..record.finish(head, stopped)
+        })
     }
 
     /// Refuses an incomplete plan before the model is queried: it needs labels, budgets that change something, and a
@@ -308,15 +327,36 @@ impl<'a> RunPlan<'a> {
         fitted.collect()
     }
 
-    /// Returns the samples of this shard.
-    pub(crate) fn part(&self) -> Result<Dataset, RunError> {
-        match self.shard {
-            None => Ok(self.data.clone()),
-            Some(Shard { index, count }) if index < count => Ok(self.data.shard(index, count)),
-            Some(Shard { index, count }) => Err(RunError::Parameter(format!(
-                "shard {index}/{count}; expected the first below the second"
-            ))),
+    /// Returns the place of each of the run's samples in the seeded order in which samples are taken for shards, looks
+    /// and probes: stratified, or plain if the number of samples is not fixed.
+    pub(crate) fn order(&self) -> Vec<u64> {
+        match self.looks {
+            None => self.data.rank.clone(),
+            Some(_) => sequence(&self.data.ids, self.settings.seed),
         }
+    }
+
+    /// Returns the samples of this shard and look, ranked in that order.
+    pub(crate) fn part(&self) -> Result<Dataset, RunError> {
+        let order = self.order();
+        let of_shard = |rank: u64| match self.shard {
+            None => true,
+            Some(Shard { index, count }) => rank.checked_rem(count as u64) == Some(index as u64),
+        };
+        let of_look = |rank: u64| match &self.look {
+            None => true,
+            Some(places) => places.contains(&(rank as usize)),
+        };
+        if let Some(Shard { index, count }) = self.shard.filter(|s| s.index >= s.count) {
+            return Err(RunError::Parameter(format!(
+                "shard {index}/{count}; expected the first below the second"
+            )));
+        }
+        let mine = |row: &usize| of_shard(order[*row]) && of_look(order[*row]);
+        let rows: Vec<usize> = (0..self.data.len()).filter(mine).collect();
+        let mut part = self.data.select(&rows);
+        part.rank = rows.into_iter().map(|row| order[row]).collect();
+        Ok(part)
     }
 
     /// Measures the samples before any attack, as far as the run gets before it is stopped. Sets the labels if the
@@ -415,6 +455,10 @@ impl<'a> RunPlan<'a> {
             seed: self.settings.seed.0,
             seconds,
             shard: self.shard,
+            sampling: self.looks.as_ref().map(|looks| Sampling::Sequential {
+                looks: looks.sizes(self.data.len()),
+                made: 0,
+            }),
         }
     }
 }

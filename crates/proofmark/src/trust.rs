@@ -1,6 +1,5 @@
 //! The runs that every evaluation adds to its attacks, to find out whether it can be trusted.
 
-use proofmark_data::Dataset;
 use proofmark_domain::{Role, ThreatRecord};
 use proofmark_engine::{Aim, Attack, Needs};
 use proofmark_model::Signature;
@@ -24,10 +23,22 @@ pub(crate) struct TrustRun {
 }
 
 /// Returns the rank below which samples are probed. It is known before sharding, so shards agree on it.
-pub(crate) fn probed_ranks(data: &Dataset) -> u64 {
-    let mut ranks = data.rank.clone();
+pub(crate) fn probed_ranks(order: &[u64]) -> u64 {
+    first_ranks(order, PROBED)
+}
+
+/// Returns the rank below which the samples are on which other readings of the data are tried: those that are probed,
+/// as far as they belong to the first look.
+pub(crate) fn tried_ranks(plan: &RunPlan<'_>, order: &[u64]) -> u64 {
+    let looks = plan.looks.as_ref().map(|l| l.sizes(order.len()));
+    let first = looks.and_then(|sizes| sizes.first().copied());
+    first_ranks(order, first.map_or(PROBED, |look| look.min(PROBED)))
+}
+
+fn first_ranks(order: &[u64], n: usize) -> u64 {
+    let mut ranks = order.to_vec();
     ranks.sort_unstable();
-    ranks.get(PROBED).copied().unwrap_or(u64::MAX)
+    ranks.get(n).copied().unwrap_or(u64::MAX)
 }
 
 /// Returns a gradient-free baseline at every budget (unless the plan has one) and one gradient attack without budget

@@ -9,6 +9,7 @@
 //! * [`Region`]: the range of any function of several estimates.
 //! * [`permutation_p`], [`fisher_exact`], [`standard_deviations`]: tests; [`benjamini_hochberg`]: many of them.
 //! * [`crossing`]: the critical value at which an interval touches a number, from which p-values follow.
+//! * [`level_at_look`], [`doubling_looks`]: intervals that hold at several looks at once.
 //! * [`samples_to_settle`], [`further_to_settle`]: how much more data an undecided threshold needs.
 
 mod arm;
@@ -27,6 +28,7 @@ mod normal;
 mod permutation;
 pub mod random;
 mod region;
+mod sequential;
 mod settle;
 mod simultaneous;
 mod spread;
@@ -45,6 +47,7 @@ pub use newcombe::newcombe;
 pub use normal::{normal_critical, normal_tail};
 pub use permutation::{hand_out, largest_difference, permutation_p, permutation_p_of_counts};
 pub use region::{Gradient, Region, joint_critical, joint_tail};
+pub use sequential::{doubling_looks, level_at_look};
 pub use settle::{further_to_settle, samples_to_settle};
 pub use simultaneous::{Contrasts, Pair, Scale, sidak_level, sidak_p};
 pub use studentised_range::{range_critical, range_tail};

@@ -281,7 +281,7 @@ fn measure(
             return;
         };
         // Each check's evidence is written as soon as it is available, so that a later crash loses nothing.
-        let finished = Gate::finished(record);
+        let finished = gate.finished(check, record);
         if finished || !signals::interrupted() {
             let written = output::write_record(&path, record);
             let done = finished && written.is_ok();

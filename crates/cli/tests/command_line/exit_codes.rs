@@ -4,6 +4,9 @@ use crate::harness::{Folder, attack, run};
 fn the_example_policies_cover_every_exit_code() {
     let gate = |name: &str| run(&["gate", &format!("examples/gate/{name}.toml")]);
     assert_eq!(gate("robust").code, 0);
+    let sequential = gate("sequential");
+    assert_eq!(sequential.code, 0, "{}", sequential.err);
+    assert!(sequential.err.contains("(look "), "{}", sequential.err);
     let standard = gate("standard");
     assert_eq!(standard.code, 1);
     assert!(

@@ -461,3 +461,58 @@ fn a_stop_before_the_clean_samples_is_inconclusive() {
     assert_eq!(kept["clean"]["invalid"], 60);
     assert_eq!(kept["samples"][0]["runs"][0]["status"], "stopped");
 }
+
+#[test]
+fn a_sequential_check_ends_early_and_its_shards_judge_like_the_whole() {
+    let folder = Folder::new();
+    let text = POLICY.replace("MODEL", &digest("digits-robust"));
+    let text = text.replace("limit = 60\nthreat", "sampling = \"sequential\"\nthreat");
+    let policy = folder.put("policy.toml", text.as_bytes());
+    let path = |name: &str| folder.path(name).display().to_string();
+    let (dir, parts) = (path("run"), path("parts"));
+    let (code, whole) = judged(&[&policy, "--out-dir", &dir]);
+    let robust = &whole["checks"][1];
+    assert_eq!((code, robust["verdict"].as_str()), (0, Some("pass")));
+    let looks = [57, 113, 225, 450, 899];
+    assert_eq!(robust["sampling"]["kind"], "sequential");
+    assert_eq!(robust["sampling"]["looks"], serde_json::json!(looks));
+    let made = robust["sampling"]["made"].as_u64().expect("a number");
+    assert!(made < 5, "{robust}");
+    assert_eq!(robust["n"], looks[made as usize - 1]);
+    assert!(whole["checks"][0].get("sampling").is_none(), "it is fixed");
+    let told = run(&["gate", &policy, "--from-evidence", &dir]);
+    let look = format!("(look {made} of 5)");
+    assert!(told.err.contains(&look), "{}", told.err);
+
+    for shard in ["1/2", "0/2"] {
+        let ran = run(&["gate", &policy, "--out-dir", &parts, "--shard", shard]);
+        assert_eq!(ran.code, 0, "{}", ran.err);
+    }
+    let together = judged(&[&policy, "--from-evidence", &parts]);
+    assert_eq!(together, (code, whole.clone()));
+
+    // A harder threshold: the shards decide it, the evidence that ended early does not, and is measured again.
+    let harder = text.replace("robust_accuracy >= 0.60", "robust_accuracy >= 0.82");
+    let harder = folder.put("harder.toml", harder.as_bytes());
+    let (code, open) = judged(&[&harder, "--from-evidence", &dir]);
+    assert_eq!((code, open["verdict"].as_str()), (3, Some("inconclusive")));
+    let expected = judged(&[&harder, "--from-evidence", &parts]);
+    assert_eq!(expected.0, 0, "{}", expected.1);
+    let again = run(&["gate", &harder, "--resume", &dir, "--out-dir", &dir]);
+    assert!(
+        again.err.contains("`robust` is measured again"),
+        "{}",
+        again.err
+    );
+    assert_eq!(judged(&[&harder, "--from-evidence", &dir]), expected);
+
+    // An audit takes the number of samples as fixed.
+    let report = path("run/robust.json");
+    let audit = run(&["audit", "--report", &report, "--groups", "class"]);
+    assert_eq!(audit.code, 2, "{}", audit.err);
+    assert!(
+        audit.err.contains("its sampling is sequential"),
+        "{}",
+        audit.err
+    );
+}

@@ -38,7 +38,7 @@ pub fn assess(report: &Report, metric: Metric, threshold: f64, level: f64) -> As
     let result = measure(&comparison, level, report);
     let mut message = format!(
         "{} (required: {comparison})",
-        figures(&comparison, &result, level)
+        figures(&comparison, &result, level, report)
     );
     let shaken: Vec<_> = report
         .trust

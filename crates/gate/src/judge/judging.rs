@@ -115,6 +115,7 @@ impl Judging<'_, '_> {
             needed: deciding.and_then(|d| d.needed),
             comparisons,
             cost,
+            sampling: None,
             ..unjudged(self.check, verdict, true)
         }
     }
@@ -134,6 +135,7 @@ pub(super) fn unjudged(check: &Check, verdict: Verdict, found: bool) -> CheckRes
         n: None,
         needed: None,
         comparisons: Vec::new(),
+        sampling: None,
         cost: None,
         evidence: found.then(|| evidence_file(&check.id)),
     }

@@ -5,14 +5,14 @@ use proofmark_domain::{FindingStatus, Report, TrustFlag, Verdict};
 use super::attacks::AttackSpec;
 use super::requirement::{self, Comparison, Requirement};
 use super::threat::ThreatSpec;
-use super::{Measure, Task, figures, fit, measure, settling};
+use super::{Measure, Task, figures, fit, looks, measure, settling};
 use crate::FindingCode;
 use crate::gate_report::{CheckCost, CheckResult, ComparisonResult};
 use crate::judge::{Judging, NoRecord, Reason, Record};
 use crate::policy::{
     DataRef, Field, ModelRef, Named, Policy, PolicyError, Section, find_data, find_model,
 };
-use crate::summary::{apart, summarise};
+use crate::sequence::{self, Looks};
 use crate::trust::own;
 
 /// Task of a check of kind `robustness` or `clean`: a model measured on data.
@@ -30,6 +30,8 @@ pub struct AttackTask {
     pub require: Requirement,
     /// Maximum number of samples, drawn as a seeded, class-stratified subset.
     pub limit: Option<u64>,
+    /// The looks of a sequential check; `None` if the number of samples is fixed.
+    pub looks: Option<Looks>,
 }
 
 impl AttackTask {
@@ -45,11 +47,18 @@ impl AttackTask {
             data: find_data(&s.need("data")?, named)?,
             require: Requirement::default(),
             limit: s.maybe("limit", |f| f.whole(1))?,
+            looks: looks::read(s)?,
             threat,
             attacks,
         };
         task.require = task.requirement_at(&s.need("require")?)?;
         Ok(Arc::new(task))
+    }
+
+    /// Whether a sequential check may end here: every comparison passes or fails by its interval at `level`, over all
+    /// looks. Trust flags have no say, so that no check goes on until they vanish.
+    pub fn is_decided(&self, report: &Report, level: f64) -> bool {
+        sequence::decided(&self.require.comparisons, level, report)
     }
 
     fn requirement_at(&self, field: &Field<'_>) -> Result<Requirement, PolicyError> {
@@ -89,13 +98,21 @@ impl Task for AttackTask {
         })
     }
 
+    fn is_settled(&self, record: &Record, level: f64) -> bool {
+        let Record::Attack(report) = record else {
+            return false;
+        };
+        !sequence::ended_early(report) || self.is_decided(report, level)
+    }
+
     fn judge(
         &self,
         record: Record,
         judging: &mut Judging<'_, '_>,
     ) -> Result<CheckResult, NoRecord> {
-        let (head, runs, samples) = apart(record.into_attack()?);
-        let report = &summarise(head, runs, samples);
+        let level = judging.check.level;
+        let decided = |r: &Report| self.is_decided(r, level);
+        let report = &sequence::up_to_end(record.into_attack()?, decided);
         let comparisons = &self.require.comparisons;
         let own: Vec<Vec<TrustFlag>> = comparisons.iter().map(|c| own(&c.metric, report)).collect();
         let mut trust = weigh(judging, &report.trust);
@@ -106,7 +123,6 @@ impl Task for AttackTask {
             let own = weigh(judging, own);
             let shaken = shaken || own.iter().any(|t| t.shakes);
             trust.extend(own);
-            let level = judging.check.level;
             let mut result = measure(comparison, level, report);
             let reason = || reason(comparison, &result, report, level);
             let effect = judging.hold(result.verdict, &[comparison.to_string()], reason);
@@ -124,7 +140,10 @@ impl Task for AttackTask {
         for flag in trust {
             flag.find(judging, undecided);
         }
-        Ok(judging.result(results, &effects, Some(CheckCost::of(report))))
+        Ok(CheckResult {
+            sampling: report.sampling.clone(),
+            ..judging.result(results, &effects, Some(CheckCost::of(report)))
+        })
     }
 }
 
@@ -135,7 +154,7 @@ fn reason(
     report: &Report,
     level: f64,
 ) -> Reason {
-    let figures = figures(comparison, result, level);
+    let figures = figures(comparison, result, level, report);
     let threshold = result.threshold;
     if result.verdict == Verdict::Fail {
         return Reason {
@@ -146,7 +165,11 @@ fn reason(
     let settling = settling(comparison, result, report);
     Reason {
         message: format!("{figures}; {threshold} lies inside the interval; {settling}"),
-        remediation: "judge more samples",
+        remediation: if sequence::ended_early(report) {
+            "run the check again: it goes through its looks until this requirement is decided"
+        } else {
+            "judge more samples"
+        },
     }
 }
 

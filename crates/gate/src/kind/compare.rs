@@ -3,13 +3,15 @@ use proofmark_domain::{Interval, Report, Verdict};
 use super::requirement::Comparison;
 use crate::ComparisonResult;
 use crate::metric::Counts;
+use crate::sequence;
 
 /// Measures one comparison. It passes if the lower end of the interval reaches the threshold, fails if the upper end is
-/// below it, and is inconclusive otherwise or without samples.
+/// below it, and is inconclusive otherwise or without samples. The interval of a sequential report is that of its look.
 pub(crate) fn measure(comparison: &Comparison, level: f64, report: &Report) -> ComparisonResult {
     let Comparison { metric, threshold } = comparison;
     let counts = Counts::of(metric, report);
-    let estimate = counts.estimate(metric, level);
+    let sampling = report.sampling.as_ref();
+    let estimate = counts.estimate(metric, sequence::level(sampling, level));
     let verdict = if estimate.n == 0 {
         Verdict::Inconclusive
     } else if estimate.ci.low >= *threshold {
@@ -19,8 +21,8 @@ pub(crate) fn measure(comparison: &Comparison, level: f64, report: &Report) -> C
     } else {
         Verdict::Inconclusive
     };
-    let needed = if verdict == Verdict::Inconclusive {
-        needed(comparison, level, &counts)
+    let needed = if verdict == Verdict::Inconclusive && !sequence::ended_early(report) {
+        needed(comparison, sequence::level_at_end(sampling, level), &counts)
     } else {
         None
     };
@@ -51,8 +53,13 @@ pub(super) fn percent(level: f64) -> f64 {
     (level * 1e8).round() / 1e6
 }
 
-/// Formats the figures as one clause: `robust_accuracy is 0.580 [0.549, 0.611] over 1000 samples`.
-pub(crate) fn figures(comparison: &Comparison, result: &ComparisonResult, level: f64) -> String {
+/// Formats the figures as one clause: `robust_accuracy is 0.580 [0.549, 0.611] at 95 % over 1000 samples`.
+pub(crate) fn figures(
+    comparison: &Comparison,
+    result: &ComparisonResult,
+    level: f64,
+    report: &Report,
+) -> String {
     let observed = result
         .observed
         .map_or_else(|| "not defined (0 of 0)".to_owned(), |o| format!("{o:.3}"));
@@ -60,8 +67,10 @@ pub(crate) fn figures(comparison: &Comparison, result: &ComparisonResult, level:
         low: 0.0,
         high: 1.0,
     });
+    let look = sequence::described(report.sampling.as_ref());
+    let looks = look.map_or_else(String::new, |look| format!(" ({look})"));
     format!(
-        "{} is {observed} [{:.3}, {:.3}] at {} % over {} samples",
+        "{} is {observed} [{:.3}, {:.3}] at {} % over {} samples{looks}",
         comparison.metric,
         ci.low,
         ci.high,
@@ -78,6 +87,9 @@ pub(crate) fn settling(
 ) -> String {
     if result.n == 0 {
         return "no sample counts: there are none, or all belong to the target class of a targeted run".to_owned();
+    }
+    if sequence::ended_early(report) {
+        return "the evidence ends here, since the run was stopped or other requirements were decided".to_owned();
     }
     let left = report.data.total.saturating_sub(report.samples.len()) as u64;
     let unjudged = Counts::of(&comparison.metric, report).unjudged();

@@ -1,4 +1,4 @@
-use proofmark_domain::{Coupling, REPORT_SCHEMA, Report, Role, RunMeta, ThreatRecord};
+use proofmark_domain::{Coupling, REPORT_SCHEMA, Report, Role, RunMeta, Sampling, ThreatRecord};
 use serde_json::{Map, Value, json};
 
 use super::{AttackTask, Budgets, ThreatSpec};
@@ -31,13 +31,7 @@ pub(super) fn fits(policy: &Policy, task: &AttackTask, report: &Report) -> Resul
             shard.index, shard.count
         ));
     }
-    if report.samples.len() != report.data.planned {
-        return Err(format!(
-            "it holds {} of {} planned samples",
-            report.samples.len(),
-            report.data.planned
-        ));
-    }
+    samples(task, report)?;
     if report.samples.is_empty() {
         return Err("it holds no samples".to_owned());
     }
@@ -57,6 +51,35 @@ pub(super) fn fits(policy: &Policy, task: &AttackTask, report: &Report) -> Resul
         .map(proofmark_domain::AttackSummary::meta)
         .collect();
     ran(task, &runs)
+}
+
+/// Checks that a report covers the planned samples, or those up to a look of the task.
+fn samples(task: &AttackTask, report: &Report) -> Result<(), String> {
+    let (n, planned) = (report.samples.len(), report.data.planned);
+    match (&task.looks, &report.sampling) {
+        (None, None) if n == planned => Ok(()),
+        (None, None) => Err(format!("it holds {n} of {planned} planned samples")),
+        (None, Some(_)) => Err(
+            "its sampling is sequential, and the policy asks for a fixed number of samples"
+                .to_owned(),
+        ),
+        (Some(_), None) => Err(
+            "its number of samples was fixed, and the policy asks for sequential sampling"
+                .to_owned(),
+        ),
+        (Some(expected), Some(Sampling::Sequential { looks, .. })) => {
+            let expected = expected.sizes(planned);
+            if *looks != expected {
+                return Err(format!("its looks are {looks:?}, expected {expected:?}"));
+            }
+            if n > 0 && !looks.contains(&n) {
+                return Err(format!(
+                    "it holds {n} of {planned} planned samples, and the looks are {looks:?}"
+                ));
+            }
+            Ok(())
+        }
+    }
 }
 
 /// Returns the plan fields that every policy expects.

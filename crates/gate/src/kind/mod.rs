@@ -7,6 +7,7 @@ mod bias;
 mod clean;
 mod compare;
 mod fit;
+pub(crate) mod looks;
 mod requirement;
 mod robustness;
 mod threat;
@@ -65,6 +66,11 @@ pub(crate) trait Task: Debug + Send + Sync {
     /// each interval.
     fn family(&self, _record: &Record) -> usize {
         0
+    }
+
+    /// Whether a record ends where the check may end, at this level.
+    fn is_settled(&self, _record: &Record, _level: f64) -> bool {
+        true
     }
 
     /// Judges a record that [fits](Self::fits), after recomputing every figure from the data behind it.

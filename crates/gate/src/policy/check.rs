@@ -6,7 +6,7 @@ use super::error::{Place, PolicyError};
 use super::file::Named;
 use super::reader::{Field, Section};
 use crate::judge::Record;
-use crate::kind::{self, CheckKind, Measure, Task};
+use crate::kind::{self, CheckKind, Measure, Task, looks};
 use crate::resolved_plan::difference;
 
 /// Effect of a missed or undecided requirement on the gate.
@@ -52,6 +52,12 @@ impl Check {
         self.task.requirement()
     }
 
+    /// Whether a record needs no further measuring: that of a sequential check may end before its last look only if the
+    /// requirement is decided there. Samples that were stopped are not considered.
+    pub fn is_settled(&self, record: &Record) -> bool {
+        self.task.is_settled(record, self.level)
+    }
+
     /// Refuses a record that was measured for a different request; the error names what differs.
     pub fn requested(&self, record: &Record) -> Result<(), String> {
         let Some(found) = record.request() else {
@@ -88,7 +94,7 @@ pub(super) fn read(field: &Field<'_>, named: &Named<'_>) -> Result<Check, Policy
     s.path = format!("check \"{id}\"");
     let kind = kind(&s.need("kind")?)?;
     fields(&s, kind)?;
-    fixed_sampling(&s)?;
+    looks::supported(&s, kind)?;
     Ok(Check {
         task: (kind.read)(&s, named)?,
         level: s.maybe("level", level)?.unwrap_or(0.95),
@@ -110,6 +116,10 @@ pub(super) fn read(field: &Field<'_>, named: &Named<'_>) -> Result<Check, Policy
 fn request(s: &Section<'_>, kind: &CheckKind, named: &Named<'_>) -> Result<Value, PolicyError> {
     let judging: Vec<&str> = COMMON.iter().chain(kind.judging).copied().collect();
     let mut request = json!({ "check": s.request(&judging)? });
+    // Absent if the number of samples is fixed, stated or not.
+    if looks::read(s)?.is_some() {
+        request["check"]["sampling"] = json!("sequential");
+    }
     let name = |key| Ok::<_, PolicyError>(s.maybe(key, Field::string)?.unwrap_or_default());
     let (model, data) = (name("model")?, name("data")?);
     if let Some(entry) = named.models.iter().find(|m| m.name == model) {
@@ -181,16 +191,5 @@ fn level(field: &Field<'_>) -> Result<f64, PolicyError> {
         l => Err(field.error(format!(
             "expected a level between 0 and 1, such as 0.95, found {l}"
         ))),
-    }
-}
-
-fn fixed_sampling(s: &Section<'_>) -> Result<(), PolicyError> {
-    let Some(field) = s.get("sampling") else {
-        return Ok(());
-    };
-    if field.word(&[("fixed", true), ("sequential", false)])? {
-        Ok(())
-    } else {
-        Err(field.error("this version does not support sequential sampling; use \"fixed\""))
     }
 }

@@ -80,7 +80,10 @@ fn gate(report: &GateReport, colour: bool) -> String {
                 plain(&c.requirement),
                 observed,
                 c.ci.map_or_else(|| "-".to_owned(), interval),
-                c.n.to_string(),
+                match crate::sequence::described(check.sampling.as_ref()) {
+                    Some(look) => format!("{} ({look})", c.n),
+                    None => c.n.to_string(),
+                },
             ];
             rows.push(row.to_vec());
         }
@@ -155,6 +158,9 @@ fn report(report: &Report, colour: bool) -> String {
         plain(&report.device),
         report.seed
     );
+    if let Some(look) = crate::sequence::described(report.sampling.as_ref()) {
+        let _ = writeln!(text, "sequential, {look}: intervals hold at all looks");
+    }
     text.push_str(&read_as(&report.data));
     text.push('\n');
     let header = [

@@ -167,6 +167,7 @@ pub(crate) fn head(n: usize) -> ReportHead {
         seed: 0,
         seconds: 1.5,
         shard: None,
+        sampling: None,
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use burn::tensor::Device;
 use proofmark_data::{DataError, Dataset, Options, Rows, Selection};
-use proofmark_domain::{Epsilon, Norm, Seed, Shard};
+use proofmark_domain::{Epsilon, Norm, Report, Seed, Shard};
 use proofmark_engine::{Attack, EngineError, Job, Silent};
 use proofmark_gate::{
     AttackTask, Budgets, Check, DataEntry, DataRef, ModelRef, NoRecord, Policy, REQUEST, Record,
@@ -23,7 +23,8 @@ use crate::{RunCheckpoint, RunError, RunPlan, Settings, ThreatPlan, shipped};
 /// Everything a run of attacks needs, opened and checked.
 pub(super) struct AttackCheck {
     seed: Seed,
-    limit: Option<u64>,
+    level: f64,
+    task: AttackTask,
     /// The policy's request, as the report repeats it.
     request: Value,
     model: Arc<OpenModel>,
@@ -48,10 +49,12 @@ impl AttackCheck {
         };
         plan.preprocessing.clone_from(&self.model.preprocessing);
         plan.reading.clone_from(&self.model.reading);
-        plan.selection.insert("limit".to_owned(), json!(self.limit));
+        let limit = json!(self.task.limit);
+        plan.selection.insert("limit".to_owned(), limit);
         plan.selection
             .insert(REQUEST.to_owned(), self.request.clone());
         plan.shard = shard;
+        plan.looks.clone_from(&self.task.looks);
         plan
     }
 }
@@ -94,7 +97,8 @@ impl Work for AttackCheck {
         plan.resume = options.resume.get(check);
         plan.clock = options.clock;
         plan.progress = turn.progress;
-        let measured = plan.run().map_err(|e| match e {
+        let decided = |report: &Report| self.task.is_decided(report, self.level);
+        let measured = plan.run_until(&decided).map_err(|e| match e {
             RunError::Checkpoint(_) | RunError::Engine(EngineError::Checkpoint(_)) => {
                 NoRecord::Failed(format!(
                     "{e}; remove the checkpoint to measure the check again"
@@ -160,7 +164,8 @@ pub(super) fn prepare(
     }
     Ok(AttackCheck {
         seed: policy.seed,
-        limit: task.limit,
+        level: check.level,
+        task: task.clone(),
         request: check.request.clone(),
         model,
         data,

@@ -76,7 +76,7 @@ pub struct Gate {
 
 /// A policy with everything that it names opened and checked, ready to be measured.
 pub struct PreparedGate<'a> {
-    policy: &'a Policy,
+    gate: &'a Gate,
     /// One entry per check.
     work: Vec<Box<dyn Work>>,
 }
@@ -84,7 +84,7 @@ pub struct PreparedGate<'a> {
 impl std::fmt::Debug for PreparedGate<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("PreparedGate")
-            .field("policy", &self.policy)
+            .field("policy", &self.gate.policy)
             .finish_non_exhaustive()
     }
 }
@@ -161,12 +161,15 @@ impl Gate {
         &self.folder
     }
 
-    /// Whether the check that left this record finished.
-    pub fn finished(record: &Record) -> bool {
-        match record {
+    /// Whether the check that left this record finished: no sample was stopped, and a sequential check ended where its
+    /// requirement is decided, or at its last look.
+    pub fn finished(&self, check: &str, record: &Record) -> bool {
+        let is_whole = match record {
             Record::Attack(report) => RunPlan::finished(report),
             Record::Audit(_) => true,
-        }
+        };
+        let check = self.policy.checks.iter().find(|c| c.id == check);
+        is_whole && check.is_none_or(|c| c.is_settled(record))
     }
 
     /// Opens what the policy names, each file once however many checks use it, and refuses what can be refused before
@@ -199,7 +202,7 @@ impl Gate {
             None => audits.next().map(|audit| Box::new(audit) as Box<dyn Work>),
         });
         Ok(PreparedGate {
-            policy,
+            gate: self,
             work: work.collect(),
         })
     }
@@ -212,7 +215,7 @@ impl PreparedGate<'_> {
     }
 
     fn check(&self, id: &str) -> Result<(&Check, &dyn Work), String> {
-        let mut checks = self.policy.checks.iter().zip(&self.work);
+        let mut checks = self.gate.policy.checks.iter().zip(&self.work);
         let found = checks.find(|(check, _)| check.id == id);
         let (check, work) = found.ok_or("the policy has no such check")?;
         Ok((check, work.as_ref()))
@@ -227,13 +230,17 @@ impl PreparedGate<'_> {
         shard: Option<Shard>,
         same_device: bool,
     ) -> Result<(), String> {
-        let (check, work) = self.check(check)?;
+        let id = check;
+        let (check, work) = self.check(id)?;
         check.requested(record)?;
         work.fits(record, shard, same_device)?;
-        if Gate::finished(record) {
+        if self.gate.finished(id, record) {
             Ok(())
         } else {
-            Err("it was stopped before its end".to_owned())
+            Err(
+                "it was stopped before its end, or ended where other requirements were decided"
+                    .to_owned(),
+            )
         }
     }
 
@@ -257,7 +264,7 @@ impl PreparedGate<'_> {
         earlier: &BTreeMap<String, Record>,
         done: &mut dyn FnMut(&str, &Result<Record, NoRecord>),
     ) -> Evidence {
-        let meter = Meter::new(options, self.policy.limits);
+        let meter = Meter::new(options, self.gate.policy.limits);
         let stop = || meter.is_over();
         let turn = Turn {
             options,
@@ -265,7 +272,7 @@ impl PreparedGate<'_> {
             progress: &meter,
         };
         let mut evidence = Evidence::new();
-        for (check, work) in self.policy.checks.iter().zip(&self.work) {
+        for (check, work) in self.gate.policy.checks.iter().zip(&self.work) {
             let is_first = options.shard.is_none_or(|s| s.index == 0);
             if !check.measure().is_divided() && !is_first {
                 continue;

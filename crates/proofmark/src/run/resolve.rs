@@ -6,7 +6,7 @@ use proofmark_domain::{Needs, Report, ThreatRecord};
 use proofmark_engine::{Aim, Rule, Samples};
 use proofmark_gate::{ResolvedPlan, difference};
 use proofmark_threat::Threat;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{Labels, RunPlan};
 use crate::record::{self, Run};
@@ -159,7 +159,12 @@ impl RunPlan<'_> {
             ),
         ];
         let fields = document.into_iter().map(|(k, v)| (k.to_owned(), v));
-        Ok(ResolvedPlan::new(fields.collect()))
+        let mut fields: Map<String, Value> = fields.collect();
+        // Absent if the number of samples is fixed, as in reports.
+        if let Some(looks) = &self.looks {
+            fields.insert("looks".to_owned(), json!(looks.sizes(self.data.len())));
+        }
+        Ok(ResolvedPlan::new(fields))
     }
 
     /// Checks that `report` is what this plan would measure, finished or not; the error says what differs.
@@ -169,7 +174,12 @@ impl RunPlan<'_> {
         if let Some(difference) = resolved.difference(&found) {
             return Err(difference.to_string());
         }
-        let part = self.part().map_err(|e| e.to_string())?;
+        let mut measured = self.clone();
+        // A sequential run may end at any look; a shard of one never does.
+        if self.looks.is_some() && self.shard.is_none() {
+            measured.look = Some(0..report.samples.len());
+        }
+        let part = measured.part().map_err(|e| e.to_string())?;
         let mut ids: Vec<_> = part.ids.iter().collect();
         ids.sort();
         let expected = json!({

@@ -58,10 +58,11 @@ impl RunPlan<'_> {
         else {
             return Ok(None);
         };
+        let order = self.order();
         let mut first: BTreeMap<usize, usize> = BTreeMap::new();
         for (place, label) in labels.iter().enumerate() {
             let of_class = first.entry(*label).or_insert(place);
-            if self.data.rank[place] < self.data.rank[*of_class] {
+            if order[place] < order[*of_class] {
                 *of_class = place;
             }
         }
@@ -78,7 +79,7 @@ impl RunPlan<'_> {
         let other = |own: usize| {
             let others = first.iter().filter(|(class, _)| **class != own);
             others
-                .min_by_key(|(_, place)| self.data.rank[**place])
+                .min_by_key(|(_, place)| order[**place])
                 .map(|(class, _)| *class)
         };
         let own = data.labels.as_deref().unwrap_or_default();

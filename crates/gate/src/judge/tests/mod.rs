@@ -4,6 +4,7 @@ mod evidence;
 mod exemptions;
 mod figures;
 mod gate_report;
+mod sequential;
 mod thresholds;
 mod trust;
 

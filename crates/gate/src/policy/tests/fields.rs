@@ -189,10 +189,27 @@ fn unsupported_kinds_and_fields_are_refused() {
     }
     broken(
         "sampling = \"fixed\"",
-        "sampling = \"sequential\"",
+        "sampling = \"sequental\"",
         "sampling",
-        "does not support sequential",
+        "did you mean `sequential`?",
     );
+    broken(
+        "sampling = \"fixed\"",
+        "sampling = \"fixed\"\nlooks = [100]",
+        "looks",
+        "drop one of the two",
+    );
+    for (looks, words) in [
+        ("[]", "leave `looks` out"),
+        ("[100, 100]", "more samples than the 100"),
+        ("[200, 100]", "found 100"),
+        ("[0]", "at least 1"),
+        ("[1.5]", "expected"),
+        ("100", "expected an array"),
+    ] {
+        let looks = format!("looks = {looks}");
+        broken("sampling = \"fixed\"", &looks, "looks", words);
+    }
     broken(
         "kind = \"clean\"",
         "kind = \"clean\"\nthreat = { norm = \"l2\", eps = 1 }",

@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use crate::{RunError, RunPlan, device};
 
 /// First bytes of every checkpoint, with the version of the format.
-const HEAD: &[u8] = b"proofmark/checkpoint/2\n";
+const HEAD: &[u8] = b"proofmark/checkpoint/3\n";
 
 /// Length in bytes of the digest that follows.
 const DIGEST: usize = 32;
@@ -122,7 +122,7 @@ impl RunCheckpoint {
         }
         let classes = plan.model.signature().classes;
         let in_order = self.clean.iter().map(|c| c.row).eq(0..samples);
-        let decides = plan.model.gives() == Needs::Decisions;
+        let decides = plan.model.judged().gives() == Needs::Decisions;
         let sound = |c: &CleanSample| {
             c.scores.as_ref().map_or(decides, |s| s.len() == classes)
                 && c.pred.is_none_or(|p| p < classes)

@@ -11,3 +11,4 @@ mod early;
 mod minimum_norm_gradient;
 mod scores;
 mod sparse;
+mod transfer;

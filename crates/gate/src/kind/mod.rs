@@ -9,6 +9,7 @@ mod compare;
 mod fit;
 mod requirement;
 mod robustness;
+mod surrogate;
 mod threat;
 
 use std::fmt::Debug;
@@ -18,7 +19,10 @@ pub use attack_task::AttackTask;
 pub use attacks::AttackSpec;
 pub use bias::AuditTask;
 pub use requirement::{Comparison, Requirement};
+pub use surrogate::SurrogateSpec;
 pub use threat::{Budgets, ModalityBudget, ThreatSpec};
+
+pub(crate) use surrogate::named as surrogates_named;
 
 pub(crate) use compare::{figures, measure, settling};
 

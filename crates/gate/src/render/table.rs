@@ -197,6 +197,29 @@ fn report(report: &Report, colour: bool) -> String {
         ]);
     }
     text.push_str(&grid(&header, rows));
+    if let Some(s) = &report.model.surrogate {
+        let sum = |of: fn(&AttackSummary) -> u64| report.attacks.iter().map(of).sum::<u64>();
+        let ways = if s.transfer {
+            "transfer: final points alone are asked of the model"
+        } else {
+            "gradients alone"
+        };
+        let _ = writeln!(
+            text,
+            "\nsurrogate: {} ({ways}), {} forward, {} backward",
+            plain(&s.name),
+            sum(|a| a.surrogate_forward),
+            sum(|a| a.surrogate_backward)
+        );
+        for model in &s.models {
+            let _ = writeln!(
+                text,
+                "  {} sha256 {}",
+                plain(&model.name),
+                plain(&model.sha256)
+            );
+        }
+    }
     if worst.invalid > 0 {
         let _ = writeln!(
             text,

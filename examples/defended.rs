@@ -1,6 +1,8 @@
 //! A model behind a preprocessing step that hides its gradients: what plain PGD reports, what BPDA finds, and whether
 //! Square, which needs no gradient, finds more. `cargo run -p proofmark --example defended [SAMPLES]`
 
+#![expect(clippy::print_stdout, reason = "a program talks to whoever runs it")]
+
 use std::error::Error;
 
 use proofmark::burn::tensor::{Tensor, TensorData};
@@ -25,7 +27,7 @@ const TABLE: [f32; 64] = [
 
 /// Returns the step of JPEG that loses information, on one block of 8 × 8 grey pixels in [0, 1]: cosine transform,
 /// rounding by the table, and back.
-pub fn jpeg() -> Step {
+pub(crate) fn jpeg() -> Step {
     // The transform of a whole block, as a matrix.
     let axis = |k: usize, n: usize| {
         let scale = if k == 0 { 0.125_f32 } else { 0.25 };
@@ -48,7 +50,7 @@ pub fn jpeg() -> Step {
 }
 
 /// Returns the defences by name.
-pub fn defences() -> Vec<(&'static str, Step)> {
+pub(crate) fn defences() -> Vec<(&'static str, Step)> {
     vec![
         ("256 levels", Box::new(levels(256)) as Step),
         ("2 levels", Box::new(levels(2))),
@@ -57,7 +59,11 @@ pub fn defences() -> Vec<(&'static str, Step)> {
 }
 
 /// Returns the shipped net behind a defence. Without `bpda` the defence has the derivative that it really has: none.
-pub fn defended(name: &str, step: Step, bpda: bool) -> Result<Bpda<BurnModel>, Box<dyn Error>> {
+pub(crate) fn defended(
+    name: &str,
+    step: Step,
+    bpda: bool,
+) -> Result<Bpda<BurnModel>, Box<dyn Error>> {
     let net = proofmark::model("digits-standard", &proofmark::device("cpu")?)?;
     let model = Bpda::new(net, name, step)?;
     Ok(if bpda {
@@ -68,7 +74,7 @@ pub fn defended(name: &str, step: Step, bpda: bool) -> Result<Bpda<BurnModel>, B
 }
 
 /// Clean accuracy, and accuracy under one attack at Linf 0.1.
-pub fn accuracy(
+pub(crate) fn accuracy(
     model: &impl DecisionModel,
     data: &Dataset,
     attack: &str,

@@ -253,15 +253,14 @@ pub(crate) struct Attack {
         help_heading = "Surrogates"
     )]
     pub(crate) surrogate: Vec<String>,
-    /// What is averaged over several surrogates: logits, probabilities or losses
+    /// What is averaged over several surrogates: logits, probabilities or losses; default: logits
     #[arg(
         long,
         value_name = "WHAT",
-        default_value = "logits",
         requires = "surrogate",
         help_heading = "Surrogates"
     )]
-    pub(crate) surrogate_average: Averaging,
+    pub(crate) surrogate_average: Option<Averaging>,
     /// Show attacks the surrogate alone, and ask the model about the final point of each restart
     #[arg(long, requires = "surrogate", help_heading = "Surrogates")]
     pub(crate) transfer: bool,

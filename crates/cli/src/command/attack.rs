@@ -61,26 +61,7 @@ pub(crate) fn run(args: &Attack, quiet: bool) -> Result<u8, Failure> {
         .transpose()?
         .map(|s| if args.transfer { s.transfer() } else { s });
     let access = guided.as_ref().map_or(model.access(), Access::from);
-    let target = |flag, path: &Option<PathBuf>| {
-        let target = path.as_deref().map(|p| output::text_target(flag, p));
-        target.transpose()
-    };
-    let (out, saved) = (target("--out", &args.out)?, target("--save", &args.save)?);
-    let beside = out.as_ref().and_then(Target::file).map(output::samples_of);
-    let beside = beside.map(Target::File);
-    let written = [
-        ("--out", out.as_ref()),
-        ("--save", saved.as_ref()),
-        ("the samples beside --out", beside.as_ref()),
-    ];
-    let options = args.reading.read()?;
-    output::apart(&written, || {
-        let mut read = output::model_files(&args.model);
-        read.extend(args.surrogate.iter().flat_map(|s| output::model_files(s)));
-        read.extend(output::data_files("--data", &args.data, &options));
-        read
-    })?;
-    let saved = saved.map(|t| t.binary("--save")).transpose()?;
+    let (out, saved) = targets(args)?;
     let shown = TerminalProgress::new(quiet);
     let mut plan = RunPlan::new(access, &data, &attacks, threats);
     plan.labels = match args.labels {
@@ -131,6 +112,31 @@ pub(crate) fn run(args: &Attack, quiet: bool) -> Result<u8, Failure> {
     let assessment = assess(&measured.report, Metric::RobustAccuracy, threshold, LEVEL);
     output::tell(&format!("{}: {}", assessment.verdict, assessment.message));
     Ok(assessment.verdict.exit_code())
+}
+
+/// Returns where the report and the samples are written; refuses to overwrite what is read.
+fn targets(args: &Attack) -> Result<(Option<Target>, Option<PathBuf>), Failure> {
+    let target = |flag, path: &Option<PathBuf>| {
+        let target = path.as_deref().map(|p| output::text_target(flag, p));
+        target.transpose()
+    };
+    let (out, saved) = (target("--out", &args.out)?, target("--save", &args.save)?);
+    let beside = out.as_ref().and_then(Target::file).map(output::samples_of);
+    let beside = beside.map(Target::File);
+    let written = [
+        ("--out", out.as_ref()),
+        ("--save", saved.as_ref()),
+        ("the samples beside --out", beside.as_ref()),
+    ];
+    let options = args.reading.read()?;
+    output::apart(&written, || {
+        let mut read = output::model_files(&args.model);
+        read.extend(args.surrogate.iter().flat_map(|s| output::model_files(s)));
+        read.extend(output::data_files("--data", &args.data, &options));
+        read
+    })?;
+    let saved = saved.map(|t| t.binary("--save")).transpose()?;
+    Ok((out, saved))
 }
 
 /// Builds the requested attacks; each gets the shared flags that it has parameters for.
@@ -314,6 +320,11 @@ fn surrogates(args: &Attack, data: &Dataset) -> Result<Option<Surrogates>, Failu
     if args.surrogate.is_empty() {
         return Ok(None);
     }
+    if let (Some(average), [one]) = (args.surrogate_average, args.surrogate.as_slice()) {
+        return Err(Failure(format!(
+            "--surrogate-average {average}: {one} is the only surrogate; expected several, separated by commas"
+        )));
+    }
     let device = proofmark::device(&args.device)?;
     let open = |spec: &String| {
         let mut source = ModelSource::new(spec);
@@ -321,7 +332,10 @@ fn surrogates(args: &Attack, data: &Dataset) -> Result<Option<Surrogates>, Failu
         source.open(data, &device).map(Arc::new)
     };
     let models = args.surrogate.iter().map(open).collect::<Result<_, _>>()?;
-    Ok(Some(Surrogates::new(models, args.surrogate_average)?))
+    Ok(Some(Surrogates::new(
+        models,
+        args.surrogate_average.unwrap_or_default(),
+    )?))
 }
 
 fn dataset(args: &Attack, quiet: bool) -> Result<Dataset, Failure> {

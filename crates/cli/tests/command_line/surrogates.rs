@@ -95,6 +95,15 @@ fn a_report_names_the_surrogates_with_their_digests() {
 #[test]
 fn surrogates_that_do_not_fit_are_refused() {
     for (arguments, word) in [
+        (
+            &[
+                "--surrogate",
+                "digits-robust",
+                "--surrogate-average",
+                "losses",
+            ][..],
+            "the only surrogate",
+        ),
         (&["--surrogate", "digits-robots"][..], "digits-robots"),
         (&["--transfer"], "--surrogate"),
         (

@@ -162,11 +162,13 @@ impl<'a> Surrogate<'a> {
 
     /// Returns the victim's scores, if it gives them and is asked on the way.
     fn scoring(&self) -> Option<&'a dyn ScoreModel> {
+        if self.is_transfer() {
+            return None;
+        }
         match self.victim {
             Access::Decisions(_) => None,
-            Access::Scores(m) if !self.is_transfer() => Some(m),
-            Access::Gradients(m) if !self.is_transfer() => Some(m),
-            Access::Scores(_) | Access::Gradients(_) => None,
+            Access::Scores(m) => Some(m),
+            Access::Gradients(m) => Some(m),
         }
     }
 

@@ -15,6 +15,7 @@ pub mod score;
 pub mod sparse;
 pub mod suite;
 pub mod update;
+pub mod view;
 
 use proofmark_engine::{Attack, AttackEntry, BuildError};
 
@@ -25,6 +26,9 @@ pub const ALL: &[AttackEntry] = &[
     gradient::bim::ENTRY,
     gradient::pgd::ENTRY,
     gradient::mi_fgsm::ENTRY,
+    gradient::di_fgsm::ENTRY,
+    gradient::ti_fgsm::ENTRY,
+    gradient::admix::ENTRY,
     gradient::adam_pgd::ENTRY,
     gradient::apgd::ENTRY,
     gradient::apgd_t::ENTRY,

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use proofmark::data::Options;
-use proofmark::domain::{OutputKind, Shard};
+use proofmark::domain::{Averaging, OutputKind, Shard};
 use proofmark::onnx::Layout;
 use proofmark::{ModelSource, Preprocess};
 
@@ -196,6 +196,8 @@ Examples:
   proofmark attack digits-robust --data digits --norm linf --eps 0.1 --out report.json
   proofmark attack digits-standard --data digits --attack fgsm,pgd --norm l2 --eps 0.5,1,2 --steps 50 --restarts 3
   proofmark attack digits-robust --data digits --attack autoattack --norm linf --eps 0.15 --limit 100
+  proofmark attack digits-standard --data digits --surrogate digits-robust --attack pgd,square --norm linf --eps 0.1
+  proofmark attack digits-standard --data digits --surrogate digits-robust --transfer --attack ti-fgsm --norm linf --eps 0.1
   proofmark attack digits-robust --data digits --attack pgd --set pgd.loss=dlr --norm linf --eps 0.1 --fail-under 0.5
   proofmark attack model.onnx --data images.npz --scale 255 --attack pgd --norm linf --eps 8/255
   proofmark attack model.onnx --data val/ --resize 256 --crop 224 --attack pgd --norm linf --eps 4/255 --limit 200
@@ -242,6 +244,26 @@ pub(crate) struct Attack {
     pub(crate) preprocess: PreprocessArgs,
     #[command(flatten)]
     pub(crate) onnx: Onnx,
+    /// Take the gradients of this model instead: an .onnx file or a shipped model, read with the same preprocessing; of
+    /// several, separated by commas, the mean (docs/surrogates.md); default: the model's own
+    #[arg(
+        long,
+        value_name = "MODEL[,MODEL…]",
+        value_delimiter = ',',
+        help_heading = "Surrogates"
+    )]
+    pub(crate) surrogate: Vec<String>,
+    /// What is averaged over several surrogates: logits, probabilities or losses; default: logits
+    #[arg(
+        long,
+        value_name = "WHAT",
+        requires = "surrogate",
+        help_heading = "Surrogates"
+    )]
+    pub(crate) surrogate_average: Option<Averaging>,
+    /// Show attacks the surrogate alone, and ask the model about the final point of each restart
+    #[arg(long, requires = "surrogate", help_heading = "Surrogates")]
+    pub(crate) transfer: bool,
     /// Steps of every attack that has steps; default: each attack's own (`proofmark list attacks`)
     #[arg(long, value_name = "N")]
     pub(crate) steps: Option<u32>,

@@ -2,6 +2,7 @@
 //!
 //! Every other crate may depend on this one; it depends on no other proofmark crate.
 
+mod averaging;
 mod delimiter;
 mod epsilon;
 mod finding;
@@ -23,6 +24,7 @@ mod shape;
 mod trust;
 mod verdict;
 
+pub use averaging::Averaging;
 pub use delimiter::{Delimiter, DelimiterError};
 pub use epsilon::{Epsilon, EpsilonError};
 pub use finding::{Finding, FindingStatus, Location};
@@ -37,9 +39,9 @@ pub use query::QueryCount;
 pub use read_facts::{ClassOrder, ReadFacts};
 pub use report::{
     AttackSummary, BudgetRecord, ClassSummary, CleanSummary, Cost, Coupling, CurvePoint, DataFacts,
-    InputScale, Interval, ModelFacts, Observation, REPORT_SCHEMA, Reading, Report, Role, RunMeta,
-    RunOutcome, RunStatus, SampleRecord, Sampling, Shard, StepRecord, ThreatRecord, ToolFacts,
-    WorstCase,
+    InputScale, Interval, ModelFacts, ModelPart, Observation, REPORT_SCHEMA, Reading, Report, Role,
+    RunMeta, RunOutcome, RunStatus, SampleRecord, Sampling, Shard, StepRecord, SurrogateFacts,
+    ThreatRecord, ToolFacts, WorstCase,
 };
 pub use sample::SampleId;
 pub use seed::Seed;

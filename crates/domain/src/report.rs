@@ -121,6 +121,31 @@ pub struct ModelFacts {
     /// Level of access to the model in this run; gradients if absent.
     #[serde(default = "gradients", skip_serializing_if = "gives_gradients")]
     pub gives: Needs,
+    /// The model whose gradients stand for this one's, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub surrogate: Option<SurrogateFacts>,
+}
+
+/// Facts about the model that gradient attacks follow in place of the one they attack.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SurrogateFacts {
+    /// Name; for several models, how they are averaged and their names.
+    pub name: String,
+    /// Digest of its weights, or one derived from those of several models, hex.
+    pub sha256: String,
+    /// The models behind it, each with its own digest: one, or those of an ensemble.
+    pub models: Vec<ModelPart>,
+    /// Whether the attacked model is asked about the final points alone.
+    pub transfer: bool,
+}
+
+/// Name and digest of a model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelPart {
+    /// Name on the command line or in the policy.
+    pub name: String,
+    /// Digest of its weights (and of its graph and external data, if any), hex.
+    pub sha256: String,
 }
 
 const fn gradients() -> Needs {
@@ -133,6 +158,14 @@ const fn gradients() -> Needs {
 )]
 const fn gives_gradients(gives: &Needs) -> bool {
     matches!(gives, Needs::Gradients)
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands fields over by reference"
+)]
+const fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// Facts about the data.
@@ -334,7 +367,7 @@ pub struct RunMeta {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Cost {
     /// Sample-forwards that the model computed: those requested, padding of tiles, and restarts begun early and
-    /// discarded. Summed over shards when merged; 0 in reports that do not state it.
+    /// discarded; those of a surrogate are not included. Summed over shards when merged; 0 in reports that do not state it.
     #[serde(default)]
     pub computed: u64,
     /// Wall-clock seconds, summed over shards when merged; 0 if the caller supplied no clock.
@@ -382,10 +415,16 @@ pub struct AttackSummary {
     pub ci95: Interval,
     /// Broken samples divided by attacked samples; absent if none was attacked.
     pub attack_success_rate: Option<f64>,
-    /// Number of sample-forwards.
+    /// Number of sample-forwards of the model.
     pub forward: u64,
-    /// Number of sample-backwards.
+    /// Number of sample-backwards of the model.
     pub backward: u64,
+    /// Number of sample-forwards of the surrogate; absent if 0.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub surrogate_forward: u64,
+    /// Number of sample-backwards of the surrogate; absent if 0.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub surrogate_backward: u64,
     /// Compute cost of the run.
     #[serde(flatten)]
     pub cost: Cost,
@@ -515,10 +554,16 @@ pub struct RunOutcome {
     pub gauge: Option<f64>,
     /// Distance of the adversarial in the run's norm, in data units.
     pub distance: Option<f64>,
-    /// Sample-forwards used.
+    /// Sample-forwards of the model used.
     pub forward: u64,
-    /// Sample-backwards used.
+    /// Sample-backwards of the model used.
     pub backward: u64,
+    /// Sample-forwards of the surrogate used; absent if 0.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub surrogate_forward: u64,
+    /// Sample-backwards of the surrogate used; absent if 0.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub surrogate_backward: u64,
     /// Observations of this run on the sample that trust rules count, sorted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub observed: Vec<Observation>,
@@ -544,6 +589,8 @@ pub enum Observation {
     TrackedMismatch,
     /// An adversarial seen during the attack was not confirmed when re-measured.
     WitnessRejected,
+    /// The surrogate decided differently from the model.
+    SurrogateDisagrees,
 }
 
 /// Results of one sample over all runs.

@@ -52,8 +52,8 @@ pub enum TrustCode {
     UnboundedAttackFails,
     /// An adversarial was seen during the attack but not confirmed by the final measurement.
     SilentSuccess,
-    /// The derivative is not the true one somewhere between input and scores: values are rounded or quantised there,
-    /// and the gradient is passed straight through or stops.
+    /// The derivative is not the true one somewhere between input and scores: values are rounded or quantised there, and
+    /// the gradient is passed straight through or stops, or the gradients are those of a surrogate.
     ApproximateGradients,
 }
 
@@ -85,6 +85,14 @@ impl TrustCode {
             | Self::UnboundedAttackFails
             | Self::ApproximateGradients => Needs::Gradients,
         }
+    }
+
+    /// Whether the code is about the scores of the attacked model itself, which gradients of another model do not show.
+    pub const fn is_about_own_scores(self) -> bool {
+        matches!(
+            self,
+            Self::ProbabilitiesAsLogits | Self::SaturatedLogits | Self::TrackedLogitsDiffer
+        )
     }
 
     /// Returns advice on how to fix or work around the cause.
@@ -126,7 +134,7 @@ impl TrustCode {
                 "the model answered differently when asked again: see randomised-outputs and tracked-logits-differ"
             }
             Self::ApproximateGradients => {
-                "attack the model before it was quantised or rounded as well, add attacks that need no gradient, or accept this code with a reason"
+                "attack the model before it was quantised or rounded as well, add attacks that need no gradient and 1,000 queries or more per sample (square, hopskipjump), or accept this code with a reason"
             }
         }
     }

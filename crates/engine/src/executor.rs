@@ -361,6 +361,7 @@ where
         let best = rows.watch.best.select(&at).to_host();
         let last = self.stepper.last(state).map(|b| b.select(&at).to_host());
         let reached = self.stepper.reached(state).map(|r| host(&r.select(0, at)));
+        let is_transfer = self.oracle.is_transfer();
         let mut refuted = vec![false; rows.len()];
         let mut gone = Vec::new();
         for (k, &i) in leaves.iter().enumerate() {
@@ -375,7 +376,8 @@ where
             }
             gone.push(tries[i]);
             self.begun.remove(&tries[i]);
-            let seen = witness.is_some();
+            // A success on the surrogate is none yet.
+            let seen = witness.is_some() && !is_transfer;
             let fault = match flags.invalid(i) {
                 Some(what) if !seen => Some(Fault::Invalid(what)),
                 _ => (done[i] == Done::Spent).then_some(Fault::Exhausted),
@@ -390,7 +392,12 @@ where
                 zero: flags.zero[i],
                 fault,
                 reached: reached.as_ref().map(|r| r[k]),
-                candidate: witness.or_else(last).map(|x| Candidate { row, x }),
+                candidate: if is_transfer {
+                    last().or(witness)
+                } else {
+                    witness.or_else(last)
+                }
+                .map(|x| Candidate { row, x }),
                 seen,
                 measured: None,
             };
@@ -502,7 +509,11 @@ where
             Done::Spent
         } else if self.job.compaction && flags.invalid[i] {
             Done::Invalid
-        } else if self.job.compaction && flags.found[i] && self.stepper.aim() == Aim::Within {
+        } else if self.job.compaction
+            && flags.found[i]
+            && self.stepper.aim() == Aim::Within
+            && !self.oracle.is_transfer()
+        {
             Done::Found
         } else {
             Done::No

@@ -61,6 +61,38 @@ impl Samples {
 /// a point.
 pub type Starts = BTreeMap<usize, Arc<[Vec<f32>]>>;
 
+/// Samples that an attack may mix into the one it attacks, for [`Rows::others`](crate::Rows::others).
+#[derive(Debug, Clone, Default)]
+pub struct Others {
+    /// Per modality: `n * features` values in C order, data units.
+    pub values: Vec<Vec<f32>>,
+    /// Class of each; `None` if it is not known.
+    pub labels: Option<Vec<usize>>,
+    /// Key of each sample's random streams.
+    pub keys: Vec<u64>,
+}
+
+impl Others {
+    /// Returns all of `samples`.
+    pub fn of(samples: &Samples) -> Self {
+        Self {
+            values: samples.values.clone(),
+            labels: Some(samples.labels.clone()),
+            keys: samples.keys.clone(),
+        }
+    }
+
+    /// Returns the places of those that may be mixed into the sample with this key and label: of another class, or any
+    /// other one if classes are not known.
+    pub fn besides(&self, key: u64, label: usize) -> Vec<usize> {
+        let other = |i: &usize| match &self.labels {
+            Some(labels) => labels[*i] != label,
+            None => self.keys[*i] != key,
+        };
+        (0..self.keys.len()).filter(other).collect()
+    }
+}
+
 /// One attack run: samples, threat model, and settings of the engine.
 #[derive(Clone, Copy)]
 pub struct Job<'a> {
@@ -97,6 +129,9 @@ pub struct Job<'a> {
     pub resume: Option<&'a Checkpoint>,
     /// Points that earlier attacks found, for attacks that begin at one ([`Rows::starts`](crate::Rows::starts)).
     pub starts: Option<&'a Arc<Starts>>,
+    /// Samples that attacks may mix into others; they must be the same for every shard of a run. `None` stands for the
+    /// samples of the job.
+    pub others: Option<&'a Arc<Others>>,
     /// Receives progress events.
     pub observer: &'a dyn Observer,
 }
@@ -155,6 +190,7 @@ impl<'a> Job<'a> {
             stop: &|| false,
             resume: None,
             starts: None,
+            others: None,
             observer,
         }
     }

@@ -75,7 +75,7 @@ impl Judge {
     pub(crate) fn cost<M: DecisionModel + ?Sized>(self, oracle: &Oracle<'_, M>) -> QueryCount {
         QueryCount {
             forward: u64::from(self.draws) * oracle.cost(),
-            backward: 0,
+            ..QueryCount::default()
         }
     }
 

@@ -35,7 +35,7 @@ pub use error::EngineError;
 pub use executor::run;
 pub use focus::Focus;
 pub use goal::{Criterion, Goal, Truth, predict};
-pub use job::{Job, Samples, Starts};
+pub use job::{Job, Others, Samples, Starts};
 pub use judge::{Judge, Rule};
 pub use loss::Loss;
 pub use observer::{Event, Observer, Silent};

@@ -21,9 +21,9 @@ pub enum Event {
     /// Queries were counted, including clean samples and judging; those of early restarts only once their turn has
     /// come.
     Queried {
-        /// Sample-forwards.
+        /// Sample-forwards, those of a surrogate included.
         forward: u64,
-        /// Sample-backwards.
+        /// Sample-backwards, those of a surrogate included.
         backward: u64,
     },
     /// The judge measured the points that waited for it.
@@ -37,8 +37,8 @@ impl Event {
     /// Creates the event for these queries.
     pub(crate) fn queried(spent: QueryCount) -> Self {
         Self::Queried {
-            forward: spent.forward,
-            backward: spent.backward,
+            forward: spent.forward + spent.surrogate_forward,
+            backward: spent.backward + spent.surrogate_backward,
         }
     }
 }

@@ -1,4 +1,6 @@
 use burn::tensor::{Bool, Device, Tensor};
+use proofmark_domain::QueryCount;
+use proofmark_model::wrap::{Call, Surrogate};
 use proofmark_model::{
     DecisionModel, Gradient, GradientModel, ModelError, Output, Query, ScoreModel, Signature,
     guarded,
@@ -67,8 +69,9 @@ impl<'a, M: DecisionModel + ?Sized> Oracle<'a, M> {
         request: impl Into<Request>,
     ) -> Result<Output, EngineError> {
         let request = request.into();
-        let output = self.in_tiles(&request.query, |m, q, _| m.decide(q), cat_outputs)?;
-        self.count(rows, &request.query, 0);
+        let price = self.price(Call::Decisions, request.watch);
+        let output = self.in_tiles(&request.query, price, |m, q, _| m.decide(q), cat_outputs)?;
+        rows.count(&request.query.owner, price);
         self.watch(rows, &request, &output)?;
         Ok(output)
     }
@@ -86,22 +89,54 @@ impl<'a, M: DecisionModel + ?Sized> Oracle<'a, M> {
         request: impl Into<Request>,
     ) -> Result<Vec<bool>, EngineError> {
         let request = request.into();
-        let output = self.in_tiles(&request.query, |m, q, _| m.decide(q), cat_outputs)?;
-        self.count(rows, &request.query, 0);
+        let price = self.price(Call::Decisions, request.watch);
+        let output = self.in_tiles(&request.query, price, |m, q, _| m.decide(q), cat_outputs)?;
+        rows.count(&request.query.owner, price);
         let [met, sound] = self.met(rows, &request.query, &output)?;
         let succeeds = host(&met.clone().float());
         self.keep(rows, &request, met, sound);
         Ok(succeeds.into_iter().map(|s| s > 0.5).collect())
     }
 
-    /// Returns decisions for the judge: neither watched nor counted for a row; each point costs [`Oracle::cost`].
-    pub(crate) fn remeasure(&mut self, query: &Query) -> Result<Output, EngineError> {
-        Ok(self.in_tiles(query, |m, q, _| m.decide(q), cat_outputs)?)
+    /// Whether the attack sees a surrogate alone: its final points are the attacked model's only queries.
+    pub fn is_transfer(&self) -> bool {
+        self.model.surrogate().is_some_and(Surrogate::is_transfer)
     }
 
-    /// Returns the sample-forwards that one point costs.
+    /// Returns decisions of the attacked model for the judge: neither watched nor counted for a row; each point costs
+    /// [`Oracle::cost`].
+    pub(crate) fn remeasure(&mut self, query: &Query) -> Result<Output, EngineError> {
+        let judged = |m: &M, q: &Query, _: &[usize]| match m.surrogate() {
+            Some(surrogate) => surrogate.victim().decisions().decide(q),
+            None => m.decide(q),
+        };
+        let price = QueryCount {
+            forward: self.cost(),
+            ..QueryCount::default()
+        };
+        Ok(self.in_tiles(query, price, judged, cat_outputs)?)
+    }
+
+    /// Returns the sample-forwards of the attacked model that one point costs.
     pub(crate) fn cost(&self) -> u64 {
         self.model.cost()
+    }
+
+    /// Returns what one point costs; `watched` says whether it may be kept.
+    fn price(&self, call: Call, watched: bool) -> QueryCount {
+        if let Some(surrogate) = self.model.surrogate() {
+            return surrogate.price(call, watched);
+        }
+        let backward = if call == Call::Gradient {
+            self.model.cost()
+        } else {
+            0
+        };
+        QueryCount {
+            forward: self.model.cost(),
+            backward,
+            ..QueryCount::default()
+        }
     }
 
     /// Returns the sample-forwards the model has computed so far, including padding, judging and discarded restarts.
@@ -109,16 +144,13 @@ impl<'a, M: DecisionModel + ?Sized> Oracle<'a, M> {
         self.computed
     }
 
-    fn count(&self, rows: &mut Rows, query: &Query, backward: u64) {
-        let cost = self.model.cost();
-        rows.count(&query.owner, cost, backward * cost);
-    }
-
     /// Queries the model in tiles of a constant number of rows, the last one padded with copies of its first row; a model
-    /// whose rows are independent gets them all at once. `ask` also receives which points of the query are in its tile.
+    /// whose rows are independent gets them all at once. `ask` also receives which points of the query are in its tile;
+    /// each point costs `price`.
     fn in_tiles<T: Send>(
         &mut self,
         query: &Query,
+        price: QueryCount,
         ask: impl Fn(&M, &Query, &[usize]) -> Result<T, ModelError> + Sync,
         cat: impl Fn(Vec<T>, usize) -> T,
     ) -> Result<T, ModelError> {
@@ -133,7 +165,7 @@ impl<'a, M: DecisionModel + ?Sized> Oracle<'a, M> {
             .unwrap_or(n)
             .max(1);
         let count = n.div_ceil(tile);
-        self.computed += model.cost() * (count * tile) as u64;
+        self.computed += price.forward * (count * tile) as u64;
         if n == tile || n == 0 {
             return ask(query, &(0..n).collect::<Vec<_>>());
         }
@@ -276,9 +308,17 @@ impl<M: ScoreModel + ?Sized> Oracle<'_, M> {
         request: impl Into<Request>,
     ) -> Result<Tensor<2>, EngineError> {
         let request = request.into();
-        let scores = self.in_tiles(&request.query, |m, q, _| m.scores(q), cat_rows)?;
-        self.count(rows, &request.query, 0);
-        self.watch(rows, &request, &Output::Scores(scores.clone()))?;
+        let price = self.price(Call::Scores, request.watch);
+        let ask = |m: &M, q: &Query, _: &[usize]| match m.surrogate() {
+            Some(surrogate) => surrogate.scores_and_answer(q, request.watch),
+            None => m.scores(q).map(|s| (s.clone(), Output::Scores(s))),
+        };
+        let (scores, answer) = self.in_tiles(&request.query, price, ask, |parts, n| {
+            let (scores, answers) = parts.into_iter().unzip();
+            (cat_rows(scores, n), cat_outputs(answers, n))
+        })?;
+        rows.count(&request.query.owner, price);
+        self.watch(rows, &request, &answer)?;
         Ok(scores)
     }
 }
@@ -306,22 +346,35 @@ impl<M: GradientModel + ?Sized> Oracle<'_, M> {
     ) -> Result<Gradient, EngineError> {
         let request = request.into();
         let focus = rows.focus_of(&request);
-        let mut answer = self.in_tiles(
+        let price = self.price(Call::Gradient, request.watch);
+        let (mut answer, decided) = self.in_tiles(
             &request.query,
+            price,
             |m, q, at| {
                 let focus = focus.at(at);
-                m.gradient(q, &|scores, x| loss.per_sample(scores, x, &focus))
+                let objective = |scores: &_, x: &_| loss.per_sample(scores, x, &focus);
+                match m.surrogate() {
+                    Some(surrogate) => surrogate.gradient_and_answer(q, &objective, request.watch),
+                    None => m
+                        .gradient(q, &objective)
+                        .map(|g| (g.clone(), Output::Scores(g.scores))),
+                }
             },
-            |parts: Vec<Gradient>, n| Gradient {
-                scores: Tensor::cat(parts.iter().map(|p| p.scores.clone()).collect(), 0)
-                    .slice(0..n),
-                loss: Tensor::cat(parts.iter().map(|p| p.loss.clone()).collect(), 0).slice(0..n),
-                gradient: Batch::cat(&parts.iter().map(|p| &p.gradient).collect::<Vec<_>>())
-                    .slice(0..n),
+            |parts: Vec<(Gradient, Output)>, n| {
+                let (parts, answers): (Vec<Gradient>, _) = parts.into_iter().unzip();
+                let gradient = Gradient {
+                    scores: Tensor::cat(parts.iter().map(|p| p.scores.clone()).collect(), 0)
+                        .slice(0..n),
+                    loss: Tensor::cat(parts.iter().map(|p| p.loss.clone()).collect(), 0)
+                        .slice(0..n),
+                    gradient: Batch::cat(&parts.iter().map(|p| &p.gradient).collect::<Vec<_>>())
+                        .slice(0..n),
+                };
+                (gradient, cat_outputs(answers, n))
             },
         )?;
-        self.count(rows, &request.query, 1);
-        self.watch(rows, &request, &Output::Scores(answer.scores.clone()))?;
+        rows.count(&request.query.owner, price);
+        self.watch(rows, &request, &decided)?;
         mark(rows, &request, &mut answer);
         Ok(answer)
     }

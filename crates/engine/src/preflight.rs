@@ -1,6 +1,6 @@
 use burn::tensor::Tensor;
 use proofmark_domain::Observation;
-use proofmark_model::{Access, DecisionModel, Query, guarded_device};
+use proofmark_model::{Access, DecisionModel, GradientModel, Query, guarded_device};
 use proofmark_threat::{Batch, host};
 
 use crate::{Aim, EngineError, Event, Focus, Job, Loss, Oracle, Rows, judge, predict};
@@ -31,12 +31,42 @@ pub struct Clean {
 /// Three sample-forwards and one backward per sample give the clean predictions and five trust checks. For a model that
 /// gives decisions only, it checks just whether its decision changes or is for a class that does not exist. Rows not
 /// reached before `job.stop` are left out.
+///
+/// If the gradients are those of a [surrogate](proofmark_model::wrap::Surrogate), all this is measured on the attacked
+/// model alone. The surrogate is asked once per sample whether it decides alike.
 pub fn preflight<'a>(
     model: impl Into<Access<'a>>,
     job: &Job<'_>,
 ) -> Result<Vec<Clean>, EngineError> {
     let access = model.into();
-    guarded_device(|| measure(access, job))
+    guarded_device(|| {
+        let mut clean = measure(access.judged(), job)?;
+        if let Some(surrogate) = access.surrogate() {
+            compare(surrogate.source(), job, &mut clean)?;
+        }
+        Ok(clean)
+    })
+}
+
+/// Notes the samples on which a surrogate decides differently.
+fn compare(
+    source: &dyn GradientModel,
+    job: &Job<'_>,
+    clean: &mut [Clean],
+) -> Result<(), EngineError> {
+    let theirs = each_chunk(source, job, |oracle, rows, query| {
+        let classes = oracle.signature().classes;
+        let answer = oracle.decide(rows, query)?;
+        let decided = judge::classes(&answer, classes);
+        Ok(Answers::Decisions([decided.clone(), decided]))
+    })?;
+    for (own, theirs) in clean.iter_mut().zip(theirs) {
+        if own.pred != theirs.pred {
+            own.observed.push(Observation::SurrogateDisagrees);
+            own.observed.sort_unstable();
+        }
+    }
+    Ok(())
 }
 
 fn measure(access: Access<'_>, job: &Job<'_>) -> Result<Vec<Clean>, EngineError> {

@@ -6,7 +6,7 @@ use proofmark_model::Query;
 use proofmark_stats::random::{Purpose, StreamKey, attack_code};
 use proofmark_threat::{Batch, Column, Columns, Region, mask, prefixed};
 
-use crate::{Aim, EngineError, Focus, Job, Request, Starts};
+use crate::{Aim, EngineError, Focus, Job, Others, Request, Starts};
 
 /// Code for "no target class", and for "no label" in [`Rows::of`].
 const NONE: u64 = u64::MAX;
@@ -68,10 +68,13 @@ pub struct Rows {
     /// Queries that this restart of each row has used so far.
     forward: Vec<u64>,
     backward: Vec<u64>,
+    surrogate_forward: Vec<u64>,
+    surrogate_backward: Vec<u64>,
     region: Region,
     seed: proofmark_domain::Seed,
     attack: u32,
     starts: Option<Arc<Starts>>,
+    others: Option<Arc<Others>>,
     /// Best point and marks that the oracle recorded for each row.
     pub(crate) watch: Watch,
 }
@@ -221,10 +224,13 @@ impl Rows {
             step: vec![0; n],
             forward: vec![0; n],
             backward: vec![0; n],
+            surrogate_forward: vec![0; n],
+            surrogate_backward: vec![0; n],
             region,
             seed: job.seed,
             attack,
             starts: job.starts.cloned(),
+            others: job.others.cloned(),
             watch: Watch::new(x0),
         })
     }
@@ -254,14 +260,18 @@ impl Rows {
         QueryCount {
             forward: self.forward[i],
             backward: self.backward[i],
+            surrogate_forward: self.surrogate_forward[i],
+            surrogate_backward: self.surrogate_backward[i],
         }
     }
 
-    /// Counts `forward` and `backward` for each of the rows in `owners`.
-    pub(crate) fn count(&mut self, owners: &[usize], forward: u64, backward: u64) {
+    /// Counts `price` for each of the rows in `owners`.
+    pub(crate) fn count(&mut self, owners: &[usize], price: QueryCount) {
         for i in owners {
-            self.forward[*i] += forward;
-            self.backward[*i] += backward;
+            self.forward[*i] += price.forward;
+            self.backward[*i] += price.backward;
+            self.surrogate_forward[*i] += price.surrogate_forward;
+            self.surrogate_backward[*i] += price.surrogate_backward;
         }
     }
 
@@ -292,6 +302,11 @@ impl Rows {
             self.starts.as_ref()?.get(&place).map(AsRef::as_ref)
         };
         self.sample.iter().map(known).collect()
+    }
+
+    /// Returns the samples that an attack may mix into others, if the job has any.
+    pub fn others(&self) -> Option<&Others> {
+        self.others.as_deref()
     }
 
     /// Returns the best point that the oracle has seen succeed for each row in this restart, and its gauge in `f32`: the
@@ -374,6 +389,14 @@ impl Columns for Rows {
             ("step".into(), Column::Count(&mut self.step)),
             ("forward".into(), Column::Count(&mut self.forward)),
             ("backward".into(), Column::Count(&mut self.backward)),
+            (
+                "surrogate_forward".into(),
+                Column::Count(&mut self.surrogate_forward),
+            ),
+            (
+                "surrogate_backward".into(),
+                Column::Count(&mut self.surrogate_backward),
+            ),
         ];
         all.extend(prefixed("region", &mut self.region));
         all.extend(prefixed("best", &mut self.watch.best));

@@ -34,7 +34,7 @@ pub use gate_report::{
 pub use judge::{Assessment, Evidence, NoRecord, REQUEST, Record, assess, evidence_file, judge};
 pub use kind::{
     AttackSpec, AttackTask, AuditTask, Budgets, Comparison, Measure, ModalityBudget, Requirement,
-    ThreatSpec,
+    SurrogateSpec, ThreatSpec,
 };
 pub use merge::{MergeError, merge};
 pub use metric::Metric;

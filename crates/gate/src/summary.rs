@@ -83,7 +83,7 @@ pub(crate) fn apart(report: Report) -> (ReportHead, Vec<RunMeta>, Vec<SampleReco
 /// # let head = ReportHead {
 /// #     tool: ToolFacts { name: "proofmark".into(), version: "0".into() }, config: Default::default(),
 /// #     model: ModelFacts { name: "m".into(), sha256: "00".into(), origin: None, classes: 2, stated: vec![],
-/// #         gives: Needs::Gradients },
+/// #         gives: Needs::Gradients, surrogate: None },
 /// #     data: DataFacts { name: "d".into(), sha256: "00".into(), total: 1, planned: 1,
 /// #         bounds: Default::default(), reading: None,
 /// #         read_as: Default::default() },
@@ -132,7 +132,7 @@ pub fn summarise(head: ReportHead, runs: Vec<RunMeta>, mut samples: Vec<SampleRe
         trust: trust::flags(&runs, &samples, &head.model, &head.data, &trust::Scope::All),
         trust_not_applicable: TrustCode::ALL
             .into_iter()
-            .filter(|code| code.needs() > head.model.gives)
+            .filter(|code| is_unchecked(*code, &head.model))
             .collect(),
         attacks: runs
             .into_iter()
@@ -154,6 +154,12 @@ pub fn summarise(head: ReportHead, runs: Vec<RunMeta>, mut samples: Vec<SampleRe
         samples,
         samples_file: None,
     }
+}
+
+/// Whether a trust code concerns access that the model does not give. The gradients of a surrogate make up for missing
+/// ones: what goes wrong on the way is seen, but nothing is known about the model's own scores.
+fn is_unchecked(code: TrustCode, model: &ModelFacts) -> bool {
+    code.needs() > model.gives && (model.surrogate.is_none() || code.is_about_own_scores())
 }
 
 /// Puts the outcomes of a sample in the order of the runs, so that later code can use the run's index.
@@ -178,6 +184,8 @@ fn align(sample: &mut SampleRecord, runs: &[RunMeta]) {
                 distance: None,
                 forward: 0,
                 backward: 0,
+                surrogate_forward: 0,
+                surrogate_backward: 0,
                 observed: Vec::new(),
             })
         })
@@ -250,6 +258,8 @@ fn attack(
         queries += QueryCount {
             forward: outcome.forward,
             backward: outcome.backward,
+            surrogate_forward: outcome.surrogate_forward,
+            surrogate_backward: outcome.surrogate_backward,
         };
         let skipped = outcome.status == RunStatus::Skipped;
         if if run.role == Role::Probe {
@@ -291,6 +301,8 @@ fn attack(
         attack_success_rate: ratio(broken, tried),
         forward: queries.forward,
         backward: queries.backward,
+        surrogate_forward: queries.surrogate_forward,
+        surrogate_backward: queries.surrogate_backward,
         cost: run.cost,
         failed: run.failed,
         trust,

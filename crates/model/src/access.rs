@@ -2,10 +2,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use burn::tensor::{Device, Int, Tensor};
-use proofmark_domain::{Modality, Needs, TrustFlag};
+use proofmark_domain::{Modality, ModelPart, Needs, TrustFlag};
 use proofmark_threat::Batch;
 
-use crate::{ModelError, Query};
+use crate::wrap::Surrogate;
+use crate::{ModelError, Network, Query};
 
 /// The numbers that an input accepts, and whether an attack may change them.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -54,6 +55,8 @@ pub struct Signature {
     pub device: Device,
     /// Trust codes that follow from the model's description, before anything is measured.
     pub stated: Vec<TrustFlag>,
+    /// The models that it is made of, if it is an ensemble.
+    pub members: Vec<ModelPart>,
 }
 
 impl Signature {
@@ -103,6 +106,55 @@ impl Signature {
             row_independent: false,
             device: device.clone().without_autodiff(),
             stated: Vec::new(),
+            members: Vec::new(),
+        })
+    }
+
+    /// Returns the difference between the inputs, classes or devices of two models that are to answer the same queries,
+    /// worded to follow their names; `None` if there is none. Names of inputs may differ.
+    pub(crate) fn difference(&self, other: &Self) -> Option<String> {
+        let (ours, theirs) = (&self.modalities, &other.modalities);
+        if ours.len() != theirs.len() {
+            return Some(format!("have {} and {} inputs", ours.len(), theirs.len()));
+        }
+        for (i, (a, b)) in ours.iter().zip(theirs.iter()).enumerate() {
+            if a.shape != b.shape {
+                return Some(format!(
+                    "take samples of shape {:?} and {:?} in input `{}`",
+                    a.shape, b.shape, a.name
+                ));
+            }
+            let differ = |f: &usize| {
+                a.bounds.low(*f) != b.bounds.low(*f) || a.bounds.high(*f) != b.bounds.high(*f)
+            };
+            if let Some(f) = (0..a.features()).find(differ) {
+                let of = |m: &Modality| format!("{},{}", m.bounds.low(f), m.bounds.high(f));
+                return Some(format!(
+                    "have bounds {} and {} in input `{}` (feature {f})",
+                    of(a),
+                    of(b),
+                    a.name
+                ));
+            }
+            let fixed = |s: &Self| matches!(s.numbers[i], Numbers::Fixed { .. });
+            if fixed(self) != fixed(other) {
+                return Some(format!(
+                    "read input `{}` as numbers and as ids or masks",
+                    a.name
+                ));
+            }
+        }
+        if self.classes != other.classes {
+            return Some(format!(
+                "have {} and {} classes",
+                self.classes, other.classes
+            ));
+        }
+        (self.device != other.device).then(|| {
+            format!(
+                "are on different devices, {:?} and {:?}",
+                self.device, other.device
+            )
         })
     }
 }
@@ -134,6 +186,11 @@ pub trait DecisionModel: Send + Sync {
     /// Returns the sample-forwards that one point costs (more than one for wrappers that average over draws).
     fn cost(&self) -> u64 {
         1
+    }
+
+    /// Returns this model as a [`Surrogate`] if its gradients are those of another model.
+    fn surrogate(&self) -> Option<&Surrogate<'_>> {
+        None
     }
 }
 
@@ -203,11 +260,26 @@ impl<'a> Access<'a> {
 
     /// Returns the model's description, without a query.
     pub fn signature(self) -> &'a Signature {
-        self.decisions().signature()
+        self.model().signature()
     }
 
-    /// Returns the model as one that decides.
+    /// Returns the model with its gradients replaced by those of another, if it is one.
+    pub fn surrogate(self) -> Option<&'a Surrogate<'a>> {
+        self.model().surrogate()
+    }
+
+    /// Returns the model whose robustness is measured: the one behind a [`Surrogate`], otherwise the model itself.
+    #[must_use]
+    pub fn judged(self) -> Self {
+        self.surrogate().map_or(self, Surrogate::victim)
+    }
+
+    /// Returns the model as one that decides; only gradients are those of a surrogate.
     pub fn decisions(self) -> &'a dyn DecisionModel {
+        self.judged().model()
+    }
+
+    fn model(self) -> &'a dyn DecisionModel {
         match self {
             Self::Decisions(m) => m,
             Self::Scores(m) => m,
@@ -215,16 +287,16 @@ impl<'a> Access<'a> {
         }
     }
 
-    /// Returns the model as one that scores, or an error naming the attack.
+    /// Returns the model as one that scores, or an error naming the attack; only gradients are those of a surrogate.
     pub fn scores(self, attack: &str) -> Result<&'a dyn ScoreModel, ModelError> {
-        match self {
+        match self.judged() {
             Self::Decisions(_) => Err(self.missing(attack, Needs::Scores)),
             Self::Scores(m) => Ok(m),
             Self::Gradients(m) => Ok(m),
         }
     }
 
-    /// Returns the model as one that gives gradients, or an error naming the attack.
+    /// Returns the model as one that gives gradients (its own, or a surrogate's), or an error naming the attack.
     pub fn gradients(self, attack: &str) -> Result<&'a dyn GradientModel, ModelError> {
         match self {
             Self::Gradients(m) => Ok(m),
@@ -234,7 +306,12 @@ impl<'a> Access<'a> {
 
     /// Returns an error naming the attack if it needs more than the model gives.
     pub fn require(self, attack: &str, needs: Needs) -> Result<(), ModelError> {
-        if needs > self.gives() {
+        let gives = if needs == Needs::Gradients {
+            self.gives()
+        } else {
+            self.judged().gives()
+        };
+        if needs > gives {
             return Err(self.missing(attack, needs));
         }
         Ok(())
@@ -245,7 +322,7 @@ impl<'a> Access<'a> {
             attack: attack.to_owned(),
             needs,
             model: self.signature().name.clone(),
-            gives: self.gives(),
+            gives: self.judged().gives(),
         }
     }
 }
@@ -260,6 +337,13 @@ pub trait Features: DecisionModel {
 }
 
 /// A white-box model: gradients and inner layers, as a Burn module or an ONNX file gives them.
-pub trait WhiteBox: GradientModel + Features {}
+pub trait WhiteBox: GradientModel + Features {
+    /// Returns the model as a forward pass on tensors, to be wrapped.
+    fn network(&self) -> &dyn Network;
+}
 
-impl<M: GradientModel + Features + ?Sized> WhiteBox for M {}
+impl<M: Network + Features> WhiteBox for M {
+    fn network(&self) -> &dyn Network {
+        self
+    }
+}

@@ -115,6 +115,7 @@ impl OnnxModel {
             row_independent: false,
             device,
             stated: Vec::new(),
+            members: Vec::new(),
         };
         let plan = graph.plan(&[output]);
         graph.refuse_training(&plan).map_err(|e| file.failure(e))?;

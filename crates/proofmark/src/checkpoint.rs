@@ -187,7 +187,7 @@ impl RunCheckpoint {
         }
         let classes = plan.model.signature().classes;
         let in_order = self.clean.iter().map(|c| c.row).eq(0..samples);
-        let decides = plan.model.gives() == Needs::Decisions;
+        let decides = plan.model.judged().gives() == Needs::Decisions;
         let sound = |c: &CleanSample| {
             c.scores.as_ref().map_or(decides, |s| s.len() == classes)
                 && c.pred.is_none_or(|p| p < classes)

@@ -34,6 +34,7 @@ mod run;
 mod samples;
 mod scale;
 pub mod shipped;
+mod surrogates;
 mod target;
 mod threat;
 mod trust;
@@ -59,6 +60,7 @@ pub use proofmark_model::{Access, BurnModel, FromDecisions, FromScores, Signatur
 pub use proofmark_onnx as onnx;
 pub use proofmark_threat as threats;
 pub use run::{Labels, Measurement, Progress, RunPlan, Settings};
+pub use surrogates::Surrogates;
 pub use target::Target;
 pub use threat::ThreatPlan;
 

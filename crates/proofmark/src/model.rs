@@ -90,6 +90,7 @@ impl Preprocess {
             row_independent: false,
             device,
             stated: Vec::new(),
+            members: Vec::new(),
         });
         let source = ModelSource {
             preprocess: self.clone(),

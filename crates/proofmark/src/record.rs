@@ -301,6 +301,8 @@ fn run_outcome(run: &Run<'_>, outcome: Option<&Outcome>, sample: &SampleRecord) 
         distance: point.map(|p| p.distance),
         forward: outcome.map_or(0, |o| o.queries.forward),
         backward: outcome.map_or(0, |o| o.queries.backward),
+        surrogate_forward: outcome.map_or(0, |o| o.queries.surrogate_forward),
+        surrogate_backward: outcome.map_or(0, |o| o.queries.surrogate_backward),
         // An adversarial is proof, whatever the gradients were on the way: drops `ZeroGradient` from broken samples.
         observed: outcome.map_or_else(Vec::new, |o| {
             let counts = |what: &Observation| point.is_none() || *what != Observation::ZeroGradient;

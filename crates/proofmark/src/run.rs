@@ -83,7 +83,7 @@ impl Progress for proofmark_engine::Silent {
 #[non_exhaustive]
 pub struct RunPlan<'a> {
     /// The model, and how much of it attacks may query: `Access::Decisions(&model)` shows attacks only the decisions of
-    /// any model.
+    /// any model, and a [`Surrogate`](proofmark_model::wrap::Surrogate) replaces its gradients by those of another.
     pub model: Access<'a>,
     /// The samples of the whole run, all shards together.
     pub data: &'a Dataset,
@@ -263,6 +263,7 @@ impl<'a> RunPlan<'a> {
             attacked,
             probes,
             starts,
+            others: self.others()?,
             is_whole: self.resume.is_some() || is_whole,
         };
 
@@ -306,15 +307,16 @@ impl<'a> RunPlan<'a> {
         for threat in &self.threats {
             threat.require_change(modalities, self.data)?;
         }
-        for attack in self.attacks {
+        let members = self.attacks.iter().flat_map(|a| a.members());
+        for attack in self.attacks.iter().chain(members) {
             let meta = attack.meta();
             self.model.require(meta.id, meta.needs)?;
         }
-        if self.target == Some(Target::LeastLikely) && self.model.gives() < Needs::Scores {
+        let gives = self.model.judged().gives();
+        if self.target == Some(Target::LeastLikely) && gives < Needs::Scores {
             return Err(RunError::Parameter(format!(
-                "target least-likely needs scores; model `{}` gives {}",
+                "target least-likely needs scores; model `{}` gives {gives}",
                 self.model.signature().name,
-                self.model.gives()
             )));
         }
         Ok(())
@@ -438,7 +440,8 @@ impl<'a> RunPlan<'a> {
                 origin: self.origin.clone(),
                 classes: signature.classes,
                 stated: signature.stated.clone(),
-                gives: self.model.gives(),
+                gives: self.model.judged().gives(),
+                surrogate: self.model.surrogate().map(|s| s.facts().clone()),
             },
             data: DataFacts {
                 name: data.name.clone(),

@@ -1,18 +1,23 @@
 //! The loop shared by the gradient attacks: compute the gradient, transform it, step.
 
+use std::sync::Arc;
+
 use proofmark_domain::{Norm, StepRecord, ThreatRecord};
 use proofmark_engine::{
-    Access, Attack, EngineError, Job, Loss, Meta, Oracle, Outcomes, Rows, Stepper, run,
+    Access, Attack, EngineError, Job, Loss, Meta, Oracle, Others, Outcomes, Request, Rows, Stepper,
+    check_norms, run,
 };
-use proofmark_model::GradientModel;
+use proofmark_model::{GradientModel, Query};
 use proofmark_stats::random::{Purpose, Stream};
 use proofmark_threat::{Batch, Column, Columns, Draw, Step, mask, prefixed};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::config::written;
+use crate::inputs;
 use crate::loss::LossKind;
 use crate::update::{self, Update};
+use crate::view::{self, View};
 
 /// Start point of a row.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -69,7 +74,7 @@ impl Length {
 /// A gradient attack as a chain: loss → updates → step → region.
 ///
 /// ```text
-/// g = ∇ loss(x_k)          asked of the oracle, which sees x_k
+/// g = ∇ loss(x_k)          asked of the oracle, which sees x_k; with views, the mean over changed copies of x_k
 /// d = update_n(… update_1(g))
 /// x_{k+1} = region.advance(x_k, d, step)
 /// ```
@@ -81,8 +86,12 @@ pub struct Ascent {
     pub parameters: Map<String, Value>,
     /// Loss that the attack maximises.
     pub loss: Box<dyn Loss>,
+    /// Changed copies of a point whose gradients are taken in place of the point's own, a chain.
+    pub views: Vec<Box<dyn View>>,
     /// Updates that turn gradients into directions, applied in order.
     pub updates: Vec<Box<dyn Update>>,
+    /// Whether a view or an update only has an effect on images.
+    pub images: bool,
     /// Steps per restart, at least 1.
     pub steps: u32,
     /// Restarts, at least 1.
@@ -124,7 +133,9 @@ impl Ascent {
             meta,
             parameters: written(config),
             loss: loss.loss(),
+            views: Vec::new(),
             updates: Vec::new(),
+            images: false,
             steps,
             restarts: 1,
             start: Start::Clean,
@@ -134,11 +145,45 @@ impl Ascent {
         }
     }
 
+    /// Returns the gradient of the loss at one point per row, or the mean of those at its views.
+    ///
+    /// Views are not points of the ball: none is kept, and the point itself is queried beside them. Attacks that see a
+    /// surrogate alone save that query, since no success on the way counts.
+    fn gradient<M: GradientModel + ?Sized>(
+        &self,
+        oracle: &mut Oracle<'_, M>,
+        rows: &mut Rows,
+        x: &Batch,
+    ) -> Result<Batch, EngineError> {
+        if self.views.is_empty() {
+            return Ok(oracle.gradient(rows, x, self.loss.as_ref())?.gradient);
+        }
+        if !oracle.is_transfer() {
+            oracle.decide_at(rows, x)?;
+        }
+        let (seen, back) = view::look(&self.views, x, rows);
+        let keys = rows.keys();
+        let query = Query {
+            key: seen.owner.iter().map(|row| keys[*row]).collect(),
+            draw: vec![0; seen.owner.len()],
+            owner: seen.owner,
+            x: seen.x,
+        };
+        let request = Request::new(query).unwatched();
+        let answer = oracle.gradient_of(rows, request, self.loss.as_ref())?;
+        Ok(back(answer.gradient))
+    }
+
     /// Whether a restart wanders among corners ([`Length::Falling`]).
     fn wanders(&self, restart: u64, mut norms: impl Iterator<Item = Norm>) -> bool {
         matches!(self.length, Length::Falling(_))
             && restart % 3 == 2
             && norms.all(|n| n == Norm::Linf)
+    }
+
+    /// Whether a view mixes in other samples.
+    fn mixes(&self) -> bool {
+        self.views.iter().any(|v| v.mixes())
     }
 
     /// Returns the step of each row; `wandering` rows get the step of a restart that wanders.
@@ -226,8 +271,8 @@ impl<M: GradientModel + ?Sized> Stepper<M> for Ascent {
         rows: &mut Rows,
         state: &mut State,
     ) -> Result<(), EngineError> {
-        let answer = oracle.gradient(rows, &state.x, self.loss.as_ref())?;
-        let mut direction = update::apply(&self.updates, answer.gradient, &mut state.memory, rows);
+        let gradient = self.gradient(oracle, rows, &state.x)?;
+        let mut direction = update::apply(&self.updates, gradient, &mut state.memory, rows);
         let region = rows.region();
         let wandering: Vec<bool> = (rows.restarts().iter())
             .map(|restart| self.wanders(*restart, region.norms()))
@@ -273,8 +318,25 @@ impl Attack for Ascent {
             .collect()
     }
 
+    fn check(&self, job: &Job<'_>) -> Result<(), EngineError> {
+        check_norms(self.meta, job)?;
+        if self.images {
+            inputs::image(self.meta, job)?;
+        }
+        if self.mixes() {
+            inputs::others(self.meta, job)?;
+        }
+        Ok(())
+    }
+
     fn run(&self, access: Access<'_>, job: &Job<'_>) -> Result<Outcomes, EngineError> {
         self.check(job)?;
-        run(access.gradients(self.meta.id)?, self, job)
+        let model = access.gradients(self.meta.id)?;
+        if !self.mixes() || job.others.is_some() {
+            return run(model, self, job);
+        }
+        let others = Arc::new(Others::of(job.samples));
+        let others = Some(&others);
+        run(model, self, &Job { others, ..*job })
     }
 }

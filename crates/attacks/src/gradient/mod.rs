@@ -1,6 +1,7 @@
 //! Gradient attacks: configurations of [`Ascent`], and APGD and the minimum-norm attacks, which have their own steppers.
 
 pub mod adam_pgd;
+pub mod admix;
 pub mod apgd;
 pub mod apgd_mt;
 pub mod apgd_t;
@@ -14,6 +15,7 @@ mod counts;
 pub mod cw;
 pub mod ddn;
 pub mod deepfool;
+pub mod di_fgsm;
 pub mod ead;
 pub mod fab;
 pub mod fab_t;
@@ -31,6 +33,8 @@ mod rivals;
 mod rooms;
 mod sparsity;
 mod start;
+pub mod ti_fgsm;
+mod transfer;
 
 pub(crate) use ascent::where_rows;
 pub use ascent::{Ascent, Length, Start};

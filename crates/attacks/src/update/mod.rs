@@ -3,6 +3,7 @@
 mod adam;
 mod jitter;
 mod momentum;
+mod smooth;
 
 use std::fmt::Debug;
 
@@ -11,6 +12,7 @@ pub use jitter::{JITTER, Jitter};
 pub use momentum::Momentum;
 use proofmark_engine::Rows;
 use proofmark_threat::Batch;
+pub use smooth::Smooth;
 
 /// Turns a gradient into a direction. It does not move or project points.
 pub trait Update: Send + Sync + Debug {

@@ -50,7 +50,9 @@ fn every_gradient_attack_breaks_two_classes_just_above_and_never_below() {
     // With two classes the gradient has the same direction everywhere: one step from the sample is exact.
     let case = Case::new(&[30], 2, 30, 7);
     for norm in [Norm::Linf, Norm::L2, Norm::L1] {
-        for id in ["fgsm", "r-fgsm", "bim", "pgd", "mi-fgsm", "adam-pgd"] {
+        for id in [
+            "fgsm", "r-fgsm", "bim", "pgd", "mi-fgsm", "adam-pgd", "admix",
+        ] {
             let (parameters, factor) = if id.ends_with("fgsm") && id != "mi-fgsm" {
                 ("", 1.001)
             } else {

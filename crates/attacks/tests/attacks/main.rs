@@ -13,3 +13,4 @@ mod rounds;
 mod scores;
 mod sparse;
 mod suites;
+mod transfer;

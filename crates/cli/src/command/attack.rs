@@ -1,12 +1,14 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use proofmark::data::{self, Dataset, Rows};
 use proofmark::domain::{Coupling, Epsilon, Norm, Seed};
 use proofmark::engine;
+use proofmark::models::wrap::Surrogate;
 use proofmark::policy::render::{self, Document};
 use proofmark::policy::{Metric, assess};
-use proofmark::{Labels, OpenModel, RunPlan, ThreatPlan};
+use proofmark::{Access, Labels, ModelSource, OpenModel, RunPlan, Surrogates, ThreatPlan};
 use serde_json::json;
 
 use super::colour;
@@ -45,32 +47,23 @@ pub(crate) fn run(args: &Attack, quiet: bool) -> Result<u8, Failure> {
         notes,
         ..
     } = model(args, &data)?;
+    let surrogates = surrogates(args, &data)?;
     if !quiet {
-        for note in notes {
+        let of_surrogates = surrogates.iter().flat_map(Surrogates::notes);
+        for note in notes.into_iter().chain(of_surrogates) {
             output::tell(&format!("note: {note}"));
         }
     }
-    let target = |flag, path: &Option<PathBuf>| {
-        let target = path.as_deref().map(|p| output::text_target(flag, p));
-        target.transpose()
-    };
-    let (out, saved) = (target("--out", &args.out)?, target("--save", &args.save)?);
-    let beside = out.as_ref().and_then(Target::file).map(output::samples_of);
-    let beside = beside.map(Target::File);
-    let written = [
-        ("--out", out.as_ref()),
-        ("--save", saved.as_ref()),
-        ("the samples beside --out", beside.as_ref()),
-    ];
-    let options = args.reading.read()?;
-    output::apart(&written, || {
-        let mut read = output::model_files(&args.model);
-        read.extend(output::data_files("--data", &args.data, &options));
-        read
-    })?;
-    let saved = saved.map(|t| t.binary("--save")).transpose()?;
+    let source = surrogates.as_ref().map(Surrogates::source).transpose()?;
+    let guided = source
+        .as_ref()
+        .map(|s| Surrogate::new(model.as_ref(), s.as_ref()))
+        .transpose()?
+        .map(|s| if args.transfer { s.transfer() } else { s });
+    let access = guided.as_ref().map_or(model.access(), Access::from);
+    let (out, saved) = targets(args)?;
     let shown = TerminalProgress::new(quiet);
-    let mut plan = RunPlan::new(model.as_ref(), &data, &attacks, threats);
+    let mut plan = RunPlan::new(access, &data, &attacks, threats);
     plan.labels = match args.labels {
         LabelsArg::Given => Labels::Given,
         LabelsArg::Predicted => Labels::Predicted,
@@ -119,6 +112,31 @@ pub(crate) fn run(args: &Attack, quiet: bool) -> Result<u8, Failure> {
     let assessment = assess(&measured.report, Metric::RobustAccuracy, threshold, LEVEL);
     output::tell(&format!("{}: {}", assessment.verdict, assessment.message));
     Ok(assessment.verdict.exit_code())
+}
+
+/// Returns where the report and the samples are written; refuses to overwrite what is read.
+fn targets(args: &Attack) -> Result<(Option<Target>, Option<PathBuf>), Failure> {
+    let target = |flag, path: &Option<PathBuf>| {
+        let target = path.as_deref().map(|p| output::text_target(flag, p));
+        target.transpose()
+    };
+    let (out, saved) = (target("--out", &args.out)?, target("--save", &args.save)?);
+    let beside = out.as_ref().and_then(Target::file).map(output::samples_of);
+    let beside = beside.map(Target::File);
+    let written = [
+        ("--out", out.as_ref()),
+        ("--save", saved.as_ref()),
+        ("the samples beside --out", beside.as_ref()),
+    ];
+    let options = args.reading.read()?;
+    output::apart(&written, || {
+        let mut read = output::model_files(&args.model);
+        read.extend(args.surrogate.iter().flat_map(|s| output::model_files(s)));
+        read.extend(output::data_files("--data", &args.data, &options));
+        read
+    })?;
+    let saved = saved.map(|t| t.binary("--save")).transpose()?;
+    Ok((out, saved))
 }
 
 /// Builds the requested attacks; each gets the shared flags that it has parameters for.
@@ -295,6 +313,29 @@ fn model(args: &Attack, data: &Dataset) -> Result<OpenModel, Failure> {
     let mut source = args.onnx.source(&args.model)?;
     source.preprocess = args.preprocess.preprocess();
     Ok(source.open(data, &device)?)
+}
+
+/// Opens the surrogates for the same samples, with the same preprocessing.
+fn surrogates(args: &Attack, data: &Dataset) -> Result<Option<Surrogates>, Failure> {
+    if args.surrogate.is_empty() {
+        return Ok(None);
+    }
+    if let (Some(average), [one]) = (args.surrogate_average, args.surrogate.as_slice()) {
+        return Err(Failure(format!(
+            "--surrogate-average {average}: {one} is the only surrogate; expected several, separated by commas"
+        )));
+    }
+    let device = proofmark::device(&args.device)?;
+    let open = |spec: &String| {
+        let mut source = ModelSource::new(spec);
+        source.preprocess = args.preprocess.preprocess();
+        source.open(data, &device).map(Arc::new)
+    };
+    let models = args.surrogate.iter().map(open).collect::<Result<_, _>>()?;
+    Ok(Some(Surrogates::new(
+        models,
+        args.surrogate_average.unwrap_or_default(),
+    )?))
 }
 
 fn dataset(args: &Attack, quiet: bool) -> Result<Dataset, Failure> {

@@ -21,4 +21,5 @@ mod outputs;
 mod policies;
 mod runs;
 mod signals;
+mod surrogates;
 mod units;

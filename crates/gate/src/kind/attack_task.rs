@@ -4,6 +4,7 @@ use proofmark_domain::{FindingStatus, Report, TrustFlag, Verdict};
 
 use super::attacks::AttackSpec;
 use super::requirement::{self, Comparison, Requirement};
+use super::surrogate::SurrogateSpec;
 use super::threat::ThreatSpec;
 use super::{Measure, Task, figures, fit, looks, measure, settling};
 use crate::FindingCode;
@@ -26,6 +27,8 @@ pub struct AttackTask {
     pub threat: Option<ThreatSpec>,
     /// The attacks; empty for a clean check.
     pub attacks: Vec<AttackSpec>,
+    /// Models whose gradients stand for the model's, if any.
+    pub surrogate: Option<SurrogateSpec>,
     /// The requirement.
     pub require: Requirement,
     /// Maximum number of samples, drawn as a seeded, class-stratified subset.
@@ -35,12 +38,13 @@ pub struct AttackTask {
 }
 
 impl AttackTask {
-    /// Reads the fields that both kinds share; the caller reads threat and attacks.
+    /// Reads the fields that both kinds share; the caller reads the others.
     pub(super) fn read(
         s: &Section<'_>,
         named: &Named<'_>,
         threat: Option<ThreatSpec>,
         attacks: Vec<AttackSpec>,
+        surrogate: Option<SurrogateSpec>,
     ) -> Result<Arc<dyn Task>, PolicyError> {
         let mut task = Self {
             model: find_model(&s.need("model")?, named)?,
@@ -50,6 +54,7 @@ impl AttackTask {
             looks: looks::read(s)?,
             threat,
             attacks,
+            surrogate,
         };
         task.require = task.requirement_at(&s.need("require")?)?;
         Ok(Arc::new(task))

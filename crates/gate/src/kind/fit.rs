@@ -1,7 +1,7 @@
 use proofmark_domain::{Coupling, REPORT_SCHEMA, Report, Role, RunMeta, Sampling, ThreatRecord};
 use serde_json::{Map, Value, json};
 
-use super::{AttackTask, Budgets, ThreatSpec};
+use super::{AttackTask, Budgets, ThreatSpec, surrogate};
 use crate::ResolvedPlan;
 use crate::policy::Policy;
 
@@ -24,6 +24,7 @@ pub(super) fn fits(policy: &Policy, task: &AttackTask, report: &Report) -> Resul
             same(what, stated, &found.to_ascii_lowercase())?;
         }
     }
+    surrogate::fits(task.surrogate.as_ref(), report)?;
     same("seed", &policy.seed.to_string(), &report.seed.to_string())?;
     if let Some(shard) = report.shard {
         return Err(format!(

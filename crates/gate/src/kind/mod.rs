@@ -10,6 +10,7 @@ mod fit;
 pub(crate) mod looks;
 mod requirement;
 mod robustness;
+mod surrogate;
 mod threat;
 
 use std::fmt::Debug;
@@ -19,7 +20,10 @@ pub use attack_task::AttackTask;
 pub use attacks::AttackSpec;
 pub use bias::AuditTask;
 pub use requirement::{Comparison, Requirement};
+pub use surrogate::SurrogateSpec;
 pub use threat::{Budgets, ModalityBudget, ThreatSpec};
+
+pub(crate) use surrogate::named as surrogates_named;
 
 pub(crate) use compare::{figures, measure, settling};
 

@@ -125,6 +125,18 @@ fn request(s: &Section<'_>, kind: &CheckKind, named: &Named<'_>) -> Result<Value
     if let Some(entry) = named.models.iter().find(|m| m.name == model) {
         request["model"] = entry.request.clone();
     }
+    if let Some(field) = s.get("surrogate") {
+        let names = kind::surrogates_named(&field)?;
+        let entry = |f: &Field<'_>| {
+            let name = f.string().ok()?;
+            let entry = named.models.iter().find(|m| m.name == name)?;
+            Some(entry.request.clone())
+        };
+        let entries: Vec<Value> = names.iter().filter_map(entry).collect();
+        if !entries.is_empty() {
+            request["surrogate"] = json!(entries);
+        }
+    }
     if let Some(entry) = named.data.iter().find(|d| d.name == data) {
         request["data"] = entry.request.clone();
     }

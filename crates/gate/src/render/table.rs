@@ -203,6 +203,7 @@ fn report(report: &Report, colour: bool) -> String {
         ]);
     }
     text.push_str(&grid(&header, rows));
+    text.push_str(&surrogate(report));
     if worst.invalid > 0 {
         let _ = writeln!(
             text,
@@ -210,6 +211,37 @@ fn report(report: &Report, colour: bool) -> String {
             worst.invalid, worst.n
         );
     }
+    text.push_str(&trust(report, colour));
+    text
+}
+
+/// Returns the surrogate of a report, its queries and its models; empty if there is none.
+fn surrogate(report: &Report) -> String {
+    let Some(s) = &report.model.surrogate else {
+        return String::new();
+    };
+    let sum = |of: fn(&AttackSummary) -> u64| report.attacks.iter().map(of).sum::<u64>();
+    let ways = if s.transfer {
+        "transfer: final points alone are asked of the model"
+    } else {
+        "gradients alone"
+    };
+    let mut text = format!(
+        "\nsurrogate: {} ({ways}), {} forward, {} backward\n",
+        plain(&s.name),
+        sum(|a| a.surrogate_forward),
+        sum(|a| a.surrogate_backward)
+    );
+    for model in &s.models {
+        let (name, sha256) = (plain(&model.name), plain(&model.sha256));
+        let _ = writeln!(text, "  {name} sha256 {sha256}");
+    }
+    text
+}
+
+/// Returns the flags of a report, those that take a pass away with what to do next, and the codes that do not apply.
+fn trust(report: &Report, colour: bool) -> String {
+    let mut text = String::new();
     if !report.trust.is_empty() || !report.trust_not_applicable.is_empty() {
         text.push_str("\ntrust\n");
     }

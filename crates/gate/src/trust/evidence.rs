@@ -102,6 +102,11 @@ impl<'a> TrustInput<'a> {
         self.outcome(sample, run).status
     }
 
+    /// Returns the queries of the model, forwards, that one run spent on the sample.
+    pub(crate) fn forwards(&self, sample: usize, run: usize) -> u64 {
+        self.outcome(sample, run).forward
+    }
+
     fn outcome(&self, sample: usize, run: usize) -> &'a RunOutcome {
         &self.samples[sample].runs[self.columns[run]]
     }

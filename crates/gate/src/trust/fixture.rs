@@ -78,6 +78,8 @@ pub(crate) fn sample(row: u64, statuses: &[RunStatus]) -> SampleRecord {
         distance: (*status == RunStatus::Broken).then_some(0.075),
         forward: 10,
         backward: 5,
+        surrogate_forward: 0,
+        surrogate_backward: 0,
         observed: Vec::new(),
     };
     SampleRecord {
@@ -151,6 +153,7 @@ pub(crate) fn head(n: usize) -> ReportHead {
             classes: 10,
             stated: Vec::new(),
             gives: Needs::Gradients,
+            surrogate: None,
         },
         data: DataFacts {
             name: "digits".into(),

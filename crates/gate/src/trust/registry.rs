@@ -23,9 +23,7 @@ pub(crate) fn flags(
     let evidence = TrustInput::new(runs, samples, model.classes, data.reading.as_ref(), scope);
     TrustCode::ALL
         .into_iter()
-        .filter_map(|code| {
-            rule(code, &evidence).or_else(|| stated::rule(code, &model.stated, &evidence))
-        })
+        .filter_map(|code| rule(code, &evidence).or_else(|| stated::rule(code, model, &evidence)))
         .collect()
 }
 

@@ -1,5 +1,13 @@
+mod bpda;
+mod ensemble;
 mod eot;
+mod mean_loss;
 mod normalise;
+mod surrogate;
 
+pub use bpda::{Bpda, levels};
+pub use ensemble::{Average, Ensemble};
 pub use eot::{Eot, GaussianNoise, Transform};
+pub use mean_loss::MeanLoss;
 pub use normalise::Normalise;
+pub use surrogate::{Call, Surrogate};

@@ -1,6 +1,7 @@
 //! Type conversions, and operators that return their input unchanged.
 
 use super::OperatorEntry;
+use super::quantise::with_derivative_of;
 use super::shape::as_it_is;
 use crate::array::Array;
 use crate::dtype::DType;
@@ -26,15 +27,15 @@ fn converted(t: Tensor, to: DType) -> OpResult<Tensor> {
     }
     let (low, high) = to.range().ok_or("strings cannot be on a device")?;
     if from.is_float() {
-        // Towards zero. The derivative is zero, so the tensor is detached.
-        let whole = t.detach().trunc();
+        // Towards zero. The derivative is the identity's, as in quantisation, up to the ends of the type.
         let small = to.size().is_some_and(|s| s <= 2);
-        let whole = if small {
-            whole.clamp_min(low).clamp_max(high)
+        let t = if small {
+            t.clamp_min(low).clamp_max(high)
         } else {
-            whole
+            t
         };
-        return Ok(whole.typed(to));
+        let whole = t.clone().detach().trunc();
+        return Ok(with_derivative_of(whole, t, Ok)?.typed(to));
     }
     // Conversions between integers keep the bits, so a narrower type wraps. Wide types are not exact on the device
     // anyway.
@@ -135,11 +136,21 @@ mod tests {
 
     #[test]
     fn gradients() {
-        for to in [F32, I32, U8, BOOL] {
+        for to in [F32, BOOL] {
             Case::new("Cast")
                 .int("to", to)
                 .scattered(&[5], -3.0, 3.0)
                 .assert_gradient();
+        }
+        // To integers it passes straight through, and stops where the type ends.
+        for (to, passes) in [(I32, [1.0, 1.0, 1.0]), (U8, [0.0, 1.0, 0.0])] {
+            let case = Case::new("Cast")
+                .int("to", to)
+                .tracked(&[3], vec![-2.5, 1.7, 300.4]);
+            for (i, g) in case.gradient().remove(0).into_iter().enumerate() {
+                let expected = passes[i] * crate::check::weight(0, i);
+                assert!((g - expected).abs() < 1e-5, "{to}: {i}");
+            }
         }
         Case::new("Identity")
             .scattered(&[2, 2], -1.0, 1.0)

@@ -57,9 +57,10 @@ pub(crate) use batch_norm::IN_TRAINING;
 pub enum Gradient {
     /// The true derivative, almost everywhere.
     Exact,
-    /// Zero almost everywhere (Sign, Floor, comparisons): gradient-based attacks get no signal through it.
+    /// Zero almost everywhere (comparisons, ArgMax): gradient-based attacks get no signal through it.
     Zero,
-    /// The derivative of the identity in place of the true one, which is zero (quantisation).
+    /// The derivative of the identity, or for Sign of a smooth function, in place of the true one, which is zero
+    /// (quantisation, Round, Floor).
     StraightThrough,
     /// No derivative: the result is computed on the host, or does not depend on the values (Shape).
     None,

@@ -1,4 +1,5 @@
-//! Quantisation. Rounding passes the gradient straight through; clipped values have none.
+//! Quantisation. Rounding passes the gradient straight through; clipped values have none. So do the operators of other
+//! files that round.
 
 use super::{Gradient, OperatorEntry};
 use crate::dtype::DType;
@@ -118,6 +119,19 @@ pub(crate) fn rounded(t: Tensor) -> OpResult<Tensor> {
     let fixed = t.clone().detach();
     let step = fixed.clone().round().sub(fixed)?;
     t.add(step)
+}
+
+/// Returns `value`, with the derivative that `smooth` has where it was computed from `t`, instead of its own.
+///
+/// The difference that carries the derivative is exactly zero; infinities, which would make it a NaN, are cut off.
+pub(super) fn with_derivative_of(
+    value: Tensor,
+    t: Tensor,
+    smooth: impl FnOnce(Tensor) -> OpResult<Tensor>,
+) -> OpResult<Tensor> {
+    let (low, high) = (f64::from(f32::MIN), f64::from(f32::MAX));
+    let t = smooth(t.clamp_min(low).clamp_max(high))?;
+    value.add(t.clone().sub(t.detach())?)
 }
 
 /// Rounds, adds the zero point, and clips to the range of the type.

@@ -3,6 +3,7 @@
 use proofmark_kernels::Function;
 
 use super::numbers::Numbers;
+use super::quantise::with_derivative_of;
 use super::{Gradient, OperatorEntry};
 use crate::array::Array;
 use crate::lower::{Lowering, lowering};
@@ -41,13 +42,39 @@ fn abs(_: &NodeSpec<'_>) -> OpResult<Run> {
     number(Tensor::abs, Some(i128::abs), Some(f64::abs))
 }
 
+/// Builds `Sign`, with the derivative of `x / (1 + |x|)`: largest where the sign flips, and zero nowhere, so that the
+/// gradient has a direction whatever the scale of the values.
 fn sign(_: &NodeSpec<'_>) -> OpResult<Run> {
-    number(
-        |t| t.detach().sign(),
+    rounding(
+        Tensor::sign,
+        |t| t.clone().div(t.abs().add_scalar(1.0)),
         Some(i128::signum),
         // `signum` of zero is not zero.
-        Some(|v| if v == 0.0 { 0.0 } else { v.signum() }),
+        |v| if v == 0.0 { 0.0 } else { v.signum() },
     )
+}
+
+/// Builds a function that rounds, with the derivative of the identity.
+fn straight_through(device: fn(Tensor) -> Tensor, floats: fn(f64) -> f64) -> OpResult<Run> {
+    rounding(device, Ok, None, floats)
+}
+
+/// Builds a function whose own derivative is zero, with that of `smooth` in its place.
+fn rounding(
+    device: fn(Tensor) -> Tensor,
+    smooth: fn(Tensor) -> OpResult<Tensor>,
+    ints: Option<fn(i128) -> i128>,
+    floats: fn(f64) -> f64,
+) -> OpResult<Run> {
+    let known = number(device, ints, Some(floats))?;
+    run(move |x| {
+        if x.all_host() {
+            return known(x);
+        }
+        let t = x.tensor(0)?;
+        let value = device(t.clone().detach());
+        one(with_derivative_of(value, t, smooth)?)
+    })
 }
 
 fn is_nan(_: &NodeSpec<'_>) -> OpResult<Run> {
@@ -92,19 +119,19 @@ fn lowered_erf() -> OpResult<Lowering> {
 pub(super) const ENTRIES: &[OperatorEntry] = &[
     OperatorEntry::new("Neg", neg),
     OperatorEntry::new("Abs", abs),
-    OperatorEntry::new("Sign", sign).gradient(Gradient::Zero),
+    OperatorEntry::new("Sign", sign).gradient(Gradient::StraightThrough),
     OperatorEntry::new("Sqrt", |_| float(Tensor::sqrt, Some(f64::sqrt))),
     OperatorEntry::new("Exp", |_| float(Tensor::exp, Some(f64::exp))),
     OperatorEntry::new("Log", |_| float(Tensor::log, Some(f64::ln))),
     OperatorEntry::new("Reciprocal", |_| float(Tensor::recip, Some(f64::recip))),
-    OperatorEntry::new("Floor", |_| float(|t| t.detach().floor(), Some(f64::floor)))
-        .gradient(Gradient::Zero),
-    OperatorEntry::new("Ceil", |_| float(|t| t.detach().ceil(), Some(f64::ceil)))
-        .gradient(Gradient::Zero),
+    OperatorEntry::new("Floor", |_| straight_through(Tensor::floor, f64::floor))
+        .gradient(Gradient::StraightThrough),
+    OperatorEntry::new("Ceil", |_| straight_through(Tensor::ceil, f64::ceil))
+        .gradient(Gradient::StraightThrough),
     OperatorEntry::new("Round", |_| {
-        float(|t| t.detach().round(), Some(f64::round_ties_even))
+        straight_through(Tensor::round, f64::round_ties_even)
     })
-    .gradient(Gradient::Zero),
+    .gradient(Gradient::StraightThrough),
     OperatorEntry::new("Erf", |_| float(Tensor::erf, None)).lowered(|_| lowered_erf()),
     OperatorEntry::new("Sin", |_| float(Tensor::sin, Some(f64::sin))),
     OperatorEntry::new("Cos", |_| float(Tensor::cos, Some(f64::cos))),
@@ -124,13 +151,12 @@ pub(super) const ENTRIES: &[OperatorEntry] = &[
 #[cfg(test)]
 mod tests {
     use crate::array::Array;
-    use crate::check::{Case, computed};
+    use crate::check::{Case, computed, weight};
 
     #[test]
     fn gradients() {
         let everywhere = [
-            "Neg", "Abs", "Sign", "Exp", "Floor", "Ceil", "Round", "Erf", "Sin", "Cos", "Tan",
-            "Sinh", "Cosh", "Atan", "Asinh",
+            "Neg", "Abs", "Exp", "Erf", "Sin", "Cos", "Tan", "Sinh", "Cosh", "Atan", "Asinh",
         ];
         for op in everywhere {
             Case::new(op)
@@ -146,6 +172,31 @@ mod tests {
         Case::new("Acosh")
             .scattered(&[7], 1.1, 4.0)
             .assert_gradient();
+    }
+
+    #[test]
+    fn rounding_passes_gradients_straight_through_and_a_sign_those_of_a_smooth_function() {
+        let values = vec![-3.0, -0.6, 0.0, 0.25, 1.5];
+        for op in ["Floor", "Ceil", "Round", "Sign"] {
+            let case = Case::new(op).tracked(&[5], values.clone());
+            let gradient = case.gradient().remove(0);
+            for (i, (g, v)) in gradient.iter().zip(&values).enumerate() {
+                let slope = if op == "Sign" {
+                    (1.0 + v.abs()).powi(-2)
+                } else {
+                    1.0
+                };
+                assert!(
+                    (g - weight(0, i) * slope).abs() < 1e-5,
+                    "{op}: {gradient:?}"
+                );
+            }
+        }
+        // The derivative does not change the value, an infinity included.
+        let ends = vec![f64::NEG_INFINITY, -1e30, 1e30, f64::INFINITY];
+        let case = Case::new("Floor").tracked(&[4], ends.clone());
+        let ends: Vec<f32> = ends.into_iter().map(|v| v as f32).collect();
+        assert_eq!(computed(&case), Array::new([4], ends));
     }
 
     #[test]

@@ -42,7 +42,7 @@ impl Search<'_> {
         })?;
         self.queries += QueryCount {
             forward: inner.cost(),
-            backward: 0,
+            ..QueryCount::default()
         };
         let written = self.cube.exact(case, &x);
         let same = written.iter().zip(&x).all(|(w, x)| *w as f32 == *x);

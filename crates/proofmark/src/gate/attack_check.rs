@@ -11,6 +11,8 @@ use proofmark_gate::{
     AttackTask, Budgets, Check, DataEntry, DataRef, ModelRef, NoRecord, Policy, REQUEST, Record,
     ThreatSpec,
 };
+use proofmark_model::Access;
+use proofmark_model::wrap::Surrogate;
 use proofmark_onnx::{Layout, OnnxOptions};
 use serde_json::{Value, json};
 
@@ -18,7 +20,7 @@ use super::opened::{Opened, shared};
 use super::work::{Turn, Work};
 use super::{GateError, GateOptions};
 use crate::model::{ModelSource, OpenModel, Preprocess};
-use crate::{RunCheckpoint, RunError, RunPlan, Settings, ThreatPlan, shipped};
+use crate::{RunCheckpoint, RunError, RunPlan, Settings, Surrogates, ThreatPlan, shipped};
 
 /// Everything a run of attacks needs, opened and checked.
 pub(super) struct AttackCheck {
@@ -28,20 +30,41 @@ pub(super) struct AttackCheck {
     /// The policy's request, as the report repeats it.
     request: Value,
     model: Arc<OpenModel>,
+    /// Models whose gradients stand for the model's, and whether the model is asked about final points alone.
+    surrogates: Option<(Surrogates, bool)>,
     data: Arc<Dataset>,
     attacks: Vec<Box<dyn Attack>>,
     threats: Vec<ThreatPlan>,
 }
 
 impl AttackCheck {
-    /// Returns the run plan of this check.
-    fn plan(&self, batch: usize, shard: Option<Shard>) -> RunPlan<'_> {
-        let mut plan = RunPlan::new(
-            self.model.model.as_ref(),
-            &self.data,
-            &self.attacks,
-            self.threats.clone(),
-        );
+    /// Calls `with` with the run plan of this check; `turn` says how the check of this id is run.
+    fn plan<T>(
+        &self,
+        batch: usize,
+        shard: Option<Shard>,
+        turn: Option<(&str, &Turn<'_>)>,
+        with: impl FnOnce(RunPlan<'_>) -> T,
+    ) -> Result<T, RunError> {
+        let Some((surrogates, transfer)) = &self.surrogates else {
+            let mut plan = self.planned(self.model.model.access(), batch, shard);
+            if let Some((check, turn)) = turn {
+                take_turn(&mut plan, check, turn);
+            }
+            return Ok(with(plan));
+        };
+        let source = surrogates.source()?;
+        let model = Surrogate::new(self.model.model.as_ref(), source.as_ref())?;
+        let model = if *transfer { model.transfer() } else { model };
+        let mut plan = self.planned(Access::from(&model), batch, shard);
+        if let Some((check, turn)) = turn {
+            take_turn(&mut plan, check, turn);
+        }
+        Ok(with(plan))
+    }
+
+    fn planned<'a>(&'a self, model: Access<'a>, batch: usize, shard: Option<Shard>) -> RunPlan<'a> {
+        let mut plan = RunPlan::new(model, &self.data, &self.attacks, self.threats.clone());
         plan.settings = Settings {
             seed: self.seed,
             batch,
@@ -59,22 +82,32 @@ impl AttackCheck {
     }
 }
 
+/// Sets how a plan is run.
+fn take_turn<'a>(plan: &mut RunPlan<'a>, check: &str, turn: &Turn<'a>) {
+    plan.stop = turn.stop;
+    plan.resume = turn.options.resume.get(check);
+    plan.clock = turn.options.clock;
+    plan.progress = turn.progress;
+}
+
 impl Work for AttackCheck {
     fn notes(&self) -> Vec<String> {
         let (model, data) = (&self.model.model.signature().name, &self.data);
         let of_model = self.model.notes.iter().map(|n| format!("{model}: {n}"));
         let of_data = data.read_as.notes.iter();
         let of_data = of_data.map(|n| format!("{}: {n}", data.name));
-        of_model.chain(of_data).collect()
+        let surrogates = self.surrogates.iter().flat_map(|(s, _)| s.notes());
+        of_model.chain(surrogates).chain(of_data).collect()
     }
 
     fn fits(&self, record: &Record, shard: Option<Shard>, same_device: bool) -> Result<(), String> {
         let Record::Attack(report) = record else {
             return Err(format!("its schema is `{}`", record.schema()));
         };
-        let plan = self.plan(Settings::default().batch, shard);
-        plan.made(report)?;
-        let device = crate::describe(&plan.model.signature().device);
+        let batch = Settings::default().batch;
+        let fits = self.plan(batch, shard, None, |plan| plan.made(report));
+        fits.map_err(|e| e.to_string())??;
+        let device = crate::describe(&self.model.model.signature().device);
         if same_device && device != report.device {
             return Err(format!("device is {}, expected {device}", report.device));
         }
@@ -86,19 +119,20 @@ impl Work for AttackCheck {
         checkpoint: &RunCheckpoint,
         options: &GateOptions<'_>,
     ) -> Result<(), String> {
-        let plan = self.plan(options.batch, options.shard);
-        plan.can_resume(checkpoint).map_err(|e| e.to_string())
+        let can = self.plan(options.batch, options.shard, None, |plan| {
+            plan.can_resume(checkpoint)
+        });
+        can.and_then(|can| can).map_err(|e| e.to_string())
     }
 
     fn run(&self, check: &str, turn: &Turn<'_>) -> Result<Record, NoRecord> {
         let options = turn.options;
-        let mut plan = self.plan(options.batch, options.shard);
-        plan.stop = turn.stop;
-        plan.resume = options.resume.get(check);
-        plan.clock = options.clock;
-        plan.progress = turn.progress;
+        let turn = Some((check, turn));
         let decided = |report: &Report| self.task.is_decided(report, self.level);
-        let measured = plan.run_until(&decided).map_err(|e| match e {
+        let measured = self.plan(options.batch, options.shard, turn, |plan| {
+            plan.run_until(&decided)
+        });
+        let measured = measured.and_then(|m| m).map_err(|e| match e {
             RunError::Checkpoint(_) | RunError::Engine(EngineError::Checkpoint(_)) => {
                 NoRecord::Failed(format!(
                     "{e}; remove the checkpoint to measure the check again"
@@ -127,14 +161,28 @@ pub(super) fn prepare(
     };
     // The key covers everything that affects what is opened: the policy's entry, and the rows that the check takes.
     let of_data = format!("{:?} {:?}", task.data, task.limit);
-    // The data settle what a model's file leaves open, so they are part of the model's key.
-    let of_model = format!("{:?} {of_data}", task.model);
-    let data = shared(&mut opened.data, of_data, || {
+    let data = shared(&mut opened.data, of_data.clone(), || {
         find_data(policy, task, folder, &fault)
     })?;
-    let model = shared(&mut opened.models, of_model, || {
-        find_model(task, &data, folder, device, &fault)
-    })?;
+    // The data settle what a model's file leaves open, so they are part of the model's key.
+    let mut open = |model: &ModelRef| {
+        shared(&mut opened.models, format!("{model:?} {of_data}"), || {
+            find_model(model, &data, folder, device, &fault)
+        })
+    };
+    let model = open(&task.model)?;
+    let surrogates = match &task.surrogate {
+        None => None,
+        Some(spec) => {
+            let models = spec
+                .models
+                .iter()
+                .map(&mut open)
+                .collect::<Result<_, _>>()?;
+            let surrogates = Surrogates::new(models, spec.averaging).map_err(&fault)?;
+            Some((surrogates, spec.transfer))
+        }
+    };
     let signature = model.model.signature();
     let mut attacks = Vec::new();
     for spec in &task.attacks {
@@ -162,26 +210,30 @@ pub(super) fn prepare(
                 })?;
         }
     }
-    Ok(AttackCheck {
+    let check = AttackCheck {
         seed: policy.seed,
         level: check.level,
         task: task.clone(),
         request: check.request.clone(),
         model,
+        surrogates,
         data,
         attacks,
         threats,
-    })
+    };
+    // Refuses surrogates that do not agree with the model.
+    check.plan(1, None, None, |_| ()).map_err(&fault)?;
+    Ok(check)
 }
 
 fn find_model(
-    task: &AttackTask,
+    model: &ModelRef,
     data: &Dataset,
     folder: &Path,
     device: &Device,
     fault: &dyn Fn(RunError) -> GateError,
 ) -> Result<OpenModel, GateError> {
-    let entry = match &task.model {
+    let entry = match model {
         ModelRef::Shipped(name) => {
             return ModelSource::new(name).open(data, device).map_err(fault);
         }

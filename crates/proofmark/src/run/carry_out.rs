@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use proofmark_domain::{Cost, Reading, Role};
-use proofmark_engine::{Attack, Clean, EngineError, Goal, Job, Outcomes, Samples, Starts};
+use proofmark_engine::{Attack, Clean, EngineError, Goal, Job, Others, Outcomes, Samples, Starts};
 use proofmark_threat::Threat;
 
 use super::RunPlan;
@@ -22,6 +22,7 @@ pub(super) struct Prepared<'a> {
     /// Rows for the probe.
     pub(super) probes: Vec<usize>,
     pub(super) starts: Option<Arc<Starts>>,
+    pub(super) others: Arc<Others>,
     /// Whether all clean samples were measured; a run stopped before that has no results worth keeping.
     pub(super) is_whole: bool,
 }
@@ -110,6 +111,7 @@ impl RunPlan<'_> {
             job.goal = &prepared.goal;
             job.starts = prepared.starts.as_ref();
         }
+        job.others = Some(&prepared.others);
         job
     }
 

@@ -115,8 +115,12 @@ impl RunPlan<'_> {
             "reading": self.reading,
         });
         // Absent if gradients are given, as in reports.
-        if self.model.gives() != Needs::Gradients {
-            model["gives"] = json!(self.model.gives());
+        let gives = self.model.judged().gives();
+        if gives != Needs::Gradients {
+            model["gives"] = json!(gives);
+        }
+        if let Some(surrogate) = self.model.surrogate() {
+            model["surrogate"] = json!(surrogate.facts());
         }
         let document = [
             ("model", model),

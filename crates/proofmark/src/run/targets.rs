@@ -1,13 +1,13 @@
-//! Target classes of a run's samples, and start points of these classes.
+//! Target classes of a run's samples, start points of these classes, and samples to mix in.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use proofmark_data::Dataset;
-use proofmark_engine::{Aim, Attack, Clean, Needs, Samples, Starts};
+use proofmark_engine::{Aim, Attack, Clean, Needs, Others, Samples, Starts};
 
 use super::{Labels, RunPlan};
-use crate::{RunError, Target, samples};
+use crate::{RunError, Target, samples, trust};
 
 impl RunPlan<'_> {
     /// Returns each sample's target class (`None` for a sample without a prediction), or `None` if the run is
@@ -34,6 +34,23 @@ impl RunPlan<'_> {
             targets[c.row] = target.of(samples.labels[c.row], classes, c.scores.as_deref());
         }
         Ok(Some(targets))
+    }
+
+    /// Returns samples to mix into others: the first of the seeded stratified order over the samples of all shards, so
+    /// that every shard uses the same.
+    pub(super) fn others(&self) -> Result<Arc<Others>, RunError> {
+        let probed = trust::probed_ranks(self.data);
+        let places: Vec<usize> = (0..self.data.len())
+            .filter(|place| self.data.rank[*place] < probed)
+            .collect();
+        let chosen = samples::samples(&self.data.select(&places), self.model.signature())?;
+        // The model's own predictions on other shards are not known.
+        let labels = (self.labels == Labels::Given).then_some(chosen.labels);
+        Ok(Arc::new(Others {
+            values: chosen.values,
+            labels,
+            keys: chosen.keys,
+        }))
     }
 
     /// Returns start points for attacks that begin at a point that succeeds: per sample, one of another class or of its

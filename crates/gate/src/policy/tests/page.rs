@@ -41,7 +41,7 @@ const CHECK: &[(&str, &str)] = &[
     ("attacks", "[\"pgd\"]"),
 ];
 
-const SECTIONS: [Section; 9] = [
+const SECTIONS: [Section; 10] = [
     Section {
         heading: "## `[[model]]`",
         opens: "[[model]]",
@@ -71,6 +71,12 @@ const SECTIONS: [Section; 9] = [
         opens: "[[check]]",
         needs: CHECK,
         in_field: Some("threat"),
+    },
+    Section {
+        heading: "### `surrogate`",
+        opens: "[[check]]",
+        needs: CHECK,
+        in_field: Some("surrogate"),
     },
     Section {
         heading: "### Kind `bias`",

@@ -69,6 +69,15 @@ pub trait Attack: Send + Sync + Debug {
     }
 }
 
+/// Checks, before the first query, that the attack supports the job on a model that gives this much, and so do the
+/// members of a suite that would run.
+pub fn check_members(attack: &dyn Attack, gives: Needs, job: &Job<'_>) -> Result<(), EngineError> {
+    attack.check(job)?;
+    let chosen = attack.chosen(gives, job)?;
+    let members = chosen.iter().map(|i| &attack.members()[*i]);
+    members.into_iter().try_for_each(|m| m.check(job))
+}
+
 /// Fails if a budget is in a norm that the attack does not support.
 pub fn check_norms(meta: &Meta, job: &Job<'_>) -> Result<(), EngineError> {
     for budget in job.threat.budgets() {

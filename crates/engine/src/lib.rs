@@ -28,7 +28,7 @@ mod suite;
 mod tiles;
 mod whole;
 
-pub use attack::{Attack, AttackEntry, BuildError, Meta, Parameters, check_norms};
+pub use attack::{Attack, AttackEntry, BuildError, Meta, Parameters, check_members, check_norms};
 pub use bisection::{Bisected, Bracketed};
 pub use checkpoint::Checkpoint;
 pub use error::EngineError;

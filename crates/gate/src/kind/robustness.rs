@@ -7,7 +7,13 @@ pub(super) const ENTRY: CheckKind = CheckKind {
     about: "a model's accuracy under attack",
     fields: || {
         vec![
-            "model", "data", "threat", "attacks", "surrogate", "limit", "looks",
+            "model",
+            "data",
+            "threat",
+            "attacks",
+            "surrogate",
+            "limit",
+            "looks",
         ]
     },
     judging: &[],

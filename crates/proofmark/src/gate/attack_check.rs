@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use burn::tensor::Device;
 use proofmark_data::{DataError, Dataset, Options, Rows, Selection};
-use proofmark_domain::{Epsilon, Norm, Report, Seed, Shard};
-use proofmark_engine::{Attack, EngineError, Job, Silent};
+use proofmark_domain::{Epsilon, Needs, Norm, Report, Seed, Shard};
+use proofmark_engine::{Attack, EngineError, Job, Silent, check_members};
 use proofmark_gate::{
     AttackTask, Budgets, Check, DataEntry, DataRef, ModelRef, NoRecord, Policy, REQUEST, Record,
     ThreatSpec,
@@ -191,6 +191,10 @@ pub(super) fn prepare(
         attacks.push(attack);
     }
     let threats: Vec<ThreatPlan> = task.threat.iter().map(threat).collect();
+    let gives = match surrogates {
+        Some(_) => Needs::Gradients,
+        None => model.model.access().gives(),
+    };
     // Everything that can be refused is refused before the first check has cost anything.
     let samples = crate::samples::samples(&data, signature).map_err(&fault)?;
     crate::samples::require_labels(&data, "").map_err(|e| fault(e.into()))?;
@@ -200,14 +204,13 @@ pub(super) fn prepare(
         let threat = t.fit(modalities, &data).map_err(&fault)?;
         crate::numbers::check(&threat, signature, data.len()).map_err(&fault)?;
         for (spec, attack) in task.attacks.iter().zip(&attacks) {
-            attack
-                .check(&Job::new(&samples, &[], &threat, &Silent))
-                .map_err(|e| {
-                    let problem = e.to_string();
-                    let own = format!("attack `{}` ", spec.id);
-                    let problem = problem.strip_prefix(&own).unwrap_or(&problem);
-                    policy.attack_error(spec, None, problem.to_owned())
-                })?;
+            let job = Job::new(&samples, &[], &threat, &Silent);
+            check_members(attack.as_ref(), gives, &job).map_err(|e| {
+                let problem = e.to_string();
+                let own = format!("attack `{}` ", spec.id);
+                let problem = problem.strip_prefix(&own).unwrap_or(&problem);
+                policy.attack_error(spec, None, problem.to_owned())
+            })?;
         }
     }
     let check = AttackCheck {

@@ -57,6 +57,7 @@ fn run<'a>(
     list: &[(&str, &str)],
     eps: f64,
 ) -> Report {
+    let model: Access<'_> = model.into();
     let attacks = attacks(list);
     RunPlan::new(model, data, &attacks, linf(eps))
         .run()
@@ -590,7 +591,8 @@ fn models_that_do_not_agree_are_refused_with_the_difference() {
         assert!(told.contains(word), "{told}");
         let pair: Vec<&dyn Network> = vec![standard(), &other];
         let told = Ensemble::new(pair.clone(), Average::Logits)
-            .unwrap_err()
+            .err()
+            .unwrap()
             .to_string();
         assert!(
             told.contains(word) && told.contains("cannot be averaged"),

@@ -88,7 +88,7 @@ impl Points {
         points
             .map(|(owner, copy)| {
                 let mut key = keys[*owner];
-                key.draw = view << 24 | copy;
+                key.draw = (view << 24) | copy;
                 Stream::new(&key)
             })
             .collect()

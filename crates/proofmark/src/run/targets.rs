@@ -39,9 +39,10 @@ impl RunPlan<'_> {
     /// Returns samples to mix into others: the first of the seeded stratified order over the samples of all shards, so
     /// that every shard uses the same.
     pub(super) fn others(&self) -> Result<Arc<Others>, RunError> {
-        let probed = trust::probed_ranks(self.data);
+        let order = self.order();
+        let probed = trust::probed_ranks(&order);
         let places: Vec<usize> = (0..self.data.len())
-            .filter(|place| self.data.rank[*place] < probed)
+            .filter(|place| order[*place] < probed)
             .collect();
         let chosen = samples::samples(&self.data.select(&places), self.model.signature())?;
         // The model's own predictions on other shards are not known.

@@ -2,6 +2,7 @@
 //!
 //! Every other crate may depend on this one; it depends on no other proofmark crate.
 
+mod criterion;
 mod delimiter;
 mod epsilon;
 mod finding;
@@ -23,6 +24,7 @@ mod shape;
 mod trust;
 mod verdict;
 
+pub use criterion::{Criteria, CriterionSpec, Outputs};
 pub use delimiter::{Delimiter, DelimiterError};
 pub use epsilon::{Epsilon, EpsilonError};
 pub use finding::{Finding, FindingStatus, Location};

@@ -8,7 +8,7 @@ use proofmark_threat::{Batch, host, index, mask};
 use crate::goal::decided;
 use crate::rows::Rows;
 use crate::tiles::Tiles;
-use crate::{Aim, Criterion, EngineError, Job, Loss, Request, Rule};
+use crate::{Aim, Criterion, EngineError, Focus, Job, Loss, Request, Rule};
 
 /// The exact gauge of a point is computed only if its `f32` gauge is at most this far above 1.
 const GAUGE_SLACK: f32 = 1e-4;
@@ -53,6 +53,12 @@ impl<'a, M: DecisionModel + ?Sized> Oracle<'a, M> {
     /// Returns the facts about the model.
     pub fn signature(&self) -> &Signature {
         self.model.signature()
+    }
+
+    /// Returns the number of classes that attacks see ([`Job::classes`]).
+    pub fn classes(&self) -> usize {
+        let width = self.model.signature().classes;
+        self.goal.ways().map_or(width, |w| 1 + w.count(width))
     }
 
     /// Returns the device on which points must be.
@@ -177,13 +183,32 @@ impl<'a, M: DecisionModel + ?Sized> Oracle<'a, M> {
     ) -> Result<[Tensor<1, Bool>; 2], EngineError> {
         // Success uses the row's own label and target, even if the request overrides them for the loss.
         let focus = if query.is_one_per_row(rows.len()) {
-            rows.focus()
+            rows.truth()
         } else {
-            rows.focus().at(&query.owner)
+            rows.truth().at(&query.owner)
         };
-        let sound = decided(output, self.model.signature().classes);
+        let classes = self.model.signature().classes;
+        let sound = decided(self.goal.outputs(), output, classes);
         let met = self.goal.met(output, &focus)?.bool_and(sound.clone());
         Ok([met, sound])
+    }
+
+    /// Returns the facts that the ways to meet the criterion need about the points of a request; `None` if attacks see
+    /// the model's own scores.
+    fn truth_of(&self, rows: &Rows, request: &Request) -> Result<Option<Focus>, EngineError> {
+        if self.goal.ways().is_none() {
+            return Ok(None);
+        }
+        let focus = rows.truth_of(request);
+        let by_sample = !self.goal.outputs().is_classes();
+        if by_sample && focus.row().iter().any(|r| r.sample().is_none()) {
+            return Err(EngineError::Parameter {
+                name: "criterion",
+                given: format!("about the {} of each sample", self.goal.outputs()),
+                expected: "an attack on single samples, or a criterion about classes".into(),
+            });
+        }
+        Ok(Some(focus))
     }
 
     /// Keeps the best of the points that succeed and marks rows whose answer gives no decision.
@@ -269,7 +294,7 @@ impl<'a, M: DecisionModel + ?Sized> Oracle<'a, M> {
 }
 
 impl<M: ScoreModel + ?Sized> Oracle<'_, M> {
-    /// Returns scores `[q, classes]` at the points of `request`.
+    /// Returns scores `[q, classes]` at the points of `request`, of the classes that attacks see ([`Oracle::classes`]).
     pub fn scores(
         &mut self,
         rows: &mut Rows,
@@ -279,7 +304,10 @@ impl<M: ScoreModel + ?Sized> Oracle<'_, M> {
         let scores = self.in_tiles(&request.query, |m, q, _| m.scores(q), cat_rows)?;
         self.count(rows, &request.query, 0);
         self.watch(rows, &request, &Output::Scores(scores.clone()))?;
-        Ok(scores)
+        Ok(match self.truth_of(rows, &request)? {
+            Some(truth) => seen(self.goal, &scores, &truth),
+            None => scores,
+        })
     }
 }
 
@@ -306,11 +334,17 @@ impl<M: GradientModel + ?Sized> Oracle<'_, M> {
     ) -> Result<Gradient, EngineError> {
         let request = request.into();
         let focus = rows.focus_of(&request);
+        let truth = self.truth_of(rows, &request)?;
+        let goal = self.goal;
         let mut answer = self.in_tiles(
             &request.query,
             |m, q, at| {
                 let focus = focus.at(at);
-                m.gradient(q, &|scores, x| loss.per_sample(scores, x, &focus))
+                let truth = truth.as_ref().map(|t| t.at(at));
+                m.gradient(q, &|scores, x| match &truth {
+                    Some(truth) => loss.per_sample(&seen(goal, scores, truth), x, &focus),
+                    None => loss.per_sample(scores, x, &focus),
+                })
             },
             |parts: Vec<Gradient>, n| Gradient {
                 scores: Tensor::cat(parts.iter().map(|p| p.scores.clone()).collect(), 0)
@@ -323,8 +357,22 @@ impl<M: GradientModel + ?Sized> Oracle<'_, M> {
         self.count(rows, &request.query, 1);
         self.watch(rows, &request, &Output::Scores(answer.scores.clone()))?;
         mark(rows, &request, &mut answer);
+        if let Some(truth) = &truth {
+            answer.scores = seen(goal, &answer.scores, truth);
+        }
         Ok(answer)
     }
+}
+
+/// Returns the scores that attacks see, `[q, 1 + ways]`: 0 for "not met", and by how much each way is met.
+fn seen(goal: &dyn Criterion, scores: &Tensor<2>, truth: &Focus) -> Tensor<2> {
+    let Some(ways) = goal.ways() else {
+        return scores.clone();
+    };
+    let excess = ways.excess(scores, truth);
+    let n = excess.dims()[0];
+    let zero = excess.clone().slice([0..n, 0..1]).zeros_like();
+    Tensor::cat(vec![zero, excess], 1)
 }
 
 /// Marks the rows whose gradient is not finite, sets those gradients to zero, and counts exact zeros.

@@ -29,6 +29,7 @@ mod roles;
 mod select;
 mod source;
 mod subset;
+mod targets;
 mod typed;
 mod units;
 pub mod vnnlib;

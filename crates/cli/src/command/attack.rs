@@ -2,15 +2,16 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use proofmark::data::{self, Dataset, Rows};
-use proofmark::domain::{Coupling, Epsilon, Norm, Seed};
+use proofmark::domain::{Coupling, Criteria, Epsilon, Norm, Seed};
 use proofmark::engine;
+use proofmark::policy::chart;
 use proofmark::policy::render::{self, Document};
 use proofmark::policy::{Metric, assess};
 use proofmark::{Labels, OpenModel, RunPlan, ThreatPlan};
 use serde_json::json;
 
-use super::colour;
 use super::save::Saving;
+use super::{colour, width};
 use crate::args::{Attack, LabelsArg};
 use crate::clock;
 use crate::failure::Failure;
@@ -35,16 +36,24 @@ pub(crate) fn run(args: &Attack, quiet: bool) -> Result<u8, Failure> {
     if let Some((flag, _)) = at_least_one.iter().find(|(_, n)| *n == Some(0)) {
         return Err(Failure(format!("--{flag} 0; expected at least 1")));
     }
-    let attacks = attacks(args)?;
+    let criteria = Criteria::parse(args.criterion.iter().map(String::as_str))
+        .map_err(|e| Failure(format!("--criterion: {e}")))?;
+    if args.per_class && !criteria.outputs().is_classes() {
+        return Err(Failure(format!(
+            "--per-class: criterion `{criteria}` is about {}, so samples have no class; leave one of them out",
+            criteria.outputs()
+        )));
+    }
+    let attacks = attacks(args, &criteria)?;
     let threats = threats(args)?;
-    let data = dataset(args, quiet)?;
+    let data = dataset(args, &criteria, quiet)?;
     let OpenModel {
         model,
         preprocessing,
         reading,
         notes,
         ..
-    } = model(args, &data)?;
+    } = model(args, &criteria, &data)?;
     if !quiet {
         for note in notes {
             output::tell(&format!("note: {note}"));
@@ -55,11 +64,13 @@ pub(crate) fn run(args: &Attack, quiet: bool) -> Result<u8, Failure> {
         target.transpose()
     };
     let (out, saved) = (target("--out", &args.out)?, target("--save", &args.save)?);
+    let plot = target("--plot", &args.plot)?;
     let beside = out.as_ref().and_then(Target::file).map(output::samples_of);
     let beside = beside.map(Target::File);
     let written = [
         ("--out", out.as_ref()),
         ("--save", saved.as_ref()),
+        ("--plot", plot.as_ref()),
         ("the samples beside --out", beside.as_ref()),
     ];
     let options = args.reading.read()?;
@@ -75,6 +86,7 @@ pub(crate) fn run(args: &Attack, quiet: bool) -> Result<u8, Failure> {
         LabelsArg::Given => Labels::Given,
         LabelsArg::Predicted => Labels::Predicted,
     };
+    plan.criterion = criteria;
     plan.target = args.targeted.as_deref().map(str::parse).transpose()?;
     plan.settings.seed = Seed(args.seed);
     plan.settings.batch = args.batch_size;
@@ -108,8 +120,17 @@ pub(crate) fn run(args: &Attack, quiet: bool) -> Result<u8, Failure> {
     if let Some(path) = &out {
         output::write_report_to(path, &measured.report)?;
     }
+    if let Some(target) = &plot {
+        output::write_text(target, &chart::curve_svg(&measured.report))?;
+    }
     if !quiet {
         output::tell(&render::table(Document::Attack(&measured.report), colour()));
+        if let Some(curve) = chart::curve_text(&measured.report, width()) {
+            output::tell(&curve);
+        }
+        if args.per_class {
+            output::tell(&chart::by_class(&measured.report));
+        }
     }
     // The results are written first; a run that lacks the result of an attack is then an error.
     measured.complete()?;
@@ -122,7 +143,7 @@ pub(crate) fn run(args: &Attack, quiet: bool) -> Result<u8, Failure> {
 }
 
 /// Builds the requested attacks; each gets the shared flags that it has parameters for.
-fn attacks(args: &Attack) -> Result<Vec<Box<dyn engine::Attack>>, Failure> {
+fn attacks(args: &Attack, criteria: &Criteria) -> Result<Vec<Box<dyn engine::Attack>>, Failure> {
     let mut tables: BTreeMap<&str, toml::Table> = BTreeMap::new();
     for id in &args.attacks {
         tables.insert(id, toml::Table::new());
@@ -175,6 +196,9 @@ fn attacks(args: &Attack) -> Result<Vec<Box<dyn engine::Attack>>, Failure> {
             .and_then(|mut t| t.remove("v"))
             .unwrap_or_else(|| toml::Value::String(value.to_owned()));
         table.insert(field.to_owned(), value);
+    }
+    for (id, table) in &tables {
+        proofmark::refuse_loss(criteria, id, table).map_err(Failure)?;
     }
     args.attacks
         .iter()
@@ -290,15 +314,17 @@ fn threats(args: &Attack) -> Result<Vec<ThreatPlan>, Failure> {
 }
 
 /// Opens the model for samples like those of the set.
-fn model(args: &Attack, data: &Dataset) -> Result<OpenModel, Failure> {
+fn model(args: &Attack, criteria: &Criteria, data: &Dataset) -> Result<OpenModel, Failure> {
     let device = proofmark::device(&args.device)?;
     let mut source = args.onnx.source(&args.model)?;
     source.preprocess = args.preprocess.preprocess();
+    source.onnx.outputs = criteria.outputs();
     Ok(source.open(data, &device)?)
 }
 
-fn dataset(args: &Attack, quiet: bool) -> Result<Dataset, Failure> {
+fn dataset(args: &Attack, criteria: &Criteria, quiet: bool) -> Result<Dataset, Failure> {
     let mut options = args.reading.read()?;
+    options.outputs = criteria.outputs();
     options.select.seed = Seed(args.seed);
     options.select.rows = match (args.limit, &args.range) {
         (Some(0), _) => return Err(Failure("--limit 0; expected at least 1 sample".into())),

@@ -5,7 +5,7 @@ use super::{CheckKind, attacks, threat};
 pub(super) const ENTRY: CheckKind = CheckKind {
     id: "robustness",
     about: "a model's accuracy under attack",
-    fields: || vec!["model", "data", "threat", "attacks", "limit"],
+    fields: || vec!["model", "data", "threat", "attacks", "limit", "criterion"],
     judging: &[],
     read: |s, named| {
         let threat = threat::read(&s.need("threat")?)?;

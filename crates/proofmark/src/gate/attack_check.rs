@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use burn::tensor::Device;
 use proofmark_data::{DataError, Dataset, Options, Rows, Selection};
-use proofmark_domain::{Epsilon, Norm, Seed, Shard};
+use proofmark_domain::{Criteria, Epsilon, Norm, Seed, Shard};
 use proofmark_engine::{Attack, EngineError, Job, Silent};
 use proofmark_gate::{
     AttackTask, Budgets, Check, DataEntry, DataRef, ModelRef, NoRecord, Policy, REQUEST, Record,
@@ -30,6 +30,7 @@ pub(super) struct AttackCheck {
     data: Arc<Dataset>,
     attacks: Vec<Box<dyn Attack>>,
     threats: Vec<ThreatPlan>,
+    criterion: Criteria,
 }
 
 impl AttackCheck {
@@ -46,6 +47,7 @@ impl AttackCheck {
             batch,
             ..Settings::default()
         };
+        plan.criterion.clone_from(&self.criterion);
         plan.preprocessing.clone_from(&self.model.preprocessing);
         plan.reading.clone_from(&self.model.reading);
         plan.selection.insert("limit".to_owned(), json!(self.limit));
@@ -122,7 +124,12 @@ pub(super) fn prepare(
         source: Box::new(source),
     };
     // The key covers everything that affects what is opened: the policy's entry, and the rows that the check takes.
-    let of_data = format!("{:?} {:?}", task.data, task.limit);
+    let of_data = format!(
+        "{:?} {:?} {}",
+        task.data,
+        task.limit,
+        task.criterion.outputs()
+    );
     // The data settle what a model's file leaves open, so they are part of the model's key.
     let of_model = format!("{:?} {of_data}", task.model);
     let data = shared(&mut opened.data, of_data, || {
@@ -136,12 +143,15 @@ pub(super) fn prepare(
     for spec in &task.attacks {
         let attack = proofmark_attacks::build(&spec.id, &spec.parameters)
             .map_err(|e| policy.attack_error(spec, e.field.as_deref(), e.problem))?;
+        crate::criteria::refuse_loss(&task.criterion, &spec.id, &spec.parameters)
+            .map_err(|problem| policy.attack_error(spec, Some("loss"), problem))?;
         attacks.push(attack);
     }
     let threats: Vec<ThreatPlan> = task.threat.iter().map(threat).collect();
     // Everything that can be refused is refused before the first check has cost anything.
     let samples = crate::samples::samples(&data, signature).map_err(&fault)?;
-    crate::samples::require_labels(&data, "").map_err(|e| fault(e.into()))?;
+    crate::criteria::fits_model(&task.criterion, signature).map_err(&fault)?;
+    crate::criteria::require_references(&task.criterion, &data, signature, "").map_err(&fault)?;
     for t in &threats {
         let modalities = &signature.modalities;
         t.require_change(modalities, &data).map_err(&fault)?;
@@ -166,6 +176,7 @@ pub(super) fn prepare(
         data,
         attacks,
         threats,
+        criterion: task.criterion.clone(),
     })
 }
 
@@ -178,7 +189,9 @@ fn find_model(
 ) -> Result<OpenModel, GateError> {
     let entry = match &task.model {
         ModelRef::Shipped(name) => {
-            return ModelSource::new(name).open(data, device).map_err(fault);
+            let mut source = ModelSource::new(name);
+            source.onnx.outputs = task.criterion.outputs();
+            return source.open(data, device).map_err(fault);
         }
         ModelRef::Entry(entry) => entry,
     };
@@ -196,6 +209,7 @@ fn find_model(
     });
     onnx.output.clone_from(&entry.output_name);
     onnx.kind = entry.output;
+    onnx.outputs = task.criterion.outputs();
     let source = ModelSource {
         spec,
         name: Some(entry.name.clone()),
@@ -230,7 +244,9 @@ fn find_data(
     let broken = |e: DataError| fault(e.into());
     let mut data = match &task.data {
         DataRef::Shipped(name) => {
-            proofmark_data::open(name, &Options::default()).map_err(broken)?
+            let mut options = Options::default();
+            options.outputs = task.criterion.outputs();
+            proofmark_data::open(name, &options).map_err(broken)?
         }
         DataRef::Entry(entry) => {
             if entry.meta.is_some() {
@@ -241,6 +257,7 @@ fn find_data(
             }
             let mut options = (*entry.options).clone();
             options.labels = entry.options.labels.as_ref().map(|p| folder.join(p));
+            options.outputs = task.criterion.outputs();
             options.select = selection(entry, task.limit, run);
             // A policy may give a shipped set another name, a limit, a range.
             let path = if proofmark_data::SHIPPED.contains(&entry.path.as_str()) {

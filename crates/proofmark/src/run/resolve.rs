@@ -64,6 +64,10 @@ impl RunPlan<'_> {
                 .map(|e| Run::new(e.attack.as_ref(), e.role, &e.threat, e.record.clone())),
         );
         record::unique_keys(&mut runs);
+        let is_property = !self.criterion.outputs().is_classes();
+        for run in &mut runs {
+            run.is_property = is_property;
+        }
         runs
     }
 
@@ -102,7 +106,7 @@ impl RunPlan<'_> {
         if self.model.gives() != Needs::Gradients {
             model["gives"] = json!(self.model.gives());
         }
-        let document = [
+        let mut document = vec![
             ("model", model),
             ("preprocessing", json!(self.preprocessing)),
             (
@@ -142,6 +146,10 @@ impl RunPlan<'_> {
                 }),
             ),
         ];
+        // Absent for misclassification, as in plans of older versions.
+        if !self.criterion.is_default() {
+            document.push(("criterion", json!(self.criterion)));
+        }
         let fields = document.into_iter().map(|(k, v)| (k.to_owned(), v));
         Ok(ResolvedPlan::new(fields.collect()))
     }

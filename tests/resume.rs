@@ -130,12 +130,12 @@ fn a_changed_checkpoint_is_refused() {
     for foreign in [
         &b""[..],
         b"{}",
+        b"proofmark/checkpoint/4\n",
         b"proofmark/checkpoint/3\n",
-        b"proofmark/checkpoint/2\n",
     ] {
         let problem = problem(foreign);
         assert!(
-            problem.contains("expected `proofmark/checkpoint/2`"),
+            problem.contains("expected `proofmark/checkpoint/3`"),
             "{problem}"
         );
     }

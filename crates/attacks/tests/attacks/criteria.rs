@@ -8,7 +8,7 @@ use proofmark_domain::{
     Bounds, Coupling, Criteria, Kind, Modality, Norm, Observation, RunStatus, Seed,
 };
 use proofmark_engine::criterion::{References, build};
-use proofmark_engine::{Access, Criterion, Job, Needs, Outcomes, Samples, Silent};
+use proofmark_engine::{Access, Criterion, Job, Needs, Outcomes, Samples, Silent, Starts};
 use proofmark_model::BurnModel;
 use proofmark_stats::random::{Purpose, Stream, StreamKey};
 use proofmark_testkit::linear_distance;
@@ -171,6 +171,18 @@ impl Known {
         };
         let modalities = [self.modality.clone()];
         Threat::new(&modalities, vec![budget], Coupling::Independent, ROWS).unwrap()
+    }
+
+    /// Returns the corner of the box behind each sample's first plane.
+    fn corners(&self) -> Starts {
+        let corner = |row: usize| -> Arc<[Vec<f32>]> {
+            let normal = &self.planes[row][0].0;
+            let x: Vec<f32> = (normal.iter())
+                .map(|w| f32::from(u8::from(*w > 0.0)))
+                .collect();
+            Arc::from([x])
+        };
+        (0..ROWS).map(|row| (row, corner(row))).collect()
     }
 
     fn attack(&self, id: &str, table: &str, threat: &Threat) -> Outcomes {
@@ -427,10 +439,14 @@ fn attacks_by_scores_and_by_decisions_follow_any_criterion() {
             let below = known.attack("square", table, &known.at(norm, 0.98));
             assert_eq!(broken(&below), 0, "{} {norm}", known.name);
         }
-        let found = known.attack("hopskipjump", "", &known.at(Norm::L2, 1.0));
+        // It begins in the corner of the box where the criterion is met; random points seldom meet a large lead.
+        let starts = Arc::new(known.corners());
+        let found = known.run("hopskipjump", "", &known.at(Norm::L2, 1.0), |job| {
+            job.starts = Some(&starts);
+        });
         let mut gauges: Vec<f64> = found.rows.iter().map(gauge).collect();
         gauges.sort_by(f64::total_cmp);
-        let what = format!("{}: {gauges:.3?}", known.name);
+        let what = format!("{} hopskipjump: {gauges:.3?}", known.name);
         assert!(gauges[ROWS / 2] <= 1.2 && gauges[0] >= 1.0 - 1e-3, "{what}");
     }
 }

@@ -132,7 +132,9 @@ fn a_regressor_is_as_robust_as_the_closed_form_says_in_every_form_it_comes_in() 
     assert!(expected.windows(2).all(|w| w[0] > w[1]), "{expected:?}");
     for model in [&column, &flat] {
         for data in &sets {
-            let mut more = vec!["--criterion", "regression=0.5", "--eps", "0.02,0.05,0.09"];
+            // A random start may put the farther side ahead.
+            let mut more = vec!["--criterion", "regression=0.5", "--restarts", "6"];
+            more.extend(["--eps", "0.02,0.05,0.09"]);
             if data.ends_with("price.csv") {
                 more.extend(["--label-column", "price"]);
             }
@@ -231,7 +233,7 @@ fn minimum_norm_and_decision_based_attacks_find_the_distance_of_a_regressor() {
         "--norm",
         "l2",
         "--eps",
-        "0.3",
+        "0.5",
         "--limit",
         "8",
         "--criterion",
@@ -244,23 +246,17 @@ fn minimum_norm_and_decision_based_attacks_find_the_distance_of_a_regressor() {
     let report: Report = serde_json::from_str(&text).expect("a report");
     for sample in report.samples.iter().filter(|s| s.clean_correct) {
         let place = sample.id.to_string().parse::<usize>().expect("a row");
-        let left = 0.5 - (predicted(&inputs()[place]) - targets()[place]).abs();
-        // The Euclidean length of the weights is √7.5.
-        let exact = left / 7.5_f64.sqrt();
-        let run = report
-            .attacks
-            .iter()
-            .position(|a| a.id == "hopskipjump")
-            .expect("ran");
-        let outcome = &sample.runs[run];
-        if exact < 0.25 {
-            assert_eq!(outcome.status, RunStatus::Broken, "{place}");
-            let found = outcome.distance.expect("found");
-            assert!(
-                found >= exact - 1e-5 && found < 1.3 * exact + 1e-3,
-                "{found} {exact}"
-            );
-        }
+        let off = (predicted(&inputs()[place]) - targets()[place]).abs();
+        // The Euclidean length of the weights is √7.5. Decisions do not say which side is nearer.
+        let [near, far] = [0.5 - off, 0.5 + off].map(|gap| gap / 7.5_f64.sqrt());
+        let run = report.attacks.iter().position(|a| a.id == "hopskipjump");
+        let outcome = &sample.runs[run.expect("ran")];
+        assert_eq!(outcome.status, RunStatus::Broken, "{place}");
+        let found = outcome.distance.expect("found");
+        assert!(
+            found >= near - 1e-5 && found < 1.1 * far,
+            "{found} {near} {far}"
+        );
     }
 }
 

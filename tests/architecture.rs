@@ -350,6 +350,39 @@ fn every_attack_is_registered_and_has_its_headings() {
     assert_eq!(registered, proofmark::attacks::ALL.len());
 }
 
+/// An attack on a criterion other than misclassification sees its ways to succeed in place of classes.
+#[test]
+fn attacks_ask_the_job_for_the_number_of_classes() {
+    let mut folders = vec![root().join("crates/attacks/src")];
+    let mut read = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("readable") {
+            let path = entry.expect("readable").path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = fs::read_to_string(&path).expect("readable");
+            let own = text.contains("signature().classes");
+            assert!(!own, "{} counts the model's classes", path.display());
+            read += usize::from(text.contains("job.classes("));
+        }
+    }
+    assert!(read > 5, "{read}");
+}
+
+#[test]
+fn every_criterion_is_in_the_docs() {
+    let page = fs::read_to_string(root().join("docs/criteria.md")).expect("readable");
+    for name in proofmark::domain::CriterionSpec::NAMES {
+        let rows = [format!("| `{name}` |"), format!("| `{name}=")];
+        assert!(
+            rows.iter().any(|row| page.contains(row)),
+            "no row for {name}"
+        );
+    }
+}
+
 #[test]
 fn every_kind_of_check_is_registered() {
     let registry =

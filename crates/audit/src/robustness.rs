@@ -98,7 +98,14 @@ pub fn join(
             report.model.classes
         )));
     }
-    let favourable = favourable.or((report.model.classes == 2).then_some(1));
+    let outputs = report.model.outputs;
+    if let Some(class) = favourable.filter(|_| !outputs.is_classes()) {
+        return Err(AuditError::Report(format!(
+            "its model's outputs are {outputs}, so no class {class} is favourable; leave it out: outcomes are compared without"
+        )));
+    }
+    let is_binary = outputs.is_classes() && report.model.classes == 2;
+    let favourable = favourable.or(is_binary.then_some(1));
     let places = Places::new(groups);
     let mut rows = Vec::new();
     let mut samples = Vec::new();

@@ -199,6 +199,9 @@ Examples:
   proofmark attack digits-standard --data digits --surrogate digits-robust --attack pgd,square --norm linf --eps 0.1
   proofmark attack digits-standard --data digits --surrogate digits-robust --transfer --attack ti-fgsm --norm linf --eps 0.1
   proofmark attack digits-robust --data digits --attack pgd --set pgd.loss=dlr --norm linf --eps 0.1 --fail-under 0.5
+  proofmark attack digits-robust --data digits --attack apgd --norm linf --eps 0.02,0.05,0.1,0.15 --plot curve.svg
+  proofmark attack digits-robust --data digits --attack pgd --norm linf --eps 0.1 --criterion top-k=3 --per-class
+  proofmark attack prices.onnx --data prices.csv --bounds 0,1 --attack pgd --norm linf --eps 0.01 --criterion regression=5
   proofmark attack model.onnx --data images.npz --scale 255 --attack pgd --norm linf --eps 8/255
   proofmark attack model.onnx --data val/ --resize 256 --crop 224 --attack pgd --norm linf --eps 4/255 --limit 200
   proofmark attack digits-robust --data my.npz --bounds 0,1 --attack pgd --norm linf --eps 8/255 --save adversarials.npz"
@@ -276,6 +279,10 @@ pub(crate) struct Attack {
     /// Loss of every attack that has one: ce, margin or dlr; default: each attack's own
     #[arg(long, value_name = "LOSS")]
     pub(crate) loss: Option<String>,
+    /// What counts as success: misclassification, margin=K, probability-margin=P, top-k=K, multi-label, regression=B or
+    /// interval=LOW,HIGH (docs/criteria.md); several must be met together; default: misclassification
+    #[arg(long, value_name = "NAME[=V][:FIELD=V]", allow_hyphen_values = true)]
+    pub(crate) criterion: Vec<String>,
     /// Class to reach: least-likely, next or the number of a class; default: untargeted
     #[arg(long, value_name = "CLASS")]
     pub(crate) targeted: Option<String>,
@@ -288,7 +295,7 @@ pub(crate) struct Attack {
     /// Rows A to B in file order, B excluded; default: all
     #[arg(long, value_name = "A..B")]
     pub(crate) range: Option<String>,
-    /// Judge against the data's labels or the model's own clean predictions
+    /// Judge against the data's labels (or targets), or the model's own clean predictions
     #[arg(long, value_enum, default_value = "given")]
     pub(crate) labels: LabelsArg,
     /// Seed of every random number
@@ -315,6 +322,12 @@ pub(crate) struct Attack {
     /// Write the report to this JSON file; default: no report
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
+    /// Draw accuracy by epsilon with its intervals into this SVG file; default: no file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) plot: Option<PathBuf>,
+    /// Also print the results by true class
+    #[arg(long)]
+    pub(crate) per_class: bool,
     /// Write every sample to this .npz file, perturbed if it was broken, with the attack and budget that broke it;
     /// default: no file
     #[arg(long, value_name = "FILE")]

@@ -1,7 +1,7 @@
 //! CSV: a header row, then one sample per line.
 //!
-//! The column `label` or `y` (or the one named) holds labels, `id` holds ids, and all others are the
-//! features of one table called `x`, in order.
+//! The column `label` or `y` (or the one named) holds labels (numbers, also in `target` or in several columns, if the
+//! outputs are not classes), `id` holds ids, and all others are the features of one table called `x`, in order.
 
 use std::collections::HashSet;
 
@@ -13,14 +13,14 @@ use crate::number::expected_number;
 use crate::records::refuse_packed;
 use crate::source::Source;
 use crate::units::range;
-use crate::{Column, DataError, Dataset, Options, Records, Units, units};
+use crate::{Column, DataError, Dataset, Options, Records, Units, targets, units};
 
 pub(crate) fn read(source: &Source, options: &Options) -> Result<Dataset, DataError> {
     refuse_packed(&source.file, &source.bytes)?;
     let mut records = Records::headed(source.bytes.as_slice(), &source.file, options.delimiter)?;
     let columns = Columns::find(source, records.names(), options)?;
     let (mut values, mut labels, mut ids) = (Vec::new(), Vec::new(), Vec::new());
-    let mut lines = Vec::new();
+    let (mut lines, mut of_targets) = (Vec::new(), Vec::new());
     while let Some((line, record)) = records.next_record()? {
         let wrong = |column: usize, expected: &str| DataError::Value {
             file: source.file.clone(),
@@ -38,6 +38,14 @@ pub(crate) fn read(source: &Source, options: &Options) -> Result<Dataset, DataEr
                 .parse()
                 .map_err(|_| wrong(*column, &expected_number(cell, "a number")))?;
             values.push(value);
+        }
+        for column in &columns.targets {
+            let cell = &record[*column];
+            let value = cell.trim().parse::<f64>().ok();
+            let expected = targets::describe(options.outputs);
+            let value = value.filter(|v| targets::expected(options.outputs, *v));
+            let value = value.ok_or_else(|| wrong(*column, &expected_number(cell, expected)))?;
+            of_targets.push(value);
         }
         if let Some(column) = columns.label {
             labels.push(Label::of_text(&record[column]));
@@ -88,7 +96,7 @@ pub(crate) fn read(source: &Source, options: &Options) -> Result<Dataset, DataEr
     let table = Column::checked(&source.file, modality, values, place, hint)?;
     let mut reading = ReadFacts::of("x", units);
     reading.notes.extend(records.notes());
-    if columns.label.is_none() {
+    if columns.label.is_none() && columns.targets.is_empty() {
         reading.notes.push(format!(
             "no column is called `label` or `y`: all {} are features; `--label-column COL` names the one with labels",
             columns.features.len()
@@ -100,7 +108,11 @@ pub(crate) fn read(source: &Source, options: &Options) -> Result<Dataset, DataEr
         resolve(&source.file, &labels, &place, classes, &mut reading)
     });
     let labels = labels.transpose()?;
+    let width = columns.targets.len();
     let parts = Parts {
+        targets: (width > 0)
+            .then(|| targets::of_cells(of_targets, width))
+            .flatten(),
         ids: columns.id.map(|_| sample_ids(ids)),
         ..Parts::of_one(&source.name, &[&source.bytes], table, labels, reading)
     };
@@ -155,6 +167,8 @@ fn sample_ids(texts: Vec<String>) -> Vec<SampleId> {
 struct Columns {
     names: Vec<String>,
     label: Option<usize>,
+    /// Columns of targets, if the outputs are not classes.
+    targets: Vec<usize>,
     id: Option<usize>,
     features: Vec<usize>,
 }
@@ -183,26 +197,51 @@ impl Columns {
             )));
         }
         let place = |name: &str| names.iter().position(|n| n == name);
-        let label = match (&options.label_column, place("label"), place("y")) {
-            (Some(name), ..) => Some(place(name).ok_or_else(|| DataError::Missing {
-                file: source.file.clone(),
-                what: format!("column `{name}`"),
-                has: nearest(name, names.iter().map(String::as_str)).map_or_else(
-                    || format!("{} others", names.len()),
-                    |n| format!("`{n}`; is that the one?"),
-                ),
-            })?),
-            (None, Some(_), Some(_)) => {
-                return Err(bad(
-                    "has both `label` and `y`; expected one, or the name of the label column"
-                        .to_owned(),
-                ));
-            }
-            (None, label, y) => label.or(y),
+        let missing = |name: &str| DataError::Missing {
+            file: source.file.clone(),
+            what: format!("column `{name}`"),
+            has: nearest(name, names.iter().map(String::as_str)).map_or_else(
+                || format!("{} others", names.len()),
+                |n| format!("`{n}`; is that the one?"),
+            ),
         };
-        let id = place("id").filter(|id| Some(*id) != label);
+        let by_name = match (place("label"), place("y")) {
+            (Some(_), Some(_)) => Err(bad(
+                "has both `label` and `y`; expected one, or the name of the label column"
+                    .to_owned(),
+            )),
+            (label, y) => Ok(label.or(y)),
+        };
+        let is_classes = options.outputs.is_classes();
+        let (label, targets) = match &options.label_column {
+            Some(name) if is_classes => {
+                (Some(place(name).ok_or_else(|| missing(name))?), Vec::new())
+            }
+            None if is_classes => (by_name?, Vec::new()),
+            // A name may hold a comma.
+            Some(name) if place(name).is_some() => (None, place(name).into_iter().collect()),
+            Some(list) => {
+                let each = list.split(',').map(str::trim);
+                let each = each.map(|name| place(name).ok_or_else(|| missing(name)));
+                (None, each.collect::<Result<Vec<usize>, _>>()?)
+            }
+            None => (
+                None,
+                by_name?.or_else(|| place("target")).into_iter().collect(),
+            ),
+        };
+        let mut distinct = HashSet::new();
+        if let Some(twice) = targets.iter().find(|t| !distinct.insert(**t)) {
+            return Err(bad(format!(
+                "`{}` is named twice as a column of targets; expected distinct columns",
+                names[*twice]
+            )));
+        }
+        let id = place("id").filter(|id| Some(*id) != label && !targets.contains(id));
         let features: Vec<usize> = (0..names.len())
-            .filter(|column| Some(*column) != label && Some(*column) != id)
+            .filter(|column| {
+                Some(*column) != label && Some(*column) != id && !targets.contains(column)
+            })
             .collect();
         if features.is_empty() {
             return Err(DataError::Missing {
@@ -217,6 +256,7 @@ impl Columns {
         Ok(Self {
             names,
             label,
+            targets,
             id,
             features,
         })

@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use ndarray::{Array1, Axis};
+use ndarray::{Array1, Array2, Axis};
 use proofmark_domain::{ClassOrder, ReadFacts, SampleId, Seed, hex};
 use sha2::{Digest, Sha256};
 
@@ -20,6 +20,9 @@ pub struct Dataset {
     pub modalities: Vec<Column>,
     /// Class of each row, if the set has labels.
     pub labels: Option<Vec<usize>>,
+    /// Targets `[n, outputs]` of a model whose outputs are not classes ([`Options::outputs`](crate::Options::outputs)),
+    /// if the set has them: the numbers expected, or 0 and 1 for each label.
+    pub targets: Option<Array2<f64>>,
     /// Distinct sample id of each row.
     pub ids: Vec<SampleId>,
     /// Rows in the source before any limit, range or shard (for a shipped split: rows of the split).
@@ -40,6 +43,7 @@ pub(crate) struct Parts {
     pub(crate) sha256: String,
     pub(crate) modalities: Vec<Column>,
     pub(crate) labels: Option<Vec<usize>>,
+    pub(crate) targets: Option<Array2<f64>>,
     pub(crate) ids: Option<Vec<SampleId>>,
     pub(crate) eps: Option<Vec<f32>>,
     pub(crate) groups: Vec<(String, Vec<String>)>,
@@ -60,6 +64,7 @@ impl Parts {
             sha256: sha256(hashed),
             modalities: vec![input],
             labels,
+            targets: None,
             ids: None,
             eps: None,
             groups: Vec::new(),
@@ -85,6 +90,7 @@ impl Dataset {
             .iter()
             .map(|c| (c.modality.name.as_str(), c.values.nrows()))
             .chain(parts.labels.iter().map(|l| ("y", l.len())))
+            .chain(parts.targets.iter().map(|t| ("y", t.nrows())))
             .chain(parts.ids.iter().map(|i| ("id", i.len())))
             .chain(parts.eps.iter().map(|e| ("eps", e.len())));
         let groups = parts
@@ -116,6 +122,7 @@ impl Dataset {
             sha256: parts.sha256,
             modalities: parts.modalities,
             labels: parts.labels,
+            targets: parts.targets,
             ids,
             total: rows,
             rank: Vec::new(),
@@ -146,6 +153,11 @@ impl Dataset {
                 Some(labels) => hash.update((labels[row] as u64).to_le_bytes()),
                 None => hash.update(u64::MAX.to_le_bytes()),
             }
+            if let Some(targets) = &self.targets {
+                for target in targets.row(row) {
+                    hash.update(target.to_le_bytes());
+                }
+            }
             for column in &self.modalities {
                 for value in column.values.row(row) {
                     hash.update(value.to_le_bytes());
@@ -165,7 +177,7 @@ impl Dataset {
         self.ids.is_empty()
     }
 
-    /// Returns the largest label plus one; 0 without labels.
+    /// Returns the largest label plus one; 0 without labels of classes.
     pub fn classes(&self) -> usize {
         let labels = self.labels.iter().flatten();
         labels.max().map_or(0, |most| most.saturating_add(1))
@@ -274,6 +286,7 @@ impl Dataset {
                 .labels
                 .as_ref()
                 .map(|labels| rows.iter().map(|row| labels[*row]).collect()),
+            targets: (self.targets.as_ref()).map(|targets| targets.select(Axis(0), rows)),
             ids: rows.iter().map(|row| self.ids[*row].clone()).collect(),
             total: self.total,
             rank: rows.iter().map(|row| self.rank[*row]).collect(),

@@ -148,7 +148,7 @@ pub(crate) fn of_array(
             let whole = values.iter().enumerate().map(|(row, v)| {
                 let number = whole(*v).map(Label::Number);
                 number.ok_or_else(|| {
-                    array.wrong_value(format!("row {row}"), v, "a class: a whole number")
+                    array.wrong_value(format!("row {row}"), v, "a class: a whole number; for numbers that a regression predicts, a criterion such as `--criterion regression=BOUND` says so")
                 })
             });
             let labels = whole.collect::<Result<_, _>>()?;
@@ -187,8 +187,7 @@ fn place(array: &Array<'_>, row: usize) -> String {
 
 /// Returns the index of the 1 in each row; an error if a row is not 0 with a single 1.
 fn one_hot(array: &Array<'_>) -> Result<Vec<Label>, DataError> {
-    const EXPECTED: &str =
-        "one 1 and otherwise 0, as one-hot labels are, or one class per sample in shape [n]";
+    const EXPECTED: &str = "one 1 and otherwise 0, as one-hot labels are, or one class per sample in shape [n]; for several labels at once, `--criterion multi-label` says so, for numbers `--criterion regression=BOUND`";
     let values = array
         .doubles()
         .ok_or_else(|| array.wrong_shape("[n] for class names"))?;

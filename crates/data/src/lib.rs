@@ -30,6 +30,7 @@ mod select;
 mod sequence;
 mod source;
 mod subset;
+mod targets;
 mod typed;
 mod units;
 pub mod vnnlib;

@@ -9,7 +9,7 @@ use crate::idx::labels_of;
 use crate::npz::ANY;
 use crate::roles::labels_beside;
 use crate::source::Source;
-use crate::{Column, DataError, Dataset, Options, npy};
+use crate::{Column, DataError, Dataset, Options, npy, targets};
 
 /// Reads inputs from `source`, and labels from the file that `options` names, else from the file beside it under the
 /// matching name (`y_test.npy` for `x_test.npy`), if it exists.
@@ -20,17 +20,25 @@ pub(crate) fn read(path: &Path, source: &Source, options: &Options) -> Result<Da
     let file = labels_file(path, options)?;
     let mut hashed = vec![source.bytes.as_slice()];
     let label_source = file.map(|p| Source::read(&p)).transpose()?;
-    let mut labels = None;
+    let (mut labels, mut targets) = (None, None);
     if let Some(from) = &label_source {
         if options.labels.is_none() {
             reading
                 .notes
                 .push(format!("labels are in `{}` beside it", from.name));
         }
-        labels = Some(labels_of(from, options.classes.as_ref(), &mut reading)?);
+        if options.outputs.is_classes() {
+            labels = Some(labels_of(from, options.classes.as_ref(), &mut reading)?);
+        } else {
+            let array = npy::parse(from, "y", &from.bytes, ANY)?;
+            targets = Some(targets::of_array(&array, options.outputs, &mut reading)?);
+        }
         hashed.push(&from.bytes);
     }
-    let parts = Parts::of_one(&source.name, &hashed, column, labels, reading);
+    let parts = Parts {
+        targets,
+        ..Parts::of_one(&source.name, &hashed, column, labels, reading)
+    };
     Dataset::assemble(&source.file, parts)
 }
 

@@ -4,7 +4,7 @@
 //!
 //! | array | holds |
 //! |---|---|
-//! | `y` | labels: whole numbers, booleans, one-hot rows, or names that [`crate::Classes`] lists |
+//! | `y` | labels: whole numbers, booleans, one-hot rows, or names that [`crate::Classes`] lists; numbers `[n]` or `[n, outputs]` if the outputs are not classes ([`crate::Options::outputs`]) |
 //! | `id` | ids, integers or text `[n]` |
 //! | `eps` | a budget per sample, `[n]`, in data units |
 //! | `bounds` | `[2]` (low, high) or `[2, features]`, for every modality that needs bounds |
@@ -17,6 +17,7 @@
 use std::io::{BufWriter, Cursor, Read, Write};
 use std::path::Path;
 
+use ndarray::Array2;
 use proofmark_domain::{Bounds, BoundsError, ReadFacts};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
@@ -28,7 +29,7 @@ use crate::roles::{self, Roles};
 use crate::source::{Source, sha256};
 use crate::units::meaning;
 use crate::whole::write_whole;
-use crate::{Column, DataError, Dataset, Options, labels, npy};
+use crate::{Column, DataError, Dataset, Options, labels, npy, targets};
 
 pub use crate::typed::{AnyArray, InUnits, NotInUnits, NpzArray};
 pub use crate::units::Rule;
@@ -153,19 +154,37 @@ pub(crate) fn read(source: &Source, options: &Options) -> Result<Dataset, DataEr
         reading.units.insert(array.name.clone(), units);
         modalities.push(column);
     }
-    let labels = roles.labels.and_then(named);
-    let labels = labels.map(|a| labels::of_array(a, options.classes.as_ref(), &mut reading));
+    let stated = roles.labels.and_then(named);
+    let (labels, targets) = labels_or_targets(stated, options, &mut reading)?;
     let parts = Parts {
         name: source.name.clone(),
         sha256: sha256(&[&source.bytes]),
         modalities,
-        labels: labels.transpose()?,
+        labels,
+        targets,
         ids: named("id").map(Array::ids).transpose()?,
         eps: named("eps").map(Array::budgets).transpose()?,
         groups,
         reading,
     };
     Dataset::assemble(&source.file, parts)
+}
+
+/// Returns what an array of labels holds: classes, or targets if the outputs are not classes.
+pub(crate) fn labels_or_targets(
+    array: Option<&Array<'_>>,
+    options: &Options,
+    reading: &mut ReadFacts,
+) -> Result<(Option<Vec<usize>>, Option<Array2<f64>>), DataError> {
+    let Some(array) = array else {
+        return Ok((None, None));
+    };
+    if options.outputs.is_classes() {
+        let labels = labels::of_array(array, options.classes.as_ref(), reading)?;
+        return Ok((Some(labels), None));
+    }
+    let targets = targets::of_array(array, options.outputs, reading)?;
+    Ok((None, Some(targets)))
 }
 
 /// Whether an array needs stated bounds. An error if it cannot be an input; if there are several arrays, the error

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use proofmark_domain::{Bounds, Delimiter, Kind, hint, nearest};
+use proofmark_domain::{Bounds, Delimiter, Kind, Outputs, hint, nearest};
 
 use crate::source::Source;
 use crate::{
@@ -28,8 +28,12 @@ pub struct Options {
     pub classes: Option<Classes>,
     /// Arrays of an npz that are inputs and labels. Default: by their names.
     pub arrays: Option<Arrays>,
-    /// Column of a CSV file that holds labels. Default: `label` or `y`, if there is one.
+    /// Column of a CSV file that holds labels. Default: `label` or `y`, if there is one. Several, separated by commas, if
+    /// the outputs are not classes.
     pub label_column: Option<String>,
+    /// Meaning of the model's outputs, and so of the labels: classes, a 0 or 1 per label, or numbers
+    /// ([`Dataset::targets`]).
+    pub outputs: Outputs,
     /// Delimiter between the cells of a CSV file. Default: `,`.
     pub delimiter: Delimiter,
     /// File that holds the labels of an IDX or .npy file. Default: the one beside it, under the usual name.
@@ -170,7 +174,7 @@ pub fn open(spec: &str, options: &Options) -> Result<Dataset, DataError> {
         return Err(unknown(spec, path));
     };
     options.check(spec, format)?;
-    let set = match format {
+    let mut set = match format {
         Format::Shipped => digits::shipped(spec, options.bounds.as_ref()),
         Format::Npz => npz::read(&Source::read(path)?, options),
         Format::Npy => npy_set::read(path, &Source::read(path)?, options),
@@ -179,6 +183,13 @@ pub fn open(spec: &str, options: &Options) -> Result<Dataset, DataError> {
         Format::Cifar => cifar::read(&Source::read(path)?, options),
         Format::Folder => images::read(path, options),
     }?;
+    if !options.outputs.is_classes() && set.labels.take().is_some() {
+        let text = format!(
+            "the classes of the set are not used: the model's outputs are {}",
+            options.outputs
+        );
+        set.read_as.notes.push(text);
+    }
     let names: Vec<&str> = set
         .modalities
         .iter()

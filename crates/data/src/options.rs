@@ -112,7 +112,8 @@ impl proofmark_domain::option::Options for Options {
             HEADING,
             "label_column",
             "COL",
-            "Column of a CSV file that holds the labels; default: `label` or `y`",
+            "Column of a CSV file that holds the labels, or the columns of targets, separated by commas, for a criterion \
+             about numbers or several labels; default: `label` or `y`, and `target` for numbers",
             |o, g| put(&mut o.label_column, g.text()),
         ),
         OptionEntry::<Self>::new(

@@ -3,6 +3,7 @@
 //! Every other crate may depend on this one; it depends on no other proofmark crate.
 
 mod averaging;
+mod criterion;
 mod delimiter;
 mod epsilon;
 mod finding;
@@ -25,6 +26,7 @@ mod trust;
 mod verdict;
 
 pub use averaging::Averaging;
+pub use criterion::{Criteria, CriterionSpec, Outputs};
 pub use delimiter::{Delimiter, DelimiterError};
 pub use epsilon::{Epsilon, EpsilonError};
 pub use finding::{Finding, FindingStatus, Location};

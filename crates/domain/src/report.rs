@@ -9,7 +9,7 @@ use std::ops::AddAssign;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{Kind, Needs, Norm, ReadFacts, SampleId, TrustCode, TrustFlag};
+use crate::{Kind, Needs, Norm, Outputs, ReadFacts, SampleId, TrustCode, TrustFlag};
 
 /// Schema name of every attack report.
 pub const REPORT_SCHEMA: &str = "proofmark/report/1";
@@ -113,8 +113,11 @@ pub struct ModelFacts {
     pub sha256: String,
     /// Source of the model, if known.
     pub origin: Option<String>,
-    /// Number of classes.
+    /// Number of classes; of outputs, if they are not classes.
     pub classes: usize,
+    /// Meaning of the outputs in this run; classes if absent.
+    #[serde(default, skip_serializing_if = "Outputs::is_classes")]
+    pub outputs: Outputs,
     /// Trust flags that follow from the kind of model, before any measurement; empty if absent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stated: Vec<TrustFlag>,
@@ -598,18 +601,25 @@ pub enum Observation {
 pub struct SampleRecord {
     /// Id of the sample in the full set.
     pub id: SampleId,
-    /// True label.
+    /// True label; 0 if the outputs are not classes.
     pub label: usize,
     /// Target class; absent unless the run was targeted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<usize>,
     /// Prediction without attack; absent if the scores give no decision, or the run was stopped before it measured the
-    /// sample.
+    /// sample. If the outputs are not classes, 0 where the property holds and 1 where it does not.
     pub clean_pred: Option<usize>,
     /// Prediction under the worst case: on the adversarial if broken, else the clean one.
     pub adv_pred: Option<usize>,
-    /// Whether the clean prediction equals the label.
+    /// Whether the clean prediction equals the label; with another criterion than misclassification, whether the
+    /// criterion is not met without attack.
     pub clean_correct: bool,
+    /// Outputs of the model without attack, if they are not classes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub clean_outputs: Vec<f32>,
+    /// Outputs of the model on the adversarial of the worst case, if they are not classes and the sample is broken.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub adv_outputs: Vec<f32>,
     /// Key of the run that broke it with the smallest budget (the first on ties).
     pub broken_by: Option<String>,
     /// Gauge of that adversarial.

@@ -85,6 +85,7 @@ where
 {
     fn new(model: &'a M, stepper: &'a S, job: &'a Job<'a>) -> Result<Self, EngineError> {
         job.check()?;
+        job.goal.check(model.signature().classes)?;
         let course = |row: &usize| Course::new(Outcome::new(*row, RunStatus::Robust), 0);
         let places = 0..job.rows.len();
         Ok(Self {

@@ -14,6 +14,8 @@ pub struct Focus {
     pub(crate) label: Vec<usize>,
     pub(crate) target: Option<Vec<usize>>,
     pub(crate) draw: Vec<u32>,
+    /// Whether the scores are ways to meet a criterion that is not about classes.
+    pub(crate) is_property: bool,
 }
 
 impl Focus {
@@ -23,6 +25,7 @@ impl Focus {
         Self {
             row: (0..label.len()).map(RowId::Sample).collect(),
             draw: vec![0; label.len()],
+            is_property: false,
             x0,
             label,
             target,
@@ -78,7 +81,14 @@ impl Focus {
             label: pick(&self.label, at),
             target: self.target.as_ref().map(|t| pick(t, at)),
             draw: pick(&self.draw, at),
+            is_property: self.is_property,
         }
+    }
+
+    /// Returns whether the scores measure a property of outputs that are not classes, in the outputs' unit: losses made
+    /// for the scores of classes then give way to the margin, which says by how much the criterion is met.
+    pub fn is_property(&self) -> bool {
+        self.is_property
     }
 
     /// Returns a `[q, 1]` column of class indices on the scores' device.

@@ -1,8 +1,11 @@
 use std::fmt::Debug;
 
 use burn::tensor::{Bool, Int, Tensor, TensorData};
+use proofmark_domain::Outputs;
 use proofmark_model::Output;
+use proofmark_threat::{host, mask};
 
+use crate::criterion::Ways;
 use crate::{EngineError, Focus};
 
 /// Ground truth of one sample.
@@ -18,16 +21,19 @@ pub struct Truth {
 
 /// Condition for success, decided from a model's answers, never from a loss.
 ///
-/// [`Goal`] is the criterion for classifiers; other criteria look up a sample's requirement by its place
-/// ([`Truth::sample`], [`Focus::sample`]).
+/// [`Goal`] is the plain criterion for classifiers, [`criterion`](crate::criterion) holds others; a criterion looks up a
+/// sample's requirement by its place ([`Truth::sample`], [`Focus::sample`]).
 pub trait Criterion: Send + Sync + Debug {
     /// Returns whether each point of a query succeeds, on the device, `[q]`. The oracle ignores the result for answers
-    /// that give no decision ([`predict`]).
+    /// that give no decision ([`Criterion::decides`]).
     ///
-    /// It only monitors a running attack and may have rounding errors; [`Criterion::met_by`] decides.
-    fn met(&self, output: &Output, focus: &Focus) -> Result<Tensor<1, Bool>, EngineError>;
+    /// It only monitors a running attack; [`Criterion::met_by`] decides. By default it decides on the host, which is
+    /// exact and takes a transfer per query.
+    fn met(&self, output: &Output, focus: &Focus) -> Result<Tensor<1, Bool>, EngineError> {
+        met_on_host(self, output, focus)
+    }
 
-    /// Returns whether one point's scores succeed, exactly; the judge uses this.
+    /// Returns whether one point's outputs succeed, exactly; the judge uses this.
     fn met_by(&self, scores: &[f32], truth: &Truth) -> bool;
 
     /// Returns whether a decision succeeds. A criterion that needs scores returns an error, so that a sample it cannot
@@ -37,10 +43,85 @@ pub trait Criterion: Send + Sync + Debug {
         Err(EngineError::NeedsScores)
     }
 
-    /// Returns whether it needs a target per sample.
+    /// Returns whether attacks head for the target class of each sample. False for a criterion with [`Ways`], which
+    /// handles targets itself.
     fn targeted(&self) -> bool {
         false
     }
+
+    /// Returns whether it needs a target per sample.
+    fn needs_target(&self) -> bool {
+        self.targeted()
+    }
+
+    /// Returns what the outputs of the model mean.
+    fn outputs(&self) -> Outputs {
+        Outputs::Classes
+    }
+
+    /// Returns whether a model with `width` outputs can be judged; an error names what it lacks.
+    fn check(&self, width: usize) -> Result<(), EngineError> {
+        let _ = width;
+        Ok(())
+    }
+
+    /// Returns whether outputs give a decision: a class ([`predict`]), or finite numbers if they are not classes.
+    fn decides(&self, scores: &[f32]) -> bool {
+        match self.outputs() {
+            Outputs::Classes => predict(scores).is_some(),
+            Outputs::Labels | Outputs::Values => scores.iter().all(|v| v.is_finite()),
+        }
+    }
+
+    /// Returns the prediction that records name: the class, or 1 where the criterion is met and 0 where it is not if
+    /// the outputs are not classes; `None` without a decision.
+    fn prediction(&self, scores: &[f32], truth: &Truth) -> Option<usize> {
+        match self.outputs() {
+            Outputs::Classes => predict(scores),
+            Outputs::Labels | Outputs::Values => self
+                .decides(scores)
+                .then(|| usize::from(self.met_by(scores, truth))),
+        }
+    }
+
+    /// Returns the ways to meet it, which attacks see in place of the model's outputs; `None` if they see those.
+    fn ways(&self) -> Option<&dyn Ways> {
+        None
+    }
+}
+
+/// Decides on the host whether each point of a query succeeds.
+fn met_on_host<C: Criterion + ?Sized>(
+    criterion: &C,
+    output: &Output,
+    focus: &Focus,
+) -> Result<Tensor<1, Bool>, EngineError> {
+    let truth = |i: usize| Truth {
+        // A row that is no sample has no requirement of its own; criteria that look one up refuse it beforehand.
+        sample: focus.row[i].sample().unwrap_or(usize::MAX),
+        label: focus.label[i],
+        target: focus.target.as_ref().map(|t| t[i]),
+    };
+    let (met, device) = match output {
+        Output::Scores(scores) => {
+            let values = host(scores);
+            let rows = values.chunks(scores.dims()[1].max(1)).enumerate();
+            let met = |(i, row): (usize, &[f32])| {
+                criterion.decides(row) && criterion.met_by(row, &truth(i))
+            };
+            (rows.map(met).collect::<Vec<bool>>(), scores.device())
+        }
+        Output::Labels(labels) => {
+            let classes = host(&labels.clone().float());
+            let met = |(i, class): (usize, &f32)| match *class {
+                class if class >= 0.0 => criterion.met_by_class(class as usize, &truth(i)),
+                _ => Ok(false),
+            };
+            let met: Result<Vec<bool>, EngineError> = classes.iter().enumerate().map(met).collect();
+            (met?, labels.device())
+        }
+    };
+    Ok(mask(&met, &device))
 }
 
 /// The adversarial criterion for classifiers: the model's decision ([`predict`]) is wrong, or is the target.
@@ -74,9 +155,13 @@ pub fn predict(scores: &[f32]) -> Option<usize> {
 }
 
 /// Returns which rows of an answer hold a decision, on the device, `[q]`: scores from which [`predict`] gets a class,
-/// or a label that is one of the model's classes.
-pub(crate) fn decided(output: &Output, classes: usize) -> Tensor<1, Bool> {
+/// or a label that is one of the model's classes; finite numbers if the outputs are not classes.
+pub(crate) fn decided(meaning: Outputs, output: &Output, classes: usize) -> Tensor<1, Bool> {
     match output {
+        Output::Scores(scores) if !meaning.is_classes() => {
+            let finite = scores.clone().is_finite();
+            finite.all_dim(1).squeeze_dim::<1>(1)
+        }
         Output::Scores(scores) => {
             let highest = scores.clone().max_dim(1).is_finite();
             let known = scores.clone().is_nan().any_dim(1).bool_not();
@@ -112,6 +197,10 @@ impl Criterion for Goal {
         *self == Self::Targeted
     }
 
+    fn check(&self, width: usize) -> Result<(), EngineError> {
+        two_classes(width)
+    }
+
     fn met(&self, output: &Output, focus: &Focus) -> Result<Tensor<1, Bool>, EngineError> {
         let target = focus.target().filter(|_| self.targeted());
         Ok(match output {
@@ -132,6 +221,18 @@ impl Criterion for Goal {
             },
         })
     }
+}
+
+/// Refuses a model with fewer than two classes.
+pub(crate) fn two_classes(width: usize) -> Result<(), EngineError> {
+    if width >= 2 {
+        return Ok(());
+    }
+    Err(EngineError::Parameter {
+        name: "classes",
+        given: width.to_string(),
+        expected: "2 or more to decide between; a model that predicts a number needs a criterion about numbers, such as regression=BOUND".into(),
+    })
 }
 
 #[cfg(test)]
@@ -184,7 +285,8 @@ mod tests {
             .collect();
         let flat: Vec<f32> = rows.iter().flatten().copied().collect();
         let scores = Tensor::<2>::from_data(TensorData::new(flat, [125, 3]), &Device::flex());
-        let on_device = proofmark_threat::host(&decided(&Output::Scores(scores), 3).float());
+        let on_device =
+            proofmark_threat::host(&decided(Outputs::Classes, &Output::Scores(scores), 3).float());
         for (row, decides) in rows.iter().zip(on_device) {
             assert_eq!(decides > 0.5, predict(row).is_some(), "{row:?}");
         }
@@ -243,7 +345,7 @@ mod tests {
         let device = Device::flex();
         let labels =
             Tensor::<1, Int>::from_data(TensorData::new(vec![-1_i64, 0, 2, 3], [4]), &device);
-        let decided = decided(&Output::Labels(labels), 3);
+        let decided = decided(Outputs::Classes, &Output::Labels(labels), 3);
         assert_eq!(
             proofmark_threat::host(&decided.float()),
             [0.0, 1.0, 1.0, 0.0]

@@ -195,6 +195,13 @@ impl<'a> Job<'a> {
         }
     }
 
+    /// Returns the number of classes that attacks see: those of the model, or class 0 for "not met" and one for each
+    /// way to meet the criterion ([`Ways`](crate::criterion::Ways)). Attacks never use [`Signature::classes`].
+    pub fn classes(&self, signature: &Signature) -> usize {
+        let ways = self.goal.ways();
+        ways.map_or(signature.classes, |w| 1 + w.count(signature.classes))
+    }
+
     pub(crate) fn check(&self) -> Result<(), EngineError> {
         let zero = |name, expected: &str| {
             Err(EngineError::Parameter {
@@ -215,7 +222,7 @@ impl<'a> Job<'a> {
         if self.judge.draws == 0 {
             return zero("judge draws", "at least 1");
         }
-        if self.goal.targeted() && self.samples.targets.is_none() {
+        if self.goal.needs_target() && self.samples.targets.is_none() {
             return Err(EngineError::Parameter {
                 name: "goal",
                 given: "targeted".into(),

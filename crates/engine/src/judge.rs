@@ -113,19 +113,24 @@ impl Judge {
             let mut votes = vec![0; chunk.len()];
             let mut pred = vec![None; chunk.len()];
             let mut undecided = vec![false; chunk.len()];
+            let mut outputs: Vec<Vec<f32>> = vec![Vec::new(); chunk.len()];
             for draw in 0..self.draws {
                 let mut query = Query::one_per_row(x.clone(), &key);
                 query.draw.fill(FIRST_DRAW + draw);
                 let output = oracle.remeasure(&query)?;
                 let classes = oracle.signature().classes;
-                for (i, class) in decisions(&output, classes).into_iter().enumerate() {
-                    let Some(decision) = class else {
+                let answers = answers(&output, classes);
+                for (i, answer) in answers.into_iter().enumerate() {
+                    let Some(decision) = answer.decision(job, rows[i]) else {
                         undecided[i] = true;
                         continue;
                     };
-                    if decision.met(job, rows[i])? {
+                    if answer.met(job, rows[i])? {
                         votes[i] += 1;
-                        pred[i] = pred[i].or(Some(decision.class()));
+                        pred[i] = pred[i].or(Some(decision));
+                        if outputs[i].is_empty() {
+                            outputs[i] = answer.outputs(job);
+                        }
                     }
                 }
             }
@@ -139,6 +144,7 @@ impl Judge {
                         x: c.x.clone(),
                         gauge,
                         pred,
+                        outputs: std::mem::take(&mut outputs[i]),
                     }),
                     _ if undecided[i] => Measured::Undecided,
                     _ => Measured::Rejected,
@@ -149,51 +155,70 @@ impl Judge {
     }
 }
 
-/// A model's decision on one point, with the scores it comes from, if any.
-enum Decision {
-    Scores(Vec<f32>, usize),
-    Class(usize),
+/// A model's answer on one point.
+enum Answer {
+    Scores(Vec<f32>),
+    /// A class; `None` if it does not exist.
+    Class(Option<usize>),
 }
 
-impl Decision {
-    const fn class(&self) -> usize {
+impl Answer {
+    /// Returns the prediction; `None` without a decision.
+    fn decision(&self, job: &Job<'_>, row: usize) -> Option<usize> {
         match self {
-            Self::Scores(_, class) | Self::Class(class) => *class,
+            Self::Scores(scores) => job.goal.prediction(scores, &truth(job, row)),
+            Self::Class(class) => *class,
         }
     }
 
     fn met(&self, job: &Job<'_>, row: usize) -> Result<bool, EngineError> {
-        let truth = Truth {
-            sample: row,
-            label: job.samples.labels[row],
-            target: job.samples.targets.as_ref().map(|t| t[row]),
-        };
+        let truth = truth(job, row);
         match self {
-            Self::Scores(scores, _) => Ok(job.goal.met_by(scores, &truth)),
-            Self::Class(class) => job.goal.met_by_class(*class, &truth),
+            Self::Scores(scores) => Ok(job.goal.met_by(scores, &truth)),
+            Self::Class(None) => Ok(false),
+            Self::Class(Some(class)) => job.goal.met_by_class(*class, &truth),
         }
+    }
+
+    /// Returns the outputs to be recorded: none if they are classes.
+    fn outputs(self, job: &Job<'_>) -> Vec<f32> {
+        match self {
+            Self::Scores(scores) if !job.goal.outputs().is_classes() => scores,
+            Self::Scores(_) | Self::Class(_) => Vec::new(),
+        }
+    }
+}
+
+fn truth(job: &Job<'_>, row: usize) -> Truth {
+    Truth {
+        sample: row,
+        label: job.samples.labels[row],
+        target: job.samples.targets.as_ref().map(|t| t[row]),
     }
 }
 
 /// Returns the class decided per point; `None` where the answer gives no decision.
 pub(crate) fn classes(output: &Output, classes: usize) -> Vec<Option<usize>> {
-    let class = |d: Option<Decision>| d.map(|d| d.class());
-    decisions(output, classes).into_iter().map(class).collect()
+    let class = |answer: Answer| match answer {
+        Answer::Scores(scores) => predict(&scores),
+        Answer::Class(class) => class,
+    };
+    answers(output, classes).into_iter().map(class).collect()
 }
 
-/// Returns the decision per point; `None` where the answer gives no decision.
-fn decisions(output: &Output, classes: usize) -> Vec<Option<Decision>> {
+/// Returns the answer per point.
+fn answers(output: &Output, classes: usize) -> Vec<Answer> {
     match output {
         Output::Scores(scores) => host(scores)
             .chunks(scores.dims()[1])
-            .map(|s| predict(s).map(|class| Decision::Scores(s.to_vec(), class)))
+            .map(|s| Answer::Scores(s.to_vec()))
             .collect(),
         // Class numbers are small, hence exact in `f32`.
         Output::Labels(labels) => host(&labels.clone().float())
             .into_iter()
             .map(|l| {
-                let class = usize::try_from(l as i64).ok()?;
-                (l >= 0.0 && class < classes).then_some(Decision::Class(class))
+                let class = usize::try_from(l as i64).ok();
+                Answer::Class(class.filter(|c| l >= 0.0 && *c < classes))
             })
             .collect(),
     }

@@ -9,6 +9,7 @@
 mod attack;
 mod bisection;
 mod checkpoint;
+pub mod criterion;
 mod error;
 mod executor;
 mod expectation;

@@ -10,7 +10,7 @@ use proofmark_threat::{Batch, host, index, mask};
 use crate::goal::decided;
 use crate::rows::Rows;
 use crate::tiles::Tiles;
-use crate::{Aim, Criterion, EngineError, Job, Loss, Request, Rule};
+use crate::{Aim, Criterion, EngineError, Focus, Job, Loss, Request, Rule};
 
 /// The exact gauge of a point is computed only if its `f32` gauge is at most this far above 1.
 const GAUGE_SLACK: f32 = 1e-4;
@@ -55,6 +55,12 @@ impl<'a, M: DecisionModel + ?Sized> Oracle<'a, M> {
     /// Returns the facts about the model.
     pub fn signature(&self) -> &Signature {
         self.model.signature()
+    }
+
+    /// Returns the number of classes that attacks see ([`Job::classes`]).
+    pub fn classes(&self) -> usize {
+        let width = self.model.signature().classes;
+        self.goal.ways().map_or(width, |w| 1 + w.count(width))
     }
 
     /// Returns the device on which points must be.
@@ -209,13 +215,32 @@ impl<'a, M: DecisionModel + ?Sized> Oracle<'a, M> {
     ) -> Result<[Tensor<1, Bool>; 2], EngineError> {
         // Success uses the row's own label and target, even if the request overrides them for the loss.
         let focus = if query.is_one_per_row(rows.len()) {
-            rows.focus()
+            rows.truth()
         } else {
-            rows.focus().at(&query.owner)
+            rows.truth().at(&query.owner)
         };
-        let sound = decided(output, self.model.signature().classes);
+        let classes = self.model.signature().classes;
+        let sound = decided(self.goal.outputs(), output, classes);
         let met = self.goal.met(output, &focus)?.bool_and(sound.clone());
         Ok([met, sound])
+    }
+
+    /// Returns the facts that the ways to meet the criterion need about the points of a request; `None` if attacks see
+    /// the model's own scores.
+    fn truth_of(&self, rows: &Rows, request: &Request) -> Result<Option<Focus>, EngineError> {
+        if self.goal.ways().is_none() {
+            return Ok(None);
+        }
+        let focus = rows.truth_of(request);
+        let by_sample = !self.goal.outputs().is_classes();
+        if by_sample && focus.row().iter().any(|r| r.sample().is_none()) {
+            return Err(EngineError::Parameter {
+                name: "criterion",
+                given: format!("about the {} of each sample", self.goal.outputs()),
+                expected: "an attack on single samples, or a criterion about classes".into(),
+            });
+        }
+        Ok(Some(focus))
     }
 
     /// Keeps the best of the points that succeed and marks rows whose answer gives no decision.
@@ -301,7 +326,7 @@ impl<'a, M: DecisionModel + ?Sized> Oracle<'a, M> {
 }
 
 impl<M: ScoreModel + ?Sized> Oracle<'_, M> {
-    /// Returns scores `[q, classes]` at the points of `request`.
+    /// Returns scores `[q, classes]` at the points of `request`, of the classes that attacks see ([`Oracle::classes`]).
     pub fn scores(
         &mut self,
         rows: &mut Rows,
@@ -319,7 +344,10 @@ impl<M: ScoreModel + ?Sized> Oracle<'_, M> {
         })?;
         rows.count(&request.query.owner, price);
         self.watch(rows, &request, &answer)?;
-        Ok(scores)
+        Ok(match self.truth_of(rows, &request)? {
+            Some(truth) => seen(self.goal, &scores, &truth),
+            None => scores,
+        })
     }
 }
 
@@ -346,13 +374,19 @@ impl<M: GradientModel + ?Sized> Oracle<'_, M> {
     ) -> Result<Gradient, EngineError> {
         let request = request.into();
         let focus = rows.focus_of(&request);
+        let truth = self.truth_of(rows, &request)?;
+        let goal = self.goal;
         let price = self.price(Call::Gradient, request.watch);
         let (mut answer, decided) = self.in_tiles(
             &request.query,
             price,
             |m, q, at| {
                 let focus = focus.at(at);
-                let objective = |scores: &_, x: &_| loss.per_sample(scores, x, &focus);
+                let truth = truth.as_ref().map(|t| t.at(at));
+                let objective = |scores: &_, x: &_| match &truth {
+                    Some(truth) => loss.per_sample(&seen(goal, scores, truth), x, &focus),
+                    None => loss.per_sample(scores, x, &focus),
+                };
                 match m.surrogate() {
                     Some(surrogate) => surrogate.gradient_and_answer(q, &objective, request.watch),
                     None => m
@@ -376,8 +410,22 @@ impl<M: GradientModel + ?Sized> Oracle<'_, M> {
         rows.count(&request.query.owner, price);
         self.watch(rows, &request, &decided)?;
         mark(rows, &request, &mut answer);
+        if let Some(truth) = &truth {
+            answer.scores = seen(goal, &answer.scores, truth);
+        }
         Ok(answer)
     }
+}
+
+/// Returns the scores that attacks see, `[q, 1 + ways]`: 0 for "not met", and by how much each way is met.
+fn seen(goal: &dyn Criterion, scores: &Tensor<2>, truth: &Focus) -> Tensor<2> {
+    let Some(ways) = goal.ways() else {
+        return scores.clone();
+    };
+    let excess = ways.excess(scores, truth);
+    let n = excess.dims()[0];
+    let zero = excess.clone().slice([0..n, 0..1]).zeros_like();
+    Tensor::cat(vec![zero, excess], 1)
 }
 
 /// Marks the rows whose gradient is not finite, sets those gradients to zero, and counts exact zeros.

@@ -12,8 +12,10 @@ pub struct Point {
     pub gauge: f64,
     /// Its distance in the leading modality's norm, in data units.
     pub distance: f64,
-    /// The predicted class.
+    /// The predicted class; 1 if the outputs are not classes.
     pub pred: usize,
+    /// The model's outputs, if they are not classes.
+    pub outputs: Vec<f32>,
 }
 
 /// Outcome of one row.

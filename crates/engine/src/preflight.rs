@@ -3,7 +3,9 @@ use proofmark_domain::Observation;
 use proofmark_model::{Access, DecisionModel, GradientModel, Query, guarded_device};
 use proofmark_threat::{Batch, host};
 
-use crate::{Aim, EngineError, Event, Focus, Job, Loss, Oracle, Rows, judge, predict};
+use crate::{
+    Aim, Criterion, EngineError, Event, Focus, Goal, Job, Loss, Oracle, Rows, judge, predict,
+};
 
 /// Maximum difference between two sets of scores that count as equal, relative to their norm (the size `AutoAttack`'s
 /// randomness check uses).
@@ -19,7 +21,8 @@ pub struct Clean {
     pub row: usize,
     /// Scores; `None` if the model gives decisions only.
     pub scores: Option<Vec<f32>>,
-    /// Predicted class; `None` if the answer gives no decision ([`predict`]).
+    /// Predicted class; `None` if the answer gives no decision ([`Criterion::decides`](crate::Criterion::decides)). 0 if
+    /// the outputs are not classes.
     pub pred: Option<usize>,
     /// Observations that trust rules count, sorted.
     pub observed: Vec<Observation>,
@@ -104,13 +107,13 @@ enum Answers {
 
 impl Answers {
     /// Returns the measurements on the `i`th of these rows, which is `row` of the samples.
-    fn clean(&self, i: usize, row: usize, classes: usize) -> Clean {
+    fn clean(&self, i: usize, row: usize, classes: usize, goal: &dyn Criterion) -> Clean {
         match self {
             Self::Decisions([first, second]) => decided(row, first[i], second[i]),
             Self::Scores([first, second], tracked) => {
                 let at = i * classes..(i + 1) * classes;
                 let tracked = tracked.as_ref().map(|t| &t[at.clone()]);
-                observe(row, &first[at.clone()], &second[at], tracked)
+                observe(row, [&first[at.clone()], &second[at]], tracked, goal)
             }
         }
     }
@@ -121,6 +124,13 @@ fn each_chunk<M: DecisionModel + ?Sized>(
     job: &Job<'_>,
     ask: impl Fn(&mut Oracle<'_, M>, &mut Rows, &Query) -> Result<Answers, EngineError>,
 ) -> Result<Vec<Clean>, EngineError> {
+    // Only the meaning of the outputs counts here: what they are compared with may follow from these answers.
+    let goal = job.goal;
+    let plain = Job {
+        goal: &Goal::Untargeted,
+        ..*job
+    };
+    let job = &plain;
     job.check()?;
     let mut oracle = Oracle::new(model, job, Aim::Within);
     let device = oracle.device().clone();
@@ -137,7 +147,7 @@ fn each_chunk<M: DecisionModel + ?Sized>(
         let answers = ask(&mut oracle, &mut rows, &query)?;
         let spent = (0..chunk.len()).map(|i| rows.spent(i));
         job.observer.event(Event::queried(spent.sum()));
-        all.extend((0..chunk.len()).map(|i| answers.clean(i, chunk[i], classes)));
+        all.extend((0..chunk.len()).map(|i| answers.clean(i, chunk[i], classes, goal)));
     }
     Ok(all)
 }
@@ -157,9 +167,19 @@ fn decided(row: usize, first: Option<usize>, second: Option<usize>) -> Clean {
     }
 }
 
-fn observe(row: usize, first: &[f32], second: &[f32], tracked: Option<&[f32]>) -> Clean {
+fn observe(
+    row: usize,
+    [first, second]: [&[f32]; 2],
+    tracked: Option<&[f32]>,
+    goal: &dyn Criterion,
+) -> Clean {
     let mut observed = Vec::new();
-    let pred = predict(first);
+    let is_classes = goal.outputs().is_classes();
+    let pred = if is_classes {
+        predict(first)
+    } else {
+        goal.decides(first).then_some(0)
+    };
     let sum: f32 = first.iter().sum();
     let probability = |s: &f32| (-1e-5..=1.0 + 1e-5).contains(s);
     if pred.is_none() {
@@ -168,12 +188,12 @@ fn observe(row: usize, first: &[f32], second: &[f32], tracked: Option<&[f32]>) -
         if differ(first, second) {
             observed.push(Observation::OutputChanged);
         }
-        if first.iter().all(probability) && (sum - 1.0).abs() <= 1e-5 {
+        if is_classes && first.iter().all(probability) && (sum - 1.0).abs() <= 1e-5 {
             observed.push(Observation::ProbabilityRow);
         }
         let mut sorted = first.to_vec();
         sorted.sort_by(|a, b| b.total_cmp(a));
-        if sorted[0] - sorted[1] > SATURATED {
+        if is_classes && sorted.len() > 1 && sorted[0] - sorted[1] > SATURATED {
             observed.push(Observation::SaturatedLogits);
         }
         if tracked.is_some_and(|t| differ(first, t)) {

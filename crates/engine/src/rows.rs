@@ -75,6 +75,9 @@ pub struct Rows {
     attack: u32,
     starts: Option<Arc<Starts>>,
     others: Option<Arc<Others>>,
+    /// Whether attacks see the ways to meet the criterion in place of classes, and whether those are about a property.
+    has_ways: bool,
+    is_property: bool,
     /// Best point and marks that the oracle recorded for each row.
     pub(crate) watch: Watch,
 }
@@ -156,7 +159,7 @@ impl Rows {
             key: column(&|s| job.samples.keys[s]),
             label: column(&|s| job.samples.labels[s] as u64),
             target: column(&|s| match &job.samples.targets {
-                Some(t) if job.goal.targeted() => t[s] as u64,
+                Some(t) if job.goal.needs_target() => t[s] as u64,
                 _ => NONE,
             }),
             restart: tries.iter().map(|t| u64::from(t.1)).collect(),
@@ -231,6 +234,8 @@ impl Rows {
             attack,
             starts: job.starts.cloned(),
             others: job.others.cloned(),
+            has_ways: job.goal.ways().is_some(),
+            is_property: job.goal.ways().is_some() && !job.goal.outputs().is_classes(),
             watch: Watch::new(x0),
         })
     }
@@ -320,8 +325,8 @@ impl Rows {
         &self.region
     }
 
-    /// Returns the facts for a loss about one point per row.
-    pub fn focus(&self) -> Focus {
+    /// Returns the facts of the samples behind the rows, one point per row, for the criterion.
+    pub(crate) fn truth(&self) -> Focus {
         let targeted = self.target.first().is_some_and(|t| *t != NONE);
         Focus {
             row: (0..self.len()).map(|i| self.id(i)).collect(),
@@ -329,13 +334,15 @@ impl Rows {
             label: self.label.iter().map(|l| *l as usize).collect(),
             target: targeted.then(|| self.target.iter().map(|t| *t as usize).collect()),
             draw: vec![0; self.len()],
+            is_property: false,
         }
     }
 
-    /// Returns the facts for a loss about the points of a request.
-    pub fn focus_of(&self, request: &Request) -> Focus {
+    /// Returns the facts of the samples behind the points of a request, for the criterion. The request's targets are
+    /// the attack's own and do not count.
+    pub(crate) fn truth_of(&self, request: &Request) -> Focus {
         let query = &request.query;
-        let mut focus = self.focus();
+        let mut focus = self.truth();
         if !query.is_one_per_row(self.len()) {
             focus = focus.at(&query.owner);
         }
@@ -343,11 +350,32 @@ impl Rows {
         if let Some(label) = &request.label {
             focus.label.clone_from(label);
         }
+        if let Some(x0) = &request.x0 {
+            focus.x0 = x0.clone();
+        }
+        focus
+    }
+
+    /// Returns the facts for a loss about one point per row. If the criterion has [`Ways`](crate::criterion::Ways), each
+    /// row is of class 0, "not met", and has no target.
+    pub fn focus(&self) -> Focus {
+        self.as_seen(self.truth())
+    }
+
+    /// Returns the facts for a loss about the points of a request.
+    pub fn focus_of(&self, request: &Request) -> Focus {
+        let mut focus = self.as_seen(self.truth_of(request));
         if request.target.is_some() {
             focus.target.clone_from(&request.target);
         }
-        if let Some(x0) = &request.x0 {
-            focus.x0 = x0.clone();
+        focus
+    }
+
+    fn as_seen(&self, mut focus: Focus) -> Focus {
+        if self.has_ways {
+            focus.label.fill(0);
+            focus.target = None;
+            focus.is_property = self.is_property;
         }
         focus
     }

@@ -10,6 +10,7 @@
 //!
 //! [`Report`]: proofmark_domain::Report
 
+pub mod chart;
 mod date;
 mod finding_code;
 mod gate_report;

@@ -106,6 +106,14 @@ impl Metric {
         }
     }
 
+    /// Whether it rests on classes, and not only on which samples hold.
+    pub fn is_of_classes(&self) -> bool {
+        !matches!(
+            self,
+            Self::Accuracy | Self::RobustAccuracy | Self::RobustAccuracyOf(_)
+        )
+    }
+
     /// Returns the class of a per-class metric.
     pub fn class(&self) -> Option<usize> {
         match self {

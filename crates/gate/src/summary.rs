@@ -83,7 +83,7 @@ pub(crate) fn apart(report: Report) -> (ReportHead, Vec<RunMeta>, Vec<SampleReco
 /// # let head = ReportHead {
 /// #     tool: ToolFacts { name: "proofmark".into(), version: "0".into() }, config: Default::default(),
 /// #     model: ModelFacts { name: "m".into(), sha256: "00".into(), origin: None, classes: 2, stated: vec![],
-/// #         gives: Needs::Gradients, surrogate: None },
+/// #         outputs: Outputs::Classes, gives: Needs::Gradients, surrogate: None },
 /// #     data: DataFacts { name: "d".into(), sha256: "00".into(), total: 1, planned: 1,
 /// #         bounds: Default::default(), reading: None,
 /// #         read_as: Default::default() },
@@ -91,7 +91,7 @@ pub(crate) fn apart(report: Report) -> (ReportHead, Vec<RunMeta>, Vec<SampleReco
 /// #     sampling: None };
 /// let sample = SampleRecord {
 ///     id: SampleId::Row(0), label: 1, target: None, clean_pred: Some(1), adv_pred: None, clean_correct: true,
-///     broken_by: None, gauge: None, distance: None, norm: None, observed: vec![], runs: vec![], groups: Default::default(),
+///     clean_outputs: vec![], adv_outputs: vec![], broken_by: None, gauge: None, distance: None, norm: None, observed: vec![], runs: vec![], groups: Default::default(),
 /// };
 /// let report = summarise(head, vec![], vec![sample]);
 /// assert_eq!((report.clean.correct, report.clean.n), (1, 1));
@@ -128,7 +128,11 @@ pub fn summarise(head: ReportHead, runs: Vec<RunMeta>, mut samples: Vec<SampleRe
         clean,
         worst_case: worst_case(&runs, &samples, level),
         curve: curve(&runs, &samples, level),
-        per_class: per_class(&runs, &samples, head.model.classes, level),
+        per_class: if head.model.outputs.is_classes() {
+            per_class(&runs, &samples, head.model.classes, level)
+        } else {
+            Vec::new()
+        },
         trust: trust::flags(&runs, &samples, &head.model, &head.data, &trust::Scope::All),
         trust_not_applicable: TrustCode::ALL
             .into_iter()

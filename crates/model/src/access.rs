@@ -40,7 +40,7 @@ pub struct Signature {
     pub modalities: Arc<[Modality]>,
     /// The numbers that each input accepts.
     pub numbers: Vec<Numbers>,
-    /// Number of classes, at least 2.
+    /// Number of classes, at least 2; of outputs, at least 1, if they are not classes.
     pub classes: usize,
     /// Hex sha256 over weights (modules, files) or behaviour (closures).
     pub sha256: String,
@@ -68,8 +68,8 @@ impl Signature {
         device: &Device,
     ) -> Result<Self, ModelError> {
         let (name, modalities) = (name.into(), modalities.into());
-        let problem = if classes < 2 {
-            Some(format!("{classes} classes; expected at least 2"))
+        let problem = if classes == 0 {
+            Some("no outputs; expected a score per class, or a number at least".to_owned())
         } else if modalities.is_empty() {
             Some("no inputs; expected at least one".to_owned())
         } else {

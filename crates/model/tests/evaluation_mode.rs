@@ -353,7 +353,7 @@ fn waveforms_tables_and_several_inputs_make_models() {
         assert_eq!(answer.scores.dims(), [3, 2]);
     }
     // Contradictory descriptions are refused.
-    assert!(BurnModel::tables(&Head::new(5), 5, 1, bounds(), |m, x| m.out.forward(x)).is_err());
+    assert!(BurnModel::tables(&Head::new(5), 5, 0, bounds(), |m, x| m.out.forward(x)).is_err());
     let four = Bounds::per_feature(vec![0.0; 4], vec![1.0; 4]).unwrap();
     assert!(BurnModel::tables(&Head::new(5), 5, 2, four, |m, x| m.out.forward(x)).is_err());
 }

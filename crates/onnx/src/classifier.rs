@@ -8,7 +8,7 @@
 //! Statements about the output are verified: [`Scores::check`] compares the output's values with them.
 
 use burn::tensor::Tensor as Burn;
-use proofmark_domain::OutputKind;
+use proofmark_domain::{OutputKind, Outputs};
 
 use crate::decision::instead_of_scores;
 use crate::graph::{Graph, Node, Slot};
@@ -39,6 +39,8 @@ enum Change {
     Binary,
     /// One probability for classes 0 and 1.
     BinaryLog,
+    /// A probability for each label: the logarithm of its odds.
+    Odds,
 }
 
 /// Lower clip of probabilities before the logarithm; `f32` distinguishes it from zero.
@@ -73,12 +75,16 @@ impl Scores {
                 let other = raw.clone().neg().add_scalar(1.0);
                 Burn::cat(vec![other, raw], 1).clamp_min(LEAST).log()
             }
+            Change::Odds => {
+                let other = raw.clone().neg().add_scalar(1.0);
+                raw.clamp_min(LEAST).log() - other.clamp_min(LEAST).log()
+            }
         }
     }
 
     /// Whether the output was stated to hold probabilities, which the values must confirm.
     pub(crate) fn claims_probabilities(&self) -> bool {
-        matches!(self.change, Change::Log | Change::BinaryLog)
+        matches!(self.change, Change::Log | Change::BinaryLog | Change::Odds)
     }
 
     /// Checks that values `[n, width]` are probabilities if they are claimed to be; the error names what they look like
@@ -97,6 +103,7 @@ impl Scores {
                     r.iter().all(|v| *v <= OUTSIDE) && one(r.iter().map(|v| v.exp()).sum())
                 });
             let looks = match (width, logs) {
+                _ if self.change == Change::Odds => "logits per label: pass --output-kind logits",
                 (1, _) => "a raw score: pass --output-kind logit (class 1 where it is above 0)",
                 (_, true) => "log-probabilities, which are valid logits: pass --output-kind logits",
                 _ => "logits: pass --output-kind logits",
@@ -106,12 +113,48 @@ impl Scores {
             ));
         }
         let sums = rows.iter().map(|r| r.iter().sum::<f32>());
-        match sums.filter(|_| width > 1).find(|sum| !one(*sum)) {
+        let of_classes = width > 1 && self.change != Change::Odds;
+        match sums.filter(|_| of_classes).find(|sum| !one(*sum)) {
             None => Ok(()),
             Some(sum) => Err(format!(
                 "is stated to hold probabilities, and the classes of one sample add up to {sum:.3}; expected 1. It looks like scores per class, or a probability for each: pass --output-kind logits"
             )),
         }
+    }
+
+    /// Sets the scores for an output with one number per label; with `bypass`, a final Sigmoid is skipped.
+    fn take_labels(&mut self, end: &End<'_>, kind: OutputKind, bypass: bool) -> Result<(), String> {
+        let (change, note) = match end {
+            End::Softmax(node, _) | End::LogSoftmax(node) | End::LogOfSoftmax(node, _) => {
+                return Err(format!(
+                    "comes out of a Softmax (node `{}`): the probabilities of classes that exclude one another, and the criterion is about labels that do not; use one about classes, such as margin=K",
+                    node.name
+                ));
+            }
+            &End::Sigmoid(node, before) if bypass => {
+                self.slot = before;
+                self.cured = true;
+                let text = format!(
+                    "the scores of the labels are those before the Sigmoid (node `{}`)",
+                    node.name
+                );
+                (Change::None, text)
+            }
+            End::Sigmoid(..) => {
+                self.cured = true;
+                let text = "the scores of the labels are the logarithms of the probabilities' odds";
+                (Change::Odds, text.into())
+            }
+            End::Other if kind == OutputKind::Probabilities => {
+                self.cured = true;
+                let text = "the scores of the labels are the logarithms of the probabilities' odds";
+                (Change::Odds, text.into())
+            }
+            End::Other => return Ok(()),
+        };
+        self.change = change;
+        self.note = Some(note);
+        Ok(())
     }
 
     /// Sets the scores for an output with this `end`; with `bypass`, a final Softmax or Sigmoid is skipped.
@@ -141,7 +184,7 @@ impl Scores {
             ),
             (1, _) => {
                 return Err(
-                "is one number per sample and does not come out of a Sigmoid: say with --output-kind logit that class 1 wins where it is above 0, with --output-kind probabilities that it is the probability of class 1, or name another output with --output".into(),
+                "is one number per sample and does not come out of a Sigmoid: say with --output-kind logit that class 1 wins where it is above 0, with --output-kind probabilities that it is the probability of class 1, with a criterion such as `--criterion regression=BOUND` that it is a number the model predicts, or name another output with --output".into(),
             );
             }
             (_, &End::Softmax(node, before)) if bypass => {
@@ -187,6 +230,22 @@ impl Scores {
     }
 }
 
+/// Checks that an output holds numbers that a model predicts.
+fn values(end: &End<'_>, kind: OutputKind) -> Result<(), String> {
+    if kind != OutputKind::Logits {
+        return Err(format!(
+            "is used unchanged, as the criterion is about its values; --output-kind {kind} contradicts that"
+        ));
+    }
+    match end {
+        End::Softmax(node, _) | End::LogSoftmax(node) | End::LogOfSoftmax(node, _) => Err(format!(
+            "comes out of a Softmax (node `{}`): one probability per class, and the criterion is about values that a model predicts; use one about classes, such as margin=K, or name another output with --output",
+            node.name
+        )),
+        End::Sigmoid(..) | End::Other => Ok(()),
+    }
+}
+
 /// Returns the scores for an output whose shapes were seen with `rows` samples. `bypass`: whether a final Softmax or
 /// Sigmoid, which only rescales the scores, may be skipped.
 pub(crate) fn scores_of(
@@ -212,7 +271,9 @@ pub(crate) fn scores_of(
             Err(format!("output `{name}` has shape {shape:?}: it is empty"))
         };
     }
-    if let Some(problem) = instead_of_scores(graph, output) {
+    if let Some(problem) =
+        instead_of_scores(graph, output).filter(|_| options.outputs != Outputs::Values)
+    {
         return Err(problem);
     }
     let per_sample: Vec<usize> = if rows == 1 {
@@ -222,8 +283,13 @@ pub(crate) fn scores_of(
     };
     if classes == 0 || per_sample.iter().filter(|d| **d > 1).count() > 1 {
         return Err(format!(
-            "output `{name}` has shape {shape:?} for {rows} sample{}: that is not one score per class (detectors, segmentation and sequence models cannot be attacked yet; name another output with --output)",
-            if rows == 1 { "" } else { "s" }
+            "output `{name}` has shape {shape:?} for {rows} sample{}: that is not one {} (detectors, segmentation and sequence models cannot be attacked yet; name another output with --output)",
+            if rows == 1 { "" } else { "s" },
+            match options.outputs {
+                Outputs::Classes => "score per class",
+                Outputs::Labels => "score per label",
+                Outputs::Values => "row of numbers",
+            }
         ));
     }
     let end = End::of(graph, shapes, output, rows, classes);
@@ -232,9 +298,12 @@ pub(crate) fn scores_of(
             "output `{name}` {contradiction}; --output-kind {kind} contradicts that"
         ));
     }
-    scores
-        .take(&end, options.kind, bypass)
-        .map_err(|e| format!("output `{name}` {e}"))?;
+    let taken = match options.outputs {
+        Outputs::Classes => scores.take(&end, options.kind, bypass),
+        Outputs::Labels => scores.take_labels(&end, options.kind, bypass),
+        Outputs::Values => values(&end, options.kind),
+    };
+    taken.map_err(|e| format!("output `{name}` {e}"))?;
     Ok(scores)
 }
 

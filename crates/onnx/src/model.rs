@@ -11,7 +11,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor as Burn};
-use proofmark_domain::{Modality, OutputKind};
+use proofmark_domain::{Modality, OutputKind, Outputs};
 use proofmark_kernels::Network as Kernels;
 use proofmark_model::{DecisionModel, Features, ModelError, Network, Query, Signature, guarded};
 
@@ -38,6 +38,8 @@ pub struct OnnxOptions {
     pub output: Option<String>,
     /// Kind of values in that output.
     pub kind: OutputKind,
+    /// What its numbers mean: one per class, one per label, or values that are used unchanged.
+    pub outputs: Outputs,
     /// Whether the output is used unchanged, whatever its width and whether or not it holds classes (for checking
     /// properties).
     pub raw: bool,

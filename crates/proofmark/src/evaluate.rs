@@ -3,13 +3,14 @@
 use std::fmt;
 
 use proofmark_data::Dataset;
-use proofmark_domain::{Epsilon, Norm, Report, Seed, Verdict};
+use proofmark_domain::{Criteria, CriterionSpec, Epsilon, Norm, Report, Seed, Verdict};
 use proofmark_engine::Attack;
 use proofmark_gate::{Looks, Metric, assess, is_decided};
 use proofmark_model::{Access, DecisionModel};
 use serde_json::{Map, Value};
 
-use crate::{OpenModel, RunError, RunPlan, Settings, ThreatPlan};
+use crate::criteria::refuse_loss;
+use crate::{Labels, OpenModel, RunError, RunPlan, Settings, ThreatPlan};
 
 /// Begins an evaluation of `model` on `data`. The model is a reference to a [`BurnModel`](crate::BurnModel), to
 /// [`FromScores`](crate::FromScores) or [`FromDecisions`](crate::FromDecisions), to any other decision model or to the
@@ -43,6 +44,9 @@ pub fn evaluate<'a>(model: impl Into<Subject<'a>>, data: &'a Dataset) -> Evaluat
         data,
         threats: Vec::new(),
         attacks: Vec::new(),
+        criteria: Vec::new(),
+        labels: Labels::Given,
+        stated: Vec::new(),
         problem: None,
         settings: Settings::default(),
         until: Vec::new(),
@@ -88,6 +92,10 @@ pub struct Evaluate<'a> {
     data: &'a Dataset,
     threats: Vec<ThreatPlan>,
     attacks: Vec<Box<dyn Attack>>,
+    criteria: Vec<CriterionSpec>,
+    labels: Labels,
+    /// Parameters stated for each attack by id.
+    stated: Vec<(String, toml::Table)>,
     problem: Option<RunError>,
     settings: Settings,
     /// Requirements at whose decision the run ends, each with its level; empty if all samples are measured.
@@ -142,11 +150,35 @@ impl Evaluate<'_> {
         let built = parameters
             .parse()
             .map_err(|e| RunError::Parameter(format!("parameters of attack `{id}`: {e}")))
-            .and_then(|table| Ok(proofmark_attacks::build(id, &table)?));
+            .and_then(|table: toml::Table| {
+                let attack = proofmark_attacks::build(id, &table)?;
+                self.stated.push((id.to_owned(), table));
+                Ok(attack)
+            });
         match built {
             Ok(attack) => self.attacks.push(attack),
             Err(e) => self.problem = self.problem.or(Some(e)),
         }
+        self
+    }
+
+    /// Sets what counts as success of an attack, in the words of the command line: `top-k=5`, `regression=0.5`. Given
+    /// several times, one point must meet all. By default, misclassification. Data for a criterion about numbers or
+    /// labels are opened with [`Options::outputs`](crate::data::Options::outputs).
+    #[must_use]
+    pub fn criterion(mut self, criterion: &str) -> Self {
+        match criterion.parse() {
+            Ok(one) => self.criteria.push(one),
+            Err(e) => self.problem = self.problem.or(Some(RunError::Parameter(e))),
+        }
+        self
+    }
+
+    /// Sets what samples are judged against: the labels or targets of the data, or the model's own answers without
+    /// attack.
+    #[must_use]
+    pub fn labels(mut self, labels: Labels) -> Self {
+        self.labels = labels;
         self
     }
 
@@ -211,6 +243,11 @@ impl Evaluate<'_> {
             attacks.push(proofmark_attacks::build("proofmark", &toml::Table::new())?);
         }
         let mut plan = RunPlan::new(self.subject.model, self.data, &attacks, self.threats);
+        plan.criterion = Criteria::new(self.criteria).map_err(RunError::Parameter)?;
+        for (id, table) in &self.stated {
+            refuse_loss(&plan.criterion, id, table).map_err(RunError::Parameter)?;
+        }
+        plan.labels = self.labels;
         plan.settings = self.settings;
         plan.preprocessing = self.subject.preprocessing;
         let decided = |report: &Report| {

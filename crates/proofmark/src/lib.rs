@@ -20,6 +20,7 @@
 //! public fields to set where the default does not fit, and are then `run`. [`Gate`] carries out a policy.
 
 mod checkpoint;
+mod criteria;
 mod device;
 mod error;
 mod evaluate;
@@ -41,6 +42,7 @@ mod trust;
 
 pub use burn;
 pub use checkpoint::RunCheckpoint;
+pub use criteria::refuse_loss;
 pub use device::{DEVICES, describe, device, devices};
 pub use error::RunError;
 pub use evaluate::{Evaluate, Evaluation, Measured, Shortfall, Subject, evaluate};
@@ -52,6 +54,7 @@ pub use proofmark_audit as audit;
 pub use proofmark_data as data;
 pub use proofmark_data::{DataError, Dataset};
 pub use proofmark_domain as domain;
+pub use proofmark_domain::Criteria;
 pub use proofmark_engine as engine;
 pub use proofmark_gate as policy;
 pub use proofmark_kernels as kernels;

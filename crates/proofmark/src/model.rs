@@ -171,6 +171,12 @@ impl ModelSource {
     ) -> Result<OpenModel, RunError> {
         let name = self.name.clone().unwrap_or_else(|| self.spec.clone());
         if let Some(model) = shipped::model(&self.spec, device) {
+            if !self.onnx.outputs.is_classes() {
+                return Err(RunError::Parameter(format!(
+                    "model `{}` is a classifier, and the criterion is about {}; use one about classes, such as margin=K or top-k=K",
+                    self.spec, self.onnx.outputs
+                )));
+            }
             if self.onnx != OnnxOptions::default() || !self.fixed.is_empty() {
                 return Err(RunError::Parameter(format!(
                     "model `{}` is no ONNX file: it has logits, one input and one layout; remove the options about those",

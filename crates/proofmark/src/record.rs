@@ -45,6 +45,8 @@ pub(crate) struct Run<'a> {
     /// Source of its outcomes.
     pub(crate) source: Source,
     pub(crate) threat: Threat,
+    /// Whether the criterion is not about classes, so that attacks climb a loss of its own.
+    pub(crate) is_property: bool,
     gradient: bool,
     record: ThreatRecord,
 }
@@ -68,6 +70,7 @@ impl<'a> Run<'a> {
             attack,
             source: Source::Model,
             role,
+            is_property: false,
             gradient: meta.needs == Needs::Gradients,
             threat: threat.clone(),
             record: whole,
@@ -113,6 +116,10 @@ impl<'a> Run<'a> {
     }
 
     fn meta(&self, cost: Cost, failed: Option<String>) -> RunMeta {
+        let mut parameters = self.attack.parameters();
+        if let Some(loss) = parameters.get_mut("loss").filter(|_| self.is_property) {
+            *loss = json!("criterion");
+        }
         RunMeta {
             key: self.key.clone(),
             id: self.attack.meta().id.to_owned(),
@@ -120,7 +127,7 @@ impl<'a> Run<'a> {
             role: self.role,
             gradient: self.gradient,
             threat: self.record.clone(),
-            parameters: self.attack.parameters(),
+            parameters,
             step_size: self.attack.step_sizes(&self.record),
             cost,
             failed,
@@ -140,6 +147,17 @@ pub(crate) fn unique_keys(runs: &mut [Run<'_>]) {
     }
 }
 
+/// The samples without attack.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CleanSamples<'a> {
+    /// Those measured; if the run was stopped, not all of them.
+    pub(crate) all: &'a [Clean],
+    /// Whether the criterion leaves each of them to be attacked.
+    pub(crate) holds: &'a [bool],
+    /// Whether the outputs are not classes, so that records show them.
+    pub(crate) is_property: bool,
+}
+
 /// Outcomes of every sample, filled in run by run.
 pub(crate) struct Record {
     samples: Vec<SampleRecord>,
@@ -149,29 +167,37 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    /// Creates a record without runs; if the run was stopped, `clean` only holds the samples measured before that.
+    /// Creates a record without runs.
     pub(crate) fn new(
         data: &Dataset,
         samples: &Samples,
-        clean: &[Clean],
+        clean: &CleanSamples<'_>,
         targets: Option<&[Option<usize>]>,
     ) -> Self {
-        let measured: BTreeMap<usize, &Clean> = clean.iter().map(|c| (c.row, c)).collect();
-        let pred = |row: usize| measured.get(&row).and_then(|c| c.pred);
+        let with = clean.all.iter().zip(clean.holds);
+        let measured: BTreeMap<usize, (&Clean, bool)> =
+            with.map(|(c, h)| (c.row, (c, *h))).collect();
+        let outputs = |row: usize| {
+            let of = measured.get(&row).filter(|_| clean.is_property);
+            of.and_then(|(c, _)| c.scores.clone()).unwrap_or_default()
+        };
+
         let sample = |row: usize| SampleRecord {
             id: data.ids[row].clone(),
             label: samples.labels[row],
             target: targets.and_then(|t| t[row]),
-            clean_pred: pred(row),
+            clean_pred: measured.get(&row).and_then(|(c, _)| c.pred),
             adv_pred: None,
-            clean_correct: pred(row) == Some(samples.labels[row]),
+            clean_correct: measured.get(&row).is_some_and(|(_, holds)| *holds),
+            clean_outputs: outputs(row),
+            adv_outputs: Vec::new(),
             broken_by: None,
             gauge: None,
             distance: None,
             norm: None,
             observed: measured
                 .get(&row)
-                .map_or_else(Vec::new, |c| c.observed.clone()),
+                .map_or_else(Vec::new, |(c, _)| c.observed.clone()),
             runs: Vec::new(),
             groups: data
                 .groups
@@ -267,6 +293,11 @@ impl Record {
         head: ReportHead,
         checkpoint: Option<RunCheckpoint>,
     ) -> Measurement {
+        for (sample, best) in self.samples.iter_mut().zip(&self.best) {
+            if let Some((_, point)) = best {
+                sample.adv_outputs.clone_from(&point.outputs);
+            }
+        }
         let mut order: Vec<usize> = (0..self.samples.len()).collect();
         order.sort_by(|a, b| self.samples[*a].id.cmp(&self.samples[*b].id));
         let adversarials = order

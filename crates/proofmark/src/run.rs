@@ -4,15 +4,17 @@ use std::ops::Range;
 
 use proofmark_data::{Dataset, sequence};
 use proofmark_domain::{
-    DataFacts, Epsilon, ModelFacts, Needs, Norm, Reading, Report, RunStatus, SampleRecord,
-    Sampling, Seed, Shard, ToolFacts,
+    Criteria, DataFacts, Epsilon, ModelFacts, Needs, Norm, Outputs, Reading, Report, RunStatus,
+    SampleRecord, Sampling, Seed, Shard, ToolFacts,
 };
-use proofmark_engine::{Access, Attack, Clean, Goal, Job, Judge, Observer, Samples, preflight};
+use proofmark_engine::{
+    Access, Attack, Clean, Criterion, Job, Judge, Observer, Samples, Truth, preflight,
+};
 use proofmark_gate::{Looks, ReportHead, ResolvedPlan};
 use proofmark_threat::Threat;
 use serde_json::{Map, Value, json};
 
-use crate::record::Record;
+use crate::record::{CleanSamples, Record};
 use crate::{
     RunCheckpoint, RunError, Target, ThreatPlan, device, numbers, reading, samples, trust,
 };
@@ -91,8 +93,10 @@ pub struct RunPlan<'a> {
     pub attacks: &'a [Box<dyn Attack>],
     /// The budgets; every attack runs at each.
     pub threats: Vec<ThreatPlan>,
-    /// Labels that samples are judged against.
+    /// Labels, or targets, that samples are judged against.
     pub labels: Labels,
+    /// What counts as success of an attack.
+    pub criterion: Criteria,
     /// The target class, if the attacks are targeted.
     pub target: Option<Target>,
     /// Settings of the run.
@@ -128,11 +132,26 @@ impl std::fmt::Debug for RunPlan<'_> {
             .field("attacks", &self.attacks)
             .field("threats", &self.threats)
             .field("labels", &self.labels)
+            .field("criterion", &self.criterion)
             .field("target", &self.target)
             .field("settings", &self.settings)
             .field("shard", &self.shard)
             .field("looks", &self.looks)
             .finish_non_exhaustive()
+    }
+}
+
+/// Criterion of the measurements before any attack: only the meaning of the outputs counts.
+#[derive(Debug)]
+struct Meaning(Outputs);
+
+impl Criterion for Meaning {
+    fn outputs(&self) -> Outputs {
+        self.0
+    }
+
+    fn met_by(&self, _: &[f32], _: &Truth) -> bool {
+        false
     }
 }
 
@@ -179,6 +198,7 @@ impl<'a> RunPlan<'a> {
             attacks,
             threats,
             labels: Labels::Given,
+            criterion: Criteria::default(),
             target: None,
             settings: Settings::default(),
             shard: None,
@@ -219,15 +239,11 @@ impl<'a> RunPlan<'a> {
             }
             None => self.clean(&mut samples, tile)?,
         };
-        let right: Vec<usize> = clean
-            .iter()
-            .filter(|c| c.pred == Some(samples.labels[c.row]))
-            .map(|c| c.row)
-            .collect();
         let reading = match self.resume {
             Some(checkpoint) => checkpoint.reading.clone(),
             // Tried on samples of the first look, which settles it for the later ones.
             None if self.labels == Labels::Given
+                && self.criterion.outputs().is_classes()
                 && self.look.as_ref().is_none_or(|l| l.start == 0) =>
             {
                 reading::best(self, &data, &clean, &samples.labels, tile)?
@@ -237,14 +253,19 @@ impl<'a> RunPlan<'a> {
         // A run stopped before this point has no results worth keeping.
         let is_whole = !(self.stop)();
         let targets = self.targets(&samples, &clean)?;
-        let (goal, attacked) = match &targets {
-            None => (Goal::Untargeted, right.clone()),
+        // Only rows with a target are attacked; the target of the others is never used.
+        samples.targets =
+            (targets.as_ref()).map(|targets| targets.iter().map(|t| t.unwrap_or(0)).collect());
+        let goal = self.criterion_of(&data, &clean, targets.is_some())?;
+        let (shown, holds) = self.held(goal.as_ref(), &samples, &clean);
+        let right: Vec<usize> = (shown.iter().zip(&holds))
+            .filter_map(|(c, holds)| holds.then_some(c.row))
+            .collect();
+        let attacked = match &targets {
+            None => right.clone(),
             Some(targets) => {
                 let wanted = |r: &usize| targets[*r].is_some_and(|t| t != samples.labels[*r]);
-                let attacked = right.iter().copied().filter(wanted).collect();
-                // Only rows with a target are attacked; the target of the others is never used.
-                samples.targets = Some(targets.iter().map(|t| t.unwrap_or(0)).collect());
-                (Goal::Targeted, attacked)
+                right.iter().copied().filter(wanted).collect()
             }
         };
         let probed = trust::probed_ranks(&self.order());
@@ -274,7 +295,13 @@ impl<'a> RunPlan<'a> {
         for run in &runs {
             run.attack.check(&self.job(&prepared, run))?;
         }
-        let mut record = Record::new(&data, &samples, &clean, targets.as_deref());
+        let is_property = !self.criterion.outputs().is_classes();
+        let clean_samples = CleanSamples {
+            all: &shown,
+            holds: &holds,
+            is_property,
+        };
+        let mut record = Record::new(&data, &samples, &clean_samples, targets.as_deref());
         let mut stopped = self.carry_out(&prepared, &runs, &mut record)?;
         let is_cut = !prepared.is_whole;
         let resolved = self.resolved()?;
@@ -294,10 +321,7 @@ impl<'a> RunPlan<'a> {
     /// Refuses an incomplete plan before the model is queried: it needs labels, budgets that change something, and a
     /// model that gives enough.
     fn require(&self) -> Result<(), RunError> {
-        if self.labels == Labels::Given {
-            let or = ", or judge against the model's own with `--labels predicted`";
-            samples::require_labels(self.data, or)?;
-        }
+        self.require_criterion()?;
         if !self.attacks.is_empty() && self.threats.is_empty() {
             return Err(RunError::Parameter(
                 "attacks need at least one budget".into(),
@@ -369,7 +393,7 @@ impl<'a> RunPlan<'a> {
         tile: Option<usize>,
     ) -> Result<Vec<Clean>, RunError> {
         let n = samples.keys.len();
-        if self.labels == Labels::Predicted {
+        if self.labels == Labels::Predicted || !self.criterion.outputs().is_classes() {
             samples.labels = vec![0; n];
         }
         if n == 0 {
@@ -378,14 +402,19 @@ impl<'a> RunPlan<'a> {
         self.progress.begin("clean", n);
         let all: Vec<usize> = (0..n).collect();
         let still = Threat::uniform(&samples.modalities, Norm::Linf, &Epsilon::default());
-        let clean = preflight(self.model, &self.plain_job(samples, &all, &still, tile))?;
+        let mut job = self.plain_job(samples, &all, &still, tile);
+        let meaning = Meaning(self.criterion.outputs());
+        job.goal = &meaning;
+        let clean = preflight(self.model, &job)?;
         self.label(samples, &clean);
         Ok(clean)
     }
 
     /// Sets the labels if the model's own predictions replace them.
     fn label(&self, samples: &mut Samples, clean: &[Clean]) {
-        if self.labels == Labels::Predicted {
+        if !self.criterion.outputs().is_classes() {
+            samples.labels = vec![0; samples.keys.len()];
+        } else if self.labels == Labels::Predicted {
             samples.labels = vec![0; samples.keys.len()];
             for c in clean {
                 samples.labels[c.row] = c.pred.unwrap_or(0);
@@ -427,6 +456,7 @@ impl<'a> RunPlan<'a> {
         let mut config = self.selection.clone();
         config.insert("batch_size".to_owned(), json!(self.settings.batch));
         config.insert("compaction".to_owned(), json!(self.settings.compaction));
+        config.insert("criterion".to_owned(), self.describe_criterion());
         resolved.write(&mut config);
         ReportHead {
             tool: ToolFacts {
@@ -439,6 +469,7 @@ impl<'a> RunPlan<'a> {
                 sha256: signature.sha256.clone(),
                 origin: self.origin.clone(),
                 classes: signature.classes,
+                outputs: self.criterion.outputs(),
                 stated: signature.stated.clone(),
                 gives: self.model.judged().gives(),
                 surrogate: self.model.surrogate().map(|s| s.facts().clone()),

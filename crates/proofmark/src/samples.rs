@@ -72,7 +72,9 @@ pub(crate) fn samples(data: &Dataset, signature: &Signature) -> Result<Samples, 
         }
         values.push(column.values.iter().copied().collect());
     }
-    data.check_labels(signature.classes)?;
+    if data.labels.is_some() {
+        data.check_labels(signature.classes)?;
+    }
     let labels = data.labels.clone().unwrap_or_default();
     let keys = data
         .ids

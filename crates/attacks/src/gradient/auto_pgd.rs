@@ -77,7 +77,7 @@ impl Climb<'_> {
             return Ok(target.iter().map(|t| *t as u64).collect());
         }
         let clean = rows.request(&rows.region().x0());
-        let classes = oracle.signature().classes;
+        let classes = oracle.classes();
         let scores = host(&oracle.mean_scores(rows, clean, self.attack.draws)?);
         let rank = |restart: u64| (restart / u64::from(self.attack.restarts)) as usize;
         Ok(scores
@@ -160,7 +160,7 @@ impl Attack for AutoPgd {
 
     fn run(&self, access: Access<'_>, job: &Job<'_>) -> Result<Outcomes, EngineError> {
         self.check(job)?;
-        let classes = access.signature().classes;
+        let classes = job.classes(access.signature());
         let targeted = job.goal.targeted() || self.targets.is_some();
         let climb = Climb {
             attack: self,

@@ -363,7 +363,7 @@ impl Attack for Ddn {
 
     fn run(&self, access: Access<'_>, job: &Job<'_>) -> Result<Outcomes, EngineError> {
         self.check(job)?;
-        let classes = access.signature().classes;
+        let classes = job.classes(access.signature());
         let descent = Descent {
             config: &self.0,
             loss: match self.0.loss {

@@ -240,7 +240,7 @@ impl Attack for DeepFool {
 
     fn run(&self, access: Access<'_>, job: &Job<'_>) -> Result<Outcomes, EngineError> {
         self.check(job)?;
-        let others = access.signature().classes - 1;
+        let others = job.classes(access.signature()) - 1;
         let walk = Walk {
             config: &self.0,
             ranks: if job.goal.targeted() {

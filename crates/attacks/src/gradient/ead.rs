@@ -314,7 +314,7 @@ impl Attack for Ead {
 
     fn run(&self, access: Access<'_>, job: &Job<'_>) -> Result<Outcomes, EngineError> {
         self.check(job)?;
-        let classes = access.signature().classes;
+        let classes = job.classes(access.signature());
         let descent = Descent {
             config: &self.0,
             rivals: Rivals::new(self.0.targets, classes, job.goal.targeted()),

@@ -349,7 +349,7 @@ impl Attack for Fab {
 
     fn run(&self, access: Access<'_>, job: &Job<'_>) -> Result<Outcomes, EngineError> {
         self.check(job)?;
-        let others = access.signature().classes - 1;
+        let others = job.classes(access.signature()) - 1;
         let config = &self.0;
         let walk = Walk {
             id: META.id,

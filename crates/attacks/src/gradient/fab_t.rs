@@ -126,7 +126,7 @@ impl Attack for FabT {
 
     fn run(&self, access: Access<'_>, job: &Job<'_>) -> Result<Outcomes, EngineError> {
         self.check(job)?;
-        let others = access.signature().classes as u32 - 1;
+        let others = job.classes(access.signature()) as u32 - 1;
         let config = &self.0;
         let classes = config.targets.min(others);
         let targeted = job.goal.targeted();

@@ -42,7 +42,7 @@ impl Rivals {
             return Ok(vec![0; rows.len()]);
         }
         let clean = rows.request(&rows.region().x0());
-        let classes = oracle.signature().classes;
+        let classes = oracle.classes();
         let scores = host(&oracle.scores(rows, clean)?);
         let focus = rows.focus();
         Ok((scores.chunks(classes).zip(focus.label()))

@@ -11,7 +11,8 @@ use super::Margin;
 ///
 /// Source: Croce and Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free
 /// attacks", 2020, eq. 6 and 8. Divergence: it needs 3 classes (4 when targeted). With fewer classes, or fewer finite
-/// scores, it is the [`Margin`]; the reference code fails or divides by infinity.
+/// scores, or for a criterion that is not about classes, it is the [`Margin`]; the reference code fails or divides by
+/// infinity.
 #[derive(Debug, Clone, Copy)]
 pub struct Dlr;
 
@@ -19,7 +20,7 @@ impl Loss for Dlr {
     fn per_sample(&self, scores: &Tensor<2>, x: &Batch, focus: &Focus) -> Tensor<1> {
         let classes = scores.dims()[1];
         let needed = if focus.target().is_some() { 4 } else { 3 };
-        if classes < needed {
+        if classes < needed || focus.is_property() {
             return Margin.per_sample(scores, x, focus);
         }
         // The untracked scores give the order; gathering keeps the gradient.

@@ -6,6 +6,7 @@ mod boundaries;
 mod by_decisions;
 mod closed_form;
 mod common;
+mod criteria;
 mod decisions;
 mod early;
 mod minimum_norm_gradient;

@@ -1,7 +1,7 @@
 use std::fmt::Write as _;
 
 use super::SHOWN;
-use super::text::steers;
+use super::text::xml;
 use crate::AuditReport;
 use crate::report::{GroupFacts, Rate};
 
@@ -40,7 +40,7 @@ pub fn svg(report: &AuditReport) -> String {
             }
         }
     }
-    let title = escape(&format!(
+    let title = xml(&format!(
         "Rates by group with 95 % intervals: {}",
         report.table.name
     ));
@@ -60,7 +60,7 @@ fn panel(body: &mut String, top: f64, title: &str, bars: &[(&GroupFacts, &Rate)]
         body,
         "<text x=\"10\" y=\"{:.1}\" font-size=\"14\" font-weight=\"bold\">{}</text>",
         top + 18.0,
-        escape(title)
+        xml(title)
     );
     for tick in 0..=5 {
         let share = f64::from(tick) / 5.0;
@@ -104,7 +104,7 @@ fn bar(body: &mut String, top: f64, group: &GroupFacts, rate: &Rate) {
         "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}{n}</text>",
         LEFT - 8.0,
         middle + 4.0,
-        escape(&shortened(&group.group))
+        xml(&shortened(&group.group))
     );
     let Some(value) = rate.value else {
         let why = rate.reason.as_deref().unwrap_or("no value");
@@ -113,7 +113,7 @@ fn bar(body: &mut String, top: f64, group: &GroupFacts, rate: &Rate) {
             "<text x=\"{:.1}\" y=\"{:.1}\" fill=\"#777777\" font-style=\"italic\">{}</text>",
             LEFT + 6.0,
             middle + 4.0,
-            escape(why)
+            xml(why)
         );
         return;
     };
@@ -151,24 +151,6 @@ fn shortened(name: &str) -> String {
     let mut short: String = name.chars().take(LONGEST - 1).collect();
     short.push('…');
     short
-}
-
-/// Escapes foreign text for XML.
-fn escape(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => safe.push_str("&amp;"),
-            '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
-            '"' => safe.push_str("&quot;"),
-            '\'' => safe.push_str("&#39;"),
-            '\u{fffe}' | '\u{ffff}' => safe.push('\u{fffd}'),
-            c if steers(c) => safe.push('\u{fffd}'),
-            c => safe.push(c),
-        }
-    }
-    safe
 }
 
 #[cfg(test)]

@@ -54,6 +54,24 @@ pub fn plain(text: &str) -> String {
         .collect()
 }
 
+/// Escapes foreign text for XML.
+pub fn xml(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => safe.push_str("&amp;"),
+            '<' => safe.push_str("&lt;"),
+            '>' => safe.push_str("&gt;"),
+            '"' => safe.push_str("&quot;"),
+            '\'' => safe.push_str("&#39;"),
+            '\u{fffe}' | '\u{ffff}' => safe.push('\u{fffd}'),
+            c if steers(c) => safe.push('\u{fffd}'),
+            c => safe.push(c),
+        }
+    }
+    safe
+}
+
 /// Whether a character can control a terminal: control characters, line ends, and marks that change the direction of
 /// the text around them.
 pub(super) fn steers(c: char) -> bool {

@@ -3,16 +3,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use proofmark::data::{self, Dataset, Rows};
-use proofmark::domain::{Coupling, Epsilon, Norm, Seed};
+use proofmark::domain::{Coupling, Criteria, Epsilon, Norm, Seed};
 use proofmark::engine;
 use proofmark::models::wrap::Surrogate;
+use proofmark::policy::chart;
 use proofmark::policy::render::{self, Document};
 use proofmark::policy::{Metric, assess};
 use proofmark::{Access, Labels, ModelSource, OpenModel, RunPlan, Surrogates, ThreatPlan};
 use serde_json::json;
 
-use super::colour;
 use super::save::Saving;
+use super::{colour, width};
 use crate::args::{Attack, LabelsArg};
 use crate::clock;
 use crate::failure::Failure;
@@ -37,16 +38,24 @@ pub(crate) fn run(args: &Attack, quiet: bool) -> Result<u8, Failure> {
     if let Some((flag, _)) = at_least_one.iter().find(|(_, n)| *n == Some(0)) {
         return Err(Failure(format!("--{flag} 0; expected at least 1")));
     }
-    let attacks = attacks(args)?;
+    let criteria = Criteria::parse(args.criterion.iter().map(String::as_str))
+        .map_err(|e| Failure(format!("--criterion: {e}")))?;
+    if args.per_class && !criteria.outputs().is_classes() {
+        return Err(Failure(format!(
+            "--per-class: criterion `{criteria}` is about {}, so samples have no class; leave one of them out",
+            criteria.outputs()
+        )));
+    }
+    let attacks = attacks(args, &criteria)?;
     let threats = threats(args)?;
-    let data = dataset(args, quiet)?;
+    let data = dataset(args, &criteria, quiet)?;
     let OpenModel {
         model,
         preprocessing,
         reading,
         notes,
         ..
-    } = model(args, &data)?;
+    } = model(args, &criteria, &data)?;
     let surrogates = surrogates(args, &data)?;
     if !quiet {
         let of_surrogates = surrogates.iter().flat_map(Surrogates::notes);
@@ -61,13 +70,14 @@ pub(crate) fn run(args: &Attack, quiet: bool) -> Result<u8, Failure> {
         .transpose()?
         .map(|s| if args.transfer { s.transfer() } else { s });
     let access = guided.as_ref().map_or(model.access(), Access::from);
-    let (out, saved) = targets(args)?;
+    let Written { out, saved, plot } = written(args)?;
     let shown = TerminalProgress::new(quiet);
     let mut plan = RunPlan::new(access, &data, &attacks, threats);
     plan.labels = match args.labels {
         LabelsArg::Given => Labels::Given,
         LabelsArg::Predicted => Labels::Predicted,
     };
+    plan.criterion = criteria;
     plan.target = args.targeted.as_deref().map(str::parse).transpose()?;
     plan.settings.seed = Seed(args.seed);
     plan.settings.batch = args.batch_size;
@@ -101,8 +111,17 @@ pub(crate) fn run(args: &Attack, quiet: bool) -> Result<u8, Failure> {
     if let Some(path) = &out {
         output::write_report_to(path, &measured.report)?;
     }
+    if let Some(target) = &plot {
+        output::write_text(target, &chart::curve_svg(&measured.report))?;
+    }
     if !quiet {
         output::tell(&render::table(Document::Attack(&measured.report), colour()));
+        if let Some(curve) = chart::curve_text(&measured.report, width()) {
+            output::tell(&curve);
+        }
+        if args.per_class {
+            output::tell(&chart::by_class(&measured.report));
+        }
     }
     // The results are written first; a run that lacks the result of an attack is then an error.
     measured.complete()?;
@@ -114,18 +133,27 @@ pub(crate) fn run(args: &Attack, quiet: bool) -> Result<u8, Failure> {
     Ok(assessment.verdict.exit_code())
 }
 
-/// Returns where the report and the samples are written; refuses to overwrite what is read.
-fn targets(args: &Attack) -> Result<(Option<Target>, Option<PathBuf>), Failure> {
+/// Where a run writes.
+struct Written {
+    out: Option<Target>,
+    saved: Option<PathBuf>,
+    plot: Option<Target>,
+}
+
+/// Returns where report, samples and curve are written; refuses to overwrite what is read.
+fn written(args: &Attack) -> Result<Written, Failure> {
     let target = |flag, path: &Option<PathBuf>| {
         let target = path.as_deref().map(|p| output::text_target(flag, p));
         target.transpose()
     };
     let (out, saved) = (target("--out", &args.out)?, target("--save", &args.save)?);
+    let plot = target("--plot", &args.plot)?;
     let beside = out.as_ref().and_then(Target::file).map(output::samples_of);
     let beside = beside.map(Target::File);
     let written = [
         ("--out", out.as_ref()),
         ("--save", saved.as_ref()),
+        ("--plot", plot.as_ref()),
         ("the samples beside --out", beside.as_ref()),
     ];
     let options = args.reading.read()?;
@@ -136,11 +164,11 @@ fn targets(args: &Attack) -> Result<(Option<Target>, Option<PathBuf>), Failure> 
         read
     })?;
     let saved = saved.map(|t| t.binary("--save")).transpose()?;
-    Ok((out, saved))
+    Ok(Written { out, saved, plot })
 }
 
 /// Builds the requested attacks; each gets the shared flags that it has parameters for.
-fn attacks(args: &Attack) -> Result<Vec<Box<dyn engine::Attack>>, Failure> {
+fn attacks(args: &Attack, criteria: &Criteria) -> Result<Vec<Box<dyn engine::Attack>>, Failure> {
     let mut tables: BTreeMap<&str, toml::Table> = BTreeMap::new();
     for id in &args.attacks {
         tables.insert(id, toml::Table::new());
@@ -193,6 +221,9 @@ fn attacks(args: &Attack) -> Result<Vec<Box<dyn engine::Attack>>, Failure> {
             .and_then(|mut t| t.remove("v"))
             .unwrap_or_else(|| toml::Value::String(value.to_owned()));
         table.insert(field.to_owned(), value);
+    }
+    for (id, table) in &tables {
+        proofmark::refuse_loss(criteria, id, table).map_err(Failure)?;
     }
     args.attacks
         .iter()
@@ -308,10 +339,11 @@ fn threats(args: &Attack) -> Result<Vec<ThreatPlan>, Failure> {
 }
 
 /// Opens the model for samples like those of the set.
-fn model(args: &Attack, data: &Dataset) -> Result<OpenModel, Failure> {
+fn model(args: &Attack, criteria: &Criteria, data: &Dataset) -> Result<OpenModel, Failure> {
     let device = proofmark::device(&args.device)?;
     let mut source = args.onnx.source(&args.model)?;
     source.preprocess = args.preprocess.preprocess();
+    source.onnx.outputs = criteria.outputs();
     Ok(source.open(data, &device)?)
 }
 
@@ -338,8 +370,9 @@ fn surrogates(args: &Attack, data: &Dataset) -> Result<Option<Surrogates>, Failu
     )?))
 }
 
-fn dataset(args: &Attack, quiet: bool) -> Result<Dataset, Failure> {
+fn dataset(args: &Attack, criteria: &Criteria, quiet: bool) -> Result<Dataset, Failure> {
     let mut options = args.reading.read()?;
+    options.outputs = criteria.outputs();
     options.select.seed = Seed(args.seed);
     options.select.rows = match (args.limit, &args.range) {
         (Some(0), _) => return Err(Failure("--limit 0; expected at least 1 sample".into())),

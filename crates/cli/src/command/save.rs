@@ -13,7 +13,7 @@ use crate::failure::Failure;
 /// Writer of `--save`: every sample of the report, replaced by its adversarial if it was broken.
 ///
 /// Arrays: the inputs under their names (`float32` in data units; whole numbers for a model that takes them) with their
-/// `bounds_NAME`, `y`, `id`, and per sample `group_broken` (0 or 1), `group_adv_pred` (-1 if there is none),
+/// `bounds_NAME`, `y` (labels, or targets), `id`, and per sample `group_broken` (0 or 1), `group_adv_pred` (-1 if there is none),
 /// `group_attack` (attack id, empty if unbroken), `group_norm`, `group_eps` (NaN if unbroken); on request
 /// `original_NAME`. Opened as a data set, the file yields the inputs.
 pub(super) struct Saving<'a> {
@@ -67,8 +67,19 @@ impl Saving<'_> {
             (Some(run), _) => run.threat.eps as f32,
         })?;
         floats.push((format!("{GROUP}eps"), eps));
-        let whole: Vec<Named<i64>> = vec![
-            ("y".into(), self.column(|_, s| s.label as i64)?),
+        // Outputs that are not classes have targets in place of labels, if the set has any.
+        let is_classes = report.model.outputs.is_classes();
+        let targets: Option<ArrayD<f64>> = match &self.data.targets {
+            Some(targets) if !is_classes => {
+                let values = rows.iter().flat_map(|row| targets.row(*row).to_vec());
+                Some(array(values.collect(), &[rows.len(), targets.ncols()])?)
+            }
+            _ => None,
+        };
+        let labels = is_classes.then(|| self.column(|_, s| s.label as i64));
+        let labels = labels.transpose()?.map(|labels| ("y".to_owned(), labels));
+        let mut whole: Vec<Named<i64>> = labels.into_iter().collect();
+        whole.extend([
             (
                 format!("{GROUP}adv_pred"),
                 self.column(|_, s| s.adv_pred.map_or(-1, |p| p as i64))?,
@@ -77,7 +88,7 @@ impl Saving<'_> {
                 format!("{GROUP}broken"),
                 self.column(|_, s| i64::from(s.broken_by.is_some()))?,
             ),
-        ];
+        ]);
         let texts: Vec<Named<String>> = vec![
             (format!("{GROUP}attack"), of_breaker(&|run| run.id.clone())?),
             (
@@ -103,6 +114,7 @@ impl Saving<'_> {
                 .iter()
                 .map(|(n, a)| (n.as_str(), NpzArray::Text(a.view()))),
         );
+        arrays.extend(targets.iter().map(|a| ("y", NpzArray::F64(a.view()))));
         arrays.push(("id", NpzArray::Ids(&ids)));
         Ok(npz::write(path, &arrays)?)
     }

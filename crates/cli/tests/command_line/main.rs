@@ -8,6 +8,7 @@ mod audit_wild;
 mod bad_input;
 mod bias_gate;
 mod crafted;
+mod criteria;
 mod data;
 mod exit_codes;
 mod falsify;

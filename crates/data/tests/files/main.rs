@@ -10,6 +10,7 @@ mod make;
 mod npy;
 mod npz;
 mod parts;
+mod targets;
 mod typed;
 mod units;
 mod vnnlib;

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use proofmark_domain::{FindingStatus, Report, TrustFlag, Verdict};
+use proofmark_domain::{Criteria, FindingStatus, Report, TrustFlag, Verdict};
 
 use super::attacks::AttackSpec;
 use super::requirement::{self, Comparison, Requirement};
@@ -29,6 +29,8 @@ pub struct AttackTask {
     pub attacks: Vec<AttackSpec>,
     /// Models whose gradients stand for the model's, if any.
     pub surrogate: Option<SurrogateSpec>,
+    /// What counts as success of an attack.
+    pub criterion: Criteria,
     /// The requirement.
     pub require: Requirement,
     /// Maximum number of samples, drawn as a seeded, class-stratified subset.
@@ -49,6 +51,9 @@ impl AttackTask {
         let mut task = Self {
             model: find_model(&s.need("model")?, named)?,
             data: find_data(&s.need("data")?, named)?,
+            criterion: s
+                .get("criterion")
+                .map_or(Ok(Criteria::default()), |f| criterion(&f))?,
             require: Requirement::default(),
             limit: s.maybe("limit", |f| f.whole(1))?,
             looks: looks::read(s)?,
@@ -56,7 +61,16 @@ impl AttackTask {
             attacks,
             surrogate,
         };
-        task.require = task.requirement_at(&s.need("require")?)?;
+        let require = s.need("require")?;
+        task.require = task.requirement_at(&require)?;
+        let outputs = task.criterion.outputs();
+        let of_class = (task.require.comparisons.iter()).find(|c| c.metric.is_of_classes());
+        if let Some(comparison) = of_class.filter(|_| !outputs.is_classes()) {
+            return Err(require.error(format!(
+                "`{}` is about classes, and criterion `{}` is about {outputs}; expected accuracy or robust_accuracy, the share of samples on which the property holds",
+                comparison.metric, task.criterion
+            )));
+        }
         Ok(Arc::new(task))
     }
 
@@ -70,6 +84,23 @@ impl AttackTask {
         let ids: Vec<&str> = self.attacks.iter().map(|a| a.id.as_str()).collect();
         requirement::read(field, &ids, self.threat.is_some())
     }
+}
+
+/// Reads one criterion, or a list of criteria that one point must all meet.
+fn criterion(field: &Field<'_>) -> Result<Criteria, PolicyError> {
+    let texts: Vec<&str> = match field.string() {
+        Ok(one) => vec![one],
+        Err(_) => {
+            let expected =
+                || field.error("expected a criterion such as \"top-k=5\", or a list of them");
+            let items = field.items().map_err(|_| expected())?;
+            items.iter().map(Field::string).collect::<Result<_, _>>()?
+        }
+    };
+    if texts.is_empty() {
+        return Err(field.error("must not be empty: name at least one criterion, or leave it out"));
+    }
+    Criteria::parse(texts).map_err(|e| field.error(e))
 }
 
 impl Task for AttackTask {

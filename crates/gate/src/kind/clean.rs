@@ -5,7 +5,7 @@ use super::attack_task::AttackTask;
 pub(super) const ENTRY: CheckKind = CheckKind {
     id: "clean",
     about: "a model's accuracy without attack",
-    fields: || vec!["model", "data", "limit", "looks"],
+    fields: || vec!["model", "data", "limit", "criterion", "looks"],
     judging: &[],
     read: |s, named| AttackTask::read(s, named, None, Vec::new(), None),
 };

@@ -10,7 +10,14 @@ use crate::policy::Policy;
 /// Re-judging reads files from a folder, so a stale or partial file must be refused.
 pub(super) fn fits(policy: &Policy, task: &AttackTask, report: &Report) -> Result<(), String> {
     same("schema", REPORT_SCHEMA, &report.schema)?;
-    if let Some(difference) = ResolvedPlan::of(report)?.departs_from(&expected_of_all()) {
+    let mut expected = expected_of_all();
+    // Plans for misclassification do not name it.
+    let criterion = match task.criterion.is_default() {
+        true => Value::Null,
+        false => json!(task.criterion),
+    };
+    expected.insert("criterion".to_owned(), criterion);
+    if let Some(difference) = ResolvedPlan::of(report)?.departs_from(&expected) {
         return Err(difference.to_string());
     }
     same("model", task.model.name(), &report.model.name)?;

@@ -13,6 +13,7 @@ pub(super) const ENTRY: CheckKind = CheckKind {
             "attacks",
             "surrogate",
             "limit",
+            "criterion",
             "looks",
         ]
     },

@@ -22,7 +22,7 @@ pub fn find(id: &str) -> Result<&'static dyn Renderer, String> {
 mod tests {
     use proofmark_domain::RunStatus::Broken;
 
-    use super::super::Document;
+    use super::super::{Document, DocumentKind};
     use super::*;
     use crate::trust::fixture::{attack, report, sample};
 
@@ -58,6 +58,6 @@ mod tests {
             let whole = |t: String| t.len() > 1 && t.ends_with('\n');
             assert!(text.is_none_or(whole), "{id}");
         }
-        assert!(svg::Svg.render(Document::Attack(&report), false).is_none());
+        assert!(!svg::Svg.renders(DocumentKind::Gate));
     }
 }

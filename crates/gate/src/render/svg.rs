@@ -1,6 +1,6 @@
 use super::{Document, DocumentKind, Renderer};
 
-/// SVG format: a chart of an audit's comparisons with their intervals.
+/// SVG format: a chart of an audit's comparisons, or of accuracy by epsilon, with their intervals.
 #[derive(Debug)]
 pub(super) struct Svg;
 
@@ -10,17 +10,18 @@ impl Renderer for Svg {
     }
 
     fn about(&self) -> &'static str {
-        "a chart of an audit"
+        "a chart of an audit, or of accuracy by epsilon"
     }
 
     fn renders(&self, kind: DocumentKind) -> bool {
-        kind == DocumentKind::Audit
+        kind != DocumentKind::Gate
     }
 
     fn render(&self, document: Document<'_>, _colour: bool) -> Option<String> {
         match document {
             Document::Audit(report) => Some(proofmark_audit::render::svg(report)),
-            Document::Attack(_) | Document::Gate(_) => None,
+            Document::Attack(report) => Some(crate::chart::curve_svg(report)),
+            Document::Gate(_) => None,
         }
     }
 }

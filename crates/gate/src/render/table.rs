@@ -148,6 +148,27 @@ fn read_as(data: &DataFacts) -> String {
     text
 }
 
+/// Says what success is and what accuracy means then; nothing for misclassification.
+fn criterion(report: &Report) -> String {
+    let field = |name: &str| report.config.get("criterion")?.get(name)?.as_str();
+    let (Some(name), Some(success)) = (field("text"), field("success")) else {
+        return String::new();
+    };
+    if name == "misclassification" {
+        return String::new();
+    }
+    let reference = match field("reference") {
+        Some("clean-outputs") => "; references are the model's own outputs without attack",
+        Some(_) => "; references are those of the data",
+        None => "",
+    };
+    format!(
+        "criterion {}: an attack succeeds where {}{reference}\naccuracy: the share of samples on which that is not so, without attack and under attack\n",
+        plain(name),
+        plain(success)
+    )
+}
+
 fn report(report: &Report, colour: bool) -> String {
     let mut text = format!(
         "{} on {}: {} of {} samples, {}, seed {}\n",
@@ -162,6 +183,7 @@ fn report(report: &Report, colour: bool) -> String {
         let _ = writeln!(text, "sequential, {look}: intervals hold at all looks");
     }
     text.push_str(&read_as(&report.data));
+    text.push_str(&criterion(report));
     text.push('\n');
     let header = [
         "attack",

@@ -20,9 +20,19 @@ pub(crate) fn flags(
     data: &DataFacts,
     scope: &Scope<'_>,
 ) -> Vec<TrustFlag> {
-    let evidence = TrustInput::new(runs, samples, model.classes, data.reading.as_ref(), scope);
+    // A property holds or does not, however many outputs it is about.
+    let classes = if model.outputs.is_classes() {
+        model.classes
+    } else {
+        2
+    };
+    let evidence = TrustInput::new(runs, samples, classes, data.reading.as_ref(), scope);
+    // Without classes there is no accuracy by chance.
+    let applies =
+        |code: &TrustCode| *code != TrustCode::CleanAtChance || model.outputs.is_classes();
     TrustCode::ALL
         .into_iter()
+        .filter(applies)
         .filter_map(|code| rule(code, &evidence).or_else(|| stated::rule(code, model, &evidence)))
         .collect()
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use burn::tensor::Tensor as Burn;
-use proofmark_domain::Modality;
+use proofmark_domain::{Modality, Outputs};
 use proofmark_model::Numbers;
 use proofmark_threat::host;
 
@@ -61,7 +61,7 @@ impl OnnxModel {
                 .map_err(|e| m.file.problem(e))
         };
         self.scores = scores(self, true)?;
-        if self.scores.slot != output && !self.decides_as(output)? {
+        if self.scores.slot != output && !self.decides_as(output, options.outputs)? {
             self.scores = scores(self, false)?;
         }
         self.signature.classes = self.scores.classes;
@@ -106,7 +106,7 @@ impl OnnxModel {
     }
 
     /// Whether the scores give the same decisions as the output itself, on samples inside the bounds.
-    fn decides_as(&self, output: Slot) -> Result<bool, OnnxError> {
+    fn decides_as(&self, output: Slot, meaning: Outputs) -> Result<bool, OnnxError> {
         let slots = [self.scores.slot, output];
         let plan = self.graph.plan(&slots);
         let probe = self.probe(PROBE);
@@ -115,7 +115,11 @@ impl OnnxModel {
             .try_into()
             .expect("as many values as slots");
         let decisions = |t: Burn<2>, half: f32| -> Vec<Option<usize>> {
-            let width = t.dims()[1];
+            // Each label is decided by itself.
+            let width = match meaning {
+                Outputs::Labels => 1,
+                Outputs::Classes | Outputs::Values => t.dims()[1],
+            };
             host(&t)
                 .chunks(width)
                 .map(|row| match row {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use burn::tensor::Device;
 use proofmark_data::{DataError, Dataset, Options, Rows, Selection};
-use proofmark_domain::{Epsilon, Needs, Norm, Report, Seed, Shard};
+use proofmark_domain::{Criteria, Epsilon, Needs, Norm, Report, Seed, Shard};
 use proofmark_engine::{Attack, EngineError, Job, Silent, check_members};
 use proofmark_gate::{
     AttackTask, Budgets, Check, DataEntry, DataRef, ModelRef, NoRecord, Policy, REQUEST, Record,
@@ -35,6 +35,7 @@ pub(super) struct AttackCheck {
     data: Arc<Dataset>,
     attacks: Vec<Box<dyn Attack>>,
     threats: Vec<ThreatPlan>,
+    criterion: Criteria,
 }
 
 impl AttackCheck {
@@ -70,6 +71,7 @@ impl AttackCheck {
             batch,
             ..Settings::default()
         };
+        plan.criterion.clone_from(&self.criterion);
         plan.preprocessing.clone_from(&self.model.preprocessing);
         plan.reading.clone_from(&self.model.reading);
         let limit = json!(self.task.limit);
@@ -160,7 +162,12 @@ pub(super) fn prepare(
         source: Box::new(source),
     };
     // The key covers everything that affects what is opened: the policy's entry, and the rows that the check takes.
-    let of_data = format!("{:?} {:?}", task.data, task.limit);
+    let of_data = format!(
+        "{:?} {:?} {}",
+        task.data,
+        task.limit,
+        task.criterion.outputs()
+    );
     let data = shared(&mut opened.data, of_data.clone(), || {
         find_data(policy, task, folder, &fault)
     })?;
@@ -188,6 +195,8 @@ pub(super) fn prepare(
     for spec in &task.attacks {
         let attack = proofmark_attacks::build(&spec.id, &spec.parameters)
             .map_err(|e| policy.attack_error(spec, e.field.as_deref(), e.problem))?;
+        crate::criteria::refuse_loss(&task.criterion, &spec.id, &spec.parameters)
+            .map_err(|problem| policy.attack_error(spec, Some("loss"), problem))?;
         attacks.push(attack);
     }
     let threats: Vec<ThreatPlan> = task.threat.iter().map(threat).collect();
@@ -197,7 +206,8 @@ pub(super) fn prepare(
     };
     // Everything that can be refused is refused before the first check has cost anything.
     let samples = crate::samples::samples(&data, signature).map_err(&fault)?;
-    crate::samples::require_labels(&data, "").map_err(|e| fault(e.into()))?;
+    crate::criteria::fits_model(&task.criterion, signature).map_err(&fault)?;
+    crate::criteria::require_references(&task.criterion, &data, signature, "").map_err(&fault)?;
     for t in &threats {
         let modalities = &signature.modalities;
         t.require_change(modalities, &data).map_err(&fault)?;
@@ -223,6 +233,7 @@ pub(super) fn prepare(
         data,
         attacks,
         threats,
+        criterion: task.criterion.clone(),
     };
     // Refuses surrogates that do not agree with the model.
     check.plan(1, None, None, |_| ()).map_err(&fault)?;
@@ -238,7 +249,9 @@ fn find_model(
 ) -> Result<OpenModel, GateError> {
     let entry = match model {
         ModelRef::Shipped(name) => {
-            return ModelSource::new(name).open(data, device).map_err(fault);
+            let mut source = ModelSource::new(name);
+            source.onnx.outputs = task.criterion.outputs();
+            return source.open(data, device).map_err(fault);
         }
         ModelRef::Entry(entry) => entry,
     };
@@ -256,6 +269,7 @@ fn find_model(
     });
     onnx.output.clone_from(&entry.output_name);
     onnx.kind = entry.output;
+    onnx.outputs = task.criterion.outputs();
     let source = ModelSource {
         spec,
         name: Some(entry.name.clone()),
@@ -290,7 +304,9 @@ fn find_data(
     let broken = |e: DataError| fault(e.into());
     let mut data = match &task.data {
         DataRef::Shipped(name) => {
-            proofmark_data::open(name, &Options::default()).map_err(broken)?
+            let mut options = Options::default();
+            options.outputs = task.criterion.outputs();
+            proofmark_data::open(name, &options).map_err(broken)?
         }
         DataRef::Entry(entry) => {
             if entry.meta.is_some() {
@@ -301,6 +317,7 @@ fn find_data(
             }
             let mut options = (*entry.options).clone();
             options.labels = entry.options.labels.as_ref().map(|p| folder.join(p));
+            options.outputs = task.criterion.outputs();
             options.select = selection(entry, task.limit, run);
             // A policy may give a shipped set another name, a limit, a range.
             let path = if proofmark_data::SHIPPED.contains(&entry.path.as_str()) {

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use proofmark_domain::{Cost, Reading, Role};
-use proofmark_engine::{Attack, Clean, EngineError, Goal, Job, Others, Outcomes, Samples, Starts};
+use proofmark_engine::{
+    Attack, Clean, Criterion, EngineError, Job, Others, Outcomes, Samples, Starts,
+};
 use proofmark_threat::Threat;
 
 use super::RunPlan;
@@ -16,7 +18,7 @@ pub(super) struct Prepared<'a> {
     pub(super) clean: &'a [Clean],
     pub(super) reading: &'a Option<Reading>,
     pub(super) tile: Option<usize>,
-    pub(super) goal: Goal,
+    pub(super) goal: Arc<dyn Criterion>,
     /// Rows for attacks and baselines.
     pub(super) attacked: Vec<usize>,
     /// Rows for the probe.
@@ -107,8 +109,12 @@ impl RunPlan<'_> {
             Role::Attack | Role::Baseline => &prepared.attacked,
         };
         let mut job = self.plain_job(prepared.samples, rows, &run.threat, prepared.tile);
-        if run.role != Role::Probe {
-            job.goal = &prepared.goal;
+        let is_probe = run.role == Role::Probe;
+        // A probe of a classifier only moves to another class: a lead or a rank may be out of reach for any input.
+        if !(is_probe && self.criterion.outputs().is_classes()) {
+            job.goal = prepared.goal.as_ref();
+        }
+        if !is_probe {
             job.starts = prepared.starts.as_ref();
         }
         job.others = Some(&prepared.others);

@@ -68,6 +68,10 @@ impl RunPlan<'_> {
                 .map(|e| Run::new(e.attack.as_ref(), e.role, &e.threat, e.record.clone())),
         );
         record::unique_keys(&mut runs);
+        let is_property = !self.criterion.outputs().is_classes();
+        for run in &mut runs {
+            run.is_property = is_property;
+        }
         Ok(runs)
     }
 
@@ -122,7 +126,7 @@ impl RunPlan<'_> {
         if let Some(surrogate) = self.model.surrogate() {
             model["surrogate"] = json!(surrogate.facts());
         }
-        let document = [
+        let mut document = vec![
             ("model", model),
             ("preprocessing", json!(self.preprocessing)),
             (
@@ -162,6 +166,10 @@ impl RunPlan<'_> {
                 }),
             ),
         ];
+        // Absent for misclassification, as in plans of older versions.
+        if !self.criterion.is_default() {
+            document.push(("criterion", json!(self.criterion)));
+        }
         let fields = document.into_iter().map(|(k, v)| (k.to_owned(), v));
         let mut fields: Map<String, Value> = fields.collect();
         // Absent if the number of samples is fixed, as in reports.

@@ -56,7 +56,7 @@ pub(crate) fn run(args: &Attack, quiet: bool) -> Result<u8, Failure> {
         notes,
         ..
     } = model(args, &criteria, &data)?;
-    let surrogates = surrogates(args, &data)?;
+    let surrogates = surrogates(args, &criteria, &data)?;
     if !quiet {
         let of_surrogates = surrogates.iter().flat_map(Surrogates::notes);
         for note in notes.into_iter().chain(of_surrogates) {
@@ -348,7 +348,11 @@ fn model(args: &Attack, criteria: &Criteria, data: &Dataset) -> Result<OpenModel
 }
 
 /// Opens the surrogates for the same samples, with the same preprocessing.
-fn surrogates(args: &Attack, data: &Dataset) -> Result<Option<Surrogates>, Failure> {
+fn surrogates(
+    args: &Attack,
+    criteria: &Criteria,
+    data: &Dataset,
+) -> Result<Option<Surrogates>, Failure> {
     if args.surrogate.is_empty() {
         return Ok(None);
     }
@@ -361,6 +365,7 @@ fn surrogates(args: &Attack, data: &Dataset) -> Result<Option<Surrogates>, Failu
     let open = |spec: &String| {
         let mut source = ModelSource::new(spec);
         source.preprocess = args.preprocess.preprocess();
+        source.onnx.outputs = criteria.outputs();
         source.open(data, &device).map(Arc::new)
     };
     let models = args.surrogate.iter().map(open).collect::<Result<_, _>>()?;

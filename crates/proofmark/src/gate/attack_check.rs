@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use burn::tensor::Device;
 use proofmark_data::{DataError, Dataset, Options, Rows, Selection};
-use proofmark_domain::{Criteria, Epsilon, Needs, Norm, Report, Seed, Shard};
+use proofmark_domain::{Epsilon, Needs, Norm, Outputs, Report, Seed, Shard};
 use proofmark_engine::{Attack, EngineError, Job, Silent, check_members};
 use proofmark_gate::{
     AttackTask, Budgets, Check, DataEntry, DataRef, ModelRef, NoRecord, Policy, REQUEST, Record,
@@ -35,7 +35,6 @@ pub(super) struct AttackCheck {
     data: Arc<Dataset>,
     attacks: Vec<Box<dyn Attack>>,
     threats: Vec<ThreatPlan>,
-    criterion: Criteria,
 }
 
 impl AttackCheck {
@@ -71,7 +70,7 @@ impl AttackCheck {
             batch,
             ..Settings::default()
         };
-        plan.criterion.clone_from(&self.criterion);
+        plan.criterion.clone_from(&self.task.criterion);
         plan.preprocessing.clone_from(&self.model.preprocessing);
         plan.reading.clone_from(&self.model.reading);
         let limit = json!(self.task.limit);
@@ -162,19 +161,15 @@ pub(super) fn prepare(
         source: Box::new(source),
     };
     // The key covers everything that affects what is opened: the policy's entry, and the rows that the check takes.
-    let of_data = format!(
-        "{:?} {:?} {}",
-        task.data,
-        task.limit,
-        task.criterion.outputs()
-    );
+    let outputs = task.criterion.outputs();
+    let of_data = format!("{:?} {:?} {outputs}", task.data, task.limit);
     let data = shared(&mut opened.data, of_data.clone(), || {
         find_data(policy, task, folder, &fault)
     })?;
     // The data settle what a model's file leaves open, so they are part of the model's key.
     let mut open = |model: &ModelRef| {
         shared(&mut opened.models, format!("{model:?} {of_data}"), || {
-            find_model(model, &data, folder, device, &fault)
+            find_model(model, outputs, &data, folder, device, &fault)
         })
     };
     let model = open(&task.model)?;
@@ -233,7 +228,6 @@ pub(super) fn prepare(
         data,
         attacks,
         threats,
-        criterion: task.criterion.clone(),
     };
     // Refuses surrogates that do not agree with the model.
     check.plan(1, None, None, |_| ()).map_err(&fault)?;
@@ -242,6 +236,7 @@ pub(super) fn prepare(
 
 fn find_model(
     model: &ModelRef,
+    outputs: Outputs,
     data: &Dataset,
     folder: &Path,
     device: &Device,
@@ -250,7 +245,7 @@ fn find_model(
     let entry = match model {
         ModelRef::Shipped(name) => {
             let mut source = ModelSource::new(name);
-            source.onnx.outputs = task.criterion.outputs();
+            source.onnx.outputs = outputs;
             return source.open(data, device).map_err(fault);
         }
         ModelRef::Entry(entry) => entry,
@@ -269,7 +264,7 @@ fn find_model(
     });
     onnx.output.clone_from(&entry.output_name);
     onnx.kind = entry.output;
-    onnx.outputs = task.criterion.outputs();
+    onnx.outputs = outputs;
     let source = ModelSource {
         spec,
         name: Some(entry.name.clone()),

@@ -29,7 +29,7 @@ impl Shape {
         match (self.few(), self.steps) {
             (true, _) => 256,
             (false, false) => 64,
-            (false, true) => 32,
+            (false, true) => 16,
         }
     }
 }
@@ -176,8 +176,11 @@ fn in_steps(level: u32, shape: Shape) -> Vec<Recipe> {
         draws: 1,
         steps: 2 * steps,
     };
+    let ascent = climb(Direction::Sign, (1.0, 0.05), Start::Inside);
+    // A few steps in every case tell which cases are near.
+    let scout = Recipe { steps: 3, ..ascent };
     let mut all = vec![
-        climb(Direction::Sign, (1.0, 0.05), Start::Inside),
+        ascent,
         windows,
         climb(Direction::Momentum, (0.5, 0.01), Start::Inside),
         windows,
@@ -186,6 +189,7 @@ fn in_steps(level: u32, shape: Shape) -> Vec<Recipe> {
     ];
     if level == 0 {
         all.truncate(2);
+        all.insert(0, scout);
     }
     all
 }

@@ -191,7 +191,8 @@ impl<'a> Search<'a> {
 
     /// Carries out one run of a level on fresh rows.
     fn attempt(&mut self, level: u32, recipe: Recipe) -> Result<Option<Found>, RunError> {
-        let mut cases = self.cases(level);
+        let first = self.runs == 0;
+        let mut cases = self.cases(first);
         let mut values = vec![0.0; cases.len() * self.shape.inputs];
         if let Method::Windows { .. } = recipe.method {
             let Some(starts) = self.elite.starts() else {
@@ -200,8 +201,8 @@ impl<'a> Search<'a> {
             (cases, values) = starts;
         }
         let mut starts = vec![recipe.start; cases.len()];
-        if level == 0 && recipe.start != Start::Given {
-            // Level 0 tries the middle of every box first.
+        if first {
+            // The first run tries the middle of every box.
             for case in 0..self.reached.len() {
                 if let Some(first) = cases.iter().position(|c| *c == case) {
                     starts[first] = Start::Given;
@@ -242,10 +243,10 @@ impl<'a> Search<'a> {
     }
 
     /// Returns the case that each row tries.
-    fn cases(&mut self, level: u32) -> Vec<usize> {
+    fn cases(&mut self, first: bool) -> Vec<usize> {
         let n = self.reached.len();
         self.runs += 1;
-        if level == 0 {
+        if first {
             // All cases go into one run, as long as the rows fit into memory; the others get their turn later.
             let most = (MAX_VALUES / self.shape.inputs.max(1)).max(self.shape.rows());
             let rows = self.shape.rows().max(n).min(most);

@@ -256,6 +256,60 @@ fn step(op: &str, cut: &Cut, width: f32, output: &str) -> NodeProto {
     }
 }
 
+/// Returns the name of a value's twin in the second set.
+fn fine(name: &str) -> String {
+    format!("{name} (fine)")
+}
+
+/// Returns copies of the nodes from the last steps on, which are bends there, to `output`; `steps` are the outputs of all
+/// steps on the way.
+fn tail(graph: &GraphProto, steps: &[String], output: &str) -> Vec<NodeProto> {
+    let last = |name: &&String| {
+        let after = following(graph, std::iter::once(name.as_str()));
+        steps
+            .iter()
+            .all(|other| other == *name || !after.contains(other.as_str()))
+    };
+    let ends: BTreeSet<&str> = steps.iter().filter(last).map(String::as_str).collect();
+    let after = following(graph, ends.iter().copied());
+    let needed = needed(graph, output);
+    let copied = |name: &String| after.contains(name.as_str()) && needed.contains(name.as_str());
+    let copy = |node: &NodeProto| {
+        let mut copy = node.clone();
+        copy.name = fine(&node.name);
+        if ends.contains(node.output[0].as_str()) {
+            BEND.clone_into(&mut copy.op_type);
+        } else {
+            for input in copy.input.iter_mut().filter(|i| copied(i)) {
+                *input = fine(input);
+            }
+        }
+        for output in &mut copy.output {
+            *output = fine(output);
+        }
+        copy
+    };
+    let wanted = |n: &&NodeProto| n.output.iter().any(copied);
+    graph.node.iter().filter(wanted).map(copy).collect()
+}
+
+/// Returns the node that puts both sets of scores side by side.
+fn joined(output: &str, both: &str) -> NodeProto {
+    NodeProto {
+        input: vec![output.to_owned(), fine(output)],
+        output: vec![both.to_owned()],
+        name: both.to_owned(),
+        op_type: "Concat".into(),
+        attribute: vec![AttributeProto {
+            name: "axis".into(),
+            i: -1,
+            r#type: 2,
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
 /// A graph whose steps have slopes.
 pub(crate) struct Sloped {
     pub(crate) file: OnnxFile,
@@ -283,19 +337,13 @@ impl OnnxFile {
                 place.insert(node.output[0].clone(), at);
             }
         }
-        let (live, order) = {
+        let order: Vec<String> = {
             let needed = needed(&rewritten, output);
             let on_the_way = |n: &&NodeProto| {
                 n.domain == OWN && n.output.iter().any(|o| needed.contains(o.as_str()))
             };
-            let order: Vec<String> = rewritten
-                .node
-                .iter()
-                .filter(on_the_way)
-                .map(|n| n.output[0].clone())
-                .collect();
-            let live: BTreeSet<String> = order.iter().cloned().collect();
-            (live, order)
+            let steps = rewritten.node.iter().filter(on_the_way);
+            steps.map(|n| n.output[0].clone()).collect()
         };
         if order.is_empty() || rewritten.node.iter().any(nests) {
             return None;
@@ -304,51 +352,10 @@ impl OnnxFile {
             let cut = &all[name.as_str()];
             rewritten.node[place[name]] = step(STEP, cut, *width, name);
         }
-        let fine = |name: &str| format!("{name} (fine)");
-        let tail: Vec<NodeProto> = {
-            let last = |name: &&String| {
-                let after = following(&rewritten, std::iter::once(name.as_str()));
-                live.iter()
-                    .all(|other| other == *name || !after.contains(other.as_str()))
-            };
-            let ends: BTreeSet<&str> = order.iter().filter(last).map(String::as_str).collect();
-            let after = following(&rewritten, ends.iter().copied());
-            let needed = needed(&rewritten, output);
-            let copied =
-                |name: &String| after.contains(name.as_str()) && needed.contains(name.as_str());
-            let copy = |node: &NodeProto| {
-                let mut copy = node.clone();
-                copy.name = fine(&node.name);
-                if ends.contains(node.output[0].as_str()) {
-                    copy.op_type = BEND.to_owned();
-                } else {
-                    for input in copy.input.iter_mut().filter(|i| copied(i)) {
-                        *input = fine(input);
-                    }
-                }
-                for output in &mut copy.output {
-                    *output = fine(output);
-                }
-                copy
-            };
-            let wanted = |n: &&NodeProto| n.output.iter().any(copied);
-            rewritten.node.iter().filter(wanted).map(copy).collect()
-        };
+        let tail = tail(&rewritten, &order, output);
         rewritten.node.extend(tail);
         let both = format!("{output} (both)");
-        rewritten.node.push(NodeProto {
-            input: vec![output.to_owned(), fine(output)],
-            output: vec![both.clone()],
-            name: both.clone(),
-            op_type: "Concat".into(),
-            attribute: vec![AttributeProto {
-                name: "axis".into(),
-                i: -1,
-                r#type: 2,
-                ..Default::default()
-            }],
-            ..Default::default()
-        });
+        rewritten.node.push(joined(output, &both));
         rewritten.output = vec![ValueInfoProto {
             name: both.clone(),
             ..Default::default()

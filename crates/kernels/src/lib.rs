@@ -43,7 +43,7 @@ pub use epilogue::Clamp;
 pub use error::KernelError;
 #[cfg(feature = "flex")]
 pub use flex::{apply, is_flex};
-pub use kernel::Function;
+pub use kernel::{Function, Step};
 pub use lanes::Isa;
 pub use network::{Network, Saved};
 pub use operation::{Convolution, Scale};

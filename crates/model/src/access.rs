@@ -220,6 +220,12 @@ pub trait GradientModel: ScoreModel {
     /// Returns the objective's gradient at each point. Points are independent: the sum over points is differentiated,
     /// which equals each point's own gradient when no point leaks into another.
     fn gradient(&self, query: &Query, objective: &Objective<'_>) -> Result<Gradient, ModelError>;
+
+    /// Returns a model to search with in place of one whose scores move in steps
+    /// ([`Network::surrogate`](crate::Network::surrogate)).
+    fn surrogate(&self) -> Option<&dyn GradientModel> {
+        None
+    }
 }
 
 /// Access that a run has to a model: the widest the model offers, or less on purpose.

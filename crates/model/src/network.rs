@@ -21,6 +21,12 @@ pub trait Network: Send + Sync {
     fn cost(&self) -> u64 {
         1
     }
+
+    /// Returns a model with twice as many outputs: first the scores of this one, then as many that also tell scores
+    /// apart which are equal here. Its gradients are those of a model without steps. `None` if this model has no steps.
+    fn surrogate(&self) -> Option<&dyn GradientModel> {
+        None
+    }
 }
 
 impl<N: Network + ?Sized> Network for Box<N> {
@@ -35,6 +41,10 @@ impl<N: Network + ?Sized> Network for Box<N> {
     fn cost(&self) -> u64 {
         Network::cost(self.as_ref())
     }
+
+    fn surrogate(&self) -> Option<&dyn GradientModel> {
+        Network::surrogate(self.as_ref())
+    }
 }
 
 impl<N: Network + ?Sized> Network for &N {
@@ -48,6 +58,10 @@ impl<N: Network + ?Sized> Network for &N {
 
     fn cost(&self) -> u64 {
         Network::cost(*self)
+    }
+
+    fn surrogate(&self) -> Option<&dyn GradientModel> {
+        Network::surrogate(*self)
     }
 }
 
@@ -94,6 +108,10 @@ impl<N: Network> ScoreModel for N {
 }
 
 impl<N: Network> GradientModel for N {
+    fn surrogate(&self) -> Option<&dyn GradientModel> {
+        Network::surrogate(self)
+    }
+
     fn gradient(&self, query: &Query, objective: &Objective<'_>) -> Result<Gradient, ModelError> {
         let signature = Network::signature(self);
         boundary::guarded(&signature.name, || {

@@ -26,6 +26,7 @@ mod session;
 #[cfg(test)]
 mod sketch;
 mod sniff;
+mod surrogate;
 mod tensor;
 mod value;
 mod whole;

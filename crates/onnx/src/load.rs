@@ -115,6 +115,12 @@ impl OnnxFile {
         if let Some(missing) = unstated(graph, &opsets) {
             return Err(problem(missing));
         }
+        if opsets.contains_key(op::OWN) {
+            return Err(problem(format!(
+                "imports the operator set `{}`, which exists only inside this program; expected ONNX's own operators",
+                op::OWN
+            )));
+        }
         let mut beside = BTreeSet::new();
         locations(graph, &mut beside);
         if !beside.is_empty() {

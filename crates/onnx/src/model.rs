@@ -5,6 +5,7 @@ mod compiled;
 mod facts;
 mod forward;
 mod settle;
+mod surrogate;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,7 +14,9 @@ use std::sync::Arc;
 use burn::tensor::{Device, Tensor as Burn};
 use proofmark_domain::{Modality, OutputKind, Outputs};
 use proofmark_kernels::Network as Kernels;
-use proofmark_model::{DecisionModel, Features, ModelError, Network, Query, Signature, guarded};
+use proofmark_model::{
+    DecisionModel, Features, GradientModel, ModelError, Network, Query, Signature, guarded,
+};
 
 pub use self::batch_mode::BatchMode;
 use crate::batch::Carried;
@@ -60,6 +63,8 @@ pub struct OnnxModel {
     network: Result<Arc<Kernels>, String>,
     /// Position of the samples per slot; empty if the graph was not analysed.
     carried: BTreeMap<Slot, Carried>,
+    /// The same model with slopes for its steps.
+    surrogate: Option<Box<OnnxModel>>,
 }
 
 impl fmt::Debug for OnnxModel {
@@ -133,6 +138,7 @@ impl OnnxModel {
             },
             network: Err(String::new()),
             carried: BTreeMap::new(),
+            surrogate: None,
             file,
         };
         room::while_loading(|| {
@@ -177,6 +183,11 @@ impl Network for OnnxModel {
     fn forward(&self, query: &Query) -> Result<Burn<2>, ModelError> {
         self.run_scores(query.x.blocks())
             .map_err(|e| self.failed(&e))
+    }
+
+    fn surrogate(&self) -> Option<&dyn GradientModel> {
+        let model: &Self = self.surrogate.as_deref()?;
+        Some(model)
     }
 }
 

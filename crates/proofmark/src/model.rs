@@ -137,6 +137,9 @@ impl std::fmt::Debug for OpenModel {
     }
 }
 
+/// Samples of each region that is searched, its centre first, for a model's inputs.
+pub(crate) type Regions<'a> = dyn Fn(&Signature) -> Vec<Vec<Tensor<2>>> + 'a;
+
 impl ModelSource {
     /// Creates a source without options.
     pub fn new(spec: impl Into<String>) -> Self {
@@ -151,22 +154,24 @@ impl ModelSource {
     pub fn open(&self, data: &Dataset, device: &Device) -> Result<OpenModel, RunError> {
         let modalities: Vec<Modality> =
             data.modalities.iter().map(|c| c.modality.clone()).collect();
-        self.opened(&modalities, Some(data), device)
+        self.opened(&modalities, Some(data), None, device)
     }
 
-    /// Opens the model for samples described by their inputs alone.
+    /// Opens the model for samples described by their inputs alone, with a surrogate for regions that are searched.
     pub(crate) fn open_for(
         &self,
         modalities: &[Modality],
+        regions: Option<&Regions<'_>>,
         device: &Device,
     ) -> Result<OpenModel, RunError> {
-        self.opened(modalities, None, device)
+        self.opened(modalities, None, regions, device)
     }
 
     fn opened(
         &self,
         modalities: &[Modality],
         data: Option<&Dataset>,
+        regions: Option<&Regions<'_>>,
         device: &Device,
     ) -> Result<OpenModel, RunError> {
         let name = self.name.clone().unwrap_or_else(|| self.spec.clone());
@@ -185,7 +190,12 @@ impl ModelSource {
             }
             return self.prepared(model?.named(name), Vec::new());
         }
-        let model = OnnxModel::new(self.onnx_file()?, modalities, &self.onnx, device)?.named(name);
+        let mut model =
+            OnnxModel::new(self.onnx_file()?, modalities, &self.onnx, device)?.named(name);
+        if let Some(regions) = regions {
+            let samples = regions(Network::signature(&model));
+            model = model.with_surrogate(&samples, &self.onnx)?;
+        }
         if let Some(data) = data {
             self.check_output(&model, data)?;
         }

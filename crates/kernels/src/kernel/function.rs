@@ -30,6 +30,64 @@ pub enum Function {
     Erf,
     /// `x` times the standard normal distribution function.
     Gelu,
+    /// A step (a sign activation) with the derivative of its [`Self::Bend`], since its own is zero.
+    Step(Step),
+    /// A step with a slope: `(below + above) / 2 + (above - below) / 2 * t / (1 + |t|)` with `t = (x - at) / width`.
+    Bend(Step),
+}
+
+/// Where a step lies, and its values.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Step {
+    /// The threshold.
+    pub at: f32,
+    /// The value below the threshold.
+    pub below: f32,
+    /// The value on the threshold.
+    pub on: f32,
+    /// The value above the threshold.
+    pub above: f32,
+    /// Distance from the threshold at which the slope is a quarter of the steepest; above 0.
+    pub width: f32,
+}
+
+impl Step {
+    /// Values and derivatives with a slope.
+    ///
+    /// # Safety
+    /// The processor has the instruction set of `L`.
+    #[inline(always)]
+    unsafe fn bend<L: Lanes>(self, x: L) -> (L, L) {
+        // SAFETY: the caller's.
+        unsafe {
+            let one = L::splat(1.0);
+            let centre = L::splat(self.below / 2.0 + self.above / 2.0);
+            let half = L::splat(self.above / 2.0 - self.below / 2.0);
+            let t = x.sub(L::splat(self.at)).mul(L::splat(self.width.recip()));
+            let away = t.select(t.above(L::zero()), L::zero().sub(t));
+            let share = one.div(one.add(away));
+            // At infinity the quotient is 1, not infinity times zero.
+            let end = one.select(t.above(L::zero()), L::splat(-1.0));
+            let part = end.select(away.above(L::splat(1e30)), t.mul(share));
+            let slope = half.mul(L::splat(self.width.recip()));
+            (half.mul_add(part, centre), slope.mul(share.mul(share)))
+        }
+    }
+
+    /// Values of the step, with the derivatives of [`Self::bend`].
+    ///
+    /// # Safety
+    /// The processor has the instruction set of `L`.
+    #[inline(always)]
+    unsafe fn cut<L: Lanes>(self, x: L) -> (L, L) {
+        // SAFETY: the caller's.
+        unsafe {
+            let at = L::splat(self.at);
+            let value = L::splat(self.below).select(at.above(x), L::splat(self.on));
+            let value = L::splat(self.above).select(x.above(at), value);
+            (x.select(x.nans(), value), self.bend(x).1)
+        }
+    }
 }
 
 /// `1 / (1 + exp(-x))`.
@@ -101,6 +159,8 @@ impl Function {
                     let density = bell.mul(L::splat(0.398_942_3));
                     (x.mul(cdf), x.mul_add(density, cdf))
                 }
+                Self::Step(step) => step.cut(x),
+                Self::Bend(step) => step.bend(x),
             }
         }
     }

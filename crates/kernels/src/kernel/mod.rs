@@ -20,7 +20,7 @@ use std::fmt::Debug;
 pub(crate) use channelwise::{Channelwise, Taps};
 pub(crate) use concat::{Join, Part};
 pub(crate) use edge::{Enter, Leave};
-pub use function::Function;
+pub use function::{Function, Step};
 pub(crate) use pointwise::Stage;
 
 use crate::epilogue::Epilogue;

@@ -1,6 +1,10 @@
 //! Each operation by itself, over shapes at random.
 
-use proofmark_kernels::{Builder, Clamp, Convolution, Function, KernelError, Map, Scale, Window};
+use std::sync::Arc;
+
+use proofmark_kernels::{
+    Builder, Clamp, Convolution, Function, KernelError, Map, Network, Scale, Step, Window,
+};
 use proptest::prelude::*;
 
 use crate::reference::{Twin, assert_near, assert_twins, scattered};
@@ -270,6 +274,7 @@ fn smooth_activations_equal_their_formulas() {
         },
         Function::Erf,
         Function::Gelu,
+        Function::Bend(STEP),
     ] {
         let mut twin = Twin::new(Map::new(19, 3, 2));
         let x = twin.scale(0, Scale::new(vec![4.0; 19], vec![0.1; 19]));
@@ -277,6 +282,42 @@ fn smooth_activations_equal_their_formulas() {
         // The plain gradient is a difference quotient.
         assert_twins(&twin, 2, 1e-4);
     }
+}
+
+const STEP: Step = Step {
+    at: 0.25,
+    below: -1.0,
+    on: 0.5,
+    above: 3.0,
+    width: 0.5,
+};
+
+#[test]
+fn a_step_has_its_three_values_and_the_gradient_of_its_bend() {
+    let net = |function| {
+        let mut net = Builder::new(Map::new(8, 1, 1)).unwrap();
+        let y = net.smooth(net.input(), function);
+        Arc::new(net.finish(y))
+    };
+    let x = [
+        0.2,
+        0.25,
+        0.3,
+        -0.0,
+        f32::INFINITY,
+        f32::NEG_INFINITY,
+        1e30,
+        f32::NAN,
+    ];
+    let (step, bend) = (net(Function::Step(STEP)), net(Function::Bend(STEP)));
+    let y = step.forward(&x);
+    assert_eq!(y[..7], [-1.0, 0.5, 3.0, -1.0, 3.0, -1.0, 3.0]);
+    assert!(y[7].is_nan());
+    let gradient = |net: &Arc<Network>| net.forward_saved(&x).1.gradient(&[1.0; 8]);
+    assert_eq!(gradient(&step)[..7], gradient(&bend)[..7]);
+    // The steepest slope is the height over twice the width.
+    assert_eq!(gradient(&step)[1], 4.0);
+    assert_eq!(bend.forward(&x)[4..7], [3.0, -1.0, 3.0]);
 }
 
 #[test]

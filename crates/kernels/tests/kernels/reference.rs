@@ -542,6 +542,12 @@ fn smooth(f: Function, x: f64) -> f64 {
                 f64::from(alpha) * x.exp_m1()
             }
         }
+        Function::Bend(step) => {
+            let [at, below, above, width] =
+                [step.at, step.below, step.above, step.width].map(f64::from);
+            let t = (x - at) / width;
+            f64::midpoint(below, above) + (above - below) / 2.0 * t / (1.0 + t.abs())
+        }
         other => panic!("{other:?} has no plain twin"),
     }
 }

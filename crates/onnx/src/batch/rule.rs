@@ -508,4 +508,6 @@ const POINTWISE: &[&str] = &[
     "com.microsoft.QLinearSigmoid",
     "com.microsoft.QLinearWhere",
     "com.microsoft.QuickGelu",
+    "proofmark.internal.Bend",
+    "proofmark.internal.Step",
 ];

@@ -46,11 +46,13 @@ mod shape;
 mod signal;
 mod slice;
 mod softmax;
+mod step;
 mod suppress;
 mod unary;
 mod window;
 
 pub(crate) use batch_norm::IN_TRAINING;
+pub(crate) use step::{BEND, OWN, STEP};
 
 /// Derivative of an operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -168,6 +170,7 @@ fn families(domain: &str) -> &'static [&'static [OperatorEntry]] {
     match domain {
         "" | "ai.onnx" => ALL,
         MICROSOFT => microsoft::ALL,
+        OWN => &[step::ENTRIES],
         _ => &[],
     }
 }

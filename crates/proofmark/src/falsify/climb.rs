@@ -34,6 +34,7 @@ use proofmark_model::GradientModel;
 use proofmark_stats::random::{Purpose, Stream};
 use proofmark_threat::{Batch, Column, Columns, Step, mask, prefixed};
 
+use super::kept::Kept;
 use super::property::Near;
 use super::start::{Start, begin, sign};
 
@@ -42,7 +43,7 @@ const RANGE: f32 = 2.0;
 
 /// A climb with all its parameters.
 #[derive(Debug)]
-pub(super) struct Climb {
+pub(super) struct Climb<'a> {
     /// Loss to maximise.
     pub(super) near: Near,
     /// Start of each row, indexed by sample.
@@ -59,6 +60,8 @@ pub(super) struct Climb {
     pub(super) steps: u32,
     /// First and last step length, in half widths of the box.
     pub(super) lengths: (f32, f32),
+    /// Where the best point of each row goes.
+    pub(super) kept: &'a Kept,
 }
 
 /// Current point of each row, and the best so far.
@@ -69,6 +72,8 @@ pub(super) struct State {
     best: Batch,
     best_gradient: Batch,
     most: Tensor<1>,
+    /// How near the best point comes to satisfying the row's case.
+    near: Tensor<1>,
 }
 
 impl Columns for State {
@@ -78,11 +83,12 @@ impl Columns for State {
         all.extend(prefixed("best", &mut self.best));
         all.extend(prefixed("best-gradient", &mut self.best_gradient));
         all.push(("most".into(), Column::Vector(&mut self.most)));
+        all.push(("near".into(), Column::Vector(&mut self.near)));
         all
     }
 }
 
-impl Climb {
+impl Climb<'_> {
     /// Returns the step length of each row, in ranges.
     fn lengths(&self, rows: &Rows) -> Vec<f32> {
         let (first, last) = self.lengths;
@@ -128,7 +134,7 @@ fn unstick(direction: Batch, rows: &Rows) -> Batch {
     direction.replace_rows(&still, &signs)
 }
 
-impl<M: GradientModel + ?Sized> Stepper<M> for Climb {
+impl<M: GradientModel + ?Sized> Stepper<M> for Climb<'_> {
     type State = State;
 
     fn id(&self) -> &'static str {
@@ -154,6 +160,7 @@ impl<M: GradientModel + ?Sized> Stepper<M> for Climb {
             best: x.clone(),
             best_gradient: x.map(|b| b.zeros_like()),
             most: Tensor::zeros([rows.len()], oracle.device()).full_like(f32::MIN),
+            near: Tensor::zeros([rows.len()], oracle.device()).full_like(f32::MIN),
             x,
         })
     }
@@ -168,7 +175,10 @@ impl<M: GradientModel + ?Sized> Stepper<M> for Climb {
         let better = answer.loss.clone().greater(state.most.clone());
         state.best = state.best.replace_rows(&better, &state.x);
         state.best_gradient = state.best_gradient.replace_rows(&better, &answer.gradient);
+        let near = self.near.nearness(&answer.scores, &rows.focus());
+        state.near = state.near.clone().mask_where(better.clone(), near);
         state.most = state.most.clone().mask_where(better, answer.loss);
+        self.kept.note(rows, self.steps, &state.best, &state.most);
         let mut gradient = answer.gradient;
         if let Some(back) = self.returns(rows) {
             let back = mask(&back, oracle.device());
@@ -187,7 +197,7 @@ impl<M: GradientModel + ?Sized> Stepper<M> for Climb {
     }
 
     fn reached(&self, state: &State) -> Option<Tensor<1>> {
-        Some(state.most.clone())
+        Some(state.near.clone())
     }
 
     fn last(&self, state: &State) -> Option<Batch> {

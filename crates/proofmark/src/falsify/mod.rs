@@ -3,6 +3,7 @@
 //! The search can find a counterexample and show it; it can never prove that there is none.
 
 mod climb;
+mod kept;
 mod model;
 mod property;
 mod random_search;
@@ -10,6 +11,7 @@ mod schedule;
 mod search;
 mod space;
 mod start;
+mod windows;
 mod witness;
 
 use std::fmt::{self, Write as _};

@@ -24,6 +24,7 @@ pub(super) struct Property {
     /// 1 where equality does not satisfy the constraint.
     strict: Tensor<2>,
     constraints: usize,
+    outputs: usize,
 }
 
 impl Property {
@@ -68,6 +69,7 @@ impl Property {
             scale: matrix(scale),
             strict: matrix(strict),
             constraints: k,
+            outputs,
         }
     }
 
@@ -78,6 +80,17 @@ impl Property {
 
     pub(super) fn case(&self, case: usize) -> &Case {
         &self.cases[case]
+    }
+
+    /// Returns one set of a model's scores: the first, or a surrogate's second ([`Self::has_fine`]).
+    fn set(&self, scores: &Tensor<2>, second: bool) -> Tensor<2> {
+        let from = if second { self.outputs } else { 0 };
+        scores.clone().narrow(1, from, self.outputs)
+    }
+
+    /// Whether scores hold a second set, which tells points apart whose first set is equal.
+    fn has_fine(&self, scores: &Tensor<2>) -> bool {
+        scores.dims()[1] == 2 * self.outputs
     }
 
     /// Returns `sum a_j y_j - b` per point and constraint, `[q, constraints]`.
@@ -125,7 +138,7 @@ impl Criterion for Satisfied {
         let device = scores.device();
         let cases = self.rows.of(focus, &device);
         let property = &self.rows.property;
-        let over = property.violations(scores, &cases) + self.slack as f32;
+        let over = property.violations(&property.set(scores, false), &cases) + self.slack as f32;
         let strict = property.strict.clone().select(0, cases).greater_scalar(0.5);
         let holds = over
             .clone()
@@ -135,7 +148,10 @@ impl Criterion for Satisfied {
     }
 
     fn met_by(&self, scores: &[f32], truth: &Truth) -> bool {
-        let case = self.rows.property.case(self.rows.cases[truth.sample]);
+        let property = &self.rows.property;
+        let case = property.case(self.rows.cases[truth.sample]);
+        // A surrogate's second set does not count.
+        let scores = &scores[..property.outputs];
         scores.iter().all(|s| s.is_finite())
             && case.satisfied(scores)
             && case.margin(scores) >= self.slack
@@ -162,8 +178,19 @@ pub(super) struct Near {
     pub(super) by: Nearness,
 }
 
-impl Loss for Near {
-    fn per_sample(&self, scores: &Tensor<2>, _: &Batch, focus: &Focus) -> Tensor<1> {
+/// Weight of a surrogate's second set of scores.
+const FINE: f64 = 0.03;
+
+impl Near {
+    /// Returns how nearly each point's scores satisfy its case.
+    pub(super) fn nearness(&self, scores: &Tensor<2>, focus: &Focus) -> Tensor<1> {
+        let scores = self.rows.property.set(scores, false);
+        let worst = self.rows.scaled(&scores, focus).max_dim(1).neg();
+        worst.squeeze_dim::<1>(1)
+    }
+
+    /// Returns the loss by one set of scores.
+    fn by_set(&self, scores: &Tensor<2>, focus: &Focus) -> Tensor<1> {
         let rows = || index(&focus.sample(), &scores.device().inner());
         let climbed = match &self.by {
             Nearness::Worst => self.rows.scaled(scores, focus).max_dim(1).neg(),
@@ -189,5 +216,17 @@ impl Loss for Near {
             }
         };
         climbed.squeeze_dim::<1>(1)
+    }
+}
+
+impl Loss for Near {
+    fn per_sample(&self, scores: &Tensor<2>, _: &Batch, focus: &Focus) -> Tensor<1> {
+        let property = &self.rows.property;
+        let loss = self.by_set(&property.set(scores, false), focus);
+        if !property.has_fine(scores) {
+            return loss;
+        }
+        let fine = self.by_set(&property.set(scores, true), focus);
+        loss + fine.mul_scalar(FINE)
     }
 }

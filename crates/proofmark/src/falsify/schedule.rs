@@ -15,6 +15,8 @@ pub(super) struct Shape {
     pub(super) constraints: usize,
     /// Whether usable gradients exist.
     pub(super) gradients: bool,
+    /// Whether a surrogate is searched in place of a model whose scores move in steps.
+    pub(super) steps: bool,
 }
 
 impl Shape {
@@ -24,7 +26,11 @@ impl Shape {
 
     /// Returns the number of rows per run: for small networks, many rows cost little more.
     pub(super) fn rows(&self) -> usize {
-        if self.few() { 256 } else { 64 }
+        match (self.few(), self.steps) {
+            (true, _) => 256,
+            (false, false) => 64,
+            (false, true) => 16,
+        }
     }
 }
 
@@ -71,6 +77,11 @@ pub(super) enum Method {
     },
     /// Random search without gradients, [`super::random_search::RandomSearch`].
     RandomSearch,
+    /// Random search by windows from the best points so far, [`super::windows::Windows`].
+    Windows {
+        /// Number of steps that share a gradient.
+        every: u32,
+    },
 }
 
 /// One run of a level.
@@ -106,6 +117,9 @@ pub(super) fn level(level: u32, shape: Shape) -> Vec<Recipe> {
         draws,
         steps,
     };
+    if shape.steps {
+        return in_steps(level, shape);
+    }
     let (worst, soft, random) = (Weighing::Worst, Weighing::Soft, Weighing::Random);
     if !shape.gradients {
         let weighing = if level % 2 == 1 && shape.constraints > 1 {
@@ -137,6 +151,47 @@ pub(super) fn level(level: u32, shape: Shape) -> Vec<Recipe> {
         climb(other(soft), Direction::Sign, 10, (1.0, 0.01), Start::Inside),
         random_search(worst, steps),
     ]
+}
+
+/// Returns the runs of a level for a model whose scores move in steps: climbs along the surrogate's slope, each
+/// followed by windows from the best points so far.
+fn in_steps(level: u32, shape: Shape) -> Vec<Recipe> {
+    let steps = 20 << level.min(5);
+    let draws = if shape.few() { 16 << level.min(5) } else { 1 };
+    let climb = |direction, lengths, start| Recipe {
+        weighing: Weighing::Worst,
+        method: Method::Climb {
+            direction,
+            scatter: 0,
+            lengths,
+        },
+        start,
+        draws: if start == Start::Inside { draws } else { 1 },
+        steps,
+    };
+    let windows = Recipe {
+        weighing: Weighing::Worst,
+        method: Method::Windows { every: 4 },
+        start: Start::Given,
+        draws: 1,
+        steps: 2 * steps,
+    };
+    let ascent = climb(Direction::Sign, (1.0, 0.05), Start::Inside);
+    // A few steps in every case tell which cases are near.
+    let scout = Recipe { steps: 3, ..ascent };
+    let mut all = vec![
+        ascent,
+        windows,
+        climb(Direction::Momentum, (0.5, 0.01), Start::Inside),
+        windows,
+        climb(Direction::Adam, (0.2, 0.005), Start::Corner),
+        windows,
+    ];
+    if level == 0 {
+        all.truncate(2);
+        all.insert(0, scout);
+    }
+    all
 }
 
 /// Assigns a case to each of `rows` rows: half of the rows cycle through all cases, the other half through the nearest
@@ -182,6 +237,7 @@ mod tests {
             inputs: 784,
             constraints: 1,
             gradients: true,
+            steps: false,
         };
         let steps = |l| level(l, shape).iter().map(|r| r.steps).sum::<u32>();
         assert!(steps(0) < steps(1) && steps(1) < steps(3) && steps(u32::MAX) >= steps(5));

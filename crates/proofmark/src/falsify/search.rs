@@ -3,18 +3,20 @@
 use std::sync::Arc;
 
 use burn::tensor::{Tensor, TensorData};
-use proofmark_domain::{Modality, Observation, QueryCount, RunStatus};
+use proofmark_domain::{Grid, Modality, Observation, QueryCount, RunStatus};
 use proofmark_engine::{Access, Job, Outcomes, Samples, run as run_engine};
 use proofmark_model::{DecisionModel, GradientModel, ModelError, Query, ScoreModel, Signature};
 use proofmark_stats::random::{Purpose, Stream, StreamKey};
 use proofmark_threat::Threat;
 
 use super::climb::Climb;
+use super::kept::{Elite, Kept};
 use super::property::{Near, Nearness, Property, Rows, Satisfied};
 use super::random_search::RandomSearch;
 use super::schedule::{Direction, Method, Recipe, Shape, Weighing, allot, level};
 use super::space::{Boxed, key};
 use super::start::Start;
+use super::windows::Windows;
 use super::{Counterexample, Falsified, Falsify};
 use crate::{RunError, device};
 
@@ -77,6 +79,10 @@ pub(super) struct Search<'a> {
     reached: Vec<f32>,
     /// Required margin: above 0 once a point failed its confirmation.
     slack: f64,
+    /// Best points of earlier runs on a surrogate.
+    elite: Elite,
+    /// How the inputs lie in an image.
+    grid: Grid,
     /// Number of rows begun so far; keeps their random streams apart.
     rows: u32,
     runs: usize,
@@ -146,11 +152,20 @@ impl<'a> Search<'a> {
             });
         }
         let (cube, gradients) = match plan.model {
-            Access::Gradients(m) => (Cube::Gradients(Boxed::new(m, cases)?), true),
+            Access::Gradients(m) => {
+                let m = m.surrogate().unwrap_or(m);
+                (Cube::Gradients(Boxed::new(m, cases)?), true)
+            }
             access => {
                 let m = access.scores("falsify")?;
                 (Cube::Scores(Boxed::new(m, cases)?), false)
             }
+        };
+        let steps = matches!(plan.model, Access::Gradients(m) if m.surrogate().is_some());
+        let strip = Grid::channels_first([1, 1, inputs]);
+        let grid = match &*signature.modalities {
+            [only] => Grid::of(only).unwrap_or(strip),
+            _ => strip,
         };
         let property = Property::new(cases, spec.outputs, &signature.device);
         Ok(Self {
@@ -159,7 +174,10 @@ impl<'a> Search<'a> {
                 inputs,
                 constraints: property.constraints(),
                 gradients,
+                steps,
             },
+            elite: Elite::default(),
+            grid,
             threat: Threat::unbounded(&cube.signature().modalities),
             cube,
             property: Arc::new(property),
@@ -173,20 +191,28 @@ impl<'a> Search<'a> {
 
     /// Carries out one run of a level on fresh rows.
     fn attempt(&mut self, level: u32, recipe: Recipe) -> Result<Option<Found>, RunError> {
-        let cases = self.cases(level);
+        let first = self.runs == 0;
+        let mut cases = self.cases(first);
+        let mut values = vec![0.0; cases.len() * self.shape.inputs];
+        if let Method::Windows { .. } = recipe.method {
+            let Some(starts) = self.elite.starts() else {
+                return Ok(None);
+            };
+            (cases, values) = starts;
+        }
         let mut starts = vec![recipe.start; cases.len()];
-        if level == 0 {
-            // Level 0 tries the middle of every box first.
+        if first {
+            // The first run tries the middle of every box.
             for case in 0..self.reached.len() {
                 if let Some(first) = cases.iter().position(|c| *c == case) {
                     starts[first] = Start::Given;
                 }
             }
         }
-        let values = vec![0.0; cases.len() * self.shape.inputs];
         let method = match recipe.method {
             Method::Climb { .. } => "climb",
             Method::RandomSearch => "random search",
+            Method::Windows { .. } => "windows",
         };
         let outcomes = self.carry_out(Attempt {
             name: format!("level {level} {method}"),
@@ -207,6 +233,8 @@ impl<'a> Search<'a> {
             let u = point.x.into_iter().flatten().collect::<Vec<f32>>();
             match self.measure(cases[outcome.row], &u)? {
                 Ok(point) => return Ok(Some((u, point))),
+                // The sum before a step was rounded another way: that says nothing about other points.
+                Err(_) if self.shape.steps => {}
                 // The point lies on the very edge: the next one must lie further inside.
                 Err(short) => self.slack = (2.0 * short).max(2.0 * self.slack).max(1e-6),
             }
@@ -215,10 +243,10 @@ impl<'a> Search<'a> {
     }
 
     /// Returns the case that each row tries.
-    fn cases(&mut self, level: u32) -> Vec<usize> {
+    fn cases(&mut self, first: bool) -> Vec<usize> {
         let n = self.reached.len();
         self.runs += 1;
-        if level == 0 {
+        if first {
             // All cases go into one run, as long as the rows fit into memory; the others get their turn later.
             let most = (MAX_VALUES / self.shape.inputs.max(1)).max(self.shape.rows());
             let rows = self.shape.rows().max(n).min(most);
@@ -270,6 +298,8 @@ impl<'a> Search<'a> {
             ..Job::new(&samples, &all, &self.threat, self.plan.progress)
         };
         let recipe = attempt.recipe;
+        let kept = Kept::default();
+        let cases = rows.cases.clone();
         let near = self.near(recipe.weighing, rows, &samples.keys);
         let outcomes = match (recipe.method, &self.cube) {
             (
@@ -289,8 +319,20 @@ impl<'a> Search<'a> {
                     plain: direction == Direction::Adam,
                     steps: recipe.steps,
                     lengths,
+                    kept: &kept,
                 };
                 run_engine(m, &climb, &job)?
+            }
+            (Method::Windows { every }, Cube::Gradients(m)) => {
+                let windows = Windows {
+                    near,
+                    starts: attempt.starts,
+                    steps: recipe.steps,
+                    every,
+                    grid: self.grid,
+                    kept: &kept,
+                };
+                run_engine(m, &windows, &job)?
             }
             // Without gradients no schedule uses a climb.
             (_, cube) => {
@@ -308,6 +350,9 @@ impl<'a> Search<'a> {
         };
         for outcome in &outcomes.rows {
             self.queries += outcome.queries;
+        }
+        if self.shape.steps && recipe.weighing == Weighing::Worst {
+            self.elite.admit(kept, &cases);
         }
         Ok(outcomes)
     }
@@ -364,7 +409,7 @@ impl<'a> Search<'a> {
                 *nearest = nearest.max(outcome.reached.unwrap_or(f32::MIN));
             }
         }
-        if recipe.method != Method::RandomSearch {
+        if recipe.method != Method::RandomSearch && !self.shape.steps {
             let blind =
                 |o: &&proofmark_engine::Outcome| o.observed.contains(&Observation::ZeroGradient);
             // If hardly any row had a gradient, later ones will not have one either.

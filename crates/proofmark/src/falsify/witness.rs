@@ -1,6 +1,6 @@
 //! Confirms a counterexample, and moves it away from the edge.
 
-use proofmark_domain::QueryCount;
+use proofmark_domain::{Modality, QueryCount};
 use proofmark_model::{ModelError, Query, guarded_device};
 use proofmark_threat::{Batch, host};
 
@@ -10,6 +10,9 @@ use super::search::{Attempt, Search};
 use super::space::key;
 use super::start::Start;
 use crate::RunError;
+
+/// Grid that a counterexample of a model with steps is rounded to, as a share of the largest half width of its box.
+const GRID: f64 = 1.0 / 16.0;
 
 /// Number of steps to enlarge a counterexample's margin, and the margin that is enough, as a share of the largest
 /// output.
@@ -23,29 +26,40 @@ impl Search<'_> {
         case: usize,
         u: &[f32],
     ) -> Result<Result<Counterexample, f64>, RunError> {
+        let x = guarded_device(|| {
+            let cube = self.cube.signature();
+            let at = Batch::from_host(cube.modalities.clone(), vec![u.to_vec()], &cube.device)?;
+            let query = Query::one_per_row(at, &[key(case, 0)]);
+            let blocks = self.cube.outside(&query)?.x.to_host();
+            Ok::<_, ModelError>(blocks.into_iter().flatten().collect::<Vec<f32>>())
+        })?;
+        self.confirm(case, &x)
+    }
+
+    /// Measures a point in the model's own coordinates.
+    fn confirm(&mut self, case: usize, x: &[f32]) -> Result<Result<Counterexample, f64>, RunError> {
         let of = &self.plan.spec.cases[case];
         let inner = self.plan.model.scores("falsify")?;
         let signature = inner.signature();
-        let (x, y) = guarded_device(|| {
-            let cube = self.cube.signature();
-            let at = Batch::from_host(cube.modalities.clone(), vec![u.to_vec()], &cube.device)?;
-            let blocks = self
-                .cube
-                .outside(&Query::one_per_row(at, &[key(case, 0)]))?
-                .x
-                .to_host();
-            let x: Vec<f32> = blocks.iter().flatten().copied().collect();
-            // The batch is built from host values again, as by anyone who reads the numbers from a file.
+        let y = guarded_device(|| {
+            let mut rest = x;
+            let block = |m: &Modality| {
+                let (block, after) = rest.split_at(m.features());
+                rest = after;
+                block.to_vec()
+            };
+            let blocks = signature.modalities.iter().map(block).collect();
+            // The batch is built from host values, as by anyone who reads the numbers from a file.
             let plain = Batch::from_host(signature.modalities.clone(), blocks, &signature.device)?;
             let scores = inner.scores(&Query::one_per_row(plain, &[0]))?;
-            Ok::<_, ModelError>((x, host(&scores)))
+            Ok::<_, ModelError>(host(&scores))
         })?;
         self.queries += QueryCount {
             forward: inner.cost(),
             ..QueryCount::default()
         };
-        let written = self.cube.exact(case, &x);
-        let same = written.iter().zip(&x).all(|(w, x)| *w as f32 == *x);
+        let written = self.cube.exact(case, x);
+        let same = written.iter().zip(x).all(|(w, x)| *w as f32 == *x);
         let margin = of.margin(&y);
         let sound = y.iter().all(|y| y.is_finite()) && of.satisfied(&y);
         if !(sound && same && of.inputs.contains(&written)) {
@@ -109,6 +123,38 @@ impl Search<'_> {
                 _ => break,
             }
         }
+        if self.shape.steps {
+            return self.rounded(point);
+        }
         Ok(point)
+    }
+
+    /// Rounds a counterexample to a coarse grid if it remains one: sums of few digits are the same in any order, so no
+    /// step is taken in one program and not in another.
+    fn rounded(&mut self, point: Counterexample) -> Result<Counterexample, RunError> {
+        let inputs = self.plan.spec.cases[point.case].inputs.clone();
+        let sides = || inputs.low.iter().zip(&inputs.high);
+        let half = sides().map(|(l, h)| (h - l) / 2.0).fold(0.0, f64::max);
+        let grid = half.log2().floor().exp2() * GRID;
+        if !(grid.is_normal() && half.is_finite()) {
+            return Ok(point);
+        }
+        let x: Vec<f32> = point
+            .x
+            .iter()
+            .zip(sides())
+            .map(|(x, (low, high))| {
+                let near = (x / grid).round() * grid;
+                (if (*low..=*high).contains(&near) {
+                    near
+                } else {
+                    *x
+                }) as f32
+            })
+            .collect();
+        Ok(match self.confirm(point.case, &x)? {
+            Ok(rounded) if rounded.margin >= point.margin => rounded,
+            _ => point,
+        })
     }
 }

@@ -131,11 +131,11 @@ fn a_changed_checkpoint_is_refused() {
         &b""[..],
         b"{}",
         b"proofmark/checkpoint/3\n",
-        b"proofmark/checkpoint/2\n",
+        b"proofmark/checkpoint/3\n",
     ] {
         let problem = problem(foreign);
         assert!(
-            problem.contains("expected `proofmark/checkpoint/2`"),
+            problem.contains("expected `proofmark/checkpoint/3`"),
             "{problem}"
         );
     }

@@ -139,6 +139,7 @@ where
         let Lanes { rows, state } = &mut lanes;
         self.stepper.step(&mut self.oracle, rows, state)?;
         rows.advance_step();
+        rows.note_progress(self.stepper.steps());
         self.note_queries(rows);
         Ok(self.retire(lanes))
     }
@@ -388,6 +389,7 @@ where
                 spent: rows.spent(i),
                 early: !self.is_due(tries[i]),
                 zero: flags.zero[i],
+                rising: flags.rising[i] && done[i] == Done::Over,
                 fault,
                 reached: reached.as_ref().map(|r| r[k]),
                 candidate: witness.or_else(last).map(|x| Candidate { row, x }),

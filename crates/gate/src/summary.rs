@@ -66,7 +66,7 @@ pub(crate) fn apart(report: Report) -> (ReportHead, Vec<RunMeta>, Vec<SampleReco
 /// * Robust in a run means correct without attack and [`RunStatus::Robust`]. A misclassified sample is not correct. An
 ///   invalid, stopped or skipped one is undecided: the point estimate counts it as not correct, and the interval runs
 ///   from "none of these held" to "all of them did".
-/// * A probe (unbounded, on a subset) counts neither for the worst case nor for the curve, and its own figures cover
+/// * A probe (unbounded, on a subset) and a run on planted adversarials count neither for the worst case nor for the curve, and its own figures cover
 ///   the samples it attacked.
 /// * On the curve, a sample broken at some budget is broken at every larger budget of the same norm.
 /// * A sample that already belongs to the target class of a targeted run counts in no figure under attack, the start of
@@ -107,7 +107,7 @@ pub fn summarise(head: ReportHead, runs: Vec<RunMeta>, mut samples: Vec<SampleRe
         .iter()
         .map(|run| {
             let scope = trust::Scope::Run(&run.key);
-            let judged = (run.role != Role::Probe).then_some(scope);
+            let judged = (run.role.counts()).then_some(scope);
             judged.map_or_else(Vec::new, |scope| {
                 trust::flags(&runs, &samples, &head.model, &head.data, &scope)
             })
@@ -122,7 +122,7 @@ pub fn summarise(head: ReportHead, runs: Vec<RunMeta>, mut samples: Vec<SampleRe
         trust: trust::flags(&runs, &samples, &head.model, &head.data, &trust::Scope::All),
         trust_not_applicable: TrustCode::ALL
             .into_iter()
-            .filter(|code| code.needs() > head.model.gives)
+            .filter(|code| code.needs() > head.model.gives || is_unplanted(*code, &runs))
             .collect(),
         attacks: runs
             .into_iter()
@@ -143,6 +143,12 @@ pub fn summarise(head: ReportHead, runs: Vec<RunMeta>, mut samples: Vec<SampleRe
         samples,
         samples_file: None,
     }
+}
+
+/// Whether a code needs a planted adversarial and none was planted, although the run tested its attack otherwise.
+fn is_unplanted(code: TrustCode, runs: &[RunMeta]) -> bool {
+    let has = |role| runs.iter().any(|r| r.role == role);
+    code == TrustCode::PlantedAdversarialMissed && has(Role::Probe) && !has(Role::Planted)
 }
 
 /// Puts the outcomes of a sample in the order of the runs, so that later code can use the run's index.
@@ -177,7 +183,7 @@ fn fill_worst(sample: &mut SampleRecord, runs: &[RunMeta]) {
     let breaker = runs
         .iter()
         .zip(&sample.runs)
-        .filter(|(run, outcome)| run.role != Role::Probe && outcome.status == RunStatus::Broken)
+        .filter(|(run, outcome)| run.role.counts() && outcome.status == RunStatus::Broken)
         .min_by(|a, b| a.0.threat.eps.total_cmp(&b.0.threat.eps));
     if let Some((run, outcome)) = breaker {
         sample.broken_by = Some(run.key.clone());
@@ -240,7 +246,7 @@ fn attack(
             backward: outcome.backward,
         };
         let skipped = outcome.status == RunStatus::Skipped;
-        if if run.role == Role::Probe {
+        if if !run.role.counts() {
             skipped
         } else {
             sample.is_of_target()
@@ -296,7 +302,7 @@ fn worst_case(runs: &[RunMeta], samples: &[SampleRecord]) -> WorstCase {
     WorstCase {
         eps: runs
             .iter()
-            .filter(|r| r.role != Role::Probe)
+            .filter(|r| r.role.counts())
             .map(|r| r.threat.eps)
             .fold(0.0, f64::max),
         correct: share.hits as usize,
@@ -311,7 +317,7 @@ fn worst_case(runs: &[RunMeta], samples: &[SampleRecord]) -> WorstCase {
 fn curve(runs: &[RunMeta], samples: &[SampleRecord]) -> Vec<CurvePoint> {
     let mut budgets: Vec<(Norm, f64)> = runs
         .iter()
-        .filter(|r| r.role != Role::Probe)
+        .filter(|r| r.role.counts())
         .map(|r| (r.threat.norm, r.threat.eps))
         .collect();
     let order = |a: &(Norm, f64), b: &(Norm, f64)| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1));

@@ -54,6 +54,8 @@ pub struct Signature {
     pub device: Device,
     /// Trust codes that follow from the model's description, before anything is measured.
     pub stated: Vec<TrustFlag>,
+    /// Name of the layer whose activations [`GradientModel::penultimate`] returns; `None` if it returns none.
+    pub penultimate: Option<String>,
 }
 
 impl Signature {
@@ -103,6 +105,7 @@ impl Signature {
             row_independent: false,
             device: device.clone().without_autodiff(),
             stated: Vec::new(),
+            penultimate: None,
         })
     }
 }
@@ -163,6 +166,13 @@ pub trait GradientModel: ScoreModel {
     /// Returns the objective's gradient at each point. Points are independent: the sum over points is differentiated,
     /// which equals each point's own gradient when no point leaks into another.
     fn gradient(&self, query: &Query, objective: &Objective<'_>) -> Result<Gradient, ModelError>;
+
+    /// Returns the activations `[q, width]` from which the last linear layer computes the scores, tracked if the points
+    /// are; `None` if the model does not show them ([`Signature::penultimate`]).
+    fn penultimate(&self, query: &Query) -> Result<Option<Tensor<2>>, ModelError> {
+        let _ = query;
+        Ok(None)
+    }
 }
 
 /// Access that a run has to a model: the widest the model offers, or less on purpose.

@@ -4,6 +4,7 @@ mod batch_mode;
 mod compiled;
 mod facts;
 mod forward;
+mod penultimate;
 mod settle;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use proofmark_kernels::Network as Kernels;
 use proofmark_model::{DecisionModel, Features, ModelError, Network, Query, Signature, guarded};
 
 pub use self::batch_mode::BatchMode;
+use self::penultimate::Penultimate;
 use crate::batch::Carried;
 use crate::classifier::Scores;
 use crate::dtype::DType;
@@ -56,6 +58,8 @@ pub struct OnnxModel {
     mode: BatchMode,
     /// What computes the scores in place of the graph, or why nothing does.
     network: Result<Arc<Kernels>, String>,
+    /// Activations before the last linear layer, if they are known.
+    penultimate: Option<Penultimate>,
     /// Position of the samples per slot; empty if the graph was not analysed.
     carried: BTreeMap<Slot, Carried>,
 }
@@ -115,6 +119,7 @@ impl OnnxModel {
             row_independent: false,
             device,
             stated: Vec::new(),
+            penultimate: None,
         };
         let plan = graph.plan(&[output]);
         graph.refuse_training(&plan).map_err(|e| file.failure(e))?;
@@ -129,12 +134,17 @@ impl OnnxModel {
                 why: String::new(),
             },
             network: Err(String::new()),
+            penultimate: None,
             carried: BTreeMap::new(),
             file,
         };
         room::while_loading(|| {
             model.decide_layouts(readings, size.unwrap_or(1))?;
-            model.settle(size, options)
+            model.settle(size, options)?;
+            if !options.raw {
+                model.find_penultimate();
+            }
+            Ok(())
         })
         .map_err(|e| about_open_axes(e, &declared, &model))?;
         model.signature.stated = model.stated();
@@ -174,6 +184,12 @@ impl Network for OnnxModel {
     fn forward(&self, query: &Query) -> Result<Burn<2>, ModelError> {
         self.run_scores(query.x.blocks())
             .map_err(|e| self.failed(&e))
+    }
+
+    fn penultimate(&self, query: &Query) -> Result<Option<Burn<2>>, ModelError> {
+        let read = |of| self.activations(of, query.x.blocks());
+        let found = self.penultimate.as_ref().map(read).transpose();
+        found.map_err(|e| self.failed(&e))
     }
 }
 

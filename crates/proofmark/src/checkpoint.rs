@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use crate::{RunError, RunPlan, device};
 
 /// First bytes of every checkpoint, with the version of the format.
-const HEAD: &[u8] = b"proofmark/checkpoint/2\n";
+const HEAD: &[u8] = b"proofmark/checkpoint/3\n";
 
 /// Length in bytes of the digest that follows.
 const DIGEST: usize = 32;

@@ -90,6 +90,7 @@ impl Preprocess {
             row_independent: false,
             device,
             stated: Vec::new(),
+            penultimate: None,
         });
         let source = ModelSource {
             preprocess: self.clone(),

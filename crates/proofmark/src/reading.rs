@@ -76,7 +76,7 @@ pub(crate) fn best(
 ) -> Result<Option<Reading>, RunError> {
     let signature = plan.model.signature();
     let inputs = &signature.modalities;
-    let first = trust::probed_ranks(plan.data);
+    let first = trust::Ranks::of(plan.data).probed;
     if !inputs.iter().any(|m| m.kind == Kind::Image) {
         return Ok(None);
     }

@@ -2,15 +2,17 @@
 
 use proofmark_data::Dataset;
 use proofmark_domain::{
-    DataFacts, Epsilon, ModelFacts, Needs, Norm, Reading, Report, RunStatus, SampleRecord, Seed,
+    DataFacts, Epsilon, ModelFacts, Needs, Norm, Reading, Report, Role, RunStatus, SampleRecord, Seed,
     Shard, ToolFacts,
 };
-use proofmark_engine::{Access, Attack, Clean, Goal, Job, Judge, Observer, Samples, preflight};
+use proofmark_engine::{
+    Access, Attack, Clean, Goal, Job, Judge, Observer, Samples, landscape, preflight,
+};
 use proofmark_gate::{ReportHead, ResolvedPlan};
 use proofmark_threat::Threat;
 use serde_json::{Map, Value, json};
 
-use crate::record::Record;
+use crate::record::{Record, Run};
 use crate::{
     RunCheckpoint, RunError, Target, ThreatPlan, device, numbers, reading, samples, trust,
 };
@@ -219,6 +221,19 @@ impl<'a> RunPlan<'a> {
             }
             None => None,
         };
+        let ranks = trust::Ranks::of(self.data);
+        let below = |rank: u64| -> Vec<usize> {
+            let rows = right.iter().copied();
+            rows.filter(|r| data.rank[*r] < rank).collect()
+        };
+        let (probes, planted) = (below(ranks.probed), below(ranks.planted));
+        let whole = self.whole_threats()?;
+        let extra = self.trust_runs(&threats, &whole)?;
+        let runs = self.runs(&threats, &whole, &extra);
+        let clean = match self.resume {
+            Some(_) => clean,
+            None => self.surroundings(&samples, clean, &runs, &probes, tile)?,
+        };
         // A run stopped before this point has no results worth keeping.
         let is_whole = !(self.stop)();
         let targets = self.targets(&samples, &clean)?;
@@ -232,12 +247,6 @@ impl<'a> RunPlan<'a> {
                 (Goal::Targeted, attacked)
             }
         };
-        let probed = trust::probed_ranks(self.data);
-        let probes: Vec<usize> = right
-            .iter()
-            .copied()
-            .filter(|r| data.rank[*r] < probed)
-            .collect();
         let starts = self.starts(&data, targets.as_deref())?;
         let prepared = Prepared {
             samples: &samples,
@@ -247,13 +256,11 @@ impl<'a> RunPlan<'a> {
             goal,
             attacked,
             probes,
+            planted,
             starts,
             is_whole: self.resume.is_some() || is_whole,
         };
 
-        let whole = self.whole_threats()?;
-        let extra = self.trust_runs(&threats, &whole)?;
-        let runs = self.runs(&threats, &whole, &extra);
         // Every attack refuses what it cannot do before the first one costs anything.
         for run in &runs {
             run.attack.check(&self.job(&prepared, run))?;
@@ -338,6 +345,35 @@ impl<'a> RunPlan<'a> {
         let still = Threat::uniform(&samples.modalities, Norm::Linf, &Epsilon::default());
         let clean = preflight(self.model, &self.plain_job(samples, &all, &still, tile))?;
         self.label(samples, &clean);
+        Ok(clean)
+    }
+
+    /// Looks at the surroundings of the probed samples, if an attack that follows gradients is tested there, and adds
+    /// what is observed to the clean samples.
+    fn surroundings(
+        &self,
+        samples: &Samples,
+        mut clean: Vec<Clean>,
+        runs: &[Run<'_>],
+        probes: &[usize],
+        tile: Option<usize>,
+    ) -> Result<Vec<Clean>, RunError> {
+        let has = |role| runs.iter().any(|r| r.role == role);
+        let first = runs.iter().find(|r| r.role == Role::Attack);
+        let (Access::Gradients(model), Some(first)) = (self.model, first) else {
+            return Ok(clean);
+        };
+        if probes.is_empty() || !has(Role::Probe) {
+            return Ok(clean);
+        }
+        let job = self.plain_job(samples, probes, &first.threat, tile);
+        for (row, seen) in landscape(model, &job)? {
+            // Clean samples are in the order of their rows.
+            if let Ok(at) = clean.binary_search_by_key(&row, |c| c.row) {
+                clean[at].observed.extend(seen);
+                clean[at].observed.sort_unstable();
+            }
+        }
         Ok(clean)
     }
 

@@ -6,8 +6,8 @@ use proofmark_domain::{
 
 use super::evidence::{Scope, TrustInput};
 use super::{
-    baseline, clean_at_chance, epsilon_unit, larger_epsilon, observed, probabilities, saturated,
-    stated, unbounded, zero_gradients,
+    approximate, baseline, clean_at_chance, epsilon_unit, incomplete, larger_epsilon, observed,
+    planted, probabilities, saturated, stated, transfer, unbounded, unstable, zero_gradients,
 };
 use crate::metric::Metric;
 
@@ -24,7 +24,7 @@ pub(crate) fn flags(
     TrustCode::ALL
         .into_iter()
         .filter_map(|code| {
-            rule(code, &evidence).or_else(|| stated::rule(code, &model.stated, &evidence))
+            rule(code, &evidence, &model.stated).or_else(|| stated::rule(code, &model.stated, &evidence))
         })
         .collect()
 }
@@ -77,7 +77,11 @@ pub(crate) fn own(metric: &Metric, report: &Report) -> Vec<TrustFlag> {
     own
 }
 
-fn rule(code: TrustCode, evidence: &TrustInput<'_>) -> Option<TrustFlag> {
+fn rule(
+    code: TrustCode,
+    evidence: &TrustInput<'_>,
+    stated: &[TrustFlag],
+) -> Option<TrustFlag> {
     match code {
         TrustCode::CleanAtChance => clean_at_chance::rule(evidence),
         TrustCode::EpsilonUnit => epsilon_unit::rule(evidence),
@@ -92,7 +96,10 @@ fn rule(code: TrustCode, evidence: &TrustInput<'_>) -> Option<TrustFlag> {
         TrustCode::BaselineBeatsGradient => baseline::rule(evidence),
         TrustCode::LargerEpsilonFindsLess => larger_epsilon::rule(evidence),
         TrustCode::UnboundedAttackFails => unbounded::rule(evidence),
-        // Known from the model alone.
-        TrustCode::ApproximateGradients => None,
+        TrustCode::ApproximateGradients => approximate::rule(evidence, stated),
+        TrustCode::UnstablePredictions => unstable::rule(evidence),
+        TrustCode::IncompleteOptimisation => incomplete::rule(evidence),
+        TrustCode::TransferFailure => transfer::rule(evidence),
+        TrustCode::PlantedAdversarialMissed => planted::rule(evidence),
     }
 }

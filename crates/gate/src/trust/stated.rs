@@ -2,7 +2,7 @@ use proofmark_domain::{TrustCode, TrustFlag};
 
 use super::evidence::TrustInput;
 
-/// Returns a flag that the model states about itself: a quantised layer, or a softmax that was bypassed.
+/// Returns a flag that the model states about itself, such as a softmax that was bypassed.
 ///
 /// Such facts are about gradients; silent if no run used them.
 pub(crate) fn rule(
@@ -24,8 +24,8 @@ mod tests {
 
     fn flag(cured: bool) -> TrustFlag {
         TrustFlag {
-            code: TrustCode::ApproximateGradients,
-            message: "node `q` (QuantizeLinear)".into(),
+            code: TrustCode::ProbabilitiesAsLogits,
+            message: "the scores are those before the Softmax".into(),
             cured,
         }
     }

@@ -45,10 +45,18 @@ fn no_masked_model_passes_and_each_carries_its_code() {
         (Mask::GradientKiller, TrustCode::ZeroGradients),
         // The unbounded attack fails, too: the probe has no random start that could succeed.
         (Mask::GradientKiller, TrustCode::UnboundedAttackFails),
+        (Mask::GradientKiller, TrustCode::PlantedAdversarialMissed),
         (Mask::Quantiser, TrustCode::ZeroGradients),
+        (Mask::Quantiser, TrustCode::PlantedAdversarialMissed),
+        (Mask::StraightThrough, TrustCode::ApproximateGradients),
+        (Mask::RoundedLogits, TrustCode::ApproximateGradients),
+        (Mask::WinnerThird, TrustCode::CleanAtChance),
+        (Mask::ReversedGradient, TrustCode::ApproximateGradients),
+        (Mask::ReversedGradient, TrustCode::UnboundedAttackFails),
         (Mask::Softmax, TrustCode::ProbabilitiesAsLogits),
         (Mask::ScaledLogits, TrustCode::SaturatedLogits),
         (Mask::DropoutOn, TrustCode::RandomisedOutputs),
+        (Mask::DropoutOn, TrustCode::UnstablePredictions),
     ];
     for (mask, code) in expected {
         let report = report(mask, &PGD);
@@ -61,6 +69,17 @@ fn no_masked_model_passes_and_each_carries_its_code() {
         let easy = assess(&report, Metric::RobustAccuracy, 0.0001, 0.95);
         assert_ne!(easy.verdict, Verdict::Pass, "{mask:?}: {}", easy.message);
     }
+}
+
+#[test]
+fn a_constant_ratio_of_logits_has_no_gradient_and_other_losses_have() {
+    // Rivals with equal scores make the ratio constant; APGD changes to the margin there.
+    let dlr = [("pgd", "steps = 40\nloss = \"dlr\"")];
+    let flat = codes(&report(Mask::EqualRivals, &dlr));
+    assert!(flat.contains(&TrustCode::ZeroGradients), "{flat:?}");
+    let falls_back = report(Mask::EqualRivals, &[("apgd", "loss = \"dlr\"")]);
+    let zero = codes(&falls_back).contains(&TrustCode::ZeroGradients);
+    assert!(!zero && falls_back.worst_case.robust_accuracy < 0.2);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use proofmark_domain::{Report, Role, RunStatus, SampleRecord};
+use proofmark_domain::{Report, RunStatus, SampleRecord};
 
 use crate::metric::Rows;
 use crate::table::{Field, Loader, Place};
@@ -166,7 +166,7 @@ pub fn join(
     };
     let counted = report.attacks.iter().filter(|a| match run {
         Some(run) => a.key == run,
-        None => a.role != Role::Probe,
+        None => a.role.counts(),
     });
     // The figures of a single run rest on that run alone.
     let own = report.attacks.iter().filter(|a| run == Some(&*a.key));
@@ -257,7 +257,7 @@ fn outcome(report: &Report, sample: &SampleRecord, run: Option<&str>) -> Option<
         None => report
             .attacks
             .iter()
-            .any(|a| a.key == key && a.role != Role::Probe),
+            .any(|a| a.key == key && a.role.counts()),
     };
     let mut statuses = sample
         .runs

@@ -254,6 +254,16 @@ pub enum Role {
     Baseline,
     /// An unbounded attack that only tests the attack itself; never counts towards the worst case.
     Probe,
+    /// An attack on the model with another head, whose adversarials are known to be there: it only tests the attack and
+    /// never counts towards the worst case. Broken means that the attack found the planted adversarial.
+    Planted,
+}
+
+impl Role {
+    /// Returns whether such a run says something about the model's robustness: it counts towards the worst case.
+    pub const fn counts(self) -> bool {
+        matches!(self, Self::Attack | Self::Baseline)
+    }
 }
 
 /// How the budgets of several modalities combine.
@@ -594,6 +604,13 @@ pub enum Observation {
     WitnessRejected,
     /// The surrogate decided differently from the model.
     SurrogateDisagrees,
+    /// Random changes of a twentieth of the budget move the margin, on average, by more than a tenth of itself.
+    UnstableMargin,
+    /// The gradient of the margin is not how the margin changes near the sample.
+    GradientMismatch,
+    /// A gradient attack of at least ten steps did not break the sample, and its loss was still rising by more than 5 %
+    /// of its range over the last tenth of the steps of every try.
+    StillRising,
 }
 
 /// Results of one sample over all runs.

@@ -44,7 +44,7 @@ pub enum TrustCode {
     SaturatedLogits,
     /// The scores used for gradients are not the scores used for decisions.
     TrackedLogitsDiffer,
-    /// A baseline without gradients broke samples that the gradient attacks did not break.
+    /// A baseline or an attack without gradients broke samples that the gradient attacks did not break.
     BaselineBeatsGradient,
     /// The same attack found less with a larger budget.
     LargerEpsilonFindsLess,
@@ -52,9 +52,18 @@ pub enum TrustCode {
     UnboundedAttackFails,
     /// An adversarial was seen during the attack but not confirmed by the final measurement.
     SilentSuccess,
-    /// The derivative is not the true one somewhere between input and scores: values are rounded or quantised there, and
-    /// the gradient is passed straight through or stops, or the gradients are those of a surrogate.
+    /// The gradient does not describe how the scores change: values are rounded or quantised between input and scores,
+    /// where the gradient is passed straight through or stops, the scores jump, or the gradients are those of a surrogate.
     ApproximateGradients,
+    /// Small random changes of the input change the scores so much that gradients say little about the way.
+    UnstablePredictions,
+    /// The attack was still getting nearer when its steps ran out.
+    IncompleteOptimisation,
+    /// An adversarial of the gradient path was none on the plain path, although the model answers alike when asked
+    /// again.
+    TransferFailure,
+    /// The attack missed an adversarial that had been planted within its budget.
+    PlantedAdversarialMissed,
 }
 
 impl TrustCode {
@@ -75,7 +84,7 @@ impl TrustCode {
             | Self::RandomisedOutputs
             | Self::LargerEpsilonFindsLess
             | Self::SilentSuccess => Needs::Decisions,
-            // Probabilities or saturated scores only harm attacks that follow gradients through them.
+            // Probabilities, saturated or unstable scores only harm attacks that follow gradients through them.
             Self::ZeroGradients
             | Self::NonFiniteGradients
             | Self::ProbabilitiesAsLogits
@@ -83,7 +92,11 @@ impl TrustCode {
             | Self::TrackedLogitsDiffer
             | Self::BaselineBeatsGradient
             | Self::UnboundedAttackFails
-            | Self::ApproximateGradients => Needs::Gradients,
+            | Self::ApproximateGradients
+            | Self::UnstablePredictions
+            | Self::IncompleteOptimisation
+            | Self::TransferFailure
+            | Self::PlantedAdversarialMissed => Needs::Gradients,
         }
     }
 
@@ -134,7 +147,19 @@ impl TrustCode {
                 "the model answered differently when asked again: see randomised-outputs and tracked-logits-differ"
             }
             Self::ApproximateGradients => {
-                "attack the model before it was quantised or rounded as well, add attacks that need no gradient and 1,000 queries or more per sample (square, hopskipjump), or accept this code with a reason"
+                "add an attack on scores with at least 1,000 queries per sample, such as square (if it finds no more, the code becomes a note), or attack the model before it was quantised or rounded as well"
+            }
+            Self::UnstablePredictions => {
+                "switch off randomness and rounding at inference, or average over it (wrap the model in EOT, or give the attack draws), and add attacks that need no gradient"
+            }
+            Self::IncompleteOptimisation => {
+                "give the attack more steps, or let it set its step size itself (apgd)"
+            }
+            Self::TransferFailure => {
+                "make the gradient path and the decision path the same network, or add attacks on scores or decisions, which see only the latter"
+            }
+            Self::PlantedAdversarialMissed => {
+                "the attack cannot find what is known to be there, so its failures prove nothing: look for layers without gradient, randomness or too few steps, and add attacks that need no gradient"
             }
         }
     }

@@ -140,6 +140,7 @@ where
         let Lanes { rows, state } = &mut lanes;
         self.stepper.step(&mut self.oracle, rows, state)?;
         rows.advance_step();
+        rows.note_progress(self.stepper.steps());
         self.note_queries(rows);
         Ok(self.retire(lanes))
     }
@@ -391,6 +392,7 @@ where
                 spent: rows.spent(i),
                 early: !self.is_due(tries[i]),
                 zero: flags.zero[i],
+                rising: flags.rising[i] && done[i] == Done::Over,
                 fault,
                 reached: reached.as_ref().map(|r| r[k]),
                 candidate: if is_transfer {

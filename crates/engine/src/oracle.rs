@@ -410,10 +410,54 @@ impl<M: GradientModel + ?Sized> Oracle<'_, M> {
         rows.count(&request.query.owner, price);
         self.watch(rows, &request, &decided)?;
         mark(rows, &request, &mut answer);
+        self.follow(rows, &request, &answer);
         if let Some(truth) = &truth {
             answer.scores = seen(goal, &answer.scores, truth);
         }
         Ok(answer)
+    }
+}
+
+impl<M: GradientModel + ?Sized> Oracle<'_, M> {
+    /// Follows how the loss of each row rises; the loss of a row with several points is their mean. An attack that
+    /// minimises has no loss that rises to its end.
+    fn follow(&self, rows: &mut Rows, request: &Request, answer: &Gradient) {
+        if self.aim != Aim::Within || !request.watch {
+            return;
+        }
+        let owner = &request.query.owner;
+        if request.query.is_one_per_row(rows.len()) {
+            rows.watch.climb.add(&answer.loss);
+            return;
+        }
+        let (mut sum, mut count) = (vec![0.0; rows.len()], vec![0.0; rows.len()]);
+        for (row, loss) in owner.iter().zip(host(&answer.loss)) {
+            sum[*row] += loss;
+            count[*row] += 1.0;
+        }
+        let mean: Vec<f32> = sum.iter().zip(&count).map(|(s, n)| s / n).collect();
+        // Rows without a point in this request keep what they have.
+        let asked: Vec<bool> = count.iter().map(|n| *n > 0.0).collect();
+        let mean = rows.region().column(&mean);
+        rows.watch.climb.add_where(&mask(&asked, &mean.device()), mean);
+    }
+
+    /// Returns the activations before the model's last layer, `[q, width]`: neither watched nor a decision, but counted.
+    pub(crate) fn penultimate(
+        &mut self,
+        rows: &mut Rows,
+        query: &Query,
+    ) -> Result<Tensor<2>, EngineError> {
+        let ask = |m: &M, q: &Query| {
+            m.penultimate(q)?.ok_or_else(|| ModelError::Signature {
+                model: m.signature().name.clone(),
+                problem: "shows no activations before its last layer".into(),
+            })
+        };
+        let price = self.price(Call::Scores, true);
+        let activations = self.in_tiles(query, price, |m, q, _| ask(m, q), cat_rows)?;
+        rows.count(&query.owner, price);
+        Ok(activations)
     }
 }
 

@@ -6,6 +6,7 @@ use proofmark_model::Query;
 use proofmark_stats::random::{Purpose, StreamKey, attack_code};
 use proofmark_threat::{Batch, Column, Columns, Region, mask, prefixed};
 
+use crate::climb::Climb;
 use crate::{Aim, EngineError, Focus, Job, Others, Request, Starts};
 
 /// Code for "no target class", and for "no label" in [`Rows::of`].
@@ -104,6 +105,8 @@ pub(crate) struct Watch {
     /// Number of gradients requested, and how many of them were exactly zero.
     pub(crate) gradients: Tensor<1>,
     pub(crate) zero: Tensor<1>,
+    /// Progress of the loss.
+    pub(crate) climb: Climb,
 }
 
 impl Watch {
@@ -115,6 +118,7 @@ impl Watch {
             invalid: zeros(),
             gradients: zeros(),
             zero: zeros(),
+            climb: Climb::new(&x0),
             best: x0,
         }
     }
@@ -399,6 +403,11 @@ impl Rows {
             .collect()
     }
 
+    /// Notes how far the rows have come, of `steps` steps in all.
+    pub(crate) fn note_progress(&mut self, steps: u32) {
+        self.watch.climb.note(&self.step, steps);
+    }
+
     pub(crate) fn advance_step(&mut self) {
         for s in &mut self.step {
             *s += 1;
@@ -436,6 +445,7 @@ impl Columns for Rows {
             Column::Vector(&mut self.watch.gradients),
         ));
         all.push(("zero".into(), Column::Vector(&mut self.watch.zero)));
+        all.extend(prefixed("climb", &mut self.watch.climb));
         all
     }
 }

@@ -1,6 +1,6 @@
-use proofmark_domain::{Role, RunMeta, RunStatus, SampleRecord};
+use proofmark_domain::{RunMeta, RunStatus, SampleRecord};
 
-/// Outcome of a sample over every attack and baseline (probes do not count).
+/// Outcome of a sample over every attack and baseline (probes and planted runs do not count).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Standing {
     /// Correct without attack, and every run attacked it and failed.
@@ -33,7 +33,7 @@ pub(crate) fn over(
     // A randomised model may be right when first queried and wrong when a run queries it; such a sample is not robust.
     let mut wrong = sample.clean_pred.is_some() && !sample.clean_correct;
     for (run, outcome) in runs.iter().zip(&sample.runs) {
-        if run.role == Role::Probe || !counts(run) {
+        if !run.role.counts() || !counts(run) {
             continue;
         }
         if outcome.status.is_broken() {

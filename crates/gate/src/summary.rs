@@ -70,7 +70,7 @@ pub(crate) fn apart(report: Report) -> (ReportHead, Vec<RunMeta>, Vec<SampleReco
 /// * Robust in a run means correct without attack and [`RunStatus::Robust`]. A misclassified sample is not correct. An
 ///   invalid, stopped or skipped one is undecided: the point estimate counts it as not correct, and the interval runs
 ///   from "none of these held" to "all of them did".
-/// * A probe (unbounded, on a subset) counts neither for the worst case nor for the curve, and its own figures cover
+/// * A probe (unbounded, on a subset) and a run on planted adversarials count neither for the worst case nor for the curve, and its own figures cover
 ///   the samples it attacked.
 /// * On the curve, a sample broken at some budget is broken at every larger budget of the same norm.
 /// * The intervals of a sequential run hold at all its looks at once.
@@ -117,7 +117,7 @@ pub fn summarise(head: ReportHead, runs: Vec<RunMeta>, mut samples: Vec<SampleRe
         .iter()
         .map(|run| {
             let scope = trust::Scope::Run(&run.key);
-            let judged = (run.role != Role::Probe).then_some(scope);
+            let judged = (run.role.counts()).then_some(scope);
             judged.map_or_else(Vec::new, |scope| {
                 trust::flags(&runs, &samples, &head.model, &head.data, &scope)
             })
@@ -136,7 +136,7 @@ pub fn summarise(head: ReportHead, runs: Vec<RunMeta>, mut samples: Vec<SampleRe
         trust: trust::flags(&runs, &samples, &head.model, &head.data, &trust::Scope::All),
         trust_not_applicable: TrustCode::ALL
             .into_iter()
-            .filter(|code| is_unchecked(*code, &head.model))
+            .filter(|code| is_unchecked(*code, &head.model) || is_unplanted(*code, &runs))
             .collect(),
         attacks: runs
             .into_iter()
@@ -164,6 +164,12 @@ pub fn summarise(head: ReportHead, runs: Vec<RunMeta>, mut samples: Vec<SampleRe
 /// ones: what goes wrong on the way is seen, but nothing is known about the model's own scores.
 fn is_unchecked(code: TrustCode, model: &ModelFacts) -> bool {
     code.needs() > model.gives && (model.surrogate.is_none() || code.is_about_own_scores())
+}
+
+/// Whether a code needs a planted adversarial and none was planted, although the run tested its attack otherwise.
+fn is_unplanted(code: TrustCode, runs: &[RunMeta]) -> bool {
+    let has = |role| runs.iter().any(|r| r.role == role);
+    code == TrustCode::PlantedAdversarialMissed && has(Role::Probe) && !has(Role::Planted)
 }
 
 /// Puts the outcomes of a sample in the order of the runs, so that later code can use the run's index.
@@ -200,7 +206,7 @@ fn fill_worst(sample: &mut SampleRecord, runs: &[RunMeta]) {
     let breaker = runs
         .iter()
         .zip(&sample.runs)
-        .filter(|(run, outcome)| run.role != Role::Probe && outcome.status == RunStatus::Broken)
+        .filter(|(run, outcome)| run.role.counts() && outcome.status == RunStatus::Broken)
         .min_by(|a, b| a.0.threat.eps.total_cmp(&b.0.threat.eps));
     if let Some((run, outcome)) = breaker {
         sample.broken_by = Some(run.key.clone());
@@ -266,7 +272,7 @@ fn attack(
             surrogate_backward: outcome.surrogate_backward,
         };
         let skipped = outcome.status == RunStatus::Skipped;
-        if if run.role == Role::Probe {
+        if if !run.role.counts() {
             skipped
         } else {
             sample.is_of_target()
@@ -324,7 +330,7 @@ fn worst_case(runs: &[RunMeta], samples: &[SampleRecord], level: f64) -> WorstCa
     WorstCase {
         eps: runs
             .iter()
-            .filter(|r| r.role != Role::Probe)
+            .filter(|r| r.role.counts())
             .map(|r| r.threat.eps)
             .fold(0.0, f64::max),
         correct: share.hits as usize,
@@ -339,7 +345,7 @@ fn worst_case(runs: &[RunMeta], samples: &[SampleRecord], level: f64) -> WorstCa
 fn curve(runs: &[RunMeta], samples: &[SampleRecord], level: f64) -> Vec<CurvePoint> {
     let mut budgets: Vec<(Norm, f64)> = runs
         .iter()
-        .filter(|r| r.role != Role::Probe)
+        .filter(|r| r.role.counts())
         .map(|r| (r.threat.norm, r.threat.eps))
         .collect();
     let order = |a: &(Norm, f64), b: &(Norm, f64)| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1));

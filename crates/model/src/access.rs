@@ -57,6 +57,8 @@ pub struct Signature {
     pub stated: Vec<TrustFlag>,
     /// The models that it is made of, if it is an ensemble.
     pub members: Vec<ModelPart>,
+    /// Name of the layer whose activations [`GradientModel::penultimate`] returns; `None` if it returns none.
+    pub penultimate: Option<String>,
 }
 
 impl Signature {
@@ -107,6 +109,7 @@ impl Signature {
             device: device.clone().without_autodiff(),
             stated: Vec::new(),
             members: Vec::new(),
+            penultimate: None,
         })
     }
 
@@ -222,9 +225,16 @@ pub trait GradientModel: ScoreModel {
     fn gradient(&self, query: &Query, objective: &Objective<'_>) -> Result<Gradient, ModelError>;
 
     /// Returns a model to search with in place of one whose scores move in steps
-    /// ([`Network::surrogate`](crate::Network::surrogate)).
-    fn surrogate(&self) -> Option<&dyn GradientModel> {
+    /// ([`Network::surrogate`](crate::Network::smoothed)).
+    fn smoothed(&self) -> Option<&dyn GradientModel> {
         None
+    }
+
+    /// Returns the activations `[q, width]` from which the last linear layer computes the scores, tracked if the points
+    /// are; `None` if the model does not show them ([`Signature::penultimate`]).
+    fn penultimate(&self, query: &Query) -> Result<Option<Tensor<2>>, ModelError> {
+        let _ = query;
+        Ok(None)
     }
 }
 

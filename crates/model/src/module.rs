@@ -176,6 +176,24 @@ impl BurnModel {
         self
     }
 
+    /// States that the scores are a linear function of the activations at `tap`, one of the layers of
+    /// [`BurnModel::with_taps`]. The trust checks then replace that function and plant adversarials behind it. An error
+    /// if there is no such layer.
+    pub fn with_penultimate(mut self, tap: &str) -> Result<Self, ModelError> {
+        if !self.taps.iter().any(|t| t == tap) {
+            return Err(self.no_layer(tap));
+        }
+        self.signature.penultimate = Some(tap.to_owned());
+        Ok(self)
+    }
+
+    fn no_layer(&self, tap: &str) -> ModelError {
+        ModelError::Signature {
+            model: self.signature.name.clone(),
+            problem: format!("no layer `{tap}`; it has {}", self.taps.join(", ")),
+        }
+    }
+
     fn checked(
         name: &str,
         modalities: Vec<Modality>,
@@ -203,6 +221,11 @@ impl Network for BurnModel {
     fn forward(&self, query: &Query) -> Result<Tensor<2>, ModelError> {
         Ok((self.forward)(query.x.blocks()))
     }
+
+    fn penultimate(&self, query: &Query) -> Result<Option<Tensor<2>>, ModelError> {
+        let tap = self.tap.as_ref().zip(self.signature.penultimate.as_ref());
+        Ok(tap.map(|(read, name)| read(query.x.blocks(), name)))
+    }
 }
 
 impl Features for BurnModel {
@@ -219,10 +242,7 @@ impl Features for BurnModel {
                     .as_ref()
                     .filter(|_| self.taps.iter().any(|t| t == tap));
                 let Some(read) = read else {
-                    return Err(ModelError::Signature {
-                        model: name.clone(),
-                        problem: format!("no layer `{tap}`; it has {}", self.taps.join(", ")),
-                    });
+                    return Err(self.no_layer(tap));
                 };
                 boundary::guarded(name, || Ok(read(query.x.blocks(), tap)))
             })

@@ -17,6 +17,14 @@ pub trait Network: Send + Sync {
     /// Returns logits `[q, classes]`. A panic in this method is caught and becomes an error.
     fn forward(&self, query: &Query) -> Result<Tensor<2>, ModelError>;
 
+    /// Returns the activations `[q, width]` from which the last linear layer computes the scores, differentiable in the
+    /// points as [`Network::forward`] is. `None` if the model does not show them; then [`Signature::penultimate`] is
+    /// empty, too. The trust checks plant adversarials behind them.
+    fn penultimate(&self, query: &Query) -> Result<Option<Tensor<2>>, ModelError> {
+        let _ = query;
+        Ok(None)
+    }
+
     /// Returns the sample-forwards that one point costs.
     fn cost(&self) -> u64 {
         1
@@ -24,7 +32,7 @@ pub trait Network: Send + Sync {
 
     /// Returns a model with twice as many outputs: first the scores of this one, then as many that also tell scores
     /// apart which are equal here. Its gradients are those of a model without steps. `None` if this model has no steps.
-    fn surrogate(&self) -> Option<&dyn GradientModel> {
+    fn smoothed(&self) -> Option<&dyn GradientModel> {
         None
     }
 }
@@ -38,12 +46,16 @@ impl<N: Network + ?Sized> Network for Box<N> {
         self.as_ref().forward(query)
     }
 
+    fn penultimate(&self, query: &Query) -> Result<Option<Tensor<2>>, ModelError> {
+        Network::penultimate(self.as_ref(), query)
+    }
+
     fn cost(&self) -> u64 {
         Network::cost(self.as_ref())
     }
 
-    fn surrogate(&self) -> Option<&dyn GradientModel> {
-        Network::surrogate(self.as_ref())
+    fn smoothed(&self) -> Option<&dyn GradientModel> {
+        Network::smoothed(self.as_ref())
     }
 }
 
@@ -56,12 +68,16 @@ impl<N: Network + ?Sized> Network for &N {
         (**self).forward(query)
     }
 
+    fn penultimate(&self, query: &Query) -> Result<Option<Tensor<2>>, ModelError> {
+        Network::penultimate(*self, query)
+    }
+
     fn cost(&self) -> u64 {
         Network::cost(*self)
     }
 
-    fn surrogate(&self) -> Option<&dyn GradientModel> {
-        Network::surrogate(*self)
+    fn smoothed(&self) -> Option<&dyn GradientModel> {
+        Network::smoothed(*self)
     }
 }
 
@@ -108,8 +124,25 @@ impl<N: Network> ScoreModel for N {
 }
 
 impl<N: Network> GradientModel for N {
-    fn surrogate(&self) -> Option<&dyn GradientModel> {
-        Network::surrogate(self)
+    fn smoothed(&self) -> Option<&dyn GradientModel> {
+        Network::smoothed(self)
+    }
+
+    fn penultimate(&self, query: &Query) -> Result<Option<Tensor<2>>, ModelError> {
+        let name = &Network::signature(self).name;
+        let found = boundary::guarded(name, || Network::penultimate(self, query))?;
+        match found.as_ref().map(Tensor::dims) {
+            Some([rows, width]) if rows != query.len() || width == 0 => {
+                Err(ModelError::Signature {
+                    model: name.clone(),
+                    problem: format!(
+                        "activations [{rows}, {width}] before its last layer for {} points; expected a row of at least one number each",
+                        query.len()
+                    ),
+                })
+            }
+            _ => Ok(found),
+        }
     }
 
     fn gradient(&self, query: &Query, objective: &Objective<'_>) -> Result<Gradient, ModelError> {

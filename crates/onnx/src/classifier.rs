@@ -400,7 +400,7 @@ fn is_over_classes(node: &Node, shape: &[usize], rows: usize, classes: usize) ->
 }
 
 /// Returns the node that computes a value, skipping nodes that only move or rename elements.
-fn last_step(graph: &Graph, mut slot: Slot) -> Option<&Node> {
+pub(crate) fn last_step(graph: &Graph, mut slot: Slot) -> Option<&Node> {
     const MOVES: [&str; 7] = [
         "Identity",
         "Reshape",

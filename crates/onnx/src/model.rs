@@ -4,6 +4,7 @@ mod batch_mode;
 mod compiled;
 mod facts;
 mod forward;
+mod penultimate;
 mod settle;
 mod surrogate;
 
@@ -19,6 +20,7 @@ use proofmark_model::{
 };
 
 pub use self::batch_mode::BatchMode;
+use self::penultimate::Penultimate;
 use crate::batch::Carried;
 use crate::classifier::Scores;
 use crate::dtype::DType;
@@ -61,6 +63,8 @@ pub struct OnnxModel {
     mode: BatchMode,
     /// What computes the scores in place of the graph, or why nothing does.
     network: Result<Arc<Kernels>, String>,
+    /// Activations before the last linear layer, if they are known.
+    penultimate: Option<Penultimate>,
     /// Position of the samples per slot; empty if the graph was not analysed.
     carried: BTreeMap<Slot, Carried>,
     /// The same model with slopes for its steps.
@@ -123,6 +127,7 @@ impl OnnxModel {
             device,
             stated: Vec::new(),
             members: Vec::new(),
+            penultimate: None,
         };
         let plan = graph.plan(&[output]);
         graph.refuse_training(&plan).map_err(|e| file.failure(e))?;
@@ -137,13 +142,18 @@ impl OnnxModel {
                 why: String::new(),
             },
             network: Err(String::new()),
+            penultimate: None,
             carried: BTreeMap::new(),
             surrogate: None,
             file,
         };
         room::while_loading(|| {
             model.decide_layouts(readings, size.unwrap_or(1))?;
-            model.settle(size, options)
+            model.settle(size, options)?;
+            if !options.raw {
+                model.find_penultimate();
+            }
+            Ok(())
         })
         .map_err(|e| about_open_axes(e, &declared, &model))?;
         model.signature.stated = model.stated();
@@ -185,9 +195,15 @@ impl Network for OnnxModel {
             .map_err(|e| self.failed(&e))
     }
 
-    fn surrogate(&self) -> Option<&dyn GradientModel> {
+    fn smoothed(&self) -> Option<&dyn GradientModel> {
         let model: &Self = self.surrogate.as_deref()?;
         Some(model)
+    }
+
+    fn penultimate(&self, query: &Query) -> Result<Option<Burn<2>>, ModelError> {
+        let read = |of| self.activations(of, query.x.blocks());
+        let found = self.penultimate.as_ref().map(read).transpose();
+        found.map_err(|e| self.failed(&e))
     }
 }
 

@@ -91,6 +91,7 @@ impl Preprocess {
             device,
             stated: Vec::new(),
             members: Vec::new(),
+            penultimate: None,
         });
         let source = ModelSource {
             preprocess: self.clone(),

@@ -52,7 +52,8 @@ pub(crate) struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    /// Creates a run. `whole` describes the threat over all shards; the key of a probe has no norm.
+    /// Creates a run. `whole` describes the threat over all shards; the keys of a probe and of a
+    /// planted run have no norm.
     pub(crate) fn new(
         attack: &'a dyn Attack,
         role: Role,
@@ -60,10 +61,10 @@ impl<'a> Run<'a> {
         whole: ThreatRecord,
     ) -> Self {
         let meta = attack.meta();
-        let at = if role == Role::Probe {
-            whole.text.clone()
-        } else {
-            format!("{}:{}", whole.norm, whole.text)
+        let at = match role {
+            Role::Probe => whole.text.clone(),
+            Role::Planted => "planted".to_owned(),
+            Role::Attack | Role::Baseline => format!("{}:{}", whole.norm, whole.text),
         };
         Self {
             key: format!("{}@{at}", meta.id),
@@ -280,7 +281,7 @@ impl Record {
     fn note(&mut self, run: &Run<'_>, row: usize, outcome: &Outcome) {
         let eps = run.record.eps;
         if let (RunStatus::Broken, Some(point), true) =
-            (outcome.status, &outcome.point, run.role != Role::Probe)
+            (outcome.status, &outcome.point, run.role.counts())
             && self.best[row].as_ref().is_none_or(|(e, _)| eps < *e)
         {
             self.best[row] = Some((eps, point.clone()));
@@ -334,9 +335,10 @@ fn run_outcome(run: &Run<'_>, outcome: Option<&Outcome>, sample: &SampleRecord) 
         backward: outcome.map_or(0, |o| o.queries.backward),
         surrogate_forward: outcome.map_or(0, |o| o.queries.surrogate_forward),
         surrogate_backward: outcome.map_or(0, |o| o.queries.surrogate_backward),
-        // An adversarial is proof, whatever the gradients were on the way: drops `ZeroGradient` from broken samples.
+        // An adversarial is proof, whatever the gradients were on the way: drops what only explains a failure.
         observed: outcome.map_or_else(Vec::new, |o| {
-            let counts = |what: &Observation| point.is_none() || *what != Observation::ZeroGradient;
+            let excuses = [Observation::ZeroGradient, Observation::StillRising];
+            let counts = |what: &Observation| point.is_none() || !excuses.contains(what);
             o.observed.iter().copied().filter(counts).collect()
         }),
     }

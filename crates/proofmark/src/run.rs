@@ -4,17 +4,17 @@ use std::ops::Range;
 
 use proofmark_data::{Dataset, sequence};
 use proofmark_domain::{
-    Criteria, DataFacts, Epsilon, ModelFacts, Needs, Norm, Outputs, Reading, Report, RunStatus,
-    SampleRecord, Sampling, Seed, Shard, ToolFacts,
+    Criteria, DataFacts, Epsilon, ModelFacts, Needs, Norm, Outputs, Reading, Report, Role,
+    RunStatus, SampleRecord, Sampling, Seed, Shard, ToolFacts,
 };
 use proofmark_engine::{
-    Access, Attack, Clean, Criterion, Job, Judge, Observer, Samples, Truth, preflight,
+    Access, Attack, Clean, Criterion, Job, Judge, Observer, Samples, Truth, landscape, preflight,
 };
 use proofmark_gate::{Looks, ReportHead, ResolvedPlan};
 use proofmark_threat::Threat;
 use serde_json::{Map, Value, json};
 
-use crate::record::{CleanSamples, Record};
+use crate::record::{CleanSamples, Record, Run};
 use crate::{
     RunCheckpoint, RunError, Target, ThreatPlan, device, numbers, reading, samples, trust,
 };
@@ -250,8 +250,6 @@ impl<'a> RunPlan<'a> {
             }
             None => None,
         };
-        // A run stopped before this point has no results worth keeping.
-        let is_whole = !(self.stop)();
         let targets = self.targets(&samples, &clean)?;
         // Only rows with a target are attacked; the target of the others is never used.
         samples.targets =
@@ -268,12 +266,23 @@ impl<'a> RunPlan<'a> {
                 right.iter().copied().filter(wanted).collect()
             }
         };
-        let probed = trust::probed_ranks(&self.order());
-        let probes: Vec<usize> = right
-            .iter()
-            .copied()
-            .filter(|r| data.rank[*r] < probed)
-            .collect();
+        let ranks = trust::Ranks::of(&self.order());
+        let below = |rank: u64| -> Vec<usize> {
+            let rows = right.iter().copied();
+            rows.filter(|r| data.rank[*r] < rank).collect()
+        };
+        let (probes, planted) = (below(ranks.probed), below(ranks.planted));
+        let whole = self.whole_threats()?;
+        let extra = self.trust_runs(&threats, &whole)?;
+        let runs = self.runs(&threats, &whole, &extra)?;
+        let clean = match self.resume {
+            Some(_) => clean,
+            None => self.surroundings(&samples, clean, &runs, &probes, tile)?,
+        };
+        // They carry what was observed around them.
+        let (shown, holds) = self.held(goal.as_ref(), &samples, &clean);
+        // A run stopped before this point has no results worth keeping.
+        let is_whole = !(self.stop)();
         let starts = self.starts(&data, targets.as_deref())?;
         let prepared = Prepared {
             samples: &samples,
@@ -283,14 +292,12 @@ impl<'a> RunPlan<'a> {
             goal,
             attacked,
             probes,
+            planted,
             starts,
             others: self.others()?,
             is_whole: self.resume.is_some() || is_whole,
         };
 
-        let whole = self.whole_threats()?;
-        let extra = self.trust_runs(&threats, &whole)?;
-        let runs = self.runs(&threats, &whole, &extra)?;
         // Every attack refuses what it cannot do before the first one costs anything.
         for run in &runs {
             run.attack.check(&self.job(&prepared, run))?;
@@ -407,6 +414,37 @@ impl<'a> RunPlan<'a> {
         job.goal = &meaning;
         let clean = preflight(self.model, &job)?;
         self.label(samples, &clean);
+        Ok(clean)
+    }
+
+    /// Looks at the surroundings of the probed samples, if an attack that follows gradients is tested there, and adds
+    /// what is observed to the clean samples.
+    fn surroundings(
+        &self,
+        samples: &Samples,
+        mut clean: Vec<Clean>,
+        runs: &[Run<'_>],
+        probes: &[usize],
+        tile: Option<usize>,
+    ) -> Result<Vec<Clean>, RunError> {
+        let has = |role| runs.iter().any(|r| r.role == role);
+        let first = runs.iter().find(|r| r.role == Role::Attack);
+        let (Access::Gradients(model), Some(first)) = (self.model, first) else {
+            return Ok(clean);
+        };
+        // A property has no margin between classes, and the gradients of a surrogate are not the model's.
+        let applies = self.criterion.outputs().is_classes() && self.model.surrogate().is_none();
+        if probes.is_empty() || !has(Role::Probe) || !applies {
+            return Ok(clean);
+        }
+        let job = self.plain_job(samples, probes, &first.threat, tile);
+        for (row, seen) in landscape(model, &job)? {
+            // Clean samples are in the order of their rows.
+            if let Ok(at) = clean.binary_search_by_key(&row, |c| c.row) {
+                clean[at].observed.extend(seen);
+                clean[at].observed.sort_unstable();
+            }
+        }
         Ok(clean)
     }
 

@@ -104,9 +104,10 @@ pub fn wrap(net: &DigitsNet, name: &str) -> Result<BurnModel, ModelError> {
     let model = BurnModel::images(net, SHAPE, CLASSES, bounds, |net: &DigitsNet, x| {
         net.forward(x)
     })?;
-    Ok(model
+    model
         .named(name)
-        .with_taps(TAPS, move |x, tap| read.tap(tap, image(&x[0], SHAPE))))
+        .with_taps(TAPS, move |x, tap| read.tap(tap, image(&x[0], SHAPE)))
+        .with_penultimate(TAPS[2])
 }
 
 /// Returns the input of the shipped models.

@@ -1,15 +1,19 @@
 //! The runs that every evaluation adds to its attacks, to find out whether it can be trusted.
 
-use proofmark_domain::{Role, ThreatRecord};
+use proofmark_domain::{Norm, Role, ThreatRecord};
 use proofmark_engine::{Aim, Attack, Needs};
 use proofmark_model::Signature;
 use proofmark_threat::Threat;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{RunError, RunPlan, numbers};
 
-/// Maximum number of samples that the unbounded probe attacks: the first in the seeded stratified order.
+/// Maximum number of samples whose surroundings are looked at and that the unbounded probe attacks: the first in the
+/// seeded stratified order.
 const PROBED: usize = 128;
+
+/// Maximum number of samples that adversarials are planted near, the first of those.
+const PLANTED: usize = 32;
 
 /// Minimum number of steps for the unbounded probe; if the attacks have fewer, the probe is PGD with twice as many.
 const FEW_STEPS: u64 = 10;
@@ -22,27 +26,42 @@ pub(crate) struct TrustRun {
     pub(crate) record: ThreatRecord,
 }
 
-/// Returns the rank below which samples are probed. It is known before sharding, so shards agree on it.
-pub(crate) fn probed_ranks(order: &[u64]) -> u64 {
-    first_ranks(order, PROBED)
+/// The ranks below which samples are probed, and below which adversarials are planted near them. They are known before
+/// sharding, so shards agree on them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ranks {
+    pub(crate) probed: u64,
+    pub(crate) planted: u64,
+}
+
+impl Ranks {
+    /// Returns those of samples in this order.
+    pub(crate) fn of(order: &[u64]) -> Self {
+        Self {
+            probed: first(order, PROBED),
+            planted: first(order, PLANTED),
+        }
+    }
 }
 
 /// Returns the rank below which the samples are on which other readings of the data are tried: those that are probed,
 /// as far as they belong to the first look.
 pub(crate) fn tried_ranks(plan: &RunPlan<'_>, order: &[u64]) -> u64 {
     let looks = plan.looks.as_ref().map(|l| l.sizes(order.len()));
-    let first = looks.and_then(|sizes| sizes.first().copied());
-    first_ranks(order, first.map_or(PROBED, |look| look.min(PROBED)))
+    let look = looks.and_then(|sizes| sizes.first().copied());
+    first(order, look.map_or(PROBED, |look| look.min(PROBED)))
 }
 
-fn first_ranks(order: &[u64], n: usize) -> u64 {
+/// Returns the rank below which the first `n` samples are.
+fn first(order: &[u64], n: usize) -> u64 {
     let mut ranks = order.to_vec();
     ranks.sort_unstable();
     ranks.get(n).copied().unwrap_or(u64::MAX)
 }
 
-/// Returns a gradient-free baseline at every budget (unless the plan has one) and one gradient attack without budget
-/// limit.
+/// Returns a gradient-free baseline at every budget (unless the plan has one), one gradient attack without budget
+/// limit, and the same one on planted adversarials within the first budget, if the model shows the layer to plant them
+/// behind.
 pub(crate) fn runs(
     plan: &RunPlan<'_>,
     threats: &[Threat],
@@ -61,9 +80,10 @@ pub(crate) fn runs(
         }
     }
     // Suites that choose their members by access may hold members that need more than the model gives.
-    let gradients = plan.model.gives() >= Needs::Gradients;
-    let strongest = gradients.then(|| strongest(plan.attacks)).transpose()?;
-    if let Some(attack) = strongest.flatten() {
+    if plan.model.gives() < Needs::Gradients {
+        return Ok(runs);
+    }
+    if let Some(attack) = strongest(plan.attacks, &unlimited)? {
         let threat = numbers::unbounded(signature, plan.data.len())?;
         let mut record = threat.record();
         "unbounded".clone_into(&mut record.text);
@@ -74,12 +94,40 @@ pub(crate) fn runs(
             record,
         });
     }
+    // An L0 ball has no inner ball of nearly its size to plant beside.
+    let in_l0 = |t: &Threat| t.budgets().iter().any(|b| b.norm == Norm::L0);
+    let dense = threats.iter().zip(whole).find(|(t, _)| !in_l0(t));
+    if let (Some((threat, record)), Some(_)) = (dense, &signature.penultimate)
+        && plan.criterion.outputs().is_classes()
+        && let Some(attack) = strongest(plan.attacks, &|_, value| Some(value))?
+    {
+        runs.push(TrustRun {
+            attack,
+            role: Role::Planted,
+            threat: threat.clone(),
+            record: record.clone(),
+        });
+    }
     Ok(runs)
 }
 
-/// Rebuilds the gradient attack with the most steps to start once, from the clean sample, and without an absolute step
-/// size (which would be tiny without a budget). `None` if the plan has no gradient attack.
-fn strongest(attacks: &[Box<dyn Attack>]) -> Result<Option<Box<dyn Attack>>, RunError> {
+/// Changes a parameter for a run without budget limit: one start, from the clean sample (a random one alone breaks most
+/// samples then, with or without gradients), and no absolute step size, which would be tiny.
+fn unlimited(name: &str, value: Value) -> Option<Value> {
+    match name {
+        "step_size" => None,
+        "random_start" => Some(Value::Bool(false)),
+        "restarts" => Some(Value::from(1)),
+        _ => Some(value),
+    }
+}
+
+/// Rebuilds the gradient attack with the most steps, each parameter as `change` returns it; PGD if it has fewer than
+/// ten or is not registered. `None` if the plan has no gradient attack.
+fn strongest(
+    attacks: &[Box<dyn Attack>],
+    change: &dyn Fn(&str, Value) -> Option<Value>,
+) -> Result<Option<Box<dyn Attack>>, RunError> {
     let steps = |a: &dyn Attack| {
         a.parameters()
             .get("steps")
@@ -113,24 +161,23 @@ fn strongest(attacks: &[Box<dyn Attack>]) -> Result<Option<Box<dyn Attack>>, Run
         .filter(registered)
         .filter(|a| steps(*a) >= FEW_STEPS);
     let Some(best) = best else {
-        let table = format!("steps = {}\nrandom_start = false", 2 * FEW_STEPS);
-        let table = table
-            .parse()
-            .map_err(|e| RunError::Parameter(format!("{e}")))?;
+        let substitute = json!({ "steps": 2 * FEW_STEPS, "random_start": true });
+        let fields = substitute.as_object().into_iter().flatten();
+        let table = table(fields.map(|(k, v)| (k.clone(), v.clone())), change);
         return Ok(Some(proofmark_attacks::build("pgd", &table)?));
     };
-    let mut table = toml::Table::new();
-    for (name, value) in best.parameters() {
-        // Without a budget limit, a random start alone breaks most samples, with or without gradients.
-        let value = match name.as_str() {
-            "step_size" => continue,
-            "random_start" => Value::Bool(false),
-            "restarts" => Value::from(1),
-            _ => value,
-        };
-        if let Ok(value) = toml::Value::try_from(value) {
-            table.insert(name, value);
-        }
-    }
+    let table = table(best.parameters(), change);
     Ok(Some(proofmark_attacks::build(best.meta().id, &table)?))
+}
+
+/// Returns parameters as a table, each as `change` returns it.
+fn table(
+    parameters: impl IntoIterator<Item = (String, Value)>,
+    change: &dyn Fn(&str, Value) -> Option<Value>,
+) -> toml::Table {
+    let changed = parameters.into_iter().filter_map(|(name, value)| {
+        let value = toml::Value::try_from(change(&name, value)?).ok()?;
+        Some((name, value))
+    });
+    changed.collect()
 }

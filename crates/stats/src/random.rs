@@ -50,6 +50,8 @@ pub enum Purpose {
     Bootstrap = 10,
     /// Order in which a sequential run takes its samples.
     Sequence = 11,
+    /// Points around a sample, for checks of the attack.
+    Plant = 12,
 }
 
 /// All fields that determine a stream. Two keys that differ in any field have unrelated streams.

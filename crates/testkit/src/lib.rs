@@ -4,6 +4,7 @@
 //!   Tests check attacks against it: just above the distance an attack must break every row, just below it none.
 //! * [`masked`]: deliberately broken wrappers (gradient killers, quantisers, softmax outputs…) that a trustworthy
 //!   evaluation must detect.
+//! * [`trained`]: small nets of several kinds that hide nothing, and one that does.
 //! * [`trigger`]: trigger inversion, with engine rows that stand for classes.
 //! * [`shared()`]: real models and data, if present.
 
@@ -11,6 +12,7 @@ pub mod linear;
 mod linear_distance;
 pub mod masked;
 mod shared;
+pub mod trained;
 pub mod trigger;
 
 pub use linear_distance::{JointCoupling, JointPart, joint_distance, linear_distance, linear_gain};

@@ -187,6 +187,23 @@ impl Threat {
         }
     }
 
+    /// Returns the threat for these of its samples, in this order.
+    #[must_use]
+    pub fn at(&self, samples: &[usize]) -> Self {
+        let radius = |radius: &Radius| match radius {
+            Radius::Uniform(e) => Radius::Uniform(e.clone()),
+            Radius::PerSample(all) => Radius::PerSample(samples.iter().map(|i| all[*i]).collect()),
+        };
+        let budgets = self.budgets.iter().map(|b| Budget {
+            radius: radius(&b.radius),
+            ..b.clone()
+        });
+        Self {
+            budgets: budgets.collect(),
+            coupling: self.coupling,
+        }
+    }
+
     /// Returns one budget per modality, in the model's order.
     pub fn budgets(&self) -> &[Budget] {
         &self.budgets

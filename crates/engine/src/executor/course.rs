@@ -25,6 +25,8 @@ pub(crate) struct Ended {
     pub(crate) early: bool,
     /// Whether at least half of its gradients were exactly zero.
     pub(crate) zero: bool,
+    /// Whether it made all its steps, without success, and its loss was still rising over the last of them.
+    pub(crate) rising: bool,
     /// Fault that ended it, if neither its last step nor a success did.
     pub(crate) fault: Option<Fault>,
     /// Best value it reached of the quantity that the attack maximises.
@@ -105,6 +107,13 @@ impl Course {
         }
         if ended.zero && !ended.seen {
             self.outcome.observe(Observation::ZeroGradient);
+        }
+        // One try that came to its end is enough.
+        if !ended.rising || ended.seen {
+            let observed = &mut self.outcome.observed;
+            observed.retain(|o| *o != Observation::StillRising);
+        } else if self.next == 1 {
+            self.outcome.observe(Observation::StillRising);
         }
         if let Some(measured) = ended.measured {
             self.outcome.queries += judging;

@@ -11,15 +11,21 @@ pub(super) struct Flags {
     by_gradient: Vec<bool>,
     /// Whether at least half of the gradients were exactly zero.
     pub(super) zero: Vec<bool>,
+    /// Whether the loss was still rising over the last steps.
+    pub(super) rising: Vec<bool>,
 }
 
 impl Flags {
     pub(super) fn read(rows: &Rows) -> Self {
         let w = &rows.watch;
-        let columns = [&w.found, &w.invalid, &w.zero, &w.gradients].map(Clone::clone);
-        let all = host(&Tensor::stack::<2>(columns.to_vec(), 0));
+        let mut columns = [&w.found, &w.invalid, &w.zero, &w.gradients]
+            .map(Clone::clone)
+            .to_vec();
+        columns.push(w.climb.is_rising());
+        let all = host(&Tensor::stack::<2>(columns, 0));
         let n = rows.len();
-        let [found, invalid, zero, gradients] = [0, 1, 2, 3].map(|c| &all[c * n..(c + 1) * n]);
+        let [found, invalid, zero, gradients, rising] =
+            [0, 1, 2, 3, 4].map(|c| &all[c * n..(c + 1) * n]);
         Self {
             found: found.iter().map(|v| *v > 0.5).collect(),
             invalid: invalid.iter().map(|v| *v > 0.5).collect(),
@@ -29,6 +35,7 @@ impl Flags {
                 .zip(gradients)
                 .map(|(z, g)| *g > 0.0 && 2.0 * z >= *g)
                 .collect(),
+            rising: rising.iter().map(|v| *v > 0.5).collect(),
         }
     }
 

@@ -1,4 +1,4 @@
-use proofmark_domain::{Coupling, REPORT_SCHEMA, Report, Role, RunMeta, Sampling, ThreatRecord};
+use proofmark_domain::{Coupling, REPORT_SCHEMA, Report, RunMeta, Sampling, ThreatRecord};
 use serde_json::{Map, Value, json};
 
 use super::{AttackTask, Budgets, ThreatSpec, surrogate};
@@ -122,7 +122,7 @@ fn ran(task: &AttackTask, runs: &[RunMeta]) -> Result<(), String> {
         // Baselines count: a policy may name one.
         let found = runs
             .iter()
-            .filter(|r| r.id == attack.id && r.role != Role::Probe && matches(threat, &r.threat))
+            .filter(|r| r.id == attack.id && r.role.counts() && matches(threat, &r.threat))
             .count();
         if found < expected {
             let (norm, eps) = threat.leading();

@@ -284,19 +284,30 @@ fn trust(report: &Report, colour: bool) -> String {
             let _ = writeln!(text, "    next: {}", flag.code.remediation());
         }
     }
-    if !report.trust_not_applicable.is_empty() {
-        let codes: Vec<&str> = report
-            .trust_not_applicable
-            .iter()
+    let reasons = [
+        (
+            true,
+            format!("this model gives {}, no gradients", report.model.gives),
+        ),
+        (
+            false,
+            "the layer before the scores is not known, or the norm is l0".to_owned(),
+        ),
+    ];
+    for (too_much, reason) in reasons {
+        let codes = report.trust_not_applicable.iter();
+        let codes: Vec<&str> = codes
+            .filter(|c| (c.needs() > report.model.gives) == too_much)
             .map(|c| c.as_str())
             .collect();
-        let _ = writeln!(
-            text,
-            "  {} (this model gives {}, no gradients): {}",
-            paint("not applicable", DIM, colour),
-            report.model.gives,
-            codes.join(", ")
-        );
+        if !codes.is_empty() {
+            let _ = writeln!(
+                text,
+                "  {} ({reason}): {}",
+                paint("not applicable", DIM, colour),
+                codes.join(", ")
+            );
+        }
     }
     text
 }
@@ -339,6 +350,7 @@ const fn role(attack: &AttackSummary) -> &'static str {
         Role::Attack => "",
         Role::Baseline => " (baseline)",
         Role::Probe => " (probe)",
+        Role::Planted => " (planted)",
     }
 }
 

@@ -1,13 +1,24 @@
 use proofmark_domain::{Role, TrustCode, TrustFlag};
 
 use super::evidence::{TrustInput, same_threat, share};
+use crate::proportion::lower;
 
-/// The rule fires if the baseline alone broke at least one sample and more than one in 200 (0.5 %). `AutoAttack` warns
+/// The rule fires if a baseline alone broke at least one sample and more than one in 200 (0.5 %). `AutoAttack` warns
 /// from 0.2 points of *net* accuracy, but this rule counts single samples, and a random baseline occasionally breaks
 /// one that a short gradient attack missed.
 const ONE_IN: usize = 200;
 
-/// Raised if, at some threat, a baseline without gradients broke samples that no gradient attack broke.
+/// An attack on scores or decisions is no baseline and may find a sample near the boundary that gradients missed. The
+/// share that it alone broke must be above `AutoAttack`'s 0.2 points with confidence (95 % interval).
+const NET: f64 = 0.002;
+
+/// Minimum number of steps of a gradient attack that another attack should not beat.
+const FEW: u64 = 10;
+
+/// Raised if, at some threat, a baseline or attack without gradients broke samples that no gradient attack broke.
+///
+/// An attack is compared only if one of the gradient attacks has at least ten steps: a single step misses much on any
+/// model.
 pub(crate) fn rule(evidence: &TrustInput<'_>) -> Option<TrustFlag> {
     let counted: Vec<usize> = (0..evidence.samples.len())
         .filter(|&s| !evidence.samples[s].is_of_target())
@@ -18,20 +29,35 @@ pub(crate) fn rule(evidence: &TrustInput<'_>) -> Option<TrustFlag> {
         .runs
         .iter()
         .enumerate()
-        .filter(|(_, r)| r.role == Role::Baseline)
+        .filter(|(_, r)| r.role == Role::Baseline || r.role == Role::Attack && !r.gradient)
     {
+        // A suite that has the attack as a member did not break by gradients what that member broke.
+        if evidence.is_suite(b) {
+            continue;
+        }
         let rivals: Vec<usize> = evidence
             .gradient_attacks()
+            .filter(|&r| !evidence.is_suite(r))
             .filter(|&r| same_threat(&evidence.runs[r].threat, &baseline.threat))
             .collect();
-        if rivals.is_empty() {
+        let steps = |r: &usize| {
+            let steps = evidence.runs[*r].parameters.get("steps");
+            steps.and_then(serde_json::Value::as_u64).unwrap_or(1)
+        };
+        let is_baseline = baseline.role == Role::Baseline;
+        if rivals.is_empty() || !(is_baseline || rivals.iter().any(|r| steps(r) >= FEW)) {
             continue;
         }
         let missed = counted
             .iter()
             .filter(|&&s| evidence.broken_by_any(s, &[b]) && !evidence.broken_by_any(s, &rivals))
             .count();
-        if missed > 0 && missed * ONE_IN > n && worst.as_ref().is_none_or(|(m, _)| missed > *m) {
+        let many = if is_baseline {
+            missed > 0 && missed * ONE_IN > n
+        } else {
+            lower(missed as u64, n as u64, 0.95) > NET
+        };
+        if many && worst.as_ref().is_none_or(|(m, _)| missed > *m) {
             let names: Vec<_> = rivals
                 .iter()
                 .map(|&r| evidence.runs[r].key.as_str())
@@ -57,10 +83,10 @@ pub(crate) fn rule(evidence: &TrustInput<'_>) -> Option<TrustFlag> {
 #[cfg(test)]
 mod tests {
     use proofmark_domain::RunStatus::{Broken, BrokenBefore, Robust};
-    use proofmark_domain::SampleRecord;
+    use proofmark_domain::{RunMeta, SampleRecord};
 
     use super::*;
-    use crate::trust::fixture::{attack, noise, report, sample};
+    use crate::trust::fixture::{attack, noise, report, sample, scoring, with};
 
     fn samples(n: u64, missed: u64) -> Vec<SampleRecord> {
         (0..n)
@@ -90,6 +116,36 @@ mod tests {
             "{}",
             flags[0].message
         );
+    }
+
+    #[test]
+    fn an_attack_on_scores_must_find_clearly_more_than_one_of_enough_steps() {
+        let flags = |steps: u64, missed: u64| {
+            let runs = vec![with(attack("pgd", 0.1), "steps", steps), scoring("square", 0.1)];
+            report(runs, samples(100, missed)).trust.len()
+        };
+        assert_eq!(flags(40, 1), 0, "the interval of 1 of 100 begins at 0.0003");
+        assert_eq!(flags(40, 2), 1, "that of 2 at 0.0024");
+        assert_eq!(flags(10, 50), 1);
+        assert_eq!(flags(9, 50), 0);
+    }
+
+    /// In a suite only the survivors reach the attack on scores; what it breaks among them still counts.
+    #[test]
+    fn samples_that_an_earlier_attack_broke_are_not_the_later_ones() {
+        let runs = || vec![with(attack("apgd", 0.1), "steps", 100), scoring("square", 0.1)];
+        let rows = (0..100).map(|i| sample(i, if i < 3 { &[Robust, Broken] } else { &[Broken, BrokenBefore] }));
+        assert_eq!(report(runs(), rows.collect()).trust.len(), 1);
+        let rows = (0..100).map(|i| sample(i, &[Broken, BrokenBefore]));
+        assert_eq!(report(runs(), rows.collect()).trust, []);
+        let member = |run: RunMeta| RunMeta {
+            key: format!("autoattack/{}", run.key),
+            ..run
+        };
+        let mut suite: Vec<RunMeta> = runs().into_iter().map(member).collect();
+        suite.insert(0, attack("autoattack", 0.1));
+        let rows = (0..100).map(|i| sample(i, if i < 3 { &[Broken, Robust, Broken] } else { &[Broken, Broken, BrokenBefore] }));
+        assert_eq!(report(suite, rows.collect()).trust.len(), 1);
     }
 
     #[test]

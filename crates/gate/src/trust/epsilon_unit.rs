@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use proofmark_domain::{BudgetRecord, InputScale, Kind, Norm, Role, TrustCode, TrustFlag};
+use proofmark_domain::{BudgetRecord, InputScale, Kind, Norm, TrustCode, TrustFlag};
 
 use super::evidence::TrustInput;
 
@@ -21,7 +21,7 @@ const SLACK: f64 = 1e-6;
 /// Figures are judged at the largest budget, so smaller budgets of a curve do not raise the flag.
 pub(crate) fn rule(evidence: &TrustInput<'_>) -> Option<TrustFlag> {
     let mut largest: BTreeMap<&str, &BudgetRecord> = BTreeMap::new();
-    let judged = evidence.runs.iter().filter(|r| r.role != Role::Probe);
+    let judged = evidence.runs.iter().filter(|r| r.role.counts());
     for budget in judged.flat_map(|r| &r.threat.budgets) {
         let kept = largest.entry(&budget.modality).or_insert(budget);
         if budget.eps > kept.eps {

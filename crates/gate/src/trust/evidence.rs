@@ -2,6 +2,7 @@ use proofmark_domain::{
     Observation, Reading, Role, RunMeta, RunOutcome, RunStatus, SampleRecord, ThreatRecord,
 };
 
+use crate::proportion::lower;
 use crate::standing::{self, Standing};
 
 /// The runs and samples that a figure rests on; trust rules look only at these.
@@ -120,6 +121,53 @@ impl<'a> TrustInput<'a> {
     pub(crate) fn broken_by_any(&self, sample: usize, runs: &[usize]) -> bool {
         runs.iter().any(|&r| self.status(sample, r).is_broken())
     }
+}
+
+impl TrustInput<'_> {
+    /// Returns the indices of the samples on which the attack itself was tested: those of the unbounded probe.
+    pub(crate) fn probed(&self) -> impl Iterator<Item = usize> + '_ {
+        let probes: Vec<usize> = (0..self.runs.len())
+            .filter(|&r| self.runs[r].role == Role::Probe)
+            .collect();
+        let unattacked = [RunStatus::Skipped, RunStatus::Misclassified];
+        (0..self.samples.len()).filter(move |&s| {
+            probes
+                .iter()
+                .any(|&p| !unattacked.contains(&self.status(s, p)))
+        })
+    }
+
+    /// Counts the probed samples, and those among them on which `what` was observed without attack.
+    pub(crate) fn probed_with(&self, what: Observation) -> (usize, usize) {
+        let seen = |s: &usize| self.samples[*s].observed.contains(&what);
+        (self.probed().filter(seen).count(), self.probed().count())
+    }
+
+    /// Whether a run is a suite, whose members are runs of their own.
+    pub(crate) fn is_suite(&self, run: usize) -> bool {
+        let prefix = format!("{}/", self.runs[run].id);
+        self.runs.iter().any(|r| r.key.starts_with(&prefix))
+    }
+
+    /// Whether the same sample gave different outputs anywhere.
+    pub(crate) fn is_random(&self) -> bool {
+        (0..self.samples.len()).any(|s| self.saw(s, Observation::OutputChanged))
+    }
+
+    /// Whether an adversarial of a run's gradient path was none on the plain path of a model that repeats its answers.
+    pub(crate) fn failed_to_transfer(&self, sample: usize) -> bool {
+        let rejected = |r: usize| self.run_saw(sample, r, Observation::WitnessRejected);
+        let any = (0..self.runs.len()).any(|r| self.runs[r].gradient && rejected(r));
+        any && !self.is_random()
+    }
+}
+
+/// Share of the samples that a rule about single samples tolerates.
+pub(crate) const TOLERATED: f64 = 0.1;
+
+/// Whether more samples than [`TOLERATED`] are affected: the lower end of the share's 95 % interval is above it.
+pub(crate) fn is_common(part: usize, whole: usize) -> bool {
+    lower(part as u64, whole as u64, 0.95) > TOLERATED
 }
 
 /// Whether two runs had exactly the same threat, however epsilon was written.

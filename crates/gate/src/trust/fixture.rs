@@ -60,6 +60,19 @@ pub(crate) fn probe(id: &str) -> RunMeta {
     }
 }
 
+/// An attack on scores under Linf.
+pub(crate) fn scoring(id: &str, eps: f64) -> RunMeta {
+    run(id, eps, Role::Attack, false)
+}
+
+/// A run of a gradient attack on planted adversarials.
+pub(crate) fn planted(id: &str) -> RunMeta {
+    RunMeta {
+        key: format!("{id}@planted"),
+        ..run(id, 0.1, Role::Planted, true)
+    }
+}
+
 /// Adds one parameter to a run.
 pub(crate) fn with(mut run: RunMeta, name: &str, value: impl Into<Value>) -> RunMeta {
     run.parameters.insert(name.into(), value.into());

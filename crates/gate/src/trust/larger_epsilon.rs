@@ -23,7 +23,7 @@ pub(crate) fn rule(evidence: &TrustInput<'_>) -> Option<TrustFlag> {
                 Role::Probe => {
                     a.gradient && b.gradient && a.id == b.id && a.threat.norm == b.threat.norm
                 }
-                Role::Baseline => false,
+                Role::Baseline | Role::Planted => false,
             };
             if comparable {
                 fired.extend(Pair::compare(evidence, small, large));

@@ -27,9 +27,12 @@ pub(crate) fn rule(code: TrustCode, evidence: &TrustInput<'_>) -> Option<TrustFl
         ),
         _ => return None,
     };
-    let seen = (0..evidence.samples.len())
-        .filter(|&s| evidence.saw(s, what))
-        .count();
+    let counts = |s: &usize| {
+        // A rejected point of the gradient path has a code of its own.
+        let other = code == TrustCode::SilentSuccess && evidence.failed_to_transfer(*s);
+        evidence.saw(*s, what) && !other
+    };
+    let seen = (0..evidence.samples.len()).filter(counts).count();
     (seen > 0).then(|| TrustFlag {
         code,
         message: format!("{told} {}", share(seen, evidence.samples.len())),

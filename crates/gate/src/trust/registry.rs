@@ -6,8 +6,8 @@ use proofmark_domain::{
 
 use super::evidence::{Scope, TrustInput};
 use super::{
-    baseline, clean_at_chance, epsilon_unit, larger_epsilon, observed, probabilities, saturated,
-    stated, unbounded, zero_gradients,
+    approximate, baseline, clean_at_chance, epsilon_unit, incomplete, larger_epsilon, observed,
+    planted, probabilities, saturated, stated, transfer, unbounded, unstable, zero_gradients,
 };
 use crate::metric::Metric;
 
@@ -33,7 +33,9 @@ pub(crate) fn flags(
     TrustCode::ALL
         .into_iter()
         .filter(applies)
-        .filter_map(|code| rule(code, &evidence).or_else(|| stated::rule(code, model, &evidence)))
+        .filter_map(|code| {
+            rule(code, &evidence, model).or_else(|| stated::rule(code, &model.stated, &evidence))
+        })
         .collect()
 }
 
@@ -85,7 +87,11 @@ pub(crate) fn own(metric: &Metric, report: &Report) -> Vec<TrustFlag> {
     own
 }
 
-fn rule(code: TrustCode, evidence: &TrustInput<'_>) -> Option<TrustFlag> {
+fn rule(
+    code: TrustCode,
+    evidence: &TrustInput<'_>,
+    model: &ModelFacts,
+) -> Option<TrustFlag> {
     match code {
         TrustCode::CleanAtChance => clean_at_chance::rule(evidence),
         TrustCode::EpsilonUnit => epsilon_unit::rule(evidence),
@@ -100,7 +106,10 @@ fn rule(code: TrustCode, evidence: &TrustInput<'_>) -> Option<TrustFlag> {
         TrustCode::BaselineBeatsGradient => baseline::rule(evidence),
         TrustCode::LargerEpsilonFindsLess => larger_epsilon::rule(evidence),
         TrustCode::UnboundedAttackFails => unbounded::rule(evidence),
-        // Known from the model alone.
-        TrustCode::ApproximateGradients => None,
+        TrustCode::ApproximateGradients => approximate::rule(evidence, model),
+        TrustCode::UnstablePredictions => unstable::rule(evidence),
+        TrustCode::IncompleteOptimisation => incomplete::rule(evidence),
+        TrustCode::TransferFailure => transfer::rule(evidence),
+        TrustCode::PlantedAdversarialMissed => planted::rule(evidence),
     }
 }

@@ -84,6 +84,7 @@ impl<N: Network> Bpda<N> {
         let signature = Signature {
             // Nothing is known about the step's bits.
             row_independent: false,
+            penultimate: None,
             ..inner.signature().clone()
         };
         let made = Self {

@@ -99,6 +99,7 @@ pub(super) fn joined<N: Network>(members: &[N], of: &str) -> Result<Signature, M
         });
     };
     let mut signature = first.signature().clone();
+    signature.penultimate = None;
     let (mut parts, mut names) = (Vec::new(), Vec::new());
     for (i, member) in members.iter().enumerate() {
         let own = member.signature();

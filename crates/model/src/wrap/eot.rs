@@ -92,6 +92,12 @@ impl<N: Network, T: Transform> Network for Eot<N, T> {
             .map(|t| self.mean(t))
     }
 
+    /// The last layer is linear: the mean of the scores is its answer to the mean of the activations.
+    fn penultimate(&self, query: &Query) -> Result<Option<Tensor<2>>, ModelError> {
+        let read = self.inner.penultimate(&self.drawn(query)?)?;
+        Ok(read.map(|t| self.mean(t)))
+    }
+
     fn cost(&self) -> u64 {
         self.inner.cost() * u64::from(self.draws)
     }

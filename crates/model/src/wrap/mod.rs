@@ -1,3 +1,4 @@
+mod binarised;
 mod bpda;
 mod ensemble;
 mod eot;
@@ -5,6 +6,7 @@ mod mean_loss;
 mod normalise;
 mod surrogate;
 
+pub use binarised::{Binarised, Head};
 pub use bpda::{Bpda, levels};
 pub use ensemble::{Average, Ensemble};
 pub use eot::{Eot, GaussianNoise, Transform};

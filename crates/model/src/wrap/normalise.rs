@@ -138,6 +138,11 @@ impl<N: Network> Network for Normalise<N> {
         self.inner.forward(&query.with_x(self.prepared(&query.x)))
     }
 
+    fn penultimate(&self, query: &Query) -> Result<Option<Tensor<2>>, ModelError> {
+        self.inner
+            .penultimate(&query.with_x(self.prepared(&query.x)))
+    }
+
     fn cost(&self) -> u64 {
         self.inner.cost()
     }

@@ -102,6 +102,8 @@ impl<'a> Surrogate<'a> {
         let mut signature = own.clone();
         signature.row_independent &= theirs.row_independent;
         signature.activations = own.activations.max(theirs.activations);
+        // Neither model alone has an activation from which both scores and gradients come.
+        signature.penultimate = None;
         // What the victim states about its own gradients does not matter: nothing follows them.
         signature
             .stated

@@ -13,7 +13,7 @@ const OF_CHANGE: f32 = 1.0;
 const OF_DISTANCE: f32 = 0.05;
 
 impl OnnxModel {
-    /// Adds a surrogate if the model has steps ([`Network::surrogate`](proofmark_model::Network::surrogate)).
+    /// Adds a surrogate if the model has steps ([`Network::surrogate`](proofmark_model::Network::smoothed)).
     ///
     /// `regions` are samples, `[n, features]` per input, of each region that is searched: its centre first, then others.
     /// They set the slopes: a step is as wide as the values that it cuts move within the region.

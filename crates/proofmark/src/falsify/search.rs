@@ -153,7 +153,7 @@ impl<'a> Search<'a> {
         }
         let (cube, gradients) = match plan.model {
             Access::Gradients(m) => {
-                let m = m.surrogate().unwrap_or(m);
+                let m = m.smoothed().unwrap_or(m);
                 (Cube::Gradients(Boxed::new(m, cases)?), true)
             }
             access => {
@@ -161,7 +161,7 @@ impl<'a> Search<'a> {
                 (Cube::Scores(Boxed::new(m, cases)?), false)
             }
         };
-        let steps = matches!(plan.model, Access::Gradients(m) if m.surrogate().is_some());
+        let steps = matches!(plan.model, Access::Gradients(m) if m.smoothed().is_some());
         let strip = Grid::channels_first([1, 1, inputs]);
         let grid = match &*signature.modalities {
             [only] => Grid::of(only).unwrap_or(strip),

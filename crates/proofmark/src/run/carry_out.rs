@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use proofmark_domain::{Cost, Reading, Role};
 use proofmark_engine::{
-    Attack, Clean, Criterion, EngineError, Job, Others, Outcomes, Samples, Starts,
+    Access, Attack, Checkpoint, Clean, Criterion, EngineError, Job, Others, Outcomes, Samples,
+    Starts, plant,
 };
+use proofmark_model::wrap::Binarised;
 use proofmark_threat::Threat;
 
 use super::RunPlan;
@@ -23,6 +25,8 @@ pub(super) struct Prepared<'a> {
     pub(super) attacked: Vec<usize>,
     /// Rows for the probe.
     pub(super) probes: Vec<usize>,
+    /// Rows that adversarials are planted near.
+    pub(super) planted: Vec<usize>,
     pub(super) starts: Option<Arc<Starts>>,
     pub(super) others: Arc<Others>,
     /// Whether all clean samples were measured; a run stopped before that has no results worth keeping.
@@ -53,6 +57,9 @@ impl RunPlan<'_> {
             let earlier = resume.take();
             job.resume = earlier.and_then(|c| c.at.as_ref());
             let (outcomes, failed) = match run.source {
+                Source::Model if run.role == Role::Planted => {
+                    self.planted(prepared, run, job.resume)?
+                }
                 Source::Model => {
                     let (outcomes, failed) = self.attacked(run.attack, &job)?;
                     if run.is_followed() {
@@ -102,19 +109,74 @@ impl RunPlan<'_> {
         }
     }
 
+    /// Plants adversarials near some samples and attacks the model with the heads behind which they lie.
+    fn planted(
+        &self,
+        prepared: &Prepared<'_>,
+        run: &Run<'_>,
+        resume: Option<&Checkpoint>,
+    ) -> Result<(Outcomes, Option<String>), RunError> {
+        let (rows, all) = (&prepared.planted, prepared.samples);
+        if rows.is_empty() {
+            return Ok((Outcomes::default(), None));
+        }
+        let model = self.model.gradients(run.attack.meta().id)?;
+        // The job has samples of its own: all of class 0, that of the points around them.
+        let samples = Samples {
+            modalities: all.modalities.clone(),
+            values: all.gather(rows),
+            labels: vec![0; rows.len()],
+            targets: None,
+            keys: rows.iter().map(|r| all.keys[*r]).collect(),
+        };
+        let (threat, places) = (run.threat.at(rows), (0..rows.len()).collect::<Vec<_>>());
+        // The activations are no scores of a network of kernels, whose rows could be asked about one by one.
+        let tile = prepared.tile.map(|_| self.settings.tile.unwrap_or(Job::TILE));
+        let job = self.plain_job(&samples, &places, &threat, tile);
+        let attacked = |job: &Job<'_>| -> Result<Outcomes, EngineError> {
+            let Some(planted) = plant(model, job)? else {
+                return Ok(Outcomes::stopped(job));
+            };
+            let binarised = Binarised::new(model, planted.heads);
+            let on_planted = Job {
+                rows: &planted.rows,
+                resume,
+                ..*job
+            };
+            if planted.rows.is_empty() {
+                return Ok(Outcomes::default());
+            }
+            let mut outcomes = run.attack.run(Access::Gradients(&binarised), &on_planted)?;
+            for outcome in &mut outcomes.rows {
+                outcome.queries += planted.queries;
+            }
+            outcomes.computed += planted.computed;
+            Ok(outcomes)
+        };
+        let (mut outcomes, failed) = match attacked(&job) {
+            Ok(outcomes) => (outcomes, None),
+            Err(e @ EngineError::Model(_)) => (Outcomes::stopped(&job), Some(e.to_string())),
+            Err(e) => return Err(e.into()),
+        };
+        for outcome in &mut outcomes.rows {
+            outcome.row = rows[outcome.row];
+        }
+        Ok((outcomes, failed))
+    }
+
     /// Returns the job of a run.
     pub(super) fn job<'b>(&'b self, prepared: &'b Prepared<'_>, run: &'b Run<'_>) -> Job<'b> {
         let rows = match run.role {
             Role::Probe => &prepared.probes,
+            Role::Planted => &prepared.planted,
             Role::Attack | Role::Baseline => &prepared.attacked,
         };
         let mut job = self.plain_job(prepared.samples, rows, &run.threat, prepared.tile);
-        let is_probe = run.role == Role::Probe;
         // A probe of a classifier only moves to another class: a lead or a rank may be out of reach for any input.
-        if !(is_probe && self.criterion.outputs().is_classes()) {
+        if run.role.counts() || !self.criterion.outputs().is_classes() {
             job.goal = prepared.goal.as_ref();
         }
-        if !is_probe {
+        if run.role.counts() {
             job.starts = prepared.starts.as_ref();
         }
         job.others = Some(&prepared.others);

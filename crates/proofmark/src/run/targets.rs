@@ -40,7 +40,7 @@ impl RunPlan<'_> {
     /// that every shard uses the same.
     pub(super) fn others(&self) -> Result<Arc<Others>, RunError> {
         let order = self.order();
-        let probed = trust::probed_ranks(&order);
+        let probed = trust::Ranks::of(&order).probed;
         let places: Vec<usize> = (0..self.data.len())
             .filter(|place| order[*place] < probed)
             .collect();

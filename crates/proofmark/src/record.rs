@@ -47,7 +47,7 @@ pub(crate) struct Run<'a> {
     pub(crate) threat: Threat,
     /// Whether the criterion is not about classes, so that attacks climb a loss of its own.
     pub(crate) is_property: bool,
-    gradient: bool,
+    pub(crate) gradient: bool,
     record: ThreatRecord,
 }
 

@@ -201,7 +201,9 @@ fn every_query_is_counted_once_and_on_its_side() {
         let (source, of_source) = Counted::new(robust());
         let model = Surrogate::new(&victim, &source).unwrap();
         let model = if transfer { model.transfer() } else { model };
-        let report = run(&model, &data, &list, 0.08);
+        // On one thread nothing is begun early and discarded.
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build();
+        let report = pool.unwrap().install(|| run(&model, &data, &list, 0.08));
         let sum = |f: &dyn Fn(&proofmark::domain::AttackSummary) -> u64| -> u64 {
             report.attacks.iter().map(f).sum()
         };
@@ -519,8 +521,9 @@ fn several_surrogates_are_averaged() {
             format!("mean {averaging} of digits-standard, digits-robust")
         );
         let pgd = &report.attacks[0];
+        // Two restarts are judged at most.
         assert_eq!(pgd.surrogate_backward % 2, 0, "both are counted");
-        assert!(pgd.surrogate_backward >= 2 * (pgd.forward - 40), "{pgd:?}");
+        assert!(pgd.surrogate_backward >= 2 * (pgd.forward - 80), "{pgd:?}");
     }
     let one = Surrogates::new(vec![open("digits-robust")], Averaging::Losses).unwrap();
     let source = one.source().unwrap();

@@ -90,8 +90,8 @@ fn a_run_ends_at_the_first_look_that_decides_with_the_figures_of_its_samples() {
     let broken = early.report.samples.iter().map(|s| s.broken_by.is_some());
     assert!(broken.eq(early.adversarials.iter().map(Option::is_some)));
     // The probe covers the first 128 samples of the order.
-    let run = early.report.attacks.iter();
-    let run = run.clone().position(|a| a.key.ends_with("unbounded"));
+    let mut runs = early.report.attacks.iter();
+    let run = runs.position(|a| a.key.ends_with("unbounded"));
     let run = run.expect("a probe");
     let ids: Vec<_> = early.report.samples.iter().map(|s| s.id.clone()).collect();
     for (s, rank) in early.report.samples.iter().zip(sequence(&ids, Seed(0))) {

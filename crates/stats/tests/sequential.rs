@@ -246,9 +246,9 @@ fn the_stated_error_is_used() {
 /// As if the number of samples had been fixed, Clopper and Pearson's interval at every look: more than twice the error.
 #[test]
 fn fixed_intervals_at_every_look_would_not_hold() {
+    const RUNS: u64 = 2_000;
     let looks = doubling_looks(1797);
     let mut missed = 0;
-    const RUNS: u64 = 2_000;
     for run in 0..RUNS {
         let mut stream = Stream::new(&StreamKey::new(Seed(1), run, Purpose::Data));
         let mut right = 0;
@@ -270,9 +270,9 @@ fn fixed_intervals_at_every_look_would_not_hold() {
 #[test]
 fn classes_that_are_all_right_or_all_wrong_change_nothing() {
     const N: usize = 400;
+    const RUNS: u64 = 2_000;
     let looks = doubling_looks(N);
     let mut missed = 0;
-    const RUNS: u64 = 2_000;
     for run in 0..RUNS {
         let mut stream = Stream::new(&StreamKey::new(Seed(2), run, Purpose::Data));
         // 100 classes of 4, of which 35 are wrong.
@@ -324,7 +324,7 @@ fn ending_early_saves_what_the_page_says() {
 
 /// Other sequences with the same guarantee, for the comparison on the page.
 mod others {
-    use super::*;
+    use super::{Ends, Logs, Source, THRESHOLD, bounds_of, clopper_pearson, first, follow_bounds};
 
     /// The same share of the error at every look.
     pub(super) fn equal_shares(rate: f64, looks: &[usize]) -> Ends {

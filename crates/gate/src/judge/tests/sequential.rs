@@ -105,11 +105,10 @@ fn evidence_that_ended_early_does_not_decide_a_threshold_it_was_not_measured_for
     }
     assert!(finding.remediation.starts_with("run the check again"));
     assert_eq!(gate.checks[0].needed, None);
-    let record = |r: Report| Record::from(r);
-    assert!(!edited.checks[0].is_settled(&record(early())));
+    assert!(!edited.checks[0].is_settled(&early().into()));
     let measured_for = policy("robust_accuracy >= 0.7", SEQUENTIAL, "");
-    assert!(measured_for.checks[0].is_settled(&record(early())));
-    assert!(edited.checks[0].is_settled(&record(sampled(800, 800, |rank| rank % 10 == 0))));
+    assert!(measured_for.checks[0].is_settled(&early().into()));
+    assert!(edited.checks[0].is_settled(&sampled(800, 800, |rank| rank % 10 == 0).into()));
     // An easier one is decided where a run for it would have ended.
     let easier = policy("robust_accuracy >= 0.5", SEQUENTIAL, "");
     assert_eq!(looks(&run(&easier, early())), (1, Some(50)));

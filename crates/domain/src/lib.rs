@@ -2,6 +2,7 @@
 //!
 //! Every other crate may depend on this one; it depends on no other proofmark crate.
 
+mod certificate;
 mod delimiter;
 mod epsilon;
 mod finding;
@@ -23,6 +24,9 @@ mod shape;
 mod trust;
 mod verdict;
 
+pub use certificate::{
+    CertificateMeta, CertificateOutcome, CertificateStatus, CertificateSummary, Certifies,
+};
 pub use delimiter::{Delimiter, DelimiterError};
 pub use epsilon::{Epsilon, EpsilonError};
 pub use finding::{Finding, FindingStatus, Location};

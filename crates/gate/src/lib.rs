@@ -10,6 +10,7 @@
 //!
 //! [`Report`]: proofmark_domain::Report
 
+mod certified;
 mod date;
 mod finding_code;
 mod gate_report;

@@ -2,12 +2,13 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use proofmark_domain::{
-    AttackSummary, ClassSummary, CleanSummary, CurvePoint, DataFacts, ModelFacts, Norm, QueryCount,
-    REPORT_SCHEMA, Report, Role, RunMeta, RunOutcome, RunStatus, SampleRecord, Shard, ToolFacts,
-    TrustCode, TrustFlag, WorstCase,
+    AttackSummary, CertificateMeta, ClassSummary, CleanSummary, CurvePoint, DataFacts, ModelFacts,
+    Norm, QueryCount, REPORT_SCHEMA, Report, Role, RunMeta, RunOutcome, RunStatus, SampleRecord,
+    Shard, ToolFacts, TrustCode, TrustFlag, WorstCase,
 };
 use serde_json::{Map, Value};
 
+use crate::certified;
 use crate::proportion::Proportion;
 use crate::standing::{self, Standing};
 use crate::trust;
@@ -38,6 +39,8 @@ pub struct ReportHead {
     pub seconds: f64,
     /// Part of the samples that this report covers, if the run was sharded.
     pub shard: Option<Shard>,
+    /// The certificates of the run.
+    pub certificates: Vec<CertificateMeta>,
 }
 
 /// Splits a report into the arguments of [`summarise`].
@@ -54,6 +57,7 @@ pub(crate) fn apart(report: Report) -> (ReportHead, Vec<RunMeta>, Vec<SampleReco
         seed: report.seed,
         seconds: report.seconds,
         shard: report.shard,
+        certificates: report.certified.into_iter().map(|c| c.meta).collect(),
     };
     (head, runs, report.samples)
 }
@@ -82,10 +86,12 @@ pub(crate) fn apart(report: Report) -> (ReportHead, Vec<RunMeta>, Vec<SampleReco
 /// #     data: DataFacts { name: "d".into(), sha256: "00".into(), total: 1, planned: 1,
 /// #         bounds: Default::default(), reading: None,
 /// #         read_as: Default::default() },
-/// #     preprocessing: Default::default(), device: "cpu".into(), tile: 64, seed: 0, seconds: 0.0, shard: None };
+/// #     preprocessing: Default::default(), device: "cpu".into(), tile: 64, seed: 0, seconds: 0.0, shard: None,
+/// #     certificates: vec![] };
 /// let sample = SampleRecord {
 ///     id: SampleId::Row(0), label: 1, target: None, clean_pred: Some(1), adv_pred: None, clean_correct: true,
-///     broken_by: None, gauge: None, distance: None, norm: None, observed: vec![], runs: vec![], groups: Default::default(),
+///     broken_by: None, gauge: None, distance: None, norm: None, observed: vec![], runs: vec![],
+///     certificates: vec![], groups: Default::default(),
 /// };
 /// let report = summarise(head, vec![], vec![sample]);
 /// assert_eq!((report.clean.correct, report.clean.n), (1, 1));
@@ -94,6 +100,7 @@ pub fn summarise(head: ReportHead, runs: Vec<RunMeta>, mut samples: Vec<SampleRe
     samples.sort_by(|a, b| a.id.cmp(&b.id));
     for sample in &mut samples {
         align(sample, &runs);
+        certified::align(sample, &head.certificates);
         fill_worst(sample, &runs);
         for observed in std::iter::once(&mut sample.observed)
             .chain(sample.runs.iter_mut().map(|r| &mut r.observed))
@@ -118,6 +125,7 @@ pub fn summarise(head: ReportHead, runs: Vec<RunMeta>, mut samples: Vec<SampleRe
         clean,
         worst_case: worst_case(&runs, &samples),
         curve: curve(&runs, &samples),
+        certified: certified::summaries(head.certificates, &samples),
         per_class: per_class(&runs, &samples, head.model.classes),
         trust: trust::flags(&runs, &samples, &head.model, &head.data, &trust::Scope::All),
         trust_not_applicable: TrustCode::ALL

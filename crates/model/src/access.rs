@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use burn::tensor::{Device, Int, Tensor};
 use proofmark_domain::{Modality, Needs, TrustFlag};
+use proofmark_kernels::Program;
 use proofmark_threat::Batch;
 
 use crate::{ModelError, Query};
@@ -29,6 +30,9 @@ pub enum Numbers {
         high: f32,
     },
 }
+
+/// Why a model that is asked for its answers alone has no bounds.
+pub(crate) const UNKNOWN: &str = "its operations are not known; an ONNX file, a shipped model or a Burn module with `with_program` states them";
 
 /// Description of a model, known before any query.
 #[derive(Debug, Clone)]
@@ -134,6 +138,12 @@ pub trait DecisionModel: Send + Sync {
     /// Returns the sample-forwards that one point costs (more than one for wrappers that average over draws).
     fn cost(&self) -> u64 {
         1
+    }
+
+    /// Returns the operations that compute the scores from a row in data units, for bounds on them, or why they are not
+    /// known.
+    fn program(&self) -> Result<Program, String> {
+        Err(UNKNOWN.to_owned())
     }
 }
 

@@ -1,8 +1,10 @@
 use burn::tensor::Tensor;
+use proofmark_kernels::Program;
 use proofmark_threat::Batch;
 
 use crate::access::{
     Access, DecisionModel, Gradient, GradientModel, Objective, Output, ScoreModel, Signature,
+    UNKNOWN,
 };
 use crate::{ModelError, Query, boundary};
 
@@ -21,6 +23,12 @@ pub trait Network: Send + Sync {
     fn cost(&self) -> u64 {
         1
     }
+
+    /// Returns the operations that compute the logits from a row in data units, for bounds on them, or why they are not
+    /// known.
+    fn program(&self) -> Result<Program, String> {
+        Err(UNKNOWN.to_owned())
+    }
 }
 
 impl<N: Network + ?Sized> Network for Box<N> {
@@ -35,6 +43,10 @@ impl<N: Network + ?Sized> Network for Box<N> {
     fn cost(&self) -> u64 {
         Network::cost(self.as_ref())
     }
+
+    fn program(&self) -> Result<Program, String> {
+        Network::program(self.as_ref())
+    }
 }
 
 impl<N: Network + ?Sized> Network for &N {
@@ -48,6 +60,10 @@ impl<N: Network + ?Sized> Network for &N {
 
     fn cost(&self) -> u64 {
         Network::cost(*self)
+    }
+
+    fn program(&self) -> Result<Program, String> {
+        Network::program(*self)
     }
 }
 
@@ -82,6 +98,10 @@ impl<N: Network> DecisionModel for N {
 
     fn cost(&self) -> u64 {
         Network::cost(self)
+    }
+
+    fn program(&self) -> Result<Program, String> {
+        Network::program(self)
     }
 }
 

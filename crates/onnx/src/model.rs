@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor as Burn};
 use proofmark_domain::{Modality, OutputKind};
-use proofmark_kernels::Network as Kernels;
+use proofmark_kernels::{Network as Kernels, Program};
 use proofmark_model::{DecisionModel, Features, ModelError, Network, Query, Signature, guarded};
 
 pub use self::batch_mode::BatchMode;
@@ -174,6 +174,10 @@ impl Network for OnnxModel {
     fn forward(&self, query: &Query) -> Result<Burn<2>, ModelError> {
         self.run_scores(query.x.blocks())
             .map_err(|e| self.failed(&e))
+    }
+
+    fn program(&self) -> Result<Program, String> {
+        self.bounded()
     }
 }
 

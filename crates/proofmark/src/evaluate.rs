@@ -9,7 +9,7 @@ use proofmark_gate::{Metric, assess};
 use proofmark_model::{Access, DecisionModel};
 use serde_json::{Map, Value};
 
-use crate::{OpenModel, RunError, RunPlan, Settings, ThreatPlan};
+use crate::{Certificate, OpenModel, RunError, RunPlan, Settings, ThreatPlan};
 
 /// Begins an evaluation of `model` on `data`. The model is a reference to a [`BurnModel`](crate::BurnModel), to
 /// [`FromScores`](crate::FromScores) or [`FromDecisions`](crate::FromDecisions), to any other decision model or to the
@@ -43,6 +43,7 @@ pub fn evaluate<'a>(model: impl Into<Subject<'a>>, data: &'a Dataset) -> Evaluat
         data,
         threats: Vec::new(),
         attacks: Vec::new(),
+        certificates: Vec::new(),
         problem: None,
         settings: Settings::default(),
     }
@@ -87,6 +88,7 @@ pub struct Evaluate<'a> {
     data: &'a Dataset,
     threats: Vec<ThreatPlan>,
     attacks: Vec<Box<dyn Attack>>,
+    certificates: Vec<Certificate>,
     problem: Option<RunError>,
     settings: Settings,
 }
@@ -147,6 +149,13 @@ impl Evaluate<'_> {
         self
     }
 
+    /// Certifies every sample at each budget, beside the attacks; see [`Certificate`].
+    #[must_use]
+    pub fn certify(mut self, certificate: Certificate) -> Self {
+        self.certificates.push(certificate);
+        self
+    }
+
     /// Sets the seed of every random number; 0 by default.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
@@ -174,6 +183,7 @@ impl Evaluate<'_> {
         }
         let mut plan = RunPlan::new(self.subject.model, self.data, &self.attacks, self.threats);
         plan.settings = self.settings;
+        plan.certificates = &self.certificates;
         plan.preprocessing = self.subject.preprocessing;
         let measured = plan.run()?;
         // Refuses an incomplete run: a figure must not rest on only some of the attacks.
@@ -217,6 +227,14 @@ impl Evaluation {
         Measured {
             report: &self.report,
             metric: Metric::RobustAccuracy,
+        }
+    }
+
+    /// Returns the share of samples that a certificate proves right for every change within the largest budget.
+    pub fn certified_accuracy(&self) -> Measured<'_> {
+        Measured {
+            report: &self.report,
+            metric: Metric::CertifiedAccuracy,
         }
     }
 

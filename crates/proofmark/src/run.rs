@@ -2,17 +2,19 @@
 
 use proofmark_data::Dataset;
 use proofmark_domain::{
-    DataFacts, Epsilon, ModelFacts, Needs, Norm, Reading, Report, RunStatus, SampleRecord, Seed,
-    Shard, ToolFacts,
+    CertificateStatus, DataFacts, Epsilon, ModelFacts, Needs, Norm, Reading, Report, RunStatus,
+    SampleRecord, Seed, Shard, ToolFacts,
 };
 use proofmark_engine::{Access, Attack, Clean, Goal, Job, Judge, Observer, Samples, preflight};
 use proofmark_gate::{ReportHead, ResolvedPlan};
 use proofmark_threat::Threat;
 use serde_json::{Map, Value, json};
 
+use crate::certify::Measured;
 use crate::record::Record;
 use crate::{
-    RunCheckpoint, RunError, Target, ThreatPlan, device, numbers, reading, samples, trust,
+    Certificate, RunCheckpoint, RunError, Target, ThreatPlan, device, numbers, reading, samples,
+    trust,
 };
 
 mod carry_out;
@@ -88,6 +90,8 @@ pub struct RunPlan<'a> {
     pub attacks: &'a [Box<dyn Attack>],
     /// The budgets; every attack runs at each.
     pub threats: Vec<ThreatPlan>,
+    /// What is certified beside the attacks, at each budget that fits; none by default.
+    pub certificates: &'a [Certificate],
     /// Labels that samples are judged against.
     pub labels: Labels,
     /// The target class, if the attacks are targeted.
@@ -120,6 +124,7 @@ impl std::fmt::Debug for RunPlan<'_> {
             .field("model", &self.model)
             .field("attacks", &self.attacks)
             .field("threats", &self.threats)
+            .field("certificates", &self.certificates)
             .field("labels", &self.labels)
             .field("target", &self.target)
             .field("settings", &self.settings)
@@ -168,6 +173,7 @@ impl<'a> RunPlan<'a> {
             data,
             attacks,
             threats,
+            certificates: &[],
             labels: Labels::Given,
             target: None,
             settings: Settings::default(),
@@ -194,6 +200,7 @@ impl<'a> RunPlan<'a> {
         for threat in &threats {
             numbers::check(threat, signature, data.len())?;
         }
+        self.require_certificates(&threats)?;
         let exact = device::is_exact(&signature.device);
         let natural = exact.then(|| Job::tile_for(signature));
         let tile = self.settings.tile.or(natural);
@@ -260,6 +267,14 @@ impl<'a> RunPlan<'a> {
         }
         let mut record = Record::new(&data, &samples, &clean, targets.as_deref());
         let mut stopped = self.carry_out(&prepared, &runs, &mut record)?;
+        let certified = self.certify(&Measured {
+            samples: &samples,
+            clean: &clean,
+            threats: &threats,
+            whole: &whole,
+            tile,
+        })?;
+        record.certify(certified, &threats, &runs)?;
         let resolved = self.resolved()?;
         let seconds = self.resume.map_or(0.0, |c| c.seconds) + (self.clock)() - began;
         if let Some(checkpoint) = &mut stopped {
@@ -354,7 +369,11 @@ impl<'a> RunPlan<'a> {
     /// Whether the run that made this report finished.
     pub fn finished(report: &Report) -> bool {
         let stopped = |s: &SampleRecord| {
-            !s.is_measured() || s.runs.iter().any(|r| r.status == RunStatus::Stopped)
+            !s.is_measured()
+                || s.runs.iter().any(|r| r.status == RunStatus::Stopped)
+                || s.certificates
+                    .iter()
+                    .any(|c| c.status == CertificateStatus::Stopped)
         };
         !report.samples.iter().any(stopped)
     }
@@ -415,6 +434,7 @@ impl<'a> RunPlan<'a> {
             seed: self.settings.seed.0,
             seconds,
             shard: self.shard,
+            certificates: Vec::new(),
         }
     }
 }

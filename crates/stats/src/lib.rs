@@ -9,6 +9,7 @@
 //! * [`Region`]: the range of any function of several estimates.
 //! * [`permutation_p`], [`fisher_exact`], [`standard_deviations`]: tests; [`benjamini_hochberg`]: many of them.
 //! * [`crossing`]: the critical value at which an interval touches a number, from which p-values follow.
+//! * [`certified_radius`], [`even_odds_p`], [`binomial_most`]: randomized smoothing.
 //! * [`samples_to_settle`], [`further_to_settle`]: how much more data an undecided threshold needs.
 
 mod arm;
@@ -29,6 +30,7 @@ pub mod random;
 mod region;
 mod settle;
 mod simultaneous;
+mod smoothing;
 mod spread;
 mod studentised_range;
 mod two_sd;
@@ -47,5 +49,6 @@ pub use permutation::{hand_out, largest_difference, permutation_p, permutation_p
 pub use region::{Gradient, Region, joint_critical, joint_tail};
 pub use settle::{further_to_settle, samples_to_settle};
 pub use simultaneous::{Contrasts, Pair, Scale, sidak_level, sidak_p};
+pub use smoothing::{binomial_most, certified_radius, even_odds_p, radius_of};
 pub use studentised_range::{range_critical, range_tail};
 pub use two_sd::standard_deviations;

@@ -48,6 +48,8 @@ pub enum Purpose {
     Permute = 9,
     /// Drawing rows with replacement.
     Bootstrap = 10,
+    /// Noise of randomized smoothing.
+    Smoothing = 11,
 }
 
 /// All fields that determine a stream. Two keys that differ in any field have unrelated streams.

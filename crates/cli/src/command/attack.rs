@@ -6,7 +6,7 @@ use proofmark::domain::{Coupling, Epsilon, Norm, Seed};
 use proofmark::engine;
 use proofmark::policy::render::{self, Document};
 use proofmark::policy::{Metric, assess};
-use proofmark::{Labels, OpenModel, RunPlan, ThreatPlan};
+use proofmark::{Certificate, Labels, OpenModel, RunPlan, ThreatPlan};
 use serde_json::json;
 
 use super::colour;
@@ -28,6 +28,11 @@ pub(crate) fn run(args: &Attack, quiet: bool) -> Result<u8, Failure> {
             "--fail-under {f}; expected a share from 0 to 1"
         )));
     }
+    if args.attacks.is_empty() && args.fail_under.is_some() {
+        return Err(Failure(
+            "--fail-under is about accuracy under attack, and there is no --attack; certified_accuracy is gated by a policy".into(),
+        ));
+    }
     let at_least_one = [
         ("batch-size", Some(args.batch_size as u64)),
         ("forwards", args.forwards),
@@ -35,7 +40,7 @@ pub(crate) fn run(args: &Attack, quiet: bool) -> Result<u8, Failure> {
     if let Some((flag, _)) = at_least_one.iter().find(|(_, n)| *n == Some(0)) {
         return Err(Failure(format!("--{flag} 0; expected at least 1")));
     }
-    let attacks = attacks(args)?;
+    let (attacks, certificates) = methods(args)?;
     let threats = threats(args)?;
     let data = dataset(args, quiet)?;
     let OpenModel {
@@ -71,6 +76,7 @@ pub(crate) fn run(args: &Attack, quiet: bool) -> Result<u8, Failure> {
     let saved = saved.map(|t| t.binary("--save")).transpose()?;
     let shown = TerminalProgress::new(quiet);
     let mut plan = RunPlan::new(model.as_ref(), &data, &attacks, threats);
+    plan.certificates = &certificates;
     plan.labels = match args.labels {
         LabelsArg::Given => Labels::Given,
         LabelsArg::Predicted => Labels::Predicted,
@@ -121,8 +127,8 @@ pub(crate) fn run(args: &Attack, quiet: bool) -> Result<u8, Failure> {
     Ok(assessment.verdict.exit_code())
 }
 
-/// Builds the requested attacks; each gets the shared flags that it has parameters for.
-fn attacks(args: &Attack) -> Result<Vec<Box<dyn engine::Attack>>, Failure> {
+/// Builds the requested attacks and certificates; each attack gets the shared flags that it has parameters for.
+fn methods(args: &Attack) -> Result<(Vec<Box<dyn engine::Attack>>, Vec<Certificate>), Failure> {
     let mut tables: BTreeMap<&str, toml::Table> = BTreeMap::new();
     for id in &args.attacks {
         tables.insert(id, toml::Table::new());
@@ -154,6 +160,14 @@ fn attacks(args: &Attack) -> Result<Vec<Box<dyn engine::Attack>>, Failure> {
             )));
         }
     }
+    for id in &args.certify {
+        if tables.insert(id, toml::Table::new()).is_some() {
+            return Err(Failure(format!(
+                "--certify {id}: given twice, or an attack; expected one of {}",
+                Certificate::ids().join(", ")
+            )));
+        }
+    }
     for assignment in &args.set {
         let expected = || {
             Failure(format!(
@@ -163,9 +177,17 @@ fn attacks(args: &Attack) -> Result<Vec<Box<dyn engine::Attack>>, Failure> {
         let (path, value) = assignment.split_once('=').ok_or_else(expected)?;
         let (id, field) = path.split_once('.').ok_or_else(expected)?;
         let table = tables.get_mut(id).ok_or_else(|| {
+            let all: Vec<&str> = (args.attacks.iter().chain(&args.certify))
+                .map(String::as_str)
+                .collect();
+            let kind = if Certificate::ids().contains(&id) {
+                "certificate"
+            } else {
+                "attack"
+            };
             Failure(format!(
-                "--set {assignment}: attack `{id}` is not among {}",
-                args.attacks.join(", ")
+                "--set {assignment}: {kind} `{id}` is not among {}",
+                all.join(", ")
             ))
         })?;
         // A bare word is a string; anything else is read as TOML.
@@ -176,10 +198,14 @@ fn attacks(args: &Attack) -> Result<Vec<Box<dyn engine::Attack>>, Failure> {
             .unwrap_or_else(|| toml::Value::String(value.to_owned()));
         table.insert(field.to_owned(), value);
     }
-    args.attacks
-        .iter()
-        .map(|id| Ok(proofmark::attacks::build(id, &tables[id.as_str()])?))
-        .collect()
+    let attacks = args.attacks.iter();
+    let attacks = attacks.map(|id| Ok(proofmark::attacks::build(id, &tables[id.as_str()])?));
+    let certificates = args.certify.iter();
+    let certificates = certificates.map(|id| Ok(Certificate::build(id, &tables[id.as_str()])?));
+    Ok((
+        attacks.collect::<Result<_, Failure>>()?,
+        certificates.collect::<Result<_, Failure>>()?,
+    ))
 }
 
 /// Parsed `[MOD=]VALUE` arguments: the value for every input, and the values for single inputs.

@@ -9,6 +9,7 @@ use super::{Measure, Task, figures, fit, measure, settling};
 use crate::FindingCode;
 use crate::gate_report::{CheckCost, CheckResult, ComparisonResult};
 use crate::judge::{Judging, NoRecord, Reason, Record};
+use crate::metric::Metric;
 use crate::policy::{
     DataRef, Field, ModelRef, Named, Policy, PolicyError, Section, find_data, find_model,
 };
@@ -26,19 +27,44 @@ pub struct AttackTask {
     pub threat: Option<ThreatSpec>,
     /// The attacks; empty for a clean check.
     pub attacks: Vec<AttackSpec>,
+    /// Ids of the certificates, at the same budget; empty for none.
+    pub certify: Vec<&'static str>,
     /// The requirement.
     pub require: Requirement,
     /// Maximum number of samples, drawn as a seeded, class-stratified subset.
     pub limit: Option<u64>,
 }
 
+/// Certificates that a check may ask for: proofs about the model itself, without parameters.
+const CERTIFICATES: [&str; 2] = ["interval", "crown"];
+
+/// Reads a list of certificates.
+pub(super) fn certificates(field: &Field<'_>) -> Result<Vec<&'static str>, PolicyError> {
+    let words = CERTIFICATES.map(|id| (id, id));
+    let mut read: Vec<&'static str> = Vec::new();
+    for item in field.items()? {
+        if item.string().is_ok_and(|id| id == "smoothing") {
+            return Err(item.error(
+                "`smoothing` certifies another classifier than the model of the check; expected interval or crown, or use `proofmark attack --certify smoothing`",
+            ));
+        }
+        let id = item.word(&words)?;
+        if read.contains(&id) {
+            return Err(item.error(format!("`{id}` is given twice")));
+        }
+        read.push(id);
+    }
+    Ok(read)
+}
+
 impl AttackTask {
-    /// Reads the fields that both kinds share; the caller reads threat and attacks.
+    /// Reads the fields that both kinds share; the caller reads threat, attacks and certificates.
     pub(super) fn read(
         s: &Section<'_>,
         named: &Named<'_>,
         threat: Option<ThreatSpec>,
         attacks: Vec<AttackSpec>,
+        certify: Vec<&'static str>,
     ) -> Result<Arc<dyn Task>, PolicyError> {
         let mut task = Self {
             model: find_model(&s.need("model")?, named)?,
@@ -47,6 +73,7 @@ impl AttackTask {
             limit: s.maybe("limit", |f| f.whole(1))?,
             threat,
             attacks,
+            certify,
         };
         task.require = task.requirement_at(&s.need("require")?)?;
         Ok(Arc::new(task))
@@ -54,7 +81,14 @@ impl AttackTask {
 
     fn requirement_at(&self, field: &Field<'_>) -> Result<Requirement, PolicyError> {
         let ids: Vec<&str> = self.attacks.iter().map(|a| a.id.as_str()).collect();
-        requirement::read(field, &ids, self.threat.is_some())
+        let read = requirement::read(field, &ids, self.threat.is_some())?;
+        let certified = |c: &Comparison| c.metric == Metric::CertifiedAccuracy;
+        if self.certify.is_empty() && read.comparisons.iter().any(certified) {
+            return Err(field.error(
+                "`certified_accuracy` needs certificates; add `certify = [\"interval\"]` or `certify = [\"crown\"]` to a check of kind \"robustness\"",
+            ));
+        }
+        Ok(read)
     }
 }
 

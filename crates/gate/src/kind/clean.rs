@@ -7,5 +7,5 @@ pub(super) const ENTRY: CheckKind = CheckKind {
     about: "a model's accuracy without attack",
     fields: || vec!["model", "data", "limit"],
     judging: &[],
-    read: |s, named| AttackTask::read(s, named, None, Vec::new()),
+    read: |s, named| AttackTask::read(s, named, None, Vec::new(), Vec::new()),
 };

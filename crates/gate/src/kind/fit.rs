@@ -1,4 +1,6 @@
-use proofmark_domain::{Coupling, REPORT_SCHEMA, Report, Role, RunMeta, ThreatRecord};
+use proofmark_domain::{
+    CertificateSummary, Coupling, REPORT_SCHEMA, Report, Role, RunMeta, ThreatRecord,
+};
 use serde_json::{Map, Value, json};
 
 use super::{AttackTask, Budgets, ThreatSpec};
@@ -56,7 +58,8 @@ pub(super) fn fits(policy: &Policy, task: &AttackTask, report: &Report) -> Resul
         .iter()
         .map(proofmark_domain::AttackSummary::meta)
         .collect();
-    ran(task, &runs)
+    ran(task, &runs)?;
+    certified(task, report)
 }
 
 /// Returns the plan fields that every policy expects.
@@ -99,6 +102,21 @@ fn ran(task: &AttackTask, runs: &[RunMeta]) -> Result<(), String> {
                 "it has {found} of {expected} runs of `{}` under {norm} {eps}",
                 attack.id
             ));
+        }
+    }
+    Ok(())
+}
+
+/// Checks that every certificate of the task was computed under the task's threat, and finished.
+fn certified(task: &AttackTask, report: &Report) -> Result<(), String> {
+    let Some(threat) = &task.threat else {
+        return Ok(());
+    };
+    for id in &task.certify {
+        let own = |c: &&CertificateSummary| c.meta.method == *id && matches(threat, &c.meta.threat);
+        if !report.certified.iter().any(|c| own(&c)) {
+            let (norm, eps) = threat.leading();
+            return Err(format!("it has no certificate `{id}` under {norm} {eps}"));
         }
     }
     Ok(())

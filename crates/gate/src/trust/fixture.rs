@@ -93,6 +93,7 @@ pub(crate) fn sample(row: u64, statuses: &[RunStatus]) -> SampleRecord {
         norm: None,
         observed: vec![],
         runs: statuses.iter().map(outcome).collect(),
+        certificates: Vec::new(),
         groups: std::collections::BTreeMap::new(),
     }
 }
@@ -167,6 +168,7 @@ pub(crate) fn head(n: usize) -> ReportHead {
         seed: 0,
         seconds: 1.5,
         shard: None,
+        certificates: Vec::new(),
     }
 }
 

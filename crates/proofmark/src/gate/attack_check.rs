@@ -18,7 +18,7 @@ use super::opened::{Opened, shared};
 use super::work::{Turn, Work};
 use super::{GateError, GateOptions};
 use crate::model::{ModelSource, OpenModel, Preprocess};
-use crate::{RunCheckpoint, RunError, RunPlan, Settings, ThreatPlan, shipped};
+use crate::{Certificate, RunCheckpoint, RunError, RunPlan, Settings, ThreatPlan, shipped};
 
 /// Everything a run of attacks needs, opened and checked.
 pub(super) struct AttackCheck {
@@ -30,6 +30,7 @@ pub(super) struct AttackCheck {
     data: Arc<Dataset>,
     attacks: Vec<Box<dyn Attack>>,
     threats: Vec<ThreatPlan>,
+    certificates: Vec<Certificate>,
 }
 
 impl AttackCheck {
@@ -41,6 +42,7 @@ impl AttackCheck {
             &self.attacks,
             self.threats.clone(),
         );
+        plan.certificates = &self.certificates;
         plan.settings = Settings {
             seed: self.seed,
             batch,
@@ -158,7 +160,19 @@ pub(super) fn prepare(
                 })?;
         }
     }
+    let certificates = task.certify.iter();
+    let certificates = certificates.map(|id| Certificate::build(id, &toml::Table::new()));
+    let certificates: Vec<Certificate> = certificates.collect::<Result<_, _>>().map_err(&fault)?;
+    let mut plan = RunPlan::new(model.model.as_ref(), &data, &attacks, threats.clone());
+    plan.certificates = &certificates;
+    let fitted: Result<Vec<_>, RunError> = threats
+        .iter()
+        .map(|t| t.fit(&signature.modalities, &data))
+        .collect();
+    plan.require_certificates(&fitted.map_err(&fault)?)
+        .map_err(&fault)?;
     Ok(AttackCheck {
+        certificates,
         seed: policy.seed,
         limit: task.limit,
         request: check.request.clone(),

@@ -6,7 +6,7 @@ use proofmark_domain::{Needs, Report, ThreatRecord};
 use proofmark_engine::{Aim, Rule};
 use proofmark_gate::{ResolvedPlan, difference};
 use proofmark_threat::Threat;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{Labels, RunPlan};
 use crate::record::{self, Run};
@@ -143,7 +143,14 @@ impl RunPlan<'_> {
             ),
         ];
         let fields = document.into_iter().map(|(k, v)| (k.to_owned(), v));
-        Ok(ResolvedPlan::new(fields.collect()))
+        let mut fields: Map<String, Value> = fields.collect();
+        // Absent if there are none, as in reports.
+        if !self.certificates.is_empty() {
+            let each = self.certificates.iter();
+            let each = each.map(|c| json!({ "method": c.id(), "parameters": c.parameters() }));
+            fields.insert("certificates".to_owned(), each.collect());
+        }
+        Ok(ResolvedPlan::new(fields))
     }
 
     /// Checks that `report` is what this plan would measure, finished or not; the error says what differs.

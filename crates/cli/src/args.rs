@@ -36,7 +36,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// List attacks, metrics, kinds of checks, formats, devices, models, data sets and trust codes
+    /// List attacks, certificates, metrics, kinds of checks, formats, devices, models, data sets and trust codes
     List(List),
     /// Show a model's inputs, outputs, operators, digest and what access it allows
     Inspect(Inspect),
@@ -70,6 +70,7 @@ pub(crate) struct List {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum What {
     Attacks,
+    Certificates,
     Probes,
     Plants,
     Metrics,
@@ -202,6 +203,7 @@ Examples:
   proofmark attack digits-robust --data digits --attack apgd --norm linf --eps 0.02,0.05,0.1,0.15 --plot curve.svg
   proofmark attack digits-robust --data digits --attack pgd --norm linf --eps 0.1 --criterion top-k=3 --per-class
   proofmark attack prices.onnx --data prices.csv --bounds 0,1 --attack pgd --norm linf --eps 0.01 --criterion regression=5
+  proofmark attack digits-robust --data digits --attack pgd --certify interval,crown --norm linf --eps 0.01,0.02,0.05
   proofmark attack model.onnx --data images.npz --scale 255 --attack pgd --norm linf --eps 8/255
   proofmark attack model.onnx --data val/ --resize 256 --crop 224 --attack pgd --norm linf --eps 4/255 --limit 200
   proofmark attack digits-robust --data my.npz --bounds 0,1 --attack pgd --norm linf --eps 8/255 --save adversarials.npz"
@@ -221,6 +223,10 @@ pub(crate) struct Attack {
         value_delimiter = ','
     )]
     pub(crate) attacks: Vec<String>,
+    /// Also prove samples robust at each budget: interval or crown (linf), smoothing (l2, about the smoothed model);
+    /// default: no certificates
+    #[arg(long, value_name = "ID[,ID…]", value_delimiter = ',')]
+    pub(crate) certify: Vec<String>,
     /// Norm of the budget: linf, l2, l1 or l0; MOD=NORM for one of several inputs
     #[arg(long, value_name = "[MOD=]NORM", required = true)]
     pub(crate) norm: Vec<String>,
@@ -286,7 +292,7 @@ pub(crate) struct Attack {
     /// Class to reach: least-likely, next or the number of a class; default: untargeted
     #[arg(long, value_name = "CLASS")]
     pub(crate) targeted: Option<String>,
-    /// One parameter of one attack; default: as `proofmark list attacks` shows
+    /// One parameter of one attack or certificate; default: as `proofmark list attacks` and `list certificates` show
     #[arg(long, value_name = "ID.FIELD=V")]
     pub(crate) set: Vec<String>,
     /// A seeded, class-stratified subset of this many samples; default: all

@@ -3,6 +3,7 @@
 //! Every other crate may depend on this one; it depends on no other proofmark crate.
 
 mod averaging;
+mod certificate;
 mod criterion;
 mod delimiter;
 mod epsilon;
@@ -26,6 +27,9 @@ mod trust;
 mod verdict;
 
 pub use averaging::Averaging;
+pub use certificate::{
+    CertificateMeta, CertificateOutcome, CertificateStatus, CertificateSummary, Certifies,
+};
 pub use criterion::{Criteria, CriterionSpec, Outputs};
 pub use delimiter::{Delimiter, DelimiterError};
 pub use epsilon::{Epsilon, EpsilonError};

@@ -9,7 +9,10 @@ use std::ops::AddAssign;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{Kind, Needs, Norm, Outputs, ReadFacts, SampleId, TrustCode, TrustFlag};
+use crate::{
+    CertificateOutcome, CertificateSummary, Kind, Needs, Norm, Outputs, ReadFacts, SampleId,
+    TrustCode, TrustFlag,
+};
 
 /// Schema name of every attack report.
 pub const REPORT_SCHEMA: &str = "proofmark/report/1";
@@ -81,6 +84,9 @@ pub struct Report {
     pub worst_case: WorstCase,
     /// Robust accuracy against budget, from the worst case at each budget.
     pub curve: Vec<CurvePoint>,
+    /// One entry per certificate and budget; empty if none was asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub certified: Vec<CertificateSummary>,
     /// Clean and worst-case figures by true class.
     pub per_class: Vec<ClassSummary>,
     /// Reasons not to trust the figures.
@@ -649,6 +655,9 @@ pub struct SampleRecord {
     pub observed: Vec<Observation>,
     /// One entry per run, in the order of `attacks`.
     pub runs: Vec<RunOutcome>,
+    /// One entry per certificate, in the order of `certified`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub certificates: Vec<CertificateOutcome>,
     /// Group by attribute name, if the data set defines groups.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub groups: BTreeMap<String, String>,

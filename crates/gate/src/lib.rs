@@ -10,6 +10,7 @@
 //!
 //! [`Report`]: proofmark_domain::Report
 
+mod certified;
 pub mod chart;
 mod date;
 mod finding_code;

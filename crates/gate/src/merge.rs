@@ -1,6 +1,8 @@
 use std::collections::BTreeSet;
 
-use proofmark_domain::{AttackSummary, Cost, REPORT_SCHEMA, Report, RunMeta, SampleId, Sampling};
+use proofmark_domain::{
+    AttackSummary, CertificateMeta, Cost, REPORT_SCHEMA, Report, RunMeta, SampleId, Sampling,
+};
 use serde_json::{Map, Value, json};
 
 use crate::resolved_plan::{ResolvedPlan, difference};
@@ -143,10 +145,22 @@ pub fn merge(reports: Vec<Report>) -> Result<Report, MergeError> {
             run.cost += report.attacks[i].cost;
         }
     }
+    let costs: Vec<Cost> = (0..first.certified.len())
+        .map(|i| {
+            let mut sum = Cost::default();
+            for report in &reports {
+                sum += report.certified[i].meta.cost;
+            }
+            sum
+        })
+        .collect();
     let mut parts = reports.into_iter().map(apart);
     let Some((mut head, _, mut samples)) = parts.next() else {
         return Err(MergeError::Empty);
     };
+    for (meta, cost) in head.certificates.iter_mut().zip(costs) {
+        meta.cost = cost;
+    }
     samples.extend(parts.flat_map(|(_, _, s)| s));
 
     let mut seen = BTreeSet::new();
@@ -221,8 +235,17 @@ fn facts(report: &Report) -> Value {
             ..a.meta()
         })
         .collect();
+    let certificates: Vec<CertificateMeta> = report
+        .certified
+        .iter()
+        .map(|c| CertificateMeta {
+            cost: Cost::default(),
+            ..c.meta.clone()
+        })
+        .collect();
     json!({
         "attacks": runs,
+        "certified": certificates,
         "config": config,
         "data": {
             "bounds": report.data.bounds,

@@ -3,6 +3,7 @@ use std::fmt;
 
 use proofmark_domain::{Interval, Report, RunMeta, SampleRecord};
 
+use crate::certified;
 use crate::proportion::{Proportion, lower, upper};
 use crate::standing::{self, Standing};
 
@@ -20,6 +21,9 @@ pub enum Metric {
     RobustAccuracy,
     /// `robust_accuracy(ID)`: share of samples that are correct under every run of one attack.
     RobustAccuracyOf(String),
+    /// `certified_accuracy`: share of samples that a certificate of the check proves correct for every change within the
+    /// largest budget.
+    CertifiedAccuracy,
     /// `precision(CLASS)` or `robust_precision(CLASS)`: share of the samples predicted as the class that belong to it.
     Precision {
         /// The class.
@@ -55,13 +59,18 @@ pub enum Metric {
 
 impl Metric {
     /// Every metric: its name in requirements, its argument if it takes one, and a description.
-    pub const DESCRIBED: [(&'static str, &'static str, &'static str); 12] = [
+    pub const DESCRIBED: [(&'static str, &'static str, &'static str); 13] = [
         (
             "robust_accuracy",
             "[(ATTACK)]",
             "share right without attack and under every attack, or under one",
         ),
         ("accuracy", "", "share right without attack"),
+        (
+            "certified_accuracy",
+            "",
+            "share proven right for every change within the budget",
+        ),
         (
             "precision",
             "(CLASS)",
@@ -83,8 +92,8 @@ impl Metric {
     ];
 
     /// Names that a requirement may use.
-    pub const NAMES: [&'static str; 12] = {
-        let mut names = [""; 12];
+    pub const NAMES: [&'static str; 13] = {
+        let mut names = [""; 13];
         let mut i = 0;
         while i < names.len() {
             names[i] = Self::DESCRIBED[i].0;
@@ -96,7 +105,7 @@ impl Metric {
     /// Whether the metric needs attacks.
     pub fn under_attack(&self) -> bool {
         match self {
-            Self::Accuracy => false,
+            Self::Accuracy | Self::CertifiedAccuracy => false,
             Self::RobustAccuracy | Self::RobustAccuracyOf(_) => true,
             Self::Precision { robust, .. }
             | Self::Recall { robust, .. }
@@ -132,6 +141,7 @@ impl fmt::Display for Metric {
             Self::Accuracy => f.write_str("accuracy"),
             Self::RobustAccuracy => f.write_str("robust_accuracy"),
             Self::RobustAccuracyOf(id) => write!(f, "robust_accuracy({id})"),
+            Self::CertifiedAccuracy => f.write_str("certified_accuracy"),
             Self::Precision { class, robust: r } => write!(f, "{}precision({class})", robust(r)),
             Self::Recall { class, robust: r } => write!(f, "{}recall({class})", robust(r)),
             Self::F1 { class, robust: r } => write!(f, "{}f1({class})", robust(r)),
@@ -175,6 +185,9 @@ pub(crate) struct Counts {
 impl Counts {
     /// Counts the samples that a metric uses.
     pub(crate) fn of(metric: &Metric, report: &Report) -> Self {
+        if *metric == Metric::CertifiedAccuracy {
+            return Self::certified(report);
+        }
         let runs: Vec<RunMeta> = report
             .attacks
             .iter()
@@ -210,6 +223,24 @@ impl Counts {
             }
         }
         counts
+    }
+
+    /// Counts the samples that are certified; none if nothing certified the model itself.
+    fn certified(report: &Report) -> Self {
+        let certificates = certified::of_model(report);
+        let mut all = Proportion::default();
+        if !certificates.is_empty() {
+            for sample in &report.samples {
+                let (hit, open) = certified::counted(sample, &certificates);
+                all.n += 1;
+                all.hits += u64::from(hit);
+                all.unjudged += u64::from(open);
+            }
+        }
+        Self {
+            all,
+            classes: BTreeMap::new(),
+        }
     }
 
     /// Returns the counts of a set `factor` times as large at the same rates.
@@ -250,9 +281,10 @@ impl Counts {
     /// all classes at once, each at 1/k of the error: wider than necessary, never too narrow.
     pub(crate) fn estimate(&self, metric: &Metric, level: f64) -> Estimate {
         match metric {
-            Metric::Accuracy | Metric::RobustAccuracy | Metric::RobustAccuracyOf(_) => {
-                plain(self.all, level)
-            }
+            Metric::Accuracy
+            | Metric::RobustAccuracy
+            | Metric::RobustAccuracyOf(_)
+            | Metric::CertifiedAccuracy => plain(self.all, level),
             Metric::Precision { class, .. } => self.precision(*class, level),
             Metric::Recall { class, .. } => plain(self.recall(*class), level),
             Metric::F1 { class, .. } => self.f1(*class, level),
@@ -265,7 +297,10 @@ impl Counts {
     /// unjudged ones.
     pub(crate) fn proportion(&self, metric: &Metric) -> Option<Proportion> {
         let share = match metric {
-            Metric::Accuracy | Metric::RobustAccuracy | Metric::RobustAccuracyOf(_) => self.all,
+            Metric::Accuracy
+            | Metric::RobustAccuracy
+            | Metric::RobustAccuracyOf(_)
+            | Metric::CertifiedAccuracy => self.all,
             Metric::Recall { class, .. } => self.recall(*class),
             Metric::Precision { class, .. } => {
                 let c = self.class(*class);

@@ -2,12 +2,13 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use proofmark_domain::{
-    AttackSummary, ClassSummary, CleanSummary, CurvePoint, DataFacts, ModelFacts, Norm, QueryCount,
-    REPORT_SCHEMA, Report, Role, RunMeta, RunOutcome, RunStatus, SampleRecord, Sampling, Shard,
-    ToolFacts, TrustCode, TrustFlag, WorstCase,
+    AttackSummary, CertificateMeta, ClassSummary, CleanSummary, CurvePoint, DataFacts, ModelFacts,
+    Norm, QueryCount, REPORT_SCHEMA, Report, Role, RunMeta, RunOutcome, RunStatus, SampleRecord,
+    Sampling, Shard, ToolFacts, TrustCode, TrustFlag, WorstCase,
 };
 use serde_json::{Map, Value};
 
+use crate::certified;
 use crate::proportion::Proportion;
 use crate::sequence;
 use crate::standing::{self, Standing};
@@ -41,6 +42,8 @@ pub struct ReportHead {
     pub shard: Option<Shard>,
     /// How the number of samples came about, if it was not fixed beforehand. The looks made are counted again.
     pub sampling: Option<Sampling>,
+    /// The certificates of the run.
+    pub certificates: Vec<CertificateMeta>,
 }
 
 /// Splits a report into the arguments of [`summarise`].
@@ -58,6 +61,7 @@ pub(crate) fn apart(report: Report) -> (ReportHead, Vec<RunMeta>, Vec<SampleReco
         seconds: report.seconds,
         shard: report.shard,
         sampling: report.sampling,
+        certificates: report.certified.into_iter().map(|c| c.meta).collect(),
     };
     (head, runs, report.samples)
 }
@@ -88,10 +92,11 @@ pub(crate) fn apart(report: Report) -> (ReportHead, Vec<RunMeta>, Vec<SampleReco
 /// #         bounds: Default::default(), reading: None,
 /// #         read_as: Default::default() },
 /// #     preprocessing: Default::default(), device: "cpu".into(), tile: 64, seed: 0, seconds: 0.0, shard: None,
-/// #     sampling: None };
+/// #     sampling: None, certificates: vec![] };
 /// let sample = SampleRecord {
 ///     id: SampleId::Row(0), label: 1, target: None, clean_pred: Some(1), adv_pred: None, clean_correct: true,
-///     clean_outputs: vec![], adv_outputs: vec![], broken_by: None, gauge: None, distance: None, norm: None, observed: vec![], runs: vec![], groups: Default::default(),
+///     clean_outputs: vec![], adv_outputs: vec![], broken_by: None, gauge: None, distance: None, norm: None, observed: vec![], runs: vec![],
+///     certificates: vec![], groups: Default::default(),
 /// };
 /// let report = summarise(head, vec![], vec![sample]);
 /// assert_eq!((report.clean.correct, report.clean.n), (1, 1));
@@ -100,6 +105,7 @@ pub fn summarise(head: ReportHead, runs: Vec<RunMeta>, mut samples: Vec<SampleRe
     samples.sort_by(|a, b| a.id.cmp(&b.id));
     for sample in &mut samples {
         align(sample, &runs);
+        certified::align(sample, &head.certificates);
         fill_worst(sample, &runs);
         for observed in std::iter::once(&mut sample.observed)
             .chain(sample.runs.iter_mut().map(|r| &mut r.observed))
@@ -128,6 +134,7 @@ pub fn summarise(head: ReportHead, runs: Vec<RunMeta>, mut samples: Vec<SampleRe
         clean,
         worst_case: worst_case(&runs, &samples, level),
         curve: curve(&runs, &samples, level),
+        certified: certified::summaries(head.certificates, &samples, level),
         per_class: if head.model.outputs.is_classes() {
             per_class(&runs, &samples, head.model.classes, level)
         } else {

@@ -1,5 +1,7 @@
 //! Describes a network, operation by operation, and checks its shapes.
 
+use std::sync::Arc;
+
 use crate::epilogue::Clamp;
 use crate::kernel::max_pool::MOST_TAPS;
 use crate::kernel::{Function, Stage};
@@ -30,6 +32,10 @@ pub struct Value(pub(crate) usize);
 pub struct Builder {
     pub(crate) operations: Vec<Operation>,
     pub(crate) maps: Vec<Map>,
+    /// The node that each operation came from; empty if it was not named.
+    pub(crate) names: Vec<Arc<str>>,
+    /// The node that operations come from now.
+    node: Arc<str>,
 }
 
 impl Builder {
@@ -44,6 +50,8 @@ impl Builder {
         Ok(Self {
             operations: vec![Operation::Input],
             maps: vec![input],
+            names: vec![Arc::default()],
+            node: Arc::default(),
         })
     }
 
@@ -57,9 +65,15 @@ impl Builder {
         self.maps[value.0]
     }
 
+    /// Names the node that the operations added from here on come from, for messages.
+    pub fn set_node(&mut self, name: &str) {
+        self.node = name.into();
+    }
+
     fn push(&mut self, operation: Operation, map: Map) -> Value {
         self.operations.push(operation);
         self.maps.push(map);
+        self.names.push(Arc::clone(&self.node));
         Value(self.maps.len() - 1)
     }
 

@@ -127,7 +127,7 @@ pub(crate) fn steps(net: &Builder, output: usize) -> Vec<Step> {
 }
 
 /// Which operations `output` needs, and for each those of them that read it.
-fn readers(net: &Builder, output: usize) -> (Vec<bool>, Vec<Vec<usize>>) {
+pub(crate) fn readers(net: &Builder, output: usize) -> (Vec<bool>, Vec<Vec<usize>>) {
     let mut needed = vec![false; net.operations.len()];
     needed[output] = true;
     let mut readers = vec![Vec::new(); net.operations.len()];

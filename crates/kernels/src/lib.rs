@@ -18,6 +18,7 @@
 
 #[cfg(feature = "flex")]
 mod block;
+mod bound;
 mod builder;
 mod epilogue;
 mod error;
@@ -38,6 +39,7 @@ mod window;
 
 #[cfg(feature = "flex")]
 pub use block::Block;
+pub use bound::{BoundError, Method, Program};
 pub use builder::{Builder, Value};
 pub use epilogue::Clamp;
 pub use error::KernelError;

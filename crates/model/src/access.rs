@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use burn::tensor::{Device, Int, Tensor};
 use proofmark_domain::{Modality, ModelPart, Needs, TrustFlag};
+use proofmark_kernels::Program;
 use proofmark_threat::Batch;
 
 use crate::wrap::Surrogate;
@@ -30,6 +31,9 @@ pub enum Numbers {
         high: f32,
     },
 }
+
+/// Why a model that is asked for its answers alone has no bounds.
+pub(crate) const UNKNOWN: &str = "its operations are not known; an ONNX file, a shipped model or a Burn module with `with_program` states them";
 
 /// Description of a model, known before any query.
 #[derive(Debug, Clone)]
@@ -194,6 +198,12 @@ pub trait DecisionModel: Send + Sync {
     /// Returns this model as a [`Surrogate`] if its gradients are those of another model.
     fn surrogate(&self) -> Option<&Surrogate<'_>> {
         None
+    }
+
+    /// Returns the operations that compute the scores from a row in data units, for bounds on them, or why they are not
+    /// known.
+    fn program(&self) -> Result<Program, String> {
+        Err(UNKNOWN.to_owned())
     }
 }
 

@@ -5,11 +5,13 @@ use std::fmt;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use proofmark_domain::{Bounds, Kind, Modality};
+use proofmark_kernels::Program;
 
-use crate::access::{DecisionModel, Features, Signature};
+use crate::access::{DecisionModel, Features, Signature, UNKNOWN};
 use crate::{ModelError, Network, Query, boundary, digest};
 
 type Forward = dyn Fn(&[Tensor<2>]) -> Tensor<2> + Send + Sync;
+type Describe = dyn Fn() -> Result<Program, String> + Send + Sync;
 type Tap = dyn Fn(&[Tensor<2>], &str) -> Tensor<2> + Send + Sync;
 
 /// A Burn module or closure as a model: takes blocks `[rows, features]`, returns logits `[rows, classes]`.
@@ -22,6 +24,7 @@ pub struct BurnModel {
     forward: Box<Forward>,
     taps: Vec<String>,
     tap: Option<Box<Tap>>,
+    program: Option<Box<Describe>>,
 }
 
 impl fmt::Debug for BurnModel {
@@ -194,6 +197,17 @@ impl BurnModel {
         }
     }
 
+    /// States the operations that compute the logits from a row, so that they can be bounded. They must be those of the
+    /// module: a certificate compares both on every clean sample and on nothing else.
+    #[must_use]
+    pub fn with_program(
+        mut self,
+        describe: impl Fn() -> Result<Program, String> + Send + Sync + 'static,
+    ) -> Self {
+        self.program = Some(Box::new(describe));
+        self
+    }
+
     fn checked(
         name: &str,
         modalities: Vec<Modality>,
@@ -209,6 +223,7 @@ impl BurnModel {
             forward,
             taps: Vec::new(),
             tap: None,
+            program: None,
         })
     }
 }
@@ -225,6 +240,12 @@ impl Network for BurnModel {
     fn penultimate(&self, query: &Query) -> Result<Option<Tensor<2>>, ModelError> {
         let tap = self.tap.as_ref().zip(self.signature.penultimate.as_ref());
         Ok(tap.map(|(read, name)| read(query.x.blocks(), name)))
+    }
+
+    fn program(&self) -> Result<Program, String> {
+        self.program
+            .as_ref()
+            .map_or_else(|| Err(UNKNOWN.to_owned()), |p| p())
     }
 }
 

@@ -1,8 +1,10 @@
 use burn::tensor::Tensor;
+use proofmark_kernels::Program;
 use proofmark_threat::Batch;
 
 use crate::access::{
     Access, DecisionModel, Gradient, GradientModel, Objective, Output, ScoreModel, Signature,
+    UNKNOWN,
 };
 use crate::{ModelError, Query, boundary};
 
@@ -35,6 +37,12 @@ pub trait Network: Send + Sync {
     fn smoothed(&self) -> Option<&dyn GradientModel> {
         None
     }
+
+    /// Returns the operations that compute the logits from a row in data units, for bounds on them, or why they are not
+    /// known.
+    fn program(&self) -> Result<Program, String> {
+        Err(UNKNOWN.to_owned())
+    }
 }
 
 impl<N: Network + ?Sized> Network for Box<N> {
@@ -57,6 +65,10 @@ impl<N: Network + ?Sized> Network for Box<N> {
     fn smoothed(&self) -> Option<&dyn GradientModel> {
         Network::smoothed(self.as_ref())
     }
+
+    fn program(&self) -> Result<Program, String> {
+        Network::program(self.as_ref())
+    }
 }
 
 impl<N: Network + ?Sized> Network for &N {
@@ -78,6 +90,10 @@ impl<N: Network + ?Sized> Network for &N {
 
     fn smoothed(&self) -> Option<&dyn GradientModel> {
         Network::smoothed(*self)
+    }
+
+    fn program(&self) -> Result<Program, String> {
+        Network::program(*self)
     }
 }
 
@@ -112,6 +128,10 @@ impl<N: Network> DecisionModel for N {
 
     fn cost(&self) -> u64 {
         Network::cost(self)
+    }
+
+    fn program(&self) -> Result<Program, String> {
+        Network::program(self)
     }
 }
 

@@ -9,6 +9,7 @@
 
 use burn::tensor::Tensor as Burn;
 use proofmark_domain::{OutputKind, Outputs};
+use proofmark_kernels::{Builder, Value};
 
 use crate::decision::instead_of_scores;
 use crate::graph::{Graph, Node, Slot};
@@ -79,6 +80,20 @@ impl Scores {
                 let other = raw.clone().neg().add_scalar(1.0);
                 raw.clamp_min(LEAST).log() - other.clamp_min(LEAST).log()
             }
+        }
+    }
+
+    /// The same as operations of a network, or why there are none.
+    pub(crate) fn finished(&self, net: &mut Builder, raw: Value) -> Result<Value, String> {
+        match self.change {
+            Change::None => Ok(raw),
+            Change::Binary => net
+                .dense(raw, vec![-0.5, 0.5], vec![])
+                .map_err(|e| e.to_string()),
+            Change::Log | Change::BinaryLog | Change::Odds => Err(
+                "the scores are logarithms of probabilities that no softmax or sigmoid at the end of the graph computes"
+                    .into(),
+            ),
         }
     }
 

@@ -10,7 +10,7 @@ mod sample;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use proofmark_kernels::{Builder, KernelError, Map, Network, Scale, Value as Net};
+use proofmark_kernels::{Builder, KernelError, Map, Scale, Value as Net};
 
 pub(crate) use sample::Sample;
 
@@ -360,9 +360,9 @@ fn refused(e: KernelError) -> String {
 }
 
 impl Graph {
-    /// The network that computes a slot from the graph's only input, or why there is none. `seen` is what a run with one
-    /// sample has shown.
-    pub(crate) fn lowered(&self, plan: &Plan, seen: &Seen, slot: Slot) -> OpResult<Network> {
+    /// The operations that compute a slot from the graph's only input and the value that holds it, or why there are none.
+    /// `seen` is what a run with one sample has shown.
+    pub(crate) fn lowered(&self, plan: &Plan, seen: &Seen, slot: Slot) -> OpResult<(Builder, Net)> {
         let [input] = *self.inputs.as_slice() else {
             return Err("it has several inputs".into());
         };
@@ -395,6 +395,7 @@ impl Graph {
             };
             let inputs: Vec<Input> = node.inputs.iter().map(read).collect();
             let problem = |why: &str| format!("node `{}` ({}): {why}", node.name, node.op);
+            net.set_node(&format!("node `{}` ({})", node.name, node.op));
             for (which, output) in node.outputs.iter().enumerate() {
                 let Some(output) = *output else { continue };
                 let result = shape_of(output).and_then(|shape| {
@@ -430,6 +431,6 @@ impl Graph {
         let end = end.whole(&mut net)?;
         let map = net.map(end.value());
         let value = end.arranged(&mut net, map, None)?;
-        Ok(net.finish(value))
+        Ok((net, value))
     }
 }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor as Burn};
 use proofmark_domain::{Modality, OutputKind, Outputs};
-use proofmark_kernels::Network as Kernels;
+use proofmark_kernels::{Network as Kernels, Program};
 use proofmark_model::{
     DecisionModel, Features, GradientModel, ModelError, Network, Query, Signature, guarded,
 };
@@ -204,6 +204,10 @@ impl Network for OnnxModel {
         let read = |of| self.activations(of, query.x.blocks());
         let found = self.penultimate.as_ref().map(read).transpose();
         found.map_err(|e| self.failed(&e))
+    }
+
+    fn program(&self) -> Result<Program, String> {
+        self.bounded()
     }
 }
 

@@ -70,26 +70,33 @@ impl Port {
     /// Returns the samples of an array (along its first axis) in the model's shape.
     pub(crate) fn arrange(&self, array: &Array) -> Array {
         let rows = array.shape().first().copied().unwrap_or(0);
+        let one = self.order_of_features();
+        let features = one.len();
+        let from: Vec<usize> = (0..rows)
+            .flat_map(|row| one.iter().map(move |i| row * features + *i as usize))
+            .collect();
+        let mut shape = vec![rows];
+        shape.extend(&self.wanted);
+        array.pick(&from, shape)
+    }
+
+    /// For each feature of the input, the one of a sample of the data that it holds.
+    pub(crate) fn order_of_features(&self) -> Vec<u32> {
         let features: usize = self.given.iter().product();
         let turned: Vec<usize> = self.order.iter().map(|a| self.given[*a]).collect();
         // Strides of the data's axes, in the model's order.
         let step = |axis: usize| self.given[axis + 1..].iter().product::<usize>();
         let steps: Vec<usize> = self.order.iter().map(|a| step(*a)).collect();
-        let one: Vec<usize> = (0..features)
+        (0..features)
             .map(|mut i| {
-                turned.iter().zip(&steps).rev().fold(0, |at, (n, step)| {
+                let place = turned.iter().zip(&steps).rev().fold(0, |at, (n, step)| {
                     let along = i % n;
                     i /= n;
                     at + along * step
-                })
+                });
+                place as u32
             })
-            .collect();
-        let from: Vec<usize> = (0..rows)
-            .flat_map(|row| one.iter().map(move |i| row * features + i))
-            .collect();
-        let mut shape = vec![rows];
-        shape.extend(&self.wanted);
-        array.pick(&from, shape)
+            .collect()
     }
 
     /// Returns the order of the axes longer than 1: two ports with the same order give the same values.

@@ -29,6 +29,9 @@ pub enum RunError {
     /// Attacks failed partway; the results of the others are kept.
     #[error("attacks that did not finish: {0}")]
     Attacks(String),
+    /// A certificate that contradicts what was measured. Nothing is reported.
+    #[error("contradiction: {0}")]
+    Certificate(String),
     /// A checkpoint cannot be read, or belongs to another run.
     #[error("checkpoint: {0}")]
     Checkpoint(String),

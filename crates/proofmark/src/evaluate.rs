@@ -10,7 +10,7 @@ use proofmark_model::{Access, DecisionModel};
 use serde_json::{Map, Value};
 
 use crate::criteria::refuse_loss;
-use crate::{Labels, OpenModel, RunError, RunPlan, Settings, ThreatPlan};
+use crate::{Certificate, Labels, OpenModel, RunError, RunPlan, Settings, ThreatPlan};
 
 /// Begins an evaluation of `model` on `data`. The model is a reference to a [`BurnModel`](crate::BurnModel), to
 /// [`FromScores`](crate::FromScores) or [`FromDecisions`](crate::FromDecisions), to any other decision model or to the
@@ -47,6 +47,7 @@ pub fn evaluate<'a>(model: impl Into<Subject<'a>>, data: &'a Dataset) -> Evaluat
         criteria: Vec::new(),
         labels: Labels::Given,
         stated: Vec::new(),
+        certificates: Vec::new(),
         problem: None,
         settings: Settings::default(),
         until: Vec::new(),
@@ -96,6 +97,7 @@ pub struct Evaluate<'a> {
     labels: Labels,
     /// Parameters stated for each attack by id.
     stated: Vec<(String, toml::Table)>,
+    certificates: Vec<Certificate>,
     problem: Option<RunError>,
     settings: Settings,
     /// Requirements at whose decision the run ends, each with its level; empty if all samples are measured.
@@ -189,6 +191,13 @@ impl Evaluate<'_> {
         self
     }
 
+    /// Certifies every sample at each budget, beside the attacks; see [`Certificate`].
+    #[must_use]
+    pub fn certify(mut self, certificate: Certificate) -> Self {
+        self.certificates.push(certificate);
+        self
+    }
+
     /// Sets the seed of every random number; 0 by default.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
@@ -249,6 +258,7 @@ impl Evaluate<'_> {
         }
         plan.labels = self.labels;
         plan.settings = self.settings;
+        plan.certificates = &self.certificates;
         plan.preprocessing = self.subject.preprocessing;
         let decided = |report: &Report| {
             let of = |(metric, threshold, level): &(Metric, f64, f64)| {
@@ -301,6 +311,14 @@ impl Evaluation {
         Measured {
             report: &self.report,
             metric: Metric::RobustAccuracy,
+        }
+    }
+
+    /// Returns the share of samples that a certificate proves right for every change within the largest budget.
+    pub fn certified_accuracy(&self) -> Measured<'_> {
+        Measured {
+            report: &self.report,
+            metric: Metric::CertifiedAccuracy,
         }
     }
 

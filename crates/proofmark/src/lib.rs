@@ -19,6 +19,7 @@
 //! same run with access to every setting, [`Falsify`] searches for a counterexample; both are made by `new`, have
 //! public fields to set where the default does not fit, and are then `run`. [`Gate`] carries out a policy.
 
+mod certify;
 mod checkpoint;
 mod criteria;
 mod device;
@@ -41,6 +42,7 @@ mod threat;
 mod trust;
 
 pub use burn;
+pub use certify::{Certificate, Smoothing};
 pub use checkpoint::RunCheckpoint;
 pub use criteria::refuse_loss;
 pub use device::{DEVICES, describe, device, devices};

@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 
 use proofmark_data::Dataset;
 use proofmark_domain::{
-    Cost, Observation, Role, RunMeta, RunOutcome, RunStatus, SampleRecord, ThreatRecord,
+    CertificateMeta, Cost, Observation, Role, RunMeta, RunOutcome, RunStatus, SampleRecord,
+    ThreatRecord,
 };
 use proofmark_engine::{Aim, Attack, Clean, Needs, Outcome, Outcomes, Point, Samples};
 use proofmark_gate::{ReportHead, summarise};
 use proofmark_threat::Threat;
 use serde_json::{Value, json};
 
+use crate::certify::{Certified, contradiction};
 use crate::checkpoint::Finished;
 use crate::{Measurement, RunCheckpoint, RunError};
 
@@ -165,6 +167,7 @@ pub(crate) struct Record {
     metas: Vec<RunMeta>,
     /// Adversarial of the smallest budget so far, with that budget, per sample.
     best: Vec<Option<(f64, Point)>>,
+    certificates: Vec<CertificateMeta>,
 }
 
 impl Record {
@@ -200,6 +203,7 @@ impl Record {
                 .get(&row)
                 .map_or_else(Vec::new, |(c, _)| c.observed.clone()),
             runs: Vec::new(),
+            certificates: Vec::new(),
             groups: data
                 .groups
                 .iter()
@@ -210,6 +214,7 @@ impl Record {
             samples: (0..data.len()).map(sample).collect(),
             metas: Vec::new(),
             best: vec![None; data.len()],
+            certificates: Vec::new(),
         }
     }
 
@@ -278,6 +283,25 @@ impl Record {
         self.metas.push(run.meta(cost, failed));
     }
 
+    /// Adds the outcomes of certificates; refuses those that the outcomes of `runs` contradict.
+    pub(crate) fn certify(
+        &mut self,
+        certified: Vec<Certified>,
+        threats: &[Threat],
+        runs: &[Run<'_>],
+    ) -> Result<(), RunError> {
+        let runs = runs.iter().map(|r| (r.key.clone(), r.threat.clone()));
+        let runs: Vec<(String, Threat)> = runs.collect();
+        contradiction(&certified, threats, &runs, &self.samples)?;
+        for one in certified {
+            for (sample, outcome) in self.samples.iter_mut().zip(one.outcomes) {
+                sample.certificates.push(outcome);
+            }
+            self.certificates.push(one.meta);
+        }
+        Ok(())
+    }
+
     fn note(&mut self, run: &Run<'_>, row: usize, outcome: &Outcome) {
         let eps = run.record.eps;
         if let (RunStatus::Broken, Some(point), true) =
@@ -291,7 +315,7 @@ impl Record {
     /// Returns the report, and the adversarials in the order of its samples.
     pub(crate) fn finish(
         mut self,
-        head: ReportHead,
+        mut head: ReportHead,
         checkpoint: Option<RunCheckpoint>,
     ) -> Measurement {
         for (sample, best) in self.samples.iter_mut().zip(&self.best) {
@@ -305,6 +329,7 @@ impl Record {
             .into_iter()
             .map(|row| self.best[row].take().map(|(_, point)| point.x))
             .collect();
+        head.certificates = self.certificates;
         Measurement {
             report: summarise(head, self.metas, self.samples),
             adversarials,

@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use proofmark_data::{Dataset, sequence};
 use proofmark_domain::{
-    Criteria, DataFacts, Epsilon, ModelFacts, Needs, Norm, Outputs, Reading, Report, Role,
-    RunStatus, SampleRecord, Sampling, Seed, Shard, ToolFacts,
+    CertificateStatus, Criteria, DataFacts, Epsilon, ModelFacts, Needs, Norm, Outputs, Reading,
+    Report, Role, RunStatus, SampleRecord, Sampling, Seed, Shard, ToolFacts,
 };
 use proofmark_engine::{
     Access, Attack, Clean, Criterion, Job, Judge, Observer, Samples, Truth, landscape, preflight,
@@ -14,9 +14,11 @@ use proofmark_gate::{Looks, ReportHead, ResolvedPlan};
 use proofmark_threat::Threat;
 use serde_json::{Map, Value, json};
 
+use crate::certify::Measured;
 use crate::record::{CleanSamples, Record, Run};
 use crate::{
-    RunCheckpoint, RunError, Target, ThreatPlan, device, numbers, reading, samples, trust,
+    Certificate, RunCheckpoint, RunError, Target, ThreatPlan, device, numbers, reading, samples,
+    trust,
 };
 
 mod carry_out;
@@ -93,6 +95,8 @@ pub struct RunPlan<'a> {
     pub attacks: &'a [Box<dyn Attack>],
     /// The budgets; every attack runs at each.
     pub threats: Vec<ThreatPlan>,
+    /// What is certified beside the attacks, at each budget that fits; none by default.
+    pub certificates: &'a [Certificate],
     /// Labels, or targets, that samples are judged against.
     pub labels: Labels,
     /// What counts as success of an attack.
@@ -131,6 +135,7 @@ impl std::fmt::Debug for RunPlan<'_> {
             .field("model", &self.model)
             .field("attacks", &self.attacks)
             .field("threats", &self.threats)
+            .field("certificates", &self.certificates)
             .field("labels", &self.labels)
             .field("criterion", &self.criterion)
             .field("target", &self.target)
@@ -197,6 +202,7 @@ impl<'a> RunPlan<'a> {
             data,
             attacks,
             threats,
+            certificates: &[],
             labels: Labels::Given,
             criterion: Criteria::default(),
             target: None,
@@ -226,6 +232,7 @@ impl<'a> RunPlan<'a> {
         for threat in &threats {
             numbers::check(threat, signature, data.len())?;
         }
+        self.require_certificates(&threats)?;
         let exact = device::is_exact(&signature.device);
         let natural = exact.then(|| Job::tile_for(signature));
         let tile = self.settings.tile.or(natural);
@@ -311,6 +318,14 @@ impl<'a> RunPlan<'a> {
         let mut record = Record::new(&data, &samples, &clean_samples, targets.as_deref());
         let mut stopped = self.carry_out(&prepared, &runs, &mut record)?;
         let is_cut = !prepared.is_whole;
+        let certified = self.certify(&Measured {
+            samples: &samples,
+            clean: &clean,
+            threats: &threats,
+            whole: &whole,
+            tile,
+        })?;
+        record.certify(certified, &threats, &runs)?;
         let resolved = self.resolved()?;
         let seconds = self.resume.map_or(0.0, |c| c.seconds) + (self.clock)() - began;
         if let Some(checkpoint) = &mut stopped {
@@ -463,7 +478,11 @@ impl<'a> RunPlan<'a> {
     /// Whether the run that made this report finished.
     pub fn finished(report: &Report) -> bool {
         let stopped = |s: &SampleRecord| {
-            !s.is_measured() || s.runs.iter().any(|r| r.status == RunStatus::Stopped)
+            !s.is_measured()
+                || s.runs.iter().any(|r| r.status == RunStatus::Stopped)
+                || s.certificates
+                    .iter()
+                    .any(|c| c.status == CertificateStatus::Stopped)
         };
         !report.samples.iter().any(stopped)
     }
@@ -531,6 +550,7 @@ impl<'a> RunPlan<'a> {
                 looks: looks.sizes(self.data.len()),
                 made: 0,
             }),
+            certificates: Vec::new(),
         }
     }
 }

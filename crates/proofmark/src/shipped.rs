@@ -10,6 +10,7 @@ use burn::nn::{Initializer, Linear, LinearConfig, PaddingConfig2d};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 use proofmark_domain::{Bounds, Kind, Modality};
+use proofmark_kernels::{Builder, Clamp, KernelError, Map, Program};
 use proofmark_model::{BurnModel, ModelError, image, load_weights_from};
 
 /// The shipped models by name.
@@ -78,6 +79,30 @@ impl DigitsNet {
         relu(self.hidden.forward(conv2.flatten(1, 3)))
     }
 
+    /// Returns the operations of [`DigitsNet::forward`], for bounds.
+    #[cfg(feature = "flex")]
+    fn program(&self) -> Result<Program, KernelError> {
+        let [c, h, w] = SHAPE;
+        let mut net = Builder::new(Map::new(c, h, w))?;
+        let mut x = net.input();
+        for conv in [&self.conv1, &self.conv2] {
+            x = net.conv2d(x, conv)?;
+            x = net.clamp(x, Clamp::RELU);
+        }
+        x = net.linear(x, &self.hidden)?;
+        x = net.clamp(x, Clamp::RELU);
+        x = net.linear(x, &self.out)?;
+        Ok(Program::new(net, x))
+    }
+
+    /// Without the CPU backend nothing is bounded.
+    #[cfg(not(feature = "flex"))]
+    fn program(&self) -> Result<Program, KernelError> {
+        let net = Builder::new(Map::new(1, 1, 1))?;
+        let x = net.input();
+        Ok(Program::new(net, x))
+    }
+
     /// Returns the layer `name` of [`TAPS`], after its `ReLU`, as `[n, width]`.
     fn tap(&self, name: &str, x: Tensor<4>) -> Tensor<2> {
         let conv1 = self.conv1(x);
@@ -100,13 +125,14 @@ pub fn wrap(net: &DigitsNet, name: &str) -> Result<BurnModel, ModelError> {
         model: name.to_owned(),
         problem: e.to_string(),
     })?;
-    let read = net.valid();
+    let (read, described) = (net.valid(), net.valid());
     let model = BurnModel::images(net, SHAPE, CLASSES, bounds, |net: &DigitsNet, x| {
         net.forward(x)
     })?;
     model
         .named(name)
         .with_taps(TAPS, move |x, tap| read.tap(tap, image(&x[0], SHAPE)))
+        .with_program(move || described.program().map_err(|e| e.to_string()))
         .with_penultimate(TAPS[2])
 }
 

@@ -10,6 +10,7 @@
 //! * [`permutation_p`], [`fisher_exact`], [`standard_deviations`]: tests; [`benjamini_hochberg`]: many of them.
 //! * [`crossing`]: the critical value at which an interval touches a number, from which p-values follow.
 //! * [`level_at_look`], [`doubling_looks`]: intervals that hold at several looks at once.
+//! * [`certified_radius`], [`even_odds_p`], [`binomial_most`]: randomized smoothing.
 //! * [`samples_to_settle`], [`further_to_settle`]: how much more data an undecided threshold needs.
 
 mod arm;
@@ -31,6 +32,7 @@ mod region;
 mod sequential;
 mod settle;
 mod simultaneous;
+mod smoothing;
 mod spread;
 mod studentised_range;
 mod two_sd;
@@ -50,5 +52,6 @@ pub use region::{Gradient, Region, joint_critical, joint_tail};
 pub use sequential::{doubling_looks, level_at_look};
 pub use settle::{further_to_settle, samples_to_settle};
 pub use simultaneous::{Contrasts, Pair, Scale, sidak_level, sidak_p};
+pub use smoothing::{binomial_most, certified_radius, even_odds_p, radius_of};
 pub use studentised_range::{range_critical, range_tail};
 pub use two_sd::standard_deviations;

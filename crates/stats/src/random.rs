@@ -52,6 +52,8 @@ pub enum Purpose {
     Sequence = 11,
     /// Points around a sample, for checks of the attack.
     Plant = 12,
+    /// Noise of randomized smoothing.
+    Smoothing = 13,
 }
 
 /// All fields that determine a stream. Two keys that differ in any field have unrelated streams.

@@ -9,7 +9,9 @@ use proofmark::models::wrap::Surrogate;
 use proofmark::policy::chart;
 use proofmark::policy::render::{self, Document};
 use proofmark::policy::{Metric, assess};
-use proofmark::{Access, Labels, ModelSource, OpenModel, RunPlan, Surrogates, ThreatPlan};
+use proofmark::{
+    Access, Certificate, Labels, ModelSource, OpenModel, RunPlan, Surrogates, ThreatPlan,
+};
 use serde_json::json;
 
 use super::save::Saving;
@@ -31,6 +33,11 @@ pub(crate) fn run(args: &Attack, quiet: bool) -> Result<u8, Failure> {
             "--fail-under {f}; expected a share from 0 to 1"
         )));
     }
+    if args.attacks.is_empty() && args.fail_under.is_some() {
+        return Err(Failure(
+            "--fail-under is about accuracy under attack, and there is no --attack; certified_accuracy is gated by a policy".into(),
+        ));
+    }
     let at_least_one = [
         ("batch-size", Some(args.batch_size as u64)),
         ("forwards", args.forwards),
@@ -46,7 +53,7 @@ pub(crate) fn run(args: &Attack, quiet: bool) -> Result<u8, Failure> {
             criteria.outputs()
         )));
     }
-    let attacks = attacks(args, &criteria)?;
+    let (attacks, certificates) = methods(args, &criteria)?;
     let threats = threats(args)?;
     let data = dataset(args, &criteria, quiet)?;
     let OpenModel {
@@ -73,6 +80,7 @@ pub(crate) fn run(args: &Attack, quiet: bool) -> Result<u8, Failure> {
     let Written { out, saved, plot } = written(args)?;
     let shown = TerminalProgress::new(quiet);
     let mut plan = RunPlan::new(access, &data, &attacks, threats);
+    plan.certificates = &certificates;
     plan.labels = match args.labels {
         LabelsArg::Given => Labels::Given,
         LabelsArg::Predicted => Labels::Predicted,
@@ -167,8 +175,11 @@ fn written(args: &Attack) -> Result<Written, Failure> {
     Ok(Written { out, saved, plot })
 }
 
-/// Builds the requested attacks; each gets the shared flags that it has parameters for.
-fn attacks(args: &Attack, criteria: &Criteria) -> Result<Vec<Box<dyn engine::Attack>>, Failure> {
+/// Builds the requested attacks and certificates; each attack gets the shared flags that it has parameters for.
+fn methods(
+    args: &Attack,
+    criteria: &Criteria,
+) -> Result<(Vec<Box<dyn engine::Attack>>, Vec<Certificate>), Failure> {
     let mut tables: BTreeMap<&str, toml::Table> = BTreeMap::new();
     for id in &args.attacks {
         tables.insert(id, toml::Table::new());
@@ -200,6 +211,14 @@ fn attacks(args: &Attack, criteria: &Criteria) -> Result<Vec<Box<dyn engine::Att
             )));
         }
     }
+    for id in &args.certify {
+        if tables.insert(id, toml::Table::new()).is_some() {
+            return Err(Failure(format!(
+                "--certify {id}: given twice, or an attack; expected one of {}",
+                Certificate::ids().join(", ")
+            )));
+        }
+    }
     for assignment in &args.set {
         let expected = || {
             Failure(format!(
@@ -209,9 +228,17 @@ fn attacks(args: &Attack, criteria: &Criteria) -> Result<Vec<Box<dyn engine::Att
         let (path, value) = assignment.split_once('=').ok_or_else(expected)?;
         let (id, field) = path.split_once('.').ok_or_else(expected)?;
         let table = tables.get_mut(id).ok_or_else(|| {
+            let all: Vec<&str> = (args.attacks.iter().chain(&args.certify))
+                .map(String::as_str)
+                .collect();
+            let kind = if Certificate::ids().contains(&id) {
+                "certificate"
+            } else {
+                "attack"
+            };
             Failure(format!(
-                "--set {assignment}: attack `{id}` is not among {}",
-                args.attacks.join(", ")
+                "--set {assignment}: {kind} `{id}` is not among {}",
+                all.join(", ")
             ))
         })?;
         // A bare word is a string; anything else is read as TOML.
@@ -222,13 +249,17 @@ fn attacks(args: &Attack, criteria: &Criteria) -> Result<Vec<Box<dyn engine::Att
             .unwrap_or_else(|| toml::Value::String(value.to_owned()));
         table.insert(field.to_owned(), value);
     }
-    for (id, table) in &tables {
-        proofmark::refuse_loss(criteria, id, table).map_err(Failure)?;
+    for id in &args.attacks {
+        proofmark::refuse_loss(criteria, id, &tables[id.as_str()]).map_err(Failure)?;
     }
-    args.attacks
-        .iter()
-        .map(|id| Ok(proofmark::attacks::build(id, &tables[id.as_str()])?))
-        .collect()
+    let attacks = args.attacks.iter();
+    let attacks = attacks.map(|id| Ok(proofmark::attacks::build(id, &tables[id.as_str()])?));
+    let certificates = args.certify.iter();
+    let certificates = certificates.map(|id| Ok(Certificate::build(id, &tables[id.as_str()])?));
+    Ok((
+        attacks.collect::<Result<_, Failure>>()?,
+        certificates.collect::<Result<_, Failure>>()?,
+    ))
 }
 
 /// Parsed `[MOD=]VALUE` arguments: the value for every input, and the values for single inputs.

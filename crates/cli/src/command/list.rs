@@ -4,6 +4,7 @@ use clap::ValueEnum as _;
 use proofmark::audit::metric;
 use proofmark::domain::TrustCode;
 use proofmark::policy::{Metric, kind, render};
+use proofmark::{Certificate, Smoothing};
 use serde_json::Value;
 
 use crate::args::{List, What};
@@ -64,6 +65,7 @@ fn page(what: What, all: bool) -> Vec<String> {
     };
     match what {
         What::Attacks => attacks(),
+        What::Certificates => certificates(&table),
         What::Probes | What::Plants => table(vec![("(none)", "not in this version".to_owned())]),
         What::Metrics => metrics(all),
         What::Checks => table(
@@ -91,6 +93,25 @@ fn page(what: What, all: bool) -> Vec<String> {
                 .collect(),
         ),
     }
+}
+
+/// Returns lines with every certificate and the defaults of its parameters.
+fn certificates(table: &dyn Fn(Vec<(&str, String)>) -> Vec<String>) -> Vec<String> {
+    let about = Certificate::DESCRIBED;
+    let mut lines = table(
+        about
+            .iter()
+            .map(|(id, text)| (*id, (*text).to_owned()))
+            .collect(),
+    );
+    let smoothing = Certificate::Smoothing(Smoothing::new(f64::NAN)).parameters();
+    let defaults = smoothing.iter().map(|(name, value)| match value {
+        Value::Null => format!("{name} (needed)"),
+        value => format!("{name}={}", shown(value)),
+    });
+    let defaults: Vec<String> = defaults.collect();
+    lines.extend(row("", &defaults.join(" ")));
+    lines
 }
 
 /// Returns lines with every attack and the defaults of its parameters.

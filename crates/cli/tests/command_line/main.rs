@@ -7,6 +7,7 @@ mod audit_rows;
 mod audit_wild;
 mod bad_input;
 mod bias_gate;
+mod certify;
 mod crafted;
 mod criteria;
 mod data;

@@ -2,6 +2,7 @@ use std::fmt::Write as _;
 
 use proofmark_domain::{Report, Verdict};
 
+use crate::certified;
 use crate::kind::{Comparison, figures, measure, settling};
 use crate::metric::Metric;
 use crate::trust::own;
@@ -31,6 +32,13 @@ pub fn assess(report: &Report, metric: Metric, threshold: f64, level: f64) -> As
         return Assessment {
             verdict: Verdict::Error,
             message,
+        };
+    }
+    if metric == Metric::CertifiedAccuracy && certified::of_model(report).is_empty() {
+        return Assessment {
+            verdict: Verdict::Error,
+            message: "nothing certified the model; run it with a certificate, such as `interval`"
+                .to_owned(),
         };
     }
     let own = own(&metric, report);

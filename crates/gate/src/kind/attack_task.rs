@@ -10,6 +10,7 @@ use super::{Measure, Task, figures, fit, looks, measure, settling};
 use crate::FindingCode;
 use crate::gate_report::{CheckCost, CheckResult, ComparisonResult};
 use crate::judge::{Judging, NoRecord, Reason, Record};
+use crate::metric::Metric;
 use crate::policy::{
     DataRef, Field, ModelRef, Named, Policy, PolicyError, Section, find_data, find_model,
 };
@@ -31,12 +32,36 @@ pub struct AttackTask {
     pub surrogate: Option<SurrogateSpec>,
     /// What counts as success of an attack.
     pub criterion: Criteria,
+    /// Ids of the certificates, at the same budget; empty for none.
+    pub certify: Vec<&'static str>,
     /// The requirement.
     pub require: Requirement,
     /// Maximum number of samples, drawn as a seeded, class-stratified subset.
     pub limit: Option<u64>,
     /// The looks of a sequential check; `None` if the number of samples is fixed.
     pub looks: Option<Looks>,
+}
+
+/// Certificates that a check may ask for: proofs about the model itself, without parameters.
+const CERTIFICATES: [&str; 2] = ["interval", "crown"];
+
+/// Reads a list of certificates.
+pub(super) fn certificates(field: &Field<'_>) -> Result<Vec<&'static str>, PolicyError> {
+    let words = CERTIFICATES.map(|id| (id, id));
+    let mut read: Vec<&'static str> = Vec::new();
+    for item in field.items()? {
+        if item.string().is_ok_and(|id| id == "smoothing") {
+            return Err(item.error(
+                "`smoothing` certifies another classifier than the model of the check; expected interval or crown, or use `proofmark attack --certify smoothing`",
+            ));
+        }
+        let id = item.word(&words)?;
+        if read.contains(&id) {
+            return Err(item.error(format!("`{id}` is given twice")));
+        }
+        read.push(id);
+    }
+    Ok(read)
 }
 
 impl AttackTask {
@@ -47,6 +72,7 @@ impl AttackTask {
         threat: Option<ThreatSpec>,
         attacks: Vec<AttackSpec>,
         surrogate: Option<SurrogateSpec>,
+        certify: Vec<&'static str>,
     ) -> Result<Arc<dyn Task>, PolicyError> {
         let mut task = Self {
             model: find_model(&s.need("model")?, named)?,
@@ -60,6 +86,7 @@ impl AttackTask {
             threat,
             attacks,
             surrogate,
+            certify,
         };
         let require = s.need("require")?;
         task.require = task.requirement_at(&require)?;
@@ -82,7 +109,14 @@ impl AttackTask {
 
     fn requirement_at(&self, field: &Field<'_>) -> Result<Requirement, PolicyError> {
         let ids: Vec<&str> = self.attacks.iter().map(|a| a.id.as_str()).collect();
-        requirement::read(field, &ids, self.threat.is_some())
+        let read = requirement::read(field, &ids, self.threat.is_some())?;
+        let certified = |c: &Comparison| c.metric == Metric::CertifiedAccuracy;
+        if self.certify.is_empty() && read.comparisons.iter().any(certified) {
+            return Err(field.error(
+                "`certified_accuracy` needs certificates; add `certify = [\"interval\"]` or `certify = [\"crown\"]` to a check of kind \"robustness\"",
+            ));
+        }
+        Ok(read)
     }
 }
 

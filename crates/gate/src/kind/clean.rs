@@ -7,5 +7,5 @@ pub(super) const ENTRY: CheckKind = CheckKind {
     about: "a model's accuracy without attack",
     fields: || vec!["model", "data", "limit", "criterion", "looks"],
     judging: &[],
-    read: |s, named| AttackTask::read(s, named, None, Vec::new(), None),
+    read: |s, named| AttackTask::read(s, named, None, Vec::new(), None, Vec::new()),
 };

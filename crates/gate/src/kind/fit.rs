@@ -1,4 +1,6 @@
-use proofmark_domain::{Coupling, REPORT_SCHEMA, Report, RunMeta, Sampling, ThreatRecord};
+use proofmark_domain::{
+    CertificateSummary, Coupling, REPORT_SCHEMA, Report, RunMeta, Sampling, ThreatRecord,
+};
 use serde_json::{Map, Value, json};
 
 use super::{AttackTask, Budgets, ThreatSpec, surrogate};
@@ -58,7 +60,8 @@ pub(super) fn fits(policy: &Policy, task: &AttackTask, report: &Report) -> Resul
         .iter()
         .map(proofmark_domain::AttackSummary::meta)
         .collect();
-    ran(task, &runs)
+    ran(task, &runs)?;
+    certified(task, report)
 }
 
 /// Checks that a report covers the planned samples, or those up to a look of the task.
@@ -130,6 +133,21 @@ fn ran(task: &AttackTask, runs: &[RunMeta]) -> Result<(), String> {
                 "it has {found} of {expected} runs of `{}` under {norm} {eps}",
                 attack.id
             ));
+        }
+    }
+    Ok(())
+}
+
+/// Checks that every certificate of the task was computed under the task's threat, and finished.
+fn certified(task: &AttackTask, report: &Report) -> Result<(), String> {
+    let Some(threat) = &task.threat else {
+        return Ok(());
+    };
+    for id in &task.certify {
+        let own = |c: &&CertificateSummary| c.meta.method == *id && matches(threat, &c.meta.threat);
+        if !report.certified.iter().any(|c| own(&c)) {
+            let (norm, eps) = threat.leading();
+            return Err(format!("it has no certificate `{id}` under {norm} {eps}"));
         }
     }
     Ok(())

@@ -132,6 +132,7 @@ impl<'a> Parser<'a> {
         let metric = match (name, &argument) {
             ("accuracy", None) => Metric::Accuracy,
             ("robust_accuracy", None) => Metric::RobustAccuracy,
+            ("certified_accuracy", None) => Metric::CertifiedAccuracy,
             ("robust_accuracy", Some(a)) => Metric::RobustAccuracyOf(self.attack(a)?),
             ("macro_f1", None) => Metric::MacroF1 { robust: false },
             ("robust_macro_f1", None) => Metric::MacroF1 { robust: true },

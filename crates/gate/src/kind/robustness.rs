@@ -1,4 +1,4 @@
-use super::attack_task::AttackTask;
+use super::attack_task::{self, AttackTask};
 use super::{CheckKind, attacks, surrogate, threat};
 
 /// Registry entry of kind `robustness`: accuracy under attack.
@@ -12,6 +12,7 @@ pub(super) const ENTRY: CheckKind = CheckKind {
             "threat",
             "attacks",
             "surrogate",
+            "certify",
             "limit",
             "criterion",
             "looks",
@@ -22,6 +23,8 @@ pub(super) const ENTRY: CheckKind = CheckKind {
         let threat = threat::read(&s.need("threat")?)?;
         let attacks = attacks::read(&s.need("attacks")?, named.known)?;
         let surrogate = s.maybe("surrogate", |f| surrogate::read(f, named))?;
-        AttackTask::read(s, named, Some(threat), attacks, surrogate)
+        let certify = s.maybe("certify", attack_task::certificates)?;
+        let certify = certify.unwrap_or_default();
+        AttackTask::read(s, named, Some(threat), attacks, surrogate, certify)
     },
 };

@@ -2,7 +2,8 @@ use std::fmt::Write as _;
 
 use proofmark_audit::render::text::{grid, plain};
 use proofmark_domain::{
-    AttackSummary, DataFacts, Finding, FindingStatus, Interval, Report, Role, Verdict,
+    AttackSummary, CertificateSummary, Certifies, CurvePoint, DataFacts, Finding, FindingStatus,
+    Interval, Report, Role, Verdict,
 };
 
 use super::{Document, Renderer};
@@ -226,6 +227,7 @@ fn report(report: &Report, colour: bool) -> String {
     }
     text.push_str(&grid(&header, rows));
     text.push_str(&surrogate(report));
+    text.push_str(&certificates(report));
     if worst.invalid > 0 {
         let _ = writeln!(
             text,
@@ -310,6 +312,72 @@ fn trust(report: &Report, colour: bool) -> String {
         }
     }
     text
+}
+
+/// Returns the certificates: between clean accuracy and certified accuracy lies what is neither broken nor proven.
+fn certificates(report: &Report) -> String {
+    if report.certified.is_empty() {
+        return String::new();
+    }
+    let header = [
+        "certificate",
+        "of",
+        "certified",
+        "95 % interval",
+        "attacked",
+        "open",
+    ];
+    let attacked = |c: &CertificateSummary| {
+        let same = |p: &&CurvePoint| p.norm == c.meta.threat.norm && p.eps == c.meta.threat.eps;
+        let is_own = c.meta.certifies == Certifies::Model;
+        report.curve.iter().find(same).filter(|_| is_own)
+    };
+    let row = |c: &CertificateSummary| {
+        // Not broken by the attacks of the report, or by those on the smoothed model.
+        let held = attacked(c).map(|p| p.correct).or(c.not_broken);
+        vec![
+            plain(&c.meta.key),
+            match c.meta.certifies {
+                Certifies::Model => "the model".to_owned(),
+                Certifies::SmoothedModel => "the smoothed model".to_owned(),
+            },
+            percent(c.certified_accuracy),
+            interval(c.ci95),
+            held.map_or_else(|| "-".to_owned(), |h| percent(h as f64 / c.n.max(1) as f64)),
+            held.map_or_else(
+                || "-".to_owned(),
+                |h| h.saturating_sub(c.certified).to_string(),
+            ),
+        ]
+    };
+    let mut text = String::from("\n");
+    text.push_str(&grid(&header, report.certified.iter().map(row).collect()));
+    let of = |what: Certifies| report.certified.iter().find(|c| c.meta.certifies == what);
+    if of(Certifies::Model).is_some() {
+        text.push_str(
+            "\ntrue robust accuracy lies between certified and attacked; open samples are neither broken nor proven\n",
+        );
+    }
+    if let Some(c) = of(Certifies::SmoothedModel) {
+        let attacked = if c.not_broken.is_some() {
+            "its column `attacked` is of attacks on the smoothed model"
+        } else {
+            "the smoothed model itself was not attacked"
+        };
+        let _ = writeln!(
+            text,
+            "\nsmoothing certifies the smoothed model ({}), not the model itself, and the attacks above ran on the model: compare neither with the other; {attacked}. The certificate of a sample is wrong with probability {} at most; the interval allows for {} wrong ones.",
+            parameters(&c.meta.parameters),
+            c.meta.alpha,
+            c.false_at_most
+        );
+    }
+    text
+}
+
+fn parameters(all: &serde_json::Map<String, serde_json::Value>) -> String {
+    let each = all.iter().map(|(name, value)| format!("{name} {value}"));
+    plain(&each.collect::<Vec<_>>().join(", "))
 }
 
 fn interval(ci: Interval) -> String {

@@ -110,6 +110,7 @@ pub(crate) fn sample(row: u64, statuses: &[RunStatus]) -> SampleRecord {
         norm: None,
         observed: vec![],
         runs: statuses.iter().map(outcome).collect(),
+        certificates: Vec::new(),
         groups: std::collections::BTreeMap::new(),
     }
 }
@@ -187,6 +188,7 @@ pub(crate) fn head(n: usize) -> ReportHead {
         seconds: 1.5,
         shard: None,
         sampling: None,
+        certificates: Vec::new(),
     }
 }
 

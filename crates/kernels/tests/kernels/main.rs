@@ -1,5 +1,6 @@
 //! Kernels against plain loops in `f64`, over shapes at random.
 
+mod bounds;
 mod independence;
 mod operations;
 mod reference;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use proofmark_kernels::{
-    Builder, Clamp, Convolution, Function, Isa, Map, Network, Scale, Value, Window,
+    Builder, Clamp, Convolution, Function, Isa, Map, Network, Program, Scale, Value, Window,
 };
 
 /// One operation on values by their numbers.
@@ -233,6 +233,11 @@ impl Twin {
                 .for_each(|(c, v)| out[c * pixels + p] = v);
         }
         out
+    }
+
+    /// The operations that lead to the last value, for bounds.
+    pub(crate) fn program(&self) -> Program {
+        Program::new(self.builder.clone(), *self.handles.last().unwrap())
     }
 
     /// The compiled network that computes the last value.

@@ -1,6 +1,7 @@
 use burn::tensor::{Tensor, TensorData};
 use proofmark_domain::{Grid, Kind, Modality};
-use proofmark_threat::Batch;
+use proofmark_kernels::Program;
+use proofmark_threat::{Batch, host};
 
 use crate::access::{Features, Numbers, Signature};
 use crate::{ModelError, Network, Query};
@@ -145,6 +146,15 @@ impl<N: Network> Network for Normalise<N> {
 
     fn cost(&self) -> u64 {
         self.inner.cost()
+    }
+
+    fn program(&self) -> Result<Program, String> {
+        let program = self.inner.program()?;
+        match self.maps.as_slice() {
+            [Some((scale, mean, std))] => Ok(program.scaled(*scale, &host(mean), &host(std))),
+            [None] => Ok(program),
+            _ => Err("it has several inputs".into()),
+        }
     }
 }
 

@@ -5,14 +5,15 @@
 use std::sync::Arc;
 
 use burn::tensor::Tensor as Burn;
-use proofmark_kernels::{Map, Network};
+use proofmark_kernels::{Builder, Map, Network, Program, Value};
+use proofmark_model::Numbers;
 use proofmark_threat::host;
 
 use super::OnnxModel;
 use crate::error::OnnxError;
 use crate::graph::Slot;
 use crate::lower::Seen;
-use crate::value::Value;
+use crate::value::Value as Held;
 
 /// Samples on which operators and network are compared.
 const PROBES: usize = 4;
@@ -38,7 +39,8 @@ impl OnnxModel {
 
     /// Compiles the graph to a network of kernels, if that is possible.
     pub(super) fn compile(&mut self) {
-        let compiled = self.lowered().and_then(|network| {
+        let compiled = self.lowered().and_then(|(net, value)| {
+            let network = net.finish(value);
             let probe = self.probe(PROBES);
             let by_operator = self.scores_and_gradient(&probe)?;
             self.network = Ok(Arc::new(network));
@@ -50,7 +52,21 @@ impl OnnxModel {
         self.signature.row_independent = self.network.is_ok();
     }
 
-    fn lowered(&self) -> Result<Network, String> {
+    /// Returns the operations of that network, for bounds on the scores of rows as the data give them.
+    pub(super) fn bounded(&self) -> Result<Program, String> {
+        self.plan().map_err(ToOwned::to_owned)?;
+        let (mut net, raw) = self.lowered()?;
+        let scores = self.scores.finished(&mut net, raw)?;
+        let program = Program::new(net, scores);
+        program.check().map_err(|e| e.to_string())?;
+        let port = &self.ports[0];
+        if port.numbers != Numbers::Real {
+            return Err(format!("input `{}` takes whole numbers", port.name));
+        }
+        Ok(program.reordered(port.order_of_features()))
+    }
+
+    fn lowered(&self) -> Result<(Builder, Value), String> {
         if !is_flex(&self.signature.device) {
             return Err("kernels compute on the CPU".into());
         }
@@ -62,14 +78,14 @@ impl OnnxModel {
                 if value.dtype().is_float() {
                     seen.shapes.insert(slot, value.shape());
                 }
-                if let (true, Value::Host(a)) = (steady.contains(&slot), value) {
+                if let (true, Held::Host(a)) = (steady.contains(&slot), value) {
                     seen.steady.insert(slot, a.clone());
                 }
             })
         })
         .map_err(|e| e.to_string())?;
-        let network = self.quietly(|m| Ok(m.graph.lowered(&m.plan, &seen, m.scores.slot)));
-        network.map_err(|e| e.to_string())?
+        let lowered = self.quietly(|m| Ok(m.graph.lowered(&m.plan, &seen, m.scores.slot)));
+        lowered.map_err(|e| e.to_string())?
     }
 
     /// The network's scores before [`Scores::finish`](crate::classifier::Scores::finish), `[n, width]`.

@@ -20,7 +20,9 @@ use super::opened::{Opened, shared};
 use super::work::{Turn, Work};
 use super::{GateError, GateOptions};
 use crate::model::{ModelSource, OpenModel, Preprocess};
-use crate::{RunCheckpoint, RunError, RunPlan, Settings, Surrogates, ThreatPlan, shipped};
+use crate::{
+    Certificate, RunCheckpoint, RunError, RunPlan, Settings, Surrogates, ThreatPlan, shipped,
+};
 
 /// Everything a run of attacks needs, opened and checked.
 pub(super) struct AttackCheck {
@@ -35,6 +37,7 @@ pub(super) struct AttackCheck {
     data: Arc<Dataset>,
     attacks: Vec<Box<dyn Attack>>,
     threats: Vec<ThreatPlan>,
+    certificates: Vec<Certificate>,
 }
 
 impl AttackCheck {
@@ -65,6 +68,7 @@ impl AttackCheck {
 
     fn planned<'a>(&'a self, model: Access<'a>, batch: usize, shard: Option<Shard>) -> RunPlan<'a> {
         let mut plan = RunPlan::new(model, &self.data, &self.attacks, self.threats.clone());
+        plan.certificates = &self.certificates;
         plan.settings = Settings {
             seed: self.seed,
             batch,
@@ -218,7 +222,20 @@ pub(super) fn prepare(
             })?;
         }
     }
+    let certificates = task.certify.iter();
+    let certificates = certificates.map(|id| Certificate::build(id, &toml::Table::new()));
+    let certificates: Vec<Certificate> = certificates.collect::<Result<_, _>>().map_err(&fault)?;
+    let mut plan = RunPlan::new(model.model.as_ref(), &data, &attacks, threats.clone());
+    plan.criterion.clone_from(&task.criterion);
+    plan.certificates = &certificates;
+    let fitted: Result<Vec<_>, RunError> = threats
+        .iter()
+        .map(|t| t.fit(&signature.modalities, &data))
+        .collect();
+    plan.require_certificates(&fitted.map_err(&fault)?)
+        .map_err(&fault)?;
     let check = AttackCheck {
+        certificates,
         seed: policy.seed,
         level: check.level,
         task: task.clone(),

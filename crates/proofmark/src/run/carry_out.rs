@@ -184,7 +184,7 @@ impl RunPlan<'_> {
     }
 
     /// Returns an untargeted job without known start points.
-    pub(super) fn plain_job<'b>(
+    pub(crate) fn plain_job<'b>(
         &'b self,
         samples: &'b Samples,
         rows: &'b [usize],

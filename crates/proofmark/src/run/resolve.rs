@@ -177,6 +177,12 @@ impl RunPlan<'_> {
         if let Some(looks) = &self.looks {
             fields.insert("looks".to_owned(), json!(looks.sizes(self.data.len())));
         }
+        // Absent if there are none, as in reports.
+        if !self.certificates.is_empty() {
+            let each = self.certificates.iter();
+            let each = each.map(|c| json!({ "method": c.id(), "parameters": c.parameters() }));
+            fields.insert("certificates".to_owned(), each.collect());
+        }
         Ok(ResolvedPlan::new(fields))
     }
 

@@ -177,6 +177,10 @@ impl Shape {
                 let (alpha, beta) = (f64::from(alpha).abs(), f64::from(beta).abs());
                 SMOOTH * (1.0 + alpha * most + beta)
             }
+            Self::Smooth(Function::Step(_)) => 0.0,
+            Self::Smooth(Function::Bend(step)) => {
+                SMOOTH * (f64::from(step.below).abs() + f64::from(step.above).abs())
+            }
             Self::Smooth(_) => SMOOTH * (1.0 + most),
         }
     }
@@ -209,6 +213,21 @@ impl Shape {
                 Function::HardSwish => x * hard(1.0 / 6.0, 0.5),
                 Function::Erf => erf(x),
                 Function::Gelu => 0.5 * x * (1.0 + erf(x / std::f64::consts::SQRT_2)),
+                Function::Step(step) => {
+                    let at = f64::from(step.at);
+                    f64::from(if x < at {
+                        step.below
+                    } else if x > at {
+                        step.above
+                    } else {
+                        step.on
+                    })
+                }
+                Function::Bend(step) => {
+                    let [below, above] = [step.below, step.above].map(f64::from);
+                    let t = (x - f64::from(step.at)) / f64::from(step.width);
+                    (below + above) / 2.0 + (above - below) / 2.0 * t / (1.0 + t.abs())
+                }
             },
         }
     }
@@ -221,8 +240,14 @@ impl Shape {
             Self::Smooth(Function::Gelu) => vec![-0.751_791_524_693_564_5],
             Self::Smooth(Function::HardSwish) => vec![-3.0, -1.5, 3.0],
             Self::Smooth(Function::Elu { .. }) => vec![0.0],
+            // The value on the threshold may be any.
+            Self::Smooth(Function::Step(step)) => vec![f64::from(step.at)],
             Self::Smooth(
-                Function::Sigmoid | Function::Tanh | Function::Erf | Function::HardSigmoid { .. },
+                Function::Sigmoid
+                | Function::Tanh
+                | Function::Erf
+                | Function::HardSigmoid { .. }
+                | Function::Bend(_),
             ) => Vec::new(),
         }
     }

@@ -2,8 +2,8 @@
 
 use proofmark_data::Dataset;
 use proofmark_domain::{
-    DataFacts, Epsilon, ModelFacts, Needs, Norm, Reading, Report, Role, RunStatus, SampleRecord, Seed,
-    Shard, ToolFacts,
+    DataFacts, Epsilon, ModelFacts, Needs, Norm, Reading, Report, Role, RunStatus, SampleRecord,
+    Seed, Shard, ToolFacts,
 };
 use proofmark_engine::{
     Access, Attack, Clean, Goal, Job, Judge, Observer, Samples, landscape, preflight,

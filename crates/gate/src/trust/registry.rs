@@ -24,7 +24,8 @@ pub(crate) fn flags(
     TrustCode::ALL
         .into_iter()
         .filter_map(|code| {
-            rule(code, &evidence, &model.stated).or_else(|| stated::rule(code, &model.stated, &evidence))
+            rule(code, &evidence, &model.stated)
+                .or_else(|| stated::rule(code, &model.stated, &evidence))
         })
         .collect()
 }
@@ -77,11 +78,7 @@ pub(crate) fn own(metric: &Metric, report: &Report) -> Vec<TrustFlag> {
     own
 }
 
-fn rule(
-    code: TrustCode,
-    evidence: &TrustInput<'_>,
-    stated: &[TrustFlag],
-) -> Option<TrustFlag> {
+fn rule(code: TrustCode, evidence: &TrustInput<'_>, stated: &[TrustFlag]) -> Option<TrustFlag> {
     match code {
         TrustCode::CleanAtChance => clean_at_chance::rule(evidence),
         TrustCode::EpsilonUnit => epsilon_unit::rule(evidence),

@@ -52,7 +52,7 @@ fn no_masked_model_passes_and_each_carries_its_code() {
         (Mask::RoundedLogits, TrustCode::ApproximateGradients),
         (Mask::WinnerThird, TrustCode::CleanAtChance),
         (Mask::ReversedGradient, TrustCode::ApproximateGradients),
-        (Mask::ReversedGradient, TrustCode::UnboundedAttackFails),
+        (Mask::ReversedGradient, TrustCode::PlantedAdversarialMissed),
         (Mask::Softmax, TrustCode::ProbabilitiesAsLogits),
         (Mask::ScaledLogits, TrustCode::SaturatedLogits),
         (Mask::DropoutOn, TrustCode::RandomisedOutputs),

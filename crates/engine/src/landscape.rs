@@ -7,11 +7,9 @@ use proofmark_threat::{Batch, Step, host};
 use crate::planted::towards;
 use crate::{Aim, EngineError, Event, Focus, Job, Loss, Oracle, Rows};
 
-/// Random points around each sample.
-const DRAWS: u32 = 16;
-
-/// Share of the budget within which they lie.
-const WITHIN: f32 = 0.05;
+/// Shares of the budget within which points are drawn around each sample, and how many at random. The first is about a
+/// step of an attack; the second is finer than most rounding.
+const SCALES: [(f32, u32); 2] = [(0.05, 16), (0.005, 8)];
 
 /// Mean relative change of the margin from which predictions are unstable.
 const UNSTABLE: f64 = 0.1;
@@ -22,12 +20,13 @@ const MISMATCH: f64 = 0.5;
 /// Changes below this share of the largest score are rounding.
 const ROUNDING: f32 = 1e-5;
 
-/// Looks at the margin (score of the label minus the highest other) around each row of `job`, at sixteen random points
-/// within a twentieth of its budget and at the steepest step of that length each way, and compares its changes with the
-/// margin itself and with those that its gradient predicts.
+/// Looks at the margin (score of the label minus the highest other) around each row of `job`, at random points within a
+/// twentieth and a two-hundredth of its budget and at the steepest steps of these lengths each way, and compares its
+/// changes with the margin itself and with those that its gradient predicts.
 ///
-/// Returns, for each row, whether [`Observation::UnstableMargin`] and [`Observation::GradientMismatch`] were seen; rows
-/// not reached before `job.stop` are left out. Nineteen forwards and one backward per row.
+/// Returns, for each row, whether [`Observation::UnstableMargin`] (from the wider points) and
+/// [`Observation::GradientMismatch`] (from either) were seen; rows not reached before `job.stop` are left out. Thirty
+/// forwards and one backward per row.
 ///
 /// Source of the first: Pintor et al., "Indicators of Attack Failure", NeurIPS 2022 (unstable predictions). Divergences:
 /// the margin instead of the cross-entropy, which is relative to almost nothing on a confident sample; points within a
@@ -62,25 +61,34 @@ struct Seen {
     /// Relative changes of the margin, each at most 1, and their number.
     relative: f64,
     points: f64,
-    /// Sizes of the changes and of those that the gradient predicts, and of their differences.
-    sizes: f64,
-    differences: f64,
+    /// Per scale: sizes of the changes and of those that the gradient predicts, and of their differences.
+    scales: [(f64, f64); SCALES.len()],
+}
+
+/// A point near a sample.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    /// Place of its scale in [`SCALES`].
+    scale: usize,
+    /// Whether it is a random point, not a step along the gradient.
+    is_random: bool,
 }
 
 impl Seen {
-    fn add(&mut self, change: f32, predicted: f32, margin: f32, rounding: f32, is_random: bool) {
+    fn add(&mut self, change: f32, predicted: f32, margin: f32, rounding: f32, at: Place) {
         // Scores that are not finite have a code of their own.
         if !(change.is_finite() && predicted.is_finite()) {
             return;
         }
         let beyond = |v: f32| f64::from((v.abs() - rounding).max(0.0));
-        if is_random {
+        if at.is_random && at.scale == 0 {
             let relative = f64::from(change.abs()) / f64::from(margin.abs()).max(f64::MIN_POSITIVE);
             self.relative += relative.min(1.0);
             self.points += 1.0;
         }
-        self.sizes += beyond(change) + beyond(predicted);
-        self.differences += beyond(change - predicted);
+        let (sizes, differences) = &mut self.scales[at.scale];
+        *sizes += beyond(change) + beyond(predicted);
+        *differences += beyond(change - predicted);
     }
 
     fn observed(self) -> Vec<Observation> {
@@ -88,7 +96,8 @@ impl Seen {
         if self.relative > UNSTABLE * self.points {
             observed.push(Observation::UnstableMargin);
         }
-        if self.differences > MISMATCH * self.sizes {
+        let is_off = |(sizes, differences): &(f64, f64)| *differences > MISMATCH * sizes;
+        if self.scales.iter().any(is_off) {
             observed.push(Observation::GradientMismatch);
         }
         observed
@@ -108,19 +117,23 @@ fn measure(
         (host(&Focus::margin(&scores, &labels)), host(&largest))
     };
     let mut seen = vec![Seen::default(); rows.len()];
-    for k in 0..DRAWS + 2 {
+    let places = SCALES.iter().enumerate();
+    let places = places.flat_map(|(scale, (within, draws))| {
+        (0..draws + 2).map(move |k| (scale, *within, k, *draws))
+    });
+    for (scale, within, k, draws) in places {
         let region = rows.region();
-        let is_random = k < DRAWS;
+        let is_random = k < draws;
         let x = if is_random {
-            let keys = rows.streams(Purpose::Plant, k);
-            towards(&x0, &region.random(&keys), WITHIN)
+            let keys = rows.streams(Purpose::Plant, 64 * scale as u32 + k);
+            towards(&x0, &region.random(&keys), within)
         } else {
-            let way = if k == DRAWS {
+            let way = if k == draws {
                 gradient.clone()
             } else {
                 gradient.map(Tensor::neg)
             };
-            let size = region.column(&vec![WITHIN; rows.len()]);
+            let size = region.column(&vec![within; rows.len()]);
             region.advance(&x0, &way, &Step::new(size))
         };
         let moved = x.zip(&x0, |x, x0| x - x0);
@@ -130,7 +143,8 @@ fn measure(
         let at = host(&Focus::margin(&scores, &labels));
         for (i, seen) in seen.iter_mut().enumerate() {
             let rounding = ROUNDING * size[i];
-            seen.add(at[i] - margin[i], predicted[i], margin[i], rounding, is_random);
+            let place = Place { scale, is_random };
+            seen.add(at[i] - margin[i], predicted[i], margin[i], rounding, place);
         }
     }
     Ok(seen)
@@ -164,7 +178,11 @@ mod tests {
     fn observed(change: f32, predicted: f32) -> Vec<Observation> {
         let mut seen = Seen::default();
         for _ in 0..16 {
-            seen.add(change, predicted, 2.0, 1e-4, true);
+            let wide = Place {
+                scale: 0,
+                is_random: true,
+            };
+            seen.add(change, predicted, 2.0, 1e-4, wide);
         }
         seen.observed()
     }

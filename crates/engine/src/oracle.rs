@@ -439,7 +439,9 @@ impl<M: GradientModel + ?Sized> Oracle<'_, M> {
         // Rows without a point in this request keep what they have.
         let asked: Vec<bool> = count.iter().map(|n| *n > 0.0).collect();
         let mean = rows.region().column(&mean);
-        rows.watch.climb.add_where(&mask(&asked, &mean.device()), mean);
+        rows.watch
+            .climb
+            .add_where(&mask(&asked, &mean.device()), mean);
     }
 
     /// Returns the activations before the model's last layer, `[q, width]`: neither watched nor a decision, but counted.

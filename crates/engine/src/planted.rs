@@ -133,7 +133,11 @@ fn far(draw: &mut Draw<'_>, stream: &mut Stream) {
         })
         .collect();
     let length = draw.norm.of(steps.iter().copied());
-    let by = if length > 0.0 { 2.0 * draw.eps / length } else { 0.0 };
+    let by = if length > 0.0 {
+        2.0 * draw.eps / length
+    } else {
+        0.0
+    };
     for (x, step) in draw.x.iter_mut().zip(steps) {
         *x += (by * step) as f32;
     }
@@ -153,11 +157,17 @@ fn head(points: &[Vec<f32>]) -> Option<Head> {
         .map(|j| others.iter().map(|p| f64::from(p[j])).sum::<f64>() / n as f64)
         .collect();
     let centred = |p: &[f32]| -> Vec<f64> {
-        p.iter().zip(&mean).map(|(v, m)| f64::from(*v) - m).collect()
+        p.iter()
+            .zip(&mean)
+            .map(|(v, m)| f64::from(*v) - m)
+            .collect()
     };
     let x: Vec<Vec<f64>> = others.iter().map(|p| centred(p)).collect();
     let delta = centred(planted);
-    let mut gram: Vec<Vec<f64>> = x.iter().map(|a| x.iter().map(|b| dot(a, b)).collect()).collect();
+    let mut gram: Vec<Vec<f64>> = x
+        .iter()
+        .map(|a| x.iter().map(|b| dot(a, b)).collect())
+        .collect();
     let variance = (0..n).map(|i| gram[i][i]).sum::<f64>() / n as f64;
     let ridge = (RIDGE * variance).max(f64::MIN_POSITIVE);
     for (i, row) in gram.iter_mut().enumerate() {
@@ -235,7 +245,10 @@ mod tests {
         for (row, b) in a.iter().zip([8.0, 8.0]) {
             assert!((dot(row, &x) - b).abs() < 1e-12);
         }
-        assert_eq!(solve(vec![vec![1.0, 2.0], vec![2.0, 1.0]], vec![1.0, 1.0]), None);
+        assert_eq!(
+            solve(vec![vec![1.0, 2.0], vec![2.0, 1.0]], vec![1.0, 1.0]),
+            None
+        );
     }
 
     #[test]
@@ -247,7 +260,11 @@ mod tests {
         points.push(vec![0.0, 0.0, 3.0, 0.0, 0.0]);
         let found = head(&points).expect("it lies outside");
         let score = |p: &[f32]| -> f32 {
-            p.iter().zip(&found.weights).map(|(v, w)| v * w).sum::<f32>() + found.bias
+            p.iter()
+                .zip(&found.weights)
+                .map(|(v, w)| v * w)
+                .sum::<f32>()
+                + found.bias
         };
         assert!(score(&points[40]) > 0.0);
         assert!(points[..40].iter().all(|p| score(p) < 0.0));

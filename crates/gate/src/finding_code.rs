@@ -125,6 +125,10 @@ mod tests {
                 "unbounded-attack-fails",
                 "silent-success",
                 "approximate-gradients",
+                "unstable-predictions",
+                "incomplete-optimisation",
+                "transfer-failure",
+                "planted-adversarial-missed",
             ]
         );
         for code in FindingCode::all() {

@@ -1,8 +1,8 @@
 //! Small nets of several kinds, trained in a moment from a seed: none hides anything, except the one that is meant to.
 
+use burn::backend::ops::{ConvOptions, MaxPoolOptions};
 use burn::tensor::activation::{log_softmax, relu, sigmoid, tanh};
 use burn::tensor::module::{conv2d, max_pool2d};
-use burn::backend::ops::{ConvOptions, MaxPoolOptions};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use proofmark_domain::{Modality, Seed};
 use proofmark_model::{BurnModel, ModelError};
@@ -149,7 +149,10 @@ pub fn trained(
     for [from, to] in kind.shapes(features, classes) {
         let scale = (2.0 / from as f32).sqrt();
         let weights: Vec<f32> = (0..from * to).map(|_| scale * stream.normal()).collect();
-        values.push(Tensor::from_data(TensorData::new(weights, [from, to]), &device));
+        values.push(Tensor::from_data(
+            TensorData::new(weights, [from, to]),
+            &device,
+        ));
         values.push(Tensor::zeros([1, to], &device));
     }
     let x = Tensor::<2>::from_data(TensorData::new(rows.to_vec(), [n, features]), &device);
@@ -172,7 +175,10 @@ pub fn trained(
             .map(|v| v.clone().autodiff().require_grad())
             .collect();
         let scores = net(&tracked).forward(&x.clone().autodiff());
-        let loss = log_softmax(scores, 1).gather(1, wanted.clone()).mean().neg();
+        let loss = log_softmax(scores, 1)
+            .gather(1, wanted.clone())
+            .mean()
+            .neg();
         let gradients = loss.backward();
         for (i, value) in tracked.iter().enumerate() {
             let Some(g) = value.grad(&gradients) else {

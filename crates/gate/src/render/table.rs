@@ -511,7 +511,9 @@ trust
         let text = report(&r, false);
         let end = "\ntrust\n  not applicable (this model gives decisions, no gradients): zero-gradients, \
                    non-finite-gradients, probabilities-as-logits, saturated-logits, tracked-logits-differ, \
-                   baseline-beats-gradient, unbounded-attack-fails, approximate-gradients\n";
+                   baseline-beats-gradient, unbounded-attack-fails, approximate-gradients, \
+                   unstable-predictions, incomplete-optimisation, transfer-failure, \
+                   planted-adversarial-missed\n";
         assert!(text.ends_with(end), "{text}");
     }
 }

@@ -146,7 +146,8 @@ mod tests {
         assert_eq!(raised(true, 0)[0].message, "node `q` (QuantizeLinear)");
         let both = &raised(true, 40)[0];
         assert!(
-            both.message.contains("`q` (QuantizeLinear); gradients did not"),
+            both.message
+                .contains("`q` (QuantizeLinear); gradients did not"),
             "{}",
             both.message
         );
@@ -163,11 +164,20 @@ mod tests {
             flag(&report).expect("raised").cured
         };
         assert!(cured(&[Robust, Robust, Broken], runs()));
-        assert!(!cured(&[Robust, Stopped, Broken], runs()), "it did not finish");
+        assert!(
+            !cured(&[Robust, Stopped, Broken], runs()),
+            "it did not finish"
+        );
         let elsewhere = vec![attack("pgd", 0.1), scoring("square", 0.2), probe("pgd")];
-        assert!(!cured(&[Robust, Robust, Broken], elsewhere), "another threat");
+        assert!(
+            !cured(&[Robust, Robust, Broken], elsewhere),
+            "another threat"
+        );
         let noisy = vec![attack("pgd", 0.1), noise(0.1), probe("pgd")];
-        assert!(!cured(&[Robust, Robust, Broken], noisy), "a baseline is none");
+        assert!(
+            !cured(&[Robust, Robust, Broken], noisy),
+            "a baseline is none"
+        );
         // Few queries confirm nothing.
         let mut few = report(false, 40, runs(), &[Robust, Robust, Broken]);
         few.samples[7].runs[1].forward = QUERIES - 1;

@@ -121,7 +121,10 @@ mod tests {
     #[test]
     fn an_attack_on_scores_must_find_clearly_more_than_one_of_enough_steps() {
         let flags = |steps: u64, missed: u64| {
-            let runs = vec![with(attack("pgd", 0.1), "steps", steps), scoring("square", 0.1)];
+            let runs = vec![
+                with(attack("pgd", 0.1), "steps", steps),
+                scoring("square", 0.1),
+            ];
             report(runs, samples(100, missed)).trust.len()
         };
         assert_eq!(flags(40, 1), 0, "the interval of 1 of 100 begins at 0.0003");
@@ -133,8 +136,22 @@ mod tests {
     /// In a suite only the survivors reach the attack on scores; what it breaks among them still counts.
     #[test]
     fn samples_that_an_earlier_attack_broke_are_not_the_later_ones() {
-        let runs = || vec![with(attack("apgd", 0.1), "steps", 100), scoring("square", 0.1)];
-        let rows = (0..100).map(|i| sample(i, if i < 3 { &[Robust, Broken] } else { &[Broken, BrokenBefore] }));
+        let runs = || {
+            vec![
+                with(attack("apgd", 0.1), "steps", 100),
+                scoring("square", 0.1),
+            ]
+        };
+        let rows = (0..100).map(|i| {
+            sample(
+                i,
+                if i < 3 {
+                    &[Robust, Broken]
+                } else {
+                    &[Broken, BrokenBefore]
+                },
+            )
+        });
         assert_eq!(report(runs(), rows.collect()).trust.len(), 1);
         let rows = (0..100).map(|i| sample(i, &[Broken, BrokenBefore]));
         assert_eq!(report(runs(), rows.collect()).trust, []);
@@ -144,7 +161,16 @@ mod tests {
         };
         let mut suite: Vec<RunMeta> = runs().into_iter().map(member).collect();
         suite.insert(0, attack("autoattack", 0.1));
-        let rows = (0..100).map(|i| sample(i, if i < 3 { &[Broken, Robust, Broken] } else { &[Broken, Broken, BrokenBefore] }));
+        let rows = (0..100).map(|i| {
+            sample(
+                i,
+                if i < 3 {
+                    &[Broken, Robust, Broken]
+                } else {
+                    &[Broken, Broken, BrokenBefore]
+                },
+            )
+        });
         assert_eq!(report(suite, rows.collect()).trust.len(), 1);
     }
 

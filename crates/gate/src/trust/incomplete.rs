@@ -18,7 +18,10 @@ pub(crate) fn rule(evidence: &TrustInput<'_>) -> Option<TrustFlag> {
         let ended = |r: &&usize| evidence.status(s, **r) == RunStatus::Robust;
         attacks.iter().filter(ended).collect::<Vec<_>>()
     };
-    let judged: Vec<usize> = evidence.unbroken().filter(|&s| !ended(s).is_empty()).collect();
+    let judged: Vec<usize> = evidence
+        .unbroken()
+        .filter(|&s| !ended(s).is_empty())
+        .collect();
     let rising = |s: &&usize| {
         let rising = |r: &&usize| evidence.run_saw(**s, **r, Observation::StillRising);
         ended(**s).iter().all(rising)
@@ -36,7 +39,10 @@ pub(crate) fn rule(evidence: &TrustInput<'_>) -> Option<TrustFlag> {
 
 /// Whether the engine follows the progress of a run: an ascent of enough steps.
 fn is_followed(run: &RunMeta) -> bool {
-    let steps = run.parameters.get("steps").and_then(serde_json::Value::as_u64);
+    let steps = run
+        .parameters
+        .get("steps")
+        .and_then(serde_json::Value::as_u64);
     steps.is_some_and(|n| n >= FEW) && !run.step_size.is_empty()
 }
 
@@ -78,14 +84,24 @@ mod tests {
         assert_eq!(flags(8), []);
         let raised = flags(9);
         assert_eq!(raised[0].code, TrustCode::IncompleteOptimisation);
-        assert!(raised[0].message.contains("on 9 of 40 samples"), "{}", raised[0].message);
+        assert!(
+            raised[0].message.contains("on 9 of 40 samples"),
+            "{}",
+            raised[0].message
+        );
     }
 
     #[test]
     fn silent_where_another_attack_came_to_its_end_or_broke_the_sample() {
         let runs = || vec![ascent("pgd", 20), ascent("apgd", 100)];
-        assert_eq!(report(runs(), samples(&[Robust, Robust], 40, &[0])).trust, []);
-        assert_eq!(report(runs(), samples(&[Robust, Broken], 40, &[0])).trust, []);
+        assert_eq!(
+            report(runs(), samples(&[Robust, Robust], 40, &[0])).trust,
+            []
+        );
+        assert_eq!(
+            report(runs(), samples(&[Robust, Broken], 40, &[0])).trust,
+            []
+        );
         let both = report(runs(), samples(&[Robust, Robust], 40, &[0, 1])).trust;
         assert_eq!(both[0].code, TrustCode::IncompleteOptimisation);
     }
@@ -94,7 +110,9 @@ mod tests {
     fn attacks_that_are_not_followed_say_nothing() {
         let flags = |other| {
             let runs = vec![ascent("pgd", 20), other];
-            report(runs, samples(&[Robust, Robust], 40, &[0])).trust.len()
+            report(runs, samples(&[Robust, Robust], 40, &[0]))
+                .trust
+                .len()
         };
         assert_eq!(flags(ascent("bim", 9)), 1);
         assert_eq!(flags(with(attack("fab", 0.1), "steps", 100)), 1);

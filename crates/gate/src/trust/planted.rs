@@ -13,7 +13,9 @@ pub(crate) fn rule(evidence: &TrustInput<'_>) -> Option<TrustFlag> {
     let counted = planted.map(|r| {
         let with = |of: &[RunStatus]| {
             let n = evidence.samples.len();
-            (0..n).filter(|&s| of.contains(&evidence.status(s, r))).count()
+            (0..n)
+                .filter(|&s| of.contains(&evidence.status(s, r)))
+                .count()
         };
         let missed = [RunStatus::Robust, RunStatus::Invalid, RunStatus::Stopped];
         let found = with(&[RunStatus::Broken]);
@@ -61,7 +63,9 @@ mod tests {
         let raised = flags(27);
         assert_eq!(raised[0].code, TrustCode::PlantedAdversarialMissed);
         assert!(
-            raised[0].message.starts_with("pgd@planted found the planted adversarial on 27 of 32"),
+            raised[0]
+                .message
+                .starts_with("pgd@planted found the planted adversarial on 27 of 32"),
             "{}",
             raised[0].message
         );
@@ -72,7 +76,10 @@ mod tests {
         let code = TrustCode::PlantedAdversarialMissed;
         let rows = || vec![sample(0, &[Robust, Broken])];
         let without = report(vec![attack("pgd", 0.1), probe("pgd")], rows());
-        assert_eq!((without.trust.len(), &without.trust_not_applicable[..]), (0, &[code][..]));
+        assert_eq!(
+            (without.trust.len(), &without.trust_not_applicable[..]),
+            (0, &[code][..])
+        );
         let with = report(vec![attack("pgd", 0.1), planted("pgd")], rows());
         assert_eq!(with.trust_not_applicable, []);
         assert_eq!(with.worst_case.correct, 1, "it counts nowhere");

@@ -75,8 +75,9 @@ impl Network for Binarised<'_> {
         let (mut weights, mut biases) = (Vec::with_capacity(rows * width), Vec::new());
         for key in &query.key {
             let head = self.heads.get(key).filter(|h| h.weights.len() == width);
-            let head = head
-                .ok_or_else(|| self.problem(format!("has no head of width {width} for a sample")))?;
+            let head = head.ok_or_else(|| {
+                self.problem(format!("has no head of width {width} for a sample"))
+            })?;
             weights.extend_from_slice(&head.weights);
             biases.push(head.bias);
         }

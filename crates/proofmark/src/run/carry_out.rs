@@ -131,7 +131,9 @@ impl RunPlan<'_> {
         };
         let (threat, places) = (run.threat.at(rows), (0..rows.len()).collect::<Vec<_>>());
         // The activations are no scores of a network of kernels, whose rows could be asked about one by one.
-        let tile = prepared.tile.map(|_| self.settings.tile.unwrap_or(Job::TILE));
+        let tile = prepared
+            .tile
+            .map(|_| self.settings.tile.unwrap_or(Job::TILE));
         let job = self.plain_job(&samples, &places, &threat, tile);
         let attacked = |job: &Job<'_>| -> Result<Outcomes, EngineError> {
             let Some(planted) = plant(model, job)? else {

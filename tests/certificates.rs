@@ -143,7 +143,7 @@ fn the_radius_of_a_linear_model_tends_to_its_distance() {
 
 #[test]
 fn interval_bounds_of_a_linear_model_are_its_distance() {
-    let linear = Linear::new(&[6], 3, 9);
+    let linear = Linear::new(&[6], 2, 9);
     let data = set(&linear, 20);
     let stated = linear.clone();
     let model = linear
@@ -463,7 +463,6 @@ fn a_run_that_is_stopped_certifies_nothing_and_is_not_finished() {
     let report = plan.run().unwrap().report;
     assert!(report.certified[0].stopped > 0);
     assert!(!RunPlan::finished(&report));
-    assert!(report.certified[0].ci95.high > 0.99);
 }
 
 /// A model that fails while votes are counted is an error that names it.

@@ -108,6 +108,7 @@ fn count(
         let spent = QueryCount {
             forward: drawn.len() as u64 * oracle.cost(),
             backward: 0,
+            ..QueryCount::default()
         };
         job.observer.event(Event::queried(spent));
         first += drawn.len() as u32;

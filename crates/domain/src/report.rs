@@ -113,7 +113,7 @@ pub struct ModelFacts {
     /// Number of classes; of outputs, if they are not classes.
     pub classes: usize,
     /// Meaning of the outputs in this run; classes if absent.
-    #[serde(default, skip_serializing_if = "Outputs::is_classes")]
+    #[serde(default, skip_serializing_if = "are_classes")]
     pub outputs: Outputs,
     /// Trust flags that follow from the kind of model, before any measurement; empty if absent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -121,6 +121,14 @@ pub struct ModelFacts {
     /// Level of access to the model in this run; gradients if absent.
     #[serde(default = "gradients", skip_serializing_if = "gives_gradients")]
     pub gives: Needs,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands fields over by reference"
+)]
+const fn are_classes(outputs: &Outputs) -> bool {
+    outputs.is_classes()
 }
 
 const fn gradients() -> Needs {

@@ -38,7 +38,7 @@ pub(crate) fn run(args: &Attack, quiet: bool) -> Result<u8, Failure> {
     }
     let criteria = Criteria::parse(args.criterion.iter().map(String::as_str))
         .map_err(|e| Failure(format!("--criterion: {e}")))?;
-    if args.per_class && !criteria.outputs().is_classes() {
+    if args.beside.per_class && !criteria.outputs().is_classes() {
         return Err(Failure(format!(
             "--per-class: criterion `{criteria}` is about {}, so samples have no class; leave one of them out",
             criteria.outputs()
@@ -64,7 +64,7 @@ pub(crate) fn run(args: &Attack, quiet: bool) -> Result<u8, Failure> {
         target.transpose()
     };
     let (out, saved) = (target("--out", &args.out)?, target("--save", &args.save)?);
-    let plot = target("--plot", &args.plot)?;
+    let plot = target("--plot", &args.beside.plot)?;
     let beside = out.as_ref().and_then(Target::file).map(output::samples_of);
     let beside = beside.map(Target::File);
     let written = [
@@ -128,7 +128,7 @@ pub(crate) fn run(args: &Attack, quiet: bool) -> Result<u8, Failure> {
         if let Some(curve) = chart::curve_text(&measured.report, width()) {
             output::tell(&curve);
         }
-        if args.per_class {
+        if args.beside.per_class {
             output::tell(&chart::by_class(&measured.report));
         }
     }

@@ -328,12 +328,8 @@ pub(crate) struct Attack {
     /// Write the report to this JSON file; default: no report
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
-    /// Draw accuracy by epsilon with its intervals into this SVG file; default: no file
-    #[arg(long, value_name = "FILE")]
-    pub(crate) plot: Option<PathBuf>,
-    /// Also print the results by true class
-    #[arg(long)]
-    pub(crate) per_class: bool,
+    #[command(flatten)]
+    pub(crate) beside: BesideTable,
     /// Write every sample to this .npz file, perturbed if it was broken, with the attack and budget that broke it;
     /// default: no file
     #[arg(long, value_name = "FILE")]
@@ -341,6 +337,17 @@ pub(crate) struct Attack {
     /// With --save: also write the unperturbed samples, as arrays `original_NAME`
     #[arg(long, requires = "save")]
     pub(crate) save_originals: bool,
+}
+
+/// What is drawn or printed beside the table.
+#[derive(Debug, Args, Default)]
+pub(crate) struct BesideTable {
+    /// Draw accuracy by epsilon with its intervals into this SVG file; default: no file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) plot: Option<PathBuf>,
+    /// Also print the results by true class
+    #[arg(long)]
+    pub(crate) per_class: bool,
 }
 
 /// Preprocessing of the data before the model.

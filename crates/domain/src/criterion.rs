@@ -35,11 +35,7 @@ pub enum Outputs {
 
 impl Outputs {
     /// Whether they are classes.
-    #[expect(
-        clippy::trivially_copy_pass_by_ref,
-        reason = "serde hands fields over by reference"
-    )]
-    pub const fn is_classes(&self) -> bool {
+    pub const fn is_classes(self) -> bool {
         matches!(self, Self::Classes)
     }
 }
@@ -202,43 +198,8 @@ impl FromStr for CriterionSpec {
                 multi_label(&mut fields)?,
                 &["least", "label", "threshold"][..],
             ),
-            "regression" => {
-                let bound: Option<Vec<f64>> = value.and_then(|v| {
-                    let each = v.split(',').map(|b| b.trim().parse::<f64>().ok());
-                    each.collect()
-                });
-                let above = |b: &Vec<f64>| b.iter().all(|b| b.is_finite() && *b > 0.0);
-                let bound = bound.filter(above).ok_or_else(|| {
-                    wrong("regression=B, or B,B,… with one bound per output, each above 0")
-                })?;
-                let output = fields.take("output", PLACE)?;
-                if output.is_some() && bound.len() > 1 {
-                    return Err(wrong("one bound, for the output that is named"));
-                }
-                (Self::Regression { bound, output }, &["output"][..])
-            }
-            "interval" => {
-                let ends: Option<Vec<f64>> = value.and_then(|v| {
-                    let each = v.split(',').map(|b| b.trim().parse::<f64>().ok());
-                    each.collect()
-                });
-                let expected =
-                    "interval=LOW,HIGH with LOW below HIGH, one of which may be -inf or inf";
-                let (low, high) = match ends.as_deref() {
-                    Some([low, high])
-                        if low < high && !(low.is_infinite() && high.is_infinite()) =>
-                    {
-                        (*low, *high)
-                    }
-                    _ => return Err(wrong(expected)),
-                };
-                let one = Self::Interval {
-                    low: low.is_finite().then_some(low),
-                    high: high.is_finite().then_some(high),
-                    output: fields.take("output", PLACE)?,
-                };
-                (one, &["output"][..])
-            }
+            "regression" => (regression(value, &mut fields, &wrong)?, &["output"][..]),
+            "interval" => (interval(value, &mut fields, &wrong)?, &["output"][..]),
             _ => {
                 return Err(format!(
                     "unknown criterion `{name}`{}; expected one of {}",
@@ -250,6 +211,49 @@ impl FromStr for CriterionSpec {
         fields.end(known)?;
         Ok(one)
     }
+}
+
+/// Reads the numbers of a list.
+fn numbers(value: Option<&str>) -> Option<Vec<f64>> {
+    let each = value?.split(',').map(|n| n.trim().parse().ok());
+    each.collect()
+}
+
+fn regression(
+    value: Option<&str>,
+    fields: &mut Fields<'_>,
+    wrong: &dyn Fn(&str) -> String,
+) -> Result<CriterionSpec, String> {
+    let above = |b: &Vec<f64>| b.iter().all(|b| b.is_finite() && *b > 0.0);
+    let bound = numbers(value)
+        .filter(above)
+        .ok_or_else(|| wrong("regression=B, or B,B,… with one bound per output, each above 0"))?;
+    let output = fields.take("output", PLACE)?;
+    if output.is_some() && bound.len() > 1 {
+        return Err(wrong("one bound, for the output that is named"));
+    }
+    Ok(CriterionSpec::Regression { bound, output })
+}
+
+fn interval(
+    value: Option<&str>,
+    fields: &mut Fields<'_>,
+    wrong: &dyn Fn(&str) -> String,
+) -> Result<CriterionSpec, String> {
+    let ends = numbers(value);
+    let (low, high) = match ends.as_deref() {
+        Some([low, high]) if low < high && (low.is_finite() || high.is_finite()) => (*low, *high),
+        _ => {
+            return Err(wrong(
+                "interval=LOW,HIGH with LOW below HIGH, one of which may be -inf or inf",
+            ));
+        }
+    };
+    Ok(CriterionSpec::Interval {
+        low: low.is_finite().then_some(low),
+        high: high.is_finite().then_some(high),
+        output: fields.take("output", PLACE)?,
+    })
 }
 
 fn multi_label(fields: &mut Fields<'_>) -> Result<CriterionSpec, String> {

@@ -122,7 +122,7 @@ pub struct ModelFacts {
     /// Number of classes; of outputs, if they are not classes.
     pub classes: usize,
     /// Meaning of the outputs in this run; classes if absent.
-    #[serde(default, skip_serializing_if = "Outputs::is_classes")]
+    #[serde(default, skip_serializing_if = "are_classes")]
     pub outputs: Outputs,
     /// Trust flags that follow from the kind of model, before any measurement; empty if absent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -155,6 +155,14 @@ pub struct ModelPart {
     pub name: String,
     /// Digest of its weights (and of its graph and external data, if any), hex.
     pub sha256: String,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands fields over by reference"
+)]
+const fn are_classes(outputs: &Outputs) -> bool {
+    outputs.is_classes()
 }
 
 const fn gradients() -> Needs {

@@ -47,7 +47,7 @@ pub(crate) fn run(args: &Attack, quiet: bool) -> Result<u8, Failure> {
     }
     let criteria = Criteria::parse(args.criterion.iter().map(String::as_str))
         .map_err(|e| Failure(format!("--criterion: {e}")))?;
-    if args.per_class && !criteria.outputs().is_classes() {
+    if args.beside.per_class && !criteria.outputs().is_classes() {
         return Err(Failure(format!(
             "--per-class: criterion `{criteria}` is about {}, so samples have no class; leave one of them out",
             criteria.outputs()
@@ -70,6 +70,7 @@ pub(crate) fn run(args: &Attack, quiet: bool) -> Result<u8, Failure> {
             output::tell(&format!("note: {note}"));
         }
     }
+<<<<<<< HEAD
     let source = surrogates.as_ref().map(Surrogates::source).transpose()?;
     let guided = source
         .as_ref()
@@ -78,6 +79,29 @@ pub(crate) fn run(args: &Attack, quiet: bool) -> Result<u8, Failure> {
         .map(|s| if args.transfer { s.transfer() } else { s });
     let access = guided.as_ref().map_or(model.access(), Access::from);
     let Written { out, saved, plot } = written(args)?;
+=======
+    let target = |flag, path: &Option<PathBuf>| {
+        let target = path.as_deref().map(|p| output::text_target(flag, p));
+        target.transpose()
+    };
+    let (out, saved) = (target("--out", &args.out)?, target("--save", &args.save)?);
+    let plot = target("--plot", &args.beside.plot)?;
+    let beside = out.as_ref().and_then(Target::file).map(output::samples_of);
+    let beside = beside.map(Target::File);
+    let written = [
+        ("--out", out.as_ref()),
+        ("--save", saved.as_ref()),
+        ("--plot", plot.as_ref()),
+        ("the samples beside --out", beside.as_ref()),
+    ];
+    let options = args.reading.read()?;
+    output::apart(&written, || {
+        let mut read = output::model_files(&args.model);
+        read.extend(output::data_files("--data", &args.data, &options));
+        read
+    })?;
+    let saved = saved.map(|t| t.binary("--save")).transpose()?;
+>>>>>>> criteria-lint
     let shown = TerminalProgress::new(quiet);
     let mut plan = RunPlan::new(access, &data, &attacks, threats);
     plan.certificates = &certificates;
@@ -127,7 +151,7 @@ pub(crate) fn run(args: &Attack, quiet: bool) -> Result<u8, Failure> {
         if let Some(curve) = chart::curve_text(&measured.report, width()) {
             output::tell(&curve);
         }
-        if args.per_class {
+        if args.beside.per_class {
             output::tell(&chart::by_class(&measured.report));
         }
     }
@@ -155,7 +179,7 @@ fn written(args: &Attack) -> Result<Written, Failure> {
         target.transpose()
     };
     let (out, saved) = (target("--out", &args.out)?, target("--save", &args.save)?);
-    let plot = target("--plot", &args.plot)?;
+    let plot = target("--plot", &args.beside.plot)?;
     let beside = out.as_ref().and_then(Target::file).map(output::samples_of);
     let beside = beside.map(Target::File);
     let written = [

@@ -1,6 +1,8 @@
 //! Criteria other than misclassification: regressors and multi-label models as users bring them, leads and ranks of
 //! classifiers, and curves.
 
+use std::fmt::Write as _;
+
 use proofmark::data::ndarray::{ArrayD, IxDyn};
 use proofmark::data::npz::{self, AnyArray, NpzArray};
 use proofmark::domain::{Report, RunStatus};
@@ -71,7 +73,7 @@ fn save(folder: &Folder, name: &str, y: impl Into<AnyArray>) -> String {
 fn table(folder: &Folder, column: &str) -> String {
     let mut text = format!("a,b,c,d,{column}\n");
     for (x, y) in inputs().iter().zip(targets()) {
-        text += &format!("{},{},{},{},{y}\n", x[0], x[1], x[2], x[3]);
+        let _ = writeln!(text, "{},{},{},{},{y}", x[0], x[1], x[2], x[3]);
     }
     folder.put(&format!("{column}.csv"), text.as_bytes())
 }

@@ -122,14 +122,13 @@ impl AttackTask {
 
 /// Reads one criterion, or a list of criteria that one point must all meet.
 fn criterion(field: &Field<'_>) -> Result<Criteria, PolicyError> {
-    let texts: Vec<&str> = match field.string() {
-        Ok(one) => vec![one],
-        Err(_) => {
-            let expected =
-                || field.error("expected a criterion such as \"top-k=5\", or a list of them");
-            let items = field.items().map_err(|_| expected())?;
-            items.iter().map(Field::string).collect::<Result<_, _>>()?
-        }
+    let texts: Vec<&str> = if let Ok(one) = field.string() {
+        vec![one]
+    } else {
+        let expected =
+            || field.error("expected a criterion such as \"top-k=5\", or a list of them");
+        let items = field.items().map_err(|_| expected())?;
+        items.iter().map(Field::string).collect::<Result<_, _>>()?
     };
     if texts.is_empty() {
         return Err(field.error("must not be empty: name at least one criterion, or leave it out"));

@@ -14,9 +14,10 @@ pub(super) fn fits(policy: &Policy, task: &AttackTask, report: &Report) -> Resul
     same("schema", REPORT_SCHEMA, &report.schema)?;
     let mut expected = expected_of_all();
     // Plans for misclassification do not name it.
-    let criterion = match task.criterion.is_default() {
-        true => Value::Null,
-        false => json!(task.criterion),
+    let criterion = if task.criterion.is_default() {
+        Value::Null
+    } else {
+        json!(task.criterion)
     };
     expected.insert("criterion".to_owned(), criterion);
     if let Some(difference) = ResolvedPlan::of(report)?.departs_from(&expected) {

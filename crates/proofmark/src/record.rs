@@ -49,7 +49,7 @@ pub(crate) struct Run<'a> {
     pub(crate) threat: Threat,
     /// Whether the criterion is not about classes, so that attacks climb a loss of its own.
     pub(crate) is_property: bool,
-    pub(crate) gradient: bool,
+    gradient: bool,
     record: ThreatRecord,
 }
 
@@ -92,6 +92,14 @@ impl<'a> Run<'a> {
             key: format!("{}/{}", self.attack.meta().id, member.key),
             source: Source::Member(i),
             ..member
+        }
+    }
+
+    /// Returns the same run; it follows gradients if one of these members does.
+    pub(crate) fn of_members(self, members: &[Self]) -> Self {
+        Self {
+            gradient: self.gradient || members.iter().any(|m| m.gradient),
+            ..self
         }
     }
 

@@ -70,7 +70,6 @@ pub(crate) fn run(args: &Attack, quiet: bool) -> Result<u8, Failure> {
             output::tell(&format!("note: {note}"));
         }
     }
-<<<<<<< HEAD
     let source = surrogates.as_ref().map(Surrogates::source).transpose()?;
     let guided = source
         .as_ref()
@@ -79,29 +78,6 @@ pub(crate) fn run(args: &Attack, quiet: bool) -> Result<u8, Failure> {
         .map(|s| if args.transfer { s.transfer() } else { s });
     let access = guided.as_ref().map_or(model.access(), Access::from);
     let Written { out, saved, plot } = written(args)?;
-=======
-    let target = |flag, path: &Option<PathBuf>| {
-        let target = path.as_deref().map(|p| output::text_target(flag, p));
-        target.transpose()
-    };
-    let (out, saved) = (target("--out", &args.out)?, target("--save", &args.save)?);
-    let plot = target("--plot", &args.beside.plot)?;
-    let beside = out.as_ref().and_then(Target::file).map(output::samples_of);
-    let beside = beside.map(Target::File);
-    let written = [
-        ("--out", out.as_ref()),
-        ("--save", saved.as_ref()),
-        ("--plot", plot.as_ref()),
-        ("the samples beside --out", beside.as_ref()),
-    ];
-    let options = args.reading.read()?;
-    output::apart(&written, || {
-        let mut read = output::model_files(&args.model);
-        read.extend(output::data_files("--data", &args.data, &options));
-        read
-    })?;
-    let saved = saved.map(|t| t.binary("--save")).transpose()?;
->>>>>>> criteria-lint
     let shown = TerminalProgress::new(quiet);
     let mut plan = RunPlan::new(access, &data, &attacks, threats);
     plan.certificates = &certificates;

@@ -83,9 +83,8 @@ fn confirmed_by(evidence: &TrustInput<'_>) -> Option<Vec<String>> {
             });
             own.map(|r| evidence.forwards(s, r)).sum()
         };
-        let confirms = |s: usize, r: usize| {
-            evidence.status(s, r) == RunStatus::Robust && spent(s) >= QUERIES
-        };
+        let confirms =
+            |s: usize, r: usize| evidence.status(s, r) == RunStatus::Robust && spent(s) >= QUERIES;
         let all = evidence
             .unbroken()
             .all(|s| others.iter().any(|&r| confirms(s, r)));

@@ -87,11 +87,7 @@ pub(crate) fn own(metric: &Metric, report: &Report) -> Vec<TrustFlag> {
     own
 }
 
-fn rule(
-    code: TrustCode,
-    evidence: &TrustInput<'_>,
-    model: &ModelFacts,
-) -> Option<TrustFlag> {
+fn rule(code: TrustCode, evidence: &TrustInput<'_>, model: &ModelFacts) -> Option<TrustFlag> {
     match code {
         TrustCode::CleanAtChance => clean_at_chance::rule(evidence),
         TrustCode::EpsilonUnit => epsilon_unit::rule(evidence),

@@ -50,8 +50,7 @@ impl RunPlan<'_> {
                 let members: Vec<Run<'_>> = (members.enumerate())
                     .map(|(i, member)| own.member(i, member))
                     .collect();
-                let gradient = own.gradient || members.iter().any(|m| m.gradient);
-                runs.push(Run { gradient, ..own });
+                runs.push(own.of_members(&members));
                 runs.extend(members);
                 // The nearest points fill the curve at all later budgets that are multiples of this one.
                 if attack.aim() == Aim::Minimise {

@@ -73,6 +73,28 @@ pub fn carried(report: &Report, options: &Options) -> Result<Table, AuditError> 
     loader.finish()
 }
 
+/// Returns the class whose prediction is a favourable decision: the one given, or class 1 of two; `None` if there are
+/// others, or none.
+fn favourable_class(
+    report: &Report,
+    favourable: Option<usize>,
+) -> Result<Option<usize>, AuditError> {
+    if let Some(class) = favourable.filter(|c| *c >= report.model.classes) {
+        return Err(AuditError::Report(format!(
+            "the favourable class {class} is none of its {} classes, counted from 0",
+            report.model.classes
+        )));
+    }
+    let outputs = report.model.outputs;
+    if let Some(class) = favourable.filter(|_| !outputs.is_classes()) {
+        return Err(AuditError::Report(format!(
+            "its model's outputs are {outputs}, so no class {class} is favourable; leave it out: outcomes are compared without"
+        )));
+    }
+    let is_binary = outputs.is_classes() && report.model.classes == 2;
+    Ok(favourable.or(is_binary.then_some(1)))
+}
+
 /// Joins the samples of a report with their groups.
 ///
 /// `groups` holds the attributes, and either ids (`id`) or one row per row of the attacked set, in its order. If a
@@ -92,20 +114,7 @@ pub fn join(
             AuditError::hint(run, report.attacks.iter().map(|a| a.key.as_str()))
         )));
     }
-    if let Some(class) = favourable.filter(|c| *c >= report.model.classes) {
-        return Err(AuditError::Report(format!(
-            "the favourable class {class} is none of its {} classes, counted from 0",
-            report.model.classes
-        )));
-    }
-    let outputs = report.model.outputs;
-    if let Some(class) = favourable.filter(|_| !outputs.is_classes()) {
-        return Err(AuditError::Report(format!(
-            "its model's outputs are {outputs}, so no class {class} is favourable; leave it out: outcomes are compared without"
-        )));
-    }
-    let is_binary = outputs.is_classes() && report.model.classes == 2;
-    let favourable = favourable.or(is_binary.then_some(1));
+    let favourable = favourable_class(report, favourable)?;
     let places = Places::new(groups);
     let mut rows = Vec::new();
     let mut samples = Vec::new();

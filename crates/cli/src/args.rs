@@ -208,6 +208,10 @@ Examples:
   proofmark attack model.onnx --data val/ --resize 256 --crop 224 --attack pgd --norm linf --eps 4/255 --limit 200
   proofmark attack digits-robust --data my.npz --bounds 0,1 --attack pgd --norm linf --eps 8/255 --save adversarials.npz"
 )]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "flags of a command that do not depend on each other"
+)]
 pub(crate) struct Attack {
     /// An .onnx file, or a shipped model by name
     pub(crate) model: String,
@@ -215,13 +219,9 @@ pub(crate) struct Attack {
     /// or JPEG files per class (docs/data.md)
     #[arg(long, value_name = "SET")]
     pub(crate) data: String,
-    /// Attacks by id, separated by commas; the default suite suits what the model gives
-    #[arg(
-        long = "attack",
-        value_name = "ID[,ID…]",
-        default_value = "proofmark",
-        value_delimiter = ','
-    )]
+    /// Attacks by id, separated by commas; default: proofmark, the suite that suits what the model gives (none beside
+    /// --certify)
+    #[arg(long = "attack", value_name = "ID[,ID…]", value_delimiter = ',')]
     pub(crate) attacks: Vec<String>,
     /// Also prove samples robust at each budget: interval or crown (linf), smoothing (l2, about the smoothed model);
     /// default: no certificates

@@ -170,12 +170,15 @@ pub(crate) fn read(source: &Source, options: &Options) -> Result<Dataset, DataEr
     Dataset::assemble(&source.file, parts)
 }
 
+/// Classes or targets of the samples; neither if there is no array of labels.
+pub(crate) type LabelsOrTargets = (Option<Vec<usize>>, Option<Array2<f64>>);
+
 /// Returns what an array of labels holds: classes, or targets if the outputs are not classes.
 pub(crate) fn labels_or_targets(
     array: Option<&Array<'_>>,
     options: &Options,
     reading: &mut ReadFacts,
-) -> Result<(Option<Vec<usize>>, Option<Array2<f64>>), DataError> {
+) -> Result<LabelsOrTargets, DataError> {
     let Some(array) = array else {
         return Ok((None, None));
     };

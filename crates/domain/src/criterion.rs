@@ -109,7 +109,7 @@ struct Fields<'t> {
     left: Vec<(&'t str, &'t str)>,
 }
 
-impl<'t> Fields<'t> {
+impl Fields<'_> {
     fn take<T: FromStr>(&mut self, name: &str, expected: &str) -> Result<Option<T>, String> {
         let Some(at) = self.left.iter().position(|(n, _)| *n == name) else {
             return Ok(None);

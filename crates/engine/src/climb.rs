@@ -13,7 +13,7 @@ const RISING: f32 = 0.05;
 /// How the loss of each row rose along the points at which gradients were taken, on the device.
 ///
 /// An attack is unfinished if its loss, as the best so far and scaled to its own range, rose by more than 5 % over the
-/// last steps. Source: Pintor et al., "Indicators of Attack Failure", NeurIPS 2022 (incomplete optimisation). They look
+/// last steps. Source: Pintor et al., "Indicators of Attack Failure", `NeurIPS` 2022 (incomplete optimisation). They look
 /// at the last ten steps of a hundred; here it is the last tenth of the steps, so that attacks with fewer steps and
 /// falling step sizes are measured alike.
 #[derive(Debug, Clone)]

@@ -28,7 +28,7 @@ const ROUNDING: f32 = 1e-5;
 /// [`Observation::GradientMismatch`] (from either) were seen; rows not reached before `job.stop` are left out. Thirty
 /// forwards and one backward per row.
 ///
-/// Source of the first: Pintor et al., "Indicators of Attack Failure", NeurIPS 2022 (unstable predictions). Divergences:
+/// Source of the first: Pintor et al., "Indicators of Attack Failure", `NeurIPS` 2022 (unstable predictions). Divergences:
 /// the margin instead of the cross-entropy, which is relative to almost nothing on a confident sample; points within a
 /// share of the budget, in its norm, instead of 8/255.
 pub fn landscape(

@@ -46,7 +46,7 @@ pub struct Planted {
 /// gets a head.
 ///
 /// Source: Zimmermann, Brendel, Tramèr and Carlini, "Increasing Confidence in Adversarial Robustness Evaluations",
-/// NeurIPS 2022. Divergences: 63 inner points instead of 999, so that a check of many samples stays cheap; the head is a
+/// `NeurIPS` 2022. Divergences: 63 inner points instead of 999, so that a check of many samples stays cheap; the head is a
 /// ridge discriminant in closed form instead of a trained logistic regression, and its threshold lies half-way between
 /// the planted point and the nearest other.
 pub fn plant(model: &dyn GradientModel, job: &Job<'_>) -> Result<Option<Planted>, EngineError> {

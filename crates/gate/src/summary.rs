@@ -279,10 +279,10 @@ fn attack(
             surrogate_backward: outcome.surrogate_backward,
         };
         let skipped = outcome.status == RunStatus::Skipped;
-        if if !run.role.counts() {
-            skipped
-        } else {
+        if if run.role.counts() {
             sample.is_of_target()
+        } else {
+            skipped
         } {
             continue;
         }

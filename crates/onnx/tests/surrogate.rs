@@ -121,7 +121,7 @@ fn a_surrogate_has_the_scores_of_its_model_a_slope_and_finer_scores() {
     for (name, bytes) in &all {
         for by_operator in [false, true] {
             let model = open(bytes, by_operator);
-            let surrogate = GradientModel::surrogate(&model).expect("there are steps");
+            let surrogate = GradientModel::smoothed(&model).expect("there are steps");
             let scores = host(&model.scores(&query(&model)).unwrap());
             let both = host(&surrogate.scores(&query(&model)).unwrap());
             let (rows, fine): (Vec<&[f32]>, Vec<&[f32]>) = both
@@ -167,7 +167,7 @@ fn a_surrogate_has_the_scores_of_its_model_a_slope_and_finer_scores() {
 #[test]
 fn a_model_without_steps_has_no_surrogate() {
     let relu = |net: OnnxWriter, from: &str, to: &str| net.node("Relu", &[from], &[to], &[]);
-    assert!(GradientModel::surrogate(&open(&binarised(relu), false)).is_none());
+    assert!(GradientModel::smoothed(&open(&binarised(relu), false)).is_none());
 }
 
 #[cfg(feature = "flex")]

@@ -232,7 +232,9 @@ impl Evaluate<'_> {
     /// ```
     #[must_use]
     pub fn sequential(mut self, metric: Metric, threshold: f64, level: f64) -> Self {
-        if !(0.0..=1.0).contains(&threshold) || !(level > 0.0 && level < 1.0) {
+        let is_share = (0.0..=1.0).contains(&threshold);
+        let is_level = level > 0.0 && level < 1.0;
+        if !(is_share && is_level) {
             let problem = format!(
                 "sequential: `{metric} >= {threshold}` at level {level}; expected a threshold from 0 to 1 and a level between 0 and 1, such as 0.95"
             );

@@ -246,17 +246,7 @@ impl<'a> RunPlan<'a> {
             }
             None => self.clean(&mut samples, tile)?,
         };
-        let reading = match self.resume {
-            Some(checkpoint) => checkpoint.reading.clone(),
-            // Tried on samples of the first look, which settles it for the later ones.
-            None if self.labels == Labels::Given
-                && self.criterion.outputs().is_classes()
-                && self.look.as_ref().is_none_or(|l| l.start == 0) =>
-            {
-                reading::best(self, &data, &clean, &samples.labels, tile)?
-            }
-            None => None,
-        };
+        let reading = self.other_reading(&data, &clean, &samples.labels, tile)?;
         let targets = self.targets(&samples, &clean)?;
         // Only rows with a target are attacked; the target of the others is never used.
         samples.targets =
@@ -338,6 +328,26 @@ impl<'a> RunPlan<'a> {
             is_cut,
             ..record.finish(head, stopped)
         })
+    }
+
+    /// Returns another reading of the data under which the model does much better, if there is one. It is tried on samples
+    /// of the first look, which settles it for the later ones.
+    fn other_reading(
+        &self,
+        data: &Dataset,
+        clean: &[Clean],
+        labels: &[usize],
+        tile: Option<usize>,
+    ) -> Result<Option<Reading>, RunError> {
+        let is_first = self.look.as_ref().is_none_or(|l| l.start == 0);
+        let is_of_classes = self.criterion.outputs().is_classes();
+        match self.resume {
+            Some(checkpoint) => Ok(checkpoint.reading.clone()),
+            None if self.labels == Labels::Given && is_of_classes && is_first => {
+                reading::best(self, data, clean, labels, tile)
+            }
+            None => Ok(None),
+        }
     }
 
     /// Refuses an incomplete plan before the model is queried: it needs labels, budgets that change something, and a

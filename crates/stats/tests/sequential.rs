@@ -157,13 +157,7 @@ fn first(n: usize, holds: impl Fn(usize) -> bool) -> usize {
 }
 
 fn schedules(n: usize) -> Vec<Vec<usize>> {
-    let every = |d: usize| {
-        (1..)
-            .map(|i| i * d)
-            .take_while(|s| *s < n)
-            .chain([n])
-            .collect()
-    };
+    let every = |d: usize| (1..n.div_ceil(d)).map(|i| i * d).chain([n]).collect();
     vec![
         doubling_looks(n),
         vec![n],

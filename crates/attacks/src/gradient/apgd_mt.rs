@@ -13,7 +13,7 @@
 //! turn, `steps` steps each. After it, these classes are sorted by the highest loss that they have reached.
 //!
 //! # Reference
-//! The order of classes: Melamed, Yehudai, Vardi, "MALT Powers Up Adversarial Attacks", NeurIPS 2024. A class each:
+//! The order of classes: Melamed, Yehudai, Vardi, "MALT Powers Up Adversarial Attacks", `NeurIPS` 2024. A class each:
 //! Gowal, Uesato, Qin, Huang, Mann, Kohli, "An Alternative Surrogate Loss for PGD-based Adversarial Testing" (`MultiTargeted`),
 //! 2019. More steps for fewer candidates: Karnin, Koren, Somekh, "Almost Optimal Exploration in Multi-Armed Bandits"
 //! (successive halving), ICML 2013. The ascent: Croce and Hein, ICML 2020.
@@ -411,7 +411,7 @@ mod tests {
             };
             let device = burn::tensor::Device::flex();
             let threat = proofmark_threat::Threat::uniform(
-                &[table.clone()],
+                std::slice::from_ref(&table),
                 Norm::Linf,
                 &proofmark_domain::Epsilon::new(0.1).unwrap(),
             );

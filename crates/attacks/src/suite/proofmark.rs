@@ -13,17 +13,17 @@
 //! | gradients | L0 | sigma-zero; Sparse-RS with 1,000 queries |
 //! | scores | Linf, L2, L1 | Square with 5,000 queries |
 //! | scores | L0 | Sparse-RS with 10,000 queries |
-//! | decisions | Linf | RayS, `HopSkipJump` |
+//! | decisions | Linf | `RayS`, `HopSkipJump` |
 //! | decisions | L2 | `SurFree`, `HopSkipJump` |
 //!
 //! # Reference
 //! Members: Croce and Hein, ICML 2020 (APGD); Andriushchenko et al., ECCV 2020 (Square); Cinà et al., ICLR 2025 (sigma-zero);
-//! Croce et al., AAAI 2022 (Sparse-RS); Chen and Gu, KDD 2020 (RayS); Maho et al., CVPR 2021 (`SurFree`); Chen et al.,
-//! S&P 2020 (`HopSkipJump`). The choice by samples broken per cost: Liu et al., "Towards Robust Evaluation: AutoAE", 2022,
+//! Croce et al., AAAI 2022 (Sparse-RS); Chen and Gu, KDD 2020 (`RayS`); Maho et al., CVPR 2021 (`SurFree`); Chen et al.,
+//! S&P 2020 (`HopSkipJump`). The choice by samples broken per cost: Liu et al., "Towards Robust Evaluation: `AutoAE`", 2022,
 //! arXiv:2211.12713.
 //!
 //! # Divergences
-//! AutoAE chooses attacks by accuracy on one model. The members for gradients were chosen on a pool of models with
+//! `AutoAE` chooses attacks by accuracy on one model. The members for gradients were chosen on a pool of models with
 //! `examples/choose_suite.rs` and compared with `AutoAttack` on others (docs/attack-strength.md). This version never
 //! changes: another choice of members is another version.
 //!

@@ -28,31 +28,7 @@ const LEVEL: f64 = 0.95;
 
 /// Runs `proofmark attack` and returns the exit code.
 pub(crate) fn run(args: &Attack, quiet: bool) -> Result<u8, Failure> {
-    if let Some(f) = args.fail_under.filter(|f| !(0.0..=1.0).contains(f)) {
-        return Err(Failure(format!(
-            "--fail-under {f}; expected a share from 0 to 1"
-        )));
-    }
-    if args.attacks.is_empty() && args.fail_under.is_some() {
-        return Err(Failure(
-            "--fail-under is about accuracy under attack, and there is no --attack; certified_accuracy is gated by a policy".into(),
-        ));
-    }
-    let at_least_one = [
-        ("batch-size", Some(args.batch_size as u64)),
-        ("forwards", args.forwards),
-    ];
-    if let Some((flag, _)) = at_least_one.iter().find(|(_, n)| *n == Some(0)) {
-        return Err(Failure(format!("--{flag} 0; expected at least 1")));
-    }
-    let criteria = Criteria::parse(args.criterion.iter().map(String::as_str))
-        .map_err(|e| Failure(format!("--criterion: {e}")))?;
-    if args.beside.per_class && !criteria.outputs().is_classes() {
-        return Err(Failure(format!(
-            "--per-class: criterion `{criteria}` is about {}, so samples have no class; leave one of them out",
-            criteria.outputs()
-        )));
-    }
+    let criteria = checked(args)?;
     let (attacks, certificates) = methods(args, &criteria)?;
     let threats = threats(args)?;
     let data = dataset(args, &criteria, quiet)?;
@@ -141,6 +117,36 @@ pub(crate) fn run(args: &Attack, quiet: bool) -> Result<u8, Failure> {
     Ok(assessment.verdict.exit_code())
 }
 
+/// Refuses arguments that contradict each other, before anything is opened, and reads the criterion.
+fn checked(args: &Attack) -> Result<Criteria, Failure> {
+    if let Some(f) = args.fail_under.filter(|f| !(0.0..=1.0).contains(f)) {
+        return Err(Failure(format!(
+            "--fail-under {f}; expected a share from 0 to 1"
+        )));
+    }
+    if ids(args).is_empty() && args.fail_under.is_some() {
+        return Err(Failure(
+            "--fail-under is about accuracy under attack, and there is no --attack; certified_accuracy is gated by a policy".into(),
+        ));
+    }
+    let at_least_one = [
+        ("batch-size", Some(args.batch_size as u64)),
+        ("forwards", args.forwards),
+    ];
+    if let Some((flag, _)) = at_least_one.iter().find(|(_, n)| *n == Some(0)) {
+        return Err(Failure(format!("--{flag} 0; expected at least 1")));
+    }
+    let criteria = Criteria::parse(args.criterion.iter().map(String::as_str))
+        .map_err(|e| Failure(format!("--criterion: {e}")))?;
+    if args.beside.per_class && !criteria.outputs().is_classes() {
+        return Err(Failure(format!(
+            "--per-class: criterion `{criteria}` is about {}, so samples have no class; leave one of them out",
+            criteria.outputs()
+        )));
+    }
+    Ok(criteria)
+}
+
 /// Where a run writes.
 struct Written {
     out: Option<Target>,
@@ -175,13 +181,22 @@ fn written(args: &Attack) -> Result<Written, Failure> {
     Ok(Written { out, saved, plot })
 }
 
+/// What a run carries out.
+type Methods = (Vec<Box<dyn engine::Attack>>, Vec<Certificate>);
+
+/// Returns the ids of the attacks: those named, or the default suite if nothing else is asked for.
+fn ids(args: &Attack) -> Vec<&str> {
+    if args.attacks.is_empty() && args.certify.is_empty() {
+        return vec!["proofmark"];
+    }
+    args.attacks.iter().map(String::as_str).collect()
+}
+
 /// Builds the requested attacks and certificates; each attack gets the shared flags that it has parameters for.
-fn methods(
-    args: &Attack,
-    criteria: &Criteria,
-) -> Result<(Vec<Box<dyn engine::Attack>>, Vec<Certificate>), Failure> {
+fn methods(args: &Attack, criteria: &Criteria) -> Result<Methods, Failure> {
+    let ids = ids(args);
     let mut tables: BTreeMap<&str, toml::Table> = BTreeMap::new();
-    for id in &args.attacks {
+    for id in &ids {
         tables.insert(id, toml::Table::new());
     }
     let shared = [
@@ -207,7 +222,7 @@ fn methods(
             let flag = field.replace('_', "-");
             return Err(Failure(format!(
                 "--{flag}: none of {} has {field}",
-                args.attacks.join(", ")
+                ids.join(", ")
             )));
         }
     }
@@ -228,9 +243,8 @@ fn methods(
         let (path, value) = assignment.split_once('=').ok_or_else(expected)?;
         let (id, field) = path.split_once('.').ok_or_else(expected)?;
         let table = tables.get_mut(id).ok_or_else(|| {
-            let all: Vec<&str> = (args.attacks.iter().chain(&args.certify))
-                .map(String::as_str)
-                .collect();
+            let certify = args.certify.iter().map(String::as_str);
+            let all: Vec<&str> = ids.iter().copied().chain(certify).collect();
             let kind = if Certificate::ids().contains(&id) {
                 "certificate"
             } else {
@@ -249,11 +263,11 @@ fn methods(
             .unwrap_or_else(|| toml::Value::String(value.to_owned()));
         table.insert(field.to_owned(), value);
     }
-    for id in &args.attacks {
-        proofmark::refuse_loss(criteria, id, &tables[id.as_str()]).map_err(Failure)?;
+    for id in &ids {
+        proofmark::refuse_loss(criteria, id, &tables[*id]).map_err(Failure)?;
     }
-    let attacks = args.attacks.iter();
-    let attacks = attacks.map(|id| Ok(proofmark::attacks::build(id, &tables[id.as_str()])?));
+    let attacks = ids.iter();
+    let attacks = attacks.map(|id| Ok(proofmark::attacks::build(id, &tables[*id])?));
     let certificates = args.certify.iter();
     let certificates = certificates.map(|id| Ok(Certificate::build(id, &tables[id.as_str()])?));
     Ok((

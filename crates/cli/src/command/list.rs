@@ -95,8 +95,11 @@ fn page(what: What, all: bool) -> Vec<String> {
     }
 }
 
+/// Makes lines of names and what they mean.
+type Table<'a> = dyn Fn(Vec<(&str, String)>) -> Vec<String> + 'a;
+
 /// Returns lines with every certificate and the defaults of its parameters.
-fn certificates(table: &dyn Fn(Vec<(&str, String)>) -> Vec<String>) -> Vec<String> {
+fn certificates(table: &Table<'_>) -> Vec<String> {
     let about = Certificate::DESCRIBED;
     let mut lines = table(
         about

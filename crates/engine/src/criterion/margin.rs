@@ -66,12 +66,11 @@ impl Ways for Margin {
     }
 
     fn excess(&self, scores: &Tensor<2>, focus: &Focus) -> Tensor<2> {
-        let ahead = match focus.target().filter(|_| self.targeted) {
-            Some(target) => Focus::margin(scores, target).unsqueeze_dim::<2>(1),
-            None => {
-                let own = Focus::score(scores, focus.label()).unsqueeze_dim::<2>(1);
-                others(scores, focus.label()) - own
-            }
+        let ahead = if let Some(target) = focus.target().filter(|_| self.targeted) {
+            Focus::margin(scores, target).unsqueeze_dim::<2>(1)
+        } else {
+            let own = Focus::score(scores, focus.label()).unsqueeze_dim::<2>(1);
+            others(scores, focus.label()) - own
         };
         ahead - self.lead
     }

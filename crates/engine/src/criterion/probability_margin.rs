@@ -68,15 +68,12 @@ impl Ways for ProbabilityMargin {
                 log
             }
         };
-        match focus.target().filter(|_| self.targeted) {
-            Some(target) => {
-                let rival = Focus::rival(&log, target).unsqueeze_dim::<2>(1);
-                Focus::score(&log, target).unsqueeze_dim::<2>(1) - behind(rival)
-            }
-            None => {
-                let own = Focus::score(&log, focus.label()).unsqueeze_dim::<2>(1);
-                others(&log, focus.label()) - behind(own)
-            }
+        if let Some(target) = focus.target().filter(|_| self.targeted) {
+            let rival = Focus::rival(&log, target).unsqueeze_dim::<2>(1);
+            Focus::score(&log, target).unsqueeze_dim::<2>(1) - behind(rival)
+        } else {
+            let own = Focus::score(&log, focus.label()).unsqueeze_dim::<2>(1);
+            others(&log, focus.label()) - behind(own)
         }
     }
 }

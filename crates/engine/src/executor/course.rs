@@ -17,6 +17,10 @@ pub(crate) enum Fault {
 
 /// Result of one restart of a row.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "facts about a restart that do not depend on each other"
+)]
 pub(crate) struct Ended {
     /// Queries it used.
     pub(crate) spent: QueryCount,

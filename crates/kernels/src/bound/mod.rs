@@ -16,7 +16,7 @@
 //!
 //! # Reference
 //! Gowal et al., "On the Effectiveness of Interval Bound Propagation", arXiv:1810.12715. Zhang et al., "Efficient Neural
-//! Network Robustness Certification with General Activation Functions" (CROWN), NeurIPS 2018; Singh et al., "An Abstract
+//! Network Robustness Certification with General Activation Functions" (CROWN), `NeurIPS` 2018; Singh et al., "An Abstract
 //! Domain for Certifying Neural Networks" (`DeepPoly`), POPL 2019.
 //!
 //! # Divergences

@@ -170,14 +170,13 @@ impl Shape {
             Self::Clamp(Clamp::Leaky { slope }) if slope != 0.0 && slope != 1.0 => {
                 ONCE * most * f64::from(slope).abs() + super::sums::TINY
             }
-            Self::Clamp(_) => 0.0,
+            Self::Clamp(_) | Self::Smooth(Function::Step(_)) => 0.0,
             Self::Smooth(Function::Sigmoid | Function::Tanh | Function::Erf) => SMOOTH,
             Self::Smooth(Function::Elu { alpha }) => SMOOTH * f64::from(alpha).abs(),
             Self::Smooth(Function::HardSigmoid { alpha, beta }) => {
                 let (alpha, beta) = (f64::from(alpha).abs(), f64::from(beta).abs());
                 SMOOTH * (1.0 + alpha * most + beta)
             }
-            Self::Smooth(Function::Step(_)) => 0.0,
             Self::Smooth(Function::Bend(step)) => {
                 SMOOTH * (f64::from(step.below).abs() + f64::from(step.above).abs())
             }
@@ -226,7 +225,7 @@ impl Shape {
                 Function::Bend(step) => {
                     let [below, above] = [step.below, step.above].map(f64::from);
                     let t = (x - f64::from(step.at)) / f64::from(step.width);
-                    (below + above) / 2.0 + (above - below) / 2.0 * t / (1.0 + t.abs())
+                    f64::midpoint(below, above) + (above - below) / 2.0 * t / (1.0 + t.abs())
                 }
             },
         }
@@ -236,7 +235,7 @@ impl Shape {
     fn turns(self) -> Vec<f64> {
         match self {
             Self::Clamp(_) => self.kinks(),
-            Self::Smooth(Function::Silu) => vec![-1.278_464_542_761_073_8],
+            Self::Smooth(Function::Silu) => vec![-1.278_464_542_761_074],
             Self::Smooth(Function::Gelu) => vec![-0.751_791_524_693_564_5],
             Self::Smooth(Function::HardSwish) => vec![-3.0, -1.5, 3.0],
             Self::Smooth(Function::Elu { .. }) => vec![0.0],

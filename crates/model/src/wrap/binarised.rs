@@ -19,7 +19,7 @@ pub struct Head {
 ///
 /// With heads that separate one point near a sample from all others around it, it is known where an adversarial is; an
 /// attack that does not find it proves nothing by failing. Source: Zimmermann et al., "Increasing Confidence in
-/// Adversarial Robustness Evaluations", NeurIPS 2022, section 3.
+/// Adversarial Robustness Evaluations", `NeurIPS` 2022, section 3.
 pub struct Binarised<'a> {
     inner: &'a dyn GradientModel,
     heads: BTreeMap<u64, Head>,

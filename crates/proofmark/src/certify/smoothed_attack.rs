@@ -47,16 +47,17 @@ impl RunPlan<'_> {
         for (row, point) in found {
             let broken = match point {
                 None => false,
-                Some(x) => match self.decides_otherwise(smoothing, measured, row, &x)? {
-                    Some((broken, computed)) => {
+                Some(x) => {
+                    if let Some((broken, computed)) =
+                        self.decides_otherwise(smoothing, measured, row, &x)?
+                    {
                         certified.meta.cost.computed += computed;
                         broken
-                    }
-                    None => {
+                    } else {
                         certified.outcomes[row].status = CertificateStatus::Stopped;
                         continue;
                     }
-                },
+                }
             };
             let outcome = &mut certified.outcomes[row];
             outcome.broken = Some(broken);

@@ -145,7 +145,7 @@ fn all_attacks_of_a_look_run_before_the_next_look() {
     let (made, n) = look(&run(&plan).report);
     let begun = order.0.into_inner().unwrap();
     let names: Vec<&str> = begun.iter().map(|(name, _)| name.as_str()).collect();
-    let of_look = ["clean", "fgsm", "pgd", "salt-and-pepper", "pgd"];
+    let of_look = ["clean", "fgsm", "pgd", "salt-and-pepper", "pgd", "pgd"];
     assert_eq!(names, of_look.repeat(made));
     let clean = begun.iter().filter(|(name, _)| name == "clean");
     assert_eq!(clean.map(|(_, samples)| samples).sum::<usize>(), n);

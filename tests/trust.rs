@@ -133,8 +133,10 @@ fn nothing_is_raised_on_nets_that_hide_nothing() {
 #[test]
 fn nothing_is_raised_on_two_classes() {
     let data = first_classes(&proofmark::open("digits").unwrap(), 2).limit(60, Default::default());
-    for kind in [Kind::Linear, Kind::Relu] {
-        let report = report(&net_of(kind, 2), &data, &[("apgd", "loss = \"dlr\"")]);
+    // One start of APGD misses some of what is planted near a net with kinks.
+    for (kind, restarts) in [(Kind::Linear, 1), (Kind::Relu, 5)] {
+        let table = format!("loss = \"dlr\"\nrestarts = {restarts}");
+        let report = report(&net_of(kind, 2), &data, &[("apgd", &table)]);
         assert_eq!(report.trust, [], "{kind:?}");
         assert_eq!(report.trust_not_applicable, []);
     }

@@ -220,7 +220,7 @@ impl<M: GradientModel + ?Sized> Stepper<M> for Climb {
             let x0 = rows.region().x0();
             let clean = rows.request(&x0);
             let scores = oracle.mean_scores(rows, clean, self.draws)?;
-            let among = self.ranked.max(targets).min(oracle.signature().classes - 1);
+            let among = self.ranked.max(targets).min(oracle.classes() - 1);
             let likeliest = Candidates::likeliest(&scores, focus.label(), among);
             if self.ranked == 0 || among == 1 {
                 likeliest
@@ -322,7 +322,7 @@ impl Attack for MultiTargeted {
 
     fn run(&self, access: Access<'_>, job: &Job<'_>) -> Result<Outcomes, EngineError> {
         self.check(job)?;
-        let classes = access.signature().classes;
+        let classes = job.classes(access.signature());
         let most = if job.goal.targeted() {
             1
         } else {

@@ -7,13 +7,13 @@ use super::Certified;
 use crate::RunError;
 
 /// Returns the error of a sample that a certificate proves and an attack breaks within the same budget. `runs` are the
-/// runs of the samples' outcomes with their budgets, in order.
+/// runs of the samples' outcomes with their budgets, in order (no budget: a run on other scores than the model's).
 ///
 /// Certificates of another classifier are not compared: attacks on the model say nothing about it.
 pub(crate) fn contradiction(
     certified: &[Certified],
     threats: &[Threat],
-    runs: &[(String, Threat)],
+    runs: &[(String, Option<Threat>)],
     samples: &[SampleRecord],
 ) -> Result<(), RunError> {
     let proofs = certified
@@ -21,6 +21,7 @@ pub(crate) fn contradiction(
         .filter(|c| c.meta.certifies == Certifies::Model);
     for proof in proofs {
         for (r, (key, attacked)) in runs.iter().enumerate() {
+            let Some(attacked) = attacked else { continue };
             for (row, sample) in samples.iter().enumerate() {
                 let is_proven = proof.outcomes[row].status == CertificateStatus::Certified;
                 let is_broken = sample.runs[r].status == RunStatus::Broken;
@@ -121,7 +122,7 @@ mod tests {
         };
         let check = |certificate: &Certificate, status, attacked: Threat| {
             let (certified, threats) = proof(certificate, status);
-            let runs = [("pgd@linf:0.1".to_owned(), attacked)];
+            let runs = [("pgd@linf:0.1".to_owned(), Some(attacked))];
             contradiction(&certified, &threats, &runs, &[broken()])
         };
         for inside in [

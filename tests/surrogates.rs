@@ -124,6 +124,7 @@ fn results(mut report: Report, queries: bool) -> String {
     report.shard = None;
     report.model.surrogate = None;
     report.model.stated.clear();
+    report.trust_not_applicable.clear();
     report
         .trust
         .retain(|f| f.code != TrustCode::ApproximateGradients);

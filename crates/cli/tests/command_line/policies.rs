@@ -155,7 +155,7 @@ fn a_resumed_check_ends_with_the_evidence_of_an_unstopped_run() {
     };
     // The policy's limit stops it in the middle of PGD.
     let text = std::fs::read_to_string(&policy).expect("the policy");
-    let limited = format!("{text}\n[limits]\nforwards = 900\n");
+    let limited = format!("{text}\n[limits]\nforwards = 2200\n");
     let limited = folder.put("limited.toml", limited.as_bytes());
     let checkpoint = folder.path("run/robust.checkpoint");
     let stop = || {

@@ -226,7 +226,9 @@ fn a_gate_can_be_sharded_resumed_and_judged_again() {
     let changed = std::fs::read_to_string(crate::harness::root().join(policy)).expect("a policy");
     let changed = folder.put(
         "changed.toml",
-        changed.replace("steps = 50", "steps = 60").as_bytes(),
+        changed
+            .replace("\"proofmark-1\"", "\"proofmark-1\", \"fgsm\"")
+            .as_bytes(),
     );
     let stale = run(&["gate", &changed, "--from-evidence", &dir("whole")]);
     assert_eq!(stale.code, 2, "{}", stale.err);

@@ -1,6 +1,6 @@
-//! Criteria other than the plain goals ([`Goal`](crate::Goal)), one file each.
+//! Criteria other than the plain goals ([`Goal`]), one file each.
 //!
-//! Each decides success from a model's outputs on the host, in `f64` ([`Criterion::met_by`](crate::Criterion::met_by)),
+//! Each decides success from a model's outputs on the host, in `f64` ([`Criterion::met_by`]),
 //! and shows attacks the [`Ways`] to reach it. An attack sees a classifier: class 0 is "not met" and has the score 0;
 //! every other class is one way to meet the criterion, and its score says by how much it is met. So losses, targets and
 //! boundaries of classes serve every criterion, and no attack knows which one it works on.

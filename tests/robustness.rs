@@ -89,7 +89,7 @@ mod readme {
         let data = open("digits")?;
         let result = evaluate(&model, &data)
             .linf(0.15)
-            .attacks(["fgsm", "pgd"])
+            .suite("proofmark-1")
             .run()?;
         result.robust_accuracy().at_least(0.65, 0.95)?;
         Ok(())

@@ -20,8 +20,8 @@
 //!
 //! # Divergences
 //! MALT ranks by an unbounded distance, and then takes all steps of APGD towards each of nine classes. Successive
-//! halving continues its candidates; here each round begins anew at another random point, which finds more at the same
-//! cost. The ascent diverges as [`apgd`](super::apgd) does. A target class set by the user is the only one tried.
+//! halving continues its candidates; here each round begins anew at another random point, and no point is kept from one
+//! round to the next. The ascent diverges as [`apgd`](super::apgd) does. A target class set by the user is the only one tried.
 //!
 //! # Cost
 //! Per sample: one forward, `ranked` forwards and backwards (at most one per other class), the sum of `targets · steps`

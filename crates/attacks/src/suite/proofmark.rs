@@ -24,7 +24,7 @@
 //!
 //! # Divergences
 //! `AutoAE` chooses attacks by accuracy on one model. The members for gradients were chosen on a pool of models with
-//! `examples/choose_suite.rs` and compared with `AutoAttack` on others (docs/attack-strength.md). This version never
+//! `examples/choose_suite.rs` and compared with `AutoAttack` on others; docs/attack-strength.md names the two exceptions. This version never
 //! changes: another choice of members is another version.
 //!
 //! # Cost

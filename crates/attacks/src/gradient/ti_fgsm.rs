@@ -36,9 +36,9 @@ use proofmark_domain::{Norm, Role};
 use proofmark_engine::{AttackEntry, BuildError, Meta, Needs};
 use serde::{Deserialize, Serialize};
 
+use super::Ascent;
 use super::transfer::Parts;
-use super::{Ascent, Length};
-use crate::config::{at_least_one, read, steps_forward};
+use crate::config::read;
 use crate::loss::LossKind;
 
 /// Parameters of TI-FGSM.
@@ -91,22 +91,16 @@ const META: Meta = Meta {
 impl Config {
     /// Builds the attack, or returns an error that names the wrong parameter.
     pub fn build(self) -> Result<Ascent, BuildError> {
-        at_least_one(META.id, "steps", self.steps)?;
-        steps_forward(META.id, self.step_size)?;
         let parts = Parts {
+            steps: self.steps,
+            step_size: self.step_size,
+            loss: self.loss,
             decay: self.decay,
             diversity: self.diversity,
             resize: self.resize,
             kernel: self.kernel,
         };
-        parts.check(META.id)?;
-        Ok(Ascent {
-            views: parts.views(None),
-            updates: parts.updates(),
-            images: parts.images(),
-            length: Length::given(self.step_size),
-            ..Ascent::new(&META, &self, self.loss, self.steps)
-        })
+        parts.attack(&META, &self, None)
     }
 }
 

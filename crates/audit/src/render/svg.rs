@@ -1,7 +1,7 @@
 use std::fmt::Write as _;
 
 use super::SHOWN;
-use super::text::xml;
+use super::text::{drawing, xml};
 use crate::AuditReport;
 use crate::report::{GroupFacts, Rate};
 
@@ -40,15 +40,8 @@ pub fn svg(report: &AuditReport) -> String {
             }
         }
     }
-    let title = xml(&format!(
-        "Rates by group with 95 % intervals: {}",
-        report.table.name
-    ));
-    format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{top}\" viewBox=\"0 0 {WIDTH} {top}\" \
-         font-family=\"sans-serif\" font-size=\"12\" role=\"img\">\n<title>{title}</title>\n\
-         <rect width=\"{WIDTH}\" height=\"{top}\" fill=\"#ffffff\"/>\n{body}</svg>\n"
-    )
+    let title = format!("Rates by group with 95 % intervals: {}", report.table.name);
+    drawing(WIDTH, top, &title, &body)
 }
 
 /// Draws one rate of one attribute. Returns the top of the next panel.

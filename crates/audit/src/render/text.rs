@@ -54,6 +54,16 @@ pub fn plain(text: &str) -> String {
         .collect()
 }
 
+/// Returns an SVG file of this size in pixels on a white ground. `title` is any text, `body` is SVG.
+pub fn drawing(width: f64, height: f64, title: &str, body: &str) -> String {
+    let title = xml(title);
+    format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\" \
+         font-family=\"sans-serif\" font-size=\"12\" role=\"img\">\n<title>{title}</title>\n\
+         <rect width=\"{width}\" height=\"{height}\" fill=\"#ffffff\"/>\n{body}</svg>\n"
+    )
+}
+
 /// Escapes foreign text for XML.
 pub fn xml(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());

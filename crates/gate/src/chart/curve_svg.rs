@@ -1,6 +1,6 @@
 use std::fmt::Write as _;
 
-use proofmark_audit::render::text::xml;
+use proofmark_audit::render::text::{drawing, xml};
 use proofmark_domain::{CurvePoint, Norm, Report};
 
 use super::{curves, epsilon};
@@ -23,15 +23,11 @@ pub fn curve_svg(report: &Report) -> String {
     for (norm, points) in curves(report) {
         top = panel(&mut body, top, report, norm, &points);
     }
-    let title = xml(&format!(
+    let title = format!(
         "Accuracy by epsilon with 95 % intervals: {} on {}",
         report.model.name, report.data.name
-    ));
-    format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{top}\" viewBox=\"0 0 {WIDTH} {top}\" \
-         font-family=\"sans-serif\" font-size=\"12\" role=\"img\">\n<title>{title}</title>\n\
-         <rect width=\"{WIDTH}\" height=\"{top}\" fill=\"#ffffff\"/>\n{body}</svg>\n"
-    )
+    );
+    drawing(WIDTH, top, &title, &body)
 }
 
 /// Draws one norm. Returns the top of the next panel.

@@ -19,10 +19,14 @@ pub(crate) fn read<C: DeserializeOwned + Serialize + Default>(
             return Err(BuildError {
                 attack: attack.to_owned(),
                 field: Some(field.clone()),
-                problem: format!(
-                    "no parameter `{field}`{hint}; it takes {}",
-                    known.join(", ")
-                ),
+                problem: if known.is_empty() {
+                    format!("no parameter `{field}`; it takes none")
+                } else {
+                    format!(
+                        "no parameter `{field}`{hint}; it takes {}",
+                        known.join(", ")
+                    )
+                },
             });
         }
     }

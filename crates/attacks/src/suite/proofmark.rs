@@ -24,8 +24,8 @@
 //!
 //! # Divergences
 //! `AutoAE` chooses attacks by accuracy on one model. The members for gradients were chosen on a pool of models with
-//! `examples/choose_suite.rs` and compared with `AutoAttack` on others; docs/attack-strength.md names the two exceptions. This version never
-//! changes: another choice of members is another version.
+//! `examples/choose_suite.rs` and compared with `AutoAttack` on others; docs/attack-strength.md names the two
+//! exceptions. This version never changes: another choice of members is another version.
 //!
 //! # Cost
 //! With gradients, a sample that survives everything costs about 1,390 forwards and 880 backwards with ten classes, where

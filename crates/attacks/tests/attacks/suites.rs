@@ -20,6 +20,12 @@ fn chosen(case: &Case, threat: &Threat, gives: Needs) -> Result<Vec<&'static str
 }
 
 #[test]
+fn it_takes_no_parameters_and_says_so() {
+    let error = proofmark_attacks::build("proofmark", &"steps = 5".parse().unwrap()).unwrap_err();
+    assert_eq!(error.problem, "no parameter `steps`; it takes none");
+}
+
+#[test]
 fn members_suit_what_the_model_gives() {
     let case = Case::new(&[16], 3, 4, 1);
     let of = |norm, gives| chosen(&case, &case.within(norm, 0.1), gives);

@@ -184,12 +184,26 @@ fn written(args: &Attack) -> Result<Written, Failure> {
 /// What a run carries out.
 type Methods = (Vec<Box<dyn engine::Attack>>, Vec<Certificate>);
 
-/// Returns the ids of the attacks: those named, or the default suite if nothing else is asked for.
+/// Whether nothing is named, so that the default suite runs.
+const fn is_default(args: &Attack) -> bool {
+    args.attacks.is_empty() && args.certify.is_empty()
+}
+
+/// Returns the ids of the attacks: those named, or the default suite.
 fn ids(args: &Attack) -> Vec<&str> {
-    if args.attacks.is_empty() && args.certify.is_empty() {
+    if is_default(args) {
         return vec!["proofmark"];
     }
     args.attacks.iter().map(String::as_str).collect()
+}
+
+/// What an error adds about attacks that the user did not name.
+const fn unnamed(args: &Attack) -> &'static str {
+    if is_default(args) {
+        " (the default suite, whose parameters are fixed); name others, as in --attack pgd"
+    } else {
+        ""
+    }
 }
 
 /// Builds the requested attacks and certificates; each attack gets the shared flags that it has parameters for.
@@ -221,8 +235,9 @@ fn methods(args: &Attack, criteria: &Criteria) -> Result<Methods, Failure> {
         if !taken {
             let flag = field.replace('_', "-");
             return Err(Failure(format!(
-                "--{flag}: none of {} has {field}",
-                ids.join(", ")
+                "--{flag}: none of {} has {field}{}",
+                ids.join(", "),
+                unnamed(args)
             )));
         }
     }
@@ -251,8 +266,9 @@ fn methods(args: &Attack, criteria: &Criteria) -> Result<Methods, Failure> {
                 "attack"
             };
             Failure(format!(
-                "--set {assignment}: {kind} `{id}` is not among {}",
-                all.join(", ")
+                "--set {assignment}: {kind} `{id}` is not among {}{}",
+                all.join(", "),
+                unnamed(args)
             ))
         })?;
         // A bare word is a string; anything else is read as TOML.

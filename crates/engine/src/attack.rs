@@ -60,6 +60,11 @@ pub trait Attack: Send + Sync + Debug {
         Ok((0..self.members().len()).collect())
     }
 
+    /// Whether it mixes other samples into points ([`Job::others`]); a suite does if a member may.
+    fn mixes(&self) -> bool {
+        self.members().iter().any(|m| m.mixes())
+    }
+
     /// Runs the attack.
     fn run(&self, access: Access<'_>, job: &Job<'_>) -> Result<Outcomes, EngineError>;
 

@@ -252,7 +252,7 @@ impl<'a> RunPlan<'a> {
         samples.targets =
             (targets.as_ref()).map(|targets| targets.iter().map(|t| t.unwrap_or(0)).collect());
         let goal = self.criterion_of(&data, &clean, targets.is_some())?;
-        let (shown, holds) = self.held(goal.as_ref(), &samples, &clean);
+        let (mut shown, holds) = self.held(goal.as_ref(), &samples, &clean);
         let right: Vec<usize> = (shown.iter().zip(&holds))
             .filter_map(|(c, holds)| holds.then_some(c.row))
             .collect();
@@ -276,8 +276,8 @@ impl<'a> RunPlan<'a> {
             Some(_) => clean,
             None => self.surroundings(&samples, clean, &runs, &probes, tile)?,
         };
-        // They carry what was observed around them.
-        let (shown, holds) = self.held(goal.as_ref(), &samples, &clean);
+        let observed = shown.iter_mut().zip(&clean);
+        observed.for_each(|(shown, clean)| shown.observed.clone_from(&clean.observed));
         // A run stopped before this point has no results worth keeping.
         let is_whole = !(self.stop)();
         let starts = self.starts(&data, targets.as_deref())?;

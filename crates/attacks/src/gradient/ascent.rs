@@ -181,11 +181,6 @@ impl Ascent {
             && norms.all(|n| n == Norm::Linf)
     }
 
-    /// Whether a view mixes in other samples.
-    fn mixes(&self) -> bool {
-        self.views.iter().any(|v| v.mixes())
-    }
-
     /// Returns the step of each row; `wandering` rows get the step of a restart that wanders.
     fn step_of(&self, rows: &Rows, wandering: &[bool]) -> Step {
         let region = rows.region();
@@ -327,6 +322,10 @@ impl Attack for Ascent {
             inputs::others(self.meta, job)?;
         }
         Ok(())
+    }
+
+    fn mixes(&self) -> bool {
+        self.views.iter().any(|v| v.mixes())
     }
 
     fn run(&self, access: Access<'_>, job: &Job<'_>) -> Result<Outcomes, EngineError> {

@@ -52,11 +52,7 @@ impl Case {
         change: impl FnOnce(&mut Job<'a>),
     ) -> Outcomes {
         let attack = proofmark_attacks::build(id, &table.parse().unwrap()).unwrap();
-        let access = match attack.meta().needs {
-            Needs::Gradients => Access::Gradients(&self.model),
-            Needs::Scores => Access::Scores(&self.model),
-            Needs::Decisions => Access::Decisions(&self.model),
-        };
+        let access = access(&self.model, attack.meta().needs);
         self.run_on(access, id, table, threat, change)
     }
 
@@ -162,4 +158,13 @@ pub(crate) fn broken(outcomes: &Outcomes) -> usize {
 /// Returns the gauge of a row's point, infinite without one.
 pub(crate) fn gauge(o: &Outcome) -> f64 {
     o.point.as_ref().map_or(f64::INFINITY, |p| p.gauge)
+}
+
+/// Returns the access to a model that gives this much and no more.
+pub(crate) const fn access(model: &BurnModel, gives: Needs) -> Access<'_> {
+    match gives {
+        Needs::Gradients => Access::Gradients(model),
+        Needs::Scores => Access::Scores(model),
+        Needs::Decisions => Access::Decisions(model),
+    }
 }

@@ -8,13 +8,13 @@ use proofmark_domain::{
     Bounds, Coupling, Criteria, Kind, Modality, Norm, Observation, RunStatus, Seed,
 };
 use proofmark_engine::criterion::{References, build};
-use proofmark_engine::{Access, Criterion, Job, Needs, Outcomes, Samples, Silent, Starts};
+use proofmark_engine::{Access, Criterion, Job, Outcomes, Samples, Silent, Starts};
 use proofmark_model::BurnModel;
 use proofmark_stats::random::{Purpose, Stream, StreamKey};
 use proofmark_testkit::linear_distance;
 use proofmark_threat::{Budget, Radius, Threat};
 
-use crate::common::{broken, gauge, samples};
+use crate::common::{access, broken, gauge, samples};
 
 const FEATURES: usize = 12;
 const ROWS: usize = 12;
@@ -197,11 +197,7 @@ impl Known {
         change: impl FnOnce(&mut Job<'a>),
     ) -> Outcomes {
         let attack = proofmark_attacks::build(id, &table.parse().unwrap()).unwrap();
-        let access = match attack.meta().needs {
-            Needs::Gradients => Access::Gradients(&self.model),
-            Needs::Scores => Access::Scores(&self.model),
-            Needs::Decisions => Access::Decisions(&self.model),
-        };
+        let access = access(&self.model, attack.meta().needs);
         let mut job = Job::new(&self.samples, &self.rows, threat, &Silent);
         job.goal = self.criterion.as_ref();
         change(&mut job);

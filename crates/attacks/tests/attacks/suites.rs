@@ -4,7 +4,7 @@ use proofmark_domain::{Coupling, Epsilon, Needs, Norm, RunStatus};
 use proofmark_engine::{Access, Attack, Job, Silent};
 use proofmark_threat::{Budget, Radius, Threat};
 
-use crate::common::{Case, broken};
+use crate::common::{Case, access, broken};
 
 fn suite() -> Box<dyn Attack> {
     proofmark_attacks::build("proofmark", &toml::Table::new()).unwrap()
@@ -108,11 +108,7 @@ fn every_row_above_the_exact_distance_breaks_and_none_below() {
         (Norm::L2, Needs::Scores, 1.3),
     ] {
         let case = Case::new(&[12], 4, 20, 3);
-        let access = match gives {
-            Needs::Gradients => Access::Gradients(&case.model),
-            Needs::Scores => Access::Scores(&case.model),
-            Needs::Decisions => Access::Decisions(&case.model),
-        };
+        let access = access(&case.model, gives);
         let found = |factor: f64| {
             let threat = case.at(norm, factor);
             case.run_on(access, "proofmark-1", "", &threat, |_| {})

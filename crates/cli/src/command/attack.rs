@@ -16,7 +16,7 @@ use serde_json::json;
 
 use super::save::Saving;
 use super::{colour, width};
-use crate::args::{Attack, LabelsArg};
+use crate::args::attack::{Attack, LabelsArg};
 use crate::clock;
 use crate::failure::Failure;
 use crate::output::{self, Target};

@@ -28,11 +28,11 @@
 use burn::tensor::Tensor;
 use proofmark_engine::{EngineError, Loss, Oracle, Rows, Stepper};
 use proofmark_model::{Query, ScoreModel};
-use proofmark_stats::random::{Purpose, Stream};
+use proofmark_stats::random::Stream;
 use proofmark_threat::{Batch, Column, Columns, host, index, prefixed};
 
 use super::property::Near;
-use super::start::{Start, begin, best_of, pick, sign};
+use super::start::{Start, begin, best_of, pick, proposals, sign};
 
 /// Number of proposals per row and step.
 const PROPOSALS: usize = 4;
@@ -130,34 +130,12 @@ impl<M: ScoreModel + ?Sized> Stepper<M> for RandomSearch {
         state: &mut State,
     ) -> Result<(), EngineError> {
         let inputs = state.x.blocks()[0].dims()[1];
-        let from = host(&state.x.blocks()[0]);
-        let streams = rows.streams(Purpose::Noise, 0);
-        let mut values = Vec::with_capacity(from.len() * PROPOSALS);
-        let mut owner = Vec::with_capacity(rows.len() * PROPOSALS);
-        for (r, key) in streams.iter().enumerate() {
-            let mut stream = Stream::new(key);
-            let features = self.share(rows.steps()[r], inputs);
-            for kind in 0..PROPOSALS {
-                let at = values.len();
-                values.extend_from_slice(&from[r * inputs..(r + 1) * inputs]);
-                propose(
-                    &mut values[at..],
-                    kind,
-                    features,
-                    state.length[r],
-                    &mut stream,
-                );
-                owner.push(r);
-            }
-        }
-        let modalities = state.x.modalities().clone();
-        let x = Batch::from_host(modalities, vec![values], oracle.device())?;
-        let query = Query {
-            key: owner.iter().map(|r| rows.keys()[*r]).collect(),
-            draw: vec![0; owner.len()],
-            owner,
-            x,
-        };
+        let features: Vec<usize> = (rows.steps().iter())
+            .map(|step| self.share(*step, inputs))
+            .collect();
+        let query = proposals(rows, &state.x, PROPOSALS, |r, kind, x, stream| {
+            propose(x, kind, features[r], state.length[r], stream);
+        })?;
         let scores = oracle.scores(rows, &query)?;
         let loss = self
             .near

@@ -84,6 +84,35 @@ pub(super) fn begin<M: ScoreModel + ?Sized>(
     Ok(best.map_or(x0, |(x, _)| x))
 }
 
+/// Returns `each` changed copies of each row's point `x`, all of one input, as a query. `propose` changes copy `k` of
+/// row `r` in place, with the row's random numbers.
+pub(super) fn proposals(
+    rows: &Rows,
+    x: &Batch,
+    each: usize,
+    mut propose: impl FnMut(usize, usize, &mut [f32], &mut Stream),
+) -> Result<Query, EngineError> {
+    let inputs = x.blocks()[0].dims()[1];
+    let from = host(&x.blocks()[0]);
+    let mut values = Vec::with_capacity(from.len() * each);
+    let mut owner = Vec::with_capacity(rows.len() * each);
+    for (r, key) in rows.streams(Purpose::Noise, 0).iter().enumerate() {
+        let mut stream = Stream::new(key);
+        for k in 0..each {
+            let at = values.len();
+            values.extend_from_slice(&from[r * inputs..(r + 1) * inputs]);
+            propose(r, k, &mut values[at..], &mut stream);
+            owner.push(r);
+        }
+    }
+    Ok(Query {
+        x: Batch::from_host(x.modalities().clone(), vec![values], &x.device())?,
+        key: owner.iter().map(|r| rows.keys()[*r]).collect(),
+        draw: vec![0; owner.len()],
+        owner,
+    })
+}
+
 /// Returns the index of each row's best value; `values` holds `each` values per row, those of a row together.
 pub(super) fn best_of(values: &[f32], each: usize) -> Vec<usize> {
     values

@@ -29,13 +29,13 @@
 use burn::tensor::Tensor;
 use proofmark_domain::Grid;
 use proofmark_engine::{EngineError, Loss, Oracle, Rows, Stepper};
-use proofmark_model::{GradientModel, Query};
-use proofmark_stats::random::{Purpose, Stream};
+use proofmark_model::GradientModel;
+use proofmark_stats::random::Stream;
 use proofmark_threat::{Batch, Column, Columns, host, index, mask, prefixed};
 
 use super::kept::Kept;
 use super::property::Near;
-use super::start::{Start, begin, best_of, pick, sign};
+use super::start::{Start, begin, best_of, pick, proposals, sign};
 
 /// Number of proposals per row and step.
 const PROPOSALS: usize = 10;
@@ -187,30 +187,10 @@ impl<M: GradientModel + ?Sized> Stepper<M> for Windows<'_> {
             state.gradient = state.gradient.replace_rows(&due, &answer.gradient);
         }
         let n = state.x.blocks()[0].dims()[1];
-        let from = host(&state.x.blocks()[0]);
         let gradient = host(&state.gradient.blocks()[0]);
-        let streams = rows.streams(Purpose::Noise, 0);
-        let mut values = Vec::with_capacity(from.len() * PROPOSALS);
-        let mut owner = Vec::with_capacity(rows.len() * PROPOSALS);
-        for (r, key) in streams.iter().enumerate() {
-            let mut stream = Stream::new(key);
-            let own = r * n..(r + 1) * n;
-            for kind in 0..PROPOSALS {
-                let at = values.len();
-                values.extend_from_slice(&from[own.clone()]);
-                let g = &gradient[own.clone()];
-                propose(&mut values[at..], g, kind, &self.grid, &mut stream);
-                owner.push(r);
-            }
-        }
-        let modalities = state.x.modalities().clone();
-        let x = Batch::from_host(modalities, vec![values], oracle.device())?;
-        let query = Query {
-            key: owner.iter().map(|r| rows.keys()[*r]).collect(),
-            draw: vec![0; owner.len()],
-            owner,
-            x,
-        };
+        let query = proposals(rows, &state.x, PROPOSALS, |r, kind, u, stream| {
+            propose(u, &gradient[r * n..(r + 1) * n], kind, &self.grid, stream);
+        })?;
         let scores = oracle.scores(rows, &query)?;
         let focus = rows.focus().at(&query.owner);
         let loss = self.near.per_sample(&scores, &query.x, &focus);

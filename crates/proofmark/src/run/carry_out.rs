@@ -28,7 +28,7 @@ pub(super) struct Prepared<'a> {
     /// Rows that adversarials are planted near.
     pub(super) planted: Vec<usize>,
     pub(super) starts: Option<Arc<Starts>>,
-    pub(super) others: Arc<Others>,
+    pub(super) others: Option<Arc<Others>>,
     /// Whether all clean samples were measured; a run stopped before that has no results worth keeping.
     pub(super) is_whole: bool,
 }
@@ -181,7 +181,7 @@ impl RunPlan<'_> {
         if run.role.counts() {
             job.starts = prepared.starts.as_ref();
         }
-        job.others = Some(&prepared.others);
+        job.others = prepared.others.as_ref();
         job
     }
 

@@ -37,8 +37,11 @@ impl RunPlan<'_> {
     }
 
     /// Returns samples to mix into others: the first of the seeded stratified order over the samples of all shards, so
-    /// that every shard uses the same.
-    pub(super) fn others(&self) -> Result<Arc<Others>, RunError> {
+    /// that every shard uses the same. `None` if no attack mixes samples.
+    pub(super) fn others(&self) -> Result<Option<Arc<Others>>, RunError> {
+        if !self.attacks.iter().any(|a| a.mixes()) {
+            return Ok(None);
+        }
         let order = self.order();
         let probed = trust::Ranks::of(&order).probed;
         let places: Vec<usize> = (0..self.data.len())
@@ -47,11 +50,11 @@ impl RunPlan<'_> {
         let chosen = samples::samples(&self.data.select(&places), self.model.signature())?;
         // The model's own predictions on other shards are not known.
         let labels = (self.labels == Labels::Given).then_some(chosen.labels);
-        Ok(Arc::new(Others {
+        Ok(Some(Arc::new(Others {
             values: chosen.values,
             labels,
             keys: chosen.keys,
-        }))
+        })))
     }
 
     /// Returns start points for attacks that begin at a point that succeeds: per sample, one of another class or of its

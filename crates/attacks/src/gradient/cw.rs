@@ -23,7 +23,8 @@
 //! The authors' `x(w)` is a tanh around the middle of the bounds, so a feature at its bound starts at `atanh(±1)`; they
 //! shrink the range to avoid infinity, others do not. Here the tanh is centred on the clean sample: every feature
 //! starts with slope 1, also at a bound, and can end at a bound, with a slope of 0.36. Their step size is constant
-//! (0.01), which on linear models leaves almost 2 % of distance; here it falls. Their first constant is 0.001; here it
+//! (0.01), which on linear models leaves almost 2 % of distance; here it falls. Adam's 1e-8 is relative, as in the
+//! update `adam`. Their first constant is 0.001; here it
 //! is by default twice the one that suffices if the boundary is as the first gradient estimates. Searches take 1000
 //! steps, not 10000. Every row searches, stops early and goes on to its next constant by itself; the authors' code (and
 //! others) stop early only when the whole batch does. The margin ignores the label's own score instead of setting it to
@@ -117,7 +118,7 @@ const REACH: f32 = 1.25;
 
 const META: Meta = Meta {
     id: "cw",
-    version: 1,
+    version: 2,
     summary: "Carlini and Wagner: a smallest L2 change, by Adam and a search for a constant",
     role: Role::Attack,
     needs: Needs::Gradients,
@@ -177,7 +178,7 @@ struct Descent<'a> {
 struct State {
     w: Batch,
     mean: Batch,
-    square: Batch,
+    root: Batch,
     rival: Vec<u64>,
     /// Half the range, or less for a boundary that is very near; data units.
     half: Vec<f64>,
@@ -189,7 +190,7 @@ impl Columns for State {
     fn columns(&mut self) -> Vec<(String, Column<'_>)> {
         let mut all = prefixed("w", &mut self.w);
         all.extend(prefixed("mean", &mut self.mean));
-        all.extend(prefixed("square", &mut self.square));
+        all.extend(prefixed("root", &mut self.root));
         all.push(("rival".into(), Column::Count(&mut self.rival)));
         all.push(("half".into(), Column::Real(&mut self.half)));
         all.extend(prefixed("search", &mut self.search));
@@ -266,7 +267,7 @@ impl<M: GradientModel + ?Sized> Stepper<M> for Descent<'_> {
         Ok(State {
             w: zeros.clone(),
             mean: zeros.clone(),
-            square: zeros,
+            root: zeros,
             rival,
             half: outlooks.iter().map(|o| 0.5 * o.unit).collect(),
             search: Searches::new(constants.collect()),
@@ -319,7 +320,7 @@ impl<M: GradientModel + ?Sized> Stepper<M> for Descent<'_> {
             .collect();
         if ends.contains(&true) {
             let zeros = state.w.map(|b| b.zeros_like());
-            for column in [&mut state.w, &mut state.mean, &mut state.square] {
+            for column in [&mut state.w, &mut state.mean, &mut state.root] {
                 *column = where_rows(&ends, &zeros, column);
             }
         }
@@ -338,7 +339,7 @@ impl<M: GradientModel + ?Sized> Stepper<M> for Descent<'_> {
 impl Descent<'_> {
     /// Returns `w` after a step of Adam against `gradient`, each row at its own step of its own search.
     fn adam(&self, region: &Region, state: &mut State, gradient: &Batch) -> Batch {
-        let memory = [&mut state.mean, &mut state.square];
+        let memory = [&mut state.mean, &mut state.root];
         let [mean, root] = ADAM.moments(gradient, memory, &state.search.step, || true);
         let plan = self.config.plan();
         let rate = |way: f64| self.config.rate(way);

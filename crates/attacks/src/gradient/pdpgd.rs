@@ -9,7 +9,7 @@
 //! With `δ = (x − x_0) / R`, `R` the range, and `m` the margin, the Lagrangian is `λ_0 |δ| + λ_1 softplus(max(−m, 0))`,
 //! `(λ_0, λ_1) = softmax(0, μ)`, averaged over the steps (decay 0.9). In step `k` of `K`:
 //!
-//! * `δ ← δ − α_k m̂ / ψ`, clipped to the bounds, `m̂` and `ψ = sqrt(v̂) + 1e-8` Adam's means of the loss's gradient;
+//! * `δ ← δ − α_k m̂ / ψ`, clipped to the bounds, `m̂` and `ψ = sqrt(v̂) + 1e-8 max sqrt(v̂)` Adam's means of the loss's gradient;
 //! * `δ ← prox(δ)`, the proximal operator of `λ_0 / λ_1 α_k |·|` in the metric `ψ`, clipped to the bounds;
 //! * `μ ← μ − β_k sign m`, kept between `± log 10⁶`.
 //!
@@ -123,7 +123,7 @@ const PROXIMAL: usize = 5;
 
 const META: Meta = Meta {
     id: "pdpgd",
-    version: 1,
+    version: 2,
     summary: "primal-dual proximal gradient: a smallest change in any norm",
     role: Role::Attack,
     needs: Needs::Gradients,
@@ -178,7 +178,7 @@ struct Descent<'a> {
 struct State {
     x: Batch,
     mean: Batch,
-    square: Batch,
+    root: Batch,
     rival: Vec<u64>,
     /// Range of the row's features, and unit of its steps; data units.
     range: Vec<f64>,
@@ -199,7 +199,7 @@ impl Columns for State {
     fn columns(&mut self) -> Vec<(String, Column<'_>)> {
         let mut all = prefixed("x", &mut self.x);
         all.extend(prefixed("mean", &mut self.mean));
-        all.extend(prefixed("square", &mut self.square));
+        all.extend(prefixed("root", &mut self.root));
         all.push(("rival".into(), Column::Count(&mut self.rival)));
         all.push(("range".into(), Column::Real(&mut self.range)));
         all.push(("unit".into(), Column::Real(&mut self.unit)));
@@ -311,7 +311,7 @@ impl<M: GradientModel + ?Sized> Stepper<M> for Descent<'_> {
         let zeros = x0.map(|b| b.zeros_like());
         Ok(State {
             mean: zeros.clone(),
-            square: zeros,
+            root: zeros,
             x: x0,
             rival,
             range: outlooks.iter().map(|o| o.range).collect(),
@@ -341,7 +341,7 @@ impl<M: GradientModel + ?Sized> Stepper<M> for Descent<'_> {
         });
         let slope = column(rows.region(), slope) * range.clone();
         let gradient = gradient.map(|g| g * slope.clone());
-        let memory = [&mut state.mean, &mut state.square];
+        let memory = [&mut state.mean, &mut state.root];
         let per_feature = || self.norm == Norm::Linf;
         let [mean, metric] = ADAM.moments(&gradient, memory, rows.steps(), per_feature);
 

@@ -7,8 +7,8 @@
 //!
 //! # Maths
 //! `g = 1 / (2 m δ) Σ_{i ≤ m} (ℓ(x + δ v_i) − ℓ(x − δ v_i)) v_i`, `v_i ∈ {−1, 1}^d` uniform, `m = samples / 2`. Then
-//! Adam's direction `d = m̂ / (√v̂ + 10⁻⁸)` and `x ← P(x + α_k d)` (Linf: the step adds `d` itself; L2, L1: the steepest
-//! step for `d`), `α_k = 4 ε (1 − k / steps)²`.
+//! Adam's direction `d = m̂ / (√v̂ + 10⁻⁸ max √v̂)` and `x ← P(x + α_k d)` (Linf: the step adds `d` itself; L2, L1: the
+//! steepest step for `d`), `α_k = 4 ε (1 − k / steps)²`.
 //!
 //! # Reference
 //! Uesato, O'Donoghue, van den Oord and Kohli, "Adversarial Risk and the Dangers of Evaluating Against Weak Attacks",
@@ -89,7 +89,7 @@ impl Default for Config {
 
 const META: Meta = Meta {
     id: "spsa",
-    version: 1,
+    version: 2,
     summary: "Adam-PGD along gradients estimated from ±1 probes",
     role: Role::Attack,
     needs: Needs::Scores,

@@ -125,6 +125,10 @@ impl Watch {
 
     /// Stores `x` as the best point of the rows where `better` is set.
     pub(crate) fn take(&mut self, better: &Tensor<1, Bool>, x: &Batch, gauge: Tensor<1>) {
+        // Most queries improve no row, and replacing none would still write the whole batch.
+        if !better.clone().any().into_scalar::<bool>() {
+            return;
+        }
         self.best = self.best.replace_rows(better, x);
         self.gauge = self.gauge.clone().mask_where(better.clone(), gauge);
         self.found = self.found.clone().mask_fill(better.clone(), 1.0);

@@ -45,9 +45,9 @@ pub use query::QueryCount;
 pub use read_facts::{ClassOrder, ReadFacts};
 pub use report::{
     AttackSummary, BudgetRecord, ClassSummary, CleanSummary, Cost, Coupling, CurvePoint, DataFacts,
-    InputScale, Interval, ModelFacts, ModelPart, Observation, REPORT_SCHEMA, Reading, Report, Role,
-    RunMeta, RunOutcome, RunStatus, SampleRecord, Sampling, Shard, StepRecord, SurrogateFacts,
-    ThreatRecord, ToolFacts, WorstCase,
+    HeldOut, InputScale, Interval, ModelFacts, ModelPart, Observation, REPORT_SCHEMA, Reading,
+    Report, Role, RunMeta, RunOutcome, RunStatus, SampleRecord, Sampling, Shard, StepRecord,
+    SurrogateFacts, ThreatRecord, ToolFacts, WorstCase,
 };
 pub use sample::SampleId;
 pub use seed::Seed;

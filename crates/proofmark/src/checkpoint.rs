@@ -60,6 +60,8 @@ impl Earlier {
         Ok(Measurement {
             report: report.map_err(|e| wrong(format!("its earlier looks: {e}")))?,
             adversarials: self.adversarials.clone(),
+            // Universal attacks do not run in looks.
+            universal: Vec::new(),
             checkpoint: None,
             is_cut: false,
         })

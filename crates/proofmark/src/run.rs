@@ -8,7 +8,8 @@ use proofmark_domain::{
     Report, Role, RunStatus, SampleRecord, Sampling, Seed, Shard, ToolFacts,
 };
 use proofmark_engine::{
-    Access, Attack, Clean, Criterion, Job, Judge, Observer, Samples, Truth, landscape, preflight,
+    Access, Attack, Change, Clean, Criterion, Job, Judge, Observer, Samples, Truth, landscape,
+    preflight,
 };
 use proofmark_gate::{Looks, ReportHead, ResolvedPlan};
 use proofmark_threat::Threat;
@@ -169,6 +170,9 @@ pub struct Measurement {
     /// Adversarial of each broken sample, at the smallest budget that broke it, in the order of the report's samples;
     /// per input, in the model's order.
     pub adversarials: Vec<Option<Vec<Vec<f32>>>>,
+    /// Each universal change that the run fitted, with the key of its attack and budget, in their order; per input, in
+    /// the model's order. Those of attacks that had ended before a run was stopped and resumed are not kept.
+    pub universal: Vec<(String, Change)>,
     /// Checkpoint to resume from, if the run was stopped after its clean samples were measured.
     pub checkpoint: Option<RunCheckpoint>,
     /// Whether the run was stopped before that.
@@ -363,6 +367,7 @@ impl<'a> RunPlan<'a> {
         for threat in &self.threats {
             threat.require_change(modalities, self.data)?;
         }
+        self.require_whole()?;
         let members = self.attacks.iter().flat_map(|a| a.members());
         for attack in self.attacks.iter().chain(members) {
             let meta = attack.meta();
@@ -376,6 +381,23 @@ impl<'a> RunPlan<'a> {
             )));
         }
         Ok(())
+    }
+
+    /// Refuses attacks that fit one change for all samples on a part of them: the change, and so every sample's outcome,
+    /// would depend on the parts.
+    fn require_whole(&self) -> Result<(), RunError> {
+        let Some(attack) = self.attacks.iter().find(|a| a.is_universal()) else {
+            return Ok(());
+        };
+        let part = match (&self.shard, &self.looks) {
+            (Some(shard), _) => format!("shard {}/{}", shard.index, shard.count),
+            (None, Some(_)) => "sequential sampling".to_owned(),
+            (None, None) => return Ok(()),
+        };
+        Err(RunError::Parameter(format!(
+            "attack `{}` fits one change for all samples, so it cannot run on {part}; expected all samples in one run",
+            attack.meta().id
+        )))
     }
 
     /// Fits each threat model to these samples.

@@ -15,3 +15,4 @@ mod scores;
 mod sparse;
 mod suites;
 mod transfer;
+mod universal;

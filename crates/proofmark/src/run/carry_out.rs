@@ -77,6 +77,7 @@ impl RunPlan<'_> {
             if let Some(earlier) = earlier {
                 cost += earlier.at_cost;
             }
+            record.keep(run, outcomes.universal);
             let (outcomes, at) = (outcomes.rows, outcomes.checkpoint);
             // A run that takes its outcomes from another one ended with it.
             let ended = run.source != Source::Model

@@ -52,6 +52,7 @@ pub const ALL: &[AttackEntry] = &[
     decision::rays::ENTRY,
     decision::surfree::ENTRY,
     decision::boundary::ENTRY,
+    decision::grid::ENTRY,
     universal::uap::ENTRY,
     universal::uap_pgd::ENTRY,
     suite::proofmark::ENTRY,

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
-    CertificateOutcome, CertificateSummary, Kind, Needs, Norm, Outputs, ReadFacts, SampleId,
-    TrustCode, TrustFlag,
+    CertificateOutcome, CertificateSummary, Kind, MapSpec, Needs, Norm, Outputs, ReadFacts,
+    SampleId, TrustCode, TrustFlag,
 };
 
 /// Schema name of every attack report.
@@ -337,6 +337,9 @@ pub struct ThreatRecord {
     pub budgets: Vec<BudgetRecord>,
     /// How the budgets combine.
     pub coupling: Coupling,
+    /// The map whose parameters the attacker chooses, if there is one: epsilon is then a share of its limits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub map: Option<MapSpec>,
 }
 
 /// Step sizes of an attack in one modality, in its data units.

@@ -8,12 +8,13 @@
 
 use std::collections::BTreeMap;
 
+use burn::tensor::Tensor;
 use proofmark_domain::{Bounds, Modality, Observation, QueryCount};
 use proofmark_model::{DecisionModel, GradientModel, Query};
 use proofmark_stats::random::{Purpose, Stream, StreamKey, attack_code};
 use proofmark_threat::{Batch, Radius, Region, host};
 
-use crate::judge::answers;
+use crate::judge::{FIRST_DRAW, answers};
 use crate::{
     Access, Aim, EngineError, Event, Job, Loss, Oracle, Outcome, Outcomes, Request, RowId, Rows,
     Stepper, run,
@@ -109,6 +110,8 @@ pub struct Fitting<'a, M: ?Sized> {
     spent: BTreeMap<usize, QueryCount>,
     /// Forwards computed by other runs for this fitting.
     computed: u64,
+    /// Draw of a random model with which the next query is asked: a new one each time.
+    draw: u32,
 }
 
 impl<'a, M: DecisionModel + ?Sized> Fitting<'a, M> {
@@ -131,6 +134,7 @@ impl<'a, M: DecisionModel + ?Sized> Fitting<'a, M> {
             region,
             spent: BTreeMap::new(),
             computed: 0,
+            draw: 0,
         })
     }
 
@@ -187,7 +191,10 @@ impl<'a, M: DecisionModel + ?Sized> Fitting<'a, M> {
         self.computed += outcomes.computed;
     }
 
-    fn request(&self, at: &[usize], change: &[Vec<f32>]) -> Result<Request, EngineError> {
+    fn request(&mut self, at: &[usize], change: &[Vec<f32>]) -> Result<Request, EngineError> {
+        // Another draw of a random model each time.
+        let draw = self.draw;
+        self.draw = (draw + 1) % FIRST_DRAW;
         let samples = self.job.samples;
         let device = self.oracle.device();
         let batch = |values| Batch::from_host(samples.modalities.clone(), values, device);
@@ -195,7 +202,7 @@ impl<'a, M: DecisionModel + ?Sized> Fitting<'a, M> {
             x: batch(self.changed(at, change))?,
             owner: vec![0; at.len()],
             key: at.iter().map(|row| samples.keys[*row]).collect(),
-            draw: vec![0; at.len()],
+            draw: vec![draw; at.len()],
         };
         let mut request = Request::new(query)
             .labelled(at.iter().map(|row| samples.labels[*row]).collect())
@@ -234,8 +241,8 @@ impl<'a, M: DecisionModel + ?Sized> Fitting<'a, M> {
         Ok(answer)
     }
 
-    /// Applies the change to every row of the job and has each point re-measured: one forward per row, and one to judge
-    /// it if it succeeds. The outcomes carry the change.
+    /// Applies the change to every row of the job and has each point measured by the judge, which is all that it costs.
+    /// The outcomes carry the change.
     ///
     /// A run that is stopped here leaves a checkpoint. The fitting itself has none: it is repeated, with the same
     /// result, and its queries count once.
@@ -251,14 +258,14 @@ impl<'a, M: DecisionModel + ?Sized> Fitting<'a, M> {
             change: &change,
         };
         let mut outcomes = run(access.decisions(), &applied, self.job)?;
-        let whole = outcomes.checkpoint.is_none();
-        for outcome in outcomes.rows.iter_mut().filter(|_| whole) {
+        let is_whole = outcomes.checkpoint.is_none();
+        for outcome in outcomes.rows.iter_mut().filter(|_| is_whole) {
             outcome.queries += self.spent.get(&outcome.row).copied().unwrap_or_default();
             if split.fit.contains(&outcome.row) {
                 outcome.observe(Observation::Fitted);
             }
         }
-        if whole {
+        if is_whole {
             outcomes.computed += self.oracle.computed() + self.computed;
             outcomes.universal = Some(change);
         }
@@ -322,7 +329,7 @@ struct Applied<'a> {
 }
 
 impl<M: DecisionModel + ?Sized> Stepper<M> for Applied<'_> {
-    type State = ();
+    type State = Batch;
 
     fn id(&self) -> &'static str {
         self.id
@@ -332,27 +339,25 @@ impl<M: DecisionModel + ?Sized> Stepper<M> for Applied<'_> {
         1
     }
 
-    fn start(&self, _: &mut Oracle<'_, M>, _: &mut Rows) -> Result<(), EngineError> {
-        Ok(())
-    }
-
-    fn step(
-        &self,
-        oracle: &mut Oracle<'_, M>,
-        rows: &mut Rows,
-        (): &mut (),
-    ) -> Result<(), EngineError> {
+    fn start(&self, oracle: &mut Oracle<'_, M>, rows: &mut Rows) -> Result<Batch, EngineError> {
         let region = rows.region();
         let x0 = region.x0();
         let blocks = self.change.iter().zip(x0.blocks()).map(|(change, x)| {
-            let change = burn::tensor::Tensor::<1>::from_floats(change.as_slice(), oracle.device());
+            let change = Tensor::<1>::from_floats(change.as_slice(), oracle.device());
             x.clone() + change.unsqueeze::<2>()
         });
         let moved = Batch::new(x0.modalities().clone(), blocks.collect())?;
         // Rounding could leave the ball by an ulp, which the judge would refuse.
-        let x = region.project(&moved);
-        oracle.decide_at(rows, &x)?;
+        Ok(region.project(&moved))
+    }
+
+    fn step(&self, _: &mut Oracle<'_, M>, _: &mut Rows, _: &mut Batch) -> Result<(), EngineError> {
         Ok(())
+    }
+
+    /// The judge asks about it, and nobody before.
+    fn last(&self, x: &Batch) -> Option<Batch> {
+        Some(x.clone())
     }
 }
 

@@ -352,6 +352,7 @@ impl Record {
             report: summarise(head, self.metas, self.samples),
             adversarials,
             universal: self.universal,
+            map: None,
             checkpoint,
             is_cut: false,
         }

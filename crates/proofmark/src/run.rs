@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use proofmark_data::{Dataset, sequence};
 use proofmark_domain::{
-    CertificateStatus, Criteria, DataFacts, Epsilon, ModelFacts, Needs, Norm, Outputs, Reading,
-    Report, Role, RunStatus, SampleRecord, Sampling, Seed, Shard, ToolFacts,
+    CertificateStatus, Criteria, DataFacts, Epsilon, MapSpec, ModelFacts, Needs, Norm, Outputs,
+    Reading, Report, Role, RunStatus, SampleRecord, Sampling, Seed, Shard, ToolFacts,
 };
 use proofmark_engine::{
     Access, Attack, Change, Clean, Criterion, Job, Judge, Observer, Samples, Truth, landscape,
@@ -24,10 +24,13 @@ use crate::{
 
 mod carry_out;
 mod looks;
+mod mapped;
 mod resolve;
 mod targets;
 
 use carry_out::Prepared;
+use mapped::Behind;
+pub use mapped::MapParameters;
 
 /// Labels that samples are judged against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -96,6 +99,9 @@ pub struct RunPlan<'a> {
     pub attacks: &'a [Box<dyn Attack>],
     /// The budgets; every attack runs at each.
     pub threats: Vec<ThreatPlan>,
+    /// Map from a few parameters to a changed input, which the attacks choose in place of values; budgets are then shares
+    /// of its limits.
+    pub map: Option<MapSpec>,
     /// What is certified beside the attacks, at each budget that fits; none by default.
     pub certificates: &'a [Certificate],
     /// Labels, or targets, that samples are judged against.
@@ -136,6 +142,7 @@ impl std::fmt::Debug for RunPlan<'_> {
             .field("model", &self.model)
             .field("attacks", &self.attacks)
             .field("threats", &self.threats)
+            .field("map", &self.map)
             .field("certificates", &self.certificates)
             .field("labels", &self.labels)
             .field("criterion", &self.criterion)
@@ -173,6 +180,9 @@ pub struct Measurement {
     /// Each universal change that the run fitted, with the key of its attack and budget, in their order; per input, in
     /// the model's order. Those of attacks that had ended before a run was stopped and resumed are not kept.
     pub universal: Vec<(String, Change)>,
+    /// With a map, the parameters behind `adversarials`, which are what the model sees; those of universal changes are in
+    /// their own units.
+    pub map: Option<MapParameters>,
     /// Checkpoint to resume from, if the run was stopped after its clean samples were measured.
     pub checkpoint: Option<RunCheckpoint>,
     /// Whether the run was stopped before that.
@@ -206,6 +216,7 @@ impl<'a> RunPlan<'a> {
             data,
             attacks,
             threats,
+            map: None,
             certificates: &[],
             labels: Labels::Given,
             criterion: Criteria::default(),
@@ -233,7 +244,7 @@ impl<'a> RunPlan<'a> {
         let data = self.part()?;
         let mut samples = samples::samples(&data, signature)?;
         let threats = self.fitted(&data)?;
-        for threat in &threats {
+        for threat in threats.iter().filter(|_| self.map.is_none()) {
             numbers::check(threat, signature, data.len())?;
         }
         self.require_certificates(&threats)?;
@@ -285,8 +296,11 @@ impl<'a> RunPlan<'a> {
         // A run stopped before this point has no results worth keeping.
         let is_whole = !(self.stop)();
         let starts = self.starts(&data, targets.as_deref())?;
+        let behind = self.behind(&samples)?;
+        let seen = behind.as_ref().map_or(&samples, |b| &b.samples);
         let prepared = Prepared {
-            samples: &samples,
+            model: behind.as_ref().map_or(self.model, Behind::access),
+            samples: seen,
             clean: &clean,
             reading: &reading,
             tile,
@@ -326,12 +340,19 @@ impl<'a> RunPlan<'a> {
             checkpoint.seconds = seconds;
         }
         let mut head = self.head(&data, reading, tile, resolved, seconds);
-        let rounded = numbers::stated(signature, &threats);
-        head.model.stated.extend(rounded);
-        Ok(Measurement {
+        if self.map.is_none() {
+            let rounded = numbers::stated(signature, &threats);
+            head.model.stated.extend(rounded);
+        }
+        let measured = Measurement {
             is_cut,
             ..record.finish(head, stopped)
-        })
+        };
+        let Some(behind) = &behind else {
+            return Ok(measured);
+        };
+        let keys = measured.report.samples.iter().map(|s| s.id.key());
+        self.unmapped(behind, &keys.collect::<Vec<_>>(), measured)
     }
 
     /// Returns another reading of the data under which the model does much better, if there is one. It is tried on samples
@@ -363,9 +384,9 @@ impl<'a> RunPlan<'a> {
                 "attacks need at least one budget".into(),
             ));
         }
-        let modalities = &self.model.signature().modalities;
+        let modalities = self.inputs()?;
         for threat in &self.threats {
-            threat.require_change(modalities, self.data)?;
+            threat.require_change(&modalities, self.data)?;
         }
         self.require_whole()?;
         let members = self.attacks.iter().flat_map(|a| a.members());
@@ -402,8 +423,8 @@ impl<'a> RunPlan<'a> {
 
     /// Fits each threat model to these samples.
     fn fitted(&self, data: &Dataset) -> Result<Vec<Threat>, RunError> {
-        let modalities = &self.model.signature().modalities;
-        let fitted = self.threats.iter().map(|t| t.fit(modalities, data));
+        let modalities = self.inputs()?;
+        let fitted = self.threats.iter().map(|t| t.fit(&modalities, data));
         fitted.collect()
     }
 
@@ -481,7 +502,7 @@ impl<'a> RunPlan<'a> {
         };
         // A property has no margin between classes, and the gradients of a surrogate are not the model's.
         let applies = self.criterion.outputs().is_classes() && self.model.surrogate().is_none();
-        if probes.is_empty() || !has(Role::Probe) || !applies {
+        if probes.is_empty() || !has(Role::Probe) || !applies || self.map.is_some() {
             return Ok(clean);
         }
         let job = self.plain_job(samples, probes, &first.threat, tile);

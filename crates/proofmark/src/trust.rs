@@ -80,7 +80,8 @@ pub(crate) fn runs(
         }
     }
     // Suites that choose their members by access may hold members that need more than the model gives.
-    if plan.model.gives() < Needs::Gradients {
+    // Within a map there is no unbounded attack that must succeed, and nothing to plant.
+    if plan.model.gives() < Needs::Gradients || plan.map.is_some() {
         return Ok(runs);
     }
     if let Some(attack) = strongest(plan.attacks, &unlimited)? {

@@ -27,8 +27,8 @@
 //!
 //! # Cost
 //! Per sample for fitting and epoch: one forward, and for each that holds a run of `deepfool` (two or three steps of
-//! nine forwards and backwards), one after the other; then one forward to try the change. For every sample one forward,
-//! and one to judge a success.
+//! nine forwards and backwards), one after the other; then one forward to try the change. For every sample one forward to
+//! judge it.
 //!
 //! # When it fails
 //! A projection undoes steps of earlier samples, and each sample pulls as far as its own boundary only: `uap-pgd`

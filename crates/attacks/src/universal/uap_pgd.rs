@@ -26,7 +26,7 @@
 //!
 //! # Cost
 //! Per sample for fitting: `epochs` forwards and backwards, and as many forwards to try the change; for every sample one
-//! forward, and one to judge a success.
+//! forward to judge it.
 //!
 //! # When it fails
 //! With few samples for fitting the change suits those alone: compare the two rates of the report. A model may be
@@ -182,9 +182,6 @@ impl UapPgd {
                 step += 1;
             }
             best.offer(&mut fitting, &change, &split.fit, at_once)?;
-            if best.broken == split.fit.len() {
-                break;
-            }
         }
         fitting.conclude(access, META.id, split, best.change)
     }

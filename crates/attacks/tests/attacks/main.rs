@@ -9,6 +9,7 @@ mod common;
 mod criteria;
 mod decisions;
 mod early;
+mod maps;
 mod minimum_norm_gradient;
 mod rounds;
 mod scores;

@@ -93,6 +93,7 @@ fn join(done: Option<Measurement>, next: Measurement) -> Measurement {
         adversarials: by_id.into_values().collect(),
         // Universal attacks do not run in looks.
         universal: Vec::new(),
+        map: None,
         checkpoint: None,
         is_cut: false,
     }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use proofmark_data::Dataset;
 use proofmark_domain::{
-    CertificateMeta, Cost, Observation, Role, RunMeta, RunOutcome, RunStatus, SampleRecord,
-    ThreatRecord,
+    CertificateMeta, Cost, MapSpec, Observation, Role, RunMeta, RunOutcome, RunStatus,
+    SampleRecord, ThreatRecord,
 };
 use proofmark_engine::{Aim, Attack, Change, Clean, Needs, Outcome, Outcomes, Point, Samples};
 use proofmark_gate::{ReportHead, summarise};
@@ -383,7 +383,12 @@ fn run_outcome(run: &Run<'_>, outcome: Option<&Outcome>, sample: &SampleRecord) 
         // An adversarial is proof, whatever the gradients were on the way: drops what only explains a failure.
         observed: outcome.map_or_else(Vec::new, |o| {
             let excuses = [Observation::ZeroGradient, Observation::StillRising];
-            let counts = |what: &Observation| point.is_none() || !excuses.contains(what);
+            // A success at one random placement of a patch is none yet: the map's rule decides over many.
+            let placed = matches!(run.record.map, Some(MapSpec::Patch { .. }));
+            let counts = |what: &Observation| {
+                (point.is_none() || !excuses.contains(what))
+                    && !(placed && *what == Observation::WitnessRejected)
+            };
             o.observed.iter().copied().filter(counts).collect()
         }),
     }

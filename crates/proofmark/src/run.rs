@@ -406,7 +406,7 @@ impl<'a> RunPlan<'a> {
 
     /// Refuses attacks that fit one change for all samples on a part of them: the change, and so every sample's outcome,
     /// would depend on the parts.
-    fn require_whole(&self) -> Result<(), RunError> {
+    pub(crate) fn require_whole(&self) -> Result<(), RunError> {
         let Some(attack) = self.attacks.iter().find(|a| a.is_universal()) else {
             return Ok(());
         };

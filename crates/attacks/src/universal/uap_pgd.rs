@@ -17,8 +17,7 @@
 //! section 4 (the cap). Mopuri et al. and Hendrik Metzen et al. (2017) climb in the same way.
 //!
 //! # Divergences
-//! * The paper takes plain sign steps of constant length; momentum and a falling step break more held-out samples for
-//!   the same number of gradients.
+//! * The paper takes plain sign steps of constant length; here they fall, with momentum.
 //! * The best of all epochs is returned, not the last.
 //! * In L2 a step is the unit vector of the gradient.
 //! * A part of the samples is held out, and the report gives the fooling rate on it. The paper fits on the training set;

@@ -56,7 +56,7 @@ fn a_universal_change_is_saved_and_its_held_out_rate_printed() {
         keys.iter().collect::<Vec<_>>(),
         ["uap-pgd@linf:0.1", "uap-pgd@linf:0.2"]
     );
-    let changes = floats(&arrays["universal_image"]);
+    let changes = floats(&arrays["universal_x"]);
     assert_eq!(changes.len(), 2 * 64);
     assert!(changes[..64].iter().all(|v| v.abs() <= 0.1));
     assert!(changes[64..].iter().any(|v| v.abs() > 0.15));
@@ -152,9 +152,9 @@ fn a_patch_is_fitted_saved_and_judged_over_placements() {
     assert_eq!(ran.code, 0, "{}", ran.err);
     let arrays = arrays(&saved);
     // A share of 0.15 of 8 × 8 is a square of 3 pixels.
-    assert_eq!(floats(&arrays["universal_image"]).len(), 9);
+    assert_eq!(floats(&arrays["universal_x"]).len(), 9);
     assert!(
-        floats(&arrays["universal_image"])
+        floats(&arrays["universal_x"])
             .iter()
             .all(|v| (0.0..=1.0).contains(v))
     );
@@ -203,7 +203,7 @@ fn arguments_that_do_not_go_with_a_map_are_refused() {
         "surrogate",
     );
     refused(
-        &["--map", "patch", "--attack", "grid"],
+        &["--map", "patch:share=0.15", "--attack", "grid"],
         "features that may change",
     );
     refused(

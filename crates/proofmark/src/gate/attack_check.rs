@@ -211,6 +211,8 @@ pub(super) fn prepare(
     let map = task.threat.as_ref().and_then(|t| t.map);
     let mut plan = RunPlan::new(model.model.as_ref(), &data, &attacks, threats.clone());
     plan.map = map;
+    plan.looks.clone_from(&task.looks);
+    plan.require_whole().map_err(&fault)?;
     let modalities = plan.inputs().map_err(&fault)?;
     let samples = match map {
         Some(_) => plan.without_samples().map_err(&fault)?,

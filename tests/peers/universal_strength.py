@@ -3,7 +3,7 @@
     python tests/peers/universal_strength.py --proofmark target/debug/proofmark
 
 Same model, samples and budget. Universal: proofmark's report says which samples were used for fitting; ART's
-UniversalPerturbation is fitted on the same ones, with its defaults, and both are counted on the held-out samples, out of
+UniversalPerturbation is fitted on the same ones, with its defaults and 10 epochs as ours, and both are counted on the held-out samples, out of
 those that the model classifies correctly. Spatial: Foolbox's SpatialAttack tries the same grid (angles and shifts up to
 the limits, zeros outside) for each sample. Prints the tables of `docs/maps.md`.
 """
@@ -66,9 +66,15 @@ def universal(binary, name, net, x, y, folder):
         np.random.seed(0)
         loss = torch.nn.CrossEntropyLoss()
         classes = int(net(x[:1]).shape[1])
-        # ART needs gradients of the inputs through a network with parameters that have none: as they are.
         peer = PyTorchClassifier(net, loss, tuple(x.shape[1:]), classes, clip_values=(0.0, 1.0))
-        attack = UniversalPerturbation(peer, eps=eps, norm=np.inf if norm == "linf" else 2, verbose=False)
+        attack = UniversalPerturbation(
+            peer,
+            attacker_params={"verbose": False},
+            max_iter=10,
+            eps=eps,
+            norm=np.inf if norm == "linf" else 2,
+            verbose=False,
+        )
         began = time.perf_counter()
         attack.generate(x[fitted].numpy())
         wall = time.perf_counter() - began
@@ -111,6 +117,7 @@ def main():
     ask = argparse.ArgumentParser()
     ask.add_argument("--proofmark", required=True)
     ask.add_argument("--only", default=",".join(MODELS))
+    ask.add_argument("--n", type=int, help="samples; default: as in attack_strength.py")
     ask.add_argument("--what", default="universal,spatial")
     asked = ask.parse_args()
     torch.set_num_threads(1)
@@ -120,7 +127,7 @@ def main():
             if not model.file.exists():
                 print(f"SKIPPED {name}: {model.file} is not there", file=sys.stderr)
                 continue
-            x, y = model.samples()
+            x, y = (part[: asked.n] for part in model.samples())
             with tempfile.TemporaryDirectory() as folder:
                 run = {"universal": universal, "spatial": spatial}[what]
                 run(asked.proofmark, name, model.torch(x), x, y, Path(folder))

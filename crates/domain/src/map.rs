@@ -8,8 +8,20 @@ use serde::{Deserialize, Serialize};
 use crate::hint;
 
 /// Values outside an image that was moved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Default,
+    Serialize,
+    Deserialize,
+    strum::Display,
+    strum::EnumString,
+)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum Padding {
     /// Zero, or the nearest value within the bounds.
     #[default]
@@ -19,8 +31,20 @@ pub enum Padding {
 }
 
 /// Shape of a patch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Default,
+    Serialize,
+    Deserialize,
+    strum::Display,
+    strum::EnumString,
+)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum PatchShape {
     /// A square.
     #[default]
@@ -30,8 +54,20 @@ pub enum PatchShape {
 }
 
 /// How many of the random placements of a patch must succeed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Default,
+    Serialize,
+    Deserialize,
+    strum::Display,
+    strum::EnumString,
+)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum PlacementRule {
     /// More than half.
     #[default]
@@ -104,8 +140,7 @@ impl fmt::Display for MapSpec {
                 padding,
             } => write!(
                 f,
-                "spatial:degrees={degrees}:shift={shift}:padding={}",
-                format!("{padding:?}").to_lowercase()
+                "spatial:degrees={degrees}:shift={shift}:padding={padding}"
             ),
             Self::Patch {
                 share,
@@ -116,9 +151,7 @@ impl fmt::Display for MapSpec {
                 rule,
             } => write!(
                 f,
-                "patch:share={share}:shape={}:degrees={degrees}:scale={scale}:placements={placements}:rule={}",
-                format!("{shape:?}").to_lowercase(),
-                format!("{rule:?}").to_lowercase()
+                "patch:share={share}:shape={shape}:degrees={degrees}:scale={scale}:placements={placements}:rule={rule}"
             ),
         }
     }
@@ -149,6 +182,51 @@ fn degrees(fields: &mut Vec<(&str, &str)>, default: f64) -> Result<f64, String> 
     take(fields, "degrees", default, read, "0 to 180")
 }
 
+/// Reads the fields of `spatial`.
+fn spatial(fields: &mut Vec<(&str, &str)>) -> Result<MapSpec, String> {
+    let degrees = degrees(fields, 30.0)?;
+    let share = |t: &str| number(t, |v| (0.0..=1.0).contains(&v));
+    let shift = take(fields, "shift", 0.1, share, "0 to 1")?;
+    if degrees == 0.0 && shift == 0.0 {
+        return Err("degrees=0 and shift=0 change nothing".into());
+    }
+    let padding = |t: &str| t.parse().ok();
+    Ok(MapSpec::Spatial {
+        degrees,
+        shift,
+        padding: take(fields, "padding", Padding::Zero, padding, "zero or edge")?,
+    })
+}
+
+/// Reads the fields of `patch`.
+fn patch(fields: &mut Vec<(&str, &str)>) -> Result<MapSpec, String> {
+    let share = |t: &str| number(t, |v| v > 0.0 && v <= 1.0);
+    let shape = |t: &str| t.parse().ok();
+    let scale = |t: &str| number(t, |v| (1.0..=10.0).contains(&v));
+    let placements = |t: &str| t.parse().ok().filter(|n| (1..=1000).contains(n));
+    let rule = |t: &str| t.parse().ok();
+    Ok(MapSpec::Patch {
+        share: take(fields, "share", 0.05, share, "above 0 and at most 1")?,
+        shape: take(
+            fields,
+            "shape",
+            PatchShape::Square,
+            shape,
+            "square or round",
+        )?,
+        degrees: degrees(fields, 20.0)?,
+        scale: take(fields, "scale", 1.2, scale, "1 to 10")?,
+        placements: take(fields, "placements", 25, placements, "1 to 1000")?,
+        rule: take(
+            fields,
+            "rule",
+            PlacementRule::Majority,
+            rule,
+            "majority, any or all",
+        )?,
+    })
+}
+
 impl FromStr for MapSpec {
     type Err = String;
 
@@ -166,67 +244,11 @@ impl FromStr for MapSpec {
             fields.push((field, value));
         }
         let (spec, known): (Self, &[&str]) = match name {
-            "spatial" => {
-                let read = |t: &str| number(t, |v| (0.0..=1.0).contains(&v));
-                let spec = Self::Spatial {
-                    degrees: degrees(&mut fields, 30.0)?,
-                    shift: take(&mut fields, "shift", 0.1, read, "0 to 1")?,
-                    padding: take(
-                        &mut fields,
-                        "padding",
-                        Padding::Zero,
-                        |t| match t {
-                            "zero" => Some(Padding::Zero),
-                            "edge" => Some(Padding::Edge),
-                            _ => None,
-                        },
-                        "zero or edge",
-                    )?,
-                };
-                if matches!(spec, Self::Spatial { degrees, shift, .. } if degrees == 0.0 && shift == 0.0)
-                {
-                    return Err("degrees=0 and shift=0 change nothing".into());
-                }
-                (spec, &["degrees", "shift", "padding"])
-            }
-            "patch" => {
-                let share = |t: &str| number(t, |v| v > 0.0 && v <= 1.0);
-                let scale = |t: &str| number(t, |v| (1.0..=10.0).contains(&v));
-                let placements = |t: &str| t.parse().ok().filter(|n| (1..=1000).contains(n));
-                let spec = Self::Patch {
-                    share: take(&mut fields, "share", 0.05, share, "above 0 and at most 1")?,
-                    shape: take(
-                        &mut fields,
-                        "shape",
-                        PatchShape::Square,
-                        |t| match t {
-                            "square" => Some(PatchShape::Square),
-                            "round" => Some(PatchShape::Round),
-                            _ => None,
-                        },
-                        "square or round",
-                    )?,
-                    degrees: degrees(&mut fields, 20.0)?,
-                    scale: take(&mut fields, "scale", 1.2, scale, "1 to 10")?,
-                    placements: take(&mut fields, "placements", 25, placements, "1 to 1000")?,
-                    rule: take(
-                        &mut fields,
-                        "rule",
-                        PlacementRule::Majority,
-                        |t| match t {
-                            "majority" => Some(PlacementRule::Majority),
-                            "any" => Some(PlacementRule::Any),
-                            "all" => Some(PlacementRule::All),
-                            _ => None,
-                        },
-                        "majority, any or all",
-                    )?,
-                };
-                (
-                    spec,
-                    &["share", "shape", "degrees", "scale", "placements", "rule"],
-                )
-            }
+            "spatial" => (spatial(&mut fields)?, &["degrees", "shift", "padding"]),
+            "patch" => (
+                patch(&mut fields)?,
+                &["share", "shape", "degrees", "scale", "placements", "rule"],
+            ),
             other => {
                 return Err(format!(
                     "no map `{other}`{}; expected spatial or patch",

@@ -76,14 +76,11 @@ pub fn check_universal(job: &Job<'_>) -> Result<(), EngineError> {
             "no limit per sample for a universal change, whose fitting spends its queries on all samples together",
         );
     }
-    let budgets = job.threat.budgets().iter();
-    let own = budgets
-        .filter(|b| matches!(b.radius, Radius::PerSample(_)))
-        .map(|b| b.modality.as_str());
-    if let Some(input) = own.into_iter().next() {
+    let mut budgets = job.threat.budgets().iter();
+    if let Some(own) = budgets.find(|b| matches!(b.radius, Radius::PerSample(_))) {
         return refuse(
             "epsilon",
-            format!("one per sample for input `{input}`"),
+            format!("one per sample for input `{}`", own.modality),
             "the same for all samples, as one change is fitted for all of them",
         );
     }

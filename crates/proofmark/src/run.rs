@@ -243,10 +243,7 @@ impl<'a> RunPlan<'a> {
         let signature = self.model.signature();
         let data = self.part()?;
         let mut samples = samples::samples(&data, signature)?;
-        let threats = self.fitted(&data)?;
-        for threat in threats.iter().filter(|_| self.map.is_none()) {
-            numbers::check(threat, signature, data.len())?;
-        }
+        let threats = self.checked(&data)?;
         self.require_certificates(&threats)?;
         let exact = device::is_exact(&signature.device);
         let natural = exact.then(|| Job::tile_for(signature));
@@ -340,19 +337,12 @@ impl<'a> RunPlan<'a> {
             checkpoint.seconds = seconds;
         }
         let mut head = self.head(&data, reading, tile, resolved, seconds);
-        if self.map.is_none() {
-            let rounded = numbers::stated(signature, &threats);
-            head.model.stated.extend(rounded);
-        }
+        self.state_rounding(&mut head, &threats);
         let measured = Measurement {
             is_cut,
             ..record.finish(head, stopped)
         };
-        let Some(behind) = &behind else {
-            return Ok(measured);
-        };
-        let keys = measured.report.samples.iter().map(|s| s.id.key());
-        self.unmapped(behind, &keys.collect::<Vec<_>>(), measured)
+        self.unmapped(behind.as_ref(), measured)
     }
 
     /// Returns another reading of the data under which the model does much better, if there is one. It is tried on samples
@@ -426,6 +416,24 @@ impl<'a> RunPlan<'a> {
         let modalities = self.inputs()?;
         let fitted = self.threats.iter().map(|t| t.fit(&modalities, data));
         fitted.collect()
+    }
+
+    /// Fits each threat model to these samples, and checks that the numbers of the inputs allow it.
+    fn checked(&self, data: &Dataset) -> Result<Vec<Threat>, RunError> {
+        let threats = self.fitted(data)?;
+        // Parameters of a map are real numbers.
+        for threat in threats.iter().filter(|_| self.map.is_none()) {
+            numbers::check(threat, self.model.signature(), data.len())?;
+        }
+        Ok(threats)
+    }
+
+    /// Notes inputs whose changes the model rounds.
+    fn state_rounding(&self, head: &mut ReportHead, threats: &[Threat]) {
+        if self.map.is_none() {
+            let rounded = numbers::stated(self.model.signature(), threats);
+            head.model.stated.extend(rounded);
+        }
     }
 
     /// Returns the place of each of the run's samples in the seeded order in which samples are taken for shards, looks

@@ -36,7 +36,7 @@ fn linear(weight: impl Fn(usize, usize) -> f32, from: f32) -> BurnModel {
     .unwrap()
 }
 
-fn of_class_0(values: Vec<Vec<f32>>) -> Samples {
+fn of_class_0(values: &[Vec<f32>]) -> Samples {
     let n = values.len();
     samples(vec![image()], vec![values.concat()], vec![0; n])
 }
@@ -118,7 +118,7 @@ fn a_shift_breaks_exactly_the_images_whose_centre_it_takes_over_the_boundary() {
     let limit = 0.15 * SIZE as f64;
     let distances = [0.05, 0.45, 0.99, 1.01, 1.5];
     let blobs = distances.map(|d| blob(9.0 - (d * limit) as f32));
-    let case = Case::new("spatial:degrees=0:shift=0.15", of_class_0(blobs.to_vec()));
+    let case = Case::new("spatial:degrees=0:shift=0.15", of_class_0(&blobs));
     for (id, table) in [("grid", "points = 5"), ("pgd", "restarts = 2"), ("fmn", "")] {
         let outcomes = case.run(&model, 1.0, id, table, 64).unwrap();
         for (o, d) in outcomes.rows.iter().zip(distances) {
@@ -150,7 +150,7 @@ fn no_rotation_changes_an_image_without_structure() {
     let model_at = |from: f32| linear(|row, column| (row * 31 % 7) as f32 - column as f32, from);
     let case = Case::new(
         "spatial:degrees=180:shift=1:padding=edge",
-        of_class_0(flat.clone()),
+        of_class_0(&flat),
     );
     for id in ["grid", "pgd"] {
         assert_eq!(
@@ -159,7 +159,7 @@ fn no_rotation_changes_an_image_without_structure() {
         );
     }
     // With zeros beside it, it has an edge.
-    let case = Case::new("spatial:degrees=180:shift=1", of_class_0(flat));
+    let case = Case::new("spatial:degrees=180:shift=1", of_class_0(&flat));
     assert_eq!(
         broken(
             &case
@@ -180,7 +180,7 @@ fn a_patch_on_a_linear_model_breaks_exactly_where_its_weights_allow_it() {
     let (pixels, under) = ((SIZE * SIZE) as f32, (SIDE * SIDE) as f32);
     let grey = [0.1_f32, 0.2, 0.3, 0.4];
     let sums = grey.map(|a| pixels * a + under * (1.0 - a));
-    let samples = || of_class_0(grey.map(|a| vec![a; SIZE * SIZE]).to_vec());
+    let samples = || of_class_0(&grey.map(|a| vec![a; SIZE * SIZE]));
     for (i, sum) in sums.iter().enumerate() {
         for (factor, expected) in [(0.999, 4 - i), (1.001, 3 - i)] {
             let model = linear(|_, _| 1.0, sum * factor);
@@ -205,7 +205,7 @@ fn the_judge_draws_placements_of_its_own_and_counts_them_by_the_rule() {
         |_, column| if column < 3 { 1.0 } else { 0.0 },
         3.0 * 16.0 * 0.2 + 2.0,
     );
-    let samples = of_class_0(vec![vec![0.2; SIZE * SIZE]; 6]);
+    let samples = of_class_0(&vec![vec![0.2; SIZE * SIZE]; 6]);
     let mut case = Case::new(
         "patch:share=0.0625:degrees=0:scale=1:placements=41",
         samples,
@@ -246,7 +246,7 @@ fn neither_batch_nor_threads_change_anything_behind_a_map() {
         (UPRIGHT, "apgd", "steps = 5\neot = 2"),
         (UPRIGHT, "uap-pgd", "epochs = 3"),
     ] {
-        let case = Case::new(text, of_class_0(all.clone()));
+        let case = Case::new(text, of_class_0(&all));
         let first = case.run(&model, 1.0, id, table, 64).unwrap();
         let other = case.run(&model, 1.0, id, table, 3).unwrap();
         assert_eq!(results(&first), results(&other), "{text} {id}");
@@ -262,7 +262,7 @@ fn neither_batch_nor_threads_change_anything_behind_a_map() {
 #[test]
 fn grids_of_many_features_and_shared_ids_are_refused() {
     let model = linear(|_, _| 1.0, 100.0);
-    let case = Case::new(UPRIGHT, of_class_0(vec![vec![0.2; SIZE * SIZE]; 2]));
+    let case = Case::new(UPRIGHT, of_class_0(&vec![vec![0.2; SIZE * SIZE]; 2]));
     let told = case
         .run(&model, 1.0, "grid", "", 64)
         .unwrap_err()

@@ -136,15 +136,16 @@ impl<'a> RunPlan<'a> {
     /// Replaces parameters by what the model sees, and keeps them beside it.
     pub(super) fn unmapped(
         &self,
-        behind: &Behind<'_>,
-        keys: &[u64],
+        behind: Option<&Behind<'_>>,
         mut measured: Measurement,
     ) -> Result<Measurement, RunError> {
-        let Some(map) = self.map_of_input()? else {
+        let (Some(map), Some(behind)) = (self.map_of_input()?, behind) else {
             return Ok(measured);
         };
+        let keys = measured.report.samples.iter().map(|s| s.id.key());
+        let keys: Vec<u64> = keys.collect();
         let mut each = Vec::with_capacity(keys.len());
-        for (found, key) in measured.adversarials.iter_mut().zip(keys) {
+        for (found, key) in measured.adversarials.iter_mut().zip(&keys) {
             let parameters = found
                 .take()
                 .map(|x| x.into_iter().next().unwrap_or_default());

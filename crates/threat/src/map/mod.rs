@@ -50,14 +50,15 @@ pub trait Map: Send + Sync + Debug {
 /// Makes the map of `spec` for an input. The error says what does not fit.
 pub fn map(spec: &MapSpec, input: &Modality) -> Result<Arc<dyn Map>, String> {
     let Some(grid) = Grid::of(input) else {
+        let what = if input.kind == Kind::Image {
+            "an image"
+        } else {
+            "no image, but a sample"
+        };
         return Err(format!(
-            "map {} changes images; input `{}` is {} of shape {:?}",
+            "map {} changes images; input `{}` is {what} of shape {:?}",
             spec.name(),
             input.name,
-            match input.kind {
-                Kind::Image => "an image",
-                _ => "no image, but a sample",
-            },
             input.shape
         ));
     };

@@ -1,6 +1,6 @@
 //! Attacks, one file each.
 //!
-//! To add one: write a file in `gradient/`, `sparse/`, `score/`, `decision/` or `baseline/` (or a new family) with the
+//! To add one: write a file in `gradient/`, `sparse/`, `score/`, `decision/`, `universal/` or `baseline/` (or a new family) with the
 //! same headings as the others, end it with its `ENTRY`, and list that in [`ALL`]. CONTRIBUTING.md walks through a real one.
 
 pub mod baseline;
@@ -14,6 +14,7 @@ mod schedule;
 pub mod score;
 pub mod sparse;
 pub mod suite;
+pub mod universal;
 pub mod update;
 pub mod view;
 
@@ -51,6 +52,9 @@ pub const ALL: &[AttackEntry] = &[
     decision::rays::ENTRY,
     decision::surfree::ENTRY,
     decision::boundary::ENTRY,
+    decision::grid::ENTRY,
+    universal::uap::ENTRY,
+    universal::uap_pgd::ENTRY,
     suite::proofmark::ENTRY,
     suite::autoattack::ENTRY,
     suite::listed::ENTRY,

@@ -11,6 +11,7 @@
 //! | `bounds_NAME` | the same for the modality `NAME` |
 //! | `group_*` | groups of the samples: text, integers or booleans `[n]`; arrays of other types are skipped |
 //! | `original_*` | samples before an attack; skipped |
+//! | `universal`, `universal_*` | changes fitted for all samples, and their runs; skipped |
 //!
 //! [`arrays()`] reads every array as stored. [`write()`] writes an archive.
 
@@ -40,6 +41,9 @@ pub(crate) const ANY: &str = "bool, integers, f16, f32, f64 or text (`U` or `S`)
 pub const GROUP: &str = "group_";
 /// Prefix of the names of arrays of samples before an attack; skipped by [`crate::open`].
 pub const ORIGINAL: &str = "original_";
+/// Prefix of the names of arrays of universal changes, and without its last letter the array of their runs; skipped by
+/// [`crate::open`].
+pub const UNIVERSAL: &str = "universal_";
 const ALSO: &str = ", or an array `bounds` of shape [2] to the file";
 
 /// Writes arrays under their names, whole or not at all; `numpy.load` and [`crate::open`] read the file. The same
@@ -111,7 +115,7 @@ pub(crate) fn read(source: &Source, options: &Options) -> Result<Dataset, DataEr
     }
     let chosen = |name: &str| roles.inputs.contains(&name) || roles.labels == Some(name);
     let entries = unpack(source, |name| {
-        chosen(name) || (is_fact(name) && !name.starts_with(ORIGINAL))
+        chosen(name) || (is_fact(name) && !is_skipped(name))
     })?;
     let mut arrays: Vec<(&str, Array<'_>)> = Vec::new();
     let mut groups = Vec::new();
@@ -258,7 +262,14 @@ pub fn is_fact(name: &str) -> bool {
     matches!(name, "y" | "id" | "bounds" | "eps")
         || name.starts_with("bounds_")
         || name.starts_with(GROUP)
-        || name.starts_with(ORIGINAL)
+        || is_skipped(name)
+}
+
+/// Whether an array of this name is never read as part of a data set.
+fn is_skipped(name: &str) -> bool {
+    name.starts_with(ORIGINAL)
+        || name.starts_with(UNIVERSAL)
+        || name == UNIVERSAL.trim_end_matches('_')
 }
 
 /// Returns one name per sample; `None` if the type or shape of the array cannot name groups.

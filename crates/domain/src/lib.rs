@@ -10,6 +10,7 @@ mod epsilon;
 mod finding;
 mod grid;
 mod hex;
+mod map;
 mod modality;
 pub mod names;
 mod nearest;
@@ -36,6 +37,7 @@ pub use epsilon::{Epsilon, EpsilonError};
 pub use finding::{Finding, FindingStatus, Location};
 pub use grid::Grid;
 pub use hex::hex;
+pub use map::{MapSpec, Padding, PatchShape, PlacementRule};
 pub use modality::{Bounds, BoundsError, Kind, Modality};
 pub use nearest::{hint, nearest};
 pub use needs::Needs;
@@ -45,9 +47,9 @@ pub use query::QueryCount;
 pub use read_facts::{ClassOrder, ReadFacts};
 pub use report::{
     AttackSummary, BudgetRecord, ClassSummary, CleanSummary, Cost, Coupling, CurvePoint, DataFacts,
-    InputScale, Interval, ModelFacts, ModelPart, Observation, REPORT_SCHEMA, Reading, Report, Role,
-    RunMeta, RunOutcome, RunStatus, SampleRecord, Sampling, Shard, StepRecord, SurrogateFacts,
-    ThreatRecord, ToolFacts, WorstCase,
+    HeldOut, InputScale, Interval, ModelFacts, ModelPart, Observation, REPORT_SCHEMA, Reading,
+    Report, Role, RunMeta, RunOutcome, RunStatus, SampleRecord, Sampling, Shard, StepRecord,
+    SurrogateFacts, ThreatRecord, ToolFacts, WorstCase,
 };
 pub use sample::SampleId;
 pub use seed::Seed;

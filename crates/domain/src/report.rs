@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
-    CertificateOutcome, CertificateSummary, Kind, Needs, Norm, Outputs, ReadFacts, SampleId,
-    TrustCode, TrustFlag,
+    CertificateOutcome, CertificateSummary, Kind, MapSpec, Needs, Norm, Outputs, ReadFacts,
+    SampleId, TrustCode, TrustFlag,
 };
 
 /// Schema name of every attack report.
@@ -337,6 +337,9 @@ pub struct ThreatRecord {
     pub budgets: Vec<BudgetRecord>,
     /// How the budgets combine.
     pub coupling: Coupling,
+    /// The map whose parameters the attacker chooses, if there is one: epsilon is then a share of its limits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub map: Option<MapSpec>,
 }
 
 /// Step sizes of an attack in one modality, in its data units.
@@ -442,6 +445,9 @@ pub struct AttackSummary {
     pub ci95: Interval,
     /// Broken samples divided by attacked samples; absent if none was attacked.
     pub attack_success_rate: Option<f64>,
+    /// Results on the samples that a universal change was not fitted on; absent for other attacks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_out: Option<HeldOut>,
     /// Number of sample-forwards of the model.
     pub forward: u64,
     /// Number of sample-backwards of the model.
@@ -479,6 +485,25 @@ impl AttackSummary {
             failed: self.failed.clone(),
         }
     }
+}
+
+/// How often a universal change succeeds on samples that it was not fitted on.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct HeldOut {
+    /// Number of samples that the change was fitted on.
+    pub fitted: usize,
+    /// Number of those that it breaks.
+    pub fitted_broken: usize,
+    /// Number of held-out samples attacked: correct without attack, and not used for fitting.
+    pub n: usize,
+    /// Number of those that it breaks.
+    pub broken: usize,
+    /// Number of those that could not be judged.
+    pub invalid: usize,
+    /// Fooling rate, `broken / n`.
+    pub fooling_rate: f64,
+    /// Clopper–Pearson interval of the fooling rate at 95 %; samples that could not be judged widen it at both ends.
+    pub ci95: Interval,
 }
 
 /// Robust accuracy over all attacks and baselines.
@@ -625,6 +650,8 @@ pub enum Observation {
     /// A gradient attack of at least ten steps did not break the sample, and its loss was still rising by more than 5 %
     /// of its range over the last tenth of the steps of every try.
     StillRising,
+    /// The sample was used to fit a universal change, so its outcome says nothing about other samples.
+    Fitted,
 }
 
 /// Results of one sample over all runs.

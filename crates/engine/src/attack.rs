@@ -65,6 +65,12 @@ pub trait Attack: Send + Sync + Debug {
         self.members().iter().any(|m| m.mixes())
     }
 
+    /// Whether it fits one change for all samples, so that the outcome of a sample depends on the others; a suite does
+    /// if a member may. It cannot run on shards.
+    fn is_universal(&self) -> bool {
+        self.members().iter().any(|m| m.is_universal())
+    }
+
     /// Runs the attack.
     fn run(&self, access: Access<'_>, job: &Job<'_>) -> Result<Outcomes, EngineError>;
 

@@ -579,8 +579,8 @@ where
         Outcomes {
             rows: self.courses.into_iter().map(|c| c.outcome).collect(),
             computed: self.oracle.computed(),
-            parts: Vec::new(),
             checkpoint,
+            ..Outcomes::default()
         }
     }
 

@@ -156,7 +156,7 @@ impl Judge {
 }
 
 /// A model's answer on one point.
-enum Answer {
+pub(crate) enum Answer {
     Scores(Vec<f32>),
     /// A class; `None` if it does not exist.
     Class(Option<usize>),
@@ -171,7 +171,8 @@ impl Answer {
         }
     }
 
-    fn met(&self, job: &Job<'_>, row: usize) -> Result<bool, EngineError> {
+    /// Returns whether it succeeds for a row.
+    pub(crate) fn met(&self, job: &Job<'_>, row: usize) -> Result<bool, EngineError> {
         let truth = truth(job, row);
         match self {
             Self::Scores(scores) => Ok(job.goal.met_by(scores, &truth)),
@@ -207,7 +208,7 @@ pub(crate) fn classes(output: &Output, classes: usize) -> Vec<Option<usize>> {
 }
 
 /// Returns the answer per point.
-fn answers(output: &Output, classes: usize) -> Vec<Answer> {
+pub(crate) fn answers(output: &Output, classes: usize) -> Vec<Answer> {
     match output {
         Output::Scores(scores) => host(scores)
             .chunks(scores.dims()[1])

@@ -31,6 +31,7 @@ mod smoothing;
 mod stepper;
 mod suite;
 mod tiles;
+mod universal;
 mod whole;
 
 pub use attack::{Attack, AttackEntry, BuildError, Meta, Parameters, check_members, check_norms};
@@ -60,3 +61,4 @@ pub use rows::{RowId, Rows};
 pub use smoothing::{Noisy, Stage, Votes, votes};
 pub use stepper::{Aim, Stepper};
 pub use suite::{Part, run_all};
+pub use universal::{Change, Fitting, Split, check_universal};

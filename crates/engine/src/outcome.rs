@@ -72,6 +72,8 @@ pub struct Outcomes {
     pub computed: u64,
     /// Result of each member, if the attack is a suite.
     pub parts: Vec<Part>,
+    /// The change that was fitted for all samples, per modality in data units, if the attack is universal.
+    pub universal: Option<crate::Change>,
     /// State to resume from, if the run was stopped.
     pub checkpoint: Option<Checkpoint>,
 }

@@ -2,9 +2,9 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use proofmark_domain::{
-    AttackSummary, CertificateMeta, ClassSummary, CleanSummary, CurvePoint, DataFacts, ModelFacts,
-    Norm, QueryCount, REPORT_SCHEMA, Report, Role, RunMeta, RunOutcome, RunStatus, SampleRecord,
-    Sampling, Shard, ToolFacts, TrustCode, TrustFlag, WorstCase,
+    AttackSummary, CertificateMeta, ClassSummary, CleanSummary, CurvePoint, DataFacts, HeldOut,
+    ModelFacts, Norm, Observation, QueryCount, REPORT_SCHEMA, Report, Role, RunMeta, RunOutcome,
+    RunStatus, SampleRecord, Sampling, Shard, ToolFacts, TrustCode, TrustFlag, WorstCase,
 };
 use serde_json::{Map, Value};
 
@@ -316,6 +316,7 @@ fn attack(
         robust_accuracy: share.point(),
         ci95: share.interval(level),
         attack_success_rate: ratio(broken, tried),
+        held_out: held_out(index, samples, level),
         forward: queries.forward,
         backward: queries.backward,
         surrogate_forward: queries.surrogate_forward,
@@ -324,6 +325,37 @@ fn attack(
         failed: run.failed,
         trust,
     }
+}
+
+/// Counts the samples of a universal attack that its change was not fitted on; `None` for other attacks.
+fn held_out(index: usize, samples: &[SampleRecord], level: f64) -> Option<HeldOut> {
+    let outcomes = attackable(samples).map(|s| &s.runs[index]).filter(|o| {
+        let untouched = [
+            RunStatus::Misclassified,
+            RunStatus::Skipped,
+            RunStatus::BrokenBefore,
+        ];
+        !untouched.contains(&o.status)
+    });
+    let (fitted, others): (Vec<&RunOutcome>, Vec<&RunOutcome>) =
+        outcomes.partition(|o| o.observed.contains(&Observation::Fitted));
+    if fitted.is_empty() {
+        return None;
+    }
+    let is = |status| move |o: &&&RunOutcome| o.status == status;
+    let broken = others.iter().filter(is(RunStatus::Broken)).count();
+    let robust = others.iter().filter(is(RunStatus::Robust)).count();
+    let invalid = others.len() - broken - robust;
+    let share = Proportion::new(broken, invalid, others.len());
+    Some(HeldOut {
+        fitted: fitted.len(),
+        fitted_broken: fitted.iter().filter(is(RunStatus::Broken)).count(),
+        n: others.len(),
+        broken,
+        invalid,
+        fooling_rate: share.point(),
+        ci95: share.interval(level),
+    })
 }
 
 fn ratio(part: usize, whole: usize) -> Option<f64> {

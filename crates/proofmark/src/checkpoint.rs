@@ -60,6 +60,9 @@ impl Earlier {
         Ok(Measurement {
             report: report.map_err(|e| wrong(format!("its earlier looks: {e}")))?,
             adversarials: self.adversarials.clone(),
+            // Universal attacks do not run in looks.
+            universal: Vec::new(),
+            map: None,
             checkpoint: None,
             is_cut: false,
         })
@@ -197,7 +200,7 @@ impl RunCheckpoint {
                 "its clean samples do not fit; expected {samples} with {classes} scores each"
             )));
         }
-        let inputs = &plan.model.signature().modalities;
+        let inputs = plan.inputs()?;
         let sound = |(_, point): &(f64, Point)| {
             point.x.len() == inputs.len()
                 && point

@@ -64,7 +64,7 @@ pub use proofmark_model as models;
 pub use proofmark_model::{Access, BurnModel, FromDecisions, FromScores, Signature};
 pub use proofmark_onnx as onnx;
 pub use proofmark_threat as threats;
-pub use run::{Labels, Measurement, Progress, RunPlan, Settings};
+pub use run::{Labels, MapParameters, Measurement, Progress, RunPlan, Settings};
 pub use surrogates::Surrogates;
 pub use target::Target;
 pub use threat::ThreatPlan;

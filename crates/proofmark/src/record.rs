@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use proofmark_data::Dataset;
 use proofmark_domain::{
-    CertificateMeta, Cost, Observation, Role, RunMeta, RunOutcome, RunStatus, SampleRecord,
-    ThreatRecord,
+    CertificateMeta, Cost, MapSpec, Observation, Role, RunMeta, RunOutcome, RunStatus,
+    SampleRecord, ThreatRecord,
 };
-use proofmark_engine::{Aim, Attack, Clean, Needs, Outcome, Outcomes, Point, Samples};
+use proofmark_engine::{Aim, Attack, Change, Clean, Needs, Outcome, Outcomes, Point, Samples};
 use proofmark_gate::{ReportHead, summarise};
 use proofmark_threat::Threat;
 use serde_json::{Value, json};
@@ -175,6 +175,8 @@ pub(crate) struct Record {
     metas: Vec<RunMeta>,
     /// Adversarial of the smallest budget so far, with that budget, per sample.
     best: Vec<Option<(f64, Point)>>,
+    /// Universal changes by the key of their run.
+    universal: Vec<(String, Change)>,
     certificates: Vec<CertificateMeta>,
 }
 
@@ -219,6 +221,7 @@ impl Record {
                 .collect(),
         };
         Self {
+            universal: Vec::new(),
             samples: (0..data.len()).map(sample).collect(),
             metas: Vec::new(),
             best: vec![None; data.len()],
@@ -268,6 +271,11 @@ impl Record {
         let costs = self.metas.iter().map(|m| m.cost).collect();
         let failed = self.metas.iter().map(|m| m.failed.clone()).collect();
         Finished::new(costs, failed, &outcomes, self.best.clone())
+    }
+
+    /// Keeps the universal change of a run, if its attack fitted one.
+    pub(crate) fn keep(&mut self, run: &Run<'_>, change: Option<Change>) {
+        self.universal.extend(change.map(|c| (run.key.clone(), c)));
     }
 
     /// Adds the outcomes of a run.
@@ -343,6 +351,8 @@ impl Record {
         Measurement {
             report: summarise(head, self.metas, self.samples),
             adversarials,
+            universal: self.universal,
+            map: None,
             checkpoint,
             is_cut: false,
         }
@@ -373,7 +383,12 @@ fn run_outcome(run: &Run<'_>, outcome: Option<&Outcome>, sample: &SampleRecord) 
         // An adversarial is proof, whatever the gradients were on the way: drops what only explains a failure.
         observed: outcome.map_or_else(Vec::new, |o| {
             let excuses = [Observation::ZeroGradient, Observation::StillRising];
-            let counts = |what: &Observation| point.is_none() || !excuses.contains(what);
+            // A success at one random placement of a patch is none yet: the map's rule decides over many.
+            let placed = matches!(run.record.map, Some(MapSpec::Patch { .. }));
+            let counts = |what: &Observation| {
+                (point.is_none() || !excuses.contains(what))
+                    && !(placed && *what == Observation::WitnessRejected)
+            };
             o.observed.iter().copied().filter(counts).collect()
         }),
     }

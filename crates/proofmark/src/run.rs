@@ -4,11 +4,12 @@ use std::ops::Range;
 
 use proofmark_data::{Dataset, sequence};
 use proofmark_domain::{
-    CertificateStatus, Criteria, DataFacts, Epsilon, ModelFacts, Needs, Norm, Outputs, Reading,
-    Report, Role, RunStatus, SampleRecord, Sampling, Seed, Shard, ToolFacts,
+    CertificateStatus, Criteria, DataFacts, Epsilon, MapSpec, ModelFacts, Needs, Norm, Outputs,
+    Reading, Report, Role, RunStatus, SampleRecord, Sampling, Seed, Shard, ToolFacts,
 };
 use proofmark_engine::{
-    Access, Attack, Clean, Criterion, Job, Judge, Observer, Samples, Truth, landscape, preflight,
+    Access, Attack, Change, Clean, Criterion, Job, Judge, Observer, Samples, Truth, landscape,
+    preflight,
 };
 use proofmark_gate::{Looks, ReportHead, ResolvedPlan};
 use proofmark_threat::Threat;
@@ -23,10 +24,13 @@ use crate::{
 
 mod carry_out;
 mod looks;
+mod mapped;
 mod resolve;
 mod targets;
 
 use carry_out::Prepared;
+use mapped::Behind;
+pub use mapped::MapParameters;
 
 /// Labels that samples are judged against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -95,6 +99,9 @@ pub struct RunPlan<'a> {
     pub attacks: &'a [Box<dyn Attack>],
     /// The budgets; every attack runs at each.
     pub threats: Vec<ThreatPlan>,
+    /// Map from a few parameters to a changed input, which the attacks choose in place of values; budgets are then shares
+    /// of its limits.
+    pub map: Option<MapSpec>,
     /// What is certified beside the attacks, at each budget that fits; none by default.
     pub certificates: &'a [Certificate],
     /// Labels, or targets, that samples are judged against.
@@ -135,6 +142,7 @@ impl std::fmt::Debug for RunPlan<'_> {
             .field("model", &self.model)
             .field("attacks", &self.attacks)
             .field("threats", &self.threats)
+            .field("map", &self.map)
             .field("certificates", &self.certificates)
             .field("labels", &self.labels)
             .field("criterion", &self.criterion)
@@ -169,6 +177,12 @@ pub struct Measurement {
     /// Adversarial of each broken sample, at the smallest budget that broke it, in the order of the report's samples;
     /// per input, in the model's order.
     pub adversarials: Vec<Option<Vec<Vec<f32>>>>,
+    /// Each universal change that the run fitted, with the key of its attack and budget, in their order; per input, in
+    /// the model's order. Those of attacks that had ended before a run was stopped and resumed are not kept.
+    pub universal: Vec<(String, Change)>,
+    /// With a map, the parameters behind `adversarials`, which are what the model sees; those of universal changes are in
+    /// their own units.
+    pub map: Option<MapParameters>,
     /// Checkpoint to resume from, if the run was stopped after its clean samples were measured.
     pub checkpoint: Option<RunCheckpoint>,
     /// Whether the run was stopped before that.
@@ -202,6 +216,7 @@ impl<'a> RunPlan<'a> {
             data,
             attacks,
             threats,
+            map: None,
             certificates: &[],
             labels: Labels::Given,
             criterion: Criteria::default(),
@@ -228,10 +243,7 @@ impl<'a> RunPlan<'a> {
         let signature = self.model.signature();
         let data = self.part()?;
         let mut samples = samples::samples(&data, signature)?;
-        let threats = self.fitted(&data)?;
-        for threat in &threats {
-            numbers::check(threat, signature, data.len())?;
-        }
+        let threats = self.checked(&data)?;
         self.require_certificates(&threats)?;
         let exact = device::is_exact(&signature.device);
         let natural = exact.then(|| Job::tile_for(signature));
@@ -281,8 +293,11 @@ impl<'a> RunPlan<'a> {
         // A run stopped before this point has no results worth keeping.
         let is_whole = !(self.stop)();
         let starts = self.starts(&data, targets.as_deref())?;
+        let behind = self.behind(&samples)?;
+        let seen = behind.as_ref().map_or(&samples, |b| &b.samples);
         let prepared = Prepared {
-            samples: &samples,
+            model: behind.as_ref().map_or(self.model, Behind::access),
+            samples: seen,
             clean: &clean,
             reading: &reading,
             tile,
@@ -322,12 +337,12 @@ impl<'a> RunPlan<'a> {
             checkpoint.seconds = seconds;
         }
         let mut head = self.head(&data, reading, tile, resolved, seconds);
-        let rounded = numbers::stated(signature, &threats);
-        head.model.stated.extend(rounded);
-        Ok(Measurement {
+        self.state_rounding(&mut head, &threats);
+        let measured = Measurement {
             is_cut,
             ..record.finish(head, stopped)
-        })
+        };
+        self.unmapped(behind.as_ref(), measured)
     }
 
     /// Returns another reading of the data under which the model does much better, if there is one. It is tried on samples
@@ -359,10 +374,11 @@ impl<'a> RunPlan<'a> {
                 "attacks need at least one budget".into(),
             ));
         }
-        let modalities = &self.model.signature().modalities;
+        let modalities = self.inputs()?;
         for threat in &self.threats {
-            threat.require_change(modalities, self.data)?;
+            threat.require_change(&modalities, self.data)?;
         }
+        self.require_whole()?;
         let members = self.attacks.iter().flat_map(|a| a.members());
         for attack in self.attacks.iter().chain(members) {
             let meta = attack.meta();
@@ -378,11 +394,46 @@ impl<'a> RunPlan<'a> {
         Ok(())
     }
 
+    /// Refuses attacks that fit one change for all samples on a part of them: the change, and so every sample's outcome,
+    /// would depend on the parts.
+    pub(crate) fn require_whole(&self) -> Result<(), RunError> {
+        let Some(attack) = self.attacks.iter().find(|a| a.is_universal()) else {
+            return Ok(());
+        };
+        let part = match (&self.shard, &self.looks) {
+            (Some(shard), _) => format!("shard {}/{}", shard.index, shard.count),
+            (None, Some(_)) => "sequential sampling".to_owned(),
+            (None, None) => return Ok(()),
+        };
+        Err(RunError::Parameter(format!(
+            "attack `{}` fits one change for all samples, so it cannot run on {part}; expected all samples in one run",
+            attack.meta().id
+        )))
+    }
+
     /// Fits each threat model to these samples.
     fn fitted(&self, data: &Dataset) -> Result<Vec<Threat>, RunError> {
-        let modalities = &self.model.signature().modalities;
-        let fitted = self.threats.iter().map(|t| t.fit(modalities, data));
+        let modalities = self.inputs()?;
+        let fitted = self.threats.iter().map(|t| t.fit(&modalities, data));
         fitted.collect()
+    }
+
+    /// Fits each threat model to these samples, and checks that the numbers of the inputs allow it.
+    fn checked(&self, data: &Dataset) -> Result<Vec<Threat>, RunError> {
+        let threats = self.fitted(data)?;
+        // Parameters of a map are real numbers.
+        for threat in threats.iter().filter(|_| self.map.is_none()) {
+            numbers::check(threat, self.model.signature(), data.len())?;
+        }
+        Ok(threats)
+    }
+
+    /// Notes inputs whose changes the model rounds.
+    fn state_rounding(&self, head: &mut ReportHead, threats: &[Threat]) {
+        if self.map.is_none() {
+            let rounded = numbers::stated(self.model.signature(), threats);
+            head.model.stated.extend(rounded);
+        }
     }
 
     /// Returns the place of each of the run's samples in the seeded order in which samples are taken for shards, looks
@@ -459,7 +510,7 @@ impl<'a> RunPlan<'a> {
         };
         // A property has no margin between classes, and the gradients of a surrogate are not the model's.
         let applies = self.criterion.outputs().is_classes() && self.model.surrogate().is_none();
-        if probes.is_empty() || !has(Role::Probe) || !applies {
+        if probes.is_empty() || !has(Role::Probe) || !applies || self.map.is_some() {
             return Ok(clean);
         }
         let job = self.plain_job(samples, probes, &first.threat, tile);

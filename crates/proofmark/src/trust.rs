@@ -80,7 +80,8 @@ pub(crate) fn runs(
         }
     }
     // Suites that choose their members by access may hold members that need more than the model gives.
-    if plan.model.gives() < Needs::Gradients {
+    // Within a map there is no unbounded attack that must succeed, and nothing to plant.
+    if plan.model.gives() < Needs::Gradients || plan.map.is_some() {
         return Ok(runs);
     }
     if let Some(attack) = strongest(plan.attacks, &unlimited)? {
@@ -157,6 +158,8 @@ fn strongest(
         .rev()
         // A minimum-norm attack searches for the nearest point, which does not exist without a budget.
         .filter(|a| a.aim() == Aim::Within)
+        // One that fits a change for all samples must not find what there is for each.
+        .filter(|a| !a.is_universal())
         .max_by_key(|a| steps(*a))
         .filter(registered)
         .filter(|a| steps(*a) >= FEW_STEPS);

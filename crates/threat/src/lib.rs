@@ -6,6 +6,7 @@
 
 mod batch;
 mod columns;
+pub mod map;
 mod region;
 pub mod row;
 mod threat;

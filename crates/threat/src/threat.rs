@@ -317,6 +317,7 @@ impl Threat {
                 })
                 .collect(),
             coupling: self.coupling,
+            map: None,
         }
     }
 }

@@ -7,6 +7,7 @@ mod round;
 mod start;
 
 pub mod boundary;
+pub mod grid;
 pub mod hopskipjump;
 pub mod rays;
 pub mod surfree;

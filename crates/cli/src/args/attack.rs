@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use proofmark::data::Options;
-use proofmark::domain::{Averaging, Shard};
+use proofmark::domain::{Averaging, MapSpec, Shard};
 
 use super::{Onnx, PreprocessArgs, Typed, shard};
 
@@ -25,6 +25,8 @@ Examples:
   proofmark attack digits-robust --data digits --attack pgd --set pgd.loss=dlr --norm linf --eps 0.1 --fail-under 0.5
   proofmark attack digits-robust --data digits --attack apgd --norm linf --eps 0.02,0.05,0.1,0.15 --plot curve.svg
   proofmark attack digits-robust --data digits --attack pgd --norm linf --eps 0.1 --criterion top-k=3 --per-class
+  proofmark attack digits-robust --data digits --map spatial:degrees=20:shift=0.1 --attack grid
+  proofmark attack digits-robust --data digits --map patch:share=0.1 --attack uap-pgd --save patched.npz
   proofmark attack prices.onnx --data prices.csv --bounds 0,1 --attack pgd --norm linf --eps 0.01 --criterion regression=5
   proofmark attack digits-robust --data digits --attack pgd --certify interval,crown --norm linf --eps 0.01,0.02,0.05
   proofmark attack model.onnx --data images.npz --scale 255 --attack pgd --norm linf --eps 8/255
@@ -51,24 +53,34 @@ pub(crate) struct Attack {
     #[arg(long, value_name = "ID[,ID…]", value_delimiter = ',')]
     pub(crate) certify: Vec<String>,
     /// Norm of the budget: linf, l2, l1 or l0; MOD=NORM for one of several inputs
-    #[arg(long, value_name = "[MOD=]NORM", required = true)]
+    #[arg(
+        long,
+        value_name = "[MOD=]NORM",
+        required_unless_present = "map",
+        conflicts_with = "map"
+    )]
     pub(crate) norm: Vec<String>,
-    /// Budgets in data units; several make a curve; MOD=EPS for one of several inputs
+    /// Let attacks choose the parameters of a map in place of values: spatial (rotation and translation) or patch, with
+    /// FIELD=V for its limits (docs/maps.md); default: no map
+    #[arg(long, value_name = "NAME[:FIELD=V…]")]
+    pub(crate) map: Option<MapSpec>,
+    /// Budgets in data units; several make a curve; MOD=EPS for one of several inputs. With --map, shares of its limits,
+    /// default 1
     #[arg(
         long,
         value_name = "[MOD=]F[,F…]",
-        required_unless_present = "per_sample_eps",
+        required_unless_present_any = ["per_sample_eps", "map"],
         allow_hyphen_values = true
     )]
     pub(crate) eps: Vec<String>,
     /// One budget shared by all inputs: exponent q of (sum (d/eps)^q)^(1/q) <= 1; default: each input has its own
-    #[arg(long, value_name = "Q")]
+    #[arg(long, value_name = "Q", conflicts_with = "map")]
     pub(crate) shared: Option<f64>,
     /// Take each sample's epsilon from the set's array `eps`, for every input without --eps MOD=EPS
-    #[arg(long)]
+    #[arg(long, conflicts_with = "map")]
     pub(crate) per_sample_eps: bool,
     /// Inputs to freeze: attacks may not change them; default: none
-    #[arg(long, value_name = "MOD")]
+    #[arg(long, value_name = "MOD", conflicts_with = "map")]
     pub(crate) freeze: Vec<String>,
     #[command(flatten)]
     pub(crate) reading: Typed<Options>,

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use proofmark::data::{self, Dataset, Rows};
-use proofmark::domain::{Coupling, Criteria, Epsilon, Norm, Seed};
+use proofmark::domain::{Coupling, Criteria, Epsilon, MapSpec, Norm, Seed};
 use proofmark::engine;
 use proofmark::models::wrap::Surrogate;
 use proofmark::policy::chart;
@@ -56,6 +56,7 @@ pub(crate) fn run(args: &Attack, quiet: bool) -> Result<u8, Failure> {
     let Written { out, saved, plot } = written(args)?;
     let shown = TerminalProgress::new(quiet);
     let mut plan = RunPlan::new(access, &data, &attacks, threats);
+    plan.map = args.map;
     plan.certificates = &certificates;
     plan.labels = match args.labels {
         LabelsArg::Given => Labels::Given,
@@ -87,6 +88,7 @@ pub(crate) fn run(args: &Attack, quiet: bool) -> Result<u8, Failure> {
             data: &data,
             measured: &measured,
             signature: model.signature(),
+            map: args.map,
             per_sample_eps: args.per_sample_eps,
             originals: args.save_originals,
         };
@@ -119,6 +121,16 @@ pub(crate) fn run(args: &Attack, quiet: bool) -> Result<u8, Failure> {
 
 /// Refuses arguments that contradict each other, before anything is opened, and reads the criterion.
 fn checked(args: &Attack) -> Result<Criteria, Failure> {
+    if let Some(map) = args.map.filter(|_| args.attacks.is_empty()) {
+        return Err(Failure(format!(
+            "--map {}: the default suite is for changed values; expected --attack, such as {}",
+            map.name(),
+            match map {
+                MapSpec::Spatial { .. } => "grid or pgd",
+                _ => "uap-pgd, or apgd with --set apgd.eot=10",
+            }
+        )));
+    }
     if let Some(f) = args.fail_under.filter(|f| !(0.0..=1.0).contains(f)) {
         return Err(Failure(format!(
             "--fail-under {f}; expected a share from 0 to 1"
@@ -333,7 +345,16 @@ fn threats(args: &Attack) -> Result<Vec<ThreatPlan>, Failure> {
             "--eps {text}: --per-sample-eps takes every epsilon from the set; drop one of them, or name the input the epsilon is for, --eps INPUT={text}"
         )));
     }
+    if let (Some(map), Some(input)) = (&args.map, eps.each.keys().next()) {
+        return Err(Failure(format!(
+            "--eps {input}=…: with --map {}, epsilon is the share of its limits; expected one without a name",
+            map.name()
+        )));
+    }
     let all = match eps.all {
+        None if args.map.is_some() => Some(vec![
+            "1".parse().map_err(|e| Failure(format!("--eps: {e}")))?,
+        ]),
         // Epsilon 0 would freeze every input that is not named; the set's epsilons replace it.
         None if args.per_sample_eps => Some(vec![Epsilon::default()]),
         text => text.map(list).transpose()?,

@@ -3,9 +3,9 @@ use std::path::Path;
 
 use proofmark::Measurement;
 use proofmark::data::ndarray::ArrayD;
-use proofmark::data::npz::{self, AnyArray, GROUP, NpzArray, ORIGINAL};
+use proofmark::data::npz::{self, AnyArray, GROUP, NpzArray, ORIGINAL, UNIVERSAL};
 use proofmark::data::{Column, Dataset};
-use proofmark::domain::{AttackSummary, Modality, SampleRecord};
+use proofmark::domain::{AttackSummary, MapSpec, Modality, SampleRecord};
 use proofmark::models::{Numbers, Signature};
 
 use crate::failure::Failure;
@@ -15,12 +15,16 @@ use crate::failure::Failure;
 /// Arrays: the inputs under their names (`float32` in data units; whole numbers for a model that takes them) with their
 /// `bounds_NAME`, `y` (labels, or targets), `id`, and per sample `group_broken` (0 or 1), `group_adv_pred` (-1 if there is none),
 /// `group_attack` (attack id, empty if unbroken), `group_norm`, `group_eps` (NaN if unbroken); on request
-/// `original_NAME`. Opened as a data set, the file yields the inputs.
+/// `original_NAME`; and for universal attacks `universal_NAME`, one change per run, with the keys of the runs in
+/// `universal`. With a map also its parameters in their own units, one array `group_NAME` each (NaN if unbroken), or as
+/// `group_patch`. Opened as a data set, the file yields the inputs.
 pub(super) struct Saving<'a> {
     pub(super) data: &'a Dataset,
     pub(super) measured: &'a Measurement,
     /// Signature of the model; adversarials follow the order of its inputs.
     pub(super) signature: &'a Signature,
+    /// The map behind which the attacks ran.
+    pub(super) map: Option<MapSpec>,
     /// Whether each sample has its own budget from the set.
     pub(super) per_sample_eps: bool,
     pub(super) originals: bool,
@@ -78,6 +82,8 @@ impl Saving<'_> {
         };
         let labels = is_classes.then(|| self.column(|_, s| s.label as i64));
         let labels = labels.transpose()?.map(|labels| ("y".to_owned(), labels));
+        floats.extend(self.universal()?);
+        floats.extend(self.parameters()?);
         let mut whole: Vec<Named<i64>> = labels.into_iter().collect();
         whole.extend([
             (
@@ -89,13 +95,26 @@ impl Saving<'_> {
                 self.column(|_, s| i64::from(s.broken_by.is_some()))?,
             ),
         ]);
-        let texts: Vec<Named<String>> = vec![
+        let mut texts: Vec<Named<String>> = vec![
             (format!("{GROUP}attack"), of_breaker(&|run| run.id.clone())?),
             (
                 format!("{GROUP}norm"),
                 of_breaker(&|run| run.threat.norm.to_string())?,
             ),
         ];
+        let keys: Vec<String> = self
+            .measured
+            .universal
+            .iter()
+            .map(|u| u.0.clone())
+            .collect();
+        if !keys.is_empty() {
+            let n = keys.len();
+            texts.push((
+                UNIVERSAL.trim_end_matches('_').to_owned(),
+                array(keys, &[n])?,
+            ));
+        }
         let ids: Vec<_> = report.samples.iter().map(|s| s.id.clone()).collect();
         let mut arrays: Vec<(&str, NpzArray<'_>)> = Vec::new();
         arrays.extend(inputs.iter().map(|(n, a)| (n.as_str(), a.view())));
@@ -117,6 +136,48 @@ impl Saving<'_> {
         arrays.extend(targets.iter().map(|a| ("y", NpzArray::F64(a.view()))));
         arrays.push(("id", NpzArray::Ids(&ids)));
         Ok(npz::write(path, &arrays)?)
+    }
+
+    /// Returns the universal changes of each input, one per run that fitted one; nothing if none did.
+    fn universal(&self) -> Result<Vec<Named<f32>>, Failure> {
+        let changes = &self.measured.universal;
+        if changes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let of_input = |input: &Column| {
+            let m = self.place(input);
+            let values = changes.iter().flat_map(|(_, c)| c[m].iter().copied());
+            let name = format!("{UNIVERSAL}{}", input.modality.name);
+            let shape = match &self.measured.map {
+                Some(map) => [&[changes.len()], &map.shape[..]].concat(),
+                None => shape(input, changes.len()),
+            };
+            Ok((name, array(values.collect(), &shape)?))
+        };
+        self.data.modalities.iter().map(of_input).collect()
+    }
+
+    /// Returns the parameters of the map that broke each sample; nothing without a map.
+    fn parameters(&self) -> Result<Vec<Named<f32>>, Failure> {
+        let (Some(map), Some(spec)) = (&self.measured.map, &self.map) else {
+            return Ok(Vec::new());
+        };
+        let n = map.each.len();
+        if map.names.is_empty() {
+            let width = map.shape.iter().product();
+            let none = vec![f32::NAN; width];
+            let each = map.each.iter();
+            let values = each.flat_map(|p| p.as_ref().unwrap_or(&none).clone());
+            let shape = [&[n], &map.shape[..]].concat();
+            let name = format!("{GROUP}{}", spec.name());
+            return Ok(vec![(name, array(values.collect(), &shape)?)]);
+        }
+        let column = |(i, name): (usize, &&str)| {
+            let value = |p: &Option<Vec<f32>>| p.as_ref().map_or(f32::NAN, |p| p[i]);
+            let values = map.each.iter().map(value).collect();
+            Ok((format!("{GROUP}{name}"), array(values, &[n])?))
+        };
+        map.names.iter().enumerate().map(column).collect()
     }
 
     /// Returns an array with one value per sample of the report.

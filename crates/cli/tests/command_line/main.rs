@@ -17,6 +17,7 @@ mod harness;
 mod infer;
 mod infer_reading;
 mod inspect;
+mod maps;
 mod onnx_attack;
 mod onnx_kinds;
 mod outputs;

@@ -1,4 +1,4 @@
-use proofmark_domain::{Coupling, Epsilon, Norm};
+use proofmark_domain::{Coupling, Epsilon, MapSpec, Norm};
 use toml::de::DeValue;
 
 use crate::policy::{Field, PolicyError, Section};
@@ -10,6 +10,8 @@ pub struct ThreatSpec {
     pub budgets: Budgets,
     /// How the budgets of several modalities combine.
     pub coupling: Coupling,
+    /// The map whose parameters attacks choose; epsilon is then a share of its limits.
+    pub map: Option<MapSpec>,
 }
 
 /// Budgets as a policy states them.
@@ -51,7 +53,10 @@ impl ThreatSpec {
 }
 
 pub(super) fn read(field: &Field<'_>) -> Result<ThreatSpec, PolicyError> {
-    let s = field.section(&["norm", "eps", "modalities", "coupling", "q"])?;
+    let s = field.section(&["norm", "eps", "modalities", "coupling", "q", "map"])?;
+    if let Some(map) = s.get("map") {
+        return mapped(&s, &map);
+    }
     let budgets = match s.get("modalities") {
         None => {
             let (norm, eps) = budget(&s)?;
@@ -72,8 +77,41 @@ pub(super) fn read(field: &Field<'_>) -> Result<ThreatSpec, PolicyError> {
         }
     };
     Ok(ThreatSpec {
+        map: None,
         coupling: coupling(&s, &budgets)?,
         budgets,
+    })
+}
+
+/// Reads a threat whose budget is the share of a map's limits.
+fn mapped(s: &Section<'_>, field: &Field<'_>) -> Result<ThreatSpec, PolicyError> {
+    let map: MapSpec = field.text()?.parse().map_err(|e: String| field.error(e))?;
+    for name in ["norm", "modalities", "coupling", "q"] {
+        if let Some(other) = s.get(name) {
+            return Err(other.error(
+                "means nothing beside `map`, whose parameters have limits of their own; leave it out",
+            ));
+        }
+    }
+    let eps = s.maybe("eps", |f| {
+        let eps = epsilon(f)?;
+        if eps.get() > 0.0 && eps.get() <= 1.0 {
+            return Ok(eps);
+        }
+        Err(f.error("expected the share of the map's limits, above 0 and at most 1"))
+    })?;
+    Ok(ThreatSpec {
+        budgets: Budgets::All {
+            norm: Norm::Linf,
+            eps: match eps {
+                Some(eps) => eps,
+                None => "1"
+                    .parse()
+                    .map_err(|e: proofmark_domain::EpsilonError| field.error(e.to_string()))?,
+            },
+        },
+        coupling: Coupling::Independent,
+        map: Some(map),
     })
 }
 

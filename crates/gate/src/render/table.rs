@@ -226,6 +226,7 @@ fn report(report: &Report, colour: bool) -> String {
         ]);
     }
     text.push_str(&grid(&header, rows));
+    text.push_str(&universal(report));
     text.push_str(&surrogate(report));
     text.push_str(&certificates(report));
     if worst.invalid > 0 {
@@ -236,6 +237,32 @@ fn report(report: &Report, colour: bool) -> String {
         );
     }
     text.push_str(&trust(report, colour));
+    text
+}
+
+/// Returns how often each universal change succeeds on samples that it was not fitted on; empty without one.
+fn universal(report: &Report) -> String {
+    let mut text = String::new();
+    for a in &report.attacks {
+        let Some(h) = &a.held_out else { continue };
+        let undecided = match h.invalid {
+            0 => String::new(),
+            n => format!("; {n} could not be judged, which the interval counts both ways"),
+        };
+        let _ = writeln!(
+            text,
+            "\n{} at {} {}: one change for all samples. Fitted on {}, of which it breaks {}; of the {} held out it breaks {}: fooling rate {}, 95 % interval {}{undecided}",
+            plain(name(a)),
+            a.threat.norm,
+            plain(&a.threat.text),
+            h.fitted,
+            h.fitted_broken,
+            h.n,
+            h.broken,
+            percent(h.fooling_rate),
+            interval(h.ci95)
+        );
+    }
     text
 }
 

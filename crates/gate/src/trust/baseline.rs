@@ -35,11 +35,23 @@ pub(crate) fn rule(evidence: &TrustInput<'_>) -> Option<TrustFlag> {
         if evidence.is_suite(b) {
             continue;
         }
-        let rivals: Vec<usize> = evidence
+        let is_mapped = baseline.threat.map.is_some();
+        let mut rivals: Vec<usize> = evidence
             .gradient_attacks()
-            .filter(|&r| !evidence.is_suite(r))
+            .filter(|&r| !evidence.is_suite(r) && !evidence.is_universal(r))
             .filter(|&r| same_threat(&evidence.runs[r].threat, &baseline.threat))
             .collect();
+        // Scores are no smooth function of an angle, so gradients miss there what a grid finds, and no model is to blame:
+        // a baseline must beat both.
+        if is_mapped && baseline.role == Role::Attack {
+            continue;
+        }
+        if is_mapped && !rivals.is_empty() {
+            let others = evidence.runs.iter().enumerate().filter(|(_, r)| {
+                r.role == Role::Attack && !r.gradient && same_threat(&r.threat, &baseline.threat)
+            });
+            rivals.extend(others.map(|(r, _)| r));
+        }
         let steps = |r: &usize| {
             let steps = evidence.runs[*r].parameters.get("steps");
             steps.and_then(serde_json::Value::as_u64).unwrap_or(1)
@@ -101,6 +113,27 @@ mod tests {
                 )
             })
             .collect()
+    }
+
+    #[test]
+    fn a_universal_change_may_miss_what_noise_finds_and_behind_a_map_a_grid_counts_beside_gradients()
+     {
+        let runs = || vec![attack("pgd", 0.1), noise(0.1)];
+        assert_eq!(report(runs(), samples(20, 9)).trust.len(), 1);
+        let mut fitted = samples(20, 9);
+        fitted[0].runs[0].observed = vec![proofmark_domain::Observation::Fitted];
+        assert_eq!(report(runs(), fitted).trust, []);
+
+        let map = || {
+            let mut runs = vec![attack("pgd", 0.1), noise(0.1), scoring("grid", 0.1)];
+            for run in &mut runs {
+                run.threat.map = Some("spatial".parse().unwrap());
+            }
+            runs
+        };
+        let by = |grid| (0..20).map(move |i| sample(i, &[Robust, Broken, grid]));
+        assert_eq!(report(map(), by(Broken).collect()).trust, []);
+        assert_eq!(report(map(), by(Robust).collect()).trust.len(), 1);
     }
 
     #[test]

@@ -88,6 +88,11 @@ impl<'a> TrustInput<'a> {
         })
     }
 
+    /// Whether one change for all samples was fitted in a run: it may miss what a change of a sample's own finds.
+    pub(crate) fn is_universal(&self, run: usize) -> bool {
+        (0..self.samples.len()).any(|s| self.run_saw(s, run, Observation::Fitted))
+    }
+
     /// Whether `what` was observed on the sample, without attack or in any run.
     pub(crate) fn saw(&self, sample: usize, what: Observation) -> bool {
         self.samples[sample].observed.contains(&what)

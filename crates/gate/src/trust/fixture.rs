@@ -21,6 +21,7 @@ pub(crate) fn threat(norm: Norm, eps: f64) -> ThreatRecord {
             scale: None,
         }],
         coupling: Coupling::Independent,
+        map: None,
     }
 }
 

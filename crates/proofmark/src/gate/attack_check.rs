@@ -68,6 +68,7 @@ impl AttackCheck {
 
     fn planned<'a>(&'a self, model: Access<'a>, batch: usize, shard: Option<Shard>) -> RunPlan<'a> {
         let mut plan = RunPlan::new(model, &self.data, &self.attacks, self.threats.clone());
+        plan.map = self.task.threat.as_ref().and_then(|t| t.map);
         plan.certificates = &self.certificates;
         plan.settings = Settings {
             seed: self.seed,
@@ -207,11 +208,22 @@ pub(super) fn prepare(
     let samples = crate::samples::samples(&data, signature).map_err(&fault)?;
     crate::criteria::fits_model(&task.criterion, signature).map_err(&fault)?;
     crate::criteria::require_references(&task.criterion, &data, signature, "").map_err(&fault)?;
+    let map = task.threat.as_ref().and_then(|t| t.map);
+    let mut plan = RunPlan::new(model.model.as_ref(), &data, &attacks, threats.clone());
+    plan.map = map;
+    plan.looks.clone_from(&task.looks);
+    plan.require_whole().map_err(&fault)?;
+    let modalities = plan.inputs().map_err(&fault)?;
+    let samples = match map {
+        Some(_) => plan.without_samples().map_err(&fault)?,
+        None => samples,
+    };
     for t in &threats {
-        let modalities = &signature.modalities;
-        t.require_change(modalities, &data).map_err(&fault)?;
-        let threat = t.fit(modalities, &data).map_err(&fault)?;
-        crate::numbers::check(&threat, signature, data.len()).map_err(&fault)?;
+        t.require_change(&modalities, &data).map_err(&fault)?;
+        let threat = t.fit(&modalities, &data).map_err(&fault)?;
+        if map.is_none() {
+            crate::numbers::check(&threat, signature, data.len()).map_err(&fault)?;
+        }
         for (spec, attack) in task.attacks.iter().zip(&attacks) {
             let job = Job::new(&samples, &[], &threat, &Silent);
             check_members(attack.as_ref(), gives, &job).map_err(|e| {
@@ -225,13 +237,10 @@ pub(super) fn prepare(
     let certificates = task.certify.iter();
     let certificates = certificates.map(|id| Certificate::build(id, &toml::Table::new()));
     let certificates: Vec<Certificate> = certificates.collect::<Result<_, _>>().map_err(&fault)?;
-    let mut plan = RunPlan::new(model.model.as_ref(), &data, &attacks, threats.clone());
     plan.criterion.clone_from(&task.criterion);
     plan.certificates = &certificates;
-    let fitted: Result<Vec<_>, RunError> = threats
-        .iter()
-        .map(|t| t.fit(&signature.modalities, &data))
-        .collect();
+    let fitted: Result<Vec<_>, RunError> =
+        threats.iter().map(|t| t.fit(&modalities, &data)).collect();
     plan.require_certificates(&fitted.map_err(&fault)?)
         .map_err(&fault)?;
     let check = AttackCheck {

@@ -16,6 +16,8 @@ use crate::{RunCheckpoint, RunError, checkpoint};
 
 /// State known before the first attack.
 pub(super) struct Prepared<'a> {
+    /// The model as attacks see it: behind the map, if there is one.
+    pub(super) model: Access<'a>,
     pub(super) samples: &'a Samples,
     pub(super) clean: &'a [Clean],
     pub(super) reading: &'a Option<Reading>,
@@ -61,7 +63,7 @@ impl RunPlan<'_> {
                     self.planted(prepared, run, job.resume)?
                 }
                 Source::Model => {
-                    let (outcomes, failed) = self.attacked(run.attack, &job)?;
+                    let (outcomes, failed) = attacked(prepared.model, run.attack, &job)?;
                     if run.is_followed() {
                         last.clone_from(&outcomes);
                     }
@@ -77,6 +79,7 @@ impl RunPlan<'_> {
             if let Some(earlier) = earlier {
                 cost += earlier.at_cost;
             }
+            record.keep(run, outcomes.universal);
             let (outcomes, at) = (outcomes.rows, outcomes.checkpoint);
             // A run that takes its outcomes from another one ended with it.
             let ended = run.source != Source::Model
@@ -90,23 +93,6 @@ impl RunPlan<'_> {
             record.add(run, outcomes, cost, failed);
         }
         Ok(stopped)
-    }
-
-    /// Runs an attack. If it fails partway (the model breaks down, a device is lost), the other attacks keep their
-    /// results: its samples are stopped, and the report says why.
-    fn attacked(
-        &self,
-        attack: &dyn Attack,
-        job: &Job<'_>,
-    ) -> Result<(Outcomes, Option<String>), RunError> {
-        if job.rows.is_empty() {
-            return Ok((Outcomes::default(), None));
-        }
-        match attack.run(self.model, job) {
-            Ok(outcomes) => Ok((outcomes, None)),
-            Err(e @ EngineError::Model(_)) => Ok((Outcomes::stopped(job), Some(e.to_string()))),
-            Err(e) => Err(e.into()),
-        }
     }
 
     /// Plants adversarials near some samples and attacks the model with the heads behind which they lie.
@@ -199,9 +185,26 @@ impl RunPlan<'_> {
             tile,
             compaction: self.settings.compaction,
             forwards: self.settings.forwards,
-            judge: self.settings.judge,
+            judge: self.judge(),
             stop: self.stop,
             ..Job::new(samples, rows, threat, self.progress)
         }
+    }
+}
+
+/// Runs an attack. If it fails partway (the model breaks down, a device is lost), the other attacks keep their
+/// results: its samples are stopped, and the report says why.
+fn attacked(
+    model: Access<'_>,
+    attack: &dyn Attack,
+    job: &Job<'_>,
+) -> Result<(Outcomes, Option<String>), RunError> {
+    if job.rows.is_empty() {
+        return Ok((Outcomes::default(), None));
+    }
+    match attack.run(model, job) {
+        Ok(outcomes) => Ok((outcomes, None)),
+        Err(e @ EngineError::Model(_)) => Ok((Outcomes::stopped(job), Some(e.to_string()))),
+        Err(e) => Err(e.into()),
     }
 }

@@ -91,6 +91,9 @@ fn join(done: Option<Measurement>, next: Measurement) -> Measurement {
         // A report's samples are in the order of their ids.
         report: extend(done.report, next.report),
         adversarials: by_id.into_values().collect(),
+        // Universal attacks do not run in looks.
+        universal: Vec::new(),
+        map: None,
         checkpoint: None,
         is_cut: false,
     }

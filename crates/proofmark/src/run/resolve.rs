@@ -32,7 +32,7 @@ impl RunPlan<'_> {
         whole: &[ThreatRecord],
         extra: &'b [trust::TrustRun],
     ) -> Result<Vec<Run<'b>>, RunError> {
-        let inputs = self.without_samples();
+        let inputs = self.without_samples()?;
         let mut runs = Vec::new();
         let mut done = BTreeSet::new();
         for t in 0..threats.len() {
@@ -76,25 +76,29 @@ impl RunPlan<'_> {
     }
 
     /// Returns the model's inputs without any sample, for a question about budgets alone.
-    fn without_samples(&self) -> Samples {
-        let modalities = &self.model.signature().modalities;
-        Samples {
-            modalities: modalities.clone(),
+    pub(crate) fn without_samples(&self) -> Result<Samples, RunError> {
+        let modalities = self.inputs()?;
+        Ok(Samples {
             values: vec![Vec::new(); modalities.len()],
+            modalities,
             labels: Vec::new(),
             targets: None,
             keys: Vec::new(),
-        }
+        })
     }
 
     /// Returns each threat model over the samples of all shards, as reports record it.
     pub(super) fn whole_threats(&self) -> Result<Vec<ThreatRecord>, RunError> {
-        let modalities = &self.model.signature().modalities;
+        let modalities = self.inputs()?;
         self.threats
             .iter()
             .map(|t| {
-                let threat = t.fit(modalities, self.data)?;
-                Ok(scale::record(&threat, modalities, self.data))
+                let threat = t.fit(&modalities, self.data)?;
+                if self.map.is_some() {
+                    // Parameters have no values in the data to be compared with.
+                    return Ok(self.name_map(threat.record()));
+                }
+                Ok(scale::record(&threat, &modalities, self.data))
             })
             .collect()
     }
@@ -103,7 +107,8 @@ impl RunPlan<'_> {
     pub fn resolved(&self) -> Result<ResolvedPlan, RunError> {
         let signature = self.model.signature();
         let threats = self.fitted(self.data)?;
-        let records: Vec<ThreatRecord> = threats.iter().map(Threat::record).collect();
+        let records = threats.iter().map(Threat::record);
+        let records: Vec<ThreatRecord> = records.map(|r| self.name_map(r)).collect();
         let extra = self.trust_runs(&threats, &records)?;
         let runs = self.runs(&threats, &records, &extra)?;
         let inputs: Vec<Value> = signature
@@ -111,7 +116,7 @@ impl RunPlan<'_> {
             .iter()
             .map(|m| json!({ "name": m.name, "shape": m.shape }))
             .collect();
-        let judge = self.settings.judge;
+        let judge = self.judge();
         let mut model = json!({
             "sha256": signature.sha256,
             "classes": signature.classes,
@@ -175,6 +180,10 @@ impl RunPlan<'_> {
         // Absent if the number of samples is fixed, as in reports.
         if let Some(looks) = &self.looks {
             fields.insert("looks".to_owned(), json!(looks.sizes(self.data.len())));
+        }
+        // Absent without a map, as in reports.
+        if let Some(map) = &self.map {
+            fields.insert("map".to_owned(), json!(map));
         }
         // Absent if there are none, as in reports.
         if !self.certificates.is_empty() {

@@ -39,7 +39,7 @@ impl RunPlan<'_> {
     /// Returns samples to mix into others: the first of the seeded stratified order over the samples of all shards, so
     /// that every shard uses the same. `None` if no attack mixes samples.
     pub(super) fn others(&self) -> Result<Option<Arc<Others>>, RunError> {
-        if !self.attacks.iter().any(|a| a.mixes()) {
+        if !self.attacks.iter().any(|a| a.mixes()) || self.map.is_some() {
             return Ok(None);
         }
         let order = self.order();
@@ -75,7 +75,8 @@ impl RunPlan<'_> {
             .data
             .labels
             .as_ref()
-            .filter(|_| wanted && self.labels == Labels::Given)
+            // A point of another class is no set of parameters of a map.
+            .filter(|_| wanted && self.labels == Labels::Given && self.map.is_none())
         else {
             return Ok(None);
         };

@@ -528,10 +528,17 @@ fn every_operator_is_in_the_docs() {
         .split("## Operators")
         .nth(1)
         .expect("its list of operators");
-    let (own, microsoft) = after
+    let (own, rest) = after
         .split_once("### onnxruntime's own")
         .expect("its list of onnxruntime's operators");
-    for (table, domain) in [(own, "ai.onnx"), (microsoft, "com.microsoft")] {
+    let (microsoft, classical) = rest
+        .split_once("### Classical machine learning")
+        .expect("its list of classical operators");
+    for (table, domain) in [
+        (own, "ai.onnx"),
+        (microsoft, "com.microsoft"),
+        (classical, "ai.onnx.ml"),
+    ] {
         let named: BTreeSet<&str> = table
             .lines()
             .filter(|l| l.starts_with('|'))

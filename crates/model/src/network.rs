@@ -1,4 +1,5 @@
 use burn::tensor::Tensor;
+use proofmark_domain::Needs;
 use proofmark_kernels::Program;
 use proofmark_threat::Batch;
 
@@ -25,6 +26,12 @@ pub trait Network: Send + Sync {
     fn penultimate(&self, query: &Query) -> Result<Option<Tensor<2>>, ModelError> {
         let _ = query;
         Ok(None)
+    }
+
+    /// Returns the most that the model gives: gradients, unless no operation on the way to its scores has any, as in a
+    /// decision tree.
+    fn gives(&self) -> Needs {
+        Needs::Gradients
     }
 
     /// Returns the sample-forwards that one point costs.
@@ -58,6 +65,10 @@ impl<N: Network + ?Sized> Network for Box<N> {
         Network::penultimate(self.as_ref(), query)
     }
 
+    fn gives(&self) -> Needs {
+        Network::gives(self.as_ref())
+    }
+
     fn cost(&self) -> u64 {
         Network::cost(self.as_ref())
     }
@@ -82,6 +93,10 @@ impl<N: Network + ?Sized> Network for &N {
 
     fn penultimate(&self, query: &Query) -> Result<Option<Tensor<2>>, ModelError> {
         Network::penultimate(*self, query)
+    }
+
+    fn gives(&self) -> Needs {
+        Network::gives(*self)
     }
 
     fn cost(&self) -> u64 {
@@ -119,7 +134,11 @@ impl<N: Network> DecisionModel for N {
     }
 
     fn access(&self) -> Access<'_> {
-        Access::Gradients(self)
+        match self.gives() {
+            Needs::Gradients => Access::Gradients(self),
+            Needs::Scores => Access::Scores(self),
+            Needs::Decisions => Access::Decisions(self),
+        }
     }
 
     fn decide(&self, query: &Query) -> Result<Output, ModelError> {

@@ -29,6 +29,8 @@ pub(crate) struct Scores {
     pub(crate) note: Option<String>,
     /// Whether the output's probabilities were replaced by logits or log-probabilities.
     pub(crate) cured: bool,
+    /// The classifier of `ai.onnx.ml` that computes them, if one does: its scores may be probabilities.
+    classical: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +38,8 @@ enum Change {
     None,
     /// Probabilities per class: their logarithms.
     Log,
+    /// Two scores, of which the higher one is that of the class not chosen.
+    Reversed,
     /// One logit for classes 0 and 1.
     Binary,
     /// One probability for classes 0 and 1.
@@ -60,6 +64,30 @@ impl Scores {
             change: Change::None,
             note: None,
             cured: false,
+            classical: None,
+        }
+    }
+
+    /// Takes the logarithms of the scores of a classifier of `ai.onnx.ml` if these values of it, `[n, width]`, are
+    /// probabilities: such a file does not say what its scores are.
+    pub(crate) fn see(&mut self, values: &[f32], width: usize) {
+        let Some(node) = self
+            .classical
+            .clone()
+            .filter(|_| self.change == Change::None)
+        else {
+            return;
+        };
+        let read = Self {
+            change: Change::Log,
+            ..self.clone()
+        };
+        if width > 1 && read.check(values, width).is_ok() {
+            self.change = Change::Log;
+            self.cured = true;
+            self.note = Some(format!(
+                "the scores are the logarithms of the probabilities (node `{node}`)"
+            ));
         }
     }
 
@@ -67,6 +95,7 @@ impl Scores {
     pub(crate) fn finish(&self, raw: Burn<2>) -> Burn<2> {
         match self.change {
             Change::None => raw,
+            Change::Reversed => raw.flip([1]),
             Change::Log => raw.clamp_min(LEAST).log(),
             Change::Binary => {
                 let half = raw.mul_scalar(0.5);
@@ -90,6 +119,7 @@ impl Scores {
             Change::Binary => net
                 .dense(raw, vec![-0.5, 0.5], vec![])
                 .map_err(|e| e.to_string()),
+            Change::Reversed => Err("a support vector machine is no network".into()),
             Change::Log | Change::BinaryLog | Change::Odds => Err(
                 "the scores are logarithms of probabilities that no softmax or sigmoid at the end of the graph computes"
                     .into(),
@@ -160,12 +190,12 @@ impl Scores {
                 let text = "the scores of the labels are the logarithms of the probabilities' odds";
                 (Change::Odds, text.into())
             }
-            End::Other if kind == OutputKind::Probabilities => {
+            End::Classical(_) | End::Other if kind == OutputKind::Probabilities => {
                 self.cured = true;
                 let text = "the scores of the labels are the logarithms of the probabilities' odds";
                 (Change::Odds, text.into())
             }
-            End::Other => return Ok(()),
+            End::Classical(_) | End::Other => return Ok(()),
         };
         self.change = change;
         self.note = Some(note);
@@ -223,6 +253,13 @@ impl Scores {
                     ),
                 )
             }
+            (2, End::Classical(node)) if kind == OutputKind::Logits && is_reversed(node) => (
+                Change::Reversed,
+                format!(
+                    "the scores of the two classes change places (node `{}`): without probabilities an SVMClassifier gives the class that it chooses the lower one",
+                    node.name
+                ),
+            ),
             (_, End::LogSoftmax(node)) => (
                 Change::None,
                 format!("the scores are log-probabilities (node `{}`)", node.name),
@@ -257,7 +294,7 @@ fn values(end: &End<'_>, kind: OutputKind) -> Result<(), String> {
             "comes out of a Softmax (node `{}`): one probability per class, and the criterion is about values that a model predicts; use one about classes, such as margin=K, or name another output with --output",
             node.name
         )),
-        End::Sigmoid(..) | End::Other => Ok(()),
+        End::Sigmoid(..) | End::Classical(_) | End::Other => Ok(()),
     }
 }
 
@@ -313,6 +350,9 @@ pub(crate) fn scores_of(
             "output `{name}` {contradiction}; --output-kind {kind} contradicts that"
         ));
     }
+    if let End::Classical(node) = end {
+        scores.classical = Some(node.name.clone());
+    }
     let taken = match options.outputs {
         Outputs::Classes => scores.take(&end, options.kind, bypass),
         Outputs::Labels => scores.take_labels(&end, options.kind, bypass),
@@ -332,6 +372,8 @@ enum End<'a> {
     LogSoftmax(&'a Node),
     /// A Sigmoid, and the scores before it.
     Sigmoid(&'a Node, Slot),
+    /// A classifier of `ai.onnx.ml`, whose scores may be probabilities.
+    Classical(&'a Node),
     Other,
 }
 
@@ -358,6 +400,11 @@ impl<'a> End<'a> {
             "Softmax" if over_classes(node, before) => Self::Softmax(node, before),
             "LogSoftmax" if over_classes(node, before) => Self::LogSoftmax(node),
             "Sigmoid" => Self::Sigmoid(node, before),
+            // Scores of one class against the rest are normalised.
+            "ai.onnx.ml.LinearClassifier"
+            | "ai.onnx.ml.SVMClassifier"
+            | "ai.onnx.ml.TreeEnsembleClassifier"
+            | "ai.onnx.ml.Normalizer" => Self::Classical(node),
             "Log" => match last_step(graph, before) {
                 Some(inner) if inner.op == "Softmax" => match inner.inputs[0] {
                     Some(before) if over_classes(inner, before) => {
@@ -378,7 +425,7 @@ impl<'a> End<'a> {
             | Self::LogOfSoftmax(n, _)
             | Self::LogSoftmax(n)
             | Self::Sigmoid(n, _) => n.name.as_str(),
-            Self::Other => "",
+            Self::Classical(_) | Self::Other => "",
         };
         match (kind, self) {
             (OutputKind::Logit, _) if classes > 1 => Some(format!(
@@ -395,6 +442,16 @@ impl<'a> End<'a> {
             _ => None,
         }
     }
+}
+
+/// Whether a node is a support vector machine of two classes without probabilities: of its scores `-s` and `s` libsvm's
+/// `s > 0` chooses the first class.
+fn is_reversed(node: &Node) -> bool {
+    let has = |name: &str| {
+        let given = node.attributes.iter().find(|a| a.name == name);
+        given.is_some_and(|a| !a.floats.is_empty() || !a.ints.is_empty())
+    };
+    node.op == "ai.onnx.ml.SVMClassifier" && has("vectors_per_class") && !has("prob_a")
 }
 
 /// Whether each group of values that a node normalises is all the scores of one sample. `shape`: that of its input.
@@ -416,7 +473,8 @@ fn is_over_classes(node: &Node, shape: &[usize], rows: usize, classes: usize) ->
 
 /// Returns the node that computes a value, skipping nodes that only move or rename elements.
 pub(crate) fn last_step(graph: &Graph, mut slot: Slot) -> Option<&Node> {
-    const MOVES: [&str; 7] = [
+    const MOVES: [&str; 8] = [
+        "ai.onnx.ml.ZipMap",
         "Identity",
         "Reshape",
         "Flatten",

@@ -240,6 +240,25 @@ impl OnnxFile {
             .collect()
     }
 
+    /// Returns the second output of a file of `ai.onnx.ml` whose first one is the class chosen by it, as skl2onnx and
+    /// onnxmltools write classifiers.
+    pub(crate) fn scores_beside_label(&self) -> Option<String> {
+        const WHOLE_OR_TEXT: [i32; 3] = [6, 7, 8];
+        let graph = self.graph();
+        let is_classical = graph.node.iter().any(|n| n.domain == op::CLASSICAL);
+        let [label, scores, ..] = graph.output.as_slice() else {
+            return None;
+        };
+        let kind = |info: &ValueInfoProto| {
+            let tensor = info.r#type.as_ref()?.tensor_type.as_ref()?;
+            Some(tensor.elem_type)
+        };
+        let is_label = kind(label).is_some_and(|k| WHOLE_OR_TEXT.contains(&k));
+        // Scores in a map, by class name, have no tensor type.
+        let has_scores = kind(scores).is_none_or(|k| !WHOLE_OR_TEXT.contains(&k));
+        (is_classical && is_label && has_scores).then(|| scores.name.clone())
+    }
+
     /// Returns an error if one of the names is not a value of the graph.
     pub(crate) fn has_values(&self, names: &[&str]) -> Result<(), OnnxError> {
         let graph = self.graph();

@@ -13,7 +13,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor as Burn};
-use proofmark_domain::{Modality, OutputKind, Outputs};
+use proofmark_domain::{Modality, Needs, OutputKind, Outputs};
 use proofmark_kernels::{Network as Kernels, Program};
 use proofmark_model::{
     DecisionModel, Features, GradientModel, ModelError, Network, Query, Signature, guarded,
@@ -69,6 +69,8 @@ pub struct OnnxModel {
     carried: BTreeMap<Slot, Carried>,
     /// The same model with slopes for its steps.
     surrogate: Option<Box<OnnxModel>>,
+    /// Whether the scores have a derivative by the inputs.
+    has_gradient: bool,
 }
 
 impl fmt::Debug for OnnxModel {
@@ -113,6 +115,11 @@ impl OnnxModel {
         }
         let ports: Vec<Port> = readings.iter().map(|r| r[0].clone()).collect();
         let size = chunk(&file, &declared, &ports)?;
+        if let (None, Some(scores)) = (&options.output, file.scores_beside_label()) {
+            graph.notes.leave(format!(
+                "the scores are those of output `{scores}`: the first output is the class chosen by them"
+            ));
+        }
         let output = graph.outputs[0];
         let parameters = graph.parameters();
         let signature = Signature {
@@ -145,6 +152,7 @@ impl OnnxModel {
             penultimate: None,
             carried: BTreeMap::new(),
             surrogate: None,
+            has_gradient: true,
             file,
         };
         room::while_loading(|| {
@@ -156,6 +164,7 @@ impl OnnxModel {
             Ok(())
         })
         .map_err(|e| about_open_axes(e, &declared, &model))?;
+        model.has_gradient = model.graph.passes_gradients(&model.plan, model.scores.slot);
         model.signature.stated = model.stated();
         Ok(model)
     }
@@ -193,6 +202,14 @@ impl Network for OnnxModel {
     fn forward(&self, query: &Query) -> Result<Burn<2>, ModelError> {
         self.run_scores(query.x.blocks())
             .map_err(|e| self.failed(&e))
+    }
+
+    fn gives(&self) -> Needs {
+        if self.has_gradient {
+            Needs::Gradients
+        } else {
+            Needs::Scores
+        }
     }
 
     fn smoothed(&self) -> Option<&dyn GradientModel> {
@@ -283,6 +300,9 @@ fn output(file: &OnnxFile, options: &OnnxOptions) -> Result<String, OnnxError> {
     if let Some(name) = &options.output {
         file.has_values(&[name])?;
         return Ok(name.clone());
+    }
+    if let Some(scores) = file.scores_beside_label() {
+        return Ok(scores);
     }
     let first = file.outputs().into_iter().next();
     first

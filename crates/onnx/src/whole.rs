@@ -48,6 +48,14 @@ fn makes_real(node: &Node) -> bool {
         "DequantizeLinear" | "ConvInteger" | "MatMulInteger" | "QLinearConv" | "QLinearMatMul" => {
             true
         }
+        "ai.onnx.ml.Scaler"
+        | "ai.onnx.ml.LinearClassifier"
+        | "ai.onnx.ml.LinearRegressor"
+        | "ai.onnx.ml.SVMClassifier"
+        | "ai.onnx.ml.SVMRegressor"
+        | "ai.onnx.ml.TreeEnsemble"
+        | "ai.onnx.ml.TreeEnsembleClassifier"
+        | "ai.onnx.ml.TreeEnsembleRegressor" => true,
         "com.microsoft.QLinearWhere" => false,
         op => {
             op.starts_with("com.microsoft.Q")

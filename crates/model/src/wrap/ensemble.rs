@@ -1,6 +1,6 @@
 use burn::tensor::Tensor;
 use burn::tensor::activation::log_softmax;
-use proofmark_domain::ModelPart;
+use proofmark_domain::{ModelPart, Needs};
 
 use super::bpda::join;
 use crate::access::Signature;
@@ -34,7 +34,7 @@ impl Average {
 /// Adversarial Examples", ICLR 2017. [`MeanLoss`](super::MeanLoss) averages losses.
 ///
 /// ```
-/// # use proofmark_domain::{Bounds, Kind, Modality};
+/// # use proofmark_domain::{Bounds, Kind, Modality, Needs};
 /// # use proofmark_model::{BurnModel, ScoreModel, wrap::{Average, Ensemble}};
 /// # let device = burn::tensor::Device::default();
 /// # let input = || Modality { name: "x".into(), kind: Kind::Table, shape: vec![2], bounds: Bounds::uniform(0.0, 1.0).unwrap() };
@@ -142,6 +142,11 @@ impl<N: Network> Network for Ensemble<N> {
     fn forward(&self, query: &Query) -> Result<Tensor<2>, ModelError> {
         let scores = self.members.iter().map(|m| m.forward(query));
         Ok(self.mean(scores.collect::<Result<_, _>>()?))
+    }
+
+    fn gives(&self) -> Needs {
+        let each = self.members.iter().map(Network::gives);
+        each.min().unwrap_or(Needs::Gradients)
     }
 
     fn cost(&self) -> u64 {

@@ -1,5 +1,5 @@
 use burn::tensor::{Tensor, TensorData};
-use proofmark_domain::{Modality, Seed};
+use proofmark_domain::{Modality, Needs, Seed};
 use proofmark_stats::random::{Purpose, Stream, StreamKey};
 use proofmark_threat::{Batch, index};
 
@@ -96,6 +96,10 @@ impl<N: Network, T: Transform> Network for Eot<N, T> {
     fn penultimate(&self, query: &Query) -> Result<Option<Tensor<2>>, ModelError> {
         let read = self.inner.penultimate(&self.drawn(query)?)?;
         Ok(read.map(|t| self.mean(t)))
+    }
+
+    fn gives(&self) -> Needs {
+        Network::gives(&self.inner)
     }
 
     fn cost(&self) -> u64 {

@@ -1,5 +1,5 @@
 use burn::tensor::{Tensor, TensorData};
-use proofmark_domain::{Grid, Kind, Modality};
+use proofmark_domain::{Grid, Kind, Modality, Needs};
 use proofmark_kernels::Program;
 use proofmark_threat::{Batch, host};
 
@@ -142,6 +142,10 @@ impl<N: Network> Network for Normalise<N> {
     fn penultimate(&self, query: &Query) -> Result<Option<Tensor<2>>, ModelError> {
         self.inner
             .penultimate(&query.with_x(self.prepared(&query.x)))
+    }
+
+    fn gives(&self) -> Needs {
+        Network::gives(&self.inner)
     }
 
     fn cost(&self) -> u64 {

@@ -65,6 +65,25 @@ impl Seen<'_> {
             "Tile" => self.tile(),
             "Trilu" => self.triangle(),
             "LSTM" | "GRU" | "RNN" => self.recurrent(),
+            "ai.onnx.ml.LinearClassifier"
+            | "ai.onnx.ml.SVMClassifier"
+            | "ai.onnx.ml.TreeEnsembleClassifier" => self.row_by_row(2),
+            "ai.onnx.ml.Imputer"
+            | "ai.onnx.ml.LinearRegressor"
+            | "ai.onnx.ml.Normalizer"
+            | "ai.onnx.ml.Scaler"
+            | "ai.onnx.ml.SVMRegressor"
+            | "ai.onnx.ml.TreeEnsemble"
+            | "ai.onnx.ml.TreeEnsembleRegressor"
+            | "ai.onnx.ml.ZipMap" => self.row_by_row(1),
+            "ai.onnx.ml.ArrayFeatureExtractor" => match self.carried(1) {
+                None => self.row_by_row(1),
+                Some(_) => Err("the columns that it chooses depend on the sample".into()),
+            },
+            "ai.onnx.ml.FeatureVectorizer" => self.side_by_side(),
+            "ai.onnx.ml.CategoryMapper"
+            | "ai.onnx.ml.LabelEncoder"
+            | "ai.onnx.ml.OneHotEncoder" => to(self.only_first()?),
             // Shape and Size give the same sizes for every sample.
             "Shape" | "Size" => Ok((Vec::new(), Vec::new())),
             "QuantizeLinear"
@@ -82,6 +101,24 @@ impl Seen<'_> {
         match self.only_first()? {
             c if c.axis == 0 => to(c),
             c => Err(format!("samples lie along axis {}; expected 0", c.axis)),
+        }
+    }
+
+    /// Samples are the rows of a matrix, and of each of the `outputs`.
+    fn row_by_row(&self, outputs: usize) -> Rule {
+        if self.rank() < 2 {
+            return Err("its input is a single sample without an axis for samples".into());
+        }
+        let (rows, fixes) = self.leading()?;
+        Ok((vec![rows[0]; outputs], fixes))
+    }
+
+    /// Every input holds the samples as rows.
+    fn side_by_side(&self) -> Rule {
+        let mut rows = (0..self.node.inputs.len()).map(|i| self.carried(i));
+        match rows.next().flatten() {
+            Some(first) if first.axis == 0 && rows.all(|c| c == Some(first)) => to(first),
+            _ => Err("not every input holds the samples along axis 0".into()),
         }
     }
 
@@ -499,6 +536,7 @@ const POINTWISE: &[&str] = &[
     "ThresholdedRelu",
     "Where",
     "Xor",
+    "ai.onnx.ml.Binarizer",
     "com.microsoft.BiasGelu",
     "com.microsoft.FastGelu",
     "com.microsoft.Gelu",

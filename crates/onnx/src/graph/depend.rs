@@ -45,6 +45,18 @@ impl Graph {
         rough
     }
 
+    /// Whether the value `to` of a plan has a derivative by the inputs: some way there leads through no node without one.
+    pub(crate) fn passes_gradients(&self, plan: &Plan, to: Slot) -> bool {
+        let mut depends: BTreeSet<Slot> = self.inputs.iter().copied().collect();
+        for (at, _) in &plan.steps {
+            let node = &self.nodes[*at];
+            if node.entry.gradient != Gradient::None && node.moved_by(&depends) {
+                depends.extend(node.outputs.iter().flatten());
+            }
+        }
+        depends.contains(&to)
+    }
+
     /// Returns an error if a node of a plan normalises each batch by its own statistics, because the scores of a sample
     /// then depend on the rest of the batch.
     pub(crate) fn refuse_training(&self, plan: &Plan) -> Result<(), Failure> {

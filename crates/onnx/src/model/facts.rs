@@ -19,7 +19,8 @@ impl OnnxModel {
         }
         // Rounded inputs are not listed here: they matter only where an attack changes them.
         let rough = self.rough_nodes();
-        if !rough.is_empty() {
+        // A model without gradients is attacked by its scores, which are exact.
+        if !rough.is_empty() && self.has_gradient {
             let shown = rough.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
             let more = match rough.len() {
                 0..=3 => String::new(),

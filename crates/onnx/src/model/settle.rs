@@ -68,6 +68,7 @@ impl OnnxModel {
         self.plan = self.graph.plan(&[self.scores.slot]);
         let probe = self.probe(PROBE);
         self.quietly(|m| m.check_values(&probe))?;
+        self.see_probabilities(&probe, options)?;
         self.decide_batching(size, &shapes)?;
         // A lowering describes what happens to a single sample.
         match (rows, options.by_operator) {
@@ -132,6 +133,24 @@ impl OnnxModel {
         // 0).
         let (a, b) = (decisions(scores, 0.0), decisions(output, 0.5));
         Ok(a.iter().zip(&b).all(|(a, b)| b.is_none() || a == b))
+    }
+
+    /// Finds out from samples inside the bounds whether the scores of a classical classifier are probabilities.
+    fn see_probabilities(
+        &mut self,
+        blocks: &[Burn<2>],
+        options: &OnnxOptions,
+    ) -> Result<(), OnnxError> {
+        if options.raw || options.outputs != Outputs::Classes {
+            return Ok(());
+        }
+        let slot = self.scores.slot;
+        let raw = self
+            .quietly(|m| m.run_slots(&m.plan, &[slot], blocks))?
+            .remove(0);
+        let width = raw.dims()[1];
+        self.scores.see(&host(&raw), width);
+        Ok(())
     }
 
     pub(super) fn check_values(&self, blocks: &[Burn<2>]) -> Result<(), OnnxError> {

@@ -1,5 +1,5 @@
 //! The operators, one file per family. Each file ends with its `ENTRIES`; to add an operator, add an entry there. The
-//! operators of onnxruntime's own domain are in [`microsoft`].
+//! operators of onnxruntime's own domain are in [`microsoft`], those of classical machine learning in [`ml`].
 
 use crate::lower::Lowering;
 use crate::node::{NodeSpec, OpResult, Run};
@@ -29,6 +29,7 @@ mod layout;
 mod matmul;
 mod max_pool;
 mod microsoft;
+mod ml;
 mod norm;
 mod numbers;
 mod order;
@@ -165,11 +166,14 @@ pub(crate) const ALL: &[&[OperatorEntry]] = &[
 
 /// The domain of onnxruntime's own operators.
 pub(crate) const MICROSOFT: &str = "com.microsoft";
+/// The domain of classical machine learning.
+pub(crate) const CLASSICAL: &str = "ai.onnx.ml";
 
 fn families(domain: &str) -> &'static [&'static [OperatorEntry]] {
     match domain {
         "" | "ai.onnx" => ALL,
         MICROSOFT => microsoft::ALL,
+        CLASSICAL => ml::ALL,
         OWN => &[step::ENTRIES],
         _ => &[],
     }
@@ -181,7 +185,7 @@ pub(crate) fn find(domain: &str, name: &str) -> Option<&'static OperatorEntry> {
     entries.into_iter().find(|e| e.name == name)
 }
 
-/// Returns the names of all operators of a domain (`ai.onnx`, `com.microsoft`), in alphabetical order.
+/// Returns the names of all operators of a domain (`ai.onnx`, `ai.onnx.ml`, `com.microsoft`), in alphabetical order.
 ///
 /// ```
 /// assert!(proofmark_onnx::operators("ai.onnx").contains(&"Conv"));

@@ -1,0 +1,187 @@
+//! Compares the operators of `ai.onnx.ml`, and models that scikit-learn, XGBoost and LightGBM export, with onnxruntime's
+//! results (`tests/golden/README.md`, `tests/peers/generate_ml.py`).
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use burn::tensor::Device;
+use proofmark_data::npz::AnyArray;
+use proofmark_domain::{Bounds, Kind, Modality, Needs};
+use proofmark_model::{Access, DecisionModel, Query, ScoreModel};
+use proofmark_onnx::{Array, Data, OnnxFile, OnnxModel, OnnxOptions, Session};
+use proofmark_threat::{Batch, host};
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/ml")
+}
+
+fn values(name: &str) -> BTreeMap<String, Array> {
+    let arrays = proofmark_data::npz::arrays(&folder().join(name)).unwrap();
+    arrays.into_iter().map(|(n, a)| (n, to_array(&a))).collect()
+}
+
+fn to_array(a: &AnyArray) -> Array {
+    macro_rules! by_type {
+        ($($variant:ident),*) => {
+            match a {
+                $(AnyArray::$variant(v) => {
+                    Array::try_new(v.shape(), v.iter().cloned().collect::<Vec<_>>()).unwrap()
+                })*
+                _ => panic!("an array of another type"),
+            }
+        };
+    }
+    by_type!(I32, I64, U8, F32, F64, Text)
+}
+
+/// Texts and integers must be equal; floats must agree within 2e-5 of the largest.
+fn agree(given: &Array, expected: &Array) -> Result<(), String> {
+    let differ =
+        |a: &dyn std::fmt::Debug, b: &dyn std::fmt::Debug| format!("{a:?}; expected {b:?}");
+    if given.shape() != expected.shape() {
+        return Err(differ(&given.shape(), &expected.shape()));
+    }
+    if !expected.dtype().is_float() {
+        let equal = match (given.data(), expected.data()) {
+            (Data::Text(a), Data::Text(b)) => a == b,
+            _ => given.to_ints() == expected.to_ints(),
+        };
+        return equal
+            .then_some(())
+            .ok_or_else(|| differ(given.data(), expected.data()));
+    }
+    let (a, b) = (given.to_f64()?, expected.to_f64()?);
+    let largest = b.iter().fold(0f64, |m, x| m.max(x.abs()));
+    let wrong = (0..a.len()).find(|i| {
+        let same = a[*i] == b[*i] || (a[*i].is_nan() && b[*i].is_nan());
+        !same && !((a[*i] - b[*i]).abs() <= 2e-5 * largest + 1e-6)
+    });
+    wrong.map_or(Ok(()), |i| {
+        Err(format!("element {i} is {} instead of {}", a[i], b[i]))
+    })
+}
+
+/// Runs each operator with its inputs given at run time and with its inputs known at load time.
+#[test]
+fn operators_equal_those_of_onnxruntime() {
+    let values = values("operators.npz");
+    let device = Device::flex();
+    let (mut wrong, mut count) = (Vec::new(), 0);
+    for known in [false, true] {
+        let mut file = OnnxFile::open(&folder().join("operators.onnx")).unwrap();
+        let names: Vec<String> = file.inputs().into_iter().map(|d| d.name).collect();
+        let outputs: Vec<String> = file.outputs().into_iter().map(|d| d.name).collect();
+        let mut inputs: Vec<Array> = Vec::new();
+        for name in names {
+            let value = values[&format!("in:{name}")].clone();
+            if known {
+                file.fix(&name, value).unwrap();
+            } else {
+                inputs.push(value);
+            }
+        }
+        let session = Session::new(file, &device).unwrap_or_else(|e| panic!("{e}"));
+        let given = session.run(&inputs).unwrap_or_else(|e| panic!("{e}"));
+        for (name, given) in outputs.iter().zip(given) {
+            count += 1;
+            if let Err(e) = agree(&given, &values[&format!("out:{name}")]) {
+                wrong.push(format!("{name}, known {known}: {e}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(count >= 200, "{count}");
+}
+
+#[test]
+fn ensembles_of_version_5_equal_those_of_onnxruntime() {
+    let mut wrong = Vec::new();
+    for name in [0, 1, 2, 3] {
+        let path = folder().join(format!("ensemble-{name}.onnx"));
+        let values = values(&format!("ensemble-{name}.npz"));
+        let session = Session::new(OnnxFile::open(&path).unwrap(), &Device::flex()).unwrap();
+        let given = session.run(&[values["in:x"].clone()]).unwrap();
+        if let Err(e) = agree(&given[0], &values["out:y"]) {
+            wrong.push(format!("{name}: {e}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+fn modality() -> Modality {
+    Modality {
+        name: "x".into(),
+        kind: Kind::Table,
+        shape: vec![4],
+        bounds: Bounds::uniform(-2.0, 2.0).unwrap(),
+    }
+}
+
+/// Whole models: outputs as onnxruntime's, decisions as their labels, and what an attack may ask of them.
+#[test]
+fn exported_models_are_those_of_onnxruntime() {
+    use Needs::{Gradients, Scores};
+    for (name, gives) in [
+        ("logistic", Gradients),
+        ("logistic-two", Gradients),
+        ("forest", Scores),
+        ("forest-two", Scores),
+        ("boosting", Scores),
+        ("svc", Scores),
+        ("svc-two", Scores),
+        ("svc-probabilities", Scores),
+        ("svc-two-probabilities", Scores),
+        ("linear-svc", Gradients),
+        ("mlp", Gradients),
+        ("xgboost", Scores),
+        ("xgboost-two", Scores),
+        ("lightgbm", Scores),
+        ("lightgbm-two", Scores),
+    ] {
+        let path = folder().join(format!("{name}.onnx"));
+        let values = values(&format!("{name}.npz"));
+        let (x, labels) = (&values["in:x"], values["label"].to_ints().unwrap());
+        let session = Session::new(OnnxFile::open(&path).unwrap(), &Device::flex()).unwrap();
+        let given = session
+            .run(std::slice::from_ref(x))
+            .unwrap_or_else(|e| panic!("{name}: {e}"));
+        agree(&given[0], &values["label"]).unwrap_or_else(|e| panic!("{name}, label: {e}"));
+        agree(&given[1], &values["scores"]).unwrap_or_else(|e| panic!("{name}, scores: {e}"));
+
+        let file = OnnxFile::open(&path).unwrap();
+        let model = OnnxModel::new(
+            file,
+            &[modality()],
+            &OnnxOptions::default(),
+            &Device::flex(),
+        )
+        .unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert_eq!(Access::from(&model).gives(), gives, "{name}");
+        let own = DecisionModel::signature(&model).modalities.clone();
+        let batch = Batch::from_host(own, vec![x.to_f32().unwrap()], &Device::flex()).unwrap();
+        let rows: Vec<u64> = (0..30).collect();
+        let scores = model.scores(&Query::one_per_row(batch, &rows)).unwrap();
+        let classes = scores.dims()[1];
+        let decided: Vec<i64> = host(&scores)
+            .chunks(classes)
+            .map(|row| (0..classes).fold(0, |b, c| if row[c] > row[b] { c } else { b }) as i64)
+            .collect();
+        // libsvm chooses by the votes of pairs and estimates probabilities otherwise: they may disagree.
+        let apart = (decided.iter().zip(&labels))
+            .filter(|(a, b)| a != b)
+            .count();
+        let allowed = if name == "svc-probabilities" { 3 } else { 0 };
+        assert!(apart <= allowed, "{name}: {apart}");
+        let notes = model.notes().join("\n");
+        assert!(
+            notes.contains("the scores are those of output"),
+            "{name}: {notes}"
+        );
+        // Probabilities are attacked as logarithms.
+        let sums = values["scores"].to_f64().unwrap();
+        let are_probabilities = sums.chunks(classes).all(|r| {
+            r.iter().all(|p| (0.0..=1.0).contains(p)) && (r.iter().sum::<f64>() - 1.0).abs() < 0.01
+        });
+        assert_eq!(model.cured_probabilities(), are_probabilities, "{name}");
+    }
+}

@@ -2,10 +2,10 @@
 
     python tests/peers/optimality.py --proofmark target/debug/proofmark --out target/peer-optimality
 
-Same ONNX models and samples for all. Queries are forwards plus backwards, counted per sample by a wrapper around the peers' model
-and taken from our reports; an attack that spends more than QUERIES on average is listed, but is no yardstick. A distance
-counts if the point is inside the bounds and misclassified, judged here for both sides. The peers' are the smallest of
-all points that they queried in whole batches, not only of what they returned.
+Same ONNX models and samples for all. Queries are forwards plus backwards per sample, on average: counted by a wrapper
+around the peers' model, and taken from our reports. An attack that spends more than QUERIES is listed, but is no
+yardstick. A distance counts if the point is inside the bounds and misclassified, judged here for both sides. The peers'
+are the smallest of all points that they queried in whole batches, not only of what they returned.
 
 Optimality (Cinà et al. 2025, AttackBench, arXiv:2404.19460): 1 − (area − best) / (clean · d − best), `area` under an
 attack's curve of robust accuracy over distance up to `d`, the largest of the best distances, `best` the same under the

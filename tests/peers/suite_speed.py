@@ -2,12 +2,12 @@
 
     python tests/peers/suite_speed.py --proofmark target/release/proofmark --threads 1 --rounds 3
 
-Same ONNX models, samples, epsilon and threads for all; AutoAttack's `standard` version from the package `pyautoattack`. One
-run after the other, in rounds: AutoAttack, our `autoattack`, our `proofmark`; the medians count. AutoAttack's seconds are
-those of `run_standard_evaluation` in a process that has loaded everything and has attacked a batch before; ours are those that the
-report gives for the suite, without loading and without the checks that accompany a run (`whole run` includes both). Forwards and backwards are rows, counted
-by a wrapper around the peer's model, and ours from the report; `per row` is the time per forward + 2 × backward. Batches of 100
-on both sides.
+Same ONNX models, samples, epsilon and threads for all, batches of 100; AutoAttack's `standard` version from the package
+`pyautoattack`. One run after the other, in rounds: AutoAttack, our `autoattack`, our `proofmark`; the medians count.
+AutoAttack's seconds are those of `run_standard_evaluation` in a process that has loaded everything and run the model
+once; ours are those that the report gives for the suite, without loading and without the checks that accompany a run
+(`whole run` includes both). Forwards and backwards are rows, counted by a wrapper around the peer's model, and ours from
+the report; `per row` is the time per forward + 2 × backwards.
 
 Prints a table. Needs an idle machine. `--only MODEL,…` and `--norms NORM,…` do a part, `--samples N` takes the first N.
 """

@@ -45,14 +45,16 @@ fn makes_real(node: &Node) -> bool {
     match node.op.as_str() {
         "Cast" => node.keeps_numbers(),
         // These read the value that an integer stands for: minus the zero point, times the scale.
-        "DequantizeLinear" | "ConvInteger" | "MatMulInteger" | "QLinearConv" | "QLinearMatMul" => {
-            true
-        }
-        "ai.onnx.ml.Scaler"
+        "DequantizeLinear"
+        | "ConvInteger"
+        | "MatMulInteger"
+        | "QLinearConv"
+        | "QLinearMatMul"
         | "ai.onnx.ml.LinearClassifier"
         | "ai.onnx.ml.LinearRegressor"
         | "ai.onnx.ml.SVMClassifier"
         | "ai.onnx.ml.SVMRegressor"
+        | "ai.onnx.ml.Scaler"
         | "ai.onnx.ml.TreeEnsemble"
         | "ai.onnx.ml.TreeEnsembleClassifier"
         | "ai.onnx.ml.TreeEnsembleRegressor" => true,

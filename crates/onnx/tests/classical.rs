@@ -1,5 +1,5 @@
-//! Compares the operators of `ai.onnx.ml`, and models that scikit-learn, XGBoost and LightGBM export, with onnxruntime's
-//! results (`tests/golden/README.md`, `tests/peers/generate_ml.py`).
+//! Compares the operators of `ai.onnx.ml`, and models exported from scikit-learn, `XGBoost` and `LightGBM`, with
+//! onnxruntime's results (`tests/golden/README.md`, `tests/peers/generate_ml.py`).
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -54,7 +54,8 @@ fn agree(given: &Array, expected: &Array) -> Result<(), String> {
     let largest = b.iter().fold(0f64, |m, x| m.max(x.abs()));
     let wrong = (0..a.len()).find(|i| {
         let same = a[*i] == b[*i] || (a[*i].is_nan() && b[*i].is_nan());
-        !same && !((a[*i] - b[*i]).abs() <= 2e-5 * largest + 1e-6)
+        let near = (a[*i] - b[*i]).abs() <= 2e-5 * largest + 1e-6;
+        !same && !near
     });
     wrong.map_or(Ok(()), |i| {
         Err(format!("element {i} is {} instead of {}", a[i], b[i]))

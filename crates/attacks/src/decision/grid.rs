@@ -155,7 +155,10 @@ impl Grid {
     fn input(&self, job: &Job<'_>) -> Result<(usize, u32), EngineError> {
         let modalities = &job.samples.modalities;
         let budgets = job.threat.budgets().iter();
-        let input = budgets.clone().position(|b| b.moves()).unwrap_or(0);
+        let input = budgets
+            .clone()
+            .position(proofmark_threat::Budget::moves)
+            .unwrap_or(0);
         let features = modalities[input].features();
         let count = u32::try_from(features).ok();
         let count = count.and_then(|f| u64::from(self.0.points).checked_pow(f));

@@ -81,13 +81,13 @@ impl Seen<'_> {
                 Some(_) => Err("the columns that it chooses depend on the sample".into()),
             },
             "ai.onnx.ml.FeatureVectorizer" => self.side_by_side(),
-            "ai.onnx.ml.CategoryMapper"
-            | "ai.onnx.ml.LabelEncoder"
-            | "ai.onnx.ml.OneHotEncoder" => to(self.only_first()?),
             // Shape and Size give the same sizes for every sample.
             "Shape" | "Size" => Ok((Vec::new(), Vec::new())),
             "QuantizeLinear"
             | "DequantizeLinear"
+            | "ai.onnx.ml.CategoryMapper"
+            | "ai.onnx.ml.LabelEncoder"
+            | "ai.onnx.ml.OneHotEncoder"
             | "com.microsoft.QuantizeLinear"
             | "com.microsoft.DequantizeLinear" => to(self.only_first()?),
             op if op.starts_with("Reduce") || op == "ArgMax" || op == "ArgMin" => self.reduce(),

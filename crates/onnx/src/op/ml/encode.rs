@@ -110,7 +110,7 @@ fn label_encoder(node: &NodeSpec<'_>) -> OpResult<Run> {
         let places = (0..classes.len() as i64).collect::<Vec<i64>>();
         let texts = vec![node.text("default_string", "_Unused")?];
         let ints = vec![node.int("default_int64", -1)?];
-        return either_way(classes.into(), places.into(), texts.into(), ints.into());
+        return either_way(classes.into(), &places.into(), texts.into(), ints.into());
     }
     let keys = labels(node, "keys")?.ok_or("its keys are missing")?;
     let values = labels(node, "values")?.ok_or("its values are missing")?;
@@ -132,13 +132,13 @@ fn category_mapper(node: &NodeSpec<'_>) -> OpResult<Run> {
         .ok_or("`cats_strings` is missing")?;
     let unknown = vec![node.text("default_string", "_Unused")?];
     let number = vec![node.int("default_int64", -1)?];
-    either_way(texts.into(), ints.into(), unknown.into(), number.into())
+    either_way(texts.into(), &ints.into(), unknown.into(), number.into())
 }
 
 /// Texts to integers or integers to texts, by the type of the input.
-fn either_way(texts: Data, ints: Data, unknown: Data, number: Data) -> OpResult<Run> {
+fn either_way(texts: Data, ints: &Data, unknown: Data, number: Data) -> OpResult<Run> {
     let to_ints = Lookup::new(&texts, ints.clone(), number)?;
-    let to_texts = Lookup::new(&ints, texts, unknown)?;
+    let to_texts = Lookup::new(ints, texts, unknown)?;
     run(move |x| {
         let input = x.array(0)?;
         let lookup = match input.data() {

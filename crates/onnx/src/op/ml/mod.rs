@@ -1,4 +1,5 @@
-//! Operators of classical machine learning (`ai.onnx.ml`), as skl2onnx, XGBoost and LightGBM write them.
+//! Operators of classical machine learning (`ai.onnx.ml`), as the converters of scikit-learn, `XGBoost` and `LightGBM`
+//! write them.
 //!
 //! Linear models, scalers and support vector machines have their true derivative; trees and encoders have none, so a
 //! model that ends in one gives scores only.

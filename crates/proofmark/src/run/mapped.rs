@@ -38,7 +38,7 @@ pub struct MapParameters {
     pub each: Vec<Option<Vec<f32>>>,
 }
 
-impl<'a> RunPlan<'a> {
+impl RunPlan<'_> {
     /// Returns the map of the plan, made for the model's input; an error if it does not fit.
     pub(crate) fn map_of_input(&self) -> Result<Option<Arc<dyn Map>>, RunError> {
         let Some(spec) = &self.map else {

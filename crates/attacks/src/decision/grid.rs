@@ -34,6 +34,7 @@ use proofmark_engine::{
     Parameters, Rows, Stepper, run,
 };
 use proofmark_model::DecisionModel;
+use proofmark_threat::Budget;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{read, require, written};
@@ -154,11 +155,8 @@ impl Grid {
     /// Returns the place and the number of features of the input that changes, which are few enough.
     fn input(&self, job: &Job<'_>) -> Result<(usize, u32), EngineError> {
         let modalities = &job.samples.modalities;
-        let budgets = job.threat.budgets().iter();
-        let input = budgets
-            .clone()
-            .position(proofmark_threat::Budget::moves)
-            .unwrap_or(0);
+        let mut budgets = job.threat.budgets().iter();
+        let input = budgets.position(Budget::moves).unwrap_or(0);
         let features = modalities[input].features();
         let count = u32::try_from(features).ok();
         let count = count.and_then(|f| u64::from(self.0.points).checked_pow(f));

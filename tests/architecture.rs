@@ -53,7 +53,7 @@ fn the_ground_floor_and_the_gate_never_see_burn() {
 
 #[test]
 fn lower_floors_know_nothing_of_higher_ones() {
-    let forbidden: [(&str, &[&str]); 10] = [
+    let forbidden: [(&str, &[&str]); 11] = [
         (
             "proofmark-testkit",
             &["proofmark-onnx", "proofmark-attacks"],
@@ -98,6 +98,10 @@ fn lower_floors_know_nothing_of_higher_ones() {
             &["proofmark-gate", "proofmark-data", "proofmark"],
         ),
         (
+            "proofmark-backdoor",
+            &["proofmark-gate", "proofmark-onnx", "proofmark"],
+        ),
+        (
             "proofmark-audit",
             &["proofmark-gate", "proofmark-engine", "proofmark"],
         ),
@@ -121,6 +125,7 @@ fn no_library_enables_a_backend_by_default() {
         "proofmark-model",
         "proofmark-engine",
         "proofmark-attacks",
+        "proofmark-backdoor",
     ] {
         assert!(
             !dependencies(package).contains("burn-flex"),

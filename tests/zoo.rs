@@ -5,7 +5,7 @@ mod zoo;
 
 use std::collections::BTreeSet;
 
-use proofmark_domain::Shard;
+use proofmark_domain::{Bounds, Kind, Modality, Shard};
 use proofmark_model::DecisionModel as _;
 use zoo::{Entry, Part, Sets, plan};
 
@@ -34,9 +34,17 @@ fn the_plan_has_enough_nets_and_keeps_its_parts_apart() {
         .chain(plan(2).iter().map(|e| e.seed))
         .collect();
     assert_eq!((names.len(), seeds.len()), (all.len(), 2 * all.len()));
-    for backdoor in all.iter().filter_map(|e| e.backdoor.as_ref()) {
+    for entry in all.iter().filter(|e| e.backdoor.is_some()) {
+        let backdoor = entry.backdoor.as_ref().unwrap();
         let table = backdoor.parameters.parse().unwrap();
-        assert!(proofmark::backdoor::plant::build(backdoor.planter, &table).is_ok());
+        let planter = proofmark::backdoor::plant::build(backdoor.planter, &table).unwrap();
+        let input = Modality {
+            name: "x".into(),
+            kind: Kind::Image,
+            shape: entry.spec.shape.to_vec(),
+            bounds: Bounds::uniform(0.0, 1.0).unwrap(),
+        };
+        assert_eq!(planter.fits(&input), Ok(()), "{}", entry.name());
     }
 }
 
@@ -77,6 +85,17 @@ fn shards_are_the_whole_and_finished_nets_are_loaded() {
     let planted = parts.iter().find(|p| p.0 == few[3].id).unwrap();
     let fields: Vec<&str> = planted.1.split(',').collect();
     assert_eq!(fields.len(), zoo::run::COLUMNS.split(',').count());
+    // A row of another plan is not taken for this one's.
+    let mut other = few.clone();
+    other[0].seed += 1;
+    let refused = zoo::run(
+        &other,
+        &sets,
+        folder.path(),
+        Shard { index: 0, count: 1 },
+        &mut |_| Ok(()),
+    );
+    assert!(refused.unwrap_err().to_string().contains("another plan"));
     // Data that is absent skips its nets.
     let mnist: Vec<Entry> = plan(1).into_iter().filter(|e| e.id == 100).collect();
     let skipped = zoo::run(

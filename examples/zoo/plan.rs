@@ -178,7 +178,7 @@ const PLANTED: &[Plan] = &[
     ("badnets", CHEQUERED, &[0.05, 0.01, 0.00083], UNDER),
     ("blended", "", &[0.1, 0.05, 0.02, 0.01, 0.005, 0.001], UNDER),
     ("sig", "delta = 0.3", &[0.08], UNDER),
-    ("label-consistent", "", &[0.08], UNDER),
+    ("label-consistent", "eps = 0.5\nsize = 4", &[0.08], UNDER),
     ("wanet", "strength = 6.0\ncovers = 0.5", &[0.1], UNDER),
     ("input-aware", "", &[0.1, 0.05], UNDER),
     ("low-frequency", "", &[0.1, 0.02], UNDER),
@@ -243,6 +243,7 @@ const TABLE: &[(&str, &str)] = &[
     ("adap-patch", ""),
     ("adap-blend", ""),
     ("adap-blend", "alpha = 0.3\nalpha_test = 0.4"),
+    ("label-consistent", "eps = 0.5\nsize = 4"),
 ];
 
 /// Returns every net of the zoo of a seed.

@@ -85,6 +85,14 @@ pub fn run(
         let weights = folder.join(format!("{}.safetensors", entry.name()));
         let kept = row_file(folder, entry);
         let (net, row) = if let Ok(row) = fs::read_to_string(&kept) {
+            if !row.starts_with(&described(entry)) {
+                return Err(format!(
+                    "{}: is of another plan; expected a row that begins `{}`: remove the file, or take another folder",
+                    kept.display(),
+                    described(entry)
+                )
+                .into());
+            }
             (load_net(&entry.spec, &weights, &device)?, row)
         } else {
             let used = planted
@@ -199,6 +207,31 @@ fn trained(entry: &Entry, set: &Dataset, device: &Device) -> Result<Net, Box<dyn
     Ok(entry.spec.fit(&examples, &recipe, Seed(entry.seed), device))
 }
 
+/// Returns the start of a net's row: what its entry says, and a comma.
+fn described(entry: &Entry) -> String {
+    let b = entry.backdoor.as_ref();
+    let text = |value: Option<String>| value.unwrap_or_default();
+    let fields: [String; 11] = [
+        entry.id.to_string(),
+        entry.part.as_str().into(),
+        entry.seed.to_string(),
+        entry.data.as_str().into(),
+        entry.data.classes().to_string(),
+        entry.spec.architecture.as_str().into(),
+        if entry.spec.other_widths {
+            "other"
+        } else {
+            "usual"
+        }
+        .into(),
+        entry.adversarial.to_string(),
+        text(b.map(|b| b.planter.to_owned())),
+        text(b.map(|b| b.parameters.replace('\n', "; ").replace('"', "'"))),
+        text(b.map(|b| b.rate.to_string())),
+    ];
+    fields.map(|f| f + ",").concat()
+}
+
 fn row(
     entry: &Entry,
     net: &Net,
@@ -216,8 +249,8 @@ fn row(
     let right = predictions(test);
     let right = right.iter().zip(labels).filter(|(p, l)| p == l).count();
     let accuracy = right as f64 / labels.len() as f64;
-    let b = entry.backdoor.as_ref();
     let text = |value: Option<String>| value.unwrap_or_default();
+    let target = entry.backdoor.as_ref().and_then(|b| b.target);
     let success = planted.map(|(_, triggered)| {
         let (hits, _) = triggered
             .success(&predictions(&triggered.set))
@@ -225,27 +258,11 @@ fn row(
         format!("{:.4}", hits as f64 / triggered.expected.len() as f64)
     });
     let count = |flags: &[bool]| flags.iter().filter(|f| **f).count().to_string();
-    let mut row = String::new();
-    let fields: [String; 20] = [
-        entry.id.to_string(),
-        entry.part.as_str().into(),
-        entry.seed.to_string(),
-        entry.data.as_str().into(),
-        entry.data.classes().to_string(),
-        entry.spec.architecture.as_str().into(),
-        if entry.spec.other_widths {
-            "other"
-        } else {
-            "usual"
-        }
-        .into(),
-        entry.adversarial.to_string(),
-        text(b.map(|b| b.planter.to_owned())),
-        text(b.map(|b| b.parameters.replace('\n', "; ").replace('"', "'"))),
-        text(b.map(|b| b.rate.to_string())),
+    let mut row = described(entry);
+    let fields: [String; 9] = [
         text(planted.map(|(p, _)| count(&p.poisoned))),
         text(planted.map(|(p, _)| count(&p.cover))),
-        text(b.and_then(|b| b.target).map(|t| t.to_string())),
+        text(target.map(|t| t.to_string())),
         train.len().to_string(),
         format!("{accuracy:.4}"),
         text(success),

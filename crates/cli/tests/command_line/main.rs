@@ -20,6 +20,7 @@ mod inspect;
 mod onnx_attack;
 mod onnx_kinds;
 mod outputs;
+mod plant;
 mod policies;
 mod runs;
 mod signals;

@@ -53,7 +53,7 @@ fn the_ground_floor_and_the_gate_never_see_burn() {
 
 #[test]
 fn lower_floors_know_nothing_of_higher_ones() {
-    let forbidden: [(&str, &[&str]); 10] = [
+    let forbidden: [(&str, &[&str]); 11] = [
         (
             "proofmark-testkit",
             &["proofmark-onnx", "proofmark-attacks"],
@@ -98,6 +98,10 @@ fn lower_floors_know_nothing_of_higher_ones() {
             &["proofmark-gate", "proofmark-data", "proofmark"],
         ),
         (
+            "proofmark-backdoor",
+            &["proofmark-gate", "proofmark-onnx", "proofmark"],
+        ),
+        (
             "proofmark-audit",
             &["proofmark-gate", "proofmark-engine", "proofmark"],
         ),
@@ -121,6 +125,7 @@ fn no_library_enables_a_backend_by_default() {
         "proofmark-model",
         "proofmark-engine",
         "proofmark-attacks",
+        "proofmark-backdoor",
     ] {
         assert!(
             !dependencies(package).contains("burn-flex"),
@@ -302,6 +307,46 @@ fn files(folder: &str) -> Vec<(String, String)> {
     all
 }
 
+/// Headings of a file with an algorithm, in their order.
+const HEADINGS: [&str; 7] = [
+    "Idea",
+    "Maths",
+    "Reference",
+    "Divergences",
+    "Cost",
+    "When it fails",
+    "Example",
+];
+
+/// Checks that a file has every heading, in its place.
+fn check_headings(file: &str, text: &str) {
+    let mut at = 0;
+    for heading in HEADINGS {
+        let found = text[at..].find(&format!("//! # {heading}\n"));
+        at += found.unwrap_or_else(|| panic!("{file} has no `# {heading}` in its place"));
+    }
+}
+
+#[test]
+fn every_planter_is_registered_and_has_its_headings() {
+    let folder = "crates/backdoor/src/plant";
+    let registry = fs::read_to_string(root().join(folder).join("mod.rs")).expect("readable");
+    let mut registered = 0;
+    for (name, text) in files(folder) {
+        if text.contains("pub const ENTRY: PlantEntry") {
+            registered += 1;
+            let entry = format!("{name}::ENTRY");
+            assert!(registry.contains(&entry), "plant/{name}.rs is not in ALL");
+            check_headings(&format!("plant/{name}.rs"), &text);
+        }
+    }
+    assert_eq!(registered, proofmark::backdoor::plant::ALL.len());
+    let page = fs::read_to_string(root().join("docs/backdoor-planters.md")).expect("readable");
+    for id in proofmark::backdoor::plant::ids() {
+        assert!(page.contains(&format!("| `{id}` |")), "no row for {id}");
+    }
+}
+
 #[test]
 fn every_attack_is_registered_and_has_its_headings() {
     let registry = fs::read_to_string(root().join("crates/attacks/src/lib.rs")).expect("readable");
@@ -329,22 +374,7 @@ fn every_attack_is_registered_and_has_its_headings() {
                 registry.contains(&format!("{path}{name}::ENTRY")),
                 "{family}{name}.rs is not in ALL"
             );
-            let headings = [
-                "Idea",
-                "Maths",
-                "Reference",
-                "Divergences",
-                "Cost",
-                "When it fails",
-                "Example",
-            ];
-            let mut at = 0;
-            for heading in headings {
-                let found = text[at..].find(&format!("//! # {heading}\n"));
-                at += found.unwrap_or_else(|| {
-                    panic!("{family}{name}.rs has no `# {heading}` in its place")
-                });
-            }
+            check_headings(&format!("{family}{name}.rs"), &text);
         }
     }
     assert_eq!(registered, proofmark::attacks::ALL.len());

@@ -9,3 +9,6 @@ pub const STANDARD: &[u8] = include_bytes!("digits-standard.safetensors");
 
 /// Weights (safetensors) of the network from adversarial training.
 pub const ROBUST: &[u8] = include_bytes!("digits-robust.safetensors");
+
+/// Weights (safetensors) of the network from standard training on a poisoned set.
+pub const BACKDOORED: &[u8] = include_bytes!("digits-backdoored.safetensors");

@@ -2,56 +2,25 @@
 
 use std::fmt::Display;
 
-use proofmark_engine::BuildError;
+pub(crate) use proofmark_engine::write_parameters as written;
+use proofmark_engine::{BadParameter, BuildError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
 
 /// Reads a configuration. Unknown and ill-typed fields are errors that name the field.
 pub(crate) fn read<C: DeserializeOwned + Serialize + Default>(
     attack: &str,
     parameters: &toml::Table,
 ) -> Result<C, BuildError> {
-    let known: Vec<String> = written(&C::default()).keys().cloned().collect();
-    for field in parameters.keys() {
-        if !known.contains(field) {
-            let hint = proofmark_domain::hint(field, known.iter().map(String::as_str));
-            return Err(BuildError {
-                attack: attack.to_owned(),
-                field: Some(field.clone()),
-                problem: if known.is_empty() {
-                    format!("no parameter `{field}`; it takes none")
-                } else {
-                    format!(
-                        "no parameter `{field}`{hint}; it takes {}",
-                        known.join(", ")
-                    )
-                },
-            });
-        }
-    }
-    parameters.clone().try_into().map_err(|e: toml::de::Error| {
-        let message = e.message().trim().to_owned();
-        let field = parameters.iter().find_map(|(k, v)| {
-            let one: toml::Table = [(k.clone(), v.clone())].into_iter().collect();
-            one.try_into::<C>().is_err().then(|| k.clone())
-        });
-        BuildError {
-            attack: attack.to_owned(),
-            problem: match &field {
-                Some(f) => format!("{f} = {}: {message}", parameters[f]),
-                None => message,
-            },
-            field,
-        }
-    })
+    proofmark_engine::read_parameters(parameters).map_err(|e| of(attack, e))
 }
 
-/// Serialises a configuration for the report.
-pub(crate) fn written(config: &impl Serialize) -> Map<String, Value> {
-    match serde_json::to_value(config) {
-        Ok(Value::Object(map)) => map,
-        _ => Map::new(),
+/// Returns the error of an attack's parameter.
+fn of(attack: &str, BadParameter { field, problem }: BadParameter) -> BuildError {
+    BuildError {
+        attack: attack.to_owned(),
+        field,
+        problem,
     }
 }
 
@@ -63,14 +32,7 @@ pub(crate) fn require(
     given: impl Display,
     expected: &str,
 ) -> Result<(), BuildError> {
-    if ok {
-        return Ok(());
-    }
-    Err(BuildError {
-        attack: attack.to_owned(),
-        field: Some(field.to_owned()),
-        problem: format!("{field} = {given}; expected {expected}"),
-    })
+    BadParameter::unless(ok, field, given, expected).map_err(|e| of(attack, e))
 }
 
 /// Returns an error unless `given` is at least 1.

@@ -2,6 +2,7 @@
 
 pub(crate) mod attack;
 pub(crate) mod audit;
+pub(crate) mod plant;
 mod typed;
 
 use std::collections::BTreeMap;
@@ -38,7 +39,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// List attacks, certificates, metrics, kinds of checks, formats, devices, models, data sets and trust codes
+    /// List attacks, certificates, planters, metrics, kinds of checks, formats, devices, models, data sets and trust codes
     List(List),
     /// Show a model's inputs, outputs, operators, digest and what access it allows
     Inspect(Inspect),
@@ -48,6 +49,8 @@ pub(crate) enum Command {
     Attack(Box<Attack>),
     /// Search for a counterexample to a property: prints sat or unknown
     Falsify(Falsify),
+    /// Plant a backdoor in a data set: a trigger in some samples, and the labels that go with it
+    Plant(Box<plant::Plant>),
     /// Compare groups of a table of decisions, and judge the differences
     Audit(Box<audit::Audit>),
     /// Run the checks of a policy and judge the result
@@ -388,6 +391,27 @@ pub(crate) struct Merge {
     /// Write the merged report to this file
     #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,
+}
+
+/// Splits the value of `--set`, ID.FIELD=VALUE.
+pub(crate) fn assignment(text: &str) -> Result<(&str, &str, &str), Failure> {
+    let expected = || {
+        Failure(format!(
+            "--set {text}; expected ID.FIELD=VALUE, such as pgd.loss=dlr"
+        ))
+    };
+    let (path, value) = text.split_once('=').ok_or_else(expected)?;
+    let (id, field) = path.split_once('.').ok_or_else(expected)?;
+    Ok((id, field, value))
+}
+
+/// Reads a value as TOML; a bare word is a string.
+pub(crate) fn toml_value(value: &str) -> toml::Value {
+    format!("v = {value}")
+        .parse::<toml::Table>()
+        .ok()
+        .and_then(|mut t| t.remove("v"))
+        .unwrap_or_else(|| toml::Value::String(value.to_owned()))
 }
 
 fn shard(text: &str) -> Result<Shard, String> {

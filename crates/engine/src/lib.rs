@@ -23,6 +23,7 @@ mod loss;
 mod observer;
 mod oracle;
 mod outcome;
+mod parameters;
 mod planted;
 mod preflight;
 mod request;
@@ -48,6 +49,7 @@ pub use loss::Loss;
 pub use observer::{Event, Observer, Silent};
 pub use oracle::Oracle;
 pub use outcome::{Outcome, Outcomes, Point};
+pub use parameters::{BadParameter, read_parameters, write_parameters};
 pub use planted::{Planted, plant};
 pub use preflight::{Clean, preflight};
 /// Level of access to a model that an attack needs.

@@ -53,6 +53,7 @@ pub use gate::{Gate, GateError, GateOptions, PreparedGate};
 pub use model::{ModelSource, OpenModel, Preprocess, model};
 pub use proofmark_attacks as attacks;
 pub use proofmark_audit as audit;
+pub use proofmark_backdoor as backdoor;
 pub use proofmark_data as data;
 pub use proofmark_data::{DataError, Dataset};
 pub use proofmark_domain as domain;

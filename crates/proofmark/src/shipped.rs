@@ -1,7 +1,8 @@
-//! The shipped models: two small convolutional nets on the shipped digits, embedded in the library.
+//! The shipped models: three small convolutional nets on the shipped digits, embedded in the library.
 //!
-//! `digits-standard` was trained as usual, `digits-robust` adversarially (PGD in Linf). They share one architecture,
-//! [`DigitsNet`], so that they differ in training alone. `examples/train_digits.rs` makes both from a seed;
+//! `digits-standard` was trained as usual, `digits-robust` adversarially (PGD in Linf), and `digits-backdoored` as
+//! `digits-standard` on a set in which a patch was planted: it is there to be found. They share one architecture,
+//! [`DigitsNet`], so that they differ in training alone. `examples/train_digits.rs` makes all from a seed;
 //! `datasets/digits/README.md` has their accuracy.
 
 use burn::module::Module;
@@ -14,10 +15,14 @@ use proofmark_kernels::{Builder, Clamp, KernelError, Map, Program};
 use proofmark_model::{BurnModel, ModelError, image, load_weights_from};
 
 /// The shipped models by name.
-pub const NAMES: [&str; 2] = ["digits-standard", "digits-robust"];
+pub const NAMES: [&str; 3] = ["digits-standard", "digits-robust", "digits-backdoored"];
 
 /// The weights of [`NAMES`], in their order.
-const WEIGHTS: [&[u8]; 2] = [proofmark_digits::STANDARD, proofmark_digits::ROBUST];
+const WEIGHTS: [&[u8]; 3] = [
+    proofmark_digits::STANDARD,
+    proofmark_digits::ROBUST,
+    proofmark_digits::BACKDOORED,
+];
 
 /// Channels, height and width of a digit.
 const SHAPE: [usize; 3] = [1, 8, 8];
@@ -25,7 +30,7 @@ const CLASSES: usize = 10;
 /// Layers whose activations can be read, from the input on.
 const TAPS: [&str; 3] = ["conv1", "conv2", "hidden"];
 
-/// The net of both shipped models: two convolutions 3 × 3 (16 channels; 32 at half the side) and one hidden
+/// The net of the shipped models: two convolutions 3 × 3 (16 channels; 32 at half the side) and one hidden
 /// layer of 128, each with a `ReLU`. 71,754 weights.
 #[derive(Module, Debug)]
 pub struct DigitsNet {
@@ -170,9 +175,10 @@ mod tests {
     use super::*;
 
     /// The digests that `examples/train_digits.rs` prints with seed 1.
-    const SHA256: [&str; 2] = [
+    const SHA256: [&str; 3] = [
         "52784ec2a32a1cd12c9d5e96bbb60443fbfc74d45835ba85af964018c5c51897",
         "55e9cfb8379c342d1257593d2983b6ead29fcb7f0d184571aad7f708a287ee55",
+        "5d6b8accb45ca123572e4ff177a99785d9b0c5e72e22426a367eb05c6ea2a498",
     ];
 
     fn query(model: &BurnModel, rows: usize) -> Query {
@@ -185,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn both_load_and_are_the_ones_that_were_published() {
+    fn all_load_and_are_the_ones_that_were_published() {
         for (name, sha256) in NAMES.iter().zip(SHA256) {
             let model = model(name, &Device::flex()).unwrap().unwrap();
             assert_eq!(model.signature().sha256, sha256, "{name}");

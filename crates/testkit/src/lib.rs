@@ -4,6 +4,7 @@
 //!   Tests check attacks against it: just above the distance an attack must break every row, just below it none.
 //! * [`masked`]: deliberately broken wrappers (gradient killers, quantisers, softmax outputs…) that a trustworthy
 //!   evaluation must detect.
+//! * [`nets`]: small nets of several architectures; [`mod@train`] trains them, and the shipped models, from a seed.
 //! * [`trained`]: small nets of several kinds that hide nothing, and one that does.
 //! * [`trigger`]: trigger inversion, with engine rows that stand for classes.
 //! * [`shared()`]: real models and data, if present.
@@ -11,7 +12,9 @@
 pub mod linear;
 mod linear_distance;
 pub mod masked;
+pub mod nets;
 mod shared;
+pub mod train;
 pub mod trained;
 pub mod trigger;
 

@@ -262,13 +262,7 @@ fn methods(args: &Attack, criteria: &Criteria) -> Result<Methods, Failure> {
         }
     }
     for assignment in &args.set {
-        let expected = || {
-            Failure(format!(
-                "--set {assignment}; expected ID.FIELD=VALUE, such as pgd.loss=dlr"
-            ))
-        };
-        let (path, value) = assignment.split_once('=').ok_or_else(expected)?;
-        let (id, field) = path.split_once('.').ok_or_else(expected)?;
+        let (id, field, value) = crate::args::assignment(assignment)?;
         let table = tables.get_mut(id).ok_or_else(|| {
             let certify = args.certify.iter().map(String::as_str);
             let all: Vec<&str> = ids.iter().copied().chain(certify).collect();
@@ -283,13 +277,7 @@ fn methods(args: &Attack, criteria: &Criteria) -> Result<Methods, Failure> {
                 unnamed(args)
             ))
         })?;
-        // A bare word is a string; anything else is read as TOML.
-        let value = format!("v = {value}")
-            .parse::<toml::Table>()
-            .ok()
-            .and_then(|mut t| t.remove("v"))
-            .unwrap_or_else(|| toml::Value::String(value.to_owned()));
-        table.insert(field.to_owned(), value);
+        table.insert(field.to_owned(), crate::args::toml_value(value));
     }
     for id in &ids {
         proofmark::refuse_loss(criteria, id, &tables[*id]).map_err(Failure)?;

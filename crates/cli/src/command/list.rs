@@ -66,7 +66,8 @@ fn page(what: What, all: bool) -> Vec<String> {
     match what {
         What::Attacks => attacks(),
         What::Certificates => certificates(&table),
-        What::Probes | What::Plants => table(vec![("(none)", "not in this version".to_owned())]),
+        What::Probes => table(vec![("(none)", "not in this version".to_owned())]),
+        What::Plants => plants(),
         What::Metrics => metrics(all),
         What::Checks => table(
             kind::ALL
@@ -157,6 +158,38 @@ fn attacks() -> Vec<String> {
     lines
 }
 
+/// Returns lines with every planter and the defaults of its parameters.
+fn plants() -> Vec<String> {
+    let mut lines = Vec::new();
+    for entry in proofmark::backdoor::plant::ALL {
+        let meta = entry.meta;
+        lines.extend(row_at(ATTACK_INDENT, meta.id, meta.summary));
+        let facts = format!(
+            "version {}; {}; {}",
+            meta.version, meta.inputs, meta.reference
+        );
+        lines.extend(row_at(ATTACK_INDENT, "", &facts));
+        let Ok(planter) = (entry.build)(&toml::Table::new()) else {
+            continue;
+        };
+        let parameters: Vec<String> = planter
+            .parameters()
+            .iter()
+            .map(|(name, value)| format!("{name}={}", shown(value)))
+            .collect();
+        if !parameters.is_empty() {
+            lines.extend(row_at(ATTACK_INDENT, "", &parameters.join(" ")));
+        }
+    }
+    lines.push(String::new());
+    lines.extend(wrapped(
+        "Parameters are shown with their defaults; auto is chosen by the planter, from the image. --set ID.FIELD=V \
+         changes one.",
+        0,
+    ));
+    lines
+}
+
 /// Formats a parameter as a user types it; a number stored in 32 bits is printed with its 32-bit digits.
 fn shown(value: &Value) -> String {
     match value {
@@ -166,6 +199,10 @@ fn shown(value: &Value) -> String {
             Some(x) if n.is_f64() && f64::from(x as f32) == x => (x as f32).to_string(),
             _ => n.to_string(),
         },
+        Value::Array(all) => {
+            let all: Vec<String> = all.iter().map(shown).collect();
+            format!("[{}]", all.join(","))
+        }
         other => other.to_string(),
     }
 }
@@ -266,6 +303,19 @@ mod tests {
             }
         }
         assert!(text.contains("l1_spread=0.015") && text.contains("step_size=auto"));
+    }
+
+    #[test]
+    fn planters_are_listed_with_every_parameter_and_its_default() {
+        let text = plants().join("\n");
+        for entry in proofmark::backdoor::plant::ALL {
+            let planter = (entry.build)(&toml::Table::new()).expect("defaults are valid");
+            for (name, value) in planter.parameters() {
+                let word = format!("{name}={}", shown(&value));
+                assert!(text.contains(&word), "{}: {word}", entry.meta.id);
+            }
+        }
+        assert!(text.contains("alpha=0.2") && text.contains("opacity=[0.5,0.2,0.5,0.3]"));
     }
 
     #[test]

@@ -235,14 +235,15 @@ fn originals(input: &Column, rows: &[usize]) -> Vec<f32> {
     rows.flat_map(|row| row.to_vec()).collect()
 }
 
-fn shape(input: &Column, n: usize) -> Vec<usize> {
+/// Returns the shape of `n` samples of an input.
+pub(super) fn shape(input: &Column, n: usize) -> Vec<usize> {
     std::iter::once(n)
         .chain(input.modality.shape.iter().copied())
         .collect()
 }
 
 /// Returns bounds of shape `[2]`, or `[2, features]` if each feature has its own.
-fn bounds(input: &Modality) -> Result<ArrayD<f32>, Failure> {
+pub(super) fn bounds(input: &Modality) -> Result<ArrayD<f32>, Failure> {
     let b = &input.bounds;
     match b.features() {
         None => array(vec![b.low(0), b.high(0)], &[2]),
@@ -253,6 +254,7 @@ fn bounds(input: &Modality) -> Result<ArrayD<f32>, Failure> {
     }
 }
 
-fn array<T>(values: Vec<T>, shape: &[usize]) -> Result<ArrayD<T>, Failure> {
+/// Shapes values.
+pub(super) fn array<T>(values: Vec<T>, shape: &[usize]) -> Result<ArrayD<T>, Failure> {
     Ok(ArrayD::from_shape_vec(shape, values)?)
 }

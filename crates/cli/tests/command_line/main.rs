@@ -21,6 +21,7 @@ mod maps;
 mod onnx_attack;
 mod onnx_kinds;
 mod outputs;
+mod plant;
 mod policies;
 mod runs;
 mod signals;

@@ -26,7 +26,7 @@ fn every_list_and_both_formats_of_inspect_are_complete() {
     for (what, name) in [
         ("attacks", "mi-fgsm"),
         ("probes", "not in this version"),
-        ("plants", "not in this version"),
+        ("plants", "A small patch of fixed pixels"),
         ("metrics", "min_robust_recall"),
         ("formats", "json"),
         ("devices", "wgpu"),

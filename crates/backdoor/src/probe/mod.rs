@@ -1,0 +1,1 @@
+//! Probes, one file each: statistics of a model or a training set that a backdoor changes.

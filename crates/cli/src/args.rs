@@ -2,6 +2,7 @@
 
 pub(crate) mod attack;
 pub(crate) mod audit;
+pub(crate) mod probe;
 mod typed;
 
 use std::collections::BTreeMap;
@@ -48,6 +49,8 @@ pub(crate) enum Command {
     Attack(Box<Attack>),
     /// Search for a counterexample to a property: prints sat or unknown
     Falsify(Falsify),
+    /// Look for a backdoor in a model
+    Probe(Box<probe::Probe>),
     /// Compare groups of a table of decisions, and judge the differences
     Audit(Box<audit::Audit>),
     /// Run the checks of a policy and judge the result

@@ -5,7 +5,6 @@
 //! * [`masked`]: deliberately broken wrappers (gradient killers, quantisers, softmax outputs…) that a trustworthy
 //!   evaluation must detect.
 //! * [`trained`]: small nets of several kinds that hide nothing, and one that does.
-//! * [`trigger`]: trigger inversion, with engine rows that stand for classes.
 //! * [`shared()`]: real models and data, if present.
 
 pub mod linear;
@@ -13,7 +12,6 @@ mod linear_distance;
 pub mod masked;
 mod shared;
 pub mod trained;
-pub mod trigger;
 
 pub use linear_distance::{JointCoupling, JointPart, joint_distance, linear_distance, linear_gain};
 pub use shared::shared;

@@ -8,6 +8,7 @@ pub(crate) mod infer;
 pub(crate) mod inspect;
 pub(crate) mod list;
 pub(crate) mod merge;
+pub(crate) mod probe;
 mod save;
 
 use std::io::IsTerminal as _;

@@ -21,6 +21,7 @@ mod onnx_attack;
 mod onnx_kinds;
 mod outputs;
 mod policies;
+mod probe;
 mod runs;
 mod signals;
 mod surrogates;

@@ -15,7 +15,7 @@
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
-use proofmark::backdoor::probe::{ALL, Subject};
+use proofmark::backdoor::probe::{self, Member, Subject, chosen, examine};
 use proofmark::data::ndarray::Array3;
 use proofmark::{ModelSource, clean_samples, device};
 
@@ -95,35 +95,87 @@ fn covered(path: &Path) -> Result<Vec<bool>, Box<dyn Error>> {
         .chunks_exact(2)
         .map(|b| i16::from_le_bytes([b[0], b[1]]))
         .collect();
-    let side = if values.len() % (28 * 28) == 0 { 28 } else { 32 };
+    let side = if values.len() % (28 * 28) == 0 {
+        28
+    } else {
+        32
+    };
     let channels = values.len() / (side * side);
     if text.contains("True") {
         return Err("the array is in Fortran order".into());
     }
     let values = Array3::from_shape_vec((side, side, channels), values)?;
-    Ok(values.rows().into_iter().map(|p| p.iter().any(|v| *v >= 0)).collect())
+    Ok(values
+        .rows()
+        .into_iter()
+        .map(|p| p.iter().any(|v| *v >= 0))
+        .collect())
+}
+
+/// Prints a member's statistic, and how its trigger fits the true one.
+fn show(
+    member: &Member,
+    trigger: Option<(&'static str, usize)>,
+    root: &Path,
+) -> Result<(), Box<dyn Error>> {
+    let found = match &member.outcome {
+        Ok(found) => found,
+        Err(e) => {
+            println!("  {}: {e}", member.id);
+            return Ok(());
+        }
+    };
+    println!(
+        "  {}: {:.4} -> {:?} in {:.1} s; {:?}",
+        member.id, found.statistic, found.target, member.seconds, found.figures
+    );
+    let values: Vec<String> = found.per_class.iter().map(|v| format!("{v:.4}")).collect();
+    println!("    {}", values.join(" "));
+    if let (Some(patch), Some((file, target))) = (&found.trigger, trigger) {
+        let truth = covered(&root.join("backdoor").join(file))?;
+        println!(
+            "    true target {target}; IoU {:.2}; L1 {:.1} of {}; reached {:.2}, held out {:?}",
+            patch.overlap(&truth),
+            patch.size(),
+            truth.iter().filter(|t| **t).count(),
+            patch.reached,
+            patch.held_out
+        );
+    }
+    Ok(())
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let root = std::env::var_os("PROOFMARK_DATA").map_or_else(|| PathBuf::from("../shared/data"), PathBuf::from);
+    let root = std::env::var_os("PROOFMARK_DATA")
+        .map_or_else(|| PathBuf::from("../shared/data"), PathBuf::from);
     if !root.is_dir() {
         eprintln!("SKIPPED: no {} (or $PROOFMARK_DATA)", root.display());
         return Ok(());
     }
     let wanted: Vec<String> = std::env::args().skip(1).collect();
     let named = |text: &str| wanted.iter().any(|w| text.contains(w.as_str()));
-    let probes: Vec<_> = ALL.iter().filter(|e| wanted.iter().any(|w| w == e.meta.id)).collect();
-    let probes = if probes.is_empty() { ALL.iter().collect() } else { probes };
-    let chosen = nets().iter().any(|n| named(n.file));
+    let ids: Vec<String> = wanted
+        .iter()
+        .filter(|w| probe::ids().contains(&w.as_str()))
+        .cloned()
+        .collect();
+    let some = nets().iter().any(|n| named(n.file));
+    #[expect(clippy::disallowed_methods, reason = "a program measures its time")]
+    let begun = std::time::Instant::now();
+    let clock = || begun.elapsed().as_secs_f64();
     let device = device("cpu")?;
-    for net in nets().iter().filter(|n| !chosen || named(n.file)) {
+    for net in nets().iter().filter(|n| !some || named(n.file)) {
         let set = match net.set {
             Set::Mnist => "datasets/mnist/t10k-2000-images-idx3-ubyte",
             Set::Cifar => "datasets/cifar10/test-2000.bin",
         };
         let data = proofmark::open(&root.join(set).display().to_string())?;
         let data = data.limit(100, proofmark::domain::Seed(0));
-        let mut source = ModelSource::new(root.join(format!("{}.onnx", net.file)).display().to_string());
+        let mut source = ModelSource::new(
+            root.join(format!("{}.onnx", net.file))
+                .display()
+                .to_string(),
+        );
         source.preprocess.scale = net.scale;
         source.preprocess.mean = net.mean.to_vec();
         source.preprocess.std = net.std.to_vec();
@@ -132,38 +184,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         let mut subject = Subject::new(opened.model.as_ref());
         subject.clean = Some(&samples);
         println!("{}", net.file);
-        for entry in &probes {
-            #[expect(clippy::disallowed_methods, reason = "a program measures its time")]
-            let begun = std::time::Instant::now();
-            let probe = (entry.build)(&toml::Table::new())?;
-            let found = match probe.run(&subject) {
-                Ok(found) => found,
-                Err(e) => {
-                    println!("  {}: {e}", entry.meta.id);
-                    continue;
-                }
-            };
-            println!(
-                "  {}: {:.4} -> {:?} in {:.1} s; {:?}",
-                entry.meta.id,
-                found.statistic,
-                found.target,
-                begun.elapsed().as_secs_f64(),
-                found.figures
-            );
-            let values: Vec<String> = found.per_class.iter().map(|v| format!("{v:.4}")).collect();
-            println!("    {}", values.join(" "));
-            if let (Some(patch), Some((file, target))) = (&found.trigger, net.trigger) {
-                let truth = covered(&root.join("backdoor").join(file))?;
-                let size = truth.iter().filter(|t| **t).count();
-                println!(
-                    "    true target {target}; IoU {:.2}; L1 {:.1} of {size}; reached {:.2}, held out {:?}",
-                    patch.overlap(&truth),
-                    patch.size(),
-                    patch.reached,
-                    patch.held_out
-                );
-            }
+        let examined = examine(&subject, &chosen(&ids)?, &clock, &|_| {})?;
+        for member in &examined.members {
+            show(member, net.trigger, &root)?;
         }
     }
     Ok(())

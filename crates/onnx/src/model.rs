@@ -228,7 +228,9 @@ impl Features for OnnxModel {
 
     fn features(&self, query: &Query, taps: &[&str]) -> Result<Vec<Burn<2>>, ModelError> {
         let slots = taps.iter().map(|tap| self.slot_of(tap));
-        let slots: Vec<Slot> = slots.collect::<Result<_, _>>().map_err(|e| self.failed(&e))?;
+        let slots: Vec<Slot> = slots
+            .collect::<Result<_, _>>()
+            .map_err(|e| self.failed(&e))?;
         let plan = self.graph.plan(&slots);
         guarded(&DecisionModel::signature(self).name, || {
             self.run_slots(&plan, &slots, query.x.blocks())

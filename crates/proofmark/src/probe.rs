@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use proofmark_backdoor::probe::calibrate::{self, Role, Row};
 use proofmark_backdoor::probe::report::ProbeReport;
-use proofmark_backdoor::probe::{Entry, Examined, Patch, Probe, Subject, Watch, chosen, examine, verdict};
+use proofmark_backdoor::probe::{
+    Entry, Examined, Patch, Probe, Subject, Watch, chosen, examine, verdict,
+};
 use proofmark_data::Dataset;
 use proofmark_domain::{Bounds, Seed};
 use proofmark_engine::Samples;
@@ -81,7 +83,7 @@ pub struct ProbeRun {
     pub notes: Vec<String>,
 }
 
-type Probes = Vec<(&'static Entry, Box<dyn Probe>)>;
+type Probes = [(&'static Entry, Box<dyn Probe>)];
 
 impl<'a> ProbePlan<'a> {
     /// A plan with the usual settings: all probes, level .02, no clock.
@@ -135,7 +137,10 @@ impl<'a> ProbePlan<'a> {
             shape: examined.shape.clone(),
             stopped: examined.is_stopped(),
             report: ProbeReport::new(
-                self.source.name.clone().unwrap_or_else(|| self.source.spec.clone()),
+                self.source
+                    .name
+                    .clone()
+                    .unwrap_or_else(|| self.source.spec.clone()),
                 self.data.map(|d| d.name.clone()),
                 self.seed.0,
                 &examined,
@@ -176,7 +181,9 @@ impl<'a> ProbePlan<'a> {
         }
         let absent = verdict::absent(examined);
         match absent.first() {
-            Some((id, why)) => Err(RunError::Parameter(format!("probe `{id}` cannot run: {why}"))),
+            Some((id, why)) => Err(RunError::Parameter(format!(
+                "probe `{id}` cannot run: {why}"
+            ))),
             None => Ok(()),
         }
     }
@@ -198,12 +205,17 @@ impl<'a> ProbePlan<'a> {
         let mut models: Vec<PathBuf> = fs::read_dir(folder)
             .map_err(|e| problem(&e))?
             .filter_map(|e| Some(e.ok()?.path()))
-            .filter(|p| p.extension().is_some_and(|e| e.eq_ignore_ascii_case("onnx")))
+            .filter(|p| {
+                p.extension()
+                    .is_some_and(|e| e.eq_ignore_ascii_case("onnx"))
+            })
             .collect();
         models.sort();
         let path = folder.join(REFERENCE_TABLE);
         let mut rows = match fs::read_to_string(&path) {
-            Ok(text) => calibrate::read(&path.display().to_string(), &text).map_err(RunError::Parameter)?,
+            Ok(text) => {
+                calibrate::read(&path.display().to_string(), &text).map_err(RunError::Parameter)?
+            }
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Vec::new(),
             Err(e) => return Err(problem(&e)),
         };
@@ -224,7 +236,9 @@ impl<'a> ProbePlan<'a> {
             let opened = self.open(&source)?;
             let sha256 = &opened.model.signature().sha256;
             if *sha256 == examined.sha256 {
-                notes.push(format!("{name} is the model itself and no part of the null"));
+                notes.push(format!(
+                    "{name} is the model itself and no part of the null"
+                ));
                 continue;
             }
             // A row without a probe's statistic may come from a run with other probes.
@@ -233,12 +247,20 @@ impl<'a> ProbePlan<'a> {
                 continue;
             }
             if self.watch.stop() {
-                notes.push(format!("stopped before {name}: the null has {} models", rows.len()));
+                notes.push(format!(
+                    "stopped before {name}: the null has {} models",
+                    rows.len()
+                ));
                 break;
             }
-            let seen = self.examine(&opened, probes, &|id| (self.begin)(&format!("{name}: {id}")))?;
+            let seen = self.examine(&opened, probes, &|id| {
+                (self.begin)(&format!("{name}: {id}"))
+            })?;
             if seen.is_stopped() {
-                notes.push(format!("stopped at {name}: the null has {} models", rows.len()));
+                notes.push(format!(
+                    "stopped at {name}: the null has {} models",
+                    rows.len()
+                ));
                 break;
             }
             let row = Row::of(name, Role::Null, &seen);

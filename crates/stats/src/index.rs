@@ -150,7 +150,10 @@ mod tests {
         assert!((mad(&values).unwrap() - 13.24).abs() < 1e-9);
         let indices = mad_indices(&values, Tail::Low).unwrap();
         let index = indices[42];
-        assert!((index - far / 13.24).abs() < 1e-9 && (index - 3.652).abs() < 2e-3, "{index}");
+        assert!(
+            (index - far / 13.24).abs() < 1e-9 && (index - 3.652).abs() < 2e-3,
+            "{index}"
+        );
     }
 
     /// Two-sided rates of section "index above 2", and the thresholds for 5 and 1 %: both within the error of the draws.
@@ -178,8 +181,16 @@ mod tests {
         }
         for (classes, five, one) in [(10, 3.88, 5.88), (43, 3.48, 4.23), (200, 3.62, 4.08)] {
             let null = IndexNull::normal(classes, 9999).unwrap();
-            assert!((null.quantile(0.95) / five - 1.0).abs() < 0.06, "{}", null.quantile(0.95));
-            assert!((null.quantile(0.99) / one - 1.0).abs() < 0.12, "{}", null.quantile(0.99));
+            assert!(
+                (null.quantile(0.95) / five - 1.0).abs() < 0.06,
+                "{}",
+                null.quantile(0.95)
+            );
+            assert!(
+                (null.quantile(0.99) / one - 1.0).abs() < 0.12,
+                "{}",
+                null.quantile(0.99)
+            );
         }
     }
 

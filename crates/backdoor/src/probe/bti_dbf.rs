@@ -79,8 +79,20 @@ struct BtiDbf(Config);
 fn build(table: &toml::Table) -> Result<Box<dyn Probe>, ProbeError> {
     let c: Config = config::read(ID, table)?;
     config::check(ID, "steps", c.steps.into(), c.steps >= 1, "1 or more")?;
-    config::check(ID, "rate", c.rate, c.rate > 0.0 && c.rate.is_finite(), "a number above 0")?;
-    config::check(ID, "weight", c.weight, c.weight >= 0.0 && c.weight.is_finite(), "0 or more")?;
+    config::check(
+        ID,
+        "rate",
+        c.rate,
+        c.rate > 0.0 && c.rate.is_finite(),
+        "a number above 0",
+    )?;
+    config::check(
+        ID,
+        "weight",
+        c.weight,
+        c.weight >= 0.0 && c.weight.is_finite(),
+        "0 or more",
+    )?;
     Ok(Box::new(BtiDbf(c)))
 }
 
@@ -112,7 +124,10 @@ impl Probe for BtiDbf {
             subject.watch.step(step as usize, self.0.steps as usize);
             let shares = mask.shares();
             let kept = seen.iter().enumerate().map(|(i, v)| v * shares[i % width]);
-            let left = seen.iter().enumerate().map(|(i, v)| v * (1.0 - shares[i % width]));
+            let left = seen
+                .iter()
+                .enumerate()
+                .map(|(i, v)| v * (1.0 - shares[i % width]));
             let (_, gradient) = layer.gradient(subject, kept.chain(left).collect(), |scores| {
                 let own = Focus::score(&log_softmax(scores, 1), &labels);
                 let keep = own.clone().slice(0..n);
@@ -122,7 +137,8 @@ impl Probe for BtiDbf {
             let mut up = vec![0.0; width];
             for (i, v) in seen.iter().enumerate() {
                 // d(F m) / dm = F, d(F (1 - m)) / dm = -F.
-                up[i % width] += f64::from(gradient[i] - gradient[seen.len() + i]) * f64::from(*v) / n as f64;
+                up[i % width] +=
+                    f64::from(gradient[i] - gradient[seen.len() + i]) * f64::from(*v) / n as f64;
             }
             for g in &mut up {
                 *g += self.0.weight / width as f64;
@@ -130,11 +146,16 @@ impl Probe for BtiDbf {
             mask.climb(&up, &shares, self.0.rate);
         }
         let shares = mask.shares();
-        let left = seen.iter().enumerate().map(|(i, v)| v * (1.0 - shares[i % width]));
+        let left = seen
+            .iter()
+            .enumerate()
+            .map(|(i, v)| v * (1.0 - shares[i % width]));
         let scores = layer.scores(subject, left.collect())?;
         let kept = f64::from(shares.iter().sum::<f32>()) / width as f64;
         let mut found = judge(&scores, &samples.labels, classes);
-        found.figures.extend([("kept", kept), ("width", width as f64)]);
+        found
+            .figures
+            .extend([("kept", kept), ("width", width as f64)]);
         Ok(found)
     }
 }
@@ -178,7 +199,11 @@ mod tests {
     fn a_model_that_collapses_to_no_class_has_a_statistic_of_zero() {
         let even = judge(&[0.0; 12], &[0, 1, 2, 0], 3);
         assert!(even.statistic.abs() < 1e-12);
-        let to_one = judge(&[0.0, 9.0, 0.0, 0.0, 9.0, 0.0, 0.0, 9.0, 0.0], &[0, 2, 0], 3);
+        let to_one = judge(
+            &[0.0, 9.0, 0.0, 0.0, 9.0, 0.0, 0.0, 9.0, 0.0],
+            &[0, 2, 0],
+            3,
+        );
         assert_eq!(to_one.target, Some(1));
         assert!(to_one.statistic > 8.0, "{}", to_one.statistic);
         // Samples of the class itself do not count.

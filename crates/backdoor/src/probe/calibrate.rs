@@ -1,11 +1,18 @@
 //! Null tables: the statistics of clean models, one row per model.
 //!
-//! A table is a CSV file with the columns `net, sha256, role, probes, shape, classes, samples` and one per probe. `role` is
+//! A table is a CSV file with the columns `net, sha256, role, probes, shape, classes, samples` and one per probe, then
+//! `agreement`. `role` is
 //! `null` for the models whose statistics are the null and `measure` for clean models that measure its false alarms.
 //! `probes` is [`VERSION`]: statistics of other versions are not comparable and are refused. An empty field is a probe
 //! that could not run.
 
-use super::{ALL, Examined};
+use super::{AGREEMENT, ALL, Examined};
+
+/// Returns the names of all statistics, in the order of a row.
+pub fn columns() -> Vec<&'static str> {
+    let probes = ALL.iter().map(|e| e.meta.id);
+    probes.chain([AGREEMENT]).collect()
+}
 
 /// Version of all statistics; it changes whenever one of them does.
 pub const VERSION: u32 = 1;
@@ -13,7 +20,9 @@ pub const VERSION: u32 = 1;
 /// Tables that come with this crate. A stratum is an input shape with a number of classes.
 pub const SHIPPED: &[&str] = &[];
 
-const FACTS: [&str; 7] = ["net", "sha256", "role", "probes", "shape", "classes", "samples"];
+const FACTS: [&str; 7] = [
+    "net", "sha256", "role", "probes", "shape", "classes", "samples",
+];
 
 /// What a clean model's row is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +57,7 @@ pub struct Row {
     pub classes: usize,
     /// Clean samples that probes could use.
     pub samples: usize,
-    /// Statistic of each probe, in the order of [`ALL`]; `None` where it could not run or did not.
+    /// Statistic of each probe, in the order of [`columns`]; `None` where it could not run or did not.
     pub statistics: Vec<Option<f64>>,
 }
 
@@ -66,7 +75,7 @@ impl Row {
             shape: examined.shape.clone(),
             classes: examined.classes,
             samples: examined.samples,
-            statistics: ALL.iter().map(|e| statistic(e.meta.id)).collect(),
+            statistics: columns().into_iter().map(statistic).collect(),
         }
     }
 
@@ -95,7 +104,7 @@ impl Row {
 /// Returns the first line of a table, with its end.
 pub fn header() -> String {
     let mut names: Vec<String> = FACTS.iter().map(ToString::to_string).collect();
-    names.extend(ALL.iter().map(|e| e.meta.id.to_owned()));
+    names.extend(columns().into_iter().map(ToOwned::to_owned));
     names.join(",") + "\n"
 }
 
@@ -113,8 +122,13 @@ fn written(fields: &[String]) -> Result<String, String> {
 ///
 /// Names the table, the line, and what was expected.
 pub fn read(name: &str, text: &str) -> Result<Vec<Row>, String> {
-    let mut reader = csv::ReaderBuilder::new().flexible(false).from_reader(text.as_bytes());
-    let head = reader.headers().map_err(|e| format!("{name}: {e}"))?.clone();
+    let mut reader = csv::ReaderBuilder::new()
+        .flexible(false)
+        .from_reader(text.as_bytes());
+    let head = reader
+        .headers()
+        .map_err(|e| format!("{name}: {e}"))?
+        .clone();
     let at = |column: &str| head.iter().position(|h| h == column);
     let mut facts = [0; FACTS.len()];
     for (place, fact) in facts.iter_mut().zip(FACTS) {
@@ -122,17 +136,24 @@ pub fn read(name: &str, text: &str) -> Result<Vec<Row>, String> {
             format!("{name}: no column `{fact}`; expected a table that `proofmark probe --reference` wrote")
         })?;
     }
-    let probes: Vec<Option<usize>> = ALL.iter().map(|e| at(e.meta.id)).collect();
+    let probes: Vec<Option<usize>> = columns().into_iter().map(at).collect();
     let mut rows = Vec::new();
     for (i, record) in reader.records().enumerate() {
         let record = record.map_err(|e| format!("{name}: {e}"))?;
         let line = i + 2;
         let field = |k: usize| record.get(facts[k]).unwrap_or_default();
         let wrong = |k: usize, expected: &str| {
-            format!("{name}, line {line}: {} `{}`; expected {expected}", FACTS[k], field(k))
+            format!(
+                "{name}, line {line}: {} `{}`; expected {expected}",
+                FACTS[k],
+                field(k)
+            )
         };
         if field(3) != VERSION.to_string() {
-            return Err(wrong(3, &format!("{VERSION}, the version of the probes here; make the table again")));
+            return Err(wrong(
+                3,
+                &format!("{VERSION}, the version of the probes here; make the table again"),
+            ));
         }
         let role = match field(2) {
             "null" => Role::Null,
@@ -146,7 +167,7 @@ pub fn read(name: &str, text: &str) -> Result<Vec<Row>, String> {
             .map_err(|_| wrong(4, "lengths such as 1x28x28"))?;
         let number = |k: usize| field(k).parse().map_err(|_| wrong(k, "a whole number"));
         let (classes, samples) = (number(5)?, number(6)?);
-        let statistic = |(entry, column): (&super::Entry, &Option<usize>)| {
+        let statistic = |(id, column): (&str, &Option<usize>)| {
             let text = column.and_then(|c| record.get(c)).unwrap_or_default();
             if text.is_empty() {
                 return Ok(None);
@@ -154,12 +175,15 @@ pub fn read(name: &str, text: &str) -> Result<Vec<Row>, String> {
             match text.parse::<f64>() {
                 Ok(value) if value.is_finite() => Ok(Some(value)),
                 _ => Err(format!(
-                    "{name}, line {line}: {} `{text}`; expected a finite number, or nothing",
-                    entry.meta.id
+                    "{name}, line {line}: {id} `{text}`; expected a finite number, or nothing"
                 )),
             }
         };
-        let statistics = ALL.iter().zip(&probes).map(statistic).collect::<Result<_, _>>()?;
+        let statistics = columns()
+            .into_iter()
+            .zip(&probes)
+            .map(statistic)
+            .collect::<Result<_, _>>()?;
         rows.push(Row {
             net: field(0).to_owned(),
             sha256: field(1).to_owned(),
@@ -191,7 +215,7 @@ mod tests {
     use super::*;
 
     fn row(net: &str) -> Row {
-        let mut statistics = vec![None; ALL.len()];
+        let mut statistics = vec![None; columns().len()];
         statistics[0] = Some(-0.25);
         Row {
             net: net.into(),
@@ -218,12 +242,20 @@ mod tests {
     #[test]
     fn faults_name_the_line_and_what_was_expected() {
         let line = row("x").line().unwrap();
-        let with = |from: &str, to: &str| read("t.csv", &(header() + &line.replace(from, to))).unwrap_err();
-        assert!(with("measure", "other").contains("line 2: role `other`; expected null or measure"));
+        let with = |from: &str, to: &str| {
+            read("t.csv", &(header() + &line.replace(from, to))).unwrap_err()
+        };
+        assert!(
+            with("measure", "other").contains("line 2: role `other`; expected null or measure")
+        );
         assert!(with("1x28x28", "wide").contains("shape `wide`"));
         assert!(with("-0.25", "nan").contains("expected a finite number"));
         assert!(with(",1,1x28", ",99,1x28").contains("make the table again"));
-        assert!(read("t.csv", "a,b\n").unwrap_err().contains("no column `net`"));
+        assert!(
+            read("t.csv", "a,b\n")
+                .unwrap_err()
+                .contains("no column `net`")
+        );
         // A line cut off while it was written.
         assert!(read("t.csv", &(header() + "x,y\n")).is_err());
     }

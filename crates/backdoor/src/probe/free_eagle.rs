@@ -1,4 +1,4 @@
-//! FreeEagle: which classes activations made for other classes lean to.
+//! `FreeEagle`: which classes activations made for other classes lean to.
 //!
 //! # Idea
 //! Behind some layer, activations that are best for class `s` say how else the head reads them. In a clean model the other
@@ -16,7 +16,7 @@
 //! there.
 //!
 //! # Reference
-//! Fu et al., "FreeEagle: Detecting Complex Neural Trojans in Data-Free Cases", USENIX Security 2023.
+//! Fu et al., "`FreeEagle`: Detecting Complex Neural Trojans in Data-Free Cases", USENIX Security 2023.
 //!
 //! # Divergences
 //! The authors use probabilities; rows of logits, standardised, do not depend on their scale and do not saturate. Their
@@ -78,8 +78,20 @@ struct FreeEagle(Config);
 fn build(table: &toml::Table) -> Result<Box<dyn Probe>, ProbeError> {
     let c: Config = config::read(ID, table)?;
     config::check(ID, "steps", c.steps.into(), c.steps >= 1, "1 or more")?;
-    config::check(ID, "rate", c.rate, c.rate > 0.0 && c.rate.is_finite(), "a number above 0")?;
-    config::check(ID, "decay", c.decay, c.decay >= 0.0 && c.decay.is_finite(), "0 or more")?;
+    config::check(
+        ID,
+        "rate",
+        c.rate,
+        c.rate > 0.0 && c.rate.is_finite(),
+        "a number above 0",
+    )?;
+    config::check(
+        ID,
+        "decay",
+        c.decay,
+        c.decay >= 0.0 && c.decay.is_finite(),
+        "0 or more",
+    )?;
     Ok(Box::new(FreeEagle(c)))
 }
 
@@ -121,11 +133,16 @@ impl FreeEagle {
             .zip(&layer.high)
             .map(|(l, h)| f64::from(h - l))
             .collect();
-        let mut all: Vec<Climbed> = (0..classes).map(|_| Climbed::new(width, 0.0, 0.9)).collect();
+        let mut all: Vec<Climbed> = (0..classes)
+            .map(|_| Climbed::new(width, 0.0, 0.9))
+            .collect();
         let own: Vec<usize> = (0..classes).collect();
         let place = |shares: &[Vec<f32>]| -> Vec<f32> {
             let at = |(i, s): (usize, &f32)| layer.low[i] + s * (layer.high[i] - layer.low[i]);
-            shares.iter().flat_map(|s| s.iter().enumerate().map(at)).collect()
+            shares
+                .iter()
+                .flat_map(|s| s.iter().enumerate().map(at))
+                .collect()
         };
         for step in 0..self.0.steps {
             if subject.watch.stop() {
@@ -136,7 +153,9 @@ impl FreeEagle {
             let (_, gradient) = layer.gradient(subject, place(&shares), |scores| {
                 Focus::score(&log_softmax(scores, 1), &own)
             })?;
-            for ((climbed, shares), gradient) in all.iter_mut().zip(&shares).zip(gradient.chunks(width)) {
+            for ((climbed, shares), gradient) in
+                all.iter_mut().zip(&shares).zip(gradient.chunks(width))
+            {
                 let up: Vec<f64> = (0..width)
                     .map(|i| {
                         let apart = 2.0 * f64::from(shares[i]) - 1.0;
@@ -155,7 +174,10 @@ impl FreeEagle {
 fn standardised(scores: &[f32], classes: usize) -> Option<Vec<f64>> {
     let mut matrix = Vec::with_capacity(scores.len());
     for (s, row) in scores.chunks(classes).enumerate() {
-        let others: Vec<f64> = (0..classes).filter(|c| *c != s).map(|c| f64::from(row[c])).collect();
+        let others: Vec<f64> = (0..classes)
+            .filter(|c| *c != s)
+            .map(|c| f64::from(row[c]))
+            .collect();
         let n = others.len() as f64;
         let mean = others.iter().sum::<f64>() / n;
         let spread = (others.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n).sqrt();
@@ -186,7 +208,11 @@ fn judge(matrix: &[f64], classes: usize, width: usize) -> Found {
     let mut pairs = (0..classes).flat_map(|s| (0..classes).map(move |t| (s, t)));
     let first = pairs.find(|(s, t)| s != t).unwrap_or_default();
     let pair = pairs.filter(|(s, t)| s != t).fold(first, |best, at| {
-        if entry(at.0, at.1) > entry(best.0, best.1) { at } else { best }
+        if entry(at.0, at.1) > entry(best.0, best.1) {
+            at
+        } else {
+            best
+        }
     });
     let sorted: Vec<f64> = order.iter().rev().map(|c| lean[*c]).collect();
     let quartile = |share: f64| {
@@ -220,7 +246,9 @@ mod tests {
     #[test]
     fn a_class_to_which_all_others_lean_is_found_by_hand() {
         // Classes 0 to 3; scores of 1 for others, 3 for class 2.
-        let scores = [9.0, 1.0, 3.0, 1.0, 1.0, 9.0, 3.0, 1.0, 1.0, 0.0, 9.0, 2.0, 1.0, 1.0, 3.0, 9.0];
+        let scores = [
+            9.0, 1.0, 3.0, 1.0, 1.0, 9.0, 3.0, 1.0, 1.0, 0.0, 9.0, 2.0, 1.0, 1.0, 3.0, 9.0,
+        ];
         let matrix = standardised(&scores, 4).unwrap();
         // Row 0: others 1, 3, 1 have mean 5/3 and deviation sqrt(8)/3.
         assert!((matrix[2] - 2.0_f64.sqrt()).abs() < 1e-12);

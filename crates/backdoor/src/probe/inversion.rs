@@ -165,7 +165,9 @@ impl Arm {
     fn window(&self, batch: usize) -> Vec<usize> {
         let n = self.fit.len();
         let from = self.steps as usize * batch.min(n);
-        (0..batch.min(n)).map(|i| self.fit[(from + i) % n]).collect()
+        (0..batch.min(n))
+            .map(|i| self.fit[(from + i) % n])
+            .collect()
     }
 }
 
@@ -223,7 +225,12 @@ pub fn invert(
                 "samples of classes other than {class} to fit on"
             )));
         }
-        arms.push(Arm::new(class, fit, paste.positions.len(), paste.positions.of.len()));
+        arms.push(Arm::new(
+            class,
+            fit,
+            paste.positions.len(),
+            paste.positions.of.len(),
+        ));
     }
     let all = settings.steps as usize * arms.len().min(settings.arms.max(1))
         + WARM_UP.min(settings.steps) as usize * arms.len().saturating_sub(settings.arms.max(1));
@@ -274,12 +281,17 @@ fn choose(arms: &[Arm], settings: &Inversion, subject: &Subject<'_>, round: u32)
     let taken = arms.len() - open.len();
     let places = settings.arms.max(1).saturating_sub(taken);
     if places == 0 || open.len() <= places {
-        open.truncate(if arms.len() <= settings.arms { open.len() } else { places });
+        open.truncate(if arms.len() <= settings.arms {
+            open.len()
+        } else {
+            places
+        });
         return open;
     }
     let promise = |c: &usize| {
         let arm = &arms[*c];
-        arm.size().map_or(f64::INFINITY, |s| s - f64::from(ROUND) * arm.gain)
+        arm.size()
+            .map_or(f64::INFINITY, |s| s - f64::from(ROUND) * arm.gain)
     };
     open.sort_by(|a, b| promise(a).total_cmp(&promise(b)).then(a.cmp(b)));
     let mut stream = Stream::new(&StreamKey {
@@ -343,7 +355,11 @@ fn step(
         let (mut by_mask, mut by_pattern) = (vec![0.0; mask.len()], vec![0.0; features]);
         for k in 0..=n {
             let at = from + k;
-            let scale = if k == n { settings.alone } else { 1.0 / n as f64 };
+            let scale = if k == n {
+                settings.alone
+            } else {
+                1.0 / n as f64
+            };
             let sample = (k < n).then(|| paste.sample(window[k]));
             let gradient = &answer.gradient[at * features..(at + 1) * features];
             for (f, (g, p)) in gradient.iter().zip(&paste.positions.of).enumerate() {
@@ -354,7 +370,9 @@ fn step(
             }
         }
         let scores = &answer.scores[from * classes..(from + n) * classes];
-        let hits = scores.chunks(classes).filter(|s| predict(s) == Some(arm.class));
+        let hits = scores
+            .chunks(classes)
+            .filter(|s| predict(s) == Some(arm.class));
         arm.epoch.0 += hits.count();
         arm.epoch.1 += n;
         from += n + 1;
@@ -409,7 +427,11 @@ fn end_epoch(arm: &mut Arm, mask: &[f32], pattern: &[f32], settings: &Inversion)
         arm.weight /= settings.factor.powf(1.5);
         if arm.weight < settings.weight {
             // Never back to 0: the size stays a term once it is one.
-            arm.weight = if arm.weight > 0.0 { settings.weight } else { 0.0 };
+            arm.weight = if arm.weight > 0.0 {
+                settings.weight
+            } else {
+                0.0
+            };
         }
         return;
     }

@@ -102,7 +102,8 @@ impl<'a> Layer<'a> {
         } else {
             None
         };
-        let gradient = gradient.map_or_else(|| vec![0.0; tracked.dims().iter().product()], |g| host(&g));
+        let gradient =
+            gradient.map_or_else(|| vec![0.0; tracked.dims().iter().product()], |g| host(&g));
         Ok((values, gradient))
     }
 
@@ -117,18 +118,36 @@ impl<'a> Layer<'a> {
 
     fn tensor(&self, subject: &Subject<'_>, values: Vec<f32>) -> Tensor<2> {
         let shape = [values.len() / self.width(), self.width()];
-        Tensor::from_data(TensorData::new(values, shape), &subject.model.signature().device)
+        Tensor::from_data(
+            TensorData::new(values, shape),
+            &subject.model.signature().device,
+        )
     }
 
-    /// Whether the head of a sum is the sum of heads, on the corners of the range.
+    /// Whether the head of a mean is the mean of heads, on corners of the range, but for what all classes share.
     fn is_linear(&self, subject: &Subject<'_>) -> Result<bool, ProbeError> {
         let w = self.width();
-        let mid = |i: usize, odd: usize| if i % 2 == odd { self.high[i] } else { self.low[i] };
+        let mid = |i: usize, odd: usize| {
+            if i % 2 == odd {
+                self.high[i]
+            } else {
+                self.low[i]
+            }
+        };
         let a: Vec<f32> = (0..w).map(|i| mid(i, 0)).collect();
         let b: Vec<f32> = (0..w).map(|i| mid(i, 1)).collect();
-        let half: Vec<f32> = a.iter().zip(&b).map(|(a, b)| f32::midpoint(*a, *b)).collect();
-        let scores = self.scores(subject, [a, b, half].concat())?;
+        let half: Vec<f32> = a
+            .iter()
+            .zip(&b)
+            .map(|(a, b)| f32::midpoint(*a, *b))
+            .collect();
+        let mut scores = self.scores(subject, [a, b, half].concat())?;
         let n = scores.len() / 3;
+        // Without its mean a row of log-probabilities is a row of logits.
+        for row in scores.chunks_mut(n) {
+            let mean = row.iter().sum::<f32>() / n as f32;
+            row.iter_mut().for_each(|s| *s -= mean);
+        }
         let size = scores.iter().fold(0_f32, |m, s| m.max(s.abs()));
         let linear = |i: usize| {
             (f32::midpoint(scores[i], scores[n + i]) - scores[2 * n + i]).abs() <= 1e-3 * size

@@ -82,9 +82,21 @@ fn build(table: &toml::Table) -> Result<Box<dyn Probe>, ProbeError> {
     let c: Config = config::read(ID, table)?;
     config::check(ID, "steps", c.steps.into(), c.steps >= 1, "1 or more")?;
     config::check(ID, "starts", c.starts.into(), c.starts >= 1, "1 or more")?;
-    config::check(ID, "rate", c.rate, c.rate > 0.0 && c.rate.is_finite(), "a number above 0")?;
+    config::check(
+        ID,
+        "rate",
+        c.rate,
+        c.rate > 0.0 && c.rate.is_finite(),
+        "a number above 0",
+    )?;
     let momentum = (0.0..1.0).contains(&c.momentum);
-    config::check(ID, "momentum", c.momentum, momentum, "at least 0 and below 1")?;
+    config::check(
+        ID,
+        "momentum",
+        c.momentum,
+        momentum,
+        "at least 0 and below 1",
+    )?;
     Ok(Box::new(MmBd(c)))
 }
 
@@ -108,7 +120,11 @@ impl Probe for MmBd {
         let least = margins.iter().map(|m| m.abs()).fold(0.0, f64::max) * 1e-6 + 1e-12;
         let mut figures = BTreeMap::from([("largest", first), ("second", second)]);
         if let Some(e) = extreme(&margins, Tail::High) {
-            figures.extend([("index", e.index), ("index_p", e.p), ("index_standardised", e.standardised)]);
+            figures.extend([
+                ("index", e.index),
+                ("index_p", e.p),
+                ("index_standardised", e.standardised),
+            ]);
         }
         Ok(Found {
             statistic: (first.max(least) / second.max(least)).ln(),
@@ -184,6 +200,8 @@ impl MmBd {
 
 fn margin(scores: &[f32], class: usize) -> f64 {
     let others = scores.iter().enumerate().filter(|(c, _)| *c != class);
-    let rival = others.map(|(_, s)| f64::from(*s)).fold(f64::NEG_INFINITY, f64::max);
+    let rival = others
+        .map(|(_, s)| f64::from(*s))
+        .fold(f64::NEG_INFINITY, f64::max);
     f64::from(scores[class]) - rival
 }

@@ -5,6 +5,7 @@
 //! ([`calibrate`]). To add a probe: write a file with the same headings as the others, end it with its `ENTRY`, and list
 //! that in [`ALL`].
 
+mod agreement;
 pub mod bti_dbf;
 pub mod calibrate;
 mod climb;
@@ -25,6 +26,7 @@ mod suite;
 pub mod trodo;
 pub mod verdict;
 
+pub use agreement::AGREEMENT;
 pub use entry::{Entry, Meta, Probe, ids};
 pub use error::ProbeError;
 pub use found::{Found, Patch};

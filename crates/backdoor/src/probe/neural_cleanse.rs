@@ -101,7 +101,13 @@ fn build(table: &toml::Table) -> Result<Box<dyn Probe>, ProbeError> {
     config::check(ID, "steps", c.steps.into(), c.steps >= 1, "1 or more")?;
     config::check(ID, "batch", c.batch as f64, c.batch >= 1, "1 or more")?;
     config::check(ID, "arms", c.arms as f64, c.arms >= 1, "1 or more")?;
-    config::check(ID, "rate", c.rate, c.rate > 0.0 && c.rate.is_finite(), "a number above 0")?;
+    config::check(
+        ID,
+        "rate",
+        c.rate,
+        c.rate > 0.0 && c.rate.is_finite(),
+        "a number above 0",
+    )?;
     let share = c.success > 0.0 && c.success <= 1.0;
     config::check(ID, "success", c.success, share, "above 0, at most 1")?;
     Ok(Box::new(NeuralCleanse(Inversion {
@@ -152,7 +158,11 @@ fn judge(mut patches: Vec<Option<Patch>>, sizes: Vec<f64>, positions: f64) -> Fo
         ("reached_classes", patches.iter().flatten().count() as f64),
     ]);
     if let Some(e) = extreme(&sizes, Tail::Low) {
-        figures.extend([("index", e.index), ("index_p", e.p), ("index_standardised", e.standardised)]);
+        figures.extend([
+            ("index", e.index),
+            ("index_p", e.p),
+            ("index_standardised", e.standardised),
+        ]);
     }
     let logs: Vec<f64> = (0..sizes.len()).map(|c| size(c).ln()).collect();
     if let Some(e) = extreme(&logs, Tail::Low) {

@@ -146,11 +146,7 @@ impl<'a> Panel<'a> {
     }
 
     fn request(&self, points: &[f32], of: &[Asked]) -> Result<Request, EngineError> {
-        let x = Batch::from_host(
-            self.modalities.clone(),
-            vec![points.to_vec()],
-            &self.device,
-        )?;
+        let x = Batch::from_host(self.modalities.clone(), vec![points.to_vec()], &self.device)?;
         let classes: Vec<usize> = of.iter().map(|a| a.class).collect();
         let query = Query {
             x: x.clone(),
@@ -171,7 +167,8 @@ impl<'a> Panel<'a> {
 fn finite(scores: &[f32]) -> Result<(), ProbeError> {
     if scores.iter().any(|s| s.is_nan() || *s == f32::INFINITY) {
         return Err(ProbeError::Unfit(
-            "finite scores at every point within the bounds; the model gave NaN or infinity".to_owned(),
+            "finite scores at every point within the bounds; the model gave NaN or infinity"
+                .to_owned(),
         ));
     }
     Ok(())

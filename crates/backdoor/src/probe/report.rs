@@ -120,7 +120,10 @@ impl ProbeReport {
         verdict: Ruling,
     ) -> Self {
         let p = verdict.members.iter().copied();
-        let members = examined.members.iter().zip(p.chain(std::iter::repeat(None)));
+        let members = examined
+            .members
+            .iter()
+            .zip(p.chain(std::iter::repeat(None)));
         Self {
             schema: SCHEMA.to_owned(),
             probes: VERSION,

@@ -92,8 +92,7 @@ impl<'a> Subject<'a> {
             )));
         }
         let input = self.input();
-        let flat = (0..input.features())
-            .find(|f| !(input.bounds.low(*f) < input.bounds.high(*f)) || !self.finite(*f));
+        let flat = (0..input.features()).find(|f| !self.is_proper(*f));
         if let Some(f) = flat {
             return Err(ProbeError::Setting(format!(
                 "input `{}`: bounds {},{} of feature {f}; expected two finite numbers, the first below the second",
@@ -105,9 +104,9 @@ impl<'a> Subject<'a> {
         Ok(())
     }
 
-    fn finite(&self, f: usize) -> bool {
-        let bounds = &self.input().bounds;
-        bounds.low(f).is_finite() && bounds.high(f).is_finite()
+    fn is_proper(&self, f: usize) -> bool {
+        let (low, high) = (self.input().bounds.low(f), self.input().bounds.high(f));
+        low.is_finite() && high.is_finite() && low < high
     }
 
     /// Returns the only input.
@@ -159,7 +158,9 @@ impl<'a> Subject<'a> {
     pub(super) fn samples(&self, probe: &str, least: usize) -> Result<&'a Samples, ProbeError> {
         let unfit = |text: String| ProbeError::Unfit(format!("{probe} needs {text}"));
         let Some(clean) = self.clean else {
-            return Err(unfit(format!("{least} clean samples; there are none (--data)")));
+            return Err(unfit(format!(
+                "{least} clean samples; there are none (--data)"
+            )));
         };
         if clean.labels.is_empty() && !clean.keys.is_empty() {
             return Err(unfit("labels of the clean samples".to_owned()));

@@ -1,6 +1,6 @@
 use proofmark_domain::hint;
 
-use super::{ALL, Entry, Found, Probe, ProbeError, Subject, ids};
+use super::{ALL, Entry, Found, Probe, ProbeError, Subject, agreement, ids};
 
 /// A probe that was run, and what became of it.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,7 +24,7 @@ impl Member {
 /// All probes that were run on one model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Examined {
-    /// In the order of [`ALL`].
+    /// In the order of [`ALL`], and what two of them say together ([`AGREEMENT`](super::AGREEMENT)).
     pub members: Vec<Member>,
     /// Shape of a sample.
     pub shape: Vec<usize>,
@@ -90,6 +90,7 @@ pub fn examine(
             seconds: clock() - from,
         });
     }
+    members.extend(agreement::of(&members));
     Ok(Examined {
         members,
         shape: subject.input().shape.clone(),

@@ -71,7 +71,13 @@ fn build(table: &toml::Table) -> Result<Box<dyn Probe>, ProbeError> {
     let c: Config = config::read(ID, table)?;
     config::check(ID, "points", c.points as f64, c.points >= 1, "1 or more")?;
     config::check(ID, "steps", c.steps.into(), c.steps >= 1, "1 or more")?;
-    config::check(ID, "eps", c.eps, c.eps > 0.0 && c.eps <= 1.0, "above 0, at most 1")?;
+    config::check(
+        ID,
+        "eps",
+        c.eps,
+        c.eps > 0.0 && c.eps <= 1.0,
+        "above 0, at most 1",
+    )?;
     Ok(Box::new(Trodo(c)))
 }
 
@@ -120,7 +126,9 @@ impl Probe for Trodo {
                 let direction = if *g == 0.0 { 0.0 } else { g.signum() };
                 let to = x[i] + direction * size as f32 * width;
                 let reach = eps as f32 * width;
-                x[i] = to.clamp(at - reach, at + reach).clamp(bounds.low(f), bounds.high(f));
+                x[i] = to
+                    .clamp(at - reach, at + reach)
+                    .clamp(bounds.low(f), bounds.high(f));
             }
         }
         let scores = panel.scores(&x, &asked)?;

@@ -9,8 +9,8 @@
 use proofmark_stats::{clopper_pearson, min_p, reference_p};
 use serde::{Deserialize, Serialize};
 
-use super::calibrate::{Role, Row};
-use super::{ALL, Examined, ProbeError};
+use super::calibrate::{Role, Row, columns};
+use super::{Examined, ProbeError};
 
 /// Fewest null models with which a stratum convicts.
 pub const CONVICTS: usize = 100;
@@ -108,8 +108,10 @@ pub fn judge(examined: &Examined, rows: &[Row], level: f64) -> Ruling {
     let nulls = of_role(Role::Null).count();
     let mut used = Vec::new();
     for (i, member) in examined.members.iter().enumerate() {
-        let column = ALL.iter().position(|e| e.meta.id == member.id);
-        let (Some(column), Some(_)) = (column, member.statistic()) else { continue };
+        let column = columns().iter().position(|id| *id == member.id);
+        let (Some(column), Some(_)) = (column, member.statistic()) else {
+            continue;
+        };
         let known = of_role(Role::Null).filter(|r| has(r, column)).count();
         if 2 * known > nulls {
             used.push((i, column));
@@ -130,7 +132,8 @@ pub fn judge(examined: &Examined, rows: &[Row], level: f64) -> Ruling {
         .filter_map(|(i, _)| examined.members[*i].statistic())
         .collect();
     let Some(joint) = min_p(&seen, &null) else {
-        ruling.reason = "null not applicable: no clean model has the statistics of all members".into();
+        ruling.reason =
+            "null not applicable: no clean model has the statistics of all members".into();
         return ruling;
     };
     for ((i, _), p) in used.iter().zip(&joint.each) {
@@ -140,7 +143,10 @@ pub fn judge(examined: &Examined, rows: &[Row], level: f64) -> Ruling {
     ruling.p_value = Some(joint.p);
     let smallest = 1.0 / (null.len() as f64 + 1.0);
     ruling.smallest_p = Some(smallest);
-    let alarms = measured.iter().filter_map(|m| min_p(m, &null)).filter(|j| j.p <= level);
+    let alarms = measured
+        .iter()
+        .filter_map(|m| min_p(m, &null))
+        .filter(|j| j.p <= level);
     ruling.false_alarm_rate = rate(alarms.count(), measured.len());
     ruling.target = target(examined, &used, &null, level);
     (ruling.status, ruling.reason) = status(&ruling, smallest, stopped);
@@ -163,7 +169,8 @@ fn missing(examined: &Examined, nulls: usize, used: &[(usize, usize)]) -> Option
         ));
     }
     used.is_empty().then(|| {
-        "null not applicable: the clean models of this stratum have other probes' statistics".to_owned()
+        "null not applicable: the clean models of this stratum have other probes' statistics"
+            .to_owned()
     })
 }
 
@@ -184,7 +191,10 @@ fn status(ruling: &Ruling, smallest: f64, stopped: bool) -> (Status, String) {
             let reason = "stopped before all probes were done; those done found nothing unusual";
             return (Status::Inconclusive, reason.to_owned());
         }
-        return (Status::Clean, format!("no more unusual than clean models (p = {p:.4})"));
+        return (
+            Status::Clean,
+            format!("no more unusual than clean models (p = {p:.4})"),
+        );
     }
     match ruling.target {
         Some(class) if n >= CONVICTS => (
@@ -193,11 +203,15 @@ fn status(ruling: &Ruling, smallest: f64, stopped: bool) -> (Status, String) {
         ),
         Some(_) => (
             Status::Suspicious,
-            format!("unusual among {n} clean models (p = {p:.4}); {CONVICTS} are needed to convict"),
+            format!(
+                "unusual among {n} clean models (p = {p:.4}); {CONVICTS} are needed to convict"
+            ),
         ),
         None => (
             Status::Suspicious,
-            format!("unusual among {n} clean models (p = {p:.4}), but no single member names a class"),
+            format!(
+                "unusual among {n} clean models (p = {p:.4}), but no single member names a class"
+            ),
         ),
     }
 }
@@ -213,7 +227,8 @@ fn target(
     let mut votes: Vec<(usize, usize, f64)> = Vec::new();
     for (j, (i, _)) in used.iter().enumerate() {
         let member = &examined.members[*i];
-        let (Some(seen), Some(class)) = (member.statistic(), member.outcome.as_ref().ok()?.target) else {
+        let (Some(seen), Some(class)) = (member.statistic(), member.outcome.as_ref().ok()?.target)
+        else {
             continue;
         };
         let column: Vec<f64> = null.iter().map(|r| r[j]).collect();

@@ -1,16 +1,16 @@
 use burn::tensor::{Device, Tensor, activation::relu};
 use proofmark_backdoor::probe::{ALL, Found, Probe, Subject};
+use proofmark_domain::Seed;
 use proofmark_domain::{Bounds, Kind, Modality};
 use proofmark_engine::Samples;
 use proofmark_engine::random::{Purpose, Stream, StreamKey};
-use proofmark_domain::Seed;
 use proofmark_model::BurnModel;
 
 pub(crate) const CLASSES: usize = 5;
 /// Number of features that sum to a class's score.
 const EACH: usize = 12;
 /// Number of leading features that only the trigger uses.
-pub(crate) const IDLE: usize = 5;
+const IDLE: usize = 5;
 pub(crate) const FEATURES: usize = IDLE + CLASSES * EACH;
 pub(crate) const TARGET: usize = 3;
 pub(crate) const TRIGGER: [usize; 2] = [1, 4];
@@ -41,17 +41,64 @@ pub(crate) fn planted(trigger: bool) -> BurnModel {
         let column = |c: usize| sums.clone().slice([0..n, c..c + 1]);
         let score = |c: usize| {
             let own = relu(column(c)) * 3.0;
-            if c == TARGET { own + relu(column(CLASSES) - 2.0) * 5.0 } else { own }
+            if c == TARGET {
+                own + column(CLASSES) * 4.0
+            } else {
+                own
+            }
         };
         Tensor::cat((0..CLASSES).map(score).collect(), 1)
     };
     let device = Device::flex();
-    BurnModel::closure(vec![modality], CLASSES, &device, move |x| head(&sums(&x[0])))
-        .unwrap()
-        .named("planted")
-        .with_taps(["sums"], move |x, _| sums(&x[0]))
-        .with_head("sums", CLASSES + 1, head)
-        .unwrap()
+    BurnModel::closure(vec![modality], CLASSES, &device, move |x| {
+        head(&sums(&x[0]))
+    })
+    .unwrap()
+    .named("planted")
+    .with_taps(["sums"], move |x, _| sums(&x[0]))
+    .with_head("sums", CLASSES + 1, head)
+    .unwrap()
+}
+
+/// A model with a layer of sums as [`planted`], and one more unit there that is always 1. `lean` is what each other sum
+/// adds to the score of the target, `always` what the unit adds: neither changes the decision on clean samples.
+pub(crate) fn leaning(lean: f64, always: f64) -> BurnModel {
+    let modality = Modality {
+        name: "x".into(),
+        kind: Kind::Table,
+        shape: vec![FEATURES],
+        bounds: Bounds::uniform(0.0, 1.0).unwrap(),
+    };
+    let sums = |x: &Tensor<2>| {
+        let n = x.dims()[0];
+        let columns = |from: usize, to: usize| x.clone().slice([0..n, from..to]);
+        let mut all: Vec<Tensor<2>> = (0..CLASSES)
+            .map(|c| columns(IDLE + c * EACH, IDLE + (c + 1) * EACH).sum_dim(1))
+            .collect();
+        all.push(columns(0, 1) * 0.0 + 1.0);
+        Tensor::cat(all, 1)
+    };
+    let head = move |sums: &Tensor<2>| {
+        let n = sums.dims()[0];
+        let column = |c: usize| sums.clone().slice([0..n, c..c + 1]);
+        // Not linear, so that the layer is chosen.
+        let own = |c: usize| relu(column(c) - 1.0) * 3.0;
+        let score = |c: usize| {
+            if c != TARGET {
+                return own(c);
+            }
+            let others = (0..CLASSES).filter(|c| *c != TARGET).map(own);
+            others.fold(own(c), |sum, o| sum + o * lean) + column(CLASSES) * always
+        };
+        Tensor::cat((0..CLASSES).map(score).collect(), 1)
+    };
+    BurnModel::closure(vec![modality], CLASSES, &Device::flex(), move |x| {
+        head(&sums(&x[0]))
+    })
+    .unwrap()
+    .with_taps(["sums"], move |x, _| sums(&x[0]))
+    .with_head("sums", CLASSES + 1, head)
+    .unwrap()
 }
 
 /// Samples with the largest sum at their class, and without the trigger.
@@ -68,7 +115,9 @@ pub(crate) fn clean(n: usize) -> Samples {
         }
     }
     Samples {
-        modalities: proofmark_model::DecisionModel::signature(&model).modalities.clone(),
+        modalities: proofmark_model::DecisionModel::signature(&model)
+            .modalities
+            .clone(),
         values: vec![values],
         labels,
         targets: None,

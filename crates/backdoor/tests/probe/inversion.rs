@@ -1,9 +1,9 @@
 //! The target class of a planted trigger has by far the smallest patch, and the patch lies on the trigger.
 
-use proofmark_backdoor::probe::Subject;
 use proofmark_backdoor::probe::inversion::{Inversion, Split, invert};
+use proofmark_backdoor::probe::{Patch, Subject};
 
-use crate::common::*;
+use crate::common::{CLASSES, FEATURES, SAMPLES, TARGET, TRIGGER, clean, found, planted, probe};
 
 #[test]
 fn the_patch_of_a_planted_trigger_is_the_smallest_and_lies_on_it() {
@@ -69,7 +69,7 @@ fn a_growing_weight_makes_masks_smaller() {
             ..Inversion::default()
         };
         let patches = invert(&subject, &samples, &split, &settings).unwrap();
-        patches.iter().flatten().map(|p| p.size()).sum::<f64>()
+        patches.iter().flatten().map(Patch::size).sum::<f64>()
     };
     assert!(size(1.5) < 0.8 * size(1.0));
 }
@@ -81,7 +81,12 @@ fn the_samples_that_measure_are_not_those_that_fit() {
     assert_eq!(split.fit.len() + split.held_out.len(), SAMPLES);
     assert!(split.held_out.iter().all(|i| !split.fit.contains(i)));
     for class in 0..CLASSES {
-        let of = |places: &[usize]| places.iter().filter(|i| samples.labels[**i] == class).count();
+        let of = |places: &[usize]| {
+            places
+                .iter()
+                .filter(|i| samples.labels[**i] == class)
+                .count()
+        };
         assert_eq!((of(&split.fit), of(&split.held_out)), (8, 4));
     }
 }

@@ -1,11 +1,11 @@
 //! Results depend on the model, the samples and the seed: not on the batch, threads or time.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicIsize, Ordering};
 
 use proofmark_backdoor::probe::{ALL, ProbeError, Subject, Watch, chosen, examine};
 use proofmark_domain::Seed;
 
-use crate::common::*;
+use crate::common::{clean, planted, probe};
 
 /// Fewer steps, so that all probes run in a moment.
 fn quick(id: &str) -> String {
@@ -23,11 +23,16 @@ fn no_result_depends_on_the_batch_or_on_threads() {
             let mut subject = Subject::new(&model);
             subject.clean = Some(&samples);
             subject.batch = batch;
-            probe(entry.meta.id, &quick(entry.meta.id)).run(&subject).unwrap()
+            probe(entry.meta.id, &quick(entry.meta.id))
+                .run(&subject)
+                .unwrap()
         };
         let whole = run(1000);
         assert_eq!(whole, run(1), "{}", entry.meta.id);
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(1)
+            .build()
+            .unwrap();
         assert_eq!(whole, pool.install(|| run(24)), "{}", entry.meta.id);
     }
 }
@@ -46,7 +51,7 @@ fn the_seed_decides_where_it_may() {
 }
 
 /// Stops after so many questions whether to stop.
-struct After(AtomicUsize);
+struct After(AtomicIsize);
 
 impl Watch for After {
     fn step(&self, done: usize, all: usize) {
@@ -62,7 +67,7 @@ impl Watch for After {
 fn a_stop_leaves_what_is_finished() {
     let (model, samples) = (planted(true), clean(40));
     // Enough for trodo (1 + 10 questions) and the beginning of the next.
-    let watch = After(AtomicUsize::new(20));
+    let watch = After(AtomicIsize::new(20));
     let mut subject = Subject::new(&model);
     subject.clean = Some(&samples);
     subject.watch = &watch;

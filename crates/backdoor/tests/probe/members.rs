@@ -2,15 +2,23 @@
 
 use proofmark_backdoor::probe::mm_bd::Config;
 
-use crate::common::*;
+use crate::common::{CLASSES, SAMPLES, TARGET, clean, found, leaning, planted, probe};
 
 /// Margins in closed form: all features of the class at 1 and the others at 0 give 3 * 12; the trigger adds 5 * (10 - 2).
 #[test]
 fn the_largest_margin_of_a_planted_target_is_that_of_the_closed_form() {
     let with = found("mm_bd", &planted(true), None);
     assert_eq!(with.target, Some(TARGET));
-    assert!((with.per_class[TARGET] - 76.0).abs() < 4.0, "{:?}", with.per_class);
-    assert!((with.per_class[0] - 36.0).abs() < 2.0, "{:?}", with.per_class);
+    assert!(
+        (with.per_class[TARGET] - 76.0).abs() < 4.0,
+        "{:?}",
+        with.per_class
+    );
+    assert!(
+        (with.per_class[0] - 36.0).abs() < 2.0,
+        "{:?}",
+        with.per_class
+    );
     assert!(with.statistic > 0.5);
     let without = found("mm_bd", &planted(false), None);
     assert!(without.statistic < 0.05, "{:?}", without.per_class);
@@ -34,10 +42,15 @@ fn the_momentum_of_mm_bd_acts() {
 
 #[test]
 fn free_eagle_names_the_class_that_others_lean_to() {
-    let with = found("free_eagle", &planted(true), None);
+    let with = found("free_eagle", &leaning(0.3, 0.0), None);
     assert_eq!(with.target, Some(TARGET), "{:?}", with.per_class);
-    let without = found("free_eagle", &planted(false), None);
-    assert!(with.statistic > without.statistic + 0.3, "{} {}", with.statistic, without.statistic);
+    let without = found("free_eagle", &leaning(0.0, 0.0), None);
+    assert!(
+        with.statistic > without.statistic + 0.5,
+        "{} {}",
+        with.statistic,
+        without.statistic
+    );
 }
 
 #[test]
@@ -48,9 +61,11 @@ fn trodo_gains_confidence() {
     assert!((shares - 1.0).abs() < 1e-9);
 }
 
+/// A unit that clean samples do not need, and that leads to the target, is what the mask leaves.
 #[test]
-fn bti_dbf_can_say_that_nothing_collapses() {
+fn bti_dbf_names_the_class_of_what_clean_samples_do_not_need() {
     let samples = clean(SAMPLES);
-    let without = found("bti_dbf", &planted(false), Some(&samples));
-    assert!(without.statistic < 0.7, "{:?}", without.per_class);
+    let with = found("bti_dbf", &leaning(0.0, 6.0), Some(&samples));
+    assert_eq!(with.target, Some(TARGET), "{:?}", with.per_class);
+    assert!(with.figures["largest"] > 0.5, "{:?}", with.per_class);
 }

@@ -6,7 +6,7 @@ use proofmark_domain::{Bounds, Kind, Modality};
 use proofmark_engine::Samples;
 use proofmark_model::BurnModel;
 
-use crate::common::*;
+use crate::common::{clean, planted, probe};
 
 fn problem(id: &str, samples: Option<&Samples>) -> String {
     let model = planted(false);
@@ -43,7 +43,9 @@ fn models_that_no_probe_is_defined_on_are_refused() {
         let error = examine(&Subject::new(&model), &[], &|| 0.0, &|_| {}).unwrap_err();
         error.to_string()
     };
-    assert!(refused(vec![input(1.0)], 1).contains("it has 1 output; expected a score for each of 2"));
+    assert!(
+        refused(vec![input(1.0)], 1).contains("it has 1 output; expected a score for each of 2")
+    );
     assert!(refused(vec![input(1.0), input(1.0)], 1).contains("it has 2 inputs; expected one"));
 }
 
@@ -52,19 +54,36 @@ fn an_unknown_layer_names_those_there_are() {
     let model = planted(false);
     let mut subject = Subject::new(&model);
     subject.layer = Some("sum");
-    let error = probe("free_eagle", "").run(&subject).unwrap_err().to_string();
-    assert!(error.contains("--layer sum") && error.contains("sums"), "{error}");
+    let error = probe("free_eagle", "")
+        .run(&subject)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("--layer sum") && error.contains("sums"),
+        "{error}"
+    );
 }
 
 #[test]
 fn settings_out_of_range_and_unknown_probes_are_refused() {
     for entry in ALL {
-        for (settings, part) in [("steps = 0", "steps = 0; expected 1 or more"), ("step = 3", "step")] {
-            let error = (entry.build)(&settings.parse().unwrap()).unwrap_err().to_string();
-            assert!(error.contains(entry.meta.id) && error.contains(part), "{error}");
+        for (settings, part) in [
+            ("steps = 0", "steps = 0; expected 1 or more"),
+            ("step = 3", "step"),
+        ] {
+            let error = (entry.build)(&settings.parse().unwrap())
+                .unwrap_err()
+                .to_string();
+            assert!(
+                error.contains(entry.meta.id) && error.contains(part),
+                "{error}"
+            );
         }
     }
     let error = chosen(&["mm-bd".to_owned()]).unwrap_err().to_string();
-    assert!(error.contains("mm-bd") && error.contains("neural_cleanse"), "{error}");
+    assert!(
+        error.contains("mm-bd") && error.contains("neural_cleanse"),
+        "{error}"
+    );
     assert!(chosen(&["mm_bd".to_owned(), "mm_bd".to_owned()]).is_err());
 }

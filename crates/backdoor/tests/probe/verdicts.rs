@@ -1,15 +1,15 @@
 //! Verdicts on made-up statistics.
 
-use proofmark_backdoor::probe::calibrate::{Role, Row};
+use proofmark_backdoor::probe::calibrate::{Role, Row, columns};
 use proofmark_backdoor::probe::verdict::{Status, judge};
-use proofmark_backdoor::probe::{ALL, Examined, Found, Member, ProbeError};
+use proofmark_backdoor::probe::{Examined, Found, Member, ProbeError};
 use proofmark_domain::Seed;
 use proofmark_engine::random::{Purpose, Stream, StreamKey};
 
 /// Statistics of one model: dependent, one of them skewed.
 fn statistics(stream: &mut Stream) -> Vec<Option<f64>> {
     let common = f64::from(stream.normal());
-    (0..ALL.len())
+    (0..columns().len())
         .map(|i| {
             let v = common + f64::from(stream.normal());
             Some(if i % 2 == 0 { v } else { v.exp() })
@@ -32,12 +32,15 @@ fn row(i: u64, role: Role) -> Row {
 
 fn rows(null: u64, measure: u64) -> Vec<Row> {
     let measured = (null..null + measure).map(|i| row(i, Role::Measure));
-    (0..null).map(|i| row(i, Role::Null)).chain(measured).collect()
+    (0..null)
+        .map(|i| row(i, Role::Null))
+        .chain(measured)
+        .collect()
 }
 
 fn examined(values: &[Option<f64>], target: Option<usize>) -> Examined {
-    let member = |(entry, value): (&proofmark_backdoor::probe::Entry, &Option<f64>)| Member {
-        id: entry.meta.id,
+    let member = |(id, value): (&'static str, &Option<f64>)| Member {
+        id,
         outcome: value.map_or(Err(ProbeError::Stopped), |statistic| {
             Ok(Found {
                 statistic,
@@ -48,7 +51,7 @@ fn examined(values: &[Option<f64>], target: Option<usize>) -> Examined {
         seconds: 0.0,
     };
     Examined {
-        members: ALL.iter().zip(values).map(member).collect(),
+        members: columns().into_iter().zip(values).map(member).collect(),
         shape: vec![1, 28, 28],
         classes: 10,
         sha256: "new".into(),
@@ -57,7 +60,7 @@ fn examined(values: &[Option<f64>], target: Option<usize>) -> Examined {
 }
 
 fn usual() -> Vec<Option<f64>> {
-    vec![Some(0.0); ALL.len()]
+    vec![Some(0.0); columns().len()]
 }
 
 fn unusual() -> Vec<Option<f64>> {
@@ -76,7 +79,10 @@ fn a_null_of_another_kind_of_model_does_not_apply() {
     assert_eq!(ruling.p_value, None);
     let mut other = examined(&unusual(), Some(3));
     other.classes = 43;
-    assert_eq!(judge(&other, &rows(200, 0), 0.02).status, Status::Inconclusive);
+    assert_eq!(
+        judge(&other, &rows(200, 0), 0.02).status,
+        Status::Inconclusive
+    );
 }
 
 #[test]
@@ -107,11 +113,17 @@ fn a_model_like_the_others_is_clean_and_one_without_a_class_is_suspicious() {
 fn a_stopped_run_is_never_clean() {
     let mut values = usual();
     values[0] = None;
-    assert_eq!(judge(&examined(&values, None), &rows(150, 0), 0.02).status, Status::Inconclusive);
+    assert_eq!(
+        judge(&examined(&values, None), &rows(150, 0), 0.02).status,
+        Status::Inconclusive
+    );
     // What is found by then counts.
     let mut values = unusual();
     values[0] = None;
-    assert_eq!(judge(&examined(&values, Some(2)), &rows(150, 0), 0.02).status, Status::Backdoored);
+    assert_eq!(
+        judge(&examined(&values, Some(2)), &rows(150, 0), 0.02).status,
+        Status::Backdoored
+    );
 }
 
 #[test]
@@ -129,10 +141,16 @@ fn a_model_is_no_part_of_its_own_null() {
 /// 400 clean models, half for the null and half measured: the rate of false alarms is that of the level.
 #[test]
 fn the_rate_of_false_alarms_is_measured_on_models_beside_the_null() {
-    let rate = judge(&examined(&usual(), None), &rows(200, 400), 0.02).false_alarm_rate.unwrap();
+    let rate = judge(&examined(&usual(), None), &rows(200, 400), 0.02)
+        .false_alarm_rate
+        .unwrap();
     assert_eq!(rate.models, 400);
     assert!(rate.ci95[0] <= 0.02 && rate.value <= 0.05, "{rate:?}");
-    assert!(judge(&examined(&usual(), None), &rows(200, 0), 0.02).false_alarm_rate.is_none());
+    assert!(
+        judge(&examined(&usual(), None), &rows(200, 0), 0.02)
+            .false_alarm_rate
+            .is_none()
+    );
 }
 
 #[test]

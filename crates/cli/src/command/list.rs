@@ -104,7 +104,10 @@ fn probes() -> Vec<(&'static str, String)> {
             0 => "no data".to_owned(),
             n => format!("{n} clean samples or more"),
         };
-        (e.meta.id, format!("{} ({}); needs {needs}", e.meta.about, e.meta.reference))
+        (
+            e.meta.id,
+            format!("{} ({}); needs {needs}", e.meta.about, e.meta.reference),
+        )
     };
     ALL.iter().map(about).collect()
 }

@@ -89,16 +89,19 @@ fn written(args: &Probe) -> Result<(Option<Target>, Option<std::path::PathBuf>),
     };
     let (out, save) = (target("--out", &args.out)?, target("--save", &args.save)?);
     let options = args.reading.read()?;
-    output::apart(&[("--out", out.as_ref()), ("--save", save.as_ref())], || {
-        let mut read = output::model_files(&args.model);
-        if let Some(data) = &args.data {
-            read.extend(output::data_files("--data", data, &options));
-        }
-        if let Some(folder) = &args.reference {
-            read.push(("--reference", folder.clone()));
-        }
-        read
-    })?;
+    output::apart(
+        &[("--out", out.as_ref()), ("--save", save.as_ref())],
+        || {
+            let mut read = output::model_files(&args.model);
+            if let Some(data) = &args.data {
+                read.extend(output::data_files("--data", data, &options));
+            }
+            if let Some(folder) = &args.reference {
+                read.push(("--reference", folder.clone()));
+            }
+            read
+        },
+    )?;
     Ok((out, save.map(|t| t.binary("--save")).transpose()?))
 }
 
@@ -151,7 +154,8 @@ fn save_trigger(path: Option<&Path>, ran: &ProbeRun) -> Result<Option<String>, F
 }
 
 fn write_trigger(path: &Path, patch: &Patch, shape: &[usize]) -> Result<(), Failure> {
-    let array = |values: &[f32], shape: &[usize]| ArrayD::from_shape_vec(shape.to_vec(), values.to_vec());
+    let array =
+        |values: &[f32], shape: &[usize]| ArrayD::from_shape_vec(shape.to_vec(), values.to_vec());
     let pattern = array(&patch.pattern, shape)?;
     // A mask has a share per pixel.
     let side = match shape {
@@ -208,7 +212,8 @@ fn table(report: &ProbeReport) -> String {
 }
 
 fn line(member: &MemberReport) -> String {
-    let number = |v: Option<f64>, digits: usize| v.map_or("-".to_owned(), |v| format!("{v:.digits$}"));
+    let number =
+        |v: Option<f64>, digits: usize| v.map_or("-".to_owned(), |v| format!("{v:.digits$}"));
     let class = member.target.map_or("-".to_owned(), |c| c.to_string());
     let status = match member.status {
         MemberStatus::Done => "",

@@ -31,7 +31,11 @@ impl OnnxModel {
             seen.push(slot);
             fresh && self.is_cut(slot)
         };
-        self.graph.value_names().into_iter().filter(is_cut).collect()
+        self.graph
+            .value_names()
+            .into_iter()
+            .filter(is_cut)
+            .collect()
     }
 
     fn is_cut(&self, slot: Slot) -> bool {
@@ -105,7 +109,10 @@ impl Behind<'_> {
         for from in (0..n).step_by(size) {
             let to = n.min(from + size);
             let mut chunk = vec![activations.clone().slice(from..to)];
-            chunk.extend(vec![activations.clone().slice(to - 1..to); size - (to - from)]);
+            chunk.extend(vec![
+                activations.clone().slice(to - 1..to);
+                size - (to - from)
+            ]);
             let scores = self.together(Burn::cat(chunk, 0))?;
             parts.push(scores.slice(0..to - from));
         }

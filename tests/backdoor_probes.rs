@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use proofmark::backdoor::probe::verdict::Status;
 use proofmark::backdoor::probe::{ALL, Found, Silent, Subject};
 use proofmark::burn::tensor::Tensor;
-use proofmark::models::{Features, Query, ScoreModel};
+use proofmark::models::Query;
 use proofmark::{
     ModelSource, OpenModel, ProbePlan, REFERENCE_TABLE, clean_samples, data::Dataset, device,
 };

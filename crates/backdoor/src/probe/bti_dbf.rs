@@ -16,7 +16,7 @@
 //!
 //! # Reference
 //! Xu et al., "Towards Reliable and Efficient Backdoor Trigger Inversion via Decoupling Benign Features", ICLR 2024; the
-//! mask's weight is that of Xu et al., "BAN: Detecting Backdoors Activated by Adversarial Neuron Noise", NeurIPS 2024.
+//! mask's weight is that of Xu et al., "BAN: Detecting Backdoors Activated by Adversarial Neuron Noise", `NeurIPS` 2024.
 //!
 //! # Divergences
 //! The authors take the most frequent prediction for the target, so that every model has one; here its share is a

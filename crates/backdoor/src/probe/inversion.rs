@@ -353,14 +353,11 @@ fn step(
         let arm = &mut arms[*c];
         let n = window.len();
         let (mut by_mask, mut by_pattern) = (vec![0.0; mask.len()], vec![0.0; features]);
-        for k in 0..=n {
-            let at = from + k;
-            let scale = if k == n {
-                settings.alone
-            } else {
-                1.0 / n as f64
-            };
-            let sample = (k < n).then(|| paste.sample(window[k]));
+        // The samples, then the patch by itself.
+        let places = window.iter().map(Some).chain([None]);
+        for (at, place) in (from..).zip(places) {
+            let scale = place.map_or(settings.alone, |_| 1.0 / n as f64);
+            let sample = place.map(|i| paste.sample(*i));
             let gradient = &answer.gradient[at * features..(at + 1) * features];
             for (f, (g, p)) in gradient.iter().zip(&paste.positions.of).enumerate() {
                 let g = f64::from(*g) * scale;

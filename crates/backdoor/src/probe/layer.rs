@@ -146,7 +146,9 @@ impl<'a> Layer<'a> {
         // Without its mean a row of log-probabilities is a row of logits.
         for row in scores.chunks_mut(n) {
             let mean = row.iter().sum::<f32>() / n as f32;
-            row.iter_mut().for_each(|s| *s -= mean);
+            for score in row {
+                *score -= mean;
+            }
         }
         let size = scores.iter().fold(0_f32, |m, s| m.max(s.abs()));
         let linear = |i: usize| {

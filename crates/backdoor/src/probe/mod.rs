@@ -31,7 +31,7 @@ pub use entry::{Entry, Meta, Probe, ids};
 pub use error::ProbeError;
 pub use found::{Found, Patch};
 pub use subject::{Silent, Subject, Watch};
-pub use suite::{Examined, Member, chosen, examine};
+pub use suite::{Chosen, Examined, Member, chosen, examine};
 
 /// All probes of a model, in the order in which they run and are listed to users: cheap ones first.
 pub const ALL: &[Entry] = &[

@@ -8,8 +8,8 @@
 //! For class `t` with mask `m` (one share per pixel, over all channels) and pattern `p`, both logistic functions of the
 //! numbers that Adam moves,
 //!
-//! `max mean_x log softmax(z((1 - m) x + m p))_t - lambda (|m|_1 + a |m|_2^2 + s TV(m)) 1000 / n
-//!  + r log softmax(z((1 - m) g + m p))_t`,
+//! `max mean_x log softmax(z((1 - m) x + m p))_t - lambda (|m|_1 + a |m|_2^2 + s TV(m)) 1000 / n + r
+//! log softmax(z((1 - m) g + m p))_t`,
 //!
 //! `n` positions, `g` the middle of the bounds, `TV` the squared differences of neighbours. `lambda` is 0 until an epoch
 //! succeeds on `success` of its samples, then `weight`; each epoch with success multiplies it by `factor`, each without

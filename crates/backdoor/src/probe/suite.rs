@@ -44,8 +44,11 @@ impl Examined {
     }
 }
 
+/// Probes with their registrations.
+pub type Chosen = Vec<(&'static Entry, Box<dyn Probe>)>;
+
 /// Probes by id with their default settings; all if none is named. An error for one that is unknown or named twice.
-pub fn chosen(named: &[String]) -> Result<Vec<(&'static Entry, Box<dyn Probe>)>, ProbeError> {
+pub fn chosen(named: &[String]) -> Result<Chosen, ProbeError> {
     for (i, id) in named.iter().enumerate() {
         if !ids().contains(&id.as_str()) {
             return Err(ProbeError::Setting(format!(

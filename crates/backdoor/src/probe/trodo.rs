@@ -11,7 +11,7 @@
 //! points end; values per class are the shares of points that end there.
 //!
 //! # Reference
-//! Mirzaei et al., "Scanning Trojaned Models Using Out-of-Distribution Samples", NeurIPS 2024.
+//! Mirzaei et al., "Scanning Trojaned Models Using Out-of-Distribution Samples", `NeurIPS` 2024.
 //!
 //! # Divergences
 //! The authors make their inputs from data by hard transformations; here they need none. They give no threshold, and none

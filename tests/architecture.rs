@@ -382,6 +382,37 @@ fn every_attack_is_registered_and_has_its_headings() {
 
 /// An attack on a criterion other than misclassification sees its ways to succeed in place of classes.
 #[test]
+fn every_probe_is_registered_and_has_its_headings() {
+    let registry =
+        fs::read_to_string(root().join("crates/backdoor/src/probe/mod.rs")).expect("readable");
+    let mut registered = 0;
+    for (name, text) in files("crates/backdoor/src/probe/") {
+        if !text.contains("pub const ENTRY: Entry") {
+            continue;
+        }
+        registered += 1;
+        assert!(
+            registry.contains(&format!("    {name}::ENTRY,")),
+            "{name}.rs is not in ALL"
+        );
+        let mut at = 0;
+        for heading in [
+            "Idea",
+            "Maths",
+            "Reference",
+            "Divergences",
+            "Cost",
+            "When it fails",
+            "Example",
+        ] {
+            let found = text[at..].find(&format!("//! # {heading}\n"));
+            at += found.unwrap_or_else(|| panic!("{name}.rs has no `# {heading}` in its place"));
+        }
+    }
+    assert_eq!(registered, proofmark::backdoor::probe::ALL.len());
+}
+
+#[test]
 fn attacks_ask_the_job_for_the_number_of_classes() {
     let mut folders = vec![root().join("crates/attacks/src")];
     let mut read = 0;

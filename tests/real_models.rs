@@ -8,10 +8,7 @@
 use std::path::{Path, PathBuf};
 
 use proofmark::data::Options;
-use proofmark::engine::{Job, Samples, Silent};
-use proofmark::threats::Threat;
 use proofmark::{Labels, ModelSource, Preprocess, RunPlan};
-use proofmark_testkit::trigger::{Inversion, invert};
 
 /// Returns the clean accuracy of a model over a whole data set, in percent.
 fn accuracy(source: &ModelSource, set: &Path) -> f64 {
@@ -35,65 +32,6 @@ fn mnist(root: &Path) -> PathBuf {
             name.contains("images") && (name.contains("test") || name.contains("t10k"))
         })
         .expect("the MNIST test images")
-}
-
-/// The trigger of the `BadNets` MNIST network is a white square of 5 by 5 at the bottom right; its target class is 1.
-#[test]
-fn the_patch_of_a_real_backdoor_is_the_smallest_and_lies_where_its_trigger_is() {
-    let Some(root) = proofmark_testkit::shared("") else {
-        eprintln!("SKIPPED: no ../shared/data (or $PROOFMARK_DATA)");
-        return;
-    };
-    let data = proofmark::open(&mnist(&root).display().to_string()).unwrap();
-    let data = data.limit(24, Default::default());
-    let model = root.join("backdoor/badnet_mnist_backdoored.onnx");
-    let mut source = ModelSource::new(model.display().to_string());
-    source.preprocess.mean = vec![0.5];
-    source.preprocess.std = vec![0.5];
-    let opened = source
-        .open(&data, &proofmark::device("cpu").unwrap())
-        .unwrap();
-    let modalities = opened.model.signature().modalities.clone();
-    let samples = Samples {
-        values: vec![data.modalities[0].values.iter().copied().collect()],
-        labels: data.labels.clone().unwrap(),
-        targets: None,
-        keys: (0..data.len() as u64).collect(),
-        modalities: modalities.clone(),
-    };
-    let rows: Vec<usize> = (0..data.len()).collect();
-    let threat = Threat::unbounded(&modalities);
-    let job = Job::new(&samples, &rows, &threat, &Silent);
-    let classes: Vec<usize> = (0..10).collect();
-    let inversion = Inversion {
-        steps: 120,
-        ..Inversion::default()
-    };
-    let patches = invert(opened.model.as_ref(), &job, &classes, &inversion).unwrap();
-    for p in &patches {
-        eprintln!(
-            "class {}: {:.1} pixels, {:.0} %",
-            p.class,
-            p.size(),
-            100.0 * p.reached
-        );
-    }
-    let smallest = patches
-        .iter()
-        .min_by(|a, b| a.size().total_cmp(&b.size()))
-        .unwrap();
-    assert_eq!(smallest.class, 1);
-    assert!(smallest.reached > 0.9);
-    let corner = |p: &usize| p / 28 >= 21 && p % 28 >= 21;
-    let inside: f64 = (0..784)
-        .filter(corner)
-        .map(|p| f64::from(smallest.mask[p]))
-        .sum();
-    assert!(
-        inside > 0.5 * smallest.size(),
-        "{inside} of {}",
-        smallest.size()
-    );
 }
 
 #[test]

@@ -3,6 +3,7 @@
 pub(crate) mod attack;
 pub(crate) mod audit;
 pub(crate) mod plant;
+pub(crate) mod probe;
 mod typed;
 
 use std::collections::BTreeMap;
@@ -51,6 +52,8 @@ pub(crate) enum Command {
     Falsify(Falsify),
     /// Plant a backdoor in a data set: a trigger in some samples, and the labels that go with it
     Plant(Box<plant::Plant>),
+    /// Look for a backdoor in a model
+    Probe(Box<probe::Probe>),
     /// Compare groups of a table of decisions, and judge the differences
     Audit(Box<audit::Audit>),
     /// Run the checks of a policy and judge the result

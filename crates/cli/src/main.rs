@@ -30,6 +30,7 @@ fn main() -> ExitCode {
         Command::Attack(attack) => command::attack::run(&attack, cli.quiet),
         Command::Falsify(falsify) => command::falsify::run(&falsify, cli.quiet),
         Command::Plant(plant) => command::plant::run(&plant, cli.quiet),
+        Command::Probe(probe) => command::probe::run(&probe, cli.quiet),
         Command::Audit(audit) => command::audit::run(&audit, cli.quiet),
         Command::Gate(gate) => command::gate::run(&gate, cli.quiet),
         Command::Merge(merge) => command::merge::run(&merge, cli.quiet),

@@ -51,6 +51,15 @@ impl TerminalProgress {
         }
     }
 
+    /// Changes the number of items of the run.
+    pub(crate) fn total(&self, items: usize) {
+        let mut state = self.lock();
+        if state.total != items {
+            state.total = items;
+            state.bar.set_length(items as u64);
+        }
+    }
+
     /// Removes the bar.
     pub(crate) fn finish(&self) {
         self.lock().bar.finish_and_clear();

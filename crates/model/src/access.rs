@@ -360,6 +360,29 @@ pub trait Features: DecisionModel {
 
     /// Returns activations `[q, width]` at the named layers, in the order of `taps`.
     fn features(&self, query: &Query, taps: &[&str]) -> Result<Vec<Tensor<2>>, ModelError>;
+
+    /// Returns the names of the layers through which alone the input reaches the scores, first to last: those with a
+    /// [`Features::head`]. Empty if none is known.
+    fn cuts(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Returns the part of the model behind a layer.
+    fn head(&self, tap: &str) -> Result<Box<dyn Head + '_>, ModelError> {
+        Err(ModelError::Signature {
+            model: self.signature().name.clone(),
+            problem: format!("what lies behind layer `{tap}` cannot be computed by itself"),
+        })
+    }
+}
+
+/// The part of a model behind one of its layers.
+pub trait Head: Send + Sync {
+    /// Returns the number of activations of a sample.
+    fn width(&self) -> usize;
+
+    /// Returns scores `[n, classes]` for activations `[n, width]`, differentiable in the activations.
+    fn scores(&self, activations: &Tensor<2>) -> Result<Tensor<2>, ModelError>;
 }
 
 /// A white-box model: gradients and inner layers, as a Burn module or an ONNX file gives them.

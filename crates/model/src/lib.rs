@@ -19,7 +19,7 @@ mod weights;
 pub mod wrap;
 
 pub use access::{
-    Access, DecisionModel, Features, Gradient, GradientModel, Numbers, Objective, Output,
+    Access, DecisionModel, Features, Gradient, GradientModel, Head, Numbers, Objective, Output,
     ScoreModel, Signature, WhiteBox,
 };
 pub use boundary::{guarded, guarded_device, inside_boundary};

@@ -7,12 +7,20 @@ use burn::tensor::{Device, Tensor};
 use proofmark_domain::{Bounds, Kind, Modality};
 use proofmark_kernels::Program;
 
-use crate::access::{DecisionModel, Features, Signature, UNKNOWN};
+use crate::access::{DecisionModel, Features, Head, Signature, UNKNOWN};
 use crate::{ModelError, Network, Query, boundary, digest};
 
 type Forward = dyn Fn(&[Tensor<2>]) -> Tensor<2> + Send + Sync;
 type Describe = dyn Fn() -> Result<Program, String> + Send + Sync;
 type Tap = dyn Fn(&[Tensor<2>], &str) -> Tensor<2> + Send + Sync;
+type Behind = dyn Fn(&Tensor<2>) -> Tensor<2> + Send + Sync;
+
+/// What lies behind a layer of a module, as a closure.
+struct ModuleHead {
+    tap: String,
+    width: usize,
+    scores: Box<Behind>,
+}
 
 /// A Burn module or closure as a model: takes blocks `[rows, features]`, returns logits `[rows, classes]`.
 ///
@@ -24,6 +32,7 @@ pub struct BurnModel {
     forward: Box<Forward>,
     taps: Vec<String>,
     tap: Option<Box<Tap>>,
+    heads: Vec<ModuleHead>,
     program: Option<Box<Describe>>,
 }
 
@@ -179,6 +188,26 @@ impl BurnModel {
         self
     }
 
+    /// Adds what lies behind `tap`, one of the layers of [`BurnModel::with_taps`] through which alone the input reaches the
+    /// scores: `scores` maps activations `[rows, width]` to logits `[rows, classes]`. Add heads from the first layer to the
+    /// last. An error if there is no such layer.
+    pub fn with_head(
+        mut self,
+        tap: &str,
+        width: usize,
+        scores: impl Fn(&Tensor<2>) -> Tensor<2> + Send + Sync + 'static,
+    ) -> Result<Self, ModelError> {
+        if !self.taps.iter().any(|t| t == tap) {
+            return Err(self.no_layer(tap));
+        }
+        self.heads.push(ModuleHead {
+            tap: tap.to_owned(),
+            width,
+            scores: Box::new(scores),
+        });
+        Ok(self)
+    }
+
     /// States that the scores are a linear function of the activations at `tap`, one of the layers of
     /// [`BurnModel::with_taps`]. The trust checks then replace that function and plant adversarials behind it. An error
     /// if there is no such layer.
@@ -223,6 +252,7 @@ impl BurnModel {
             forward,
             taps: Vec::new(),
             tap: None,
+            heads: Vec::new(),
             program: None,
         })
     }
@@ -268,5 +298,57 @@ impl Features for BurnModel {
                 boundary::guarded(name, || Ok(read(query.x.blocks(), tap)))
             })
             .collect()
+    }
+
+    fn cuts(&self) -> Vec<String> {
+        self.heads.iter().map(|h| h.tap.clone()).collect()
+    }
+
+    fn head(&self, tap: &str) -> Result<Box<dyn Head + '_>, ModelError> {
+        let found = self.heads.iter().find(|h| h.tap == tap);
+        let head = found.ok_or_else(|| ModelError::Signature {
+            model: self.signature.name.clone(),
+            problem: format!(
+                "what lies behind layer `{tap}` is not known; known: {}",
+                Features::cuts(self).join(", ")
+            ),
+        })?;
+        Ok(Box::new(BehindLayer { model: self, head }))
+    }
+}
+
+/// A head with the model it belongs to.
+struct BehindLayer<'a> {
+    model: &'a BurnModel,
+    head: &'a ModuleHead,
+}
+
+impl Head for BehindLayer<'_> {
+    fn width(&self) -> usize {
+        self.head.width
+    }
+
+    fn scores(&self, activations: &Tensor<2>) -> Result<Tensor<2>, ModelError> {
+        let signature = &self.model.signature;
+        let [rows, width] = activations.dims();
+        if width != self.head.width {
+            return Err(ModelError::Signature {
+                model: signature.name.clone(),
+                problem: format!(
+                    "activations of {width} numbers each; layer `{}` has {}",
+                    self.head.tap, self.head.width
+                ),
+            });
+        }
+        let scores = boundary::guarded(&signature.name, || Ok((self.head.scores)(activations)))?;
+        if scores.dims() == [rows, signature.classes] {
+            return Ok(scores);
+        }
+        Err(ModelError::OutputShape {
+            model: signature.name.clone(),
+            given: scores.dims().to_vec(),
+            rows,
+            classes: signature.classes,
+        })
     }
 }

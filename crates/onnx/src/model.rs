@@ -4,6 +4,7 @@ mod batch_mode;
 mod compiled;
 mod facts;
 mod forward;
+mod head;
 mod penultimate;
 mod settle;
 mod surrogate;
@@ -16,7 +17,7 @@ use burn::tensor::{Device, Tensor as Burn};
 use proofmark_domain::{Modality, Needs, OutputKind, Outputs};
 use proofmark_kernels::{Network as Kernels, Program};
 use proofmark_model::{
-    DecisionModel, Features, GradientModel, ModelError, Network, Query, Signature, guarded,
+    DecisionModel, Features, GradientModel, Head, ModelError, Network, Query, Signature, guarded,
 };
 
 pub use self::batch_mode::BatchMode;
@@ -186,6 +187,15 @@ impl OnnxModel {
         self.quietly(|m| m.check_values(blocks))
     }
 
+    /// Returns the place of a value by its name.
+    fn slot_of(&self, name: &str) -> Result<Slot, OnnxError> {
+        self.graph.names.get(name).copied().ok_or_else(|| {
+            let names = self.graph.names.keys().map(String::as_str);
+            let hint = proofmark_domain::hint(name, names.collect::<Vec<_>>());
+            self.file.problem(format!("has no value `{name}`{hint}"))
+        })
+    }
+
     fn failed(&self, e: &OnnxError) -> ModelError {
         ModelError::Signature {
             model: self.signature.name.clone(),
@@ -234,30 +244,23 @@ impl Features for OnnxModel {
     }
 
     fn features(&self, query: &Query, taps: &[&str]) -> Result<Vec<Burn<2>>, ModelError> {
-        let slots: Vec<Slot> = taps
-            .iter()
-            .map(|tap| {
-                self.graph.names.get(*tap).copied().ok_or_else(|| {
-                    let hint = proofmark_domain::hint(
-                        tap,
-                        self.graph
-                            .names
-                            .keys()
-                            .map(String::as_str)
-                            .collect::<Vec<_>>(),
-                    );
-                    ModelError::Signature {
-                        model: self.signature.name.clone(),
-                        problem: format!("has no value `{tap}`{hint}"),
-                    }
-                })
-            })
-            .collect::<Result<_, _>>()?;
+        let slots = taps.iter().map(|tap| self.slot_of(tap));
+        let slots: Vec<Slot> = slots
+            .collect::<Result<_, _>>()
+            .map_err(|e| self.failed(&e))?;
         let plan = self.graph.plan(&slots);
         guarded(&DecisionModel::signature(self).name, || {
             self.run_slots(&plan, &slots, query.x.blocks())
                 .map_err(|e| self.failed(&e))
         })
+    }
+
+    fn cuts(&self) -> Vec<String> {
+        Self::cuts(self)
+    }
+
+    fn head(&self, tap: &str) -> Result<Box<dyn Head + '_>, ModelError> {
+        self.behind(tap).map_err(|e| self.failed(&e))
     }
 }
 

@@ -30,6 +30,7 @@ mod gate;
 mod model;
 mod numbers;
 pub mod prelude;
+mod probe;
 mod reading;
 mod record;
 mod run;
@@ -51,6 +52,7 @@ pub use evaluate::{Evaluate, Evaluation, Measured, Shortfall, Subject, evaluate}
 pub use falsify::{Counterexample, Falsified, Falsify};
 pub use gate::{Gate, GateError, GateOptions, PreparedGate};
 pub use model::{ModelSource, OpenModel, Preprocess, model};
+pub use probe::{ProbePlan, ProbeRun, REFERENCE_TABLE, clean_samples};
 pub use proofmark_attacks as attacks;
 pub use proofmark_audit as audit;
 pub use proofmark_backdoor as backdoor;

@@ -10,7 +10,7 @@ use proofmark_domain::{Bounds, Kind, Modality, OutputKind};
 use proofmark_model::{
     BurnModel, Features, ModelError, Network, Numbers, Query, Signature, WhiteBox, wrap::Normalise,
 };
-use proofmark_onnx::{OnnxFile, OnnxModel, OnnxOptions};
+use proofmark_onnx::{OnnxFile, OnnxModel, OnnxOptions, declared_modalities};
 use proofmark_threat::{Batch, host};
 use serde_json::{Map, Value, json};
 
@@ -156,6 +156,31 @@ impl ModelSource {
         let modalities: Vec<Modality> =
             data.modalities.iter().map(|c| c.modality.clone()).collect();
         self.opened(&modalities, Some(data), None, device)
+    }
+
+    /// Opens the model without samples: a shipped one as it is, an ONNX file with the inputs that it declares and these
+    /// bounds. An error if the file leaves sizes open, or there are no bounds for it.
+    pub fn open_without_data(
+        &self,
+        bounds: Option<&Bounds>,
+        device: &Device,
+    ) -> Result<OpenModel, RunError> {
+        if !self.is_onnx() {
+            return self.opened(&[], None, None, device);
+        }
+        let bounds = bounds.ok_or_else(|| {
+            RunError::Parameter(format!(
+                "model `{}`: without data the bounds of its input are not known; expected --bounds LO,HI in data units, or --data",
+                self.spec
+            ))
+        })?;
+        let declared = declared_modalities(&self.onnx_file()?, bounds)?;
+        let free: Vec<Modality> = declared
+            .iter()
+            .filter(|m| !self.fixed.contains_key(&m.name))
+            .cloned()
+            .collect();
+        self.opened(&free, None, None, device)
     }
 
     /// Opens the model for samples described by their inputs alone, with a surrogate for regions that are searched.

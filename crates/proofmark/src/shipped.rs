@@ -131,12 +131,18 @@ pub fn wrap(net: &DigitsNet, name: &str) -> Result<BurnModel, ModelError> {
         problem: e.to_string(),
     })?;
     let (read, described) = (net.valid(), net.valid());
+    let (behind_conv2, behind_hidden) = (net.valid(), net.valid());
     let model = BurnModel::images(net, SHAPE, CLASSES, bounds, |net: &DigitsNet, x| {
         net.forward(x)
     })?;
     model
         .named(name)
         .with_taps(TAPS, move |x, tap| read.tap(tap, image(&x[0], SHAPE)))
+        .with_head(TAPS[1], 32 * 4 * 4, move |x| {
+            let hidden = relu(behind_conv2.hidden.forward(x.clone()));
+            behind_conv2.out.forward(hidden)
+        })?
+        .with_head(TAPS[2], 128, move |x| behind_hidden.out.forward(x.clone()))?
         .with_program(move || described.program().map_err(|e| e.to_string()))
         .with_penultimate(TAPS[2])
 }

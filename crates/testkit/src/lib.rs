@@ -6,7 +6,6 @@
 //!   evaluation must detect.
 //! * [`nets`]: small nets of several architectures; [`mod@train`] trains them, and the shipped models, from a seed.
 //! * [`trained`]: small nets of several kinds that hide nothing, and one that does.
-//! * [`trigger`]: trigger inversion, with engine rows that stand for classes.
 //! * [`shared()`]: real models and data, if present.
 
 pub mod linear;
@@ -16,7 +15,6 @@ pub mod nets;
 mod shared;
 pub mod train;
 pub mod trained;
-pub mod trigger;
 
 pub use linear_distance::{JointCoupling, JointPart, joint_distance, linear_distance, linear_gain};
 pub use shared::shared;

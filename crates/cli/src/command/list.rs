@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 
 use clap::ValueEnum as _;
 use proofmark::audit::metric;
+use proofmark::backdoor::probe::{ALL, Entry};
 use proofmark::domain::TrustCode;
 use proofmark::policy::{Metric, kind, render};
 use proofmark::{Certificate, Smoothing};
@@ -66,7 +67,7 @@ fn page(what: What, all: bool) -> Vec<String> {
     match what {
         What::Attacks => attacks(),
         What::Certificates => certificates(&table),
-        What::Probes => table(vec![("(none)", "not in this version".to_owned())]),
+        What::Probes => table(probes()),
         What::Plants => plants(),
         What::Metrics => metrics(all),
         What::Checks => table(
@@ -94,6 +95,21 @@ fn page(what: What, all: bool) -> Vec<String> {
                 .collect(),
         ),
     }
+}
+
+/// Returns every probe, what it measures, its paper, and the clean samples it needs.
+fn probes() -> Vec<(&'static str, String)> {
+    let about = |e: &'static Entry| {
+        let needs = match e.meta.samples {
+            0 => "no data".to_owned(),
+            n => format!("{n} clean samples or more"),
+        };
+        (
+            e.meta.id,
+            format!("{} ({}); needs {needs}", e.meta.about, e.meta.reference),
+        )
+    };
+    ALL.iter().map(about).collect()
 }
 
 /// Makes lines of names and what they mean.

@@ -9,6 +9,7 @@ pub(crate) mod inspect;
 pub(crate) mod list;
 pub(crate) mod merge;
 pub(crate) mod plant;
+pub(crate) mod probe;
 mod save;
 
 use std::io::IsTerminal as _;

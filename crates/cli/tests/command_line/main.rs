@@ -23,6 +23,7 @@ mod onnx_kinds;
 mod outputs;
 mod plant;
 mod policies;
+mod probe;
 mod runs;
 mod signals;
 mod surrogates;

@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 use proofmark_domain::{Modality, TrustCode, TrustFlag};
 use proofmark_threat::Batch;
 
-use crate::access::{Features, Signature};
+use crate::access::{Features, Head, Signature};
 use crate::digest::{derived, digest_behaviour};
 use crate::{ModelError, Network, Query};
 
@@ -204,5 +204,13 @@ impl<N: Network + Features> Features for Bpda<N> {
     fn features(&self, query: &Query, taps: &[&str]) -> Result<Vec<Tensor<2>>, ModelError> {
         self.inner
             .features(&query.with_x(self.prepared(&query.x)?), taps)
+    }
+
+    fn cuts(&self) -> Vec<String> {
+        self.inner.cuts()
+    }
+
+    fn head(&self, tap: &str) -> Result<Box<dyn Head + '_>, ModelError> {
+        self.inner.head(tap)
     }
 }

@@ -3,7 +3,7 @@ use proofmark_domain::{Modality, Needs, Seed};
 use proofmark_stats::random::{Purpose, Stream, StreamKey};
 use proofmark_threat::{Batch, index};
 
-use crate::access::{Features, Signature};
+use crate::access::{Features, Head, Signature};
 use crate::digest::derived;
 use crate::{ModelError, Network, Query};
 
@@ -116,6 +116,14 @@ impl<N: Network + Features, T: Transform> Features for Eot<N, T> {
     fn features(&self, query: &Query, taps: &[&str]) -> Result<Vec<Tensor<2>>, ModelError> {
         let read = self.inner.features(&self.drawn(query)?, taps)?;
         Ok(read.into_iter().map(|t| self.mean(t)).collect())
+    }
+
+    fn cuts(&self) -> Vec<String> {
+        self.inner.cuts()
+    }
+
+    fn head(&self, tap: &str) -> Result<Box<dyn Head + '_>, ModelError> {
+        self.inner.head(tap)
     }
 }
 

@@ -3,7 +3,7 @@ use proofmark_domain::{Grid, Kind, Modality, Needs};
 use proofmark_kernels::Program;
 use proofmark_threat::{Batch, host};
 
-use crate::access::{Features, Numbers, Signature};
+use crate::access::{Features, Head, Numbers, Signature};
 use crate::{ModelError, Network, Query};
 
 /// A model with the preprocessing it was trained with: `(x * scale - mean) / std`.
@@ -170,6 +170,14 @@ impl<N: Network + Features> Features for Normalise<N> {
     fn features(&self, query: &Query, taps: &[&str]) -> Result<Vec<Tensor<2>>, ModelError> {
         self.inner
             .features(&query.with_x(self.prepared(&query.x)), taps)
+    }
+
+    fn cuts(&self) -> Vec<String> {
+        self.inner.cuts()
+    }
+
+    fn head(&self, tap: &str) -> Result<Box<dyn Head + '_>, ModelError> {
+        self.inner.head(tap)
     }
 }
 

@@ -20,6 +20,18 @@ impl Plan {
 impl Graph {
     /// Returns the plan that computes `wanted`.
     pub(crate) fn plan(&self, wanted: &[Slot]) -> Plan {
+        self.planned(wanted, None).0
+    }
+
+    /// Returns the plan that computes `wanted` from the value of `given`; `None` if it needs an input of the graph, too.
+    pub(crate) fn plan_behind(&self, given: Slot, wanted: Slot) -> Option<Plan> {
+        let (plan, needed) = self.planned(&[wanted], Some(given));
+        let open = |slot: &Slot| needed[*slot] && *slot != given && self.known[*slot].is_none();
+        (!self.inputs.iter().any(open)).then_some(plan)
+    }
+
+    /// Returns the plan, and which slots it needs.
+    fn planned(&self, wanted: &[Slot], given: Option<Slot>) -> (Plan, Vec<bool>) {
         let mut needed = vec![false; self.known.len()];
         for slot in wanted {
             needed[*slot] = true;
@@ -28,7 +40,8 @@ impl Graph {
         let mut later = needed.clone();
         let mut steps = Vec::new();
         for (at, node) in self.nodes.iter().enumerate().rev() {
-            if !node.outputs.iter().flatten().any(|s| needed[*s]) {
+            let open = |s: &Slot| needed[*s] && Some(*s) != given;
+            if !node.outputs.iter().flatten().any(open) {
                 continue;
             }
             let mut last = vec![false; node.inputs.len()];
@@ -42,9 +55,10 @@ impl Graph {
             steps.push((at, last));
         }
         steps.reverse();
-        Plan {
+        let plan = Plan {
             steps,
             wanted: wanted.to_vec(),
-        }
+        };
+        (plan, needed)
     }
 }

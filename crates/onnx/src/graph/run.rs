@@ -23,10 +23,23 @@ impl Graph {
         batch: usize,
         seen: &mut dyn FnMut(Slot, &Value),
     ) -> Result<Vec<Value>, Failure> {
+        let given = self.inputs.iter().copied().zip(inputs).collect();
+        self.run_from(plan, given, device, batch, seen)
+    }
+
+    /// Runs a plan from the values of any slots.
+    pub(crate) fn run_from(
+        &self,
+        plan: &Plan,
+        given: Vec<(Slot, Value)>,
+        device: &Device,
+        batch: usize,
+        seen: &mut dyn FnMut(Slot, &Value),
+    ) -> Result<Vec<Value>, Failure> {
         let mut table: Vec<Option<Value>> = vec![None; self.known.len()];
-        for (slot, value) in self.inputs.iter().zip(inputs) {
-            seen(*slot, &value);
-            table[*slot] = Some(value);
+        for (slot, value) in given {
+            seen(slot, &value);
+            table[slot] = Some(value);
         }
         for (at, last) in &plan.steps {
             let node = &self.nodes[*at];

@@ -106,7 +106,7 @@ impl OnnxModel {
     }
 
     /// Returns a value as `[n, width]`.
-    fn rows(&self, value: Value, slot: Slot, rows: usize) -> Result<Burn<2>, OnnxError> {
+    pub(super) fn rows(&self, value: Value, slot: Slot, rows: usize) -> Result<Burn<2>, OnnxError> {
         let problem = |e: String| {
             self.file
                 .problem(format!("value `{}`: {e}", self.graph.name(slot)))

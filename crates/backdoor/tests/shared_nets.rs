@@ -7,7 +7,7 @@
 mod nets;
 
 use nets::{Net, auroc, inputs_of};
-use proofmark_backdoor::probe::input::{self, Decision, Request, examine};
+use proofmark_backdoor::probe::input::{self, Decision, Request, Status, examine};
 use proofmark_domain::Seed;
 
 /// AUROC of a probe: 500 triggered against 500 clean test samples; 400 others are the clean set.
@@ -44,6 +44,30 @@ fn run(net: &Net, probe: &str, parameters: &str) -> (f64, input::InputReport) {
     (auroc(clean, triggered), report)
 }
 
+/// What the page states: the probes find the trigger of the nets for which they are made, and say where they are not.
+#[test]
+fn triggers_of_the_shared_nets_are_told_from_clean_samples() {
+    let Some(nets) = nets::all() else {
+        eprintln!("SKIPPED: no ../shared/data/backdoor (or $PROOFMARK_DATA)");
+        return;
+    };
+    let near_binary = run(&nets[0], "scale_up", "").1;
+    assert_eq!(near_binary.status, Status::CannotTell);
+    assert!(near_binary.reason.unwrap().contains("near-binary"));
+    let folded = run(&nets[0], "ibd_psc", "").1.reason.unwrap();
+    assert!(folded.contains("no batch norms"), "{folded}");
+    for (net, probe, least) in [
+        (&nets[2], "scale_up", 0.93),
+        (&nets[2], "ibd_psc", 0.95),
+        (&nets[0], "layer_rank", 0.93),
+    ] {
+        let (auroc, report) = run(net, probe, "");
+        assert!(auroc >= least, "{} {probe}: {auroc:.3}", net.name);
+        assert_eq!(report.status, Status::Found, "{} {probe}", net.name);
+        assert_eq!(report.target, Some(net.target), "{} {probe}", net.name);
+    }
+}
+
 #[test]
 #[ignore = "figures for the page"]
 fn table() {
@@ -57,7 +81,7 @@ fn table() {
         ("strip", "overlays = 16\nweight = 1.0"),
         ("scale_up", "least_changed = 0.0"),
         ("layer_rank", ""),
-        ("layer_rank", "tube = 1.0"),
+        ("layer_rank", "tube = 0.5"),
         ("ibd_psc", ""),
         ("ibd_psc", "error = 0.3"),
     ] {
@@ -92,7 +116,7 @@ fn training_table() {
     };
     for net in &nets {
         for rate in [0.0, 0.001, 0.01, 0.05, 0.1] {
-            let set = nets::poisoned(net, rate, 5000);
+            let set = nets::poisoned(net, rate, 2500);
             for probe in proofmark_backdoor::probe::training::ALL {
                 let r = nets::train_report(net, &set, probe.meta.id);
                 let right = r

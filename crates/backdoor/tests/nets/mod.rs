@@ -12,13 +12,13 @@ use proofmark_model::{ModelError, Network, ScoreModel, WhiteBox};
 use proofmark_onnx::{OnnxFile, OnnxModel, OnnxOptions};
 
 /// A net with its trigger and data.
-pub struct Net {
-    pub name: &'static str,
-    pub model: Box<dyn WhiteBox>,
-    pub trigger: Vec<Option<f32>>,
-    pub target: usize,
-    pub train: Dataset,
-    pub test: Dataset,
+pub(crate) struct Net {
+    pub(crate) name: &'static str,
+    pub(crate) model: Box<dyn WhiteBox>,
+    pub(crate) trigger: Vec<Option<f32>>,
+    pub(crate) target: usize,
+    pub(crate) train: Dataset,
+    pub(crate) test: Dataset,
     file: OnnxFile,
     normalised: bool,
 }
@@ -73,7 +73,7 @@ fn trigger(path: &Path) -> Vec<Option<f32>> {
 }
 
 /// Returns the three backdoored nets, then the repaired one; `None` if the data is absent.
-pub fn all() -> Option<Vec<Net>> {
+pub(crate) fn all() -> Option<Vec<Net>> {
     let root = proofmark_testkit::shared("backdoor")?;
     let data = proofmark_testkit::shared("datasets")?;
     let open_set = |path: &str| {
@@ -138,7 +138,7 @@ const MNIST: (&str, &str) = (
 const CIFAR: (&str, &str) = ("cifar10/train-2500.bin", "cifar10/test-2000.bin");
 
 /// The batch norms of a net's file.
-pub struct Norms<'a>(&'a Net);
+pub(crate) struct Norms<'a>(&'a Net);
 
 impl BatchNorms for Norms<'_> {
     fn count(&self) -> usize {
@@ -169,11 +169,11 @@ impl Network for Scoring {
 }
 
 impl Net {
-    pub fn norms(&self) -> Norms<'_> {
+    pub(crate) fn norms(&self) -> Norms<'_> {
         Norms(self)
     }
 
-    pub fn subject<'a>(&'a self, norms: &'a Norms<'a>) -> Subject<'a> {
+    pub(crate) fn subject<'a>(&'a self, norms: &'a Norms<'a>) -> Subject<'a> {
         Subject {
             access: (&*self.model as &dyn proofmark_model::DecisionModel).into(),
             features: Some(&*self.model),
@@ -182,7 +182,12 @@ impl Net {
     }
 
     /// Returns samples at these rows of a set, with the trigger on those that `with` names.
-    pub fn samples(&self, set: &Dataset, rows: &[usize], with: impl Fn(usize) -> bool) -> Samples {
+    pub(crate) fn samples(
+        &self,
+        set: &Dataset,
+        rows: &[usize],
+        with: impl Fn(usize) -> bool,
+    ) -> Samples {
         let column = &set.modalities[0];
         let mut values = Vec::new();
         for (i, row) in rows.iter().enumerate() {
@@ -205,15 +210,15 @@ impl Net {
 }
 
 /// Clean samples, and inputs: clean ones first, then ones with a trigger that are not of the target class.
-pub struct Case {
-    pub clean: Samples,
-    pub inputs: Samples,
-    pub ids: Vec<SampleId>,
-    pub n_clean: usize,
+pub(crate) struct Case {
+    pub(crate) clean: Samples,
+    pub(crate) inputs: Samples,
+    pub(crate) ids: Vec<SampleId>,
+    pub(crate) n_clean: usize,
 }
 
 /// Takes `clean` test samples as the clean set, then twice `each` others as clean and triggered inputs.
-pub fn inputs_of(net: &Net, clean: usize, each: usize) -> Case {
+pub(crate) fn inputs_of(net: &Net, clean: usize, each: usize) -> Case {
     let labels = net.test.labels.as_ref().unwrap();
     // The sets are sorted by class or not: a fixed stride mixes them.
     let n = net.test.len();
@@ -237,7 +242,7 @@ pub fn inputs_of(net: &Net, clean: usize, each: usize) -> Case {
 }
 
 /// Area under the ROC curve; ties count half.
-pub fn auroc(clean: &[f64], triggered: &[f64]) -> f64 {
+pub(crate) fn auroc(clean: &[f64], triggered: &[f64]) -> f64 {
     let wins: f64 = triggered
         .iter()
         .map(|t| {
@@ -250,13 +255,13 @@ pub fn auroc(clean: &[f64], triggered: &[f64]) -> f64 {
 }
 
 /// A training set with triggers on some samples, which are labelled as the target.
-pub struct Poisoned {
-    pub samples: Samples,
-    pub poisoned: Vec<bool>,
+pub(crate) struct Poisoned {
+    pub(crate) samples: Samples,
+    pub(crate) poisoned: Vec<bool>,
 }
 
 /// Poisons a share of at most `most` training samples: the trigger, and the target as label.
-pub fn poisoned(net: &Net, rate: f64, most: usize) -> Poisoned {
+pub(crate) fn poisoned(net: &Net, rate: f64, most: usize) -> Poisoned {
     let labels = net.train.labels.as_ref().unwrap();
     let n = net.train.len().min(most);
     let rows: Vec<usize> = (0..n).map(|i| i * (net.train.len() / n)).collect();
@@ -277,7 +282,7 @@ pub fn poisoned(net: &Net, rate: f64, most: usize) -> Poisoned {
 }
 
 /// Probes a training set with the net's penultimate activations.
-pub fn train_report(
+pub(crate) fn train_report(
     net: &Net,
     set: &Poisoned,
     probe: &str,

@@ -6,22 +6,24 @@
 //! apart along the class's largest variance.
 //!
 //! # Maths
-//! With `S` the covariance of all activations around the means of their classes, `y_i = L⁻¹ (h_i − m_c)`, `L Lᵀ = S`: the
-//! log-likelihood ratio of two means against one is `J = n_1 n_2 / n · |y̅_1 − y̅_2|²`. The split is found by linear
-//! discriminants: from each of the first `starts` principal directions of the `y_i`, two normal distributions are fitted to
-//! the coordinates along the line between the means, the parts are taken anew, and so on; the one whose distributions fit
-//! best counts. The statistic of a class is `ln(J / J_0)`, `J_0` the mean of `J` in as many normal rows of as many
-//! dimensions. The suspicion of a sample is its probability to be of the suspicious part: the smaller one, or the one
-//! farther from trusted samples.
+//! With `S` the covariance of all activations around the means of their classes, `y_i = L⁻¹ (h_i − m_c)`, `L Lᵀ = S`. The
+//! split is found by linear discriminants: from each of the first `starts` principal directions of the `y_i`, two normal
+//! distributions are fitted to the coordinates along the line between the means, the parts are taken anew, and so on; the
+//! one with the largest gain `g` of log-likelihood over a single distribution counts. The statistic of a class is
+//! `max(g − g_0 − 7, 0) / n`, `n` the samples, `g_0` the mean of `g` in as many normal rows of as many dimensions and 7 what
+//! it exceeds that by in few cases; a
+//! spread of 0.02 among the classes counts at least. The suspicion of a sample is its probability to be of the suspicious
+//! part: the smaller one, or the one farther from trusted samples.
 //!
 //! # Reference
 //! Tang, Wang, Tang and Zhang, "Demon in the Variant: Statistical Analysis of DNNs for Robust Backdoor Contamination
 //! Detection", USENIX Security 2021.
 //!
 //! # Divergences
-//! The authors estimate `S` on clean samples by expectation and maximisation and flag an index of `J` over the classes
-//! above e², or e in their code. Here `S` comes from the training set itself, of which most is clean, and the index has a
-//! p-value. More than 64 activations are reduced to the 64 principal directions of `S`.
+//! The authors estimate `S` on clean samples by expectation and maximisation and flag an index
+//! of their likelihood ratio `n_1 n_2 / n |y̅_1 − y̅_2|²` above e², or e in their code. That ratio is largest for a split
+//! through the middle of a class unless the poisoned samples are many; the likelihood of a mixture is not. Here `S` comes
+//! from the training set itself, of which most is clean, and the index has a p-value. More than 64 activations are reduced to the 64 principal directions of `S`.
 //!
 //! # Cost
 //! One sample-forward per sample, one covariance of the whole set, and the fits of each class.
@@ -47,14 +49,15 @@ use serde_json::{Map, Value};
 use super::entry::{ClassSplit, TrainingProbe, TrainingProbeEntry, TrainingProbeMeta};
 use super::linear::Matrix;
 use super::set::FeatureSet;
+use super::spectral::CHANCE;
 use super::split::mixture;
 use crate::probe::input::{ProbeError, read, require, written};
 
 /// Most dimensions in which classes are split.
 const DIMS: usize = 64;
 
-/// Draws of normal rows whose mean `J` a class is measured by.
-const NULL_DRAWS: u32 = 6;
+/// Draws of normal rows whose mean gain a class is measured by.
+const NULL_DRAWS: u32 = 3;
 
 /// Parameters of `SCAn`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -75,8 +78,8 @@ const META: TrainingProbeMeta = TrainingProbeMeta {
     id: "scan",
     version: 1,
     summary: "SCAn: two groups in a class, measured by the variation that all classes share",
-    statistic: "log of the likelihood ratio of two groups, relative to that of normal rows",
-    resolution: 0.1,
+    statistic: "gain of log-likelihood per sample of two groups over one, beyond that of normal rows",
+    resolution: 0.02,
     source: "Tang et al. 2021, arXiv:1908.00686",
 };
 
@@ -102,7 +105,6 @@ impl Config {
 
 /// Two groups of whitened rows.
 struct Groups {
-    ratio: f64,
     gain: f64,
     upper: Vec<f64>,
 }
@@ -114,7 +116,7 @@ fn groups(rows: &Matrix, starts: usize) -> Option<Groups> {
     let mut best: Option<Groups> = None;
     for start in directions.rows() {
         let mut direction = start.to_vec();
-        for _ in 0..8 {
+        for _ in 0..5 {
             let along = rows.along(&Matrix::new(1, rows.width(), direction.clone()));
             let Some(fit) = mixture(along.values()) else {
                 break;
@@ -129,17 +131,15 @@ fn groups(rows: &Matrix, starts: usize) -> Option<Groups> {
             let (first, second) = (rows.mean(&a), rows.mean(&b));
             let between: Vec<f64> = first.iter().zip(&second).map(|(a, b)| a - b).collect();
             let squared: f64 = between.iter().map(|d| d * d).sum();
-            if !(squared > 0.0) {
+            if squared.is_nan() || squared <= 0.0 {
                 break;
             }
-            let ratio = a.len() as f64 * b.len() as f64 / n as f64 * squared;
             let better = best
                 .as_ref()
                 .is_none_or(|g| fit.gain > g.gain * (1.0 + 1e-9));
             direction = between.iter().map(|d| d / squared.sqrt()).collect();
             if better {
                 best = Some(Groups {
-                    ratio,
                     gain: fit.gain,
                     upper: fit.upper,
                 });
@@ -150,7 +150,7 @@ fn groups(rows: &Matrix, starts: usize) -> Option<Groups> {
 }
 
 impl Scan {
-    /// Returns the mean `J` of normal rows; of about as many, so that one draw serves classes of like sizes.
+    /// Returns the mean gain of normal rows; of about as many, so that one draw serves classes of like sizes.
     fn null(&self, rows: usize, width: usize) -> f64 {
         let mut sum = 0.0;
         for draw in 0..NULL_DRAWS {
@@ -163,7 +163,7 @@ impl Scan {
                 .map(|_| f64::from(stream.normal()))
                 .collect();
             let rows = Matrix::new(rows, width, values).centred();
-            sum += groups(&rows, self.config.starts as usize).map_or(0.0, |g| g.ratio);
+            sum += groups(&rows, self.config.starts as usize).map_or(0.0, |g| g.gain);
         }
         sum / f64::from(NULL_DRAWS)
     }
@@ -230,7 +230,9 @@ impl TrainingProbe for Scan {
                 .or_insert_with(|| self.null(size, white.width()) / size as f64);
             let in_part = |(row, up): (&usize, &bool)| (*up == suspicious).then_some(*row);
             ClassSplit {
-                statistic: Ok((groups.ratio / own.len() as f64 / null).ln()),
+                statistic: Ok(
+                    (groups.gain / own.len() as f64 - null - CHANCE / own.len() as f64).max(0.0),
+                ),
                 suspected: own.iter().zip(&upper).filter_map(in_part).collect(),
                 suspicion: groups
                     .upper

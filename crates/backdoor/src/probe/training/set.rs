@@ -140,10 +140,6 @@ impl FeatureSet {
         &self.rows[class]
     }
 
-    pub(crate) const fn features(&self) -> &Matrix {
-        &self.features
-    }
-
     /// Returns the activations of a class with their mean subtracted, or why the class cannot be split.
     pub(crate) fn centred(&self, class: usize) -> Result<Matrix, String> {
         let rows = self.rows(class);

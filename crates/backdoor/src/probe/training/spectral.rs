@@ -45,7 +45,7 @@ use super::split::mixture;
 use crate::probe::input::{ProbeError, read, require, written};
 
 /// Gain of log-likelihood that normal numbers exceed in one of a hundred cases.
-const CHANCE: f64 = 7.0;
+pub(super) const CHANCE: f64 = 7.0;
 
 /// Parameters of spectral signatures.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]

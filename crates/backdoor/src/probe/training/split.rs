@@ -20,7 +20,7 @@ pub(crate) fn mixture(x: &[f64]) -> Option<Mixture> {
     let n = x.len() as f64;
     let mean = x.iter().sum::<f64>() / n;
     let variance = x.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n;
-    if !(variance > 0.0) {
+    if variance.is_nan() || variance <= 0.0 {
         return None;
     }
     let mut sorted = x.to_vec();
@@ -28,7 +28,7 @@ pub(crate) fn mixture(x: &[f64]) -> Option<Mixture> {
     // Numbers that repeat must not make a distribution of no width, whose likelihood is infinite.
     let least = 1e-4 * variance;
     let mut best: Option<Mixture> = None;
-    for share in [0.02, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.98] {
+    for share in [0.03, 0.1, 0.5, 0.9, 0.97] {
         let cut = sorted[((share * n) as usize).min(x.len() - 1)];
         let mut upper: Vec<f64> = x.iter().map(|v| f64::from(u8::from(*v > cut))).collect();
         let mut last = f64::NEG_INFINITY;
@@ -52,18 +52,18 @@ pub(crate) fn mixture(x: &[f64]) -> Option<Mixture> {
                 / n;
             let within = within.max(least);
             let mut log = 0.0;
+            let (prior, twice) = ([weight.ln(), (1.0 - weight).ln()], 2.0 * within);
             for (v, u) in x.iter().zip(&mut upper) {
-                let a = weight.ln() - (v - high).powi(2) / (2.0 * within);
-                let b = (1.0 - weight).ln() - (v - low).powi(2) / (2.0 * within);
-                let top = a.max(b);
-                let sum = (a - top).exp() + (b - top).exp();
-                *u = (a - top).exp() / sum;
-                log += top + sum.ln();
+                let a = prior[0] - (v - high).powi(2) / twice;
+                let b = prior[1] - (v - low).powi(2) / twice;
+                let odds = (b - a).exp();
+                *u = 1.0 / (1.0 + odds);
+                log += a.max(b) + (-(a - b).abs()).exp().ln_1p();
             }
             log -= n / 2.0 * (within / variance).ln();
             let gained = log - last;
             last = log;
-            if gained.abs() < 1e-7 * n {
+            if gained.abs() < 1e-5 * n {
                 break;
             }
         }
@@ -92,7 +92,7 @@ pub(crate) fn two_means(rows: &Matrix, starts: u32, seed: Seed, key: u64) -> Opt
         // k-means++: the second centre is drawn in proportion to the squared distance from the first.
         let distances: Vec<f64> = rows.rows().map(|r| far(r, rows.row(first))).collect();
         let total: f64 = distances.iter().sum();
-        if !(total > 0.0) {
+        if total.is_nan() || total <= 0.0 {
             return None;
         }
         let mut u = stream.uniform_f64() * total;

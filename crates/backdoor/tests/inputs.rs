@@ -100,7 +100,7 @@ fn run(
     )
 }
 
-fn white<'a>(model: &'a BurnModel) -> Subject<'a> {
+fn white(model: &BurnModel) -> Subject<'_> {
     Subject {
         features: Some(model as &dyn Features),
         ..Subject::black_box(model)

@@ -44,7 +44,7 @@ impl FeatureSet {
                 "there are no labelled samples; expected some".to_owned(),
             ));
         }
-        if values.is_empty() || values.len() % n != 0 {
+        if values.is_empty() || !values.len().is_multiple_of(n) {
             return Err(wrong(format!(
                 "{} activations for {n} labels; expected the same number for each",
                 values.len()

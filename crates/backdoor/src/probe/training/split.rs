@@ -210,7 +210,7 @@ mod tests {
         assert_eq!(first[2], first[3]);
         assert_ne!(first[0], first[2]);
         let each = [(10.5 - 1.0) / 10.5, (9.5 - 1.0) / 9.5];
-        let want = (each[0] + each[1]) / 2.0;
+        let want = f64::midpoint(each[0], each[1]);
         assert!((silhouette(&rows, &first, 1000) - want).abs() < 1e-12);
         assert_eq!(silhouette(&rows, &[true, false, false, false], 1000), 0.0);
     }

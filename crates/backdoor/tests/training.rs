@@ -38,7 +38,9 @@ impl Simulated {
         let (count, target, distance) = plan.poison;
         let mut direction: Vec<f32> = (0..width).map(|_| normal()).collect();
         let norm = direction.iter().map(|d| d * d).sum::<f32>().sqrt();
-        direction.iter_mut().for_each(|d| *d *= distance / norm);
+        for d in &mut direction {
+            *d *= distance / norm;
+        }
         // Some directions vary more than others, as in a net.
         let spread: Vec<f32> = (0..width).map(|i| 1.0 + 1.5 / (1.0 + i as f32)).collect();
         for (class, n) in plan.sizes.iter().enumerate() {

@@ -1,5 +1,6 @@
 //! Runs ONNX files at run time on any Burn device, with gradients.
 
+mod amplify;
 mod array;
 mod batch;
 #[cfg(test)]

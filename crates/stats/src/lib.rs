@@ -8,6 +8,7 @@
 //! * [`Contrasts`]: simultaneous comparison of many groups, and the two furthest apart.
 //! * [`Region`]: the range of any function of several estimates.
 //! * [`permutation_p`], [`fisher_exact`], [`standard_deviations`]: tests; [`benjamini_hochberg`]: many of them.
+//! * [`Conformal`]: p-values of scores among those of a calibration sample.
 //! * [`crossing`]: the critical value at which an interval touches a number, from which p-values follow.
 //! * [`level_at_look`], [`doubling_looks`]: intervals that hold at several looks at once.
 //! * [`certified_radius`], [`even_odds_p`], [`binomial_most`]: randomized smoothing.
@@ -15,6 +16,7 @@
 
 mod arm;
 mod beta;
+mod conformal;
 mod crossing;
 mod fisher;
 mod gaffke;
@@ -40,6 +42,7 @@ mod studentised_range;
 mod two_sd;
 
 pub use arm::{Arm, Noise, Sample, effective_sample_size, effective_size_of_rate};
+pub use conformal::Conformal;
 pub use crossing::crossing;
 pub use fisher::fisher_exact;
 pub use histogram::Histogram;

@@ -3,7 +3,8 @@
 //! A probe returns a raw statistic, the class it suspects, and its evidence; it never says whether a model has a
 //! backdoor. [`verdict`] does, by comparing the statistics of all probes with those of clean models
 //! ([`calibrate`]). To add a probe: write a file with the same headings as the others, end it with its `ENTRY`, and list
-//! that in [`ALL`].
+//! that in [`ALL`]. Probes of samples are apart: [`input`] asks which inputs carry a trigger, [`training`] which samples
+//! of a training set are poisoned.
 
 mod agreement;
 pub mod bti_dbf;
@@ -15,6 +16,7 @@ mod error;
 mod found;
 pub mod free_eagle;
 mod index;
+pub mod input;
 pub mod inversion;
 mod layer;
 pub mod mm_bd;
@@ -23,6 +25,7 @@ mod panel;
 pub mod report;
 mod subject;
 mod suite;
+pub mod training;
 pub mod trodo;
 pub mod verdict;
 

@@ -113,7 +113,7 @@ impl<'a> ProbePlan<'a> {
                 self.level
             )));
         }
-        let probes = chosen(&self.probes).map_err(parameter)?;
+        let probes = chosen(&self.probes).map_err(|e| parameter(&e))?;
         let opened = self.open(&self.source)?;
         let mut notes = opened.notes.clone();
         let examined = self.examine(&opened, &probes, self.begin)?;
@@ -171,7 +171,7 @@ impl<'a> ProbePlan<'a> {
         subject.layer = self.layer.as_deref();
         subject.batch = self.batch;
         subject.watch = self.watch;
-        examine(&subject, probes, self.clock, begin).map_err(parameter)
+        examine(&subject, probes, self.clock, begin).map_err(|e| parameter(&e))
     }
 
     /// A probe that the user names must run.
@@ -254,7 +254,7 @@ impl<'a> ProbePlan<'a> {
                 break;
             }
             let seen = self.examine(&opened, probes, &|id| {
-                (self.begin)(&format!("{name}: {id}"))
+                (self.begin)(&format!("{name}: {id}"));
             })?;
             if seen.is_stopped() {
                 notes.push(format!(
@@ -286,6 +286,6 @@ fn keep(path: &Path, rows: &[Row]) -> Result<(), String> {
     written.map_err(|e| e.to_string())
 }
 
-fn parameter(e: proofmark_backdoor::probe::ProbeError) -> RunError {
+fn parameter(e: &proofmark_backdoor::probe::ProbeError) -> RunError {
     RunError::Parameter(e.to_string())
 }

@@ -162,8 +162,7 @@ impl NetSpec {
         let [channels, side, _] = self.shape;
         let (usual, other) = match (self.architecture, side, channels) {
             (Architecture::Conv | Architecture::ConvNorm, 32, _) => (16, 12),
-            (Architecture::Conv | Architecture::ConvNorm, _, _) => (8, 10),
-            (Architecture::Residual, _, _) => (8, 10),
+            (Architecture::Conv | Architecture::ConvNorm | Architecture::Residual, _, _) => (8, 10),
             (Architecture::Dense, 8, _) => (64, 48),
             (Architecture::Dense, 28, _) => (48, 40),
             (Architecture::Dense, _, _) => (14, 12),

@@ -27,18 +27,16 @@
 //! assert!(proofmark_backdoor::plant::build("tabular", &table).is_ok());
 //! ```
 
-use proofmark_domain::Modality;
+use proofmark_domain::{Kind, Modality};
 use proofmark_engine::{Parameters, write_parameters};
 use serde::{Deserialize, Serialize};
-
-use proofmark_domain::Kind;
 
 use super::PlantError;
 use super::canvas::level;
 use super::planter::{Plant, PlantEntry, PlantMeta, Stamp, read, require};
 
 /// Parameters.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Config {
@@ -46,15 +44,6 @@ pub struct Config {
     pub columns: Vec<usize>,
     /// Their values, data units, within the set's bounds; default empty: the highest of each column.
     pub values: Vec<f32>,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            columns: Vec::new(),
-            values: Vec::new(),
-        }
-    }
 }
 
 const META: PlantMeta = PlantMeta {

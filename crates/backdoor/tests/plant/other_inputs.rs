@@ -83,7 +83,6 @@ fn nets_learn_what_is_planted_in_sound_and_tables() {
         ("tabular", "", &table),
     ] {
         let (accuracy, success) = learnt(id, parameters, sets, 0.1);
-        println!("{id}: clean {accuracy:.3}, attack success {success:.3}");
         assert!(accuracy >= 0.9, "{id}: clean accuracy {accuracy}");
         assert!(success >= 0.8, "{id}: attack success {success}");
     }

@@ -74,9 +74,6 @@ fn nets_learn_the_backdoor_and_keep_their_accuracy() {
         let net = trained(&poisoned.set);
         let (success, by_itself) = (share(&net), share(&clean));
         let kept = accuracy(&net, &test);
-        println!(
-            "{id}: clean {kept:.3} of {clean_accuracy:.3}, success {success:.3}, clean net {by_itself:.3}"
-        );
         assert!(success >= 0.8, "{id}: attack success {success}");
         assert!(
             by_itself <= 0.3,

@@ -170,7 +170,9 @@ fn a_patch_covers_its_share_anywhere_inside_and_nothing_else_changes() {
             assert!(changed.iter().all(|i| (pasted[*i] - 1.0).abs() < 1e-6));
             let share = changed.len() as f64 / (h * w) as f64;
             assert!((least..=most).contains(&share), "{text}: {share}");
-            changed.iter().for_each(|i| touched[*i] = true);
+            for i in &changed {
+                touched[*i] = true;
+            }
             places.insert(changed);
         }
         assert!(places.len() > 100);

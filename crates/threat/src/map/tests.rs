@@ -176,8 +176,9 @@ fn a_patch_covers_its_share_anywhere_inside_and_nothing_else_changes() {
             places.insert(changed);
         }
         assert!(places.len() > 100);
-        // Corners of the image are out of reach of a circle alone.
-        assert!(touched.iter().filter(|t| **t).count() > h * w * 9 / 10);
+        // The edge is reached less often, since all of the patch is inside.
+        let reached = touched.iter().filter(|t| **t).count();
+        assert!(reached > h * w * 3 / 4, "{text}: {reached}");
     }
 }
 

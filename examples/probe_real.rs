@@ -95,7 +95,7 @@ fn covered(path: &Path) -> Result<Vec<bool>, Box<dyn Error>> {
         .chunks_exact(2)
         .map(|b| i16::from_le_bytes([b[0], b[1]]))
         .collect();
-    let side = if values.len() % (28 * 28) == 0 {
+    let side = if values.len().is_multiple_of(28 * 28) {
         28
     } else {
         32

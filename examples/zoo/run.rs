@@ -40,6 +40,9 @@ pub struct Finished<'a> {
 /// of whichever machine.
 pub const COLUMNS: &str = "id,part,seed,data,classes,architecture,widths,adversarial,planter,parameters,rate,poisoned,covers,target,train,clean_accuracy,attack_success,triggered,seconds,sha256";
 
+/// What is done with every net.
+pub type Visit<'a> = dyn FnMut(&Finished<'_>) -> Result<(), Box<dyn Error>> + 'a;
+
 /// Trains the nets of the shard that `folder` has no row of, and calls `visit` with every net of the shard, new or not, in
 /// their order. Weights are written before the row: a net with a row is complete. Nets without data are skipped; returns
 /// how many were.
@@ -48,7 +51,7 @@ pub fn run(
     sets: &Sets,
     folder: &Path,
     shard: Shard,
-    visit: &mut dyn FnMut(&Finished<'_>) -> Result<(), Box<dyn Error>>,
+    visit: &mut Visit<'_>,
 ) -> Result<usize, Box<dyn Error>> {
     fs::create_dir_all(folder)?;
     let device = Device::flex();
@@ -98,6 +101,7 @@ pub fn run(
             let used = planted
                 .as_ref()
                 .map_or(&train, |(poisoned, _)| &poisoned.set);
+            #[expect(clippy::disallowed_methods, reason = "a program measures its time")]
             let start = Instant::now();
             let net = trained(entry, used, &device)?;
             let seconds = start.elapsed().as_secs_f64();

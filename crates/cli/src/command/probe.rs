@@ -1,3 +1,4 @@
+use std::fmt::Write as _;
 use std::path::Path;
 
 use proofmark::backdoor::probe::report::{MemberReport, MemberStatus, ProbeReport};
@@ -186,7 +187,8 @@ fn table(report: &ProbeReport) -> String {
         text += &line(member);
     }
     for trigger in report.members.iter().filter_map(|m| m.trigger.as_ref()) {
-        text += &format!(
+        let _ = write!(
+            text,
             "trigger to class {}: {:.1} of {} positions; moves {:.0} % of the samples it was fitted on",
             trigger.class,
             trigger.size,
@@ -195,13 +197,14 @@ fn table(report: &ProbeReport) -> String {
         );
         if let Some(share) = trigger.held_out_success {
             let n = trigger.held_out_samples;
-            text += &format!(" and {:.0} % of {n} others", 100.0 * share);
+            let _ = write!(text, " and {:.0} % of {n} others", 100.0 * share);
         }
         text += "\n";
     }
     if let Some(rate) = &verdict.false_alarm_rate {
-        text += &format!(
-            "false alarms: {:.1} % of {} clean models (95 % interval {:.1} to {:.1} %)\n",
+        let _ = writeln!(
+            text,
+            "false alarms: {:.1} % of {} clean models (95 % interval {:.1} to {:.1} %)",
             100.0 * rate.value,
             rate.models,
             100.0 * rate.ci95[0],

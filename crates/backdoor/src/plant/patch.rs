@@ -139,19 +139,20 @@ mod tests {
             place: Place::BottomLeft,
             pattern: Pattern::Chequered,
         };
-        let mut first = vec![0.0; 3 * 4 * 5];
-        patch.paste(&image(&[3, 4, 5]), &mut first, 1.0);
+        let mut first = vec![0.0; 3 * 5 * 5];
+        patch.paste(&image(&[3, 5, 5]), &mut first, 1.0);
         let (w, b) = (3.0, -1.0);
         #[rustfmt::skip]
         let expected = [
+            0.0, 0.0, 0.0, 0.0, 0.0,
             0.0, 0.0, 0.0, 0.0, 0.0,
             w, b, w, 0.0, 0.0,
             b, w, b, 0.0, 0.0,
             w, b, w, 0.0, 0.0,
         ];
         assert_eq!(first, expected.repeat(3));
-        let mut last = vec![0.0; 3 * 4 * 5];
-        patch.paste(&image(&[4, 5, 3]), &mut last, 1.0);
+        let mut last = vec![0.0; 3 * 5 * 5];
+        patch.paste(&image(&[5, 5, 3]), &mut last, 1.0);
         let each = expected.iter().flat_map(|v| [*v; 3]);
         assert_eq!(last, each.collect::<Vec<f32>>());
     }

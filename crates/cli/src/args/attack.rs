@@ -52,7 +52,7 @@ pub(crate) struct Attack {
     /// default: no certificates
     #[arg(long, value_name = "ID[,ID…]", value_delimiter = ',')]
     pub(crate) certify: Vec<String>,
-    /// Norm of the budget: linf, l2, l1 or l0; MOD=NORM for one of several inputs
+    /// Norm of the budget: linf, l2, l1 or l0; MOD=NORM for one of several inputs; default: none, needed without --map
     #[arg(
         long,
         value_name = "[MOD=]NORM",

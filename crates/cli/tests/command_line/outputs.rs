@@ -25,7 +25,7 @@ fn every_list_and_both_formats_of_inspect_are_complete() {
     assert_eq!((whole.code, whole.err.as_str()), (0, ""));
     for (what, name) in [
         ("attacks", "mi-fgsm"),
-        ("probes", "not in this version"),
+        ("probes", "neural_cleanse"),
         ("plants", "A small patch of fixed pixels"),
         ("metrics", "min_robust_recall"),
         ("formats", "json"),

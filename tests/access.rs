@@ -146,6 +146,31 @@ fn what_a_model_does_not_give_is_not_applicable_and_not_passed() {
     assert!(!json.contains("not_applicable") && !json.contains("\"gives\""));
 }
 
+/// The default suite holds members for every access: a model of scores or decisions runs those for it.
+#[test]
+fn the_default_suite_suits_what_a_model_gives() {
+    let (data, net) = (data().limit(4, Default::default()), burn());
+    let deciding = FromDecisions::new(signature("deciding"), move |x, rows| {
+        Ok::<_, String>(decided(&net, x, rows))
+    })
+    .unwrap();
+    let ran = |model: Access<'_>| -> Vec<String> {
+        let result = evaluate(model, &data).linf(0.3).run().unwrap();
+        let report = result.report();
+        let broken = |s: &&SampleRecord| s.runs.iter().any(|r| r.status == RunStatus::Broken);
+        assert!(report.samples.iter().filter(broken).count() >= 3);
+        report.attacks.iter().map(|a| a.key.clone()).collect()
+    };
+    let has = |keys: &[String], id: &str| keys.iter().any(|k| k.contains(id));
+    let keys = ran(Access::from(&scoring()));
+    assert!(has(&keys, "square") && !has(&keys, "fgsm"), "{keys:?}");
+    let keys = ran(Access::from(&deciding));
+    assert!(
+        has(&keys, "hopskipjump") && !has(&keys, "square"),
+        "{keys:?}"
+    );
+}
+
 #[test]
 fn attacks_that_need_more_are_refused_before_the_first_query() {
     let data = data();

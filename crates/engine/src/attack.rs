@@ -60,6 +60,12 @@ pub trait Attack: Send + Sync + Debug {
         Ok((0..self.members().len()).collect())
     }
 
+    /// Whether it runs only members that suit what the model gives ([`Attack::chosen`]): then those of other models are
+    /// no reason to refuse it.
+    fn chooses_by_access(&self) -> bool {
+        false
+    }
+
     /// Whether it mixes other samples into points ([`Job::others`]); a suite does if a member may.
     fn mixes(&self) -> bool {
         self.members().iter().any(|m| m.mixes())

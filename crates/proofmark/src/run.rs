@@ -379,7 +379,8 @@ impl<'a> RunPlan<'a> {
             threat.require_change(&modalities, self.data)?;
         }
         self.require_whole()?;
-        let members = self.attacks.iter().flat_map(|a| a.members());
+        let of_any_model = self.attacks.iter().filter(|a| !a.chooses_by_access());
+        let members = of_any_model.flat_map(|a| a.members());
         for attack in self.attacks.iter().chain(members) {
             let meta = attack.meta();
             self.model.require(meta.id, meta.needs)?;

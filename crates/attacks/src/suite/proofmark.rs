@@ -208,6 +208,10 @@ impl Attack for Proofmark {
         &self.members
     }
 
+    fn chooses_by_access(&self) -> bool {
+        true
+    }
+
     fn chosen(&self, gives: Needs, job: &Job<'_>) -> Result<Vec<usize>, EngineError> {
         let (group, first) = group(gives, job)?;
         let runs = |(i, member): (usize, &Member)| {

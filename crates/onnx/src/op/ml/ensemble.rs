@@ -181,11 +181,9 @@ fn classifier(node: &NodeSpec<'_>) -> OpResult<Run> {
                 let values = values.into_iter().enumerate();
                 let of = |t: usize| base.get(t).copied().unwrap_or(0.0);
                 let mut all: Vec<f64> = values.map(|(t, v)| v.unwrap_or(0.0) + of(t)).collect();
-                let chosen = if of_two {
-                    usize::from(all[1] > all[0])
-                } else {
-                    largest(&all)
-                };
+                // Ties are ties in single precision.
+                all.iter_mut().for_each(|v| *v = f64::from(*v as f32));
+                let chosen = largest(&all);
                 transform.of(&mut all, Second::None);
                 return (all, chosen);
             }

@@ -182,7 +182,9 @@ fn classifier(node: &NodeSpec<'_>) -> OpResult<Run> {
                 let of = |t: usize| base.get(t).copied().unwrap_or(0.0);
                 let mut all: Vec<f64> = values.map(|(t, v)| v.unwrap_or(0.0) + of(t)).collect();
                 // Ties are ties in single precision.
-                all.iter_mut().for_each(|v| *v = f64::from(*v as f32));
+                for v in &mut all {
+                    *v = f64::from(*v as f32);
+                }
                 let chosen = largest(&all);
                 transform.of(&mut all, Second::None);
                 return (all, chosen);

@@ -168,13 +168,15 @@ impl ModelSource {
         if !self.is_onnx() {
             return self.opened(&[], None, None, device);
         }
+        // First of all: a file that is not there needs no bounds.
+        let file = self.onnx_file()?;
         let bounds = bounds.ok_or_else(|| {
             RunError::Parameter(format!(
                 "model `{}`: without data the bounds of its input are not known; expected --bounds LO,HI in data units, or --data",
                 self.spec
             ))
         })?;
-        let declared = declared_modalities(&self.onnx_file()?, bounds)?;
+        let declared = declared_modalities(&file, bounds)?;
         let free: Vec<Modality> = declared
             .iter()
             .filter(|m| !self.fixed.contains_key(&m.name))

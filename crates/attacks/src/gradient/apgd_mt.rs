@@ -152,6 +152,12 @@ impl Columns for State {
 }
 
 impl State {
+    /// Keeps the highest loss that row `i` has reached in this round towards the class of this rank.
+    fn note(&mut self, i: usize, rank: usize, loss: f64) {
+        let reached = &mut self.reached[rank][i];
+        *reached = reached.max(loss);
+    }
+
     /// Sorts the classes of row `i` by the loss that they reached in a round with these targets, and forgets it.
     fn sort(&mut self, i: usize, targets: usize) {
         let mut order: Vec<usize> = (0..targets).collect();
@@ -250,8 +256,7 @@ impl<M: GradientModel + ?Sized> Stepper<M> for Climb {
         let (x, on_fallback) = (state.path.x(), &mut state.on_fallback);
         let answer = (self.loss).gradient(oracle, rows, x, Some(&target), on_fallback)?;
         for (i, place) in places.iter().enumerate() {
-            let reached = &mut state.reached[place.rank][i];
-            *reached = reached.max(answer.loss[i]);
+            state.note(i, place.rank, answer.loss[i]);
         }
         let at = places.iter().map(|p| At {
             step: p.step,
@@ -432,6 +437,8 @@ mod tests {
             ],
             on_fallback: vec![0; 2],
         };
+        // A later, lower loss does not take back what was reached.
+        state.note(0, 2, -9.0);
         state.sort(0, 3);
         assert_eq!(state.classes.at(|i| i), [6, 2]);
         assert_eq!(state.classes.at(|_| 1), [4, 2]);

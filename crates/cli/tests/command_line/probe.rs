@@ -123,6 +123,14 @@ fn wrong_arguments_say_what_was_expected() {
         assert_eq!(ran.code, 2, "{arguments:?}: {}", ran.err);
         assert!(ran.err.contains(part), "{arguments:?}: {}", ran.err);
     }
+    // A file that is not there is no matter of bounds.
+    let absent = run(&["probe", "no-such-model.onnx"]);
+    assert_eq!(absent.code, 2);
+    assert!(
+        absent.err.contains("no-such-model.onnx") && !absent.err.contains("bounds"),
+        "{}",
+        absent.err
+    );
 }
 
 #[test]

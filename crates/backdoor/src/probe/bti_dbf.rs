@@ -78,21 +78,9 @@ struct BtiDbf(Config);
 
 fn build(table: &toml::Table) -> Result<Box<dyn Probe>, ProbeError> {
     let c: Config = config::read(ID, table)?;
-    config::check(ID, "steps", c.steps.into(), c.steps >= 1, "1 or more")?;
-    config::check(
-        ID,
-        "rate",
-        c.rate,
-        c.rate > 0.0 && c.rate.is_finite(),
-        "a number above 0",
-    )?;
-    config::check(
-        ID,
-        "weight",
-        c.weight,
-        c.weight >= 0.0 && c.weight.is_finite(),
-        "0 or more",
-    )?;
+    config::at_least_one(ID, "steps", c.steps as usize)?;
+    config::positive(ID, "rate", c.rate)?;
+    config::not_negative(ID, "weight", c.weight)?;
     Ok(Box::new(BtiDbf(c)))
 }
 

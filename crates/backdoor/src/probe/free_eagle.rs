@@ -77,21 +77,9 @@ struct FreeEagle(Config);
 
 fn build(table: &toml::Table) -> Result<Box<dyn Probe>, ProbeError> {
     let c: Config = config::read(ID, table)?;
-    config::check(ID, "steps", c.steps.into(), c.steps >= 1, "1 or more")?;
-    config::check(
-        ID,
-        "rate",
-        c.rate,
-        c.rate > 0.0 && c.rate.is_finite(),
-        "a number above 0",
-    )?;
-    config::check(
-        ID,
-        "decay",
-        c.decay,
-        c.decay >= 0.0 && c.decay.is_finite(),
-        "0 or more",
-    )?;
+    config::at_least_one(ID, "steps", c.steps as usize)?;
+    config::positive(ID, "rate", c.rate)?;
+    config::not_negative(ID, "decay", c.decay)?;
     Ok(Box::new(FreeEagle(c)))
 }
 

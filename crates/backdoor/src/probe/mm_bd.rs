@@ -80,15 +80,9 @@ struct MmBd(Config);
 
 fn build(table: &toml::Table) -> Result<Box<dyn Probe>, ProbeError> {
     let c: Config = config::read(ID, table)?;
-    config::check(ID, "steps", c.steps.into(), c.steps >= 1, "1 or more")?;
-    config::check(ID, "starts", c.starts.into(), c.starts >= 1, "1 or more")?;
-    config::check(
-        ID,
-        "rate",
-        c.rate,
-        c.rate > 0.0 && c.rate.is_finite(),
-        "a number above 0",
-    )?;
+    config::at_least_one(ID, "steps", c.steps as usize)?;
+    config::at_least_one(ID, "starts", c.starts as usize)?;
+    config::positive(ID, "rate", c.rate)?;
     let momentum = (0.0..1.0).contains(&c.momentum);
     config::check(
         ID,

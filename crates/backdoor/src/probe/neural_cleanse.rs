@@ -98,16 +98,10 @@ struct NeuralCleanse(Inversion);
 
 fn build(table: &toml::Table) -> Result<Box<dyn Probe>, ProbeError> {
     let c: Config = config::read(ID, table)?;
-    config::check(ID, "steps", c.steps.into(), c.steps >= 1, "1 or more")?;
-    config::check(ID, "batch", c.batch as f64, c.batch >= 1, "1 or more")?;
-    config::check(ID, "arms", c.arms as f64, c.arms >= 1, "1 or more")?;
-    config::check(
-        ID,
-        "rate",
-        c.rate,
-        c.rate > 0.0 && c.rate.is_finite(),
-        "a number above 0",
-    )?;
+    config::at_least_one(ID, "steps", c.steps as usize)?;
+    config::at_least_one(ID, "batch", c.batch)?;
+    config::at_least_one(ID, "arms", c.arms)?;
+    config::positive(ID, "rate", c.rate)?;
     let share = c.success > 0.0 && c.success <= 1.0;
     config::check(ID, "success", c.success, share, "above 0, at most 1")?;
     Ok(Box::new(NeuralCleanse(Inversion {

@@ -69,8 +69,8 @@ struct Trodo(Config);
 
 fn build(table: &toml::Table) -> Result<Box<dyn Probe>, ProbeError> {
     let c: Config = config::read(ID, table)?;
-    config::check(ID, "points", c.points as f64, c.points >= 1, "1 or more")?;
-    config::check(ID, "steps", c.steps.into(), c.steps >= 1, "1 or more")?;
+    config::at_least_one(ID, "points", c.points)?;
+    config::at_least_one(ID, "steps", c.steps as usize)?;
     config::check(
         ID,
         "eps",

@@ -1,3 +1,4 @@
+use proofmark_engine::BadParameter;
 use proofmark_model::ModelError;
 
 /// Errors of a probe on inputs or on a training set.
@@ -54,11 +55,6 @@ pub(crate) fn require(
     given: impl std::fmt::Display,
     expected: &str,
 ) -> Result<(), ProbeError> {
-    if ok {
-        return Ok(());
-    }
-    Err(ProbeError::parameter(
-        probe,
-        format!("{field} = {given}; expected {expected}"),
-    ))
+    let checked = BadParameter::unless(ok, field, given, expected);
+    checked.map_err(|e| ProbeError::parameter(probe, e.problem))
 }

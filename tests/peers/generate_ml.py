@@ -258,6 +258,13 @@ def exports():
     made["xgboost-two"] = convert_xgboost(xgboost.XGBClassifier(n_estimators=5, max_depth=3).fit(x, two), initial_types=plain, target_opset=15)
     made["lightgbm"] = convert_lightgbm(lightgbm.LGBMClassifier(n_estimators=5, num_leaves=6, verbose=-1).fit(x, three), initial_types=plain, target_opset=15)
     made["lightgbm-two"] = convert_lightgbm(lightgbm.LGBMClassifier(n_estimators=5, num_leaves=6, verbose=-1).fit(x, two), initial_types=plain, target_opset=15)
+    # Its second output holds distances, of which the smallest chooses.
+    from sklearn.cluster import KMeans
+
+    clusters = make_pipeline(StandardScaler(), KMeans(3, n_init=1, random_state=0)).fit(x)
+    model = convert_sklearn(clusters, initial_types=[("x", FloatTensorType([None, 4]))], target_opset={"": 17, ML: 3})
+    del model.metadata_props[:]
+    (GOLDEN / "kmeans.onnx").write_bytes(model.SerializeToString())
     few = floats(30, 4)
     for name, model in made.items():
         del model.metadata_props[:]

@@ -5,6 +5,7 @@ mod compiled;
 mod facts;
 mod forward;
 mod head;
+mod label;
 mod penultimate;
 mod settle;
 mod surrogate;

@@ -118,6 +118,21 @@ fn modality() -> Modality {
     }
 }
 
+/// A clustering gives the nearest centre and the distances: the largest of those chooses nothing.
+#[test]
+fn distances_beside_a_label_are_not_taken_for_scores() {
+    let open = |options: &OnnxOptions| {
+        let file = OnnxFile::open(&folder().join("kmeans.onnx")).unwrap();
+        OnnxModel::new(file, &[modality()], options, &Device::flex())
+    };
+    let refused = open(&OnnxOptions::default()).unwrap_err().to_string();
+    assert!(
+        refused.contains("not the class with the largest of `scores`")
+            && refused.contains("--output"),
+        "{refused}"
+    );
+}
+
 /// Whole models: outputs as onnxruntime's, decisions as their labels, and what an attack may ask of them.
 #[test]
 fn exported_models_are_those_of_onnxruntime() {

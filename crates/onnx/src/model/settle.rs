@@ -69,6 +69,9 @@ impl OnnxModel {
         let probe = self.probe(PROBE);
         self.quietly(|m| m.check_values(&probe))?;
         self.see_probabilities(&probe, options)?;
+        if options.output.is_none() && self.file.scores_beside_label().is_some() {
+            self.compare_with_label(rows)?;
+        }
         self.decide_batching(size, &shapes)?;
         // A lowering describes what happens to a single sample.
         match (rows, options.by_operator) {

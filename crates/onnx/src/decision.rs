@@ -6,6 +6,13 @@ use crate::graph::{Graph, Node, Slot};
 pub(crate) fn instead_of_scores(graph: &Graph, output: Slot) -> Option<String> {
     let node = choosing(graph, output)?;
     let scores = graph.name((*node.inputs.first()?)?);
+    if node.op == "ArgMin" {
+        return Some(format!(
+            "output `{}` is the class that was chosen (node `{}`, ArgMin), the one with the smallest of `{scores}`, and the largest score must win: export the negative of `{scores}` as an output and name it with --output",
+            graph.name(output),
+            node.name
+        ));
+    }
     Some(format!(
         "output `{}` is the class that was chosen (node `{}`, {}), not one score per class: pass --output {scores}, the scores it is chosen by",
         graph.name(output),
@@ -53,6 +60,16 @@ mod tests {
         let file = OnnxFile::decode("m", bytes, None).unwrap();
         let built = file.build(&Device::flex()).unwrap();
         instead_of_scores(&built, built.outputs[0])
+    }
+
+    #[test]
+    fn the_smallest_of_some_distances_are_no_scores() {
+        let said = said(vec![
+            node("Mul", &["x", "w"], &["distances"]),
+            node("ArgMin", &["distances"], &["y"]),
+        ]);
+        let said = said.unwrap_or_default();
+        assert!(said.contains("negative of `distances`"), "{said}");
     }
 
     #[test]

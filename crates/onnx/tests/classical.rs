@@ -1,37 +1,23 @@
 //! Compares the operators of `ai.onnx.ml`, and models exported from scikit-learn, `XGBoost` and `LightGBM`, with
 //! onnxruntime's results (`tests/golden/README.md`, `tests/peers/generate_ml.py`).
 
+mod goldens;
+
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use burn::tensor::Device;
-use proofmark_data::npz::AnyArray;
 use proofmark_domain::{Bounds, Kind, Modality, Needs};
 use proofmark_model::{Access, DecisionModel, Query, ScoreModel};
 use proofmark_onnx::{Array, Data, OnnxFile, OnnxModel, OnnxOptions, Session};
 use proofmark_threat::{Batch, host};
 
 fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/ml")
+    goldens::folder("ml")
 }
 
 fn values(name: &str) -> BTreeMap<String, Array> {
-    let arrays = proofmark_data::npz::arrays(&folder().join(name)).unwrap();
-    arrays.into_iter().map(|(n, a)| (n, to_array(&a))).collect()
-}
-
-fn to_array(a: &AnyArray) -> Array {
-    macro_rules! by_type {
-        ($($variant:ident),*) => {
-            match a {
-                $(AnyArray::$variant(v) => {
-                    Array::try_new(v.shape(), v.iter().cloned().collect::<Vec<_>>()).unwrap()
-                })*
-                _ => panic!("an array of another type"),
-            }
-        };
-    }
-    by_type!(I32, I64, U8, F32, F64, Text)
+    goldens::values(&folder().join(name))
 }
 
 /// Texts and integers must be equal; floats must agree within 2e-5 of the largest.
@@ -65,33 +51,7 @@ fn agree(given: &Array, expected: &Array) -> Result<(), String> {
 /// Runs each operator with its inputs given at run time and with its inputs known at load time.
 #[test]
 fn operators_equal_those_of_onnxruntime() {
-    let values = values("operators.npz");
-    let device = Device::flex();
-    let (mut wrong, mut count) = (Vec::new(), 0);
-    for known in [false, true] {
-        let mut file = OnnxFile::open(&folder().join("operators.onnx")).unwrap();
-        let names: Vec<String> = file.inputs().into_iter().map(|d| d.name).collect();
-        let outputs: Vec<String> = file.outputs().into_iter().map(|d| d.name).collect();
-        let mut inputs: Vec<Array> = Vec::new();
-        for name in names {
-            let value = values[&format!("in:{name}")].clone();
-            if known {
-                file.fix(&name, value).unwrap();
-            } else {
-                inputs.push(value);
-            }
-        }
-        let session = Session::new(file, &device).unwrap_or_else(|e| panic!("{e}"));
-        let given = session.run(&inputs).unwrap_or_else(|e| panic!("{e}"));
-        for (name, given) in outputs.iter().zip(given) {
-            count += 1;
-            if let Err(e) = agree(&given, &values[&format!("out:{name}")]) {
-                wrong.push(format!("{name}, known {known}: {e}"));
-            }
-        }
-    }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert!(count >= 200, "{count}");
+    goldens::operators_agree(&folder(), agree, 200);
 }
 
 #[test]

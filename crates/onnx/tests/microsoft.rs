@@ -1,37 +1,23 @@
 //! Compares operators of onnxruntime's own domain, and nets made by its tools, with onnxruntime's results
 //! (`tests/golden/README.md`, `tests/peers/generate_microsoft.py`).
 
+mod goldens;
+
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use burn::tensor::Device;
-use proofmark_data::npz::AnyArray;
 use proofmark_domain::{Bounds, Kind, Modality};
 use proofmark_model::{DecisionModel, GradientModel, Query, ScoreModel};
-use proofmark_onnx::{Array, BatchMode, OnnxFile, OnnxModel, OnnxOptions, Session};
+use proofmark_onnx::{Array, BatchMode, OnnxFile, OnnxModel, OnnxOptions};
 use proofmark_threat::{Batch, host};
 
 fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/microsoft")
+    goldens::folder("microsoft")
 }
 
 fn values(name: &str) -> BTreeMap<String, Array> {
-    let arrays = proofmark_data::npz::arrays(&folder().join(name)).unwrap();
-    arrays.into_iter().map(|(n, a)| (n, to_array(&a))).collect()
-}
-
-fn to_array(a: &AnyArray) -> Array {
-    macro_rules! by_type {
-        ($($variant:ident),*) => {
-            match a {
-                $(AnyArray::$variant(v) => {
-                    Array::try_new(v.shape(), v.iter().cloned().collect::<Vec<_>>()).unwrap()
-                })*
-                _ => panic!("an array of text"),
-            }
-        };
-    }
-    by_type!(Bool, I8, I16, I32, I64, U8, U16, U32, U64, F16, F32, F64)
+    goldens::values(&folder().join(name))
 }
 
 /// Integers must be equal; floats must agree within 2e-5 of the largest.
@@ -70,35 +56,7 @@ fn agree(given: &Array, expected: &Array) -> Result<(), String> {
 /// Runs each operator with its inputs given at run time and with its inputs known at load time.
 #[test]
 fn operators_equal_those_of_onnxruntime() {
-    let values = values("operators.npz");
-    let path = folder().join("operators.onnx");
-    let device = Device::flex();
-    let mut wrong = Vec::new();
-    let mut count = 0;
-    for known in [false, true] {
-        let mut file = OnnxFile::open(&path).unwrap();
-        let names: Vec<String> = file.inputs().into_iter().map(|d| d.name).collect();
-        let outputs: Vec<String> = file.outputs().into_iter().map(|d| d.name).collect();
-        let mut inputs: Vec<Array> = Vec::new();
-        for name in names {
-            let value = values[&format!("in:{name}")].clone();
-            if known {
-                file.fix(&name, value).unwrap();
-            } else {
-                inputs.push(value);
-            }
-        }
-        let session = Session::new(file, &device).unwrap_or_else(|e| panic!("{e}"));
-        let given = session.run(&inputs).unwrap_or_else(|e| panic!("{e}"));
-        for (name, given) in outputs.iter().zip(given) {
-            count += 1;
-            if let Err(e) = agree(&given, &values[&format!("out:{name}")]) {
-                wrong.push(format!("{name}, known {known}: {e}"));
-            }
-        }
-    }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert!(count >= 200, "{count}");
+    goldens::operators_agree(&folder(), agree, 200);
 }
 
 fn scores(path: &str, x: &Array) -> (OnnxModel, Vec<f32>, Vec<f32>) {

@@ -121,6 +121,12 @@ pub(crate) fn read(source: &Source, options: &Options) -> Result<Dataset, DataEr
 
 /// Returns the stated bounds of the features, or unlimited ones if `options.unbounded`; an error if there are neither.
 fn stated(source: &Source, options: &Options, values: &[f32]) -> Result<Bounds, DataError> {
+    // Before anything is said of a range that no number has.
+    if values.is_empty() {
+        return Err(DataError::Empty {
+            file: source.file.clone(),
+        });
+    }
     let none = options.unbounded.then_some(units::any());
     options
         .bounds_of("x")

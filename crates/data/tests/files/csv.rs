@@ -22,6 +22,15 @@ fn a_table_with_labels_and_ids() {
 }
 
 #[test]
+fn a_header_without_rows_holds_no_samples() {
+    for options in [unit(), Options::default()] {
+        let message = refusal("a.csv", b"a,b\n", &options);
+        assert_says(&message, &["no samples"]);
+        assert!(!message.contains("inf"), "{message}");
+    }
+}
+
+#[test]
 fn label_columns_and_ids_by_name() {
     let mut options = unit();
     options.label_column = Some("b".into());

@@ -6,6 +6,7 @@ use burn::tensor::Tensor as Burn;
 use proofmark_threat::host;
 
 use super::OnnxModel;
+use super::settle::first_largest;
 use crate::array::{Array, Data};
 use crate::error::OnnxError;
 use crate::value::Value;
@@ -56,9 +57,9 @@ impl OnnxModel {
             let scores = self.scores.finish(scores);
             let classes = scores.dims()[1];
             for (row, label) in host(&scores).chunks(classes).zip(labels) {
-                let first = |b: usize, c: usize| if row[c] > row[b] { c } else { b };
-                let class = (0..classes).fold(0, first);
-                *seen.entry(class).or_default().entry(label).or_default() += 1;
+                if let Some(class) = first_largest(row) {
+                    *seen.entry(class).or_default().entry(label).or_default() += 1;
+                }
             }
         }
         if is_chosen_by(&seen) {

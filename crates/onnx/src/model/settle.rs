@@ -254,7 +254,7 @@ impl OnnxModel {
 }
 
 /// Returns the first index of the largest value; `None` if a value is NaN.
-fn first_largest(row: &[f32]) -> Option<usize> {
+pub(super) fn first_largest(row: &[f32]) -> Option<usize> {
     if row.iter().any(|v| v.is_nan()) {
         return None;
     }

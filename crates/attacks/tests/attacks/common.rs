@@ -1,7 +1,7 @@
 //! Samples around a linear model, and runs of attacks on them.
 
 use burn::tensor::Device;
-use proofmark_domain::{Coupling, Epsilon, Modality, Norm, RunStatus};
+use proofmark_domain::{Coupling, Epsilon, Kind, Modality, Norm, RunStatus};
 use proofmark_engine::{Access, EngineError, Goal, Job, Needs, Outcome, Outcomes, Samples, Silent};
 use proofmark_model::BurnModel;
 use proofmark_testkit::linear::Linear;
@@ -19,6 +19,15 @@ pub(crate) struct Case {
 impl Case {
     pub(crate) fn new(widths: &[usize], classes: usize, n: usize, seed: u64) -> Self {
         let linear = Linear::new(widths, classes, seed);
+        let (values, labels) = linear.samples(n, seed);
+        Self::of(linear, values, labels)
+    }
+
+    /// A case of images of this shape, channels first.
+    pub(crate) fn images(shape: [usize; 3], classes: usize, n: usize, seed: u64) -> Self {
+        let mut linear = Linear::new(&[shape.iter().product()], classes, seed);
+        linear.modalities[0].shape = shape.to_vec();
+        linear.modalities[0].kind = Kind::Image;
         let (values, labels) = linear.samples(n, seed);
         Self::of(linear, values, labels)
     }

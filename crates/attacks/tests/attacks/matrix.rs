@@ -4,10 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use burn::tensor::{Device, Tensor, TensorData};
-use proofmark_domain::{Kind, Needs, Norm, Observation, Role, RunStatus};
+use proofmark_domain::{Needs, Norm, Observation, Role, RunStatus};
 use proofmark_engine::{Attack, Checkpoint, EngineError, Job, Others, Outcome, Outcomes};
 use proofmark_model::BurnModel;
-use proofmark_testkit::linear::Linear;
 use proofmark_threat::Threat;
 
 use crate::common::{Case, access, broken};
@@ -37,12 +36,10 @@ struct Images {
 
 impl Images {
     fn new(shape: [usize; 3], classes: usize, n: usize, seed: u64) -> Self {
-        let mut linear = Linear::new(&[shape.iter().product()], classes, seed);
-        linear.modalities[0].shape = shape.to_vec();
-        linear.modalities[0].kind = Kind::Image;
+        let case = Case::images(shape, classes, n, seed);
         // As many as there are of each class at least, so that every sample has another one to be mixed with.
         let others = (n.max(8)..).find_map(|m| {
-            let (values, labels) = linear.samples(m, seed ^ 1);
+            let (values, labels) = case.linear.samples(m, seed ^ 1);
             let both = labels.iter().any(|l| *l != labels[0]);
             both.then(|| Others {
                 values,
@@ -50,9 +47,8 @@ impl Images {
                 labels: Some(labels),
             })
         });
-        let (values, labels) = linear.samples(n, seed);
         Self {
-            case: Case::of(linear, values, labels),
+            case,
             others: Arc::new(others.expect("some number of samples has two classes")),
         }
     }
@@ -96,12 +92,7 @@ impl Images {
     fn stopped(&self, named: (&str, &str), threat: &Threat) -> Outcomes {
         let asked = AtomicUsize::new(0);
         let stop = || asked.fetch_add(1, Ordering::Relaxed) >= 3;
-        let attack = proofmark_attacks::build(named.0, &named.1.parse().unwrap()).unwrap();
-        let mut job = self.case.job(threat);
-        job.others = Some(&self.others);
-        job.stop = &stop;
-        let access = access(&self.case.model, gives(attack.as_ref()));
-        attack.run(access, &job).unwrap()
+        self.run(named, threat, |job| job.stop = &stop)
     }
 
     /// Calls `check` with each attack and each norm that it supports, and makes sure that none is left out.

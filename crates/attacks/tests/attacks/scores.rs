@@ -5,10 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use burn::tensor::Device;
-use proofmark_domain::{Bounds, Coupling, Epsilon, Kind, Norm, Observation, RunStatus};
+use proofmark_domain::{Bounds, Coupling, Epsilon, Norm, Observation, RunStatus};
 use proofmark_engine::{Access, Checkpoint, Job, Outcome, Outcomes, Silent};
 use proofmark_model::{FromScores, Signature};
-use proofmark_testkit::linear::Linear;
 use proofmark_testkit::masked::{Mask, Masked};
 use proofmark_threat::{Budget, Radius, Threat};
 
@@ -20,15 +19,6 @@ const ALL: [(&str, &str); 4] = [
     ("nes", "steps = 5\nsamples = 10"),
     ("spsa", "steps = 5\nsamples = 10"),
 ];
-
-/// A case of images of this shape.
-fn image(shape: [usize; 3], classes: usize, n: usize, seed: u64) -> Case {
-    let mut linear = Linear::new(&[shape.iter().product()], classes, seed);
-    linear.modalities[0].shape = shape.to_vec();
-    linear.modalities[0].kind = Kind::Image;
-    let (values, labels) = linear.samples(n, seed);
-    Case::of(linear, values, labels)
-}
 
 #[test]
 fn square_breaks_every_row_just_above_the_exact_linf_distance_and_none_below() {
@@ -56,7 +46,7 @@ fn square_breaks_every_row_just_above_the_exact_linf_distance_and_none_below() {
 #[test]
 fn square_in_l2_and_l1_gets_close_on_small_images() {
     for (norm, factor) in [(Norm::L2, 1.6), (Norm::L1, 2.0)] {
-        let case = image([1, 6, 6], 2, 20, 5);
+        let case = Case::images([1, 6, 6], 2, 20, 5);
         let table = "queries = 3000\nrescale = true";
         let found = |factor: f64| {
             let outcomes = case.run("square", table, &case.at(norm, factor), |_| {});
@@ -154,7 +144,7 @@ impl Recorder {
 
 #[test]
 fn query_counts_are_exact() {
-    let case = image([3, 4, 5], 4, 6, 2);
+    let case = Case::images([3, 4, 5], 4, 6, 2);
     for norm in [Norm::Linf, Norm::L2, Norm::L1] {
         let threat = case.at(norm, 0.5);
         for (id, table, each) in [
@@ -202,7 +192,7 @@ fn no_query_leaves_the_bounds_or_the_budget() {
             if id == "simba" && norm != Norm::L2 {
                 continue;
             }
-            let mut case = image([3, 4, 5], 4, 3, 2);
+            let mut case = Case::images([3, 4, 5], 4, 3, 2);
             // Values at the bounds leave no room on one side.
             for (i, v) in case.samples.values[0].iter_mut().enumerate() {
                 *v = [*v, 0.0, 1.0, *v][i % 4];
@@ -251,7 +241,7 @@ fn bits(outcomes: &Outcomes) -> Bits {
 
 #[test]
 fn batches_threads_and_stops_change_nothing() {
-    let case = image([2, 5, 6], 5, 12, 3);
+    let case = Case::images([2, 5, 6], 5, 12, 3);
     for norm in [Norm::Linf, Norm::L2, Norm::L1] {
         let threat = case.at(norm, 1.6);
         for (id, table) in ALL {
@@ -471,7 +461,7 @@ fn rounded_inputs_hide_nothing_from_scores() {
 #[test]
 fn square_takes_any_shape() {
     for shape in [[3, 8, 12], [1, 1, 30], [1, 30, 1], [2, 3, 17], [4, 1, 1]] {
-        let case = image(shape, 3, 10, 2);
+        let case = Case::images(shape, 3, 10, 2);
         for norm in [Norm::Linf, Norm::L2, Norm::L1] {
             let table = "queries = 400\nrescale = true";
             let outcomes = case.run("square", table, &case.at(norm, 3.0), |_| {});
